@@ -1,0 +1,37 @@
+{
+  "target_defaults": {
+    "cflags": ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden"],
+    "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
+    "cflags_cc!": ["-std=gnu++20", "-std=gnu++17"]
+  },
+  "targets": [
+    {
+      "target_name": "berthd",
+      "sources": [
+        "native/addon.cc",
+        "native/descriptor.cc",
+        "native/message.cc",
+        "native/poll.cc",
+        "native/process.cc",
+        "native/socket.cc"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]
+    },
+    {
+      "target_name": "berth-launch",
+      "type": "executable",
+      "sources": [
+        "native/launch.cc",
+        "native/launch-apply.cc",
+        "native/launch-broker.cc",
+        "native/launch-exec.cc",
+        "native/launch-json.cc",
+        "native/launch-plan.cc",
+        "native/launch-privilege.cc"
+      ],
+      "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
+    }
+  ]
+}

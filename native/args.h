@@ -1,0 +1,101 @@
+// Reading the arguments of a call from JavaScript. Every reader throws a TypeError and returns false when the value is
+// not what the signature in src/native.ts says; a caller reads all of them before its first side effect.
+#pragma once
+#include <napi.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace berthd {
+
+template <typename T>
+struct Span {
+  T* data = nullptr;
+  size_t length = 0;
+};
+
+inline bool Refuse(const Napi::CallbackInfo& info, size_t index, const char* expected) {
+  std::string message = "argument " + std::to_string(index + 1) + " must be " + expected;
+  Napi::TypeError::New(info.Env(), message).ThrowAsJavaScriptException();
+  return false;
+}
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, int32_t* out) {
+  if (napi_get_value_int32(info.Env(), info[index], out) == napi_ok) return true;
+  return Refuse(info, index, "an integer");
+}
+
+inline bool ReadArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, void** data,
+                      size_t* length) {
+  napi_typedarray_type actual;
+  return napi_get_typedarray_info(info.Env(), info[index], &actual, length, data, nullptr, nullptr) == napi_ok &&
+         actual == type;
+}
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, Span<uint8_t>* out) {
+  if (ReadArray(info, index, napi_uint8_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
+  return Refuse(info, index, "a Uint8Array");
+}
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, Span<int32_t>* out) {
+  if (ReadArray(info, index, napi_int32_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
+  return Refuse(info, index, "an Int32Array");
+}
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, Span<uint32_t>* out) {
+  if (ReadArray(info, index, napi_uint32_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
+  return Refuse(info, index, "a Uint32Array");
+}
+
+// A string with a NUL inside would be cut silently by every system call that takes it.
+inline bool Read(const Napi::CallbackInfo& info, size_t index, std::string* out) {
+  if (!info[index].IsString()) return Refuse(info, index, "a string");
+  *out = info[index].As<Napi::String>().Utf8Value();
+  if (out->find('\0') != std::string::npos) return Refuse(info, index, "a string without NUL");
+  return true;
+}
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, std::vector<std::string>* out) {
+  if (!info[index].IsArray()) return Refuse(info, index, "an array of strings");
+  Napi::Array array = info[index].As<Napi::Array>();
+  out->reserve(array.Length());
+  for (uint32_t i = 0; i < array.Length(); i++) {
+    Napi::Value value = array.Get(i);
+    if (!value.IsString()) return Refuse(info, index, "an array of strings");
+    out->push_back(value.As<Napi::String>().Utf8Value());
+    if (out->back().find('\0') != std::string::npos) return Refuse(info, index, "an array of strings without NUL");
+  }
+  return true;
+}
+
+template <typename First, typename... Rest>
+bool ReadAll(const Napi::CallbackInfo& info, size_t index, First* first, Rest*... rest) {
+  if (!Read(info, index, first)) return false;
+  if constexpr (sizeof...(rest) > 0) return ReadAll(info, index + 1, rest...);
+  return true;
+}
+
+// All arguments, in order: `if (!Arguments(info, &fd, &bytes)) return info.Env().Undefined();`
+template <typename... Outs>
+bool Arguments(const Napi::CallbackInfo& info, Outs*... outs) {
+  return ReadAll(info, 0, outs...);
+}
+
+// What a system call gave: its result, or -errno.
+template <typename Result>
+Napi::Value Outcome(const Napi::CallbackInfo& info, Result result) {
+  return Napi::Number::New(info.Env(), static_cast<double>(result < 0 ? -errno : result));
+}
+
+template <typename Call>
+auto RetryOnEintr(Call call) -> decltype(call()) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
+}  // namespace berthd

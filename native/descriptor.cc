@@ -1,0 +1,83 @@
+// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2); and memfd_create(2) with seals.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "args.h"
+#include "topics.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+namespace berthd {
+namespace {
+
+Napi::Value Close(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  if (!Arguments(info, &fd)) return info.Env().Undefined();
+  return Outcome(info, ::close(fd));
+}
+
+Napi::Value Duplicate(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  if (!Arguments(info, &fd)) return info.Env().Undefined();
+  return Outcome(info, ::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+template <int Command>
+Napi::Value GetFlags(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  if (!Arguments(info, &fd)) return info.Env().Undefined();
+  return Outcome(info, ::fcntl(fd, Command));
+}
+
+template <int Command>
+Napi::Value SetFlags(const Napi::CallbackInfo& info) {
+  int32_t fd, flags;
+  if (!Arguments(info, &fd, &flags)) return info.Env().Undefined();
+  return Outcome(info, ::fcntl(fd, Command, flags));
+}
+
+Napi::Value PollNow(const Napi::CallbackInfo& info) {
+  int32_t fd, events;
+  if (!Arguments(info, &fd, &events)) return info.Env().Undefined();
+  pollfd entry = {fd, static_cast<short>(events), 0};
+  int result = RetryOnEintr([&] { return ::poll(&entry, 1, 0); });
+  return Outcome(info, result < 0 ? result : entry.revents);
+}
+
+Napi::Value Lock(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  if (!Arguments(info, &fd)) return info.Env().Undefined();
+  return Outcome(info, ::flock(fd, LOCK_EX | LOCK_NB));
+}
+
+Napi::Value MemFd(const Napi::CallbackInfo& info) {
+  std::string name;
+  if (!Arguments(info, &name)) return info.Env().Undefined();
+  int fd = ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+  // MFD_NOEXEC_SEAL came with Linux 6.3; older kernels call it invalid.
+  if (fd < 0 && errno == EINVAL) fd = ::memfd_create(name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return Outcome(info, fd);
+}
+
+}  // namespace
+
+void ExportDescriptor(Napi::Env env, Napi::Object exports) {
+  Export<Close>(env, exports, "close");
+  Export<Duplicate>(env, exports, "dup");
+  Export<GetFlags<F_GETFL>>(env, exports, "getfl");
+  Export<SetFlags<F_SETFL>>(env, exports, "setfl");
+  Export<GetFlags<F_GETFD>>(env, exports, "getfd");
+  Export<SetFlags<F_SETFD>>(env, exports, "setfd");
+  Export<PollNow>(env, exports, "pollNow");
+  Export<Lock>(env, exports, "flock");
+  Export<MemFd>(env, exports, "memfd");
+  Export<SetFlags<F_ADD_SEALS>>(env, exports, "addSeals");
+  Export<GetFlags<F_GET_SEALS>>(env, exports, "getSeals");
+}
+
+}  // namespace berthd

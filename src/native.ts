@@ -1,0 +1,153 @@
+/**
+ * The only door to the addon. Every function here is one system call with its arguments checked: the result is what
+ * the call returned, or `-errno`; nothing retries, nothing decides. Code that has to be testable against a failing
+ * kernel takes a {@link Native} as a parameter instead of importing {@link native}.
+ */
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BerthError } from "./errors.ts";
+
+/** Readiness of one descriptor on the event loop, by libuv's uv_poll. Level-triggered. */
+export interface Poll {
+  /** Watches for `events` ({@link READABLE} | {@link WRITABLE} | {@link DISCONNECT}) from now on; 0 pauses. Returns 0 or -errno. */
+  start(events: number): number;
+  /** Stops for good; the descriptor itself stays open and is the caller's. Idempotent. */
+  close(): void;
+  /** Whether this poll alone keeps the process alive: ref() yes (as at first), unref() no. */
+  ref(): void;
+  unref(): void;
+}
+
+/** Called with 0 and the events that hold, or with -errno when polling itself failed. */
+export type PollCallback = (status: number, events: number) => void;
+
+/** A passwd(5) entry as getpwnam_r(3)/getpwuid_r(3) give it, with the user's groups (getgrouplist(3)). */
+export interface PasswdEntry {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+  readonly home: string;
+  readonly shell: string;
+}
+
+/** A group(5) entry. */
+export interface GroupEntry {
+  readonly name: string;
+  readonly gid: number;
+}
+
+export interface Native {
+  // message.cc ---------------------------------------------------------------------------------------------------
+  /**
+   * sendmsg(2) of `data` from `offset`, with the first `count` entries of `fds` as SCM_RIGHTS. MSG_NOSIGNAL and
+   * MSG_DONTWAIT always. Returns the bytes taken, or -errno. At most {@link MAX_FDS} fds: more is -EINVAL unsent.
+   */
+  sendmsg(socket: number, data: Uint8Array, offset: number, fds: Int32Array, count: number): number;
+  /**
+   * recvmsg(2) into `data` from `offset`, MSG_DONTWAIT and MSG_CMSG_CLOEXEC. `received` gets [number of fds, flags,
+   * fd, fd, …] and must hold {@link RECEIVED_LENGTH}. With MSG_CTRUNC all fds have been closed and the result is
+   * -EMSGSIZE (hazard 4). A control message beyond our maximum is closed too. Returns the bytes, 0 at the end, or -errno.
+   */
+  recvmsg(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
+  /**
+   * As recvmsg on a stream, but takes no byte beyond the first NUL: the boundary is found with MSG_PEEK first, so that
+   * the fds which arrive are those of this frame (hazard 8). The result may be a part that has no NUL yet.
+   */
+  recvframe(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
+
+  // socket.cc ----------------------------------------------------------------------------------------------------
+  /** socket(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
+  socket(domain: number, type: number, protocol: number): number;
+  /** socketpair(2), CLOEXEC and non-blocking, into `pair`[0] and [1]. Returns 0 or -errno. */
+  socketpair(domain: number, type: number, pair: Int32Array): number;
+  bind(fd: number, sockaddr: Uint8Array): number;
+  connect(fd: number, sockaddr: Uint8Array): number;
+  listen(fd: number, backlog: number): number;
+  /** accept4(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
+  accept(fd: number): number;
+  shutdown(fd: number, how: number): number;
+  /** getsockname(2) and getpeername(2) into `sockaddr`; the address's true length, or -errno. */
+  getsockname(fd: number, sockaddr: Uint8Array): number;
+  getpeername(fd: number, sockaddr: Uint8Array): number;
+  /** setsockopt(2) of an int, or of bytes. */
+  setsockopt(fd: number, level: number, option: number, value: number | Uint8Array): number;
+  /** getsockopt(2) of an int into `value`[0]. Returns 0 or -errno. A peer pidfd comes this way. */
+  getsockopt(fd: number, level: number, option: number, value: Int32Array): number;
+  /** SO_PEERCRED into `credentials`: [pid, uid, gid]. Returns 0 or -errno. */
+  peercred(fd: number, credentials: Int32Array): number;
+  /** SO_PEERGROUPS into `groups`; how many there are (may exceed the array: then nothing was written), or -errno. */
+  peergroups(fd: number, groups: Uint32Array): number;
+  /** if_nametoindex(3): 0 if there is no such interface. */
+  ifindex(name: string): number;
+
+  // descriptor.cc ------------------------------------------------------------------------------------------------
+  /** close(2). Not retried on EINTR: on Linux the fd is gone. */
+  close(fd: number): number;
+  /** F_DUPFD_CLOEXEC, at or above 3. */
+  dup(fd: number): number;
+  /** fcntl(2) F_GETFL / F_SETFL / F_GETFD / F_SETFD. */
+  getfl(fd: number): number;
+  setfl(fd: number, flags: number): number;
+  getfd(fd: number): number;
+  setfd(fd: number, flags: number): number;
+  /** poll(2) of one fd with no wait: its revents, or -errno. */
+  pollNow(fd: number, events: number): number;
+  /** flock(2) LOCK_EX | LOCK_NB. */
+  flock(fd: number): number;
+  /** memfd_create(2) with MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL where the kernel knows it. */
+  memfd(name: string): number;
+  /** F_ADD_SEALS / F_GET_SEALS. */
+  addSeals(fd: number, seals: number): number;
+  getSeals(fd: number): number;
+
+  // process.cc ---------------------------------------------------------------------------------------------------
+  pidfdOpen(pid: number): number;
+  /** pidfd_send_signal(2); signal 0 asks whether it is alive. */
+  pidfdSignal(pidfd: number, signal: number): number;
+  /** execve(2) in this very process, with fds 0–2 kept open and all others closed. Returns only -errno. */
+  exec(path: string, argv: readonly string[], env: readonly string[]): number;
+  /** getpwnam_r / getpwuid_r; undefined if there is none; -errno. */
+  passwd(user: string | number): PasswdEntry | undefined | number;
+  group(group: string | number): GroupEntry | undefined | number;
+
+  // poll.cc ------------------------------------------------------------------------------------------------------
+  Poll: new (
+    fd: number,
+    callback: PollCallback,
+  ) => Poll;
+}
+
+/** Poll events, as libuv names them. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+export const DISCONNECT = 4;
+
+/** SCM_MAX_FD: the most descriptors one message can carry (unix(7)). */
+export const MAX_FDS = 253;
+
+/** Entries a `received` array needs: count, flags, and the fds. */
+export const RECEIVED_LENGTH: number = 2 + MAX_FDS;
+
+/** The package's own folder, whether run from `src/` or from `dist/`. */
+export const packageRoot: string = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+const require = createRequire(import.meta.url);
+
+function load(): Native {
+  try {
+    const find = require("node-gyp-build") as (folder: string) => Native;
+    return find(packageRoot);
+  } catch (cause) {
+    throw new BerthError(
+      "ADDON_MISSING",
+      `berthd's native addon is not built for this system (Node ${process.version}, ${process.platform} ${process.arch}); ` +
+        "build it with `npm rebuild berthd`, which needs python3, make and g++",
+      { cause },
+    );
+  }
+}
+
+/** The addon. Loading it fails with ADDON_MISSING, which says how to build it. */
+export const native: Native = load();
