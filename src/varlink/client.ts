@@ -1,0 +1,217 @@
+/**
+ * The client side of Varlink: calls in, replies out, in order, over one connection. Calls may be pipelined. An
+ * abandoned call (its signal aborted) still has its reply read when it comes, and the fds in it closed.
+ */
+import { abortError, BerthError, RefusedError } from "../errors.ts";
+import { closeAll, type FdHandle, NO_FDS } from "../fd.ts";
+import { borrow, Wire } from "../wire.ts";
+import { type ConnectOptions, connectUnix } from "./connect.ts";
+import { decodeBytes, encodeCall, type Parameters, readReply } from "./message.ts";
+
+/** A reply: its parameters, and the descriptors that came with it, which are the caller's to close or dispose. */
+export class Reply implements Disposable {
+  readonly parameters: Parameters;
+  readonly fds: readonly FdHandle[];
+
+  constructor(parameters: Parameters, fds: readonly FdHandle[]) {
+    this.parameters = parameters;
+    this.fds = fds;
+  }
+
+  [Symbol.dispose](): void {
+    closeAll(this.fds);
+  }
+}
+
+export interface CallOptions {
+  /** Descriptors to send with the call, borrowed. */
+  readonly fds?: readonly FdHandle[];
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One call whose replies are still to come. */
+interface Pending {
+  reply(reply: Reply, continues: boolean): void;
+  fail(error: Error): void;
+  /** Nobody waits any more: replies are dropped, their fds closed. */
+  abandoned: boolean;
+}
+
+/** Replies of this size are accepted: a List of thousands of berths. */
+const MAX_REPLY = 16 * 1024 * 1024;
+const MAX_PENDING = 1024;
+/** Replies of a stream that may wait for their reader before the connection stops reading. */
+const STREAM_AHEAD = 64;
+
+/** A connection to a Varlink service. Disposable: the end of it closes the socket. */
+export class VarlinkClient implements Disposable {
+  readonly #wire: Wire;
+  readonly #pending: Pending[] = [];
+  #closed: BerthError | undefined;
+
+  /** Takes ownership of a connected UNIX stream socket. */
+  constructor(socket: FdHandle) {
+    this.#wire = new Wire(
+      socket,
+      {
+        onMessage: (bytes, length, fds) => this.#onMessage(bytes, length, fds),
+        onClosed: (cause) => this.#onClosed(cause),
+      },
+      { framing: "nul", maxMessage: MAX_REPLY },
+    );
+    this.#wire.unref();
+  }
+
+  /** Connects to the service at a path; `@name` is abstract. Throws BROKER_UNREACHABLE. */
+  static async connect(path: string, options: ConnectOptions = {}): Promise<VarlinkClient> {
+    return new VarlinkClient(await connectUnix(path, options));
+  }
+
+  get closed(): boolean {
+    return this.#wire.closed;
+  }
+
+  /** Calls a method and waits for its one reply. Throws {@link RefusedError} for an error reply. */
+  call(method: string, parameters: Parameters = {}, options: CallOptions = {}): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      if (signal?.aborted) return reject(abortError(signal));
+      const abort = (): void => {
+        pending.abandoned = true;
+        if (signal !== undefined) reject(abortError(signal));
+      };
+      const pending: Pending = {
+        abandoned: false,
+        reply: (reply) => {
+          signal?.removeEventListener("abort", abort);
+          resolve(reply);
+        },
+        fail: (error) => {
+          signal?.removeEventListener("abort", abort);
+          reject(error);
+        },
+      };
+      try {
+        this.#send(encodeCall(method, parameters), options.fds ?? NO_FDS);
+      } catch (error) {
+        return reject(error);
+      }
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#push(pending);
+    });
+  }
+
+  /** Calls a method whose reply nobody wants. Returns when the message is on its way. */
+  oneway(method: string, parameters: Parameters = {}, fds: readonly FdHandle[] = NO_FDS): void {
+    this.#send(encodeCall(method, parameters, { oneway: true }), fds);
+  }
+
+  /**
+   * Calls a method with `more` and yields its replies as they come. Leaving the loop closes the connection, for that
+   * is how a Varlink client ends a stream; give a stream a connection of its own.
+   */
+  async *stream(
+    method: string,
+    parameters: Parameters = {},
+    options: CallOptions = {},
+  ): AsyncGenerator<Reply, void, void> {
+    const { signal } = options;
+    if (signal?.aborted) throw abortError(signal);
+    const ready: Reply[] = [];
+    let ended = false;
+    let failure: Error | undefined;
+    let wake: () => void = () => undefined;
+    const abort = (): void => {
+      if (signal !== undefined) failure ??= abortError(signal);
+      wake();
+    };
+    const pending: Pending = {
+      abandoned: false,
+      reply: (reply, continues) => {
+        ready.push(reply);
+        ended = !continues;
+        if (ready.length >= STREAM_AHEAD) this.#wire.setReading(false);
+        wake();
+      },
+      fail: (error) => {
+        failure ??= error;
+        wake();
+      },
+    };
+    this.#send(encodeCall(method, parameters, { more: true }), options.fds ?? NO_FDS);
+    this.#push(pending);
+    signal?.addEventListener("abort", abort, { once: true });
+    try {
+      for (;;) {
+        const reply = ready.shift();
+        if (reply !== undefined) {
+          if (ready.length === 0 && !this.closed) this.#wire.setReading(true);
+          yield reply;
+        } else if (failure !== undefined) throw failure;
+        else if (ended) return;
+        else {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+        }
+      }
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      for (const reply of ready) closeAll(reply.fds);
+      if (!ended) this.close();
+    }
+  }
+
+  /** Closes the connection; calls still waiting fail with CONNECTION_CLOSED. Idempotent. */
+  close(): void {
+    if (this.#wire.closed) return;
+    this.#wire.close();
+    this.#onClosed(undefined);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #send(bytes: Buffer, fds: readonly FdHandle[]): void {
+    if (this.#closed !== undefined) throw this.#closed;
+    if (this.#pending.length >= MAX_PENDING) {
+      throw new BerthError("PROTOCOL_ERROR", `${MAX_PENDING} calls already wait for their reply`);
+    }
+    if (!this.#wire.send(bytes, borrow(fds))) throw closedError(undefined);
+  }
+
+  #push(pending: Pending): void {
+    if (this.#pending.push(pending) === 1) this.#wire.ref();
+  }
+
+  #onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {
+    const object = decodeBytes(bytes, length);
+    const message = typeof object === "string" ? object : readReply(object);
+    const pending = this.#pending[0];
+    if (typeof message === "string" || pending === undefined) {
+      closeAll(fds);
+      this.#wire.close();
+      const why = typeof message === "string" ? message : "a reply came that no call waits for";
+      return this.#onClosed(new BerthError("PROTOCOL_ERROR", `the service does not speak Varlink: ${why}`));
+    }
+    if (!message.continues) {
+      this.#pending.shift();
+      if (this.#pending.length === 0) this.#wire.unref();
+    }
+    if (pending.abandoned || message.error !== undefined) closeAll(fds);
+    if (pending.abandoned) return;
+    if (message.error !== undefined) return pending.fail(new RefusedError(message.error, message.parameters));
+    pending.reply(new Reply(message.parameters, fds), message.continues);
+  }
+
+  #onClosed(cause: BerthError | undefined): void {
+    this.#closed = closedError(cause);
+    for (const pending of this.#pending.splice(0)) pending.fail(this.#closed);
+  }
+}
+
+function closedError(cause: BerthError | undefined): BerthError {
+  if (cause?.code === "PROTOCOL_ERROR" || cause?.code === "DESCRIPTORS_TRUNCATED") return cause;
+  return new BerthError("CONNECTION_CLOSED", "the connection to the broker is closed", { cause });
+}

@@ -1,0 +1,191 @@
+/** The text of io.berthd.Broker: what GetInterfaceDescription serves, and what calls and replies are held against. */
+export const brokerInterface: string = `# The berthd broker: it holds the sockets of servers, and hands them over as file descriptors.
+#
+# Descriptors travel beside a message (SCM_RIGHTS). Who the caller is, the broker learns from the
+# kernel when the connection is made. What policy refuses is org.varlink.service.PermissionDenied,
+# and a berth that the caller may not take gets the same answer as one that does not exist. In every
+# error here, 'message' is a sentence for people: programs go by the error's name and its other
+# fields.
+interface io.berthd.Broker
+
+# One thing that a berth holds and hands over.
+type Descriptor (
+  # Its name in the berth: that of the socket's section in the configuration, or the one given to
+  # Stash. A socket with several addresses is several descriptors of one name, in the order of its
+  # addresses.
+  name: string,
+  # A listening stream or seqpacket socket, a bound datagram socket, the root directory, or what a
+  # tenant stashed.
+  kind: (stream, datagram, seqpacket, root, stash),
+  # Where a socket is bound, like 0.0.0.0:27960, [::]:27960, /run/arena.sock, or @arena for an
+  # abstract one.
+  address: ?string,
+  # Which of the descriptors of this very message it is, from 0. Absent where none are handed over:
+  # in List and Watch.
+  index: ?int
+)
+
+# A tenant's hold on a berth. It ends with Release, or with the death of the tenant's process,
+# whichever is first.
+type Lease (
+  # Random, and no secret: it names the lease, and proves nothing about who names it.
+  id: string,
+  # Process id of the tenant, as the broker sees it.
+  pid: int,
+  # User id of the tenant, as it was when it connected.
+  uid: int,
+  # The tenant's systemd unit, where it has one.
+  unit: ?string
+)
+
+# User and group ids reserved for a berth. An id inside the berth's root plus base is the id on the
+# host.
+type Range (
+  # The first id on the host.
+  base: int,
+  # How many there are.
+  count: int
+)
+
+# One server's place on this host.
+type Berth (
+  # NAME, or TEMPLATE@INSTANCE.
+  name: string,
+  # vacant: nobody has it. occupied: one tenant has it. handover: a newcomer has taken it over but
+  # has not called Ready, and both have it.
+  state: (vacant, occupied, handover),
+  # What it holds.
+  descriptors: []Descriptor,
+  # Its ids, where it has some reserved.
+  range: ?Range,
+  # The tenant's lease; during a handover, that of the tenant to be replaced. Absent when vacant.
+  lease: ?Lease,
+  # Whether that tenant has called Ready. Absent when vacant.
+  ready: ?bool
+)
+
+# The berths that the caller may take; for root and the broker's own user, all of them.
+method List() -> (berths: []Berth)
+
+# Takes a berth: the caller becomes its tenant, and gets its descriptors with the reply. The present
+# tenant gets the same lease again, with fresh descriptors. A takeover ends in one of two ways: the
+# newcomer calls Ready, and the old lease ends; or the newcomer dies, and the old lease stays as it
+# was.
+method Acquire(
+  # Name of the berth.
+  berth: string,
+  # Whether to take over from another tenant. no (as when absent): an occupied berth is refused with
+  # BerthOccupied. try: take over if there is a tenant, else take the vacant berth. must: only take
+  # over, BerthVacant if there is no tenant.
+  replace: ?(no, try, must)
+) -> (
+  # Id of the lease.
+  lease: string,
+  # What was handed over.
+  descriptors: []Descriptor,
+  # The berth's ids, where it has some reserved.
+  range: ?Range
+)
+
+# Ends the caller's lease. The broker keeps the berth's descriptors open for the next tenant.
+method Release(
+  # Id of the lease.
+  lease: string
+) -> ()
+
+# Leaves one descriptor in the berth for the next tenant. Exactly one must come with the call. A
+# kind that cannot be kept is refused with UnsuitableDescriptor, one too many with LimitReached.
+method Stash(
+  # Id of the lease.
+  lease: string,
+  # What to call it.
+  name: string
+) -> ()
+
+# Says that the tenant's server is serving. This is what completes a takeover.
+method Ready(
+  # Id of the lease.
+  lease: string
+) -> ()
+
+# As Acquire, for berth-launch: everything to be done before the server is executed comes as a plan.
+# The plan is the first descriptor of the reply, a sealed memfd; the berth's descriptors follow it.
+method Launch(
+  # Name of the berth.
+  berth: string,
+  # Program and arguments. Absent: the berth's own server.command.
+  command: ?[]string,
+  # Variables for the server's environment.
+  environment: ?[string]string,
+  # As for Acquire.
+  replace: ?(no, try, must)
+) -> (
+  # Id of the lease.
+  lease: string,
+  # Which of the descriptors of this message is the plan: 0.
+  plan: int
+)
+
+# What happens to the berths that the caller may take. At first one reply with the event 'present'
+# for each of them, then one for everything that happens, until the caller closes the connection.
+# [Requires 'more' flag]
+method Watch() -> (
+  # present: it was there when the watch began. added, changed, removed: so says the configuration.
+  # acquired: it has a tenant. ready: the tenant called Ready. handover: a newcomer took it over.
+  # released: a lease ended. repaired: a tenant had left a socket in a state unfit for the next, and
+  # the broker has put it right.
+  event: (present, added, changed, removed, acquired, ready, handover, released, repaired),
+  # The berth as it is after the event; after 'removed', as it was before.
+  berth: Berth
+)
+
+# There is no such berth. Only root and the broker's own user are told; others get PermissionDenied.
+error NoSuchBerth (
+  # The name that was asked for.
+  berth: string,
+  # Why, for people.
+  message: ?string
+)
+
+# The caller has no such lease, or has it no longer.
+error NoSuchLease (
+  # The id that was given.
+  lease: string,
+  # Why, for people.
+  message: ?string
+)
+
+# The berth has another tenant, and the call did not ask to take over from it.
+error BerthOccupied (
+  # Name of the berth.
+  berth: string,
+  # Who has it.
+  lease: Lease,
+  # Why, for people.
+  message: ?string
+)
+
+# The call asked to take over from a tenant and nothing else, but the berth has none.
+error BerthVacant (
+  # Name of the berth.
+  berth: string,
+  # Why, for people.
+  message: ?string
+)
+
+# The caller has reached a limit of the broker's.
+error LimitReached (
+  # Which one.
+  limit: string,
+  # Why, for people, and what to do.
+  message: ?string
+)
+
+# The descriptor that came with the call cannot be kept.
+error UnsuitableDescriptor (
+  # What it was to be called.
+  name: string,
+  # Why, for people.
+  message: ?string
+)
+`;

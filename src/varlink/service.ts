@@ -1,0 +1,144 @@
+/**
+ * The service side of Varlink: decode, validate, then hand the call to its method. It never touches a socket: bytes
+ * and fds come in, an answer goes out. What a method needs to know of its caller travels as the context `C`.
+ */
+import { closeAll, type FdHandle } from "../fd.ts";
+import { type Borrowed, NOTHING_BORROWED } from "../wire.ts";
+import { type Interface, parseInterface } from "./idl.ts";
+import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
+import { serviceInterface } from "./org.varlink.service.ts";
+import { compileParameters, type Validator } from "./validate.ts";
+
+/** An answer: the bytes of a reply, and the descriptors that go with it. */
+export interface Answer {
+  readonly bytes: Uint8Array;
+  readonly borrowed: Borrowed;
+  /** Handles made for this answer alone: whoever sends it closes them afterwards. */
+  readonly owned?: readonly FdHandle[];
+}
+
+/** A successful reply. */
+export function answer(parameters: Parameters, borrowed: Borrowed = NOTHING_BORROWED): Answer {
+  return { bytes: encodeReply(parameters), borrowed };
+}
+
+/** An error reply. */
+export function refuse(error: string, parameters?: Parameters): Answer {
+  return { bytes: encodeError(error, parameters), borrowed: NOTHING_BORROWED };
+}
+
+/** org.varlink.service.InvalidParameter, with a sentence for people. */
+export function invalidParameter(parameter: string, message?: string): Answer {
+  return refuse("org.varlink.service.InvalidParameter", { parameter, ...(message !== undefined && { message }) });
+}
+
+/** Answers a call; undefined when it keeps the connection to send a stream of replies itself. */
+export type Handler<C> = (
+  context: C,
+  parameters: Parameters,
+  call: CallMessage,
+  fds: readonly FdHandle[],
+) => Answer | undefined;
+
+/** How one method of an interface is done. */
+export interface Method<C> {
+  readonly handle: Handler<C>;
+  /** How many fds a call must carry; 0 unless said. The handler dups or steals the ones it keeps. */
+  readonly fds?: number;
+  /** Makes sense only with `more`: without it the caller gets ExpectedMore. */
+  readonly streams?: boolean;
+}
+
+/** One interface: its text, and how each of its methods is done. */
+export interface Implementation<C> {
+  readonly text: string;
+  readonly methods: Readonly<Record<string, Method<C>>>;
+}
+
+export interface ServiceInfo {
+  readonly vendor: string;
+  readonly product: string;
+  readonly version: string;
+  readonly url: string;
+}
+
+/** What becomes of the bytes of one message. */
+export interface Outcome {
+  /** The reply to send, if any. */
+  readonly answer: Answer | undefined;
+  /** The peer does not speak the protocol: close after the answer. */
+  readonly fatal: boolean;
+}
+
+interface Entry<C> {
+  readonly method: Method<C>;
+  readonly validate: Validator;
+}
+
+const silence: Outcome = { answer: undefined, fatal: false };
+
+export class Service<C> {
+  readonly #interfaces = new Map<string, string>();
+  readonly #methods = new Map<string, Entry<C>>();
+
+  constructor(info: ServiceInfo, implementations: readonly Implementation<C>[]) {
+    this.#add({ text: serviceInterface, methods: this.#own(info) });
+    for (const implementation of implementations) this.#add(implementation);
+  }
+
+  /** Handles one message. Every fd that no step claimed is closed when this returns. */
+  dispatch(context: C, bytes: Buffer, length: number, fds: readonly FdHandle[]): Outcome {
+    try {
+      const object = decodeBytes(bytes, length);
+      if (typeof object === "string") return { answer: invalidParameter("call", object), fatal: true };
+      const call = readCall(object);
+      if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };
+      const reply = this.#answer(context, call, fds);
+      if (!call.oneway && reply !== undefined) return { answer: reply, fatal: false };
+      if (reply?.owned !== undefined) closeAll(reply.owned);
+      return silence;
+    } finally {
+      if (fds.length > 0) closeAll(fds);
+    }
+  }
+
+  #answer(context: C, call: CallMessage, fds: readonly FdHandle[]): Answer | undefined {
+    const entry = this.#methods.get(call.method);
+    if (entry === undefined) return this.#unknown(call.method);
+    const wrong = entry.validate(call.parameters);
+    if (wrong !== undefined) return invalidParameter(wrong);
+    if (fds.length !== (entry.method.fds ?? 0)) {
+      return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${fds.length}`);
+    }
+    if (entry.method.streams === true && !call.more) return refuse("org.varlink.service.ExpectedMore");
+    return entry.method.handle(context, call.parameters, call, fds);
+  }
+
+  #unknown(method: string): Answer {
+    const dot = method.lastIndexOf(".");
+    const name = dot < 0 ? method : method.slice(0, dot);
+    if (!this.#interfaces.has(name)) return refuse("org.varlink.service.InterfaceNotFound", { interface: name });
+    return refuse("org.varlink.service.MethodNotFound", { method });
+  }
+
+  #add(implementation: Implementation<C>): void {
+    const parsed: Interface = parseInterface(implementation.text);
+    this.#interfaces.set(parsed.name, implementation.text);
+    for (const [name, method] of Object.entries(implementation.methods)) {
+      this.#methods.set(`${parsed.name}.${name}`, { method, validate: compileParameters(parsed, name) });
+    }
+  }
+
+  #own(info: ServiceInfo): Implementation<C>["methods"] {
+    return {
+      GetInfo: { handle: () => answer({ ...info, interfaces: [...this.#interfaces.keys()] }) },
+      GetInterfaceDescription: {
+        handle: (_, { interface: name }) => {
+          const description = this.#interfaces.get(String(name));
+          if (description === undefined) return refuse("org.varlink.service.InterfaceNotFound", { interface: name });
+          return answer({ description });
+        },
+      },
+    };
+  }
+}
