@@ -1,0 +1,61 @@
+/**
+ * What the benchmark needs, and its C programs compiled into `.bench/`. Never installs anything: what is missing is
+ * named, with the package that has it.
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
+import { delimiter, join } from "node:path";
+
+const flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra"];
+const s6Programs = ["s6-fdholder-daemon", "s6-accessrules-cdb-from-fs"];
+const s6Headers = "#include <s6/fdholder.h>\n#include <skalibs/tai.h>\n";
+
+function onPath(program) {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** One sentence for each thing without which nothing can be measured. */
+export function missing(root) {
+  const sentences = [];
+  if (!onPath("gcc")) sentences.push("gcc is missing, and bench/*.c needs it: apt install gcc libc6-dev");
+  if (!onPath("taskset")) sentences.push("taskset is missing, which pins every process: apt install util-linux");
+  if (!existsSync(join(root, "dist/cli/berthd.js"))) {
+    sentences.push("dist/cli/berthd.js is missing, which is what is measured: npm run build");
+  }
+  return sentences;
+}
+
+/** Why s6 has to be left out, in one sentence; undefined if it is there. */
+export function s6Missing() {
+  const headers = () =>
+    spawnSync("gcc", ["-fsyntax-only", "-x", "c", "-"], { input: s6Headers, timeout: 30_000 }).status === 0;
+  if (s6Programs.every(onPath) && headers()) return undefined;
+  return "s6-fdholderd or its headers are missing, so s6 is left out: apt install s6 libs6-dev skalibs-dev";
+}
+
+/** Compiles the programs and returns their paths; `s6Client` only if asked for. */
+export function compile(root, withS6) {
+  const folder = join(root, ".bench");
+  mkdirSync(folder, { recursive: true });
+  const build = (name, ...libraries) => {
+    const program = join(folder, name);
+    const sources = [`${name}.c`, "common.c"].map((file) => join(root, "bench", file));
+    execFileSync("gcc", [...flags, "-o", program, ...sources, ...libraries], {
+      stdio: ["ignore", 2, 2],
+      timeout: 60_000,
+    });
+    return program;
+  };
+  return {
+    floor: build("floor"),
+    client: build("client"),
+    s6Client: withS6 ? build("s6-client", "-ls6", "-lskarnet") : undefined,
+  };
+}

@@ -1,0 +1,119 @@
+// See common.h.
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+_Noreturn void die(const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stderr, format, arguments);
+  va_end(arguments);
+  fputc('\n', stderr);
+  exit(1);
+}
+
+_Noreturn void die_errno(const char *format, ...) {
+  int error = errno;
+  va_list arguments;
+  va_start(arguments, format);
+  vfprintf(stderr, format, arguments);
+  va_end(arguments);
+  fprintf(stderr, ": %s\n", strerror(error));
+  exit(1);
+}
+
+size_t parse_count(const char *text) {
+  char *end;
+  errno = 0;
+  unsigned long count = strtoul(text, &end, 10);
+  if (errno != 0 || *end != '\0' || count == 0) die("\"%s\" is not a positive whole number", text);
+  return count;
+}
+
+static int parse_socket(const char *text, struct sockaddr_in *address) {
+  if (strncmp(text, "tcp:", 4) != 0 && strncmp(text, "udp:", 4) != 0) die("\"%s\" is not tcp:PORT or udp:PORT", text);
+  size_t port = parse_count(text + 4);
+  if (port > UINT16_MAX) die("\"%s\": the highest port is %d", text, UINT16_MAX);
+  *address = (struct sockaddr_in){
+      .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  return text[0] == 't' ? SOCK_STREAM : SOCK_DGRAM;
+}
+
+int open_socket(const char *text) {
+  struct sockaddr_in address;
+  int type = parse_socket(text, &address);
+  int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) die_errno("socket for %s", text);
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die_errno("bind to %s", text);
+  if (type == SOCK_STREAM && listen(fd, SOMAXCONN) < 0) die_errno("listen on %s", text);
+  return fd;
+}
+
+static bool is_socket(int fd, const char *text) {
+  struct sockaddr_in wanted, actual;
+  int type, wanted_type = parse_socket(text, &wanted);
+  socklen_t type_length = sizeof type, length = sizeof actual;
+  struct stat status;
+  return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
+         getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_length) == 0 && type == wanted_type &&
+         getsockname(fd, (struct sockaddr *)&actual, &length) == 0 && actual.sin_family == AF_INET &&
+         actual.sin_port == wanted.sin_port && actual.sin_addr.s_addr == wanted.sin_addr.s_addr;
+}
+
+void verify_sockets(const int *fds, size_t count, char *const *wanted) {
+  for (size_t i = 0; i < count; i++) {
+    size_t found = 0;
+    for (size_t j = 0; j < count; j++) found += is_socket(fds[j], wanted[i]);
+    if (found != 1) die("%zu of the %zu descriptors received are 127.0.0.1 %s; one should be", found, count, wanted[i]);
+  }
+}
+
+void close_all(const int *fds, size_t count) {
+  for (size_t i = 0; i < count; i++) close(fds[i]);
+}
+
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+static int ascending(const void *left, const void *right) {
+  uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+  return (a > b) - (a < b);
+}
+
+static uint64_t percentile(const uint64_t *sorted, size_t count, size_t percent) {
+  return sorted[(count * percent + 99) / 100 - 1];
+}
+
+void measure(void (*cycle)(void), size_t cycles, size_t warmup) {
+  uint64_t *samples = malloc(cycles * sizeof *samples);
+  if (samples == NULL) die("there is no memory for %zu samples", cycles);
+  memset(samples, 0xff, cycles * sizeof *samples);  // so that no page is touched for the first time in the loop
+  for (size_t i = 0; i < warmup; i++) cycle();
+  uint64_t begin = now();
+  for (size_t i = 0; i < cycles; i++) {
+    uint64_t before = now();
+    cycle();
+    samples[i] = now() - before;
+  }
+  double seconds = (double)(now() - begin) / 1e9;
+  qsort(samples, cycles, sizeof *samples, ascending);
+  printf("{\"cycles\":%zu,\"p50\":%llu,\"p99\":%llu,\"rate\":%.0f}\n", cycles,
+         (unsigned long long)percentile(samples, cycles, 50), (unsigned long long)percentile(samples, cycles, 99),
+         (double)cycles / seconds);
+  free(samples);
+}

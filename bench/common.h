@@ -1,0 +1,32 @@
+// What the benchmark's C programs share: loopback sockets to hand over, the check that what arrived are those very
+// sockets, and the timed loop. Never talks to a server.
+#ifndef BENCH_COMMON_H
+#define BENCH_COMMON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The most descriptors any case passes in one message.
+#define MAX_SOCKETS 16
+
+// Prints one sentence on stderr and exits 1.
+_Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
+// The same, with what errno says at the end.
+_Noreturn void die_errno(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+// Reads a count; dies unless `text` is a positive whole number.
+size_t parse_count(const char *text);
+
+// A socket on 127.0.0.1, written "tcp:PORT" (listening) or "udp:PORT" (bound).
+int open_socket(const char *text);
+
+// Dies unless `fds` are exactly the sockets that `wanted` names, each once, in any order.
+void verify_sockets(const int *fds, size_t count, char *const *wanted);
+
+void close_all(const int *fds, size_t count);
+
+// Runs `cycle` `warmup` times untimed, then `cycles` times with CLOCK_MONOTONIC around each, and prints one line of
+// JSON: cycles, p50 and p99 in nanoseconds (nearest rank), rate in cycles per second of the whole loop.
+void measure(void (*cycle)(void), size_t cycles, size_t warmup);
+
+#endif

@@ -1,0 +1,78 @@
+/** What the rounds come to: medians, ratios to the floor, the table and the last line. Pure: numbers in, text out. */
+
+/** berthd's promise: a call over a connection that stays, one descriptor, at most this many times the floor's p50. */
+export const TARGET = 1.8;
+
+const operations = { hold: "acquire", connect: "connect + acquire + close" };
+
+function median(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * One row for each case and contender, from `results`: { case, label, rounds: [{ p50, p99, rate }] } with times in
+ * nanoseconds. Rows hold microseconds and calls per second, medians over the rounds; `ratio` is p50 over the floor's.
+ */
+export function summarise(results) {
+  const rows = results.map(({ case: { mode, count }, label, rounds }) => ({
+    operation: operations[mode],
+    descriptors: count,
+    contender: label,
+    p50: median(rounds.map(({ p50 }) => p50 / 1000)),
+    p99: median(rounds.map(({ p99 }) => p99 / 1000)),
+    rate: median(rounds.map(({ rate }) => rate)),
+    rounds: rounds.map(({ p50, p99, rate }) => ({ p50: p50 / 1000, p99: p99 / 1000, rate })),
+  }));
+  const floorOf = (row) =>
+    rows.find(
+      ({ operation, descriptors, contender }) =>
+        contender === "floor" && operation === row.operation && descriptors === row.descriptors,
+    );
+  return rows.map((row) => ({ ...row, ratio: row.p50 / floorOf(row).p50 }));
+}
+
+/** Whether berthd keeps its promise. */
+export function judge(rows) {
+  const row = rows.find(
+    ({ operation, descriptors, contender }) =>
+      contender === "berthd" && operation === operations.hold && descriptors === 1,
+  );
+  return { limit: TARGET, ratio: row.ratio, met: row.ratio <= TARGET };
+}
+
+export function verdict({ limit, ratio, met }) {
+  const times = (number) => `${number.toFixed(2)} × the floor`;
+  return `berthd is ${met ? "within" : "NOT within"} the target: ${times(ratio)} for acquire with 1 fd, at most ${times(limit)}`;
+}
+
+export function machineLine({ kernel, cpu, node, core }) {
+  return `Linux ${kernel}, ${cpu}, Node ${node}, everything pinned to core ${core}`;
+}
+
+/** The rows for people, a blank line between the cases. */
+export function table(rows) {
+  const header = ["operation", "fds", "contender", "p50 µs", "p99 µs", "rate/s", "ratio"];
+  const lines = rows.map(({ operation, descriptors, contender, p50, p99, rate, ratio }) => [
+    operation,
+    String(descriptors),
+    contender,
+    p50.toFixed(2),
+    p99.toFixed(2),
+    rate.toFixed(0),
+    ratio.toFixed(2),
+  ]);
+  const widths = header.map((_, column) => Math.max(...[header, ...lines].map((line) => line[column].length)));
+  const isText = (column) => column === 0 || column === 2;
+  const format = (line) =>
+    line
+      .map((cell, column) => (isText(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+      .join("  ");
+  const body = lines.flatMap((line, index) => {
+    const previous = lines[index - 1];
+    const newCase = previous === undefined || previous[0] !== line[0] || previous[1] !== line[1];
+    return newCase ? ["", format(line)] : [format(line)];
+  });
+  return [format(header), ...body].join("\n");
+}
