@@ -1,0 +1,69 @@
+/** One berth's merged table → its BerthSpec. Pure. It reports all that is wrong; where a value is, its default stands. */
+import type { ComposedBerth } from "./compose.ts";
+import { specifiersOf } from "./name.ts";
+import { type Context, emptyTable } from "./section.ts";
+import { readServer, serverKeys } from "./server.ts";
+import { readSockets, socketKeys } from "./sockets.ts";
+import type { BerthSpec } from "./spec.ts";
+import { suggest } from "./suggest.ts";
+import { readTenant, tenantKeys } from "./tenant.ts";
+import { expandTable } from "./tree.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+const sectionNames = ["sockets", "tenant", "server"];
+
+/** Validates a berth. The result may be used only if nothing was reported. */
+export function readBerth({ name, origin, table }: ComposedBerth, context: Context): BerthSpec {
+  const { entries } = expandTable(table, specifiersOf(name), context.report);
+  for (const [key, value] of entries) {
+    if (sectionNames.includes(key) || refuseUnsupported(`[${key}]`, value.origin, context.report)) continue;
+    context.report(value.origin, `there is no section or key "${key}"`, suggest(key, sectionNames));
+  }
+  const none = emptyTable({ origin });
+  const written = entries.get("sockets") ?? none;
+  const sockets = readSockets(written, context);
+  if (written.kind === "table" && written.entries.size === 0) {
+    context.report(
+      origin,
+      `${name.full} has no sockets, so there is nothing to hand over`,
+      'add [sockets.NAME] with listen = ["…"]',
+    );
+  }
+  return {
+    name: name.full,
+    origin,
+    sockets,
+    tenant: readTenant(entries.get("tenant") ?? none, context),
+    server: readServer(entries.get("server") ?? none, sockets, context),
+  };
+}
+
+/** A key as docs/configuration.md must describe it. */
+export interface ConfigurationKey {
+  readonly section: string;
+  readonly key: string;
+  readonly type: string;
+  readonly default: string | undefined;
+  readonly unit: string | undefined;
+  /** The sockets it is for; undefined: all. */
+  readonly appliesTo: string | undefined;
+}
+
+/** Every key there is, by section, in the order of the documentation. */
+export function configurationKeys(): ConfigurationKey[] {
+  const sections = [
+    ["sockets.NAME", socketKeys],
+    ["tenant", tenantKeys],
+    ["server", serverKeys],
+  ] as const;
+  return sections.flatMap(([section, keys]) =>
+    keys.map((key) => ({
+      section,
+      key: key.name,
+      type: key.type,
+      default: key.default,
+      unit: key.unit,
+      appliesTo: key.appliesTo,
+    })),
+  );
+}

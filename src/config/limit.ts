@@ -1,0 +1,46 @@
+/** Readers of what setrlimit(2) and capabilities(7) call by name. */
+import { capabilityNames, limitUnits } from "./kernel-names.ts";
+import { parseSize, type Reader, type Reading, refuse, text } from "./reader.ts";
+import type { LimitSpec } from "./spec.ts";
+import { suggest } from "./suggest.ts";
+import type { Value } from "./tree.ts";
+
+/** One entry of `[server.limits]`: a number, "unlimited", or "SOFT:HARD" where HARD may be "keep". */
+export function readLimit(resource: string, value: Value, reading: Reading): LimitSpec | undefined {
+  const unit = limitUnits.get(resource);
+  if (unit === undefined) {
+    const remedy = suggest(resource, [...limitUnits.keys()]);
+    reading.report(value.origin, `${reading.label}: "${resource}" is no resource limit`, remedy);
+    return undefined;
+  }
+  const written = value.kind === "scalar" ? String(value.value) : "";
+  const [first = "", second = first, ...more] = written.split(":");
+  const amount = (part: string): number | "unlimited" | undefined => {
+    if (part === "unlimited") return part;
+    return unit === "bytes" || /^\d+$/.test(part) ? parseSize(part) : undefined;
+  };
+  const soft = amount(first);
+  const hard = second === "keep" ? second : amount(second);
+  if (soft === undefined || hard === undefined || more.length > 0) {
+    const example = unit === "bytes" ? '"64M", "64M:1G"' : '1024, "1024:4096"';
+    const remedy = `write ${example}, "unlimited", or "SOFT:keep" to leave the hard limit alone`;
+    return refuse(value, reading, `a limit (${unit}) or SOFT:HARD`, remedy);
+  }
+  if (hard !== "keep" && order(soft) > order(hard)) {
+    return refuse(value, reading, "a soft limit below its hard limit", "write the smaller one first");
+  }
+  return { resource, soft, hard };
+}
+
+function order(amount: number | "unlimited"): number {
+  return amount === "unlimited" ? Number.POSITIVE_INFINITY : amount;
+}
+
+/** A capability's number. */
+export const capability: Reader<number> = (value, reading) => {
+  const name = text(value, reading);
+  if (name === undefined) return undefined;
+  const number = capabilityNames.indexOf(name);
+  if (number >= 0) return number;
+  return refuse(value, reading, "a capability", suggest(name, capabilityNames));
+};

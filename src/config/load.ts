@@ -1,0 +1,42 @@
+/** The way through: directories → files → merged tables → specs. It reads the disk, and looks up users, once. */
+import { readBerth } from "./berth.ts";
+import { composeBerths } from "./compose.ts";
+import { findConflicts } from "./conflicts.ts";
+import type { Lookup } from "./lookup.ts";
+import { ProblemList, type Report } from "./problem.ts";
+import { readConfigFiles } from "./read-files.ts";
+import type { BerthSpec, Problem } from "./spec.ts";
+
+export interface LoadOptions {
+  /** In rising precedence, as `["/usr/lib/berthd", "/etc/berthd"]`. One that does not exist is passed over. */
+  readonly directories: readonly string[];
+  readonly lookup: Lookup;
+}
+
+export interface LoadedConfig {
+  /** The berths that are in order by themselves, by name. Two of them may still be in conflict: see `problems`. */
+  readonly specs: readonly BerthSpec[];
+  /** Everything that is wrong, by file and line: nothing may be opened unless this is empty. */
+  readonly problems: readonly Problem[];
+}
+
+/** Reads the configuration. Whatever is wrong with it is in the result; it throws only for a defect. */
+export function loadConfig({ directories, lookup }: LoadOptions): LoadedConfig {
+  const problems = new ProblemList();
+  const files = readConfigFiles(directories, problems.report);
+  const specs: BerthSpec[] = [];
+  const drafts: BerthSpec[] = [];
+  for (const berth of composeBerths(files, problems.report)) {
+    let isValid = true;
+    const report: Report = (...problem) => {
+      isValid = false;
+      problems.report(...problem);
+    };
+    const spec = readBerth(berth, { report, lookup });
+    drafts.push(spec);
+    if (isValid) specs.push(spec);
+  }
+  // Of the drafts too, so that a mistake elsewhere in a file does not hide its conflicts.
+  for (const { file, line, message, remedy } of findConflicts(drafts)) problems.report({ file, line }, message, remedy);
+  return { specs, problems: problems.sorted() };
+}

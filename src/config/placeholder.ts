@@ -1,0 +1,54 @@
+/** Checks `{fd:NAME}` and its kin in commands and environments. It never expands them: the plan does, at launch. */
+import { placeholder } from "../placeholder.ts";
+import type { Report } from "./problem.ts";
+import type { Origin, SocketSpec } from "./spec.ts";
+import { suggest } from "./suggest.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+/** Reports each placeholder that the launch could not expand. Other braces are left alone: they are the server's. */
+export function checkPlaceholders(text: string, origin: Origin, sockets: readonly SocketSpec[], report: Report): void {
+  for (const [whole, what, name, index] of text.matchAll(placeholder)) {
+    if (refuseUnsupported(whole, origin, report)) continue;
+    const socket = sockets.find((candidate) => candidate.name === name);
+    if (what === "root" || name === undefined) {
+      report(
+        origin,
+        `${whole} is not complete`,
+        "write {fd:NAME}, {port:NAME} or {address:NAME}, with :INDEX for other than the first",
+      );
+    } else if (socket === undefined) {
+      const names = sockets.map((candidate) => candidate.name);
+      const remedy = names.length === 0 ? `add a section [sockets.${name}]` : suggest(name, names);
+      report(origin, `${whole} speaks of a socket "${name}", which this berth does not have`, remedy);
+    } else {
+      checkIndex(whole, what === "port", socket, index, origin, report);
+    }
+  }
+}
+
+function checkIndex(
+  whole: string,
+  isPort: boolean,
+  socket: SocketSpec,
+  index: string | undefined,
+  origin: Origin,
+  report: Report,
+): void {
+  const count = socket.listen.length;
+  // Then its `listen` is what was reported.
+  if (count === 0) return;
+  const listen = /^\d{1,3}$/.test(index ?? "0") ? socket.listen[Number(index ?? "0")] : undefined;
+  if (listen === undefined) {
+    report(
+      origin,
+      `${whole}: socket "${socket.name}" has no descriptor ${index}`,
+      `write a number from 0 to ${count - 1}`,
+    );
+  } else if (isPort && listen.address.family === "unix") {
+    report(
+      origin,
+      `${whole}: socket "${socket.name}" is a UNIX socket and has no port`,
+      `write {address:${socket.name}} for its path`,
+    );
+  }
+}

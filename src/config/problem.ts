@@ -1,0 +1,36 @@
+/** Problems of a configuration: collected, never thrown, so that one run names them all. */
+import type { Origin, Problem } from "./spec.ts";
+
+/** Notes one problem. */
+export type Report = (origin: Origin, message: string, remedy: string) => void;
+
+/** `file:line`, as compilers write it and editors jump to it. */
+export function formatOrigin(origin: Origin): string {
+  return `${origin.file}:${origin.line}`;
+}
+
+/** `file:line: message`, and the remedy on an indented line of its own. */
+export function formatProblem(problem: Problem): string {
+  return `${formatOrigin(problem)}: ${problem.message}\n  ${problem.remedy}`;
+}
+
+/** Gathers problems. One that every instance of a template has is kept once, not a thousand times. */
+export class ProblemList {
+  readonly #seen = new Map<string, Problem>();
+
+  readonly report: Report = (origin, message, remedy) => {
+    const problem: Problem = { file: origin.file, line: origin.line, message, remedy };
+    const text = formatProblem(problem);
+    if (!this.#seen.has(text)) this.#seen.set(text, problem);
+  };
+
+  /** All of them, by file and line. */
+  sorted(): Problem[] {
+    return [...this.#seen.values()].sort((a, b) => compareText(a.file, b.file) || a.line - b.line);
+  }
+}
+
+/** Byte-like order that no locale changes. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,170 @@
+/**
+ * Readers turn a value of the tree into what the program works with, or report why they cannot and give undefined.
+ * They report everything that is wrong in a value, not just the first thing. Pure but for the lookup they are given.
+ */
+import type { Lookup } from "./lookup.ts";
+import type { Report } from "./problem.ts";
+import type { Origin } from "./spec.ts";
+import { suggest } from "./suggest.ts";
+import type { Value } from "./tree.ts";
+
+/** What a reader may use besides the value. */
+export interface Reading {
+  /** The key's full name for messages: `sockets.game.backlog`. */
+  readonly label: string;
+  readonly report: Report;
+  readonly lookup: Lookup;
+}
+
+export type Reader<T> = (value: Value, reading: Reading) => T | undefined;
+
+/** A value together with where it was written. */
+export interface Placed<T> {
+  readonly value: T;
+  readonly origin: Origin;
+}
+
+/** A value as messages show it. */
+export function show(value: Value): string {
+  if (value.kind === "list") return "an array";
+  if (value.kind === "table") return "a table";
+  return value.value instanceof Date ? "a date" : JSON.stringify(value.value);
+}
+
+/** Reports that the value is not what `expected` describes. */
+export function refuse(value: Value, { label, report }: Reading, expected: string, remedy: string): undefined {
+  report(value.origin, `${label} is ${show(value)}, which is not ${expected}`, remedy);
+}
+
+export const text: Reader<string> = (value, reading) => {
+  if (value.kind !== "scalar" || typeof value.value !== "string") {
+    const quoted = value.kind === "scalar" && typeof value.value === "number";
+    return refuse(value, reading, "a string", quoted ? `write it in quotes: "${value.value}"` : 'write "…" in quotes');
+  }
+  // Every string ends up in a C string: an argument, a path, a variable.
+  if (value.value.includes("\0")) return refuse(value, reading, "free of NUL bytes", "remove \\u0000");
+  return value.value;
+};
+
+/** A string that `pattern` accepts. */
+export function matching(pattern: RegExp, expected: string, remedy: string): Reader<string> {
+  return (value, reading) => {
+    const word = text(value, reading);
+    if (word === undefined || pattern.test(word)) return word;
+    return refuse(value, reading, expected, remedy);
+  };
+}
+
+export const flag: Reader<boolean> = (value, reading) => {
+  if (value.kind === "scalar" && typeof value.value === "boolean") return value.value;
+  return refuse(value, reading, "true or false", "write true or false, without quotes");
+};
+
+/** A whole number from `min` to `max`. */
+export function integer(min: number, max: number): Reader<number> {
+  return (value, reading) => {
+    const number = value.kind === "scalar" ? value.value : undefined;
+    if (typeof number === "number" && Number.isInteger(number) && number >= min && number <= max) return number;
+    return refuse(
+      value,
+      reading,
+      `a whole number from ${min} to ${max}`,
+      `write a number from ${min} to ${max}, without quotes`,
+    );
+  };
+}
+
+const sizeUnits: ReadonlyMap<string, number> = new Map([
+  ["", 1],
+  ["K", 1024],
+  ["M", 1024 ** 2],
+  ["G", 1024 ** 3],
+]);
+
+/** Bytes of "4M" or "512K"; undefined if the text is no size that a number holds exactly. */
+export function parseSize(written: string): number | undefined {
+  const match = /^(\d{1,16})([KMG]?)$/.exec(written);
+  const bytes = match === null ? Number.NaN : Number(match[1]) * (sizeUnits.get(match[2] ?? "") ?? Number.NaN);
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/** A size in bytes: a number, or a string with K, M or G (of 1024). */
+export function size(max: number): Reader<number> {
+  return (value, reading) => {
+    const written = value.kind === "scalar" ? value.value : undefined;
+    const bytes = typeof written === "string" ? parseSize(written) : written;
+    if (typeof bytes === "number" && Number.isInteger(bytes) && bytes >= 1 && bytes <= max) return bytes;
+    return refuse(
+      value,
+      reading,
+      `a size from 1 to ${max} bytes`,
+      'write bytes, or a number with K, M or G: "512K", "4M"',
+    );
+  };
+}
+
+const durationUnits: ReadonlyMap<string, number> = new Map([
+  ["s", 1],
+  ["min", 60],
+  ["h", 3600],
+]);
+
+/** A span of time in seconds, written as "10s", "15min" or "1h". */
+export function duration(max: number): Reader<number> {
+  return (value, reading) => {
+    const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
+    const match = /^(\d{1,9})(s|min|h)$/.exec(written);
+    const seconds = match === null ? 0 : Number(match[1]) * (durationUnits.get(match[2] ?? "") ?? 0);
+    if (seconds >= 1 && seconds <= max) return seconds;
+    return refuse(value, reading, `a time from 1 to ${max} seconds`, 'write a string with s, min or h: "10s", "15min"');
+  };
+}
+
+/** Permission bits as a string of octal digits: TOML has no leading zeros, and 660 would be another number. */
+export const octal: Reader<number> = (value, reading) => {
+  const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
+  if (/^0?[0-7]{3}$/.test(written)) return Number.parseInt(written, 8);
+  return refuse(value, reading, "an octal number up to 0777 in quotes", 'write it as chmod does, in quotes: "0660"');
+};
+
+/** One of a few words. */
+export function word<T extends string>(...words: readonly T[]): Reader<T> {
+  return (value, reading) => {
+    const written = text(value, reading);
+    if (written === undefined) return undefined;
+    const known = words.find((candidate) => candidate === written);
+    return known ?? refuse(value, reading, `one of ${words.join(", ")}`, suggest(written, words));
+  };
+}
+
+/** The value with its origin. */
+export function placed<T>(reader: Reader<T>): Reader<Placed<T>> {
+  return (value, reading) => {
+    const read = reader(value, reading);
+    return read === undefined ? undefined : { value: read, origin: value.origin };
+  };
+}
+
+/** An array. Elements that cannot be read are reported and left out. */
+export function listOf<T>(reader: Reader<T>): Reader<readonly T[]> {
+  return (value, reading) => {
+    if (value.kind !== "list") return refuse(value, reading, "an array", "write […], also around a single value");
+    return value.items.map((item) => reader(item, reading)).filter((item) => item !== undefined);
+  };
+}
+
+/** A table of which each entry is read by its name. Entries that cannot be read are reported and left out. */
+export function tableOf<T>(
+  reader: (name: string, value: Value, reading: Reading) => T | undefined,
+): Reader<ReadonlyMap<string, T>> {
+  return (value, reading) => {
+    if (value.kind !== "table")
+      return refuse(value, reading, "a table", "write { NAME = VALUE } or a section of its own");
+    const read = new Map<string, T>();
+    for (const [name, entry] of value.entries) {
+      const item = reader(name, entry, { ...reading, label: `${reading.label}.${name}` });
+      if (item !== undefined) read.set(name, item);
+    }
+    return read;
+  };
+}

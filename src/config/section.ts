@@ -1,0 +1,82 @@
+/** One section of a file, read by the keys it may have. The key tables are also what the documentation is checked against. */
+
+import type { Lookup } from "./lookup.ts";
+import type { Report } from "./problem.ts";
+import { type Reader, type Reading, refuse } from "./reader.ts";
+import { suggest } from "./suggest.ts";
+import type { Table, Value } from "./tree.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+/** A key of a section. */
+export interface Key<T> {
+  readonly name: string;
+  /** What may be written, in words. */
+  readonly type: string;
+  readonly read: Reader<T>;
+  /** What the value counts. */
+  readonly unit?: string;
+  /** The default as one would write it, or in words; absent: there is none. */
+  readonly default?: string;
+  /** The sockets the key is for; absent: all. */
+  readonly appliesTo?: string;
+}
+
+/** A key that has a value when it is not written. */
+export interface DefaultedKey<T> extends Key<T> {
+  readonly default: string;
+  readonly fallback: T;
+}
+
+/** Values of one section by key. */
+export interface Section {
+  readonly table: Table;
+  /** The value, or undefined if it is absent or was reported. */
+  optional<T>(key: Key<T>): T | undefined;
+  /** The value, or its default if it is absent or was reported. */
+  value<T>(key: DefaultedKey<T>): T;
+}
+
+/** What reading a section needs from outside. */
+export interface Context {
+  readonly report: Report;
+  readonly lookup: Lookup;
+}
+
+/** Starts reading a section: keys it does not know are reported at once. An absent section has only defaults. */
+export function openSection(
+  label: string,
+  value: Value,
+  keys: Readonly<Record<string, Key<unknown>>>,
+  context: Context,
+): Section {
+  const table = asTable(label, value, context);
+  const known = Object.values(keys).map((key) => key.name);
+  for (const [name, entry] of table.entries) {
+    if (known.includes(name) || refuseUnsupported(`${label}.${name}`, entry.origin, context.report)) continue;
+    context.report(entry.origin, `[${label}] has no key "${name}"`, suggest(name, known));
+  }
+  const optional = <T>(key: Key<T>): T | undefined => {
+    const entry = table.entries.get(key.name);
+    const reading: Reading = { ...context, label: `${label}.${key.name}` };
+    return entry === undefined ? undefined : key.read(entry, reading);
+  };
+  return { table, optional, value: (key) => optional(key) ?? key.fallback };
+}
+
+/** The table itself; anything else is reported and counts as an empty one. */
+export function asTable(label: string, value: Value, context: Context): Table {
+  if (value.kind === "table") return value;
+  refuse(value, { ...context, label }, "a table", `write a section [${label}]`);
+  return emptyTable(value);
+}
+
+/** A table with nothing in it, standing where `at` stands. */
+export function emptyTable(at: Pick<Table, "origin">): Table {
+  return { kind: "table", entries: new Map(), origin: at.origin };
+}
+
+/** Leaves out what is undefined, so that two specs of the same text are deeply equal. */
+export function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> };
+export function present(values: object): object {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

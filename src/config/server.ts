@@ -1,0 +1,118 @@
+/** The `[server]` section: the program a launch runs, and as whom. Pure. */
+import { account } from "./accounts.ts";
+import { capability, readLimit } from "./limit.ts";
+import { checkPlaceholders } from "./placeholder.ts";
+import {
+  flag,
+  listOf,
+  matching,
+  octal,
+  type Placed,
+  placed,
+  type Reader,
+  type Reading,
+  tableOf,
+  text,
+  word,
+} from "./reader.ts";
+import { type Context, type Key, openSection, present } from "./section.ts";
+import type { Delivery, LimitSpec, ServerSpec, SocketSpec } from "./spec.ts";
+import type { Value } from "./tree.ts";
+import { refuseUnsupported } from "./unsupported.ts";
+
+const knownDelivery = word<Delivery>("listen-fds", "bind");
+
+const delivery: Reader<Delivery> = (value, reading) => {
+  const way = knownDelivery(value, reading);
+  if (way === undefined) return undefined;
+  return refuseUnsupported(`${reading.label} = ["${way}"]`, value.origin, reading.report) ? undefined : way;
+};
+
+const commandLine: Reader<readonly Placed<string>[]> = (value, reading) => {
+  const words = listOf(placed(text))(value, reading);
+  const program = value.kind === "list" ? value.items[0] : undefined;
+  if (value.kind === "list" && (program === undefined || (program.kind === "scalar" && program.value === ""))) {
+    reading.report(value.origin, `${reading.label} has no program`, 'write ["/path/of/program", "argument", …]');
+  }
+  return words;
+};
+
+function variable(name: string, value: Value, reading: Reading): Placed<string> | undefined {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+    const remedy = "a name is made of letters, digits and _, and does not begin with a digit";
+    reading.report(value.origin, `"${name}" cannot name an environment variable`, remedy);
+  } else if (name.startsWith("LISTEN_")) {
+    const remedy = 'remove it; `deliver = ["listen-fds"]` sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES';
+    reading.report(value.origin, `${reading.label}: the launcher alone sets LISTEN_ variables`, remedy);
+  }
+  return placed(text)(value, reading);
+}
+
+const absolutePath = matching(/^\//, "an absolute path", "write a path that begins with /");
+
+// Node raises the soft limit to the hard one, and select(2) breaks above 1024 (hazard 19).
+const defaultLimits: ReadonlyMap<string, LimitSpec> = new Map([
+  ["nofile", { resource: "nofile", soft: 1024, hard: "keep" }],
+]);
+const noWords: readonly Placed<string>[] = [];
+const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
+const listenFds: readonly Delivery[] = ["listen-fds"];
+const noCapabilities: readonly number[] = [];
+
+const keys = {
+  command: { name: "command", type: "array of strings", read: commandLine, fallback: noWords, default: "[]" },
+  user: { name: "user", type: "user name or id", read: account, default: "the launcher's user, unless that is root" },
+  deliver: {
+    name: "deliver",
+    type: 'array of "listen-fds"',
+    read: listOf(delivery),
+    fallback: listenFds,
+    default: '["listen-fds"]',
+  },
+  environment: {
+    name: "environment",
+    type: "table of strings",
+    read: tableOf(variable),
+    fallback: noVariables,
+    default: "{}",
+  },
+  inheritEnvironment: { name: "inherit-environment", type: "boolean", read: flag, fallback: true, default: "true" },
+  directory: { name: "directory", type: "absolute path", read: absolutePath, default: "the launcher's directory" },
+  umask: { name: "umask", type: "octal string", read: octal, fallback: 0o022, default: '"0022"' },
+  limits: {
+    name: "limits",
+    type: "table of limits",
+    read: tableOf(readLimit),
+    fallback: defaultLimits,
+    default: '{ nofile = "1024:keep" }',
+  },
+  capabilities: {
+    name: "capabilities",
+    type: "array of capability names",
+    read: listOf(capability),
+    fallback: noCapabilities,
+    default: "[]",
+  },
+};
+
+/** The keys of `[server]`. */
+export const serverKeys: readonly Key<unknown>[] = Object.values(keys);
+
+/** Reads the `[server]` table. `sockets` are those its placeholders may name. */
+export function readServer(value: Value, sockets: readonly SocketSpec[], context: Context): ServerSpec {
+  const section = openSection("server", value, keys, context);
+  const command = section.value(keys.command);
+  const environment = section.value(keys.environment);
+  for (const { value, origin } of [...command, ...environment.values()])
+    checkPlaceholders(value, origin, sockets, context.report);
+  return {
+    command: command.map(({ value }) => value),
+    deliver: section.value(keys.deliver),
+    environment: Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
+    inheritEnvironment: section.value(keys.inheritEnvironment),
+    umask: section.value(keys.umask),
+    limits: [...new Map([...defaultLimits, ...section.value(keys.limits)]).values()],
+    capabilities: section.value(keys.capabilities),
+    ...present({ user: section.optional(keys.user), directory: section.optional(keys.directory) }),
+  };
+}

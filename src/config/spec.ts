@@ -1,0 +1,113 @@
+/** What a berth is, once its configuration has been read, merged, expanded and validated. Plain data, no behaviour. */
+import type { ListenAddress } from "../address.ts";
+
+/** Where a value was written: for every message about it. `line` counts from 1. */
+export interface Origin {
+  readonly file: string;
+  readonly line: number;
+}
+
+/** One thing wrong with the configuration, in the words an operator needs. */
+export interface Problem extends Origin {
+  /** What is wrong. */
+  readonly message: string;
+  /** What to write instead. */
+  readonly remedy: string;
+}
+
+/** Options of a `[sockets.NAME]` section. An absent one leaves the kernel's default. Sizes are bytes. */
+export interface SocketOptions {
+  /** listen(2) backlog of a stream or seqpacket socket; the kernel cuts it to net.core.somaxconn. */
+  readonly backlog: number;
+  /** SO_RCVBUF / SO_SNDBUF as asked, in bytes; *FORCE where the broker has CAP_NET_ADMIN. */
+  readonly receiveBuffer?: number;
+  readonly sendBuffer?: number;
+  /** IP_FREEBIND: bind an address the host does not have (yet). */
+  readonly freebind?: boolean;
+  /** IPV6_V6ONLY of [..] addresses; true unless written otherwise. `*` is always dual stack. */
+  readonly v6only: boolean;
+  /** SO_REUSEPORT. */
+  readonly reusePort?: boolean;
+  /** SO_BINDTODEVICE. */
+  readonly device?: string;
+  /** SO_BROADCAST, datagram only. */
+  readonly broadcast?: boolean;
+  /** SO_KEEPALIVE / TCP_NODELAY, inherited by accepted connections; tcp only. */
+  readonly keepAlive?: boolean;
+  readonly noDelay?: boolean;
+  /** TCP_DEFER_ACCEPT in seconds; tcp only. */
+  readonly deferAccept?: number;
+  /** IP_TOS and IPV6_TCLASS, 0–255. */
+  readonly tos?: number;
+  /** SO_PRIORITY 0–6, SO_MARK. */
+  readonly priority?: number;
+  readonly mark?: number;
+  /** IP_PKTINFO and IPV6_RECVPKTINFO; udp only. */
+  readonly packetInfo?: boolean;
+  /** Permission bits of a unix socket's path. */
+  readonly mode: number;
+  /** Owner of a unix socket's path, resolved to ids. */
+  readonly owner?: number;
+  readonly group?: number;
+}
+
+/** A named socket: one name, one or more addresses, one descriptor for each address, in the order written. */
+export interface SocketSpec {
+  readonly name: string;
+  readonly listen: readonly (ListenAddress & { readonly origin: Origin })[];
+  readonly options: SocketOptions;
+}
+
+/** Who may take the berth besides root and the broker's own user. `units` may hold shell globs. */
+export interface TenantSpec {
+  readonly uids: readonly number[];
+  readonly gids: readonly number[];
+  readonly units: readonly string[];
+}
+
+/** A resource limit, setrlimit(2): "unlimited" is RLIM_INFINITY, "keep" leaves the hard limit as the launcher has it. */
+export interface LimitSpec {
+  readonly resource: string;
+  readonly soft: number | "unlimited";
+  readonly hard: number | "unlimited" | "keep";
+}
+
+/** Who the server runs as: numbers only, looked up when the configuration was read. */
+export interface UserSpec {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** Supplementary groups. */
+  readonly groups: readonly number[];
+  readonly home: string;
+  readonly shell: string;
+}
+
+export type Delivery = "listen-fds" | "bind";
+
+export interface ServerSpec {
+  /** Program and arguments, with `{fd:game}` and the like still to be expanded by the plan; empty: the peer brings one. */
+  readonly command: readonly string[];
+  /** Absent: the server keeps the launcher's user, and a launcher that runs as root is refused. */
+  readonly user?: UserSpec;
+  readonly deliver: readonly Delivery[];
+  readonly environment: Readonly<Record<string, string>>;
+  /** true: the launcher's own environment below `environment`; false: nothing but it and PATH. */
+  readonly inheritEnvironment: boolean;
+  /** Absolute; absent: the launcher's own. */
+  readonly directory?: string;
+  readonly umask: number;
+  readonly limits: readonly LimitSpec[];
+  /** Capability numbers (linux/capability.h) the server keeps, as ambient ones; all others go. */
+  readonly capabilities: readonly number[];
+}
+
+/** One berth, ready to be opened. Value-comparable: two specs of the same configuration are deeply equal. */
+export interface BerthSpec {
+  /** `NAME` or `TEMPLATE@INSTANCE`. */
+  readonly name: string;
+  readonly origin: Origin;
+  readonly sockets: readonly SocketSpec[];
+  readonly tenant: TenantSpec;
+  readonly server: ServerSpec;
+}

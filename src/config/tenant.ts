@@ -1,0 +1,51 @@
+/** The `[tenant]` section: who may take the berth. Pure. */
+import { gid, uid } from "./accounts.ts";
+import { listOf, type Reader, refuse, text } from "./reader.ts";
+import { type Context, type DefaultedKey, type Key, openSection } from "./section.ts";
+import type { TenantSpec } from "./spec.ts";
+import type { Value } from "./tree.ts";
+
+const unitTypes = [
+  "service",
+  "scope",
+  "slice",
+  "socket",
+  "timer",
+  "mount",
+  "swap",
+  "path",
+  "target",
+  "device",
+  "automount",
+];
+
+/** A unit's name (systemd.unit(5)), or a shell glob for such names. */
+const unit: Reader<string> = (value, reading) => {
+  const name = text(value, reading);
+  if (name === undefined) return undefined;
+  const isGlob = /[*?[]/.test(name);
+  const hasType = unitTypes.some((type) => name.endsWith(`.${type}`));
+  if (name !== "" && !/[\s/]/.test(name) && (isGlob || hasType)) return name;
+  return refuse(value, reading, "a unit's name", 'write it with its type, as in "arena.service" or "arena@*.service"');
+};
+
+const none: readonly never[] = [];
+
+function list<T>(name: string, type: string, read: Reader<T>): DefaultedKey<readonly T[]> {
+  return { name, type, read: listOf(read), fallback: none, default: "[]" };
+}
+
+const keys = {
+  users: list("users", "array of user names or ids", uid),
+  groups: list("groups", "array of group names or ids", gid),
+  units: list("units", "array of systemd unit names or globs", unit),
+};
+
+/** The keys of `[tenant]`. */
+export const tenantKeys: readonly Key<unknown>[] = Object.values(keys);
+
+/** Reads the `[tenant]` table. */
+export function readTenant(value: Value, context: Context): TenantSpec {
+  const section = openSection("tenant", value, keys, context);
+  return { uids: section.value(keys.users), gids: section.value(keys.groups), units: section.value(keys.units) };
+}

@@ -1,0 +1,99 @@
+/** A configuration text as a tree whose every value knows its file and line, and the two things done to such trees. Pure. */
+import { parse, TomlError, type TomlValue } from "smol-toml";
+import { locate, type Place } from "./locate.ts";
+import { expandSpecifiers } from "./name.ts";
+import type { Report } from "./problem.ts";
+import type { Origin } from "./spec.ts";
+
+export type Value = Scalar | List | Table;
+
+export interface Scalar {
+  readonly kind: "scalar";
+  readonly value: string | number | boolean | Date;
+  readonly origin: Origin;
+}
+
+export interface List {
+  readonly kind: "list";
+  readonly items: readonly Value[];
+  readonly origin: Origin;
+}
+
+export interface Table {
+  readonly kind: "table";
+  /** In the order written. */
+  readonly entries: ReadonlyMap<string, Value>;
+  readonly origin: Origin;
+}
+
+/** Parses a text. One that is not TOML is reported at its first error, as the parser stops there, and gives undefined. */
+export function parseTree(file: string, toml: string, report: Report): Table | undefined {
+  try {
+    return table(parse(toml), locate(toml), file);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const reason = (error.message.split("\n", 1)[0] ?? "").replace(/^Invalid TOML document: /, "");
+    report(
+      { file, line: error.line },
+      `this is not TOML: ${reason}`,
+      `correct it at column ${error.column}; https://toml.io/en/v1.0.0 has the rules`,
+    );
+    return undefined;
+  }
+}
+
+function attach(value: TomlValue, place: Place, file: string): Value {
+  const origin = { file, line: place.line };
+  if (Array.isArray(value)) {
+    return {
+      kind: "list",
+      items: value.map((item, index) => attach(item, inside(place, String(index)), file)),
+      origin,
+    };
+  }
+  if (typeof value === "bigint") return { kind: "scalar", value: Number(value), origin };
+  if (typeof value !== "object" || value instanceof Date) return { kind: "scalar", value, origin };
+  return table(value, place, file);
+}
+
+function table(value: Readonly<Record<string, TomlValue>>, place: Place, file: string): Table {
+  const entries = Object.entries(value).map(([key, item]) => [key, attach(item, inside(place, key), file)] as const);
+  // An object lists keys that look like numbers first; the order of sockets is the order of their descriptors.
+  entries.sort(([, a], [, b]) => a.origin.line - b.origin.line);
+  return { kind: "table", entries: new Map(entries), origin: { file, line: place.line } };
+}
+
+function inside(place: Place, key: string): Place {
+  return place.children.get(key) ?? place;
+}
+
+/** `over` on top of `base`: tables key by key; everything else is replaced, and its origin with it. */
+export function mergeTables(base: Table, over: Table): Table {
+  const entries = new Map(base.entries);
+  for (const [key, value] of over.entries) {
+    const below = entries.get(key);
+    entries.set(key, below?.kind === "table" && value.kind === "table" ? mergeTables(below, value) : value);
+  }
+  return { kind: "table", entries, origin: base.origin };
+}
+
+/** The same table with the specifiers of each string expanded. One that is unknown here is reported. */
+export function expandTable(tree: Table, specifiers: ReadonlyMap<string, string>, report: Report): Table {
+  const entries = new Map([...tree.entries].map(([key, value]) => [key, expandValue(value, specifiers, report)]));
+  return { ...tree, entries };
+}
+
+function expandValue(value: Value, specifiers: ReadonlyMap<string, string>, report: Report): Value {
+  if (value.kind === "table") return expandTable(value, specifiers, report);
+  if (value.kind === "list")
+    return { ...value, items: value.items.map((item) => expandValue(item, specifiers, report)) };
+  if (typeof value.value !== "string") return value;
+  const text = expandSpecifiers(value.value, specifiers, (specifier) => {
+    const remedy =
+      specifier === "%i" || specifier === "%t"
+        ? "%i and %t are known only in TEMPLATE@INSTANCE berths; write the name itself, or %% for a percent sign"
+        : "write %i (instance), %n (berth), %t (template), or %% for a percent sign";
+    report(value.origin, `${JSON.stringify(value.value)} has "${specifier}", which stands for nothing here`, remedy);
+  });
+  return { ...value, value: text };
+}

@@ -1,0 +1,263 @@
+import { describe, expect, it } from "vitest";
+import { configurationKeys } from "../../src/config/berth.ts";
+import { formatProblem } from "../../src/config/problem.ts";
+import { berth, bob, load, problemsOf, socket } from "./fixture.ts";
+
+describe("a berth", () => {
+  it("with only an address has the defaults", () => {
+    const { sockets, tenant, server } = berth({ "etc/a.toml": socket });
+    expect(sockets).toEqual([
+      {
+        name: "game",
+        listen: [
+          {
+            kind: "datagram",
+            address: { family: "ipv4", host: "127.0.0.1", port: 27960 },
+            dualStack: false,
+            origin: { file: expect.stringMatching(/a\.toml$/), line: 2 },
+          },
+        ],
+        options: { backlog: 4096, v6only: true, mode: 0o666 },
+      },
+    ]);
+    expect(tenant).toEqual({ uids: [], gids: [], units: [] });
+    expect(server).toEqual({
+      command: [],
+      deliver: ["listen-fds"],
+      environment: {},
+      inheritEnvironment: true,
+      umask: 0o022,
+      limits: [{ resource: "nofile", soft: 1024, hard: "keep" }],
+      capabilities: [],
+    });
+  });
+
+  it("takes every key", () => {
+    const spec = berth({
+      "etc/a.toml": `
+[sockets.game]
+listen = ["tcp://127.0.0.1:1", "udp://[::1]:2"]
+backlog = 7
+receive-buffer = "4M"
+send-buffer = 1000
+freebind = true
+v6only = false
+reuse-port = true
+device = "lo"
+broadcast = true
+keep-alive = true
+no-delay = true
+defer-accept = "15min"
+tos = 0x10
+priority = 6
+mark = 4294967295
+packet-info = true
+[sockets.1]
+listen = ["unix:///run/a"]
+mode = "0660"
+owner = "games"
+group = "70"
+[tenant]
+users = ["arena-bob", 5, "6"]
+groups = ["players"]
+units = ["berth@bob.service", "game-*"]
+[server]
+command = ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "100%%"]
+user = "arena-bob"
+deliver = []
+environment = { HOME = "/home/{port:game}" }
+inherit-environment = false
+directory = "/srv"
+umask = "077"
+limits = { nofile = "512:2048", memlock = "64M", cpu = "unlimited", as = "1G:keep", core = 0 }
+capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
+`,
+    });
+    expect(spec.sockets.map(({ name }) => name)).toEqual(["game", "1"]);
+    expect(spec.sockets[0]?.options).toEqual({
+      backlog: 7,
+      mode: 0o666,
+      receiveBuffer: 4194304,
+      sendBuffer: 1000,
+      freebind: true,
+      v6only: false,
+      reusePort: true,
+      device: "lo",
+      broadcast: true,
+      keepAlive: true,
+      noDelay: true,
+      deferAccept: 900,
+      tos: 16,
+      priority: 6,
+      mark: 4294967295,
+      packetInfo: true,
+    });
+    expect(spec.sockets[1]?.options).toMatchObject({ mode: 0o660, owner: 60, group: 70 });
+    expect(spec.tenant).toEqual({ uids: [1001, 5, 6], gids: [70], units: ["berth@bob.service", "game-*"] });
+    expect(spec.server).toEqual({
+      command: ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "100%"],
+      user: bob,
+      deliver: [],
+      environment: { HOME: "/home/{port:game}" },
+      inheritEnvironment: false,
+      directory: "/srv",
+      umask: 0o077,
+      limits: [
+        { resource: "nofile", soft: 512, hard: 2048 },
+        { resource: "memlock", soft: 67108864, hard: 67108864 },
+        { resource: "cpu", soft: "unlimited", hard: "unlimited" },
+        { resource: "as", soft: 1073741824, hard: "keep" },
+        { resource: "core", soft: 0, hard: 0 },
+      ],
+      capabilities: [0, 13, 40],
+    });
+  });
+
+  it("of the same text is deeply equal to itself", () => {
+    const files = { "etc/a.toml": `${socket}tos = 1\n` };
+    const withoutFolder = (spec: unknown): string => JSON.stringify(spec).replaceAll(/"file":"[^"]*"/g, "");
+    expect(withoutFolder(berth(files))).toBe(withoutFolder(berth(files)));
+  });
+});
+
+describe("every mistake is reported at once, with file, line and remedy", () => {
+  it("of several files", () => {
+    expect(load({ "etc/a.toml": "x = 1\ny = 2\n", "etc/b.toml": "x" }).problems).toHaveLength(4);
+    expect(formatProblem({ file: "a.toml", line: 3, message: "wrong", remedy: "right" })).toBe(
+      "a.toml:3: wrong\n  right",
+    );
+  });
+
+  const tcp = '[sockets.game]\nlisten = ["tcp://127.0.0.1:1"]\n';
+  const inGame = (line: string): string => socket + line;
+  const inTcp = (line: string): string => tcp + line;
+  const inServer = (line: string): string => `${socket}[server]\n${line}`;
+  const inTenant = (line: string): string => `${socket}[tenant]\n${line}`;
+
+  it.each<[string, RegExp]>([
+    // unknown keys
+    [inGame("bakclog = 1"), /^3: \[sockets\.game\] has no key "bakclog" \| did you mean "backlog"\?$/],
+    [`${socket}[servr]`, /^3: there is no section or key "servr" \| did you mean "server"\?$/],
+    [inServer("limits = { nofil = 1 }"), /^4: .*no resource limit \| did you mean "nofile"\?$/],
+    // types
+    ["sockets = 1", /^1: sockets is 1, which is not a table \| write a section \[sockets\]$/],
+    ['[sockets]\ngame = "x"', /^2: sockets\.game is "x", which is not a table/],
+    ['[sockets.game]\nlisten = "udp://*:1"', /^2: sockets\.game\.listen is "udp:\/\/\*:1", which is not an array/],
+    [inGame("freebind = 1"), /^3: .*is 1, which is not true or false/],
+    [inGame("device = 3"), /^3: .*is 3, which is not a string \| write it in quotes: "3"$/],
+    [inGame("tos = 1979-05-27"), /^3: .*is a date/],
+    [inServer('command = "/bin/x"'), /^4: .*not an array/],
+    [inServer("environment = { PORT = 1 }"), /^4: server\.environment\.PORT is 1, which is not a string/],
+    // ranges and forms
+    [inGame("tos = 256"), /^3: .*whole number from 0 to 255/],
+    [inGame("tos = 1.5"), /^3: .*whole number/],
+    [inGame("priority = 7"), /^3: .*from 0 to 6/],
+    [inGame("mark = -1"), /^3: .*from 0 to 4294967295/],
+    [inTcp("backlog = 0"), /^3: .*whole number from 1/],
+    [inGame('receive-buffer = "4 M"'), /^3: .*is "4 M", which is not a size.*"4M"$/],
+    [inGame('receive-buffer = "9G"'), /^3: .*not a size from 1 to 1073741823 bytes/],
+    [inGame("send-buffer = 0"), /^3: .*not a size/],
+    [inTcp('defer-accept = "10"'), /^3: .*not a time.*"10s", "15min"$/],
+    [inTcp("defer-accept = 10"), /^3: .*not a time/],
+    [inGame('device = "a/b"'), /^3: .*interface/],
+    [inServer('umask = "999"'), /^4: .*octal/],
+    [inServer("umask = 22"), /^4: .*octal.*"0660"$/],
+    [inServer('directory = "srv"'), /^4: .*absolute path/],
+    [inServer('limits = { nofile = "2:1" }'), /^4: .*soft limit below/],
+    [inServer('limits = { nofile = "unlimited:5" }'), /^4: .*soft limit below/],
+    [inServer('limits = { nofile = "4K" }'), /^4: .*is "4K", which is not a limit \(a number\)/],
+    [inServer('limits = { as = "1:2:3" }'), /^4: .*not a limit \(bytes\)/],
+    [inServer('limits = { as = "keep:1" }'), /^4: .*not a limit/],
+    [inServer('capabilities = ["CAP_NETRAW"]'), /^4: .*not a capability \| did you mean "CAP_NET_RAW"\?$/],
+    [inServer("command = []"), /^4: server\.command has no program/],
+    [inServer('command = [""]'), /^4: server\.command has no program/],
+    [inServer('command = ["/x", "a\\u0000b"]'), /^4: .*NUL/],
+    [inServer('environment = { "A-B" = "" }'), /^4: "A-B" cannot name an environment variable/],
+    [inServer('environment = { LISTEN_FDS = "1" }'), /^4: .*the launcher alone sets LISTEN_/],
+    [inTenant('units = ["berth@bob"]'), /^4: .*not a unit's name.*with its type/],
+    // what does not exist
+    [inTenant('users = ["nobody-here"]'), /^4: tenant\.users: there is no user "nobody-here".*useradd/],
+    [inTenant('groups = ["nobody-here"]'), /^4: tenant\.groups: there is no group "nobody-here".*groupadd/],
+    [inTenant("users = [4294967295]"), /^4: .*numeric id/],
+    [inServer("user = 999"), /^4: server\.user: there is no user 999/],
+    [inServer('user = "x"'), /^4: server\.user: there is no user "x"/],
+    // options of other kinds of sockets
+    [inGame("backlog = 5"), /^3: sockets\.game\.backlog is for tcp, unix and unix-seqpacket/],
+    [inTcp('mode = "0600"'), /^3: sockets\.game\.mode is for unix sockets with a path/],
+    [inTcp("packet-info = true"), /^3: .*is for udp/],
+    [inGame("no-delay = true"), /^3: .*is for tcp,/],
+    [inGame("v6only = true"), /^3: .*over IPv6/],
+    ['[sockets.a]\nlisten = ["unix://@a"]\nowner = 1', /^3: .*unix sockets with a path/],
+    ['[sockets.a]\nlisten = ["unix:///a"]\nreuse-port = true', /^3: .*is for tcp and udp/],
+    ['[sockets.a]\nlisten = ["tcp://*:1"]\nv6only = true', /^3: .*contradicts its address \*/],
+    ['[sockets.a]\nlisten = ["tcp://[::ffff:1.2.3.4]:1"]', /^2: .*is an IPv4 address/],
+    ['[sockets.a]\nlisten = ["tcp://[fe80::1]:1"]', /^2: .*link-local.*\[fe80::1%INTERFACE\]$/],
+    // sockets
+    ["# nothing", /^1: a has no sockets/],
+    ["[sockets]", /^1: a has no sockets/],
+    ["\n[sockets.game]", /^2: \[sockets\.game\] says nowhere to listen/],
+    ["[sockets.game]\nlisten = []", /^2: .*says nowhere to listen/],
+    ['[sockets."a:b"]\nlisten = ["tcp://*:1"]', /^1: "a:b" cannot name a socket/],
+    // placeholders
+    [inServer('command = [\n"/x",\n"{fd:gane}"]'), /^6: \{fd:gane\} speaks of a socket "gane".*did you mean "game"\?$/],
+    [inServer('command = ["/x", "{fd:game:1}"]'), /^4: .*has no descriptor 1 \| write a number from 0 to 0$/],
+    [inServer('command = ["/x", "{fd:game:x}"]'), /^4: .*has no descriptor x/],
+    [inServer('command = ["/x", "-p={port}"]'), /^4: \{port\} is not complete/],
+    [inServer('environment = { A = "{address:b}" }'), /^4: \{address:b\} speaks of/],
+    ['[sockets.a]\nlisten = ["unix:///a"]\n[server]\ncommand = ["x", "{port:a}"]', /^4: .*has no port/],
+    // specifiers
+    [inServer('command = ["%i"]'), /^4: "%i" has "%i", which stands for nothing here \| %i and %t are known only in/],
+    [inServer('command = ["50%"]'), /^4: .*or %% for a percent sign$/],
+    // not in this version
+    [`${socket}[root]\nimage = "x"`, /^3: \[root\] is not supported by this version \| remove it$/],
+    [inServer('user = "range"'), /^4: server\.user = "range" is not supported by this version/],
+    [inServer('deliver = ["listen-fds", "bind"]'), /^4: server\.deliver = \["bind"\] is not supported/],
+    [inServer('command = ["/x", "{root}"]'), /^4: \{root\} is not supported/],
+    [inServer('other-binds = "refuse"'), /^4: server\.other-binds is not supported/],
+    [inServer("enter = true"), /^4: server\.enter is not supported/],
+    [inServer('start = "x"'), /^4: server\.start is not supported/],
+    [inServer('stop-after = "10s"'), /^4: server\.stop-after is not supported/],
+    [inServer('deliver = ["listen-fd"]'), /^4: .*did you mean "listen-fds"\?$/],
+  ])("in %j", (toml, expected) => {
+    expect(problemsOf(toml)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it("of one file, in the order of its lines", () => {
+    const problems = problemsOf(
+      `${socket}tos = 999\nmode = "0600"\n[tenant]\nusers = ["x",\n"y"]\n[server]\ncommand = [1]\n`,
+    );
+    expect(problems.map((problem) => problem.split(":")[0])).toEqual(["3", "4", "6", "7", "9"]);
+  });
+
+  it("keeps a berth to the descriptors that one message carries", () => {
+    const addresses = (count: number): string =>
+      Array.from({ length: count }, (_, index) => `"tcp://127.0.0.1:${index + 1}"`).join();
+    expect(problemsOf(`[sockets.a]\nlisten = [${addresses(250)}]`)).toEqual([]);
+    expect(problemsOf(`[sockets.a]\nlisten = [${addresses(251)}]`)).toEqual([
+      expect.stringMatching(/^1: this berth has 251 addresses/),
+    ]);
+  });
+
+  it("is not misled by keys that JavaScript knows", () => {
+    const problems = problemsOf(`${socket}__proto__ = 1\nconstructor = 2\n[toString]\n`);
+    expect(problems).toHaveLength(3);
+    expect(
+      berth({ "etc/a.toml": `${socket}[server.environment]\n__proto__ = "x"\n` }).server.environment,
+    ).toHaveProperty(["__proto__"], "x");
+  });
+});
+
+describe("configurationKeys", () => {
+  it("lists every key once with its type, default and unit", () => {
+    const keys = configurationKeys();
+    expect(new Set(keys.map(({ section, key }) => `${section}.${key}`)).size).toBe(keys.length);
+    expect(keys).toContainEqual({
+      section: "sockets.NAME",
+      key: "backlog",
+      type: "integer",
+      default: "4096",
+      unit: "connections",
+      appliesTo: "tcp, unix and unix-seqpacket",
+    });
+  });
+});

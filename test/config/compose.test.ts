@@ -1,0 +1,180 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { loadConfig } from "../../src/config/load.ts";
+import { berth, folder, load, lookup, socket } from "./fixture.ts";
+
+const at = (port: number): string => `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n`;
+const names = (files: Parameters<typeof load>[0]): string[] => load(files).specs.map(({ name }) => name);
+const command = (word: string): string => `[server]\ncommand = ["${word}"]\n`;
+
+describe("files", () => {
+  it("of a later directory replace those of the same name entirely", () => {
+    const spec = berth({ "lib/a.toml": socket + command("below"), "etc/a.toml": socket });
+    expect(spec.server.command).toEqual([]);
+    expect(spec.origin.file).toMatch(/etc\/a\.toml$/);
+  });
+
+  it("that are empty or links to /dev/null mask a berth and its drop-ins", () => {
+    const below = {
+      "lib/a.toml": at(1),
+      "lib/b.toml": at(2),
+      "lib/c.toml": at(3),
+      "lib/a.toml.d/x.toml": command("x"),
+    };
+    expect(load({ ...below, "etc/a.toml": "", "etc/b.toml": { link: "/dev/null" } })).toMatchObject({
+      specs: [{ name: "c" }],
+      problems: [],
+    });
+  });
+
+  it("that do not end in .toml, or are hidden, are passed over", () => {
+    const names = { "etc/a.toml~": "x", "etc/README": "x", "etc/.#a.toml": { link: "nowhere" }, "etc/b.toml.d": "x" };
+    expect(load(names)).toEqual({ specs: [], problems: [] });
+  });
+
+  it("with odd names are problems", () => {
+    expect(load({ "etc/bad name.toml": socket, "etc/@.toml": socket }).problems).toEqual([
+      expect.stringMatching(/^etc\/@\.toml:1: "@" cannot name a berth \| rename it: /),
+      expect.stringMatching(/^etc\/bad name\.toml:1: "bad name" cannot name a berth/),
+    ]);
+  });
+
+  it("that cannot be read are problems, each with its reason, and hang nobody", () => {
+    const root = folder({
+      "dangling.toml": { link: "nowhere" },
+      "loop.toml": { link: "loop.toml" },
+      "zero.toml": { link: "/dev/zero" },
+      "z.toml": "#".repeat(2 ** 20 + 1),
+    });
+    mkdirSync(join(root, "folder.toml"));
+    writeFileSync(join(root, "latin.toml"), Uint8Array.of(0x23, 0xe4));
+    execFileSync("mkfifo", [join(root, "pipe.toml")]);
+    const { problems } = loadConfig({ directories: [join(root, "absent"), root, join(root, "z.toml")], lookup });
+    expect(problems.map(({ file, message }) => `${file.slice(root.length + 1)}: ${message}`)).toEqual([
+      expect.stringMatching(/^dangling.toml: .*ENOENT/),
+      expect.stringMatching(/^folder.toml: .*not a regular file/),
+      expect.stringMatching(/^latin.toml: .*utf-8/),
+      expect.stringMatching(/^loop.toml: .*ELOOP/),
+      expect.stringMatching(/^pipe.toml: .*not a regular file/),
+      expect.stringMatching(/^z.toml: cannot read this directory: .*ENOTDIR/),
+      expect.stringMatching(/^z.toml: .*longer than 1048576 bytes/),
+      expect.stringMatching(/^zero.toml: .*not a regular file/),
+    ]);
+  });
+});
+
+describe("drop-ins", () => {
+  it("of all directories are merged in the order of their file names", () => {
+    const spec = berth({
+      "lib/a.toml": socket + command("base"),
+      "etc/a.toml.d/10.toml": command("ten"),
+      "lib/a.toml.d/20.toml": command("twenty"),
+    });
+    expect(spec.server.command).toEqual(["twenty"]);
+  });
+
+  it("replace those of the same file name in an earlier directory, also by being empty", () => {
+    const below = {
+      "lib/a.toml": socket,
+      "lib/a.toml.d/x.toml": command("lib"),
+      "lib/a.toml.d/y.toml": command("masked"),
+    };
+    expect(
+      berth({ ...below, "etc/a.toml.d/x.toml": command("etc"), "etc/a.toml.d/y.toml": "" }).server.command,
+    ).toEqual(["etc"]);
+    expect(berth({ ...below, "etc/a.toml.d/y.toml": { link: "/dev/null" } }).server.command).toEqual(["lib"]);
+  });
+
+  it("merge tables key by key and replace arrays, and their mistakes are reported in their own file", () => {
+    const { specs, problems } = load({
+      "etc/a.toml": `${socket}backlog = 5`,
+      "etc/a.toml.d/x.toml": '\n[sockets.game]\nlisten = [\n  "tcp://127.0.0.1:1",\n  "tcp://127.0.0.1:x",\n]\n',
+    });
+    expect(specs).toEqual([]);
+    expect(problems).toEqual([
+      expect.stringMatching(/^etc\/a\.toml\.d\/x\.toml:5: sockets\.game\.listen: "tcp:\/\/127\.0\.0\.1:x" is not/),
+    ]);
+  });
+
+  it("for a berth that no file makes exist are a problem", () => {
+    expect(load({ "etc/arena@bbo.toml.d/x.toml": socket }).problems).toEqual([
+      "etc/arena@bbo.toml.d:1: these drop-ins belong to arena@bbo.toml, which does not exist | create arena@bbo.toml, or remove this directory",
+    ]);
+  });
+});
+
+describe("instances", () => {
+  const template = { "lib/arena@.toml": `[sockets.game]\nlisten = ["unix:///run/%t/%i"]\n${command("%n")}` };
+
+  it("exist as links to the template, across directories, or as empty files; the template alone is no berth", () => {
+    expect(names(template)).toEqual([]);
+    expect(
+      names({
+        ...template,
+        "etc/arena@a.toml": { link: "arena@.toml" },
+        "lib/arena@b.toml": { link: "arena@.toml" },
+        "etc/arena@c.toml": "",
+      }),
+    ).toEqual(["arena@a", "arena@b", "arena@c"]);
+  });
+
+  it("expand %i, %n and %t", () => {
+    const { sockets, server } = berth({ ...template, "etc/arena@bob.toml": "" });
+    expect(sockets[0]?.listen[0]?.address).toMatchObject({ path: "/run/arena/bob" });
+    expect(server.command).toEqual(["arena@bob"]);
+  });
+
+  it("need say only what differs, over the template's drop-ins and below their own", () => {
+    const files = {
+      ...template,
+      "lib/arena@.toml.d/x.toml": `${command("template drop-in")}umask = "077"`,
+      "etc/arena@bob.toml": command("own"),
+    };
+    expect(berth(files).server).toMatchObject({ command: ["own"], umask: 0o077 });
+    expect(berth({ ...files, "etc/arena@bob.toml.d/x.toml": command("own drop-in") }).server.command).toEqual([
+      "own drop-in",
+    ]);
+  });
+
+  it("stand without a template if they say everything, and are a problem if they do not", () => {
+    expect(names({ "etc/arena@bob.toml": socket })).toEqual(["arena@bob"]);
+    expect(load({ "etc/arena@bob.toml": "" }).problems).toEqual([
+      expect.stringMatching(/^etc\/arena@bob\.toml:1: .*missing or masked: arena@\.toml/),
+    ]);
+    expect(load({ ...template, "etc/arena@.toml": "", "etc/arena@bob.toml": "" }).problems).toHaveLength(1);
+  });
+
+  it("are masked by a link to /dev/null", () => {
+    expect(load({ ...template, "lib/arena@bob.toml": "", "etc/arena@bob.toml": { link: "/dev/null" } })).toEqual({
+      specs: [],
+      problems: [],
+    });
+  });
+
+  it("report a mistake of their template once, at the template's line, and its syntax even without an instance", () => {
+    const broken = {
+      "etc/arena@.toml": `${socket}backlog = "many"\nv6only = 1\n`,
+      "etc/arena@a.toml": "",
+      "etc/arena@b.toml": "",
+    };
+    expect(load(broken).problems.filter((problem) => problem.includes("v6only is 1"))).toEqual([
+      expect.stringMatching(/^etc\/arena@\.toml:4: /),
+    ]);
+    expect(load({ "etc/arena@.toml": "a = 1\nb =" }).problems).toEqual([
+      expect.stringMatching(/^etc\/arena@\.toml:2: this is not TOML: /),
+    ]);
+  });
+
+  it("load a thousand at a time in well under a second", () => {
+    const instances = Array.from(
+      { length: 1000 },
+      (_, index) => [`arena@i${index}.toml`, { link: "arena@.toml" }] as const,
+    );
+    const root = folder({ "arena@.toml": template["lib/arena@.toml"], ...Object.fromEntries(instances) });
+    const before = performance.now();
+    expect(loadConfig({ directories: [root], lookup })).toMatchObject({ problems: [], specs: { length: 1000 } });
+    expect(performance.now() - before).toBeLessThan(1000);
+  });
+});
