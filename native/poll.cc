@@ -84,12 +84,14 @@ class Poll : public Napi::ObjectWrap<Poll> {
       if (result < 0) return Napi::Number::New(info.Env(), result);
       watch_->handle.data = watch_;
       watch_->opened = true;
+      Ref();  // what is watched for stays, whoever forgets this object; only close() ends it
     }
     int result = events == 0 ? uv_poll_stop(&watch_->handle) : uv_poll_start(&watch_->handle, events, OnReady);
     return Napi::Number::New(info.Env(), result);
   }
 
   Napi::Value Close(const Napi::CallbackInfo& info) {
+    if (watch_ != nullptr && watch_->opened) Unref();
     Drop();
     return info.Env().Undefined();
   }

@@ -1,0 +1,132 @@
+// Carries a plan out: signals, descriptors, limits, privilege, directory, exec, in the order that makes each possible
+// and none of them reversible by the server. A step that fails ends the process; nothing is skipped.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "plan.h"
+
+namespace {
+
+constexpr int kFirstFd = 3;  // SD_LISTEN_FDS_START
+
+static_assert(sizeof(rlim_t) == 8, "limits are 64 bits wide");
+
+// Node leaves SIGPIPE and SIGXFSZ ignored, and a mask is inherited too (hazard 19). Straight to the kernel, because
+// libc keeps two real-time signals for itself; a zeroed struct sigaction is SIG_DFL.
+void resetSignals() {
+  static const unsigned char byDefault[64] = {};
+  for (int signal = 1; signal < NSIG; signal++) {
+    if (syscall(SYS_rt_sigaction, signal, byDefault, nullptr, NSIG / 8) != 0 && signal != SIGKILL &&
+        signal != SIGSTOP) {
+      fail(kSystem, "cannot reset signal %d to its default: %m", signal);
+    }
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) fail(kSystem, "cannot unblock all signals: %m");
+}
+
+// Moves a descriptor that sits on another's place out of the way, above all places.
+void makeRoom(List<int>& sources, size_t next, int place) {
+  for (size_t i = next; i < sources.size(); i++) {
+    if (sources[i] != place) continue;
+    sources[i] = fcntl(place, F_DUPFD_CLOEXEC, kFirstFd + static_cast<int>(sources.size()));
+    if (sources[i] < 0) fail(kSystem, "cannot move a descriptor out of the way: %m; raise the limit of open files");
+  }
+}
+
+// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and closes everything above them.
+void placeDescriptors(const Plan& plan, Reply& reply) {
+  List<int> sources;
+  // Each index occurs once (decodePlan), so each descriptor is released once; what the plan does not name stays the
+  // reply's and is closed with the rest.
+  for (const PlanDescriptor& descriptor : plan.descriptors) sources.push(reply.fds[descriptor.index].release());
+  for (size_t i = 0; i < sources.size(); i++) {
+    const int place = kFirstFd + static_cast<int>(i);
+    if (sources[i] == place) {
+      if (fcntl(place, F_SETFD, 0) != 0) fail(kSystem, "cannot keep fd %d across exec: %m", place);
+      continue;
+    }
+    makeRoom(sources, i + 1, place);
+    if (dup3(sources[i], place, 0) < 0) {
+      fail(kSystem, "cannot place descriptor %s at fd %d: %m; raise the limit of open files", plan.descriptors[i].name,
+           place);
+    }
+    // The old number is closed by close_range below, or overwritten by the descriptor whose place it is.
+  }
+  const unsigned above = static_cast<unsigned>(kFirstFd) + static_cast<unsigned>(sources.size());
+  if (syscall(SYS_close_range, above, ~0u, 0) != 0) {
+    fail(kSystem, "cannot close the descriptors from %u up: %m; berthd needs Linux 5.9 or later", above);
+  }
+}
+
+struct Resource {
+  const char* name;
+  decltype(RLIMIT_NOFILE) number;
+};
+
+constexpr Resource kResources[] = {
+    {"as", RLIMIT_AS},           {"core", RLIMIT_CORE},         {"cpu", RLIMIT_CPU},
+    {"data", RLIMIT_DATA},       {"fsize", RLIMIT_FSIZE},       {"locks", RLIMIT_LOCKS},
+    {"memlock", RLIMIT_MEMLOCK}, {"msgqueue", RLIMIT_MSGQUEUE}, {"nice", RLIMIT_NICE},
+    {"nofile", RLIMIT_NOFILE},   {"nproc", RLIMIT_NPROC},       {"rss", RLIMIT_RSS},
+    {"rtprio", RLIMIT_RTPRIO},   {"rttime", RLIMIT_RTTIME},     {"sigpending", RLIMIT_SIGPENDING},
+    {"stack", RLIMIT_STACK},
+};
+
+const Resource& findResource(const char* name) {
+  for (const Resource& resource : kResources) {
+    if (strcmp(resource.name, name) == 0) return resource;
+  }
+  fail(kSystem, "the plan limits \"%s\", which is not known here; install berthd and berth-launch of the same version",
+       name);
+}
+
+rlim_t toRlim(uint64_t value) {
+  return value == kUnlimited ? RLIM_INFINITY : static_cast<rlim_t>(value);
+}
+
+void setLimits(const Plan& plan) {
+  for (const PlanLimit& limit : plan.limits) {
+    const Resource& resource = findResource(limit.resource);
+    rlimit wanted = {toRlim(limit.soft), toRlim(limit.hard)};
+    if (limit.hard == kKeep) {
+      rlimit present = {};
+      if (getrlimit(resource.number, &present) != 0) fail(kSystem, "cannot read the limit %s: %m", resource.name);
+      wanted.rlim_max = present.rlim_max;
+      if (wanted.rlim_cur > wanted.rlim_max) wanted.rlim_cur = wanted.rlim_max;
+    }
+    if (setrlimit(resource.number, &wanted) != 0) {
+      fail(kSystem, "cannot set the limit %s: %m; lower server.limits of the berth, or raise the launcher's own",
+           resource.name);
+    }
+  }
+}
+
+}  // namespace
+
+void openStandardFds() {
+  for (int fd = 0; fd < kFirstFd; fd++) {
+    // Node sets CLOEXEC on these, too (hazard 18). The flags of the open file are other people's as well.
+    if (fcntl(fd, F_SETFD, 0) == 0) continue;
+    const int opened = open("/dev/null", O_RDWR);
+    if (opened != fd) fail(kSystem, "cannot open /dev/null for the closed fd %d: %m; mount /dev", fd);
+  }
+}
+
+void carryOut(const Plan& plan, Reply& reply) {
+  resetSignals();
+  placeDescriptors(plan, reply);
+  setLimits(plan);
+  umask(plan.umask);
+  dropPrivilege(plan);
+  // As the server's user, so that the directory's permissions count.
+  if (plan.directory != nullptr && chdir(plan.directory) != 0) {
+    fail(kSystem, "cannot enter the directory %s as uid %u: %m; create it for that user, or change server.directory",
+         plan.directory, getuid());
+  }
+  execServer(plan);
+}

@@ -1,0 +1,269 @@
+// The one conversation berth-launch has with the broker: connect, call Launch, take the reply and its descriptors. It
+// tells a refusal from a success and reads nothing else of the JSON.
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+
+#include "launch.h"
+
+namespace {
+
+constexpr char kSystemSocket[] = "/run/berthd/io.berthd.Broker";
+constexpr char kUserSocket[] = "berthd/io.berthd.Broker";
+constexpr size_t kReplyMax = 1 << 20;
+
+int64_t nowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
+}
+
+// A connection to the broker, its name for messages, and when patience ends.
+struct Broker {
+  UniqueFd fd;
+  Text path;
+  int64_t deadline = 0;
+  double timeout = 0;
+
+  // Milliseconds that are left; ends the process when there are none.
+  int left(const char* doing) {
+    const int64_t remaining = deadline - nowMs();
+    if (remaining <= 0) {
+      fail(kSystem, "the broker at %s did not %s within %g s; see whether it is stuck, or wait longer with --timeout",
+           path.string(), doing, timeout);
+    }
+    return static_cast<int>(remaining);
+  }
+
+  void await(short events, const char* doing) {
+    pollfd watched = {fd.get(), events, 0};
+    for (;;) {
+      const int ready = poll(&watched, 1, left(doing));
+      if (ready > 0) return;
+      if (ready < 0 && errno != EINTR) fail(kSystem, "cannot wait for the broker at %s: %m", path.string());
+    }
+  }
+};
+
+// Returns 0 or errno. A full backlog blocks, as long as SO_SNDTIMEO lets it (socket(7)).
+int tryConnect(Broker& broker, const char* path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const size_t length = strlen(path);
+  if (length == 0 || length >= sizeof address.sun_path) {
+    fail(kUsage, "the socket path \"%s\" must have 1 to %zu bytes; name a shorter one with --socket", path,
+         sizeof address.sun_path - 1);
+  }
+  memcpy(address.sun_path, path, length);
+  socklen_t size = sizeof address;
+  if (path[0] == '@') {
+    address.sun_path[0] = '\0';
+    size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length);
+  }
+  broker.path.shrink(0);
+  broker.path.append(path);
+  broker.fd.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (broker.fd.get() < 0) return errno;
+  for (;;) {
+    const int left = broker.left("accept the connection");
+    const timeval patience = {left / 1000, left % 1000 * 1000};
+    if (setsockopt(broker.fd.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0) return errno;
+    if (connect(broker.fd.get(), reinterpret_cast<const sockaddr*>(&address), size) == 0) return 0;
+    if (errno != EINTR && errno != EAGAIN) return errno;
+  }
+}
+
+// An unprivileged user has the host's broker if it may, and else their own.
+// The same places in the same order as socketPaths() in src/socket-path.ts: a user's own broker goes first.
+int connectDefault(Broker& broker) {
+  const char* const runtime = getenv("XDG_RUNTIME_DIR");
+  if (geteuid() != 0 && runtime != nullptr && runtime[0] == '/') {
+    Text path;
+    path.append(runtime);
+    path.append("/");
+    path.append(kUserSocket);
+    if (tryConnect(broker, path.string()) == 0) return 0;
+  }
+  return tryConnect(broker, kSystemSocket);
+}
+
+void connectBroker(Broker& broker, const char* socket) {
+  if (socket == nullptr) socket = getenv("BERTHD_SOCKET");
+  if (socket != nullptr && socket[0] == '\0') socket = nullptr;
+  const int error = socket != nullptr ? tryConnect(broker, socket) : connectDefault(broker);
+  if (error == 0) return;
+  const char* const remedy = error == ENOENT || error == ECONNREFUSED
+                                 ? "start berthd, or name its socket with --socket or BERTHD_SOCKET"
+                             : error == EACCES || error == EPERM
+                                 ? "ask for permission on that socket, or name another with --socket or BERTHD_SOCKET"
+                                 : "check that path, or name another with --socket or BERTHD_SOCKET";
+  fail(kSystem, "cannot connect to the broker at %s: %s; %s", broker.path.string(), strerror(error), remedy);
+}
+
+// Root obeys root alone: whoever listens at the path could otherwise have any program run with root's privilege.
+// SO_PEERCRED tells who called listen(2).
+void checkBroker(Broker& broker) {
+  if (geteuid() != 0) return;
+  ucred credentials = {};
+  socklen_t size = sizeof credentials;
+  if (getsockopt(broker.fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
+    fail(kSystem, "cannot tell who runs the broker at %s: %m", broker.path.string());
+  }
+  if (credentials.uid != 0) {
+    fail(kSystem,
+         "the broker at %s runs as uid %u, and root obeys only a broker of root's; start berth-launch as that user",
+         broker.path.string(), credentials.uid);
+  }
+}
+
+void appendArgument(Text& call, const char* what, const char* text, size_t length) {
+  if (!call.appendJson(text, length)) {
+    fail(kUsage, "%s is not valid UTF-8, which the broker's protocol cannot carry; write it in UTF-8", what);
+  }
+}
+
+void writeCall(const Request& request, Text& call) {
+  call.append("{\"method\":\"io.berthd.Broker.Launch\",\"parameters\":{\"berth\":");
+  appendArgument(call, "the berth's name", request.berth, strlen(request.berth));
+  for (size_t i = 0; i < request.command.size(); i++) {
+    char what[64];
+    snprintf(what, sizeof what, i == 0 ? "the command" : "argument %zu of the command", i);
+    call.append(i == 0 ? ",\"command\":[" : ",");
+    appendArgument(call, what, request.command[i], strlen(request.command[i]));
+  }
+  if (request.command.size() > 0) call.append("]");
+  for (size_t i = 0; i < request.environment.size(); i++) {
+    const char* const entry = request.environment[i];
+    const char* const equals = strchr(entry, '=');
+    call.append(i == 0 ? ",\"environment\":{" : ",");
+    appendArgument(call, "a variable's name in --setenv", entry, static_cast<size_t>(equals - entry));
+    call.append(":");
+    appendArgument(call, "a variable's value in --setenv", equals + 1, strlen(equals + 1));
+  }
+  if (request.environment.size() > 0) call.append("}");
+  if (request.replace != nullptr) {
+    call.append(",\"replace\":");
+    call.appendJson(request.replace);
+  }
+  call.append("}}");
+  call.push('\0');
+}
+
+void sendCall(Broker& broker, const Text& call) {
+  for (size_t sent = 0; sent < call.size();) {
+    broker.await(POLLOUT, "take the call");
+    const ssize_t n = send(broker.fd.get(), call.data() + sent, call.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) sent += static_cast<size_t>(n);
+    // A broker that hung up may have said why: the reply is read all the same.
+    else if (errno == EPIPE || errno == ECONNRESET) return;
+    else if (errno != EAGAIN && errno != EINTR)
+      fail(kSystem, "cannot send to the broker at %s: %m", broker.path.string());
+  }
+}
+
+// Takes ownership of every descriptor before anything is judged (hazards 3 and 4).
+void takeDescriptors(Broker& broker, msghdr& message, Reply& reply) {
+  bool tooMany = false;
+  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
+    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof fd);
+      if (reply.count < kMaxFds) {
+        reply.fds[reply.count++].reset(fd);
+      } else {
+        close(fd);
+        tooMany = true;
+      }
+    }
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    rlimit limit = {};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    fail(kSystem,
+         "not all descriptors from the broker at %s could be opened: at most %llu files may be open here; "
+         "raise it with ulimit -n or LimitNOFILE=",
+         broker.path.string(), static_cast<unsigned long long>(limit.rlim_cur));
+  }
+  if (tooMany)
+    fail(kSystem, "the broker at %s sent more than %zu descriptors; check that it is berthd", broker.path.string(),
+         kMaxFds);
+}
+
+// Reads up to and including the reply's NUL.
+void receiveReply(Broker& broker, Text& text, Reply& reply) {
+  constexpr size_t kChunk = 16384;
+  for (;;) {
+    broker.await(POLLIN, "answer");
+    alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
+    const size_t start = text.size();
+    iovec part = {text.grow(kChunk), kChunk};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t n = recvmsg(broker.fd.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    text.shrink(start + (n > 0 ? static_cast<size_t>(n) : 0));
+    if (n < 0) {
+      if (errno == EAGAIN || errno == EINTR) continue;
+      fail(kSystem, "cannot read the answer of the broker at %s: %m; see the broker's log", broker.path.string());
+    }
+    takeDescriptors(broker, message, reply);
+    if (n == 0) {
+      fail(kSystem, "the broker at %s closed the connection without an answer; see the broker's log",
+           broker.path.string());
+    }
+    const void* const end = memchr(text.data() + start, '\0', static_cast<size_t>(n));
+    if (end != nullptr) {
+      if (end == text.end() - 1) return;
+      fail(kSystem, "the broker at %s said more than one answer; check that it is berthd", broker.path.string());
+    }
+    if (text.size() > kReplyMax) {
+      fail(kSystem, "the answer of the broker at %s is longer than %zu bytes; check that it is berthd",
+           broker.path.string(), kReplyMax);
+    }
+  }
+}
+
+// Our broker writes "error" first in an error and "message" last, so that no structure has to be parsed here. A quote
+// within a JSON string is escaped, so these patterns cannot occur within one.
+void judgeReply(Broker& broker, const char* reply) {
+  static const char success[] = "{\"parameters\":{";
+  static const char error[] = "{\"error\":\"";
+  static const char message[] = "\"message\":\"";
+  if (strncmp(reply, success, sizeof success - 1) == 0) return;
+  if (strncmp(reply, error, sizeof error - 1) != 0) {
+    fail(kSystem, "the answer of the broker at %s is neither a success nor an error; check that it is berthd",
+         broker.path.string());
+  }
+  const char* said = reply + sizeof error - 1;
+  for (const char* found = reply; (found = strstr(found, message)) != nullptr; said = found)
+    found += sizeof message - 1;
+  Text sentence;
+  appendUnescaped(sentence, said);
+  fail(kRefused, "%s", sentence.string());
+}
+
+}  // namespace
+
+void askBroker(const char* socket, const Request& request, double timeout, Reply& reply) {
+  Text call;
+  writeCall(request, call);
+  Broker broker;
+  broker.timeout = timeout;
+  broker.deadline = nowMs() + static_cast<int64_t>(timeout * 1000);
+  connectBroker(broker, socket);
+  checkBroker(broker);
+  sendCall(broker, call);
+  Text text;
+  receiveReply(broker, text, reply);
+  judgeReply(broker, text.data());
+  if (reply.count == 0) fail(kSystem, "the broker at %s sent no plan; check that it is berthd", broker.path.string());
+}

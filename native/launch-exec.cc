@@ -1,0 +1,114 @@
+// The server's environment, and the exec that starts it: the last step, so nothing of the launcher's is left after it.
+#include <errno.h>
+#include <stdio.h>
+
+#include "plan.h"
+
+extern char** environ;
+
+namespace {
+
+constexpr char kDefaultPath[] = "/usr/local/bin:/usr/bin:/bin";
+
+size_t nameLength(const char* entry) {
+  const char* const equals = strchr(entry, '=');
+  return equals == nullptr ? strlen(entry) : static_cast<size_t>(equals - entry);
+}
+
+bool isNamed(const char* entry, const char* name, size_t length) {
+  return nameLength(entry) == length && strncmp(entry, name, length) == 0;
+}
+
+// These speak of the process they were set for, and that was another one.
+bool isActivation(const char* entry) {
+  static const char* const names[] = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"};
+  for (const char* name : names) {
+    if (isNamed(entry, name, strlen(name))) return true;
+  }
+  return false;
+}
+
+const char* findVariable(const List<const char*>& environment, const char* name) {
+  for (const char* entry : environment) {
+    if (isNamed(entry, name, strlen(name))) return entry + strlen(name) + 1;
+  }
+  return nullptr;
+}
+
+// The plan's variables win over the launcher's. `activation` owns the
+// LISTEN_ variables' text.
+void buildEnvironment(const Plan& plan, Text (&activation)[3], List<const char*>& environment) {
+  for (char** inherited = environ; plan.inheritEnvironment && *inherited != nullptr; inherited++) {
+    bool replaced = isActivation(*inherited);
+    for (const char* entry : plan.environment) replaced = replaced || isNamed(*inherited, entry, nameLength(entry));
+    if (!replaced) environment.push(*inherited);
+  }
+  for (const char* entry : plan.environment) {
+    if (!isActivation(entry)) environment.push(entry);
+  }
+  if (!plan.listenFds) return;
+  char number[32];
+  snprintf(number, sizeof number, "LISTEN_FDS=%zu", plan.descriptors.size());
+  activation[0].append(number);
+  snprintf(number, sizeof number, "LISTEN_PID=%d", static_cast<int>(getpid()));
+  activation[1].append(number);
+  activation[2].append("LISTEN_FDNAMES=");
+  for (size_t i = 0; i < plan.descriptors.size(); i++) {
+    if (i > 0) activation[2].append(":");
+    activation[2].append(plan.descriptors[i].name);
+  }
+  for (Text& variable : activation) environment.push(variable.string());
+}
+
+[[noreturn]] void failExec(const char* program, int error, const char* path) {
+  if (error == ENOENT && path != nullptr) {
+    fail(kSystem, "cannot run %s: it is not in PATH=%s; install it, or write its full path in server.command", program,
+         path);
+  }
+  const char* remedy = "check server.command of the berth";
+  if (error == ENOENT && access(program, F_OK) == 0) remedy = "the interpreter or loader that it names is missing";
+  else if (error == ENOENT) remedy = "install it, or correct server.command of the berth";
+  else if (error == EACCES) remedy = "let the server's user read and execute it, and enter the directories above it";
+  else if (error == ENOEXEC) remedy = "it is neither a program for this machine nor a script with a #! line";
+  else if (error == E2BIG) remedy = "shorten its arguments and environment";
+  fail(kSystem, "cannot run %s as uid %u: %s; %s", program, getuid(), strerror(error), remedy);
+}
+
+// execvpe(3) with the PATH of the environment given, as the user that will run it, and without its fallback to sh.
+[[noreturn]] void execute(const char* program, char* const* argv, char* const* environment, const char* path) {
+  if (strchr(program, '/') != nullptr) {
+    execve(program, argv, environment);
+    failExec(program, errno, nullptr);
+  }
+  if (path == nullptr) path = kDefaultPath;
+  int error = ENOENT;
+  for (const char* directory = path;;) {
+    const char* const end = strchrnul(directory, ':');
+    Text candidate;
+    candidate.append(directory, static_cast<size_t>(end - directory));
+    if (candidate.size() > 0) candidate.append("/");
+    candidate.append(program);
+    if (*program != '\0') execve(candidate.string(), argv, environment);
+    else errno = ENOENT;
+    if (errno == EACCES) error = EACCES;
+    else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV && errno != ETIMEDOUT) {
+      failExec(candidate.string(), errno, nullptr);
+    }
+    if (*end == '\0') failExec(program, error, path);
+    directory = end + 1;
+  }
+}
+
+}  // namespace
+
+void execServer(const Plan& plan) {
+  Text activation[3];
+  List<const char*> environment;
+  buildEnvironment(plan, activation, environment);
+  const char* const path = findVariable(environment, "PATH");
+  environment.push(nullptr);
+  List<const char*> argv;
+  for (const char* argument : plan.argv) argv.push(argument);
+  argv.push(nullptr);
+  execute(plan.argv[0], const_cast<char* const*>(argv.data()), const_cast<char* const*>(environment.data()), path);
+}

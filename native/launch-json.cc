@@ -1,0 +1,107 @@
+// The little JSON that berth-launch speaks: it writes strings, and reads one. It parses no structure.
+#include "launch.h"
+
+namespace {
+
+// Length of the UTF-8 sequence at `text`, of which `left` bytes may be read; 0 if it is not one (RFC 3629).
+size_t sequenceLength(const unsigned char* text, size_t left) {
+  const unsigned char first = text[0];
+  if (first < 0x80) return 1;
+  const size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  if (length == 0 || length > left) return 0;
+  for (size_t i = 1; i < length; i++) {
+    if ((text[i] & 0xc0) != 0x80) return 0;
+  }
+  const bool overlong = (first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90);
+  const bool surrogate = first == 0xed && text[1] > 0x9f;
+  const bool beyond = first == 0xf4 && text[1] > 0x8f;
+  return overlong || surrogate || beyond ? 0 : length;
+}
+
+void appendCodePoint(Text& out, uint32_t point) {
+  const auto put = [&out](uint32_t byte) { out.push(static_cast<char>(byte)); };
+  if (point < 0x20 || (point >= 0x7f && point < 0xa0)) {
+    put(' ');
+  } else if (point < 0x80) {
+    put(point);
+  } else if (point < 0x800) {
+    put(0xc0 | point >> 6);
+    put(0x80 | (point & 0x3f));
+  } else if (point < 0x10000) {
+    put(0xe0 | point >> 12);
+    put(0x80 | (point >> 6 & 0x3f));
+    put(0x80 | (point & 0x3f));
+  } else {
+    put(0xf0 | point >> 18);
+    put(0x80 | (point >> 12 & 0x3f));
+    put(0x80 | (point >> 6 & 0x3f));
+    put(0x80 | (point & 0x3f));
+  }
+}
+
+// Reads four hex digits; a shorter run, and so the end of the text, is U+FFFD.
+uint32_t readHex(const char*& at) {
+  uint32_t value = 0;
+  for (int i = 0; i < 4; i++, at++) {
+    const char c = *at;
+    const int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+    if (digit < 0) return 0xfffd;
+    value = value << 4 | static_cast<uint32_t>(digit);
+  }
+  return value;
+}
+
+}  // namespace
+
+bool Text::appendJson(const char* text, size_t length) {
+  static const char hex[] = "0123456789abcdef";
+  push('"');
+  for (size_t at = 0; at < length;) {
+    const unsigned char c = static_cast<unsigned char>(text[at]);
+    const size_t sequence = sequenceLength(reinterpret_cast<const unsigned char*>(text) + at, length - at);
+    if (sequence == 0) return false;
+    if (c == '"' || c == '\\') {
+      push('\\');
+      push(text[at]);
+    } else if (c < 0x20) {
+      append("\\u00");
+      push(hex[c >> 4]);
+      push(hex[c & 15]);
+    } else {
+      append(text + at, sequence);
+    }
+    at += sequence;
+  }
+  push('"');
+  return true;
+}
+
+void appendUnescaped(Text& out, const char* json) {
+  while (*json != '\0' && *json != '"') {
+    if (*json != '\\') {
+      const unsigned char c = static_cast<unsigned char>(*json++);
+      if (c < 0x80) {
+        appendCodePoint(out, c);
+      } else {
+        out.push(static_cast<char>(c));
+      }
+      continue;
+    }
+    json++;
+    if (*json == '\0') return;
+    const char escape = *json++;
+    if (escape == 'u') {
+      uint32_t point = readHex(json);
+      if (point >= 0xd800 && point < 0xdc00 && json[0] == '\\' && json[1] == 'u') {
+        json += 2;
+        const uint32_t low = readHex(json);
+        point = low >= 0xdc00 && low < 0xe000 ? 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00) : 0xfffd;
+      } else if (point >= 0xd800 && point < 0xe000) {
+        point = 0xfffd;
+      }
+      appendCodePoint(out, point);
+    } else {
+      out.push(strchr("bfnrt", escape) != nullptr ? ' ' : escape);
+    }
+  }
+}

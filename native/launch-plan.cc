@@ -1,0 +1,208 @@
+// Reads a plan (plan.h): checks that it can no longer change, decodes it strictly, and prints it. Changes nothing.
+#include "plan.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+namespace {
+
+uint32_t readU32(const uint8_t* at) {
+  return static_cast<uint32_t>(at[0]) | static_cast<uint32_t>(at[1]) << 8 | static_cast<uint32_t>(at[2]) << 16 |
+         static_cast<uint32_t>(at[3]) << 24;
+}
+
+uint64_t readU64(const uint8_t* at) {
+  return readU32(at) | static_cast<uint64_t>(readU32(at + 4)) << 32;
+}
+
+// The text that fills a payload from `from` to its end, or nullptr if it is not one.
+const char* readText(const uint8_t* payload, size_t length, size_t from = 0) {
+  if (length <= from || memchr(payload + from, '\0', length - from) != payload + length - 1) return nullptr;
+  return reinterpret_cast<const char*>(payload + from);
+}
+
+// LISTEN_FDNAMES takes ASCII without control characters and ':', at most 255 (sd_listen_fds(3)).
+bool isFdName(const char* name) {
+  size_t length = 0;
+  for (; name[length] != '\0'; length++) {
+    const unsigned char c = static_cast<unsigned char>(name[length]);
+    if (c < 0x20 || c >= 0x7f || c == ':') return false;
+  }
+  return length <= 255;
+}
+
+bool repeats(PlanTag tag) {
+  return tag == PlanTag::Argument || tag == PlanTag::Environment || tag == PlanTag::Descriptor || tag == PlanTag::Limit;
+}
+
+const char* decodeDescriptor(const uint8_t* payload, size_t length, size_t received, Plan& plan) {
+  const char* const name = readText(payload, length, 4);
+  if (name == nullptr || !isFdName(name)) return "a descriptor has no valid name";
+  const uint32_t index = readU32(payload);
+  // 0 is the plan itself.
+  if (index == 0 || index >= received) return "it names a descriptor that did not come with it";
+  for (const PlanDescriptor& other : plan.descriptors) {
+    if (other.index == index) return "it names one descriptor twice";
+  }
+  plan.descriptors.push({index, name});
+  return nullptr;
+}
+
+// (uid_t)-1 would mean "leave it as it is" to setresuid(2).
+const char* decodeUser(const uint8_t* payload, size_t length, Plan& plan) {
+  if (length < 8 || length % 4 != 0) return "its user is malformed";
+  for (size_t at = 0; at < length; at += 4) {
+    if (readU32(payload + at) == UINT32_MAX) return "its user has an id that means none";
+  }
+  plan.hasUser = true;
+  plan.uid = readU32(payload);
+  plan.gid = readU32(payload + 4);
+  for (size_t at = 8; at < length; at += 4) plan.groups.push(readU32(payload + at));
+  return nullptr;
+}
+
+const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, size_t received, Plan& plan) {
+  switch (tag) {
+    case PlanTag::Lease:
+      plan.lease = readText(payload, length);
+      return plan.lease == nullptr ? "its lease is malformed" : nullptr;
+    case PlanTag::Flags: {
+      if (length != 4) return "its flags are malformed";
+      const uint32_t flags = readU32(payload);
+      plan.inheritEnvironment = (flags & kInheritEnvironment) != 0;
+      plan.listenFds = (flags & kListenFds) != 0;
+      return (flags & ~(kInheritEnvironment | kListenFds)) != 0 ? "it has a flag that is not known" : nullptr;
+    }
+    case PlanTag::Umask:
+      if (length != 4 || readU32(payload) > 0777) return "its umask is malformed";
+      plan.umask = readU32(payload);
+      return nullptr;
+    case PlanTag::Capabilities:
+      if (length != 8) return "its capabilities are malformed";
+      plan.capabilities = readU64(payload);
+      return nullptr;
+    case PlanTag::Argument:
+      plan.argv.push(readText(payload, length));
+      return plan.argv[plan.argv.size() - 1] == nullptr ? "an argument is malformed" : nullptr;
+    case PlanTag::Environment: {
+      const char* const entry = readText(payload, length);
+      if (entry == nullptr || entry[0] == '=' || strchr(entry, '=') == nullptr) return "a variable is malformed";
+      plan.environment.push(entry);
+      return nullptr;
+    }
+    case PlanTag::Descriptor: return decodeDescriptor(payload, length, received, plan);
+    case PlanTag::Limit: {
+      const char* const resource = readText(payload, length, 16);
+      if (resource == nullptr) return "a limit is malformed";
+      plan.limits.push({readU64(payload), readU64(payload + 8), resource});
+      return nullptr;
+    }
+    case PlanTag::User: return decodeUser(payload, length, plan);
+    case PlanTag::Directory:
+      plan.directory = readText(payload, length);
+      return plan.directory == nullptr || plan.directory[0] != '/' ? "its directory is not an absolute path" : nullptr;
+  }
+  return "it has a record that is not known";
+}
+
+void printText(const char* what, const char* text) {
+  Text line;
+  // What came from the broker is UTF-8; if it is not, the escapes up to there still say what it was.
+  line.appendJson(text);
+  printf("%-12s %s\n", what, line.string());
+}
+
+void printLimit(const char* which, uint64_t value) {
+  if (value == kUnlimited) printf(" %s unlimited", which);
+  else if (value == kKeep) printf(" %s as it is", which);
+  else printf(" %s %llu", which, static_cast<unsigned long long>(value));
+}
+
+}  // namespace
+
+const char* decodePlan(const uint8_t* bytes, size_t size, size_t received, Plan& plan) {
+  if (size < kPlanHeader || memcmp(bytes, kPlanMagic, 8) != 0) return "it does not begin as a plan does";
+  if (readU32(bytes + 8) != kPlanVersion) return "it is of another version";
+  if (readU32(bytes + 12) != size) return "its length is not what it says";
+  uint32_t last = 0;
+  uint32_t seen = 0;
+  for (size_t at = kPlanHeader; at < size;) {
+    if (size - at < 8) return "a record is cut off";
+    const uint32_t tag = readU32(bytes + at);
+    const size_t length = readU32(bytes + at + 4);
+    at += 8;
+    if (length > size - at) return "a record is cut off";
+    if (tag < last || (tag == last && !repeats(PlanTag{tag}))) return "a record is not in its place";
+    const char* const problem = decodeRecord(PlanTag{tag}, bytes + at, length, received, plan);
+    if (problem != nullptr) return problem;
+    seen |= 1u << tag;
+    last = tag;
+    at += length;
+  }
+  for (uint32_t tag = static_cast<uint32_t>(PlanTag::Lease); tag <= static_cast<uint32_t>(PlanTag::Argument); tag++) {
+    if ((seen & 1u << tag) == 0) return "a record is missing";
+  }
+  return nullptr;
+}
+
+void readPlan(int fd, size_t received, Plan& plan) {
+  constexpr int kSealed = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+  const int seals = fcntl(fd, F_GET_SEALS);
+  if (seals < 0 || (seals & kSealed) != kSealed) {
+    fail(kSystem,
+         "the broker's plan is not sealed, so it could change while it is obeyed; check that the broker is berthd");
+  }
+  struct stat status;
+  if (fstat(fd, &status) != 0) fail(kSystem, "cannot examine the broker's plan: %m");
+  if (status.st_size < 1 || static_cast<uint64_t>(status.st_size) > kPlanMax) {
+    fail(kSystem, "the broker's plan has %lld bytes, not 1 to %zu; check that the broker is berthd",
+         static_cast<long long>(status.st_size), kPlanMax);
+  }
+  const size_t size = static_cast<size_t>(status.st_size);
+  // Never unmapped: the plan's texts are used until exec.
+  void* const bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (bytes == MAP_FAILED) fail(kSystem, "cannot map the broker's plan: %m");
+  const char* const problem = decodePlan(static_cast<const uint8_t*>(bytes), size, received, plan);
+  if (problem != nullptr) {
+    fail(kSystem, "the broker's plan cannot be followed: %s; install berthd and berth-launch of the same version",
+         problem);
+  }
+}
+
+void printPlan(const char* berth, const Plan& plan) {
+  printText("berth", berth);
+  printText("lease", plan.lease);
+  for (size_t i = 0; i < plan.argv.size(); i++) printText(i == 0 ? "program" : "argument", plan.argv[i]);
+  printf("%-12s %s\n", "environment", plan.inheritEnvironment ? "the launcher's, and" : "only");
+  for (const char* entry : plan.environment) printText("", entry);
+  for (size_t i = 0; i < plan.descriptors.size(); i++) {
+    char what[20];
+    snprintf(what, sizeof what, "fd %zu", i + 3);
+    printText(what, plan.descriptors[i].name);
+  }
+  printf("%-12s %s\n", "listen-fds", plan.listenFds ? "yes" : "no");
+  if (plan.hasUser) {
+    printf("%-12s uid %u gid %u groups", "user", plan.uid, plan.gid);
+    for (const gid_t group : plan.groups) printf(" %u", group);
+    printf("%s\n", plan.groups.size() == 0 ? " none" : "");
+  } else {
+    printf("%-12s the launcher's\n", "user");
+  }
+  printf("%-12s", "capabilities");
+  for (unsigned capability = 0; capability < 64; capability++) {
+    if ((plan.capabilities >> capability & 1) != 0) printf(" %u", capability);
+  }
+  printf("%s\n", plan.capabilities == 0 ? " none" : "");
+  for (const PlanLimit& limit : plan.limits) {
+    printf("%-12s %s", "limit", limit.resource);
+    printLimit("soft", limit.soft);
+    printLimit("hard", limit.hard);
+    printf("\n");
+  }
+  printf("%-12s %04o\n", "umask", static_cast<unsigned>(plan.umask));
+  if (plan.directory != nullptr) printText("directory", plan.directory);
+  if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to stdout: %m; check where it leads");
+}

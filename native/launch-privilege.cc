@@ -1,0 +1,123 @@
+// Takes from the process whatever the plan does not leave it: ids, groups, capabilities, and the ways to get them back.
+// A step that fails ends the process.
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "plan.h"
+
+namespace {
+
+bool keeps(const Plan& plan, unsigned capability) {
+  return (plan.capabilities >> capability & 1) != 0;
+}
+
+struct Ids {
+  uid_t uid[3];
+  gid_t gid[3];
+
+  Ids() {
+    getresuid(&uid[0], &uid[1], &uid[2]);
+    getresgid(&gid[0], &gid[1], &gid[2]);
+  }
+  bool anyIsRoot() const { return uid[0] == 0 || uid[1] == 0 || uid[2] == 0; }
+  bool are(uid_t user, gid_t group) const {
+    return uid[0] == user && uid[1] == user && uid[2] == user && gid[0] == group && gid[1] == group && gid[2] == group;
+  }
+};
+
+// Whether the ids have to be changed. Ends the process where the plan's user cannot be had.
+bool mustChangeUser(const Plan& plan) {
+  const Ids now;
+  if (!plan.hasUser) {
+    if (now.anyIsRoot()) {
+      fail(kSystem, "the berth has no server.user, and a server must not run as root by omission; set server.user");
+    }
+    return false;
+  }
+  if (geteuid() == 0) return true;
+  if (now.are(plan.uid, plan.gid)) return false;
+  fail(kSystem,
+       "cannot become uid %u gid %u as uid %u gid %u; start berth-launch as root, or change server.user of the berth",
+       plan.uid, plan.gid, now.uid[1], now.gid[1]);
+}
+
+bool hasEffective(unsigned capability) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  if (syscall(SYS_capget, &header, data) != 0) fail(kSystem, "cannot read the launcher's capabilities: %m");
+  return (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
+}
+
+// Without CAP_SETPCAP the bounding set cannot be changed; no_new_privs then keeps it from giving anything.
+void dropBoundingSet(const Plan& plan) {
+  if (!hasEffective(CAP_SETPCAP)) return;
+  for (unsigned capability = 0;; capability++) {
+    const int present = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
+    if (present < 0 && errno == EINVAL) return;  // beyond the kernel's last one (capabilities(7))
+    if (present < 0) fail(kSystem, "cannot read capability %u of the bounding set: %m", capability);
+    if (present == 0 || (capability < 64 && keeps(plan, capability))) continue;
+    if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
+      fail(kSystem, "cannot drop capability %u from the bounding set: %m", capability);
+    }
+  }
+}
+
+void changeUser(const Plan& plan) {
+  // Else a change from uid 0 would clear the permitted set; execve(2) resets this.
+  if (plan.capabilities != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) {
+    fail(kSystem, "cannot keep capabilities across the change of user: %m; see the launcher's securebits");
+  }
+  if (setgroups(plan.groups.size(), plan.groups.data()) != 0) {
+    fail(kSystem, "cannot set the %zu supplementary groups of uid %u: %m", plan.groups.size(), plan.uid);
+  }
+  if (setresgid(plan.gid, plan.gid, plan.gid) != 0) fail(kSystem, "cannot become gid %u: %m", plan.gid);
+  if (setresuid(plan.uid, plan.uid, plan.uid) != 0) fail(kSystem, "cannot become uid %u: %m", plan.uid);
+}
+
+// Exactly the kept capabilities, in all sets; the ambient one is what survives exec (capabilities(7)).
+void setCapabilities(const Plan& plan) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2];
+  for (unsigned half = 0; half < 2; half++) {
+    const uint32_t kept = static_cast<uint32_t>(plan.capabilities >> 32 * half);
+    data[half] = {kept, kept, kept};
+  }
+  if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0)
+    fail(kSystem, "cannot clear the ambient capabilities: %m");
+  if (syscall(SYS_capset, &header, data) != 0) {
+    fail(kSystem,
+         "cannot set the server's capabilities: %m; the launcher must hold each one in server.capabilities itself");
+  }
+  for (unsigned capability = 0; capability < 64; capability++) {
+    if (keeps(plan, capability) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) {
+      fail(kSystem, "cannot keep capability %u for the server: %m; take it out of server.capabilities", capability);
+    }
+  }
+}
+
+// The proof that the drop was one. What the plan keeps may lawfully allow it.
+void verifyDrop(const Plan& plan) {
+  if (plan.hasUser && !Ids().are(plan.uid, plan.gid)) {
+    fail(kSystem, "the change to uid %u gid %u had no effect; the server was not started", plan.uid, plan.gid);
+  }
+  if (getuid() != 0 && !keeps(plan, CAP_SETUID) && setresuid(0, 0, 0) == 0) {
+    fail(kSystem, "root could be regained after the change to uid %u; the server was not started", plan.uid);
+  }
+  if (getgid() != 0 && !keeps(plan, CAP_SETGID) && setresgid(0, 0, 0) == 0) {
+    fail(kSystem, "group root could be regained after the change to gid %u; the server was not started", plan.gid);
+  }
+}
+
+}  // namespace
+
+void dropPrivilege(const Plan& plan) {
+  const bool change = mustChangeUser(plan);
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(kSystem, "cannot set no_new_privs: %m");
+  dropBoundingSet(plan);
+  if (change) changeUser(plan);
+  setCapabilities(plan);
+  verifyDrop(plan);
+}

@@ -1,0 +1,143 @@
+// berth-launch: takes a berth from the broker, does what the plan says, and becomes the server in the same process. It
+// decides nothing: all policy is the broker's, and whatever is not as expected ends it before exec. It never forks.
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "launch.h"
+#include "plan.h"
+
+void fail(ExitCode code, const char* format, ...) {
+  // A stderr that cannot be written to must not change how we end.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  char sentence[4096];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(sentence, sizeof sentence, format, arguments);
+  va_end(arguments);
+  dprintf(STDERR_FILENO, "berth-launch: %s\n", sentence);
+  _exit(code);
+}
+
+namespace {
+
+constexpr char kHelp[] =
+    "Usage: berth-launch [OPTIONS] BERTH [--] [COMMAND [ARG…]]\n"
+    "\n"
+    "Takes BERTH from berthd and runs COMMAND, or else the berth's own server.command, in this process, with the\n"
+    "berth's descriptors from fd 3 upward and without privilege.\n"
+    "\n"
+    "  --socket PATH         the broker's socket; @NAME is an abstract one (default: $BERTHD_SOCKET, else\n"
+    "                        /run/berthd/io.berthd.Broker, else $XDG_RUNTIME_DIR/berthd/io.berthd.Broker)\n"
+    "  --replace no|try|must what to do about a tenant that holds the berth (default: as the berth says)\n"
+    "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
+    "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
+    "  --dry-run             print the plan, give the berth back, exit 0\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: the server's own; before it runs, 1 refused by the broker, 100 usage, 111 anything that failed.\n"
+    "\n"
+    "Examples:\n"
+    "  berth-launch arena@bob\n"
+    "  berth-launch --dry-run arena@bob\n"
+    "  berth-launch --setenv MAP=dm6 arena@bob -- /usr/games/ioq3ded +exec server.cfg\n";
+
+struct Options {
+  const char* socket = nullptr;
+  double timeout = 10;
+  bool dryRun = false;
+  Request request;
+};
+
+double parseTimeout(const char* text) {
+  char* end = nullptr;
+  const double seconds = strtod(text, &end);
+  if (end == text || *end != '\0' || !isfinite(seconds) || seconds <= 0 || seconds > 86400) {
+    fail(kUsage, "--timeout %s is not a number of seconds above 0 and at most 86400; write for example --timeout 5",
+         text);
+  }
+  return seconds;
+}
+
+const char* parseReplace(const char* text) {
+  if (strcmp(text, "no") != 0 && strcmp(text, "try") != 0 && strcmp(text, "must") != 0) {
+    fail(kUsage, "--replace %s is not known; write no, try or must", text);
+  }
+  return text;
+}
+
+// Later settings of a name win, as in env(1).
+void addVariable(List<const char*>& environment, const char* entry) {
+  const char* const equals = strchr(entry, '=');
+  if (equals == nullptr || equals == entry) {
+    fail(kUsage, "--setenv %s does not name a variable; write --setenv NAME=VALUE", entry);
+  }
+  const size_t prefix = static_cast<size_t>(equals - entry) + 1;
+  for (size_t i = 0; i < environment.size(); i++) {
+    if (strncmp(environment[i], entry, prefix) == 0) {
+      environment[i] = entry;
+      return;
+    }
+  }
+  environment.push(entry);
+}
+
+[[noreturn]] void printAndExit(const char* text) {
+  fputs(text, stdout);
+  if (fflush(stdout) != 0) fail(kSystem, "cannot write to stdout: %m; check where it leads");
+  exit(0);
+}
+
+void parseOptions(int argc, char** argv, Options& options) {
+  static const option known[] = {
+      {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
+      {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
+      {"dry-run", no_argument, nullptr, 'd'},      {"help", no_argument, nullptr, 'h'},
+      {"version", no_argument, nullptr, 'v'},      {nullptr, 0, nullptr, 0},
+  };
+  opterr = 0;
+  int found;
+  // "+": what follows BERTH is the server's, however much it looks like an option of ours.
+  while ((found = getopt_long(argc, argv, "+:", known, nullptr)) != -1) {
+    switch (found) {
+      case 's': options.socket = optarg; break;
+      case 'r': options.request.replace = parseReplace(optarg); break;
+      case 'e': addVariable(options.request.environment, optarg); break;
+      case 't': options.timeout = parseTimeout(optarg); break;
+      case 'd': options.dryRun = true; break;
+      case 'h': printAndExit(kHelp);
+      case 'v': printAndExit("berth-launch " BERTHD_VERSION "\n");
+      case ':': fail(kUsage, "%s needs a value; see berth-launch --help", argv[optind - 1]);
+      default: fail(kUsage, "%s is not an option of ours; see berth-launch --help", argv[optind - 1]);
+    }
+  }
+  if (optind >= argc || argv[optind][0] == '\0') {
+    fail(kUsage, "no berth is named; write berth-launch BERTH, and see `berth ls` for what there is");
+  }
+  options.request.berth = argv[optind++];
+  if (optind < argc && strcmp(argv[optind], "--") == 0) optind++;
+  while (optind < argc) options.request.command.push(argv[optind++]);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  openStandardFds();
+  Options options;
+  parseOptions(argc, argv, options);
+
+  Reply reply;
+  askBroker(options.socket, options.request, options.timeout, reply);
+
+  Plan plan;
+  readPlan(reply.fds[0].get(), reply.count, plan);
+  reply.fds[0].reset();
+  if (options.dryRun) {
+    printPlan(options.request.berth, plan);
+    return 0;
+  }
+  carryOut(plan, reply);
+}

@@ -1,0 +1,94 @@
+// The launch plan: everything berth-launch does between receiving a berth's descriptors and exec. The broker encodes
+// it (src/launch/plan-encode.ts mirrors this file), seals it in a memfd, and sends it as fd 0 of the Launch reply.
+//
+// Format, all integers little-endian, nothing aligned or padded:
+//
+//   header   8 bytes "berthpln", u32 version (1), u32 length of the whole plan, header included
+//   records  u32 tag, u32 length of the payload, payload; until the plan's end
+//
+// A text is bytes without NUL followed by one NUL, so that it can be used where it lies. Tags never descend, hence a
+// record that may not repeat occurs once. (1: exactly one, +: one or more, ?: none or one, *: any number.)
+//
+//   tag             payload
+//    1  Lease        1  text: the lease's id
+//    2  Flags        1  u32: bit 0 start from the launcher's environment, bit 1 set LISTEN_FDS and its kin
+//    3  Umask        1  u32: at most 0777
+//    4  Capabilities 1  u64: bit n keeps capability n as an ambient one
+//    5  Argument     +  text: the program, then its arguments
+//    6  Environment  *  text: NAME=VALUE
+//    7  Descriptor   *  u32 index in the message, text name: the first is placed at fd 3, the next at 4 …
+//    8  Limit        *  u64 soft, u64 hard, text resource ("nofile"); kUnlimited, and kKeep for a hard one
+//    9  User         ?  u32 uid, u32 gid, then u32 for each supplementary group
+//   10  Directory    ?  text: an absolute path
+//
+// Whatever is not exactly this is refused as a whole: a plan is obeyed with privilege, so nothing in it is guessed.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "launch.h"
+
+constexpr char kPlanMagic[] = "berthpln";
+constexpr uint32_t kPlanVersion = 1;
+constexpr size_t kPlanHeader = 16;
+constexpr size_t kPlanMax = 4 << 20;
+
+enum class PlanTag : uint32_t {
+  Lease = 1,
+  Flags,
+  Umask,
+  Capabilities,
+  Argument,
+  Environment,
+  Descriptor,
+  Limit,
+  User,
+  Directory,
+};
+
+constexpr uint32_t kInheritEnvironment = 1;
+constexpr uint32_t kListenFds = 2;
+
+// A soft or hard limit of none, and a hard limit left as it is (the soft one is then cut to it).
+constexpr uint64_t kUnlimited = UINT64_MAX;
+constexpr uint64_t kKeep = UINT64_MAX - 1;
+
+struct PlanDescriptor {
+  uint32_t index;
+  const char* name;
+};
+
+struct PlanLimit {
+  uint64_t soft;
+  uint64_t hard;
+  const char* resource;
+};
+
+// A decoded plan. Its texts point into the bytes it was decoded from.
+struct Plan {
+  const char* lease = nullptr;
+  bool inheritEnvironment = false;
+  bool listenFds = false;
+  mode_t umask = 0;
+  uint64_t capabilities = 0;
+  List<const char*> argv;
+  List<const char*> environment;
+  List<PlanDescriptor> descriptors;
+  List<PlanLimit> limits;
+  bool hasUser = false;
+  uid_t uid = 0;
+  gid_t gid = 0;
+  List<gid_t> groups;
+  const char* directory = nullptr;
+};
+
+// Decodes `size` bytes that came with `received` descriptors. Returns nullptr, or what is wrong with them.
+const char* decodePlan(const uint8_t* bytes, size_t size, size_t received, Plan& plan);
+
+// Maps the sealed memfd `fd` and decodes it, or ends the process: an unsealed plan could change while it is obeyed.
+void readPlan(int fd, size_t received, Plan& plan);
+
+// Prints the plan for people, one fact a line.
+void printPlan(const char* berth, const Plan& plan);

@@ -1,0 +1,68 @@
+/**
+ * Socket activation's three variables, as sd_listen_fds_with_names(3) reads them and as berth-launch writes them. Pure:
+ * the caller sets CLOEXEC on the descriptors and unsets the variables.
+ */
+
+/** SD_LISTEN_FDS_START: the first descriptor passed. */
+export const LISTEN_FDS_START = 3;
+
+/** A passed descriptor; its name is "unknown" where $LISTEN_FDNAMES is not set. */
+export interface ListenFd {
+  readonly fd: number;
+  readonly name: string;
+}
+
+/**
+ * What the environment says: the descriptors; or why there are none for this process; or, where
+ * sd_listen_fds_with_names(3) returns -EINVAL, a sentence that says which variable is wrong.
+ */
+export type ListenFds =
+  | { readonly fds: readonly ListenFd[] }
+  | { readonly ignored: "absent" | "not ours" }
+  | { readonly invalid: string };
+
+const decimal = /^[0-9]+$/;
+const INT_MAX = 0x7fffffff;
+
+/** Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES of `env` for the process `pid`. */
+export function parseListenFds(env: Readonly<Record<string, string | undefined>>, pid: number): ListenFds {
+  const forPid = env["LISTEN_PID"];
+  if (forPid === undefined) return { ignored: "absent" };
+  if (!decimal.test(forPid) || Number(forPid) < 1 || Number(forPid) > INT_MAX) {
+    return { invalid: `LISTEN_PID is "${forPid}", which is not a process id; start the program through its launcher` };
+  }
+  if (Number(forPid) !== pid) return { ignored: "not ours" };
+  const number = env["LISTEN_FDS"];
+  if (number === undefined) return { ignored: "absent" };
+  const count = Number(number);
+  if (!decimal.test(number) || count < 1 || count > INT_MAX - LISTEN_FDS_START) {
+    return { invalid: `LISTEN_FDS is "${number}", which is not a number of descriptors from 1 up` };
+  }
+  const joined = env["LISTEN_FDNAMES"];
+  const names = joined?.split(":");
+  if (names !== undefined && names.length !== count) {
+    return { invalid: `LISTEN_FDNAMES holds ${names.length} names, "${joined}", but LISTEN_FDS is ${count}` };
+  }
+  return {
+    fds: Array.from({ length: count }, (_, index) => ({
+      fd: LISTEN_FDS_START + index,
+      name: names?.[index] ?? "unknown",
+    })),
+  };
+}
+
+/** Whether a descriptor may be called so: at most 255 characters of ASCII, no control character, no ":". */
+export function isListenFdName(name: string): boolean {
+  return /^[ -9;-~]{0,255}$/.test(name);
+}
+
+/** The value of LISTEN_FDNAMES for these names, or a sentence that says which one cannot be written. */
+export function formatListenFdNames(names: readonly string[]): string | { readonly invalid: string } {
+  const bad = names.find((name) => !isListenFdName(name));
+  if (bad !== undefined) {
+    return {
+      invalid: `a descriptor cannot be called ${JSON.stringify(bad)}: write at most 255 ASCII characters without ":"`,
+    };
+  }
+  return names.join(":");
+}

@@ -1,0 +1,31 @@
+/** A launch plan: everything `berth-launch` must do between receiving the descriptors and exec. */
+
+/** A resource limit of a plan, by its setrlimit(2) name in lower case: "nofile". */
+export interface Rlimit {
+  readonly resource: string;
+  /** "unlimited" is RLIM_INFINITY. Cut to the hard limit where that is kept. */
+  readonly soft: number | "unlimited";
+  /** "keep" leaves it as the launcher has it. */
+  readonly hard: number | "unlimited" | "keep";
+}
+
+export interface Plan {
+  readonly lease: string;
+  /** Program and arguments, fully expanded. A program without `/` is searched in the PATH of the new environment. */
+  readonly argv: readonly string[];
+  /** Start from the launcher's environment (true) or from an empty one. */
+  readonly inheritEnvironment: boolean;
+  /** Variables set on top. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The launcher sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. In any case those it inherited are removed. */
+  readonly listenFds: boolean;
+  /** Names of the descriptors to place at fd 3, 4, …: entry i is the message's fd number `index`, from 1: 0 is the plan. */
+  readonly fds: readonly { readonly name: string; readonly index: number }[];
+  /** Absent: keep the launcher's ids; a launcher that is root then refuses. */
+  readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
+  /** Capability numbers kept as ambient; every other one is dropped from all five sets. */
+  readonly capabilities: readonly number[];
+  readonly limits: readonly Rlimit[];
+  readonly umask: number;
+  readonly directory?: string;
+}

@@ -1,0 +1,146 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { encode, FakeBroker, launch, launcher, planOf, run, SEALED, sentence } from "./fake-broker.ts";
+
+describe("a broker that does not hand the berth over", () => {
+  const occupied = "io.berthd.Broker.BerthOccupied";
+
+  test("an error ends with 1 and the broker's own message", async () => {
+    using broker = new FakeBroker();
+    const message = 'the berth "arena"\nis held by pid 7: 𝒲ait, ü \u001b[31m';
+    broker.answer = {
+      text: JSON.stringify({ error: occupied, parameters: { berth: '"message":"x"', message } }),
+      fds: [],
+    };
+    expect(await launch(broker)).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: 'berth-launch: the berth "arena" is held by pid 7: 𝒲ait, ü  [31m\n',
+    });
+    broker.answer = {
+      text: `{"error":"${occupied}","parameters":{"message":"\\ud835\\udcb2 \\ud835 \\/ \\u00e"}}`,
+      fds: [],
+    };
+    expect((await launch(broker)).stderr).toBe("berth-launch: 𝒲 \ufffd / \ufffd\n");
+  });
+
+  test("an error without a message ends with 1 and its name", async () => {
+    using broker = new FakeBroker();
+    broker.answer = { text: JSON.stringify({ error: occupied, parameters: {} }), fds: [] };
+    expect(await launch(broker)).toMatchObject({ code: 1, stderr: `berth-launch: ${occupied}\n` });
+  });
+
+  test("the descriptors of an error are not used", async () => {
+    using broker = new FakeBroker();
+    const plan = broker.memfd("plan", encode(planOf(["echo", "ran"])), SEALED);
+    broker.answer = { text: JSON.stringify({ error: occupied, parameters: {} }), fds: [plan] };
+    expect(await launch(broker)).toMatchObject({ code: 1, stdout: "" });
+  });
+
+  test.each([
+    ["no descriptor at all", '{"parameters":{}}', "sent no plan"],
+    ["neither a success nor an error", '{"hello":{}}', "neither a success nor an error"],
+    ["an empty answer", "", "neither a success nor an error"],
+    ["two answers", '{"parameters":{}}\0{"parameters":{}}', "more than one answer"],
+  ])("%s ends with 111", async (_, text, words) => {
+    using broker = new FakeBroker();
+    broker.answer = { text, fds: [] };
+    expect(await launch(broker)).toMatchObject({ code: 111, stderr: expect.stringContaining(words) });
+  });
+
+  test("no broker there", async () => {
+    using broker = new FakeBroker();
+    const path = join(broker.folder, "nobody");
+    expect(await run([launcher, "--socket", path, "arena"])).toMatchObject({
+      code: 111,
+      stderr: `berth-launch: cannot connect to the broker at ${path}: No such file or directory; start berthd, or name its socket with --socket or BERTHD_SOCKET\n`,
+    });
+    const abstract = `@${path}`;
+    expect((await run([launcher, "arena"], { env: { BERTHD_SOCKET: abstract } })).stderr).toContain(
+      `at ${abstract}: Connection refused`,
+    );
+  });
+
+  test("a broker that never answers is waited for no longer than --timeout", async () => {
+    using broker = new FakeBroker();
+    broker.answer = "silence";
+    expect(await launch(broker, ["--timeout", "0.2", "arena"])).toMatchObject({
+      code: 111,
+      stderr: expect.stringContaining("did not answer within 0.2 s"),
+    });
+  });
+
+  test("a broker that hangs up", async () => {
+    using broker = new FakeBroker();
+    expect(await launch(broker)).toMatchObject({
+      code: 111,
+      stderr: expect.stringContaining("closed the connection without an answer"),
+    });
+  });
+
+  test("more descriptors than the limit of open files lets in: the sentence names the limit", async () => {
+    using broker = new FakeBroker();
+    const names = Array.from({ length: 40 }, (_, index) => `fd-${index}`);
+    const fds = names.map((name, index) => ({ name, index: index + 1 }));
+    broker.offer(encode(planOf(["echo", "ran"], { fds })), names);
+    const { code, stdout, stderr } = await run([
+      "sh",
+      "-c",
+      'ulimit -n 20; exec "$0" --socket "$1" arena',
+      launcher,
+      broker.path,
+    ]);
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toContain("at most 20 files may be open here");
+  });
+});
+
+describe("usage", () => {
+  test.each([
+    [[], "no berth is named"],
+    [[""], "no berth is named"],
+    [["--nonsense", "arena"], "--nonsense is not an option of ours"],
+    [["-x", "arena"], "-x is not an option of ours"],
+    [["--socket"], "--socket needs a value"],
+    [["--replace", "maybe", "arena"], "write no, try or must"],
+    [["--setenv", "A", "arena"], "write --setenv NAME=VALUE"],
+    [["--setenv", "=b", "arena"], "write --setenv NAME=VALUE"],
+    [["--timeout", "0", "arena"], "--timeout 0 is not a number of seconds"],
+    [["--timeout", "nan", "arena"], "--timeout nan is not a number of seconds"],
+    [["--socket", `/${"x".repeat(107)}`, "arena"], "must have 1 to 107 bytes"],
+  ])("%j is refused with 100 and a sentence", async (args, words) => {
+    const { code, stderr } = await run([launcher, ...args]);
+    expect(code).toBe(100);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain(words);
+  });
+
+  test.each([
+    ["\\377", "the berth's name"],
+    ["arena x \\300\\200", "argument 1 of the command"],
+    ["arena \\355\\240\\200", "the command"],
+    ["arena \\364\\220\\200\\200", "the command"],
+    ["--setenv A=\\342\\202 arena", "a variable's value in --setenv"],
+  ])("bytes that are not UTF-8 are refused, since JSON cannot carry them: %s", async (octal, words) => {
+    using broker = new FakeBroker();
+    const script = `exec "$0" --socket "$1" $(printf -- '${octal}')`;
+    const { code, stderr } = await run(["sh", "-c", script, launcher, broker.path]);
+    expect(code).toBe(100);
+    expect(stderr).toContain(`berth-launch: ${words} is not valid UTF-8`);
+    expect(broker.calls).toEqual([]);
+  });
+
+  test("--help and --version answer on stdout", async () => {
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+    expect(await run([launcher, "--version"])).toMatchObject({
+      code: 0,
+      stdout: `berth-launch ${version}\n`,
+      stderr: "",
+    });
+    expect(await run([launcher, "--help"])).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^Usage: berth-launch /),
+    });
+  });
+});

@@ -1,0 +1,166 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isListenFdName } from "../../src/launch/listen-fds.ts";
+import type { Plan, Rlimit } from "../../src/launch/plan.ts";
+import { encodePlan } from "../../src/launch/plan-encode.ts";
+
+/** Reads a plan as native/plan.h documents it, sharing nothing with the encoder. */
+function decode(bytes: Buffer): Plan {
+  expect(bytes.toString("latin1", 0, 8)).toBe("berthpln");
+  expect(bytes.readUInt32LE(8)).toBe(1);
+  expect(bytes.readUInt32LE(12)).toBe(bytes.length);
+  const records = new Map<number, Buffer[]>();
+  let last = 0;
+  for (let at = 16; at < bytes.length; ) {
+    const tag = bytes.readUInt32LE(at);
+    const length = bytes.readUInt32LE(at + 4);
+    expect(tag).toBeGreaterThanOrEqual(last);
+    expect(at + 8 + length).toBeLessThanOrEqual(bytes.length);
+    records.set(tag, [...(records.get(tag) ?? []), bytes.subarray(at + 8, at + 8 + length)]);
+    at += 8 + length;
+    last = tag;
+  }
+  const all = (tag: number): Buffer[] => records.get(tag) ?? [];
+  const one = (tag: number): Buffer => {
+    const [payload, ...others] = all(tag);
+    if (payload === undefined || others.length > 0) throw new Error(`record ${tag} does not occur once`);
+    return payload;
+  };
+  const text = (payload: Buffer, from = 0): string => {
+    expect(payload.indexOf(0, from)).toBe(payload.length - 1);
+    return payload.toString("utf8", from, payload.length - 1);
+  };
+  const soft = (value: bigint): Rlimit["soft"] => (value === 2n ** 64n - 1n ? "unlimited" : Number(value));
+  const hard = (value: bigint): Rlimit["hard"] => (value === 2n ** 64n - 2n ? "keep" : soft(value));
+  const flags = one(2).readUInt32LE(0);
+  const kept = one(4).readBigUInt64LE(0);
+  const ids = all(9).map((payload) =>
+    Array.from({ length: payload.length / 4 }, (_, i) => payload.readUInt32LE(4 * i)),
+  );
+  const [uid, gid, ...groups] = ids[0] ?? [];
+  const [directory] = all(10).map((payload) => text(payload));
+  return {
+    lease: text(one(1)),
+    inheritEnvironment: (flags & 1) !== 0,
+    listenFds: (flags & 2) !== 0,
+    umask: one(3).readUInt32LE(0),
+    capabilities: Array.from({ length: 64 }, (_, i) => i).filter((i) => ((kept >> BigInt(i)) & 1n) !== 0n),
+    argv: all(5).map((payload) => text(payload)),
+    environment: Object.fromEntries(
+      all(6).map((payload) => {
+        const entry = text(payload);
+        return [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)];
+      }),
+    ),
+    fds: all(7).map((payload) => ({ name: text(payload, 4), index: payload.readUInt32LE(0) })),
+    limits: all(8).map((payload) => ({
+      resource: text(payload, 16),
+      soft: soft(payload.readBigUInt64LE(0)),
+      hard: hard(payload.readBigUInt64LE(8)),
+    })),
+    ...(uid === undefined || gid === undefined ? {} : { user: { uid, gid, groups } }),
+    ...(directory === undefined ? {} : { directory }),
+  };
+}
+
+const string = fc.string({ unit: "grapheme" }).filter((text) => !text.includes("\0"));
+const id = fc.integer({ min: 0, max: 0xffff_fffe });
+const amount = fc.oneof(fc.maxSafeNat(), fc.constant<"unlimited">("unlimited"));
+const plans: fc.Arbitrary<Plan> = fc.record(
+  {
+    lease: string,
+    argv: fc.array(string, { minLength: 1 }),
+    inheritEnvironment: fc.boolean(),
+    environment: fc.dictionary(
+      string.filter((name) => name !== "" && !name.includes("=")),
+      string,
+      { noNullPrototype: true },
+    ),
+    listenFds: fc.boolean(),
+    fds: fc.uniqueArray(
+      fc.record({
+        name: fc.string({ maxLength: 255 }).filter(isListenFdName),
+        index: fc.integer({ min: 1, max: 252 }),
+      }),
+      { selector: ({ index }) => index },
+    ),
+    user: fc.record({ uid: id, gid: id, groups: fc.array(id) }),
+    capabilities: fc.uniqueArray(fc.integer({ min: 0, max: 63 })).map((numbers) => numbers.toSorted((a, b) => a - b)),
+    limits: fc.array(
+      fc.record({ resource: string, soft: amount, hard: fc.oneof(amount, fc.constant<"keep">("keep")) }),
+    ),
+    umask: fc.integer({ min: 0, max: 0o777 }),
+    directory: string.map((path) => `/${path}`),
+  },
+  {
+    requiredKeys: [
+      "lease",
+      "argv",
+      "inheritEnvironment",
+      "environment",
+      "listenFds",
+      "fds",
+      "capabilities",
+      "limits",
+      "umask",
+    ],
+  },
+);
+
+const good: Plan = {
+  lease: "1",
+  argv: ["true"],
+  inheritEnvironment: true,
+  environment: {},
+  listenFds: true,
+  fds: [{ name: "game", index: 1 }],
+  capabilities: [],
+  limits: [],
+  umask: 0o022,
+};
+
+describe("encodePlan", () => {
+  test("every plan is written as native/plan.h documents it, and nothing of it is lost", () => {
+    fc.assert(
+      fc.property(plans, (plan) => {
+        const bytes = encodePlan(plan);
+        if (typeof bytes === "string") throw new Error(bytes);
+        expect(decode(bytes)).toEqual(plan);
+      }),
+    );
+  });
+
+  test.each<[string, Partial<Plan>]>([
+    ["no command", { argv: [] }],
+    ["a NUL in an argument", { argv: ["true", "a\0b"] }],
+    ["a NUL in a variable's value", { environment: { A: "\0" } }],
+    ["a variable without a name", { environment: { "": "b" } }],
+    ["a variable's name with =", { environment: { "A=B": "b" } }],
+    ["a NUL in a variable's name", { environment: { "A\0": "b" } }],
+    ["a descriptor's name with a colon", { fds: [{ name: "a:b", index: 1 }] }],
+    ["the plan's own index", { fds: [{ name: "game", index: 0 }] }],
+    ["an index that no message can have", { fds: [{ name: "game", index: 253 }] }],
+    [
+      "one index twice",
+      {
+        fds: [
+          { name: "a", index: 1 },
+          { name: "b", index: 1 },
+        ],
+      },
+    ],
+    ["a capability beyond the mask", { capabilities: [64] }],
+    ["the uid that means none", { user: { uid: 0xffff_ffff, gid: 1, groups: [] } }],
+    ["a group that means none", { user: { uid: 1, gid: 1, groups: [0xffff_ffff] } }],
+    ["a negative limit", { limits: [{ resource: "nofile", soft: -1, hard: "keep" }] }],
+    ["a fraction as limit", { limits: [{ resource: "nofile", soft: 1, hard: 1.5 }] }],
+    ["a umask beyond 0777", { umask: 0o1000 }],
+    ["a relative directory", { directory: "srv" }],
+    ["a NUL in the directory", { directory: "/\0" }],
+    ["a NUL in the lease", { lease: "\0" }],
+    ["more than the launcher reads", { argv: ["x".repeat(4 << 20)] }],
+  ])("%s is refused with a sentence", (_, change) => {
+    expect(encodePlan(good)).toBeInstanceOf(Buffer);
+    expect(encodePlan({ ...good, ...change })).toBeTypeOf("string");
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, test } from "vitest";
+import { encode, FakeBroker, launch, planOf, SEALED, sentence } from "./fake-broker.ts";
+
+describe("a plan that cannot be trusted or followed ends the launch with 111, and nothing runs", () => {
+  const bytes = encode(
+    planOf(["echo", "ran"], {
+      environment: { A: "b" },
+      fds: [{ name: "game", index: 1 }],
+      limits: [{ resource: "core", soft: 0, hard: "keep" }],
+      directory: "/",
+    }),
+  );
+
+  async function refused(broker: FakeBroker): Promise<string> {
+    const outcome = await launch(broker);
+    expect(outcome).toMatchObject({ code: 111, signal: null, stdout: "", stderr: expect.stringMatching(sentence) });
+    return outcome.stderr;
+  }
+
+  test("the whole plan is good", async () => {
+    using broker = new FakeBroker();
+    broker.offer(bytes, ["game"]);
+    expect(await launch(broker)).toMatchObject({ code: 0, stdout: "ran\n" });
+  });
+
+  test.each([1, 2, 4, 8])("a plan without seal %i could change", async (seal) => {
+    using broker = new FakeBroker();
+    broker.offer(bytes, ["game"], SEALED & ~seal);
+    expect(await refused(broker)).toContain("not sealed");
+  });
+
+  test("a plan cut off at any byte, with its length as it was or made to fit", { timeout: 60_000 }, async () => {
+    using broker = new FakeBroker();
+    const ends = new Set<number>();
+    for (let at = 16; at < bytes.length; at += 8 + bytes.readUInt32LE(at + 4)) ends.add(at);
+    for (let length = 0; length < bytes.length; length++) {
+      broker.offer(bytes.subarray(0, length), ["game"]);
+      await refused(broker);
+      // Cut between two records it is another plan, and perhaps a good one.
+      if (length < 16 || ends.has(length)) continue;
+      const fitted = Buffer.from(bytes.subarray(0, length));
+      fitted.writeUInt32LE(length, 12);
+      broker.offer(fitted, ["game"]);
+      await refused(broker);
+    }
+  });
+
+  test("any byte of a header or a record's tag or length changed", { timeout: 60_000 }, async () => {
+    using broker = new FakeBroker();
+    const structure = Array.from({ length: 16 }, (_, index) => index);
+    for (let at = 16; at < bytes.length; at += 8 + bytes.readUInt32LE(at + 4)) {
+      structure.push(...Array.from({ length: 8 }, (_, index) => at + index));
+    }
+    for (const at of structure) {
+      const changed = Buffer.from(bytes);
+      changed[at] = (changed[at] ?? 0) ^ 0x80;
+      broker.offer(changed, ["game"]);
+      await refused(broker);
+    }
+  });
+
+  test("bytes after its end", async () => {
+    using broker = new FakeBroker();
+    broker.offer(Buffer.concat([bytes, Buffer.of(0)]), ["game"]);
+    await refused(broker);
+  });
+
+  test.each([1, 2, 3, 4, 5])("no record %i", async (tag) => {
+    using broker = new FakeBroker();
+    const parts = [bytes.subarray(0, 16)];
+    for (let at = 16; at < bytes.length; at += 8 + bytes.readUInt32LE(at + 4)) {
+      if (bytes.readUInt32LE(at) !== tag) parts.push(bytes.subarray(at, at + 8 + bytes.readUInt32LE(at + 4)));
+    }
+    const without = Buffer.concat(parts);
+    without.writeUInt32LE(without.length, 12);
+    broker.offer(without, ["game"]);
+    expect(await refused(broker)).toContain("a record is missing");
+  });
+
+  test("a descriptor that did not come", async () => {
+    using broker = new FakeBroker();
+    broker.offer(bytes);
+    expect(await refused(broker)).toContain("a descriptor that did not come");
+  });
+
+  test("a limit that the launcher does not know", async () => {
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(["echo", "ran"], { limits: [{ resource: "luck", soft: 1, hard: 1 }] })));
+    expect(await refused(broker)).toContain('limits "luck"');
+  });
+
+  test.each([
+    [["/nonexistent/server"], "cannot run /nonexistent/server as uid"],
+    [["nonexistent-server"], "cannot run nonexistent-server: it is not in PATH=/usr/local/bin:/usr/bin:/bin"],
+    [["/etc/passwd"], "Permission denied; let the server's user read and execute it"],
+    [[""], "cannot run : it is not in PATH"],
+  ])("the program %j", async (argv, words) => {
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(argv)));
+    expect(await refused(broker)).toContain(words);
+  });
+});

@@ -1,0 +1,121 @@
+import { spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { encode, FakeBroker, isRoot, launch, launcher, nobody, planOf, run, statusIn } from "./fake-broker.ts";
+
+/** What only root can do; elsewhere these are skipped, and their names say why. */
+const asRoot = describe.skipIf(!isRoot);
+
+asRoot("a launch by root (needs root)", () => {
+  test("the server has uid, gid and groups of the plan, no capability in any set, and no way to get one", async () => {
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(["cat", "/proc/self/status"], { user: { uid: 65534, gid: 65533, groups: [7, 8] } })));
+    const { stdout } = await launch(broker);
+    expect(statusIn(stdout, "Uid")).toBe("65534\t65534\t65534\t65534");
+    expect(statusIn(stdout, "Gid")).toBe("65533\t65533\t65533\t65533");
+    expect(statusIn(stdout, "Groups")?.trim()).toBe("7 8");
+    expect(statusIn(stdout, "NoNewPrivs")).toBe("1");
+    for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]) {
+      expect([set, statusIn(stdout, set)]).toEqual([set, "0000000000000000"]);
+    }
+  });
+
+  test("a capability that the plan keeps is in every set, and no other", async () => {
+    using broker = new FakeBroker();
+    const CAP_NET_BIND_SERVICE = 10;
+    broker.offer(encode(planOf(["cat", "/proc/self/status"], { capabilities: [CAP_NET_BIND_SERVICE] })));
+    const { stdout } = await launch(broker);
+    expect(statusIn(stdout, "Uid")).toBe("65534\t65534\t65534\t65534");
+    expect(statusIn(stdout, "NoNewPrivs")).toBe("1");
+    for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]) {
+      expect([set, statusIn(stdout, set)]).toEqual([set, "0000000000000400"]);
+    }
+  });
+
+  test("a server that shall be root has no capability either", async () => {
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(["cat", "/proc/self/status"], { user: { uid: 0, gid: 0, groups: [] } })));
+    const { stdout } = await launch(broker);
+    expect(statusIn(stdout, "Uid")).toBe("0\t0\t0\t0");
+    expect(statusIn(stdout, "CapEff")).toBe("0000000000000000");
+    expect(statusIn(stdout, "CapBnd")).toBe("0000000000000000");
+  });
+
+  test("a plan without a user is refused: no server runs as root by omission", async () => {
+    using broker = new FakeBroker();
+    const { user: _, ...plan } = planOf(["true"]);
+    broker.offer(encode(plan));
+    expect(await launch(broker)).toMatchObject({ code: 111, stderr: expect.stringContaining("set server.user") });
+  });
+
+  test("a directory that only root may enter is refused, for the server is to be in it", async () => {
+    using broker = new FakeBroker();
+    const directory = join(broker.folder, "closed");
+    mkdirSync(directory, { mode: 0o700 });
+    broker.offer(encode(planOf(["true"], { directory })));
+    const { code, stderr } = await launch(broker);
+    expect(code).toBe(111);
+    expect(stderr).toContain(`cannot enter the directory ${directory} as uid 65534: Permission denied`);
+  });
+
+  test("root does not obey a broker that another user runs", async () => {
+    // Stands in for a socket that somebody else listens on: SO_PEERCRED names who called listen(2).
+    using broker = new FakeBroker();
+    const path = join(broker.folder, "theirs");
+    const listen = 'require("node:net").createServer((s) => s.destroy()).listen(process.argv[1], () => console.log(1))';
+    const drop = "process.setgroups([]); process.setgid(65534); process.setuid(65534);";
+    const script = `const fs = require("node:fs"); fs.chmodSync(${JSON.stringify(broker.folder)}, 0o777); ${drop} ${listen}`;
+    const theirs = spawn(process.execPath, ["-e", script, path], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await new Promise((resolve) => theirs.stdout.once("data", resolve));
+      const { code, stderr } = await run([launcher, "--socket", path, "arena"]);
+      expect(code).toBe(111);
+      expect(stderr).toContain("runs as uid 65534, and root obeys only a broker of root's");
+    } finally {
+      theirs.kill();
+    }
+  });
+});
+
+asRoot("a launch by an unprivileged user (run by root, who becomes that user)", () => {
+  const user = { uid: 65534, gid: 65534 };
+
+  test("its own user needs no change, and capabilities it was given go", async () => {
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(["cat", "/proc/self/status"], { user: nobody })));
+    const ambient = [
+      "--reuid=65534",
+      "--regid=65534",
+      "--clear-groups",
+      "--inh-caps=+chown",
+      "--ambient-caps=+chown",
+    ] as const;
+    const reach = await run(["chmod", "-R", "a+rwX", broker.folder]);
+    expect(reach.code).toBe(0);
+    const before = await run(["setpriv", ...ambient, "cat", "/proc/self/status"]);
+    expect(statusIn(before.stdout, "CapEff")).toBe("0000000000000001");
+    const { stdout, stderr } = await run(["setpriv", ...ambient, launcher, "--socket", broker.path, "arena"]);
+    expect(stderr).toBe("");
+    for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
+      expect([set, statusIn(stdout, set)]).toEqual([set, "0000000000000000"]);
+    }
+    expect(statusIn(stdout, "NoNewPrivs")).toBe("1");
+  });
+
+  test.each([
+    ["another user", { user: { uid: 1, gid: 1, groups: [] } }, "cannot become uid 1 gid 1 as uid 65534 gid 65534"],
+    [
+      "a capability that it does not hold",
+      { user: nobody, capabilities: [10] },
+      "cannot set the server's capabilities",
+    ],
+  ])("%s cannot be had, and nothing runs", async (_, change, words) => {
+    using broker = new FakeBroker();
+    await run(["chmod", "-R", "a+rwX", broker.folder]);
+    broker.offer(encode(planOf(["echo", "ran"], change)));
+    const { code, stdout, stderr } = await launch(broker, ["arena"], user);
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toContain(words);
+  });
+});
