@@ -58,6 +58,9 @@ export const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
 export const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;
 export const DEFAULT_DEADLINE = 10_000;
 
+/** Frames of one length in a row after which a peer is taken to ask and wait. */
+const STEADY = 8;
+
 interface Queued {
   readonly bytes: Uint8Array;
   offset: number;
@@ -87,6 +90,10 @@ export class Wire {
   #retryTimer: NodeJS.Timeout | undefined;
   #sendTimer: NodeJS.Timeout | undefined;
   #receiveTimer: NodeJS.Timeout | undefined;
+  /** How long the last frames were, and how many in a row; then a view of just that length. See {@link #receive}. */
+  #lastLength = 0;
+  #sameLength = 0;
+  #expected: Buffer | undefined;
   /** The part of a frame that has arrived, and the fds that came with its first byte. */
   #partial: Buffer | undefined;
   #partialLength = 0;
@@ -241,10 +248,18 @@ export class Wire {
     if ((events & READABLE) !== 0 && this.#reading && this.#handle.open) this.#receive();
   }
 
+  /**
+   * Reads one frame, or a message. Finding a frame's end first (recvframe) costs one more system call; a peer that
+   * asks and waits does not need it, since no second frame can be there to be mixed up with. Such a peer is known by
+   * frames of one length without fds, and is then read with room for no more than that length.
+   */
   #receive(): void {
-    const size = this.#framed
-      ? this.#sys.recvframe(this.#handle.fd, incoming, 0, received)
-      : this.#sys.recvmsg(this.#handle.fd, incoming, 0, received);
+    const size =
+      this.#expected !== undefined
+        ? this.#sys.recvmsg(this.#handle.fd, this.#expected, 0, received)
+        : this.#framed
+          ? this.#sys.recvframe(this.#handle.fd, incoming, 0, received)
+          : this.#sys.recvmsg(this.#handle.fd, incoming, 0, received);
     if (size === -EAGAIN) return;
     if (size === -EMSGSIZE) return this.#finish(truncated());
     if (size < 0) return this.#finish(new SysError("recvmsg", -size));
@@ -255,9 +270,42 @@ export class Wire {
       return this.#finish(cut);
     }
     if (!this.#framed) return this.#acceptMessage(size, fds);
+    if (this.#expected !== undefined && incoming.indexOf(0) !== size - 1) return this.#acceptUnexpected(size, fds);
     if (this.#partialLength > 0) return this.#acceptMore(size, fds);
-    if (incoming[size - 1] === 0) return this.#receiver.onMessage(incoming, size - 1, fds);
-    this.#beginPartial(size, fds);
+    if (incoming[size - 1] !== 0) return this.#beginPartial(size, fds);
+    this.#expect(size, fds.length);
+    this.#receiver.onMessage(incoming, size - 1, fds);
+  }
+
+  #expect(size: number, fds: number): void {
+    this.#sameLength = size === this.#lastLength && fds === 0 ? this.#sameLength + 1 : 0;
+    this.#lastLength = size;
+    if (this.#sameLength === 0) this.#expected = undefined;
+    else if (this.#sameLength === STEADY) this.#expected = incoming.subarray(0, size);
+  }
+
+  /**
+   * A peer that was read without looking for the end of its frame has begun to pipeline, or to send longer ones. What
+   * came is at most one frame's length; fds in it came with the last frame begun, for each sendmsg(2) of theirs ends
+   * the read. From now on the ends are looked for again.
+   */
+  #acceptUnexpected(size: number, fds: readonly FdHandle[]): void {
+    this.#expected = undefined;
+    this.#sameLength = 0;
+    this.#lastLength = 0;
+    const bytes = Buffer.from(incoming.subarray(0, size));
+    const last = bytes.lastIndexOf(0, size - 2) + 1;
+    for (let start = 0; start < size && !this.closed; ) {
+      const end = bytes.indexOf(0, start);
+      const own = start === last ? fds : NO_FDS;
+      if (end < 0) {
+        bytes.copy(incoming, 0, start);
+        return this.#beginPartial(size - start, own);
+      }
+      this.#receiver.onMessage(bytes.subarray(start, end), end - start, own);
+      start = end + 1;
+    }
+    if (this.closed) closeAll(fds);
   }
 
   #adoptReceived(): readonly FdHandle[] {

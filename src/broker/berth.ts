@@ -1,0 +1,109 @@
+/**
+ * One berth: what it holds, who has it, and what is waiting in it for the next tenant. It decides nothing about who
+ * may do what; it keeps the state and turns it into descriptors.
+ */
+import { formatListenAddress, type SocketKind } from "../address.ts";
+import type { BerthSpec } from "../config/spec.ts";
+import type { Borrowed } from "../wire.ts";
+import type { HeldSocket } from "./held-socket.ts";
+import type { Lease } from "./lease.ts";
+import type { Stashed } from "./stash.ts";
+
+export type BerthState = "vacant" | "occupied" | "handover";
+
+/** A descriptor as the wire names it; `index` only in a message that carries it. */
+export interface DescriptorView {
+  readonly name: string;
+  readonly kind: SocketKind | "stash";
+  readonly address?: string;
+  readonly index?: number;
+}
+
+export interface LeaseView {
+  readonly id: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly unit?: string;
+}
+
+/** A berth as List and Watch show it. */
+export interface BerthView {
+  readonly name: string;
+  readonly state: BerthState;
+  readonly descriptors: readonly DescriptorView[];
+  readonly lease?: LeaseView;
+  readonly ready?: boolean;
+}
+
+/** A socket under the name of its section. */
+export interface NamedSocket {
+  readonly name: string;
+  readonly socket: HeldSocket;
+}
+
+export class Berth {
+  spec: BerthSpec;
+  sockets: readonly NamedSocket[];
+  /** The present tenant's. */
+  lease: Lease | undefined;
+  /** The newcomer's, during a handover. */
+  incoming: Lease | undefined;
+  readonly stash: Map<string, Stashed> = new Map();
+  /** Changes whenever an answer made from this berth would be another one. */
+  generation = 0;
+
+  constructor(spec: BerthSpec, sockets: readonly NamedSocket[]) {
+    this.spec = spec;
+    this.sockets = sockets;
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get state(): BerthState {
+    if (this.incoming !== undefined) return "handover";
+    return this.lease === undefined ? "vacant" : "occupied";
+  }
+
+  /** How many descriptors one message to a tenant carries. */
+  get size(): number {
+    return this.sockets.length + this.stash.size;
+  }
+
+  /** Descriptions in the order of {@link borrow}; with `first`, numbered from there. */
+  descriptors(first?: number): DescriptorView[] {
+    const views: DescriptorView[] = this.sockets.map(({ name, socket }) => ({
+      name,
+      kind: socket.listen.kind,
+      address: formatListenAddress({ ...socket.listen, address: socket.address }),
+    }));
+    for (const { name } of this.stash.values()) views.push({ name, kind: "stash" });
+    return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
+  }
+
+  /** The descriptors themselves, borrowed, after `before`. */
+  borrow(before: readonly number[] = []): Borrowed {
+    const fds = [
+      ...before,
+      ...this.sockets.map(({ socket }) => socket.fd),
+      ...Array.from(this.stash.values(), ({ handle }) => handle.fd),
+    ];
+    return { fds: Int32Array.from(fds), count: fds.length };
+  }
+
+  view(): BerthView {
+    return {
+      name: this.name,
+      state: this.state,
+      descriptors: this.descriptors(),
+      ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
+    };
+  }
+}
+
+/** A lease as others see it. */
+export function leaseView(lease: Lease): LeaseView {
+  const { pid, uid, unit } = lease.tenant;
+  return { id: lease.id, pid, uid, ...(unit !== undefined && { unit }) };
+}

@@ -1,0 +1,333 @@
+/**
+ * All berths of a broker and what may happen to them: taken, handed over, stashed into, given back, lost with their
+ * tenant's death. Every refusal is a value; nothing here knows of connections or of the wire.
+ */
+import type { BerthSpec, Problem } from "../config/spec.ts";
+import { FdHandle } from "../fd.ts";
+import { MAX_FDS, type Native } from "../native.ts";
+import { POLLIN } from "../socket-constants.ts";
+import { Berth, type LeaseView, leaseView } from "./berth.ts";
+import { Lease } from "./lease.ts";
+import type { Log } from "./log.ts";
+import type { Peer } from "./peer.ts";
+import { mayTake } from "./policy.ts";
+import type { Quota } from "./quota.ts";
+import { openSockets } from "./socket-set.ts";
+import { unsuitable } from "./stash.ts";
+
+/** What a Watch reports. */
+export type BerthEvent =
+  | "present"
+  | "added"
+  | "changed"
+  | "removed"
+  | "acquired"
+  | "ready"
+  | "handover"
+  | "released"
+  | "repaired";
+
+/** Why a request was not granted. */
+export type Refusal =
+  | { readonly kind: "absent"; readonly berth: string }
+  | { readonly kind: "denied"; readonly berth: string }
+  | { readonly kind: "occupied"; readonly berth: string; readonly lease: LeaseView }
+  | { readonly kind: "vacant"; readonly berth: string }
+  | { readonly kind: "no-lease"; readonly lease: string }
+  | { readonly kind: "limit"; readonly limit: string; readonly message: string }
+  | { readonly kind: "unsuitable"; readonly name: string; readonly message: string };
+
+/** Who asks. */
+export interface Requester {
+  readonly peer: Peer;
+  /** Root or the broker's own user. */
+  readonly privileged: boolean;
+  /** Whether it is the very process that holds this lease. */
+  holds(lease: Lease): boolean;
+}
+
+export type Replace = "no" | "try" | "must";
+
+export interface Granted {
+  readonly kind: "granted";
+  readonly berth: Berth;
+  readonly lease: Lease;
+}
+
+export interface BerthsOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly quota: Quota;
+  readonly onEvent: (event: BerthEvent, berth: Berth) => void;
+}
+
+// The most descriptors of a berth: one message carries them all, with a plan and a root (hazard 1).
+const MAX_DESCRIPTORS = MAX_FDS - 2;
+
+export class Berths {
+  readonly #byName = new Map<string, Berth>();
+  readonly #byLease = new Map<string, Berth>();
+  readonly #options: BerthsOptions;
+  #asksGroups = false;
+  #asksUnits = false;
+
+  constructor(options: BerthsOptions) {
+    this.#options = options;
+  }
+
+  /** In the order of their names. */
+  list(): Berth[] {
+    return [...this.#byName.values()];
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /** Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. */
+  apply(specs: readonly BerthSpec[]): Problem[] {
+    const { sys, log, onEvent } = this.#options;
+    const set = openSockets(specs, this.#byName.values(), sys);
+    if (Array.isArray(set)) return set;
+    const before = new Map(this.#byName);
+    this.#byName.clear();
+    for (const spec of specs) {
+      const sockets = set.byBerth.get(spec.name) ?? [];
+      const known = before.get(spec.name);
+      before.delete(spec.name);
+      const berth = known ?? new Berth(spec, sockets);
+      this.#byName.set(spec.name, berth);
+      if (known === undefined) onEvent("added", berth);
+      else this.#change(berth, spec, sockets);
+    }
+    for (const berth of before.values()) this.#remove(berth);
+    for (const socket of set.unwanted) socket.close();
+    this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);
+    this.#asksUnits = specs.some(({ tenant }) => tenant.units.length > 0);
+    log("debug", `${specs.length} berths are configured`);
+    return [];
+  }
+
+  /** The berth if the requester may take it. One it may not take is answered exactly as one that is not there. */
+  find(name: string, who: Requester): Berth | Refusal {
+    const berth = this.#byName.get(name);
+    if (who.privileged) return berth ?? { kind: "absent", berth: name };
+    // Whether the berth exists must not show in the time it takes either: ask for all that any policy could ask.
+    if (this.#asksGroups) void who.peer.groups;
+    if (this.#asksUnits) void who.peer.unit;
+    return berth !== undefined && mayTake(berth.spec.tenant, who.peer) ? berth : { kind: "denied", berth: name };
+  }
+
+  /** Whether the requester may see the berth in lists and events. */
+  visible(berth: Berth, who: Requester): boolean {
+    return who.privileged || mayTake(berth.spec.tenant, who.peer);
+  }
+
+  /** Gives the berth to the process that asks; the tenant that has it already gets the lease it has. */
+  acquire(name: string, who: Requester, replace: Replace): Granted | Refusal {
+    const berth = this.find(name, who);
+    if ("kind" in berth) return berth;
+    for (const lease of [berth.lease, berth.incoming]) {
+      if (lease !== undefined && who.holds(lease)) return { kind: "granted", berth, lease };
+    }
+    if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };
+    const inTheWay = berth.incoming ?? (replace === "no" ? berth.lease : undefined);
+    if (inTheWay !== undefined) return { kind: "occupied", berth: name, lease: leaseView(inTheWay) };
+    return this.#grant(berth, who);
+  }
+
+  /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
+  release(id: string, who: Requester): Refusal | undefined {
+    const found = this.#lease(id, who);
+    if ("kind" in found) return found;
+    this.#end(found.berth, found.lease, "its tenant gave it back");
+    return undefined;
+  }
+
+  /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now. */
+  ready(id: string, who: Requester): Refusal | undefined {
+    const found = this.#lease(id, who);
+    if ("kind" in found) return found;
+    const { berth, lease } = found;
+    lease.ready = true;
+    for (const stashed of berth.stash.values()) if (stashed.lease !== id) this.#unstash(berth, stashed.name);
+    const outgoing = berth.lease;
+    if (berth.incoming === lease && outgoing !== undefined) {
+      berth.incoming = undefined;
+      berth.lease = lease;
+      this.#forget(outgoing);
+      this.#options.log(
+        "info",
+        `berth ${berth.name}: handed over from pid ${outgoing.tenant.pid} to pid ${lease.tenant.pid}`,
+        {
+          event: "handover-complete",
+          berth: berth.name,
+          pid: lease.tenant.pid,
+        },
+      );
+    }
+    this.#emit("ready", berth);
+    return undefined;
+  }
+
+  /** Keeps a duplicate of `handle` in the berth for the tenant's successor. */
+  stash(id: string, name: string, handle: FdHandle, who: Requester): Refusal | undefined {
+    const { sys, quota } = this.#options;
+    const found = this.#lease(id, who);
+    if ("kind" in found) return found;
+    const { berth, lease } = found;
+    const wrong = unsuitable(handle.fd, sys);
+    if (wrong !== undefined) return { kind: "unsuitable", name, message: `${name} cannot be stashed: ${wrong}` };
+    const { uid } = lease.tenant;
+    const known = berth.stash.get(name);
+    if (known === undefined && berth.size >= MAX_DESCRIPTORS) {
+      return { kind: "limit", limit: "stash", message: `a berth holds at most ${MAX_DESCRIPTORS} descriptors` };
+    }
+    if (known === undefined || known.uid !== uid) {
+      if (!quota.charge("stash", uid)) {
+        return {
+          kind: "limit",
+          limit: "stash",
+          message: `uid ${uid} has ${quota.limits.stash} descriptors stashed already`,
+        };
+      }
+    } else known.handle.close();
+    if (known !== undefined && known.uid !== uid) this.#unstash(berth, name);
+    berth.stash.set(name, { name, handle: FdHandle.adopt(handle.steal(), sys), lease: id, uid });
+    this.#emit("changed", berth);
+    return undefined;
+  }
+
+  /** Closes everything. Tenants keep what they have. */
+  close(): void {
+    for (const berth of this.#byName.values()) {
+      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#forget(lease);
+      for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
+      for (const { socket } of berth.sockets) socket.close();
+    }
+    this.#byName.clear();
+  }
+
+  #grant(berth: Berth, who: Requester): Granted | Refusal {
+    const { sys, log } = this.#options;
+    const { peer } = who;
+    const pidfd = peer.pidfd();
+    if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
+      // Nobody is left who could hold it; or it is in a PID namespace where its end could not be seen.
+      pidfd?.close();
+      return { kind: "denied", berth: berth.name };
+    }
+    const tenant = { pid: peer.pid, uid: peer.uid, unit: peer.unit };
+    const lease = new Lease(tenant, pidfd, sys, () => this.#end(berth, lease, `pid ${peer.pid} has exited`));
+    const event = berth.lease === undefined ? "acquired" : "handover";
+    if (event === "acquired") berth.lease = lease;
+    else berth.incoming = lease;
+    this.#byLease.set(lease.id, berth);
+    log(
+      "info",
+      `berth ${berth.name}: ${event === "acquired" ? "taken" : "to be taken over"} by pid ${tenant.pid} (uid ${tenant.uid})`,
+      {
+        event,
+        berth: berth.name,
+        lease: lease.id,
+        ...tenant,
+      },
+    );
+    this.#emit(event, berth);
+    return { kind: "granted", berth, lease };
+  }
+
+  /** The lease if the requester may speak for it; another's lease is answered as one that is not there. */
+  #lease(id: string, who: Requester): { berth: Berth; lease: Lease } | Refusal {
+    const berth = this.#byLease.get(id);
+    const lease = berth?.lease?.id === id ? berth.lease : berth?.incoming;
+    if (berth === undefined || lease === undefined || !(who.privileged || who.holds(lease))) {
+      return { kind: "no-lease", lease: id };
+    }
+    return { berth, lease };
+  }
+
+  #end(berth: Berth, lease: Lease, why: string): void {
+    this.#forget(lease);
+    if (berth.incoming === lease) berth.incoming = undefined;
+    else if (berth.lease === lease) {
+      berth.lease = berth.incoming;
+      berth.incoming = undefined;
+    }
+    this.#options.log("info", `berth ${berth.name}: free of pid ${lease.tenant.pid}, for ${why}`, {
+      event: "released",
+      berth: berth.name,
+      lease: lease.id,
+      pid: lease.tenant.pid,
+    });
+    if (berth.lease === undefined) this.#repair(berth);
+    this.#emit("released", berth);
+  }
+
+  #forget(lease: Lease): void {
+    this.#byLease.delete(lease.id);
+    lease.end();
+  }
+
+  #repair(berth: Berth): void {
+    for (const { name, socket } of berth.sockets) {
+      for (const found of socket.repair()) {
+        this.#options.log("warning", `berth ${berth.name}: socket ${name} ${found}`, {
+          event: "repaired",
+          berth: berth.name,
+          socket: name,
+        });
+        this.#emit("repaired", berth);
+      }
+    }
+  }
+
+  #unstash(berth: Berth, name: string): void {
+    const stashed = berth.stash.get(name);
+    if (stashed === undefined) return;
+    berth.stash.delete(name);
+    stashed.handle.close();
+    this.#options.quota.refund("stash", stashed.uid);
+    berth.generation++;
+  }
+
+  #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"]): void {
+    const moved =
+      sockets.length !== berth.sockets.length || sockets.some(({ socket }, at) => berth.sockets[at]?.socket !== socket);
+    const changed = moved || meaning(berth.spec) !== meaning(spec);
+    berth.spec = spec;
+    berth.sockets = sockets;
+    berth.generation++;
+    if (moved && berth.lease !== undefined) {
+      this.#options.log(
+        "notice",
+        `berth ${berth.name}: its sockets changed; pid ${berth.lease.tenant.pid} keeps those it has until it asks again`,
+        {
+          event: "changed",
+          berth: berth.name,
+        },
+      );
+    }
+    if (changed) this.#emit("changed", berth);
+  }
+
+  #remove(berth: Berth): void {
+    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#forget(lease);
+    berth.lease = undefined;
+    berth.incoming = undefined;
+    for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
+    this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
+    this.#options.onEvent("removed", berth);
+    berth.generation++;
+  }
+
+  #emit(event: BerthEvent, berth: Berth): void {
+    berth.generation++;
+    this.#options.onEvent(event, berth);
+  }
+}
+
+/** A spec without where its values were written: two are the same configuration when this is the same. */
+function meaning(spec: BerthSpec): string {
+  return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
+}

@@ -1,0 +1,219 @@
+/**
+ * The broker: reads the configuration, opens what it asks for, and answers on the control socket until it is closed.
+ * This file is its table of contents; what each part does stands in the part.
+ */
+import { constants as files, mkdirSync, openSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { dirname, join } from "node:path";
+import { loadConfig } from "../config/load.ts";
+import { formatProblem } from "../config/problem.ts";
+import type { BerthSpec, Problem } from "../config/spec.ts";
+import { BerthError, check, SysError } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import { type Native, native, packageRoot } from "../native.ts";
+import { Service, type ServiceInfo } from "../varlink/service.ts";
+import type { Berth, BerthView } from "./berth.ts";
+import { type BerthEvent, Berths } from "./berths.ts";
+import { HeldSocket } from "./held-socket.ts";
+import { Listener } from "./listener.ts";
+import type { Log } from "./log.ts";
+import { systemLookup } from "./lookup.ts";
+import { brokerMethods, eventAnswer } from "./methods.ts";
+import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
+import type { Session } from "./session.ts";
+
+export interface BrokerOptions {
+  /** Configuration folders in rising precedence. */
+  readonly config?: readonly string[];
+  /** Berths given by the program itself instead of by `config`. */
+  readonly berths?: readonly BerthSpec[];
+  /** Path of the control socket, or the socket itself, listening, as from socket activation; the broker then owns it. */
+  readonly socket: string | FdHandle;
+  /** Folder for what must outlive the broker; locked, so that two brokers never share one. */
+  readonly state?: string;
+  /** Permission bits of the control socket's path. Who may do what is decided by policy, so 0666 is the default. */
+  readonly socketMode?: number;
+  readonly quota?: Partial<QuotaLimits>;
+  /** Milliseconds a message may take to arrive, and a reply to be read. Default 10,000. */
+  readonly deadline?: number;
+  /** Default: nothing is logged. */
+  readonly log?: Log;
+  readonly sys?: Native;
+}
+
+const DEFAULT_DEADLINE = 10_000;
+const CONTROL_BACKLOG = 4096;
+const LOCK_FLAGS = files.O_RDWR | files.O_CREAT;
+
+/** A running broker. Async-disposable: the end of it closes every socket it holds. */
+export class Broker implements AsyncDisposable {
+  readonly #options: BrokerOptions;
+  readonly #sys: Native;
+  readonly #log: Log;
+  readonly #quota: Quota;
+  readonly #berths: Berths;
+  readonly #watchers = new Set<Session>();
+  readonly #locks: FdHandle[] = [];
+  #control: FdHandle | HeldSocket | undefined;
+  #listener: Listener | undefined;
+
+  private constructor(options: BrokerOptions) {
+    this.#options = options;
+    this.#sys = options.sys ?? native;
+    this.#log = options.log ?? (() => undefined);
+    this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
+    this.#berths = new Berths({
+      sys: this.#sys,
+      log: this.#log,
+      quota: this.#quota,
+      onEvent: (event, berth) => this.#tell(event, berth),
+    });
+  }
+
+  /**
+   * Starts a broker. Throws CONFIG_INVALID with every problem of the configuration in its message, BROKER_RUNNING when
+   * another serves on the socket or the state folder, SYSTEM_ERROR when the machine refuses.
+   */
+  static async start(options: BrokerOptions): Promise<Broker> {
+    const broker = new Broker(options);
+    try {
+      broker.#takeLocks();
+      broker.#apply();
+      broker.#listen();
+      return broker;
+    } catch (error) {
+      await broker.close();
+      throw error;
+    }
+  }
+
+  /** The berths as they are now. */
+  get berths(): BerthView[] {
+    return this.#berths.list().map((berth) => berth.view());
+  }
+
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#listener?.sessions.size ?? 0;
+  }
+
+  /**
+   * Reads the configuration again. Sockets that stay the same stay open, with whatever queues on them. Throws
+   * CONFIG_INVALID with every problem, and then nothing has changed.
+   */
+  reload(): void {
+    this.#apply();
+  }
+
+  /** Closes the control socket, every connection and every held socket. Tenants keep what they have. Idempotent. */
+  async close(): Promise<void> {
+    this.#listener?.close();
+    this.#listener = undefined;
+    this.#control?.close();
+    this.#control = undefined;
+    this.#berths.close();
+    for (const lock of this.#locks.splice(0)) lock.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #apply(): void {
+    const { config = [], berths } = this.#options;
+    const loaded =
+      berths === undefined
+        ? loadConfig({ directories: config, lookup: systemLookup(this.#sys) })
+        : { specs: berths, problems: [] };
+    const problems = loaded.problems.length > 0 ? loaded.problems : this.#berths.apply(loaded.specs);
+    if (problems.length > 0) throw invalid(problems);
+  }
+
+  #takeLocks(): void {
+    const { socket, state } = this.#options;
+    if (state !== undefined) {
+      mkdirSync(state, { recursive: true, mode: 0o700 });
+      this.#lock(join(state, "lock"));
+    }
+    if (typeof socket === "string" && !socket.startsWith("@")) {
+      mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
+      this.#lock(`${socket}.lock`);
+    }
+  }
+
+  /** The lock ends with the process, however it ends; so the file may stay (flock(2)). */
+  #lock(path: string): void {
+    const lock = FdHandle.adopt(openSync(path, LOCK_FLAGS, 0o600), this.#sys);
+    this.#locks.push(lock);
+    const result = this.#sys.flock(lock.fd);
+    if (result < 0) {
+      throw new BerthError(
+        "BROKER_RUNNING",
+        `another broker is running: it holds ${path}; stop it, or choose another --socket and --state`,
+        {
+          cause: new SysError("flock", -result, path),
+        },
+      );
+    }
+  }
+
+  #listen(): void {
+    const { socket, socketMode = 0o666, deadline = DEFAULT_DEADLINE } = this.#options;
+    this.#control = typeof socket === "string" ? this.#bindControl(socket, socketMode) : socket;
+    const service = new Service<Session>(serviceInfo(), [
+      brokerMethods({
+        berths: this.#berths,
+        sys: this.#sys,
+        watch: (session) => {
+          session.watching = true;
+          this.#watchers.add(session);
+        },
+      }),
+    ]);
+    this.#listener = new Listener(this.#control.fd, {
+      service,
+      quota: this.#quota,
+      sys: this.#sys,
+      log: this.#log,
+      brokerUid: process.geteuid?.() ?? 0,
+      deadline,
+      maxFds: maxOpenFiles(),
+      onClosed: (session) => this.#watchers.delete(session),
+    });
+  }
+
+  #bindControl(path: string, mode: number): HeldSocket {
+    const abstract = path.startsWith("@");
+    const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
+    const options = { backlog: CONTROL_BACKLOG, mode, v6only: true };
+    try {
+      return HeldSocket.open({ kind: "stream", address, dualStack: false }, options, this.#sys);
+    } catch (cause) {
+      if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
+      throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });
+    }
+  }
+
+  /** Tells every watcher who may see the berth. One message for all: the kernel copies it. */
+  #tell(event: BerthEvent, berth: Berth): void {
+    if (this.#watchers.size === 0) return;
+    const message = eventAnswer(event, berth);
+    for (const session of this.#watchers) if (this.#berths.visible(berth, session)) session.send(message);
+  }
+}
+
+function invalid(problems: readonly Problem[]): BerthError {
+  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+  return new BerthError("CONFIG_INVALID", `the configuration has ${count}:\n${problems.map(formatProblem).join("\n")}`);
+}
+
+function serviceInfo(): ServiceInfo {
+  const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
+  return { vendor: "berthd", product: "berthd", version, url: "https://www.npmjs.com/package/berthd" };
+}
+
+/** Soft RLIMIT_NOFILE; Node has no getrlimit(2). */
+function maxOpenFiles(): number {
+  const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return check("getrlimit", limit === undefined ? Number.MAX_SAFE_INTEGER : Number(limit));
+}

@@ -1,0 +1,299 @@
+/**
+ * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
+ * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/held-socket.test.ts).
+ */
+import { chmodSync, chownSync, lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
+import { constants } from "node:os";
+import { dirname } from "node:path";
+import {
+  type Address,
+  AF_UNIX,
+  decodeSockaddr,
+  encodeSockaddr,
+  familyNumber,
+  formatAddress,
+  formatListenAddress,
+  type ListenAddress,
+  typeNumber,
+} from "../address.ts";
+import type { SocketOptions } from "../config/spec.ts";
+import { BerthError, check, SysError } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import * as so from "../socket-constants.ts";
+
+const { EADDRINUSE, ECONNREFUSED, EPERM } = constants.errno;
+
+/** Tells a socket that may stay from one that must be opened anew: everything that is settled at bind(2). */
+export function socketKey(listen: ListenAddress, options: SocketOptions): string {
+  const { device = "", reusePort = false, freebind = false } = options;
+  const v6only = listen.address.family === "ipv6" && !listen.dualStack && options.v6only;
+  return `${formatListenAddress(listen)} ${device} ${v6only} ${reusePort} ${freebind}`;
+}
+
+export class HeldSocket implements Disposable {
+  readonly key: string;
+  readonly listen: ListenAddress;
+  readonly #sys: Native;
+  #options: SocketOptions;
+  #handle: FdHandle;
+  /** Inode of a UNIX socket's path, so that only our own is removed. */
+  #inode: bigint | undefined;
+
+  private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
+    this.key = socketKey(listen, options);
+    this.listen = listen;
+    this.#options = options;
+    this.#handle = handle;
+    this.#sys = sys;
+  }
+
+  /** Opens, binds, and for a stream or seqpacket socket listens. Throws {@link SysError} with the address as path. */
+  static open(listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
+    const socket = new HeldSocket(listen, options, openSocket(listen, options, sys), sys);
+    try {
+      socket.#bind();
+      return socket;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  /** Where it is bound, as getsockname(2) says: a port 0 has become a real one. */
+  get address(): Address {
+    const bytes = new Uint8Array(128);
+    const length = check("getsockname", this.#sys.getsockname(this.fd, bytes));
+    return decodeSockaddr(bytes.subarray(0, length)) ?? this.listen.address;
+  }
+
+  /** Applies options that can change while the socket is open. */
+  reconfigure(options: SocketOptions): void {
+    this.#options = options;
+    applyOptions(this.#sys, this.fd, this.listen, options);
+    this.#startListening();
+    this.#setOwner();
+  }
+
+  /**
+   * Puts right what a tenant may have done to the shared description. Returns a sentence for each thing it found;
+   * the last resort is a new socket on the same address.
+   */
+  repair(): string[] {
+    const found: string[] = [];
+    makeBlocking(this.fd, this.#sys); // nearly every server changes it: not worth a sentence
+    if (this.listen.kind === "datagram") this.#repairDatagram(found);
+    else this.#repairListener(found);
+    if (!this.#options.reusePort && this.#option(so.SOL_SOCKET, so.SO_REUSEPORT) === 1) {
+      this.#sys.setsockopt(this.fd, so.SOL_SOCKET, so.SO_REUSEPORT, 0);
+      found.push("SO_REUSEPORT switched off again");
+    }
+    return found;
+  }
+
+  /** Opens it once more after {@link close}, as a failed reload must. */
+  reopen(): void {
+    this.#handle = openSocket(this.listen, this.#options, this.#sys);
+    this.#bind();
+  }
+
+  /** Closes our descriptor and removes the path of a UNIX socket that is still ours. */
+  close(): void {
+    if (!this.#handle.open) return;
+    this.#handle.close();
+    const { address } = this.listen;
+    if (address.family !== "unix" || address.abstract || this.#inode === undefined) return;
+    try {
+      if (lstatSync(address.path, { bigint: true }).ino === this.#inode) unlinkSync(address.path);
+    } catch {
+      // The path is already gone, or its folder is: nothing of ours is left there.
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #bind(): void {
+    const { address } = this.listen;
+    const path = formatListenAddress(this.listen);
+    const pathname = address.family === "unix" && !address.abstract ? address.path : undefined;
+    if (pathname !== undefined) prepareUnixPath(pathname, this.listen, this.#sys);
+    const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
+    // Between bind and chmod nobody else may connect: this thread alone sets the process's umask, and sets it back.
+    const umask = pathname === undefined ? undefined : process.umask(0o177);
+    try {
+      check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
+    } finally {
+      if (umask !== undefined) process.umask(umask);
+    }
+    if (pathname !== undefined) this.#inode = lstatSync(pathname, { bigint: true }).ino;
+    this.#setOwner();
+    this.#startListening();
+  }
+
+  #setOwner(): void {
+    const { address } = this.listen;
+    if (address.family !== "unix" || address.abstract) return;
+    const { owner, group, mode } = this.#options;
+    if (owner !== undefined || group !== undefined) {
+      const now = statSync(address.path);
+      chownSync(address.path, owner ?? now.uid, group ?? now.gid);
+    }
+    chmodSync(address.path, mode);
+  }
+
+  #startListening(): void {
+    if (this.listen.kind === "datagram") return;
+    check("listen", this.#sys.listen(this.fd, this.#options.backlog), formatListenAddress(this.listen));
+  }
+
+  #repairListener(found: string[]): void {
+    // A listener that was shut down keeps its address, and listens again when asked to.
+    if (this.#option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1) found.push("listening again");
+    // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing.
+    if (this.#sys.listen(this.fd, this.#options.backlog) < 0) this.#reopen(found);
+  }
+
+  #repairDatagram(found: string[]): void {
+    const peer = new Uint8Array(128);
+    if (this.#sys.getpeername(this.fd, peer) >= 0) {
+      // AF_UNSPEC dissolves the association (connect(2)); the bound address stays.
+      if (this.#sys.connect(this.fd, new Uint8Array(16)) < 0) return this.#reopen(found);
+      found.push("disconnected from the one peer a tenant had connected it to");
+    }
+    // A datagram socket that was shut down cannot be opened up again.
+    const events = this.#sys.pollNow(this.fd, so.POLLIN | so.POLLRDHUP);
+    if (events >= 0 && (events & (so.POLLRDHUP | so.POLLHUP)) !== 0) this.#reopen(found);
+  }
+
+  /** A new socket on the same address. Ours is closed first, for two cannot be bound; the gap is microseconds. */
+  #reopen(found: string[]): void {
+    const fresh = openSocket(this.listen, this.#options, this.#sys);
+    const { address } = this.listen;
+    const bound: ListenAddress = address.family === "unix" ? this.listen : { ...this.listen, address: this.address };
+    if (address.family === "unix" && !address.abstract && this.#inode !== undefined) unlinkSync(address.path);
+    this.#handle.close();
+    this.#handle = fresh;
+    try {
+      const sockaddr = encodeSockaddr(
+        bound.address,
+        address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0,
+      );
+      check("bind", this.#sys.bind(this.fd, sockaddr), formatListenAddress(bound));
+      if (address.family === "unix" && !address.abstract) this.#inode = lstatSync(address.path, { bigint: true }).ino;
+      this.#setOwner();
+      this.#startListening();
+      found.push("opened anew, for it had been shut down");
+    } catch (error) {
+      const why = error instanceof SysError ? error.errnoName : String(error);
+      found.push(`shut down by its tenant and not to be opened anew (${why}): some process still holds the address`);
+    }
+  }
+
+  #option(level: number, option: number): number {
+    const value = new Int32Array(1);
+    const result = this.#sys.getsockopt(this.fd, level, option, value);
+    return result < 0 ? result : (value[0] ?? 0);
+  }
+}
+
+function openSocket(listen: ListenAddress, options: SocketOptions, sys: Native): FdHandle {
+  const fd = check(
+    "socket",
+    sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0),
+    formatListenAddress(listen),
+  );
+  const handle = FdHandle.adopt(fd, sys);
+  try {
+    makeBlocking(fd, sys);
+    applyBindOptions(sys, fd, listen, options);
+    applyOptions(sys, fd, listen, options);
+    return handle;
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+/** A server that calls accept or recv right away expects to wait there, as from systemd (NonBlocking=no, systemd.service(5)). */
+function makeBlocking(fd: number, sys: Native): void {
+  const flags = sys.getfl(fd);
+  if (flags >= 0 && (flags & so.O_NONBLOCK) !== 0) sys.setfl(fd, flags & ~so.O_NONBLOCK);
+}
+
+/** What must be set before bind(2). */
+function applyBindOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
+  const set = setter(sys, fd, listen);
+  const { family } = listen.address;
+  if (family === "unix") return;
+  // Lets a listener come back while connections of the last one linger; on UDP it would let others take the port.
+  if (listen.kind === "stream") set("SO_REUSEADDR", so.SOL_SOCKET, so.SO_REUSEADDR, 1);
+  if (family === "ipv6")
+    set("IPV6_V6ONLY", so.IPPROTO_IPV6, so.IPV6_V6ONLY, options.v6only && !listen.dualStack ? 1 : 0);
+  if (options.reusePort) set("SO_REUSEPORT", so.SOL_SOCKET, so.SO_REUSEPORT, 1);
+  if (options.freebind && family === "ipv4") set("IP_FREEBIND", so.IPPROTO_IP, so.IP_FREEBIND, 1);
+  if (options.freebind && family === "ipv6") set("IPV6_FREEBIND", so.IPPROTO_IPV6, so.IPV6_FREEBIND, 1);
+  if (options.device !== undefined) {
+    set("SO_BINDTODEVICE", so.SOL_SOCKET, so.SO_BINDTODEVICE, Buffer.from(`${options.device}\0`));
+  }
+}
+
+/** What can be set at any time. */
+function applyOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
+  const set = setter(sys, fd, listen);
+  const buffer = (name: string, force: number, plain: number, bytes: number | undefined): void => {
+    // Beyond net.core.[rw]mem_max only CAP_NET_ADMIN helps; without it the kernel cuts the size (socket(7)).
+    if (bytes !== undefined && sys.setsockopt(fd, so.SOL_SOCKET, force, bytes) === -EPERM)
+      set(name, so.SOL_SOCKET, plain, bytes);
+  };
+  const flag = (name: string, level: number, option: number, value: boolean | number | undefined): void => {
+    if (value !== undefined) set(name, level, option, Number(value));
+  };
+  const { family } = listen.address;
+  buffer("SO_RCVBUF", so.SO_RCVBUFFORCE, so.SO_RCVBUF, options.receiveBuffer);
+  buffer("SO_SNDBUF", so.SO_SNDBUFFORCE, so.SO_SNDBUF, options.sendBuffer);
+  if (family === "unix") return;
+  flag("SO_MARK", so.SOL_SOCKET, so.SO_MARK, options.mark);
+  flag("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY, options.priority);
+  if (family === "ipv4" || listen.dualStack || !options.v6only) flag("IP_TOS", so.IPPROTO_IP, so.IP_TOS, options.tos);
+  if (family === "ipv6") flag("IPV6_TCLASS", so.IPPROTO_IPV6, so.IPV6_TCLASS, options.tos);
+  if (listen.kind === "stream") {
+    flag("SO_KEEPALIVE", so.SOL_SOCKET, so.SO_KEEPALIVE, options.keepAlive);
+    flag("TCP_NODELAY", so.IPPROTO_TCP, so.TCP_NODELAY, options.noDelay);
+    flag("TCP_DEFER_ACCEPT", so.IPPROTO_TCP, so.TCP_DEFER_ACCEPT, options.deferAccept);
+  } else {
+    flag("SO_BROADCAST", so.SOL_SOCKET, so.SO_BROADCAST, options.broadcast);
+    if (family === "ipv4") flag("IP_PKTINFO", so.IPPROTO_IP, so.IP_PKTINFO, options.packetInfo);
+    else flag("IPV6_RECVPKTINFO", so.IPPROTO_IPV6, so.IPV6_RECVPKTINFO, options.packetInfo);
+  }
+}
+
+function setter(sys: Native, fd: number, listen: ListenAddress) {
+  return (name: string, level: number, option: number, value: number | Uint8Array): void => {
+    check(`setsockopt ${name}`, sys.setsockopt(fd, level, option, value), formatListenAddress(listen));
+  };
+}
+
+/** Makes the folder, and removes a socket that a dead program left; a living one, or any other file, is an error. */
+function prepareUnixPath(path: string, listen: ListenAddress, sys: Native): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isSocket()) {
+    throw new BerthError("SYSTEM_ERROR", `bind ${path}: a file that is no socket stands there; move it away`);
+  }
+  using probe = FdHandle.adopt(check("socket", sys.socket(AF_UNIX, typeNumber(listen.kind), 0)), sys);
+  const address = { family: "unix", path, abstract: false } as const;
+  if (sys.connect(probe.fd, encodeSockaddr(address)) === -ECONNREFUSED) unlinkSync(path);
+  else throw new SysError("bind", EADDRINUSE, formatAddress(address));
+}
+
+function scopeIndex(scope: string | undefined, sys: Native): number {
+  if (scope === undefined) return 0;
+  return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
+}

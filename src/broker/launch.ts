@@ -1,0 +1,112 @@
+/** Makes the plan of a launch from the berth and the call, and puts it into a sealed memfd. All policy is here. */
+import { writeSync } from "node:fs";
+import { formatAddress } from "../address.ts";
+import { check } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import type { Plan } from "../launch/plan.ts";
+import { encodePlan } from "../launch/plan-encode.ts";
+import type { Native } from "../native.ts";
+import { type Expansion, expandPlaceholders } from "../placeholder.ts";
+import type { Berth } from "./berth.ts";
+
+/** What a Launch call may ask for beside the berth. */
+export interface LaunchRequest {
+  readonly command?: readonly string[] | undefined;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A parameter that cannot be carried out, and why. */
+export interface Unfit {
+  readonly parameter: "command" | "environment";
+  readonly message: string;
+}
+
+/** What execvp(3) would search where PATH is not set, without the current folder. */
+const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
+/** Descriptors begin where sd_listen_fds(3) has them begin. */
+const FIRST_FD = 3;
+/** Number of the plan's memfd in the reply; the berth's descriptors follow it. */
+export const PLAN_INDEX = 0;
+
+// F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE (fcntl(2)): nobody changes what the launcher has checked.
+const ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8;
+
+/** The plan's bytes for a berth and a lease, or what of the request cannot be carried out. */
+export function makePlan(berth: Berth, lease: string, request: LaunchRequest): Buffer | Unfit {
+  const { server } = berth.spec;
+  const command = request.command ?? server.command;
+  if (command.length === 0) {
+    return { parameter: "command", message: `berth ${berth.name} has no server.command, so the call must bring one` };
+  }
+  const sockets = expansions(berth);
+  const argv: string[] = [];
+  for (const word of command) {
+    const expanded = expandPlaceholders(word, sockets);
+    if (typeof expanded === "object") return { parameter: "command", message: expanded.problem };
+    argv.push(expanded);
+  }
+  const environment: Record<string, string> = {};
+  for (const [name, value] of Object.entries(environmentOf(berth, lease, request))) {
+    const expanded = expandPlaceholders(value, sockets);
+    if (typeof expanded === "object") return { parameter: "environment", message: `${name}: ${expanded.problem}` };
+    environment[name] = expanded;
+  }
+  const names = [...berth.sockets.map(({ name }) => name), ...berth.stash.keys()];
+  const plan: Plan = {
+    lease,
+    argv,
+    environment,
+    inheritEnvironment: server.inheritEnvironment,
+    listenFds: server.deliver.includes("listen-fds"),
+    fds: names.map((name, index) => ({ name, index: PLAN_INDEX + 1 + index })),
+    capabilities: server.capabilities,
+    limits: server.limits,
+    umask: server.umask,
+    ...(server.user !== undefined && { user: server.user }),
+    ...(server.directory !== undefined && { directory: server.directory }),
+  };
+  const bytes = encodePlan(plan);
+  return typeof bytes === "string"
+    ? { parameter: request.command === undefined ? "environment" : "command", message: bytes }
+    : bytes;
+}
+
+/** A memfd that holds the plan and can never change again. Throws SYSTEM_ERROR when there is no fd left for it. */
+export function sealPlan(bytes: Buffer, sys: Native): FdHandle {
+  const memfd = FdHandle.adopt(check("memfd_create", sys.memfd("berth-plan")), sys);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(memfd.fd, bytes, at);
+    check("fcntl F_ADD_SEALS", sys.addSeals(memfd.fd, ALL_SEALS));
+    return memfd;
+  } catch (error) {
+    memfd.close();
+    throw error;
+  }
+}
+
+function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Record<string, string> {
+  const { user, environment, inheritEnvironment } = berth.spec.server;
+  return {
+    ...(!inheritEnvironment && { PATH: DEFAULT_PATH }),
+    ...(user !== undefined && { HOME: user.home, SHELL: user.shell, USER: user.name, LOGNAME: user.name }),
+    BERTHD_BERTH: berth.name,
+    BERTHD_LEASE: lease,
+    ...environment,
+    ...request.environment,
+  };
+}
+
+function expansions(berth: Berth): (name: string) => readonly Expansion[] | undefined {
+  const byName = new Map<string, Expansion[]>();
+  berth.sockets.forEach(({ name, socket }, index) => {
+    const { address } = socket;
+    const list = byName.get(name) ?? [];
+    list.push({
+      fd: FIRST_FD + index,
+      address: formatAddress(address),
+      ...(address.family !== "unix" && { port: address.port }),
+    });
+    byName.set(name, list);
+  });
+  return (name) => byName.get(name);
+}

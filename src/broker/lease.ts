@@ -1,0 +1,47 @@
+/** A tenant's hold on a berth. It ends when the tenant says so or dies: its pidfd becomes readable (pidfd_open(2)). */
+import { randomBytes } from "node:crypto";
+import { check } from "../errors.ts";
+import type { FdHandle } from "../fd.ts";
+import { type Native, type Poll, READABLE } from "../native.ts";
+
+/** Who holds the lease, as the kernel told at connect. */
+export interface Tenant {
+  readonly pid: number;
+  readonly uid: number;
+  readonly unit: string | undefined;
+}
+
+export class Lease {
+  /** Random, unique, and no secret: knowing it gives no right. */
+  readonly id: string = randomBytes(8).toString("hex");
+  readonly tenant: Tenant;
+  /** The tenant has said that it serves. */
+  ready = false;
+  #pidfd: FdHandle | undefined;
+  #poll: Poll | undefined;
+
+  /** Takes ownership of the pidfd; `onDeath` is called once, when the tenant has died and the lease had not ended. */
+  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onDeath: () => void) {
+    this.tenant = tenant;
+    this.#pidfd = pidfd;
+    this.#poll = new sys.Poll(pidfd.fd, () => {
+      this.end();
+      onDeath();
+    });
+    const result = this.#poll.start(READABLE);
+    if (result < 0) this.end();
+    check("poll pidfd", result);
+  }
+
+  get ended(): boolean {
+    return this.#pidfd === undefined;
+  }
+
+  /** Lets go of the tenant. Idempotent. */
+  end(): void {
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.#pidfd?.close();
+    this.#pidfd = undefined;
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Accepts connections on the control socket and keeps them within bounds, so that no client keeps another from being
+ * served: each user has a limit, and when descriptors grow scarce whoever has been idle longest is let go of. Leases
+ * belong to processes, so a connection that goes costs its client nothing but a new one (hazards 6 and 12).
+ */
+import { constants } from "node:os";
+import { SysError } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import { type Native, type Poll, READABLE } from "../native.ts";
+import type { Service } from "../varlink/service.ts";
+import type { Log } from "./log.ts";
+import { refusal } from "./methods.ts";
+import { Peer } from "./peer.ts";
+import { isPrivileged } from "./policy.ts";
+import type { Quota } from "./quota.ts";
+import { Session } from "./session.ts";
+
+const { EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
+
+export interface ListenerOptions {
+  readonly service: Service<Session>;
+  readonly quota: Quota;
+  readonly sys: Native;
+  readonly log: Log;
+  readonly brokerUid: number;
+  /** Milliseconds a begun message may take. */
+  readonly deadline: number;
+  /** Soft RLIMIT_NOFILE of this process. */
+  readonly maxFds: number;
+  readonly onClosed: (session: Session) => void;
+}
+
+/** Descriptors kept free of clients: for pidfds, plans, duplicates on the way out, and a reload. */
+const RESERVE = 16;
+/** Connections taken at one readiness, so that clients already here get their turn. */
+const BATCH = 16;
+/** How long to leave the queue alone when nothing can be accepted, in milliseconds. */
+const PAUSE = 50;
+
+export class Listener {
+  readonly sessions: Set<Session> = new Set();
+  readonly #socket: number;
+  readonly #options: ListenerOptions;
+  readonly #poll: Poll;
+  #pause: NodeJS.Timeout | undefined;
+  /** Said once, until connections are accepted again. */
+  #starved = false;
+
+  /** Borrows a listening UNIX stream socket. */
+  constructor(socket: number, options: ListenerOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.#poll = new options.sys.Poll(socket, () => this.#accept());
+    this.#resume();
+  }
+
+  close(): void {
+    clearTimeout(this.#pause);
+    this.#poll.close();
+    for (const session of this.sessions) session.close();
+  }
+
+  #resume(): void {
+    const result = this.#poll.start(READABLE);
+    if (result < 0) throw new SysError("poll", -result, "control socket");
+  }
+
+  #accept(): void {
+    for (let taken = 0; taken < BATCH; taken++) {
+      const fd = this.#options.sys.accept(this.#socket);
+      if (fd >= 0) this.#admit(FdHandle.adopt(fd, this.#options.sys));
+      else if (fd === -EAGAIN) return;
+      else if (fd !== -ECONNABORTED) return this.#refused(-fd);
+    }
+  }
+
+  /** accept(2) failed: out of something. Make room, and look again in a while; the socket stays readable meanwhile. */
+  #refused(errno: number): void {
+    const fault = new SysError("accept", errno, "control socket");
+    if (![EMFILE, ENFILE, ENOBUFS, ENOMEM].includes(errno)) throw fault;
+    if (!this.#starved) {
+      this.#starved = true;
+      this.#options.log(
+        "warning",
+        `${fault.message}: connections wait until descriptors are free; raise RLIMIT_NOFILE`,
+        {
+          event: "starved",
+          connections: this.sessions.size,
+        },
+      );
+    }
+    if (this.#evict(() => true)) return;
+    this.#poll.start(0);
+    this.#pause = setTimeout(() => this.#resume(), PAUSE).unref();
+  }
+
+  #admit(handle: FdHandle): void {
+    const { sys, quota, brokerUid, maxFds, service, log, deadline } = this.#options;
+    let peer: Peer;
+    try {
+      peer = Peer.of(handle.fd, sys);
+    } catch (error) {
+      handle.close();
+      log("warning", `a connection whose peer the kernel does not name was closed: ${error}`, { event: "refused" });
+      return;
+    }
+    const scarce = handle.fd >= maxFds - RESERVE;
+    if (!scarce) this.#starved = false;
+    // Its own idle connections first; only a user below its limit may cost another user one, the greediest.
+    const isOwn = (session: Session): boolean => session.peer.uid === peer.uid;
+    const roomForUser =
+      quota.charge("connections", peer.uid) || (this.#evict(isOwn) && quota.charge("connections", peer.uid));
+    const roomForAll = !scarce || (roomForUser && this.#evictFromGreediest());
+    const session = new Session(handle, peer, {
+      service,
+      privileged: isPrivileged(peer.uid, brokerUid),
+      sys,
+      log,
+      deadline,
+      onClosed: (closed) => this.#onClosed(closed, roomForUser),
+    });
+    this.sessions.add(session);
+    if (roomForUser && roomForAll) return;
+    const limit = roomForUser ? "descriptors" : "connections";
+    const message = roomForUser
+      ? "the broker has no descriptor left for another connection; try again"
+      : `uid ${peer.uid} has ${quota.limits.connections} connections open already`;
+    log("notice", `connection of pid ${peer.pid} (uid ${peer.uid}) refused: ${message}`, {
+      event: "refused",
+      limit,
+      uid: peer.uid,
+    });
+    session.endWith(refusal({ kind: "limit", limit, message }));
+  }
+
+  #onClosed(session: Session, charged: boolean): void {
+    this.sessions.delete(session);
+    if (charged) this.#options.quota.refund("connections", session.peer.uid);
+    this.#options.onClosed(session);
+  }
+
+  #evictFromGreediest(): boolean {
+    let greediest = -1;
+    let most = 0;
+    for (const { idle, peer } of this.sessions) {
+      const used = idle ? this.#options.quota.used("connections", peer.uid) : 0;
+      if (used > most) [greediest, most] = [peer.uid, used];
+    }
+    return this.#evict((session) => session.peer.uid === greediest);
+  }
+
+  /** Closes the connection idle longest among those that qualify; false when there is none. */
+  #evict(qualifies: (session: Session) => boolean): boolean {
+    let oldest: Session | undefined;
+    for (const session of this.sessions) {
+      if (session.idle && qualifies(session) && !(oldest !== undefined && oldest.lastActive <= session.lastActive))
+        oldest = session;
+    }
+    if (oldest === undefined) return false;
+    this.#options.log(
+      "info",
+      `idle connection of pid ${oldest.peer.pid} (uid ${oldest.peer.uid}) closed to make room`,
+      {
+        event: "evicted",
+        pid: oldest.peer.pid,
+        uid: oldest.peer.uid,
+      },
+    );
+    oldest.close();
+    return true;
+  }
+}

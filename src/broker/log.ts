@@ -1,0 +1,49 @@
+/** The broker's log: one line for each event, for people, for journald, or as JSON for programs. Writes to stderr. */
+import { fstatSync } from "node:fs";
+
+export type Level = "error" | "warning" | "notice" | "info" | "debug";
+
+/** Facts about an event, beside its sentence; they appear in the JSON format. */
+export type Fields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** Takes one event: what happened, in one sentence, and its facts. */
+export type Log = (level: Level, message: string, fields?: Fields) => void;
+
+export type LogFormat = "text" | "journal" | "json";
+
+// syslog(3) levels, which sd-daemon(3) writes as <N> in front of a line.
+const priorities: Readonly<Record<Level, number>> = { error: 3, warning: 4, notice: 5, info: 6, debug: 7 };
+
+/** Whether standard error is the journal's stream: JOURNAL_STREAM names its device and inode (systemd.exec(5)). */
+export function stderrIsJournal(env: NodeJS.ProcessEnv = process.env): boolean {
+  const stream = env["JOURNAL_STREAM"];
+  if (stream === undefined) return false;
+  try {
+    const { dev, ino } = fstatSync(2);
+    return stream === `${dev}:${ino}`;
+  } catch {
+    return false; // no standard error at all
+  }
+}
+
+/** A log in the given format that drops what is less important than `threshold`. */
+export function createLog(
+  format: LogFormat,
+  threshold: Level = "info",
+  write: (line: string) => void = (line) => process.stderr.write(line),
+  now: () => Date = () => new Date(),
+): Log {
+  const lowest = priorities[threshold];
+  return (level, message, fields = {}) => {
+    if (priorities[level] > lowest) return;
+    if (format === "json") write(`${JSON.stringify({ time: now().toISOString(), level, message, ...fields })}\n`);
+    else if (format === "journal") write(`<${priorities[level]}>${oneLine(message)}\n`);
+    else write(`${now().toISOString()} ${level.padEnd(7)} ${oneLine(message)}\n`);
+  };
+}
+
+/** What a peer or a file name brought in must not begin a line of its own, nor drive a terminal. */
+function oneLine(message: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this removes
+  return message.replace(/[\u0000-\u001f\u007f]/g, " ");
+}

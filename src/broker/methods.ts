@@ -1,0 +1,170 @@
+/** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
+import { SysError } from "../errors.ts";
+import type { FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
+import { encodeReply, type Parameters } from "../varlink/message.ts";
+import {
+  type Answer,
+  answer,
+  type Handler,
+  type Implementation,
+  invalidParameter,
+  refuse,
+} from "../varlink/service.ts";
+import { NOTHING_BORROWED } from "../wire.ts";
+import type { Berth } from "./berth.ts";
+import type { BerthEvent, Berths, Refusal, Replace } from "./berths.ts";
+import { makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
+import type { Session } from "./session.ts";
+
+/** What the methods work on. */
+export interface MethodsContext {
+  readonly berths: Berths;
+  readonly sys: Native;
+  /** Has the session told of every event from now on. */
+  watch(session: Session): void;
+}
+
+/** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
+export function brokerMethods({ berths, sys, watch }: MethodsContext): Implementation<Session> {
+  const acquire: Handler<Session> = (session, parameters) => {
+    const name = parameters["berth"] as string;
+    const known = session.grants.get(name);
+    if (known !== undefined && known.generation === known.berth.generation) return known.answer;
+    const granted = berths.acquire(name, session, replaceOf(parameters));
+    if (granted.kind !== "granted") return refusal(granted);
+    const { berth, lease } = granted;
+    const reply = answer({ lease: lease.id, descriptors: berth.descriptors(0) }, berth.borrow());
+    session.grants.set(name, { berth, generation: berth.generation, answer: reply });
+    return reply;
+  };
+
+  const launch: Handler<Session> = (session, parameters) => {
+    const request = {
+      command: parameters["command"] as string[] | undefined,
+      environment: parameters["environment"] as Record<string, string> | undefined,
+    };
+    // Before the lease: a command that cannot be carried out takes no berth.
+    const berth = berths.find(parameters["berth"] as string, session);
+    if ("kind" in berth) return refusal(berth);
+    const unfit = makePlan(berth, "", request);
+    if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
+    const granted = berths.acquire(berth.name, session, replaceOf(parameters));
+    if (granted.kind !== "granted") return refusal(granted);
+    const plan = makePlan(berth, granted.lease.id, request);
+    if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
+    const memfd = sealPlan(plan, sys);
+    return {
+      bytes: encodeReply({ lease: granted.lease.id, plan: PLAN_INDEX }),
+      borrowed: berth.borrow([memfd.fd]),
+      owned: [memfd],
+    };
+  };
+
+  const stash: Handler<Session> = (session, parameters, _, fds) => {
+    const name = parameters["name"] as string;
+    if (!/^[A-Za-z0-9_.-]{1,64}$/.test(name))
+      return invalidParameter("name", "a stash's name is 1 to 64 of A-Z a-z 0-9 _ . -");
+    const [handle] = fds;
+    if (handle === undefined) return invalidParameter("fds");
+    return done(berths.stash(parameters["lease"] as string, name, handle, session));
+  };
+
+  return {
+    text: brokerInterface,
+    methods: {
+      List: { handle: (session) => answer({ berths: visible(berths, session).map((berth) => berth.view()) }) },
+      Acquire: { handle: guarded(acquire) },
+      Release: { handle: (session, parameters) => done(berths.release(parameters["lease"] as string, session)) },
+      Ready: { handle: (session, parameters) => done(berths.ready(parameters["lease"] as string, session)) },
+      Stash: { handle: guarded(stash), fds: 1 },
+      Launch: { handle: guarded(launch) },
+      Watch: {
+        streams: true,
+        handle: (session) => {
+          for (const berth of visible(berths, session)) session.send(eventAnswer("present", berth));
+          watch(session);
+          return undefined;
+        },
+      },
+    },
+  };
+}
+
+/** One reply of a Watch. */
+export function eventAnswer(event: BerthEvent, berth: Berth): Answer {
+  return { bytes: encodeReply({ event, berth: berth.view() }, true), borrowed: NOTHING_BORROWED };
+}
+
+/** The error reply of a refusal. */
+export function refusal(why: Refusal): Answer {
+  switch (why.kind) {
+    case "denied":
+      return refuse("org.varlink.service.PermissionDenied", {
+        message: `you may not take berth ${quote(why.berth)}, or there is none of that name`,
+      });
+    case "absent":
+      return refuse("io.berthd.Broker.NoSuchBerth", {
+        berth: why.berth,
+        message: `there is no berth ${quote(why.berth)}; \`berth ls\` lists them`,
+      });
+    case "occupied":
+      return refuse("io.berthd.Broker.BerthOccupied", {
+        berth: why.berth,
+        lease: why.lease,
+        message: `berth ${quote(why.berth)} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); stop it, or take over with replace`,
+      });
+    case "vacant":
+      return refuse("io.berthd.Broker.BerthVacant", {
+        berth: why.berth,
+        message: `berth ${quote(why.berth)} has no tenant to take over from`,
+      });
+    case "no-lease":
+      return refuse("io.berthd.Broker.NoSuchLease", {
+        lease: why.lease,
+        message: `this process has no lease ${quote(why.lease)}; it may have ended`,
+      });
+    case "limit":
+      return refuse("io.berthd.Broker.LimitReached", { limit: why.limit, message: why.message });
+    case "unsuitable":
+      return refuse("io.berthd.Broker.UnsuitableDescriptor", { name: why.name, message: why.message });
+    default:
+      return why satisfies never;
+  }
+}
+
+function visible(berths: Berths, session: Session): Berth[] {
+  return berths.list().filter((berth) => berths.visible(berth, session));
+}
+
+function done(why: Refusal | undefined): Answer {
+  return why === undefined ? nothing : refusal(why);
+}
+
+const nothing: Answer = answer({});
+
+function replaceOf(parameters: Parameters): Replace {
+  return (parameters["replace"] as Replace | undefined | null) ?? "no";
+}
+
+/** Names in messages come from the peer: bounded, and visibly quoted. */
+function quote(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+}
+
+/** Being out of descriptors or memory is a limit that was reached, and the caller's to hear; anything else is a defect. */
+function guarded(handler: Handler<Session>): Handler<Session> {
+  return (session: Session, parameters, call, fds: readonly FdHandle[]) => {
+    try {
+      return handler(session, parameters, call, fds);
+    } catch (error) {
+      if (!(error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM"].includes(error.errnoName))) throw error;
+      return refusal({
+        kind: "limit",
+        limit: "descriptors",
+        message: `the broker is out of descriptors: ${error.message}`,
+      });
+    }
+  };
+}

@@ -1,0 +1,149 @@
+/**
+ * One client's connection: who it is, what it is in the middle of, and what it has been granted. Each message goes
+ * through decode, validate, authorise, act, reply; a client that breaks the protocol ends this session and no other.
+ */
+import { BerthError } from "../errors.ts";
+import { closeAll, type FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import type { Answer, Service } from "../varlink/service.ts";
+import { Wire } from "../wire.ts";
+import type { Berth } from "./berth.ts";
+import type { Requester } from "./berths.ts";
+import type { Lease } from "./lease.ts";
+import type { Log } from "./log.ts";
+import type { Peer } from "./peer.ts";
+
+/** What a session was granted before, and would be granted again: valid while the berth's generation is the same. */
+export interface Grant {
+  readonly berth: Berth;
+  readonly generation: number;
+  readonly answer: Answer;
+}
+
+export interface SessionOptions {
+  readonly service: Service<Session>;
+  readonly privileged: boolean;
+  readonly sys: Native;
+  readonly log: Log;
+  readonly deadline: number;
+  readonly onClosed: (session: Session) => void;
+}
+
+/** Bytes of events that may wait for a watcher that does not read; then it is dropped. */
+const MAX_QUEUE = 8 * 1024 * 1024;
+/** Bytes of a request: a command line and its environment. */
+const MAX_REQUEST = 1024 * 1024;
+
+export class Session implements Requester {
+  readonly peer: Peer;
+  readonly privileged: boolean;
+  /** Grants by berth name, so that a tenant that asks again is answered without deciding again. */
+  readonly grants: Map<string, Grant> = new Map();
+  /** Set while this session watches: its connection then carries nothing but events. */
+  watching = false;
+  /** When it last sent a message, on the clock of performance.now(): who has been idle longest. */
+  lastActive: number = performance.now();
+  readonly #wire: Wire;
+  readonly #options: SessionOptions;
+  /** The lease that this very process was found to hold. */
+  #confirmed: Lease | undefined;
+
+  /** Takes ownership of the connection. */
+  constructor(handle: FdHandle, peer: Peer, options: SessionOptions) {
+    this.peer = peer;
+    this.privileged = options.privileged;
+    this.#options = options;
+    const { sys, deadline } = options;
+    this.#wire = new Wire(handle, this, {
+      framing: "nul",
+      maxMessage: MAX_REQUEST,
+      maxQueue: MAX_QUEUE,
+      deadline,
+      sys,
+    });
+  }
+
+  /** In the middle of nothing: dropping it costs its client no more than a new connection. */
+  get idle(): boolean {
+    return !this.watching && !this.#wire.receiving && !this.#wire.queued;
+  }
+
+  /**
+   * Whether the process at the other end holds the lease. Two processes that live at the same time and have the same
+   * pid are the same; so both are looked at once, and remembered as long as the lease lasts.
+   */
+  holds(lease: Lease): boolean {
+    if (lease.ended || lease.tenant.pid !== this.peer.pid) return false;
+    if (this.#confirmed === lease) return true;
+    if (!this.peer.alive) return false;
+    this.#confirmed = lease;
+    return true;
+  }
+
+  onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {
+    if (this.watching) {
+      closeAll(fds);
+      return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that watches takes no further call"));
+    }
+    this.lastActive = performance.now();
+    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds);
+    if (answer !== undefined) this.send(answer);
+    if (fatal) {
+      this.#options.log(
+        "notice",
+        `pid ${this.peer.pid} (uid ${this.peer.uid}) does not speak the protocol: connection closed`,
+        {
+          event: "protocol-error",
+          pid: this.peer.pid,
+          uid: this.peer.uid,
+        },
+      );
+      this.#wire.end();
+    }
+  }
+
+  /** Sends an answer; a client that does not read what was sent before is not read from either, and finally dropped. */
+  send(answer: Answer): void {
+    const sent = this.#wire.send(answer.bytes, answer.borrowed);
+    if (answer.owned !== undefined) closeAll(answer.owned);
+    if (!sent) return this.#drop(new BerthError("CONNECTION_CLOSED", "it does not read its replies"));
+    if (this.#wire.queued) this.#wire.setReading(false);
+  }
+
+  onDrained(): void {
+    this.#wire.setReading(true);
+  }
+
+  onClosed(cause: BerthError | undefined): void {
+    if (cause !== undefined) this.#report(cause);
+    this.#options.onClosed(this);
+  }
+
+  /** Sends a last answer and closes. */
+  endWith(answer: Answer): void {
+    this.send(answer);
+    this.#wire.end();
+  }
+
+  /** Closes the connection; its leases, tied to the process, stay. */
+  close(): void {
+    if (this.#wire.closed) return;
+    this.#wire.close();
+    this.#options.onClosed(this);
+  }
+
+  #drop(cause: BerthError): void {
+    if (this.#wire.closed) return;
+    this.#report(cause);
+    this.close();
+  }
+
+  #report(cause: BerthError): void {
+    this.#options.log("notice", `connection of pid ${this.peer.pid} (uid ${this.peer.uid}) dropped: ${cause.message}`, {
+      event: "dropped",
+      pid: this.peer.pid,
+      uid: this.peer.uid,
+      code: cause.code,
+    });
+  }
+}

@@ -1,0 +1,45 @@
+/** Socket activation, sd_listen_fds(3): takes ownership of the descriptors that were passed to this process. */
+import { constants } from "node:os";
+import { BerthError, check, SysError } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import { parseListenFds } from "../launch/listen-fds.ts";
+import { type Native, native } from "../native.ts";
+
+const { EBADF } = constants.errno;
+const FD_CLOEXEC = 1;
+
+/** A descriptor this process was given, under the name it was given. */
+export interface PassedFd {
+  readonly name: string;
+  readonly handle: FdHandle;
+}
+
+export interface ListenFdsOptions {
+  /** Where LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES are read, and removed from. Default: process.env. */
+  readonly env?: NodeJS.ProcessEnv;
+  readonly sys?: Native;
+}
+
+/**
+ * The descriptors passed by the launcher or by systemd, in order; none when they are meant for another process. The
+ * variables are removed, so that a second call returns none and no child takes them for its own.
+ *
+ * Throws USAGE when the variables contradict themselves, as sd_listen_fds_with_names(3) fails with EINVAL, and
+ * DESCRIPTOR_CLOSED when a descriptor they promise is not open.
+ */
+export function listenFds({ env = process.env, sys = native }: ListenFdsOptions = {}): PassedFd[] {
+  const found = parseListenFds(env, process.pid);
+  for (const name of ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"]) delete env[name];
+  if ("ignored" in found) return [];
+  if ("invalid" in found) throw new BerthError("USAGE", found.invalid);
+  for (const { fd, name } of found.fds) {
+    const flags = sys.getfd(fd);
+    if (flags === -EBADF) {
+      throw new BerthError("DESCRIPTOR_CLOSED", `LISTEN_FDS promises descriptor ${fd} (${name}), which is not open`, {
+        cause: new SysError("fcntl F_GETFD", EBADF),
+      });
+    }
+    check("fcntl F_SETFD", sys.setfd(fd, check("fcntl F_GETFD", flags) | FD_CLOEXEC));
+  }
+  return found.fds.map(({ fd, name }) => ({ name, handle: FdHandle.adopt(fd, sys) }));
+}
