@@ -1,0 +1,95 @@
+/** Taking a berth: `acquire("arena@bob")` gives its sockets, already bound, to this process. */
+import { BerthError, RefusedError } from "../errors.ts";
+import type { Reply, VarlinkClient } from "../varlink/client.ts";
+import type { Parameters } from "../varlink/message.ts";
+import { type ConnectOptions, connect } from "./connect.ts";
+import { Tenancy, type TenantDescriptor } from "./tenancy.ts";
+
+export interface AcquireOptions extends ConnectOptions {
+  /**
+   * "no" (default): refuse when another process has the berth. "try": take over from it if there is one; "must": only
+   * take over. After a takeover both have the berth until this one calls `ready()`.
+   */
+  readonly replace?: "no" | "try" | "must";
+  /** Wait until the berth is free instead of being refused as occupied. */
+  readonly wait?: boolean;
+}
+
+const OCCUPIED = "io.berthd.Broker.BerthOccupied";
+
+/**
+ * Takes a berth for this process and receives its descriptors. Throws RefusedError when the broker says no
+ * (its `error` says how: BerthOccupied, PermissionDenied, …) and BROKER_UNREACHABLE when there is no broker.
+ *
+ * ```ts
+ * await using tenancy = await acquire("arena@bob");
+ * tenancy.net("game").on("connection", (player) => player.end("hello"));
+ * await tenancy.ready();
+ * ```
+ */
+export async function acquire(name: string, options: AcquireOptions = {}): Promise<Tenancy> {
+  const client = await connect(options);
+  try {
+    const reply =
+      options.wait === true ? await acquireWhenFree(client, name, options) : await call(client, name, options);
+    const { lease, descriptors } = readReply(reply);
+    return new Tenancy({
+      berth: name,
+      lease,
+      descriptors,
+      client,
+      reconnect: (signal) => connect({ ...options, signal }),
+    });
+  } catch (error) {
+    client.close();
+    throw error;
+  }
+}
+
+function call(client: VarlinkClient, name: string, { replace, signal }: AcquireOptions): Promise<Reply> {
+  const parameters = { berth: name, ...(replace !== undefined && { replace }) };
+  return client.call("io.berthd.Broker.Acquire", parameters, { signal });
+}
+
+/** Watches before it asks, so that no release goes unseen, and asks again at each one. */
+async function acquireWhenFree(client: VarlinkClient, name: string, options: AcquireOptions): Promise<Reply> {
+  using watcher = await connect(options);
+  const events = watcher.stream("io.berthd.Broker.Watch", {}, { signal: options.signal });
+  for await (const { parameters } of events) {
+    const berth = parameters["berth"] as { readonly name?: unknown } | undefined;
+    if (berth?.name !== name || !["present", "added", "released"].includes(String(parameters["event"]))) continue;
+    try {
+      return await call(client, name, options);
+    } catch (error) {
+      if (!(error instanceof RefusedError) || error.error !== OCCUPIED) throw error;
+    }
+  }
+  throw new BerthError("CONNECTION_CLOSED", `the broker ended the watch for berth ${name}`);
+}
+
+/** Matches the descriptions of a reply with the fds that came with it. All of them are closed if it does not hold. */
+function readReply(reply: Reply): { lease: string; descriptors: TenantDescriptor[] } {
+  try {
+    const { lease, descriptors } = reply.parameters;
+    if (typeof lease !== "string") throw malformed("lease");
+    if (!Array.isArray(descriptors) || descriptors.length !== reply.fds.length) throw malformed("descriptors");
+    return { lease, descriptors: descriptors.map((entry: Parameters) => readDescriptor(entry, reply)) };
+  } catch (error) {
+    reply[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function readDescriptor({ name, kind, address, index }: Parameters, reply: Reply): TenantDescriptor {
+  const handle = typeof index === "number" ? reply.fds[index] : undefined;
+  if (typeof name !== "string" || !isKind(kind) || handle === undefined) throw malformed("descriptors");
+  return { name, kind, address: typeof address === "string" ? address : undefined, handle };
+}
+
+function isKind(kind: unknown): kind is TenantDescriptor["kind"] {
+  return kind === "stream" || kind === "datagram" || kind === "seqpacket" || kind === "root" || kind === "stash";
+}
+
+function malformed(what: string): BerthError {
+  return new BerthError("PROTOCOL_ERROR", `the broker's reply has no usable ${what}; is it a berthd of this version?`);
+}

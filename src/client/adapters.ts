@@ -1,0 +1,64 @@
+/**
+ * Node's own sockets on descriptors that were handed over. Node takes any descriptor for what it is told it is
+ * (hazards 21 and 22), so what it really is is asked of the kernel first; test/client/adapters.test.ts.
+ */
+import { createSocket, type Socket } from "node:dgram";
+import { createServer, type Server } from "node:net";
+import { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM } from "../address.ts";
+import { BerthError, check } from "../errors.ts";
+import type { FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
+
+/** A backlog that leaves the kernel's own bound, net.core.somaxconn, in force. */
+export const LARGE_BACKLOG = 4096;
+
+/** A server that listens on a duplicate of `handle`, a listening stream socket. Throws DESCRIPTOR_MISMATCH. */
+export function netServer(handle: FdHandle, name: string, sys: Native, backlog: number = LARGE_BACKLOG): Server {
+  const type = option(handle, SO_TYPE, name, sys);
+  if (type !== SOCK_STREAM || option(handle, SO_ACCEPTCONN, name, sys) !== 1) {
+    throw mismatch(
+      name,
+      "a listening stream socket",
+      type === SOCK_DGRAM ? "use dgram() for a datagram socket" : undefined,
+    );
+  }
+  const server = createServer();
+  const { fd } = handle;
+  // exclusive: in a cluster's worker the primary would be asked to listen, which does not have the descriptor.
+  server.listen({ fd: handle.dup().steal(), exclusive: true });
+  // Node has just listened with its own backlog of 511; on the shared socket that would hold for everybody.
+  check("listen", sys.listen(fd, backlog), name);
+  return server;
+}
+
+/** A bound socket on a duplicate of `handle`, a UDP socket of either family. Throws DESCRIPTOR_MISMATCH. */
+export function dgramSocket(handle: FdHandle, name: string, sys: Native): Socket {
+  const domain = option(handle, SO_DOMAIN, name, sys);
+  if (option(handle, SO_TYPE, name, sys) !== SOCK_DGRAM) {
+    throw mismatch(name, "a datagram socket", "use net() for a stream socket");
+  }
+  if (domain !== AF_INET && domain !== AF_INET6) {
+    throw mismatch(
+      name,
+      "a UDP socket",
+      domain === AF_UNIX ? "Node has no UNIX datagram sockets; use fd() and a library that has" : undefined,
+    );
+  }
+  const socket = createSocket(domain === AF_INET ? "udp4" : "udp6");
+  socket.bind({ fd: handle.dup().steal(), exclusive: true });
+  return socket;
+}
+
+function option(handle: FdHandle, number: number, name: string, sys: Native): number {
+  const value = new Int32Array(1);
+  if (sys.getsockopt(handle.fd, SOL_SOCKET, number, value) < 0) throw mismatch(name, "a socket", undefined);
+  return value[0] ?? -1;
+}
+
+function mismatch(name: string, wanted: string, remedy: string | undefined): BerthError {
+  return new BerthError(
+    "DESCRIPTOR_MISMATCH",
+    `descriptor ${name} is not ${wanted}${remedy === undefined ? "" : `; ${remedy}`}`,
+  );
+}

@@ -1,0 +1,145 @@
+/** What a tenant has: its lease, its descriptors, and the words it can have with the broker about them. */
+import type { Socket } from "node:dgram";
+import type { Server } from "node:net";
+import type { SocketKind } from "../address.ts";
+import { BerthError } from "../errors.ts";
+import { closeAll, FdHandle } from "../fd.ts";
+import { type Native, native } from "../native.ts";
+import type { VarlinkClient } from "../varlink/client.ts";
+import { dgramSocket, netServer } from "./adapters.ts";
+
+/** One descriptor of the berth; the tenancy owns `handle`. */
+export interface TenantDescriptor {
+  readonly name: string;
+  readonly kind: SocketKind | "root" | "stash";
+  /** Where a socket is bound, as the configuration writes it: `udp://0.0.0.0:27960`. */
+  readonly address: string | undefined;
+  readonly handle: FdHandle;
+}
+
+/** Waiting can be given up. */
+export interface WaitOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface TenancyOptions {
+  readonly berth: string;
+  readonly lease: string;
+  readonly descriptors: readonly TenantDescriptor[];
+  readonly client: VarlinkClient;
+  /** Connects again when the broker, short of descriptors, has let the idle connection go. */
+  readonly reconnect: (signal: AbortSignal | undefined) => Promise<VarlinkClient>;
+  readonly sys?: Native;
+}
+
+/**
+ * A berth that this process holds. Async-disposable: the end of it closes what was made of it and gives the berth
+ * back. Should the process die instead, the broker sees it, and the sockets stay open for the next tenant.
+ */
+export class Tenancy implements AsyncDisposable {
+  readonly berth: string;
+  readonly lease: string;
+  readonly descriptors: readonly TenantDescriptor[];
+  readonly #options: TenancyOptions;
+  readonly #sys: Native;
+  readonly #made = new Set<Server | Socket>();
+  #client: VarlinkClient;
+  #released: Promise<void> | undefined;
+
+  constructor(options: TenancyOptions) {
+    this.berth = options.berth;
+    this.lease = options.lease;
+    this.descriptors = options.descriptors;
+    this.#options = options;
+    this.#client = options.client;
+    this.#sys = options.sys ?? native;
+  }
+
+  /**
+   * The descriptor of a name; `index` counts those of one name, in the order of their addresses. It stays the
+   * tenancy's: dup() what must outlive it. Throws DESCRIPTOR_MISMATCH when the berth has none of that name.
+   */
+  fd(name: string, index = 0): FdHandle {
+    const found = this.descriptors.filter((descriptor) => descriptor.name === name)[index];
+    if (found !== undefined) return found.handle;
+    const names = [...new Set(this.descriptors.map((descriptor) => descriptor.name))].join(", ") || "none";
+    throw new BerthError(
+      "DESCRIPTOR_MISMATCH",
+      `berth ${this.berth} has no descriptor ${name}:${index}; it has ${names}`,
+    );
+  }
+
+  /** The root directory, if the berth has one. */
+  get root(): FdHandle | undefined {
+    return this.descriptors.find(({ kind }) => kind === "root")?.handle;
+  }
+
+  /**
+   * A `net.Server` that listens on the socket: give it a "connection" listener at once. Closing it leaves the berth's
+   * socket open. Throws DESCRIPTOR_MISMATCH for what is no listening stream socket.
+   */
+  net(name: string, index = 0): Server {
+    const server = netServer(this.fd(name, index), name, this.#sys);
+    return this.#keep(server);
+  }
+
+  /** A bound `dgram.Socket` on a UDP socket of the berth. Throws DESCRIPTOR_MISMATCH for anything else. */
+  dgram(name: string, index = 0): Socket {
+    return this.#keep(dgramSocket(this.fd(name, index), name, this.#sys));
+  }
+
+  /**
+   * Leaves a descriptor in the berth for this tenant's successor, who finds it under `name`. `fd` stays the caller's.
+   * Throws a RefusedError for what cannot be kept.
+   */
+  async stash(name: string, fd: FdHandle | number, options: WaitOptions = {}): Promise<void> {
+    if (fd instanceof FdHandle) return this.#call("Stash", { lease: this.lease, name }, options, [fd]);
+    const result = this.#sys.dup(fd);
+    if (result < 0)
+      throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not an open descriptor, so it cannot be stashed`);
+    using handle = FdHandle.adopt(result, this.#sys);
+    return await this.#call("Stash", { lease: this.lease, name }, options, [handle]);
+  }
+
+  /** Says that this process serves now: a handover is complete, and what predecessors had stashed is dropped. */
+  async ready(options: WaitOptions = {}): Promise<void> {
+    await this.#call("Ready", { lease: this.lease }, options);
+  }
+
+  /** Gives the berth back: closes servers and sockets made here, and the descriptors. Idempotent. */
+  release(options: WaitOptions = {}): Promise<void> {
+    this.#released ??= this.#release(options);
+    return this.#released;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+
+  async #release(options: WaitOptions): Promise<void> {
+    for (const made of this.#made) made.close();
+    this.#made.clear();
+    closeAll(this.descriptors.map(({ handle }) => handle));
+    try {
+      await this.#call("Release", { lease: this.lease }, options);
+    } finally {
+      this.#client.close();
+    }
+  }
+
+  #keep<T extends Server | Socket>(made: T): T {
+    this.#made.add(made);
+    made.once("close", () => this.#made.delete(made));
+    return made;
+  }
+
+  async #call(
+    method: string,
+    parameters: Record<string, unknown>,
+    { signal }: WaitOptions,
+    fds: readonly FdHandle[] = [],
+  ): Promise<void> {
+    if (this.#client.closed) this.#client = await this.#options.reconnect(signal);
+    using _ = await this.#client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
+  }
+}

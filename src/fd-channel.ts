@@ -1,0 +1,238 @@
+/**
+ * Plain descriptor passing for programs of one's own: messages with fds over a UNIX socket, without a protocol.
+ * The broker's protocol is in src/varlink; this is what it stands on, for whoever wants only that.
+ */
+import { constants } from "node:os";
+import { AF_UNIX, type SocketKind, typeNumber } from "./address.ts";
+import { abortError, BerthError, check, SysError } from "./errors.ts";
+import { closeAll, FdHandle } from "./fd.ts";
+import { MAX_FDS, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
+import { borrow, Wire } from "./wire.ts";
+
+const { EAGAIN, EMSGSIZE } = constants.errno;
+
+/** A message and the descriptors that came with it, which are the receiver's to close or dispose. */
+export class FdMessage implements Disposable {
+  readonly data: Buffer;
+  readonly fds: readonly FdHandle[];
+
+  constructor(data: Buffer, fds: readonly FdHandle[]) {
+    this.data = data;
+    this.fds = fds;
+  }
+
+  [Symbol.dispose](): void {
+    closeAll(this.fds);
+  }
+}
+
+export interface WaitOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly sys?: Native;
+}
+
+/** Messages that may wait to be received before the channel stops reading. */
+const AHEAD = 16;
+
+/**
+ * A connected UNIX socket that sends and receives messages with descriptors. Seqpacket and datagram sockets keep
+ * message boundaries; on a stream a message is whatever bytes came at once, at most one sender's message with fds.
+ */
+export class FdChannel implements Disposable {
+  readonly #wire: Wire;
+  readonly #waiting: (() => void)[] = [];
+  readonly #messages: FdMessage[] = [];
+  #ended = false;
+  #failure: BerthError | undefined;
+
+  /** Takes ownership of a connected UNIX socket. */
+  constructor(socket: FdHandle, options: { readonly sys?: Native } = {}) {
+    const { sys = native } = options;
+    this.#wire = new Wire(
+      socket,
+      {
+        onMessage: (bytes, length, fds) => {
+          this.#messages.push(new FdMessage(Buffer.from(bytes.subarray(0, length)), fds));
+          if (this.#messages.length >= AHEAD) this.#wire.setReading(false);
+          this.#wake();
+        },
+        onClosed: (cause) => {
+          this.#ended = true;
+          this.#failure = cause;
+          this.#wake();
+        },
+        onDrained: () => this.#wake(),
+      },
+      { framing: "message", deadline: 0, sys },
+    );
+  }
+
+  /** Two connected channels, as socketpair(2) makes them. Default: seqpacket. */
+  static pair(kind: SocketKind = "seqpacket", sys: Native = native): [FdChannel, FdChannel] {
+    const pair = new Int32Array(2);
+    check("socketpair", sys.socketpair(AF_UNIX, typeNumber(kind), pair));
+    const end = (index: number): FdChannel => new FdChannel(FdHandle.adopt(pair[index] ?? -1, sys), { sys });
+    return [end(0), end(1)];
+  }
+
+  /**
+   * Sends bytes, at least one, with up to 253 descriptors, which stay the caller's. Resolves when the message has been
+   * given to the kernel or queued behind others; waits while the queue is full.
+   */
+  async send(data: Uint8Array | string, fds: readonly FdHandle[] = [], options: WaitOptions = {}): Promise<void> {
+    const bytes = checkMessage(data, fds);
+    while (!this.#wire.send(bytes, borrow(fds))) {
+      if (this.#ended || !this.#wire.queued) throw this.#closedError();
+      await this.#wait(options.signal);
+    }
+  }
+
+  /** The next message, or undefined when the peer has closed. A message that comes after an abort is not lost. */
+  async receive(options: WaitOptions = {}): Promise<FdMessage | undefined> {
+    for (;;) {
+      const message = this.#messages.shift();
+      if (message !== undefined) {
+        if (this.#messages.length === 0 && !this.#ended) this.#wire.setReading(true);
+        return message;
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#ended) return undefined;
+      await this.#wait(options.signal);
+    }
+  }
+
+  /** Messages until the peer closes. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<FdMessage, void, void> {
+    for (;;) {
+      const message = await this.receive();
+      if (message === undefined) return;
+      yield message;
+    }
+  }
+
+  /** Closes the socket and every descriptor that nobody has received. Idempotent. */
+  close(): void {
+    this.#ended = true;
+    this.#wire.close();
+    for (const message of this.#messages.splice(0)) closeAll(message.fds);
+    this.#wake();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  #wait(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(abortError(signal));
+      const abort = (): void => {
+        const at = this.#waiting.indexOf(wake);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        if (signal !== undefined) reject(abortError(signal));
+      };
+      const wake = (): void => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      };
+      signal?.addEventListener("abort", abort, { once: true });
+      this.#waiting.push(wake);
+    });
+  }
+
+  #closedError(): BerthError {
+    return this.#failure ?? new BerthError("CONNECTION_CLOSED", "the channel is closed");
+  }
+}
+
+/**
+ * Sends one message with descriptors over a UNIX socket that stays the caller's. Waits while the socket is full.
+ * On a stream socket all bytes are sent, and the descriptors travel with the first of them.
+ */
+export async function sendFds(
+  socket: number,
+  fds: readonly FdHandle[],
+  data: Uint8Array | string = "\0",
+  options: WaitOptions = {},
+): Promise<void> {
+  const { sys = native, signal } = options;
+  const bytes = checkMessage(data, fds);
+  let borrowed = borrow(fds);
+  for (let offset = 0; offset < bytes.length; ) {
+    if (signal?.aborted) throw abortError(signal);
+    const sent = sys.sendmsg(socket, bytes, offset, borrowed.fds, borrowed.count);
+    if (sent === -EAGAIN) await ready(socket, WRITABLE, sys, signal);
+    else {
+      offset += check("sendmsg", sent);
+      borrowed = borrow([]);
+    }
+  }
+}
+
+/**
+ * Receives one message with its descriptors from a UNIX socket that stays the caller's; undefined when the peer has
+ * closed. `size` is the most bytes to take. Throws DESCRIPTORS_TRUNCATED when this process may not open as many.
+ */
+export async function recvFds(
+  socket: number,
+  options: WaitOptions & { readonly size?: number } = {},
+): Promise<FdMessage | undefined> {
+  const { sys = native, signal, size = 64 * 1024 } = options;
+  const data = Buffer.allocUnsafe(Math.max(1, size));
+  const received = new Int32Array(RECEIVED_LENGTH);
+  for (;;) {
+    if (signal?.aborted) throw abortError(signal);
+    const length = sys.recvmsg(socket, data, 0, received);
+    if (length === -EAGAIN) {
+      await ready(socket, READABLE, sys, signal);
+      continue;
+    }
+    if (length === -EMSGSIZE) {
+      throw new BerthError(
+        "DESCRIPTORS_TRUNCATED",
+        "a message carried more descriptors than this process may open; raise RLIMIT_NOFILE",
+      );
+    }
+    const fds = Array.from(received.subarray(2, 2 + (received[0] ?? 0)), (fd) => FdHandle.adopt(fd, sys));
+    return check("recvmsg", length) === 0 && fds.length === 0
+      ? undefined
+      : new FdMessage(data.subarray(0, length), fds);
+  }
+}
+
+function checkMessage(data: Uint8Array | string, fds: readonly FdHandle[]): Uint8Array {
+  const bytes = typeof data === "string" ? Buffer.from(data) : data;
+  if (bytes.length === 0)
+    throw new BerthError(
+      "PROTOCOL_ERROR",
+      "a message needs at least one byte: a stream does not carry fds without any",
+    );
+  if (fds.length > MAX_FDS) {
+    throw new BerthError(
+      "TOO_MANY_DESCRIPTORS",
+      `${fds.length} descriptors do not fit one message, which carries ${MAX_FDS}; send several`,
+    );
+  }
+  return bytes;
+}
+
+function ready(fd: number, events: number, sys: Native, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const finish = (error?: Error): void => {
+      poll.close();
+      signal?.removeEventListener("abort", abort);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const abort = (): void => {
+      if (signal !== undefined) finish(abortError(signal));
+    };
+    const poll = new sys.Poll(fd, (status) => finish(status < 0 ? new SysError("poll", -status) : undefined));
+    const result = poll.start(events);
+    if (result < 0) return finish(new SysError("poll", -result));
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}
