@@ -1,0 +1,99 @@
+/** The package as a stranger gets it: packed, installed into an empty folder, used. */
+import { execFile } from "node:child_process";
+import { cpSync, existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageRoot } from "../src/native.ts";
+import { TestFolder } from "./support/broker.ts";
+
+const run = promisify(execFile);
+
+// A compiler must not be needed where a prebuilt binary fits, and not be found when the test says so.
+const withoutCompiler = { ...process.env, CC: "/bin/false", CXX: "/bin/false", npm_config_nodedir: "/nonexistent" };
+
+describe("the packed package, installed in an empty folder", { timeout: 240_000 }, () => {
+  const folder = new TestFolder();
+  const app = join(folder.path, "app");
+  const installed = join(app, "node_modules/berthd");
+  let tarball = "";
+
+  beforeAll(async () => {
+    const checkout = join(folder.path, "checkout");
+    const skip = new Set(["node_modules", ".git", "build", "dist", "prebuilds", ".bench", ".ci"]);
+    cpSync(packageRoot, checkout, { recursive: true, filter: (path) => !skip.has(path.slice(packageRoot.length + 1)) });
+    symlinkSync(join(packageRoot, "node_modules"), join(checkout, "node_modules"));
+    const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder.path], { cwd: checkout });
+    const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
+    tarball = join(folder.path, packed?.filename ?? "");
+    folder.write({ "app/package.json": '{ "private": true, "type": "module" }' });
+    await run("npm", ["install", "--no-audit", "--no-fund", "--omit=optional", tarball], {
+      cwd: app,
+      env: withoutCompiler,
+    });
+  }, 240_000);
+
+  afterAll(() => folder[Symbol.dispose]());
+
+  it("carries what is needed and nothing of the workshop", () => {
+    const names = readdirSync(installed);
+    expect(names).toEqual(
+      expect.arrayContaining(["dist", "native", "binding.gyp", "prebuilds", "README.md", "LICENSE"]),
+    );
+    expect(names.filter((name) => ["src", "test", "bench", "scripts", ".ci", "tsconfig.json"].includes(name))).toEqual(
+      [],
+    );
+  });
+
+  it("needs no compiler: the prebuilt addon and launcher are used", async () => {
+    expect(existsSync(join(installed, "build"))).toBe(false);
+    const program = `import { FdChannel } from "berthd";
+      const [a, b] = FdChannel.pair();
+      await a.send("hello");
+      console.log((await b.receive()).data.toString());
+      a.close(); b.close();`;
+    writeFileSync(join(app, "use.mjs"), program);
+    expect((await run(process.execPath, ["use.mjs"], { cwd: app })).stdout).toBe("hello\n");
+  });
+
+  it("installs the commands, which serve and launch", async () => {
+    folder.write({
+      "config/demo.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n[server]\ncommand = ["sh", "-c", "echo $LISTEN_FDS $LISTEN_FDNAMES"]\n${process.getuid?.() === 0 ? 'user = "nobody"' : ""}\n`,
+    });
+    const socket = join(folder.path, "broker.sock");
+    const bin = (name: string): string => join(app, "node_modules/.bin", name);
+    const abort = new AbortController();
+    const broker = execFile(bin("berthd"), ["--config", join(folder.path, "config"), "--socket", socket], {
+      signal: abort.signal,
+    });
+    const ended = new Promise((resolve) => broker.once("close", resolve));
+    broker.on("error", () => undefined);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        broker.stderr?.on("data", (text: string) => text.includes("ready") && resolve());
+        broker.once("close", () => reject(new Error("the broker ended")));
+      });
+      expect((await run(bin("berth"), ["--socket", socket, "ls", "--names"])).stdout).toBe("demo\n");
+      expect((await run(bin("berth"), ["--socket", socket, "run", "demo"])).stdout).toBe("1 game\n");
+    } finally {
+      abort.abort();
+      await ended;
+    }
+  });
+
+  it("builds from source where no prebuilt binary fits", async () => {
+    rmSync(join(installed, "prebuilds"), { recursive: true });
+    await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app });
+    expect(readdirSync(join(installed, "build/Release"))).toEqual(
+      expect.arrayContaining(["berthd.node", "berth-launch"]),
+    );
+    expect((await run(process.execPath, ["use.mjs"], { cwd: app })).stdout).toBe("hello\n");
+  });
+
+  it("says what to do when there is neither", async () => {
+    rmSync(join(installed, "build"), { recursive: true, force: true });
+    await expect(run(process.execPath, ["use.mjs"], { cwd: app })).rejects.toThrow(
+      /native addon is not built.*npm rebuild berthd/s,
+    );
+  });
+});

@@ -1,0 +1,145 @@
+/** Brokers for tests: in this process (peers then have this process's pid), or the built daemon in one of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
+import type { Fields, Level } from "../../src/broker/log.ts";
+import { packageRoot } from "../../src/native.ts";
+
+/** File names below a configuration folder, and their text. */
+export type ConfigFiles = Readonly<Record<string, string>>;
+
+/** A folder of the test's own that everybody may enter; removed with `using`. */
+export class TestFolder implements Disposable {
+  readonly path: string = mkdtempSync(join(tmpdir(), "berthd-test-"));
+
+  constructor(files: ConfigFiles = {}) {
+    chmodSync(this.path, 0o755);
+    this.write(files);
+  }
+
+  write(files: ConfigFiles): void {
+    for (const [name, text] of Object.entries(files)) {
+      const path = join(this.path, name);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** One line of a log. */
+export interface Logged extends Fields {
+  readonly level: Level;
+  readonly message: string;
+}
+
+export interface TestBroker extends AsyncDisposable {
+  readonly broker: Broker;
+  readonly socket: string;
+  readonly folder: TestFolder;
+  readonly log: readonly Logged[];
+}
+
+/** A broker in this process with the given configuration files. */
+export async function startBroker(files: ConfigFiles, options: Partial<BrokerOptions> = {}): Promise<TestBroker> {
+  const folder = new TestFolder();
+  folder.write(Object.fromEntries(Object.entries(files).map(([name, text]) => [join("config", name), text])));
+  const socket = join(folder.path, "broker.sock");
+  const log: Logged[] = [];
+  try {
+    const broker = await Broker.start({
+      config: [join(folder.path, "config")],
+      socket,
+      log: (level, message, fields) => log.push({ ...fields, level, message }),
+      ...options,
+    });
+    const dispose = async (): Promise<void> => {
+      await broker.close();
+      folder[Symbol.dispose]();
+    };
+    return { broker, socket, folder, log, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    folder[Symbol.dispose]();
+    throw error;
+  }
+}
+
+export interface BrokerProcess extends AsyncDisposable {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly socket: string;
+  readonly folder: TestFolder;
+  /** Lines of its JSON log so far. */
+  readonly log: readonly Logged[];
+  /** Resolves with the first line, past or to come, that satisfies the test; rejects when the broker has exited. */
+  logged(test: (line: Logged) => boolean): Promise<Logged>;
+}
+
+/**
+ * The built daemon (`npm run build:ts`) with the given configuration files, ready. `wrap` goes in front of its command
+ * line, as `["prlimit", "--nofile=64:64"]`.
+ */
+export async function spawnBroker(
+  files: ConfigFiles,
+  extra: readonly string[] = [],
+  wrap: readonly string[] = [],
+): Promise<BrokerProcess> {
+  const folder = new TestFolder();
+  mkdirSync(join(folder.path, "config"));
+  folder.write(Object.fromEntries(Object.entries(files).map(([name, text]) => [join("config", name), text])));
+  const socket = join(folder.path, "broker.sock");
+  const [command = "", ...args] = [
+    ...wrap,
+    process.execPath,
+    join(packageRoot, "dist/cli/berthd.js"),
+    ...["--config", join(folder.path, "config"), "--socket", socket, "--log-format", "json"],
+    ...extra,
+  ];
+  const child = spawn(command, args, { stdio: ["ignore", "inherit", "pipe"] });
+  const log: Logged[] = [];
+  const watchers = new Set<(line: Logged | undefined) => void>();
+  let ended = false;
+  if (child.stderr === null) throw new Error("no stderr");
+  createInterface(child.stderr).on("line", (line) => {
+    const entry = (line.startsWith("{") ? JSON.parse(line) : { level: "error", message: line }) as Logged;
+    log.push(entry);
+    for (const watcher of watchers) watcher(entry);
+  });
+  const exited = once(child, "close").then(() => {
+    ended = true;
+    for (const watcher of watchers) watcher(undefined);
+  });
+  const logged = (test: (line: Logged) => boolean): Promise<Logged> => {
+    const known = log.find(test);
+    if (known !== undefined) return Promise.resolve(known);
+    return new Promise((resolve, reject) => {
+      const watcher = (line: Logged | undefined): void => {
+        if (line !== undefined && !test(line)) return;
+        watchers.delete(watcher);
+        if (line !== undefined) resolve(line);
+        else reject(new Error(`the broker exited:\n${log.map(({ message }) => message).join("\n")}`));
+      };
+      if (ended) watcher(undefined);
+      else watchers.add(watcher);
+    });
+  };
+  const dispose = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await exited;
+    folder[Symbol.dispose]();
+  };
+  try {
+    await logged(({ event }) => event === "ready");
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return { child, pid: child.pid ?? -1, socket, folder, log, logged, [Symbol.asyncDispose]: dispose };
+}

@@ -1,0 +1,29 @@
+/** What this process has open, so that a test can show that nothing stays behind. */
+import { readdirSync, readlinkSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+
+/** Every open descriptor as `number -> file`, in order, without the one that reads the folder. */
+export function openFds(pid: number | "self" = "self"): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder)
+    .map(Number)
+    .sort((a, b) => a - b)
+    .flatMap((fd) => {
+      try {
+        return [`${fd} -> ${readlinkSync(`${folder}/${fd}`)}`];
+      } catch {
+        return []; // the one that read the folder
+      }
+    });
+}
+
+/** Waits, for a second at most, until exactly `before` is open again, and returns what is open then. */
+export async function fdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<string[]> {
+  const deadline = performance.now() + 1000;
+  let now = openFds(pid);
+  while (now.join() !== before.join() && performance.now() < deadline) {
+    await setImmediate();
+    now = openFds(pid);
+  }
+  return now;
+}
