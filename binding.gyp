@@ -13,6 +13,7 @@
         "native/message.cc",
         "native/poll.cc",
         "native/process.cc",
+        "native/seccomp.cc",
         "native/socket.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
@@ -26,6 +27,7 @@
         "native/launch-apply.cc",
         "native/launch-broker.cc",
         "native/launch-exec.cc",
+        "native/launch-filter.cc",
         "native/launch-json.cc",
         "native/launch-plan.cc",
         "native/launch-privilege.cc"

@@ -7,6 +7,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   berthd::ExportDescriptor(env, exports);
   berthd::ExportProcess(env, exports);
   berthd::ExportPoll(env, exports);
+  berthd::ExportSeccomp(env, exports);
   return exports;
 }
 

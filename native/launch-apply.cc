@@ -38,12 +38,25 @@ void makeRoom(List<int>& sources, size_t next, int place) {
   }
 }
 
-// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and closes everything above them.
-void placeDescriptors(const Plan& plan, Reply& reply) {
+void closeRange(unsigned first, unsigned last) {
+  if (first <= last && syscall(SYS_close_range, first, last, 0) != 0) {
+    fail(kSystem, "cannot close the descriptors from %u up: %m; berthd needs Linux 5.9 or later", first);
+  }
+}
+
+// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and closes everything above them but the connection to the
+// broker if that is still needed.
+void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
   List<int> sources;
   // Each index occurs once (decodePlan), so each descriptor is released once; what the plan does not name stays the
   // reply's and is closed with the rest.
   for (const PlanDescriptor& descriptor : plan.descriptors) sources.push(reply.fds[descriptor.index].release());
+  const int above = kFirstFd + static_cast<int>(sources.size());
+  if (plan.reportBinds) {
+    const int moved = fcntl(broker.fd.get(), F_DUPFD_CLOEXEC, above);
+    if (moved < 0) fail(kSystem, "cannot keep the broker's connection: %m; raise the limit of open files");
+    broker.fd.reset(moved);
+  }
   for (size_t i = 0; i < sources.size(); i++) {
     const int place = kFirstFd + static_cast<int>(i);
     if (sources[i] == place) {
@@ -55,12 +68,12 @@ void placeDescriptors(const Plan& plan, Reply& reply) {
       fail(kSystem, "cannot place descriptor %s at fd %d: %m; raise the limit of open files", plan.descriptors[i].name,
            place);
     }
-    // The old number is closed by close_range below, or overwritten by the descriptor whose place it is.
+    // The old number is closed below, or overwritten by the descriptor whose place it is.
   }
-  const unsigned above = static_cast<unsigned>(kFirstFd) + static_cast<unsigned>(sources.size());
-  if (syscall(SYS_close_range, above, ~0u, 0) != 0) {
-    fail(kSystem, "cannot close the descriptors from %u up: %m; berthd needs Linux 5.9 or later", above);
-  }
+  if (!plan.reportBinds) return closeRange(static_cast<unsigned>(above), ~0u);
+  const unsigned kept = static_cast<unsigned>(broker.fd.get());
+  if (kept > static_cast<unsigned>(above)) closeRange(static_cast<unsigned>(above), kept - 1);
+  closeRange(kept + 1, ~0u);
 }
 
 struct Resource {
@@ -117,9 +130,9 @@ void openStandardFds() {
   }
 }
 
-void carryOut(const Plan& plan, Reply& reply) {
+void carryOut(const Plan& plan, Reply& reply, Conversation& broker) {
   resetSignals();
-  placeDescriptors(plan, reply);
+  placeDescriptors(plan, reply, broker);
   setLimits(plan);
   umask(plan.umask);
   dropPrivilege(plan);
@@ -127,6 +140,11 @@ void carryOut(const Plan& plan, Reply& reply) {
   if (plan.directory != nullptr && chdir(plan.directory) != 0) {
     fail(kSystem, "cannot enter the directory %s as uid %u: %m; create it for that user, or change server.directory",
          plan.directory, getuid());
+  }
+  // Last, with no_new_privs set and the server's own user: nothing of ours calls bind.
+  if (plan.reportBinds) {
+    UniqueFd notify = reportBinds(plan.tracer);
+    offerBinds(broker, plan.lease, notify.get());
   }
   execServer(plan);
 }

@@ -23,35 +23,8 @@ int64_t nowMs() {
   return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
 }
 
-// A connection to the broker, its name for messages, and when patience ends.
-struct Broker {
-  UniqueFd fd;
-  Text path;
-  int64_t deadline = 0;
-  double timeout = 0;
-
-  // Milliseconds that are left; ends the process when there are none.
-  int left(const char* doing) {
-    const int64_t remaining = deadline - nowMs();
-    if (remaining <= 0) {
-      fail(kSystem, "the broker at %s did not %s within %g s; see whether it is stuck, or wait longer with --timeout",
-           path.string(), doing, timeout);
-    }
-    return static_cast<int>(remaining);
-  }
-
-  void await(short events, const char* doing) {
-    pollfd watched = {fd.get(), events, 0};
-    for (;;) {
-      const int ready = poll(&watched, 1, left(doing));
-      if (ready > 0) return;
-      if (ready < 0 && errno != EINTR) fail(kSystem, "cannot wait for the broker at %s: %m", path.string());
-    }
-  }
-};
-
 // Returns 0 or errno. A full backlog blocks, as long as SO_SNDTIMEO lets it (socket(7)).
-int tryConnect(Broker& broker, const char* path) {
+int tryConnect(Conversation& broker, const char* path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   const size_t length = strlen(path);
@@ -78,9 +51,8 @@ int tryConnect(Broker& broker, const char* path) {
   }
 }
 
-// An unprivileged user has the host's broker if it may, and else their own.
 // The same places in the same order as socketPaths() in src/socket-path.ts: a user's own broker goes first.
-int connectDefault(Broker& broker) {
+int connectDefault(Conversation& broker) {
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
   if (geteuid() != 0 && runtime != nullptr && runtime[0] == '/') {
     Text path;
@@ -92,7 +64,7 @@ int connectDefault(Broker& broker) {
   return tryConnect(broker, kSystemSocket);
 }
 
-void connectBroker(Broker& broker, const char* socket) {
+void connectBroker(Conversation& broker, const char* socket) {
   if (socket == nullptr) socket = getenv("BERTHD_SOCKET");
   if (socket != nullptr && socket[0] == '\0') socket = nullptr;
   const int error = socket != nullptr ? tryConnect(broker, socket) : connectDefault(broker);
@@ -107,7 +79,7 @@ void connectBroker(Broker& broker, const char* socket) {
 
 // Root obeys root alone: whoever listens at the path could otherwise have any program run with root's privilege.
 // SO_PEERCRED tells who called listen(2).
-void checkBroker(Broker& broker) {
+void checkBroker(Conversation& broker) {
   if (geteuid() != 0) return;
   ucred credentials = {};
   socklen_t size = sizeof credentials;
@@ -154,10 +126,24 @@ void writeCall(const Request& request, Text& call) {
   call.push('\0');
 }
 
-void sendCall(Broker& broker, const Text& call) {
+void sendCall(Conversation& broker, const Text& call, int fd) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
   for (size_t sent = 0; sent < call.size();) {
     broker.await(POLLOUT, "take the call");
-    const ssize_t n = send(broker.fd.get(), call.data() + sent, call.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    iovec part = {const_cast<char*>(call.data()) + sent, call.size() - sent};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (sent == 0 && fd >= 0) {
+      message.msg_control = control;
+      message.msg_controllen = sizeof control;
+      cmsghdr* const header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof fd);
+      memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    const ssize_t n = sendmsg(broker.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) sent += static_cast<size_t>(n);
     // A broker that hung up may have said why: the reply is read all the same.
     else if (errno == EPIPE || errno == ECONNRESET) return;
@@ -167,7 +153,7 @@ void sendCall(Broker& broker, const Text& call) {
 }
 
 // Takes ownership of every descriptor before anything is judged (hazards 3 and 4).
-void takeDescriptors(Broker& broker, msghdr& message, Reply& reply) {
+void takeDescriptors(Conversation& broker, msghdr& message, Reply& reply) {
   bool tooMany = false;
   for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
     if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
@@ -197,7 +183,7 @@ void takeDescriptors(Broker& broker, msghdr& message, Reply& reply) {
 }
 
 // Reads up to and including the reply's NUL.
-void receiveReply(Broker& broker, Text& text, Reply& reply) {
+void receiveReply(Conversation& broker, Text& text, Reply& reply) {
   constexpr size_t kChunk = 16384;
   for (;;) {
     broker.await(POLLIN, "answer");
@@ -234,7 +220,7 @@ void receiveReply(Broker& broker, Text& text, Reply& reply) {
 
 // Our broker writes "error" first in an error and "message" last, so that no structure has to be parsed here. A quote
 // within a JSON string is escaped, so these patterns cannot occur within one.
-void judgeReply(Broker& broker, const char* reply) {
+void judgeReply(Conversation& broker, const char* reply) {
   static const char success[] = "{\"parameters\":{";
   static const char error[] = "{\"error\":\"";
   static const char message[] = "\"message\":\"";
@@ -251,19 +237,51 @@ void judgeReply(Broker& broker, const char* reply) {
   fail(kRefused, "%s", sentence.string());
 }
 
+// Sends the call, and `fd` with its first byte unless it is -1.
+void converse(Conversation& broker, const Text& call, int fd, Reply& reply) {
+  sendCall(broker, call, fd);
+  Text text;
+  receiveReply(broker, text, reply);
+  judgeReply(broker, text.data());
+}
+
 }  // namespace
 
-void askBroker(const char* socket, const Request& request, double timeout, Reply& reply) {
+int Conversation::left(const char* doing) {
+  const int64_t remaining = deadline - nowMs();
+  if (remaining <= 0) {
+    fail(kSystem, "the broker at %s did not %s within %g s; see whether it is stuck, or wait longer with --timeout",
+         path.string(), doing, timeout);
+  }
+  return static_cast<int>(remaining);
+}
+
+void Conversation::await(short events, const char* doing) {
+  pollfd watched = {fd.get(), events, 0};
+  for (;;) {
+    const int ready = poll(&watched, 1, left(doing));
+    if (ready > 0) return;
+    if (ready < 0 && errno != EINTR) fail(kSystem, "cannot wait for the broker at %s: %m", path.string());
+  }
+}
+
+void offerBinds(Conversation& broker, const char* lease, int notify) {
+  Text call;
+  call.append("{\"method\":\"io.berthd.Broker.Intercept\",\"parameters\":{\"lease\":");
+  call.appendJson(lease);
+  call.append("}}");
+  call.push('\0');
+  Reply reply;
+  converse(broker, call, notify, reply);
+}
+
+void askBroker(Conversation& broker, const char* socket, const Request& request, double timeout, Reply& reply) {
   Text call;
   writeCall(request, call);
-  Broker broker;
   broker.timeout = timeout;
   broker.deadline = nowMs() + static_cast<int64_t>(timeout * 1000);
   connectBroker(broker, socket);
   checkBroker(broker);
-  sendCall(broker, call);
-  Text text;
-  receiveReply(broker, text, reply);
-  judgeReply(broker, text.data());
+  converse(broker, call, -1, reply);
   if (reply.count == 0) fail(kSystem, "the broker at %s sent no plan; check that it is berthd", broker.path.string());
 }

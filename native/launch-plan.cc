@@ -74,7 +74,8 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       const uint32_t flags = readU32(payload);
       plan.inheritEnvironment = (flags & kInheritEnvironment) != 0;
       plan.listenFds = (flags & kListenFds) != 0;
-      return (flags & ~(kInheritEnvironment | kListenFds)) != 0 ? "it has a flag that is not known" : nullptr;
+      plan.reportBinds = (flags & kReportBinds) != 0;
+      return (flags & ~(kInheritEnvironment | kListenFds | kReportBinds)) != 0 ? "it has a flag that is not known" : nullptr;
     }
     case PlanTag::Umask:
       if (length != 4 || readU32(payload) > 0777) return "its umask is malformed";
@@ -104,6 +105,10 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
     case PlanTag::Directory:
       plan.directory = readText(payload, length);
       return plan.directory == nullptr || plan.directory[0] != '/' ? "its directory is not an absolute path" : nullptr;
+    case PlanTag::Tracer:
+      if (length != 4 || readU32(payload) == 0) return "its tracer is malformed";
+      plan.tracer = readU32(payload);
+      return nullptr;
   }
   return "it has a record that is not known";
 }
@@ -184,6 +189,7 @@ void printPlan(const char* berth, const Plan& plan) {
     printText(what, plan.descriptors[i].name);
   }
   printf("%-12s %s\n", "listen-fds", plan.listenFds ? "yes" : "no");
+  printf("%-12s %s\n", "bind", plan.reportBinds ? "reported to the broker" : "not looked at");
   if (plan.hasUser) {
     printf("%-12s uid %u gid %u groups", "user", plan.uid, plan.gid);
     for (const gid_t group : plan.groups) printf(" %u", group);

@@ -31,7 +31,7 @@ constexpr char kHelp[] =
     "berth's descriptors from fd 3 upward and without privilege.\n"
     "\n"
     "  --socket PATH         the broker's socket; @NAME is an abstract one (default: $BERTHD_SOCKET, else\n"
-    "                        /run/berthd/io.berthd.Broker, else $XDG_RUNTIME_DIR/berthd/io.berthd.Broker)\n"
+    "                        $XDG_RUNTIME_DIR/berthd/io.berthd.Broker, else /run/berthd/io.berthd.Broker)\n"
     "  --replace no|try|must what to do about a tenant that holds the berth (default: as the berth says)\n"
     "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
@@ -129,8 +129,9 @@ int main(int argc, char** argv) {
   Options options;
   parseOptions(argc, argv, options);
 
+  Conversation broker;
   Reply reply;
-  askBroker(options.socket, options.request, options.timeout, reply);
+  askBroker(broker, options.socket, options.request, options.timeout, reply);
 
   Plan plan;
   readPlan(reply.fds[0].get(), reply.count, plan);
@@ -139,5 +140,5 @@ int main(int argc, char** argv) {
     printPlan(options.request.berth, plan);
     return 0;
   }
-  carryOut(plan, reply);
+  carryOut(plan, reply, broker);
 }

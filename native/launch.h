@@ -92,9 +92,24 @@ struct Reply {
   size_t count = 0;
 };
 
+// A connection to the broker, its name for messages, and when patience ends.
+struct Conversation {
+  UniqueFd fd;
+  Text path;
+  int64_t deadline = 0;  // milliseconds, CLOCK_MONOTONIC
+  double timeout = 0;    // seconds, for messages
+
+  // Milliseconds that are left; ends the process when there are none.
+  int left(const char* doing);
+  void await(short events, const char* doing);
+};
+
 // Calls io.berthd.Broker.Launch at `socket` (nullptr: the usual places) and waits at most `timeout` seconds in all.
-// Ends the process if the broker refuses (1) or cannot be asked (111). The connection is closed on return.
-void askBroker(const char* socket, const Request& request, double timeout, Reply& reply);
+// Ends the process if the broker refuses (1) or cannot be asked (111).
+void askBroker(Conversation& broker, const char* socket, const Request& request, double timeout, Reply& reply);
+
+// Calls io.berthd.Broker.Intercept with the descriptor on which bind(2) calls are reported, or ends the process.
+void offerBinds(Conversation& broker, const char* lease, int notify);
 
 struct Plan;
 
@@ -104,8 +119,12 @@ void openStandardFds();
 // Keeps only the ids and capabilities of the plan, for good, or ends the process.
 void dropPrivilege(const Plan& plan);
 
+// Has each bind(2) from here on reported on the descriptor that is returned, or ends the process. `tracer` is the pid
+// that may look into this process (0: one that may anyway).
+UniqueFd reportBinds(uint32_t tracer);
+
 // Execs the plan's program in the plan's environment, or ends the process.
 [[noreturn]] void execServer(const Plan& plan);
 
 // Obeys the plan and becomes the server, or ends the process.
-[[noreturn]] void carryOut(const Plan& plan, Reply& reply);
+[[noreturn]] void carryOut(const Plan& plan, Reply& reply, Conversation& broker);

@@ -11,7 +11,8 @@
 //
 //   tag             payload
 //    1  Lease        1  text: the lease's id
-//    2  Flags        1  u32: bit 0 start from the launcher's environment, bit 1 set LISTEN_FDS and its kin
+//    2  Flags        1  u32: bit 0 start from the launcher's environment, bit 1 set LISTEN_FDS and its kin,
+//                       bit 2 report each bind(2) to the broker
 //    3  Umask        1  u32: at most 0777
 //    4  Capabilities 1  u64: bit n keeps capability n as an ambient one
 //    5  Argument     +  text: the program, then its arguments
@@ -20,6 +21,7 @@
 //    8  Limit        *  u64 soft, u64 hard, text resource ("nofile"); kUnlimited, and kKeep for a hard one
 //    9  User         ?  u32 uid, u32 gid, then u32 for each supplementary group
 //   10  Directory    ?  text: an absolute path
+//   11  Tracer       ?  u32: pid of the process that may look into the server (Yama, PR_SET_PTRACER)
 //
 // Whatever is not exactly this is refused as a whole: a plan is obeyed with privilege, so nothing in it is guessed.
 #pragma once
@@ -46,10 +48,12 @@ enum class PlanTag : uint32_t {
   Limit,
   User,
   Directory,
+  Tracer,
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
 constexpr uint32_t kListenFds = 2;
+constexpr uint32_t kReportBinds = 4;
 
 // A soft or hard limit of none, and a hard limit left as it is (the soft one is then cut to it).
 constexpr uint64_t kUnlimited = UINT64_MAX;
@@ -71,6 +75,7 @@ struct Plan {
   const char* lease = nullptr;
   bool inheritEnvironment = false;
   bool listenFds = false;
+  bool reportBinds = false;
   mode_t umask = 0;
   uint64_t capabilities = 0;
   List<const char*> argv;
@@ -82,6 +87,7 @@ struct Plan {
   gid_t gid = 0;
   List<gid_t> groups;
   const char* directory = nullptr;
+  uint32_t tracer = 0;
 };
 
 // Decodes `size` bytes that came with `received` descriptors. Returns nullptr, or what is wrong with them.

@@ -98,7 +98,7 @@ Napi::Value GetOption(const Napi::CallbackInfo& info) {
     Refuse(info, 3, "an Int32Array of at least one");
     return info.Env().Undefined();
   }
-  socklen_t length = sizeof(int32_t);
+  socklen_t length = static_cast<socklen_t>(value.length * sizeof(int32_t));
   return Outcome(info, ::getsockopt(fd, level, option, value.data, &length));
 }
 

@@ -38,6 +38,34 @@ export interface GroupEntry {
   readonly gid: number;
 }
 
+/** One bind(2) that a server is waiting in. */
+export interface BindReport {
+  /** The server's process and thread, in the broker's PID namespace. */
+  readonly pid: number;
+  readonly thread: number;
+  /** The socket's number in the server. */
+  readonly fd: number;
+  /** A positive errno when the server could not be looked at; then the rest is empty. */
+  readonly error: number;
+  /** A duplicate of the server's socket, borrowed until the answer. */
+  readonly socket: number;
+  /** A copy of the `struct sockaddr` it asked for. */
+  readonly sockaddr: Uint8Array;
+}
+
+/** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
+export interface Interceptor {
+  /** Begins. Returns 0 or -errno. */
+  start(): number;
+  /**
+   * Answers the report that was last given: 0 success, a positive errno, or -1 to let the kernel carry the call out.
+   * `socket`, if not -1, is put in the place of the server's socket first, and is taken ownership of in any case.
+   */
+  answer(verdict: number, socket: number): void;
+  /** Answers no more. Idempotent. */
+  close(): void;
+}
+
 export interface Native {
   // message.cc ---------------------------------------------------------------------------------------------------
   /**
@@ -73,7 +101,7 @@ export interface Native {
   getpeername(fd: number, sockaddr: Uint8Array): number;
   /** setsockopt(2) of an int, or of bytes. */
   setsockopt(fd: number, level: number, option: number, value: number | Uint8Array): number;
-  /** getsockopt(2) of an int into `value`[0]. Returns 0 or -errno. A peer pidfd comes this way. */
+  /** getsockopt(2) into `value`, as many words as it has. Returns 0 or -errno. A peer pidfd comes this way. */
   getsockopt(fd: number, level: number, option: number, value: Int32Array): number;
   /** SO_PEERCRED into `credentials`: [pid, uid, gid]. Returns 0 or -errno. */
   peercred(fd: number, credentials: Int32Array): number;
@@ -111,6 +139,13 @@ export interface Native {
   /** getpwnam_r / getpwuid_r; undefined if there is none; -errno. */
   passwd(user: string | number): PasswdEntry | undefined | number;
   group(group: string | number): GroupEntry | undefined | number;
+
+  // seccomp.cc ---------------------------------------------------------------------------------------------------
+  /** Takes ownership of the notify descriptor. `report` gets each bind, and null when no process has the filter. */
+  Interceptor: new (
+    notify: number,
+    report: (report: BindReport | null) => void,
+  ) => Interceptor;
 
   // poll.cc ------------------------------------------------------------------------------------------------------
   Poll: new (

@@ -5,8 +5,8 @@ export const placeholder: RegExp = /\{(fd|port|address|root)(?::([^{}:]*)(?::([^
 
 /** What a socket's descriptors are, in the order of its addresses. */
 export interface Expansion {
-  /** Its number in the server. */
-  readonly fd: number;
+  /** Its number in the server; absent where it is delivered in another way. */
+  readonly fd?: number;
   /** Where it is bound: `0.0.0.0:77`, `[::]:77`, a path, or `@name`. */
   readonly address: string;
   /** Of an internet socket. */

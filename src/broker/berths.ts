@@ -138,7 +138,7 @@ export class Berths {
 
   /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
   release(id: string, who: Requester): Refusal | undefined {
-    const found = this.#lease(id, who);
+    const found = this.leaseOf(id, who);
     if ("kind" in found) return found;
     this.#end(found.berth, found.lease, "its tenant gave it back");
     return undefined;
@@ -146,7 +146,7 @@ export class Berths {
 
   /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now. */
   ready(id: string, who: Requester): Refusal | undefined {
-    const found = this.#lease(id, who);
+    const found = this.leaseOf(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     lease.ready = true;
@@ -173,7 +173,7 @@ export class Berths {
   /** Keeps a duplicate of `handle` in the berth for the tenant's successor. */
   stash(id: string, name: string, handle: FdHandle, who: Requester): Refusal | undefined {
     const { sys, quota } = this.#options;
-    const found = this.#lease(id, who);
+    const found = this.leaseOf(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     const wrong = unsuitable(handle.fd, sys);
@@ -238,7 +238,7 @@ export class Berths {
   }
 
   /** The lease if the requester may speak for it; another's lease is answered as one that is not there. */
-  #lease(id: string, who: Requester): { berth: Berth; lease: Lease } | Refusal {
+  leaseOf(id: string, who: Requester): { berth: Berth; lease: Lease } | Refusal {
     const berth = this.#byLease.get(id);
     const lease = berth?.lease?.id === id ? berth.lease : berth?.incoming;
     if (berth === undefined || lease === undefined || !(who.privileged || who.holds(lease))) {

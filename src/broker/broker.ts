@@ -15,6 +15,7 @@ import { Service, type ServiceInfo } from "../varlink/service.ts";
 import type { Berth, BerthView } from "./berth.ts";
 import { type BerthEvent, Berths } from "./berths.ts";
 import { HeldSocket } from "./held-socket.ts";
+import { Interceptions } from "./interceptions.ts";
 import { Listener } from "./listener.ts";
 import type { Log } from "./log.ts";
 import { systemLookup } from "./lookup.ts";
@@ -52,6 +53,7 @@ export class Broker implements AsyncDisposable {
   readonly #log: Log;
   readonly #quota: Quota;
   readonly #berths: Berths;
+  readonly #interceptions: Interceptions;
   readonly #watchers = new Set<Session>();
   readonly #locks: FdHandle[] = [];
   #control: FdHandle | HeldSocket | undefined;
@@ -67,6 +69,12 @@ export class Broker implements AsyncDisposable {
       log: this.#log,
       quota: this.#quota,
       onEvent: (event, berth) => this.#tell(event, berth),
+    });
+    this.#interceptions = new Interceptions({
+      berths: this.#berths,
+      quota: this.#quota,
+      sys: this.#sys,
+      log: this.#log,
     });
   }
 
@@ -111,6 +119,17 @@ export class Broker implements AsyncDisposable {
     this.#listener = undefined;
     this.#control?.close();
     this.#control = undefined;
+    const deserted = this.#interceptions.close();
+    if (deserted > 0) {
+      this.#log(
+        "warning",
+        `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with ENOSYS`,
+        {
+          event: "deserted",
+          servers: deserted,
+        },
+      );
+    }
     this.#berths.close();
     for (const lock of this.#locks.splice(0)) lock.close();
   }
@@ -163,6 +182,7 @@ export class Broker implements AsyncDisposable {
     const service = new Service<Session>(serviceInfo(), [
       brokerMethods({
         berths: this.#berths,
+        interceptions: this.#interceptions,
         sys: this.#sys,
         watch: (session) => {
           session.watching = true;

@@ -21,6 +21,7 @@ import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
+import { type Changed, carryOver, restoreOptions } from "./carry-over.ts";
 
 const { EADDRINUSE, ECONNREFUSED, EPERM } = constants.errno;
 
@@ -37,6 +38,8 @@ export class HeldSocket implements Disposable {
   readonly #sys: Native;
   #options: SocketOptions;
   #handle: FdHandle;
+  /** What tenants' own settings replaced, to be set back when the lease ends. */
+  readonly #carried: Changed[] = [];
   /** Inode of a UNIX socket's path, so that only our own is removed. */
   #inode: bigint | undefined;
 
@@ -64,6 +67,18 @@ export class HeldSocket implements Disposable {
     return this.#handle.fd;
   }
 
+  /** Whether it is [::] and takes IPv4 as well. */
+  get dualStack(): boolean {
+    const { address, dualStack } = this.listen;
+    return address.family === "ipv6" && (dualStack || !this.#options.v6only);
+  }
+
+  /** Takes over what a server had set on its own socket, until the lease ends. */
+  carryOver(own: number): void {
+    const domain = familyNumber(this.listen.address);
+    this.#carried.push(...carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys));
+  }
+
   /** Where it is bound, as getsockname(2) says: a port 0 has become a real one. */
   get address(): Address {
     const bytes = new Uint8Array(128);
@@ -85,6 +100,7 @@ export class HeldSocket implements Disposable {
    */
   repair(): string[] {
     const found: string[] = [];
+    restoreOptions(this.fd, this.#carried.splice(0), this.#sys);
     makeBlocking(this.fd, this.#sys); // nearly every server changes it: not worth a sentence
     if (this.listen.kind === "datagram") this.#repairDatagram(found);
     else this.#repairListener(found);

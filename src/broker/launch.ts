@@ -51,13 +51,17 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest): B
     if (typeof expanded === "object") return { parameter: "environment", message: `${name}: ${expanded.problem}` };
     environment[name] = expanded;
   }
-  const names = [...berth.sockets.map(({ name }) => name), ...berth.stash.keys()];
+  const passed = server.deliver.includes("listen-fds");
+  const names = !passed ? [] : [...berth.sockets.map(({ name }) => name), ...berth.stash.keys()];
   const plan: Plan = {
     lease,
     argv,
     environment,
     inheritEnvironment: server.inheritEnvironment,
-    listenFds: server.deliver.includes("listen-fds"),
+    listenFds: passed,
+    reportBinds: server.deliver.includes("bind"),
+    // Root may look into every process; another user's broker only into those that let it, where Yama says so.
+    ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
     fds: names.map((name, index) => ({ name, index: PLAN_INDEX + 1 + index })),
     capabilities: server.capabilities,
     limits: server.limits,
@@ -97,12 +101,13 @@ function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Rec
 }
 
 function expansions(berth: Berth): (name: string) => readonly Expansion[] | undefined {
+  const passed = berth.spec.server.deliver.includes("listen-fds");
   const byName = new Map<string, Expansion[]>();
   berth.sockets.forEach(({ name, socket }, index) => {
     const { address } = socket;
     const list = byName.get(name) ?? [];
     list.push({
-      fd: FIRST_FD + index,
+      ...(passed && { fd: FIRST_FD + index }),
       address: formatAddress(address),
       ...(address.family !== "unix" && { port: address.port }),
     });

@@ -15,6 +15,7 @@ import {
 import { NOTHING_BORROWED } from "../wire.ts";
 import type { Berth } from "./berth.ts";
 import type { BerthEvent, Berths, Refusal, Replace } from "./berths.ts";
+import type { Interceptions } from "./interceptions.ts";
 import { makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import type { Session } from "./session.ts";
 
@@ -22,12 +23,13 @@ import type { Session } from "./session.ts";
 export interface MethodsContext {
   readonly berths: Berths;
   readonly sys: Native;
+  readonly interceptions: Interceptions;
   /** Has the session told of every event from now on. */
   watch(session: Session): void;
 }
 
 /** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
-export function brokerMethods({ berths, sys, watch }: MethodsContext): Implementation<Session> {
+export function brokerMethods({ berths, interceptions, sys, watch }: MethodsContext): Implementation<Session> {
   const acquire: Handler<Session> = (session, parameters) => {
     const name = parameters["berth"] as string;
     const known = session.grants.get(name);
@@ -71,6 +73,12 @@ export function brokerMethods({ berths, sys, watch }: MethodsContext): Implement
     return done(berths.stash(parameters["lease"] as string, name, handle, session));
   };
 
+  const intercept: Handler<Session> = (session, parameters, _, fds) => {
+    const [notify] = fds;
+    if (notify === undefined) return invalidParameter("fds");
+    return done(interceptions.begin(parameters["lease"] as string, notify, session));
+  };
+
   return {
     text: brokerInterface,
     methods: {
@@ -80,6 +88,7 @@ export function brokerMethods({ berths, sys, watch }: MethodsContext): Implement
       Ready: { handle: (session, parameters) => done(berths.ready(parameters["lease"] as string, session)) },
       Stash: { handle: guarded(stash), fds: 1 },
       Launch: { handle: guarded(launch) },
+      Intercept: { handle: guarded(intercept), fds: 1 },
       Watch: {
         streams: true,
         handle: (session) => {
@@ -159,7 +168,8 @@ function guarded(handler: Handler<Session>): Handler<Session> {
     try {
       return handler(session, parameters, call, fds);
     } catch (error) {
-      if (!(error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM"].includes(error.errnoName))) throw error;
+      if (!(error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName)))
+        throw error;
       return refusal({
         kind: "limit",
         limit: "descriptors",

@@ -1,14 +1,18 @@
-/** What each user may have of the broker at once: connections, and stashed descriptors. The sender is charged. */
+/** What each user may have of the broker at once: connections, stashed descriptors, servers with bind delivery. */
 
-export type Resource = "connections" | "stash";
+export type Resource = "connections" | "stash" | "interceptions";
 
 export type QuotaLimits = Readonly<Record<Resource, number>>;
 
-export const DEFAULT_QUOTA: QuotaLimits = { connections: 256, stash: 1024 };
+export const DEFAULT_QUOTA: QuotaLimits = { connections: 256, stash: 1024, interceptions: 1024 };
 
 export class Quota {
   readonly limits: QuotaLimits;
-  readonly #used: Record<Resource, Map<number, number>> = { connections: new Map(), stash: new Map() };
+  readonly #used: Record<Resource, Map<number, number>> = {
+    connections: new Map(),
+    stash: new Map(),
+    interceptions: new Map(),
+  };
 
   constructor(limits: QuotaLimits = DEFAULT_QUOTA) {
     this.limits = limits;

@@ -16,17 +16,11 @@ import {
   word,
 } from "./reader.ts";
 import { type Context, type Key, openSection, present } from "./section.ts";
-import type { Delivery, LimitSpec, ServerSpec, SocketSpec } from "./spec.ts";
+import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec } from "./spec.ts";
 import type { Value } from "./tree.ts";
-import { refuseUnsupported } from "./unsupported.ts";
 
-const knownDelivery = word<Delivery>("listen-fds", "bind");
-
-const delivery: Reader<Delivery> = (value, reading) => {
-  const way = knownDelivery(value, reading);
-  if (way === undefined) return undefined;
-  return refuseUnsupported(`${reading.label} = ["${way}"]`, value.origin, reading.report) ? undefined : way;
-};
+const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
+const otherBinds: Reader<OtherBinds> = word<OtherBinds>("refuse", "allow", "loopback");
 
 const commandLine: Reader<readonly Placed<string>[]> = (value, reading) => {
   const words = listOf(placed(text))(value, reading);
@@ -57,6 +51,7 @@ const defaultLimits: ReadonlyMap<string, LimitSpec> = new Map([
 const noWords: readonly Placed<string>[] = [];
 const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
 const listenFds: readonly Delivery[] = ["listen-fds"];
+const refuse: OtherBinds = "refuse";
 const noCapabilities: readonly number[] = [];
 
 const keys = {
@@ -64,10 +59,17 @@ const keys = {
   user: { name: "user", type: "user name or id", read: account, default: "the launcher's user, unless that is root" },
   deliver: {
     name: "deliver",
-    type: 'array of "listen-fds"',
+    type: 'array of "listen-fds" or "bind"',
     read: listOf(delivery),
     fallback: listenFds,
     default: '["listen-fds"]',
+  },
+  otherBinds: {
+    name: "other-binds",
+    type: '"refuse", "allow" or "loopback"',
+    read: otherBinds,
+    fallback: refuse,
+    default: '"refuse"',
   },
   environment: {
     name: "environment",
@@ -108,6 +110,7 @@ export function readServer(value: Value, sockets: readonly SocketSpec[], context
   return {
     command: command.map(({ value }) => value),
     deliver: section.value(keys.deliver),
+    otherBinds: section.value(keys.otherBinds),
     environment: Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
     inheritEnvironment: section.value(keys.inheritEnvironment),
     umask: section.value(keys.umask),

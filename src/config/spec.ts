@@ -85,12 +85,16 @@ export interface UserSpec {
 
 export type Delivery = "listen-fds" | "bind";
 
+/** What becomes of a bind(2) that is not the berth's, under `deliver = ["bind"]`. */
+export type OtherBinds = "refuse" | "allow" | "loopback";
+
 export interface ServerSpec {
   /** Program and arguments, with `{fd:game}` and the like still to be expanded by the plan; empty: the peer brings one. */
   readonly command: readonly string[];
   /** Absent: the server keeps the launcher's user, and a launcher that runs as root is refused. */
   readonly user?: UserSpec;
   readonly deliver: readonly Delivery[];
+  readonly otherBinds: OtherBinds;
   readonly environment: Readonly<Record<string, string>>;
   /** true: the launcher's own environment below `environment`; false: nothing but it and PATH. */
   readonly inheritEnvironment: boolean;

@@ -6,11 +6,9 @@ const unsupported: ReadonlySet<string> = new Set([
   "[root]",
   "{root}",
   'server.user = "range"',
-  'server.deliver = ["bind"]',
   "server.enter",
   "server.start",
   "server.stop-after",
-  "server.other-binds",
 ]);
 
 /** Reports `what` and says true if this version cannot do it. */

@@ -23,10 +23,12 @@ const Tag = {
   limit: 8,
   user: 9,
   directory: 10,
+  tracer: 11,
 } as const;
 
 const INHERIT_ENVIRONMENT = 1;
 const LISTEN_FDS = 2;
+const REPORT_BINDS = 4;
 
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 const KEEP = UNLIMITED - 1n;
@@ -41,7 +43,10 @@ const MAX_ID = 0xffff_fffe;
 export function encodePlan(plan: Plan): Buffer | string {
   const problem = findProblem(plan);
   if (problem !== undefined) return problem;
-  const flags = (plan.inheritEnvironment ? INHERIT_ENVIRONMENT : 0) | (plan.listenFds ? LISTEN_FDS : 0);
+  const flags =
+    (plan.inheritEnvironment ? INHERIT_ENVIRONMENT : 0) |
+    (plan.listenFds ? LISTEN_FDS : 0) |
+    (plan.reportBinds ? REPORT_BINDS : 0);
   const kept = plan.capabilities.reduce((mask, capability) => mask | (1n << BigInt(capability)), 0n);
   const records: Buffer[] = [
     ...record(Tag.lease, text(plan.lease)),
@@ -58,6 +63,7 @@ export function encodePlan(plan: Plan): Buffer | string {
     records.push(...record(Tag.user, ...[uid, gid, ...groups].map(u32)));
   }
   if (plan.directory !== undefined) records.push(...record(Tag.directory, text(plan.directory)));
+  if (plan.tracer !== undefined) records.push(...record(Tag.tracer, u32(plan.tracer)));
 
   const length = records.reduce((sum, part) => sum + part.length, HEADER_LENGTH);
   if (length > PLAN_MAX) return `the command and environment take ${length} bytes, more than ${PLAN_MAX}; shorten them`;
@@ -88,6 +94,7 @@ function findProblem(plan: Plan): string | undefined {
   const ids = plan.user === undefined ? [] : [plan.user.uid, plan.user.gid, ...plan.user.groups];
   const id = ids.find((number) => !isWithin(number, 0, MAX_ID));
   if (id !== undefined) return `${id} is not a user or group id`;
+  if (plan.tracer !== undefined && !isWithin(plan.tracer, 1, 2 ** 22)) return `${plan.tracer} is not a process id`;
   if (!isWithin(plan.umask, 0, 0o777)) return `the umask ${plan.umask} is not from 0 to 0777`;
   if (plan.directory !== undefined && (!plan.directory.startsWith("/") || hasNul(plan.directory))) {
     return `the directory ${JSON.stringify(plan.directory)} is not an absolute path`;

@@ -19,6 +19,10 @@ export interface Plan {
   readonly environment: Readonly<Record<string, string>>;
   /** The launcher sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. In any case those it inherited are removed. */
   readonly listenFds: boolean;
+  /** The launcher has each bind(2) of the server reported to the broker (Intercept). */
+  readonly reportBinds: boolean;
+  /** Process that may look into the server where Yama restricts ptrace; absent: one that may anyway. */
+  readonly tracer?: number;
   /** Names of the descriptors to place at fd 3, 4, …: entry i is the message's fd number `index`, from 1: 0 is the plan. */
   readonly fds: readonly { readonly name: string; readonly index: number }[];
   /** Absent: keep the launcher's ids; a launcher that is root then refuses. */

@@ -126,6 +126,14 @@ method Launch(
   plan: int
 )
 
+# Has each bind(2) of the tenant and its children answered with the berth's own sockets. Exactly one
+# descriptor must come with the call: the one on which seccomp reports them (seccomp_unotify(2)), as
+# berth-launch makes it when the plan says so. Once for a lease.
+method Intercept(
+  # Id of the lease.
+  lease: string
+) -> ()
+
 # What happens to the berths that the caller may take. At first one reply with the event 'present'
 # for each of them, then one for everything that happens, until the caller closes the connection.
 # [Requires 'more' flag]

@@ -211,9 +211,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     // not in this version
     [`${socket}[root]\nimage = "x"`, /^3: \[root\] is not supported by this version \| remove it$/],
     [inServer('user = "range"'), /^4: server\.user = "range" is not supported by this version/],
-    [inServer('deliver = ["listen-fds", "bind"]'), /^4: server\.deliver = \["bind"\] is not supported/],
     [inServer('command = ["/x", "{root}"]'), /^4: \{root\} is not supported/],
-    [inServer('other-binds = "refuse"'), /^4: server\.other-binds is not supported/],
     [inServer("enter = true"), /^4: server\.enter is not supported/],
     [inServer('start = "x"'), /^4: server\.start is not supported/],
     [inServer('stop-after = "10s"'), /^4: server\.stop-after is not supported/],

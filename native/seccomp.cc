@@ -1,0 +1,380 @@
+// Answers the bind(2) calls of one server that seccomp reports (seccomp_unotify(2)). Each server has a thread of its
+// own here, because a hostile one can make its supervisor wait: reading its memory blocks on userfaultfd(2), placing a
+// descriptor waits until it is scheduled, receiving waits when somebody else received first. What to answer is decided
+// in JavaScript, on the event loop; the thread only looks and does.
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+#include "args.h"
+#include "fd.h"
+#include "topics.h"
+
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+
+namespace berthd {
+namespace {
+
+constexpr size_t kAddressMax = 128;  // sizeof(struct sockaddr_storage)
+constexpr int kContinue = -1;        // let the kernel carry out the call as it stands
+
+// Interrupts a thread that waits in the kernel. The handler does nothing; EINTR is the point.
+int WakeSignal() { return SIGRTMIN + 3; }
+
+// What a server asked for. The socket is a duplicate of its own, of the same open file description.
+struct Request {
+  uint64_t id = 0;
+  pid_t thread = 0;
+  pid_t process = 0;
+  int number = -1;  // the socket's number in the server
+  bool cloexec = false;
+  UniqueFd socket;
+  uint8_t address[kAddressMax];
+  size_t length = 0;
+  int error = 0;  // errno of what could not be looked at
+};
+
+struct Verdict {
+  int value = 0;  // 0 success, an errno, or kContinue
+  UniqueFd socket;  // to be put in the place of the server's
+};
+
+ssize_t ReadMemory(pid_t thread, uint64_t address, void* data, size_t size) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/mem", thread);
+  UniqueFd memory(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!memory.valid()) return -1;
+  return ::pread64(memory.get(), data, size, static_cast<off64_t>(address));
+}
+
+// The number after `key` in a file of /proc, in the given base; -1 where there is none.
+long ReadNumber(const char* path, const char* key, int base) {
+  UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return -1;
+  char text[4096];
+  ssize_t size = ::read(file.get(), text, sizeof text - 1);
+  if (size <= 0) return -1;
+  text[size] = '\0';
+  const char* found = std::strstr(text, key);
+  return found == nullptr ? -1 : std::strtol(found + std::strlen(key), nullptr, base);
+}
+
+// Shared by the thread and the JavaScript object; whoever lives longer frees it.
+class Supervisor {
+ public:
+  Supervisor(int notify, Napi::ThreadSafeFunction tell) : notify_(notify), tell_(tell) {
+    wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  }
+
+  bool usable() const { return wake_.valid(); }
+
+  void Run() {
+    while (Await()) {
+      Request request;
+      if (!Receive(&request)) continue;
+      Look(&request);
+      if (!IsValid(request.id)) continue;  // it was killed, or a signal took it out of the call
+      auto shared = std::make_shared<Request>(std::move(request));
+      Verdict verdict;
+      if (!Ask(shared, &verdict)) break;
+      Carry(*shared, &verdict);
+    }
+    // nullptr: no process has the filter any more, or we were closed.
+    tell_.NonBlockingCall([](Napi::Env env, Napi::Function callback) {
+      if (env != nullptr) callback.Call({env.Null()});
+    });
+    tell_.Release();
+  }
+
+  // The event loop's answer to the request it was last told of.
+  void Answer(int value, int socket) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      verdict_.value = value;
+      verdict_.socket.reset(socket);
+      answered_ = true;
+    }
+    changed_.notify_one();
+  }
+
+  void Stop(pthread_t thread) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_one();
+    uint64_t one = 1;
+    [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
+    if (!ended_) ::pthread_kill(thread, WakeSignal());
+  }
+
+  std::mutex ending_;
+  bool ended_ = false;
+
+ private:
+  bool Await() {
+    pollfd watched[] = {{notify_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    for (;;) {
+      int ready = ::poll(watched, 2, -1);
+      if (Stopping() || (ready < 0 && errno != EINTR)) return false;
+      if (ready <= 0) continue;
+      if ((watched[0].revents & POLLIN) != 0) return true;
+      if (watched[0].revents != 0) return false;  // POLLHUP: the last process with the filter is gone
+    }
+  }
+
+  bool Stopping() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return stopping_;
+  }
+
+  bool Receive(Request* request) {
+    // The kernel wants the structure zeroed, and may write a larger one than we know.
+    alignas(seccomp_notif) char bytes[512] = {};
+    auto* notification = reinterpret_cast<seccomp_notif*>(bytes);
+    if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, notification) != 0) return false;
+    request->id = notification->id;
+    request->thread = static_cast<pid_t>(notification->pid);
+    uint64_t args[3] = {notification->data.args[0], notification->data.args[1], notification->data.args[2]};
+#ifdef __x86_64__
+    if (notification->data.arch == AUDIT_ARCH_I386 && notification->data.nr == 102) {
+      // socketcall(SYS_BIND, long[3]) of a 32-bit program
+      uint32_t words[3];
+      if (ReadMemory(request->thread, static_cast<uint32_t>(args[1]), words, sizeof words) != sizeof words) {
+        request->error = EFAULT;
+      }
+      for (int i = 0; i < 3; i++) args[i] = words[i];
+    } else if (notification->data.arch == AUDIT_ARCH_I386) {
+      for (uint64_t& arg : args) arg = static_cast<uint32_t>(arg);
+    }
+#endif
+    request->number = static_cast<int>(args[0]);
+    address_ = args[1];
+    int length = static_cast<int>(args[2]);
+    if (length < 0 || static_cast<size_t>(length) > kAddressMax) request->error = EINVAL;
+    else request->length = static_cast<size_t>(length);
+    return true;
+  }
+
+  // The server may end, and its pid be another's, at any moment: nothing that was looked at counts until the
+  // notification was found valid afterwards (seccomp_unotify(2)).
+  void Look(Request* request) {
+    if (request->error != 0) return;
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/%d/status", request->thread);
+    request->process = static_cast<pid_t>(ReadNumber(path, "\nTgid:", 10));
+    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, request->process, 0)));
+    if (!pidfd.valid()) {
+      request->error = errno;
+      return;
+    }
+    request->socket.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), request->number, 0)));
+    if (!request->socket.valid()) {
+      request->error = errno;
+      return;
+    }
+    errno = EFAULT;
+    ssize_t size = request->length == 0 ? 0 : ReadMemory(request->thread, address_, request->address, request->length);
+    if (size != static_cast<ssize_t>(request->length)) {
+      request->error = size < 0 && errno != EIO ? errno : EFAULT;
+      return;
+    }
+    std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", request->thread, request->number);
+    long flags = ReadNumber(path, "flags:", 8);
+    request->cloexec = flags >= 0 && (flags & O_CLOEXEC) != 0;
+  }
+
+  bool IsValid(uint64_t id) { return ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
+
+  bool Ask(const std::shared_ptr<Request>& request, Verdict* verdict) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    answered_ = false;
+    lock.unlock();
+    napi_status status = tell_.NonBlockingCall([request](Napi::Env env, Napi::Function callback) {
+      if (env != nullptr) callback.Call({Describe(env, *request)});
+    });
+    if (status != napi_ok) return false;
+    lock.lock();
+    changed_.wait(lock, [this] { return answered_ || stopping_; });
+    if (!answered_) return false;
+    *verdict = std::move(verdict_);
+    return true;
+  }
+
+  static Napi::Object Describe(Napi::Env env, Request& request) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("pid", Napi::Number::New(env, request.process));
+    object.Set("thread", Napi::Number::New(env, request.thread));
+    object.Set("fd", Napi::Number::New(env, request.number));
+    object.Set("error", Napi::Number::New(env, request.error));
+    // Borrowed: the thread keeps it, for its other numbers in the server are found by it.
+    object.Set("socket", Napi::Number::New(env, request.socket.get()));
+    object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, request.address, request.error == 0 ? request.length : 0));
+    return object;
+  }
+
+  void Carry(const Request& request, Verdict* verdict) {
+    int value = verdict->value;
+    if (value == 0 && verdict->socket.valid()) value = Replace(request, verdict->socket.get());
+    seccomp_notif_resp response = {};
+    response.id = request.id;
+    if (value == kContinue) response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    else response.error = -value;
+    ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response);  // ENOENT: it no longer waits
+  }
+
+  // Puts `held` where the server's socket is, at every number the server has for it.
+  int Replace(const Request& request, int held) {
+    int error = PlaceAt(request.id, held, request.number, request.cloexec);
+    struct stat own;
+    if (error != 0 || ::fstat(request.socket.get(), &own) != 0) return error;
+    char link[64];
+    std::snprintf(link, sizeof link, "socket:[%llu]", static_cast<unsigned long long>(own.st_ino));
+    char folder[64];
+    std::snprintf(folder, sizeof folder, "/proc/%d/fd", request.thread);
+    DIR* directory = ::opendir(folder);
+    if (directory == nullptr) return 0;
+    while (dirent* entry = ::readdir(directory)) {
+      char target[64];
+      ssize_t size = ::readlinkat(::dirfd(directory), entry->d_name, target, sizeof target - 1);
+      if (size <= 0) continue;
+      target[size] = '\0';
+      if (std::strcmp(target, link) == 0) PlaceAt(request.id, held, std::atoi(entry->d_name), false);
+    }
+    ::closedir(directory);
+    return 0;
+  }
+
+  int PlaceAt(uint64_t id, int held, int number, bool cloexec) {
+    seccomp_notif_addfd place = {};
+    place.id = id;
+    place.flags = SECCOMP_ADDFD_FLAG_SETFD;
+    place.srcfd = static_cast<uint32_t>(held);
+    place.newfd = static_cast<uint32_t>(number);
+    place.newfd_flags = cloexec ? O_CLOEXEC : 0;
+    return RetryOnEintr([&] { return Stopping() ? 0 : ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &place); }) < 0
+               ? errno
+               : 0;
+  }
+
+  UniqueFd notify_;
+  UniqueFd wake_;
+  Napi::ThreadSafeFunction tell_;
+  uint64_t address_ = 0;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool answered_ = false;
+  bool stopping_ = false;
+  Verdict verdict_;
+};
+
+class Interceptor : public Napi::ObjectWrap<Interceptor> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "Interceptor",
+                       {InstanceMethod<&Interceptor::Start>("start"), InstanceMethod<&Interceptor::Answer>("answer"),
+                        InstanceMethod<&Interceptor::Close>("close")});
+  }
+
+  // Takes ownership of the notify descriptor.
+  explicit Interceptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Interceptor>(info) {
+    int32_t notify;
+    if (!Read(info, 0, &notify)) return;
+    if (!info[1].IsFunction()) {
+      Refuse(info, 1, "a function");
+      return;
+    }
+    notify_.reset(notify);
+    callback_ = Napi::Persistent(info[1].As<Napi::Function>());
+  }
+
+  ~Interceptor() override { Stop(); }
+
+ private:
+  using Shared = std::shared_ptr<Supervisor>;
+
+  Napi::Value Start(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (!notify_.valid()) return Napi::Number::New(env, -EBADF);
+    struct sigaction nothing = {};
+    nothing.sa_handler = [](int) {};
+    ::sigaction(WakeSignal(), &nothing, nullptr);
+    auto tell = Napi::ThreadSafeFunction::New(env, callback_.Value(), "berthd bind", 0, 1);
+    // The broker must be able to end while servers run.
+    tell.Unref(env);
+    Shared supervisor = std::make_shared<Supervisor>(notify_.release(), tell);
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    ::pthread_attr_setstacksize(&attributes, 256 * 1024);
+    // Never joined: a hostile server may keep it waiting, and the event loop does not wait with it.
+    ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    auto* argument = new Shared(supervisor);
+    int error = supervisor->usable() ? ::pthread_create(&thread_, &attributes, Main, argument) : EMFILE;
+    ::pthread_attr_destroy(&attributes);
+    if (error != 0) {
+      delete argument;
+      tell.Release();
+      return Napi::Number::New(env, -error);
+    }
+    supervisor_ = supervisor;
+    return Napi::Number::New(env, 0);
+  }
+
+  static void* Main(void* argument) {
+    std::unique_ptr<Shared> supervisor(static_cast<Shared*>(argument));
+    (*supervisor)->Run();
+    std::lock_guard<std::mutex> lock((*supervisor)->ending_);
+    (*supervisor)->ended_ = true;
+    return nullptr;
+  }
+
+  Napi::Value Answer(const Napi::CallbackInfo& info) {
+    int32_t value, socket;
+    if (!Arguments(info, &value, &socket)) return info.Env().Undefined();
+    UniqueFd owned(socket);
+    if (supervisor_ != nullptr) supervisor_->Answer(value, owned.release());
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Close(const Napi::CallbackInfo& info) {
+    Stop();
+    return info.Env().Undefined();
+  }
+
+  void Stop() {
+    notify_.reset();
+    Shared supervisor = std::move(supervisor_);
+    if (supervisor == nullptr) return;
+    std::lock_guard<std::mutex> lock(supervisor->ending_);
+    supervisor->Stop(thread_);
+  }
+
+  UniqueFd notify_;
+  Napi::FunctionReference callback_;
+  Shared supervisor_;
+  pthread_t thread_ = 0;
+};
+
+}  // namespace
+
+void ExportSeccomp(Napi::Env env, Napi::Object exports) { exports.Set("Interceptor", Interceptor::Define(env)); }
+
+}  // namespace berthd

@@ -1,0 +1,117 @@
+/**
+ * What a server had set on its own socket before bind(2) is set on the held one that takes its place, so that nothing
+ * it did is lost. Only what differs from a new socket of that kind was set by it; the rest stays as configured. What
+ * cannot be read back (joined multicast groups, attached filters) cannot be carried over: docs/bind-delivery.md.
+ */
+import { SOCK_STREAM } from "../address.ts";
+import { FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import * as so from "../socket-constants.ts";
+
+/** One option: its name for people, where it stands, and how many 32-bit words its value has. */
+interface CarriedOption {
+  readonly name: string;
+  readonly level: number;
+  readonly option: number;
+  readonly words: number;
+  /** The kernel reports twice what was set (socket(7)). */
+  readonly doubled?: true;
+}
+
+const plain = (name: string, level: number, option: number, words = 1): CarriedOption => ({
+  name,
+  level,
+  option,
+  words,
+});
+
+/** The table of docs/bind-delivery.md, which a test holds against this one. */
+export const carriedOptions: readonly CarriedOption[] = [
+  { ...plain("SO_RCVBUF", so.SOL_SOCKET, so.SO_RCVBUF), doubled: true },
+  { ...plain("SO_SNDBUF", so.SOL_SOCKET, so.SO_SNDBUF), doubled: true },
+  plain("SO_BROADCAST", so.SOL_SOCKET, so.SO_BROADCAST),
+  plain("SO_KEEPALIVE", so.SOL_SOCKET, so.SO_KEEPALIVE),
+  plain("SO_OOBINLINE", so.SOL_SOCKET, 10),
+  plain("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY),
+  plain("SO_LINGER", so.SOL_SOCKET, 13, 2),
+  plain("SO_RCVLOWAT", so.SOL_SOCKET, 18),
+  plain("SO_RCVTIMEO", so.SOL_SOCKET, 20, 4),
+  plain("SO_SNDTIMEO", so.SOL_SOCKET, 21, 4),
+  plain("SO_TIMESTAMP", so.SOL_SOCKET, 29),
+  plain("IP_TOS", so.IPPROTO_IP, so.IP_TOS),
+  plain("IP_TTL", so.IPPROTO_IP, 2),
+  plain("IP_PKTINFO", so.IPPROTO_IP, so.IP_PKTINFO),
+  plain("IP_MTU_DISCOVER", so.IPPROTO_IP, 10),
+  plain("IP_RECVERR", so.IPPROTO_IP, 11),
+  plain("IP_RECVTTL", so.IPPROTO_IP, 12),
+  plain("IP_RECVTOS", so.IPPROTO_IP, 13),
+  plain("IP_MULTICAST_IF", so.IPPROTO_IP, 32),
+  plain("IP_MULTICAST_TTL", so.IPPROTO_IP, 33),
+  plain("IP_MULTICAST_LOOP", so.IPPROTO_IP, 34),
+  plain("IPV6_UNICAST_HOPS", so.IPPROTO_IPV6, 16),
+  plain("IPV6_MULTICAST_IF", so.IPPROTO_IPV6, 17),
+  plain("IPV6_MULTICAST_HOPS", so.IPPROTO_IPV6, 18),
+  plain("IPV6_MULTICAST_LOOP", so.IPPROTO_IPV6, 19),
+  plain("IPV6_MTU_DISCOVER", so.IPPROTO_IPV6, 23),
+  plain("IPV6_RECVERR", so.IPPROTO_IPV6, 25),
+  plain("IPV6_RECVPKTINFO", so.IPPROTO_IPV6, so.IPV6_RECVPKTINFO),
+  plain("IPV6_RECVHOPLIMIT", so.IPPROTO_IPV6, 51),
+  plain("IPV6_RECVTCLASS", so.IPPROTO_IPV6, 66),
+  plain("IPV6_TCLASS", so.IPPROTO_IPV6, so.IPV6_TCLASS),
+  plain("TCP_NODELAY", so.IPPROTO_TCP, so.TCP_NODELAY),
+  plain("TCP_KEEPIDLE", so.IPPROTO_TCP, 4),
+  plain("TCP_KEEPINTVL", so.IPPROTO_TCP, 5),
+  plain("TCP_KEEPCNT", so.IPPROTO_TCP, 6),
+  plain("TCP_DEFER_ACCEPT", so.IPPROTO_TCP, so.TCP_DEFER_ACCEPT),
+  plain("TCP_USER_TIMEOUT", so.IPPROTO_TCP, 18),
+  plain("TCP_FASTOPEN", so.IPPROTO_TCP, 23),
+];
+
+/** A setting of a held socket before it was changed, so that the next tenant finds it as configured. */
+export interface Changed {
+  readonly option: CarriedOption;
+  readonly before: Int32Array;
+}
+
+/**
+ * Sets on `held` what `own` was given beyond the defaults, O_NONBLOCK included. Returns what was changed. An option the
+ * kernel refuses is left as it was: the server would find out by asking, as it would have from the kernel.
+ */
+export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): Changed[] {
+  const changed: Changed[] = [];
+  const fresh = sys.socket(domain, type, 0);
+  if (fresh < 0) return changed;
+  using reference = FdHandle.adopt(fresh, sys);
+  for (const option of carriedOptions) {
+    if (option.level === so.IPPROTO_TCP && type !== SOCK_STREAM) continue;
+    const value = read(own, option, sys);
+    const usual = read(reference.fd, option, sys);
+    const before = read(held, option, sys);
+    if (value === undefined || usual === undefined || before === undefined) continue;
+    if (same(value, usual) || same(value, before)) continue;
+    if (write(held, option, value, sys)) changed.push({ option, before });
+  }
+  const flags = sys.getfl(own);
+  const now = sys.getfl(held);
+  if (flags >= 0 && now >= 0) sys.setfl(held, (now & ~so.O_NONBLOCK) | (flags & so.O_NONBLOCK));
+  return changed;
+}
+
+/** Takes back what {@link carryOver} did, last first. */
+export function restoreOptions(held: number, changed: readonly Changed[], sys: Native): void {
+  for (const { option, before } of [...changed].reverse()) write(held, option, before, sys);
+}
+
+function read(fd: number, { level, option, words }: CarriedOption, sys: Native): Int32Array | undefined {
+  const value = new Int32Array(words);
+  return sys.getsockopt(fd, level, option, value) < 0 ? undefined : value;
+}
+
+function write(fd: number, { level, option, words, doubled }: CarriedOption, value: Int32Array, sys: Native): boolean {
+  if (words > 1) return sys.setsockopt(fd, level, option, new Uint8Array(value.buffer)) >= 0;
+  return sys.setsockopt(fd, level, option, doubled ? Math.floor((value[0] ?? 0) / 2) : (value[0] ?? 0)) >= 0;
+}
+
+function same(a: Int32Array, b: Int32Array): boolean {
+  return a.every((word, index) => word === b[index]);
+}
