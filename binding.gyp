@@ -30,7 +30,8 @@
         "native/launch-filter.cc",
         "native/launch-json.cc",
         "native/launch-plan.cc",
-        "native/launch-privilege.cc"
+        "native/launch-privilege.cc",
+        "native/launch-trace.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
       "ldflags": ["-static-libgcc", "-Wl,--as-needed"]

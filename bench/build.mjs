@@ -40,11 +40,20 @@ export function s6Missing() {
   return "s6-fdholderd or its headers are missing, so s6 is left out: apt install s6 libs6-dev skalibs-dev";
 }
 
-/** Compiles the programs and returns their paths; `s6Client` only if asked for. */
-export function compile(root, withS6) {
+/** Why systemd-socket-proxyd has to be left out, in one sentence; its command line up to the addresses if it is there. */
+export function socketProxy() {
+  const proxy = ["/usr/lib/systemd", "/lib/systemd"]
+    .map((folder) => join(folder, "systemd-socket-proxyd"))
+    .find(existsSync);
+  if (proxy !== undefined && onPath("systemd-socket-activate")) return { proxy };
+  return { why: "systemd-socket-proxyd or -activate is missing, so it is left out: apt install systemd" };
+}
+
+/** Compiles one program of bench/ after the other into `.bench/`, each with common.c. */
+function compiler(root) {
   const folder = join(root, ".bench");
   mkdirSync(folder, { recursive: true });
-  const build = (name, ...libraries) => {
+  return (name, ...libraries) => {
     const program = join(folder, name);
     const sources = [`${name}.c`, "common.c"].map((file) => join(root, "bench", file));
     execFileSync("gcc", [...flags, "-o", program, ...sources, ...libraries], {
@@ -53,9 +62,25 @@ export function compile(root, withS6) {
     });
     return program;
   };
+}
+
+/** Compiles the programs of `npm run bench` and returns their paths; `s6Client` only if asked for. */
+export function compile(root, withS6) {
+  const build = compiler(root);
   return {
     floor: build("floor"),
     client: build("client"),
     s6Client: withS6 ? build("s6-client", "-ls6", "-lskarnet") : undefined,
+  };
+}
+
+/** Compiles the programs of `npm run bench:bind` and returns their paths. */
+export function compileBind(root) {
+  const build = compiler(root);
+  return {
+    loop: build("bind-loop"),
+    server: build("bind-server"),
+    client: build("bind-client"),
+    forward: build("udp-forward"),
   };
 }

@@ -99,13 +99,19 @@ static uint64_t percentile(const uint64_t *sorted, size_t count, size_t percent)
   return sorted[(count * percent + 99) / 100 - 1];
 }
 
-void measure(void (*cycle)(void), size_t cycles, size_t warmup) {
+void measure(void (*cycle)(void), size_t cycles, size_t warmup) { measure_paced(cycle, cycles, warmup, 0); }
+
+void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned pause) {
   uint64_t *samples = malloc(cycles * sizeof *samples);
   if (samples == NULL) die("there is no memory for %zu samples", cycles);
   memset(samples, 0xff, cycles * sizeof *samples);  // so that no page is touched for the first time in the loop
-  for (size_t i = 0; i < warmup; i++) cycle();
+  for (size_t i = 0; i < warmup; i++) {
+    if (pause > 0) usleep(pause);
+    cycle();
+  }
   uint64_t begin = now();
   for (size_t i = 0; i < cycles; i++) {
+    if (pause > 0) usleep(pause);
     uint64_t before = now();
     cycle();
     samples[i] = now() - before;

@@ -31,8 +31,12 @@ export class Processes {
     return ["-c", String(this.#core), ...command];
   }
 
-  /** Starts a server with its output in the file `log`; resolves when its UNIX socket takes connections. */
-  async serve(command, socket, log) {
+  /**
+   * Starts a server with its output in the file `log`; resolves with its pid when `ready` does with true, or, where
+   * that is a path, when this UNIX socket takes connections.
+   */
+  async serve(command, ready, log) {
+    const isReady = typeof ready === "string" ? () => accepts(ready) : ready;
     const output = openSync(log, "a");
     const child = spawn("taskset", this.#pinned(command), { env, stdio: ["ignore", output, output] });
     closeSync(output);
@@ -46,8 +50,8 @@ export class Processes {
       failure = reason;
       this.#servers.delete(child);
     });
-    for (const deadline = Date.now() + START_MS; !(await accepts(socket)); ) {
-      if (failure === undefined && Date.now() > deadline) failure = new Error(`no socket after ${START_MS / 1000} s`);
+    for (const deadline = Date.now() + START_MS; !(await isReady()); ) {
+      if (failure === undefined && Date.now() > deadline) failure = new Error(`not ready after ${START_MS / 1000} s`);
       if (failure !== undefined) {
         const said = readFileSync(log, "utf8").trim().split("\n").slice(-20).join("\n");
         throw new Error(`${basename(log, ".log")} did not start: ${failure.message}\n${command.join(" ")}\n${said}`);
@@ -55,6 +59,7 @@ export class Processes {
       await delay(20);
       this.#signal.throwIfAborted();
     }
+    return child.pid;
   }
 
   /** Runs a program to its end, for `timeout` milliseconds at most, and returns what it printed. */

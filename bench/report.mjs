@@ -5,7 +5,8 @@ export const TARGET = 1.8;
 
 const operations = { hold: "acquire", connect: "connect + acquire + close" };
 
-function median(numbers) {
+/** The middle one, or the mean of the two in the middle. */
+export function median(numbers) {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
@@ -63,16 +64,20 @@ export function table(rows) {
     rate.toFixed(0),
     ratio.toFixed(2),
   ]);
+  return columns(header, lines, [0, 2], 2);
+}
+
+/** Lines under a header; columns not in `texts` are numbers, and a blank line goes before each new first `keys` cells. */
+export function columns(header, lines, texts, keys) {
   const widths = header.map((_, column) => Math.max(...[header, ...lines].map((line) => line[column].length)));
-  const isText = (column) => column === 0 || column === 2;
   const format = (line) =>
     line
-      .map((cell, column) => (isText(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
+      .map((cell, column) => (texts.includes(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
       .join("  ");
   const body = lines.flatMap((line, index) => {
     const previous = lines[index - 1];
-    const newCase = previous === undefined || previous[0] !== line[0] || previous[1] !== line[1];
-    return newCase ? ["", format(line)] : [format(line)];
+    const isNewCase = previous === undefined || previous.slice(0, keys).some((cell, column) => cell !== line[column]);
+    return isNewCase ? ["", format(line)] : [format(line)];
   });
   return [format(header), ...body].join("\n");
 }

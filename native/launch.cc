@@ -1,6 +1,8 @@
 // berth-launch: takes a berth from the broker, does what the plan says, and becomes the server in the same process. It
 // decides nothing: all policy is the broker's, and whatever is not as expected ends it before exec. It never forks.
+#include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,6 +28,7 @@ namespace {
 
 constexpr char kHelp[] =
     "Usage: berth-launch [OPTIONS] BERTH [--] [COMMAND [ARG…]]\n"
+    "       berth-launch --trace-binds FD [--] COMMAND [ARG…]\n"
     "\n"
     "Takes BERTH from berthd and runs COMMAND, or else the berth's own server.command, in this process, with the\n"
     "berth's descriptors from fd 3 upward and without privilege.\n"
@@ -36,6 +39,8 @@ constexpr char kHelp[] =
     "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
+    "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
+    "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
     "  --help, --version\n"
     "\n"
     "Exit status: the server's own; before it runs, 1 refused by the broker, 100 usage, 111 anything that failed.\n"
@@ -49,6 +54,7 @@ struct Options {
   const char* socket = nullptr;
   double timeout = 10;
   bool dryRun = false;
+  int traceChannel = -1;
   Request request;
 };
 
@@ -60,6 +66,16 @@ double parseTimeout(const char* text) {
          text);
   }
   return seconds;
+}
+
+int parseFd(const char* text) {
+  char* end = nullptr;
+  errno = 0;
+  const long fd = strtol(text, &end, 10);
+  if (end == text || *end != '\0' || errno != 0 || fd <= STDERR_FILENO || fd > INT_MAX) {
+    fail(kUsage, "--trace-binds %s is not the number of a descriptor above 2; pass a connected UNIX socket, as 3", text);
+  }
+  return static_cast<int>(fd);
 }
 
 const char* parseReplace(const char* text) {
@@ -95,8 +111,9 @@ void parseOptions(int argc, char** argv, Options& options) {
   static const option known[] = {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
-      {"dry-run", no_argument, nullptr, 'd'},      {"help", no_argument, nullptr, 'h'},
-      {"version", no_argument, nullptr, 'v'},      {nullptr, 0, nullptr, 0},
+      {"dry-run", no_argument, nullptr, 'd'},      {"trace-binds", required_argument, nullptr, 'b'},
+      {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
+      {nullptr, 0, nullptr, 0},
   };
   opterr = 0;
   int found;
@@ -108,11 +125,18 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'e': addVariable(options.request.environment, optarg); break;
       case 't': options.timeout = parseTimeout(optarg); break;
       case 'd': options.dryRun = true; break;
+      case 'b': options.traceChannel = parseFd(optarg); break;
       case 'h': printAndExit(kHelp);
       case 'v': printAndExit("berth-launch " BERTHD_VERSION "\n");
       case ':': fail(kUsage, "%s needs a value; see berth-launch --help", argv[optind - 1]);
       default: fail(kUsage, "%s is not an option of ours; see berth-launch --help", argv[optind - 1]);
     }
+  }
+  if (options.traceChannel >= 0) {
+    if (optind >= argc) fail(kUsage, "--trace-binds has no COMMAND to run; write it after the descriptor");
+    while (optind < argc) options.request.command.push(argv[optind++]);
+    options.request.command.push(nullptr);
+    return;
   }
   if (optind >= argc || argv[optind][0] == '\0') {
     fail(kUsage, "no berth is named; write berth-launch BERTH, and see `berth ls` for what there is");
@@ -128,6 +152,7 @@ int main(int argc, char** argv) {
   openStandardFds();
   Options options;
   parseOptions(argc, argv, options);
+  if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.request.command.data());
 
   Conversation broker;
   Reply reply;

@@ -123,6 +123,9 @@ void dropPrivilege(const Plan& plan);
 // that may look into this process (0: one that may anyway).
 UniqueFd reportBinds(uint32_t tracer);
 
+// Runs `command` (ended by nullptr) with its binds reported to whoever is at the other end of `channel`, or ends the process.
+[[noreturn]] void traceBinds(int channel, const char* const* command);
+
 // Execs the plan's program in the plan's environment, or ends the process.
 [[noreturn]] void execServer(const Plan& plan);
 

@@ -3,12 +3,13 @@
  * `npm run bench`: how much berthd costs beside the least that C can do, and beside s6-fdholderd. Everything in one run,
  * on one core, taking turns. docs/benchmarks.md says what the figures mean. Never installs, never leaves anything running.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { cpus, release, tmpdir } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { compile, missing, s6Missing } from "../bench/build.mjs";
 import { cases, startContenders } from "../bench/contenders.mjs";
+import { describeMachine } from "../bench/machine.mjs";
 import { Processes } from "../bench/processes.mjs";
 import { judge, machineLine, summarise, table, verdict } from "../bench/report.mjs";
 
@@ -46,12 +47,6 @@ function options() {
   }
 }
 
-/** The last CPU this process may run on: the first ones have most of a machine's interrupts. */
-function lastCore() {
-  const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1];
-  return Number(list.split(/[,-]/).at(-1));
-}
-
 async function measure(processes, contenders, { rounds, cycles }) {
   const results = cases.flatMap((one) =>
     contenders.filter(({ takesPart }) => takesPart(one)).map((contender) => ({ case: one, contender, rounds: [] })),
@@ -79,7 +74,7 @@ async function main({ json, rounds, cycles }) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
   }
-  const machine = { kernel: release(), cpu: cpus()[0].model.trim(), node: process.version, core: lastCore() };
+  const machine = describeMachine();
   const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
   const processes = new Processes(machine.core, stopping.signal);
   try {

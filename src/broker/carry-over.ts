@@ -9,7 +9,7 @@ import type { Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
 
 /** One option: its name for people, where it stands, and how many 32-bit words its value has. */
-interface CarriedOption {
+export interface CarriedOption {
   readonly name: string;
   readonly level: number;
   readonly option: number;
@@ -73,22 +73,34 @@ export interface Changed {
   readonly before: Int32Array;
 }
 
+/** One option of a socket that its program has set. */
+export interface Setting {
+  readonly option: CarriedOption;
+  readonly value: Int32Array;
+}
+
+/** What of the table differs from a new socket of that kind; nothing when there is no descriptor left to compare with. */
+export function settingsOf(own: number, domain: number, type: number, sys: Native): Setting[] {
+  const fresh = sys.socket(domain, type, 0);
+  if (fresh < 0) return [];
+  using reference = FdHandle.adopt(fresh, sys);
+  return carriedOptions.flatMap((option) => {
+    if (option.level === so.IPPROTO_TCP && type !== SOCK_STREAM) return [];
+    const value = read(own, option, sys);
+    const usual = read(reference.fd, option, sys);
+    return value === undefined || usual === undefined || same(value, usual) ? [] : [{ option, value }];
+  });
+}
+
 /**
  * Sets on `held` what `own` was given beyond the defaults, O_NONBLOCK included. Returns what was changed. An option the
  * kernel refuses is left as it was: the server would find out by asking, as it would have from the kernel.
  */
 export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): Changed[] {
   const changed: Changed[] = [];
-  const fresh = sys.socket(domain, type, 0);
-  if (fresh < 0) return changed;
-  using reference = FdHandle.adopt(fresh, sys);
-  for (const option of carriedOptions) {
-    if (option.level === so.IPPROTO_TCP && type !== SOCK_STREAM) continue;
-    const value = read(own, option, sys);
-    const usual = read(reference.fd, option, sys);
+  for (const { option, value } of settingsOf(own, domain, type, sys)) {
     const before = read(held, option, sys);
-    if (value === undefined || usual === undefined || before === undefined) continue;
-    if (same(value, usual) || same(value, before)) continue;
+    if (before === undefined || same(value, before)) continue;
     if (write(held, option, value, sys)) changed.push({ option, before });
   }
   const flags = sys.getfl(own);

@@ -1,0 +1,41 @@
+/** What the rounds of `npm run bench:bind` come to. Pure: numbers in, text out. */
+import { columns, median } from "./report.mjs";
+
+const titles = { bind: "socket + bind + close", udp: "datagram there and back", tcp: "stream" };
+
+/**
+ * One row for each contender, from `results`: { case, label, rounds }, where a round has p50 and p99 in nanoseconds and
+ * a rate, or of a stream only a rate in bytes a second. Rows hold microseconds, medians over the rounds; `ratio` is how
+ * many times as long it took as with the first contender of the case.
+ */
+export function summariseBind(results) {
+  const rows = results.map(({ case: one, label, rounds }) => ({
+    case: one,
+    contender: label,
+    ...(one === "tcp"
+      ? {}
+      : { p50: median(rounds.map(({ p50 }) => p50)) / 1000, p99: median(rounds.map(({ p99 }) => p99)) / 1000 }),
+    // Of the paced loop of binds the rate says nothing.
+    ...(one === "bind" ? {} : { rate: median(rounds.map(({ rate }) => rate)) }),
+    rounds,
+  }));
+  return rows.map((row) => {
+    const first = rows.find((other) => other.case === row.case);
+    return { ...row, ratio: row.case === "tcp" ? first.rate / row.rate : row.p50 / first.p50 };
+  });
+}
+
+/** The rows for people, a blank line between the cases. */
+export function bindTable(rows) {
+  const header = ["operation", "contender", "p50 µs", "p99 µs", "rate", "", "ratio"];
+  const lines = rows.map(({ case: one, contender, p50, p99, rate, ratio }) => [
+    titles[one],
+    contender,
+    p50?.toFixed(2) ?? "",
+    p99?.toFixed(2) ?? "",
+    rate === undefined ? "" : one === "tcp" ? (rate / 1e6).toFixed(0) : rate.toFixed(0),
+    one === "tcp" ? "MB/s" : one === "udp" ? "/s" : "",
+    ratio.toFixed(2),
+  ]);
+  return columns(header, lines, [0, 1, 5], 1);
+}

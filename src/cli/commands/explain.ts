@@ -1,0 +1,102 @@
+/** `berth explain NAME -- COMMAND`: what a server binds, as the configuration of a berth for it. It asks no broker. */
+import type { Command } from "commander";
+import { formatListenAddress } from "../../address.ts";
+import { BERTH_NAME_RULE, parseBerthName } from "../../config/name.ts";
+import { BerthError, errnoName } from "../../errors.ts";
+import { native } from "../../native.ts";
+import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
+import type { SeenBind } from "../explain/recorder.ts";
+import { explainOthers, suggestBerth } from "../explain/suggestion.ts";
+import { traceBinds } from "../explain/trace.ts";
+import { jsonOption } from "../options.ts";
+import { printable, printableJson } from "../printable.ts";
+import { print } from "../stdout.ts";
+
+interface ExplainOptions {
+  readonly for?: string;
+  readonly json?: true;
+}
+
+const MAX_SECONDS = 86_400;
+
+const help = `
+The server runs as you start it: same user, environment and folder, each bind carried out as it asks; its output goes
+to standard error. When it ends, at Ctrl-C or after --for, the text of NAME.toml is printed. Then it gets SIGTERM, and
+SIGKILL after 5 seconds. Exit status: 0, 1 when there is nothing to hold, 100 usage, 111 system.
+
+Examples:
+  berth explain quake -- /usr/lib/ioquake3/ioq3ded +set dedicated 1 +map q3dm1
+  berth explain --for 10 tanks -- bzfs -p 5154 > /etc/berthd/tanks.toml
+  berth explain --for 10 --json tanks -- bzfs | jq -r '.binds[].address'`;
+
+export function addExplain(program: Command): void {
+  program
+    .command("explain")
+    .description("run a server, and print the configuration of a berth for what it binds")
+    .argument("<name>", "what the berth is to be called")
+    .argument("<command...>", "the server")
+    .option("--for <seconds>", "end the server after so long")
+    .addOption(jsonOption("what was seen"))
+    // What follows the berth is the server's, however much it looks like an option of ours.
+    .passThroughOptions()
+    .addHelpText("after", help)
+    .action(async (name: string, words: string[], { for: seconds, json }: ExplainOptions) => {
+      const command = words[0] === "--" ? words.slice(1) : words;
+      mustBeName(name);
+      if (command.length === 0)
+        throw new BerthError("USAGE", "no server is given; write berth explain NAME -- COMMAND");
+      const duration = seconds === undefined ? undefined : milliseconds(seconds);
+      const stop = stopSignal();
+      const trace = await traceBinds(command, { stop, duration, say, sys: native });
+      if (!trace.started) {
+        process.exitCode = EXIT_SYSTEM;
+        return;
+      }
+      const { binds, code, signal } = trace;
+      const toml = suggestBerth({ name, command, binds, isRoot: process.geteuid?.() === 0 });
+      const result = { name, command, exit: { code, signal }, binds: binds.map(jsonBind), toml: toml ?? null };
+      if (json) print(`${printableJson(result, 2)}\n`);
+      else if (toml !== undefined) print(toml);
+      if (toml !== undefined) return;
+      for (const line of explainOthers(binds)) say(line);
+      say("the server bound nothing that a berth could hold; see what it says above, or give it longer");
+      process.exitCode = EXIT_REFUSED;
+    });
+}
+
+function jsonBind(bind: SeenBind) {
+  const options = Object.entries(bind.options).map(([name, words]) => [name, words.length > 1 ? words : words[0]]);
+  return {
+    address: formatListenAddress(bind.listen),
+    kind: bind.listen.kind,
+    error: bind.error === 0 ? null : errnoName(bind.error),
+    options: Object.fromEntries(options) as Record<string, number | readonly number[]>,
+    settled: bind.settled,
+    pid: bind.pid,
+    program: bind.program,
+    count: bind.count,
+  };
+}
+
+function mustBeName(name: string): void {
+  if (parseBerthName(name) !== undefined) return;
+  throw new BerthError("USAGE", `"${printable(name)}" cannot name a berth: ${BERTH_NAME_RULE}`);
+}
+
+function milliseconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== "" && seconds > 0 && seconds <= MAX_SECONDS) return seconds * 1000;
+  const rule = `is not a number of seconds above 0 and at most ${MAX_SECONDS}; write for example --for 10`;
+  throw new BerthError("USAGE", `--for ${printable(text)} ${rule}`);
+}
+
+/** Fires at Ctrl-C and its kin: the server is ended first, and what was seen is printed. */
+function stopSignal(): AbortSignal {
+  const stopping = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => stopping.abort());
+  return stopping.signal;
+}
+
+function say(sentence: string): void {
+  process.stderr.write(`berth: ${sentence}\n`);
+}

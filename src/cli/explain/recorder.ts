@@ -1,0 +1,144 @@
+/** What a server asks bind(2) for: noted, carried out, and never judged. */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import {
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  decodeSockaddr,
+  familyNumber,
+  formatListenAddress,
+  type ListenAddress,
+  type SocketKind,
+  typeNumber,
+} from "../../address.ts";
+import { settingsOf } from "../../broker/carry-over.ts";
+import { FdHandle } from "../../fd.ts";
+import type { BindReport, Native } from "../../native.ts";
+import * as so from "../../socket-constants.ts";
+
+/** Lets the kernel carry out the call as it stands. */
+const CONTINUE = -1;
+/** Different addresses that are noted; a berth that needs more is none that anybody writes by hand. */
+const MAX_BINDS = 100;
+const KINDS: readonly SocketKind[] = ["stream", "datagram", "seqpacket"];
+
+/** One address that was asked for. */
+export interface SeenBind {
+  readonly listen: ListenAddress;
+  /** What the kernel said: 0, or an errno. Of a UNIX socket it is not known. */
+  readonly error: number;
+  /** What was set before and is carried over, by name; an option of several words has them all. */
+  readonly options: Readonly<Record<string, readonly number[]>>;
+  /** What was set before and is settled at bind, as key and value of the configuration. */
+  readonly settled: Readonly<Record<string, boolean | string>>;
+  /** The first process that asked, its program (proc(5), comm), and how often it was asked for in all. */
+  readonly pid: number;
+  readonly program: string;
+  readonly count: number;
+}
+
+export class Recorder {
+  readonly #binds = new Map<string, SeenBind>();
+  readonly #processes = new Map<number, FdHandle>();
+  readonly #said = new Set<string>();
+  readonly #sys: Native;
+  readonly #say: (sentence: string) => void;
+
+  constructor(sys: Native, say: (sentence: string) => void) {
+    this.#sys = sys;
+    this.#say = say;
+  }
+
+  get binds(): SeenBind[] {
+    return [...this.#binds.values()];
+  }
+
+  /** The processes that have bound something, as pidfds; the caller closes them. */
+  get processes(): Iterable<FdHandle> {
+    return this.#processes.values();
+  }
+
+  /** Sends a signal to every process that has bound something. */
+  signal(number: number): void {
+    for (const pidfd of this.#processes.values()) this.#sys.pidfdSignal(pidfd.fd, number);
+  }
+
+  /** Notes a bind and returns what to answer. The server waits meanwhile, so its pid is its own. */
+  see(report: BindReport): number {
+    if (report.error !== 0) {
+      if (report.error === constants.errno.EPERM) this.#once(blind);
+      return CONTINUE;
+    }
+    const { socket } = report;
+    const domain = this.#option(socket, so.SO_DOMAIN);
+    const type = this.#option(socket, so.SO_TYPE);
+    const kind = KINDS.find((candidate) => typeNumber(candidate) === type);
+    const address = [AF_INET, AF_INET6, AF_UNIX].includes(domain) ? decodeSockaddr(report.sockaddr) : undefined;
+    if (kind === undefined || address === undefined || familyNumber(address) !== domain) return CONTINUE;
+    const v6only = this.#option(socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
+    const listen = { kind, address, dualStack: address.family === "ipv6" && address.host === "::" && !v6only };
+    const noted = { listen, options: this.#options(socket, domain, type), settled: this.#settled(socket) };
+    // A path is the server's own to find: it may be relative, or below another root.
+    const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
+    this.#note({ ...noted, error: Math.max(0, error), pid: report.pid, program: programOf(report.pid), count: 1 });
+    return error;
+  }
+
+  #note(bind: SeenBind): void {
+    const key = `${formatListenAddress(bind.listen)} ${bind.error}`;
+    const known = this.#binds.get(key);
+    if (known === undefined && this.#binds.size >= MAX_BINDS) {
+      return this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not noted`);
+    }
+    this.#binds.set(key, known === undefined ? bind : { ...known, count: known.count + 1 });
+    if (this.#processes.has(bind.pid)) return;
+    const pidfd = this.#sys.pidfdOpen(bind.pid);
+    if (pidfd >= 0) this.#processes.set(bind.pid, FdHandle.adopt(pidfd, this.#sys));
+  }
+
+  #options(socket: number, domain: number, type: number): Record<string, readonly number[]> {
+    const set = settingsOf(socket, domain, type, this.#sys).map(({ option, value }) => {
+      const words = Array.from(value, (word) => (option.doubled ? Math.floor(word / 2) : word));
+      return [option.name, words] as const;
+    });
+    const isNonBlocking = (this.#sys.getfl(socket) & so.O_NONBLOCK) !== 0;
+    return Object.fromEntries(isNonBlocking ? [...set, ["O_NONBLOCK", [1]] as const] : set);
+  }
+
+  #settled(socket: number): Record<string, boolean | string> {
+    const device = new Int32Array(4); // IFNAMSIZ bytes
+    const result = this.#sys.getsockopt(socket, so.SOL_SOCKET, so.SO_BINDTODEVICE, device);
+    const name = result < 0 ? "" : (Buffer.from(device.buffer).toString("latin1").split("\0")[0] ?? "");
+    const freebind =
+      this.#option(socket, so.IP_FREEBIND, so.IPPROTO_IP) === 1 ||
+      this.#option(socket, so.IPV6_FREEBIND, so.IPPROTO_IPV6) === 1;
+    return {
+      ...(this.#option(socket, so.SO_REUSEPORT) === 1 && { "reuse-port": true }),
+      ...(freebind && { freebind: true }),
+      ...(name !== "" && { device: name }),
+    };
+  }
+
+  #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {
+    const value = new Int32Array(1);
+    return this.#sys.getsockopt(fd, level, option, value) < 0 ? -1 : (value[0] ?? -1);
+  }
+
+  #once(sentence: string): void {
+    if (this.#said.has(sentence)) return;
+    this.#said.add(sentence);
+    this.#say(sentence);
+  }
+}
+
+const blind =
+  "cannot look at the server's binds, for ptrace is restricted; run this as root, or set kernel.yama.ptrace_scope=1 or 0";
+
+function programOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
+  } catch {
+    return "?";
+  }
+}

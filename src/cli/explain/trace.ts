@@ -1,0 +1,118 @@
+/**
+ * Runs a server under the bind filter, without a broker and without a berth, and notes what it binds. It changes
+ * nothing about the server: each bind is carried out as it was asked, on the very socket, and its result passed back.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { constants } from "node:os";
+import { AF_UNIX, SOCK_STREAM } from "../../address.ts";
+import { check, SysError } from "../../errors.ts";
+import { closeAll, FdHandle } from "../../fd.ts";
+import { recvFds } from "../../fd-channel.ts";
+import { launcherPath } from "../../launcher-path.ts";
+import type { Interceptor, Native } from "../../native.ts";
+import { Recorder, type SeenBind } from "./recorder.ts";
+
+const { SIGTERM, SIGKILL } = constants.signals;
+const CHANNEL_FD = 3;
+/** How long a server may take to end by itself, and how long its end may take to be seen. */
+const GRACE_MS = 5000;
+const LAST_MS = 1000;
+/** The longest a timer can wait, 24 days; also what keeps this process alive. */
+const FOREVER_MS = 2 ** 31 - 1;
+
+export interface Trace {
+  readonly binds: readonly SeenBind[];
+  /** Of the process that was started; both null when it still runs, after everything that was tried. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Whether the server ran under the filter at all; if not, the launcher has said why. */
+  readonly started: boolean;
+}
+
+export interface TraceOptions {
+  /** Ends the server when it fires. */
+  readonly stop: AbortSignal;
+  /** Ends the server after so many milliseconds. */
+  readonly duration?: number | undefined;
+  /** Gets sentences for people. */
+  readonly say: (sentence: string) => void;
+  readonly sys: Native;
+}
+
+/** Runs the command until no process of it is left, `stop` fires or `duration` is over; then ends what is left of it. */
+export async function traceBinds(command: readonly string[], options: TraceOptions): Promise<Trace> {
+  const { stop, duration = FOREVER_MS, say, sys } = options;
+  const pair = new Int32Array(2);
+  check("socketpair", sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
+  using channel = FdHandle.adopt(pair[0] ?? -1, sys);
+  const child = launch(command, FdHandle.adopt(pair[1] ?? -1, sys));
+  const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
+  const message = await recvFds(channel.fd, { sys });
+  const notify = message?.fds[0];
+  if (notify === undefined) {
+    const [code, signal] = await exited;
+    return { binds: [], code, signal, started: false };
+  }
+  const recorder = new Recorder(sys, say);
+  const end = new AbortController();
+  const interceptor = intercept(notify.steal(), recorder, () => end.abort(), sys);
+  try {
+    await firstOf([end.signal, stop], duration);
+    if (!end.signal.aborted) await endServer(child, recorder, end.signal);
+    if (!end.signal.aborted) say("a process of the server is still there; its binds fail from now on");
+    const hasExited = child.exitCode !== null || child.signalCode !== null || end.signal.aborted;
+    const [code, signal] = hasExited ? await exited : [null, null];
+    return { binds: recorder.binds, code, signal, started: true };
+  } finally {
+    interceptor.close();
+    closeAll(recorder.processes);
+    child.unref();
+  }
+}
+
+/** Standard output is for the result alone, so the server's goes to standard error. */
+function launch(command: readonly string[], channel: FdHandle): ChildProcess {
+  using theirs = channel;
+  return spawn(launcherPath(), ["--trace-binds", String(CHANNEL_FD), "--", ...command], {
+    stdio: ["inherit", 2, 2, theirs.fd],
+  });
+}
+
+function intercept(notify: number, recorder: Recorder, onEnded: () => void, sys: Native): Interceptor {
+  const interceptor = new sys.Interceptor(notify, (report) => {
+    if (report === null) onEnded();
+    else interceptor.answer(recorder.see(report), -1);
+  });
+  const result = interceptor.start();
+  if (result >= 0) return interceptor;
+  interceptor.close();
+  throw new SysError("pthread_create", -result);
+}
+
+/** The process that was started, and whatever else has bound something: a server that went to the background, too. */
+async function endServer(child: ChildProcess, recorder: Recorder, ended: AbortSignal): Promise<void> {
+  for (const [signal, patience] of [
+    [SIGTERM, GRACE_MS],
+    [SIGKILL, LAST_MS],
+  ] as const) {
+    child.kill(signal);
+    recorder.signal(signal);
+    await firstOf([ended], patience);
+    if (ended.aborted) return;
+  }
+}
+
+/** Resolves when one of the signals fires, or after `patience` milliseconds. */
+function firstOf(signals: readonly AbortSignal[], patience: number): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = (): void => {
+      clearTimeout(timer);
+      for (const signal of signals) signal.removeEventListener("abort", finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, patience);
+    for (const signal of signals) signal.addEventListener("abort", finish, { once: true });
+    if (signals.some(({ aborted }) => aborted)) finish();
+  });
+}

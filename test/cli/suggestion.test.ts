@@ -1,0 +1,144 @@
+import { constants } from "node:os";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { formatListenAddress, parseListenAddress } from "../../src/address.ts";
+import type { SeenBind } from "../../src/cli/explain/recorder.ts";
+import { explainOthers, suggestBerth } from "../../src/cli/explain/suggestion.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import { formatProblem } from "../../src/config/problem.ts";
+import type { BerthSpec } from "../../src/config/spec.ts";
+import { TestFolder } from "../support/broker.ts";
+
+const { EACCES, EADDRINUSE, EADDRNOTAVAIL } = constants.errno;
+
+function bind(text: string, more: Partial<SeenBind> = {}): SeenBind {
+  const listen = parseListenAddress(text);
+  if (typeof listen === "string") throw new Error(listen);
+  return { listen, error: 0, options: {}, settled: {}, pid: 1, program: "game", count: 1, ...more };
+}
+
+function suggest(...binds: SeenBind[]): string {
+  const toml = suggestBerth({ name: "arena", command: ["/usr/games/game"], binds, isRoot: false });
+  if (toml === undefined) throw new Error("there is nothing to hold");
+  return toml;
+}
+
+function load(toml: string): BerthSpec {
+  using folder = new TestFolder({ "arena.toml": toml });
+  const lookup = { passwd: () => undefined, group: () => undefined };
+  const { specs, problems } = loadConfig({ directories: [folder.path], lookup });
+  expect(problems.map(formatProblem)).toEqual([]);
+  const [spec] = specs;
+  if (spec === undefined) throw new Error("there is no berth");
+  return spec;
+}
+
+/** The addresses of each socket, by its name. */
+function sockets(toml: string): Record<string, string[]> {
+  return Object.fromEntries(load(toml).sockets.map(({ name, listen }) => [name, listen.map(formatListenAddress)]));
+}
+
+test("TCP and UDP of one port are one socket, other ports have their own", () => {
+  const toml = suggest(bind("tcp://0.0.0.0:5154"), bind("udp://0.0.0.0:8303"), bind("udp://0.0.0.0:5154"));
+  expect(sockets(toml)).toEqual({
+    game: ["tcp://0.0.0.0:5154", "udp://0.0.0.0:5154"],
+    "game-2": ["udp://0.0.0.0:8303"],
+  });
+});
+
+test("the server is delivered to by bind, its command as it was typed", () => {
+  const command = ["/srv/a b", "100%", '"quoted"\\', "ü\u202e\n\x7f", "{map}"];
+  const toml = suggestBerth({ name: "arena", command, binds: [bind("udp://*:9000")], isRoot: true });
+  const { server } = load(toml ?? "");
+  expect(server).toMatchObject({ deliver: ["bind"], otherBinds: "refuse", command });
+});
+
+test("a loopback bind beside others is let through, and held when there are no others", () => {
+  const beside = suggest(bind("udp://0.0.0.0:27960"), bind("tcp://127.0.0.1:8080"));
+  expect(sockets(beside)).toEqual({ game: ["udp://0.0.0.0:27960"] });
+  expect(load(beside).server.otherBinds).toBe("loopback");
+  expect(beside).toContain("# tcp://127.0.0.1:8080 by game: reaches this host alone");
+  const alone = suggest(bind("tcp://127.0.0.1:8080"));
+  expect(sockets(alone)).toEqual({ game: ["tcp://127.0.0.1:8080"] });
+  expect(load(alone).server.otherBinds).toBe("refuse");
+});
+
+test("a loopback port that takes privilege is held: other-binds would not let it through", () => {
+  expect(sockets(suggest(bind("udp://0.0.0.0:79"), bind("tcp://[::1]:80")))).toEqual({
+    game: ["udp://0.0.0.0:79"],
+    "game-2": ["tcp://[::1]:80"],
+  });
+});
+
+test("port 0, paths and addresses that this host lacks are told of and not held", () => {
+  const binds = [
+    bind("udp://0.0.0.0:0"),
+    bind("unix:///run/game"),
+    bind("udp://192.0.2.1:9", { error: EADDRNOTAVAIL }),
+  ];
+  const lines = ["any port will do", "a path or name of its own", "failed with EADDRNOTAVAIL"];
+  expect(explainOthers(binds)).toEqual(lines.map((line) => expect.stringContaining(line)));
+  expect(suggestBerth({ name: "arena", command: ["game"], binds, isRoot: false })).toBeUndefined();
+  const toml = suggest(...binds, bind("udp://0.0.0.0:9000"));
+  expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:9000"] });
+  for (const line of lines) expect(toml).toContain(line);
+});
+
+test("a busy port is what the server wants; the one it hopped to is not", () => {
+  const busy = { error: EADDRINUSE };
+  const toml = suggest(bind("udp://0.0.0.0:27960", busy), bind("udp://0.0.0.0:27961"), bind("udp://0.0.0.0:28960"));
+  expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:27960"], "game-2": ["udp://0.0.0.0:28960"] });
+  expect(toml).toContain("taken because udp://0.0.0.0:27960 was busy");
+});
+
+test("a port that the caller may not have is one for the broker", () => {
+  const toml = suggest(bind("udp://0.0.0.0:79", { error: EACCES }));
+  expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:79"] });
+  expect(toml).toContain("EACCES");
+});
+
+test("of addresses that exclude each other the one for more is held", () => {
+  const specific = suggest(bind("udp://192.0.2.1:9000"), bind("udp://0.0.0.0:9000"));
+  expect(sockets(specific)).toEqual({ game: ["udp://0.0.0.0:9000"] });
+  expect(specific).toContain("is given the socket for udp://0.0.0.0:9000");
+  const families = suggest(bind("tcp://0.0.0.0:9000", { error: EADDRINUSE }), bind("tcp://*:9000"));
+  expect(sockets(families)).toEqual({ game: ["tcp://*:9000"] });
+  expect(families).toContain("cannot be held beside tcp://*:9000");
+});
+
+test("what is carried over is told, and what is settled at bind is offered as a key", () => {
+  const options = { SO_BROADCAST: [1], SO_LINGER: [1, 5] };
+  const toml = suggest(bind("udp://0.0.0.0:9000", { options, settled: { "reuse-port": true, device: "eth0" } }));
+  expect(toml).toContain("SO_BROADCAST=1 SO_LINGER, carried over");
+  expect(toml).toMatch(/#.*reuse-port = true\n#.*device = "eth0"\n/);
+  expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:9000"] });
+});
+
+test("whatever a server binds, the suggestion loads", () => {
+  const host = fc.constantFrom(
+    ...["0.0.0.0", "127.0.0.1", "127.9.9.9", "192.0.2.1", "239.1.1.1", "*", "[::]", "[::1]", "[2001:db8::1]"],
+    ...["[::ffff:c000:201]", "[::ffff:7f00:1]", "[fe80::1%2]"],
+  );
+  const address = fc.oneof(
+    fc
+      .tuple(fc.constantFrom("tcp", "udp"), host, fc.constantFrom(0, 79, 9000, 9001, 9005))
+      .map(([scheme, name, port]) => `${scheme}://${name}:${port}`),
+    fc.constantFrom("unix:///run/game", "unix://@game", "unix-dgram:///run/game"),
+  );
+  const seen = fc
+    .tuple(address, fc.constantFrom(0, 0, EADDRINUSE, EACCES, EADDRNOTAVAIL), fc.string())
+    .map(([text, error, program]) => bind(text, { error, program }));
+  const words = fc.array(
+    fc.string({ unit: "grapheme" }).filter((word) => !/[\0{]/.test(word)),
+    { minLength: 1 },
+  );
+  fc.assert(
+    fc.property(fc.array(seen, { maxLength: 12 }), words, (binds, [program = "", ...rest]) => {
+      const command = [`/${program}`, ...rest];
+      const toml = suggestBerth({ name: "arena", command, binds, isRoot: true });
+      if (toml === undefined) expect(explainOthers(binds)).toHaveLength(binds.length);
+      else expect(load(toml).server.command).toEqual(command);
+    }),
+    { numRuns: 300 },
+  );
+});
