@@ -17,8 +17,8 @@ type Descriptor (
   # A listening stream or seqpacket socket, a bound datagram socket, the root directory, or what a
   # tenant stashed.
   kind: (stream, datagram, seqpacket, root, stash),
-  # Where a socket is bound, like 0.0.0.0:27960, [::]:27960, /run/arena.sock, or @arena for an
-  # abstract one.
+  # Where a socket is bound, as the configuration writes it: udp://0.0.0.0:27960, tcp://[::]:27960,
+  # unix:///run/arena.sock, or unix://@arena for an abstract one.
   address: ?string,
   # Which of the descriptors of this very message it is, from 0. Absent where none are handed over:
   # in List and Watch.
