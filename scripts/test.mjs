@@ -4,9 +4,9 @@
  * `npm test -- test/cli`. It fails when a test fails, when none ran, and under CI=true when one was skipped.
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { main, prepare, root, Sentence } from "./prepare.mjs";
 
 await main(async () => {
@@ -21,6 +21,9 @@ await main(async () => {
       `--outputFile.json=${file}`,
       ...process.argv.slice(2),
     ]);
+    // Whoever adds up several runs wants each one's results.
+    const keep = process.env.BERTHD_TEST_RESULTS;
+    if (keep !== undefined && existsSync(file)) copyFileSync(file, join(keep, `${basename(folder)}.json`));
     return report(code, results(file));
   } finally {
     rmSync(folder, { recursive: true, force: true });
