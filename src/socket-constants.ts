@@ -10,6 +10,7 @@ export const SO_KEEPALIVE = 9;
 export const SO_PRIORITY = 12;
 export const SO_REUSEPORT = 15;
 export const SO_BINDTODEVICE = 25;
+export const SO_DETACH_FILTER = 27;
 export const SO_ACCEPTCONN = 30;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;

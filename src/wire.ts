@@ -8,12 +8,13 @@
 import { constants } from "node:os";
 import { BerthError, SysError } from "./errors.ts";
 import { closeAll, FdHandle, NO_FDS } from "./fd.ts";
-import { type Native, native, type Poll, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
+import { MAX_FDS, type Native, native, type Poll, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
 // Node does not name this one (asm-generic/errno.h).
 const ETOOMANYREFS = 109;
-const MSG_TRUNC = 0x20;
+/** recvmsg(2): the message was longer than the buffer. */
+export const MSG_TRUNC = 0x20;
 
 /** Descriptors to borrow for one message: the first `count` entries of `fds`. */
 export interface Borrowed {
@@ -47,7 +48,9 @@ export interface WireOptions {
   readonly framing: "nul" | "message";
   /** Bytes a message may have. */
   readonly maxMessage?: number;
-  /** Bytes that may wait for a peer that does not read. */
+  /** Descriptors to hold for a message that has only begun to arrive; one with more ends the connection. */
+  readonly maxFdsAhead?: number;
+  /** Bytes that may wait for a peer that does not read; when none wait, one message of any length may. */
   readonly maxQueue?: number;
   /** Milliseconds a begun message may take to arrive, and a queued one to get on its way. 0 waits for ever. */
   readonly deadline?: number;
@@ -57,6 +60,9 @@ export interface WireOptions {
 export const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
 export const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;
 export const DEFAULT_DEADLINE = 10_000;
+
+/** Messages still taken from a peer that has gone: more than a socket's buffer holds by default. */
+const LAST_WORDS = 512;
 
 /** Frames of one length in a row after which a peer is taken to ask and wait. */
 const STEADY = 8;
@@ -79,6 +85,7 @@ export class Wire {
   readonly #poll: Poll;
   readonly #framed: boolean;
   readonly #maxMessage: number;
+  readonly #maxFdsAhead: number;
   readonly #maxQueue: number;
   readonly #deadline: number;
   readonly #queue: Queued[] = [];
@@ -86,6 +93,7 @@ export class Wire {
   #events = 0;
   #reading = true;
   #ending = false;
+  #lost = false;
   #retryDelay = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #sendTimer: NodeJS.Timeout | undefined;
@@ -106,6 +114,7 @@ export class Wire {
     this.#sys = options.sys ?? native;
     this.#framed = options.framing === "nul";
     this.#maxMessage = options.maxMessage ?? DEFAULT_MAX_MESSAGE;
+    this.#maxFdsAhead = options.maxFdsAhead ?? MAX_FDS;
     this.#maxQueue = options.maxQueue ?? DEFAULT_MAX_QUEUE;
     this.#deadline = options.deadline ?? DEFAULT_DEADLINE;
     this.#poll = new this.#sys.Poll(handle.fd, (status, events) => this.#onReady(status, events));
@@ -114,6 +123,11 @@ export class Wire {
 
   get closed(): boolean {
     return !this.#handle.open;
+  }
+
+  /** Whether it is about to close: nothing more can be sent, and the receiver hears why if something failed. */
+  get ending(): boolean {
+    return this.#ending || this.#lost;
   }
 
   /** The socket, borrowed. */
@@ -136,7 +150,7 @@ export class Wire {
    * when the queue is full or the connection is over: then nothing of the message was or will be sent.
    */
   send(bytes: Uint8Array, borrowed: Borrowed = NOTHING_BORROWED): boolean {
-    if (!this.#handle.open || this.#ending) return false;
+    if (!this.#handle.open || this.#ending || this.#lost) return false;
     if (this.#queue.length === 0) {
       const sent = this.#sys.sendmsg(this.#handle.fd, bytes, 0, borrowed.fds, borrowed.count);
       if (sent === bytes.length) return true;
@@ -147,7 +161,7 @@ export class Wire {
       }
       if (sent === -ETOOMANYREFS) this.#backOff();
     }
-    if (this.#queuedBytes + bytes.length > this.#maxQueue) return false;
+    if (this.#queue.length > 0 && this.#queuedBytes + bytes.length > this.#maxQueue) return false;
     const handles = this.#pin(borrowed);
     return handles !== undefined && this.#enqueue(bytes, 0, handles);
   }
@@ -215,7 +229,7 @@ export class Wire {
       const sent = this.#sys.sendmsg(this.#handle.fd, head.bytes, head.offset, borrowed.fds, borrowed.count);
       if (sent === -EAGAIN) return this.#watch();
       if (sent === -ETOOMANYREFS) return this.#backOff();
-      if (sent < 0) return this.#finish(new SysError("sendmsg", -sent));
+      if (sent < 0) return this.#lose(new SysError("sendmsg", -sent));
       this.#retryDelay = 0;
       closeAll(head.handles);
       head.handles = NO_FDS;
@@ -243,7 +257,8 @@ export class Wire {
   }
 
   #onReady(status: number, events: number): void {
-    if (status < 0) return this.#finish(new SysError("poll", -status));
+    // libuv says EBADF for any error of the socket, such as a peer that closed before it had read everything.
+    if (status < 0) return this.#lose(new SysError("poll", -status));
     if ((events & WRITABLE) !== 0) this.#flush();
     if ((events & READABLE) !== 0 && this.#reading && this.#handle.open) this.#receive();
   }
@@ -251,16 +266,22 @@ export class Wire {
   /**
    * Reads one frame, or a message. Finding a frame's end first (recvframe) costs one more system call; a peer that
    * asks and waits does not need it, since no second frame can be there to be mixed up with. Such a peer is known by
-   * frames of one length without fds, and is then read with room for no more than that length.
+   * frames of one length without fds, and is then read with room for no more than that length. Returns whether
+   * there may be more to read.
    */
-  #receive(): void {
+  #receive(): boolean {
     const size =
       this.#expected !== undefined
         ? this.#sys.recvmsg(this.#handle.fd, this.#expected, 0, received)
         : this.#framed
           ? this.#sys.recvframe(this.#handle.fd, incoming, 0, received)
           : this.#sys.recvmsg(this.#handle.fd, incoming, 0, received);
-    if (size === -EAGAIN) return;
+    if (size === -EAGAIN) return false;
+    this.#accept(size);
+    return this.#handle.open;
+  }
+
+  #accept(size: number): void {
     if (size === -EMSGSIZE) return this.#finish(truncated());
     if (size < 0) return this.#finish(new SysError("recvmsg", -size));
     const fds = this.#adoptReceived();
@@ -270,6 +291,10 @@ export class Wire {
       return this.#finish(cut);
     }
     if (!this.#framed) return this.#acceptMessage(size, fds);
+    if (size > this.#maxMessage) {
+      closeAll(fds);
+      return this.#finish(tooLarge(this.#maxMessage));
+    }
     if (this.#expected !== undefined && incoming.indexOf(0) !== size - 1) return this.#acceptUnexpected(size, fds);
     if (this.#partialLength > 0) return this.#acceptMore(size, fds);
     if (incoming[size - 1] !== 0) return this.#beginPartial(size, fds);
@@ -295,7 +320,8 @@ export class Wire {
     this.#lastLength = 0;
     const bytes = Buffer.from(incoming.subarray(0, size));
     const last = bytes.lastIndexOf(0, size - 2) + 1;
-    for (let start = 0; start < size && !this.closed; ) {
+    for (let start = 0; start < size; ) {
+      if (this.#ending || this.closed) return closeAll(fds);
       const end = bytes.indexOf(0, start);
       const own = start === last ? fds : NO_FDS;
       if (end < 0) {
@@ -305,7 +331,6 @@ export class Wire {
       this.#receiver.onMessage(bytes.subarray(start, end), end - start, own);
       start = end + 1;
     }
-    if (this.closed) closeAll(fds);
   }
 
   #adoptReceived(): readonly FdHandle[] {
@@ -317,15 +342,19 @@ export class Wire {
   #acceptMessage(size: number, fds: readonly FdHandle[]): void {
     if (((received[1] ?? 0) & MSG_TRUNC) !== 0) {
       closeAll(fds);
-      return this.#finish(new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${incoming.length} bytes`));
+      return this.#finish(tooLarge(incoming.length));
     }
     this.#receiver.onMessage(incoming, size, fds);
   }
 
   #beginPartial(size: number, fds: readonly FdHandle[]): void {
+    if (fds.length > this.#maxFdsAhead) {
+      closeAll(fds);
+      const problem = `a message carries ${fds.length} descriptors; at most ${this.#maxFdsAhead} are taken`;
+      return this.#finish(new BerthError("PROTOCOL_ERROR", problem));
+    }
     this.#partialFds = fds;
-    this.#append(size);
-    if (this.#deadline > 0) {
+    if (this.#append(size) && this.#deadline > 0) {
       this.#receiveTimer = setTimeout(() => {
         this.#finish(new BerthError("PROTOCOL_ERROR", `a message took longer than ${this.#deadline} ms to arrive`));
       }, this.#deadline).unref();
@@ -352,7 +381,7 @@ export class Wire {
   #append(size: number): boolean {
     const length = this.#partialLength + size;
     if (length > this.#maxMessage) {
-      this.#finish(new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${this.#maxMessage} bytes`));
+      this.#finish(tooLarge(this.#maxMessage));
       return false;
     }
     let buffer = this.#partial;
@@ -387,8 +416,15 @@ export class Wire {
 
   /** Ends the connection from inside `send`: the receiver hears of it after the caller has returned. */
   #fail(cause: BerthError): void {
-    this.#ending = true;
-    queueMicrotask(() => this.#finish(cause));
+    this.#lost = true;
+    queueMicrotask(() => this.#lose(cause));
+  }
+
+  /** Nothing more can be sent; what the peer said before it went, a refusal perhaps, is still heard. */
+  #lose(cause: BerthError): void {
+    this.#lost = true;
+    for (let left = LAST_WORDS; left > 0 && !this.#ending && this.#handle.open && this.#receive(); left--);
+    this.#finish(cause);
   }
 
   #finish(cause: BerthError | undefined): void {
@@ -408,6 +444,10 @@ export class Wire {
     closeAll(this.#partialFds);
     this.#endPartial();
   }
+}
+
+function tooLarge(limit: number): BerthError {
+  return new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${limit} bytes`);
 }
 
 function truncated(): BerthError {

@@ -68,9 +68,9 @@ type Berth (
 method List() -> (berths: []Berth)
 
 # Takes a berth: the caller becomes its tenant, and gets its descriptors with the reply. The present
-# tenant gets the same lease again, with fresh descriptors. A takeover ends in one of two ways: the
-# newcomer calls Ready, and the old lease ends; or the newcomer dies, and the old lease stays as it
-# was.
+# tenant gets the same lease again, with fresh descriptors. A takeover ends in one of three ways: the
+# newcomer calls Ready, and the old lease ends; or the old tenant goes first, and the newcomer has the
+# berth alone; or the newcomer goes first, and the old lease stays as it was.
 method Acquire(
   # Name of the berth.
   berth: string,
