@@ -1,8 +1,8 @@
 /** A Varlink service on a socketpair or a path that answers exactly what a test tells it to. */
 import { unlinkSync } from "node:fs";
-import { FdHandle } from "../../src/fd.ts";
+import { borrow, FdHandle } from "../../src/fd.ts";
 import { native, READABLE } from "../../src/native.ts";
-import { borrow, Wire } from "../../src/wire.ts";
+import { Wire } from "../../src/wire.ts";
 import { boundSocket } from "./sockets.ts";
 
 export type Message = Record<string, unknown>;
