@@ -5,9 +5,9 @@
 import { constants } from "node:os";
 import { AF_UNIX, type SocketKind, typeNumber } from "./address.ts";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
-import { closeAll, FdHandle } from "./fd.ts";
-import { MAX_FDS, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
-import { borrow, MSG_TRUNC, Wire } from "./wire.ts";
+import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
+import { MAX_FDS, MSG_TRUNC, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
+import { Wire } from "./wire.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
 
@@ -169,7 +169,7 @@ export async function sendFds(
     if (sent === -EAGAIN) await ready(socket, WRITABLE, sys, signal);
     else {
       offset += check("sendmsg", sent);
-      borrowed = borrow([]);
+      borrowed = NOTHING_BORROWED;
     }
   }
 }
@@ -193,16 +193,10 @@ export async function recvFds(
       await ready(socket, READABLE, sys, signal);
       continue;
     }
-    if (length === -EMSGSIZE) {
-      throw new BerthError(
-        "DESCRIPTORS_TRUNCATED",
-        "a message carried more descriptors than this process may open; raise RLIMIT_NOFILE",
-      );
-    }
+    if (length === -EMSGSIZE) throw descriptorsTruncated();
     check("recvmsg", length);
-    const [count = 0, flags = 0, ...numbers] = received;
-    const fds = numbers.slice(0, count).map((fd) => FdHandle.adopt(fd, sys));
-    if ((flags & MSG_TRUNC) !== 0) {
+    const fds = adoptReceived(received, sys);
+    if (((received[1] ?? 0) & MSG_TRUNC) !== 0) {
       closeAll(fds);
       throw new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${data.length} bytes; receive with a larger size`);
     }

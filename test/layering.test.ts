@@ -21,7 +21,7 @@ function localImports(file: string): string[] {
     .map((name) => relative(source, join(source, dirname(file), name)));
 }
 
-/** `broker` for broker/lease.ts, `wire` for wire.ts. */
+/** `broker` for broker/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
 function layerOf(file: string): string {
   return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
 }
@@ -98,6 +98,11 @@ function runtimeImports(file: string): string[] {
     .filter(([, , names = ""]) => !/^\{(\s*type\s+[\w$]+(\s+as\s+[\w$]+)?\s*,?)+\s*\}\s*$/.test(names))
     .map(([, , , name = ""]) => relative(source, join(source, dirname(file), name)));
 }
+
+it("what a wire is made of is its own: only wire.ts imports from wire/", () => {
+  const importers = files.filter((file) => localImports(file).some((target) => target.startsWith("wire/")));
+  expect(importers.filter((file) => !file.startsWith("wire/"))).toEqual(["wire.ts"]);
+});
 
 it("only native.ts loads the addon, and only systemd/notify.ts unix-dgram", () => {
   const naming = (what: RegExp): string[] => files.filter((file) => what.test(texts.get(file) ?? ""));

@@ -3,8 +3,8 @@
  * abandoned call (its signal aborted) still has its reply read when it comes, and the fds in it closed.
  */
 import { abortError, BerthError, RefusedError } from "../errors.ts";
-import { closeAll, type FdHandle, NO_FDS } from "../fd.ts";
-import { borrow, Wire } from "../wire.ts";
+import { borrow, closeAll, type FdHandle, NO_FDS } from "../fd.ts";
+import { Wire } from "../wire.ts";
 import { type ConnectOptions, connectUnix } from "./connect.ts";
 import { decodeBytes, encodeCall, type Parameters, readReply } from "./message.ts";
 

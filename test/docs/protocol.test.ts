@@ -4,12 +4,12 @@ import { writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { closeAll, FdHandle } from "../../src/fd.ts";
+import { borrow, closeAll, FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { VarlinkClient } from "../../src/varlink/client.ts";
 import { connectUnix } from "../../src/varlink/connect.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
-import { borrow, Wire } from "../../src/wire.ts";
+import { Wire } from "../../src/wire.ts";
 import { startBroker } from "../support/broker.ts";
 import { blocks, read, section } from "./markdown.ts";
 

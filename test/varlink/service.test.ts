@@ -1,9 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { FdHandle } from "../../src/fd.ts";
+import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 import { answer, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
-import { borrow } from "../../src/wire.ts";
 import { openFds } from "../support/fds.ts";
 import { memfd } from "../support/sockets.ts";
 
