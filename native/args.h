@@ -4,7 +4,9 @@
 #include <napi.h>
 
 #include <cerrno>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -22,10 +24,21 @@ inline bool Refuse(const Napi::CallbackInfo& info, size_t index, const char* exp
   return false;
 }
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, int32_t* out) {
-  if (napi_get_value_int32(info.Env(), info[index], out) == napi_ok) return true;
-  return Refuse(info, index, "an integer");
+// Not napi_get_value_int32: it makes 0 of NaN, which would be somebody's descriptor, and 1 of 1.5.
+template <typename Integer>
+bool ReadInteger(const Napi::CallbackInfo& info, size_t index, Integer* out) {
+  using Limits = std::numeric_limits<Integer>;
+  double value;
+  if (napi_get_value_double(info.Env(), info[index], &value) != napi_ok ||
+      !(value >= Limits::min() && value <= Limits::max()) || value != std::trunc(value)) {
+    return Refuse(info, index, "an integer in range");
+  }
+  *out = static_cast<Integer>(value);
+  return true;
 }
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, int32_t* out) { return ReadInteger(info, index, out); }
+inline bool Read(const Napi::CallbackInfo& info, size_t index, uint32_t* out) { return ReadInteger(info, index, out); }
 
 inline bool ReadArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, void** data,
                       size_t* length) {

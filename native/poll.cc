@@ -84,6 +84,7 @@ class Poll : public Napi::ObjectWrap<Poll> {
       if (result < 0) return Napi::Number::New(info.Env(), result);
       watch_->handle.data = watch_;
       watch_->opened = true;
+      if (!referenced_) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
       Ref();  // what is watched for stays, whoever forgets this object; only close() ends it
     }
     int result = events == 0 ? uv_poll_stop(&watch_->handle) : uv_poll_start(&watch_->handle, events, OnReady);
@@ -97,11 +98,13 @@ class Poll : public Napi::ObjectWrap<Poll> {
   }
 
   Napi::Value Reference(const Napi::CallbackInfo& info) {
+    referenced_ = true;
     if (watch_ != nullptr && watch_->opened) uv_ref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
     return info.Env().Undefined();
   }
 
   Napi::Value Unreference(const Napi::CallbackInfo& info) {
+    referenced_ = false;
     if (watch_ != nullptr && watch_->opened) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
     return info.Env().Undefined();
   }
@@ -111,6 +114,7 @@ class Poll : public Napi::ObjectWrap<Poll> {
   }
 
   int32_t fd_ = -1;
+  bool referenced_ = true;
   Watch* watch_ = nullptr;
 };
 

@@ -66,17 +66,13 @@ int Lookup(std::vector<char>* buffer, Entry* entry, Entry** found, Call call) {
 Napi::Value Passwd(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::string name;
-  int64_t uid = -1;
-  if (info[0].IsNumber()) {
-    uid = info[0].As<Napi::Number>().Int64Value();
-  } else if (!Arguments(info, &name)) {
-    return env.Undefined();
-  }
+  uint32_t uid = 0;
+  bool numeric = info[0].IsNumber();
+  if (!(numeric ? Arguments(info, &uid) : Arguments(info, &name))) return env.Undefined();
   std::vector<char> buffer;
   passwd entry, *found = nullptr;
   int error = Lookup(&buffer, &entry, &found, [&](passwd* e, char* data, size_t size, passwd** f) {
-    return uid < 0 ? ::getpwnam_r(name.c_str(), e, data, size, f)
-                   : ::getpwuid_r(static_cast<uid_t>(uid), e, data, size, f);
+    return numeric ? ::getpwuid_r(uid, e, data, size, f) : ::getpwnam_r(name.c_str(), e, data, size, f);
   });
   if (error != 0) return Napi::Number::New(env, -error);
   if (found == nullptr) return env.Undefined();
@@ -103,17 +99,13 @@ Napi::Value Passwd(const Napi::CallbackInfo& info) {
 Napi::Value Group(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::string name;
-  int64_t gid = -1;
-  if (info[0].IsNumber()) {
-    gid = info[0].As<Napi::Number>().Int64Value();
-  } else if (!Arguments(info, &name)) {
-    return env.Undefined();
-  }
+  uint32_t gid = 0;
+  bool numeric = info[0].IsNumber();
+  if (!(numeric ? Arguments(info, &gid) : Arguments(info, &name))) return env.Undefined();
   std::vector<char> buffer;
   group entry, *found = nullptr;
   int error = Lookup(&buffer, &entry, &found, [&](group* e, char* data, size_t size, group** f) {
-    return gid < 0 ? ::getgrnam_r(name.c_str(), e, data, size, f)
-                   : ::getgrgid_r(static_cast<gid_t>(gid), e, data, size, f);
+    return numeric ? ::getgrgid_r(gid, e, data, size, f) : ::getgrnam_r(name.c_str(), e, data, size, f);
   });
   if (error != 0) return Napi::Number::New(env, -error);
   if (found == nullptr) return env.Undefined();

@@ -11,8 +11,10 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -28,6 +30,9 @@
 
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
+#endif
+#ifndef PIDFD_THREAD
+#define PIDFD_THREAD O_EXCL
 #endif
 
 namespace berthd {
@@ -48,7 +53,7 @@ struct Request {
   bool cloexec = false;
   UniqueFd socket;
   uint8_t address[kAddressMax];
-  size_t length = 0;
+  int length = 0;
   int error = 0;  // errno of what could not be looked at
 };
 
@@ -57,12 +62,18 @@ struct Verdict {
   UniqueFd socket;  // to be put in the place of the server's
 };
 
-ssize_t ReadMemory(pid_t thread, uint64_t address, void* data, size_t size) {
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/mem", thread);
-  UniqueFd memory(::open(path, O_RDONLY | O_CLOEXEC));
-  if (!memory.valid()) return -1;
-  return ::pread64(memory.get(), data, size, static_cast<off64_t>(address));
+// Not by /proc/PID/mem, which reads what the server itself may not: the kernel's bind(2) would say EFAULT there.
+bool ReadMemory(pid_t thread, uint64_t address, void* data, size_t size) {
+  iovec here = {data, size};
+  iovec there = {reinterpret_cast<void*>(address), size};
+  return size == 0 || ::process_vm_readv(thread, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
+}
+
+// A thread may have a table of descriptors of its own, or outlive its process's first one. Linux 6.9; older ones know
+// only the first.
+int OpenPidfd(pid_t thread, pid_t process) {
+  int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD));
+  return pidfd < 0 && errno == EINVAL ? static_cast<int>(::syscall(SYS_pidfd_open, process, 0)) : pidfd;
 }
 
 // The number after `key` in a file of /proc, in the given base; -1 where there is none.
@@ -97,11 +108,11 @@ class Supervisor {
       if (!Ask(shared, &verdict)) break;
       Carry(*shared, &verdict);
     }
-    // nullptr: no process has the filter any more, or we were closed.
-    tell_.NonBlockingCall([](Napi::Env env, Napi::Function callback) {
+    // No process has the filter any more; or we were stopped, and nobody wants to know.
+    std::lock_guard<std::mutex> lock(mutex_);
+    Tell([](Napi::Env env, Napi::Function callback) {
       if (env != nullptr) callback.Call({env.Null()});
     });
-    tell_.Release();
   }
 
   // The event loop's answer to the request it was last told of.
@@ -115,10 +126,14 @@ class Supervisor {
     changed_.notify_one();
   }
 
+  // On the JavaScript thread. Idempotent. From here on ours does not touch `tell_`, which dies with the environment.
   void Stop(pthread_t thread) {
+    std::lock_guard<std::mutex> ending(ending_);
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      if (stopping_) return;
       stopping_ = true;
+      tell_.Release();
     }
     changed_.notify_one();
     uint64_t one = 1;
@@ -126,10 +141,18 @@ class Supervisor {
     if (!ended_) ::pthread_kill(thread, WakeSignal());
   }
 
-  std::mutex ending_;
-  bool ended_ = false;
+  void End() {
+    std::lock_guard<std::mutex> ending(ending_);
+    ended_ = true;
+  }
 
  private:
+  // With `mutex_` held.
+  template <typename Callback>
+  bool Tell(Callback callback) {
+    return !stopping_ && tell_.NonBlockingCall(callback) == napi_ok;
+  }
+
   bool Await() {
     pollfd watched[] = {{notify_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
     for (;;) {
@@ -157,10 +180,8 @@ class Supervisor {
 #ifdef __x86_64__
     if (notification->data.arch == AUDIT_ARCH_I386 && notification->data.nr == 102) {
       // socketcall(SYS_BIND, long[3]) of a 32-bit program
-      uint32_t words[3];
-      if (ReadMemory(request->thread, static_cast<uint32_t>(args[1]), words, sizeof words) != sizeof words) {
-        request->error = EFAULT;
-      }
+      uint32_t words[3] = {};
+      if (!ReadMemory(request->thread, static_cast<uint32_t>(args[1]), words, sizeof words)) request->error = EFAULT;
       for (int i = 0; i < 3; i++) args[i] = words[i];
     } else if (notification->data.arch == AUDIT_ARCH_I386) {
       for (uint64_t& arg : args) arg = static_cast<uint32_t>(arg);
@@ -168,38 +189,39 @@ class Supervisor {
 #endif
     request->number = static_cast<int>(args[0]);
     address_ = args[1];
-    int length = static_cast<int>(args[2]);
-    if (length < 0 || static_cast<size_t>(length) > kAddressMax) request->error = EINVAL;
-    else request->length = static_cast<size_t>(length);
+    request->length = static_cast<int>(args[2]);
     return true;
   }
 
   // The server may end, and its pid be another's, at any moment: nothing that was looked at counts until the
   // notification was found valid afterwards (seccomp_unotify(2)).
   void Look(Request* request) {
-    if (request->error != 0) return;
+    if (request->error == 0) request->error = Find(request);
+  }
+
+  // Returns what bind(2) itself would find wrong with its arguments, in the order in which it would.
+  int Find(Request* request) {
     char path[64];
     std::snprintf(path, sizeof path, "/proc/%d/status", request->thread);
     request->process = static_cast<pid_t>(ReadNumber(path, "\nTgid:", 10));
-    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, request->process, 0)));
-    if (!pidfd.valid()) {
-      request->error = errno;
-      return;
-    }
+    UniqueFd pidfd(OpenPidfd(request->thread, request->process));
+    if (!pidfd.valid()) return errno;
     request->socket.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), request->number, 0)));
-    if (!request->socket.valid()) {
-      request->error = errno;
-      return;
-    }
-    errno = EFAULT;
-    ssize_t size = request->length == 0 ? 0 : ReadMemory(request->thread, address_, request->address, request->length);
-    if (size != static_cast<ssize_t>(request->length)) {
-      request->error = size < 0 && errno != EIO ? errno : EFAULT;
-      return;
-    }
-    std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", request->thread, request->number);
+    if (!request->socket.valid()) return errno;
+    int domain;
+    socklen_t size = sizeof domain;
+    if (::getsockopt(request->socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return errno;
+    if (request->length < 0 || static_cast<size_t>(request->length) > kAddressMax) return EINVAL;
+    if (!ReadMemory(request->thread, address_, request->address, static_cast<size_t>(request->length))) return EFAULT;
+    request->cloexec = IsCloexec(request->thread, request->number);
+    return 0;
+  }
+
+  static bool IsCloexec(pid_t thread, int number) {
+    char path[64];
+    std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", thread, number);
     long flags = ReadNumber(path, "flags:", 8);
-    request->cloexec = flags >= 0 && (flags & O_CLOEXEC) != 0;
+    return flags >= 0 && (flags & O_CLOEXEC) != 0;
   }
 
   bool IsValid(uint64_t id) { return ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0; }
@@ -207,12 +229,10 @@ class Supervisor {
   bool Ask(const std::shared_ptr<Request>& request, Verdict* verdict) {
     std::unique_lock<std::mutex> lock(mutex_);
     answered_ = false;
-    lock.unlock();
-    napi_status status = tell_.NonBlockingCall([request](Napi::Env env, Napi::Function callback) {
+    bool told = Tell([request](Napi::Env env, Napi::Function callback) {
       if (env != nullptr) callback.Call({Describe(env, *request)});
     });
-    if (status != napi_ok) return false;
-    lock.lock();
+    if (!told) return false;
     changed_.wait(lock, [this] { return answered_ || stopping_; });
     if (!answered_) return false;
     *verdict = std::move(verdict_);
@@ -227,7 +247,7 @@ class Supervisor {
     object.Set("error", Napi::Number::New(env, request.error));
     // Borrowed: the thread keeps it, for its other numbers in the server are found by it.
     object.Set("socket", Napi::Number::New(env, request.socket.get()));
-    object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, request.address, request.error == 0 ? request.length : 0));
+    object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, request.address, request.error == 0 ? static_cast<size_t>(request.length) : 0));
     return object;
   }
 
@@ -257,7 +277,9 @@ class Supervisor {
       ssize_t size = ::readlinkat(::dirfd(directory), entry->d_name, target, sizeof target - 1);
       if (size <= 0) continue;
       target[size] = '\0';
-      if (std::strcmp(target, link) == 0) PlaceAt(request.id, held, std::atoi(entry->d_name), false);
+      if (std::strcmp(target, link) != 0) continue;
+      int number = std::atoi(entry->d_name);
+      PlaceAt(request.id, held, number, IsCloexec(request.thread, number));
     }
     ::closedir(directory);
     return 0;
@@ -284,6 +306,8 @@ class Supervisor {
   bool answered_ = false;
   bool stopping_ = false;
   Verdict verdict_;
+  std::mutex ending_;  // a thread that has ended cannot be signalled
+  bool ended_ = false;
 };
 
 class Interceptor : public Napi::ObjectWrap<Interceptor> {
@@ -335,14 +359,20 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
       return Napi::Number::New(env, -error);
     }
     supervisor_ = supervisor;
+    // An environment that ends without close(): this hook runs before that of `tell`, which was added earlier.
+    ::napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
     return Napi::Number::New(env, 0);
+  }
+
+  static void OnEnvironmentEnd(void* self) {
+    auto* interceptor = static_cast<Interceptor*>(self);
+    interceptor->supervisor_->Stop(interceptor->thread_);
   }
 
   static void* Main(void* argument) {
     std::unique_ptr<Shared> supervisor(static_cast<Shared*>(argument));
     (*supervisor)->Run();
-    std::lock_guard<std::mutex> lock((*supervisor)->ending_);
-    (*supervisor)->ended_ = true;
+    (*supervisor)->End();
     return nullptr;
   }
 
@@ -363,7 +393,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     notify_.reset();
     Shared supervisor = std::move(supervisor_);
     if (supervisor == nullptr) return;
-    std::lock_guard<std::mutex> lock(supervisor->ending_);
+    ::napi_remove_env_cleanup_hook(Env(), OnEnvironmentEnd, this);
     supervisor->Stop(thread_);
   }
 

@@ -80,10 +80,14 @@ int GetPeerName(int fd, sockaddr* address, socklen_t* length) { return ::getpeer
 
 Napi::Value SetOption(const Napi::CallbackInfo& info) {
   int32_t fd, level, option, number;
+  uint32_t bits;
   if (!Arguments(info, &fd, &level, &option)) return info.Env().Undefined();
   if (info[3].IsNumber()) {
-    if (!Read(info, 3, &number)) return info.Env().Undefined();
-    return Outcome(info, ::setsockopt(fd, level, option, &number, sizeof(number)));
+    // An unsigned option, such as SO_MARK, is the same four bytes.
+    bool negative = info[3].As<Napi::Number>().DoubleValue() < 0;
+    if (!(negative ? Read(info, 3, &number) : Read(info, 3, &bits))) return info.Env().Undefined();
+    if (negative) bits = static_cast<uint32_t>(number);
+    return Outcome(info, ::setsockopt(fd, level, option, &bits, sizeof(bits)));
   }
   Span<uint8_t> bytes;
   if (!Read(info, 3, &bytes)) return info.Env().Undefined();

@@ -34,7 +34,12 @@ export class BerthError extends Error {
   }
 }
 
-const errnoNames = new Map<number, string>(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+// Of two names for one number the first is the usual one: EAGAIN goes before EWOULDBLOCK.
+const errnoNames = new Map<number, string>(
+  Object.entries(constants.errno)
+    .reverse()
+    .map(([name, value]) => [value, name]),
+);
 
 /** The symbolic name of an errno value, "EAGAIN" for 11; `errno 4095` for one the platform does not name. */
 export function errnoName(errno: number): string {

@@ -5,9 +5,9 @@
 import { constants } from "node:os";
 import { AF_UNIX, type SocketKind, typeNumber } from "./address.ts";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
-import { closeAll, FdHandle } from "./fd.ts";
-import { MAX_FDS, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
-import { borrow, Wire } from "./wire.ts";
+import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
+import { MAX_FDS, MSG_TRUNC, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
+import { Wire } from "./wire.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
 
@@ -81,14 +81,16 @@ export class FdChannel implements Disposable {
    */
   async send(data: Uint8Array | string, fds: readonly FdHandle[] = [], options: WaitOptions = {}): Promise<void> {
     const bytes = checkMessage(data, fds);
+    if (options.signal?.aborted) throw abortError(options.signal);
     while (!this.#wire.send(bytes, borrow(fds))) {
-      if (this.#ended || !this.#wire.queued) throw this.#closedError();
+      if (this.#ended) throw this.#closedError();
       await this.#wait(options.signal);
     }
   }
 
   /** The next message, or undefined when the peer has closed. A message that comes after an abort is not lost. */
   async receive(options: WaitOptions = {}): Promise<FdMessage | undefined> {
+    if (options.signal?.aborted) throw abortError(options.signal);
     for (;;) {
       const message = this.#messages.shift();
       if (message !== undefined) {
@@ -167,14 +169,15 @@ export async function sendFds(
     if (sent === -EAGAIN) await ready(socket, WRITABLE, sys, signal);
     else {
       offset += check("sendmsg", sent);
-      borrowed = borrow([]);
+      borrowed = NOTHING_BORROWED;
     }
   }
 }
 
 /**
  * Receives one message with its descriptors from a UNIX socket that stays the caller's; undefined when the peer has
- * closed. `size` is the most bytes to take. Throws DESCRIPTORS_TRUNCATED when this process may not open as many.
+ * closed. `size` is the most bytes to take. Throws DESCRIPTORS_TRUNCATED when this process may not open as many, and
+ * MESSAGE_TOO_LARGE when a socket that keeps message boundaries had a longer one.
  */
 export async function recvFds(
   socket: number,
@@ -190,16 +193,14 @@ export async function recvFds(
       await ready(socket, READABLE, sys, signal);
       continue;
     }
-    if (length === -EMSGSIZE) {
-      throw new BerthError(
-        "DESCRIPTORS_TRUNCATED",
-        "a message carried more descriptors than this process may open; raise RLIMIT_NOFILE",
-      );
+    if (length === -EMSGSIZE) throw descriptorsTruncated();
+    check("recvmsg", length);
+    const fds = adoptReceived(received, sys);
+    if (((received[1] ?? 0) & MSG_TRUNC) !== 0) {
+      closeAll(fds);
+      throw new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${data.length} bytes; receive with a larger size`);
     }
-    const fds = Array.from(received.subarray(2, 2 + (received[0] ?? 0)), (fd) => FdHandle.adopt(fd, sys));
-    return check("recvmsg", length) === 0 && fds.length === 0
-      ? undefined
-      : new FdMessage(data.subarray(0, length), fds);
+    return length === 0 && fds.length === 0 ? undefined : new FdMessage(data.subarray(0, length), fds);
   }
 }
 
@@ -219,10 +220,13 @@ function checkMessage(data: Uint8Array | string, fds: readonly FdHandle[]): Uint
   return bytes;
 }
 
+/** Waits on a duplicate, since libuv watches a descriptor only once: a socket may wait both to send and to receive. */
 function ready(fd: number, events: number, sys: Native, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
+    const watched = FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", sys.dup(fd)), sys);
     const finish = (error?: Error): void => {
       poll.close();
+      watched.close();
       signal?.removeEventListener("abort", abort);
       if (error === undefined) resolve();
       else reject(error);
@@ -230,7 +234,8 @@ function ready(fd: number, events: number, sys: Native, signal: AbortSignal | un
     const abort = (): void => {
       if (signal !== undefined) finish(abortError(signal));
     };
-    const poll = new sys.Poll(fd, (status) => finish(status < 0 ? new SysError("poll", -status) : undefined));
+    // Whatever is wrong with the socket, the call that waits learns better by trying.
+    const poll = new sys.Poll(watched.fd, () => finish());
     const result = poll.start(events);
     if (result < 0) return finish(new SysError("poll", -result));
     signal?.addEventListener("abort", abort, { once: true });

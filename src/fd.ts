@@ -1,6 +1,7 @@
 /**
  * Ownership of file descriptors. A number is only ever a borrowed descriptor; whoever must close it holds an
- * {@link FdHandle}. Names say what happens to ownership: adopt takes it, dup makes another, steal gives it away.
+ * {@link FdHandle}. Names say what happens to ownership: adopt takes it, borrow leaves it, dup makes another, steal
+ * gives it away. It never sends or receives.
  */
 import { BerthError, check } from "./errors.ts";
 import { type Native, native } from "./native.ts";
@@ -72,3 +73,33 @@ export function closeAll(handles: Iterable<FdHandle>): void {
 
 /** No fds: what a message without any carries. */
 export const NO_FDS: readonly FdHandle[] = Object.freeze([]);
+
+/** Takes ownership of the descriptors that came with a message: `received` as {@link Native.recvmsg} filled it. */
+export function adoptReceived(received: Int32Array, sys: Native = native): readonly FdHandle[] {
+  const count = received[0] ?? 0;
+  if (count === 0) return NO_FDS;
+  return Array.from(received.subarray(2, 2 + count), (fd) => FdHandle.adopt(fd, sys));
+}
+
+/** What -EMSGSIZE of {@link Native.recvmsg} means: the kernel had more descriptors for this process than it may open. */
+export function descriptorsTruncated(): BerthError {
+  return new BerthError(
+    "DESCRIPTORS_TRUNCATED",
+    "a message carried more descriptors than this process may open; raise its limit (RLIMIT_NOFILE, `ulimit -n`)",
+  );
+}
+
+/** Descriptors to borrow for one message: the first `count` entries of `fds`. */
+export interface Borrowed {
+  readonly fds: Int32Array;
+  readonly count: number;
+}
+
+/** A message without descriptors. */
+export const NOTHING_BORROWED: Borrowed = { fds: new Int32Array(0), count: 0 };
+
+/** Borrows the descriptors of some handles. */
+export function borrow(handles: readonly FdHandle[]): Borrowed {
+  if (handles.length === 0) return NOTHING_BORROWED;
+  return { fds: Int32Array.from(handles, (handle) => handle.fd), count: handles.length };
+}

@@ -159,6 +159,9 @@ export const READABLE = 1;
 export const WRITABLE = 2;
 export const DISCONNECT = 4;
 
+/** recvmsg(2), among the flags in `received`: the message was longer than the buffer. */
+export const MSG_TRUNC = 0x20;
+
 /** SCM_MAX_FD: the most descriptors one message can carry (unix(7)). */
 export const MAX_FDS = 253;
 

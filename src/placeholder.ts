@@ -3,6 +3,11 @@
 /** One placeholder: [whole, what, name, index]. Any other brace is the server's own and stays. */
 export const placeholder: RegExp = /\{(fd|port|address|root)(?::([^{}:]*)(?::([^{}]*))?)?\}/g;
 
+/** Whether a server finds descriptors from 3 up: unless it is to come by its sockets through bind(2) alone. */
+export function placesDescriptors(deliver: readonly string[]): boolean {
+  return deliver.includes("listen-fds") || !deliver.includes("bind");
+}
+
 /** What a socket's descriptors are, in the order of its addresses. */
 export interface Expansion {
   /** Its number in the server; absent where it is delivered in another way. */

@@ -10,10 +10,12 @@ export const SO_KEEPALIVE = 9;
 export const SO_PRIORITY = 12;
 export const SO_REUSEPORT = 15;
 export const SO_BINDTODEVICE = 25;
+export const SO_DETACH_FILTER = 27;
 export const SO_ACCEPTCONN = 30;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_MARK = 36;
+export const SO_PROTOCOL = 38;
 export const SO_DOMAIN = 39;
 /** Linux 6.5. */
 export const SO_PEERPIDFD = 77;
@@ -22,6 +24,10 @@ export const IPPROTO_IP = 0;
 export const IP_TOS = 1;
 export const IP_PKTINFO = 8;
 export const IP_FREEBIND = 15;
+
+export const IPPROTO_UDP = 17;
+/** A server that speaks it speaks TCP too; Go asks for it by default. */
+export const IPPROTO_MPTCP = 262;
 
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;

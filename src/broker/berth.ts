@@ -4,7 +4,7 @@
  */
 import { formatListenAddress, type SocketKind } from "../address.ts";
 import type { BerthSpec } from "../config/spec.ts";
-import type { Borrowed } from "../wire.ts";
+import type { Borrowed } from "../fd.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
 import type { Stashed } from "./stash.ts";

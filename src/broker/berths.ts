@@ -88,7 +88,11 @@ export class Berths {
   apply(specs: readonly BerthSpec[]): Problem[] {
     const { sys, log, onEvent } = this.#options;
     const set = openSockets(specs, this.#byName.values(), sys);
-    if (Array.isArray(set)) return set;
+    if (Array.isArray(set)) {
+      // A socket that was closed for another and opened again may have another number: no answer made before holds.
+      for (const berth of this.#byName.values()) berth.generation++;
+      return set;
+    }
     const before = new Map(this.#byName);
     this.#byName.clear();
     for (const spec of specs) {
@@ -150,7 +154,9 @@ export class Berths {
     if ("kind" in found) return found;
     const { berth, lease } = found;
     lease.ready = true;
-    for (const stashed of berth.stash.values()) if (stashed.lease !== id) this.#unstash(berth, stashed.name);
+    // What a newcomer stashes is for its own successor, whatever its predecessor says meanwhile.
+    const kept = [id, lease === berth.lease ? berth.incoming?.id : undefined];
+    for (const stashed of berth.stash.values()) if (!kept.includes(stashed.lease)) this.#unstash(berth, stashed.name);
     const outgoing = berth.lease;
     if (berth.incoming === lease && outgoing !== undefined) {
       berth.incoming = undefined;

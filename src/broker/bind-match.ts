@@ -3,7 +3,7 @@
  * candidate or none out. docs/bind-delivery.md has the rules in prose.
  */
 import { isIPv4 } from "node:net";
-import type { Address, InetAddress, SocketKind } from "../address.ts";
+import { type Address, type InetAddress, mappedIPv4, type SocketKind } from "../address.ts";
 
 /** What the server asked for. */
 export interface BindRequest {
@@ -33,7 +33,7 @@ export function matchBind<C extends Candidate>(request: BindRequest, candidates:
 /** Whether an address reaches this host alone. */
 export function isLoopback(address: Address): boolean {
   if (address.family === "ipv4") return address.host.startsWith("127.");
-  return address.family === "ipv6" && (address.host === "::1" || /^::ffff:7f/.test(address.host));
+  return address.family === "ipv6" && (address.host === "::1" || mappedIPv4(address.host)?.startsWith("127.") === true);
 }
 
 /** 0: not this one. Higher is nearer to what was asked. */
@@ -70,7 +70,7 @@ function sameHost(asked: InetAddress, held: InetAddress): boolean {
 
 /** An IPv4 address in IPv6 clothing, as dual-stack programs ask for: only a dual-stack socket reaches it. */
 function isMapped(address: InetAddress): boolean {
-  return address.host.startsWith("::ffff:");
+  return address.family === "ipv6" && mappedIPv4(address.host) !== undefined;
 }
 
 function isWildcard(address: InetAddress): boolean {

@@ -5,12 +5,14 @@
 import { constants as files, mkdirSync, openSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { dirname, join } from "node:path";
+import { AF_UNIX, SOCK_STREAM } from "../address.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { type Native, native, packageRoot } from "../native.ts";
+import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
 import { Service, type ServiceInfo } from "../varlink/service.ts";
 import type { Berth, BerthView } from "./berth.ts";
 import { type BerthEvent, Berths } from "./berths.ts";
@@ -61,6 +63,8 @@ export class Broker implements AsyncDisposable {
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
+    // A socket that was passed is ours from now on, and closed if the start fails.
+    if (typeof options.socket !== "string") this.#control = options.socket;
     this.#sys = options.sys ?? native;
     this.#log = options.log ?? (() => undefined);
     this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
@@ -178,13 +182,15 @@ export class Broker implements AsyncDisposable {
 
   #listen(): void {
     const { socket, socketMode = 0o666, deadline = DEFAULT_DEADLINE } = this.#options;
-    this.#control = typeof socket === "string" ? this.#bindControl(socket, socketMode) : socket;
+    this.#control = typeof socket === "string" ? this.#bindControl(socket, socketMode) : this.#checkControl(socket);
     const service = new Service<Session>(serviceInfo(), [
       brokerMethods({
         berths: this.#berths,
         interceptions: this.#interceptions,
         sys: this.#sys,
         watch: (session) => {
+          // It may have gone while it was told what there is; nobody would take it off the list again.
+          if (session.closed) return;
           session.watching = true;
           this.#watchers.add(session);
         },
@@ -200,6 +206,19 @@ export class Broker implements AsyncDisposable {
       maxFds: maxOpenFiles(),
       onClosed: (session) => this.#watchers.delete(session),
     });
+  }
+
+  /** Of a peer on any other socket the kernel knows no credentials. */
+  #checkControl(socket: FdHandle): FdHandle {
+    const is = (option: number, wanted: number): boolean => {
+      const value = new Int32Array(1);
+      return this.#sys.getsockopt(socket.fd, SOL_SOCKET, option, value) >= 0 && value[0] === wanted;
+    };
+    if (is(SO_DOMAIN, AF_UNIX) && is(SO_TYPE, SOCK_STREAM) && is(SO_ACCEPTCONN, 1)) return socket;
+    throw new BerthError(
+      "DESCRIPTOR_MISMATCH",
+      "the control socket that was passed is no listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit",
+    );
   }
 
   #bindControl(path: string, mode: number): HeldSocket {

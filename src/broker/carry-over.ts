@@ -14,8 +14,8 @@ export interface CarriedOption {
   readonly level: number;
   readonly option: number;
   readonly words: number;
-  /** The kernel reports twice what was set (socket(7)). */
-  readonly doubled?: true;
+  /** Of a buffer, whose size the kernel reports doubled: the option that is not bound by net.core.[rw]mem_max (socket(7)). */
+  readonly force?: number;
 }
 
 const plain = (name: string, level: number, option: number, words = 1): CarriedOption => ({
@@ -27,18 +27,18 @@ const plain = (name: string, level: number, option: number, words = 1): CarriedO
 
 /** The table of docs/bind-delivery.md, which a test holds against this one. */
 export const carriedOptions: readonly CarriedOption[] = [
-  { ...plain("SO_RCVBUF", so.SOL_SOCKET, so.SO_RCVBUF), doubled: true },
-  { ...plain("SO_SNDBUF", so.SOL_SOCKET, so.SO_SNDBUF), doubled: true },
+  { ...plain("SO_RCVBUF", so.SOL_SOCKET, so.SO_RCVBUF), force: so.SO_RCVBUFFORCE },
+  { ...plain("SO_SNDBUF", so.SOL_SOCKET, so.SO_SNDBUF), force: so.SO_SNDBUFFORCE },
   plain("SO_BROADCAST", so.SOL_SOCKET, so.SO_BROADCAST),
   plain("SO_KEEPALIVE", so.SOL_SOCKET, so.SO_KEEPALIVE),
   plain("SO_OOBINLINE", so.SOL_SOCKET, 10),
-  plain("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY),
   plain("SO_LINGER", so.SOL_SOCKET, 13, 2),
   plain("SO_RCVLOWAT", so.SOL_SOCKET, 18),
   plain("SO_RCVTIMEO", so.SOL_SOCKET, 20, 4),
   plain("SO_SNDTIMEO", so.SOL_SOCKET, 21, 4),
   plain("SO_TIMESTAMP", so.SOL_SOCKET, 29),
   plain("IP_TOS", so.IPPROTO_IP, so.IP_TOS),
+  plain("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY), // after IP_TOS, which sets it too
   plain("IP_TTL", so.IPPROTO_IP, 2),
   plain("IP_PKTINFO", so.IPPROTO_IP, so.IP_PKTINFO),
   plain("IP_MTU_DISCOVER", so.IPPROTO_IP, 10),
@@ -67,11 +67,8 @@ export const carriedOptions: readonly CarriedOption[] = [
   plain("TCP_FASTOPEN", so.IPPROTO_TCP, 23),
 ];
 
-/** A setting of a held socket before it was changed, so that the next tenant finds it as configured. */
-export interface Changed {
-  readonly option: CarriedOption;
-  readonly before: Int32Array;
-}
+/** Settings of a held socket before they were changed, so that the next tenant finds it as configured. */
+export type Changed = ReadonlyMap<CarriedOption, Int32Array>;
 
 /** One option of a socket that its program has set. */
 export interface Setting {
@@ -96,22 +93,27 @@ export function settingsOf(own: number, domain: number, type: number, sys: Nativ
  * Sets on `held` what `own` was given beyond the defaults, O_NONBLOCK included. Returns what was changed. An option the
  * kernel refuses is left as it was: the server would find out by asking, as it would have from the kernel.
  */
-export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): Changed[] {
-  const changed: Changed[] = [];
-  for (const { option, value } of settingsOf(own, domain, type, sys)) {
-    const before = read(held, option, sys);
-    if (before === undefined || same(value, before)) continue;
-    if (write(held, option, value, sys)) changed.push({ option, before });
-  }
+export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): Changed {
+  const changed = new Map<CarriedOption, Int32Array>();
+  // All are read before any is written, for one option may change another.
+  const settings = settingsOf(own, domain, type, sys).map((setting) => ({
+    ...setting,
+    before: read(held, setting.option, sys),
+  }));
+  for (const { option, value, before } of settings)
+    if (before !== undefined && write(held, option, value, sys)) changed.set(option, before);
   const flags = sys.getfl(own);
   const now = sys.getfl(held);
   if (flags >= 0 && now >= 0) sys.setfl(held, (now & ~so.O_NONBLOCK) | (flags & so.O_NONBLOCK));
   return changed;
 }
 
-/** Takes back what {@link carryOver} did, last first. */
-export function restoreOptions(held: number, changed: readonly Changed[], sys: Native): void {
-  for (const { option, before } of [...changed].reverse()) write(held, option, before, sys);
+/** Takes back what {@link carryOver} did. */
+export function restoreOptions(held: number, changed: Changed, sys: Native): void {
+  for (const option of carriedOptions) {
+    const before = changed.get(option);
+    if (before !== undefined) write(held, option, before, sys);
+  }
 }
 
 function read(fd: number, { level, option, words }: CarriedOption, sys: Native): Int32Array | undefined {
@@ -119,9 +121,12 @@ function read(fd: number, { level, option, words }: CarriedOption, sys: Native):
   return sys.getsockopt(fd, level, option, value) < 0 ? undefined : value;
 }
 
-function write(fd: number, { level, option, words, doubled }: CarriedOption, value: Int32Array, sys: Native): boolean {
+function write(fd: number, { level, option, words, force }: CarriedOption, value: Int32Array, sys: Native): boolean {
   if (words > 1) return sys.setsockopt(fd, level, option, new Uint8Array(value.buffer)) >= 0;
-  return sys.setsockopt(fd, level, option, doubled ? Math.floor((value[0] ?? 0) / 2) : (value[0] ?? 0)) >= 0;
+  const word = value[0] ?? 0;
+  if (force === undefined) return sys.setsockopt(fd, level, option, word) >= 0;
+  const bytes = Math.floor(word / 2);
+  return sys.setsockopt(fd, level, force, bytes) >= 0 || sys.setsockopt(fd, level, option, bytes) >= 0;
 }
 
 function same(a: Int32Array, b: Int32Array): boolean {

@@ -21,7 +21,7 @@ import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
-import { type Changed, carryOver, restoreOptions } from "./carry-over.ts";
+import { type CarriedOption, carryOver, restoreOptions } from "./carry-over.ts";
 
 const { EADDRINUSE, ECONNREFUSED, EPERM } = constants.errno;
 
@@ -39,7 +39,9 @@ export class HeldSocket implements Disposable {
   #options: SocketOptions;
   #handle: FdHandle;
   /** What tenants' own settings replaced, to be set back when the lease ends. */
-  readonly #carried: Changed[] = [];
+  readonly #carried = new Map<CarriedOption, Int32Array>();
+  /** Where it is bound. Not asked of the kernel again: a tenant that connects the socket changes its answer. */
+  #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own is removed. */
   #inode: bigint | undefined;
 
@@ -48,6 +50,7 @@ export class HeldSocket implements Disposable {
     this.listen = listen;
     this.#options = options;
     this.#handle = handle;
+    this.#bound = listen.address;
     this.#sys = sys;
   }
 
@@ -76,14 +79,23 @@ export class HeldSocket implements Disposable {
   /** Takes over what a server had set on its own socket, until the lease ends. */
   carryOver(own: number): void {
     const domain = familyNumber(this.listen.address);
-    this.#carried.push(...carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys));
+    const changed = carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys);
+    for (const [option, before] of changed) if (!this.#carried.has(option)) this.#carried.set(option, before);
   }
 
-  /** Where it is bound, as getsockname(2) says: a port 0 has become a real one. */
+  /** Where it is bound: a port 0 has become a real one. */
   get address(): Address {
-    const bytes = new Uint8Array(128);
-    const length = check("getsockname", this.#sys.getsockname(this.fd, bytes));
-    return decodeSockaddr(bytes.subarray(0, length)) ?? this.listen.address;
+    return this.#bound;
+  }
+
+  /** Whether it can still be reached: somebody may have removed or replaced the path of a UNIX socket. */
+  get reachable(): boolean {
+    const { address } = this.listen;
+    return address.family !== "unix" || address.abstract || this.#ownsPath(address.path);
+  }
+
+  get options(): SocketOptions {
+    return this.#options;
   }
 
   /** Applies options that can change while the socket is open. */
@@ -100,14 +112,14 @@ export class HeldSocket implements Disposable {
    */
   repair(): string[] {
     const found: string[] = [];
-    restoreOptions(this.fd, this.#carried.splice(0), this.#sys);
+    restoreOptions(this.fd, this.#carried, this.#sys);
+    this.#carried.clear();
     makeBlocking(this.fd, this.#sys); // nearly every server changes it: not worth a sentence
     if (this.listen.kind === "datagram") this.#repairDatagram(found);
     else this.#repairListener(found);
-    if (!this.#options.reusePort && this.#option(so.SOL_SOCKET, so.SO_REUSEPORT) === 1) {
-      this.#sys.setsockopt(this.fd, so.SOL_SOCKET, so.SO_REUSEPORT, 0);
-      found.push("SO_REUSEPORT switched off again");
-    }
+    // Either would let another process bind the address beside us and take what comes for it (socket(7)).
+    if (!this.#options.reusePort) this.#switchOff("SO_REUSEPORT", so.SO_REUSEPORT, found);
+    if (this.listen.kind === "datagram") this.#switchOff("SO_REUSEADDR", so.SO_REUSEADDR, found);
     return found;
   }
 
@@ -121,21 +133,26 @@ export class HeldSocket implements Disposable {
   close(): void {
     if (!this.#handle.open) return;
     this.#handle.close();
-    const { address } = this.listen;
-    if (address.family !== "unix" || address.abstract || this.#inode === undefined) return;
-    try {
-      if (lstatSync(address.path, { bigint: true }).ino === this.#inode) unlinkSync(address.path);
-    } catch {
-      // The path is already gone, or its folder is: nothing of ours is left there.
-    }
+    this.#removePath();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 
-  #bind(): void {
+  #removePath(): void {
     const { address } = this.listen;
+    if (address.family !== "unix" || address.abstract || !this.#ownsPath(address.path)) return;
+    try {
+      unlinkSync(address.path);
+    } catch {
+      // Gone this instant, or its folder is no longer ours to change: a stale socket hinders nobody.
+    }
+  }
+
+  /** Binds, to the same port as before if it was bound before. */
+  #bind(): void {
+    const address = this.#bound;
     const path = formatListenAddress(this.listen);
     const pathname = address.family === "unix" && !address.abstract ? address.path : undefined;
     if (pathname !== undefined) prepareUnixPath(pathname, this.listen, this.#sys);
@@ -148,8 +165,24 @@ export class HeldSocket implements Disposable {
       if (umask !== undefined) process.umask(umask);
     }
     if (pathname !== undefined) this.#inode = lstatSync(pathname, { bigint: true }).ino;
+    this.#bound = this.#sockname() ?? address;
     this.#setOwner();
     this.#startListening();
+  }
+
+  #ownsPath(path: string): boolean {
+    try {
+      return lstatSync(path, { bigint: true }).ino === this.#inode;
+    } catch {
+      return false; // the path is gone, or its folder is
+    }
+  }
+
+  #sockname(): Address | undefined {
+    if (this.listen.address.family === "unix") return this.listen.address;
+    const bytes = new Uint8Array(128);
+    const length = check("getsockname", this.#sys.getsockname(this.fd, bytes));
+    return decodeSockaddr(bytes.subarray(0, length));
   }
 
   #setOwner(): void {
@@ -169,45 +202,48 @@ export class HeldSocket implements Disposable {
   }
 
   #repairListener(found: string[]): void {
-    // A listener that was shut down keeps its address, and listens again when asked to.
-    if (this.#option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1) found.push("listening again");
-    // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing.
-    if (this.#sys.listen(this.fd, this.#options.backlog) < 0) this.#reopen(found);
+    const stopped = this.#option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1;
+    // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
+    // shut down keeps its address, and listens again when asked to.
+    if (this.#sys.listen(this.fd, this.#options.backlog) < 0 || this.#spoilt()) this.#reopen(found);
+    else if (stopped) found.push("listening again");
   }
 
   #repairDatagram(found: string[]): void {
-    const peer = new Uint8Array(128);
-    if (this.#sys.getpeername(this.fd, peer) >= 0) {
-      // AF_UNSPEC dissolves the association (connect(2)); the bound address stays.
-      if (this.#sys.connect(this.fd, new Uint8Array(16)) < 0) return this.#reopen(found);
+    // AF_UNSPEC dissolves the association with one peer (connect(2)).
+    const connected = this.#sys.getpeername(this.fd, new Uint8Array(128)) >= 0;
+    if (connected && this.#sys.connect(this.fd, new Uint8Array(16)) >= 0)
       found.push("disconnected from the one peer a tenant had connected it to");
-    }
-    // A datagram socket that was shut down cannot be opened up again.
-    const events = this.#sys.pollNow(this.fd, so.POLLIN | so.POLLRDHUP);
-    if (events >= 0 && (events & (so.POLLRDHUP | so.POLLHUP)) !== 0) this.#reopen(found);
+    if (this.#spoilt()) this.#reopen(found);
+  }
+
+  /** What no call undoes: shut down, bound elsewhere than before, or behind a packet filter that is locked (socket(7)). */
+  #spoilt(): boolean {
+    const events = this.#sys.pollNow(this.fd, so.POLLRDHUP);
+    if (events < 0 || (events & (so.POLLRDHUP | so.POLLHUP)) !== 0) return true;
+    if (this.#sys.setsockopt(this.fd, so.SOL_SOCKET, so.SO_DETACH_FILTER, 0) === -EPERM) return true;
+    const now = this.#sockname();
+    return now === undefined || formatAddress(now) !== formatAddress(this.#bound);
+  }
+
+  #switchOff(name: string, option: number, found: string[]): void {
+    if (this.#option(so.SOL_SOCKET, option) !== 1) return;
+    this.#sys.setsockopt(this.fd, so.SOL_SOCKET, option, 0);
+    found.push(`${name} switched off again`);
   }
 
   /** A new socket on the same address. Ours is closed first, for two cannot be bound; the gap is microseconds. */
   #reopen(found: string[]): void {
-    const fresh = openSocket(this.listen, this.#options, this.#sys);
-    const { address } = this.listen;
-    const bound: ListenAddress = address.family === "unix" ? this.listen : { ...this.listen, address: this.address };
-    if (address.family === "unix" && !address.abstract && this.#inode !== undefined) unlinkSync(address.path);
-    this.#handle.close();
-    this.#handle = fresh;
     try {
-      const sockaddr = encodeSockaddr(
-        bound.address,
-        address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0,
-      );
-      check("bind", this.#sys.bind(this.fd, sockaddr), formatListenAddress(bound));
-      if (address.family === "unix" && !address.abstract) this.#inode = lstatSync(address.path, { bigint: true }).ino;
-      this.#setOwner();
-      this.#startListening();
-      found.push("opened anew, for it had been shut down");
+      const fresh = openSocket(this.listen, this.#options, this.#sys);
+      this.#removePath();
+      this.#handle.close();
+      this.#handle = fresh;
+      this.#bind();
+      found.push("opened anew, for a tenant had left it beyond repair");
     } catch (error) {
-      const why = error instanceof SysError ? error.errnoName : String(error);
-      found.push(`shut down by its tenant and not to be opened anew (${why}): some process still holds the address`);
+      const why = error instanceof Error ? error.message : String(error);
+      found.push(`left beyond repair by a tenant, and not to be opened anew until the lease after next: ${why}`);
     }
   }
 
@@ -275,9 +311,10 @@ function applyOptions(sys: Native, fd: number, listen: ListenAddress, options: S
   buffer("SO_SNDBUF", so.SO_SNDBUFFORCE, so.SO_SNDBUF, options.sendBuffer);
   if (family === "unix") return;
   flag("SO_MARK", so.SOL_SOCKET, so.SO_MARK, options.mark);
-  flag("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY, options.priority);
   if (family === "ipv4" || listen.dualStack || !options.v6only) flag("IP_TOS", so.IPPROTO_IP, so.IP_TOS, options.tos);
   if (family === "ipv6") flag("IPV6_TCLASS", so.IPPROTO_IPV6, so.IPV6_TCLASS, options.tos);
+  // After IP_TOS, which sets a priority of its own (ip(7)).
+  flag("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY, options.priority);
   if (listen.kind === "stream") {
     flag("SO_KEEPALIVE", so.SOL_SOCKET, so.SO_KEEPALIVE, options.keepAlive);
     flag("TCP_NODELAY", so.IPPROTO_TCP, so.TCP_NODELAY, options.noDelay);

@@ -3,7 +3,7 @@
  * or as `server.other-binds` says. What the server asked was copied once; nothing it changes afterwards counts, and an
  * internet bind that is not its berth's is never handed back to the kernel to be read again, unless all are allowed.
  */
-import { readFileSync, readlinkSync } from "node:fs";
+import { fstatSync, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
 import {
   type Address,
@@ -28,7 +28,7 @@ import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
 import type { Log } from "./log.ts";
 
-const { EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
+const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
 
 /** The verdict that lets the kernel carry out the call as it stands then. */
 const CONTINUE = -1;
@@ -61,12 +61,13 @@ export class Interception {
   readonly #options: InterceptionOptions;
   readonly #sys: Native;
   readonly #interceptor: Interceptor;
-  /** Sockets this server has been given already: of equals, it gets another one next. */
-  readonly #given = new Set<HeldSocket>();
+  /** Where each socket was put last, in /proc: of equals, the server gets one next that is there no more. */
+  readonly #given = new Map<HeldSocket, string>();
   readonly #logged = new Set<string>();
   #second = 0;
   #binds = 0;
   #delay: NodeJS.Timeout | undefined;
+  #closed = false;
 
   /** Takes ownership of the notify descriptor. Throws SYSTEM_ERROR when there is no thread or descriptor for it. */
   constructor(notify: FdHandle, options: InterceptionOptions) {
@@ -74,7 +75,7 @@ export class Interception {
     this.#sys = options.sys;
     this.#interceptor = new options.sys.Interceptor(notify.steal(), (report) => {
       if (report === null) options.onEnded();
-      else this.#throttle(report);
+      else if (!this.#closed) this.#throttle(report);
     });
     const result = this.#interceptor.start();
     if (result < 0) {
@@ -85,6 +86,7 @@ export class Interception {
 
   /** Answers no more: a bind of a process that still has the filter fails with ENOSYS from then on. */
   close(): void {
+    this.#closed = true;
     clearTimeout(this.#delay);
     this.#interceptor.close();
   }
@@ -123,7 +125,7 @@ export class Interception {
     if (this.#isBound(report.socket)) return this.#interceptor.answer(EINVAL, NO_SOCKET);
     const v6only = this.#option(report.socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const found = this.#find({ kind, address, v6only }, address.port === 0);
-    if (found !== undefined) return this.#deliver(report, found, address);
+    if (found !== undefined && this.#isTcpOrUdp(report.socket)) return this.#deliver(report, found, address);
     // Whoever asks for any port at all takes nothing from anybody. The bind is done here, on the very same socket,
     // so that the address cannot become another one in between.
     if (address.port === 0) return this.#bindHere(report);
@@ -136,10 +138,11 @@ export class Interception {
 
   /** A path or name that is not the berth's is the server's own affair: the file system knows what it may do. */
   #answerUnix(report: BindReport, kind: SocketKind, address: Address | number): void {
-    const ended = this.#options.lease.ended || typeof address === "number";
-    const found = ended ? undefined : this.#find({ kind, address, v6only: false }, false);
-    if (found === undefined || typeof address === "number") return this.#interceptor.answer(CONTINUE, NO_SOCKET);
-    this.#deliver(report, found, address);
+    if (typeof address === "number" || this.#options.lease.ended || this.#isBound(report.socket))
+      return this.#interceptor.answer(CONTINUE, NO_SOCKET);
+    const found = this.#find({ kind, address, v6only: false }, false);
+    if (found === undefined) this.#interceptor.answer(CONTINUE, NO_SOCKET);
+    else this.#deliver(report, found, address);
   }
 
   #find(request: { kind: SocketKind; address: Address; v6only: boolean }, ephemeral: boolean): Offer | undefined {
@@ -151,14 +154,23 @@ export class Interception {
       return [{ name, socket, kind: listen.kind, address, dualStack: socket.dualStack }];
     });
     const fitting = matchBind(request, offers);
-    return fitting.find(({ socket }) => !this.#given.has(socket)) ?? fitting[0];
+    return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
+  }
+
+  /** Whether the server still has the socket where it was put. */
+  #has(socket: HeldSocket): boolean {
+    try {
+      return readlinkSync(this.#given.get(socket) ?? "") === `socket:[${fstatSync(socket.fd).ino}]`;
+    } catch {
+      return false; // it was not given, or it was closed
+    }
   }
 
   #deliver(report: BindReport, { name, socket }: Offer, asked: Address): void {
     const duplicate = this.#sys.dup(socket.fd);
     if (duplicate < 0) return this.#interceptor.answer(EMFILE, NO_SOCKET);
     socket.carryOver(report.socket);
-    this.#given.add(socket);
+    this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
     const { berth } = this.#options;
     this.#options.log(
       "info",
@@ -195,7 +207,13 @@ export class Interception {
     const bytes = new Uint8Array(128);
     const length = this.#sys.getsockname(socket, bytes);
     const address = length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
-    return address !== undefined && address.family !== "unix" && address.port !== 0;
+    return address !== undefined && (address.family === "unix" || address.port !== 0);
+  }
+
+  /** Not SCTP, UDP-Lite, or what else has streams and datagrams. */
+  #isTcpOrUdp(socket: number): boolean {
+    const protocol = this.#option(socket, so.SO_PROTOCOL);
+    return [so.IPPROTO_TCP, so.IPPROTO_MPTCP, so.IPPROTO_UDP].includes(protocol);
   }
 
   #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {
@@ -218,15 +236,13 @@ const blind =
 
 /** The address, or the errno the kernel would answer with. */
 function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
-  if (sockaddr.length < 2) return EINVAL;
+  if (sockaddr.length < (domain === AF_UNIX ? 2 : domain === AF_INET ? 16 : 24)) return EINVAL;
   // AF_UNSPEC with an address of zeros is AF_INET's any address, for old programs (ip(7)).
   const bytes = Buffer.from(sockaddr);
   const family = bytes.readUInt16LE(0);
-  if (domain === AF_INET && family === 0 && bytes.length >= 16 && bytes.readUInt32BE(4) === 0)
-    bytes.writeUInt16LE(AF_INET, 0);
+  if (domain === AF_INET && family === 0 && bytes.readUInt32BE(4) === 0) bytes.writeUInt16LE(AF_INET, 0);
   else if (family !== domain) return domain === AF_UNIX ? EINVAL : EAFNOSUPPORT;
-  if (domain === AF_INET && bytes.length < 16) return EINVAL;
-  return decodeSockaddr(bytes) ?? (domain === AF_UNIX ? EADDRNOTAVAIL : EINVAL);
+  return decodeSockaddr(bytes) ?? EINVAL;
 }
 
 function kindOf(type: number): SocketKind | undefined {

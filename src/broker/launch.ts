@@ -6,7 +6,7 @@ import { FdHandle } from "../fd.ts";
 import type { Plan } from "../launch/plan.ts";
 import { encodePlan } from "../launch/plan-encode.ts";
 import type { Native } from "../native.ts";
-import { type Expansion, expandPlaceholders } from "../placeholder.ts";
+import { type Expansion, expandPlaceholders, placesDescriptors } from "../placeholder.ts";
 import type { Berth } from "./berth.ts";
 
 /** What a Launch call may ask for beside the berth. */
@@ -51,14 +51,15 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest): B
     if (typeof expanded === "object") return { parameter: "environment", message: `${name}: ${expanded.problem}` };
     environment[name] = expanded;
   }
-  const passed = server.deliver.includes("listen-fds");
-  const names = !passed ? [] : [...berth.sockets.map(({ name }) => name), ...berth.stash.keys()];
+  const names = !placesDescriptors(server.deliver)
+    ? []
+    : [...berth.sockets.map(({ name }) => name), ...berth.stash.keys()];
   const plan: Plan = {
     lease,
     argv,
     environment,
     inheritEnvironment: server.inheritEnvironment,
-    listenFds: passed,
+    listenFds: server.deliver.includes("listen-fds"),
     reportBinds: server.deliver.includes("bind"),
     // Root may look into every process; another user's broker only into those that let it, where Yama says so.
     ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
@@ -101,13 +102,13 @@ function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Rec
 }
 
 function expansions(berth: Berth): (name: string) => readonly Expansion[] | undefined {
-  const passed = berth.spec.server.deliver.includes("listen-fds");
+  const placed = placesDescriptors(berth.spec.server.deliver);
   const byName = new Map<string, Expansion[]>();
   berth.sockets.forEach(({ name, socket }, index) => {
     const { address } = socket;
     const list = byName.get(name) ?? [];
     list.push({
-      ...(passed && { fd: FIRST_FD + index }),
+      ...(placed && { fd: FIRST_FD + index }),
       address: formatAddress(address),
       ...(address.family !== "unix" && { port: address.port }),
     });

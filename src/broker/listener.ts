@@ -15,7 +15,7 @@ import { isPrivileged } from "./policy.ts";
 import type { Quota } from "./quota.ts";
 import { Session } from "./session.ts";
 
-const { EAGAIN, ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno;
+const { EAGAIN, ECONNABORTED, EMFILE, ENFILE } = constants.errno;
 
 export interface ListenerOptions {
   readonly service: Service<Session>;
@@ -74,24 +74,26 @@ export class Listener {
     }
   }
 
-  /** accept(2) failed: out of something. Make room, and look again in a while; the socket stays readable meanwhile. */
+  /** accept(2) failed, for lack of something most likely. Make room, and look again in a while: it stays readable. */
   #refused(errno: number): void {
     const fault = new SysError("accept", errno, "control socket");
-    if (![EMFILE, ENFILE, ENOBUFS, ENOMEM].includes(errno)) throw fault;
     if (!this.#starved) {
       this.#starved = true;
       this.#options.log(
         "warning",
-        `${fault.message}: connections wait until descriptors are free; raise RLIMIT_NOFILE`,
+        [EMFILE, ENFILE].includes(errno)
+          ? `${fault.message}: connections wait until descriptors are free; raise RLIMIT_NOFILE`
+          : `${fault.message}: connections wait until it works again`,
         {
           event: "starved",
           connections: this.sessions.size,
         },
       );
     }
-    if (this.#evict(() => true)) return;
+    if (this.#evict(({ idle }) => idle)) return;
     this.#poll.start(0);
-    this.#pause = setTimeout(() => this.#resume(), PAUSE).unref();
+    // While the poll rests, this timer alone may keep the process alive.
+    this.#pause = setTimeout(() => this.#resume(), PAUSE);
   }
 
   #admit(handle: FdHandle): void {
@@ -107,10 +109,10 @@ export class Listener {
     const scarce = handle.fd >= maxFds - RESERVE;
     if (!scarce) this.#starved = false;
     // Its own idle connections first; only a user below its limit may cost another user one, the greediest.
-    const isOwn = (session: Session): boolean => session.peer.uid === peer.uid;
+    const isOwn = (session: Session): boolean => session.idle && session.peer.uid === peer.uid;
     const roomForUser =
       quota.charge("connections", peer.uid) || (this.#evict(isOwn) && quota.charge("connections", peer.uid));
-    const roomForAll = !scarce || (roomForUser && this.#evictFromGreediest());
+    const roomForAll = !scarce || (roomForUser && this.#evictFromGreediest(peer.uid));
     const session = new Session(handle, peer, {
       service,
       privileged: isPrivileged(peer.uid, brokerUid),
@@ -139,33 +141,39 @@ export class Listener {
     this.#options.onClosed(session);
   }
 
-  #evictFromGreediest(): boolean {
-    let greediest = -1;
-    let most = 0;
-    for (const { idle, peer } of this.sessions) {
-      const used = idle ? this.#options.quota.used("connections", peer.uid) : 0;
-      if (used > most) [greediest, most] = [peer.uid, used];
-    }
-    return this.#evict((session) => session.peer.uid === greediest);
+  /** Idle ones first; but not to be idle is easy, and keeps no room from a user who has fewer connections. */
+  #evictFromGreediest(newcomer: number): boolean {
+    const { quota } = this.#options;
+    const idle = this.#greediest((session) => session.idle);
+    if (idle !== undefined) return this.#evict((session) => session.idle && session.peer.uid === idle);
+    const busy = this.#greediest(() => true);
+    if (busy === undefined || quota.used("connections", busy) <= quota.used("connections", newcomer)) return false;
+    return this.#evict(({ peer }) => peer.uid === busy);
   }
 
-  /** Closes the connection idle longest among those that qualify; false when there is none. */
+  /** The user with most connections of those who have one that qualifies. */
+  #greediest(qualifies: (session: Session) => boolean): number | undefined {
+    let greediest: number | undefined;
+    let most = 0;
+    for (const session of this.sessions) {
+      const used = qualifies(session) ? this.#options.quota.used("connections", session.peer.uid) : 0;
+      if (used > most) [greediest, most] = [session.peer.uid, used];
+    }
+    return greediest;
+  }
+
+  /** Closes the connection without a message for longest among those that qualify; false when there is none. */
   #evict(qualifies: (session: Session) => boolean): boolean {
     let oldest: Session | undefined;
     for (const session of this.sessions) {
-      if (session.idle && qualifies(session) && !(oldest !== undefined && oldest.lastActive <= session.lastActive))
-        oldest = session;
+      if (qualifies(session) && !(oldest !== undefined && oldest.lastActive <= session.lastActive)) oldest = session;
     }
     if (oldest === undefined) return false;
-    this.#options.log(
-      "info",
-      `idle connection of pid ${oldest.peer.pid} (uid ${oldest.peer.uid}) closed to make room`,
-      {
-        event: "evicted",
-        pid: oldest.peer.pid,
-        uid: oldest.peer.uid,
-      },
-    );
+    this.#options.log("info", `connection of pid ${oldest.peer.pid} (uid ${oldest.peer.uid}) closed to make room`, {
+      event: "evicted",
+      pid: oldest.peer.pid,
+      uid: oldest.peer.uid,
+    });
     oldest.close();
     return true;
   }

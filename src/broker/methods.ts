@@ -1,6 +1,6 @@
 /** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
 import { SysError } from "../errors.ts";
-import type { FdHandle } from "../fd.ts";
+import { type FdHandle, NOTHING_BORROWED } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
 import { encodeReply, type Parameters } from "../varlink/message.ts";
@@ -12,7 +12,6 @@ import {
   invalidParameter,
   refuse,
 } from "../varlink/service.ts";
-import { NOTHING_BORROWED } from "../wire.ts";
 import type { Berth } from "./berth.ts";
 import type { BerthEvent, Berths, Refusal, Replace } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";

@@ -33,6 +33,8 @@ export interface SessionOptions {
 const MAX_QUEUE = 8 * 1024 * 1024;
 /** Bytes of a request: a command line and its environment. */
 const MAX_REQUEST = 1024 * 1024;
+/** Descriptors held for a request that has only begun to arrive: no method takes more (Stash). */
+const MAX_FDS_AHEAD = 1;
 
 export class Session implements Requester {
   readonly peer: Peer;
@@ -57,10 +59,15 @@ export class Session implements Requester {
     this.#wire = new Wire(handle, this, {
       framing: "nul",
       maxMessage: MAX_REQUEST,
+      maxFdsAhead: MAX_FDS_AHEAD,
       maxQueue: MAX_QUEUE,
       deadline,
       sys,
     });
+  }
+
+  get closed(): boolean {
+    return this.#wire.closed;
   }
 
   /** In the middle of nothing: dropping it costs its client no more than a new connection. */
@@ -106,7 +113,9 @@ export class Session implements Requester {
   send(answer: Answer): void {
     const sent = this.#wire.send(answer.bytes, answer.borrowed);
     if (answer.owned !== undefined) closeAll(answer.owned);
-    if (!sent) return this.#drop(new BerthError("CONNECTION_CLOSED", "it does not read its replies"));
+    // A wire that failed says why by itself.
+    if (!sent && !this.#wire.ending)
+      return this.#drop(new BerthError("CONNECTION_CLOSED", "it does not read its replies"));
     if (this.#wire.queued) this.#wire.setReading(false);
   }
 

@@ -5,7 +5,7 @@
 import { constants } from "node:os";
 import { formatListenAddress } from "../address.ts";
 import { formatOrigin } from "../config/problem.ts";
-import type { BerthSpec, Problem, SocketSpec } from "../config/spec.ts";
+import type { BerthSpec, Problem, SocketOptions, SocketSpec } from "../config/spec.ts";
 import { SysError } from "../errors.ts";
 import type { Native } from "../native.ts";
 import type { Berth, NamedSocket } from "./berth.ts";
@@ -34,12 +34,17 @@ export function openSockets(specs: readonly BerthSpec[], present: Iterable<Berth
   const unwanted = keepWhatFits(wanted, present);
   const opened: HeldSocket[] = [];
   const closed: HeldSocket[] = [];
+  const changed: [HeldSocket, SocketOptions][] = [];
   const problems: Problem[] = [];
   for (const want of wanted) {
-    if (want.held !== undefined) continue;
     try {
-      want.held = openOne(want, unwanted, closed, sys);
-      opened.push(want.held);
+      if (want.held === undefined) {
+        want.held = openOne(want, unwanted, closed, sys);
+        opened.push(want.held);
+      } else {
+        changed.push([want.held, want.held.options]);
+        want.held.reconfigure(want.spec.options);
+      }
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       problems.push(problemOf(want, error));
@@ -47,12 +52,10 @@ export function openSockets(specs: readonly BerthSpec[], present: Iterable<Berth
   }
   if (problems.length > 0) {
     for (const socket of opened) socket.close();
-    for (const socket of closed) problems.push(...restore(socket));
+    for (const socket of closed) problems.push(...restore(socket, () => socket.reopen()));
+    for (const [socket, options] of changed) problems.push(...restore(socket, () => socket.reconfigure(options)));
     return problems;
   }
-  const fresh = new Set(opened);
-  for (const want of wanted)
-    if (want.held !== undefined && !fresh.has(want.held)) want.held.reconfigure(want.spec.options);
   return { byBerth: group(wanted), unwanted: [...unwanted].filter((socket) => !closed.includes(socket)) };
 }
 
@@ -75,7 +78,7 @@ function keepWhatFits(wanted: readonly Wanted[], present: Iterable<Berth>): Set<
   for (const berth of present) {
     for (const { name, socket } of berth.sockets) {
       const at = `${berth.name}\0${name}\0${socket.key}`;
-      exact.set(at, [...(exact.get(at) ?? []), socket]);
+      if (socket.reachable) exact.set(at, [...(exact.get(at) ?? []), socket]);
       spare.add(socket);
     }
   }
@@ -84,7 +87,7 @@ function keepWhatFits(wanted: readonly Wanted[], present: Iterable<Berth>): Set<
     if (want.held !== undefined) spare.delete(want.held);
   }
   const byKey = new Map<string, HeldSocket[]>();
-  for (const socket of spare) byKey.set(socket.key, [...(byKey.get(socket.key) ?? []), socket]);
+  for (const socket of spare) if (socket.reachable) byKey.set(socket.key, [...(byKey.get(socket.key) ?? []), socket]);
   for (const want of wanted) {
     if (want.held !== undefined) continue;
     want.held = byKey.get(want.key)?.shift();
@@ -118,13 +121,13 @@ function samePlace(socket: HeldSocket, want: Wanted): boolean {
   return socket.listen.kind === want.listen.kind && a.port === b.port;
 }
 
-/** Opens a socket again that had to be closed for one that then could not be opened. */
-function restore(socket: HeldSocket): Problem[] {
+/** Makes a socket again what it was before a set that could not be opened. */
+function restore(socket: HeldSocket, undo: () => void): Problem[] {
   try {
-    socket.reopen();
+    undo();
     return [];
   } catch (error) {
-    const message = `${formatListenAddress(socket.listen)} could not be bound again: ${error instanceof Error ? error.message : error}`;
+    const message = `${formatListenAddress(socket.listen)} could not be made again what it was: ${error instanceof Error ? error.message : error}`;
     return [{ file: "(reload)", line: 0, message, remedy: "restart the broker when the address is free" }];
   }
 }

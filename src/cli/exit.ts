@@ -1,5 +1,6 @@
 /** Exit codes of every program of this package, and how an error becomes one. */
 import { BerthError, RefusedError } from "../errors.ts";
+import { printable } from "./printable.ts";
 
 export const EXIT_REFUSED = 1;
 export const EXIT_USAGE = 100;
@@ -13,7 +14,7 @@ export function exitCodeOf(error: unknown): number {
   return error.code === "CONFIG_INVALID" ? EXIT_REFUSED : EXIT_SYSTEM;
 }
 
-/** Prints an error as `PROGRAM: sentence` on standard error and sets the exit code; a defect keeps its stack. */
+/** Prints an error as `PROGRAM: sentence` on standard error and sets the exit code; a defect keeps its stack. What a broker says is shown, never obeyed. */
 export function fail(program: string, error: unknown): void {
   const text =
     error instanceof BerthError
@@ -21,6 +22,6 @@ export function fail(program: string, error: unknown): void {
       : error instanceof Error
         ? (error.stack ?? error.message)
         : String(error);
-  process.stderr.write(`${program}: ${text}\n`);
+  process.stderr.write(`${program}: ${text.split("\n").map(printable).join("\n")}\n`);
   process.exitCode = exitCodeOf(error);
 }

@@ -1,7 +1,7 @@
 /** Taking a berth: `acquire("arena@bob")` gives its sockets, already bound, to this process. */
 import { BerthError, RefusedError } from "../errors.ts";
 import type { Reply, VarlinkClient } from "../varlink/client.ts";
-import type { Parameters } from "../varlink/message.ts";
+import { isObject } from "../varlink/json.ts";
 import { type ConnectOptions, connect } from "./connect.ts";
 import { Tenancy, type TenantDescriptor } from "./tenancy.ts";
 
@@ -16,6 +16,8 @@ export interface AcquireOptions extends ConnectOptions {
 }
 
 const OCCUPIED = "io.berthd.Broker.BerthOccupied";
+/** Events after which a berth may be free, or gone, which the next Acquire then says. */
+const WORTH_ASKING: ReadonlySet<unknown> = new Set(["present", "added", "released", "removed"]);
 
 /**
  * Takes a berth for this process and receives its descriptors. Throws RefusedError when the broker says no
@@ -51,20 +53,32 @@ function call(client: VarlinkClient, name: string, { replace, signal }: AcquireO
   return client.call("io.berthd.Broker.Acquire", parameters, { signal });
 }
 
-/** Watches before it asks, so that no release goes unseen, and asks again at each one. */
+/** Asks, then watches and asks again at each change: what happened in between comes first in a watch, as "present". */
 async function acquireWhenFree(client: VarlinkClient, name: string, options: AcquireOptions): Promise<Reply> {
+  const first = await callUnlessOccupied(client, name, options);
+  if (first !== undefined) return first;
   using watcher = await connect(options);
   const events = watcher.stream("io.berthd.Broker.Watch", {}, { signal: options.signal });
   for await (const { parameters } of events) {
     const berth = parameters["berth"] as { readonly name?: unknown } | undefined;
-    if (berth?.name !== name || !["present", "added", "released"].includes(String(parameters["event"]))) continue;
-    try {
-      return await call(client, name, options);
-    } catch (error) {
-      if (!(error instanceof RefusedError) || error.error !== OCCUPIED) throw error;
-    }
+    if (berth?.name !== name || !WORTH_ASKING.has(parameters["event"])) continue;
+    const reply = await callUnlessOccupied(client, name, options);
+    if (reply !== undefined) return reply;
   }
   throw new BerthError("CONNECTION_CLOSED", `the broker ended the watch for berth ${name}`);
+}
+
+async function callUnlessOccupied(
+  client: VarlinkClient,
+  name: string,
+  options: AcquireOptions,
+): Promise<Reply | undefined> {
+  try {
+    return await call(client, name, options);
+  } catch (error) {
+    if (error instanceof RefusedError && error.error === OCCUPIED) return undefined;
+    throw error;
+  }
 }
 
 /** Matches the descriptions of a reply with the fds that came with it. All of them are closed if it does not hold. */
@@ -73,14 +87,18 @@ function readReply(reply: Reply): { lease: string; descriptors: TenantDescriptor
     const { lease, descriptors } = reply.parameters;
     if (typeof lease !== "string") throw malformed("lease");
     if (!Array.isArray(descriptors) || descriptors.length !== reply.fds.length) throw malformed("descriptors");
-    return { lease, descriptors: descriptors.map((entry: Parameters) => readDescriptor(entry, reply)) };
+    const read = descriptors.map((entry: unknown) => readDescriptor(entry, reply));
+    if (new Set(read.map(({ handle }) => handle)).size !== read.length) throw malformed("descriptors");
+    return { lease, descriptors: read };
   } catch (error) {
     reply[Symbol.dispose]();
     throw error;
   }
 }
 
-function readDescriptor({ name, kind, address, index }: Parameters, reply: Reply): TenantDescriptor {
+function readDescriptor(entry: unknown, reply: Reply): TenantDescriptor {
+  if (!isObject(entry)) throw malformed("descriptors");
+  const { name, kind, address, index } = entry;
   const handle = typeof index === "number" ? reply.fds[index] : undefined;
   if (typeof name !== "string" || !isKind(kind) || handle === undefined) throw malformed("descriptors");
   return { name, kind, address: typeof address === "string" ? address : undefined, handle };

@@ -4,7 +4,7 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
-import { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM } from "../address.ts";
+import { AF_INET, AF_INET6, AF_UNIX, decodeSockaddr, SOCK_DGRAM, SOCK_STREAM } from "../address.ts";
 import { BerthError, check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
@@ -44,6 +44,14 @@ export function dgramSocket(handle: FdHandle, name: string, sys: Native): Socket
       "a UDP socket",
       domain === AF_UNIX ? "Node has no UNIX datagram sockets; use fd() and a library that has" : undefined,
     );
+  }
+  const sockaddr = new Uint8Array(28);
+  // Node takes an unbound socket too, and says that it listens on port 0.
+  const address = decodeSockaddr(
+    sockaddr.subarray(0, check("getsockname", sys.getsockname(handle.fd, sockaddr), name)),
+  );
+  if (address === undefined || address.family === "unix" || address.port === 0) {
+    throw mismatch(name, "bound to a port", undefined);
   }
   const socket = createSocket(domain === AF_INET ? "udp4" : "udp6");
   socket.bind({ fd: handle.dup().steal(), exclusive: true });

@@ -2,7 +2,7 @@
 import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import type { SocketKind } from "../address.ts";
-import { BerthError } from "../errors.ts";
+import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
 import type { VarlinkClient } from "../varlink/client.ts";
@@ -83,7 +83,10 @@ export class Tenancy implements AsyncDisposable {
     return this.#keep(server);
   }
 
-  /** A bound `dgram.Socket` on a UDP socket of the berth. Throws DESCRIPTOR_MISMATCH for anything else. */
+  /**
+   * A bound `dgram.Socket` on a UDP socket of the berth: give it a "message" listener at once. It listens already, so
+   * there is no "listening" event to wait for. Throws DESCRIPTOR_MISMATCH for anything else.
+   */
   dgram(name: string, index = 0): Socket {
     return this.#keep(dgramSocket(this.fd(name, index), name, this.#sys));
   }
@@ -122,6 +125,9 @@ export class Tenancy implements AsyncDisposable {
     closeAll(this.descriptors.map(({ handle }) => handle));
     try {
       await this.#call("Release", { lease: this.lease }, options);
+    } catch (error) {
+      // It has ended by other means, another Tenancy of this process for one: that is what was asked for.
+      if (!(error instanceof RefusedError) || error.error !== "io.berthd.Broker.NoSuchLease") throw error;
     } finally {
       this.#client.close();
     }

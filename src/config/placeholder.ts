@@ -1,12 +1,18 @@
 /** Checks `{fd:NAME}` and its kin in commands and environments. It never expands them: the plan does, at launch. */
-import { placeholder } from "../placeholder.ts";
+import { placeholder, placesDescriptors } from "../placeholder.ts";
 import type { Report } from "./problem.ts";
-import type { Origin, SocketSpec } from "./spec.ts";
+import type { Delivery, Origin, SocketSpec } from "./spec.ts";
 import { suggest } from "./suggest.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
 /** Reports each placeholder that the launch could not expand. Other braces are left alone: they are the server's. */
-export function checkPlaceholders(text: string, origin: Origin, sockets: readonly SocketSpec[], report: Report): void {
+export function checkPlaceholders(
+  text: string,
+  origin: Origin,
+  sockets: readonly SocketSpec[],
+  deliver: readonly Delivery[],
+  report: Report,
+): void {
   for (const [whole, what, name, index] of text.matchAll(placeholder)) {
     if (refuseUnsupported(whole, origin, report)) continue;
     const socket = sockets.find((candidate) => candidate.name === name);
@@ -16,6 +22,9 @@ export function checkPlaceholders(text: string, origin: Origin, sockets: readonl
         `${whole} is not complete`,
         "write {fd:NAME}, {port:NAME} or {address:NAME}, with :INDEX for other than the first",
       );
+    } else if (what === "fd" && !placesDescriptors(deliver)) {
+      const remedy = 'write {port:NAME} or {address:NAME}, or add "listen-fds" to deliver';
+      report(origin, `${whole}: with deliver = ["bind"] the server gets no descriptor numbers`, remedy);
     } else if (socket === undefined) {
       const names = sockets.map((candidate) => candidate.name);
       const remedy = names.length === 0 ? `add a section [sockets.${name}]` : suggest(name, names);

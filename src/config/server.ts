@@ -105,11 +105,12 @@ export function readServer(value: Value, sockets: readonly SocketSpec[], context
   const section = openSection("server", value, keys, context);
   const command = section.value(keys.command);
   const environment = section.value(keys.environment);
+  const deliver = section.value(keys.deliver);
   for (const { value, origin } of [...command, ...environment.values()])
-    checkPlaceholders(value, origin, sockets, context.report);
+    checkPlaceholders(value, origin, sockets, deliver, context.report);
   return {
     command: command.map(({ value }) => value),
-    deliver: section.value(keys.deliver),
+    deliver,
     otherBinds: section.value(keys.otherBinds),
     environment: Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
     inheritEnvironment: section.value(keys.inheritEnvironment),

@@ -19,13 +19,13 @@ const unitTypes = [
   "automount",
 ];
 
-/** A unit's name (systemd.unit(5)), or a shell glob for such names. */
+/** A unit's name (systemd.unit(5)), or a pattern of `*` and `?` for such names; policy.ts matches it. */
 const unit: Reader<string> = (value, reading) => {
   const name = text(value, reading);
   if (name === undefined) return undefined;
-  const isGlob = /[*?[]/.test(name);
+  const isGlob = /[*?]/.test(name);
   const hasType = unitTypes.some((type) => name.endsWith(`.${type}`));
-  if (name !== "" && !/[\s/]/.test(name) && (isGlob || hasType)) return name;
+  if (name !== "" && !/[\s/[\]]/.test(name) && (isGlob || hasType)) return name;
   return refuse(value, reading, "a unit's name", 'write it with its type, as in "arena.service" or "arena@*.service"');
 };
 

@@ -3,6 +3,10 @@
  * newer package managers do not do by themselves; without it the broker works and systemd is told nothing (hazard 23).
  */
 import { createRequire } from "node:module";
+import { AF_UNIX, encodeSockaddr, SOCK_DGRAM } from "../address.ts";
+import { check } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import { native } from "../native.ts";
 
 /** Sends one notification, such as `READY=1\nSTATUS=…`; does nothing where no service manager listens. */
 export type Notify = (state: string) => void;
@@ -20,8 +24,8 @@ interface DgramSocket {
 export function createNotify(onProblem: (message: string) => void, env: NodeJS.ProcessEnv = process.env): Notify {
   const address = env["NOTIFY_SOCKET"];
   if (address === undefined || address === "") return () => undefined;
-  // unix(7): an abstract name begins with NUL, which sd_notify(3) writes as "@".
-  const path = address.startsWith("@") ? `\0${address.slice(1)}` : address;
+  // unix-dgram takes a path for a C string, which an abstract name is not.
+  if (address.startsWith("@")) return (state) => notifyAbstract(address, state, onProblem);
   let createSocket: (type: "unix_dgram") => DgramSocket;
   try {
     ({ createSocket } = createRequire(import.meta.url)("unix-dgram") as {
@@ -38,9 +42,20 @@ export function createNotify(onProblem: (message: string) => void, env: NodeJS.P
     const socket = createSocket("unix_dgram");
     socket.on("error", (error) => onProblem(`cannot notify ${address}: ${error.message}`));
     const message = Buffer.from(state);
-    socket.send(message, 0, message.length, path, (error) => {
+    socket.send(message, 0, message.length, address, (error) => {
       if (error) onProblem(`cannot notify ${address}: ${error.message}`);
       socket.close();
     });
   };
+}
+
+function notifyAbstract(address: string, state: string, onProblem: (message: string) => void): void {
+  try {
+    using socket = FdHandle.adopt(check("socket", native.socket(AF_UNIX, SOCK_DGRAM, 0)));
+    const sockaddr = encodeSockaddr({ family: "unix", path: address.slice(1), abstract: true });
+    check("connect", native.connect(socket.fd, sockaddr), address);
+    check("sendmsg", native.sendmsg(socket.fd, Buffer.from(state), 0, new Int32Array(0), 0), address);
+  } catch (error) {
+    onProblem(`cannot notify ${address}: ${error instanceof Error ? error.message : error}`);
+  }
 }

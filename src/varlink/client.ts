@@ -3,8 +3,8 @@
  * abandoned call (its signal aborted) still has its reply read when it comes, and the fds in it closed.
  */
 import { abortError, BerthError, RefusedError } from "../errors.ts";
-import { closeAll, type FdHandle, NO_FDS } from "../fd.ts";
-import { borrow, Wire } from "../wire.ts";
+import { borrow, closeAll, type FdHandle, NO_FDS } from "../fd.ts";
+import { Wire } from "../wire.ts";
 import { type ConnectOptions, connectUnix } from "./connect.ts";
 import { decodeBytes, encodeCall, type Parameters, readReply } from "./message.ts";
 
@@ -31,6 +31,7 @@ export interface CallOptions {
 
 /** One call whose replies are still to come. */
 interface Pending {
+  readonly more: boolean;
   reply(reply: Reply, continues: boolean): void;
   fail(error: Error): void;
   /** Nobody waits any more: replies are dropped, their fds closed. */
@@ -81,6 +82,7 @@ export class VarlinkClient implements Disposable {
         if (signal !== undefined) reject(abortError(signal));
       };
       const pending: Pending = {
+        more: false,
         abandoned: false,
         reply: (reply) => {
           signal?.removeEventListener("abort", abort);
@@ -103,7 +105,7 @@ export class VarlinkClient implements Disposable {
 
   /** Calls a method whose reply nobody wants. Returns when the message is on its way. */
   oneway(method: string, parameters: Parameters = {}, fds: readonly FdHandle[] = NO_FDS): void {
-    this.#send(encodeCall(method, parameters, { oneway: true }), fds);
+    if (!this.#send(encodeCall(method, parameters, { oneway: true }), fds)) throw closedError(undefined);
   }
 
   /**
@@ -126,6 +128,7 @@ export class VarlinkClient implements Disposable {
       wake();
     };
     const pending: Pending = {
+      more: true,
       abandoned: false,
       reply: (reply, continues) => {
         ready.push(reply);
@@ -135,6 +138,7 @@ export class VarlinkClient implements Disposable {
       },
       fail: (error) => {
         failure ??= error;
+        ended = true;
         wake();
       },
     };
@@ -173,12 +177,15 @@ export class VarlinkClient implements Disposable {
     this.close();
   }
 
-  #send(bytes: Buffer, fds: readonly FdHandle[]): void {
+  /** False when the connection is over: what comes then, a last reply or the end, goes to the calls that wait. */
+  #send(bytes: Buffer, fds: readonly FdHandle[]): boolean {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pending.length >= MAX_PENDING) {
       throw new BerthError("PROTOCOL_ERROR", `${MAX_PENDING} calls already wait for their reply`);
     }
-    if (!this.#wire.send(bytes, borrow(fds))) throw closedError(undefined);
+    const sent = this.#wire.send(bytes, borrow(fds));
+    if (!sent && this.#wire.queued) throw new BerthError("CONNECTION_CLOSED", "the service does not read its calls");
+    return sent;
   }
 
   #push(pending: Pending): void {
@@ -189,13 +196,10 @@ export class VarlinkClient implements Disposable {
     const object = decodeBytes(bytes, length);
     const message = typeof object === "string" ? object : readReply(object);
     const pending = this.#pending[0];
-    if (typeof message === "string" || pending === undefined) {
-      closeAll(fds);
-      this.#wire.close();
-      const why = typeof message === "string" ? message : "a reply came that no call waits for";
-      return this.#onClosed(new BerthError("PROTOCOL_ERROR", `the service does not speak Varlink: ${why}`));
-    }
-    if (!message.continues) {
+    if (typeof message === "string") return this.#refuse(message, fds);
+    if (pending === undefined) return this.#refuse("a reply came that no call waits for", fds);
+    if (message.continues && !pending.more) return this.#refuse("a call for one reply got one that continues", fds);
+    if (!message.continues || message.error !== undefined) {
       this.#pending.shift();
       if (this.#pending.length === 0) this.#wire.unref();
     }
@@ -203,6 +207,12 @@ export class VarlinkClient implements Disposable {
     if (pending.abandoned) return;
     if (message.error !== undefined) return pending.fail(new RefusedError(message.error, message.parameters));
     pending.reply(new Reply(message.parameters, fds), message.continues);
+  }
+
+  #refuse(why: string, fds: readonly FdHandle[]): void {
+    closeAll(fds);
+    this.#wire.close();
+    this.#onClosed(new BerthError("PROTOCOL_ERROR", `the service does not speak Varlink: ${why}`));
   }
 
   #onClosed(cause: BerthError | undefined): void {

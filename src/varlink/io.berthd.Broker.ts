@@ -17,8 +17,8 @@ type Descriptor (
   # A listening stream or seqpacket socket, a bound datagram socket, the root directory, or what a
   # tenant stashed.
   kind: (stream, datagram, seqpacket, root, stash),
-  # Where a socket is bound, like 0.0.0.0:27960, [::]:27960, /run/arena.sock, or @arena for an
-  # abstract one.
+  # Where a socket is bound, as the configuration writes it: udp://0.0.0.0:27960, tcp://[::]:27960,
+  # unix:///run/arena.sock, or unix://@arena for an abstract one.
   address: ?string,
   # Which of the descriptors of this very message it is, from 0. Absent where none are handed over:
   # in List and Watch.
@@ -68,9 +68,9 @@ type Berth (
 method List() -> (berths: []Berth)
 
 # Takes a berth: the caller becomes its tenant, and gets its descriptors with the reply. The present
-# tenant gets the same lease again, with fresh descriptors. A takeover ends in one of two ways: the
-# newcomer calls Ready, and the old lease ends; or the newcomer dies, and the old lease stays as it
-# was.
+# tenant gets the same lease again, with fresh descriptors. A takeover ends in one of three ways: the
+# newcomer calls Ready, and the old lease ends; or the old tenant goes first, and the newcomer has the
+# berth alone; or the newcomer goes first, and the old lease stays as it was.
 method Acquire(
   # Name of the berth.
   berth: string,

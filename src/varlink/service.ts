@@ -2,8 +2,7 @@
  * The service side of Varlink: decode, validate, then hand the call to its method. It never touches a socket: bytes
  * and fds come in, an answer goes out. What a method needs to know of its caller travels as the context `C`.
  */
-import { closeAll, type FdHandle } from "../fd.ts";
-import { type Borrowed, NOTHING_BORROWED } from "../wire.ts";
+import { type Borrowed, closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
 import { type Interface, parseInterface } from "./idl.ts";
 import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
 import { serviceInterface } from "./org.varlink.service.ts";

@@ -24,6 +24,7 @@ describe("a berth", () => {
     expect(server).toEqual({
       command: [],
       deliver: ["listen-fds"],
+      otherBinds: "refuse",
       environment: {},
       inheritEnvironment: true,
       umask: 0o022,
@@ -65,6 +66,7 @@ units = ["berth@bob.service", "game-*"]
 command = ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "100%%"]
 user = "arena-bob"
 deliver = []
+other-binds = "loopback"
 environment = { HOME = "/home/{port:game}" }
 inherit-environment = false
 directory = "/srv"
@@ -98,6 +100,7 @@ capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
       command: ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "100%"],
       user: bob,
       deliver: [],
+      otherBinds: "loopback",
       environment: { HOME: "/home/{port:game}" },
       inheritEnvironment: false,
       directory: "/srv",
@@ -215,6 +218,11 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer("enter = true"), /^4: server\.enter is not supported/],
     [inServer('start = "x"'), /^4: server\.start is not supported/],
     [inServer('stop-after = "10s"'), /^4: server\.stop-after is not supported/],
+    [inServer('other-binds = "deny"'), /^4: .*other-binds/],
+    [
+      inServer('deliver = ["bind"]\ncommand = ["/x", "{fd:game}"]'),
+      /^5: \{fd:game\}: with deliver = \["bind"\] the server gets no descriptor numbers/,
+    ],
     [inServer('deliver = ["listen-fd"]'), /^4: .*did you mean "listen-fds"\?$/],
   ])("in %j", (toml, expected) => {
     expect(problemsOf(toml)).toEqual([expect.stringMatching(expected)]);

@@ -167,14 +167,12 @@ describe("instances", () => {
     ]);
   });
 
-  it("load a thousand at a time in well under a second", () => {
+  it("load a thousand at a time", () => {
     const instances = Array.from(
       { length: 1000 },
       (_, index) => [`arena@i${index}.toml`, { link: "arena@.toml" }] as const,
     );
     const root = folder({ "arena@.toml": template["lib/arena@.toml"], ...Object.fromEntries(instances) });
-    const before = performance.now();
     expect(loadConfig({ directories: [root], lookup })).toMatchObject({ problems: [], specs: { length: 1000 } });
-    expect(performance.now() - before).toBeLessThan(1000);
   });
 });

@@ -152,6 +152,7 @@ export function planOf(argv: readonly string[], more: Partial<Plan> = {}): Plan 
     inheritEnvironment: false,
     environment: {},
     listenFds: true,
+    reportBinds: false,
     fds: [],
     ...(isRoot ? { user: nobody } : {}),
     capabilities: [],

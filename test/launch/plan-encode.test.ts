@@ -38,11 +38,13 @@ function decode(bytes: Buffer): Plan {
     Array.from({ length: payload.length / 4 }, (_, i) => payload.readUInt32LE(4 * i)),
   );
   const [uid, gid, ...groups] = ids[0] ?? [];
+  const [tracer] = all(11).map((payload) => payload.readUInt32LE(0));
   const [directory] = all(10).map((payload) => text(payload));
   return {
     lease: text(one(1)),
     inheritEnvironment: (flags & 1) !== 0,
     listenFds: (flags & 2) !== 0,
+    reportBinds: (flags & 4) !== 0,
     umask: one(3).readUInt32LE(0),
     capabilities: Array.from({ length: 64 }, (_, i) => i).filter((i) => ((kept >> BigInt(i)) & 1n) !== 0n),
     argv: all(5).map((payload) => text(payload)),
@@ -60,6 +62,7 @@ function decode(bytes: Buffer): Plan {
     })),
     ...(uid === undefined || gid === undefined ? {} : { user: { uid, gid, groups } }),
     ...(directory === undefined ? {} : { directory }),
+    ...(tracer === undefined ? {} : { tracer }),
   };
 }
 
@@ -77,6 +80,8 @@ const plans: fc.Arbitrary<Plan> = fc.record(
       { noNullPrototype: true },
     ),
     listenFds: fc.boolean(),
+    reportBinds: fc.boolean(),
+    tracer: fc.integer({ min: 1, max: 2 ** 22 }),
     fds: fc.uniqueArray(
       fc.record({
         name: fc.string({ maxLength: 255 }).filter(isListenFdName),
@@ -99,6 +104,7 @@ const plans: fc.Arbitrary<Plan> = fc.record(
       "inheritEnvironment",
       "environment",
       "listenFds",
+      "reportBinds",
       "fds",
       "capabilities",
       "limits",
@@ -113,6 +119,7 @@ const good: Plan = {
   inheritEnvironment: true,
   environment: {},
   listenFds: true,
+  reportBinds: false,
   fds: [{ name: "game", index: 1 }],
   capabilities: [],
   limits: [],

@@ -33,7 +33,7 @@ describe.skipIf(!isRoot || !hasStrace)("a step that fails (needs root and strace
     ["fcntl:error=EPERM", "cannot open /dev/null"],
     ["connect:error=EPERM", "cannot connect to the broker"],
     ["getsockopt:error=EPERM", "cannot tell who runs the broker"],
-    ["sendto:error=EPERM", "cannot send to the broker"],
+    ["sendmsg:error=EPERM", "cannot send to the broker"],
     ["recvmsg:error=EPERM", "cannot read the answer"],
     ["rt_sigaction:error=EPERM", "cannot reset signal 1"],
     ["rt_sigprocmask:error=EPERM", "cannot unblock all signals"],

@@ -1,10 +1,11 @@
 /** Brokers for tests: in this process (peers then have this process's pid), or the built daemon in one of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import type { Fields, Level } from "../../src/broker/log.ts";
 import { packageRoot } from "../../src/native.ts";
@@ -96,6 +97,8 @@ export async function spawnBroker(
   folder.write(Object.fromEntries(Object.entries(files).map(([name, text]) => [join("config", name), text])));
   const socket = join(folder.path, "broker.sock");
   const [command = "", ...args] = [
+    // A test that is given up must not leave its broker behind.
+    ...["setpriv", "--pdeathsig", "KILL", "--"],
     ...wrap,
     process.execPath,
     join(packageRoot, "dist/cli/berthd.js"),
@@ -136,7 +139,9 @@ export async function spawnBroker(
     folder[Symbol.dispose]();
   };
   try {
-    await logged(({ event }) => event === "ready");
+    // A broker told to log less does not say that it is ready: then it is when it answers.
+    if (!extra.includes("--log-level")) await logged(({ event }) => event === "ready");
+    else while (!ended && !existsSync(socket)) await setTimeout(10);
   } catch (error) {
     await dispose();
     throw error;

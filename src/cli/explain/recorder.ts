@@ -99,7 +99,7 @@ export class Recorder {
 
   #options(socket: number, domain: number, type: number): Record<string, readonly number[]> {
     const set = settingsOf(socket, domain, type, this.#sys).map(({ option, value }) => {
-      const words = Array.from(value, (word) => (option.doubled ? Math.floor(word / 2) : word));
+      const words = Array.from(value, (word) => (option.force !== undefined ? Math.floor(word / 2) : word));
       return [option.name, words] as const;
     });
     const isNonBlocking = (this.#sys.getfl(socket) & so.O_NONBLOCK) !== 0;

@@ -1,0 +1,198 @@
+/**
+ * What `npm start` runs: a broker with the examples' configuration in a folder of its own, and the example server on
+ * the berth `echo`. Everything ends with {@link Demo#stop}: the processes it started, and the folder.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root, Sentence } from "./prepare.mjs";
+
+const berth = join(root, "dist/cli/berth.js");
+const NOBODY = 65534;
+const HOST = "127.0.0.1";
+/** Milliseconds that starting, answering or ending may take. */
+export const PATIENCE = 10_000;
+
+export class Demo {
+  /** The user the server runs as. */
+  uid = process.getuid();
+  #folder;
+  #node = process.execPath;
+  #children = new Set();
+  #isStopped = false;
+
+  /** Starts the broker, and waits until it answers. */
+  static async start() {
+    const demo = new Demo();
+    try {
+      await demo.#start();
+      return demo;
+    } catch (error) {
+      await demo.stop();
+      throw error;
+    }
+  }
+
+  get socket() {
+    return join(this.#folder, "berthd.sock");
+  }
+
+  async #start() {
+    this.#folder = mkdtempSync(join(tmpdir(), "berthd-demo-"));
+    // The server reads its program here, as a user that may have no way into the clone.
+    chmodSync(this.#folder, 0o755);
+    copyFileSync(join(root, "examples/echo-server.mjs"), join(this.#folder, "echo-server.mjs"));
+    if (this.uid === 0) this.#prepareNobody();
+    this.port = await this.#choosePort();
+    this.#writeConfiguration();
+    const config = ["--config", join(root, "examples/demo"), "--config", join(this.#folder, "config")];
+    const rest = ["--state", join(this.#folder, "state"), "--socket", this.socket];
+    this.broker = this.#spawn("broker", join(root, "dist/cli/berthd.js"), [...config, ...rest]);
+    await this.#untilReady();
+  }
+
+  #prepareNobody() {
+    this.uid = NOBODY;
+    const works = spawnSync(this.#node, ["--version"], { uid: NOBODY, gid: NOBODY, cwd: this.#folder }).status === 0;
+    if (works) return;
+    const copy = join(this.#folder, "node");
+    copyFileSync(this.#node, copy);
+    chmodSync(copy, 0o755);
+    this.#node = copy;
+  }
+
+  /** 77 as root, to show a port that needs privilege; else the example's own; else one that is free. */
+  async #choosePort() {
+    const wanted = process.getuid() === 0 ? 77 : 27960;
+    if (await isFree(wanted)) return wanted;
+    for (let tries = 0; tries < 20; tries++) {
+      const port = await freePort();
+      if (await isFree(port)) {
+        this.note = `port ${wanted} is in use here, so the server has ${port}`;
+        return port;
+      }
+    }
+    throw new Sentence(`no port of ${HOST} is free for both TCP and UDP; end a program that has many`);
+  }
+
+  /** A drop-in over examples/demo/echo.toml: the port, the paths, and the user if there is privilege to give up. */
+  #writeConfiguration() {
+    const folder = join(this.#folder, "config/echo.toml.d");
+    mkdirSync(folder, { recursive: true });
+    const user = process.getuid() === 0 ? `user = ${NOBODY}\n` : "";
+    const command = JSON.stringify([this.#node, join(this.#folder, "echo-server.mjs")]);
+    writeFileSync(
+      join(folder, "50-npm-start.toml"),
+      `[sockets]\nchat.listen = ["tcp://${HOST}:${this.port}"]\ngame.listen = ["udp://${HOST}:${this.port}"]\n\n[server]\ncommand = ${command}\n${user}`,
+    );
+  }
+
+  async #untilReady() {
+    const { connect } = await import("../dist/client/connect.js");
+    const deadline = performance.now() + PATIENCE;
+    for (;;) {
+      if (this.broker.exitCode !== null) throw new Sentence(`the broker ended at once:\n${this.log("broker")}`);
+      try {
+        (await connect({ socket: this.socket })).close();
+        return;
+      } catch (error) {
+        if (performance.now() > deadline) throw new Sentence(`${error.message}\n${this.log("broker")}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  }
+
+  /** Starts the example server: `berth run echo`. The child's pid is the launcher's, and then the server's. */
+  launch() {
+    return this.#spawn("server", berth, ["run", "--socket", this.socket, "echo"]);
+  }
+
+  /** Runs a command on a berth to its end, and gives what it printed. */
+  async output(name, command) {
+    const child = this.#spawn("command", berth, ["run", "--socket", this.socket, name, "--", ...command], "pipe");
+    const chunks = [];
+    child.stdout.on("data", (chunk) => chunks.push(chunk));
+    await once(child, "close", { signal: AbortSignal.timeout(PATIENCE) });
+    if (child.exitCode !== 0)
+      throw new Sentence(`\`berth run ${name} -- ${command.join(" ")}\` failed: ${this.log("command")}`);
+    return Buffer.concat(chunks).toString();
+  }
+
+  /** What the broker, the server or a command wrote to standard error. */
+  log(what) {
+    return readFileSync(join(this.#folder, `${what}.log`), "utf8").trimEnd();
+  }
+
+  #spawn(what, program, args, stdout) {
+    if (this.#isStopped) throw new Sentence("the demo has been stopped");
+    const log = openSync(join(this.#folder, `${what}.log`), "a");
+    // A session of their own: Ctrl-C is ours to act on, in order.
+    const child = spawn(process.execPath, [program, ...args], {
+      cwd: this.#folder,
+      detached: true,
+      stdio: ["ignore", stdout ?? log, log],
+    });
+    this.#children.add(child);
+    child.once("close", () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Ends what runs, newest first, and removes the folder. */
+  async stop() {
+    this.#isStopped = true;
+    for (const child of [...this.#children].reverse()) await end(child);
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** Asks a child to end; one that has not after 3 seconds is made to. */
+async function end(child) {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const closed = once(child, "close");
+  child.kill("SIGTERM");
+  const force = setTimeout(() => child.kill("SIGKILL"), 3000);
+  await closed;
+  clearTimeout(force);
+}
+
+/** Whether both TCP and UDP of a port could be bound. */
+async function isFree(port) {
+  const server = createServer();
+  const socket = createSocket("udp4");
+  try {
+    server.listen(port, HOST);
+    await once(server, "listening");
+    socket.bind(port, HOST);
+    await once(socket, "listening");
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await Promise.all([closed(server), closed(socket)]);
+  }
+}
+
+async function freePort() {
+  const server = createServer().listen(0, HOST);
+  await once(server, "listening");
+  const { port } = server.address();
+  await closed(server);
+  return port;
+}
+
+function closed(server) {
+  return new Promise((resolve) => server.close(resolve));
+}

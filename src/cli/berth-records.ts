@@ -1,0 +1,65 @@
+/** Berths as the broker tells of them: held against the interface before anybody relies on them. */
+import { connect } from "../client/connect.ts";
+import { BerthError } from "../errors.ts";
+import { parseInterface } from "../varlink/idl.ts";
+import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
+import type { Parameters } from "../varlink/message.ts";
+import { compileReply } from "../varlink/validate.ts";
+import type { SocketChoice } from "./options.ts";
+
+export interface DescriptorRecord {
+  readonly name: string;
+  readonly kind: "stream" | "datagram" | "seqpacket" | "root" | "stash";
+  readonly address?: string | null;
+}
+
+export interface LeaseRecord {
+  readonly id: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly unit?: string | null;
+}
+
+/** The type Berth of the interface. Varlink lets an absent field be null. */
+export interface BerthRecord {
+  readonly name: string;
+  readonly state: "vacant" | "occupied" | "handover";
+  readonly descriptors: readonly DescriptorRecord[];
+  readonly range?: { readonly base: number; readonly count: number } | null;
+  readonly lease?: LeaseRecord | null;
+  readonly ready?: boolean | null;
+}
+
+/** One reply of Watch. */
+export interface EventRecord {
+  readonly event: string;
+  readonly berth: BerthRecord;
+}
+
+/** A newer broker may tell more than this version knows. */
+const [badList, badEvent] = ["List", "Watch"].map((method) =>
+  compileReply(parseInterface(brokerInterface), method, "ignore"),
+);
+
+/** All berths that the caller may see. Throws BROKER_UNREACHABLE. */
+export async function listBerths({ socket }: SocketChoice): Promise<readonly BerthRecord[]> {
+  using client = await connect(socket === undefined ? {} : { socket });
+  using reply = await client.call("io.berthd.Broker.List");
+  const wrong = badList?.(reply.parameters);
+  if (wrong !== undefined) throw malformed("List", wrong);
+  return (reply.parameters as unknown as { berths: readonly BerthRecord[] }).berths;
+}
+
+/** Reads one reply of Watch. */
+export function readEvent(parameters: Parameters): EventRecord {
+  const wrong = badEvent?.(parameters);
+  if (wrong !== undefined) throw malformed("Watch", wrong);
+  return parameters as unknown as EventRecord;
+}
+
+function malformed(method: string, path: string): BerthError {
+  return new BerthError(
+    "PROTOCOL_ERROR",
+    `the broker's reply to ${method} has no usable ${path}; is it a berthd of this version?`,
+  );
+}

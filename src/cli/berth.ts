@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+/** `berth`: what people and scripts ask a broker. It only starts the program; the commands are in commands/. */
+import { CommanderError } from "commander";
+import { EXIT_USAGE, fail } from "./exit.ts";
+
+try {
+  // Imported here, so that an addon which is not built is a sentence like every other error.
+  const { createProgram } = await import("./program.ts");
+  await createProgram().parseAsync(process.argv);
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+  else fail("berth", error);
+}

@@ -1,0 +1,82 @@
+/**
+ * `berth run NAME`: becomes berth-launch, in this process, which becomes the server. It never opens or writes to the
+ * standard streams: they are the server's, and must reach it as they came.
+ */
+import { type Command, Option } from "commander";
+import { BerthError, SysError } from "../../errors.ts";
+import { launcherPath } from "../../launcher-path.ts";
+import { native } from "../../native.ts";
+import { socketPaths } from "../../socket-path.ts";
+import { connectUnix } from "../../varlink/connect.ts";
+import { collect, type SocketChoice, socketOption } from "../options.ts";
+
+interface RunOptions extends SocketChoice {
+  readonly replace?: string;
+  readonly setenv?: readonly string[];
+  readonly timeout?: string;
+  readonly dryRun?: true;
+}
+
+const help = `
+The server gets the berth's descriptors from fd 3 upward (LISTEN_FDS, LISTEN_FDNAMES), no privilege, and this
+process's pid. Its exit status is the server's own; before it runs: 1 refused, 100 usage, 111 system.
+
+Examples:
+  berth run arena@bob
+  berth run --dry-run arena@bob
+  berth run --setenv MAP=dm6 arena@bob -- /usr/games/ioq3ded +exec server.cfg`;
+
+export function addRun(program: Command): void {
+  program
+    .command("run")
+    .description("start a server without privilege, its sockets already open")
+    .argument("<berth>", "the berth it takes")
+    .argument("[command...]", "what to run (default: the berth's own server.command)")
+    .addOption(socketOption())
+    .addOption(new Option("--replace <how>", "take over from a present tenant").choices(["no", "try", "must"]))
+    .option("--setenv <name=value>", "set a variable for the server; may be repeated", collect)
+    .option("--timeout <seconds>", "wait this long for the broker (default: 10)")
+    .option("--dry-run", "print what would be done, and give the berth back")
+    // What follows the berth is the server's, however much it looks like an option of ours.
+    .passThroughOptions()
+    .addHelpText("after", help)
+    .action(async (name: string, words: string[], _options: RunOptions, command: Command) => {
+      const path = launcherPath();
+      const argv = ["berth-launch", ...(await launcherArguments(name, words, command.optsWithGlobals<RunOptions>()))];
+      const env = Object.entries(process.env).map(([variable, value]) => `${variable}=${value}`);
+      throw new SysError("execve", -native.exec(path, argv, env), path);
+    });
+}
+
+async function launcherArguments(name: string, words: readonly string[], options: RunOptions): Promise<string[]> {
+  const { replace, setenv = [], timeout, dryRun, socket } = options;
+  const server = words[0] === "--" ? words.slice(1) : words;
+  return [
+    "--socket",
+    socket ?? (await reachableSocket(socketPaths())),
+    ...(replace === undefined ? [] : ["--replace", replace]),
+    ...setenv.flatMap((variable) => ["--setenv", variable]),
+    ...(timeout === undefined ? [] : ["--timeout", timeout]),
+    ...(dryRun ? ["--dry-run"] : []),
+    "--",
+    name,
+    ...(server.length === 0 ? [] : ["--", ...server]),
+  ];
+}
+
+/** The first that a broker answers on; of a single one the launcher itself says what is wrong with it. */
+async function reachableSocket(paths: readonly string[]): Promise<string> {
+  const [only] = paths;
+  if (only !== undefined && paths.length === 1) return only;
+  const reasons: string[] = [];
+  for (const path of paths) {
+    try {
+      (await connectUnix(path)).close();
+      return path;
+    } catch (error) {
+      if (!(error instanceof BerthError) || error.code !== "BROKER_UNREACHABLE") throw error;
+      reasons.push(error.message);
+    }
+  }
+  throw new BerthError("BROKER_UNREACHABLE", reasons.join("\n"));
+}

@@ -1,0 +1,69 @@
+/** `berth show NAME`: everything that the broker tells of one berth. */
+import { readFileSync } from "node:fs";
+import type { Command } from "commander";
+import { RefusedError } from "../../errors.ts";
+import { type BerthRecord, type LeaseRecord, listBerths } from "../berth-records.ts";
+import { uidOf, userName } from "../berth-table.ts";
+import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
+import { printable, printableJson } from "../printable.ts";
+import { hasColours, print } from "../stdout.ts";
+import { type Cell, renderTable } from "../table.ts";
+
+interface ShowOptions extends SocketChoice {
+  readonly json?: true;
+}
+
+const help = `
+Examples:
+  berth show arena@bob
+  berth show arena@bob --json | jq .lease.pid`;
+
+export function addShow(program: Command): void {
+  program
+    .command("show")
+    .description("show everything about one berth")
+    .argument("<berth>", "its name")
+    .addOption(socketOption())
+    .addOption(jsonOption("the berth"))
+    .addHelpText("after", help)
+    .action(async (name: string, _options: ShowOptions, command: Command) => {
+      const options = command.optsWithGlobals<ShowOptions>();
+      const berth = (await listBerths(options)).find((candidate) => candidate.name === name);
+      if (berth === undefined) throw absent(name);
+      print(options.json ? `${printableJson(berth, 2)}\n` : describe(berth, hasColours()));
+    });
+}
+
+function absent(name: string): RefusedError {
+  const message = `there is no berth ${printableJson(name)}, or you may not take it; \`berth ls\` lists those you may`;
+  return new RefusedError("io.berthd.Broker.NoSuchBerth", { berth: name, message });
+}
+
+function describe(berth: BerthRecord, isColoured: boolean): string {
+  const { name, state, descriptors, range, lease, ready } = berth;
+  const facts: [string, string][] = [["state", state]];
+  if (lease) {
+    facts.push(["tenant", tenantOf(lease)]);
+    if (lease.unit) facts.push(["unit", printable(lease.unit)]);
+    facts.push(["ready", ready ? "yes" : "not said"], ["lease", printable(lease.id)]);
+  }
+  if (range) facts.push(["range", `${range.count} ids from ${range.base}`]);
+  for (const { name, kind, address } of descriptors) {
+    facts.push([kind, `${printable(name)}${address ? ` ${printable(address)}` : ""}`]);
+  }
+  const rows = facts.map(([label, text]): Cell[] => [{ text: `  ${label}`, style: "dim" }, { text }]);
+  return renderTable([[{ text: printable(name), style: "bold" }], ...rows], isColoured);
+}
+
+function tenantOf(lease: LeaseRecord): string {
+  return `pid ${lease.pid}${programOf(lease.pid)}, runs as ${userName(uidOf(lease))}, took it as ${userName(lease.uid)}`;
+}
+
+/** What runs under the pid now, by proc(5) comm; nothing when it has ended or is hidden from the caller. */
+function programOf(pid: number): string {
+  try {
+    return ` (${printable(readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd())})`;
+  } catch {
+    return "";
+  }
+}

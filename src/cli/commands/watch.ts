@@ -1,0 +1,68 @@
+/** `berth watch`: one line for everything that happens to the berths. */
+import type { Command } from "commander";
+import { connect } from "../../client/connect.ts";
+import { BerthError } from "../../errors.ts";
+import { type EventRecord, readEvent } from "../berth-records.ts";
+import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
+import { printable, printableJson } from "../printable.ts";
+import { print } from "../stdout.ts";
+
+interface WatchOptions extends SocketChoice {
+  readonly json?: true;
+}
+
+const help = `
+Prints what is there (present), then a line for each event, until Ctrl-C: time, event, berth, pid of the tenant.
+Events: added changed removed acquired ready handover released repaired.
+
+Examples:
+  berth watch
+  berth watch arena@bob
+  berth watch --json | jq --unbuffered -r 'select(.event == "released").berth.name'`;
+
+export function addWatch(program: Command): void {
+  program
+    .command("watch")
+    .description("print what happens to berths, as it happens")
+    .argument("[berth...]", "only these")
+    .addOption(socketOption())
+    .addOption(jsonOption("each event on a line of its own"))
+    .addHelpText("after", help)
+    .action((names: string[], _options: WatchOptions, command: Command) =>
+      watch(names, command.optsWithGlobals<WatchOptions>()),
+    );
+}
+
+async function watch(names: readonly string[], { socket, json }: WatchOptions): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
+  const { signal } = stop;
+  try {
+    using client = await connect({ signal, ...(socket !== undefined && { socket }) });
+    for await (const { parameters } of client.stream("io.berthd.Broker.Watch", {}, { signal })) {
+      const event = readEvent(parameters);
+      if (names.length === 0 || names.includes(event.berth.name)) print(json ? jsonLine(event) : textLine(event));
+    }
+    throw gone();
+  } catch (error) {
+    if (signal.aborted) return;
+    throw error instanceof BerthError && error.code === "CONNECTION_CLOSED" ? gone(error) : error;
+  }
+}
+
+function gone(cause?: BerthError): BerthError {
+  return new BerthError(
+    "CONNECTION_CLOSED",
+    "the broker closed the connection, so the watch ends; is berthd still running?",
+    { cause },
+  );
+}
+
+function textLine({ event, berth }: EventRecord): string {
+  const pid = berth.lease ? `  ${berth.lease.pid}` : "";
+  return `${new Date().toISOString()}  ${event.padEnd(8)}  ${printable(berth.name)}${pid}\n`;
+}
+
+function jsonLine({ event, berth }: EventRecord): string {
+  return `${printableJson({ time: new Date().toISOString(), event, berth })}\n`;
+}

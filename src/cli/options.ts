@@ -1,0 +1,22 @@
+/** Options that several commands of `berth` have. */
+import { Option } from "commander";
+
+/** `--socket PATH`: before the command's name or after it. */
+export function socketOption(): Option {
+  return new Option("--socket <path>", "the broker's socket; @name for an abstract one");
+}
+
+/** What {@link socketOption} gives. */
+export interface SocketChoice {
+  readonly socket?: string;
+}
+
+/** `--json`. */
+export function jsonOption(what: string): Option {
+  return new Option("--json", `print ${what} as JSON, for programs`);
+}
+
+/** An option that may be repeated: `.argParser(collect)`. */
+export function collect(value: string, list: readonly string[] = []): string[] {
+  return [...list, value];
+}

@@ -1,0 +1,26 @@
+/** Where `berth-launch` is: built from source in the package's folder, or prebuilt in the package. */
+import { accessSync, constants } from "node:fs";
+import { arch } from "node:os";
+import { join } from "node:path";
+import { BerthError } from "./errors.ts";
+import { packageRoot } from "./native.ts";
+
+/** The launcher's path; what was built here goes before what came with the package. Throws LAUNCHER_MISSING. */
+export function launcherPath(root: string = packageRoot): string {
+  const places = [join(root, "build/Release/berth-launch"), join(root, `prebuilds/linux-${arch()}/berth-launch`)];
+  const found = places.find(isExecutable);
+  if (found !== undefined) return found;
+  throw new BerthError(
+    "LAUNCHER_MISSING",
+    `berth-launch is neither at ${places.join(" nor at ")}; build it with \`npm rebuild berthd\`, which needs python3, make and g++`,
+  );
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

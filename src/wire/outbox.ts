@@ -1,0 +1,147 @@
+/**
+ * What goes out on a wire: messages with borrowed fds, given to the kernel at once, or queued in order where it does
+ * not take them. It never reads, watches or closes the socket: it says what became of a message, and the wire acts.
+ *
+ * What is queued holds duplicates of its descriptors, so that a number closed and reused in the meantime cannot send
+ * somebody else's file (hazard 2; test/wire.test.ts).
+ */
+import { constants } from "node:os";
+import { BerthError, SysError } from "../errors.ts";
+import { type Borrowed, borrow, closeAll, FdHandle, NO_FDS } from "../fd.ts";
+import type { Native } from "../native.ts";
+import type { WireOptions } from "../wire.ts";
+
+const { EAGAIN } = constants.errno;
+// Node does not name this one (asm-generic/errno.h).
+const ETOOMANYREFS = 109;
+
+/** Milliseconds to wait after ETOOMANYREFS: at first, doubled each time, and at most. */
+const FIRST_RETRY = 5;
+const LONGEST_RETRY = 500;
+
+/** All of it was sent; some of it waits; the queue is full, so none of it was or will be sent; or why sending failed. */
+export type Outcome = "sent" | "queued" | "full" | SysError;
+
+interface Queued {
+  readonly bytes: Uint8Array;
+  offset: number;
+  /** Ours, until the first byte has gone: fds travel with it, once (hazard 10). */
+  handles: readonly FdHandle[];
+}
+
+export class Outbox {
+  readonly #socket: FdHandle;
+  readonly #maxQueue: number;
+  readonly #deadline: number;
+  readonly #sys: Native;
+  readonly #onRetry: () => void;
+  readonly #onOver: (cause: BerthError) => void;
+  readonly #queue: Queued[] = [];
+  #queuedBytes = 0;
+  #retryDelay = 0;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #deadlineTimer: NodeJS.Timeout | undefined;
+
+  /** Borrows the socket. `onRetry`: it is time to flush. `onOver`: the peer has not read within the deadline. */
+  constructor(
+    socket: FdHandle,
+    options: Required<WireOptions>,
+    onRetry: () => void,
+    onOver: (cause: BerthError) => void,
+  ) {
+    this.#socket = socket;
+    this.#maxQueue = options.maxQueue;
+    this.#deadline = options.deadline;
+    this.#sys = options.sys;
+    this.#onRetry = onRetry;
+    this.#onOver = onOver;
+  }
+
+  /** Whether something still waits. */
+  get queued(): boolean {
+    return this.#queue.length > 0;
+  }
+
+  /** Whether what waits can go as soon as the socket is writable, and not only after a time. */
+  get wantsWritable(): boolean {
+    return this.queued && this.#retryTimer === undefined;
+  }
+
+  /** Sends a message, at once if nothing waits and the kernel takes it, else queues it. */
+  send(bytes: Uint8Array, borrowed: Borrowed): Outcome {
+    if (this.#queue.length === 0) {
+      const sent = this.#sys.sendmsg(this.#socket.fd, bytes, 0, borrowed.fds, borrowed.count);
+      if (sent === bytes.length) return "sent";
+      if (sent >= 0) return this.#enqueue(bytes, sent, NO_FDS);
+      if (sent === -ETOOMANYREFS) this.#backOff();
+      else if (sent !== -EAGAIN) return new SysError("sendmsg", -sent);
+    } else if (this.#queuedBytes + bytes.length > this.#maxQueue) return "full";
+    const handles = this.#pin(borrowed);
+    return handles instanceof SysError ? handles : this.#enqueue(bytes, 0, handles);
+  }
+
+  /** Sends what waits, as far as the kernel takes it. */
+  flush(): Exclude<Outcome, "full"> {
+    for (let head = this.#queue[0]; head !== undefined; head = this.#queue[0]) {
+      const { fds, count } = borrow(head.handles);
+      const sent = this.#sys.sendmsg(this.#socket.fd, head.bytes, head.offset, fds, count);
+      if (sent === -EAGAIN) return "queued";
+      if (sent === -ETOOMANYREFS) return this.#backOff();
+      if (sent < 0) return new SysError("sendmsg", -sent);
+      this.#retryDelay = 0;
+      closeAll(head.handles);
+      head.handles = NO_FDS;
+      head.offset += sent;
+      this.#queuedBytes -= sent;
+      this.#deadlineTimer?.refresh();
+      if (head.offset < head.bytes.length) return "queued";
+      this.#queue.shift();
+    }
+    clearTimeout(this.#deadlineTimer);
+    this.#deadlineTimer = undefined;
+    return "sent";
+  }
+
+  /** Drops what waits, and closes what was duplicated for it. */
+  close(): void {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#deadlineTimer);
+    for (const { handles } of this.#queue.splice(0)) closeAll(handles);
+  }
+
+  #enqueue(bytes: Uint8Array, offset: number, handles: readonly FdHandle[]): "queued" {
+    this.#queue.push({ bytes, offset, handles });
+    this.#queuedBytes += bytes.length - offset;
+    if (this.#deadline > 0) {
+      this.#deadlineTimer ??= setTimeout(() => {
+        this.#onOver(new BerthError("CONNECTION_CLOSED", `the peer has not read for ${this.#deadline} ms`));
+      }, this.#deadline).unref();
+    }
+    return "queued";
+  }
+
+  /** Duplicates of what a message borrowed, or why there is no room for them. */
+  #pin(borrowed: Borrowed): readonly FdHandle[] | SysError {
+    if (borrowed.count === 0) return NO_FDS;
+    const handles: FdHandle[] = [];
+    for (let index = 0; index < borrowed.count; index++) {
+      const fd = this.#sys.dup(borrowed.fds[index] ?? -1);
+      if (fd < 0) {
+        closeAll(handles);
+        return new SysError("fcntl F_DUPFD_CLOEXEC", -fd);
+      }
+      handles.push(FdHandle.adopt(fd, this.#sys));
+    }
+    return handles;
+  }
+
+  /** ETOOMANYREFS: too many fds of this user are in flight. The socket stays writable, so only a timer helps (unix(7)). */
+  #backOff(): "queued" {
+    this.#retryDelay = Math.min(Math.max(this.#retryDelay * 2, FIRST_RETRY), LONGEST_RETRY);
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
+      this.#onRetry();
+    }, this.#retryDelay).unref();
+    return "queued";
+  }
+}

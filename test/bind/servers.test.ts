@@ -1,0 +1,158 @@
+/** Real servers that know nothing of any of this, as nobody, on ports below 1024 that only their berth holds. */
+import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { askTcp, askUdp, berth, compile, copyFixture, inodesAt, Player, run, socketsOf } from "./harness.ts";
+
+const folder = new TestFolder();
+let broker: BrokerProcess;
+
+beforeAll(async () => {
+  folder.write({ "home/.keep": "" });
+  const home = join(folder.path, "home");
+  chmodSync(home, 0o777);
+  const own = `inherit-environment = true\nenvironment = { HOME = "${home}" }\n`;
+  broker = await spawnBroker({
+    "quake.toml": berth({ game: ["udp://127.0.0.1:631"] }, own),
+    "bzflag.toml": berth({ game: ["tcp://127.0.0.1:632", "udp://127.0.0.1:632"] }, own),
+    "teeworlds.toml": berth({ game: ["udp://127.0.0.1:633"] }, own),
+    "java.toml": berth({ game: ["tcp://*:634", "udp://*:634"] }, own),
+    "static.toml": berth({ game: ["udp://127.0.0.1:635"], query: ["tcp://127.0.0.1:635"] }),
+    "raw.toml": berth({ game: ["udp://127.0.0.1:636"] }),
+  });
+});
+
+afterAll(async () => {
+  await broker?.[Symbol.asyncDispose]();
+  folder[Symbol.dispose]();
+});
+
+/** The sockets bound to the port are the broker's, and the server has the very same. */
+function expectHeld(pid: number, port: number, ...protocols: Parameters<typeof inodesAt>[0][]): void {
+  const inodes = protocols.flatMap((protocol) => inodesAt(protocol, port));
+  expect(inodes.length).toBe(protocols.length);
+  expect(socketsOf(broker.pid)).toEqual(expect.arrayContaining(inodes));
+  expect(socketsOf(pid)).toEqual(expect.arrayContaining(inodes));
+}
+
+/** The smallest map that Quake's collision loader accepts (IBSP 46): a shader, two planes, a node, two leafs, a model. */
+function emptyMap(): Buffer {
+  const ints = (...values: number[]): Buffer => Buffer.from(Int32Array.from(values).buffer);
+  const floats = (...values: number[]): Buffer => Buffer.from(Float32Array.from(values).buffer);
+  const entities = '{\n"classname" "worldspawn"\n}\n{\n"classname" "info_player_deathmatch"\n"origin" "0 0 64"\n}\n\0';
+  const shader = Buffer.concat([Buffer.from("textures/common/caulk".padEnd(64, "\0")), ints(0, 1)]);
+  const box = [-512, -512, -512, 512, 512, 512];
+  const leaf = ints(0, 0, ...box, 0, 0, 0, 0);
+  const none = Buffer.alloc(0);
+  const lumps = [
+    ...[Buffer.from(entities), shader, floats(1, 0, 0, 0, -1, 0, 0, 0), ints(0, -1, -2, ...box)],
+    ...[Buffer.concat([leaf, leaf]), none, ints(0), Buffer.concat([floats(...box), ints(0, 0, 0, 0)])],
+    ...Array.from({ length: 9 }, () => none),
+  ];
+  let offset = 8 + lumps.length * 8;
+  const header = [Buffer.from("IBSP"), ints(46)];
+  const body = lumps.map((lump) => {
+    header.push(ints(offset, lump.length));
+    const padded = Buffer.concat([lump, Buffer.alloc(-lump.length & 3)]);
+    offset += padded.length;
+    return padded;
+  });
+  return Buffer.concat([...header, ...body]);
+}
+
+function quake(port: number): string[] {
+  const set = {
+    fs_basepath: folder.path,
+    com_basegame: "empty",
+    sv_pure: "0",
+    dedicated: "1",
+    vm_game: "0",
+  };
+  const variables = Object.entries({ ...set, net_enabled: "1", net_ip: "127.0.0.1", net_port: String(port) });
+  return ["/usr/lib/ioquake3/ioq3ded", ...variables.flatMap(([name, value]) => ["+set", name, value]), "+map", "empty"];
+}
+
+describe("Quake III", () => {
+  const getstatus = Buffer.from("\xff\xff\xff\xffgetstatus\n", "latin1");
+
+  beforeAll(() => {
+    folder.write({ "empty/default.cfg": "\n", "empty/maps/.keep": "" });
+    writeFileSync(join(folder.path, "empty/maps/empty.bsp"), emptyMap());
+    symlinkSync("/usr/lib/ioquake3/baseq3/qagamex86_64.so", join(folder.path, "empty/qagamex86_64.so"));
+  });
+
+  test("answers getstatus on its berth's socket", async () => {
+    await using server = run(broker, "quake", quake(631));
+    const answer = await askUdp(631, getstatus);
+    expect(answer.toString("latin1")).toMatch(/^\xff\xff\xff\xffstatusResponse\n.*ioq3/);
+    expectHeld(server.pid, 631, "udp");
+  });
+
+  test("is refused a port that is not its berth's, with the reason, and drifts to no other", async () => {
+    await using server = run(broker, "quake", quake(27960));
+    const line = await broker.logged(({ event, message }) => event === "bind-refused" && message.includes("27960"));
+    expect(line.message).toContain("asked to be bound to udp://127.0.0.1:27960 and was refused");
+    expect(line.message).toContain("it has udp://127.0.0.1:631");
+    // It tries ten ports, and goes on without a network.
+    await broker.logged(({ event, message }) => event === "bind-refused" && message.includes("27969"));
+    for (let port = 27960; port < 27980; port++) expect(inodesAt("udp", port)).toEqual([]);
+    expect(socketsOf(server.pid)).not.toEqual(expect.arrayContaining(inodesAt("udp", 631)));
+  });
+});
+
+test("BZFlag serves TCP and UDP of one number", async () => {
+  await using server = run(broker, "bzflag", ["/usr/games/bzfs", "-i", "127.0.0.1", "-p", "632", "-d"]);
+  expect(await askTcp(632, "BZFLAG\r\n\r\n", (answer) => answer.length >= 9)).toMatch(/^BZFS0\d{3}/);
+  expectHeld(server.pid, 632, "tcp", "udp");
+});
+
+test("Teeworlds answers a request for its name", async () => {
+  // It takes the name of a file in its own folder, and no path.
+  writeFileSync(join(folder.path, "tw.cfg"), "sv_port 633\nbindaddr 127.0.0.1\nsv_register 0\nsv_name berthd-test\n");
+  await using server = run(broker, "teeworlds", ["/usr/games/teeworlds-server", "-f", "tw.cfg"], { cwd: folder.path });
+  const mine = Buffer.from("berth".slice(0, 4));
+  const hello = Buffer.concat([Buffer.from("040000ffffffff05", "hex"), mine, Buffer.alloc(512)]);
+  using player = new Player(633);
+  const token = (await player.ask(hello)).subarray(8, 12);
+  const ask = Buffer.concat([Buffer.from([0x21]), token, mine, Buffer.from("\xff\xff\xff\xffgie3\0", "latin1")]);
+  const info = await player.ask(ask, (answer) => answer.includes("berthd-test"));
+  expect(info.toString("latin1")).toContain("0.7.5");
+  expectHeld(server.pid, 633, "udp");
+});
+
+test("a Java server has its dual-stack sockets", async () => {
+  await using server = run(broker, "java", [
+    "java",
+    "-XX:TieredStopAtLevel=1",
+    copyFixture(folder, "Server.java"),
+    "634",
+  ]);
+  await server.said(1);
+  expect((await askUdp(634, "v4")).toString()).toBe("v4");
+  expect((await askUdp(634, "v6", "::1")).toString()).toBe("v6");
+  expect(await askTcp(634, "")).toBe("java\n");
+  expectHeld(server.pid, 634, "tcp6", "udp6");
+}, 60_000);
+
+test("a statically linked server", async () => {
+  const program = compile(folder, "scenarios.c", ["-static", "-lpthread"], "static");
+  await using server = run(broker, "static", [program, "serve", "635"]);
+  await server.said(1);
+  expect((await askUdp(635, "static")).toString()).toBe("static");
+  expect(await askTcp(635, "")).toBe(`served by ${server.pid}\n`);
+  expectHeld(server.pid, 635, "tcp", "udp");
+});
+
+const bare = ["-nostdlib", "-static", "-fno-pie", "-no-pie", "-fno-stack-protector"];
+const i386 =
+  process.arch === "x64"
+    ? [["i386, by bind(2)", "1", ["-m32"]] as const, ["i386, by socketcall(2)", "2", ["-m32"]] as const]
+    : [];
+test.each([["no libc at all", "1", []] as const, ...i386])("a server with %s", async (name, how, flags) => {
+  const program = compile(folder, "raw.c", [...bare, ...flags], `raw-${name.replace(/\W/g, "")}`);
+  await using server = run(broker, "raw", [program, how, "636"]);
+  expect(await server.said(1)).toEqual(["bound"]);
+  expect((await askUdp(636, name)).toString()).toBe(name);
+  expectHeld(server.pid, 636, "udp");
+});

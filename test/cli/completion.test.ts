@@ -1,0 +1,104 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { berth, berths, cli } from "./support.ts";
+
+/** As readline does before it calls the function: words broken at the break characters too. */
+const complete = `
+source <(berth completion bash)
+COMP_LINE=$1
+COMP_POINT=\${#COMP_LINE}
+_berth
+(( \${#COMPREPLY[@]} == 0 )) || printf '%s\\n' "\${COMPREPLY[@]}"
+`;
+
+describe("berth completion bash", () => {
+  let broker: BrokerProcess;
+  const bin = new TestFolder();
+  beforeAll(async () => {
+    broker = await spawnBroker(berths);
+    program(bin, `exec ${process.execPath} ${cli} "$@"`);
+  });
+  afterAll(async () => {
+    bin[Symbol.dispose]();
+    await broker[Symbol.asyncDispose]();
+  });
+
+  async function completions(
+    line: string,
+    path = bin.path,
+    env: NodeJS.ProcessEnv = { BERTHD_SOCKET: broker.socket },
+  ): Promise<string[]> {
+    const { PATH, HOME } = process.env;
+    const shell = spawn("bash", ["--norc", "-c", complete, "bash", line], {
+      cwd: bin.path,
+      env: { HOME, PATH: `${path}:${PATH}`, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let [said, complaints] = ["", ""];
+    shell.stdout.on("data", (chunk) => {
+      said += chunk;
+    });
+    shell.stderr.on("data", (chunk) => {
+      complaints += chunk;
+    });
+    await once(shell, "close");
+    expect(complaints).toBe("");
+    return said.split("\n").slice(0, -1);
+  }
+
+  test.each([
+    ["berth ", ["ls", "show", "watch", "run", "check", "completion"]],
+    ["berth co", ["completion"]],
+    ["berth --so", ["--socket"]],
+    ["berth ls --", ["--socket", "--json", "--names", "--help"]],
+    ["berth run --replace ", ["no", "try", "must"]],
+    ["berth run --replace t", ["try"]],
+    ["berth run --setenv A=1 --replace try lo", ["lobby"]],
+    ["berth show ", ["arena@alice", "arena@bob", "lobby"]],
+    ["berth watch lobby lo", ["lobby"]],
+    ["berth show lobby ", []],
+    ["berth completion ", ["bash", "zsh", "fish"]],
+    ["berth nonsense ", []],
+  ])("%j", async (line, expected) => {
+    expect(await completions(line)).toEqual(expected);
+  });
+
+  test("behind the @, where bash begins a new word, only the instance is completed", async () => {
+    expect(await completions("berth show arena@")).toEqual(["alice", "bob"]);
+    expect(await completions("berth show arena@b")).toEqual(["bob"]);
+    expect(await completions("berth show are")).toEqual(["arena@alice", "arena@bob"]);
+  });
+
+  test("asks the broker that --socket names", async () => {
+    const elsewhere = { BERTHD_SOCKET: "/nonexistent/broker" };
+    expect(await completions("berth show ", bin.path, elsewhere)).toEqual([]);
+    expect(await completions(`berth --socket ${broker.socket} show lo`, bin.path, elsewhere)).toEqual(["lobby"]);
+    expect(await completions(`berth show --socket ${broker.socket} lo`, bin.path, elsewhere)).toEqual(["lobby"]);
+  });
+
+  test("runs nothing of what a broker calls its berths", async () => {
+    using evil = new TestFolder();
+    const names = "$(touch pwned)\\n`touch pwned`\\n;touch pwned\\ngood\\n";
+    program(evil, `case $1 in completion) exec ${process.execPath} ${cli} "$@" ;; esac; printf '%b' '${names}'`);
+    expect(await completions("berth show ", evil.path)).toEqual(["good"]);
+    expect(await completions("berth check ", evil.path)).toEqual([]);
+    expect(await completions("berth run lobby pw", evil.path)).toEqual([]);
+  });
+});
+
+test.each(["zsh", "fish"])("berth completion %s knows every command and where berths stand", async (shell) => {
+  const { code, stdout } = await berth(["completion", shell]);
+  expect(code).toBe(0);
+  for (const command of ["ls", "show", "watch", "run", "check", "completion"])
+    expect(stdout).toMatch(new RegExp(`\\b${command}\\b`));
+  expect(stdout.match(/_berth_berths\b/g)?.length).toBeGreaterThanOrEqual(4);
+});
+
+function program(folder: TestFolder, script: string): void {
+  folder.write({ berth: `#!/bin/bash\n${script}\n` });
+  chmodSync(join(folder.path, "berth"), 0o755);
+}

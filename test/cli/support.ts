@@ -1,0 +1,94 @@
+/** The built CLI (`npm run build:ts`) as a process of its own, and a broker that says whatever a test wants. */
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { createInterface, type Interface } from "node:readline";
+import type { Readable } from "node:stream";
+import { packageRoot } from "../../src/native.ts";
+import { type ConfigFiles, TestFolder } from "../support/broker.ts";
+
+export const cli: string = join(packageRoot, "dist/cli/berth.js");
+
+/** Two instances of a template, and a plain berth that has a server; ports are whatever is free. */
+export const berths: ConfigFiles = {
+  "arena@.toml": '[sockets.game]\nlisten = ["udp://127.0.0.1:0", "udp://[::1]:0"]\n',
+  "arena@alice.toml": "",
+  "arena@bob.toml": "",
+  "lobby.toml": `[sockets.web]\nlisten = ["tcp://127.0.0.1:0"]\n[server]\ncommand = ["sleep", "1000"]\n${
+    process.geteuid?.() === 0 ? 'user = "nobody"\n' : ""
+  }`,
+};
+
+export interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts `berth` with nothing in its environment but PATH, HOME and what is given. */
+export function start(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): ChildProcessByStdio<null, Readable, Readable> {
+  const { PATH, HOME } = process.env;
+  return spawn(process.execPath, [cli, ...args], { env: { PATH, HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** Runs `berth` to its end. */
+export async function berth(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const child = start(args, env);
+  const [stdout, stderr] = [text(child.stdout), text(child.stderr)];
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout: await stdout, stderr: await stderr };
+}
+
+async function text(stream: Readable): Promise<string> {
+  let whole = "";
+  for await (const chunk of stream.setEncoding("utf8")) whole += chunk;
+  return whole;
+}
+
+/** Lines as they come. */
+export class Lines {
+  readonly #interface: Interface;
+  readonly #iterator: AsyncIterator<string>;
+
+  constructor(stream: Readable) {
+    this.#interface = createInterface(stream);
+    this.#iterator = this.#interface[Symbol.asyncIterator]();
+  }
+
+  /** The next line for which `test` holds; throws when there is none before the end. */
+  async find(test: (line: string) => boolean): Promise<string> {
+    for (;;) {
+      const { value, done } = await this.#iterator.next();
+      if (done) throw new Error("the output ended before the line that was waited for");
+      if (test(value)) return value;
+    }
+  }
+}
+
+/** A service that answers each call with the same replies, whatever it was. */
+export interface FakeBroker extends AsyncDisposable {
+  readonly socket: string;
+}
+
+/** Listens on a path in a folder of its own; after the replies it closes the connection if `thenCloses`. */
+export async function fakeBroker(replies: readonly unknown[], thenCloses = false): Promise<FakeBroker> {
+  const folder = new TestFolder();
+  const socket = join(folder.path, "broker.sock");
+  const server = createServer((client) => {
+    client.on("error", () => client.destroy());
+    client.once("data", () => {
+      for (const reply of replies) client.write(`${JSON.stringify(reply)}\0`);
+      if (thenCloses) client.end();
+    });
+  }).listen(socket);
+  await once(server, "listening");
+  const dispose = async (): Promise<void> => {
+    server.close();
+    folder[Symbol.dispose]();
+  };
+  return { socket, [Symbol.asyncDispose]: dispose };
+}

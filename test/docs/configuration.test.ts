@@ -1,0 +1,65 @@
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { configurationKeys } from "../../src/config/berth.ts";
+import { loadConfig } from "../../src/config/load.ts";
+import type { Lookup } from "../../src/config/lookup.ts";
+import { formatProblem } from "../../src/config/problem.ts";
+import { TestFolder } from "../support/broker.ts";
+import { blocks, pages, read, section, tableRows } from "./markdown.ts";
+
+const page = read("docs/configuration.md");
+
+/** The rows of a section's table as key, type, default, unit, sockets. */
+function documented(name: string): string[][] {
+  return tableRows(section(page, `## \`[${name}]\``)).map((cells) => {
+    const [key = "", type = "", fallback = "", unit, appliesTo] = cells;
+    return cells.length === 6 ? [key, type, fallback, unit ?? "", appliesTo ?? ""] : [key, type, fallback, "", "all"];
+  });
+}
+
+test.each(["sockets.NAME", "tenant", "server"])(
+  "[%s]: every key is documented as it is, and none is invented",
+  (name) => {
+    const keys = configurationKeys().filter((key) => key.section === name);
+    expect(keys.length).toBeGreaterThan(0);
+    expect(documented(name)).toEqual(
+      keys.map((key) => [key.key, key.type, key.default ?? "", key.unit ?? "", key.appliesTo ?? "all"]),
+    );
+  },
+);
+
+/** A system that has every user and group an example may name. */
+const lookup: Lookup = {
+  passwd: (user) => ({ name: String(user), uid: 1000, gid: 1000, groups: [1000], home: "/", shell: "/bin/sh" }),
+  group: (group) => ({ name: String(group), gid: 1000 }),
+};
+
+/** The files of a page: a block's first line is a comment with its name. */
+function examples(text: string): Record<string, string> {
+  const files = blocks(text, "toml").map((block) => [/^# (\S+\.toml)\n/.exec(block)?.[1] ?? "", block] as const);
+  const instances = files
+    .filter(([name]) => name.endsWith("@.toml"))
+    .map(([name]) => [name.replace("@.toml", "@bob.toml"), ""] as const);
+  return Object.fromEntries([...instances, ...files]);
+}
+
+test.each(pages.filter((path) => blocks(read(path), "toml").length > 0))(
+  "%s: its configuration loads without a problem, all of it together",
+  (path) => {
+    const files = examples(read(path));
+    expect(Object.keys(files)).not.toContain("");
+    using folder = new TestFolder(files);
+    const { specs, problems } = loadConfig({ directories: [folder.path], lookup });
+    expect(problems.map(formatProblem)).toEqual([]);
+    expect(specs.length).toBe(Object.keys(files).filter((name) => !name.endsWith("@.toml")).length);
+  },
+);
+
+test("the example of a template gives its instance what the page says", () => {
+  using folder = new TestFolder(examples(page));
+  const { specs } = loadConfig({ directories: [folder.path], lookup });
+  const alice = specs.find(({ name }) => name === "quake@alice");
+  expect(alice?.sockets[0]?.listen.map(({ address }) => "port" in address && address.port)).toEqual([27962, 27962]);
+  expect(alice?.server.command).toEqual(["node", join("/srv/quake", "server.mjs")]);
+  expect(alice?.tenant.units).toEqual(["quake@alice.service"]);
+});

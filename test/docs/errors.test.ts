@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { EXIT_REFUSED, EXIT_SYSTEM, EXIT_USAGE } from "../../src/cli/exit.ts";
+import { parseInterface } from "../../src/varlink/idl.ts";
+import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
+import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { read, section, tableRows, withoutBlocks } from "./markdown.ts";
+
+const page = read("docs/errors.md");
+
+function headings(text: string): string[] {
+  return Array.from(withoutBlocks(text).matchAll(/^### (.*)$/gm), ([, heading = ""]) => heading);
+}
+
+test("every code of errors.ts has its section, and no other code has one", () => {
+  const union = /export type ErrorCode =([^;]*);/.exec(read("src/errors.ts"))?.[1] ?? "";
+  const codes = Array.from(union.matchAll(/"([A-Z_]+)"/g), ([, code]) => code);
+  expect(codes.length).toBeGreaterThan(0);
+  expect(headings(section(page, "## Codes"))).toEqual(codes);
+});
+
+test("every error of the interfaces has its section, and no other has one", () => {
+  const errors = [brokerInterface, serviceInterface]
+    .map(parseInterface)
+    .flatMap(({ name, errors }) => Array.from(errors.keys(), (error) => `${name}.${error}`));
+  expect(errors.length).toBeGreaterThan(0);
+  expect(headings(section(page, "## Varlink errors"))).toEqual(errors.sort());
+});
+
+test("every section of an error says something", () => {
+  for (const heading of headings(page)) expect(section(page, `### ${heading}`).trim().length).toBeGreaterThan(40);
+});
+
+test("the exit codes are those of the programs", () => {
+  const codes = tableRows(section(page, "## Exit codes")).map(([code]) => Number(code));
+  expect(codes).toEqual([0, EXIT_REFUSED, EXIT_USAGE, EXIT_SYSTEM]);
+  expect(read("native/launch.h")).toContain(
+    `kRefused = ${EXIT_REFUSED}, kUsage = ${EXIT_USAGE}, kSystem = ${EXIT_SYSTEM}`,
+  );
+});

@@ -1,0 +1,71 @@
+/** The manuals have every option, command and key; the pages point at nothing that is not there. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Command } from "commander";
+import { expect, test } from "vitest";
+import { createProgram } from "../../src/cli/program.ts";
+import { configurationKeys } from "../../src/config/berth.ts";
+import { launcherPath } from "../../src/launcher-path.ts";
+import { packageRoot } from "../../src/native.ts";
+import { pages, read, withoutBlocks } from "./markdown.ts";
+
+/** Long options of a manual in mdoc(7), where `Fl -json` is --json. */
+function optionsOf(manual: string): Set<string> {
+  return new Set(Array.from(manual.matchAll(/(?:Fl|,|^\.Fl [^\n]*) -([a-z][a-z-]+)/gm), ([, name = ""]) => name));
+}
+
+/** Long options that a program's own help speaks of at the beginning of a line. */
+function optionsInHelp(help: string): Set<string> {
+  const lines = help.split("\n").filter((line) => /^ +-/.test(line));
+  return new Set(lines.flatMap((line) => Array.from(line.matchAll(/--([a-z][a-z-]+)/g), ([, name = ""]) => name)));
+}
+
+function run(program: string, ...args: string[]): string {
+  return execFileSync(program, args, { encoding: "utf8" });
+}
+
+test("berthd(8) has the options of berthd, and no other", () => {
+  const help = run(process.execPath, join(packageRoot, "dist/cli/berthd.js"), "--help");
+  expect(optionsOf(read("man/berthd.8"))).toEqual(optionsInHelp(help));
+});
+
+test("berth-launch(1) has the options of berth-launch, and no other", () => {
+  expect(optionsOf(read("man/berth-launch.1"))).toEqual(optionsInHelp(run(launcherPath(), "--help")));
+});
+
+test("berth(1) has the commands and options of berth, and no other", () => {
+  const manual = read("man/berth.1");
+  const program = createProgram();
+  const longs = ({ options }: Command): string[] => options.map(({ long }) => (long ?? "").slice(2));
+  expect(optionsOf(manual)).toEqual(new Set(["help", ...[program, ...program.commands].flatMap(longs)]));
+  const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
+  expect(new Set(commands)).toEqual(new Set(["help", ...program.commands.map((command) => command.name())]));
+});
+
+test("berthd.toml(5) has every key of the configuration, and no other", () => {
+  const documented = Array.from(read("man/berthd.toml.5").matchAll(/^\.It Ic ([a-z0-9-]+)$/gm), ([, key]) => key);
+  expect(documented).toEqual(configurationKeys().map(({ key }) => key));
+});
+
+/** GitHub's anchor of a heading. */
+function anchor(heading: string): string {
+  return heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, "")
+    .replaceAll(" ", "-");
+}
+
+test.each(pages)("%s: every link within the repository leads somewhere", (page) => {
+  const text = withoutBlocks(read(page));
+  for (const [, target = ""] of text.matchAll(/\]\((?!https?:)([^)]*)\)/g)) {
+    const [path = "", fragment] = target.split("#", 2);
+    const file = path === "" ? page : join(dirname(page), path);
+    expect(existsSync(join(packageRoot, file)), `${page} → ${target}`).toBe(true);
+    if (fragment === undefined) continue;
+    const anchors = Array.from(withoutBlocks(read(file)).matchAll(/^#+ (.*)$/gm), ([, heading = ""]) =>
+      anchor(heading),
+    );
+    expect(anchors, `${page} → ${target}`).toContain(fragment);
+  }
+});

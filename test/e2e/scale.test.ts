@@ -1,0 +1,91 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { FdHandle } from "../../src/fd.ts";
+import { native, READABLE, RECEIVED_LENGTH } from "../../src/native.ts";
+import { connectUnix } from "../../src/varlink/connect.ts";
+import { type BrokerProcess, spawnBroker } from "../support/broker.ts";
+import { fdsAgain, openFds } from "../support/fds.ts";
+import { frame, RawPeer } from "../support/peer.ts";
+
+/** Resident memory of a process, in KiB. */
+function rss(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+describe("1,000 berths of two sockets", () => {
+  it("start, and are listed, every one once", async () => {
+    const names = Array.from({ length: 1000 }, (_, n) => `berth-${String(n).padStart(4, "0")}`);
+    const text = '[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]\n[sockets.b]\nlisten = ["udp://127.0.0.1:0"]\n';
+    const files = Object.fromEntries(names.map((name) => [`${name}.toml`, text]));
+    await using broker = await spawnBroker(files);
+    using peer = await RawPeer.connect(broker.socket);
+    const berths = (await peer.call("List"))?.parameters["berths"] as {
+      name: string;
+      descriptors: { address: string }[];
+    }[];
+    expect(berths.map(({ name }) => name).toSorted()).toEqual(names);
+    const addresses = berths.flatMap(({ descriptors }) => descriptors.map(({ address }) => address));
+    expect(new Set(addresses).size).toBe(2000);
+    expect(openFds(broker.pid).length).toBeGreaterThan(2000);
+  }, 60_000);
+});
+
+/** Acquires and releases `cycles` times over one connection; each release goes together with the next acquire. */
+async function cycle(broker: BrokerProcess, cycles: number): Promise<void> {
+  using socket = await connectUnix(broker.socket);
+  const acquire = frame("Acquire", { berth: "a" });
+  const received = new Int32Array(RECEIVED_LENGTH);
+  const none = new Int32Array(0);
+  const chunk = Buffer.alloc(4096);
+  let length = 0;
+  let done = 0;
+  const send = (text: string): void => {
+    expect(native.sendmsg(socket.fd, Buffer.from(text), 0, none, 0)).toBe(text.length);
+  };
+  /** Reads what there is; true when the last lease has been released. */
+  const step = (): boolean => {
+    const size = native.recvmsg(socket.fd, chunk, length, received);
+    if (size <= 0) throw new Error(`recvmsg: ${size}`);
+    for (const fd of received.subarray(2, 2 + (received[0] ?? 0))) FdHandle.adopt(fd).close();
+    length += size;
+    const replies = chunk.toString("latin1", 0, length).split("\0");
+    if (replies.length < (done === 0 ? 2 : 3)) return false;
+    const lease = /"lease":"([0-9a-f]+)"/.exec(replies.at(-2) ?? "")?.[1];
+    if (lease === undefined) throw new Error(replies.join());
+    length = 0;
+    if (++done === cycles) return true;
+    send(frame("Release", { lease }) + acquire);
+    return false;
+  };
+  await new Promise<void>((resolve, reject) => {
+    const poll = new native.Poll(socket.fd, () => {
+      try {
+        if (!step()) return;
+        resolve();
+      } catch (error) {
+        reject(error instanceof Error ? error : new Error(String(error)));
+      }
+      poll.close();
+    });
+    poll.start(READABLE);
+    send(acquire);
+  });
+  using peer = await RawPeer.connect(broker.socket);
+  const berths = (await peer.call("List"))?.parameters["berths"] as { lease?: { id: string } }[];
+  expect((await peer.call("Release", { lease: berths[0]?.lease?.id }))?.error).toBeUndefined();
+}
+
+describe("200,000 acquire and release cycles", () => {
+  it("leave the broker's descriptors and its memory where they were", async () => {
+    await using broker = await spawnBroker(
+      { "a.toml": '[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]\n[sockets.b]\nlisten = ["udp://127.0.0.1:0"]\n' },
+      ["--log-level", "warning"],
+    );
+    const before = openFds(broker.pid);
+    await cycle(broker, 40_000);
+    const warm = rss(broker.pid);
+    await cycle(broker, 200_000);
+    expect(await fdsAgain(before, broker.pid)).toEqual(before);
+    expect(Math.abs(rss(broker.pid) - warm) / warm).toBeLessThan(0.1);
+  }, 180_000);
+});

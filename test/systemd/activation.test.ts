@@ -1,0 +1,94 @@
+import { spawnSync } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { native, packageRoot } from "../../src/native.ts";
+import { listenFds } from "../../src/systemd/activation.ts";
+import { boundSocket } from "../support/sockets.ts";
+
+const module = JSON.stringify(join(packageRoot, "dist/systemd/activation.js"));
+
+/** What a child with these descriptors from 3 upward, and LISTEN_PID its own pid, makes of them. */
+function inChild(environment: string, fds: readonly number[], script: string): unknown {
+  // The shell knows its pid, and exec keeps it.
+  const child = spawnSync(
+    "/bin/sh",
+    ["-c", `${environment} exec "$0" --input-type=module -e "$1"`, process.execPath, script],
+    {
+      stdio: ["ignore", "pipe", "pipe", ...fds],
+      encoding: "utf8",
+    },
+  );
+  expect(child.stderr).toBe("");
+  return JSON.parse(child.stdout);
+}
+
+describe("listenFds", () => {
+  it("takes over what was passed, by name, sets CLOEXEC, and removes the variables: a second call finds none", () => {
+    const socket = boundSocket("tcp://127.0.0.1:0", 4);
+    const other = openSync("/dev/null", "r");
+    const result = inChild(
+      "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=game:query LISTEN_PIDFDID=7",
+      [socket.fd, other],
+      `import { listenFds } from ${module};
+       import { readFileSync } from "node:fs";
+       import { createServer } from "node:net";
+       const fds = listenFds();
+       const flags = fds.map(({ handle }) => /flags:\\s*(\\d+)/.exec(readFileSync("/proc/self/fdinfo/" + handle.fd, "utf8"))[1]);
+       const server = createServer().listen({ fd: fds[0].handle.fd });
+       await new Promise((resolve) => server.once("listening", resolve));
+       console.log(JSON.stringify({
+         names: fds.map(({ name }) => name), numbers: fds.map(({ handle }) => handle.fd),
+         cloexec: flags.map((text) => (parseInt(text, 8) & 0o2000000) !== 0),
+         left: Object.keys(process.env).filter((name) => name.startsWith("LISTEN_")),
+         again: listenFds().length, port: server.address().port > 0,
+       }));
+       server.close();`,
+    );
+    socket.close();
+    closeSync(other);
+    expect(result).toEqual({
+      names: ["game", "query"],
+      numbers: [3, 4],
+      cloexec: [true, true],
+      left: [],
+      again: 0,
+      port: true,
+    });
+  });
+
+  it("sets CLOEXEC itself: not every descriptor was there for Node to find at its start (hazard 18)", () => {
+    const set: number[][] = [];
+    const setfd = (...args: [number, number]): number => {
+      set.push(args);
+      return 0;
+    };
+    const env = { LISTEN_PID: String(process.pid), LISTEN_FDS: "2" };
+    const passed = listenFds({ env, sys: { ...native, getfd: () => 0, setfd } });
+    expect(set).toEqual([
+      [3, 1],
+      [4, 1],
+    ]);
+    expect(passed.map(({ name, handle }) => [name, handle.steal()])).toEqual([
+      ["unknown", 3],
+      ["unknown", 4],
+    ]);
+  });
+
+  it("leaves alone what was meant for another process (hazard 17)", () => {
+    const env = { LISTEN_PID: "1", LISTEN_FDS: "1", LISTEN_FDNAMES: "game" };
+    expect(listenFds({ env, sys: { ...native, setfd: () => -1, getfd: () => -1 } })).toEqual([]);
+    expect(env).toEqual({});
+  });
+
+  it.each([
+    ["a count that is no number", { LISTEN_FDS: "two" }, "USAGE"],
+    ["names that do not match the count", { LISTEN_FDS: "1", LISTEN_FDNAMES: "a:b" }, "USAGE"],
+    ["a descriptor that is not open", { LISTEN_FDS: "20000" }, "DESCRIPTOR_CLOSED"],
+  ])("refuses %s", (_, variables, code) => {
+    const env = { LISTEN_PID: String(process.pid), ...variables };
+    const sys = { ...native, setfd: () => 0, getfd: (fd: number) => (fd > 100 ? -9 : 0) };
+    expect(() => listenFds({ env, sys })).toThrow(expect.objectContaining({ code }));
+    expect(env).toEqual({});
+  });
+});

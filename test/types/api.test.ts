@@ -1,0 +1,101 @@
+/** What the declarations promise, as a program sees them that has installed the package: needs `npm run build:ts`. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { packageRoot } from "../../src/native.ts";
+import { TestFolder } from "../support/broker.ts";
+
+const consumer = `
+import type { Socket } from "node:dgram";
+import type { Server } from "node:net";
+import * as berthd from "berthd";
+import {
+  acquire, type AcquireOptions, BerthError, Broker, connect, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
+  listenFds, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
+} from "berthd";
+import manifest from "berthd/package.json" with { type: "json" };
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+function same<A, B>(_: Same<A, B>): void {}
+
+same<ReturnType<typeof acquire>, Promise<Tenancy>>(true);
+same<Parameters<typeof acquire>[0], string>(true);
+same<Parameters<typeof acquire>[1], AcquireOptions | undefined>(true);
+same<AcquireOptions["signal"], AbortSignal | undefined>(true);
+same<AcquireOptions["replace"], "no" | "try" | "must" | undefined>(true);
+same<AcquireOptions["wait"], boolean | undefined>(true);
+same<Tenancy["root"], FdHandle | undefined>(true);
+same<FdHandle["fd"], Fd>(true);
+same<BerthError["code"], ErrorCode>(true);
+same<typeof manifest.name, string>(true);
+
+export async function everything(signal: AbortSignal): Promise<void> {
+  await using tenancy = await acquire("arena@bob", { signal, wait: true, socket: "/run/x" });
+  const server: Server = tenancy.net("game");
+  const socket: Socket = tenancy.dgram("query", 1);
+  const handle: FdHandle = tenancy.fd("game");
+  await tenancy.stash("state", handle, { signal });
+  await tenancy.stash("state", 7);
+  await tenancy.ready({ signal });
+  await tenancy.release({ signal });
+  using client: VarlinkClient = await connect({ signal });
+  using reply: Reply = await client.call("io.berthd.Broker.List", {}, { signal });
+  for await (const event of client.stream("io.berthd.Broker.Watch", {}, { signal })) event[Symbol.dispose]();
+  const [left, right] = FdChannel.pair("seqpacket");
+  await left.send("x", [handle], { signal });
+  const message: FdMessage | undefined = await right.receive({ signal });
+  await sendFds(0, [handle], "x", { signal });
+  await recvFds(0, { signal, size: 10 });
+  for (const { name, handle: passed } of listenFds()) console.log(name satisfies string, passed satisfies FdHandle);
+  const broker: Broker = await Broker.start({ config: ["/etc/berthd"], socket: "/run/x" });
+  await broker.close();
+  const fault: BerthError = new SysError("bind", 98);
+  if (fault instanceof RefusedError) console.log(fault.error satisfies string);
+  console.log(server, socket, reply, message);
+}
+
+// @ts-expect-error a berth has a name
+acquire();
+// @ts-expect-error "maybe" is no way to replace
+acquire("arena", { replace: "maybe" });
+// @ts-expect-error a number is not a descriptor that is owned
+new FdHandle(3);
+// @ts-expect-error any number is not an Fd
+const fd: Fd = 3;
+// @ts-expect-error no such code
+const code: ErrorCode = "NO_SUCH_CODE";
+// @ts-expect-error the addon is not API
+berthd.native;
+// @ts-expect-error only what the exports map names can be imported
+import "berthd/dist/wire.js";
+console.log(fd, code);
+`;
+
+it("a program that installed the package compiles against its declarations, and only against its API", () => {
+  using folder = new TestFolder({
+    "package.json": '{ "type": "module" }',
+    "consumer.ts": consumer,
+    "tsconfig.json": JSON.stringify({
+      compilerOptions: {
+        module: "nodenext",
+        target: "es2022",
+        lib: ["es2023", "esnext.disposable"],
+        types: ["node"],
+        strict: true,
+        exactOptionalPropertyTypes: true,
+        noUncheckedSideEffectImports: true,
+        resolveJsonModule: true,
+        noEmit: true,
+      },
+      files: ["consumer.ts"],
+    }),
+  });
+  mkdirSync(join(folder.path, "node_modules"));
+  symlinkSync(packageRoot, join(folder.path, "node_modules/berthd"));
+  symlinkSync(join(packageRoot, "node_modules/@types"), join(folder.path, "node_modules/@types"));
+  const { stdout, status } = spawnSync(join(packageRoot, "node_modules/.bin/tsc"), ["-p", folder.path], {
+    encoding: "utf8",
+  });
+  expect({ stdout, status }).toEqual({ stdout: "", status: 0 });
+}, 60_000);

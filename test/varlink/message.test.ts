@@ -1,0 +1,74 @@
+import { describe, expect, it } from "vitest";
+import {
+  decodeBytes,
+  encodeCall,
+  encodeError,
+  encodeReply,
+  type Parameters,
+  readCall,
+  readReply,
+} from "../../src/varlink/message.ts";
+
+function decoded(bytes: Buffer): Parameters {
+  const object = decodeBytes(bytes, bytes.length - 1);
+  if (typeof object === "string") throw new Error(object);
+  return object;
+}
+
+it("what is encoded is read back", () => {
+  const call = encodeCall("a.b.C", { text: "käse\0\u{1f9c0}" }, { more: true });
+  expect(call.indexOf(0)).toBe(call.length - 1);
+  expect(readCall(decoded(call))).toEqual({
+    method: "a.b.C",
+    parameters: { text: "käse\0\u{1f9c0}" },
+    more: true,
+    oneway: false,
+  });
+  expect(readReply(decoded(encodeReply({ x: 1 }, true)))).toEqual({
+    parameters: { x: 1 },
+    continues: true,
+    error: undefined,
+  });
+  expect(readReply(decoded(encodeError("a.b.No")))).toEqual({ parameters: {}, continues: false, error: "a.b.No" });
+});
+
+it("an error reply begins with its error, by which berth-launch knows it", () => {
+  expect(encodeError("a.b.No", { x: 1 }).toString()).toBe('{"error":"a.b.No","parameters":{"x":1}}\0');
+});
+
+describe("readCall", () => {
+  it.each([
+    [{ parameters: {} }, 'no "method"'],
+    [{ method: 1 }, '"method" is unknown or of the wrong type'],
+    [{ method: "a.b.C", parameters: [] }, '"parameters"'],
+    [{ method: "a.b.C", oneway: "yes" }, '"oneway"'],
+    [{ method: "a.b.C", more: 1 }, '"more"'],
+    [{ method: "a.b.C", surprise: 1 }, '"surprise" is unknown'],
+    [{ method: "a.b.C", upgrade: true }, "upgrades"],
+    [{ method: "a.b.C", oneway: true, more: true }, "either oneway or"],
+  ])("says what is wrong with %j", (object, why) => {
+    expect(readCall(object)).toContain(why);
+  });
+
+  it("takes null parameters for none, and false flags for absent ones", () => {
+    expect(readCall({ method: "a.b.C", parameters: null, more: false, oneway: false, upgrade: false })).toEqual({
+      method: "a.b.C",
+      parameters: {},
+      more: false,
+      oneway: false,
+    });
+  });
+});
+
+describe("decodeBytes", () => {
+  it("refuses bytes that are not UTF-8, and takes a replacement character that was really sent", () => {
+    const bad = Buffer.from([0x7b, 0x22, 0xc3, 0x22, 0x3a, 0x31, 0x7d]);
+    expect(decodeBytes(bad, bad.length)).toBe("the message is not UTF-8");
+    const good = Buffer.from('{"x":"\uFFFD"}');
+    expect(decodeBytes(good, good.length)).toEqual({ x: "\uFFFD" });
+  });
+
+  it("looks at no more than the first `length` bytes", () => {
+    expect(decodeBytes(Buffer.from('{"x":1}garbage\xff', "latin1"), 7)).toEqual({ x: 1 });
+  });
+});

@@ -1,0 +1,167 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { borrow, type FdHandle } from "../../src/fd.ts";
+import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
+import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { answer, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
+import { openFds } from "../support/fds.ts";
+import { memfd } from "../support/sockets.ts";
+
+const text = `interface a.b
+method Echo(text: string) -> (text: string)
+method Keep() -> ()
+method Watch() -> (n: int)
+method Fail() -> ()
+error No ()
+`;
+const made: FdHandle[] = [];
+const kept: FdHandle[] = [];
+const service = new Service<string>({ vendor: "v", product: "p", version: "1", url: "u" }, [
+  {
+    text,
+    methods: {
+      Echo: {
+        handle: (context, parameters) => {
+          const file = memfd();
+          made.push(file);
+          return { ...answer({ text: `${context}:${parameters["text"]}` }, borrow([file])), owned: [file] };
+        },
+      },
+      Keep: {
+        fds: 1,
+        handle: (_, __, ___, [fd]) => {
+          if (fd !== undefined) kept.push(fd.dup());
+          return answer({});
+        },
+      },
+      Watch: { streams: true, handle: () => undefined },
+      Fail: {
+        handle: () => {
+          throw new Error("a defect");
+        },
+      },
+    },
+  },
+]);
+
+let before: string[];
+beforeEach(() => {
+  before = openFds();
+});
+afterEach(() => {
+  for (const handle of [...made.splice(0), ...kept.splice(0)]) handle.close();
+  expect(openFds()).toEqual(before);
+});
+
+function dispatchBytes(bytes: Buffer, fds: readonly FdHandle[] = []): Outcome {
+  return service.dispatch("me", bytes, bytes.length - 1, fds);
+}
+
+function dispatch(method: string, parameters: Parameters = {}, flags = {}, fds: readonly FdHandle[] = []): unknown {
+  return replyOf(dispatchBytes(encodeCall(method, parameters, flags), fds));
+}
+
+function replyOf({ answer: given }: Outcome): unknown {
+  if (given === undefined) return undefined;
+  const bytes = Buffer.from(given.bytes);
+  return decodeBytes(bytes, bytes.length - 1);
+}
+
+const invalid = (parameter: string): unknown => ({
+  error: "org.varlink.service.InvalidParameter",
+  parameters: expect.objectContaining({ parameter }),
+});
+
+describe("dispatch", () => {
+  it("hands a valid call to its method with its context; fds made for the answer are the sender's to close", () => {
+    const { answer: given, fatal } = dispatchBytes(encodeCall("a.b.Echo", { text: "hi" }));
+    expect(given && Buffer.from(given.bytes).toString()).toBe('{"parameters":{"text":"me:hi"}}\0');
+    expect([fatal, given?.owned?.[0]?.open]).toEqual([false, true]);
+  });
+
+  it("answers nothing to oneway, not even an error, and closes what was made for the answer", () => {
+    expect(dispatch("a.b.Echo", { text: "hi" }, { oneway: true })).toBeUndefined();
+    expect(made.map(({ open }) => open)).toEqual([false]);
+    expect(dispatch("a.b.Echo", {}, { oneway: true })).toBeUndefined();
+    expect(dispatch("no.Such", {}, { oneway: true })).toBeUndefined();
+    expect(dispatch("a.b.Watch", {}, { oneway: true })).toBeUndefined();
+  });
+
+  it("refuses unknown interfaces and methods, by name", () => {
+    const notFound = "org.varlink.service.InterfaceNotFound";
+    expect(dispatch("x.y.Z")).toEqual({ error: notFound, parameters: { interface: "x.y" } });
+    expect(dispatch("nodots")).toEqual({ error: notFound, parameters: { interface: "nodots" } });
+    expect(dispatch("a.b.Nope")).toEqual({
+      error: "org.varlink.service.MethodNotFound",
+      parameters: { method: "a.b.Nope" },
+    });
+  });
+
+  it("refuses parameters that are missing, unknown or wrong", () => {
+    expect(dispatch("a.b.Echo")).toEqual(invalid("text"));
+    expect(dispatch("a.b.Echo", { text: 1 })).toEqual(invalid("text"));
+    expect(dispatch("a.b.Echo", { text: "x", more: 1 })).toEqual(invalid("more"));
+  });
+
+  it("refuses fds where none are taken, and too few or too many, and closes them (hazard 7)", () => {
+    for (const [method, count] of [
+      ["a.b.Echo", 1],
+      ["a.b.Keep", 0],
+      ["a.b.Keep", 2],
+    ] as const) {
+      const fds = Array.from({ length: count }, () => memfd());
+      expect(dispatch(method, method === "a.b.Echo" ? { text: "x" } : {}, {}, fds)).toEqual(invalid("fds"));
+      expect(fds.some(({ open }) => open)).toBe(false);
+    }
+    expect([made, kept]).toEqual([[], []]);
+  });
+
+  it("closes the fds of every call that did not claim them: unknown, malformed, a defect, success", () => {
+    const given = (): FdHandle[] => [memfd()];
+    const all: FdHandle[][] = [];
+    const pass = (): FdHandle[] => all[all.push(given()) - 1] ?? [];
+    dispatch("x.y.Z", {}, {}, pass());
+    dispatchBytes(Buffer.from("garbage\0"), pass());
+    expect(() => dispatch("a.b.Fail", {}, {}, [])).toThrow("a defect");
+    expect(dispatch("a.b.Keep", {}, {}, pass())).toEqual({ parameters: {} });
+    expect(all.flat().some(({ open }) => open)).toBe(false);
+    expect(kept[0]?.open).toBe(true);
+  });
+
+  it("answers ExpectedMore where a stream is asked for without more", () => {
+    expect(dispatch("a.b.Watch")).toEqual({ error: "org.varlink.service.ExpectedMore", parameters: {} });
+    expect(dispatch("a.b.Watch", {}, { more: true })).toBeUndefined();
+  });
+
+  it.each(["garbage", "[]", "{}", '{"method":"a.b.Echo","unknown":1}', '{"method":"a.b.Echo","method":"x"}'])(
+    "says what is wrong with %s, and that it is fatal",
+    (message) => {
+      const outcome = dispatchBytes(Buffer.from(`${message}\0`));
+      expect(outcome.fatal).toBe(true);
+      expect(replyOf(outcome)).toEqual(invalid("call"));
+    },
+  );
+});
+
+describe("org.varlink.service", () => {
+  it("GetInfo names the service and its interfaces", () => {
+    expect(dispatch("org.varlink.service.GetInfo")).toEqual({
+      parameters: { vendor: "v", product: "p", version: "1", url: "u", interfaces: ["org.varlink.service", "a.b"] },
+    });
+  });
+
+  it("GetInterfaceDescription gives the very text that is served", () => {
+    const description = (name: string): unknown =>
+      dispatch("org.varlink.service.GetInterfaceDescription", { interface: name });
+    expect(description("a.b")).toEqual({ parameters: { description: text } });
+    expect(description("org.varlink.service")).toEqual({ parameters: { description: serviceInterface } });
+    expect(description("x.y")).toEqual({
+      error: "org.varlink.service.InterfaceNotFound",
+      parameters: { interface: "x.y" },
+    });
+  });
+});
+
+it("a service whose text lacks a method it implements cannot be made", () => {
+  const methods = { Nope: { handle: () => refuse("a.b.No") } };
+  expect(() => new Service({ vendor: "", product: "", version: "", url: "" }, [{ text, methods }])).toThrow("Nope");
+});
