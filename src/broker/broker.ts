@@ -248,7 +248,7 @@ function invalid(problems: readonly Problem[]): BerthError {
 
 function serviceInfo(): ServiceInfo {
   const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
-  return { vendor: "berthd", product: "berthd", version, url: "https://www.npmjs.com/package/berthd" };
+  return { vendor: "berthd", product: "berthd", version, url: "https://berthd.io/" };
 }
 
 /** Soft RLIMIT_NOFILE; Node has no getrlimit(2). */

@@ -2,12 +2,10 @@
  * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
  * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/held-socket.test.ts).
  */
-import { chmodSync, chownSync, lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
+import { fchmodSync, unlinkSync } from "node:fs";
 import { constants } from "node:os";
-import { dirname } from "node:path";
 import {
   type Address,
-  AF_UNIX,
   decodeSockaddr,
   encodeSockaddr,
   familyNumber,
@@ -17,13 +15,15 @@ import {
   typeNumber,
 } from "../address.ts";
 import type { SocketOptions } from "../config/spec.ts";
-import { BerthError, check, SysError } from "../errors.ts";
-import { FdHandle } from "../fd.ts";
+import { check } from "../errors.ts";
+import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
 import { type CarriedOption, carryOver, restoreOptions } from "./carry-over.ts";
+import { applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
+import { isInode, prepareUnixPath, settleUnixPath } from "./unix-path.ts";
 
-const { EADDRINUSE, ECONNREFUSED, EPERM } = constants.errno;
+const { EPERM } = constants.errno;
 
 /** Tells a socket that may stay from one that must be opened anew: everything that is settled at bind(2). */
 export function socketKey(listen: ListenAddress, options: SocketOptions): string {
@@ -91,7 +91,7 @@ export class HeldSocket implements Disposable {
   /** Whether it can still be reached: somebody may have removed or replaced the path of a UNIX socket. */
   get reachable(): boolean {
     const { address } = this.listen;
-    return address.family !== "unix" || address.abstract || this.#ownsPath(address.path);
+    return address.family !== "unix" || address.abstract || isInode(address.path, this.#inode);
   }
 
   get options(): SocketOptions {
@@ -103,7 +103,8 @@ export class HeldSocket implements Disposable {
     this.#options = options;
     applyOptions(this.#sys, this.fd, this.listen, options);
     this.#startListening();
-    this.#setOwner();
+    const { address } = this.listen;
+    if (address.family === "unix" && !address.abstract) settleUnixPath(address.path, options, this.#inode);
   }
 
   /**
@@ -142,7 +143,7 @@ export class HeldSocket implements Disposable {
 
   #removePath(): void {
     const { address } = this.listen;
-    if (address.family !== "unix" || address.abstract || !this.#ownsPath(address.path)) return;
+    if (address.family !== "unix" || address.abstract || !isInode(address.path, this.#inode)) return;
     try {
       unlinkSync(address.path);
     } catch {
@@ -155,27 +156,14 @@ export class HeldSocket implements Disposable {
     const address = this.#bound;
     const path = formatListenAddress(this.listen);
     const pathname = address.family === "unix" && !address.abstract ? address.path : undefined;
-    if (pathname !== undefined) prepareUnixPath(pathname, this.listen, this.#sys);
+    if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
     const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
-    // Between bind and chmod nobody else may connect: this thread alone sets the process's umask, and sets it back.
-    const umask = pathname === undefined ? undefined : process.umask(0o177);
-    try {
-      check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
-    } finally {
-      if (umask !== undefined) process.umask(umask);
-    }
-    if (pathname !== undefined) this.#inode = lstatSync(pathname, { bigint: true }).ino;
+    // The path gets the socket's own permission bits: nobody else may connect before it is settled whose it is.
+    if (pathname !== undefined) fchmodSync(this.fd, 0o600);
+    check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
+    if (pathname !== undefined) this.#inode = settleUnixPath(pathname, this.#options);
     this.#bound = this.#sockname() ?? address;
-    this.#setOwner();
     this.#startListening();
-  }
-
-  #ownsPath(path: string): boolean {
-    try {
-      return lstatSync(path, { bigint: true }).ino === this.#inode;
-    } catch {
-      return false; // the path is gone, or its folder is
-    }
   }
 
   #sockname(): Address | undefined {
@@ -183,17 +171,6 @@ export class HeldSocket implements Disposable {
     const bytes = new Uint8Array(128);
     const length = check("getsockname", this.#sys.getsockname(this.fd, bytes));
     return decodeSockaddr(bytes.subarray(0, length));
-  }
-
-  #setOwner(): void {
-    const { address } = this.listen;
-    if (address.family !== "unix" || address.abstract) return;
-    const { owner, group, mode } = this.#options;
-    if (owner !== undefined || group !== undefined) {
-      const now = statSync(address.path);
-      chownSync(address.path, owner ?? now.uid, group ?? now.gid);
-    }
-    chmodSync(address.path, mode);
   }
 
   #startListening(): void {
@@ -252,98 +229,6 @@ export class HeldSocket implements Disposable {
     const result = this.#sys.getsockopt(this.fd, level, option, value);
     return result < 0 ? result : (value[0] ?? 0);
   }
-}
-
-function openSocket(listen: ListenAddress, options: SocketOptions, sys: Native): FdHandle {
-  const fd = check(
-    "socket",
-    sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0),
-    formatListenAddress(listen),
-  );
-  const handle = FdHandle.adopt(fd, sys);
-  try {
-    makeBlocking(fd, sys);
-    applyBindOptions(sys, fd, listen, options);
-    applyOptions(sys, fd, listen, options);
-    return handle;
-  } catch (error) {
-    handle.close();
-    throw error;
-  }
-}
-
-/** A server that calls accept or recv right away expects to wait there, as from systemd (NonBlocking=no, systemd.service(5)). */
-function makeBlocking(fd: number, sys: Native): void {
-  const flags = sys.getfl(fd);
-  if (flags >= 0 && (flags & so.O_NONBLOCK) !== 0) sys.setfl(fd, flags & ~so.O_NONBLOCK);
-}
-
-/** What must be set before bind(2). */
-function applyBindOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
-  const set = setter(sys, fd, listen);
-  const { family } = listen.address;
-  if (family === "unix") return;
-  // Lets a listener come back while connections of the last one linger; on UDP it would let others take the port.
-  if (listen.kind === "stream") set("SO_REUSEADDR", so.SOL_SOCKET, so.SO_REUSEADDR, 1);
-  if (family === "ipv6")
-    set("IPV6_V6ONLY", so.IPPROTO_IPV6, so.IPV6_V6ONLY, options.v6only && !listen.dualStack ? 1 : 0);
-  if (options.reusePort) set("SO_REUSEPORT", so.SOL_SOCKET, so.SO_REUSEPORT, 1);
-  if (options.freebind && family === "ipv4") set("IP_FREEBIND", so.IPPROTO_IP, so.IP_FREEBIND, 1);
-  if (options.freebind && family === "ipv6") set("IPV6_FREEBIND", so.IPPROTO_IPV6, so.IPV6_FREEBIND, 1);
-  if (options.device !== undefined) {
-    set("SO_BINDTODEVICE", so.SOL_SOCKET, so.SO_BINDTODEVICE, Buffer.from(`${options.device}\0`));
-  }
-}
-
-/** What can be set at any time. */
-function applyOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
-  const set = setter(sys, fd, listen);
-  const buffer = (name: string, force: number, plain: number, bytes: number | undefined): void => {
-    // Beyond net.core.[rw]mem_max only CAP_NET_ADMIN helps; without it the kernel cuts the size (socket(7)).
-    if (bytes !== undefined && sys.setsockopt(fd, so.SOL_SOCKET, force, bytes) === -EPERM)
-      set(name, so.SOL_SOCKET, plain, bytes);
-  };
-  const flag = (name: string, level: number, option: number, value: boolean | number | undefined): void => {
-    if (value !== undefined) set(name, level, option, Number(value));
-  };
-  const { family } = listen.address;
-  buffer("SO_RCVBUF", so.SO_RCVBUFFORCE, so.SO_RCVBUF, options.receiveBuffer);
-  buffer("SO_SNDBUF", so.SO_SNDBUFFORCE, so.SO_SNDBUF, options.sendBuffer);
-  if (family === "unix") return;
-  flag("SO_MARK", so.SOL_SOCKET, so.SO_MARK, options.mark);
-  if (family === "ipv4" || listen.dualStack || !options.v6only) flag("IP_TOS", so.IPPROTO_IP, so.IP_TOS, options.tos);
-  if (family === "ipv6") flag("IPV6_TCLASS", so.IPPROTO_IPV6, so.IPV6_TCLASS, options.tos);
-  // After IP_TOS, which sets a priority of its own (ip(7)).
-  flag("SO_PRIORITY", so.SOL_SOCKET, so.SO_PRIORITY, options.priority);
-  if (listen.kind === "stream") {
-    flag("SO_KEEPALIVE", so.SOL_SOCKET, so.SO_KEEPALIVE, options.keepAlive);
-    flag("TCP_NODELAY", so.IPPROTO_TCP, so.TCP_NODELAY, options.noDelay);
-    flag("TCP_DEFER_ACCEPT", so.IPPROTO_TCP, so.TCP_DEFER_ACCEPT, options.deferAccept);
-  } else {
-    flag("SO_BROADCAST", so.SOL_SOCKET, so.SO_BROADCAST, options.broadcast);
-    if (family === "ipv4") flag("IP_PKTINFO", so.IPPROTO_IP, so.IP_PKTINFO, options.packetInfo);
-    else flag("IPV6_RECVPKTINFO", so.IPPROTO_IPV6, so.IPV6_RECVPKTINFO, options.packetInfo);
-  }
-}
-
-function setter(sys: Native, fd: number, listen: ListenAddress) {
-  return (name: string, level: number, option: number, value: number | Uint8Array): void => {
-    check(`setsockopt ${name}`, sys.setsockopt(fd, level, option, value), formatListenAddress(listen));
-  };
-}
-
-/** Makes the folder, and removes a socket that a dead program left; a living one, or any other file, is an error. */
-function prepareUnixPath(path: string, listen: ListenAddress, sys: Native): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return;
-  if (!stat.isSocket()) {
-    throw new BerthError("SYSTEM_ERROR", `bind ${path}: a file that is no socket stands there; move it away`);
-  }
-  using probe = FdHandle.adopt(check("socket", sys.socket(AF_UNIX, typeNumber(listen.kind), 0)), sys);
-  const address = { family: "unix", path, abstract: false } as const;
-  if (sys.connect(probe.fd, encodeSockaddr(address)) === -ECONNREFUSED) unlinkSync(path);
-  else throw new SysError("bind", EADDRINUSE, formatAddress(address));
 }
 
 function scopeIndex(scope: string | undefined, sys: Native): number {
