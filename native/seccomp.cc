@@ -100,7 +100,9 @@ class Supervisor {
   void Run() {
     while (Await()) {
       Request request;
-      if (!Receive(&request)) continue;
+      int error = Receive(&request);
+      if (error == ENOENT || error == EINTR) continue;  // it was killed before we came
+      if (error != 0) break;
       Look(&request);
       if (!IsValid(request.id)) continue;  // it was killed, or a signal took it out of the call
       auto shared = std::make_shared<Request>(std::move(request));
@@ -169,11 +171,12 @@ class Supervisor {
     return stopping_;
   }
 
-  bool Receive(Request* request) {
+  // Returns 0 or errno.
+  int Receive(Request* request) {
     // The kernel wants the structure zeroed, and may write a larger one than we know.
     alignas(seccomp_notif) char bytes[512] = {};
     auto* notification = reinterpret_cast<seccomp_notif*>(bytes);
-    if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, notification) != 0) return false;
+    if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, notification) != 0) return errno;
     request->id = notification->id;
     request->thread = static_cast<pid_t>(notification->pid);
     uint64_t args[3] = {notification->data.args[0], notification->data.args[1], notification->data.args[2]};
@@ -190,7 +193,7 @@ class Supervisor {
     request->number = static_cast<int>(args[0]);
     address_ = args[1];
     request->length = static_cast<int>(args[2]);
-    return true;
+    return 0;
   }
 
   // The server may end, and its pid be another's, at any moment: nothing that was looked at counts until the

@@ -373,7 +373,9 @@ function call(name: string, args: readonly unknown[]): unknown {
 
 describe("arguments of the wrong type", () => {
   it("are checked for every call there is", () => {
-    const calls = Object.keys(native satisfies Native).filter((name) => name !== "Poll");
+    const calls = Object.keys(native satisfies Native).filter(
+      (name) => name !== "Poll" && name !== "Interceptor", // classes: poll.test.ts, interceptor.test.ts
+    );
     expect(Object.keys(signatures).sort()).toEqual(calls.sort());
   });
 

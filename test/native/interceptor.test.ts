@@ -1,0 +1,54 @@
+/** What needs no process under a filter; the rest of Interceptor is tried in test/bind. */
+import { constants } from "node:os";
+import { describe, expect, it } from "vitest";
+import { native } from "../../src/native.ts";
+import { fdsAgain, openFds } from "../support/fds.ts";
+
+const nothing = (): void => undefined;
+
+describe("an Interceptor", () => {
+  it("refuses arguments of the wrong type", () => {
+    for (const [notify, report] of [
+      ["3", nothing],
+      [Number.NaN, nothing],
+      [undefined, nothing],
+      [-1, undefined],
+      [-1, {}],
+    ]) {
+      expect(() => Reflect.construct(native.Interceptor, [notify, report])).toThrow(TypeError);
+    }
+  });
+
+  it("does not start without a descriptor", () => {
+    const interceptor = new native.Interceptor(-1, nothing);
+    expect(interceptor.start()).toBe(-constants.errno.EBADF);
+    interceptor.close();
+  });
+
+  it("owns its descriptor from the first instant, and may be closed twice", async () => {
+    const before = openFds();
+    const unused = new native.Interceptor(native.memfd("x"), nothing);
+    unused.close();
+    unused.close();
+    expect(unused.start()).toBe(-constants.errno.EBADF);
+    expect(await fdsAgain(before)).toEqual(before);
+  });
+
+  it("ends by itself, and says so, on a descriptor that reports nothing", async () => {
+    const before = openFds();
+    let interceptor: InstanceType<typeof native.Interceptor> | undefined;
+    const last = await new Promise((resolve) => {
+      const pair = new Int32Array(2);
+      native.socketpair(1, 1, pair);
+      native.close(pair[0] ?? -1); // POLLHUP: as when the last process with the filter is gone
+      interceptor = new native.Interceptor(pair[1] ?? -1, resolve);
+      expect(interceptor.start()).toBe(0);
+      // A thread alone keeps no process alive; this test waits for it.
+      const waiting = setInterval(nothing, 5);
+      setTimeout(() => clearInterval(waiting), 5000).unref();
+    });
+    interceptor?.close();
+    expect(last).toBeNull();
+    expect(await fdsAgain(before)).toEqual(before);
+  });
+});
