@@ -29,6 +29,7 @@
         "native/launch-exec.cc",
         "native/launch-filter.cc",
         "native/launch-json.cc",
+        "native/launch-keep.cc",
         "native/launch-plan.cc",
         "native/launch-privilege.cc",
         "native/launch-trace.cc"

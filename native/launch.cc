@@ -29,6 +29,7 @@ namespace {
 constexpr char kHelp[] =
     "Usage: berth-launch [OPTIONS] BERTH [--] [COMMAND [ARG…]]\n"
     "       berth-launch --trace-binds FD [--] COMMAND [ARG…]\n"
+    "       berth-launch --keep-binds FD\n"
     "\n"
     "Takes BERTH from berthd and runs COMMAND, or else the berth's own server.command, in this process, with the\n"
     "berth's descriptors from fd 3 upward and without privilege.\n"
@@ -41,6 +42,7 @@ constexpr char kHelp[] =
     "  --dry-run             print the plan, give the berth back, exit 0\n"
     "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
+    "  --keep-binds FD       no berth: stand in for the broker at the other end of the UNIX socket FD once it is gone\n"
     "  --help, --version\n"
     "\n"
     "Exit status: the server's own; before it runs, 1 refused by the broker, 100 usage, 111 anything that failed.\n"
@@ -55,6 +57,7 @@ struct Options {
   double timeout = 10;
   bool dryRun = false;
   int traceChannel = -1;
+  int keepChannel = -1;
   Request request;
 };
 
@@ -68,12 +71,12 @@ double parseTimeout(const char* text) {
   return seconds;
 }
 
-int parseFd(const char* text) {
+int parseFd(const char* option, const char* text) {
   char* end = nullptr;
   errno = 0;
   const long fd = strtol(text, &end, 10);
   if (end == text || *end != '\0' || errno != 0 || fd <= STDERR_FILENO || fd > INT_MAX) {
-    fail(kUsage, "--trace-binds %s is not the number of a descriptor above 2; pass a connected UNIX socket, as 3", text);
+    fail(kUsage, "%s %s is not the number of a descriptor above 2; pass a connected UNIX socket, as 3", option, text);
   }
   return static_cast<int>(fd);
 }
@@ -112,6 +115,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
       {"dry-run", no_argument, nullptr, 'd'},      {"trace-binds", required_argument, nullptr, 'b'},
+      {"keep-binds", required_argument, nullptr, 'k'},
       {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
       {nullptr, 0, nullptr, 0},
   };
@@ -125,13 +129,15 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'e': addVariable(options.request.environment, optarg); break;
       case 't': options.timeout = parseTimeout(optarg); break;
       case 'd': options.dryRun = true; break;
-      case 'b': options.traceChannel = parseFd(optarg); break;
+      case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
+      case 'k': options.keepChannel = parseFd("--keep-binds", optarg); break;
       case 'h': printAndExit(kHelp);
       case 'v': printAndExit("berth-launch " BERTHD_VERSION "\n");
       case ':': fail(kUsage, "%s needs a value; see berth-launch --help", argv[optind - 1]);
       default: fail(kUsage, "%s is not an option of ours; see berth-launch --help", argv[optind - 1]);
     }
   }
+  if (options.keepChannel >= 0) return;
   if (options.traceChannel >= 0) {
     if (optind >= argc) fail(kUsage, "--trace-binds has no COMMAND to run; write it after the descriptor");
     while (optind < argc) options.request.command.push(argv[optind++]);
@@ -152,6 +158,7 @@ int main(int argc, char** argv) {
   openStandardFds();
   Options options;
   parseOptions(argc, argv, options);
+  if (options.keepChannel >= 0) keepBinds(options.keepChannel);
   if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.request.command.data());
 
   Conversation broker;

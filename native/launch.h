@@ -126,6 +126,9 @@ UniqueFd reportBinds(uint32_t tracer);
 // Runs `command` (ended by nullptr) with its binds reported to whoever is at the other end of `channel`, or ends the process.
 [[noreturn]] void traceBinds(int channel, const char* const* command);
 
+// Stands in for the broker at the other end of `channel` when it is gone, for the filters it has sent over.
+[[noreturn]] void keepBinds(int channel);
+
 // Execs the plan's program in the plan's environment, or ends the process.
 [[noreturn]] void execServer(const Plan& plan);
 

@@ -107,7 +107,12 @@ class Supervisor {
       if (!IsValid(request.id)) continue;  // it was killed, or a signal took it out of the call
       auto shared = std::make_shared<Request>(std::move(request));
       Verdict verdict;
-      if (!Ask(shared, &verdict)) break;
+      if (!Ask(shared, &verdict)) {
+        // Whoever takes over is told of later calls only: this one would wait for ever.
+        verdict.value = EADDRNOTAVAIL;
+        Carry(*shared, &verdict);
+        break;
+      }
       Carry(*shared, &verdict);
     }
     // No process has the filter any more; or we were stopped, and nobody wants to know.

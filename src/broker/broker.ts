@@ -127,7 +127,7 @@ export class Broker implements AsyncDisposable {
     if (deserted > 0) {
       this.#log(
         "warning",
-        `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with ENOSYS`,
+        `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with EADDRNOTAVAIL`,
         {
           event: "deserted",
           servers: deserted,

@@ -1,7 +1,8 @@
 /**
  * Bind delivery to one server: each bind(2) the kernel reports is answered with the held socket that the address means,
  * or as `server.other-binds` says. What the server asked was copied once; nothing it changes afterwards counts, and an
- * internet bind that is not its berth's is never handed back to the kernel to be read again, unless all are allowed.
+ * internet bind that is not its berth's is not handed back to the kernel to be read again, unless all are allowed. It
+ * is no sandbox all the same: docs/security.md.
  */
 import { fstatSync, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
@@ -84,7 +85,7 @@ export class Interception {
     }
   }
 
-  /** Answers no more: a bind of a process that still has the filter fails with ENOSYS from then on. */
+  /** Answers no more; the keeper does, for processes that still have the filter. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#delay);

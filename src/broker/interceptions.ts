@@ -2,6 +2,7 @@
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import type { Berths, Refusal, Requester } from "./berths.ts";
+import { BindKeeper } from "./bind-keeper.ts";
 import { Interception, isNotifyDescriptor } from "./interception.ts";
 import type { Lease } from "./lease.ts";
 import type { Log } from "./log.ts";
@@ -17,9 +18,11 @@ export interface InterceptionsOptions {
 export class Interceptions {
   readonly #byLease = new Map<Lease, Interception>();
   readonly #options: InterceptionsOptions;
+  readonly #keeper: BindKeeper;
 
   constructor(options: InterceptionsOptions) {
     this.#options = options;
+    this.#keeper = new BindKeeper(options.sys, options.log);
   }
 
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
@@ -46,7 +49,9 @@ export class Interceptions {
       if (!this.#byLease.delete(lease)) return;
       interception.close();
       quota.refund("interceptions", uid);
+      if (this.#byLease.size === 0) this.#keeper.release();
     };
+    this.#keeper.keep(notify.fd);
     let interception: Interception;
     try {
       interception = new Interception(FdHandle.adopt(notify.steal(), sys), { berth, lease, sys, log, onEnded: end });
@@ -63,6 +68,7 @@ export class Interceptions {
     const count = this.#byLease.size;
     for (const interception of this.#byLease.values()) interception.close();
     this.#byLease.clear();
+    this.#keeper.release();
     return count;
   }
 }

@@ -1,0 +1,114 @@
+// --keep-binds: the broker's stand-in. It holds a second descriptor of every bind filter, and does nothing as long as
+// the broker lives. Once the broker is gone, it answers in its place: an internet address is not available, and
+// everything else goes on as if there were no filter. Without it the kernel would say ENOSYS to all of it. It ends with
+// the last process under a filter.
+#include <errno.h>
+#include <linux/audit.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "launch.h"
+
+namespace {
+
+bool readMemory(pid_t thread, uint64_t address, void* data, size_t size) {
+  iovec here = {data, size};
+  iovec there = {reinterpret_cast<void*>(address), size};
+  return process_vm_readv(thread, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
+}
+
+// Whether bind(2) asks for a port of the internet; port 0, which takes nothing from anybody, does not count.
+bool asksForPort(const seccomp_notif& call) {
+  const auto thread = static_cast<pid_t>(call.pid);
+  uint64_t address = call.data.args[1];
+  uint64_t length = call.data.args[2];
+#ifdef __x86_64__
+  if (call.data.arch == AUDIT_ARCH_I386 && call.data.nr == 102) {  // socketcall(2): the arguments are in memory
+    uint32_t words[3];
+    if (!readMemory(thread, static_cast<uint32_t>(address), words, sizeof words)) return true;
+    address = words[1];
+    length = words[2];
+  }
+#endif
+  sockaddr_in inet = {};  // a sockaddr_in6 begins in the same way
+  if (length < sizeof(sa_family_t) + sizeof(in_port_t)) return false;
+  if (!readMemory(thread, address, &inet, sizeof(sa_family_t) + sizeof(in_port_t))) return true;
+  const bool isInet = inet.sin_family == AF_INET || inet.sin_family == AF_INET6 || inet.sin_family == AF_UNSPEC;
+  return isInet && inet.sin_port != 0;
+}
+
+void answer(int notify) {
+  alignas(seccomp_notif) char bytes[512] = {};  // the kernel may know a larger one
+  auto* const call = reinterpret_cast<seccomp_notif*>(bytes);
+  if (ioctl(notify, SECCOMP_IOCTL_NOTIF_RECV, call) != 0) return;
+  seccomp_notif_resp response = {};
+  response.id = call->id;
+  if (asksForPort(*call)) response.error = -EADDRNOTAVAIL;
+  else response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  ioctl(notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+}
+
+// Takes what the broker sends over; false when the broker is gone.
+bool receive(int channel, List<pollfd>& watched) {
+  char byte;
+  iovec part = {&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t size = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (size < 0) return errno == EAGAIN || errno == EINTR;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int notify;
+      memcpy(&notify, CMSG_DATA(header) + i * sizeof(int), sizeof notify);
+      watched.push({notify, 0, 0});
+    }
+  }
+  return size > 0;
+}
+
+}  // namespace
+
+void keepBinds(int channel) {
+  // Not with the terminal of whoever started the broker: it is there for what lives on.
+  setsid();
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGINT, SIG_IGN);
+  prctl(PR_SET_NAME, "berth-keep");
+  if (chdir("/") != 0) fail(kSystem, "cannot enter /: %m");
+  List<pollfd> watched;
+  watched.push({channel, POLLIN, 0});
+  while (watched[0].fd >= 0 || watched.size() > 1) {
+    if (poll(watched.data(), watched.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      fail(kSystem, "cannot wait for the broker: %m");
+    }
+    size_t kept = 1;
+    for (size_t i = 1; i < watched.size(); i++) {
+      if ((watched[i].revents & POLLIN) != 0) answer(watched[i].fd);
+      else if (watched[i].revents != 0) {  // POLLHUP: no process has the filter any more
+        close(watched[i].fd);
+        continue;
+      }
+      watched[kept++] = watched[i];
+    }
+    watched.shrink(kept);
+    if (watched[0].fd < 0 || watched[0].revents == 0 || receive(channel, watched)) continue;
+    close(channel);
+    watched[0] = {-1, 0, 0};
+    for (size_t i = 1; i < watched.size(); i++) watched[i].events = POLLIN;
+  }
+  exit(0);
+}
