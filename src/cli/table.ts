@@ -1,5 +1,9 @@
 /** Columns for people: as wide as what stands in them, two spaces apart, the last one as it comes. Pure. */
-import { styleText } from "node:util";
+import { createRequire } from "node:module";
+
+// Not imported: Node 22 reads every export of node:util then, one of which opens standard error and makes it
+// non-blocking for whatever `berth run` becomes (test/cli/run.test.ts).
+const { styleText }: typeof import("node:util") = createRequire(import.meta.url)("node:util");
 
 export type Style = "bold" | "dim" | "green" | "yellow";
 

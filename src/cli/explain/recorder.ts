@@ -1,6 +1,7 @@
 /** What a server asks bind(2) for: noted, carried out, and never judged. */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
+import { basename } from "node:path";
 import {
   AF_INET,
   AF_INET6,
@@ -32,7 +33,7 @@ export interface SeenBind {
   readonly options: Readonly<Record<string, readonly number[]>>;
   /** What was set before and is settled at bind, as key and value of the configuration. */
   readonly settled: Readonly<Record<string, boolean | string>>;
-  /** The first process that asked, its program (proc(5), comm), and how often it was asked for in all. */
+  /** The first process that asked, its program (proc(5), cmdline), and how often it was asked for in all. */
   readonly pid: number;
   readonly program: string;
   readonly count: number;
@@ -137,7 +138,9 @@ const blind =
 
 function programOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
+    // Not comm: it is a thread's, and newer Nodes call theirs "MainThread".
+    const [program] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0", 1);
+    return basename(program ?? "") || "?";
   } catch {
     return "?";
   }
