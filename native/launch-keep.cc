@@ -3,7 +3,6 @@
 // everything else goes on as if there were no filter. Without it the kernel would say ENOSYS to all of it. It ends with
 // the last process under a filter.
 #include <errno.h>
-#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -11,35 +10,22 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include "bind-call.h"
 #include "launch.h"
 
 namespace {
 
-bool readMemory(pid_t thread, uint64_t address, void* data, size_t size) {
-  iovec here = {data, size};
-  iovec there = {reinterpret_cast<void*>(address), size};
-  return process_vm_readv(thread, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
-}
-
 // Whether bind(2) asks for a port of the internet; port 0, which takes nothing from anybody, does not count.
-bool asksForPort(const seccomp_notif& call) {
-  const auto thread = static_cast<pid_t>(call.pid);
-  uint64_t address = call.data.args[1];
-  uint64_t length = call.data.args[2];
-#ifdef __x86_64__
-  if (call.data.arch == AUDIT_ARCH_I386 && call.data.nr == 102) {  // socketcall(2): the arguments are in memory
-    uint32_t words[3];
-    if (!readMemory(thread, static_cast<uint32_t>(address), words, sizeof words)) return true;
-    address = words[1];
-    length = words[2];
-  }
-#endif
+bool asksForPort(const seccomp_notif& notification) {
+  berthd::BindCall call;
+  // What cannot be read is not handed back to the kernel, which might read something else there.
+  if (berthd::ReadBindCall(notification, &call) != 0) return true;
   sockaddr_in inet = {};  // a sockaddr_in6 begins in the same way
-  if (length < sizeof(sa_family_t) + sizeof(in_port_t)) return false;
-  if (!readMemory(thread, address, &inet, sizeof(sa_family_t) + sizeof(in_port_t))) return true;
+  constexpr size_t kBeginning = sizeof inet.sin_family + sizeof inet.sin_port;
+  if (call.length < static_cast<int>(kBeginning)) return false;
+  if (!berthd::ReadMemory(static_cast<pid_t>(notification.pid), call.address, &inet, kBeginning)) return true;
   const bool isInet = inet.sin_family == AF_INET || inet.sin_family == AF_INET6 || inet.sin_family == AF_UNSPEC;
   return isInet && inet.sin_port != 0;
 }

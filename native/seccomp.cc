@@ -4,7 +4,6 @@
 // in JavaScript, on the event loop; the thread only looks and does.
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -25,6 +23,7 @@
 #include <mutex>
 
 #include "args.h"
+#include "bind-call.h"
 #include "fd.h"
 #include "topics.h"
 
@@ -61,13 +60,6 @@ struct Verdict {
   int value = 0;  // 0 success, an errno, or kContinue
   UniqueFd socket;  // to be put in the place of the server's
 };
-
-// Not by /proc/PID/mem, which reads what the server itself may not: the kernel's bind(2) would say EFAULT there.
-bool ReadMemory(pid_t thread, uint64_t address, void* data, size_t size) {
-  iovec here = {data, size};
-  iovec there = {reinterpret_cast<void*>(address), size};
-  return size == 0 || ::process_vm_readv(thread, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
-}
 
 // A thread may have a table of descriptors of its own, or outlive its process's first one. Linux 6.9; older ones know
 // only the first.
@@ -184,20 +176,11 @@ class Supervisor {
     if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, notification) != 0) return errno;
     request->id = notification->id;
     request->thread = static_cast<pid_t>(notification->pid);
-    uint64_t args[3] = {notification->data.args[0], notification->data.args[1], notification->data.args[2]};
-#ifdef __x86_64__
-    if (notification->data.arch == AUDIT_ARCH_I386 && notification->data.nr == 102) {
-      // socketcall(SYS_BIND, long[3]) of a 32-bit program
-      uint32_t words[3] = {};
-      if (!ReadMemory(request->thread, static_cast<uint32_t>(args[1]), words, sizeof words)) request->error = EFAULT;
-      for (int i = 0; i < 3; i++) args[i] = words[i];
-    } else if (notification->data.arch == AUDIT_ARCH_I386) {
-      for (uint64_t& arg : args) arg = static_cast<uint32_t>(arg);
-    }
-#endif
-    request->number = static_cast<int>(args[0]);
-    address_ = args[1];
-    request->length = static_cast<int>(args[2]);
+    BindCall call;
+    request->error = ReadBindCall(*notification, &call);
+    request->number = call.fd;
+    address_ = call.address;
+    request->length = call.length;
     return 0;
   }
 
