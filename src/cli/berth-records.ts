@@ -36,25 +36,29 @@ export interface EventRecord {
   readonly berth: BerthRecord;
 }
 
-/** A newer broker may tell more than this version knows. */
-const [badList, badEvent] = ["List", "Watch"].map((method) =>
-  compileReply(parseInterface(brokerInterface), method, "ignore"),
-);
+const contract = parseInterface(brokerInterface);
+// A newer broker may tell more than this version knows.
+const problemOfList = compileReply(contract, "List", "ignore");
+const problemOfEvent = compileReply(contract, "Watch", "ignore");
+
+/** The types above are the interface's, so a reply that fits the one is the other. Throws PROTOCOL_ERROR if it does not. */
+function assertFits<T>(method: string, problem: string | undefined, _: Parameters): asserts _ is Parameters & T {
+  if (problem !== undefined) throw malformed(method, problem);
+}
 
 /** All berths that the caller may see. Throws BROKER_UNREACHABLE. */
 export async function listBerths({ socket }: SocketChoice): Promise<readonly BerthRecord[]> {
   using client = await connect(socket === undefined ? {} : { socket });
   using reply = await client.call("io.berthd.Broker.List");
-  const wrong = badList?.(reply.parameters);
-  if (wrong !== undefined) throw malformed("List", wrong);
-  return (reply.parameters as unknown as { berths: readonly BerthRecord[] }).berths;
+  const { parameters } = reply;
+  assertFits<{ readonly berths: readonly BerthRecord[] }>("List", problemOfList(parameters), parameters);
+  return parameters.berths;
 }
 
 /** Reads one reply of Watch. */
 export function readEvent(parameters: Parameters): EventRecord {
-  const wrong = badEvent?.(parameters);
-  if (wrong !== undefined) throw malformed("Watch", wrong);
-  return parameters as unknown as EventRecord;
+  assertFits<EventRecord>("Watch", problemOfEvent(parameters), parameters);
+  return parameters;
 }
 
 function malformed(method: string, path: string): BerthError {
