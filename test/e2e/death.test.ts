@@ -33,8 +33,7 @@ it("a tenant's death by SIGKILL frees its berth in under 50 ms, and its port nev
   } finally {
     clearInterval(knocking);
   }
-  // The median: one of them may fall into a moment in which the machine is busy with something else.
-  expect(delays.sort((a, b) => a - b)[5]).toBeLessThan(50);
+  expect(Math.max(...delays)).toBeLessThan(50);
   expect(attempts).toBeGreaterThan(20);
   expect(refused).toEqual([]);
 });
