@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { borrow, closeAll, FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
@@ -33,12 +35,16 @@ function python(code: string, folder: string, socket: string): ChildProcess {
   });
 }
 
-async function firstOutput(child: ChildProcess): Promise<string> {
+/** What a line of its output says that matches: a pipe does not deliver lines whole, nor one at a time. */
+async function said(child: ChildProcess, line: RegExp): Promise<RegExpExecArray> {
   if (child.stdout === null) throw new Error("no stdout");
-  const ended = once(child, "exit").then(() => undefined);
-  const output = await Promise.race([once(child.stdout, "data"), ended]);
-  if (output === undefined) throw new Error("the client ended without a word");
-  return String(output[0]);
+  const lines: string[] = [];
+  for await (const said of createInterface(child.stdout)) {
+    const found = line.exec(said);
+    if (found !== null) return found;
+    lines.push(said);
+  }
+  throw new Error(`the client ended, and said only: ${lines.join("\n")}`);
 }
 
 test("the interface in the page is the one that is served, to the byte", () => {
@@ -50,11 +56,8 @@ test("the Python client of the page takes a berth, serves on it, and gives it ba
   const [code = ""] = blocks(page, "python");
   const client = python(code, served.folder.path, served.socket);
   const exited = once(client, "exit");
-  const port = Number(/^stream game tcp:\/\/127\.0\.0\.1:(\d+)$/m.exec(await firstOutput(client))?.[1]);
-  const player = connectTcp(port, "127.0.0.1");
-  const [said] = await once(player, "data");
-  player.destroy();
-  expect(String(said)).toBe("hello from a berth\n");
+  const [, port] = await said(client, /^stream game tcp:\/\/127\.0\.0\.1:(\d+)$/);
+  expect(await text(connectTcp(Number(port), "127.0.0.1"))).toBe("hello from a berth\n");
   expect(await exited).toEqual([0, null]);
   expect(served.broker.berths.find(({ name }) => name === "arena")?.state).toBe("vacant");
   expect(served.log.filter(({ message }) => message.includes("gave it back"))).toHaveLength(1);
@@ -72,7 +75,7 @@ sys.stdin.read()
   const other = python(takeLobby, served.folder.path, served.socket);
   const exited = once(other, "exit");
   try {
-    await firstOutput(other);
+    await said(other, /^taken$/);
     const leases = new Leases();
     let compared = 0;
     for (const block of blocks(page, "varlink")) compared += await replay(block, served.socket, leases);

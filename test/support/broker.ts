@@ -1,7 +1,8 @@
 /** Brokers for tests: in this process (peers then have this process's pid), or the built daemon in one of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -83,6 +84,17 @@ export interface BrokerProcess extends AsyncDisposable {
   logged(test: (line: Logged) => boolean): Promise<Logged>;
 }
 
+/** Whether somebody listens: a path is there from bind(2) on, before that. */
+async function accepts(path: string): Promise<boolean> {
+  const connection = connect(path);
+  const connected = await Promise.race([
+    once(connection, "connect").then(() => true),
+    once(connection, "close").then(() => false),
+  ]).catch(() => false);
+  connection.destroy();
+  return connected;
+}
+
 /**
  * The built daemon (`npm run build:ts`) with the given configuration files, ready. `wrap` goes in front of its command
  * line, as `["prlimit", "--nofile=64:64"]`.
@@ -141,7 +153,7 @@ export async function spawnBroker(
   try {
     // A broker told to log less does not say that it is ready: then it is when it answers.
     if (!extra.includes("--log-level")) await logged(({ event }) => event === "ready");
-    else while (!ended && !existsSync(socket)) await setTimeout(10);
+    else while (!(await accepts(socket)) && !ended) await setTimeout(10);
   } catch (error) {
     await dispose();
     throw error;
