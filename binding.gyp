@@ -11,10 +11,12 @@
         "native/addon.cc",
         "native/descriptor.cc",
         "native/message.cc",
+        "native/mount.cc",
         "native/poll.cc",
         "native/process.cc",
         "native/seccomp.cc",
-        "native/socket.cc"
+        "native/socket.cc",
+        "native/userns.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]

@@ -6,6 +6,8 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   berthd::ExportSocket(env, exports);
   berthd::ExportDescriptor(env, exports);
   berthd::ExportProcess(env, exports);
+  berthd::ExportMount(env, exports);
+  berthd::ExportUserns(env, exports);
   berthd::ExportPoll(env, exports);
   berthd::ExportSeccomp(env, exports);
   return exports;

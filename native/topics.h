@@ -9,6 +9,8 @@ void ExportSocket(Napi::Env env, Napi::Object exports);
 void ExportDescriptor(Napi::Env env, Napi::Object exports);
 void ExportProcess(Napi::Env env, Napi::Object exports);
 void ExportPoll(Napi::Env env, Napi::Object exports);
+void ExportMount(Napi::Env env, Napi::Object exports);
+void ExportUserns(Napi::Env env, Napi::Object exports);
 void ExportSeccomp(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*Call)(const Napi::CallbackInfo&)>

@@ -140,6 +140,29 @@ export interface Native {
   passwd(user: string | number): PasswdEntry | undefined | number;
   group(group: string | number): GroupEntry | undefined | number;
 
+  // mount.cc -----------------------------------------------------------------------------------------------------
+  /** open_tree(2), with OPEN_TREE_CLOEXEC always. With {@link OPEN_TREE_CLONE} the result is a detached mount. */
+  openTree(directory: number, path: string, flags: number): number;
+  /** mount_setattr(2) of the mount behind a descriptor: sets MOUNT_ATTR_… bits; `userns` counts with MOUNT_ATTR_IDMAP. */
+  mountSetattr(mount: number, set: number, userns: number): number;
+  /** fsopen(2), FSOPEN_CLOEXEC. Reading the descriptor gives the kernel's messages, one a read. */
+  fsopen(type: string): number;
+  /** fsconfig(2): FSCONFIG_SET_FLAG, _SET_STRING, _SET_FD (layers of an overlay: Linux 6.13) and _CMD_CREATE. */
+  fsconfigFlag(context: number, key: string): number;
+  fsconfigString(context: number, key: string, value: string): number;
+  fsconfigFd(context: number, key: string, fd: number): number;
+  fsconfigCreate(context: number): number;
+  /** fsmount(2), FSMOUNT_CLOEXEC: a detached mount with these MOUNT_ATTR_… bits, which lives as long as its descriptor. */
+  fsmount(context: number, attributes: number): number;
+
+  // userns.cc ----------------------------------------------------------------------------------------------------
+  /**
+   * A user namespace in which ids from 0 are `count` ids of the caller's from `base` (user_namespaces(7)): its
+   * descriptor, or -errno. `owner` is the user who has all capabilities in it; another than the caller's own takes
+   * milliseconds instead of some ten microseconds. No process is left in it.
+   */
+  userns(base: number, count: number, owner: number): number;
+
   // seccomp.cc ---------------------------------------------------------------------------------------------------
   /** Takes ownership of the notify descriptor. `report` gets each bind, and null when no process has the filter. */
   Interceptor: new (
@@ -161,6 +184,18 @@ export const DISCONNECT = 4;
 
 /** recvmsg(2), among the flags in `received`: the message was longer than the buffer. */
 export const MSG_TRUNC = 0x20;
+
+/** open_tree(2): a copy of the mount, not attached anywhere. AT_EMPTY_PATH: of the descriptor itself. */
+export const OPEN_TREE_CLONE = 1;
+export const AT_EMPTY_PATH = 0x1000;
+/** In place of a directory: the path is absolute, or relative to the current one (openat(2)). */
+export const AT_FDCWD = -100;
+
+/** mount_setattr(2) and fsmount(2). */
+export const MOUNT_ATTR_RDONLY = 0x1;
+export const MOUNT_ATTR_NOSUID = 0x2;
+export const MOUNT_ATTR_NODEV = 0x4;
+export const MOUNT_ATTR_IDMAP = 0x100000;
 
 /** SCM_MAX_FD: the most descriptors one message can carry (unix(7)). */
 export const MAX_FDS = 253;
