@@ -12,10 +12,18 @@ namespace {
 
 constexpr size_t kMaxFds = 253;  // SCM_MAX_FD
 
-// The union gives the control buffer the alignment of a cmsghdr.
+// Linux 6.5; the headers may be older.
+constexpr int kScmPidfd = 4;
+
+// The unions give the control buffers the alignment of a cmsghdr. The second has room for who sent it, too.
 union Control {
   cmsghdr align;
   char bytes[CMSG_SPACE(kMaxFds * sizeof(int))];
+};
+
+union CredentialControl {
+  cmsghdr align;
+  char bytes[CMSG_SPACE(kMaxFds * sizeof(int)) + CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
 };
 
 Napi::Value SendMessage(const Napi::CallbackInfo& info) {
@@ -49,13 +57,17 @@ Napi::Value SendMessage(const Napi::CallbackInfo& info) {
 
 // Receives into `part`. Every fd that came is owned before anything about the message is judged; what does not fit
 // `received` is closed, and a truncated message closes all of them: its fds cannot be told apart from their absence.
-Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span<int32_t> received) {
+// With `sender`, who sent it: pid, uid, gid and a pidfd, as far as the kernel said.
+template <typename Buffer>
+Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span<int32_t> received,
+                    int32_t* sender = nullptr) {
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
-  Control control;
+  Buffer control;
   message.msg_control = control.bytes;
   message.msg_controllen = sizeof(control.bytes);
+  UniqueFd pidfd;
   received.data[0] = 0;
   received.data[1] = 0;
   ssize_t size = RetryOnEintr([&] { return ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); });
@@ -65,7 +77,20 @@ Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span
   size_t room = received.length - 2;
   size_t kept = 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == SCM_CREDENTIALS && sender != nullptr) {
+      ucred credentials;
+      std::memcpy(&credentials, CMSG_DATA(header), sizeof(credentials));
+      sender[0] = credentials.pid;
+      sender[1] = static_cast<int32_t>(credentials.uid);
+      sender[2] = static_cast<int32_t>(credentials.gid);
+    }
+    if (header->cmsg_type == kScmPidfd) {
+      int number;
+      std::memcpy(&number, CMSG_DATA(header), sizeof(int));
+      pidfd.reset(number);  // negative when the sender is gone
+    }
+    if (header->cmsg_type != SCM_RIGHTS) continue;
     size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; i++) {
       int number;
@@ -84,6 +109,7 @@ Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span
   }
   received.data[0] = static_cast<int32_t>(kept);
   received.data[1] = message.msg_flags;
+  if (sender != nullptr) sender[3] = pidfd.release();
   return Napi::Number::New(info.Env(), static_cast<double>(size));
 }
 
@@ -102,7 +128,21 @@ Napi::Value ReceiveMessage(const Napi::CallbackInfo& info) {
   iovec part;
   Span<int32_t> received;
   if (!ReadReceive(info, &socket, &part, &received)) return info.Env().Undefined();
-  return Receive(info, socket, part, received);
+  return Receive<Control>(info, socket, part, received);
+}
+
+Napi::Value ReceiveWithSender(const Napi::CallbackInfo& info) {
+  int32_t socket;
+  iovec part;
+  Span<int32_t> received, sender;
+  if (!ReadReceive(info, &socket, &part, &received) || !Read(info, 4, &sender)) return info.Env().Undefined();
+  if (sender.length < 4) {
+    Refuse(info, 4, "an Int32Array of four");
+    return info.Env().Undefined();
+  }
+  sender.data[0] = 0;
+  sender.data[1] = sender.data[2] = sender.data[3] = -1;
+  return Receive<CredentialControl>(info, socket, part, received, sender.data);
 }
 
 // One recvmsg would also take the start of what follows, and fds that belong to it would look like this frame's.
@@ -121,7 +161,7 @@ Napi::Value ReceiveFrame(const Napi::CallbackInfo& info) {
   auto* end = static_cast<char*>(std::memchr(part.iov_base, 0, static_cast<size_t>(size)));
   part.iov_len = end == nullptr ? static_cast<size_t>(size)
                                 : static_cast<size_t>(end - static_cast<char*>(part.iov_base)) + 1;
-  return Receive(info, socket, part, received);
+  return Receive<Control>(info, socket, part, received);
 }
 
 }  // namespace
@@ -129,6 +169,7 @@ Napi::Value ReceiveFrame(const Napi::CallbackInfo& info) {
 void ExportMessage(Napi::Env env, Napi::Object exports) {
   Export<SendMessage>(env, exports, "sendmsg");
   Export<ReceiveMessage>(env, exports, "recvmsg");
+  Export<ReceiveWithSender>(env, exports, "recvcred");
   Export<ReceiveFrame>(env, exports, "recvframe");
 }
 

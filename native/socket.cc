@@ -1,6 +1,11 @@
 // socket(2), bind(2), listen(2), accept4(2) and their options. Addresses come as `struct sockaddr` bytes.
+#include <linux/sockios.h>
+#include <linux/time_types.h>
 #include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+
+#include <cstring>
 
 #include "args.h"
 #include "topics.h"
@@ -137,6 +142,20 @@ Napi::Value PeerGroups(const Napi::CallbackInfo& info) {
   return Outcome(info, result);
 }
 
+Napi::Value LastReceived(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  Span<int32_t> stamp;
+  if (!Arguments(info, &fd, &stamp)) return info.Env().Undefined();
+  __kernel_timespec time;
+  if (stamp.length * sizeof(int32_t) < sizeof(time)) {
+    Refuse(info, 1, "an Int32Array of four");
+    return info.Env().Undefined();
+  }
+  int result = ::ioctl(fd, SIOCGSTAMPNS_NEW, &time);
+  if (result == 0) std::memcpy(stamp.data, &time, sizeof(time));
+  return Outcome(info, result);
+}
+
 Napi::Value InterfaceIndex(const Napi::CallbackInfo& info) {
   std::string name;
   if (!Arguments(info, &name)) return info.Env().Undefined();
@@ -159,6 +178,7 @@ void ExportSocket(Napi::Env env, Napi::Object exports) {
   Export<GetOption>(env, exports, "getsockopt");
   Export<PeerCredentials>(env, exports, "peercred");
   Export<PeerGroups>(env, exports, "peergroups");
+  Export<LastReceived>(env, exports, "lastReceived");
   Export<InterfaceIndex>(env, exports, "ifindex");
 }
 

@@ -84,6 +84,11 @@ export interface Native {
    * the fds which arrive are those of this frame (hazard 8). The result may be a part that has no NUL yet.
    */
   recvframe(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
+  /**
+   * As recvmsg, and `sender` gets [pid, uid, gid, pidfd] of who sent it: the first three with SO_PASSCRED set (else 0,
+   * -1, -1), the pidfd, the caller's to close, with SO_PASSPIDFD (Linux 6.5) and a sender that is not reaped (else < 0).
+   */
+  recvcred(socket: number, data: Uint8Array, offset: number, received: Int32Array, sender: Int32Array): number;
 
   // socket.cc ----------------------------------------------------------------------------------------------------
   /** socket(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
@@ -107,6 +112,12 @@ export interface Native {
   peercred(fd: number, credentials: Int32Array): number;
   /** SO_PEERGROUPS into `groups`; how many there are (may exceed the array: then nothing was written), or -errno. */
   peergroups(fd: number, groups: Uint32Array): number;
+  /**
+   * SIOCGSTAMPNS (socket(7)) into `stamp`, the four words of a timespec: when the datagram that was read last had come.
+   * The first call makes the kernel keep it; -ENOENT until one was read, -ENOTTY for a UNIX socket. Shared by all
+   * duplicates. It stands still while SO_TIMESTAMP or one of its kin is set.
+   */
+  lastReceived(fd: number, stamp: Int32Array): number;
   /** if_nametoindex(3): 0 if there is no such interface. */
   ifindex(name: string): number;
 

@@ -9,14 +9,21 @@ export const SO_RCVBUF = 8;
 export const SO_KEEPALIVE = 9;
 export const SO_PRIORITY = 12;
 export const SO_REUSEPORT = 15;
+export const SO_PASSCRED = 16;
 export const SO_BINDTODEVICE = 25;
 export const SO_DETACH_FILTER = 27;
+/** SO_TIMESTAMP_OLD; its kin are here too. */
+export const SO_TIMESTAMP = 29;
 export const SO_ACCEPTCONN = 30;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
+export const SO_TIMESTAMPNS = 35;
 export const SO_MARK = 36;
+export const SO_TIMESTAMPING = 37;
 export const SO_PROTOCOL = 38;
 export const SO_DOMAIN = 39;
+/** Linux 6.5. */
+export const SO_PASSPIDFD = 76;
 /** Linux 6.5. */
 export const SO_PEERPIDFD = 77;
 

@@ -24,6 +24,7 @@ import {
   SO_BINDTODEVICE,
   SO_PEERPIDFD,
   SO_RCVBUF,
+  SO_TIMESTAMP,
   SO_TYPE,
   SOL_SOCKET,
 } from "../../src/socket-constants.ts";
@@ -45,7 +46,7 @@ const {
   EPERM,
   ESRCH,
 } = constants.errno;
-const { ENOTCONN, EOPNOTSUPP, ENOTSOCK } = constants.errno;
+const { ENOTCONN, ENOTTY, EOPNOTSUPP, ENOTSOCK } = constants.errno;
 const FD_CLOEXEC = 1;
 const bad = 9999;
 
@@ -195,6 +196,43 @@ describe("socket.cc", () => {
     },
   );
 
+  it("lastReceived moves with each datagram that is read, through a duplicate too", () => {
+    const socket = keep(boundSocket("udp://127.0.0.1:0"));
+    const copy = keep(FdHandle.adopt(native.dup(socket.fd)));
+    const stamp = new Int32Array(4);
+    expect(native.lastReceived(copy.fd, stamp)).toBe(-ENOENT);
+    const address = encodeSockaddr(nameOf(socket.fd) ?? localhost);
+    const sender = keep(FdHandle.adopt(native.socket(AF_INET, SOCK_DGRAM, 0)));
+    expect(native.connect(sender.fd, address)).toBe(0);
+    const none = new Int32Array(0);
+    expect(native.sendmsg(sender.fd, new Uint8Array(1), 0, none, 0)).toBe(1);
+    expect(native.lastReceived(copy.fd, stamp)).toBe(-ENOENT); // it has come, and nobody has read it
+    expect(native.recvmsg(socket.fd, new Uint8Array(1), 0, new Int32Array(255))).toBe(1);
+    expect(native.lastReceived(copy.fd, stamp)).toBe(0);
+    const first = [...stamp];
+    expect(first[0]).toBeGreaterThan(0);
+    expect(native.lastReceived(copy.fd, stamp)).toBe(0);
+    expect([...stamp]).toEqual(first);
+    expect(native.sendmsg(sender.fd, new Uint8Array(1), 0, none, 0)).toBe(1);
+    expect(native.recvmsg(socket.fd, new Uint8Array(1), 0, new Int32Array(255))).toBe(1);
+    expect(native.lastReceived(copy.fd, stamp)).toBe(0);
+    expect([...stamp]).not.toEqual(first);
+  });
+
+  it("lastReceived: nothing of a UNIX socket, and nothing once SO_TIMESTAMP is set", () => {
+    const unix = keep(FdHandle.adopt(native.socket(AF_UNIX, SOCK_DGRAM, 0)));
+    expect(native.lastReceived(unix.fd, new Int32Array(4))).toBe(-ENOTTY);
+    const socket = keep(boundSocket("udp://127.0.0.1:0"));
+    expect(native.lastReceived(socket.fd, new Int32Array(4))).toBe(-ENOENT);
+    expect(native.setsockopt(socket.fd, SOL_SOCKET, SO_TIMESTAMP, 1)).toBe(0);
+    const sender = keep(FdHandle.adopt(native.socket(AF_INET, SOCK_DGRAM, 0)));
+    expect(native.connect(sender.fd, encodeSockaddr(nameOf(socket.fd) ?? localhost))).toBe(0);
+    expect(native.sendmsg(sender.fd, new Uint8Array(1), 0, new Int32Array(0), 0)).toBe(1);
+    expect(native.recvmsg(socket.fd, new Uint8Array(1), 0, new Int32Array(255))).toBe(1);
+    expect(native.lastReceived(socket.fd, new Int32Array(4))).toBe(-ENOENT);
+    expect(() => native.lastReceived(socket.fd, new Int32Array(3))).toThrow(TypeError);
+  });
+
   it("ifindex knows lo, and gives 0 for none", () => {
     expect(native.ifindex("lo")).toBeGreaterThan(0);
     expect(native.ifindex("berthd-no-such")).toBe(0);
@@ -335,6 +373,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   sendmsg: [bad, new Uint8Array(1), 0, new Int32Array(0), 0],
   recvmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   recvframe: [bad, new Uint8Array(1), 0, new Int32Array(255)],
+  recvcred: [bad, new Uint8Array(1), 0, new Int32Array(255), new Int32Array(4)],
   socket: [12345, 1, 0],
   socketpair: [12345, 1, new Int32Array(2)],
   bind: [bad, new Uint8Array(16)],
@@ -349,6 +388,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   peercred: [bad, new Int32Array(3)],
   peergroups: [bad, new Uint32Array(3)],
   ifindex: ["berthd-no-such"],
+  lastReceived: [bad, new Int32Array(4)],
   close: [bad],
   dup: [bad],
   getfl: [bad],

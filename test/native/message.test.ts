@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SOCK_DGRAM, SOCK_SEQPACKET } from "../../src/address.ts";
 import type { FdHandle } from "../../src/fd.ts";
 import { MAX_FDS, native, RECEIVED_LENGTH } from "../../src/native.ts";
+import { SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../src/socket-constants.ts";
 import { runWithAddon } from "../support/addon-child.ts";
 import { openFds } from "../support/fds.ts";
 import { fileOf, memfd, socketPair } from "../support/sockets.ts";
@@ -244,5 +245,41 @@ describe("recvframe", () => {
     const { fds } = receiveFrame();
     expect(openFds().length).toBe(open + 1);
     close(fds);
+  });
+});
+
+describe("recvcred", () => {
+  const sender = new Int32Array(4);
+
+  it("says who sent it, with a pidfd, beside the fds", () => {
+    expect(native.setsockopt(b.fd, SOL_SOCKET, SO_PASSCRED, 1)).toBe(0);
+    const hasPidfd = native.setsockopt(b.fd, SOL_SOCKET, SO_PASSPIDFD, 1) === 0; // Linux 6.5
+    send("x", [file.fd, file.fd]);
+    expect(native.recvcred(b.fd, data, 0, received, sender)).toBe(1);
+    expect([...sender.subarray(0, 3)]).toEqual([process.pid, process.getuid?.(), process.getgid?.()]);
+    expect(received[0]).toBe(2);
+    close([...received.subarray(2, 4)]);
+    const pidfd = sender[3] ?? -1;
+    expect(pidfd >= 0).toBe(hasPidfd);
+    if (!hasPidfd) return;
+    expect(native.getfd(pidfd)).toBe(FD_CLOEXEC);
+    expect(native.pidfdSignal(pidfd, 0)).toBe(0);
+    close([pidfd]);
+  });
+
+  it("leaves no pidfd open when the message was truncated", () => {
+    native.setsockopt(b.fd, SOL_SOCKET, SO_PASSPIDFD, 1);
+    send("x", [file.fd, file.fd]);
+    expect(native.recvcred(b.fd, data, 0, new Int32Array(3), sender)).toBe(-EMSGSIZE);
+    expect(sender[3]).toBe(-1);
+  });
+
+  it("knows nobody where the socket was not asked to tell", () => {
+    sender.fill(7);
+    send("x");
+    expect(native.recvcred(b.fd, data, 0, received, sender)).toBe(1);
+    expect([...sender]).toEqual([0, -1, -1, -1]);
+    expect(native.recvcred(b.fd, data, 0, received, sender)).toBe(-EAGAIN);
+    expect(() => native.recvcred(b.fd, data, 0, received, new Int32Array(3))).toThrow(TypeError);
   });
 });
