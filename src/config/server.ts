@@ -3,6 +3,7 @@ import { account } from "./accounts.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders } from "./placeholder.ts";
 import {
+  duration,
   flag,
   listOf,
   matching,
@@ -15,8 +16,8 @@ import {
   text,
   word,
 } from "./reader.ts";
-import { type Context, type Key, openSection, present } from "./section.ts";
-import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec } from "./spec.ts";
+import { type Context, type Key, openSection, present, type Section } from "./section.ts";
+import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 import type { Value } from "./tree.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
@@ -53,6 +54,8 @@ const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
 const listenFds: readonly Delivery[] = ["listen-fds"];
 const refuse: OtherBinds = "refuse";
 const noCapabilities: readonly number[] = [];
+const manual: StartMode = "manual";
+const WEEK = 7 * 24 * 3600;
 
 const keys = {
   command: { name: "command", type: "array of strings", read: commandLine, fallback: noWords, default: "[]" },
@@ -95,6 +98,15 @@ const keys = {
     fallback: noCapabilities,
     default: "[]",
   },
+  start: {
+    name: "start",
+    type: '"manual" or "on-demand"',
+    read: word<StartMode>("manual", "on-demand"),
+    fallback: manual,
+    default: '"manual"',
+  },
+  stopAfter: { name: "stop-after", type: "duration", read: duration(WEEK), default: "never" },
+  watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
 };
 
 /** The keys of `[server]`. */
@@ -108,6 +120,8 @@ export function readServer(value: Value, sockets: readonly SocketSpec[], context
   const deliver = section.value(keys.deliver);
   for (const { value, origin } of [...command, ...environment.values()])
     checkPlaceholders(value, origin, sockets, deliver, context.report);
+  const start = section.value(keys.start);
+  checkStart(section, start, command.length > 0, sockets, context);
   return {
     command: command.map(({ value }) => value),
     deliver,
@@ -117,6 +131,39 @@ export function readServer(value: Value, sockets: readonly SocketSpec[], context
     umask: section.value(keys.umask),
     limits: [...new Map([...defaultLimits, ...section.value(keys.limits)]).values()],
     capabilities: section.value(keys.capabilities),
-    ...present({ user: section.optional(keys.user), directory: section.optional(keys.directory) }),
+    start,
+    ...present({
+      user: section.optional(keys.user),
+      directory: section.optional(keys.directory),
+      stopAfter: section.optional(keys.stopAfter),
+      watchdog: section.optional(keys.watchdog),
+    }),
   };
+}
+
+/** Who starts on demand needs to know what; what is stopped must start again. */
+function checkStart(
+  { table }: Section,
+  start: StartMode,
+  hasCommand: boolean,
+  sockets: readonly SocketSpec[],
+  { report }: Context,
+): void {
+  const { origin } = table.entries.get(keys.start.name) ?? table;
+  if (start === "on-demand" && !hasCommand) {
+    report(origin, 'server.start is "on-demand", but there is no server.command', "write the command to start");
+  }
+  const stop = table.entries.get(keys.stopAfter.name);
+  if (stop === undefined) return;
+  if (start !== "on-demand") {
+    const remedy = 'write start = "on-demand" as well, or remove it';
+    report(stop.origin, "server.stop-after stops a server that nothing would start again", remedy);
+  }
+  // The kernel keeps no time of the last datagram of a UNIX socket.
+  const isSilent = ({ kind, address }: SocketSpec["listen"][number]): boolean =>
+    kind === "datagram" && address.family === "unix";
+  if (sockets.length > 0 && sockets.every(({ listen }) => listen.every(isSilent))) {
+    const remedy = "add a socket of another kind, or remove it";
+    report(stop.origin, "server.stop-after cannot tell whether a unix-dgram socket has traffic", remedy);
+  }
 }

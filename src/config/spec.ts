@@ -88,6 +88,9 @@ export type Delivery = "listen-fds" | "bind";
 /** What becomes of a bind(2) that is not the berth's, under `deliver = ["bind"]`. */
 export type OtherBinds = "refuse" | "allow" | "loopback";
 
+/** Who starts the server: somebody, or the broker at the first packet or connection. */
+export type StartMode = "manual" | "on-demand";
+
 export interface ServerSpec {
   /** Program and arguments, with `{fd:game}` and the like still to be expanded by the plan; empty: the peer brings one. */
   readonly command: readonly string[];
@@ -104,6 +107,11 @@ export interface ServerSpec {
   readonly limits: readonly LimitSpec[];
   /** Capability numbers (linux/capability.h) the server keeps, as ambient ones; all others go. */
   readonly capabilities: readonly number[];
+  readonly start: StartMode;
+  /** Seconds without traffic after which the broker stops the server; only with "on-demand". Absent: never. */
+  readonly stopAfter?: number;
+  /** Seconds within which the server must say WATCHDOG=1, once it is ready. Absent: it need not. */
+  readonly watchdog?: number;
 }
 
 /** One berth, ready to be opened. Value-comparable: two specs of the same configuration are deeply equal. */

@@ -30,6 +30,7 @@ describe("a berth", () => {
       umask: 0o022,
       limits: [{ resource: "nofile", soft: 1024, hard: "keep" }],
       capabilities: [],
+      start: "manual",
     });
   });
 
@@ -73,6 +74,9 @@ directory = "/srv"
 umask = "077"
 limits = { nofile = "512:2048", memlock = "64M", cpu = "unlimited", as = "1G:keep", core = 0 }
 capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
+start = "on-demand"
+stop-after = "15min"
+watchdog = "90s"
 `,
     });
     expect(spec.sockets.map(({ name }) => name)).toEqual(["game", "1"]);
@@ -113,6 +117,9 @@ capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
         { resource: "core", soft: 0, hard: 0 },
       ],
       capabilities: [0, 13, 40],
+      start: "on-demand",
+      stopAfter: 900,
+      watchdog: 90,
     });
   });
 
@@ -216,8 +223,16 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('user = "range"'), /^4: server\.user = "range" is not supported by this version/],
     [inServer('command = ["/x", "{root}"]'), /^4: \{root\} is not supported/],
     [inServer("enter = true"), /^4: server\.enter is not supported/],
-    [inServer('start = "x"'), /^4: server\.start is not supported/],
-    [inServer('stop-after = "10s"'), /^4: server\.stop-after is not supported/],
+    // starting and stopping
+    [inServer('start = "on-demnd"'), /^4: .*did you mean "on-demand"\?$/],
+    [inServer('start = "on-demand"'), /^4: server\.start is "on-demand", but there is no server\.command/],
+    [inServer('command = ["x"]\nstop-after = "10s"'), /^5: .*nothing would start again \| write start = "on-demand"/],
+    [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = 10'), /^6: .*not a time/],
+    [inServer('watchdog = "8days"'), /^4: .*not a time/],
+    [
+      '[sockets.a]\nlisten = ["unix-dgram://@a"]\n[server]\ncommand = ["x"]\nstart = "on-demand"\nstop-after = "1h"',
+      /^6: .*cannot tell whether a unix-dgram socket has traffic/,
+    ],
     [inServer('other-binds = "deny"'), /^4: .*other-binds/],
     [
       inServer('deliver = ["bind"]\ncommand = ["/x", "{fd:game}"]'),
