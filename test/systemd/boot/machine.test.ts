@@ -1,0 +1,70 @@
+/** The machine that every test of this folder stands on. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bootMachine, cannotBoot, type Machine, NODE, PACKAGE } from "../../support/machine.ts";
+
+describe.skipIf(cannotBoot !== undefined)("a booted machine", () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await bootMachine({ files: { "/etc/berthd/a.toml": "# here\n" } });
+  }, 90_000);
+  afterAll(async () => {
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  test("has systemd as its first process, and nothing failed", async () => {
+    expect(await machine.ok(["ps", "-o", "comm=", "1"])).toBe("systemd\n");
+    expect(await machine.ok(["systemctl", "--failed", "--quiet", "--plain", "--no-legend"])).toBe("");
+  });
+
+  test("has the files it was given, this package, this Node", async () => {
+    expect(machine.read("/etc/berthd/a.toml")).toBe("# here\n");
+    expect(await machine.ok([NODE, "--version"])).toBe(`${process.version}\n`);
+    expect(await machine.ok(["berthd", "--version"])).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(await machine.ok(["ls", `${PACKAGE}/dist/cli/berth.js`])).toBe(`${PACKAGE}/dist/cli/berth.js\n`);
+  });
+
+  test("tells what a command said, how it ended, and what it was given to read", async () => {
+    expect(await machine.run(["sh", "-c", "cat; echo no >&2; exit 3"], { input: "yes" })).toEqual({
+      stdout: "yes",
+      stderr: "no\n",
+      code: 3,
+    });
+    await expect(machine.ok(["false"])).rejects.toThrow(/^false ended with 1:\n+journal of/);
+  });
+
+  test("ends a command that takes too long, and says so", async () => {
+    await expect(machine.run(["sleep", "1000"], { timeout: 50 })).rejects.toThrow(
+      "sleep 1000 did not end within 50 ms",
+    );
+    await machine.waitFor("sleep to be gone", async () => (await machine.run(["pgrep", "-x", "sleep"])).code === 1);
+  });
+
+  test("cannot be reached from the host's network, nor reach it", async () => {
+    expect(await machine.ok(["ls", "/sys/class/net"])).toBe("lo\n");
+  });
+});
+
+test.skipIf(cannotBoot !== undefined)(
+  "two machines run at once, and leave nothing behind",
+  async () => {
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+    const leaders: number[] = [];
+    const names: string[] = [];
+    {
+      await using one = await bootMachine();
+      await using two = await bootMachine();
+      leaders.push(one.leader, two.leader);
+      names.push(one.name, two.name);
+      await one.ok(["touch", "/etc/only-one"]);
+      expect((await two.run(["test", "-e", "/etc/only-one"])).code).toBe(1);
+      expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    }
+    expect(leaders.map((pid) => existsSync(`/proc/${pid}/exe`))).toEqual([false, false]);
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    expect(readdirSync(tmpdir()).filter((name) => names.includes(name))).toEqual([]);
+    expect(existsSync("/etc/only-one")).toBe(false);
+  },
+  120_000,
+);
