@@ -34,6 +34,7 @@
         "native/launch-keep.cc",
         "native/launch-plan.cc",
         "native/launch-privilege.cc",
+        "native/launch-root.cc",
         "native/launch-trace.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],

@@ -44,18 +44,40 @@ void closeRange(unsigned first, unsigned last) {
   }
 }
 
-// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and closes everything above them but the connection to the
-// broker if that is still needed.
+// Moves what is needed a while longer above all places.
+void keepAbove(UniqueFd& fd, int above, List<int>& kept) {
+  const int moved = fcntl(fd.get(), F_DUPFD_CLOEXEC, above);
+  if (moved < 0) fail(kSystem, "cannot keep a descriptor out of the way: %m; raise the limit of open files");
+  fd.reset(moved);
+  kept.push(moved);
+}
+
+// Closes everything from `first` up but `kept`, which is put in order.
+void closeAllBut(List<int>& kept, int first) {
+  qsort(kept.data(), kept.size(), sizeof(int), [](const void* left, const void* right) {
+    return *static_cast<const int*>(left) - *static_cast<const int*>(right);
+  });
+  for (const int fd : kept) {
+    if (fd > first) closeRange(static_cast<unsigned>(first), static_cast<unsigned>(fd - 1));
+    first = fd + 1;
+  }
+  closeRange(static_cast<unsigned>(first), ~0u);
+}
+
+// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and closes everything above them but what is still needed:
+// the connection to the broker, and what the root is made of.
 void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
   List<int> sources;
   // Each index occurs once (decodePlan), so each descriptor is released once; what the plan does not name stays the
   // reply's and is closed with the rest.
   for (const PlanDescriptor& descriptor : plan.descriptors) sources.push(reply.fds[descriptor.index].release());
   const int above = kFirstFd + static_cast<int>(sources.size());
-  if (plan.reportBinds) {
-    const int moved = fcntl(broker.fd.get(), F_DUPFD_CLOEXEC, above);
-    if (moved < 0) fail(kSystem, "cannot keep the broker's connection: %m; raise the limit of open files");
-    broker.fd.reset(moved);
+  List<int> kept;
+  if (plan.reportBinds) keepAbove(broker.fd, above, kept);
+  if (plan.hasRoot) {
+    keepAbove(reply.fds[plan.userns], above, kept);
+    keepAbove(reply.fds[plan.root], above, kept);
+    for (const PlanMount& mount : plan.mounts) keepAbove(reply.fds[mount.index], above, kept);
   }
   for (size_t i = 0; i < sources.size(); i++) {
     const int place = kFirstFd + static_cast<int>(i);
@@ -70,10 +92,7 @@ void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
     }
     // The old number is closed below, or overwritten by the descriptor whose place it is.
   }
-  if (!plan.reportBinds) return closeRange(static_cast<unsigned>(above), ~0u);
-  const unsigned kept = static_cast<unsigned>(broker.fd.get());
-  if (kept > static_cast<unsigned>(above)) closeRange(static_cast<unsigned>(above), kept - 1);
-  closeRange(kept + 1, ~0u);
+  closeAllBut(kept, above);
 }
 
 struct Resource {
@@ -133,7 +152,9 @@ void openStandardFds() {
 void carryOut(const Plan& plan, Reply& reply, Conversation& broker) {
   resetSignals();
   placeDescriptors(plan, reply, broker);
+  // Before the root is entered: there no limit can be raised.
   setLimits(plan);
+  if (plan.hasRoot) enterRoot(plan, reply);
   umask(plan.umask);
   dropPrivilege(plan);
   // As the server's user, so that the directory's permissions count.

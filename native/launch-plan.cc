@@ -35,20 +35,50 @@ bool isFdName(const char* name) {
 }
 
 bool repeats(PlanTag tag) {
-  return tag == PlanTag::Argument || tag == PlanTag::Environment || tag == PlanTag::Descriptor || tag == PlanTag::Limit;
+  return tag == PlanTag::Argument || tag == PlanTag::Environment || tag == PlanTag::Descriptor ||
+         tag == PlanTag::Limit || tag == PlanTag::Mount;
+}
+
+// Each descriptor of the message has one use at most, for it is moved there. 0 is the plan itself.
+const char* claim(uint32_t index, size_t received, const Plan& plan) {
+  if (index == 0 || index >= received) return "it names a descriptor that did not come with it";
+  bool taken = plan.hasRoot && (index == plan.userns || index == plan.root);
+  for (const PlanDescriptor& other : plan.descriptors) taken = taken || other.index == index;
+  for (const PlanMount& other : plan.mounts) taken = taken || other.index == index;
+  return taken ? "it names one descriptor twice" : nullptr;
 }
 
 const char* decodeDescriptor(const uint8_t* payload, size_t length, size_t received, Plan& plan) {
   const char* const name = readText(payload, length, 4);
   if (name == nullptr || !isFdName(name)) return "a descriptor has no valid name";
   const uint32_t index = readU32(payload);
-  // 0 is the plan itself.
-  if (index == 0 || index >= received) return "it names a descriptor that did not come with it";
-  for (const PlanDescriptor& other : plan.descriptors) {
-    if (other.index == index) return "it names one descriptor twice";
-  }
-  plan.descriptors.push({index, name});
+  const char* const problem = claim(index, received, plan);
+  if (problem == nullptr) plan.descriptors.push({index, name});
+  return problem;
+}
+
+const char* decodeRoot(const uint8_t* payload, size_t length, size_t received, Plan& plan) {
+  if (length != 12 || (readU32(payload + 8) & ~kKeepGroups) != 0) return "its root is malformed";
+  const uint32_t userns = readU32(payload);
+  const uint32_t root = readU32(payload + 4);
+  const char* problem = claim(userns, received, plan);
+  if (problem == nullptr) problem = claim(root, received, plan);
+  if (problem == nullptr && userns == root) problem = "it names one descriptor twice";
+  if (problem != nullptr) return problem;
+  plan.hasRoot = true;
+  plan.userns = userns;
+  plan.root = root;
+  plan.keepGroups = (readU32(payload + 8) & kKeepGroups) != 0;
   return nullptr;
+}
+
+const char* decodeMount(const uint8_t* payload, size_t length, size_t received, Plan& plan) {
+  const char* const target = readText(payload, length, 4);
+  if (target == nullptr || target[0] != '/') return "a mount has no absolute path";
+  if (!plan.hasRoot) return "it has a mount without a root";
+  const char* const problem = claim(readU32(payload), received, plan);
+  if (problem == nullptr) plan.mounts.push({readU32(payload), target});
+  return problem;
 }
 
 // (uid_t)-1 would mean "leave it as it is" to setresuid(2).
@@ -109,6 +139,8 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       if (length != 4 || readU32(payload) == 0) return "its tracer is malformed";
       plan.tracer = readU32(payload);
       return nullptr;
+    case PlanTag::Root: return decodeRoot(payload, length, received, plan);
+    case PlanTag::Mount: return decodeMount(payload, length, received, plan);
   }
   return "it has a record that is not known";
 }
@@ -192,8 +224,9 @@ void printPlan(const char* berth, const Plan& plan) {
   printf("%-12s %s\n", "bind", plan.reportBinds ? "reported to the broker" : "not looked at");
   if (plan.hasUser) {
     printf("%-12s uid %u gid %u groups", "user", plan.uid, plan.gid);
+    if (plan.keepGroups) printf(" as they are");
     for (const gid_t group : plan.groups) printf(" %u", group);
-    printf("%s\n", plan.groups.size() == 0 ? " none" : "");
+    printf("%s\n", plan.groups.size() == 0 && !plan.keepGroups ? " none" : "");
   } else {
     printf("%-12s the launcher's\n", "user");
   }
@@ -210,5 +243,7 @@ void printPlan(const char* berth, const Plan& plan) {
   }
   printf("%-12s %04o\n", "umask", static_cast<unsigned>(plan.umask));
   if (plan.directory != nullptr) printText("directory", plan.directory);
+  if (plan.hasRoot) printf("%-12s the berth's own; ids and paths are those inside\n", "root");
+  for (const PlanMount& mount : plan.mounts) printText("mount", mount.target);
   if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to stdout: %m; check where it leads");
 }

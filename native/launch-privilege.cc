@@ -70,7 +70,7 @@ void changeUser(const Plan& plan) {
   if (plan.capabilities != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) {
     fail(kSystem, "cannot keep capabilities across the change of user: %m; see the launcher's securebits");
   }
-  if (setgroups(plan.groups.size(), plan.groups.data()) != 0) {
+  if (!plan.keepGroups && setgroups(plan.groups.size(), plan.groups.data()) != 0) {
     fail(kSystem, "cannot set the %zu supplementary groups of uid %u: %m", plan.groups.size(), plan.uid);
   }
   if (setresgid(plan.gid, plan.gid, plan.gid) != 0) fail(kSystem, "cannot become gid %u: %m", plan.gid);

@@ -116,6 +116,10 @@ struct Plan;
 // Makes fds 0–2 exist and survive exec, before anything else of ours can land on their numbers.
 void openStandardFds();
 
+// Makes the plan's root the process's own, so that nothing else of the file tree can be reached, as root of its user
+// namespace; or ends the process.
+void enterRoot(const Plan& plan, Reply& reply);
+
 // Keeps only the ids and capabilities of the plan, for good, or ends the process.
 void dropPrivilege(const Plan& plan);
 

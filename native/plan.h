@@ -22,6 +22,11 @@
 //    9  User         ?  u32 uid, u32 gid, then u32 for each supplementary group
 //   10  Directory    ?  text: an absolute path
 //   11  Tracer       ?  u32: pid of the process that may look into the server (Yama, PR_SET_PTRACER)
+//   12  Root         ?  u32 index of a user namespace, u32 index of a directory's detached mount, u32 flags: the launcher
+//                       joins the one, and the other becomes its "/". Ids and paths of the plan are those inside. Bit 0:
+//                       supplementary groups stay, because that namespace lets nobody change them
+//   13  Mount        *  u32 index of a detached mount, text target: where it is placed in the root, after the launcher's
+//                       own /dev, /tmp and /run
 //
 // Whatever is not exactly this is refused as a whole: a plan is obeyed with privilege, so nothing in it is guessed.
 #pragma once
@@ -49,11 +54,15 @@ enum class PlanTag : uint32_t {
   User,
   Directory,
   Tracer,
+  Root,
+  Mount,
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
 constexpr uint32_t kListenFds = 2;
 constexpr uint32_t kReportBinds = 4;
+
+constexpr uint32_t kKeepGroups = 1;
 
 // A soft or hard limit of none, and a hard limit left as it is (the soft one is then cut to it).
 constexpr uint64_t kUnlimited = UINT64_MAX;
@@ -62,6 +71,11 @@ constexpr uint64_t kKeep = UINT64_MAX - 1;
 struct PlanDescriptor {
   uint32_t index;
   const char* name;
+};
+
+struct PlanMount {
+  uint32_t index;
+  const char* target;
 };
 
 struct PlanLimit {
@@ -88,6 +102,11 @@ struct Plan {
   List<gid_t> groups;
   const char* directory = nullptr;
   uint32_t tracer = 0;
+  bool hasRoot = false;
+  uint32_t userns = 0;  // these two are indices in the message, as those of the mounts
+  uint32_t root = 0;
+  bool keepGroups = false;
+  List<PlanMount> mounts;
 };
 
 // Decodes `size` bytes that came with `received` descriptors. Returns nullptr, or what is wrong with them.

@@ -24,11 +24,14 @@ const Tag = {
   user: 9,
   directory: 10,
   tracer: 11,
+  root: 12,
+  mount: 13,
 } as const;
 
 const INHERIT_ENVIRONMENT = 1;
 const LISTEN_FDS = 2;
 const REPORT_BINDS = 4;
+const KEEP_GROUPS = 1;
 
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 const KEEP = UNLIMITED - 1n;
@@ -64,6 +67,11 @@ export function encodePlan(plan: Plan): Buffer | string {
   }
   if (plan.directory !== undefined) records.push(...record(Tag.directory, text(plan.directory)));
   if (plan.tracer !== undefined) records.push(...record(Tag.tracer, u32(plan.tracer)));
+  if (plan.root !== undefined) {
+    const { userns, mount, keepGroups, mounts } = plan.root;
+    records.push(...record(Tag.root, u32(userns), u32(mount), u32(keepGroups ? KEEP_GROUPS : 0)));
+    for (const { index, target } of mounts) records.push(...record(Tag.mount, u32(index), text(target)));
+  }
 
   const length = records.reduce((sum, part) => sum + part.length, HEADER_LENGTH);
   if (length > PLAN_MAX) return `the command and environment take ${length} bytes, more than ${PLAN_MAX}; shorten them`;
@@ -78,12 +86,16 @@ function findProblem(plan: Plan): string | undefined {
       return `an environment variable cannot be called ${JSON.stringify(name)}`;
     if (hasNul(value)) return `the environment variable ${name} contains a NUL character, which exec cannot pass`;
   }
-  for (const { name, index } of plan.fds) {
+  for (const { name } of plan.fds) {
     if (!isListenFdName(name))
       return `a descriptor cannot be called ${JSON.stringify(name)}: at most 255 ASCII characters, no ":"`;
-    if (!isWithin(index, 1, 252)) return `the descriptor ${name} has the index ${index}, which is not from 1 to 252`;
   }
-  if (new Set(plan.fds.map(({ index }) => index)).size < plan.fds.length) return "two descriptors have the same index";
+  const target = plan.root?.mounts.find(({ target }) => !target.startsWith("/") || hasNul(target))?.target;
+  if (target !== undefined) return `nothing can be mounted at ${JSON.stringify(target)}, which is not an absolute path`;
+  const indices = indicesOf(plan);
+  const index = indices.find((number) => !isWithin(number, 1, 252));
+  if (index !== undefined) return `a descriptor has the index ${index}, which is not from 1 to 252`;
+  if (new Set(indices).size < indices.length) return "two descriptors have the same index";
   const capability = plan.capabilities.find((number) => !isWithin(number, 0, 63));
   if (capability !== undefined) return `${capability} is not the number of a capability`;
   for (const { resource, soft, hard } of plan.limits) {
@@ -100,6 +112,12 @@ function findProblem(plan: Plan): string | undefined {
     return `the directory ${JSON.stringify(plan.directory)} is not an absolute path`;
   }
   return hasNul(plan.lease) ? "the lease's id contains a NUL character" : undefined;
+}
+
+/** All descriptors that the plan names: each has one use. */
+function indicesOf({ fds, root }: Plan): number[] {
+  const entered = root === undefined ? [] : [root.userns, root.mount, ...root.mounts.map(({ index }) => index)];
+  return [...fds.map(({ index }) => index), ...entered];
 }
 
 function hasNul(value: string): boolean {

@@ -9,6 +9,18 @@ export interface Rlimit {
   readonly hard: number | "unlimited" | "keep";
 }
 
+/** What a launcher enters; each `index` is the number of a descriptor in the message. */
+export interface PlanRoot {
+  /** The user namespace to join. Ids and paths of the plan are those inside. */
+  readonly userns: number;
+  /** The detached mount that becomes `/`. */
+  readonly mount: number;
+  /** Supplementary groups stay as the launcher has them: the namespace lets nobody change them. */
+  readonly keepGroups: boolean;
+  /** Detached mounts and where in the root they are placed, in this order. */
+  readonly mounts: readonly { readonly index: number; readonly target: string }[];
+}
+
 export interface Plan {
   readonly lease: string;
   /** Program and arguments, fully expanded. A program without `/` is searched in the PATH of the new environment. */
@@ -32,4 +44,6 @@ export interface Plan {
   readonly limits: readonly Rlimit[];
   readonly umask: number;
   readonly directory?: string;
+  /** Absent: the launcher's own root stays. */
+  readonly root?: PlanRoot;
 }

@@ -219,4 +219,14 @@ describe("a launch", () => {
     ]);
     expect(readdirSync(broker.folder)).toEqual(["broker"]);
   });
+
+  test("--dry-run prints the root that would be entered, and enters none", async () => {
+    using broker = new FakeBroker();
+    const root = { userns: 1, mount: 2, keepGroups: true, mounts: [{ index: 3, target: "/proc" }] };
+    broker.offer(encode(planOf(["true"], { user: { uid: 7, gid: 8, groups: [] }, root })), ["a", "b", "c"]);
+    const { code, stdout } = await launch(broker, ["--dry-run", "arena"]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("user         uid 7 gid 8 groups as they are\n");
+    expect(stdout).toMatch(/root {9}the berth's own; ids and paths are those inside\nmount {8}"\/proc"\n$/);
+  });
 });

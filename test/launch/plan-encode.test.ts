@@ -40,6 +40,12 @@ function decode(bytes: Buffer): Plan {
   const [uid, gid, ...groups] = ids[0] ?? [];
   const [tracer] = all(11).map((payload) => payload.readUInt32LE(0));
   const [directory] = all(10).map((payload) => text(payload));
+  const mounts = all(13).map((payload) => ({ index: payload.readUInt32LE(0), target: text(payload, 4) }));
+  const [root] = all(12).map((payload) => {
+    expect(payload.length).toBe(12);
+    const keepGroups = payload.readUInt32LE(8) === 1;
+    return { userns: payload.readUInt32LE(0), mount: payload.readUInt32LE(4), keepGroups, mounts };
+  });
   return {
     lease: text(one(1)),
     inheritEnvironment: (flags & 1) !== 0,
@@ -63,13 +69,14 @@ function decode(bytes: Buffer): Plan {
     ...(uid === undefined || gid === undefined ? {} : { user: { uid, gid, groups } }),
     ...(directory === undefined ? {} : { directory }),
     ...(tracer === undefined ? {} : { tracer }),
+    ...(root === undefined ? {} : { root }),
   };
 }
 
 const string = fc.string({ unit: "grapheme" }).filter((text) => !text.includes("\0"));
 const id = fc.integer({ min: 0, max: 0xffff_fffe });
 const amount = fc.oneof(fc.maxSafeNat(), fc.constant<"unlimited">("unlimited"));
-const plans: fc.Arbitrary<Plan> = fc.record(
+const fields: fc.Arbitrary<Omit<Plan, "fds" | "root">> = fc.record(
   {
     lease: string,
     argv: fc.array(string, { minLength: 1 }),
@@ -82,13 +89,6 @@ const plans: fc.Arbitrary<Plan> = fc.record(
     listenFds: fc.boolean(),
     reportBinds: fc.boolean(),
     tracer: fc.integer({ min: 1, max: 2 ** 22 }),
-    fds: fc.uniqueArray(
-      fc.record({
-        name: fc.string({ maxLength: 255 }).filter(isListenFdName),
-        index: fc.integer({ min: 1, max: 252 }),
-      }),
-      { selector: ({ index }) => index },
-    ),
     user: fc.record({ uid: id, gid: id, groups: fc.array(id) }),
     capabilities: fc.uniqueArray(fc.integer({ min: 0, max: 63 })).map((numbers) => numbers.toSorted((a, b) => a - b)),
     limits: fc.array(
@@ -105,13 +105,29 @@ const plans: fc.Arbitrary<Plan> = fc.record(
       "environment",
       "listenFds",
       "reportBinds",
-      "fds",
       "capabilities",
       "limits",
       "umask",
     ],
   },
 );
+
+/** Names of descriptors and places of mounts, each with an index that no other has. */
+const plans: fc.Arbitrary<Plan> = fc
+  .record({
+    plan: fields,
+    names: fc.array(fc.string({ maxLength: 255 }).filter(isListenFdName)),
+    targets: fc.option(fc.array(string.map((path) => `/${path}`))),
+    keepGroups: fc.boolean(),
+    indices: fc.uniqueArray(fc.integer({ min: 1, max: 252 }), { minLength: 30, maxLength: 30 }),
+  })
+  .map(({ plan, names, targets, keepGroups, indices }) => {
+    const next = (): number => indices.pop() ?? 0;
+    const fds = names.map((name) => ({ name, index: next() }));
+    if (targets === null) return { ...plan, fds };
+    const mounts = targets.map((target) => ({ index: next(), target }));
+    return { ...plan, fds, root: { userns: next(), mount: next(), keepGroups, mounts } };
+  });
 
 const good: Plan = {
   lease: "1",
@@ -125,6 +141,8 @@ const good: Plan = {
   limits: [],
   umask: 0o022,
 };
+
+const root: NonNullable<Plan["root"]> = { userns: 2, mount: 3, keepGroups: false, mounts: [] };
 
 describe("encodePlan", () => {
   test("every plan is written as native/plan.h documents it, and nothing of it is lost", () => {
@@ -156,6 +174,9 @@ describe("encodePlan", () => {
         ],
       },
     ],
+    ["the index of a descriptor as that of the root", { root: { userns: 2, mount: 1, keepGroups: false, mounts: [] } }],
+    ["a mount at no absolute path", { root: { ...root, mounts: [{ index: 4, target: "srv" }] } }],
+    ["a mount with the index of the root", { root: { ...root, mounts: [{ index: 3, target: "/srv" }] } }],
     ["a capability beyond the mask", { capabilities: [64] }],
     ["the uid that means none", { user: { uid: 0xffff_ffff, gid: 1, groups: [] } }],
     ["a group that means none", { user: { uid: 1, gid: 1, groups: [0xffff_ffff] } }],

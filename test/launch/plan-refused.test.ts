@@ -83,6 +83,43 @@ describe("a plan that cannot be trusted or followed ends the launch with 111, an
     expect(await refused(broker)).toContain("a descriptor that did not come");
   });
 
+  const root = { userns: 2, mount: 3, keepGroups: true, mounts: [{ index: 4, target: "/srv" }] };
+
+  /** The plan with a root in it, and its record `tag` changed. */
+  function changed(tag: number, change: (payload: Buffer) => void): Buffer {
+    const plan = encode(planOf(["echo", "ran"], { fds: [{ name: "game", index: 1 }], root }));
+    for (let at = 16; at < plan.length; at += 8 + plan.readUInt32LE(at + 4)) {
+      if (plan.readUInt32LE(at) === tag) change(plan.subarray(at, at + 8 + plan.readUInt32LE(at + 4)));
+    }
+    return plan;
+  }
+
+  const ROOT = 12;
+  const MOUNT = 13;
+  test.each<[string, number, (record: Buffer) => void, string]>([
+    ["a user namespace that did not come", ROOT, (record) => record.writeUInt32LE(5, 8), "did not come with it"],
+    ["a root that is the plan itself", ROOT, (record) => record.writeUInt32LE(0, 12), "did not come with it"],
+    ["a root that is a descriptor, too", ROOT, (record) => record.writeUInt32LE(1, 12), "one descriptor twice"],
+    ["a root that is its user namespace", ROOT, (record) => record.writeUInt32LE(2, 12), "one descriptor twice"],
+    ["an unknown flag of a root", ROOT, (record) => record.writeUInt32LE(2, 16), "its root is malformed"],
+    ["a mount that is the root, too", MOUNT, (record) => record.writeUInt32LE(3, 8), "one descriptor twice"],
+    ["a mount at a relative path", MOUNT, (record) => record.write("x", 12), "no absolute path"],
+    ["a mount without a root", ROOT, (record) => record.writeUInt32LE(MOUNT, 0), "a mount has no absolute path"],
+  ])("%s", async (_, tag, change, words) => {
+    using broker = new FakeBroker();
+    broker.offer(changed(tag, change), ["game", "userns", "root", "mount"]);
+    expect(await refused(broker)).toContain(words);
+  });
+
+  test("a root that is no mount, and a user namespace that is none", async () => {
+    using broker = new FakeBroker();
+    broker.offer(
+      changed(0, () => undefined),
+      ["game", "userns", "root", "mount"],
+    );
+    expect(await refused(broker)).toContain("cannot join the user namespace");
+  });
+
   test("a limit that the launcher does not know", async () => {
     using broker = new FakeBroker();
     broker.offer(encode(planOf(["echo", "ran"], { limits: [{ resource: "luck", soft: 1, hard: 1 }] })));
