@@ -49,10 +49,20 @@ Napi::Value PollNow(const Napi::CallbackInfo& info) {
   return Outcome(info, result < 0 ? result : entry.revents);
 }
 
+// Never waits: that would stop the event loop for as long as somebody else likes.
 Napi::Value Lock(const Napi::CallbackInfo& info) {
-  int32_t fd;
-  if (!Arguments(info, &fd)) return info.Env().Undefined();
-  return Outcome(info, ::flock(fd, LOCK_EX | LOCK_NB));
+  int32_t fd, operation;
+  if (!Arguments(info, &fd, &operation)) return info.Env().Undefined();
+  return Outcome(info, ::flock(fd, operation | LOCK_NB));
+}
+
+Napi::Value RecordLock(const Napi::CallbackInfo& info) {
+  int32_t fd, type;
+  if (!Arguments(info, &fd, &type)) return info.Env().Undefined();
+  struct flock whole = {};
+  whole.l_type = static_cast<short>(type);
+  whole.l_whence = SEEK_SET;
+  return Outcome(info, ::fcntl(fd, F_OFD_SETLK, &whole));
 }
 
 Napi::Value MemFd(const Napi::CallbackInfo& info) {
@@ -75,6 +85,7 @@ void ExportDescriptor(Napi::Env env, Napi::Object exports) {
   Export<SetFlags<F_SETFD>>(env, exports, "setfd");
   Export<PollNow>(env, exports, "pollNow");
   Export<Lock>(env, exports, "flock");
+  Export<RecordLock>(env, exports, "recordLock");
   Export<MemFd>(env, exports, "memfd");
   Export<SetFlags<F_ADD_SEALS>>(env, exports, "addSeals");
   Export<GetFlags<F_GET_SEALS>>(env, exports, "getSeals");

@@ -133,8 +133,10 @@ export interface Native {
   setfd(fd: number, flags: number): number;
   /** poll(2) of one fd with no wait: its revents, or -errno. */
   pollNow(fd: number, events: number): number;
-  /** flock(2) LOCK_EX | LOCK_NB. */
-  flock(fd: number): number;
+  /** flock(2) with LOCK_NB always: {@link LOCK_SH}, {@link LOCK_EX} or {@link LOCK_UN}. */
+  flock(fd: number, operation: number): number;
+  /** fcntl(2) F_OFD_SETLK of the whole file: {@link F_RDLCK} or {@link F_WRLCK}. What systemd's lock files have. */
+  recordLock(fd: number, type: number): number;
   /** memfd_create(2) with MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL where the kernel knows it. */
   memfd(name: string): number;
   /** F_ADD_SEALS / F_GET_SEALS. */
@@ -192,6 +194,15 @@ export interface Native {
 export const READABLE = 1;
 export const WRITABLE = 2;
 export const DISCONNECT = 4;
+
+/** Operations of flock(2). */
+export const LOCK_SH = 1;
+export const LOCK_EX = 2;
+export const LOCK_UN = 8;
+
+/** Locks of fcntl(2): shared, which needs a file open for reading, and exclusive, which needs one open for writing. */
+export const F_RDLCK = 0;
+export const F_WRLCK = 1;
 
 /** recvmsg(2), among the flags in `received`: the message was longer than the buffer. */
 export const MSG_TRUNC = 0x20;

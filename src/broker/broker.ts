@@ -11,7 +11,7 @@ import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
-import { type Native, native, packageRoot } from "../native.ts";
+import { LOCK_EX, type Native, native, packageRoot } from "../native.ts";
 import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
 import { Service, type ServiceInfo } from "../varlink/service.ts";
 import type { Berth, BerthView } from "./berth.ts";
@@ -168,7 +168,7 @@ export class Broker implements AsyncDisposable {
   #lock(path: string): void {
     const lock = FdHandle.adopt(openSync(path, LOCK_FLAGS, 0o600), this.#sys);
     this.#locks.push(lock);
-    const result = this.#sys.flock(lock.fd);
+    const result = this.#sys.flock(lock.fd, LOCK_EX);
     if (result < 0) {
       throw new BerthError(
         "BROKER_RUNNING",

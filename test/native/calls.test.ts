@@ -14,7 +14,7 @@ import {
   SOCK_STREAM,
 } from "../../src/address.ts";
 import { FdHandle } from "../../src/fd.ts";
-import { type Native, native } from "../../src/native.ts";
+import { F_RDLCK, F_WRLCK, LOCK_EX, LOCK_SH, type Native, native } from "../../src/native.ts";
 import {
   IPPROTO_TCP,
   O_NONBLOCK,
@@ -29,6 +29,7 @@ import {
   SOL_SOCKET,
 } from "../../src/socket-constants.ts";
 import { runWithAddon } from "../support/addon-child.ts";
+import { TestFolder } from "../support/broker.ts";
 import { openFds } from "../support/fds.ts";
 import { boundSocket, fileOf, memfd, socketPair } from "../support/sockets.ts";
 
@@ -281,10 +282,32 @@ describe("descriptor.cc", () => {
     const path = new URL(import.meta.url).pathname;
     const first = keep(FdHandle.adopt(openSync(path, "r")));
     const second = keep(FdHandle.adopt(openSync(path, "r")));
-    expect(native.flock(first.fd)).toBe(0);
-    expect(native.flock(keep(first.dup()).fd)).toBe(0);
-    expect(native.flock(second.fd)).toBe(-EAGAIN);
-    expect(native.flock(bad)).toBe(-EBADF);
+    expect(native.flock(first.fd, LOCK_EX)).toBe(0);
+    expect(native.flock(keep(first.dup()).fd, LOCK_EX)).toBe(0);
+    expect(native.flock(second.fd, LOCK_EX)).toBe(-EAGAIN);
+    expect(native.flock(second.fd, LOCK_SH)).toBe(-EAGAIN);
+    expect(native.flock(first.fd, LOCK_SH)).toBe(0);
+    expect(native.flock(second.fd, LOCK_SH)).toBe(0);
+    expect(native.flock(first.fd, LOCK_EX)).toBe(-EAGAIN);
+    expect(native.flock(bad, LOCK_EX)).toBe(-EBADF);
+    expect(native.flock(first.fd, 0)).toBe(-EINVAL);
+  });
+
+  it("recordLock is refused while another open file has the lock, though of the same process; a dup has the same one", () => {
+    using folder = new TestFolder({ lock: "" });
+    const path = `${folder.path}/lock`;
+    const first = keep(FdHandle.adopt(openSync(path, "r+")));
+    const second = keep(FdHandle.adopt(openSync(path, "r+")));
+    expect(native.recordLock(first.fd, F_WRLCK)).toBe(0);
+    expect(native.recordLock(keep(first.dup()).fd, F_WRLCK)).toBe(0);
+    expect(native.recordLock(second.fd, F_WRLCK)).toBe(-EAGAIN);
+    expect(native.recordLock(second.fd, F_RDLCK)).toBe(-EAGAIN);
+    expect(native.recordLock(first.fd, F_RDLCK)).toBe(0);
+    expect(native.recordLock(second.fd, F_RDLCK)).toBe(0);
+    expect(native.recordLock(first.fd, F_WRLCK)).toBe(-EAGAIN);
+    expect(native.recordLock(keep(FdHandle.adopt(openSync(path, "r"))).fd, F_WRLCK)).toBe(-EBADF);
+    expect(native.recordLock(first.fd, 7)).toBe(-EINVAL);
+    expect(native.recordLock(bad, F_RDLCK)).toBe(-EBADF);
   });
 
   it("a sealed memfd cannot be written, grown or unsealed", () => {
@@ -396,7 +419,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   getfd: [bad],
   setfd: [bad, 0],
   pollNow: [bad, 0],
-  flock: [bad],
+  flock: [bad, 2],
+  recordLock: [bad, 0],
   memfd: ["x".repeat(300)],
   addSeals: [bad, 0],
   getSeals: [bad],
