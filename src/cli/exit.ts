@@ -1,17 +1,19 @@
 /** Exit codes of every program of this package, and how an error becomes one. */
-import { BerthError, RefusedError } from "../errors.ts";
+import { BerthError, type ErrorCode, RefusedError } from "../errors.ts";
 import { printable } from "./printable.ts";
 
 export const EXIT_REFUSED = 1;
 export const EXIT_USAGE = 100;
 export const EXIT_SYSTEM = 111;
 
+const refusals: readonly ErrorCode[] = ["CONFIG_INVALID", "RANGE_UNAVAILABLE"];
+
 /** The exit code that says what kind of error it was. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof RefusedError) return EXIT_REFUSED;
   if (!(error instanceof BerthError)) return EXIT_SYSTEM;
   if (error.code === "USAGE") return EXIT_USAGE;
-  return error.code === "CONFIG_INVALID" ? EXIT_REFUSED : EXIT_SYSTEM;
+  return refusals.includes(error.code) ? EXIT_REFUSED : EXIT_SYSTEM;
 }
 
 /** Prints an error as `PROGRAM: sentence` on standard error and sets the exit code; a defect keeps its stack. What a broker says is shown, never obeyed. */
