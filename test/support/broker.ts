@@ -84,15 +84,11 @@ export interface BrokerProcess extends AsyncDisposable {
   logged(test: (line: Logged) => boolean): Promise<Logged>;
 }
 
-/** Whether somebody listens: a path is there from bind(2) on, before that. */
-async function accepts(path: string): Promise<boolean> {
-  const connection = connect(path);
-  const connected = await Promise.race([
-    once(connection, "connect").then(() => true),
-    once(connection, "close").then(() => false),
-  ]).catch(() => false);
-  connection.destroy();
-  return connected;
+/** Whether somebody listens: a path is there from bind(2) on, before that. The broker has closed the connection by then. */
+function accepts(path: string): Promise<boolean> {
+  const connection = connect(path).resume().end();
+  connection.on("error", () => undefined);
+  return new Promise((resolve) => connection.on("close", (failed) => resolve(!failed)));
 }
 
 /**
