@@ -3,6 +3,9 @@
 /** One placeholder: [whole, what, name, index]. Any other brace is the server's own and stays. */
 export const placeholder: RegExp = /\{(fd|port|address|root)(?::([^{}:]*)(?::([^{}]*))?)?\}/g;
 
+/** The name of the root's descriptor: in messages, in LISTEN_FDNAMES, in `{fd:root}`. */
+export const ROOT = "root";
+
 /** Whether a server finds descriptors from 3 up: unless it is to come by its sockets through bind(2) alone. */
 export function placesDescriptors(deliver: readonly string[]): boolean {
   return deliver.includes("listen-fds") || !deliver.includes("bind");
@@ -18,21 +21,28 @@ export interface Expansion {
   readonly port?: number;
 }
 
-/**
- * Replaces the placeholders of a text. Returns the text, or `{ problem }` when one names what the berth has not.
- * `sockets` gives the descriptors under a name.
- */
-export function expandPlaceholders(
-  text: string,
-  sockets: (name: string) => readonly Expansion[] | undefined,
-): string | { readonly problem: string } {
+/** What the placeholders of one launch stand for. */
+export interface Expansions {
+  /** The descriptors of the sockets under a name. */
+  sockets(name: string): readonly Expansion[] | undefined;
+  /** The root: a path by which the server reaches it, and its descriptor's number where it is placed. */
+  readonly root?: { readonly path: string; readonly fd?: number };
+}
+
+/** Replaces the placeholders of a text. Returns the text, or `{ problem }` when one names what the berth has not. */
+export function expandPlaceholders(text: string, expansions: Expansions): string | { readonly problem: string } {
+  const { root } = expansions;
   let problem: string | undefined;
   const expanded = text.replace(
     placeholder,
     (whole, what: string, name: string | undefined, index: string | undefined) => {
-      const entry = name === undefined ? undefined : sockets(name)?.[Number(index ?? "0")];
-      const value =
-        what === "fd" ? entry?.fd : what === "port" ? entry?.port : what === "address" ? entry?.address : undefined;
+      let value: string | number | undefined;
+      if (what === "root") value = name === undefined ? root?.path : undefined;
+      else if (what === "fd" && name === ROOT && root !== undefined) value = index === undefined ? root.fd : undefined;
+      else {
+        const entry = name === undefined ? undefined : expansions.sockets(name)?.[Number(index ?? "0")];
+        value = what === "fd" ? entry?.fd : what === "port" ? entry?.port : entry?.address;
+      }
       if (value === undefined) problem ??= `${whole} names nothing that this berth has`;
       return String(value);
     },

@@ -6,7 +6,7 @@ import { FdHandle } from "../fd.ts";
 import type { Plan } from "../launch/plan.ts";
 import { encodePlan } from "../launch/plan-encode.ts";
 import type { Native } from "../native.ts";
-import { type Expansion, expandPlaceholders, placesDescriptors } from "../placeholder.ts";
+import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors } from "../placeholder.ts";
 import type { Berth } from "./berth.ts";
 
 /** What a Launch call may ask for beside the berth. */
@@ -38,16 +38,16 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest): B
   if (command.length === 0) {
     return { parameter: "command", message: `berth ${berth.name} has no server.command, so the call must bring one` };
   }
-  const sockets = expansions(berth);
+  const expansions = expansionsOf(berth);
   const argv: string[] = [];
   for (const word of command) {
-    const expanded = expandPlaceholders(word, sockets);
+    const expanded = expandPlaceholders(word, expansions);
     if (typeof expanded === "object") return { parameter: "command", message: expanded.problem };
     argv.push(expanded);
   }
   const environment: Record<string, string> = {};
   for (const [name, value] of Object.entries(environmentOf(berth, lease, request))) {
-    const expanded = expandPlaceholders(value, sockets);
+    const expanded = expandPlaceholders(value, expansions);
     if (typeof expanded === "object") return { parameter: "environment", message: `${name}: ${expanded.problem}` };
     environment[name] = expanded;
   }
@@ -101,7 +101,7 @@ function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Rec
   };
 }
 
-function expansions(berth: Berth): (name: string) => readonly Expansion[] | undefined {
+function expansionsOf(berth: Berth): Expansions {
   const placed = placesDescriptors(berth.spec.server.deliver);
   const byName = new Map<string, Expansion[]>();
   berth.sockets.forEach(({ name, socket }, index) => {
@@ -114,5 +114,9 @@ function expansions(berth: Berth): (name: string) => readonly Expansion[] | unde
     });
     byName.set(name, list);
   });
-  return (name) => byName.get(name);
+  const rootFd = FIRST_FD + berth.sockets.length;
+  return {
+    sockets: (name) => byName.get(name),
+    ...(berth.spec.root !== undefined && placed && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
+  };
 }

@@ -1,6 +1,7 @@
 /** One berth's merged table → its BerthSpec. Pure. It reports all that is wrong; where a value is, its default stands. */
 import type { ComposedBerth } from "./compose.ts";
 import { specifiersOf } from "./name.ts";
+import { readRoot, rootKeys } from "./root.ts";
 import { type Context, emptyTable } from "./section.ts";
 import { readServer, serverKeys } from "./server.ts";
 import { readSockets, socketKeys } from "./sockets.ts";
@@ -10,7 +11,7 @@ import { readTenant, tenantKeys } from "./tenant.ts";
 import { expandTable } from "./tree.ts";
 import { refuseUnsupported } from "./unsupported.ts";
 
-const sectionNames = ["sockets", "tenant", "server"];
+const sectionNames = ["sockets", "root", "tenant", "server"];
 
 /** Validates a berth. The result may be used only if nothing was reported. */
 export function readBerth({ name, origin, table }: ComposedBerth, context: Context): BerthSpec {
@@ -22,19 +23,27 @@ export function readBerth({ name, origin, table }: ComposedBerth, context: Conte
   const none = emptyTable({ origin });
   const written = entries.get("sockets") ?? none;
   const sockets = readSockets(written, context);
-  if (written.kind === "table" && written.entries.size === 0) {
+  const rootTable = entries.get("root");
+  const root = rootTable === undefined ? undefined : readRoot(rootTable, context);
+  if (written.kind === "table" && written.entries.size === 0 && root === undefined) {
     context.report(
       origin,
-      `${name.full} has no sockets, so there is nothing to hand over`,
-      'add [sockets.NAME] with listen = ["…"]',
+      `${name.full} has no sockets and no root, so there is nothing to hand over`,
+      'add [sockets.NAME] with listen = ["…"], or [root] with image = "…"',
     );
+  }
+  if (written.kind === "table" && root !== undefined) {
+    const rival = written.entries.get("root");
+    if (rival !== undefined)
+      context.report(rival.origin, "a socket cannot be called root beside [root]", "give it another name");
   }
   return {
     name: name.full,
     origin,
     sockets,
     tenant: readTenant(entries.get("tenant") ?? none, context),
-    server: readServer(entries.get("server") ?? none, sockets, context),
+    server: readServer(entries.get("server") ?? none, { sockets, root: root !== undefined }, context),
+    ...(root !== undefined && { root }),
   };
 }
 
@@ -53,6 +62,7 @@ export interface ConfigurationKey {
 export function configurationKeys(): ConfigurationKey[] {
   const sections = [
     ["sockets.NAME", socketKeys],
+    ["root", rootKeys],
     ["tenant", tenantKeys],
     ["server", serverKeys],
   ] as const;

@@ -4,6 +4,7 @@ import { composeBerths } from "./compose.ts";
 import { findConflicts } from "./conflicts.ts";
 import type { Lookup } from "./lookup.ts";
 import { ProblemList, type Report } from "./problem.ts";
+import { findRangeConflicts } from "./range-conflicts.ts";
 import { readConfigFiles } from "./read-files.ts";
 import type { BerthSpec, Problem } from "./spec.ts";
 
@@ -37,6 +38,7 @@ export function loadConfig({ directories, lookup }: LoadOptions): LoadedConfig {
     if (isValid) specs.push(spec);
   }
   // Of the drafts too, so that a mistake elsewhere in a file does not hide its conflicts.
-  for (const { file, line, message, remedy } of findConflicts(drafts)) problems.report({ file, line }, message, remedy);
+  for (const { file, line, message, remedy } of [...findConflicts(drafts), ...findRangeConflicts(drafts)])
+    problems.report({ file, line }, message, remedy);
   return { specs, problems: problems.sorted() };
 }

@@ -1,33 +1,44 @@
-/** Checks `{fd:NAME}` and its kin in commands and environments. It never expands them: the plan does, at launch. */
-import { placeholder, placesDescriptors } from "../placeholder.ts";
+/** Checks `{fd:NAME}`, `{root}` and their kin in commands and environments. It never expands them: the plan does, at launch. */
+import { placeholder, placesDescriptors, ROOT } from "../placeholder.ts";
 import type { Report } from "./problem.ts";
 import type { Delivery, Origin, SocketSpec } from "./spec.ts";
 import { suggest } from "./suggest.ts";
-import { refuseUnsupported } from "./unsupported.ts";
+
+/** What a berth has that a placeholder may name. */
+export interface Holdings {
+  readonly sockets: readonly SocketSpec[];
+  /** Whether it has a root. */
+  readonly root: boolean;
+}
 
 /** Reports each placeholder that the launch could not expand. Other braces are left alone: they are the server's. */
 export function checkPlaceholders(
   text: string,
   origin: Origin,
-  sockets: readonly SocketSpec[],
+  { sockets, root }: Holdings,
   deliver: readonly Delivery[],
   report: Report,
 ): void {
   for (const [whole, what, name, index] of text.matchAll(placeholder)) {
-    if (refuseUnsupported(whole, origin, report)) continue;
     const socket = sockets.find((candidate) => candidate.name === name);
-    if (what === "root" || name === undefined) {
+    const isRoot = what === "root" ? name === undefined : what === "fd" && name === ROOT && socket === undefined;
+    if (!isRoot && (what === "root" || name === undefined)) {
       report(
         origin,
         `${whole} is not complete`,
-        "write {fd:NAME}, {port:NAME} or {address:NAME}, with :INDEX for other than the first",
+        "write {root}, {fd:NAME}, {port:NAME} or {address:NAME}, with :INDEX for other than the first",
       );
-    } else if (what === "fd" && !placesDescriptors(deliver)) {
-      const remedy = 'write {port:NAME} or {address:NAME}, or add "listen-fds" to deliver';
+    } else if ((what === "fd" || isRoot) && !placesDescriptors(deliver)) {
+      const remedy = isRoot
+        ? 'remove it, or add "listen-fds" to deliver'
+        : 'write {port:NAME} or {address:NAME}, or add "listen-fds" to deliver';
       report(origin, `${whole}: with deliver = ["bind"] the server gets no descriptor numbers`, remedy);
+    } else if (isRoot) {
+      if (!root) report(origin, `${whole} speaks of a root, which this berth does not have`, "add a section [root]");
+      else if (index !== undefined) report(origin, `${whole}: there is one root`, "write {fd:root}");
     } else if (socket === undefined) {
       const names = sockets.map((candidate) => candidate.name);
-      const remedy = names.length === 0 ? `add a section [sockets.${name}]` : suggest(name, names);
+      const remedy = names.length === 0 ? `add a section [sockets.${name}]` : suggest(name ?? "", names);
       report(origin, `${whole} speaks of a socket "${name}", which this berth does not have`, remedy);
     } else {
       checkIndex(whole, what === "port", socket, index, origin, report);

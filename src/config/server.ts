@@ -1,7 +1,7 @@
 /** The `[server]` section: the program a launch runs, and as whom. Pure. */
 import { account } from "./accounts.ts";
 import { capability, readLimit } from "./limit.ts";
-import { checkPlaceholders } from "./placeholder.ts";
+import { checkPlaceholders, type Holdings } from "./placeholder.ts";
 import {
   duration,
   flag,
@@ -112,16 +112,16 @@ const keys = {
 /** The keys of `[server]`. */
 export const serverKeys: readonly Key<unknown>[] = Object.values(keys);
 
-/** Reads the `[server]` table. `sockets` are those its placeholders may name. */
-export function readServer(value: Value, sockets: readonly SocketSpec[], context: Context): ServerSpec {
+/** Reads the `[server]` table. `holdings` are what its placeholders may name. */
+export function readServer(value: Value, holdings: Holdings, context: Context): ServerSpec {
   const section = openSection("server", value, keys, context);
   const command = section.value(keys.command);
   const environment = section.value(keys.environment);
   const deliver = section.value(keys.deliver);
   for (const { value, origin } of [...command, ...environment.values()])
-    checkPlaceholders(value, origin, sockets, deliver, context.report);
+    checkPlaceholders(value, origin, holdings, deliver, context.report);
   const start = section.value(keys.start);
-  checkStart(section, start, command.length > 0, sockets, context);
+  checkStart(section, start, command.length > 0, holdings.sockets, context);
   return {
     command: command.map(({ value }) => value),
     deliver,

@@ -114,6 +114,28 @@ export interface ServerSpec {
   readonly watchdog?: number;
 }
 
+/** What becomes of what a tenant writes: it is there for the next one, or gone with the lease. */
+export type RootState = "persistent" | "volatile";
+
+/** How the owners of an image's files become ids of the berth's range. */
+export type Shift = "auto" | "idmap" | "metacopy" | "none";
+
+/** The root directory a tenant gets. */
+export interface RootSpec {
+  /** `NAME`, `NAME@VERSION` or an absolute path each; later ones lie over earlier ones. */
+  readonly images: readonly string[];
+  readonly state: RootState;
+  /** The most bytes of a volatile root; absent: the kernel's default for a tmpfs. */
+  readonly size?: number;
+  readonly shift: Shift;
+  readonly nosuid: boolean;
+  readonly nodev: boolean;
+  /** Nothing can be written, and no upper layer is made. */
+  readonly readOnly: boolean;
+  /** First id of the range; absent: the broker reserves one. */
+  readonly range?: number;
+}
+
 /** One berth, ready to be opened. Value-comparable: two specs of the same configuration are deeply equal. */
 export interface BerthSpec {
   /** `NAME` or `TEMPLATE@INSTANCE`. */
@@ -122,4 +144,5 @@ export interface BerthSpec {
   readonly sockets: readonly SocketSpec[];
   readonly tenant: TenantSpec;
   readonly server: ServerSpec;
+  readonly root?: RootSpec;
 }

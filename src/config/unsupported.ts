@@ -2,7 +2,7 @@
 import type { Report } from "./problem.ts";
 import type { Origin } from "./spec.ts";
 
-const unsupported: ReadonlySet<string> = new Set(["[root]", "{root}", 'server.user = "range"', "server.enter"]);
+const unsupported: ReadonlySet<string> = new Set(['server.user = "range"', "server.enter"]);
 
 /** Reports `what` and says true if this version cannot do it. */
 export function refuseUnsupported(what: string, origin: Origin, report: Report): boolean {

@@ -5,7 +5,8 @@ import { berth, bob, load, problemsOf, socket } from "./fixture.ts";
 
 describe("a berth", () => {
   it("with only an address has the defaults", () => {
-    const { sockets, tenant, server } = berth({ "etc/a.toml": socket });
+    const { sockets, tenant, server, root } = berth({ "etc/a.toml": socket });
+    expect(root).toBeUndefined();
     expect(sockets).toEqual([
       {
         name: "game",
@@ -123,6 +124,49 @@ watchdog = "90s"
     });
   });
 
+  it("with a root needs no socket, and has its defaults or what is written", () => {
+    const { root, sockets } = berth({ "etc/a.toml": '[root]\nimage = "arena"' });
+    expect(sockets).toEqual([]);
+    expect(root).toEqual({
+      images: ["arena"],
+      state: "persistent",
+      shift: "auto",
+      nosuid: true,
+      nodev: true,
+      readOnly: false,
+    });
+    const full = berth({
+      "etc/a.toml": `${socket}[root]
+image = ["base@12", "/srv/maps of %n"]
+state = "volatile"
+size = "64M"
+shift = "metacopy"
+nosuid = false
+nodev = false
+range = 0xA0000
+[server]
+command = ["/x", "{root}/bin", "{fd:root}"]
+`,
+    });
+    expect(full.root).toEqual({
+      images: ["base@12", "/srv/maps of a"],
+      state: "volatile",
+      size: 67_108_864,
+      shift: "metacopy",
+      nosuid: false,
+      nodev: false,
+      readOnly: false,
+      range: 655_360,
+    });
+  });
+
+  it("has a range to itself", () => {
+    const rooted = '[root]\nimage = "x"\nrange = 0xA0000\n';
+    expect(load({ "etc/a.toml": rooted, "etc/b.toml": rooted }).problems).toEqual([
+      "etc/b.toml:1: b has the range 0xa0000, which is that of a, etc/a.toml:1 | give one of them another root.range, or none: then the broker reserves one",
+    ]);
+  });
+
   it("of the same text is deeply equal to itself", () => {
     const files = { "etc/a.toml": `${socket}tos = 1\n` };
     const withoutFolder = (spec: unknown): string => JSON.stringify(spec).replaceAll(/"file":"[^"]*"/g, "");
@@ -142,6 +186,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
   const inGame = (line: string): string => socket + line;
   const inTcp = (line: string): string => tcp + line;
   const inServer = (line: string): string => `${socket}[server]\n${line}`;
+  const inRoot = (line: string): string => `[root]\nimage = "arena"\n${line}`;
   const inTenant = (line: string): string => `${socket}[tenant]\n${line}`;
 
   it.each<[string, RegExp]>([
@@ -215,13 +260,34 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('command = ["/x", "-p={port}"]'), /^4: \{port\} is not complete/],
     [inServer('environment = { A = "{address:b}" }'), /^4: \{address:b\} speaks of/],
     ['[sockets.a]\nlisten = ["unix:///a"]\n[server]\ncommand = ["x", "{port:a}"]', /^4: .*has no port/],
+    [inServer('command = ["/x", "{root}"]'), /^4: \{root\} speaks of a root, which .* \| add a section \[root\]$/],
+    [inServer('command = ["/x", "{fd:root}"]'), /^4: \{fd:root\} speaks of a root/],
+    [inRoot('[server]\ncommand = ["x", "{root:a}"]'), /^4: \{root:a\} is not complete/],
+    [inRoot('[server]\ncommand = ["x", "{fd:root:0}"]'), /^4: .*there is one root \| write \{fd:root\}$/],
+    [inRoot('[server]\ncommand = ["x", "{root}"]\ndeliver = ["bind"]'), /^4: \{root\}: with deliver = \["bind"\]/],
+    // roots
+    ["[root]", /^1: \[root\] has no image/],
+    ["[root]\nimage = []", /^2: root\.image is an array, which is not one to 64 images/],
+    ['[root]\nimage = "a/b"', /^2: root\.image is "a\/b", which is not an image \| write its name/],
+    ['[root]\nimage = ["a", "b@c@d"]', /^2: root\.image is "b@c@d"/],
+    [inRoot('state = "tmp"'), /^3: .*not one of persistent, volatile/],
+    [inRoot('size = "1M"'), /^3: root\.size does nothing: a persistent root is as large as its disk/],
+    [inRoot('state = "volatile"\nsize = "lots"'), /^4: root\.size/],
+    [inRoot('shift = "chown"'), /^3: .*not one of auto, idmap, metacopy, none/],
+    [inRoot('read-only = true\nstate = "volatile"'), /^4: root\.state does nothing: nothing is ever written/],
+    [
+      inRoot("range = 65537"),
+      /^3: root\.range is 65537, which is not a multiple of 0x10000 from 0x10000 to 0x7fff0000/,
+    ],
+    [inRoot("range = 0"), /^3: root\.range/],
+    [inRoot("range = 0x80000000"), /^3: root\.range/],
+    [inRoot('range = 0xa0000\nshift = "none"'), /^3: root\.range does nothing: with shift = "none" there is none/],
+    [inRoot('[sockets.root]\nlisten = ["tcp://*:1"]'), /^3: a socket cannot be called root beside \[root\]/],
     // specifiers
     [inServer('command = ["%i"]'), /^4: "%i" has "%i", which stands for nothing here \| %i and %t are known only in/],
     [inServer('command = ["50%"]'), /^4: .*or %% for a percent sign$/],
     // not in this version
-    [`${socket}[root]\nimage = "x"`, /^3: \[root\] is not supported by this version \| remove it$/],
     [inServer('user = "range"'), /^4: server\.user = "range" is not supported by this version/],
-    [inServer('command = ["/x", "{root}"]'), /^4: \{root\} is not supported/],
     [inServer("enter = true"), /^4: server\.enter is not supported/],
     // starting and stopping
     [inServer('start = "on-demnd"'), /^4: .*did you mean "on-demand"\?$/],

@@ -8,7 +8,7 @@ export const pages: readonly string[] = [
   "README.md",
   "CONTRIBUTING.md",
   "CHANGELOG.md",
-  ...["benchmarks", "bind-delivery", "configuration", "errors", "library", "protocol", "security"].map(
+  ...["benchmarks", "bind-delivery", "configuration", "errors", "library", "protocol", "roots", "security"].map(
     (name) => `docs/${name}.md`,
   ),
 ];

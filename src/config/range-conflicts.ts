@@ -1,0 +1,23 @@
+/** Finds berths that ask for the same range of ids. Pure: what else has ids on this host is known only to a broker. */
+import { formatOrigin, ProblemList } from "./problem.ts";
+import type { BerthSpec, Problem } from "./spec.ts";
+
+/** Every `root.range` that an earlier berth has too, at the later berth's place. Ranges are aligned, so they meet whole. */
+export function findRangeConflicts(specs: readonly Pick<BerthSpec, "name" | "origin" | "root">[]): Problem[] {
+  const problems = new ProblemList();
+  const owners = new Map<number, Pick<BerthSpec, "name" | "origin">>();
+  for (const { name, origin, root } of specs) {
+    if (root?.range === undefined) continue;
+    const earlier = owners.get(root.range);
+    if (earlier === undefined) owners.set(root.range, { name, origin });
+    else {
+      const text = `0x${root.range.toString(16)}`;
+      problems.report(
+        origin,
+        `${name} has the range ${text}, which is that of ${earlier.name}, ${formatOrigin(earlier.origin)}`,
+        "give one of them another root.range, or none: then the broker reserves one",
+      );
+    }
+  }
+  return problems.sorted();
+}

@@ -1,0 +1,102 @@
+/** The `[root]` section: the images, what becomes of what a tenant writes, and whose ids it is written with. Pure. */
+import { flag, matching, type Reader, refuse, size, word } from "./reader.ts";
+import { type Context, type Key, openSection, present } from "./section.ts";
+import type { RootSpec, RootState, Shift } from "./spec.ts";
+import type { Value } from "./tree.ts";
+
+/** overlayfs takes 500 layers; nobody can read a list of that length. */
+const MAX_IMAGES = 64;
+
+const part = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}";
+const image: Reader<string> = matching(
+  new RegExp(`^(?:/.*|${part}(?:@${part})?)$`, "s"),
+  "an image",
+  'write its name, as "arena" or "arena@VERSION", or the absolute path of a folder',
+);
+
+/** One image, or several of which the later ones lie over the earlier. */
+const images: Reader<readonly string[]> = (value, reading) => {
+  const items = value.kind === "list" ? value.items : [value];
+  const expected = `one to ${MAX_IMAGES} images`;
+  if (items.length === 0 || items.length > MAX_IMAGES)
+    return refuse(value, reading, expected, 'write image = "NAME", or ["BELOW", "ABOVE"] for several');
+  return items.map((item) => image(item, reading)).filter((item) => item !== undefined);
+};
+
+const shift: Reader<Shift> = word<Shift>("auto", "idmap", "metacopy", "none");
+const state: Reader<RootState> = word<RootState>("persistent", "volatile");
+
+const RANGE = 65_536;
+// From 2³¹ up some programs read an id as a negative number.
+const LAST_BASE = 0x7fff * RANGE;
+
+/** The first id of a range; the first 65,536 ids are the host's own. */
+const base: Reader<number> = (value, reading) => {
+  const number = value.kind === "scalar" ? value.value : undefined;
+  if (typeof number === "number" && number >= RANGE && number <= LAST_BASE && number % RANGE === 0) return number;
+  return refuse(
+    value,
+    reading,
+    `a multiple of 0x10000 from 0x10000 to 0x${LAST_BASE.toString(16)}`,
+    "write for example 0xA0000, or remove it: then the broker reserves one",
+  );
+};
+
+const persistent: RootState = "persistent";
+const auto: Shift = "auto";
+
+const keys = {
+  image: { name: "image", type: "image or array of images", read: images },
+  state: {
+    name: "state",
+    type: '"persistent" or "volatile"',
+    read: state,
+    fallback: persistent,
+    default: '"persistent"',
+  },
+  size: { name: "size", type: "size", read: size(2 ** 53 - 1), unit: "bytes", default: "half of the memory" },
+  shift: {
+    name: "shift",
+    type: '"auto", "idmap", "metacopy" or "none"',
+    read: shift,
+    fallback: auto,
+    default: '"auto"',
+  },
+  nosuid: { name: "nosuid", type: "boolean", read: flag, fallback: true, default: "true" },
+  nodev: { name: "nodev", type: "boolean", read: flag, fallback: true, default: "true" },
+  readOnly: { name: "read-only", type: "boolean", read: flag, fallback: false, default: "false" },
+  range: { name: "range", type: "integer", read: base, default: "one that is reserved for the berth" },
+};
+
+/** The keys of `[root]`. */
+export const rootKeys: readonly Key<unknown>[] = Object.values(keys);
+
+/** Reads the `[root]` table. What would do nothing is reported: it was meant to do something. */
+export function readRoot(value: Value, context: Context): RootSpec {
+  const section = openSection("root", value, keys, context);
+  const written = (key: Key<unknown>): Value | undefined => section.table.entries.get(key.name);
+  if (written(keys.image) === undefined)
+    context.report(value.origin, "[root] has no image, so there is nothing to lie below", 'add image = "NAME"');
+  const spec: RootSpec = {
+    images: section.optional(keys.image) ?? [],
+    state: section.value(keys.state),
+    shift: section.value(keys.shift),
+    nosuid: section.value(keys.nosuid),
+    nodev: section.value(keys.nodev),
+    readOnly: section.value(keys.readOnly),
+    ...present({ size: section.optional(keys.size), range: section.optional(keys.range) }),
+  };
+  const idle = (key: Key<unknown>, why: string, remedy: string): void => {
+    const entry = written(key);
+    if (entry !== undefined) context.report(entry.origin, `root.${key.name} does nothing: ${why}`, remedy);
+  };
+  if (spec.readOnly) {
+    const remedy = "remove it, or read-only";
+    idle(keys.state, "nothing is ever written to a read-only root", remedy);
+    idle(keys.size, "nothing is ever written to a read-only root", remedy);
+  } else if (spec.state === "persistent") {
+    idle(keys.size, "a persistent root is as large as its disk", 'remove it, or write state = "volatile"');
+  }
+  if (spec.shift === "none") idle(keys.range, 'with shift = "none" there is none', "remove it, or shift");
+  return spec;
+}
