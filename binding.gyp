@@ -39,6 +39,19 @@
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
       "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
+    },
+    {
+      "target_name": "shift-own",
+      "type": "executable",
+      "sources": [
+        "native/shift-own.cc",
+        "native/shift-owners.cc",
+        "native/shift-text.cc",
+        "native/shift-tree.cc",
+        "native/shift-walk.cc"
+      ],
+      "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "ldflags": ["-pthread"]
     }
   ]
 }

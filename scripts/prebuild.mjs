@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Puts the binaries that a package carries into prebuilds/linux-ARCH: the addon, tagged with its libc, and the
- * launcher. `npm pack` runs it. Both are built for this machine's architecture; other ones build from source.
+ * programs. `npm pack` runs it. All are built for this machine's architecture; other ones build from source.
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, readdirSync, rmSync } from "node:fs";
@@ -26,4 +26,4 @@ const addon = readdirSync(folder).find((name) => name.endsWith(".node"));
 if (addon === undefined) throw new Error(`prebuildify left no addon in ${folder}`);
 // prebuildify moves the addon away; this checkout goes on using its own.
 copyFileSync(join(folder, addon), join(release, "berthd.node"));
-copyFileSync(join(release, "berth-launch"), join(folder, "berth-launch"));
+for (const program of ["berth-launch", "shift-own"]) copyFileSync(join(release, program), join(folder, program));

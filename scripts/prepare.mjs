@@ -1,6 +1,6 @@
 /**
- * What `npm start` and `npm test` need of a fresh clone: packages, the addon and the launcher, the compiled TypeScript.
- * Each is made only when it is missing or older than what it is made from. BERTHD_SKIP_BUILD=1 makes none. Plain
+ * What `npm start` and `npm test` need of a fresh clone: packages, the addon and the native programs, the compiled
+ * TypeScript. Each is made only when it is missing or older than what it is made from. BERTHD_SKIP_BUILD=1 makes none. Plain
  * JavaScript without dependencies, because it runs before there are any.
  */
 import { spawn } from "node:child_process";
@@ -31,7 +31,7 @@ export async function prepare() {
   }
   if (!isBuilt()) {
     checkCompiler();
-    await step("building the addon and berth-launch", ["run", "build:native"]);
+    await step("building the addon and the native programs", ["run", "build:native"]);
   }
   // Not in dist, which is packed as it is.
   const stamp = at("node_modules/.berthd-compiled");
@@ -100,7 +100,7 @@ function isExecutable(path) {
 }
 
 function isBuilt() {
-  const made = ["berthd.node", "berth-launch"].map((name) => at("build/Release", name));
+  const made = ["berthd.node", "berth-launch", "shift-own"].map((name) => at("build/Release", name));
   return !isOlder(made, [...filesOf("native"), at("binding.gyp")]);
 }
 

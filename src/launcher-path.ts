@@ -1,18 +1,23 @@
-/** Where `berth-launch` is: built from source in the package's folder, or prebuilt in the package. */
+/** Where the native programs are: built from source in the package's folder, or prebuilt in the package. */
 import { accessSync, constants } from "node:fs";
 import { arch } from "node:os";
 import { join } from "node:path";
 import { BerthError } from "./errors.ts";
 import { packageRoot } from "./native.ts";
 
-/** The launcher's path; what was built here goes before what came with the package. Throws LAUNCHER_MISSING. */
+/** The launcher's path. Throws LAUNCHER_MISSING. */
 export function launcherPath(root: string = packageRoot): string {
-  const places = [join(root, "build/Release/berth-launch"), join(root, `prebuilds/linux-${arch()}/berth-launch`)];
+  return programPath("berth-launch", root);
+}
+
+/** A native program's path; what was built here goes before what came with the package. Throws LAUNCHER_MISSING. */
+export function programPath(name: "berth-launch" | "shift-own", root: string = packageRoot): string {
+  const places = [join(root, "build/Release", name), join(root, `prebuilds/linux-${arch()}`, name)];
   const found = places.find(isExecutable);
   if (found !== undefined) return found;
   throw new BerthError(
     "LAUNCHER_MISSING",
-    `berth-launch is neither at ${places.join(" nor at ")}; build it with \`npm rebuild berthd\`, which needs python3, make and g++`,
+    `${name} is neither at ${places.join(" nor at ")}; build it with \`npm rebuild berthd\`, which needs python3, make and g++`,
   );
 }
 

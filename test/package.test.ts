@@ -38,7 +38,7 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
   it("carries what is needed and nothing of the workshop", () => {
     const names = readdirSync(installed);
     expect(names).toEqual(
-      expect.arrayContaining(["dist", "native", "binding.gyp", "prebuilds", "README.md", "LICENSE"]),
+      expect.arrayContaining(["bin", "dist", "native", "binding.gyp", "prebuilds", "README.md", "LICENSE"]),
     );
     expect(names.filter((name) => ["src", "test", "bench", "scripts", ".ci", "tsconfig.json"].includes(name))).toEqual(
       [],
@@ -81,13 +81,21 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     }
   });
 
+  it("installs shift-own, which needs no Node", async () => {
+    const link = join(app, "node_modules/.bin/shift-own");
+    expect((await run(link, ["-n", "-s", "0", "-r", "65536", app], { env: { PATH: "/usr/bin:/bin" } })).stdout).toMatch(
+      / would be shifted with 0x0 using range 0x10000/,
+    );
+  });
+
   it("builds from source where no prebuilt binary fits", async () => {
     rmSync(join(installed, "prebuilds"), { recursive: true });
     await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app });
     expect(readdirSync(join(installed, "build/Release"))).toEqual(
-      expect.arrayContaining(["berthd.node", "berth-launch"]),
+      expect.arrayContaining(["berthd.node", "berth-launch", "shift-own"]),
     );
     expect((await run(process.execPath, ["use.mjs"], { cwd: app })).stdout).toBe("hello\n");
+    expect((await run(join(app, "node_modules/.bin/shift-own"), ["--version"])).stdout).toMatch(/^shift-own \d/);
   });
 
   it("says what to do when there is neither", async () => {
@@ -95,5 +103,9 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     await expect(run(process.execPath, ["use.mjs"], { cwd: app })).rejects.toThrow(
       /native addon is not built.*npm rebuild berthd/s,
     );
+    await expect(run(join(app, "node_modules/.bin/shift-own"), ["--version"])).rejects.toMatchObject({
+      code: 111,
+      stderr: expect.stringMatching(/^shift-own: .* npm rebuild berthd/),
+    });
   });
 });

@@ -6,7 +6,7 @@ import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
 import { configurationKeys } from "../../src/config/berth.ts";
-import { launcherPath } from "../../src/launcher-path.ts";
+import { launcherPath, programPath } from "../../src/launcher-path.ts";
 import { packageRoot } from "../../src/native.ts";
 import { pages, read, withoutBlocks } from "./markdown.ts";
 
@@ -32,6 +32,10 @@ test("berthd(8) has the options of berthd, and no other", () => {
 
 test("berth-launch(1) has the options of berth-launch, and no other", () => {
   expect(optionsOf(read("man/berth-launch.1"))).toEqual(optionsInHelp(run(launcherPath(), "--help")));
+});
+
+test("shift-own(1) has the options of shift-own, and no other", () => {
+  expect(optionsOf(read("man/shift-own.1"))).toEqual(optionsInHelp(run(programPath("shift-own"), "--help")));
 });
 
 test("berth(1) has the commands and options of berth, and no other", () => {

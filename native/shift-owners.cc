@@ -1,0 +1,211 @@
+// The owners of one file. chown(2) takes setuid and setgid bits and file capabilities off, and a process can be killed
+// between that and putting them on again: they are written to an attribute of the file first, which the next run finds.
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/limits.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/xattr.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "shift.h"
+
+namespace berthd {
+namespace {
+
+// Of root's alone (xattr(7)), so that nobody can leave a note that gives a file capabilities.
+constexpr char kJournal[] = "trusted.berthd.shift-own";
+constexpr char kCapability[] = XATTR_NAME_CAPS;
+constexpr char kAccessAcl[] = XATTR_NAME_POSIX_ACL_ACCESS;
+constexpr char kDefaultAcl[] = XATTR_NAME_POSIX_ACL_DEFAULT;
+
+// Newer than some C libraries' headers, the same on all architectures.
+constexpr long kFchmodat2 = 452;
+constexpr long kListxattrat = 465;
+
+// Extended attributes do not take an O_PATH descriptor, but its name in /proc leads to the very file.
+struct SelfPath {
+  explicit SelfPath(int fd) { snprintf(text, sizeof text, "/proc/self/fd/%d", fd); }
+  char text[32];
+};
+
+int result(long returned) { return returned < 0 ? -errno : 0; }
+
+int readAttribute(int fd, const char* name, std::vector<uint8_t>& value) {
+  value.resize(XATTR_SIZE_MAX);
+  const ssize_t length = getxattr(SelfPath(fd).text, name, value.data(), value.size());
+  value.resize(length < 0 ? 0 : static_cast<size_t>(length));
+  return length < 0 && errno != ENODATA ? -errno : 0;
+}
+
+int writeAttribute(int fd, const char* name, const std::vector<uint8_t>& value) {
+  return result(setxattr(SelfPath(fd).text, name, value.data(), value.size(), 0));
+}
+
+int changeMode(int fd, mode_t mode) {
+  const long returned = syscall(kFchmodat2, fd, "", mode, AT_EMPTY_PATH);
+  return returned < 0 && errno == ENOSYS ? result(chmod(SelfPath(fd).text, mode)) : result(returned);
+}
+
+uint32_t load(const uint8_t* from) {
+  uint32_t value;
+  memcpy(&value, from, sizeof value);
+  return le32toh(value);
+}
+
+void store(uint8_t* to, uint32_t value) {
+  value = htole32(value);
+  memcpy(to, &value, sizeof value);
+}
+
+// A capability (capabilities(7), "File capability extensible attributes") counts in the user namespace of its root id:
+// 0 in version 2, written out in version 3. Returns whether the form is one of these.
+bool shiftCapability(const Shift& shift, std::vector<uint8_t>& value) {
+  constexpr size_t kVersion2 = XATTR_CAPS_SZ_2, kVersion3 = XATTR_CAPS_SZ_3;
+  if (value.size() != kVersion2 && value.size() != kVersion3) return false;
+  const uint32_t flags = load(value.data()) & ~VFS_CAP_REVISION_MASK;
+  const uint32_t root = shift.map(value.size() == kVersion3 ? load(&value[kVersion2]) : 0);
+  value.resize(root == 0 ? kVersion2 : kVersion3);
+  store(value.data(), flags | (root == 0 ? VFS_CAP_REVISION_2 : VFS_CAP_REVISION_3));
+  if (root != 0) store(&value[kVersion2], root);
+  return true;
+}
+
+}  // namespace
+
+Owners::Owners(Shift shift, bool dryRun) : shift_(shift), dryRun_(dryRun), list_(XATTR_LIST_MAX) {}
+
+int Owners::find(const File& file, Found& found) {
+  ssize_t length = -1;
+  errno = ENOSYS;
+  if (file.folder >= 0) {
+    // By its name, for speed: whoever swaps it now deprives a file of his own of what is not found.
+    length = syscall(kListxattrat, file.folder, file.name, AT_SYMLINK_NOFOLLOW, list_.data(), list_.size());
+  }
+  if (length < 0 && errno != EOPNOTSUPP) length = listxattr(SelfPath(file.fd).text, list_.data(), list_.size());
+  if (length < 0) return errno == EOPNOTSUPP ? 0 : -errno;
+  for (const char *name = list_.data(), *end = name + length; name < end; name += strlen(name) + 1) {
+    if (strcmp(name, kCapability) == 0) found.capability = true;
+    if (strcmp(name, kAccessAcl) == 0) found.accessAcl = true;
+    if (strcmp(name, kDefaultAcl) == 0) found.defaultAcl = true;
+    if (strcmp(name, kJournal) == 0) found.journal = true;
+  }
+  return 0;
+}
+
+// The entries for named users and groups have ids of their own (acl(5)).
+int Owners::shiftAcl(int fd, const char* name, bool& isChanged) {
+  Bytes value;
+  if (int error = readAttribute(fd, name, value)) return error;
+  bool isDifferent = false;
+  for (size_t at = sizeof(posix_acl_xattr_header); at + sizeof(posix_acl_xattr_entry) <= value.size();
+       at += sizeof(posix_acl_xattr_entry)) {
+    const uint32_t tag = load(&value[at]) & 0xffff;
+    if (tag != ACL_USER && tag != ACL_GROUP) continue;
+    uint8_t* const place = &value[at + offsetof(posix_acl_xattr_entry, e_id)];
+    const uint32_t id = load(place);
+    store(place, shift_.map(id));
+    isDifferent = isDifferent || shift_.map(id) != id;
+  }
+  if (!isDifferent) return 0;
+  isChanged = true;
+  return dryRun_ ? 0 : writeAttribute(fd, name, value);
+}
+
+int Owners::chown(const File& file) {
+  const auto& [uid, gid] = std::pair(shift_.map(file.status.stx_uid), shift_.map(file.status.stx_gid));
+  return result(fchownat(file.fd, "", uid, gid, AT_EMPTY_PATH));
+}
+
+// A file that chown(2) would take something off: note it down, change the owner, put it on again, strike the note.
+bool Owners::shiftFragile(const File& file, const Found& found, bool& isChanged, Problem& problem) {
+  const auto fails = [&](const char* doing, int error) {
+    problem = {doing, error};
+    return false;
+  };
+  const int fd = file.fd;
+  uint32_t mode = file.status.stx_mode & 07777;
+  Bytes before, note;
+  if (found.capability) {
+    if (int error = readAttribute(fd, kCapability, before)) return fails("read the capabilities of", error);
+  }
+  if (found.journal) {
+    if (int error = readAttribute(fd, kJournal, note)) return fails("read what an earlier run left on", error);
+  }
+  const bool isResumed = note.size() >= sizeof mode;
+  if (isResumed) {
+    mode = load(note.data());
+    before.assign(note.begin() + sizeof mode, note.end());
+  }
+  Bytes after = before;
+  if (!after.empty() && !shiftCapability(shift_, after)) return fails("keep the unknown form of capabilities of", -EINVAL);
+  if (!isChanged && !isResumed && after == before) return true;
+  isChanged = true;
+  if (dryRun_) return true;
+
+  bool isNoted = isResumed;
+  if (!isResumed) {
+    note.resize(sizeof mode);
+    store(note.data(), mode);
+    note.insert(note.end(), before.begin(), before.end());
+    const int error = writeAttribute(fd, kJournal, note);
+    // Not everybody may, and not every filesystem can: then a kill in this instant costs the file its bits.
+    if (error != 0 && error != -EPERM && error != -EOPNOTSUPP) return fails("note down the mode and capabilities of", error);
+    isNoted = error == 0;
+  }
+  const SelfPath path(fd);
+  if (int error = chown(file)) {
+    if (isNoted && !isResumed) removexattr(path.text, kJournal);
+    return fails("change the owner of", error);
+  }
+  if (int error = changeMode(fd, mode)) return fails("put the setuid or setgid bit back on", error);
+  if (!after.empty()) {
+    if (int error = writeAttribute(fd, kCapability, after)) return fails("put the capabilities back on", error);
+  }
+  // Without CAP_FSETID the kernel drops a setgid bit and calls it success.
+  struct statx now;
+  if (int error = result(statx(fd, "", AT_EMPTY_PATH, STATX_MODE, &now))) return fails("look again at", error);
+  if ((now.stx_mode & 07777) != mode) return fails("put the setgid bit back on", -EPERM);
+  if (isNoted) {
+    if (int error = result(removexattr(path.text, kJournal))) return fails("remove our note from", error);
+  }
+  return true;
+}
+
+Outcome Owners::shift(const File& file, Problem& problem) {
+  const auto fails = [&](const char* doing, int error) {
+    problem = {doing, error};
+    return Outcome::kFailed;
+  };
+  const struct statx& status = file.status;
+  bool isChanged = shift_.map(status.stx_uid) != status.stx_uid || shift_.map(status.stx_gid) != status.stx_gid;
+  // Symbolic links have no mode, no ACL and no capability.
+  if (!S_ISLNK(status.stx_mode)) {
+    Found found;
+    if (int error = find(file, found)) return fails("list the attributes of", error);
+    if (found.accessAcl) {
+      if (int error = shiftAcl(file.fd, kAccessAcl, isChanged)) return fails("shift the ACL of", error);
+    }
+    if (found.defaultAcl) {
+      if (int error = shiftAcl(file.fd, kDefaultAcl, isChanged)) return fails("shift the default ACL of", error);
+    }
+    const bool isSet = !S_ISDIR(status.stx_mode) && (status.stx_mode & (S_ISUID | S_ISGID)) != 0;
+    if (isSet || found.capability || found.journal) {
+      if (!shiftFragile(file, found, isChanged, problem)) return Outcome::kFailed;
+      return isChanged ? Outcome::kShifted : Outcome::kUnchanged;
+    }
+  }
+  if (!isChanged) return Outcome::kUnchanged;
+  if (dryRun_) return Outcome::kShifted;
+  if (int error = chown(file)) return fails("change the owner of", error);
+  return Outcome::kShifted;
+}
+
+}  // namespace berthd

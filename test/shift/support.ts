@@ -1,0 +1,43 @@
+/** shift-own as a program: run on trees of a test's own, and their owners as they are afterwards. */
+import { spawnSync } from "node:child_process";
+import { lstatSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { programPath } from "../../src/launcher-path.ts";
+
+export const isRoot: boolean = process.getuid?.() === 0;
+
+export const shiftOwnPath: string = programPath("shift-own");
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs shift-own; `wrap` goes in front of its command line, as `["strace", …]`. */
+export function shiftOwn(args: readonly string[], wrap: readonly string[] = []): Outcome {
+  const [command = "", ...rest] = [...wrap, shiftOwnPath, ...args];
+  const { status, signal, stdout, stderr } = spawnSync(command, rest, { encoding: "utf8", maxBuffer: 64 << 20 });
+  return { code: status, signal, stdout, stderr };
+}
+
+/** Into the range that the examples use. */
+export const toRange: readonly string[] = ["-s", "0x30000", "-r", "0x10000"];
+
+/** `uid:gid` of a file, of a symbolic link its own. */
+export function ownerOf(path: string): string {
+  const { uid, gid } = lstatSync(path);
+  return `${uid}:${gid}`;
+}
+
+/** The owners of everything below a directory, by path; "" is the directory itself. */
+export function ownersBelow(folder: string): Map<string, string> {
+  const names = readdirSync(folder, { recursive: true, encoding: "utf8" });
+  return new Map(["", ...names.sort()].map((name) => [name, ownerOf(join(folder, name))]));
+}
+
+/** The permission bits of a file, setuid and setgid among them, in octal. */
+export function modeOf(path: string): string {
+  return (lstatSync(path).mode & 0o7777).toString(8);
+}
