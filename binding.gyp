@@ -10,6 +10,7 @@
       "sources": [
         "native/addon.cc",
         "native/descriptor.cc",
+        "native/directory.cc",
         "native/message.cc",
         "native/mount.cc",
         "native/poll.cc",

@@ -5,6 +5,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   berthd::ExportMessage(env, exports);
   berthd::ExportSocket(env, exports);
   berthd::ExportDescriptor(env, exports);
+  berthd::ExportDirectory(env, exports);
   berthd::ExportProcess(env, exports);
   berthd::ExportMount(env, exports);
   berthd::ExportUserns(env, exports);

@@ -70,6 +70,19 @@ inline bool Read(const Napi::CallbackInfo& info, size_t index, std::string* out)
   return true;
 }
 
+// A path or a name as bytes: it need not be UTF-8, but a NUL inside would cut it.
+struct PathBytes {
+  std::string bytes;
+};
+
+inline bool Read(const Napi::CallbackInfo& info, size_t index, PathBytes* out) {
+  Span<uint8_t> span;
+  if (!Read(info, index, &span)) return false;
+  out->bytes.assign(reinterpret_cast<const char*>(span.data), span.length);
+  if (out->bytes.find('\0') != std::string::npos) return Refuse(info, index, "a Uint8Array without NUL");
+  return true;
+}
+
 inline bool Read(const Napi::CallbackInfo& info, size_t index, std::vector<std::string>* out) {
   if (!info[index].IsArray()) return Refuse(info, index, "an array of strings");
   Napi::Array array = info[index].As<Napi::Array>();

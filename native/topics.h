@@ -7,6 +7,7 @@ namespace berthd {
 void ExportMessage(Napi::Env env, Napi::Object exports);
 void ExportSocket(Napi::Env env, Napi::Object exports);
 void ExportDescriptor(Napi::Env env, Napi::Object exports);
+void ExportDirectory(Napi::Env env, Napi::Object exports);
 void ExportProcess(Napi::Env env, Napi::Object exports);
 void ExportPoll(Napi::Env env, Napi::Object exports);
 void ExportMount(Napi::Env env, Napi::Object exports);

@@ -22,6 +22,7 @@ export type ErrorCode =
   | "REFUSED"
   | "STATE_BUSY"
   | "STATE_DAMAGED"
+  | "SYSCALL_MISSING"
   | "SYSTEM_ERROR"
   | "TOO_MANY_DESCRIPTORS"
   | "USAGE";

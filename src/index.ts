@@ -5,6 +5,19 @@ export { Broker, type BrokerOptions } from "./broker/broker.ts";
 export { createLog, type Fields, type Level, type Log, type LogFormat } from "./broker/log.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
+export type { EntryType } from "./client/directory/entries.ts";
+export type { OpenFlags } from "./client/directory/open-flags.ts";
+export type {
+  DirectoryEntry,
+  ReaddirOptions,
+  ReadFileOptions,
+  ReadStreamOptions,
+  RmOptions,
+  WriteFileOptions,
+  WriteStreamOptions,
+} from "./client/directory/options.ts";
+export type { BeneathPath } from "./client/directory/path.ts";
+export { DirectoryHandle } from "./client/directory-handle.ts";
 export { Tenancy, type TenantDescriptor } from "./client/tenancy.ts";
 export type { BerthSpec, Problem } from "./config/spec.ts";
 export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts";

@@ -143,6 +143,19 @@ export interface Native {
   addSeals(fd: number, seals: number): number;
   getSeals(fd: number): number;
 
+  // directory.cc: names are bytes without NUL ----------------------------------------------------------------------
+  /** openat2(2) with O_CLOEXEC added: `flags` and `mode` as in open(2), `resolve` of RESOLVE_*. */
+  openat2(directory: number, path: Uint8Array, flags: number, mode: number, resolve: number): number;
+  mkdirat(directory: number, name: Uint8Array, mode: number): number;
+  /** unlinkat(2); `flags` is 0 or AT_REMOVEDIR. */
+  unlinkat(directory: number, name: Uint8Array, flags: number): number;
+  renameat2(fromDirectory: number, from: Uint8Array, toDirectory: number, to: Uint8Array, flags: number): number;
+  symlinkat(target: Uint8Array, directory: number, name: Uint8Array): number;
+  /** readlinkat(2) into `target`: how many bytes, at most its length, or -errno. An empty name is `directory` itself. */
+  readlinkat(directory: number, name: Uint8Array, target: Uint8Array): number;
+  /** getdents64(2) into `entries`: the bytes of whole `struct linux_dirent64`s, 0 at the end, or -errno. */
+  getdents64(fd: number, entries: Uint8Array): number;
+
   // process.cc ---------------------------------------------------------------------------------------------------
   pidfdOpen(pid: number): number;
   /** pidfd_send_signal(2); signal 0 asks whether it is alive. */

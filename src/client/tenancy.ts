@@ -7,6 +7,7 @@ import { closeAll, FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
 import type { VarlinkClient } from "../varlink/client.ts";
 import { dgramSocket, netServer } from "./adapters.ts";
+import { DirectoryHandle } from "./directory-handle.ts";
 
 /** One descriptor of the berth; the tenancy owns `handle`. */
 export interface TenantDescriptor {
@@ -43,6 +44,7 @@ export class Tenancy implements AsyncDisposable {
   readonly #options: TenancyOptions;
   readonly #sys: Native;
   readonly #made = new Set<Server | Socket>();
+  #root: DirectoryHandle | undefined;
   #client: VarlinkClient;
   #released: Promise<void> | undefined;
 
@@ -69,9 +71,22 @@ export class Tenancy implements AsyncDisposable {
     );
   }
 
-  /** The root directory, if the berth has one. */
-  get root(): FdHandle | undefined {
-    return this.descriptors.find(({ kind }) => kind === "root")?.handle;
+  /**
+   * The berth's root directory. It is closed when the tenancy ends. Throws DESCRIPTOR_MISMATCH if the berth has none.
+   */
+  get root(): DirectoryHandle {
+    if (this.#root !== undefined) return this.#root;
+    const found = this.descriptors.find(({ kind }) => kind === "root");
+    if (found === undefined)
+      throw new BerthError("DESCRIPTOR_MISMATCH", `berth ${this.berth} has no root: its configuration has no [root]`);
+    const handle = found.handle.dup();
+    try {
+      this.#root = DirectoryHandle.adopt(handle, this.#sys);
+      return this.#root;
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
   }
 
   /**
@@ -122,6 +137,7 @@ export class Tenancy implements AsyncDisposable {
   async #release(options: WaitOptions): Promise<void> {
     for (const made of this.#made) made.close();
     this.#made.clear();
+    this.#root?.close();
     closeAll(this.descriptors.map(({ handle }) => handle));
     try {
       await this.#call("Release", { lease: this.lease }, options);

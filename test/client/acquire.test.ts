@@ -54,7 +54,9 @@ describe("acquire from a broker", () => {
       player.close();
     }
     await tenancy.ready();
-    expect(tenancy.root).toBeUndefined();
+    expect(() => tenancy.root).toThrow(
+      expect.objectContaining({ code: "DESCRIPTOR_MISMATCH", message: expect.stringContaining("arena has no root") }),
+    );
     expect(() => tenancy.fd("nope")).toThrow(
       expect.objectContaining({ code: "DESCRIPTOR_MISMATCH", message: expect.stringContaining("game, query") }),
     );

@@ -11,7 +11,7 @@ import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import * as berthd from "berthd";
 import {
-  acquire, type AcquireOptions, BerthError, Broker, connect, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
+  acquire, type AcquireOptions, BerthError, Broker, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
   listenFds, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
 } from "berthd";
 import manifest from "berthd/package.json" with { type: "json" };
@@ -25,7 +25,7 @@ same<Parameters<typeof acquire>[1], AcquireOptions | undefined>(true);
 same<AcquireOptions["signal"], AbortSignal | undefined>(true);
 same<AcquireOptions["replace"], "no" | "try" | "must" | undefined>(true);
 same<AcquireOptions["wait"], boolean | undefined>(true);
-same<Tenancy["root"], FdHandle | undefined>(true);
+same<Tenancy["root"], DirectoryHandle>(true);
 same<FdHandle["fd"], Fd>(true);
 same<BerthError["code"], ErrorCode>(true);
 same<typeof manifest.name, string>(true);
@@ -47,6 +47,18 @@ export async function everything(signal: AbortSignal): Promise<void> {
   const message: FdMessage | undefined = await right.receive({ signal });
   await sendFds(0, [handle], "x", { signal });
   await recvFds(0, { signal, size: 10 });
+  await using root: DirectoryHandle = await DirectoryHandle.open("/srv");
+  same<Awaited<ReturnType<typeof root.open>>, FdHandle>(true);
+  const bytes: Buffer = await root.readFile("a", { signal });
+  const text: string = (await root.readFile("a", "utf8")) + (await root.readFile(bytes, { encoding: "latin1" }));
+  await root.writeFile("a", text, { atomic: true, mode: 0o600, signal });
+  const names: string[] = await root.readdir("/");
+  const raw: Buffer[] = await root.readdir(".", { encoding: "buffer" });
+  const entries: DirectoryEntry[] = await root.readdir(".", { withFileTypes: true });
+  const both: DirectoryEntry<Buffer>[] = await root.readdir(".", { encoding: "buffer", withFileTypes: true });
+  const link: string = await root.readlink("a");
+  (await root.createReadStream("a", { start: 1, signal })).pipe(await root.createWriteStream("b", { flags: "wx" }));
+  console.log(names, raw, entries.map(({ type }) => type === "file"), both, link, DirectoryHandle.adopt(handle));
   for (const { name, handle: passed } of listenFds()) console.log(name satisfies string, passed satisfies FdHandle);
   const broker: Broker = await Broker.start({ config: ["/etc/berthd"], socket: "/run/x" });
   await broker.close();
@@ -65,6 +77,10 @@ new FdHandle(3);
 const fd: Fd = 3;
 // @ts-expect-error no such code
 const code: ErrorCode = "NO_SUCH_CODE";
+// @ts-expect-error a directory handle is opened or adopted
+new DirectoryHandle(FdHandle.adopt(3));
+// @ts-expect-error no such letters
+DirectoryHandle.prototype.open("a", "rw");
 // @ts-expect-error the addon is not API
 berthd.native;
 // @ts-expect-error only what the exports map names can be imported

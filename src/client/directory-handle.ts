@@ -1,0 +1,303 @@
+/**
+ * A directory and what lies beneath it, as node:fs would have it, but for one thing: nothing that is done through it
+ * ever reads, writes, makes or removes anything outside. The directory is the root of every path: `/x`, `x` and
+ * `../../x` are the same file, and a link that somebody puts there is resolved as if the directory were `/` (openat2(2),
+ * RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS). It never goes by a path of the process's own, but in `DirectoryHandle.open`.
+ */
+import {
+  createReadStream,
+  createWriteStream,
+  constants as files,
+  fstatSync,
+  type ReadStream,
+  type Stats,
+  type WriteStream,
+} from "node:fs";
+import { abortError, BerthError, check, SysError } from "../errors.ts";
+import type { FdHandle } from "../fd.ts";
+import { type Native, native } from "../native.ts";
+import { O_PATH } from "../socket-constants.ts";
+import { openBeneath, openDirectory, openEntry } from "./directory/beneath.ts";
+import { openFile, readWhole, replaceWhole, writeWhole } from "./directory/content.ts";
+import { type RawEntry, readEntries } from "./directory/entries.ts";
+import { holdIfLarge, letGo } from "./directory/large-file.ts";
+import { type OpenFlags, openFlags } from "./directory/open-flags.ts";
+import type {
+  Data,
+  DirectoryEntry,
+  ReaddirOptions,
+  ReadFileOptions,
+  ReadStreamOptions,
+  RmOptions,
+  Waiting,
+  WriteFileOptions,
+  WriteStreamOptions,
+} from "./directory/options.ts";
+import { type BeneathPath, nameText, pathBytes, prefixes, shown } from "./directory/path.ts";
+import { AT_REMOVEDIR, removeTree } from "./directory/remove.ts";
+
+/** renameat2(2). */
+const RENAME_NOREPLACE = 1;
+
+/** The longest target a symbolic link has (PATH_MAX). */
+const TARGET_MAX = 4096;
+
+/**
+ * A directory whose insides are open and whose outside is out of reach. Disposable; every method but `close` throws
+ * DESCRIPTOR_CLOSED afterwards. What is open already, and what is under way, is not disturbed by that.
+ *
+ * All methods throw a SysError when the kernel refuses, with `errnoName` as open(2) and its kin document it (ENOENT,
+ * EEXIST, ENOTDIR …; ELOOP for a link of /proc), USAGE for what is no path, and SYSCALL_MISSING.
+ */
+export class DirectoryHandle implements Disposable, AsyncDisposable {
+  /** The directory's descriptor: borrow it to pass it on. */
+  readonly handle: FdHandle;
+  readonly #sys: Native;
+
+  private constructor(handle: FdHandle, sys: Native) {
+    this.handle = handle;
+    this.#sys = sys;
+  }
+
+  /** Opens a directory by an ordinary path, which is followed wherever it leads. */
+  static async open(path: BeneathPath, sys: Native = native): Promise<DirectoryHandle> {
+    return new DirectoryHandle(openDirectory(sys, path), sys);
+  }
+
+  /**
+   * Takes ownership of a directory's descriptor, O_PATH or opened for reading. Any other it leaves to the caller, and
+   * throws DESCRIPTOR_MISMATCH.
+   */
+  static adopt(handle: FdHandle, sys: Native = native): DirectoryHandle {
+    if (!fstatSync(handle.fd).isDirectory())
+      throw new BerthError("DESCRIPTOR_MISMATCH", `descriptor ${handle.fd} is not a directory; use it as it is`);
+    return new DirectoryHandle(handle, sys);
+  }
+
+  /** Closes the directory. Idempotent. */
+  close(): void {
+    this.handle.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+  }
+
+  /**
+   * Opens a file. The descriptor is the caller's, for what node:fs does with a number: `fs.read`, `fs.fchown` …
+   * O_CLOEXEC, O_NONBLOCK and O_NOCTTY are always added: a FIFO that somebody put there cannot make it wait.
+   */
+  async open(path: BeneathPath, flags: OpenFlags = "r", mode = 0o666): Promise<FdHandle> {
+    return await openFile(this.#sys, this.handle, path, openFlags(flags), mode);
+  }
+
+  /** A directory beneath this one, as a root of its own: `..` and links cannot lead out of *it*. */
+  async directory(path: BeneathPath): Promise<DirectoryHandle> {
+    return new DirectoryHandle(this.#open(path, O_PATH | files.O_DIRECTORY), this.#sys);
+  }
+
+  /** All of a file, read on threads of the pool. */
+  readFile(path: BeneathPath, options?: Waiting & { readonly encoding?: undefined }): Promise<Buffer>;
+  readFile(
+    path: BeneathPath,
+    options: BufferEncoding | (Waiting & { readonly encoding: BufferEncoding }),
+  ): Promise<string>;
+  readFile(path: BeneathPath, options?: BufferEncoding | ReadFileOptions): Promise<string | Buffer>;
+  async readFile(path: BeneathPath, options: BufferEncoding | ReadFileOptions = {}): Promise<string | Buffer> {
+    const { encoding, ...waiting } = typeof options === "string" ? { encoding: options } : options;
+    const data = await readWhole(this.#sys, this.handle, path, waiting);
+    return encoding === undefined ? data : data.toString(encoding);
+  }
+
+  /** Writes a file, on threads of the pool. After an abort a part of it may be there, unless it was to be `atomic`. */
+  async writeFile(path: BeneathPath, data: Data, options: BufferEncoding | WriteFileOptions = {}): Promise<void> {
+    const {
+      encoding,
+      signal,
+      mode = 0o666,
+      flag = "w",
+      atomic = false,
+    } = typeof options === "string" ? ({ encoding: options } satisfies WriteFileOptions) : options;
+    const writing = { data, encoding, mode, signal };
+    if (!atomic) return await writeWhole(this.#sys, this.handle, path, openFlags(flag), writing);
+    if (flag !== "w") throw new BerthError("USAGE", `atomic writes a new file: the flag "${flag}" does not go with it`);
+    return await replaceWhole(this.#sys, this.handle, path, writing);
+  }
+
+  /** A stream of a file's bytes, which closes it. */
+  async createReadStream(path: BeneathPath, options: ReadStreamOptions = {}): Promise<ReadStream> {
+    const file = await this.open(path);
+    return createReadStream("", { ...options, fd: file.steal() });
+  }
+
+  /** A stream into a file, which closes it. */
+  async createWriteStream(path: BeneathPath, options: WriteStreamOptions = {}): Promise<WriteStream> {
+    const { flags = "w", mode, ...rest } = options;
+    const file = await this.open(path, flags, mode);
+    return createWriteStream("", { ...rest, fd: file.steal() });
+  }
+
+  /**
+   * What is in a directory, in no order, without `.` and `..`. A name that is not UTF-8 has no string: then it throws
+   * USAGE, and `encoding: "buffer"` gives all names as they are, to be used as paths again.
+   */
+  readdir(path?: BeneathPath, options?: Waiting & { encoding?: "utf8"; withFileTypes?: false }): Promise<string[]>;
+  readdir(path: BeneathPath, options: Waiting & { encoding: "buffer"; withFileTypes?: false }): Promise<Buffer[]>;
+  readdir(path: BeneathPath, options: Waiting & { encoding?: "utf8"; withFileTypes: true }): Promise<DirectoryEntry[]>;
+  readdir(
+    path: BeneathPath,
+    options: Waiting & { encoding: "buffer"; withFileTypes: true },
+  ): Promise<DirectoryEntry<Buffer>[]>;
+  async readdir(
+    path: BeneathPath = ".",
+    { encoding, withFileTypes = false, signal }: ReaddirOptions = {},
+  ): Promise<(string | Buffer | DirectoryEntry<string | Buffer>)[]> {
+    using directory = this.#open(path, files.O_RDONLY | files.O_DIRECTORY);
+    const entries: RawEntry[] = [];
+    for await (const batch of readEntries(this.#sys, directory, shown(path), signal)) entries.push(...batch);
+    return entries.map(({ name, type }) => {
+      const shape = encoding === "buffer" ? name : textOf(name, path);
+      return withFileTypes ? { name: shape, type } : shape;
+    });
+  }
+
+  /** What a path leads to. */
+  async stat(path: BeneathPath): Promise<Stats> {
+    using file = this.#open(path, O_PATH);
+    return fstatSync(file.fd);
+  }
+
+  /** What stands at a path: of a link, the link. */
+  async lstat(path: BeneathPath): Promise<Stats> {
+    using file = this.#open(path, O_PATH | files.O_NOFOLLOW);
+    return fstatSync(file.fd);
+  }
+
+  /** Makes a directory; `recursive`: its parents too, and it may be there already. `mode`: 0o777 before the umask. */
+  async mkdir(
+    path: BeneathPath,
+    { recursive = false, mode = 0o777 }: { readonly recursive?: boolean; readonly mode?: number } = {},
+  ): Promise<void> {
+    if (!recursive) return this.#mkdir(path, mode);
+    if (this.#isDirectory(path)) return;
+    for (const prefix of prefixes(path)) {
+      try {
+        this.#mkdir(prefix, mode);
+      } catch (error) {
+        if (!(error instanceof SysError) || error.errnoName !== "EEXIST") throw error;
+      }
+    }
+    this.#open(path, O_PATH | files.O_DIRECTORY).close();
+  }
+
+  /** Renames what stands at `from`, a link included. `replace: false`: EEXIST when something stands at `to`. */
+  async rename(
+    from: BeneathPath,
+    to: BeneathPath,
+    { replace = true }: { readonly replace?: boolean } = {},
+  ): Promise<void> {
+    using source = openEntry(this.#sys, this.handle, from);
+    using target = openEntry(this.#sys, this.handle, to);
+    const replaced = replace ? holdIfLarge(this.#sys, target.directory, target.name) : undefined;
+    try {
+      const result = this.#sys.renameat2(
+        source.directory.fd,
+        source.name,
+        target.directory.fd,
+        target.name,
+        replace ? 0 : RENAME_NOREPLACE,
+      );
+      check("renameat2", result, `${shown(from)} to ${shown(to)}`);
+    } finally {
+      await letGo(replaced);
+    }
+  }
+
+  /** Makes a symbolic link at `path`. Its target is any text; beneath this directory it cannot lead out. */
+  async symlink(target: BeneathPath, path: BeneathPath): Promise<void> {
+    using entry = openEntry(this.#sys, this.handle, path);
+    check("symlinkat", this.#sys.symlinkat(pathBytes(target), entry.directory.fd, entry.name), shown(path));
+  }
+
+  /** The target of a symbolic link, as it is written there. USAGE if it is not UTF-8; `encoding: "buffer"` gives bytes. */
+  readlink(path: BeneathPath, options?: { readonly encoding?: "utf8" }): Promise<string>;
+  readlink(path: BeneathPath, options: { readonly encoding: "buffer" }): Promise<Buffer>;
+  async readlink(
+    path: BeneathPath,
+    { encoding }: { readonly encoding?: "utf8" | "buffer" } = {},
+  ): Promise<string | Buffer> {
+    using link = this.#open(path, O_PATH | files.O_NOFOLLOW);
+    const target = Buffer.alloc(TARGET_MAX);
+    const length = check("readlinkat", this.#sys.readlinkat(link.fd, new Uint8Array(0), target), shown(path));
+    const bytes = target.subarray(0, length);
+    return encoding === "buffer" ? bytes : textOf(bytes, path);
+  }
+
+  /** Removes a name: a file's or a link's. EISDIR for a directory. */
+  async unlink(path: BeneathPath): Promise<void> {
+    using entry = openEntry(this.#sys, this.handle, path);
+    const held = holdIfLarge(this.#sys, entry.directory, entry.name);
+    try {
+      check("unlinkat", this.#sys.unlinkat(entry.directory.fd, entry.name, 0), shown(path));
+    } finally {
+      await letGo(held);
+    }
+  }
+
+  /** Removes an empty directory. */
+  async rmdir(path: BeneathPath): Promise<void> {
+    using entry = openEntry(this.#sys, this.handle, path);
+    check("unlinkat", this.#sys.unlinkat(entry.directory.fd, entry.name, AT_REMOVEDIR), shown(path));
+  }
+
+  /**
+   * Removes a file or a link; with `recursive` a directory as well, with all that is in it, however deep. Links are
+   * removed, not followed. If it fails or is aborted, what was removed by then stays removed.
+   */
+  async rm(path: BeneathPath, { recursive = false, force = false, signal }: RmOptions = {}): Promise<void> {
+    if (signal?.aborted) throw abortError(signal);
+    try {
+      if (!recursive) return await this.unlink(path);
+      using entry = openEntry(this.#sys, this.handle, path);
+      if (!force) openBeneath(this.#sys, entry.directory, entry.name, O_PATH | files.O_NOFOLLOW).close();
+      await removeTree(this.#sys, entry, signal);
+    } catch (error) {
+      if (force && error instanceof SysError && error.errnoName === "ENOENT") return;
+      throw error;
+    }
+  }
+
+  #open(path: BeneathPath, flags: number): FdHandle {
+    return openBeneath(this.#sys, this.handle, path, flags);
+  }
+
+  /** False if nothing is there; what is there but cannot be entered throws. */
+  #isDirectory(path: BeneathPath): boolean {
+    try {
+      this.#open(path, O_PATH | files.O_DIRECTORY).close();
+      return true;
+    } catch (error) {
+      if (error instanceof SysError && error.errnoName === "ENOENT") return false;
+      throw error;
+    }
+  }
+
+  #mkdir(path: BeneathPath, mode: number): void {
+    using entry = openEntry(this.#sys, this.handle, path);
+    check("mkdirat", this.#sys.mkdirat(entry.directory.fd, entry.name, mode), shown(path));
+  }
+}
+
+function textOf(name: Buffer, path: BeneathPath): string {
+  const text = nameText(name);
+  if (text !== undefined) return text;
+  throw new BerthError(
+    "USAGE",
+    `what was found at ${shown(path)} is not UTF-8 (${name.toString("latin1")}), so no string is its name; ` +
+      'ask with encoding: "buffer"',
+  );
+}

@@ -1,0 +1,105 @@
+/**
+ * Opening what lies beneath a directory, and nothing else: openat2(2) resolves the whole path with the directory as its
+ * root, so that `..`, absolute links and links of /proc cannot lead out of it, whoever renames what meanwhile (hazard
+ * 31; test/client/directory-attack.test.ts). What has to be made, renamed or removed is named in a parent that was opened so.
+ */
+import { constants as files } from "node:fs";
+import { constants } from "node:os";
+import { BerthError, SysError } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import { O_PATH } from "../../socket-constants.ts";
+import { type BeneathPath, pathBytes, shown, splitPath } from "./path.ts";
+
+const { EAGAIN, ENOSYS } = constants.errno;
+
+/** openat2(2): what `resolve` may forbid. */
+export const RESOLVE_NO_XDEV = 0x01;
+export const RESOLVE_NO_MAGICLINKS = 0x02;
+export const RESOLVE_NO_SYMLINKS = 0x04;
+export const RESOLVE_IN_ROOT = 0x10;
+
+const IN_ROOT: number = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+
+/** openat(2): the working directory. */
+const AT_FDCWD = -100;
+
+/** open(2): O_TMPFILE without the O_DIRECTORY in it. */
+const TMPFILE = 0o20000000;
+
+/**
+ * How often a path is tried while openat2 says EAGAIN: it does so when anything on the machine was renamed while it
+ * stood at a `..`, since it cannot then be sure of where that leads. One try in a storm of renames fails often,
+ * so many never all do in practice, and together they take less than a millisecond.
+ */
+export const ATTEMPTS = 256;
+
+/** A name in a directory that is open: what the calls that take both are given. */
+export class Entry implements Disposable {
+  readonly directory: FdHandle;
+  readonly name: Uint8Array;
+
+  constructor(directory: FdHandle, name: Uint8Array) {
+    this.directory = directory;
+    this.name = name;
+  }
+
+  [Symbol.dispose](): void {
+    this.directory.close();
+  }
+}
+
+/**
+ * Opens a path beneath `root`, which may be any directory descriptor, O_PATH ones included. It never waits: not for the
+ * other end of a FIFO, nor for whoever has a lease on the file (both O_NONBLOCK), and takes no controlling terminal.
+ */
+export function openBeneath(
+  sys: Native,
+  root: FdHandle,
+  path: BeneathPath,
+  flags: number,
+  mode = 0,
+  resolve: number = IN_ROOT,
+): FdHandle {
+  // openat2 knows no flag that it would ignore: with O_PATH nothing is opened that could wait, without O_CREAT no mode.
+  const all = (flags & O_PATH) !== 0 ? flags : flags | files.O_NONBLOCK | files.O_NOCTTY;
+  const creates = (flags & (files.O_CREAT | TMPFILE)) !== 0;
+  return openAt(sys, root.fd, path, all, creates ? mode : 0, resolve);
+}
+
+/** Opens a directory by a path of this process's own, followed wherever it leads. */
+export function openDirectory(sys: Native, path: BeneathPath): FdHandle {
+  return openAt(sys, AT_FDCWD, path, O_PATH | files.O_DIRECTORY, 0, 0);
+}
+
+function openAt(
+  sys: Native,
+  directory: number,
+  path: BeneathPath,
+  flags: number,
+  mode: number,
+  resolve: number,
+): FdHandle {
+  const bytes = pathBytes(path);
+  let result = -EAGAIN;
+  for (let attempt = 0; attempt < ATTEMPTS && result === -EAGAIN; attempt++) {
+    result = sys.openat2(directory, bytes, flags, mode, resolve);
+  }
+  if (result >= 0) return FdHandle.adopt(result, sys);
+  if (result === -ENOSYS) throw openat2Missing(path);
+  throw new SysError("openat2", -result, shown(path));
+}
+
+/** The parent of a path, open, and its last name, which nothing has looked at. */
+export function openEntry(sys: Native, root: FdHandle, path: BeneathPath): Entry {
+  const { parent, name } = splitPath(path);
+  return new Entry(openBeneath(sys, root, parent, O_PATH | files.O_DIRECTORY), name);
+}
+
+function openat2Missing(path: BeneathPath): BerthError {
+  return new BerthError(
+    "SYSCALL_MISSING",
+    `${shown(path)} was not opened, for openat2(2) is not to be had here (ENOSYS). Linux has it since 5.6, so a seccomp ` +
+      "filter of the container or the service keeps it away: let it allow openat2",
+  );
+}

@@ -1,0 +1,84 @@
+/**
+ * Paths beneath a directory as the kernel takes them: bytes, because a file name on Linux is any bytes but `/` and NUL.
+ * Never looks at a file.
+ */
+import { BerthError } from "../../errors.ts";
+
+/** A path beneath a {@link DirectoryHandle}; as bytes when it is not, or may not be, UTF-8. */
+export type BeneathPath = string | Uint8Array;
+
+/** A path cut before its last component. `name` keeps one of its trailing slashes: it says "only if a directory". */
+export interface SplitPath {
+  readonly parent: Uint8Array;
+  readonly name: Uint8Array;
+}
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+
+/** The path's bytes. Throws USAGE for what can name no file: nothing, a NUL inside, half a surrogate pair. */
+export function pathBytes(path: BeneathPath): Buffer {
+  const bytes = Buffer.from(path);
+  if (bytes.length === 0) throw new BerthError("USAGE", 'the path is empty; the directory itself is "."');
+  if (bytes.includes(0))
+    throw new BerthError("USAGE", `the path ${shown(path)} has a NUL in it, which no file name has`);
+  // Buffer.from() makes U+FFFD of a lone surrogate: another file's name.
+  if (typeof path === "string" && bytes.toString() !== path)
+    throw new BerthError("USAGE", `the path ${shown(path)} is no well-formed text; give the name's bytes in a Buffer`);
+  return bytes;
+}
+
+/**
+ * Cuts a path for a call that takes a directory and a name in it. Throws USAGE if it ends in `.`, `..` or is `/`: those
+ * name no entry that could be made, renamed or removed, and `..` in such a call would be looked up without any bound.
+ */
+export function splitPath(path: BeneathPath): SplitPath {
+  const bytes = pathBytes(path);
+  const end = endOfName(bytes, bytes.length);
+  const start = startOfName(bytes, end);
+  const name = bytes.subarray(start, end);
+  if (isDots(name) || name.length === 0)
+    throw new BerthError("USAGE", `the path ${shown(path)} must end in the name of an entry, not in "/", "." or ".."`);
+  return {
+    parent: start === 0 ? Buffer.from(".") : bytes.subarray(0, start),
+    name: bytes.subarray(start, Math.min(end + 1, bytes.length)),
+  };
+}
+
+/** The path up to each of its components that names an entry, the shortest first: `a`, `a/b`, `a/b/c`. */
+export function prefixes(path: BeneathPath): Uint8Array[] {
+  const bytes = pathBytes(path);
+  const found: Uint8Array[] = [];
+  for (let end = endOfName(bytes, bytes.length); end > 0; ) {
+    const start = startOfName(bytes, end);
+    if (!isDots(bytes.subarray(start, end))) found.push(bytes.subarray(0, end));
+    end = endOfName(bytes, start);
+  }
+  return found.reverse();
+}
+
+/** For messages: as text, quoted if need be. */
+export function shown(path: BeneathPath): string {
+  const text = typeof path === "string" ? path : Buffer.from(path).toString();
+  return /^[\w./@:+~-]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+/** The text of a name, or undefined if it is not UTF-8. */
+export function nameText(name: Buffer): string | undefined {
+  const text = name.toString();
+  return Buffer.from(text).equals(name) ? text : undefined;
+}
+
+function endOfName(bytes: Uint8Array, end: number): number {
+  let at = end;
+  while (at > 0 && bytes[at - 1] === SLASH) at--;
+  return at;
+}
+
+function startOfName(bytes: Uint8Array, end: number): number {
+  return bytes.subarray(0, end).lastIndexOf(SLASH) + 1;
+}
+
+function isDots(name: Uint8Array): boolean {
+  return (name.length === 1 || name.length === 2) && name.every((byte) => byte === DOT);
+}

@@ -1,0 +1,108 @@
+/**
+ * Removing a directory with all that is in it, beneath an open parent. Nothing is followed: links are removed, not what
+ * they lead to, and a mount inside is left alone with all that it shows.
+ */
+import { randomBytes } from "node:crypto";
+import { constants as files } from "node:fs";
+import { constants } from "node:os";
+import { SysError } from "../../errors.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import { type Entry, openBeneath, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV } from "./beneath.ts";
+import { readEntries } from "./entries.ts";
+import { holdIfLarge, letGo } from "./large-file.ts";
+import { shown } from "./path.ts";
+
+const { EISDIR, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, EXDEV } = constants.errno;
+
+/** unlinkat(2): as rmdir(2). */
+export const AT_REMOVEDIR = 0x200;
+
+/** Directories held open above one another; what is deeper is moved up first, so depth costs no descriptors. */
+export const DEPTH = 32;
+
+/** How often a directory is gone through again because something was put into it meanwhile. */
+export const ROUNDS = 16;
+
+/** Removes an entry of any kind. Throws SysError; ENOTEMPTY when somebody keeps filling a directory. What was removed before that stays removed. */
+export async function removeTree(sys: Native, entry: Entry, signal?: AbortSignal | undefined): Promise<void> {
+  await new TreeRemoval(sys, signal).remove(entry.directory, entry.name, shown(entry.name), []);
+}
+
+class TreeRemoval {
+  readonly #sys: Native;
+  readonly #signal: AbortSignal | undefined;
+  /** How many directories were moved up: each is work that is still to be found at the top. */
+  #moved = 0;
+
+  constructor(sys: Native, signal: AbortSignal | undefined) {
+    this.#sys = sys;
+    this.#signal = signal;
+  }
+
+  /**
+   * Removes `name`, whatever it is by then; `above` are the directories opened on the way to it, the topmost first. What
+   * is swapped for something else between two calls is met again in the next round.
+   */
+  async remove(parent: FdHandle, name: Uint8Array, path: string, above: readonly FdHandle[]): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const held = holdIfLarge(this.#sys, parent, name);
+      try {
+        if (this.#unlink(parent, name, path, 0)) return;
+      } finally {
+        if (held !== undefined) await letGo(held);
+      }
+      if (this.#moveUp(parent, name, path, above)) return;
+      const moved = this.#moved;
+      await this.#empty(parent, name, path, above);
+      if (this.#unlink(parent, name, path, AT_REMOVEDIR)) return;
+      // What was moved here from below is progress, not somebody else's doing.
+      if (this.#moved > moved) round = 0;
+    }
+    throw new SysError("unlinkat", ENOTEMPTY, path);
+  }
+
+  /** Whether it is gone; false if it is of the other kind, or not empty. */
+  #unlink(parent: FdHandle, name: Uint8Array, path: string, flags: number): boolean {
+    const result = this.#sys.unlinkat(parent.fd, name, flags);
+    if (result === 0 || result === -ENOENT) return true;
+    if (result === -EISDIR || result === -ENOTDIR || result === -ENOTEMPTY) return false;
+    throw new SysError("unlinkat", -result, path);
+  }
+
+  /** Whether it was moved into the topmost directory, where it will be found, because it stands too deep. */
+  #moveUp(parent: FdHandle, name: Uint8Array, path: string, above: readonly FdHandle[]): boolean {
+    const top = above[0];
+    if (top === undefined || above.length < DEPTH) return false;
+    const result = this.#sys.renameat2(parent.fd, name, top.fd, Buffer.from(randomBytes(16).toString("hex")), 0);
+    // A directory of an overlay's lower layer cannot be moved: then a descriptor is what each level costs.
+    if (result === -EXDEV) return false;
+    if (result < 0 && result !== -ENOENT) throw new SysError("renameat2", -result, path);
+    this.#moved++;
+    return true;
+  }
+
+  async #empty(parent: FdHandle, name: Uint8Array, path: string, above: readonly FdHandle[]): Promise<void> {
+    const directory = this.#open(parent, name, path);
+    if (directory === undefined) return;
+    using _ = directory;
+    for await (const batch of readEntries(this.#sys, directory, path, this.#signal)) {
+      for (const entry of batch) {
+        await this.remove(directory, entry.name, `${path}/${shown(entry.name)}`, [...above, directory]);
+      }
+    }
+  }
+
+  /** The directory, unless something else stands there by now. */
+  #open(parent: FdHandle, name: Uint8Array, path: string): FdHandle | undefined {
+    const flags = files.O_RDONLY | files.O_DIRECTORY | files.O_NOFOLLOW;
+    const resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    try {
+      return openBeneath(this.#sys, parent, name, flags, 0, resolve);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      if (error.errno === ENOENT || error.errno === ENOTDIR || error.errno === ELOOP) return undefined;
+      throw new SysError(error.syscall, error.errno, path);
+    }
+  }
+}
