@@ -9,6 +9,7 @@ import { addExplain } from "./commands/explain.ts";
 import { addLs } from "./commands/ls.ts";
 import { addRun } from "./commands/run.ts";
 import { addShow } from "./commands/show.ts";
+import { addUnits } from "./commands/units.ts";
 import { addWatch } from "./commands/watch.ts";
 import { socketOption } from "./options.ts";
 import { printable } from "./printable.ts";
@@ -40,6 +41,7 @@ export function createProgram(): Command {
   addRun(program);
   addCheck(program);
   addExplain(program);
+  addUnits(program);
   addCompletion(program);
   return program;
 }

@@ -42,7 +42,8 @@ test("berth(1) has the commands and options of berth, and no other", () => {
   const manual = read("man/berth.1");
   const program = createProgram();
   const longs = ({ options }: Command): string[] => options.map(({ long }) => (long ?? "").slice(2));
-  expect(optionsOf(manual)).toEqual(new Set(["help", ...[program, ...program.commands].flatMap(longs)]));
+  const andBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(andBelow)];
+  expect(optionsOf(manual)).toEqual(new Set(["help", ...andBelow(program).flatMap(longs)]));
   const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
   expect(new Set(commands)).toEqual(new Set(["help", ...program.commands.map((command) => command.name())]));
 });

@@ -90,6 +90,8 @@ export class Machine implements AsyncDisposable {
       ...["sh", "-euc", SETUP, "sh", folder, this.#cgroup, hostMounts().join(" ")],
       ...["systemd-nspawn", "--quiet", `--machine=${this.name}`],
       ...["--register=no", "--keep-unit", "--capability=all", "--private-network", "--console=pipe"],
+      // Its usual filter has no pidfd_getfd(2), for example.
+      "--system-call-filter=@known",
       // Images and roots: an overlay, which / is here, takes no idmap, a tmpfs does.
       "--tmpfs=/var/lib/berthd",
       ...bound.map(([inside, outside]) => `--bind-ro=${escapeBind(outside)}:${escapeBind(inside)}`),
