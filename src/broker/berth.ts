@@ -26,6 +26,19 @@ export interface LeaseView {
   readonly unit?: string;
 }
 
+/** How the server of a berth that starts on demand fares. */
+export interface StartView {
+  readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
+  /** Starts in a row that failed. */
+  readonly failures: number;
+  /** Why the last of them did, and the server's exit status or the signal that ended it. */
+  readonly reason?: string;
+  readonly status?: number;
+  readonly signal?: string;
+  /** When it is tried again, in microseconds since 1970. */
+  readonly next?: number;
+}
+
 /** A berth as List and Watch show it. */
 export interface BerthView {
   readonly name: string;
@@ -33,6 +46,7 @@ export interface BerthView {
   readonly descriptors: readonly DescriptorView[];
   readonly lease?: LeaseView;
   readonly ready?: boolean;
+  readonly start?: StartView;
 }
 
 /** A socket under the name of its section. */
@@ -48,6 +62,8 @@ export class Berth {
   lease: Lease | undefined;
   /** The newcomer's, during a handover. */
   incoming: Lease | undefined;
+  /** Set while its server starts on demand. */
+  start: StartView | undefined;
   readonly stash: Map<string, Stashed> = new Map();
   /** Changes whenever an answer made from this berth would be another one. */
   generation = 0;
@@ -98,6 +114,7 @@ export class Berth {
       state: this.state,
       descriptors: this.descriptors(),
       ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
+      ...(this.start !== undefined && { start: this.start }),
     };
   }
 }

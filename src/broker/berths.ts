@@ -25,7 +25,10 @@ export type BerthEvent =
   | "ready"
   | "handover"
   | "released"
-  | "repaired";
+  | "repaired"
+  | "starting"
+  | "failed"
+  | "stopping";
 
 /** Why a request was not granted. */
 export type Refusal =

@@ -4,8 +4,8 @@
  */
 import { constants as files, mkdirSync, openSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { dirname, join } from "node:path";
-import { AF_UNIX, SOCK_STREAM } from "../address.ts";
+import { dirname, join, resolve } from "node:path";
+import { AF_UNIX, decodeSockaddr, SOCK_STREAM } from "../address.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
@@ -22,8 +22,11 @@ import { Listener } from "./listener.ts";
 import type { Log } from "./log.ts";
 import { systemLookup } from "./lookup.ts";
 import { brokerMethods, eventAnswer } from "./methods.ts";
+import { OnDemand } from "./on-demand.ts";
 import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
+import { createRunner } from "./runner.ts";
 import type { Session } from "./session.ts";
+import { DEFAULT_START_LIMITS, type StartLimits } from "./starter.ts";
 
 export interface BrokerOptions {
   /** Configuration folders in rising precedence. */
@@ -39,6 +42,10 @@ export interface BrokerOptions {
   readonly quota?: Partial<QuotaLimits>;
   /** Milliseconds a message may take to arrive, and a reply to be read. Default 10,000. */
   readonly deadline?: number;
+  /** How servers are started on demand. */
+  readonly starts?: Partial<StartLimits>;
+  /** Descriptor that the output of servers goes to that the broker itself starts. Default: standard error. */
+  readonly serverOutput?: number;
   /** Default: nothing is logged. */
   readonly log?: Log;
   readonly sys?: Native;
@@ -56,6 +63,7 @@ export class Broker implements AsyncDisposable {
   readonly #quota: Quota;
   readonly #berths: Berths;
   readonly #interceptions: Interceptions;
+  #onDemand: OnDemand | undefined;
   readonly #watchers = new Set<Session>();
   readonly #locks: FdHandle[] = [];
   #control: FdHandle | HeldSocket | undefined;
@@ -92,6 +100,7 @@ export class Broker implements AsyncDisposable {
       broker.#takeLocks();
       broker.#apply();
       broker.#listen();
+      broker.#startOnDemand();
       return broker;
     } catch (error) {
       await broker.close();
@@ -123,6 +132,8 @@ export class Broker implements AsyncDisposable {
     this.#listener = undefined;
     this.#control?.close();
     this.#control = undefined;
+    this.#onDemand?.close();
+    this.#onDemand = undefined;
     const deserted = this.#interceptions.close();
     if (deserted > 0) {
       this.#log(
@@ -148,7 +159,10 @@ export class Broker implements AsyncDisposable {
       berths === undefined
         ? loadConfig({ directories: config, lookup: systemLookup(this.#sys) })
         : { specs: berths, problems: [] };
-    const problems = loaded.problems.length > 0 ? loaded.problems : this.#berths.apply(loaded.specs);
+    if (loaded.problems.length > 0) throw invalid(loaded.problems);
+    this.#onDemand?.pause();
+    const problems = this.#berths.apply(loaded.specs);
+    this.#onDemand?.resume(this.#berths.list());
     if (problems.length > 0) throw invalid(problems);
   }
 
@@ -233,8 +247,31 @@ export class Broker implements AsyncDisposable {
     }
   }
 
+  #startOnDemand(): void {
+    const { starts, serverOutput = 2 } = this.#options;
+    this.#onDemand = new OnDemand({
+      sys: this.#sys,
+      log: this.#log,
+      runner: createRunner({ socket: this.#controlPath(), output: serverOutput }),
+      limits: { ...DEFAULT_START_LIMITS, ...starts },
+      tell: (event, berth) => this.#tell(event, berth),
+    });
+    this.#onDemand.resume(this.#berths.list());
+  }
+
+  /** What a launcher that this broker starts is told. */
+  #controlPath(): string {
+    const { socket } = this.#options;
+    if (typeof socket === "string") return socket.startsWith("@") ? socket : resolve(socket);
+    const bytes = new Uint8Array(128);
+    const length = check("getsockname", this.#sys.getsockname(socket.fd, bytes));
+    const address = decodeSockaddr(bytes.subarray(0, length));
+    return address?.family === "unix" ? `${address.abstract ? "@" : ""}${address.path}` : "";
+  }
+
   /** Tells every watcher who may see the berth. One message for all: the kernel copies it. */
   #tell(event: BerthEvent, berth: Berth): void {
+    this.#onDemand?.observe(berth);
     if (this.#watchers.size === 0) return;
     const message = eventAnswer(event, berth);
     for (const session of this.#watchers) if (this.#berths.visible(berth, session)) session.send(message);

@@ -1,8 +1,11 @@
 /** A tenant's hold on a berth. It ends when the tenant says so or dies: its pidfd becomes readable (pidfd_open(2)). */
 import { randomBytes } from "node:crypto";
+import { constants } from "node:os";
 import { check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
+
+const { ESRCH } = constants.errno;
 
 /** Who holds the lease, as the kernel told at connect. */
 export interface Tenant {
@@ -17,12 +20,14 @@ export class Lease {
   readonly tenant: Tenant;
   /** The tenant has said that it serves. */
   ready = false;
+  readonly #sys: Native;
   #pidfd: FdHandle | undefined;
   #poll: Poll | undefined;
 
   /** Takes ownership of the pidfd; `onDeath` is called once, when the tenant has died and the lease had not ended. */
   constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onDeath: () => void) {
     this.tenant = tenant;
+    this.#sys = sys;
     this.#pidfd = pidfd;
     this.#poll = new sys.Poll(pidfd.fd, () => {
       this.end();
@@ -35,6 +40,11 @@ export class Lease {
 
   get ended(): boolean {
     return this.#pidfd === undefined;
+  }
+
+  /** Sends a signal to the tenant, and to nobody who has its pid after it. 0 or -errno. */
+  signal(number: number): number {
+    return this.#pidfd === undefined ? -ESRCH : this.#sys.pidfdSignal(this.#pidfd.fd, number);
   }
 
   /** Lets go of the tenant. Idempotent. */

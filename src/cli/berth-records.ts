@@ -20,6 +20,16 @@ export interface LeaseRecord {
   readonly unit?: string | null;
 }
 
+/** The type Start of the interface. */
+export interface StartRecord {
+  readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
+  readonly failures: number;
+  readonly reason?: string | null;
+  readonly status?: number | null;
+  readonly signal?: string | null;
+  readonly next?: number | null;
+}
+
 /** The type Berth of the interface. Varlink lets an absent field be null. */
 export interface BerthRecord {
   readonly name: string;
@@ -28,6 +38,7 @@ export interface BerthRecord {
   readonly range?: { readonly base: number; readonly count: number } | null;
   readonly lease?: LeaseRecord | null;
   readonly ready?: boolean | null;
+  readonly start?: StartRecord | null;
 }
 
 /** One reply of Watch. */

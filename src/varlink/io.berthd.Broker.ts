@@ -47,6 +47,25 @@ type Range (
   count: int
 )
 
+# How the server of a berth fares that starts on demand.
+type Start (
+  # waiting: the next packet or connection starts it. queued: something has come, and it is started
+  # when fewer others are starting. starting: it has been started, and has not taken the berth yet.
+  # running: it has the berth, or another tenant has. failed: it ended at once, or could not be run,
+  # and is tried again later.
+  state: (waiting, queued, starting, running, failed),
+  # Starts in a row that failed. 0 again as soon as one did not.
+  failures: int,
+  # Why the last of them failed, for people.
+  reason: ?string,
+  # With which status the server, or berth-launch before it, exited then.
+  status: ?int,
+  # Which signal ended it, as SIGSEGV.
+  signal: ?string,
+  # When it is tried again, in microseconds since 1970.
+  next: ?int
+)
+
 # One server's place on this host.
 type Berth (
   # NAME, or TEMPLATE@INSTANCE.
@@ -61,7 +80,9 @@ type Berth (
   # The tenant's lease; during a handover, that of the tenant to be replaced. Absent when vacant.
   lease: ?Lease,
   # Whether that tenant has called Ready. Absent when vacant.
-  ready: ?bool
+  ready: ?bool,
+  # Where its server starts on demand.
+  start: ?Start
 )
 
 # The berths that the caller may take; for root and the broker's own user, all of them.
@@ -141,8 +162,13 @@ method Watch() -> (
   # present: it was there when the watch began. added, changed, removed: so says the configuration.
   # acquired: it has a tenant. ready: the tenant called Ready. handover: a newcomer took it over.
   # released: a lease ended. repaired: a tenant had left a socket in a state unfit for the next, and
-  # the broker has put it right.
-  event: (present, added, changed, removed, acquired, ready, handover, released, repaired),
+  # the broker has put it right. starting: something came for the server, and the broker starts it.
+  # failed: such a start came to nothing. stopping: there was no traffic, and the broker stops the
+  # server.
+  event: (
+    present, added, changed, removed, acquired, ready, handover, released, repaired, starting,
+    failed, stopping
+  ),
   # The berth as it is after the event; after 'removed', as it was before.
   berth: Berth
 )

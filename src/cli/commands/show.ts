@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { RefusedError } from "../../errors.ts";
-import { type BerthRecord, type LeaseRecord, listBerths } from "../berth-records.ts";
+import { type BerthRecord, type LeaseRecord, listBerths, type StartRecord } from "../berth-records.ts";
 import { uidOf, userName } from "../berth-table.ts";
 import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
 import { printable, printableJson } from "../printable.ts";
@@ -40,19 +40,30 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, lease, ready } = berth;
+  const { name, state, descriptors, range, lease, ready, start } = berth;
   const facts: [string, string][] = [["state", state]];
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);
     facts.push(["ready", ready ? "yes" : "not said"], ["lease", printable(lease.id)]);
   }
+  if (start) facts.push(...factsOf(start));
   if (range) facts.push(["range", `${range.count} ids from ${range.base}`]);
   for (const { name, kind, address } of descriptors) {
     facts.push([kind, `${printable(name)}${address ? ` ${printable(address)}` : ""}`]);
   }
   const rows = facts.map(([label, text]): Cell[] => [{ text: `  ${label}`, style: "dim" }, { text }]);
   return renderTable([[{ text: printable(name), style: "bold" }], ...rows], isColoured);
+}
+
+function factsOf({ state, failures, reason, next }: StartRecord): [string, string][] {
+  const facts: [string, string][] = [["start", `on demand, ${state}`]];
+  if (failures > 0) {
+    const times = failures === 1 ? "once" : `${failures} times`;
+    facts.push(["failed", `${times}${reason ? `, at last for ${printable(reason)}` : ""}`]);
+  }
+  if (next) facts.push(["next try", new Date(next / 1000).toISOString()]);
+  return facts;
 }
 
 function tenantOf(lease: LeaseRecord): string {

@@ -1,0 +1,96 @@
+/**
+ * How a server is started and stopped: by systemd where that runs and has the unit `berth@NAME.service`, else as a child
+ * of the broker, in a session of its own, that outlives it. What becomes of the berth is told by the lease, not here.
+ */
+import { spawn } from "node:child_process";
+import { SysError } from "../errors.ts";
+import { launcherPath } from "../launcher-path.ts";
+import { findManager, type Manager } from "../systemd/manager.ts";
+
+/** How a start ended, as far as that is known. */
+export interface Outcome {
+  /** In a few words, to be read after "because" or a colon. */
+  readonly reason: string;
+  /** Exit status, or the name of the signal that ended it. */
+  readonly status?: number;
+  readonly signal?: string;
+}
+
+/** One start. */
+export interface Run {
+  /** The lease that came of it has ended: find out how, and tell. */
+  inquire(): void;
+}
+
+export interface Runner {
+  /** Starts the server of a berth. `onEnd` is told once how it ended, or why it did not begin. */
+  start(berth: string, onEnd: (outcome: Outcome) => void): Run;
+  /** Asks for the stop of the unit that this berth's server is; false when it is none that can be stopped so. */
+  stop(berth: string, unit: string | undefined): boolean;
+}
+
+export interface RunnerOptions {
+  /** The broker's control socket, for the launcher. */
+  readonly socket: string;
+  /** Where the output of servers goes: a descriptor of this process. */
+  readonly output: number;
+  /** Default: systemd, if this process may use it. */
+  readonly manager?: Manager | undefined;
+}
+
+/** What speaks of the broker's own process to its service manager, and is not for its children. */
+const OWN_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID", "FDSTORE"];
+
+export function createRunner({ socket, output, manager = findManager() }: RunnerOptions): Runner {
+  return {
+    start: (berth, onEnd) => {
+      if (manager === undefined) return startChild(socket, output, berth, onEnd);
+      let child: Run | undefined;
+      manager.start(unitOf(berth), (result) => {
+        if (result.kind === "absent") child = startChild(socket, output, berth, onEnd);
+        else if (result.kind === "failed") onEnd({ reason: result.message });
+      });
+      return {
+        inquire: () => {
+          if (child !== undefined) child.inquire();
+          else manager.outcome(unitOf(berth), onEnd);
+        },
+      };
+    },
+    stop: (berth, unit) => {
+      if (manager === undefined || unit !== unitOf(berth)) return false;
+      manager.stop(unit);
+      return true;
+    },
+  };
+}
+
+/** Names of berths are made of what names of units may have, so `%i` of the unit is the berth. */
+function unitOf(berth: string): string {
+  return `berth@${berth}.service`;
+}
+
+function startChild(socket: string, output: number, berth: string, onEnd: (outcome: Outcome) => void): Run {
+  const environment = { ...process.env };
+  for (const name of OWN_VARIABLES) delete environment[name];
+  try {
+    const child = spawn(launcherPath(), ["--socket", socket, berth], {
+      // A session of its own: a signal from the broker's terminal is not for the server.
+      detached: true,
+      stdio: ["ignore", output, output],
+      env: environment,
+    });
+    child.unref();
+    child.on("error", (error) => onEnd({ reason: `berth-launch could not be run: ${error.message}` }));
+    child.on("exit", (status, signal) => {
+      if (signal !== null) onEnd({ reason: `it was ended by ${signal}`, signal });
+      else onEnd({ reason: `it ended with status ${status}`, status: status ?? 0 });
+    });
+  } catch (error) {
+    // Not before our caller has got its Run.
+    const message = error instanceof SysError || error instanceof Error ? error.message : String(error);
+    setImmediate(() => onEnd({ reason: `berth-launch could not be run: ${message}` }));
+  }
+  // The exit is told by itself, before or after.
+  return { inquire: () => undefined };
+}
