@@ -36,7 +36,7 @@ bool isFdName(const char* name) {
 
 bool repeats(PlanTag tag) {
   return tag == PlanTag::Argument || tag == PlanTag::Environment || tag == PlanTag::Descriptor ||
-         tag == PlanTag::Limit || tag == PlanTag::Mount;
+         tag == PlanTag::Limit || tag == PlanTag::Mount || tag == PlanTag::Bind;
 }
 
 // Each descriptor of the message has one use at most, for it is moved there. 0 is the plan itself.
@@ -94,6 +94,18 @@ const char* decodeUser(const uint8_t* payload, size_t length, Plan& plan) {
   return nullptr;
 }
 
+const char* decodeBind(const uint8_t* payload, size_t length, Plan& plan) {
+  const void* const end = length < 4 ? nullptr : memchr(payload + 4, '\0', length - 4);
+  if (end == nullptr || (readU32(payload) & ~kReadOnly) != 0) return "a bind is malformed";
+  const size_t second = static_cast<size_t>(static_cast<const uint8_t*>(end) - payload) + 1;
+  const char* const source = reinterpret_cast<const char*>(payload + 4);
+  const char* const target = readText(payload, length, second);
+  if (target == nullptr || source[0] != '/' || target[0] != '/') return "a bind has no absolute paths";
+  if (!plan.hasRoot) return "it has a bind without a root";
+  plan.binds.push({(readU32(payload) & kReadOnly) != 0, source, target});
+  return nullptr;
+}
+
 const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, size_t received, Plan& plan) {
   switch (tag) {
     case PlanTag::Lease:
@@ -141,6 +153,7 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       return nullptr;
     case PlanTag::Root: return decodeRoot(payload, length, received, plan);
     case PlanTag::Mount: return decodeMount(payload, length, received, plan);
+    case PlanTag::Bind: return decodeBind(payload, length, plan);
   }
   return "it has a record that is not known";
 }
@@ -245,5 +258,9 @@ void printPlan(const char* berth, const Plan& plan) {
   if (plan.directory != nullptr) printText("directory", plan.directory);
   if (plan.hasRoot) printf("%-12s the berth's own; ids and paths are those inside\n", "root");
   for (const PlanMount& mount : plan.mounts) printText("mount", mount.target);
+  for (const PlanBind& bind : plan.binds) {
+    printText(bind.readOnly ? "bind, ro" : "bind", bind.target);
+    printText("  of", bind.source);
+  }
   if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to stdout: %m; check where it leads");
 }

@@ -20,6 +20,9 @@
 #ifndef OPEN_TREE_CLOEXEC
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
 #define MOVE_MOUNT_F_EMPTY_PATH 0x4
 #endif
@@ -28,6 +31,12 @@
 #endif
 
 namespace {
+
+// MOUNT_ATTR_RDONLY, _NOSUID, _NODEV and struct mount_attr (mount_setattr(2)).
+constexpr uint64_t kAttrReadOnly = 1, kAttrNoSuid = 2, kAttrNoDev = 4;
+struct MountAttributes {
+  uint64_t set, clear, propagation, userns;
+};
 
 // The nodes of /dev that carry nothing of the host's: no console, no terminal of somebody else's, no disk.
 constexpr const char* kDevices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"};
@@ -92,13 +101,35 @@ void leaveMountNamespace() {
   }
 }
 
+int openTree(int directory, const char* path, unsigned flags) {
+  return static_cast<int>(syscall(SYS_open_tree, directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags));
+}
+
 // While the host's /dev is still there: a node made in the namespace could not be opened (user_namespaces(7)).
 void takeDevices(UniqueFd (&devices)[kDeviceCount]) {
   for (size_t i = 0; i < kDeviceCount; i++) {
-    devices[i].reset(static_cast<int>(
-        syscall(SYS_open_tree, AT_FDCWD, kDevices[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)));
+    devices[i].reset(openTree(AT_FDCWD, kDevices[i], 0));
     if (!devices[i].valid()) fail(kSystem, "cannot take %s along: %m; mount /dev where berth-launch runs", kDevices[i]);
   }
+}
+
+// With what is mounted below: here nothing may be taken away from what it covers (mount_namespaces(7)).
+int takeBind(const PlanBind& bind) {
+  UniqueFd tree(openTree(AT_FDCWD, bind.source, AT_RECURSIVE));
+  if (!tree.valid()) fail(kSystem, "cannot take %s along for root.binds: %m", bind.source);
+  MountAttributes attributes = {kAttrNoSuid | kAttrNoDev | (bind.readOnly ? kAttrReadOnly : 0), 0, 0, 0};
+  if (syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) {
+    fail(kSystem, "cannot restrict the mount of %s: %m; berthd needs Linux 5.12 for it", bind.source);
+  }
+  return tree.release();
+}
+
+// A copy of the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount has no
+// copies: then it is the mount itself, and nobody can enter it again.
+void copyRoot(UniqueFd& root) {
+  const int copy = openTree(root.get(), "", AT_EMPTY_PATH);
+  if (copy >= 0) root.reset(copy);
+  else if (errno != EINVAL) fail(kSystem, "cannot take the root: %m");
 }
 
 void attach(int tree, const char* target, const char* what) {
@@ -109,13 +140,23 @@ void attach(int tree, const char* target, const char* what) {
 
 // pivot_root(".", "."): the old root ends up on top of the new one, and is taken away (pivot_root(2), NOTES).
 void changeRoot(UniqueFd& root) {
-  attach(root.get(), "/", "the root");
+  if (syscall(SYS_move_mount, root.get(), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    fail(kSystem, "cannot mount the berth's root: %m; %s", errno == EINVAL
+             ? "before Linux 6.15 a root that a process has entered cannot be entered again, so end that process first"
+             : "see the broker's log for how it was made");
+  }
   if (fchdir(root.get()) != 0) fail(kSystem, "cannot enter the root: %m");
   if (syscall(SYS_pivot_root, ".", ".") != 0) {
     fail(kSystem, "cannot make the berth's root the root: %m; berth-launch cannot do it in a chroot or an initramfs");
   }
   if (umount2(".", MNT_DETACH) != 0) fail(kSystem, "cannot leave the old root: %m");
   if (chdir("/") != 0) fail(kSystem, "cannot enter the root: %m");
+  // The proof that the change was one: from here on nothing else keeps the server in.
+  struct stat wanted, present;
+  if (fstat(root.get(), &wanted) != 0 || stat("/", &present) != 0) fail(kSystem, "cannot examine the root: %m");
+  if (wanted.st_dev != present.st_dev || wanted.st_ino != present.st_ino) {
+    fail(kSystem, "the change of the root had no effect; the server was not started");
+  }
   root.reset();
 }
 
@@ -161,12 +202,11 @@ void fillDevices(UniqueFd (&devices)[kDeviceCount]) {
   }
 }
 
-void placeMount(const PlanMount& planned, UniqueFd& tree) {
+void place(UniqueFd tree, const char* target) {
   struct stat status;
-  if (fstat(tree.get(), &status) != 0) fail(kSystem, "cannot examine the mount for %s: %m", planned.target);
-  makeMountPoint(planned.target, S_ISDIR(status.st_mode));
-  attach(tree.get(), planned.target, "what the plan names");
-  tree.reset();
+  if (fstat(tree.get(), &status) != 0) fail(kSystem, "cannot examine the mount for %s: %m", target);
+  makeMountPoint(target, S_ISDIR(status.st_mode));
+  attach(tree.get(), target, "what the plan names");
 }
 
 }  // namespace
@@ -177,10 +217,14 @@ void enterRoot(const Plan& plan, Reply& reply) {
   leaveMountNamespace();
   UniqueFd devices[kDeviceCount];
   takeDevices(devices);
+  List<int> binds;
+  for (const PlanBind& bind : plan.binds) binds.push(takeBind(bind));
+  copyRoot(reply.fds[plan.root]);
   changeRoot(reply.fds[plan.root]);
   // From here on every path is the root's own. Modes of what is made are as written.
   umask(0);
   for (const Tmpfs& tmpfs : kTmpfs) mountTmpfs(tmpfs);
   fillDevices(devices);
-  for (const PlanMount& mount : plan.mounts) placeMount(mount, reply.fds[mount.index]);
+  for (const PlanMount& mount : plan.mounts) place(UniqueFd(reply.fds[mount.index].release()), mount.target);
+  for (size_t i = 0; i < binds.size(); i++) place(UniqueFd(binds[i]), plan.binds[i].target);
 }

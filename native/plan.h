@@ -27,6 +27,8 @@
 //                       supplementary groups stay, because that namespace lets nobody change them
 //   13  Mount        *  u32 index of a detached mount, text target: where it is placed in the root, after the launcher's
 //                       own /dev, /tmp and /run
+//   14  Bind         *  u32 flags, text source, text target: a folder or file of the launcher's own tree, with all that is
+//                       mounted below, placed in the root as by Mount. Bit 0: read-only
 //
 // Whatever is not exactly this is refused as a whole: a plan is obeyed with privilege, so nothing in it is guessed.
 #pragma once
@@ -56,6 +58,7 @@ enum class PlanTag : uint32_t {
   Tracer,
   Root,
   Mount,
+  Bind,
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
@@ -63,6 +66,7 @@ constexpr uint32_t kListenFds = 2;
 constexpr uint32_t kReportBinds = 4;
 
 constexpr uint32_t kKeepGroups = 1;
+constexpr uint32_t kReadOnly = 1;
 
 // A soft or hard limit of none, and a hard limit left as it is (the soft one is then cut to it).
 constexpr uint64_t kUnlimited = UINT64_MAX;
@@ -75,6 +79,12 @@ struct PlanDescriptor {
 
 struct PlanMount {
   uint32_t index;
+  const char* target;
+};
+
+struct PlanBind {
+  bool readOnly;
+  const char* source;
   const char* target;
 };
 
@@ -107,6 +117,7 @@ struct Plan {
   uint32_t root = 0;
   bool keepGroups = false;
   List<PlanMount> mounts;
+  List<PlanBind> binds;
 };
 
 // Decodes `size` bytes that came with `received` descriptors. Returns nullptr, or what is wrong with them.

@@ -26,12 +26,14 @@ const Tag = {
   tracer: 11,
   root: 12,
   mount: 13,
+  bind: 14,
 } as const;
 
 const INHERIT_ENVIRONMENT = 1;
 const LISTEN_FDS = 2;
 const REPORT_BINDS = 4;
 const KEEP_GROUPS = 1;
+const READ_ONLY = 1;
 
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 const KEEP = UNLIMITED - 1n;
@@ -68,9 +70,11 @@ export function encodePlan(plan: Plan): Buffer | string {
   if (plan.directory !== undefined) records.push(...record(Tag.directory, text(plan.directory)));
   if (plan.tracer !== undefined) records.push(...record(Tag.tracer, u32(plan.tracer)));
   if (plan.root !== undefined) {
-    const { userns, mount, keepGroups, mounts } = plan.root;
+    const { userns, mount, keepGroups, mounts, binds } = plan.root;
     records.push(...record(Tag.root, u32(userns), u32(mount), u32(keepGroups ? KEEP_GROUPS : 0)));
     for (const { index, target } of mounts) records.push(...record(Tag.mount, u32(index), text(target)));
+    for (const { source, target, readOnly } of binds)
+      records.push(...record(Tag.bind, u32(readOnly ? READ_ONLY : 0), text(source), text(target)));
   }
 
   const length = records.reduce((sum, part) => sum + part.length, HEADER_LENGTH);
@@ -90,8 +94,8 @@ function findProblem(plan: Plan): string | undefined {
     if (!isListenFdName(name))
       return `a descriptor cannot be called ${JSON.stringify(name)}: at most 255 ASCII characters, no ":"`;
   }
-  const target = plan.root?.mounts.find(({ target }) => !target.startsWith("/") || hasNul(target))?.target;
-  if (target !== undefined) return `nothing can be mounted at ${JSON.stringify(target)}, which is not an absolute path`;
+  const path = pathsOf(plan).find((text) => !text.startsWith("/") || hasNul(text));
+  if (path !== undefined) return `nothing can be mounted from or at ${JSON.stringify(path)}, which is no absolute path`;
   const indices = indicesOf(plan);
   const index = indices.find((number) => !isWithin(number, 1, 252));
   if (index !== undefined) return `a descriptor has the index ${index}, which is not from 1 to 252`;
@@ -118,6 +122,11 @@ function findProblem(plan: Plan): string | undefined {
 function indicesOf({ fds, root }: Plan): number[] {
   const entered = root === undefined ? [] : [root.userns, root.mount, ...root.mounts.map(({ index }) => index)];
   return [...fds.map(({ index }) => index), ...entered];
+}
+
+function pathsOf({ root }: Plan): string[] {
+  if (root === undefined) return [];
+  return [...root.mounts.map(({ target }) => target), ...root.binds.flatMap(({ source, target }) => [source, target])];
 }
 
 function hasNul(value: string): boolean {

@@ -19,6 +19,8 @@ export interface PlanRoot {
   readonly keepGroups: boolean;
   /** Detached mounts and where in the root they are placed, in this order. */
   readonly mounts: readonly { readonly index: number; readonly target: string }[];
+  /** Folders and files of the launcher's own tree that are placed there after them: it must be able to reach them. */
+  readonly binds: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
 }
 
 export interface Plan {

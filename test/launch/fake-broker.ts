@@ -61,6 +61,16 @@ export class FakeBroker implements Disposable {
     this.answer = { text: JSON.stringify({ parameters: { lease: "1", plan: 0 } }), fds };
   }
 
+  /** Answers from now on with this plan and these descriptors, which are the broker's from now on. */
+  offerFds(plan: Uint8Array, fds: readonly number[]): void {
+    this.#release();
+    for (const fd of fds) this.own(fd);
+    this.answer = {
+      text: JSON.stringify({ parameters: { lease: "1", plan: 0 } }),
+      fds: [this.memfd("plan", plan, SEALED), ...fds],
+    };
+  }
+
   [Symbol.dispose](): void {
     for (const poll of this.#polls) poll.close();
     for (const fd of this.#open) native.close(fd);

@@ -222,11 +222,14 @@ describe("a launch", () => {
 
   test("--dry-run prints the root that would be entered, and enters none", async () => {
     using broker = new FakeBroker();
-    const root = { userns: 1, mount: 2, keepGroups: true, mounts: [{ index: 3, target: "/proc" }] };
+    const binds = [{ source: "/srv/maps", target: "/maps", readOnly: true }];
+    const root = { userns: 1, mount: 2, keepGroups: true, mounts: [{ index: 3, target: "/proc" }], binds };
     broker.offer(encode(planOf(["true"], { user: { uid: 7, gid: 8, groups: [] }, root })), ["a", "b", "c"]);
     const { code, stdout } = await launch(broker, ["--dry-run", "arena"]);
     expect(code).toBe(0);
     expect(stdout).toContain("user         uid 7 gid 8 groups as they are\n");
-    expect(stdout).toMatch(/root {9}the berth's own; ids and paths are those inside\nmount {8}"\/proc"\n$/);
+    expect(stdout).toMatch(
+      /root {9}the berth's own; ids and paths are those inside\nmount {8}"\/proc"\nbind, ro {5}"\/maps"\n {2}of {9}"\/srv\/maps"\n$/,
+    );
   });
 });

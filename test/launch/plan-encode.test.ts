@@ -41,10 +41,15 @@ function decode(bytes: Buffer): Plan {
   const [tracer] = all(11).map((payload) => payload.readUInt32LE(0));
   const [directory] = all(10).map((payload) => text(payload));
   const mounts = all(13).map((payload) => ({ index: payload.readUInt32LE(0), target: text(payload, 4) }));
+  const binds = all(14).map((payload) => {
+    const source = payload.toString("utf8", 4, payload.indexOf(0, 4));
+    const target = text(payload, payload.indexOf(0, 4) + 1);
+    return { source, target, readOnly: payload.readUInt32LE(0) === 1 };
+  });
   const [root] = all(12).map((payload) => {
     expect(payload.length).toBe(12);
     const keepGroups = payload.readUInt32LE(8) === 1;
-    return { userns: payload.readUInt32LE(0), mount: payload.readUInt32LE(4), keepGroups, mounts };
+    return { userns: payload.readUInt32LE(0), mount: payload.readUInt32LE(4), keepGroups, mounts, binds };
   });
   return {
     lease: text(one(1)),
@@ -74,6 +79,7 @@ function decode(bytes: Buffer): Plan {
 }
 
 const string = fc.string({ unit: "grapheme" }).filter((text) => !text.includes("\0"));
+const path = string.map((text) => `/${text}`);
 const id = fc.integer({ min: 0, max: 0xffff_fffe });
 const amount = fc.oneof(fc.maxSafeNat(), fc.constant<"unlimited">("unlimited"));
 const fields: fc.Arbitrary<Omit<Plan, "fds" | "root">> = fc.record(
@@ -95,7 +101,7 @@ const fields: fc.Arbitrary<Omit<Plan, "fds" | "root">> = fc.record(
       fc.record({ resource: string, soft: amount, hard: fc.oneof(amount, fc.constant<"keep">("keep")) }),
     ),
     umask: fc.integer({ min: 0, max: 0o777 }),
-    directory: string.map((path) => `/${path}`),
+    directory: path,
   },
   {
     requiredKeys: [
@@ -117,16 +123,17 @@ const plans: fc.Arbitrary<Plan> = fc
   .record({
     plan: fields,
     names: fc.array(fc.string({ maxLength: 255 }).filter(isListenFdName)),
-    targets: fc.option(fc.array(string.map((path) => `/${path}`))),
+    targets: fc.option(fc.array(path)),
+    binds: fc.array(fc.record({ source: path, target: path, readOnly: fc.boolean() })),
     keepGroups: fc.boolean(),
     indices: fc.uniqueArray(fc.integer({ min: 1, max: 252 }), { minLength: 30, maxLength: 30 }),
   })
-  .map(({ plan, names, targets, keepGroups, indices }) => {
+  .map(({ plan, names, targets, binds, keepGroups, indices }) => {
     const next = (): number => indices.pop() ?? 0;
     const fds = names.map((name) => ({ name, index: next() }));
     if (targets === null) return { ...plan, fds };
     const mounts = targets.map((target) => ({ index: next(), target }));
-    return { ...plan, fds, root: { userns: next(), mount: next(), keepGroups, mounts } };
+    return { ...plan, fds, root: { userns: next(), mount: next(), keepGroups, mounts, binds } };
   });
 
 const good: Plan = {
@@ -142,7 +149,7 @@ const good: Plan = {
   umask: 0o022,
 };
 
-const root: NonNullable<Plan["root"]> = { userns: 2, mount: 3, keepGroups: false, mounts: [] };
+const root: NonNullable<Plan["root"]> = { userns: 2, mount: 3, keepGroups: false, mounts: [], binds: [] };
 
 describe("encodePlan", () => {
   test("every plan is written as native/plan.h documents it, and nothing of it is lost", () => {
@@ -174,8 +181,10 @@ describe("encodePlan", () => {
         ],
       },
     ],
-    ["the index of a descriptor as that of the root", { root: { userns: 2, mount: 1, keepGroups: false, mounts: [] } }],
+    ["the index of a descriptor as that of the root", { root: { ...root, mount: 1 } }],
     ["a mount at no absolute path", { root: { ...root, mounts: [{ index: 4, target: "srv" }] } }],
+    ["a bind at no absolute path", { root: { ...root, binds: [{ source: "/srv", target: "", readOnly: true }] } }],
+    ["a bind from no absolute path", { root: { ...root, binds: [{ source: "srv", target: "/", readOnly: true }] } }],
     ["a mount with the index of the root", { root: { ...root, mounts: [{ index: 3, target: "/srv" }] } }],
     ["a capability beyond the mask", { capabilities: [64] }],
     ["the uid that means none", { user: { uid: 0xffff_ffff, gid: 1, groups: [] } }],

@@ -83,7 +83,8 @@ describe("a plan that cannot be trusted or followed ends the launch with 111, an
     expect(await refused(broker)).toContain("a descriptor that did not come");
   });
 
-  const root = { userns: 2, mount: 3, keepGroups: true, mounts: [{ index: 4, target: "/srv" }] };
+  const bind = { source: "/etc", target: "/srv", readOnly: true };
+  const root = { userns: 2, mount: 3, keepGroups: true, mounts: [{ index: 4, target: "/srv" }], binds: [bind] };
 
   /** The plan with a root in it, and its record `tag` changed. */
   function changed(tag: number, change: (payload: Buffer) => void): Buffer {
@@ -96,6 +97,7 @@ describe("a plan that cannot be trusted or followed ends the launch with 111, an
 
   const ROOT = 12;
   const MOUNT = 13;
+  const BIND = 14;
   test.each<[string, number, (record: Buffer) => void, string]>([
     ["a user namespace that did not come", ROOT, (record) => record.writeUInt32LE(5, 8), "did not come with it"],
     ["a root that is the plan itself", ROOT, (record) => record.writeUInt32LE(0, 12), "did not come with it"],
@@ -105,6 +107,10 @@ describe("a plan that cannot be trusted or followed ends the launch with 111, an
     ["a mount that is the root, too", MOUNT, (record) => record.writeUInt32LE(3, 8), "one descriptor twice"],
     ["a mount at a relative path", MOUNT, (record) => record.write("x", 12), "no absolute path"],
     ["a mount without a root", ROOT, (record) => record.writeUInt32LE(MOUNT, 0), "a mount has no absolute path"],
+    ["an unknown flag of a bind", BIND, (record) => record.writeUInt32LE(2, 8), "a bind is malformed"],
+    ["a bind of a relative path", BIND, (record) => record.write("x", 12), "no absolute paths"],
+    ["a bind to a relative path", BIND, (record) => record.write("x", 17), "no absolute paths"],
+    ["a bind to nowhere", BIND, (record) => record.write("x", 16), "no absolute paths"],
   ])("%s", async (_, tag, change, words) => {
     using broker = new FakeBroker();
     broker.offer(changed(tag, change), ["game", "userns", "root", "mount"]);

@@ -1,7 +1,10 @@
 /** Each system call of the launcher made to fail by strace(1): it must end with 111 and a sentence, never go on. */
 import { spawnSync } from "node:child_process";
+import { chmodSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { encode, FakeBroker, isRoot, launcher, type Outcome, planOf, run, sentence } from "./fake-broker.ts";
+import { makeLayers, offerRoot, treeOf } from "./root-kit.ts";
 
 const hasStrace = spawnSync("strace", ["-e", "inject=chdir:error=EPERM", "true"], { stdio: "ignore" }).status === 0;
 const CAP_NET_BIND_SERVICE = 10;
@@ -18,9 +21,24 @@ function tamper(broker: FakeBroker, inject: string): Promise<Outcome> {
     directory: "/",
   });
   broker.offer(encode(plan), ["a", "b"]);
+  return traced(broker, inject);
+}
+
+function traced(broker: FakeBroker, inject: string): Promise<Outcome> {
   const call = inject.slice(0, inject.indexOf(":"));
   const strace = ["strace", "-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${inject}`] as const;
   return run([...strace, launcher, "--socket", broker.path, "arena"]);
+}
+
+/** The same with a plan that enters a root, in which there is nothing to run. */
+function tamperRoot(broker: FakeBroker, inject: string): Promise<Outcome> {
+  const image = join(broker.folder, "image");
+  mkdirSync(image);
+  chmodSync(broker.folder, 0o755);
+  const binds = [{ source: image, target: "/bound", readOnly: true }];
+  const mounts = { "/mounted": treeOf(image) };
+  offerRoot(broker, makeLayers(broker.folder, image), ["/server"], { mounts, binds });
+  return traced(broker, inject);
 }
 
 describe.skipIf(!isRoot || !hasStrace)("a step that fails (needs root and strace)", () => {
@@ -57,6 +75,49 @@ describe.skipIf(!isRoot || !hasStrace)("a step that fails (needs root and strace
   ])("%s ends the launch with 111, and nothing runs", async (inject, words) => {
     using broker = new FakeBroker();
     const { code, stdout, stderr } = await tamper(broker, inject);
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain(words);
+  });
+
+  test("strace itself changes nothing in a root either", async () => {
+    using broker = new FakeBroker();
+    const { code, stderr } = await tamperRoot(broker, "pivot_root:error=EPERM:when=9");
+    expect(code).toBe(111);
+    expect(stderr).toContain("cannot run /server as uid 0: No such file or directory");
+  });
+
+  test.each([
+    ["setns:error=EPERM", "cannot join the user namespace of the berth's root"],
+    ["setgroups:error=EPERM:when=1", "cannot leave the launcher's groups"],
+    ["setresgid:error=EPERM:when=1", "cannot become group root of the root's user namespace"],
+    ["setresuid:error=EAGAIN:when=1", "cannot become root of the root's user namespace"],
+    ["unshare:error=ENOSPC", "cannot make a mount namespace"],
+    ["mount:error=EPERM:when=1", "cannot make the mount namespace private"],
+    ["open_tree:error=EPERM:when=1", "cannot take /dev/null along"],
+    ["open_tree:error=EACCES:when=7", "for root.binds: Permission denied"],
+    ["mount_setattr:error=EPERM", "cannot restrict the mount of"],
+    ["open_tree:error=EPERM:when=8", "cannot take the root"],
+    ["move_mount:error=EINVAL:when=1", "before Linux 6.15 a root that a process has entered"],
+    ["fchdir:error=EACCES", "cannot enter the root"],
+    ["pivot_root:error=EINVAL", "cannot make the berth's root the root"],
+    ["umount2:error=EBUSY", "cannot leave the old root"],
+    ["chdir:error=EACCES", "cannot enter the root"],
+    ["mkdir:error=EACCES:when=1", "the root has no /dev to mount /dev on"],
+    ["mkdir:error=EROFS:when=1", "the root is read-only, so make it in the image"],
+    ["mount:error=EPERM:when=2", "cannot mount a tmpfs at /dev"],
+    ["mount:error=ENOMEM:when=5", "cannot mount a tmpfs at /run"],
+    ["move_mount:error=EPERM:when=2", "cannot mount the device at /dev/null"],
+    ["symlink:error=EDQUOT", "cannot make the link /dev/fd"],
+    ["move_mount:error=EPERM:when=8", "cannot mount what the plan names at /mounted"],
+    ["move_mount:error=EPERM:when=10", "cannot mount what the plan names at /bound"],
+    ["pivot_root:retval=0", "the change of the root had no effect"],
+    ["prctl:error=EPERM:when=1", "cannot set no_new_privs"],
+    ["setgroups:error=EPERM:when=2", "cannot set the 0 supplementary groups"],
+    ["capset:error=EPERM", "cannot set the server's capabilities"],
+  ])("%s on the way into a root ends the launch with 111, and nothing runs", async (inject, words) => {
+    using broker = new FakeBroker();
+    const { code, stdout, stderr } = await tamperRoot(broker, inject);
     expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
     expect(stderr).toMatch(sentence);
     expect(stderr).toContain(words);
