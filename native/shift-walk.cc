@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace berthd {
@@ -48,6 +50,9 @@ bool Walk::Links::isFirst(const struct statx& status) {
 }
 
 void Walk::begin(UniqueFd fd, std::string path, int done) {
+  // In an overlay without index=on they part at the first change: each has to be shifted.
+  struct statfs system;
+  linksAreOne_ = fstatfs(fd.get(), &system) < 0 || system.f_type != OVERLAYFS_SUPER_MAGIC;
   struct statx status;
   Problem problem = {"look at", look(fd.get(), status)};
   const Folder place{nullptr, path, 0, 0, 0};
@@ -140,7 +145,7 @@ void Walk::visit(Worker& worker, Folder* folder, int folderFd, const char* name)
   if (isFolder(status)) {
     shift(worker, {fd.get(), folderFd, name, status}, folder);
     tree_.add(folder, name, status);
-  } else if (links_.isFirst(status)) {
+  } else if (!linksAreOne_ || links_.isFirst(status)) {
     shift(worker, {fd.get(), folderFd, name, status}, folder);
   }
 }

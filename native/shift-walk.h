@@ -65,6 +65,8 @@ class Walk {
   Tree tree_;
   Links links_;
   uint64_t mount_ = 0;
+  // Whether the links of a file are the same file, as everywhere but in an overlay.
+  bool linksAreOne_ = true;
   std::atomic<uint64_t> shifted_{0}, unchanged_{0}, failed_{0}, mounts_{0};
   std::atomic<bool> isStopped_{false};
   std::atomic<int> outputError_{0};
