@@ -7,7 +7,7 @@ import { constants as files } from "node:fs";
 import { constants } from "node:os";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
-import type { Native } from "../../native.ts";
+import { AT_FDCWD, type Native } from "../../native.ts";
 import { O_PATH } from "../../socket-constants.ts";
 import { type BeneathPath, pathBytes, shown, splitPath } from "./path.ts";
 
@@ -21,18 +21,15 @@ export const RESOLVE_IN_ROOT = 0x10;
 
 const IN_ROOT: number = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 
-/** openat(2): the working directory. */
-const AT_FDCWD = -100;
-
 /** open(2): O_TMPFILE without the O_DIRECTORY in it. */
 const TMPFILE = 0o20000000;
 
 /**
- * How often a path is tried while openat2 says EAGAIN: it does so when anything on the machine was renamed while it
- * stood at a `..`, since it cannot then be sure of where that leads. One try in a storm of renames fails often,
- * so many never all do in practice, and together they take less than a millisecond.
+ * How often a path is tried while openat2 says EAGAIN: it does so when anything on the machine was renamed since it set
+ * out and it then stands at a `..`, for it cannot be sure of where that leads. While another process renamed as fast as
+ * it could, paths with ten `..` took two tries; only one with hundreds, which nobody needs, took more than this.
  */
-export const ATTEMPTS = 256;
+export const ATTEMPTS = 64;
 
 /** A name in a directory that is open: what the calls that take both are given. */
 export class Entry implements Disposable {
