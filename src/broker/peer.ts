@@ -93,13 +93,19 @@ export class Peer {
 
 /**
  * The system unit in /proc/PID/cgroup, as sd_pid_get_unit(3) finds it: the first part of the path that is no slice.
- * What stands deeper is named by the unit's own processes, and proves nothing.
+ * What stands deeper is named by the unit's own processes, and proves nothing. systemd's own hierarchy is version 2 or
+ * the one of its name, and where both are there the other one may know nothing of units.
  */
 export function unitOfCgroup(text: string): string | undefined {
-  const line = text.split("\n").find((entry) => entry.startsWith("0::") || /^\d+:name=systemd:/.test(entry));
-  const path = line?.slice(line.indexOf(":", line.indexOf(":") + 1) + 1);
+  const lines = text.split("\n");
+  const ofSystemd = [/^0::/, /^\d+:name=systemd:/].flatMap((hierarchy) => lines.filter((line) => hierarchy.test(line)));
+  return ofSystemd.map(unitOfPath).find((unit) => unit !== undefined);
+}
+
+function unitOfPath(line: string): string | undefined {
+  const path = line.slice(line.indexOf(":", line.indexOf(":") + 1) + 1);
   const part = path
-    ?.split("/")
+    .split("/")
     .slice(1)
     .find((name) => !name.endsWith(".slice"));
   // systemd puts "_" before a name the kernel would take for a file of its own.

@@ -13,6 +13,7 @@ describe("the unit of a process is the one systemd made, not one its own process
     ["0::/machine.slice/a.scope/payload/system.slice/arena.service\n", "a.scope"],
     ["0::/system.slice/_cgroup.service\n", "cgroup.service"],
     ["12:cpu:/x\n1:name=systemd:/system.slice/arena.service\n0::/\n", "arena.service"],
+    ["9:name=systemd:/..\n0::/berths.slice/berth@arena.service\n", "berth@arena.service"],
     ["0::/system.slice/a:b.service\n", "a:b.service"],
     ["0::/evil/system.slice/arena.service\n", undefined],
     ["0::/../../arena.service\n", undefined],

@@ -8,9 +8,17 @@ export const pages: readonly string[] = [
   "README.md",
   "CONTRIBUTING.md",
   "CHANGELOG.md",
-  ...["benchmarks", "bind-delivery", "configuration", "errors", "library", "protocol", "roots", "security"].map(
-    (name) => `docs/${name}.md`,
-  ),
+  ...[
+    "benchmarks",
+    "bind-delivery",
+    "configuration",
+    "errors",
+    "library",
+    "protocol",
+    "roots",
+    "security",
+    "systemd",
+  ].map((name) => `docs/${name}.md`),
 ];
 
 export function read(path: string): string {
