@@ -17,7 +17,8 @@
         "native/process.cc",
         "native/seccomp.cc",
         "native/socket.cc",
-        "native/userns.cc"
+        "native/userns.cc",
+        "native/xattr.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]

@@ -12,6 +12,7 @@ void ExportProcess(Napi::Env env, Napi::Object exports);
 void ExportPoll(Napi::Env env, Napi::Object exports);
 void ExportMount(Napi::Env env, Napi::Object exports);
 void ExportUserns(Napi::Env env, Napi::Object exports);
+void ExportXattr(Napi::Env env, Napi::Object exports);
 void ExportSeccomp(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*Call)(const Napi::CallbackInfo&)>

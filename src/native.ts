@@ -189,6 +189,12 @@ export interface Native {
    */
   userns(base: number, count: number, owner: number): number;
 
+  // xattr.cc: paths and names are bytes without NUL ------------------------------------------------------------------
+  /** llistxattr(2) into `names`, each ended by NUL: how many bytes, or -errno (ERANGE: they do not fit). */
+  llistxattr(path: Uint8Array, names: Uint8Array): number;
+  /** lgetxattr(2) into `value`: how many bytes, or -errno (ERANGE: they do not fit). */
+  lgetxattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
+
   // seccomp.cc ---------------------------------------------------------------------------------------------------
   /** Takes ownership of the notify descriptor. `report` gets each bind, and null when no process has the filter. */
   Interceptor: new (

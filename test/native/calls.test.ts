@@ -431,6 +431,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   symlinkat: [Buffer.from("x"), bad, Buffer.from("y")],
   readlinkat: [bad, Buffer.from("x"), new Uint8Array(1)],
   getdents64: [bad, new Uint8Array(1)],
+  llistxattr: [Buffer.from("/nonexistent"), new Uint8Array(1)],
+  lgetxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
   pidfdOpen: [-1],
   pidfdSignal: [bad, 0],
   exec: ["/nonexistent", ["x"], ["A=b"]],
