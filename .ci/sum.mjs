@@ -1,16 +1,14 @@
-/** Adds up the results of several vitest runs, from the JSON each has written, into one line. */
-import { readdirSync, readFileSync } from "node:fs";
+/** Adds up the results of several vitest runs, from the JSON each has written: what failed, and one line that counts. */
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { readResults, tell } from "../scripts/results.mjs";
 
 const [folder] = process.argv.slice(2);
-const counts = { passed: 0, failed: 0, skipped: 0 };
-const files = readdirSync(folder).filter((name) => name.endsWith(".json"));
-for (const name of files) {
-  for (const file of JSON.parse(readFileSync(join(folder, name), "utf8")).testResults) {
-    // A file that could not be run at all has no tests to count, and has failed.
-    if (file.assertionResults.length === 0 && file.status === "failed") counts.failed++;
-    for (const { status } of file.assertionResults) counts[status in counts ? status : "skipped"]++;
-  }
-}
-console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
-process.exitCode = counts.passed === 0 || counts.failed > 0 || counts.skipped > 0 ? 1 : 0;
+const runs = readdirSync(folder).filter((name) => name.endsWith(".json"));
+const { passed, failed, skipped } = tell(
+  runs.sort().flatMap((run) => {
+    const [version] = run.split("-");
+    return readResults(join(folder, run)).map((test) => ({ ...test, name: `${version} ${test.name}` }));
+  }),
+);
+process.exitCode = passed === 0 || failed > 0 || skipped > 0 ? 1 : 0;

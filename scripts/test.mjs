@@ -4,10 +4,11 @@
  * `npm test -- test/cli`. It fails when a test fails, when none ran, and under CI=true when one was skipped.
  */
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { main, prepare, root, Sentence } from "./prepare.mjs";
+import { readResults, tell } from "./results.mjs";
 
 await main(async () => {
   await prepare();
@@ -23,8 +24,10 @@ await main(async () => {
     ]);
     // Whoever adds up several runs wants each one's results.
     const keep = process.env.BERTHD_TEST_RESULTS;
-    if (keep !== undefined && existsSync(file)) copyFileSync(file, join(keep, `${basename(folder)}.json`));
-    return report(code, results(file));
+    if (keep !== undefined && existsSync(file)) {
+      copyFileSync(file, join(keep, `${process.version}-${basename(folder)}.json`));
+    }
+    return report(code, file);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -43,35 +46,19 @@ function vitest(args) {
   });
 }
 
-/** [name, outcome] of every test; a file that could not be run at all counts as one that failed. */
-function results(file) {
-  let files;
+function report(code, file) {
+  let tests;
   try {
-    files = JSON.parse(readFileSync(file, "utf8")).testResults;
+    tests = readResults(file);
   } catch (cause) {
     throw new Sentence(`vitest wrote no results, so no test can be counted (${cause.message})`);
   }
-  return files.flatMap(({ name, status, message, assertionResults: tests }) =>
-    tests.length === 0 && status === "failed"
-      ? [[`${name}: ${message}`, "failed"]]
-      : tests.map((test) => [
-          [name.replace(root, ""), ...test.ancestorTitles, test.title].join(" > "),
-          outcome(test.status),
-        ]),
-  );
-}
-
-function outcome(status) {
-  return status === "passed" || status === "failed" ? status : "skipped";
-}
-
-function report(code, tests) {
-  const of = (wanted) => tests.filter(([, outcome]) => outcome === wanted);
-  const [passed, failed, skipped] = ["passed", "failed", "skipped"].map(of);
-  for (const [name] of skipped) console.log(`skipped: ${name}`);
-  const strict = process.env.CI === "true" && skipped.length > 0;
+  const has = (wanted) => tests.some(({ outcome }) => outcome === wanted);
+  const strict = process.env.CI === "true" && has("skipped");
+  const none = !has("passed") && !has("failed");
   if (strict) console.log("with CI=true nothing may be skipped");
-  if (passed.length + failed.length === 0) console.log("no test ran");
-  console.log(`${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
-  return code !== 0 || failed.length > 0 || strict || passed.length === 0 ? code || 1 : 0;
+  if (none) console.log("no test ran");
+  else if (code !== 0 && !has("failed")) console.log(`vitest ended with ${code}, and says above why: no test failed`);
+  tell(tests);
+  return code !== 0 || has("failed") || strict || none ? code || 1 : 0;
 }
