@@ -2,10 +2,11 @@
 import type { PasswdEntry } from "./lookup.ts";
 import { type Reader, type Reading, refuse } from "./reader.ts";
 import type { Value } from "./tree.ts";
-import { refuseUnsupported } from "./unsupported.ts";
 
 /** (uid_t)-1 means "no change" to the kernel, so the highest id is one below. */
 const ID_MAX = 0xffff_fffe;
+/** Ids of a berth's range. */
+const RANGE = 65_536;
 
 /** A name, or an id written as a number or as digits. */
 function nameOrId(value: Value, reading: Reading): string | number | undefined {
@@ -44,6 +45,15 @@ export const gid: Reader<number> = (value, reading) => {
 export const account: Reader<PasswdEntry> = (value, reading) => {
   const name = nameOrId(value, reading);
   if (name === undefined) return undefined;
-  if (refuseUnsupported(`${reading.label} = ${JSON.stringify(name)}`, value.origin, reading.report)) return undefined;
   return reading.lookup.passwd(name) ?? absent("user", name, value, reading);
+};
+
+/** A user of the system; or an id inside the berth's own range: "range" is 0, "range:ID" any. */
+export const serverUser: Reader<PasswdEntry | { readonly rangeId: number }> = (value, reading) => {
+  const written = value.kind === "scalar" ? value.value : undefined;
+  if (typeof written !== "string" || !/^range(:|$)/.test(written)) return account(value, reading);
+  const id = /^range(?::(\d{1,5}))?$/.exec(written);
+  const rangeId = Number(id?.[1] ?? 0);
+  if (id !== null && rangeId < RANGE) return { rangeId };
+  return refuse(value, reading, "an id of the range", `write "range", or "range:ID" with an ID from 0 to ${RANGE - 1}`);
 };

@@ -9,7 +9,6 @@ import type { BerthSpec } from "./spec.ts";
 import { suggest } from "./suggest.ts";
 import { readTenant, tenantKeys } from "./tenant.ts";
 import { expandTable } from "./tree.ts";
-import { refuseUnsupported } from "./unsupported.ts";
 
 const sectionNames = ["sockets", "root", "tenant", "server"];
 
@@ -17,7 +16,7 @@ const sectionNames = ["sockets", "root", "tenant", "server"];
 export function readBerth({ name, origin, table }: ComposedBerth, context: Context): BerthSpec {
   const { entries } = expandTable(table, specifiersOf(name), context.report);
   for (const [key, value] of entries) {
-    if (sectionNames.includes(key) || refuseUnsupported(`[${key}]`, value.origin, context.report)) continue;
+    if (sectionNames.includes(key)) continue;
     context.report(value.origin, `there is no section or key "${key}"`, suggest(key, sectionNames));
   }
   const none = emptyTable({ origin });
@@ -37,12 +36,20 @@ export function readBerth({ name, origin, table }: ComposedBerth, context: Conte
     if (rival !== undefined)
       context.report(rival.origin, "a socket cannot be called root beside [root]", "give it another name");
   }
+  const server = readServer(entries.get("server") ?? none, { sockets, root: root !== undefined }, context);
+  const binds = rootTable?.kind === "table" ? rootTable.entries.get("binds") : undefined;
+  if (binds !== undefined && !server.enter)
+    context.report(
+      binds.origin,
+      "[root.binds] does nothing unless the server enters the root",
+      "add server.enter = true",
+    );
   return {
     name: name.full,
     origin,
     sockets,
     tenant: readTenant(entries.get("tenant") ?? none, context),
-    server: readServer(entries.get("server") ?? none, { sockets, root: root !== undefined }, context),
+    server,
     ...(root !== undefined && { root }),
   };
 }

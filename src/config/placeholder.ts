@@ -9,13 +9,15 @@ export interface Holdings {
   readonly sockets: readonly SocketSpec[];
   /** Whether it has a root. */
   readonly root: boolean;
+  /** Whether the server finds it as `/`. */
+  readonly enter: boolean;
 }
 
 /** Reports each placeholder that the launch could not expand. Other braces are left alone: they are the server's. */
 export function checkPlaceholders(
   text: string,
   origin: Origin,
-  { sockets, root }: Holdings,
+  { sockets, root, enter }: Holdings,
   deliver: readonly Delivery[],
   report: Report,
 ): void {
@@ -28,6 +30,8 @@ export function checkPlaceholders(
         `${whole} is not complete`,
         "write {root}, {fd:NAME}, {port:NAME} or {address:NAME}, with :INDEX for other than the first",
       );
+    } else if (isRoot && enter) {
+      report(origin, `${whole}: with server.enter the root is /, and there is no descriptor of it`, "write / instead");
     } else if ((what === "fd" || isRoot) && !placesDescriptors(deliver)) {
       const remedy = isRoot
         ? 'remove it, or add "listen-fds" to deliver'

@@ -1,7 +1,8 @@
 /** The `[root]` section: the images, what becomes of what a tenant writes, and whose ids it is written with. Pure. */
+import { readBinds } from "./binds.ts";
 import { flag, matching, type Reader, refuse, size, word } from "./reader.ts";
 import { type Context, type Key, openSection, present } from "./section.ts";
-import type { RootSpec, RootState, Shift } from "./spec.ts";
+import type { BindSpec, RootSpec, RootState, Shift } from "./spec.ts";
 import type { Value } from "./tree.ts";
 
 /** overlayfs takes 500 layers; nobody can read a list of that length. */
@@ -42,6 +43,7 @@ const base: Reader<number> = (value, reading) => {
   );
 };
 
+const noBinds: readonly BindSpec[] = [];
 const persistent: RootState = "persistent";
 const auto: Shift = "auto";
 
@@ -66,6 +68,7 @@ const keys = {
   nodev: { name: "nodev", type: "boolean", read: flag, fallback: true, default: "true" },
   readOnly: { name: "read-only", type: "boolean", read: flag, fallback: false, default: "false" },
   range: { name: "range", type: "integer", read: base, default: "one that is reserved for the berth" },
+  binds: { name: "binds", type: "table of paths", read: readBinds, fallback: noBinds, default: "{}" },
 };
 
 /** The keys of `[root]`. */
@@ -84,6 +87,7 @@ export function readRoot(value: Value, context: Context): RootSpec {
     nosuid: section.value(keys.nosuid),
     nodev: section.value(keys.nodev),
     readOnly: section.value(keys.readOnly),
+    binds: section.value(keys.binds),
     ...present({ size: section.optional(keys.size), range: section.optional(keys.range) }),
   };
   const idle = (key: Key<unknown>, why: string, remedy: string): void => {

@@ -5,7 +5,6 @@ import type { Report } from "./problem.ts";
 import { type Reader, type Reading, refuse } from "./reader.ts";
 import { suggest } from "./suggest.ts";
 import type { Table, Value } from "./tree.ts";
-import { refuseUnsupported } from "./unsupported.ts";
 
 /** A key of a section. */
 export interface Key<T> {
@@ -52,7 +51,7 @@ export function openSection(
   const table = asTable(label, value, context);
   const known = Object.values(keys).map((key) => key.name);
   for (const [name, entry] of table.entries) {
-    if (known.includes(name) || refuseUnsupported(`${label}.${name}`, entry.origin, context.report)) continue;
+    if (known.includes(name)) continue;
     context.report(entry.origin, `[${label}] has no key "${name}"`, suggest(name, known));
   }
   const optional = <T>(key: Key<T>): T | undefined => {

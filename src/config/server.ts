@@ -1,6 +1,7 @@
 /** The `[server]` section: the program a launch runs, and as whom. Pure. */
-import { account } from "./accounts.ts";
+import { serverUser } from "./accounts.ts";
 import { capability, readLimit } from "./limit.ts";
+import type { PasswdEntry } from "./lookup.ts";
 import { checkPlaceholders, type Holdings } from "./placeholder.ts";
 import {
   duration,
@@ -17,7 +18,7 @@ import {
   word,
 } from "./reader.ts";
 import { type Context, type Key, openSection, present, type Section } from "./section.ts";
-import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
+import type { Delivery, LimitSpec, Origin, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 import type { Value } from "./tree.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
@@ -53,13 +54,20 @@ const noWords: readonly Placed<string>[] = [];
 const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
 const listenFds: readonly Delivery[] = ["listen-fds"];
 const refuse: OtherBinds = "refuse";
+const ADD_ROOT = 'add a section [root] with image = "…"';
 const noCapabilities: readonly number[] = [];
 const manual: StartMode = "manual";
 const WEEK = 7 * 24 * 3600;
 
 const keys = {
   command: { name: "command", type: "array of strings", read: commandLine, fallback: noWords, default: "[]" },
-  user: { name: "user", type: "user name or id", read: account, default: "the launcher's user, unless that is root" },
+  user: {
+    name: "user",
+    type: 'user name or id, "range" or "range:ID"',
+    read: serverUser,
+    default: "the launcher's user, unless that is root",
+  },
+  enter: { name: "enter", type: "boolean", read: flag, fallback: false, default: "false" },
   deliver: {
     name: "deliver",
     type: 'array of "listen-fds" or "bind"',
@@ -113,18 +121,22 @@ const keys = {
 export const serverKeys: readonly Key<unknown>[] = Object.values(keys);
 
 /** Reads the `[server]` table. `holdings` are what its placeholders may name. */
-export function readServer(value: Value, holdings: Holdings, context: Context): ServerSpec {
+export function readServer(value: Value, holdings: Omit<Holdings, "enter">, context: Context): ServerSpec {
   const section = openSection("server", value, keys, context);
   const command = section.value(keys.command);
   const environment = section.value(keys.environment);
   const deliver = section.value(keys.deliver);
+  const enter = section.value(keys.enter);
   for (const { value, origin } of [...command, ...environment.values()])
-    checkPlaceholders(value, origin, holdings, deliver, context.report);
+    checkPlaceholders(value, origin, { ...holdings, enter }, deliver, context.report);
+  const user = section.optional(keys.user);
+  checkEntry(section, user, enter, holdings.root, context);
   const start = section.value(keys.start);
   checkStart(section, start, command.length > 0, holdings.sockets, context);
   return {
     command: command.map(({ value }) => value),
     deliver,
+    enter,
     otherBinds: section.value(keys.otherBinds),
     environment: Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
     inheritEnvironment: section.value(keys.inheritEnvironment),
@@ -133,7 +145,8 @@ export function readServer(value: Value, holdings: Holdings, context: Context): 
     capabilities: section.value(keys.capabilities),
     start,
     ...present({
-      user: section.optional(keys.user),
+      user: user === undefined || "rangeId" in user ? undefined : user,
+      rangeId: user !== undefined && "rangeId" in user ? user.rangeId : enter ? 0 : undefined,
       directory: section.optional(keys.directory),
       stopAfter: section.optional(keys.stopAfter),
       watchdog: section.optional(keys.watchdog),
@@ -166,4 +179,26 @@ function checkStart(
     const remedy = "add a socket of another kind, or remove it";
     report(stop.origin, "server.stop-after cannot tell whether a unix-dgram socket has traffic", remedy);
   }
+}
+
+/** Who is in a root has an id of its range, and a root of one's own has to be there. */
+function checkEntry(
+  section: Section,
+  user: PasswdEntry | { readonly rangeId: number } | undefined,
+  enter: boolean,
+  hasRoot: boolean,
+  { report }: Context,
+): void {
+  const written = (key: Key<unknown>): Origin => section.table.entries.get(key.name)?.origin ?? section.table.origin;
+  const inRange = user !== undefined && "rangeId" in user;
+  if (enter && !hasRoot)
+    report(written(keys.enter), "server.enter needs a root, which this berth does not have", ADD_ROOT);
+  else if (inRange && !hasRoot)
+    report(written(keys.user), "server.user is an id of a range, which this berth does not have", ADD_ROOT);
+  if (enter && user !== undefined && !inRange)
+    report(
+      written(keys.user),
+      "server.user is a user of the host, whom nobody knows in the root",
+      'write user = "range:ID"',
+    );
 }

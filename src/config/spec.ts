@@ -94,8 +94,12 @@ export type StartMode = "manual" | "on-demand";
 export interface ServerSpec {
   /** Program and arguments, with `{fd:game}` and the like still to be expanded by the plan; empty: the peer brings one. */
   readonly command: readonly string[];
-  /** Absent: the server keeps the launcher's user, and a launcher that runs as root is refused. */
+  /** Absent, as `rangeId` is: the server keeps the launcher's user, and a launcher that runs as root is refused. */
   readonly user?: UserSpec;
+  /** In place of `user`: user and group id inside the berth's range. Always there with `enter`. */
+  readonly rangeId?: number;
+  /** The launcher makes the berth's root the server's `/`. */
+  readonly enter: boolean;
   readonly deliver: readonly Delivery[];
   readonly otherBinds: OtherBinds;
   readonly environment: Readonly<Record<string, string>>;
@@ -120,6 +124,15 @@ export type RootState = "persistent" | "volatile";
 /** How the owners of an image's files become ids of the berth's range. */
 export type Shift = "auto" | "idmap" | "metacopy" | "none";
 
+/** Something of the host's file tree that a server finds in the root it enters. */
+export interface BindSpec {
+  /** Where it is found: absolute, without `.` and `..`. */
+  readonly target: string;
+  /** What it is: an absolute path of the host. */
+  readonly source: string;
+  readonly readOnly: boolean;
+}
+
 /** The root directory a tenant gets. */
 export interface RootSpec {
   /** `NAME`, `NAME@VERSION` or an absolute path each; later ones lie over earlier ones. */
@@ -134,6 +147,8 @@ export interface RootSpec {
   readonly readOnly: boolean;
   /** First id of the range; absent: the broker reserves one. */
   readonly range?: number;
+  /** Those above before those below. */
+  readonly binds: readonly BindSpec[];
 }
 
 /** One berth, ready to be opened. Value-comparable: two specs of the same configuration are deeply equal. */

@@ -25,6 +25,7 @@ describe("a berth", () => {
     expect(server).toEqual({
       command: [],
       deliver: ["listen-fds"],
+      enter: false,
       otherBinds: "refuse",
       environment: {},
       inheritEnvironment: true,
@@ -103,6 +104,7 @@ watchdog = "90s"
     expect(spec.tenant).toEqual({ uids: [1001, 5, 6], gids: [70], units: ["berth@bob.service", "game-*"] });
     expect(spec.server).toEqual({
       command: ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "100%"],
+      enter: false,
       user: bob,
       deliver: [],
       otherBinds: "loopback",
@@ -134,6 +136,7 @@ watchdog = "90s"
       nosuid: true,
       nodev: true,
       readOnly: false,
+      binds: [],
     });
     const full = berth({
       "etc/a.toml": `${socket}[root]
@@ -157,6 +160,31 @@ command = ["/x", "{root}/bin", "{fd:root}"]
       nodev: false,
       readOnly: false,
       range: 655_360,
+      binds: [],
+    });
+  });
+
+  it("whose server enters the root runs as an id of its range, and finds what is bound there", () => {
+    const rooted = '[root]\nimage = "arena"\n';
+    const entered = berth({ "etc/a.toml": `${rooted}[server]\nenter = true` });
+    expect(entered.server).toMatchObject({ enter: true, rangeId: 0 });
+    expect(entered.server.user).toBeUndefined();
+    const { server, root } = berth({
+      "etc/a.toml": `${rooted}[root.binds]
+"/srv/maps/extra" = { source = "/home/maps", read-only = false }
+"/srv/maps" = "/usr/share/maps"
+[server]
+enter = true
+user = "range:1000"`,
+    });
+    expect(server.rangeId).toBe(1000);
+    expect(root?.binds).toEqual([
+      { target: "/srv/maps", source: "/usr/share/maps", readOnly: true },
+      { target: "/srv/maps/extra", source: "/home/maps", readOnly: false },
+    ]);
+    expect(berth({ "etc/a.toml": `${rooted}[server]\nuser = "range"` }).server).toMatchObject({
+      enter: false,
+      rangeId: 0,
     });
   });
 
@@ -187,6 +215,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
   const inTcp = (line: string): string => tcp + line;
   const inServer = (line: string): string => `${socket}[server]\n${line}`;
   const inRoot = (line: string): string => `[root]\nimage = "arena"\n${line}`;
+  const inBinds = (line: string): string => inRoot(`[server]\nenter = true\n[root.binds]\n${line}`);
   const inTenant = (line: string): string => `${socket}[tenant]\n${line}`;
 
   it.each<[string, RegExp]>([
@@ -282,13 +311,32 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inRoot("range = 0"), /^3: root\.range/],
     [inRoot("range = 0x80000000"), /^3: root\.range/],
     [inRoot('range = 0xa0000\nshift = "none"'), /^3: root\.range does nothing: with shift = "none" there is none/],
+    [inServer("enter = true"), /^4: server\.enter needs a root, which .* \| add a section \[root\]/],
+    [inServer('user = "range:7"'), /^4: server\.user is an id of a range, which .* \| add a section \[root\]/],
+    [inRoot('[server]\nuser = "range:65536"'), /^4: server\.user is "range:65536", which is not an id of the range/],
+    [inRoot('[server]\nuser = "range:x"'), /^4: server\.user is "range:x"/],
+    [inRoot('[server]\nenter = true\nuser = "games"'), /^5: .*user of the host.* \| write user = "range:ID"$/],
+    [inRoot('[server]\nenter = true\ncommand = ["x", "{root}"]'), /^5: \{root\}: with server\.enter the root is \//],
+    [inRoot('binds = { "/srv" = "/srv" }'), /^3: \[root\.binds\] does nothing unless .* \| add server\.enter = true$/],
+    [inBinds('"srv" = "/srv"'), /^6: root\.binds: "srv" is not an absolute path/],
+    [inBinds('"/srv/../etc" = "/srv"'), /^6: root\.binds: "\/srv\/\.\.\/etc" is not an absolute path without/],
+    [inBinds('"/srv/" = "/srv"'), /^6: root\.binds: "\/srv\/" is not/],
+    [inBinds('"/" = "/srv"'), /^6: root\.binds: "\/" is a place that the launcher fills itself/],
+    [inBinds('"/proc/x" = "/srv"'), /^6: .*the launcher fills itself/],
+    [inBinds('"/srv" = "srv"'), /^6: root\.binds\.\/srv is "srv", which is not an absolute path/],
+    [
+      inBinds('"/srv" = { read-only = true }'),
+      /^6: root\.binds\.\/srv is a table, which is not complete \| add source/,
+    ],
+    [
+      inBinds('"/srv" = { source = "/a", readonly = true }'),
+      /^6: .*has no key "readonly" \| did you mean "read-only"\?$/,
+    ],
     [inRoot('[sockets.root]\nlisten = ["tcp://*:1"]'), /^3: a socket cannot be called root beside \[root\]/],
     // specifiers
     [inServer('command = ["%i"]'), /^4: "%i" has "%i", which stands for nothing here \| %i and %t are known only in/],
     [inServer('command = ["50%"]'), /^4: .*or %% for a percent sign$/],
     // not in this version
-    [inServer('user = "range"'), /^4: server\.user = "range" is not supported by this version/],
-    [inServer("enter = true"), /^4: server\.enter is not supported/],
     // starting and stopping
     [inServer('start = "on-demnd"'), /^4: .*did you mean "on-demand"\?$/],
     [inServer('start = "on-demand"'), /^4: server\.start is "on-demand", but there is no server\.command/],
