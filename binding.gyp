@@ -48,6 +48,22 @@
       "sources": [
         "native/shift-own.cc",
         "native/shift-owners.cc",
+        "native/shift-program.cc",
+        "native/shift-text.cc",
+        "native/shift-tree.cc",
+        "native/shift-walk.cc"
+      ],
+      "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "ldflags": ["-pthread"]
+    },
+    {
+      "target_name": "shift-mount",
+      "type": "executable",
+      "sources": [
+        "native/shift-mount.cc",
+        "native/shift-overlay.cc",
+        "native/shift-owners.cc",
+        "native/shift-program.cc",
         "native/shift-text.cc",
         "native/shift-tree.cc",
         "native/shift-walk.cc"

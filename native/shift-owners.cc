@@ -82,15 +82,31 @@ bool shiftCapability(const Shift& shift, std::vector<uint8_t>& value) {
 
 Owners::Owners(Shift shift, bool dryRun) : shift_(shift), dryRun_(dryRun), list_(XATTR_LIST_MAX) {}
 
-int Owners::find(const File& file, Found& found) {
-  ssize_t length = -1;
-  errno = ENOSYS;
-  if (file.folder >= 0) {
-    // By its name, for speed: whoever swaps it now deprives a file of his own of what is not found.
-    length = syscall(kListxattrat, file.folder, file.name, AT_SYMLINK_NOFOLLOW, list_.data(), list_.size());
+// The names of all attributes into `list`, or -errno. Most files have none or few, and the kernel makes room for as many
+// as could be answered: so a little at first.
+ssize_t Owners::listAttributes(const File& file) {
+  for (size_t size : {size_t{256}, list_.size()}) {
+    ssize_t length = -1;
+    errno = ENOSYS;
+    // By its name, for speed: whoever swaps it now deprives only what he can swap of what is not found.
+    if (file.folder >= 0) length = syscall(kListxattrat, file.folder, file.name, AT_SYMLINK_NOFOLLOW, list_.data(), size);
+    if (length < 0 && errno == ENOSYS) {
+      if (file.fd >= 0) {
+        length = listxattr(SelfPath(file.fd).text, list_.data(), size);
+      } else {
+        const std::string path = SelfPath(file.folder).text + std::string("/") + file.name;
+        length = llistxattr(path.c_str(), list_.data(), size);
+      }
+    }
+    if (length >= 0) return length;
+    if (errno != ERANGE) break;
   }
-  if (length < 0 && errno != EOPNOTSUPP) length = listxattr(SelfPath(file.fd).text, list_.data(), list_.size());
-  if (length < 0) return errno == EOPNOTSUPP ? 0 : -errno;
+  return errno == EOPNOTSUPP ? 0 : -errno;
+}
+
+int Owners::find(const File& file, Found& found) {
+  const ssize_t length = listAttributes(file);
+  if (length < 0) return static_cast<int>(length);
   for (const char *name = list_.data(), *end = name + length; name < end; name += strlen(name) + 1) {
     if (strcmp(name, kCapability) == 0) found.capability = true;
     if (strcmp(name, kAccessAcl) == 0) found.accessAcl = true;
@@ -120,7 +136,9 @@ int Owners::shiftAcl(int fd, const char* name, bool& isChanged) {
 }
 
 int Owners::chown(const File& file) {
-  const auto& [uid, gid] = std::pair(shift_.map(file.status.stx_uid), shift_.map(file.status.stx_gid));
+  const uid_t uid = shift_.map(file.status.stx_uid);
+  const gid_t gid = shift_.map(file.status.stx_gid);
+  if (file.fd < 0) return result(fchownat(file.folder, file.name, uid, gid, AT_SYMLINK_NOFOLLOW));
   return result(fchownat(file.fd, "", uid, gid, AT_EMPTY_PATH));
 }
 
@@ -190,14 +208,16 @@ Outcome Owners::shift(const File& file, Problem& problem) {
   if (!S_ISLNK(status.stx_mode)) {
     Found found;
     if (int error = find(file, found)) return fails("list the attributes of", error);
+    const bool isSet = !S_ISDIR(status.stx_mode) && (status.stx_mode & (S_ISUID | S_ISGID)) != 0;
+    const bool isFragile = isSet || found.capability || found.journal;
+    if (file.fd < 0 && (isFragile || found.accessAcl || found.defaultAcl)) return Outcome::kHoldIt;
     if (found.accessAcl) {
       if (int error = shiftAcl(file.fd, kAccessAcl, isChanged)) return fails("shift the ACL of", error);
     }
     if (found.defaultAcl) {
       if (int error = shiftAcl(file.fd, kDefaultAcl, isChanged)) return fails("shift the default ACL of", error);
     }
-    const bool isSet = !S_ISDIR(status.stx_mode) && (status.stx_mode & (S_ISUID | S_ISGID)) != 0;
-    if (isSet || found.capability || found.journal) {
+    if (isFragile) {
       if (!shiftFragile(file, found, isChanged, problem)) return Outcome::kFailed;
       return isChanged ? Outcome::kShifted : Outcome::kUnchanged;
     }

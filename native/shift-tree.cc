@@ -79,6 +79,7 @@ bool Tree::share(Folder* folder, const Entries& entries) {
   // Whoever is idle takes what waits first.
   if (waiting_.size() >= idle_) return false;
   folder->references++;
+  folder->parts++;
   push({folder, std::make_unique<Entries>(entries)});
   return true;
 }

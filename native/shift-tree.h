@@ -1,6 +1,7 @@
 // A directory tree that several threads go through: which directories wait, which are open, and who is done.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,11 @@ struct Folder {
   Folder* const parent;  // outlives its children; nullptr: where it all begins
   const std::string name;
   const uint64_t mount, device, inode;
+
+  // Whether nobody but us can change the names in it. Set before anybody looks at an entry.
+  bool isOurs = false;
+  // Parts that are being gone through; the last one shifts the directory itself.
+  std::atomic<int> parts{1};
 
   // Under the tree's lock.
   int references = 1;  // whoever goes through it, and each child

@@ -1,17 +1,20 @@
 // Goes through a tree without ever following a link: each entry is opened as what it is (O_PATH | O_NOFOLLOW), looked at
-// and shifted through that descriptor, so that a name which is swapped meanwhile makes no difference.
+// and shifted through that descriptor, so that a name which is swapped meanwhile makes no difference. In a directory in
+// which only we can swap names, which is cheap to see, that is left out: it is half of the work.
 #include "shift-walk.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 namespace berthd {
 namespace {
@@ -34,6 +37,19 @@ void writeAll(int fd, const std::string& text, std::atomic<int>& error) {
 
 }  // namespace
 
+unsigned processors() {
+  cpu_set_t set;
+  const int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return static_cast<unsigned>(std::clamp(count, 1, 8));
+}
+
+// Half of what may be open is for directories; the rest is for what else needs a descriptor just now.
+size_t Walk::openFolders() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 16;
+  return std::clamp<size_t>(limit.rlim_cur / 2, 1, 512);
+}
+
 struct Walk::Worker {
   explicit Worker(const WalkOptions& options) : owners(options.shift, options.dryRun) {}
   Owners owners;
@@ -41,34 +57,26 @@ struct Walk::Worker {
 };
 
 bool Walk::Links::isFirst(const struct statx& status) {
-  if (status.stx_nlink <= 1) return true;
   const Key key = {static_cast<uint64_t>(status.stx_dev_major) << 32 | status.stx_dev_minor, status.stx_ino};
-  std::lock_guard hold(lock_);
   const auto [found, isFirst] = left_.try_emplace(key, status.stx_nlink);
   if (--found->second == 0) left_.erase(found);
   return isFirst;
 }
 
 void Walk::begin(UniqueFd fd, std::string path, int done) {
-  // In an overlay without index=on they part at the first change: each has to be shifted.
-  struct statfs system;
-  linksAreOne_ = fstatfs(fd.get(), &system) < 0 || system.f_type != OVERLAYFS_SUPER_MAGIC;
   struct statx status;
-  Problem problem = {"look at", look(fd.get(), status)};
   const Folder place{nullptr, path, 0, 0, 0};
-  UniqueFd folder;
-  if (problem.error == 0) {
-    mount_ = status.stx_mnt_id;
+  if (int error = look(fd.get(), status)) {
+    complain(&place, "", {"look at", error});
+  } else if (mount_ = status.stx_mnt_id; isFolder(status)) {
+    UniqueFd folder(openat(fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.valid()) tree_.begin(std::move(folder), status, std::move(path));
+    else complain(&place, "", {"read the directory", -errno});
+  } else {
     Worker worker(options_);
     shift(worker, {fd.get(), -1, "", status}, &place);
     print(worker.output);
-    if (isFolder(status)) {
-      folder.reset(openat(fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-      if (!folder.valid()) problem = {"read the directory", -errno};
-    }
   }
-  if (problem.error != 0) complain(&place, "", problem);
-  if (folder.valid()) tree_.begin(std::move(folder), status, std::move(path));
   running_ = options_.threads;
   for (unsigned i = 0; i < options_.threads; i++) threads_.emplace_back([this, done] { work(done); });
 }
@@ -93,8 +101,9 @@ void Walk::work(int done) {
     } else if (fd < 0) {
       complain(task.folder, "", {"read the directory", fd});
     } else {
-      if (task.entries == nullptr) list(worker, task.folder);
+      if (task.entries == nullptr) list(worker, task.folder, fd);
       else enter(worker, task.folder, fd, *task.entries);
+      if (--task.folder->parts == 0 && !isStopped_) leave(worker, task.folder, fd);
       tree_.unpin(task.folder);
     }
     tree_.finish(task.folder);
@@ -105,8 +114,10 @@ void Walk::work(int done) {
   if (--running_ == 0 && write(done, &one, sizeof one) < 0) abort();
 }
 
-void Walk::list(Worker& worker, Folder* folder) {
-  const int fd = folder->fd.get();  // pinned
+void Walk::list(Worker& worker, Folder* folder, int fd) {
+  struct statx status;
+  if (int error = look(fd, status)) return complain(folder, "", {"look at", error});
+  folder->isOurs = status.stx_uid == geteuid() && (status.stx_mode & (S_IWGRP | S_IWOTH)) == 0;
   Entries entries;
   bool isFirst = true;
   while (!isStopped_) {
@@ -121,6 +132,13 @@ void Walk::list(Worker& worker, Folder* folder) {
   }
 }
 
+// The directory itself comes last: for as long as it is ours, nobody else can change the names in it.
+void Walk::leave(Worker& worker, Folder* folder, int fd) {
+  struct statx status;
+  if (int error = look(fd, status)) return complain(folder, "", {"look at", error});
+  shift(worker, {fd, -1, "", status}, folder);
+}
+
 void Walk::enter(Worker& worker, Folder* folder, int fd, const Entries& entries) {
   for (size_t at = 0; at < entries.size() && !isStopped_;) {
     const auto* const entry = reinterpret_cast<const dirent64*>(&entries[at]);
@@ -130,41 +148,66 @@ void Walk::enter(Worker& worker, Folder* folder, int fd, const Entries& entries)
 }
 
 void Walk::visit(Worker& worker, Folder* folder, int folderFd, const char* name) {
-  UniqueFd fd(tree_.open(folderFd, name, kOpenEntry));
-  if (!fd.valid()) {
-    const int error = fd.release();
-    if (error != -ENOENT) complain(folder, name, {"open", error});
+  struct statx status;
+  UniqueFd fd;
+  if (int error = lookAt(folder, folderFd, name, fd, status)) {
+    // Removed since it was listed: there is nothing to shift.
+    if (error != -ENOENT) complain(folder, name, {"look at", error});
     return;
   }
-  struct statx status;
-  if (int error = look(fd.get(), status)) return complain(folder, name, {"look at", error});
   if (status.stx_mnt_id != mount_ && !options_.crossMounts) {
     mounts_++;
-    return;
-  }
-  if (isFolder(status)) {
-    shift(worker, {fd.get(), folderFd, name, status}, folder);
+  } else if (isFolder(status)) {
     tree_.add(folder, name, status);
-  } else if (!linksAreOne_ || links_.isFirst(status)) {
-    shift(worker, {fd.get(), folderFd, name, status}, folder);
+  } else if (status.stx_nlink <= 1) {
+    shiftEntry(worker, folder, folderFd, name, fd, status, true);
+  } else {
+    std::lock_guard hold(links_.lock);
+    const bool isFirst = links_.isFirst(status);
+    // Where an overlay has no index, its other names are files of their own from now on: they are shifted as well.
+    if (!isFirst && options_.dryRun) return;
+    if (!isFirst && lookAt(folder, folderFd, name, fd, status) != 0) return;
+    shiftEntry(worker, folder, folderFd, name, fd, status, isFirst);
   }
 }
 
-void Walk::shift(Worker& worker, const File& file, const Folder* folder) {
-  Problem problem;
-  const Outcome outcome = worker.owners.shift(file, problem);
-  switch (outcome) {
-    case Outcome::kFailed: return complain(folder, file.name, problem);
-    case Outcome::kUnchanged: unchanged_++; return;
-    case Outcome::kShifted: shifted_++; break;
+// By a descriptor, unless nobody but us can change the name.
+int Walk::lookAt(Folder* folder, int folderFd, const char* name, UniqueFd& fd, struct statx& status) {
+  if (!fd.valid() && folder->isOurs) {
+    return statx(folderFd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kStatus, &status) < 0 ? -errno : 0;
   }
-  if (!options_.verbose) return;
+  if (!fd.valid()) fd.reset(tree_.open(folderFd, name, kOpenEntry));
+  return fd.valid() ? look(fd.get(), status) : fd.release();
+}
+
+void Walk::shiftEntry(Worker& worker, Folder* folder, int folderFd, const char* name, UniqueFd& fd, struct statx& status,
+                      bool isCounted) {
+  if (shift(worker, {fd.get(), folderFd, name, status}, folder, isCounted)) return;
+  fd.reset(tree_.open(folderFd, name, kOpenEntry));
+  const int error = fd.valid() ? look(fd.get(), status) : fd.release();
+  if (error != 0) return complain(folder, name, {"open", error});
+  shift(worker, {fd.get(), folderFd, name, status}, folder, isCounted);
+}
+
+// False if it has to be held by a descriptor first.
+bool Walk::shift(Worker& worker, const File& file, const Folder* folder, bool isCounted) {
+  Problem problem;
+  switch (worker.owners.shift(file, problem)) {
+    case Outcome::kHoldIt: return false;
+    case Outcome::kFailed:
+      if (problem.error != -ENOENT || file.fd >= 0) complain(folder, file.name, problem);
+      return true;
+    case Outcome::kUnchanged: unchanged_ += isCounted; return true;
+    case Outcome::kShifted: shifted_ += isCounted; break;
+  }
+  if (!options_.verbose || !isCounted) return true;
   const Shift& to = options_.shift;
   const uint32_t uid = file.status.stx_uid, gid = file.status.stx_gid;
   char ids[64];
   snprintf(ids, sizeof ids, "%" PRIu32 ":%" PRIu32 " -> %" PRIu32 ":%" PRIu32 " .. ", uid, gid, to.map(uid), to.map(gid));
   worker.output += ids + printable(Tree::path(folder, file.name)) + '\n';
   if (worker.output.size() >= kOutputSize) print(worker.output);
+  return true;
 }
 
 void Walk::complain(const Folder* folder, const char* name, const Problem& problem) {

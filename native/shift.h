@@ -19,12 +19,13 @@ struct Shift {
   uint32_t map(uint32_t id) const { return id - base < range ? id : id % range + base; }
 };
 
-// One file, held by a descriptor for as long as it is looked at: whatever its name becomes, this one is meant.
+// One file. Held by a descriptor, it is meant whatever its name becomes; where nobody else can change names, the name in
+// its folder will do.
 struct File {
-  int fd;                      // O_PATH will do
+  int fd;                      // O_PATH will do; -1: by its name
   int folder;                  // where `name` was found; -1: by no name
   const char* name;
-  const struct statx& status;  // of `fd`: kStatus
+  const struct statx& status;  // kStatus
 };
 
 constexpr unsigned kStatus = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO | STATX_MNT_ID;
@@ -35,7 +36,8 @@ struct Problem {
   int error = 0;
 };
 
-enum class Outcome { kShifted, kUnchanged, kFailed };
+// kHoldIt: more is to be done than by its name; come again with a descriptor.
+enum class Outcome { kShifted, kUnchanged, kFailed, kHoldIt };
 
 // Shifts the owners of single files with all that goes with them: ids in ACLs, the root of file capabilities; what the
 // kernel takes off when an owner changes is put on again. One for each thread.
@@ -52,6 +54,7 @@ class Owners {
   };
   using Bytes = std::vector<uint8_t>;
 
+  ssize_t listAttributes(const File& file);
   int find(const File& file, Found& found);
   int shiftAcl(int fd, const char* name, bool& isChanged);
   bool shiftFragile(const File& file, const Found& found, bool& isChanged, Problem& problem);

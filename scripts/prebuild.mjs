@@ -26,4 +26,5 @@ const addon = readdirSync(folder).find((name) => name.endsWith(".node"));
 if (addon === undefined) throw new Error(`prebuildify left no addon in ${folder}`);
 // prebuildify moves the addon away; this checkout goes on using its own.
 copyFileSync(join(folder, addon), join(release, "berthd.node"));
-for (const program of ["berth-launch", "shift-own"]) copyFileSync(join(release, program), join(folder, program));
+for (const program of ["berth-launch", "shift-mount", "shift-own"])
+  copyFileSync(join(release, program), join(folder, program));

@@ -100,7 +100,7 @@ function isExecutable(path) {
 }
 
 function isBuilt() {
-  const made = ["berthd.node", "berth-launch", "shift-own"].map((name) => at("build/Release", name));
+  const made = ["berthd.node", "berth-launch", "shift-mount", "shift-own"].map((name) => at("build/Release", name));
   return !isOlder(made, [...filesOf("native"), at("binding.gyp")]);
 }
 

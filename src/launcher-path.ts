@@ -11,7 +11,7 @@ export function launcherPath(root: string = packageRoot): string {
 }
 
 /** A native program's path; what was built here goes before what came with the package. Throws LAUNCHER_MISSING. */
-export function programPath(name: "berth-launch" | "shift-own", root: string = packageRoot): string {
+export function programPath(name: "berth-launch" | "shift-mount" | "shift-own", root: string = packageRoot): string {
   const places = [join(root, "build/Release", name), join(root, `prebuilds/linux-${arch()}`, name)];
   const found = places.find(isExecutable);
   if (found !== undefined) return found;

@@ -81,7 +81,10 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     }
   });
 
-  it("installs shift-own, which needs no Node", async () => {
+  it("installs shift-own and shift-mount, which need no Node", async () => {
+    expect((await run(join(app, "node_modules/.bin/shift-mount"), ["--version"], { env: {} })).stdout).toMatch(
+      /^shift-mount /,
+    );
     const link = join(app, "node_modules/.bin/shift-own");
     expect((await run(link, ["-n", "-s", "0", "-r", "65536", app], { env: { PATH: "/usr/bin:/bin" } })).stdout).toMatch(
       / would be shifted with 0x0 using range 0x10000/,
@@ -92,7 +95,7 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     rmSync(join(installed, "prebuilds"), { recursive: true });
     await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app });
     expect(readdirSync(join(installed, "build/Release"))).toEqual(
-      expect.arrayContaining(["berthd.node", "berth-launch", "shift-own"]),
+      expect.arrayContaining(["berthd.node", "berth-launch", "shift-mount", "shift-own"]),
     );
     expect((await run(process.execPath, ["use.mjs"], { cwd: app })).stdout).toBe("hello\n");
     expect((await run(join(app, "node_modules/.bin/shift-own"), ["--version"])).stdout).toMatch(/^shift-own \d/);

@@ -34,8 +34,11 @@ test("berth-launch(1) has the options of berth-launch, and no other", () => {
   expect(optionsOf(read("man/berth-launch.1"))).toEqual(optionsInHelp(run(launcherPath(), "--help")));
 });
 
-test("shift-own(1) has the options of shift-own, and no other", () => {
-  expect(optionsOf(read("man/shift-own.1"))).toEqual(optionsInHelp(run(programPath("shift-own"), "--help")));
+test.each([
+  ["shift-own", "man/shift-own.1"],
+  ["shift-mount", "man/shift-mount.8"],
+] as const)("the manual of %s has its options, and no other", (name, manual) => {
+  expect(optionsOf(read(manual))).toEqual(optionsInHelp(run(programPath(name), "--help")));
 });
 
 test("berth(1) has the commands and options of berth, and no other", () => {

@@ -1,5 +1,5 @@
 /** shift-own as a program: run on trees of a test's own, and their owners as they are afterwards. */
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { programPath } from "../../src/launcher-path.ts";
@@ -40,4 +40,29 @@ export function ownersBelow(folder: string): Map<string, string> {
 /** The permission bits of a file, setuid and setgid among them, in octal. */
 export function modeOf(path: string): string {
   return (lstatSync(path).mode & 0o7777).toString(8);
+}
+
+/** The attribute of a file capability (vfs_cap_data, capabilities(7)): CAP_NET_RAW, permitted and effective. */
+const netRaw = "0100000200200000000000000000000000000000";
+
+/** Gives a file CAP_NET_RAW; without libcap's tools, which not every machine has. */
+export function setCapability(path: string): void {
+  python("import os, sys; os.setxattr(sys.argv[1], 'security.capability', bytes.fromhex(sys.argv[2]))", path, netRaw);
+}
+
+/** A file's capability in hexadecimal; with `root`, what it is when shifted there: version 3, with that root id. */
+export function capabilityOf(path: string, root?: number): string {
+  const code = "import os, sys; print(os.getxattr(sys.argv[1], 'security.capability', follow_symlinks=False).hex())";
+  const value = Buffer.from(python(code, path).trim(), "hex");
+  if (root === undefined) return value.toString("hex");
+  const shifted = Buffer.alloc(24);
+  value.copy(shifted);
+  shifted.writeUInt8(3, 3);
+  shifted.writeUInt32LE(root, 20);
+  return shifted.toString("hex");
+}
+
+/** The output of a line of Python, which has the calls that Node has not. */
+export function python(code: string, ...args: readonly string[]): string {
+  return execFileSync("python3", ["-c", code, ...args], { encoding: "utf8" });
 }
