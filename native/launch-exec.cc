@@ -1,6 +1,7 @@
 // The server's environment, and the exec that starts it: the last step, so nothing of the launcher's is left after it.
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "plan.h"
 
@@ -35,29 +36,67 @@ const char* findVariable(const List<const char*>& environment, const char* name)
   return nullptr;
 }
 
-// The plan's variables win over the launcher's. `activation` owns the
-// LISTEN_ variables' text.
-void buildEnvironment(const Plan& plan, Text (&activation)[3], List<const char*>& environment) {
-  for (char** inherited = environ; plan.inheritEnvironment && *inherited != nullptr; inherited++) {
-    bool replaced = isActivation(*inherited);
-    for (const char* entry : plan.environment) replaced = replaced || isNamed(*inherited, entry, nameLength(entry));
-    if (!replaced) environment.push(*inherited);
+// sd_notify(3): these speak of this process, and it stays the same.
+bool isNotify(const char* entry) {
+  static const char* const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
+  for (const char* name : names) {
+    if (isNamed(entry, name, strlen(name))) return true;
+  }
+  return false;
+}
+
+// Text of variables that the environment borrows.
+struct Variables {
+  Text listenFds, listenPid, listenNames, notify, watchdog, watchdogPid;
+};
+
+void setActivation(const Plan& plan, Variables& variables, List<const char*>& environment) {
+  char number[48];
+  snprintf(number, sizeof number, "LISTEN_FDS=%zu", plan.descriptors.size());
+  variables.listenFds.append(number);
+  snprintf(number, sizeof number, "LISTEN_PID=%d", static_cast<int>(getpid()));
+  variables.listenPid.append(number);
+  variables.listenNames.append("LISTEN_FDNAMES=");
+  for (size_t i = 0; i < plan.descriptors.size(); i++) {
+    if (i > 0) variables.listenNames.append(":");
+    variables.listenNames.append(plan.descriptors[i].name);
+  }
+  environment.push(variables.listenFds.string());
+  environment.push(variables.listenPid.string());
+  environment.push(variables.listenNames.string());
+}
+
+void setNotify(const Plan& plan, Variables& variables, List<const char*>& environment) {
+  variables.notify.append("NOTIFY_SOCKET=");
+  variables.notify.append(plan.notify);
+  environment.push(variables.notify.string());
+  if (plan.watchdog == 0) return;
+  char number[48];
+  snprintf(number, sizeof number, "WATCHDOG_USEC=%llu", static_cast<unsigned long long>(plan.watchdog));
+  variables.watchdog.append(number);
+  snprintf(number, sizeof number, "WATCHDOG_PID=%d", static_cast<int>(getpid()));
+  variables.watchdogPid.append(number);
+  environment.push(variables.watchdog.string());
+  environment.push(variables.watchdogPid.string());
+}
+
+// The plan's variables win over the launcher's. A service manager that the launcher was started by goes on listening to
+// the server, whatever else the plan lets through; only where there is none does the plan's own take its place.
+void buildEnvironment(const Plan& plan, Variables& variables, List<const char*>& environment) {
+  const char* const manager = getenv("NOTIFY_SOCKET");
+  const bool isManaged = manager != nullptr && *manager != '\0';
+  for (char** inherited = environ; *inherited != nullptr; inherited++) {
+    bool wanted = isNotify(*inherited) ? isManaged : plan.inheritEnvironment && !isActivation(*inherited);
+    for (const char* entry : plan.environment) wanted = wanted && !isNamed(*inherited, entry, nameLength(entry));
+    if (wanted) environment.push(*inherited);
   }
   for (const char* entry : plan.environment) {
     if (!isActivation(entry)) environment.push(entry);
   }
-  if (!plan.listenFds) return;
-  char number[32];
-  snprintf(number, sizeof number, "LISTEN_FDS=%zu", plan.descriptors.size());
-  activation[0].append(number);
-  snprintf(number, sizeof number, "LISTEN_PID=%d", static_cast<int>(getpid()));
-  activation[1].append(number);
-  activation[2].append("LISTEN_FDNAMES=");
-  for (size_t i = 0; i < plan.descriptors.size(); i++) {
-    if (i > 0) activation[2].append(":");
-    activation[2].append(plan.descriptors[i].name);
+  if (plan.listenFds) setActivation(plan, variables, environment);
+  if (plan.notify != nullptr && findVariable(environment, "NOTIFY_SOCKET") == nullptr) {
+    setNotify(plan, variables, environment);
   }
-  for (Text& variable : activation) environment.push(variable.string());
 }
 
 [[noreturn]] void failExec(const char* program, int error, const char* path) {
@@ -102,9 +141,9 @@ void buildEnvironment(const Plan& plan, Text (&activation)[3], List<const char*>
 }  // namespace
 
 void execServer(const Plan& plan) {
-  Text activation[3];
+  Variables variables;
   List<const char*> environment;
-  buildEnvironment(plan, activation, environment);
+  buildEnvironment(plan, variables, environment);
   const char* const path = findVariable(environment, "PATH");
   environment.push(nullptr);
   List<const char*> argv;

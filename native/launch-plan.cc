@@ -154,6 +154,11 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
     case PlanTag::Root: return decodeRoot(payload, length, received, plan);
     case PlanTag::Mount: return decodeMount(payload, length, received, plan);
     case PlanTag::Bind: return decodeBind(payload, length, plan);
+    case PlanTag::Notify:
+      plan.notify = readText(payload, length, 8);
+      if (plan.notify == nullptr || (plan.notify[0] != '/' && plan.notify[0] != '@')) return "its notify is malformed";
+      plan.watchdog = readU64(payload);
+      return nullptr;
   }
   return "it has a record that is not known";
 }
@@ -262,5 +267,6 @@ void printPlan(const char* berth, const Plan& plan) {
     printText(bind.readOnly ? "bind, ro" : "bind", bind.target);
     printText("  of", bind.source);
   }
+  if (plan.notify != nullptr) printText("notify", plan.notify);
   if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to stdout: %m; check where it leads");
 }

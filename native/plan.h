@@ -29,6 +29,8 @@
 //                       own /dev, /tmp and /run
 //   14  Bind         *  u32 flags, text source, text target: a folder or file of the launcher's own tree, with all that is
 //                       mounted below, placed in the root as by Mount. Bit 0: read-only
+//   15  Notify       ?  u64 microseconds, text address: where the launcher's environment has no NOTIFY_SOCKET, it becomes
+//                       this, and unless they are 0 WATCHDOG_USEC becomes the microseconds, WATCHDOG_PID this process
 //
 // Whatever is not exactly this is refused as a whole: a plan is obeyed with privilege, so nothing in it is guessed.
 #pragma once
@@ -59,6 +61,7 @@ enum class PlanTag : uint32_t {
   Root,
   Mount,
   Bind,
+  Notify,
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
@@ -112,6 +115,8 @@ struct Plan {
   List<gid_t> groups;
   const char* directory = nullptr;
   uint32_t tracer = 0;
+  const char* notify = nullptr;
+  uint64_t watchdog = 0;
   bool hasRoot = false;
   uint32_t userns = 0;  // these two are indices in the message, as those of the mounts
   uint32_t root = 0;

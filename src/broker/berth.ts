@@ -7,7 +7,7 @@ import type { BerthSpec } from "../config/spec.ts";
 import type { Borrowed } from "../fd.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
-import type { Stashed } from "./stash.ts";
+import { type Stashed, shownName } from "./stash.ts";
 
 export type BerthState = "vacant" | "occupied" | "handover";
 
@@ -46,6 +46,8 @@ export interface BerthView {
   readonly descriptors: readonly DescriptorView[];
   readonly lease?: LeaseView;
   readonly ready?: boolean;
+  /** What the tenant says of itself. */
+  readonly status?: string;
   readonly start?: StartView;
 }
 
@@ -94,7 +96,7 @@ export class Berth {
       kind: socket.listen.kind,
       address: formatListenAddress({ ...socket.listen, address: socket.address }),
     }));
-    for (const { name } of this.stash.values()) views.push({ name, kind: "stash" });
+    for (const { name } of this.stash.values()) views.push({ name: shownName(name), kind: "stash" });
     return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
   }
 
@@ -114,6 +116,7 @@ export class Berth {
       state: this.state,
       descriptors: this.descriptors(),
       ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
+      ...(this.lease?.status !== undefined && { status: this.lease.status }),
       ...(this.start !== undefined && { start: this.start }),
     };
   }

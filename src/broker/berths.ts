@@ -28,7 +28,8 @@ export type BerthEvent =
   | "repaired"
   | "starting"
   | "failed"
-  | "stopping";
+  | "stopping"
+  | "status";
 
 /** Why a request was not granted. */
 export type Refusal =
@@ -40,13 +41,17 @@ export type Refusal =
   | { readonly kind: "limit"; readonly limit: string; readonly message: string }
   | { readonly kind: "unsuitable"; readonly name: string; readonly message: string };
 
-/** Who asks. */
-export interface Requester {
-  readonly peer: Peer;
+/** Who speaks for a lease. */
+export interface Speaker {
   /** Root or the broker's own user. */
   readonly privileged: boolean;
   /** Whether it is the very process that holds this lease. */
   holds(lease: Lease): boolean;
+}
+
+/** Who asks. */
+export interface Requester extends Speaker {
+  readonly peer: Peer;
 }
 
 export type Replace = "no" | "try" | "must";
@@ -144,22 +149,23 @@ export class Berths {
   }
 
   /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
-  release(id: string, who: Requester): Refusal | undefined {
+  release(id: string, who: Speaker): Refusal | undefined {
     const found = this.leaseOf(id, who);
     if ("kind" in found) return found;
     this.#end(found.berth, found.lease, "its tenant gave it back");
     return undefined;
   }
 
-  /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now. */
-  ready(id: string, who: Requester): Refusal | undefined {
+  /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now, if it is to be dropped. */
+  ready(id: string, who: Speaker, predecessors: "drop" | "keep" = "drop"): Refusal | undefined {
     const found = this.leaseOf(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     lease.ready = true;
     // What a newcomer stashes is for its own successor, whatever its predecessor says meanwhile.
     const kept = [id, lease === berth.lease ? berth.incoming?.id : undefined];
-    for (const stashed of berth.stash.values()) if (!kept.includes(stashed.lease)) this.#unstash(berth, stashed.name);
+    if (predecessors === "drop")
+      for (const stashed of berth.stash.values()) if (!kept.includes(stashed.lease)) this.#unstash(berth, stashed.name);
     const outgoing = berth.lease;
     if (berth.incoming === lease && outgoing !== undefined) {
       berth.incoming = undefined;
@@ -180,7 +186,7 @@ export class Berths {
   }
 
   /** Keeps a duplicate of `handle` in the berth for the tenant's successor. */
-  stash(id: string, name: string, handle: FdHandle, who: Requester): Refusal | undefined {
+  stash(id: string, name: string, handle: FdHandle, who: Speaker): Refusal | undefined {
     const { sys, quota } = this.#options;
     const found = this.leaseOf(id, who);
     if ("kind" in found) return found;
@@ -205,6 +211,31 @@ export class Berths {
     berth.stash.set(name, { name, handle: FdHandle.adopt(handle.steal(), sys), lease: id, uid });
     this.#emit("changed", berth);
     return undefined;
+  }
+
+  /** Closes a descriptor in the stash of the tenant's berth, whoever left it. */
+  unstash(id: string, name: string, who: Speaker): Refusal | undefined {
+    const found = this.leaseOf(id, who);
+    if ("kind" in found) return found;
+    if (!found.berth.stash.has(name)) return undefined;
+    this.#unstash(found.berth, name);
+    this.#emit("changed", found.berth);
+    return undefined;
+  }
+
+  /** The nearest tenant, of a process and those above it. */
+  tenantAmong(pids: readonly number[]): { berth: Berth; lease: Lease } | undefined {
+    let nearest: { berth: Berth; lease: Lease } | undefined;
+    let distance = pids.length;
+    for (const berth of this.#byLease.values()) {
+      for (const lease of [berth.lease, berth.incoming]) {
+        const at = lease === undefined ? -1 : pids.indexOf(lease.tenant.pid);
+        if (lease === undefined || at < 0 || at >= distance) continue;
+        nearest = { berth, lease };
+        distance = at;
+      }
+    }
+    return nearest;
   }
 
   /** Closes everything. Tenants keep what they have. */
@@ -247,7 +278,7 @@ export class Berths {
   }
 
   /** The lease if the requester may speak for it; another's lease is answered as one that is not there. */
-  leaseOf(id: string, who: Requester): { berth: Berth; lease: Lease } | Refusal {
+  leaseOf(id: string, who: Speaker): { berth: Berth; lease: Lease } | Refusal {
     const berth = this.#byLease.get(id);
     const lease = berth?.lease?.id === id ? berth.lease : berth?.incoming;
     if (berth === undefined || lease === undefined || !(who.privileged || who.holds(lease))) {

@@ -22,11 +22,13 @@ import { Listener } from "./listener.ts";
 import type { Log } from "./log.ts";
 import { systemLookup } from "./lookup.ts";
 import { brokerMethods, eventAnswer } from "./methods.ts";
+import { NotifySocket } from "./notify-socket.ts";
 import { OnDemand } from "./on-demand.ts";
 import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
 import { createRunner } from "./runner.ts";
 import type { Session } from "./session.ts";
 import { DEFAULT_START_LIMITS, type StartLimits } from "./starter.ts";
+import { TenantNotices } from "./tenant-notices.ts";
 
 export interface BrokerOptions {
   /** Configuration folders in rising precedence. */
@@ -63,6 +65,7 @@ export class Broker implements AsyncDisposable {
   readonly #quota: Quota;
   readonly #berths: Berths;
   readonly #interceptions: Interceptions;
+  #notify: NotifySocket | undefined;
   #onDemand: OnDemand | undefined;
   readonly #watchers = new Set<Session>();
   readonly #locks: FdHandle[] = [];
@@ -99,6 +102,7 @@ export class Broker implements AsyncDisposable {
     try {
       broker.#takeLocks();
       broker.#apply();
+      broker.#openNotify();
       broker.#listen();
       broker.#startOnDemand();
       return broker;
@@ -132,6 +136,8 @@ export class Broker implements AsyncDisposable {
     this.#listener = undefined;
     this.#control?.close();
     this.#control = undefined;
+    this.#notify?.close();
+    this.#notify = undefined;
     this.#onDemand?.close();
     this.#onDemand = undefined;
     const deserted = this.#interceptions.close();
@@ -202,6 +208,7 @@ export class Broker implements AsyncDisposable {
         berths: this.#berths,
         interceptions: this.#interceptions,
         sys: this.#sys,
+        notify: this.#notify?.address,
         watch: (session) => {
           // It may have gone while it was told what there is; nobody would take it off the list again.
           if (session.closed) return;
@@ -244,6 +251,25 @@ export class Broker implements AsyncDisposable {
     } catch (cause) {
       if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
       throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });
+    }
+  }
+
+  /** Beside the control socket. A broker that cannot have it serves without, and says so. */
+  #openNotify(): void {
+    const berths = this.#berths;
+    const notices = new TenantNotices({ berths, log: this.#log, tell: (event, berth) => this.#tell(event, berth) });
+    try {
+      this.#notify = NotifySocket.open(`${this.#controlPath()}.notify`, {
+        sys: this.#sys,
+        log: this.#log,
+        tenantAmong: (pids) => berths.tenantAmong(pids),
+        onMessage: (tenancy, message, fds) => notices.heed(tenancy, message, fds),
+      });
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#log("warning", `servers cannot say that they are ready (sd_notify(3)): ${error.message}`, {
+        event: "notify",
+      });
     }
   }
 

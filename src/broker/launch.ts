@@ -8,6 +8,7 @@ import { encodePlan } from "../launch/plan-encode.ts";
 import type { Native } from "../native.ts";
 import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors } from "../placeholder.ts";
 import type { Berth } from "./berth.ts";
+import { shownName } from "./stash.ts";
 
 /** What a Launch call may ask for beside the berth. */
 export interface LaunchRequest {
@@ -32,7 +33,7 @@ export const PLAN_INDEX = 0;
 const ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8;
 
 /** The plan's bytes for a berth and a lease, or what of the request cannot be carried out. */
-export function makePlan(berth: Berth, lease: string, request: LaunchRequest): Buffer | Unfit {
+export function makePlan(berth: Berth, lease: string, request: LaunchRequest, notify?: string): Buffer | Unfit {
   const { server } = berth.spec;
   const command = request.command ?? server.command;
   if (command.length === 0) {
@@ -53,7 +54,7 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest): B
   }
   const names = !placesDescriptors(server.deliver)
     ? []
-    : [...berth.sockets.map(({ name }) => name), ...berth.stash.keys()];
+    : [...berth.sockets.map(({ name }) => name), ...Array.from(berth.stash.keys(), shownName)];
   const plan: Plan = {
     lease,
     argv,
@@ -69,6 +70,7 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest): B
     umask: server.umask,
     ...(server.user !== undefined && { user: server.user }),
     ...(server.directory !== undefined && { directory: server.directory }),
+    ...(notify !== undefined && { notify: { address: notify, watchdog: (server.watchdog ?? 0) * 1_000_000 } }),
   };
   const bytes = encodePlan(plan);
   return typeof bytes === "string"

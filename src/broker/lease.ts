@@ -1,9 +1,11 @@
 /** A tenant's hold on a berth. It ends when the tenant says so or dies: its pidfd becomes readable (pidfd_open(2)). */
 import { randomBytes } from "node:crypto";
+import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
+import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
 
@@ -21,6 +23,10 @@ export class Lease {
   /** The tenant has said that it serves. */
   ready = false;
   readonly #sys: Native;
+  /** What the tenant says of itself, sd_notify(3). */
+  status: string | undefined;
+  /** Set while the tenant has to say that it is alive. */
+  watchdog: TenantWatchdog | undefined;
   #pidfd: FdHandle | undefined;
   #poll: Poll | undefined;
 
@@ -47,8 +53,14 @@ export class Lease {
     return this.#pidfd === undefined ? -ESRCH : this.#sys.pidfdSignal(this.#pidfd.fd, number);
   }
 
+  /** Whether a pidfd is the tenant's. Where pidfds have no inodes of their own (before Linux 6.9), any is taken for it. */
+  isOf(pidfd: number): boolean {
+    return this.#pidfd !== undefined && fstatSync(this.#pidfd.fd).ino === fstatSync(pidfd).ino;
+  }
+
   /** Lets go of the tenant. Idempotent. */
   end(): void {
+    this.watchdog?.close();
     this.#poll?.close();
     this.#poll = undefined;
     this.#pidfd?.close();

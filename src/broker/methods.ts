@@ -17,18 +17,21 @@ import type { BerthEvent, Berths, Refusal, Replace } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";
 import { makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import type { Session } from "./session.ts";
+import { isStashName } from "./stash.ts";
 
 /** What the methods work on. */
 export interface MethodsContext {
   readonly berths: Berths;
   readonly sys: Native;
   readonly interceptions: Interceptions;
+  /** Where servers without a service manager say how they are; undefined where there is no such socket. */
+  readonly notify: string | undefined;
   /** Has the session told of every event from now on. */
   watch(session: Session): void;
 }
 
 /** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
-export function brokerMethods({ berths, interceptions, sys, watch }: MethodsContext): Implementation<Session> {
+export function brokerMethods({ berths, interceptions, sys, notify, watch }: MethodsContext): Implementation<Session> {
   const acquire: Handler<Session> = (session, parameters) => {
     const name = parameters["berth"] as string;
     const known = session.grants.get(name);
@@ -49,11 +52,11 @@ export function brokerMethods({ berths, interceptions, sys, watch }: MethodsCont
     // Before the lease: a command that cannot be carried out takes no berth.
     const berth = berths.find(parameters["berth"] as string, session);
     if ("kind" in berth) return refusal(berth);
-    const unfit = makePlan(berth, "", request);
+    const unfit = makePlan(berth, "", request, notify);
     if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
     const granted = berths.acquire(berth.name, session, replaceOf(parameters));
     if (granted.kind !== "granted") return refusal(granted);
-    const plan = makePlan(berth, granted.lease.id, request);
+    const plan = makePlan(berth, granted.lease.id, request, notify);
     if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
     const memfd = sealPlan(plan, sys);
     return {
@@ -65,8 +68,7 @@ export function brokerMethods({ berths, interceptions, sys, watch }: MethodsCont
 
   const stash: Handler<Session> = (session, parameters, _, fds) => {
     const name = parameters["name"] as string;
-    if (!/^[A-Za-z0-9_.-]{1,64}$/.test(name))
-      return invalidParameter("name", "a stash's name is 1 to 64 of A-Z a-z 0-9 _ . -");
+    if (!isStashName(name)) return invalidParameter("name", "a stash's name is 1 to 64 of A-Z a-z 0-9 _ . -");
     const [handle] = fds;
     if (handle === undefined) return invalidParameter("fds");
     return done(berths.stash(parameters["lease"] as string, name, handle, session));

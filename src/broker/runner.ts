@@ -18,14 +18,14 @@ export interface Outcome {
 
 /** One start. */
 export interface Run {
-  /** The lease that came of it has ended: find out how, and tell. */
+  /** Finds out whether it has ended, where that is not told by itself, and tells. */
   inquire(): void;
 }
 
 export interface Runner {
-  /** Starts the server of a berth. `onEnd` is told once how it ended, or why it did not begin. */
+  /** Starts the server of a berth. `onEnd` is told how it ended, or why it did not begin; once at least. */
   start(berth: string, onEnd: (outcome: Outcome) => void): Run;
-  /** Asks for the stop of the unit that this berth's server is; false when it is none that can be stopped so. */
+  /** Has the unit stopped that this berth's server is; false when it is none of ours to stop. */
   stop(berth: string, unit: string | undefined): boolean;
 }
 
@@ -43,24 +43,32 @@ const OWN_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPI
 
 export function createRunner({ socket, output, manager = findManager() }: RunnerOptions): Runner {
   return {
-    start: (berth, onEnd) => {
-      if (manager === undefined) return startChild(socket, output, berth, onEnd);
-      let child: Run | undefined;
-      manager.start(unitOf(berth), (result) => {
-        if (result.kind === "absent") child = startChild(socket, output, berth, onEnd);
-        else if (result.kind === "failed") onEnd({ reason: result.message });
-      });
-      return {
-        inquire: () => {
-          if (child !== undefined) child.inquire();
-          else manager.outcome(unitOf(berth), onEnd);
-        },
-      };
-    },
+    start: (berth, onEnd) =>
+      manager === undefined
+        ? startChild(socket, output, berth, onEnd)
+        : startUnit(manager, berth, onEnd, () => startChild(socket, output, berth, onEnd)),
     stop: (berth, unit) => {
       if (manager === undefined || unit !== unitOf(berth)) return false;
       manager.stop(unit);
       return true;
+    },
+  };
+}
+
+function startUnit(manager: Manager, berth: string, onEnd: (outcome: Outcome) => void, otherwise: () => void): Run {
+  const unit = unitOf(berth);
+  let hasBegun = false;
+  const inquire = (told: (outcome: Outcome | undefined) => void): void => manager.ended(unit, told);
+  manager.start(unit, (result) => {
+    if (result.kind === "absent") return otherwise();
+    hasBegun = true;
+    // systemctl says that it failed; how, the unit itself knows better.
+    if (result.kind === "failed") inquire((end) => onEnd((end?.signal ?? end?.status) ? end : result));
+  });
+  return {
+    inquire: () => {
+      // Before that it has not ended, but not begun.
+      if (hasBegun) inquire((end) => end !== undefined && onEnd(end));
     },
   };
 }

@@ -53,6 +53,7 @@ type Phase = StartView["state"] | "ending";
 
 /** How long it may take to find out how a server ended, in milliseconds. */
 const INQUIRY = 5000;
+const ASK = 500;
 
 /** The start that is under way, or that the present tenant came of. */
 interface Current {
@@ -123,8 +124,7 @@ export class Starter {
       }),
     };
     this.#current = current;
-    const late = { reason: `it has not taken the berth within ${limits.timeout / 1000} s` };
-    this.#timer = setTimeout(() => this.#fail(late), limits.timeout);
+    this.#inquire(limits.timeout, { reason: `it has not taken the berth within ${limits.timeout / 1000} s` });
     tell("starting", this.berth);
   }
 
@@ -192,8 +192,19 @@ export class Starter {
     this.#enter("ending");
     const { run, outcome } = this.#current;
     if (outcome !== undefined) return this.#ended(outcome);
-    this.#timer = setTimeout(() => this.#ended({ reason: "it gave the berth back" }), INQUIRY);
+    this.#inquire(INQUIRY, { reason: "it gave the berth back" });
     run.inquire();
+  }
+
+  /** Asks from time to time how it ended, until it has, or in the end takes `otherwise` for an answer. */
+  #inquire(patience: number, otherwise: Outcome): void {
+    const deadline = performance.now() + patience;
+    const ask = (): void => {
+      if (performance.now() >= deadline) return this.#ended(otherwise);
+      this.#current?.run.inquire();
+      this.#timer = setTimeout(ask, Math.min(ASK, patience));
+    };
+    this.#timer = setTimeout(ask, Math.min(ASK, patience));
   }
 
   #ended(outcome: Outcome): void {

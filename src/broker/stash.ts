@@ -18,6 +18,36 @@ export interface Stashed {
   readonly uid: number;
 }
 
+/** What a descriptor may be called. */
+export function isStashName(name: string): boolean {
+  return /^[A-Za-z0-9_.-]{1,64}$/.test(name);
+}
+
+/**
+ * A server that speaks sd_notify(3) may keep several descriptors under one name. Here each has its own, and this is the
+ * number `nth` of them.
+ */
+export function numberedName(name: string, nth: number): string {
+  return nth === 0 ? name : `${name}~${nth}`;
+}
+
+/** The name that its giver knows a descriptor by. */
+export function shownName(name: string): string {
+  return name.replace(/~\d+$/, "");
+}
+
+const identities = new WeakMap<FdHandle, string>();
+
+/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Asked of the kernel once for a handle. */
+export function identityOf(handle: FdHandle): string {
+  const known = identities.get(handle);
+  if (known !== undefined) return known;
+  const { dev, ino } = fstatSync(handle.fd);
+  const identity = `${dev}:${ino}`;
+  identities.set(handle, identity);
+  return identity;
+}
+
 /** Says in a sentence why a descriptor cannot be kept; undefined when it can. */
 export function unsuitable(fd: number, sys: Native): string | undefined {
   const flags = sys.getfl(fd);

@@ -38,6 +38,7 @@ export interface BerthRecord {
   readonly range?: { readonly base: number; readonly count: number } | null;
   readonly lease?: LeaseRecord | null;
   readonly ready?: boolean | null;
+  readonly status?: string | null;
   readonly start?: StartRecord | null;
 }
 

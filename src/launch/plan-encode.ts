@@ -27,6 +27,7 @@ const Tag = {
   root: 12,
   mount: 13,
   bind: 14,
+  notify: 15,
 } as const;
 
 const INHERIT_ENVIRONMENT = 1;
@@ -76,6 +77,10 @@ export function encodePlan(plan: Plan): Buffer | string {
     for (const { source, target, readOnly } of binds)
       records.push(...record(Tag.bind, u32(readOnly ? READ_ONLY : 0), text(source), text(target)));
   }
+  if (plan.notify !== undefined) {
+    const { address, watchdog } = plan.notify;
+    records.push(...record(Tag.notify, u64(BigInt(watchdog)), text(address)));
+  }
 
   const length = records.reduce((sum, part) => sum + part.length, HEADER_LENGTH);
   if (length > PLAN_MAX) return `the command and environment take ${length} bytes, more than ${PLAN_MAX}; shorten them`;
@@ -114,6 +119,12 @@ function findProblem(plan: Plan): string | undefined {
   if (!isWithin(plan.umask, 0, 0o777)) return `the umask ${plan.umask} is not from 0 to 0777`;
   if (plan.directory !== undefined && (!plan.directory.startsWith("/") || hasNul(plan.directory))) {
     return `the directory ${JSON.stringify(plan.directory)} is not an absolute path`;
+  }
+  if (plan.notify !== undefined && (!/^[/@]./s.test(plan.notify.address) || hasNul(plan.notify.address))) {
+    return `${JSON.stringify(plan.notify.address)} is not the address of a UNIX socket`;
+  }
+  if (plan.notify !== undefined && !isWithin(plan.notify.watchdog, 0, Number.MAX_SAFE_INTEGER)) {
+    return `${plan.notify.watchdog} is not a number of microseconds`;
   }
   return hasNul(plan.lease) ? "the lease's id contains a NUL character" : undefined;
 }

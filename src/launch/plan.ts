@@ -23,6 +23,14 @@ export interface PlanRoot {
   readonly binds: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
 }
 
+/** NOTIFY_SOCKET and its kin, sd_notify(3). */
+export interface PlanNotify {
+  /** NOTIFY_SOCKET. */
+  readonly address: string;
+  /** WATCHDOG_USEC, for this very process; 0: not set. */
+  readonly watchdog: number;
+}
+
 export interface Plan {
   readonly lease: string;
   /** Program and arguments, fully expanded. A program without `/` is searched in the PATH of the new environment. */
@@ -46,6 +54,8 @@ export interface Plan {
   readonly limits: readonly Rlimit[];
   readonly umask: number;
   readonly directory?: string;
+  /** What speaks for a service manager to the server where the launcher's environment names none. */
+  readonly notify?: PlanNotify;
   /** Absent: the launcher's own root stays. */
   readonly root?: PlanRoot;
 }

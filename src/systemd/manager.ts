@@ -1,30 +1,34 @@
-/** Starts, stops and asks about units of the system's service manager, by systemctl(1). Waits for no job. */
+/** Starts, stops and asks about units of the system's service manager, by systemctl(1). */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 
-/** Of a start: taken on; there is no such unit; or refused, for a reason. */
+/** Of a start: it runs; there is no such unit; or it came to nothing, and why. */
 export type StartResult =
-  | { readonly kind: "begun" }
+  | { readonly kind: "started" }
   | { readonly kind: "absent" }
-  | { readonly kind: "failed"; readonly message: string };
+  | { readonly kind: "failed"; readonly reason: string };
 
 /** How a service ended that runs no more. */
-export interface ServiceOutcome {
+export interface ServiceEnd {
   readonly reason: string;
   readonly status?: number;
   readonly signal?: string;
 }
 
 export interface Manager {
+  /** Starts a unit, and tells when that is done: as late as the unit's Type= says. */
   start(unit: string, told: (result: StartResult) => void): void;
+  /** Has a unit stopped, and does not wait for it. */
   stop(unit: string): void;
-  outcome(unit: string, told: (outcome: ServiceOutcome) => void): void;
+  /** How a service ended; undefined while it runs, or is on the way up or down. */
+  ended(unit: string, told: (end: ServiceEnd | undefined) => void): void;
 }
 
 /** systemctl(1), EXIT STATUS: the unit does not exist. */
-const NOT_LOADED = 5;
-const TIMEOUT = 20_000;
+const NO_SUCH_UNIT = 5;
+/** A start may take as long as systemd's own default for it, and a little more. */
+const TIMEOUT = 100_000;
 // CLD_EXITED, waitid(2).
 const EXITED = "1";
 
@@ -39,33 +43,34 @@ export function createManager(program = "systemctl"): Manager {
     const options = { timeout: TIMEOUT, env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" } };
     execFile(program, args, options, (error, stdout, stderr) => {
       if (error === null) return told(0, stdout, "");
-      const status = typeof error.code === "number" ? error.code : -1;
-      const [line] = stderr.trim().split("\n");
-      told(status, stdout, line === undefined || line === "" ? error.message : line);
+      const [line = ""] = stderr.trim().split("\n");
+      told(typeof error.code === "number" ? error.code : -1, stdout, line === "" ? error.message : line);
     });
   };
   return {
     start: (unit, told) =>
-      call(["start", "--no-block", "--", unit], (status, _, problem) => {
-        if (status === 0) told({ kind: "begun" });
-        else told(status === NOT_LOADED ? { kind: "absent" } : { kind: "failed", message: problem });
+      call(["start", "--no-ask-password", "--", unit], (status, _, reason) => {
+        if (status === 0) told({ kind: "started" });
+        else told(status === NO_SUCH_UNIT ? { kind: "absent" } : { kind: "failed", reason });
       }),
-    stop: (unit) => call(["stop", "--no-block", "--", unit], () => undefined),
-    outcome: (unit, told) =>
-      call(["show", "--property=Result,ExecMainCode,ExecMainStatus", "--", unit], (_, stdout) =>
-        told(readOutcome(stdout)),
+    stop: (unit) => call(["stop", "--no-ask-password", "--no-block", "--", unit], () => undefined),
+    ended: (unit, told) =>
+      call(["show", "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus", "--", unit], (_, stdout) =>
+        told(readEnd(stdout)),
       ),
   };
 }
 
-/** What `systemctl show` says of a service that has ended. */
-export function readOutcome(text: string): ServiceOutcome {
+/** Reads what `systemctl show` says of a service. */
+export function readEnd(text: string): ServiceEnd | undefined {
   const property = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
+  const isDown = ["inactive", "failed"].includes(property("ActiveState")) || property("SubState") === "auto-restart";
+  if (!isDown) return undefined;
   const number = Number(property("ExecMainStatus"));
   if (property("ExecMainCode") === EXITED) return { reason: `it ended with status ${number}`, status: number };
   if (number > 0) {
     const signal = Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? String(number);
     return { reason: `it was ended by ${signal}`, signal };
   }
-  return { reason: `systemd says: ${property("Result") || "nothing"}` };
+  return { reason: `systemd says: ${property("Result")}` };
 }

@@ -81,6 +81,8 @@ type Berth (
   lease: ?Lease,
   # Whether that tenant has called Ready. Absent when vacant.
   ready: ?bool,
+  # What the tenant's server says of itself, for people (sd_notify(3), STATUS=).
+  status: ?string,
   # Where its server starts on demand.
   start: ?Start
 )
@@ -123,7 +125,8 @@ method Stash(
   name: string
 ) -> ()
 
-# Says that the tenant's server is serving. This is what completes a takeover.
+# Says that the tenant's server is serving. This is what completes a takeover. READY=1 says the same
+# (sd_notify(3)) to a server that berth-launch has started outside of systemd.
 method Ready(
   # Id of the lease.
   lease: string
@@ -164,10 +167,10 @@ method Watch() -> (
   # released: a lease ended. repaired: a tenant had left a socket in a state unfit for the next, and
   # the broker has put it right. starting: something came for the server, and the broker starts it.
   # failed: such a start came to nothing. stopping: there was no traffic, and the broker stops the
-  # server.
+  # server; or the server says that it stops. status: it says something else of itself.
   event: (
     present, added, changed, removed, acquired, ready, handover, released, repaired, starting,
-    failed, stopping
+    failed, stopping, status
   ),
   # The berth as it is after the event; after 'removed', as it was before.
   berth: Berth

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { StartLimits } from "../../src/broker/starter.ts";
 import { startBroker, type TestBroker, TestFolder } from "../support/broker.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
-import { datagram, freePort } from "../support/ports.ts";
+import { freePort } from "../support/ports.ts";
 import { fixtures, isRoot } from "../support/puppet.ts";
 import { Watcher } from "../support/watcher.ts";
 
@@ -74,11 +74,11 @@ describe("the first that comes starts the server, and is served", () => {
     const port = await freePort();
     await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo) });
     expect(broker.broker.berths[0]).toMatchObject({ state: "vacant", start: { state: "waiting", failures: 0 } });
-    expect(await datagram(port, "hello")).toBe("echo hello");
+    expect(await once(port, "hello")).toBe("echo hello");
     expect(broker.watcher.names()).toEqual(["starting", "acquired"]);
     expect(broker.broker.berths[0]).toMatchObject({ state: "occupied", start: { state: "running", failures: 0 } });
     // It runs, so nothing else is started, whatever comes.
-    for (let n = 0; n < 20; n++) expect(await datagram(port, String(n))).toBe(`echo ${n}`);
+    for (let n = 0; n < 20; n++) expect(await once(port, String(n))).toBe(`echo ${n}`);
     expect(broker.watcher.names()).toEqual(["starting", "acquired"]);
   });
 
@@ -98,7 +98,7 @@ describe("the first that comes starts the server, and is served", () => {
     const port = await freePort();
     await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo) }, { settle: 0 });
     for (let round = 0; round < 2; round++) {
-      expect(await datagram(port, "hello")).toBe("echo hello");
+      expect(await once(port, "hello")).toBe("echo hello");
       const [{ lease } = {}] = broker.broker.berths;
       process.kill(lease?.pid ?? 0, "SIGKILL");
       await broker.watcher.count("released", round + 1);

@@ -14,6 +14,8 @@ export const pages: readonly string[] = [
     "configuration",
     "errors",
     "library",
+    "notify",
+    "on-demand",
     "protocol",
     "roots",
     "security",

@@ -51,6 +51,10 @@ function decode(bytes: Buffer): Plan {
     const keepGroups = payload.readUInt32LE(8) === 1;
     return { userns: payload.readUInt32LE(0), mount: payload.readUInt32LE(4), keepGroups, mounts, binds };
   });
+  const [notify] = all(15).map((payload) => ({
+    watchdog: Number(payload.readBigUInt64LE(0)),
+    address: text(payload, 8),
+  }));
   return {
     lease: text(one(1)),
     inheritEnvironment: (flags & 1) !== 0,
@@ -75,6 +79,7 @@ function decode(bytes: Buffer): Plan {
     ...(directory === undefined ? {} : { directory }),
     ...(tracer === undefined ? {} : { tracer }),
     ...(root === undefined ? {} : { root }),
+    ...(notify === undefined ? {} : { notify }),
   };
 }
 
@@ -95,6 +100,10 @@ const fields: fc.Arbitrary<Omit<Plan, "fds" | "root">> = fc.record(
     listenFds: fc.boolean(),
     reportBinds: fc.boolean(),
     tracer: fc.integer({ min: 1, max: 2 ** 22 }),
+    notify: fc.record({
+      address: string.filter((path) => path !== "").map((path) => `/${path}`),
+      watchdog: fc.maxSafeNat(),
+    }),
     user: fc.record({ uid: id, gid: id, groups: fc.array(id) }),
     capabilities: fc.uniqueArray(fc.integer({ min: 0, max: 63 })).map((numbers) => numbers.toSorted((a, b) => a - b)),
     limits: fc.array(
@@ -192,6 +201,8 @@ describe("encodePlan", () => {
     ["a negative limit", { limits: [{ resource: "nofile", soft: -1, hard: "keep" }] }],
     ["a fraction as limit", { limits: [{ resource: "nofile", soft: 1, hard: 1.5 }] }],
     ["a umask beyond 0777", { umask: 0o1000 }],
+    ["a notify socket without an address", { notify: { address: "", watchdog: 0 } }],
+    ["half a microsecond", { notify: { address: "/run/x", watchdog: 0.5 } }],
     ["a relative directory", { directory: "srv" }],
     ["a NUL in the directory", { directory: "/\0" }],
     ["a NUL in the lease", { lease: "\0" }],

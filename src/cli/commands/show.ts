@@ -40,12 +40,13 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, lease, ready, start } = berth;
+  const { name, state, descriptors, range, lease, ready, status, start } = berth;
   const facts: [string, string][] = [["state", state]];
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);
     facts.push(["ready", ready ? "yes" : "not said"], ["lease", printable(lease.id)]);
+    if (status) facts.push(["status", printable(status)]);
   }
   if (start) facts.push(...factsOf(start));
   if (range) facts.push(["range", `${range.count} ids from ${range.base}`]);

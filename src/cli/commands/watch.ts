@@ -13,7 +13,7 @@ interface WatchOptions extends SocketChoice {
 
 const help = `
 Prints what is there (present), then a line for each event, until Ctrl-C: time, event, berth, pid of the tenant.
-Events: added changed removed acquired ready handover released repaired starting failed stopping.
+Events: added changed removed acquired ready handover released repaired starting failed stopping status.
 
 Examples:
   berth watch

@@ -1,0 +1,37 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { readTenantMessage, type TenantMessage } from "../../src/systemd/tenant-message.ts";
+
+const nothing: TenantMessage = { ready: false, stopping: false, store: false, storeRemove: false };
+
+it.each<[string, Partial<TenantMessage>]>([
+  ["READY=1", { ready: true }],
+  ["READY=1\n", { ready: true }],
+  ["READY=1\0", { ready: true }],
+  ["READY=yes\nready=1\n READY=1", {}],
+  ["STOPPING=1\nSTATUS=bye", { stopping: true, status: "bye" }],
+  ["STATUS=", { status: "" }],
+  ["STATUS=a=b \ufffd", { status: "a=b \ufffd" }],
+  [`STATUS=${"x".repeat(3000)}`, { status: "x".repeat(1024) }],
+  ["STATUS=first\nSTATUS=second", { status: "first" }],
+  ["WATCHDOG=1", { watchdog: "alive" }],
+  ["WATCHDOG=trigger", { watchdog: "trigger" }],
+  ["WATCHDOG=2", {}],
+  ["WATCHDOG_USEC=20000000", { watchdogTime: 20_000_000 }],
+  ["WATCHDOG_USEC=-1\nWATCHDOG_USEC=1e3", {}],
+  ["FDSTORE=1\nFDNAME=state", { store: true, name: "state" }],
+  ["FDSTOREREMOVE=1\nFDNAME=state", { storeRemove: true, name: "state" }],
+  ["MAINPID=1\nEXTEND_TIMEOUT_USEC=1\nBARRIER=1\nX_MINE=1\n=\n\n", {}],
+])("%j", (text, expected) => {
+  expect(readTenantMessage(Buffer.from(text))).toEqual({ ...nothing, ...expected });
+});
+
+it("whatever comes is a message, and a status is no longer than a line", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 4096 }), (bytes) => {
+      expect(readTenantMessage(Buffer.concat([Buffer.from("STATUS="), bytes])).status?.length).toBeLessThanOrEqual(
+        1024,
+      );
+    }),
+  );
+});
