@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { chmodSync, cpSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { packageRoot } from "../../src/native.ts";
 import type { BrokerProcess, TestFolder } from "../support/broker.ts";
 
@@ -144,12 +144,12 @@ export function footprint(pid: number): { threads: number; fds: number } {
   return { threads: readdirSync(`/proc/${pid}/task`).length, fds: readdirSync(`/proc/${pid}/fd`).length };
 }
 
-/** Waits, for three seconds at most, until `value` gives what is wanted; returns what it gave last. */
+/** Waits, for ten seconds at most, until `value` gives what is wanted; returns what it gave last. */
 export async function eventually<T>(value: () => T, wanted: T): Promise<T> {
-  const deadline = performance.now() + 3000;
+  const deadline = performance.now() + 10_000;
   let now = value();
   while (JSON.stringify(now) !== JSON.stringify(wanted) && performance.now() < deadline) {
-    await setImmediate();
+    await pause(1);
     now = value();
   }
   return now;
