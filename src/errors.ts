@@ -21,6 +21,7 @@ export type ErrorCode =
   | "LAUNCHER_MISSING"
   | "MESSAGE_TOO_LARGE"
   | "PROTOCOL_ERROR"
+  | "RANGE_IN_USE"
   | "RANGE_UNAVAILABLE"
   | "REFUSED"
   | "STATE_BUSY"

@@ -6,7 +6,14 @@ export const EXIT_REFUSED = 1;
 export const EXIT_USAGE = 100;
 export const EXIT_SYSTEM = 111;
 
-const refusals: readonly ErrorCode[] = ["CONFIG_INVALID", "IMAGE_ABSENT", "IMAGE_IN_USE", "RANGE_UNAVAILABLE"];
+const refusals: readonly ErrorCode[] = [
+  "CONFIG_INVALID",
+  "IMAGE_ABSENT",
+  "IMAGE_IN_USE",
+  "IMPORT_FAILED",
+  "RANGE_IN_USE",
+  "RANGE_UNAVAILABLE",
+];
 
 /** The exit code that says what kind of error it was. */
 export function exitCodeOf(error: unknown): number {

@@ -1,5 +1,7 @@
 /** Options that several commands of `berth` have. */
+import { resolve } from "node:path";
 import { Option } from "commander";
+import { defaultStateDirectory } from "../config/directories.ts";
 
 /** `--socket PATH`: before the command's name or after it. */
 export function socketOption(): Option {
@@ -19,4 +21,34 @@ export function jsonOption(what: string): Option {
 /** An option that may be repeated: `.argParser(collect)`. */
 export function collect(value: string, list: readonly string[] = []): string[] {
   return [...list, value];
+}
+
+/** `--state DIR`: as berthd has it. */
+export function stateOption(): Option {
+  return new Option("--state <directory>", "the state folder, as of berthd");
+}
+
+/** What {@link stateOption} gives. */
+export interface StateChoice {
+  readonly state?: string;
+}
+
+/** The state folder that was named, else where a broker of this user's that was set up as usual has it. */
+export function stateFolder(named: string | undefined): string {
+  return resolve(named ?? defaultStateDirectory());
+}
+
+/** `--config DIR`, repeated: as berthd has it. */
+export function configOption(): Option {
+  return new Option("--config <directory>", "configuration folder, as of berthd; repeat for more").argParser(collect);
+}
+
+/** What {@link configOption} gives. */
+export interface ConfigChoice {
+  readonly config?: readonly string[];
+}
+
+/** `--force`. */
+export function forceOption(though: string): Option {
+  return new Option("--force", `do it ${though}`);
 }

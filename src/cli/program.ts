@@ -6,7 +6,9 @@ import { packageRoot } from "../native.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { addExplain } from "./commands/explain.ts";
+import { addImage } from "./commands/image.ts";
 import { addLs } from "./commands/ls.ts";
+import { addRange } from "./commands/range.ts";
 import { addRun } from "./commands/run.ts";
 import { addShow } from "./commands/show.ts";
 import { addUnits } from "./commands/units.ts";
@@ -41,6 +43,8 @@ export function createProgram(): Command {
   addRun(program);
   addCheck(program);
   addExplain(program);
+  addImage(program);
+  addRange(program);
   addUnits(program);
   addCompletion(program);
   return program;

@@ -38,8 +38,35 @@ const fixed: readonly Taken[] = [
 
 /** What is known to be taken: by rule, in passwd(5), group(5), subuid(5), subgid(5), and by living user namespaces. */
 export function takenIds({ etc, proc }: HostFolders): Taken[] {
+  return [...fixed, ...accounts(etc), ...namespaces(proc), ...unmapped(proc)];
+}
+
+/** Who has come to have ids of a range by now, in the files of accounts; of one that was free once. */
+export function accountConflict(range: Range, { etc }: HostFolders = HOST): string | undefined {
+  return conflict(range, accounts(etc))?.by;
+}
+
+/** Processes that have an id of a range, by its base. */
+export function processesIn(
+  ranges: readonly Range[],
+  { proc }: HostFolders = HOST,
+): ReadonlyMap<number, readonly number[]> {
+  const found = new Map<number, number[]>();
+  for (const pid of processes(proc)) {
+    const status = readText(join(proc, pid, "status")) ?? "";
+    const ids = [...status.matchAll(/^(?:Uid|Gid):(.*)$/gm)].flatMap(([, ids = ""]) =>
+      ids.trim().split(/\s+/).map(Number),
+    );
+    for (const range of ranges) {
+      if (ids.some((id) => id >= range.base && id <= lastOf(range)))
+        found.set(range.base, [...(found.get(range.base) ?? []), Number(pid)]);
+    }
+  }
+  return found;
+}
+
+function accounts(etc: string): Taken[] {
   return [
-    ...fixed,
     ...entries(join(etc, "passwd"), (name, [, id]) => single(id, `the user ${name} has it`)),
     ...entries(join(etc, "group"), (name, [, id]) => single(id, `the group ${name} has it`)),
     ...["subuid", "subgid"].flatMap((file) =>
@@ -47,8 +74,6 @@ export function takenIds({ etc, proc }: HostFolders): Taken[] {
         name === SUBID_NAME ? undefined : span(first, count, `/etc/${file} gives them to ${name}`),
       ),
     ),
-    ...namespaces(proc),
-    ...unmapped(proc),
   ];
 }
 
@@ -93,7 +118,7 @@ function namespaces(proc: string): Taken[] {
   for (const file of ["uid_map", "gid_map"]) {
     // Our own map stands for every process in our namespace; the maps of all others are in terms of our ids.
     const seen = new Set([readText(join(proc, "self", file))]);
-    for (const pid of readdirSync(proc).filter((name) => /^\d+$/.test(name))) {
+    for (const pid of processes(proc)) {
       const text = readText(join(proc, pid, file));
       if (text === undefined || seen.has(text)) continue;
       seen.add(text);
@@ -104,6 +129,10 @@ function namespaces(proc: string): Taken[] {
     }
   }
   return taken;
+}
+
+function processes(proc: string): string[] {
+  return readdirSync(proc).filter((name) => /^\d+$/.test(name));
 }
 
 /** Ids that this process's own user namespace does not have: nothing can be given to them. */

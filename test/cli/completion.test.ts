@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Ranges } from "../../src/rootfs/ranges.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { berth, berths, cli } from "./support.ts";
 
@@ -51,7 +52,7 @@ describe("berth completion bash", () => {
   }
 
   test.each([
-    ["berth ", ["ls", "show", "watch", "run", "check", "explain", "units", "completion"]],
+    ["berth ", ["ls", "show", "watch", "run", "check", "explain", "image", "range", "units", "completion"]],
     ["berth co", ["completion"]],
     ["berth --so", ["--socket"]],
     ["berth ls --", ["--socket", "--json", "--names", "--help"]],
@@ -62,6 +63,12 @@ describe("berth completion bash", () => {
     ["berth watch lobby lo", ["lobby"]],
     ["berth show lobby ", []],
     ["berth completion ", ["bash", "zsh", "fish"]],
+    ["berth image ", ["import", "ls", "rm", "use"]],
+    ["berth image l", ["ls"]],
+    ["berth image ls --", ["--state", "--json", "--names", "--help"]],
+    ["berth --socket x image rm --", ["--force", "--state", "--config", "--help"]],
+    ["berth range ", ["ls", "forget"]],
+    ["berth units p", ["print"]],
     ["berth nonsense ", []],
   ])("%j", async (line, expected) => {
     expect(await completions(line)).toEqual(expected);
@@ -80,6 +87,17 @@ describe("berth completion bash", () => {
     expect(await completions(`berth show --socket ${broker.socket} lo`, bin.path, elsewhere)).toEqual(["lobby"]);
   });
 
+  test("images and ranges are those of the state folder that --state names", async () => {
+    using state = new TestFolder();
+    using ranges = Ranges.open(join(state.path, "ranges"));
+    ranges.reserve("lobby");
+    const manifest = { name: "arena", version: "1", digest: "", entries: 0, bytes: 0, imported: "", format: 1 };
+    const source = { kind: "directory", location: "/" };
+    state.write({ "images/arena/1/manifest.json": JSON.stringify({ ...manifest, source }) });
+    expect(await completions(`berth range forget --state ${state.path} l`)).toEqual(["lobby"]);
+    expect(await completions(`berth image rm --state ${state.path} ar`)).toEqual(["arena@1"]);
+  });
+
   test("runs nothing of what a broker calls its berths", async () => {
     using evil = new TestFolder();
     const names = "$(touch pwned)\\n`touch pwned`\\n;touch pwned\\ngood\\n";
@@ -93,7 +111,7 @@ describe("berth completion bash", () => {
 test.each(["zsh", "fish"])("berth completion %s knows every command and where berths stand", async (shell) => {
   const { code, stdout } = await berth(["completion", shell]);
   expect(code).toBe(0);
-  for (const command of ["ls", "show", "watch", "run", "check", "explain", "units", "completion"])
+  for (const command of ["ls", "show", "watch", "run", "check", "explain", "image", "range", "units", "completion"])
     expect(stdout).toMatch(new RegExp(`\\b${command}\\b`));
   expect(stdout.match(/_berth_berths\b/g)?.length).toBeGreaterThanOrEqual(4);
 });

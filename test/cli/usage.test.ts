@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { berth } from "./support.ts";
 
 const commands = ["ls", "show", "watch", "run", "check", "completion"];
+const nested = ["image import", "image ls", "image rm", "image use", "range ls", "range forget"];
 
 describe("berth", () => {
   test.each([
@@ -29,12 +30,15 @@ describe("berth", () => {
     expect((await berth(["\u001b[2J"])).stderr).toMatch(/^berth: unknown command '\\x1b\[2J'/);
   });
 
-  test.each([[], ...commands.map((command) => [command])])("%s --help has examples", async (...path) => {
-    const { code, stdout } = await berth([...path, "--help"]);
-    expect(code).toBe(0);
-    expect(stdout).toMatch(new RegExp(`^Usage: ${["berth", ...path].join(" ")} `));
-    expect(stdout).toMatch(/\nExamples:\n {2}\S/);
-  });
+  test.each([[], ...[...commands, ...nested].map((command) => command.split(" "))])(
+    "%s --help has examples",
+    async (...path) => {
+      const { code, stdout } = await berth([...path, "--help"]);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(new RegExp(`^Usage: ${["berth", ...path].join(" ")} `));
+      expect(stdout).toMatch(/\nExamples:\n {2}\S/);
+    },
+  );
 
   test("--version is the package's", async () => {
     expect(await berth(["--version"])).toMatchObject({

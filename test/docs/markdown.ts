@@ -13,6 +13,7 @@ export const pages: readonly string[] = [
     "bind-delivery",
     "configuration",
     "errors",
+    "images",
     "library",
     "notify",
     "on-demand",

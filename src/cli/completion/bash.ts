@@ -1,24 +1,21 @@
 /** The bash completion script. What a broker says is compared, never expanded: `compgen -W` would run it. Pure. */
-import type { CommandShape, Completion } from "./shape.ts";
+import { type CommandShape, type Completion, groupsOf, isListed, listings, withAllBelow } from "./shape.ts";
 
 /** The script for a program, without bash-completion's help. */
 export function bashScript(program: CommandShape): string {
-  const { name, commands } = program;
-  const all = [program, ...commands];
+  const { name } = program;
+  const all = withAllBelow(program);
+  const groups = groupsOf(program);
   const takesValue = new Set(
     all.flatMap(({ options }) => options.filter(({ value }) => value).map(({ long }) => long)),
   );
   return `# bash completion for ${name}: source <(${name} completion bash)
-_${name}_berths() {
-  local found
-  while IFS= read -r found; do
-    [[ $found == "$cur"* && $found != *[!A-Za-z0-9_.@-]* ]] && COMPREPLY+=("$found")
-  done < <(command ${name} \${socket:+--socket "$socket"} ls --names 2>/dev/null)
-}
-
+${Object.entries(listings)
+  .map(([kind, listing]) => listingFunction(name, kind, listing))
+  .join("")}
 _${name}() {
   # bash breaks words at the @ of a berth's name, so they are read from the line itself.
-  local line=\${COMP_LINE:0:COMP_POINT} cur= previous= command= socket= word
+  local line=\${COMP_LINE:0:COMP_POINT} cur= previous= command= socket= state= word
   local -i place=0
   local -a words
   read -ra words <<<"$line"
@@ -29,11 +26,16 @@ _${name}() {
   for word in "\${words[@]:1}"; do
     case $previous in
       --socket) socket=$word previous= ;;
+      --state) state=$word previous= ;;
       ${[...takesValue].join("|")}) previous= ;;
       *)
         previous=$word
         if [[ $word != -* ]]; then
-          if [[ -z $command ]]; then command=$word; else place+=1; fi
+          case $command in
+            '') command=$word ;;
+            ${groups.map(({ path }) => quoted(path)).join(" | ")}) command+=" $word" ;;
+            *) place+=1 ;;
+          esac
         fi
         ;;
     esac
@@ -44,12 +46,12 @@ ${valueCases(all, name)}
     *)
       if [[ $cur == -* ]]; then
         case $command in
-${all.map((command) => `          ${label(command, name)}) ${fill({ kind: "words", words: command.options.map(({ long }) => long) }, name)} ;;`).join("\n")}
+${all.map((command) => `          ${quoted(command.path)}) ${fill({ kind: "words", words: command.options.map(({ long }) => long) }, name)} ;;`).join("\n")}
         esac
       else
         case "$command $place" in
-          ' '*) ${fill({ kind: "words", words: commands.map((command) => command.name) }, name)} ;;
-${commands.flatMap((command) => argumentCases(command, name)).join("\n")}
+${[program, ...groups].map(({ path, commands }) => `          '${path} 0') ${fill({ kind: "words", words: commands.map((command) => command.name) }, name)} ;;`).join("\n")}
+${all.flatMap((command) => argumentCases(command, name)).join("\n")}
         esac
       fi
       ;;
@@ -62,14 +64,24 @@ complete -F _${name} ${name}
 `;
 }
 
+/** Lists from where the options in front say. */
+function listingFunction(program: string, kind: string, listing: string): string {
+  const where = kind === "berth" ? "socket" : "state";
+  return `_${program}_${kind}s() {
+  local found
+  while IFS= read -r found; do
+    [[ $found == "$cur"* && $found != *[!A-Za-z0-9_.@-]* ]] && COMPREPLY+=("$found")
+  done < <(command ${program} ${listing} \${${where}:+--${where} "$${where}"} 2>/dev/null)
+}
+`;
+}
+
 /** What comes after an option that takes a value. */
 function valueCases(commands: readonly CommandShape[], program: string): string {
   return commands
     .flatMap((command) =>
       command.options.flatMap(({ long, value }) =>
-        value === undefined
-          ? []
-          : [`    '${command.name === program ? "" : command.name} ${long}') ${fill(value, program)} ;;`],
+        value === undefined ? [] : [`    '${command.path} ${long}') ${fill(value, program)} ;;`],
       ),
     )
     .join("\n");
@@ -78,22 +90,22 @@ function valueCases(commands: readonly CommandShape[], program: string): string 
 function argumentCases(command: CommandShape, program: string): string[] {
   return command.arguments.map((completion, place) => {
     const isLast = place === command.arguments.length - 1;
-    const pattern = isLast && command.isVariadic ? `'${command.name} '*` : `'${command.name} ${place}'`;
+    const pattern = isLast && command.isVariadic ? `'${command.path} '*` : `'${command.path} ${place}'`;
     return `          ${pattern}) ${fill(completion, program)} ;;`;
   });
 }
 
-function label(command: CommandShape, program: string): string {
-  return command.name === program ? "''" : command.name;
+/** A pattern of a case: our own words, with a blank between. */
+function quoted(path: string): string {
+  return `'${path}'`;
 }
 
 /** Shell code that fills COMPREPLY. The words are those of our own command tree. */
 function fill(completion: Completion, program: string): string {
+  if (isListed(completion)) return `_${program}_${completion.kind}s`;
   switch (completion.kind) {
     case "words":
       return `mapfile -t COMPREPLY < <(compgen -W '${completion.words.join(" ")}' -- "$cur")`;
-    case "berth":
-      return `_${program}_berths`;
     case "file":
       return 'compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur")';
     case "directory":

@@ -3,8 +3,19 @@ import type { Argument, Command, Option } from "commander";
 
 /** What can stand in a place. */
 export type Completion =
-  | { readonly kind: "berth" | "directory" | "file" | "text" }
+  | { readonly kind: Listed }
+  | { readonly kind: "directory" | "file" | "text" }
   | { readonly kind: "words"; readonly words: readonly string[] };
+
+/** What the program itself lists when it is asked. */
+export type Listed = "berth" | "image" | "owner";
+
+/** The commands that list it, one name a line. */
+export const listings: Readonly<Record<Listed, string>> = {
+  berth: "ls --names",
+  image: "image ls --names",
+  owner: "range ls --names",
+};
 
 export interface OptionShape {
   /** With its dashes: `--socket`. */
@@ -16,6 +27,8 @@ export interface OptionShape {
 
 export interface CommandShape {
   readonly name: string;
+  /** How it is written after the program: `image import`; empty for the program itself. */
+  readonly path: string;
   readonly description: string;
   readonly options: readonly OptionShape[];
   /** Of each argument; the last stands for all further ones where `isVariadic`. */
@@ -27,7 +40,7 @@ export interface CommandShape {
 /** By the name of its value: what a place is called in the help says what can stand in it. */
 function completionOf(name: string, choices: readonly string[] | undefined): Completion {
   if (choices !== undefined) return { kind: "words", words: choices };
-  if (name === "berth" || name === "directory") return { kind: name };
+  if (name === "berth" || name === "image" || name === "owner" || name === "directory") return { kind: name };
   return { kind: name === "path" || name === "command" ? "file" : "text" };
 }
 
@@ -37,17 +50,32 @@ function optionShape({ long, description, flags, required, argChoices }: Option)
 }
 
 /** The shape of a command and all below it. */
-export function shapeOf(command: Command): CommandShape {
+export function shapeOf(command: Command, path: readonly string[] = []): CommandShape {
   const places: readonly Argument[] = command.registeredArguments;
   const help: OptionShape = { long: "--help", description: "say what it does", value: undefined };
   return {
     name: command.name(),
+    path: path.join(" "),
     description: command.description(),
     options: [...command.options.map(optionShape), help],
     arguments: places.map((place) => completionOf(place.name(), place.argChoices)),
     isVariadic: places.at(-1)?.variadic ?? false,
-    commands: command.commands.map(shapeOf),
+    commands: command.commands.map((child) => shapeOf(child, [...path, child.name()])),
   };
+}
+
+/** A command and all below it, each before its own. */
+export function withAllBelow(command: CommandShape): CommandShape[] {
+  return [command, ...command.commands.flatMap(withAllBelow)];
+}
+
+/** The commands that only lead to others. */
+export function groupsOf(program: CommandShape): CommandShape[] {
+  return withAllBelow(program).filter(({ path, commands }) => path !== "" && commands.length > 0);
+}
+
+export function isListed(completion: Completion): completion is { readonly kind: Listed } {
+  return completion.kind in listings;
 }
 
 /** In single quotes, as sh, zsh and bash read them. */

@@ -1,23 +1,41 @@
 /** The zsh completion script, on zsh's own `_arguments`. Pure. */
-import { type CommandShape, type Completion, type OptionShape, quote } from "./shape.ts";
+import { type CommandShape, type Completion, groupsOf, isListed, listings, type OptionShape, quote } from "./shape.ts";
 
 /** The script for a program: a file `_NAME` in $fpath, or to be sourced after compinit. */
 export function zshScript(program: CommandShape): string {
-  const { name, commands, options } = program;
+  const { name } = program;
   return `#compdef ${name}
 # zsh completion for ${name}: ${name} completion zsh > DIR/_${name}, with DIR in fpath before compinit
-_${name}_berths() {
+_${name}_listed() {
   local -a found where
+  (( \${#opt_args[--state]} )) && where=(--state \${(Q)opt_args[--state]})
   (( \${#opt_args[--socket]} )) && where=(--socket \${(Q)opt_args[--socket]})
-  (( \${#${name}_socket} )) && where=(--socket $${name}_socket)
-  found=(\${(f)"$(command ${name} $where ls --names 2>/dev/null)"})
+  [[ $1 == ls ]] && (( \${#${name}_socket} )) && where=(--socket $${name}_socket)
+  found=(\${(f)"$(command ${name} $@ --names $where 2>/dev/null)"})
   compadd -a found
 }
+${Object.entries(listings)
+  .map(([kind, listing]) => `_${name}_${kind}s() { _${name}_listed ${listing.replace(/ --names$/, "")} }\n`)
+  .join("")}
+${groupsOf(program)
+  .map((group) => commandFunction(group, name))
+  .join("\n")}
+${commandFunction(program, name)}
+if [[ $funcstack[1] == _${name} ]]; then
+  _${name} "$@"
+else
+  compdef _${name} ${name}
+fi
+`;
+}
 
-_${name}() {
-  local context state line ${name}_socket
+/** Completes what comes after a command that has others below it. */
+function commandFunction({ path, commands, options }: CommandShape, program: string): string {
+  const isTop = path === "";
+  return `${functionOf(path, program)}() {
+  local context state line${isTop ? ` ${program}_socket` : ""}
   local -A opt_args
-  _arguments -C ${[...options.map((option) => optionSpec(option, name)), "'1:command:->command'", "'*::argument:->argument'"].join(" ")}
+  _arguments -C ${[...options.map((option) => optionSpec(option, program)), "'1:command:->command'", "'*::argument:->argument'"].join(" ")}
   case $state in
     command)
       local -a commands=(
@@ -26,20 +44,23 @@ ${commands.map((command) => `        ${quote(`${command.name}:${command.descript
       _describe command commands
       ;;
     argument)
-      ${name}_socket=\${(Q)opt_args[--socket]}
-      case $words[1] in
-${commands.map((command) => `        ${command.name}) _arguments ${specs(command, name).join(" ")} ;;`).join("\n")}
+${isTop ? `      ${program}_socket=\${(Q)opt_args[--socket]}\n` : ""}      case $words[1] in
+${commands.map((command) => `        ${command.name}) ${completer(command, program)} ;;`).join("\n")}
       esac
       ;;
   esac
 }
-
-if [[ $funcstack[1] == _${name} ]]; then
-  _${name} "$@"
-else
-  compdef _${name} ${name}
-fi
 `;
+}
+
+function completer(command: CommandShape, program: string): string {
+  return command.commands.length > 0
+    ? functionOf(command.path, program)
+    : `_arguments ${specs(command, program).join(" ")}`;
+}
+
+function functionOf(path: string, program: string): string {
+  return ["", program, ...path.split(" ").filter((word) => word !== "")].join("_");
 }
 
 function specs({ options, arguments: places, isVariadic }: CommandShape, program: string): string[] {
@@ -58,11 +79,10 @@ function optionSpec({ long, description, value }: OptionShape, program: string):
 }
 
 function action(completion: Completion, program: string): string {
+  if (isListed(completion)) return `_${program}_${completion.kind}s`;
   switch (completion.kind) {
     case "words":
       return `(${completion.words.join(" ")})`;
-    case "berth":
-      return `_${program}_berths`;
     case "file":
       return "_files";
     case "directory":

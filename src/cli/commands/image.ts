@@ -1,0 +1,212 @@
+/** `berth image`: the trees that roots are made of. It works on the state folder itself, and asks no broker. */
+import { join } from "node:path";
+import type { Command } from "commander";
+import { BerthError } from "../../errors.ts";
+import { IMAGE_RULE, parseReference } from "../../rootfs/image-name.ts";
+import { type ImageRecord, Images } from "../../rootfs/images.ts";
+import { importImage } from "../../rootfs/import.ts";
+import { berthsNaming } from "../configured.ts";
+import { importProgress } from "../import-progress.ts";
+import { interruptible } from "../interruptible.ts";
+import {
+  type ConfigChoice,
+  collect,
+  configOption,
+  forceOption,
+  jsonOption,
+  type StateChoice,
+  stateFolder,
+  stateOption,
+} from "../options.ts";
+import { printable, printableJson } from "../printable.ts";
+import { hasColours, print } from "../stdout.ts";
+import { type Cell, renderTable } from "../table.ts";
+
+interface ImportChoice extends StateChoice {
+  readonly version?: string;
+  readonly store?: readonly string[];
+  readonly casync?: readonly string[];
+  readonly digest?: string;
+  readonly json?: true;
+}
+
+interface ListChoice extends StateChoice {
+  readonly json?: true;
+  readonly names?: true;
+}
+
+interface RemoveChoice extends StateChoice, ConfigChoice {
+  readonly force?: true;
+}
+
+const importHelp = `
+The source is a folder, which is copied; or a casync index by its path, its address (http, https, ftp, sftp) or
+HOST:PATH (ssh), whose chunks casync fetches and checks. The result is compared with the source; only then is it there,
+and the current version. An import that is interrupted or killed leaves nothing that anybody sees. What the current
+version of the image has already is not fetched again.
+Files of other owners, devices and capabilities need root.
+
+Examples:
+  berth image import arena /srv/trees/arena
+  berth image import arena https://images.example/arena.caidx --version 2.1
+  berth image import arena ./arena.caidx --store /srv/chunks --digest $(cat arena.digest)`;
+
+const listHelp = `
+Examples:
+  berth image ls
+  berth image ls --json | jq -r '.[] | select(.current) | .name + " " + .digest'`;
+
+const removeHelp = `
+Without a version all of the image goes. Refused while a broker holds it for a running server; and, without --force,
+while a berth's configuration names it.
+
+Examples:
+  berth image rm arena@20260101-120000
+  berth image rm arena --force`;
+
+const useHelp = `
+Servers that run keep what they have; from the next lease on, berths with this image get that version. What a berth has
+written stays.
+
+Examples:
+  berth image use arena@20260101-120000`;
+
+export function addImage(program: Command): void {
+  const image = program.command("image").description("trees that the roots of berths are made of");
+  addImport(image);
+  addList(image);
+  addRemove(image);
+  addUse(image);
+}
+
+function addImport(image: Command): void {
+  image
+    .command("import")
+    .description("import a version of an image, and make it the current one")
+    .argument("<name>", "the image")
+    .argument("<path>", "a folder, a casync index (.caidx), or the address of one")
+    .option("--version <name>", "what to call the version (default: the time)")
+    .option("--store <path>", "where casync finds chunks; repeat for more (default: default.castr beside)", collect)
+    .option("--digest <digest>", "what the digest must be, as casync make prints it")
+    .option("--casync <option>", "an option for casync; repeat for more", collect)
+    .addOption(stateOption())
+    .addOption(jsonOption("the version"))
+    .addHelpText("after", importHelp)
+    .action(async (name: string, source: string, { json, state, version, store, digest, casync }: ImportChoice) => {
+      const progress = importProgress();
+      const request = {
+        name,
+        source,
+        ...(version !== undefined && { version }),
+        ...(store !== undefined && { stores: store }),
+        ...(digest !== undefined && { digest }),
+        ...(casync !== undefined && { casync }),
+      };
+      const manifest = await interruptible(async (signal) => {
+        try {
+          return await importImage(imagesOf(state), request, { signal, onProgress: progress.onProgress });
+        } finally {
+          progress.end();
+        }
+      });
+      if (json) print(`${printableJson(manifest, 2)}\n`);
+      else {
+        const { version, entries, bytes, digest } = manifest;
+        print(`imported ${name}@${version}: ${entries} files, ${sizeOf(bytes)}, ${digest}\n`);
+      }
+    });
+}
+
+function addList(image: Command): void {
+  image
+    .command("ls")
+    .description("list images, their versions, and who holds them")
+    .addOption(stateOption())
+    .addOption(jsonOption("the list").conflicts("names"))
+    .option("--names", "print only NAME@VERSION, one a line")
+    .addHelpText("after", listHelp)
+    .action(({ state, json, names }: ListChoice) => {
+      const records = imagesOf(state).list();
+      if (json) print(`${printableJson(records, 2)}\n`);
+      else if (names) print(records.map(({ name, version }) => `${name}@${version}\n`).join(""));
+      else print(imageTable(records, hasColours()));
+    });
+}
+
+function addRemove(image: Command): void {
+  image
+    .command("rm")
+    .description("remove a version of an image, or all of it")
+    .argument("<image>", "NAME or NAME@VERSION")
+    .addOption(forceOption("though berths are configured with it"))
+    .addOption(stateOption())
+    .addOption(configOption())
+    .addHelpText("after", removeHelp)
+    .action(async (reference: string, { state, config, force }: RemoveChoice) => {
+      const { name, version } = parsed(reference);
+      const images = imagesOf(state);
+      const current = images.resolve(name);
+      const needed = (image: string): boolean =>
+        image === name
+          ? version === undefined || ("version" in current && current.version === version)
+          : version === undefined
+            ? image.startsWith(`${name}@`)
+            : image === reference;
+      const berths = force ? [] : berthsNaming(needed, config);
+      if (berths.length > 0) {
+        throw new BerthError(
+          "IMAGE_IN_USE",
+          `${reference} is in the configuration of ${berths.join(", ")}; remove it there first, or say --force`,
+        );
+      }
+      await images.remove(name, version);
+    });
+}
+
+function addUse(image: Command): void {
+  image
+    .command("use")
+    .description("make a version the current one of its image")
+    .argument("<image>", "NAME@VERSION")
+    .addOption(stateOption())
+    .addHelpText("after", useHelp)
+    .action((reference: string, { state }: StateChoice) => {
+      const { name, version } = parsed(reference);
+      if (version === undefined) throw new BerthError("USAGE", `say which version of ${name}: NAME@VERSION`);
+      imagesOf(state).use(name, version);
+    });
+}
+
+function imagesOf(state: string | undefined): Images {
+  return new Images(join(stateFolder(state), "images"));
+}
+
+function parsed(reference: string): { readonly name: string; readonly version: string | undefined } {
+  const found = parseReference(reference);
+  if (found?.kind === "image") return found;
+  throw new BerthError("USAGE", `"${printable(reference)}" names no image; ${IMAGE_RULE}`);
+}
+
+function imageTable(records: readonly ImageRecord[], isColoured: boolean): string {
+  if (records.length === 0) return "no images\n";
+  const heads = ["IMAGE", "VERSION", "FILES", "SIZE", "IMPORTED", "FROM", "HELD BY"];
+  const header = heads.map((text): Cell => ({ text, style: "dim" }));
+  const rows = records.map(({ name, version, current, entries, bytes, imported, source, holders }): Cell[] => [
+    { text: name },
+    current ? { text: `${version} *`, style: "green" } : { text: version },
+    { text: String(entries) },
+    { text: sizeOf(bytes) },
+    { text: imported.replace("T", " ").slice(0, 16) },
+    { text: printable(source.location) },
+    { text: holders.map(printable).join(", ") || "-" },
+  ]);
+  return renderTable([header, ...rows], isColoured);
+}
+
+/** `1.4 MiB`. */
+function sizeOf(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB"];
+  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
+  const value = bytes / 1024 ** step;
+  return `${step === 0 ? value : value.toFixed(1)} ${units[step]}`;
+}

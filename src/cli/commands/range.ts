@@ -1,0 +1,143 @@
+/** `berth range`: the reservations of ids. It works on the state folder itself, and asks no broker. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { BerthError } from "../../errors.ts";
+import { lastOf } from "../../rootfs/range.ts";
+import { Ranges } from "../../rootfs/ranges.ts";
+import { accountConflict, processesIn } from "../../rootfs/taken.ts";
+import { configuredRoots } from "../configured.ts";
+import {
+  type ConfigChoice,
+  configOption,
+  forceOption,
+  jsonOption,
+  type StateChoice,
+  stateFolder,
+  stateOption,
+} from "../options.ts";
+import { printable, printableJson } from "../printable.ts";
+import { hasColours, print } from "../stdout.ts";
+import { type Cell, renderTable } from "../table.ts";
+
+interface ListChoice extends StateChoice, ConfigChoice {
+  readonly json?: true;
+  readonly names?: true;
+}
+
+interface ForgetChoice extends StateChoice, ConfigChoice {
+  readonly force?: true;
+}
+
+const listHelp = `
+A range stays reserved when its berth is gone, because files on disk still belong to its ids.
+
+Examples:
+  berth range ls
+  berth range ls --json | jq -r '.[] | select(.configuration == null).owner'`;
+
+const forgetHelp = `
+Another berth may get the range then, and with it every file that still belongs to its ids. So it is refused, without
+--force, while a berth of that name is configured with a root, a process has ids of the range, or the state folder has
+files of the berth.
+
+Examples:
+  rm -r /var/lib/berthd/roots/arena@bob && berth range forget arena@bob`;
+
+/** A reservation and what it is for, as \`--json\` prints it. */
+interface RangeRecord {
+  readonly owner: string;
+  readonly base: number;
+  readonly count: number;
+  readonly since: string;
+  /** The file of the berth's configuration; null: no such berth has a root. */
+  readonly configuration: string | null;
+  /** Processes that have ids of it. */
+  readonly processes: readonly number[];
+  /** Who else has come to have ids of it since; null: nobody. */
+  readonly conflict: string | null;
+}
+
+export function addRange(program: Command): void {
+  const range = program.command("range").description("ids of users and groups that are reserved for berths");
+  range
+    .command("ls")
+    .description("list the ranges, whose they are, and what uses them")
+    .addOption(stateOption())
+    .addOption(configOption())
+    .addOption(jsonOption("the list").conflicts("names"))
+    .option("--names", "print only the owners, one a line")
+    .addHelpText("after", listHelp)
+    .action(({ state, config, json, names }: ListChoice) => {
+      const ranges = Ranges.open(join(stateFolder(state), "ranges"));
+      if (names)
+        print(
+          ranges
+            .list()
+            .map(({ owner }) => `${printable(owner)}\n`)
+            .join(""),
+        );
+      else {
+        const records = recordsOf(ranges, config);
+        print(json ? `${printableJson(records, 2)}\n` : rangeTable(records, hasColours()));
+      }
+    });
+  range
+    .command("forget")
+    .description("end the reservation of a berth that is gone for good")
+    .argument("<owner>", "the berth")
+    .addOption(forceOption("whatever still uses it"))
+    .addOption(stateOption())
+    .addOption(configOption())
+    .addHelpText("after", forgetHelp)
+    .action((owner: string, { state, config, force }: ForgetChoice) => {
+      const folder = stateFolder(state);
+      const ranges = Ranges.open(join(folder, "ranges"));
+      const record = recordsOf(ranges, config).find((candidate) => candidate.owner === owner);
+      if (record === undefined)
+        throw new BerthError("RANGE_UNAVAILABLE", `${printable(owner)} has no range; berth range ls shows who has`);
+      const uses = usesOf(record, join(folder, "roots", owner));
+      if (uses.length > 0 && !force)
+        throw new BerthError(
+          "RANGE_IN_USE",
+          `the range of ${owner} is in use: ${uses.join("; ")}; see to that first, or say --force`,
+        );
+      ranges.forget(owner);
+    });
+}
+
+function recordsOf(ranges: Ranges, config: readonly string[] | undefined): RangeRecord[] {
+  const roots = configuredRoots(config);
+  const list = ranges.list();
+  const processes = processesIn(list);
+  return list.map((reservation) => ({
+    ...reservation,
+    configuration: roots.specs.find(({ name }) => name === reservation.owner)?.origin.file ?? null,
+    processes: processes.get(reservation.base) ?? [],
+    conflict: accountConflict(reservation) ?? null,
+  }));
+}
+
+function usesOf({ configuration, processes }: RangeRecord, files: string): string[] {
+  return [
+    ...(configuration === null ? [] : [`${configuration} configures it`]),
+    ...(processes.length === 0 ? [] : [`processes ${processes.join(", ")} have ids of it`]),
+    ...(existsSync(files) ? [`${files} has files of it`] : []),
+  ];
+}
+
+function rangeTable(records: readonly RangeRecord[], isColoured: boolean): string {
+  if (records.length === 0) return "no ranges\n";
+  const heads = ["OWNER", "FIRST", "LAST", "PROCESSES", "CONFIGURATION"];
+  const header = heads.map((text): Cell => ({ text, style: "dim" }));
+  const rows = records.map(({ owner, base, count, processes, configuration, conflict }): Cell[] => [
+    { text: printable(owner) },
+    { text: String(base) },
+    { text: String(lastOf({ base, count })) },
+    { text: String(processes.length) },
+    conflict === null
+      ? { text: configuration === null ? "none" : printable(configuration) }
+      : { text: `conflict: ${printable(conflict)}`, style: "yellow" },
+  ]);
+  return renderTable([header, ...rows], isColoured);
+}
