@@ -421,6 +421,24 @@ describe("rm", () => {
     expect(existsSync(at("a"))).toBe(true);
   });
 
+  it.skipIf(process.getuid?.() !== 0)("removes what lies in an overlay's layers (needs root to mount)", async () => {
+    mkdirSync(at("lower/tree", ...new Array<string>(DEPTH * 2).fill("d")), { recursive: true });
+    writeFileSync(at("lower/tree/file"), "below");
+    for (const name of ["upper", "work", "merged"]) mkdirSync(at(name));
+    const layers = `lowerdir=${at("lower")},upperdir=${at("upper")},workdir=${at("work")}`;
+    execFileSync("mount", ["-t", "overlay", "-o", layers, "overlay", at("merged")]);
+    try {
+      await using merged = await root.directory("merged");
+      await merged.writeFile("tree/d/new", "above", { atomic: true });
+      await expect(merged.rename("tree", "moved")).rejects.toEqual(system("EXDEV", "renameat2"));
+      await merged.rm("tree", { recursive: true });
+      expect(await merged.readdir()).toEqual([]);
+    } finally {
+      execFileSync("umount", [at("merged")]);
+    }
+    expect(readFileSync(at("lower/tree/file"), "utf8")).toBe("below");
+  });
+
   it.skipIf(process.getuid?.() !== 0)("leaves what is mounted in the tree alone (needs root to mount)", async () => {
     mkdirSync(at("a/mounted"));
     execFileSync("mount", ["--bind", join(folder.path, "outside"), at("a/mounted")]);

@@ -1,6 +1,6 @@
 /** What is in a directory: getdents64(2), a buffer at a time, so that a large one does not hold up the event loop. */
 import { constants as files, fstatSync } from "node:fs";
-import { constants } from "node:os";
+import { constants, endianness } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { abortError, check, SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
@@ -60,10 +60,13 @@ export async function* readEntries(
   }
 }
 
+const little = endianness() === "LE";
+
 /** `struct linux_dirent64`: u64 inode, s64 offset, u16 length of the whole, u8 type, the name, NULs. */
 function parse(records: Buffer): RawEntry[] {
   const entries: RawEntry[] = [];
-  for (let at = 0; at < records.length; at += records.readUInt16LE(at + 16)) {
+  const lengthAt = (at: number): number => (little ? records.readUInt16LE(at + 16) : records.readUInt16BE(at + 16));
+  for (let at = 0; at < records.length; at += lengthAt(at)) {
     const name = records.subarray(at + 19, records.indexOf(0, at + 19));
     const text = name.length <= 2 ? name.toString("latin1") : "";
     if (text === "." || text === "..") continue;
