@@ -49,6 +49,16 @@ Napi::Value PollNow(const Napi::CallbackInfo& info) {
   return Outcome(info, result < 0 ? result : entry.revents);
 }
 
+// Waits: for what must be over before anything else may happen. The caller keeps the time short.
+Napi::Value PollFor(const Napi::CallbackInfo& info) {
+  int32_t fd, events, milliseconds;
+  if (!Arguments(info, &fd, &events, &milliseconds)) return info.Env().Undefined();
+  if (milliseconds < 0) return Napi::Number::New(info.Env(), -EINVAL);  // it would wait for ever
+  pollfd entry = {fd, static_cast<short>(events), 0};
+  int result = RetryOnEintr([&] { return ::poll(&entry, 1, milliseconds); });
+  return Outcome(info, result < 0 ? result : entry.revents);
+}
+
 // Never waits: that would stop the event loop for as long as somebody else likes.
 Napi::Value Lock(const Napi::CallbackInfo& info) {
   int32_t fd, operation;
@@ -84,6 +94,7 @@ void ExportDescriptor(Napi::Env env, Napi::Object exports) {
   Export<GetFlags<F_GETFD>>(env, exports, "getfd");
   Export<SetFlags<F_SETFD>>(env, exports, "setfd");
   Export<PollNow>(env, exports, "pollNow");
+  Export<PollFor>(env, exports, "pollFor");
   Export<Lock>(env, exports, "flock");
   Export<RecordLock>(env, exports, "recordLock");
   Export<MemFd>(env, exports, "memfd");

@@ -60,7 +60,7 @@ Napi::Value SendMessage(const Napi::CallbackInfo& info) {
 // With `sender`, who sent it: pid, uid, gid and a pidfd, as far as the kernel said.
 template <typename Buffer>
 Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span<int32_t> received,
-                    int32_t* sender = nullptr) {
+                    int32_t* sender = nullptr, int flags = 0) {
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -70,7 +70,7 @@ Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span
   UniqueFd pidfd;
   received.data[0] = 0;
   received.data[1] = 0;
-  ssize_t size = RetryOnEintr([&] { return ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT); });
+  ssize_t size = RetryOnEintr([&] { return ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | flags); });
   if (size < 0) return Outcome(info, size);
 
   bool truncated = (message.msg_flags & MSG_CTRUNC) != 0;
@@ -131,6 +131,14 @@ Napi::Value ReceiveMessage(const Napi::CallbackInfo& info) {
   return Receive<Control>(info, socket, part, received);
 }
 
+Napi::Value PeekMessage(const Napi::CallbackInfo& info) {
+  int32_t socket;
+  iovec part;
+  Span<int32_t> received;
+  if (!ReadReceive(info, &socket, &part, &received)) return info.Env().Undefined();
+  return Receive<Control>(info, socket, part, received, nullptr, MSG_PEEK);
+}
+
 Napi::Value ReceiveWithSender(const Napi::CallbackInfo& info) {
   int32_t socket;
   iovec part;
@@ -169,6 +177,7 @@ Napi::Value ReceiveFrame(const Napi::CallbackInfo& info) {
 void ExportMessage(Napi::Env env, Napi::Object exports) {
   Export<SendMessage>(env, exports, "sendmsg");
   Export<ReceiveMessage>(env, exports, "recvmsg");
+  Export<PeekMessage>(env, exports, "peekmsg");
   Export<ReceiveWithSender>(env, exports, "recvcred");
   Export<ReceiveFrame>(env, exports, "recvframe");
 }

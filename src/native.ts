@@ -79,6 +79,8 @@ export interface Native {
    * -EMSGSIZE (hazard 4). A control message beyond our maximum is closed too. Returns the bytes, 0 at the end, or -errno.
    */
   recvmsg(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
+  /** As recvmsg with MSG_PEEK: the message stays, and its fds with it; those received are duplicates. */
+  peekmsg(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
   /**
    * As recvmsg on a stream, but takes no byte beyond the first NUL: the boundary is found with MSG_PEEK first, so that
    * the fds which arrive are those of this frame (hazard 8). The result may be a part that has no NUL yet.
@@ -133,6 +135,8 @@ export interface Native {
   setfd(fd: number, flags: number): number;
   /** poll(2) of one fd with no wait: its revents, or -errno. */
   pollNow(fd: number, events: number): number;
+  /** As pollNow, but waits up to `milliseconds`, and the event loop with it. Returns revents, 0 after that time, or -errno. */
+  pollFor(fd: number, events: number, milliseconds: number): number;
   /** flock(2) with LOCK_NB always: {@link LOCK_SH}, {@link LOCK_EX} or {@link LOCK_UN}. */
   flock(fd: number, operation: number): number;
   /** fcntl(2) F_OFD_SETLK of the whole file: {@link F_RDLCK} or {@link F_WRLCK}. What systemd's lock files have. */

@@ -1,5 +1,5 @@
 /** Every call of the addon but those of messages and polls: what it returns, its errno, and its refusals. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { constants, userInfo } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -278,6 +278,16 @@ describe("descriptor.cc", () => {
     expect(native.pollNow(bad, POLLIN)).toBe(0x20); // POLLNVAL: poll(2) itself succeeds
   });
 
+  it("pollFor waits for what is to come, and not beyond its time", () => {
+    const [left, right] = socketPair().map(keep);
+    if (left === undefined || right === undefined) throw new Error("no pair");
+    expect(native.pollFor(left.fd, POLLIN, 1)).toBe(0);
+    const child = spawn("sh", ["-c", "echo x >&3"], { stdio: ["ignore", "ignore", "ignore", right.fd] });
+    expect(native.pollFor(left.fd, POLLIN, 10_000)).toBe(POLLIN);
+    expect(native.pollFor(left.fd, POLLIN, -1)).toBe(-EINVAL);
+    child.unref();
+  });
+
   it("flock is refused while another open file has the lock, and a dup has the same one", () => {
     const path = new URL(import.meta.url).pathname;
     const first = keep(FdHandle.adopt(openSync(path, "r")));
@@ -395,6 +405,7 @@ describe("process.cc", () => {
 const signatures: Readonly<Record<string, readonly unknown[]>> = {
   sendmsg: [bad, new Uint8Array(1), 0, new Int32Array(0), 0],
   recvmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
+  peekmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   recvframe: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   recvcred: [bad, new Uint8Array(1), 0, new Int32Array(255), new Int32Array(4)],
   socket: [12345, 1, 0],
@@ -419,6 +430,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   getfd: [bad],
   setfd: [bad, 0],
   pollNow: [bad, 0],
+  pollFor: [bad, 0, 0],
   flock: [bad, 2],
   recordLock: [bad, 0],
   memfd: ["x".repeat(300)],
