@@ -1,5 +1,5 @@
 /**
- * Socket activation's three variables, as sd_listen_fds_with_names(3) reads them and as berth-launch writes them. Pure:
+ * Socket activation's variables, as sd_listen_fds_with_names(3) reads them and as berth-launch writes them. Pure:
  * the caller sets CLOEXEC on the descriptors and unsets the variables.
  */
 
@@ -24,14 +24,27 @@ export type ListenFds =
 const decimal = /^[0-9]+$/;
 const INT_MAX = 0x7fffffff;
 
-/** Reads LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES of `env` for the process `pid`. */
-export function parseListenFds(env: Readonly<Record<string, string | undefined>>, pid: number): ListenFds {
+/**
+ * Reads LISTEN_PID, LISTEN_PIDFDID, LISTEN_FDS and LISTEN_FDNAMES of `env` for the process `pid`. `pidfdId` is what
+ * tells the process from all others that ever had its pid (pidfd_open(2)), where the kernel knows it: systemd 258 says
+ * whom it means by that too.
+ */
+export function parseListenFds(
+  env: Readonly<Record<string, string | undefined>>,
+  pid: number,
+  pidfdId?: bigint,
+): ListenFds {
   const forPid = env["LISTEN_PID"];
   if (forPid === undefined) return { ignored: "absent" };
   if (!decimal.test(forPid) || Number(forPid) < 1 || Number(forPid) > INT_MAX) {
     return { invalid: `LISTEN_PID is "${forPid}", which is not a process id; start the program through its launcher` };
   }
   if (Number(forPid) !== pid) return { ignored: "not ours" };
+  const forPidfd = env["LISTEN_PIDFDID"];
+  if (forPidfd !== undefined && !/^[0-9]{1,20}$/.test(forPidfd)) {
+    return { invalid: `LISTEN_PIDFDID is "${forPidfd}", which is not the number of a pidfd's inode` };
+  }
+  if (forPidfd !== undefined && pidfdId !== undefined && BigInt(forPidfd) !== pidfdId) return { ignored: "not ours" };
   const number = env["LISTEN_FDS"];
   if (number === undefined) return { ignored: "absent" };
   const count = Number(number);

@@ -1,4 +1,5 @@
 /** Socket activation, sd_listen_fds(3): takes ownership of the descriptors that were passed to this process. */
+import { fstatSync, statfsSync } from "node:fs";
 import { constants } from "node:os";
 import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
@@ -7,6 +8,8 @@ import { type Native, native } from "../native.ts";
 
 const { EBADF } = constants.errno;
 const FD_CLOEXEC = 1;
+/** Of the file system whose inodes are processes; before Linux 6.9 all pidfds had one inode (statfs(2)). */
+const PIDFS_MAGIC = 0x50494446;
 
 /** A descriptor this process was given, under the name it was given. */
 export interface PassedFd {
@@ -28,7 +31,7 @@ export interface ListenFdsOptions {
  * DESCRIPTOR_CLOSED when a descriptor they promise is not open.
  */
 export function listenFds({ env = process.env, sys = native }: ListenFdsOptions = {}): PassedFd[] {
-  const found = parseListenFds(env, process.pid);
+  const found = parseListenFds(env, process.pid, env["LISTEN_PIDFDID"] === undefined ? undefined : pidfdId(sys));
   for (const name of ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"]) delete env[name];
   if ("ignored" in found) return [];
   if ("invalid" in found) throw new BerthError("USAGE", found.invalid);
@@ -42,4 +45,13 @@ export function listenFds({ env = process.env, sys = native }: ListenFdsOptions 
     check("fcntl F_SETFD", sys.setfd(fd, check("fcntl F_GETFD", flags) | FD_CLOEXEC));
   }
   return found.fds.map(({ fd, name }) => ({ name, handle: FdHandle.adopt(fd, sys) }));
+}
+
+/** The number that no other process of this boot has, or had; undefined where the kernel gives none. */
+function pidfdId(sys: Native): bigint | undefined {
+  const pidfd = sys.pidfdOpen(process.pid);
+  if (pidfd < 0) return undefined;
+  using handle = FdHandle.adopt(pidfd, sys);
+  if (statfsSync(`/proc/self/fd/${handle.fd}`).type !== PIDFS_MAGIC) return undefined;
+  return fstatSync(handle.fd, { bigint: true }).ino;
 }

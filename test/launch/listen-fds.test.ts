@@ -51,6 +51,14 @@ describe("parseListenFds, as sd_listen_fds_with_names(3)", () => {
     expect(parseListenFds({ LISTEN_PID, LISTEN_FDS: "2" }, 42)).toHaveProperty("invalid");
   });
 
+  test("LISTEN_PIDFDID must be ours where we know ours, and a number in any case", () => {
+    const env = { ...ours, LISTEN_PIDFDID: "7" };
+    expect(parseListenFds(env, 42, 7n)).toHaveProperty("fds");
+    expect(parseListenFds(env, 42)).toHaveProperty("fds");
+    expect(parseListenFds(env, 42, 8n)).toEqual({ ignored: "not ours" });
+    expect(parseListenFds({ ...env, LISTEN_PIDFDID: "x" }, 42)).toHaveProperty("invalid");
+  });
+
   test.each(["", "game", "a:b:c", "a:b:"])("names that do not match the count are an error: %j", (LISTEN_FDNAMES) => {
     expect(parseListenFds({ ...ours, LISTEN_FDNAMES }, 42)).toHaveProperty("invalid");
   });

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { FdHandle } from "../../src/fd.ts";
 import { native, packageRoot } from "../../src/native.ts";
 import { listenFds } from "../../src/systemd/activation.ts";
 import { boundSocket } from "../support/sockets.ts";
@@ -28,7 +29,7 @@ describe("listenFds", () => {
     const socket = boundSocket("tcp://127.0.0.1:0", 4);
     const other = openSync("/dev/null", "r");
     const result = inChild(
-      "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=game:query LISTEN_PIDFDID=7",
+      "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=game:query",
       [socket.fd, other],
       `import { listenFds } from ${module};
        import { readFileSync } from "node:fs";
@@ -79,6 +80,20 @@ describe("listenFds", () => {
     const env = { LISTEN_PID: "1", LISTEN_FDS: "1", LISTEN_FDNAMES: "game" };
     expect(listenFds({ env, sys: { ...native, setfd: () => -1, getfd: () => -1 } })).toEqual([]);
     expect(env).toEqual({});
+  });
+
+  it("believes LISTEN_PIDFDID, which tells it from a process that had its pid before, where the kernel does", () => {
+    using own = FdHandle.adopt(native.pidfdOpen(process.pid));
+    const id = fstatSync(own.fd, { bigint: true }).ino;
+    const passed = (pidfdId: string): number => {
+      const env = { LISTEN_PID: String(process.pid), LISTEN_FDS: "2", LISTEN_PIDFDID: pidfdId };
+      const fds = listenFds({ env, sys: { ...native, getfd: () => 0, setfd: () => 0 } });
+      for (const { handle } of fds) handle.steal();
+      return fds.length;
+    };
+    const known = statfsSync(`/proc/self/fd/${own.fd}`).type === 0x50494446;
+    expect([passed(String(id)), passed(String(id + 1n))]).toEqual([2, known ? 0 : 2]);
+    expect(() => passed("7x")).toThrow(expect.objectContaining({ code: "USAGE" }));
   });
 
   it.each([
