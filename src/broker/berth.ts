@@ -49,6 +49,8 @@ export interface BerthView {
   /** What the tenant says of itself. */
   readonly status?: string;
   readonly start?: StartView;
+  /** Descriptors of it in the service manager's store. */
+  readonly kept?: number;
 }
 
 /** A socket under the name of its section. */
@@ -67,6 +69,8 @@ export class Berth {
   /** Set while its server starts on demand. */
   start: StartView | undefined;
   readonly stash: Map<string, Stashed> = new Map();
+  /** Servers of it whose binds are answered, and whose notify descriptor is in the store. */
+  keptBinds = 0;
   /** Changes whenever an answer made from this berth would be another one. */
   generation = 0;
 
@@ -111,6 +115,7 @@ export class Berth {
   }
 
   view(): BerthView {
+    const kept = this.#kept;
     return {
       name: this.name,
       state: this.state,
@@ -118,7 +123,17 @@ export class Berth {
       ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
       ...(this.lease?.status !== undefined && { status: this.lease.status }),
       ...(this.start !== undefined && { start: this.start }),
+      ...(kept > 0 && { kept }),
     };
+  }
+
+  /** A lease is two descriptors: its tenant's pidfd, and a page of facts. */
+  get #kept(): number {
+    const sockets = this.sockets.filter(({ socket }) => socket.backup !== undefined).length;
+    const leases = [this.lease, this.incoming].filter((lease) => lease?.backup !== undefined).length;
+    let stashed = 0;
+    for (const { backup } of this.stash.values()) if (backup !== undefined) stashed++;
+    return sockets + stashed + 2 * leases + this.keptBinds;
   }
 }
 

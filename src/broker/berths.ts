@@ -8,12 +8,15 @@ import { MAX_FDS, type Native } from "../native.ts";
 import { POLLIN } from "../socket-constants.ts";
 import { Berth, type LeaseView, leaseView } from "./berth.ts";
 import { Lease } from "./lease.ts";
+import type { LeaseFacts } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
+import type { OfferedSocket } from "./offered-socket.ts";
 import type { Peer } from "./peer.ts";
 import { mayTake } from "./policy.ts";
 import type { Quota } from "./quota.ts";
 import { openSockets } from "./socket-set.ts";
-import { unsuitable } from "./stash.ts";
+import { type Stashed, unsuitable } from "./stash.ts";
+import type { StoredStash } from "./stored-name.ts";
 
 /** What a Watch reports. */
 export type BerthEvent =
@@ -67,6 +70,8 @@ export interface BerthsOptions {
   readonly log: Log;
   readonly quota: Quota;
   readonly onEvent: (event: BerthEvent, berth: Berth) => void;
+  /** Waits until the addresses of sockets closed before are free. */
+  readonly settle: () => void;
 }
 
 // The most descriptors of a berth: one message carries them all, with a plan and a root (hazard 1).
@@ -92,10 +97,17 @@ export class Berths {
     return this.#byName.size;
   }
 
-  /** Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. */
-  apply(specs: readonly BerthSpec[]): Problem[] {
-    const { sys, log, onEvent } = this.#options;
-    const set = openSockets(specs, this.#byName.values(), sys);
+  /**
+   * Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. Of the sockets offered,
+   * which are taken over, `onDeclined` is given those that no berth wants.
+   */
+  apply(
+    specs: readonly BerthSpec[],
+    offered: readonly OfferedSocket[] = [],
+    onDeclined: (offer: OfferedSocket) => void = () => undefined,
+  ): Problem[] {
+    const { sys, log, onEvent, settle } = this.#options;
+    const set = openSockets(specs, { present: this.#byName.values(), offered, sys, settle });
     if (Array.isArray(set)) {
       // A socket that was closed for another and opened again may have another number: no answer made before holds.
       for (const berth of this.#byName.values()) berth.generation++;
@@ -114,6 +126,7 @@ export class Berths {
     }
     for (const berth of before.values()) this.#remove(berth);
     for (const socket of set.unwanted) socket.close();
+    for (const offer of set.declined) onDeclined(offer);
     this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);
     this.#asksUnits = specs.some(({ tenant }) => tenant.units.length > 0);
     log("debug", `${specs.length} berths are configured`);
@@ -206,7 +219,7 @@ export class Berths {
           message: `uid ${uid} has ${quota.limits.stash} descriptors stashed already`,
         };
       }
-    } else known.handle.close();
+    } else dispose(known);
     if (known !== undefined && known.uid !== uid) this.#unstash(berth, name);
     berth.stash.set(name, { name, handle: FdHandle.adopt(handle.steal(), sys), lease: id, uid });
     this.#emit("changed", berth);
@@ -243,9 +256,52 @@ export class Berths {
     for (const berth of this.#byName.values()) {
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#forget(lease);
       for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
-      for (const { socket } of berth.sockets) socket.close();
+      // A path that is removed would leave the copy of its socket without an address.
+      for (const { socket } of berth.sockets) socket.backup === undefined ? socket.close() : socket.leave();
     }
     this.#byName.clear();
+  }
+
+  /** Gives a tenant back the lease it had of an earlier broker; undefined when there is no such berth. Takes the pidfd. */
+  restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
+    const berth = this.#byName.get(name);
+    if (berth === undefined || berth.incoming !== undefined) return undefined;
+    const { pid, uid, unit, ready } = facts;
+    const onDeath = (): void => this.#end(berth, lease, `pid ${pid} has exited`);
+    const lease = new Lease({ pid, uid, unit }, pidfd, this.#options.sys, onDeath, id);
+    lease.ready = ready;
+    if (berth.lease === undefined) berth.lease = lease;
+    else berth.incoming = lease;
+    this.#byLease.set(id, berth);
+    berth.generation++;
+    return lease;
+  }
+
+  /** Puts a descriptor back that a tenant had stashed under an earlier broker; undefined when there is no place for it. */
+  restoreStash({ berth: name, name: stash, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
+    const berth = this.#byName.get(name);
+    if (berth === undefined || berth.size >= MAX_DESCRIPTORS || berth.stash.has(stash)) return undefined;
+    if (!this.#options.quota.charge("stash", uid)) return undefined;
+    const stashed: Stashed = { name: stash, handle, lease, uid };
+    berth.stash.set(stash, stashed);
+    berth.generation++;
+    return stashed;
+  }
+
+  /** Sets right what tenants have done whose end was not seen. */
+  repairVacant(): void {
+    for (const berth of this.#byName.values()) if (berth.lease === undefined) this.#repair(berth);
+  }
+
+  /** The lease of that id, whoever asks. */
+  leaseOfId(id: string): Lease | undefined {
+    const berth = this.#byLease.get(id);
+    return berth?.lease?.id === id ? berth.lease : berth?.incoming;
+  }
+
+  /** The berth of that name, whoever asks. */
+  get(name: string): Berth | undefined {
+    return this.#byName.get(name);
   }
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {
@@ -280,7 +336,7 @@ export class Berths {
   /** The lease if the requester may speak for it; another's lease is answered as one that is not there. */
   leaseOf(id: string, who: Speaker): { berth: Berth; lease: Lease } | Refusal {
     const berth = this.#byLease.get(id);
-    const lease = berth?.lease?.id === id ? berth.lease : berth?.incoming;
+    const lease = this.leaseOfId(id);
     if (berth === undefined || lease === undefined || !(who.privileged || who.holds(lease))) {
       return { kind: "no-lease", lease: id };
     }
@@ -326,7 +382,7 @@ export class Berths {
     const stashed = berth.stash.get(name);
     if (stashed === undefined) return;
     berth.stash.delete(name);
-    stashed.handle.close();
+    dispose(stashed);
     this.#options.quota.refund("stash", stashed.uid);
     berth.generation++;
   }
@@ -365,6 +421,11 @@ export class Berths {
     berth.generation++;
     this.#options.onEvent(event, berth);
   }
+}
+
+function dispose(stashed: Stashed): void {
+  stashed.backup?.drop();
+  stashed.handle.close();
 }
 
 /** A spec without where its values were written: two are the same configuration when this is the same. */

@@ -3,31 +3,35 @@
  * This file is its table of contents; what each part does stands in the part.
  */
 import { constants as files, mkdirSync, openSync, readFileSync } from "node:fs";
-import { constants } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { AF_UNIX, decodeSockaddr, SOCK_STREAM } from "../address.ts";
+import { decodeSockaddr } from "../address.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { LOCK_EX, type Native, native, packageRoot } from "../native.ts";
-import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
+import type { PassedFd } from "../systemd/activation.ts";
+import type { FdStore } from "../systemd/fd-store.ts";
 import { Service, type ServiceInfo } from "../varlink/service.ts";
 import type { Berth, BerthView } from "./berth.ts";
 import { type BerthEvent, Berths } from "./berths.ts";
+import { checkControl, namedControl, ownControl, soleControl } from "./control-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
 import { Interceptions } from "./interceptions.ts";
+import { Keeping } from "./keeping.ts";
 import { Listener } from "./listener.ts";
 import type { Log } from "./log.ts";
 import { systemLookup } from "./lookup.ts";
 import { brokerMethods, eventAnswer } from "./methods.ts";
 import { NotifySocket } from "./notify-socket.ts";
+import { describeOffer, type OfferedSocket, offerSocket, socketInode } from "./offered-socket.ts";
 import { OnDemand } from "./on-demand.ts";
 import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
 import { createRunner } from "./runner.ts";
 import type { Session } from "./session.ts";
 import { DEFAULT_START_LIMITS, type StartLimits } from "./starter.ts";
+import { closePassed, NOTHING_PASSED, type Passed, sortPassed, takeBack } from "./take-back.ts";
 import { TenantNotices } from "./tenant-notices.ts";
 
 export interface BrokerOptions {
@@ -37,6 +41,15 @@ export interface BrokerOptions {
   readonly berths?: readonly BerthSpec[];
   /** Path of the control socket, or the socket itself, listening, as from socket activation; the broker then owns it. */
   readonly socket: string | FdHandle;
+  /**
+   * Descriptors passed to this process (sd_listen_fds(3)), the broker's from now on: sockets of berths that .socket
+   * units own, the control socket if it is among them, and what an earlier broker had put into `store`.
+   */
+  readonly passed?: readonly PassedFd[];
+  /** The service manager's store of descriptors, where there is one: all that is held is kept there too. */
+  readonly store?: FdStore;
+  /** Something that a status line would tell has changed. */
+  readonly onChange?: () => void;
   /** Folder for what must outlive the broker; locked, so that two brokers never share one. */
   readonly state?: string;
   /** Permission bits of the control socket's path. Who may do what is decided by policy, so 0666 is the default. */
@@ -54,7 +67,6 @@ export interface BrokerOptions {
 }
 
 const DEFAULT_DEADLINE = 10_000;
-const CONTROL_BACKLOG = 4096;
 const LOCK_FLAGS = files.O_RDWR | files.O_CREAT;
 
 /** A running broker. Async-disposable: the end of it closes every socket it holds. */
@@ -69,27 +81,36 @@ export class Broker implements AsyncDisposable {
   #onDemand: OnDemand | undefined;
   readonly #watchers = new Set<Session>();
   readonly #locks: FdHandle[] = [];
+  readonly #keeping: Keeping | undefined;
+  /** What was passed and has not found its place yet. */
+  #passed: Passed;
   #control: FdHandle | HeldSocket | undefined;
   #listener: Listener | undefined;
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
-    // A socket that was passed is ours from now on, and closed if the start fails.
-    if (typeof options.socket !== "string") this.#control = options.socket;
     this.#sys = options.sys ?? native;
     this.#log = options.log ?? (() => undefined);
+    const sys = this.#sys;
+    if (options.store !== undefined)
+      this.#keeping = new Keeping({ store: options.store, sys, log: this.#log, berths: () => this.#berths.list() });
+    // What was passed is ours from now on, and closed if the start fails.
+    this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
+    if (typeof options.socket !== "string") this.#control = options.socket;
     this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
     this.#berths = new Berths({
-      sys: this.#sys,
+      sys,
       log: this.#log,
       quota: this.#quota,
-      onEvent: (event, berth) => this.#tell(event, berth),
+      onEvent: (event, berth) => this.#onEvent(event, berth),
+      settle: () => this.#keeping?.settle(),
     });
     this.#interceptions = new Interceptions({
       berths: this.#berths,
       quota: this.#quota,
-      sys: this.#sys,
+      sys,
       log: this.#log,
+      keeping: this.#keeping,
     });
   }
 
@@ -100,8 +121,9 @@ export class Broker implements AsyncDisposable {
   static async start(options: BrokerOptions): Promise<Broker> {
     const broker = new Broker(options);
     try {
+      broker.#takeControl();
       broker.#takeLocks();
-      broker.#apply();
+      broker.#settleIn();
       broker.#openNotify();
       broker.#listen();
       broker.#startOnDemand();
@@ -115,6 +137,17 @@ export class Broker implements AsyncDisposable {
   /** The berths as they are now. */
   get berths(): BerthView[] {
     return this.#berths.list().map((berth) => berth.view());
+  }
+
+  /** Where it answers, for people. */
+  get where(): string {
+    const { socket } = this.#options;
+    return this.#control instanceof FdHandle || typeof socket !== "string" ? "the socket it was given" : socket;
+  }
+
+  /** Whether it does its work: connections do not wait unheeded. What waits for want of descriptors is heeded. */
+  get healthy(): boolean {
+    return this.#listener?.healthy ?? false;
   }
 
   /** How many connections are open. */
@@ -134,7 +167,11 @@ export class Broker implements AsyncDisposable {
   async close(): Promise<void> {
     this.#listener?.close();
     this.#listener = undefined;
-    this.#control?.close();
+    // What is stored stays so: whether it is for the next broker, the service manager knows.
+    this.#keeping?.close();
+    closePassed(this.#passed);
+    if (this.#control instanceof HeldSocket && this.#control.backup !== undefined) this.#control.leave();
+    else this.#control?.close();
     this.#control = undefined;
     this.#notify?.close();
     this.#notify = undefined;
@@ -159,17 +196,73 @@ export class Broker implements AsyncDisposable {
     await this.close();
   }
 
-  #apply(): void {
+  /** The control socket that was given, or passed under its name. */
+  #takeControl(): void {
+    const given = this.#control === undefined ? namedControl(this.#passed.sockets) : undefined;
+    if (given !== undefined) {
+      this.#passed.sockets.splice(this.#passed.sockets.indexOf(given), 1);
+      this.#control = given.handle;
+    }
+    if (this.#control instanceof FdHandle) checkControl(given ?? offerSocket("control", this.#control, this.#sys));
+  }
+
+  /** Reads the configuration and makes the berths those of it. Of `offered`, which is taken, returns what it declined. */
+  #apply(offered: readonly OfferedSocket[] = []): OfferedSocket[] {
     const { config = [], berths } = this.#options;
     const loaded =
       berths === undefined
         ? loadConfig({ directories: config, lookup: systemLookup(this.#sys) })
         : { specs: berths, problems: [] };
     if (loaded.problems.length > 0) throw invalid(loaded.problems);
+    const declined: OfferedSocket[] = [];
     this.#onDemand?.pause();
-    const problems = this.#berths.apply(loaded.specs);
+    const problems = this.#berths.apply(loaded.specs, offered, (offer) => declined.push(offer));
     this.#onDemand?.resume(this.#berths.list());
+    // In any case: a socket that had to be opened anew is another one.
+    this.#keeping?.keepAll();
     if (problems.length > 0) throw invalid(problems);
+    return declined;
+  }
+
+  /** The first configuration: everything that was passed finds its place in it, or is closed. */
+  #settleIn(): void {
+    const passed = this.#passed;
+    const ofBerths = passed.sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
+    const declined = this.#apply(ofBerths);
+    const sole = this.#control === undefined ? soleControl(ofBerths, declined) : undefined;
+    if (sole !== undefined) {
+      checkControl(sole);
+      this.#control = sole.handle;
+    }
+    takeBack(passed, {
+      berths: this.#berths,
+      interceptions: this.#interceptions,
+      keeping: this.#keeping,
+      sys: this.#sys,
+      log: this.#log,
+    });
+    const controls = passed.sockets.filter((offer) => !ofBerths.includes(offer));
+    this.#passed = NOTHING_PASSED;
+    this.#control ??= this.#openControl(controls);
+    if (this.#control instanceof HeldSocket) this.#keeping?.keepSocket(this.#control, "control");
+    for (const offer of [...declined, ...controls])
+      if (offer.handle.open && offer.handle.fd !== this.#control?.fd) this.#decline(offer);
+    this.#keeping?.keepAll();
+  }
+
+  /** Closes what was passed and nobody wants. */
+  #decline(offer: OfferedSocket): void {
+    const { name, handle, backup } = offer;
+    const inode = socketInode(handle.fd);
+    backup?.drop();
+    handle.close();
+    // What a unit passes may have come from the store as well.
+    const held = this.#berths.list().flatMap(({ sockets }) => sockets.map(({ socket }) => socketInode(socket.fd)));
+    if (held.includes(inode)) return;
+    this.#log("notice", `nobody wants the passed descriptor ${name}, which is ${describeOffer(offer)}: closed`, {
+      event: "declined",
+      name,
+    });
   }
 
   #takeLocks(): void {
@@ -178,7 +271,7 @@ export class Broker implements AsyncDisposable {
       mkdirSync(state, { recursive: true, mode: 0o700 });
       this.#lock(join(state, "lock"));
     }
-    if (typeof socket === "string" && !socket.startsWith("@")) {
+    if (typeof socket === "string" && this.#control === undefined && !socket.startsWith("@")) {
       mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
       this.#lock(`${socket}.lock`);
     }
@@ -201,8 +294,9 @@ export class Broker implements AsyncDisposable {
   }
 
   #listen(): void {
-    const { socket, socketMode = 0o666, deadline = DEFAULT_DEADLINE } = this.#options;
-    this.#control = typeof socket === "string" ? this.#bindControl(socket, socketMode) : this.#checkControl(socket);
+    const { deadline = DEFAULT_DEADLINE } = this.#options;
+    const control = this.#control;
+    if (control === undefined) return;
     const service = new Service<Session>(serviceInfo(), [
       brokerMethods({
         berths: this.#berths,
@@ -217,7 +311,7 @@ export class Broker implements AsyncDisposable {
         },
       }),
     ]);
-    this.#listener = new Listener(this.#control.fd, {
+    this.#listener = new Listener(control.fd, {
       service,
       quota: this.#quota,
       sys: this.#sys,
@@ -229,29 +323,16 @@ export class Broker implements AsyncDisposable {
     });
   }
 
-  /** Of a peer on any other socket the kernel knows no credentials. */
-  #checkControl(socket: FdHandle): FdHandle {
-    const is = (option: number, wanted: number): boolean => {
-      const value = new Int32Array(1);
-      return this.#sys.getsockopt(socket.fd, SOL_SOCKET, option, value) >= 0 && value[0] === wanted;
-    };
-    if (is(SO_DOMAIN, AF_UNIX) && is(SO_TYPE, SOCK_STREAM) && is(SO_ACCEPTCONN, 1)) return socket;
-    throw new BerthError(
-      "DESCRIPTOR_MISMATCH",
-      "the control socket that was passed is no listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit",
-    );
+  #openControl(left: readonly OfferedSocket[]): HeldSocket | undefined {
+    const { socket, socketMode = 0o666 } = this.#options;
+    return typeof socket === "string" ? ownControl(socket, socketMode, left, this.#sys) : undefined;
   }
 
-  #bindControl(path: string, mode: number): HeldSocket {
-    const abstract = path.startsWith("@");
-    const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
-    const options = { backlog: CONTROL_BACKLOG, mode, v6only: true };
-    try {
-      return HeldSocket.open({ kind: "stream", address, dualStack: false }, options, this.#sys);
-    } catch (cause) {
-      if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
-      throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });
-    }
+  #onEvent(event: BerthEvent, berth: Berth): void {
+    // Before anybody is told of it, the caller included.
+    if (event !== "removed") this.#keeping?.keep(berth);
+    this.#tell(event, berth);
+    this.#options.onChange?.();
   }
 
   /** Beside the control socket. A broker that cannot have it serves without, and says so. */
@@ -288,9 +369,11 @@ export class Broker implements AsyncDisposable {
   /** What a launcher that this broker starts is told. */
   #controlPath(): string {
     const { socket } = this.#options;
-    if (typeof socket === "string") return socket.startsWith("@") ? socket : resolve(socket);
+    const control = this.#control;
+    if (typeof socket === "string" && !(control instanceof FdHandle))
+      return socket.startsWith("@") ? socket : resolve(socket);
     const bytes = new Uint8Array(128);
-    const length = check("getsockname", this.#sys.getsockname(socket.fd, bytes));
+    const length = control === undefined ? 0 : check("getsockname", this.#sys.getsockname(control.fd, bytes));
     const address = decodeSockaddr(bytes.subarray(0, length));
     return address?.family === "unix" ? `${address.abstract ? "@" : ""}${address.path}` : "";
   }

@@ -108,6 +108,21 @@ export function carryOver(own: number, held: number, domain: number, type: numbe
   return changed;
 }
 
+/**
+ * What of the table a socket has otherwise than another, and what the other has. `fresh` is one as configured: so a
+ * broker that comes later finds what an earlier one had carried over to `held`.
+ */
+export function optionsBeyond(held: number, fresh: number, type: number, sys: Native): Changed {
+  const changed = new Map<CarriedOption, Int32Array>();
+  for (const option of carriedOptions) {
+    if (option.level === so.IPPROTO_TCP && type !== SOCK_STREAM) continue;
+    const now = read(held, option, sys);
+    const usual = read(fresh, option, sys);
+    if (now !== undefined && usual !== undefined && !same(now, usual)) changed.set(option, usual);
+  }
+  return changed;
+}
+
 /** Takes back what {@link carryOver} did. */
 export function restoreOptions(held: number, changed: Changed, sys: Native): void {
   for (const option of carriedOptions) {

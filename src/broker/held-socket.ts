@@ -2,7 +2,7 @@
  * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
  * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/held-socket.test.ts).
  */
-import { fchmodSync, unlinkSync } from "node:fs";
+import { fchmodSync, lstatSync, unlinkSync } from "node:fs";
 import { constants } from "node:os";
 import {
   type Address,
@@ -19,8 +19,11 @@ import { check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
-import { type CarriedOption, carryOver, restoreOptions } from "./carry-over.ts";
-import { applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
+import type { Backup } from "./backup.ts";
+import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
+import { type OfferedSocket, socketInode } from "./offered-socket.ts";
+import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
+import { keyHash, type StoredSocket } from "./stored-name.ts";
 import { isInode, prepareUnixPath, settleUnixPath } from "./unix-path.ts";
 
 const { EPERM } = constants.errno;
@@ -44,6 +47,10 @@ export class HeldSocket implements Disposable {
   #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own is removed. */
   #inode: bigint | undefined;
+  /** Bound by a .socket unit, whose path it is. */
+  #foreign = false;
+  /** Its copy outside of the broker, which would keep its address taken. */
+  backup: Backup | undefined;
 
   private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
     this.key = socketKey(listen, options);
@@ -66,8 +73,42 @@ export class HeldSocket implements Disposable {
     }
   }
 
+  /**
+   * Takes over a socket that was passed, and is what the configuration asks for ({@link fits}). Options that can be
+   * changed while it is open are applied. Throws {@link SysError}; the socket is closed then.
+   */
+  static adopt(offer: OfferedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
+    const { handle, stored } = offer;
+    const socket = new HeldSocket(listen, options, handle, sys);
+    socket.backup = offer.backup;
+    try {
+      const { address } = listen;
+      const now = socket.#sockname();
+      if (address.family !== "unix" && now !== undefined && now.family !== "unix")
+        socket.#bound = { ...address, port: now.port };
+      socket.#foreign = stored === undefined || stored.path === "foreign";
+      if (address.family === "unix" && !address.abstract) socket.#inode = inodeBehind(address.path, stored);
+      if (!socket.#foreign) socket.#recallCarried();
+      if (stored === undefined) {
+        makeBlocking(handle.fd, sys);
+        applyBindOptions(sys, handle.fd, listen, options, "bound");
+      }
+      socket.reconfigure(options);
+      return socket;
+    } catch (error) {
+      socket.leave();
+      throw error;
+    }
+  }
+
   get fd(): number {
     return this.#handle.fd;
+  }
+
+  /** What its copy in the store is told apart by. */
+  get identity(): Omit<StoredSocket, "berth" | "socket"> {
+    const path = this.#foreign ? "foreign" : this.#inode;
+    return { hash: keyHash(this.key), inode: socketInode(this.fd), ...(path !== undefined && { path }) };
   }
 
   /** Whether it is [::] and takes IPv4 as well. */
@@ -104,7 +145,9 @@ export class HeldSocket implements Disposable {
     applyOptions(this.#sys, this.fd, this.listen, options);
     this.#startListening();
     const { address } = this.listen;
-    if (address.family === "unix" && !address.abstract) settleUnixPath(address.path, options, this.#inode);
+    // The path of a .socket unit has the mode and owner that the unit gives it.
+    if (address.family === "unix" && !address.abstract && !this.#foreign)
+      settleUnixPath(address.path, options, this.#inode);
   }
 
   /**
@@ -130,11 +173,18 @@ export class HeldSocket implements Disposable {
     this.#bind();
   }
 
-  /** Closes our descriptor and removes the path of a UNIX socket that is still ours. */
+  /** Closes our descriptor, has its copy closed, and removes the path of a UNIX socket that is still ours. */
   close(): void {
     if (!this.#handle.open) return;
+    this.backup?.drop();
+    this.backup = undefined;
     this.#handle.close();
     this.#removePath();
+  }
+
+  /** Closes our descriptor and nothing else: its copy is for another broker. */
+  leave(): void {
+    this.#handle.close();
   }
 
   [Symbol.dispose](): void {
@@ -143,7 +193,8 @@ export class HeldSocket implements Disposable {
 
   #removePath(): void {
     const { address } = this.listen;
-    if (address.family !== "unix" || address.abstract || !isInode(address.path, this.#inode)) return;
+    if (address.family !== "unix" || address.abstract || this.#foreign) return;
+    if (!isInode(address.path, this.#inode)) return;
     try {
       unlinkSync(address.path);
     } catch {
@@ -216,11 +267,25 @@ export class HeldSocket implements Disposable {
       this.#removePath();
       this.#handle.close();
       this.#handle = fresh;
+      this.backup?.dropNow();
+      this.backup = undefined;
+      this.#foreign = false;
       this.#bind();
       found.push("opened anew, for a tenant had left it beyond repair");
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       found.push(`left beyond repair by a tenant, and not to be opened anew until the lease after next: ${why}`);
+    }
+  }
+
+  /** What its tenant had set on it under an earlier broker, as far as it can still be told. */
+  #recallCarried(): void {
+    try {
+      using fresh = openSocket(this.listen, this.#options, this.#sys);
+      for (const [option, before] of optionsBeyond(this.fd, fresh.fd, typeNumber(this.listen.kind), this.#sys))
+        this.#carried.set(option, before);
+    } catch {
+      // No descriptor left to compare with: what a tenant has set stays.
     }
   }
 
@@ -234,4 +299,10 @@ export class HeldSocket implements Disposable {
 function scopeIndex(scope: string | undefined, sys: Native): number {
   if (scope === undefined) return 0;
   return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
+}
+
+/** The inode of the path, if it is the one the socket was bound to; a stored socket's is known, a unit's is believed. */
+function inodeBehind(path: string, stored: StoredSocket | undefined): bigint | undefined {
+  if (typeof stored?.path === "bigint") return stored.path;
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }

@@ -19,14 +19,14 @@ import {
   SOCK_STREAM,
   type SocketKind,
 } from "../address.ts";
+import type { ServerSpec } from "../config/spec.ts";
 import { SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { BindReport, Interceptor, Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
-import type { Berth, NamedSocket } from "./berth.ts";
+import type { NamedSocket } from "./berth.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
 import type { HeldSocket } from "./held-socket.ts";
-import type { Lease } from "./lease.ts";
 import type { Log } from "./log.ts";
 
 const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
@@ -41,9 +41,16 @@ const DELAY_MS = 20;
 /** Different refusals that are logged for one server. */
 const MAX_LOGGED = 32;
 
+/** What the server may be given: a berth, or what is known of one that is no longer configured. */
+export interface BindSource {
+  readonly name: string;
+  readonly sockets: readonly NamedSocket[];
+  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds"> };
+}
+
 export interface InterceptionOptions {
-  readonly berth: Berth;
-  readonly lease: Lease;
+  readonly berth: BindSource;
+  readonly lease: { readonly ended: boolean };
   readonly sys: Native;
   readonly log: Log;
   /** No process is under the filter any more. */

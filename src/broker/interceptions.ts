@@ -1,10 +1,11 @@
 /** The servers whose binds are answered: one interception for each lease, kept until no process has the filter. */
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
+import type { Backup } from "./backup.ts";
 import type { Berths, Refusal, Requester } from "./berths.ts";
 import { BindKeeper } from "./bind-keeper.ts";
-import { Interception, isNotifyDescriptor } from "./interception.ts";
-import type { Lease } from "./lease.ts";
+import { type BindSource, Interception, isNotifyDescriptor } from "./interception.ts";
+import type { Keeping } from "./keeping.ts";
 import type { Log } from "./log.ts";
 import type { Quota } from "./quota.ts";
 
@@ -13,10 +14,21 @@ export interface InterceptionsOptions {
   readonly quota: Quota;
   readonly sys: Native;
   readonly log: Log;
+  /** Where the notify descriptors outlive the broker, if they do: then nobody need stand in for it. */
+  readonly keeping: Keeping | undefined;
 }
 
+/** One server, by the id of its lease. */
+interface Served {
+  readonly interception: Interception;
+  readonly backup: Backup | undefined;
+}
+
+/** What is known of a berth that is no longer configured: nothing is its server's any more. */
+const departed = (name: string): BindSource => ({ name, sockets: [], spec: { server: { otherBinds: "refuse" } } });
+
 export class Interceptions {
-  readonly #byLease = new Map<Lease, Interception>();
+  readonly #byLease = new Map<string, Served>();
   readonly #options: InterceptionsOptions;
   readonly #keeper: BindKeeper;
 
@@ -27,14 +39,14 @@ export class Interceptions {
 
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
-    const { berths, quota, sys, log } = this.#options;
+    const { berths, quota, sys, keeping } = this.#options;
     const found = berths.leaseOf(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     if (!isNotifyDescriptor(notify.fd)) {
       return { kind: "unsuitable", name: "notify", message: "the descriptor is not one on which seccomp reports" };
     }
-    if (this.#byLease.has(lease)) {
+    if (this.#byLease.has(id)) {
       return { kind: "limit", limit: "interceptions", message: `the binds of lease ${id} are answered already` };
     }
     const { uid } = lease.tenant;
@@ -45,30 +57,65 @@ export class Interceptions {
         message: `uid ${uid} has ${quota.limits.interceptions} servers with bind delivery`,
       };
     }
-    const end = (): void => {
-      if (!this.#byLease.delete(lease)) return;
-      interception.close();
-      quota.refund("interceptions", uid);
-      if (this.#byLease.size === 0) this.#keeper.release();
-    };
-    this.#keeper.keep(notify.fd);
-    let interception: Interception;
+    const backup = keeping?.keepBinds(berth.name, id, notify.fd);
+    if (backup === undefined) this.#keeper.keep(notify.fd);
     try {
-      interception = new Interception(FdHandle.adopt(notify.steal(), sys), { berth, lease, sys, log, onEnded: end });
+      this.#serve(id, FdHandle.adopt(notify.steal(), sys), { berth, lease }, backup, () =>
+        quota.refund("interceptions", uid),
+      );
     } catch (error) {
+      backup?.drop();
       quota.refund("interceptions", uid);
       throw error;
     }
-    this.#byLease.set(lease, interception);
     return undefined;
+  }
+
+  /** Goes on for a server that an earlier broker had answered. Takes the descriptor over. */
+  restore(name: string, id: string, notify: FdHandle, backup: Backup | undefined): void {
+    const { berths, quota } = this.#options;
+    const berth = berths.get(name) ?? departed(name);
+    const lease = berths.leaseOfId(id);
+    const uid = lease?.tenant.uid;
+    const charged = uid !== undefined && quota.charge("interceptions", uid);
+    if (backup === undefined) this.#keeper.keep(notify.fd);
+    this.#serve(id, notify, { berth, lease: lease ?? { ended: true } }, backup, () => {
+      if (charged) quota.refund("interceptions", uid);
+    });
   }
 
   /** Answers none any more. Returns how many servers that leaves without bind. */
   close(): number {
-    const count = this.#byLease.size;
-    for (const interception of this.#byLease.values()) interception.close();
+    let deserted = 0;
+    for (const { interception, backup } of this.#byLease.values()) {
+      interception.close();
+      if (backup === undefined) deserted++;
+    }
     this.#byLease.clear();
     this.#keeper.release();
-    return count;
+    return deserted;
+  }
+
+  #serve(
+    id: string,
+    notify: FdHandle,
+    whose: { readonly berth: BindSource; readonly lease: { readonly ended: boolean } },
+    backup: Backup | undefined,
+    onEnd: () => void,
+  ): void {
+    const { berths, sys, log } = this.#options;
+    const kept = backup === undefined ? 0 : 1;
+    const berth = berths.get(whose.berth.name);
+    const end = (): void => {
+      if (!this.#byLease.delete(id)) return;
+      interception.close();
+      backup?.drop();
+      if (berth !== undefined) berth.keptBinds -= kept;
+      onEnd();
+      if (this.#byLease.size === 0) this.#keeper.release();
+    };
+    const interception = new Interception(notify, { ...whose, sys, log, onEnded: end });
+    this.#byLease.set(id, { interception, backup });
+    if (berth !== undefined) berth.keptBinds += kept;
   }
 }

@@ -5,6 +5,7 @@ import { constants } from "node:os";
 import { check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
+import type { Backup } from "./backup.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
@@ -18,10 +19,12 @@ export interface Tenant {
 
 export class Lease {
   /** Random, unique, and no secret: knowing it gives no right. */
-  readonly id: string = randomBytes(8).toString("hex");
+  readonly id: string;
   readonly tenant: Tenant;
   /** The tenant has said that it serves. */
   ready = false;
+  /** Its copy outside of the broker. */
+  backup: Backup | undefined;
   readonly #sys: Native;
   /** What the tenant says of itself, sd_notify(3). */
   status: string | undefined;
@@ -30,8 +33,18 @@ export class Lease {
   #pidfd: FdHandle | undefined;
   #poll: Poll | undefined;
 
-  /** Takes ownership of the pidfd; `onDeath` is called once, when the tenant has died and the lease had not ended. */
-  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onDeath: () => void) {
+  /**
+   * Takes ownership of the pidfd; `onDeath` is called once, when the tenant has died and the lease had not ended. `id`
+   * is that of a lease which an earlier broker gave.
+   */
+  constructor(
+    tenant: Tenant,
+    pidfd: FdHandle,
+    sys: Native,
+    onDeath: () => void,
+    id: string = randomBytes(8).toString("hex"),
+  ) {
+    this.id = id;
     this.tenant = tenant;
     this.#sys = sys;
     this.#pidfd = pidfd;
@@ -58,9 +71,16 @@ export class Lease {
     return this.#pidfd !== undefined && fstatSync(this.#pidfd.fd).ino === fstatSync(pidfd).ino;
   }
 
-  /** Lets go of the tenant. Idempotent. */
+  /** The tenant's pidfd, borrowed; undefined when the lease has ended. */
+  get pidfd(): number | undefined {
+    return this.#pidfd?.fd;
+  }
+
+  /** Lets go of the tenant, and of the copy. Idempotent. */
   end(): void {
     this.watchdog?.close();
+    this.backup?.drop();
+    this.backup = undefined;
     this.#poll?.close();
     this.#poll = undefined;
     this.#pidfd?.close();

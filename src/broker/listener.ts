@@ -7,6 +7,7 @@ import { constants } from "node:os";
 import { SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
+import { POLLIN } from "../socket-constants.ts";
 import type { Service } from "../varlink/service.ts";
 import type { Log } from "./log.ts";
 import { refusal } from "./methods.ts";
@@ -45,6 +46,9 @@ export class Listener {
   #pause: NodeJS.Timeout | undefined;
   /** Said once, until connections are accepted again. */
   #starved = false;
+  /** Times the queue was looked at, and how often it had been when health was asked about last and somebody waited. */
+  #looked = 0;
+  #lookedAtLast: number | undefined;
 
   /** Borrows a listening UNIX stream socket. */
   constructor(socket: number, options: ListenerOptions) {
@@ -52,6 +56,17 @@ export class Listener {
     this.#options = options;
     this.#poll = new options.sys.Poll(socket, () => this.#accept());
     this.#resume();
+  }
+
+  /**
+   * Asked now and then: false when a connection has waited since the last time and nobody has looked. It takes no
+   * descriptor, for a client that has used them all up must not have the broker ended.
+   */
+  get healthy(): boolean {
+    const waits = (this.#options.sys.pollNow(this.#socket, POLLIN) & POLLIN) !== 0;
+    const healthy = !waits || this.#lookedAtLast !== this.#looked;
+    this.#lookedAtLast = waits ? this.#looked : undefined;
+    return healthy;
   }
 
   close(): void {
@@ -66,6 +81,7 @@ export class Listener {
   }
 
   #accept(): void {
+    this.#looked++;
     for (let taken = 0; taken < BATCH; taken++) {
       const fd = this.#options.sys.accept(this.#socket);
       if (fd >= 0) this.#admit(FdHandle.adopt(fd, this.#options.sys));

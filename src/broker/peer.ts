@@ -111,3 +111,9 @@ function unitOfPath(line: string): string | undefined {
   // systemd puts "_" before a name the kernel would take for a file of its own.
   return part !== undefined && /^[^.].*\.(service|scope)$/.test(part) ? part.replace(/^_/, "") : undefined;
 }
+
+/** The unit this process runs in, as its service manager knows it: root's the system's, another user's its own. */
+export function ownUnit(): string | undefined {
+  const cgroups = readFileSync("/proc/self/cgroup", "utf8");
+  return process.geteuid?.() === 0 ? unitOfCgroup(cgroups) : /\/([^/\n]+\.service)$/m.exec(cgroups)?.[1];
+}

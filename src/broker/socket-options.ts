@@ -34,14 +34,20 @@ export function makeBlocking(fd: number, sys: Native): void {
   if (flags >= 0 && (flags & so.O_NONBLOCK) !== 0) sys.setfl(fd, flags & ~so.O_NONBLOCK);
 }
 
-/** What must be set before bind(2). */
-function applyBindOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
+/** What must be set before bind(2); of one that is bound already, what can still be set. */
+export function applyBindOptions(
+  sys: Native,
+  fd: number,
+  listen: ListenAddress,
+  options: SocketOptions,
+  state: "unbound" | "bound" = "unbound",
+): void {
   const set = setter(sys, fd, listen);
   const { family } = listen.address;
   if (family === "unix") return;
   // Lets a listener come back while connections of the last one linger; on UDP it would let others take the port.
   if (listen.kind === "stream") set("SO_REUSEADDR", so.SOL_SOCKET, so.SO_REUSEADDR, 1);
-  if (family === "ipv6")
+  if (family === "ipv6" && state === "unbound")
     set("IPV6_V6ONLY", so.IPPROTO_IPV6, so.IPV6_V6ONLY, options.v6only && !listen.dualStack ? 1 : 0);
   if (options.reusePort) set("SO_REUSEPORT", so.SOL_SOCKET, so.SO_REUSEPORT, 1);
   if (options.freebind && family === "ipv4") set("IP_FREEBIND", so.IPPROTO_IP, so.IP_FREEBIND, 1);

@@ -1,15 +1,17 @@
 /**
  * From the sockets a configuration asks for to the sockets held, all or nothing: what stays the same stays open, what
  * is new is opened, and only when all of that has succeeded is the rest closed. At a failure everything is as before.
+ * What was passed to the broker at its start is taken instead of opened.
  */
 import { constants } from "node:os";
-import { formatListenAddress } from "../address.ts";
+import { formatListenAddress, type ListenAddress } from "../address.ts";
 import { formatOrigin } from "../config/problem.ts";
 import type { BerthSpec, Problem, SocketOptions, SocketSpec } from "../config/spec.ts";
 import { SysError } from "../errors.ts";
 import type { Native } from "../native.ts";
 import type { Berth, NamedSocket } from "./berth.ts";
 import { HeldSocket, socketKey } from "./held-socket.ts";
+import { describeOffer, fits, type OfferedSocket, socketInode } from "./offered-socket.ts";
 
 const { EADDRINUSE } = constants.errno;
 
@@ -20,26 +22,46 @@ interface Wanted {
   readonly listen: SocketSpec["listen"][number];
   readonly key: string;
   held: HeldSocket | undefined;
+  offer: OfferedSocket | undefined;
 }
 
 /** The sockets of each berth, and those nobody wants any more, still open. */
 export interface SocketSet {
   readonly byBerth: ReadonlyMap<string, readonly NamedSocket[]>;
   readonly unwanted: readonly HeldSocket[];
+  /** Of those that were passed, the ones no berth wants, still open. */
+  readonly declined: readonly OfferedSocket[];
+}
+
+/** What there is to make a set from. */
+export interface SocketSources {
+  readonly present: Iterable<Berth>;
+  /** Passed to the broker; all of them are taken over. */
+  readonly offered: readonly OfferedSocket[];
+  readonly sys: Native;
+  /** Waits until the addresses of sockets closed before are free. */
+  readonly settle: () => void;
 }
 
 /** Opens what `specs` ask for, keeping sockets of `present` wherever they fit. Returns the problems if any failed. */
-export function openSockets(specs: readonly BerthSpec[], present: Iterable<Berth>, sys: Native): SocketSet | Problem[] {
+export function openSockets(specs: readonly BerthSpec[], sources: SocketSources): SocketSet | Problem[] {
+  const { present, offered, sys, settle } = sources;
   const wanted = specs.flatMap(wantedBy);
   const unwanted = keepWhatFits(wanted, present);
+  const taken = takeOffered(wanted, offered, sys);
+  const declined = offered.filter((offer) => !taken.has(offer));
+  const problems: Problem[] = misfits(wanted, declined);
   const opened: HeldSocket[] = [];
+  const adopted: HeldSocket[] = [];
   const closed: HeldSocket[] = [];
   const changed: [HeldSocket, SocketOptions][] = [];
-  const problems: Problem[] = [];
   for (const want of wanted) {
     try {
-      if (want.held === undefined) {
-        want.held = openOne(want, unwanted, closed, sys);
+      if (want.offer !== undefined) {
+        want.held = HeldSocket.adopt(want.offer, want.listen, want.spec.options, sys);
+        adopted.push(want.held);
+      } else if (want.held === undefined) {
+        want.held = openOne(want, unwanted, closed, declined, sources);
         opened.push(want.held);
       } else {
         changed.push([want.held, want.held.options]);
@@ -52,11 +74,14 @@ export function openSockets(specs: readonly BerthSpec[], present: Iterable<Berth
   }
   if (problems.length > 0) {
     for (const socket of opened) socket.close();
+    for (const socket of adopted) socket.leave();
+    for (const offer of offered) offer.handle.close();
+    settle();
     for (const socket of closed) problems.push(...restore(socket, () => socket.reopen()));
     for (const [socket, options] of changed) problems.push(...restore(socket, () => socket.reconfigure(options)));
     return problems;
   }
-  return { byBerth: group(wanted), unwanted: [...unwanted].filter((socket) => !closed.includes(socket)) };
+  return { byBerth: group(wanted), unwanted: [...unwanted].filter((socket) => !closed.includes(socket)), declined };
 }
 
 function wantedBy(berth: BerthSpec): Wanted[] {
@@ -67,6 +92,7 @@ function wantedBy(berth: BerthSpec): Wanted[] {
       listen,
       key: socketKey(listen, spec.options),
       held: undefined,
+      offer: undefined,
     })),
   );
 }
@@ -96,29 +122,90 @@ function keepWhatFits(wanted: readonly Wanted[], present: Iterable<Berth>): Set<
   return spare;
 }
 
+/**
+ * Gives each wanted socket that is not held one that was passed: an earlier broker's of the same berth and name, else
+ * any of the same key, else a .socket unit's with its name, else one that has its address and no other berth's name.
+ */
+function takeOffered(wanted: readonly Wanted[], offered: readonly OfferedSocket[], sys: Native): Set<OfferedSocket> {
+  const names = new Set(wanted.map(passedName));
+  const taken = new Set<OfferedSocket>();
+  const places: readonly ((want: Wanted, offer: OfferedSocket) => boolean)[] = [
+    ({ berth, spec }, { stored }) => stored?.berth === berth && stored.socket === spec.name,
+    (_, { stored }) => stored !== undefined,
+    (want, { name }) => name === passedName(want),
+    (_, { name }) => !names.has(name),
+  ];
+  for (const isPlace of places) {
+    for (const want of wanted) {
+      if (want.held !== undefined || want.offer !== undefined) continue;
+      want.offer = offered.find(
+        (offer) =>
+          !taken.has(offer) && isPlace(want, offer) && fits(offer, want.listen, want.spec.options, want.key, sys),
+      );
+      if (want.offer !== undefined) taken.add(want.offer);
+    }
+  }
+  return taken;
+}
+
+/** What a .socket unit calls it: FileDescriptorName=BERTH.SOCKET. */
+function passedName({ berth, spec }: Wanted): string {
+  return `${berth}.${spec.name}`;
+}
+
+/** A descriptor that bears a socket's name and is not what it asks for: either the one or the other is wrong. */
+function misfits(wanted: readonly Wanted[], declined: readonly OfferedSocket[]): Problem[] {
+  const inodes = new Set(wanted.flatMap(({ offer }) => (offer === undefined ? [] : [socketInode(offer.handle.fd)])));
+  return declined.flatMap((offer) => {
+    const meant = wanted.find((want) => passedName(want) === offer.name);
+    // One that is in the store as well was taken from there.
+    if (meant === undefined || inodes.has(socketInode(offer.handle.fd))) return [];
+    const { berth, spec } = meant;
+    const listens = spec.listen.map(formatListenAddress).join(", ");
+    return [
+      {
+        ...meant.listen.origin,
+        message: `berth ${berth}, socket ${spec.name}: the descriptor passed as ${offer.name} is ${describeOffer(offer)}, and the socket is ${listens}`,
+        remedy: "write the same address and kind here and in the .socket unit, where udp is ListenDatagram=",
+      },
+    ];
+  });
+}
+
 /** Opens one; when the address is in use by sockets that are to go anyway, those of the same port go first. */
-function openOne(want: Wanted, unwanted: Set<HeldSocket>, closed: HeldSocket[], sys: Native): HeldSocket {
+function openOne(
+  want: Wanted,
+  unwanted: Set<HeldSocket>,
+  closed: HeldSocket[],
+  declined: readonly OfferedSocket[],
+  { sys, settle }: SocketSources,
+): HeldSocket {
   const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys);
   try {
     return open();
   } catch (error) {
     if (!(error instanceof SysError) || error.errno !== EADDRINUSE) throw error;
-    const rivals = [...unwanted].filter((socket) => !closed.includes(socket) && samePlace(socket, want));
-    if (rivals.length === 0) throw error;
+    const rivals = [...unwanted].filter((socket) => !closed.includes(socket) && samePlace(socket.listen, want));
     for (const rival of rivals) {
       rival.close();
       closed.push(rival);
     }
+    for (const offer of declined) {
+      if (typeof offer.is === "string" || !samePlace(offer.is, want)) continue;
+      offer.backup?.drop();
+      offer.handle.close();
+    }
+    settle();
     return open();
   }
 }
 
-function samePlace(socket: HeldSocket, want: Wanted): boolean {
-  const a = socket.listen.address;
+function samePlace(rival: ListenAddress, want: Wanted): boolean {
+  const a = rival.address;
   const b = want.listen.address;
   if (a.family === "unix" || b.family === "unix")
     return a.family === "unix" && b.family === "unix" && a.path === b.path;
-  return socket.listen.kind === want.listen.kind && a.port === b.port;
+  return rival.kind === want.listen.kind && a.port === b.port;
 }
 
 /** Makes a socket again what it was before a set that could not be opened. */

@@ -7,6 +7,7 @@ import { AF_UNIX } from "../address.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../socket-constants.ts";
+import type { Backup } from "./backup.ts";
 
 /** A stashed descriptor: held by the berth until a successor of its giver is ready. */
 export interface Stashed {
@@ -16,6 +17,8 @@ export interface Stashed {
   readonly lease: string;
   /** Who is charged for it. */
   readonly uid: number;
+  /** Its copy outside of the broker. */
+  backup?: Backup;
 }
 
 /** What a descriptor may be called. */

@@ -40,6 +40,7 @@ export interface BerthRecord {
   readonly ready?: boolean | null;
   readonly status?: string | null;
   readonly start?: StartRecord | null;
+  readonly kept?: number | null;
 }
 
 /** One reply of Watch. */

@@ -5,13 +5,17 @@ import { join } from "node:path";
 import { Command, CommanderError, Option } from "commander";
 import { Broker } from "../broker/broker.ts";
 import { createLog, type Level, type Log, type LogFormat, stderrIsJournal } from "../broker/log.ts";
+import { ownUnit } from "../broker/peer.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
-import { BerthError } from "../errors.ts";
-import type { FdHandle } from "../fd.ts";
-import { packageRoot } from "../native.ts";
+import { BerthError, SysError } from "../errors.ts";
+import { native, packageRoot } from "../native.ts";
 import { ownSocketPath } from "../socket-path.ts";
 import { listenFds } from "../systemd/activation.ts";
+import { FdStore, fdStoreMax } from "../systemd/fd-store.ts";
+import { ManagerSocket, managerAddress } from "../systemd/manager-socket.ts";
 import { createNotify, type Notify } from "../systemd/notify.ts";
+import { StatusLine } from "../systemd/status-line.ts";
+import { startWatchdog, watchdogInterval } from "../systemd/watchdog.ts";
 import { EXIT_USAGE, fail } from "./exit.ts";
 
 interface Options {
@@ -25,10 +29,14 @@ interface Options {
   readonly logLevel: Level;
 }
 
+/** How long the end waits for the service manager to have heard of it, in milliseconds. */
+const BARRIER = 5000;
+
 const help = `
 Signals:
   SIGHUP             read the configuration again; sockets that stay the same stay open
-  SIGTERM, SIGINT    stop: close every held socket; running servers keep theirs
+  SIGTERM, SIGINT    stop: close every held socket; running servers keep theirs, and so does
+                     the service manager's store of descriptors, for the next broker
 
 Examples:
   berthd                                        serve /etc/berthd on /run/berthd/io.berthd.Broker
@@ -76,54 +84,94 @@ function count(text: string): number {
   return value;
 }
 
-/** The control socket that socket activation passed, if any. */
-function activatedSocket(): FdHandle | undefined {
-  const passed = listenFds();
-  const [first, ...others] = passed;
-  for (const { handle } of others) handle.close();
-  return first?.handle;
+/** What the service manager offers: where it listens, whether it keeps descriptors, and how often it wants to hear of us. */
+interface Service {
+  readonly notify: Notify;
+  readonly manager: ManagerSocket | undefined;
+  readonly store: FdStore | undefined;
+  /** Milliseconds. */
+  readonly watchdog: number | undefined;
+}
+
+/** The variables are removed: no child is to take them for its own. */
+function findService(log: Log, env: NodeJS.ProcessEnv): Service {
+  const notify = createNotify((message) => log("warning", message, { event: "notify" }), env);
+  const address = managerAddress(env);
+  const manager = typeof address === "object" ? new ManagerSocket(address, native) : undefined;
+  const max = manager && fdStoreMax(env, ownUnit());
+  const store = manager && max !== undefined ? new FdStore(manager, max) : undefined;
+  const watchdog = watchdogInterval(env);
+  for (const name of ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE"]) delete env[name];
+  return { notify, manager, store, watchdog };
 }
 
 async function main(argv: readonly string[]): Promise<void> {
   const options = command().parse(argv).opts<Options>();
   const log = createLog(options.logFormat ?? (stderrIsJournal() ? "journal" : "text"), options.logLevel);
-  const notify = createNotify((message) => log("warning", message, { event: "notify" }));
-  const socket = activatedSocket() ?? options.socket ?? ownSocketPath();
-  const broker = await Broker.start({
-    config: options.config.length > 0 ? options.config : defaultConfigDirectories(),
-    socket,
-    ...(options.state !== undefined && { state: options.state }),
-    deadline: options.deadline * 1000,
-    quota: { connections: options.maxConnections, stash: options.maxStash },
-    log,
-  });
-  serve(broker, typeof socket === "string" ? socket : "the socket it was given", log, notify);
+  const service = findService(log, process.env);
+  const status = new StatusLine(() => (broker === undefined ? "starting" : describe(broker)), service.notify);
+  let broker: Broker | undefined;
+  try {
+    broker = await Broker.start({
+      config: options.config.length > 0 ? options.config : defaultConfigDirectories(),
+      socket: options.socket ?? ownSocketPath(),
+      passed: listenFds(),
+      ...(service.store !== undefined && { store: service.store }),
+      ...(options.state !== undefined && { state: options.state }),
+      deadline: options.deadline * 1000,
+      quota: { connections: options.maxConnections, stash: options.maxStash },
+      log,
+      onChange: () => status.changed(),
+    });
+  } catch (error) {
+    service.notify(failure(error));
+    throw error;
+  }
+  serve(broker, log, service, status);
 }
 
-function serve(broker: Broker, where: string, log: Log, notify: Notify): void {
-  const status = (): string => `${broker.berths.length} berths, on ${where}`;
+/** What `systemctl status` says of a start that failed. */
+function failure(error: unknown): string {
+  const errno = error instanceof SysError ? error : error instanceof Error ? error.cause : undefined;
+  const [line = ""] = String(error instanceof Error ? error.message : error).split("\n");
+  return `${errno instanceof SysError ? `ERRNO=${errno.errno}\n` : ""}STATUS=cannot start: ${line}`;
+}
+
+function describe(broker: Broker): string {
+  const { berths } = broker;
+  const taken = berths.filter(({ state }) => state !== "vacant").length;
+  return `${berths.length} ${berths.length === 1 ? "berth" : "berths"}, ${taken} taken`;
+}
+
+function serve(broker: Broker, log: Log, { notify, manager, watchdog }: Service, status: StatusLine): void {
+  const where = `${describe(broker)}, on ${broker.where}`;
   process.on("SIGHUP", () => {
-    notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`);
+    notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}\nSTATUS=reading the configuration`);
     try {
       broker.reload();
-      log("info", `reloaded: ${status()}`, { event: "reloaded", berths: broker.berths.length });
+      log("info", `reloaded: ${describe(broker)}`, { event: "reloaded", berths: broker.berths.length });
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
       for (const line of error.message.split("\n")) log("error", line, { event: "reload-failed" });
       log("error", "the configuration was not reloaded; everything is as it was", { event: "reload-failed" });
     }
-    notify(`READY=1\nSTATUS=${status()}`);
+    notify(`READY=1\n${status.take()}`);
   });
+  const watched = watchdog === undefined ? undefined : startWatchdog(watchdog, () => broker.healthy, notify);
   const stop = (signal: NodeJS.Signals): void => {
-    notify("STOPPING=1");
-    log("info", `stopped by ${signal}`, { event: "stopped" });
-    void broker.close();
     for (const name of ["SIGHUP", "SIGTERM", "SIGINT"]) process.removeAllListeners(name);
+    notify("STOPPING=1\nSTATUS=stopping");
+    log("info", `stopped by ${signal}`, { event: "stopped" });
+    status[Symbol.dispose]();
+    watched?.[Symbol.dispose]();
+    void broker.close();
+    // What was said just now comes from a process that the manager knows, as long as it is there (sd_notify_barrier(3)).
+    manager?.settled(BARRIER).catch((error: unknown) => log("warning", `the service manager was left: ${error}`));
   };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
-  log("info", `ready: ${status()}`, { event: "ready", berths: broker.berths.length });
-  notify(`READY=1\nSTATUS=${status()}`);
+  log("info", `ready: ${where}`, { event: "ready", berths: broker.berths.length });
+  notify(`READY=1\nMAINPID=${process.pid}\n${status.take()}`);
 }
 
 try {

@@ -3,29 +3,49 @@
  * newer package managers do not do by themselves; without it the broker works and systemd is told nothing (hazard 23).
  */
 import { createRequire } from "node:module";
-import { AF_UNIX, encodeSockaddr, SOCK_DGRAM } from "../address.ts";
-import { check } from "../errors.ts";
-import { FdHandle } from "../fd.ts";
-import { native } from "../native.ts";
+import { constants } from "node:os";
+import { type Native, native } from "../native.ts";
+import { ManagerSocket, managerAddress } from "./manager-socket.ts";
+
+const { EAGAIN } = constants.errno;
 
 /** Sends one notification, such as `READY=1\nSTATUS=…`; does nothing where no service manager listens. */
 export type Notify = (state: string) => void;
 
 interface DgramSocket {
-  send(message: Buffer, offset: number, length: number, path: string, callback: (error?: Error) => void): void;
+  send(message: Buffer, offset: number, length: number, path: string, callback: (error?: DgramError) => void): void;
   on(event: "error", listener: (error: Error) => void): void;
   close(): void;
 }
 
+type DgramError = Error & { readonly code?: unknown };
+
+/** What unix-dgram calls a full queue: 1, or -EAGAIN. */
+const FULL: readonly unknown[] = [1, -EAGAIN];
+
 /**
- * A notifier for $NOTIFY_SOCKET (a path, or an abstract `@name`). `onProblem` hears, once each, in a sentence, why
- * messages cannot be sent.
+ * A notifier for $NOTIFY_SOCKET (a path, or an abstract `@name`). `onProblem` hears, in a sentence, why a message could
+ * not be sent.
  */
-export function createNotify(onProblem: (message: string) => void, env: NodeJS.ProcessEnv = process.env): Notify {
-  const address = env["NOTIFY_SOCKET"];
-  if (address === undefined || address === "") return () => undefined;
+export function createNotify(
+  onProblem: (message: string) => void,
+  env: NodeJS.ProcessEnv = process.env,
+  sys: Native = native,
+): Notify {
+  const address = managerAddress(env);
+  if (typeof address === "string") onProblem(address);
+  if (address === undefined || typeof address === "string") return () => undefined;
+  const name = env["NOTIFY_SOCKET"] ?? "";
+  const manager = new ManagerSocket(address, sys);
+  const byAddon: Notify = (state) => {
+    try {
+      manager.send(state);
+    } catch (error) {
+      onProblem(`cannot notify ${name}: ${error instanceof Error ? error.message : error}`);
+    }
+  };
   // unix-dgram takes a path for a C string, which an abstract name is not.
-  if (address.startsWith("@")) return (state) => notifyAbstract(address, state, onProblem);
+  if (address.abstract) return byAddon;
   let createSocket: (type: "unix_dgram") => DgramSocket;
   try {
     ({ createSocket } = createRequire(import.meta.url)("unix-dgram") as {
@@ -40,22 +60,13 @@ export function createNotify(onProblem: (message: string) => void, env: NodeJS.P
   }
   return (state) => {
     const socket = createSocket("unix_dgram");
-    socket.on("error", (error) => onProblem(`cannot notify ${address}: ${error.message}`));
+    socket.on("error", (error) => onProblem(`cannot notify ${name}: ${error.message}`));
     const message = Buffer.from(state);
-    socket.send(message, 0, message.length, address, (error) => {
-      if (error) onProblem(`cannot notify ${address}: ${error.message}`);
+    socket.send(message, 0, message.length, address.path, (error) => {
+      // It never waits for room, and what is not said now would be said out of order.
+      if (error !== undefined && FULL.includes(error.code)) byAddon(state);
+      else if (error) onProblem(`cannot notify ${name}: ${error.message}`);
       socket.close();
     });
   };
-}
-
-function notifyAbstract(address: string, state: string, onProblem: (message: string) => void): void {
-  try {
-    using socket = FdHandle.adopt(check("socket", native.socket(AF_UNIX, SOCK_DGRAM, 0)));
-    const sockaddr = encodeSockaddr({ family: "unix", path: address.slice(1), abstract: true });
-    check("connect", native.connect(socket.fd, sockaddr), address);
-    check("sendmsg", native.sendmsg(socket.fd, Buffer.from(state), 0, new Int32Array(0), 0), address);
-  } catch (error) {
-    onProblem(`cannot notify ${address}: ${error instanceof Error ? error.message : error}`);
-  }
 }

@@ -84,7 +84,10 @@ type Berth (
   # What the tenant's server says of itself, for people (sd_notify(3), STATUS=).
   status: ?string,
   # Where its server starts on demand.
-  start: ?Start
+  start: ?Start,
+  # How many descriptors the service manager keeps for it, so that they outlive the broker: each of
+  # its own, two for a lease, one for a server whose binds are answered. Absent where it keeps none.
+  kept: ?int
 )
 
 # The berths that the caller may take; for root and the broker's own user, all of them.

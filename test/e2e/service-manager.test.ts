@@ -61,16 +61,18 @@ describe("notifications to the service manager", () => {
     await manager.line(/listening/);
     const socket = join(folder.path, "s");
     await using broker = new Talker([...berthd(folder), "--socket", socket], { NOTIFY_SOCKET: address });
-    expect(await manager.line(/./)).toBe(JSON.stringify(`READY=1\nSTATUS=1 berths, on ${socket}`));
+    expect(await manager.line(/./)).toBe(
+      JSON.stringify(`READY=1\nMAINPID=${broker.child.pid}\nSTATUS=1 berth, 0 taken`),
+    );
     broker.child.kill("SIGHUP");
-    expect(JSON.parse(await manager.line(/./))).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
+    expect(JSON.parse(await manager.line(/./))).toMatch(/^RELOADING=1\nMONOTONIC_USEC=\d+\n/);
     expect(JSON.parse(await manager.line(/./))).toMatch(/^READY=1\n/);
     folder.write({ "config/b.toml": "nonsense" });
     broker.child.kill("SIGHUP");
     expect(JSON.parse(await manager.line(/./))).toMatch(/^RELOADING=1\n/);
-    expect(JSON.parse(await manager.line(/./))).toMatch(/^READY=1\nSTATUS=1 berths/);
+    expect(JSON.parse(await manager.line(/./))).toMatch(/^READY=1\nSTATUS=1 berth, 0 taken$/);
     broker.child.kill("SIGTERM");
-    expect(JSON.parse(await manager.line(/./))).toBe("STOPPING=1");
+    expect(JSON.parse(await manager.line(/./))).toBe("STOPPING=1\nSTATUS=stopping");
     expect(await broker.exit()).toEqual([0, null]);
   });
 
@@ -100,9 +102,9 @@ describe("notifications to the service manager", () => {
     const address = join(folder.path, "notify");
     await using broker = new Talker([...berthd(folder, root), "--socket", socket], { NOTIFY_SOCKET: address });
     expect(await broker.line(/./)).toMatch(/warning unix-dgram is not built for Node v.*`npm rebuild unix-dgram`/);
-    expect(await broker.line(/./)).toMatch(/ready: 1 berths/);
+    expect(await broker.line(/./)).toMatch(/ready: 1 berth, /);
     broker.child.kill("SIGHUP");
-    expect(await broker.line(/./)).toMatch(/reloaded: 1 berths/);
+    expect(await broker.line(/./)).toMatch(/reloaded: 1 berth, /);
     using peer = await RawPeer.connect(socket);
     expect((await peer.call("List"))?.parameters["berths"]).toHaveLength(1);
   });
@@ -113,7 +115,7 @@ describe("a control socket that the service manager passed", () => {
     using folder = new TestFolder(config);
     const socket = join(folder.path, "activated");
     await using broker = new Talker(["python3", join(fixtures, "activate.py"), socket, ...berthd(folder)]);
-    await broker.line(/ready: 1 berths, on the socket it was given/);
+    await broker.line(/ready: 1 berth, 0 taken, on the socket it was given/);
     {
       using peer = await RawPeer.connect(socket);
       expect((await peer.call("Acquire", { berth: "a" }))?.error).toBeUndefined();

@@ -238,7 +238,7 @@ type Descriptor (name: string, kind: (stream, datagram, seqpacket, root, stash),
 type Lease (id: string, pid: int, uid: int, unit: ?string)
 type Range (base: int, count: int)
 type Start (state: (waiting, queued, starting, running, failed), failures: int, reason: ?string, status: ?int, signal: ?string, next: ?int)
-type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, lease: ?Lease, ready: ?bool, status: ?string, start: ?Start)
+type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, lease: ?Lease, ready: ?bool, status: ?string, start: ?Start, kept: ?int)
 method List() -> (berths: []Berth)
 method Acquire(berth: string, replace: ?(no, try, must)) -> (lease: string, descriptors: []Descriptor, range: ?Range)
 method Release(lease: string) -> ()

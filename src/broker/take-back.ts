@@ -1,0 +1,174 @@
+/**
+ * What an earlier broker left in the service manager's store, back in its place: sockets, leases of tenants that still
+ * live, what tenants stashed, and the servers whose binds wait for an answer. What no berth of the configuration wants
+ * any more is closed, removed from the store, and said.
+ */
+import { readFileSync, readlinkSync, readSync } from "node:fs";
+import { closeAll, type FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import { POLLIN } from "../socket-constants.ts";
+import type { PassedFd } from "../systemd/activation.ts";
+import type { Berths } from "./berths.ts";
+import { unpackDescriptor } from "./carrier.ts";
+import { isNotifyDescriptor } from "./interception.ts";
+import type { Interceptions } from "./interceptions.ts";
+import type { Keeping } from "./keeping.ts";
+import { decodeLeaseFacts, type LeaseFacts, RECORD_SIZE } from "./lease-facts.ts";
+import type { Log } from "./log.ts";
+import { type OfferedSocket, offerSocket } from "./offered-socket.ts";
+import { parseStoredName, type StoredLease, type StoredName } from "./stored-name.ts";
+
+/** A descriptor that came back, under its name in the store. */
+interface Returned<Name> {
+  readonly stored: string;
+  readonly is: Name;
+  readonly handle: FdHandle;
+}
+
+type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
+
+/** The descriptors that were passed to this process, by what they are. */
+export interface Passed {
+  /** Of the store or of .socket units, the control socket among them. */
+  readonly sockets: OfferedSocket[];
+  readonly leases: Returned<NameOf<"lease">>[];
+  readonly stashes: Returned<NameOf<"stash">>[];
+  readonly binds: Returned<NameOf<"binds">>[];
+}
+
+/** Nothing was passed, or all of it has found its place. */
+export const NOTHING_PASSED: Passed = { sockets: [], leases: [], stashes: [], binds: [] };
+
+/** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
+export function closePassed({ sockets, leases, stashes, binds }: Passed): void {
+  closeAll([...sockets, ...leases, ...stashes, ...binds].map(({ handle }) => handle));
+}
+
+/** Tells apart what was passed, and takes it over. */
+export function sortPassed(passed: readonly PassedFd[], keeping: Keeping | undefined, sys: Native): Passed {
+  const sorted: Passed = { sockets: [], leases: [], stashes: [], binds: [] };
+  for (const { name, handle } of passed) {
+    const is = parseStoredName(name);
+    if (is !== undefined) keeping?.count(name);
+    if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
+    else if (is.kind === "socket") {
+      const backup = keeping?.recall(name, handle.fd);
+      sorted.sockets.push(offerSocket(name, handle, sys, { stored: is, ...(backup !== undefined && { backup }) }));
+    } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
+    else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
+    else sorted.binds.push({ stored: name, is, handle });
+  }
+  return sorted;
+}
+
+export interface TakeBackContext {
+  readonly berths: Berths;
+  readonly interceptions: Interceptions;
+  /** Absent where there is no store now: what came back is taken all the same. */
+  readonly keeping: Keeping | undefined;
+  readonly sys: Native;
+  readonly log: Log;
+}
+
+/** Puts back what is no socket. The berths must have their sockets already. */
+export function takeBack(passed: Passed, context: TakeBackContext): void {
+  const { berths, log } = context;
+  takeBackLeases(passed.leases, context);
+  for (const returned of passed.stashes) takeBackStash(returned, context);
+  for (const returned of passed.binds) takeBackBinds(returned, context);
+  const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
+  if (length + passed.leases.length + passed.stashes.length === 0) return;
+  const leases = berths.list().filter(({ lease }) => lease !== undefined).length;
+  log("info", `taken back from an earlier broker: ${length} sockets; ${leases} berths have their tenants still`, {
+    event: "taken-back",
+    sockets: length,
+    leases,
+    stashes: passed.stashes.length,
+    binds: passed.binds.length,
+  });
+  berths.repairVacant();
+}
+
+/** A lease is two descriptors of one name: the tenant's pidfd, and the page of its facts. */
+function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): void {
+  const byName = new Map<string, { is: StoredLease; pidfd?: FdHandle; record?: FdHandle }>();
+  for (const { stored, is, handle } of returned) {
+    const parts = byName.get(stored) ?? { is };
+    const part = isPidfd(handle) ? "pidfd" : "record";
+    parts[part]?.close();
+    parts[part] = handle;
+    byName.set(stored, parts);
+  }
+  const whole = [...byName].map(([stored, parts]) => ({ stored, ...parts, facts: readFacts(parts.record) }));
+  // The present tenant first: a newcomer is one only beside it.
+  whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
+  for (const { stored, is, pidfd, record, facts } of whole) {
+    const lease = facts && pidfd && record && restoreLease(is, pidfd, facts, context);
+    if (lease !== undefined && record !== undefined) {
+      context.keeping?.recallLease(lease, stored, record);
+      if (context.keeping === undefined) record.close();
+      continue;
+    }
+    closeAll([pidfd, record].filter((handle) => handle !== undefined));
+    context.keeping?.forget(stored);
+  }
+}
+
+function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: TakeBackContext) {
+  const says = (why: string): undefined => {
+    log("notice", `berth ${is.berth}: free of pid ${facts.pid}, for ${why}`, {
+      event: "released",
+      berth: is.berth,
+      lease: is.lease,
+      pid: facts.pid,
+    });
+  };
+  // Its number where we are, which may be another PID namespace than the earlier broker's.
+  const pid = pidOf(pidfd);
+  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return says("it has exited while there was no broker");
+  return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? says("the berth is no longer configured");
+}
+
+function takeBackStash({ stored, is, handle }: Passed["stashes"][number], context: TakeBackContext): void {
+  const { berths, keeping, sys, log } = context;
+  keeping?.recallSerial(is.serial);
+  const found = is.packed ? unpackDescriptor(handle, sys) : handle;
+  if (is.packed) handle.close();
+  const stashed = found && berths.restoreStash(is, found);
+  if (stashed !== undefined) {
+    if (keeping !== undefined) stashed.backup = keeping.recall(stored, stashed.handle.fd);
+    return;
+  }
+  found?.close();
+  keeping?.forget(stored);
+  log("notice", `berth ${is.berth}: the stashed ${is.name} was given up, for there is no place for it any more`, {
+    event: "declined",
+    name: stored,
+  });
+}
+
+function takeBackBinds({ stored, is, handle }: Passed["binds"][number], context: TakeBackContext): void {
+  const { interceptions, keeping } = context;
+  if (isNotifyDescriptor(handle.fd)) interceptions.restore(is.berth, is.lease, handle, keeping?.recall(stored));
+  else {
+    handle.close();
+    keeping?.forget(stored);
+  }
+}
+
+function isPidfd({ fd }: FdHandle): boolean {
+  return /^(anon_inode:\[pidfd\]|pidfd:)/.test(readlinkSync(`/proc/self/fd/${fd}`));
+}
+
+/** proc_pid_fdinfo(5): -1 when it was waited for, 0 when it has no number here. */
+function pidOf({ fd }: FdHandle): number | undefined {
+  const pid = Number(/^Pid:\s*(-?\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? -1);
+  return pid > 0 ? pid : undefined;
+}
+
+function readFacts(record: FdHandle | undefined): LeaseFacts | undefined {
+  if (record === undefined) return undefined;
+  const page = Buffer.alloc(RECORD_SIZE);
+  readSync(record.fd, page, 0, page.length, 0);
+  return decodeLeaseFacts(page);
+}
