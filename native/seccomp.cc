@@ -51,7 +51,7 @@ struct Request {
   int number = -1;  // the socket's number in the server
   bool cloexec = false;
   UniqueFd socket;
-  uint8_t address[kAddressMax];
+  uint8_t address[kAddressMax] = {};
   int length = 0;
   int error = 0;  // errno of what could not be looked at
 };
@@ -83,35 +83,40 @@ long ReadNumber(const char* path, const char* key, int base) {
 // Shared by the thread and the JavaScript object; whoever lives longer frees it.
 class Supervisor {
  public:
-  Supervisor(int notify, Napi::ThreadSafeFunction tell) : notify_(notify), tell_(tell) {
+  Supervisor(int notify, int record, Napi::ThreadSafeFunction tell) : notify_(notify), record_(record), tell_(tell) {
     wake_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   }
 
   bool usable() const { return wake_.valid(); }
 
   void Run() {
-    while (Await()) {
+    Request left;
+    bool going = !Recall(&left) || Serve(std::move(left));
+    while (going && Await()) {
       Request request;
       int error = Receive(&request);
       if (error == ENOENT || error == EINTR) continue;  // it was killed before we came
-      if (error != 0) break;
-      Look(&request);
-      if (!IsValid(request.id)) continue;  // it was killed, or a signal took it out of the call
-      auto shared = std::make_shared<Request>(std::move(request));
-      Verdict verdict;
-      if (!Ask(shared, &verdict)) {
-        // Whoever takes over is told of later calls only: this one would wait for ever.
-        verdict.value = EADDRNOTAVAIL;
-        Carry(*shared, &verdict);
-        break;
-      }
-      Carry(*shared, &verdict);
+      going = error == 0 && Serve(std::move(request));
     }
     // No process has the filter any more; or we were stopped, and nobody wants to know.
     std::lock_guard<std::mutex> lock(mutex_);
     Tell([](Napi::Env env, Napi::Function callback) {
       if (env != nullptr) callback.Call({env.Null()});
     });
+  }
+
+  // Answers one call. Returns false when nobody is there any more to say how.
+  bool Serve(Request request) {
+    Look(&request);
+    if (!IsValid(request.id)) return true;  // it was killed, or a signal took it out of the call
+    auto shared = std::make_shared<Request>(std::move(request));
+    Verdict verdict;
+    bool asked = Ask(shared, &verdict);
+    // Whoever takes over is told of later calls only: without a record this one would wait for ever.
+    if (!asked && record_.valid()) return false;
+    if (!asked) verdict.value = EADDRNOTAVAIL;
+    Carry(*shared, &verdict);
+    return asked;
   }
 
   // The event loop's answer to the request it was last told of.
@@ -174,14 +179,39 @@ class Supervisor {
     alignas(seccomp_notif) char bytes[512] = {};
     auto* notification = reinterpret_cast<seccomp_notif*>(bytes);
     if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, notification) != 0) return errno;
-    request->id = notification->id;
-    request->thread = static_cast<pid_t>(notification->pid);
+    // The kernel reports a call once. If we are killed before it is answered, who comes after us finds it here.
+    if (record_.valid() && ::pwrite(record_.get(), notification, sizeof *notification, 0) < 0) return errno;
+    Understand(*notification, request);
+    return 0;
+  }
+
+  // The call that one before us has received and not answered, if there is one.
+  bool Recall(Request* request) {
+    seccomp_notif notification = {};
+    if (!record_.valid() || ::pread(record_.get(), &notification, sizeof notification, 0) != sizeof notification)
+      return false;
+    // Received, but not written down any more: nothing is known of it but its number, which is one of the next.
+    constexpr uint64_t kNear = 64;
+    for (uint64_t id = notification.id + 1; id <= notification.id + kNear; id++) {
+      if (!IsValid(id)) continue;
+      seccomp_notif_resp response = {};
+      response.id = id;
+      response.error = -EADDRNOTAVAIL;
+      ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response);
+    }
+    if (!IsValid(notification.id)) return false;
+    Understand(notification, request);
+    return true;
+  }
+
+  void Understand(const seccomp_notif& notification, Request* request) {
+    request->id = notification.id;
+    request->thread = static_cast<pid_t>(notification.pid);
     BindCall call;
-    request->error = ReadBindCall(*notification, &call);
+    request->error = ReadBindCall(notification, &call);
     request->number = call.fd;
     address_ = call.address;
     request->length = call.length;
-    return 0;
   }
 
   // The server may end, and its pid be another's, at any moment: nothing that was looked at counts until the
@@ -289,6 +319,7 @@ class Supervisor {
   }
 
   UniqueFd notify_;
+  UniqueFd record_;  // of the call that is being answered; -1: none is kept
   UniqueFd wake_;
   Napi::ThreadSafeFunction tell_;
   uint64_t address_ = 0;
@@ -309,15 +340,17 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
                         InstanceMethod<&Interceptor::Close>("close")});
   }
 
-  // Takes ownership of the notify descriptor.
+  // Takes ownership of both descriptors.
   explicit Interceptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Interceptor>(info) {
-    int32_t notify;
+    int32_t notify, record;
     if (!Read(info, 0, &notify)) return;
     if (!info[1].IsFunction()) {
       Refuse(info, 1, "a function");
       return;
     }
+    if (!Read(info, 2, &record)) return;
     notify_.reset(notify);
+    record_.reset(record);
     callback_ = Napi::Persistent(info[1].As<Napi::Function>());
   }
 
@@ -335,7 +368,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     auto tell = Napi::ThreadSafeFunction::New(env, callback_.Value(), "berthd bind", 0, 1);
     // The broker must be able to end while servers run.
     tell.Unref(env);
-    Shared supervisor = std::make_shared<Supervisor>(notify_.release(), tell);
+    Shared supervisor = std::make_shared<Supervisor>(notify_.release(), record_.release(), tell);
     pthread_attr_t attributes;
     ::pthread_attr_init(&attributes);
     ::pthread_attr_setstacksize(&attributes, 256 * 1024);
@@ -382,6 +415,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
 
   void Stop() {
     notify_.reset();
+    record_.reset();
     Shared supervisor = std::move(supervisor_);
     if (supervisor == nullptr) return;
     ::napi_remove_env_cleanup_hook(Env(), OnEnvironmentEnd, this);
@@ -389,6 +423,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
   }
 
   UniqueFd notify_;
+  UniqueFd record_;
   Napi::FunctionReference callback_;
   Shared supervisor_;
   pthread_t thread_ = 0;

@@ -200,10 +200,15 @@ export interface Native {
   lgetxattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
 
   // seccomp.cc ---------------------------------------------------------------------------------------------------
-  /** Takes ownership of the notify descriptor. `report` gets each bind, and null when no process has the filter. */
+  /**
+   * Takes ownership of both descriptors. `report` gets each bind, and null when no process has the filter. `record`, a
+   * memfd or -1, holds the call that is being answered: another interceptor that is given both goes on with it, should
+   * this process end before.
+   */
   Interceptor: new (
     notify: number,
     report: (report: BindReport | null) => void,
+    record: number,
   ) => Interceptor;
 
   // poll.cc ------------------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ export class Berth {
   /** Set while its server starts on demand. */
   start: StartView | undefined;
   readonly stash: Map<string, Stashed> = new Map();
-  /** Servers of it whose binds are answered, and whose notify descriptor is in the store. */
+  /** Descriptors in the store of its servers whose binds are answered: two for each. */
   keptBinds = 0;
   /** Changes whenever an answer made from this berth would be another one. */
   generation = 0;

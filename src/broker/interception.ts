@@ -34,6 +34,7 @@ const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
 /** The verdict that lets the kernel carry out the call as it stands then. */
 const CONTINUE = -1;
 const NO_SOCKET = -1;
+const NO_RECORD = -1;
 
 /** Binds a second that are answered at once; further ones wait, so that a flood costs the flooder. */
 const BINDS_PER_SECOND = 200;
@@ -77,14 +78,18 @@ export class Interception {
   #delay: NodeJS.Timeout | undefined;
   #closed = false;
 
-  /** Takes ownership of the notify descriptor. Throws SYSTEM_ERROR when there is no thread or descriptor for it. */
-  constructor(notify: FdHandle, options: InterceptionOptions) {
+  /**
+   * Takes ownership of the notify descriptor, and of the memfd that records what is being answered, if there is one.
+   * Throws SYSTEM_ERROR when there is no thread or descriptor for it.
+   */
+  constructor(notify: FdHandle, record: FdHandle | undefined, options: InterceptionOptions) {
     this.#options = options;
     this.#sys = options.sys;
-    this.#interceptor = new options.sys.Interceptor(notify.steal(), (report) => {
-      if (report === null) options.onEnded();
-      else if (!this.#closed) this.#throttle(report);
-    });
+    const report = (call: BindReport | null): void => {
+      if (call === null) options.onEnded();
+      else if (!this.#closed) this.#throttle(call);
+    };
+    this.#interceptor = new options.sys.Interceptor(notify.steal(), report, record?.steal() ?? NO_RECORD);
     const result = this.#interceptor.start();
     if (result < 0) {
       this.#interceptor.close();

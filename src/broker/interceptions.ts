@@ -18,6 +18,13 @@ export interface InterceptionsOptions {
   readonly keeping: Keeping | undefined;
 }
 
+/** What a server's binds are answered with: see {@link Interception}. */
+interface Descriptors {
+  readonly notify: FdHandle;
+  readonly record?: FdHandle;
+  readonly backup?: Backup;
+}
+
 /** One server, by the id of its lease. */
 interface Served {
   readonly interception: Interception;
@@ -57,29 +64,28 @@ export class Interceptions {
         message: `uid ${uid} has ${quota.limits.interceptions} servers with bind delivery`,
       };
     }
-    const backup = keeping?.keepBinds(berth.name, id, notify.fd);
-    if (backup === undefined) this.#keeper.keep(notify.fd);
+    const kept = keeping?.keepBinds(berth.name, id, notify.fd);
+    if (kept === undefined) this.#keeper.keep(notify.fd);
     try {
-      this.#serve(id, FdHandle.adopt(notify.steal(), sys), { berth, lease }, backup, () =>
-        quota.refund("interceptions", uid),
-      );
+      const descriptors = { notify: FdHandle.adopt(notify.steal(), sys), ...kept };
+      this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
     } catch (error) {
-      backup?.drop();
+      kept?.backup.drop();
       quota.refund("interceptions", uid);
       throw error;
     }
     return undefined;
   }
 
-  /** Goes on for a server that an earlier broker had answered. Takes the descriptor over. */
-  restore(name: string, id: string, notify: FdHandle, backup: Backup | undefined): void {
+  /** Goes on for a server that an earlier broker had answered. Takes the descriptors over. */
+  restore(name: string, id: string, descriptors: Descriptors): void {
     const { berths, quota } = this.#options;
     const berth = berths.get(name) ?? departed(name);
     const lease = berths.leaseOfId(id);
     const uid = lease?.tenant.uid;
     const charged = uid !== undefined && quota.charge("interceptions", uid);
-    if (backup === undefined) this.#keeper.keep(notify.fd);
-    this.#serve(id, notify, { berth, lease: lease ?? { ended: true } }, backup, () => {
+    if (descriptors.backup === undefined) this.#keeper.keep(descriptors.notify.fd);
+    this.#serve(id, descriptors, { berth, lease: lease ?? { ended: true } }, () => {
       if (charged) quota.refund("interceptions", uid);
     });
   }
@@ -98,13 +104,12 @@ export class Interceptions {
 
   #serve(
     id: string,
-    notify: FdHandle,
+    { notify, record, backup }: Descriptors,
     whose: { readonly berth: BindSource; readonly lease: { readonly ended: boolean } },
-    backup: Backup | undefined,
     onEnd: () => void,
   ): void {
     const { berths, sys, log } = this.#options;
-    const kept = backup === undefined ? 0 : 1;
+    const kept = backup === undefined ? 0 : 2;
     const berth = berths.get(whose.berth.name);
     const end = (): void => {
       if (!this.#byLease.delete(id)) return;
@@ -114,7 +119,7 @@ export class Interceptions {
       onEnd();
       if (this.#byLease.size === 0) this.#keeper.release();
     };
-    const interception = new Interception(notify, { ...whose, sys, log, onEnded: end });
+    const interception = new Interception(notify, record, { ...whose, sys, log, onEnded: end });
     this.#byLease.set(id, { interception, backup });
     if (berth !== undefined) berth.keptBinds += kept;
   }

@@ -68,10 +68,17 @@ export class Keeping {
     if (this.#store(stored, [fd])) socket.backup = this.#backup(stored, fileOf(fd));
   }
 
-  /** The descriptor on which a server's binds are reported, borrowed; undefined when it could not be stored. */
-  keepBinds(berth: string, lease: string, notify: number): Backup | undefined {
+  /**
+   * The descriptor on which a server's binds are reported, borrowed, and with it a memfd for the call that is being
+   * answered, the caller's. Undefined when they could not be stored.
+   */
+  keepBinds(berth: string, lease: string, notify: number): { backup: Backup; record: FdHandle } | undefined {
+    const { sys } = this.#options;
     const name = leaseName("binds", { berth, lease });
-    return this.#store(name, [notify]) ? this.#backup(name) : undefined;
+    const record = FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
+    if (this.#store(name, [notify, record.fd])) return { backup: this.#backup(name), record };
+    record.close();
+    return undefined;
   }
 
   /** A descriptor came from the store, and is there still. */

@@ -3,7 +3,7 @@
  * live, what tenants stashed, and the servers whose binds wait for an answer. What no berth of the configuration wants
  * any more is closed, removed from the store, and said.
  */
-import { readFileSync, readlinkSync, readSync } from "node:fs";
+import { fstatSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { closeAll, type FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { POLLIN } from "../socket-constants.ts";
@@ -75,7 +75,7 @@ export function takeBack(passed: Passed, context: TakeBackContext): void {
   const { berths, log } = context;
   takeBackLeases(passed.leases, context);
   for (const returned of passed.stashes) takeBackStash(returned, context);
-  for (const returned of passed.binds) takeBackBinds(returned, context);
+  takeBackBinds(passed.binds, context);
   const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
   if (length + passed.leases.length + passed.stashes.length === 0) return;
   const leases = berths.list().filter(({ lease }) => lease !== undefined).length;
@@ -89,27 +89,38 @@ export function takeBack(passed: Passed, context: TakeBackContext): void {
   berths.repairVacant();
 }
 
-/** A lease is two descriptors of one name: the tenant's pidfd, and the page of its facts. */
-function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): void {
-  const byName = new Map<string, { is: StoredLease; pidfd?: FdHandle; record?: FdHandle }>();
+/** What came back under each name: of a lease and of a server's binds two descriptors, of which one is a memfd. */
+function pairs<Name>(
+  returned: readonly Returned<Name>[],
+): Map<string, { is: Name; page?: FdHandle; other?: FdHandle }> {
+  const byName = new Map<string, { is: Name; page?: FdHandle; other?: FdHandle }>();
   for (const { stored, is, handle } of returned) {
-    const parts = byName.get(stored) ?? { is };
-    const part = isPidfd(handle) ? "pidfd" : "record";
-    parts[part]?.close();
-    parts[part] = handle;
-    byName.set(stored, parts);
+    const pair = byName.get(stored) ?? { is };
+    const part = fstatSync(handle.fd).isFile() ? "page" : "other";
+    pair[part]?.close();
+    pair[part] = handle;
+    byName.set(stored, pair);
   }
-  const whole = [...byName].map(([stored, parts]) => ({ stored, ...parts, facts: readFacts(parts.record) }));
+  return byName;
+}
+
+/** A lease is its tenant's pidfd, and the page of its facts. */
+function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): void {
+  const whole = [...pairs(returned)].map(([stored, { is, page, other }]) => {
+    const pidfd = other !== undefined && isPidfd(other) ? other : undefined;
+    return { stored, is, page, other, pidfd, facts: readFacts(page) };
+  });
   // The present tenant first: a newcomer is one only beside it.
   whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
-  for (const { stored, is, pidfd, record, facts } of whole) {
-    const lease = facts && pidfd && record && restoreLease(is, pidfd, facts, context);
-    if (lease !== undefined && record !== undefined) {
-      context.keeping?.recallLease(lease, stored, record);
-      if (context.keeping === undefined) record.close();
+  for (const { stored, is, page, other, pidfd, facts } of whole) {
+    const lease = facts && pidfd && restoreLease(is, pidfd, facts, context);
+    if (lease !== undefined && page !== undefined && context.keeping !== undefined) {
+      context.keeping.recallLease(lease, stored, page);
       continue;
     }
-    closeAll([pidfd, record].filter((handle) => handle !== undefined));
+    page?.close();
+    if (lease !== undefined) continue;
+    other?.close();
     context.keeping?.forget(stored);
   }
 }
@@ -147,12 +158,15 @@ function takeBackStash({ stored, is, handle }: Passed["stashes"][number], contex
   });
 }
 
-function takeBackBinds({ stored, is, handle }: Passed["binds"][number], context: TakeBackContext): void {
-  const { interceptions, keeping } = context;
-  if (isNotifyDescriptor(handle.fd)) interceptions.restore(is.berth, is.lease, handle, keeping?.recall(stored));
-  else {
-    handle.close();
-    keeping?.forget(stored);
+function takeBackBinds(returned: Passed["binds"], { interceptions, keeping }: TakeBackContext): void {
+  for (const [stored, { is, page: record, other: notify }] of pairs(returned)) {
+    if (notify !== undefined && isNotifyDescriptor(notify.fd)) {
+      const backup = keeping?.recall(stored);
+      interceptions.restore(is.berth, is.lease, { notify, ...(record && { record }), ...(backup && { backup }) });
+    } else {
+      closeAll([record, notify].filter((handle) => handle !== undefined));
+      keeping?.forget(stored);
+    }
   }
 }
 

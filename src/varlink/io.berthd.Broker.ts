@@ -86,7 +86,7 @@ type Berth (
   # Where its server starts on demand.
   start: ?Start,
   # How many descriptors the service manager keeps for it, so that they outlive the broker: each of
-  # its own, two for a lease, one for a server whose binds are answered. Absent where it keeps none.
+  # its own, two for a lease, two for a server whose binds are answered. Absent where it keeps none.
   kept: ?int
 )
 

@@ -8,26 +8,28 @@ const nothing = (): void => undefined;
 
 describe("an Interceptor", () => {
   it("refuses arguments of the wrong type", () => {
-    for (const [notify, report] of [
-      ["3", nothing],
-      [Number.NaN, nothing],
-      [undefined, nothing],
-      [-1, undefined],
-      [-1, {}],
+    for (const [notify, report, record] of [
+      ["3", nothing, -1],
+      [Number.NaN, nothing, -1],
+      [undefined, nothing, -1],
+      [-1, undefined, -1],
+      [-1, {}, -1],
+      [-1, nothing, undefined],
+      [-1, nothing, "3"],
     ]) {
-      expect(() => Reflect.construct(native.Interceptor, [notify, report])).toThrow(TypeError);
+      expect(() => Reflect.construct(native.Interceptor, [notify, report, record])).toThrow(TypeError);
     }
   });
 
   it("does not start without a descriptor", () => {
-    const interceptor = new native.Interceptor(-1, nothing);
+    const interceptor = new native.Interceptor(-1, nothing, -1);
     expect(interceptor.start()).toBe(-constants.errno.EBADF);
     interceptor.close();
   });
 
   it("owns its descriptor from the first instant, and may be closed twice", async () => {
     const before = openFds();
-    const unused = new native.Interceptor(native.memfd("x"), nothing);
+    const unused = new native.Interceptor(native.memfd("x"), nothing, native.memfd("y"));
     unused.close();
     unused.close();
     expect(unused.start()).toBe(-constants.errno.EBADF);
@@ -41,7 +43,7 @@ describe("an Interceptor", () => {
       const pair = new Int32Array(2);
       native.socketpair(1, 1, pair);
       native.close(pair[0] ?? -1); // POLLHUP: as when the last process with the filter is gone
-      interceptor = new native.Interceptor(pair[1] ?? -1, resolve);
+      interceptor = new native.Interceptor(pair[1] ?? -1, resolve, native.memfd("record"));
       expect(interceptor.start()).toBe(0);
       // A thread alone keeps no process alive; this test waits for it.
       const waiting = setInterval(nothing, 5);

@@ -10,7 +10,7 @@ import { check, SysError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import { recvFds } from "../../fd-channel.ts";
 import { launcherPath } from "../../launcher-path.ts";
-import type { Interceptor, Native } from "../../native.ts";
+import type { BindReport, Interceptor, Native } from "../../native.ts";
 import { Recorder, type SeenBind } from "./recorder.ts";
 
 const { SIGTERM, SIGKILL } = constants.signals;
@@ -80,10 +80,11 @@ function launch(command: readonly string[], channel: FdHandle): ChildProcess {
 }
 
 function intercept(notify: number, recorder: Recorder, onEnded: () => void, sys: Native): Interceptor {
-  const interceptor = new sys.Interceptor(notify, (report) => {
-    if (report === null) onEnded();
-    else interceptor.answer(recorder.see(report), -1);
-  });
+  const report = (call: BindReport | null): void => {
+    if (call === null) onEnded();
+    else interceptor.answer(recorder.see(call), -1);
+  };
+  const interceptor = new sys.Interceptor(notify, report, -1);
   const result = interceptor.start();
   if (result >= 0) return interceptor;
   interceptor.close();
