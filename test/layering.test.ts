@@ -44,7 +44,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   launch: ["errors"],
   rootfs: ["fd", "native", "errors", "launcher-path"],
   varlink: ["fd", "wire", "errors", "address", "native"],
-  systemd: ["fd", "launch", "native", "errors", "address"],
+  systemd: ["fd", "launch", "native", "errors", "address", "socket-constants"],
   client: ["varlink", "fd", "native", ...pure],
   broker: all.filter((layer) => !["client", "cli", "index", "fd-channel"].includes(layer)),
   cli: all.filter((layer) => layer !== "index"),
