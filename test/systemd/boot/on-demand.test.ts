@@ -1,0 +1,92 @@
+/** A real game server, started by its first packet and stopped when idle, as the unit of a booted systemd. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { BerthRecord } from "../../../src/cli/berth-records.ts";
+import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { fixtures } from "../../support/puppet.ts";
+
+const onDemand = 'start = "on-demand"\n';
+const files = {
+  "/etc/berthd/tee.toml": `
+[sockets.game]
+listen = ["udp://127.0.0.1:8303"]
+[server]
+command = ["/usr/games/teeworlds-server", "-f", "tw.cfg"]
+user = "games"
+directory = "/srv/tee"
+environment = { HOME = "/srv/tee/home" }
+deliver = ["bind"]
+stop-after = "2s"
+${onDemand}`,
+  "/etc/berthd/bad@.toml": `
+[sockets.game]
+listen = ["udp://127.0.0.1:8304"]
+[server]
+command = ["/bin/sh", "-c", "test -e /srv/good || exit 3; exec sleep 1000"]
+user = "games"
+${onDemand}`,
+  "/etc/berthd/bad@one-1.toml": "",
+  "/srv/tee/tw.cfg": "sv_port 8303\nbindaddr 127.0.0.1\nsv_register 0\nsv_name berthd-test\n",
+  "/srv/tee/home/.keep": "",
+  "/srv/player.py": readFileSync(join(fixtures, "teeworlds-player.py")),
+};
+
+describe.skipIf(cannotBoot !== undefined)("on a booted systemd", () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await bootMachine({ files });
+    await machine.sh("chmod -R a+rX /srv; chown games /srv/tee/home");
+    await machine.sh("berth units install && systemctl daemon-reload && systemctl start berthd.service");
+  }, 120_000);
+  afterAll(async () => {
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  const show = async (name: string): Promise<BerthRecord> =>
+    JSON.parse(await machine.ok(["berth", "show", name, "--json"])) as BerthRecord;
+  const play = (): Promise<string> => machine.ok(["python3", "-S", "/srv/player.py", "8303"]);
+
+  test("Teeworlds answers the client whose first packet started it, stops when idle, and starts again", async () => {
+    expect(await show("tee")).toMatchObject({ state: "vacant", start: { state: "waiting" } });
+    expect((await machine.show("berth@tee.service", "ActiveState"))["ActiveState"]).toBe("inactive");
+    const pids: (string | undefined)[] = [];
+    for (let round = 0; round < 2; round++) {
+      expect(await play()).toBe("berthd-test\n");
+      const unit = await machine.show("berth@tee.service", "MainPID", "ActiveState");
+      const { lease } = await show("tee");
+      expect(unit["ActiveState"]).toBe("active");
+      expect(lease).toMatchObject({ pid: Number(unit["MainPID"]), unit: "berth@tee.service" });
+      expect(await machine.ok(["ps", "-o", "user=", "-p", unit["MainPID"] ?? ""])).toBe("games\n");
+      pids.push(unit["MainPID"]);
+      await machine.waitFor("it to be idle", async () => {
+        const { ActiveState } = await machine.show("berth@tee.service", "ActiveState");
+        return ActiveState === "inactive" && (await show("tee")).start?.state === "waiting";
+      });
+    }
+    expect(new Set(pids).size).toBe(2);
+    expect(await machine.journal("berthd.service")).toContain("berth tee: no traffic for 2 s");
+  }, 120_000);
+
+  test("a server that was stopped by hand starts again at the next packet", async () => {
+    expect(await play()).toBe("berthd-test\n");
+    await machine.ok(["systemctl", "stop", "berth@tee.service"]);
+    expect(await play()).toBe("berthd-test\n");
+  }, 60_000);
+
+  test("a server that does not start is tried again ever later, and the broker says why", async () => {
+    await machine.ok(["python3", "-c", "import socket; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', 8304))"]);
+    const failed = await machine.waitFor("two failures", async () => {
+      const { start } = await show("bad@one-1");
+      return start?.state === "failed" && start.failures >= 2 && start;
+    });
+    expect(failed).toMatchObject({ status: 3, reason: "it ended with status 3" });
+    expect(failed.next).toBeGreaterThan(0);
+    expect(await machine.ok(["berth", "show", "bad@one-1"])).toMatch(
+      /failed +\d times, at last for it ended with status 3/,
+    );
+    await machine.ok(["touch", "/srv/good"]);
+    await machine.waitFor("it to run", async () => (await show("bad@one-1")).state === "occupied");
+    expect((await show("bad@one-1")).lease?.unit).toBe("berth@bad@one-1.service");
+  }, 60_000);
+});
