@@ -132,6 +132,8 @@ describe("a broker that is not to be trusted", () => {
           state: "occupied",
           descriptors: [{ name: "\u009b31m", kind: "stream", address }],
           lease: { id: "\u001b", pid: 1, uid: 0, unit: "\r\n" },
+          status: "\u001b[2J",
+          start: { state: "failed", failures: 1, reason: "\u001b[2J", next: Number.MAX_SAFE_INTEGER },
         },
       ],
     },
@@ -161,6 +163,33 @@ describe("a broker that is not to be trusted", () => {
     expect(code).toBe(111);
     expect(stderr).toMatch(/^berth: the broker's reply to List has no usable berths\.0\.name; .*\n$/);
   });
+});
+
+test("berth show says what a server says of itself, and why one did not start", async () => {
+  const lease = { id: "1", pid: process.pid, uid: 0 };
+  const start = {
+    state: "failed",
+    failures: 3,
+    reason: "it ended with status 1",
+    status: 1,
+    next: 1_700_000_000_000_000,
+  };
+  const parameters = {
+    berths: [
+      { name: "busy", state: "occupied", descriptors: [], lease, ready: true, status: "map dm6, 3 players" },
+      { name: "broken", state: "vacant", descriptors: [], start },
+      { name: "shy", state: "vacant", descriptors: [], start: { state: "waiting", failures: 0 } },
+    ],
+  };
+  await using broker = await fakeBroker([{ parameters }]);
+  const show = async (name: string): Promise<string> =>
+    (await berth(["show", name, "--socket", broker.socket])).stdout.replace(/^.*\n/, "");
+  expect(await show("busy")).toMatch(/^ {2}status +map dm6, 3 players$/m);
+  expect(await show("broken")).toBe(
+    "  state     vacant\n  start     on demand, failed\n" +
+      "  failed    3 times, at last because it ended with status 1\n  next try  2023-11-14T22:13:20.000Z\n",
+  );
+  expect(await show("shy")).toBe("  state  vacant\n  start  on demand, waiting\n");
 });
 
 test("without a broker, it is said where one was looked for", async () => {

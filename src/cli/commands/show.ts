@@ -61,7 +61,7 @@ function factsOf({ state, failures, reason, next }: StartRecord): [string, strin
   const facts: [string, string][] = [["start", `on demand, ${state}`]];
   if (failures > 0) {
     const times = failures === 1 ? "once" : `${failures} times`;
-    facts.push(["failed", `${times}${reason ? `, at last for ${printable(reason)}` : ""}`]);
+    facts.push(["failed", `${times}${reason ? `, at last because ${printable(reason)}` : ""}`]);
   }
   if (next) facts.push(["next try", new Date(next / 1000).toISOString()]);
   return facts;

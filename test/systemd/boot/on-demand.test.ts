@@ -83,7 +83,7 @@ describe.skipIf(cannotBoot !== undefined)("on a booted systemd", () => {
     expect(failed).toMatchObject({ status: 3, reason: "it ended with status 3" });
     expect(failed.next).toBeGreaterThan(0);
     expect(await machine.ok(["berth", "show", "bad@one-1"])).toMatch(
-      /failed +\d times, at last for it ended with status 3/,
+      /failed +\d times, at last because it ended with status 3/,
     );
     await machine.ok(["touch", "/srv/good"]);
     await machine.waitFor("it to run", async () => (await show("bad@one-1")).state === "occupied");
