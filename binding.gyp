@@ -30,6 +30,7 @@
         "native/launch.cc",
         "native/launch-apply.cc",
         "native/launch-broker.cc",
+        "native/launch-contain.cc",
         "native/launch-exec.cc",
         "native/launch-filter.cc",
         "native/launch-json.cc",

@@ -149,12 +149,13 @@ void openStandardFds() {
   }
 }
 
-void carryOut(const Plan& plan, Reply& reply, Conversation& broker) {
+void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege) {
   resetSignals();
   placeDescriptors(plan, reply, broker);
   // Before the root is entered: there no limit can be raised.
   setLimits(plan);
   if (plan.hasRoot) enterRoot(plan, reply);
+  if (keepPrivilege) execServer(plan);
   umask(plan.umask);
   dropPrivilege(plan);
   // As the server's user, so that the directory's permissions count.

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "launch.h"
 #include "plan.h"
@@ -40,6 +41,8 @@ constexpr char kHelp[] =
     "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
+    "  --contain DIR         COMMAND is a container manager that runs as root: it finds the berth's root mounted at DIR,\n"
+    "                        for itself alone, gets the sockets, and keeps its privilege, which is its to give up\n"
     "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
     "  --keep-binds FD       no berth: stand in for the broker at the other end of the UNIX socket FD once it is gone\n"
@@ -56,6 +59,7 @@ struct Options {
   const char* socket = nullptr;
   double timeout = 10;
   bool dryRun = false;
+  const char* contain = nullptr;
   int traceChannel = -1;
   int keepChannel = -1;
   Request request;
@@ -114,7 +118,8 @@ void parseOptions(int argc, char** argv, Options& options) {
   static const option known[] = {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
-      {"dry-run", no_argument, nullptr, 'd'},      {"trace-binds", required_argument, nullptr, 'b'},
+      {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
+      {"trace-binds", required_argument, nullptr, 'b'},
       {"keep-binds", required_argument, nullptr, 'k'},
       {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
       {nullptr, 0, nullptr, 0},
@@ -129,6 +134,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'e': addVariable(options.request.environment, optarg); break;
       case 't': options.timeout = parseTimeout(optarg); break;
       case 'd': options.dryRun = true; break;
+      case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
       case 'k': options.keepChannel = parseFd("--keep-binds", optarg); break;
       case 'h': printAndExit(kHelp);
@@ -143,6 +149,9 @@ void parseOptions(int argc, char** argv, Options& options) {
     while (optind < argc) options.request.command.push(argv[optind++]);
     options.request.command.push(nullptr);
     return;
+  }
+  if (options.contain != nullptr && geteuid() != 0) {
+    fail(kUsage, "--contain needs root, as the container manager does; start berth-launch as root");
   }
   if (optind >= argc || argv[optind][0] == '\0') {
     fail(kUsage, "no berth is named; write berth-launch BERTH, and see `berth ls` for what there is");
@@ -172,5 +181,6 @@ int main(int argc, char** argv) {
     printPlan(options.request.berth, plan);
     return 0;
   }
-  carryOut(plan, reply, broker);
+  if (options.contain != nullptr) containRoot(options.contain, plan, reply);
+  carryOut(plan, reply, broker, options.contain != nullptr);
 }

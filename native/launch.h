@@ -120,6 +120,10 @@ void openStandardFds();
 // namespace; or ends the process.
 void enterRoot(const Plan& plan, Reply& reply);
 
+// Mounts the plan's root descriptor at `directory`, in a mount namespace of this process, and takes it out of the plan;
+// or ends the process.
+void containRoot(const char* directory, Plan& plan, Reply& reply);
+
 // Keeps only the ids and capabilities of the plan, for good, or ends the process.
 void dropPrivilege(const Plan& plan);
 
@@ -136,5 +140,6 @@ UniqueFd reportBinds(uint32_t tracer);
 // Execs the plan's program in the plan's environment, or ends the process.
 [[noreturn]] void execServer(const Plan& plan);
 
-// Obeys the plan and becomes the server, or ends the process.
-[[noreturn]] void carryOut(const Plan& plan, Reply& reply, Conversation& broker);
+// Obeys the plan and becomes the server, or ends the process. `keepPrivilege`: it becomes a container manager instead,
+// as the user and where it is.
+[[noreturn]] void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege);

@@ -7,7 +7,10 @@ import { execWord, renderUnit, unitNames } from "../../src/systemd/units.ts";
 import { TestFolder } from "../support/broker.ts";
 import { berth, cli } from "./support.ts";
 
-const units = [...["berth@.service", "berthd.service", "berthd.socket", "berths.slice", "berths.target"]];
+const units = [
+  ...["berth@.service", "berthd.service", "berthd.socket", "berths.slice", "berths.target"],
+  ...["container-veth@.service", "container@.service"],
+];
 
 test("print shows every unit, with the programs of this installation", async () => {
   const { code, stdout } = await berth(["units", "print"]);

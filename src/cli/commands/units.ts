@@ -41,7 +41,7 @@ Examples:
   berth units install --root ./debian/berthd --prefix /usr`;
 
 export function addUnits(program: Command): void {
-  const units = program.command("units").description("systemd units of the broker and of servers");
+  const units = program.command("units").description("systemd units of the broker, of servers and of containers");
   units
     .command("print")
     .description("print unit files, as install would write them")
