@@ -139,13 +139,20 @@ export class Machine implements AsyncDisposable {
   async run(command: readonly string[], { input, timeout = COMMAND_TIMEOUT }: CommandOptions = {}): Promise<Result> {
     const child = this.spawn(command, input === undefined ? "ignore" : "pipe");
     const timer = AbortSignal.timeout(timeout);
-    const expire = (): unknown => child.kill("SIGKILL");
+    const expire = (): void => {
+      // Its child, the command itself, may be too young to have asked to end with it.
+      for (const pid of childrenOf(child.pid ?? 0)) tryKill(pid);
+      child.kill("SIGKILL");
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    };
     timer.addEventListener("abort", expire);
     if (input !== undefined) child.stdin?.end(input);
-    const { stdout, stderr } = child;
-    if (stdout === null || stderr === null) throw new Error("no pipes");
+    let [out, err] = ["", ""];
+    child.stdout?.setEncoding("utf8").on("data", (part: string) => (out += part));
+    child.stderr?.setEncoding("utf8").on("data", (part: string) => (err += part));
     try {
-      const [out, err] = await Promise.all([text(stdout), text(stderr), once(child, "close")]);
+      await once(child, "close");
       if (timer.aborted) {
         throw new Error(`${command.join(" ")} did not end within ${timeout} ms:\n${out}${err}${await this.#last()}`);
       }
@@ -257,7 +264,12 @@ export class Machine implements AsyncDisposable {
 }
 
 function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").map(Number);
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    return children === "" ? [] : children.split(" ").map(Number);
+  } catch {
+    return []; // it has ended
+  }
 }
 
 /**
@@ -313,4 +325,12 @@ function escapeBind(path: string): string {
 
 function hasCommand(name: string): boolean {
   return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, name)));
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
 }
