@@ -1,5 +1,5 @@
 /** A real game server, started by its first packet and stopped when idle, as the unit of a booted systemd. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { BerthRecord } from "../../../src/cli/berth-records.ts";
@@ -27,6 +27,32 @@ command = ["/bin/sh", "-c", "test -e /srv/good || exit 3; exec sleep 1000"]
 user = "games"
 ${onDemand}`,
   "/etc/berthd/bad@one-1.toml": "",
+  "/etc/berthd/late.toml": `
+[sockets.game]
+listen = ["udp://127.0.0.1:8305"]
+[server]
+command = ["/bin/sh", "-c", "test -e /srv/late-good || exit 3; exec python3 -S /srv/late.py"]
+user = "games"
+${onDemand}`,
+  "/etc/berthd/told.toml": `
+[sockets.game]
+listen = ["udp://127.0.0.1:8306"]
+[server]
+command = ["/usr/bin/python3", "-S", "/srv/told.py"]
+user = "games"
+inherit-environment = false
+${onDemand}`,
+  "/srv/told.py": `import os, socket, time
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.sendto(b"READY=1\\nSTATUS=map dm6", os.environ["NOTIFY_SOCKET"])
+time.sleep(1000)
+`,
+  "/srv/late.py": `import socket, time
+game = socket.socket(fileno=3)
+game.setblocking(True)
+open("/srv/tee/home/late", "wb").write(game.recv(99))
+time.sleep(1000)
+`,
   "/srv/tee/tw.cfg": "sv_port 8303\nbindaddr 127.0.0.1\nsv_register 0\nsv_name berthd-test\n",
   "/srv/tee/home/.keep": "",
   "/srv/player.py": readFileSync(join(fixtures, "teeworlds-player.py")),
@@ -45,6 +71,8 @@ describe.skipIf(cannotBoot !== undefined)("on a booted systemd", () => {
 
   const show = async (name: string): Promise<BerthRecord> =>
     JSON.parse(await machine.ok(["berth", "show", name, "--json"])) as BerthRecord;
+  const send = (text: string, port: number): Promise<string> =>
+    machine.ok(["python3", "-c", `import socket; socket.socket(2, 2).sendto(b"${text}", ("127.0.0.1", ${port}))`]);
   const play = (): Promise<string> => machine.ok(["python3", "-S", "/srv/player.py", "8303"]);
 
   test("Teeworlds answers the client whose first packet started it, stops when idle, and starts again", async () => {
@@ -75,7 +103,7 @@ describe.skipIf(cannotBoot !== undefined)("on a booted systemd", () => {
   }, 60_000);
 
   test("a server that does not start is tried again ever later, and the broker says why", async () => {
-    await machine.ok(["python3", "-c", "import socket; socket.socket(2, 2).sendto(b'x', ('127.0.0.1', 8304))"]);
+    await send("x", 8304);
     const failed = await machine.waitFor("two failures", async () => {
       const { start } = await show("bad@one-1");
       return start?.state === "failed" && start.failures >= 2 && start;
@@ -88,5 +116,32 @@ describe.skipIf(cannotBoot !== undefined)("on a booted systemd", () => {
     await machine.ok(["touch", "/srv/good"]);
     await machine.waitFor("it to run", async () => (await show("bad@one-1")).state === "occupied");
     expect((await show("bad@one-1")).lease?.unit).toBe("berth@bad@one-1.service");
+  }, 60_000);
+
+  test("what a server says of itself goes to systemd, where systemd started it", async () => {
+    await send("x", 8306);
+    await machine.waitFor("its status", async () => {
+      const { StatusText } = await machine.show("berth@told.service", "StatusText");
+      return StatusText === "map dm6";
+    });
+    const { lease, ready, status } = await show("told");
+    expect({ unit: lease?.unit, ready, status }).toEqual({
+      unit: "berth@told.service",
+      ready: false,
+      status: undefined,
+    });
+  }, 60_000);
+
+  test("a broker that is restarted loses neither the packet that waits nor the server that runs", async () => {
+    await send("waited", 8305);
+    await machine.waitFor("a failure", async () => ((await show("late")).start?.failures ?? 0) > 0);
+    expect(await play()).toBe("berthd-test\n");
+    const { lease } = await show("tee");
+    await machine.ok(["systemctl", "restart", "berthd.service"]);
+    expect(await show("tee")).toMatchObject({ lease, start: { state: "running" } });
+    await machine.ok(["touch", "/srv/late-good"]);
+    await machine.waitFor("the packet to arrive", () => existsSync(join(machine.root, "/srv/tee/home/late")));
+    expect(machine.read("/srv/tee/home/late")).toBe("waited");
+    await machine.waitFor("it to be idle", async () => (await show("tee")).state === "vacant");
   }, 60_000);
 });
