@@ -74,7 +74,10 @@ describe.skipIf(cannotBoot !== undefined)("docs/systemd.md", () => {
   });
 
   test("a broker without roots does with less", async () => {
+    const before = [await inodesAt(machine, 5154), await machine.show("berth@arena@red", "MainPID")];
     await follow("### What the broker may do");
+    expect([await inodesAt(machine, 5154), await machine.show("berth@arena@red", "MainPID")]).toEqual(before);
+    expect(await machine.ok(["berth", "ls"])).toMatch(/^arena@red +occupied/m);
     expect(await machine.show("berthd.service", "ActiveState")).toEqual({ ActiveState: "active" });
     expect(await answers(5154)).toBe("BZFS");
   });

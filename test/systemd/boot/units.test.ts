@@ -100,6 +100,24 @@ describe.skipIf(cannotBoot !== undefined)("units on a booted systemd", () => {
     await machine.ok(["systemctl", "stop", "berth@other.service"]);
   });
 
+  test("a broker that stands still is started again, and its sockets and servers stay", async () => {
+    const before = await inodesAt(machine, 154);
+    const { MainPID: game } = await machine.show("berth@arena.service", "MainPID");
+    machine.write({ "/run/systemd/system/berthd.service.d/watchdog.conf": "[Service]\nWatchdogSec=2s\n" });
+    await machine.sh("systemctl daemon-reload && systemctl restart berthd");
+    const { MainPID: broker } = await machine.show("berthd.service", "MainPID");
+    await machine.ok(["kill", "-STOP", broker ?? ""]);
+    await machine.waitFor("the watchdog", async () => {
+      const now = await machine.show("berthd.service", "MainPID", "ActiveState");
+      return now["ActiveState"] === "active" && now["MainPID"] !== broker;
+    });
+    expect(await machine.journal("berthd")).toContain("Watchdog timeout");
+    expect(await inodesAt(machine, 154)).toEqual(before);
+    expect(await machine.show("berth@arena.service", "MainPID")).toEqual({ MainPID: game });
+    expect(await machine.ok(["berth", "ls"])).toMatch(/^arena +occupied/m);
+    await machine.sh("rm -r /run/systemd/system/berthd.service.d && systemctl daemon-reload");
+  }, 60_000);
+
   test("one target stops all servers and leaves the sockets", async () => {
     const before = await inodesAt(machine, 154);
     await machine.ok(["systemctl", "start", "berths.target"]);
