@@ -25,15 +25,22 @@ if (noDebianTree !== undefined) console.warn(`skipped: ${noDebianTree}`);
 /** How long the first caller may take, in milliseconds: for the hook that asks. */
 export const DEBIAN_TIMEOUT = 300_000;
 
+export interface DebianOptions {
+  /** Code name of the release: that of this machine unless given. */
+  readonly suite?: string;
+  /** What there is beside the minimal base. */
+  readonly packages?: readonly string[];
+}
+
 /** The tree's path; the first to ask builds it, others wait meanwhile. */
-export function debianTree(): string {
+export function debianTree({ suite = SUITE, packages = PACKAGES }: DebianOptions = {}): string {
   const folder = process.env["BERTHD_TEST_TREES"] ?? join(tmpdir(), "berthd-test-trees");
   mkdirSync(folder, { recursive: true, mode: 0o755 });
   const { uid, mode } = statSync(folder);
   if (uid !== 0 || (mode & 0o022) !== 0) throw new Error(`${folder} is not root's alone; remove it`);
-  const tree = join(folder, [SUITE, ...PACKAGES].join("+"));
+  const tree = join(folder, [suite, ...packages].join("+"));
   if (existsSync(tree)) return tree;
-  execFileSync("flock", [`${tree}.lock`, "sh", "-euc", BUILD, "sh", tree, SUITE, MIRROR, PACKAGES.join()], {
+  execFileSync("flock", [`${tree}.lock`, "sh", "-euc", BUILD, "sh", tree, suite, MIRROR, packages.join()], {
     stdio: ["ignore", "ignore", "inherit"],
     timeout: DEBIAN_TIMEOUT,
   });

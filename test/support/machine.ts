@@ -37,6 +37,8 @@ const COMMAND_TIMEOUT = 60_000;
 export interface MachineOptions {
   /** Files inside, by absolute path, written before it boots. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  /** A tree of another system, with a systemd in it, to boot instead of the host's own files. */
+  readonly tree?: string;
   /** Folders or files of the host to see inside, read-only: absolute path inside to path on the host. */
   readonly binds?: Readonly<Record<string, string>>;
 }
@@ -74,7 +76,7 @@ export class Machine implements AsyncDisposable {
   #leader: number | undefined;
 
   /** Use {@link bootMachine}. */
-  constructor({ files = {}, binds = {} }: MachineOptions) {
+  constructor({ files = {}, binds = {}, tree }: MachineOptions) {
     // Gone as soon as the machine has it.
     const folder = mkdtempSync(join(tmpdir(), "berthd-machine-"));
     chmodSync(folder, 0o755);
@@ -87,7 +89,16 @@ export class Machine implements AsyncDisposable {
       // namespace around nspawn's own, because nspawn can be killed without what it contains.
       ...["setpriv", "--pdeathsig", "KILL", "--"],
       ...["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "private", "--"],
-      ...["sh", "-euc", SETUP, "sh", folder, this.#cgroup, hostMounts().join(" ")],
+      ...[
+        "sh",
+        "-euc",
+        SETUP,
+        "sh",
+        folder,
+        this.#cgroup,
+        tree ?? "",
+        tree === undefined ? hostMounts().join(" ") : "",
+      ],
       ...["systemd-nspawn", "--quiet", `--machine=${this.name}`],
       ...["--register=no", "--keep-unit", "--capability=all", "--private-network", "--console=pipe"],
       // Its usual filter has no pidfd_getfd(2), for example.
@@ -273,12 +284,12 @@ function childrenOf(pid: number): number[] {
 }
 
 /**
- * Run as `sh -euc SETUP sh FILES CGROUP "MOUNTS" nspawn…` in a mount namespace of its own: a layer in memory over the
- * host's files and over each of the MOUNTS that they consist of, of the host's cgroups only version 2, and an empty
+ * Run as `sh -euc SETUP sh FILES CGROUP TREE "MOUNTS" nspawn…` in a mount namespace of its own: a layer in memory over the
+ * TREE, or over the host's files and each of the MOUNTS that they consist of, of the host's cgroups only version 2, and an empty
  * /run, which holds all that and nspawn's own.
  */
 const SETUP = `
-files=$1 cgroup=$2 mounts=$3; shift 3
+files=$1 cgroup=$2 tree=$3 mounts=$4; shift 4
 echo 0 >"$cgroup/cgroup.procs"
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -289,7 +300,7 @@ for point in / $mounts; do
   layers=$((layers + 1))
   upper=/run/machine/upper$layers work=/run/machine/work$layers
   mkdir "$upper" "$work"
-  mount -t overlay -o "lowerdir=$point,upperdir=$upper,workdir=$work" overlay "$root$point"
+  mount -t overlay -o "lowerdir=$tree$point,upperdir=$upper,workdir=$work" overlay "$root$point"
 done
 # What the host's operator enabled or changed is not wanted, only what packages bring.
 rm -rf "$root/etc/systemd/system" "$root/etc/fstab" "$root/etc/berthd" "$root/etc/machine-id"

@@ -1,0 +1,64 @@
+/** What systemd does since 253, on a Debian of its own: reloads that are waited for, varlinkctl(1) as a client. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { unitNames } from "../../../src/systemd/units.ts";
+import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
+import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+
+const SOCKET = "/run/berthd/io.berthd.Broker";
+const packages = ["systemd", "systemd-sysv", "dbus", "iproute2", "procps"];
+const reason = cannotBoot ?? noDebianTree;
+
+describe.skipIf(reason !== undefined)("systemd 257", () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await bootMachine({
+      tree: debianTree({ suite: "trixie", packages }),
+      files: {
+        "/etc/berthd/a.toml":
+          '[sockets.game]\nlisten = ["tcp://127.0.0.1:7200"]\n[server]\nuser = "nobody"\ncommand = ["sh", "-c", "echo $$ $LISTEN_PID $LISTEN_FDNAMES; exec sleep 1000"]\n',
+      },
+    });
+    await machine.sh("berth units install && systemctl daemon-reload && systemctl start berthd.socket");
+  }, DEBIAN_TIMEOUT + 90_000);
+  afterAll(async () => {
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  test("takes every unit without a word", async () => {
+    const names = unitNames().map((name) => name.replace("@.", "@a."));
+    const { stdout, stderr, code } = await machine.run(["systemd-analyze", "verify", "--man=no", ...names]);
+    expect([stdout, stderr, code]).toEqual(["", "", 0]);
+  });
+
+  test("varlinkctl asks the broker, which starts for it", async () => {
+    expect(await machine.ok(["varlinkctl", "info", SOCKET])).toMatch(/Product: berthd\n(.*\n)*.*io\.berthd\.Broker/);
+    expect(await machine.ok(["varlinkctl", "introspect", SOCKET, "io.berthd.Broker"])).toContain("method Acquire(");
+    const list = JSON.parse(await machine.ok(["varlinkctl", "call", "-j", SOCKET, "io.berthd.Broker.List", "{}"]));
+    expect(list).toMatchObject({ berths: [{ name: "a", state: "vacant", descriptors: [{ name: "game" }] }] });
+    const { code, stderr } = await machine.run([
+      "varlinkctl",
+      "call",
+      SOCKET,
+      "io.berthd.Broker.Acquire",
+      '{"berth":"x"}',
+    ]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("NoSuchBerth")]);
+  });
+
+  test("a reload has been carried out when systemctl returns", async () => {
+    expect(await machine.show("berthd", "Type")).toEqual({ Type: "notify-reload" });
+    for (let port = 7201; port < 7204; port++) {
+      machine.write({ [`/etc/berthd/b${port}.toml`]: `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n` });
+      await machine.ok(["systemctl", "reload", "berthd"]);
+      expect(await machine.ok(["ss", "-Hlnt", `sport = :${port}`])).toContain("LISTEN");
+    }
+  });
+
+  test("a server is the process that systemd started", async () => {
+    await machine.ok(["systemctl", "start", "berth@a"]);
+    const { MainPID } = await machine.show("berth@a", "MainPID");
+    await machine.waitFor("its words", async () =>
+      (await machine.journal("berth@a")).includes(`${MainPID} ${MainPID} game`),
+    );
+  });
+});
