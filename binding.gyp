@@ -35,6 +35,7 @@
         "native/launch-filter.cc",
         "native/launch-json.cc",
         "native/launch-keep.cc",
+        "native/launch-make.cc",
         "native/launch-plan.cc",
         "native/launch-privilege.cc",
         "native/launch-root.cc",

@@ -31,6 +31,7 @@ constexpr char kHelp[] =
     "Usage: berth-launch [OPTIONS] BERTH [--] [COMMAND [ARG…]]\n"
     "       berth-launch --trace-binds FD [--] COMMAND [ARG…]\n"
     "       berth-launch --keep-binds FD\n"
+    "       berth-launch --make-root FD WORD…\n"
     "\n"
     "Takes BERTH from berthd and runs COMMAND, or else the berth's own server.command, in this process, with the\n"
     "berth's descriptors from fd 3 upward and without privilege.\n"
@@ -46,6 +47,7 @@ constexpr char kHelp[] =
     "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
     "  --keep-binds FD       no berth: stand in for the broker at the other end of the UNIX socket FD once it is gone\n"
+    "  --make-root FD        no berth: make a root for a broker without privilege, and send it over the UNIX socket FD\n"
     "  --help, --version\n"
     "\n"
     "Exit status: the server's own; before it runs, 1 refused by the broker, 100 usage, 111 anything that failed.\n"
@@ -62,6 +64,7 @@ struct Options {
   const char* contain = nullptr;
   int traceChannel = -1;
   int keepChannel = -1;
+  int rootChannel = -1;
   Request request;
 };
 
@@ -120,7 +123,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
       {"trace-binds", required_argument, nullptr, 'b'},
-      {"keep-binds", required_argument, nullptr, 'k'},
+      {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
       {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
       {nullptr, 0, nullptr, 0},
   };
@@ -137,6 +140,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
       case 'k': options.keepChannel = parseFd("--keep-binds", optarg); break;
+      case 'm': options.rootChannel = parseFd("--make-root", optarg); break;
       case 'h': printAndExit(kHelp);
       case 'v': printAndExit("berth-launch " BERTHD_VERSION "\n");
       case ':': fail(kUsage, "%s needs a value; see berth-launch --help", argv[optind - 1]);
@@ -144,6 +148,11 @@ void parseOptions(int argc, char** argv, Options& options) {
     }
   }
   if (options.keepChannel >= 0) return;
+  if (options.rootChannel >= 0) {
+    while (optind < argc) options.request.command.push(argv[optind++]);
+    options.request.command.push(nullptr);
+    return;
+  }
   if (options.traceChannel >= 0) {
     if (optind >= argc) fail(kUsage, "--trace-binds has no COMMAND to run; write it after the descriptor");
     while (optind < argc) options.request.command.push(argv[optind++]);
@@ -168,6 +177,7 @@ int main(int argc, char** argv) {
   Options options;
   parseOptions(argc, argv, options);
   if (options.keepChannel >= 0) keepBinds(options.keepChannel);
+  if (options.rootChannel >= 0) makeRoot(options.rootChannel, options.request.command.data());
   if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.request.command.data());
 
   Conversation broker;

@@ -137,6 +137,10 @@ UniqueFd reportBinds(uint32_t tracer);
 // Stands in for the broker at the other end of `channel` when it is gone, for the filters it has sent over.
 [[noreturn]] void keepBinds(int channel);
 
+// Makes an overlay without privilege, as `words` say (ended by nullptr), and sends its user namespace and its mount over
+// `channel`; or ends the process.
+[[noreturn]] void makeRoot(int channel, const char* const* words);
+
 // Execs the plan's program in the plan's environment, or ends the process.
 [[noreturn]] void execServer(const Plan& plan);
 

@@ -42,7 +42,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "fd-channel": ["native", "fd", "wire", "errors", "address"],
   config: ["errors", "address", "placeholder"],
   launch: ["errors"],
-  rootfs: ["fd", "native", "errors", "launcher-path"],
+  rootfs: ["fd", "native", "errors", "launcher-path", "address"],
   varlink: ["fd", "wire", "errors", "address", "native"],
   systemd: ["fd", "launch", "native", "errors", "address", "socket-constants"],
   client: ["varlink", "fd", "native", ...pure],

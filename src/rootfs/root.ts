@@ -19,16 +19,19 @@ export interface RootFacts {
 
 export class Root {
   readonly facts: RootFacts;
+  /** The user namespace it was made in, if not the broker's: who enters the root joins it. Borrowed. */
+  readonly userns: FdHandle | undefined;
   readonly #mount: FdHandle;
   readonly #holds: readonly FdHandle[];
   readonly #sys: Native;
   #closed: Promise<void> | undefined;
 
   /** Takes ownership of a detached mount, and of what keeps its images from being removed. */
-  constructor(mount: FdHandle, facts: RootFacts, holds: readonly FdHandle[], sys: Native) {
+  constructor(mount: FdHandle, facts: RootFacts, holds: readonly FdHandle[], sys: Native, userns?: FdHandle) {
     this.#mount = mount;
     this.facts = facts;
-    this.#holds = holds;
+    this.userns = userns;
+    this.#holds = userns === undefined ? holds : [...holds, userns];
     this.#sys = sys;
   }
 
@@ -42,6 +45,8 @@ export class Root {
    * attributes; the next one gets one of its own. Throws SYSTEM_ERROR.
    */
   lend(): FdHandle {
+    // Without privilege nothing can be copied here; the launcher does it when it has joined the namespace.
+    if (this.userns !== undefined) return this.#mount.dup();
     const clone = this.#sys.openTree(this.fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (clone >= 0) return FdHandle.adopt(clone, this.#sys);
     const error = new SysError("open_tree", -clone, "the berth's root");

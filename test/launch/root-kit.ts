@@ -2,16 +2,19 @@
 import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { check } from "../../src/errors.ts";
+import { FdHandle } from "../../src/fd.ts";
 import type { Plan } from "../../src/launch/plan.ts";
 import {
   AT_FDCWD,
-  MOUNT_ATTR_IDMAP,
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOSUID,
   MOUNT_ATTR_RDONLY,
   native,
   OPEN_TREE_CLONE,
 } from "../../src/native.ts";
+import { FsContext } from "../../src/rootfs/fs-context.ts";
+import { idmapTree } from "../../src/rootfs/idmap.ts";
+import { mountOverlay, openFolder, PLAIN } from "../../src/rootfs/overlay.ts";
 import { encode, type FakeBroker, planOf } from "./fake-broker.ts";
 
 /** First id of the tests' range: none that a system gives away by itself. */
@@ -37,26 +40,6 @@ export function makeLayers(folder: string, image: string): Layers {
   return { image, upper: upper ?? "", work: work ?? "" };
 }
 
-/** A detached mount of the file system `type`. */
-export function mountOf(type: string, options: Readonly<Record<string, string | number>>, attributes = SAFE): number {
-  const context = check("fsopen", native.fsopen(type));
-  try {
-    for (const [key, value] of Object.entries(options)) {
-      const name = key.replace(/#.*/, "");
-      check(
-        `fsconfig ${name}`,
-        typeof value === "number"
-          ? native.fsconfigFd(context, name, value)
-          : native.fsconfigString(context, name, value),
-      );
-    }
-    check("fsconfig create", native.fsconfigCreate(context));
-    return check("fsmount", native.fsmount(context, attributes));
-  } finally {
-    native.close(context);
-  }
-}
-
 /** A detached copy of the mount at `path`. */
 export function treeOf(path: string, attributes: number = SAFE): number {
   const tree = check("open_tree", native.openTree(AT_FDCWD, path, OPEN_TREE_CLONE), path);
@@ -66,13 +49,18 @@ export function treeOf(path: string, attributes: number = SAFE): number {
 
 /** The overlay of the layers, the image with the range's owners. */
 export function overlayOf({ image, upper, work }: Layers, userns: number, attributes: number = SAFE): number {
-  const lower = check("open_tree", native.openTree(AT_FDCWD, image, OPEN_TREE_CLONE), image);
-  try {
-    check("mount_setattr", native.mountSetattr(lower, MOUNT_ATTR_IDMAP, userns));
-    return mountOf("overlay", { "lowerdir+": lower, upperdir: upper, workdir: work }, attributes);
-  } finally {
-    native.close(lower);
-  }
+  using namespace = FdHandle.adopt(check("dup", native.dup(userns)));
+  using lower = idmapTree(image, namespace, native);
+  using above = openFolder(upper, native);
+  using beside = openFolder(work, native);
+  return mountOverlay({ lowers: [lower], upper: { upper: above, work: beside } }, PLAIN, attributes, native).steal();
+}
+
+/** A /proc that shows nobody else's processes. */
+function procOf(): number {
+  using context = new FsContext("proc", native);
+  context.set("hidepid", "invisible");
+  return context.mount(SAFE).steal();
 }
 
 export interface Entry {
@@ -93,7 +81,7 @@ export interface Entry {
 export function offerRoot(broker: FakeBroker, layers: Layers, argv: readonly string[], entry: Entry = {}): void {
   const { owner = 0, attributes = SAFE, mounts = {}, binds = [], plan = {}, fds = {} } = entry;
   const userns = check("userns", native.userns(BASE, COUNT, owner));
-  const proc = mountOf("proc", { hidepid: "invisible" });
+  const proc = procOf();
   const all = { ...mounts, "/proc": proc };
   const first = 3 + Object.keys(fds).length;
   broker.offerFds(

@@ -1,0 +1,197 @@
+// --make-root: an overlay for a broker without root. In a user namespace of its own, which maps nothing but this user, it
+// mounts the layers it is given, sends that namespace and the mount over a socket, and ends; the two live on by their
+// descriptors. It attaches nothing that anybody else could see, and reads none of the files.
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "launch.h"
+
+namespace {
+
+constexpr unsigned kCloexec = 1;  // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+enum FsConfig : unsigned { kSetFlag = 0, kSetString = 1, kCreate = 6 };
+constexpr unsigned kAttrReadOnly = 1, kAttrNoSuid = 2, kAttrNoDev = 4;  // MOUNT_ATTR_…
+constexpr unsigned kMoveEmptyPath = 4;                                   // MOVE_MOUNT_F_EMPTY_PATH
+
+// What the overlay is to be made of; the folders are those of this process's own mount namespace.
+struct Folders {
+  UniqueFd upper;
+  UniqueFd work;
+};
+
+struct Layers {
+  List<int> lowers;  // from the top down
+  Folders changes;
+  const char* memory = nullptr;  // changes go to a tmpfs of at most so many bytes; "": of the kernel's default
+  unsigned attributes = 0;
+};
+
+// In the namespace of the overlay: layers of another one are refused.
+int openLayer(const char* path) {
+  const int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) fail(kSystem, "cannot open the folder %s: %m", path);
+  return fd;
+}
+
+void parseLayers(const char* const* words, Layers& layers) {
+  for (; *words != nullptr; words++) {
+    const char* const word = *words;
+    if (strncmp(word, "lower=", 6) == 0) layers.lowers.push(openLayer(word + 6));
+    else if (strncmp(word, "upper=", 6) == 0) layers.changes.upper.reset(openLayer(word + 6));
+    else if (strncmp(word, "work=", 5) == 0) layers.changes.work.reset(openLayer(word + 5));
+    else if (strncmp(word, "tmpfs=", 6) == 0) layers.memory = word + 6;
+    else if (strcmp(word, "read-only") == 0) layers.attributes |= kAttrReadOnly;
+    else if (strcmp(word, "nosuid") == 0) layers.attributes |= kAttrNoSuid;
+    else if (strcmp(word, "nodev") == 0) layers.attributes |= kAttrNoDev;
+    else fail(kUsage, "--make-root does not know \"%s\"; it is for berthd alone", word);
+  }
+  const bool writes = layers.changes.upper.valid() && layers.changes.work.valid();
+  if (layers.lowers.size() == 0 || writes == (layers.memory != nullptr)) {
+    fail(kUsage, "--make-root needs lower=, and either upper= and work= or tmpfs=; it is for berthd alone");
+  }
+}
+
+void writeFile(const char* path, const char* text) {
+  UniqueFd file(open(path, O_WRONLY | O_CLOEXEC));
+  if (!file.valid() || write(file.get(), text, strlen(text)) < 0) fail(kSystem, "cannot write %s: %m", path);
+}
+
+// Inside, this user is root; nobody else exists.
+void enterNamespaces() {
+  char uids[32], gids[32];
+  snprintf(uids, sizeof uids, "0 %u 1", geteuid());
+  snprintf(gids, sizeof gids, "0 %u 1", getegid());
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) fail(kSystem, "cannot make a user namespace: %m");
+  writeFile("/proc/self/setgroups", "deny");
+  writeFile("/proc/self/uid_map", uids);
+  writeFile("/proc/self/gid_map", gids);
+}
+
+// The kernel's own words, if it has any (fsopen(2)): "e overlay: …".
+[[noreturn]] void failMount(const char* doing, int context) {
+  const int error = errno;
+  char words[512];
+  const ssize_t length = read(context, words, sizeof words - 1);
+  words[length > 0 ? length : 0] = '\0';
+  for (char* at = words; *at != '\0'; at++) {
+    if (*at == '\n') *at = ' ';
+  }
+  fail(kSystem, "cannot %s: %s%s%s", doing, strerror(error), length > 2 ? ": " : "", length > 2 ? words + 2 : "");
+}
+
+bool set(int context, const char* key, const char* value) {
+  return syscall(SYS_fsconfig, context, value == nullptr ? kSetFlag : kSetString, key, value, 0) == 0;
+}
+
+int openFileSystem(const char* type) {
+  const int context = static_cast<int>(syscall(SYS_fsopen, type, kCloexec));
+  if (context < 0) fail(kSystem, "cannot make a file system of type %s: %m; berthd needs Linux 5.11 for roots", type);
+  return context;
+}
+
+int finish(int context, const char* doing, unsigned attributes) {
+  if (syscall(SYS_fsconfig, context, kCreate, nullptr, nullptr, 0) != 0) failMount(doing, context);
+  const int mount = static_cast<int>(syscall(SYS_fsmount, context, kCloexec, attributes));
+  if (mount < 0) failMount(doing, context);
+  return mount;
+}
+
+// Folders in a tmpfs, the upper one with this mode, which shows as that of the overlay's root. Attached in this
+// namespace, without which no overlay takes it as a layer before Linux 6.15.
+void makeMemory(const char* size, mode_t mode, Folders& folders) {
+  UniqueFd context(openFileSystem("tmpfs"));
+  if (size[0] != '\0' && !set(context.get(), "size", size)) failMount("size a tmpfs", context.get());
+  if (!set(context.get(), "mode", "0700")) failMount("protect a tmpfs", context.get());
+  UniqueFd mount(finish(context.get(), "make a tmpfs", kAttrNoSuid | kAttrNoDev));
+  if (syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, "/", kMoveEmptyPath) != 0) {
+    fail(kSystem, "cannot mount a tmpfs in the user namespace: %m");
+  }
+  umask(0);
+  if (mkdirat(mount.get(), "upper", mode) != 0 || mkdirat(mount.get(), "work", 0700) != 0) {
+    fail(kSystem, "cannot make folders in a tmpfs: %m");
+  }
+  folders.upper.reset(openat(mount.get(), "upper", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  folders.work.reset(openat(mount.get(), "work", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!folders.upper.valid() || !folders.work.valid()) fail(kSystem, "cannot open folders in a tmpfs: %m");
+}
+
+struct LayerPath {
+  char text[32];
+  explicit LayerPath(int fd) { snprintf(text, sizeof text, "/proc/self/fd/%d", fd); }
+};
+
+// One by one since Linux 6.5; before, all in one text, of which fsconfig(2) takes 255 bytes.
+void setLowers(int context, const List<int>& lowers) {
+  bool single = true;
+  for (size_t i = 0; i < lowers.size() && single; i++) {
+    single = set(context, "lowerdir+", LayerPath(lowers[i]).text);
+    if (!single && i > 0) failMount("use a layer", context);
+  }
+  if (single) return;
+  Text all;
+  for (const int lower : lowers) {
+    if (all.size() > 0) all.append(":");
+    all.append(LayerPath(lower).text);
+  }
+  if (all.size() > 255) fail(kSystem, "this kernel takes no more than 13 images for a root without privilege");
+  if (!set(context, "lowerdir", all.string())) failMount("use the layers", context);
+}
+
+int makeOverlay(Layers& layers) {
+  struct stat image;
+  if (fstat(layers.lowers[0], &image) != 0) fail(kSystem, "cannot examine the image: %m");
+  const bool readOnly = (layers.attributes & kAttrReadOnly) != 0;
+  if (layers.memory != nullptr) makeMemory(layers.memory, image.st_mode & 07777, layers.changes);
+  // A lone layer is no overlay: an empty one below makes two.
+  if (readOnly) layers.lowers.push(layers.changes.upper.release());
+  UniqueFd context(openFileSystem("overlay"));
+  // Where only root may write "trusted" attributes, the overlay's own are the user's (Linux 5.11); index=on would forbid
+  // that an image becomes another.
+  if (!set(context.get(), "userxattr", nullptr)) failMount("mount an overlay without privilege", context.get());
+  if (!set(context.get(), "index", "off")) failMount("mount an overlay without index", context.get());
+  setLowers(context.get(), layers.lowers);
+  if (!readOnly && (!set(context.get(), "upperdir", LayerPath(layers.changes.upper.get()).text) ||
+                    !set(context.get(), "workdir", LayerPath(layers.changes.work.get()).text))) {
+    failMount("use the folders for changes", context.get());
+  }
+  return finish(context.get(), "mount the layers", layers.attributes);
+}
+
+void sendBoth(int channel, int userns, int mount) {
+  const int fds[] = {userns, mount};
+  char byte = 0;
+  iovec data = {&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
+  msghdr message = {};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fds);
+  memcpy(CMSG_DATA(header), fds, sizeof fds);
+  ssize_t sent;
+  do sent = sendmsg(channel, &message, MSG_NOSIGNAL);
+  while (sent < 0 && errno == EINTR);
+  if (sent != 1) fail(kSystem, "cannot send the root over fd %d: %m; pass a connected UNIX socket", channel);
+}
+
+}  // namespace
+
+void makeRoot(int channel, const char* const* words) {
+  enterNamespaces();
+  Layers layers;
+  parseLayers(words, layers);
+  UniqueFd userns(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC));
+  if (!userns.valid()) fail(kSystem, "cannot open the user namespace: %m; mount /proc");
+  UniqueFd mount(makeOverlay(layers));
+  sendBoth(channel, userns.get(), mount.get());
+  _exit(0);
+}
