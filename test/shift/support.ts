@@ -31,10 +31,18 @@ export function ownerOf(path: string): string {
   return `${uid}:${gid}`;
 }
 
-/** The owners of everything below a directory, by path; "" is the directory itself. */
+/** The owners of everything below a directory, by path, following no link; "" is the directory itself. */
 export function ownersBelow(folder: string): Map<string, string> {
-  const names = readdirSync(folder, { recursive: true, encoding: "utf8" });
-  return new Map(["", ...names.sort()].map((name) => [name, ownerOf(join(folder, name))]));
+  const owners = new Map([["", ownerOf(folder)]]);
+  const enter = (below: string): void => {
+    for (const entry of readdirSync(join(folder, below), { withFileTypes: true })) {
+      const path = join(below, entry.name);
+      owners.set(path, ownerOf(join(folder, path)));
+      if (entry.isDirectory()) enter(path);
+    }
+  };
+  enter("");
+  return owners;
 }
 
 /** The permission bits of a file, setuid and setgid among them, in octal. */
@@ -65,4 +73,20 @@ export function capabilityOf(path: string, root?: number): string {
 /** The output of a line of Python, which has the calls that Node has not. */
 export function python(code: string, ...args: readonly string[]): string {
   return execFileSync("python3", ["-c", code, ...args], { encoding: "utf8" });
+}
+
+/** Makes `folders` directories with `files` empty files each, quicker than Node does. */
+export function makeFiles(root: string, folders: number, files: number): void {
+  python(
+    `
+import os, sys
+root, folders, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+os.makedirs(root, exist_ok=True)
+for d in range(folders):
+    os.mkdir(f"{root}/{d}")
+    for f in range(files): os.mknod(f"{root}/{d}/{f}")`,
+    root,
+    String(folders),
+    String(files),
+  );
 }
