@@ -20,6 +20,7 @@ export const pages: readonly string[] = [
     "protocol",
     "roots",
     "security",
+    "shift",
     "systemd",
   ].map((name) => `docs/${name}.md`),
 ];
