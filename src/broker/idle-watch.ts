@@ -78,7 +78,7 @@ export class IdleWatch {
 
   #stop(lease: Lease, stopAfter: number): void {
     const { name } = this.#berth;
-    const { log, runner, patience, onStop } = this.#options;
+    const { log, runner, onStop } = this.#options;
     this.#isStopping = true;
     log("info", `berth ${name}: no traffic for ${stopAfter / 1000} s; pid ${lease.tenant.pid} is stopped`, {
       event: "stopping",
@@ -86,7 +86,21 @@ export class IdleWatch {
       pid: lease.tenant.pid,
     });
     onStop();
-    if (runner.stop(name, lease.tenant.unit)) return;
+    const isUnit = runner.stop(name, lease.tenant.unit, (reason) => {
+      log("warning", `berth ${name}: ${lease.tenant.unit} is not stopped by systemd: ${reason}`, {
+        event: "stop-failed",
+        berth: name,
+      });
+      this.#end(lease);
+    });
+    if (!isUnit) this.#end(lease);
+  }
+
+  /** Asks the tenant to end, and kills it when it does not. */
+  #end(lease: Lease): void {
+    const { name } = this.#berth;
+    const { log, patience } = this.#options;
+    if (lease.ended) return;
     lease.signal(SIGTERM);
     this.#timer = setTimeout(() => {
       log(

@@ -25,8 +25,8 @@ export interface Run {
 export interface Runner {
   /** Starts the server of a berth. `onEnd` is told how it ended, or why it did not begin; once at least. */
   start(berth: string, onEnd: (outcome: Outcome) => void): Run;
-  /** Has the unit stopped that this berth's server is; false when it is none of ours to stop. */
-  stop(berth: string, unit: string | undefined): boolean;
+  /** Has the unit stopped that this berth's server is; false when it is none of ours. `refused` is told why it is not. */
+  stop(berth: string, unit: string | undefined, refused: (reason: string) => void): boolean;
 }
 
 export interface RunnerOptions {
@@ -47,9 +47,9 @@ export function createRunner({ socket, output, manager = findManager() }: Runner
       manager === undefined
         ? startChild(socket, output, berth, onEnd)
         : startUnit(manager, berth, onEnd, () => startChild(socket, output, berth, onEnd)),
-    stop: (berth, unit) => {
+    stop: (berth, unit, refused) => {
       if (manager === undefined || unit !== unitOf(berth)) return false;
-      manager.stop(unit);
+      manager.stop(unit, refused);
       return true;
     },
   };

@@ -19,8 +19,8 @@ export interface ServiceEnd {
 export interface Manager {
   /** Starts a unit, and tells when that is done: as late as the unit's Type= says. */
   start(unit: string, told: (result: StartResult) => void): void;
-  /** Has a unit stopped, and does not wait for it. */
-  stop(unit: string): void;
+  /** Has a unit stopped, and does not wait for it; tells only if it is not taken on, and why. */
+  stop(unit: string, refused: (reason: string) => void): void;
   /** How a service ended; undefined while it runs, or is on the way up or down. */
   ended(unit: string, told: (end: ServiceEnd | undefined) => void): void;
 }
@@ -53,7 +53,10 @@ export function createManager(program = "systemctl"): Manager {
         if (status === 0) told({ kind: "started" });
         else told(status === NO_SUCH_UNIT ? { kind: "absent" } : { kind: "failed", reason });
       }),
-    stop: (unit) => call(["stop", "--no-ask-password", "--no-block", "--", unit], () => undefined),
+    stop: (unit, refused) =>
+      call(["stop", "--no-ask-password", "--no-block", "--", unit], (status, _, reason) => {
+        if (status !== 0) refused(reason);
+      }),
     ended: (unit, told) =>
       call(["show", "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus", "--", unit], (_, stdout) =>
         told(readEnd(stdout)),

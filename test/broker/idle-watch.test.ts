@@ -51,6 +51,8 @@ class Scene implements Disposable {
   stamp: number | undefined;
   connected: Address[] = [];
   unit: string | undefined;
+  /** systemd does not stop it. */
+  isRefused = false;
 
   constructor(listen: string, stopAfter: string | undefined, unit?: string) {
     this.unit = unit;
@@ -73,9 +75,10 @@ class Scene implements Disposable {
       log: () => undefined,
       runner: {
         start: () => ({ inquire: () => undefined }),
-        stop: (berth, name) => {
+        stop: (berth, name, refused) => {
           if (name === undefined) return false;
           this.#note(`${name} of ${berth} stopped`);
+          if (this.isRefused) refused("no");
           return true;
         },
       },
@@ -156,6 +159,13 @@ describe("a server with a UDP socket", () => {
     using scene = new Scene("udp://127.0.0.1:0", "80s", "berth@arena.service");
     seconds(3600);
     expect(scene.done).toEqual(["80: stopping", "80: berth@arena.service of arena stopped"]);
+  });
+
+  it("is asked itself where systemd does not stop its unit", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s", "berth@arena.service");
+    scene.isRefused = true;
+    seconds(3600);
+    expect(scene.done.slice(2)).toEqual([`80: signal ${SIGTERM}`, `90: signal ${SIGKILL}`]);
   });
 
   it("is not stopped during a handover", () => {

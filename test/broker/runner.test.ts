@@ -53,14 +53,15 @@ it("a unit that has started is asked how it ended", async () => {
 
 it("stops the unit of that berth, and no other", () => {
   const calls: string[] = [];
+  const never = (): void => expect.unreachable();
   const runner = createRunner({
     socket: "/nowhere",
     output: 2,
     manager: manager({ kind: "started" }, undefined, calls),
   });
-  expect(runner.stop("arena@bob", "berth@arena@bob.service")).toBe(true);
-  expect(runner.stop("arena@bob", "berth@arena.service")).toBe(false);
-  expect(runner.stop("arena@bob", "user@1000.service")).toBe(false);
-  expect(runner.stop("arena@bob", undefined)).toBe(false);
+  expect(runner.stop("arena@bob", "berth@arena@bob.service", never)).toBe(true);
+  expect(runner.stop("arena@bob", "berth@arena.service", never)).toBe(false);
+  expect(runner.stop("arena@bob", "user@1000.service", never)).toBe(false);
+  expect(runner.stop("arena@bob", undefined, never)).toBe(false);
   expect(calls).toEqual(["stop berth@arena@bob.service"]);
 });

@@ -40,6 +40,11 @@ describe("a start", () => {
     expect(await start(script)).toEqual(expected);
   });
 
+  it("that is to be undone, and cannot be, is told", async () => {
+    const reason = await new Promise((resolve) => createManager("/nowhere/systemctl").stop("x", resolve));
+    expect(reason).toContain("ENOENT");
+  });
+
   it("without a systemctl", async () => {
     const result = await new Promise<StartResult>((resolve) => createManager("/nowhere/systemctl").start("x", resolve));
     expect(result).toMatchObject({ kind: "failed", reason: expect.stringContaining("ENOENT") });
