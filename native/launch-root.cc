@@ -124,6 +124,14 @@ int takeBind(const PlanBind& bind) {
   return tree.release();
 }
 
+// The socket that the server speaks to as sd_notify(3) does, if it is in the file tree: the service manager's, or else
+// the one that takes its place (setNotify in launch-exec.cc).
+const char* notifySocket(const Plan& plan) {
+  const char* const manager = getenv("NOTIFY_SOCKET");
+  const char* const address = manager != nullptr && *manager != '\0' ? manager : plan.notify;
+  return address != nullptr && address[0] == '/' ? address : nullptr;
+}
+
 // A copy of the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount has no
 // copies: then it is the mount itself, and nobody can enter it again.
 void copyRoot(UniqueFd& root) {
@@ -217,6 +225,12 @@ void enterRoot(const Plan& plan, Reply& reply) {
   leaveMountNamespace();
   UniqueFd devices[kDeviceCount];
   takeDevices(devices);
+  const char* const notify = notifySocket(plan);
+  UniqueFd notifyTree(notify == nullptr ? -1 : openTree(AT_FDCWD, notify, 0));
+  if (notify != nullptr && !notifyTree.valid()) {
+    fail(kSystem, "cannot take the service manager's socket %s along: %m; start berth-launch without NOTIFY_SOCKET, or "
+                  "as a user who may reach it", notify);
+  }
   List<int> binds;
   for (const PlanBind& bind : plan.binds) binds.push(takeBind(bind));
   copyRoot(reply.fds[plan.root]);
@@ -226,5 +240,6 @@ void enterRoot(const Plan& plan, Reply& reply) {
   for (const Tmpfs& tmpfs : kTmpfs) mountTmpfs(tmpfs);
   fillDevices(devices);
   for (const PlanMount& mount : plan.mounts) place(UniqueFd(reply.fds[mount.index].release()), mount.target);
+  if (notify != nullptr) place(static_cast<UniqueFd&&>(notifyTree), notify);
   for (size_t i = 0; i < binds.size(); i++) place(UniqueFd(binds[i]), plan.binds[i].target);
 }

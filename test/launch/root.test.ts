@@ -13,6 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { native } from "../../src/native.ts";
@@ -230,6 +231,27 @@ describe.skipIf(noDebianTree !== undefined)("a launch into a root (needs root an
     const { uid } = statSync(join(folder.path, "data/mine"));
     expect(uid).toBe(BASE);
     expect(readdirSync(join(folder.path, "maps"))).toEqual(["dm1"]);
+  });
+
+  test("lets it speak to the service manager, whose socket is in the host's file tree", async () => {
+    const heard: string[] = [];
+    const address = join(folder.path, "deep/notify");
+    mkdirSync(join(folder.path, "deep"));
+    const manager = createServer((peer) => peer.on("data", (data) => heard.push(String(data)))).listen(address);
+    await once(manager, "listening");
+    chmodSync(address, 0o666);
+    const script = `use Socket; socket(my $socket, PF_UNIX, SOCK_STREAM, 0);
+      connect($socket, pack_sockaddr_un($ENV{NOTIFY_SOCKET})) or die "$!"; syswrite($socket, "READY=1"); print -e "${folder.path}/upper" ? "out" : "in"`;
+    offerRoot(broker, layers, ["perl", "-e", script]);
+    const { stdout, stderr } = await launch(broker, ["arena"], { env: { NOTIFY_SOCKET: address } });
+    expect({ stdout, stderr }).toEqual({ stdout: "in", stderr: "" });
+    manager.close();
+    await once(manager, "close");
+    expect(heard).toEqual(["READY=1"]);
+    offerRoot(broker, layers, ["true"]);
+    const lost = await launch(broker, ["arena"], { env: { NOTIFY_SOCKET: "/nonexistent/notify" } });
+    expect(lost).toMatchObject({ code: 111, stderr: expect.stringMatching(sentence) });
+    expect(lost.stderr).toContain("cannot take the service manager's socket /nonexistent/notify along");
   });
 
   test("a link in the image leads a mount to a place in the root, never to the host's", async () => {
