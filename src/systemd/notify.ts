@@ -1,6 +1,7 @@
 /**
  * sd_notify(3) messages to the service manager, by unix-dgram. That addon must be built for the Node that runs, which
- * newer package managers do not do by themselves; without it the broker works and systemd is told nothing (hazard 23).
+ * newer package managers do not do by themselves (hazard 23): where it is not, ours sends them, because a service of
+ * Type=notify that says nothing is stopped.
  */
 import { createRequire } from "node:module";
 import { constants } from "node:os";
@@ -46,18 +47,8 @@ export function createNotify(
   };
   // unix-dgram takes a path for a C string, which an abstract name is not.
   if (address.abstract) return byAddon;
-  let createSocket: (type: "unix_dgram") => DgramSocket;
-  try {
-    ({ createSocket } = createRequire(import.meta.url)("unix-dgram") as {
-      createSocket: (type: "unix_dgram") => DgramSocket;
-    });
-  } catch {
-    onProblem(
-      `unix-dgram is not built for Node ${process.version}, so the service manager is told nothing: ` +
-        "run `npm rebuild unix-dgram`, which needs python3, make and g++, or use Type=exec in the unit",
-    );
-    return () => undefined;
-  }
+  const createSocket = loadUnixDgram();
+  if (createSocket === undefined) return byAddon;
   return (state) => {
     const socket = createSocket("unix_dgram");
     socket.on("error", (error) => onProblem(`cannot notify ${name}: ${error.message}`));
@@ -69,4 +60,15 @@ export function createNotify(
       socket.close();
     });
   };
+}
+
+function loadUnixDgram(): ((type: "unix_dgram") => DgramSocket) | undefined {
+  try {
+    const module = createRequire(import.meta.url)("unix-dgram") as {
+      createSocket: (type: "unix_dgram") => DgramSocket;
+    };
+    return module.createSocket;
+  } catch {
+    return undefined;
+  }
 }
