@@ -4,7 +4,8 @@
  */
 import { type BerthError, SysError } from "./errors.ts";
 import { type Borrowed, type FdHandle, NOTHING_BORROWED } from "./fd.ts";
-import { MAX_FDS, type Native, native, type Poll, READABLE, WRITABLE } from "./native.ts";
+import { DISCONNECT, MAX_FDS, type Native, native, type Poll, READABLE, WRITABLE } from "./native.ts";
+import { POLLHUP } from "./socket-constants.ts";
 import { Inbox } from "./wire/inbox.ts";
 import { Outbox } from "./wire/outbox.ts";
 
@@ -44,6 +45,7 @@ const LAST_WORDS = 512;
 
 export class Wire {
   readonly #handle: FdHandle;
+  readonly #sys: Native;
   readonly #receiver: Receiver;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
@@ -53,6 +55,8 @@ export class Wire {
   #reading = true;
   #ending = false;
   #lost = false;
+  /** The peer will send no more, but may still read: that is not to be told again. */
+  #halfClosed = false;
 
   /** Takes ownership of a connected socket and starts to read. */
   constructor(handle: FdHandle, receiver: Receiver, options: WireOptions) {
@@ -68,6 +72,7 @@ export class Wire {
     const settings = { framing, maxMessage, maxFdsAhead, maxQueue, deadline, sys };
     const finish = (cause: BerthError | undefined): void => this.#finish(cause);
     this.#handle = handle;
+    this.#sys = sys;
     this.#receiver = receiver;
     this.#inbox = new Inbox(handle, receiver, settings, finish);
     this.#outbox = new Outbox(handle, settings, () => this.#flush(), finish);
@@ -112,7 +117,7 @@ export class Wire {
     return outcome === "queued";
   }
 
-  /** Stops reading (backpressure), and goes on. */
+  /** Stops reading, and goes on. The end of the peer is noticed also while nothing is read. */
   setReading(reading: boolean): void {
     this.#reading = reading;
     this.#watch();
@@ -150,6 +155,14 @@ export class Wire {
     if (status < 0) return this.#lose(new SysError("poll", -status));
     if ((events & WRITABLE) !== 0) this.#flush();
     if ((events & READABLE) !== 0 && this.#reading) this.#inbox.read();
+    if ((events & DISCONNECT) !== 0 && !this.closed && !this.#reading) this.#onDisconnect();
+  }
+
+  /** It has closed its socket, or shut down half of it; what it may have sent before it went is of no use any more. */
+  #onDisconnect(): void {
+    if ((this.#sys.pollNow(this.#handle.fd, 0) & POLLHUP) !== 0) return this.#finish(undefined);
+    this.#halfClosed = true;
+    this.#watch();
   }
 
   #flush(): void {
@@ -163,11 +176,16 @@ export class Wire {
   #watch(): void {
     if (this.closed) return;
     const reading = this.#reading && !this.#ending;
-    const events = (reading ? READABLE : 0) | (this.#outbox.wantsWritable ? WRITABLE : 0);
+    const writing = this.#outbox.wantsWritable;
+    const events = reading || writing ? (reading ? READABLE : 0) | (writing ? WRITABLE : 0) : this.#whileIdle();
     if (events === this.#events) return;
     this.#events = events;
     const result = this.#poll.start(events);
     if (result < 0) this.#fail(new SysError("poll", -result));
+  }
+
+  #whileIdle(): number {
+    return this.#halfClosed || this.#ending ? 0 : DISCONNECT;
   }
 
   /** Ends the connection from inside `send`: the receiver hears of it after the caller has returned. */

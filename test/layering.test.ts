@@ -38,7 +38,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   native: ["errors"],
   "launcher-path": ["errors", "native"],
   fd: ["native", "errors"],
-  wire: ["native", "fd", "errors", "address"],
+  wire: ["native", "fd", "errors", "address", "socket-constants"],
   "fd-channel": ["native", "fd", "wire", "errors", "address"],
   config: ["errors", "address", "placeholder"],
   launch: ["errors"],

@@ -4,7 +4,10 @@
  */
 import { formatListenAddress, type SocketKind } from "../address.ts";
 import type { BerthSpec } from "../config/spec.ts";
-import type { Borrowed } from "../fd.ts";
+import type { Borrowed, FdHandle } from "../fd.ts";
+import { ROOT } from "../placeholder.ts";
+import type { Range } from "../rootfs/range.ts";
+import type { Root, RootFacts, Strategy } from "../rootfs/root.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
@@ -14,7 +17,7 @@ export type BerthState = "vacant" | "occupied" | "handover";
 /** A descriptor as the wire names it; `index` only in a message that carries it. */
 export interface DescriptorView {
   readonly name: string;
-  readonly kind: SocketKind | "stash";
+  readonly kind: SocketKind | "root" | "stash";
   readonly address?: string;
   readonly index?: number;
 }
@@ -39,11 +42,20 @@ export interface StartView {
   readonly next?: number;
 }
 
+/** A berth's root; the strategy is known while it has one. */
+export interface RootView {
+  readonly images: readonly string[];
+  readonly state: RootFacts["state"];
+  readonly strategy?: Strategy;
+}
+
 /** A berth as List and Watch show it. */
 export interface BerthView {
   readonly name: string;
   readonly state: BerthState;
   readonly descriptors: readonly DescriptorView[];
+  readonly range?: Range;
+  readonly root?: RootView;
   readonly lease?: LeaseView;
   readonly ready?: boolean;
   /** What the tenant says of itself. */
@@ -68,6 +80,10 @@ export class Berth {
   incoming: Lease | undefined;
   /** Set while its server starts on demand. */
   start: StartView | undefined;
+  /** Built with the first lease, and let go of with the last. */
+  root: Root | undefined;
+  /** The ids that are reserved for it. */
+  range: Range | undefined;
   readonly stash: Map<string, Stashed> = new Map();
   /** Descriptors in the store of its servers whose binds are answered: two for each. */
   keptBinds = 0;
@@ -88,9 +104,14 @@ export class Berth {
     return this.lease === undefined ? "vacant" : "occupied";
   }
 
+  /** Whether its tenants get a root. */
+  get hasRoot(): boolean {
+    return this.root !== undefined || this.spec.root !== undefined;
+  }
+
   /** How many descriptors one message to a tenant carries. */
   get size(): number {
-    return this.sockets.length + this.stash.size;
+    return this.sockets.length + (this.hasRoot ? 1 : 0) + this.stash.size;
   }
 
   /** Descriptions in the order of {@link borrow}; with `first`, numbered from there. */
@@ -100,15 +121,17 @@ export class Berth {
       kind: socket.listen.kind,
       address: formatListenAddress({ ...socket.listen, address: socket.address }),
     }));
+    if (this.hasRoot) views.push({ name: ROOT, kind: "root" });
     for (const { name } of this.stash.values()) views.push({ name: shownName(name), kind: "stash" });
     return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
   }
 
-  /** The descriptors themselves, borrowed, after `before`. */
-  borrow(before: readonly number[] = []): Borrowed {
+  /** The descriptors themselves, borrowed, after `before`; `root` is what {@link Root.lend} gave, if there is one. */
+  borrow(root: FdHandle | undefined, before: readonly number[] = []): Borrowed {
     const fds = [
       ...before,
       ...this.sockets.map(({ socket }) => socket.fd),
+      ...(root === undefined ? [] : [root.fd]),
       ...Array.from(this.stash.values(), ({ handle }) => handle.fd),
     ];
     return { fds: Int32Array.from(fds), count: fds.length };
@@ -120,6 +143,8 @@ export class Berth {
       name: this.name,
       state: this.state,
       descriptors: this.descriptors(),
+      ...(this.range !== undefined && { range: this.range }),
+      ...(this.hasRoot && { root: this.#rootView() }),
       ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
       ...(this.lease?.status !== undefined && { status: this.lease.status }),
       ...(this.start !== undefined && { start: this.start }),
@@ -134,6 +159,15 @@ export class Berth {
     let stashed = 0;
     for (const { backup } of this.stash.values()) if (backup !== undefined) stashed++;
     return sockets + stashed + 2 * leases + this.keptBinds;
+  }
+
+  #rootView(): RootView {
+    if (this.root !== undefined) {
+      const { images, state, strategy } = this.root.facts;
+      return { images, state, strategy };
+    }
+    const { images = [], state = "persistent", readOnly = false } = this.spec.root ?? {};
+    return { images, state: readOnly ? "readonly" : state };
   }
 }
 

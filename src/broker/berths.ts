@@ -7,6 +7,7 @@ import { FdHandle } from "../fd.ts";
 import { MAX_FDS, type Native } from "../native.ts";
 import { POLLIN } from "../socket-constants.ts";
 import { Berth, type LeaseView, leaseView } from "./berth.ts";
+import type { BerthRoots } from "./berth-roots.ts";
 import { Lease } from "./lease.ts";
 import type { LeaseFacts } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
@@ -42,7 +43,15 @@ export type Refusal =
   | { readonly kind: "vacant"; readonly berth: string }
   | { readonly kind: "no-lease"; readonly lease: string }
   | { readonly kind: "limit"; readonly limit: string; readonly message: string }
-  | { readonly kind: "unsuitable"; readonly name: string; readonly message: string };
+  | { readonly kind: "unsuitable"; readonly name: string; readonly message: string }
+  | { readonly kind: "no-root"; readonly berth: string; readonly message: string };
+
+/** Not now: to be asked again when this has resolved, unless it resolved with why that would be in vain. */
+export interface Waiting {
+  readonly kind: "waiting";
+  readonly berth: string;
+  readonly until: Promise<string | undefined>;
+}
 
 /** Who speaks for a lease. */
 export interface Speaker {
@@ -69,6 +78,7 @@ export interface BerthsOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly quota: Quota;
+  readonly roots: BerthRoots;
   readonly onEvent: (event: BerthEvent, berth: Berth) => void;
   /** Waits until the addresses of sockets closed before are free. */
   readonly settle: () => void;
@@ -106,7 +116,9 @@ export class Berths {
     offered: readonly OfferedSocket[] = [],
     onDeclined: (offer: OfferedSocket) => void = () => undefined,
   ): Problem[] {
-    const { sys, log, onEvent, settle } = this.#options;
+    const { sys, log, roots, onEvent, settle } = this.#options;
+    const rootless = roots.problems(specs);
+    if (rootless.length > 0) return rootless;
     const set = openSockets(specs, { present: this.#byName.values(), offered, sys, settle });
     if (Array.isArray(set)) {
       // A socket that was closed for another and opened again may have another number: no answer made before holds.
@@ -120,6 +132,7 @@ export class Berths {
       const known = before.get(spec.name);
       before.delete(spec.name);
       const berth = known ?? new Berth(spec, sockets);
+      berth.range = roots.rangeOf(spec);
       this.#byName.set(spec.name, berth);
       if (known === undefined) onEvent("added", berth);
       else this.#change(berth, spec, sockets);
@@ -149,16 +162,20 @@ export class Berths {
   }
 
   /** Gives the berth to the process that asks; the tenant that has it already gets the lease it has. */
-  acquire(name: string, who: Requester, replace: Replace): Granted | Refusal {
+  acquire(name: string, who: Requester, replace: Replace): Granted | Waiting | Refusal {
     const berth = this.find(name, who);
     if ("kind" in berth) return berth;
     for (const lease of [berth.lease, berth.incoming]) {
-      if (lease !== undefined && who.holds(lease)) return { kind: "granted", berth, lease };
+      if (lease !== undefined && who.holds(lease)) return this.#ensureRoot(berth) ?? { kind: "granted", berth, lease };
     }
     if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };
     const inTheWay = berth.incoming ?? (replace === "no" ? berth.lease : undefined);
     if (inTheWay !== undefined) return { kind: "occupied", berth: name, lease: leaseView(inTheWay) };
-    return this.#grant(berth, who);
+    try {
+      return this.#ensureRoot(berth) ?? this.#grant(berth, who);
+    } finally {
+      this.#dropIdleRoot(berth);
+    }
   }
 
   /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
@@ -258,6 +275,7 @@ export class Berths {
       for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
       // A path that is removed would leave the copy of its socket without an address.
       for (const { socket } of berth.sockets) socket.backup === undefined ? socket.close() : socket.leave();
+      this.#options.roots.release(berth);
     }
     this.#byName.clear();
   }
@@ -302,6 +320,19 @@ export class Berths {
   /** The berth of that name, whoever asks. */
   get(name: string): Berth | undefined {
     return this.#byName.get(name);
+  }
+
+  /** Builds what is missing; why there is none, if there is none. */
+  #ensureRoot(berth: Berth): Waiting | Refusal | undefined {
+    const missing = this.#options.roots.ensure(berth);
+    if (missing === undefined) return undefined;
+    if ("until" in missing) return { kind: "waiting", berth: berth.name, until: missing.until };
+    return { kind: "no-root", berth: berth.name, message: missing.problem };
+  }
+
+  /** A root is its tenants': with the last of them it goes. */
+  #dropIdleRoot(berth: Berth): void {
+    if (berth.lease === undefined && berth.incoming === undefined) this.#options.roots.release(berth);
   }
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {
@@ -357,6 +388,7 @@ export class Berths {
       pid: lease.tenant.pid,
     });
     if (berth.lease === undefined) this.#repair(berth);
+    this.#dropIdleRoot(berth);
     this.#emit("released", berth);
   }
 
@@ -411,6 +443,7 @@ export class Berths {
     for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#forget(lease);
     berth.lease = undefined;
     berth.incoming = undefined;
+    this.#dropIdleRoot(berth);
     for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
     this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
     this.#options.onEvent("removed", berth);

@@ -15,6 +15,7 @@ import type { PassedFd } from "../systemd/activation.ts";
 import type { FdStore } from "../systemd/fd-store.ts";
 import { Service, type ServiceInfo } from "../varlink/service.ts";
 import type { Berth, BerthView } from "./berth.ts";
+import { BerthRoots } from "./berth-roots.ts";
 import { type BerthEvent, Berths } from "./berths.ts";
 import { checkControl, namedControl, ownControl, soleControl } from "./control-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
@@ -75,6 +76,7 @@ export class Broker implements AsyncDisposable {
   readonly #sys: Native;
   readonly #log: Log;
   readonly #quota: Quota;
+  readonly #roots: BerthRoots;
   readonly #berths: Berths;
   readonly #interceptions: Interceptions;
   #notify: NotifySocket | undefined;
@@ -98,7 +100,9 @@ export class Broker implements AsyncDisposable {
     this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
     if (typeof options.socket !== "string") this.#control = options.socket;
     this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
+    this.#roots = new BerthRoots(options.state, this.#log, this.#sys);
     this.#berths = new Berths({
+      roots: this.#roots,
       sys,
       log: this.#log,
       quota: this.#quota,
@@ -189,6 +193,7 @@ export class Broker implements AsyncDisposable {
       );
     }
     this.#berths.close();
+    this.#roots.close();
     for (const lock of this.#locks.splice(0)) lock.close();
   }
 

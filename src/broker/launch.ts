@@ -6,7 +6,7 @@ import { FdHandle } from "../fd.ts";
 import type { Plan } from "../launch/plan.ts";
 import { encodePlan } from "../launch/plan-encode.ts";
 import type { Native } from "../native.ts";
-import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors } from "../placeholder.ts";
+import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors, ROOT } from "../placeholder.ts";
 import type { Berth } from "./berth.ts";
 import { shownName } from "./stash.ts";
 
@@ -54,7 +54,11 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest, no
   }
   const names = !placesDescriptors(server.deliver)
     ? []
-    : [...berth.sockets.map(({ name }) => name), ...Array.from(berth.stash.keys(), shownName)];
+    : [
+        ...berth.sockets.map(({ name }) => name),
+        ...(berth.hasRoot ? [ROOT] : []),
+        ...Array.from(berth.stash.keys(), shownName),
+      ];
   const plan: Plan = {
     lease,
     argv,
@@ -119,6 +123,6 @@ function expansionsOf(berth: Berth): Expansions {
   const rootFd = FIRST_FD + berth.sockets.length;
   return {
     sockets: (name) => byName.get(name),
-    ...(berth.spec.root !== undefined && placed && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
+    ...(berth.hasRoot && placed && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
   };
 }

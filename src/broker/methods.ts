@@ -1,7 +1,8 @@
 /** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
 import { SysError } from "../errors.ts";
-import { type FdHandle, NOTHING_BORROWED } from "../fd.ts";
+import { NOTHING_BORROWED } from "../fd.ts";
 import type { Native } from "../native.ts";
+import type { Range } from "../rootfs/range.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
 import { encodeReply, type Parameters } from "../varlink/message.ts";
 import {
@@ -10,10 +11,11 @@ import {
   type Handler,
   type Implementation,
   invalidParameter,
+  type Later,
   refuse,
 } from "../varlink/service.ts";
 import type { Berth } from "./berth.ts";
-import type { BerthEvent, Berths, Refusal, Replace } from "./berths.ts";
+import type { BerthEvent, Berths, Refusal, Replace, Waiting } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";
 import { makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import type { Session } from "./session.ts";
@@ -36,12 +38,19 @@ export function brokerMethods({ berths, interceptions, sys, notify, watch }: Met
     const name = parameters["berth"] as string;
     const known = session.grants.get(name);
     if (known !== undefined && known.generation === known.berth.generation) return known.answer;
-    const granted = berths.acquire(name, session, replaceOf(parameters));
-    if (granted.kind !== "granted") return refusal(granted);
-    const { berth, lease } = granted;
-    const reply = answer({ lease: lease.id, descriptors: berth.descriptors(0) }, berth.borrow());
-    session.grants.set(name, { berth, generation: berth.generation, answer: reply });
-    return reply;
+    return patiently(session, () => {
+      const granted = berths.acquire(name, session, replaceOf(parameters));
+      if (granted.kind !== "granted") return granted;
+      const { berth, lease } = granted;
+      const root = berth.root?.lend();
+      const reply = {
+        ...answer({ lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) }, berth.borrow(root)),
+        ...(root !== undefined && { owned: [root] }),
+      };
+      // A root is lent anew each time: an answer with one is good for once.
+      if (root === undefined) session.grants.set(name, { berth, generation: berth.generation, answer: reply });
+      return reply;
+    });
   };
 
   const launch: Handler<Session> = (session, parameters) => {
@@ -49,21 +58,29 @@ export function brokerMethods({ berths, interceptions, sys, notify, watch }: Met
       command: parameters["command"] as string[] | undefined,
       environment: parameters["environment"] as Record<string, string> | undefined,
     };
-    // Before the lease: a command that cannot be carried out takes no berth.
-    const berth = berths.find(parameters["berth"] as string, session);
-    if ("kind" in berth) return refusal(berth);
-    const unfit = makePlan(berth, "", request, notify);
-    if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
-    const granted = berths.acquire(berth.name, session, replaceOf(parameters));
-    if (granted.kind !== "granted") return refusal(granted);
-    const plan = makePlan(berth, granted.lease.id, request, notify);
-    if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
-    const memfd = sealPlan(plan, sys);
-    return {
-      bytes: encodeReply({ lease: granted.lease.id, plan: PLAN_INDEX }),
-      borrowed: berth.borrow([memfd.fd]),
-      owned: [memfd],
-    };
+    return patiently(session, () => {
+      // Before the lease: a command that cannot be carried out takes no berth.
+      const berth = berths.find(parameters["berth"] as string, session);
+      if ("kind" in berth) return berth;
+      const unfit = makePlan(berth, "", request, notify);
+      if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
+      const granted = berths.acquire(berth.name, session, replaceOf(parameters));
+      if (granted.kind !== "granted") return granted;
+      const plan = makePlan(berth, granted.lease.id, request, notify);
+      if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
+      const memfd = sealPlan(plan, sys);
+      try {
+        const root = berth.root?.lend();
+        return {
+          bytes: encodeReply({ lease: granted.lease.id, plan: PLAN_INDEX, ...rangeOf(berth) }),
+          borrowed: berth.borrow(root, [memfd.fd]),
+          owned: root === undefined ? [memfd] : [memfd, root],
+        };
+      } catch (error) {
+        memfd.close();
+        throw error;
+      }
+    });
   };
 
   const stash: Handler<Session> = (session, parameters, _, fds) => {
@@ -84,12 +101,12 @@ export function brokerMethods({ berths, interceptions, sys, notify, watch }: Met
     text: brokerInterface,
     methods: {
       List: { handle: (session) => answer({ berths: visible(berths, session).map((berth) => berth.view()) }) },
-      Acquire: { handle: guarded(acquire) },
+      Acquire: { handle: acquire },
       Release: { handle: (session, parameters) => done(berths.release(parameters["lease"] as string, session)) },
       Ready: { handle: (session, parameters) => done(berths.ready(parameters["lease"] as string, session)) },
-      Stash: { handle: guarded(stash), fds: 1 },
-      Launch: { handle: guarded(launch) },
-      Intercept: { handle: guarded(intercept), fds: 1 },
+      Stash: { handle: (...call) => guarded(() => stash(...call)), fds: 1 },
+      Launch: { handle: launch },
+      Intercept: { handle: (...call) => guarded(() => intercept(...call)), fds: 1 },
       Watch: {
         streams: true,
         handle: (session) => {
@@ -137,6 +154,11 @@ export function refusal(why: Refusal): Answer {
       });
     case "limit":
       return refuse("io.berthd.Broker.LimitReached", { limit: why.limit, message: why.message });
+    case "no-root":
+      return refuse("io.berthd.Broker.RootUnavailable", {
+        berth: why.berth,
+        message: `berth ${quote(why.berth)} has no root to give: ${why.message}`,
+      });
     case "unsuitable":
       return refuse("io.berthd.Broker.UnsuitableDescriptor", { name: why.name, message: why.message });
     default:
@@ -164,18 +186,53 @@ function quote(name: string): string {
 }
 
 /** Being out of descriptors or memory is a limit that was reached, and the caller's to hear; anything else is a defect. */
-function guarded(handler: Handler<Session>): Handler<Session> {
-  return (session: Session, parameters, call, fds: readonly FdHandle[]) => {
-    try {
-      return handler(session, parameters, call, fds);
-    } catch (error) {
-      if (!(error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName)))
-        throw error;
-      return refusal({
-        kind: "limit",
-        limit: "descriptors",
-        message: `the broker is out of descriptors: ${error.message}`,
+function guarded<T>(act: () => T): T | Answer {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName))) throw error;
+    return refusal({
+      kind: "limit",
+      limit: "descriptors",
+      message: `the broker is out of descriptors: ${error.message}`,
+    });
+  }
+}
+
+/** How often a call may find that it has to wait: what it waits for can change meanwhile, but not for ever. */
+const MAX_TURNS = 8;
+
+/**
+ * Tries `act`, and when that has to wait for something, again after it. Only this caller waits; if it goes, nothing is
+ * done for it.
+ */
+function patiently(session: Session, act: () => Answer | Refusal | Waiting): Answer | Later {
+  const first = outcome(act);
+  if (!("until" in first)) return first;
+  return (settle) => {
+    let turns = MAX_TURNS;
+    const wait = ({ berth, until }: Waiting): void => {
+      void until.then((problem) => {
+        if (session.closed) return settle(undefined);
+        if (problem !== undefined || turns-- === 0) {
+          const message = problem ?? "what it is made of changes all the time; try again";
+          return settle(refusal({ kind: "no-root", berth, message }));
+        }
+        const next = outcome(act);
+        return "until" in next ? wait(next) : settle(next);
       });
-    }
+    };
+    wait(first);
   };
+}
+
+function outcome(act: () => Answer | Refusal | Waiting): Answer | Waiting {
+  const result = guarded(act);
+  if (!("kind" in result) || result.kind === "waiting") return result;
+  return refusal(result);
+}
+
+function rangeOf({ root }: Berth): { range?: Range } {
+  const range = root?.facts.range;
+  return range === undefined ? {} : { range };
 }

@@ -5,7 +5,7 @@
 import { BerthError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
-import type { Answer, Service } from "../varlink/service.ts";
+import { type Answer, discard, type Later, type Service } from "../varlink/service.ts";
 import { Wire } from "../wire.ts";
 import type { Berth } from "./berth.ts";
 import type { Requester } from "./berths.ts";
@@ -47,6 +47,9 @@ export class Session implements Requester {
   lastActive: number = performance.now();
   readonly #wire: Wire;
   readonly #options: SessionOptions;
+  /** Set while a call of this connection is being carried out; what came after it is kept here until then. */
+  #waiting = false;
+  readonly #kept: { readonly bytes: Buffer; readonly fds: readonly FdHandle[] }[] = [];
   /** The lease that this very process was found to hold. */
   #confirmed: Lease | undefined;
 
@@ -72,7 +75,7 @@ export class Session implements Requester {
 
   /** In the middle of nothing: dropping it costs its client no more than a new connection. */
   get idle(): boolean {
-    return !this.watching && !this.#wire.receiving && !this.#wire.queued;
+    return !this.watching && !this.#waiting && !this.#wire.receiving && !this.#wire.queued;
   }
 
   /**
@@ -88,13 +91,19 @@ export class Session implements Requester {
   }
 
   onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {
+    // Of one read, that had several messages in it: none is read while one is waited for.
+    if (this.#waiting) {
+      this.#kept.push({ bytes: Buffer.from(bytes.subarray(0, length)), fds });
+      return;
+    }
     if (this.watching) {
       closeAll(fds);
       return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that watches takes no further call"));
     }
     this.lastActive = performance.now();
     const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds);
-    if (answer !== undefined) this.send(answer);
+    if (typeof answer === "function") this.#wait(answer);
+    else if (answer !== undefined) this.send(answer);
     if (fatal) {
       this.#options.log(
         "notice",
@@ -120,10 +129,11 @@ export class Session implements Requester {
   }
 
   onDrained(): void {
-    this.#wire.setReading(true);
+    this.#wire.setReading(!this.#waiting);
   }
 
   onClosed(cause: BerthError | undefined): void {
+    this.#forgetKept();
     if (cause !== undefined) this.#report(cause);
     this.#options.onClosed(this);
   }
@@ -138,7 +148,28 @@ export class Session implements Requester {
   close(): void {
     if (this.#wire.closed) return;
     this.#wire.close();
+    this.#forgetKept();
     this.#options.onClosed(this);
+  }
+
+  /** Carries out nothing of this connection, and reads nothing of it, until the answer has come. */
+  #wait(later: Later): void {
+    this.#waiting = true;
+    this.#wire.setReading(false);
+    later((answer) => {
+      this.#waiting = false;
+      if (this.closed) return discard(answer);
+      if (answer !== undefined) this.send(answer);
+      while (!this.#waiting && !this.closed) {
+        const next = this.#kept.shift();
+        if (next === undefined) return this.#wire.setReading(!this.#wire.queued);
+        this.onMessage(next.bytes, next.bytes.length, next.fds);
+      }
+    });
+  }
+
+  #forgetKept(): void {
+    for (const { fds } of this.#kept.splice(0)) closeAll(fds);
   }
 
   #drop(cause: BerthError): void {

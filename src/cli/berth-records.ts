@@ -36,6 +36,11 @@ export interface BerthRecord {
   readonly state: "vacant" | "occupied" | "handover";
   readonly descriptors: readonly DescriptorRecord[];
   readonly range?: { readonly base: number; readonly count: number } | null;
+  readonly root?: {
+    readonly images: readonly string[];
+    readonly state: "persistent" | "volatile" | "readonly";
+    readonly strategy?: "idmap" | "metacopy" | "none" | null;
+  } | null;
   readonly lease?: LeaseRecord | null;
   readonly ready?: boolean | null;
   readonly status?: string | null;

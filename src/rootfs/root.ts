@@ -12,7 +12,7 @@ export interface RootFacts {
   readonly strategy: Strategy;
   /** What lies below, from the bottom up: `arena@2.1`, or a path. */
   readonly images: readonly string[];
-  readonly state: "persistent" | "volatile" | "read-only";
+  readonly state: "persistent" | "volatile" | "readonly";
   /** The ids in it; absent with strategy none. */
   readonly range?: Range;
 }

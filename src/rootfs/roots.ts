@@ -183,7 +183,7 @@ export class Roots {
       const facts: RootFacts = {
         strategy,
         images: images.map(labelOf),
-        state: request.readOnly ? "read-only" : request.state,
+        state: request.readOnly ? "readonly" : request.state,
         ...(range !== undefined && { range }),
       };
       return new Root(mount, facts, holds, this.#sys);

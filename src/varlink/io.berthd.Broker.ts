@@ -66,6 +66,20 @@ type Start (
   next: ?int
 )
 
+# The root directory that a berth gives its tenants.
+type Root (
+  # What lies below, from the bottom up, and is never changed: NAME@VERSION, or a path. While the
+  # berth is vacant, as the configuration names it.
+  images: []string,
+  # persistent: what a tenant writes is there for the next one. volatile: it goes with the lease.
+  # readonly: nothing can be written.
+  state: (persistent, volatile, readonly),
+  # How the owners of the images' files became ids of the range. idmap: by the kernel, as they are
+  # looked at. metacopy: they were written down, once. none: they have not. Absent while the berth is
+  # vacant.
+  strategy: ?(idmap, metacopy, none)
+)
+
 # One server's place on this host.
 type Berth (
   # NAME, or TEMPLATE@INSTANCE.
@@ -77,6 +91,8 @@ type Berth (
   descriptors: []Descriptor,
   # Its ids, where it has some reserved.
   range: ?Range,
+  # Its root, where it has one.
+  root: ?Root,
   # The tenant's lease; during a handover, that of the tenant to be replaced. Absent when vacant.
   lease: ?Lease,
   # Whether that tenant has called Ready. Absent when vacant.
@@ -150,7 +166,9 @@ method Launch(
   # Id of the lease.
   lease: string,
   # Which of the descriptors of this message is the plan: 0.
-  plan: int
+  plan: int,
+  # The berth's ids, where its root has some.
+  range: ?Range
 )
 
 # Has each bind(2) of the tenant and its children answered with the berth's own sockets. Exactly one
@@ -210,6 +228,15 @@ error BerthVacant (
   # Name of the berth.
   berth: string,
   # Why, for people.
+  message: ?string
+)
+
+# The berth has a root, and it could not be made: an image is missing, its ids are not free, what an
+# earlier tenant wrote is still in use. No lease was granted.
+error RootUnavailable (
+  # Name of the berth.
+  berth: string,
+  # Why, for people, and what to do.
   message: ?string
 )
 

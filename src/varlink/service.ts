@@ -31,13 +31,19 @@ export function invalidParameter(parameter: string, message?: string): Answer {
   return refuse("org.varlink.service.InvalidParameter", { parameter, ...(message !== undefined && { message }) });
 }
 
-/** Answers a call; undefined when it keeps the connection to send a stream of replies itself. */
+/**
+ * An answer that takes time. Called once, it calls `settle` once: with the answer, to be sent in that very instant while
+ * what it borrows is what it was, or with undefined when nobody is left to hear it.
+ */
+export type Later = (settle: (answer: Answer | undefined) => void) => void;
+
+/** Answers a call, at once or later; undefined when it keeps the connection to send a stream of replies itself. */
 export type Handler<C> = (
   context: C,
   parameters: Parameters,
   call: CallMessage,
   fds: readonly FdHandle[],
-) => Answer | undefined;
+) => Answer | Later | undefined;
 
 /** How one method of an interface is done. */
 export interface Method<C> {
@@ -63,8 +69,8 @@ export interface ServiceInfo {
 
 /** What becomes of the bytes of one message. */
 export interface Outcome {
-  /** The reply to send, if any. */
-  readonly answer: Answer | undefined;
+  /** The reply to send, if any; until it has come, no other call of this connection may be carried out. */
+  readonly answer: Answer | Later | undefined;
   /** The peer does not speak the protocol: close after the answer. */
   readonly fatal: boolean;
 }
@@ -72,6 +78,20 @@ export interface Outcome {
 interface Entry<C> {
   readonly method: Method<C>;
   readonly validate: Validator;
+}
+
+/** Closes what was made for an answer that nobody gets. */
+export function discard(answer: Answer | undefined): void {
+  if (answer?.owned !== undefined) closeAll(answer.owned);
+}
+
+/** The answer to a call that wants none: waited for all the same, for the order of what follows. */
+function unheard(later: Later): Later {
+  return (settle) =>
+    later((answer) => {
+      discard(answer);
+      settle(undefined);
+    });
 }
 
 const silence: Outcome = { answer: undefined, fatal: false };
@@ -94,14 +114,15 @@ export class Service<C> {
       if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };
       const reply = this.#answer(context, call, fds);
       if (!call.oneway && reply !== undefined) return { answer: reply, fatal: false };
-      if (reply?.owned !== undefined) closeAll(reply.owned);
+      if (typeof reply === "function") return { answer: unheard(reply), fatal: false };
+      discard(reply);
       return silence;
     } finally {
       if (fds.length > 0) closeAll(fds);
     }
   }
 
-  #answer(context: C, call: CallMessage, fds: readonly FdHandle[]): Answer | undefined {
+  #answer(context: C, call: CallMessage, fds: readonly FdHandle[]): Answer | Later | undefined {
     const entry = this.#methods.get(call.method);
     if (entry === undefined) return this.#unknown(call.method);
     const wrong = entry.validate(call.parameters);

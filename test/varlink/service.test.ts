@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
-import { answer, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
+import { type Answer, answer, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
 import { openFds } from "../support/fds.ts";
 import { memfd } from "../support/sockets.ts";
 
@@ -10,6 +10,7 @@ const text = `interface a.b
 method Echo(text: string) -> (text: string)
 method Keep() -> ()
 method Watch() -> (n: int)
+method Wait() -> ()
 method Fail() -> ()
 error No ()
 `;
@@ -34,6 +35,13 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
         },
       },
       Watch: { streams: true, handle: () => undefined },
+      Wait: {
+        handle: () => (settle) => {
+          const file = memfd();
+          made.push(file);
+          settle({ ...answer({}, borrow([file])), owned: [file] });
+        },
+      },
       Fail: {
         handle: () => {
           throw new Error("a defect");
@@ -60,7 +68,14 @@ function dispatch(method: string, parameters: Parameters = {}, flags = {}, fds: 
   return replyOf(dispatchBytes(encodeCall(method, parameters, flags), fds));
 }
 
-function replyOf({ answer: given }: Outcome): unknown {
+/** The answer, if it is one that comes at once. */
+function atOnce({ answer: given }: Outcome): Answer | undefined {
+  if (typeof given === "function") throw new Error("the answer comes later");
+  return given;
+}
+
+function replyOf(outcome: Outcome): unknown {
+  const given = atOnce(outcome);
   if (given === undefined) return undefined;
   const bytes = Buffer.from(given.bytes);
   return decodeBytes(bytes, bytes.length - 1);
@@ -72,8 +87,25 @@ const invalid = (parameter: string): unknown => ({
 });
 
 describe("dispatch", () => {
+  it("passes an answer on that comes later; to a call that wants none it comes as nothing, with its fds closed", () => {
+    const settled = (flags: object): Answer | undefined => {
+      const { answer: later } = dispatchBytes(encodeCall("a.b.Wait", {}, flags));
+      if (typeof later !== "function") throw new Error("it came at once");
+      let given: Answer | undefined;
+      later((answer) => {
+        given = answer;
+      });
+      return given;
+    };
+    expect(settled({})?.owned?.[0]?.open).toBe(true);
+    expect(settled({ oneway: true })).toBeUndefined();
+    expect(made.map(({ open }) => open)).toEqual([true, false]);
+  });
+
   it("hands a valid call to its method with its context; fds made for the answer are the sender's to close", () => {
-    const { answer: given, fatal } = dispatchBytes(encodeCall("a.b.Echo", { text: "hi" }));
+    const outcome = dispatchBytes(encodeCall("a.b.Echo", { text: "hi" }));
+    const { fatal } = outcome;
+    const given = atOnce(outcome);
     expect(given && Buffer.from(given.bytes).toString()).toBe('{"parameters":{"text":"me:hi"}}\0');
     expect([fatal, given?.owned?.[0]?.open]).toEqual([false, true]);
   });

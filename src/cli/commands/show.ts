@@ -40,7 +40,7 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, lease, ready, status, start } = berth;
+  const { name, state, descriptors, range, root, lease, ready, status, start } = berth;
   const facts: [string, string][] = [["state", state]];
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
@@ -49,6 +49,10 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
     if (status) facts.push(["status", printable(status)]);
   }
   if (start) facts.push(...factsOf(start));
+  if (root) {
+    const by = root.strategy ? `, by ${root.strategy}` : "";
+    facts.push(["image", `${printable(root.images.join(" + "))}, ${root.state}${by}`]);
+  }
   if (range) facts.push(["range", `${range.count} ids from ${range.base}`]);
   for (const { name, kind, address } of descriptors) {
     facts.push([kind, `${printable(name)}${address ? ` ${printable(address)}` : ""}`]);

@@ -1,0 +1,104 @@
+/** The roots of a broker's berths: what is in its state folder, images and ranges, put together. */
+import { join } from "node:path";
+import type { BerthSpec, Problem } from "../config/spec.ts";
+import type { Native } from "../native.ts";
+import { Images } from "../rootfs/images.ts";
+import type { Range } from "../rootfs/range.ts";
+import { Ranges } from "../rootfs/ranges.ts";
+import type { Root } from "../rootfs/root.ts";
+import { type NotYet, Roots, type Unbuilt } from "../rootfs/roots.ts";
+import type { Berth } from "./berth.ts";
+import type { Log } from "./log.ts";
+
+/** What is in the state folder, opened when the first berth has a root. */
+interface State {
+  readonly roots: Roots;
+  readonly ranges: Ranges;
+}
+
+export class BerthRoots {
+  readonly #folder: string | undefined;
+  readonly #log: Log;
+  readonly #sys: Native;
+  #state: State | undefined;
+
+  /** `folder` is the broker's state folder, where it has one. */
+  constructor(folder: string | undefined, log: Log, sys: Native) {
+    this.#folder = folder;
+    this.#log = log;
+    this.#sys = sys;
+  }
+
+  /** What keeps these berths from having roots. */
+  problems(specs: readonly BerthSpec[]): Problem[] {
+    if (this.#folder !== undefined) return [];
+    return specs
+      .filter(({ root }) => root !== undefined)
+      .map(({ name, origin }) => ({
+        ...origin,
+        message: `${name} has a root, and this broker has no folder to keep images and ranges in`,
+        remedy: "start it with --state DIR",
+      }));
+  }
+
+  /** The range that is reserved for a berth. */
+  rangeOf({ name, root }: BerthSpec): Range | undefined {
+    if (root === undefined || root.shift === "none") return undefined;
+    const found = this.#open()
+      .ranges.list()
+      .find(({ owner }) => owner === name);
+    return found === undefined ? undefined : { base: found.base, count: found.count };
+  }
+
+  /** Builds the berth's root, if it should have one and has none. Undefined: there is nothing more to do. */
+  ensure(berth: Berth): NotYet | Unbuilt | undefined {
+    const { root } = berth.spec;
+    if (berth.root !== undefined || root === undefined) return undefined;
+    const built = this.#open().roots.build(berth.name, root);
+    if ("until" in built || "problem" in built) return built;
+    berth.root = built;
+    berth.range = built.facts.range;
+    this.#log("info", `berth ${berth.name}: root of ${describe(built)}`, {
+      event: "root",
+      berth: berth.name,
+      strategy: built.facts.strategy,
+    });
+    return undefined;
+  }
+
+  /** Lets go of the berth's root, if it has one. */
+  release(berth: Berth): void {
+    const { root } = berth;
+    if (root === undefined) return;
+    berth.root = undefined;
+    this.#open().roots.release(berth.name, root);
+  }
+
+  close(): void {
+    this.#state?.roots.close();
+    this.#state?.ranges.close();
+    this.#state = undefined;
+  }
+
+  #open(): State {
+    if (this.#state !== undefined) return this.#state;
+    const folder = this.#folder ?? "/nonexistent"; // problems() has kept such berths out
+    const ranges = Ranges.open(join(folder, "ranges"), { sys: this.#sys });
+    const roots = new Roots({
+      state: folder,
+      images: new Images(join(folder, "images"), this.#sys),
+      ranges,
+      onFallback: (reason) => {
+        const message = `this system maps no ids of images, so their owners are shifted (metacopy): ${reason}`;
+        this.#log("notice", message, { event: "root-fallback" });
+      },
+      sys: this.#sys,
+    });
+    this.#state = { roots, ranges };
+    return this.#state;
+  }
+}
+
+function describe({ facts: { images, strategy, range } }: Root): string {
+  return `${images.join(" + ")}, by ${strategy}${range === undefined ? "" : `, with the ids from ${range.base}`}`;
+}
