@@ -1,6 +1,6 @@
 /** A state folder with images and roots of them, and tenants that look at a root, for the tests of this folder. */
 import { spawnSync } from "node:child_process";
-import { lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { FdHandle } from "../../src/fd.ts";
 import { type Native, native } from "../../src/native.ts";
@@ -26,7 +26,12 @@ export const request: RootRequest = {
 /** Images are folders of `folder`, by name. */
 function imagesIn(folder: string): ImageSource {
   return {
-    resolve: (name) => ({ name, version: "1", tree: join(folder, name) }),
+    resolve: (name) => {
+      const tree = join(folder, name);
+      return existsSync(tree)
+        ? { name, version: "1", tree }
+        : { problem: `there is no image ${name}`, remedy: "import it" };
+    },
     hold: ({ tree }) => FdHandle.adopt(openSync(tree, "r")),
   };
 }
@@ -114,7 +119,8 @@ export function tenant(root: Root, uid: number, code: string): string {
 
 /** As {@link tenant}, with a descriptor that was lent already. */
 export function python(lent: FdHandle, uid: number, code: string): string {
-  const script = `import errno, os, stat, sys
+  // Modules first: the user it becomes may not be allowed to read them.
+  const script = `import ctypes, errno, os, stat, struct, sys
 os.setgroups([]); os.setresgid(${uid}, ${uid}, ${uid}); os.setresuid(${uid}, ${uid}, ${uid})
 def tried(call, *args, **more):
     try: return call(*args, **more)
