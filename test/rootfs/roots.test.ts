@@ -276,7 +276,7 @@ describe.skipIf(!isRoot)("a root (needs root)", () => {
     expect(python(lent, BASE, `print(read("etc/motd"))`)).toBe("welcome");
   });
 
-  it("is five hundred on one image at once, and nothing of them is left afterwards", async () => {
+  it("is five hundred on one image at once, and nothing of them is left afterwards", { timeout: 120_000 }, async () => {
     await using world = makeWorld();
     const processes = (): string[] => readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").split(" ");
     const namespaces = (): Set<string> =>
