@@ -74,6 +74,11 @@ export function compile(root, withS6) {
   };
 }
 
+/** Compiles the program of `npm run bench:root` and returns its path. */
+export function compileRoot(root) {
+  return compiler(root)("root-client");
+}
+
 /** Compiles the programs of `npm run bench:bind` and returns their paths. */
 export function compileBind(root) {
   const build = compiler(root);

@@ -99,22 +99,33 @@ static uint64_t percentile(const uint64_t *sorted, size_t count, size_t percent)
   return sorted[(count * percent + 99) / 100 - 1];
 }
 
-void measure(void (*cycle)(void), size_t cycles, size_t warmup) { measure_paced(cycle, cycles, warmup, 0); }
+static void nothing(void) {}
+
+void measure(void (*cycle)(void), size_t cycles, size_t warmup) { measure_after(nothing, cycle, cycles, warmup); }
+
+static unsigned pause_length;
+
+static void sleep_a_little(void) { usleep(pause_length); }
 
 void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned pause) {
+  pause_length = pause;
+  measure_after(sleep_a_little, cycle, cycles, warmup);
+}
+
+void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, size_t warmup) {
   uint64_t *samples = malloc(cycles * sizeof *samples);
   if (samples == NULL) die("there is no memory for %zu samples", cycles);
   memset(samples, 0xff, cycles * sizeof *samples);  // so that no page is touched for the first time in the loop
   for (size_t i = 0; i < warmup; i++) {
-    if (pause > 0) usleep(pause);
+    before();
     cycle();
   }
   uint64_t begin = now();
   for (size_t i = 0; i < cycles; i++) {
-    if (pause > 0) usleep(pause);
-    uint64_t before = now();
+    before();
+    uint64_t start = now();
     cycle();
-    samples[i] = now() - before;
+    samples[i] = now() - start;
   }
   double seconds = (double)(now() - begin) / 1e9;
   qsort(samples, cycles, sizeof *samples, ascending);

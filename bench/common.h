@@ -29,6 +29,9 @@ void close_all(const int *fds, size_t count);
 // JSON: cycles, p50 and p99 in nanoseconds (nearest rank), rate in cycles per second of the whole loop.
 void measure(void (*cycle)(void), size_t cycles, size_t warmup);
 
+// The same with `before` called untimed before each cycle.
+void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, size_t warmup);
+
 // The same with a pause of `pause` microseconds, untimed, before each cycle. The rate is of the whole loop all the same.
 void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned pause);
 

@@ -1,0 +1,86 @@
+// A tenant of berths with roots. One cycle asks for a berth, waits for the reply, and opens a file in the root that came
+// with it; the file must belong to an id of the berth's range. Untimed before it, the last berth is given back. Berths
+// take turns, so that the broker has let go of a root long before it is asked for the next one of the berth.
+//
+//   root-client SOCKET PREFIX BERTHS CYCLES WARMUP FILE     times Acquire of PREFIX0, PREFIX1, …
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static int connection, root = -1;
+static size_t berths, next;
+static const char *prefix, *file;
+static char reply[65536], lease[64];
+
+// Sends a call and receives its reply up to the NUL; the descriptor that came with it, or -1.
+static int call(const char *method, const char *parameters) {
+  char request[512];
+  int size = snprintf(request, sizeof request, "{\"method\":\"io.berthd.Broker.%s\",\"parameters\":%s}", method, parameters);
+  if (size < 0 || (size_t)size >= sizeof request) die("the request is too long");
+  if (send(connection, request, (size_t)size + 1, MSG_NOSIGNAL) != size + 1) die_errno("send");
+  int fd = -1;
+  for (size_t length = 0; length == 0 || reply[length - 1] != '\0';) {
+    union {
+      struct cmsghdr header;
+      char bytes[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec data = {reply + length, sizeof reply - length};
+    struct msghdr message = {
+        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
+    if (got < 0) die_errno("recvmsg");
+    if (got == 0) die("the broker closed the connection");
+    struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+    if (part != NULL) memcpy(&fd, CMSG_DATA(part), sizeof fd);
+    length += (size_t)got;
+  }
+  if (strstr(reply, "\"error\"") != NULL) die("%s", reply);
+  return fd;
+}
+
+static void release(void) {
+  if (root < 0) return;
+  char parameters[128];
+  snprintf(parameters, sizeof parameters, "{\"lease\":\"%s\"}", lease);
+  call("Release", parameters);
+  close(root);
+  root = -1;
+}
+
+static void acquire(void) {
+  char parameters[256];
+  snprintf(parameters, sizeof parameters, "{\"berth\":\"%s%zu\"}", prefix, next++ % berths);
+  root = call("Acquire", parameters);
+  if (root < 0) die("no descriptor came with %s", reply);
+  int opened = openat(root, file, O_RDONLY | O_CLOEXEC);
+  if (opened < 0) die_errno("open %s in the root", file);
+  struct stat status;
+  if (fstat(opened, &status) < 0 || status.st_uid < 65536) die("%s belongs to %u", file, status.st_uid);
+  close(opened);
+  const char *id = strstr(reply, "\"lease\":\"");
+  if (id == NULL || sscanf(id, "\"lease\":\"%63[0-9a-f]", lease) != 1) die("there is no lease in %s", reply);
+}
+
+int main(int argc, char **argv) {
+  if (argc != 7) die("usage: root-client SOCKET PREFIX BERTHS CYCLES WARMUP FILE");
+  struct sockaddr_un server = {.sun_family = AF_UNIX};
+  if (strlen(argv[1]) >= sizeof server.sun_path) die("the path %s is too long for a socket", argv[1]);
+  strcpy(server.sun_path, argv[1]);
+  prefix = argv[2];
+  berths = parse_count(argv[3]);
+  file = argv[6];
+  connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (connection < 0) die_errno("socket");
+  if (connect(connection, (struct sockaddr *)&server, sizeof server) < 0) die_errno("connect to %s", server.sun_path);
+  measure_after(release, acquire, parse_count(argv[4]), strcmp(argv[5], "0") == 0 ? 0 : parse_count(argv[5]));
+  release();
+  return 0;
+}

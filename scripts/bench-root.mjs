@@ -1,0 +1,162 @@
+#!/usr/bin/env node
+/**
+ * `npm run bench:root`: how long it takes from asking for a berth to a root in which a file is open, and what that
+ * takes on disk, for small and large images, beside metacopy and a copy. docs/benchmarks.md says what the figures mean.
+ * Needs root. Never installs anything, never leaves anything running or mounted.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { compileRoot, missing } from "../bench/build.mjs";
+import { describeMachine } from "../bench/machine.mjs";
+import { Processes } from "../bench/processes.mjs";
+import { machineLine } from "../bench/report.mjs";
+import { rootTable, summariseRoots } from "../bench/root-report.mjs";
+
+const root = join(import.meta.dirname, "..");
+const usage = `Usage: npm run bench:root -- [--quick] [--rounds N] [--json]
+
+  --quick      images of 100 and 2000 files, 3 rounds of 100 leases, instead of 100, 10000 and 200000, 5 of 400
+  --rounds N   how often every way has its turn
+  --json       print JSON instead of the table`;
+
+const say = (text) => process.stderr.write(`${text}\n`);
+const BERTHS = 40;
+const PER_FOLDER = 100;
+const FILE = "0/0";
+const TIMEOUT = 300_000;
+
+function options() {
+  try {
+    const flag = { type: "boolean", default: false };
+    const { values } = parseArgs({ options: { quick: flag, json: flag, help: flag, rounds: { type: "string" } } });
+    const { quick, json, help, rounds = quick ? "3" : "5" } = values;
+    if (!/^[1-9]\d{0,2}$/.test(rounds)) throw new Error(`--rounds is "${rounds}"; it takes a number from 1 to 999`);
+    const sizes = quick ? [100, 2000] : [100, 10_000, 200_000];
+    return { json, help, rounds: Number(rounds), cycles: quick ? 100 : 400, sizes };
+  } catch (error) {
+    say(`${error.message}\n\n${usage}`);
+    process.exit(100);
+  }
+}
+
+/** A tree of so many files of 256 bytes. */
+function makeImage(path, files) {
+  const content = Buffer.alloc(256, "x");
+  for (let index = 0; index < files; index++) {
+    const folder = join(path, String(Math.floor(index / PER_FOLDER)));
+    if (index % PER_FOLDER === 0) mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, String(index % PER_FOLDER)), content);
+  }
+}
+
+/** Bytes on disk, folders included. */
+function diskOf(path) {
+  if (!existsSync(path)) return 0;
+  return Number(
+    execFileSync("du", ["-s", "--block-size=1", path], { encoding: "utf8", timeout: TIMEOUT }).split("\t")[0],
+  );
+}
+
+/** The berths of one way of having the image: NAME@0, NAME@1, … */
+function configure(folder, name, count, section) {
+  writeFileSync(join(folder, `${name}@.toml`), section);
+  for (let index = 0; index < count; index++) writeFileSync(join(folder, `${name}@${index}.toml`), "");
+}
+
+/** What is measured of one image, in the order of the table. */
+function waysOf(files, { folder, config, state, client, socket, cycles, processes }) {
+  const image = join(folder, `image-${files}`);
+  makeImage(image, files);
+  const lease = async (name, berths, count, warmup) =>
+    JSON.parse(
+      await processes.run([client, socket, `${name}@`, ...[berths, count, warmup].map(String), FILE], TIMEOUT),
+    );
+  const way = (name, berths, more) => {
+    configure(config, `${name}-${files}`, berths, `[root]\nimage = "${image}"\n${more}`);
+    return `${name}-${files}`;
+  };
+  const [idmap, volatile, metacopy] = [
+    way("idmap", BERTHS, 'shift = "idmap"\n'),
+    way("volatile", BERTHS, 'shift = "idmap"\nstate = "volatile"\n'),
+    way("metacopy", 2, 'shift = "metacopy"\n'),
+  ];
+  const copy = join(folder, "copy");
+  const diskOfBerth = (name) => () => diskOf(join(state, "roots", `${name}@0`));
+  return [
+    { way: "idmap", run: () => lease(idmap, BERTHS, cycles, BERTHS), disk: diskOfBerth(idmap) },
+    { way: "idmap, in memory", run: () => lease(volatile, BERTHS, cycles, BERTHS), disk: diskOfBerth(volatile) },
+    { way: "idmap, first lease", once: true, run: () => lease(idmap, BERTHS, BERTHS, 0), disk: diskOfBerth(idmap) },
+    { way: "metacopy", run: () => lease(metacopy, 2, 20, 2), disk: diskOfBerth(metacopy) },
+    { way: "metacopy, first lease", once: true, run: () => lease(metacopy, 2, 2, 0), disk: diskOfBerth(metacopy) },
+    {
+      way: "cp -a",
+      once: true,
+      run: async () => {
+        const begin = process.hrtime.bigint();
+        await processes.run(["cp", "-a", image, copy], TIMEOUT);
+        const time = Number(process.hrtime.bigint() - begin);
+        return { p50: time, p99: time };
+      },
+      disk: () => diskOf(copy),
+      clean: () => rmSync(copy, { recursive: true }),
+    },
+  ].map((one) => ({ ...one, files, rounds: [] }));
+}
+
+/** First what can be done only once, then everything else in turns. */
+async function measure(ways, rounds) {
+  const turn = async (one, label) => {
+    say(`${label}: ${one.files} files, ${one.way}`);
+    one.rounds.push(await one.run());
+    one.taken = one.disk();
+    one.clean?.();
+  };
+  for (const one of ways) if (one.once) await turn(one, "once");
+  for (let round = 1; round <= rounds; round++) {
+    for (const one of ways) if (!one.once) await turn(one, `round ${round} of ${rounds}`);
+  }
+  return ways.map(({ files, way, taken, rounds: done }) => ({ files, way, disk: taken, rounds: done }));
+}
+
+async function main({ json, rounds, cycles, sizes }) {
+  if (process.getuid() !== 0) throw new Error("it makes mounts and needs to be root: sudo npm run bench:root");
+  const lacking = missing(root);
+  if (lacking.length > 0) throw new Error(lacking.join("\n"));
+  const client = compileRoot(root);
+  const stopping = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
+  }
+  const machine = describeMachine();
+  const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
+  const processes = new Processes(machine.core, stopping.signal);
+  try {
+    const [config, state, socket] = ["config", "state", "broker.sock"].map((name) => join(folder, name));
+    mkdirSync(config);
+    say("making the images");
+    const ways = sizes.flatMap((files) => waysOf(files, { folder, config, state, client, socket, cycles, processes }));
+    const program = join(root, "dist/cli/berthd.js");
+    const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
+    await processes.serve(command, socket, join(folder, "broker.log"));
+    const rows = summariseRoots(await measure(ways, rounds));
+    if (json) return console.log(JSON.stringify({ machine, rounds, cycles, rows }, null, 2));
+    console.log(`${machineLine(machine)}, load ${machine.load.toFixed(2)}\nmedians of ${rounds} rounds of ${cycles}\n`);
+    console.log(rootTable(rows));
+  } finally {
+    await processes.stop();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const chosen = options();
+if (chosen.help) {
+  console.log(usage);
+} else {
+  await main(chosen).catch((error) => {
+    say(`bench:root: ${error.message}`);
+    process.exitCode = 1;
+  });
+}
