@@ -4,25 +4,23 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { launcherPath } from "../../src/launcher-path.ts";
-import { mounts } from "../rootfs/world.ts";
+import { mountsOf } from "../rootfs/world.ts";
 import { startBroker, type TestBroker, TestFolder } from "../support/broker.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
 import { isRoot, Puppet } from "../support/puppet.ts";
 
 let before: string[];
-let mounted: string;
 let images: TestFolder;
 
 beforeEach(() => {
   before = openFds();
-  mounted = mounts();
   images = new TestFolder({ "one/etc/motd": "one", "two/etc/motd": "two" });
 });
 
 afterEach(async () => {
+  expect(mountsOf(images.path)).toEqual([]);
   images[Symbol.dispose]();
   expect(await fdsAgain(before)).toEqual(before);
-  expect(mounts()).toBe(mounted);
 });
 
 /** A broker whose berth `a` has a root of the image `one` and this in its section. */

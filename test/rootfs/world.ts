@@ -158,7 +158,9 @@ export function contentsOf(folder: string): string[] {
     });
 }
 
-/** What the kernel has of mounts, for this process. */
-export function mounts(): string {
-  return readFileSync("/proc/self/mountinfo", "utf8");
+/** The mounts that this process can see and that have to do with a folder. Other tests of this machine mount, too. */
+export function mountsOf(folder: string): string[] {
+  return readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .filter((line) => line.includes(folder));
 }
