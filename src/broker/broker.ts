@@ -95,7 +95,13 @@ export class Broker implements AsyncDisposable {
     this.#log = options.log ?? (() => undefined);
     const sys = this.#sys;
     if (options.store !== undefined)
-      this.#keeping = new Keeping({ store: options.store, sys, log: this.#log, berths: () => this.#berths.list() });
+      this.#keeping = new Keeping({
+        store: options.store,
+        sys,
+        log: this.#log,
+        berths: () => this.#berths.list(),
+        control: () => (this.#control instanceof HeldSocket ? this.#control : undefined),
+      });
     // What was passed is ours from now on, and closed if the start fails.
     this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
     if (typeof options.socket !== "string") this.#control = options.socket;
@@ -249,7 +255,6 @@ export class Broker implements AsyncDisposable {
     const controls = passed.sockets.filter((offer) => !ofBerths.includes(offer));
     this.#passed = NOTHING_PASSED;
     this.#control ??= this.#openControl(controls);
-    if (this.#control instanceof HeldSocket) this.#keeping?.keepSocket(this.#control, "control");
     for (const offer of [...declined, ...controls])
       if (offer.handle.open && offer.handle.fd !== this.#control?.fd) this.#decline(offer);
     this.#keeping?.keepAll();

@@ -25,8 +25,9 @@ export interface KeepingOptions {
   readonly store: FdStore;
   readonly sys: Native;
   readonly log: Log;
-  /** All berths, for what could not be stored at first. */
+  /** All berths, and the control socket if it is the broker's own: for what could not be stored at first. */
   readonly berths: () => Iterable<Berth>;
+  readonly control: () => HeldSocket | undefined;
 }
 
 export class Keeping {
@@ -47,8 +48,7 @@ export class Keeping {
 
   /** Stores what the berth has that is not stored yet, and writes down what has changed of its leases. */
   keep(berth: Berth): void {
-    if (this.#closed || this.#retry !== undefined) return;
-    for (const { name, socket } of berth.sockets) this.keepSocket(socket, name, berth.name);
+    for (const { name, socket } of berth.sockets) this.#keepSocket(socket, name, berth.name);
     for (const stashed of berth.stash.values()) this.#keepStash(stashed, berth.name);
     for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#keepLease(lease, berth);
   }
@@ -56,16 +56,10 @@ export class Keeping {
   /** As {@link keep} of all berths; says what is still missing only if it was not said before. */
   keepAll(): void {
     this.#lack = undefined;
+    const control = this.#options.control();
+    if (control !== undefined) this.#keepSocket(control, "control");
     for (const berth of this.#options.berths()) this.keep(berth);
     if (this.#lack === undefined) this.#said = undefined;
-  }
-
-  /** Without a berth, the control socket. */
-  keepSocket(socket: HeldSocket, name: string, berth?: string): void {
-    if (socket.backup !== undefined) return;
-    const { identity, fd } = socket;
-    const stored = socketName({ socket: name, ...(berth !== undefined && { berth }), ...identity });
-    if (this.#store(stored, [fd])) socket.backup = this.#backup(stored, fileOf(fd));
   }
 
   /**
@@ -119,6 +113,14 @@ export class Keeping {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
+  }
+
+  /** Without a berth, the control socket. */
+  #keepSocket(socket: HeldSocket, name: string, berth?: string): void {
+    if (socket.backup !== undefined) return;
+    const { identity, fd } = socket;
+    const stored = socketName({ socket: name, ...(berth !== undefined && { berth }), ...identity });
+    if (this.#store(stored, [fd])) socket.backup = this.#backup(stored, fileOf(fd));
   }
 
   #keepStash(stashed: Stashed, berth: string): void {
@@ -177,6 +179,7 @@ export class Keeping {
   }
 
   #store(name: string, fds: readonly number[]): boolean {
+    if (this.#closed || this.#retry !== undefined) return false;
     const why = this.#options.store.add(name, fds);
     if (why === undefined) return true;
     this.#lack = why;

@@ -45,7 +45,7 @@ export function offerSocket(
   sys: Native,
   store: { readonly stored?: StoredSocket; readonly backup?: Backup } = {},
 ): OfferedSocket {
-  return { name, handle, is: identify(handle.fd, sys), ...store };
+  return { name, handle, is: identify(handle.fd, store.stored !== undefined, sys), ...store };
 }
 
 /** The socket's own inode: that of no other socket that is open. */
@@ -85,7 +85,8 @@ function sameAddress(is: Address, wanted: Address, sys: Native): boolean {
   return is.host === wanted.host && sameScope && (wanted.port === 0 || is.port === wanted.port);
 }
 
-function identify(fd: number, sys: Native): ListenAddress | string {
+/** One of ours need not listen: a tenant may have stopped it. */
+function identify(fd: number, ours: boolean, sys: Native): ListenAddress | string {
   const option = (level: number, name: number): number => {
     const value = new Int32Array(1);
     return sys.getsockopt(fd, level, name, value) < 0 ? -1 : (value[0] ?? -1);
@@ -97,7 +98,7 @@ function identify(fd: number, sys: Native): ListenAddress | string {
   const plain = domain === AF_UNIX ? [0] : kind === "stream" ? [so.IPPROTO_TCP, so.IPPROTO_MPTCP] : [so.IPPROTO_UDP];
   if (![AF_UNIX, AF_INET, AF_INET6].includes(domain) || !plain.includes(protocol))
     return "a socket of another protocol than TCP, UDP and UNIX";
-  if (kind !== "datagram" && option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1)
+  if (!ours && kind !== "datagram" && option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1)
     return `a ${kind} socket that does not listen`;
   const bytes = new Uint8Array(128);
   const length = sys.getsockname(fd, bytes);

@@ -48,18 +48,19 @@ export function openSockets(specs: readonly BerthSpec[], sources: SocketSources)
   const { present, offered, sys, settle } = sources;
   const wanted = specs.flatMap(wantedBy);
   const unwanted = keepWhatFits(wanted, present);
-  const taken = takeOffered(wanted, offered, sys);
-  const declined = offered.filter((offer) => !taken.has(offer));
+  const fitting = takeOffered(wanted, offered, sys);
+  const declined = offered.filter((offer) => !fitting.has(offer));
   const problems: Problem[] = misfits(wanted, declined);
   const opened: HeldSocket[] = [];
-  const adopted: HeldSocket[] = [];
+  const taken: HeldSocket[] = [];
   const closed: HeldSocket[] = [];
   const changed: [HeldSocket, SocketOptions][] = [];
   for (const want of wanted) {
     try {
-      if (want.offer !== undefined) {
-        want.held = HeldSocket.adopt(want.offer, want.listen, want.spec.options, sys);
-        adopted.push(want.held);
+      const adopted = want.offer === undefined ? undefined : adoptOne(want, want.offer, sources);
+      if (adopted !== undefined) {
+        want.held = adopted;
+        taken.push(adopted);
       } else if (want.held === undefined) {
         want.held = openOne(want, unwanted, closed, declined, sources);
         opened.push(want.held);
@@ -74,7 +75,7 @@ export function openSockets(specs: readonly BerthSpec[], sources: SocketSources)
   }
   if (problems.length > 0) {
     for (const socket of opened) socket.close();
-    for (const socket of adopted) socket.leave();
+    for (const socket of taken) socket.leave();
     for (const offer of offered) offer.handle.close();
     settle();
     for (const socket of closed) problems.push(...restore(socket, () => socket.reopen()));
@@ -146,6 +147,18 @@ function takeOffered(wanted: readonly Wanted[], offered: readonly OfferedSocket[
     }
   }
   return taken;
+}
+
+/** Takes one over; undefined when it was ours once and is beyond repair, and then its address is free. */
+function adoptOne(want: Wanted, offer: OfferedSocket, { sys, settle }: SocketSources): HeldSocket | undefined {
+  try {
+    return HeldSocket.adopt(offer, want.listen, want.spec.options, sys);
+  } catch (error) {
+    if (offer.stored === undefined || !(error instanceof SysError)) throw error;
+    offer.backup?.drop();
+    settle();
+    return undefined;
+  }
 }
 
 /** What a .socket unit calls it: FileDescriptorName=BERTH.SOCKET. */

@@ -1,10 +1,14 @@
-/** What outlives the broker, by the service manager's store of descriptors: a fake one here, systemd in machine tests. */
+/** What outlives the broker, by the service manager's store of descriptors: a fake one here, systemd in test/systemd/boot. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { lstatSync, rmSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
-import { Puppet } from "../support/puppet.ts";
+import { isRoot, Puppet } from "../support/puppet.ts";
 
 let before: string[];
 beforeEach(() => {
@@ -16,7 +20,8 @@ afterEach(async () => {
 
 interface View {
   readonly name: string;
-  readonly kept: number;
+  readonly state: string;
+  readonly kept?: number;
   readonly lease?: { readonly id: string; readonly pid: number };
   readonly ready?: boolean;
 }
@@ -26,33 +31,186 @@ async function list(manager: FakeManager): Promise<View[]> {
   return (await peer.call("List"))?.parameters["berths"] as View[];
 }
 
+const said = (manager: FakeManager): string => manager.log.map(({ message }) => message).join("\n");
+const reconnect = (tenant: Puppet, manager: FakeManager): Promise<unknown> =>
+  tenant.do(`b = Broker(${JSON.stringify(manager.socket)})`);
+
 describe("a broker that is killed", () => {
   it("leaves sockets, leases and stashes to the next, which takes them back", async () => {
     await using manager = new FakeManager({ max: 64 });
     const port = await freePort();
-    manager.config(
-      "a.toml",
-      `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}", "unix://${manager.folder.path}/s"]\n`,
-    );
+    const path = `${manager.folder.path}/s`;
+    manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}", "unix://${path}"]\n`);
     await manager.start();
+    const { ino } = lstatSync(path);
     await using tenant = await Puppet.connect(manager.socket);
     const lease = await tenant.acquire("a");
-    const stash = (name: string, fd: string) => tenant.call("Stash", { lease, name }, fd);
-    expect((await stash("players", `[os.memfd_create("players")]`)).error).toBeUndefined();
-    expect((await stash("again", "[b.fds[0]]")).error).toBeUndefined();
+    const stash = async (name: string, fd: string): Promise<void> => {
+      expect((await tenant.call("Stash", { lease, name }, fd)).error).toBeUndefined();
+    };
+    await stash("players", '[os.memfd_create("players")]');
+    // The store keeps one descriptor of an open file; the berth has this one already.
+    await stash("again", "[b.fds[0]]");
     expect((await tenant.call("Ready", { lease })).error).toBeUndefined();
     const kept = await list(manager);
     expect(kept).toMatchObject([{ name: "a", kept: 6, lease: { id: lease, pid: tenant.pid }, ready: true }]);
-    for (let n = 0; n < 3; n++) {
-      await manager.end();
+    for (let n = 0; n < 2; n++) {
+      await (n === 0 ? manager.end() : manager.end("SIGTERM"));
       const pending = await connected(port);
       await manager.start();
       expect(await list(manager)).toEqual(kept);
-      expect(manager.names).toHaveLength(7);
-      await tenant.do(`b = Broker(${JSON.stringify(manager.socket)})`);
+      expect(manager.store).toHaveLength(7);
+      expect(lstatSync(path).ino).toBe(ino);
+      await reconnect(tenant, manager);
       expect(await tenant.acquire("a")).toBe(lease);
       expect(await tenant.do("c = held(b.fds[0]).accept(); result = len(b.fds)")).toBe(4);
       pending.on("error", () => undefined).destroy();
     }
+    await tenant.call("Release", { lease });
+    await expect.poll(() => manager.names.filter((name) => name.startsWith("lease."))).toEqual([]);
+  });
+
+  it("is followed by one that reads the configuration as it is now: what no berth wants goes, and is said", async () => {
+    await using manager = new FakeManager({ max: 64 });
+    const [moved, gone, same] = [await freePort(), await freePort(), await freePort()];
+    manager.config("moves.toml", `[sockets.s]\nlisten = ["tcp://127.0.0.1:${moved}"]\n`);
+    manager.config("goes.toml", `[sockets.s]\nlisten = ["udp://127.0.0.1:${gone}"]\n`);
+    manager.config("stays.toml", `[sockets.s]\nlisten = ["tcp://127.0.0.1:${same}"]\n`);
+    await manager.start();
+    await using tenant = await Puppet.connect(manager.socket);
+    const lease = await tenant.acquire("goes");
+    await tenant.call("Stash", { lease, name: "state" }, '[os.memfd_create("x")]');
+    const stays = manager.names.find((name) => name.startsWith("socket.stays"));
+    await manager.end();
+    manager.config("moves.toml", `[sockets.s]\nlisten = ["udp://127.0.0.1:${moved}"]\n`);
+    rmSync(`${manager.folder.path}/config/goes.toml`);
+    await manager.start();
+    expect((await list(manager)).map(({ name, kept }) => [name, kept])).toEqual([
+      ["moves", 1],
+      ["stays", 1],
+    ]);
+    expect(manager.names.filter((name) => name.startsWith("socket."))).toEqual([
+      expect.stringMatching(/^socket\.moves\.s\//),
+      stays,
+    ]);
+    expect(manager.store).toHaveLength(3);
+    expect(said(manager)).toMatch(new RegExp(`nobody wants .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}: closed`));
+    expect(said(manager)).toMatch(new RegExp(`nobody wants .*socket\\.goes\\.s/.*udp://127.0.0.1:${gone}: closed`));
+    expect(said(manager)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
+    expect(said(manager)).toMatch(/berth goes: the stashed state was given up/);
+  });
+
+  it("is followed by one that ends the lease of a tenant that died meanwhile, and sets its socket right", async () => {
+    await using manager = new FakeManager({ max: 64 });
+    const port = await freePort();
+    manager.config("a.toml", `[sockets.s]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
+    await manager.start();
+    const tenant = await Puppet.connect(manager.socket);
+    await tenant.acquire("a");
+    await tenant.do("held(b.fds[0]).shutdown(socket.SHUT_RDWR)");
+    await manager.end();
+    await tenant.kill();
+    await manager.start();
+    expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant", kept: 1 }]);
+    expect(said(manager)).toMatch(/free of pid \d+, for it has exited while there was no broker/);
+    (await connected(port)).destroy();
+  });
+
+  it("is followed by one that goes on with a handover", async () => {
+    await using manager = new FakeManager({ max: 64 });
+    manager.config("a.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
+    await manager.start();
+    await using old = await Puppet.connect(manager.socket);
+    await using young = await Puppet.connect(manager.socket);
+    const leases = [await old.acquire("a"), await young.acquire("a", "must")];
+    const during = await list(manager);
+    expect(during).toMatchObject([{ state: "handover", lease: { id: leases[0] }, kept: 5 }]);
+    await manager.end();
+    await manager.start();
+    expect(await list(manager)).toEqual(during);
+    await reconnect(young, manager);
+    expect((await young.call("Ready", { lease: leases[1] })).error).toBeUndefined();
+    expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: leases[1] }, ready: true, kept: 3 }]);
+  });
+
+  it("loses nothing to a configuration that cannot be read: the next one that can takes it all", async () => {
+    await using manager = new FakeManager({ max: 64 });
+    manager.config("a.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
+    await manager.start();
+    await using tenant = await Puppet.connect(manager.socket);
+    await tenant.acquire("a");
+    const [berths, names] = [await list(manager), manager.names];
+    await manager.end();
+    manager.config("b.toml", "nonsense");
+    manager.launch();
+    await manager.exited();
+    await manager.end();
+    expect(manager.messages.at(-1)).toMatch(/^STATUS=cannot start: the configuration has 1 problem/);
+    rmSync(`${manager.folder.path}/config/b.toml`);
+    await manager.start();
+    expect([await list(manager), manager.names]).toEqual([berths, names]);
+  });
+
+  it("has told before what does not fit a store that is too small, and a reload that makes room is used", async () => {
+    await using manager = new FakeManager({ max: 2 });
+    manager.config("a.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
+    manager.config("b.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
+    await manager.start();
+    await manager.until(() => said(manager).includes("keeps 2 descriptors and no more"));
+    expect(said(manager)).toMatch(
+      /so control.socket\S+ and what comes after it do not .*: set FileDescriptorStoreMax=64/,
+    );
+    expect((await list(manager)).map(({ kept }) => kept)).toEqual([1, 1]);
+    expect(manager.store).toHaveLength(2);
+    rmSync(`${manager.folder.path}/config/b.toml`);
+    manager.child?.kill("SIGHUP");
+    await manager.until(() => manager.names.some((name) => name.startsWith("control.")));
+    expect((await list(manager)).map(({ name, kept }) => [name, kept])).toEqual([["a", 1]]);
+  });
+});
+
+/** Kills the broker when one of its threads enters the system call for the nth time from now; resolves when it waits for that. */
+async function killAt(pid: number, syscall: string, nth: number): Promise<() => Promise<void>> {
+  const inject = `inject=${syscall}:signal=SIGKILL:when=${nth}`;
+  const strace = spawn("strace", ["-f", "-p", String(pid), "-e", `trace=${syscall}`, "-e", inject, "-o", "/dev/null"], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const ended = once(strace, "close");
+  const { stderr } = strace;
+  if (stderr === null) throw new Error("no output");
+  for await (const line of createInterface(stderr)) if (/attached/.test(line)) break;
+  return async () => {
+    strace.kill("SIGTERM");
+    await ended;
+  };
+}
+
+describe.skipIf(!isRoot)("killed at the very step", () => {
+  // What a grant does: a page of facts, into the store with the pidfd, and then the reply.
+  it.each([
+    ["memfd_create", 1],
+    ["pwrite64", 1],
+    ["sendmsg", 1],
+    ["sendmsg", 2],
+  ] as const)("%s, number %i, of a grant: the tenant has the lease it was told of, or none", async (syscall, nth) => {
+    await using manager = new FakeManager({ max: 64 });
+    manager.config("a.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
+    await manager.start();
+    await using tenant = await Puppet.connect(manager.socket);
+    const stop = await killAt(manager.child?.pid ?? -1, syscall, nth);
+    const told = await tenant.do('b.send("Acquire", {"berth": "a"}); result = b.receive()');
+    await manager.exited();
+    await stop();
+    expect(told).toBeNull();
+    await manager.end();
+    await manager.start();
+    const [berth] = await list(manager);
+    await reconnect(tenant, manager);
+    const lease = await tenant.acquire("a");
+    // It is in the store from the moment it was sent there, which is before anybody hears of it.
+    if (syscall === "sendmsg" && nth === 2) expect(berth?.lease?.id).toBe(lease);
+    else expect(berth?.lease).toBeUndefined();
+    expect(await list(manager)).toMatchObject([{ lease: { id: lease, pid: tenant.pid }, kept: 3 }]);
+    expect(manager.store).toHaveLength(4);
   });
 });
