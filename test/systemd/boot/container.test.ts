@@ -1,0 +1,128 @@
+/** A container on a berth's root, as a unit: Debian inside, its sockets the broker's, its network a veth pair. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
+import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { ask, inodesAt } from "../../support/machine-net.ts";
+
+const server = `#!/usr/bin/perl
+open(my $listener, "+<&=3") or die "fd 3: $!";
+while (accept(my $client, $listener)) {
+  open(my $map, "<", "/proc/self/uid_map");
+  my @map = split(" ", <$map>);
+  open(my $file, ">", "/srv/written") or die $!;
+  print $file "by the server\\n";
+  close $file;
+  syswrite($client, "$ENV{LISTEN_FDS} uid=$> base=$map[1] count=$map[2] owner=" . (stat "/srv/written")[4] . "\\n");
+  close $client;
+}
+`;
+const settings = `[Unit]
+Requires=container-veth@demo.service
+[Service]
+Environment="COMMAND=/usr/bin/perl /srv/server.pl"
+`;
+// An image in the machine's own layer could not have its owners mapped: this one is in memory.
+const image = "/var/lib/berthd/demo-image";
+
+const reason = cannotBoot ?? noDebianTree;
+describe.skipIf(reason !== undefined)("container@demo.service", () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await bootMachine({
+      binds: { "/srv/debian": debianTree() },
+      files: {
+        "/etc/berthd/demo.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:7100"]\n[root]\nimage = ["/srv/debian", "${image}"]\n`,
+        "/etc/berthd/bare.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7101"]\n',
+        "/etc/systemd/system/container@demo.service.d/settings.conf": settings,
+      },
+    });
+    machine.write({ [`${image}/srv/server.pl`]: server });
+    await machine.sh("berth units install && systemctl daemon-reload && systemctl start berthd.socket && berth ls");
+  }, DEBIAN_TIMEOUT + 90_000);
+  afterAll(async () => {
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  /** Everything that a container could leave behind. */
+  async function traces(): Promise<Record<string, unknown>> {
+    const users = (await machine.ok(["ps", "-eo", "uid="])).trim().split(/\s+/).map(Number);
+    return {
+      mounts: await machine.sh("sort -k5 /proc/1/mountinfo | cut -d' ' -f5-"),
+      links: await machine.sh("ls /sys/class/net"),
+      processes: users.filter((uid) => uid >= 65_536),
+      cgroups: await machine.sh("ls -d /sys/fs/cgroup/berths.slice/*/ 2>/dev/null || true"),
+      namespaces: await machine.sh("readlink /proc/[0-9]*/ns/net | sort -u | wc -l"),
+      folders: await machine.sh("ls /run; find /run/systemd/nspawn -mindepth 2 2>/dev/null || true"),
+    };
+  }
+
+  const hello = async (): Promise<string> => (await ask(machine, "tcp", 7100, "", 20)).toString();
+
+  /** The process inside that runs the server. */
+  const inside = async (): Promise<string> =>
+    (await machine.ok(["pgrep", "-f", "^/usr/bin/perl /srv/server.pl"])).trim();
+
+  async function running(): Promise<void> {
+    await machine.ok(["systemctl", "start", "container@demo.service"]);
+    await machine.waitFor(
+      "the server inside",
+      async () => (await machine.run(["pgrep", "-f", "^/usr/bin/perl"])).code === 0,
+    );
+  }
+
+  test("runs Debian on the berth's root, with the ids of its range, and answers on a socket of the broker's", async () => {
+    const before = await traces();
+    const sockets = await inodesAt(machine, 7100);
+    expect(sockets).toHaveLength(1);
+    await running();
+    expect(await inodesAt(machine, 7100)).toEqual(sockets);
+    const { range } = JSON.parse(await machine.ok(["berth", "show", "--json", "demo"])) as { range: { base: number } };
+    // What it writes is root's inside, and an id of the range outside.
+    expect(await hello()).toBe(`1 uid=0 base=${range.base} count=65536 owner=0\n`);
+    const pid = await inside();
+    expect(machine.read(`/proc/${pid}/status`)).toMatch(new RegExp(`^Uid:\t${range.base}\t`, "m"));
+    expect(machine.read(`/proc/${pid}/status`)).toMatch(/^Seccomp:\t2$/m);
+    const mounts = machine.read(`/proc/${pid}/mountinfo`).split("\n");
+    expect(mounts.filter((line) => line.split(" ")[4] === "/").map((line) => / - (\S+) /.exec(line)?.[1])).toEqual([
+      "overlay",
+    ]);
+    const { ControlGroup } = await machine.show("container@demo", "ControlGroup");
+    expect(machine.read(`/proc/${pid}/cgroup`)).toMatch(new RegExp(`^0::.*${ControlGroup}/payload$`, "m"));
+
+    // The network: a pair, one end in here, and packets go through it.
+    const links = JSON.parse(await machine.ok(["ip", "-json", "address", "show", "ve-demo"])) as {
+      operstate: string;
+    }[];
+    expect(links).toMatchObject([{ operstate: "UP", addr_info: [{ local: "10.66.0.1" }, {}] }]);
+    expect(machine.read(`/proc/${pid}/net/dev`)).toContain("host0:");
+    await expect(ask(machine, "tcp", 9, "", 1, "10.66.0.2")).rejects.toThrow("ECONNREFUSED 10.66.0.2:9");
+
+    // Its network stops with it; it is named so that systemctl waits for it as well.
+    await machine.ok(["systemctl", "stop", "container@demo.service", "container-veth@demo.service"]);
+    await machine.waitFor("the end of its network", async () => (await machine.sh("ls /sys/class/net")) === "lo\n");
+    expect(await traces()).toEqual(before);
+    expect(await inodesAt(machine, 7100)).toEqual(sockets);
+    expect(await machine.ok(["berth", "ls"])).toMatch(/^demo +vacant/m);
+  }, 60_000);
+
+  test("leaves nothing when it is killed, and finds what it wrote when it comes back", async () => {
+    await running();
+    await hello();
+    const before = await inside();
+    await machine.ok(["systemctl", "kill", "--signal=KILL", "container@demo.service"]);
+    // Restarted, on the same socket: the connection waits in it.
+    expect(await hello()).toContain("uid=0");
+    expect(await inside()).not.toBe(before);
+    expect(machine.read(`/proc/${await inside()}/root/srv/written`)).toBe("by the server\n");
+    await machine.ok(["systemctl", "stop", "container@demo.service"]);
+  }, 60_000);
+
+  test("a berth without a root is refused in a sentence", async () => {
+    expect((await machine.run(["systemctl", "start", "container@bare.service"])).code).toBe(0);
+    await machine.waitFor("the refusal", async () =>
+      (await machine.journal("container@bare")).includes("berth-launch:"),
+    );
+    expect(await machine.journal("container@bare")).toContain("the berth has no root to contain; add a section [root]");
+    await machine.ok(["systemctl", "stop", "container@bare.service"]);
+  });
+});
