@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import type { Native } from "../native.ts";
 import { Images } from "../rootfs/images.ts";
-import type { Range } from "../rootfs/range.ts";
+import type { Pool, Range } from "../rootfs/range.ts";
 import { Ranges } from "../rootfs/ranges.ts";
 import type { Root } from "../rootfs/root.ts";
 import { type NotYet, Roots, type Unbuilt } from "../rootfs/roots.ts";
@@ -18,13 +18,15 @@ interface State {
 
 export class BerthRoots {
   readonly #folder: string | undefined;
+  readonly #pool: Pool | undefined;
   readonly #log: Log;
   readonly #sys: Native;
   #state: State | undefined;
 
-  /** `folder` is the broker's state folder, where it has one. */
-  constructor(folder: string | undefined, log: Log, sys: Native) {
-    this.#folder = folder;
+  /** `state` is the broker's state folder, where it has one; `ranges` where ranges are taken from, if it says so. */
+  constructor({ state, ranges }: { readonly state?: string; readonly ranges?: Pool }, log: Log, sys: Native) {
+    this.#folder = state;
+    this.#pool = ranges;
     this.#log = log;
     this.#sys = sys;
   }
@@ -83,7 +85,10 @@ export class BerthRoots {
   #open(): State {
     if (this.#state !== undefined) return this.#state;
     const folder = this.#folder ?? "/nonexistent"; // problems() has kept such berths out
-    const ranges = Ranges.open(join(folder, "ranges"), { sys: this.#sys });
+    const ranges = Ranges.open(join(folder, "ranges"), {
+      sys: this.#sys,
+      ...(this.#pool !== undefined && { pool: this.#pool }),
+    });
     const roots = new Roots({
       state: folder,
       images: new Images(join(folder, "images"), this.#sys),

@@ -11,6 +11,7 @@ import type { BerthSpec, Problem } from "../config/spec.ts";
 import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { LOCK_EX, type Native, native, packageRoot } from "../native.ts";
+import type { Pool } from "../rootfs/range.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import type { FdStore } from "../systemd/fd-store.ts";
 import { Service, type ServiceInfo } from "../varlink/service.ts";
@@ -53,6 +54,8 @@ export interface BrokerOptions {
   readonly onChange?: () => void;
   /** Folder for what must outlive the broker; locked, so that two brokers never share one. */
   readonly state?: string;
+  /** Ids that ranges of berths with a root are taken from. Default: those that systemd sets apart for containers. */
+  readonly ranges?: Pool;
   /** Permission bits of the control socket's path. Who may do what is decided by policy, so 0666 is the default. */
   readonly socketMode?: number;
   readonly quota?: Partial<QuotaLimits>;
@@ -106,7 +109,7 @@ export class Broker implements AsyncDisposable {
     this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
     if (typeof options.socket !== "string") this.#control = options.socket;
     this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
-    this.#roots = new BerthRoots(options.state, this.#log, this.#sys);
+    this.#roots = new BerthRoots(options, this.#log, this.#sys);
     this.#berths = new Berths({
       roots: this.#roots,
       sys,

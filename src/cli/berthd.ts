@@ -9,6 +9,7 @@ import { ownUnit } from "../broker/peer.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { BerthError, SysError } from "../errors.ts";
 import { native, packageRoot } from "../native.ts";
+import { type Pool, parsePool } from "../rootfs/range.ts";
 import { ownSocketPath } from "../socket-path.ts";
 import { listenFds } from "../systemd/activation.ts";
 import { FdStore, fdStoreMax } from "../systemd/fd-store.ts";
@@ -21,6 +22,7 @@ import { EXIT_USAGE, fail } from "./exit.ts";
 interface Options {
   readonly config: readonly string[];
   readonly state?: string;
+  readonly ranges?: Pool;
   readonly socket?: string;
   readonly deadline: number;
   readonly maxConnections: number;
@@ -52,6 +54,7 @@ function command(): Command {
     .version(version)
     .option("--config <dir>", "configuration folder; repeat for more, later ones win", collect, [])
     .option("--state <dir>", "folder for what must outlive the broker; locked while it runs")
+    .option("--ranges <first-last>", "ids that berths with a root get theirs from", parsePool)
     .option("--socket <path>", "control socket; @name for an abstract one")
     .option("--deadline <seconds>", "how long a message may take to arrive or to be read", seconds, 10)
     .option("--max-connections <number>", "connections one user may have open", count, 256)
@@ -118,6 +121,7 @@ async function main(argv: readonly string[]): Promise<void> {
       passed: listenFds(),
       ...(service.store !== undefined && { store: service.store }),
       ...(options.state !== undefined && { state: options.state }),
+      ...(options.ranges !== undefined && { ranges: options.ranges }),
       deadline: options.deadline * 1000,
       quota: { connections: options.maxConnections, stash: options.maxStash },
       log,
