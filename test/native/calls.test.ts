@@ -1,6 +1,6 @@
 /** Every call of the addon but those of messages and polls: what it returns, its errno, and its refusals. */
 import { spawn, spawnSync } from "node:child_process";
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, readFileSync, symlinkSync, writeSync } from "node:fs";
 import { constants, userInfo } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -42,9 +42,11 @@ const {
   EBADF,
   ECONNREFUSED,
   EINVAL,
+  ENODATA,
   ENOENT,
   ENOPROTOOPT,
   EPERM,
+  ERANGE,
   ESRCH,
 } = constants.errno;
 const { ENOTCONN, ENOTTY, EOPNOTSUPP, ENOTSOCK } = constants.errno;
@@ -398,6 +400,27 @@ describe("process.cc", () => {
        ]));`,
     );
     expect(JSON.parse(stdout)).toEqual([-ENOENT, -EACCES, -E2BIG]);
+  });
+});
+
+describe("xattr.cc", () => {
+  it("llistxattr and lgetxattr give names and bytes of the file itself, and say when they do not fit", () => {
+    using folder = new TestFolder({ file: "" });
+    const path = Buffer.from(`${folder.path}/file`);
+    const link = Buffer.from(`${folder.path}/link`);
+    symlinkSync(path, link);
+    const { status, stderr } = spawnSync("setfattr", ["-n", "user.note", "-v", "0x00ff41", path.toString()]);
+    expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: "" });
+    const buffer = Buffer.alloc(256);
+    const names = native.llistxattr(path, buffer);
+    expect(buffer.toString("latin1", 0, names).split("\0")).toContain("user.note");
+    expect(native.lgetxattr(path, Buffer.from("user.note"), buffer)).toBe(3);
+    expect([...buffer.subarray(0, 3)]).toEqual([0x00, 0xff, 0x41]);
+    expect(native.lgetxattr(path, Buffer.from("user.note"), new Uint8Array(2))).toBe(-ERANGE);
+    expect(native.llistxattr(path, new Uint8Array(2))).toBe(-ERANGE);
+    expect(native.lgetxattr(path, Buffer.from("user.none"), buffer)).toBe(-ENODATA);
+    expect(buffer.toString("latin1", 0, Math.max(native.llistxattr(link, buffer), 0))).not.toContain("user.note");
+    expect(native.llistxattr(Buffer.from("/nonexistent"), buffer)).toBe(-ENOENT);
   });
 });
 
