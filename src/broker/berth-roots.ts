@@ -1,11 +1,12 @@
 /** The roots of a broker's berths: what is in its state folder, images and ranges, put together. */
 import { join } from "node:path";
 import type { BerthSpec, Problem } from "../config/spec.ts";
+import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { Images } from "../rootfs/images.ts";
 import type { Pool, Range } from "../rootfs/range.ts";
 import { Ranges } from "../rootfs/ranges.ts";
-import type { Root } from "../rootfs/root.ts";
+import type { Root, RootFacts } from "../rootfs/root.ts";
 import { type NotYet, Roots, type Unbuilt } from "../rootfs/roots.ts";
 import type { Berth } from "./berth.ts";
 import type { Log } from "./log.ts";
@@ -68,11 +69,20 @@ export class BerthRoots {
     return undefined;
   }
 
+  /** Takes over a root that an earlier broker built for the tenants there are. */
+  adopt(berth: Berth, mount: FdHandle, facts: RootFacts): void {
+    berth.root = this.#open().roots.adopt(mount, facts);
+    berth.range = facts.range;
+    berth.generation++;
+  }
+
   /** Lets go of the berth's root, if it has one. */
   release(berth: Berth): void {
     const { root } = berth;
     if (root === undefined) return;
     berth.root = undefined;
+    berth.rootBackup?.drop();
+    berth.rootBackup = undefined;
     this.#open().roots.release(berth.name, root);
   }
 

@@ -8,6 +8,7 @@ import type { Borrowed, FdHandle } from "../fd.ts";
 import { ROOT } from "../placeholder.ts";
 import type { Range } from "../rootfs/range.ts";
 import type { Root, RootFacts, Strategy } from "../rootfs/root.ts";
+import type { Backup } from "./backup.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
@@ -82,6 +83,8 @@ export class Berth {
   start: StartView | undefined;
   /** Built with the first lease, and let go of with the last. */
   root: Root | undefined;
+  /** Its copy in the store. */
+  rootBackup: Backup | undefined;
   /** The ids that are reserved for it. */
   range: Range | undefined;
   readonly stash: Map<string, Stashed> = new Map();
@@ -152,13 +155,14 @@ export class Berth {
     };
   }
 
-  /** A lease is two descriptors: its tenant's pidfd, and a page of facts. */
+  /** A lease is two descriptors, its tenant's pidfd and a page of facts; so is a root, its mount and its facts. */
   get #kept(): number {
     const sockets = this.sockets.filter(({ socket }) => socket.backup !== undefined).length;
     const leases = [this.lease, this.incoming].filter((lease) => lease?.backup !== undefined).length;
     let stashed = 0;
     for (const { backup } of this.stash.values()) if (backup !== undefined) stashed++;
-    return sockets + stashed + 2 * leases + this.keptBinds;
+    const root = this.rootBackup === undefined ? 0 : 2;
+    return sockets + stashed + 2 * leases + this.keptBinds + root;
   }
 
   #rootView(): RootView {

@@ -5,6 +5,7 @@
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import { FdHandle } from "../fd.ts";
 import { MAX_FDS, type Native } from "../native.ts";
+import type { RootFacts } from "../rootfs/root.ts";
 import { POLLIN } from "../socket-constants.ts";
 import { Berth, type LeaseView, leaseView } from "./berth.ts";
 import type { BerthRoots } from "./berth-roots.ts";
@@ -293,6 +294,14 @@ export class Berths {
     this.#byLease.set(id, berth);
     berth.generation++;
     return lease;
+  }
+
+  /** Gives the tenants there are the root that they had of an earlier broker; undefined when there are none. Takes the mount. */
+  restoreRoot(name: string, mount: FdHandle, facts: RootFacts): Berth | undefined {
+    const berth = this.#byName.get(name);
+    if (berth?.lease === undefined || berth.root !== undefined) return undefined;
+    this.#options.roots.adopt(berth, mount, facts);
+    return berth;
   }
 
   /** Puts a descriptor back that a tenant had stashed under an earlier broker; undefined when there is no place for it. */

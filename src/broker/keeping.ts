@@ -15,8 +15,9 @@ import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
 import { encodeLeaseFacts } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
+import { encodeRootFacts } from "./root-facts.ts";
 import type { Stashed } from "./stash.ts";
-import { leaseName, type StoredStash, socketName, stashName } from "./stored-name.ts";
+import { leaseName, rootName, type StoredStash, socketName, stashName } from "./stored-name.ts";
 
 /** How long the manager is left alone when it does not take messages, in milliseconds. */
 const PAUSE = 10_000;
@@ -51,6 +52,7 @@ export class Keeping {
     for (const { name, socket } of berth.sockets) this.#keepSocket(socket, name, berth.name);
     for (const stashed of berth.stash.values()) this.#keepStash(stashed, berth.name);
     for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#keepLease(lease, berth);
+    this.#keepRoot(berth);
   }
 
   /** As {@link keep} of all berths; says what is still missing only if it was not said before. */
@@ -134,6 +136,16 @@ export class Keeping {
     if (this.#store(stored, [(carrier ?? handle).fd])) stashed.backup = this.#backup(stored, file);
   }
 
+  #keepRoot(berth: Berth): void {
+    const { root } = berth;
+    if (root === undefined || berth.rootBackup !== undefined) return;
+    using record = FdHandle.adopt(check("memfd_create", this.#options.sys.memfd("berth-root")), this.#options.sys);
+    const facts = encodeRootFacts(root.facts);
+    writeSync(record.fd, facts, 0, facts.length, 0);
+    const name = rootName({ berth: berth.name });
+    if (this.#store(name, [root.fd, record.fd])) berth.rootBackup = this.#backup(name);
+  }
+
   #keepLease(lease: Lease, berth: Berth): void {
     const { pidfd, tenant, ready } = lease;
     if (pidfd === undefined) return;
@@ -206,11 +218,11 @@ export class Keeping {
   }
 }
 
-/** How many descriptors the berths may have stored at once: every socket, and what a lease and a handover add. */
+/** How many descriptors the berths may have stored at once: every socket, and what a lease, a handover and a root add. */
 export function storeNeed(berths: Iterable<Berth>): number {
   let need = 1; // the control socket
   for (const { spec, sockets, stash } of berths)
-    need += sockets.length + stash.size + 2 * (spec.server.deliver.includes("bind") ? 4 : 2);
+    need += sockets.length + stash.size + 2 * (spec.server.deliver.includes("bind") ? 4 : 2) + (spec.root ? 2 : 0);
   return need;
 }
 

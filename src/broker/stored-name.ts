@@ -33,10 +33,16 @@ export interface StoredLease {
   readonly lease: string;
 }
 
+/** Of a berth's root: its mount, and a memfd of what is to be known of it. */
+export interface StoredRoot {
+  readonly berth: string;
+}
+
 export type StoredName =
   | ({ readonly kind: "socket" } & StoredSocket)
   | ({ readonly kind: "stash" } & StoredStash)
   | ({ readonly kind: "lease" } & StoredLease)
+  | ({ readonly kind: "root" } & StoredRoot)
   | ({ readonly kind: "binds" } & StoredLease);
 
 const CONTROL = "control.socket";
@@ -52,6 +58,10 @@ export function stashName({ berth, name, lease, uid, serial, packed }: StoredSta
 
 export function leaseName(kind: "lease" | "binds", { berth, lease }: StoredLease): string {
   return `${kind}.${berth}/${lease}`;
+}
+
+export function rootName({ berth }: StoredRoot): string {
+  return `root.${berth}/mount`;
 }
 
 /** Takes a name apart; undefined when it is not one of these, as the name a .socket unit gives. */
@@ -72,6 +82,8 @@ export function parseStoredName(text: string): StoredName | undefined {
       if (name === undefined || lease === undefined || !isNumber(uid) || !isNumber(serial)) return undefined;
       return { kind, berth, name, lease, uid: Number(uid), serial: Number(serial), packed: packed === "packed" };
     }
+    case "root":
+      return { kind, berth };
     case "lease":
     case "binds": {
       const [lease] = rest;

@@ -16,6 +16,7 @@ import type { Keeping } from "./keeping.ts";
 import { decodeLeaseFacts, type LeaseFacts, RECORD_SIZE } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
 import { type OfferedSocket, offerSocket } from "./offered-socket.ts";
+import { decodeRootFacts } from "./root-facts.ts";
 import { parseStoredName, type StoredLease, type StoredName } from "./stored-name.ts";
 
 /** A descriptor that came back, under its name in the store. */
@@ -34,19 +35,20 @@ export interface Passed {
   readonly leases: Returned<NameOf<"lease">>[];
   readonly stashes: Returned<NameOf<"stash">>[];
   readonly binds: Returned<NameOf<"binds">>[];
+  readonly roots: Returned<NameOf<"root">>[];
 }
 
 /** Nothing was passed, or all of it has found its place. */
-export const NOTHING_PASSED: Passed = { sockets: [], leases: [], stashes: [], binds: [] };
+export const NOTHING_PASSED: Passed = { sockets: [], leases: [], stashes: [], binds: [], roots: [] };
 
 /** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
-export function closePassed({ sockets, leases, stashes, binds }: Passed): void {
-  closeAll([...sockets, ...leases, ...stashes, ...binds].map(({ handle }) => handle));
+export function closePassed({ sockets, leases, stashes, binds, roots }: Passed): void {
+  closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
 }
 
 /** Tells apart what was passed, and takes it over. */
 export function sortPassed(passed: readonly PassedFd[], keeping: Keeping | undefined, sys: Native): Passed {
-  const sorted: Passed = { sockets: [], leases: [], stashes: [], binds: [] };
+  const sorted: Passed = { sockets: [], leases: [], stashes: [], binds: [], roots: [] };
   for (const { name, handle } of passed) {
     const is = parseStoredName(name);
     if (is !== undefined) keeping?.count(name);
@@ -56,6 +58,7 @@ export function sortPassed(passed: readonly PassedFd[], keeping: Keeping | undef
       sorted.sockets.push(offerSocket(name, handle, sys, { stored: is, ...(backup !== undefined && { backup }) }));
     } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
+    else if (is.kind === "root") sorted.roots.push({ stored: name, is, handle });
     else sorted.binds.push({ stored: name, is, handle });
   }
   return sorted;
@@ -74,6 +77,7 @@ export interface TakeBackContext {
 export function takeBack(passed: Passed, context: TakeBackContext): void {
   const { berths, log } = context;
   takeBackLeases(passed.leases, context);
+  takeBackRoots(passed.roots, context);
   for (const returned of passed.stashes) takeBackStash(returned, context);
   takeBackBinds(passed.binds, context);
   const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
@@ -89,7 +93,7 @@ export function takeBack(passed: Passed, context: TakeBackContext): void {
   berths.repairVacant();
 }
 
-/** What came back under each name: of a lease and of a server's binds two descriptors, of which one is a memfd. */
+/** What came back under each name: of a lease, of a root and of a server's binds two descriptors, of which one is a memfd. */
 function pairs<Name>(
   returned: readonly Returned<Name>[],
 ): Map<string, { is: Name; page?: FdHandle; other?: FdHandle }> {
@@ -158,6 +162,19 @@ function takeBackStash({ stored, is, handle }: Passed["stashes"][number], contex
   });
 }
 
+/** After the leases: a root is its tenants'. */
+function takeBackRoots(returned: Passed["roots"], { berths, keeping }: TakeBackContext): void {
+  for (const [stored, { is, page, other: mount }] of pairs(returned)) {
+    const facts = page && decodeRootFacts(contentsOf(page));
+    const berth = mount && facts && berths.restoreRoot(is.berth, mount, facts);
+    page?.close();
+    if (berth === undefined) {
+      mount?.close();
+      keeping?.forget(stored);
+    } else if (keeping !== undefined) berth.rootBackup = keeping.recall(stored);
+  }
+}
+
 function takeBackBinds(returned: Passed["binds"], { interceptions, keeping }: TakeBackContext): void {
   for (const [stored, { is, page: record, other: notify }] of pairs(returned)) {
     if (notify !== undefined && isNotifyDescriptor(notify.fd)) {
@@ -185,4 +202,11 @@ function readFacts(record: FdHandle | undefined): LeaseFacts | undefined {
   const page = Buffer.alloc(RECORD_SIZE);
   readSync(record.fd, page, 0, page.length, 0);
   return decodeLeaseFacts(page);
+}
+
+/** All of a memfd, from its beginning: the offset is shared with the copy in the store. */
+function contentsOf({ fd }: FdHandle): Buffer {
+  const contents = Buffer.alloc(fstatSync(fd).size);
+  readSync(fd, contents, 0, contents.length, 0);
+  return contents;
 }

@@ -90,6 +90,17 @@ export class Roots {
     }
   }
 
+  /** Goes on with a root that another broker built. Takes the mount. */
+  adopt(mount: FdHandle, facts: RootFacts): Root {
+    const holds: FdHandle[] = [];
+    for (const label of facts.images) {
+      const image = this.#options.images.resolve(label);
+      // What was removed while there was no broker cannot be kept from being removed.
+      if (!("problem" in image)) holds.push(this.#options.images.hold(image));
+    }
+    return new Root(mount, facts, holds, this.#sys);
+  }
+
   /** Lets go of a berth's root. The next one is built when nothing of this one is left. */
   release(berth: string, root: Root): void {
     const closing = root.close().then(() => {

@@ -4,6 +4,7 @@ import {
   keyHash,
   leaseName,
   parseStoredName,
+  rootName,
   type StoredName,
   socketName,
   stashName,
@@ -44,11 +45,13 @@ const names: fc.Arbitrary<StoredName> = fc.oneof(
     serial: fc.nat(),
     packed: fc.boolean(),
   }),
+  fc.record({ kind: fc.constant("root" as const), berth }),
   fc.record({ kind: fc.constantFrom("lease" as const, "binds" as const), berth, lease }) as fc.Arbitrary<StoredName>,
 );
 
 function format(name: StoredName): string {
   if (name.kind === "socket") return socketName(name);
+  if (name.kind === "root") return rootName(name);
   return name.kind === "stash" ? stashName(name) : leaseName(name.kind, name);
 }
 
