@@ -51,8 +51,9 @@ export class Keeping {
   keep(berth: Berth): void {
     for (const { name, socket } of berth.sockets) this.#keepSocket(socket, name, berth.name);
     for (const stashed of berth.stash.values()) this.#keepStash(stashed, berth.name);
-    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#keepLease(lease, berth);
+    // Before the lease: whoever comes back to a lease without its root could not have it built again.
     this.#keepRoot(berth);
+    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#keepLease(lease, berth);
   }
 
   /** As {@link keep} of all berths; says what is still missing only if it was not said before. */

@@ -102,7 +102,8 @@ type Berth (
   # Where its server starts on demand.
   start: ?Start,
   # How many descriptors the service manager keeps for it, so that they outlive the broker: each of
-  # its own, two for a lease, two for a server whose binds are answered. Absent where it keeps none.
+  # its own, two each for a root, a lease, and a server whose binds are answered. Absent where it
+  # keeps none.
   kept: ?int
 )
 
