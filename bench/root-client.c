@@ -50,9 +50,9 @@ static void release(void) {
   if (root < 0) return;
   char parameters[128];
   snprintf(parameters, sizeof parameters, "{\"lease\":\"%s\"}", lease);
-  call("Release", parameters);
   close(root);
   root = -1;
+  call("Release", parameters);
 }
 
 static void acquire(void) {

@@ -8,6 +8,7 @@
 import { SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
+import { closeLater } from "./close-later.ts";
 import { closeUpper, mountOverlay } from "./overlay.ts";
 import { volatileUpper } from "./upper.ts";
 
@@ -18,7 +19,7 @@ const SIZE = 65_536;
 export function isInUse(folder: FdHandle, sys: Native): boolean {
   const own = volatileUpper(SIZE, OWNER, sys);
   try {
-    mountOverlay({ lowers: [folder], upper: own }, { index: "on" }, 0, sys).close();
+    void closeLater(mountOverlay({ lowers: [folder], upper: own }, { index: "on" }, 0, sys));
     return false;
   } catch (error) {
     if (error instanceof SysError && error.errnoName === "EBUSY") return true;

@@ -5,6 +5,7 @@
 import { check } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { AT_FDCWD, type Native } from "../native.ts";
+import { closeLater } from "./close-later.ts";
 import { FsContext } from "./fs-context.ts";
 
 /** Where changes go. Both folders are on one mount, and of nobody else's use while the overlay lives. */
@@ -45,7 +46,7 @@ export function openFolder(path: string, sys: Native): FdHandle {
 
 export function closeUpper({ upper, work, mount }: Upper): void {
   closeAll([upper, work]);
-  mount?.close();
+  if (mount !== undefined) void closeLater(mount);
 }
 
 /** Mounts the layers. `attributes` are MOUNT_ATTR_… bits. Throws SYSTEM_ERROR with what the kernel says. */

@@ -1,8 +1,8 @@
 /** A root that was built: its mount, what is to be known of it, and what must stay while it is used. */
-import { close } from "node:fs";
 import { SysError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { AT_EMPTY_PATH, type Native, OPEN_TREE_CLONE } from "../native.ts";
+import { closeLater } from "./close-later.ts";
 import type { Range } from "./range.ts";
 
 export type Strategy = "idmap" | "metacopy" | "none";
@@ -60,13 +60,7 @@ export class Root {
    * writes its file system's cache out: not on this thread, which has clients to serve.
    */
   close(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => {
-      // close(2) has no failure that could be mended: the descriptor is gone in any case.
-      close(this.#mount.steal(), () => {
-        closeAll(this.#holds);
-        resolve();
-      });
-    });
+    this.#closed ??= closeLater(this.#mount).then(() => closeAll(this.#holds));
     return this.#closed;
   }
 }

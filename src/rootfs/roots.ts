@@ -9,6 +9,7 @@ import { setTimeout } from "node:timers/promises";
 import { BerthError, SysError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, type Native } from "../native.ts";
+import { closeLater } from "./close-later.ts";
 import { system } from "./durable.ts";
 import { idmapTree, rangeNamespace } from "./idmap.ts";
 import { type ImageSource, type ImageTree, labelOf } from "./image-source.ts";
@@ -68,6 +69,8 @@ export class Roots {
   /** By berth: its last root being unmounted, its upper folder being used by somebody. */
   readonly #closing = new Map<string, Promise<undefined>>();
   readonly #waiting = new Map<string, Promise<string | undefined>>();
+  /** Berths whose upper folder nobody uses. Only we make overlays of them, so they are free until we do. */
+  readonly #free = new Set<string>();
   /** File systems that cannot show their files with other ids, by their devices. */
   readonly #unmappable = new Set<string>();
   readonly #stop = new AbortController();
@@ -104,6 +107,7 @@ export class Roots {
   /** Lets go of a berth's root. The next one is built when nothing of this one is left. */
   release(berth: string, root: Root): void {
     const closing = root.close().then(() => {
+      if (root.facts.state === "persistent" && !this.#stop.signal.aborted && this.#isFree(berth)) this.#free.add(berth);
       if (this.#closing.get(berth) === closing) this.#closing.delete(berth);
       return undefined;
     });
@@ -144,9 +148,9 @@ export class Roots {
     const owner = ownerOf(images.at(-1)?.tree ?? "/", range);
     if (request.state === "volatile") return volatileUpper(request.size, owner, this.#sys);
     const upper = persistentUpper(folder, owner, range, this.#sys);
-    let isFree = false;
+    let isFree = this.#free.delete(berth);
     try {
-      isFree = !isInUse(upper.upper, this.#sys);
+      isFree ||= !isInUse(upper.upper, this.#sys);
       return isFree ? upper : this.#whenFree(berth, folder);
     } finally {
       if (!isFree) closeUpper(upper);
@@ -199,7 +203,7 @@ export class Roots {
       };
       return new Root(mount, facts, holds, this.#sys);
     } finally {
-      closeAll(lowers);
+      for (const lower of lowers) void closeLater(lower);
     }
   }
 
@@ -237,6 +241,17 @@ export class Roots {
     const path = join(this.#options.state, "roots", ".empty");
     system(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
     return openFolder(path, this.#sys);
+  }
+
+  /** Whether nobody uses the berth's upper folder; asked when a root has gone, the next one need not ask. */
+  #isFree(berth: string): boolean {
+    try {
+      using upper = openFolder(join(this.#options.state, "roots", berth, "upper"), this.#sys);
+      return !isInUse(upper, this.#sys);
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      return false; // whoever builds the next one hears why
+    }
   }
 
   #whenFree(berth: string, folder: string): Promise<string | undefined> {

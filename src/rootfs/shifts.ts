@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { close, mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -14,6 +14,7 @@ import { BerthError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
 import { programPath } from "../launcher-path.ts";
 import type { Native } from "../native.ts";
+import { closeLater } from "./close-later.ts";
 import { system, writeDurably } from "./durable.ts";
 import { type ImageTree, labelOf } from "./image-source.ts";
 import { tryLock } from "./lock.ts";
@@ -159,10 +160,6 @@ function keyOf(images: readonly ImageTree[], { base, count }: Range): string {
 function isDone(path: string): boolean {
   const marker = join(path, "done");
   return system(marker, () => statSync(marker, { throwIfNoEntry: false })) !== undefined;
-}
-
-function closeLater(handle: FdHandle): Promise<void> {
-  return new Promise((resolve) => close(handle.steal(), () => resolve()));
 }
 
 const STOPPING = "the broker is stopping; ask the next one";
