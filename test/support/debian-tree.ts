@@ -32,6 +32,12 @@ export interface DebianOptions {
   readonly packages?: readonly string[];
 }
 
+/** A newer Debian that boots. */
+export const BOOTABLE: DebianOptions = {
+  suite: "trixie",
+  packages: ["systemd", "systemd-sysv", "dbus", "iproute2", "procps"],
+};
+
 /** The tree's path; the first to ask builds it, others wait meanwhile. */
 export function debianTree({ suite = SUITE, packages = PACKAGES }: DebianOptions = {}): string {
   const folder = process.env["BERTHD_TEST_TREES"] ?? join(tmpdir(), "berthd-test-trees");

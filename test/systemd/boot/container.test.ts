@@ -1,6 +1,6 @@
 /** A container on a berth's root, as a unit: Debian inside, its sockets the broker's, its network a veth pair. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
+import { BOOTABLE, DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
 import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
 import { ask, inodesAt } from "../../support/machine-net.ts";
 
@@ -21,24 +21,35 @@ Requires=container-veth@demo.service
 [Service]
 Environment="COMMAND=/usr/bin/perl /srv/server.pl"
 `;
-// An image in the machine's own layer could not have its owners mapped: this one is in memory.
+// An image in the machine's own layer could not have its owners mapped: these are in memory.
 const image = "/var/lib/berthd/demo-image";
+const units = "/var/lib/berthd/booted-image";
 
 const reason = cannotBoot ?? noDebianTree;
 describe.skipIf(reason !== undefined)("container@demo.service", () => {
   let machine: Machine;
-  beforeAll(async () => {
-    machine = await bootMachine({
-      binds: { "/srv/debian": debianTree() },
-      files: {
-        "/etc/berthd/demo.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:7100"]\n[root]\nimage = ["/srv/debian", "${image}"]\n`,
-        "/etc/berthd/bare.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7101"]\n',
-        "/etc/systemd/system/container@demo.service.d/settings.conf": settings,
-      },
-    });
-    machine.write({ [`${image}/srv/server.pl`]: server });
-    await machine.sh("berth units install && systemctl daemon-reload && systemctl start berthd.socket && berth ls");
-  }, DEBIAN_TIMEOUT + 90_000);
+  beforeAll(
+    async () => {
+      machine = await bootMachine({
+        binds: { "/srv/debian": debianTree(), "/srv/trixie": debianTree(BOOTABLE) },
+        files: {
+          "/etc/berthd/demo.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:7100"]\n[root]\nimage = ["/srv/debian", "${image}"]\n`,
+          "/etc/berthd/bare.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7101"]\n',
+          "/etc/berthd/booted.toml": `[sockets.hello]\nlisten = ["tcp://127.0.0.1:7103"]\n[root]\nimage = ["/srv/trixie", "${units}"]\n`,
+          "/etc/systemd/system/container@demo.service.d/settings.conf": settings,
+        },
+      });
+      machine.write({
+        [`${image}/srv/server.pl`]: server,
+        [`${units}/etc/systemd/system/hello.socket`]: "[Socket]\nListenStream=127.0.0.1:7103\nAccept=yes\n",
+        [`${units}/etc/systemd/system/hello@.service`]:
+          "[Service]\nExecStart=echo from inside\nStandardOutput=socket\n",
+        [`${units}/etc/systemd/system/sockets.target.d/hello.conf`]: "[Unit]\nWants=hello.socket\n",
+      });
+      await machine.sh("berth units install && systemctl daemon-reload && systemctl start berthd.socket && berth ls");
+    },
+    2 * DEBIAN_TIMEOUT + 90_000,
+  );
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });
@@ -115,6 +126,15 @@ describe.skipIf(reason !== undefined)("container@demo.service", () => {
     expect(await inside()).not.toBe(before);
     expect(machine.read(`/proc/${await inside()}/root/srv/written`)).toBe("by the server\n");
     await machine.ok(["systemctl", "stop", "container@demo.service"]);
+  }, 60_000);
+
+  test("boots an image that has a systemd, which takes the socket for its own socket unit", async () => {
+    const sockets = await inodesAt(machine, 7103);
+    await machine.ok(["systemctl", "start", "container@booted.service"]);
+    expect((await ask(machine, "tcp", 7103, "", 5)).toString()).toBe("from inside\n");
+    expect(await inodesAt(machine, 7103)).toEqual(sockets);
+    await machine.ok(["systemctl", "stop", "container@booted.service"]);
+    expect(await machine.show("container@booted.service", "Result")).toEqual({ Result: "success" });
   }, 60_000);
 
   test("a berth without a root is refused in a sentence", async () => {

@@ -1,18 +1,17 @@
 /** What systemd does since 253, on a Debian of its own: reloads that are waited for, varlinkctl(1) as a client. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { unitNames } from "../../../src/systemd/units.ts";
-import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
+import { BOOTABLE, DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
 import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
 
 const SOCKET = "/run/berthd/io.berthd.Broker";
-const packages = ["systemd", "systemd-sysv", "dbus", "iproute2", "procps"];
 const reason = cannotBoot ?? noDebianTree;
 
 describe.skipIf(reason !== undefined)("systemd 257", () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({
-      tree: debianTree({ suite: "trixie", packages }),
+      tree: debianTree(BOOTABLE),
       files: {
         "/etc/berthd/a.toml":
           '[sockets.game]\nlisten = ["tcp://127.0.0.1:7200"]\n[server]\nuser = "nobody"\ncommand = ["sh", "-c", "echo $$ $LISTEN_PID $LISTEN_FDNAMES; exec sleep 1000"]\n',
