@@ -7,14 +7,16 @@ import { Images } from "../rootfs/images.ts";
 import type { Pool, Range } from "../rootfs/range.ts";
 import { Ranges } from "../rootfs/ranges.ts";
 import type { Root, RootFacts } from "../rootfs/root.ts";
+import { RootlessRoots } from "../rootfs/rootless.ts";
 import { type NotYet, Roots, type Unbuilt } from "../rootfs/roots.ts";
 import type { Berth } from "./berth.ts";
 import type { Log } from "./log.ts";
 
 /** What is in the state folder, opened when the first berth has a root. */
 interface State {
-  readonly roots: Roots;
-  readonly ranges: Ranges;
+  readonly roots: Roots | RootlessRoots;
+  /** Absent where the broker has one id, its own user's. */
+  readonly ranges?: Ranges;
 }
 
 export class BerthRoots {
@@ -48,7 +50,7 @@ export class BerthRoots {
   rangeOf({ name, root }: BerthSpec): Range | undefined {
     if (root === undefined || root.shift === "none") return undefined;
     const found = this.#open()
-      .ranges.list()
+      .ranges?.list()
       .find(({ owner }) => owner === name);
     return found === undefined ? undefined : { base: found.base, count: found.count };
   }
@@ -88,20 +90,25 @@ export class BerthRoots {
 
   close(): void {
     this.#state?.roots.close();
-    this.#state?.ranges.close();
+    this.#state?.ranges?.close();
     this.#state = undefined;
   }
 
   #open(): State {
     if (this.#state !== undefined) return this.#state;
     const folder = this.#folder ?? "/nonexistent"; // problems() has kept such berths out
+    const images = new Images(join(folder, "images"), this.#sys);
+    if (process.geteuid?.() !== 0) {
+      this.#state = { roots: new RootlessRoots({ state: folder, images, sys: this.#sys }) };
+      return this.#state;
+    }
     const ranges = Ranges.open(join(folder, "ranges"), {
       sys: this.#sys,
       ...(this.#pool !== undefined && { pool: this.#pool }),
     });
     const roots = new Roots({
       state: folder,
-      images: new Images(join(folder, "images"), this.#sys),
+      images,
       ranges,
       onFallback: (reason) => {
         const message = `this system maps no ids of images, so their owners are shifted (metacopy): ${reason}`;

@@ -129,13 +129,14 @@ export class Berth {
     return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
   }
 
-  /** The descriptors themselves, borrowed, after `before`; `root` is what {@link Root.lend} gave, if there is one. */
-  borrow(root: FdHandle | undefined, before: readonly number[] = []): Borrowed {
+  /** The descriptors themselves, borrowed, between `before` and `after`; `root` is what {@link Root.lend} gave, if there is one. */
+  borrow(root: FdHandle | undefined, before: readonly number[] = [], after: readonly number[] = []): Borrowed {
     const fds = [
       ...before,
       ...this.sockets.map(({ socket }) => socket.fd),
       ...(root === undefined ? [] : [root.fd]),
       ...Array.from(this.stash.values(), ({ handle }) => handle.fd),
+      ...after,
     ];
     return { fds: Int32Array.from(fds), count: fds.length };
   }

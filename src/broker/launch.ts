@@ -1,12 +1,14 @@
 /** Makes the plan of a launch from the berth and the call, and puts it into a sealed memfd. All policy is here. */
 import { writeSync } from "node:fs";
 import { formatAddress } from "../address.ts";
+import type { ServerSpec } from "../config/spec.ts";
 import { check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Plan } from "../launch/plan.ts";
 import { encodePlan } from "../launch/plan-encode.ts";
 import type { Native } from "../native.ts";
 import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors, ROOT } from "../placeholder.ts";
+import type { Entry } from "../rootfs/entry.ts";
 import type { Berth } from "./berth.ts";
 import { shownName } from "./stash.ts";
 
@@ -32,8 +34,17 @@ export const PLAN_INDEX = 0;
 // F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE (fcntl(2)): nobody changes what the launcher has checked.
 const ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8;
 
-/** The plan's bytes for a berth and a lease, or what of the request cannot be carried out. */
-export function makePlan(berth: Berth, lease: string, request: LaunchRequest, notify?: string): Buffer | Unfit {
+/**
+ * The plan's bytes for a berth and a lease, or what of the request cannot be carried out. `entry` is what the launcher
+ * enters the root with: its descriptors follow the berth's.
+ */
+export function makePlan(
+  berth: Berth,
+  lease: string,
+  request: LaunchRequest,
+  notify?: string,
+  entry?: Entry,
+): Buffer | Unfit {
   const { server } = berth.spec;
   const command = request.command ?? server.command;
   if (command.length === 0) {
@@ -52,13 +63,16 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest, no
     if (typeof expanded === "object") return { parameter: "environment", message: `${name}: ${expanded.problem}` };
     environment[name] = expanded;
   }
-  const names = !placesDescriptors(server.deliver)
-    ? []
-    : [
-        ...berth.sockets.map(({ name }) => name),
-        ...(berth.hasRoot ? [ROOT] : []),
-        ...Array.from(berth.stash.keys(), shownName),
-      ];
+  const names = [
+    ...berth.sockets.map(({ name }) => name),
+    ...(berth.hasRoot ? [ROOT] : []),
+    ...Array.from(berth.stash.keys(), shownName),
+  ];
+  const fds = names
+    .map((name, index) => ({ name, index: PLAN_INDEX + 1 + index }))
+    // Who is in the root needs no descriptor of it.
+    .filter((_, index) => !(server.enter && index === berth.sockets.length));
+  const user = userOf(berth);
   const plan: Plan = {
     lease,
     argv,
@@ -68,13 +82,14 @@ export function makePlan(berth: Berth, lease: string, request: LaunchRequest, no
     reportBinds: server.deliver.includes("bind"),
     // Root may look into every process; another user's broker only into those that let it, where Yama says so.
     ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
-    fds: names.map((name, index) => ({ name, index: PLAN_INDEX + 1 + index })),
+    fds: placesDescriptors(server.deliver) ? fds : [],
     capabilities: server.capabilities,
     limits: server.limits,
     umask: server.umask,
-    ...(server.user !== undefined && { user: server.user }),
+    ...(user !== undefined && { user }),
     ...(server.directory !== undefined && { directory: server.directory }),
     ...(notify !== undefined && { notify: { address: notify, watchdog: (server.watchdog ?? 0) * 1_000_000 } }),
+    ...(entry !== undefined && { root: planRoot(berth, entry) }),
   };
   const bytes = encodePlan(plan);
   return typeof bytes === "string"
@@ -95,11 +110,37 @@ export function sealPlan(bytes: Buffer, sys: Native): FdHandle {
   }
 }
 
+/** Ids of the host; of a server that enters its root, those inside. */
+function userOf({ spec: { server }, range }: Berth): Plan["user"] {
+  if (server.rangeId === undefined) return server.user;
+  const id = server.enter ? server.rangeId : (range?.base ?? 0) + server.rangeId;
+  return { uid: id, gid: id, groups: [] };
+}
+
+function planRoot(berth: Berth, { mounts, binds, isRootless }: Entry): NonNullable<Plan["root"]> {
+  const userns = PLAN_INDEX + 1 + berth.size;
+  return {
+    userns,
+    mount: PLAN_INDEX + 1 + berth.sockets.length,
+    keepGroups: isRootless,
+    mounts: mounts.map(({ target }, at) => ({ index: userns + 1 + at, target })),
+    binds,
+  };
+}
+
+/** What a shell and its like expect of a user whom only the image knows. */
+function homeOf({ rangeId, user }: ServerSpec): Record<string, string> {
+  if (user !== undefined) return { HOME: user.home, SHELL: user.shell, USER: user.name, LOGNAME: user.name };
+  if (rangeId === undefined) return {};
+  const name = rangeId === 0 ? "root" : String(rangeId);
+  return { HOME: rangeId === 0 ? "/root" : "/", SHELL: "/bin/sh", USER: name, LOGNAME: name };
+}
+
 function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Record<string, string> {
-  const { user, environment, inheritEnvironment } = berth.spec.server;
+  const { environment, inheritEnvironment } = berth.spec.server;
   return {
     ...(!inheritEnvironment && { PATH: DEFAULT_PATH }),
-    ...(user !== undefined && { HOME: user.home, SHELL: user.shell, USER: user.name, LOGNAME: user.name }),
+    ...homeOf(berth.spec.server),
     BERTHD_BERTH: berth.name,
     BERTHD_LEASE: lease,
     ...environment,
@@ -123,6 +164,8 @@ function expansionsOf(berth: Berth): Expansions {
   const rootFd = FIRST_FD + berth.sockets.length;
   return {
     sockets: (name) => byName.get(name),
-    ...(berth.hasRoot && placed && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
+    ...(berth.hasRoot &&
+      placed &&
+      !berth.spec.server.enter && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
   };
 }

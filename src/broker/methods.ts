@@ -1,7 +1,8 @@
 /** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
-import { SysError } from "../errors.ts";
-import { NOTHING_BORROWED } from "../fd.ts";
-import type { Native } from "../native.ts";
+import { BerthError, SysError } from "../errors.ts";
+import { closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
+import { MAX_FDS, type Native } from "../native.ts";
+import { type Entry, makeEntry } from "../rootfs/entry.ts";
 import type { Range } from "../rootfs/range.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
 import { encodeReply, type Parameters } from "../varlink/message.ts";
@@ -15,9 +16,9 @@ import {
   refuse,
 } from "../varlink/service.ts";
 import type { Berth } from "./berth.ts";
-import type { BerthEvent, Berths, Refusal, Replace, Waiting } from "./berths.ts";
+import type { BerthEvent, Berths, Granted, Refusal, Replace, Waiting } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";
-import { makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
+import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import type { Session } from "./session.ts";
 import { isStashName } from "./stash.ts";
 
@@ -64,21 +65,20 @@ export function brokerMethods({ berths, interceptions, sys, notify, watch }: Met
       if ("kind" in berth) return berth;
       const unfit = makePlan(berth, "", request, notify);
       if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
+      const known = [berth.lease, berth.incoming].find((lease) => lease !== undefined && session.holds(lease));
       const granted = berths.acquire(berth.name, session, replaceOf(parameters));
       if (granted.kind !== "granted") return granted;
-      const plan = makePlan(berth, granted.lease.id, request, notify);
-      if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
-      const memfd = sealPlan(plan, sys);
+      const made: FdHandle[] = [];
+      let reply: Answer | Refusal | undefined;
       try {
-        const root = berth.root?.lend();
-        return {
-          bytes: encodeReply({ lease: granted.lease.id, plan: PLAN_INDEX, ...rangeOf(berth) }),
-          borrowed: berth.borrow(root, [memfd.fd]),
-          owned: root === undefined ? [memfd] : [memfd, root],
-        };
-      } catch (error) {
-        memfd.close();
-        throw error;
+        reply = launchReply(granted, request, session.peer.uid, made, { sys, notify });
+        return reply;
+      } finally {
+        // Whoever gets nothing holds nothing.
+        if (reply === undefined || !("owned" in reply)) {
+          closeAll(made);
+          if (known === undefined) berths.release(granted.lease.id, session);
+        }
       }
     });
   };
@@ -117,6 +117,60 @@ export function brokerMethods({ berths, interceptions, sys, notify, watch }: Met
       },
     },
   };
+}
+
+/** The reply to a launch that was granted; the descriptors in `made` were made for it. */
+function launchReply(
+  { berth, lease }: Granted,
+  request: LaunchRequest,
+  uid: number,
+  made: FdHandle[],
+  { sys, notify }: Pick<MethodsContext, "sys" | "notify">,
+): Answer | Refusal {
+  const keep = <T extends readonly FdHandle[]>(...handles: T): T => {
+    made.push(...handles);
+    return handles;
+  };
+  const entry = entryOf(berth, uid, sys);
+  if (entry !== undefined && "kind" in entry) return entry;
+  const entered = entry === undefined ? [] : keep(entry.userns, ...entry.mounts.map(({ mount }) => mount));
+  if (1 + berth.size + entered.length > MAX_FDS) {
+    return {
+      kind: "limit",
+      limit: "descriptors",
+      message: `no message can carry all descriptors of ${berth.name}; remove binds`,
+    };
+  }
+  const plan = makePlan(berth, lease.id, request, notify, entry);
+  if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
+  const [memfd] = keep(sealPlan(plan, sys));
+  const root = berth.root === undefined ? undefined : keep(berth.root.lend())[0];
+  return {
+    bytes: encodeReply({ lease: lease.id, plan: PLAN_INDEX, ...rangeOf(berth) }),
+    borrowed: berth.borrow(
+      root,
+      [memfd.fd],
+      entered.map(({ fd }) => fd),
+    ),
+    owned: made,
+  };
+}
+
+/** What a server that runs with ids of the range needs; or why it cannot. */
+function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | undefined {
+  const { root, spec, name } = berth;
+  const { enter, rangeId } = spec.server;
+  const refused = (message: string): Refusal => ({ kind: "no-root", berth: name, message });
+  if (rangeId === undefined || root === undefined) return undefined;
+  if (root.userns !== undefined && rangeId !== 0)
+    return refused('a broker without root has one id to give: write server.user = "range", or start berthd as root');
+  if (!enter) return root.facts.range === undefined ? refused("it has no range for server.user to be in") : undefined;
+  try {
+    return makeEntry(root, uid, spec.root?.binds ?? [], sys);
+  } catch (error) {
+    if (!(error instanceof BerthError) || isScarcity(error)) throw error;
+    return refused(error.message);
+  }
 }
 
 /** One reply of a Watch. */
@@ -185,12 +239,16 @@ function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
 }
 
+function isScarcity(error: BerthError): boolean {
+  return error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName);
+}
+
 /** Being out of descriptors or memory is a limit that was reached, and the caller's to hear; anything else is a defect. */
 function guarded<T>(act: () => T): T | Answer {
   try {
     return act();
   } catch (error) {
-    if (!(error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName))) throw error;
+    if (!(error instanceof BerthError) || !isScarcity(error)) throw error;
     return refusal({
       kind: "limit",
       limit: "descriptors",

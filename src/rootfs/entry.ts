@@ -43,7 +43,10 @@ export function makeEntry(root: Root, owner: number, binds: readonly EntryBind[]
   }
   const { range } = root.facts;
   if (range === undefined) {
-    throw new BerthError("SYSTEM_ERROR", 'nobody can be in a root without ids of its own: remove root.shift = "none"');
+    throw new BerthError(
+      "SYSTEM_ERROR",
+      'nobody can enter a root without ids of its own: remove root.shift = "none"; or if an earlier broker without root made it, end its tenants first',
+    );
   }
   const made: FdHandle[] = [];
   const keep = (handle: FdHandle): FdHandle => {

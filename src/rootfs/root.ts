@@ -45,13 +45,11 @@ export class Root {
    * attributes; the next one gets one of its own. Throws SYSTEM_ERROR.
    */
   lend(): FdHandle {
-    // Without privilege nothing can be copied here; the launcher does it when it has joined the namespace.
-    if (this.userns !== undefined) return this.#mount.dup();
     const clone = this.#sys.openTree(this.fd, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
     if (clone >= 0) return FdHandle.adopt(clone, this.#sys);
     const error = new SysError("open_tree", -clone, "the berth's root");
-    // Linux before 6.15 copies no detached mount: then all tenants have the same.
-    if (error.errnoName === "EINVAL") return this.#mount.dup();
+    // Linux before 6.15 copies no detached mount, and none at all without privilege: then all tenants have the same.
+    if (error.errnoName === "EINVAL" || error.errnoName === "EPERM") return this.#mount.dup();
     throw error;
   }
 
