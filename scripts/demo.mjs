@@ -8,6 +8,7 @@ import { once } from "node:events";
 import {
   chmodSync,
   copyFileSync,
+  cpSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -50,12 +51,23 @@ export class Demo {
     return join(this.#folder, "berthd.sock");
   }
 
+  /** What lies below the root of the berth `vault`. */
+  get image() {
+    return join(this.#folder, "image");
+  }
+
+  /** Where what its tenants write goes. */
+  get upper() {
+    return join(this.#folder, "state/roots/vault/upper");
+  }
+
   async #start() {
     this.#folder = mkdtempSync(join(tmpdir(), "berthd-demo-"));
     // The server reads its program here, as a user that may have no way into the clone.
     chmodSync(this.#folder, 0o755);
     copyFileSync(join(root, "examples/echo-server.mjs"), join(this.#folder, "echo-server.mjs"));
     if (this.uid === 0) this.#prepareNobody();
+    cpSync(join(root, "examples/vault"), this.image, { recursive: true });
     this.port = await this.#choosePort();
     this.#writeConfiguration();
     const config = ["--config", join(root, "examples/demo"), "--config", join(this.#folder, "config")];
@@ -88,16 +100,21 @@ export class Demo {
     throw new Sentence(`no port of ${HOST} is free for both TCP and UDP; end a program that has many`);
   }
 
-  /** A drop-in over examples/demo/echo.toml: the port, the paths, and the user if there is privilege to give up. */
+  /** Drop-ins over examples/demo: the port, the paths, and the users if there is privilege to give up. */
   #writeConfiguration() {
-    const folder = join(this.#folder, "config/echo.toml.d");
-    mkdirSync(folder, { recursive: true });
-    const user = process.getuid() === 0 ? `user = ${NOBODY}\n` : "";
+    const isRoot = process.getuid() === 0;
     const command = JSON.stringify([this.#node, join(this.#folder, "echo-server.mjs")]);
-    writeFileSync(
-      join(folder, "50-npm-start.toml"),
-      `[sockets]\nchat.listen = ["tcp://${HOST}:${this.port}"]\ngame.listen = ["udp://${HOST}:${this.port}"]\n\n[server]\ncommand = ${command}\n${user}`,
+    this.#writeDropIn(
+      "echo",
+      `[sockets]\nchat.listen = ["tcp://${HOST}:${this.port}"]\ngame.listen = ["udp://${HOST}:${this.port}"]\n\n[server]\ncommand = ${command}\n${isRoot ? `user = ${NOBODY}\n` : ""}`,
     );
+    this.#writeDropIn("vault", `[root]\nimage = "${this.image}"\n${isRoot ? '[server]\nuser = "range"\n' : ""}`);
+  }
+
+  #writeDropIn(name, text) {
+    const folder = join(this.#folder, `config/${name}.toml.d`);
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "50-npm-start.toml"), text);
   }
 
   async #untilReady() {

@@ -4,8 +4,9 @@
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { PATIENCE } from "./demo.mjs";
 import { Sentence } from "./prepare.mjs";
@@ -35,6 +36,29 @@ export async function proveAll(demo, proved) {
   proved(`its sockets are the broker's own, and it has no other: fds ${await sharedSockets(demo, pid)}`);
 
   await proveSurvival(demo, server, proved);
+  await proveRoot(demo, proved);
+}
+
+/** A tenant changes a file of its root: the next one has it so, and the image is what it was. */
+async function proveRoot(demo, proved) {
+  const before = readFileSync(join(demo.image, "motd"), "utf8");
+  const script = "cat /proc/self/fd/3/motd; echo mine >/proc/self/fd/3/motd";
+  let first;
+  try {
+    first = await demo.output("vault", ["sh", "-c", script]);
+  } catch (error) {
+    // Containers and some systems forbid it; the broker says what to set, and the rest works all the same.
+    if (!/has no root to give/.test(error.message)) throw error;
+    return proved(`no roots on this system: ${error.message.split("\n").at(-1)}`);
+  }
+  demand(first === before, `the root's motd says "${first}"`);
+  const second = await demo.output("vault", ["cat", "/proc/self/fd/3/motd"]);
+  demand(second === "mine\n", `the next tenant's motd says "${second}"`);
+  demand(readFileSync(join(demo.image, "motd"), "utf8") === before, "the image has changed");
+  const { uid } = statSync(join(demo.upper, "motd"));
+  proved(
+    `a file written in the root of berth vault is there for the next tenant, belongs to id ${uid}, and the image is as it was`,
+  );
 }
 
 /** What `ls` sees open: 0 to 2, the berth's, and one that ls itself has opened to look. */
