@@ -67,13 +67,12 @@ export class RootlessRoots {
   /** As {@link Roots.adopt}. Nothing leads from a mount to its namespace: such a root is handed over, not entered. */
   adopt(mount: FdHandle, facts: RootFacts): Root {
     const { images, sys } = this.#options;
-    const found = facts.images.map((label) => images.resolve(label)).filter((image) => !("problem" in image));
-    return new Root(
-      mount,
-      facts,
-      found.map((image) => images.hold(image)),
-      sys,
-    );
+    const holds: FdHandle[] = [];
+    for (const label of facts.images) {
+      const image = images.resolve(label);
+      if (!("problem" in image)) holds.push(images.hold(image));
+    }
+    return new Root(mount, facts, holds, sys);
   }
 
   /** As {@link Roots.release}. */
