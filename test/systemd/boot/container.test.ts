@@ -21,6 +21,15 @@ Requires=container-veth@demo.service
 [Service]
 Environment="COMMAND=/usr/bin/perl /srv/server.pl"
 `;
+const inner = `[sockets.game]
+listen = ["tcp://127.0.0.1:7102"]
+[root]
+image = "/srv/debian"
+[server]
+enter = true
+user = "range:1000"
+command = ["/usr/bin/perl", "-e", 'open(my $l, "+<&=3") or die; while (accept(my $c, $l)) { syswrite($c, "uid=$>\\n"); close $c }']
+`;
 // An image in the machine's own layer could not have its owners mapped: these are in memory.
 const image = "/var/lib/berthd/demo-image";
 const units = "/var/lib/berthd/booted-image";
@@ -35,6 +44,7 @@ describe.skipIf(reason !== undefined)("container@demo.service", () => {
         files: {
           "/etc/berthd/demo.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:7100"]\n[root]\nimage = ["/srv/debian", "${image}"]\n`,
           "/etc/berthd/bare.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7101"]\n',
+          "/etc/berthd/inner.toml": inner,
           "/etc/berthd/booted.toml": `[sockets.hello]\nlisten = ["tcp://127.0.0.1:7103"]\n[root]\nimage = ["/srv/trixie", "${units}"]\n`,
           "/etc/systemd/system/container@demo.service.d/settings.conf": settings,
         },
@@ -144,5 +154,14 @@ describe.skipIf(reason !== undefined)("container@demo.service", () => {
     );
     expect(await machine.journal("container@bare")).toContain("the berth has no root to contain; add a section [root]");
     await machine.ok(["systemctl", "stop", "container@bare.service"]);
+  });
+
+  test("a server that enters its root by itself needs no container: berth@.service lets it", async () => {
+    await machine.ok(["systemctl", "start", "berth@inner.service"]);
+    expect((await ask(machine, "tcp", 7102, "", 5)).toString()).toBe("uid=1000\n");
+    const { MainPID } = await machine.show("berth@inner.service", "MainPID");
+    const { range } = JSON.parse(await machine.ok(["berth", "show", "--json", "inner"])) as { range: { base: number } };
+    expect(machine.read(`/proc/${MainPID}/status`)).toMatch(new RegExp(`^Uid:\t${range.base + 1000}\t`, "m"));
+    await machine.ok(["systemctl", "stop", "berth@inner.service"]);
   });
 });
