@@ -1,6 +1,7 @@
 // A user namespace by descriptor. unshare(2) is refused to a process with threads (hazard 20), so a child makes the
 // namespace, waits while its maps are written and its descriptor is opened, and is gone again when the call returns.
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -18,6 +19,9 @@
 namespace berthd {
 namespace {
 
+// Milliseconds a child may take that is a copy of a large process, on a busy machine.
+constexpr int kPatience = 2000;
+
 struct Request {
   pid_t parent;
   uint32_t owner;
@@ -32,8 +36,9 @@ int Wait(void* argument) {
   int error = 0;
   if (request->becomes_owner) {
     long id = request->owner;
-    if (::syscall(SYS_setgroups, 0, nullptr) < 0 || ::syscall(SYS_setresgid, id, id, id) < 0 ||
-        ::syscall(SYS_setresuid, id, id, id) < 0) {
+    // The effective ids alone: they make the owner. By the real or the saved one its processes could signal us (kill(2)).
+    if (::syscall(SYS_setgroups, 0, nullptr) < 0 || ::syscall(SYS_setresgid, -1L, id, -1L) < 0 ||
+        ::syscall(SYS_setresuid, -1L, id, -1L) < 0) {
       error = errno;
     } else {
       // Its memory is a copy of the broker's, and its user must not look into it: whatever fs.suid_dumpable says.
@@ -95,8 +100,13 @@ int MakeUserns(uint32_t base, uint32_t count, uint32_t owner) {
   if (pid < 0) return result;
   if (becomes_owner) {
     tell.reset();
-    int error = EIO;
-    if (RetryOnEintr([&] { return ::read(told.get(), &error, sizeof error); }) != sizeof error) error = EIO;
+    int error = ETIMEDOUT;
+    // As soon as the namespace is there its owner may stop the child, and must not stop its parent by that.
+    pollfd ready = {told.get(), POLLIN, 0};
+    if (RetryOnEintr([&] { return ::poll(&ready, 1, kPatience); }) == 1 &&
+        RetryOnEintr([&] { return ::read(told.get(), &error, sizeof error); }) != sizeof error) {
+      error = EIO;
+    }
     result = -error;
   }
   if (result == 0) result = OpenMapped(pid, base, count);

@@ -1,5 +1,6 @@
 /** Mounts and user namespaces by descriptor, on a real kernel: what calls.test.ts cannot show without root. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -129,6 +130,31 @@ describe.skipIf(!isRoot)("userns (needs root)", () => {
       inside(userns, "setpriv", `--reuid=${uid}`, "--clear-groups", ...enter, "echo", "entered");
     expect(as(1234)).toContain(owner === 1234 ? "entered" : "Operation not permitted");
     expect(as(4321)).toContain("Operation not permitted");
+  });
+
+  it("is made though the owner's processes stop every process they can", async () => {
+    const owner = 61_007;
+    const stop = `import os, signal
+os.setgroups([]); os.setresgid(${owner}, ${owner}, ${owner}); os.setresuid(${owner}, ${owner}, ${owner})
+print("stopping", flush=True)
+while True:
+    try: os.kill(-1, signal.SIGSTOP)
+    except ProcessLookupError: pass`;
+    const hostile = spawn("python3", ["-c", stop], { stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await once(hostile.stdout, "data");
+      // In a process of its own: one that hangs cannot say so.
+      const script = `const sys = require("node-gyp-build")(process.cwd());
+        for (let i = 0; i < 8; i++) sys.userns(${BASE}, ${COUNT}, ${owner});`;
+      const { status, signal } = spawnSync(process.execPath, ["-e", script], {
+        timeout: 30_000,
+        killSignal: "SIGKILL",
+      });
+      expect({ status, signal }).toEqual({ status: 0, signal: null });
+    } finally {
+      hostile.kill("SIGKILL");
+      await once(hostile, "exit");
+    }
   });
 
   it("gives the errno of a range or an owner that cannot be, and leaves nothing", () => {
