@@ -2,7 +2,7 @@
  * Descriptors a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds that
  * can be kept without harm are taken (hazard 15; test/broker/stash.test.ts).
  */
-import { fstatSync } from "node:fs";
+import { fstatSync, type Stats } from "node:fs";
 import { AF_UNIX } from "../address.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
@@ -41,12 +41,13 @@ export function shownName(name: string): string {
 
 const identities = new WeakMap<FdHandle, string>();
 
-/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Asked of the kernel once for a handle. */
-export function identityOf(handle: FdHandle): string {
+/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Asked of the kernel once for a handle; undefined if it does not say. */
+export function identityOf(handle: FdHandle): string | undefined {
   const known = identities.get(handle);
   if (known !== undefined) return known;
-  const { dev, ino } = fstatSync(handle.fd);
-  const identity = `${dev}:${ino}`;
+  const stat = statOf(handle.fd);
+  if (stat === undefined) return undefined;
+  const identity = `${stat.dev}:${stat.ino}`;
   identities.set(handle, identity);
   return identity;
 }
@@ -55,7 +56,8 @@ export function identityOf(handle: FdHandle): string {
 export function unsuitable(fd: number, sys: Native): string | undefined {
   const flags = sys.getfl(fd);
   if (flags < 0 || (flags & O_PATH) !== 0) return "an O_PATH descriptor names a file without opening it";
-  const stat = fstatSync(fd);
+  const stat = statOf(fd);
+  if (stat === undefined) return "its file system does not say what it is";
   if (stat.isFile()) return undefined;
   if (stat.isFIFO()) {
     const events = sys.pollNow(fd, POLLIN);
@@ -70,4 +72,13 @@ export function unsuitable(fd: number, sys: Native): string | undefined {
   const connected = sys.getpeername(fd, new Uint8Array(128)) >= 0;
   // Held by its own other end it would never close: the broker's connection to its tenant, for one.
   return connected && !listening ? "a connected UNIX socket would be kept open by its own other end" : undefined;
+}
+
+/** Undefined where we may not ask: of a FUSE file, for one, that another user has mounted (fuse(4), allow_other). */
+function statOf(fd: number): Stats | undefined {
+  try {
+    return fstatSync(fd);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { unsuitable } from "../../src/broker/stash.ts";
+import { native } from "../../src/native.ts";
 import { startBroker } from "../support/broker.ts";
 import { freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
@@ -157,4 +159,9 @@ for n in range(10000):
     await two.call("Ready", { lease: next });
     expect(test.broker.berths[0]?.descriptors).toHaveLength(1);
   });
+});
+
+it("is refused, and ends nobody, where its file system does not say what it is", () => {
+  // As with a FUSE file of another user: fcntl(2) answers, fstat(2) does not.
+  expect(unsuitable(9999, { ...native, getfl: () => 0 })).toContain("does not say");
 });
