@@ -11,6 +11,7 @@
         "native/addon.cc",
         "native/descriptor.cc",
         "native/directory.cc",
+        "native/discard.cc",
         "native/message.cc",
         "native/mount.cc",
         "native/poll.cc",

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "args.h"
+#include "discard.h"
 #include "topics.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -25,6 +26,12 @@ Napi::Value Duplicate(const Napi::CallbackInfo& info) {
   int32_t fd;
   if (!Arguments(info, &fd)) return info.Env().Undefined();
   return Outcome(info, ::fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+Napi::Value DiscardOne(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  if (!Arguments(info, &fd)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), Discard(fd));
 }
 
 template <int Command>
@@ -88,6 +95,7 @@ Napi::Value MemFd(const Napi::CallbackInfo& info) {
 
 void ExportDescriptor(Napi::Env env, Napi::Object exports) {
   Export<Close>(env, exports, "close");
+  Export<DiscardOne>(env, exports, "discard");
   Export<Duplicate>(env, exports, "dup");
   Export<GetFlags<F_GETFL>>(env, exports, "getfl");
   Export<SetFlags<F_SETFL>>(env, exports, "setfl");

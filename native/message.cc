@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "args.h"
+#include "discard.h"
 #include "fd.h"
 #include "topics.h"
 
@@ -98,13 +99,14 @@ Napi::Value Receive(const Napi::CallbackInfo& info, int socket, iovec part, Span
       UniqueFd fd(number);
       if (truncated || kept >= room) {
         truncated = true;
+        Discard(fd.release());
         continue;
       }
       received.data[2 + kept++] = fd.release();
     }
   }
   if (truncated) {
-    for (size_t i = 0; i < kept; i++) ::close(received.data[2 + i]);
+    for (size_t i = 0; i < kept; i++) Discard(received.data[2 + i]);
     return Napi::Number::New(info.Env(), -EMSGSIZE);
   }
   received.data[0] = static_cast<int32_t>(kept);

@@ -16,17 +16,28 @@ function isFd(number: number): number is Fd {
 /** The one owner of an open file descriptor. Disposable: `using handle = FdHandle.adopt(fd)`. */
 export class FdHandle implements Disposable {
   readonly #sys: Native;
+  readonly #foreign: boolean;
   #fd: Fd | undefined;
 
-  private constructor(fd: Fd, sys: Native) {
+  private constructor(fd: Fd, sys: Native, foreign: boolean) {
     this.#fd = fd;
     this.#sys = sys;
+    this.#foreign = foreign;
   }
 
   /** Takes ownership of an open descriptor. From here on only this handle closes it. */
   static adopt(fd: number, sys: Native = native): FdHandle {
     if (!isFd(fd)) throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not a file descriptor`);
-    return new FdHandle(fd, sys);
+    return new FdHandle(fd, sys, false);
+  }
+
+  /**
+   * Takes ownership of a descriptor of what somebody else has opened, who may have made it so that close(2) waits: for a
+   * program that does not answer, for a peer that does not read. A wait is another thread's, here and in each duplicate.
+   */
+  static adoptForeign(fd: number, sys: Native = native): FdHandle {
+    if (!isFd(fd)) throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not a file descriptor`);
+    return new FdHandle(fd, sys, true);
   }
 
   /** Whether it is still ours. */
@@ -43,7 +54,14 @@ export class FdHandle implements Disposable {
 
   /** A second descriptor of the same open file, close-on-exec and not below 3 (fcntl(2), F_DUPFD_CLOEXEC). */
   dup(): FdHandle {
-    return FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", this.#sys.dup(this.fd)), this.#sys);
+    const { fd } = this;
+    const copy = check("fcntl F_DUPFD_CLOEXEC", this.#sys.dup(fd));
+    return this.#foreign ? FdHandle.adoptForeign(copy, this.#sys) : FdHandle.adopt(copy, this.#sys);
+  }
+
+  /** A new handle that owns the descriptor from now on. This one is closed afterwards. */
+  move(): FdHandle {
+    return new FdHandle(this.steal(), this.#sys, this.#foreign);
   }
 
   /** Gives the descriptor to the caller, who closes it from now on. The handle is closed afterwards. */
@@ -58,7 +76,8 @@ export class FdHandle implements Disposable {
     const fd = this.#fd;
     if (fd === undefined) return;
     this.#fd = undefined;
-    this.#sys.close(fd);
+    if (this.#foreign) this.#sys.discard(fd);
+    else this.#sys.close(fd);
   }
 
   [Symbol.dispose](): void {
@@ -78,7 +97,7 @@ export const NO_FDS: readonly FdHandle[] = Object.freeze([]);
 export function adoptReceived(received: Int32Array, sys: Native = native): readonly FdHandle[] {
   const count = received[0] ?? 0;
   if (count === 0) return NO_FDS;
-  return Array.from(received.subarray(2, 2 + count), (fd) => FdHandle.adopt(fd, sys));
+  return Array.from(received.subarray(2, 2 + count), (fd) => FdHandle.adoptForeign(fd, sys));
 }
 
 /** What -EMSGSIZE of {@link Native.recvmsg} means: the kernel had more descriptors for this process than it may open. */

@@ -3,7 +3,7 @@
  * tenant's death. Every refusal is a value; nothing here knows of connections or of the wire.
  */
 import type { BerthSpec, Problem } from "../config/spec.ts";
-import { FdHandle } from "../fd.ts";
+import type { FdHandle } from "../fd.ts";
 import { MAX_FDS, type Native } from "../native.ts";
 import type { RootFacts } from "../rootfs/root.ts";
 import { POLLIN } from "../socket-constants.ts";
@@ -239,7 +239,7 @@ export class Berths {
       }
     } else dispose(known);
     if (known !== undefined && known.uid !== uid) this.#unstash(berth, name);
-    berth.stash.set(name, { name, handle: FdHandle.adopt(handle.steal(), sys), lease: id, uid });
+    berth.stash.set(name, { name, handle: handle.move(), lease: id, uid });
     this.#emit("changed", berth);
     return undefined;
   }

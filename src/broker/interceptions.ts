@@ -1,5 +1,5 @@
 /** The servers whose binds are answered: one interception for each lease, kept until no process has the filter. */
-import { FdHandle } from "../fd.ts";
+import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import type { Backup } from "./backup.ts";
 import type { Berths, Refusal, Requester } from "./berths.ts";
@@ -46,7 +46,7 @@ export class Interceptions {
 
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
-    const { berths, quota, sys, keeping } = this.#options;
+    const { berths, quota, keeping } = this.#options;
     const found = berths.leaseOf(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
@@ -67,7 +67,7 @@ export class Interceptions {
     const kept = keeping?.keepBinds(berth.name, id, notify.fd);
     if (kept === undefined) this.#keeper.keep(notify.fd);
     try {
-      const descriptors = { notify: FdHandle.adopt(notify.steal(), sys), ...kept };
+      const descriptors = { notify: notify.move(), ...kept };
       this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
     } catch (error) {
       kept?.backup.drop();

@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { formatAddress } from "../address.ts";
 import { check } from "../errors.ts";
-import { closeAll, FdHandle } from "../fd.ts";
+import { adoptReceived, closeAll, FdHandle } from "../fd.ts";
 import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../native.ts";
 import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../socket-constants.ts";
 import { readTenantMessage, type TenantMessage } from "../systemd/tenant-message.ts";
@@ -107,8 +107,8 @@ export class NotifySocket {
     const size = sys.recvcred(this.#socket.fd, this.#buffer, 0, this.#received, this.#sender);
     if (size === -EMSGSIZE) this.#passOver();
     if (size < 0) return size === -EMSGSIZE;
-    const [count = 0, flags = 0] = this.#received;
-    const fds = Array.from(this.#received.subarray(2, 2 + count), (fd) => FdHandle.adopt(fd, sys));
+    const [, flags = 0] = this.#received;
+    const fds = adoptReceived(this.#received, sys);
     const [pid = 0, , , number = -1] = this.#sender;
     using pidfd = number < 0 ? undefined : FdHandle.adopt(number, sys);
     try {

@@ -120,7 +120,7 @@ export class Outbox {
     return "queued";
   }
 
-  /** Duplicates of what a message borrowed, or why there is no room for them. */
+  /** Duplicates of what a message borrowed (which may be what a tenant stashed), or why there is no room for them. */
   #pin(borrowed: Borrowed): readonly FdHandle[] | SysError {
     if (borrowed.count === 0) return NO_FDS;
     const handles: FdHandle[] = [];
@@ -130,7 +130,7 @@ export class Outbox {
         closeAll(handles);
         return new SysError("fcntl F_DUPFD_CLOEXEC", -fd);
       }
-      handles.push(FdHandle.adopt(fd, this.#sys));
+      handles.push(FdHandle.adoptForeign(fd, this.#sys));
     }
     return handles;
   }

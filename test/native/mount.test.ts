@@ -145,7 +145,7 @@ while True:
       await once(hostile.stdout, "data");
       // In a process of its own: one that hangs cannot say so.
       const script = `const sys = require("node-gyp-build")(process.cwd());
-        for (let i = 0; i < 8; i++) sys.userns(${BASE}, ${COUNT}, ${owner});`;
+        for (let i = 0; i < 60; i++) sys.userns(${BASE}, ${COUNT}, ${owner});`;
       const { status, signal } = spawnSync(process.execPath, ["-e", script], {
         timeout: 30_000,
         killSignal: "SIGKILL",
