@@ -3,6 +3,7 @@ import type { FdHandle } from "../fd.ts";
 import type { TenantMessage } from "../systemd/tenant-message.ts";
 import type { Berth } from "./berth.ts";
 import type { Berths, Refusal, Speaker } from "./berths.ts";
+import type { Lease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { Tenancy } from "./notify-socket.ts";
 import { identityOf, isStashName, numberedName, shownName } from "./stash.ts";
@@ -10,6 +11,8 @@ import { TenantWatchdog } from "./tenant-watchdog.ts";
 
 /** The name of descriptors that are kept without one (sd_pid_notify_with_fds(3)). */
 const UNNAMED = "stored";
+/** A server may be refused as often as it likes, but fills no log with it: so often it is said of one lease. */
+const COMPLAINTS = 10;
 
 export interface NoticesOptions {
   readonly berths: Berths;
@@ -21,6 +24,8 @@ export interface NoticesOptions {
 /** Carries out messages of tenants, and takes what it keeps of the descriptors that came with them. */
 export class TenantNotices {
   readonly #options: NoticesOptions;
+  readonly #complaints = new WeakMap<Lease, number>();
+  readonly #stopping = new WeakSet<Lease>();
 
   constructor(options: NoticesOptions) {
     this.#options = options;
@@ -42,7 +47,8 @@ export class TenantNotices {
     this.#watch(tenancy, message);
     // What is in the store of sd_notify(3) stays there until the server removes it.
     if (message.ready && !lease.ready) berths.ready(lease.id, self, "keep");
-    if (!message.stopping) return;
+    if (!message.stopping || this.#stopping.has(lease)) return;
+    this.#stopping.add(lease);
     log("info", `berth ${berth.name}: pid ${lease.tenant.pid} says that it stops`, {
       event: "stopping",
       berth: berth.name,
@@ -53,7 +59,8 @@ export class TenantNotices {
 
   /** Keeps another descriptor under a name; one that is kept under it already is the same. */
   #store({ berth, lease }: Tenancy, name: string, fd: FdHandle, self: Speaker): void {
-    let refused: Refusal | undefined = { kind: "unsuitable", name, message: `FDNAME=${name} is no name for it` };
+    const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is no name for it`;
+    let refused: Refusal | undefined = { kind: "unsuitable", name, message };
     if (isStashName(name)) {
       let nth = 0;
       for (; ; nth++) {
@@ -64,12 +71,20 @@ export class TenantNotices {
       refused = this.#options.berths.stash(lease.id, numberedName(name, nth), fd, self);
     }
     if (refused === undefined || !("message" in refused)) return;
+    const complaints = (this.#complaints.get(lease) ?? 0) + 1;
+    if (complaints > COMPLAINTS) return;
+    this.#complaints.set(lease, complaints);
     const { pid } = lease.tenant;
-    this.#options.log("warning", `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${refused.message}`, {
-      event: "stash-refused",
-      berth: berth.name,
-      pid,
-    });
+    const more = complaints === COMPLAINTS ? "; further ones are not told" : "";
+    this.#options.log(
+      "warning",
+      `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${refused.message}${more}`,
+      {
+        event: "stash-refused",
+        berth: berth.name,
+        pid,
+      },
+    );
   }
 
   #watch({ berth, lease }: Tenancy, message: TenantMessage): void {

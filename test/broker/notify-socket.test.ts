@@ -176,10 +176,22 @@ describe("descriptors that a server keeps with FDSTORE=1", () => {
     const refused = one.broker.log.filter(({ event }) => event === "stash-refused").map(({ message }) => message);
     expect(refused).toEqual([
       expect.stringContaining("only sockets, pipes, files and memfds"),
-      expect.stringContaining("FDNAME=a:b"),
+      expect.stringContaining('FDNAME="a:b"'),
       expect.stringContaining("at most 251 descriptors"),
     ]);
     expect(stashed(one)).toHaveLength(250);
+  });
+
+  it("fill no log when they are refused, nor does a server that says again and again that it stops", async () => {
+    await using one = await scene();
+    await one.launch();
+    await one.do("[notify('FDSTORE=1\\nFDNAME=' + ':' * 3000, *[0] * 20) for _ in range(5)]; barrier()");
+    await one.do("[notify('STOPPING=1') for _ in range(50)]; barrier()");
+    const told = (wanted: string): string[] =>
+      one.broker.log.filter(({ event }) => event === wanted).map(({ message }) => message);
+    expect(told("stopping")).toHaveLength(1);
+    expect(told("stash-refused")).toHaveLength(10);
+    expect(told("stash-refused").at(-1)).toMatch(/":{80}" is no name for it; further ones are not told$/);
   });
 });
 
