@@ -15,7 +15,7 @@ import {
   OPEN_TREE_CLONE,
 } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
-import { openFds } from "../support/fds.ts";
+import { fdsAgain, openFds } from "../support/fds.ts";
 import { isRoot } from "../support/puppet.ts";
 
 const { EBADF, EINVAL, ENODEV, ENOENT, EPERM } = constants.errno;
@@ -35,9 +35,9 @@ beforeEach(() => {
   before = openFds();
 });
 
-afterEach(() => {
+afterEach(async () => {
   for (const handle of held.splice(0)) handle.close();
-  expect(openFds()).toEqual(before);
+  expect(await fdsAgain(before)).toEqual(before);
 });
 
 /** Whether the file system of something that is open is mounted anywhere this process can see. */
