@@ -54,9 +54,11 @@ void keepAbove(UniqueFd& fd, int above, List<int>& kept) {
 
 // Closes everything from `first` up but `kept`, which is put in order.
 void closeAllBut(List<int>& kept, int first) {
-  qsort(kept.data(), kept.size(), sizeof(int), [](const void* left, const void* right) {
+  const auto inOrder = [](const void* left, const void* right) {
     return *static_cast<const int*>(left) - *static_cast<const int*>(right);
-  });
+  };
+  // An empty list has no address, and qsort(3) wants one.
+  if (kept.size() > 0) qsort(kept.data(), kept.size(), sizeof(int), inOrder);
   for (const int fd : kept) {
     if (fd > first) closeRange(static_cast<unsigned>(first), static_cast<unsigned>(fd - 1));
     first = fd + 1;
