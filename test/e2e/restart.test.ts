@@ -247,38 +247,4 @@ describe.skipIf(!isRoot)("killed at the very step", () => {
     await next.acquire("a");
     expect(await next.do('result = os.listdir("/proc/self/fd/%d" % b.fds[-1])')).toEqual(["etc"]);
   });
-
-  it.skipIf(!isRoot)("leaves roots to the next, which hands them out as they are (needs root)", async () => {
-    await using manager = new FakeManager({ max: 64 });
-    manager.folder.write({ "image/etc/motd": "image" });
-    const image = `${manager.folder.path}/image`;
-    manager.config("a.toml", `[root]\nimage = "${image}"\nstate = "volatile"\n`);
-    manager.config("b.toml", `[root]\nimage = "${image}"\n`);
-    const state = ["--state", `${manager.folder.path}/state`];
-    await manager.start(state);
-    await using tenant = await Puppet.connect(manager.socket);
-    for (const berth of ["a", "b"]) {
-      await tenant.acquire(berth);
-      await tenant.do('os.close(os.open("mine", os.O_CREAT, dir_fd=b.fds[-1]))');
-    }
-    const kept = await list(manager);
-    expect(kept).toMatchObject([{ kept: 4 }, { kept: 4, root: { images: [image], strategy: "idmap" } }]);
-    for (let n = 0; n < 2; n++) {
-      await manager.end();
-      await manager.start(state);
-      expect(await list(manager)).toEqual(kept);
-    }
-    await tenant.do(`b = Broker(${JSON.stringify(manager.socket)})`);
-    for (const berth of ["a", "b"]) {
-      const lease = await tenant.acquire(berth);
-      expect(await tenant.do('result = sorted(os.listdir("/proc/self/fd/%d" % b.fds[-1]))')).toEqual(["etc", "mine"]);
-      await tenant.do("[os.close(fd) for fd in b.fds]; b.fds = []");
-      await tenant.call("Release", { lease });
-    }
-    await manager.until(() => manager.names.length === 1);
-    await tenant.kill();
-    await using next = await Puppet.connect(manager.socket);
-    await next.acquire("a");
-    expect(await next.do('result = os.listdir("/proc/self/fd/%d" % b.fds[-1])')).toEqual(["etc"]);
-  });
 });
