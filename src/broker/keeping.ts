@@ -3,7 +3,7 @@
  * is told of the thing, so that a broker which is killed at any instant loses nothing that somebody relies on; it goes
  * when the thing goes. Taking it back is take-back.ts. Where there is no store, nothing of this is used.
  */
-import { fstatSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
@@ -16,7 +16,7 @@ import type { Lease } from "./lease.ts";
 import { encodeLeaseFacts } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
 import { encodeRootFacts } from "./root-facts.ts";
-import type { Stashed } from "./stash.ts";
+import { fileOf, type Stashed } from "./stash.ts";
 import { leaseName, rootName, type StoredStash, socketName, stashName } from "./stored-name.ts";
 
 /** How long the manager is left alone when it does not take messages, in milliseconds. */
@@ -34,7 +34,7 @@ export interface KeepingOptions {
 export class Keeping {
   readonly #options: KeepingOptions;
   readonly #records = new Map<Lease, FdHandle>();
-  /** How many stored descriptors are of which file: a second one must be packed. */
+  /** How many stored descriptors are of which file: a second one must be packed, and one of which that is not known. */
   readonly #files = new Map<string, number>();
   #serial = 0;
   #closed = false;
@@ -130,7 +130,7 @@ export class Keeping {
     if (stashed.backup !== undefined) return;
     const { name, lease, uid, handle } = stashed;
     const file = fileOf(handle.fd);
-    const packed = this.#files.has(file);
+    const packed = file === undefined || this.#files.has(file);
     const facts: StoredStash = { berth, name, lease, uid, serial: ++this.#serial, packed };
     using carrier = packed ? packDescriptor(handle.fd, this.#options.sys) : undefined;
     const stored = stashName(facts);
@@ -230,11 +230,6 @@ export function storeNeed(berths: Iterable<Berth>): number {
 /** The line to write into the unit. What tenants stash comes on top of what is known, so it is half as much again. */
 export function advice(berths: Iterable<Berth>): string {
   return `set FileDescriptorStoreMax=${Math.ceil((storeNeed(berths) * 1.5) / 64) * 64} in its unit`;
-}
-
-function fileOf(fd: number): string {
-  const { dev, ino } = fstatSync(fd, { bigint: true });
-  return `${dev}:${ino}`;
 }
 
 function writePage(memfd: FdHandle, page: Buffer): void {

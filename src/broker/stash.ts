@@ -2,7 +2,7 @@
  * Descriptors a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds that
  * can be kept without harm are taken (hazard 15; test/broker/stash.test.ts).
  */
-import { fstatSync, type Stats } from "node:fs";
+import { type BigIntStats, fstatSync } from "node:fs";
 import { AF_UNIX } from "../address.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
@@ -41,15 +41,17 @@ export function shownName(name: string): string {
 
 const identities = new WeakMap<FdHandle, string>();
 
-/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Asked of the kernel once for a handle; undefined if it does not say. */
+/** As {@link fileOf}, asked of the kernel once for a handle. */
 export function identityOf(handle: FdHandle): string | undefined {
-  const known = identities.get(handle);
-  if (known !== undefined) return known;
-  const stat = statOf(handle.fd);
-  if (stat === undefined) return undefined;
-  const identity = `${stat.dev}:${stat.ino}`;
-  identities.set(handle, identity);
+  const identity = identities.get(handle) ?? fileOf(handle.fd);
+  if (identity !== undefined) identities.set(handle, identity);
   return identity;
+}
+
+/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Undefined if its file system does not say. */
+export function fileOf(fd: number): string | undefined {
+  const stat = statOf(fd);
+  return stat && `${stat.dev}:${stat.ino}`;
 }
 
 /** Says in a sentence why a descriptor cannot be kept; undefined when it can. */
@@ -75,9 +77,9 @@ export function unsuitable(fd: number, sys: Native): string | undefined {
 }
 
 /** Undefined where we may not ask: of a FUSE file, for one, that another user has mounted (fuse(4), allow_other). */
-function statOf(fd: number): Stats | undefined {
+function statOf(fd: number): BigIntStats | undefined {
   try {
-    return fstatSync(fd);
+    return fstatSync(fd, { bigint: true });
   } catch {
     return undefined;
   }

@@ -62,11 +62,12 @@ export class TenantNotices {
     const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is no name for it`;
     let refused: Refusal | undefined = { kind: "unsuitable", name, message };
     if (isStashName(name)) {
+      const identity = identityOf(fd);
       let nth = 0;
       for (; ; nth++) {
         const known = berth.stash.get(numberedName(name, nth));
         if (known === undefined) break;
-        if (identityOf(known.handle) === identityOf(fd)) return;
+        if (identity !== undefined && identityOf(known.handle) === identity) return;
       }
       refused = this.#options.berths.stash(lease.id, numberedName(name, nth), fd, self);
     }
