@@ -4,6 +4,7 @@
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdirSync } from "node:fs";
+import { arch } from "node:os";
 import { delimiter, join } from "node:path";
 
 const flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra"];
@@ -30,6 +31,11 @@ export function missing(root) {
     sentences.push("dist/cli/berthd.js is missing, which is what is measured: npm run build");
   }
   return sentences;
+}
+
+/** The path of a program of ours that was built or came with the package; undefined if neither. */
+export function findProgram(root, name) {
+  return ["build/Release", `prebuilds/linux-${arch()}`].map((folder) => join(root, folder, name)).find(existsSync);
 }
 
 /** Why s6 has to be left out, in one sentence; undefined if it is there. */

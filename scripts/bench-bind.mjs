@@ -4,25 +4,17 @@
  * forwarding costs. One run, one core, taking turns. docs/benchmarks.md says what the figures mean. Never installs,
  * never leaves anything running.
  */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { arch, tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { startBindContenders } from "../bench/bind-contenders.mjs";
 import { bindTable, summariseBind } from "../bench/bind-report.mjs";
-import { compileBind, missing, socketProxy } from "../bench/build.mjs";
-import { describeMachine } from "../bench/machine.mjs";
-import { Processes } from "../bench/processes.mjs";
+import { compileBind, findProgram, missing, socketProxy } from "../bench/build.mjs";
 import { machineLine } from "../bench/report.mjs";
+import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const root = join(import.meta.dirname, "..");
 const usage = `Usage: npm run bench:bind -- [--quick] [--rounds N] [--json]
 
   --quick      3 rounds of 100 binds, 20000 datagrams and 512 MB, instead of 5 of 400, 100000 and 2048
   --rounds N   how often every contender has its turn
   --json       print JSON instead of the table`;
-
-const say = (text) => process.stderr.write(`${text}\n`);
 
 /** How much of each is done in a turn, and before it untimed; how long the turn may take in milliseconds. */
 function amounts(quick) {
@@ -33,23 +25,8 @@ function amounts(quick) {
   };
 }
 
-function options() {
-  try {
-    const flag = { type: "boolean", default: false };
-    const { values } = parseArgs({ options: { quick: flag, json: flag, help: flag, rounds: { type: "string" } } });
-    const { quick, json, help, rounds = quick ? "3" : "5" } = values;
-    if (!/^[1-9]\d{0,2}$/.test(rounds)) throw new Error(`--rounds is "${rounds}"; it takes a number from 1 to 999`);
-    return { json, help, rounds: Number(rounds), turns: amounts(quick) };
-  } catch (error) {
-    say(`${error.message}\n\n${usage}`);
-    process.exit(100);
-  }
-}
-
-function findLauncher() {
-  return ["build/Release", `prebuilds/linux-${arch()}`]
-    .map((folder) => join(root, folder, "berth-launch"))
-    .find((path) => existsSync(path));
+function read({ quick, json, rounds = quick ? "3" : "5" }) {
+  return { json, rounds: whole("rounds", rounds, 999), turns: amounts(quick) };
 }
 
 async function measure(processes, contenders, turns, rounds) {
@@ -65,7 +42,7 @@ async function measure(processes, contenders, turns, rounds) {
 }
 
 async function main({ json, rounds, turns }) {
-  const launcher = findLauncher();
+  const launcher = findProgram(root, "berth-launch");
   const lacking = missing(root);
   if (launcher === undefined) lacking.push("berth-launch is missing, which installs the filter: npm run build");
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
@@ -73,31 +50,15 @@ async function main({ json, rounds, turns }) {
   if (why !== undefined) say(why);
   const programs = compileBind(root);
 
-  const stopping = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
-  }
-  const machine = describeMachine();
-  const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
-  const processes = new Processes(machine.core, stopping.signal);
-  try {
+  await inSession(async ({ machine, folder, processes }) => {
     const contenders = await startBindContenders(processes, programs, { root, launcher, proxy, folder });
     const rows = summariseBind(await measure(processes, contenders, turns, rounds));
     if (json) return console.log(JSON.stringify({ machine, rounds, turns, rows }, null, 2));
     console.log(`${machineLine(machine)}, load ${machine.load.toFixed(2)}\nmedians of ${rounds} rounds\n`);
     console.log(bindTable(rows));
-  } finally {
-    await processes.stop();
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-const chosen = options();
-if (chosen.help) {
-  console.log(usage);
-} else {
-  await main(chosen).catch((error) => {
-    say(`bench:bind: ${error.message}`);
-    process.exitCode = 1;
   });
 }
+
+const flag = { type: "boolean", default: false };
+const options = { quick: flag, json: flag, rounds: { type: "string" } };
+await runBench({ name: "bench:bind", usage, options, read, main });

@@ -5,41 +5,27 @@
  * Needs root. Never installs anything, never leaves anything running or mounted.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { compileRoot, missing } from "../bench/build.mjs";
-import { describeMachine } from "../bench/machine.mjs";
-import { Processes } from "../bench/processes.mjs";
 import { machineLine } from "../bench/report.mjs";
 import { rootTable, summariseRoots } from "../bench/root-report.mjs";
+import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const root = join(import.meta.dirname, "..");
 const usage = `Usage: npm run bench:root -- [--quick] [--rounds N] [--json]
 
   --quick      images of 100 and 2000 files, 3 rounds of 100 leases, instead of 100, 10000 and 200000, 5 of 400
   --rounds N   how often every way has its turn
   --json       print JSON instead of the table`;
 
-const say = (text) => process.stderr.write(`${text}\n`);
 const BERTHS = 40;
 const PER_FOLDER = 100;
 const FILE = "0/0";
 const TIMEOUT = 300_000;
 
-function options() {
-  try {
-    const flag = { type: "boolean", default: false };
-    const { values } = parseArgs({ options: { quick: flag, json: flag, help: flag, rounds: { type: "string" } } });
-    const { quick, json, help, rounds = quick ? "3" : "5" } = values;
-    if (!/^[1-9]\d{0,2}$/.test(rounds)) throw new Error(`--rounds is "${rounds}"; it takes a number from 1 to 999`);
-    const sizes = quick ? [100, 2000] : [100, 10_000, 200_000];
-    return { json, help, rounds: Number(rounds), cycles: quick ? 100 : 400, sizes };
-  } catch (error) {
-    say(`${error.message}\n\n${usage}`);
-    process.exit(100);
-  }
+function read({ quick, json, rounds = quick ? "3" : "5" }) {
+  const sizes = quick ? [100, 2000] : [100, 10_000, 200_000];
+  return { json, rounds: whole("rounds", rounds, 999), cycles: quick ? 100 : 400, sizes };
 }
 
 /** A tree of so many files of 256 bytes. */
@@ -126,14 +112,7 @@ async function main({ json, rounds, cycles, sizes }) {
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const client = compileRoot(root);
-  const stopping = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
-  }
-  const machine = describeMachine();
-  const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
-  const processes = new Processes(machine.core, stopping.signal);
-  try {
+  await inSession(async ({ machine, folder, processes }) => {
     const [config, state, socket] = ["config", "state", "broker.sock"].map((name) => join(folder, name));
     mkdirSync(config);
     say("making the images");
@@ -145,18 +124,9 @@ async function main({ json, rounds, cycles, sizes }) {
     if (json) return console.log(JSON.stringify({ machine, rounds, cycles, rows }, null, 2));
     console.log(`${machineLine(machine)}, load ${machine.load.toFixed(2)}\nmedians of ${rounds} rounds of ${cycles}\n`);
     console.log(rootTable(rows));
-  } finally {
-    await processes.stop();
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-const chosen = options();
-if (chosen.help) {
-  console.log(usage);
-} else {
-  await main(chosen).catch((error) => {
-    say(`bench:root: ${error.message}`);
-    process.exitCode = 1;
   });
 }
+
+const flag = { type: "boolean", default: false };
+const options = { quick: flag, json: flag, rounds: { type: "string" } };
+await runBench({ name: "bench:root", usage, options, read, main });

@@ -4,16 +4,22 @@
  * tree in a temporary folder, and removes it.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { arch, availableParallelism, tmpdir } from "node:os";
+import { lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { findProgram } from "../bench/build.mjs";
 import { describeMachine } from "../bench/machine.mjs";
+import { median } from "../bench/report.mjs";
+import { root, runBench, whole } from "../bench/session.mjs";
 
-const root = join(import.meta.dirname, "..");
-const { values } = parseArgs({
-  options: { files: { type: "string", default: "100000" }, rounds: { type: "string", default: "7" } },
-});
+const usage = `Usage: npm run bench:shift -- [--files N] [--rounds N]
+
+  --files N    how large the tree is: 100000 if not given
+  --rounds N   how often every contender has its turn: 7 if not given`;
+
+function read({ files, rounds }) {
+  return { files: whole("files", files, 10_000_000), rounds: whole("rounds", rounds, 999) };
+}
 
 /** Directories of 40 files, as in a distribution's tree. */
 function makeTree(folder, files) {
@@ -35,20 +41,14 @@ function timed(command, args, sample, owner) {
   return seconds;
 }
 
-function median(numbers) {
-  return [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
-}
-
-function main() {
-  const program = ["build/Release", `prebuilds/linux-${arch()}`]
-    .map((folder) => join(root, folder, "shift-own"))
-    .find((path) => existsSync(path));
+function main({ files, rounds }) {
+  const program = findProgram(root, "shift-own");
   if (program === undefined) throw new Error("shift-own is missing: npm run build");
   if (process.getuid() !== 0) throw new Error("only root can change owners: run it as root");
   const { kernel, cpu, load } = describeMachine();
   const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
   try {
-    const sample = makeTree(folder, Number(values.files));
+    const sample = makeTree(folder, files);
     const contenders = [
       ["chown -R", "chown", (id) => ["-R", `${id}:${id}`, folder]],
       ["shift-own", program, (id) => ["-s", String(id), "-r", "65536", folder]],
@@ -56,7 +56,7 @@ function main() {
       ["shift-own, nothing to do", program, (id) => ["-s", String(id), "-r", "65536", folder]],
     ].map(([label, command, args]) => ({ label, command, args, seconds: [] }));
     let id = 0;
-    for (let round = 0; round < Number(values.rounds); round++) {
+    for (let round = 0; round < rounds; round++) {
       for (const { label, command, args, seconds } of contenders) {
         if (!label.endsWith("nothing to do")) id += 65536;
         // Each begins as if the tree were fresh: root's, whose names nobody else can change.
@@ -65,7 +65,7 @@ function main() {
       }
     }
     console.log(`Linux ${kernel}, ${cpu}, ${availableParallelism()} processors, load ${load.toFixed(2)}`);
-    console.log(`${values.files} files, warm, medians of ${values.rounds} rounds\n`);
+    console.log(`${files} files, warm, medians of ${rounds} rounds\n`);
     const first = median(contenders[0].seconds);
     for (const { label, seconds } of contenders) {
       const time = median(seconds);
@@ -76,9 +76,5 @@ function main() {
   }
 }
 
-try {
-  main();
-} catch (error) {
-  console.error(`bench:shift: ${error.message}`);
-  process.exitCode = 1;
-}
+const options = { files: { type: "string", default: "100000" }, rounds: { type: "string", default: "7" } };
+await runBench({ name: "bench:shift", usage, options, read, main });

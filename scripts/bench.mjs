@@ -3,17 +3,11 @@
  * `npm run bench`: how much berthd costs beside the least that C can do, and beside s6-fdholderd. Everything in one run,
  * on one core, taking turns. docs/benchmarks.md says what the figures mean. Never installs, never leaves anything running.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { compile, missing, s6Missing } from "../bench/build.mjs";
 import { cases, startContenders } from "../bench/contenders.mjs";
-import { describeMachine } from "../bench/machine.mjs";
-import { Processes } from "../bench/processes.mjs";
 import { judge, machineLine, summarise, table, verdict } from "../bench/report.mjs";
+import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const root = join(import.meta.dirname, "..");
 const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--json]
 
   --quick      3 rounds of 10000 cycles, instead of 5 of 100000
@@ -22,29 +16,9 @@ const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--js
   --json       print JSON instead of the table`;
 
 const WARMUP = { hold: 5000, connect: 2000 };
-const say = (text) => process.stderr.write(`${text}\n`);
 
-function options() {
-  const whole = (name, text) => {
-    if (!/^[1-9]\d{0,7}$/.test(text)) throw new Error(`--${name} is "${text}"; it takes a whole number from 1`);
-    return Number(text);
-  };
-  try {
-    const flag = { type: "boolean", default: false };
-    const { values } = parseArgs({
-      options: { quick: flag, json: flag, help: flag, rounds: { type: "string" }, cycles: { type: "string" } },
-    });
-    const { quick, json, help, rounds, cycles } = values;
-    return {
-      json,
-      help,
-      rounds: rounds === undefined ? (quick ? 3 : 5) : whole("rounds", rounds),
-      cycles: cycles === undefined ? (quick ? 10_000 : 100_000) : whole("cycles", cycles),
-    };
-  } catch (error) {
-    say(`${error.message}\n\n${usage}`);
-    process.exit(100);
-  }
+function read({ quick, json, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
+  return { json, rounds: whole("rounds", rounds, 999), cycles: whole("cycles", cycles, 99_999_999) };
 }
 
 async function measure(processes, contenders, { rounds, cycles }) {
@@ -70,14 +44,7 @@ async function main({ json, rounds, cycles }) {
   if (withoutS6 !== undefined) say(withoutS6);
   const programs = compile(root, withoutS6 === undefined);
 
-  const stopping = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
-    process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
-  }
-  const machine = describeMachine();
-  const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
-  const processes = new Processes(machine.core, stopping.signal);
-  try {
+  await inSession(async ({ machine, folder, processes }) => {
     const { contenders, replyBytes } = await startContenders(processes, programs, root, folder);
     const rows = summarise(await measure(processes, contenders, { rounds, cycles }));
     const target = judge(rows);
@@ -90,18 +57,9 @@ async function main({ json, rounds, cycles }) {
     console.log(`medians of ${rounds} rounds; replies of floor and berthd: ${replies.join(", ")}\n`);
     console.log(`${table(rows)}\n`);
     console.log(verdict(target));
-  } finally {
-    await processes.stop();
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-const chosen = options();
-if (chosen.help) {
-  console.log(usage);
-} else {
-  await main(chosen).catch((error) => {
-    say(`bench: ${error.message}`);
-    process.exitCode = 1;
   });
 }
+
+const flag = { type: "boolean", default: false };
+const options = { quick: flag, json: flag, rounds: { type: "string" }, cycles: { type: "string" } };
+await runBench({ name: "bench", usage, options, read, main });
