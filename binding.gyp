@@ -12,6 +12,7 @@
         "native/descriptor.cc",
         "native/directory.cc",
         "native/discard.cc",
+        "native/inotify.cc",
         "native/message.cc",
         "native/mount.cc",
         "native/poll.cc",

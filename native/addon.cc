@@ -9,6 +9,7 @@ static Napi::Object Init(Napi::Env env, Napi::Object exports) {
   berthd::ExportProcess(env, exports);
   berthd::ExportMount(env, exports);
   berthd::ExportUserns(env, exports);
+  berthd::ExportInotify(env, exports);
   berthd::ExportXattr(env, exports);
   berthd::ExportPoll(env, exports);
   berthd::ExportSeccomp(env, exports);

@@ -11,6 +11,7 @@ void ExportDirectory(Napi::Env env, Napi::Object exports);
 void ExportProcess(Napi::Env env, Napi::Object exports);
 void ExportPoll(Napi::Env env, Napi::Object exports);
 void ExportMount(Napi::Env env, Napi::Object exports);
+void ExportInotify(Napi::Env env, Napi::Object exports);
 void ExportUserns(Napi::Env env, Napi::Object exports);
 void ExportXattr(Napi::Env env, Napi::Object exports);
 void ExportSeccomp(Napi::Env env, Napi::Object exports);

@@ -93,8 +93,10 @@ int MakeUserns(uint32_t base, uint32_t count, uint32_t owner) {
   sigset_t all, before;
   sigfillset(&all);
   if (int error = pthread_sigmask(SIG_SETMASK, &all, &before)) return -error;
-  // No exit signal: SIGCHLD is not for a child that nobody else shall know of.
-  pid_t pid = ::clone(Wait, stack + sizeof stack, becomes_owner ? 0 : CLONE_VM | CLONE_NEWUSER, &request);
+  // No exit signal: SIGCHLD is not for a child that nobody else shall know of. Shared descriptors need not be copied, and
+  // a broker may have thousands.
+  int flags = becomes_owner ? 0 : CLONE_VM | CLONE_FILES | CLONE_NEWUSER;
+  pid_t pid = ::clone(Wait, stack + sizeof stack, flags, &request);
   int result = pid < 0 ? -errno : 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return result;

@@ -190,6 +190,12 @@ export interface Native {
   /** fsmount(2), FSMOUNT_CLOEXEC: a detached mount with these MOUNT_ATTR_… bits, which lives as long as its descriptor. */
   fsmount(context: number, attributes: number): number;
 
+  // inotify.cc ---------------------------------------------------------------------------------------------------
+  /** inotify_init1(2), IN_CLOEXEC always. Reading the descriptor gives events (inotify(7)). */
+  inotifyInit(flags: number): number;
+  /** inotify_add_watch(2) of a path for the events of `mask`: the number that its events carry, or -errno. */
+  inotifyAddWatch(inotify: number, path: string, mask: number): number;
+
   // userns.cc ----------------------------------------------------------------------------------------------------
   /**
    * A user namespace in which ids from 0 are `count` ids of the caller's from `base` (user_namespaces(7)): its
@@ -251,6 +257,11 @@ export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NOSUID = 0x2;
 export const MOUNT_ATTR_NODEV = 0x4;
 export const MOUNT_ATTR_IDMAP = 0x100000;
+
+/** inotify(7): the file system is gone. It is told of every watch, whatever that asked for. */
+export const IN_UNMOUNT = 0x2000;
+/** inotify_init1(2): a read does not wait. */
+export const IN_NONBLOCK = 0x800;
 
 /** SCM_MAX_FD: the most descriptors one message can carry (unix(7)). */
 export const MAX_FDS = 253;

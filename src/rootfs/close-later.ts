@@ -5,7 +5,11 @@
 import { close } from "node:fs";
 import type { FdHandle } from "../fd.ts";
 
-/** Closes the descriptor; resolves when it is closed. There is no failure that could be mended: it is gone in any case. */
+/**
+ * Closes the descriptor; resolves when it is closed. There is no failure that could be mended: it is gone in any case.
+ * It begins when this turn of the event loop is over: what the turn was for, a client's reply, does not wait for it.
+ */
 export function closeLater(handle: FdHandle): Promise<void> {
-  return new Promise((resolve) => close(handle.steal(), () => resolve()));
+  const fd = handle.steal();
+  return new Promise((resolve) => setImmediate(() => close(fd, () => resolve())));
 }

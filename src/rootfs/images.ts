@@ -3,7 +3,17 @@
  * What stands there is whole: versions come and go by a single rename(2), to and from {@link Workshop}. It never
  * changes what is in a tree.
  */
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
+import {
+  fstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { BerthError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
@@ -76,10 +86,10 @@ export class Images {
    * Throws IMAGE_ABSENT when it was removed between {@link resolve} and now.
    */
   hold({ tree, version }: ImageVersion): FdHandle {
-    const folder = version === undefined ? tree : join(tree, "..");
+    const folder = version === undefined ? tree : dirname(tree);
     const lock = isFolder(folder) ? tryLock(folder, "shared", this.#sys) : undefined;
     // Whoever removes it has the lock first and then moves it away, maybe between our open(2) and our flock(2).
-    if (lock !== undefined && isFolder(tree) && sameFile(lock, folder)) return lock;
+    if (lock !== undefined && sameFile(lock, folder)) return lock;
     lock?.close();
     throw new BerthError(
       "IMAGE_ABSENT",
@@ -244,8 +254,9 @@ function isFolder(path: string): boolean {
 }
 
 function sameFile(lock: FdHandle, path: string): boolean {
-  const [ours, there] = [`/proc/self/fd/${lock.fd}`, path].map((name) => statSync(name, { throwIfNoEntry: false }));
-  return ours !== undefined && there !== undefined && ours.ino === there.ino && ours.dev === there.dev;
+  const ours = fstatSync(lock.fd);
+  const there = statSync(path, { throwIfNoEntry: false });
+  return there !== undefined && ours.ino === there.ino && ours.dev === there.dev;
 }
 
 function absent(what: string): BerthError {

@@ -11,6 +11,7 @@ import { closeAll, type FdHandle } from "../fd.ts";
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, type Native } from "../native.ts";
 import { closeLater } from "./close-later.ts";
 import { system } from "./durable.ts";
+import { Endings } from "./endings.ts";
 import { idmapTree, rangeNamespace } from "./idmap.ts";
 import { type ImageSource, type ImageTree, labelOf } from "./image-source.ts";
 import { isInUse } from "./in-use.ts";
@@ -66,6 +67,9 @@ export class Roots {
   readonly #options: RootsOptions;
   readonly #sys: Native;
   readonly #shifts: Shifts;
+  readonly #endings: Endings;
+  /** Of persistent roots: where {@link Endings} has them. */
+  readonly #watches = new WeakMap<Root, number>();
   /** By berth: its last root being unmounted, its upper folder being used by somebody. */
   readonly #closing = new Map<string, Promise<undefined>>();
   readonly #waiting = new Map<string, Promise<string | undefined>>();
@@ -79,6 +83,7 @@ export class Roots {
     this.#options = options;
     this.#sys = options.sys;
     this.#shifts = new Shifts(options.sys);
+    this.#endings = new Endings(options.sys);
   }
 
   /** The root of a berth as its images are now. Throws only for what the broker itself is short of. */
@@ -101,13 +106,14 @@ export class Roots {
       // What was removed while there was no broker cannot be kept from being removed.
       if (!("problem" in image)) holds.push(this.#options.images.hold(image));
     }
-    return new Root(mount, facts, holds, this.#sys);
+    return this.#root(mount, facts, holds);
   }
 
   /** Lets go of a berth's root. The next one is built when nothing of this one is left. */
   release(berth: string, root: Root): void {
     const closing = root.close().then(() => {
-      if (root.facts.state === "persistent" && !this.#stop.signal.aborted && this.#isFree(berth)) this.#free.add(berth);
+      const watch = this.#watches.get(root);
+      if (watch !== undefined && this.#endings.hasEnded(watch)) this.#free.add(berth);
       if (this.#closing.get(berth) === closing) this.#closing.delete(berth);
       return undefined;
     });
@@ -118,6 +124,14 @@ export class Roots {
   close(): void {
     this.#stop.abort();
     this.#shifts.close();
+    this.#endings.close();
+  }
+
+  #root(mount: FdHandle, facts: RootFacts, holds: readonly FdHandle[]): Root {
+    const root = new Root(mount, facts, holds, this.#sys);
+    const watch = facts.state === "persistent" ? this.#endings.watch(mount) : undefined;
+    if (watch !== undefined) this.#watches.set(root, watch);
+    return root;
   }
 
   #build(berth: string, request: RootRequest): Root | NotYet | Unbuilt {
@@ -201,7 +215,7 @@ export class Roots {
         state: request.readOnly ? "readonly" : request.state,
         ...(range !== undefined && { range }),
       };
-      return new Root(mount, facts, holds, this.#sys);
+      return this.#root(mount, facts, holds);
     } finally {
       for (const lower of lowers) void closeLater(lower);
     }
@@ -241,17 +255,6 @@ export class Roots {
     const path = join(this.#options.state, "roots", ".empty");
     system(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
     return openFolder(path, this.#sys);
-  }
-
-  /** Whether nobody uses the berth's upper folder; asked when a root has gone, the next one need not ask. */
-  #isFree(berth: string): boolean {
-    try {
-      using upper = openFolder(join(this.#options.state, "roots", berth, "upper"), this.#sys);
-      return !isInUse(upper, this.#sys);
-    } catch (error) {
-      if (!(error instanceof BerthError)) throw error;
-      return false; // whoever builds the next one hears why
-    }
   }
 
   #whenFree(berth: string, folder: string): Promise<string | undefined> {

@@ -49,7 +49,8 @@ export function persistentUpper(folder: string, owner: Owner, range: Range | und
       `${path} belongs to id ${found.uid}, not to one of the range from ${range.base}; move ${folder} away, or give it the range's ids`,
     );
   }
-  system(work, () => mkdirSync(work, { recursive: true, mode: 0o700 }));
+  const isThere = system(work, () => statSync(work, { throwIfNoEntry: false })) !== undefined;
+  if (!isThere) system(work, () => mkdirSync(work, { mode: 0o700 }));
   return openBoth(path, work, sys);
 }
 

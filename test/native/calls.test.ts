@@ -480,6 +480,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   fsconfigFd: [bad, "x", bad],
   fsconfigCreate: [bad],
   fsmount: [bad, 0],
+  inotifyInit: [0x7fffffff],
+  inotifyAddWatch: [bad, "/nonexistent", 1],
   userns: [2 ** 32 - 1, 2, 0],
   passwd: ["berthd-no-such-user"],
   group: ["berthd-no-such-group"],
