@@ -9,6 +9,7 @@ import { setImmediate } from "node:timers/promises";
 import { abortError, BerthError } from "../errors.ts";
 import { type Native, native } from "../native.ts";
 import { archiveDigest, type CasyncSource, compareArchive, extract, isRemote } from "./casync.ts";
+import { type DeviceNode, findDevices, hasDevices, removeDevices } from "./devices.ts";
 import { system, writeDurably } from "./durable.ts";
 import { IMAGE_RULE, parseReference } from "./image-name.ts";
 import type { Images } from "./images.ts";
@@ -30,6 +31,8 @@ export interface ImportRequest {
   readonly casync?: readonly string[];
   /** What the digest must be: `casync make` prints it, or, of a folder, an earlier import's. */
   readonly digest?: string;
+  /** Leaves device nodes out; else a tree that has any but harmless ones is refused. */
+  readonly dropDevices?: boolean;
 }
 
 /** What an import is doing, and to how many files it has done it. */
@@ -64,7 +67,8 @@ export async function importImage(
     const tree = join(finished, "tree");
     // Whoever inherits the lock keeps what it works on from being removed, though this process be killed.
     const command = { inherit: workshop.lock, ...(signal !== undefined && { signal }) };
-    const work: Work = { tree, command, sys, onProgress, pause: pauseFor(signal) };
+    const { dropDevices = false } = request;
+    const work: Work = { tree, command, sys, onProgress, pause: pauseFor(signal), dropDevices };
     const filled =
       source.kind === "directory"
         ? await copyFolder(source.location, work)
@@ -104,15 +108,20 @@ interface Work {
   readonly sys: Native;
   readonly onProgress: OnProgress;
   readonly pause: Pause;
+  readonly dropDevices: boolean;
 }
 
 interface Filled extends TreeSummary {
   /** Digest of the archive that it came from. */
   readonly archive?: string;
+  readonly droppedDevices?: number;
 }
 
 /** cp(1) keeps owners, modes, times, attributes, hard links and holes, shares blocks where the file system can. */
-async function copyFolder(folder: string, { tree, command, sys, onProgress, pause }: Work): Promise<Filled> {
+async function copyFolder(folder: string, work: Work): Promise<Filled> {
+  const { tree, command, sys, onProgress, pause } = work;
+  // What counts is what was copied; but nobody should have to wait for that to be told.
+  await devicesToDrop(folder, folder, work);
   const count = counter((files) => onProgress("copying", files));
   const argv = [
     "cp",
@@ -123,22 +132,21 @@ async function copyFolder(folder: string, { tree, command, sys, onProgress, paus
     "--no-target-directory",
   ] as const;
   await runCommand([...argv, "--", folder, tree], { ...command, onLine: count });
-  return await compareTrees(
+  const devices = await devicesToDrop(tree, folder, work);
+  const summary = await compareTrees(
     folder,
     tree,
+    new Set(devices.map(({ path }) => path)),
     sys,
     pause,
     counter((files) => onProgress("comparing", files)),
   );
+  return { ...summary, ...(await drop(devices, work)) };
 }
 
 /** What of it the current version has is taken from there. */
-async function extractArchive(
-  source: CasyncSource,
-  images: Images,
-  name: string,
-  { tree, command, sys, onProgress, pause }: Work,
-): Promise<Filled> {
+async function extractArchive(source: CasyncSource, images: Images, name: string, work: Work): Promise<Filled> {
+  const { tree, command, sys, onProgress, pause } = work;
   const current = images.resolve(name);
   using _held = "tree" in current ? images.hold(current) : undefined;
   const seeds = "tree" in current ? [current.tree] : [];
@@ -149,18 +157,34 @@ async function extractArchive(
     counter((files) => onProgress("extracting", files)),
     command,
   );
+  const devices = await devicesToDrop(tree, source.index, work);
   onProgress("comparing", 0);
   await compareArchive(source, tree, command);
   const archive = await archiveDigest(source, tree, command);
-  return {
-    archive,
-    ...(await digestTree(
-      tree,
-      sys,
-      pause,
-      counter((files) => onProgress("comparing", files)),
-    )),
-  };
+  const dropped = await drop(devices, work);
+  const summary = await digestTree(
+    tree,
+    sys,
+    pause,
+    counter((files) => onProgress("comparing", files)),
+  );
+  return { archive, ...summary, ...dropped };
+}
+
+/** The device nodes that the image will be without. Throws IMPORT_FAILED if it was not said that it may be. */
+async function devicesToDrop(
+  tree: string,
+  source: string,
+  { dropDevices, pause }: Work,
+): Promise<readonly DeviceNode[]> {
+  const devices = await findDevices(tree, pause);
+  if (devices.length > 0 && !dropDevices) throw hasDevices(source, devices);
+  return devices;
+}
+
+async function drop(devices: readonly DeviceNode[], { tree, command }: Work): Promise<Pick<Filled, "droppedDevices">> {
+  await removeDevices(tree, devices, command);
+  return devices.length === 0 ? {} : { droppedDevices: devices.length };
 }
 
 /** A folder is copied; a file, an address and HOST:PATH are casync's. Throws USAGE for anything else. */

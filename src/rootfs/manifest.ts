@@ -19,6 +19,8 @@ export interface Manifest {
   readonly entries: number;
   /** Bytes in regular files, one that has several names once. */
   readonly bytes: number;
+  /** How many device nodes its source has and the tree has not, if any. */
+  readonly droppedDevices?: number;
   /** When it was imported (ISO 8601). */
   readonly imported: string;
   readonly source: ImageSource;
@@ -39,8 +41,9 @@ export function decodeManifest(path: string, text: string): Manifest {
     throw damaged(path);
   }
   if (!isManifest(value)) throw damaged(path);
-  const { name, version, digest, entries, bytes, imported, source } = value;
-  return { name, version, digest, entries, bytes, imported, source };
+  const { name, version, digest, entries, bytes, droppedDevices, imported, source } = value;
+  const dropped = droppedDevices === undefined ? {} : { droppedDevices };
+  return { name, version, digest, entries, bytes, ...dropped, imported, source };
 }
 
 function isManifest(value: unknown): value is Manifest {
@@ -49,6 +52,7 @@ function isManifest(value: unknown): value is Manifest {
   return (
     ["name", "version", "digest", "imported"].every((key) => typeof value[key] === "string") &&
     ["entries", "bytes"].every((key) => Number.isSafeInteger(value[key])) &&
+    (value["droppedDevices"] === undefined || Number.isSafeInteger(value["droppedDevices"])) &&
     isRecord(source) &&
     (source["kind"] === "directory" || source["kind"] === "casync") &&
     typeof source["location"] === "string"

@@ -22,10 +22,14 @@ export async function digestTree(root: string, sys: Native, pause: Pause, onEntr
   return sum.summary();
 }
 
-/** Digests a copy beside its original. Throws IMPORT_FAILED, naming the first file that is not the same and how. */
+/**
+ * Digests a copy beside its original, but for those files of it, by their paths, that will not stay. Throws IMPORT_FAILED,
+ * naming the first file that is not the same and how.
+ */
 export async function compareTrees(
   original: string,
   copy: string,
+  without: ReadonlySet<string>,
   sys: Native,
   pause: Pause,
   onEntry: () => void,
@@ -39,7 +43,7 @@ export async function compareTrees(
       const difference = differenceOf(wanted, got);
       if (difference !== undefined) throw different(original, difference);
       if (got === undefined) continue;
-      sum.add(got);
+      if (!without.has(got.path)) sum.add(got);
       onEntry();
     }
   } finally {

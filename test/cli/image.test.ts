@@ -1,5 +1,5 @@
 /** `berth image`: on a state folder of its own, with what people and programs read, and every refusal. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -105,6 +105,22 @@ describe("berth image", () => {
     expect(ended.stderr).toContain(part);
     expect(existsSync(join(state, "images/arena"))).toBe(false);
   });
+
+  test.skipIf(process.geteuid?.() !== 0)(
+    "import of device nodes is refused, or tells their number (needs root)",
+    async () => {
+      execFileSync("mknod", [join(folder.path, "tree/sda"), "b", "8", "0"]);
+      const refused = await add("one");
+      expect(refused).toMatchObject({ code: 1, stdout: "" });
+      expect(refused.stderr).toMatch(/^berth: .*\/tree has a device node: sda \(block 8:0\); .*--drop-devices.*\n$/);
+      const args = ["arena", join(folder.path, "tree"), "--drop-devices"];
+      expect((await image("import", ...args)).stdout).toMatch(
+        /^imported \S+: 3 files \(1 device node dropped\), 8 B, /,
+      );
+      const json = await image("import", ...args, "--version", "two", "--json");
+      expect(JSON.parse(json.stdout)).toMatchObject({ version: "two", droppedDevices: 1 });
+    },
+  );
 
   test("an interrupt ends an import, which cleans up, and the shell sees the interrupt", async () => {
     for (let n = 0; n < 3000; n++) writeFileSync(join(folder.path, `tree/${n}`), "x");

@@ -109,12 +109,16 @@ it("list tells of every version: the current one, where it came from, and who ho
 it("a manifest that is not what was written is damage, and named", async () => {
   await publish("arena", "1");
   const path = `${images.folder}/arena/1/manifest.json`;
-  for (const text of ["", "{}", "null", '{"format":1,"name":"arena"}']) {
+  const whole = readFileSync(path, "utf8");
+  const wrong = whole.replace('"entries"', '"droppedDevices": "7", "entries"');
+  for (const text of ["", "{}", "null", '{"format":1,"name":"arena"}', wrong]) {
     writeFileSync(path, text);
     expect(() => images.list()).toThrow(
       expect.objectContaining({ code: "STATE_DAMAGED", message: expect.stringContaining(path) }),
     );
   }
+  writeFileSync(path, wrong.replace('"7"', "7"));
+  expect(images.list()).toMatchObject([{ droppedDevices: 7 }]);
 });
 
 describe("rm", () => {

@@ -201,6 +201,85 @@ it.each([
   expect(existsSync(images.folder)).toBe(false);
 });
 
+/** Nodes of real devices in `source/dev` and where names are no text, beside those that any image may have. */
+function makeDevices(): void {
+  mkdirSync(join(source, "dev"));
+  const nodes = [
+    ...["null c 1 3", "zero c 1 5", "full c 1 7", "random c 1 8", "urandom c 1 9", "tty c 5 0", "ptmx c 5 2"],
+    ...[
+      "whiteout c 0 0",
+      "sda b 8 0",
+      "null-block b 1 3",
+      "console c 5 1",
+      "mem c 1 1",
+      "tty1 c 4 1",
+      "far c 300 70000",
+    ],
+  ];
+  for (const node of nodes) execFileSync("mknod", node.split(" "), { cwd: join(source, "dev") });
+  execFileSync("sh", ["-c", `d=$(printf '\\377'); mkdir "$d" && mknod "$d/sda" b 8 0`], { cwd: source });
+}
+
+const REAL = ["console", "far", "mem", "null-block", "sda", "tty1"];
+const HARMLESS = ["full", "null", "ptmx", "random", "tty", "urandom", "whiteout", "zero"];
+const modified = (path: string): bigint => lstatSync(path, { bigint: true }).mtimeNs;
+
+describe.skipIf(!isRoot)("device nodes (making them needs root)", () => {
+  beforeEach(() => {
+    makeDevices();
+  });
+
+  it("but for the harmless ones keep a folder from being imported, before anything is copied", async () => {
+    const steps = new Set<string>();
+    await expect(run({}, (step) => steps.add(step))).rejects.toThrow(
+      failed(
+        /source has 7 device nodes: dev\/console \(character 5:1\), dev\/far \(character 300:70000\), dev\/mem \(character 1:1\) and 4 more; .*--drop-devices/,
+      ),
+    );
+    expect([...steps]).toEqual([]);
+    expectNothing();
+    for (const name of REAL) rmSync(join(source, "dev", name));
+    await expect(run()).rejects.toThrow(failed(/source has a device node: \uFFFD\/sda \(block 8:0\); /));
+    execFileSync("sh", ["-c", "rm ./*/sda"], { cwd: source });
+    expect(await run()).not.toHaveProperty("droppedDevices");
+    expect(readdirSync(join(tree(), "dev")).sort()).toEqual(HARMLESS);
+  });
+
+  it("are left out if asked, and the digest is that of a tree that never had any", async () => {
+    linkSync(join(source, "dev/sda"), join(source, "dev/again"));
+    utimesSync(join(source, "dev"), 1, 978_310_923.123_456);
+    const manifest = await run({ dropDevices: true });
+    expect(manifest.droppedDevices).toBe(8);
+    expect(images.list()).toMatchObject([{ version: "1", droppedDevices: 8 }]);
+    expect(readdirSync(join(tree(), "dev")).sort()).toEqual(HARMLESS);
+    expect(modified(join(tree(), "dev"))).toBe(modified(join(source, "dev")));
+    const script = `touch -r dev ../time && rm ${REAL.map((name) => `dev/${name}`).join(" ")} dev/again && touch -r ../time dev
+      for d in *; do test ! -e "$d/sda" || { touch -r "$d" ../time && rm "$d/sda" && touch -r ../time "$d"; }; done`;
+    execFileSync("sh", ["-ec", script], { cwd: source });
+    const { digest, entries, bytes } = await run({ version: "2" });
+    expect({ digest, entries, bytes }).toEqual({
+      digest: manifest.digest,
+      entries: manifest.entries,
+      bytes: manifest.bytes,
+    });
+    expect(await run({ version: "3", source: tree() })).toMatchObject({ digest });
+  });
+
+  it("that come while it is copied are found in the copy", async () => {
+    folder.write({ "bin/cp": `#!/bin/sh\nmknod ${source}/late b 7 0\nexec /bin/cp "$@"\n` });
+    chmodSync(join(folder.path, "bin/cp"), 0o755);
+    execFileSync("sh", ["-c", "rm ./*/sda && rm -r dev"], { cwd: source });
+    const { PATH } = process.env;
+    process.env["PATH"] = `${folder.path}/bin:${PATH}`;
+    try {
+      await expect(run()).rejects.toThrow(failed(/source has a device node: late \(block 7:0\)/));
+    } finally {
+      process.env["PATH"] = PATH;
+    }
+    expectNothing();
+  });
+});
+
 describe.skipIf(!isRoot)("a casync index (extracting owners needs root)", () => {
   let index: string;
   let store: string;
@@ -297,6 +376,20 @@ describe.skipIf(!isRoot)("a casync index (extracting owners needs root)", () => 
     const printed = make("--with=unix", "--digest=sha256");
     await run({ source: index, digest: printed });
     expect(lstatSync(join(tree(), "etc/motd")).mtimeMs).toBe(978_310_923_000);
+  });
+
+  it("of a tree with device nodes is refused, or has the digest of the archive and the tree of a folder without them", async () => {
+    makeDevices();
+    const printed = make();
+    await expect(run({ source: index })).rejects.toThrow(
+      failed(/arena\.caidx has 7 device nodes: dev\/console \(character 5:1\), /),
+    );
+    expectNothing();
+    const archive = await run({ source: index, digest: printed, dropDevices: true });
+    expect(archive).toMatchObject({ droppedDevices: 7, source: { digest: printed } });
+    expect(readdirSync(join(tree(), "dev")).sort()).toEqual(HARMLESS);
+    const copied = await run({ version: "copied", dropDevices: true });
+    expect([archive.digest, archive.entries]).toEqual([copied.digest, copied.entries]);
   });
 
   it("over ssh is fetched by casync itself, with the program that CASYNC_SSH_PATH names", async () => {

@@ -1,4 +1,5 @@
 /** Roots on a real kernel: what tenants see in them, do in them and cannot do with them, by each strategy. */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -222,6 +223,15 @@ describe.skipIf(!isRoot)("a root (needs root)", () => {
       );
     expect(flags(await world.build("a"))).toMatch(/^rw,nosuid,nodev,/);
     expect(flags(await world.build("b", { nosuid: false, nodev: false }))).toMatch(/^rw,relatime/);
+  });
+
+  it("keeps devices closed only until a tenant attaches it: an image must have none but harmless ones", async () => {
+    await using world = makeWorld();
+    execFileSync("mknod", ["--mode=600", join(world.folder.path, "arena/null"), "c", "1", "3"]);
+    const root = await world.build("a");
+    expect(tenant(root, BASE, `print(read("null"))`)).toBe("EACCES");
+    const attack = `${ATTACH}; print(tried(open, "/mnt/null"), set_attributes(0, 4), open("/mnt/null").read() == "")`;
+    expect(tenant(root, BASE, attack)).toBe("EACCES 0 True");
   });
 
   it("goes by metacopy where the kernel maps no ids, and says so once", async () => {

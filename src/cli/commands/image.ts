@@ -27,6 +27,7 @@ interface ImportChoice extends StateChoice {
   readonly store?: readonly string[];
   readonly casync?: readonly string[];
   readonly digest?: string;
+  readonly dropDevices?: true;
   readonly json?: true;
 }
 
@@ -44,10 +45,13 @@ The source is a folder, which is copied; or a casync index by its path, its addr
 HOST:PATH (ssh), whose chunks casync fetches and checks. The result is compared with the source; only then is it there,
 and the current version. An import that is interrupted or killed leaves nothing that anybody sees. What the current
 version of the image has already is not fetched again.
+A tree with device nodes is refused, because tenants could open them, but for those that are harmless: null, zero, full,
+random, urandom, tty, ptmx. With --drop-devices it is imported without them.
 Files of other owners, devices and capabilities need root.
 
 Examples:
   berth image import arena /srv/trees/arena
+  berth image import debian /srv/trees/bookworm --drop-devices
   berth image import arena https://images.example/arena.caidx --version 2.1
   berth image import arena ./arena.caidx --store /srv/chunks --digest $(cat arena.digest)`;
 
@@ -88,11 +92,13 @@ function addImport(image: Command): void {
     .option("--version <name>", "what to call the version (default: the time)")
     .option("--store <path>", "where casync finds chunks; repeat for more (default: default.castr beside)", collect)
     .option("--digest <digest>", "what the digest must be, as casync make prints it")
+    .option("--drop-devices", "import a tree that has device nodes without them")
     .option("--casync <option>", "an option for casync; repeat for more", collect)
     .addOption(stateOption())
     .addOption(jsonOption("the version"))
     .addHelpText("after", importHelp)
-    .action(async (name: string, source: string, { json, state, version, store, digest, casync }: ImportChoice) => {
+    .action(async (name: string, source: string, choice: ImportChoice) => {
+      const { json, state, version, store, digest, dropDevices, casync } = choice;
       const progress = importProgress();
       const request = {
         name,
@@ -100,6 +106,7 @@ function addImport(image: Command): void {
         ...(version !== undefined && { version }),
         ...(store !== undefined && { stores: store }),
         ...(digest !== undefined && { digest }),
+        ...(dropDevices !== undefined && { dropDevices }),
         ...(casync !== undefined && { casync }),
       };
       const manifest = await interruptible(async (signal) => {
@@ -111,8 +118,10 @@ function addImport(image: Command): void {
       });
       if (json) print(`${printableJson(manifest, 2)}\n`);
       else {
-        const { version, entries, bytes, digest } = manifest;
-        print(`imported ${name}@${version}: ${entries} files, ${sizeOf(bytes)}, ${digest}\n`);
+        const { version, entries, bytes, droppedDevices, digest } = manifest;
+        const nodes = droppedDevices === 1 ? "node" : "nodes";
+        const without = droppedDevices === undefined ? "" : ` (${droppedDevices} device ${nodes} dropped)`;
+        print(`imported ${name}@${version}: ${entries} files${without}, ${sizeOf(bytes)}, ${digest}\n`);
       }
     });
 }
