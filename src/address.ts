@@ -36,7 +36,7 @@ export interface ListenAddress {
 export const UNIX_PATH_MAX = 107;
 
 /** What an address begins with, before `://`. */
-export type Scheme = "tcp" | "udp" | "unix" | "unix-dgram" | "unix-seqpacket";
+type Scheme = "tcp" | "udp" | "unix" | "unix-dgram" | "unix-seqpacket";
 
 const schemes: Readonly<Record<Scheme, SocketKind>> = {
   tcp: "stream",
@@ -123,7 +123,7 @@ export function formatAddress(address: Address): string {
 }
 
 /** The scheme an address of this kind is written with. */
-export function schemeOf(listen: Pick<ListenAddress, "kind" | "address">): Scheme {
+function schemeOf(listen: Pick<ListenAddress, "kind" | "address">): Scheme {
   if (listen.address.family !== "unix") return listen.kind === "datagram" ? "udp" : "tcp";
   if (listen.kind === "stream") return "unix";
   return listen.kind === "datagram" ? "unix-dgram" : "unix-seqpacket";

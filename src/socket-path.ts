@@ -2,7 +2,7 @@
 import { join } from "node:path";
 
 /** The socket's name in its folder: that of the interface. */
-export const SOCKET_NAME = "io.berthd.Broker";
+const SOCKET_NAME = "io.berthd.Broker";
 
 /**
  * The path where a broker of this user listens: `/run/berthd/…` for root, `$XDG_RUNTIME_DIR/berthd/…` for others,

@@ -36,9 +36,9 @@ export interface WireOptions {
   readonly sys?: Native;
 }
 
-export const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
-export const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;
-export const DEFAULT_DEADLINE = 10_000;
+const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
+const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;
+const DEFAULT_DEADLINE = 10_000;
 
 /** Messages still taken from a peer that has gone: more than a socket's buffer holds by default. */
 const LAST_WORDS = 512;

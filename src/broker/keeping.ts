@@ -220,7 +220,7 @@ export class Keeping {
 }
 
 /** How many descriptors the berths may have stored at once: every socket, and what a lease, a handover and a root add. */
-export function storeNeed(berths: Iterable<Berth>): number {
+function storeNeed(berths: Iterable<Berth>): number {
   let need = 1; // the control socket
   for (const { spec, sockets, stash } of berths)
     need += sockets.length + stash.size + 2 * (spec.server.deliver.includes("bind") ? 4 : 2) + (spec.root ? 2 : 0);
@@ -228,7 +228,7 @@ export function storeNeed(berths: Iterable<Berth>): number {
 }
 
 /** The line to write into the unit. What tenants stash comes on top of what is known, so it is half as much again. */
-export function advice(berths: Iterable<Berth>): string {
+function advice(berths: Iterable<Berth>): string {
   return `set FileDescriptorStoreMax=${Math.ceil((storeNeed(berths) * 1.5) / 64) * 64} in its unit`;
 }
 

@@ -16,7 +16,7 @@ const refusals: readonly ErrorCode[] = [
 ];
 
 /** The exit code that says what kind of error it was. */
-export function exitCodeOf(error: unknown): number {
+function exitCodeOf(error: unknown): number {
   if (error instanceof RefusedError) return EXIT_REFUSED;
   if (!(error instanceof BerthError)) return EXIT_SYSTEM;
   if (error.code === "USAGE") return EXIT_USAGE;

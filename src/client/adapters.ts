@@ -11,7 +11,7 @@ import type { Native } from "../native.ts";
 import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
 
 /** A backlog that leaves the kernel's own bound, net.core.somaxconn, in force. */
-export const LARGE_BACKLOG = 4096;
+const LARGE_BACKLOG = 4096;
 
 /** A server that listens on a duplicate of `handle`, a listening stream socket. Throws DESCRIPTOR_MISMATCH. */
 export function netServer(handle: FdHandle, name: string, sys: Native, backlog: number = LARGE_BACKLOG): Server {

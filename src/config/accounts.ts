@@ -42,7 +42,7 @@ export const gid: Reader<number> = (value, reading) => {
 };
 
 /** A user with everything a process of theirs needs, so it must exist even if given by id. */
-export const account: Reader<PasswdEntry> = (value, reading) => {
+const account: Reader<PasswdEntry> = (value, reading) => {
   const name = nameOrId(value, reading);
   if (name === undefined) return undefined;
   return reading.lookup.passwd(name) ?? absent("user", name, value, reading);

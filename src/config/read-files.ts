@@ -32,7 +32,7 @@ export interface ConfigFiles {
 }
 
 /** Longer than any real configuration: a mistaken link to a data file must not fill the memory. */
-export const FILE_SIZE_MAX: number = 1024 * 1024;
+const FILE_SIZE_MAX: number = 1024 * 1024;
 
 /**
  * Reads `directories`, given in rising precedence: a file replaces the one of the same name in an earlier directory,

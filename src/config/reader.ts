@@ -25,7 +25,7 @@ export interface Placed<T> {
 }
 
 /** A value as messages show it. */
-export function show(value: Value): string {
+function show(value: Value): string {
   if (value.kind === "list") return "an array";
   if (value.kind === "table") return "a table";
   return value.value instanceof Date ? "a date" : JSON.stringify(value.value);

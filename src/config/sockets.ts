@@ -10,7 +10,7 @@ import type { Table, Value } from "./tree.ts";
 type PlacedAddress = ListenAddress & { readonly origin: Origin };
 
 /** One message carries 253 descriptors (hazard 1); three are left for the plan and for what comes later. */
-export const MAX_DESCRIPTORS = 250;
+const MAX_DESCRIPTORS = 250;
 
 const listenAddress: Reader<PlacedAddress> = (value, reading) => {
   const written = text(value, reading);

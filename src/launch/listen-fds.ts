@@ -1,10 +1,10 @@
 /**
- * Socket activation's variables, as sd_listen_fds_with_names(3) reads them and as berth-launch writes them. Pure:
- * the caller sets CLOEXEC on the descriptors and unsets the variables.
+ * Socket activation's variables, as sd_listen_fds_with_names(3) reads them; berth-launch writes them. Pure: the
+ * caller sets CLOEXEC on the descriptors and unsets the variables.
  */
 
 /** SD_LISTEN_FDS_START: the first descriptor passed. */
-export const LISTEN_FDS_START = 3;
+const LISTEN_FDS_START = 3;
 
 /** A passed descriptor; its name is "unknown" where $LISTEN_FDNAMES is not set. */
 export interface ListenFd {
@@ -67,15 +67,4 @@ export function parseListenFds(
 /** Whether a descriptor may be called so: at most 255 characters of ASCII, no control character, no ":". */
 export function isListenFdName(name: string): boolean {
   return /^[ -9;-~]{0,255}$/.test(name);
-}
-
-/** The value of LISTEN_FDNAMES for these names, or a sentence that says which one cannot be written. */
-export function formatListenFdNames(names: readonly string[]): string | { readonly invalid: string } {
-  const bad = names.find((name) => !isListenFdName(name));
-  if (bad !== undefined) {
-    return {
-      invalid: `a descriptor cannot be called ${JSON.stringify(bad)}: write at most 255 ASCII characters without ":"`,
-    };
-  }
-  return names.join(":");
 }

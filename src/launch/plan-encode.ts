@@ -10,7 +10,7 @@ const VERSION = 1;
 const HEADER_LENGTH = 16;
 
 /** The longest plan the launcher reads, in bytes. */
-export const PLAN_MAX: number = 4 << 20;
+const PLAN_MAX: number = 4 << 20;
 
 const Tag = {
   lease: 1,

@@ -5,7 +5,7 @@
  */
 import { BerthError } from "../errors.ts";
 
-export type Primitive = "bool" | "int" | "float" | "string" | "object" | "any";
+type Primitive = "bool" | "int" | "float" | "string" | "object" | "any";
 
 /** A type as written. `named` refers to a type of the same interface; the parser has checked that it is there. */
 export type Type =

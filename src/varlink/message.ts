@@ -23,7 +23,7 @@ export interface ReplyMessage {
 const none: Parameters = Object.freeze({});
 
 /** Bytes of a message, its NUL included. */
-export function encodeMessage(message: unknown): Buffer {
+function encodeMessage(message: unknown): Buffer {
   return Buffer.from(`${JSON.stringify(message)}\0`);
 }
 

@@ -8,7 +8,7 @@ export type Completion =
   | { readonly kind: "words"; readonly words: readonly string[] };
 
 /** What the program itself lists when it is asked. */
-export type Listed = "berth" | "image" | "owner";
+type Listed = "berth" | "image" | "owner";
 
 /** The commands that list it, one name a line. */
 export const listings: Readonly<Record<Listed, string>> = {

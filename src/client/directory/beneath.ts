@@ -17,7 +17,7 @@ const { EAGAIN, ENOSYS } = constants.errno;
 export const RESOLVE_NO_XDEV = 0x01;
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
-export const RESOLVE_IN_ROOT = 0x10;
+const RESOLVE_IN_ROOT = 0x10;
 
 const IN_ROOT: number = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 

@@ -135,7 +135,7 @@ function write(file: FdHandle, path: BeneathPath, { data, encoding, signal }: Wr
 }
 
 /** Errors of node:fs as those of the other calls, and an abort as the signal's own reason. */
-export async function explained<T>(work: Promise<T>, path: BeneathPath, signal?: AbortSignal | undefined): Promise<T> {
+async function explained<T>(work: Promise<T>, path: BeneathPath, signal?: AbortSignal | undefined): Promise<T> {
   try {
     return await work;
   } catch (error) {

@@ -22,7 +22,7 @@ export const AT_REMOVEDIR = 0x200;
 export const DEPTH = 32;
 
 /** How often a directory is gone through again because something was put into it meanwhile. */
-export const ROUNDS = 16;
+const ROUNDS = 16;
 
 /** Removes an entry of any kind. Throws SysError; ENOTEMPTY when somebody keeps filling a directory. What was removed before that stays removed. */
 export async function removeTree(sys: Native, entry: Entry, signal?: AbortSignal | undefined): Promise<void> {
