@@ -13,6 +13,22 @@ import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
+/** What a Watch reports. */
+export type BerthEvent =
+  | "present"
+  | "added"
+  | "changed"
+  | "removed"
+  | "acquired"
+  | "ready"
+  | "handover"
+  | "released"
+  | "repaired"
+  | "starting"
+  | "failed"
+  | "stopping"
+  | "status";
+
 export type BerthState = "vacant" | "occupied" | "handover";
 
 /** A descriptor as the wire names it; `index` only in a message that carries it. */

@@ -4,76 +4,23 @@
  */
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import type { FdHandle } from "../fd.ts";
-import { MAX_FDS, type Native } from "../native.ts";
+import type { Native } from "../native.ts";
 import type { RootFacts } from "../rootfs/root.ts";
 import { POLLIN } from "../socket-constants.ts";
-import { Berth, type LeaseView, leaseView } from "./berth.ts";
+import { Berth, type BerthEvent, leaseView } from "./berth.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { Lease } from "./lease.ts";
 import type { LeaseFacts } from "./lease-facts.ts";
+import { Leases } from "./leases.ts";
 import type { Log } from "./log.ts";
 import type { OfferedSocket } from "./offered-socket.ts";
-import type { Peer } from "./peer.ts";
 import { mayTake } from "./policy.ts";
 import type { Quota } from "./quota.ts";
+import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
 import { openSockets } from "./socket-set.ts";
-import { type Stashed, unsuitable } from "./stash.ts";
+import type { Stashed } from "./stash.ts";
+import { Stashes } from "./stashes.ts";
 import type { StoredStash } from "./stored-name.ts";
-
-/** What a Watch reports. */
-export type BerthEvent =
-  | "present"
-  | "added"
-  | "changed"
-  | "removed"
-  | "acquired"
-  | "ready"
-  | "handover"
-  | "released"
-  | "repaired"
-  | "starting"
-  | "failed"
-  | "stopping"
-  | "status";
-
-/** Why a request was not granted. */
-export type Refusal =
-  | { readonly kind: "absent"; readonly berth: string }
-  | { readonly kind: "denied"; readonly berth: string }
-  | { readonly kind: "occupied"; readonly berth: string; readonly lease: LeaseView }
-  | { readonly kind: "vacant"; readonly berth: string }
-  | { readonly kind: "no-lease"; readonly lease: string }
-  | { readonly kind: "limit"; readonly limit: string; readonly message: string }
-  | { readonly kind: "unsuitable"; readonly name: string; readonly message: string }
-  | { readonly kind: "no-root"; readonly berth: string; readonly message: string };
-
-/** Not now: to be asked again when this has resolved, unless it resolved with why that would be in vain. */
-export interface Waiting {
-  readonly kind: "waiting";
-  readonly berth: string;
-  readonly until: Promise<string | undefined>;
-}
-
-/** Who speaks for a lease. */
-export interface Speaker {
-  /** Root or the broker's own user. */
-  readonly privileged: boolean;
-  /** Whether it is the very process that holds this lease. */
-  holds(lease: Lease): boolean;
-}
-
-/** Who asks. */
-export interface Requester extends Speaker {
-  readonly peer: Peer;
-}
-
-export type Replace = "no" | "try" | "must";
-
-export interface Granted {
-  readonly kind: "granted";
-  readonly berth: Berth;
-  readonly lease: Lease;
-}
 
 export interface BerthsOptions {
   readonly sys: Native;
@@ -85,18 +32,18 @@ export interface BerthsOptions {
   readonly settle: () => void;
 }
 
-// The most descriptors of a berth: one message carries them all, with a plan and a root (hazard 1).
-const MAX_DESCRIPTORS = MAX_FDS - 2;
-
 export class Berths {
   readonly #byName = new Map<string, Berth>();
-  readonly #byLease = new Map<string, Berth>();
+  /** Of all berths. */
+  readonly leases: Leases = new Leases();
   readonly #options: BerthsOptions;
+  readonly #stashes: Stashes;
   #asksGroups = false;
   #asksUnits = false;
 
   constructor(options: BerthsOptions) {
     this.#options = options;
+    this.#stashes = new Stashes(options.quota, options.sys);
   }
 
   /** In the order of their names. */
@@ -181,7 +128,7 @@ export class Berths {
 
   /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
   release(id: string, who: Speaker): Refusal | undefined {
-    const found = this.leaseOf(id, who);
+    const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     this.#end(found.berth, found.lease, "its tenant gave it back");
     return undefined;
@@ -189,19 +136,20 @@ export class Berths {
 
   /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now, if it is to be dropped. */
   ready(id: string, who: Speaker, predecessors: "drop" | "keep" = "drop"): Refusal | undefined {
-    const found = this.leaseOf(id, who);
+    const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     lease.ready = true;
     // What a newcomer stashes is for its own successor, whatever its predecessor says meanwhile.
     const kept = [id, lease === berth.lease ? berth.incoming?.id : undefined];
     if (predecessors === "drop")
-      for (const stashed of berth.stash.values()) if (!kept.includes(stashed.lease)) this.#unstash(berth, stashed.name);
+      for (const stashed of berth.stash.values())
+        if (!kept.includes(stashed.lease)) this.#stashes.drop(berth, stashed.name);
     const outgoing = berth.lease;
     if (berth.incoming === lease && outgoing !== undefined) {
       berth.incoming = undefined;
       berth.lease = lease;
-      this.#forget(outgoing);
+      this.leases.end(outgoing);
       this.#options.log(
         "info",
         `berth ${berth.name}: handed over from pid ${outgoing.tenant.pid} to pid ${lease.tenant.pid}`,
@@ -218,62 +166,30 @@ export class Berths {
 
   /** Keeps a duplicate of `handle` in the berth for the tenant's successor. */
   stash(id: string, name: string, handle: FdHandle, who: Speaker): Refusal | undefined {
-    const { sys, quota } = this.#options;
-    const found = this.leaseOf(id, who);
+    const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
-    const wrong = unsuitable(handle.fd, sys);
-    if (wrong !== undefined) return { kind: "unsuitable", name, message: `${name} cannot be stashed: ${wrong}` };
-    const { uid } = lease.tenant;
-    const known = berth.stash.get(name);
-    if (known === undefined && berth.size >= MAX_DESCRIPTORS) {
-      return { kind: "limit", limit: "stash", message: `a berth holds at most ${MAX_DESCRIPTORS} descriptors` };
-    }
-    if (known === undefined || known.uid !== uid) {
-      if (!quota.charge("stash", uid)) {
-        return {
-          kind: "limit",
-          limit: "stash",
-          message: `uid ${uid} has ${quota.limits.stash} descriptors stashed already`,
-        };
-      }
-    } else dispose(known);
-    if (known !== undefined && known.uid !== uid) this.#unstash(berth, name);
-    berth.stash.set(name, { name, handle: handle.move(), lease: id, uid });
+    const refused = this.#stashes.put(berth, lease, name, handle);
+    if (refused !== undefined) return refused;
     this.#emit("changed", berth);
     return undefined;
   }
 
   /** Closes a descriptor in the stash of the tenant's berth, whoever left it. */
   unstash(id: string, name: string, who: Speaker): Refusal | undefined {
-    const found = this.leaseOf(id, who);
+    const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     if (!found.berth.stash.has(name)) return undefined;
-    this.#unstash(found.berth, name);
+    this.#stashes.drop(found.berth, name);
     this.#emit("changed", found.berth);
     return undefined;
-  }
-
-  /** The nearest tenant, of a process and those above it. */
-  tenantAmong(pids: readonly number[]): { berth: Berth; lease: Lease } | undefined {
-    let nearest: { berth: Berth; lease: Lease } | undefined;
-    let distance = pids.length;
-    for (const berth of this.#byLease.values()) {
-      for (const lease of [berth.lease, berth.incoming]) {
-        const at = lease === undefined ? -1 : pids.indexOf(lease.tenant.pid);
-        if (lease === undefined || at < 0 || at >= distance) continue;
-        nearest = { berth, lease };
-        distance = at;
-      }
-    }
-    return nearest;
   }
 
   /** Closes everything. Tenants keep what they have. */
   close(): void {
     for (const berth of this.#byName.values()) {
-      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#forget(lease);
-      for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
+      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
+      this.#stashes.clear(berth);
       // A path that is removed would leave the copy of its socket without an address.
       for (const { socket } of berth.sockets) socket.backup === undefined ? socket.close() : socket.leave();
       this.#options.roots.release(berth);
@@ -291,7 +207,7 @@ export class Berths {
     lease.ready = ready;
     if (berth.lease === undefined) berth.lease = lease;
     else berth.incoming = lease;
-    this.#byLease.set(id, berth);
+    this.leases.add(berth, lease);
     berth.generation++;
     return lease;
   }
@@ -305,25 +221,14 @@ export class Berths {
   }
 
   /** Puts a descriptor back that a tenant had stashed under an earlier broker; undefined when there is no place for it. */
-  restoreStash({ berth: name, name: stash, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
-    const berth = this.#byName.get(name);
-    if (berth === undefined || berth.size >= MAX_DESCRIPTORS || berth.stash.has(stash)) return undefined;
-    if (!this.#options.quota.charge("stash", uid)) return undefined;
-    const stashed: Stashed = { name: stash, handle, lease, uid };
-    berth.stash.set(stash, stashed);
-    berth.generation++;
-    return stashed;
+  restoreStash(stored: StoredStash, handle: FdHandle): Stashed | undefined {
+    const berth = this.#byName.get(stored.berth);
+    return berth && this.#stashes.restore(berth, stored, handle);
   }
 
   /** Sets right what tenants have done whose end was not seen. */
   repairVacant(): void {
     for (const berth of this.#byName.values()) if (berth.lease === undefined) this.#repair(berth);
-  }
-
-  /** The lease of that id, whoever asks. */
-  leaseOfId(id: string): Lease | undefined {
-    const berth = this.#byLease.get(id);
-    return berth?.lease?.id === id ? berth.lease : berth?.incoming;
   }
 
   /** The berth of that name, whoever asks. */
@@ -358,7 +263,7 @@ export class Berths {
     const event = berth.lease === undefined ? "acquired" : "handover";
     if (event === "acquired") berth.lease = lease;
     else berth.incoming = lease;
-    this.#byLease.set(lease.id, berth);
+    this.leases.add(berth, lease);
     log(
       "info",
       `berth ${berth.name}: ${event === "acquired" ? "taken" : "to be taken over"} by pid ${tenant.pid} (uid ${tenant.uid})`,
@@ -373,18 +278,8 @@ export class Berths {
     return { kind: "granted", berth, lease };
   }
 
-  /** The lease if the requester may speak for it; another's lease is answered as one that is not there. */
-  leaseOf(id: string, who: Speaker): { berth: Berth; lease: Lease } | Refusal {
-    const berth = this.#byLease.get(id);
-    const lease = this.leaseOfId(id);
-    if (berth === undefined || lease === undefined || !(who.privileged || who.holds(lease))) {
-      return { kind: "no-lease", lease: id };
-    }
-    return { berth, lease };
-  }
-
   #end(berth: Berth, lease: Lease, why: string): void {
-    this.#forget(lease);
+    this.leases.end(lease);
     if (berth.incoming === lease) berth.incoming = undefined;
     else if (berth.lease === lease) {
       berth.lease = berth.incoming;
@@ -401,11 +296,6 @@ export class Berths {
     this.#emit("released", berth);
   }
 
-  #forget(lease: Lease): void {
-    this.#byLease.delete(lease.id);
-    lease.end();
-  }
-
   #repair(berth: Berth): void {
     for (const { name, socket } of berth.sockets) {
       for (const found of socket.repair()) {
@@ -417,15 +307,6 @@ export class Berths {
         this.#emit("repaired", berth);
       }
     }
-  }
-
-  #unstash(berth: Berth, name: string): void {
-    const stashed = berth.stash.get(name);
-    if (stashed === undefined) return;
-    berth.stash.delete(name);
-    dispose(stashed);
-    this.#options.quota.refund("stash", stashed.uid);
-    berth.generation++;
   }
 
   #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"]): void {
@@ -449,11 +330,11 @@ export class Berths {
   }
 
   #remove(berth: Berth): void {
-    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#forget(lease);
+    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
     berth.lease = undefined;
     berth.incoming = undefined;
     this.#dropIdleRoot(berth);
-    for (const name of [...berth.stash.keys()]) this.#unstash(berth, name);
+    this.#stashes.clear(berth);
     this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
     this.#options.onEvent("removed", berth);
     berth.generation++;
@@ -463,11 +344,6 @@ export class Berths {
     berth.generation++;
     this.#options.onEvent(event, berth);
   }
-}
-
-function dispose(stashed: Stashed): void {
-  stashed.backup?.drop();
-  stashed.handle.close();
 }
 
 /** A spec without where its values were written: two are the same configuration when this is the same. */

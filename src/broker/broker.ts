@@ -15,9 +15,9 @@ import type { Pool } from "../rootfs/range.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import type { FdStore } from "../systemd/fd-store.ts";
 import { Service, type ServiceInfo } from "../varlink/service.ts";
-import type { Berth, BerthView } from "./berth.ts";
+import type { Berth, BerthEvent, BerthView } from "./berth.ts";
 import { BerthRoots } from "./berth-roots.ts";
-import { type BerthEvent, Berths } from "./berths.ts";
+import { Berths } from "./berths.ts";
 import { checkControl, namedControl, ownControl, soleControl } from "./control-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
 import { Interceptions } from "./interceptions.ts";
@@ -356,7 +356,7 @@ export class Broker implements AsyncDisposable {
       this.#notify = NotifySocket.open(`${this.#controlPath()}.notify`, {
         sys: this.#sys,
         log: this.#log,
-        tenantAmong: (pids) => berths.tenantAmong(pids),
+        tenantAmong: (pids) => berths.leases.among(pids),
         onMessage: (tenancy, message, fds) => notices.heed(tenancy, message, fds),
       });
     } catch (error) {

@@ -2,12 +2,13 @@
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import type { Backup } from "./backup.ts";
-import type { Berths, Refusal, Requester } from "./berths.ts";
+import type { Berths } from "./berths.ts";
 import { BindKeeper } from "./bind-keeper.ts";
 import { type BindSource, Interception, isNotifyDescriptor } from "./interception.ts";
 import type { Keeping } from "./keeping.ts";
 import type { Log } from "./log.ts";
 import type { Quota } from "./quota.ts";
+import type { Refusal, Requester } from "./request.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
@@ -47,7 +48,7 @@ export class Interceptions {
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
     const { berths, quota, keeping } = this.#options;
-    const found = berths.leaseOf(id, who);
+    const found = berths.leases.of(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     if (!isNotifyDescriptor(notify.fd)) {
@@ -81,7 +82,7 @@ export class Interceptions {
   restore(name: string, id: string, descriptors: Descriptors): void {
     const { berths, quota } = this.#options;
     const berth = berths.get(name) ?? departed(name);
-    const lease = berths.leaseOfId(id);
+    const lease = berths.leases.get(id);
     const uid = lease?.tenant.uid;
     const charged = uid !== undefined && quota.charge("interceptions", uid);
     if (descriptors.backup === undefined) this.#keeper.keep(descriptors.notify.fd);

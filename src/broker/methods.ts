@@ -15,10 +15,11 @@ import {
   type Later,
   refuse,
 } from "../varlink/service.ts";
-import type { Berth } from "./berth.ts";
-import type { BerthEvent, Berths, Granted, Refusal, Replace, Waiting } from "./berths.ts";
+import type { Berth, BerthEvent } from "./berth.ts";
+import type { Berths } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
+import type { Granted, Refusal, Replace, Waiting } from "./request.ts";
 import type { Session } from "./session.ts";
 import { isStashName } from "./stash.ts";
 

@@ -11,9 +11,8 @@ import { adoptReceived, closeAll, FdHandle } from "../fd.ts";
 import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../native.ts";
 import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../socket-constants.ts";
 import { readTenantMessage, type TenantMessage } from "../systemd/tenant-message.ts";
-import type { Berth } from "./berth.ts";
 import { HeldSocket } from "./held-socket.ts";
-import type { Lease } from "./lease.ts";
+import type { Tenancy } from "./leases.ts";
 import type { Log } from "./log.ts";
 
 export interface NotifySocketOptions {
@@ -23,12 +22,6 @@ export interface NotifySocketOptions {
   readonly tenantAmong: (pids: readonly number[]) => Tenancy | undefined;
   /** A tenant has said something. What is not taken of the descriptors that came is closed. */
   readonly onMessage: (tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]) => void;
-}
-
-/** A berth, and one who has it. */
-export interface Tenancy {
-  readonly berth: Berth;
-  readonly lease: Lease;
 }
 
 const { EMSGSIZE } = constants.errno;

@@ -1,7 +1,6 @@
 /** The berths whose servers start on demand: each has a starter, and together they start no more than a few at once. */
 import type { Native } from "../native.ts";
-import type { Berth } from "./berth.ts";
-import type { BerthEvent } from "./berths.ts";
+import type { Berth, BerthEvent } from "./berth.ts";
 import { Connections } from "./connections.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import type { Log } from "./log.ts";

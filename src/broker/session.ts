@@ -8,10 +8,10 @@ import type { Native } from "../native.ts";
 import { type Answer, discard, type Later, type Service } from "../varlink/service.ts";
 import { Wire } from "../wire.ts";
 import type { Berth } from "./berth.ts";
-import type { Requester } from "./berths.ts";
 import type { Lease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import type { Peer } from "./peer.ts";
+import type { Requester } from "./request.ts";
 
 /** What a session was granted before, and would be granted again: valid while the berth's generation is the same. */
 export interface Grant {

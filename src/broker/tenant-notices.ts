@@ -2,10 +2,11 @@
 import type { FdHandle } from "../fd.ts";
 import type { TenantMessage } from "../systemd/tenant-message.ts";
 import type { Berth } from "./berth.ts";
-import type { Berths, Refusal, Speaker } from "./berths.ts";
+import type { Berths } from "./berths.ts";
 import type { Lease } from "./lease.ts";
+import type { Tenancy } from "./leases.ts";
 import type { Log } from "./log.ts";
-import type { Tenancy } from "./notify-socket.ts";
+import type { Refusal, Speaker } from "./request.ts";
 import { identityOf, isStashName, numberedName, shownName } from "./stash.ts";
 import { TenantWatchdog } from "./tenant-watchdog.ts";
 
