@@ -2,15 +2,14 @@
  * The broker: reads the configuration, opens what it asks for, and answers on the control socket until it is closed.
  * This file is its table of contents; what each part does stands in the part.
  */
-import { constants as files, mkdirSync, openSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { decodeSockaddr } from "../address.ts";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
-import { BerthError, check, SysError } from "../errors.ts";
-import { FdHandle } from "../fd.ts";
-import { LOCK_EX, type Native, native, packageRoot } from "../native.ts";
+import { BerthError, check } from "../errors.ts";
+import type { FdHandle } from "../fd.ts";
+import { type Native, native, packageRoot } from "../native.ts";
 import type { Pool } from "../rootfs/range.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import type { FdStore } from "../systemd/fd-store.ts";
@@ -18,16 +17,16 @@ import { Service, type ServiceInfo } from "../varlink/service.ts";
 import type { Berth, BerthEvent, BerthView } from "./berth.ts";
 import { BerthRoots } from "./berth-roots.ts";
 import { Berths } from "./berths.ts";
-import { checkControl, namedControl, ownControl, soleControl } from "./control-socket.ts";
-import { HeldSocket } from "./held-socket.ts";
+import { ControlSocket } from "./control-socket.ts";
 import { Interceptions } from "./interceptions.ts";
 import { Keeping } from "./keeping.ts";
 import { Listener } from "./listener.ts";
+import { Locks } from "./locks.ts";
 import type { Log } from "./log.ts";
 import { systemLookup } from "./lookup.ts";
-import { brokerMethods, eventAnswer } from "./methods.ts";
+import { brokerMethods } from "./methods.ts";
 import { NotifySocket } from "./notify-socket.ts";
-import { describeOffer, type OfferedSocket, offerSocket, socketInode } from "./offered-socket.ts";
+import { describeOffer, type OfferedSocket, socketInode } from "./offered-socket.ts";
 import { OnDemand } from "./on-demand.ts";
 import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
 import { createRunner } from "./runner.ts";
@@ -35,6 +34,7 @@ import type { Session } from "./session.ts";
 import { DEFAULT_START_LIMITS, type StartLimits } from "./starter.ts";
 import { closePassed, NOTHING_PASSED, type Passed, sortPassed, takeBack } from "./take-back.ts";
 import { TenantNotices } from "./tenant-notices.ts";
+import { Watchers } from "./watchers.ts";
 
 export interface BrokerOptions {
   /** Configuration folders in rising precedence. */
@@ -71,7 +71,6 @@ export interface BrokerOptions {
 }
 
 const DEFAULT_DEADLINE = 10_000;
-const LOCK_FLAGS = files.O_RDWR | files.O_CREAT;
 
 /** A running broker. Async-disposable: the end of it closes every socket it holds. */
 export class Broker implements AsyncDisposable {
@@ -84,12 +83,12 @@ export class Broker implements AsyncDisposable {
   readonly #interceptions: Interceptions;
   #notify: NotifySocket | undefined;
   #onDemand: OnDemand | undefined;
-  readonly #watchers = new Set<Session>();
-  readonly #locks: FdHandle[] = [];
+  readonly #watchers: Watchers = new Watchers();
+  readonly #locks: Locks;
   readonly #keeping: Keeping | undefined;
   /** What was passed and has not found its place yet. */
   #passed: Passed;
-  #control: FdHandle | HeldSocket | undefined;
+  readonly #control: ControlSocket;
   #listener: Listener | undefined;
 
   private constructor(options: BrokerOptions) {
@@ -103,11 +102,12 @@ export class Broker implements AsyncDisposable {
         sys,
         log: this.#log,
         berths: () => this.#berths.list(),
-        control: () => (this.#control instanceof HeldSocket ? this.#control : undefined),
+        control: () => this.#control.own,
       });
     // What was passed is ours from now on, and closed if the start fails.
     this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
-    if (typeof options.socket !== "string") this.#control = options.socket;
+    this.#control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
+    this.#locks = new Locks(sys);
     this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
     this.#roots = new BerthRoots(options, this.#log, this.#sys);
     this.#berths = new Berths({
@@ -134,7 +134,7 @@ export class Broker implements AsyncDisposable {
   static async start(options: BrokerOptions): Promise<Broker> {
     const broker = new Broker(options);
     try {
-      broker.#takeControl();
+      broker.#control.take(broker.#passed.sockets);
       broker.#takeLocks();
       broker.#settleIn();
       broker.#openNotify();
@@ -154,8 +154,7 @@ export class Broker implements AsyncDisposable {
 
   /** Where it answers, for people. */
   get where(): string {
-    const { socket } = this.#options;
-    return this.#control instanceof FdHandle || typeof socket !== "string" ? "the socket it was given" : socket;
+    return this.#control.where;
   }
 
   /** Whether it does its work: connections do not wait unheeded. What waits for want of descriptors is heeded. */
@@ -183,9 +182,7 @@ export class Broker implements AsyncDisposable {
     // What is stored stays so: whether it is for the next broker, the service manager knows.
     this.#keeping?.close();
     closePassed(this.#passed);
-    if (this.#control instanceof HeldSocket && this.#control.backup !== undefined) this.#control.leave();
-    else this.#control?.close();
-    this.#control = undefined;
+    this.#control.close();
     this.#notify?.close();
     this.#notify = undefined;
     this.#onDemand?.close();
@@ -203,21 +200,11 @@ export class Broker implements AsyncDisposable {
     }
     this.#berths.close();
     this.#roots.close();
-    for (const lock of this.#locks.splice(0)) lock.close();
+    this.#locks.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  /** The control socket that was given, or passed under its name. */
-  #takeControl(): void {
-    const given = this.#control === undefined ? namedControl(this.#passed.sockets) : undefined;
-    if (given !== undefined) {
-      this.#passed.sockets.splice(this.#passed.sockets.indexOf(given), 1);
-      this.#control = given.handle;
-    }
-    if (this.#control instanceof FdHandle) checkControl(given ?? offerSocket("control", this.#control, this.#sys));
   }
 
   /** Reads the configuration and makes the berths those of it. Of `offered`, which is taken, returns what it declined. */
@@ -243,11 +230,7 @@ export class Broker implements AsyncDisposable {
     const passed = this.#passed;
     const ofBerths = passed.sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
     const declined = this.#apply(ofBerths);
-    const sole = this.#control === undefined ? soleControl(ofBerths, declined) : undefined;
-    if (sole !== undefined) {
-      checkControl(sole);
-      this.#control = sole.handle;
-    }
+    this.#control.takeSole(ofBerths, declined);
     takeBack(passed, {
       berths: this.#berths,
       interceptions: this.#interceptions,
@@ -257,9 +240,9 @@ export class Broker implements AsyncDisposable {
     });
     const controls = passed.sockets.filter((offer) => !ofBerths.includes(offer));
     this.#passed = NOTHING_PASSED;
-    this.#control ??= this.#openControl(controls);
+    this.#control.open(controls);
     for (const offer of [...declined, ...controls])
-      if (offer.handle.open && offer.handle.fd !== this.#control?.fd) this.#decline(offer);
+      if (offer.handle.open && offer.handle.fd !== this.#control.fd) this.#decline(offer);
     this.#keeping?.keepAll();
   }
 
@@ -279,52 +262,26 @@ export class Broker implements AsyncDisposable {
   }
 
   #takeLocks(): void {
-    const { socket, state } = this.#options;
-    if (state !== undefined) {
-      mkdirSync(state, { recursive: true, mode: 0o700 });
-      this.#lock(join(state, "lock"));
-    }
-    if (typeof socket === "string" && this.#control === undefined && !socket.startsWith("@")) {
-      mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
-      this.#lock(`${socket}.lock`);
-    }
-  }
-
-  /** The lock ends with the process, however it ends; so the file may stay (flock(2)). */
-  #lock(path: string): void {
-    const lock = FdHandle.adopt(openSync(path, LOCK_FLAGS, 0o600), this.#sys);
-    this.#locks.push(lock);
-    const result = this.#sys.flock(lock.fd, LOCK_EX);
-    if (result < 0) {
-      throw new BerthError(
-        "BROKER_RUNNING",
-        `another broker is running: it holds ${path}; stop it, or choose another --socket and --state`,
-        {
-          cause: new SysError("flock", -result, path),
-        },
-      );
-    }
+    const { state } = this.#options;
+    if (state !== undefined) this.#locks.take(join(state, "lock"), 0o700);
+    const path = this.#control.unbound;
+    if (path !== undefined) this.#locks.take(`${path}.lock`, 0o755);
   }
 
   #listen(): void {
     const { deadline = DEFAULT_DEADLINE } = this.#options;
-    const control = this.#control;
-    if (control === undefined) return;
+    const { fd } = this.#control;
+    if (fd === undefined) return;
     const service = new Service<Session>(serviceInfo(), [
       brokerMethods({
         berths: this.#berths,
         interceptions: this.#interceptions,
         sys: this.#sys,
         notify: this.#notify?.address,
-        watch: (session) => {
-          // It may have gone while it was told what there is; nobody would take it off the list again.
-          if (session.closed) return;
-          session.watching = true;
-          this.#watchers.add(session);
-        },
+        watch: (session) => this.#watchers.add(session),
       }),
     ]);
-    this.#listener = new Listener(control.fd, {
+    this.#listener = new Listener(fd, {
       service,
       quota: this.#quota,
       sys: this.#sys,
@@ -334,11 +291,6 @@ export class Broker implements AsyncDisposable {
       maxFds: maxOpenFiles(),
       onClosed: (session) => this.#watchers.delete(session),
     });
-  }
-
-  #openControl(left: readonly OfferedSocket[]): HeldSocket | undefined {
-    const { socket, socketMode = 0o666 } = this.#options;
-    return typeof socket === "string" ? ownControl(socket, socketMode, left, this.#sys) : undefined;
   }
 
   #onEvent(event: BerthEvent, berth: Berth): void {
@@ -353,7 +305,7 @@ export class Broker implements AsyncDisposable {
     const berths = this.#berths;
     const notices = new TenantNotices({ berths, log: this.#log, tell: (event, berth) => this.#tell(event, berth) });
     try {
-      this.#notify = NotifySocket.open(`${this.#controlPath()}.notify`, {
+      this.#notify = NotifySocket.open(`${this.#control.path}.notify`, {
         sys: this.#sys,
         log: this.#log,
         tenantAmong: (pids) => berths.leases.among(pids),
@@ -372,31 +324,16 @@ export class Broker implements AsyncDisposable {
     this.#onDemand = new OnDemand({
       sys: this.#sys,
       log: this.#log,
-      runner: createRunner({ socket: this.#controlPath(), output: serverOutput }),
+      runner: createRunner({ socket: this.#control.path, output: serverOutput }),
       limits: { ...DEFAULT_START_LIMITS, ...starts },
       tell: (event, berth) => this.#tell(event, berth),
     });
     this.#onDemand.resume(this.#berths.list());
   }
 
-  /** What a launcher that this broker starts is told. */
-  #controlPath(): string {
-    const { socket } = this.#options;
-    const control = this.#control;
-    if (typeof socket === "string" && !(control instanceof FdHandle))
-      return socket.startsWith("@") ? socket : resolve(socket);
-    const bytes = new Uint8Array(128);
-    const length = control === undefined ? 0 : check("getsockname", this.#sys.getsockname(control.fd, bytes));
-    const address = decodeSockaddr(bytes.subarray(0, length));
-    return address?.family === "unix" ? `${address.abstract ? "@" : ""}${address.path}` : "";
-  }
-
-  /** Tells every watcher who may see the berth. One message for all: the kernel copies it. */
   #tell(event: BerthEvent, berth: Berth): void {
     this.#onDemand?.observe(berth);
-    if (this.#watchers.size === 0) return;
-    const message = eventAnswer(event, berth);
-    for (const session of this.#watchers) if (this.#berths.visible(berth, session)) session.send(message);
+    this.#watchers.tell(event, berth, (session) => this.#berths.visible(berth, session));
   }
 }
 

@@ -1,6 +1,6 @@
 /** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
 import { BerthError, SysError } from "../errors.ts";
-import { closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
+import { closeAll, type FdHandle } from "../fd.ts";
 import { MAX_FDS, type Native } from "../native.ts";
 import { type Entry, makeEntry } from "../rootfs/entry.ts";
 import type { Range } from "../rootfs/range.ts";
@@ -15,13 +15,14 @@ import {
   type Later,
   refuse,
 } from "../varlink/service.ts";
-import type { Berth, BerthEvent } from "./berth.ts";
+import type { Berth } from "./berth.ts";
 import type { Berths } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import type { Granted, Refusal, Replace, Waiting } from "./request.ts";
 import type { Session } from "./session.ts";
 import { isStashName } from "./stash.ts";
+import { eventAnswer } from "./watchers.ts";
 
 /** What the methods work on. */
 export interface MethodsContext {
@@ -172,11 +173,6 @@ function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | unde
     if (!(error instanceof BerthError) || isScarcity(error)) throw error;
     return refused(error.message);
   }
-}
-
-/** One reply of a Watch. */
-export function eventAnswer(event: BerthEvent, berth: Berth): Answer {
-  return { bytes: encodeReply({ event, berth: berth.view() }, true), borrowed: NOTHING_BORROWED };
 }
 
 /** The error reply of a refusal. */

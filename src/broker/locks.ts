@@ -1,0 +1,38 @@
+/** The files that a broker has locked, so that no two share a socket or a state folder. It removes none of them. */
+import { constants as files, mkdirSync, openSync } from "node:fs";
+import { dirname } from "node:path";
+import { BerthError, SysError } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import { LOCK_EX, type Native } from "../native.ts";
+
+const FLAGS = files.O_RDWR | files.O_CREAT;
+
+export class Locks {
+  readonly #held: FdHandle[] = [];
+  readonly #sys: Native;
+
+  constructor(sys: Native) {
+    this.#sys = sys;
+  }
+
+  /**
+   * Locks a file, which is made if need be, as is its folder with these permission bits. Throws BROKER_RUNNING if
+   * somebody else has it. The lock ends with the process, however it ends; so the file may stay (flock(2)).
+   */
+  take(path: string, folderMode: number): void {
+    mkdirSync(dirname(path), { recursive: true, mode: folderMode });
+    const lock = FdHandle.adopt(openSync(path, FLAGS, 0o600), this.#sys);
+    this.#held.push(lock);
+    const result = this.#sys.flock(lock.fd, LOCK_EX);
+    if (result >= 0) return;
+    throw new BerthError(
+      "BROKER_RUNNING",
+      `another broker is running: it holds ${path}; stop it, or choose another --socket and --state`,
+      { cause: new SysError("flock", -result, path) },
+    );
+  }
+
+  close(): void {
+    for (const lock of this.#held.splice(0)) lock.close();
+  }
+}
