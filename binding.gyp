@@ -41,6 +41,7 @@
         "native/launch-plan.cc",
         "native/launch-privilege.cc",
         "native/launch-root.cc",
+        "native/launch-send.cc",
         "native/launch-trace.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],

@@ -127,22 +127,14 @@ void writeCall(const Request& request, Text& call) {
 }
 
 void sendCall(Conversation& broker, const Text& call, int fd) {
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  Attached room;
   for (size_t sent = 0; sent < call.size();) {
     broker.await(POLLOUT, "take the call");
     iovec part = {const_cast<char*>(call.data()) + sent, call.size() - sent};
     msghdr message = {};
     message.msg_iov = &part;
     message.msg_iovlen = 1;
-    if (sent == 0 && fd >= 0) {
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* const header = CMSG_FIRSTHDR(&message);
-      header->cmsg_level = SOL_SOCKET;
-      header->cmsg_type = SCM_RIGHTS;
-      header->cmsg_len = CMSG_LEN(sizeof fd);
-      memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    }
+    if (sent == 0 && fd >= 0) attach(message, room, &fd, 1);
     const ssize_t n = sendmsg(broker.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) sent += static_cast<size_t>(n);
     // A broker that hung up may have said why: the reply is read all the same.

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -162,27 +161,6 @@ int makeOverlay(Layers& layers) {
   return finish(context.get(), "mount the layers", layers.attributes);
 }
 
-void sendBoth(int channel, int userns, int mount) {
-  const int fds[] = {userns, mount};
-  char byte = 0;
-  iovec data = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fds);
-  memcpy(CMSG_DATA(header), fds, sizeof fds);
-  ssize_t sent;
-  do sent = sendmsg(channel, &message, MSG_NOSIGNAL);
-  while (sent < 0 && errno == EINTR);
-  if (sent != 1) fail(kSystem, "cannot send the root over fd %d: %m; pass a connected UNIX socket", channel);
-}
-
 }  // namespace
 
 void makeRoot(int channel, const char* const* words) {
@@ -192,6 +170,7 @@ void makeRoot(int channel, const char* const* words) {
   UniqueFd userns(open("/proc/self/ns/user", O_RDONLY | O_CLOEXEC));
   if (!userns.valid()) fail(kSystem, "cannot open the user namespace: %m; mount /proc");
   UniqueFd mount(makeOverlay(layers));
-  sendBoth(channel, userns.get(), mount.get());
+  const int both[] = {userns.get(), mount.get()};
+  sendFds(channel, both, 2, "the root");
   _exit(0);
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "fd.h"
 
@@ -77,6 +78,18 @@ void appendUnescaped(Text& out, const char* json);
 
 // SCM_MAX_FD: the most descriptors one message carries (unix(7)).
 constexpr size_t kMaxFds = 253;
+
+// Room for the descriptors of a message that is sent.
+struct Attached {
+  static constexpr size_t kMax = 2;
+  alignas(cmsghdr) char control[CMSG_SPACE(kMax * sizeof(int))] = {};
+};
+
+// Has `message` carry descriptors, at most Attached::kMax, out of `room`, which must live until it is sent.
+void attach(msghdr& message, Attached& room, const int* fds, size_t count);
+
+// Sends a byte with descriptors over a connected UNIX socket, or ends the process. `what` names them for the message.
+void sendFds(int channel, const int* fds, size_t count, const char* what);
 
 // What to ask for. An absent `replace` and empty lists are left out of the call.
 struct Request {
