@@ -9,6 +9,7 @@
       "target_name": "berthd",
       "sources": [
         "native/addon.cc",
+        "native/bind-report.cc",
         "native/descriptor.cc",
         "native/directory.cc",
         "native/discard.cc",
@@ -18,6 +19,8 @@
         "native/poll.cc",
         "native/process.cc",
         "native/seccomp.cc",
+        "native/seccomp-listener.cc",
+        "native/seccomp-supervisor.cc",
         "native/socket.cc",
         "native/userns.cc",
         "native/xattr.cc"
