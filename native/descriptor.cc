@@ -107,7 +107,6 @@ void ExportDescriptor(Napi::Env env, Napi::Object exports) {
   Export<RecordLock>(env, exports, "recordLock");
   Export<MemFd>(env, exports, "memfd");
   Export<SetFlags<F_ADD_SEALS>>(env, exports, "addSeals");
-  Export<GetFlags<F_GET_SEALS>>(env, exports, "getSeals");
 }
 
 }  // namespace berthd

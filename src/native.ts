@@ -142,15 +142,14 @@ export interface Native {
   pollNow(fd: number, events: number): number;
   /** As pollNow, but waits up to `milliseconds`, and the event loop with it. Returns revents, 0 after that time, or -errno. */
   pollFor(fd: number, events: number, milliseconds: number): number;
-  /** flock(2) with LOCK_NB always: {@link LOCK_SH}, {@link LOCK_EX} or {@link LOCK_UN}. */
+  /** flock(2) with LOCK_NB always: {@link LOCK_SH} or {@link LOCK_EX}. */
   flock(fd: number, operation: number): number;
   /** fcntl(2) F_OFD_SETLK of the whole file: {@link F_RDLCK} or {@link F_WRLCK}. What systemd's lock files have. */
   recordLock(fd: number, type: number): number;
   /** memfd_create(2) with MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL where the kernel knows it. */
   memfd(name: string): number;
-  /** F_ADD_SEALS / F_GET_SEALS. */
+  /** F_ADD_SEALS. */
   addSeals(fd: number, seals: number): number;
-  getSeals(fd: number): number;
 
   // directory.cc: names are bytes without NUL ----------------------------------------------------------------------
   /** openat2(2) with O_CLOEXEC added: `flags` and `mode` as in open(2), `resolve` of RESOLVE_*. */
@@ -237,7 +236,6 @@ export const DISCONNECT = 4;
 /** Operations of flock(2). */
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
-export const LOCK_UN = 8;
 
 /** Locks of fcntl(2): shared, which needs a file open for reading, and exclusive, which needs one open for writing. */
 export const F_RDLCK = 0;
