@@ -6,42 +6,31 @@ import type { BerthRecord } from "../../../src/cli/berth-records.ts";
 import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
 import { fixtures } from "../../support/puppet.ts";
 
-const onDemand = 'start = "on-demand"\n';
+/** A berth on that UDP port, whose server starts with its first packet. */
+const onDemand = (port: number, command: readonly string[], more = ""): string =>
+  `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n` +
+  `[server]\nstart = "on-demand"\nuser = "games"\ncommand = ${JSON.stringify(command)}\n${more}`;
+/** Runs a command once there is a file; until then it fails. */
+const whenThere = (file: string, command: string): string[] => [
+  "/bin/sh",
+  "-c",
+  `test -e ${file} || exit 3; exec ${command}`,
+];
+
 const files = {
-  "/etc/berthd/tee.toml": `
-[sockets.game]
-listen = ["udp://127.0.0.1:8303"]
-[server]
-command = ["/usr/games/teeworlds-server", "-f", "tw.cfg"]
-user = "games"
-directory = "/srv/tee"
+  "/etc/berthd/tee.toml": onDemand(
+    8303,
+    ["/usr/games/teeworlds-server", "-f", "tw.cfg"],
+    `directory = "/srv/tee"
 environment = { HOME = "/srv/tee/home" }
 deliver = ["bind"]
 stop-after = "2s"
-${onDemand}`,
-  "/etc/berthd/bad@.toml": `
-[sockets.game]
-listen = ["udp://127.0.0.1:8304"]
-[server]
-command = ["/bin/sh", "-c", "test -e /srv/good || exit 3; exec sleep 1000"]
-user = "games"
-${onDemand}`,
+`,
+  ),
+  "/etc/berthd/bad@.toml": onDemand(8304, whenThere("/srv/good", "sleep 1000")),
   "/etc/berthd/bad@one-1.toml": "",
-  "/etc/berthd/late.toml": `
-[sockets.game]
-listen = ["udp://127.0.0.1:8305"]
-[server]
-command = ["/bin/sh", "-c", "test -e /srv/late-good || exit 3; exec python3 -S /srv/late.py"]
-user = "games"
-${onDemand}`,
-  "/etc/berthd/told.toml": `
-[sockets.game]
-listen = ["udp://127.0.0.1:8306"]
-[server]
-command = ["/usr/bin/python3", "-S", "/srv/told.py"]
-user = "games"
-inherit-environment = false
-${onDemand}`,
+  "/etc/berthd/late.toml": onDemand(8305, whenThere("/srv/late-good", "python3 -S /srv/late.py")),
+  "/etc/berthd/told.toml": onDemand(8306, ["/usr/bin/python3", "-S", "/srv/told.py"], "inherit-environment = false\n"),
   "/srv/told.py": `import os, socket, time
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 manager.sendto(b"READY=1\\nSTATUS=map dm6", os.environ["NOTIFY_SOCKET"])
