@@ -1,15 +1,11 @@
 import { closeSync, openSync } from "node:fs";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { closeAll, FdHandle } from "../src/fd.ts";
 import { native } from "../src/native.ts";
-import { openFds } from "./support/fds.ts";
+import { leaksNothing } from "./support/fds.ts";
 import { fileOf } from "./support/sockets.ts";
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
-afterEach(() => expect(openFds()).toEqual(before));
+leaksNothing();
 
 const closed = { code: "DESCRIPTOR_CLOSED" };
 

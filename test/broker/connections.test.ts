@@ -1,23 +1,19 @@
 /** Whether somebody is connected, as the kernel of this machine says. */
 import { rmSync } from "node:fs";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, expect, it } from "vitest";
 import { type Address, decodeSockaddr, encodeSockaddr, familyNumber, SOCK_STREAM } from "../../src/address.ts";
 import { Connections } from "../../src/broker/connections.ts";
 import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
-import { openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { boundSocket } from "../support/sockets.ts";
 
 const path = `/tmp/berthd connections ${process.pid}.sock`;
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
+leaksNothing();
 afterEach(() => {
   rmSync(path, { force: true });
-  expect(openFds()).toEqual(before);
 });
 
 function addressOf(fd: number): Address {

@@ -13,21 +13,19 @@ import type { BerthSpec } from "../../src/config/spec.ts";
 import { native } from "../../src/native.ts";
 import { SO_TIMESTAMPNS, SOL_SOCKET } from "../../src/socket-constants.ts";
 import { TestFolder } from "../support/broker.ts";
-import { openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { scripted } from "../support/scripted-native.ts";
 import { memfd } from "../support/sockets.ts";
 
 const { SIGTERM, SIGKILL } = constants.signals;
 const { ENOENT } = constants.errno;
 
-let before: string[];
+leaksNothing();
 beforeEach(() => {
-  before = openFds();
   vi.useFakeTimers();
 });
 afterEach(() => {
   vi.useRealTimers();
-  expect(openFds()).toEqual(before);
 });
 
 function spec(listen: string, stopAfter: string | undefined): BerthSpec {

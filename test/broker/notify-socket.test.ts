@@ -5,24 +5,18 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { AF_UNIX, encodeSockaddr, SOCK_DGRAM } from "../../src/address.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { launcherPath } from "../../src/launcher-path.ts";
 import { native } from "../../src/native.ts";
 import { startBroker, type TestBroker, TestFolder } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { leaksNothing, openFds } from "../support/fds.ts";
 import { freePort } from "../support/ports.ts";
 import { fixtures, isRoot } from "../support/puppet.ts";
 import { Watcher } from "../support/watcher.ts";
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
-afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
-});
+leaksNothing("soon");
 
 const programs = new TestFolder({ "server.py": readFileSync(join(fixtures, "notify-server.py"), "utf8") });
 afterAll(() => programs[Symbol.dispose]());

@@ -5,21 +5,15 @@ import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import type { StartLimits } from "../../src/broker/starter.ts";
 import { startBroker, type TestBroker, TestFolder } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { freePort } from "../support/ports.ts";
 import { fixtures, isRoot } from "../support/puppet.ts";
 import { Watcher } from "../support/watcher.ts";
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
-afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
-});
+leaksNothing("soon");
 
 const user = isRoot ? "user = 65534\n" : "";
 /** Programs for every user to read. */

@@ -3,20 +3,18 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { decodeSockaddr, encodeSockaddr } from "../../src/address.ts";
 import { Waker } from "../../src/broker/waker.ts";
 import { native } from "../../src/native.ts";
-import { openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { lastPoll, scripted } from "../support/scripted-native.ts";
 import { boundSocket } from "../support/sockets.ts";
 
 const EBADF = 9;
 
-let before: string[];
+leaksNothing();
 beforeEach(() => {
-  before = openFds();
   vi.useFakeTimers();
 });
 afterEach(() => {
   vi.useRealTimers();
-  expect(openFds()).toEqual(before);
 });
 
 /** Sends the socket a datagram from itself. */

@@ -4,28 +4,24 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { AF_INET, SOCK_DGRAM } from "../../src/address.ts";
 import { dgramSocket, netServer } from "../../src/client/adapters.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { boundSocket, memfd, socketPair } from "../support/sockets.ts";
 
-let before: string[];
+leaksNothing("soon");
 const held: FdHandle[] = [];
 const keep = (handle: FdHandle): FdHandle => {
   held.push(handle);
   return handle;
 };
 
-beforeEach(() => {
-  before = openFds();
-});
-afterEach(async () => {
+afterEach(() => {
   for (const handle of held.splice(0)) handle.close();
-  expect(await fdsAgain(before)).toEqual(before);
 });
 
 /** The backlog of a listening TCP socket, as ss(8) shows it. */

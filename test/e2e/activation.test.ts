@@ -1,20 +1,14 @@
 /** Sockets of berths that .socket units own, passed to the broker by a service manager. */
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { FakeManager } from "../support/fake-manager.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { RawPeer } from "../support/peer.ts";
 import { freePort } from "../support/ports.ts";
 import { boundSocket, fileOf } from "../support/sockets.ts";
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
-afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
-});
+leaksNothing("soon");
 
 /** What a berth's socket hands out: which files, in order. */
 async function handedOut(manager: FakeManager, berth: string): Promise<string[]> {

@@ -3,20 +3,14 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { lstatSync, rmSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 import { isRoot, Puppet } from "../support/puppet.ts";
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
-afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
-});
+leaksNothing("soon");
 
 interface View {
   readonly name: string;

@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { closeSync, ftruncateSync, openSync, readFileSync, symlinkSync, writeSync } from "node:fs";
 import { constants, userInfo } from "node:os";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import {
   AF_INET,
   AF_INET6,
@@ -30,7 +30,7 @@ import {
 } from "../../src/socket-constants.ts";
 import { runWithAddon } from "../support/addon-child.ts";
 import { TestFolder } from "../support/broker.ts";
-import { openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { boundSocket, fileOf, memfd, socketPair } from "../support/sockets.ts";
 
 const {
@@ -53,20 +53,15 @@ const { ENOTCONN, ENOTTY, EOPNOTSUPP, ENOTSOCK } = constants.errno;
 const FD_CLOEXEC = 1;
 const bad = 9999;
 
-let before: string[];
+leaksNothing();
 const held: FdHandle[] = [];
 function keep(handle: FdHandle): FdHandle {
   held.push(handle);
   return handle;
 }
 
-beforeEach(() => {
-  before = openFds();
-});
-
 afterEach(() => {
   for (const handle of held.splice(0)) handle.close();
-  expect(openFds()).toEqual(before);
 });
 
 const localhost = { family: "ipv4", host: "127.0.0.1", port: 0 } as const;

@@ -7,24 +7,22 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
 import { DISCONNECT, native, packageRoot, READABLE, WRITABLE } from "../../src/native.ts";
 import { runWithAddon } from "../support/addon-child.ts";
-import { openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { memfd, socketPair } from "../support/sockets.ts";
 
 const { EBADF, EPERM } = constants.errno;
 
-let before: string[];
+leaksNothing();
 let a: FdHandle;
 let b: FdHandle;
 
 beforeEach(() => {
-  before = openFds();
   [a, b] = socketPair();
 });
 
 afterEach(() => {
   a.close();
   b.close();
-  expect(openFds()).toEqual(before);
 });
 
 function say(text: string): void {

@@ -1,6 +1,7 @@
 /** What this process has open, so that a test can show that nothing stays behind. */
 import { readdirSync, readlinkSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
+import { afterEach, beforeEach, expect } from "vitest";
 
 /** Every open descriptor as `number -> file`, in order, without the one that reads the folder. */
 export function openFds(pid: number | "self" = "self"): string[] {
@@ -26,4 +27,18 @@ export async function fdsAgain(before: readonly string[], pid: number | "self" =
     now = openFds(pid);
   }
   return now;
+}
+
+/**
+ * Has each test of a file leave exactly what was open before it: at once when it is over, or within ten seconds. To be
+ * called before the file's own hooks: it looks before the first of them, and after the last.
+ */
+export function leaksNothing(when: "at once" | "soon" = "at once"): void {
+  let before: string[] = [];
+  beforeEach(() => {
+    before = openFds();
+  });
+  afterEach(async () => {
+    expect(when === "soon" ? await fdsAgain(before) : openFds()).toEqual(before);
+  });
 }

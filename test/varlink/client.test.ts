@@ -3,27 +3,25 @@ import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { VarlinkClient } from "../../src/varlink/client.ts";
 import { FakeConnection } from "../support/fake-service.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { leaksNothing, openFds } from "../support/fds.ts";
 import { fileOf, memfd, socketPair } from "../support/sockets.ts";
 
-let before: string[];
+leaksNothing("soon");
 let client: VarlinkClient;
 let service: FakeConnection;
 let file: FdHandle;
 
 beforeEach(() => {
-  before = openFds();
   const [ours, theirs] = socketPair();
   client = new VarlinkClient(ours);
   service = new FakeConnection(theirs);
   file = memfd();
 });
 
-afterEach(async () => {
+afterEach(() => {
   client.close();
   service.wire.close();
   file.close();
-  expect(await fdsAgain(before)).toEqual(before);
 });
 
 describe("call", () => {

@@ -1,9 +1,9 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 import { type Answer, answer, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
-import { openFds } from "../support/fds.ts";
+import { leaksNothing } from "../support/fds.ts";
 import { memfd } from "../support/sockets.ts";
 
 const text = `interface a.b
@@ -51,13 +51,9 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
   },
 ]);
 
-let before: string[];
-beforeEach(() => {
-  before = openFds();
-});
+leaksNothing();
 afterEach(() => {
   for (const handle of [...made.splice(0), ...kept.splice(0)]) handle.close();
-  expect(openFds()).toEqual(before);
 });
 
 function dispatchBytes(bytes: Buffer, fds: readonly FdHandle[] = []): Outcome {
