@@ -7,8 +7,9 @@ import { Images } from "../rootfs/images.ts";
 import type { Pool, Range } from "../rootfs/range.ts";
 import { Ranges } from "../rootfs/ranges.ts";
 import type { Root, RootFacts } from "../rootfs/root.ts";
+import type { NotYet, Unbuilt } from "../rootfs/root-request.ts";
 import { RootlessRoots } from "../rootfs/rootless.ts";
-import { type NotYet, Roots, type Unbuilt } from "../rootfs/roots.ts";
+import { Roots } from "../rootfs/roots.ts";
 import type { Berth } from "./berth.ts";
 import type { Log } from "./log.ts";
 
@@ -78,14 +79,21 @@ export class BerthRoots {
     berth.generation++;
   }
 
-  /** Lets go of the berth's root, if it has one. */
-  release(berth: Berth): void {
+  /** Lets go of the berth's root, if it has one; of the next one too, if it is to have none. */
+  release(berth: Berth, { next = true }: { readonly next?: boolean } = {}): void {
     const { root } = berth;
-    if (root === undefined) return;
-    berth.root = undefined;
-    berth.rootBackup?.drop();
-    berth.rootBackup = undefined;
-    this.#open().roots.release(berth.name, root);
+    if (root !== undefined) {
+      berth.root = undefined;
+      berth.rootBackup?.drop();
+      berth.rootBackup = undefined;
+      this.#open().roots.release(berth.name, root, next ? berth.spec.root : undefined);
+    }
+    if (!next) this.forget(berth);
+  }
+
+  /** Lets go of what stands ready for the berth's next lease: it may not be what that asks for. */
+  forget({ name }: Berth): void {
+    this.#state?.roots.forget(name);
   }
 
   close(): void {

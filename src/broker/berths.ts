@@ -192,7 +192,7 @@ export class Berths {
       this.#stashes.clear(berth);
       // A path that is removed would leave the copy of its socket without an address.
       for (const { socket } of berth.sockets) socket.backup === undefined ? socket.close() : socket.leave();
-      this.#options.roots.release(berth);
+      this.#options.roots.release(berth, { next: false });
     }
     this.#byName.clear();
   }
@@ -316,6 +316,7 @@ export class Berths {
     berth.spec = spec;
     berth.sockets = sockets;
     berth.generation++;
+    if (changed) this.#options.roots.forget(berth);
     if (moved && berth.lease !== undefined) {
       this.#options.log(
         "notice",
@@ -333,7 +334,7 @@ export class Berths {
     for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
     berth.lease = undefined;
     berth.incoming = undefined;
-    this.#dropIdleRoot(berth);
+    this.#options.roots.release(berth, { next: false });
     this.#stashes.clear(berth);
     this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
     this.#options.onEvent("removed", berth);

@@ -68,6 +68,7 @@ const keys = {
   nodev: { name: "nodev", type: "boolean", read: flag, fallback: true, default: "true" },
   readOnly: { name: "read-only", type: "boolean", read: flag, fallback: false, default: "false" },
   range: { name: "range", type: "integer", read: base, default: "one that is reserved for the berth" },
+  ready: { name: "ready", type: "boolean", read: flag, fallback: true, default: "true" },
   binds: { name: "binds", type: "table of paths", read: readBinds, fallback: noBinds, default: "{}" },
 };
 
@@ -87,6 +88,7 @@ export function readRoot(value: Value, context: Context): RootSpec {
     nosuid: section.value(keys.nosuid),
     nodev: section.value(keys.nodev),
     readOnly: section.value(keys.readOnly),
+    ready: section.value(keys.ready),
     binds: section.value(keys.binds),
     ...present({ size: section.optional(keys.size), range: section.optional(keys.range) }),
   };

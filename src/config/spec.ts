@@ -147,6 +147,8 @@ export interface RootSpec {
   readonly readOnly: boolean;
   /** First id of the range; absent: the broker reserves one. */
   readonly range?: number;
+  /** The root of the next lease is built when the last one's is gone, not when it is asked for. */
+  readonly ready: boolean;
   /** Those above before those below. */
   readonly binds: readonly BindSpec[];
 }

@@ -19,10 +19,10 @@ export interface RootFacts {
 
 export class Root {
   readonly facts: RootFacts;
-  /** The user namespace it was made in, if not the broker's: who enters the root joins it. Borrowed. */
+  /** The user namespace it was made in, if not the broker's: who enters the root joins it. Closed with the root. */
   readonly userns: FdHandle | undefined;
   readonly #mount: FdHandle;
-  readonly #holds: readonly FdHandle[];
+  #holds: readonly FdHandle[];
   readonly #sys: Native;
   #closed: Promise<void> | undefined;
 
@@ -31,8 +31,14 @@ export class Root {
     this.#mount = mount;
     this.facts = facts;
     this.userns = userns;
-    this.#holds = userns === undefined ? holds : [...holds, userns];
+    this.#holds = holds;
     this.#sys = sys;
+  }
+
+  /** Takes ownership of what is to keep its images from being removed, in place of what did so before. */
+  keep(holds: readonly FdHandle[]): void {
+    closeAll(this.#holds);
+    this.#holds = holds;
   }
 
   /** The mount, borrowed: for those who keep it, not for tenants. */
@@ -58,7 +64,10 @@ export class Root {
    * writes its file system's cache out: not on this thread, which has clients to serve.
    */
   close(): Promise<void> {
-    this.#closed ??= closeLater(this.#mount).then(() => closeAll(this.#holds));
+    this.#closed ??= closeLater(this.#mount).then(() => {
+      this.keep([]);
+      this.userns?.close();
+    });
     return this.#closed;
   }
 }

@@ -12,7 +12,7 @@ import { system } from "./durable.ts";
 import { type ImageSource, type ImageTree, labelOf } from "./image-source.ts";
 import { makeRoot, type RootlessLayers } from "./make-root.ts";
 import { Root, type RootFacts } from "./root.ts";
-import type { NotYet, RootRequest, Unbuilt } from "./roots.ts";
+import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 
 export interface RootlessOptions {
   /** The state folder. */
@@ -82,6 +82,14 @@ export class RootlessRoots {
       return undefined;
     });
     this.#closing.set(berth, closing);
+  }
+
+  /** As {@link Roots.forget}. Nothing stands ready for longer than a moment. */
+  forget(berth: string): void {
+    const made = this.#made.get(berth);
+    if (made === undefined) return;
+    this.#made.delete(berth);
+    this.release(berth, made.root);
   }
 
   /** Closes what nobody has taken. Roots that were taken are their owners'. */

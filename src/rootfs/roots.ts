@@ -1,88 +1,60 @@
 /**
  * Builds the roots of berths: images below, what tenants write above, ids of the berth's range in it. What can be done
  * at once is done at once, in the same time for any image; what takes long is waited for by whoever asked, and by
- * nobody else. On disk, below the state folder: `roots/BERTH/upper` and `work`, and `roots/BERTH/shifted/…`.
+ * nobody else. What a berth's next lease will get is built when the last one's is gone, and stands ready until then. On
+ * disk, below the state folder: `roots/BERTH/upper` and `work`, and `roots/BERTH/shifted/…`.
  */
-import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { BerthError, SysError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
-import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, type Native } from "../native.ts";
-import { closeLater } from "./close-later.ts";
-import { system } from "./durable.ts";
+import type { Native } from "../native.ts";
+import { Assembler, type AssemblerOptions } from "./assembler.ts";
 import { Endings } from "./endings.ts";
-import { idmapTree, rangeNamespace } from "./idmap.ts";
 import { type ImageSource, type ImageTree, labelOf } from "./image-source.ts";
 import { isInUse } from "./in-use.ts";
-import { closeUpper, METACOPY, mountOverlay, type OverlayOptions, openFolder, PLAIN, type Upper } from "./overlay.ts";
+import { closeUpper, openFolder, type Upper } from "./overlay.ts";
 import type { Range } from "./range.ts";
 import { Root, type RootFacts, type Strategy } from "./root.ts";
-import { Shifts } from "./shifts.ts";
+import { identityOf, type Plan } from "./root-plan.ts";
+import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 import { ownerOf, persistentUpper, volatileUpper } from "./upper.ts";
 
-/** What is asked for; the `[root]` of a berth's configuration. */
-export interface RootRequest {
-  readonly images: readonly string[];
-  readonly state: "persistent" | "volatile";
-  readonly size?: number;
-  readonly shift: "auto" | Strategy;
-  readonly nosuid: boolean;
-  readonly nodev: boolean;
-  readonly readOnly: boolean;
-  readonly range?: number;
-}
-
-/** Not now: ask again when this has resolved, unless it resolved with why that would be in vain. */
-export interface NotYet {
-  readonly until: Promise<string | undefined>;
-}
-
-/** Not at all: why, and what to do, in a sentence. */
-export interface Unbuilt {
-  readonly problem: string;
-}
-
-export interface RootsOptions {
-  /** The state folder. */
-  readonly state: string;
+export interface RootsOptions extends AssemblerOptions {
   readonly images: ImageSource;
   /** Reserves a range, for ever (ranges.ts). */
   readonly ranges: { reserve(owner: string, wanted?: number): Range };
-  /** Told once for each file system that cannot show its files with other ids: `auto` takes metacopy there. */
-  readonly onFallback: (reason: string) => void;
-  readonly sys: Native;
 }
 
 /** How long to wait for processes that a tenant has left behind to end, and how often to look, in milliseconds. */
 const PATIENCE = 1000;
 const PAUSE = 50;
 
-/** What a kernel or a file system without idmapped layers says. */
-const NOT_MAPPABLE: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM"]);
 /** What the broker is short of just now says nothing about the root. */
 const SCARCE: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
 
 export class Roots {
   readonly #options: RootsOptions;
   readonly #sys: Native;
-  readonly #shifts: Shifts;
+  readonly #assembler: Assembler;
   readonly #endings: Endings;
   /** Of persistent roots: where {@link Endings} has them. */
   readonly #watches = new WeakMap<Root, number>();
   /** By berth: its last root being unmounted, its upper folder being used by somebody. */
   readonly #closing = new Map<string, Promise<undefined>>();
   readonly #waiting = new Map<string, Promise<string | undefined>>();
+  /** By berth: what its next lease is going to ask for, until it stands ready. */
+  readonly #next = new Map<string, RootRequest>();
+  /** By berth: what its next lease gets, if it still asks for the same by then. Keeps no image from being removed. */
+  readonly #ready = new Map<string, Ready>();
   /** Berths whose upper folder nobody uses. Only we make overlays of them, so they are free until we do. */
   readonly #free = new Set<string>();
-  /** File systems that cannot show their files with other ids, by their devices. */
-  readonly #unmappable = new Set<string>();
   readonly #stop = new AbortController();
 
   constructor(options: RootsOptions) {
     this.#options = options;
     this.#sys = options.sys;
-    this.#shifts = new Shifts(options.sys);
+    this.#assembler = new Assembler(options);
     this.#endings = new Endings(options.sys);
   }
 
@@ -109,21 +81,40 @@ export class Roots {
     return this.#root(mount, facts, holds);
   }
 
-  /** Lets go of a berth's root. The next one is built when nothing of this one is left. */
-  release(berth: string, root: Root): void {
+  /**
+   * Lets go of a berth's root. The next one is built when nothing of this one is left: at once, of what the next lease is
+   * going to ask for as `next` says, else when it is asked for.
+   */
+  release(berth: string, root: Root, next?: RootRequest): void {
+    // What metacopy takes is done already, and cannot be removed while it is in use.
+    if (next?.ready && root.facts.strategy !== "metacopy") this.#next.set(berth, next);
     const closing = root.close().then(() => {
       const watch = this.#watches.get(root);
       if (watch !== undefined && this.#endings.hasEnded(watch)) this.#free.add(berth);
-      if (this.#closing.get(berth) === closing) this.#closing.delete(berth);
+      if (this.#closing.get(berth) !== closing) return undefined;
+      this.#closing.delete(berth);
+      this.#prepare(berth);
       return undefined;
     });
     this.#closing.set(berth, closing);
   }
 
-  /** Stops what is under way. Roots that were built are their owners'. */
+  /** Lets go of what stands ready for a berth, or is about to. */
+  forget(berth: string): void {
+    this.#next.delete(berth);
+    const ready = this.#ready.get(berth);
+    if (ready === undefined) return;
+    this.#ready.delete(berth);
+    this.release(berth, ready.root);
+  }
+
+  /** Stops what is under way, and lets go of what stands ready. Roots that were built for somebody are theirs. */
   close(): void {
     this.#stop.abort();
-    this.#shifts.close();
+    for (const { root } of this.#ready.values()) void root.close();
+    this.#ready.clear();
+    this.#next.clear();
+    this.#assembler.close();
     this.#endings.close();
   }
 
@@ -134,7 +125,7 @@ export class Roots {
     return root;
   }
 
-  #build(berth: string, request: RootRequest): Root | NotYet | Unbuilt {
+  #plan(berth: string, request: RootRequest): Plan | Unbuilt {
     const images: ImageTree[] = [];
     for (const reference of request.images) {
       const found = this.#options.images.resolve(reference);
@@ -142,17 +133,57 @@ export class Roots {
       images.push(found);
     }
     const range = request.shift === "none" ? undefined : this.#options.ranges.reserve(berth, request.range);
-    const plan: Plan = { berth, folder: join(this.#options.state, "roots", berth), request, images, range, holds: [] };
+    return { berth, folder: join(this.#options.state, "roots", berth), request, images, range, holds: [] };
+  }
+
+  #build(berth: string, request: RootRequest): Root | NotYet | Unbuilt {
+    const plan = this.#plan(berth, request);
+    if ("problem" in plan) return plan;
     let root: Root | undefined;
     try {
-      for (const image of images) plan.holds.push(this.#options.images.hold(image));
+      for (const image of plan.images) plan.holds.push(this.#options.images.hold(image));
+      const ready = this.#ready.get(berth);
+      if (ready !== undefined && ready.of === identityOf(plan)) {
+        root = ready.root;
+        this.#ready.delete(berth);
+        root.keep(plan.holds);
+        return root;
+      }
+      this.forget(berth);
+      const until = this.#closing.get(berth);
+      if (until !== undefined) return { until };
       const upper = this.#upper(plan);
       if (upper instanceof Promise) return { until: upper };
-      const mounted = this.#mount(plan, upper);
-      if (mounted instanceof Root) root = mounted;
-      return mounted;
+      const made = this.#assembler.mount(plan, upper);
+      if ("until" in made) return made;
+      root = this.#root(made.mount, factsOf(plan, made.strategy), plan.holds);
+      return root;
     } finally {
       if (root === undefined) closeAll(plan.holds);
+    }
+  }
+
+  /** Has the next root stand ready. Why it cannot is for whoever asks for it to hear. */
+  #prepare(berth: string): void {
+    const request = this.#next.get(berth);
+    this.#next.delete(berth);
+    if (request === undefined) return;
+    let root: Root | undefined;
+    try {
+      // Whoever is still there has its second to end from when somebody asks.
+      if (!request.readOnly && request.state === "persistent" && !this.#free.has(berth)) return;
+      const built = this.#build(berth, request);
+      if (!(built instanceof Root)) return;
+      root = built;
+      root.keep([]);
+      const plan = this.#plan(berth, request);
+      if ("problem" in plan) return;
+      this.#ready.set(berth, { root, of: identityOf(plan) });
+      root = undefined;
+    } catch {
+      // Then it is built when it is asked for, or refused with the reason.
+    } finally {
+      if (root !== undefined) this.release(berth, root);
     }
   }
 
@@ -169,92 +200,6 @@ export class Roots {
     } finally {
       if (!isFree) closeUpper(upper);
     }
-  }
-
-  #mount(plan: Plan, upper: Upper | undefined): Root | NotYet {
-    try {
-      const { shift } = plan.request;
-      if (shift !== "auto") return this.#mountBy(shift, plan, upper);
-      const devices = plan.images.map(({ tree }) => system(tree, () => statSync(tree)).dev).join();
-      if (!this.#unmappable.has(devices)) {
-        try {
-          return this.#mountBy("idmap", plan, upper);
-        } catch (error) {
-          if (!(error instanceof SysError && NOT_MAPPABLE.has(error.errnoName))) throw error;
-          this.#unmappable.add(devices);
-          this.#options.onFallback(error.message);
-        }
-      }
-      return this.#mountBy("metacopy", plan, upper);
-    } finally {
-      if (upper !== undefined) closeUpper(upper);
-    }
-  }
-
-  #mountBy(strategy: Strategy, plan: Plan, upper: Upper | undefined): Root | NotYet {
-    const { request, images, range, holds } = plan;
-    const lowers = this.#lowers(strategy, plan);
-    if (lowers instanceof Promise) return { until: lowers };
-    try {
-      // One layer is no overlay; and a copy of the image's own mount could be made writable again by whoever gets it.
-      if (upper === undefined && lowers.length === 1) lowers.push(this.#emptyFolder());
-      const options: OverlayOptions = {
-        ...(strategy === "metacopy" ? METACOPY : PLAIN),
-        // What is in memory need not be written out, neither by fsync(2) nor at the end.
-        ...(upper?.mount !== undefined && { volatile: "" }),
-      };
-      const mount = mountOverlay(
-        { lowers, ...(upper !== undefined && { upper }) },
-        options,
-        attributes(request),
-        this.#sys,
-      );
-      const facts: RootFacts = {
-        strategy,
-        images: images.map(labelOf),
-        state: request.readOnly ? "readonly" : request.state,
-        ...(range !== undefined && { range }),
-      };
-      return this.#root(mount, facts, holds);
-    } finally {
-      for (const lower of lowers) void closeLater(lower);
-    }
-  }
-
-  /** The images as layers, from the top down. */
-  #lowers(strategy: Strategy, { folder, images, range, holds }: Plan): FdHandle[] | Promise<string | undefined> {
-    const open = (layer: (tree: string) => FdHandle): FdHandle[] => {
-      const layers: FdHandle[] = [];
-      try {
-        for (const { tree } of images) layers.unshift(layer(tree));
-        return layers;
-      } catch (error) {
-        closeAll(layers);
-        throw error;
-      }
-    };
-    if (range === undefined || strategy === "none") return open((tree) => openFolder(tree, this.#sys));
-    if (strategy === "idmap") {
-      using namespace = rangeNamespace(range, this.#sys);
-      return open((tree) => idmapTree(tree, namespace, this.#sys));
-    }
-    const shifted = this.#shifts.layer(join(folder, "shifted"), images, range);
-    if (shifted instanceof Promise) return shifted;
-    holds.push(shifted.lock);
-    const layers = open((tree) => openFolder(tree, this.#sys));
-    try {
-      return [openFolder(shifted.upper, this.#sys), ...layers];
-    } catch (error) {
-      closeAll(layers);
-      throw error;
-    }
-  }
-
-  #emptyFolder(): FdHandle {
-    // No berth's name begins with a dot.
-    const path = join(this.#options.state, "roots", ".empty");
-    system(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
-    return openFolder(path, this.#sys);
   }
 
   #whenFree(berth: string, folder: string): Promise<string | undefined> {
@@ -278,17 +223,17 @@ export class Roots {
   }
 }
 
-/** One root while it is built. */
-interface Plan {
-  readonly berth: string;
-  readonly folder: string;
-  readonly request: RootRequest;
-  readonly images: readonly ImageTree[];
-  readonly range: Range | undefined;
-  /** What the root keeps from being removed. */
-  readonly holds: FdHandle[];
+/** A root that was built before anybody asked for it, and of what. */
+interface Ready {
+  readonly root: Root;
+  readonly of: string;
 }
 
-function attributes({ nosuid, nodev, readOnly }: RootRequest): number {
-  return (nosuid ? MOUNT_ATTR_NOSUID : 0) | (nodev ? MOUNT_ATTR_NODEV : 0) | (readOnly ? MOUNT_ATTR_RDONLY : 0);
+function factsOf({ request, images, range }: Plan, strategy: Strategy): RootFacts {
+  return {
+    strategy,
+    images: images.map(labelOf),
+    state: request.readOnly ? "readonly" : request.state,
+    ...(range !== undefined && { range }),
+  };
 }

@@ -136,6 +136,7 @@ watchdog = "90s"
       nosuid: true,
       nodev: true,
       readOnly: false,
+      ready: true,
       binds: [],
     });
     const full = berth({
@@ -159,6 +160,7 @@ command = ["/x", "{root}/bin", "{fd:root}"]
       nosuid: false,
       nodev: false,
       readOnly: false,
+      ready: true,
       range: 655_360,
       binds: [],
     });

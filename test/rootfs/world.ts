@@ -7,7 +7,8 @@ import { type Native, native } from "../../src/native.ts";
 import type { ImageSource } from "../../src/rootfs/image-source.ts";
 import { rangeAt } from "../../src/rootfs/range.ts";
 import { Root } from "../../src/rootfs/root.ts";
-import { type RootRequest, Roots } from "../../src/rootfs/roots.ts";
+import type { RootRequest } from "../../src/rootfs/root-request.ts";
+import { Roots } from "../../src/rootfs/roots.ts";
 import { TestFolder } from "../support/broker.ts";
 
 /** First id of the range of each berth, in the order of their asking. */
@@ -21,6 +22,7 @@ export const request: RootRequest = {
   nosuid: true,
   nodev: true,
   readOnly: false,
+  ready: true,
 };
 
 /** Images are folders of `folder`, by name. */
@@ -44,7 +46,8 @@ export interface World extends AsyncDisposable {
   build(berth: string, changes?: Partial<RootRequest>): Promise<Root>;
   /** As {@link build}, but why not. */
   refusal(berth: string, changes?: Partial<RootRequest>): Promise<string>;
-  release(berth: string, root: Root): void;
+  /** Gives it back; with `next`, another one is to stand ready for a lease that asks for that. */
+  release(berth: string, root: Root, next?: Partial<RootRequest>): void;
 }
 
 /** The image `arena`: a few files of root's and of id 33, of all kinds. */
@@ -104,9 +107,9 @@ export function makeWorld(sys: Native = native): World {
       await built.close();
       throw new Error("it was built");
     },
-    release: (berth, root) => {
+    release: (berth, root, next) => {
       alive.delete(root);
-      roots.release(berth, root);
+      roots.release(berth, root, next && { ...request, ...next });
     },
   };
 }
