@@ -1,6 +1,6 @@
 // A tenant of berths with roots. One cycle asks for a berth, waits for the reply, and opens a file in the root that came
-// with it; the file must belong to an id of the berth's range. Untimed before it, the last berth is given back. Berths
-// take turns, so that the broker has let go of a root long before it is asked for the next one of the berth.
+// with it; the file must belong to an id of the berth's range. Untimed before it, the last berth is given back, and the
+// broker is left time for what follows from that. Berths take turns, so that each time the root is another one.
 //
 //   root-client SOCKET PREFIX BERTHS CYCLES WARMUP FILE     times Acquire of PREFIX0, PREFIX1, …
 #define _GNU_SOURCE
@@ -14,6 +14,9 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+// Microseconds after a berth is given back: to unmount its root and to build the next takes two or three milliseconds.
+static const useconds_t rest = 5000;
 
 static int connection, root = -1;
 static size_t berths, next;
@@ -53,6 +56,7 @@ static void release(void) {
   close(root);
   root = -1;
   call("Release", parameters);
+  usleep(rest);
 }
 
 static void acquire(void) {

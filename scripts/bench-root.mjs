@@ -64,16 +64,20 @@ function waysOf(files, { folder, config, state, client, socket, cycles, processe
     configure(config, `${name}-${files}`, berths, `[root]\nimage = "${image}"\n${more}`);
     return `${name}-${files}`;
   };
-  const [idmap, volatile, metacopy] = [
-    way("idmap", BERTHS, 'shift = "idmap"\n'),
-    way("volatile", BERTHS, 'shift = "idmap"\nstate = "volatile"\n'),
-    way("metacopy", 2, 'shift = "metacopy"\n'),
-  ];
+  const memory = 'shift = "idmap"\nstate = "volatile"\n';
+  const idmap = way("idmap", BERTHS, 'shift = "idmap"\n');
+  const asked = way("asked", BERTHS, 'shift = "idmap"\nready = false\n');
+  const volatile = way("volatile", BERTHS, memory);
+  const volatileAsked = way("volatile-asked", BERTHS, `${memory}ready = false\n`);
+  const metacopy = way("metacopy", 2, 'shift = "metacopy"\n');
   const copy = join(folder, "copy");
+  const often = (name) => () => lease(name, BERTHS, cycles, BERTHS);
   const diskOfBerth = (name) => () => diskOf(join(state, "roots", `${name}@0`));
   return [
-    { way: "idmap", run: () => lease(idmap, BERTHS, cycles, BERTHS), disk: diskOfBerth(idmap) },
-    { way: "idmap, in memory", run: () => lease(volatile, BERTHS, cycles, BERTHS), disk: diskOfBerth(volatile) },
+    { way: "idmap", run: often(idmap), disk: diskOfBerth(idmap) },
+    { way: "idmap, built when asked", run: often(asked), disk: diskOfBerth(asked) },
+    { way: "in memory", run: often(volatile), disk: diskOfBerth(volatile) },
+    { way: "in memory, built when asked", run: often(volatileAsked), disk: diskOfBerth(volatileAsked) },
     { way: "idmap, first lease", once: true, run: () => lease(idmap, BERTHS, BERTHS, 0), disk: diskOfBerth(idmap) },
     { way: "metacopy", run: () => lease(metacopy, 2, 20, 2), disk: diskOfBerth(metacopy) },
     { way: "metacopy, first lease", once: true, run: () => lease(metacopy, 2, 2, 0), disk: diskOfBerth(metacopy) },
