@@ -1,6 +1,6 @@
 /** Roots that stand ready for a berth's next lease: when there is one, what it is good for, and when it is not. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { native } from "../../src/native.ts";
@@ -114,6 +114,20 @@ describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
     );
     expect(tenant(root, BASE, 'print(owner("new"))')).toMatch(/ 40755$/);
     expect(readdirSync(upper)).toContain("new");
+  });
+
+  it("shows what somebody has changed further below meanwhile", async () => {
+    const counted = counting();
+    await using world = counted.world;
+    await readyAfter(counted);
+    const etc = join(world.folder.path, "state/roots/a/upper/etc");
+    writeFileSync(join(etc, "motd"), "edited");
+    writeFileSync(join(etc, "more"), "");
+    const made = counted.made();
+    const root = await world.build("a");
+    expect(counted.made()).toBe(made);
+    expect(motd(root)).toBe("edited");
+    expect(tenant(root, BASE, 'print(sorted(os.listdir("/proc/self/fd/3/etc")))')).toBe("['again', 'more', 'motd']");
   });
 
   it("is not made while somebody has the last one open, of a berth that is forgotten, or after the end", async () => {
