@@ -134,8 +134,9 @@ describe.skipIf(!isRoot)("shift-own (needs root)", () => {
     ["SIGTERM", 143],
   ] as const)("%s stops it: it says how far it is, and the next run does the rest", async (signal, code) => {
     using folder = new TestFolder();
-    const root = join(folder.path, "a-long-name-".repeat(20));
-    makeFiles(root, 12, 200);
+    // Long lines of few files: ext4 takes ever longer to make one while others have removed thousands in the last seconds.
+    const root = join(folder.path, ...Array<string>(4).fill("a-long-name-".repeat(20)));
+    makeFiles(root, 12, 60);
     const child = spawn(shiftOwnPath, ["-v", "-j", "1", ...toRange, root], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -157,7 +158,7 @@ describe.skipIf(!isRoot)("shift-own (needs root)", () => {
     const shifted = Number(/^(\d+) files? under /m.exec(said)?.[1]);
     expect(said.split("\n")).toHaveLength(shifted + 2);
     const rest = JSON.parse(shiftOwn(["--json", ...toRange, root]).stdout);
-    expect(rest).toMatchObject({ shifted: 2413 - shifted, unchanged: shifted, complete: true });
+    expect(rest).toMatchObject({ shifted: 733 - shifted, unchanged: shifted, complete: true });
   });
 });
 
