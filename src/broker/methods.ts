@@ -265,20 +265,27 @@ function patiently(session: Session, act: () => Answer | Refusal | Waiting): Ans
   const first = outcome(act);
   if (!("until" in first)) return first;
   return (settle) => {
-    let turns = MAX_TURNS;
-    const wait = ({ berth, until }: Waiting): void => {
-      void until.then((problem) => {
-        if (session.closed) return settle(undefined);
-        if (problem !== undefined || turns-- === 0) {
-          const message = problem ?? "what it is made of changes all the time; try again";
-          return settle(refusal({ kind: "no-root", berth, message }));
-        }
-        const next = outcome(act);
-        return "until" in next ? wait(next) : settle(next);
-      });
-    };
-    wait(first);
+    const failed = (error: unknown): Answer =>
+      refusal({ kind: "no-root", berth: first.berth, message: error instanceof Error ? error.message : String(error) });
+    void turns(session, act, first).catch(failed).then(settle);
   };
+}
+
+/** Undefined when nobody is there any more to be answered. */
+async function turns(
+  session: Session,
+  act: () => Answer | Refusal | Waiting,
+  { berth, until }: Waiting,
+  left = MAX_TURNS,
+): Promise<Answer | undefined> {
+  const problem = await until;
+  if (session.closed) return undefined;
+  if (problem !== undefined || left === 0) {
+    const message = problem ?? "what it is made of changes all the time; try again";
+    return refusal({ kind: "no-root", berth, message });
+  }
+  const next = outcome(act);
+  return "until" in next ? await turns(session, act, next, left - 1) : next;
 }
 
 function outcome(act: () => Answer | Refusal | Waiting): Answer | Waiting {

@@ -84,7 +84,9 @@ export async function removeDevices(
   const folders = new Map<string, string[]>();
   for (const { path } of devices) {
     const folder = path.slice(0, Math.max(path.lastIndexOf("/"), 0));
-    folders.set(folder, [...(folders.get(folder) ?? []), path]);
+    const paths = folders.get(folder);
+    if (paths === undefined) folders.set(folder, [path]);
+    else paths.push(path);
   }
   for (const [folder, paths] of folders) {
     const at = below(Buffer.from(tree), Buffer.from(folder, "latin1"));

@@ -33,8 +33,9 @@ export class Endings {
     return watch;
   }
 
-  /** Whether the file system has ended, with all that was written to it where it belongs. */
+  /** Whether the file system has ended, with all that was written to it where it belongs. Of what is not watched: no. */
   hasEnded(watch: number): boolean {
+    if (this.#inotify === undefined) return false;
     for (let size = this.#events.length; size === this.#events.length; ) {
       size = this.#read();
       for (let at = 0; at < size; at += EVENT_SIZE) {

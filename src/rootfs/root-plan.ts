@@ -14,19 +14,24 @@ export interface Plan {
   readonly folder: string;
   readonly request: RootRequest;
   readonly images: readonly ImageTree[];
+  /** {@link stateOf} their trees. */
+  readonly trees: string;
   readonly range: Range | undefined;
   /** What the root keeps from being removed. */
   readonly holds: FdHandle[];
 }
 
-/** What a root is made of, as long as it is the same: also the folders themselves, which may have been exchanged. */
-export function identityOf({ request, images, range, folder }: Plan): string {
-  const upper = join(folder, "upper");
-  const changes = request.readOnly || request.state === "volatile" ? [] : [upper];
-  const folders = [...images.map(({ tree }) => tree), ...changes].map((path) => {
-    const found = system(path, () => statSync(path, { bigint: true, throwIfNoEntry: false }));
-    // The time of a change: somebody has put something into it, or given it another owner or mode.
-    return found === undefined ? "" : `${found.dev}:${found.ino}${path === upper ? `:${found.ctimeNs}` : ""}`;
-  });
-  return JSON.stringify([request, images.map(labelOf), range, folders]);
+/** Which folders these are, and in which state: another, or one that has been given another owner, mode or entry, differs. */
+export function stateOf(paths: readonly string[]): string {
+  return paths
+    .map((path) => system(path, () => statSync(path, { bigint: true, throwIfNoEntry: false })))
+    .map((found) => (found === undefined ? "" : `${found.dev}:${found.ino}:${found.ctimeNs}`))
+    .join();
+}
+
+/** What a root is made of; as long as it is the same, what was built of the one is good for the other. */
+export function identityOf({ request, images, trees, range, folder }: Plan): string {
+  const isOnDisk = !request.readOnly && request.state === "persistent";
+  const changes = isOnDisk ? stateOf([join(folder, "upper")]) : "";
+  return JSON.stringify([request, images.map(labelOf), trees, range, changes]);
 }

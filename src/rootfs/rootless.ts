@@ -58,10 +58,13 @@ export class RootlessRoots {
     }
     const key = JSON.stringify([request, images.map(({ tree }) => tree)]);
     const made = this.#made.get(berth);
-    this.#made.delete(berth);
-    if (made?.key === key) return made.root;
-    void made?.root.close();
-    return { until: this.#begin(berth, key, request, images) };
+    if (made?.key === key) {
+      this.#made.delete(berth);
+      return made.root;
+    }
+    // Two overlays on one folder would destroy each other's files: first one goes, then the next one comes.
+    this.forget(berth);
+    return { until: this.#closing.get(berth) ?? this.#begin(berth, key, request, images) };
   }
 
   /** As {@link Roots.adopt}. Nothing leads from a mount to its namespace: such a root is handed over, not entered. */

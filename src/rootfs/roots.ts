@@ -16,7 +16,7 @@ import { isInUse } from "./in-use.ts";
 import { closeUpper, openFolder, type Upper } from "./overlay.ts";
 import type { Range } from "./range.ts";
 import { Root, type RootFacts, type Strategy } from "./root.ts";
-import { identityOf, type Plan } from "./root-plan.ts";
+import { identityOf, type Plan, stateOf } from "./root-plan.ts";
 import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 import { ownerOf, persistentUpper, volatileUpper } from "./upper.ts";
 
@@ -40,6 +40,8 @@ export class Roots {
   readonly #endings: Endings;
   /** Of persistent roots: where {@link Endings} has them. */
   readonly #watches = new WeakMap<Root, number>();
+  /** By berth: the number of its last persistent root among them. */
+  readonly #last = new Map<string, number>();
   /** By berth: its last root being unmounted, its upper folder being used by somebody. */
   readonly #closing = new Map<string, Promise<undefined>>();
   readonly #waiting = new Map<string, Promise<string | undefined>>();
@@ -63,7 +65,8 @@ export class Roots {
     const before = this.#closing.get(berth) ?? this.#waiting.get(berth);
     if (before !== undefined) return { until: before };
     try {
-      return this.#build(berth, request);
+      const plan = this.#plan(berth, request);
+      return "problem" in plan ? plan : this.#build(plan);
     } catch (error) {
       if (!(error instanceof BerthError) || (error instanceof SysError && SCARCE.has(error.errnoName))) throw error;
       return { problem: error.message };
@@ -86,10 +89,11 @@ export class Roots {
    * going to ask for as `next` says, else when it is asked for.
    */
   release(berth: string, root: Root, next?: RootRequest): void {
-    // What metacopy takes is done already, and cannot be removed while it is in use.
+    // Where it was metacopy for want of anything better it is so again.
     if (next?.ready && root.facts.strategy !== "metacopy") this.#next.set(berth, next);
+    const watch = this.#watches.get(root);
+    if (watch !== undefined) this.#last.set(berth, watch);
     const closing = root.close().then(() => {
-      const watch = this.#watches.get(root);
       if (watch !== undefined && this.#endings.hasEnded(watch)) this.#free.add(berth);
       if (this.#closing.get(berth) !== closing) return undefined;
       this.#closing.delete(berth);
@@ -133,12 +137,12 @@ export class Roots {
       images.push(found);
     }
     const range = request.shift === "none" ? undefined : this.#options.ranges.reserve(berth, request.range);
-    return { berth, folder: join(this.#options.state, "roots", berth), request, images, range, holds: [] };
+    const folder = join(this.#options.state, "roots", berth);
+    return { berth, folder, request, images, trees: stateOf(images.map(({ tree }) => tree)), range, holds: [] };
   }
 
-  #build(berth: string, request: RootRequest): Root | NotYet | Unbuilt {
-    const plan = this.#plan(berth, request);
-    if ("problem" in plan) return plan;
+  #build(plan: Plan): Root | NotYet {
+    const { berth } = plan;
     let root: Root | undefined;
     try {
       for (const image of plan.images) plan.holds.push(this.#options.images.hold(image));
@@ -167,18 +171,24 @@ export class Roots {
   #prepare(berth: string): void {
     const request = this.#next.get(berth);
     this.#next.delete(berth);
-    if (request === undefined) return;
+    if (request === undefined || request.shift === "metacopy") return;
+    // Whoever is still there has its second to end from when somebody asks.
+    if (!request.readOnly && request.state === "persistent" && !this.#free.has(berth)) return;
     let root: Root | undefined;
     try {
-      // Whoever is still there has its second to end from when somebody asks.
-      if (!request.readOnly && request.state === "persistent" && !this.#free.has(berth)) return;
-      const built = this.#build(berth, request);
-      if (!(built instanceof Root)) return;
-      root = built;
-      root.keep([]);
       const plan = this.#plan(berth, request);
       if ("problem" in plan) return;
-      this.#ready.set(berth, { root, of: identityOf(plan) });
+      const built = this.#build(plan);
+      if (!(built instanceof Root)) {
+        built.until.catch(() => undefined);
+        return;
+      }
+      root = built;
+      // What metacopy has made may be removed again unless it is kept, and its images with it.
+      if (root.facts.strategy === "metacopy") return;
+      const of = identityOf(plan);
+      root.keep([]);
+      this.#ready.set(berth, { root, of });
       root = undefined;
     } catch {
       // Then it is built when it is asked for, or refused with the reason.
@@ -195,21 +205,35 @@ export class Roots {
     const upper = persistentUpper(folder, owner, range, this.#sys);
     let isFree = this.#free.delete(berth);
     try {
-      isFree ||= !isInUse(upper.upper, this.#sys);
+      isFree ||= !this.#isInUse(berth, upper.upper);
       return isFree ? upper : this.#whenFree(berth, folder);
     } finally {
       if (!isFree) closeUpper(upper);
     }
   }
 
+  /**
+   * Whether anybody uses an upper folder. Of what was ours we know; of others the kernel does. (Of ours it need not: an
+   * overlay that is made in the instant in which the last one ends is not marked.)
+   */
+  #isInUse(berth: string, upper: FdHandle): boolean {
+    const last = this.#last.get(berth);
+    return (last !== undefined && !this.#endings.hasEnded(last)) || isInUse(upper, this.#sys);
+  }
+
   #whenFree(berth: string, folder: string): Promise<string | undefined> {
-    const waiting = this.#untilFree(folder).finally(() => this.#waiting.delete(berth));
+    const waiting = this.#untilFree(berth, folder)
+      .catch((error: unknown) => {
+        if (error instanceof BerthError) return undefined; // whoever builds the next one hears it, if it is still so
+        throw error;
+      })
+      .finally(() => this.#waiting.delete(berth));
     this.#waiting.set(berth, waiting);
     return waiting;
   }
 
   /** A tenant's children may live a little longer than it; those that live on have to be ended by somebody. */
-  async #untilFree(folder: string): Promise<string | undefined> {
+  async #untilFree(berth: string, folder: string): Promise<string | undefined> {
     for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
       try {
         await setTimeout(PAUSE, undefined, { signal: this.#stop.signal });
@@ -217,7 +241,7 @@ export class Roots {
         return "the broker is stopping; ask the next one";
       }
       using upper = openFolder(join(folder, "upper"), this.#sys);
-      if (!isInUse(upper, this.#sys)) return undefined;
+      if (!this.#isInUse(berth, upper)) return undefined;
     }
     return `what an earlier tenant wrote is still in use: a process of its has the root open, or as its working directory; end it`;
   }

@@ -160,6 +160,19 @@ async function leftBehind(test: TestBroker): Promise<Puppet> {
 }
 
 describe.skipIf(!isRoot)("a root that has to be waited for (needs root)", () => {
+  it("is not waited for any more when the folder it is to be on is removed, and the broker goes on", async () => {
+    await using test = await broker();
+    await using left = await leftBehind(test);
+    await using waiter = await Puppet.connect(test.socket);
+    await waiter.do('b.send("Acquire", {"berth": "a"})');
+    await using other = await Puppet.connect(test.socket);
+    expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "vacant" }] } });
+    rmSync(join(images.path, "state/roots/a/upper"), { recursive: true });
+    await left.kill();
+    expect(await waiter.do("result = b.receive()")).toMatchObject({ parameters: { lease: expect.any(String) } });
+    expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "occupied" }] } });
+  });
+
   it("keeps the order of replies on its connection, and nobody else waiting", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);

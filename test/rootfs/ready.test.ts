@@ -1,6 +1,6 @@
 /** Roots that stand ready for a berth's next lease: when there is one, what it is good for, and when it is not. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { native } from "../../src/native.ts";
@@ -101,7 +101,7 @@ describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
     expect(await again()).toBe("mine");
   });
 
-  it("is let go of when somebody has changed the folder of what is written", async () => {
+  it("is let go of when somebody has changed the folder of what is written, or the image's", async () => {
     const counted = counting();
     await using world = counted.world;
     await readyAfter(counted);
@@ -114,6 +114,10 @@ describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
     );
     expect(tenant(root, BASE, 'print(owner("new"))')).toMatch(/ 40755$/);
     expect(readdirSync(upper)).toContain("new");
+    world.release("a", root);
+    await readyAfter(counted, { readOnly: true });
+    chmodSync(join(world.folder.path, "arena"), 0o711);
+    expect(tenant(await world.build("a", { readOnly: true }), BASE, 'print(owner("."))')).toBe(`${BASE}:${BASE} 40711`);
   });
 
   it("shows what somebody has changed further below meanwhile", async () => {
@@ -130,7 +134,7 @@ describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
     expect(tenant(root, BASE, 'print(sorted(os.listdir("/proc/self/fd/3/etc")))')).toBe("['again', 'more', 'motd']");
   });
 
-  it("is not made while somebody has the last one open, of a berth that is forgotten, or after the end", async () => {
+  it("is not made while somebody has the last one open, of a berth that is forgotten, by metacopy, or after the end", async () => {
     const counted = counting();
     await using world = counted.world;
     const settled = async (root: Root): Promise<number> => {
@@ -149,6 +153,11 @@ describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
     world.release("a", second, {});
     world.roots.forget("a");
     expect(await settled(second)).toBe(made);
+    const other = await world.build("a");
+    const now = counted.made();
+    world.release("a", other, { shift: "metacopy" });
+    expect(await settled(other)).toBe(now);
+    expect(existsSync(join(world.folder.path, "state/roots/a/shifted"))).toBe(false);
     const third = await world.build("a");
     world.release("a", third, {});
     const last = counted.made();
