@@ -68,8 +68,11 @@ export class Roots {
       const plan = this.#plan(berth, request);
       return "problem" in plan ? plan : this.#build(plan);
     } catch (error) {
-      if (!(error instanceof BerthError) || (error instanceof SysError && SCARCE.has(error.errnoName))) throw error;
-      return { problem: error.message };
+      if (!(error instanceof BerthError)) throw error;
+      if (!(error instanceof SysError && SCARCE.has(error.errnoName))) return { problem: error.message };
+      // What nobody has asked for yet is the first to go.
+      for (const other of [...this.#ready.keys()]) this.forget(other);
+      throw error;
     }
   }
 

@@ -1,6 +1,7 @@
 /** Roots that stand ready for a berth's next lease: when there is one, what it is good for, and when it is not. */
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { native } from "../../src/native.ts";
@@ -163,6 +164,23 @@ describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
     const last = counted.made();
     world.roots.close();
     expect(await settled(third)).toBe(last);
+  });
+
+  it("goes when the broker is short of descriptors for another, which is given once there are some", async () => {
+    let short = false;
+    const folders = (directory: number, path: string, flags: number): number =>
+      short ? -constants.errno.EMFILE : native.openTree(directory, path, flags);
+    await using world = makeWorld(scripted({ openTree: folders }));
+    const held = (): string[] => openFds().filter((fd) => fd.endsWith(" -> /"));
+    const root = await world.build("a");
+    world.release("a", root, {});
+    await root.close();
+    await expect.poll(held).toHaveLength(1);
+    short = true;
+    await expect(world.build("b")).rejects.toThrow("EMFILE");
+    await expect.poll(held).toEqual([]);
+    short = false;
+    expect(tenant(await world.build("b"), BASE + 65_536, 'print(read("etc/motd"))')).toBe("welcome");
   });
 
   it("goes when it is forgotten, and its folder is free then", async () => {
