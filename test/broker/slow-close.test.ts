@@ -1,5 +1,6 @@
 /** Descriptors that a peer has made so that close(2) waits for somebody else: the broker does not wait with it. */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { AF_UNIX, encodeSockaddr, SOCK_DGRAM } from "../../src/address.ts";
 import { FdHandle } from "../../src/fd.ts";
@@ -33,19 +34,36 @@ afterEach(async () => {
   await broker[Symbol.asyncDispose]();
 });
 
+/** Does something before the broker looks at what it has been sent: the last close(2) of that is the broker's, not ours. */
+async function unseen(action: () => void): Promise<void> {
+  broker.child.kill("SIGSTOP");
+  const state = (): string | undefined =>
+    /^State:\t(\w)/m.exec(readFileSync(`/proc/${broker.pid}/status`, "utf8"))?.[1];
+  await expect.poll(state).toBe("T");
+  try {
+    action();
+  } finally {
+    broker.child.kill("SIGCONT");
+  }
+}
+
 it("beside a call that takes none", async () => {
   using peer = await RawPeer.connect(broker.socket);
-  expect(peer.trySend(frame("List"), [waiting.fd])).toBeGreaterThan(0);
-  native.close(waiting.fd);
+  await unseen(() => {
+    expect(peer.trySend(frame("List"), [waiting.fd])).toBeGreaterThan(0);
+    native.close(waiting.fd);
+  });
   expect((await peer.receive())?.error).toBe("org.varlink.service.InvalidParameter");
 });
 
-it("beside a message of somebody who is no tenant", () => {
+it("beside a message of somebody who is no tenant", async () => {
   using sender = FdHandle.adopt(native.socket(AF_UNIX, SOCK_DGRAM, 0));
   const address = encodeSockaddr({ family: "unix", path: `${broker.socket}.notify`, abstract: false });
   expect(native.connect(sender.fd, address)).toBe(0);
-  expect(native.sendmsg(sender.fd, Buffer.from("FDSTORE=1"), 0, Int32Array.of(waiting.fd), 1)).toBe(9);
-  native.close(waiting.fd);
+  await unseen(() => {
+    expect(native.sendmsg(sender.fd, Buffer.from("FDSTORE=1"), 0, Int32Array.of(waiting.fd), 1)).toBe(9);
+    native.close(waiting.fd);
+  });
 });
 
 it("in a stash, handed over and then replaced", async () => {
