@@ -15,6 +15,7 @@ import { Shifts } from "./shifts.ts";
 
 /** What a kernel or a file system without idmapped layers says. */
 const NOT_MAPPABLE: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM"]);
+
 /** A detached mount, and how the ids in it came about. */
 export interface Mounted {
   readonly mount: FdHandle;

@@ -65,10 +65,6 @@ export function makeEntry(root: Root, owner: number, binds: readonly EntryBind[]
   }
 }
 
-export function closeEntry({ userns, mounts }: Entry): void {
-  closeAll([userns, ...mounts.map(({ mount }) => mount)]);
-}
-
 /** A /proc in which a process sees no other user's (proc(5), hidepid). A user namespace alone could not make one. */
 function procOf(sys: Native): FdHandle {
   using context = new FsContext("proc", sys);

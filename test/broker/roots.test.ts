@@ -159,14 +159,20 @@ async function leftBehind(test: TestBroker): Promise<Puppet> {
   return left;
 }
 
+/** Who has asked for the berth, and for `more`, and waits; the `other` is served meanwhile. The broker waits a second. */
+async function asking(test: TestBroker, other: Puppet, more = "pass"): Promise<Puppet> {
+  const waiter = await Puppet.connect(test.socket);
+  await waiter.do(`b.send("Acquire", {"berth": "a"}); ${more}`);
+  expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "vacant" }] } });
+  return waiter;
+}
+
 describe.skipIf(!isRoot)("a root that has to be waited for (needs root)", () => {
   it("is not waited for any more when the folder it is to be on is removed, and the broker goes on", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
-    await using waiter = await Puppet.connect(test.socket);
-    await waiter.do('b.send("Acquire", {"berth": "a"})');
     await using other = await Puppet.connect(test.socket);
-    expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "vacant" }] } });
+    await using waiter = await asking(test, other);
     rmSync(join(images.path, "state/roots/a/upper"), { recursive: true });
     await left.kill();
     expect(await waiter.do("result = b.receive()")).toMatchObject({ parameters: { lease: expect.any(String) } });
@@ -176,10 +182,8 @@ describe.skipIf(!isRoot)("a root that has to be waited for (needs root)", () => 
   it("keeps the order of replies on its connection, and nobody else waiting", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
-    await using waiter = await Puppet.connect(test.socket);
-    await waiter.do('b.send("Acquire", {"berth": "a"}); b.send("List"); b.send("Ready", {"lease": "none"})');
     await using other = await Puppet.connect(test.socket);
-    expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "vacant" }] } });
+    await using waiter = await asking(test, other, 'b.send("List"); b.send("Ready", {"lease": "none"})');
     await left.kill();
     const replies = await waiter.do("result = [b.receive() for _ in range(3)]");
     expect(replies).toMatchObject([
@@ -194,8 +198,8 @@ describe.skipIf(!isRoot)("a root that has to be waited for (needs root)", () => 
     await using test = await broker();
     await using left = await leftBehind(test);
     await using first = await Puppet.connect(test.socket);
-    await first.do('b.send("Acquire", {"berth": "a"})');
     await using second = await Puppet.connect(test.socket);
+    await first.do('b.send("Acquire", {"berth": "a"})');
     // The same connection's List comes back only after its Acquire; another's shows that both have been read.
     await second.do('b.send("Acquire", {"berth": "a"})');
     await expect.poll(() => test.broker.connections).toBe(3);
