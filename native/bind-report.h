@@ -23,6 +23,7 @@ struct BindReport {
   uint8_t address[kAddressMax] = {};
   int length = 0;
   int error = 0;  // errno of what could not be looked at
+  bool recalled = false;  // somebody before us received it
 };
 
 BindReport LookAtBind(const seccomp_notif& notification);

@@ -1,7 +1,7 @@
-// --keep-binds: the broker's stand-in. It holds a second descriptor of every bind filter, and does nothing as long as
-// the broker lives. Once the broker is gone, it answers in its place: an internet address is not available, and
-// everything else goes on as if there were no filter. Without it the kernel would say ENOSYS to all of it. It ends with
-// the last process under a filter.
+// --keep-binds: the broker's stand-in. It holds a second descriptor of every bind filter, and of the record of the call
+// that the broker is answering there, and does nothing as long as the broker lives. Once the broker is gone, it answers
+// in its place: an internet address is not available, and everything else goes on as if there were no filter. Without it
+// the kernel would say ENOSYS to all of it. It ends with the last process under a filter.
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -30,19 +30,29 @@ bool asksForPort(const seccomp_notif& notification) {
   return isInet && inet.sin_port != 0;
 }
 
-void answer(int notify) {
-  alignas(seccomp_notif) char bytes[512] = {};  // the kernel may know a larger one
-  auto* const call = reinterpret_cast<seccomp_notif*>(bytes);
-  if (ioctl(notify, SECCOMP_IOCTL_NOTIF_RECV, call) != 0) return;
+void answer(int notify, const seccomp_notif& call) {
   seccomp_notif_resp response = {};
-  response.id = call->id;
-  if (asksForPort(*call)) response.error = -EADDRNOTAVAIL;
+  response.id = call.id;
+  if (asksForPort(call)) response.error = -EADDRNOTAVAIL;
   else response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
   ioctl(notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 
-// Takes what the broker sends over; false when the broker is gone.
-bool receive(int channel, List<pollfd>& watched) {
+void answerNext(int notify) {
+  alignas(seccomp_notif) char bytes[512] = {};  // the kernel may know a larger one
+  auto* const call = reinterpret_cast<seccomp_notif*>(bytes);
+  if (ioctl(notify, SECCOMP_IOCTL_NOTIF_RECV, call) == 0) answer(notify, *call);
+}
+
+// The call that the broker had received and not answered: the kernel reports none a second time.
+void answerLast(int notify, int record) {
+  seccomp_notif call;
+  if (pread(record, &call, sizeof call, 0) != sizeof call) return;
+  if (ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) == 0) answer(notify, call);
+}
+
+// Takes what the broker sends over, a filter and its record; false when the broker is gone.
+bool receive(int channel, List<pollfd>& watched, List<int>& records) {
   char byte;
   iovec part = {&byte, 1};
   alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
@@ -55,12 +65,11 @@ bool receive(int channel, List<pollfd>& watched) {
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-      int notify;
-      memcpy(&notify, CMSG_DATA(header) + i * sizeof(int), sizeof notify);
-      watched.push({notify, 0, 0});
-    }
+    if (header->cmsg_len != CMSG_LEN(2 * sizeof(int))) fail(kSystem, "the broker sent something else than a filter");
+    int pair[2];
+    memcpy(pair, CMSG_DATA(header), sizeof pair);
+    watched.push({pair[0], 0, 0});
+    records.push(pair[1]);
   }
   return size > 0;
 }
@@ -75,7 +84,9 @@ void keepBinds(int channel) {
   prctl(PR_SET_NAME, "berth-keep");
   if (chdir("/") != 0) fail(kSystem, "cannot enter /: %m");
   List<pollfd> watched;
+  List<int> records;  // of the filter at the same index
   watched.push({channel, POLLIN, 0});
+  records.push(-1);
   while (watched[0].fd >= 0 || watched.size() > 1) {
     if (poll(watched.data(), watched.size(), -1) < 0) {
       if (errno == EINTR) continue;
@@ -83,18 +94,24 @@ void keepBinds(int channel) {
     }
     size_t kept = 1;
     for (size_t i = 1; i < watched.size(); i++) {
-      if ((watched[i].revents & POLLIN) != 0) answer(watched[i].fd);
+      if ((watched[i].revents & POLLIN) != 0) answerNext(watched[i].fd);
       else if (watched[i].revents != 0) {  // POLLHUP: no process has the filter any more
         close(watched[i].fd);
+        close(records[i]);
         continue;
       }
-      watched[kept++] = watched[i];
+      watched[kept] = watched[i];
+      records[kept++] = records[i];
     }
     watched.shrink(kept);
-    if (watched[0].fd < 0 || watched[0].revents == 0 || receive(channel, watched)) continue;
+    records.shrink(kept);
+    if (watched[0].fd < 0 || watched[0].revents == 0 || receive(channel, watched, records)) continue;
     close(channel);
     watched[0] = {-1, 0, 0};
-    for (size_t i = 1; i < watched.size(); i++) watched[i].events = POLLIN;
+    for (size_t i = 1; i < watched.size(); i++) {
+      answerLast(watched[i].fd, records[i]);
+      watched[i].events = POLLIN;
+    }
   }
   exit(0);
 }

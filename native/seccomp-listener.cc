@@ -4,31 +4,38 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstring>
 
 namespace berthd {
 
+SeccompListener::SeccompListener(int notify, int record) : notify_(notify), record_(record) {
+  if (!record_.valid()) return;
+  void* memory = MAP_FAILED;
+  if (::ftruncate(record_.get(), kRoom) == 0)
+    memory = ::mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_SHARED, record_.get(), 0);
+  if (memory == MAP_FAILED) error_ = errno;
+  else call_ = static_cast<char*>(memory);
+}
+
+SeccompListener::~SeccompListener() {
+  if (call_ != own_) ::munmap(call_, kRoom);
+}
+
 int SeccompListener::Receive(seccomp_notif* notification) {
-  // The kernel wants the structure zeroed, and may write a larger one than we know.
-  alignas(seccomp_notif) char bytes[512] = {};
-  if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, bytes) != 0) return errno;
-  std::memcpy(notification, bytes, sizeof *notification);
-  // The kernel reports a call once. If we are killed before it is answered, who comes after us finds it here.
-  if (record_.valid() && ::pwrite(record_.get(), notification, sizeof *notification, 0) < 0) return errno;
+  // The kernel wants it zeroed. It reports a call once: if we are killed before it is answered, from the instant in which
+  // the kernel has counted it as received, who comes after us finds it here.
+  std::memset(call_, 0, kRoom);
+  if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, call_) != 0) return errno;
+  std::memcpy(notification, call_, sizeof *notification);
   return 0;
 }
 
 bool SeccompListener::Recall(seccomp_notif* notification) {
-  if (!record_.valid() || ::pread(record_.get(), notification, sizeof *notification, 0) != sizeof *notification)
-    return false;
-  // Received, but not written down any more: nothing is known of it but its number, which is one of the next.
-  constexpr uint64_t kNear = 64;
-  for (uint64_t id = notification->id + 1; id <= notification->id + kNear; id++) {
-    if (IsValid(id)) Answer(id, EADDRNOTAVAIL);
-  }
-  return IsValid(notification->id);
+  std::memcpy(notification, call_, sizeof *notification);
+  return recorded() && IsValid(notification->id);
 }
 
 bool SeccompListener::IsValid(uint64_t id) const {

@@ -24,6 +24,7 @@ Napi::Object Describe(Napi::Env env, const BindReport& report) {
   object.Set("thread", Napi::Number::New(env, report.thread));
   object.Set("fd", Napi::Number::New(env, report.number));
   object.Set("error", Napi::Number::New(env, report.error));
+  object.Set("recalled", Napi::Boolean::New(env, report.recalled));
   // Borrowed: the thread keeps it, for its other numbers in the server are found by it.
   object.Set("socket", Napi::Number::New(env, report.socket.get()));
   const size_t length = report.error == 0 ? static_cast<size_t>(report.length) : 0;
@@ -50,11 +51,11 @@ void Supervisor::Main() {
 
 void Supervisor::Run() {
   seccomp_notif notification = {};
-  bool going = !listener_.Recall(&notification) || Serve(notification);
+  bool going = !listener_.Recall(&notification) || Serve(notification, true);
   while (going && Await()) {
     int error = listener_.Receive(&notification);
     if (error == ENOENT || error == EINTR) continue;  // it was killed before we came
-    going = error == 0 && Serve(notification);
+    going = error == 0 && Serve(notification, false);
   }
   // No process has the filter any more; or we were stopped, and nobody wants to know.
   std::lock_guard<std::mutex> lock(mutex_);
@@ -64,8 +65,9 @@ void Supervisor::Run() {
 }
 
 // Answers one call. Returns false when nobody is there any more to say how.
-bool Supervisor::Serve(const seccomp_notif& notification) {
+bool Supervisor::Serve(const seccomp_notif& notification, bool recalled) {
   auto report = std::make_shared<BindReport>(LookAtBind(notification));
+  report->recalled = recalled;
   if (!listener_.IsValid(report->id)) return true;
   Verdict verdict;
   bool asked = Ask(report, &verdict);
@@ -135,17 +137,22 @@ void Supervisor::Carry(const BindReport& report, const Verdict& verdict) {
   listener_.Answer(report.id, value);
 }
 
-// Puts `held` where the server's socket is, at every number the server has for it.
+// Puts `held` where the server's socket is, at every number the server has for it. The one it named comes last: once that
+// is another, nobody finds its own any more, and whoever recalls the call is to see that all was done.
 int Supervisor::Replace(const BindReport& report, int held) {
-  int error = PlaceAt(report.id, held, report.number, report.cloexec);
+  ReplaceOthers(report, held);
+  return PlaceAt(report.id, held, report.number, report.cloexec);
+}
+
+void Supervisor::ReplaceOthers(const BindReport& report, int held) {
   struct stat own;
-  if (error != 0 || ::fstat(report.socket.get(), &own) != 0) return error;
+  if (::fstat(report.socket.get(), &own) != 0) return;
   char link[64];
   std::snprintf(link, sizeof link, "socket:[%llu]", static_cast<unsigned long long>(own.st_ino));
   char folder[64];
   std::snprintf(folder, sizeof folder, "/proc/%d/fd", report.thread);
   DIR* directory = ::opendir(folder);
-  if (directory == nullptr) return 0;
+  if (directory == nullptr) return;
   while (dirent* entry = ::readdir(directory)) {
     char target[64];
     ssize_t size = ::readlinkat(::dirfd(directory), entry->d_name, target, sizeof target - 1);
@@ -153,10 +160,9 @@ int Supervisor::Replace(const BindReport& report, int held) {
     target[size] = '\0';
     if (std::strcmp(target, link) != 0) continue;
     int number = std::atoi(entry->d_name);
-    PlaceAt(report.id, held, number, IsCloexec(report.thread, number));
+    if (number != report.number) PlaceAt(report.id, held, number, IsCloexec(report.thread, number));
   }
   ::closedir(directory);
-  return 0;
 }
 
 // Returns 0 or errno. A signal means that we may have to stop; then nobody asks for the outcome.

@@ -3,6 +3,7 @@
 // receiving waits when somebody else received first. What to answer is decided in JavaScript, on the event loop; the
 // thread only looks and does.
 #pragma once
+#include <errno.h>
 #include <napi.h>
 #include <pthread.h>
 
@@ -22,7 +23,8 @@ class Supervisor {
   // Takes ownership of the descriptors; `record` may be -1. `tell` is called with each report, and with null at the end.
   Supervisor(int notify, int record, Napi::ThreadSafeFunction tell);
 
-  bool usable() const { return wake_.valid(); }
+  // 0, or the errno for which it cannot work.
+  int error() const { return wake_.valid() ? listener_.error() : EMFILE; }
 
   // For Stop() to interrupt a thread that waits in the kernel: the handler does nothing, EINTR is the point.
   static void PrepareSignal();
@@ -44,12 +46,13 @@ class Supervisor {
   };
 
   void Run();
-  bool Serve(const seccomp_notif& notification);
+  bool Serve(const seccomp_notif& notification, bool recalled);
   bool Await();
   bool Stopping();
   bool Ask(const std::shared_ptr<BindReport>& report, Verdict* verdict);
   void Carry(const BindReport& report, const Verdict& verdict);
   int Replace(const BindReport& report, int held);
+  void ReplaceOthers(const BindReport& report, int held);
   int PlaceAt(uint64_t id, int held, int number, bool cloexec);
 
   // With `mutex_` held.

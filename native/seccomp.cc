@@ -54,7 +54,8 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     // Never joined: a hostile server may keep it waiting, and the event loop does not wait with it.
     ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     auto* argument = new Shared(supervisor);
-    int error = supervisor->usable() ? ::pthread_create(&thread_, &attributes, Main, argument) : EMFILE;
+    int error = supervisor->error();
+    if (error == 0) error = ::pthread_create(&thread_, &attributes, Main, argument);
     ::pthread_attr_destroy(&attributes);
     if (error != 0) {
       delete argument;

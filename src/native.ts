@@ -47,6 +47,8 @@ export interface BindReport {
   readonly fd: number;
   /** A positive errno when the server could not be looked at; then the rest is empty. */
   readonly error: number;
+  /** An earlier process received it, and may have done what it asks for, but for the answer. */
+  readonly recalled: boolean;
   /** A duplicate of the server's socket, borrowed until the answer. */
   readonly socket: number;
   /** A copy of the `struct sockaddr` it asked for. */

@@ -13,6 +13,11 @@ import type { Log } from "./log.ts";
 
 const BYTE = new Uint8Array(1);
 
+/** A memfd for an interceptor to record in what is being answered. */
+export function bindRecord(sys: Native): FdHandle {
+  return FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
+}
+
 export class BindKeeper {
   readonly #sys: Native;
   readonly #log: Log;
@@ -23,12 +28,19 @@ export class BindKeeper {
     this.#log = log;
   }
 
-  /** Has it hold a second descriptor of a filter. Where that cannot be, delivery works all the same, and it is said. */
-  keep(notify: number): void {
+  /**
+   * Has it hold a second descriptor of a filter, and of the record of what is being answered. Returns that record, the
+   * caller's. Where that cannot be, delivery works all the same, and it is said.
+   */
+  keep(notify: number, stored?: FdHandle): FdHandle | undefined {
+    let record = stored;
     try {
+      record ??= bindRecord(this.#sys);
       this.#channel ??= this.#start();
-      check("sendmsg", this.#sys.sendmsg(this.#channel.fd, BYTE, 0, Int32Array.of(notify), 1));
+      check("sendmsg", this.#sys.sendmsg(this.#channel.fd, BYTE, 0, Int32Array.of(notify, record.fd), 2));
+      return record;
     } catch (error) {
+      record?.close();
       if (!(error instanceof BerthError)) throw error;
       this.release();
       this.#log(
@@ -38,6 +50,7 @@ export class BindKeeper {
           event: "no-keeper",
         },
       );
+      return undefined;
     }
   }
 

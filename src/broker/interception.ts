@@ -127,6 +127,7 @@ export class Interception {
     // Netlink, packet and all the others are no business of a berth.
     if (kind === undefined || (!isInet && domain !== AF_UNIX)) return this.#interceptor.answer(CONTINUE, NO_SOCKET);
     const address = addressOf(report.sockaddr, domain);
+    if (report.recalled && this.#isDone(report.socket, address)) return this.#interceptor.answer(0, NO_SOCKET);
     if (isInet) this.#answerInet(report, kind, address);
     else this.#answerUnix(report, kind, address);
   }
@@ -216,11 +217,25 @@ export class Interception {
     return `${addresses.join(", ")} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
   }
 
+  /** Whether the one that was killed over the call had come as far as the answer. */
+  #isDone(socket: number, asked: Address | number): boolean {
+    const { ino } = fstatSync(socket);
+    if (this.#options.berth.sockets.some((held) => fstatSync(held.socket.fd).ino === ino)) return true;
+    const bound = this.#boundAddress(socket);
+    if (typeof asked === "number" || asked.family === "unix") return false;
+    if (bound === undefined || bound.family === "unix" || bound.port === 0) return false;
+    return bound.host === asked.host && [0, bound.port].includes(asked.port);
+  }
+
   #isBound(socket: number): boolean {
+    const address = this.#boundAddress(socket);
+    return address !== undefined && (address.family === "unix" || address.port !== 0);
+  }
+
+  #boundAddress(socket: number): Address | undefined {
     const bytes = new Uint8Array(128);
     const length = this.#sys.getsockname(socket, bytes);
-    const address = length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
-    return address !== undefined && (address.family === "unix" || address.port !== 0);
+    return length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
   }
 
   /** Not SCTP, UDP-Lite, or what else has streams and datagrams. */

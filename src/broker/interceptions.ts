@@ -22,8 +22,8 @@ export interface InterceptionsOptions {
 /** What a server's binds are answered with: see {@link Interception}. */
 interface Descriptors {
   readonly notify: FdHandle;
-  readonly record?: FdHandle;
-  readonly backup?: Backup;
+  readonly record: FdHandle | undefined;
+  readonly backup: Backup | undefined;
 }
 
 /** One server, by the id of its lease. */
@@ -66,9 +66,9 @@ export class Interceptions {
       };
     }
     const kept = keeping?.keepBinds(berth.name, id, notify.fd);
-    if (kept === undefined) this.#keeper.keep(notify.fd);
+    const record = kept?.record ?? this.#keeper.keep(notify.fd);
     try {
-      const descriptors = { notify: notify.move(), ...kept };
+      const descriptors = { notify: notify.move(), record, backup: kept?.backup };
       this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
     } catch (error) {
       kept?.backup.drop();
@@ -85,8 +85,9 @@ export class Interceptions {
     const lease = berths.leases.get(id);
     const uid = lease?.tenant.uid;
     const charged = uid !== undefined && quota.charge("interceptions", uid);
-    if (descriptors.backup === undefined) this.#keeper.keep(descriptors.notify.fd);
-    this.#serve(id, descriptors, { berth, lease: lease ?? { ended: true } }, () => {
+    const { notify, backup } = descriptors;
+    const record = backup === undefined ? this.#keeper.keep(notify.fd, descriptors.record) : descriptors.record;
+    this.#serve(id, { notify, record, backup }, { berth, lease: lease ?? { ended: true } }, () => {
       if (charged) quota.refund("interceptions", uid);
     });
   }

@@ -10,6 +10,7 @@ import type { Native } from "../native.ts";
 import type { FdStore, NotStored } from "../systemd/fd-store.ts";
 import type { Backup } from "./backup.ts";
 import type { Berth } from "./berth.ts";
+import { bindRecord } from "./bind-keeper.ts";
 import { packDescriptor } from "./carrier.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";
@@ -72,7 +73,7 @@ export class Keeping {
   keepBinds(berth: string, lease: string, notify: number): { backup: Backup; record: FdHandle } | undefined {
     const { sys } = this.#options;
     const name = leaseName("binds", { berth, lease });
-    const record = FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
+    const record = bindRecord(sys);
     if (this.#store(name, [notify, record.fd])) return { backup: this.#backup(name), record };
     record.close();
     return undefined;

@@ -179,7 +179,7 @@ function takeBackBinds(returned: Passed["binds"], { interceptions, keeping }: Ta
   for (const [stored, { is, page: record, other: notify }] of pairs(returned)) {
     if (notify !== undefined && isNotifyDescriptor(notify.fd)) {
       const backup = keeping?.recall(stored);
-      interceptions.restore(is.berth, is.lease, { notify, ...(record && { record }), ...(backup && { backup }) });
+      interceptions.restore(is.berth, is.lease, { notify, record, backup });
     } else {
       closeAll([record, notify].filter((handle) => handle !== undefined));
       keeping?.forget(stored);

@@ -1,47 +1,93 @@
 /** Servers whose binds are answered, while their broker is killed and another takes over. Needs root. */
-import { expect, it } from "vitest";
+import { readlinkSync, readSync } from "node:fs";
+import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
+import { inject } from "../support/inject.ts";
 import { freePort } from "../support/ports.ts";
 import { isRoot } from "../support/puppet.ts";
-import { berth, copyFixture, inodesAt, run } from "./harness.ts";
+import { berth, copyFixture, inodesAt, run, type Server } from "./harness.ts";
 
-it.skipIf(!isRoot)(
-  "a bind waits while there is no broker, and one that was being answered is answered by the next",
-  async () => {
-    const before = openFds();
-    {
-      await using manager = new FakeManager({ max: 64 });
-      const port = await freePort();
-      manager.config("game.toml", berth({ game: [`udp://127.0.0.1:${port}`] }));
-      const script = copyFixture(manager.folder, "rebind.py");
-      await manager.start();
-      await using server = run(manager, "game", ["python3", "-u", script, String(port)]);
-      const bind = (times: number): unknown => server.child.stdin?.write("\n".repeat(times));
-      bind(1);
-      const [held] = await server.said(1);
-      expect(inodesAt("udp", port)).toEqual([held]);
+interface World {
+  readonly manager: FakeManager;
+  readonly server: Server;
+  /** The inode of the berth's socket, which the server has had once. */
+  readonly held: string;
+}
 
+async function rebinding(test: (world: World) => Promise<void>): Promise<void> {
+  const before = openFds();
+  {
+    await using manager = new FakeManager({ max: 64 });
+    const port = await freePort();
+    manager.config("game.toml", berth({ game: [`udp://127.0.0.1:${port}`] }));
+    const script = copyFixture(manager.folder, "rebind.py");
+    await manager.start();
+    await using server = run(manager, "game", ["python3", "-u", script, String(port)]);
+    server.child.stdin?.write("\n");
+    const [held = ""] = await server.said(1);
+    expect(inodesAt("udp", port)).toEqual([held]);
+    await test({ manager, server, held });
+    await server.kill();
+    await expect
+      .poll(() => manager.names.filter((name) => !name.startsWith("socket.") && !name.startsWith("control.")))
+      .toEqual([]);
+  }
+  expect(await fdsAgain(before)).toEqual(before);
+}
+
+describe.skipIf(!isRoot)("a bind", { timeout: 60_000 }, () => {
+  it("waits while there is no broker, and one that was being answered is answered by the next", () =>
+    rebinding(async ({ manager, server, held }) => {
       await manager.end();
-      bind(1);
+      server.child.stdin?.write("\n");
       await manager.start();
       await server.said(2);
 
       // More than 200 a second: from then on each waits for 20 ms, received and unanswered.
-      bind(2000);
+      server.child.stdin?.write("\n".repeat(2000));
       for (let round = 0; round < 4; round++) {
         await server.said(server.lines.length + 250);
         await manager.end();
         await manager.start();
       }
-      expect(new Set(server.lines)).toEqual(new Set([held]));
+      expect([...new Set(server.lines)]).toEqual([held]);
       expect(manager.names.filter((name) => name.startsWith("binds."))).toHaveLength(2);
-      await server.kill();
-      await expect
-        .poll(() => manager.names.filter((name) => !name.startsWith("socket.") && !name.startsWith("control.")))
-        .toEqual([]);
-    }
-    expect(await fdsAgain(before)).toEqual(before);
-  },
-  60_000,
-);
+    }));
+
+  // Receive, see whether it still waits, place the socket, answer.
+  it.each([1, 2, 3, 4])("is answered by the next broker when one is killed at step %i of answering", (step) =>
+    rebinding(async ({ manager, server, held }) => {
+      const stop = await inject(manager.child?.pid ?? -1, "ioctl", `signal=SIGKILL:when=${step}`);
+      server.child.stdin?.write("\n");
+      await manager.exited();
+      await stop();
+      await manager.end();
+      expect(server.lines).toHaveLength(1);
+      await manager.start();
+      expect(await server.said(2)).toEqual([held, held]);
+    }),
+  );
+
+  it("is answered by the next broker when one is killed in the instant it was told of it", () =>
+    rebinding(async ({ manager, server, held }) => {
+      const stop = await inject(manager.child?.pid ?? -1, "ioctl", "delay_exit=20000000:when=1");
+      const record = (): string => {
+        const call = Buffer.alloc(80);
+        for (const { name, handle } of manager.store) {
+          const isRecord = name.startsWith("binds.") && readlinkSync(`/proc/self/fd/${handle.fd}`).includes("memfd:");
+          if (isRecord) readSync(handle.fd, call, 0, call.length, 0);
+        }
+        return call.toString("hex");
+      };
+      const last = record();
+      server.child.stdin?.write("\n");
+      await expect.poll(() => [last, "0".repeat(160)].includes(record()), { timeout: 15_000 }).toBe(false);
+      manager.child?.kill("SIGKILL");
+      await stop();
+      await manager.end();
+      expect(server.lines).toHaveLength(1);
+      await manager.start();
+      expect(await server.said(2)).toEqual([held, held]);
+    }));
+});

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { inject } from "../support/inject.ts";
 import {
   askTcp,
   askUdp,
@@ -248,6 +249,22 @@ describe("a broker that goes", () => {
       expect(await eventually(() => isRunning(keeper), false)).toBe(false);
     },
   );
+
+  test("SIGKILL while it answers a bind: its stand-in answers that one too", async () => {
+    await using own = await spawnBroker({
+      "a.toml": berth({ game: ["udp://127.0.0.1:617"], query: ["tcp://127.0.0.1:617"] }),
+    });
+    await using server = run(own, "a", [program, "serve", "617"]);
+    await server.said(1);
+    // Receive, see whether it still waits, place the socket, answer.
+    const stop = await inject(own.pid, "ioctl", "signal=SIGKILL:when=3");
+    const exited = new Promise((resolve) => own.child.once("exit", (code, by) => resolve(by ?? code)));
+    server.child.stdin?.write("x");
+    expect(await exited).toBe("SIGKILL");
+    await stop();
+    await server.said(2);
+    expect(server.lines[1]).toMatch(/^EADDRNOTAVAIL /);
+  });
 });
 
 test.skipIf(process.getuid?.() !== 0)(

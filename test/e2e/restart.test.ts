@@ -1,11 +1,9 @@
 /** What outlives the broker, by the service manager's store of descriptors: a fake one here, systemd in test/systemd/boot. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { lstatSync, rmSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
 import { leaksNothing } from "../support/fds.ts";
+import { inject } from "../support/inject.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 import { isRoot, Puppet } from "../support/puppet.ts";
@@ -163,22 +161,6 @@ describe("a broker that is killed", () => {
   });
 });
 
-/** Kills the broker when one of its threads enters the system call for the nth time from now; resolves when it waits for that. */
-async function killAt(pid: number, syscall: string, nth: number): Promise<() => Promise<void>> {
-  const inject = `inject=${syscall}:signal=SIGKILL:when=${nth}`;
-  const strace = spawn("strace", ["-f", "-p", String(pid), "-e", `trace=${syscall}`, "-e", inject, "-o", "/dev/null"], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const ended = once(strace, "close");
-  const { stderr } = strace;
-  if (stderr === null) throw new Error("no output");
-  for await (const line of createInterface(stderr)) if (/attached/.test(line)) break;
-  return async () => {
-    strace.kill("SIGTERM");
-    await ended;
-  };
-}
-
 describe.skipIf(!isRoot)("killed at the very step", () => {
   // What a grant does: a page of facts, into the store with the pidfd, and then the reply.
   it.each([
@@ -191,7 +173,7 @@ describe.skipIf(!isRoot)("killed at the very step", () => {
     manager.config("a.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
     await manager.start();
     await using tenant = await Puppet.connect(manager.socket);
-    const stop = await killAt(manager.child?.pid ?? -1, syscall, nth);
+    const stop = await inject(manager.child?.pid ?? -1, syscall, `signal=SIGKILL:when=${nth}`);
     const told = await tenant.do('b.send("Acquire", {"berth": "a"}); result = b.receive()');
     await manager.exited();
     await stop();
