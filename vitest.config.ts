@@ -1,8 +1,8 @@
 /** Tests run in processes of their own: they count their descriptors, change signal handlers, and start brokers. */
 import { defineConfig } from "vitest/config";
 
-/** They measure time or memory, so nothing else may run beside them, each other included. */
-const measuring = ["test/e2e/death.test.ts", "test/e2e/scale.test.ts"];
+/** They measure time or memory, or build with every processor: nothing else runs beside them, each other included. */
+const alone = ["test/e2e/death.test.ts", "test/e2e/scale.test.ts", "test/package.test.ts"];
 
 // It injects faults into system calls that a sanitizer's own start-up makes (.ci/sanitize). --exclude would not do: it
 // does not reach projects.
@@ -17,11 +17,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "together", include: ["test/**/*.test.ts"], exclude: [...measuring, ...unsanitized] },
+        test: { name: "together", include: ["test/**/*.test.ts"], exclude: [...alone, ...unsanitized] },
       },
       {
         extends: true,
-        test: { name: "alone", include: measuring, maxWorkers: 1, sequence: { groupOrder: 1 } },
+        test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } },
       },
     ],
   },

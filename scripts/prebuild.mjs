@@ -18,7 +18,7 @@ const { status } = spawnSync("prebuildify", ["--napi", "--strip", "--tag-libc"],
   cwd: root,
   // stdout belongs to `npm pack --json`
   stdio: ["ignore", 2, 2],
-  env: { ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}` },
+  env: { JOBS: "max", ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}` },
 });
 if (status !== 0) process.exit(status ?? 1);
 

@@ -126,6 +126,7 @@ async function step(what, args) {
   const [program, first] = cli?.endsWith(".js") ? [process.execPath, [cli]] : ["npm", []];
   const child = spawn(program, [...first, ...args, "--no-audit", "--no-fund"], {
     cwd: root,
+    env: { JOBS: "max", ...process.env }, // as many compilers as there are processors
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = [];

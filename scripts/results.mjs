@@ -2,17 +2,22 @@
 import { readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 
-/** `{ name, outcome, why }` of every test; a file that could not be run at all counts as one that failed. */
+/**
+ * `{ name, outcome, why }` of every test. A file that failed though none of its tests did counts as one more that failed:
+ * it could not be run, or a hook failed, and then vitest calls the tests behind it skipped.
+ */
 export function readResults(file) {
   return JSON.parse(readFileSync(file, "utf8")).testResults.flatMap(
     ({ name: path, status, message, assertionResults: tests }) => {
       const name = path.replace(/^.*\/(?=test\/)/, "");
-      if (tests.length === 0 && status === "failed") return [{ name, outcome: "failed", why: firstLine(message) }];
-      return tests.map((test) => ({
+      const results = tests.map((test) => ({
         name: [name, ...test.ancestorTitles, test.title].join(" > "),
         outcome: test.status === "passed" || test.status === "failed" ? test.status : "skipped",
         why: firstLine(test.failureMessages?.[0]),
       }));
+      if (status === "failed" && !tests.some((test) => test.status === "failed"))
+        results.push({ name, outcome: "failed", why: firstLine(message) || "a hook failed: vitest says above which" });
+      return results;
     },
   );
 }
@@ -27,7 +32,9 @@ export function tell(tests) {
   return { passed: passed.length, failed: failed.length, skipped: skipped.length };
 }
 
+/** Without the place in the code. A command's own words come after the first line, which is the command. */
 function firstLine(message = "") {
-  const line = stripVTControlCharacters(message).trim().split("\n")[0] ?? "";
-  return line.length > 300 ? `${line.slice(0, 300)} …` : line;
+  const lines = stripVTControlCharacters(message).split("\n    at ", 1)[0].trim().split("\n");
+  const said = /^Error: Command failed: /.test(lines[0]) ? lines.slice(0, 12).join("\n    ") : lines[0];
+  return said.length > 1500 ? `${said.slice(0, 1500)} …` : said;
 }

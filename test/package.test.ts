@@ -93,7 +93,8 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
 
   it("builds from source where no prebuilt binary fits", async () => {
     rmSync(join(installed, "prebuilds"), { recursive: true });
-    await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app });
+    const env = { ...process.env, JOBS: "max" };
+    await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app, env });
     expect(readdirSync(join(installed, "build/Release"))).toEqual(
       expect.arrayContaining(["berthd.node", "berth-launch", "shift-mount", "shift-own"]),
     );

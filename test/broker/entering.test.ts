@@ -8,6 +8,7 @@ import { askTcp, run, Server } from "../bind/harness.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../support/debian-tree.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
+import { mountsHere } from "../support/folders.ts";
 import { freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
 
@@ -38,10 +39,6 @@ function namespaces(): string[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .flatMap(namespacesOf);
-}
-
-function mountinfo(): string {
-  return readFileSync("/proc/self/mountinfo", "utf8");
 }
 
 function linkOf(path: string): string {
@@ -116,7 +113,7 @@ ${server}`;
     ["a user without privilege", asUser],
     ["root", {}],
   ])("started by %s serves on the berth's socket, in the root alone, and leaves nothing", async (_, user) => {
-    const before = mountinfo();
+    const before = mountsHere();
     const entered: string[] = [];
     {
       await using server = serve("one", user);
@@ -148,7 +145,7 @@ ${server}`;
       expect(lstatSync(join(folder.path, "state/roots/two/upper/etc/mine")).uid).toBe(BASE + 65_536);
     }
     for (const namespace of entered) expect(namespaces()).not.toContain(namespace);
-    expect(mountinfo()).toBe(before);
+    expect(mountsHere()).toEqual(before);
   });
 
   test("that binds by itself gets the berth's socket, across the user namespace", async () => {
@@ -213,7 +210,7 @@ ${server}`;
     ["persistent", "written\n"],
     ["volatile", "of the image\n"],
   ])("gives a root that is %s as a directory, to processes of its user", async (state, later) => {
-    const before = mountinfo();
+    const before = mountsHere();
     await using broker = await start(`state = "${state}"`);
     const puppet = async (): Promise<Puppet> => await Puppet.connect(broker.socket, asUser);
     const open = (flags: string): string => `os.open("srv/motd", os.O_${flags}, dir_fd=b.fds[1])`;
@@ -234,7 +231,7 @@ ${server}`;
     expect(readFileSync(join(home.path, "own/srv/motd"), "utf8")).toBe("of the image\n");
     expect(readdirSync(join(home.path, "own/srv")).sort()).toEqual(["deep", "motd"]);
     expect(await broker.logged(({ event }) => event === "root")).toMatchObject({ strategy: "none" });
-    expect(mountinfo()).toBe(before);
+    expect(mountsHere()).toEqual(before);
   });
 
   test("has its server enter the root, with its own id as root's, and leaves nothing", async () => {

@@ -1,11 +1,11 @@
 /** Configuration directories on disk, and a system of a few users, for the tests of this folder. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
 import { type LoadedConfig, loadConfig } from "../../src/config/load.ts";
 import type { Lookup, PasswdEntry } from "../../src/config/lookup.ts";
 import type { BerthSpec } from "../../src/config/spec.ts";
+import { temporaryFolder } from "../support/folders.ts";
 
 /** Users arena-bob (1001) and games (60), group players (70). */
 export const lookup: Lookup = {
@@ -28,7 +28,7 @@ export type Files = Readonly<Record<string, string | { readonly link: string }>>
 
 /** A folder that is gone after the test, with these files in it. */
 export function folder(files: Files): string {
-  const root = mkdtempSync(join(tmpdir(), "berthd-config-"));
+  const root = temporaryFolder("berthd-config-");
   onTestFinished(() => rmSync(root, { recursive: true }));
   for (const [path, content] of Object.entries(files)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });

@@ -7,6 +7,7 @@ import type { Plan } from "../../src/launch/plan.ts";
 import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { openFds } from "../support/fds.ts";
+import { mountsHere } from "../support/folders.ts";
 import { encode, FakeBroker, isRoot, launch, nobody, planOf, SEALED, sentence, statusIn } from "./fake-broker.ts";
 
 if (!isRoot) console.warn("skipped: berth-launch --contain needs root");
@@ -69,11 +70,10 @@ describe.skipIf(!isRoot)("a container manager", () => {
   });
 
   test("mounts nothing that anybody else sees, and leaves nothing behind", async () => {
-    const mounts = (): string => readFileSync("/proc/self/mountinfo", "utf8");
-    const before = mounts();
+    const before = mountsHere();
     offer(`grep -c ${place} /proc/self/mountinfo; grep -c ${place} /proc/${process.pid}/mountinfo`);
     expect((await contain()).stdout).toBe("1\n0\n");
-    expect(mounts()).toBe(before);
+    expect(mountsHere()).toEqual(before);
   });
 
   test.each<[string, Partial<Plan>, string[] | undefined, string]>([

@@ -3,13 +3,13 @@
  * asked for. It knows nothing of berths.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { check } from "../../src/errors.ts";
 import type { Plan } from "../../src/launch/plan.ts";
 import { encodePlan } from "../../src/launch/plan-encode.ts";
 import { native, type Poll, packageRoot, READABLE, RECEIVED_LENGTH } from "../../src/native.ts";
+import { temporaryFolder } from "../support/folders.ts";
 
 export const launcher: string = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
 export const isRoot: boolean = process.getuid?.() === 0;
@@ -24,7 +24,7 @@ export const SEALED: number = 1 | 2 | 4 | 8;
 export type Answer = { readonly text: string; readonly fds: readonly number[] } | "silence" | "close";
 
 export class FakeBroker implements Disposable {
-  readonly folder: string = mkdtempSync(join(tmpdir(), "berth-launch-"));
+  readonly folder: string = temporaryFolder("berth-launch-");
   readonly path: string = join(this.folder, "broker");
   /** Every call that arrived, parsed. */
   readonly calls: unknown[] = [];

@@ -20,6 +20,7 @@ import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../support/debian-tree.ts";
 import { openFds } from "../support/fds.ts";
+import { mountsHere } from "../support/folders.ts";
 import { FakeBroker, launch, launcher, type Outcome, run, sentence, statusIn } from "./fake-broker.ts";
 import { BASE, type Entry, type Layers, makeLayers, offerRoot, RDONLY, reofferRoot, treeOf } from "./root-kit.ts";
 
@@ -49,13 +50,13 @@ describe.skipIf(noDebianTree !== undefined)("a launch into a root (needs root an
   let broker: FakeBroker;
   let layers: Layers;
   let fds: string[];
-  let mounts: string;
+  let mounts: string[];
   beforeAll(() => {
     image = debianTree();
   }, DEBIAN_TIMEOUT);
   beforeEach(() => {
     fds = openFds();
-    mounts = readFileSync("/proc/self/mountinfo", "utf8");
+    mounts = mountsHere();
     folder = new TestFolder();
     layers = makeLayers(folder.path, image);
     broker = new FakeBroker();
@@ -65,7 +66,7 @@ describe.skipIf(noDebianTree !== undefined)("a launch into a root (needs root an
   afterEach(() => {
     broker[Symbol.dispose]();
     folder[Symbol.dispose]();
-    expect(readFileSync("/proc/self/mountinfo", "utf8")).toBe(mounts);
+    expect(mountsHere()).toEqual(mounts);
     expect(openFds()).toEqual(fds);
   });
 

@@ -1,22 +1,22 @@
 /** Brokers for tests: in this process (peers then have this process's pid), or the built daemon in one of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
 import type { Fields, Level } from "../../src/broker/log.ts";
 import { packageRoot } from "../../src/native.ts";
+import { temporaryFolder } from "./folders.ts";
 
 /** File names below a configuration folder, and their text. */
 export type ConfigFiles = Readonly<Record<string, string>>;
 
 /** A folder of the test's own that everybody may enter; removed with `using`. */
 export class TestFolder implements Disposable {
-  readonly path: string = mkdtempSync(join(tmpdir(), "berthd-test-"));
+  readonly path: string = temporaryFolder();
 
   constructor(files: ConfigFiles = {}) {
     chmodSync(this.path, 0o755);

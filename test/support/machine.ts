@@ -9,12 +9,12 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { packageRoot } from "../../src/native.ts";
+import { temporaryFolder } from "./folders.ts";
 import { endCgroup, makeCgroup } from "./machine-cgroup.ts";
 import { isRoot } from "./puppet.ts";
 
@@ -78,7 +78,7 @@ export class Machine implements AsyncDisposable {
   /** Use {@link bootMachine}. */
   constructor({ files = {}, binds = {}, tree }: MachineOptions) {
     // Gone as soon as the machine has it.
-    const folder = mkdtempSync(join(tmpdir(), "berthd-machine-"));
+    const folder = temporaryFolder("berthd-machine-");
     chmodSync(folder, 0o755);
     for (const [path, content] of Object.entries(files)) writeInto(folder, path, content);
     this.name = basename(folder);
