@@ -188,7 +188,7 @@ describe("stream", () => {
     await service.until(() => service.calls.length === 1);
     const open = openFds().length;
     for (let at = 0; at < 5; at++) service.reply({ parameters: { at }, continues: true }, [file]);
-    await vi.waitUntil(() => openFds().length === open + 5, { interval: 1 });
+    await vi.waitUntil(() => openFds().length === open + 5, { interval: 1, timeout: 10_000 });
     (await first).value?.[Symbol.dispose]();
     await stream.return();
     await service.until(() => service.closed);
