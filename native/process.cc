@@ -10,6 +10,9 @@
 #include "args.h"
 #include "topics.h"
 
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
@@ -27,6 +30,13 @@ Napi::Value PidfdSignal(const Napi::CallbackInfo& info) {
   int32_t pidfd, signal;
   if (!Arguments(info, &pidfd, &signal)) return info.Env().Undefined();
   return Outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
+}
+
+// The result is close-on-exec.
+Napi::Value PidfdGetfd(const Napi::CallbackInfo& info) {
+  int32_t pidfd, fd;
+  if (!Arguments(info, &pidfd, &fd)) return info.Env().Undefined();
+  return Outcome(info, ::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
 }
 
 // Node marks all descriptors CLOEXEC when it starts, 0 to 2 included; the program that follows wants these three.
@@ -120,6 +130,7 @@ Napi::Value Group(const Napi::CallbackInfo& info) {
 void ExportProcess(Napi::Env env, Napi::Object exports) {
   Export<PidfdOpen>(env, exports, "pidfdOpen");
   Export<PidfdSignal>(env, exports, "pidfdSignal");
+  Export<PidfdGetfd>(env, exports, "pidfdGetfd");
   Export<Exec>(env, exports, "exec");
   Export<Passwd>(env, exports, "passwd");
   Export<Group>(env, exports, "group");

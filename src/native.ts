@@ -170,6 +170,8 @@ export interface Native {
   pidfdOpen(pid: number): number;
   /** pidfd_send_signal(2); signal 0 asks whether it is alive. */
   pidfdSignal(pidfd: number, signal: number): number;
+  /** pidfd_getfd(2): a duplicate of that descriptor of the process, close-on-exec, or -errno. */
+  pidfdGetfd(pidfd: number, fd: number): number;
   /** execve(2) in this very process, with fds 0–2 kept open and all others closed. Returns only -errno. */
   exec(path: string, argv: readonly string[], env: readonly string[]): number;
   /** getpwnam_r / getpwuid_r; undefined if there is none; -errno. */

@@ -186,12 +186,13 @@ export class Berths {
   }
 
   /** Closes everything. Tenants keep what they have. */
-  close(): void {
+  close(left: (berth: Berth) => boolean = () => false): void {
     for (const berth of this.#byName.values()) {
+      // A path that is removed would leave whoever has the socket without an address.
+      const isLeft = left(berth);
+      for (const { socket } of berth.sockets) isLeft || socket.backup !== undefined ? socket.leave() : socket.close();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
       this.#stashes.clear(berth);
-      // A path that is removed would leave the copy of its socket without an address.
-      for (const { socket } of berth.sockets) socket.backup === undefined ? socket.close() : socket.leave();
       this.#options.roots.release(berth, { next: false });
     }
     this.#byName.clear();

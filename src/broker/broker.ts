@@ -20,6 +20,7 @@ import { Berths } from "./berths.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { Interceptions } from "./interceptions.ts";
 import { Keeping } from "./keeping.ts";
+import { Ledger } from "./ledger.ts";
 import { Listener } from "./listener.ts";
 import { Locks } from "./locks.ts";
 import type { Log } from "./log.ts";
@@ -29,10 +30,11 @@ import { NotifySocket } from "./notify-socket.ts";
 import { describeOffer, type OfferedSocket, socketInode } from "./offered-socket.ts";
 import { OnDemand } from "./on-demand.ts";
 import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
+import { reclaim } from "./reclaim.ts";
 import { createRunner } from "./runner.ts";
 import type { Session } from "./session.ts";
 import { DEFAULT_START_LIMITS, type StartLimits } from "./starter.ts";
-import { closePassed, NOTHING_PASSED, type Passed, sortPassed, takeBack } from "./take-back.ts";
+import { closePassed, joinPassed, NOTHING_PASSED, type Passed, sortPassed, takeBack } from "./take-back.ts";
 import { TenantNotices } from "./tenant-notices.ts";
 import { Watchers } from "./watchers.ts";
 
@@ -86,6 +88,7 @@ export class Broker implements AsyncDisposable {
   readonly #watchers: Watchers = new Watchers();
   readonly #locks: Locks;
   readonly #keeping: Keeping | undefined;
+  #ledger: Ledger | undefined;
   /** What was passed and has not found its place yet. */
   #passed: Passed;
   readonly #control: ControlSocket;
@@ -136,6 +139,7 @@ export class Broker implements AsyncDisposable {
     try {
       broker.#control.take(broker.#passed.sockets);
       broker.#takeLocks();
+      broker.#openLedger();
       broker.#settleIn();
       broker.#openNotify();
       broker.#listen();
@@ -198,7 +202,8 @@ export class Broker implements AsyncDisposable {
         },
       );
     }
-    this.#berths.close();
+    const ledger = this.#ledger;
+    this.#berths.close((berth) => ledger?.has(berth) === true);
     this.#roots.close();
     this.#locks.close();
   }
@@ -221,6 +226,7 @@ export class Broker implements AsyncDisposable {
     this.#onDemand?.resume(this.#berths.list());
     // In any case: a socket that had to be opened anew is another one.
     this.#keeping?.keepAll();
+    this.#ledger?.keepAll(this.#berths.list());
     if (problems.length > 0) throw invalid(problems);
     return declined;
   }
@@ -244,6 +250,7 @@ export class Broker implements AsyncDisposable {
     for (const offer of [...declined, ...controls])
       if (offer.handle.open && offer.handle.fd !== this.#control.fd) this.#decline(offer);
     this.#keeping?.keepAll();
+    this.#ledger?.begin(this.#berths.list());
   }
 
   /** Closes what was passed and nobody wants. */
@@ -266,6 +273,29 @@ export class Broker implements AsyncDisposable {
     if (state !== undefined) this.#locks.take(join(state, "lock"), 0o700);
     const path = this.#control.unbound;
     if (path !== undefined) this.#locks.take(`${path}.lock`, 0o755);
+  }
+
+  /** Beside the control socket. A broker that cannot have it serves without, and says so. */
+  #openLedger(): void {
+    const { path } = this.#control;
+    if (path === "" || path.startsWith("@")) return;
+    const context = { sys: this.#sys, log: this.#log };
+    try {
+      const ledger = Ledger.open(`${path}.leases`, context);
+      const reclaimed = ledger.read().flatMap((entry) => reclaim(entry, context));
+      // Not in a store, wherever it may have been before.
+      joinPassed(this.#passed, sortPassed(reclaimed, undefined, this.#sys));
+      this.#ledger = ledger;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#log(
+        "warning",
+        `leases are not written down, so the next broker will not find their tenants: ${error.message}`,
+        {
+          event: "ledger",
+        },
+      );
+    }
   }
 
   #listen(): void {
@@ -296,6 +326,7 @@ export class Broker implements AsyncDisposable {
   #onEvent(event: BerthEvent, berth: Berth): void {
     // Before anybody is told of it, the caller included.
     if (event !== "removed") this.#keeping?.keep(berth);
+    this.#ledger?.keep(berth);
     this.#tell(event, berth);
     this.#options.onChange?.();
   }

@@ -84,6 +84,11 @@ export class Keeping {
     this.#options.store.recall(name);
   }
 
+  /** Whether the store has it. */
+  holds(name: string): boolean {
+    return this.#options.store.has(name);
+  }
+
   /** The copy of something that came from the store under this name. */
   recall(name: string, fd?: number): Backup {
     return this.#backup(name, fd === undefined ? undefined : fileOf(fd));

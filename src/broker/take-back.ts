@@ -15,7 +15,7 @@ import type { Interceptions } from "./interceptions.ts";
 import type { Keeping } from "./keeping.ts";
 import { decodeLeaseFacts, type LeaseFacts, RECORD_SIZE } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
-import { type OfferedSocket, offerSocket } from "./offered-socket.ts";
+import { type OfferedSocket, offerSocket, socketInode } from "./offered-socket.ts";
 import { decodeRootFacts } from "./root-facts.ts";
 import { parseStoredName, type StoredLease, type StoredName } from "./stored-name.ts";
 
@@ -44,6 +44,15 @@ export const NOTHING_PASSED: Passed = { sockets: [], leases: [], stashes: [], bi
 /** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
 export function closePassed({ sockets, leases, stashes, binds, roots }: Passed): void {
   closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
+}
+
+/** Adds `more` to `passed`, but for what is there already: that is closed. */
+export function joinPassed(passed: Passed, more: Passed): void {
+  const leases = new Set(passed.leases.map(({ stored }) => stored));
+  const sockets = new Set(passed.sockets.map(({ handle }) => socketInode(handle.fd)));
+  for (const lease of more.leases) leases.has(lease.stored) ? lease.handle.close() : passed.leases.push(lease);
+  for (const offer of more.sockets)
+    sockets.has(socketInode(offer.handle.fd)) ? offer.handle.close() : passed.sockets.push(offer);
 }
 
 /** Tells apart what was passed, and takes it over. */
@@ -118,7 +127,7 @@ function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): v
   whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
   for (const { stored, is, page, other, pidfd, facts } of whole) {
     const lease = facts && pidfd && restoreLease(is, pidfd, facts, context);
-    if (lease !== undefined && page !== undefined && context.keeping !== undefined) {
+    if (lease !== undefined && page !== undefined && context.keeping?.holds(stored)) {
       context.keeping.recallLease(lease, stored, page);
       continue;
     }

@@ -247,6 +247,7 @@ describe("every kind of socket is held as it was asked for", () => {
       expect(sockname(peer.fds[7]?.fd ?? -1)).toEqual({ family: "unix", path: `berthd-test-${tcp}`, abstract: true });
       (await connected(dual)).destroy();
       expect(lstatSync(`${folder.path}/deep/er/s`).mode & 0o777).toBe(0o666);
+      await peer.call("Release", { lease: test.broker.berths[0]?.lease?.id });
     }
     expect(lstatSync(`${folder.path}/d`, { throwIfNoEntry: false })).toBeUndefined();
     expect(await fdsAgain(before)).toEqual(before);

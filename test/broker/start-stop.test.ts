@@ -52,7 +52,10 @@ describe("a second broker", () => {
 });
 
 describe("the end of a broker", () => {
-  it("removes its paths and no others; a tenant keeps what it has", async () => {
+  it.each([
+    ["vacant", []],
+    ["taken", ["s", "d"]],
+  ])("removes its paths and no others; a tenant keeps what it has, and where: %s", async (state, left) => {
     const before = openFds();
     await using test = await startBroker({});
     const folder = test.folder.path;
@@ -62,10 +65,11 @@ describe("the end of a broker", () => {
     test.broker.reload();
     test.folder.write({ mine: "" });
     using peer = await RawPeer.connect(test.socket);
-    await peer.call("Acquire", { berth: "a" });
+    const reply = await peer.call("Acquire", { berth: "a" });
+    if (state === "vacant") await peer.call("Release", { lease: reply?.parameters["lease"] });
     await test.broker.close();
     expect(await peer.receive()).toBeUndefined();
-    expect(["s", "d", "broker.sock"].filter((name) => existsSync(`${folder}/${name}`))).toEqual([]);
+    expect(["s", "d", "broker.sock"].filter((name) => existsSync(`${folder}/${name}`))).toEqual(left);
     expect(existsSync(`${folder}/mine`)).toBe(true);
     expect(native.listen(peer.fds[0]?.fd ?? -1, 5)).toBe(0);
     await test.broker.close();

@@ -1,6 +1,6 @@
 /** Every call of the addon but those of messages and polls: what it returns, its errno, and its refusals. */
 import { spawn, spawnSync } from "node:child_process";
-import { closeSync, ftruncateSync, openSync, readFileSync, symlinkSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, symlinkSync, writeSync } from "node:fs";
 import { constants, userInfo } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import {
@@ -344,6 +344,16 @@ describe("process.cc", () => {
     expect(native.pidfdOpen(-1)).toBe(-EINVAL);
   });
 
+  it("pidfdGetfd duplicates a descriptor of a process, close-on-exec", () => {
+    const own = keep(FdHandle.adopt(native.pidfdOpen(process.pid)));
+    const file = keep(FdHandle.adopt(native.memfd("theirs")));
+    const copy = keep(FdHandle.adopt(native.pidfdGetfd(own.fd, file.fd)));
+    expect(fstatSync(copy.fd).ino).toBe(fstatSync(file.fd).ino);
+    expect(native.getfd(copy.fd)).toBe(FD_CLOEXEC);
+    expect(native.pidfdGetfd(own.fd, bad)).toBe(-EBADF);
+    expect(native.pidfdGetfd(bad, 0)).toBe(-EBADF);
+  });
+
   it("passwd finds a user by name and by number, with groups; undefined for nobody", () => {
     const root = native.passwd("root");
     expect(root).toEqual({
@@ -466,6 +476,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   lgetxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
   pidfdOpen: [-1],
   pidfdSignal: [bad, 0],
+  pidfdGetfd: [bad, 0],
   exec: ["/nonexistent", ["x"], ["A=b"]],
   openTree: [bad, "x", 0],
   mountSetattr: [bad, 0, -1],

@@ -1,0 +1,206 @@
+/** A broker that ends with no service manager to keep anything, and the next one, which finds its tenants. */
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { connect } from "node:net";
+import { describe, expect, it } from "vitest";
+import { FakeManager } from "../support/fake-manager.ts";
+import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { RawPeer } from "../support/peer.ts";
+import { connected, freePort } from "../support/ports.ts";
+import { isRoot, Puppet } from "../support/puppet.ts";
+
+leaksNothing("soon");
+
+interface Listed {
+  readonly name: string;
+  readonly state: string;
+  readonly lease?: { readonly id: string; readonly pid: number };
+}
+
+async function list(manager: FakeManager): Promise<Listed[]> {
+  using peer = await RawPeer.connect(manager.socket);
+  return (await peer.call("List"))?.parameters["berths"] as Listed[];
+}
+
+/** `number -> socket:[inode]` of the sockets a process has. */
+function inodesOf(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    const link = readlinkSync(`/proc/${pid}/fd/${fd}`);
+    return link.startsWith("socket:") ? [link] : [];
+  });
+}
+
+const said = ({ log }: FakeManager): string => log.map(({ message }) => message).join("\n");
+
+interface World {
+  readonly manager: FakeManager;
+  readonly port: number;
+  readonly tenant: Puppet;
+  readonly lease: string;
+}
+
+/** A tenant that has a berth with a TCP, a UDP and a UNIX socket, of a broker without a store; `b.fds` in its Python. */
+async function world(test: (world: World) => Promise<void>): Promise<void> {
+  await using manager = new FakeManager();
+  const port = await freePort();
+  const listen = [`tcp://127.0.0.1:${port}`, `udp://127.0.0.1:${port}`, `unix://${manager.folder.path}/s`];
+  manager.config("a.toml", `[sockets.game]\nlisten = ${JSON.stringify(listen)}\n`);
+  await manager.start();
+  await using tenant = await Puppet.connect(manager.socket);
+  const lease = await tenant.acquire("a");
+  await test({ manager, port, tenant, lease });
+}
+
+describe("a tenant's sockets and lease", () => {
+  it.each(["SIGKILL", "SIGTERM"] as const)("are taken back from it after %s, and serve on in between", (signal) =>
+    world(async ({ manager, port, tenant, lease }) => {
+      await manager.end(signal);
+      const path = `${manager.folder.path}/s`;
+      const before = lstatSync(path).ino;
+      // Two wait in the backlog while there is no broker.
+      const waiting = [await connected(port), connect(path)];
+      await manager.start();
+      expect(said(manager)).toMatch(/taken back from an earlier broker: 3 sockets; 1 berths have their tenants still/);
+      expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: tenant.pid } }]);
+      const shared = inodesOf(manager.child?.pid ?? -1);
+      const theirs = (await tenant.do("result = ['socket:[%d]' % os.fstat(fd).st_ino for fd in b.fds]")) as string[];
+      expect(theirs).toHaveLength(3);
+      expect(shared).toEqual(expect.arrayContaining(theirs));
+      expect(await tenant.acquire("a").catch(String)).toMatch(/BrokenPipe|ConnectionReset|closed|died/);
+      expect(lstatSync(path).ino).toBe(before);
+
+      // The end of the tenant is seen, and what waited goes to its successor.
+      await tenant.kill();
+      await expect.poll(async () => (await list(manager))[0]?.state).toBe("vacant");
+      await using successor = await Puppet.connect(manager.socket);
+      await successor.acquire("a");
+      const accept = "import socket; result = socket.socket(fileno=os.dup(b.fds[%d])).accept()[0].fileno() > 0";
+      expect(await successor.do(accept.replace("%d", "0"))).toBe(true);
+      expect(await successor.do(accept.replace("%d", "2"))).toBe(true);
+      for (const socket of waiting) socket.destroy();
+    }),
+  );
+
+  it("are written down for as long as the lease, for the broker's user alone", () =>
+    world(async ({ manager, tenant, lease }) => {
+      const folder = `${manager.socket}.leases`;
+      expect(lstatSync(folder).mode & 0o777).toBe(0o700);
+      expect(readdirSync(folder)).toEqual([lease]);
+      expect(lstatSync(`${folder}/${lease}`).mode & 0o777).toBe(0o600);
+      await tenant.call("Release", { lease });
+      expect(readdirSync(folder)).toEqual([]);
+    }));
+
+  it("are given up when it exits while there is no broker", () =>
+    world(async ({ manager, port, tenant, lease }) => {
+      await manager.end();
+      await tenant.kill();
+      await manager.start();
+      expect(said(manager)).toContain(
+        `berth a: free of pid ${tenant.pid}, for it has exited while there was no broker`,
+      );
+      expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant" }]);
+      expect(existsSync(`${manager.socket}.leases/${lease}`)).toBe(false);
+      (await connected(port)).destroy();
+    }));
+
+  it("are not those of another process that has got its number", () =>
+    world(async ({ manager, tenant, lease }) => {
+      await manager.end();
+      const file = `${manager.socket}.leases/${lease}`;
+      const written = JSON.parse(readFileSync(file, "utf8")) as { start: string };
+      await tenant.do("for fd in b.fds: os.close(fd)\nresult = None");
+      writeFileSync(file, JSON.stringify({ ...written, start: `${written.start}0` }));
+      await manager.start();
+      expect(await list(manager)).toMatchObject([{ state: "vacant" }]);
+    }));
+
+  it("are the very ones: another socket on the same address stays the tenant's", () =>
+    world(async ({ manager, port, tenant }) => {
+      await manager.end();
+      await tenant.do(`import socket
+for fd in b.fds: os.close(fd)
+other = socket.create_server(("127.0.0.1", ${port}))
+result = None`);
+      manager.launch();
+      await manager.exited();
+      expect(said(manager)).toMatch(/EADDRINUSE/);
+      await tenant.do("other.close()\nresult = None");
+      await manager.start();
+      expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: tenant.pid } }]);
+    }));
+
+  it("go when the configuration has no such berth any more, and it is said", () =>
+    world(async ({ manager, tenant }) => {
+      await manager.end();
+      rmSync(`${manager.folder.path}/config/a.toml`);
+      await manager.start();
+      expect(said(manager)).toMatch(/nobody wants the passed descriptor socket\.a\.game/);
+      expect(said(manager)).toContain(`berth a: free of pid ${tenant.pid}, for the berth is no longer configured`);
+      expect(readdirSync(`${manager.socket}.leases`)).toEqual([]);
+    }));
+
+  it("wait in their files while the configuration is wrong", () =>
+    world(async ({ manager, tenant, lease }) => {
+      await manager.end();
+      manager.config("b.toml", "wrong = true\n");
+      manager.launch();
+      await manager.exited();
+      rmSync(`${manager.folder.path}/config/b.toml`);
+      await manager.start();
+      expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: tenant.pid } }]);
+    }));
+});
+
+it("a folder of leases that others could write in is not believed, and the broker serves without", async () => {
+  await using manager = new FakeManager();
+  manager.folder.write({ "broker.sock.leases/0123456789abcdef": "{}" });
+  chmodSync(`${manager.socket}.leases`, 0o777);
+  await manager.start();
+  expect(said(manager)).toMatch(
+    /leases are not written down, .*broker\.sock\.leases is not this user's alone: remove it/,
+  );
+  expect(await list(manager)).toEqual([]);
+});
+
+it.skipIf(!isRoot)(
+  "a broker without root takes back from its own user's servers (needs root to become one)",
+  async () => {
+    const before = openFds();
+    {
+      await using manager = new FakeManager({ wrap: ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] });
+      for (const path of [manager.folder.path, `${manager.folder.path}/notify`]) chmodSync(path, 0o777);
+      const port = await freePort();
+      manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
+      await manager.start();
+      await using tenant = await Puppet.connect(manager.socket);
+      // After a change of ids a process is nobody's to look into but root's: PR_SET_DUMPABLE, as by execve(2).
+      await tenant.do(`import ctypes
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+ctypes.CDLL(None).prctl(4, 1)
+b = Broker(${JSON.stringify(manager.socket)})
+result = None`);
+      const lease = await tenant.acquire("a");
+      await manager.end();
+      await manager.start();
+      expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: tenant.pid } }]);
+
+      await tenant.do("ctypes.CDLL(None).prctl(4, 0); result = None");
+      await manager.end();
+      manager.launch();
+      await manager.exited();
+      expect(said(manager)).toMatch(
+        /has sockets that cannot be taken back from it \((EPERM|EACCES).*run the broker as root/,
+      );
+    }
+    expect(await fdsAgain(before)).toEqual(before);
+  },
+);
