@@ -4,6 +4,7 @@
  * service manager's store would pass it. What is not the very process, or not the very socket, is left alone.
  */
 import { readdirSync, readlinkSync, writeSync } from "node:fs";
+import { constants } from "node:os";
 import { check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
@@ -14,6 +15,8 @@ import type { Log } from "./log.ts";
 import { socketInode } from "./offered-socket.ts";
 import { processStart } from "./process-start.ts";
 import { leaseName, parseStoredName } from "./stored-name.ts";
+
+const { EBADF } = constants.errno;
 
 export interface ReclaimOptions {
   readonly sys: Native;
@@ -56,7 +59,9 @@ function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: Reclai
       const link = linkOf(`/proc/${pid}/fd/${number}`);
       const socket = wanted.get(link);
       if (socket === undefined) continue;
-      const handle = FdHandle.adopt(check("pidfd_getfd", sys.pidfdGetfd(tenant, Number(number))), sys);
+      const fd = sys.pidfdGetfd(tenant, Number(number));
+      if (fd === -EBADF) continue; // closed since
+      const handle = FdHandle.adopt(check("pidfd_getfd", fd), sys);
       // It may be another by now.
       if (socketInode(handle.fd) !== socket.inode) {
         handle.close();

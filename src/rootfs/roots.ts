@@ -27,7 +27,7 @@ export interface RootsOptions extends AssemblerOptions {
 }
 
 /** How long to wait for processes that a tenant has left behind to end, and how often to look, in milliseconds. */
-const PATIENCE = 1000;
+const PATIENCE = 5000;
 const PAUSE = 50;
 
 /** What the broker is short of just now says nothing about the root. */

@@ -174,7 +174,8 @@ function readText(path: string): string | undefined {
     return readFileSync(path, "utf8");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "ENOENT" || code === "ESRCH") return undefined;
+    // EINVAL: a process that ended between the look-up and the open (proc_id_map_open in fs/proc/base.c).
+    if (code === "ENOENT" || code === "ESRCH" || code === "EINVAL") return undefined;
     throw error;
   }
 }

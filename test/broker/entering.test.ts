@@ -9,6 +9,7 @@ import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.t
 import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../support/debian-tree.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
 import { mountsHere } from "../support/folders.ts";
+import { HeldNamespaces, namespaces } from "../support/namespaces.ts";
 import { freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
 
@@ -28,26 +29,6 @@ const PERL = String.raw`
     else { print {$client} "pid $$ uid $> in ", join(" ", map { s{^/}{}r } grep { -d } </*>) }
     close $client;
   }`;
-
-/** User and mount namespaces of a process. */
-function namespacesOf(pid: number | string): string[] {
-  return ["user", "mnt"].map((kind) => linkOf(`/proc/${pid}/ns/${kind}`));
-}
-
-/** Those that any process is in. */
-function namespaces(): string[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap(namespacesOf);
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return ""; // ended meanwhile
-  }
-}
 
 function ids(pid: number): { uid: string; map: string[] } {
   const uid = /^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
@@ -114,7 +95,7 @@ ${server}`;
     ["root", {}],
   ])("started by %s serves on the berth's socket, in the root alone, and leaves nothing", async (_, user) => {
     const before = mountsHere();
-    const entered: string[] = [];
+    let entered: HeldNamespaces | undefined;
     {
       await using server = serve("one", user);
       const said = await askTcp(ports.fds, "who\n");
@@ -122,7 +103,7 @@ ${server}`;
         new RegExp(`^pid ${server.pid} uid 1000 in bin boot dev etc home lib lib64 media mnt opt proc`),
       );
       expect(ids(server.pid)).toEqual({ uid: `${BASE + 1000}`, map: ["0", `${BASE}`, "65536"] });
-      entered.push(...namespacesOf(server.pid));
+      entered = new HeldNamespaces(server.pid);
       const links = Object.fromEntries(
         readdirSync(`/proc/${server.pid}/fd`).map((fd) => [fd, readlinkSync(`/proc/${server.pid}/fd/${fd}`)]),
       );
@@ -144,7 +125,9 @@ ${server}`;
       expect(await askTcp(ports.other, "write /etc/mine\n")).toBe("");
       expect(lstatSync(join(folder.path, "state/roots/two/upper/etc/mine")).uid).toBe(BASE + 65_536);
     }
-    for (const namespace of entered) expect(namespaces()).not.toContain(namespace);
+    const left = namespaces();
+    expect(entered.names.filter((name) => left.has(name))).toEqual([]);
+    entered[Symbol.dispose]();
     expect(mountsHere()).toEqual(before);
   });
 
@@ -237,12 +220,12 @@ ${server}`;
   test("has its server enter the root, with its own id as root's, and leaves nothing", async () => {
     const binds = `[root.binds]\n"/srv/maps" = "${home.path}/maps"`;
     await using broker = await start(binds, "enter = true");
-    const entered: string[] = [];
+    let entered: HeldNamespaces | undefined;
     {
       await using server = serve(broker);
       expect(await askTcp(port, "who\n")).toMatch(new RegExp(`^pid ${server.pid} uid 0 in bin boot dev etc home`));
       expect(ids(server.pid)).toEqual({ uid: `${USER}`, map: ["0", `${USER}`, "1"] });
-      entered.push(...namespacesOf(server.pid));
+      entered = new HeldNamespaces(server.pid);
       expect(await askTcp(port, "read /srv/motd\n")).toBe("of the image\n");
       expect(await askTcp(port, `read ${home.path}/own/srv/motd\n`)).toBe("No such file or directory");
       expect(await askTcp(port, "write /srv/motd\n")).toBe("");
@@ -253,7 +236,9 @@ ${server}`;
     expect(readFileSync(join(home.path, "state/roots/one/upper/srv/motd"), "utf8")).toBe("written\n");
     expect(readFileSync(join(home.path, "own/srv/motd"), "utf8")).toBe("of the image\n");
     await broker.logged(({ event }) => event === "released");
-    for (const namespace of entered) expect(namespaces()).not.toContain(namespace);
+    const left = namespaces();
+    expect(entered.names.filter((name) => left.has(name))).toEqual([]);
+    entered[Symbol.dispose]();
     await using next = serve(broker);
     expect(await askTcp(port, "read /srv/motd\n")).toBe("written\n");
     expect(next.stderr).toBe("");

@@ -121,7 +121,7 @@ describe("a server that does not start", () => {
     const command = onceThereIs(join(programs.path, "fixed"), "exit 3");
     await using broker = await onDemand(
       { "arena.toml": berth(`udp://127.0.0.1:${port}`, command) },
-      { firstDelay: 20, longestDelay: 50, settle: 300 },
+      { firstDelay: 20, longestDelay: 50, settle: 3000 },
     );
     const { watcher } = broker;
     const answer = once(port, "patience");
@@ -133,10 +133,14 @@ describe("a server that does not start", () => {
     expect(failed[0]?.start?.next).toBeGreaterThan(Date.now() * 1000 - 10_000_000);
     const delays = broker.log.flatMap(({ message }) => /next try in (\S+) s$/.exec(message)?.[1] ?? []);
     expect(delays.slice(0, 4)).toEqual(["0.02", "0.04", "0.05", "0.05"]);
+    const before = watcher.events.length;
     programs.write({ fixed: "" });
     expect(await answer).toBe("echo patience");
     // It has started as soon as it has run for a while.
-    const settled = await watcher.until(({ berth }) => berth.state === "occupied" && berth.start?.failures === 0);
+    const settled = await watcher.until(
+      ({ berth }) => berth.state === "occupied" && berth.start?.failures === 0,
+      before,
+    );
     expect(settled.berth.start).toEqual({ state: "running", failures: 0 });
   });
 
@@ -261,7 +265,7 @@ describe("a reload", () => {
 
 it("stopped for want of traffic, it starts again at the next packet", async () => {
   const port = await freePort();
-  await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo, 'stop-after = "1s"\n') });
+  await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo, 'stop-after = "3s"\n') });
   const pids: (number | undefined)[] = [];
   for (let round = 1; round <= 2; round++) {
     expect(await once(port, "hello")).toBe("echo hello");

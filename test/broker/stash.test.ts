@@ -139,7 +139,9 @@ describe("what a tenant stashes", () => {
     expect(refused).toMatchObject({ error: "org.varlink.service.InvalidParameter", parameters: { parameter: "name" } });
   });
 
-  it("10,000 of them stop at what one message carries; all of those come, and go with the berth's next Ready", async () => {
+  it("10,000 of them stop at what one message carries; all of those come, and go with the berth's next Ready", {
+    timeout: 60_000,
+  }, async () => {
     await using test = await oneBerth();
     await using one = await Puppet.connect(test.socket);
     const lease = await one.acquire("arena");

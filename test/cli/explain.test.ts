@@ -222,7 +222,7 @@ test("berth-launch starts nothing when the notify descriptor cannot be sent", ()
 
 test.skipIf(!existsSync(ioq3ded))("ioq3ded's port is found out, and stays its own when it is busy", async () => {
   using folder = new TestFolder();
-  const busy = createSocket("udp4").bind(0, "0.0.0.0");
+  const busy = createSocket("udp4").bind(await freePort(), "0.0.0.0");
   await once(busy, "listening");
   const { port } = busy.address();
   const { binds, toml } = await explain(15, ...quake(folder, port));

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type BrokerProcess, spawnBroker } from "../support/broker.ts";
 import { berth, berths, cli, fakeBroker, start } from "./support.ts";
 
@@ -15,6 +16,8 @@ describe("a broker with three berths, one taken", () => {
     env = { BERTHD_SOCKET: broker.socket };
     tenant = start(["run", "lobby"], env);
     await broker.logged(({ event }) => event === "acquired");
+    // It has the berth before it is nobody's, and before it is its command.
+    await vi.waitUntil(() => readFileSync(`/proc/${tenant.pid}/comm`, "utf8") === "sleep\n", { timeout: 10_000 });
   });
   afterAll(async () => {
     tenant.kill("SIGKILL");

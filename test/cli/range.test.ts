@@ -16,7 +16,7 @@ beforeEach(() => {
   const toml = '[root]\nimage = "arena"\n[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]\n';
   folder = new TestFolder({ "config/arena@.toml": toml, "config/arena@bob.toml": "" });
   state = join(folder.path, "state");
-  using ranges = Ranges.open(join(state, "ranges"));
+  using ranges = Ranges.open(join(state, "ranges"), { pool: { first: 0x6200_0000, last: 0x6203_ffff } });
   bob = ranges.reserve("arena@bob").base;
   ranges.reserve("gone");
 });

@@ -49,9 +49,10 @@ describe("berth watch", () => {
     const watch = start(["watch", "--socket", broker.socket]);
     await new Lines(watch.stdout).find((line) => line.endsWith("lobby"));
     watch.stdout.destroy();
+    const ended = once(watch, "close");
     const tenant = start(["run", "lobby", "--", "true"], { BERTHD_SOCKET: broker.socket });
     await once(tenant, "close");
-    expect(await once(watch, "close")).toEqual([0, null]);
+    expect(await ended).toEqual([0, null]);
   });
 
   test("says so when the broker will not be watched", async () => {

@@ -72,7 +72,7 @@ async function scene(more: string): Promise<Scene> {
 }
 
 it("Teeworlds answers the packet that started it, stops when nobody plays, and starts again", async () => {
-  await using one = await scene('stop-after = "1s"');
+  await using one = await scene('stop-after = "3s"');
   const pids = new Set<number | undefined>();
   for (let round = 1; round <= 2; round++) {
     expect(await nameAt(one.port)).toBe("berthd-test");

@@ -1,14 +1,5 @@
 /** A broker that ends with no service manager to keep anything, and the next one, which finds its tenants. */
-import {
-  chmodSync,
-  existsSync,
-  lstatSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
@@ -30,12 +21,9 @@ async function list(manager: FakeManager): Promise<Listed[]> {
   return (await peer.call("List"))?.parameters["berths"] as Listed[];
 }
 
-/** `number -> socket:[inode]` of the sockets a process has. */
+/** `socket:[inode]` of each socket a process has. */
 function inodesOf(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    const link = readlinkSync(`/proc/${pid}/fd/${fd}`);
-    return link.startsWith("socket:") ? [link] : [];
-  });
+  return openFds(pid).flatMap((line) => line.match(/socket:.*$/) ?? []);
 }
 
 const said = ({ log }: FakeManager): string => log.map(({ message }) => message).join("\n");

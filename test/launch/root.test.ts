@@ -14,35 +14,20 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../support/debian-tree.ts";
 import { openFds } from "../support/fds.ts";
 import { mountsHere } from "../support/folders.ts";
+import { HeldNamespaces, namespaces } from "../support/namespaces.ts";
 import { FakeBroker, launch, launcher, type Outcome, run, sentence, statusIn } from "./fake-broker.ts";
 import { BASE, type Entry, type Layers, makeLayers, offerRoot, RDONLY, reofferRoot, treeOf } from "./root-kit.ts";
 
 /** A user that the user namespace belongs to, who has no privilege. */
 const OWNER = 64_321;
 const SOMEBODY = 64_322;
-
-/** Namespaces that any process is in. */
-function namespaces(): string[] {
-  const links = readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid) =>
-      ["user", "mnt"].map((kind) => {
-        try {
-          return readlinkSync(`/proc/${pid}/ns/${kind}`);
-        } catch {
-          return ""; // ended meanwhile
-        }
-      }),
-    );
-  return [...new Set(links)];
-}
 
 describe.skipIf(noDebianTree !== undefined)("a launch into a root (needs root and debootstrap)", () => {
   let image: string;
@@ -130,11 +115,12 @@ describe.skipIf(noDebianTree !== undefined)("a launch into a root (needs root an
         expect({ dev, ino }).not.toEqual({ dev: statSync("/").dev, ino: statSync("/").ino });
         expect(readdirSync(join(proc, "fd"))).toEqual(["0", "1", "2"]);
 
-        const entered = ["user", "mnt"].map((kind) => readlinkSync(join(proc, "ns", kind)));
-        expect(namespaces()).toEqual(expect.arrayContaining(entered));
+        using entered = new HeldNamespaces(Number(basename(proc)));
+        expect([...namespaces()]).toEqual(expect.arrayContaining([...entered.names]));
         server.stdin.end("\n");
         expect(await closed).toEqual([7, null]);
-        for (const namespace of entered) expect(namespaces()).not.toContain(namespace);
+        const left = namespaces();
+        expect(entered.names.filter((name) => left.has(name))).toEqual([]);
       } finally {
         server.kill("SIGKILL");
         server.stdout.destroy();

@@ -5,16 +5,17 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 
 /**
  * Below those that the kernel gives out by itself (ip(7), ip_local_port_range): of these any connection of another
- * process may get one between its being found free here and its being bound. Test files that run at the same time
- * begin at different ports, each in a block of its own.
+ * process may get one between its being found free here and its being bound. Test files that run at the same time have
+ * different ports: each worker its own half of them, and each file in it a block to begin with.
  */
-const [FIRST, BLOCK, BLOCKS] = [17_408, 32, 250];
+const [FIRST, BLOCK, BLOCKS] = [17_408, 32, 125];
+const HALF = FIRST + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * BLOCK * BLOCKS;
 let asked = 0;
 
 /** A port that is free for TCP and UDP on 127.0.0.1. */
 export async function freePort(): Promise<number> {
   while (asked < BLOCK * BLOCKS) {
-    const port = FIRST + (((process.pid % BLOCKS) * BLOCK + asked++) % (BLOCK * BLOCKS));
+    const port = HALF + (((process.pid % BLOCKS) * BLOCK + asked++) % (BLOCK * BLOCKS));
     if (await isFree(port)) return port;
   }
   throw new Error("no port is free");

@@ -103,14 +103,18 @@ describe.skipIf(cannotBoot !== undefined)("units on a booted systemd", () => {
   test("a broker that stands still is started again, and its sockets and servers stay", async () => {
     const before = await inodesAt(machine, 154);
     const { MainPID: game } = await machine.show("berth@arena.service", "MainPID");
-    machine.write({ "/run/systemd/system/berthd.service.d/watchdog.conf": "[Service]\nWatchdogSec=2s\n" });
+    machine.write({ "/run/systemd/system/berthd.service.d/watchdog.conf": "[Service]\nWatchdogSec=5s\n" });
     await machine.sh("systemctl daemon-reload && systemctl restart berthd");
     const { MainPID: broker } = await machine.show("berthd.service", "MainPID");
     await machine.ok(["kill", "-STOP", broker ?? ""]);
-    await machine.waitFor("the watchdog", async () => {
-      const now = await machine.show("berthd.service", "MainPID", "ActiveState");
-      return now["ActiveState"] === "active" && now["MainPID"] !== broker;
-    });
+    await machine.waitFor(
+      "the watchdog",
+      async () => {
+        const now = await machine.show("berthd.service", "MainPID", "ActiveState");
+        return now["ActiveState"] === "active" && now["MainPID"] !== broker;
+      },
+      40_000,
+    );
     expect(await machine.journal("berthd")).toContain("Watchdog timeout");
     expect(await inodesAt(machine, 154)).toEqual(before);
     expect(await machine.show("berth@arena.service", "MainPID")).toEqual({ MainPID: game });
