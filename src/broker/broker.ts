@@ -204,6 +204,7 @@ export class Broker implements AsyncDisposable {
     }
     const ledger = this.#ledger;
     this.#berths.close((berth) => ledger?.has(berth) === true);
+    ledger?.close();
     this.#roots.close();
     this.#locks.close();
   }
@@ -281,13 +282,14 @@ export class Broker implements AsyncDisposable {
     if (path === "" || path.startsWith("@")) return;
     const context = { sys: this.#sys, log: this.#log };
     try {
-      const ledger = Ledger.open(`${path}.leases`, context);
-      const reclaimed = ledger.read().flatMap((entry) => reclaim(entry, context));
+      this.#ledger = Ledger.open(`${path}.leases`, context);
+      const reclaimed = this.#ledger.read().flatMap((entry) => reclaim(entry, context));
       // Not in a store, wherever it may have been before.
       joinPassed(this.#passed, sortPassed(reclaimed, undefined, this.#sys));
-      this.#ledger = ledger;
     } catch (error) {
       if (!(error instanceof Error)) throw error;
+      this.#ledger?.close();
+      this.#ledger = undefined;
       this.#log(
         "warning",
         `leases are not written down, so the next broker will not find their tenants: ${error.message}`,

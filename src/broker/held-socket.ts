@@ -37,6 +37,7 @@ export function socketKey(listen: ListenAddress, options: SocketOptions): string
 
 export class HeldSocket implements Disposable {
   readonly key: string;
+  readonly #hash: string;
   readonly listen: ListenAddress;
   readonly #sys: Native;
   #options: SocketOptions;
@@ -54,6 +55,7 @@ export class HeldSocket implements Disposable {
 
   private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
     this.key = socketKey(listen, options);
+    this.#hash = keyHash(this.key);
     this.listen = listen;
     this.#options = options;
     this.#handle = handle;
@@ -108,7 +110,7 @@ export class HeldSocket implements Disposable {
   /** What its copy in the store is told apart by. */
   get identity(): Omit<StoredSocket, "berth" | "socket"> {
     const path = this.#foreign ? "foreign" : this.#inode;
-    return { hash: keyHash(this.key), inode: socketInode(this.fd), ...(path !== undefined && { path }) };
+    return { hash: this.#hash, inode: socketInode(this.fd), ...(path !== undefined && { path }) };
   }
 
   /** Whether it is [::] and takes IPv4 as well. */

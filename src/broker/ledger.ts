@@ -1,27 +1,27 @@
 /**
- * What is written down of leases, in a folder beside the control socket: a file for each, there as long as the lease is.
- * A broker that is gone leaves it behind, however it went, and the next one finds by it the tenants that still live, and
- * in them the sockets they hold (reclaim.ts). It has no descriptors, and nobody asks it while the broker lives.
+ * What is written down of leases, in a file beside the control socket. A broker that is gone leaves it behind, however it
+ * went, and the next one finds by it the tenants that still live, and in them the sockets they hold (reclaim.ts). Nobody
+ * reads it while the broker lives.
  */
-import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { BerthError } from "../errors.ts";
 import type { Native } from "../native.ts";
 import { POLLIN } from "../socket-constants.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 import { decodeLeaseFacts, type LeaseFacts } from "./lease-facts.ts";
 import type { Log } from "./log.ts";
-import { processStart } from "./process-start.ts";
+import { processIdentity } from "./process-identity.ts";
+import { SlotFile } from "./slot-file.ts";
 import { socketName } from "./stored-name.ts";
 
-/** A lease as it stands in its file. */
+/** A lease as it is written down. */
 export interface LedgerEntry {
   readonly berth: string;
   readonly lease: string;
+  /** Higher than that of every entry before it. */
+  readonly serial: number;
   readonly facts: LeaseFacts;
-  /** {@link processStart} of the tenant. */
-  readonly start: string;
+  /** {@link processIdentity} of the tenant. */
+  readonly process: string;
   /** The berth's sockets, under the names they would have in a service manager's store. */
   readonly sockets: readonly string[];
 }
@@ -31,47 +31,58 @@ export interface LedgerOptions {
   readonly log: Log;
 }
 
-const LEASE_ID = /^[0-9a-f]{16}$/;
+/** What stands in the file behind its serial, and where. */
+interface Written {
+  readonly text: string;
+  readonly slot: number;
+}
 
 export class Ledger {
-  readonly #folder: string;
+  readonly #file: SlotFile;
   readonly #options: LedgerOptions;
-  /** What stands in the file of each lease, and whose lease it is. */
-  readonly #written = new Map<string, { readonly berth: string; readonly text: string }>();
-  readonly #starts = new WeakMap<Lease, string>();
+  /** By berth and lease. */
+  readonly #written = new Map<string, Map<string, Written>>();
+  #serial = 0;
   #begun = false;
   #complained = false;
 
-  private constructor(folder: string, options: LedgerOptions) {
-    this.#folder = folder;
+  private constructor(file: SlotFile, options: LedgerOptions) {
+    this.#file = file;
     this.#options = options;
   }
 
-  /** Opens the folder, which is made if need be. Throws when it cannot be had, or when others could write there. */
-  static open(folder: string, options: LedgerOptions): Ledger {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const found = lstatSync(folder);
-    if (!found.isDirectory() || found.uid !== process.geteuid?.() || (found.mode & 0o077) !== 0)
-      throw new BerthError("SYSTEM_ERROR", `${folder} is not this user's alone: remove it`);
-    return new Ledger(folder, options);
+  /** Throws as {@link SlotFile.open}. */
+  static open(path: string, options: LedgerOptions): Ledger {
+    return new Ledger(SlotFile.open(path), options);
   }
 
-  /** What an earlier broker has left, and what stays until {@link begin}. A file that tells nothing is removed. */
+  /** What an earlier broker has left. It stays until {@link begin}. */
   read(): LedgerEntry[] {
-    return readdirSync(this.#folder).flatMap((name) => {
-      const text = LEASE_ID.test(name) ? readFileSync(join(this.#folder, name), "utf8") : "";
-      const entry = parse(name, text);
-      if (entry === undefined) this.#remove(name);
-      else this.#written.set(name, { berth: entry.berth, text });
-      return entry ?? [];
-    });
+    const entries = new Map<string, LedgerEntry>();
+    // In the order in which they were written. Of one lease there are two where a broker was killed between writing the
+    // newer one and striking out the older.
+    const found = Array.from(this.#file.read(), ([slot, text]) => ({ slot, text, entry: parse(text) }));
+    found.sort((a, b) => (a.entry?.serial ?? 0) - (b.entry?.serial ?? 0));
+    for (const { slot, text, entry } of found) {
+      if (entry === undefined) {
+        this.#file.clear(slot);
+        continue;
+      }
+      const leases = this.#ofBerth(entry.berth);
+      const older = leases.get(entry.lease);
+      if (older !== undefined) this.#file.clear(older.slot);
+      leases.set(entry.lease, { text, slot });
+      entries.set(entry.lease, entry);
+      this.#serial = entry.serial;
+    }
+    return [...entries.values()];
   }
 
   /** What was read has found its place: strikes out what is no lease any more, and follows the berths from now on. */
   begin(berths: readonly Berth[]): void {
     this.#begun = true;
     const names = new Set(berths.map(({ name }) => name));
-    this.#strike((_, whose) => !names.has(whose));
+    for (const name of this.#written.keys()) if (!names.has(name)) this.#strike(name, []);
     this.keepAll(berths);
   }
 
@@ -79,73 +90,84 @@ export class Ledger {
   keep(berth: Berth): void {
     if (!this.#begun) return;
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
-    this.#strike((id, whose) => whose === berth.name && !leases.some((lease) => lease.id === id));
     for (const lease of leases) this.#write(lease, berth);
+    this.#strike(berth.name, leases);
   }
 
+  /** As {@link keep} of all berths there are. */
   keepAll(berths: readonly Berth[]): void {
     for (const berth of berths) this.keep(berth);
   }
 
   /** Whether the next broker will look for the berth's sockets: it has a tenant that is written down. */
   has({ name }: Berth): boolean {
-    return Array.from(this.#written.values()).some(({ berth }) => berth === name);
+    return (this.#written.get(name)?.size ?? 0) > 0;
+  }
+
+  /** What is written stays. Idempotent. */
+  close(): void {
+    this.#begun = false;
+    this.#file.close();
   }
 
   #write(lease: Lease, { name: berth, incoming, sockets }: Berth): void {
-    const start = this.#startOf(lease);
-    if (start === undefined) return; // it has exited, and the lease is about to end
+    const process = this.#processOf(lease);
+    if (process === undefined) return; // it has exited, and the lease is about to end
     const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
     const names = sockets.map(({ name: socket, socket: held }) => socketName({ berth, socket, ...held.identity }));
-    const text = JSON.stringify({ ...facts, berth, start, sockets: names });
-    if (this.#written.get(lease.id)?.text === text) return;
-    const path = join(this.#folder, lease.id);
-    try {
-      writeFileSync(`${path}.new`, text, { mode: 0o600 });
-      renameSync(`${path}.new`, path); // who is killed in between leaves the old one
-      this.#written.set(lease.id, { berth, text });
-    } catch (error) {
-      this.#complain(error);
-    }
+    const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
+    const known = this.#ofBerth(berth).get(lease.id);
+    if (known?.text === text) return;
+    this.#attempt(() => {
+      this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(`{"serial":${++this.#serial},${text}`) });
+      if (known !== undefined) this.#file.clear(known.slot);
+    });
   }
 
   /** The number is the tenant's as long as its pidfd says that it lives. */
-  #startOf(lease: Lease): string | undefined {
-    const known = this.#starts.get(lease);
-    if (known !== undefined || lease.pidfd === undefined) return known;
-    const start = processStart(lease.tenant.pid);
-    if (start === undefined || this.#options.sys.pollNow(lease.pidfd, POLLIN) !== 0) return undefined;
-    this.#starts.set(lease, start);
-    return start;
+  #processOf({ tenant, pidfd }: Lease): string | undefined {
+    if (pidfd === undefined) return undefined;
+    const identity = processIdentity(tenant.pid, pidfd);
+    return this.#options.sys.pollNow(pidfd, POLLIN) === 0 ? identity : undefined;
   }
 
-  #strike(isGone: (lease: string, berth: string) => boolean): void {
-    for (const [lease, { berth }] of this.#written) if (isGone(lease, berth)) this.#remove(lease);
-  }
-
-  #remove(name: string): void {
-    this.#written.delete(name);
-    try {
-      unlinkSync(join(this.#folder, name));
-    } catch (error) {
-      this.#complain(error);
+  #strike(berth: string, but: readonly Lease[]): void {
+    const written = this.#written.get(berth);
+    if (written === undefined) return;
+    for (const [id, { slot }] of written) {
+      if (but.some((lease) => lease.id === id)) continue;
+      written.delete(id);
+      this.#attempt(() => this.#file.clear(slot));
     }
+    if (written.size === 0) this.#written.delete(berth);
   }
 
-  #complain(error: unknown): void {
-    if (!(error instanceof Error)) throw error;
-    if (this.#complained) return;
-    this.#complained = true;
-    const message = `leases are not written down, so the next broker may not find their tenants: ${error.message}`;
-    this.#options.log("warning", message, { event: "ledger" });
+  #ofBerth(berth: string): Map<string, Written> {
+    const known = this.#written.get(berth);
+    if (known !== undefined) return known;
+    const none = new Map<string, Written>();
+    this.#written.set(berth, none);
+    return none;
+  }
+
+  #attempt(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      if (this.#complained) return;
+      this.#complained = true;
+      const message = `leases are not written down, so the next broker may not find their tenants: ${error.message}`;
+      this.#options.log("warning", message, { event: "ledger" });
+    }
   }
 }
 
-function parse(lease: string, text: string): LedgerEntry | undefined {
+function parse(text: string): LedgerEntry | undefined {
   const facts = decodeLeaseFacts(Buffer.from(text));
   if (facts === undefined) return undefined;
-  const [json = ""] = text.split("\0", 1);
-  const { berth, start, sockets } = JSON.parse(json) as Record<string, unknown>;
-  if (typeof berth !== "string" || typeof start !== "string" || !Array.isArray(sockets)) return undefined;
-  return { berth, lease, facts, start, sockets: sockets.filter((name) => typeof name === "string") };
+  const { serial, berth, lease, process, sockets } = JSON.parse(text) as Record<string, unknown>;
+  if (typeof berth !== "string" || typeof lease !== "string" || typeof process !== "string") return undefined;
+  if (typeof serial !== "number" || !Array.isArray(sockets)) return undefined;
+  return { berth, lease, serial, facts, process, sockets: sockets.filter((name) => typeof name === "string") };
 }

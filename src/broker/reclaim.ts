@@ -8,12 +8,13 @@ import { constants } from "node:os";
 import { check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
+import { POLLIN } from "../socket-constants.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import { encodeLeaseFacts } from "./lease-facts.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { Log } from "./log.ts";
 import { socketInode } from "./offered-socket.ts";
-import { processStart } from "./process-start.ts";
+import { processIdentity } from "./process-identity.ts";
 import { leaseName, parseStoredName } from "./stored-name.ts";
 
 const { EBADF } = constants.errno;
@@ -25,7 +26,7 @@ export interface ReclaimOptions {
 
 /** The descriptors of one lease, the caller's; none when its tenant has exited. */
 export function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
-  const { berth, lease, facts, start } = entry;
+  const { berth, lease, facts } = entry;
   const { pid } = facts;
   const pidfd = sys.pidfdOpen(pid);
   if (pidfd < 0) {
@@ -33,8 +34,9 @@ export function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): Passe
     return [];
   }
   const tenant = FdHandle.adopt(pidfd, sys);
-  // In this order: whoever had the number when it was looked at is who the pidfd is of.
-  if (processStart(pid) !== start) {
+  // In this order: whoever had the number when it was looked at is who the pidfd is of, if that one lives afterwards.
+  const identity = processIdentity(pid, tenant.fd);
+  if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) {
     tenant.close();
     tellExited(entry, log);
     return [];

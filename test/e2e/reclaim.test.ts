@@ -1,7 +1,8 @@
 /** A broker that ends with no service manager to keep anything, and the next one, which finds its tenants. */
-import { chmodSync, existsSync, lstatSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
+import { SLOT } from "../../src/broker/slot-file.ts";
 import { FakeManager } from "../support/fake-manager.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
 import { RawPeer } from "../support/peer.ts";
@@ -26,6 +27,12 @@ function inodesOf(pid: number): string[] {
   return openFds(pid).flatMap((line) => line.match(/socket:.*$/) ?? []);
 }
 
+/** What stands in the slots of a file of leases. */
+function entriesIn(file: string): Record<string, unknown>[] {
+  const texts = readFileSync(file, "utf8").split("\0");
+  return texts.flatMap((text) => (text.startsWith("{") ? [JSON.parse(text) as Record<string, unknown>] : []));
+}
+
 const said = ({ log }: FakeManager): string => log.map(({ message }) => message).join("\n");
 
 interface World {
@@ -33,6 +40,13 @@ interface World {
   readonly port: number;
   readonly tenant: Puppet;
   readonly lease: string;
+}
+
+/** A broker with one berth; its control socket. */
+async function started(manager: FakeManager): Promise<string> {
+  manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${await freePort()}"]\n`);
+  await manager.start();
+  return manager.socket;
 }
 
 /** A tenant that has a berth with a TCP, a UDP and a UNIX socket, of a broker without a store; `b.fds` in its Python. */
@@ -79,16 +93,16 @@ describe("a tenant's sockets and lease", () => {
 
   it("are written down for as long as the lease, for the broker's user alone", () =>
     world(async ({ manager, tenant, lease }) => {
-      const folder = `${manager.socket}.leases`;
-      expect(lstatSync(folder).mode & 0o777).toBe(0o700);
-      expect(readdirSync(folder)).toEqual([lease]);
-      expect(lstatSync(`${folder}/${lease}`).mode & 0o777).toBe(0o600);
+      const file = `${manager.socket}.leases`;
+      expect(lstatSync(file).mode & 0o777).toBe(0o600);
+      await tenant.call("Ready", { lease });
+      expect(entriesIn(file)).toMatchObject([{ lease, ready: true }]);
       await tenant.call("Release", { lease });
-      expect(readdirSync(folder)).toEqual([]);
+      expect(entriesIn(file)).toEqual([]);
     }));
 
   it("are given up when it exits while there is no broker", () =>
-    world(async ({ manager, port, tenant, lease }) => {
+    world(async ({ manager, port, tenant }) => {
       await manager.end();
       await tenant.kill();
       await manager.start();
@@ -96,17 +110,17 @@ describe("a tenant's sockets and lease", () => {
         `berth a: free of pid ${tenant.pid}, for it has exited while there was no broker`,
       );
       expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant" }]);
-      expect(existsSync(`${manager.socket}.leases/${lease}`)).toBe(false);
+      expect(entriesIn(`${manager.socket}.leases`)).toEqual([]);
       (await connected(port)).destroy();
     }));
 
   it("are not those of another process that has got its number", () =>
-    world(async ({ manager, tenant, lease }) => {
+    world(async ({ manager, tenant }) => {
       await manager.end();
-      const file = `${manager.socket}.leases/${lease}`;
-      const written = JSON.parse(readFileSync(file, "utf8")) as { start: string };
+      const file = `${manager.socket}.leases`;
+      const [written] = entriesIn(file);
       await tenant.do("for fd in b.fds: os.close(fd)\nresult = None");
-      writeFileSync(file, JSON.stringify({ ...written, start: `${written.start}0` }));
+      writeFileSync(file, `${JSON.stringify({ ...written, process: `${written?.["process"]}0` })}\0`);
       await manager.start();
       expect(await list(manager)).toMatchObject([{ state: "vacant" }]);
     }));
@@ -133,7 +147,7 @@ result = None`);
       await manager.start();
       expect(said(manager)).toMatch(/nobody wants the passed descriptor socket\.a\.game/);
       expect(said(manager)).toContain(`berth a: free of pid ${tenant.pid}, for the berth is no longer configured`);
-      expect(readdirSync(`${manager.socket}.leases`)).toEqual([]);
+      expect(entriesIn(`${manager.socket}.leases`)).toEqual([]);
     }));
 
   it("wait in their files while the configuration is wrong", () =>
@@ -148,15 +162,33 @@ result = None`);
     }));
 });
 
-it("a folder of leases that others could write in is not believed, and the broker serves without", async () => {
+it.each([
+  ["that others may read", (file: string) => writeFileSync(file, "", { mode: 0o644 })],
+  ["that is a link", (file: string) => symlinkSync("/etc/passwd", file)],
+  ["that is a folder", (file: string) => mkdirSync(file)],
+])("a file of leases %s is not believed, and the broker serves without", async (_, make) => {
   await using manager = new FakeManager();
-  manager.folder.write({ "broker.sock.leases/0123456789abcdef": "{}" });
-  chmodSync(`${manager.socket}.leases`, 0o777);
+  make(`${manager.socket}.leases`);
   await manager.start();
   expect(said(manager)).toMatch(
-    /leases are not written down, .*broker\.sock\.leases is not this user's alone: remove it/,
+    /leases are not written down, so the next broker will not find their tenants: .*\.leases/,
   );
   expect(await list(manager)).toEqual([]);
+});
+
+it("of two entries of one lease the newer one counts, and what is no entry is nothing", async () => {
+  await using manager = new FakeManager();
+  await using tenant = await Puppet.connect(await started(manager));
+  const lease = await tenant.acquire("a");
+  await manager.end();
+  const file = `${manager.socket}.leases`;
+  const [written] = entriesIn(file);
+  const slot = (text: string): Buffer => Buffer.concat([Buffer.from(text)], SLOT);
+  const entry = (serial: number, ready: boolean): Buffer => slot(JSON.stringify({ ...written, serial, ready }));
+  writeFileSync(file, Buffer.concat([entry(8, true), slot("{"), slot("\xff"), entry(7, false), slot("{}"), slot("7")]));
+  await manager.start();
+  expect(await list(manager)).toMatchObject([{ lease: { id: lease, pid: tenant.pid }, ready: true }]);
+  expect(entriesIn(file)).toMatchObject([{ lease, ready: true }]);
 });
 
 it.skipIf(!isRoot)(

@@ -1,0 +1,36 @@
+/**
+ * What tells a process from every other that has had, or will have, its number: to be written down, where a pidfd cannot
+ * be kept. Of the same process it is the same for everybody, on this boot of this machine.
+ */
+import { fstatSync, readFileSync, statfsSync } from "node:fs";
+
+const PIDFS_MAGIC = 0x50494446;
+
+/**
+ * `pidfd` is the process's. Undefined when it is gone. Before Linux 6.9 (pidfs) it is told by its number and when it began
+ * (proc_pid_stat(5), starttime): then who asks must see by the pidfd, afterwards, that it lives.
+ */
+export function processIdentity(pid: number, pidfd: number): string | undefined {
+  // The number of a pidfd's inode is never given to another.
+  if (hasPidfs(pidfd)) return `${bootId()} pidfd ${fstatSync(pidfd, { bigint: true }).ino}`;
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    // After the name in parentheses, which may have any character, comes field 3; starttime is field 22.
+    return `${bootId()} start ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
+  } catch {
+    return undefined;
+  }
+}
+
+let pidfs: boolean | undefined;
+let boot: string | undefined;
+
+function hasPidfs(pidfd: number): boolean {
+  pidfs ??= statfsSync(`/proc/self/fd/${pidfd}`).type === PIDFS_MAGIC;
+  return pidfs;
+}
+
+function bootId(): string {
+  boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+  return boot;
+}
