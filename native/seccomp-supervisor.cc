@@ -16,6 +16,8 @@
 namespace berthd {
 namespace {
 
+constexpr int kStopped = -2;  // we were stopped before the socket was placed
+
 int WakeSignal() { return SIGRTMIN + 3; }
 
 Napi::Object Describe(Napi::Env env, const BindReport& report) {
@@ -134,7 +136,8 @@ bool Supervisor::Ask(const std::shared_ptr<BindReport>& report, Verdict* verdict
 void Supervisor::Carry(const BindReport& report, const Verdict& verdict) {
   int value = verdict.value;
   if (value == 0 && verdict.socket.valid()) value = Replace(report, verdict.socket.get());
-  listener_.Answer(report.id, value);
+  if (value == kStopped && listener_.recorded()) return;  // whoever goes on finds the call, and what is left to do of it
+  listener_.Answer(report.id, value == kStopped ? EADDRNOTAVAIL : value);
 }
 
 // Puts `held` where the server's socket is, at every number the server has for it. The one it named comes last: once that
@@ -165,11 +168,11 @@ void Supervisor::ReplaceOthers(const BindReport& report, int held) {
   ::closedir(directory);
 }
 
-// Returns 0 or errno. A signal means that we may have to stop; then nobody asks for the outcome.
+// Returns 0, errno, or kStopped: a signal means that we may have to stop.
 int Supervisor::PlaceAt(uint64_t id, int held, int number, bool cloexec) {
   int error = EINTR;
   while (error == EINTR && !Stopping()) error = listener_.Place(id, held, number, cloexec);
-  return error == EINTR ? 0 : error;
+  return error == EINTR ? kStopped : error;
 }
 
 }  // namespace berthd

@@ -18,7 +18,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
   static Napi::Function Define(Napi::Env env) {
     return DefineClass(env, "Interceptor",
                        {InstanceMethod<&Interceptor::Start>("start"), InstanceMethod<&Interceptor::Answer>("answer"),
-                        InstanceMethod<&Interceptor::Close>("close")});
+                        InstanceMethod<&Interceptor::Close>("close"), InstanceMethod<&Interceptor::Ended>("ended")});
   }
 
   // Takes ownership of both descriptors.
@@ -63,6 +63,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
       return Napi::Number::New(env, -error);
     }
     supervisor_ = supervisor;
+    running_ = supervisor;
     // An environment that ends without close(): this hook runs before that of `tell`, which was added earlier.
     ::napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
     return Napi::Number::New(env, 0);
@@ -92,6 +93,9 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     return info.Env().Undefined();
   }
 
+  // The thread has the last share in the supervisor once ours is given up.
+  Napi::Value Ended(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), running_.expired()); }
+
   void Stop() {
     notify_.reset();
     record_.reset();
@@ -105,6 +109,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
   UniqueFd record_;
   Napi::FunctionReference callback_;
   Shared supervisor_;
+  std::weak_ptr<Supervisor> running_;
   pthread_t thread_ = 0;
 };
 

@@ -57,6 +57,11 @@ export interface BindReport {
 
 /** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
 export interface Interceptor {
+  /**
+   * After close: whether its thread has ended, and its descriptors are closed. Until then it may still receive a call,
+   * which it writes down and does not answer.
+   */
+  ended(): boolean;
   /** Begins. Returns 0 or -errno. */
   start(): number;
   /**

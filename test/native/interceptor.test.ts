@@ -49,8 +49,11 @@ describe("an Interceptor", () => {
       const waiting = setInterval(nothing, 5);
       setTimeout(() => clearInterval(waiting), 5000).unref();
     });
-    interceptor?.close();
     expect(last).toBeNull();
-    expect(await fdsAgain(before)).toEqual(before);
+    // Not before it is closed: until then its descriptors are open.
+    expect(interceptor?.ended()).toBe(false);
+    interceptor?.close();
+    await expect.poll(() => interceptor?.ended()).toBe(true);
+    expect(openFds()).toEqual(before);
   });
 });
