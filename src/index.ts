@@ -1,8 +1,10 @@
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export { type Address, formatAddress, type InetAddress, type SocketKind, type UnixAddress } from "./address.ts";
 export type { BerthState, BerthView, DescriptorView, LeaseView } from "./broker/berth.ts";
-export { Broker, type BrokerOptions } from "./broker/broker.ts";
+export { Broker } from "./broker/broker.ts";
+export type { BrokerOptions } from "./broker/broker-options.ts";
 export { createLog, type Fields, type Level, type Log, type LogFormat } from "./broker/log.ts";
+export { Predecessor } from "./broker/predecessor.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
 export type { EntryType } from "./client/directory/entries.ts";

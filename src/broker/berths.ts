@@ -65,8 +65,6 @@ export class Berths {
     onDeclined: (offer: OfferedSocket) => void = () => undefined,
   ): Problem[] {
     const { sys, log, roots, onEvent, settle } = this.#options;
-    const rootless = roots.problems(specs);
-    if (rootless.length > 0) return rootless;
     const set = openSockets(specs, { present: this.#byName.values(), offered, sys, settle });
     if (Array.isArray(set)) {
       // A socket that was closed for another and opened again may have another number: no answer made before holds.
@@ -190,7 +188,7 @@ export class Berths {
     for (const berth of this.#byName.values()) {
       // A path that is removed would leave whoever has the socket without an address.
       const isLeft = left(berth);
-      for (const { socket } of berth.sockets) isLeft || socket.backup !== undefined ? socket.leave() : socket.close();
+      for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
       this.#stashes.clear(berth);
       this.#options.roots.release(berth, { next: false });

@@ -28,6 +28,17 @@ export class BindKeeper {
     this.#log = log;
   }
 
+  /** Goes on with the stand-in of a broker before us, which ends as soon as nobody has this channel to it. */
+  adopt(channel: FdHandle): void {
+    this.release();
+    this.#channel = channel;
+  }
+
+  /** The channel to it, borrowed; undefined when there is none. */
+  get fd(): number | undefined {
+    return this.#channel?.fd;
+  }
+
   /**
    * Has it hold a second descriptor of a filter, and of the record of what is being answered. Returns that record, the
    * caller's. Where that cannot be, delivery works all the same, and it is said.
@@ -36,8 +47,12 @@ export class BindKeeper {
     let record = stored;
     try {
       record ??= bindRecord(this.#sys);
-      this.#channel ??= this.#start();
-      check("sendmsg", this.#sys.sendmsg(this.#channel.fd, BYTE, 0, Int32Array.of(notify, record.fd), 2));
+      // One that we have not started ourselves may have ended unheard.
+      if (this.#channel === undefined || this.#send(this.#channel, notify, record) < 0) {
+        this.release();
+        this.#channel = this.#start();
+        check("sendmsg", this.#send(this.#channel, notify, record));
+      }
       return record;
     } catch (error) {
       record?.close();
@@ -58,6 +73,10 @@ export class BindKeeper {
   release(): void {
     this.#channel?.close();
     this.#channel = undefined;
+  }
+
+  #send(channel: FdHandle, notify: number, record: FdHandle): number {
+    return this.#sys.sendmsg(channel.fd, BYTE, 0, Int32Array.of(notify, record.fd), 2);
   }
 
   #start(): FdHandle {

@@ -2,75 +2,51 @@
  * The broker: reads the configuration, opens what it asks for, and answers on the control socket until it is closed.
  * This file is its table of contents; what each part does stands in the part.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { loadConfig } from "../config/load.ts";
-import { formatProblem } from "../config/problem.ts";
-import type { BerthSpec, Problem } from "../config/spec.ts";
-import { BerthError, check } from "../errors.ts";
-import type { FdHandle } from "../fd.ts";
-import { type Native, native, packageRoot } from "../native.ts";
-import type { Pool } from "../rootfs/range.ts";
-import type { PassedFd } from "../systemd/activation.ts";
-import type { FdStore } from "../systemd/fd-store.ts";
-import { Service, type ServiceInfo } from "../varlink/service.ts";
-import type { Berth, BerthEvent, BerthView } from "./berth.ts";
+import type { BerthSpec } from "../config/spec.ts";
+import { BerthError } from "../errors.ts";
+import { closeAll } from "../fd.ts";
+import { type Native, native } from "../native.ts";
+import { Service } from "../varlink/service.ts";
+import type { Berth, BerthEvent, BerthView, NamedSocket } from "./berth.ts";
 import { BerthRoots } from "./berth-roots.ts";
 import { Berths } from "./berths.ts";
+import type { BrokerOptions } from "./broker-options.ts";
+import { checkProblems, readConfiguration } from "./configuration.ts";
 import { ControlSocket } from "./control-socket.ts";
+import { decline } from "./decline.ts";
+import { Handover } from "./handover.ts";
 import { Interceptions } from "./interceptions.ts";
 import { Keeping } from "./keeping.ts";
 import { Ledger } from "./ledger.ts";
 import { Listener } from "./listener.ts";
 import { Locks } from "./locks.ts";
 import type { Log } from "./log.ts";
-import { systemLookup } from "./lookup.ts";
 import { brokerMethods } from "./methods.ts";
 import { NotifySocket } from "./notify-socket.ts";
-import { describeOffer, type OfferedSocket, socketInode } from "./offered-socket.ts";
+import type { OfferedSocket } from "./offered-socket.ts";
 import { OnDemand } from "./on-demand.ts";
-import { DEFAULT_QUOTA, Quota, type QuotaLimits } from "./quota.ts";
+import { maxOpenFiles } from "./open-files.ts";
+import { LENT, type Predecessor } from "./predecessor.ts";
+import { DEFAULT_QUOTA, Quota } from "./quota.ts";
 import { reclaim } from "./reclaim.ts";
 import { createRunner } from "./runner.ts";
+import { serviceInfo } from "./service-info.ts";
 import type { Session } from "./session.ts";
-import { DEFAULT_START_LIMITS, type StartLimits } from "./starter.ts";
-import { closePassed, joinPassed, NOTHING_PASSED, type Passed, sortPassed, takeBack } from "./take-back.ts";
+import { DEFAULT_START_LIMITS } from "./starter.ts";
+import { SUCCESSION_PATIENCE, Succession } from "./succession.ts";
+import {
+  closePassed,
+  joinPassed,
+  nothingPassed,
+  type Passed,
+  sortPassed,
+  type TakeBackContext,
+  takeBack,
+  takeBackBinds,
+} from "./take-back.ts";
 import { TenantNotices } from "./tenant-notices.ts";
 import { Watchers } from "./watchers.ts";
-
-export interface BrokerOptions {
-  /** Configuration folders in rising precedence. */
-  readonly config?: readonly string[];
-  /** Berths given by the program itself instead of by `config`. */
-  readonly berths?: readonly BerthSpec[];
-  /** Path of the control socket, or the socket itself, listening, as from socket activation; the broker then owns it. */
-  readonly socket: string | FdHandle;
-  /**
-   * Descriptors passed to this process (sd_listen_fds(3)), the broker's from now on: sockets of berths that .socket
-   * units own, the control socket if it is among them, and what an earlier broker had put into `store`.
-   */
-  readonly passed?: readonly PassedFd[];
-  /** The service manager's store of descriptors, where there is one: all that is held is kept there too. */
-  readonly store?: FdStore;
-  /** Something that a status line would tell has changed. */
-  readonly onChange?: () => void;
-  /** Folder for what must outlive the broker; locked, so that two brokers never share one. */
-  readonly state?: string;
-  /** Ids that ranges of berths with a root are taken from. Default: those that systemd sets apart for containers. */
-  readonly ranges?: Pool;
-  /** Permission bits of the control socket's path. Who may do what is decided by policy, so 0666 is the default. */
-  readonly socketMode?: number;
-  readonly quota?: Partial<QuotaLimits>;
-  /** Milliseconds a message may take to arrive, and a reply to be read. Default 10,000. */
-  readonly deadline?: number;
-  /** How servers are started on demand. */
-  readonly starts?: Partial<StartLimits>;
-  /** Descriptor that the output of servers goes to that the broker itself starts. Default: standard error. */
-  readonly serverOutput?: number;
-  /** Default: nothing is logged. */
-  readonly log?: Log;
-  readonly sys?: Native;
-}
 
 const DEFAULT_DEADLINE = 10_000;
 
@@ -90,9 +66,11 @@ export class Broker implements AsyncDisposable {
   readonly #keeping: Keeping | undefined;
   #ledger: Ledger | undefined;
   /** What was passed and has not found its place yet. */
-  #passed: Passed;
+  #passed: Passed = nothingPassed();
   readonly #control: ControlSocket;
   #listener: Listener | undefined;
+  readonly #handover: Handover;
+  readonly #succession: Succession;
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
@@ -105,10 +83,8 @@ export class Broker implements AsyncDisposable {
         sys,
         log: this.#log,
         berths: () => this.#berths.list(),
-        control: () => this.#control.own,
+        own: () => this.#control.named,
       });
-    // What was passed is ours from now on, and closed if the start fails.
-    this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
     this.#control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
     this.#locks = new Locks(sys);
     this.#quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
@@ -128,26 +104,54 @@ export class Broker implements AsyncDisposable {
       log: this.#log,
       keeping: this.#keeping,
     });
+    this.#handover = new Handover({
+      berths: this.#berths,
+      interceptions: this.#interceptions,
+      locks: this.#locks,
+      own: () => this.#own,
+      listener: () => this.#listener,
+      notify: () => this.#notify,
+      onDemand: () => this.#onDemand,
+      sys,
+      log: this.#log,
+    });
+    this.#succession = new Succession({
+      handover: this.#handover,
+      obstacle: () => this.#irreplaceable,
+      end: (heir) => this.#end(heir),
+      patience: SUCCESSION_PATIENCE,
+      sys,
+      log: this.#log,
+    });
+    // What was passed is ours from now on, and closed if the start fails.
+    this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
   }
 
   /**
    * Starts a broker. Throws CONFIG_INVALID with every problem of the configuration in its message, BROKER_RUNNING when
-   * another serves on the socket or the state folder, SYSTEM_ERROR when the machine refuses.
+   * another serves on the socket or the state folder, SYSTEM_ERROR when the machine refuses. Whatever it throws, a
+   * predecessor goes on as if nobody had come.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
     const broker = new Broker(options);
+    const { predecessor } = options;
     try {
+      const specs = readConfiguration(options, broker.#roots, broker.#sys);
+      if (predecessor !== undefined) await broker.#inherit(predecessor);
       broker.#control.take(broker.#passed.sockets);
       broker.#takeLocks();
-      broker.#openLedger();
-      broker.#settleIn();
-      broker.#openNotify();
+      if (predecessor === undefined) broker.#openLedger();
+      broker.#settleIn(specs);
+      if (predecessor !== undefined) await broker.#succeed(predecessor);
+      broker.#begin();
       broker.#listen();
       broker.#startOnDemand();
       return broker;
     } catch (error) {
       await broker.close();
       throw error;
+    } finally {
+      predecessor?.close();
     }
   }
 
@@ -173,107 +177,137 @@ export class Broker implements AsyncDisposable {
 
   /**
    * Reads the configuration again. Sockets that stay the same stay open, with whatever queues on them. Throws
-   * CONFIG_INVALID with every problem, and then nothing has changed.
+   * CONFIG_INVALID with every problem, and BROKER_RUNNING while another broker takes over; then nothing has changed.
    */
   reload(): void {
-    this.#apply();
+    if (this.#succession.isUnderWay)
+      throw new BerthError("BROKER_RUNNING", "another broker is taking over, and reads the configuration itself");
+    this.#apply(readConfiguration(this.#options, this.#roots, this.#sys));
   }
 
   /** Closes the control socket, every connection and every held socket. Tenants keep what they have. Idempotent. */
   async close(): Promise<void> {
-    this.#listener?.close();
-    this.#listener = undefined;
-    // What is stored stays so: whether it is for the next broker, the service manager knows.
-    this.#keeping?.close();
-    closePassed(this.#passed);
-    this.#control.close();
-    this.#notify?.close();
-    this.#notify = undefined;
-    this.#onDemand?.close();
-    this.#onDemand = undefined;
-    const deserted = this.#interceptions.close();
-    if (deserted > 0) {
-      this.#log(
-        "warning",
-        `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with EADDRNOTAVAIL`,
-        {
-          event: "deserted",
-          servers: deserted,
-        },
-      );
-    }
-    const ledger = this.#ledger;
-    this.#berths.close((berth) => ledger?.has(berth) === true);
-    ledger?.close();
-    this.#roots.close();
-    this.#locks.close();
+    this.#succession.close();
+    this.#handover.abandon();
+    this.#end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** Reads the configuration and makes the berths those of it. Of `offered`, which is taken, returns what it declined. */
-  #apply(offered: readonly OfferedSocket[] = []): OfferedSocket[] {
-    const { config = [], berths } = this.#options;
-    const loaded =
-      berths === undefined
-        ? loadConfig({ directories: config, lookup: systemLookup(this.#sys) })
-        : { specs: berths, problems: [] };
-    if (loaded.problems.length > 0) throw invalid(loaded.problems);
+  /** Closes everything but one connection, and leaves alone what is stored or handed over. */
+  #end(heir?: Session): void {
+    this.#listener?.close(heir);
+    this.#listener = undefined;
+    // What is stored stays so: whether it is for the next broker, the service manager knows.
+    this.#keeping?.close();
+    this.#handover.close();
+    closePassed(this.#passed);
+    this.#control.close();
+    this.#notify?.close();
+    this.#notify = undefined;
+    this.#onDemand?.close();
+    this.#onDemand = undefined;
+    this.#interceptions.close(heir !== undefined);
+    const ledger = this.#ledger;
+    this.#berths.close((berth) => ledger?.has(berth) === true);
+    ledger?.close();
+    this.#roots.close();
+    this.#locks.close();
+    if (heir !== undefined) this.#options.onReplaced?.();
+  }
+
+  /** Makes the berths those of the configuration. Of `offered`, which is taken, returns what it declined. */
+  #apply(specs: readonly BerthSpec[], offered: readonly OfferedSocket[] = []): OfferedSocket[] {
     const declined: OfferedSocket[] = [];
     this.#onDemand?.pause();
-    const problems = this.#berths.apply(loaded.specs, offered, (offer) => declined.push(offer));
+    const problems = this.#berths.apply(specs, offered, (offer) => declined.push(offer));
     this.#onDemand?.resume(this.#berths.list());
     // In any case: a socket that had to be opened anew is another one.
     this.#keeping?.keepAll();
     this.#ledger?.keepAll(this.#berths.list());
-    if (problems.length > 0) throw invalid(problems);
+    checkProblems(problems);
     return declined;
   }
 
-  /** The first configuration: everything that was passed finds its place in it, or is closed. */
-  #settleIn(): void {
-    const passed = this.#passed;
-    const ofBerths = passed.sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
-    const declined = this.#apply(ofBerths);
+  /** Takes all that the predecessor has, which waits from now on. */
+  async #inherit(predecessor: Predecessor): Promise<void> {
+    if ((this.#options.passed ?? []).length > 0)
+      throw new BerthError("USAGE", "what was passed to this broker is its own: there is nothing to take over");
+    this.#passed = sortPassed(await predecessor.takeOver(), undefined, this.#sys, LENT);
+  }
+
+  /** The first configuration: everything that was passed finds its place in it, or is unwanted. */
+  #settleIn(specs: readonly BerthSpec[]): void {
+    const { sockets } = this.#passed;
+    const ofBerths = sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
+    const declined = this.#apply(specs, ofBerths);
     this.#control.takeSole(ofBerths, declined);
-    takeBack(passed, {
-      berths: this.#berths,
-      interceptions: this.#interceptions,
-      keeping: this.#keeping,
-      sys: this.#sys,
-      log: this.#log,
-    });
-    const controls = passed.sockets.filter((offer) => !ofBerths.includes(offer));
-    this.#passed = NOTHING_PASSED;
-    this.#control.open(controls);
-    for (const offer of [...declined, ...controls])
-      if (offer.handle.open && offer.handle.fd !== this.#control.fd) this.#decline(offer);
+    takeBack(this.#passed, this.#takingBack);
+    const own = sockets.filter((offer) => !ofBerths.includes(offer));
+    const { binds, keepers } = this.#passed;
+    this.#passed = { ...nothingPassed(), sockets: [...declined, ...own], binds, keepers };
+    this.#control.open(own);
+    this.#openNotify(own);
+    const taken = [this.#control.fd, this.#notify?.socket.fd];
+    this.#passed.sockets = this.#passed.sockets.filter(({ handle }) => handle.open && !taken.includes(handle.fd));
+  }
+
+  /** Everything has its place: the predecessor ends, and what it had is ours alone. */
+  async #succeed(predecessor: Predecessor): Promise<void> {
+    // Until then the ends of tenants are its to see, and what they say its to hear.
+    this.#berths.leases.pause();
+    this.#notify?.pause();
+    await predecessor.confirm();
+    const sockets = [...this.#own, ...this.#berths.list().flatMap((berth) => berth.sockets)];
+    for (const { socket } of sockets) if (socket.backup === LENT) socket.backup = undefined;
+    this.#berths.leases.resume();
+    this.#notify?.resume();
+    this.#openLedger();
+    this.#log("notice", `took over from pid ${predecessor.pid}`, { event: "took-over", pid: predecessor.pid });
+  }
+
+  /** Nobody else has any of it now. */
+  #begin(): void {
+    for (const offer of this.#passed.sockets) decline(offer, this.#berths, this.#log);
+    takeBackBinds(this.#passed, this.#takingBack);
+    this.#passed = nothingPassed();
+    this.#berths.repairVacant();
     this.#keeping?.keepAll();
     this.#ledger?.begin(this.#berths.list());
   }
 
-  /** Closes what was passed and nobody wants. */
-  #decline(offer: OfferedSocket): void {
-    const { name, handle, backup } = offer;
-    const inode = socketInode(handle.fd);
-    backup?.drop();
-    handle.close();
-    // What a unit passes may have come from the store as well.
-    const held = this.#berths.list().flatMap(({ sockets }) => sockets.map(({ socket }) => socketInode(socket.fd)));
-    if (held.includes(inode)) return;
-    this.#log("notice", `nobody wants the passed descriptor ${name}, which is ${describeOffer(offer)}: closed`, {
-      event: "declined",
-      name,
-    });
+  get #takingBack(): TakeBackContext {
+    return {
+      berths: this.#berths,
+      interceptions: this.#interceptions,
+      keeping: this.#options.predecessor === undefined ? this.#keeping : undefined,
+      sys: this.#sys,
+      log: this.#log,
+    };
+  }
+
+  /** The sockets that it has bound for itself. */
+  get #own(): NamedSocket[] {
+    const notify = this.#notify?.socket;
+    return [...this.#control.named, ...(notify === undefined ? [] : [{ name: "notify", socket: notify }])];
+  }
+
+  /** Why no other broker can take over from this one. */
+  get #irreplaceable(): string | undefined {
+    if (this.#keeping !== undefined)
+      return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
+    return this.#control.own === undefined ? "its control socket is of whoever passed it; restart it there" : undefined;
   }
 
   #takeLocks(): void {
     const { state } = this.#options;
-    if (state !== undefined) this.#locks.take(join(state, "lock"), 0o700);
+    const { locks } = this.#passed;
+    if (state !== undefined) this.#locks.take(join(state, "lock"), 0o700, locks);
     const path = this.#control.unbound;
-    if (path !== undefined) this.#locks.take(`${path}.lock`, 0o755);
+    if (path !== undefined) this.#locks.take(`${path}.lock`, 0o755, locks);
+    closeAll(locks.splice(0));
   }
 
   /** Beside the control socket. A broker that cannot have it serves without, and says so. */
@@ -283,7 +317,10 @@ export class Broker implements AsyncDisposable {
     const context = { sys: this.#sys, log: this.#log };
     try {
       this.#ledger = Ledger.open(`${path}.leases`, context);
-      const reclaimed = this.#ledger.read().flatMap((entry) => reclaim(entry, context));
+      const entries = this.#ledger.read();
+      // What a predecessor had is handed over.
+      if (this.#options.predecessor !== undefined) return;
+      const reclaimed = entries.flatMap((entry) => reclaim(entry, context));
       // Not in a store, wherever it may have been before.
       joinPassed(this.#passed, sortPassed(reclaimed, undefined, this.#sys));
     } catch (error) {
@@ -310,8 +347,10 @@ export class Broker implements AsyncDisposable {
         interceptions: this.#interceptions,
         sys: this.#sys,
         notify: this.#notify?.address,
+        settled: () => this.#succession.over(),
         watch: (session) => this.#watchers.add(session),
       }),
+      this.#succession.implementation,
     ]);
     this.#listener = new Listener(fd, {
       service,
@@ -321,7 +360,10 @@ export class Broker implements AsyncDisposable {
       brokerUid: process.geteuid?.() ?? 0,
       deadline,
       maxFds: maxOpenFiles(),
-      onClosed: (session) => this.#watchers.delete(session),
+      onClosed: (session) => {
+        this.#watchers.delete(session);
+        this.#succession.closed(session);
+      },
     });
   }
 
@@ -333,14 +375,15 @@ export class Broker implements AsyncDisposable {
     this.#options.onChange?.();
   }
 
-  /** Beside the control socket. A broker that cannot have it serves without, and says so. */
-  #openNotify(): void {
+  /** Beside the control socket; `offered` may have a predecessor's. A broker that cannot have it serves without, and says so. */
+  #openNotify(offered: readonly OfferedSocket[]): void {
     const berths = this.#berths;
     const notices = new TenantNotices({ berths, log: this.#log, tell: (event, berth) => this.#tell(event, berth) });
     try {
       this.#notify = NotifySocket.open(`${this.#control.path}.notify`, {
         sys: this.#sys,
         log: this.#log,
+        offered,
         tenantAmong: (pids) => berths.leases.among(pids),
         onMessage: (tenancy, message, fds) => notices.heed(tenancy, message, fds),
       });
@@ -368,20 +411,4 @@ export class Broker implements AsyncDisposable {
     this.#onDemand?.observe(berth);
     this.#watchers.tell(event, berth, (session) => this.#berths.visible(berth, session));
   }
-}
-
-function invalid(problems: readonly Problem[]): BerthError {
-  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-  return new BerthError("CONFIG_INVALID", `the configuration has ${count}:\n${problems.map(formatProblem).join("\n")}`);
-}
-
-function serviceInfo(): ServiceInfo {
-  const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
-  return { vendor: "berthd", product: "berthd", version, url: "https://berthd.io/" };
-}
-
-/** Soft RLIMIT_NOFILE; Node has no getrlimit(2). */
-function maxOpenFiles(): number {
-  const limit = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-  return check("getrlimit", limit === undefined ? Number.MAX_SAFE_INTEGER : Number(limit));
 }

@@ -9,8 +9,10 @@ import type { SocketOptions } from "../config/spec.ts";
 import { BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
-import { HeldSocket, socketKey } from "./held-socket.ts";
-import { describeOffer, fits, type OfferedSocket, offerSocket } from "./offered-socket.ts";
+import type { NamedSocket } from "./berth.ts";
+import { HeldSocket } from "./held-socket.ts";
+import { describeOffer, type OfferedSocket, offerSocket } from "./offered-socket.ts";
+import { ownSocket } from "./own-socket.ts";
 
 const CONTROL_BACKLOG = 4096;
 /** What units call it: the interface's name, the usual unit's, and what systemd calls a Varlink socket. */
@@ -63,6 +65,11 @@ export class ControlSocket {
     return this.#socket instanceof HeldSocket ? this.#socket : undefined;
   }
 
+  /** As {@link own}, under its name in a store. */
+  get named(): NamedSocket[] {
+    return this.own === undefined ? [] : [{ name: "control", socket: this.own }];
+  }
+
   /** The path that it is still to be bound to. */
   get unbound(): string | undefined {
     const wanted = this.#wanted;
@@ -89,7 +96,7 @@ export class ControlSocket {
 
   /** Closes it; what is stored of it is for the next broker. Idempotent. */
   close(): void {
-    if (this.own?.backup !== undefined) this.own.leave();
+    if (this.own !== undefined) this.own.retire();
     else this.#socket?.close();
     this.#socket = undefined;
   }
@@ -123,14 +130,8 @@ function ownControl(path: string, mode: number, offered: readonly OfferedSocket[
   const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
   const listen: ListenAddress = { kind: "stream", address, dualStack: false };
   const options: SocketOptions = { backlog: CONTROL_BACKLOG, mode, v6only: true };
-  const left = offered.find((offer) => fits(offer, listen, options, socketKey(listen, options), sys));
-  if (left !== undefined) {
-    const socket = HeldSocket.adopt(left, listen, options, sys);
-    if (socket.reachable) return socket;
-    socket.close(); // somebody has removed its path
-  }
   try {
-    return HeldSocket.open(listen, options, sys);
+    return ownSocket(listen, options, offered, sys);
   } catch (cause) {
     if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
     throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });

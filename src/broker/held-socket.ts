@@ -2,7 +2,7 @@
  * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
  * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/held-socket.test.ts).
  */
-import { fchmodSync, lstatSync, unlinkSync } from "node:fs";
+import { fchmodSync, lstatSync } from "node:fs";
 import { constants } from "node:os";
 import {
   type Address,
@@ -24,7 +24,7 @@ import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./
 import { type OfferedSocket, socketInode } from "./offered-socket.ts";
 import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
 import { keyHash, type StoredSocket } from "./stored-name.ts";
-import { isInode, prepareUnixPath, settleUnixPath } from "./unix-path.ts";
+import { isInode, prepareUnixPath, removeUnixPath, settleUnixPath } from "./unix-path.ts";
 
 const { EPERM } = constants.errno;
 
@@ -189,19 +189,19 @@ export class HeldSocket implements Disposable {
     this.#handle.close();
   }
 
+  /** At the end of the broker: leaves it to another one if it has a copy, else closes it. */
+  retire(): void {
+    if (this.backup === undefined) this.close();
+    else this.leave();
+  }
+
   [Symbol.dispose](): void {
     this.close();
   }
 
   #removePath(): void {
     const { address } = this.listen;
-    if (address.family !== "unix" || address.abstract || this.#foreign) return;
-    if (!isInode(address.path, this.#inode)) return;
-    try {
-      unlinkSync(address.path);
-    } catch {
-      // Gone this instant, or its folder is no longer ours to change: a stale socket hinders nobody.
-    }
+    if (address.family === "unix" && !address.abstract && !this.#foreign) removeUnixPath(address.path, this.#inode);
   }
 
   /** Binds, to the same port as before if it was bound before. */

@@ -20,12 +20,12 @@ import {
   type SocketKind,
 } from "../address.ts";
 import type { ServerSpec } from "../config/spec.ts";
-import { SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
-import type { BindReport, Interceptor, Native } from "../native.ts";
+import type { BindReport, Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
 import type { NamedSocket } from "./berth.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
+import { BindReports } from "./bind-reports.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Log } from "./log.ts";
 
@@ -34,7 +34,6 @@ const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
 /** The verdict that lets the kernel carry out the call as it stands then. */
 const CONTINUE = -1;
 const NO_SOCKET = -1;
-const NO_RECORD = -1;
 
 /** Binds a second that are answered at once; further ones wait, so that a flood costs the flooder. */
 const BINDS_PER_SECOND = 200;
@@ -69,7 +68,7 @@ export function isNotifyDescriptor(fd: number): boolean {
 export class Interception {
   readonly #options: InterceptionOptions;
   readonly #sys: Native;
-  readonly #interceptor: Interceptor;
+  readonly #reports: BindReports;
   /** Where each socket was put last, in /proc: of equals, the server gets one next that is there no more. */
   readonly #given = new Map<HeldSocket, string>();
   readonly #logged = new Set<string>();
@@ -89,19 +88,35 @@ export class Interception {
       if (call === null) options.onEnded();
       else if (!this.#closed) this.#throttle(call);
     };
-    this.#interceptor = new options.sys.Interceptor(notify.steal(), report, record?.steal() ?? NO_RECORD);
-    const result = this.#interceptor.start();
-    if (result < 0) {
-      this.#interceptor.close();
-      throw new SysError("pthread_create", -result);
-    }
+    this.#reports = new BindReports(notify, record, report, options.sys);
+  }
+
+  /** Answers none until it is resumed. Throws SYSTEM_ERROR, and then goes on. */
+  pause(): void {
+    clearTimeout(this.#delay);
+    this.#reports.pause();
+  }
+
+  /** Throws SYSTEM_ERROR; its server's binds are answered no more then. */
+  resume(): void {
+    this.#reports.resume();
+  }
+
+  /** Whether it is paused, and received no call after that which it has not written down. */
+  get resting(): boolean {
+    return this.#reports.resting;
+  }
+
+  /** What another goes on with, borrowed: where binds are reported, and the record, if there is one. */
+  get descriptors(): readonly number[] {
+    return this.#reports.descriptors;
   }
 
   /** Answers no more; the keeper does, for processes that still have the filter. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#delay);
-    this.#interceptor.close();
+    this.#reports.close();
   }
 
   #throttle(report: BindReport): void {
@@ -119,24 +134,24 @@ export class Interception {
   #answer(report: BindReport): void {
     if (report.error !== 0) {
       if (report.error === EPERM) this.#say("error", "ptrace", blind);
-      return this.#interceptor.answer(report.error, NO_SOCKET);
+      return this.#reports.answer(report.error, NO_SOCKET);
     }
     const domain = this.#option(report.socket, so.SO_DOMAIN);
     const kind = kindOf(this.#option(report.socket, so.SO_TYPE));
     const isInet = domain === AF_INET || domain === AF_INET6;
     // Netlink, packet and all the others are no business of a berth.
-    if (kind === undefined || (!isInet && domain !== AF_UNIX)) return this.#interceptor.answer(CONTINUE, NO_SOCKET);
+    if (kind === undefined || (!isInet && domain !== AF_UNIX)) return this.#reports.answer(CONTINUE, NO_SOCKET);
     const address = addressOf(report.sockaddr, domain);
-    if (report.recalled && this.#isDone(report.socket, address)) return this.#interceptor.answer(0, NO_SOCKET);
+    if (report.recalled && this.#isDone(report.socket, address)) return this.#reports.answer(0, NO_SOCKET);
     if (isInet) this.#answerInet(report, kind, address);
     else this.#answerUnix(report, kind, address);
   }
 
   #answerInet(report: BindReport, kind: SocketKind, address: Address | number): void {
-    if (typeof address === "number") return this.#interceptor.answer(address, NO_SOCKET);
-    if (address.family === "unix") return this.#interceptor.answer(EAFNOSUPPORT, NO_SOCKET);
+    if (typeof address === "number") return this.#reports.answer(address, NO_SOCKET);
+    if (address.family === "unix") return this.#reports.answer(EAFNOSUPPORT, NO_SOCKET);
     if (this.#options.lease.ended) return this.#refuse(kind, address, "its lease has ended");
-    if (this.#isBound(report.socket)) return this.#interceptor.answer(EINVAL, NO_SOCKET);
+    if (this.#isBound(report.socket)) return this.#reports.answer(EINVAL, NO_SOCKET);
     const v6only = this.#option(report.socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const found = this.#find({ kind, address, v6only }, address.port === 0);
     if (found !== undefined && this.#isTcpOrUdp(report.socket)) return this.#deliver(report, found, address);
@@ -144,7 +159,7 @@ export class Interception {
     // so that the address cannot become another one in between.
     if (address.port === 0) return this.#bindHere(report);
     const { otherBinds } = this.#options.berth.spec.server;
-    if (otherBinds === "allow") return this.#interceptor.answer(CONTINUE, NO_SOCKET);
+    if (otherBinds === "allow") return this.#reports.answer(CONTINUE, NO_SOCKET);
     if (otherBinds === "loopback" && isLoopback(address) && address.port >= firstFreePort())
       return this.#bindHere(report);
     this.#refuse(kind, address, `it has ${this.#describe()}`);
@@ -153,9 +168,9 @@ export class Interception {
   /** A path or name that is not the berth's is the server's own affair: the file system knows what it may do. */
   #answerUnix(report: BindReport, kind: SocketKind, address: Address | number): void {
     if (typeof address === "number" || this.#options.lease.ended || this.#isBound(report.socket))
-      return this.#interceptor.answer(CONTINUE, NO_SOCKET);
+      return this.#reports.answer(CONTINUE, NO_SOCKET);
     const found = this.#find({ kind, address, v6only: false }, false);
-    if (found === undefined) this.#interceptor.answer(CONTINUE, NO_SOCKET);
+    if (found === undefined) this.#reports.answer(CONTINUE, NO_SOCKET);
     else this.#deliver(report, found, address);
   }
 
@@ -182,7 +197,7 @@ export class Interception {
 
   #deliver(report: BindReport, { name, socket }: Offer, asked: Address): void {
     const duplicate = this.#sys.dup(socket.fd);
-    if (duplicate < 0) return this.#interceptor.answer(EMFILE, NO_SOCKET);
+    if (duplicate < 0) return this.#reports.answer(EMFILE, NO_SOCKET);
     socket.carryOver(report.socket);
     this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
     const { berth } = this.#options;
@@ -197,17 +212,17 @@ export class Interception {
         address: formatListenAddress(socket.listen),
       },
     );
-    this.#interceptor.answer(0, duplicate);
+    this.#reports.answer(0, duplicate);
   }
 
   #bindHere(report: BindReport): void {
-    this.#interceptor.answer(Math.max(0, -this.#sys.bind(report.socket, report.sockaddr)), NO_SOCKET);
+    this.#reports.answer(Math.max(0, -this.#sys.bind(report.socket, report.sockaddr)), NO_SOCKET);
   }
 
   #refuse(kind: SocketKind, address: Address, why: string): void {
     const asked = formatListenAddress({ kind, address, dualStack: false });
     this.#say("warning", asked, `its server asked to be bound to ${asked} and was refused, for ${why}`);
-    this.#interceptor.answer(EACCES, NO_SOCKET);
+    this.#reports.answer(EACCES, NO_SOCKET);
   }
 
   #describe(): string {

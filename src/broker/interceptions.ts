@@ -1,4 +1,6 @@
 /** The servers whose binds are answered: one interception for each lease, kept until no process has the filter. */
+import { setTimeout } from "node:timers/promises";
+import { BerthError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import type { Backup } from "./backup.ts";
@@ -9,6 +11,7 @@ import type { Keeping } from "./keeping.ts";
 import type { Log } from "./log.ts";
 import type { Quota } from "./quota.ts";
 import type { Refusal, Requester } from "./request.ts";
+import type { StoredLease } from "./stored-name.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
@@ -24,12 +27,21 @@ interface Descriptors {
   readonly notify: FdHandle;
   readonly record: FdHandle | undefined;
   readonly backup: Backup | undefined;
+  /** The stand-in knows them already. */
+  readonly isKept?: boolean;
 }
+
+/** How long to wait for what servers may keep us at, in milliseconds, and how often to look. */
+const PATIENCE = 1000;
+const PAUSE = 1;
 
 /** One server, by the id of its lease. */
 interface Served {
+  readonly berth: string;
   readonly interception: Interception;
   readonly backup: Backup | undefined;
+  /** Lets go of it. */
+  readonly end: () => void;
 }
 
 /** What is known of a berth that is no longer configured: nothing is its server's any more. */
@@ -86,14 +98,64 @@ export class Interceptions {
     const uid = lease?.tenant.uid;
     const charged = uid !== undefined && quota.charge("interceptions", uid);
     const { notify, backup } = descriptors;
-    const record = backup === undefined ? this.#keeper.keep(notify.fd, descriptors.record) : descriptors.record;
-    this.#serve(id, { notify, record, backup }, { berth, lease: lease ?? { ended: true } }, () => {
+    const isKept = backup !== undefined || descriptors.isKept === true;
+    const record = isKept ? descriptors.record : this.#keeper.keep(notify.fd, descriptors.record);
+    const refund = (): void => {
       if (charged) quota.refund("interceptions", uid);
-    });
+    };
+    try {
+      this.#serve(id, { notify, record, backup }, { berth, lease: lease ?? { ended: true } }, refund);
+    } catch (error) {
+      refund();
+      throw error;
+    }
   }
 
-  /** Answers none any more. Returns how many servers that leaves without bind. */
-  close(): number {
+  /** Takes over the channel to the stand-in of the broker before us. */
+  adoptKeeper(channel: FdHandle): void {
+    this.#keeper.adopt(channel);
+  }
+
+  /** What a successor goes on with, borrowed, while all are paused: the channel to the stand-in, and each server's. */
+  get descriptors(): {
+    readonly keeper: number | undefined;
+    readonly servers: ReadonlyMap<StoredLease, readonly number[]>;
+  } {
+    const servers = Array.from(this.#byLease, ([lease, { berth, interception }]) => {
+      return [{ berth, lease }, interception.descriptors] as const;
+    });
+    return { keeper: this.#keeper.fd, servers: new Map(servers) };
+  }
+
+  /**
+   * Answers none until they are resumed; their servers wait. Resolves when none is at work any more, though a server that
+   * does not let go is not waited for long. Throws SYSTEM_ERROR when some could not be paused.
+   */
+  async pause(): Promise<void> {
+    for (const { interception } of this.#byLease.values()) interception.pause();
+    const end = performance.now() + PATIENCE;
+    while ([...this.#byLease.values()].some(({ interception }) => !interception.resting) && performance.now() < end)
+      await setTimeout(PAUSE);
+  }
+
+  resume(): void {
+    for (const [id, { berth, interception, end }] of this.#byLease) {
+      try {
+        interception.resume();
+      } catch (error) {
+        if (!(error instanceof BerthError)) throw error;
+        this.#options.log("error", `berth ${berth}: the binds of its server are answered no more: ${error.message}`, {
+          event: "deserted",
+          berth,
+          lease: id,
+        });
+        end();
+      }
+    }
+  }
+
+  /** Answers none any more. Says how many servers that leaves without bind, unless another broker answers them. */
+  close(isReplaced = false): void {
     let deserted = 0;
     for (const { interception, backup } of this.#byLease.values()) {
       interception.close();
@@ -101,7 +163,15 @@ export class Interceptions {
     }
     this.#byLease.clear();
     this.#keeper.release();
-    return deserted;
+    if (deserted === 0 || isReplaced) return;
+    this.#options.log(
+      "warning",
+      `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with EADDRNOTAVAIL`,
+      {
+        event: "deserted",
+        servers: deserted,
+      },
+    );
   }
 
   #serve(
@@ -122,7 +192,7 @@ export class Interceptions {
       if (this.#byLease.size === 0) this.#keeper.release();
     };
     const interception = new Interception(notify, record, { ...whose, sys, log, onEnded: end });
-    this.#byLease.set(id, { interception, backup });
+    this.#byLease.set(id, { berth: whose.berth.name, interception, backup, end });
     if (berth !== undefined) berth.keptBinds += kept;
   }
 }

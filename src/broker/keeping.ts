@@ -1,5 +1,6 @@
 /**
- * What outlives the broker: a copy of everything it holds, in the service manager's store. A copy is made before anybody
+ * What outlives the broker: a copy of everything it holds, in the service manager's store, or in what goes to a broker
+ * that takes over. A copy is made before anybody
  * is told of the thing, so that a broker which is killed at any instant loses nothing that somebody relies on; it goes
  * when the thing goes. Taking it back is take-back.ts. Where there is no store, nothing of this is used.
  */
@@ -7,9 +8,9 @@ import { writeSync } from "node:fs";
 import { check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
-import type { FdStore, NotStored } from "../systemd/fd-store.ts";
+import type { DescriptorStore, NotStored } from "../systemd/fd-store.ts";
 import type { Backup } from "./backup.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth, NamedSocket } from "./berth.ts";
 import { bindRecord } from "./bind-keeper.ts";
 import { packDescriptor } from "./carrier.ts";
 import type { HeldSocket } from "./held-socket.ts";
@@ -24,12 +25,12 @@ import { leaseName, rootName, type StoredStash, socketName, stashName } from "./
 const PAUSE = 10_000;
 
 export interface KeepingOptions {
-  readonly store: FdStore;
+  readonly store: DescriptorStore;
   readonly sys: Native;
   readonly log: Log;
-  /** All berths, and the control socket if it is the broker's own: for what could not be stored at first. */
+  /** All berths, and the sockets that the broker has bound for itself: for what could not be stored at first. */
   readonly berths: () => Iterable<Berth>;
-  readonly control: () => HeldSocket | undefined;
+  readonly own: () => Iterable<NamedSocket>;
 }
 
 export class Keeping {
@@ -60,8 +61,7 @@ export class Keeping {
   /** As {@link keep} of all berths; says what is still missing only if it was not said before. */
   keepAll(): void {
     this.#lack = undefined;
-    const control = this.#options.control();
-    if (control !== undefined) this.#keepSocket(control, "control");
+    for (const { name, socket } of this.#options.own()) this.#keepSocket(socket, name);
     for (const berth of this.#options.berths()) this.keep(berth);
     if (this.#lack === undefined) this.#said = undefined;
   }
@@ -124,7 +124,21 @@ export class Keeping {
     clearTimeout(this.#retry);
   }
 
-  /** Without a berth, the control socket. */
+  /** Nothing of it outlives the broker after all: all is as if it had never been stored. */
+  abandon(): void {
+    this.close();
+    for (const record of this.#records.values()) record.close();
+    this.#records.clear();
+    for (const { socket } of this.#options.own()) socket.backup = undefined;
+    for (const berth of this.#options.berths()) {
+      for (const { socket } of berth.sockets) socket.backup = undefined;
+      for (const stashed of berth.stash.values()) delete stashed.backup;
+      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) lease.backup = undefined;
+      berth.rootBackup = undefined;
+    }
+  }
+
+  /** Without a berth, one of the broker's own. */
   #keepSocket(socket: HeldSocket, name: string, berth?: string): void {
     if (socket.backup !== undefined) return;
     const { identity, fd } = socket;

@@ -76,6 +76,17 @@ export class Lease {
     return this.#pidfd?.fd;
   }
 
+  /** Leaves the tenant's end, and its watchdog, unheeded until {@link resume}. */
+  pause(): void {
+    this.#poll?.start(0);
+    this.watchdog?.pause();
+  }
+
+  resume(): void {
+    this.#poll?.start(READABLE);
+    this.watchdog?.alive();
+  }
+
   /** Lets go of the tenant, and of the copy. Idempotent. */
   end(): void {
     this.watchdog?.close();

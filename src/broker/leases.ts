@@ -36,6 +36,15 @@ export class Leases {
     return found !== undefined && (who.privileged || who.holds(found.lease)) ? found : { kind: "no-lease", lease: id };
   }
 
+  /** Leaves the ends of tenants unheeded until {@link resume}. */
+  pause(): void {
+    for (const { lease } of this.#byId.values()) lease.pause();
+  }
+
+  resume(): void {
+    for (const { lease } of this.#byId.values()) lease.resume();
+  }
+
   /** The nearest tenant, of a process and those above it. */
   among(pids: readonly number[]): Tenancy | undefined {
     let nearest: Tenancy | undefined;

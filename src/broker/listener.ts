@@ -10,10 +10,10 @@ import { type Native, type Poll, READABLE } from "../native.ts";
 import { POLLIN } from "../socket-constants.ts";
 import type { Service } from "../varlink/service.ts";
 import type { Log } from "./log.ts";
-import { refusal } from "./methods.ts";
 import { Peer } from "./peer.ts";
 import { isPrivileged } from "./policy.ts";
 import type { Quota } from "./quota.ts";
+import { refusal } from "./refusals.ts";
 import { Session } from "./session.ts";
 
 const { EAGAIN, ECONNABORTED, EMFILE, ENFILE } = constants.errno;
@@ -44,6 +44,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #poll: Poll;
   #pause: NodeJS.Timeout | undefined;
+  #isPaused = false;
   /** Said once, until connections are accepted again. */
   #starved = false;
   /** Times the queue was looked at, and how often it had been when health was asked about last and somebody waited. */
@@ -55,7 +56,7 @@ export class Listener {
     this.#socket = socket;
     this.#options = options;
     this.#poll = new options.sys.Poll(socket, () => this.#accept());
-    this.#resume();
+    this.#watch();
   }
 
   /**
@@ -63,19 +64,34 @@ export class Listener {
    * descriptor, for a client that has used them all up must not have the broker ended.
    */
   get healthy(): boolean {
-    const waits = (this.#options.sys.pollNow(this.#socket, POLLIN) & POLLIN) !== 0;
+    const waits = !this.#isPaused && (this.#options.sys.pollNow(this.#socket, POLLIN) & POLLIN) !== 0;
     const healthy = !waits || this.#lookedAtLast !== this.#looked;
     this.#lookedAtLast = waits ? this.#looked : undefined;
     return healthy;
   }
 
-  close(): void {
+  /** Accepts nobody and hears nobody but one until {@link resume}: whoever comes waits in the queue. */
+  pause(exempt: Session): void {
+    this.#isPaused = true;
     clearTimeout(this.#pause);
-    this.#poll.close();
-    for (const session of this.sessions) session.close();
+    this.#poll.start(0);
+    for (const session of this.sessions) if (session !== exempt) session.pause();
   }
 
-  #resume(): void {
+  resume(): void {
+    this.#isPaused = false;
+    this.#watch();
+    for (const session of this.sessions) session.resume();
+  }
+
+  /** Closes every connection but one. */
+  close(exempt?: Session): void {
+    clearTimeout(this.#pause);
+    this.#poll.close();
+    for (const session of this.sessions) if (session !== exempt) session.close();
+  }
+
+  #watch(): void {
     const result = this.#poll.start(READABLE);
     if (result < 0) throw new SysError("poll", -result, "control socket");
   }
@@ -109,7 +125,7 @@ export class Listener {
     if (this.#evict(({ idle }) => idle)) return;
     this.#poll.start(0);
     // While the poll rests, this timer alone may keep the process alive.
-    this.#pause = setTimeout(() => this.#resume(), PAUSE);
+    this.#pause = setTimeout(() => this.#watch(), PAUSE);
   }
 
   #admit(handle: FdHandle): void {

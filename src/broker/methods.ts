@@ -1,25 +1,19 @@
 /** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
-import { BerthError, SysError } from "../errors.ts";
+import { BerthError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
 import { MAX_FDS, type Native } from "../native.ts";
 import { type Entry, makeEntry } from "../rootfs/entry.ts";
 import type { Range } from "../rootfs/range.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
 import { encodeReply, type Parameters } from "../varlink/message.ts";
-import {
-  type Answer,
-  answer,
-  type Handler,
-  type Implementation,
-  invalidParameter,
-  type Later,
-  refuse,
-} from "../varlink/service.ts";
+import { type Answer, answer, type Handler, type Implementation, invalidParameter } from "../varlink/service.ts";
 import type { Berth } from "./berth.ts";
 import type { Berths } from "./berths.ts";
 import type { Interceptions } from "./interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
-import type { Granted, Refusal, Replace, Waiting } from "./request.ts";
+import { guarded, isScarcity, patiently } from "./patience.ts";
+import { refusal } from "./refusals.ts";
+import type { Granted, Refusal, Replace } from "./request.ts";
 import type { Session } from "./session.ts";
 import { isStashName } from "./stash.ts";
 import { eventAnswer } from "./watchers.ts";
@@ -31,17 +25,26 @@ export interface MethodsContext {
   readonly interceptions: Interceptions;
   /** Where servers without a service manager say how they are; undefined where there is no such socket. */
   readonly notify: string | undefined;
+  /** Resolves when nobody is about to take over from this broker: until then nothing is granted. */
+  settled(): Promise<void>;
   /** Has the session told of every event from now on. */
   watch(session: Session): void;
 }
 
 /** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
-export function brokerMethods({ berths, interceptions, sys, notify, watch }: MethodsContext): Implementation<Session> {
+export function brokerMethods({
+  berths,
+  interceptions,
+  sys,
+  notify,
+  settled,
+  watch,
+}: MethodsContext): Implementation<Session> {
   const acquire: Handler<Session> = (session, parameters) => {
     const name = parameters["berth"] as string;
     const known = session.grants.get(name);
     if (known !== undefined && known.generation === known.berth.generation) return known.answer;
-    return patiently(session, () => {
+    return patiently(session, settled, () => {
       const granted = berths.acquire(name, session, replaceOf(parameters));
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
@@ -61,7 +64,7 @@ export function brokerMethods({ berths, interceptions, sys, notify, watch }: Met
       command: parameters["command"] as string[] | undefined,
       environment: parameters["environment"] as Record<string, string> | undefined,
     };
-    return patiently(session, () => {
+    return patiently(session, settled, () => {
       // Before the lease: a command that cannot be carried out takes no berth.
       const berth = berths.find(parameters["berth"] as string, session);
       if ("kind" in berth) return berth;
@@ -175,48 +178,6 @@ function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | unde
   }
 }
 
-/** The error reply of a refusal. */
-export function refusal(why: Refusal): Answer {
-  switch (why.kind) {
-    case "denied":
-      return refuse("org.varlink.service.PermissionDenied", {
-        message: `you may not take berth ${quote(why.berth)}, or there is none of that name`,
-      });
-    case "absent":
-      return refuse("io.berthd.Broker.NoSuchBerth", {
-        berth: why.berth,
-        message: `there is no berth ${quote(why.berth)}; \`berth ls\` lists them`,
-      });
-    case "occupied":
-      return refuse("io.berthd.Broker.BerthOccupied", {
-        berth: why.berth,
-        lease: why.lease,
-        message: `berth ${quote(why.berth)} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); stop it, or take over with replace`,
-      });
-    case "vacant":
-      return refuse("io.berthd.Broker.BerthVacant", {
-        berth: why.berth,
-        message: `berth ${quote(why.berth)} has no tenant to take over from`,
-      });
-    case "no-lease":
-      return refuse("io.berthd.Broker.NoSuchLease", {
-        lease: why.lease,
-        message: `this process has no lease ${quote(why.lease)}; it may have ended`,
-      });
-    case "limit":
-      return refuse("io.berthd.Broker.LimitReached", { limit: why.limit, message: why.message });
-    case "no-root":
-      return refuse("io.berthd.Broker.RootUnavailable", {
-        berth: why.berth,
-        message: `berth ${quote(why.berth)} has no root to give: ${why.message}`,
-      });
-    case "unsuitable":
-      return refuse("io.berthd.Broker.UnsuitableDescriptor", { name: why.name, message: why.message });
-    default:
-      return why satisfies never;
-  }
-}
-
 function visible(berths: Berths, session: Session): Berth[] {
   return berths.list().filter((berth) => berths.visible(berth, session));
 }
@@ -229,69 +190,6 @@ const nothing: Answer = answer({});
 
 function replaceOf(parameters: Parameters): Replace {
   return (parameters["replace"] as Replace | undefined | null) ?? "no";
-}
-
-/** Names in messages come from the peer: bounded, and visibly quoted. */
-function quote(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
-}
-
-function isScarcity(error: BerthError): boolean {
-  return error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName);
-}
-
-/** Being out of descriptors or memory is a limit that was reached, and the caller's to hear; anything else is a defect. */
-function guarded<T>(act: () => T): T | Answer {
-  try {
-    return act();
-  } catch (error) {
-    if (!(error instanceof BerthError) || !isScarcity(error)) throw error;
-    return refusal({
-      kind: "limit",
-      limit: "descriptors",
-      message: `the broker is out of descriptors: ${error.message}`,
-    });
-  }
-}
-
-/** How often a call may find that it has to wait: what it waits for can change meanwhile, but not for ever. */
-const MAX_TURNS = 8;
-
-/**
- * Tries `act`, and when that has to wait for something, again after it. Only this caller waits; if it goes, nothing is
- * done for it.
- */
-function patiently(session: Session, act: () => Answer | Refusal | Waiting): Answer | Later {
-  const first = outcome(act);
-  if (!("until" in first)) return first;
-  return (settle) => {
-    const failed = (error: unknown): Answer =>
-      refusal({ kind: "no-root", berth: first.berth, message: error instanceof Error ? error.message : String(error) });
-    void turns(session, act, first).catch(failed).then(settle);
-  };
-}
-
-/** Undefined when nobody is there any more to be answered. */
-async function turns(
-  session: Session,
-  act: () => Answer | Refusal | Waiting,
-  { berth, until }: Waiting,
-  left = MAX_TURNS,
-): Promise<Answer | undefined> {
-  const problem = await until;
-  if (session.closed) return undefined;
-  if (problem !== undefined || left === 0) {
-    const message = problem ?? "what it is made of changes all the time; try again";
-    return refusal({ kind: "no-root", berth, message });
-  }
-  const next = outcome(act);
-  return "until" in next ? await turns(session, act, next, left - 1) : next;
-}
-
-function outcome(act: () => Answer | Refusal | Waiting): Answer | Waiting {
-  const result = guarded(act);
-  if (!("kind" in result) || result.kind === "waiting") return result;
-  return refusal(result);
 }
 
 function rangeOf({ root }: Berth): { range?: Range } {

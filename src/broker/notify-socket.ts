@@ -11,13 +11,17 @@ import { adoptReceived, closeAll, FdHandle } from "../fd.ts";
 import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../native.ts";
 import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../socket-constants.ts";
 import { readTenantMessage, type TenantMessage } from "../systemd/tenant-message.ts";
-import { HeldSocket } from "./held-socket.ts";
+import type { HeldSocket } from "./held-socket.ts";
 import type { Tenancy } from "./leases.ts";
 import type { Log } from "./log.ts";
+import type { OfferedSocket } from "./offered-socket.ts";
+import { ownSocket } from "./own-socket.ts";
 
 export interface NotifySocketOptions {
   readonly sys: Native;
   readonly log: Log;
+  /** Among these may be a predecessor's, which is taken then. */
+  readonly offered?: readonly OfferedSocket[];
   /** The first of these processes that is a tenant. */
   readonly tenantAmong: (pids: readonly number[]) => Tenancy | undefined;
   /** A tenant has said something. What is not taken of the descriptors that came is closed. */
@@ -69,7 +73,7 @@ export class NotifySocket {
     const abstract = path.startsWith("@");
     const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
     const held = { backlog: 0, mode: 0o666, v6only: true };
-    const socket = HeldSocket.open({ kind: "datagram", address, dualStack: false }, held, options.sys);
+    const socket = ownSocket({ kind: "datagram", address, dualStack: false }, held, options.offered ?? [], options.sys);
     try {
       return new NotifySocket(socket, options);
     } catch (error) {
@@ -78,11 +82,26 @@ export class NotifySocket {
     }
   }
 
+  /** The socket itself, for those who keep it. */
+  get socket(): HeldSocket {
+    return this.#socket;
+  }
+
+  /** Reads nothing until {@link resume}: messages wait. */
+  pause(): void {
+    clearTimeout(this.#pause);
+    this.#poll.start(0);
+  }
+
+  resume(): void {
+    this.#poll.start(READABLE);
+  }
+
   close(): void {
     clearTimeout(this.#pause);
     clearTimeout(this.#complaint);
     this.#poll.close();
-    this.#socket.close();
+    this.#socket.retire();
   }
 
   #read(): void {

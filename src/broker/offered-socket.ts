@@ -73,7 +73,7 @@ export function fits(
 }
 
 /** For a message: what was passed. */
-export function describeOffer({ is }: OfferedSocket): string {
+export function describeOffer({ is }: Pick<OfferedSocket, "is">): string {
   return typeof is === "string" ? is : formatListenAddress(is);
 }
 

@@ -26,18 +26,22 @@ export class OnDemand {
   readonly #starting = new Set<Starter>();
   readonly #queue = new Set<Starter>();
   readonly #connections = new Connections();
+  #isPaused = false;
 
   constructor(options: OnDemandOptions) {
     this.#options = options;
   }
 
-  /** Watches no socket until {@link resume}: those of any berth may be closed. */
+  /** Watches no socket and starts nothing until {@link resume}: those of any berth may be closed. */
   pause(): void {
+    this.#isPaused = true;
     for (const { starter } of this.#byBerth.values()) starter.pause();
   }
 
   /** These are the berths now, as configured. */
   resume(berths: readonly Berth[]): void {
+    this.#isPaused = false;
+    if (this.#queue.size > 0) setImmediate(() => this.#startNext());
     const wanted = new Set(berths.filter(({ spec }) => spec.server.start === "on-demand"));
     for (const [berth, attended] of this.#byBerth) if (!wanted.has(berth)) this.#forget(berth, attended);
     for (const berth of wanted) {
@@ -91,6 +95,7 @@ export class OnDemand {
   }
 
   #startNext(): void {
+    if (this.#isPaused) return;
     for (const starter of this.#queue) {
       if (this.#starting.size >= this.#options.limits.concurrent) return;
       this.#queue.delete(starter);

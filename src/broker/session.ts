@@ -49,6 +49,8 @@ export class Session implements Requester {
   readonly #options: SessionOptions;
   /** Set while a call of this connection is being carried out; what came after it is kept here until then. */
   #waiting = false;
+  /** Nothing of this connection is read or carried out for now. */
+  #isPaused = false;
   readonly #kept: { readonly bytes: Buffer; readonly fds: readonly FdHandle[] }[] = [];
   /** The lease that this very process was found to hold. */
   #confirmed: Lease | undefined;
@@ -92,7 +94,7 @@ export class Session implements Requester {
 
   onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {
     // Of one read, that had several messages in it: none is read while one is waited for.
-    if (this.#waiting) {
+    if (this.#waiting || this.#isPaused) {
       this.#kept.push({ bytes: Buffer.from(bytes.subarray(0, length)), fds });
       return;
     }
@@ -129,13 +131,25 @@ export class Session implements Requester {
   }
 
   onDrained(): void {
-    this.#wire.setReading(!this.#waiting);
+    this.#read();
   }
 
   onClosed(cause: BerthError | undefined): void {
     this.#forgetKept();
     if (cause !== undefined) this.#report(cause);
     this.#options.onClosed(this);
+  }
+
+  /** Reads nothing and carries nothing out until {@link resume}. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#wire.setReading(false);
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#goOn();
   }
 
   /** Sends a last answer and closes. */
@@ -160,12 +174,21 @@ export class Session implements Requester {
       this.#waiting = false;
       if (this.closed) return discard(answer);
       if (answer !== undefined) this.send(answer);
-      while (!this.#waiting && !this.closed) {
-        const next = this.#kept.shift();
-        if (next === undefined) return this.#wire.setReading(!this.#wire.queued);
-        this.onMessage(next.bytes, next.bytes.length, next.fds);
-      }
+      this.#goOn();
     });
+  }
+
+  /** Carries out what has come meanwhile, and reads on. */
+  #goOn(): void {
+    while (!this.#waiting && !this.#isPaused && !this.closed) {
+      const next = this.#kept.shift();
+      if (next === undefined) return this.#read();
+      this.onMessage(next.bytes, next.bytes.length, next.fds);
+    }
+  }
+
+  #read(): void {
+    this.#wire.setReading(!this.#waiting && !this.#isPaused && !this.#wire.queued);
   }
 
   #forgetKept(): void {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 
 /** A socket of ours. The numbers tell it from every other, and its path from one that another program put there. */
 export interface StoredSocket {
-  /** Absent: the control socket. */
+  /** Absent: it is the broker's own, `control` or `notify`. */
   readonly berth?: string;
   readonly socket: string;
   /** {@link keyHash} of everything that was settled when it was bound. */
@@ -43,12 +43,23 @@ export type StoredName =
   | ({ readonly kind: "stash" } & StoredStash)
   | ({ readonly kind: "lease" } & StoredLease)
   | ({ readonly kind: "root" } & StoredRoot)
-  | ({ readonly kind: "binds" } & StoredLease);
+  | ({ readonly kind: "binds" } & StoredLease)
+  | { readonly kind: "lock" }
+  | { readonly kind: "keeper" };
 
-const CONTROL = "control.socket";
+/**
+ * What only a successor gets, and no store: a pidfd of the broker itself, a file that it has locked, and the channel to
+ * its stand-in for binds.
+ */
+export const BROKER_NAME = "process.broker/pidfd";
+export const LOCK_NAME = "lock.broker/file";
+export const KEEPER_NAME = "keeper.broker/channel";
+
+/** Sockets of the broker's own. */
+const OWN = ["control.socket", "notify.socket"];
 
 export function socketName({ berth, socket, hash, inode, path }: StoredSocket): string {
-  const whose = berth === undefined ? CONTROL : `socket.${berth}.${socket}`;
+  const whose = berth === undefined ? `${socket}.socket` : `socket.${berth}.${socket}`;
   return [whose, hash, inode, ...(path === undefined ? [] : [path])].join("/");
 }
 
@@ -71,7 +82,7 @@ export function parseStoredName(text: string): StoredName | undefined {
   const kind = whose.slice(0, dot);
   const berth = whose.slice(dot + 1);
   if (dot < 0 || rest.length === 0) return undefined;
-  if (whose === CONTROL) return socketOf({ socket: "control" }, rest);
+  if (OWN.includes(whose)) return socketOf({ socket: kind }, rest);
   switch (kind) {
     case "socket": {
       const last = berth.lastIndexOf(".");
@@ -84,6 +95,9 @@ export function parseStoredName(text: string): StoredName | undefined {
     }
     case "root":
       return { kind, berth };
+    case "lock":
+    case "keeper":
+      return { kind };
     case "lease":
     case "binds": {
       const [lease] = rest;

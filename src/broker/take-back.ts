@@ -1,13 +1,15 @@
 /**
- * What an earlier broker left in the service manager's store, back in its place: sockets, leases of tenants that still
+ * What an earlier broker left in the service manager's store, or has handed over, back in its place: sockets, leases of tenants that still
  * live, what tenants stashed, and the servers whose binds wait for an answer. What no berth of the configuration wants
  * any more is closed, removed from the store, and said.
  */
 import { fstatSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { BerthError } from "../errors.ts";
 import { closeAll, type FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { POLLIN } from "../socket-constants.ts";
 import type { PassedFd } from "../systemd/activation.ts";
+import type { Backup } from "./backup.ts";
 import type { Berths } from "./berths.ts";
 import { unpackDescriptor } from "./carrier.ts";
 import { isNotifyDescriptor } from "./interception.ts";
@@ -31,19 +33,25 @@ type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
 /** The descriptors that were passed to this process, by what they are. */
 export interface Passed {
   /** Of the store or of .socket units, the control socket among them. */
-  readonly sockets: OfferedSocket[];
+  sockets: OfferedSocket[];
   readonly leases: Returned<NameOf<"lease">>[];
   readonly stashes: Returned<NameOf<"stash">>[];
   readonly binds: Returned<NameOf<"binds">>[];
   readonly roots: Returned<NameOf<"root">>[];
+  /** Of a predecessor alone: files that it had locked, and channels to its stand-in for binds. */
+  readonly locks: FdHandle[];
+  readonly keepers: FdHandle[];
 }
 
 /** Nothing was passed, or all of it has found its place. */
-export const NOTHING_PASSED: Passed = { sockets: [], leases: [], stashes: [], binds: [], roots: [] };
+export function nothingPassed(): Passed {
+  return { sockets: [], leases: [], stashes: [], binds: [], roots: [], locks: [], keepers: [] };
+}
 
 /** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
-export function closePassed({ sockets, leases, stashes, binds, roots }: Passed): void {
+export function closePassed({ sockets, leases, stashes, binds, roots, locks, keepers }: Passed): void {
   closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
+  closeAll([...locks, ...keepers]);
 }
 
 /** Adds `more` to `passed`, but for what is there already: that is closed. */
@@ -55,19 +63,26 @@ export function joinPassed(passed: Passed, more: Passed): void {
     sockets.has(socketInode(offer.handle.fd)) ? offer.handle.close() : passed.sockets.push(offer);
 }
 
-/** Tells apart what was passed, and takes it over. */
-export function sortPassed(passed: readonly PassedFd[], keeping: Keeping | undefined, sys: Native): Passed {
-  const sorted: Passed = { sockets: [], leases: [], stashes: [], binds: [], roots: [] };
+/** Tells apart what was passed, and takes it over. `lent`: somebody else has each socket as well, for as long as that says. */
+export function sortPassed(
+  passed: readonly PassedFd[],
+  keeping: Keeping | undefined,
+  sys: Native,
+  lent?: Backup,
+): Passed {
+  const sorted = nothingPassed();
   for (const { name, handle } of passed) {
     const is = parseStoredName(name);
     if (is !== undefined) keeping?.count(name);
     if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
     else if (is.kind === "socket") {
-      const backup = keeping?.recall(name, handle.fd);
+      const backup = keeping?.recall(name, handle.fd) ?? lent;
       sorted.sockets.push(offerSocket(name, handle, sys, { stored: is, ...(backup !== undefined && { backup }) }));
     } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
     else if (is.kind === "root") sorted.roots.push({ stored: name, is, handle });
+    else if (is.kind === "lock") sorted.locks.push(handle);
+    else if (is.kind === "keeper") sorted.keepers.push(handle);
     else sorted.binds.push({ stored: name, is, handle });
   }
   return sorted;
@@ -82,13 +97,12 @@ export interface TakeBackContext {
   readonly log: Log;
 }
 
-/** Puts back what is no socket. The berths must have their sockets already. */
+/** Puts back what is no socket, but for binds. The berths must have their sockets already. */
 export function takeBack(passed: Passed, context: TakeBackContext): void {
   const { berths, log } = context;
   takeBackLeases(passed.leases, context);
   takeBackRoots(passed.roots, context);
   for (const returned of passed.stashes) takeBackStash(returned, context);
-  takeBackBinds(passed.binds, context);
   const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
   if (length + passed.leases.length + passed.stashes.length === 0) return;
   const leases = berths.list().filter(({ lease }) => lease !== undefined).length;
@@ -99,7 +113,6 @@ export function takeBack(passed: Passed, context: TakeBackContext): void {
     stashes: passed.stashes.length,
     binds: passed.binds.length,
   });
-  berths.repairVacant();
 }
 
 /** What came back under each name: of a lease, of a root and of a server's binds two descriptors, of which one is a memfd. */
@@ -184,14 +197,30 @@ function takeBackRoots(returned: Passed["roots"], { berths, keeping }: TakeBackC
   }
 }
 
-function takeBackBinds(returned: Passed["binds"], { interceptions, keeping }: TakeBackContext): void {
-  for (const [stored, { is, page: record, other: notify }] of pairs(returned)) {
-    if (notify !== undefined && isNotifyDescriptor(notify.fd)) {
-      const backup = keeping?.recall(stored);
-      interceptions.restore(is.berth, is.lease, { notify, record, backup });
-    } else {
+/** Answers the binds again that an earlier broker answered: when nobody else does any more, for a call is received once. */
+export function takeBackBinds({ binds, keepers }: Passed, context: TakeBackContext): void {
+  const { interceptions, keeping, log } = context;
+  const [keeper, ...others] = keepers.splice(0);
+  if (binds.length > 0 && keeper !== undefined) interceptions.adoptKeeper(keeper);
+  else keeper?.close();
+  closeAll(others);
+  for (const [stored, { is, page: record, other: notify }] of pairs(binds)) {
+    if (notify === undefined || !isNotifyDescriptor(notify.fd)) {
       closeAll([record, notify].filter((handle) => handle !== undefined));
       keeping?.forget(stored);
+      continue;
+    }
+    const backup = keeping?.recall(stored);
+    const isKept = keeper !== undefined && record !== undefined;
+    try {
+      interceptions.restore(is.berth, is.lease, { notify, record, backup, isKept });
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      log("error", `berth ${is.berth}: the binds of its server are not answered: ${error.message}`, {
+        event: "deserted",
+        berth: is.berth,
+        lease: is.lease,
+      });
     }
   }
 }

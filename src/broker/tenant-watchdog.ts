@@ -61,6 +61,11 @@ export class TenantWatchdog {
     this.#timer = setTimeout(() => this.#lease.signal(SIGKILL), PATIENCE);
   }
 
+  /** Expects nothing of it until {@link alive}: nobody would hear it. */
+  pause(): void {
+    if (!this.#isKilling) clearTimeout(this.#timer);
+  }
+
   close(): void {
     clearTimeout(this.#timer);
   }

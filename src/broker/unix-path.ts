@@ -75,3 +75,13 @@ export function isInode(path: string, inode: bigint | undefined): boolean {
     return false; // the path is gone, or its folder is
   }
 }
+
+/** Removes the path if it is still the socket of that inode. */
+export function removeUnixPath(path: string, inode: bigint | undefined): void {
+  if (!isInode(path, inode)) return;
+  try {
+    unlinkSync(path);
+  } catch {
+    // Gone this instant, or its folder is no longer ours to change: a stale socket hinders nobody.
+  }
+}

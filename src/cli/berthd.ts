@@ -6,12 +6,13 @@ import { Command, CommanderError, Option } from "commander";
 import { Broker } from "../broker/broker.ts";
 import { createLog, type Level, type Log, type LogFormat, stderrIsJournal } from "../broker/log.ts";
 import { ownUnit } from "../broker/peer.ts";
+import { Predecessor } from "../broker/predecessor.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { BerthError, SysError } from "../errors.ts";
 import { native, packageRoot } from "../native.ts";
 import { type Pool, parsePool } from "../rootfs/range.ts";
 import { ownSocketPath } from "../socket-path.ts";
-import { listenFds } from "../systemd/activation.ts";
+import { listenFds, type PassedFd } from "../systemd/activation.ts";
 import { FdStore, fdStoreMax } from "../systemd/fd-store.ts";
 import { ManagerSocket, managerAddress } from "../systemd/manager-socket.ts";
 import { createNotify, type Notify } from "../systemd/notify.ts";
@@ -24,12 +25,16 @@ interface Options {
   readonly state?: string;
   readonly ranges?: Pool;
   readonly socket?: string;
+  readonly replace: Replace;
   readonly deadline: number;
   readonly maxConnections: number;
   readonly maxStash: number;
   readonly logFormat?: LogFormat;
   readonly logLevel: Level;
 }
+
+/** Whether to take over from a broker that runs on the socket: no, if there is one, or there must be one. */
+type Replace = "no" | "try" | "must";
 
 /** How long the end waits for the service manager to have heard of it, in milliseconds. */
 const BARRIER = 5000;
@@ -44,6 +49,7 @@ Examples:
   berthd                                        serve /etc/berthd on /run/berthd/io.berthd.Broker
   berthd --config ./berths --socket ./broker    serve a folder of one's own, as any user
   berth check ./berths && systemctl reload berthd
+  berthd --replace try                          as the first, and take over everything from one that runs
 
 See berthd(8), berthd.toml(5) and berth(1).`;
 
@@ -56,6 +62,11 @@ function command(): Command {
     .option("--state <dir>", "folder for what must outlive the broker; locked while it runs")
     .option("--ranges <first-last>", "ids that berths with a root get theirs from", parsePool)
     .option("--socket <path>", "control socket; @name for an abstract one")
+    .addOption(
+      new Option("--replace <how>", "take over from the broker on that socket: if there is one, or there must be one")
+        .choices(["no", "try", "must"])
+        .default("no"),
+    )
     .option("--deadline <seconds>", "how long a message may take to arrive or to be read", seconds, 10)
     .option("--max-connections <number>", "connections one user may have open", count, 256)
     .option("--max-stash <number>", "descriptors one user may have stashed", count, 1024)
@@ -94,6 +105,8 @@ interface Service {
   readonly store: FdStore | undefined;
   /** Milliseconds. */
   readonly watchdog: number | undefined;
+  /** While it is told. */
+  watched?: Disposable;
 }
 
 /** The variables are removed: no child is to take them for its own. */
@@ -115,10 +128,14 @@ async function main(argv: readonly string[]): Promise<void> {
   const status = new StatusLine(() => (broker === undefined ? "starting" : describe(broker)), service.notify);
   let broker: Broker | undefined;
   try {
+    const passed = listenFds();
+    const socket = options.socket ?? ownSocketPath();
+    const predecessor = await findPredecessor(options.replace, socket, passed);
     broker = await Broker.start({
       config: options.config.length > 0 ? options.config : defaultConfigDirectories(),
-      socket: options.socket ?? ownSocketPath(),
-      passed: listenFds(),
+      socket,
+      passed,
+      ...(predecessor !== undefined && { predecessor }),
       ...(service.store !== undefined && { store: service.store }),
       ...(options.state !== undefined && { state: options.state }),
       ...(options.ranges !== undefined && { ranges: options.ranges }),
@@ -126,12 +143,29 @@ async function main(argv: readonly string[]): Promise<void> {
       quota: { connections: options.maxConnections, stash: options.maxStash },
       log,
       onChange: () => status.changed(),
+      onReplaced: () => end(service, status),
     });
   } catch (error) {
     service.notify(failure(error));
     throw error;
   }
   serve(broker, log, service, status);
+}
+
+/** The broker to take over from. One that was passed its sockets is the only one that can have them. */
+async function findPredecessor(
+  how: Replace,
+  socket: string,
+  passed: readonly PassedFd[],
+): Promise<Predecessor | undefined> {
+  if (how === "no") return undefined;
+  const found = passed.length > 0 ? undefined : await Predecessor.find(socket);
+  if (found !== undefined || how === "try") return found;
+  const why = passed.length > 0 ? "this one was passed its sockets by whoever started it" : "nobody listens there";
+  throw new BerthError(
+    "BROKER_UNREACHABLE",
+    `no broker to take over from at ${socket}: ${why}; --replace try starts in any case`,
+  );
 }
 
 /** What `systemctl status` says of a start that failed. */
@@ -147,7 +181,16 @@ function describe(broker: Broker): string {
   return `${berths.length} ${berths.length === 1 ? "berth" : "berths"}, ${taken} taken`;
 }
 
-function serve(broker: Broker, log: Log, { notify, manager, watchdog }: Service, status: StatusLine): void {
+/** Nothing is heard or said any more, so that the process ends with the broker. */
+function end({ notify, watched }: Service, status: StatusLine): void {
+  for (const name of ["SIGHUP", "SIGTERM", "SIGINT"]) process.removeAllListeners(name);
+  notify("STOPPING=1\nSTATUS=stopping");
+  status[Symbol.dispose]();
+  watched?.[Symbol.dispose]();
+}
+
+function serve(broker: Broker, log: Log, service: Service, status: StatusLine): void {
+  const { notify, manager, watchdog } = service;
   const where = `${describe(broker)}, on ${broker.where}`;
   process.on("SIGHUP", () => {
     notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}\nSTATUS=reading the configuration`);
@@ -161,13 +204,10 @@ function serve(broker: Broker, log: Log, { notify, manager, watchdog }: Service,
     }
     notify(`READY=1\n${status.take()}`);
   });
-  const watched = watchdog === undefined ? undefined : startWatchdog(watchdog, () => broker.healthy, notify);
+  if (watchdog !== undefined) service.watched = startWatchdog(watchdog, () => broker.healthy, notify);
   const stop = (signal: NodeJS.Signals): void => {
-    for (const name of ["SIGHUP", "SIGTERM", "SIGINT"]) process.removeAllListeners(name);
-    notify("STOPPING=1\nSTATUS=stopping");
     log("info", `stopped by ${signal}`, { event: "stopped" });
-    status[Symbol.dispose]();
-    watched?.[Symbol.dispose]();
+    end(service, status);
     void broker.close();
     // What was said just now comes from a process that the manager knows, as long as it is there (sd_notify_barrier(3)).
     manager?.settled(BARRIER).catch((error: unknown) => log("warning", `the service manager was left: ${error}`));

@@ -20,7 +20,18 @@ const PATIENCE = 3000;
 /** Why a descriptor is not in the store. */
 export type NotStored = "full" | "unreachable";
 
-export class FdStore {
+/** Where descriptors are put that are to outlive this process: see {@link FdStore} for what each of these does. */
+export interface DescriptorStore {
+  readonly max: number;
+  readonly count: number;
+  has(name: string): boolean;
+  recall(name: string): void;
+  add(name: string, fds: readonly number[]): NotStored | undefined;
+  remove(name: string): void;
+  settle(): boolean;
+}
+
+export class FdStore implements DescriptorStore {
   /** The most descriptors the manager keeps. */
   readonly max: number;
   readonly #manager: ManagerSocket;

@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  KEEPER_NAME,
   keyHash,
+  LOCK_NAME,
   leaseName,
   parseStoredName,
   rootName,
@@ -24,7 +26,7 @@ const inode = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const key = fc.string().map(keyHash);
 const lease = fc.string({ unit: fc.constantFrom(..."0123456789abcdef"), minLength: 16, maxLength: 16 });
 
-const names: fc.Arbitrary<StoredName> = fc.oneof(
+const names: fc.Arbitrary<BerthsOwn> = fc.oneof(
   fc.record(
     {
       kind: fc.constant("socket" as const),
@@ -46,10 +48,13 @@ const names: fc.Arbitrary<StoredName> = fc.oneof(
     packed: fc.boolean(),
   }),
   fc.record({ kind: fc.constant("root" as const), berth }),
-  fc.record({ kind: fc.constantFrom("lease" as const, "binds" as const), berth, lease }) as fc.Arbitrary<StoredName>,
+  fc.record({ kind: fc.constantFrom("lease" as const, "binds" as const), berth, lease }) as fc.Arbitrary<BerthsOwn>,
 );
 
-function format(name: StoredName): string {
+/** Without what only a successor gets, which is of no berth. */
+type BerthsOwn = Exclude<StoredName, { kind: "lock" | "keeper" }>;
+
+function format(name: BerthsOwn): string {
   if (name.kind === "socket") return socketName(name);
   if (name.kind === "root") return rootName(name);
   return name.kind === "stash" ? stashName(name) : leaseName(name.kind, name);
@@ -66,9 +71,13 @@ describe("the name of a stored descriptor", () => {
     );
   });
 
-  it("of the control socket is no berth's", () => {
-    const name = socketName({ socket: "control", hash: "0", inode: 7n });
-    expect(parseStoredName(name)).toEqual({ kind: "socket", socket: "control", hash: "0", inode: 7n });
+  it.each(["control", "notify"])("of the %s socket is no berth's", (socket) => {
+    const name = socketName({ socket, hash: "0", inode: 7n });
+    expect(parseStoredName(name)).toEqual({ kind: "socket", socket, hash: "0", inode: 7n });
+  });
+
+  it("says what only a successor gets", () => {
+    expect([LOCK_NAME, KEEPER_NAME].map(parseStoredName)).toEqual([{ kind: "lock" }, { kind: "keeper" }]);
   });
 
   it("is never the name that a .socket unit gives: that has no slash", () => {

@@ -39,6 +39,6 @@ test("each recipe loads, and asks for bind delivery on ports that its command na
 
 test("what a broker says when it goes is quoted as it says it", () => {
   const [, quoted = ""] = /^2 (servers with bind delivery [^\n]+)$/m.exec(page) ?? [];
-  expect(read("src/broker/broker.ts")).toContain(quoted);
+  expect(read("src/broker/interceptions.ts")).toContain(quoted);
   expect(quoted).not.toBe("");
 });

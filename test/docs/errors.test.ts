@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { EXIT_REFUSED, EXIT_SYSTEM, EXIT_USAGE } from "../../src/cli/exit.ts";
 import { parseInterface } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 import { read, section, tableRows, withoutBlocks } from "./markdown.ts";
 
@@ -19,7 +20,7 @@ test("every code of errors.ts has its section, and no other code has one", () =>
 });
 
 test("every error of the interfaces has its section, and no other has one", () => {
-  const errors = [brokerInterface, serviceInterface]
+  const errors = [brokerInterface, successionInterface, serviceInterface]
     .map(parseInterface)
     .flatMap(({ name, errors }) => Array.from(errors.keys(), (error) => `${name}.${error}`));
   expect(errors.length).toBeGreaterThan(0);

@@ -11,6 +11,7 @@ import { native } from "../../src/native.ts";
 import { VarlinkClient } from "../../src/varlink/client.ts";
 import { connectUnix } from "../../src/varlink/connect.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
 import { Wire } from "../../src/wire.ts";
 import { startBroker } from "../support/broker.ts";
 import { blocks, read, section } from "./markdown.ts";
@@ -47,8 +48,9 @@ async function said(child: ChildProcess, line: RegExp): Promise<RegExpExecArray>
   throw new Error(`the client ended, and said only: ${lines.join("\n")}`);
 }
 
-test("the interface in the page is the one that is served, to the byte", () => {
+test("the interfaces in the page are those that are served, to the byte", () => {
   expect(blocks(section(page, "## The interface"), "")).toEqual([brokerInterface]);
+  expect(blocks(section(page, "## Between brokers"), "")).toEqual([successionInterface]);
 });
 
 test("the Python client of the page takes a berth, serves on it, and gives it back", async () => {

@@ -6,7 +6,8 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
-import { Broker, type BrokerOptions } from "../../src/broker/broker.ts";
+import { Broker } from "../../src/broker/broker.ts";
+import type { BrokerOptions } from "../../src/broker/broker-options.ts";
 import type { Fields, Level } from "../../src/broker/log.ts";
 import { packageRoot } from "../../src/native.ts";
 import { temporaryFolder } from "./folders.ts";
@@ -82,6 +83,10 @@ export interface BrokerProcess extends AsyncDisposable {
   readonly log: readonly Logged[];
   /** Resolves with the first line, past or to come, that satisfies the test; rejects when the broker has exited. */
   logged(test: (line: Logged) => boolean): Promise<Logged>;
+  /** Resolves when it has exited; its stand-in for binds may have its standard error still. */
+  readonly exited: Promise<unknown>;
+  /** Resolves when all it said was read as well. */
+  readonly closed: Promise<void>;
 }
 
 /** Whether somebody listens: a path is there from bind(2) on, before that. The broker has closed the connection by then. */
@@ -103,6 +108,31 @@ export async function spawnBroker(
   const folder = new TestFolder();
   mkdirSync(join(folder.path, "config"));
   folder.write(Object.fromEntries(Object.entries(files).map(([name, text]) => [join("config", name), text])));
+  const broker = launchBroker(folder, extra, wrap);
+  const dispose = async (): Promise<void> => {
+    await broker[Symbol.asyncDispose]();
+    folder[Symbol.dispose]();
+  };
+  try {
+    // A broker told to log less does not say that it is ready: then it is when it answers.
+    if (!extra.includes("--log-level")) await broker.logged(isReady);
+    else while (!(await accepts(broker.socket)) && broker.child.exitCode === null) await setTimeout(10);
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return { ...broker, [Symbol.asyncDispose]: dispose };
+}
+
+/** What a broker logs when it serves. */
+export const isReady = ({ event }: Logged): boolean => event === "ready";
+
+/** Begins to start the daemon in a folder that may have had another one before. */
+export function launchBroker(
+  folder: TestFolder,
+  extra: readonly string[] = [],
+  wrap: readonly string[] = [],
+): BrokerProcess {
   const socket = join(folder.path, "broker.sock");
   const [command = "", ...args] = [
     // A test that is given up must not leave its broker behind.
@@ -123,7 +153,8 @@ export async function spawnBroker(
     log.push(entry);
     for (const watcher of watchers) watcher(entry);
   });
-  const exited = once(child, "close").then(() => {
+  const exited = once(child, "exit");
+  const closed = once(child, "close").then(() => {
     ended = true;
     for (const watcher of watchers) watcher(undefined);
   });
@@ -143,16 +174,7 @@ export async function spawnBroker(
   };
   const dispose = async (): Promise<void> => {
     child.kill("SIGKILL");
-    await exited;
-    folder[Symbol.dispose]();
+    await closed;
   };
-  try {
-    // A broker told to log less does not say that it is ready: then it is when it answers.
-    if (!extra.includes("--log-level")) await logged(({ event }) => event === "ready");
-    else while (!(await accepts(socket)) && !ended) await setTimeout(10);
-  } catch (error) {
-    await dispose();
-    throw error;
-  }
-  return { child, pid: child.pid ?? -1, socket, folder, log, logged, [Symbol.asyncDispose]: dispose };
+  return { child, pid: child.pid ?? -1, socket, folder, log, logged, exited, closed, [Symbol.asyncDispose]: dispose };
 }

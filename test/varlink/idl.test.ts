@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { BerthError } from "../../src/errors.ts";
 import { type Field, parseInterface, type Type } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 
 /** The type that `text` is parsed to, as a method's only parameter. */
@@ -262,9 +263,20 @@ describe("io.berthd.Broker", () => {
   });
 });
 
+describe("io.berthd.Succession", () => {
+  it("says what the contract says", () => {
+    const contract = `interface io.berthd.Succession
+method TakeOver() -> (names: []string)
+method Confirm() -> ()
+error Unavailable (message: ?string)`;
+    expect(stripDocs(parseInterface(successionInterface))).toEqual(stripDocs(parseInterface(contract)));
+  });
+});
+
 describe.each([
   ["org.varlink.service", serviceInterface],
   ["io.berthd.Broker", brokerInterface],
+  ["io.berthd.Succession", successionInterface],
 ])("the text of %s", (_, text) => {
   const iface = parseInterface(text);
 
