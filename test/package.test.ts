@@ -9,8 +9,11 @@ import { TestFolder } from "./support/broker.ts";
 
 const run = promisify(execFile);
 
+// As scripts/test.mjs has it, for a registry whose certificates Node does not know by itself.
+const certificates = process.env["BERTHD_TEST_CA_CERTS"];
+const npm = { ...process.env, ...(certificates !== undefined && { NODE_EXTRA_CA_CERTS: certificates }) };
 // A compiler must not be needed where a prebuilt binary fits, and not be found when the test says so.
-const withoutCompiler = { ...process.env, CC: "/bin/false", CXX: "/bin/false", npm_config_nodedir: "/nonexistent" };
+const withoutCompiler = { ...npm, CC: "/bin/false", CXX: "/bin/false", npm_config_nodedir: "/nonexistent" };
 
 describe("the packed package, installed in an empty folder", { timeout: 240_000 }, () => {
   const folder = new TestFolder();
@@ -23,7 +26,10 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     const skip = new Set(["node_modules", ".git", "build", "dist", "prebuilds", ".bench", ".ci"]);
     cpSync(packageRoot, checkout, { recursive: true, filter: (path) => !skip.has(path.slice(packageRoot.length + 1)) });
     symlinkSync(join(packageRoot, "node_modules"), join(checkout, "node_modules"));
-    const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder.path], { cwd: checkout });
+    const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder.path], {
+      cwd: checkout,
+      env: npm,
+    });
     const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
     tarball = join(folder.path, packed?.filename ?? "");
     folder.write({ "app/package.json": '{ "private": true, "type": "module" }' });
@@ -93,7 +99,7 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
 
   it("builds from source where no prebuilt binary fits", async () => {
     rmSync(join(installed, "prebuilds"), { recursive: true });
-    const env = { ...process.env, JOBS: "max" };
+    const env = { ...npm, JOBS: "max" };
     await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app, env });
     expect(readdirSync(join(installed, "build/Release"))).toEqual(
       expect.arrayContaining(["berthd.node", "berth-launch", "shift-mount", "shift-own"]),
