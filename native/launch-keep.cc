@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "bind-call.h"
@@ -44,7 +45,7 @@ void answerNext(int notify) {
   if (ioctl(notify, SECCOMP_IOCTL_NOTIF_RECV, call) == 0) answer(notify, *call);
 }
 
-// The call that the broker had received and not answered: the kernel reports none a second time.
+// The call that the broker had received and not answered, if there is one: the kernel reports none a second time.
 void answerLast(int notify, int record) {
   seccomp_notif call;
   if (pread(record, &call, sizeof call, 0) != sizeof call) return;
@@ -65,13 +66,23 @@ bool receive(int channel, List<pollfd>& watched, List<int>& records) {
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    if (header->cmsg_len != CMSG_LEN(2 * sizeof(int))) fail(kSystem, "the broker sent something else than a filter");
-    int pair[2];
-    memcpy(pair, CMSG_DATA(header), sizeof pair);
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    int pair[2] = {-1, -1};  // an older broker sends no record
+    memcpy(pair, CMSG_DATA(header), (count < 2 ? count : 2) * sizeof(int));
     watched.push({pair[0], 0, 0});
     records.push(pair[1]);
   }
   return size > 0;
+}
+
+// Has every call that waits end with EINTR once a second: one to receive, too, which waits for as long as it takes where
+// the report it came for was taken back by a signal, or taken by somebody else.
+void startTicking() {
+  struct sigaction nothing = {};
+  nothing.sa_handler = [](int) {};
+  sigaction(SIGALRM, &nothing, nullptr);
+  itimerval second = {{1, 0}, {1, 0}};
+  setitimer(ITIMER_REAL, &second, nullptr);
 }
 
 }  // namespace
@@ -88,6 +99,9 @@ void keepBinds(int channel) {
   watched.push({channel, POLLIN, 0});
   records.push(-1);
   while (watched[0].fd >= 0 || watched.size() > 1) {
+    // Also later: a thread of a broker that is closing may receive one after it was told to stop.
+    if (watched[0].fd < 0)
+      for (size_t i = 1; i < watched.size(); i++) answerLast(watched[i].fd, records[i]);
     if (poll(watched.data(), watched.size(), -1) < 0) {
       if (errno == EINTR) continue;
       fail(kSystem, "cannot wait for the broker: %m");
@@ -108,10 +122,8 @@ void keepBinds(int channel) {
     if (watched[0].fd < 0 || watched[0].revents == 0 || receive(channel, watched, records)) continue;
     close(channel);
     watched[0] = {-1, 0, 0};
-    for (size_t i = 1; i < watched.size(); i++) {
-      answerLast(watched[i].fd, records[i]);
-      watched[i].events = POLLIN;
-    }
+    for (size_t i = 1; i < watched.size(); i++) watched[i].events = POLLIN;
+    startTicking();
   }
   exit(0);
 }

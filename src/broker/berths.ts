@@ -65,7 +65,7 @@ export class Berths {
     onDeclined: (offer: OfferedSocket) => void = () => undefined,
   ): Problem[] {
     const { sys, log, roots, onEvent, settle } = this.#options;
-    const set = openSockets(specs, { present: this.#byName.values(), offered, sys, settle });
+    const set = openSockets(specs, { present: this.list(), offered, sys, settle });
     if (Array.isArray(set)) {
       // A socket that was closed for another and opened again may have another number: no answer made before holds.
       for (const berth of this.#byName.values()) berth.generation++;

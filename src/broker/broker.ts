@@ -320,9 +320,8 @@ export class Broker implements AsyncDisposable {
       const entries = this.#ledger.read();
       // What a predecessor had is handed over.
       if (this.#options.predecessor !== undefined) return;
-      const reclaimed = entries.flatMap((entry) => reclaim(entry, context));
       // Not in a store, wherever it may have been before.
-      joinPassed(this.#passed, sortPassed(reclaimed, undefined, this.#sys));
+      for (const entry of entries) joinPassed(this.#passed, sortPassed(reclaim(entry, context), undefined, this.#sys));
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       this.#ledger?.close();

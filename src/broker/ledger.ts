@@ -69,8 +69,13 @@ export class Ledger {
         continue;
       }
       const leases = this.#ofBerth(entry.berth);
-      const older = leases.get(entry.lease);
-      if (older !== undefined) this.#file.clear(older.slot);
+      for (const [id, older] of leases) {
+        // Nor are there two tenants but in a handover: one that is over was being struck out.
+        if (id !== entry.lease && (entry.facts.incoming || entries.get(id)?.facts.incoming === true)) continue;
+        this.#file.clear(older.slot);
+        leases.delete(id);
+        entries.delete(id);
+      }
       leases.set(entry.lease, { text, slot });
       entries.set(entry.lease, entry);
       this.#serial = entry.serial;
@@ -111,14 +116,14 @@ export class Ledger {
   }
 
   #write(lease: Lease, { name: berth, incoming, sockets }: Berth): void {
-    const process = this.#processOf(lease);
-    if (process === undefined) return; // it has exited, and the lease is about to end
-    const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
-    const names = sockets.map(({ name: socket, socket: held }) => socketName({ berth, socket, ...held.identity }));
-    const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
-    const known = this.#ofBerth(berth).get(lease.id);
-    if (known?.text === text) return;
     this.#attempt(() => {
+      const process = this.#processOf(lease);
+      if (process === undefined) return; // it has exited, and the lease is about to end
+      const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
+      const names = sockets.map(({ name: socket, socket: held }) => socketName({ berth, socket, ...held.identity }));
+      const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
+      const known = this.#ofBerth(berth).get(lease.id);
+      if (known?.text === text) return;
       this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(`{"serial":${++this.#serial},${text}`) });
       if (known !== undefined) this.#file.clear(known.slot);
     });

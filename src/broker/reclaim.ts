@@ -8,7 +8,7 @@ import { constants } from "node:os";
 import { check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
-import { POLLIN } from "../socket-constants.ts";
+import { POLLIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import { encodeLeaseFacts } from "./lease-facts.ts";
 import type { LedgerEntry } from "./ledger.ts";
@@ -17,34 +17,30 @@ import { socketInode } from "./offered-socket.ts";
 import { processIdentity } from "./process-identity.ts";
 import { leaseName, parseStoredName } from "./stored-name.ts";
 
-const { EBADF } = constants.errno;
+const { EBADF, ESRCH } = constants.errno;
+
+/** Descriptors of one tenant that are looked at: who has more would say how long a start takes. */
+const MAX_LOOKED = 65_536;
 
 export interface ReclaimOptions {
   readonly sys: Native;
   readonly log: Log;
 }
 
-/** The descriptors of one lease, the caller's; none when its tenant has exited. */
+/** The descriptors of one lease, the caller's; none when its tenant has exited. Throws SYSTEM_ERROR when we are short of any. */
 export function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
   const { berth, lease, facts } = entry;
-  const { pid } = facts;
-  const pidfd = sys.pidfdOpen(pid);
-  if (pidfd < 0) {
-    tellExited(entry, log);
-    return [];
-  }
-  const tenant = FdHandle.adopt(pidfd, sys);
+  const found = sys.pidfdOpen(facts.pid);
+  if (found === -ESRCH) return tellExited(entry, log);
+  using tenant = FdHandle.adopt(check("pidfd_open", found), sys);
   // In this order: whoever had the number when it was looked at is who the pidfd is of, if that one lives afterwards.
-  const identity = processIdentity(pid, tenant.fd);
-  if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) {
-    tenant.close();
-    tellExited(entry, log);
-    return [];
-  }
-  const name = leaseName("lease", { berth, lease });
-  const page = FdHandle.adopt(check("memfd_create", sys.memfd("berth-lease")), sys);
+  const identity = processIdentity(facts.pid, tenant.fd);
+  if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) return tellExited(entry, log);
+  using page = FdHandle.adopt(check("memfd_create", sys.memfd("berth-lease")), sys);
   writeSync(page.fd, encodeLeaseFacts(facts), 0, undefined, 0);
-  return [...reclaimSockets(entry, tenant.fd, { sys, log }), { name, handle: tenant }, { name, handle: page }];
+  const name = leaseName("lease", { berth, lease });
+  const sockets = reclaimSockets(entry, tenant.fd, { sys, log });
+  return [...sockets, { name, handle: tenant.move() }, { name, handle: page.move() }];
 }
 
 /** Those of its berth's sockets that the tenant still has. */
@@ -56,32 +52,41 @@ function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: Reclai
     if (is?.kind === "socket") wanted.set(`socket:[${is.inode}]`, { name, inode: is.inode });
   }
   const taken: PassedFd[] = [];
+  let looked = 0;
   try {
     for (const number of readdirSync(`/proc/${pid}/fd`)) {
+      if (wanted.size === 0 || ++looked > MAX_LOOKED) break;
       const link = linkOf(`/proc/${pid}/fd/${number}`);
       const socket = wanted.get(link);
       if (socket === undefined) continue;
-      const fd = sys.pidfdGetfd(tenant, Number(number));
-      if (fd === -EBADF) continue; // closed since
-      const handle = FdHandle.adopt(check("pidfd_getfd", fd), sys);
-      // It may be another by now.
-      if (socketInode(handle.fd) !== socket.inode) {
-        handle.close();
-        continue;
-      }
+      const handle = duplicateSocket(tenant, Number(number), socket.inode, sys);
+      if (handle === undefined) continue;
       wanted.delete(link);
       taken.push({ name: socket.name, handle });
     }
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    const why = error instanceof SysError ? error.errnoName : error.message;
-    log(
-      "warning",
-      `berth ${entry.berth}: pid ${pid} has sockets that cannot be taken back from it (${why}): run the broker as root, or as its user with kernel.yama.ptrace_scope=0`,
-      { event: "not-reclaimed", berth: entry.berth, pid },
-    );
+    const code = error instanceof SysError ? error.errnoName : "code" in error ? error.code : undefined;
+    const remedy =
+      code === "EPERM" || code === "EACCES"
+        ? ": run the broker as root, or as its user with kernel.yama.ptrace_scope=0"
+        : "";
+    const message = `pid ${pid} has sockets that cannot be taken back from it (${error.message})${remedy}`;
+    log("warning", `berth ${entry.berth}: ${message}`, { event: "not-reclaimed", berth: entry.berth, pid });
   }
   return taken;
+}
+
+/** The tenant's descriptor, if it is that socket; it may be another, and no socket at all, since it was looked at. */
+function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Native): FdHandle | undefined {
+  const fd = sys.pidfdGetfd(tenant, number);
+  if (fd === -EBADF) return undefined;
+  // Of a file that is no socket anything but this may wait for its file system, closing it too.
+  const handle = FdHandle.adoptForeign(check("pidfd_getfd", fd), sys);
+  const isSocket = sys.getsockopt(handle.fd, SOL_SOCKET, SO_TYPE, new Int32Array(1)) >= 0;
+  if (isSocket && socketInode(handle.fd) === inode) return handle;
+  handle.close();
+  return undefined;
 }
 
 function linkOf(path: string): string {
@@ -92,11 +97,12 @@ function linkOf(path: string): string {
   }
 }
 
-function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, log: Log): void {
+function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, log: Log): [] {
   log("notice", `berth ${berth}: free of pid ${pid}, for it has exited while there was no broker`, {
     event: "released",
     berth,
     lease,
     pid,
   });
+  return [];
 }

@@ -8,7 +8,8 @@ import { BerthError } from "../errors.ts";
 
 /** Bytes of a slot, the NUL behind the text included. What is not used is a hole in the file, and takes no disk. */
 export const SLOT = 32_768;
-const EMPTY = Buffer.alloc(1);
+const EMPTY: Uint8Array = Buffer.alloc(1);
+const BRACE = 0x7b;
 
 export class SlotFile implements Disposable {
   #fd: number | undefined;
@@ -28,9 +29,11 @@ export class SlotFile implements Disposable {
       0o600,
     );
     const found = fstatSync(fd);
-    if (found.isFile() && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0) return new SlotFile(fd);
+    const isOurs =
+      found.isFile() && found.nlink === 1 && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0;
+    if (isOurs && hasSlots(fd, found.size)) return new SlotFile(fd);
     closeSync(fd);
-    throw new BerthError("SYSTEM_ERROR", `${path} is no file of this user alone: remove it`);
+    throw new BerthError("SYSTEM_ERROR", `${path} is no file of this user alone, or another program's: remove it`);
   }
 
   /** Every text that was left, by its slot. To be called once, first. */
@@ -47,13 +50,15 @@ export class SlotFile implements Disposable {
     return found;
   }
 
-  /** Writes a text down; its slot. Throws when there is no room for it, on the disk or in a slot. */
+  /** Writes a text down, an object of JSON; its slot. Throws when there is no room for it, on the disk or in a slot. */
   write(text: string): number {
     const bytes = Buffer.from(`${text}\0`);
     if (bytes.length > SLOT) throw new BerthError("SYSTEM_ERROR", `${bytes.length} bytes are more than ${SLOT}`);
     const slot = this.#free.pop() ?? this.#slots++;
     try {
-      writeSync(this.#open, bytes, 0, bytes.length, slot * SLOT);
+      // The first byte last: until then nothing stands there.
+      this.#put(bytes, 1, slot * SLOT);
+      this.#put(bytes.subarray(0, 1), 0, slot * SLOT);
     } catch (error) {
       this.#free.push(slot);
       throw error;
@@ -63,7 +68,7 @@ export class SlotFile implements Disposable {
 
   /** Strikes a text out. With the last one the file is empty again. */
   clear(slot: number): void {
-    writeSync(this.#open, EMPTY, 0, EMPTY.length, slot * SLOT);
+    this.#put(EMPTY, 0, slot * SLOT);
     this.#free.push(slot);
     if (this.#free.length < this.#slots || this.#slots < 64) return;
     ftruncateSync(this.#open, 0);
@@ -81,8 +86,27 @@ export class SlotFile implements Disposable {
     this.close();
   }
 
+  /** From byte `from` of it on. A disk that is full takes a part. */
+  #put(bytes: Uint8Array, from: number, at: number): void {
+    for (let done = from; done < bytes.length; ) {
+      const size = writeSync(this.#open, bytes, done, bytes.length - done, at + done);
+      if (size === 0) throw new BerthError("SYSTEM_ERROR", "the disk takes no more");
+      done += size;
+    }
+  }
+
   get #open(): number {
     if (this.#fd === undefined) throw new BerthError("DESCRIPTOR_CLOSED", "the file was closed");
     return this.#fd;
   }
+}
+
+/** Whether every slot begins as one does. */
+function hasSlots(fd: number, size: number): boolean {
+  const first = Buffer.alloc(1);
+  for (let at = 0; at < size; at += SLOT) {
+    readSync(fd, first, 0, 1, at);
+    if (first[0] !== 0 && first[0] !== BRACE) return false;
+  }
+  return true;
 }

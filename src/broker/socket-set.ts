@@ -35,7 +35,7 @@ export interface SocketSet {
 
 /** What there is to make a set from. */
 export interface SocketSources {
-  readonly present: Iterable<Berth>;
+  readonly present: readonly Berth[];
   /** Passed to the broker; all of them are taken over. */
   readonly offered: readonly OfferedSocket[];
   readonly sys: Native;
@@ -185,20 +185,28 @@ function misfits(wanted: readonly Wanted[], declined: readonly OfferedSocket[]):
   });
 }
 
-/** Opens one; when the address is in use by sockets that are to go anyway, those of the same port go first. */
+/**
+ * Opens one; when the address is in use by sockets that are to go anyway, those of the same port go first. Not those of
+ * berths with a tenant: that has them, too, so nothing would be free, and ours could not be bound again.
+ */
 function openOne(
   want: Wanted,
   unwanted: Set<HeldSocket>,
   closed: HeldSocket[],
   declined: readonly OfferedSocket[],
-  { sys, settle }: SocketSources,
+  { present, sys, settle }: SocketSources,
 ): HeldSocket {
   const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys);
   try {
     return open();
   } catch (error) {
     if (!(error instanceof SysError) || error.errno !== EADDRINUSE) throw error;
-    const rivals = [...unwanted].filter((socket) => !closed.includes(socket) && samePlace(socket.listen, want));
+    const taken = new Set(
+      present.flatMap(({ lease, sockets }) => (lease === undefined ? [] : sockets)).map(({ socket }) => socket),
+    );
+    const rivals = [...unwanted].filter(
+      (socket) => !closed.includes(socket) && !taken.has(socket) && samePlace(socket.listen, want),
+    );
     for (const rival of rivals) {
       rival.close();
       closed.push(rival);

@@ -59,8 +59,11 @@ export function joinPassed(passed: Passed, more: Passed): void {
   const leases = new Set(passed.leases.map(({ stored }) => stored));
   const sockets = new Set(passed.sockets.map(({ handle }) => socketInode(handle.fd)));
   for (const lease of more.leases) leases.has(lease.stored) ? lease.handle.close() : passed.leases.push(lease);
-  for (const offer of more.sockets)
-    sockets.has(socketInode(offer.handle.fd)) ? offer.handle.close() : passed.sockets.push(offer);
+  for (const offer of more.sockets) {
+    const inode = socketInode(offer.handle.fd);
+    sockets.has(inode) ? offer.handle.close() : passed.sockets.push(offer);
+    sockets.add(inode);
+  }
 }
 
 /** Tells apart what was passed, and takes it over. `lent`: somebody else has each socket as well, for as long as that says. */

@@ -1,5 +1,5 @@
 /** A broker that ends with no service manager to keep anything, and the next one, which finds its tenants. */
-import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
 import { SLOT } from "../../src/broker/slot-file.ts";
@@ -166,6 +166,7 @@ it.each([
   ["that others may read", (file: string) => writeFileSync(file, "", { mode: 0o644 })],
   ["that is a link", (file: string) => symlinkSync("/etc/passwd", file)],
   ["that is a folder", (file: string) => mkdirSync(file)],
+  ["that is another program's", (file: string) => writeFileSync(file, "root:x:0:0", { mode: 0o600 })],
 ])("a file of leases %s is not believed, and the broker serves without", async (_, make) => {
   await using manager = new FakeManager();
   make(`${manager.socket}.leases`);
@@ -176,6 +177,51 @@ it.each([
   expect(await list(manager)).toEqual([]);
 });
 
+it("nor one that has a second name, and neither is changed", async () => {
+  await using manager = new FakeManager();
+  manager.folder.write({ other: '{"mine":true}\n' });
+  const other = `${manager.folder.path}/other`;
+  chmodSync(other, 0o600);
+  linkSync(other, `${manager.socket}.leases`);
+  await using tenant = await Puppet.connect(await started(manager));
+  await tenant.acquire("a");
+  expect(said(manager)).toMatch(/leases are not written down/);
+  expect(readFileSync(other, "utf8")).toBe('{"mine":true}\n');
+});
+
+it("a handover that was over, but for striking out who had the berth before, is over", async () => {
+  await using manager = new FakeManager();
+  await using one = await Puppet.connect(await started(manager));
+  await one.acquire("a");
+  const [before] = entriesIn(`${manager.socket}.leases`);
+  await using two = await Puppet.connect(manager.socket);
+  const lease = await two.acquire("a", "try");
+  expect(entriesIn(`${manager.socket}.leases`)).toHaveLength(2);
+  await two.call("Ready", { lease });
+  const file = `${manager.socket}.leases`;
+  expect(entriesIn(file)).toMatchObject([{ lease, incoming: false, ready: true }]);
+  await manager.end();
+  const slots = [before, ...entriesIn(file)].map((entry) => Buffer.concat([Buffer.from(JSON.stringify(entry))], SLOT));
+  writeFileSync(file, Buffer.concat(slots));
+  await manager.start();
+  expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: two.pid } }]);
+});
+
+it("a reload that wants the port of a tenant's socket for another is refused, and the next broker finds that socket", () =>
+  world(async ({ manager, port, tenant, lease }) => {
+    const before = entriesIn(`${manager.socket}.leases`);
+    manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://0.0.0.0:${port}"]\n`);
+    manager.child?.kill("SIGHUP");
+    await manager.until(() => said(manager).includes("the configuration was not reloaded"));
+    expect(said(manager)).toMatch(new RegExp(`bind tcp://0.0.0.0:${port}: EADDRINUSE`));
+    expect(entriesIn(`${manager.socket}.leases`)).toEqual(before);
+    await manager.end();
+    manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
+    await manager.start();
+    expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: tenant.pid } }]);
+    (await connected(port)).destroy();
+  }));
+
 it("of two entries of one lease the newer one counts, and what is no entry is nothing", async () => {
   await using manager = new FakeManager();
   await using tenant = await Puppet.connect(await started(manager));
@@ -185,7 +231,7 @@ it("of two entries of one lease the newer one counts, and what is no entry is no
   const [written] = entriesIn(file);
   const slot = (text: string): Buffer => Buffer.concat([Buffer.from(text)], SLOT);
   const entry = (serial: number, ready: boolean): Buffer => slot(JSON.stringify({ ...written, serial, ready }));
-  writeFileSync(file, Buffer.concat([entry(8, true), slot("{"), slot("\xff"), entry(7, false), slot("{}"), slot("7")]));
+  writeFileSync(file, Buffer.concat([entry(8, true), slot("{"), slot(""), entry(7, false), slot("{}")]));
   await manager.start();
   expect(await list(manager)).toMatchObject([{ lease: { id: lease, pid: tenant.pid }, ready: true }]);
   expect(entriesIn(file)).toMatchObject([{ lease, ready: true }]);
