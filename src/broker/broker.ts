@@ -29,7 +29,7 @@ import { OnDemand } from "./on-demand.ts";
 import { maxOpenFiles } from "./open-files.ts";
 import { LENT, type Predecessor } from "./predecessor.ts";
 import { DEFAULT_QUOTA, Quota } from "./quota.ts";
-import { reclaim } from "./reclaim.ts";
+import { reclaimAll } from "./reclaim.ts";
 import { createRunner } from "./runner.ts";
 import { serviceInfo } from "./service-info.ts";
 import type { Session } from "./session.ts";
@@ -63,6 +63,7 @@ export class Broker implements AsyncDisposable {
   #onDemand: OnDemand | undefined;
   readonly #watchers: Watchers = new Watchers();
   readonly #locks: Locks;
+  readonly #maxFds: number = maxOpenFiles();
   readonly #keeping: Keeping | undefined;
   #ledger: Ledger | undefined;
   /** What was passed and has not found its place yet. */
@@ -118,7 +119,7 @@ export class Broker implements AsyncDisposable {
     this.#succession = new Succession({
       handover: this.#handover,
       obstacle: () => this.#irreplaceable,
-      end: (heir) => this.#end(heir),
+      end: (heir) => this.#end(true, heir),
       patience: SUCCESSION_PATIENCE,
       sys,
       log: this.#log,
@@ -187,9 +188,11 @@ export class Broker implements AsyncDisposable {
 
   /** Closes the control socket, every connection and every held socket. Tenants keep what they have. Idempotent. */
   async close(): Promise<void> {
+    // Whoever has been given everything goes on alone: it finds us gone instead of its confirmation answered.
+    const isGiven = this.#succession.hasGiven;
     this.#succession.close();
-    this.#handover.abandon();
-    this.#end();
+    if (!isGiven) this.#handover.abandon();
+    this.#end(isGiven);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -197,7 +200,7 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Closes everything but one connection, and leaves alone what is stored or handed over. */
-  #end(heir?: Session): void {
+  #end(isGiven: boolean, heir?: Session): void {
     this.#listener?.close(heir);
     this.#listener = undefined;
     // What is stored stays so: whether it is for the next broker, the service manager knows.
@@ -209,7 +212,7 @@ export class Broker implements AsyncDisposable {
     this.#notify = undefined;
     this.#onDemand?.close();
     this.#onDemand = undefined;
-    this.#interceptions.close(heir !== undefined);
+    this.#interceptions.close(isGiven);
     const ledger = this.#ledger;
     this.#berths.close((berth) => ledger?.has(berth) === true);
     ledger?.close();
@@ -321,7 +324,7 @@ export class Broker implements AsyncDisposable {
       // What a predecessor had is handed over.
       if (this.#options.predecessor !== undefined) return;
       // Not in a store, wherever it may have been before.
-      for (const entry of entries) joinPassed(this.#passed, sortPassed(reclaim(entry, context), undefined, this.#sys));
+      joinPassed(this.#passed, sortPassed(reclaimAll(entries, context), undefined, this.#sys));
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       this.#ledger?.close();
@@ -358,7 +361,7 @@ export class Broker implements AsyncDisposable {
       log: this.#log,
       brokerUid: process.geteuid?.() ?? 0,
       deadline,
-      maxFds: maxOpenFiles(),
+      maxFds: this.#maxFds,
       onClosed: (session) => {
         this.#watchers.delete(session);
         this.#succession.closed(session);

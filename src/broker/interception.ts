@@ -93,8 +93,8 @@ export class Interception {
 
   /** Answers none until it is resumed. Throws SYSTEM_ERROR, and then goes on. */
   pause(): void {
-    clearTimeout(this.#delay);
     this.#reports.pause();
+    clearTimeout(this.#delay);
   }
 
   /** Throws SYSTEM_ERROR; its server's binds are answered no more then. */

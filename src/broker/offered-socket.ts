@@ -24,6 +24,7 @@ import type { Native } from "../native.ts";
 import * as so from "../socket-constants.ts";
 import type { Backup } from "./backup.ts";
 import { keyHash, type StoredSocket } from "./stored-name.ts";
+import { isInode } from "./unix-path.ts";
 
 /** One that was passed, owned by whoever holds this. */
 export interface OfferedSocket {
@@ -67,9 +68,15 @@ export function fits(
   const { is, stored } = offer;
   if (typeof is === "string" || is.kind !== listen.kind || is.address.family !== listen.address.family) return false;
   // A tenant may have connected it, and then the kernel gives another address than the one it was bound to.
-  if (stored !== undefined) return stored.hash === keyHash(key) && stored.inode === socketInode(offer.handle.fd);
+  if (stored !== undefined)
+    return stored.hash === keyHash(key) && stored.inode === socketInode(offer.handle.fd) && isReachable(listen, stored);
   const v6only = !listen.dualStack && options.v6only;
   return sameAddress(is.address, listen.address, sys) && (is.address.family !== "ipv6" || is.dualStack === !v6only);
+}
+
+/** Whether nobody has removed or replaced the path it was bound to. */
+function isReachable({ address }: ListenAddress, { path }: StoredSocket): boolean {
+  return address.family !== "unix" || address.abstract || typeof path !== "bigint" || isInode(address.path, path);
 }
 
 /** For a message: what was passed. */

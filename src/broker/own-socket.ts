@@ -15,12 +15,7 @@ export function ownSocket(
 ): HeldSocket {
   const key = socketKey(listen, options);
   const left = offered.find((offer) => fits(offer, listen, options, key, sys) || isAt(offer, listen));
-  if (left !== undefined) {
-    const socket = HeldSocket.adopt(left, listen, options, sys);
-    if (socket.reachable) return socket;
-    socket.close(); // somebody has removed its path
-  }
-  return HeldSocket.open(listen, options, sys);
+  return left === undefined ? HeldSocket.open(listen, options, sys) : HeldSocket.adopt(left, listen, options, sys);
 }
 
 /** Whether it is what stands at that path: the broker before may have written it in another way. */

@@ -19,7 +19,7 @@ const { ENOENT, ECONNREFUSED } = constants.errno;
 /** Milliseconds to wait for all it has; as long as it waits for us. */
 const PATIENCE = 30_000;
 /** Milliseconds in which a process that closed its last connection is gone. */
-const DYING = 1000;
+const DYING = 10_000;
 
 /** Until the predecessor is gone it has the thing as well: whoever fails before leaves it alone. */
 export const LENT: Backup = { drop: () => undefined, dropNow: () => undefined };
@@ -31,13 +31,16 @@ export class Predecessor implements Disposable {
   #pidfd: FdHandle | undefined;
   readonly #sys: Native;
 
-  private constructor(socket: FdHandle, sys: Native) {
-    this.pid = Peer.of(socket.fd, sys).pid;
+  private constructor(socket: FdHandle, sys: Native, pid: number) {
+    this.pid = pid;
     this.#client = new VarlinkClient(socket);
     this.#sys = sys;
   }
 
-  /** The broker at `path`, `@name` for an abstract one; undefined when nobody listens there. Throws BROKER_UNREACHABLE. */
+  /**
+   * The broker at `path`, `@name` for an abstract one; undefined when nobody listens there. Throws BROKER_UNREACHABLE, and
+   * BROKER_RUNNING where it is of a user whose word is not to be taken for what we are to hold: neither root nor ours.
+   */
   static async find(path: string, sys: Native = native): Promise<Predecessor | undefined> {
     let socket: FdHandle;
     try {
@@ -48,7 +51,12 @@ export class Predecessor implements Disposable {
       throw error;
     }
     try {
-      return new Predecessor(socket, sys);
+      const { pid, uid } = Peer.of(socket.fd, sys);
+      if (uid === 0 || uid === process.geteuid?.()) return new Predecessor(socket, sys, pid);
+      throw new BerthError(
+        "BROKER_RUNNING",
+        `cannot take over from pid ${pid}, which serves on ${path}: it is uid ${uid}'s, and what it hands over is not believed`,
+      );
     } catch (error) {
       socket.close();
       throw error;

@@ -27,8 +27,23 @@ export interface ReclaimOptions {
   readonly log: Log;
 }
 
-/** The descriptors of one lease, the caller's; none when its tenant has exited. Throws SYSTEM_ERROR when we are short of any. */
-export function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
+/** The descriptors of all leases whose tenants live, the caller's. What cannot be taken back of one is said, and no other's. */
+export function reclaimAll(entries: readonly LedgerEntry[], options: ReclaimOptions): PassedFd[] {
+  return entries.flatMap((entry) => {
+    try {
+      return reclaim(entry, options);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      const { berth, facts } = entry;
+      const message = `berth ${berth}: the lease of pid ${facts.pid} could not be taken back: ${error.message}`;
+      options.log("error", message, { event: "not-reclaimed", berth, pid: facts.pid });
+      return [];
+    }
+  });
+}
+
+/** None when its tenant has exited. Throws SYSTEM_ERROR when we are short of descriptors. */
+function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
   const { berth, lease, facts } = entry;
   const found = sys.pidfdOpen(facts.pid);
   if (found === -ESRCH) return tellExited(entry, log);

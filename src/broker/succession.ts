@@ -3,7 +3,6 @@
  * then either ends, leaving all as it is, or goes on as if nothing had been. In between nobody but the heir is heard, so
  * that what was handed over is what there is. The heir's side is predecessor.ts.
  */
-import { BerthError } from "../errors.ts";
 import { borrow } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { successionInterface } from "../varlink/io.berthd.Succession.ts";
@@ -57,6 +56,11 @@ export class Succession {
     return this.#heir !== undefined;
   }
 
+  /** Whether somebody has all of it, and may go on with it alone if this broker ends. */
+  get hasGiven(): boolean {
+    return this.isUnderWay && this.#hasAll;
+  }
+
   /** Resolves when nobody is about to take over. */
   over(): Promise<void> {
     return this.isUnderWay ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve();
@@ -94,7 +98,7 @@ export class Succession {
       if (!session.closed) handover.collect(store);
     } catch (error) {
       store.close();
-      if (!(error instanceof BerthError)) throw error;
+      if (!(error instanceof Error)) throw error;
       this.#giveUp(session, error.message);
       return unavailable(`not everything could be handed over: ${error.message}`);
     }

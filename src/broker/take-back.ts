@@ -77,7 +77,9 @@ export function sortPassed(
   for (const { name, handle } of passed) {
     const is = parseStoredName(name);
     if (is !== undefined) keeping?.count(name);
-    if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
+    // What a newer broker hands over, and this one does not know.
+    if (is === undefined && lent !== undefined) handle.close();
+    else if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
     else if (is.kind === "socket") {
       const backup = keeping?.recall(name, handle.fd) ?? lent;
       sorted.sockets.push(offerSocket(name, handle, sys, { stored: is, ...(backup !== undefined && { backup }) }));

@@ -125,6 +125,12 @@ async function main(argv: readonly string[]): Promise<void> {
   const options = command().parse(argv).opts<Options>();
   const log = createLog(options.logFormat ?? (stderrIsJournal() ? "journal" : "text"), options.logLevel);
   const service = findService(log, process.env);
+  // A reload that is asked for before there is what could be read again.
+  let isReloadDue = false;
+  const remember = (): void => {
+    isReloadDue = true;
+  };
+  process.on("SIGHUP", remember);
   const status = new StatusLine(() => (broker === undefined ? "starting" : describe(broker)), service.notify);
   let broker: Broker | undefined;
   try {
@@ -149,7 +155,9 @@ async function main(argv: readonly string[]): Promise<void> {
     service.notify(failure(error));
     throw error;
   }
+  process.off("SIGHUP", remember);
   serve(broker, log, service, status);
+  if (isReloadDue) process.emit("SIGHUP", "SIGHUP");
 }
 
 /** The broker to take over from. One that was passed its sockets is the only one that can have them. */

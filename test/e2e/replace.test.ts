@@ -1,5 +1,6 @@
 /** A broker that takes over from the one that runs (`--replace`), each in a process of its own, without systemd. */
 import { existsSync, lstatSync, rmSync, symlinkSync } from "node:fs";
+import { connect } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
 import { Predecessor } from "../../src/broker/predecessor.ts";
@@ -187,25 +188,48 @@ threading.Thread(target=serve, args=(held(b.fds[0]),), daemon=True).start()`);
     expect(await tenant.do('result = sorted(os.listdir("/proc/self/fd/%d" % b.fds[-1]))')).toEqual(["etc", "mine"]);
   });
 
-  it("goes on alone when the last one is killed before it could be told to end", async () => {
+  it.each(["SIGKILL", "SIGTERM"] as const)(
+    "goes on alone when the last one ends by %s before it is told to",
+    async (signal) => {
+      await using dynasty = new Dynasty();
+      const port = await freePort();
+      const path = `${dynasty.folder.path}/vacant`;
+      dynasty.config({
+        "a.toml": `[sockets.s]\nlisten = ["tcp://127.0.0.1:${port}"]\n`,
+        "b.toml": `[sockets.s]\nlisten = ["unix://${path}"]\n`,
+      });
+      const old = await dynasty.start();
+      await using tenant = await Puppet.connect(dynasty.socket);
+      const lease = await tenant.acquire("a");
+      const { socket, folder } = old;
+      const predecessor = await Predecessor.find(socket);
+      if (predecessor === undefined) throw new Error("nobody listens");
+      const reallyConfirm = predecessor.confirm.bind(predecessor);
+      vi.spyOn(predecessor, "confirm").mockImplementation(async () => {
+        old.child.kill(signal);
+        await old.exited;
+        await reallyConfirm();
+      });
+      await using _ = await Broker.start({ config: [`${folder.path}/config`], socket, predecessor });
+      expect(await list(socket)).toMatchObject([{ name: "a", lease: { id: lease, pid: tenant.pid } }, { name: "b" }]);
+      (await connected(port)).destroy();
+      expect(lstatSync(path).isSocket()).toBe(true);
+    },
+  );
+
+  it("opens anew what nobody can reach any more, for its path was removed", async () => {
     await using dynasty = new Dynasty();
-    const port = await freePort();
-    dynasty.config({ "a.toml": `[sockets.s]\nlisten = ["tcp://127.0.0.1:${port}"]\n` });
+    const path = `${dynasty.folder.path}/s`;
+    dynasty.config({ "a.toml": `[sockets.s]\nlisten = ["unix://${path}"]\n` });
     const old = await dynasty.start();
+    rmSync(path);
+    rmSync(`${old.socket}.notify`);
+    await dynasty.replace();
     await using tenant = await Puppet.connect(dynasty.socket);
-    const lease = await tenant.acquire("a");
-    const { socket, folder } = old;
-    const predecessor = await Predecessor.find(socket);
-    if (predecessor === undefined) throw new Error("nobody listens");
-    const reallyConfirm = predecessor.confirm.bind(predecessor);
-    vi.spyOn(predecessor, "confirm").mockImplementation(async () => {
-      old.child.kill("SIGKILL");
-      await old.exited;
-      await reallyConfirm();
-    });
-    await using _ = await Broker.start({ config: [`${folder.path}/config`], socket, predecessor });
-    expect(await list(socket)).toMatchObject([{ name: "a", lease: { id: lease, pid: tenant.pid } }]);
-    (await connected(port)).destroy();
+    await tenant.acquire("a");
+    expect(await tenant.do("result = os.fstat(b.fds[0]).st_ino")).toBeTypeOf("number");
+    for (const one of [path, `${old.socket}.notify`]) expect(lstatSync(one).isSocket()).toBe(true);
+    connect(path).destroy();
   });
 });
 
