@@ -9,14 +9,10 @@ import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { launcherPath } from "../launcher-path.ts";
 import type { Native } from "../native.ts";
+import { bindRecord } from "./bind-reports.ts";
 import type { Log } from "./log.ts";
 
 const BYTE = new Uint8Array(1);
-
-/** A memfd for an interceptor to record in what is being answered. */
-export function bindRecord(sys: Native): FdHandle {
-  return FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
-}
 
 export class BindKeeper {
   readonly #sys: Native;

@@ -12,6 +12,11 @@ const NO_RECORD = -1;
 /** The descriptor that reports, and the memfd that records what is being answered, if there is one. */
 type Pair = readonly [notify: FdHandle, record: FdHandle] | readonly [notify: FdHandle];
 
+/** A memfd to record in what is being answered. Throws SYSTEM_ERROR. */
+export function bindRecord(sys: Native): FdHandle {
+  return FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
+}
+
 export class BindReports {
   readonly #sys: Native;
   readonly #onReport: (report: BindReport | null) => void;

@@ -1,8 +1,8 @@
 /**
  * What outlives the broker: a copy of everything it holds, in the service manager's store, or in what goes to a broker
- * that takes over. A copy is made before anybody
- * is told of the thing, so that a broker which is killed at any instant loses nothing that somebody relies on; it goes
- * when the thing goes. Taking it back is take-back.ts. Where there is no store, nothing of this is used.
+ * that takes over. A copy is made before anybody is told of the thing, so that a broker which is killed at any instant
+ * loses nothing that somebody relies on; it goes when the thing goes. Taking it back is take-back.ts. Where there is no
+ * store, nothing of this is used but for a takeover.
  */
 import { writeSync } from "node:fs";
 import { check } from "../errors.ts";
@@ -11,7 +11,7 @@ import type { Native } from "../native.ts";
 import type { DescriptorStore, NotStored } from "../systemd/fd-store.ts";
 import type { Backup } from "./backup.ts";
 import type { Berth, NamedSocket } from "./berth.ts";
-import { bindRecord } from "./bind-keeper.ts";
+import { bindRecord } from "./bind-reports.ts";
 import { packDescriptor } from "./carrier.ts";
 import type { HeldSocket } from "./held-socket.ts";
 import type { Lease } from "./lease.ts";

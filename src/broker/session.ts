@@ -49,7 +49,7 @@ export class Session implements Requester {
   readonly #options: SessionOptions;
   /** Set while a call of this connection is being carried out; what came after it is kept here until then. */
   #waiting = false;
-  /** Nothing of this connection is read or carried out for now. */
+  /** While set, nothing of this connection is read or carried out. */
   #isPaused = false;
   readonly #kept: { readonly bytes: Buffer; readonly fds: readonly FdHandle[] }[] = [];
   /** The lease that this very process was found to hold. */

@@ -11,7 +11,7 @@ export interface ImageTree {
 }
 
 export interface ImageSource {
-  /** What `NAME`, `NAME@VERSION` or an absolute path stands for now. */
+  /** What `NAME`, `NAME@VERSION` or an absolute path stands for at the moment of asking. */
   resolve(reference: string): ImageTree | { readonly problem: string; readonly remedy: string };
   /** Keeps a tree from being removed until the handle is closed. */
   hold(image: ImageTree): FdHandle;
