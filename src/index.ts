@@ -1,10 +1,9 @@
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export { type Address, formatAddress, type InetAddress, type SocketKind, type UnixAddress } from "./address.ts";
-export type { BerthState, BerthView, DescriptorView, LeaseView } from "./broker/berth.ts";
+export type { BerthState, BerthView, DescriptorView, LeaseView } from "./broker/berths/berth.ts";
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
-export { createLog, type Fields, type Level, type Log, type LogFormat } from "./broker/log.ts";
-export { Predecessor } from "./broker/predecessor.ts";
+export { Predecessor } from "./broker/restart/takeover-client.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
 export type { EntryType } from "./client/directory/entries.ts";
@@ -25,5 +24,6 @@ export type { BerthSpec, Problem } from "./config/spec.ts";
 export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts";
 export { type Fd, FdHandle } from "./fd.ts";
 export { FdChannel, FdMessage, recvFds, sendFds, type WaitOptions } from "./fd-channel.ts";
+export { createLog, type Fields, type Level, type Log, type LogFormat } from "./log.ts";
 export { type ListenFdsOptions, listenFds, type PassedFd } from "./systemd/activation.ts";
 export { type CallOptions, Reply, VarlinkClient } from "./varlink/client.ts";

@@ -21,7 +21,7 @@ function localImports(file: string): string[] {
     .map((name) => relative(source, join(source, dirname(file), name)));
 }
 
-/** `broker` for broker/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
+/** `broker` for broker/berths/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
 function layerOf(file: string): string {
   return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
 }
@@ -42,6 +42,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "fd-channel": ["native", "fd", "wire", "errors", "address"],
   config: ["errors", "address", "placeholder"],
   launch: ["errors"],
+  log: [],
+  accounts: ["config", "native", "errors"],
   rootfs: ["fd", "native", "errors", "launcher-path", "address"],
   varlink: ["fd", "wire", "errors", "address", "native"],
   systemd: ["fd", "launch", "native", "errors", "address", "socket-constants"],
@@ -120,7 +122,7 @@ it("what decides without doing imports nothing that does", () => {
   // node:net is not among them: isIPv4 is pure, and address.ts wants no other thing of it.
   const effects = /^node:(fs|dgram|child_process|worker_threads|timers)/;
   const pureFiles = files.filter((file) =>
-    /^(address|placeholder|socket-constants)\.ts$|^launch\/|^varlink\/(idl|json|message|validate|service)\.ts$|^broker\/policy\.ts$/.test(
+    /^(address|placeholder|socket-constants)\.ts$|^launch\/|^varlink\/(idl|json|message|validate|service)\.ts$|^broker\/access\/policy\.ts$/.test(
       file,
     ),
   );

@@ -1,14 +1,14 @@
 /** What a broker is started with. */
 import type { BerthSpec } from "../config/spec.ts";
 import type { FdHandle } from "../fd.ts";
+import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
-import type { Pool } from "../rootfs/range.ts";
+import type { Pool } from "../rootfs/ranges/range.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import type { FdStore } from "../systemd/fd-store.ts";
-import type { Log } from "./log.ts";
-import type { Predecessor } from "./predecessor.ts";
-import type { QuotaLimits } from "./quota.ts";
-import type { StartLimits } from "./starter.ts";
+import type { QuotaLimits } from "./access/quota.ts";
+import type { StartLimits } from "./demand/starter.ts";
+import type { Predecessor } from "./restart/takeover-client.ts";
 
 export interface BrokerOptions {
   /** Configuration folders in rising precedence. */

@@ -6,35 +6,26 @@ import { join } from "node:path";
 import type { BerthSpec } from "../config/spec.ts";
 import { BerthError } from "../errors.ts";
 import { closeAll } from "../fd.ts";
+import type { Log } from "../log.ts";
 import { type Native, native } from "../native.ts";
 import { Service } from "../varlink/service.ts";
-import type { Berth, BerthEvent, BerthView, NamedSocket } from "./berth.ts";
-import { BerthRoots } from "./berth-roots.ts";
-import { Berths } from "./berths.ts";
+import { maxOpenFiles } from "./access/open-files.ts";
+import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
+import type { Berth, BerthEvent, BerthView, NamedSocket } from "./berths/berth.ts";
+import { BerthRoots } from "./berths/berth-roots.ts";
+import { Berths } from "./berths/berths.ts";
+import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { checkProblems, readConfiguration } from "./configuration.ts";
-import { ControlSocket } from "./control-socket.ts";
-import { decline } from "./decline.ts";
-import { Handover } from "./handover.ts";
-import { Interceptions } from "./interceptions.ts";
-import { Keeping } from "./keeping.ts";
-import { Ledger } from "./ledger.ts";
-import { Listener } from "./listener.ts";
-import { Locks } from "./locks.ts";
-import type { Log } from "./log.ts";
-import { brokerMethods } from "./methods.ts";
-import { NotifySocket } from "./notify-socket.ts";
-import type { OfferedSocket } from "./offered-socket.ts";
-import { OnDemand } from "./on-demand.ts";
-import { maxOpenFiles } from "./open-files.ts";
-import { LENT, type Predecessor } from "./predecessor.ts";
-import { DEFAULT_QUOTA, Quota } from "./quota.ts";
-import { reclaimAll } from "./reclaim.ts";
-import { createRunner } from "./runner.ts";
-import { serviceInfo } from "./service-info.ts";
-import type { Session } from "./session.ts";
-import { DEFAULT_START_LIMITS } from "./starter.ts";
-import { SUCCESSION_PATIENCE, Succession } from "./succession.ts";
+import { OnDemand } from "./demand/on-demand.ts";
+import { createRunner } from "./demand/runner.ts";
+import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
+import { NotifySocket } from "./notify/notify-socket.ts";
+import { TenantNotices } from "./notify/tenant-notices.ts";
+import { decline } from "./restart/close-unclaimed.ts";
+import { Ledger } from "./restart/ledger.ts";
+import { Locks } from "./restart/locks.ts";
+import { reclaimAll } from "./restart/reclaim.ts";
 import {
   closePassed,
   joinPassed,
@@ -44,9 +35,18 @@ import {
   type TakeBackContext,
   takeBack,
   takeBackBinds,
-} from "./take-back.ts";
-import { TenantNotices } from "./tenant-notices.ts";
-import { Watchers } from "./watchers.ts";
+} from "./restart/restore.ts";
+import { Keeping } from "./restart/store-mirror.ts";
+import { LENT, type Predecessor } from "./restart/takeover-client.ts";
+import { SUCCESSION_PATIENCE, Succession } from "./restart/takeover-server.ts";
+import { Handover } from "./restart/takeover-snapshot.ts";
+import { Listener } from "./session/listener.ts";
+import { brokerMethods } from "./session/methods.ts";
+import { serviceInfo } from "./session/service-info.ts";
+import type { Session } from "./session/session.ts";
+import { Watchers } from "./session/watchers.ts";
+import { ControlSocket } from "./sockets/control-socket.ts";
+import type { OfferedSocket } from "./sockets/passed-socket.ts";
 
 const DEFAULT_DEADLINE = 10_000;
 

@@ -1,12 +1,13 @@
 /** The berths that a broker is to have: read from its folders, or given by the program. It opens nothing. */
+
+import { systemLookup } from "../accounts.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import { BerthError } from "../errors.ts";
 import type { Native } from "../native.ts";
-import type { BerthRoots } from "./berth-roots.ts";
+import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { BrokerOptions } from "./broker-options.ts";
-import { systemLookup } from "./lookup.ts";
 
 /** Throws CONFIG_INVALID with every problem in its message. */
 export function readConfiguration(

@@ -3,14 +3,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError, Option } from "commander";
+import { ownUnit } from "../broker/access/peer.ts";
 import { Broker } from "../broker/broker.ts";
-import { createLog, type Level, type Log, type LogFormat, stderrIsJournal } from "../broker/log.ts";
-import { ownUnit } from "../broker/peer.ts";
-import { Predecessor } from "../broker/predecessor.ts";
+import { Predecessor } from "../broker/restart/takeover-client.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { BerthError, SysError } from "../errors.ts";
+import { createLog, type Level, type Log, type LogFormat, stderrIsJournal } from "../log.ts";
 import { native, packageRoot } from "../native.ts";
-import { type Pool, parsePool } from "../rootfs/range.ts";
+import { type Pool, parsePool } from "../rootfs/ranges/range.ts";
 import { ownSocketPath } from "../socket-path.ts";
 import { listenFds, type PassedFd } from "../systemd/activation.ts";
 import { FdStore, fdStoreMax } from "../systemd/fd-store.ts";

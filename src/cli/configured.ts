@@ -1,5 +1,5 @@
 /** What the configuration says of roots, for commands that must not take away what a berth needs. It asks no broker. */
-import { systemLookup } from "../broker/lookup.ts";
+import { systemLookup } from "../accounts.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { BerthError } from "../errors.ts";

@@ -1,5 +1,5 @@
 /** How far an import is: a line that changes on a terminal, else one line for each step. Writes to standard error. */
-import type { ImportStep, OnProgress } from "../rootfs/import.ts";
+import type { ImportStep, OnProgress } from "../rootfs/images/import.ts";
 
 export interface Progress {
   readonly onProgress: OnProgress;

@@ -3,7 +3,7 @@ import { existsSync, lstatSync } from "node:fs";
 import { queryObjects } from "node:v8";
 import { describe, expect, it } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
-import { Session } from "../../src/broker/session.ts";
+import { Session } from "../../src/broker/session/session.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { spawnBroker, startBroker } from "../support/broker.ts";

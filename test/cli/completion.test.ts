@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Ranges } from "../../src/rootfs/ranges.ts";
+import { Ranges } from "../../src/rootfs/ranges/ranges.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { berth, berths, cli } from "./support.ts";
 

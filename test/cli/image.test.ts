@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Images } from "../../src/rootfs/images.ts";
+import { Images } from "../../src/rootfs/images/images.ts";
 import { TestFolder } from "../support/broker.ts";
 import { berth, cli, type Ended, Lines } from "./support.ts";
 

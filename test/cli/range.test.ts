@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Ranges } from "../../src/rootfs/ranges.ts";
+import { Ranges } from "../../src/rootfs/ranges/ranges.ts";
 import { TestFolder } from "../support/broker.ts";
 import { berth, type Ended } from "./support.ts";
 

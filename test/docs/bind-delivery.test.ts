@@ -1,6 +1,6 @@
 /** docs/bind-delivery.md says what the code does: the table of options, the message, the recipes. */
 import { expect, test } from "vitest";
-import { carriedOptions } from "../../src/broker/carry-over.ts";
+import { carriedOptions } from "../../src/broker/sockets/carry-over.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import type { Lookup } from "../../src/config/lookup.ts";
 import { formatProblem } from "../../src/config/problem.ts";
@@ -39,6 +39,6 @@ test("each recipe loads, and asks for bind delivery on ports that its command na
 
 test("what a broker says when it goes is quoted as it says it", () => {
   const [, quoted = ""] = /^2 (servers with bind delivery [^\n]+)$/m.exec(page) ?? [];
-  expect(read("src/broker/interceptions.ts")).toContain(quoted);
+  expect(read("src/broker/bind/interceptions.ts")).toContain(quoted);
   expect(quoted).not.toBe("");
 });

@@ -2,7 +2,7 @@
 import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
-import { SLOT } from "../../src/broker/slot-file.ts";
+import { SLOT } from "../../src/broker/record/slot-file.ts";
 import { FakeManager } from "../support/fake-manager.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
 import { RawPeer } from "../support/peer.ts";

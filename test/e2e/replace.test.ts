@@ -3,7 +3,7 @@ import { existsSync, lstatSync, rmSync, symlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { describe, expect, it, vi } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
-import { Predecessor } from "../../src/broker/predecessor.ts";
+import { Predecessor } from "../../src/broker/restart/takeover-client.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
 import { RawPeer } from "../support/peer.ts";

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, lstatSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
-import { Predecessor } from "../../src/broker/predecessor.ts";
+import { Predecessor } from "../../src/broker/restart/takeover-client.ts";
 import { native } from "../../src/native.ts";
 import { POLLIN } from "../../src/socket-constants.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";

@@ -12,9 +12,9 @@ import {
   native,
   OPEN_TREE_CLONE,
 } from "../../src/native.ts";
-import { FsContext } from "../../src/rootfs/fs-context.ts";
-import { idmapTree } from "../../src/rootfs/idmap.ts";
-import { mountOverlay, openFolder, PLAIN } from "../../src/rootfs/overlay.ts";
+import { FsContext } from "../../src/rootfs/mount/fs-context.ts";
+import { idmapTree } from "../../src/rootfs/mount/idmap.ts";
+import { mountOverlay, openFolder, PLAIN } from "../../src/rootfs/mount/overlay.ts";
 import { encode, type FakeBroker, planOf } from "./fake-broker.ts";
 
 /** First id of the tests' range: none that a system gives away by itself. */

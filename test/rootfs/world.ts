@@ -4,11 +4,11 @@ import { existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, 
 import { join } from "node:path";
 import { FdHandle } from "../../src/fd.ts";
 import { type Native, native } from "../../src/native.ts";
-import type { ImageSource } from "../../src/rootfs/image-source.ts";
-import { rangeAt } from "../../src/rootfs/range.ts";
-import { Root } from "../../src/rootfs/root.ts";
-import type { RootRequest } from "../../src/rootfs/root-request.ts";
-import { Roots } from "../../src/rootfs/roots.ts";
+import type { ImageSource } from "../../src/rootfs/images/image-source.ts";
+import { rangeAt } from "../../src/rootfs/ranges/range.ts";
+import { Root } from "../../src/rootfs/roots/root.ts";
+import type { RootRequest } from "../../src/rootfs/roots/root-request.ts";
+import { Roots } from "../../src/rootfs/roots/roots.ts";
 import { TestFolder } from "../support/broker.ts";
 
 /** First id of the range of each berth, in the order of their asking. */

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { Broker } from "../../src/broker/broker.ts";
 import type { BrokerOptions } from "../../src/broker/broker-options.ts";
-import type { Fields, Level } from "../../src/broker/log.ts";
+import type { Fields, Level } from "../../src/log.ts";
 import { packageRoot } from "../../src/native.ts";
 import { temporaryFolder } from "./folders.ts";
 

@@ -1,7 +1,7 @@
 /** `berth check`: every problem of a configuration, before a broker reads it. It opens no socket. */
 import { readdirSync } from "node:fs";
 import type { Command } from "commander";
-import { systemLookup } from "../../broker/lookup.ts";
+import { systemLookup } from "../../accounts.ts";
 import { defaultConfigDirectories } from "../../config/directories.ts";
 import { type LoadedConfig, loadConfig } from "../../config/load.ts";
 import { formatProblem } from "../../config/problem.ts";

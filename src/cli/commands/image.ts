@@ -2,9 +2,9 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
-import { IMAGE_RULE, parseReference } from "../../rootfs/image-name.ts";
-import { type ImageRecord, Images } from "../../rootfs/images.ts";
-import { importImage } from "../../rootfs/import.ts";
+import { IMAGE_RULE, parseReference } from "../../rootfs/images/image-name.ts";
+import { type ImageRecord, Images } from "../../rootfs/images/images.ts";
+import { importImage } from "../../rootfs/images/import.ts";
 import { berthsNaming } from "../configured.ts";
 import { importProgress } from "../import-progress.ts";
 import { interruptible } from "../interruptible.ts";

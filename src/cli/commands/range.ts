@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
-import { lastOf } from "../../rootfs/range.ts";
-import { Ranges } from "../../rootfs/ranges.ts";
-import { accountConflict, processesIn } from "../../rootfs/taken.ts";
+import { accountConflict, processesIn } from "../../rootfs/ranges/ids-in-use.ts";
+import { lastOf } from "../../rootfs/ranges/range.ts";
+import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import { configuredRoots } from "../configured.ts";
 import {
   type ConfigChoice,

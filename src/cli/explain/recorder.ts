@@ -13,7 +13,7 @@ import {
   type SocketKind,
   typeNumber,
 } from "../../address.ts";
-import { settingsOf } from "../../broker/carry-over.ts";
+import { settingsOf } from "../../broker/sockets/carry-over.ts";
 import { FdHandle } from "../../fd.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";

@@ -1,0 +1,119 @@
+/**
+ * Who is at the other end of a connection, as the kernel tells it and never as the peer does. Credentials are those
+ * at connect(2): a process that drops its privilege afterwards, or passes the socket on, stays who it was (hazard 14,
+ * docs/security.md). What a policy may not need is asked for only when it does.
+ */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { check, SysError } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../socket-constants.ts";
+
+const { EINVAL, ENOPROTOOPT } = constants.errno;
+
+export class Peer {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly #socket: number;
+  readonly #sys: Native;
+  #groups: readonly number[] | undefined;
+  #unit: string | null | undefined;
+
+  private constructor(socket: number, credentials: Int32Array, sys: Native) {
+    this.#socket = socket;
+    this.#sys = sys;
+    this.pid = credentials[0] ?? 0;
+    this.uid = (credentials[1] ?? -1) >>> 0;
+    this.gid = (credentials[2] ?? -1) >>> 0;
+  }
+
+  /** Asks the kernel who connected `socket`, which must stay open as long as the peer is asked about. SO_PEERCRED, unix(7). */
+  static of(socket: number, sys: Native): Peer {
+    const credentials = new Int32Array(3);
+    check("getsockopt SO_PEERCRED", sys.peercred(socket, credentials));
+    return new Peer(socket, credentials, sys);
+  }
+
+  /** Its primary and supplementary groups (SO_PEERGROUPS, Linux 4.13). */
+  get groups(): readonly number[] {
+    if (this.#groups === undefined) {
+      let groups = new Uint32Array(64);
+      let count = check("getsockopt SO_PEERGROUPS", this.#sys.peergroups(this.#socket, groups));
+      if (count > groups.length) {
+        groups = new Uint32Array(count);
+        count = check("getsockopt SO_PEERGROUPS", this.#sys.peergroups(this.#socket, groups));
+      }
+      this.#groups = [this.gid, ...groups.subarray(0, count)];
+    }
+    return this.#groups;
+  }
+
+  /** The systemd unit it runs in, from its cgroup; undefined outside of one, or when it has died. */
+  get unit(): string | undefined {
+    if (this.#unit === undefined) this.#unit = this.#readUnit() ?? null;
+    return this.#unit ?? undefined;
+  }
+
+  /**
+   * A pidfd of the process that connected, or undefined when it is no more or lives in another PID namespace.
+   * Before Linux 6.5 there is no SO_PEERPIDFD: pidfd_open(2) of the pid then, which a reuse of the pid could mislead.
+   */
+  pidfd(): FdHandle | undefined {
+    if (this.pid === 0) return undefined;
+    const value = new Int32Array(1);
+    const result = this.#sys.getsockopt(this.#socket, SOL_SOCKET, SO_PEERPIDFD, value);
+    const pidfd = result === -ENOPROTOOPT ? this.#sys.pidfdOpen(this.pid) : result < 0 ? result : (value[0] ?? -EINVAL);
+    if (pidfd >= 0) return FdHandle.adopt(pidfd, this.#sys);
+    const fault = new SysError("getsockopt SO_PEERPIDFD", -pidfd);
+    // Out of descriptors is our trouble, not news about the peer.
+    if (fault.errnoName === "EMFILE" || fault.errnoName === "ENFILE" || fault.errnoName === "ENOMEM") throw fault;
+    return undefined;
+  }
+
+  /** Whether the process that connected still runs. */
+  get alive(): boolean {
+    using pidfd = this.pidfd();
+    return pidfd !== undefined && this.#sys.pollNow(pidfd.fd, POLLIN) === 0;
+  }
+
+  #readUnit(): string | undefined {
+    if (this.pid === 0) return undefined;
+    let cgroups: string;
+    try {
+      cgroups = readFileSync(`/proc/${this.pid}/cgroup`, "utf8");
+    } catch {
+      return undefined; // it has died
+    }
+    // The file is that of whoever has the pid now; it is our peer's only if our peer still lives.
+    return this.alive ? unitOfCgroup(cgroups) : undefined;
+  }
+}
+
+/**
+ * The system unit in /proc/PID/cgroup, as sd_pid_get_unit(3) finds it: the first part of the path that is no slice.
+ * What stands deeper is named by the unit's own processes, and proves nothing. systemd's own hierarchy is version 2 or
+ * the one of its name, and where both are there the other one may know nothing of units.
+ */
+export function unitOfCgroup(text: string): string | undefined {
+  const lines = text.split("\n");
+  const ofSystemd = [/^0::/, /^\d+:name=systemd:/].flatMap((hierarchy) => lines.filter((line) => hierarchy.test(line)));
+  return ofSystemd.map(unitOfPath).find((unit) => unit !== undefined);
+}
+
+function unitOfPath(line: string): string | undefined {
+  const path = line.slice(line.indexOf(":", line.indexOf(":") + 1) + 1);
+  const part = path
+    .split("/")
+    .slice(1)
+    .find((name) => !name.endsWith(".slice"));
+  // systemd puts "_" before a name the kernel would take for a file of its own.
+  return part !== undefined && /^[^.].*\.(service|scope)$/.test(part) ? part.replace(/^_/, "") : undefined;
+}
+
+/** The unit this process runs in, as its service manager knows it: root's the system's, another user's its own. */
+export function ownUnit(): string | undefined {
+  const cgroups = readFileSync("/proc/self/cgroup", "utf8");
+  return process.geteuid?.() === 0 ? unitOfCgroup(cgroups) : /\/([^/\n]+\.service)$/m.exec(cgroups)?.[1];
+}

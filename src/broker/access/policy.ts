@@ -1,0 +1,45 @@
+/** Who may take a berth. A pure decision: facts in, yes or no out. */
+import type { TenantSpec } from "../../config/spec.ts";
+
+/** What policy may ask about a peer. The last two are looked up only if it does. */
+export interface PeerFacts {
+  readonly uid: number;
+  readonly groups: readonly number[];
+  readonly unit: string | undefined;
+}
+
+/** Root and the broker's own user may take every berth, end every lease, and see everything. */
+export function isPrivileged(uid: number, brokerUid: number): boolean {
+  return uid === 0 || uid === brokerUid;
+}
+
+/** Whether the peer is named by the berth's `[tenant]` section. */
+export function mayTake(tenant: TenantSpec, peer: PeerFacts): boolean {
+  if (tenant.uids.includes(peer.uid)) return true;
+  if (tenant.gids.length > 0 && peer.groups.some((gid) => tenant.gids.includes(gid))) return true;
+  if (tenant.units.length === 0) return false;
+  const { unit } = peer;
+  return unit !== undefined && tenant.units.some((pattern) => matchesGlob(unit, pattern));
+}
+
+/** Shell matching of `*` and `?`, in time proportional to the product of the lengths whatever the pattern. */
+export function matchesGlob(text: string, pattern: string): boolean {
+  let at = 0;
+  let star = -1;
+  let resume = 0;
+  let index = 0;
+  while (index < text.length) {
+    if (at < pattern.length && (pattern[at] === "?" || (pattern[at] === text[index] && pattern[at] !== "*"))) {
+      at++;
+      index++;
+    } else if (pattern[at] === "*") {
+      star = at++;
+      resume = index;
+    } else if (star >= 0) {
+      at = star + 1;
+      index = ++resume;
+    } else return false;
+  }
+  while (pattern[at] === "*") at++;
+  return at === pattern.length;
+}

@@ -1,0 +1,134 @@
+/** The roots of a broker's berths: what is in its state folder, images and ranges, put together. */
+import { join } from "node:path";
+import type { BerthSpec, Problem } from "../../config/spec.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { Images } from "../../rootfs/images/images.ts";
+import type { Pool, Range } from "../../rootfs/ranges/range.ts";
+import { Ranges } from "../../rootfs/ranges/ranges.ts";
+import type { Root, RootFacts } from "../../rootfs/roots/root.ts";
+import type { NotYet, Unbuilt } from "../../rootfs/roots/root-request.ts";
+import { RootlessRoots } from "../../rootfs/roots/rootless.ts";
+import { Roots } from "../../rootfs/roots/roots.ts";
+import type { Berth } from "./berth.ts";
+
+/** What is in the state folder, opened when the first berth has a root. */
+interface State {
+  readonly roots: Roots | RootlessRoots;
+  /** Absent where the broker has one id, its own user's. */
+  readonly ranges?: Ranges;
+}
+
+export class BerthRoots {
+  readonly #folder: string | undefined;
+  readonly #pool: Pool | undefined;
+  readonly #log: Log;
+  readonly #sys: Native;
+  #state: State | undefined;
+
+  /** `state` is the broker's state folder, where it has one; `ranges` where ranges are taken from, if it says so. */
+  constructor({ state, ranges }: { readonly state?: string; readonly ranges?: Pool }, log: Log, sys: Native) {
+    this.#folder = state;
+    this.#pool = ranges;
+    this.#log = log;
+    this.#sys = sys;
+  }
+
+  /** What keeps these berths from having roots. */
+  problems(specs: readonly BerthSpec[]): Problem[] {
+    if (this.#folder !== undefined) return [];
+    return specs
+      .filter(({ root }) => root !== undefined)
+      .map(({ name, origin }) => ({
+        ...origin,
+        message: `${name} has a root, and this broker has no folder to keep images and ranges in`,
+        remedy: "start it with --state DIR",
+      }));
+  }
+
+  /** The range that is reserved for a berth. */
+  rangeOf({ name, root }: BerthSpec): Range | undefined {
+    if (root === undefined || root.shift === "none") return undefined;
+    const found = this.#open()
+      .ranges?.list()
+      .find(({ owner }) => owner === name);
+    return found === undefined ? undefined : { base: found.base, count: found.count };
+  }
+
+  /** Builds the berth's root, if it should have one and has none. Undefined: there is nothing more to do. */
+  ensure(berth: Berth): NotYet | Unbuilt | undefined {
+    const { root } = berth.spec;
+    if (berth.root !== undefined || root === undefined) return undefined;
+    const built = this.#open().roots.build(berth.name, root);
+    if ("until" in built || "problem" in built) return built;
+    berth.root = built;
+    berth.range = built.facts.range;
+    this.#log("info", `berth ${berth.name}: root of ${describe(built)}`, {
+      event: "root",
+      berth: berth.name,
+      strategy: built.facts.strategy,
+    });
+    return undefined;
+  }
+
+  /** Takes over a root that an earlier broker built for the tenants there are. */
+  adopt(berth: Berth, mount: FdHandle, facts: RootFacts): void {
+    berth.root = this.#open().roots.adopt(mount, facts);
+    berth.range = facts.range;
+    berth.generation++;
+  }
+
+  /** Lets go of the berth's root, if it has one; of the next one too, if it is to have none. */
+  release(berth: Berth, { next = true }: { readonly next?: boolean } = {}): void {
+    const { root } = berth;
+    if (root !== undefined) {
+      berth.root = undefined;
+      berth.rootBackup?.drop();
+      berth.rootBackup = undefined;
+      this.#open().roots.release(berth.name, root, next ? berth.spec.root : undefined);
+    }
+    if (!next) this.forget(berth);
+  }
+
+  /** Lets go of what stands ready for the berth's next lease: it may not be what that asks for. */
+  forget({ name }: Berth): void {
+    this.#state?.roots.forget(name);
+  }
+
+  close(): void {
+    this.#state?.roots.close();
+    this.#state?.ranges?.close();
+    this.#state = undefined;
+  }
+
+  #open(): State {
+    if (this.#state !== undefined) return this.#state;
+    const folder = this.#folder ?? "/nonexistent"; // problems() has kept such berths out
+    const images = new Images(join(folder, "images"), this.#sys);
+    if (process.geteuid?.() !== 0) {
+      this.#state = { roots: new RootlessRoots({ state: folder, images, sys: this.#sys }) };
+      return this.#state;
+    }
+    const ranges = Ranges.open(join(folder, "ranges"), {
+      sys: this.#sys,
+      ...(this.#pool !== undefined && { pool: this.#pool }),
+    });
+    const roots = new Roots({
+      state: folder,
+      images,
+      ranges,
+      onFallback: (reason) => {
+        const message = `this system maps no ids of images, so their owners are shifted (metacopy): ${reason}`;
+        this.#log("notice", message, { event: "root-fallback" });
+      },
+      sys: this.#sys,
+    });
+    this.#state = { roots, ranges };
+    return this.#state;
+  }
+}
+
+function describe({ facts: { images, strategy, range } }: Root): string {
+  return `${images.join(" + ")}, by ${strategy}${range === undefined ? "" : `, with the ids from ${range.base}`}`;
+}

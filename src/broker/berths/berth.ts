@@ -1,0 +1,199 @@
+/**
+ * One berth: what it holds, who has it, and what is waiting in it for the next tenant. It decides nothing about who
+ * may do what; it keeps the state and turns it into descriptors.
+ */
+import { formatListenAddress, type SocketKind } from "../../address.ts";
+import type { BerthSpec } from "../../config/spec.ts";
+import type { Borrowed, FdHandle } from "../../fd.ts";
+import { ROOT } from "../../placeholder.ts";
+import type { Range } from "../../rootfs/ranges/range.ts";
+import type { Root, RootFacts, Strategy } from "../../rootfs/roots/root.ts";
+import type { Backup } from "../record/stored-copy.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { Lease } from "./lease.ts";
+import { type Stashed, shownName } from "./stash.ts";
+
+/** What a Watch reports. */
+export type BerthEvent =
+  | "present"
+  | "added"
+  | "changed"
+  | "removed"
+  | "acquired"
+  | "ready"
+  | "handover"
+  | "released"
+  | "repaired"
+  | "starting"
+  | "failed"
+  | "stopping"
+  | "status";
+
+export type BerthState = "vacant" | "occupied" | "handover";
+
+/** A descriptor as the wire names it; `index` only in a message that carries it. */
+export interface DescriptorView {
+  readonly name: string;
+  readonly kind: SocketKind | "root" | "stash";
+  readonly address?: string;
+  readonly index?: number;
+}
+
+export interface LeaseView {
+  readonly id: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly unit?: string;
+}
+
+/** How the server of a berth that starts on demand fares. */
+export interface StartView {
+  readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
+  /** Starts in a row that failed. */
+  readonly failures: number;
+  /** Why the last of them did, and the server's exit status or the signal that ended it. */
+  readonly reason?: string;
+  readonly status?: number;
+  readonly signal?: string;
+  /** When it is tried again, in microseconds since 1970. */
+  readonly next?: number;
+}
+
+/** A berth's root; the strategy is known while it has one. */
+export interface RootView {
+  readonly images: readonly string[];
+  readonly state: RootFacts["state"];
+  readonly strategy?: Strategy;
+}
+
+/** A berth as List and Watch show it. */
+export interface BerthView {
+  readonly name: string;
+  readonly state: BerthState;
+  readonly descriptors: readonly DescriptorView[];
+  readonly range?: Range;
+  readonly root?: RootView;
+  readonly lease?: LeaseView;
+  readonly ready?: boolean;
+  /** What the tenant says of itself. */
+  readonly status?: string;
+  readonly start?: StartView;
+  /** Descriptors of it in the service manager's store. */
+  readonly kept?: number;
+}
+
+/** A socket under the name of its section. */
+export interface NamedSocket {
+  readonly name: string;
+  readonly socket: HeldSocket;
+}
+
+export class Berth {
+  spec: BerthSpec;
+  sockets: readonly NamedSocket[];
+  /** The present tenant's. */
+  lease: Lease | undefined;
+  /** The newcomer's, during a handover. */
+  incoming: Lease | undefined;
+  /** Set while its server starts on demand. */
+  start: StartView | undefined;
+  /** Built with the first lease, and let go of with the last. */
+  root: Root | undefined;
+  /** Its copy in the store. */
+  rootBackup: Backup | undefined;
+  /** The ids that are reserved for it. */
+  range: Range | undefined;
+  readonly stash: Map<string, Stashed> = new Map();
+  /** Descriptors in the store of its servers whose binds are answered: two for each. */
+  keptBinds = 0;
+  /** Changes whenever an answer made from this berth would be another one. */
+  generation = 0;
+
+  constructor(spec: BerthSpec, sockets: readonly NamedSocket[]) {
+    this.spec = spec;
+    this.sockets = sockets;
+  }
+
+  get name(): string {
+    return this.spec.name;
+  }
+
+  get state(): BerthState {
+    if (this.incoming !== undefined) return "handover";
+    return this.lease === undefined ? "vacant" : "occupied";
+  }
+
+  /** Whether its tenants get a root. */
+  get hasRoot(): boolean {
+    return this.root !== undefined || this.spec.root !== undefined;
+  }
+
+  /** How many descriptors one message to a tenant carries. */
+  get size(): number {
+    return this.sockets.length + (this.hasRoot ? 1 : 0) + this.stash.size;
+  }
+
+  /** Descriptions in the order of {@link borrow}; with `first`, numbered from there. */
+  descriptors(first?: number): DescriptorView[] {
+    const views: DescriptorView[] = this.sockets.map(({ name, socket }) => ({
+      name,
+      kind: socket.listen.kind,
+      address: formatListenAddress({ ...socket.listen, address: socket.address }),
+    }));
+    if (this.hasRoot) views.push({ name: ROOT, kind: "root" });
+    for (const { name } of this.stash.values()) views.push({ name: shownName(name), kind: "stash" });
+    return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
+  }
+
+  /** The descriptors themselves, borrowed, between `before` and `after`; `root` is what {@link Root.lend} gave, if there is one. */
+  borrow(root: FdHandle | undefined, before: readonly number[] = [], after: readonly number[] = []): Borrowed {
+    const fds = [
+      ...before,
+      ...this.sockets.map(({ socket }) => socket.fd),
+      ...(root === undefined ? [] : [root.fd]),
+      ...Array.from(this.stash.values(), ({ handle }) => handle.fd),
+      ...after,
+    ];
+    return { fds: Int32Array.from(fds), count: fds.length };
+  }
+
+  view(): BerthView {
+    const kept = this.#kept;
+    return {
+      name: this.name,
+      state: this.state,
+      descriptors: this.descriptors(),
+      ...(this.range !== undefined && { range: this.range }),
+      ...(this.hasRoot && { root: this.#rootView() }),
+      ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
+      ...(this.lease?.status !== undefined && { status: this.lease.status }),
+      ...(this.start !== undefined && { start: this.start }),
+      ...(kept > 0 && { kept }),
+    };
+  }
+
+  /** A lease is two descriptors, its tenant's pidfd and a page of facts; so is a root, its mount and its facts. */
+  get #kept(): number {
+    const sockets = this.sockets.filter(({ socket }) => socket.backup !== undefined).length;
+    const leases = [this.lease, this.incoming].filter((lease) => lease?.backup !== undefined).length;
+    let stashed = 0;
+    for (const { backup } of this.stash.values()) if (backup !== undefined) stashed++;
+    const root = this.rootBackup === undefined ? 0 : 2;
+    return sockets + stashed + 2 * leases + this.keptBinds + root;
+  }
+
+  #rootView(): RootView {
+    if (this.root !== undefined) {
+      const { images, state, strategy } = this.root.facts;
+      return { images, state, strategy };
+    }
+    const { images = [], state = "persistent", readOnly = false } = this.spec.root ?? {};
+    return { images, state: readOnly ? "readonly" : state };
+  }
+}
+
+/** A lease as others see it. */
+export function leaseView(lease: Lease): LeaseView {
+  const { pid, uid, unit } = lease.tenant;
+  return { id: lease.id, pid, uid, ...(unit !== undefined && { unit }) };
+}

@@ -1,0 +1,352 @@
+/**
+ * All berths of a broker and what may happen to them: taken, handed over, stashed into, given back, lost with their
+ * tenant's death. Every refusal is a value; nothing here knows of connections or of the wire.
+ */
+import type { BerthSpec, Problem } from "../../config/spec.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { RootFacts } from "../../rootfs/roots/root.ts";
+import { POLLIN } from "../../socket-constants.ts";
+import { mayTake } from "../access/policy.ts";
+import type { Quota } from "../access/quota.ts";
+import type { LeaseFacts } from "../record/lease-facts.ts";
+import type { StoredStash } from "../record/stored-name.ts";
+import type { OfferedSocket } from "../sockets/passed-socket.ts";
+import { openSockets } from "../sockets/socket-set.ts";
+import { Berth, type BerthEvent, leaseView } from "./berth.ts";
+import type { BerthRoots } from "./berth-roots.ts";
+import { Lease } from "./lease.ts";
+import { Leases } from "./leases.ts";
+import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
+import type { Stashed } from "./stash.ts";
+import { Stashes } from "./stashes.ts";
+
+export interface BerthsOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly quota: Quota;
+  readonly roots: BerthRoots;
+  readonly onEvent: (event: BerthEvent, berth: Berth) => void;
+  /** Waits until the addresses of sockets closed before are free. */
+  readonly settle: () => void;
+}
+
+export class Berths {
+  readonly #byName = new Map<string, Berth>();
+  /** Of all berths. */
+  readonly leases: Leases = new Leases();
+  readonly #options: BerthsOptions;
+  readonly #stashes: Stashes;
+  #asksGroups = false;
+  #asksUnits = false;
+
+  constructor(options: BerthsOptions) {
+    this.#options = options;
+    this.#stashes = new Stashes(options.quota, options.sys);
+  }
+
+  /** In the order of their names. */
+  list(): Berth[] {
+    return [...this.#byName.values()];
+  }
+
+  get size(): number {
+    return this.#byName.size;
+  }
+
+  /**
+   * Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. Of the sockets offered,
+   * which are taken over, `onDeclined` is given those that no berth wants.
+   */
+  apply(
+    specs: readonly BerthSpec[],
+    offered: readonly OfferedSocket[] = [],
+    onDeclined: (offer: OfferedSocket) => void = () => undefined,
+  ): Problem[] {
+    const { sys, log, roots, onEvent, settle } = this.#options;
+    const set = openSockets(specs, { present: this.list(), offered, sys, settle });
+    if (Array.isArray(set)) {
+      // A socket that was closed for another and opened again may have another number: no answer made before holds.
+      for (const berth of this.#byName.values()) berth.generation++;
+      return set;
+    }
+    const before = new Map(this.#byName);
+    this.#byName.clear();
+    for (const spec of specs) {
+      const sockets = set.byBerth.get(spec.name) ?? [];
+      const known = before.get(spec.name);
+      before.delete(spec.name);
+      const berth = known ?? new Berth(spec, sockets);
+      berth.range = roots.rangeOf(spec);
+      this.#byName.set(spec.name, berth);
+      if (known === undefined) onEvent("added", berth);
+      else this.#change(berth, spec, sockets);
+    }
+    for (const berth of before.values()) this.#remove(berth);
+    for (const socket of set.unwanted) socket.close();
+    for (const offer of set.declined) onDeclined(offer);
+    this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);
+    this.#asksUnits = specs.some(({ tenant }) => tenant.units.length > 0);
+    log("debug", `${specs.length} berths are configured`);
+    return [];
+  }
+
+  /** The berth if the requester may take it. One it may not take is answered exactly as one that is not there. */
+  find(name: string, who: Requester): Berth | Refusal {
+    const berth = this.#byName.get(name);
+    if (who.privileged) return berth ?? { kind: "absent", berth: name };
+    // Whether the berth exists must not show in the time it takes either: ask for all that any policy could ask.
+    if (this.#asksGroups) void who.peer.groups;
+    if (this.#asksUnits) void who.peer.unit;
+    return berth !== undefined && mayTake(berth.spec.tenant, who.peer) ? berth : { kind: "denied", berth: name };
+  }
+
+  /** Whether the requester may see the berth in lists and events. */
+  visible(berth: Berth, who: Requester): boolean {
+    return who.privileged || mayTake(berth.spec.tenant, who.peer);
+  }
+
+  /** Gives the berth to the process that asks; the tenant that has it already gets the lease it has. */
+  acquire(name: string, who: Requester, replace: Replace): Granted | Waiting | Refusal {
+    const berth = this.find(name, who);
+    if ("kind" in berth) return berth;
+    for (const lease of [berth.lease, berth.incoming]) {
+      if (lease !== undefined && who.holds(lease)) return this.#ensureRoot(berth) ?? { kind: "granted", berth, lease };
+    }
+    if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };
+    const inTheWay = berth.incoming ?? (replace === "no" ? berth.lease : undefined);
+    if (inTheWay !== undefined) return { kind: "occupied", berth: name, lease: leaseView(inTheWay) };
+    try {
+      return this.#ensureRoot(berth) ?? this.#grant(berth, who);
+    } finally {
+      this.#dropIdleRoot(berth);
+    }
+  }
+
+  /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
+  release(id: string, who: Speaker): Refusal | undefined {
+    const found = this.leases.of(id, who);
+    if ("kind" in found) return found;
+    this.#end(found.berth, found.lease, "its tenant gave it back");
+    return undefined;
+  }
+
+  /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now, if it is to be dropped. */
+  ready(id: string, who: Speaker, predecessors: "drop" | "keep" = "drop"): Refusal | undefined {
+    const found = this.leases.of(id, who);
+    if ("kind" in found) return found;
+    const { berth, lease } = found;
+    lease.ready = true;
+    // What a newcomer stashes is for its own successor, whatever its predecessor says meanwhile.
+    const kept = [id, lease === berth.lease ? berth.incoming?.id : undefined];
+    if (predecessors === "drop")
+      for (const stashed of berth.stash.values())
+        if (!kept.includes(stashed.lease)) this.#stashes.drop(berth, stashed.name);
+    const outgoing = berth.lease;
+    if (berth.incoming === lease && outgoing !== undefined) {
+      berth.incoming = undefined;
+      berth.lease = lease;
+      this.leases.end(outgoing);
+      this.#options.log(
+        "info",
+        `berth ${berth.name}: handed over from pid ${outgoing.tenant.pid} to pid ${lease.tenant.pid}`,
+        {
+          event: "handover-complete",
+          berth: berth.name,
+          pid: lease.tenant.pid,
+        },
+      );
+    }
+    this.#emit("ready", berth);
+    return undefined;
+  }
+
+  /** Keeps a duplicate of `handle` in the berth for the tenant's successor. */
+  stash(id: string, name: string, handle: FdHandle, who: Speaker): Refusal | undefined {
+    const found = this.leases.of(id, who);
+    if ("kind" in found) return found;
+    const { berth, lease } = found;
+    const refused = this.#stashes.put(berth, lease, name, handle);
+    if (refused !== undefined) return refused;
+    this.#emit("changed", berth);
+    return undefined;
+  }
+
+  /** Closes a descriptor in the stash of the tenant's berth, whoever left it. */
+  unstash(id: string, name: string, who: Speaker): Refusal | undefined {
+    const found = this.leases.of(id, who);
+    if ("kind" in found) return found;
+    if (!found.berth.stash.has(name)) return undefined;
+    this.#stashes.drop(found.berth, name);
+    this.#emit("changed", found.berth);
+    return undefined;
+  }
+
+  /** Closes everything. Tenants keep what they have. */
+  close(left: (berth: Berth) => boolean = () => false): void {
+    for (const berth of this.#byName.values()) {
+      // A path that is removed would leave whoever has the socket without an address.
+      const isLeft = left(berth);
+      for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
+      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
+      this.#stashes.clear(berth);
+      this.#options.roots.release(berth, { next: false });
+    }
+    this.#byName.clear();
+  }
+
+  /** Gives a tenant back the lease it had of an earlier broker; undefined when there is no such berth. Takes the pidfd. */
+  restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
+    const berth = this.#byName.get(name);
+    if (berth === undefined || berth.incoming !== undefined) return undefined;
+    const { pid, uid, unit, ready } = facts;
+    const onDeath = (): void => this.#end(berth, lease, `pid ${pid} has exited`);
+    const lease = new Lease({ pid, uid, unit }, pidfd, this.#options.sys, onDeath, id);
+    lease.ready = ready;
+    if (berth.lease === undefined) berth.lease = lease;
+    else berth.incoming = lease;
+    this.leases.add(berth, lease);
+    berth.generation++;
+    return lease;
+  }
+
+  /** Gives the tenants there are the root that they had of an earlier broker; undefined when there are none. Takes the mount. */
+  restoreRoot(name: string, mount: FdHandle, facts: RootFacts): Berth | undefined {
+    const berth = this.#byName.get(name);
+    if (berth?.lease === undefined || berth.root !== undefined) return undefined;
+    this.#options.roots.adopt(berth, mount, facts);
+    return berth;
+  }
+
+  /** Puts a descriptor back that a tenant had stashed under an earlier broker; undefined when there is no place for it. */
+  restoreStash(stored: StoredStash, handle: FdHandle): Stashed | undefined {
+    const berth = this.#byName.get(stored.berth);
+    return berth && this.#stashes.restore(berth, stored, handle);
+  }
+
+  /** Sets right what tenants have done whose end was not seen. */
+  repairVacant(): void {
+    for (const berth of this.#byName.values()) if (berth.lease === undefined) this.#repair(berth);
+  }
+
+  /** The berth of that name, whoever asks. */
+  get(name: string): Berth | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** Builds what is missing; why there is none, if there is none. */
+  #ensureRoot(berth: Berth): Waiting | Refusal | undefined {
+    const missing = this.#options.roots.ensure(berth);
+    if (missing === undefined) return undefined;
+    if ("until" in missing) return { kind: "waiting", berth: berth.name, until: missing.until };
+    return { kind: "no-root", berth: berth.name, message: missing.problem };
+  }
+
+  /** A root is its tenants': with the last of them it goes. */
+  #dropIdleRoot(berth: Berth): void {
+    if (berth.lease === undefined && berth.incoming === undefined) this.#options.roots.release(berth);
+  }
+
+  #grant(berth: Berth, who: Requester): Granted | Refusal {
+    const { sys, log } = this.#options;
+    const { peer } = who;
+    const pidfd = peer.pidfd();
+    if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
+      // Nobody is left who could hold it; or it is in a PID namespace where its end could not be seen.
+      pidfd?.close();
+      return { kind: "denied", berth: berth.name };
+    }
+    const tenant = { pid: peer.pid, uid: peer.uid, unit: peer.unit };
+    const lease = new Lease(tenant, pidfd, sys, () => this.#end(berth, lease, `pid ${peer.pid} has exited`));
+    const event = berth.lease === undefined ? "acquired" : "handover";
+    if (event === "acquired") berth.lease = lease;
+    else berth.incoming = lease;
+    this.leases.add(berth, lease);
+    log(
+      "info",
+      `berth ${berth.name}: ${event === "acquired" ? "taken" : "to be taken over"} by pid ${tenant.pid} (uid ${tenant.uid})`,
+      {
+        event,
+        berth: berth.name,
+        lease: lease.id,
+        ...tenant,
+      },
+    );
+    this.#emit(event, berth);
+    return { kind: "granted", berth, lease };
+  }
+
+  #end(berth: Berth, lease: Lease, why: string): void {
+    this.leases.end(lease);
+    if (berth.incoming === lease) berth.incoming = undefined;
+    else if (berth.lease === lease) {
+      berth.lease = berth.incoming;
+      berth.incoming = undefined;
+    }
+    this.#options.log("info", `berth ${berth.name}: free of pid ${lease.tenant.pid}, for ${why}`, {
+      event: "released",
+      berth: berth.name,
+      lease: lease.id,
+      pid: lease.tenant.pid,
+    });
+    if (berth.lease === undefined) this.#repair(berth);
+    this.#dropIdleRoot(berth);
+    this.#emit("released", berth);
+  }
+
+  #repair(berth: Berth): void {
+    for (const { name, socket } of berth.sockets) {
+      for (const found of socket.repair()) {
+        this.#options.log("warning", `berth ${berth.name}: socket ${name} ${found}`, {
+          event: "repaired",
+          berth: berth.name,
+          socket: name,
+        });
+        this.#emit("repaired", berth);
+      }
+    }
+  }
+
+  #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"]): void {
+    const moved =
+      sockets.length !== berth.sockets.length || sockets.some(({ socket }, at) => berth.sockets[at]?.socket !== socket);
+    const changed = moved || meaning(berth.spec) !== meaning(spec);
+    berth.spec = spec;
+    berth.sockets = sockets;
+    berth.generation++;
+    if (changed) this.#options.roots.forget(berth);
+    if (moved && berth.lease !== undefined) {
+      this.#options.log(
+        "notice",
+        `berth ${berth.name}: its sockets changed; pid ${berth.lease.tenant.pid} keeps those it has until it asks again`,
+        {
+          event: "changed",
+          berth: berth.name,
+        },
+      );
+    }
+    if (changed) this.#emit("changed", berth);
+  }
+
+  #remove(berth: Berth): void {
+    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
+    berth.lease = undefined;
+    berth.incoming = undefined;
+    this.#options.roots.release(berth, { next: false });
+    this.#stashes.clear(berth);
+    this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
+    this.#options.onEvent("removed", berth);
+    berth.generation++;
+  }
+
+  #emit(event: BerthEvent, berth: Berth): void {
+    berth.generation++;
+    this.#options.onEvent(event, berth);
+  }
+}
+
+/** A spec without where its values were written: two are the same configuration when this is the same. */
+function meaning(spec: BerthSpec): string {
+  return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
+}

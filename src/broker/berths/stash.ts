@@ -1,0 +1,86 @@
+/**
+ * Descriptors a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds that
+ * can be kept without harm are taken (hazard 15; test/broker/berths/stash.test.ts).
+ */
+import { type BigIntStats, fstatSync } from "node:fs";
+import { AF_UNIX } from "../../address.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../socket-constants.ts";
+import type { Backup } from "../record/stored-copy.ts";
+
+/** A stashed descriptor: held by the berth until a successor of its giver is ready. */
+export interface Stashed {
+  readonly name: string;
+  readonly handle: FdHandle;
+  /** The lease that left it. */
+  readonly lease: string;
+  /** Who is charged for it. */
+  readonly uid: number;
+  /** Its copy outside of the broker. */
+  backup?: Backup;
+}
+
+/** What a descriptor may be called. */
+export function isStashName(name: string): boolean {
+  return /^[A-Za-z0-9_.-]{1,64}$/.test(name);
+}
+
+/**
+ * A server that speaks sd_notify(3) may keep several descriptors under one name. Here each has its own, and this is the
+ * number `nth` of them.
+ */
+export function numberedName(name: string, nth: number): string {
+  return nth === 0 ? name : `${name}~${nth}`;
+}
+
+/** The name that its giver knows a descriptor by. */
+export function shownName(name: string): string {
+  return name.replace(/~\d+$/, "");
+}
+
+const identities = new WeakMap<FdHandle, string>();
+
+/** As {@link fileOf}, asked of the kernel once for a handle. */
+export function identityOf(handle: FdHandle): string | undefined {
+  const identity = identities.get(handle) ?? fileOf(handle.fd);
+  if (identity !== undefined) identities.set(handle, identity);
+  return identity;
+}
+
+/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Undefined if its file system does not say. */
+export function fileOf(fd: number): string | undefined {
+  const stat = statOf(fd);
+  return stat && `${stat.dev}:${stat.ino}`;
+}
+
+/** Says in a sentence why a descriptor cannot be kept; undefined when it can. */
+export function unsuitable(fd: number, sys: Native): string | undefined {
+  const flags = sys.getfl(fd);
+  if (flags < 0 || (flags & O_PATH) !== 0) return "an O_PATH descriptor names a file without opening it";
+  const stat = statOf(fd);
+  if (stat === undefined) return "its file system does not say what it is";
+  if (stat.isFile()) return undefined;
+  if (stat.isFIFO()) {
+    const events = sys.pollNow(fd, POLLIN);
+    const widowed = events >= 0 && (events & (POLLHUP | POLLERR)) !== 0;
+    return widowed ? "the other end of the pipe is closed" : undefined;
+  }
+  if (!stat.isSocket()) return "only sockets, pipes, files and memfds can be stashed";
+  const value = new Int32Array(1);
+  const domain = sys.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, value) < 0 ? -1 : value[0];
+  if (domain !== AF_UNIX) return undefined;
+  const listening = sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, value) >= 0 && value[0] === 1;
+  const connected = sys.getpeername(fd, new Uint8Array(128)) >= 0;
+  // Held by its own other end it would never close: the broker's connection to its tenant, for one.
+  return connected && !listening ? "a connected UNIX socket would be kept open by its own other end" : undefined;
+}
+
+/** Undefined where we may not ask: of a FUSE file, for one, that another user has mounted (fuse(4), allow_other). */
+function statOf(fd: number): BigIntStats | undefined {
+  try {
+    return fstatSync(fd, { bigint: true });
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * What may be stashed: one kind of thing and so much of it, charged to the user who leaves it. It does not ask who speaks
+ * for a lease, and tells nobody of what has changed.
+ */
+import type { FdHandle } from "../../fd.ts";
+import { MAX_FDS, type Native } from "../../native.ts";
+import type { Quota } from "../access/quota.ts";
+import type { StoredStash } from "../record/stored-name.ts";
+import type { Berth } from "./berth.ts";
+import type { Lease } from "./lease.ts";
+import type { Refusal } from "./request.ts";
+import { type Stashed, unsuitable } from "./stash.ts";
+
+// The most descriptors of a berth: one message carries them all, with a plan and a root (hazard 1).
+const MAX_DESCRIPTORS = MAX_FDS - 2;
+
+export class Stashes {
+  readonly #quota: Quota;
+  readonly #sys: Native;
+
+  constructor(quota: Quota, sys: Native) {
+    this.#quota = quota;
+    this.#sys = sys;
+  }
+
+  /** Puts a descriptor into a berth, in the place of what was there under its name. Takes the handle if it does. */
+  put(berth: Berth, lease: Lease, name: string, handle: FdHandle): Refusal | undefined {
+    const wrong = unsuitable(handle.fd, this.#sys);
+    if (wrong !== undefined) return { kind: "unsuitable", name, message: `${name} cannot be stashed: ${wrong}` };
+    const { uid } = lease.tenant;
+    const known = berth.stash.get(name);
+    if (known === undefined && berth.size >= MAX_DESCRIPTORS) {
+      return { kind: "limit", limit: "stash", message: `a berth holds at most ${MAX_DESCRIPTORS} descriptors` };
+    }
+    if (known?.uid !== uid && !this.#quota.charge("stash", uid)) {
+      const message = `uid ${uid} has ${this.#quota.limits.stash} descriptors stashed already`;
+      return { kind: "limit", limit: "stash", message };
+    }
+    if (known?.uid === uid) dispose(known);
+    else this.drop(berth, name);
+    berth.stash.set(name, { name, handle: handle.move(), lease: lease.id, uid });
+    return undefined;
+  }
+
+  /** Puts back what was left under an earlier broker; undefined when there is no place for it. Takes the handle if it does. */
+  restore(berth: Berth, { name, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
+    if (berth.size >= MAX_DESCRIPTORS || berth.stash.has(name)) return undefined;
+    if (!this.#quota.charge("stash", uid)) return undefined;
+    const stashed: Stashed = { name, handle, lease, uid };
+    berth.stash.set(name, stashed);
+    berth.generation++;
+    return stashed;
+  }
+
+  /** Closes what a berth has under a name, if it has anything. */
+  drop(berth: Berth, name: string): void {
+    const stashed = berth.stash.get(name);
+    if (stashed === undefined) return;
+    berth.stash.delete(name);
+    dispose(stashed);
+    this.#quota.refund("stash", stashed.uid);
+    berth.generation++;
+  }
+
+  clear(berth: Berth): void {
+    for (const name of [...berth.stash.keys()]) this.drop(berth, name);
+  }
+}
+
+function dispose(stashed: Stashed): void {
+  stashed.backup?.drop();
+  stashed.handle.close();
+}

@@ -1,0 +1,72 @@
+/**
+ * Ends a server that has promised to say WATCHDOG=1 from time to time and has not: with SIGABRT, so that it leaves a
+ * core for whoever wants to know why, and with SIGKILL when that does not help.
+ */
+import { constants } from "node:os";
+import type { Log } from "../../log.ts";
+import type { Lease } from "./lease.ts";
+
+const { SIGABRT, SIGKILL } = constants.signals;
+
+/** Milliseconds to write a core in. */
+const PATIENCE = 10_000;
+/** The longest that setTimeout(3) takes. */
+const LONGEST = 2 ** 31 - 1;
+
+export class TenantWatchdog {
+  readonly #berth: string;
+  readonly #lease: Lease;
+  readonly #log: Log;
+  /** Milliseconds; 0: it is not watched. */
+  #time: number;
+  #timer: NodeJS.Timeout | undefined;
+  #isKilling = false;
+
+  /** Watches from now on. */
+  constructor(berth: string, lease: Lease, time: number, log: Log) {
+    this.#berth = berth;
+    this.#lease = lease;
+    this.#log = log;
+    this.#time = time;
+    this.alive();
+  }
+
+  /** It has said that it is alive. */
+  alive(): void {
+    if (this.#isKilling) return;
+    clearTimeout(this.#timer);
+    if (this.#time === 0) return;
+    const said = `has not said WATCHDOG=1 for ${this.#time / 1000} s`;
+    this.#timer = setTimeout(() => this.kill(said), Math.min(this.#time, LONGEST));
+  }
+
+  /** It wants to be given so many milliseconds from now on. */
+  change(time: number): void {
+    this.#time = time;
+    this.alive();
+  }
+
+  /** Ends it, `why` being what it did. */
+  kill(why: string): void {
+    if (this.#isKilling) return;
+    this.#isKilling = true;
+    clearTimeout(this.#timer);
+    const { pid } = this.#lease.tenant;
+    this.#log("error", `berth ${this.#berth}: pid ${pid} ${why}, and is ended by SIGABRT`, {
+      event: "watchdog",
+      berth: this.#berth,
+      pid,
+    });
+    this.#lease.signal(SIGABRT);
+    this.#timer = setTimeout(() => this.#lease.signal(SIGKILL), PATIENCE);
+  }
+
+  /** Expects nothing of it until {@link alive}: nobody would hear it. */
+  pause(): void {
+    if (!this.#isKilling) clearTimeout(this.#timer);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+}

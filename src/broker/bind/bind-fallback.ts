@@ -1,0 +1,100 @@
+/**
+ * The broker's stand-in for bind delivery: one `berth-launch --keep-binds`, there as long as servers with a filter are.
+ * It answers only when the broker is gone, however that came about; the kernel alone would then say ENOSYS to every
+ * bind(2), name look-ups and outgoing connections included. It is no parent of any server, and has none of its sockets.
+ */
+import { spawn } from "node:child_process";
+import { AF_UNIX, SOCK_STREAM } from "../../address.ts";
+import { BerthError, check } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import { launcherPath } from "../../launcher-path.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { bindRecord } from "./bind-reports.ts";
+
+const BYTE = new Uint8Array(1);
+
+export class BindKeeper {
+  readonly #sys: Native;
+  readonly #log: Log;
+  #channel: FdHandle | undefined;
+
+  constructor(sys: Native, log: Log) {
+    this.#sys = sys;
+    this.#log = log;
+  }
+
+  /** Goes on with the stand-in of a broker before us, which ends as soon as nobody has this channel to it. */
+  adopt(channel: FdHandle): void {
+    this.release();
+    this.#channel = channel;
+  }
+
+  /** The channel to it, borrowed; undefined when there is none. */
+  get fd(): number | undefined {
+    return this.#channel?.fd;
+  }
+
+  /**
+   * Has it hold a second descriptor of a filter, and of the record of what is being answered. Returns that record, the
+   * caller's. Where that cannot be, delivery works all the same, and it is said.
+   */
+  keep(notify: number, stored?: FdHandle): FdHandle | undefined {
+    let record = stored;
+    try {
+      record ??= bindRecord(this.#sys);
+      // One that we have not started ourselves may have ended unheard.
+      if (this.#channel === undefined || this.#send(this.#channel, notify, record) < 0) {
+        this.release();
+        this.#channel = this.#start();
+        check("sendmsg", this.#send(this.#channel, notify, record));
+      }
+      return record;
+    } catch (error) {
+      record?.close();
+      if (!(error instanceof BerthError)) throw error;
+      this.release();
+      this.#log(
+        "warning",
+        `no stand-in for bind delivery: ${error.message}; a bind after the broker's end will get ENOSYS`,
+        {
+          event: "no-keeper",
+        },
+      );
+      return undefined;
+    }
+  }
+
+  /** Lets go of it: it ends with the last filter it holds. Idempotent. */
+  release(): void {
+    this.#channel?.close();
+    this.#channel = undefined;
+  }
+
+  #send(channel: FdHandle, notify: number, record: FdHandle): number {
+    return this.#sys.sendmsg(channel.fd, BYTE, 0, Int32Array.of(notify, record.fd), 2);
+  }
+
+  #start(): FdHandle {
+    const path = launcherPath();
+    const pair = new Int32Array(2);
+    check("socketpair", this.#sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
+    const [ours, theirs] = Array.from(pair, (fd) => FdHandle.adopt(fd, this.#sys));
+    if (ours === undefined || theirs === undefined) throw new BerthError("SYSTEM_ERROR", "socketpair gave no pair");
+    using _ = theirs;
+    const child = spawn(path, ["--keep-binds", "3"], {
+      detached: true,
+      stdio: ["ignore", "ignore", "inherit", theirs.fd],
+    });
+    child.on("error", (error) => {
+      this.#log("warning", `no stand-in for bind delivery: ${error.message}`, { event: "no-keeper" });
+      if (this.#channel === ours) this.release();
+    });
+    child.on("exit", () => {
+      // The next server gets a new one; those it kept are without.
+      if (this.#channel === ours) this.release();
+    });
+    child.unref();
+    return ours;
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * Which held socket a server means when it asks to be bound somewhere. A pure decision: an address and a kind in, a
+ * candidate or none out. docs/bind-delivery.md has the rules in prose.
+ */
+import { isIPv4 } from "node:net";
+import { type Address, type InetAddress, mappedIPv4, type SocketKind } from "../../address.ts";
+
+/** What the server asked for. */
+export interface BindRequest {
+  readonly kind: SocketKind;
+  readonly address: Address;
+  /** IPV6_V6ONLY of the server's own socket. */
+  readonly v6only: boolean;
+}
+
+/** A held socket it may get. */
+export interface Candidate {
+  readonly kind: SocketKind;
+  readonly address: Address;
+  /** Takes IPv4 as well: [::] without IPV6_V6ONLY. */
+  readonly dualStack: boolean;
+}
+
+/** The candidates that fit, best first; equals in the order given. */
+export function matchBind<C extends Candidate>(request: BindRequest, candidates: readonly C[]): C[] {
+  return candidates
+    .map((candidate) => ({ candidate, rank: rankOf(request, candidate) }))
+    .filter(({ rank }) => rank > 0)
+    .sort((a, b) => b.rank - a.rank)
+    .map(({ candidate }) => candidate);
+}
+
+/** Whether an address reaches this host alone. */
+export function isLoopback(address: Address): boolean {
+  if (address.family === "ipv4") return address.host.startsWith("127.");
+  return address.family === "ipv6" && (address.host === "::1" || mappedIPv4(address.host)?.startsWith("127.") === true);
+}
+
+/** 0: not this one. Higher is nearer to what was asked. */
+function rankOf(request: BindRequest, candidate: Candidate): number {
+  if (request.kind !== candidate.kind) return 0;
+  const asked = request.address;
+  const held = candidate.address;
+  if (asked.family === "unix" || held.family === "unix") return sameUnix(asked, held) ? 3 : 0;
+  // The program reads its peers' addresses as those of the family it asked for: the families must be the same.
+  if (asked.family !== held.family || asked.port !== held.port) return 0;
+  if (isMapped(asked) && !candidate.dualStack && !sameHost(asked, held)) return 0;
+  const wholeness = familyRank(request, candidate);
+  if (sameHost(asked, held)) return 3 + wholeness;
+  // The IP chosen outside the game: whoever wants every address gets the one that was chosen.
+  if (isWildcard(asked)) return 2 + wholeness;
+  // Who asks for one address gets a socket for all of them, except who wanted to be reached from this host alone.
+  return isWildcard(held) && !isLoopback(asked) ? 1 + wholeness : 0;
+}
+
+/** Among sockets for [::], one that speaks as many families as the server's own would goes first. */
+function familyRank(request: BindRequest, candidate: Candidate): number {
+  return request.address.family === "ipv6" && candidate.dualStack === !request.v6only ? 0.5 : 0;
+}
+
+function sameUnix(asked: Address, held: Address): boolean {
+  return (
+    asked.family === "unix" && held.family === "unix" && asked.abstract === held.abstract && asked.path === held.path
+  );
+}
+
+function sameHost(asked: InetAddress, held: InetAddress): boolean {
+  return asked.host === held.host && (asked.scope ?? "0") === (held.scope ?? "0");
+}
+
+/** An IPv4 address in IPv6 clothing, as dual-stack programs ask for: only a dual-stack socket reaches it. */
+function isMapped(address: InetAddress): boolean {
+  return address.family === "ipv6" && mappedIPv4(address.host) !== undefined;
+}
+
+function isWildcard(address: InetAddress): boolean {
+  return isIPv4(address.host) ? address.host === "0.0.0.0" : address.host === "::";
+}

@@ -1,0 +1,301 @@
+/**
+ * Bind delivery to one server: each bind(2) the kernel reports is answered with the held socket that the address means,
+ * or as `server.other-binds` says. What the server asked was copied once; nothing it changes afterwards counts, and an
+ * internet bind that is not its berth's is not handed back to the kernel to be read again, unless all are allowed. It
+ * is no sandbox all the same: docs/security.md.
+ */
+import { fstatSync, readFileSync, readlinkSync } from "node:fs";
+import { constants } from "node:os";
+import {
+  type Address,
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  decodeSockaddr,
+  formatAddress,
+  formatListenAddress,
+  SOCK_DGRAM,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  type SocketKind,
+} from "../../address.ts";
+import type { ServerSpec } from "../../config/spec.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { BindReport, Native } from "../../native.ts";
+import * as so from "../../socket-constants.ts";
+import type { NamedSocket } from "../berths/berth.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
+import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
+import { BindReports } from "./bind-reports.ts";
+
+const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
+
+/** The verdict that lets the kernel carry out the call as it stands then. */
+const CONTINUE = -1;
+const NO_SOCKET = -1;
+
+/** Binds a second that are answered at once; further ones wait, so that a flood costs the flooder. */
+const BINDS_PER_SECOND = 200;
+const DELAY_MS = 20;
+/** Different refusals that are logged for one server. */
+const MAX_LOGGED = 32;
+
+/** What the server may be given: a berth, or what is known of one that is no longer configured. */
+export interface BindSource {
+  readonly name: string;
+  readonly sockets: readonly NamedSocket[];
+  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds"> };
+}
+
+export interface InterceptionOptions {
+  readonly berth: BindSource;
+  readonly lease: { readonly ended: boolean };
+  readonly sys: Native;
+  readonly log: Log;
+  /** No process is under the filter any more. */
+  readonly onEnded: () => void;
+}
+
+/** A socket a server may get, in the form {@link matchBind} decides on. */
+interface Offer extends Candidate, NamedSocket {}
+
+/** Whether a descriptor is one on which seccomp reports: anything else would keep its reader waiting for ever. */
+export function isNotifyDescriptor(fd: number): boolean {
+  return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:seccomp notify";
+}
+
+export class Interception {
+  readonly #options: InterceptionOptions;
+  readonly #sys: Native;
+  readonly #reports: BindReports;
+  /** Where each socket was put last, in /proc: of equals, the server gets one next that is there no more. */
+  readonly #given = new Map<HeldSocket, string>();
+  readonly #logged = new Set<string>();
+  #second = 0;
+  #binds = 0;
+  #delay: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /**
+   * Takes ownership of the notify descriptor, and of the memfd that records what is being answered, if there is one.
+   * Throws SYSTEM_ERROR when there is no thread or descriptor for it.
+   */
+  constructor(notify: FdHandle, record: FdHandle | undefined, options: InterceptionOptions) {
+    this.#options = options;
+    this.#sys = options.sys;
+    const report = (call: BindReport | null): void => {
+      if (call === null) options.onEnded();
+      else if (!this.#closed) this.#throttle(call);
+    };
+    this.#reports = new BindReports(notify, record, report, options.sys);
+  }
+
+  /** Answers none until it is resumed. Throws SYSTEM_ERROR, and then goes on. */
+  pause(): void {
+    this.#reports.pause();
+    clearTimeout(this.#delay);
+  }
+
+  /** Throws SYSTEM_ERROR; its server's binds are answered no more then. */
+  resume(): void {
+    this.#reports.resume();
+  }
+
+  /** Whether it is paused, and received no call after that which it has not written down. */
+  get resting(): boolean {
+    return this.#reports.resting;
+  }
+
+  /** What another goes on with, borrowed: where binds are reported, and the record, if there is one. */
+  get descriptors(): readonly number[] {
+    return this.#reports.descriptors;
+  }
+
+  /** Answers no more; the keeper does, for processes that still have the filter. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#delay);
+    this.#reports.close();
+  }
+
+  #throttle(report: BindReport): void {
+    const second = Math.floor(performance.now() / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#binds = 0;
+    }
+    if (++this.#binds <= BINDS_PER_SECOND) return this.#answer(report);
+    if (this.#binds === BINDS_PER_SECOND + 1)
+      this.#say("warning", "flood", `more than ${BINDS_PER_SECOND} binds a second; they wait from now on`);
+    this.#delay = setTimeout(() => this.#answer(report), DELAY_MS).unref();
+  }
+
+  #answer(report: BindReport): void {
+    if (report.error !== 0) {
+      if (report.error === EPERM) this.#say("error", "ptrace", blind);
+      return this.#reports.answer(report.error, NO_SOCKET);
+    }
+    const domain = this.#option(report.socket, so.SO_DOMAIN);
+    const kind = kindOf(this.#option(report.socket, so.SO_TYPE));
+    const isInet = domain === AF_INET || domain === AF_INET6;
+    // Netlink, packet and all the others are no business of a berth.
+    if (kind === undefined || (!isInet && domain !== AF_UNIX)) return this.#reports.answer(CONTINUE, NO_SOCKET);
+    const address = addressOf(report.sockaddr, domain);
+    if (report.recalled && this.#isDone(report.socket, address)) return this.#reports.answer(0, NO_SOCKET);
+    if (isInet) this.#answerInet(report, kind, address);
+    else this.#answerUnix(report, kind, address);
+  }
+
+  #answerInet(report: BindReport, kind: SocketKind, address: Address | number): void {
+    if (typeof address === "number") return this.#reports.answer(address, NO_SOCKET);
+    if (address.family === "unix") return this.#reports.answer(EAFNOSUPPORT, NO_SOCKET);
+    if (this.#options.lease.ended) return this.#refuse(kind, address, "its lease has ended");
+    if (this.#isBound(report.socket)) return this.#reports.answer(EINVAL, NO_SOCKET);
+    const v6only = this.#option(report.socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
+    const found = this.#find({ kind, address, v6only }, address.port === 0);
+    if (found !== undefined && this.#isTcpOrUdp(report.socket)) return this.#deliver(report, found, address);
+    // Whoever asks for any port at all takes nothing from anybody. The bind is done here, on the very same socket,
+    // so that the address cannot become another one in between.
+    if (address.port === 0) return this.#bindHere(report);
+    const { otherBinds } = this.#options.berth.spec.server;
+    if (otherBinds === "allow") return this.#reports.answer(CONTINUE, NO_SOCKET);
+    if (otherBinds === "loopback" && isLoopback(address) && address.port >= firstFreePort())
+      return this.#bindHere(report);
+    this.#refuse(kind, address, `it has ${this.#describe()}`);
+  }
+
+  /** A path or name that is not the berth's is the server's own affair: the file system knows what it may do. */
+  #answerUnix(report: BindReport, kind: SocketKind, address: Address | number): void {
+    if (typeof address === "number" || this.#options.lease.ended || this.#isBound(report.socket))
+      return this.#reports.answer(CONTINUE, NO_SOCKET);
+    const found = this.#find({ kind, address, v6only: false }, false);
+    if (found === undefined) this.#reports.answer(CONTINUE, NO_SOCKET);
+    else this.#deliver(report, found, address);
+  }
+
+  #find(request: { kind: SocketKind; address: Address; v6only: boolean }, ephemeral: boolean): Offer | undefined {
+    const offers = this.#options.berth.sockets.flatMap(({ name, socket }): Offer[] => {
+      const { listen } = socket;
+      const chosenByKernel = listen.address.family !== "unix" && listen.address.port === 0;
+      if (ephemeral && !chosenByKernel) return [];
+      const address = ephemeral ? listen.address : socket.address;
+      return [{ name, socket, kind: listen.kind, address, dualStack: socket.dualStack }];
+    });
+    const fitting = matchBind(request, offers);
+    return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
+  }
+
+  /** Whether the server still has the socket where it was put. */
+  #has(socket: HeldSocket): boolean {
+    try {
+      return readlinkSync(this.#given.get(socket) ?? "") === `socket:[${fstatSync(socket.fd).ino}]`;
+    } catch {
+      return false; // it was not given, or it was closed
+    }
+  }
+
+  #deliver(report: BindReport, { name, socket }: Offer, asked: Address): void {
+    const duplicate = this.#sys.dup(socket.fd);
+    if (duplicate < 0) return this.#reports.answer(EMFILE, NO_SOCKET);
+    socket.carryOver(report.socket);
+    this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
+    const { berth } = this.#options;
+    this.#options.log(
+      "info",
+      `berth ${berth.name}: pid ${report.pid} asked for ${formatAddress(asked)} and has socket ${name}`,
+      {
+        event: "bound",
+        berth: berth.name,
+        socket: name,
+        pid: report.pid,
+        address: formatListenAddress(socket.listen),
+      },
+    );
+    this.#reports.answer(0, duplicate);
+  }
+
+  #bindHere(report: BindReport): void {
+    this.#reports.answer(Math.max(0, -this.#sys.bind(report.socket, report.sockaddr)), NO_SOCKET);
+  }
+
+  #refuse(kind: SocketKind, address: Address, why: string): void {
+    const asked = formatListenAddress({ kind, address, dualStack: false });
+    this.#say("warning", asked, `its server asked to be bound to ${asked} and was refused, for ${why}`);
+    this.#reports.answer(EACCES, NO_SOCKET);
+  }
+
+  #describe(): string {
+    const addresses = this.#options.berth.sockets.map(({ socket }) =>
+      formatListenAddress({ ...socket.listen, address: socket.address }),
+    );
+    return `${addresses.join(", ")} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
+  }
+
+  /** Whether the one that was killed over the call had come as far as the answer. */
+  #isDone(socket: number, asked: Address | number): boolean {
+    const { ino } = fstatSync(socket);
+    if (this.#options.berth.sockets.some((held) => fstatSync(held.socket.fd).ino === ino)) return true;
+    const bound = this.#boundAddress(socket);
+    if (typeof asked === "number" || asked.family === "unix") return false;
+    if (bound === undefined || bound.family === "unix" || bound.port === 0) return false;
+    return bound.host === asked.host && [0, bound.port].includes(asked.port);
+  }
+
+  #isBound(socket: number): boolean {
+    const address = this.#boundAddress(socket);
+    return address !== undefined && (address.family === "unix" || address.port !== 0);
+  }
+
+  #boundAddress(socket: number): Address | undefined {
+    const bytes = new Uint8Array(128);
+    const length = this.#sys.getsockname(socket, bytes);
+    return length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
+  }
+
+  /** Not SCTP, UDP-Lite, or what else has streams and datagrams. */
+  #isTcpOrUdp(socket: number): boolean {
+    const protocol = this.#option(socket, so.SO_PROTOCOL);
+    return [so.IPPROTO_TCP, so.IPPROTO_MPTCP, so.IPPROTO_UDP].includes(protocol);
+  }
+
+  #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {
+    const value = new Int32Array(1);
+    return this.#sys.getsockopt(fd, level, option, value) < 0 ? -1 : (value[0] ?? -1);
+  }
+
+  /** Logs a thing once for each server, and not more of them than anybody would read. */
+  #say(level: "error" | "warning", key: string, message: string): void {
+    if (this.#logged.has(key) || this.#logged.size >= MAX_LOGGED) return;
+    this.#logged.add(key);
+    const { berth } = this.#options;
+    this.#options.log(level, `berth ${berth.name}: ${message}`, { event: "bind-refused", berth: berth.name });
+  }
+}
+
+const blind =
+  "the broker may not look into its server (ptrace is restricted), so its binds fail with EPERM; " +
+  "run the broker as root, or set kernel.yama.ptrace_scope=1 or 0";
+
+/** The address, or the errno the kernel would answer with. */
+function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
+  if (sockaddr.length < (domain === AF_UNIX ? 2 : domain === AF_INET ? 16 : 24)) return EINVAL;
+  // AF_UNSPEC with an address of zeros is AF_INET's any address, for old programs (ip(7)).
+  const bytes = Buffer.from(sockaddr);
+  const family = bytes.readUInt16LE(0);
+  if (domain === AF_INET && family === 0 && bytes.readUInt32BE(4) === 0) bytes.writeUInt16LE(AF_INET, 0);
+  else if (family !== domain) return domain === AF_UNIX ? EINVAL : EAFNOSUPPORT;
+  return decodeSockaddr(bytes) ?? EINVAL;
+}
+
+function kindOf(type: number): SocketKind | undefined {
+  if (type === SOCK_STREAM) return "stream";
+  if (type === SOCK_DGRAM) return "datagram";
+  return type === SOCK_SEQPACKET ? "seqpacket" : undefined;
+}
+
+/** The lowest port that takes no privilege (ip(7)); the broker's own privilege must not lend it one. */
+function firstFreePort(): number {
+  const text = readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8");
+  return Number(text);
+}

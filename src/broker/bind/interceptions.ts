@@ -1,0 +1,198 @@
+/** The servers whose binds are answered: one interception for each lease, kept until no process has the filter. */
+import { setTimeout } from "node:timers/promises";
+import { BerthError } from "../../errors.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { Quota } from "../access/quota.ts";
+import type { Berths } from "../berths/berths.ts";
+import type { Refusal, Requester } from "../berths/request.ts";
+import type { Backup } from "../record/stored-copy.ts";
+import type { StoredLease } from "../record/stored-name.ts";
+import type { Keeping } from "../restart/store-mirror.ts";
+import { BindKeeper } from "./bind-fallback.ts";
+import { type BindSource, Interception, isNotifyDescriptor } from "./interception.ts";
+
+export interface InterceptionsOptions {
+  readonly berths: Berths;
+  readonly quota: Quota;
+  readonly sys: Native;
+  readonly log: Log;
+  /** Where the notify descriptors outlive the broker, if they do: then nobody need stand in for it. */
+  readonly keeping: Keeping | undefined;
+}
+
+/** What a server's binds are answered with: see {@link Interception}. */
+interface Descriptors {
+  readonly notify: FdHandle;
+  readonly record: FdHandle | undefined;
+  readonly backup: Backup | undefined;
+  /** The stand-in knows them already. */
+  readonly isKept?: boolean;
+}
+
+/** How long to wait for what servers may keep us at, in milliseconds, and how often to look. */
+const PATIENCE = 1000;
+const PAUSE = 1;
+
+/** One server, by the id of its lease. */
+interface Served {
+  readonly berth: string;
+  readonly interception: Interception;
+  readonly backup: Backup | undefined;
+  /** Lets go of it. */
+  readonly end: () => void;
+}
+
+/** What is known of a berth that is no longer configured: nothing is its server's any more. */
+const departed = (name: string): BindSource => ({ name, sockets: [], spec: { server: { otherBinds: "refuse" } } });
+
+export class Interceptions {
+  readonly #byLease = new Map<string, Served>();
+  readonly #options: InterceptionsOptions;
+  readonly #keeper: BindKeeper;
+
+  constructor(options: InterceptionsOptions) {
+    this.#options = options;
+    this.#keeper = new BindKeeper(options.sys, options.log);
+  }
+
+  /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
+  begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
+    const { berths, quota, keeping } = this.#options;
+    const found = berths.leases.of(id, who);
+    if ("kind" in found) return found;
+    const { berth, lease } = found;
+    if (!isNotifyDescriptor(notify.fd)) {
+      return { kind: "unsuitable", name: "notify", message: "the descriptor is not one on which seccomp reports" };
+    }
+    if (this.#byLease.has(id)) {
+      return { kind: "limit", limit: "interceptions", message: `the binds of lease ${id} are answered already` };
+    }
+    const { uid } = lease.tenant;
+    if (!quota.charge("interceptions", uid)) {
+      return {
+        kind: "limit",
+        limit: "interceptions",
+        message: `uid ${uid} has ${quota.limits.interceptions} servers with bind delivery`,
+      };
+    }
+    const kept = keeping?.keepBinds(berth.name, id, notify.fd);
+    const record = kept?.record ?? this.#keeper.keep(notify.fd);
+    try {
+      const descriptors = { notify: notify.move(), record, backup: kept?.backup };
+      this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
+    } catch (error) {
+      kept?.backup.drop();
+      quota.refund("interceptions", uid);
+      throw error;
+    }
+    return undefined;
+  }
+
+  /** Goes on for a server that an earlier broker had answered. Takes the descriptors over. */
+  restore(name: string, id: string, descriptors: Descriptors): void {
+    const { berths, quota } = this.#options;
+    const berth = berths.get(name) ?? departed(name);
+    const lease = berths.leases.get(id);
+    const uid = lease?.tenant.uid;
+    const charged = uid !== undefined && quota.charge("interceptions", uid);
+    const { notify, backup } = descriptors;
+    const isKept = backup !== undefined || descriptors.isKept === true;
+    const record = isKept ? descriptors.record : this.#keeper.keep(notify.fd, descriptors.record);
+    const refund = (): void => {
+      if (charged) quota.refund("interceptions", uid);
+    };
+    try {
+      this.#serve(id, { notify, record, backup }, { berth, lease: lease ?? { ended: true } }, refund);
+    } catch (error) {
+      refund();
+      throw error;
+    }
+  }
+
+  /** Takes over the channel to the stand-in of the broker before us. */
+  adoptKeeper(channel: FdHandle): void {
+    this.#keeper.adopt(channel);
+  }
+
+  /** What a successor goes on with, borrowed, while all are paused: the channel to the stand-in, and each server's. */
+  get descriptors(): {
+    readonly keeper: number | undefined;
+    readonly servers: ReadonlyMap<StoredLease, readonly number[]>;
+  } {
+    const servers = Array.from(this.#byLease, ([lease, { berth, interception }]) => {
+      return [{ berth, lease }, interception.descriptors] as const;
+    });
+    return { keeper: this.#keeper.fd, servers: new Map(servers) };
+  }
+
+  /**
+   * Answers none until they are resumed; their servers wait. Resolves when none is at work any more, though a server that
+   * does not let go is not waited for long. Throws SYSTEM_ERROR when some could not be paused.
+   */
+  async pause(): Promise<void> {
+    for (const { interception } of this.#byLease.values()) interception.pause();
+    const end = performance.now() + PATIENCE;
+    while ([...this.#byLease.values()].some(({ interception }) => !interception.resting) && performance.now() < end)
+      await setTimeout(PAUSE);
+  }
+
+  resume(): void {
+    for (const [id, { berth, interception, end }] of this.#byLease) {
+      try {
+        interception.resume();
+      } catch (error) {
+        if (!(error instanceof BerthError)) throw error;
+        this.#options.log("error", `berth ${berth}: the binds of its server are answered no more: ${error.message}`, {
+          event: "deserted",
+          berth,
+          lease: id,
+        });
+        end();
+      }
+    }
+  }
+
+  /** Answers none any more. Says how many servers that leaves without bind, unless another broker answers them. */
+  close(isReplaced = false): void {
+    let deserted = 0;
+    for (const { interception, backup } of this.#byLease.values()) {
+      interception.close();
+      if (backup === undefined) deserted++;
+    }
+    this.#byLease.clear();
+    this.#keeper.release();
+    if (deserted === 0 || isReplaced) return;
+    this.#options.log(
+      "warning",
+      `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with EADDRNOTAVAIL`,
+      {
+        event: "deserted",
+        servers: deserted,
+      },
+    );
+  }
+
+  #serve(
+    id: string,
+    { notify, record, backup }: Descriptors,
+    whose: { readonly berth: BindSource; readonly lease: { readonly ended: boolean } },
+    onEnd: () => void,
+  ): void {
+    const { berths, sys, log } = this.#options;
+    const kept = backup === undefined ? 0 : 2;
+    const berth = berths.get(whose.berth.name);
+    const end = (): void => {
+      if (!this.#byLease.delete(id)) return;
+      interception.close();
+      backup?.drop();
+      if (berth !== undefined) berth.keptBinds -= kept;
+      onEnd();
+      if (this.#byLease.size === 0) this.#keeper.release();
+    };
+    const interception = new Interception(notify, record, { ...whose, sys, log, onEnded: end });
+    this.#byLease.set(id, { berth: whose.berth.name, interception, backup, end });
+    if (berth !== undefined) berth.keptBinds += kept;
+  }
+}

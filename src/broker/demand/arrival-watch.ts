@@ -1,0 +1,62 @@
+/**
+ * Watches the sockets of a vacant berth until something has come for its server: a datagram, or a connection to be
+ * accepted. It reads neither: both wait in the kernel for the server. It tells once, for they stay until then
+ * (test/broker/demand/on-demand.test.ts).
+ */
+import { type Native, type Poll, READABLE } from "../../native.ts";
+import { POLLIN, SO_ERROR, SOL_SOCKET } from "../../socket-constants.ts";
+
+/** How soon to look again at a socket that cannot be watched, in milliseconds. */
+const RETRY = 1000;
+
+export class Waker {
+  readonly #sys: Native;
+  readonly #onWake: () => void;
+  readonly #polls: Poll[] = [];
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(sys: Native, onWake: () => void) {
+    this.#sys = sys;
+    this.#onWake = onWake;
+  }
+
+  /** Watches these descriptors, which must stay open until {@link disarm}, instead of any before. */
+  arm(fds: readonly number[]): void {
+    this.disarm();
+    for (const fd of fds) {
+      const poll = new this.#sys.Poll(fd, (status) => {
+        if (status === 0) this.#wake();
+        else this.#look(fds);
+      });
+      this.#polls.push(poll);
+      if (poll.start(READABLE) < 0) return this.#look(fds);
+    }
+  }
+
+  disarm(): void {
+    for (const poll of this.#polls.splice(0)) poll.close();
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+  }
+
+  /** Whether something waits for the server now. */
+  waits(fds: readonly number[]): boolean {
+    return fds.some((fd) => (Math.max(0, this.#sys.pollNow(fd, POLLIN)) & POLLIN) !== 0);
+  }
+
+  /**
+   * An error is pending on a socket, as of a datagram that a former server sent to nobody, and hides from a poll what is
+   * to be read. Asking for it clears it; one in the error queue stays (IP_RECVERR, ip(7)), so look from time to time.
+   */
+  #look(fds: readonly number[]): void {
+    this.disarm();
+    for (const fd of fds) this.#sys.getsockopt(fd, SOL_SOCKET, SO_ERROR, new Int32Array(1));
+    if (this.waits(fds)) this.#wake();
+    else this.#retry = setTimeout(() => this.arm(fds), RETRY);
+  }
+
+  #wake(): void {
+    this.disarm();
+    this.#onWake();
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Which connections are open to the addresses that berths hold, as the kernel lists them for everybody's servers
+ * (proc_net(5)). A listing serves whoever asks within the next second: it is as long as the host has connections.
+ */
+import { readFileSync } from "node:fs";
+import { endianness } from "node:os";
+import { type Address, encodeSockaddr } from "../../address.ts";
+
+const FRESH = 1000;
+
+export class Connections {
+  #readAt = Number.NEGATIVE_INFINITY;
+  /** Local addresses as the kernel writes them, and ports alone. */
+  readonly #tables: Record<"tcp" | "tcp6" | "unix", Set<string>> = { tcp: new Set(), tcp6: new Set(), unix: new Set() };
+
+  /** Whether somebody is connected to a socket that listens there. */
+  to(address: Address): boolean {
+    this.#refresh();
+    if (address.family === "unix") return this.#tables.unix.has((address.abstract ? "@" : "") + address.path);
+    const table = this.#tables[address.family === "ipv4" ? "tcp" : "tcp6"];
+    // sin_addr of a sockaddr_in, sin6_addr of a sockaddr_in6 (ip(7), ipv6(7)).
+    const bytes = encodeSockaddr(address);
+    const host = address.family === "ipv4" ? bytes.subarray(4, 8) : bytes.subarray(8, 24);
+    const port = address.port.toString(16).toUpperCase().padStart(4, "0");
+    const isAny = host.every((byte) => byte === 0);
+    return table.has(isAny ? port : `${asListed(host)}:${port}`);
+  }
+
+  #refresh(): void {
+    const now = performance.now();
+    if (now - this.#readAt < FRESH) return;
+    this.#readAt = now;
+    for (const name of ["tcp", "tcp6"] as const) this.#tables[name] = localAddresses(read(name));
+    this.#tables.unix = unixPaths(read("unix"));
+  }
+}
+
+/** Empty where there is no such protocol. */
+function read(name: string): string {
+  try {
+    return readFileSync(`/proc/self/net/${name}`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/** Of a listing of TCP sockets, where those that are connected (01) are bound: as `ADDRESS:PORT`, and as `PORT`. */
+export function localAddresses(listing: string): Set<string> {
+  const found = new Set<string>();
+  for (const [, host, port] of listing.matchAll(/^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 01 /gm)) {
+    found.add(`${host}:${port}`);
+    found.add(port ?? "");
+  }
+  return found;
+}
+
+/**
+ * Of a listing of UNIX sockets, the paths of those that are connected (03), or wait to be accepted (02): a connection
+ * has the path of its listener.
+ */
+export function unixPaths(listing: string): Set<string> {
+  const found = new Set<string>();
+  for (const [, path] of listing.matchAll(
+    /^[0-9a-f]+: [0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{8} [0-9A-F]{4} 0[23] +\d+ (.+)$/gm,
+  )) {
+    found.add(path ?? "");
+  }
+  return found;
+}
+
+/** An address's bytes as the kernel prints them: words of 32 bits in the byte order of the machine. */
+function asListed(bytes: Uint8Array): string {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let text = "";
+  for (let at = 0; at < bytes.length; at += 4) {
+    text += view
+      .getUint32(at, endianness() === "LE")
+      .toString(16)
+      .toUpperCase()
+      .padStart(8, "0");
+  }
+  return text;
+}

@@ -1,0 +1,118 @@
+/**
+ * Stops the server of one berth when there has been no traffic for as long as its configuration says. Looks now and then:
+ * a packet costs nothing, and a server goes at most an eighth of that time late.
+ */
+import { constants } from "node:os";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { Lease } from "../berths/lease.ts";
+import type { Connections } from "./connections.ts";
+import type { Runner } from "./runner.ts";
+import { Traffic } from "./traffic.ts";
+
+/** How often to look within that time. */
+const CHECKS = 8;
+
+const { SIGTERM, SIGKILL } = constants.signals;
+
+export interface IdleWatchOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly runner: Runner;
+  readonly connections: Pick<Connections, "to">;
+  /** Milliseconds a server may take to end when it is asked to. */
+  readonly patience: number;
+  /** The server is about to be stopped. */
+  readonly onStop: () => void;
+}
+
+export class IdleWatch {
+  readonly #berth: Berth;
+  readonly #options: IdleWatchOptions;
+  readonly #traffic: Traffic;
+  #lease: Lease | undefined;
+  #stopAfter: number | undefined;
+  #lastSeen = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopping = false;
+
+  constructor(berth: Berth, options: IdleWatchOptions) {
+    this.#berth = berth;
+    this.#options = options;
+    this.#traffic = new Traffic(options.sys, options.connections);
+    this.update();
+  }
+
+  /** The berth's tenant or its configuration may have changed. */
+  update(): void {
+    const { lease, spec, sockets } = this.#berth;
+    const { stopAfter } = spec.server;
+    if (lease === this.#lease && stopAfter === this.#stopAfter) return;
+    if (lease !== this.#lease) {
+      this.#isStopping = false;
+      this.#lastSeen = performance.now();
+    }
+    this.#lease = lease;
+    this.#stopAfter = stopAfter;
+    if (this.#isStopping) return;
+    clearTimeout(this.#timer);
+    if (lease === undefined || stopAfter === undefined) return;
+    this.#traffic.seen(sockets);
+    this.#schedule(lease, stopAfter * 1000);
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(lease: Lease, stopAfter: number): void {
+    this.#timer = setTimeout(() => {
+      const now = performance.now();
+      // During a handover it is not for us to say which of the two is to go.
+      if (this.#traffic.seen(this.#berth.sockets) || this.#berth.incoming !== undefined) this.#lastSeen = now;
+      if (now - this.#lastSeen >= stopAfter) this.#stop(lease, stopAfter);
+      else this.#schedule(lease, stopAfter);
+    }, stopAfter / CHECKS);
+  }
+
+  #stop(lease: Lease, stopAfter: number): void {
+    const { name } = this.#berth;
+    const { log, runner, onStop } = this.#options;
+    this.#isStopping = true;
+    log("info", `berth ${name}: no traffic for ${stopAfter / 1000} s; pid ${lease.tenant.pid} is stopped`, {
+      event: "stopping",
+      berth: name,
+      pid: lease.tenant.pid,
+    });
+    onStop();
+    const isUnit = runner.stop(name, lease.tenant.unit, (reason) => {
+      log("warning", `berth ${name}: ${lease.tenant.unit} is not stopped by systemd: ${reason}`, {
+        event: "stop-failed",
+        berth: name,
+      });
+      this.#end(lease);
+    });
+    if (!isUnit) this.#end(lease);
+  }
+
+  /** Asks the tenant to end, and kills it when it does not. */
+  #end(lease: Lease): void {
+    const { name } = this.#berth;
+    const { log, patience } = this.#options;
+    if (lease.ended) return;
+    lease.signal(SIGTERM);
+    this.#timer = setTimeout(() => {
+      log(
+        "warning",
+        `berth ${name}: pid ${lease.tenant.pid} has not ended within ${patience / 1000} s, and is killed`,
+        {
+          event: "killed",
+          berth: name,
+          pid: lease.tenant.pid,
+        },
+      );
+      lease.signal(SIGKILL);
+    }, patience);
+  }
+}

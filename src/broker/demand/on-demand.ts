@@ -1,0 +1,113 @@
+/** The berths whose servers start on demand: each has a starter, and together they start no more than a few at once. */
+
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { Berth, BerthEvent } from "../berths/berth.ts";
+import { Connections } from "./connections.ts";
+import { IdleWatch } from "./idle-watch.ts";
+import type { Runner } from "./runner.ts";
+import { Starter, type StartLimits } from "./starter.ts";
+
+export interface OnDemandOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly runner: Runner;
+  readonly limits: StartLimits;
+  readonly tell: (event: BerthEvent, berth: Berth) => void;
+}
+
+interface Attended {
+  readonly starter: Starter;
+  readonly idle: IdleWatch;
+}
+
+export class OnDemand {
+  readonly #options: OnDemandOptions;
+  readonly #byBerth = new Map<Berth, Attended>();
+  readonly #starting = new Set<Starter>();
+  readonly #queue = new Set<Starter>();
+  readonly #connections = new Connections();
+  #isPaused = false;
+
+  constructor(options: OnDemandOptions) {
+    this.#options = options;
+  }
+
+  /** Watches no socket and starts nothing until {@link resume}: those of any berth may be closed. */
+  pause(): void {
+    this.#isPaused = true;
+    for (const { starter } of this.#byBerth.values()) starter.pause();
+  }
+
+  /** These are the berths now, as configured. */
+  resume(berths: readonly Berth[]): void {
+    this.#isPaused = false;
+    if (this.#queue.size > 0) setImmediate(() => this.#startNext());
+    const wanted = new Set(berths.filter(({ spec }) => spec.server.start === "on-demand"));
+    for (const [berth, attended] of this.#byBerth) if (!wanted.has(berth)) this.#forget(berth, attended);
+    for (const berth of wanted) {
+      const known = this.#byBerth.get(berth);
+      if (known === undefined) this.#byBerth.set(berth, this.#attend(berth));
+      else {
+        known.starter.resume();
+        known.idle.update();
+      }
+    }
+  }
+
+  /** Something has happened to a berth. */
+  observe(berth: Berth): void {
+    const attended = this.#byBerth.get(berth);
+    attended?.starter.update();
+    attended?.idle.update();
+  }
+
+  /** Starts and stops nothing any more. What runs, runs on. */
+  close(): void {
+    for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);
+  }
+
+  #attend(berth: Berth): Attended {
+    const { limits, sys, log, runner, tell } = this.#options;
+    const starter = new Starter(berth, {
+      ...this.#options,
+      enqueue: (one) => {
+        this.#queue.add(one);
+        // Not within the poll that woke it: the loop turns between two starts.
+        setImmediate(() => this.#startNext());
+      },
+      dequeue: (one) => {
+        this.#queue.delete(one);
+        if (this.#starting.delete(one)) setImmediate(() => this.#startNext());
+      },
+    });
+    const idle = new IdleWatch(berth, {
+      sys,
+      log,
+      runner,
+      connections: this.#connections,
+      patience: limits.patience,
+      onStop: () => {
+        starter.expectEnd();
+        tell("stopping", berth);
+      },
+    });
+    return { starter, idle };
+  }
+
+  #startNext(): void {
+    if (this.#isPaused) return;
+    for (const starter of this.#queue) {
+      if (this.#starting.size >= this.#options.limits.concurrent) return;
+      this.#queue.delete(starter);
+      this.#starting.add(starter);
+      starter.start();
+    }
+  }
+
+  #forget(berth: Berth, { starter, idle }: Attended): void {
+    this.#byBerth.delete(berth);
+    starter.close();
+    idle.close();
+  }
+}

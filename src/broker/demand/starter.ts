@@ -1,0 +1,245 @@
+/**
+ * Starts the server of one berth on demand: waits for something to come, starts, and after a start that came to nothing
+ * waits longer each time before the next. Leases are granted as to any other tenant, and not here.
+ *
+ *   waiting → queued → starting → running → ending → waiting
+ *                          └────────────────────┴──→ failed → waiting
+ */
+
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { Berth, StartView } from "../berths/berth.ts";
+import { Waker } from "./arrival-watch.ts";
+import type { Outcome, Run, Runner } from "./runner.ts";
+
+/** Times are milliseconds. */
+export interface StartLimits {
+  /** Servers starting at once; the others wait for their turn. */
+  readonly concurrent: number;
+  /** A server that has its berth for so long has started; one that ends before has failed. */
+  readonly settle: number;
+  /** How long to wait after a failed start. Doubled with every further one in a row, up to the longest. */
+  readonly firstDelay: number;
+  readonly longestDelay: number;
+  /** How long a server may take until it has its berth. */
+  readonly timeout: number;
+  /** How long a server may take to end when it is stopped; then it is killed. */
+  readonly patience: number;
+}
+
+export const DEFAULT_START_LIMITS: StartLimits = {
+  concurrent: 8,
+  settle: 10_000,
+  firstDelay: 1000,
+  longestDelay: 300_000,
+  timeout: 90_000,
+  patience: 10_000,
+};
+
+/** What a starter needs of whoever has all of them. */
+export interface StarterContext {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly runner: Runner;
+  readonly limits: StartLimits;
+  /** Tells watchers. */
+  readonly tell: (event: "starting" | "failed" | "changed", berth: Berth) => void;
+  /** Has {@link Starter.start} called as soon as few enough others are starting. */
+  readonly enqueue: (starter: Starter) => void;
+  /** It is neither queued nor starting any more. */
+  readonly dequeue: (starter: Starter) => void;
+}
+
+type Phase = StartView["state"] | "ending";
+
+/** How long it may take to find out how a server ended, in milliseconds. */
+const INQUIRY = 5000;
+const ASK = 500;
+
+/** The start that is under way, or that the present tenant came of. */
+interface Current {
+  readonly run: Run;
+  /** Known once its process has ended. */
+  outcome?: Outcome;
+}
+
+export class Starter {
+  readonly berth: Berth;
+  readonly #context: StarterContext;
+  readonly #waker: Waker;
+  #phase: Phase = "waiting";
+  #current: Current | undefined;
+  /** What is waited for beside events: the end of a delay or of patience. */
+  #timer: NodeJS.Timeout | undefined;
+  /** When the berth was taken, on the clock of performance.now(). */
+  #since = 0;
+  #failures = 0;
+  /** How the last failed start ended. */
+  #failure: Outcome | undefined;
+  #isStopped = false;
+  #isPaused = false;
+
+  constructor(berth: Berth, context: StarterContext) {
+    this.berth = berth;
+    this.#context = context;
+    this.#waker = new Waker(context.sys, () => this.#wake());
+    if (berth.state === "vacant") this.#wait();
+    else this.#occupied();
+  }
+
+  /** The server is being stopped for want of traffic: its end is no failure. */
+  expectEnd(): void {
+    this.#isStopped = true;
+  }
+
+  /** Watches nothing until {@link resume}: sockets may be closed meanwhile. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#waker.disarm();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    if (this.#phase === "waiting") this.#arm();
+  }
+
+  /** The berth may have been taken, or have become vacant. */
+  update(): void {
+    const isVacant = this.berth.state === "vacant";
+    if (!isVacant && this.#phase !== "running") this.#occupied();
+    if (isVacant && this.#phase === "running") this.#vacated();
+  }
+
+  /** Its turn has come. */
+  start(): void {
+    const { runner, limits, log, tell } = this.#context;
+    const { name } = this.berth;
+    this.#enter("starting");
+    log("info", `berth ${name}: something has come for its server, which is started`, {
+      event: "starting",
+      berth: name,
+    });
+    const current: Current = {
+      run: runner.start(name, (outcome) => {
+        if (this.#current === current) this.#ended(outcome);
+      }),
+    };
+    this.#current = current;
+    this.#inquire(limits.timeout, { reason: `it has not taken the berth within ${limits.timeout / 1000} s` });
+    tell("starting", this.berth);
+  }
+
+  /** Starts nothing any more. What runs, runs on. */
+  close(): void {
+    this.#waker.disarm();
+    clearTimeout(this.#timer);
+    this.#current = undefined;
+    this.#context.dequeue(this);
+    this.berth.start = undefined;
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase;
+    clearTimeout(this.#timer);
+    this.#waker.disarm();
+    if (phase !== "queued" && phase !== "starting") this.#context.dequeue(this);
+    this.#show();
+  }
+
+  #show(next?: number): void {
+    this.berth.start = {
+      state: this.#phase === "ending" ? "running" : this.#phase,
+      failures: this.#failures,
+      ...(this.#failures > 0 && this.#failure),
+      ...(next !== undefined && { next: next * 1000 }),
+    };
+  }
+
+  #wait(): void {
+    this.#current = undefined;
+    this.#isStopped = false;
+    this.#enter("waiting");
+    this.#arm();
+  }
+
+  #arm(): void {
+    if (!this.#isPaused) this.#waker.arm(this.#fds);
+  }
+
+  get #fds(): number[] {
+    return this.berth.sockets.map(({ socket }) => socket.fd);
+  }
+
+  #wake(): void {
+    this.#enter("queued");
+    this.#context.enqueue(this);
+  }
+
+  #occupied(): void {
+    this.#enter("running");
+    this.#since = performance.now();
+    if (this.#failures === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#failures = 0;
+      this.#show();
+      this.#context.tell("changed", this.berth);
+    }, this.#context.limits.settle);
+  }
+
+  #vacated(): void {
+    if (this.#isStopped) this.#failures = 0;
+    // It was ours to stop, or never ours to start.
+    if (this.#isStopped || this.#current === undefined) return this.#wait();
+    this.#enter("ending");
+    const { run, outcome } = this.#current;
+    if (outcome !== undefined) return this.#ended(outcome);
+    this.#inquire(INQUIRY, { reason: "it gave the berth back" });
+    run.inquire();
+  }
+
+  /** Asks from time to time how it ended, until it has, or in the end takes `otherwise` for an answer. */
+  #inquire(patience: number, otherwise: Outcome): void {
+    const deadline = performance.now() + patience;
+    const ask = (): void => {
+      if (performance.now() >= deadline) return this.#ended(otherwise);
+      this.#current?.run.inquire();
+      this.#timer = setTimeout(ask, Math.min(ASK, patience));
+    };
+    this.#timer = setTimeout(ask, Math.min(ASK, patience));
+  }
+
+  #ended(outcome: Outcome): void {
+    if (this.#current !== undefined) this.#current.outcome = outcome;
+    if (this.#phase === "starting") return this.#fail(outcome);
+    if (this.#phase !== "ending") return;
+    const isSettled = performance.now() - this.#since >= this.#context.limits.settle;
+    // Whoever has served and left nothing unread may end as soon as it likes: nothing would start it at once.
+    const isDone = outcome.status === 0 && !this.#waker.waits(this.#fds);
+    if (!isSettled && !isDone) return this.#fail(outcome);
+    this.#failures = 0;
+    this.#wait();
+    this.#context.tell("changed", this.berth);
+  }
+
+  #fail(outcome: Outcome): void {
+    const { limits, log, tell } = this.#context;
+    const { name } = this.berth;
+    this.#current = undefined;
+    this.#failure = outcome;
+    this.#failures++;
+    const delay = Math.min(limits.firstDelay * 2 ** (this.#failures - 1), limits.longestDelay);
+    this.#enter("failed");
+    this.#show(Date.now() + delay);
+    log("warning", `berth ${name}: its server did not start: ${outcome.reason}; next try in ${delay / 1000} s`, {
+      event: "start-failed",
+      berth: name,
+      failures: this.#failures,
+      reason: outcome.reason,
+    });
+    this.#timer = setTimeout(() => {
+      this.#wait();
+      tell("changed", this.berth);
+    }, delay);
+    tell("failed", this.berth);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Whether the sockets of a berth are in use, without a cost for each packet: of a UDP socket the kernel tells when the
+ * last datagram came that its server has read; of a listener, whether a connection to it is open.
+ */
+import type { Native } from "../../native.ts";
+import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../socket-constants.ts";
+import type { NamedSocket } from "../berths/berth.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { Connections } from "./connections.ts";
+
+export class Traffic {
+  readonly #sys: Native;
+  readonly #connections: Pick<Connections, "to">;
+  readonly #stamps = new Map<HeldSocket, string>();
+
+  constructor(sys: Native, connections: Pick<Connections, "to">) {
+    this.#sys = sys;
+    this.#connections = connections;
+  }
+
+  /** Whether one of them has been in use since this was asked last, or is now. */
+  seen(sockets: readonly NamedSocket[]): boolean {
+    // All of them, for each has its own memory.
+    return sockets.map(({ socket }) => this.#used(socket)).includes(true);
+  }
+
+  /** Whether its server has the kernel give it the times, which then stand still for us: it may be in use. */
+  #isBlind(socket: HeldSocket): boolean {
+    const value = new Int32Array(2);
+    return [SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING].some(
+      (option) => this.#sys.getsockopt(socket.fd, SOL_SOCKET, option, value) >= 0 && value[0] !== 0,
+    );
+  }
+
+  #used(socket: HeldSocket): boolean {
+    if (socket.listen.kind !== "datagram") return this.#connections.to(socket.address);
+    if (!isUdp(socket)) return false;
+    const stamp = new Int32Array(4);
+    const now = this.#sys.lastReceived(socket.fd, stamp) < 0 ? "" : stamp.join();
+    const before = this.#stamps.get(socket);
+    this.#stamps.set(socket, now);
+    return now !== before || this.#isBlind(socket);
+  }
+}
+
+function isUdp({ listen }: HeldSocket): boolean {
+  return listen.kind === "datagram" && listen.address.family !== "unix";
+}

@@ -1,0 +1,179 @@
+/**
+ * The socket on which servers say how they are, sd_notify(3), where no systemd listens to them: the plan of a launch
+ * tells them of it. Anybody may send to it. Who did, the kernel says with each message; what does not come from a tenant
+ * or a process that it has started is passed over (test/broker/notify/notify-socket.test.ts).
+ */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { formatAddress } from "../../address.ts";
+import { check } from "../../errors.ts";
+import { adoptReceived, closeAll, FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../../native.ts";
+import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../socket-constants.ts";
+import { readTenantMessage, type TenantMessage } from "../../systemd/tenant-message.ts";
+import type { Tenancy } from "../berths/leases.ts";
+import { ownSocket } from "../sockets/broker-socket.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { OfferedSocket } from "../sockets/passed-socket.ts";
+
+export interface NotifySocketOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  /** Among these may be a predecessor's, which is taken then. */
+  readonly offered?: readonly OfferedSocket[];
+  /** The first of these processes that is a tenant. */
+  readonly tenantAmong: (pids: readonly number[]) => Tenancy | undefined;
+  /** A tenant has said something. What is not taken of the descriptors that came is closed. */
+  readonly onMessage: (tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]) => void;
+}
+
+const { EMSGSIZE } = constants.errno;
+
+/** NOTIFY_BUFFER_MAX of systemd. */
+const MAX_MESSAGE = 4096;
+/** Messages read in a row, and how long to leave the rest alone then, in milliseconds: a flood gets little of us. */
+const BATCH = 32;
+/** So many descriptors are as much work as a message. */
+const FDS_PER_MESSAGE = 8;
+const PAUSE = 10;
+/** How far a sender may be below the tenant that it speaks for. */
+const MAX_DEPTH = 8;
+/** How often to say that messages are passed over, in milliseconds. */
+const COMPLAINT = 10_000;
+
+export class NotifySocket {
+  /** What NOTIFY_SOCKET is set to. */
+  readonly address: string;
+  readonly #socket: HeldSocket;
+  readonly #options: NotifySocketOptions;
+  readonly #poll: Poll;
+  /** Whether the kernel says which process sent a message, and not only its number (Linux 6.5). */
+  readonly #hasPidfds: boolean;
+  readonly #buffer = new Uint8Array(MAX_MESSAGE);
+  readonly #received = new Int32Array(RECEIVED_LENGTH);
+  readonly #sender = new Int32Array(4);
+  #pause: NodeJS.Timeout | undefined;
+  #complaint: NodeJS.Timeout | undefined;
+  #passedOver = 0;
+
+  private constructor(socket: HeldSocket, options: NotifySocketOptions) {
+    const { sys } = options;
+    this.address = formatAddress(socket.address);
+    this.#socket = socket;
+    this.#options = options;
+    check("setsockopt SO_PASSCRED", sys.setsockopt(socket.fd, SOL_SOCKET, SO_PASSCRED, 1));
+    this.#hasPidfds = sys.setsockopt(socket.fd, SOL_SOCKET, SO_PASSPIDFD, 1) >= 0;
+    this.#poll = new sys.Poll(socket.fd, () => this.#read());
+    check("poll", this.#poll.start(READABLE));
+  }
+
+  /** Opens it at a path, or at an abstract address for a name with `@`. Throws SYSTEM_ERROR. */
+  static open(path: string, options: NotifySocketOptions): NotifySocket {
+    const abstract = path.startsWith("@");
+    const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
+    const held = { backlog: 0, mode: 0o666, v6only: true };
+    const socket = ownSocket({ kind: "datagram", address, dualStack: false }, held, options.offered ?? [], options.sys);
+    try {
+      return new NotifySocket(socket, options);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /** The socket itself, for those who keep it. */
+  get socket(): HeldSocket {
+    return this.#socket;
+  }
+
+  /** Reads nothing until {@link resume}: messages wait. */
+  pause(): void {
+    clearTimeout(this.#pause);
+    this.#poll.start(0);
+  }
+
+  resume(): void {
+    this.#poll.start(READABLE);
+  }
+
+  close(): void {
+    clearTimeout(this.#pause);
+    clearTimeout(this.#complaint);
+    this.#poll.close();
+    this.#socket.retire();
+  }
+
+  #read(): void {
+    for (let work = 0; work < BATCH; ) {
+      if (!this.#readOne()) return;
+      work += 1 + (this.#received[0] ?? 0) / FDS_PER_MESSAGE;
+    }
+    this.#poll.start(0);
+    this.#pause = setTimeout(() => this.#poll.start(READABLE), PAUSE);
+  }
+
+  /** Reads a message; false when there is none. */
+  #readOne(): boolean {
+    const { sys, onMessage } = this.#options;
+    const size = sys.recvcred(this.#socket.fd, this.#buffer, 0, this.#received, this.#sender);
+    if (size === -EMSGSIZE) this.#passOver();
+    if (size < 0) return size === -EMSGSIZE;
+    const [, flags = 0] = this.#received;
+    const fds = adoptReceived(this.#received, sys);
+    const [pid = 0, , , number = -1] = this.#sender;
+    using pidfd = number < 0 ? undefined : FdHandle.adopt(number, sys);
+    try {
+      const tenant = (flags & MSG_TRUNC) !== 0 ? undefined : this.#tenantOf(pid, pidfd);
+      if (tenant === undefined) this.#passOver();
+      else onMessage(tenant, readTenantMessage(this.#buffer.subarray(0, size)), fds);
+    } finally {
+      closeAll(fds);
+    }
+    return true;
+  }
+
+  /** The tenant that sent a message, or that the sender was started by. */
+  #tenantOf(pid: number, pidfd: FdHandle | undefined): Tenancy | undefined {
+    if (pid === 0 || (this.#hasPidfds && pidfd === undefined)) return undefined;
+    const line = ancestry(pid);
+    const found = this.#options.tenantAmong(line);
+    if (found === undefined || pidfd === undefined) return found;
+    if (found.lease.tenant.pid === pid) return found.lease.isOf(pidfd.fd) ? found : undefined;
+    // Its parents are those of whoever has the number now: the sender, as long as it lives.
+    return this.#options.sys.pollNow(pidfd.fd, POLLIN) === 0 ? found : undefined;
+  }
+
+  #passOver(): void {
+    this.#passedOver++;
+    this.#complaint ??= setTimeout(() => {
+      this.#complaint = undefined;
+      this.#options.log(
+        "notice",
+        `${this.#passedOver} messages to ${this.address} were of no tenant, and passed over`,
+        {
+          event: "notify-ignored",
+          messages: this.#passedOver,
+        },
+      );
+      this.#passedOver = 0;
+    }, COMPLAINT);
+  }
+}
+
+/** A process and those above it, as far as they are looked at. */
+function ancestry(pid: number): number[] {
+  const line: number[] = [];
+  for (let at = pid; at > 1 && line.length < MAX_DEPTH; at = parentOf(at)) line.push(at);
+  return line;
+}
+
+/** proc_pid_stat(5): after the name in parentheses, which may have any character, the state and the parent. */
+function parentOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+  } catch {
+    return 0; // it is gone
+  }
+}

@@ -1,0 +1,103 @@
+/** What the broker does about what its tenants say of themselves by sd_notify(3). */
+import type { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { TenantMessage } from "../../systemd/tenant-message.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { Berths } from "../berths/berths.ts";
+import type { Lease } from "../berths/lease.ts";
+import type { Tenancy } from "../berths/leases.ts";
+import type { Refusal, Speaker } from "../berths/request.ts";
+import { identityOf, isStashName, numberedName, shownName } from "../berths/stash.ts";
+import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
+
+/** The name of descriptors that are kept without one (sd_pid_notify_with_fds(3)). */
+const UNNAMED = "stored";
+/** A server may be refused as often as it likes, but fills no log with it: so often it is said of one lease. */
+const COMPLAINTS = 10;
+
+export interface NoticesOptions {
+  readonly berths: Berths;
+  readonly log: Log;
+  /** Tells watchers. */
+  readonly tell: (event: "status" | "stopping", berth: Berth) => void;
+}
+
+/** Carries out messages of tenants, and takes what it keeps of the descriptors that came with them. */
+export class TenantNotices {
+  readonly #options: NoticesOptions;
+  readonly #complaints = new WeakMap<Lease, number>();
+  readonly #stopping = new WeakSet<Lease>();
+
+  constructor(options: NoticesOptions) {
+    this.#options = options;
+  }
+
+  heed(tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]): void {
+    const { berth, lease } = tenancy;
+    const { berths, log, tell } = this.#options;
+    const self: Speaker = { privileged: false, holds: (other) => other === lease };
+    const { name = UNNAMED } = message;
+    if (message.storeRemove && message.name !== undefined) {
+      for (const key of [...berth.stash.keys()]) if (shownName(key) === name) berths.unstash(lease.id, key, self);
+    }
+    if (message.store) for (const fd of fds) this.#store(tenancy, name, fd, self);
+    if (message.status !== undefined && message.status !== (lease.status ?? "")) {
+      lease.status = message.status === "" ? undefined : message.status;
+      tell("status", berth);
+    }
+    this.#watch(tenancy, message);
+    // What is in the store of sd_notify(3) stays there until the server removes it.
+    if (message.ready && !lease.ready) berths.ready(lease.id, self, "keep");
+    if (!message.stopping || this.#stopping.has(lease)) return;
+    this.#stopping.add(lease);
+    log("info", `berth ${berth.name}: pid ${lease.tenant.pid} says that it stops`, {
+      event: "stopping",
+      berth: berth.name,
+      pid: lease.tenant.pid,
+    });
+    tell("stopping", berth);
+  }
+
+  /** Keeps another descriptor under a name; one that is kept under it already is the same. */
+  #store({ berth, lease }: Tenancy, name: string, fd: FdHandle, self: Speaker): void {
+    const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is no name for it`;
+    let refused: Refusal | undefined = { kind: "unsuitable", name, message };
+    if (isStashName(name)) {
+      const identity = identityOf(fd);
+      let nth = 0;
+      for (; ; nth++) {
+        const known = berth.stash.get(numberedName(name, nth));
+        if (known === undefined) break;
+        if (identity !== undefined && identityOf(known.handle) === identity) return;
+      }
+      refused = this.#options.berths.stash(lease.id, numberedName(name, nth), fd, self);
+    }
+    if (refused === undefined || !("message" in refused)) return;
+    const complaints = (this.#complaints.get(lease) ?? 0) + 1;
+    if (complaints > COMPLAINTS) return;
+    this.#complaints.set(lease, complaints);
+    const { pid } = lease.tenant;
+    const more = complaints === COMPLAINTS ? "; further ones are not told" : "";
+    this.#options.log(
+      "warning",
+      `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${refused.message}${more}`,
+      {
+        event: "stash-refused",
+        berth: berth.name,
+        pid,
+      },
+    );
+  }
+
+  #watch({ berth, lease }: Tenancy, message: TenantMessage): void {
+    const { watchdogTime, watchdog, ready, stopping } = message;
+    const { watchdog: configured = 0 } = berth.spec.server;
+    // Watched from its first sign of life on: it may take long to start.
+    const begins = ready || watchdog !== undefined || watchdogTime !== undefined;
+    if (begins) lease.watchdog ??= new TenantWatchdog(berth.name, lease, configured * 1000, this.#options.log);
+    if (watchdogTime !== undefined) lease.watchdog?.change(watchdogTime / 1000);
+    if (watchdog === "alive") lease.watchdog?.alive();
+    if (watchdog === "trigger") lease.watchdog?.kill("has found itself unfit (WATCHDOG=trigger)");
+    if (stopping) lease.watchdog?.change(0);
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * A file of texts, each in a slot of its own, for who comes after this process, however it ends. A text is written where
+ * none stands, so that whoever is killed over it leaves the others as they were, and it or nothing. Nothing is flushed: it
+ * outlives the process, not the machine.
+ */
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
+import { BerthError } from "../../errors.ts";
+
+/** Bytes of a slot, the NUL behind the text included. What is not used is a hole in the file, and takes no disk. */
+export const SLOT = 32_768;
+const EMPTY: Uint8Array = Buffer.alloc(1);
+const BRACE = 0x7b;
+
+export class SlotFile implements Disposable {
+  #fd: number | undefined;
+  readonly #free: number[] = [];
+  #slots: number;
+
+  private constructor(fd: number) {
+    this.#fd = fd;
+    this.#slots = Math.ceil(fstatSync(fd).size / SLOT);
+  }
+
+  /** Opens it, and makes it if need be. Throws when it cannot be had, or when others could have written there. */
+  static open(path: string): SlotFile {
+    const fd = openSync(
+      path,
+      constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+      0o600,
+    );
+    const found = fstatSync(fd);
+    const isOurs =
+      found.isFile() && found.nlink === 1 && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0;
+    if (isOurs && hasSlots(fd, found.size)) return new SlotFile(fd);
+    closeSync(fd);
+    throw new BerthError("SYSTEM_ERROR", `${path} is no file of this user alone, or another program's: remove it`);
+  }
+
+  /** Every text that was left, by its slot. To be called once, first. */
+  read(): Map<number, string> {
+    const found = new Map<number, string>();
+    const bytes = Buffer.alloc(SLOT);
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const size = readSync(this.#open, bytes, 0, SLOT, slot * SLOT);
+      const end = bytes.subarray(0, size).indexOf(0);
+      const text = bytes.toString("utf8", 0, end < 0 ? size : end);
+      if (text === "") this.#free.push(slot);
+      else found.set(slot, text);
+    }
+    return found;
+  }
+
+  /** Writes a text down, an object of JSON; its slot. Throws when there is no room for it, on the disk or in a slot. */
+  write(text: string): number {
+    const bytes = Buffer.from(`${text}\0`);
+    if (bytes.length > SLOT) throw new BerthError("SYSTEM_ERROR", `${bytes.length} bytes are more than ${SLOT}`);
+    const slot = this.#free.pop() ?? this.#slots++;
+    try {
+      // The first byte last: until then nothing stands there.
+      this.#put(bytes, 1, slot * SLOT);
+      this.#put(bytes.subarray(0, 1), 0, slot * SLOT);
+    } catch (error) {
+      this.#free.push(slot);
+      throw error;
+    }
+    return slot;
+  }
+
+  /** Strikes a text out. With the last one the file is empty again. */
+  clear(slot: number): void {
+    this.#put(EMPTY, 0, slot * SLOT);
+    this.#free.push(slot);
+    if (this.#free.length < this.#slots || this.#slots < 64) return;
+    ftruncateSync(this.#open, 0);
+    this.#free.length = 0;
+    this.#slots = 0;
+  }
+
+  /** What is written stays. Idempotent. */
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** From byte `from` of it on. A disk that is full takes a part. */
+  #put(bytes: Uint8Array, from: number, at: number): void {
+    for (let done = from; done < bytes.length; ) {
+      const size = writeSync(this.#open, bytes, done, bytes.length - done, at + done);
+      if (size === 0) throw new BerthError("SYSTEM_ERROR", "the disk takes no more");
+      done += size;
+    }
+  }
+
+  get #open(): number {
+    if (this.#fd === undefined) throw new BerthError("DESCRIPTOR_CLOSED", "the file was closed");
+    return this.#fd;
+  }
+}
+
+/** Whether every slot begins as one does. */
+function hasSlots(fd: number, size: number): boolean {
+  const first = Buffer.alloc(1);
+  for (let at = 0; at < size; at += SLOT) {
+    readSync(fd, first, 0, 1, at);
+    if (first[0] !== 0 && first[0] !== BRACE) return false;
+  }
+  return true;
+}

@@ -1,0 +1,21 @@
+/** What was passed to the broker, and nobody wants: closed, and said. */
+
+import type { Log } from "../../log.ts";
+import type { Berths } from "../berths/berths.ts";
+import { describeOffer, type OfferedSocket, socketInode } from "../sockets/passed-socket.ts";
+import { removeUnixPath } from "../sockets/unix-path.ts";
+
+export function decline({ name, handle, is, stored, backup }: OfferedSocket, berths: Berths, log: Log): void {
+  const inode = socketInode(handle.fd);
+  backup?.drop();
+  handle.close();
+  // What a unit passes may have come from the store as well.
+  const held = berths.list().flatMap(({ sockets }) => sockets.map(({ socket }) => socketInode(socket.fd)));
+  if (held.includes(inode)) return;
+  const isPath = typeof is !== "string" && is.address.family === "unix" && !is.address.abstract;
+  if (isPath && typeof stored?.path === "bigint") removeUnixPath(is.address.path, stored.path);
+  log("notice", `nobody wants the passed descriptor ${name}, which is ${describeOffer({ is })}: closed`, {
+    event: "declined",
+    name,
+  });
+}

@@ -1,0 +1,179 @@
+/**
+ * What is written down of leases, in a file beside the control socket. A broker that is gone leaves it behind, however it
+ * went, and the next one finds by it the tenants that still live, and in them the sockets they hold (reclaim.ts). Nobody
+ * reads it while the broker lives.
+ */
+
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { POLLIN } from "../../socket-constants.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { Lease } from "../berths/lease.ts";
+import { decodeLeaseFacts, type LeaseFacts } from "../record/lease-facts.ts";
+import { processIdentity } from "../record/process-identity.ts";
+import { SlotFile } from "../record/slot-file.ts";
+import { socketName } from "../record/stored-name.ts";
+
+/** A lease as it is written down. */
+export interface LedgerEntry {
+  readonly berth: string;
+  readonly lease: string;
+  /** Higher than that of every entry before it. */
+  readonly serial: number;
+  readonly facts: LeaseFacts;
+  /** {@link processIdentity} of the tenant. */
+  readonly process: string;
+  /** The berth's sockets, under the names they would have in a service manager's store. */
+  readonly sockets: readonly string[];
+}
+
+export interface LedgerOptions {
+  readonly sys: Native;
+  readonly log: Log;
+}
+
+/** What stands in the file behind its serial, and where. */
+interface Written {
+  readonly text: string;
+  readonly slot: number;
+}
+
+export class Ledger {
+  readonly #file: SlotFile;
+  readonly #options: LedgerOptions;
+  /** By berth and lease. */
+  readonly #written = new Map<string, Map<string, Written>>();
+  #serial = 0;
+  #begun = false;
+  #complained = false;
+
+  private constructor(file: SlotFile, options: LedgerOptions) {
+    this.#file = file;
+    this.#options = options;
+  }
+
+  /** Throws as {@link SlotFile.open}. */
+  static open(path: string, options: LedgerOptions): Ledger {
+    return new Ledger(SlotFile.open(path), options);
+  }
+
+  /** What an earlier broker has left. It stays until {@link begin}. */
+  read(): LedgerEntry[] {
+    const entries = new Map<string, LedgerEntry>();
+    // In the order in which they were written. Of one lease there are two where a broker was killed between writing the
+    // newer one and striking out the older.
+    const found = Array.from(this.#file.read(), ([slot, text]) => ({ slot, text, entry: parse(text) }));
+    found.sort((a, b) => (a.entry?.serial ?? 0) - (b.entry?.serial ?? 0));
+    for (const { slot, text, entry } of found) {
+      if (entry === undefined) {
+        this.#file.clear(slot);
+        continue;
+      }
+      const leases = this.#ofBerth(entry.berth);
+      for (const [id, older] of leases) {
+        // Nor are there two tenants but in a handover: one that is over was being struck out.
+        if (id !== entry.lease && (entry.facts.incoming || entries.get(id)?.facts.incoming === true)) continue;
+        this.#file.clear(older.slot);
+        leases.delete(id);
+        entries.delete(id);
+      }
+      leases.set(entry.lease, { text, slot });
+      entries.set(entry.lease, entry);
+      this.#serial = entry.serial;
+    }
+    return [...entries.values()];
+  }
+
+  /** What was read has found its place: strikes out what is no lease any more, and follows the berths from now on. */
+  begin(berths: readonly Berth[]): void {
+    this.#begun = true;
+    const names = new Set(berths.map(({ name }) => name));
+    for (const name of this.#written.keys()) if (!names.has(name)) this.#strike(name, []);
+    this.keepAll(berths);
+  }
+
+  /** Writes down what has changed of the berth's leases, and strikes out those that have ended. */
+  keep(berth: Berth): void {
+    if (!this.#begun) return;
+    const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
+    for (const lease of leases) this.#write(lease, berth);
+    this.#strike(berth.name, leases);
+  }
+
+  /** As {@link keep} of all berths there are. */
+  keepAll(berths: readonly Berth[]): void {
+    for (const berth of berths) this.keep(berth);
+  }
+
+  /** Whether the next broker will look for the berth's sockets: it has a tenant that is written down. */
+  has({ name }: Berth): boolean {
+    return (this.#written.get(name)?.size ?? 0) > 0;
+  }
+
+  /** What is written stays. Idempotent. */
+  close(): void {
+    this.#begun = false;
+    this.#file.close();
+  }
+
+  #write(lease: Lease, { name: berth, incoming, sockets }: Berth): void {
+    this.#attempt(() => {
+      const process = this.#processOf(lease);
+      if (process === undefined) return; // it has exited, and the lease is about to end
+      const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
+      const names = sockets.map(({ name: socket, socket: held }) => socketName({ berth, socket, ...held.identity }));
+      const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
+      const known = this.#ofBerth(berth).get(lease.id);
+      if (known?.text === text) return;
+      this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(`{"serial":${++this.#serial},${text}`) });
+      if (known !== undefined) this.#file.clear(known.slot);
+    });
+  }
+
+  /** The number is the tenant's as long as its pidfd says that it lives. */
+  #processOf({ tenant, pidfd }: Lease): string | undefined {
+    if (pidfd === undefined) return undefined;
+    const identity = processIdentity(tenant.pid, pidfd);
+    return this.#options.sys.pollNow(pidfd, POLLIN) === 0 ? identity : undefined;
+  }
+
+  #strike(berth: string, but: readonly Lease[]): void {
+    const written = this.#written.get(berth);
+    if (written === undefined) return;
+    for (const [id, { slot }] of written) {
+      if (but.some((lease) => lease.id === id)) continue;
+      written.delete(id);
+      this.#attempt(() => this.#file.clear(slot));
+    }
+    if (written.size === 0) this.#written.delete(berth);
+  }
+
+  #ofBerth(berth: string): Map<string, Written> {
+    const known = this.#written.get(berth);
+    if (known !== undefined) return known;
+    const none = new Map<string, Written>();
+    this.#written.set(berth, none);
+    return none;
+  }
+
+  #attempt(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      if (this.#complained) return;
+      this.#complained = true;
+      const message = `leases are not written down, so the next broker may not find their tenants: ${error.message}`;
+      this.#options.log("warning", message, { event: "ledger" });
+    }
+  }
+}
+
+function parse(text: string): LedgerEntry | undefined {
+  const facts = decodeLeaseFacts(Buffer.from(text));
+  if (facts === undefined) return undefined;
+  const { serial, berth, lease, process, sockets } = JSON.parse(text) as Record<string, unknown>;
+  if (typeof berth !== "string" || typeof lease !== "string" || typeof process !== "string") return undefined;
+  if (typeof serial !== "number" || !Array.isArray(sockets)) return undefined;
+  return { berth, lease, serial, facts, process, sockets: sockets.filter((name) => typeof name === "string") };
+}

@@ -1,0 +1,55 @@
+/** The files that a broker has locked, so that no two share a socket or a state folder. It removes none of them. */
+import { constants as files, fstatSync, mkdirSync, openSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { BerthError, SysError } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import { LOCK_EX, type Native } from "../../native.ts";
+
+const FLAGS = files.O_RDWR | files.O_CREAT;
+
+export class Locks {
+  readonly #held: FdHandle[] = [];
+  readonly #sys: Native;
+
+  constructor(sys: Native) {
+    this.#sys = sys;
+  }
+
+  /**
+   * Locks a file, which is made if need be, as is its folder with these permission bits. Throws BROKER_RUNNING if
+   * somebody else has it. The lock ends with the process, however it ends; so the file may stay (flock(2)). Of
+   * `inherited`, a predecessor's, takes the one of this file, if it is there: the lock is the open file's.
+   */
+  take(path: string, folderMode: number, inherited: FdHandle[] = []): void {
+    const known = inherited.findIndex((lock) => isFile(lock, path));
+    if (known >= 0) {
+      this.#held.push(...inherited.splice(known, 1));
+      return;
+    }
+    mkdirSync(dirname(path), { recursive: true, mode: folderMode });
+    const lock = FdHandle.adopt(openSync(path, FLAGS, 0o600), this.#sys);
+    this.#held.push(lock);
+    const result = this.#sys.flock(lock.fd, LOCK_EX);
+    if (result >= 0) return;
+    throw new BerthError(
+      "BROKER_RUNNING",
+      `another broker is running: it holds ${path}; stop it, or choose another --socket and --state; --replace takes over from it`,
+      { cause: new SysError("flock", -result, path) },
+    );
+  }
+
+  /** All of them, borrowed: whoever has them has the locks as well. */
+  get fds(): readonly number[] {
+    return this.#held.map(({ fd }) => fd);
+  }
+
+  close(): void {
+    for (const lock of this.#held.splice(0)) lock.close();
+  }
+}
+
+function isFile(lock: FdHandle, path: string): boolean {
+  const there = statSync(path, { throwIfNoEntry: false });
+  const ours = fstatSync(lock.fd);
+  return there?.ino === ours.ino && there.dev === ours.dev;
+}

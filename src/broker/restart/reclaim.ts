@@ -1,0 +1,123 @@
+/**
+ * Sockets and leases of a broker that is gone, taken back from the tenants themselves: what it wrote down (ledger.ts) says
+ * who they are and which sockets were theirs, and pidfd_getfd(2) duplicates those out of them. Everything comes as a
+ * service manager's store would pass it. What is not the very process, or not the very socket, is left alone.
+ */
+import { readdirSync, readlinkSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+import { check, SysError } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { POLLIN, SO_TYPE, SOL_SOCKET } from "../../socket-constants.ts";
+import type { PassedFd } from "../../systemd/activation.ts";
+import { encodeLeaseFacts } from "../record/lease-facts.ts";
+import { processIdentity } from "../record/process-identity.ts";
+import { leaseName, parseStoredName } from "../record/stored-name.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
+import type { LedgerEntry } from "./ledger.ts";
+
+const { EBADF, ESRCH } = constants.errno;
+
+/** Descriptors of one tenant that are looked at: who has more would say how long a start takes. */
+const MAX_LOOKED = 65_536;
+
+export interface ReclaimOptions {
+  readonly sys: Native;
+  readonly log: Log;
+}
+
+/** The descriptors of all leases whose tenants live, the caller's. What cannot be taken back of one is said, and no other's. */
+export function reclaimAll(entries: readonly LedgerEntry[], options: ReclaimOptions): PassedFd[] {
+  return entries.flatMap((entry) => {
+    try {
+      return reclaim(entry, options);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      const { berth, facts } = entry;
+      const message = `berth ${berth}: the lease of pid ${facts.pid} could not be taken back: ${error.message}`;
+      options.log("error", message, { event: "not-reclaimed", berth, pid: facts.pid });
+      return [];
+    }
+  });
+}
+
+/** None when its tenant has exited. Throws SYSTEM_ERROR when we are short of descriptors. */
+function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
+  const { berth, lease, facts } = entry;
+  const found = sys.pidfdOpen(facts.pid);
+  if (found === -ESRCH) return tellExited(entry, log);
+  using tenant = FdHandle.adopt(check("pidfd_open", found), sys);
+  // In this order: whoever had the number when it was looked at is who the pidfd is of, if that one lives afterwards.
+  const identity = processIdentity(facts.pid, tenant.fd);
+  if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) return tellExited(entry, log);
+  using page = FdHandle.adopt(check("memfd_create", sys.memfd("berth-lease")), sys);
+  writeSync(page.fd, encodeLeaseFacts(facts), 0, undefined, 0);
+  const name = leaseName("lease", { berth, lease });
+  const sockets = reclaimSockets(entry, tenant.fd, { sys, log });
+  return [...sockets, { name, handle: tenant.move() }, { name, handle: page.move() }];
+}
+
+/** Those of its berth's sockets that the tenant still has. */
+function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: ReclaimOptions): PassedFd[] {
+  const { pid } = entry.facts;
+  const wanted = new Map<string, { name: string; inode: bigint }>();
+  for (const name of entry.sockets) {
+    const is = parseStoredName(name);
+    if (is?.kind === "socket") wanted.set(`socket:[${is.inode}]`, { name, inode: is.inode });
+  }
+  const taken: PassedFd[] = [];
+  let looked = 0;
+  try {
+    for (const number of readdirSync(`/proc/${pid}/fd`)) {
+      if (wanted.size === 0 || ++looked > MAX_LOOKED) break;
+      const link = linkOf(`/proc/${pid}/fd/${number}`);
+      const socket = wanted.get(link);
+      if (socket === undefined) continue;
+      const handle = duplicateSocket(tenant, Number(number), socket.inode, sys);
+      if (handle === undefined) continue;
+      wanted.delete(link);
+      taken.push({ name: socket.name, handle });
+    }
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const code = error instanceof SysError ? error.errnoName : "code" in error ? error.code : undefined;
+    const remedy =
+      code === "EPERM" || code === "EACCES"
+        ? ": run the broker as root, or as its user with kernel.yama.ptrace_scope=0"
+        : "";
+    const message = `pid ${pid} has sockets that cannot be taken back from it (${error.message})${remedy}`;
+    log("warning", `berth ${entry.berth}: ${message}`, { event: "not-reclaimed", berth: entry.berth, pid });
+  }
+  return taken;
+}
+
+/** The tenant's descriptor, if it is that socket; it may be another, and no socket at all, since it was looked at. */
+function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Native): FdHandle | undefined {
+  const fd = sys.pidfdGetfd(tenant, number);
+  if (fd === -EBADF) return undefined;
+  // Of a file that is no socket anything but this may wait for its file system, closing it too.
+  const handle = FdHandle.adoptForeign(check("pidfd_getfd", fd), sys);
+  const isSocket = sys.getsockopt(handle.fd, SOL_SOCKET, SO_TYPE, new Int32Array(1)) >= 0;
+  if (isSocket && socketInode(handle.fd) === inode) return handle;
+  handle.close();
+  return undefined;
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // closed since
+  }
+}
+
+function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, log: Log): [] {
+  log("notice", `berth ${berth}: free of pid ${pid}, for it has exited while there was no broker`, {
+    event: "released",
+    berth,
+    lease,
+    pid,
+  });
+  return [];
+}

@@ -1,0 +1,255 @@
+/**
+ * What an earlier broker left in the service manager's store, or has handed over, back in its place: sockets, leases of tenants that still
+ * live, what tenants stashed, and the servers whose binds wait for an answer. What no berth of the configuration wants
+ * any more is closed, removed from the store, and said.
+ */
+import { fstatSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { BerthError } from "../../errors.ts";
+import { closeAll, type FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { POLLIN } from "../../socket-constants.ts";
+import type { PassedFd } from "../../systemd/activation.ts";
+import type { Berths } from "../berths/berths.ts";
+import { isNotifyDescriptor } from "../bind/interception.ts";
+import type { Interceptions } from "../bind/interceptions.ts";
+import { decodeLeaseFacts, type LeaseFacts, RECORD_SIZE } from "../record/lease-facts.ts";
+import { decodeRootFacts } from "../record/root-facts.ts";
+import type { Backup } from "../record/stored-copy.ts";
+import { parseStoredName, type StoredLease, type StoredName } from "../record/stored-name.ts";
+import { unpackDescriptor } from "../record/wrapped-fd.ts";
+import { type OfferedSocket, offerSocket, socketInode } from "../sockets/passed-socket.ts";
+import type { Keeping } from "./store-mirror.ts";
+
+/** A descriptor that came back, under its name in the store. */
+interface Returned<Name> {
+  readonly stored: string;
+  readonly is: Name;
+  readonly handle: FdHandle;
+}
+
+type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
+
+/** The descriptors that were passed to this process, by what they are. */
+export interface Passed {
+  /** Of the store or of .socket units, the control socket among them. */
+  sockets: OfferedSocket[];
+  readonly leases: Returned<NameOf<"lease">>[];
+  readonly stashes: Returned<NameOf<"stash">>[];
+  readonly binds: Returned<NameOf<"binds">>[];
+  readonly roots: Returned<NameOf<"root">>[];
+  /** Of a predecessor alone: files that it had locked, and channels to its stand-in for binds. */
+  readonly locks: FdHandle[];
+  readonly keepers: FdHandle[];
+}
+
+/** Nothing was passed, or all of it has found its place. */
+export function nothingPassed(): Passed {
+  return { sockets: [], leases: [], stashes: [], binds: [], roots: [], locks: [], keepers: [] };
+}
+
+/** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
+export function closePassed({ sockets, leases, stashes, binds, roots, locks, keepers }: Passed): void {
+  closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
+  closeAll([...locks, ...keepers]);
+}
+
+/** Adds `more` to `passed`, but for what is there already: that is closed. */
+export function joinPassed(passed: Passed, more: Passed): void {
+  const leases = new Set(passed.leases.map(({ stored }) => stored));
+  const sockets = new Set(passed.sockets.map(({ handle }) => socketInode(handle.fd)));
+  for (const lease of more.leases) leases.has(lease.stored) ? lease.handle.close() : passed.leases.push(lease);
+  for (const offer of more.sockets) {
+    const inode = socketInode(offer.handle.fd);
+    sockets.has(inode) ? offer.handle.close() : passed.sockets.push(offer);
+    sockets.add(inode);
+  }
+}
+
+/** Tells apart what was passed, and takes it over. `lent`: somebody else has each socket as well, for as long as that says. */
+export function sortPassed(
+  passed: readonly PassedFd[],
+  keeping: Keeping | undefined,
+  sys: Native,
+  lent?: Backup,
+): Passed {
+  const sorted = nothingPassed();
+  for (const { name, handle } of passed) {
+    const is = parseStoredName(name);
+    if (is !== undefined) keeping?.count(name);
+    // What a newer broker hands over, and this one does not know.
+    if (is === undefined && lent !== undefined) handle.close();
+    else if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
+    else if (is.kind === "socket") {
+      const backup = keeping?.recall(name, handle.fd) ?? lent;
+      sorted.sockets.push(offerSocket(name, handle, sys, { stored: is, ...(backup !== undefined && { backup }) }));
+    } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
+    else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
+    else if (is.kind === "root") sorted.roots.push({ stored: name, is, handle });
+    else if (is.kind === "lock") sorted.locks.push(handle);
+    else if (is.kind === "keeper") sorted.keepers.push(handle);
+    else sorted.binds.push({ stored: name, is, handle });
+  }
+  return sorted;
+}
+
+export interface TakeBackContext {
+  readonly berths: Berths;
+  readonly interceptions: Interceptions;
+  /** Absent where there is no store now: what came back is taken all the same. */
+  readonly keeping: Keeping | undefined;
+  readonly sys: Native;
+  readonly log: Log;
+}
+
+/** Puts back what is no socket, but for binds. The berths must have their sockets already. */
+export function takeBack(passed: Passed, context: TakeBackContext): void {
+  const { berths, log } = context;
+  takeBackLeases(passed.leases, context);
+  takeBackRoots(passed.roots, context);
+  for (const returned of passed.stashes) takeBackStash(returned, context);
+  const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
+  if (length + passed.leases.length + passed.stashes.length === 0) return;
+  const leases = berths.list().filter(({ lease }) => lease !== undefined).length;
+  log("info", `taken back from an earlier broker: ${length} sockets; ${leases} berths have their tenants still`, {
+    event: "taken-back",
+    sockets: length,
+    leases,
+    stashes: passed.stashes.length,
+    binds: passed.binds.length,
+  });
+}
+
+/** What came back under each name: of a lease, of a root and of a server's binds two descriptors, of which one is a memfd. */
+function pairs<Name>(
+  returned: readonly Returned<Name>[],
+): Map<string, { is: Name; page?: FdHandle; other?: FdHandle }> {
+  const byName = new Map<string, { is: Name; page?: FdHandle; other?: FdHandle }>();
+  for (const { stored, is, handle } of returned) {
+    const pair = byName.get(stored) ?? { is };
+    const part = fstatSync(handle.fd).isFile() ? "page" : "other";
+    pair[part]?.close();
+    pair[part] = handle;
+    byName.set(stored, pair);
+  }
+  return byName;
+}
+
+/** A lease is its tenant's pidfd, and the page of its facts. */
+function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): void {
+  const whole = [...pairs(returned)].map(([stored, { is, page, other }]) => {
+    const pidfd = other !== undefined && isPidfd(other) ? other : undefined;
+    return { stored, is, page, other, pidfd, facts: readFacts(page) };
+  });
+  // The present tenant first: a newcomer is one only beside it.
+  whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
+  for (const { stored, is, page, other, pidfd, facts } of whole) {
+    const lease = facts && pidfd && restoreLease(is, pidfd, facts, context);
+    if (lease !== undefined && page !== undefined && context.keeping?.holds(stored)) {
+      context.keeping.recallLease(lease, stored, page);
+      continue;
+    }
+    page?.close();
+    if (lease !== undefined) continue;
+    other?.close();
+    context.keeping?.forget(stored);
+  }
+}
+
+function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: TakeBackContext) {
+  const says = (why: string): undefined => {
+    log("notice", `berth ${is.berth}: free of pid ${facts.pid}, for ${why}`, {
+      event: "released",
+      berth: is.berth,
+      lease: is.lease,
+      pid: facts.pid,
+    });
+  };
+  // Its number where we are, which may be another PID namespace than the earlier broker's.
+  const pid = pidOf(pidfd);
+  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return says("it has exited while there was no broker");
+  return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? says("the berth is no longer configured");
+}
+
+function takeBackStash({ stored, is, handle }: Passed["stashes"][number], context: TakeBackContext): void {
+  const { berths, keeping, sys, log } = context;
+  keeping?.recallSerial(is.serial);
+  const found = is.packed ? unpackDescriptor(handle, sys) : handle;
+  if (is.packed) handle.close();
+  const stashed = found && berths.restoreStash(is, found);
+  if (stashed !== undefined) {
+    if (keeping !== undefined) stashed.backup = keeping.recall(stored, stashed.handle.fd);
+    return;
+  }
+  found?.close();
+  keeping?.forget(stored);
+  log("notice", `berth ${is.berth}: the stashed ${is.name} was given up, for there is no place for it any more`, {
+    event: "declined",
+    name: stored,
+  });
+}
+
+/** After the leases: a root is its tenants'. */
+function takeBackRoots(returned: Passed["roots"], { berths, keeping }: TakeBackContext): void {
+  for (const [stored, { is, page, other: mount }] of pairs(returned)) {
+    const facts = page && decodeRootFacts(contentsOf(page));
+    const berth = mount && facts && berths.restoreRoot(is.berth, mount, facts);
+    page?.close();
+    if (berth === undefined) {
+      mount?.close();
+      keeping?.forget(stored);
+    } else if (keeping !== undefined) berth.rootBackup = keeping.recall(stored);
+  }
+}
+
+/** Answers the binds again that an earlier broker answered: when nobody else does any more, for a call is received once. */
+export function takeBackBinds({ binds, keepers }: Passed, context: TakeBackContext): void {
+  const { interceptions, keeping, log } = context;
+  const [keeper, ...others] = keepers.splice(0);
+  if (binds.length > 0 && keeper !== undefined) interceptions.adoptKeeper(keeper);
+  else keeper?.close();
+  closeAll(others);
+  for (const [stored, { is, page: record, other: notify }] of pairs(binds)) {
+    if (notify === undefined || !isNotifyDescriptor(notify.fd)) {
+      closeAll([record, notify].filter((handle) => handle !== undefined));
+      keeping?.forget(stored);
+      continue;
+    }
+    const backup = keeping?.recall(stored);
+    const isKept = keeper !== undefined && record !== undefined;
+    try {
+      interceptions.restore(is.berth, is.lease, { notify, record, backup, isKept });
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      log("error", `berth ${is.berth}: the binds of its server are not answered: ${error.message}`, {
+        event: "deserted",
+        berth: is.berth,
+        lease: is.lease,
+      });
+    }
+  }
+}
+
+function isPidfd({ fd }: FdHandle): boolean {
+  return /^(anon_inode:\[pidfd\]|pidfd:)/.test(readlinkSync(`/proc/self/fd/${fd}`));
+}
+
+/** proc_pid_fdinfo(5): -1 when it was waited for, 0 when it has no number here. */
+function pidOf({ fd }: FdHandle): number | undefined {
+  const pid = Number(/^Pid:\s*(-?\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? -1);
+  return pid > 0 ? pid : undefined;
+}
+
+function readFacts(record: FdHandle | undefined): LeaseFacts | undefined {
+  if (record === undefined) return undefined;
+  const page = Buffer.alloc(RECORD_SIZE);
+  readSync(record.fd, page, 0, page.length, 0);
+  return decodeLeaseFacts(page);
+}
+
+/** All of a memfd, from its beginning: the offset is shared with the copy in the store. */
+function contentsOf({ fd }: FdHandle): Buffer {
+  const contents = Buffer.alloc(fstatSync(fd).size);
+  readSync(fd, contents, 0, contents.length, 0);
+  return contents;
+}

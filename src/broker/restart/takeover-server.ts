@@ -1,0 +1,166 @@
+/**
+ * The old broker's side of a takeover (io.berthd.Succession). It holds its breath, gives away a copy of everything, and
+ * then either ends, leaving all as it is, or goes on as if nothing had been. In between nobody but the heir is heard, so
+ * that what was handed over is what there is. The heir's side is predecessor.ts.
+ */
+import { borrow } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { successionInterface } from "../../varlink/io.berthd.Succession.ts";
+import { encodeReply } from "../../varlink/message.ts";
+import { type Answer, answer, type Implementation, type Later, refuse } from "../../varlink/service.ts";
+import type { Session } from "../session/session.ts";
+import type { Handover } from "./takeover-snapshot.ts";
+import { HandoverStore } from "./takeover-store.ts";
+
+export interface SuccessionOptions {
+  readonly handover: Pick<Handover, "pause" | "collect" | "resume">;
+  /** Why nobody can take over from this broker, if so. */
+  readonly obstacle: () => string | undefined;
+  /** Lets go of everything that was stored and of all connections but this one. */
+  readonly end: (heir: Session) => void;
+  readonly sys: Native;
+  readonly log: Log;
+  /** Milliseconds until the heir must have confirmed. */
+  readonly patience: number;
+}
+
+export const SUCCESSION_PATIENCE = 30_000;
+/** Descriptors in a message. */
+const BATCH = 200;
+
+export class Succession {
+  readonly #options: SuccessionOptions;
+  #heir: Session | undefined;
+  #hasAll = false;
+  #deadline: NodeJS.Timeout | undefined;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(options: SuccessionOptions) {
+    this.#options = options;
+  }
+
+  /** The interface, for a {@link Service}. */
+  get implementation(): Implementation<Session> {
+    return {
+      text: successionInterface,
+      methods: {
+        TakeOver: { streams: true, handle: (session) => this.#takeOver(session) },
+        Confirm: { handle: (session) => this.#confirm(session) },
+      },
+    };
+  }
+
+  /** Whether nothing may change, for somebody is about to have it. */
+  get isUnderWay(): boolean {
+    return this.#heir !== undefined;
+  }
+
+  /** Whether somebody has all of it, and may go on with it alone if this broker ends. */
+  get hasGiven(): boolean {
+    return this.isUnderWay && this.#hasAll;
+  }
+
+  /** Resolves when nobody is about to take over. */
+  over(): Promise<void> {
+    return this.isUnderWay ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve();
+  }
+
+  /** A connection has been closed. */
+  closed(session: Session): void {
+    // What is being paused is waited for; then it is seen.
+    if (session === this.#heir && this.#hasAll) this.#giveUp(session);
+  }
+
+  /** The broker is closed: nobody takes over any more. */
+  close(): void {
+    clearTimeout(this.#deadline);
+    this.#heir = undefined;
+  }
+
+  #takeOver(session: Session): Answer | Later {
+    const { obstacle, log } = this.#options;
+    if (!session.privileged) return denied;
+    const why = this.isUnderWay ? "another broker is taking over from it just now" : obstacle();
+    if (why !== undefined) return unavailable(why);
+    this.#heir = session;
+    const { pid, uid } = session.peer;
+    log("notice", `pid ${pid} takes over`, { event: "succession", pid, uid });
+    return (settle) => void this.#handOver(session).then(settle);
+  }
+
+  async #handOver(session: Session): Promise<Answer | undefined> {
+    const { handover, sys, log, patience } = this.#options;
+    const store = new HandoverStore(sys);
+    try {
+      await handover.pause(session);
+      if (this.#heir !== session) return undefined; // the broker was closed
+      if (!session.closed) handover.collect(store);
+    } catch (error) {
+      store.close();
+      if (!(error instanceof Error)) throw error;
+      this.#giveUp(session, error.message);
+      return unavailable(`not everything could be handed over: ${error.message}`);
+    }
+    this.#hasAll = true;
+    if (session.closed) {
+      this.#giveUp(session);
+      return undefined;
+    }
+    this.#deadline = setTimeout(() => {
+      log("warning", `pid ${session.peer.pid} has not confirmed that it has everything within ${patience / 1000} s`, {
+        event: "succession",
+      });
+      session.close();
+    }, patience);
+    return send(session, store);
+  }
+
+  #confirm(session: Session): Answer | undefined {
+    const { end, log } = this.#options;
+    if (!session.privileged) return denied;
+    if (session !== this.#heir || !this.#hasAll) return unavailable("nothing was handed over on this connection");
+    const { pid } = session.peer;
+    this.close();
+    log("notice", `replaced by pid ${pid}`, { event: "replaced", pid });
+    end(session);
+    session.endWith(answer({}));
+    return undefined;
+  }
+
+  #giveUp(heir: Session, why = "it has closed its connection"): void {
+    this.close();
+    this.#hasAll = false;
+    const { pid } = heir.peer;
+    this.#options.log("warning", `pid ${pid} does not take over: ${why}; everything is as it was`, {
+      event: "succession-failed",
+      pid,
+    });
+    this.#options.handover.resume();
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+/** Sends all but the last message, which is the answer. */
+function send(session: Session, store: HandoverStore): Answer {
+  const batches = store.take(BATCH);
+  const last = batches.pop() ?? [];
+  for (const batch of batches) {
+    const handles = batch.map(({ handle }) => handle);
+    session.send({
+      bytes: encodeReply({ names: batch.map(({ name }) => name) }, true),
+      borrowed: borrow(handles),
+      owned: handles,
+    });
+  }
+  const owned = last.map(({ handle }) => handle);
+  return { ...answer({ names: last.map(({ name }) => name) }, borrow(owned)), owned };
+}
+
+const denied = refuse("org.varlink.service.PermissionDenied", {
+  message: "only root and the broker's own user may take over from it",
+});
+
+function unavailable(message: string): Answer {
+  return refuse("io.berthd.Succession.Unavailable", { message });
+}

@@ -1,0 +1,97 @@
+/**
+ * All that a broker gives to the one that takes over from it: stopped while it is given, put together under the names of
+ * stored-name.ts, and set going again if it is not taken. Whether it is, succession.ts decides.
+ */
+import { check } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { NamedSocket } from "../berths/berth.ts";
+import type { Berths } from "../berths/berths.ts";
+import type { Interceptions } from "../bind/interceptions.ts";
+import type { OnDemand } from "../demand/on-demand.ts";
+import type { NotifySocket } from "../notify/notify-socket.ts";
+import { BROKER_NAME, KEEPER_NAME, LOCK_NAME, leaseName } from "../record/stored-name.ts";
+import type { Listener } from "../session/listener.ts";
+import type { Session } from "../session/session.ts";
+import type { Locks } from "./locks.ts";
+import { Keeping } from "./store-mirror.ts";
+import type { HandoverStore } from "./takeover-store.ts";
+
+/** What a broker is made of; some of it may be missing, or come later. */
+export interface HandoverParts {
+  readonly berths: Berths;
+  readonly interceptions: Interceptions;
+  readonly locks: Locks;
+  /** The sockets that it has bound for itself. */
+  readonly own: () => readonly NamedSocket[];
+  readonly listener: () => Listener | undefined;
+  readonly notify: () => NotifySocket | undefined;
+  readonly onDemand: () => OnDemand | undefined;
+  readonly sys: Native;
+  readonly log: Log;
+}
+
+export class Handover {
+  readonly #parts: HandoverParts;
+  #keeping: Keeping | undefined;
+
+  constructor(parts: HandoverParts) {
+    this.#parts = parts;
+  }
+
+  /** Hears nobody but the heir, and does nothing. Resolves when nothing changes any more. Throws SYSTEM_ERROR. */
+  async pause(heir: Session): Promise<void> {
+    const { berths, interceptions, listener, notify, onDemand } = this.#parts;
+    listener()?.pause(heir);
+    onDemand()?.pause();
+    notify()?.pause();
+    berths.leases.pause();
+    await interceptions.pause();
+  }
+
+  /** Stores everything. What has been stored counts as another's from now on. Throws SYSTEM_ERROR. */
+  collect(store: HandoverStore): void {
+    const { berths, interceptions, locks, own, sys, log } = this.#parts;
+    this.#keeping = new Keeping({ store, sys, log, own, berths: () => berths.list() });
+    this.#keeping.keepAll();
+    const { keeper, servers } = interceptions.descriptors;
+    for (const [server, fds] of servers) store.add(leaseName("binds", server), fds);
+    if (keeper !== undefined) store.add(KEEPER_NAME, [keeper]);
+    store.add(LOCK_NAME, locks.fds);
+    using self = FdHandle.adopt(check("pidfd_open", sys.pidfdOpen(process.pid)), sys);
+    store.add(BROKER_NAME, [self.fd]);
+  }
+
+  /** It is ours after all. */
+  abandon(): void {
+    this.#keeping?.abandon();
+    this.#keeping = undefined;
+  }
+
+  /** It is another's for good. */
+  close(): void {
+    this.#keeping?.close();
+  }
+
+  /** Goes on where {@link pause} has stopped. */
+  resume(): void {
+    const { berths, interceptions, own, listener, notify, onDemand, log } = this.#parts;
+    this.abandon();
+    for (const { name, socket } of [...own(), ...berths.list().flatMap(({ sockets }) => sockets)]) {
+      try {
+        // Whoever has had it may have set other options.
+        socket.reconfigure(socket.options);
+      } catch (error) {
+        log("warning", `the options of socket ${name} could not be set again: ${error}`, {
+          event: "succession-failed",
+        });
+      }
+    }
+    interceptions.resume();
+    berths.leases.resume();
+    notify()?.resume();
+    onDemand()?.resume(berths.list());
+    listener()?.resume();
+  }
+}

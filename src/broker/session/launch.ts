@@ -1,0 +1,171 @@
+/** Makes the plan of a launch from the berth and the call, and puts it into a sealed memfd. All policy is here. */
+import { writeSync } from "node:fs";
+import { formatAddress } from "../../address.ts";
+import type { ServerSpec } from "../../config/spec.ts";
+import { check } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Plan } from "../../launch/plan.ts";
+import { encodePlan } from "../../launch/plan-encode.ts";
+import type { Native } from "../../native.ts";
+import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors, ROOT } from "../../placeholder.ts";
+import type { Entry } from "../../rootfs/roots/root-entry.ts";
+import type { Berth } from "../berths/berth.ts";
+import { shownName } from "../berths/stash.ts";
+
+/** What a Launch call may ask for beside the berth. */
+export interface LaunchRequest {
+  readonly command?: readonly string[] | undefined;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+}
+
+/** A parameter that cannot be carried out, and why. */
+export interface Unfit {
+  readonly parameter: "command" | "environment";
+  readonly message: string;
+}
+
+/** What execvp(3) would search where PATH is not set, without the current folder. */
+const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
+/** Descriptors begin where sd_listen_fds(3) has them begin. */
+const FIRST_FD = 3;
+/** Number of the plan's memfd in the reply; the berth's descriptors follow it. */
+export const PLAN_INDEX = 0;
+
+// F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE (fcntl(2)): nobody changes what the launcher has checked.
+const ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8;
+
+/**
+ * The plan's bytes for a berth and a lease, or what of the request cannot be carried out. `entry` is what the launcher
+ * enters the root with: its descriptors follow the berth's.
+ */
+export function makePlan(
+  berth: Berth,
+  lease: string,
+  request: LaunchRequest,
+  notify?: string,
+  entry?: Entry,
+): Buffer | Unfit {
+  const { server } = berth.spec;
+  const command = request.command ?? server.command;
+  if (command.length === 0) {
+    return { parameter: "command", message: `berth ${berth.name} has no server.command, so the call must bring one` };
+  }
+  const expansions = expansionsOf(berth);
+  const argv: string[] = [];
+  for (const word of command) {
+    const expanded = expandPlaceholders(word, expansions);
+    if (typeof expanded === "object") return { parameter: "command", message: expanded.problem };
+    argv.push(expanded);
+  }
+  const environment: Record<string, string> = {};
+  for (const [name, value] of Object.entries(environmentOf(berth, lease, request))) {
+    const expanded = expandPlaceholders(value, expansions);
+    if (typeof expanded === "object") return { parameter: "environment", message: `${name}: ${expanded.problem}` };
+    environment[name] = expanded;
+  }
+  const names = [
+    ...berth.sockets.map(({ name }) => name),
+    ...(berth.hasRoot ? [ROOT] : []),
+    ...Array.from(berth.stash.keys(), shownName),
+  ];
+  const fds = names
+    .map((name, index) => ({ name, index: PLAN_INDEX + 1 + index }))
+    // Who is in the root needs no descriptor of it.
+    .filter((_, index) => !(server.enter && index === berth.sockets.length));
+  const user = userOf(berth);
+  const plan: Plan = {
+    lease,
+    argv,
+    environment,
+    inheritEnvironment: server.inheritEnvironment,
+    listenFds: server.deliver.includes("listen-fds"),
+    reportBinds: server.deliver.includes("bind"),
+    // Root may look into every process; another user's broker only into those that let it, where Yama says so.
+    ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
+    fds: placesDescriptors(server.deliver) ? fds : [],
+    capabilities: server.capabilities,
+    limits: server.limits,
+    umask: server.umask,
+    ...(user !== undefined && { user }),
+    ...(server.directory !== undefined && { directory: server.directory }),
+    ...(notify !== undefined && { notify: { address: notify, watchdog: (server.watchdog ?? 0) * 1_000_000 } }),
+    ...(entry !== undefined && { root: planRoot(berth, entry) }),
+  };
+  const bytes = encodePlan(plan);
+  return typeof bytes === "string"
+    ? { parameter: request.command === undefined ? "environment" : "command", message: bytes }
+    : bytes;
+}
+
+/** A memfd that holds the plan and can never change again. Throws SYSTEM_ERROR when there is no fd left for it. */
+export function sealPlan(bytes: Buffer, sys: Native): FdHandle {
+  const memfd = FdHandle.adopt(check("memfd_create", sys.memfd("berth-plan")), sys);
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(memfd.fd, bytes, at);
+    check("fcntl F_ADD_SEALS", sys.addSeals(memfd.fd, ALL_SEALS));
+    return memfd;
+  } catch (error) {
+    memfd.close();
+    throw error;
+  }
+}
+
+/** Ids of the host; of a server that enters its root, those inside. */
+function userOf({ spec: { server }, range }: Berth): Plan["user"] {
+  if (server.rangeId === undefined) return server.user;
+  const id = server.enter ? server.rangeId : (range?.base ?? 0) + server.rangeId;
+  return { uid: id, gid: id, groups: [] };
+}
+
+function planRoot(berth: Berth, { mounts, binds, isRootless }: Entry): NonNullable<Plan["root"]> {
+  const userns = PLAN_INDEX + 1 + berth.size;
+  return {
+    userns,
+    mount: PLAN_INDEX + 1 + berth.sockets.length,
+    keepGroups: isRootless,
+    mounts: mounts.map(({ target }, at) => ({ index: userns + 1 + at, target })),
+    binds,
+  };
+}
+
+/** What a shell and its like expect of a user whom only the image knows. */
+function homeOf({ rangeId, user }: ServerSpec): Record<string, string> {
+  if (user !== undefined) return { HOME: user.home, SHELL: user.shell, USER: user.name, LOGNAME: user.name };
+  if (rangeId === undefined) return {};
+  const name = rangeId === 0 ? "root" : String(rangeId);
+  return { HOME: rangeId === 0 ? "/root" : "/", SHELL: "/bin/sh", USER: name, LOGNAME: name };
+}
+
+function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Record<string, string> {
+  const { environment, inheritEnvironment } = berth.spec.server;
+  return {
+    ...(!inheritEnvironment && { PATH: DEFAULT_PATH }),
+    ...homeOf(berth.spec.server),
+    BERTHD_BERTH: berth.name,
+    BERTHD_LEASE: lease,
+    ...environment,
+    ...request.environment,
+  };
+}
+
+function expansionsOf(berth: Berth): Expansions {
+  const placed = placesDescriptors(berth.spec.server.deliver);
+  const byName = new Map<string, Expansion[]>();
+  berth.sockets.forEach(({ name, socket }, index) => {
+    const { address } = socket;
+    const list = byName.get(name) ?? [];
+    list.push({
+      ...(placed && { fd: FIRST_FD + index }),
+      address: formatAddress(address),
+      ...(address.family !== "unix" && { port: address.port }),
+    });
+    byName.set(name, list);
+  });
+  const rootFd = FIRST_FD + berth.sockets.length;
+  return {
+    sockets: (name) => byName.get(name),
+    ...(berth.hasRoot &&
+      placed &&
+      !berth.spec.server.enter && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
+  };
+}

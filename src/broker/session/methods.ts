@@ -1,0 +1,198 @@
+/** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
+import { BerthError } from "../../errors.ts";
+import { closeAll, type FdHandle } from "../../fd.ts";
+import { MAX_FDS, type Native } from "../../native.ts";
+import type { Range } from "../../rootfs/ranges/range.ts";
+import { type Entry, makeEntry } from "../../rootfs/roots/root-entry.ts";
+import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
+import { encodeReply, type Parameters } from "../../varlink/message.ts";
+import { type Answer, answer, type Handler, type Implementation, invalidParameter } from "../../varlink/service.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { Berths } from "../berths/berths.ts";
+import type { Granted, Refusal, Replace } from "../berths/request.ts";
+import { isStashName } from "../berths/stash.ts";
+import type { Interceptions } from "../bind/interceptions.ts";
+import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
+import { refusal } from "./refusals.ts";
+import { guarded, isScarcity, patiently } from "./retry.ts";
+import type { Session } from "./session.ts";
+import { eventAnswer } from "./watchers.ts";
+
+/** What the methods work on. */
+export interface MethodsContext {
+  readonly berths: Berths;
+  readonly sys: Native;
+  readonly interceptions: Interceptions;
+  /** Where servers without a service manager say how they are; undefined where there is no such socket. */
+  readonly notify: string | undefined;
+  /** Resolves when nobody is about to take over from this broker: until then nothing is granted. */
+  settled(): Promise<void>;
+  /** Has the session told of every event from now on. */
+  watch(session: Session): void;
+}
+
+/** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
+export function brokerMethods({
+  berths,
+  interceptions,
+  sys,
+  notify,
+  settled,
+  watch,
+}: MethodsContext): Implementation<Session> {
+  const acquire: Handler<Session> = (session, parameters) => {
+    const name = parameters["berth"] as string;
+    const known = session.grants.get(name);
+    if (known !== undefined && known.generation === known.berth.generation) return known.answer;
+    return patiently(session, settled, () => {
+      const granted = berths.acquire(name, session, replaceOf(parameters));
+      if (granted.kind !== "granted") return granted;
+      const { berth, lease } = granted;
+      const root = berth.root?.lend();
+      const reply = {
+        ...answer({ lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) }, berth.borrow(root)),
+        ...(root !== undefined && { owned: [root] }),
+      };
+      // A root is lent anew each time: an answer with one is good for once.
+      if (root === undefined) session.grants.set(name, { berth, generation: berth.generation, answer: reply });
+      return reply;
+    });
+  };
+
+  const launch: Handler<Session> = (session, parameters) => {
+    const request = {
+      command: parameters["command"] as string[] | undefined,
+      environment: parameters["environment"] as Record<string, string> | undefined,
+    };
+    return patiently(session, settled, () => {
+      // Before the lease: a command that cannot be carried out takes no berth.
+      const berth = berths.find(parameters["berth"] as string, session);
+      if ("kind" in berth) return berth;
+      const unfit = makePlan(berth, "", request, notify);
+      if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
+      const known = [berth.lease, berth.incoming].find((lease) => lease !== undefined && session.holds(lease));
+      const granted = berths.acquire(berth.name, session, replaceOf(parameters));
+      if (granted.kind !== "granted") return granted;
+      const made: FdHandle[] = [];
+      let reply: Answer | Refusal | undefined;
+      try {
+        reply = launchReply(granted, request, session.peer.uid, made, { sys, notify });
+        return reply;
+      } finally {
+        // Whoever gets nothing holds nothing.
+        if (reply === undefined || !("owned" in reply)) {
+          closeAll(made);
+          if (known === undefined) berths.release(granted.lease.id, session);
+        }
+      }
+    });
+  };
+
+  const stash: Handler<Session> = (session, parameters, _, fds) => {
+    const name = parameters["name"] as string;
+    if (!isStashName(name)) return invalidParameter("name", "a stash's name is 1 to 64 of A-Z a-z 0-9 _ . -");
+    const [handle] = fds;
+    if (handle === undefined) return invalidParameter("fds");
+    return done(berths.stash(parameters["lease"] as string, name, handle, session));
+  };
+
+  const intercept: Handler<Session> = (session, parameters, _, fds) => {
+    const [notify] = fds;
+    if (notify === undefined) return invalidParameter("fds");
+    return done(interceptions.begin(parameters["lease"] as string, notify, session));
+  };
+
+  return {
+    text: brokerInterface,
+    methods: {
+      List: { handle: (session) => answer({ berths: visible(berths, session).map((berth) => berth.view()) }) },
+      Acquire: { handle: acquire },
+      Release: { handle: (session, parameters) => done(berths.release(parameters["lease"] as string, session)) },
+      Ready: { handle: (session, parameters) => done(berths.ready(parameters["lease"] as string, session)) },
+      Stash: { handle: (...call) => guarded(() => stash(...call)), fds: 1 },
+      Launch: { handle: launch },
+      Intercept: { handle: (...call) => guarded(() => intercept(...call)), fds: 1 },
+      Watch: {
+        streams: true,
+        handle: (session) => {
+          for (const berth of visible(berths, session)) session.send(eventAnswer("present", berth));
+          watch(session);
+          return undefined;
+        },
+      },
+    },
+  };
+}
+
+/** The reply to a launch that was granted; the descriptors in `made` were made for it. */
+function launchReply(
+  { berth, lease }: Granted,
+  request: LaunchRequest,
+  uid: number,
+  made: FdHandle[],
+  { sys, notify }: Pick<MethodsContext, "sys" | "notify">,
+): Answer | Refusal {
+  const keep = <T extends readonly FdHandle[]>(...handles: T): T => {
+    made.push(...handles);
+    return handles;
+  };
+  const entry = entryOf(berth, uid, sys);
+  if (entry !== undefined && "kind" in entry) return entry;
+  const entered = entry === undefined ? [] : keep(entry.userns, ...entry.mounts.map(({ mount }) => mount));
+  if (1 + berth.size + entered.length > MAX_FDS) {
+    return {
+      kind: "limit",
+      limit: "descriptors",
+      message: `no message can carry all descriptors of ${berth.name}; remove binds`,
+    };
+  }
+  const plan = makePlan(berth, lease.id, request, notify, entry);
+  if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
+  const [memfd] = keep(sealPlan(plan, sys));
+  const root = berth.root === undefined ? undefined : keep(berth.root.lend())[0];
+  return {
+    bytes: encodeReply({ lease: lease.id, plan: PLAN_INDEX, ...rangeOf(berth) }),
+    borrowed: berth.borrow(
+      root,
+      [memfd.fd],
+      entered.map(({ fd }) => fd),
+    ),
+    owned: made,
+  };
+}
+
+/** What a server that runs with ids of the range needs; or why it cannot. */
+function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | undefined {
+  const { root, spec, name } = berth;
+  const { enter, rangeId } = spec.server;
+  const refused = (message: string): Refusal => ({ kind: "no-root", berth: name, message });
+  if (rangeId === undefined || root === undefined) return undefined;
+  if (root.userns !== undefined && rangeId !== 0)
+    return refused('a broker without root has one id to give: write server.user = "range", or start berthd as root');
+  if (!enter) return root.facts.range === undefined ? refused("it has no range for server.user to be in") : undefined;
+  try {
+    return makeEntry(root, uid, spec.root?.binds ?? [], sys);
+  } catch (error) {
+    if (!(error instanceof BerthError) || isScarcity(error)) throw error;
+    return refused(error.message);
+  }
+}
+
+function visible(berths: Berths, session: Session): Berth[] {
+  return berths.list().filter((berth) => berths.visible(berth, session));
+}
+
+function done(why: Refusal | undefined): Answer {
+  return why === undefined ? nothing : refusal(why);
+}
+
+const nothing: Answer = answer({});
+
+function replaceOf(parameters: Parameters): Replace {
+  return (parameters["replace"] as Replace | undefined | null) ?? "no";
+}
+
+function rangeOf({ root }: Berth): { range?: Range } {
+  const range = root?.facts.range;
+  return range === undefined ? {} : { range };
+}

@@ -1,0 +1,50 @@
+/** Why a request was not granted, as the wire says it: an error of io.berthd.Broker, with a sentence for people. Pure. */
+import { type Answer, refuse } from "../../varlink/service.ts";
+import type { Refusal } from "../berths/request.ts";
+
+/** The error reply of a refusal. */
+export function refusal(why: Refusal): Answer {
+  switch (why.kind) {
+    case "denied":
+      return refuse("org.varlink.service.PermissionDenied", {
+        message: `you may not take berth ${quote(why.berth)}, or there is none of that name`,
+      });
+    case "absent":
+      return refuse("io.berthd.Broker.NoSuchBerth", {
+        berth: why.berth,
+        message: `there is no berth ${quote(why.berth)}; \`berth ls\` lists them`,
+      });
+    case "occupied":
+      return refuse("io.berthd.Broker.BerthOccupied", {
+        berth: why.berth,
+        lease: why.lease,
+        message: `berth ${quote(why.berth)} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); stop it, or take over with replace`,
+      });
+    case "vacant":
+      return refuse("io.berthd.Broker.BerthVacant", {
+        berth: why.berth,
+        message: `berth ${quote(why.berth)} has no tenant to take over from`,
+      });
+    case "no-lease":
+      return refuse("io.berthd.Broker.NoSuchLease", {
+        lease: why.lease,
+        message: `this process has no lease ${quote(why.lease)}; it may have ended`,
+      });
+    case "limit":
+      return refuse("io.berthd.Broker.LimitReached", { limit: why.limit, message: why.message });
+    case "no-root":
+      return refuse("io.berthd.Broker.RootUnavailable", {
+        berth: why.berth,
+        message: `berth ${quote(why.berth)} has no root to give: ${why.message}`,
+      });
+    case "unsuitable":
+      return refuse("io.berthd.Broker.UnsuitableDescriptor", { name: why.name, message: why.message });
+    default:
+      return why satisfies never;
+  }
+}
+
+/** Names in messages come from the peer: bounded, and visibly quoted. */
+function quote(name: string): string {
+  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+}

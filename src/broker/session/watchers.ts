@@ -1,0 +1,33 @@
+/** The sessions that Watch: each is told of the berths it may see. What has happened, others say. */
+import { NOTHING_BORROWED } from "../../fd.ts";
+import { encodeReply } from "../../varlink/message.ts";
+import type { Answer } from "../../varlink/service.ts";
+import type { Berth, BerthEvent } from "../berths/berth.ts";
+import type { Session } from "./session.ts";
+
+export class Watchers {
+  readonly #sessions = new Set<Session>();
+
+  add(session: Session): void {
+    // It may have gone while it was told what there is; nobody would take it off the list again.
+    if (session.closed) return;
+    session.watching = true;
+    this.#sessions.add(session);
+  }
+
+  delete(session: Session): void {
+    this.#sessions.delete(session);
+  }
+
+  /** Tells every watcher who may see the berth. One message for all: the kernel copies it. */
+  tell(event: BerthEvent, berth: Berth, maySee: (session: Session) => boolean): void {
+    if (this.#sessions.size === 0) return;
+    const message = eventAnswer(event, berth);
+    for (const session of this.#sessions) if (maySee(session)) session.send(message);
+  }
+}
+
+/** One reply of a Watch. */
+export function eventAnswer(event: BerthEvent, berth: Berth): Answer {
+  return { bytes: encodeReply({ event, berth: berth.view() }, true), borrowed: NOTHING_BORROWED };
+}

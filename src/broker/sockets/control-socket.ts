@@ -1,0 +1,139 @@
+/**
+ * The broker's own socket: given, passed by a .socket unit, left by an earlier broker, or bound here. It accepts nobody:
+ * that is listener.ts.
+ */
+import { constants } from "node:os";
+import { resolve } from "node:path";
+import { decodeSockaddr, type ListenAddress } from "../../address.ts";
+import type { SocketOptions } from "../../config/spec.ts";
+import { BerthError, check, SysError } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import type { NamedSocket } from "../berths/berth.ts";
+import { ownSocket } from "./broker-socket.ts";
+import { HeldSocket } from "./held-socket.ts";
+import { describeOffer, type OfferedSocket, offerSocket } from "./passed-socket.ts";
+
+const CONTROL_BACKLOG = 4096;
+/** What units call it: the interface's name, the usual unit's, and what systemd calls a Varlink socket. */
+const NAMES: readonly string[] = ["io.berthd.Broker", "berthd.socket", "varlink"];
+
+/** Where it comes from is settled step by step while the broker starts: {@link take}, {@link takeSole}, {@link open}. */
+export class ControlSocket {
+  readonly #wanted: string | FdHandle;
+  readonly #mode: number;
+  readonly #sys: Native;
+  #socket: FdHandle | HeldSocket | undefined;
+
+  /** `wanted` is its path, or the socket itself, which is taken over. */
+  constructor(wanted: string | FdHandle, mode: number, sys: Native) {
+    this.#wanted = wanted;
+    this.#mode = mode;
+    this.#sys = sys;
+    if (typeof wanted !== "string") this.#socket = wanted;
+  }
+
+  /** Unless it was given, takes the one that bears its name out of what was passed. Throws DESCRIPTOR_MISMATCH. */
+  take(passed: OfferedSocket[]): void {
+    const named = this.#socket === undefined ? namedControl(passed) : undefined;
+    if (named !== undefined) {
+      passed.splice(passed.indexOf(named), 1);
+      this.#socket = named.handle;
+    }
+    if (this.#socket instanceof FdHandle) checkControl(named ?? offerSocket("control", this.#socket, this.#sys));
+  }
+
+  /** If there is none yet, takes the one of those passed that can be nothing else. Throws DESCRIPTOR_MISMATCH. */
+  takeSole(offered: readonly OfferedSocket[], declined: readonly OfferedSocket[]): void {
+    const sole = this.#socket === undefined ? soleControl(offered, declined) : undefined;
+    if (sole === undefined) return;
+    checkControl(sole);
+    this.#socket = sole.handle;
+  }
+
+  /** If there is none yet, takes that of an earlier broker, which `left` may have, or binds it. Throws BROKER_RUNNING. */
+  open(left: readonly OfferedSocket[]): void {
+    if (typeof this.#wanted === "string") this.#socket ??= ownControl(this.#wanted, this.#mode, left, this.#sys);
+  }
+
+  get fd(): number | undefined {
+    return this.#socket?.fd;
+  }
+
+  /** The socket, if it is the broker's own and nobody gave it. */
+  get own(): HeldSocket | undefined {
+    return this.#socket instanceof HeldSocket ? this.#socket : undefined;
+  }
+
+  /** As {@link own}, under its name in a store. */
+  get named(): NamedSocket[] {
+    return this.own === undefined ? [] : [{ name: "control", socket: this.own }];
+  }
+
+  /** The path that it is still to be bound to. */
+  get unbound(): string | undefined {
+    const wanted = this.#wanted;
+    return typeof wanted === "string" && this.#socket === undefined && !wanted.startsWith("@") ? wanted : undefined;
+  }
+
+  /** Where it is, for people. */
+  get where(): string {
+    const wanted = this.#wanted;
+    return this.#socket instanceof FdHandle || typeof wanted !== "string" ? "the socket it was given" : wanted;
+  }
+
+  /** What a launcher that the broker starts is told. */
+  get path(): string {
+    const wanted = this.#wanted;
+    const socket = this.#socket;
+    if (typeof wanted === "string" && !(socket instanceof FdHandle))
+      return wanted.startsWith("@") ? wanted : resolve(wanted);
+    const bytes = new Uint8Array(128);
+    const length = socket === undefined ? 0 : check("getsockname", this.#sys.getsockname(socket.fd, bytes));
+    const address = decodeSockaddr(bytes.subarray(0, length));
+    return address?.family === "unix" ? `${address.abstract ? "@" : ""}${address.path}` : "";
+  }
+
+  /** Closes it; what is stored of it is for the next broker. Idempotent. */
+  close(): void {
+    if (this.own !== undefined) this.own.retire();
+    else this.#socket?.close();
+    this.#socket = undefined;
+  }
+}
+
+/** The one that bears the control socket's name, whatever it is. */
+function namedControl(offered: readonly OfferedSocket[]): OfferedSocket | undefined {
+  return offered.find(({ name, stored }) => stored === undefined && NAMES.includes(name));
+}
+
+/** The one that can be nothing else: all that was passed beside what came from the store, and no berth's. */
+function soleControl(offered: readonly OfferedSocket[], declined: readonly OfferedSocket[]): OfferedSocket | undefined {
+  const [only, ...others] = offered.filter(({ stored }) => stored === undefined);
+  return only !== undefined && others.length === 0 && declined.includes(only) ? only : undefined;
+}
+
+/** Of a peer on any other socket than a listening UNIX stream one the kernel knows no credentials. Closes what is refused. */
+function checkControl(offer: OfferedSocket): void {
+  const { is, handle } = offer;
+  if (typeof is !== "string" && is.kind === "stream" && is.address.family === "unix") return;
+  handle.close();
+  throw new BerthError(
+    "DESCRIPTOR_MISMATCH",
+    `the control socket that was passed is ${describeOffer(offer)} and no listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit`,
+  );
+}
+
+/** The socket at `path`, an `@name` for an abstract one: that of an earlier broker, which `offered` may have, or a new one. */
+function ownControl(path: string, mode: number, offered: readonly OfferedSocket[], sys: Native): HeldSocket {
+  const abstract = path.startsWith("@");
+  const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
+  const listen: ListenAddress = { kind: "stream", address, dualStack: false };
+  const options: SocketOptions = { backlog: CONTROL_BACKLOG, mode, v6only: true };
+  try {
+    return ownSocket(listen, options, offered, sys);
+  } catch (cause) {
+    if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
+    throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });
+  }
+}

@@ -1,0 +1,310 @@
+/**
+ * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
+ * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts).
+ */
+import { fchmodSync, lstatSync } from "node:fs";
+import { constants } from "node:os";
+import {
+  type Address,
+  decodeSockaddr,
+  encodeSockaddr,
+  familyNumber,
+  formatAddress,
+  formatListenAddress,
+  type ListenAddress,
+  typeNumber,
+} from "../../address.ts";
+import type { SocketOptions } from "../../config/spec.ts";
+import { check } from "../../errors.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import * as so from "../../socket-constants.ts";
+import type { Backup } from "../record/stored-copy.ts";
+import { keyHash, type StoredSocket } from "../record/stored-name.ts";
+import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
+import { type OfferedSocket, socketInode } from "./passed-socket.ts";
+import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
+import { isInode, prepareUnixPath, removeUnixPath, settleUnixPath } from "./unix-path.ts";
+
+const { EPERM } = constants.errno;
+
+/** Tells a socket that may stay from one that must be opened anew: everything that is settled at bind(2). */
+export function socketKey(listen: ListenAddress, options: SocketOptions): string {
+  const { device = "", reusePort = false, freebind = false } = options;
+  const v6only = listen.address.family === "ipv6" && !listen.dualStack && options.v6only;
+  return `${formatListenAddress(listen)} ${device} ${v6only} ${reusePort} ${freebind}`;
+}
+
+export class HeldSocket implements Disposable {
+  readonly key: string;
+  readonly #hash: string;
+  readonly listen: ListenAddress;
+  readonly #sys: Native;
+  #options: SocketOptions;
+  #handle: FdHandle;
+  /** What tenants' own settings replaced, to be set back when the lease ends. */
+  readonly #carried = new Map<CarriedOption, Int32Array>();
+  /** Where it is bound. Not asked of the kernel again: a tenant that connects the socket changes its answer. */
+  #bound: Address;
+  /** Inode of a UNIX socket's path, so that only our own is removed. */
+  #inode: bigint | undefined;
+  /** Bound by a .socket unit, whose path it is. */
+  #foreign = false;
+  /** Its copy outside of the broker, which would keep its address taken. */
+  backup: Backup | undefined;
+
+  private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
+    this.key = socketKey(listen, options);
+    this.#hash = keyHash(this.key);
+    this.listen = listen;
+    this.#options = options;
+    this.#handle = handle;
+    this.#bound = listen.address;
+    this.#sys = sys;
+  }
+
+  /** Opens, binds, and for a stream or seqpacket socket listens. Throws {@link SysError} with the address as path. */
+  static open(listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
+    const socket = new HeldSocket(listen, options, openSocket(listen, options, sys), sys);
+    try {
+      socket.#bind();
+      return socket;
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Takes over a socket that was passed, and is what the configuration asks for ({@link fits}). Options that can be
+   * changed while it is open are applied. Throws {@link SysError}; the socket is closed then.
+   */
+  static adopt(offer: OfferedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
+    const { handle, stored } = offer;
+    const socket = new HeldSocket(listen, options, handle, sys);
+    socket.backup = offer.backup;
+    try {
+      const { address } = listen;
+      const now = socket.#sockname();
+      if (address.family !== "unix" && now !== undefined && now.family !== "unix")
+        socket.#bound = { ...address, port: now.port };
+      socket.#foreign = stored === undefined || stored.path === "foreign";
+      if (address.family === "unix" && !address.abstract) socket.#inode = inodeBehind(address.path, stored);
+      if (!socket.#foreign) socket.#recallCarried();
+      if (stored === undefined) {
+        makeBlocking(handle.fd, sys);
+        applyBindOptions(sys, handle.fd, listen, options, "bound");
+      }
+      socket.reconfigure(options);
+      return socket;
+    } catch (error) {
+      socket.leave();
+      throw error;
+    }
+  }
+
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  /** What its copy in the store is told apart by. */
+  get identity(): Omit<StoredSocket, "berth" | "socket"> {
+    const path = this.#foreign ? "foreign" : this.#inode;
+    return { hash: this.#hash, inode: socketInode(this.fd), ...(path !== undefined && { path }) };
+  }
+
+  /** Whether it is [::] and takes IPv4 as well. */
+  get dualStack(): boolean {
+    const { address, dualStack } = this.listen;
+    return address.family === "ipv6" && (dualStack || !this.#options.v6only);
+  }
+
+  /** Takes over what a server had set on its own socket, until the lease ends. */
+  carryOver(own: number): void {
+    const domain = familyNumber(this.listen.address);
+    const changed = carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys);
+    for (const [option, before] of changed) if (!this.#carried.has(option)) this.#carried.set(option, before);
+  }
+
+  /** Where it is bound: a port 0 has become a real one. */
+  get address(): Address {
+    return this.#bound;
+  }
+
+  /** Whether it can still be reached: somebody may have removed or replaced the path of a UNIX socket. */
+  get reachable(): boolean {
+    const { address } = this.listen;
+    return address.family !== "unix" || address.abstract || isInode(address.path, this.#inode);
+  }
+
+  get options(): SocketOptions {
+    return this.#options;
+  }
+
+  /** Applies options that can change while the socket is open. */
+  reconfigure(options: SocketOptions): void {
+    this.#options = options;
+    applyOptions(this.#sys, this.fd, this.listen, options);
+    this.#startListening();
+    const { address } = this.listen;
+    // The path of a .socket unit has the mode and owner that the unit gives it.
+    if (address.family === "unix" && !address.abstract && !this.#foreign)
+      settleUnixPath(address.path, options, this.#inode);
+  }
+
+  /**
+   * Puts right what a tenant may have done to the shared description. Returns a sentence for each thing it found;
+   * the last resort is a new socket on the same address.
+   */
+  repair(): string[] {
+    const found: string[] = [];
+    restoreOptions(this.fd, this.#carried, this.#sys);
+    this.#carried.clear();
+    makeBlocking(this.fd, this.#sys); // nearly every server changes it: not worth a sentence
+    if (this.listen.kind === "datagram") this.#repairDatagram(found);
+    else this.#repairListener(found);
+    // Either would let another process bind the address beside us and take what comes for it (socket(7)).
+    if (!this.#options.reusePort) this.#switchOff("SO_REUSEPORT", so.SO_REUSEPORT, found);
+    if (this.listen.kind === "datagram") this.#switchOff("SO_REUSEADDR", so.SO_REUSEADDR, found);
+    return found;
+  }
+
+  /** Opens it once more after {@link close}, as a failed reload must. */
+  reopen(): void {
+    this.#handle = openSocket(this.listen, this.#options, this.#sys);
+    this.#bind();
+  }
+
+  /** Closes our descriptor, has its copy closed, and removes the path of a UNIX socket that is still ours. */
+  close(): void {
+    if (!this.#handle.open) return;
+    this.backup?.drop();
+    this.backup = undefined;
+    this.#handle.close();
+    this.#removePath();
+  }
+
+  /** Closes our descriptor and nothing else: its copy is for another broker. */
+  leave(): void {
+    this.#handle.close();
+  }
+
+  /** At the end of the broker: leaves it to another one if it has a copy, else closes it. */
+  retire(): void {
+    if (this.backup === undefined) this.close();
+    else this.leave();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #removePath(): void {
+    const { address } = this.listen;
+    if (address.family === "unix" && !address.abstract && !this.#foreign) removeUnixPath(address.path, this.#inode);
+  }
+
+  /** Binds, to the same port as before if it was bound before. */
+  #bind(): void {
+    const address = this.#bound;
+    const path = formatListenAddress(this.listen);
+    const pathname = address.family === "unix" && !address.abstract ? address.path : undefined;
+    if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
+    const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
+    // The path gets the socket's own permission bits: nobody else may connect before it is settled whose it is.
+    if (pathname !== undefined) fchmodSync(this.fd, 0o600);
+    check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
+    if (pathname !== undefined) this.#inode = settleUnixPath(pathname, this.#options);
+    this.#bound = this.#sockname() ?? address;
+    this.#startListening();
+  }
+
+  #sockname(): Address | undefined {
+    if (this.listen.address.family === "unix") return this.listen.address;
+    const bytes = new Uint8Array(128);
+    const length = check("getsockname", this.#sys.getsockname(this.fd, bytes));
+    return decodeSockaddr(bytes.subarray(0, length));
+  }
+
+  #startListening(): void {
+    if (this.listen.kind === "datagram") return;
+    check("listen", this.#sys.listen(this.fd, this.#options.backlog), formatListenAddress(this.listen));
+  }
+
+  #repairListener(found: string[]): void {
+    const stopped = this.#option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1;
+    // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
+    // shut down keeps its address, and listens again when asked to.
+    if (this.#sys.listen(this.fd, this.#options.backlog) < 0 || this.#spoilt()) this.#reopen(found);
+    else if (stopped) found.push("listening again");
+  }
+
+  #repairDatagram(found: string[]): void {
+    // AF_UNSPEC dissolves the association with one peer (connect(2)).
+    const connected = this.#sys.getpeername(this.fd, new Uint8Array(128)) >= 0;
+    if (connected && this.#sys.connect(this.fd, new Uint8Array(16)) >= 0)
+      found.push("disconnected from the one peer a tenant had connected it to");
+    if (this.#spoilt()) this.#reopen(found);
+  }
+
+  /** What no call undoes: shut down, bound elsewhere than before, or behind a packet filter that is locked (socket(7)). */
+  #spoilt(): boolean {
+    const events = this.#sys.pollNow(this.fd, so.POLLRDHUP);
+    if (events < 0 || (events & (so.POLLRDHUP | so.POLLHUP)) !== 0) return true;
+    if (this.#sys.setsockopt(this.fd, so.SOL_SOCKET, so.SO_DETACH_FILTER, 0) === -EPERM) return true;
+    const now = this.#sockname();
+    return now === undefined || formatAddress(now) !== formatAddress(this.#bound);
+  }
+
+  #switchOff(name: string, option: number, found: string[]): void {
+    if (this.#option(so.SOL_SOCKET, option) !== 1) return;
+    this.#sys.setsockopt(this.fd, so.SOL_SOCKET, option, 0);
+    found.push(`${name} switched off again`);
+  }
+
+  /** A new socket on the same address. Ours is closed first, for two cannot be bound; the gap is microseconds. */
+  #reopen(found: string[]): void {
+    try {
+      const fresh = openSocket(this.listen, this.#options, this.#sys);
+      this.#removePath();
+      this.#handle.close();
+      this.#handle = fresh;
+      this.backup?.dropNow();
+      this.backup = undefined;
+      this.#foreign = false;
+      this.#bind();
+      found.push("opened anew, for a tenant had left it beyond repair");
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      found.push(`left beyond repair by a tenant, and not to be opened anew until the lease after next: ${why}`);
+    }
+  }
+
+  /** What its tenant had set on it under an earlier broker, as far as it can still be told. */
+  #recallCarried(): void {
+    try {
+      using fresh = openSocket(this.listen, this.#options, this.#sys);
+      for (const [option, before] of optionsBeyond(this.fd, fresh.fd, typeNumber(this.listen.kind), this.#sys))
+        this.#carried.set(option, before);
+    } catch {
+      // No descriptor left to compare with: what a tenant has set stays.
+    }
+  }
+
+  #option(level: number, option: number): number {
+    const value = new Int32Array(1);
+    const result = this.#sys.getsockopt(this.fd, level, option, value);
+    return result < 0 ? result : (value[0] ?? 0);
+  }
+}
+
+function scopeIndex(scope: string | undefined, sys: Native): number {
+  if (scope === undefined) return 0;
+  return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
+}
+
+/** The inode of the path, if it is the one the socket was bound to; a stored socket's is known, a unit's is believed. */
+function inodeBehind(path: string, stored: StoredSocket | undefined): bigint | undefined {
+  if (typeof stored?.path === "bigint") return stored.path;
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}

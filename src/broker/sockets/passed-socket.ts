@@ -1,0 +1,122 @@
+/**
+ * Sockets that were passed to the broker: from the service manager's store, where an earlier broker had put them, or by
+ * a .socket unit that owns them. What one is, the kernel says (getsockname(2) and its options); whether it is what the
+ * configuration asks for is decided here. It changes nothing.
+ */
+import { fstatSync } from "node:fs";
+import {
+  type Address,
+  AF_INET,
+  AF_INET6,
+  AF_UNIX,
+  decodeSockaddr,
+  formatAddress,
+  formatListenAddress,
+  type ListenAddress,
+  SOCK_DGRAM,
+  SOCK_SEQPACKET,
+  SOCK_STREAM,
+  type SocketKind,
+} from "../../address.ts";
+import type { SocketOptions } from "../../config/spec.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import * as so from "../../socket-constants.ts";
+import type { Backup } from "../record/stored-copy.ts";
+import { keyHash, type StoredSocket } from "../record/stored-name.ts";
+import { isInode } from "./unix-path.ts";
+
+/** One that was passed, owned by whoever holds this. */
+export interface OfferedSocket {
+  /** As LISTEN_FDNAMES has it. */
+  readonly name: string;
+  readonly handle: FdHandle;
+  /** Where it came from the store. */
+  readonly stored?: StoredSocket;
+  /** Its copy there. */
+  readonly backup?: Backup;
+  /** What the kernel says of it; a sentence when it is no socket a berth could have. */
+  readonly is: ListenAddress | string;
+}
+
+/** Describes a descriptor for {@link fits}. Takes it over. */
+export function offerSocket(
+  name: string,
+  handle: FdHandle,
+  sys: Native,
+  store: { readonly stored?: StoredSocket; readonly backup?: Backup } = {},
+): OfferedSocket {
+  return { name, handle, is: identify(handle.fd, store.stored !== undefined, sys), ...store };
+}
+
+/** The socket's own inode: that of no other socket that is open. */
+export function socketInode(fd: number): bigint {
+  return fstatSync(fd, { bigint: true }).ino;
+}
+
+/**
+ * Whether the offered socket is the one that is asked for. One of ours is known by what it was bound with; of another's
+ * the address it is bound to must be that of the configuration, where port 0 is any.
+ */
+export function fits(
+  offer: OfferedSocket,
+  listen: ListenAddress,
+  options: SocketOptions,
+  key: string,
+  sys: Native,
+): boolean {
+  const { is, stored } = offer;
+  if (typeof is === "string" || is.kind !== listen.kind || is.address.family !== listen.address.family) return false;
+  // A tenant may have connected it, and then the kernel gives another address than the one it was bound to.
+  if (stored !== undefined)
+    return stored.hash === keyHash(key) && stored.inode === socketInode(offer.handle.fd) && isReachable(listen, stored);
+  const v6only = !listen.dualStack && options.v6only;
+  return sameAddress(is.address, listen.address, sys) && (is.address.family !== "ipv6" || is.dualStack === !v6only);
+}
+
+/** Whether nobody has removed or replaced the path it was bound to. */
+function isReachable({ address }: ListenAddress, { path }: StoredSocket): boolean {
+  return address.family !== "unix" || address.abstract || typeof path !== "bigint" || isInode(address.path, path);
+}
+
+/** For a message: what was passed. */
+export function describeOffer({ is }: Pick<OfferedSocket, "is">): string {
+  return typeof is === "string" ? is : formatListenAddress(is);
+}
+
+function sameAddress(is: Address, wanted: Address, sys: Native): boolean {
+  if (is.family === "unix" || wanted.family === "unix")
+    return is.family === "unix" && wanted.family === "unix" && formatAddress(is) === formatAddress(wanted);
+  const scope = wanted.scope === undefined || /^\d+$/.test(wanted.scope) ? wanted.scope : sys.ifindex(wanted.scope);
+  const sameScope = Number(is.scope ?? 0) === Number(scope ?? 0);
+  return is.host === wanted.host && sameScope && (wanted.port === 0 || is.port === wanted.port);
+}
+
+/** One of ours need not listen: a tenant may have stopped it. */
+function identify(fd: number, ours: boolean, sys: Native): ListenAddress | string {
+  const option = (level: number, name: number): number => {
+    const value = new Int32Array(1);
+    return sys.getsockopt(fd, level, name, value) < 0 ? -1 : (value[0] ?? -1);
+  };
+  const kind = kinds.get(option(so.SOL_SOCKET, so.SO_TYPE));
+  if (kind === undefined) return "no socket that berthd knows";
+  const domain = option(so.SOL_SOCKET, so.SO_DOMAIN);
+  const protocol = option(so.SOL_SOCKET, so.SO_PROTOCOL);
+  const plain = domain === AF_UNIX ? [0] : kind === "stream" ? [so.IPPROTO_TCP, so.IPPROTO_MPTCP] : [so.IPPROTO_UDP];
+  if (![AF_UNIX, AF_INET, AF_INET6].includes(domain) || !plain.includes(protocol))
+    return "a socket of another protocol than TCP, UDP and UNIX";
+  if (!ours && kind !== "datagram" && option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1)
+    return `a ${kind} socket that does not listen`;
+  const bytes = new Uint8Array(128);
+  const length = sys.getsockname(fd, bytes);
+  const address = length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
+  if (address === undefined) return "a socket without an address";
+  const dualStack = domain === AF_INET6 && option(so.IPPROTO_IPV6, so.IPV6_V6ONLY) === 0;
+  return { kind, address, dualStack };
+}
+
+const kinds: ReadonlyMap<number, SocketKind> = new Map([
+  [SOCK_STREAM, "stream"],
+  [SOCK_DGRAM, "datagram"],
+  [SOCK_SEQPACKET, "seqpacket"],
+]);

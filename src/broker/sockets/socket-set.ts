@@ -1,0 +1,273 @@
+/**
+ * From the sockets a configuration asks for to the sockets held, all or nothing: what stays the same stays open, what
+ * is new is opened, and only when all of that has succeeded is the rest closed. At a failure everything is as before.
+ * What was passed to the broker at its start is taken instead of opened.
+ */
+import { constants } from "node:os";
+import { formatListenAddress, type ListenAddress } from "../../address.ts";
+import { formatOrigin } from "../../config/problem.ts";
+import type { BerthSpec, Problem, SocketOptions, SocketSpec } from "../../config/spec.ts";
+import { SysError } from "../../errors.ts";
+import type { Native } from "../../native.ts";
+import type { Berth, NamedSocket } from "../berths/berth.ts";
+import { HeldSocket, socketKey } from "./held-socket.ts";
+import { describeOffer, fits, type OfferedSocket, socketInode } from "./passed-socket.ts";
+
+const { EADDRINUSE } = constants.errno;
+
+/** One socket that the configuration asks for. */
+interface Wanted {
+  readonly berth: string;
+  readonly spec: SocketSpec;
+  readonly listen: SocketSpec["listen"][number];
+  readonly key: string;
+  held: HeldSocket | undefined;
+  offer: OfferedSocket | undefined;
+}
+
+/** The sockets of each berth, and those nobody wants any more, still open. */
+export interface SocketSet {
+  readonly byBerth: ReadonlyMap<string, readonly NamedSocket[]>;
+  readonly unwanted: readonly HeldSocket[];
+  /** Of those that were passed, the ones no berth wants, still open. */
+  readonly declined: readonly OfferedSocket[];
+}
+
+/** What there is to make a set from. */
+export interface SocketSources {
+  readonly present: readonly Berth[];
+  /** Passed to the broker; all of them are taken over. */
+  readonly offered: readonly OfferedSocket[];
+  readonly sys: Native;
+  /** Waits until the addresses of sockets closed before are free. */
+  readonly settle: () => void;
+}
+
+/** Opens what `specs` ask for, keeping sockets of `present` wherever they fit. Returns the problems if any failed. */
+export function openSockets(specs: readonly BerthSpec[], sources: SocketSources): SocketSet | Problem[] {
+  const { present, offered, sys, settle } = sources;
+  const wanted = specs.flatMap(wantedBy);
+  const unwanted = keepWhatFits(wanted, present);
+  const fitting = takeOffered(wanted, offered, sys);
+  const declined = offered.filter((offer) => !fitting.has(offer));
+  const problems: Problem[] = misfits(wanted, declined);
+  const opened: HeldSocket[] = [];
+  const taken: HeldSocket[] = [];
+  const closed: HeldSocket[] = [];
+  const changed: [HeldSocket, SocketOptions][] = [];
+  for (const want of wanted) {
+    try {
+      const adopted = want.offer === undefined ? undefined : adoptOne(want, want.offer, sources);
+      if (adopted !== undefined) {
+        want.held = adopted;
+        taken.push(adopted);
+      } else if (want.held === undefined) {
+        want.held = openOne(want, unwanted, closed, declined, sources);
+        opened.push(want.held);
+      } else {
+        changed.push([want.held, want.held.options]);
+        want.held.reconfigure(want.spec.options);
+      }
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      problems.push(problemOf(want, error));
+    }
+  }
+  if (problems.length > 0) {
+    for (const socket of opened) socket.close();
+    for (const socket of taken) socket.leave();
+    for (const offer of offered) offer.handle.close();
+    settle();
+    for (const socket of closed) problems.push(...restore(socket, () => socket.reopen()));
+    for (const [socket, options] of changed) problems.push(...restore(socket, () => socket.reconfigure(options)));
+    return problems;
+  }
+  return { byBerth: group(wanted), unwanted: [...unwanted].filter((socket) => !closed.includes(socket)), declined };
+}
+
+function wantedBy(berth: BerthSpec): Wanted[] {
+  return berth.sockets.flatMap((spec) =>
+    spec.listen.map((listen) => ({
+      berth: berth.name,
+      spec,
+      listen,
+      key: socketKey(listen, spec.options),
+      held: undefined,
+      offer: undefined,
+    })),
+  );
+}
+
+/** Gives each wanted socket a held one with the same key: first of the same berth and name, then of any. Returns the rest. */
+function keepWhatFits(wanted: readonly Wanted[], present: Iterable<Berth>): Set<HeldSocket> {
+  const exact = new Map<string, HeldSocket[]>();
+  const spare = new Set<HeldSocket>();
+  for (const berth of present) {
+    for (const { name, socket } of berth.sockets) {
+      const at = `${berth.name}\0${name}\0${socket.key}`;
+      if (socket.reachable) exact.set(at, [...(exact.get(at) ?? []), socket]);
+      spare.add(socket);
+    }
+  }
+  for (const want of wanted) {
+    want.held = exact.get(`${want.berth}\0${want.spec.name}\0${want.key}`)?.shift();
+    if (want.held !== undefined) spare.delete(want.held);
+  }
+  const byKey = new Map<string, HeldSocket[]>();
+  for (const socket of spare) if (socket.reachable) byKey.set(socket.key, [...(byKey.get(socket.key) ?? []), socket]);
+  for (const want of wanted) {
+    if (want.held !== undefined) continue;
+    want.held = byKey.get(want.key)?.shift();
+    if (want.held !== undefined) spare.delete(want.held);
+  }
+  return spare;
+}
+
+/**
+ * Gives each wanted socket that is not held one that was passed: an earlier broker's of the same berth and name, else
+ * any of the same key, else a .socket unit's with its name, else one that has its address and no other berth's name.
+ */
+function takeOffered(wanted: readonly Wanted[], offered: readonly OfferedSocket[], sys: Native): Set<OfferedSocket> {
+  const names = new Set(wanted.map(passedName));
+  const taken = new Set<OfferedSocket>();
+  const places: readonly ((want: Wanted, offer: OfferedSocket) => boolean)[] = [
+    ({ berth, spec }, { stored }) => stored?.berth === berth && stored.socket === spec.name,
+    (_, { stored }) => stored !== undefined,
+    (want, { name }) => name === passedName(want),
+    (_, { name }) => !names.has(name),
+  ];
+  for (const isPlace of places) {
+    for (const want of wanted) {
+      if (want.held !== undefined || want.offer !== undefined) continue;
+      want.offer = offered.find(
+        (offer) =>
+          !taken.has(offer) && isPlace(want, offer) && fits(offer, want.listen, want.spec.options, want.key, sys),
+      );
+      if (want.offer !== undefined) taken.add(want.offer);
+    }
+  }
+  return taken;
+}
+
+/** Takes one over; undefined when it was ours once and is beyond repair, and then its address is free. */
+function adoptOne(want: Wanted, offer: OfferedSocket, { sys, settle }: SocketSources): HeldSocket | undefined {
+  try {
+    return HeldSocket.adopt(offer, want.listen, want.spec.options, sys);
+  } catch (error) {
+    if (offer.stored === undefined || !(error instanceof SysError)) throw error;
+    offer.backup?.drop();
+    settle();
+    return undefined;
+  }
+}
+
+/** What a .socket unit calls it: FileDescriptorName=BERTH.SOCKET. */
+function passedName({ berth, spec }: Wanted): string {
+  return `${berth}.${spec.name}`;
+}
+
+/** A descriptor that bears a socket's name and is not what it asks for: either the one or the other is wrong. */
+function misfits(wanted: readonly Wanted[], declined: readonly OfferedSocket[]): Problem[] {
+  const inodes = new Set(wanted.flatMap(({ offer }) => (offer === undefined ? [] : [socketInode(offer.handle.fd)])));
+  return declined.flatMap((offer) => {
+    const meant = wanted.find((want) => passedName(want) === offer.name);
+    // One that is in the store as well was taken from there.
+    if (meant === undefined || inodes.has(socketInode(offer.handle.fd))) return [];
+    const { berth, spec } = meant;
+    const listens = spec.listen.map(formatListenAddress).join(", ");
+    return [
+      {
+        ...meant.listen.origin,
+        message: `berth ${berth}, socket ${spec.name}: the descriptor passed as ${offer.name} is ${describeOffer(offer)}, and the socket is ${listens}`,
+        remedy: "write the same address and kind here and in the .socket unit, where udp is ListenDatagram=",
+      },
+    ];
+  });
+}
+
+/**
+ * Opens one; when the address is in use by sockets that are to go anyway, those of the same port go first. Not those of
+ * berths with a tenant: that has them, too, so nothing would be free, and ours could not be bound again.
+ */
+function openOne(
+  want: Wanted,
+  unwanted: Set<HeldSocket>,
+  closed: HeldSocket[],
+  declined: readonly OfferedSocket[],
+  { present, sys, settle }: SocketSources,
+): HeldSocket {
+  const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys);
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof SysError) || error.errno !== EADDRINUSE) throw error;
+    const taken = new Set(
+      present.flatMap(({ lease, sockets }) => (lease === undefined ? [] : sockets)).map(({ socket }) => socket),
+    );
+    const rivals = [...unwanted].filter(
+      (socket) => !closed.includes(socket) && !taken.has(socket) && samePlace(socket.listen, want),
+    );
+    for (const rival of rivals) {
+      rival.close();
+      closed.push(rival);
+    }
+    for (const offer of declined) {
+      if (typeof offer.is === "string" || !samePlace(offer.is, want)) continue;
+      offer.backup?.drop();
+      offer.handle.close();
+    }
+    settle();
+    return open();
+  }
+}
+
+function samePlace(rival: ListenAddress, want: Wanted): boolean {
+  const a = rival.address;
+  const b = want.listen.address;
+  if (a.family === "unix" || b.family === "unix")
+    return a.family === "unix" && b.family === "unix" && a.path === b.path;
+  return rival.kind === want.listen.kind && a.port === b.port;
+}
+
+/** Makes a socket again what it was before a set that could not be opened. */
+function restore(socket: HeldSocket, undo: () => void): Problem[] {
+  try {
+    undo();
+    return [];
+  } catch (error) {
+    const message = `${formatListenAddress(socket.listen)} could not be made again what it was: ${error instanceof Error ? error.message : error}`;
+    return [{ file: "(reload)", line: 0, message, remedy: "restart the broker when the address is free" }];
+  }
+}
+
+function problemOf(want: Wanted, error: Error): Problem {
+  const { origin } = want.listen;
+  const errno = error instanceof SysError ? error.errnoName : undefined;
+  return {
+    ...origin,
+    message: `berth ${want.berth}, socket ${want.spec.name}: ${error.message}`,
+    remedy: remedies[errno ?? ""] ?? `see what ${formatOrigin(origin)} asks for`,
+  };
+}
+
+const remedies: Readonly<Record<string, string>> = {
+  EADDRINUSE: "another process has this address; find it with `ss -tulpn` and stop it, or choose another",
+  EADDRNOTAVAIL: "the host has no such address; add it to an interface, or set freebind = true",
+  EACCES: "the broker's user may not bind this; ports below 1024 need root or CAP_NET_BIND_SERVICE",
+  EPERM: "the broker's user may not set this; run it as root or leave the option out",
+  EMFILE: "the broker may not open more files; raise its RLIMIT_NOFILE (LimitNOFILE=)",
+  ENODEV: "the host has no such interface; name one that `ip link` shows",
+  EAFNOSUPPORT: "this kernel lacks the address family; use the other one",
+  ENOENT: "the folder of the path is not there",
+};
+
+function group(wanted: readonly Wanted[]): Map<string, NamedSocket[]> {
+  const byBerth = new Map<string, NamedSocket[]>();
+  for (const { berth, spec, held } of wanted) {
+    if (held === undefined) continue;
+    const list = byBerth.get(berth) ?? [];
+    list.push({ name: spec.name, socket: held });
+    byBerth.set(berth, list);
+  }
+  return byBerth;
+}

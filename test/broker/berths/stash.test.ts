@@ -1,0 +1,169 @@
+import { writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { unsuitable } from "../../../src/broker/berths/stash.ts";
+import { native } from "../../../src/native.ts";
+import { startBroker } from "../../support/broker.ts";
+import { freePort } from "../../support/ports.ts";
+import { Puppet } from "../../support/puppet.ts";
+
+async function oneBerth() {
+  const port = await freePort();
+  return await startBroker({ "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]` });
+}
+
+const ERROR = "io.berthd.Broker.";
+
+describe("what a tenant stashes", () => {
+  it("comes to its successor with the berth, and is dropped when that is ready", async () => {
+    await using test = await oneBerth();
+    await using one = await Puppet.connect(test.socket);
+    const first = await one.acquire("arena");
+    const memfd = "m = os.memfd_create('state'); os.write(m, b'score 7')";
+    await one.do(memfd);
+    expect(await one.call("Stash", { lease: first, name: "state" }, "[m]")).toEqual({ parameters: {} });
+    await one.call("Ready", { lease: first });
+    await one.kill();
+    await expect.poll(() => test.broker.berths[0]?.state).toBe("vacant");
+    await using two = await Puppet.connect(test.socket);
+    const second = await two.acquire("arena");
+    expect(test.broker.berths[0]?.descriptors[1]).toEqual({ name: "state", kind: "stash" });
+    expect(await two.do("result = os.pread(b.fds[1], 99, 0).decode()")).toBe("score 7");
+    await two.call("Ready", { lease: second });
+    expect(test.broker.berths[0]?.descriptors).toHaveLength(1);
+    expect((await two.call("Acquire", { berth: "arena" })).parameters["descriptors"]).toHaveLength(1);
+  });
+
+  it("under a name that is taken replaces what was there, whoever left it, and costs no quota twice", async () => {
+    await using test = await startBroker(
+      { "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:${await freePort()}"]` },
+      { quota: { stash: 1 } },
+    );
+    await using one = await Puppet.connect(test.socket);
+    await using two = await Puppet.connect(test.socket);
+    const first = await one.acquire("arena");
+    const second = await two.acquire("arena", "try");
+    const put = async (puppet: Puppet, lease: string, text: string) => {
+      await puppet.do(`m = os.memfd_create('m'); os.write(m, b'${text}')`);
+      return (await puppet.call("Stash", { lease, name: "state" }, "[m]")).error;
+    };
+    for (const [puppet, lease, text] of [
+      [one, first, "a"],
+      [one, first, "b"],
+      [two, second, "c"],
+    ] as const) {
+      expect(await put(puppet, lease, text)).toBeUndefined();
+      expect(await puppet.call("Acquire", { berth: "arena" })).toMatchObject({ parameters: { lease } });
+      expect(await puppet.do("result = os.pread(b.fds[-1], 9, 0).decode()")).toBe(text);
+    }
+    // A newcomer's stash is for its own successor, and survives what its predecessor says.
+    await one.call("Ready", { lease: first });
+    expect(test.broker.berths[0]?.descriptors).toHaveLength(2);
+    await two.call("Ready", { lease: second });
+    expect(test.broker.berths[0]?.descriptors).toHaveLength(2);
+  });
+
+  it("is bounded per user, and the limit says so; what is dropped can be stashed again", async () => {
+    await using test = await startBroker(
+      { "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:${await freePort()}"]` },
+      { quota: { stash: 3 } },
+    );
+    await using one = await Puppet.connect(test.socket);
+    const lease = await one.acquire("arena");
+    const put = (name: string) => one.call("Stash", { lease, name }, "[os.memfd_create('m')]");
+    for (const name of ["a", "b", "c"]) expect((await put(name)).error).toBeUndefined();
+    expect(await put("d")).toMatchObject({
+      error: `${ERROR}LimitReached`,
+      parameters: { limit: "stash", message: `uid ${process.getuid?.()} has 3 descriptors stashed already` },
+    });
+    await one.kill();
+    await expect.poll(() => test.broker.berths[0]?.state).toBe("vacant");
+    await using two = await Puppet.connect(test.socket);
+    const next = await two.acquire("arena");
+    await two.call("Ready", { lease: next });
+    expect((await two.call("Stash", { lease: next, name: "d" }, "[os.memfd_create('m')]")).error).toBeUndefined();
+  });
+
+  it.each([
+    ["a connected UNIX socket", "socket.socketpair()[0].detach()", "own other end"],
+    [
+      "a connected UNIX datagram socket",
+      "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].detach()",
+      "own other end",
+    ],
+    ["the very connection", "b.socket.fileno()", "own other end"],
+    ["an O_PATH descriptor", "os.open('/', os.O_PATH)", "O_PATH"],
+    ["a directory", "os.open('/', os.O_DIRECTORY)", "only sockets"],
+    ["an epoll descriptor", "globals().setdefault('epoll', select.epoll()).fileno()", "only sockets"],
+    ["a device", "os.open('/dev/null', os.O_RDWR)", "only sockets"],
+    ["a pidfd", "os.pidfd_open(os.getpid())", "only sockets"],
+    ["a pipe nobody writes to", "(lambda p: (os.close(p[1]), p[0])[1])(os.pipe())", "closed"],
+    ["a pipe nobody reads from", "(lambda p: (os.close(p[0]), p[1])[1])(os.pipe())", "closed"],
+  ])("%s is refused, and says why", async (_, fd, why) => {
+    await using test = await oneBerth();
+    await using one = await Puppet.connect(test.socket);
+    const lease = await one.acquire("arena");
+    const refused = await one.call("Stash", { lease, name: "it" }, `[${fd}]`);
+    expect(refused).toMatchObject({ error: `${ERROR}UnsuitableDescriptor`, parameters: { name: "it" } });
+    expect(refused.parameters["message"]).toContain(why);
+  });
+
+  it("may be a file, a pipe, a memfd, a TCP connection, a listener of any kind", async () => {
+    await using test = await oneBerth();
+    await using one = await Puppet.connect(test.socket);
+    const lease = await one.acquire("arena");
+    writeFileSync(`${test.folder.path}/file`, "");
+    await one.do(
+      "l = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(l.getsockname()); p = os.pipe()",
+    );
+    await one.do("u = socket.socket(socket.AF_UNIX); u.bind('\\0berthd-stash-%d' % os.getpid()); u.listen()");
+    const kinds = [
+      `os.open("${test.folder.path}/file", os.O_RDWR)`,
+      "p[0]",
+      "p[1]",
+      "os.memfd_create('m')",
+      "c.fileno()",
+      "l.fileno()",
+      "u.fileno()",
+    ];
+    for (const [index, fd] of kinds.entries()) {
+      expect(await one.call("Stash", { lease, name: `n${index}` }, `[${fd}]`)).toEqual({ parameters: {} });
+    }
+    expect(test.broker.berths[0]?.descriptors).toHaveLength(1 + kinds.length);
+  });
+
+  it.each(["", "a:b", "a b", "a/b", "\u0000", "ü", "x".repeat(65)])("is not called %j", async (name) => {
+    await using test = await oneBerth();
+    await using one = await Puppet.connect(test.socket);
+    const lease = await one.acquire("arena");
+    const refused = await one.call("Stash", { lease, name }, "[os.memfd_create('m')]");
+    expect(refused).toMatchObject({ error: "org.varlink.service.InvalidParameter", parameters: { parameter: "name" } });
+  });
+
+  it("10,000 of them stop at what one message carries; all of those come, and go with the berth's next Ready", {
+    timeout: 60_000,
+  }, async () => {
+    await using test = await oneBerth();
+    await using one = await Puppet.connect(test.socket);
+    const lease = await one.acquire("arena");
+    const outcome = await one.do(`
+m = os.memfd_create('m'); result = {}
+for n in range(10000):
+    e = b.call("Stash", {"lease": ${JSON.stringify(lease)}, "name": "n%d" % n}, [m]).get("error", "kept")
+    result[e] = result.get(e, 0) + 1`);
+    expect(outcome).toEqual({ kept: 250, [`${ERROR}LimitReached`]: 9750 });
+    await one.do("b.fds.clear()");
+    await one.acquire("arena");
+    expect(await one.do("result = len(b.fds)")).toBe(251);
+    await one.kill();
+    await using two = await Puppet.connect(test.socket);
+    const next = await two.acquire("arena");
+    expect((await two.call("Launch", { berth: "arena", command: ["/bin/true"] })).error).toBeUndefined();
+    await two.call("Ready", { lease: next });
+    expect(test.broker.berths[0]?.descriptors).toHaveLength(1);
+  });
+});
+
+it("is refused, and ends nobody, where its file system does not say what it is", () => {
+  // As with a FUSE file of another user: fcntl(2) answers, fstat(2) does not.
+  expect(unsuitable(9999, { ...native, getfl: () => 0 })).toContain("does not say");
+});

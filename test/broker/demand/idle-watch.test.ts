@@ -1,0 +1,229 @@
+/** When a server counts as idle, and how it is stopped: the clock and the kernel's answers are the test's. */
+import { constants } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Address } from "../../../src/address.ts";
+import { Berth } from "../../../src/broker/berths/berth.ts";
+import { Lease } from "../../../src/broker/berths/lease.ts";
+import { localAddresses, unixPaths } from "../../../src/broker/demand/connections.ts";
+import { IdleWatch } from "../../../src/broker/demand/idle-watch.ts";
+import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
+import { loadConfig } from "../../../src/config/load.ts";
+import type { BerthSpec } from "../../../src/config/spec.ts";
+import { native } from "../../../src/native.ts";
+import { SO_TIMESTAMPNS, SOL_SOCKET } from "../../../src/socket-constants.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { leaksNothing } from "../../support/fds.ts";
+import { scripted } from "../../support/scripted-native.ts";
+import { memfd } from "../../support/sockets.ts";
+
+const { SIGTERM, SIGKILL } = constants.signals;
+const { ENOENT } = constants.errno;
+
+leaksNothing();
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function spec(listen: string, stopAfter: string | undefined): BerthSpec {
+  const stop = stopAfter === undefined ? "" : `stop-after = "${stopAfter}"\n`;
+  const server = `[server]\ncommand = ["x"]\nstart = "on-demand"\n${stop}`;
+  using folder = new TestFolder({ "arena.toml": `[sockets.game]\nlisten = ["${listen}"]\n${server}` });
+  const lookup = { passwd: () => undefined, group: () => undefined };
+  const [found] = loadConfig({ directories: [join(folder.path)], lookup }).specs;
+  if (found === undefined) throw new Error("the configuration of this test is wrong");
+  return found;
+}
+
+/** A berth with a tenant, watched; what is done to the tenant stands in `done`, with seconds. */
+class Scene implements Disposable {
+  readonly done: string[] = [];
+  readonly berth: Berth;
+  readonly watch: IdleWatch;
+  readonly #start = Date.now();
+  readonly socket: HeldSocket;
+  /** When the last datagram came that was read. */
+  stamp: number | undefined;
+  connected: Address[] = [];
+  unit: string | undefined;
+  /** systemd does not stop it. */
+  isRefused = false;
+
+  constructor(listen: string, stopAfter: string | undefined, unit?: string) {
+    this.unit = unit;
+    const configuration = spec(listen, stopAfter);
+    const [game] = configuration.sockets;
+    const [address] = game?.listen ?? [];
+    if (game === undefined || address === undefined) throw new Error("no socket");
+    this.socket = HeldSocket.open(address, game.options, native);
+    this.berth = new Berth(configuration, [{ name: "game", socket: this.socket }]);
+    this.occupy();
+    const sys = scripted({
+      lastReceived: (_, stamp) => {
+        if (this.stamp === undefined) return -ENOENT;
+        stamp[0] = this.stamp;
+        return 0;
+      },
+    });
+    this.watch = new IdleWatch(this.berth, {
+      sys,
+      log: () => undefined,
+      runner: {
+        start: () => ({ inquire: () => undefined }),
+        stop: (berth, name, refused) => {
+          if (name === undefined) return false;
+          this.#note(`${name} of ${berth} stopped`);
+          if (this.isRefused) refused("no");
+          return true;
+        },
+      },
+      connections: { to: (address) => this.connected.includes(address) },
+      patience: 10_000,
+      onStop: () => this.#note("stopping"),
+    });
+  }
+
+  occupy(): void {
+    const sys = scripted({ pidfdSignal: (_, signal) => this.#note(`signal ${signal}`) });
+    const tenant = { pid: 1, uid: 0, unit: this.unit };
+    this.berth.lease = new Lease(tenant, memfd("pidfd"), sys, () => undefined);
+  }
+
+  /** Its tenant is gone. */
+  vacate(): void {
+    this.berth.lease?.end();
+    this.berth.lease = undefined;
+    this.watch.update();
+  }
+
+  [Symbol.dispose](): void {
+    this.watch.close();
+    this.berth.lease?.end();
+    this.berth.incoming?.end();
+    this.socket.close();
+  }
+
+  #note(what: string): number {
+    this.done.push(`${(Date.now() - this.#start) / 1000}: ${what}`);
+    return 0;
+  }
+}
+
+const seconds = (count: number): unknown => vi.advanceTimersByTime(count * 1000);
+
+describe("a server with a UDP socket", () => {
+  it("is asked to end after that time without a datagram, and killed when it does not", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    seconds(79);
+    expect(scene.done).toEqual([]);
+    seconds(21);
+    expect(scene.done).toEqual(["80: stopping", `80: signal ${SIGTERM}`, `90: signal ${SIGKILL}`]);
+  });
+
+  it("is left alone when it has ended in time", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    seconds(85);
+    scene.vacate();
+    seconds(1000);
+    expect(scene.done).toEqual(["80: stopping", `80: signal ${SIGTERM}`]);
+  });
+
+  it("stays while it reads one now and then, however long", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    for (let minute = 1; minute <= 60; minute++) {
+      scene.stamp = minute;
+      seconds(60);
+    }
+    expect(scene.done).toEqual([]);
+    seconds(3600);
+    // The last one was seen at the first look after it: at most an eighth of the time late.
+    expect(scene.done[0]).toBe("3630: stopping");
+  });
+
+  it("is never stopped where the kernel gives the times to the server instead", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    expect(native.setsockopt(scene.socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1)).toBe(0);
+    seconds(3600);
+    expect(scene.done).toEqual([]);
+    native.setsockopt(scene.socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 0);
+    seconds(100);
+    expect(scene.done[0]).toBe("3680: stopping");
+  });
+
+  it("is stopped as the unit that it is", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s", "berth@arena.service");
+    seconds(3600);
+    expect(scene.done).toEqual(["80: stopping", "80: berth@arena.service of arena stopped"]);
+  });
+
+  it("is asked itself where systemd does not stop its unit", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s", "berth@arena.service");
+    scene.isRefused = true;
+    seconds(3600);
+    expect(scene.done.slice(2)).toEqual([`80: signal ${SIGTERM}`, `90: signal ${SIGKILL}`]);
+  });
+
+  it("is not stopped during a handover", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    const { lease } = scene.berth;
+    scene.occupy();
+    scene.berth.incoming = scene.berth.lease;
+    scene.berth.lease = lease;
+    seconds(3600);
+    expect(scene.done).toEqual([]);
+  });
+});
+
+it("a server with a listener stays while somebody is connected", () => {
+  using scene = new Scene("tcp://127.0.0.1:0", "80s");
+  scene.connected.push(scene.socket.address);
+  seconds(3600);
+  expect(scene.done).toEqual([]);
+  scene.connected.pop();
+  seconds(100);
+  expect(scene.done[0]).toBe("3680: stopping");
+});
+
+describe("the configuration changes while it runs", () => {
+  it.each<[string | undefined, string[]]>([
+    ["160s", ["160: stopping"]],
+    // It has had none for so long already.
+    ["8s", ["41: stopping"]],
+    [undefined, []],
+  ])("to %s", (changed, expected) => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    seconds(40);
+    scene.berth.spec = spec("udp://127.0.0.1:0", changed);
+    scene.watch.update();
+    seconds(3600);
+    expect(scene.done.slice(0, 1)).toEqual(expected);
+  });
+
+  it("from never", () => {
+    using scene = new Scene("udp://127.0.0.1:0", undefined);
+    seconds(3600);
+    expect(scene.done).toEqual([]);
+  });
+});
+
+describe("the kernel's listings", () => {
+  it("tell connections from listeners", () => {
+    const listing = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0000000000000000 100 0 0 10 0
+   1: 0100007F:1F91 0100007F:D0B4 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0000000000000000 20 4 30 10 -1
+   2: 0100007F:1F92 0100007F:D0B5 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0000000000000000
+`;
+    expect([...localAddresses(listing)]).toEqual(["0100007F:1F91", "1F91"]);
+    const unix = `Num       RefCount Protocol Flags    Type St Inode Path
+0000000000000000: 00000002 00000000 00010000 0001 01 11 /run/listening.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 12 /run/a b.sock
+0000000000000000: 00000003 00000000 00000000 0001 03 13
+0000000000000000: 00000002 00000000 00000000 0005 02 0 @waiting
+0000000000000000: 00000002 00000000 00000000 0002 01 14 /run/datagram.sock
+`;
+    expect([...unixPaths(unix)]).toEqual(["/run/a b.sock", "@waiting"]);
+  });
+});

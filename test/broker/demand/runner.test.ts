@@ -1,0 +1,67 @@
+/** Whether a server is started as a unit or as a child, and what is told of it. */
+import { closeSync, openSync } from "node:fs";
+import { expect, it } from "vitest";
+import { createRunner, type Outcome } from "../../../src/broker/demand/runner.ts";
+import type { Manager, ServiceEnd, StartResult } from "../../../src/systemd/manager.ts";
+
+/** A manager that does nothing but answer. */
+function manager(start: StartResult, end: ServiceEnd | undefined, calls: string[] = []): Manager {
+  return {
+    start: (unit, told) => {
+      calls.push(`start ${unit}`);
+      setImmediate(() => told(start));
+    },
+    stop: (unit) => void calls.push(`stop ${unit}`),
+    ended: (_, told) => setImmediate(() => told(end)),
+  };
+}
+
+/** The outcome of a start of the berth `arena@bob`, whose launcher finds no broker. */
+async function outcomeOf(given: Manager): Promise<Outcome> {
+  const output = openSync("/dev/null", "w");
+  const runner = createRunner({ socket: "/nowhere", output, manager: given });
+  try {
+    return await new Promise((resolve) => {
+      const run = runner.start("arena@bob", resolve);
+      setImmediate(() => setImmediate(() => run.inquire()));
+    });
+  } finally {
+    closeSync(output);
+  }
+}
+
+it("a unit that there is not is no failure: the launcher is run instead", async () => {
+  expect(await outcomeOf(manager({ kind: "absent" }, undefined))).toEqual({
+    reason: "it ended with status 111",
+    status: 111,
+  });
+});
+
+it("of a unit that failed to start, its own end says more than systemctl", async () => {
+  const failed = { kind: "failed", reason: "Job failed. See more." } as const;
+  const end = { reason: "it was ended by SIGSEGV", signal: "SIGSEGV" };
+  expect(await outcomeOf(manager(failed, end))).toEqual(end);
+  expect(await outcomeOf(manager(failed, { reason: "systemd says: start-limit-hit" }))).toMatchObject({
+    reason: "Job failed. See more.",
+  });
+});
+
+it("a unit that has started is asked how it ended", async () => {
+  const end = { reason: "it ended with status 3", status: 3 };
+  expect(await outcomeOf(manager({ kind: "started" }, end))).toEqual(end);
+});
+
+it("stops the unit of that berth, and no other", () => {
+  const calls: string[] = [];
+  const never = (): void => expect.unreachable();
+  const runner = createRunner({
+    socket: "/nowhere",
+    output: 2,
+    manager: manager({ kind: "started" }, undefined, calls),
+  });
+  expect(runner.stop("arena@bob", "berth@arena@bob.service", never)).toBe(true);
+  expect(runner.stop("arena@bob", "berth@arena.service", never)).toBe(false);
+  expect(runner.stop("arena@bob", "user@1000.service", never)).toBe(false);
+  expect(runner.stop("arena@bob", undefined, never)).toBe(false);
+  expect(calls).toEqual(["stop berth@arena@bob.service"]);
+});

@@ -1,0 +1,21 @@
+import { expect, it } from "vitest";
+import { Keeping } from "../../../src/broker/restart/store-mirror.ts";
+import { native } from "../../../src/native.ts";
+import { FdStore } from "../../../src/systemd/fd-store.ts";
+import { ManagerSocket, managerAddress } from "../../../src/systemd/manager-socket.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { boundSocket } from "../../support/sockets.ts";
+
+it("a stash from the store whose file system says nothing any more ends nobody, and can be dropped", () => {
+  using folder = new TestFolder();
+  using _ = boundSocket(`unix-dgram://${folder.path}/notify`);
+  const address = managerAddress({ NOTIFY_SOCKET: `${folder.path}/notify` });
+  if (typeof address !== "object") throw new Error("no address");
+  const store = new FdStore(new ManagerSocket(address, native), 8);
+  const keeping = new Keeping({ store, sys: native, log: () => {}, berths: () => [], own: () => [] });
+  keeping.count("stash.arena/state");
+  // As with a file of a FUSE server that is gone: fstat(2) fails.
+  keeping.recall("stash.arena/state", 9999).drop();
+  expect(store.count).toBe(0);
+  keeping.close();
+});

@@ -1,0 +1,154 @@
+import { expect, onTestFinished, test } from "vitest";
+import { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM } from "../../../src/address.ts";
+import {
+  type CarriedOption,
+  carriedOptions,
+  carryOver,
+  restoreOptions,
+} from "../../../src/broker/sockets/carry-over.ts";
+import { check } from "../../../src/errors.ts";
+import { native } from "../../../src/native.ts";
+import * as so from "../../../src/socket-constants.ts";
+import { openFds } from "../../support/fds.ts";
+
+function socket(domain: number, type: number): number {
+  const fd = check("socket", native.socket(domain, type, 0));
+  onTestFinished(() => void native.close(fd));
+  return fd;
+}
+
+function get(fd: number, { level, option, words }: Pick<CarriedOption, "level" | "option" | "words">): number[] {
+  const value = new Int32Array(words);
+  return native.getsockopt(fd, level, option, value) < 0 ? [] : [...value];
+}
+
+const all = (fd: number): Record<string, number[]> =>
+  Object.fromEntries(carriedOptions.map((option) => [option.name, get(fd, option)]));
+
+/** A value other than the default that the option takes; sizes as getsockopt(2) reports them. */
+const unusual: Readonly<Record<string, number | number[]>> = {
+  SO_RCVBUF: 30_000,
+  SO_SNDBUF: 30_000,
+  SO_PRIORITY: 3,
+  SO_LINGER: [1, 0],
+  SO_RCVLOWAT: 7,
+  SO_RCVTIMEO: [3, 0, 0, 0],
+  SO_SNDTIMEO: [4, 0, 0, 0],
+  IP_TOS: 0x10,
+  IP_TTL: 33,
+  IP_MTU_DISCOVER: 2,
+  IP_MULTICAST_IF: 0x0100007f,
+  IP_MULTICAST_TTL: 9,
+  IP_MULTICAST_LOOP: 0,
+  IPV6_UNICAST_HOPS: 33,
+  IPV6_MULTICAST_HOPS: 9,
+  IPV6_MULTICAST_LOOP: 0,
+  IPV6_MTU_DISCOVER: 2,
+  IPV6_TCLASS: 0x20,
+  TCP_KEEPIDLE: 77,
+  TCP_KEEPINTVL: 7,
+  TCP_KEEPCNT: 4,
+  TCP_DEFER_ACCEPT: 3,
+  TCP_USER_TIMEOUT: 5000,
+  TCP_FASTOPEN: 16,
+};
+
+function set(fd: number, option: CarriedOption, value: number | number[] = unusual[option.name] ?? 1): boolean {
+  const raw = typeof value === "number" ? value : new Uint8Array(Int32Array.from(value).buffer);
+  return native.setsockopt(fd, option.level, option.option, raw) >= 0;
+}
+
+const kinds = [
+  ["UDP", AF_INET, SOCK_DGRAM],
+  ["TCP", AF_INET, SOCK_STREAM],
+  ["UDP on IPv6", AF_INET6, SOCK_DGRAM],
+  ["TCP on IPv6", AF_INET6, SOCK_STREAM],
+  ["UNIX datagram", AF_UNIX, SOCK_DGRAM],
+] as const;
+
+test.each(kinds)("%s: each option that the socket takes is carried over, and taken back", (_, domain, type) => {
+  const before = openFds();
+  const carried: string[] = [];
+  for (const option of carriedOptions) {
+    const own = socket(domain, type);
+    const held = socket(domain, type);
+    const usual = all(held);
+    if (!set(own, option) || get(own, option).join() === get(held, option).join()) continue;
+    const changed = carryOver(own, held, domain, type, native);
+    expect({ [option.name]: get(held, option) }).toEqual({ [option.name]: get(own, option) });
+    restoreOptions(held, changed, native);
+    expect({ option: option.name, ...all(held) }).toEqual({ option: option.name, ...usual });
+    carried.push(option.name);
+  }
+  expect(carried.length).toBeGreaterThan(domain === AF_UNIX ? 1 : 10);
+  expect(openFds().length - before.length).toBe(2 * carriedOptions.length);
+});
+
+test("every option of the table is carried over by some kind of socket", () => {
+  const able = carriedOptions.filter((option) =>
+    kinds.some(([, domain, type]) => {
+      const own = socket(domain, type);
+      const usual = get(own, option).join();
+      return (
+        (option.level !== so.IPPROTO_TCP || type === SOCK_STREAM) &&
+        set(own, option) &&
+        get(own, option).join() !== usual
+      );
+    }),
+  );
+  const names = able.map(({ name }) => name);
+  expect(carriedOptions.map(({ name }) => name).filter((name) => !names.includes(name))).toEqual(
+    ["IPV6_MULTICAST_IF"].filter((name) => !names.includes(name)),
+  );
+});
+
+const option = (name: string): CarriedOption => {
+  const found = carriedOptions.find((entry) => entry.name === name);
+  if (found === undefined) throw new Error(name);
+  return found;
+};
+
+test("what the server left alone stays as the berth has it configured", () => {
+  const own = socket(AF_INET, SOCK_DGRAM);
+  const held = socket(AF_INET, SOCK_DGRAM);
+  for (const name of ["SO_RCVBUF", "SO_BROADCAST", "IP_TOS", "IP_TTL"]) set(held, option(name));
+  const configured = all(held);
+  carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+  expect(all(held)).toEqual(configured);
+});
+
+test("a priority beside a type of service is carried over and taken back, though one sets the other", () => {
+  const own = socket(AF_INET, SOCK_DGRAM);
+  const held = socket(AF_INET, SOCK_DGRAM);
+  set(held, option("SO_PRIORITY"), 5);
+  const configured = all(held);
+  set(own, option("IP_TOS"));
+  set(own, option("SO_PRIORITY"), 3);
+  const changed = carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+  expect([get(held, option("IP_TOS")), get(held, option("SO_PRIORITY"))]).toEqual([[0x10], [3]]);
+  restoreOptions(held, changed, native);
+  expect(all(held)).toEqual(configured);
+});
+
+test.skipIf(process.getuid?.() !== 0)(
+  "a buffer configured beyond the host's limit has that size again afterwards",
+  () => {
+    const own = socket(AF_INET, SOCK_DGRAM);
+    const held = socket(AF_INET, SOCK_DGRAM);
+    check("setsockopt", native.setsockopt(held, so.SOL_SOCKET, so.SO_RCVBUFFORCE, 32 << 20));
+    set(own, option("SO_RCVBUF"));
+    const changed = carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+    expect(get(held, option("SO_RCVBUF"))).toEqual([60_000]);
+    restoreOptions(held, changed, native);
+    expect(get(held, option("SO_RCVBUF"))).toEqual([64 << 20]);
+  },
+);
+
+test.each([0, so.O_NONBLOCK])("O_NONBLOCK is the server's own: %o", (flag) => {
+  const own = socket(AF_INET, SOCK_DGRAM);
+  const held = socket(AF_INET, SOCK_DGRAM);
+  check("fcntl", native.setfl(own, flag));
+  check("fcntl", native.setfl(held, so.O_NONBLOCK - flag));
+  carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+  expect(native.getfl(held) & so.O_NONBLOCK).toBe(flag);
+});

@@ -1,0 +1,167 @@
+/**
+ * SIGKILL while cp(1) or casync(1) are at work for an import, of all of it, of the import alone, and of the program
+ * alone: nobody ever sees half an image, and the next import is not hindered.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { native } from "../../../src/native.ts";
+import { Images } from "../../../src/rootfs/images/images.ts";
+import { importImage } from "../../../src/rootfs/images/import.ts";
+import { Workshop } from "../../../src/rootfs/images/staging.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { fdsAgain, openFds } from "../../support/fds.ts";
+import { fixtures, isRoot } from "../../support/puppet.ts";
+
+// Each import is a process of its own.
+vi.setConfig({ testTimeout: 60_000 });
+
+/** What the programs say of so many files, with such names, is more than waits in a pipe and in whoever reads it. */
+const FILES = 1000;
+const PADDING = "x".repeat(200);
+
+interface Import {
+  readonly child: ChildProcess;
+  readonly pid: number;
+  readonly said: Promise<string>;
+  readonly ended: Promise<unknown>;
+}
+
+let before: string[];
+let folder: TestFolder;
+let images: Images;
+let started: Import | undefined;
+
+beforeEach(() => {
+  before = openFds();
+  folder = new TestFolder({ "small/file": "whole" });
+  images = new Images(join(folder.path, "state/images"));
+  mkdirSync(join(folder.path, "source"));
+  for (let n = 0; n < FILES; n++) writeFileSync(join(folder.path, "source", `${PADDING}-${n}`), String(n));
+});
+
+afterEach(async () => {
+  if (started !== undefined && started.child.exitCode === null && started.child.signalCode === null) {
+    process.kill(-started.pid, "SIGKILL");
+    await started.ended;
+  }
+  started = undefined;
+  folder[Symbol.dispose]();
+  expect(await fdsAgain(before)).toEqual(before);
+});
+
+/** Begins to import the version `half`, in a process group of its own; its program has begun and cannot end. */
+async function begin(source: string): Promise<Import & { readonly program: number }> {
+  const args = [join(fixtures, "rootfs/import-and-stop.mjs"), images.folder, "arena", "half", source];
+  const child = spawn(process.execPath, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
+  const { pid, stdout } = child;
+  if (pid === undefined || stdout === null) throw new Error("no process");
+  const begun = { child, pid, said: text(stdout), ended: once(child, "exit") };
+  started = begun;
+  await vi.waitUntil(() => stateOf(pid) === "T", { timeout: 30_000 });
+  const [program = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").map(Number);
+  expect(halfDone()).toBeGreaterThan(0);
+  expect(halfDone()).toBeLessThan(FILES);
+  return { ...begun, program };
+}
+
+/** `T`: stopped. Undefined: there is no such process. */
+function stateOf(pid: number): string | undefined {
+  try {
+    return /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Nobody may have asked for its exit status yet, but all that it had is closed. */
+function hasEnded(pid: number): boolean {
+  return ["Z", undefined].includes(stateOf(pid));
+}
+
+const work = (): string[] => readdirSync(join(images.folder, ".work"));
+
+/** How many files there are in what is not finished. */
+function halfDone(): number {
+  const trees = work().map((name) => join(images.folder, ".work", name, "version/tree"));
+  return trees.filter((tree) => existsSync(tree)).flatMap((tree) => readdirSync(tree)).length;
+}
+
+/** Imports something small. */
+async function importWhole(version: string): Promise<void> {
+  await importImage(images, { name: "arena", version, source: join(folder.path, "small") });
+}
+
+/** What anybody can see, and that all of it is {@link importWhole}'s. */
+function visible(): string[] {
+  return images.list().map(({ version, current }) => {
+    expect(readdirSync(join(images.folder, "arena", version, "tree"))).toEqual(["file"]);
+    return `${version}${current ? " current" : ""}`;
+  });
+}
+
+async function tidied(): Promise<string[]> {
+  using workshop = Workshop.open(images.folder, native);
+  await workshop.clear();
+  return work();
+}
+
+describe.each(["cp", "casync"])("an import by %s", (tool) => {
+  let source: string;
+
+  beforeEach(async () => {
+    source = join(folder.path, "source");
+    await importWhole("before");
+    if (tool === "cp") return;
+    execFileSync("casync", ["make", join(folder.path, "arena.caidx"), source], { stdio: "ignore" });
+    source = join(folder.path, "arena.caidx");
+  });
+
+  const test = it.skipIf(tool === "casync" && !isRoot);
+
+  test("that is killed with its program leaves what the next import removes", async () => {
+    const { pid, program, ended } = await begin(source);
+    process.kill(-pid, "SIGKILL");
+    await ended;
+    await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
+    expect(visible()).toEqual(["before current"]);
+    expect(halfDone()).toBeGreaterThan(0);
+    await importWhole("half");
+    expect(visible()).toEqual(["half current", "before"]);
+    expect(work()).toEqual([]);
+  });
+
+  test("that is killed alone has its program's folder left to it, until that ends by itself", async () => {
+    const { child, pid, program, ended } = await begin(source);
+    process.kill(program, "SIGSTOP");
+    try {
+      child.kill("SIGKILL");
+      await ended;
+      expect(stateOf(pid)).toBeUndefined();
+      expect(visible()).toEqual(["before current"]);
+      await importWhole("half");
+      expect(visible()).toEqual(["half current", "before"]);
+      expect(work()).toHaveLength(1);
+      expect(halfDone()).toBeGreaterThan(0);
+      process.kill(program, "SIGCONT");
+      await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
+    } finally {
+      if (stateOf(program) === "T") process.kill(program, "SIGKILL");
+    }
+    expect(visible()).toEqual(["half current", "before"]);
+    expect(await tidied()).toEqual([]);
+  });
+
+  test("whose program is killed fails, says so, and leaves nothing", async () => {
+    const { child, program: pid, said, ended } = await begin(source);
+    process.kill(pid, "SIGKILL");
+    child.kill("SIGCONT");
+    expect(await ended).toEqual([1, null]);
+    expect(await said).toMatch(new RegExp(`^IMPORT_FAILED: ${tool} failed \\(SIGKILL\\): `));
+    expect(visible()).toEqual(["before current"]);
+    expect(work()).toEqual([]);
+  });
+});

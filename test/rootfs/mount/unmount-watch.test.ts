@@ -1,0 +1,65 @@
+/** When a file system has ended, asked of a real kernel. */
+import { constants } from "node:os";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { FdHandle } from "../../../src/fd.ts";
+import { native } from "../../../src/native.ts";
+import { FsContext } from "../../../src/rootfs/mount/fs-context.ts";
+import { openFolder, pathOf } from "../../../src/rootfs/mount/overlay.ts";
+import { Endings } from "../../../src/rootfs/mount/unmount-watch.ts";
+import { fdsAgain, openFds } from "../../support/fds.ts";
+import { isRoot } from "../../support/puppet.ts";
+import { scripted } from "../../support/scripted-native.ts";
+
+const { EMFILE, ENOSPC } = constants.errno;
+
+let before: string[];
+
+beforeEach(() => {
+  before = openFds();
+});
+
+afterEach(async () => {
+  expect(await fdsAgain(before)).toEqual(before);
+});
+
+function tmpfs(): FdHandle {
+  using context = new FsContext("tmpfs", native);
+  return context.mount(0);
+}
+
+describe.skipIf(!isRoot)("a file system that is watched (needs root)", () => {
+  it("has ended when nobody has it open any more, in whatever order", () => {
+    const endings = new Endings(native);
+    const mounts = Array.from({ length: 300 }, tmpfs);
+    const watches = mounts.map((mount) => endings.watch(mount) ?? -1);
+    expect(new Set(watches).size).toBe(300);
+    expect(watches.map((watch) => endings.hasEnded(watch))).not.toContain(true);
+    mounts[7]?.close();
+    expect(watches.filter((watch) => endings.hasEnded(watch))).toEqual([watches[7]]);
+    for (const mount of mounts) mount.close();
+    expect(watches.map((watch) => endings.hasEnded(watch))).not.toContain(false);
+    endings.close();
+  });
+
+  it("has not while a folder of it is open, or a copy of the mount", () => {
+    const endings = new Endings(native);
+    const mount = tmpfs();
+    const watch = endings.watch(mount) ?? -1;
+    using folder = openFolder(pathOf(mount), native);
+    mount.close();
+    expect(endings.hasEnded(watch)).toBe(false);
+    folder.close();
+    expect(endings.hasEnded(watch)).toBe(true);
+    endings.close();
+  });
+
+  it.each([
+    ["another instance", { inotifyInit: () => -EMFILE }],
+    ["another watch", { inotifyAddWatch: () => -ENOSPC }],
+  ])("is not watched where the user may not have %s", (_, sys) => {
+    const endings = new Endings(scripted(sys));
+    using mount = tmpfs();
+    expect(endings.watch(mount)).toBeUndefined();
+    endings.close();
+  });
+});
