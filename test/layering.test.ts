@@ -1,30 +1,14 @@
-/** Who may import whom (the layers, from the bottom up), and that only native.ts loads the addon. */
+/** Who may import whom, from the bottom up: layers of src/, rooms of broker/ and rootfs/. Type-only imports count. */
 import { readdirSync, readFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../src/native.ts";
+import { circles, imports, layerOf, localImports, type Sources, upward } from "./support/layers.ts";
 
 const source = join(packageRoot, "src");
 const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
-const texts = new Map(files.map((file) => [file, readFileSync(join(source, file), "utf8")]));
-
-/** Modules a file names, types included: a layer's types are part of it. */
-function imports(file: string): string[] {
-  const text = texts.get(file) ?? "";
-  const found = text.matchAll(/^(?:import|export)\b[^;]*?\bfrom "([^"]+)"|\bimport\("([^"]+)"\)|^import "([^"]+)"/gm);
-  return [...found].map(([, from, dynamic, bare]) => from ?? dynamic ?? bare ?? "");
-}
-
-function localImports(file: string): string[] {
-  return imports(file)
-    .filter((name) => name.startsWith("."))
-    .map((name) => relative(source, join(source, dirname(file), name)));
-}
-
-/** `broker` for broker/berths/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
-function layerOf(file: string): string {
-  return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
-}
+const texts: Sources = new Map(files.map((file) => [file, readFileSync(join(source, file), "utf8")]));
+const textOf = (file: string): string => texts.get(file) ?? "";
 
 const pure = ["address", "errors", "placeholder", "socket-constants", "socket-path"];
 const all = [...new Set(files.map(layerOf))];
@@ -53,62 +37,104 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   index: all.filter((layer) => layer !== "cli"),
 };
 
-it("every file belongs to a layer that is known here", () => {
+/** The rooms of a folder, from the bottom up. Those of one floor do not import each other. */
+const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  broker: [
+    ["access", "record"],
+    ["sockets"],
+    ["berths"],
+    ["bind", "demand", "notify"],
+    ["session"],
+    ["restart"],
+    ["."], // broker.ts and what starts it
+  ],
+  rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
+};
+
+it("every file belongs to a layer and a room that is known here", () => {
   expect(all.filter((layer) => mayImport[layer] === undefined)).toEqual([]);
+  for (const [folder, rooms] of Object.entries(floors)) {
+    const known = rooms.flat();
+    const inside = files.filter((file) => file.startsWith(`${folder}/`)).map((file) => file.split("/"));
+    const names = new Set(inside.map(([, room = "", file]) => (file === undefined ? "." : room)));
+    expect([...names].sort()).toEqual([...known].sort());
+  }
 });
 
 it("no file imports from a layer it may not", () => {
   const wrong = files.flatMap((file) =>
-    localImports(file)
+    localImports(texts, file)
       .filter((target) => layerOf(target) !== layerOf(file) && !mayImport[layerOf(file)]?.includes(layerOf(target)))
       .map((target) => `${file} -> ${target}`),
   );
   expect(wrong).toEqual([]);
 });
 
+it("no room imports from one above it or beside it", () => {
+  expect(upward(texts, floors)).toEqual([]);
+});
+
+it("an import upward is noticed, of types and out of a sub-folder too", () => {
+  const berth = "broker/berths/berth.ts";
+  const feed = (file: string, text: string): string[] => upward(new Map(texts).set(file, text), floors);
+  expect(feed(berth, 'import type { Session } from "../session/session.ts";')).toEqual([
+    `${berth} -> broker/session/session.ts`,
+  ]);
+  expect(feed(berth, 'export { Broker } from "../broker.ts";')).toEqual([`${berth} -> broker/broker.ts`]);
+  expect(feed("broker/bind/deep/er.ts", 'import { Starter } from "../../demand/starter.ts";')).toEqual([
+    "broker/bind/deep/er.ts -> broker/demand/starter.ts",
+  ]);
+  expect(feed("rootfs/disk/lock.ts", 'const { Roots } = await import("../roots/roots.ts");')).toEqual([
+    "rootfs/disk/lock.ts -> rootfs/roots/roots.ts",
+  ]);
+  expect(feed(berth, 'import { HeldSocket } from "../sockets/held-socket.ts";')).toEqual([]);
+});
+
+/** The one file of a room that the command line may use. */
+const fronts: Readonly<Record<string, string>> = {
+  access: "peer.ts",
+  sockets: "carry-over.ts",
+  bind: "bind-match.ts",
+  restart: "takeover-client.ts",
+};
+
+it("of the rooms of the broker, the command line imports nothing but their front files", () => {
+  const inside = files
+    .filter((file) => layerOf(file) === "cli")
+    .flatMap((file) => localImports(texts, file).map((target) => ({ file, target, parts: target.split("/") })))
+    .filter(({ parts: [layer, , name] }) => layer === "broker" && name !== undefined)
+    .filter(({ parts: [, room = "", name] }) => fronts[room] !== name)
+    .map(({ file, target }) => `${file} -> ${target}`);
+  expect(inside).toEqual([]);
+});
+
 it("every local import names a file that exists, with its suffix", () => {
   const missing = files.flatMap((file) =>
-    localImports(file)
+    localImports(texts, file)
       .filter((target) => !texts.has(target))
       .map((target) => `${file} -> ${target}`),
   );
   expect(missing).toEqual([]);
-  expect(files.flatMap(localImports).length).toBeGreaterThan(100);
+  expect(files.flatMap((file) => localImports(texts, file)).length).toBeGreaterThan(100);
 });
 
-it("no files import each other in a circle", () => {
-  const state = new Map<string, "open" | "done">();
-  const circles: string[] = [];
-  const visit = (file: string, path: readonly string[]): void => {
-    if (state.get(file) === "done") return;
-    if (state.get(file) === "open") {
-      circles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
-      return;
-    }
-    state.set(file, "open");
-    for (const target of runtimeImports(file)) visit(target, [...path, file]);
-    state.set(file, "done");
-  };
-  for (const file of files) visit(file, []);
-  expect(circles).toEqual([]);
+it("no files import each other in a circle, types included", () => {
+  expect(circles(texts)).toEqual([]);
+  const bad: Sources = new Map([
+    ["a.ts", 'import type { B } from "./b.ts";'],
+    ["b.ts", 'export type { C } from "./deep/c.ts";'],
+    ["deep/c.ts", 'import { type A, a } from "../a.ts";'],
+  ]);
+  expect(circles(bad)).toEqual(["a.ts -> b.ts -> deep/c.ts -> a.ts"]);
 });
-
-/** Imports that remain when the types are gone: only these can be half-initialised. */
-function runtimeImports(file: string): string[] {
-  const text = texts.get(file) ?? "";
-  const found = text.matchAll(/^(import|export)\s+(?!type\b)([^;]*?)\bfrom "(\.[^"]+)"/gm);
-  return [...found]
-    .filter(([, , names = ""]) => !/^\{(\s*type\s+[\w$]+(\s+as\s+[\w$]+)?\s*,?)+\s*\}\s*$/.test(names))
-    .map(([, , , name = ""]) => relative(source, join(source, dirname(file), name)));
-}
 
 it("what a wire is made of is its own: only wire.ts imports from wire/", () => {
-  const importers = files.filter((file) => localImports(file).some((target) => target.startsWith("wire/")));
+  const importers = files.filter((file) => localImports(texts, file).some((target) => target.startsWith("wire/")));
   expect(importers.filter((file) => !file.startsWith("wire/"))).toEqual(["wire.ts"]);
 });
 
 it("only native.ts loads the addon, and only systemd/notify.ts unix-dgram", () => {
-  const naming = (what: RegExp): string[] => files.filter((file) => what.test(texts.get(file) ?? ""));
+  const naming = (what: RegExp): string[] => files.filter((file) => what.test(textOf(file)));
   expect(naming(/["']node-gyp-build["']/)).toEqual(["native.ts"]);
   expect(naming(/["'][^"']*\.node["']/)).toEqual([]);
   expect(naming(/\(["']unix-dgram["']\)/)).toEqual(["systemd/notify.ts"]);
@@ -129,12 +155,10 @@ it("what decides without doing imports nothing that does", () => {
   expect(pureFiles.length).toBeGreaterThan(8);
   expect(
     pureFiles.flatMap((file) =>
-      imports(file)
+      imports(textOf(file))
         .filter((name) => effects.test(name))
         .map((name) => `${file} -> ${name}`),
     ),
   ).toEqual([]);
-  expect(pureFiles.filter((file) => /\b(Date\.now|performance\.now|setTimeout)\b/.test(texts.get(file) ?? ""))).toEqual(
-    [],
-  );
+  expect(pureFiles.filter((file) => /\b(Date\.now|performance\.now|setTimeout)\b/.test(textOf(file)))).toEqual([]);
 });

@@ -11,7 +11,7 @@ import { type Native, native } from "../native.ts";
 import { Service } from "../varlink/service.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
 import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
-import type { Berth, BerthEvent, BerthView, NamedSocket } from "./berths/berth.ts";
+import type { Berth, BerthEvent, BerthView } from "./berths/berth.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
 import { Interceptions } from "./bind/interceptions.ts";
@@ -46,6 +46,7 @@ import { serviceInfo } from "./session/service-info.ts";
 import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
 import { ControlSocket } from "./sockets/control-socket.ts";
+import type { NamedSocket } from "./sockets/named-socket.ts";
 import type { OfferedSocket } from "./sockets/passed-socket.ts";
 
 const DEFAULT_DEADLINE = 10_000;
@@ -103,7 +104,7 @@ export class Broker implements AsyncDisposable {
       quota: this.#quota,
       sys,
       log: this.#log,
-      keeping: this.#keeping,
+      store: this.#keeping,
     });
     this.#handover = new Handover({
       berths: this.#berths,

@@ -6,8 +6,8 @@ import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
 import { adoptReceived, closeAll, descriptorsTruncated, type FdHandle, NO_FDS } from "../fd.ts";
 import { MSG_TRUNC, type Native, RECEIVED_LENGTH } from "../native.ts";
-import type { Receiver, WireOptions } from "../wire.ts";
 import { PartialFrame } from "./partial-frame.ts";
+import type { Receiver, WireOptions } from "./receiver.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
 

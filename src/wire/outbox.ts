@@ -9,7 +9,7 @@ import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
 import { type Borrowed, borrow, closeAll, FdHandle, NO_FDS } from "../fd.ts";
 import type { Native } from "../native.ts";
-import type { WireOptions } from "../wire.ts";
+import type { WireOptions } from "./receiver.ts";
 
 const { EAGAIN } = constants.errno;
 // Node does not name this one (asm-generic/errno.h).

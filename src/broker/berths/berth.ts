@@ -9,7 +9,7 @@ import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Root, RootFacts, Strategy } from "../../rootfs/roots/root.ts";
 import type { Backup } from "../record/stored-copy.ts";
-import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
@@ -80,12 +80,6 @@ export interface BerthView {
   readonly start?: StartView;
   /** Descriptors of it in the service manager's store. */
   readonly kept?: number;
-}
-
-/** A socket under the name of its section. */
-export interface NamedSocket {
-  readonly name: string;
-  readonly socket: HeldSocket;
 }
 
 export class Berth {

@@ -4,7 +4,6 @@
  */
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
-import type { Lease } from "./lease.ts";
 
 const { SIGABRT, SIGKILL } = constants.signals;
 
@@ -13,9 +12,15 @@ const PATIENCE = 10_000;
 /** The longest that setTimeout(3) takes. */
 const LONGEST = 2 ** 31 - 1;
 
+/** A lease, as far as its watchdog needs to know. */
+interface Watched {
+  readonly tenant: { readonly pid: number };
+  signal(number: number): number;
+}
+
 export class TenantWatchdog {
   readonly #berth: string;
-  readonly #lease: Lease;
+  readonly #lease: Watched;
   readonly #log: Log;
   /** Milliseconds; 0: it is not watched. */
   #time: number;
@@ -23,7 +28,7 @@ export class TenantWatchdog {
   #isKilling = false;
 
   /** Watches from now on. */
-  constructor(berth: string, lease: Lease, time: number, log: Log) {
+  constructor(berth: string, lease: Watched, time: number, log: Log) {
     this.#berth = berth;
     this.#lease = lease;
     this.#log = log;

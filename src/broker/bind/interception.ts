@@ -24,8 +24,8 @@ import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
-import type { NamedSocket } from "../berths/berth.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
 import { BindReports } from "./bind-reports.ts";
 

@@ -9,8 +9,8 @@ import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
 import type { Backup } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
-import type { Keeping } from "../restart/store-mirror.ts";
 import { BindKeeper } from "./bind-fallback.ts";
+import type { BindStore } from "./bind-store.ts";
 import { type BindSource, Interception, isNotifyDescriptor } from "./interception.ts";
 
 export interface InterceptionsOptions {
@@ -19,7 +19,7 @@ export interface InterceptionsOptions {
   readonly sys: Native;
   readonly log: Log;
   /** Where the notify descriptors outlive the broker, if they do: then nobody need stand in for it. */
-  readonly keeping: Keeping | undefined;
+  readonly store: BindStore | undefined;
 }
 
 /** What a server's binds are answered with: see {@link Interception}. */
@@ -59,7 +59,7 @@ export class Interceptions {
 
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
-    const { berths, quota, keeping } = this.#options;
+    const { berths, quota, store } = this.#options;
     const found = berths.leases.of(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
@@ -77,7 +77,7 @@ export class Interceptions {
         message: `uid ${uid} has ${quota.limits.interceptions} servers with bind delivery`,
       };
     }
-    const kept = keeping?.keepBinds(berth.name, id, notify.fd);
+    const kept = store?.keepBinds(berth.name, id, notify.fd);
     const record = kept?.record ?? this.#keeper.keep(notify.fd);
     try {
       const descriptors = { notify: notify.move(), record, backup: kept?.backup };

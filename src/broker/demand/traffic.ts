@@ -4,8 +4,8 @@
  */
 import type { Native } from "../../native.ts";
 import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../socket-constants.ts";
-import type { NamedSocket } from "../berths/berth.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Connections } from "./connections.ts";
 
 export class Traffic {

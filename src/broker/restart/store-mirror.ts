@@ -10,16 +10,18 @@ import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { DescriptorStore, NotStored } from "../../systemd/fd-store.ts";
-import type { Berth, NamedSocket } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import { fileOf, type Stashed } from "../berths/stash.ts";
 import { bindRecord } from "../bind/bind-reports.ts";
+import type { BindStore } from "../bind/bind-store.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { encodeRootFacts } from "../record/root-facts.ts";
 import type { Backup } from "../record/stored-copy.ts";
 import { leaseName, rootName, type StoredStash, socketName, stashName } from "../record/stored-name.ts";
 import { packDescriptor } from "../record/wrapped-fd.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
 
 /** How long the manager is left alone when it does not take messages, in milliseconds. */
 const PAUSE = 10_000;
@@ -33,7 +35,7 @@ export interface KeepingOptions {
   readonly own: () => Iterable<NamedSocket>;
 }
 
-export class Keeping {
+export class Keeping implements BindStore {
   readonly #options: KeepingOptions;
   readonly #records = new Map<Lease, FdHandle>();
   /** How many stored descriptors are of which file: a second one must be packed, and one of which that is not known. */

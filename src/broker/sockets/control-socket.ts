@@ -9,9 +9,9 @@ import type { SocketOptions } from "../../config/spec.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import type { NamedSocket } from "../berths/berth.ts";
 import { ownSocket } from "./broker-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
+import type { NamedSocket } from "./named-socket.ts";
 import { describeOffer, type OfferedSocket, offerSocket } from "./passed-socket.ts";
 
 const CONTROL_BACKLOG = 4096;

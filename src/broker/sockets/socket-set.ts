@@ -9,8 +9,8 @@ import { formatOrigin } from "../../config/problem.ts";
 import type { BerthSpec, Problem, SocketOptions, SocketSpec } from "../../config/spec.ts";
 import { SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
-import type { Berth, NamedSocket } from "../berths/berth.ts";
 import { HeldSocket, socketKey } from "./held-socket.ts";
+import type { NamedSocket, SocketOwner } from "./named-socket.ts";
 import { describeOffer, fits, type OfferedSocket, socketInode } from "./passed-socket.ts";
 
 const { EADDRINUSE } = constants.errno;
@@ -35,7 +35,7 @@ export interface SocketSet {
 
 /** What there is to make a set from. */
 export interface SocketSources {
-  readonly present: readonly Berth[];
+  readonly present: readonly SocketOwner[];
   /** Passed to the broker; all of them are taken over. */
   readonly offered: readonly OfferedSocket[];
   readonly sys: Native;
@@ -99,7 +99,7 @@ function wantedBy(berth: BerthSpec): Wanted[] {
 }
 
 /** Gives each wanted socket a held one with the same key: first of the same berth and name, then of any. Returns the rest. */
-function keepWhatFits(wanted: readonly Wanted[], present: Iterable<Berth>): Set<HeldSocket> {
+function keepWhatFits(wanted: readonly Wanted[], present: Iterable<SocketOwner>): Set<HeldSocket> {
   const exact = new Map<string, HeldSocket[]>();
   const spare = new Set<HeldSocket>();
   for (const berth of present) {

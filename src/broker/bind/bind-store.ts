@@ -1,0 +1,15 @@
+/** Where a broker may keep what answers its servers' binds, so that the next broker can go on. restart/ implements it. */
+import type { FdHandle } from "../../fd.ts";
+import type { Backup } from "../record/stored-copy.ts";
+
+export interface BindStore {
+  /**
+   * Stores `notify`, on which a server's binds are reported (borrowed), and a new memfd that records the bind being
+   * answered. Returns that memfd, which the caller then owns. Undefined when nothing could be stored.
+   */
+  keepBinds(
+    berth: string,
+    lease: string,
+    notify: number,
+  ): { readonly backup: Backup; readonly record: FdHandle } | undefined;
+}

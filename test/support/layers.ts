@@ -1,0 +1,62 @@
+/** What the files of a source tree import, and which of these imports go the wrong way. Works on texts: reads no file. */
+import { posix } from "node:path";
+
+/** Files by their path beneath the tree's root, with their text. */
+export type Sources = ReadonlyMap<string, string>;
+
+/** Modules a file names, types included: the types of a layer are part of it. */
+export function imports(text: string): string[] {
+  const found = text.matchAll(/^(?:import|export)\b[^;]*?\bfrom "([^"]+)"|\bimport\("([^"]+)"\)|^import "([^"]+)"/gm);
+  return [...found].map(([, from, dynamic, bare]) => from ?? dynamic ?? bare ?? "");
+}
+
+/** Those of the same tree, as paths beneath its root. */
+export function localImports(sources: Sources, file: string): string[] {
+  return imports(sources.get(file) ?? "")
+    .filter((name) => name.startsWith("."))
+    .map((name) => posix.join(posix.dirname(file), name));
+}
+
+/** `broker` for broker/berths/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
+export function layerOf(file: string): string {
+  return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
+}
+
+/** Imports between the rooms of a folder that go up or sideways. A file without a room is in the room ".". */
+export function upward(sources: Sources, floors: Readonly<Record<string, readonly (readonly string[])[]>>): string[] {
+  const wrong: string[] = [];
+  for (const file of sources.keys()) {
+    const folder = layerOf(file);
+    const rooms = floors[folder];
+    if (rooms === undefined) continue;
+    const floorOf = (room: string): number => rooms.findIndex((floor) => floor.includes(room));
+    for (const target of localImports(sources, file)) {
+      if (layerOf(target) !== folder || roomOf(target) === roomOf(file)) continue;
+      if (floorOf(roomOf(target)) >= floorOf(roomOf(file))) wrong.push(`${file} -> ${target}`);
+    }
+  }
+  return wrong;
+}
+
+function roomOf(file: string): string {
+  const [, room = "", inside] = file.split("/");
+  return inside === undefined ? "." : room;
+}
+
+/** Each circle of imports, types included, as `a.ts -> b.ts -> a.ts`. */
+export function circles(sources: Sources): string[] {
+  const state = new Map<string, "open" | "done">();
+  const found: string[] = [];
+  const visit = (file: string, path: readonly string[]): void => {
+    if (state.get(file) === "done") return;
+    if (state.get(file) === "open") {
+      found.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+      return;
+    }
+    state.set(file, "open");
+    for (const target of localImports(sources, file)) visit(target, [...path, file]);
+    state.set(file, "done");
+  };
+  for (const file of sources.keys()) visit(file, []);
+  return found;
+}
