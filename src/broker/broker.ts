@@ -22,24 +22,24 @@ import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
 import { NotifySocket } from "./notify/notify-socket.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
-import { decline } from "./restart/close-unclaimed.ts";
+import { closeUnclaimed } from "./restart/close-unclaimed.ts";
 import { Ledger } from "./restart/ledger.ts";
 import { Locks } from "./restart/locks.ts";
 import { reclaimAll } from "./restart/reclaim.ts";
 import {
-  closePassed,
-  joinPassed,
-  nothingPassed,
-  type Passed,
-  sortPassed,
-  type TakeBackContext,
-  takeBack,
-  takeBackBinds,
+  closeInherited,
+  type InheritedFds,
+  joinInherited,
+  noInheritedFds,
+  type RestoreContext,
+  restore,
+  restoreBinds,
+  sortInherited,
 } from "./restart/restore.ts";
-import { Keeping } from "./restart/store-mirror.ts";
+import { StoreMirror } from "./restart/store-mirror.ts";
 import { LENT, type Predecessor } from "./restart/takeover-client.ts";
-import { SUCCESSION_PATIENCE, Succession } from "./restart/takeover-server.ts";
-import { Handover } from "./restart/takeover-snapshot.ts";
+import { CONFIRM_TIMEOUT_MS, TakeoverServer } from "./restart/takeover-server.ts";
+import { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
 import { Listener } from "./session/listener.ts";
 import { brokerMethods } from "./session/methods.ts";
 import { serviceInfo } from "./session/service-info.ts";
@@ -65,14 +65,14 @@ export class Broker implements AsyncDisposable {
   readonly #watchers: Watchers = new Watchers();
   readonly #locks: Locks;
   readonly #maxFds: number = maxOpenFiles();
-  readonly #keeping: Keeping | undefined;
+  readonly #mirror: StoreMirror | undefined;
   #ledger: Ledger | undefined;
   /** What was passed and has not found its place yet. */
-  #passed: Passed = nothingPassed();
+  #passed: InheritedFds = noInheritedFds();
   readonly #control: ControlSocket;
   #listener: Listener | undefined;
-  readonly #handover: Handover;
-  readonly #succession: Succession;
+  readonly #snapshot: TakeoverSnapshot;
+  readonly #takeover: TakeoverServer;
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
@@ -80,7 +80,7 @@ export class Broker implements AsyncDisposable {
     this.#log = options.log ?? (() => undefined);
     const sys = this.#sys;
     if (options.store !== undefined)
-      this.#keeping = new Keeping({
+      this.#mirror = new StoreMirror({
         store: options.store,
         sys,
         log: this.#log,
@@ -97,16 +97,16 @@ export class Broker implements AsyncDisposable {
       log: this.#log,
       quota: this.#quota,
       onEvent: (event, berth) => this.#onEvent(event, berth),
-      settle: () => this.#keeping?.settle(),
+      settle: () => this.#mirror?.settle(),
     });
     this.#interceptions = new Interceptions({
       berths: this.#berths,
       quota: this.#quota,
       sys,
       log: this.#log,
-      store: this.#keeping,
+      store: this.#mirror,
     });
-    this.#handover = new Handover({
+    this.#snapshot = new TakeoverSnapshot({
       berths: this.#berths,
       interceptions: this.#interceptions,
       locks: this.#locks,
@@ -117,16 +117,16 @@ export class Broker implements AsyncDisposable {
       sys,
       log: this.#log,
     });
-    this.#succession = new Succession({
-      handover: this.#handover,
+    this.#takeover = new TakeoverServer({
+      snapshot: this.#snapshot,
       obstacle: () => this.#irreplaceable,
       end: (heir) => this.#end(true, heir),
-      patience: SUCCESSION_PATIENCE,
+      patience: CONFIRM_TIMEOUT_MS,
       sys,
       log: this.#log,
     });
     // What was passed is ours from now on, and closed if the start fails.
-    this.#passed = sortPassed(options.passed ?? [], this.#keeping, sys);
+    this.#passed = sortInherited(options.passed ?? [], this.#mirror, sys);
   }
 
   /**
@@ -182,7 +182,7 @@ export class Broker implements AsyncDisposable {
    * CONFIG_INVALID with every problem, and BROKER_RUNNING while another broker takes over; then nothing has changed.
    */
   reload(): void {
-    if (this.#succession.isUnderWay)
+    if (this.#takeover.isUnderWay)
       throw new BerthError("BROKER_RUNNING", "another broker is taking over, and reads the configuration itself");
     this.#apply(readConfiguration(this.#options, this.#roots, this.#sys));
   }
@@ -190,9 +190,9 @@ export class Broker implements AsyncDisposable {
   /** Closes the control socket, every connection and every held socket. Tenants keep what they have. Idempotent. */
   async close(): Promise<void> {
     // Whoever has been given everything goes on alone: it finds us gone instead of its confirmation answered.
-    const isGiven = this.#succession.hasGiven;
-    this.#succession.close();
-    if (!isGiven) this.#handover.abandon();
+    const isGiven = this.#takeover.hasGiven;
+    this.#takeover.close();
+    if (!isGiven) this.#snapshot.abandon();
     this.#end(isGiven);
   }
 
@@ -205,9 +205,9 @@ export class Broker implements AsyncDisposable {
     this.#listener?.close(heir);
     this.#listener = undefined;
     // What is stored stays so: whether it is for the next broker, the service manager knows.
-    this.#keeping?.close();
-    this.#handover.close();
-    closePassed(this.#passed);
+    this.#mirror?.close();
+    this.#snapshot.close();
+    closeInherited(this.#passed);
     this.#control.close();
     this.#notify?.close();
     this.#notify = undefined;
@@ -229,7 +229,7 @@ export class Broker implements AsyncDisposable {
     const problems = this.#berths.apply(specs, offered, (offer) => declined.push(offer));
     this.#onDemand?.resume(this.#berths.list());
     // In any case: a socket that had to be opened anew is another one.
-    this.#keeping?.keepAll();
+    this.#mirror?.keepAll();
     this.#ledger?.keepAll(this.#berths.list());
     checkProblems(problems);
     return declined;
@@ -239,7 +239,7 @@ export class Broker implements AsyncDisposable {
   async #inherit(predecessor: Predecessor): Promise<void> {
     if ((this.#options.passed ?? []).length > 0)
       throw new BerthError("USAGE", "what was passed to this broker is its own: there is nothing to take over");
-    this.#passed = sortPassed(await predecessor.takeOver(), undefined, this.#sys, LENT);
+    this.#passed = sortInherited(await predecessor.takeOver(), undefined, this.#sys, LENT);
   }
 
   /** The first configuration: everything that was passed finds its place in it, or is unwanted. */
@@ -248,10 +248,10 @@ export class Broker implements AsyncDisposable {
     const ofBerths = sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
     const declined = this.#apply(specs, ofBerths);
     this.#control.takeSole(ofBerths, declined);
-    takeBack(this.#passed, this.#takingBack);
+    restore(this.#passed, this.#restoreContext);
     const own = sockets.filter((offer) => !ofBerths.includes(offer));
     const { binds, keepers } = this.#passed;
-    this.#passed = { ...nothingPassed(), sockets: [...declined, ...own], binds, keepers };
+    this.#passed = { ...noInheritedFds(), sockets: [...declined, ...own], binds, keepers };
     this.#control.open(own);
     this.#openNotify(own);
     const taken = [this.#control.fd, this.#notify?.socket.fd];
@@ -265,7 +265,7 @@ export class Broker implements AsyncDisposable {
     this.#notify?.pause();
     await predecessor.confirm();
     const sockets = [...this.#own, ...this.#berths.list().flatMap((berth) => berth.sockets)];
-    for (const { socket } of sockets) if (socket.backup === LENT) socket.backup = undefined;
+    for (const { socket } of sockets) if (socket.storedCopy === LENT) socket.storedCopy = undefined;
     this.#berths.leases.resume();
     this.#notify?.resume();
     this.#openLedger();
@@ -274,19 +274,19 @@ export class Broker implements AsyncDisposable {
 
   /** Nobody else has any of it now. */
   #begin(): void {
-    for (const offer of this.#passed.sockets) decline(offer, this.#berths, this.#log);
-    takeBackBinds(this.#passed, this.#takingBack);
-    this.#passed = nothingPassed();
+    for (const offer of this.#passed.sockets) closeUnclaimed(offer, this.#berths, this.#log);
+    restoreBinds(this.#passed, this.#restoreContext);
+    this.#passed = noInheritedFds();
     this.#berths.repairVacant();
-    this.#keeping?.keepAll();
+    this.#mirror?.keepAll();
     this.#ledger?.begin(this.#berths.list());
   }
 
-  get #takingBack(): TakeBackContext {
+  get #restoreContext(): RestoreContext {
     return {
       berths: this.#berths,
       interceptions: this.#interceptions,
-      keeping: this.#options.predecessor === undefined ? this.#keeping : undefined,
+      mirror: this.#options.predecessor === undefined ? this.#mirror : undefined,
       sys: this.#sys,
       log: this.#log,
     };
@@ -300,7 +300,7 @@ export class Broker implements AsyncDisposable {
 
   /** Why no other broker can take over from this one. */
   get #irreplaceable(): string | undefined {
-    if (this.#keeping !== undefined)
+    if (this.#mirror !== undefined)
       return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
     return this.#control.own === undefined ? "its control socket is of whoever passed it; restart it there" : undefined;
   }
@@ -325,7 +325,7 @@ export class Broker implements AsyncDisposable {
       // What a predecessor had is handed over.
       if (this.#options.predecessor !== undefined) return;
       // Not in a store, wherever it may have been before.
-      joinPassed(this.#passed, sortPassed(reclaimAll(entries, context), undefined, this.#sys));
+      joinInherited(this.#passed, sortInherited(reclaimAll(entries, context), undefined, this.#sys));
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       this.#ledger?.close();
@@ -350,10 +350,10 @@ export class Broker implements AsyncDisposable {
         interceptions: this.#interceptions,
         sys: this.#sys,
         notify: this.#notify?.address,
-        settled: () => this.#succession.over(),
+        settled: () => this.#takeover.over(),
         watch: (session) => this.#watchers.add(session),
       }),
-      this.#succession.implementation,
+      this.#takeover.implementation,
     ]);
     this.#listener = new Listener(fd, {
       service,
@@ -365,14 +365,14 @@ export class Broker implements AsyncDisposable {
       maxFds: this.#maxFds,
       onClosed: (session) => {
         this.#watchers.delete(session);
-        this.#succession.closed(session);
+        this.#takeover.closed(session);
       },
     });
   }
 
   #onEvent(event: BerthEvent, berth: Berth): void {
     // Before anybody is told of it, the caller included.
-    if (event !== "removed") this.#keeping?.keep(berth);
+    if (event !== "removed") this.#mirror?.keep(berth);
     this.#ledger?.keep(berth);
     this.#tell(event, berth);
     this.#options.onChange?.();

@@ -84,8 +84,8 @@ export class BerthRoots {
     const { root } = berth;
     if (root !== undefined) {
       berth.root = undefined;
-      berth.rootBackup?.drop();
-      berth.rootBackup = undefined;
+      berth.rootCopy?.drop();
+      berth.rootCopy = undefined;
       this.#open().roots.release(berth.name, root, next ? berth.spec.root : undefined);
     }
     if (!next) this.forget(berth);

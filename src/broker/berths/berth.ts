@@ -8,7 +8,7 @@ import type { Borrowed, FdHandle } from "../../fd.ts";
 import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Root, RootFacts, Strategy } from "../../rootfs/roots/root.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
@@ -94,7 +94,7 @@ export class Berth {
   /** Built with the first lease, and let go of with the last. */
   root: Root | undefined;
   /** Its copy in the store. */
-  rootBackup: Backup | undefined;
+  rootCopy: StoredCopy | undefined;
   /** The ids that are reserved for it. */
   range: Range | undefined;
   readonly stash: Map<string, Stashed> = new Map();
@@ -168,11 +168,11 @@ export class Berth {
 
   /** A lease is two descriptors, its tenant's pidfd and a page of facts; so is a root, its mount and its facts. */
   get #kept(): number {
-    const sockets = this.sockets.filter(({ socket }) => socket.backup !== undefined).length;
-    const leases = [this.lease, this.incoming].filter((lease) => lease?.backup !== undefined).length;
+    const sockets = this.sockets.filter(({ socket }) => socket.storedCopy !== undefined).length;
+    const leases = [this.lease, this.incoming].filter((lease) => lease?.storedCopy !== undefined).length;
     let stashed = 0;
-    for (const { backup } of this.stash.values()) if (backup !== undefined) stashed++;
-    const root = this.rootBackup === undefined ? 0 : 2;
+    for (const { storedCopy } of this.stash.values()) if (storedCopy !== undefined) stashed++;
+    const root = this.rootCopy === undefined ? 0 : 2;
     return sockets + stashed + 2 * leases + this.keptBinds + root;
   }
 

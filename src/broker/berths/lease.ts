@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
@@ -24,7 +24,7 @@ export class Lease {
   /** The tenant has said that it serves. */
   ready = false;
   /** Its copy outside of the broker. */
-  backup: Backup | undefined;
+  storedCopy: StoredCopy | undefined;
   readonly #sys: Native;
   /** What the tenant says of itself, sd_notify(3). */
   status: string | undefined;
@@ -90,8 +90,8 @@ export class Lease {
   /** Lets go of the tenant, and of the copy. Idempotent. */
   end(): void {
     this.watchdog?.close();
-    this.backup?.drop();
-    this.backup = undefined;
+    this.storedCopy?.drop();
+    this.storedCopy = undefined;
     this.#poll?.close();
     this.#poll = undefined;
     this.#pidfd?.close();

@@ -7,7 +7,7 @@ import { AF_UNIX } from "../../address.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../socket-constants.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 
 /** A stashed descriptor: held by the berth until a successor of its giver is ready. */
 export interface Stashed {
@@ -18,7 +18,7 @@ export interface Stashed {
   /** Who is charged for it. */
   readonly uid: number;
   /** Its copy outside of the broker. */
-  backup?: Backup;
+  storedCopy?: StoredCopy;
 }
 
 /** What a descriptor may be called. */

@@ -68,6 +68,6 @@ export class Stashes {
 }
 
 function dispose(stashed: Stashed): void {
-  stashed.backup?.drop();
+  stashed.storedCopy?.drop();
   stashed.handle.close();
 }

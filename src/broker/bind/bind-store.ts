@@ -1,6 +1,6 @@
 /** Where a broker may keep what answers its servers' binds, so that the next broker can go on. restart/ implements it. */
 import type { FdHandle } from "../../fd.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 
 export interface BindStore {
   /**
@@ -11,5 +11,5 @@ export interface BindStore {
     berth: string,
     lease: string,
     notify: number,
-  ): { readonly backup: Backup; readonly record: FdHandle } | undefined;
+  ): { readonly storedCopy: StoredCopy; readonly record: FdHandle } | undefined;
 }

@@ -7,7 +7,7 @@ import type { Native } from "../../native.ts";
 import type { Quota } from "../access/quota.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
 import { BindKeeper } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
@@ -26,7 +26,7 @@ export interface InterceptionsOptions {
 interface Descriptors {
   readonly notify: FdHandle;
   readonly record: FdHandle | undefined;
-  readonly backup: Backup | undefined;
+  readonly storedCopy: StoredCopy | undefined;
   /** The stand-in knows them already. */
   readonly isKept?: boolean;
 }
@@ -39,7 +39,7 @@ const PAUSE = 1;
 interface Served {
   readonly berth: string;
   readonly interception: Interception;
-  readonly backup: Backup | undefined;
+  readonly storedCopy: StoredCopy | undefined;
   /** Lets go of it. */
   readonly end: () => void;
 }
@@ -80,10 +80,10 @@ export class Interceptions {
     const kept = store?.keepBinds(berth.name, id, notify.fd);
     const record = kept?.record ?? this.#keeper.keep(notify.fd);
     try {
-      const descriptors = { notify: notify.move(), record, backup: kept?.backup };
+      const descriptors = { notify: notify.move(), record, storedCopy: kept?.storedCopy };
       this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
     } catch (error) {
-      kept?.backup.drop();
+      kept?.storedCopy.drop();
       quota.refund("interceptions", uid);
       throw error;
     }
@@ -97,14 +97,14 @@ export class Interceptions {
     const lease = berths.leases.get(id);
     const uid = lease?.tenant.uid;
     const charged = uid !== undefined && quota.charge("interceptions", uid);
-    const { notify, backup } = descriptors;
-    const isKept = backup !== undefined || descriptors.isKept === true;
+    const { notify, storedCopy } = descriptors;
+    const isKept = storedCopy !== undefined || descriptors.isKept === true;
     const record = isKept ? descriptors.record : this.#keeper.keep(notify.fd, descriptors.record);
     const refund = (): void => {
       if (charged) quota.refund("interceptions", uid);
     };
     try {
-      this.#serve(id, { notify, record, backup }, { berth, lease: lease ?? { ended: true } }, refund);
+      this.#serve(id, { notify, record, storedCopy }, { berth, lease: lease ?? { ended: true } }, refund);
     } catch (error) {
       refund();
       throw error;
@@ -157,9 +157,9 @@ export class Interceptions {
   /** Answers none any more. Says how many servers that leaves without bind, unless another broker answers them. */
   close(isReplaced = false): void {
     let deserted = 0;
-    for (const { interception, backup } of this.#byLease.values()) {
+    for (const { interception, storedCopy } of this.#byLease.values()) {
       interception.close();
-      if (backup === undefined) deserted++;
+      if (storedCopy === undefined) deserted++;
     }
     this.#byLease.clear();
     this.#keeper.release();
@@ -176,23 +176,23 @@ export class Interceptions {
 
   #serve(
     id: string,
-    { notify, record, backup }: Descriptors,
+    { notify, record, storedCopy }: Descriptors,
     whose: { readonly berth: BindSource; readonly lease: { readonly ended: boolean } },
     onEnd: () => void,
   ): void {
     const { berths, sys, log } = this.#options;
-    const kept = backup === undefined ? 0 : 2;
+    const kept = storedCopy === undefined ? 0 : 2;
     const berth = berths.get(whose.berth.name);
     const end = (): void => {
       if (!this.#byLease.delete(id)) return;
       interception.close();
-      backup?.drop();
+      storedCopy?.drop();
       if (berth !== undefined) berth.keptBinds -= kept;
       onEnd();
       if (this.#byLease.size === 0) this.#keeper.release();
     };
     const interception = new Interception(notify, record, { ...whose, sys, log, onEnded: end });
-    this.#byLease.set(id, { berth: whose.berth.name, interception, backup, end });
+    this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
     if (berth !== undefined) berth.keptBinds += kept;
   }
 }

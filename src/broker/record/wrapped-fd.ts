@@ -11,7 +11,7 @@ import { type Native, RECEIVED_LENGTH } from "../../native.ts";
 const BYTE = new Uint8Array(1);
 
 /** Puts a duplicate of the descriptor into a carrier. Throws {@link SysError}. */
-export function packDescriptor(fd: number, sys: Native): FdHandle {
+export function wrapFd(fd: number, sys: Native): FdHandle {
   const pair = new Int32Array(2);
   check("socketpair", sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
   const carrier = FdHandle.adopt(pair[0] ?? -1, sys);
@@ -26,7 +26,7 @@ export function packDescriptor(fd: number, sys: Native): FdHandle {
 }
 
 /** A duplicate of the descriptor in it, which stays there; undefined when there is none. */
-export function unpackDescriptor(carrier: FdHandle, sys: Native): FdHandle | undefined {
+export function unwrapFd(carrier: FdHandle, sys: Native): FdHandle | undefined {
   const received = new Int32Array(RECEIVED_LENGTH);
   if (sys.peekmsg(carrier.fd, new Uint8Array(1), 0, received) <= 0) return undefined;
   const [first, ...others] = adoptReceived(received, sys);

@@ -5,9 +5,13 @@ import type { Berths } from "../berths/berths.ts";
 import { describeOffer, type OfferedSocket, socketInode } from "../sockets/passed-socket.ts";
 import { removeUnixPath } from "../sockets/unix-path.ts";
 
-export function decline({ name, handle, is, stored, backup }: OfferedSocket, berths: Berths, log: Log): void {
+export function closeUnclaimed(
+  { name, handle, is, stored, storedCopy }: OfferedSocket,
+  berths: Berths,
+  log: Log,
+): void {
   const inode = socketInode(handle.fd);
-  backup?.drop();
+  storedCopy?.drop();
   handle.close();
   // What a unit passes may have come from the store as well.
   const held = berths.list().flatMap(({ sockets }) => sockets.map(({ socket }) => socketInode(socket.fd)));

@@ -15,14 +15,14 @@ import { isNotifyDescriptor } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import { decodeLeaseFacts, type LeaseFacts, RECORD_SIZE } from "../record/lease-facts.ts";
 import { decodeRootFacts } from "../record/root-facts.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import { parseStoredName, type StoredLease, type StoredName } from "../record/stored-name.ts";
-import { unpackDescriptor } from "../record/wrapped-fd.ts";
+import { unwrapFd } from "../record/wrapped-fd.ts";
 import { type OfferedSocket, offerSocket, socketInode } from "../sockets/passed-socket.ts";
-import type { Keeping } from "./store-mirror.ts";
+import type { StoreMirror } from "./store-mirror.ts";
 
 /** A descriptor that came back, under its name in the store. */
-interface Returned<Name> {
+interface Inherited<Name> {
   readonly stored: string;
   readonly is: Name;
   readonly handle: FdHandle;
@@ -31,31 +31,31 @@ interface Returned<Name> {
 type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
 
 /** The descriptors that were passed to this process, by what they are. */
-export interface Passed {
+export interface InheritedFds {
   /** Of the store or of .socket units, the control socket among them. */
   sockets: OfferedSocket[];
-  readonly leases: Returned<NameOf<"lease">>[];
-  readonly stashes: Returned<NameOf<"stash">>[];
-  readonly binds: Returned<NameOf<"binds">>[];
-  readonly roots: Returned<NameOf<"root">>[];
+  readonly leases: Inherited<NameOf<"lease">>[];
+  readonly stashes: Inherited<NameOf<"stash">>[];
+  readonly binds: Inherited<NameOf<"binds">>[];
+  readonly roots: Inherited<NameOf<"root">>[];
   /** Of a predecessor alone: files that it had locked, and channels to its stand-in for binds. */
   readonly locks: FdHandle[];
   readonly keepers: FdHandle[];
 }
 
 /** Nothing was passed, or all of it has found its place. */
-export function nothingPassed(): Passed {
+export function noInheritedFds(): InheritedFds {
   return { sockets: [], leases: [], stashes: [], binds: [], roots: [], locks: [], keepers: [] };
 }
 
 /** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
-export function closePassed({ sockets, leases, stashes, binds, roots, locks, keepers }: Passed): void {
+export function closeInherited({ sockets, leases, stashes, binds, roots, locks, keepers }: InheritedFds): void {
   closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
   closeAll([...locks, ...keepers]);
 }
 
 /** Adds `more` to `passed`, but for what is there already: that is closed. */
-export function joinPassed(passed: Passed, more: Passed): void {
+export function joinInherited(passed: InheritedFds, more: InheritedFds): void {
   const leases = new Set(passed.leases.map(({ stored }) => stored));
   const sockets = new Set(passed.sockets.map(({ handle }) => socketInode(handle.fd)));
   for (const lease of more.leases) leases.has(lease.stored) ? lease.handle.close() : passed.leases.push(lease);
@@ -67,22 +67,24 @@ export function joinPassed(passed: Passed, more: Passed): void {
 }
 
 /** Tells apart what was passed, and takes it over. `lent`: somebody else has each socket as well, for as long as that says. */
-export function sortPassed(
+export function sortInherited(
   passed: readonly PassedFd[],
-  keeping: Keeping | undefined,
+  mirror: StoreMirror | undefined,
   sys: Native,
-  lent?: Backup,
-): Passed {
-  const sorted = nothingPassed();
+  lent?: StoredCopy,
+): InheritedFds {
+  const sorted = noInheritedFds();
   for (const { name, handle } of passed) {
     const is = parseStoredName(name);
-    if (is !== undefined) keeping?.count(name);
+    if (is !== undefined) mirror?.count(name);
     // What a newer broker hands over, and this one does not know.
     if (is === undefined && lent !== undefined) handle.close();
     else if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
     else if (is.kind === "socket") {
-      const backup = keeping?.recall(name, handle.fd) ?? lent;
-      sorted.sockets.push(offerSocket(name, handle, sys, { stored: is, ...(backup !== undefined && { backup }) }));
+      const storedCopy = mirror?.recall(name, handle.fd) ?? lent;
+      sorted.sockets.push(
+        offerSocket(name, handle, sys, { stored: is, ...(storedCopy !== undefined && { storedCopy }) }),
+      );
     } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
     else if (is.kind === "root") sorted.roots.push({ stored: name, is, handle });
@@ -93,17 +95,17 @@ export function sortPassed(
   return sorted;
 }
 
-export interface TakeBackContext {
+export interface RestoreContext {
   readonly berths: Berths;
   readonly interceptions: Interceptions;
   /** Absent where there is no store now: what came back is taken all the same. */
-  readonly keeping: Keeping | undefined;
+  readonly mirror: StoreMirror | undefined;
   readonly sys: Native;
   readonly log: Log;
 }
 
 /** Puts back what is no socket, but for binds. The berths must have their sockets already. */
-export function takeBack(passed: Passed, context: TakeBackContext): void {
+export function restore(passed: InheritedFds, context: RestoreContext): void {
   const { berths, log } = context;
   takeBackLeases(passed.leases, context);
   takeBackRoots(passed.roots, context);
@@ -122,7 +124,7 @@ export function takeBack(passed: Passed, context: TakeBackContext): void {
 
 /** What came back under each name: of a lease, of a root and of a server's binds two descriptors, of which one is a memfd. */
 function pairs<Name>(
-  returned: readonly Returned<Name>[],
+  returned: readonly Inherited<Name>[],
 ): Map<string, { is: Name; page?: FdHandle; other?: FdHandle }> {
   const byName = new Map<string, { is: Name; page?: FdHandle; other?: FdHandle }>();
   for (const { stored, is, handle } of returned) {
@@ -136,7 +138,7 @@ function pairs<Name>(
 }
 
 /** A lease is its tenant's pidfd, and the page of its facts. */
-function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): void {
+function takeBackLeases(returned: InheritedFds["leases"], context: RestoreContext): void {
   const whole = [...pairs(returned)].map(([stored, { is, page, other }]) => {
     const pidfd = other !== undefined && isPidfd(other) ? other : undefined;
     return { stored, is, page, other, pidfd, facts: readFacts(page) };
@@ -145,18 +147,18 @@ function takeBackLeases(returned: Passed["leases"], context: TakeBackContext): v
   whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
   for (const { stored, is, page, other, pidfd, facts } of whole) {
     const lease = facts && pidfd && restoreLease(is, pidfd, facts, context);
-    if (lease !== undefined && page !== undefined && context.keeping?.holds(stored)) {
-      context.keeping.recallLease(lease, stored, page);
+    if (lease !== undefined && page !== undefined && context.mirror?.holds(stored)) {
+      context.mirror.recallLease(lease, stored, page);
       continue;
     }
     page?.close();
     if (lease !== undefined) continue;
     other?.close();
-    context.keeping?.forget(stored);
+    context.mirror?.forget(stored);
   }
 }
 
-function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: TakeBackContext) {
+function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: RestoreContext) {
   const says = (why: string): undefined => {
     log("notice", `berth ${is.berth}: free of pid ${facts.pid}, for ${why}`, {
       event: "released",
@@ -171,18 +173,18 @@ function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { ber
   return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? says("the berth is no longer configured");
 }
 
-function takeBackStash({ stored, is, handle }: Passed["stashes"][number], context: TakeBackContext): void {
-  const { berths, keeping, sys, log } = context;
-  keeping?.recallSerial(is.serial);
-  const found = is.packed ? unpackDescriptor(handle, sys) : handle;
+function takeBackStash({ stored, is, handle }: InheritedFds["stashes"][number], context: RestoreContext): void {
+  const { berths, mirror, sys, log } = context;
+  mirror?.recallSerial(is.serial);
+  const found = is.packed ? unwrapFd(handle, sys) : handle;
   if (is.packed) handle.close();
   const stashed = found && berths.restoreStash(is, found);
   if (stashed !== undefined) {
-    if (keeping !== undefined) stashed.backup = keeping.recall(stored, stashed.handle.fd);
+    if (mirror !== undefined) stashed.storedCopy = mirror.recall(stored, stashed.handle.fd);
     return;
   }
   found?.close();
-  keeping?.forget(stored);
+  mirror?.forget(stored);
   log("notice", `berth ${is.berth}: the stashed ${is.name} was given up, for there is no place for it any more`, {
     event: "declined",
     name: stored,
@@ -190,21 +192,21 @@ function takeBackStash({ stored, is, handle }: Passed["stashes"][number], contex
 }
 
 /** After the leases: a root is its tenants'. */
-function takeBackRoots(returned: Passed["roots"], { berths, keeping }: TakeBackContext): void {
+function takeBackRoots(returned: InheritedFds["roots"], { berths, mirror }: RestoreContext): void {
   for (const [stored, { is, page, other: mount }] of pairs(returned)) {
     const facts = page && decodeRootFacts(contentsOf(page));
     const berth = mount && facts && berths.restoreRoot(is.berth, mount, facts);
     page?.close();
     if (berth === undefined) {
       mount?.close();
-      keeping?.forget(stored);
-    } else if (keeping !== undefined) berth.rootBackup = keeping.recall(stored);
+      mirror?.forget(stored);
+    } else if (mirror !== undefined) berth.rootCopy = mirror.recall(stored);
   }
 }
 
 /** Answers the binds again that an earlier broker answered: when nobody else does any more, for a call is received once. */
-export function takeBackBinds({ binds, keepers }: Passed, context: TakeBackContext): void {
-  const { interceptions, keeping, log } = context;
+export function restoreBinds({ binds, keepers }: InheritedFds, context: RestoreContext): void {
+  const { interceptions, mirror, log } = context;
   const [keeper, ...others] = keepers.splice(0);
   if (binds.length > 0 && keeper !== undefined) interceptions.adoptKeeper(keeper);
   else keeper?.close();
@@ -212,13 +214,13 @@ export function takeBackBinds({ binds, keepers }: Passed, context: TakeBackConte
   for (const [stored, { is, page: record, other: notify }] of pairs(binds)) {
     if (notify === undefined || !isNotifyDescriptor(notify.fd)) {
       closeAll([record, notify].filter((handle) => handle !== undefined));
-      keeping?.forget(stored);
+      mirror?.forget(stored);
       continue;
     }
-    const backup = keeping?.recall(stored);
+    const storedCopy = mirror?.recall(stored);
     const isKept = keeper !== undefined && record !== undefined;
     try {
-      interceptions.restore(is.berth, is.lease, { notify, record, backup, isKept });
+      interceptions.restore(is.berth, is.lease, { notify, record, storedCopy, isKept });
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
       log("error", `berth ${is.berth}: the binds of its server are not answered: ${error.message}`, {

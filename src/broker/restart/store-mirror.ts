@@ -17,16 +17,16 @@ import { bindRecord } from "../bind/bind-reports.ts";
 import type { BindStore } from "../bind/bind-store.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { encodeRootFacts } from "../record/root-facts.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import { leaseName, rootName, type StoredStash, socketName, stashName } from "../record/stored-name.ts";
-import { packDescriptor } from "../record/wrapped-fd.ts";
+import { wrapFd } from "../record/wrapped-fd.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 
 /** How long the manager is left alone when it does not take messages, in milliseconds. */
 const PAUSE = 10_000;
 
-export interface KeepingOptions {
+export interface StoreMirrorOptions {
   readonly store: DescriptorStore;
   readonly sys: Native;
   readonly log: Log;
@@ -35,8 +35,8 @@ export interface KeepingOptions {
   readonly own: () => Iterable<NamedSocket>;
 }
 
-export class Keeping implements BindStore {
-  readonly #options: KeepingOptions;
+export class StoreMirror implements BindStore {
+  readonly #options: StoreMirrorOptions;
   readonly #records = new Map<Lease, FdHandle>();
   /** How many stored descriptors are of which file: a second one must be packed, and one of which that is not known. */
   readonly #files = new Map<string, number>();
@@ -47,7 +47,7 @@ export class Keeping implements BindStore {
   #said: NotStored | undefined;
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(options: KeepingOptions) {
+  constructor(options: StoreMirrorOptions) {
     this.#options = options;
   }
 
@@ -72,11 +72,11 @@ export class Keeping implements BindStore {
    * The descriptor on which a server's binds are reported, borrowed, and with it a memfd for the call that is being
    * answered, the caller's. Undefined when they could not be stored.
    */
-  keepBinds(berth: string, lease: string, notify: number): { backup: Backup; record: FdHandle } | undefined {
+  keepBinds(berth: string, lease: string, notify: number): { storedCopy: StoredCopy; record: FdHandle } | undefined {
     const { sys } = this.#options;
     const name = leaseName("binds", { berth, lease });
     const record = bindRecord(sys);
-    if (this.#store(name, [notify, record.fd])) return { backup: this.#backup(name), record };
+    if (this.#store(name, [notify, record.fd])) return { storedCopy: this.#storedCopy(name), record };
     record.close();
     return undefined;
   }
@@ -92,14 +92,14 @@ export class Keeping implements BindStore {
   }
 
   /** The copy of something that came from the store under this name. */
-  recall(name: string, fd?: number): Backup {
-    return this.#backup(name, fd === undefined ? undefined : fileOf(fd));
+  recall(name: string, fd?: number): StoredCopy {
+    return this.#storedCopy(name, fd === undefined ? undefined : fileOf(fd));
   }
 
   /** As {@link recall} of a lease, with the page of its facts, which is taken over. */
   recallLease(lease: Lease, name: string, record: FdHandle): void {
     this.#records.set(lease, record);
-    lease.backup = this.#leaseBackup(lease, name);
+    lease.storedCopy = this.#leaseCopy(lease, name);
   }
 
   /** The serial of a stash that came from the store: later ones go on from there. */
@@ -131,42 +131,42 @@ export class Keeping implements BindStore {
     this.close();
     for (const record of this.#records.values()) record.close();
     this.#records.clear();
-    for (const { socket } of this.#options.own()) socket.backup = undefined;
+    for (const { socket } of this.#options.own()) socket.storedCopy = undefined;
     for (const berth of this.#options.berths()) {
-      for (const { socket } of berth.sockets) socket.backup = undefined;
-      for (const stashed of berth.stash.values()) delete stashed.backup;
-      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) lease.backup = undefined;
-      berth.rootBackup = undefined;
+      for (const { socket } of berth.sockets) socket.storedCopy = undefined;
+      for (const stashed of berth.stash.values()) delete stashed.storedCopy;
+      for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) lease.storedCopy = undefined;
+      berth.rootCopy = undefined;
     }
   }
 
   /** Without a berth, one of the broker's own. */
   #keepSocket(socket: HeldSocket, name: string, berth?: string): void {
-    if (socket.backup !== undefined) return;
+    if (socket.storedCopy !== undefined) return;
     const { identity, fd } = socket;
     const stored = socketName({ socket: name, ...(berth !== undefined && { berth }), ...identity });
-    if (this.#store(stored, [fd])) socket.backup = this.#backup(stored, fileOf(fd));
+    if (this.#store(stored, [fd])) socket.storedCopy = this.#storedCopy(stored, fileOf(fd));
   }
 
   #keepStash(stashed: Stashed, berth: string): void {
-    if (stashed.backup !== undefined) return;
+    if (stashed.storedCopy !== undefined) return;
     const { name, lease, uid, handle } = stashed;
     const file = fileOf(handle.fd);
     const packed = file === undefined || this.#files.has(file);
     const facts: StoredStash = { berth, name, lease, uid, serial: ++this.#serial, packed };
-    using carrier = packed ? packDescriptor(handle.fd, this.#options.sys) : undefined;
+    using carrier = packed ? wrapFd(handle.fd, this.#options.sys) : undefined;
     const stored = stashName(facts);
-    if (this.#store(stored, [(carrier ?? handle).fd])) stashed.backup = this.#backup(stored, file);
+    if (this.#store(stored, [(carrier ?? handle).fd])) stashed.storedCopy = this.#storedCopy(stored, file);
   }
 
   #keepRoot(berth: Berth): void {
     const { root } = berth;
-    if (root === undefined || berth.rootBackup !== undefined) return;
+    if (root === undefined || berth.rootCopy !== undefined) return;
     using record = FdHandle.adopt(check("memfd_create", this.#options.sys.memfd("berth-root")), this.#options.sys);
     const facts = encodeRootFacts(root.facts);
     writeSync(record.fd, facts, 0, facts.length, 0);
     const name = rootName({ berth: berth.name });
-    if (this.#store(name, [root.fd, record.fd])) berth.rootBackup = this.#backup(name);
+    if (this.#store(name, [root.fd, record.fd])) berth.rootCopy = this.#storedCopy(name);
   }
 
   #keepLease(lease: Lease, berth: Berth): void {
@@ -182,17 +182,17 @@ export class Keeping implements BindStore {
     this.recallLease(lease, name, record);
   }
 
-  #leaseBackup(lease: Lease, name: string): Backup {
-    const backup = this.#backup(name);
+  #leaseCopy(lease: Lease, name: string): StoredCopy {
+    const storedCopy = this.#storedCopy(name);
     const forget = (how: "drop" | "dropNow") => (): void => {
-      backup[how]();
+      storedCopy[how]();
       this.#records.get(lease)?.close();
       this.#records.delete(lease);
     };
     return { drop: forget("drop"), dropNow: forget("dropNow") };
   }
 
-  #backup(name: string, file?: string): Backup {
+  #storedCopy(name: string, file?: string): StoredCopy {
     if (file !== undefined) this.#files.set(file, (this.#files.get(file) ?? 0) + 1);
     const drop = (): void => {
       if (this.#closed) return;

@@ -11,7 +11,7 @@ import type { PassedFd } from "../../systemd/activation.ts";
 import { VarlinkClient } from "../../varlink/client.ts";
 import { connectUnix } from "../../varlink/connect.ts";
 import { Peer } from "../access/peer.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import { BROKER_NAME } from "../record/stored-name.ts";
 
 const { ENOENT, ECONNREFUSED } = constants.errno;
@@ -22,7 +22,7 @@ const PATIENCE = 30_000;
 const DYING = 10_000;
 
 /** Until the predecessor is gone it has the thing as well: whoever fails before leaves it alone. */
-export const LENT: Backup = { drop: () => undefined, dropNow: () => undefined };
+export const LENT: StoredCopy = { drop: () => undefined, dropNow: () => undefined };
 
 export class Predecessor implements Disposable {
   readonly pid: number;

@@ -10,11 +10,11 @@ import { successionInterface } from "../../varlink/io.berthd.Succession.ts";
 import { encodeReply } from "../../varlink/message.ts";
 import { type Answer, answer, type Implementation, type Later, refuse } from "../../varlink/service.ts";
 import type { Session } from "../session/session.ts";
-import type { Handover } from "./takeover-snapshot.ts";
-import { HandoverStore } from "./takeover-store.ts";
+import type { TakeoverSnapshot } from "./takeover-snapshot.ts";
+import { TakeoverStore } from "./takeover-store.ts";
 
-export interface SuccessionOptions {
-  readonly handover: Pick<Handover, "pause" | "collect" | "resume">;
+export interface TakeoverServerOptions {
+  readonly snapshot: Pick<TakeoverSnapshot, "pause" | "collect" | "resume">;
   /** Why nobody can take over from this broker, if so. */
   readonly obstacle: () => string | undefined;
   /** Lets go of everything that was stored and of all connections but this one. */
@@ -25,18 +25,18 @@ export interface SuccessionOptions {
   readonly patience: number;
 }
 
-export const SUCCESSION_PATIENCE = 30_000;
+export const CONFIRM_TIMEOUT_MS = 30_000;
 /** Descriptors in a message. */
 const BATCH = 200;
 
-export class Succession {
-  readonly #options: SuccessionOptions;
+export class TakeoverServer {
+  readonly #options: TakeoverServerOptions;
   #heir: Session | undefined;
   #hasAll = false;
   #deadline: NodeJS.Timeout | undefined;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(options: SuccessionOptions) {
+  constructor(options: TakeoverServerOptions) {
     this.#options = options;
   }
 
@@ -90,12 +90,12 @@ export class Succession {
   }
 
   async #handOver(session: Session): Promise<Answer | undefined> {
-    const { handover, sys, log, patience } = this.#options;
-    const store = new HandoverStore(sys);
+    const { snapshot, sys, log, patience } = this.#options;
+    const store = new TakeoverStore(sys);
     try {
-      await handover.pause(session);
+      await snapshot.pause(session);
       if (this.#heir !== session) return undefined; // the broker was closed
-      if (!session.closed) handover.collect(store);
+      if (!session.closed) snapshot.collect(store);
     } catch (error) {
       store.close();
       if (!(error instanceof Error)) throw error;
@@ -136,13 +136,13 @@ export class Succession {
       event: "succession-failed",
       pid,
     });
-    this.#options.handover.resume();
+    this.#options.snapshot.resume();
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
 
 /** Sends all but the last message, which is the answer. */
-function send(session: Session, store: HandoverStore): Answer {
+function send(session: Session, store: TakeoverStore): Answer {
   const batches = store.take(BATCH);
   const last = batches.pop() ?? [];
   for (const batch of batches) {

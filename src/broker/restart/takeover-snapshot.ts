@@ -15,11 +15,11 @@ import type { Listener } from "../session/listener.ts";
 import type { Session } from "../session/session.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Locks } from "./locks.ts";
-import { Keeping } from "./store-mirror.ts";
-import type { HandoverStore } from "./takeover-store.ts";
+import { StoreMirror } from "./store-mirror.ts";
+import type { TakeoverStore } from "./takeover-store.ts";
 
 /** What a broker is made of; some of it may be missing, or come later. */
-export interface HandoverParts {
+export interface SnapshotParts {
   readonly berths: Berths;
   readonly interceptions: Interceptions;
   readonly locks: Locks;
@@ -32,11 +32,11 @@ export interface HandoverParts {
   readonly log: Log;
 }
 
-export class Handover {
-  readonly #parts: HandoverParts;
-  #keeping: Keeping | undefined;
+export class TakeoverSnapshot {
+  readonly #parts: SnapshotParts;
+  #mirror: StoreMirror | undefined;
 
-  constructor(parts: HandoverParts) {
+  constructor(parts: SnapshotParts) {
     this.#parts = parts;
   }
 
@@ -51,10 +51,10 @@ export class Handover {
   }
 
   /** Stores everything. What has been stored counts as another's from now on. Throws SYSTEM_ERROR. */
-  collect(store: HandoverStore): void {
+  collect(store: TakeoverStore): void {
     const { berths, interceptions, locks, own, sys, log } = this.#parts;
-    this.#keeping = new Keeping({ store, sys, log, own, berths: () => berths.list() });
-    this.#keeping.keepAll();
+    this.#mirror = new StoreMirror({ store, sys, log, own, berths: () => berths.list() });
+    this.#mirror.keepAll();
     const { keeper, servers } = interceptions.descriptors;
     for (const [server, fds] of servers) store.add(leaseName("binds", server), fds);
     if (keeper !== undefined) store.add(KEEPER_NAME, [keeper]);
@@ -65,13 +65,13 @@ export class Handover {
 
   /** It is ours after all. */
   abandon(): void {
-    this.#keeping?.abandon();
-    this.#keeping = undefined;
+    this.#mirror?.abandon();
+    this.#mirror = undefined;
   }
 
   /** It is another's for good. */
   close(): void {
-    this.#keeping?.close();
+    this.#mirror?.close();
   }
 
   /** Goes on where {@link pause} has stopped. */

@@ -8,7 +8,7 @@ import type { Native } from "../../native.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import type { DescriptorStore } from "../../systemd/fd-store.ts";
 
-export class HandoverStore implements DescriptorStore {
+export class TakeoverStore implements DescriptorStore {
   readonly max: number = Number.POSITIVE_INFINITY;
   readonly #sys: Native;
   #stored: PassedFd[] = [];

@@ -19,7 +19,7 @@ import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
 import { type OfferedSocket, socketInode } from "./passed-socket.ts";
@@ -51,7 +51,7 @@ export class HeldSocket implements Disposable {
   /** Bound by a .socket unit, whose path it is. */
   #foreign = false;
   /** Its copy outside of the broker, which would keep its address taken. */
-  backup: Backup | undefined;
+  storedCopy: StoredCopy | undefined;
 
   private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
     this.key = socketKey(listen, options);
@@ -82,7 +82,7 @@ export class HeldSocket implements Disposable {
   static adopt(offer: OfferedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
     const { handle, stored } = offer;
     const socket = new HeldSocket(listen, options, handle, sys);
-    socket.backup = offer.backup;
+    socket.storedCopy = offer.storedCopy;
     try {
       const { address } = listen;
       const now = socket.#sockname();
@@ -178,8 +178,8 @@ export class HeldSocket implements Disposable {
   /** Closes our descriptor, has its copy closed, and removes the path of a UNIX socket that is still ours. */
   close(): void {
     if (!this.#handle.open) return;
-    this.backup?.drop();
-    this.backup = undefined;
+    this.storedCopy?.drop();
+    this.storedCopy = undefined;
     this.#handle.close();
     this.#removePath();
   }
@@ -191,7 +191,7 @@ export class HeldSocket implements Disposable {
 
   /** At the end of the broker: leaves it to another one if it has a copy, else closes it. */
   retire(): void {
-    if (this.backup === undefined) this.close();
+    if (this.storedCopy === undefined) this.close();
     else this.leave();
   }
 
@@ -269,8 +269,8 @@ export class HeldSocket implements Disposable {
       this.#removePath();
       this.#handle.close();
       this.#handle = fresh;
-      this.backup?.dropNow();
-      this.backup = undefined;
+      this.storedCopy?.dropNow();
+      this.storedCopy = undefined;
       this.#foreign = false;
       this.#bind();
       found.push("opened anew, for a tenant had left it beyond repair");

@@ -22,7 +22,7 @@ import type { SocketOptions } from "../../config/spec.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
-import type { Backup } from "../record/stored-copy.ts";
+import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { isInode } from "./unix-path.ts";
 
@@ -34,7 +34,7 @@ export interface OfferedSocket {
   /** Where it came from the store. */
   readonly stored?: StoredSocket;
   /** Its copy there. */
-  readonly backup?: Backup;
+  readonly storedCopy?: StoredCopy;
   /** What the kernel says of it; a sentence when it is no socket a berth could have. */
   readonly is: ListenAddress | string;
 }
@@ -44,7 +44,7 @@ export function offerSocket(
   name: string,
   handle: FdHandle,
   sys: Native,
-  store: { readonly stored?: StoredSocket; readonly backup?: Backup } = {},
+  store: { readonly stored?: StoredSocket; readonly storedCopy?: StoredCopy } = {},
 ): OfferedSocket {
   return { name, handle, is: identify(handle.fd, store.stored !== undefined, sys), ...store };
 }

@@ -155,7 +155,7 @@ function adoptOne(want: Wanted, offer: OfferedSocket, { sys, settle }: SocketSou
     return HeldSocket.adopt(offer, want.listen, want.spec.options, sys);
   } catch (error) {
     if (offer.stored === undefined || !(error instanceof SysError)) throw error;
-    offer.backup?.drop();
+    offer.storedCopy?.drop();
     settle();
     return undefined;
   }
@@ -213,7 +213,7 @@ function openOne(
     }
     for (const offer of declined) {
       if (typeof offer.is === "string" || !samePlace(offer.is, want)) continue;
-      offer.backup?.drop();
+      offer.storedCopy?.drop();
       offer.handle.close();
     }
     settle();

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Keeping } from "../../../src/broker/restart/store-mirror.ts";
+import { StoreMirror } from "../../../src/broker/restart/store-mirror.ts";
 import { native } from "../../../src/native.ts";
 import { FdStore } from "../../../src/systemd/fd-store.ts";
 import { ManagerSocket, managerAddress } from "../../../src/systemd/manager-socket.ts";
@@ -12,10 +12,10 @@ it("a stash from the store whose file system says nothing any more ends nobody, 
   const address = managerAddress({ NOTIFY_SOCKET: `${folder.path}/notify` });
   if (typeof address !== "object") throw new Error("no address");
   const store = new FdStore(new ManagerSocket(address, native), 8);
-  const keeping = new Keeping({ store, sys: native, log: () => {}, berths: () => [], own: () => [] });
-  keeping.count("stash.arena/state");
+  const mirror = new StoreMirror({ store, sys: native, log: () => {}, berths: () => [], own: () => [] });
+  mirror.count("stash.arena/state");
   // As with a file of a FUSE server that is gone: fstat(2) fails.
-  keeping.recall("stash.arena/state", 9999).drop();
+  mirror.recall("stash.arena/state", 9999).drop();
   expect(store.count).toBe(0);
-  keeping.close();
+  mirror.close();
 });
