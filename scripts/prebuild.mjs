@@ -8,6 +8,7 @@ import { copyFileSync, readdirSync, rmSync } from "node:fs";
 import { arch } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withHeaders } from "../native/headers.mjs";
 
 const root = join(fileURLToPath(import.meta.url), "../..");
 const folder = join(root, "prebuilds", `linux-${arch()}`);
@@ -18,7 +19,7 @@ const { status } = spawnSync("prebuildify", ["--napi", "--strip", "--tag-libc"],
   cwd: root,
   // stdout belongs to `npm pack --json`
   stdio: ["ignore", 2, 2],
-  env: { JOBS: "max", ...process.env, PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}` },
+  env: { JOBS: "max", ...withHeaders(), PATH: `${join(root, "node_modules/.bin")}:${process.env.PATH}` },
 });
 if (status !== 0) process.exit(status ?? 1);
 

@@ -8,6 +8,7 @@ import { accessSync, chmodSync, constants, existsSync, readdirSync, statSync, wr
 import { release } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withHeaders } from "../native/headers.mjs";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 const at = (...parts) => join(root, ...parts);
@@ -101,7 +102,8 @@ function isExecutable(path) {
 
 function isBuilt() {
   const made = ["berthd.node", "berth-launch", "shift-mount", "shift-own"].map((name) => at("build/Release", name));
-  return !isOlder(made, [...filesOf("native"), at("binding.gyp")]);
+  const sources = filesOf("native").filter((path) => /\.(cc|h)$/.test(path));
+  return !isOlder(made, [...sources, at("binding.gyp")]);
 }
 
 /** Whether one of `made` is missing, or older than one of `sources`. */
@@ -126,7 +128,7 @@ async function step(what, args) {
   const [program, first] = cli?.endsWith(".js") ? [process.execPath, [cli]] : ["npm", []];
   const child = spawn(program, [...first, ...args, "--no-audit", "--no-fund"], {
     cwd: root,
-    env: { JOBS: "max", ...process.env }, // as many compilers as there are processors
+    env: { JOBS: "max", ...withHeaders() }, // as many compilers as there are processors
     stdio: ["ignore", "pipe", "pipe"],
   });
   const output = [];
