@@ -47,7 +47,7 @@ import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
 import { ControlSocket } from "./sockets/control-socket.ts";
 import type { NamedSocket } from "./sockets/named-socket.ts";
-import type { OfferedSocket } from "./sockets/passed-socket.ts";
+import type { PassedSocket } from "./sockets/passed-socket.ts";
 
 const DEFAULT_DEADLINE = 10_000;
 
@@ -223,8 +223,8 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Makes the berths those of the configuration. Of `offered`, which is taken, returns what it declined. */
-  #apply(specs: readonly BerthSpec[], offered: readonly OfferedSocket[] = []): OfferedSocket[] {
-    const declined: OfferedSocket[] = [];
+  #apply(specs: readonly BerthSpec[], offered: readonly PassedSocket[] = []): PassedSocket[] {
+    const declined: PassedSocket[] = [];
     this.#onDemand?.pause();
     const problems = this.#berths.apply(specs, offered, (offer) => declined.push(offer));
     this.#onDemand?.resume(this.#berths.list());
@@ -379,7 +379,7 @@ export class Broker implements AsyncDisposable {
   }
 
   /** Beside the control socket; `offered` may have a predecessor's. A broker that cannot have it serves without, and says so. */
-  #openNotify(offered: readonly OfferedSocket[]): void {
+  #openNotify(offered: readonly PassedSocket[]): void {
     const berths = this.#berths;
     const notices = new TenantNotices({ berths, log: this.#log, tell: (event, berth) => this.#tell(event, berth) });
     try {

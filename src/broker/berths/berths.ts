@@ -12,7 +12,7 @@ import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
 import type { StoredStash } from "../record/stored-name.ts";
-import type { OfferedSocket } from "../sockets/passed-socket.ts";
+import type { PassedSocket } from "../sockets/passed-socket.ts";
 import { openSockets } from "../sockets/socket-set.ts";
 import { Berth, type BerthEvent, leaseView } from "./berth.ts";
 import type { BerthRoots } from "./berth-roots.ts";
@@ -56,16 +56,16 @@ export class Berths {
   }
 
   /**
-   * Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. Of the sockets offered,
-   * which are taken over, `onDeclined` is given those that no berth wants.
+   * Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. It takes over the
+   * passed sockets, and gives those that no berth wants to `onUnclaimed`.
    */
   apply(
     specs: readonly BerthSpec[],
-    offered: readonly OfferedSocket[] = [],
-    onDeclined: (offer: OfferedSocket) => void = () => undefined,
+    passed: readonly PassedSocket[] = [],
+    onUnclaimed: (passed: PassedSocket) => void = () => undefined,
   ): Problem[] {
     const { sys, log, roots, onEvent, settle } = this.#options;
-    const set = openSockets(specs, { present: this.list(), offered, sys, settle });
+    const set = openSockets(specs, { present: this.list(), passed, sys, settle });
     if (Array.isArray(set)) {
       // A socket that was closed for another and opened again may have another number: no answer made before holds.
       for (const berth of this.#byName.values()) berth.generation++;
@@ -85,7 +85,7 @@ export class Berths {
     }
     for (const berth of before.values()) this.#remove(berth);
     for (const socket of set.unwanted) socket.close();
-    for (const offer of set.declined) onDeclined(offer);
+    for (const socket of set.unclaimed) onUnclaimed(socket);
     this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);
     this.#asksUnits = specs.some(({ tenant }) => tenant.units.length > 0);
     log("debug", `${specs.length} berths are configured`);

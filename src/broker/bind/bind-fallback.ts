@@ -14,7 +14,7 @@ import { bindRecord } from "./bind-reports.ts";
 
 const BYTE = new Uint8Array(1);
 
-export class BindKeeper {
+export class BindFallback {
   readonly #sys: Native;
   readonly #log: Log;
   #channel: FdHandle | undefined;

@@ -9,7 +9,7 @@ import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
-import { BindKeeper } from "./bind-fallback.ts";
+import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
 import { type BindSource, Interception, isNotifyDescriptor } from "./interception.ts";
 
@@ -50,11 +50,11 @@ const departed = (name: string): BindSource => ({ name, sockets: [], spec: { ser
 export class Interceptions {
   readonly #byLease = new Map<string, Served>();
   readonly #options: InterceptionsOptions;
-  readonly #keeper: BindKeeper;
+  readonly #keeper: BindFallback;
 
   constructor(options: InterceptionsOptions) {
     this.#options = options;
-    this.#keeper = new BindKeeper(options.sys, options.log);
+    this.#keeper = new BindFallback(options.sys, options.log);
   }
 
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
@@ -112,7 +112,7 @@ export class Interceptions {
   }
 
   /** Takes over the channel to the stand-in of the broker before us. */
-  adoptKeeper(channel: FdHandle): void {
+  adoptFallback(channel: FdHandle): void {
     this.#keeper.adopt(channel);
   }
 

@@ -13,15 +13,15 @@ import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "..
 import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../socket-constants.ts";
 import { readTenantMessage, type TenantMessage } from "../../systemd/tenant-message.ts";
 import type { Tenancy } from "../berths/leases.ts";
-import { ownSocket } from "../sockets/broker-socket.ts";
+import { openBrokerSocket } from "../sockets/broker-socket.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
-import type { OfferedSocket } from "../sockets/passed-socket.ts";
+import type { PassedSocket } from "../sockets/passed-socket.ts";
 
 export interface NotifySocketOptions {
   readonly sys: Native;
   readonly log: Log;
   /** Among these may be a predecessor's, which is taken then. */
-  readonly offered?: readonly OfferedSocket[];
+  readonly offered?: readonly PassedSocket[];
   /** The first of these processes that is a tenant. */
   readonly tenantAmong: (pids: readonly number[]) => Tenancy | undefined;
   /** A tenant has said something. What is not taken of the descriptors that came is closed. */
@@ -73,7 +73,12 @@ export class NotifySocket {
     const abstract = path.startsWith("@");
     const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
     const held = { backlog: 0, mode: 0o666, v6only: true };
-    const socket = ownSocket({ kind: "datagram", address, dualStack: false }, held, options.offered ?? [], options.sys);
+    const socket = openBrokerSocket(
+      { kind: "datagram", address, dualStack: false },
+      held,
+      options.offered ?? [],
+      options.sys,
+    );
     try {
       return new NotifySocket(socket, options);
     } catch (error) {

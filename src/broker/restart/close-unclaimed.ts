@@ -2,14 +2,10 @@
 
 import type { Log } from "../../log.ts";
 import type { Berths } from "../berths/berths.ts";
-import { describeOffer, type OfferedSocket, socketInode } from "../sockets/passed-socket.ts";
+import { describePassed, type PassedSocket, socketInode } from "../sockets/passed-socket.ts";
 import { removeUnixPath } from "../sockets/unix-path.ts";
 
-export function closeUnclaimed(
-  { name, handle, is, stored, storedCopy }: OfferedSocket,
-  berths: Berths,
-  log: Log,
-): void {
+export function closeUnclaimed({ name, handle, is, stored, storedCopy }: PassedSocket, berths: Berths, log: Log): void {
   const inode = socketInode(handle.fd);
   storedCopy?.drop();
   handle.close();
@@ -18,7 +14,7 @@ export function closeUnclaimed(
   if (held.includes(inode)) return;
   const isPath = typeof is !== "string" && is.address.family === "unix" && !is.address.abstract;
   if (isPath && typeof stored?.path === "bigint") removeUnixPath(is.address.path, stored.path);
-  log("notice", `nobody wants the passed descriptor ${name}, which is ${describeOffer({ is })}: closed`, {
+  log("notice", `nobody wants the passed descriptor ${name}, which is ${describePassed({ is })}: closed`, {
     event: "declined",
     name,
   });

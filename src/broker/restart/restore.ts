@@ -18,7 +18,7 @@ import { decodeRootFacts } from "../record/root-facts.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { parseStoredName, type StoredLease, type StoredName } from "../record/stored-name.ts";
 import { unwrapFd } from "../record/wrapped-fd.ts";
-import { type OfferedSocket, offerSocket, socketInode } from "../sockets/passed-socket.ts";
+import { type PassedSocket, passedSocket, socketInode } from "../sockets/passed-socket.ts";
 import type { StoreMirror } from "./store-mirror.ts";
 
 /** A descriptor that came back, under its name in the store. */
@@ -33,7 +33,7 @@ type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
 /** The descriptors that were passed to this process, by what they are. */
 export interface InheritedFds {
   /** Of the store or of .socket units, the control socket among them. */
-  sockets: OfferedSocket[];
+  sockets: PassedSocket[];
   readonly leases: Inherited<NameOf<"lease">>[];
   readonly stashes: Inherited<NameOf<"stash">>[];
   readonly binds: Inherited<NameOf<"binds">>[];
@@ -79,11 +79,11 @@ export function sortInherited(
     if (is !== undefined) mirror?.count(name);
     // What a newer broker hands over, and this one does not know.
     if (is === undefined && lent !== undefined) handle.close();
-    else if (is === undefined) sorted.sockets.push(offerSocket(name, handle, sys));
+    else if (is === undefined) sorted.sockets.push(passedSocket(name, handle, sys));
     else if (is.kind === "socket") {
       const storedCopy = mirror?.recall(name, handle.fd) ?? lent;
       sorted.sockets.push(
-        offerSocket(name, handle, sys, { stored: is, ...(storedCopy !== undefined && { storedCopy }) }),
+        passedSocket(name, handle, sys, { stored: is, ...(storedCopy !== undefined && { storedCopy }) }),
       );
     } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
@@ -208,7 +208,7 @@ function takeBackRoots(returned: InheritedFds["roots"], { berths, mirror }: Rest
 export function restoreBinds({ binds, keepers }: InheritedFds, context: RestoreContext): void {
   const { interceptions, mirror, log } = context;
   const [keeper, ...others] = keepers.splice(0);
-  if (binds.length > 0 && keeper !== undefined) interceptions.adoptKeeper(keeper);
+  if (binds.length > 0 && keeper !== undefined) interceptions.adoptFallback(keeper);
   else keeper?.close();
   closeAll(others);
   for (const [stored, { is, page: record, other: notify }] of pairs(binds)) {

@@ -3,23 +3,23 @@ import type { ListenAddress } from "../../address.ts";
 import type { SocketOptions } from "../../config/spec.ts";
 import type { Native } from "../../native.ts";
 import { HeldSocket, socketKey } from "./held-socket.ts";
-import { fits, type OfferedSocket } from "./passed-socket.ts";
+import { fits, type PassedSocket } from "./passed-socket.ts";
 import { isInode } from "./unix-path.ts";
 
-/** Of `offered` takes the one that fits, if its path is still there; else binds it. Throws {@link SysError}. */
-export function ownSocket(
+/** Of `passed` takes the one that fits, if its path is still there; else binds it. Throws {@link SysError}. */
+export function openBrokerSocket(
   listen: ListenAddress,
   options: SocketOptions,
-  offered: readonly OfferedSocket[],
+  passed: readonly PassedSocket[],
   sys: Native,
 ): HeldSocket {
   const key = socketKey(listen, options);
-  const left = offered.find((offer) => fits(offer, listen, options, key, sys) || isAt(offer, listen));
+  const left = passed.find((one) => fits(one, listen, options, key, sys) || isAt(one, listen));
   return left === undefined ? HeldSocket.open(listen, options, sys) : HeldSocket.adopt(left, listen, options, sys);
 }
 
 /** Whether it is what stands at that path: the broker before may have written it in another way. */
-function isAt({ is, stored }: OfferedSocket, { kind, address }: ListenAddress): boolean {
+function isAt({ is, stored }: PassedSocket, { kind, address }: ListenAddress): boolean {
   if (typeof is === "string" || is.kind !== kind || address.family !== "unix" || address.abstract) return false;
   return typeof stored?.path === "bigint" && isInode(address.path, stored.path);
 }

@@ -9,10 +9,10 @@ import type { SocketOptions } from "../../config/spec.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { ownSocket } from "./broker-socket.ts";
+import { openBrokerSocket } from "./broker-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
 import type { NamedSocket } from "./named-socket.ts";
-import { describeOffer, type OfferedSocket, offerSocket } from "./passed-socket.ts";
+import { describePassed, type PassedSocket, passedSocket } from "./passed-socket.ts";
 
 const CONTROL_BACKLOG = 4096;
 /** What units call it: the interface's name, the usual unit's, and what systemd calls a Varlink socket. */
@@ -34,25 +34,25 @@ export class ControlSocket {
   }
 
   /** Unless it was given, takes the one that bears its name out of what was passed. Throws DESCRIPTOR_MISMATCH. */
-  take(passed: OfferedSocket[]): void {
+  take(passed: PassedSocket[]): void {
     const named = this.#socket === undefined ? namedControl(passed) : undefined;
     if (named !== undefined) {
       passed.splice(passed.indexOf(named), 1);
       this.#socket = named.handle;
     }
-    if (this.#socket instanceof FdHandle) checkControl(named ?? offerSocket("control", this.#socket, this.#sys));
+    if (this.#socket instanceof FdHandle) checkControl(named ?? passedSocket("control", this.#socket, this.#sys));
   }
 
   /** If there is none yet, takes the one of those passed that can be nothing else. Throws DESCRIPTOR_MISMATCH. */
-  takeSole(offered: readonly OfferedSocket[], declined: readonly OfferedSocket[]): void {
-    const sole = this.#socket === undefined ? soleControl(offered, declined) : undefined;
+  takeSole(passed: readonly PassedSocket[], unclaimed: readonly PassedSocket[]): void {
+    const sole = this.#socket === undefined ? soleControl(passed, unclaimed) : undefined;
     if (sole === undefined) return;
     checkControl(sole);
     this.#socket = sole.handle;
   }
 
   /** If there is none yet, takes that of an earlier broker, which `left` may have, or binds it. Throws BROKER_RUNNING. */
-  open(left: readonly OfferedSocket[]): void {
+  open(left: readonly PassedSocket[]): void {
     if (typeof this.#wanted === "string") this.#socket ??= ownControl(this.#wanted, this.#mode, left, this.#sys);
   }
 
@@ -103,35 +103,35 @@ export class ControlSocket {
 }
 
 /** The one that bears the control socket's name, whatever it is. */
-function namedControl(offered: readonly OfferedSocket[]): OfferedSocket | undefined {
-  return offered.find(({ name, stored }) => stored === undefined && NAMES.includes(name));
+function namedControl(passed: readonly PassedSocket[]): PassedSocket | undefined {
+  return passed.find(({ name, stored }) => stored === undefined && NAMES.includes(name));
 }
 
 /** The one that can be nothing else: all that was passed beside what came from the store, and no berth's. */
-function soleControl(offered: readonly OfferedSocket[], declined: readonly OfferedSocket[]): OfferedSocket | undefined {
-  const [only, ...others] = offered.filter(({ stored }) => stored === undefined);
-  return only !== undefined && others.length === 0 && declined.includes(only) ? only : undefined;
+function soleControl(passed: readonly PassedSocket[], unclaimed: readonly PassedSocket[]): PassedSocket | undefined {
+  const [only, ...others] = passed.filter(({ stored }) => stored === undefined);
+  return only !== undefined && others.length === 0 && unclaimed.includes(only) ? only : undefined;
 }
 
 /** Of a peer on any other socket than a listening UNIX stream one the kernel knows no credentials. Closes what is refused. */
-function checkControl(offer: OfferedSocket): void {
-  const { is, handle } = offer;
+function checkControl(passed: PassedSocket): void {
+  const { is, handle } = passed;
   if (typeof is !== "string" && is.kind === "stream" && is.address.family === "unix") return;
   handle.close();
   throw new BerthError(
     "DESCRIPTOR_MISMATCH",
-    `the control socket that was passed is ${describeOffer(offer)} and no listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit`,
+    `the control socket that was passed is ${describePassed(passed)} and no listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit`,
   );
 }
 
-/** The socket at `path`, an `@name` for an abstract one: that of an earlier broker, which `offered` may have, or a new one. */
-function ownControl(path: string, mode: number, offered: readonly OfferedSocket[], sys: Native): HeldSocket {
+/** The socket at `path`, an `@name` for an abstract one: that of an earlier broker, which `passed` may have, or a new one. */
+function ownControl(path: string, mode: number, passed: readonly PassedSocket[], sys: Native): HeldSocket {
   const abstract = path.startsWith("@");
   const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
   const listen: ListenAddress = { kind: "stream", address, dualStack: false };
   const options: SocketOptions = { backlog: CONTROL_BACKLOG, mode, v6only: true };
   try {
-    return ownSocket(listen, options, offered, sys);
+    return openBrokerSocket(listen, options, passed, sys);
   } catch (cause) {
     if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
     throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });

@@ -22,7 +22,7 @@ import * as so from "../../socket-constants.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
-import { type OfferedSocket, socketInode } from "./passed-socket.ts";
+import { type PassedSocket, socketInode } from "./passed-socket.ts";
 import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
 import { isInode, prepareUnixPath, removeUnixPath, settleUnixPath } from "./unix-path.ts";
 
@@ -79,10 +79,10 @@ export class HeldSocket implements Disposable {
    * Takes over a socket that was passed, and is what the configuration asks for ({@link fits}). Options that can be
    * changed while it is open are applied. Throws {@link SysError}; the socket is closed then.
    */
-  static adopt(offer: OfferedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
-    const { handle, stored } = offer;
+  static adopt(passed: PassedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
+    const { handle, stored } = passed;
     const socket = new HeldSocket(listen, options, handle, sys);
-    socket.storedCopy = offer.storedCopy;
+    socket.storedCopy = passed.storedCopy;
     try {
       const { address } = listen;
       const now = socket.#sockname();

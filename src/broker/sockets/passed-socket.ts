@@ -27,7 +27,7 @@ import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { isInode } from "./unix-path.ts";
 
 /** One that was passed, owned by whoever holds this. */
-export interface OfferedSocket {
+export interface PassedSocket {
   /** As LISTEN_FDNAMES has it. */
   readonly name: string;
   readonly handle: FdHandle;
@@ -40,12 +40,12 @@ export interface OfferedSocket {
 }
 
 /** Describes a descriptor for {@link fits}. Takes it over. */
-export function offerSocket(
+export function passedSocket(
   name: string,
   handle: FdHandle,
   sys: Native,
   store: { readonly stored?: StoredSocket; readonly storedCopy?: StoredCopy } = {},
-): OfferedSocket {
+): PassedSocket {
   return { name, handle, is: identify(handle.fd, store.stored !== undefined, sys), ...store };
 }
 
@@ -55,21 +55,23 @@ export function socketInode(fd: number): bigint {
 }
 
 /**
- * Whether the offered socket is the one that is asked for. One of ours is known by what it was bound with; of another's
+ * Whether the passed socket is the one that is asked for. One of ours is known by what it was bound with; of another's
  * the address it is bound to must be that of the configuration, where port 0 is any.
  */
 export function fits(
-  offer: OfferedSocket,
+  passed: PassedSocket,
   listen: ListenAddress,
   options: SocketOptions,
   key: string,
   sys: Native,
 ): boolean {
-  const { is, stored } = offer;
+  const { is, stored } = passed;
   if (typeof is === "string" || is.kind !== listen.kind || is.address.family !== listen.address.family) return false;
   // A tenant may have connected it, and then the kernel gives another address than the one it was bound to.
   if (stored !== undefined)
-    return stored.hash === keyHash(key) && stored.inode === socketInode(offer.handle.fd) && isReachable(listen, stored);
+    return (
+      stored.hash === keyHash(key) && stored.inode === socketInode(passed.handle.fd) && isReachable(listen, stored)
+    );
   const v6only = !listen.dualStack && options.v6only;
   return sameAddress(is.address, listen.address, sys) && (is.address.family !== "ipv6" || is.dualStack === !v6only);
 }
@@ -80,7 +82,7 @@ function isReachable({ address }: ListenAddress, { path }: StoredSocket): boolea
 }
 
 /** For a message: what was passed. */
-export function describeOffer({ is }: Pick<OfferedSocket, "is">): string {
+export function describePassed({ is }: Pick<PassedSocket, "is">): string {
   return typeof is === "string" ? is : formatListenAddress(is);
 }
 

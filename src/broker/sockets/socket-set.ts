@@ -11,7 +11,7 @@ import { SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
 import { HeldSocket, socketKey } from "./held-socket.ts";
 import type { NamedSocket, SocketOwner } from "./named-socket.ts";
-import { describeOffer, fits, type OfferedSocket, socketInode } from "./passed-socket.ts";
+import { describePassed, fits, type PassedSocket, socketInode } from "./passed-socket.ts";
 
 const { EADDRINUSE } = constants.errno;
 
@@ -22,7 +22,7 @@ interface Wanted {
   readonly listen: SocketSpec["listen"][number];
   readonly key: string;
   held: HeldSocket | undefined;
-  offer: OfferedSocket | undefined;
+  passed: PassedSocket | undefined;
 }
 
 /** The sockets of each berth, and those nobody wants any more, still open. */
@@ -30,14 +30,14 @@ export interface SocketSet {
   readonly byBerth: ReadonlyMap<string, readonly NamedSocket[]>;
   readonly unwanted: readonly HeldSocket[];
   /** Of those that were passed, the ones no berth wants, still open. */
-  readonly declined: readonly OfferedSocket[];
+  readonly unclaimed: readonly PassedSocket[];
 }
 
 /** What there is to make a set from. */
 export interface SocketSources {
   readonly present: readonly SocketOwner[];
   /** Passed to the broker; all of them are taken over. */
-  readonly offered: readonly OfferedSocket[];
+  readonly passed: readonly PassedSocket[];
   readonly sys: Native;
   /** Waits until the addresses of sockets closed before are free. */
   readonly settle: () => void;
@@ -45,24 +45,24 @@ export interface SocketSources {
 
 /** Opens what `specs` ask for, keeping sockets of `present` wherever they fit. Returns the problems if any failed. */
 export function openSockets(specs: readonly BerthSpec[], sources: SocketSources): SocketSet | Problem[] {
-  const { present, offered, sys, settle } = sources;
+  const { present, passed, sys, settle } = sources;
   const wanted = specs.flatMap(wantedBy);
   const unwanted = keepWhatFits(wanted, present);
-  const fitting = takeOffered(wanted, offered, sys);
-  const declined = offered.filter((offer) => !fitting.has(offer));
-  const problems: Problem[] = misfits(wanted, declined);
+  const fitting = takePassed(wanted, passed, sys);
+  const unclaimed = passed.filter((one) => !fitting.has(one));
+  const problems: Problem[] = misfits(wanted, unclaimed);
   const opened: HeldSocket[] = [];
   const taken: HeldSocket[] = [];
   const closed: HeldSocket[] = [];
   const changed: [HeldSocket, SocketOptions][] = [];
   for (const want of wanted) {
     try {
-      const adopted = want.offer === undefined ? undefined : adoptOne(want, want.offer, sources);
+      const adopted = want.passed === undefined ? undefined : adoptOne(want, want.passed, sources);
       if (adopted !== undefined) {
         want.held = adopted;
         taken.push(adopted);
       } else if (want.held === undefined) {
-        want.held = openOne(want, unwanted, closed, declined, sources);
+        want.held = openOne(want, unwanted, closed, unclaimed, sources);
         opened.push(want.held);
       } else {
         changed.push([want.held, want.held.options]);
@@ -76,13 +76,13 @@ export function openSockets(specs: readonly BerthSpec[], sources: SocketSources)
   if (problems.length > 0) {
     for (const socket of opened) socket.close();
     for (const socket of taken) socket.leave();
-    for (const offer of offered) offer.handle.close();
+    for (const { handle } of passed) handle.close();
     settle();
     for (const socket of closed) problems.push(...restore(socket, () => socket.reopen()));
     for (const [socket, options] of changed) problems.push(...restore(socket, () => socket.reconfigure(options)));
     return problems;
   }
-  return { byBerth: group(wanted), unwanted: [...unwanted].filter((socket) => !closed.includes(socket)), declined };
+  return { byBerth: group(wanted), unwanted: [...unwanted].filter((socket) => !closed.includes(socket)), unclaimed };
 }
 
 function wantedBy(berth: BerthSpec): Wanted[] {
@@ -93,7 +93,7 @@ function wantedBy(berth: BerthSpec): Wanted[] {
       listen,
       key: socketKey(listen, spec.options),
       held: undefined,
-      offer: undefined,
+      passed: undefined,
     })),
   );
 }
@@ -127,10 +127,10 @@ function keepWhatFits(wanted: readonly Wanted[], present: Iterable<SocketOwner>)
  * Gives each wanted socket that is not held one that was passed: an earlier broker's of the same berth and name, else
  * any of the same key, else a .socket unit's with its name, else one that has its address and no other berth's name.
  */
-function takeOffered(wanted: readonly Wanted[], offered: readonly OfferedSocket[], sys: Native): Set<OfferedSocket> {
+function takePassed(wanted: readonly Wanted[], passed: readonly PassedSocket[], sys: Native): Set<PassedSocket> {
   const names = new Set(wanted.map(passedName));
-  const taken = new Set<OfferedSocket>();
-  const places: readonly ((want: Wanted, offer: OfferedSocket) => boolean)[] = [
+  const taken = new Set<PassedSocket>();
+  const places: readonly ((want: Wanted, passed: PassedSocket) => boolean)[] = [
     ({ berth, spec }, { stored }) => stored?.berth === berth && stored.socket === spec.name,
     (_, { stored }) => stored !== undefined,
     (want, { name }) => name === passedName(want),
@@ -138,24 +138,23 @@ function takeOffered(wanted: readonly Wanted[], offered: readonly OfferedSocket[
   ];
   for (const isPlace of places) {
     for (const want of wanted) {
-      if (want.held !== undefined || want.offer !== undefined) continue;
-      want.offer = offered.find(
-        (offer) =>
-          !taken.has(offer) && isPlace(want, offer) && fits(offer, want.listen, want.spec.options, want.key, sys),
+      if (want.held !== undefined || want.passed !== undefined) continue;
+      want.passed = passed.find(
+        (one) => !taken.has(one) && isPlace(want, one) && fits(one, want.listen, want.spec.options, want.key, sys),
       );
-      if (want.offer !== undefined) taken.add(want.offer);
+      if (want.passed !== undefined) taken.add(want.passed);
     }
   }
   return taken;
 }
 
 /** Takes one over; undefined when it was ours once and is beyond repair, and then its address is free. */
-function adoptOne(want: Wanted, offer: OfferedSocket, { sys, settle }: SocketSources): HeldSocket | undefined {
+function adoptOne(want: Wanted, passed: PassedSocket, { sys, settle }: SocketSources): HeldSocket | undefined {
   try {
-    return HeldSocket.adopt(offer, want.listen, want.spec.options, sys);
+    return HeldSocket.adopt(passed, want.listen, want.spec.options, sys);
   } catch (error) {
-    if (offer.stored === undefined || !(error instanceof SysError)) throw error;
-    offer.storedCopy?.drop();
+    if (passed.stored === undefined || !(error instanceof SysError)) throw error;
+    passed.storedCopy?.drop();
     settle();
     return undefined;
   }
@@ -167,18 +166,18 @@ function passedName({ berth, spec }: Wanted): string {
 }
 
 /** A descriptor that bears a socket's name and is not what it asks for: either the one or the other is wrong. */
-function misfits(wanted: readonly Wanted[], declined: readonly OfferedSocket[]): Problem[] {
-  const inodes = new Set(wanted.flatMap(({ offer }) => (offer === undefined ? [] : [socketInode(offer.handle.fd)])));
-  return declined.flatMap((offer) => {
-    const meant = wanted.find((want) => passedName(want) === offer.name);
+function misfits(wanted: readonly Wanted[], unclaimed: readonly PassedSocket[]): Problem[] {
+  const inodes = new Set(wanted.flatMap(({ passed }) => (passed === undefined ? [] : [socketInode(passed.handle.fd)])));
+  return unclaimed.flatMap((passed) => {
+    const meant = wanted.find((want) => passedName(want) === passed.name);
     // One that is in the store as well was taken from there.
-    if (meant === undefined || inodes.has(socketInode(offer.handle.fd))) return [];
+    if (meant === undefined || inodes.has(socketInode(passed.handle.fd))) return [];
     const { berth, spec } = meant;
     const listens = spec.listen.map(formatListenAddress).join(", ");
     return [
       {
         ...meant.listen.origin,
-        message: `berth ${berth}, socket ${spec.name}: the descriptor passed as ${offer.name} is ${describeOffer(offer)}, and the socket is ${listens}`,
+        message: `berth ${berth}, socket ${spec.name}: the descriptor passed as ${passed.name} is ${describePassed(passed)}, and the socket is ${listens}`,
         remedy: "write the same address and kind here and in the .socket unit, where udp is ListenDatagram=",
       },
     ];
@@ -193,7 +192,7 @@ function openOne(
   want: Wanted,
   unwanted: Set<HeldSocket>,
   closed: HeldSocket[],
-  declined: readonly OfferedSocket[],
+  unclaimed: readonly PassedSocket[],
   { present, sys, settle }: SocketSources,
 ): HeldSocket {
   const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys);
@@ -211,10 +210,10 @@ function openOne(
       rival.close();
       closed.push(rival);
     }
-    for (const offer of declined) {
-      if (typeof offer.is === "string" || !samePlace(offer.is, want)) continue;
-      offer.storedCopy?.drop();
-      offer.handle.close();
+    for (const passed of unclaimed) {
+      if (typeof passed.is === "string" || !samePlace(passed.is, want)) continue;
+      passed.storedCopy?.drop();
+      passed.handle.close();
     }
     settle();
     return open();
