@@ -6,6 +6,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { AccountCalls } from "./accounts.ts";
 import { BerthError } from "./errors.ts";
 
 /** Readiness of one descriptor on the event loop, by libuv's uv_poll. Level-triggered. */
@@ -21,22 +22,6 @@ export interface Poll {
 
 /** Called with 0 and the events that hold, or with -errno when polling itself failed. */
 export type PollCallback = (status: number, events: number) => void;
-
-/** A passwd(5) entry as getpwnam_r(3)/getpwuid_r(3) give it, with the user's groups (getgrouplist(3)). */
-export interface PasswdEntry {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-  readonly groups: readonly number[];
-  readonly home: string;
-  readonly shell: string;
-}
-
-/** A group(5) entry. */
-export interface GroupEntry {
-  readonly name: string;
-  readonly gid: number;
-}
 
 /** One bind(2) that a server is waiting in. */
 export interface BindReport {
@@ -73,7 +58,8 @@ export interface Interceptor {
   close(): void;
 }
 
-export interface Native {
+/** process.cc also has the calls of {@link AccountCalls}. */
+export interface Native extends AccountCalls {
   // message.cc ---------------------------------------------------------------------------------------------------
   /**
    * sendmsg(2) of `data` from `offset`, with the first `count` entries of `fds` as SCM_RIGHTS. MSG_NOSIGNAL and
@@ -179,9 +165,6 @@ export interface Native {
   pidfdGetfd(pidfd: number, fd: number): number;
   /** execve(2) in this very process, with fds 0–2 kept open and all others closed. Returns only -errno. */
   exec(path: string, argv: readonly string[], env: readonly string[]): number;
-  /** getpwnam_r / getpwuid_r; undefined if there is none; -errno. */
-  passwd(user: string | number): PasswdEntry | undefined | number;
-  group(group: string | number): GroupEntry | undefined | number;
 
   // mount.cc -----------------------------------------------------------------------------------------------------
   /** open_tree(2), with OPEN_TREE_CLOEXEC always. With {@link OPEN_TREE_CLONE} the result is a detached mount. */

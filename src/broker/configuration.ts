@@ -1,6 +1,6 @@
 /** The berths that a broker is to have: read from its folders, or given by the program. It opens nothing. */
 
-import { systemLookup } from "../accounts.ts";
+import { systemAccounts } from "../accounts.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
@@ -17,7 +17,7 @@ export function readConfiguration(
 ): readonly BerthSpec[] {
   const { specs, problems } =
     berths === undefined
-      ? loadConfig({ directories: config, lookup: systemLookup(sys) })
+      ? loadConfig({ directories: config, accounts: systemAccounts(sys) })
       : { specs: berths, problems: [] };
   checkProblems(problems);
   checkProblems(roots.problems(specs));

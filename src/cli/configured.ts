@@ -1,5 +1,5 @@
 /** What the configuration says of roots, for commands that must not take away what a berth needs. It asks no broker. */
-import { systemLookup } from "../accounts.ts";
+import { systemAccounts } from "../accounts.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
 import { BerthError } from "../errors.ts";
@@ -7,7 +7,7 @@ import { native } from "../native.ts";
 
 /** The configuration, with only those berths that have a root. */
 export function configuredRoots(directories: readonly string[] = defaultConfigDirectories()): LoadedConfig {
-  const { specs, problems } = loadConfig({ directories, lookup: systemLookup(native) });
+  const { specs, problems } = loadConfig({ directories, accounts: systemAccounts(native) });
   return { specs: specs.filter(({ root }) => root !== undefined), problems };
 }
 

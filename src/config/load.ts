@@ -1,8 +1,9 @@
 /** The way through: directories → files → merged tables → specs. It reads the disk, and looks up users, once. */
+
+import type { Accounts } from "../accounts.ts";
 import { readBerth } from "./berth.ts";
 import { composeBerths } from "./compose.ts";
 import { findConflicts } from "./conflicts.ts";
-import type { Lookup } from "./lookup.ts";
 import { ProblemList, type Report } from "./problem.ts";
 import { findRangeConflicts } from "./range-conflicts.ts";
 import { readConfigFiles } from "./read-files.ts";
@@ -11,7 +12,7 @@ import type { BerthSpec, Problem } from "./spec.ts";
 export interface LoadOptions {
   /** In rising precedence, as `["/usr/lib/berthd", "/etc/berthd"]`. One that does not exist is passed over. */
   readonly directories: readonly string[];
-  readonly lookup: Lookup;
+  readonly accounts: Accounts;
 }
 
 export interface LoadedConfig {
@@ -22,7 +23,7 @@ export interface LoadedConfig {
 }
 
 /** Reads the configuration. Whatever is wrong with it is in the result; it throws only for a defect. */
-export function loadConfig({ directories, lookup }: LoadOptions): LoadedConfig {
+export function loadConfig({ directories, accounts }: LoadOptions): LoadedConfig {
   const problems = new ProblemList();
   const files = readConfigFiles(directories, problems.report);
   const specs: BerthSpec[] = [];
@@ -33,7 +34,7 @@ export function loadConfig({ directories, lookup }: LoadOptions): LoadedConfig {
       isValid = false;
       problems.report(...problem);
     };
-    const spec = readBerth(berth, { report, lookup });
+    const spec = readBerth(berth, { report, accounts });
     drafts.push(spec);
     if (isValid) specs.push(spec);
   }

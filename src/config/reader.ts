@@ -1,8 +1,8 @@
 /**
  * Readers turn a value of the tree into what the program works with, or report why they cannot and give undefined.
- * They report everything that is wrong in a value, not just the first thing. Pure but for the lookup they are given.
+ * They report everything that is wrong in a value, not just the first thing. Pure but for the accounts they are given.
  */
-import type { Lookup } from "./lookup.ts";
+import type { Accounts } from "../accounts.ts";
 import type { Report } from "./problem.ts";
 import type { Origin } from "./spec.ts";
 import { suggest } from "./suggest.ts";
@@ -13,7 +13,7 @@ export interface Reading {
   /** The key's full name for messages: `sockets.game.backlog`. */
   readonly label: string;
   readonly report: Report;
-  readonly lookup: Lookup;
+  readonly accounts: Accounts;
 }
 
 export type Reader<T> = (value: Value, reading: Reading) => T | undefined;

@@ -1,4 +1,5 @@
 /** The `[root]` section: the images, what becomes of what a tenant writes, and whose ids it is written with. Pure. */
+import { isRangeBase, MAX_RANGE_BASE } from "../accounts.ts";
 import { readBinds } from "./binds.ts";
 import { flag, matching, type Reader, refuse, size, word } from "./reader.ts";
 import { type Context, type Key, openSection, present } from "./section.ts";
@@ -27,18 +28,14 @@ const images: Reader<readonly string[]> = (value, reading) => {
 const shift: Reader<Shift> = word<Shift>("auto", "idmap", "metacopy", "none");
 const state: Reader<RootState> = word<RootState>("persistent", "volatile");
 
-const RANGE = 65_536;
-// From 2³¹ up some programs read an id as a negative number.
-const LAST_BASE = 0x7fff * RANGE;
-
-/** The first id of a range; the first 65,536 ids are the host's own. */
+/** The first id of a range. */
 const base: Reader<number> = (value, reading) => {
   const number = value.kind === "scalar" ? value.value : undefined;
-  if (typeof number === "number" && number >= RANGE && number <= LAST_BASE && number % RANGE === 0) return number;
+  if (typeof number === "number" && isRangeBase(number)) return number;
   return refuse(
     value,
     reading,
-    `a multiple of 0x10000 from 0x10000 to 0x${LAST_BASE.toString(16)}`,
+    `a multiple of 0x10000 from 0x10000 to 0x${MAX_RANGE_BASE.toString(16)}`,
     "write for example 0xA0000, or remove it: then the broker reserves one",
   );
 };

@@ -1,6 +1,6 @@
 /** One section of a file, read by the keys it may have. The key tables are also what the documentation is checked against. */
 
-import type { Lookup } from "./lookup.ts";
+import type { Accounts } from "../accounts.ts";
 import type { Report } from "./problem.ts";
 import { type Reader, type Reading, refuse } from "./reader.ts";
 import { suggest } from "./suggest.ts";
@@ -38,7 +38,7 @@ export interface Section {
 /** What reading a section needs from outside. */
 export interface Context {
   readonly report: Report;
-  readonly lookup: Lookup;
+  readonly accounts: Accounts;
 }
 
 /** Starts reading a section: keys it does not know are reported at once. An absent section has only defaults. */

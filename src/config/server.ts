@@ -1,7 +1,8 @@
 /** The `[server]` section: the program a launch runs, and as whom. Pure. */
-import { serverUser } from "./accounts.ts";
+
+import type { PasswdEntry } from "../accounts.ts";
+import { serverUser } from "./account-readers.ts";
 import { capability, readLimit } from "./limit.ts";
-import type { PasswdEntry } from "./lookup.ts";
 import { checkPlaceholders, type Holdings } from "./placeholder.ts";
 import {
   duration,

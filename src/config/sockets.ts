@@ -1,6 +1,6 @@
 /** The `[sockets.NAME]` sections: which keys they have, and a SocketSpec of each. Pure. */
 import { type ListenAddress, mappedIPv4, parseListenAddress } from "../address.ts";
-import { gid, uid } from "./accounts.ts";
+import { gid, uid } from "./account-readers.ts";
 import { isSocketName, SOCKET_NAME_RULE } from "./name.ts";
 import { duration, flag, integer, listOf, matching, octal, type Reader, size, text } from "./reader.ts";
 import { asTable, type Context, type DefaultedKey, type Key, openSection, present, type Section } from "./section.ts";

@@ -1,4 +1,5 @@
 /** What a berth is, once its configuration has been read, merged, expanded and validated. Plain data, no behaviour. */
+import type { PasswdEntry } from "../accounts.ts";
 import type { ListenAddress } from "../address.ts";
 
 /** Where a value was written: for every message about it. `line` counts from 1. */
@@ -72,17 +73,6 @@ export interface LimitSpec {
   readonly hard: number | "unlimited" | "keep";
 }
 
-/** Who the server runs as: numbers only, looked up when the configuration was read. */
-export interface UserSpec {
-  readonly name: string;
-  readonly uid: number;
-  readonly gid: number;
-  /** Supplementary groups. */
-  readonly groups: readonly number[];
-  readonly home: string;
-  readonly shell: string;
-}
-
 export type Delivery = "listen-fds" | "bind";
 
 /** What becomes of a bind(2) that is not the berth's, under `deliver = ["bind"]`. */
@@ -94,8 +84,11 @@ export type StartMode = "manual" | "on-demand";
 export interface ServerSpec {
   /** Program and arguments, with `{fd:game}` and the like still to be expanded by the plan; empty: the peer brings one. */
   readonly command: readonly string[];
-  /** Absent, as `rangeId` is: the server keeps the launcher's user, and a launcher that runs as root is refused. */
-  readonly user?: UserSpec;
+  /**
+   * The user the server runs as, looked up when the configuration was read. Without `user` and `rangeId` the server
+   * keeps the launcher's user, and a launcher that runs as root refuses.
+   */
+  readonly user?: PasswdEntry;
   /** In place of `user`: user and group id inside the berth's range. Always there with `enter`. */
   readonly rangeId?: number;
   /** The launcher makes the berth's root the server's `/`. */

@@ -1,5 +1,5 @@
 /** The `[tenant]` section: who may take the berth. Pure. */
-import { gid, uid } from "./accounts.ts";
+import { gid, uid } from "./account-readers.ts";
 import { listOf, type Reader, refuse, text } from "./reader.ts";
 import { type Context, type DefaultedKey, type Key, openSection } from "./section.ts";
 import type { TenantSpec } from "./spec.ts";

@@ -2,6 +2,7 @@
  * Writes a {@link Plan} as the bytes that berth-launch reads; native/plan.h documents the format. Pure: the caller
  * puts the bytes into a memfd, seals it against all change, and sends it as fd 0 of the reply.
  */
+import { MAX_ID } from "../accounts.ts";
 import { isListenFdName } from "./listen-fds.ts";
 import type { Plan, Rlimit } from "./plan.ts";
 
@@ -38,9 +39,6 @@ const READ_ONLY = 1;
 
 const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 const KEEP = UNLIMITED - 1n;
-
-/** (uid_t)-1 means "none" to the kernel. */
-const MAX_ID = 0xffff_fffe;
 
 /**
  * The plan's bytes, or a sentence that says what in it cannot be carried out. A peer's own command or environment can

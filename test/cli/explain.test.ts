@@ -34,8 +34,8 @@ async function explain(seconds: number, ...command: string[]): Promise<Explained
 /** The addresses of each socket, by its name; the configuration must be in order. */
 function sockets(toml: string): Record<string, string[]> {
   using folder = new TestFolder({ "arena.toml": toml });
-  const lookup = { passwd: () => undefined, group: () => undefined };
-  const { specs, problems } = loadConfig({ directories: [folder.path], lookup });
+  const accounts = { passwd: () => undefined, group: () => undefined };
+  const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
   expect(problems.map(formatProblem)).toEqual([]);
   const found = specs.flatMap((spec) => spec.sockets);
   return Object.fromEntries(found.map(({ name, listen }) => [name, listen.map(formatListenAddress)]));

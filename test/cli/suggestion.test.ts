@@ -25,8 +25,8 @@ function suggest(...binds: SeenBind[]): string {
 
 function load(toml: string): BerthSpec {
   using folder = new TestFolder({ "arena.toml": toml });
-  const lookup = { passwd: () => undefined, group: () => undefined };
-  const { specs, problems } = loadConfig({ directories: [folder.path], lookup });
+  const accounts = { passwd: () => undefined, group: () => undefined };
+  const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
   expect(problems.map(formatProblem)).toEqual([]);
   const [spec] = specs;
   if (spec === undefined) throw new Error("there is no berth");

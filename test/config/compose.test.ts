@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadConfig } from "../../src/config/load.ts";
-import { berth, folder, load, lookup, socket } from "./fixture.ts";
+import { accounts, berth, folder, load, socket } from "./fixture.ts";
 
 const at = (port: number): string => `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n`;
 const names = (files: Parameters<typeof load>[0]): string[] => load(files).specs.map(({ name }) => name);
@@ -51,7 +51,7 @@ describe("files", () => {
     mkdirSync(join(root, "folder.toml"));
     writeFileSync(join(root, "latin.toml"), Uint8Array.of(0x23, 0xe4));
     execFileSync("mkfifo", [join(root, "pipe.toml")]);
-    const { problems } = loadConfig({ directories: [join(root, "absent"), root, join(root, "z.toml")], lookup });
+    const { problems } = loadConfig({ directories: [join(root, "absent"), root, join(root, "z.toml")], accounts });
     expect(problems.map(({ file, message }) => `${file.slice(root.length + 1)}: ${message}`)).toEqual([
       expect.stringMatching(/^dangling.toml: .*ENOENT/),
       expect.stringMatching(/^folder.toml: .*not a regular file/),
@@ -173,6 +173,6 @@ describe("instances", () => {
       (_, index) => [`arena@i${index}.toml`, { link: "arena@.toml" }] as const,
     );
     const root = folder({ "arena@.toml": template["lib/arena@.toml"], ...Object.fromEntries(instances) });
-    expect(loadConfig({ directories: [root], lookup })).toMatchObject({ problems: [], specs: { length: 1000 } });
+    expect(loadConfig({ directories: [root], accounts })).toMatchObject({ problems: [], specs: { length: 1000 } });
   });
 });

@@ -2,13 +2,13 @@
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
+import type { Accounts, PasswdEntry } from "../../src/accounts.ts";
 import { type LoadedConfig, loadConfig } from "../../src/config/load.ts";
-import type { Lookup, PasswdEntry } from "../../src/config/lookup.ts";
 import type { BerthSpec } from "../../src/config/spec.ts";
 import { temporaryFolder } from "../support/folders.ts";
 
 /** Users arena-bob (1001) and games (60), group players (70). */
-export const lookup: Lookup = {
+export const accounts: Accounts = {
   passwd: (user) => [bob, games].find((entry) => entry.name === user || entry.uid === user),
   group: (group) => [{ name: "players", gid: 70 }].find((entry) => entry.name === group || entry.gid === group),
 };
@@ -41,7 +41,7 @@ export function folder(files: Files): string {
 /** Loads `lib` below `etc`; problems are strings without the folder: `etc/a.toml:1: message | remedy`. */
 export function load(files: Files): { specs: LoadedConfig["specs"]; problems: string[] } {
   const root = folder(files);
-  const { specs, problems } = loadConfig({ directories: [join(root, "lib"), join(root, "etc")], lookup });
+  const { specs, problems } = loadConfig({ directories: [join(root, "lib"), join(root, "etc")], accounts });
   const texts = problems.map(({ file, line, message, remedy }) => `${file}:${line}: ${message} | ${remedy}`);
   return { specs, problems: texts.map((text) => text.replaceAll(`${root}/`, "")) };
 }

@@ -1,8 +1,8 @@
 /** docs/bind-delivery.md says what the code does: the table of options, the message, the recipes. */
 import { expect, test } from "vitest";
+import type { Accounts } from "../../src/accounts.ts";
 import { carriedOptions } from "../../src/broker/sockets/carry-over.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import type { Lookup } from "../../src/config/lookup.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { TestFolder } from "../support/broker.ts";
 import { blocks, read, section, tableRows } from "./markdown.ts";
@@ -10,7 +10,7 @@ import { blocks, read, section, tableRows } from "./markdown.ts";
 const page = read("docs/bind-delivery.md");
 
 /** A system that has every user an example may name. */
-const lookup: Lookup = {
+const accounts: Accounts = {
   passwd: (user) => ({ name: String(user), uid: 1000, gid: 1000, groups: [1000], home: "/", shell: "/bin/sh" }),
   group: (group) => ({ name: String(group), gid: 1000 }),
 };
@@ -26,7 +26,7 @@ test("each recipe loads, and asks for bind delivery on ports that its command na
   for (const recipe of recipes) {
     const name = /^# (\S+\.toml)\n/.exec(recipe)?.[1] ?? "";
     using folder = new TestFolder({ [name]: recipe });
-    const { specs, problems } = loadConfig({ directories: [folder.path], lookup });
+    const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
     expect(problems.map(formatProblem)).toEqual([]);
     const [spec] = specs;
     expect(spec?.server.deliver).toEqual(["bind"]);

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import type { Accounts } from "../../src/accounts.ts";
 import { configurationKeys } from "../../src/config/berth.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import type { Lookup } from "../../src/config/lookup.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { TestFolder } from "../support/broker.ts";
 import { blocks, pages, read, section, tableRows } from "./markdown.ts";
@@ -30,7 +30,7 @@ test.each(["sockets.NAME", "root", "tenant", "server"])(
 );
 
 /** A system that has every user and group an example may name. */
-const lookup: Lookup = {
+const accounts: Accounts = {
   passwd: (user) => ({ name: String(user), uid: 1000, gid: 1000, groups: [1000], home: "/", shell: "/bin/sh" }),
   group: (group) => ({ name: String(group), gid: 1000 }),
 };
@@ -50,7 +50,7 @@ test.each(pages.filter((path) => blocks(read(path), "toml").length > 0))(
     const files = examples(read(path));
     expect(Object.keys(files)).not.toContain("");
     using folder = new TestFolder(files);
-    const { specs, problems } = loadConfig({ directories: [folder.path], lookup });
+    const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
     expect(problems.map(formatProblem)).toEqual([]);
     expect(specs.length).toBe(Object.keys(files).filter((name) => !name.endsWith("@.toml")).length);
   },
@@ -58,7 +58,7 @@ test.each(pages.filter((path) => blocks(read(path), "toml").length > 0))(
 
 test("the example of a template gives its instance what the page says", () => {
   using folder = new TestFolder(examples(page));
-  const { specs } = loadConfig({ directories: [folder.path], lookup });
+  const { specs } = loadConfig({ directories: [folder.path], accounts });
   const alice = specs.find(({ name }) => name === "quake@alice");
   expect(alice?.sockets[0]?.listen.map(({ address }) => "port" in address && address.port)).toEqual([27962, 27962]);
   expect(alice?.server.command).toEqual(["node", join("/srv/quake", "server.mjs")]);

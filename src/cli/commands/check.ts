@@ -1,7 +1,7 @@
 /** `berth check`: every problem of a configuration, before a broker reads it. It opens no socket. */
 import { readdirSync } from "node:fs";
 import type { Command } from "commander";
-import { systemLookup } from "../../accounts.ts";
+import { systemAccounts } from "../../accounts.ts";
 import { defaultConfigDirectories } from "../../config/directories.ts";
 import { type LoadedConfig, loadConfig } from "../../config/load.ts";
 import { formatProblem } from "../../config/problem.ts";
@@ -36,7 +36,7 @@ export function addCheck(program: Command): void {
     .action((named: string[], { json }: CheckOptions) => {
       for (const directory of named) mustBeDirectory(directory);
       const directories = named.length > 0 ? named : defaultConfigDirectories();
-      const loaded = loadConfig({ directories, lookup: systemLookup(native) });
+      const loaded = loadConfig({ directories, accounts: systemAccounts(native) });
       print(json ? jsonResult(loaded) : textResult(loaded, directories));
       if (loaded.problems.length > 0) process.exitCode = EXIT_REFUSED;
     });

@@ -1,8 +1,6 @@
 /** A range of user and group ids, and which ranges there can be. Pure: it knows nothing of who has which. */
+import { MAX_RANGE_BASE, MAX_RANGE_ID, RANGE_SIZE } from "../../accounts.ts";
 import { BerthError } from "../../errors.ts";
-
-/** How many ids a range has, and what its base is a multiple of: as systemd-nspawn's and systemd-nsresourced's. */
-export const RANGE_SIZE = 65_536;
 
 /** Consecutive ids of users and groups: the id N inside is `base` + N on the host. */
 export interface Range {
@@ -19,9 +17,6 @@ export interface Pool {
 /** The ids that systemd sets apart for containers (https://systemd.io/UIDS-GIDS/): 28,672 − 8 ranges. */
 export const CONTAINER_POOL: Pool = { first: 524_288, last: 1_879_048_191 };
 
-/** The highest id that every program treats as one: from 2³¹ up some read it as a negative number. */
-const LAST_ID = 0x7fff_ffff;
-
 /** The range that begins at `base`. */
 export function rangeAt(base: number): Range {
   return { base, count: RANGE_SIZE };
@@ -32,20 +27,15 @@ export function lastOf({ base, count }: Range): number {
   return base + count - 1;
 }
 
-/** Whether a range can begin there: aligned, above the host's own users, below the ids that are negative to some. */
-export function isBase(base: number): boolean {
-  return Number.isInteger(base) && base % RANGE_SIZE === 0 && base >= RANGE_SIZE && base <= LAST_ID - (RANGE_SIZE - 1);
-}
-
-/** What {@link isBase} accepts, for messages. */
-export const BASE_RULE: string = `a range begins at a multiple of ${RANGE_SIZE}, from ${RANGE_SIZE} to ${LAST_ID - (RANGE_SIZE - 1)}`;
+/** What {@link isRangeBase} accepts, for messages. */
+export const BASE_RULE: string = `a range begins at a multiple of ${RANGE_SIZE}, from ${RANGE_SIZE} to ${MAX_RANGE_BASE}`;
 
 /** `FIRST-LAST`, decimal or hexadecimal, as a pool. Throws USAGE when no range fits in it. */
 export function parsePool(text: string): Pool {
   const [, first = Number.NaN, last = Number.NaN] =
     /^(\d+|0x[\da-f]+)-(\d+|0x[\da-f]+)$/i.exec(text)?.map(Number) ?? [];
   const [base] = basesOf({ first, last });
-  if (base !== undefined && first <= LAST_ID && last <= LAST_ID) return { first, last };
+  if (base !== undefined && first <= MAX_RANGE_ID && last <= MAX_RANGE_ID) return { first, last };
   throw new BerthError(
     "USAGE",
     `"${text}" has no room for a range; write FIRST-LAST, as ${CONTAINER_POOL.first}-${CONTAINER_POOL.last}: ${BASE_RULE}`,

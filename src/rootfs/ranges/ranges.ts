@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { isRangeBase, RANGE_SIZE } from "../../accounts.ts";
 import { BerthError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import { type Native, native } from "../../native.ts";
@@ -12,17 +13,7 @@ import { syncFolder, system, writeDurably } from "../disk/durable.ts";
 import { lockBriefly } from "../disk/lock.ts";
 import { conflict, HOST, type HostFolders, namedInRange, type Taken, takenIds } from "./ids-in-use.ts";
 import { lockNspawn, unlockNspawn } from "./nspawn.ts";
-import {
-  BASE_RULE,
-  basesOf,
-  CONTAINER_POOL,
-  isBase,
-  lastOf,
-  type Pool,
-  RANGE_SIZE,
-  type Range,
-  rangeAt,
-} from "./range.ts";
+import { BASE_RULE, basesOf, CONTAINER_POOL, lastOf, type Pool, type Range, rangeAt } from "./range.ts";
 import { decodeReservations, encodeReservations, type Reservation, type Reservations } from "./reservations.ts";
 
 export interface RangesOptions {
@@ -139,7 +130,7 @@ export class Ranges implements Disposable {
   }
 
   #claim(wanted: number, taken: readonly Taken[]): number {
-    if (!isBase(wanted)) throw unavailable(`no range begins at ${wanted}`, BASE_RULE);
+    if (!isRangeBase(wanted)) throw unavailable(`no range begins at ${wanted}`, BASE_RULE);
     const range = rangeAt(wanted);
     const reason = conflict(range, taken)?.by ?? this.#obstacle(wanted);
     if (reason === undefined) return wanted;

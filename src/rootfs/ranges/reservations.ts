@@ -1,6 +1,7 @@
 /** The file of reservations: JSON that is read only if it is exactly what was written. Pure. */
+import { isRangeBase, RANGE_SIZE } from "../../accounts.ts";
 import { BerthError } from "../../errors.ts";
-import { isBase, RANGE_SIZE, type Range } from "./range.ts";
+import type { Range } from "./range.ts";
 
 /** One owner's range. */
 export interface Reservation extends Range {
@@ -52,7 +53,7 @@ function isReservation(value: unknown): value is Reservation {
     typeof owner === "string" &&
     owner !== "" &&
     typeof base === "number" &&
-    isBase(base) &&
+    isRangeBase(base) &&
     count === RANGE_SIZE &&
     typeof since === "string"
   );

@@ -32,8 +32,8 @@ function spec(listen: string, stopAfter: string | undefined): BerthSpec {
   const stop = stopAfter === undefined ? "" : `stop-after = "${stopAfter}"\n`;
   const server = `[server]\ncommand = ["x"]\nstart = "on-demand"\n${stop}`;
   using folder = new TestFolder({ "arena.toml": `[sockets.game]\nlisten = ["${listen}"]\n${server}` });
-  const lookup = { passwd: () => undefined, group: () => undefined };
-  const [found] = loadConfig({ directories: [join(folder.path)], lookup }).specs;
+  const accounts = { passwd: () => undefined, group: () => undefined };
+  const [found] = loadConfig({ directories: [join(folder.path)], accounts }).specs;
   if (found === undefined) throw new Error("the configuration of this test is wrong");
   return found;
 }

@@ -4,9 +4,10 @@ import { mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { constants } from "node:os";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RANGE_SIZE } from "../../../src/accounts.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { F_WRLCK, native } from "../../../src/native.ts";
-import { CONTAINER_POOL, parsePool, RANGE_SIZE, rangeAt } from "../../../src/rootfs/ranges/range.ts";
+import { CONTAINER_POOL, parsePool, rangeAt } from "../../../src/rootfs/ranges/range.ts";
 import { Ranges, type RangesOptions } from "../../../src/rootfs/ranges/ranges.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";
