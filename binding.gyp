@@ -1,5 +1,6 @@
 {
   "target_defaults": {
+    "include_dirs": ["native"],
     "cflags": ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden"],
     "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
     "cflags_cc!": ["-std=gnu++20", "-std=gnu++17"]
@@ -8,22 +9,22 @@
     {
       "target_name": "berthd",
       "sources": [
-        "native/addon.cc",
-        "native/bind-report.cc",
-        "native/descriptor.cc",
-        "native/directory.cc",
-        "native/discard.cc",
-        "native/inotify.cc",
-        "native/message.cc",
-        "native/mount.cc",
-        "native/poll.cc",
-        "native/process.cc",
-        "native/seccomp.cc",
-        "native/seccomp-listener.cc",
-        "native/seccomp-supervisor.cc",
-        "native/socket.cc",
-        "native/userns.cc",
-        "native/xattr.cc"
+        "native/addon/addon.cc",
+        "native/addon/close-foreign.cc",
+        "native/addon/descriptor.cc",
+        "native/addon/directory.cc",
+        "native/addon/inotify.cc",
+        "native/addon/message.cc",
+        "native/addon/mount.cc",
+        "native/addon/poll.cc",
+        "native/addon/process.cc",
+        "native/addon/seccomp/bind-report.cc",
+        "native/addon/seccomp/interceptor.cc",
+        "native/addon/seccomp/listener.cc",
+        "native/addon/seccomp/supervisor.cc",
+        "native/addon/socket.cc",
+        "native/addon/userns.cc",
+        "native/addon/xattr.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]
@@ -32,20 +33,20 @@
       "target_name": "berth-launch",
       "type": "executable",
       "sources": [
-        "native/launch.cc",
-        "native/launch-apply.cc",
-        "native/launch-broker.cc",
-        "native/launch-contain.cc",
-        "native/launch-exec.cc",
-        "native/launch-filter.cc",
-        "native/launch-json.cc",
-        "native/launch-keep.cc",
-        "native/launch-make.cc",
-        "native/launch-plan.cc",
-        "native/launch-privilege.cc",
-        "native/launch-root.cc",
-        "native/launch-send.cc",
-        "native/launch-trace.cc"
+        "native/launch/bind-fallback.cc",
+        "native/launch/bind-filter.cc",
+        "native/launch/broker.cc",
+        "native/launch/carry-out.cc",
+        "native/launch/contain.cc",
+        "native/launch/exec.cc",
+        "native/launch/json.cc",
+        "native/launch/main.cc",
+        "native/launch/plan.cc",
+        "native/launch/privilege.cc",
+        "native/launch/root.cc",
+        "native/launch/rootless-root.cc",
+        "native/launch/send.cc",
+        "native/launch/trace-binds.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
       "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
@@ -54,12 +55,12 @@
       "target_name": "shift-own",
       "type": "executable",
       "sources": [
-        "native/shift-own.cc",
-        "native/shift-owners.cc",
-        "native/shift-program.cc",
-        "native/shift-text.cc",
-        "native/shift-tree.cc",
-        "native/shift-walk.cc"
+        "native/shift/own.cc",
+        "native/shift/owners.cc",
+        "native/shift/program.cc",
+        "native/shift/text.cc",
+        "native/shift/tree.cc",
+        "native/shift/walk.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
       "ldflags": ["-pthread"]
@@ -68,13 +69,13 @@
       "target_name": "shift-mount",
       "type": "executable",
       "sources": [
-        "native/shift-mount.cc",
-        "native/shift-overlay.cc",
-        "native/shift-owners.cc",
-        "native/shift-program.cc",
-        "native/shift-text.cc",
-        "native/shift-tree.cc",
-        "native/shift-walk.cc"
+        "native/shift/mount.cc",
+        "native/shift/overlay.cc",
+        "native/shift/owners.cc",
+        "native/shift/program.cc",
+        "native/shift/text.cc",
+        "native/shift/tree.cc",
+        "native/shift/walk.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
       "ldflags": ["-pthread"]

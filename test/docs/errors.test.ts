@@ -34,7 +34,7 @@ test("every section of an error says something", () => {
 test("the exit codes are those of the programs", () => {
   const codes = tableRows(section(page, "## Exit codes")).map(([code]) => Number(code));
   expect(codes).toEqual([0, EXIT_REFUSED, EXIT_USAGE, EXIT_SYSTEM]);
-  expect(read("native/launch.h")).toContain(
+  expect(read("native/launch/launch.h")).toContain(
     `kRefused = ${EXIT_REFUSED}, kUsage = ${EXIT_USAGE}, kSystem = ${EXIT_SYSTEM}`,
   );
 });

@@ -4,7 +4,7 @@ import { isListenFdName } from "../../src/launch/listen-fds.ts";
 import type { Plan, Rlimit } from "../../src/launch/plan.ts";
 import { encodePlan } from "../../src/launch/plan-encode.ts";
 
-/** Reads a plan as native/plan.h documents it, sharing nothing with the encoder. */
+/** Reads a plan as native/launch/plan.h documents it, sharing nothing with the encoder. */
 function decode(bytes: Buffer): Plan {
   expect(bytes.toString("latin1", 0, 8)).toBe("berthpln");
   expect(bytes.readUInt32LE(8)).toBe(1);
@@ -161,7 +161,7 @@ const good: Plan = {
 const root: NonNullable<Plan["root"]> = { userns: 2, mount: 3, keepGroups: false, mounts: [], binds: [] };
 
 describe("encodePlan", () => {
-  test("every plan is written as native/plan.h documents it, and nothing of it is lost", () => {
+  test("every plan is written as native/launch/plan.h documents it, and nothing of it is lost", () => {
     fc.assert(
       fc.property(plans, (plan) => {
         const bytes = encodePlan(plan);

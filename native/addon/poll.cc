@@ -1,0 +1,125 @@
+// Readiness of a descriptor on Node's event loop, by libuv's uv_poll. The descriptor stays its owner's.
+#include <uv.h>
+
+#include "args.h"
+#include "exports.h"
+
+namespace berthd {
+namespace {
+
+// Lives from the constructor until libuv has let go of it, which may be after the JavaScript object is gone.
+struct Watch {
+  uv_poll_t handle;
+  napi_env env;
+  Napi::FunctionReference callback;
+  napi_async_cleanup_hook_handle hook = nullptr;
+  Watch** owner = nullptr;  // where the JavaScript object points to us; cleared when we go first
+  bool opened = false;
+  bool closed = false;
+};
+
+void Destroy(Watch* watch) {
+  if (watch->hook != nullptr) napi_remove_async_cleanup_hook(watch->hook);
+  delete watch;
+}
+
+// The watch ends here for its owner; its memory ends when libuv says so.
+void CloseWatch(Watch* watch) {
+  if (watch->closed) return;
+  watch->closed = true;
+  *watch->owner = nullptr;
+  watch->callback.Reset();
+  if (!watch->opened) return Destroy(watch);
+  uv_close(reinterpret_cast<uv_handle_t*>(&watch->handle),
+           [](uv_handle_t* handle) { Destroy(static_cast<Watch*>(handle->data)); });
+}
+
+void OnReady(uv_poll_t* handle, int status, int events) {
+  auto* watch = static_cast<Watch*>(handle->data);
+  Napi::Env env(watch->env);
+  Napi::HandleScope scope(env);
+  Napi::Function callback = watch->callback.Value();
+  napi_value arguments[] = {Napi::Number::New(env, status), Napi::Number::New(env, events)}, result;
+  if (napi_make_callback(env, nullptr, callback, callback, 2, arguments, &result) != napi_pending_exception) return;
+  // No JavaScript frame is below us that could catch it: make it an uncaughtException, as Node's own callbacks do.
+  napi_value error;
+  if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+}
+
+class Poll : public Napi::ObjectWrap<Poll> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "Poll",
+                       {InstanceMethod<&Poll::Start>("start"), InstanceMethod<&Poll::Close>("close"),
+                        InstanceMethod<&Poll::Reference>("ref"), InstanceMethod<&Poll::Unreference>("unref")});
+  }
+
+  explicit Poll(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Poll>(info) {
+    if (!Read(info, 0, &fd_)) return;
+    if (!info[1].IsFunction()) {
+      Refuse(info, 1, "a function");
+      return;
+    }
+    watch_ = new Watch();
+    watch_->owner = &watch_;
+    watch_->env = info.Env();
+    watch_->callback = Napi::Persistent(info[1].As<Napi::Function>());
+    // A worker thread may end with watches open: close them while its loop still runs.
+    napi_add_async_cleanup_hook(
+        info.Env(), [](napi_async_cleanup_hook_handle, void* data) { CloseWatch(static_cast<Watch*>(data)); }, watch_,
+        &watch_->hook);
+  }
+
+  ~Poll() override { Drop(); }
+
+ private:
+  Napi::Value Start(const Napi::CallbackInfo& info) {
+    int32_t events;
+    if (!Arguments(info, &events)) return info.Env().Undefined();
+    if (watch_ == nullptr) return Napi::Number::New(info.Env(), -EBADF);
+    if (!watch_->opened) {
+      uv_loop_t* loop;
+      napi_get_uv_event_loop(info.Env(), &loop);
+      int result = uv_poll_init(loop, &watch_->handle, fd_);
+      if (result < 0) return Napi::Number::New(info.Env(), result);
+      watch_->handle.data = watch_;
+      watch_->opened = true;
+      if (!referenced_) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
+      Ref();  // what is watched for stays, whoever forgets this object; only close() ends it
+    }
+    int result = events == 0 ? uv_poll_stop(&watch_->handle) : uv_poll_start(&watch_->handle, events, OnReady);
+    return Napi::Number::New(info.Env(), result);
+  }
+
+  Napi::Value Close(const Napi::CallbackInfo& info) {
+    if (watch_ != nullptr && watch_->opened) Unref();
+    Drop();
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Reference(const Napi::CallbackInfo& info) {
+    referenced_ = true;
+    if (watch_ != nullptr && watch_->opened) uv_ref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Unreference(const Napi::CallbackInfo& info) {
+    referenced_ = false;
+    if (watch_ != nullptr && watch_->opened) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
+    return info.Env().Undefined();
+  }
+
+  void Drop() {
+    if (watch_ != nullptr) CloseWatch(watch_);
+  }
+
+  int32_t fd_ = -1;
+  bool referenced_ = true;
+  Watch* watch_ = nullptr;
+};
+
+}  // namespace
+
+void ExportPoll(Napi::Env env, Napi::Object exports) { exports.Set("Poll", Poll::Define(env)); }
+
+}  // namespace berthd

@@ -1,0 +1,139 @@
+// Processes and who they belong to: pidfds, exec in place, passwd(5) and group(5) entries.
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "args.h"
+#include "exports.h"
+
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
+namespace berthd {
+namespace {
+
+Napi::Value PidfdOpen(const Napi::CallbackInfo& info) {
+  int32_t pid;
+  if (!Arguments(info, &pid)) return info.Env().Undefined();
+  return Outcome(info, ::syscall(SYS_pidfd_open, pid, 0));
+}
+
+Napi::Value PidfdSignal(const Napi::CallbackInfo& info) {
+  int32_t pidfd, signal;
+  if (!Arguments(info, &pidfd, &signal)) return info.Env().Undefined();
+  return Outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
+}
+
+// The result is close-on-exec.
+Napi::Value PidfdGetfd(const Napi::CallbackInfo& info) {
+  int32_t pidfd, fd;
+  if (!Arguments(info, &pidfd, &fd)) return info.Env().Undefined();
+  return Outcome(info, ::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+}
+
+// Node marks all descriptors CLOEXEC when it starts, 0 to 2 included; the program that follows wants these three.
+Napi::Value Exec(const Napi::CallbackInfo& info) {
+  std::string path;
+  std::vector<std::string> arguments, variables;
+  if (!Arguments(info, &path, &arguments, &variables)) return info.Env().Undefined();
+  auto pointers = [](std::vector<std::string>& strings) {
+    std::vector<char*> list;
+    list.reserve(strings.size() + 1);
+    for (auto& string : strings) list.push_back(string.data());
+    list.push_back(nullptr);
+    return list;
+  };
+  std::vector<char*> argv = pointers(arguments), envp = pointers(variables);
+  for (int fd = 0; fd < 3; fd++) {
+    int flags = ::fcntl(fd, F_GETFD);
+    if (flags >= 0) ::fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+  }
+  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return Outcome(info, -1);
+  return Outcome(info, ::execve(path.c_str(), argv.data(), envp.data()));
+}
+
+// getpwnam_r(3) and its kin ask for a larger buffer with ERANGE. Returns 0, or a positive errno; *found may stay null.
+template <typename Entry, typename Call>
+int Lookup(std::vector<char>* buffer, Entry* entry, Entry** found, Call call) {
+  int error;
+  buffer->resize(1024);
+  while ((error = call(entry, buffer->data(), buffer->size(), found)) == ERANGE && buffer->size() < (1U << 20)) {
+    buffer->resize(buffer->size() * 2);
+  }
+  // "Not found" has many spellings among name service modules (getpwnam(3), ERRORS).
+  if (*found == nullptr && (error == ENOENT || error == ESRCH)) return 0;
+  return error;
+}
+
+Napi::Value Passwd(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::string name;
+  uint32_t uid = 0;
+  bool numeric = info[0].IsNumber();
+  if (!(numeric ? Arguments(info, &uid) : Arguments(info, &name))) return env.Undefined();
+  std::vector<char> buffer;
+  passwd entry, *found = nullptr;
+  int error = Lookup(&buffer, &entry, &found, [&](passwd* e, char* data, size_t size, passwd** f) {
+    return numeric ? ::getpwuid_r(uid, e, data, size, f) : ::getpwnam_r(name.c_str(), e, data, size, f);
+  });
+  if (error != 0) return Napi::Number::New(env, -error);
+  if (found == nullptr) return env.Undefined();
+
+  int count = 64;
+  std::vector<gid_t> groups(static_cast<size_t>(count));
+  while (::getgrouplist(entry.pw_name, entry.pw_gid, groups.data(), &count) < 0 && groups.size() < 65536) {
+    // `count` now says how many there are; some libcs leave it, so grow in any case.
+    count = std::max(count, static_cast<int>(groups.size()) * 2);
+    groups.resize(static_cast<size_t>(count));
+  }
+  Napi::Object result = Napi::Object::New(env);
+  Napi::Array list = Napi::Array::New(env);
+  for (int i = 0; i < count; i++) list.Set(static_cast<uint32_t>(i), Napi::Number::New(env, groups[static_cast<size_t>(i)]));
+  result.Set("name", entry.pw_name);
+  result.Set("uid", Napi::Number::New(env, entry.pw_uid));
+  result.Set("gid", Napi::Number::New(env, entry.pw_gid));
+  result.Set("groups", list);
+  result.Set("home", entry.pw_dir);
+  result.Set("shell", entry.pw_shell);
+  return result;
+}
+
+Napi::Value Group(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  std::string name;
+  uint32_t gid = 0;
+  bool numeric = info[0].IsNumber();
+  if (!(numeric ? Arguments(info, &gid) : Arguments(info, &name))) return env.Undefined();
+  std::vector<char> buffer;
+  group entry, *found = nullptr;
+  int error = Lookup(&buffer, &entry, &found, [&](group* e, char* data, size_t size, group** f) {
+    return numeric ? ::getgrgid_r(gid, e, data, size, f) : ::getgrnam_r(name.c_str(), e, data, size, f);
+  });
+  if (error != 0) return Napi::Number::New(env, -error);
+  if (found == nullptr) return env.Undefined();
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("name", entry.gr_name);
+  result.Set("gid", Napi::Number::New(env, entry.gr_gid));
+  return result;
+}
+
+}  // namespace
+
+void ExportProcess(Napi::Env env, Napi::Object exports) {
+  Export<PidfdOpen>(env, exports, "pidfdOpen");
+  Export<PidfdSignal>(env, exports, "pidfdSignal");
+  Export<PidfdGetfd>(env, exports, "pidfdGetfd");
+  Export<Exec>(env, exports, "exec");
+  Export<Passwd>(env, exports, "passwd");
+  Export<Group>(env, exports, "group");
+}
+
+}  // namespace berthd

@@ -1,0 +1,120 @@
+// `Interceptor`, the JavaScript object that answers the bind(2) calls of one server which seccomp reports
+// (seccomp_unotify(2)): starts its supervisor's thread, hands over the answers, and stops it. It sees no call itself.
+#include <errno.h>
+#include <pthread.h>
+
+#include <memory>
+
+#include "addon/args.h"
+#include "common/fd.h"
+#include "supervisor.h"
+#include "addon/exports.h"
+
+namespace berthd {
+namespace {
+
+class Interceptor : public Napi::ObjectWrap<Interceptor> {
+ public:
+  static Napi::Function Define(Napi::Env env) {
+    return DefineClass(env, "Interceptor",
+                       {InstanceMethod<&Interceptor::Start>("start"), InstanceMethod<&Interceptor::Answer>("answer"),
+                        InstanceMethod<&Interceptor::Close>("close"), InstanceMethod<&Interceptor::Ended>("ended")});
+  }
+
+  // Takes ownership of both descriptors.
+  explicit Interceptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Interceptor>(info) {
+    int32_t notify, record;
+    if (!Read(info, 0, &notify)) return;
+    if (!info[1].IsFunction()) {
+      Refuse(info, 1, "a function");
+      return;
+    }
+    if (!Read(info, 2, &record)) return;
+    notify_.reset(notify);
+    record_.reset(record);
+    callback_ = Napi::Persistent(info[1].As<Napi::Function>());
+  }
+
+  ~Interceptor() override { Stop(); }
+
+ private:
+  using Shared = std::shared_ptr<Supervisor>;
+
+  Napi::Value Start(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    if (!notify_.valid()) return Napi::Number::New(env, -EBADF);
+    Supervisor::PrepareSignal();
+    auto tell = Napi::ThreadSafeFunction::New(env, callback_.Value(), "berthd bind", 0, 1);
+    // The broker must be able to end while servers run.
+    tell.Unref(env);
+    Shared supervisor = std::make_shared<Supervisor>(notify_.release(), record_.release(), tell);
+    pthread_attr_t attributes;
+    ::pthread_attr_init(&attributes);
+    ::pthread_attr_setstacksize(&attributes, 256 * 1024);
+    // Never joined: a hostile server may keep it waiting, and the event loop does not wait with it.
+    ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    auto* argument = new Shared(supervisor);
+    int error = supervisor->error();
+    if (error == 0) error = ::pthread_create(&thread_, &attributes, Main, argument);
+    ::pthread_attr_destroy(&attributes);
+    if (error != 0) {
+      delete argument;
+      tell.Release();
+      return Napi::Number::New(env, -error);
+    }
+    supervisor_ = supervisor;
+    running_ = supervisor;
+    // An environment that ends without close(): this hook runs before that of `tell`, which was added earlier.
+    ::napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
+    return Napi::Number::New(env, 0);
+  }
+
+  static void OnEnvironmentEnd(void* self) {
+    auto* interceptor = static_cast<Interceptor*>(self);
+    interceptor->supervisor_->Stop(interceptor->thread_);
+  }
+
+  static void* Main(void* argument) {
+    std::unique_ptr<Shared> supervisor(static_cast<Shared*>(argument));
+    (*supervisor)->Main();
+    return nullptr;
+  }
+
+  Napi::Value Answer(const Napi::CallbackInfo& info) {
+    int32_t value, socket;
+    if (!Arguments(info, &value, &socket)) return info.Env().Undefined();
+    UniqueFd owned(socket);
+    if (supervisor_ != nullptr) supervisor_->Answer(value, owned.release());
+    return info.Env().Undefined();
+  }
+
+  Napi::Value Close(const Napi::CallbackInfo& info) {
+    Stop();
+    return info.Env().Undefined();
+  }
+
+  // The thread has the last share in the supervisor once ours is given up.
+  Napi::Value Ended(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), running_.expired()); }
+
+  void Stop() {
+    notify_.reset();
+    record_.reset();
+    Shared supervisor = std::move(supervisor_);
+    if (supervisor == nullptr) return;
+    ::napi_remove_env_cleanup_hook(Env(), OnEnvironmentEnd, this);
+    supervisor->Stop(thread_);
+  }
+
+  UniqueFd notify_;
+  UniqueFd record_;
+  Napi::FunctionReference callback_;
+  Shared supervisor_;
+  std::weak_ptr<Supervisor> running_;
+  pthread_t thread_ = 0;
+};
+
+}  // namespace
+
+void ExportSeccomp(Napi::Env env, Napi::Object exports) { exports.Set("Interceptor", Interceptor::Define(env)); }
+
+}  // namespace berthd

@@ -1,0 +1,162 @@
+// What the parts of berth-launch share: how it ends, what it owns, and what it asks the broker. Depends on libc alone:
+// no libstdc++, no exceptions, no threads.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/fd.h"
+
+using berthd::UniqueFd;
+
+enum ExitCode : int { kRefused = 1, kUsage = 100, kSystem = 111 };
+
+// Ends the process with "berth-launch: SENTENCE" on stderr. Every failure ends here, before exec.
+[[noreturn, gnu::format(printf, 2, 3)]] void fail(ExitCode code, const char* format, ...);
+
+// A growing array of plain values.
+template <class T>
+class List {
+ public:
+  List() = default;
+  List(const List&) = delete;
+  List& operator=(const List&) = delete;
+  ~List() { free(items_); }
+
+  size_t size() const { return size_; }
+  T* data() { return items_; }
+  const T* data() const { return items_; }
+  T& operator[](size_t index) { return items_[index]; }
+  const T& operator[](size_t index) const { return items_[index]; }
+  const T* begin() const { return items_; }
+  const T* end() const { return items_ + size_; }
+
+  void push(T item) { *grow(1) = item; }
+  // Room for `count` more items, which the caller fills.
+  T* grow(size_t count) {
+    if (count > capacity_ - size_) {
+      capacity_ = (size_ + count) * 2;
+      items_ = static_cast<T*>(reallocarray(items_, capacity_, sizeof(T)));
+      if (items_ == nullptr) fail(kSystem, "out of memory; give the launcher more than it has now");
+    }
+    T* const room = items_ + size_;
+    size_ += count;
+    return room;
+  }
+  void shrink(size_t size) { size_ = size; }
+
+ private:
+  T* items_ = nullptr;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
+};
+
+// Text that is being put together. append() takes it as it is; appendJson() as a JSON string with its quotes, and
+// returns false, with nothing usable appended, if the text is not UTF-8.
+class Text : public List<char> {
+ public:
+  void append(const char* text, size_t length) {
+    if (length > 0) memcpy(grow(length), text, length);
+  }
+  void append(const char* text) { append(text, strlen(text)); }
+  bool appendJson(const char* text, size_t length);
+  bool appendJson(const char* text) { return appendJson(text, strlen(text)); }
+  // The text as a C string; valid until it is changed.
+  const char* string() {
+    push('\0');
+    shrink(size() - 1);
+    return data();
+  }
+};
+
+// Appends the JSON string whose opening quote is before `json`, up to its closing quote, for a terminal: control
+// characters become spaces. `json` ends with NUL.
+void appendUnescaped(Text& out, const char* json);
+
+// SCM_MAX_FD: the most descriptors one message carries (unix(7)).
+constexpr size_t kMaxFds = 253;
+
+// Room for the descriptors of a message that is sent.
+struct Attached {
+  static constexpr size_t kMax = 2;
+  alignas(cmsghdr) char control[CMSG_SPACE(kMax * sizeof(int))] = {};
+};
+
+// Has `message` carry descriptors, at most Attached::kMax, out of `room`, which must live until it is sent.
+void attach(msghdr& message, Attached& room, const int* fds, size_t count);
+
+// Sends a byte with descriptors over a connected UNIX socket, or ends the process. `what` names them for the message.
+void sendFds(int channel, const int* fds, size_t count, const char* what);
+
+// What to ask for. An absent `replace` and empty lists are left out of the call.
+struct Request {
+  const char* berth = nullptr;
+  List<const char*> command;
+  List<const char*> environment;  // NAME=VALUE, each name once
+  const char* replace = nullptr;
+};
+
+// The descriptors of a successful reply, in the message's order; the plan is the first.
+struct Reply {
+  UniqueFd fds[kMaxFds];
+  size_t count = 0;
+};
+
+// A connection to the broker, its name for messages, and when patience ends.
+struct Conversation {
+  UniqueFd fd;
+  Text path;
+  int64_t deadline = 0;  // milliseconds, CLOCK_MONOTONIC
+  double timeout = 0;    // seconds, for messages
+
+  // Milliseconds that are left; ends the process when there are none.
+  int left(const char* doing);
+  void await(short events, const char* doing);
+};
+
+// Calls io.berthd.Broker.Launch at `socket` (nullptr: the usual places) and waits at most `timeout` seconds in all.
+// Ends the process if the broker refuses (1) or cannot be asked (111).
+void askBroker(Conversation& broker, const char* socket, const Request& request, double timeout, Reply& reply);
+
+// Calls io.berthd.Broker.Intercept with the descriptor on which bind(2) calls are reported, or ends the process.
+void offerBinds(Conversation& broker, const char* lease, int notify);
+
+struct Plan;
+
+// Makes fds 0–2 exist and survive exec, before anything else of ours can land on their numbers.
+void openStandardFds();
+
+// Makes the plan's root the process's own, so that nothing else of the file tree can be reached, as root of its user
+// namespace; or ends the process.
+void enterRoot(const Plan& plan, Reply& reply);
+
+// Mounts the plan's root descriptor at `directory`, in a mount namespace of this process, and takes it out of the plan;
+// or ends the process.
+void containRoot(const char* directory, Plan& plan, Reply& reply);
+
+// Keeps only the ids and capabilities of the plan, for good, or ends the process.
+void dropPrivilege(const Plan& plan);
+
+// Has each bind(2) from here on reported on the descriptor that is returned, or ends the process. `tracer` is the pid
+// that may look into this process (0: one that may anyway).
+UniqueFd reportBinds(uint32_t tracer);
+
+// Runs `command` (ended by nullptr) with its binds reported to whoever is at the other end of `channel`, or ends the process.
+[[noreturn]] void traceBinds(int channel, const char* const* command);
+
+// Stands in for the broker at the other end of `channel` when it is gone, for the filters it has sent over.
+[[noreturn]] void keepBinds(int channel);
+
+// Makes an overlay without privilege, as `words` say (ended by nullptr), and sends its user namespace and its mount over
+// `channel`; or ends the process.
+[[noreturn]] void makeRoot(int channel, const char* const* words);
+
+// Execs the plan's program in the plan's environment, or ends the process.
+[[noreturn]] void execServer(const Plan& plan);
+
+// Obeys the plan and becomes the server, or ends the process. `keepPrivilege`: it becomes a container manager instead,
+// as the user and where it is.
+[[noreturn]] void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege);

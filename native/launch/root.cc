@@ -1,0 +1,245 @@
+// Enters the plan's root: joins its user namespace, makes a mount namespace in which that root is all there is, and
+// fills in what a server expects beside its files: /dev, /tmp, /run and the plan's mounts. The pid stays. What is mounted
+// goes with the last process of the namespace; nothing of the host's file tree can be reached from it.
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "plan.h"
+
+// Where linux/mount.h is older than the call, or meets sys/mount.h badly.
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef OPEN_TREE_CLOEXEC
+#define OPEN_TREE_CLOEXEC O_CLOEXEC
+#endif
+#ifndef AT_RECURSIVE
+#define AT_RECURSIVE 0x8000
+#endif
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 0x4
+#endif
+#ifndef MOVE_MOUNT_T_SYMLINKS
+#define MOVE_MOUNT_T_SYMLINKS 0x10
+#endif
+
+namespace {
+
+// MOUNT_ATTR_RDONLY, _NOSUID, _NODEV and struct mount_attr (mount_setattr(2)).
+constexpr uint64_t kAttrReadOnly = 1, kAttrNoSuid = 2, kAttrNoDev = 4;
+struct MountAttributes {
+  uint64_t set, clear, propagation, userns;
+};
+
+// The nodes of /dev that carry nothing of the host's: no console, no terminal of somebody else's, no disk.
+constexpr const char* kDevices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"};
+constexpr size_t kDeviceCount = sizeof kDevices / sizeof kDevices[0];
+
+struct Link {
+  const char* path;
+  const char* target;
+};
+
+constexpr Link kLinks[] = {
+    {"/dev/fd", "/proc/self/fd"},
+    {"/dev/stdin", "/proc/self/fd/0"},
+    {"/dev/stdout", "/proc/self/fd/1"},
+    {"/dev/stderr", "/proc/self/fd/2"},
+};
+
+struct Tmpfs {
+  const char* target;
+  unsigned long flags;
+  const char* options;
+};
+
+// Each may take a tenth of the memory, as in systemd-nspawn; the server's own limit of memory counts as well.
+constexpr Tmpfs kTmpfs[] = {
+    {"/dev", MS_NOSUID, "mode=0755,size=64k,nr_inodes=64"},
+    {"/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777,size=10%,nr_inodes=400k"},
+    {"/tmp", MS_NOSUID | MS_NODEV, "mode=1777,size=10%,nr_inodes=400k"},
+    {"/run", MS_NOSUID | MS_NODEV, "mode=0755,size=10%,nr_inodes=400k"},
+};
+
+// A descriptor of a directory would be a way back to where it was opened.
+void refuseDirectories(size_t count) {
+  for (size_t fd = 0; fd < count; fd++) {
+    struct stat status;
+    if (fstat(static_cast<int>(fd), &status) != 0) fail(kSystem, "cannot examine fd %zu: %m", fd);
+    if (S_ISDIR(status.st_mode)) {
+      fail(kSystem, "fd %zu is a directory outside the root that is to be entered; start the server without it", fd);
+    }
+  }
+}
+
+// The launcher's own ids mean nothing in there; its root may build, and is dropped by dropPrivilege.
+void joinUserNamespace(const Plan& plan, UniqueFd& userns) {
+  if (setns(userns.get(), CLONE_NEWUSER) != 0) {
+    fail(kSystem, "cannot join the user namespace of the berth's root: %m; start berth-launch as root, or outside of any "
+                  "container that the broker is not in");
+  }
+  userns.reset();
+  if (!plan.keepGroups && setgroups(0, nullptr) != 0) fail(kSystem, "cannot leave the launcher's groups: %m");
+  if (setresgid(0, 0, 0) != 0) fail(kSystem, "cannot become group root of the root's user namespace: %m");
+  if (setresuid(0, 0, 0) != 0) fail(kSystem, "cannot become root of the root's user namespace: %m");
+}
+
+void leaveMountNamespace() {
+  if (unshare(CLONE_NEWNS) != 0) {
+    fail(kSystem, "cannot make a mount namespace: %m; see user.max_mnt_namespaces (sysctl)");
+  }
+  // Nothing that is mounted from now on shows outside, nor the other way round.
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    fail(kSystem, "cannot make the mount namespace private: %m");
+  }
+}
+
+int openTree(int directory, const char* path, unsigned flags) {
+  return static_cast<int>(syscall(SYS_open_tree, directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags));
+}
+
+// While the host's /dev is still there: a node made in the namespace could not be opened (user_namespaces(7)).
+void takeDevices(UniqueFd (&devices)[kDeviceCount]) {
+  for (size_t i = 0; i < kDeviceCount; i++) {
+    devices[i].reset(openTree(AT_FDCWD, kDevices[i], 0));
+    if (!devices[i].valid()) fail(kSystem, "cannot take %s along: %m; mount /dev where berth-launch runs", kDevices[i]);
+  }
+}
+
+// With what is mounted below: here nothing may be taken away from what it covers (mount_namespaces(7)).
+int takeBind(const PlanBind& bind) {
+  UniqueFd tree(openTree(AT_FDCWD, bind.source, AT_RECURSIVE));
+  if (!tree.valid()) fail(kSystem, "cannot take %s along for root.binds: %m", bind.source);
+  MountAttributes attributes = {kAttrNoSuid | kAttrNoDev | (bind.readOnly ? kAttrReadOnly : 0), 0, 0, 0};
+  if (syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) {
+    fail(kSystem, "cannot restrict the mount of %s: %m; berthd needs Linux 5.12 for it", bind.source);
+  }
+  return tree.release();
+}
+
+// The socket that the server speaks to as sd_notify(3) does, if it is in the file tree: the service manager's, or else
+// the one that takes its place (setNotify in exec.cc).
+const char* notifySocket(const Plan& plan) {
+  const char* const manager = getenv("NOTIFY_SOCKET");
+  const char* const address = manager != nullptr && *manager != '\0' ? manager : plan.notify;
+  return address != nullptr && address[0] == '/' ? address : nullptr;
+}
+
+// A copy of the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount has no
+// copies: then it is the mount itself, and nobody can enter it again.
+void copyRoot(UniqueFd& root) {
+  const int copy = openTree(root.get(), "", AT_EMPTY_PATH);
+  if (copy >= 0) root.reset(copy);
+  else if (errno != EINVAL) fail(kSystem, "cannot take the root: %m");
+}
+
+void attach(int tree, const char* target, const char* what) {
+  if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) != 0) {
+    fail(kSystem, "cannot mount %s at %s of the root: %m", what, target);
+  }
+}
+
+// pivot_root(".", "."): the old root ends up on top of the new one, and is taken away (pivot_root(2), NOTES).
+void changeRoot(UniqueFd& root) {
+  if (syscall(SYS_move_mount, root.get(), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+    fail(kSystem, "cannot mount the berth's root: %m; %s", errno == EINVAL
+             ? "before Linux 6.15 a root that a process has entered cannot be entered again, so end that process first"
+             : "see the broker's log for how it was made");
+  }
+  if (fchdir(root.get()) != 0) fail(kSystem, "cannot enter the root: %m");
+  if (syscall(SYS_pivot_root, ".", ".") != 0) {
+    fail(kSystem, "cannot make the berth's root the root: %m; berth-launch cannot do it in a chroot or an initramfs");
+  }
+  if (umount2(".", MNT_DETACH) != 0) fail(kSystem, "cannot leave the old root: %m");
+  if (chdir("/") != 0) fail(kSystem, "cannot enter the root: %m");
+  // The proof that the change was one: from here on nothing else keeps the server in.
+  struct stat wanted, present;
+  if (fstat(root.get(), &wanted) != 0 || stat("/", &present) != 0) fail(kSystem, "cannot examine the root: %m");
+  if (wanted.st_dev != present.st_dev || wanted.st_ino != present.st_ino) {
+    fail(kSystem, "the change of the root had no effect; the server was not started");
+  }
+  root.reset();
+}
+
+// Makes what is missing of a path, so that something can be mounted on it. Links are followed, and stay inside.
+void makeMountPoint(const char* target, bool isDirectory) {
+  char path[PATH_MAX];
+  const size_t length = strlen(target);
+  if (length >= sizeof path) fail(kSystem, "cannot mount at %s: the path is too long", target);
+  for (size_t at = 1; at <= length; at++) {
+    if (target[at] != '/' && target[at] != '\0') continue;
+    memcpy(path, target, at);
+    path[at] = '\0';
+    if (access(path, F_OK) == 0) continue;
+    int made;
+    if (at < length || isDirectory) {
+      made = mkdir(path, 0755);
+    } else {
+      UniqueFd file(open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+      made = file.valid() ? 0 : -1;
+    }
+    if (made != 0 && errno != EEXIST) {
+      fail(kSystem, "the root has no %s to mount %s on, and it cannot be made: %m; %s", path, target,
+           errno == EROFS ? "the root is read-only, so make it in the image" : "make it in the image");
+    }
+  }
+}
+
+void mountTmpfs(const Tmpfs& tmpfs) {
+  makeMountPoint(tmpfs.target, true);
+  if (mount("tmpfs", tmpfs.target, "tmpfs", tmpfs.flags, tmpfs.options) != 0) {
+    fail(kSystem, "cannot mount a tmpfs at %s of the root: %m", tmpfs.target);
+  }
+}
+
+void fillDevices(UniqueFd (&devices)[kDeviceCount]) {
+  for (size_t i = 0; i < kDeviceCount; i++) {
+    makeMountPoint(kDevices[i], false);
+    attach(devices[i].get(), kDevices[i], "the device");
+    devices[i].reset();
+  }
+  for (const Link& link : kLinks) {
+    if (symlink(link.target, link.path) != 0) fail(kSystem, "cannot make the link %s of the root: %m", link.path);
+  }
+}
+
+void place(UniqueFd tree, const char* target) {
+  struct stat status;
+  if (fstat(tree.get(), &status) != 0) fail(kSystem, "cannot examine the mount for %s: %m", target);
+  makeMountPoint(target, S_ISDIR(status.st_mode));
+  attach(tree.get(), target, "what the plan names");
+}
+
+}  // namespace
+
+void enterRoot(const Plan& plan, Reply& reply) {
+  refuseDirectories(3 + plan.descriptors.size());
+  joinUserNamespace(plan, reply.fds[plan.userns]);
+  leaveMountNamespace();
+  UniqueFd devices[kDeviceCount];
+  takeDevices(devices);
+  const char* const notify = notifySocket(plan);
+  UniqueFd notifyTree(notify == nullptr ? -1 : openTree(AT_FDCWD, notify, 0));
+  if (notify != nullptr && !notifyTree.valid()) {
+    fail(kSystem, "cannot take the service manager's socket %s along: %m; start berth-launch without NOTIFY_SOCKET, or "
+                  "as a user who may reach it", notify);
+  }
+  List<int> binds;
+  for (const PlanBind& bind : plan.binds) binds.push(takeBind(bind));
+  copyRoot(reply.fds[plan.root]);
+  changeRoot(reply.fds[plan.root]);
+  // From here on every path is the root's own. Modes of what is made are as written.
+  umask(0);
+  for (const Tmpfs& tmpfs : kTmpfs) mountTmpfs(tmpfs);
+  fillDevices(devices);
+  for (const PlanMount& mount : plan.mounts) place(UniqueFd(reply.fds[mount.index].release()), mount.target);
+  if (notify != nullptr) place(static_cast<UniqueFd&&>(notifyTree), notify);
+  for (size_t i = 0; i < binds.size(); i++) place(UniqueFd(binds[i]), plan.binds[i].target);
+}

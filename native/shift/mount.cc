@@ -1,0 +1,234 @@
+// shift-mount: shows a tree with its owners shifted, in an overlay that holds owners and no data. It attaches nothing
+// before all is done, and never changes the tree itself.
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "overlay.h"
+#include "program.h"
+
+namespace {
+
+using namespace berthd;
+
+constexpr char kHelp[] =
+    "Usage: shift-mount [OPTIONS] LOWER INT MOUNTPOINT\n"
+    "\n"
+    "Mounts at MOUNTPOINT what is in LOWER, with its owners shifted as shift-own does it. LOWER is not changed. INT, which\n"
+    "is made if it is missing, holds the new owners, no copies of file data, and what is written below MOUNTPOINT; used\n"
+    "again, it is as it was left. Stays, and unmounts on SIGINT or SIGTERM.\n"
+    "\n"
+    "      --oneshot         leave it mounted and exit\n"
+    "      --idmap           let the kernel shift owners when they are looked at: no time, no space; from Linux 6.13\n"
+    "  -s, --shift SHIFT     the first id of the range (default: 0x6fff0000, the last range systemd has for containers)\n"
+    "  -r, --range RANGE     how many ids there are (default: 0x10000)\n"
+    "  -v, --verbose         print each file whose owner changes\n"
+    "  -j, --threads NUMBER  how many threads work (default: one for each processor, at most 8)\n"
+    "      --help, --version\n"
+    "\n"
+    "Exit status: 0, 1 some files could not be shifted, 100 usage, 111 anything else that failed, 130 interrupted before\n"
+    "it was mounted. Unless it is 0, nothing is mounted.\n"
+    "\n"
+    "Examples:\n"
+    "  shift-mount --oneshot /opt/alpine/ /opt/alpine-int/ /tmp/alpine-shifted/\n"
+    "  shift-mount -s 0x30000 -r 0x10000 /opt/alpine /opt/alpine-int /srv/arena\n"
+    "  umount /tmp/alpine-shifted\n";
+
+struct Options {
+  WalkOptions walk;
+  bool oneshot = false;
+  bool idmap = false;
+  const char *lower = nullptr, *internal = nullptr, *mountpoint = nullptr;
+};
+
+Options parseOptions(int argc, char** argv) {
+  static const option known[] = {
+      {"oneshot", no_argument, nullptr, 'o'},     {"idmap", no_argument, nullptr, 'i'},
+      {"shift", required_argument, nullptr, 's'}, {"range", required_argument, nullptr, 'r'},
+      {"verbose", no_argument, nullptr, 'v'},     {"threads", required_argument, nullptr, 'j'},
+      {"help", no_argument, nullptr, 'h'},        {"version", no_argument, nullptr, 'V'},
+      {nullptr, 0, nullptr, 0},
+  };
+  Options options;
+  // Of systemd's ranges for containers the last: those who pick one for themselves begin at the other end.
+  options.walk.shift = {0x6fff0000, 0x10000};
+  opterr = 0;
+  int found;
+  while ((found = getopt_long(argc, argv, ":s:r:vj:", known, nullptr)) != -1) {
+    switch (found) {
+      case 'o': options.oneshot = true; break;
+      case 'i': options.idmap = true; break;
+      case 's': options.walk.shift.base = parseNumber("--shift", optarg, 0, kMaxId); break;
+      case 'r': options.walk.shift.range = parseNumber("--range", optarg, 1, kMaxId); break;
+      case 'v': options.walk.verbose = true; break;
+      case 'j': options.walk.threads = parseNumber("--threads", optarg, 1, kMaxThreads); break;
+      case 'h': printAndExit(kHelp);
+      case 'V': printAndExit("shift-mount " BERTHD_VERSION "\n");
+      case ':': fail(kUsage, "%s needs a value; see shift-mount --help", argv[optind - 1]);
+      default: fail(kUsage, "%s is not an option of ours; see shift-mount --help", printable(argv[optind - 1]).c_str());
+    }
+  }
+  checkRange(options.walk.shift);
+  if (argc - optind != 3) fail(kUsage, "it takes three directories: LOWER INT MOUNTPOINT; see shift-mount --help");
+  options.lower = argv[optind];
+  options.internal = argv[optind + 1];
+  options.mountpoint = argv[optind + 2];
+  return options;
+}
+
+// The path of a directory without links and dots.
+std::string resolved(const char* path) {
+  char* const real = realpath(path, nullptr);
+  if (real == nullptr) fail(kSystem, "cannot find %s: %m; %s", printable(path).c_str(), remedy(errno));
+  const std::string result = real;
+  free(real);
+  struct stat status;
+  if (stat(result.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+    fail(kSystem, "%s is not a directory; name one", printable(path).c_str());
+  }
+  return result;
+}
+
+// Makes a directory. Returns whether it was not there before.
+bool make(const std::string& path, mode_t mode) {
+  if (mkdir(path.c_str(), mode) == 0) return true;
+  if (errno != EEXIST) fail(kSystem, "cannot make the directory %s: %m; %s", printable(path).c_str(), remedy(errno));
+  return false;
+}
+
+// Whether a resolved path is the folder, or below it.
+bool isWithin(const std::string& path, const std::string& folder) {
+  const std::string prefix = folder == "/" ? folder : folder + "/";
+  return path == folder || path.compare(0, prefix.size(), prefix) == 0;
+}
+
+// What an overlay shows as its root is its upper directory: that takes after the one of the image, by way of a name that
+// is none yet, so that a run that is killed leaves no half of it.
+void makeUpper(const std::string& upper, const std::string& lower) {
+  struct stat status;
+  if (stat(upper.c_str(), &status) == 0) return;
+  const std::string making = upper + ".new";
+  make(making, 0700);
+  if (stat(lower.c_str(), &status) != 0 || chown(making.c_str(), status.st_uid, status.st_gid) != 0 ||
+      chmod(making.c_str(), status.st_mode & 07777) != 0 || rename(making.c_str(), upper.c_str()) != 0) {
+    fail(kSystem, "cannot make the directory %s: %m; %s", printable(upper).c_str(), remedy(errno));
+  }
+}
+
+// Overlays without such attributes go back to copying data, and say so in the kernel's log alone.
+void checkAttributes(const std::string& upper) {
+  constexpr char kName[] = "trusted.berthd.probe";
+  if (setxattr(upper.c_str(), kName, "", 0, 0) == 0 && removexattr(upper.c_str(), kName) == 0) return;
+  fail(kSystem, "cannot keep owners in %s: %m; put INT on a filesystem with trusted.* attributes, such as ext4, as root",
+       printable(upper).c_str());
+}
+
+// Tells the service manager, if there is one (sd_notify(3)).
+void notify(const char* state) {
+  const char* const path = getenv("NOTIFY_SOCKET");
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path == nullptr || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof address.sun_path) return;
+  memcpy(address.sun_path, path, strlen(path));
+  if (path[0] == '@') address.sun_path[0] = '\0';
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + strlen(path));
+  if (sendto(socket.get(), state, strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), length) < 0) {
+    dprintf(STDERR_FILENO, "shift-mount: cannot notify %s: %m\n", printable(path).c_str());
+  }
+}
+
+// Shifts the owners below a directory, or ends the process. Returns what there is to say about it.
+std::string shiftOwners(const Options& options, int directory, const char* name, const std::string& path, int signals) {
+  UniqueFd root(openat(directory, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) fail(kSystem, "cannot open %s: %m; %s", printable(name).c_str(), remedy(errno));
+  Walk walk(options.walk);
+  const int signalled = run(walk, std::move(root), path, signals);
+  const Counts counts = walk.counts();
+  const std::string text = summary(counts, options.walk.shift, path, false);
+  if (signalled != 0) {
+    dprintf(STDERR_FILENO, "shift-mount: %s; stopped, nothing is mounted; start it again to go on\n", text.c_str());
+    _exit(kSignalled + signalled);
+  }
+  if (counts.failed > 0) fail(kFailed, "%s; nothing is mounted", text.c_str());
+  return text;
+}
+
+UniqueFd overlayOf(const Options& options, const Layers& layers) {
+  const UniqueFd userns = options.idmap ? userNamespace(options.walk.shift) : UniqueFd();
+  if (options.idmap && !userns.valid()) {
+    fail(kSystem, "cannot make a user namespace: %s; run it as root, or without --idmap", strerror(-userns.get()));
+  }
+  MountProblem problem;
+  UniqueFd mount = makeOverlay(layers, userns.get(), problem);
+  if (mount.valid()) return mount;
+  const char* const advice = problem.error == EBUSY    ? "unmount what uses INT now"
+                             : problem.error == ESTALE ? "INT belongs to another LOWER; take an empty one"
+                             : options.idmap           ? "try it without --idmap"
+                                                       : remedy(problem.error);
+  fail(kSystem, "cannot %s: %s; %s", printable(problem.doing).c_str(), printable(problem.said).c_str(), advice);
+}
+
+// Until a signal comes; then it is unmounted.
+void stay(int mount, const std::string& mountpoint, int signals) {
+  notify("READY=1\nSTATUS=mounted");
+  pollfd stop = {signals, POLLIN, 0};
+  while (poll(&stop, 1, -1) < 0 && errno == EINTR) continue;
+  notify("STOPPING=1");
+  // Somebody else may have unmounted it, which is as good.
+  if (int error = detach(mount); error != 0 && error != -EINVAL) {
+    fail(kSystem, "cannot unmount %s: %s; try umount(8)", printable(mountpoint).c_str(), strerror(-error));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  startProgram("shift-mount");
+  const Options options = parseOptions(argc, argv);
+  const std::string lower = resolved(options.lower);
+  const bool isNew = make(trimmed(options.internal), 0700);
+  const std::string internal = resolved(options.internal);
+  if (isWithin(internal, lower) || isWithin(lower, internal)) {
+    if (isNew) rmdir(internal.c_str());
+    fail(kSystem, "cannot keep owners in %s: one of it and %s is inside the other; put INT somewhere else",
+         printable(internal).c_str(), printable(lower).c_str());
+  }
+  make(trimmed(options.mountpoint), 0755);
+  const std::string mountpoint = resolved(options.mountpoint);
+
+  // Held until we end: two runs that shift in one upper would make two overlays of it.
+  const UniqueFd lock(open(internal.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.valid() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    fail(kSystem, "cannot lock %s: %m; another shift-mount has it, or see that it can be read", printable(internal).c_str());
+  }
+  const Layers layers = {lower, internal + "/upper", internal + "/work"};
+  makeUpper(layers.upper, lower);
+  make(layers.work, 0700);
+  checkAttributes(layers.upper);
+
+  const UniqueFd signals = catchSignals();
+  // What is written to the overlay has the range's ids on the disk: with --idmap these are shifted, and the rest is the
+  // kernel's; else everything is, through the overlay.
+  std::string said;
+  if (options.idmap) said = shiftOwners(options, AT_FDCWD, layers.upper.c_str(), mountpoint, signals.get());
+  const UniqueFd mount = overlayOf(options, layers);
+  if (!options.idmap) said = shiftOwners(options, mount.get(), ".", mountpoint, signals.get());
+  if (int error = attach(mount.get(), mountpoint.c_str())) {
+    fail(kSystem, "cannot mount at %s: %s; %s", printable(mountpoint).c_str(), strerror(-error), remedy(-error));
+  }
+  dprintf(STDOUT_FILENO, "Mounted %s at %s%s\n%s\n", printable(lower).c_str(), printable(mountpoint).c_str(),
+          options.idmap ? ", ids mapped" : "", said.c_str());
+  if (!options.oneshot) stay(mount.get(), mountpoint, signals.get());
+  return 0;
+}

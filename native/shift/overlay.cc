@@ -1,0 +1,130 @@
+// open_tree(2), mount_setattr(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2). Not by <sys/mount.h> or
+// <linux/mount.h>: older ones lack half of this, and the two do not go together.
+#include "overlay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace berthd {
+namespace {
+
+constexpr unsigned kOpenTreeClone = 1, kCloexec = 1, kMoveMountFromEmptyPath = 4;
+constexpr uint64_t kIdmap = 0x100000;  // MOUNT_ATTR_IDMAP
+enum FsConfig : unsigned { kSetString = 1, kSetFd = 5, kCreate = 6 };
+
+// struct mount_attr (mount_setattr(2)).
+struct MountAttributes {
+  uint64_t set, clear, propagation, userns;
+};
+
+// Colons part several layers, and a backslash takes a character as it is.
+std::string escaped(const std::string& path) {
+  std::string out;
+  for (char letter : path) {
+    if (letter == ':' || letter == '\\') out += '\\';
+    out += letter;
+  }
+  return out;
+}
+
+// The kernel's last message about a filesystem in the making, "overlay: …", or what errno says.
+std::string saidBy(int context, int error) {
+  char message[512];
+  std::string said;
+  for (ssize_t length; context >= 0 && (length = read(context, message, sizeof message)) > 0;) {
+    // "e ", "w " or "i " is in front: how grave it is.
+    const size_t skipped = length > 2 && message[1] == ' ' ? 2 : 0;
+    said.assign(message + skipped, static_cast<size_t>(length) - skipped);
+    while (!said.empty() && said.back() == '\n') said.pop_back();
+  }
+  return said.empty() ? strerror(error) : std::string(strerror(error)) + " (" + said + ")";
+}
+
+bool writeMap(pid_t pid, const char* name, const Shift& shift) {
+  char path[64], map[64];
+  snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+  const int length = snprintf(map, sizeof map, "0 %u %u\n", shift.base, shift.range);
+  const UniqueFd file(open(path, O_WRONLY | O_CLOEXEC));
+  return file.valid() && write(file.get(), map, static_cast<size_t>(length)) == length;
+}
+
+}  // namespace
+
+// Before there are threads: a child makes it, and is gone again when it is open.
+UniqueFd userNamespace(const Shift& shift) {
+  const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+  if (pid < 0) return UniqueFd(-errno);
+  if (pid == 0) {
+    for (;;) syscall(SYS_pause);
+  }
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+  const bool isMapped = writeMap(pid, "uid_map", shift) && writeMap(pid, "gid_map", shift);
+  UniqueFd fd(isMapped ? open(path, O_RDONLY | O_CLOEXEC) : -1);
+  const int error = errno;
+  kill(pid, SIGKILL);
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) continue;
+  return fd.valid() ? std::move(fd) : UniqueFd(-error);
+}
+
+UniqueFd makeOverlay(const Layers& layers, int userns, MountProblem& problem) {
+  // With what the kernel says about the filesystem in the making, if that is what failed.
+  const auto fails = [&](std::string doing, int context = -1) {
+    const int error = errno;
+    problem = {std::move(doing), saidBy(context, error), error};
+    return UniqueFd();
+  };
+  const UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "overlay", kCloexec)));
+  if (!context.valid()) return fails("make an overlay");
+  const auto set = [&](const char* key, const std::string& value) {
+    return syscall(SYS_fsconfig, context.get(), kSetString, key, value.c_str(), 0) == 0;
+  };
+  UniqueFd lower;
+  if (userns >= 0) {
+    lower.reset(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, layers.lower.c_str(), kOpenTreeClone | O_CLOEXEC)));
+    if (!lower.valid()) return fails("take a mount of " + layers.lower);
+    const MountAttributes attributes = {kIdmap, 0, 0, static_cast<uint64_t>(userns)};
+    if (syscall(SYS_mount_setattr, lower.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+      return fails("map the ids of " + layers.lower);
+    }
+    if (syscall(SYS_fsconfig, context.get(), kSetFd, "lowerdir+", nullptr, lower.get()) != 0) {
+      return fails("take an idmapped layer", context.get());
+    }
+  } else if (!set("lowerdir", escaped(layers.lower))) {
+    return fails("take the layer " + layers.lower, context.get());
+  }
+  const std::pair<const char*, std::string> options[] = {
+      {"source", "shift-mount"}, {"upperdir", escaped(layers.upper)}, {"workdir", escaped(layers.work)},
+      // Without redirects a directory from the image cannot be renamed; without an index each name of a file with
+      // several would become a file of its own.
+      {"metacopy", "on"}, {"redirect_dir", "on"}, {"index", "on"},
+  };
+  for (const auto& [key, value] : options) {
+    if (!set(key, value)) return fails(std::string("set ") + key + "=" + value, context.get());
+  }
+  if (syscall(SYS_fsconfig, context.get(), kCreate, nullptr, nullptr, 0) != 0) {
+    return fails("make the overlay", context.get());
+  }
+  UniqueFd mount(static_cast<int>(syscall(SYS_fsmount, context.get(), kCloexec, 0)));
+  return mount.valid() ? std::move(mount) : fails("mount the overlay", context.get());
+}
+
+int attach(int mount, const char* directory) {
+  return syscall(SYS_move_mount, mount, "", AT_FDCWD, directory, kMoveMountFromEmptyPath) != 0 ? -errno : 0;
+}
+
+int detach(int mount) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", mount);
+  return umount2(path, MNT_DETACH) != 0 ? -errno : 0;
+}
+
+}  // namespace berthd

@@ -1,0 +1,87 @@
+// A run of shift-own over one path, by several threads.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "tree.h"
+
+namespace berthd {
+
+// How many threads are worth it: one for each processor, at most 8.
+unsigned processors();
+
+struct WalkOptions {
+  Shift shift;
+  bool dryRun = false;
+  bool verbose = false;
+  bool crossMounts = false;
+  unsigned threads = processors();
+};
+
+constexpr unsigned kMaxThreads = 64;
+
+class Walk {
+ public:
+  explicit Walk(const WalkOptions& options) : options_(options), tree_(openFolders()) {}
+
+  // Begins with the file that `fd` is, called `path` from here on. `done` is written to when no thread works any more.
+  void begin(UniqueFd fd, std::string path, int done);
+  // Ends the threads after the file that each is at.
+  void stop();
+  // Waits for the threads. Call it once, after `done` or stop().
+  void join();
+
+  Counts counts() const;
+  // 0, or the errno with which standard output failed.
+  int outputError() const { return outputError_; }
+
+ private:
+  struct Worker;
+  // Files with several names. Each is counted at the first name that is met, and forgotten at the last.
+  class Links {
+   public:
+    bool isFirst(const struct statx& status);
+
+    // Held while one is shifted: two threads that both put back what they found would lose it.
+    std::mutex lock;
+
+   private:
+    struct Key {
+      uint64_t device, inode;
+      bool operator==(const Key& other) const { return device == other.device && inode == other.inode; }
+    };
+    struct Hash {
+      size_t operator()(const Key& key) const { return key.inode * 0x9e3779b97f4a7c15 ^ key.device; }
+    };
+    std::unordered_map<Key, uint32_t, Hash> left_;
+  };
+
+  static size_t openFolders();
+  void work(int done);
+  void list(Worker& worker, Folder* folder, int fd);
+  void leave(Worker& worker, Folder* folder, int fd);
+  void enter(Worker& worker, Folder* folder, int fd, const Entries& entries);
+  void visit(Worker& worker, Folder* folder, int fd, const char* name);
+  int lookAt(Folder* folder, int folderFd, const char* name, UniqueFd& fd, struct statx& status);
+  void shiftEntry(Worker& worker, Folder* folder, int folderFd, const char* name, UniqueFd& fd, struct statx& status,
+                  bool isCounted);
+  bool shift(Worker& worker, const File& file, const Folder* folder, bool isCounted = true);
+  void complain(const Folder* folder, const char* name, const Problem& problem);
+  void print(std::string& text);
+
+  const WalkOptions options_;
+  Tree tree_;
+  Links links_;
+  uint64_t mount_ = 0;
+  std::atomic<uint64_t> shifted_{0}, unchanged_{0}, failed_{0}, mounts_{0};
+  std::atomic<bool> isStopped_{false};
+  std::atomic<int> outputError_{0};
+  std::atomic<unsigned> running_{0};
+  std::mutex output_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace berthd
