@@ -1,20 +1,18 @@
-/** The berths that a broker is to have: read from its folders, or given by the program. It opens nothing. */
-
+/** The berths that a broker is to have: read from its folders or given by the program, and made so. */
 import { systemAccounts } from "../accounts.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problem.ts";
 import type { BerthSpec, Problem } from "../config/spec.ts";
 import { BerthError } from "../errors.ts";
-import type { Native } from "../native.ts";
-import type { BerthRoots } from "./berths/berth-roots.ts";
-import type { BrokerOptions } from "./broker-options.ts";
+import type { BrokerParts, Foundation } from "./parts.ts";
+import type { PassedSocket } from "./sockets/passed-socket.ts";
 
-/** Throws CONFIG_INVALID with every problem in its message. */
-export function readConfiguration(
-  { config = [], berths }: Pick<BrokerOptions, "config" | "berths">,
-  roots: BerthRoots,
-  sys: Native,
-): readonly BerthSpec[] {
+/** Opens nothing. Throws CONFIG_INVALID with every problem in its message. */
+export function readConfiguration({
+  options: { config = [], berths },
+  roots,
+  sys,
+}: Pick<Foundation, "options" | "roots" | "sys">): readonly BerthSpec[] {
   const { specs, problems } =
     berths === undefined
       ? loadConfig({ directories: config, accounts: systemAccounts(sys) })
@@ -24,8 +22,31 @@ export function readConfiguration(
   return specs;
 }
 
+/** The parts that hear of another configuration: the berths, what starts their servers, and what writes them down. */
+type Configured = Pick<Foundation, "berths" | "mirror"> & Partial<Pick<BrokerParts, "onDemand" | "ledger">>;
+
+/**
+ * Makes the berths those of the configuration: all of it, or nothing. Of `offered`, which is taken over, returns the
+ * sockets that no berth wants. Throws CONFIG_INVALID with every problem.
+ */
+export function applyConfiguration(
+  { berths, mirror, onDemand, ledger }: Configured,
+  specs: readonly BerthSpec[],
+  offered: readonly PassedSocket[] = [],
+): PassedSocket[] {
+  const unclaimed: PassedSocket[] = [];
+  onDemand?.pause();
+  const problems = berths.apply(specs, offered, (offer) => unclaimed.push(offer));
+  onDemand?.resume(berths.list());
+  // Also after a failure: a socket that had to be opened again is another one.
+  mirror?.keepAll();
+  ledger?.keepAll(berths.list());
+  checkProblems(problems);
+  return unclaimed;
+}
+
 /** Throws CONFIG_INVALID if there are any. */
-export function checkProblems(problems: readonly Problem[]): void {
+function checkProblems(problems: readonly Problem[]): void {
   if (problems.length === 0) return;
   const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
   throw new BerthError("CONFIG_INVALID", `the configuration has ${count}:\n${problems.map(formatProblem).join("\n")}`);

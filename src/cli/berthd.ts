@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError, Option } from "commander";
 import { ownUnit } from "../broker/access/peer.ts";
-import { Broker } from "../broker/broker.ts";
+import type { Broker } from "../broker/broker.ts";
+import { loadBroker } from "../broker/load.ts";
 import { Predecessor } from "../broker/restart/takeover-client.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { BerthError, SysError } from "../errors.ts";
@@ -137,6 +138,7 @@ async function main(argv: readonly string[]): Promise<void> {
     const passed = listenFds();
     const socket = options.socket ?? ownSocketPath();
     const predecessor = await findPredecessor(options.replace, socket, passed);
+    const Broker = await loadBroker();
     broker = await Broker.start({
       config: options.config.length > 0 ? options.config : defaultConfigDirectories(),
       socket,

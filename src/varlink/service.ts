@@ -100,9 +100,9 @@ export class Service<C> {
   readonly #interfaces = new Map<string, string>();
   readonly #methods = new Map<string, Entry<C>>();
 
-  constructor(info: ServiceInfo, implementations: readonly Implementation<C>[]) {
-    this.#add({ text: serviceInterface, methods: this.#own(info) });
-    for (const implementation of implementations) this.#add(implementation);
+  constructor(info: ServiceInfo, implementations: readonly Implementation<C>[] = []) {
+    this.add({ text: serviceInterface, methods: this.#own(info) });
+    for (const implementation of implementations) this.add(implementation);
   }
 
   /** Handles one message. Every fd that no step claimed is closed when this returns. */
@@ -141,7 +141,8 @@ export class Service<C> {
     return refuse("org.varlink.service.MethodNotFound", { method });
   }
 
-  #add(implementation: Implementation<C>): void {
+  /** Serves another interface from now on. Throws for a method that the interface does not have. */
+  add(implementation: Implementation<C>): void {
     const parsed: Interface = parseInterface(implementation.text);
     this.#interfaces.set(parsed.name, implementation.text);
     for (const [name, method] of Object.entries(implementation.methods)) {

@@ -112,6 +112,17 @@ export class Berth {
     return this.spec.name;
   }
 
+  /** Gives the berth another configuration and its sockets. Tells whether a socket is another one, and whether anything is. */
+  configure(spec: BerthSpec, sockets: readonly NamedSocket[]): { readonly moved: boolean; readonly changed: boolean } {
+    const moved =
+      sockets.length !== this.sockets.length || sockets.some(({ socket }, at) => this.sockets[at]?.socket !== socket);
+    const changed = moved || meaning(this.spec) !== meaning(spec);
+    this.spec = spec;
+    this.sockets = sockets;
+    this.generation++;
+    return { moved, changed };
+  }
+
   get state(): BerthState {
     if (this.incoming !== undefined) return "handover";
     return this.lease === undefined ? "vacant" : "occupied";
@@ -184,6 +195,11 @@ export class Berth {
     const { images = [], state = "persistent", readOnly = false } = this.spec.root ?? {};
     return { images, state: readOnly ? "readonly" : state };
   }
+}
+
+/** A configuration without where its values are written: two are the same when this is the same. */
+function meaning(spec: BerthSpec): string {
+  return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
 }
 
 /** A lease as others see it. */

@@ -11,23 +11,24 @@ import { POLLIN } from "../../socket-constants.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
-import type { StoredStash } from "../record/stored-name.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
 import { openSockets } from "../sockets/socket-set.ts";
 import { Berth, type BerthEvent, leaseView } from "./berth.ts";
+import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
-import { Lease } from "./lease.ts";
+import { Lease, type Tenant } from "./lease.ts";
 import { Leases } from "./leases.ts";
+import { repairSockets } from "./repair.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
-import type { Stashed } from "./stash.ts";
 import { Stashes } from "./stashes.ts";
+import { Visibility } from "./visibility.ts";
 
 export interface BerthsOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly quota: Quota;
   readonly roots: BerthRoots;
-  readonly onEvent: (event: BerthEvent, berth: Berth) => void;
+  readonly events: BerthEvents;
   /** Waits until the addresses of sockets closed before are free. */
   readonly settle: () => void;
 }
@@ -37,13 +38,13 @@ export class Berths {
   /** Of all berths. */
   readonly leases: Leases = new Leases();
   readonly #options: BerthsOptions;
-  readonly #stashes: Stashes;
-  #asksGroups = false;
-  #asksUnits = false;
+  /** Of all berths. */
+  readonly stashes: Stashes;
+  readonly #visibility: Visibility = new Visibility();
 
   constructor(options: BerthsOptions) {
     this.#options = options;
-    this.#stashes = new Stashes(options.quota, options.sys);
+    this.stashes = new Stashes(options.quota, options.sys);
   }
 
   /** In the order of their names. */
@@ -64,7 +65,7 @@ export class Berths {
     passed: readonly PassedSocket[] = [],
     onUnclaimed: (passed: PassedSocket) => void = () => undefined,
   ): Problem[] {
-    const { sys, log, roots, onEvent, settle } = this.#options;
+    const { sys, log, roots, events, settle } = this.#options;
     const set = openSockets(specs, { present: this.list(), passed, sys, settle });
     if (Array.isArray(set)) {
       // A socket that was closed for another and opened again may have another number: no answer made before holds.
@@ -80,14 +81,13 @@ export class Berths {
       const berth = known ?? new Berth(spec, sockets);
       berth.range = roots.rangeOf(spec);
       this.#byName.set(spec.name, berth);
-      if (known === undefined) onEvent("added", berth);
+      if (known === undefined) events.change("added", berth);
       else this.#change(berth, spec, sockets);
     }
     for (const berth of before.values()) this.#remove(berth);
     for (const socket of set.unwanted) socket.close();
     for (const socket of set.unclaimed) onUnclaimed(socket);
-    this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);
-    this.#asksUnits = specs.some(({ tenant }) => tenant.units.length > 0);
+    this.#visibility.update(specs);
     log("debug", `${specs.length} berths are configured`);
     return [];
   }
@@ -96,10 +96,7 @@ export class Berths {
   find(name: string, who: Requester): Berth | Refusal {
     const berth = this.#byName.get(name);
     if (who.privileged) return berth ?? { kind: "absent", berth: name };
-    // Whether the berth exists must not show in the time it takes either: ask for all that any policy could ask.
-    if (this.#asksGroups) void who.peer.groups;
-    if (this.#asksUnits) void who.peer.unit;
-    return berth !== undefined && mayTake(berth.spec.tenant, who.peer) ? berth : { kind: "denied", berth: name };
+    return this.#visibility.mayTake(berth, who.peer) ? berth : { kind: "denied", berth: name };
   }
 
   /** Whether the requester may see the berth in lists and events. */
@@ -139,24 +136,16 @@ export class Berths {
     const { berth, lease } = found;
     lease.ready = true;
     // What a newcomer stashes is for its own successor, whatever its predecessor says meanwhile.
-    const kept = [id, lease === berth.lease ? berth.incoming?.id : undefined];
     if (predecessors === "drop")
-      for (const stashed of berth.stash.values())
-        if (!kept.includes(stashed.lease)) this.#stashes.drop(berth, stashed.name);
+      this.stashes.dropOthers(berth, [id, lease === berth.lease ? berth.incoming?.id : undefined]);
     const outgoing = berth.lease;
     if (berth.incoming === lease && outgoing !== undefined) {
       berth.incoming = undefined;
       berth.lease = lease;
       this.leases.end(outgoing);
-      this.#options.log(
-        "info",
-        `berth ${berth.name}: handed over from pid ${outgoing.tenant.pid} to pid ${lease.tenant.pid}`,
-        {
-          event: "handover-complete",
-          berth: berth.name,
-          pid: lease.tenant.pid,
-        },
-      );
+      const { pid } = lease.tenant;
+      const message = `berth ${berth.name}: handed over from pid ${outgoing.tenant.pid} to pid ${pid}`;
+      this.#options.log("info", message, { event: "handover-complete", berth: berth.name, pid });
     }
     this.#emit("ready", berth);
     return undefined;
@@ -167,7 +156,7 @@ export class Berths {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
-    const refused = this.#stashes.put(berth, lease, name, handle);
+    const refused = this.stashes.put(berth, lease, name, handle);
     if (refused !== undefined) return refused;
     this.#emit("changed", berth);
     return undefined;
@@ -178,7 +167,7 @@ export class Berths {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     if (!found.berth.stash.has(name)) return undefined;
-    this.#stashes.drop(found.berth, name);
+    this.stashes.drop(found.berth, name);
     this.#emit("changed", found.berth);
     return undefined;
   }
@@ -190,7 +179,7 @@ export class Berths {
       const isLeft = left(berth);
       for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
-      this.#stashes.clear(berth);
+      this.stashes.clear(berth);
       this.#options.roots.release(berth, { next: false });
     }
     this.#byName.clear();
@@ -201,12 +190,8 @@ export class Berths {
     const berth = this.#byName.get(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
     const { pid, uid, unit, ready } = facts;
-    const onDeath = (): void => this.#end(berth, lease, `pid ${pid} has exited`);
-    const lease = new Lease({ pid, uid, unit }, pidfd, this.#options.sys, onDeath, id);
+    const lease = this.#begin(berth, { pid, uid, unit }, pidfd, id);
     lease.ready = ready;
-    if (berth.lease === undefined) berth.lease = lease;
-    else berth.incoming = lease;
-    this.leases.add(berth, lease);
     berth.generation++;
     return lease;
   }
@@ -219,15 +204,9 @@ export class Berths {
     return berth;
   }
 
-  /** Puts a descriptor back that a tenant had stashed under an earlier broker; undefined when there is no place for it. */
-  restoreStash(stored: StoredStash, handle: FdHandle): Stashed | undefined {
-    const berth = this.#byName.get(stored.berth);
-    return berth && this.#stashes.restore(berth, stored, handle);
-  }
-
-  /** Sets right what tenants have done whose end was not seen. */
+  /** Repairs the sockets of vacant berths: a tenant may have died while there was no broker. */
   repairVacant(): void {
-    for (const berth of this.#byName.values()) if (berth.lease === undefined) this.#repair(berth);
+    for (const berth of this.#byName.values()) if (berth.lease === undefined) repairSockets(berth, this.#options);
   }
 
   /** The berth of that name, whoever asks. */
@@ -258,23 +237,23 @@ export class Berths {
       return { kind: "denied", berth: berth.name };
     }
     const tenant = { pid: peer.pid, uid: peer.uid, unit: peer.unit };
-    const lease = new Lease(tenant, pidfd, sys, () => this.#end(berth, lease, `pid ${peer.pid} has exited`));
     const event = berth.lease === undefined ? "acquired" : "handover";
-    if (event === "acquired") berth.lease = lease;
-    else berth.incoming = lease;
-    this.leases.add(berth, lease);
-    log(
-      "info",
-      `berth ${berth.name}: ${event === "acquired" ? "taken" : "to be taken over"} by pid ${tenant.pid} (uid ${tenant.uid})`,
-      {
-        event,
-        berth: berth.name,
-        lease: lease.id,
-        ...tenant,
-      },
-    );
+    const lease = this.#begin(berth, tenant, pidfd);
+    const how = event === "acquired" ? "taken" : "to be taken over";
+    const message = `berth ${berth.name}: ${how} by pid ${tenant.pid} (uid ${tenant.uid})`;
+    log("info", message, { event, berth: berth.name, lease: lease.id, ...tenant });
     this.#emit(event, berth);
     return { kind: "granted", berth, lease };
+  }
+
+  /** The tenant's lease from now on: the present one if there is none, else a handover's. Takes the pidfd. */
+  #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, id?: string): Lease {
+    const onDeath = (): void => this.#end(berth, lease, `pid ${tenant.pid} has exited`);
+    const lease = new Lease(tenant, pidfd, this.#options.sys, onDeath, id);
+    if (berth.lease === undefined) berth.lease = lease;
+    else berth.incoming = lease;
+    this.leases.add(berth, lease);
+    return lease;
   }
 
   #end(berth: Berth, lease: Lease, why: string): void {
@@ -290,41 +269,18 @@ export class Berths {
       lease: lease.id,
       pid: lease.tenant.pid,
     });
-    if (berth.lease === undefined) this.#repair(berth);
+    if (berth.lease === undefined) repairSockets(berth, this.#options);
     this.#dropIdleRoot(berth);
     this.#emit("released", berth);
   }
 
-  #repair(berth: Berth): void {
-    for (const { name, socket } of berth.sockets) {
-      for (const found of socket.repair()) {
-        this.#options.log("warning", `berth ${berth.name}: socket ${name} ${found}`, {
-          event: "repaired",
-          berth: berth.name,
-          socket: name,
-        });
-        this.#emit("repaired", berth);
-      }
-    }
-  }
-
   #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"]): void {
-    const moved =
-      sockets.length !== berth.sockets.length || sockets.some(({ socket }, at) => berth.sockets[at]?.socket !== socket);
-    const changed = moved || meaning(berth.spec) !== meaning(spec);
-    berth.spec = spec;
-    berth.sockets = sockets;
-    berth.generation++;
+    const { moved, changed } = berth.configure(spec, sockets);
     if (changed) this.#options.roots.forget(berth);
     if (moved && berth.lease !== undefined) {
-      this.#options.log(
-        "notice",
-        `berth ${berth.name}: its sockets changed; pid ${berth.lease.tenant.pid} keeps those it has until it asks again`,
-        {
-          event: "changed",
-          berth: berth.name,
-        },
-      );
+      const { pid } = berth.lease.tenant;
+      const message = `berth ${berth.name}: its sockets changed; pid ${pid} keeps those it has until it asks again`;
+      this.#options.log("notice", message, { event: "changed", berth: berth.name });
     }
     if (changed) this.#emit("changed", berth);
   }
@@ -334,19 +290,14 @@ export class Berths {
     berth.lease = undefined;
     berth.incoming = undefined;
     this.#options.roots.release(berth, { next: false });
-    this.#stashes.clear(berth);
+    this.stashes.clear(berth);
     this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
-    this.#options.onEvent("removed", berth);
+    this.#options.events.change("removed", berth);
     berth.generation++;
   }
 
   #emit(event: BerthEvent, berth: Berth): void {
     berth.generation++;
-    this.#options.onEvent(event, berth);
+    this.#options.events.change(event, berth);
   }
-}
-
-/** A spec without where its values were written: two are the same configuration when this is the same. */
-function meaning(spec: BerthSpec): string {
-  return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
 }

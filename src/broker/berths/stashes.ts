@@ -62,6 +62,11 @@ export class Stashes {
     berth.generation++;
   }
 
+  /** Drops what other tenants than these leases' left in a berth. */
+  dropOthers(berth: Berth, leases: readonly (string | undefined)[]): void {
+    for (const { name, lease } of [...berth.stash.values()]) if (!leases.includes(lease)) this.drop(berth, name);
+  }
+
   clear(berth: Berth): void {
     for (const name of [...berth.stash.keys()]) this.drop(berth, name);
   }

@@ -2,7 +2,8 @@
 
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { Berth, BerthEvent } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { BerthEvents } from "../berths/berth-events.ts";
 import { Connections } from "./connections.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import type { Runner } from "./runner.ts";
@@ -13,7 +14,7 @@ export interface OnDemandOptions {
   readonly log: Log;
   readonly runner: Runner;
   readonly limits: StartLimits;
-  readonly tell: (event: BerthEvent, berth: Berth) => void;
+  readonly events: BerthEvents;
 }
 
 interface Attended {
@@ -68,7 +69,7 @@ export class OnDemand {
   }
 
   #attend(berth: Berth): Attended {
-    const { limits, sys, log, runner, tell } = this.#options;
+    const { limits, sys, log, runner, events } = this.#options;
     const starter = new Starter(berth, {
       ...this.#options,
       enqueue: (one) => {
@@ -89,7 +90,7 @@ export class OnDemand {
       patience: limits.patience,
       onStop: () => {
         starter.expectEnd();
-        tell("stopping", berth);
+        events.tell("stopping", berth);
       },
     });
     return { starter, idle };

@@ -9,6 +9,7 @@
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { Berth, StartView } from "../berths/berth.ts";
+import type { BerthEvents } from "../berths/berth-events.ts";
 import { Waker } from "./arrival-watch.ts";
 import type { Outcome, Run, Runner } from "./runner.ts";
 
@@ -42,8 +43,7 @@ export interface StarterContext {
   readonly log: Log;
   readonly runner: Runner;
   readonly limits: StartLimits;
-  /** Tells watchers. */
-  readonly tell: (event: "starting" | "failed" | "changed", berth: Berth) => void;
+  readonly events: BerthEvents;
   /** Has {@link Starter.start} called as soon as few enough others are starting. */
   readonly enqueue: (starter: Starter) => void;
   /** It is neither queued nor starting any more. */
@@ -112,7 +112,7 @@ export class Starter {
 
   /** Its turn has come. */
   start(): void {
-    const { runner, limits, log, tell } = this.#context;
+    const { runner, limits, log, events } = this.#context;
     const { name } = this.berth;
     this.#enter("starting");
     log("info", `berth ${name}: something has come for its server, which is started`, {
@@ -126,7 +126,7 @@ export class Starter {
     };
     this.#current = current;
     this.#inquire(limits.timeout, { reason: `it has not taken the berth within ${limits.timeout / 1000} s` });
-    tell("starting", this.berth);
+    events.tell("starting", this.berth);
   }
 
   /** Starts nothing any more. What runs, runs on. */
@@ -182,7 +182,7 @@ export class Starter {
     this.#timer = setTimeout(() => {
       this.#failures = 0;
       this.#show();
-      this.#context.tell("changed", this.berth);
+      this.#context.events.tell("changed", this.berth);
     }, this.#context.limits.settle);
   }
 
@@ -218,11 +218,11 @@ export class Starter {
     if (!isSettled && !isDone) return this.#fail(outcome);
     this.#failures = 0;
     this.#wait();
-    this.#context.tell("changed", this.berth);
+    this.#context.events.tell("changed", this.berth);
   }
 
   #fail(outcome: Outcome): void {
-    const { limits, log, tell } = this.#context;
+    const { limits, log, events } = this.#context;
     const { name } = this.berth;
     this.#current = undefined;
     this.#failure = outcome;
@@ -238,8 +238,8 @@ export class Starter {
     });
     this.#timer = setTimeout(() => {
       this.#wait();
-      tell("changed", this.berth);
+      events.tell("changed", this.berth);
     }, delay);
-    tell("failed", this.berth);
+    events.tell("failed", this.berth);
   }
 }

@@ -2,7 +2,7 @@
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { TenantMessage } from "../../systemd/tenant-message.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Tenancy } from "../berths/leases.ts";
@@ -18,8 +18,7 @@ const COMPLAINTS = 10;
 export interface NoticesOptions {
   readonly berths: Berths;
   readonly log: Log;
-  /** Tells watchers. */
-  readonly tell: (event: "status" | "stopping", berth: Berth) => void;
+  readonly events: BerthEvents;
 }
 
 /** Carries out messages of tenants, and takes what it keeps of the descriptors that came with them. */
@@ -34,7 +33,7 @@ export class TenantNotices {
 
   heed(tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]): void {
     const { berth, lease } = tenancy;
-    const { berths, log, tell } = this.#options;
+    const { berths, log, events } = this.#options;
     const self: Speaker = { privileged: false, holds: (other) => other === lease };
     const { name = UNNAMED } = message;
     if (message.storeRemove && message.name !== undefined) {
@@ -43,7 +42,7 @@ export class TenantNotices {
     if (message.store) for (const fd of fds) this.#store(tenancy, name, fd, self);
     if (message.status !== undefined && message.status !== (lease.status ?? "")) {
       lease.status = message.status === "" ? undefined : message.status;
-      tell("status", berth);
+      events.tell("status", berth);
     }
     this.#watch(tenancy, message);
     // What is in the store of sd_notify(3) stays there until the server removes it.
@@ -55,7 +54,7 @@ export class TenantNotices {
       berth: berth.name,
       pid: lease.tenant.pid,
     });
-    tell("stopping", berth);
+    events.tell("stopping", berth);
   }
 
   /** Keeps another descriptor under a name; one that is kept under it already is the same. */

@@ -20,10 +20,10 @@ export class Locks {
    * somebody else has it. The lock ends with the process, however it ends; so the file may stay (flock(2)). Of
    * `inherited`, a predecessor's, takes the one of this file, if it is there: the lock is the open file's.
    */
-  take(path: string, folderMode: number, inherited: FdHandle[] = []): void {
-    const known = inherited.findIndex((lock) => isFile(lock, path));
-    if (known >= 0) {
-      this.#held.push(...inherited.splice(known, 1));
+  take(path: string, folderMode: number, inherited: readonly FdHandle[] = []): void {
+    const known = inherited.find((lock) => isFile(lock, path));
+    if (known !== undefined) {
+      this.#held.push(known);
       return;
     }
     mkdirSync(dirname(path), { recursive: true, mode: folderMode });
@@ -36,6 +36,11 @@ export class Locks {
       `another broker is running: it holds ${path}; stop it, or choose another --socket and --state; --replace takes over from it`,
       { cause: new SysError("flock", -result, path) },
     );
+  }
+
+  /** Whether this is one of the descriptors that hold a lock. */
+  has(lock: FdHandle): boolean {
+    return this.#held.includes(lock);
   }
 
   /** All of them, borrowed: whoever has them has the locks as well. */

@@ -33,7 +33,7 @@ type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
 /** The descriptors that were passed to this process, by what they are. */
 export interface InheritedFds {
   /** Of the store or of .socket units, the control socket among them. */
-  sockets: PassedSocket[];
+  readonly sockets: PassedSocket[];
   readonly leases: Inherited<NameOf<"lease">>[];
   readonly stashes: Inherited<NameOf<"stash">>[];
   readonly binds: Inherited<NameOf<"binds">>[];
@@ -54,16 +54,19 @@ export function closeInherited({ sockets, leases, stashes, binds, roots, locks, 
   closeAll([...locks, ...keepers]);
 }
 
-/** Adds `more` to `passed`, but for what is there already: that is closed. */
-export function joinInherited(passed: InheritedFds, more: InheritedFds): void {
-  const leases = new Set(passed.leases.map(({ stored }) => stored));
-  const sockets = new Set(passed.sockets.map(({ handle }) => socketInode(handle.fd)));
-  for (const lease of more.leases) leases.has(lease.stored) ? lease.handle.close() : passed.leases.push(lease);
+/** `first`, and of `more` what `first` does not have: the rest of `more` is closed. */
+export function joinInherited(first: InheritedFds, more: InheritedFds): InheritedFds {
+  const leases = [...first.leases];
+  const known = new Set(leases.map(({ stored }) => stored));
+  for (const lease of more.leases) known.has(lease.stored) ? lease.handle.close() : leases.push(lease);
+  const sockets = [...first.sockets];
+  const inodes = new Set(sockets.map(({ handle }) => socketInode(handle.fd)));
   for (const offer of more.sockets) {
     const inode = socketInode(offer.handle.fd);
-    sockets.has(inode) ? offer.handle.close() : passed.sockets.push(offer);
-    sockets.add(inode);
+    inodes.has(inode) ? offer.handle.close() : sockets.push(offer);
+    inodes.add(inode);
   }
+  return { ...first, leases, sockets };
 }
 
 /** Tells apart what was passed, and takes it over. `lent`: somebody else has each socket as well, for as long as that says. */
@@ -178,7 +181,8 @@ function takeBackStash({ stored, is, handle }: InheritedFds["stashes"][number], 
   mirror?.recallSerial(is.serial);
   const found = is.packed ? unwrapFd(handle, sys) : handle;
   if (is.packed) handle.close();
-  const stashed = found && berths.restoreStash(is, found);
+  const berth = berths.get(is.berth);
+  const stashed = found && berth && berths.stashes.restore(berth, is, found);
   if (stashed !== undefined) {
     if (mirror !== undefined) stashed.storedCopy = mirror.recall(stored, stashed.handle.fd);
     return;
@@ -205,9 +209,12 @@ function takeBackRoots(returned: InheritedFds["roots"], { berths, mirror }: Rest
 }
 
 /** Answers the binds again that an earlier broker answered: when nobody else does any more, for a call is received once. */
-export function restoreBinds({ binds, keepers }: InheritedFds, context: RestoreContext): void {
+export function restoreBinds(
+  { binds, keepers }: Pick<InheritedFds, "binds" | "keepers">,
+  context: RestoreContext,
+): void {
   const { interceptions, mirror, log } = context;
-  const [keeper, ...others] = keepers.splice(0);
+  const [keeper, ...others] = keepers;
   if (binds.length > 0 && keeper !== undefined) interceptions.adoptFallback(keeper);
   else keeper?.close();
   closeAll(others);

@@ -11,6 +11,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { DescriptorStore, NotStored } from "../../systemd/fd-store.ts";
 import type { Berth } from "../berths/berth.ts";
+import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
 import { fileOf, type Stashed } from "../berths/stash.ts";
 import { bindRecord } from "../bind/bind-reports.ts";
@@ -30,13 +31,14 @@ export interface StoreMirrorOptions {
   readonly store: DescriptorStore;
   readonly sys: Native;
   readonly log: Log;
-  /** All berths, and the sockets that the broker has bound for itself: for what could not be stored at first. */
-  readonly berths: () => Iterable<Berth>;
-  readonly own: () => Iterable<NamedSocket>;
+  /** Stored again and again until everything is: some may not have been at first. */
+  readonly berths: Pick<Berths, "list">;
 }
 
 export class StoreMirror implements BindStore {
   readonly #options: StoreMirrorOptions;
+  /** Sockets that the broker has bound for itself. */
+  readonly #own: NamedSocket[] = [];
   readonly #records = new Map<Lease, FdHandle>();
   /** How many stored descriptors are of which file: a second one must be packed, and one of which that is not known. */
   readonly #files = new Map<string, number>();
@@ -60,11 +62,17 @@ export class StoreMirror implements BindStore {
     for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#keepLease(lease, berth);
   }
 
+  /** Stores the sockets that the broker has bound for itself. */
+  keepOwn(sockets: readonly NamedSocket[]): void {
+    this.#own.push(...sockets);
+    for (const { name, socket } of sockets) this.#keepSocket(socket, name);
+  }
+
   /** As {@link keep} of all berths; says what is still missing only if it was not said before. */
   keepAll(): void {
     this.#lack = undefined;
-    for (const { name, socket } of this.#options.own()) this.#keepSocket(socket, name);
-    for (const berth of this.#options.berths()) this.keep(berth);
+    for (const { name, socket } of this.#own) this.#keepSocket(socket, name);
+    for (const berth of this.#options.berths.list()) this.keep(berth);
     if (this.#lack === undefined) this.#said = undefined;
   }
 
@@ -112,12 +120,9 @@ export class StoreMirror implements BindStore {
     this.#options.store.remove(name);
   }
 
-  /** Waits until what was dropped is closed. */
+  /** As {@link settleStore}. */
   settle(): void {
-    if (!this.#options.store.settle())
-      this.#options.log("warning", "the service manager does not close the descriptors it was told to remove", {
-        event: "not-stored",
-      });
+    settleStore(this.#options.store, this.#options.log);
   }
 
   /** From now on nothing is stored or dropped any more: the store is for the next broker. */
@@ -131,8 +136,8 @@ export class StoreMirror implements BindStore {
     this.close();
     for (const record of this.#records.values()) record.close();
     this.#records.clear();
-    for (const { socket } of this.#options.own()) socket.storedCopy = undefined;
-    for (const berth of this.#options.berths()) {
+    for (const { socket } of this.#own) socket.storedCopy = undefined;
+    for (const berth of this.#options.berths.list()) {
       for (const { socket } of berth.sockets) socket.storedCopy = undefined;
       for (const stashed of berth.stash.values()) delete stashed.storedCopy;
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) lease.storedCopy = undefined;
@@ -236,9 +241,15 @@ export class StoreMirror implements BindStore {
     const message =
       why === "unreachable"
         ? `the service manager takes no descriptors, so ${lost}; it is tried again`
-        : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${advice(berths())}`;
+        : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${advice(berths.list())}`;
     log("error", message, { event: "not-stored", name, stored: store.count, max: store.max });
   }
+}
+
+/** Waits until the service manager has closed what was removed from its store: then the addresses are free. */
+export function settleStore(store: DescriptorStore, log: Log): void {
+  if (store.settle()) return;
+  log("warning", "the service manager does not close the descriptors it was told to remove", { event: "not-stored" });
 }
 
 /** How many descriptors the berths may have stored at once: every socket, and what a lease, a handover and a root add. */

@@ -16,7 +16,7 @@ import { TakeoverStore } from "./takeover-store.ts";
 export interface TakeoverServerOptions {
   readonly snapshot: Pick<TakeoverSnapshot, "pause" | "collect" | "resume">;
   /** Why nobody can take over from this broker, if so. */
-  readonly obstacle: () => string | undefined;
+  readonly obstacle: string | undefined;
   /** Lets go of everything that was stored and of all connections but this one. */
   readonly end: (heir: Session) => void;
   readonly sys: Native;
@@ -66,12 +66,6 @@ export class TakeoverServer {
     return this.isUnderWay ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve();
   }
 
-  /** A connection has been closed. */
-  closed(session: Session): void {
-    // What is being paused is waited for; then it is seen.
-    if (session === this.#heir && this.#hasAll) this.#giveUp(session);
-  }
-
   /** The broker is closed: nobody takes over any more. */
   close(): void {
     clearTimeout(this.#deadline);
@@ -81,9 +75,13 @@ export class TakeoverServer {
   #takeOver(session: Session): Answer | Later {
     const { obstacle, log } = this.#options;
     if (!session.privileged) return denied;
-    const why = this.isUnderWay ? "another broker is taking over from it just now" : obstacle();
+    const why = this.isUnderWay ? "another broker is taking over from it just now" : obstacle;
     if (why !== undefined) return unavailable(why);
     this.#heir = session;
+    session.onceClosed(() => {
+      // While the snapshot is made, #handOver looks for itself.
+      if (session === this.#heir && this.#hasAll) this.#giveUp(session);
+    });
     const { pid, uid } = session.peer;
     log("notice", `pid ${pid} takes over`, { event: "succession", pid, uid });
     return (settle) => void this.#handOver(session).then(settle);

@@ -18,16 +18,16 @@ import type { Locks } from "./locks.ts";
 import { StoreMirror } from "./store-mirror.ts";
 import type { TakeoverStore } from "./takeover-store.ts";
 
-/** What a broker is made of; some of it may be missing, or come later. */
+/** The parts of a broker that a snapshot is made of. */
 export interface SnapshotParts {
   readonly berths: Berths;
   readonly interceptions: Interceptions;
   readonly locks: Locks;
   /** The sockets that it has bound for itself. */
-  readonly own: () => readonly NamedSocket[];
-  readonly listener: () => Listener | undefined;
-  readonly notify: () => NotifySocket | undefined;
-  readonly onDemand: () => OnDemand | undefined;
+  readonly own: readonly NamedSocket[];
+  readonly listener: Listener;
+  readonly notify: NotifySocket | undefined;
+  readonly onDemand: OnDemand;
   readonly sys: Native;
   readonly log: Log;
 }
@@ -43,9 +43,9 @@ export class TakeoverSnapshot {
   /** Hears nobody but the heir, and does nothing. Resolves when nothing changes any more. Throws SYSTEM_ERROR. */
   async pause(heir: Session): Promise<void> {
     const { berths, interceptions, listener, notify, onDemand } = this.#parts;
-    listener()?.pause(heir);
-    onDemand()?.pause();
-    notify()?.pause();
+    listener.pause(heir);
+    onDemand.pause();
+    notify?.pause();
     berths.leases.pause();
     await interceptions.pause();
   }
@@ -53,7 +53,8 @@ export class TakeoverSnapshot {
   /** Stores everything. What has been stored counts as another's from now on. Throws SYSTEM_ERROR. */
   collect(store: TakeoverStore): void {
     const { berths, interceptions, locks, own, sys, log } = this.#parts;
-    this.#mirror = new StoreMirror({ store, sys, log, own, berths: () => berths.list() });
+    this.#mirror = new StoreMirror({ store, sys, log, berths });
+    this.#mirror.keepOwn(own);
     this.#mirror.keepAll();
     const { keeper, servers } = interceptions.descriptors;
     for (const [server, fds] of servers) store.add(leaseName("binds", server), fds);
@@ -78,7 +79,7 @@ export class TakeoverSnapshot {
   resume(): void {
     const { berths, interceptions, own, listener, notify, onDemand, log } = this.#parts;
     this.abandon();
-    for (const { name, socket } of [...own(), ...berths.list().flatMap(({ sockets }) => sockets)]) {
+    for (const { name, socket } of [...own, ...berths.list().flatMap(({ sockets }) => sockets)]) {
       try {
         // Whoever has had it may have set other options.
         socket.reconfigure(socket.options);
@@ -90,8 +91,8 @@ export class TakeoverSnapshot {
     }
     interceptions.resume();
     berths.leases.resume();
-    notify()?.resume();
-    onDemand()?.resume(berths.list());
-    listener()?.resume();
+    notify?.resume();
+    onDemand.resume(berths.list());
+    listener.resume();
   }
 }

@@ -28,7 +28,6 @@ export interface ListenerOptions {
   readonly deadline: number;
   /** Soft RLIMIT_NOFILE of this process. */
   readonly maxFds: number;
-  readonly onClosed: (session: Session) => void;
 }
 
 /** Descriptors kept free of clients: for pidfds, plans, duplicates on the way out, and a reload. */
@@ -45,6 +44,7 @@ export class Listener {
   readonly #poll: Poll;
   #pause: NodeJS.Timeout | undefined;
   #isPaused = false;
+  #isClosed = false;
   /** Said once, until connections are accepted again. */
   #starved = false;
   /** Times the queue was looked at, and how often it had been when health was asked about last and somebody waited. */
@@ -64,6 +64,7 @@ export class Listener {
    * descriptor, for a client that has used them all up must not have the broker ended.
    */
   get healthy(): boolean {
+    if (this.#isClosed) return false;
     const waits = !this.#isPaused && (this.#options.sys.pollNow(this.#socket, POLLIN) & POLLIN) !== 0;
     const healthy = !waits || this.#lookedAtLast !== this.#looked;
     this.#lookedAtLast = waits ? this.#looked : undefined;
@@ -84,8 +85,9 @@ export class Listener {
     for (const session of this.sessions) session.resume();
   }
 
-  /** Closes every connection but one. */
+  /** Accepts nobody any more, and closes every connection but one. Idempotent. */
   close(exempt?: Session): void {
+    this.#isClosed = true;
     clearTimeout(this.#pause);
     this.#poll.close();
     for (const session of this.sessions) if (session !== exempt) session.close();
@@ -151,9 +153,12 @@ export class Listener {
       sys,
       log,
       deadline,
-      onClosed: (closed) => this.#onClosed(closed, roomForUser),
     });
     this.sessions.add(session);
+    session.onceClosed(() => {
+      this.sessions.delete(session);
+      if (roomForUser) quota.refund("connections", peer.uid);
+    });
     if (roomForUser && roomForAll) return;
     const limit = roomForUser ? "descriptors" : "connections";
     const message = roomForUser
@@ -165,12 +170,6 @@ export class Listener {
       uid: peer.uid,
     });
     session.endWith(refusal({ kind: "limit", limit, message }));
-  }
-
-  #onClosed(session: Session, charged: boolean): void {
-    this.sessions.delete(session);
-    if (charged) this.#options.quota.refund("connections", session.peer.uid);
-    this.#options.onClosed(session);
   }
 
   /** Idle ones first; but not to be idle is easy, and keeps no room from a user who has fewer connections. */

@@ -16,7 +16,7 @@ import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts"
 import { refusal } from "./refusals.ts";
 import { guarded, isScarcity, patiently } from "./retry.ts";
 import type { Session } from "./session.ts";
-import { eventAnswer } from "./watchers.ts";
+import { eventAnswer, type Watchers } from "./watchers.ts";
 
 /** What the methods work on. */
 export interface MethodsContext {
@@ -25,10 +25,9 @@ export interface MethodsContext {
   readonly interceptions: Interceptions;
   /** Where servers without a service manager say how they are; undefined where there is no such socket. */
   readonly notify: string | undefined;
-  /** Resolves when nobody is about to take over from this broker: until then nothing is granted. */
-  settled(): Promise<void>;
-  /** Has the session told of every event from now on. */
-  watch(session: Session): void;
+  /** While another broker takes over, nothing is granted: this resolves when none does. */
+  readonly takeover: { over(): Promise<void> };
+  readonly watchers: Watchers;
 }
 
 /** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
@@ -37,14 +36,14 @@ export function brokerMethods({
   interceptions,
   sys,
   notify,
-  settled,
-  watch,
+  takeover,
+  watchers,
 }: MethodsContext): Implementation<Session> {
   const acquire: Handler<Session> = (session, parameters) => {
     const name = parameters["berth"] as string;
     const known = session.grants.get(name);
     if (known !== undefined && known.generation === known.berth.generation) return known.answer;
-    return patiently(session, settled, () => {
+    return patiently(session, takeover, () => {
       const granted = berths.acquire(name, session, replaceOf(parameters));
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
@@ -64,7 +63,7 @@ export function brokerMethods({
       command: parameters["command"] as string[] | undefined,
       environment: parameters["environment"] as Record<string, string> | undefined,
     };
-    return patiently(session, settled, () => {
+    return patiently(session, takeover, () => {
       // Before the lease: a command that cannot be carried out takes no berth.
       const berth = berths.find(parameters["berth"] as string, session);
       if ("kind" in berth) return berth;
@@ -116,7 +115,7 @@ export function brokerMethods({
         streams: true,
         handle: (session) => {
           for (const berth of visible(berths, session)) session.send(eventAnswer("present", berth));
-          watch(session);
+          watchers.add(session);
           return undefined;
         },
       },

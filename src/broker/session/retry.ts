@@ -32,7 +32,7 @@ const MAX_TURNS = 8;
  */
 export function patiently(
   session: Session,
-  settled: () => Promise<void>,
+  takeover: { over(): Promise<void> },
   act: () => Answer | Refusal | Waiting,
 ): Answer | Later {
   const first = outcome(act);
@@ -40,27 +40,27 @@ export function patiently(
   return (settle) => {
     const failed = (error: unknown): Answer =>
       refusal({ kind: "no-root", berth: first.berth, message: error instanceof Error ? error.message : String(error) });
-    void turns(session, settled, act, first).catch(failed).then(settle);
+    void turns(session, takeover, act, first).catch(failed).then(settle);
   };
 }
 
 /** Undefined when nobody is there any more to be answered. */
 async function turns(
   session: Session,
-  settled: () => Promise<void>,
+  takeover: { over(): Promise<void> },
   act: () => Answer | Refusal | Waiting,
   { berth, until }: Waiting,
   left = MAX_TURNS,
 ): Promise<Answer | undefined> {
   const problem = await until;
-  await settled();
+  await takeover.over();
   if (session.closed) return undefined;
   if (problem !== undefined || left === 0) {
     const message = problem ?? "what it is made of changes all the time; try again";
     return refusal({ kind: "no-root", berth, message });
   }
   const next = outcome(act);
-  return "until" in next ? await turns(session, settled, act, next, left - 1) : next;
+  return "until" in next ? await turns(session, takeover, act, next, left - 1) : next;
 }
 
 function outcome(act: () => Answer | Refusal | Waiting): Answer | Waiting {

@@ -26,7 +26,6 @@ export interface SessionOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly deadline: number;
-  readonly onClosed: (session: Session) => void;
 }
 
 /** Bytes of events that may wait for a watcher that does not read; then it is dropped. */
@@ -52,6 +51,7 @@ export class Session implements Requester {
   /** While set, nothing of this connection is read or carried out. */
   #isPaused = false;
   readonly #kept: { readonly bytes: Buffer; readonly fds: readonly FdHandle[] }[] = [];
+  readonly #closers: (() => void)[] = [];
   /** The lease that this very process was found to hold. */
   #confirmed: Lease | undefined;
 
@@ -137,7 +137,13 @@ export class Session implements Requester {
   onClosed(cause: BerthError | undefined): void {
     this.#forgetKept();
     if (cause !== undefined) this.#report(cause);
-    this.#options.onClosed(this);
+    this.#tellClosed();
+  }
+
+  /** Calls `hear` once: when the connection is closed, by either side, or now if it is closed already. */
+  onceClosed(hear: () => void): void {
+    if (this.closed) hear();
+    else this.#closers.push(hear);
   }
 
   /** Reads nothing and carries nothing out until {@link resume}. */
@@ -163,7 +169,7 @@ export class Session implements Requester {
     if (this.#wire.closed) return;
     this.#wire.close();
     this.#forgetKept();
-    this.#options.onClosed(this);
+    this.#tellClosed();
   }
 
   /** Carries out nothing of this connection, and reads nothing of it, until the answer has come. */
@@ -189,6 +195,10 @@ export class Session implements Requester {
 
   #read(): void {
     this.#wire.setReading(!this.#waiting && !this.#isPaused && !this.#wire.queued);
+  }
+
+  #tellClosed(): void {
+    for (const hear of this.#closers.splice(0)) hear();
   }
 
   #forgetKept(): void {

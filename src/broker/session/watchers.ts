@@ -13,10 +13,7 @@ export class Watchers {
     if (session.closed) return;
     session.watching = true;
     this.#sessions.add(session);
-  }
-
-  delete(session: Session): void {
-    this.#sessions.delete(session);
+    session.onceClosed(() => this.#sessions.delete(session));
   }
 
   /** Tells every watcher who may see the berth. One message for all: the kernel copies it. */

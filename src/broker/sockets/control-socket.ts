@@ -33,14 +33,12 @@ export class ControlSocket {
     if (typeof wanted !== "string") this.#socket = wanted;
   }
 
-  /** Unless it was given, takes the one that bears its name out of what was passed. Throws DESCRIPTOR_MISMATCH. */
-  take(passed: PassedSocket[]): void {
+  /** Unless it was given, takes the one that bears its name. Returns the others. Throws DESCRIPTOR_MISMATCH. */
+  take(passed: readonly PassedSocket[]): PassedSocket[] {
     const named = this.#socket === undefined ? namedControl(passed) : undefined;
-    if (named !== undefined) {
-      passed.splice(passed.indexOf(named), 1);
-      this.#socket = named.handle;
-    }
+    if (named !== undefined) this.#socket = named.handle;
     if (this.#socket instanceof FdHandle) checkControl(named ?? passedSocket("control", this.#socket, this.#sys));
+    return passed.filter((one) => one !== named);
   }
 
   /** If there is none yet, takes the one of those passed that can be nothing else. Throws DESCRIPTOR_MISMATCH. */
@@ -51,13 +49,14 @@ export class ControlSocket {
     this.#socket = sole.handle;
   }
 
-  /** If there is none yet, takes that of an earlier broker, which `left` may have, or binds it. Throws BROKER_RUNNING. */
-  open(left: readonly PassedSocket[]): void {
-    if (typeof this.#wanted === "string") this.#socket ??= ownControl(this.#wanted, this.#mode, left, this.#sys);
-  }
-
-  get fd(): number | undefined {
-    return this.#socket?.fd;
+  /**
+   * If there is none yet, takes that of an earlier broker, which `left` may have, or binds it. Returns its descriptor,
+   * borrowed. Throws BROKER_RUNNING.
+   */
+  open(left: readonly PassedSocket[]): number {
+    const wanted = this.#wanted;
+    this.#socket ??= typeof wanted === "string" ? ownControl(wanted, this.#mode, left, this.#sys) : wanted;
+    return this.#socket.fd;
   }
 
   /** The socket, if it is the broker's own and nobody gave it. */

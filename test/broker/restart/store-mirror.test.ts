@@ -12,7 +12,7 @@ it("a stash from the store whose file system says nothing any more ends nobody, 
   const address = managerAddress({ NOTIFY_SOCKET: `${folder.path}/notify` });
   if (typeof address !== "object") throw new Error("no address");
   const store = new FdStore(new ManagerSocket(address, native), 8);
-  const mirror = new StoreMirror({ store, sys: native, log: () => {}, berths: () => [], own: () => [] });
+  const mirror = new StoreMirror({ store, sys: native, log: () => {}, berths: { list: () => [] } });
   mirror.count("stash.arena/state");
   // As with a file of a FUSE server that is gone: fstat(2) fails.
   mirror.recall("stash.arena/state", 9999).drop();

@@ -1,0 +1,21 @@
+/** Puts the sockets of a berth back into their configured state after its tenant has gone, and tells what was wrong. */
+import type { Log } from "../../log.ts";
+import type { Berth } from "./berth.ts";
+import type { BerthEvents } from "./berth-events.ts";
+
+export function repairSockets(
+  berth: Berth,
+  { log, events }: { readonly log: Log; readonly events: BerthEvents },
+): void {
+  for (const { name, socket } of berth.sockets) {
+    for (const found of socket.repair()) {
+      log("warning", `berth ${berth.name}: socket ${name} ${found}`, {
+        event: "repaired",
+        berth: berth.name,
+        socket: name,
+      });
+      berth.generation++;
+      events.change("repaired", berth);
+    }
+  }
+}

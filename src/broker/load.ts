@@ -1,0 +1,13 @@
+/**
+ * Loads the broker floor by floor. Node opens all files of one wave of imports at the same time; with a small
+ * RLIMIT_NOFILE that would be more files than the whole broker needs later (test/broker/session/scarcity.test.ts).
+ */
+import type { Broker } from "./broker.ts";
+
+/** The class {@link Broker}. */
+export async function loadBroker(): Promise<typeof Broker> {
+  await import("./berths/berths.ts");
+  await import("./session/methods.ts");
+  await import("./restart/restore.ts");
+  return (await import("./broker.ts")).Broker;
+}

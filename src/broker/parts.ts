@@ -1,0 +1,83 @@
+/** The parts of a broker, as the steps of start.ts make them, and the order in which they are closed. */
+
+import type { Log } from "../log.ts";
+import type { Native } from "../native.ts";
+import type { Quota } from "./access/quota.ts";
+import type { BerthEvents } from "./berths/berth-events.ts";
+import type { BerthRoots } from "./berths/berth-roots.ts";
+import type { Berths } from "./berths/berths.ts";
+import type { Interceptions } from "./bind/interceptions.ts";
+import type { BrokerOptions } from "./broker-options.ts";
+import type { OnDemand } from "./demand/on-demand.ts";
+import type { NotifySocket } from "./notify/notify-socket.ts";
+import type { Ledger } from "./restart/ledger.ts";
+import type { Locks } from "./restart/locks.ts";
+import type { StoreMirror } from "./restart/store-mirror.ts";
+import type { TakeoverServer } from "./restart/takeover-server.ts";
+import type { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
+import type { Listener } from "./session/listener.ts";
+import type { Session } from "./session/session.ts";
+import type { ControlSocket } from "./sockets/control-socket.ts";
+import type { NamedSocket } from "./sockets/named-socket.ts";
+
+/** What there is before anything is opened. */
+export interface Foundation {
+  readonly options: BrokerOptions;
+  readonly sys: Native;
+  readonly log: Log;
+  readonly quota: Quota;
+  readonly events: BerthEvents;
+  readonly roots: BerthRoots;
+  readonly berths: Berths;
+  /** Absent where no service manager stores descriptors. */
+  readonly mirror: StoreMirror | undefined;
+  readonly interceptions: Interceptions;
+  readonly control: ControlSocket;
+  readonly locks: Locks;
+}
+
+/** A broker that holds its berths. */
+export interface Settled extends Foundation {
+  /** Absent where leases are not written down. */
+  readonly ledger: Ledger | undefined;
+  /** Absent where the socket could not be opened. */
+  readonly notify: NotifySocket | undefined;
+}
+
+/** A broker that serves. */
+export interface BrokerParts extends Settled {
+  readonly onDemand: OnDemand;
+  readonly listener: Listener;
+  readonly snapshot: TakeoverSnapshot;
+  readonly takeover: TakeoverServer;
+}
+
+/** The sockets that a broker has bound for itself. */
+export function ownSockets({ control, notify }: Pick<Settled, "control" | "notify">): NamedSocket[] {
+  return [...control.named, ...(notify === undefined ? [] : [{ name: "notify", socket: notify.socket }])];
+}
+
+/** How a broker ends. */
+export interface End {
+  /** Everything was given to a broker that took over. */
+  readonly isGiven?: boolean;
+  /** The connection that stays open: the one on which that broker waits for an answer. */
+  readonly heir?: Session | undefined;
+}
+
+/** Closes all parts there are. What is stored, or was given to another broker, stays as it is. Idempotent. */
+export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven = false, heir }: End = {}): void {
+  const { ledger } = parts;
+  parts.listener?.close(heir);
+  // From here on nothing is removed from the store: it is for the next broker.
+  parts.mirror?.close();
+  parts.snapshot?.close();
+  parts.control.close();
+  parts.notify?.close();
+  parts.onDemand?.close();
+  parts.interceptions.close(isGiven);
+  parts.berths.close((berth) => ledger?.has(berth) === true);
+  ledger?.close();
+  parts.roots.close();
+  parts.locks.close();
+}

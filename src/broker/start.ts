@@ -1,0 +1,284 @@
+/**
+ * How a broker starts: inherit, settle, take over, begin. Each step is given what the steps before it made, and returns
+ * what it made. When a step fails, everything is closed, and a broker that was to be replaced goes on.
+ */
+import { join } from "node:path";
+import type { BerthSpec } from "../config/spec.ts";
+import { BerthError } from "../errors.ts";
+import { closeAll } from "../fd.ts";
+import { native } from "../native.ts";
+import { Service } from "../varlink/service.ts";
+import { maxOpenFiles } from "./access/open-files.ts";
+import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
+import { BerthEvents } from "./berths/berth-events.ts";
+import { BerthRoots } from "./berths/berth-roots.ts";
+import { Berths } from "./berths/berths.ts";
+import { Interceptions } from "./bind/interceptions.ts";
+import type { BrokerOptions } from "./broker-options.ts";
+import { applyConfiguration, readConfiguration } from "./configuration.ts";
+import { OnDemand } from "./demand/on-demand.ts";
+import { createRunner } from "./demand/runner.ts";
+import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
+import { NotifySocket } from "./notify/notify-socket.ts";
+import { TenantNotices } from "./notify/tenant-notices.ts";
+import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
+import { closeUnclaimed } from "./restart/close-unclaimed.ts";
+import { Ledger, type LedgerEntry } from "./restart/ledger.ts";
+import { Locks } from "./restart/locks.ts";
+import { reclaimAll } from "./restart/reclaim.ts";
+import {
+  closeInherited,
+  type InheritedFds,
+  joinInherited,
+  type RestoreContext,
+  restore,
+  restoreBinds,
+  sortInherited,
+} from "./restart/restore.ts";
+import { StoreMirror, settleStore } from "./restart/store-mirror.ts";
+import { LENT, type Predecessor } from "./restart/takeover-client.ts";
+import { CONFIRM_TIMEOUT_MS, TakeoverServer } from "./restart/takeover-server.ts";
+import { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
+import { Listener } from "./session/listener.ts";
+import { brokerMethods } from "./session/methods.ts";
+import { serviceInfo } from "./session/service-info.ts";
+import type { Session } from "./session/session.ts";
+import { Watchers } from "./session/watchers.ts";
+import { ControlSocket } from "./sockets/control-socket.ts";
+import type { PassedSocket } from "./sockets/passed-socket.ts";
+
+const DEFAULT_DEADLINE_MS = 10_000;
+
+/** What came from outside of this process, and the record of leases that led to it. */
+interface Inherited {
+  readonly fds: InheritedFds;
+  readonly ledger: Ledger | undefined;
+}
+
+/** A broker that holds its berths, and what of its inheritance has no place yet. */
+interface Settlement {
+  readonly parts: Settled;
+  /** The control socket, borrowed. */
+  readonly controlFd: number;
+  /** Sockets that no berth wants. */
+  readonly unclaimed: readonly PassedSocket[];
+  /** Binds of running servers: they are answered when no other broker answers them any more. */
+  readonly binds: Pick<InheritedFds, "binds" | "keepers">;
+}
+
+/** Owns what was passed from the first instant. Throws as `Broker.start`. */
+export async function startBroker(options: BrokerOptions): Promise<BrokerParts> {
+  const { predecessor } = options;
+  const foundation = layFoundation(options);
+  let made: Foundation & Partial<BrokerParts> = foundation;
+  let fds = sortInherited(options.passed ?? [], foundation.mirror, foundation.sys);
+  try {
+    const specs = readConfiguration(foundation);
+    const inherited = await inherit(foundation, fds);
+    fds = inherited.fds;
+    made = { ...foundation, ledger: inherited.ledger };
+    const settlement = settle(foundation, specs, inherited);
+    const held = predecessor === undefined ? settlement.parts : await takeOver(settlement.parts, predecessor);
+    made = held;
+    const parts = begin(held, settlement);
+    made = parts;
+    parts.onDemand.resume(parts.berths.list());
+    return parts;
+  } catch (error) {
+    closeParts(made);
+    closeInherited(fds);
+    throw error;
+  } finally {
+    predecessor?.close();
+  }
+}
+
+/** What needs nothing but the options. It opens nothing. */
+function layFoundation(options: BrokerOptions): Foundation {
+  const { sys = native, log = () => undefined, store } = options;
+  const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
+  const events = new BerthEvents(options.onChange);
+  const roots = new BerthRoots(options, log, sys);
+  const settleStored = (): void => {
+    if (store !== undefined) settleStore(store, log);
+  };
+  const berths = new Berths({ roots, sys, log, quota, events, settle: settleStored });
+  const mirror = store && new StoreMirror({ store, sys, log, berths });
+  events.record((event, berth) => {
+    if (event !== "removed") mirror?.keep(berth);
+  });
+  const interceptions = new Interceptions({ berths, quota, sys, log, store: mirror });
+  const control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
+  return { options, sys, log, quota, events, roots, berths, mirror, interceptions, control, locks: new Locks(sys) };
+}
+
+/**
+ * Step 1: gets all that earlier brokers, units and the service manager left for this one, and the locks that keep other
+ * brokers away. Owns `passed`. Throws BROKER_RUNNING.
+ */
+async function inherit(foundation: Foundation, passed: InheritedFds): Promise<Inherited> {
+  const { control, sys } = foundation;
+  const { predecessor, passed: given = [] } = foundation.options;
+  let fds = passed;
+  if (predecessor !== undefined) {
+    if (given.length > 0)
+      throw new BerthError("USAGE", "what was passed to this broker is its own: there is nothing to take over");
+    fds = sortInherited(await predecessor.takeOver(), undefined, sys, LENT);
+  }
+  try {
+    fds = { ...fds, sockets: control.take(fds.sockets) };
+    takeLocks(foundation, fds);
+    // What a predecessor wrote down it hands over itself.
+    if (predecessor !== undefined) return { fds, ledger: undefined };
+    const opened = openLedger(foundation);
+    if (opened === undefined) return { fds, ledger: undefined };
+    const reclaimed = sortInherited(reclaimAll(opened.entries, foundation), undefined, sys);
+    return { fds: joinInherited(fds, reclaimed), ledger: opened.ledger };
+  } catch (error) {
+    closeInherited(fds);
+    throw error;
+  }
+}
+
+/** The inherited locks of files that this broker does not lock are closed. */
+function takeLocks({ options: { state }, control, locks }: Foundation, inherited: InheritedFds): void {
+  if (state !== undefined) locks.take(join(state, "lock"), 0o700, inherited.locks);
+  const path = control.unbound;
+  if (path !== undefined) locks.take(`${path}.lock`, 0o755, inherited.locks);
+  closeAll(inherited.locks.filter((lock) => !locks.has(lock)));
+}
+
+/** The record of leases, beside the control socket. A broker that cannot open it serves without, and logs why. */
+function openLedger(foundation: Foundation): { ledger: Ledger; entries: LedgerEntry[] } | undefined {
+  const { control, log } = foundation;
+  const { path } = control;
+  if (path === "" || path.startsWith("@")) return undefined;
+  let ledger: Ledger | undefined;
+  try {
+    ledger = Ledger.open(`${path}.leases`, foundation);
+    return { ledger, entries: ledger.read() };
+  } catch (error) {
+    ledger?.close();
+    if (!(error instanceof Error)) throw error;
+    const message = `leases are not written down, so the next broker will not find their tenants: ${error.message}`;
+    log("warning", message, { event: "ledger" });
+    return undefined;
+  }
+}
+
+/** Step 2: makes the berths those of the configuration, and gives everything that was inherited its place in them. */
+function settle(foundation: Foundation, specs: readonly BerthSpec[], { fds, ledger }: Inherited): Settlement {
+  const { control } = foundation;
+  const ofBerths = fds.sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
+  const ofBroker = fds.sockets.filter((offer) => !ofBerths.includes(offer));
+  const unclaimed = applyConfiguration(foundation, specs, ofBerths);
+  control.takeSole(ofBerths, unclaimed);
+  restore(fds, restoreContext(foundation));
+  const controlFd = control.open(ofBroker);
+  const notify = openNotify(foundation, ofBroker);
+  const taken = [controlFd, notify?.socket.fd];
+  return {
+    parts: { ...foundation, ledger, notify },
+    controlFd,
+    unclaimed: [...unclaimed, ...ofBroker].filter(({ handle }) => handle.open && !taken.includes(handle.fd)),
+    binds: fds,
+  };
+}
+
+/** Beside the control socket. A broker that cannot open it serves without, and logs why. */
+function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): NotifySocket | undefined {
+  const { berths, control, events, sys, log } = foundation;
+  const notices = new TenantNotices({ berths, log, events });
+  try {
+    return NotifySocket.open(`${control.path}.notify`, {
+      sys,
+      log,
+      offered,
+      tenantAmong: (pids) => berths.leases.among(pids),
+      onMessage: (tenancy, message, fds) => notices.heed(tenancy, message, fds),
+    });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    log("warning", `servers cannot say that they are ready (sd_notify(3)): ${error.message}`, { event: "notify" });
+    return undefined;
+  }
+}
+
+/** Step 3, with a predecessor: it ends, and what both had is this broker's alone. Throws BROKER_RUNNING if it goes on. */
+async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settled> {
+  const { berths, notify, log } = parts;
+  // Until it has ended, it is the predecessor that sees tenants exit and reads what they report.
+  berths.leases.pause();
+  notify?.pause();
+  await predecessor.confirm();
+  const sockets = [...ownSockets(parts), ...berths.list().flatMap((berth) => berth.sockets)];
+  for (const { socket } of sockets) if (socket.storedCopy === LENT) socket.storedCopy = undefined;
+  berths.leases.resume();
+  notify?.resume();
+  const ledger = openLedger(parts)?.ledger;
+  log("notice", `took over from pid ${predecessor.pid}`, { event: "took-over", pid: predecessor.pid });
+  return { ...parts, ledger };
+}
+
+/** Step 4: no other broker has any of it now. Answers clients, and the binds of servers that run already. */
+function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): BrokerParts {
+  const { options, sys, log, quota, events, berths, mirror, interceptions, locks, ledger, notify, control } = parts;
+  for (const offer of unclaimed) closeUnclaimed(offer, berths, log);
+  restoreBinds(binds, restoreContext(parts));
+  berths.repairVacant();
+  const own = ownSockets(parts);
+  mirror?.keepOwn(control.named);
+  mirror?.keepAll();
+  ledger?.begin(berths.list());
+  events.record((_, berth) => ledger?.keep(berth));
+
+  const onDemand = new OnDemand({
+    sys,
+    log,
+    events,
+    runner: createRunner({ socket: control.path, output: options.serverOutput ?? 2 }),
+    limits: { ...DEFAULT_START_LIMITS, ...options.starts },
+  });
+  const watchers = new Watchers();
+  events.observe((_, berth) => onDemand.observe(berth));
+  events.observe((event, berth) => watchers.tell(event, berth, (session) => berths.visible(berth, session)));
+
+  const service = new Service<Session>(serviceInfo());
+  const listener = new Listener(controlFd, {
+    service,
+    quota,
+    sys,
+    log,
+    brokerUid: process.geteuid?.() ?? 0,
+    deadline: options.deadline ?? DEFAULT_DEADLINE_MS,
+    maxFds: maxOpenFiles(),
+  });
+  const snapshot = new TakeoverSnapshot({ berths, interceptions, locks, own, listener, notify, onDemand, sys, log });
+  const serving = { ...parts, onDemand, listener, snapshot };
+  const takeover = new TakeoverServer({
+    snapshot,
+    obstacle: takeoverObstacle(parts),
+    end: (heir) => {
+      closeParts(serving, { isGiven: true, heir });
+      options.onReplaced?.();
+    },
+    patience: CONFIRM_TIMEOUT_MS,
+    sys,
+    log,
+  });
+  service.add(brokerMethods({ berths, interceptions, sys, notify: notify?.address, takeover, watchers }));
+  service.add(takeover.implementation);
+  return { ...serving, takeover };
+}
+
+/** Why no other broker can take over from this one. */
+function takeoverObstacle({ mirror, control }: Foundation): string | undefined {
+  if (mirror !== undefined)
+    return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
+  return control.own === undefined ? "its control socket is of whoever passed it; restart it there" : undefined;
+}
+
+function restoreContext({ options, berths, interceptions, mirror, sys, log }: Foundation): RestoreContext {
+  // What a predecessor hands over is in no store of ours yet.
+  return { berths, interceptions, mirror: options.predecessor === undefined ? mirror : undefined, sys, log };
+}
