@@ -86,6 +86,14 @@ export class RefusedError extends BerthError {
   }
 }
 
+/** What a system call fails with while the process or the host is short of descriptors, memory or threads. */
+const SCARCITY: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
+
+/** Whether a call failed only because something is short just now. That says nothing about what it was asked to do. */
+export function isScarcity(error: unknown): error is SysError {
+  return error instanceof SysError && SCARCITY.has(error.errnoName);
+}
+
 /** Passes a non-negative result of a native call on, and turns a negative one (`-errno`) into a {@link SysError}. */
 export function check(syscall: string, result: number, path?: string): number {
   if (result < 0) throw new SysError(syscall, -result, path);

@@ -3,10 +3,11 @@
  * The broker's protocol is in src/varlink; this is what it stands on, for whoever wants only that.
  */
 import { constants } from "node:os";
-import { AF_UNIX, type SocketKind, typeNumber } from "./address.ts";
+import type { SocketKind } from "./address.ts";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
 import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
 import { MAX_FDS, MSG_TRUNC, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
+import { socketPair } from "./socket-queries.ts";
 import { Wire } from "./wire.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
@@ -69,10 +70,8 @@ export class FdChannel implements Disposable {
 
   /** Two connected channels, as socketpair(2) makes them. Default: seqpacket. */
   static pair(kind: SocketKind = "seqpacket", sys: Native = native): [FdChannel, FdChannel] {
-    const pair = new Int32Array(2);
-    check("socketpair", sys.socketpair(AF_UNIX, typeNumber(kind), pair));
-    const end = (index: number): FdChannel => new FdChannel(FdHandle.adopt(pair[index] ?? -1, sys), { sys });
-    return [end(0), end(1)];
+    const [one, other] = socketPair(kind, sys);
+    return [new FdChannel(one, { sys }), new FdChannel(other, { sys })];
   }
 
   /**

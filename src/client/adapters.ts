@@ -4,11 +4,12 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
-import { AF_INET, AF_INET6, AF_UNIX, decodeSockaddr, SOCK_DGRAM, SOCK_STREAM } from "../address.ts";
+import { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM } from "../address.ts";
 import { BerthError, check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
+import { boundAddress, socketOption } from "../socket-queries.ts";
 
 /** A backlog that leaves the kernel's own bound, net.core.somaxconn, in force. */
 const LARGE_BACKLOG = 4096;
@@ -45,11 +46,8 @@ export function dgramSocket(handle: FdHandle, name: string, sys: Native): Socket
       domain === AF_UNIX ? "Node has no UNIX datagram sockets; use fd() and a library that has" : undefined,
     );
   }
-  const sockaddr = new Uint8Array(28);
   // Node takes an unbound socket too, and says that it listens on port 0.
-  const address = decodeSockaddr(
-    sockaddr.subarray(0, check("getsockname", sys.getsockname(handle.fd, sockaddr), name)),
-  );
+  const address = boundAddress(handle.fd, sys, name);
   if (address === undefined || address.family === "unix" || address.port === 0) {
     throw mismatch(name, "bound to a port", undefined);
   }
@@ -59,9 +57,9 @@ export function dgramSocket(handle: FdHandle, name: string, sys: Native): Socket
 }
 
 function option(handle: FdHandle, number: number, name: string, sys: Native): number {
-  const value = new Int32Array(1);
-  if (sys.getsockopt(handle.fd, SOL_SOCKET, number, value) < 0) throw mismatch(name, "a socket", undefined);
-  return value[0] ?? -1;
+  const value = socketOption(handle.fd, SOL_SOCKET, number, sys);
+  if (value < 0) throw mismatch(name, "a socket", undefined);
+  return value;
 }
 
 function mismatch(name: string, wanted: string, remedy: string | undefined): BerthError {

@@ -3,11 +3,12 @@
  * by waiting for it. Plain ones go by notify.ts, which turns here only when they find no room.
  */
 import { constants } from "node:os";
-import { AF_UNIX, encodeSockaddr, SOCK_DGRAM, SOCK_STREAM, UNIX_PATH_MAX, type UnixAddress } from "../address.ts";
+import { AF_UNIX, encodeSockaddr, SOCK_DGRAM, UNIX_PATH_MAX, type UnixAddress } from "../address.ts";
 import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
 import { POLLIN, POLLOUT } from "../socket-constants.ts";
+import { socketPair } from "../socket-queries.ts";
 
 const { EAGAIN } = constants.errno;
 /** Too many descriptors on their way at once for a user without privilege; Node has no name for it (hazard 5). */
@@ -85,10 +86,8 @@ export class ManagerSocket {
 
   /** The manager closes the descriptor it is sent, alone in its message (hazard 39), and the other end, ours, hangs up. */
   #barrier(): FdHandle {
-    const pair = new Int32Array(2);
-    check("socketpair", this.#sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
-    const ours = FdHandle.adopt(pair[0] ?? -1, this.#sys);
-    using theirs = FdHandle.adopt(pair[1] ?? -1, this.#sys);
+    const [ours, end] = socketPair("stream", this.#sys);
+    using theirs = end;
     try {
       this.send("BARRIER=1", [theirs.fd]);
       return ours;

@@ -5,12 +5,13 @@
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { check, SysError } from "../../errors.ts";
+import { check, isScarcity, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../socket-constants.ts";
+import { socketOption } from "../../socket-queries.ts";
 
-const { EINVAL, ENOPROTOOPT } = constants.errno;
+const { ENOPROTOOPT } = constants.errno;
 
 export class Peer {
   readonly pid: number;
@@ -62,13 +63,12 @@ export class Peer {
    */
   pidfd(): FdHandle | undefined {
     if (this.pid === 0) return undefined;
-    const value = new Int32Array(1);
-    const result = this.#sys.getsockopt(this.#socket, SOL_SOCKET, SO_PEERPIDFD, value);
-    const pidfd = result === -ENOPROTOOPT ? this.#sys.pidfdOpen(this.pid) : result < 0 ? result : (value[0] ?? -EINVAL);
+    const result = socketOption(this.#socket, SOL_SOCKET, SO_PEERPIDFD, this.#sys);
+    const pidfd = result === -ENOPROTOOPT ? this.#sys.pidfdOpen(this.pid) : result;
     if (pidfd >= 0) return FdHandle.adopt(pidfd, this.#sys);
     const fault = new SysError("getsockopt SO_PEERPIDFD", -pidfd);
     // Out of descriptors is our trouble, not news about the peer.
-    if (fault.errnoName === "EMFILE" || fault.errnoName === "ENFILE" || fault.errnoName === "ENOMEM") throw fault;
+    if (isScarcity(fault)) throw fault;
     return undefined;
   }
 

@@ -7,6 +7,7 @@ import { AF_UNIX } from "../../address.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../socket-constants.ts";
+import { isConnected, socketOption } from "../../socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 
 /** A stashed descriptor: held by the berth until a successor of its giver is ready. */
@@ -67,13 +68,12 @@ export function unsuitable(fd: number, sys: Native): string | undefined {
     return widowed ? "the other end of the pipe is closed" : undefined;
   }
   if (!stat.isSocket()) return "only sockets, pipes, files and memfds can be stashed";
-  const value = new Int32Array(1);
-  const domain = sys.getsockopt(fd, SOL_SOCKET, SO_DOMAIN, value) < 0 ? -1 : value[0];
-  if (domain !== AF_UNIX) return undefined;
-  const listening = sys.getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, value) >= 0 && value[0] === 1;
-  const connected = sys.getpeername(fd, new Uint8Array(128)) >= 0;
+  if (socketOption(fd, SOL_SOCKET, SO_DOMAIN, sys) !== AF_UNIX) return undefined;
+  const isListening = socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) === 1;
   // Held by its own other end it would never close: the broker's connection to its tenant, for one.
-  return connected && !listening ? "a connected UNIX socket would be kept open by its own other end" : undefined;
+  return isConnected(fd, sys) && !isListening
+    ? "a connected UNIX socket would be kept open by its own other end"
+    : undefined;
 }
 
 /** Undefined where we may not ask: of a FUSE file, for one, that another user has mounted (fuse(4), allow_other). */

@@ -4,12 +4,12 @@
  * bind(2), name look-ups and outgoing connections included. It is no parent of any server, and has none of its sockets.
  */
 import { spawn } from "node:child_process";
-import { AF_UNIX, SOCK_STREAM } from "../../address.ts";
 import { BerthError, check } from "../../errors.ts";
-import { FdHandle } from "../../fd.ts";
+import type { FdHandle } from "../../fd.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import { socketPair } from "../../socket-queries.ts";
 import { bindRecord } from "./bind-reports.ts";
 
 const BYTE = new Uint8Array(1);
@@ -77,10 +77,7 @@ export class BindFallback {
 
   #start(): FdHandle {
     const path = launcherPath();
-    const pair = new Int32Array(2);
-    check("socketpair", this.#sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
-    const [ours, theirs] = Array.from(pair, (fd) => FdHandle.adopt(fd, this.#sys));
-    if (ours === undefined || theirs === undefined) throw new BerthError("SYSTEM_ERROR", "socketpair gave no pair");
+    const [ours, theirs] = socketPair("stream", this.#sys);
     using _ = theirs;
     const child = spawn(path, ["--keep-binds", "3"], {
       detached: true,

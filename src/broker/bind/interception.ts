@@ -24,6 +24,7 @@ import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
+import { boundAddressIfKnown, socketOption } from "../../socket-queries.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
@@ -236,21 +237,15 @@ export class Interception {
   #isDone(socket: number, asked: Address | number): boolean {
     const { ino } = fstatSync(socket);
     if (this.#options.berth.sockets.some((held) => fstatSync(held.socket.fd).ino === ino)) return true;
-    const bound = this.#boundAddress(socket);
+    const bound = boundAddressIfKnown(socket, this.#sys);
     if (typeof asked === "number" || asked.family === "unix") return false;
     if (bound === undefined || bound.family === "unix" || bound.port === 0) return false;
     return bound.host === asked.host && [0, bound.port].includes(asked.port);
   }
 
   #isBound(socket: number): boolean {
-    const address = this.#boundAddress(socket);
+    const address = boundAddressIfKnown(socket, this.#sys);
     return address !== undefined && (address.family === "unix" || address.port !== 0);
-  }
-
-  #boundAddress(socket: number): Address | undefined {
-    const bytes = new Uint8Array(128);
-    const length = this.#sys.getsockname(socket, bytes);
-    return length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
   }
 
   /** Not SCTP, UDP-Lite, or what else has streams and datagrams. */
@@ -260,8 +255,7 @@ export class Interception {
   }
 
   #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {
-    const value = new Int32Array(1);
-    return this.#sys.getsockopt(fd, level, option, value) < 0 ? -1 : (value[0] ?? -1);
+    return socketOption(fd, level, option, this.#sys);
   }
 
   /** Logs a thing once for each server, and not more of them than anybody would read. */

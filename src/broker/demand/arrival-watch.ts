@@ -4,7 +4,8 @@
  * (test/broker/demand/on-demand.test.ts).
  */
 import { type Native, type Poll, READABLE } from "../../native.ts";
-import { POLLIN, SO_ERROR, SOL_SOCKET } from "../../socket-constants.ts";
+import { POLLIN } from "../../socket-constants.ts";
+import { clearPendingError } from "../../socket-queries.ts";
 
 /** How soon to look again at a socket that cannot be watched, in milliseconds. */
 const RETRY = 1000;
@@ -50,7 +51,7 @@ export class Waker {
    */
   #look(fds: readonly number[]): void {
     this.disarm();
-    for (const fd of fds) this.#sys.getsockopt(fd, SOL_SOCKET, SO_ERROR, new Int32Array(1));
+    for (const fd of fds) clearPendingError(fd, this.#sys);
     if (this.waits(fds)) this.#wake();
     else this.#retry = setTimeout(() => this.arm(fds), RETRY);
   }

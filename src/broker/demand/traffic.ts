@@ -4,6 +4,7 @@
  */
 import type { Native } from "../../native.ts";
 import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../socket-constants.ts";
+import { socketOption } from "../../socket-queries.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Connections } from "./connections.ts";
@@ -26,9 +27,8 @@ export class Traffic {
 
   /** Whether its server has the kernel give it the times, which then stand still for us: it may be in use. */
   #isBlind(socket: HeldSocket): boolean {
-    const value = new Int32Array(2);
     return [SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING].some(
-      (option) => this.#sys.getsockopt(socket.fd, SOL_SOCKET, option, value) >= 0 && value[0] !== 0,
+      (option) => socketOption(socket.fd, SOL_SOCKET, option, this.#sys) > 0,
     );
   }
 

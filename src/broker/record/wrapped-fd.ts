@@ -3,19 +3,17 @@
  * manager stores it although it stores that one already. systemd keeps one descriptor of an open file, whatever it is
  * called, and a tenant may well leave one twice, or leave a socket of its own berth.
  */
-import { AF_UNIX, SOCK_STREAM } from "../../address.ts";
 import { check } from "../../errors.ts";
-import { adoptReceived, closeAll, FdHandle } from "../../fd.ts";
+import { adoptReceived, closeAll, type FdHandle } from "../../fd.ts";
 import { type Native, RECEIVED_LENGTH } from "../../native.ts";
+import { socketPair } from "../../socket-queries.ts";
 
 const BYTE = new Uint8Array(1);
 
 /** Puts a duplicate of the descriptor into a carrier. Throws {@link SysError}. */
 export function wrapFd(fd: number, sys: Native): FdHandle {
-  const pair = new Int32Array(2);
-  check("socketpair", sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
-  const carrier = FdHandle.adopt(pair[0] ?? -1, sys);
-  using sender = FdHandle.adopt(pair[1] ?? -1, sys);
+  const [carrier, theirs] = socketPair("stream", sys);
+  using sender = theirs;
   try {
     check("sendmsg", sys.sendmsg(sender.fd, BYTE, 0, Int32Array.of(fd), 1));
     return carrier;

@@ -10,6 +10,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN, SO_TYPE, SOL_SOCKET } from "../../socket-constants.ts";
+import { socketOption } from "../../socket-queries.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { processIdentity } from "../record/process-identity.ts";
@@ -98,7 +99,7 @@ function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Nat
   if (fd === -EBADF) return undefined;
   // Of a file that is no socket anything but this may wait for its file system, closing it too.
   const handle = FdHandle.adoptForeign(check("pidfd_getfd", fd), sys);
-  const isSocket = sys.getsockopt(handle.fd, SOL_SOCKET, SO_TYPE, new Int32Array(1)) >= 0;
+  const isSocket = socketOption(handle.fd, SOL_SOCKET, SO_TYPE, sys) >= 0;
   if (isSocket && socketInode(handle.fd) === inode) return handle;
   handle.close();
   return undefined;

@@ -1,5 +1,5 @@
 /** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
-import { BerthError } from "../../errors.ts";
+import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
@@ -14,7 +14,7 @@ import { isStashName } from "../berths/stash.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import { refusal } from "./refusals.ts";
-import { guarded, isScarcity, patiently } from "./retry.ts";
+import { guarded, patiently } from "./retry.ts";
 import type { Session } from "./session.ts";
 import { eventAnswer, type Watchers } from "./watchers.ts";
 

@@ -1,20 +1,16 @@
 /** Calls that may find the broker short of something, or have to wait for it: tried again then, and answered in the end. */
-import { BerthError, SysError } from "../../errors.ts";
+import { isScarcity } from "../../errors.ts";
 import type { Answer, Later } from "../../varlink/service.ts";
 import type { Refusal, Waiting } from "../berths/request.ts";
 import { refusal } from "./refusals.ts";
 import type { Session } from "./session.ts";
-
-export function isScarcity(error: BerthError): boolean {
-  return error instanceof SysError && ["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"].includes(error.errnoName);
-}
 
 /** Being out of descriptors or memory is a limit that was reached, and the caller's to hear; anything else is a defect. */
 export function guarded<T>(act: () => T): T | Answer {
   try {
     return act();
   } catch (error) {
-    if (!(error instanceof BerthError) || !isScarcity(error)) throw error;
+    if (!isScarcity(error)) throw error;
     return refusal({
       kind: "limit",
       limit: "descriptors",

@@ -4,11 +4,12 @@
  */
 import { constants } from "node:os";
 import { resolve } from "node:path";
-import { decodeSockaddr, type ListenAddress } from "../../address.ts";
+import type { ListenAddress } from "../../address.ts";
 import type { SocketOptions } from "../../config/spec.ts";
-import { BerthError, check, SysError } from "../../errors.ts";
+import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
+import { boundAddress } from "../../socket-queries.ts";
 import { openBrokerSocket } from "./broker-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
 import type { NamedSocket } from "./named-socket.ts";
@@ -87,9 +88,7 @@ export class ControlSocket {
     const socket = this.#socket;
     if (typeof wanted === "string" && !(socket instanceof FdHandle))
       return wanted.startsWith("@") ? wanted : resolve(wanted);
-    const bytes = new Uint8Array(128);
-    const length = socket === undefined ? 0 : check("getsockname", this.#sys.getsockname(socket.fd, bytes));
-    const address = decodeSockaddr(bytes.subarray(0, length));
+    const address = socket === undefined ? undefined : boundAddress(socket.fd, this.#sys);
     return address?.family === "unix" ? `${address.abstract ? "@" : ""}${address.path}` : "";
   }
 

@@ -6,7 +6,6 @@ import { fchmodSync, lstatSync } from "node:fs";
 import { constants } from "node:os";
 import {
   type Address,
-  decodeSockaddr,
   encodeSockaddr,
   familyNumber,
   formatAddress,
@@ -19,6 +18,7 @@ import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
+import { boundAddress, isConnected, socketOption } from "../../socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
@@ -221,9 +221,7 @@ export class HeldSocket implements Disposable {
 
   #sockname(): Address | undefined {
     if (this.listen.address.family === "unix") return this.listen.address;
-    const bytes = new Uint8Array(128);
-    const length = check("getsockname", this.#sys.getsockname(this.fd, bytes));
-    return decodeSockaddr(bytes.subarray(0, length));
+    return boundAddress(this.fd, this.#sys);
   }
 
   #startListening(): void {
@@ -232,7 +230,7 @@ export class HeldSocket implements Disposable {
   }
 
   #repairListener(found: string[]): void {
-    const stopped = this.#option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1;
+    const stopped = socketOption(this.fd, so.SOL_SOCKET, so.SO_ACCEPTCONN, this.#sys) !== 1;
     // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
     // shut down keeps its address, and listens again when asked to.
     if (this.#sys.listen(this.fd, this.#options.backlog) < 0 || this.#spoilt()) this.#reopen(found);
@@ -241,7 +239,7 @@ export class HeldSocket implements Disposable {
 
   #repairDatagram(found: string[]): void {
     // AF_UNSPEC dissolves the association with one peer (connect(2)).
-    const connected = this.#sys.getpeername(this.fd, new Uint8Array(128)) >= 0;
+    const connected = isConnected(this.fd, this.#sys);
     if (connected && this.#sys.connect(this.fd, new Uint8Array(16)) >= 0)
       found.push("disconnected from the one peer a tenant had connected it to");
     if (this.#spoilt()) this.#reopen(found);
@@ -257,7 +255,7 @@ export class HeldSocket implements Disposable {
   }
 
   #switchOff(name: string, option: number, found: string[]): void {
-    if (this.#option(so.SOL_SOCKET, option) !== 1) return;
+    if (socketOption(this.fd, so.SOL_SOCKET, option, this.#sys) !== 1) return;
     this.#sys.setsockopt(this.fd, so.SOL_SOCKET, option, 0);
     found.push(`${name} switched off again`);
   }
@@ -289,12 +287,6 @@ export class HeldSocket implements Disposable {
     } catch {
       // No descriptor left to compare with: what a tenant has set stays.
     }
-  }
-
-  #option(level: number, option: number): number {
-    const value = new Int32Array(1);
-    const result = this.#sys.getsockopt(this.fd, level, option, value);
-    return result < 0 ? result : (value[0] ?? 0);
   }
 }
 

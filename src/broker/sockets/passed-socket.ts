@@ -9,7 +9,6 @@ import {
   AF_INET,
   AF_INET6,
   AF_UNIX,
-  decodeSockaddr,
   formatAddress,
   formatListenAddress,
   type ListenAddress,
@@ -22,6 +21,7 @@ import type { SocketOptions } from "../../config/spec.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
+import { boundAddressIfKnown, socketOption } from "../../socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { isInode } from "./unix-path.ts";
@@ -96,10 +96,7 @@ function sameAddress(is: Address, wanted: Address, sys: Native): boolean {
 
 /** One of ours need not listen: a tenant may have stopped it. */
 function identify(fd: number, ours: boolean, sys: Native): ListenAddress | string {
-  const option = (level: number, name: number): number => {
-    const value = new Int32Array(1);
-    return sys.getsockopt(fd, level, name, value) < 0 ? -1 : (value[0] ?? -1);
-  };
+  const option = (level: number, name: number): number => socketOption(fd, level, name, sys);
   const kind = kinds.get(option(so.SOL_SOCKET, so.SO_TYPE));
   if (kind === undefined) return "no socket that berthd knows";
   const domain = option(so.SOL_SOCKET, so.SO_DOMAIN);
@@ -109,9 +106,7 @@ function identify(fd: number, ours: boolean, sys: Native): ListenAddress | strin
     return "a socket of another protocol than TCP, UDP and UNIX";
   if (!ours && kind !== "datagram" && option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1)
     return `a ${kind} socket that does not listen`;
-  const bytes = new Uint8Array(128);
-  const length = sys.getsockname(fd, bytes);
-  const address = length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
+  const address = boundAddressIfKnown(fd, sys);
   if (address === undefined) return "a socket without an address";
   const dualStack = domain === AF_INET6 && option(so.IPPROTO_IPV6, so.IPV6_V6ONLY) === 0;
   return { kind, address, dualStack };

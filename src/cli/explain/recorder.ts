@@ -17,6 +17,7 @@ import { settingsOf } from "../../broker/sockets/carry-over.ts";
 import { FdHandle } from "../../fd.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
+import { socketOption } from "../../socket-queries.ts";
 
 /** Lets the kernel carry out the call as it stands. */
 const CONTINUE = -1;
@@ -122,8 +123,7 @@ export class Recorder {
   }
 
   #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {
-    const value = new Int32Array(1);
-    return this.#sys.getsockopt(fd, level, option, value) < 0 ? -1 : (value[0] ?? -1);
+    return socketOption(fd, level, option, this.#sys);
   }
 
   #once(sentence: string): void {

@@ -5,12 +5,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
-import { AF_UNIX, SOCK_STREAM } from "../../address.ts";
-import { check, SysError } from "../../errors.ts";
-import { closeAll, FdHandle } from "../../fd.ts";
+import { SysError } from "../../errors.ts";
+import { closeAll, type FdHandle } from "../../fd.ts";
 import { recvFds } from "../../fd-channel.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import type { BindReport, Interceptor, Native } from "../../native.ts";
+import { socketPair } from "../../socket-queries.ts";
 import { Recorder, type SeenBind } from "./recorder.ts";
 
 const { SIGTERM, SIGKILL } = constants.signals;
@@ -43,10 +43,9 @@ export interface TraceOptions {
 /** Runs the command until no process of it is left, `stop` fires or `duration` is over; then ends what is left of it. */
 export async function traceBinds(command: readonly string[], options: TraceOptions): Promise<Trace> {
   const { stop, duration = FOREVER_MS, say, sys } = options;
-  const pair = new Int32Array(2);
-  check("socketpair", sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
-  using channel = FdHandle.adopt(pair[0] ?? -1, sys);
-  const child = launch(command, FdHandle.adopt(pair[1] ?? -1, sys));
+  const [ours, theirs] = socketPair("stream", sys);
+  using channel = ours;
+  const child = launch(command, theirs);
   const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
   const message = await recvFds(channel.fd, { sys });
   const notify = message?.fds[0];

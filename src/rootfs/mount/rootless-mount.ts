@@ -3,11 +3,11 @@
  * make no user namespace (hazard 20). It ends as soon as it has sent what it made.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { AF_UNIX, SOCK_STREAM } from "../../address.ts";
-import { BerthError, check } from "../../errors.ts";
+import { BerthError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { type Native, RECEIVED_LENGTH } from "../../native.ts";
+import { socketPair } from "../../socket-queries.ts";
 import { whyNoNamespace } from "./userns-diagnosis.ts";
 
 /** What the overlay is made of: absolute paths. */
@@ -34,10 +34,7 @@ const MAX_WORDS = 2000;
 
 /** Makes it. Rejects with SYSTEM_ERROR: why, and what to set where the system forbids it. */
 export async function makeRoot(layers: RootlessLayers, sys: Native): Promise<RootlessMount> {
-  const pair = new Int32Array(2);
-  check("socketpair", sys.socketpair(AF_UNIX, SOCK_STREAM, pair));
-  const [ours, theirs] = Array.from(pair, (fd) => FdHandle.adopt(fd, sys));
-  if (ours === undefined || theirs === undefined) throw new BerthError("SYSTEM_ERROR", "socketpair gave no pair");
+  const [ours, theirs] = socketPair("stream", sys);
   using channel = ours;
   let child: ChildProcess;
   try {

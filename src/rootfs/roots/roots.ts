@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { BerthError, SysError } from "../../errors.ts";
+import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { type ImageSource, type ImageTree, labelOf } from "../images/image-source.ts";
@@ -29,9 +29,6 @@ export interface RootsOptions extends AssemblerOptions {
 /** How long to wait for processes that a tenant has left behind to end, and how often to look, in milliseconds. */
 const PATIENCE = 5000;
 const PAUSE = 50;
-
-/** What the broker is short of just now says nothing about the root. */
-const SCARCE: ReadonlySet<string> = new Set(["EMFILE", "ENFILE", "ENOMEM", "EAGAIN"]);
 
 export class Roots {
   readonly #options: RootsOptions;
@@ -69,7 +66,7 @@ export class Roots {
       return "problem" in plan ? plan : this.#build(plan);
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
-      if (!(error instanceof SysError && SCARCE.has(error.errnoName))) return { problem: error.message };
+      if (!isScarcity(error)) return { problem: error.message };
       // What nobody has asked for yet is the first to go.
       for (const other of [...this.#ready.keys()]) this.forget(other);
       throw error;

@@ -1,0 +1,48 @@
+/** What programs ask the kernel about sockets, each question in one place. Nothing here changes a socket. */
+import { type Address, AF_UNIX, decodeSockaddr, type SocketKind, typeNumber } from "./address.ts";
+import { BerthError, check } from "./errors.ts";
+import { FdHandle } from "./fd.ts";
+import type { Native } from "./native.ts";
+import { SO_ERROR, SOL_SOCKET } from "./socket-constants.ts";
+
+/** struct sockaddr_storage: room for an address of any family. */
+const SOCKADDR_MAX = 128;
+
+/** Two connected UNIX sockets, close-on-exec and non-blocking (socketpair(2)). Throws {@link SysError}. */
+export function socketPair(kind: SocketKind, sys: Native): readonly [FdHandle, FdHandle] {
+  const pair = new Int32Array(2);
+  check("socketpair", sys.socketpair(AF_UNIX, typeNumber(kind), pair));
+  const [one, other] = Array.from(pair, (fd) => FdHandle.adopt(fd, sys));
+  if (one === undefined || other === undefined) throw new BerthError("SYSTEM_ERROR", "socketpair gave no pair");
+  return [one, other];
+}
+
+/** The value of an option that is one int and never negative, or -errno (getsockopt(2)). */
+export function socketOption(fd: number, level: number, option: number, sys: Native): number {
+  const value = new Int32Array(1);
+  const result = sys.getsockopt(fd, level, option, value);
+  return result < 0 ? result : (value[0] ?? 0);
+}
+
+/** Reads the error that is pending on a socket, which clears it (socket(7), SO_ERROR). */
+export function clearPendingError(fd: number, sys: Native): void {
+  socketOption(fd, SOL_SOCKET, SO_ERROR, sys);
+}
+
+/** Where a socket is bound; undefined for a UNIX socket without a name. Throws {@link SysError} with `path`. */
+export function boundAddress(fd: number, sys: Native, path?: string): Address | undefined {
+  const bytes = new Uint8Array(SOCKADDR_MAX);
+  return decodeSockaddr(bytes.subarray(0, check("getsockname", sys.getsockname(fd, bytes), path)));
+}
+
+/** As {@link boundAddress}; undefined too when the kernel does not say. */
+export function boundAddressIfKnown(fd: number, sys: Native): Address | undefined {
+  const bytes = new Uint8Array(SOCKADDR_MAX);
+  const length = sys.getsockname(fd, bytes);
+  return length < 0 ? undefined : decodeSockaddr(bytes.subarray(0, length));
+}
+
+/** Whether a socket is connected to a peer (getpeername(2)). */
+export function isConnected(fd: number, sys: Native): boolean {
+  return sys.getpeername(fd, new Uint8Array(SOCKADDR_MAX)) >= 0;
+}
