@@ -1,11 +1,11 @@
 /**
- * Socket addresses: the text an operator writes (`udp://[::]:27960`), the structure the broker decides on, and the
- * `struct sockaddr` bytes the kernel takes (ip(7), ipv6(7), unix(7)). Pure: nothing here opens or resolves anything.
+ * Socket addresses in three forms: the text of the configuration (`udp://[::]:27960`), the structure that the program
+ * uses, and the kernel's `struct sockaddr` (ip(7), ipv6(7), unix(7)). Pure: it opens and resolves nothing.
  */
 import { isIPv4, isIPv6 } from "node:net";
 import { endianness } from "node:os";
 
-/** What a socket carries. `stream` listens; the other two are bound. */
+/** What a socket carries. `stream` and `seqpacket` sockets listen; `datagram` sockets are only bound. */
 export type SocketKind = "stream" | "datagram" | "seqpacket";
 
 /** An IPv4 or IPv6 endpoint. `host` is a literal address; `scope` the zone of a link-local one: index or name. */
@@ -35,7 +35,7 @@ export interface ListenAddress {
 /** sockaddr_un.sun_path holds 108 bytes; a pathname needs its NUL, an abstract name its leading NUL (unix(7)). */
 export const UNIX_PATH_MAX = 107;
 
-/** What an address begins with, before `://`. */
+/** The part of an address before `://`. */
 type Scheme = "tcp" | "udp" | "unix" | "unix-dgram" | "unix-seqpacket";
 
 const schemes: Readonly<Record<Scheme, SocketKind>> = {
@@ -50,7 +50,7 @@ function isScheme(text: string): text is Scheme {
   return Object.hasOwn(schemes, text);
 }
 
-/** Reads one `listen` entry. Returns the address, or a sentence that says what is wrong with it and what to write. */
+/** Reads one `listen` entry. Returns the address, or a sentence that says what is wrong with it. */
 export function parseListenAddress(text: string): ListenAddress | string {
   const split = text.indexOf("://");
   const scheme = split < 0 ? "" : text.slice(0, split);
@@ -63,10 +63,11 @@ export function parseListenAddress(text: string): ListenAddress | string {
 }
 
 function parseInet(text: string, rest: string, kind: SocketKind): ListenAddress | string {
-  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(rest);
-  if (match === null) return `"${text}" is not ADDRESS:PORT; an IPv6 address goes in brackets, as in udp://[::]:27960`;
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5}|[1-9]\d{5,})$/.exec(rest);
+  if (match === null)
+    return `"${text}" does not end in ADDRESS:PORT; put an IPv6 address in brackets: udp://[::]:27960`;
   const port = Number(match[3]);
-  if (port > 65535) return `"${text}" has port ${port}; the highest is 65535`;
+  if (port > 65535) return `"${text}": port ${match[3]} is above 65535`;
   const bracketed = match[1];
   if (bracketed !== undefined) {
     const percent = bracketed.indexOf("%");
@@ -74,8 +75,8 @@ function parseInet(text: string, rest: string, kind: SocketKind): ListenAddress 
     const scope = percent < 0 ? undefined : bracketed.slice(percent + 1);
     // An interface's name has at most 15 bytes (IFNAMSIZ), an index fewer.
     if (scope !== undefined && !/^[^\s%/:]{1,15}$/.test(scope))
-      return `"${text}" has "${scope}" after the %, which is not an interface`;
-    if (!isIPv6(host)) return `"${text}" has "${bracketed}" in brackets, which is not an IPv6 address`;
+      return `"${text}": "${scope}" after the % is not the name of an interface`;
+    if (!isIPv6(host)) return `"${text}": "${bracketed}" in brackets is not an IPv6 address`;
     const address: InetAddress = {
       family: "ipv6",
       host: canonicalIPv6(host),
@@ -86,8 +87,7 @@ function parseInet(text: string, rest: string, kind: SocketKind): ListenAddress 
   }
   const host = match[2] ?? "";
   if (host === "*") return { kind, address: { family: "ipv6", host: "::", port }, dualStack: true };
-  if (!isIPv4(host))
-    return `"${text}" has "${host}" where a literal IPv4 address, [IPv6] or * must stand; names are not looked up`;
+  if (!isIPv4(host)) return `"${text}": "${host}" is not an IPv4 address, [IPv6 address] or *; names are not looked up`;
   return { kind, address: { family: "ipv4", host, port }, dualStack: false };
 }
 
@@ -95,7 +95,7 @@ function parseUnix(text: string, rest: string, kind: SocketKind): ListenAddress 
   const abstract = rest.startsWith("@");
   const path = abstract ? rest.slice(1) : rest;
   if (path === "") return `"${text}" has no path`;
-  if (!abstract && !path.startsWith("/")) return `"${text}" must be an absolute path, or @name for an abstract socket`;
+  if (!abstract && !path.startsWith("/")) return `"${text}" is neither an absolute path nor an abstract @name`;
   if (path.includes("\0")) return `"${text}" contains a NUL byte`;
   const bytes = Buffer.byteLength(path);
   if (bytes > UNIX_PATH_MAX) return `"${text}" is ${bytes} bytes long; a UNIX socket address holds ${UNIX_PATH_MAX}`;
@@ -189,7 +189,7 @@ export function encodeSockaddr(address: Address, scopeIndex = 0): Buffer {
   return bytes;
 }
 
-/** Reads a sockaddr; undefined for an unnamed UNIX socket, another family, or bytes too short for what they claim. */
+/** Reads a sockaddr; undefined for an unnamed UNIX socket, another family, or too few bytes for the family. */
 export function decodeSockaddr(bytes: Uint8Array): Address | undefined {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.length < 2) return undefined;

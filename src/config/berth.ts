@@ -1,4 +1,4 @@
-/** One berth's merged table → its BerthSpec. Pure. It reports all that is wrong; where a value is, its default stands. */
+/** One berth's merged table → its BerthSpec. Pure. It reports every problem, and goes on with the key's default. */
 import type { ComposedBerth } from "./compose.ts";
 import { specifiersOf } from "./name.ts";
 import { readRoot, rootKeys } from "./root.ts";
@@ -19,49 +19,53 @@ export function readBerth({ name, origin, table }: ComposedBerth, context: Conte
     if (sectionNames.includes(key)) continue;
     context.report(value.origin, `there is no section or key "${key}"`, suggest(key, sectionNames));
   }
-  const none = emptyTable({ origin });
-  const written = entries.get("sockets") ?? none;
+  const absent = emptyTable({ origin });
+  const written = entries.get("sockets") ?? absent;
   const sockets = readSockets(written, context);
   const rootTable = entries.get("root");
   const root = rootTable === undefined ? undefined : readRoot(rootTable, context);
   if (written.kind === "table" && written.entries.size === 0 && root === undefined) {
     context.report(
       origin,
-      `${name.full} has no sockets and no root, so there is nothing to hand over`,
+      `${name.full} has no sockets and no root, so it has nothing to hand over`,
       'add [sockets.NAME] with listen = ["…"], or [root] with image = "…"',
     );
   }
   if (written.kind === "table" && root !== undefined) {
     const rival = written.entries.get("root");
     if (rival !== undefined)
-      context.report(rival.origin, "a socket cannot be called root beside [root]", "give it another name");
+      context.report(
+        rival.origin,
+        'a berth with [root] cannot have a socket called "root"',
+        "write [sockets.NAME] with another name",
+      );
   }
-  const server = readServer(entries.get("server") ?? none, { sockets, root: root !== undefined }, context);
+  const server = readServer(entries.get("server") ?? absent, { sockets, root: root !== undefined }, context);
   const binds = rootTable?.kind === "table" ? rootTable.entries.get("binds") : undefined;
   if (binds !== undefined && !server.enter)
     context.report(
       binds.origin,
-      "[root.binds] does nothing unless the server enters the root",
-      "add server.enter = true",
+      "[root.binds] has no effect unless the server enters the root",
+      "add enter = true to [server]",
     );
   return {
     name: name.full,
     origin,
     sockets,
-    tenant: readTenant(entries.get("tenant") ?? none, context),
+    tenant: readTenant(entries.get("tenant") ?? absent, context),
     server,
     ...(root !== undefined && { root }),
   };
 }
 
-/** A key as docs/configuration.md must describe it. */
+/** A key of the configuration, for the test that holds docs/configuration.md against the program. */
 export interface ConfigurationKey {
   readonly section: string;
   readonly key: string;
   readonly type: string;
   readonly default: string | undefined;
   readonly unit: string | undefined;
-  /** The sockets it is for; undefined: all. */
+  /** The sockets it applies to; undefined: all. */
   readonly appliesTo: string | undefined;
 }
 

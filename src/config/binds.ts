@@ -1,7 +1,7 @@
-/** `[root.binds]`: what of the host's file tree a server finds in the root it enters. Pure: it looks at no file. */
+/** `[root.binds]`: files and folders of the host that a server finds in the root it enters. Pure: it reads no file. */
 import { posix } from "node:path";
 import { compareText } from "./problem.ts";
-import { flag, matching, type Reader, type Reading, refuse, tableOf } from "./reader.ts";
+import { flag, matching, type Reader, type Reading, tableOf } from "./reader.ts";
 import { type Context, openSection } from "./section.ts";
 import type { BindSpec } from "./spec.ts";
 import type { Value } from "./tree.ts";
@@ -13,14 +13,14 @@ const keys = {
   readOnly: { name: "read-only", type: "boolean", read: flag, fallback: true, default: "true" },
 };
 
-/** Places that are the launcher's to fill. */
-const OWN = ["/", "/proc", "/dev", "/dev/shm", "/tmp", "/run"];
+/** Places that the launcher fills itself. */
+const LAUNCHER_PLACES = ["/", "/proc", "/dev", "/dev/shm", "/tmp", "/run"];
 
 function problemOf(target: string): string | undefined {
   if (!target.startsWith("/") || target.includes("\0") || posix.normalize(target) !== target || /.\/$/.test(target)) {
-    return "is not an absolute path without ., .. and doubled slashes";
+    return "is not an absolute path without ., .. and double slashes";
   }
-  if (OWN.includes(target) || target.startsWith("/proc/")) return "is a place that the launcher fills itself";
+  if (LAUNCHER_PLACES.includes(target) || target.startsWith("/proc/")) return "is filled by the launcher itself";
   return undefined;
 }
 
@@ -32,11 +32,11 @@ function bind(target: string, value: Value, reading: Reading): BindSpec | undefi
     value.kind === "table" ? openSection(reading.label, value, keys, reading satisfies Context) : undefined;
   const source = section === undefined ? absolute(value, reading) : section.optional(keys.source);
   if (section !== undefined && !section.table.entries.has("source"))
-    return refuse(value, reading, "complete", 'add source = "/path/on/the/host"');
+    return void reading.report(value.origin, `${reading.label} has no source`, 'add source = "/path/on/the/host"');
   return source === undefined ? undefined : { target, source, readOnly: section?.value(keys.readOnly) ?? true };
 }
 
-/** The binds, those above before those below. */
+/** The binds, each folder before what is inside it. */
 export const readBinds: Reader<readonly BindSpec[]> = (value, reading) => {
   const binds = tableOf(bind)(value, reading);
   return binds && [...binds.values()].sort((a, b) => compareText(a.target, b.target));

@@ -4,10 +4,10 @@
  *   NAME               NAME.toml, NAME.toml.d/*.toml
  *   TEMPLATE@INSTANCE  TEMPLATE@.toml, TEMPLATE@.toml.d/*.toml, TEMPLATE@INSTANCE.toml, TEMPLATE@INSTANCE.toml.d/*.toml
  *
- * An instance exists where TEMPLATE@INSTANCE.toml does: as a link to the template, as an empty file, or with what
- * differs from the template. Without a template it must say everything itself. A link to /dev/null masks any berth; an
- * empty file masks a plain one or a template. Drop-ins are merged in the order of their file names. Each text is parsed
- * once, however many instances stand on it.
+ * An instance exists if the file TEMPLATE@INSTANCE.toml exists. The file is a link to the template, is empty, or has
+ * what differs from the template. Without a template it has everything. A link to /dev/null masks any berth; an empty
+ * file masks a plain berth or a template. Drop-ins are merged in the order of their file names. Each text is parsed
+ * once, however many instances use it.
  */
 import { type BerthName, parseBerthName } from "./name.ts";
 import { compareText, type Report } from "./problem.ts";
@@ -22,10 +22,10 @@ export interface ComposedBerth {
   readonly table: Table;
 }
 
-/** What a base or a part of it comes to: a table; nothing, because there is no such file; or a reported failure. */
+/** One file or a merge of several: a table; "absent": there is no such file; "failed": it was reported. */
 type Layer = Table | "absent" | "failed";
 
-/** The berths of these files, by name. One whose files could not be read is left out; why has been reported. */
+/** The berths of these files, by name. A berth whose files could not be read is reported and left out. */
 export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth[] {
   const templates = new Map<string, Layer>();
   const template = (name: string): Layer => {
@@ -38,7 +38,7 @@ export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth
     const name = parseBerthName(stem);
     if (name === undefined) continue;
     if (name.kind === "template") {
-      // For its syntax errors, also where it has no instance.
+      // Reports its syntax errors, even if it has no instance.
       template(name.template);
     } else if (!isMasked(name, file)) {
       const table = composeLayers([name.kind === "instance" ? template(name.template) : "absent"], stem, files, report);
@@ -51,7 +51,7 @@ export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth
   return berths;
 }
 
-/** Merges a berth's own file and drop-ins over what is below them. Nothing at the bottom: drop-ins alone make no berth. */
+/** Merges a berth's own file and drop-ins over `below`. Drop-ins alone make no berth: then it is "absent". */
 function composeLayers(below: readonly Layer[], stem: string, files: ConfigFiles, report: Report): Layer {
   const base = merge([...below, parseFile(files.berths.get(stem), report)]);
   if (base === "absent") return base;
@@ -70,7 +70,7 @@ function parseFile(file: ConfigFile | undefined, report: Report): Layer {
   return content.kind === "text" ? (parseTree(path, content.text, report) ?? "failed") : "failed";
 }
 
-/** Nothing to merge: an empty text, or a link to /dev/null or to the template, which is merged anyway. */
+/** Whether there is nothing to merge: an empty text, or a link to /dev/null or to the template (merged before). */
 function isEmpty({ content }: ConfigFile): boolean {
   return content.kind === "null" || content.kind === "template" || (content.kind === "text" && content.text === "");
 }
@@ -82,10 +82,10 @@ function isMasked(name: BerthName, file: ConfigFile): boolean {
 function reportNoTemplate(name: BerthName, origin: Origin, report: Report): void {
   if (name.kind !== "instance") return;
   const message = `${name.full} is an instance of a template that is missing or masked: ${name.template}@.toml`;
-  report(origin, message, `write ${name.template}@.toml, or remove this file`);
+  report(origin, message, `create ${name.template}@.toml, or remove this file`);
 }
 
-/** Drop-ins of a berth that no file makes exist: most likely its name is mistyped. Those of a masked one are in order. */
+/** Reports drop-ins of a berth that does not exist: its name is likely mistyped. Drop-ins of a masked berth are fine. */
 function reportOrphans(files: ConfigFiles, report: Report): void {
   for (const [stem, { directory }] of files.dropIns) {
     if (files.berths.has(stem)) continue;

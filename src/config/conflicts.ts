@@ -1,8 +1,8 @@
 /**
- * Finds addresses that the kernel would not bind together, before anything is bound. Pure, so it cannot see that two
- * paths lead to one directory or that something else holds a port. The rules were tried out on Linux 6.18:
- * a tcp port and a udp port of the same number are apart; abstract names are apart per socket type (unix(7) does not
- * say), paths are not, for the file is in the way.
+ * Finds addresses that the kernel would not bind together, before anything is bound. Pure: it cannot see that two paths
+ * lead to one directory, or that another program holds a port. The rules, measured on Linux 6.18:
+ * a tcp port and a udp port of one number do not conflict; an abstract name can be bound once for each socket type
+ * (unix(7) does not say so); a path can be bound once, whatever the type.
  */
 import { normalize } from "node:path";
 import { formatListenAddress, type InetAddress, type ListenAddress, mappedIPv4 } from "../address.ts";
@@ -25,8 +25,8 @@ interface Host {
 }
 
 /**
- * Every two addresses of all berths that cannot both be bound, at the later one's place and naming the earlier. Of many
- * equal addresses each is reported against the first only.
+ * Every two addresses of all berths that cannot both be bound. The problem is reported at the later one and names the
+ * earlier. Of many equal addresses each is reported against the first only.
  */
 export function findConflicts(specs: readonly Pick<BerthSpec, "name" | "sockets">[]): Problem[] {
   const problems = new ProblemList();
@@ -52,7 +52,7 @@ function claimsOf({ name, sockets }: Pick<BerthSpec, "name" | "sockets">): Claim
 }
 
 function bucketOf({ kind, address }: ListenAddress): string | undefined {
-  // Port 0 is a free port of the kernel's choice each time.
+  // For port 0 the kernel picks a free port each time.
   if (address.family !== "unix") return address.port === 0 ? undefined : `${kind} ${address.port}`;
   return address.abstract ? `${kind} @${address.path}` : normalize(address.path);
 }
@@ -95,7 +95,7 @@ function sameHosts(a: Claim, b: Claim): boolean {
 function reportConflict(later: Claim, earlier: Claim, problems: ProblemList): void {
   const name = (claim: Claim): string =>
     `${formatListenAddress(claim.listen)} of ${claim.berth} (socket ${claim.socket.name})`;
-  const message = `${name(later)} cannot be bound beside ${name(earlier)}, ${formatOrigin(earlier.listen.origin)}`;
+  const message = `${name(later)} conflicts with ${name(earlier)}, ${formatOrigin(earlier.listen.origin)}`;
   const remedy =
     later.listen.address.family === "unix"
       ? "give one of them another path or name"

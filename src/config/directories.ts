@@ -1,11 +1,10 @@
-/** Where the configuration and the state are when nobody says. Pure: it reads nothing. */
+/** The default folders of configuration and state. Pure: it reads nothing. */
 import { homedir } from "node:os";
 import { join } from "node:path";
 
 /**
- * The configuration's folders in rising precedence: `/usr/lib/berthd`, then `/etc/berthd` for root, and
- * `$XDG_CONFIG_HOME/berthd` for anybody else, where a relative path counts as unset (XDG Base Directory
- * Specification).
+ * The configuration's folders in rising precedence. For root: `/usr/lib/berthd`, `/etc/berthd`. For other users:
+ * `$XDG_CONFIG_HOME/berthd`; a relative path counts as unset (XDG Base Directory Specification).
  */
 export function defaultConfigDirectories(
   env: NodeJS.ProcessEnv = process.env,
@@ -18,8 +17,8 @@ export function defaultConfigDirectories(
 }
 
 /**
- * The state folder of a broker that was set up as usual: `/var/lib/berthd` for root, `$XDG_STATE_HOME/berthd` for
- * anybody else, where a relative path counts as unset (XDG Base Directory Specification).
+ * The default state folder. For root: `/var/lib/berthd`. For other users: `$XDG_STATE_HOME/berthd`; a relative path
+ * counts as unset (XDG Base Directory Specification).
  */
 export function defaultStateDirectory(
   env: NodeJS.ProcessEnv = process.env,

@@ -1,4 +1,4 @@
-/** Readers of what setrlimit(2) and capabilities(7) call by name. */
+/** Reads resource limits (setrlimit(2)) and capabilities (capabilities(7)). */
 import { capabilityNames, limitUnits } from "./kernel-names.ts";
 import { parseSize, type Reader, type Reading, refuse, text } from "./reader.ts";
 import type { LimitSpec } from "./spec.ts";
@@ -10,7 +10,7 @@ export function readLimit(resource: string, value: Value, reading: Reading): Lim
   const unit = limitUnits.get(resource);
   if (unit === undefined) {
     const remedy = suggest(resource, [...limitUnits.keys()]);
-    reading.report(value.origin, `${reading.label}: "${resource}" is no resource limit`, remedy);
+    reading.report(value.origin, `${reading.label}: "${resource}" is not a resource limit`, remedy);
     return undefined;
   }
   const written = value.kind === "scalar" ? String(value.value) : "";
@@ -23,7 +23,7 @@ export function readLimit(resource: string, value: Value, reading: Reading): Lim
   const hard = second === "keep" ? second : amount(second);
   if (soft === undefined || hard === undefined || more.length > 0) {
     const example = unit === "bytes" ? '"64M", "64M:1G"' : '1024, "1024:4096"';
-    const remedy = `write ${example}, "unlimited", or "SOFT:keep" to leave the hard limit alone`;
+    const remedy = `write ${example}, "unlimited", or "SOFT:keep" to keep the hard limit`;
     return refuse(value, reading, `a limit (${unit}) or SOFT:HARD`, remedy);
   }
   if (hard !== "keep" && order(soft) > order(hard)) {

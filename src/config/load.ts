@@ -1,4 +1,4 @@
-/** The way through: directories → files → merged tables → specs. It reads the disk, and looks up users, once. */
+/** Loads a configuration: directories → files → merged tables → specs. It reads the disk and looks up users once. */
 
 import type { Accounts } from "../accounts.ts";
 import { readBerth } from "./berth.ts";
@@ -10,19 +10,19 @@ import { readConfigFiles } from "./read-files.ts";
 import type { BerthSpec, Problem } from "./spec.ts";
 
 export interface LoadOptions {
-  /** In rising precedence, as `["/usr/lib/berthd", "/etc/berthd"]`. One that does not exist is passed over. */
+  /** In rising precedence: `["/usr/lib/berthd", "/etc/berthd"]`. A directory that does not exist is skipped. */
   readonly directories: readonly string[];
   readonly accounts: Accounts;
 }
 
 export interface LoadedConfig {
-  /** The berths that are in order by themselves, by name. Two of them may still be in conflict: see `problems`. */
+  /** The berths without a problem of their own, by name. Two of them may still conflict: see `problems`. */
   readonly specs: readonly BerthSpec[];
-  /** Everything that is wrong, by file and line: nothing may be opened unless this is empty. */
+  /** Every problem, by file and line. Open nothing unless this is empty. */
   readonly problems: readonly Problem[];
 }
 
-/** Reads the configuration. Whatever is wrong with it is in the result; it throws only for a defect. */
+/** Reads the configuration. Its problems are in the result, never thrown. */
 export function loadConfig({ directories, accounts }: LoadOptions): LoadedConfig {
   const problems = new ProblemList();
   const files = readConfigFiles(directories, problems.report);
@@ -38,7 +38,7 @@ export function loadConfig({ directories, accounts }: LoadOptions): LoadedConfig
     drafts.push(spec);
     if (isValid) specs.push(spec);
   }
-  // Of the drafts too, so that a mistake elsewhere in a file does not hide its conflicts.
+  // Of all drafts, so that another mistake in a file does not hide its conflicts.
   for (const { file, line, message, remedy } of [...findConflicts(drafts), ...findRangeConflicts(drafts)])
     problems.report({ file, line }, message, remedy);
   return { specs, problems: problems.sorted() };

@@ -1,10 +1,10 @@
 /**
- * Finds the line on which each key and array element of a TOML document stands, because the parser does not tell.
- * It scans only what the parser has accepted, so it checks nothing: it never reports an error of the document.
+ * Finds the line of each key and array element of a TOML document, because the parser does not tell.
+ * It scans only documents that the parser has accepted, so it reports no errors.
  */
 import { parse } from "smol-toml";
 
-/** Where a key, an array element (by its index) or a table stands, and the places inside it. */
+/** The line of a key, an array element (by its index) or a table, and the places inside it. */
 export interface Place {
   /** Counts from 1. */
   readonly line: number;
@@ -33,10 +33,10 @@ class Scanner {
 
   document(): Place {
     const root: Place = { line: 1, children: new Map() };
-    // How many elements an array of tables has so far: a later header speaks of its last one.
+    // How many elements an array of tables has so far: a later header means the last one.
     const elements = new Map<Place, number>();
     let table = root;
-    // Ends also where nothing more is understood: a line that is off is better than a broker that hangs.
+    // Stops as soon as it makes no progress: a wrong line number is better than a broker that hangs.
     let last = -1;
     for (this.#take(blank); this.#at < this.#text.length && this.#at > last; this.#take(blank)) {
       last = this.#at;
@@ -73,7 +73,7 @@ class Scanner {
     do {
       this.#take(spaces);
       const name = this.#take(simpleKey);
-      // The parser knows all escapes of a quoted key.
+      // The parser decodes the escapes of a quoted key.
       names.push(/^["']/.test(name) ? (Object.keys(parse(`${name} = 0`))[0] ?? name) : name);
       this.#take(spaces);
     } while (this.#skip("."));

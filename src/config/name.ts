@@ -1,6 +1,6 @@
 /** The names of berths and sockets, and the `%` specifiers made of them. Pure. */
 
-/** A berth's name taken apart. A `template` is the file `arena@.toml`: no berth itself, but the base of its instances. */
+/** The parts of a berth's name. A `template` (`arena@.toml`) is not a berth: its instances are built from it. */
 export type BerthName =
   | { readonly kind: "plain"; readonly full: string }
   | { readonly kind: "template"; readonly full: string; readonly template: string }
@@ -10,12 +10,12 @@ const part = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}";
 const berthName = new RegExp(`^(${part})(?:(@)(${part})?)?$`);
 const socketName = /^[A-Za-z0-9_-]{1,64}$/;
 
-/** What {@link parseBerthName} accepts, for messages. */
+/** What {@link parseBerthName} accepts, as a sentence for messages. */
 export const BERTH_NAME_RULE =
-  "a name is 1 to 64 of A-Z a-z 0-9 _ . - and begins with a letter or digit; an instance is TEMPLATE@INSTANCE";
+  "a name has 1 to 64 of A-Z a-z 0-9 _ . - and begins with a letter or digit; an instance is TEMPLATE@INSTANCE";
 
 /** What {@link isSocketName} accepts, for messages. */
-export const SOCKET_NAME_RULE = "a socket's name is 1 to 64 of A-Z a-z 0-9 _ -";
+export const SOCKET_NAME_RULE = "a socket's name has 1 to 64 of A-Z a-z 0-9 _ -";
 
 /** Takes `NAME`, `TEMPLATE@` or `TEMPLATE@INSTANCE` apart; undefined if it is none of them. */
 export function parseBerthName(full: string): BerthName | undefined {
@@ -26,12 +26,12 @@ export function parseBerthName(full: string): BerthName | undefined {
   return instance === undefined ? { kind: "template", full, template } : { kind: "instance", full, template, instance };
 }
 
-/** Whether a socket may be called this: it must fit LISTEN_FDNAMES (sd_listen_fds(3)) and `{fd:NAME:INDEX}`. */
+/** Whether a socket may have this name: it must fit LISTEN_FDNAMES (sd_listen_fds(3)) and `{fd:NAME:INDEX}`. */
 export function isSocketName(text: string): boolean {
   return socketName.test(text);
 }
 
-/** What `%i`, `%n` and `%t` stand for in one berth's files; `%i` and `%t` only where there is a template. */
+/** The values of `%i`, `%n` and `%t` in one berth's files; only an instance has `%i` and `%t`. */
 export function specifiersOf(name: BerthName): ReadonlyMap<string, string> {
   const specifiers = new Map([
     ["%", "%"],
@@ -41,7 +41,7 @@ export function specifiersOf(name: BerthName): ReadonlyMap<string, string> {
   return specifiers;
 }
 
-/** Replaces each `%x`. One that `specifiers` lacks goes to `unknown`, as it was written, and stays. */
+/** Replaces each `%x`. One that is not in `specifiers` stays in the text, and is passed to `unknown`. */
 export function expandSpecifiers(
   text: string,
   specifiers: ReadonlyMap<string, string>,

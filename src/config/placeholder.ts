@@ -1,23 +1,23 @@
-/** Checks `{fd:NAME}`, `{root}` and their kin in commands and environments. It never expands them: the plan does, at launch. */
+/** Checks `{fd:NAME}`, `{root}` and other placeholders of commands and environments. A launch expands them, not this. */
 import { placeholder, placesDescriptors, ROOT } from "../placeholder.ts";
 import type { Report } from "./problem.ts";
 import type { Delivery, Origin, SocketSpec } from "./spec.ts";
 import { suggest } from "./suggest.ts";
 
-/** What a berth has that a placeholder may name. */
-export interface Holdings {
+/** What a berth has that a placeholder can name. */
+export interface PlaceholderTargets {
   readonly sockets: readonly SocketSpec[];
   /** Whether it has a root. */
   readonly root: boolean;
-  /** Whether the server finds it as `/`. */
+  /** Whether the root is the server's `/` (server.enter). */
   readonly enter: boolean;
 }
 
-/** Reports each placeholder that the launch could not expand. Other braces are left alone: they are the server's. */
+/** Reports each placeholder that a launch could not expand. Any other text in braces belongs to the server. */
 export function checkPlaceholders(
   text: string,
   origin: Origin,
-  { sockets, root, enter }: Holdings,
+  { sockets, root, enter }: PlaceholderTargets,
   deliver: readonly Delivery[],
   report: Report,
 ): void {
@@ -28,22 +28,23 @@ export function checkPlaceholders(
       report(
         origin,
         `${whole} is not complete`,
-        "write {root}, {fd:NAME}, {port:NAME} or {address:NAME}, with :INDEX for other than the first",
+        "write {root}, {fd:NAME}, {port:NAME} or {address:NAME}; for the second address of a socket {fd:NAME:1}",
       );
     } else if (isRoot && enter) {
-      report(origin, `${whole}: with server.enter the root is /, and there is no descriptor of it`, "write / instead");
+      report(origin, `${whole}: with server.enter the root is / and has no descriptor`, "write / instead");
     } else if ((what === "fd" || isRoot) && !placesDescriptors(deliver)) {
       const remedy = isRoot
         ? 'remove it, or add "listen-fds" to deliver'
         : 'write {port:NAME} or {address:NAME}, or add "listen-fds" to deliver';
       report(origin, `${whole}: with deliver = ["bind"] the server gets no descriptor numbers`, remedy);
     } else if (isRoot) {
-      if (!root) report(origin, `${whole} speaks of a root, which this berth does not have`, "add a section [root]");
-      else if (index !== undefined) report(origin, `${whole}: there is one root`, "write {fd:root}");
+      if (!root) report(origin, `${whole}: this berth has no root`, 'add [root] with image = "NAME"');
+      else if (index !== undefined) report(origin, `${whole}: the root has no index`, "write {fd:root}");
     } else if (socket === undefined) {
       const names = sockets.map((candidate) => candidate.name);
-      const remedy = names.length === 0 ? `add a section [sockets.${name}]` : suggest(name ?? "", names);
-      report(origin, `${whole} speaks of a socket "${name}", which this berth does not have`, remedy);
+      const remedy =
+        names.length === 0 ? `add [sockets.${name}] with listen = ["udp://*:27960"]` : suggest(name ?? "", names);
+      report(origin, `${whole}: this berth has no socket "${name}"`, remedy);
     } else {
       checkIndex(whole, what === "port", socket, index, origin, report);
     }
@@ -59,19 +60,16 @@ function checkIndex(
   report: Report,
 ): void {
   const count = socket.listen.length;
-  // Then its `listen` is what was reported.
+  // A problem of its `listen` has already been reported.
   if (count === 0) return;
   const listen = /^\d{1,3}$/.test(index ?? "0") ? socket.listen[Number(index ?? "0")] : undefined;
   if (listen === undefined) {
-    report(
-      origin,
-      `${whole}: socket "${socket.name}" has no descriptor ${index}`,
-      `write a number from 0 to ${count - 1}`,
-    );
+    const indices = count === 1 ? "one address: index 0" : `${count} addresses: index 0 to ${count - 1}`;
+    report(origin, `${whole}: socket ${socket.name} has ${indices}`, `write ${whole.replace(/:[^:]*$/, ":0}")}`);
   } else if (isPort && listen.address.family === "unix") {
     report(
       origin,
-      `${whole}: socket "${socket.name}" is a UNIX socket and has no port`,
+      `${whole}: socket ${socket.name} is a UNIX socket and has no port`,
       `write {address:${socket.name}} for its path`,
     );
   }

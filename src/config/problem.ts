@@ -1,7 +1,7 @@
-/** Problems of a configuration: collected, never thrown, so that one run names them all. */
+/** Problems of a configuration. They are collected, never thrown, so that one run names all of them. */
 import type { Origin, Problem } from "./spec.ts";
 
-/** Notes one problem. */
+/** Reports one problem: where it is, what is wrong, and what to write instead. */
 export type Report = (origin: Origin, message: string, remedy: string) => void;
 
 /** `file:line`, as compilers write it and editors jump to it. */
@@ -14,7 +14,7 @@ export function formatProblem(problem: Problem): string {
   return `${formatOrigin(problem)}: ${problem.message}\n  ${problem.remedy}`;
 }
 
-/** Gathers problems. One that every instance of a template has is kept once, not a thousand times. */
+/** Collects problems. A problem of a template is kept once, not once for each instance. */
 export class ProblemList {
   readonly #seen = new Map<string, Problem>();
 
@@ -30,7 +30,7 @@ export class ProblemList {
   }
 }
 
-/** Byte-like order that no locale changes. */
+/** Order by code units, the same in every locale. */
 export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,8 +1,8 @@
-/** Finds berths that ask for the same range of ids. Pure: what else has ids on this host is known only to a broker. */
+/** Finds berths that ask for the same range of ids. Pure: only a broker knows who else on this host has ids. */
 import { formatOrigin, ProblemList } from "./problem.ts";
 import type { BerthSpec, Problem } from "./spec.ts";
 
-/** Every `root.range` that an earlier berth has too, at the later berth's place. Ranges are aligned, so they meet whole. */
+/** Every `root.range` that an earlier berth has too, reported at the later berth. Ranges are aligned: they never overlap in part. */
 export function findRangeConflicts(specs: readonly Pick<BerthSpec, "name" | "origin" | "root">[]): Problem[] {
   const problems = new ProblemList();
   const owners = new Map<number, Pick<BerthSpec, "name" | "origin">>();
@@ -14,8 +14,8 @@ export function findRangeConflicts(specs: readonly Pick<BerthSpec, "name" | "ori
       const text = `0x${root.range.toString(16)}`;
       problems.report(
         origin,
-        `${name} has the range ${text}, which is that of ${earlier.name}, ${formatOrigin(earlier.origin)}`,
-        "give one of them another root.range, or none: then the broker reserves one",
+        `${name} has the same range ${text} as ${earlier.name}, ${formatOrigin(earlier.origin)}`,
+        "give one of them another root.range, or remove it and the broker reserves one",
       );
     }
   }

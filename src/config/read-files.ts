@@ -1,17 +1,17 @@
-/** Reads configuration directories. The only file here that touches the disk; it never writes, and never interprets a text. */
+/** Reads configuration directories. Only this file of the folder reads the disk. It never writes and never parses. */
 import { type Dirent, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BERTH_NAME_RULE, parseBerthName } from "./name.ts";
 import { compareText, type Report } from "./problem.ts";
 
-/** What stands behind a `.toml` name. */
+/** What a `.toml` name leads to. */
 export type Content =
   | { readonly kind: "text"; readonly text: string }
   /** A link to /dev/null. */
   | { readonly kind: "null" }
-  /** The link of an instance to its template, by name: it may stand in another directory than the template. */
+  /** A link to the instance's template, known by its name: the template may be in another directory. */
   | { readonly kind: "template" }
-  /** Could not be read, which has been reported. */
+  /** Could not be read; this has been reported. */
   | { readonly kind: "unreadable" };
 
 export interface ConfigFile {
@@ -31,12 +31,12 @@ export interface ConfigFiles {
   readonly dropIns: ReadonlyMap<string, DropIns>;
 }
 
-/** Longer than any real configuration: a mistaken link to a data file must not fill the memory. */
+/** Longer than any real configuration, so that a wrong link to a data file does not fill the memory. */
 const FILE_SIZE_MAX: number = 1024 * 1024;
 
 /**
  * Reads `directories`, given in rising precedence: a file replaces the one of the same name in an earlier directory,
- * and so does a drop-in. A directory that does not exist is passed over.
+ * and so does a drop-in. A directory that does not exist is skipped.
  */
 export function readConfigFiles(directories: readonly string[], report: Report): ConfigFiles {
   const berths = new Map<string, string>();
@@ -80,7 +80,7 @@ function list(directory: string, report: Report): Dirent[] {
       report(
         { file: directory, line: 1 },
         `cannot read this directory: ${reasonOf(error)}`,
-        "make it a directory that the broker may read",
+        "let the broker's user read it (chmod, chown), or remove it",
       );
     }
     return [];
@@ -102,8 +102,8 @@ function readConfigFile(path: string, report: Report): ConfigFile {
 
 const remedies: ReadonlyMap<string, string> = new Map([
   ["EACCES", "let the broker's user read it (chmod, chown)"],
-  ["ENOENT", "it is a link to nothing: correct or remove the link"],
-  ["ELOOP", "it is a link to itself: correct or remove the link"],
+  ["ENOENT", "the link leads to a missing file: correct or remove the link"],
+  ["ELOOP", "the link leads to itself: correct or remove the link"],
 ]);
 
 function readContent(path: string): Content {
@@ -112,7 +112,7 @@ function readContent(path: string): Content {
   if (target !== undefined && name?.kind === "instance" && basename(target) === `${name.template}@.toml`) {
     return { kind: "template" };
   }
-  // Looked at before it is opened: opening a fifo would wait for a writer.
+  // Checked before it is opened, because opening a FIFO would wait for a writer.
   const status = statSync(path);
   if (status.isCharacterDevice() && status.rdev === statSync("/dev/null").rdev) return { kind: "null" };
   if (!status.isFile()) throw new Error("it is not a regular file");
@@ -124,7 +124,7 @@ function linkTarget(path: string): string | undefined {
   try {
     return readlinkSync(path);
   } catch (error) {
-    // readlink(2) says EINVAL of what is no link.
+    // readlink(2) fails with EINVAL if it is not a link.
     if (codeOf(error) === "EINVAL") return undefined;
     throw error;
   }

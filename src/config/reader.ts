@@ -1,6 +1,6 @@
 /**
- * Readers turn a value of the tree into what the program works with, or report why they cannot and give undefined.
- * They report everything that is wrong in a value, not just the first thing. Pure but for the accounts they are given.
+ * A reader turns a value of the tree into what the program uses. If it cannot, it reports why and returns undefined.
+ * It reports everything that is wrong with a value, not only the first thing. Pure, apart from the given accounts.
  */
 import type { Accounts } from "../accounts.ts";
 import type { Report } from "./problem.ts";
@@ -18,7 +18,7 @@ export interface Reading {
 
 export type Reader<T> = (value: Value, reading: Reading) => T | undefined;
 
-/** A value together with where it was written. */
+/** A value and where it was written. */
 export interface Placed<T> {
   readonly value: T;
   readonly origin: Origin;
@@ -41,7 +41,7 @@ export const text: Reader<string> = (value, reading) => {
     const quoted = value.kind === "scalar" && typeof value.value === "number";
     return refuse(value, reading, "a string", quoted ? `write it in quotes: "${value.value}"` : 'write "…" in quotes');
   }
-  // Every string ends up in a C string: an argument, a path, a variable.
+  // The kernel takes every string as a C string: an argument, a path, a variable.
   if (value.value.includes("\0")) return refuse(value, reading, "free of NUL bytes", "remove \\u0000");
   return value.value;
 };
@@ -81,7 +81,7 @@ const sizeUnits: ReadonlyMap<string, number> = new Map([
   ["G", 1024 ** 3],
 ]);
 
-/** Bytes of "4M" or "512K"; undefined if the text is no size that a number holds exactly. */
+/** The bytes of "4M" or "512K"; undefined if the text is not a size, or too large to be exact. */
 export function parseSize(written: string): number | undefined {
   const match = /^(\d{1,16})([KMG]?)$/.exec(written);
   const bytes = match === null ? Number.NaN : Number(match[1]) * (sizeUnits.get(match[2] ?? "") ?? Number.NaN);
@@ -109,7 +109,7 @@ const durationUnits: ReadonlyMap<string, number> = new Map([
   ["h", 3600],
 ]);
 
-/** A span of time in seconds, written as "10s", "15min" or "1h". */
+/** A time in seconds, written as "10s", "15min" or "1h". */
 export function duration(max: number): Reader<number> {
   return (value, reading) => {
     const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
@@ -120,7 +120,7 @@ export function duration(max: number): Reader<number> {
   };
 }
 
-/** Permission bits as a string of octal digits: TOML has no leading zeros, and 660 would be another number. */
+/** Permission bits as octal digits in a string, because TOML would read 660 as a decimal number. */
 export const octal: Reader<number> = (value, reading) => {
   const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
   if (/^0?[0-7]{3}$/.test(written)) return Number.parseInt(written, 8);
@@ -145,15 +145,24 @@ export function placed<T>(reader: Reader<T>): Reader<Placed<T>> {
   };
 }
 
+/** `KEY = [VALUE]`. A string with blanks is most likely a command line, so each of its words becomes an element. */
+function asArray(value: Value, label: string): string {
+  const key = label.slice(label.lastIndexOf(".") + 1);
+  if (value.kind !== "scalar") return `${key} = […]`;
+  const words =
+    typeof value.value === "string" ? value.value.split(/\s+/).filter((word) => word !== "") : [value.value];
+  return `${key} = [${words.map((word) => JSON.stringify(word)).join(", ")}]`;
+}
+
 /** An array. Elements that cannot be read are reported and left out. */
 export function listOf<T>(reader: Reader<T>): Reader<readonly T[]> {
   return (value, reading) => {
-    if (value.kind !== "list") return refuse(value, reading, "an array", "write […], also around a single value");
+    if (value.kind !== "list") return refuse(value, reading, "an array", `write ${asArray(value, reading.label)}`);
     return value.items.map((item) => reader(item, reading)).filter((item) => item !== undefined);
   };
 }
 
-/** A table of which each entry is read by its name. Entries that cannot be read are reported and left out. */
+/** A table whose entries are all read the same way. Entries that cannot be read are reported and left out. */
 export function tableOf<T>(
   reader: (name: string, value: Value, reading: Reading) => T | undefined,
 ): Reader<ReadonlyMap<string, T>> {

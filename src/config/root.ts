@@ -1,4 +1,4 @@
-/** The `[root]` section: the images, what becomes of what a tenant writes, and whose ids it is written with. Pure. */
+/** The `[root]` section: the images, whether what a tenant writes is kept, and the ids of its files. Pure. */
 import { isRangeBase, MAX_RANGE_BASE } from "../accounts.ts";
 import { readBinds } from "./binds.ts";
 import { flag, matching, type Reader, refuse, size, word } from "./reader.ts";
@@ -6,7 +6,7 @@ import { type Context, type Key, openSection, present } from "./section.ts";
 import type { BindSpec, RootSpec, RootState, Shift } from "./spec.ts";
 import type { Value } from "./tree.ts";
 
-/** overlayfs takes 500 layers; nobody can read a list of that length. */
+/** overlayfs takes 500 layers; this is the longest list that an operator can still read. */
 const MAX_IMAGES = 64;
 
 const part = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}";
@@ -16,7 +16,7 @@ const image: Reader<string> = matching(
   'write its name, as "arena" or "arena@VERSION", or the absolute path of a folder',
 );
 
-/** One image, or several of which the later ones lie over the earlier. */
+/** One image, or several; each lies over the ones before it. */
 const images: Reader<readonly string[]> = (value, reading) => {
   const items = value.kind === "list" ? value.items : [value];
   const expected = `one to ${MAX_IMAGES} images`;
@@ -36,7 +36,7 @@ const base: Reader<number> = (value, reading) => {
     value,
     reading,
     `a multiple of 0x10000 from 0x10000 to 0x${MAX_RANGE_BASE.toString(16)}`,
-    "write for example 0xA0000, or remove it: then the broker reserves one",
+    "write range = 0xA0000, or remove it and the broker reserves one",
   );
 };
 
@@ -72,12 +72,11 @@ const keys = {
 /** The keys of `[root]`. */
 export const rootKeys: readonly Key<unknown>[] = Object.values(keys);
 
-/** Reads the `[root]` table. What would do nothing is reported: it was meant to do something. */
+/** Reads the `[root]` table. A key that would have no effect is reported: its author expected one. */
 export function readRoot(value: Value, context: Context): RootSpec {
   const section = openSection("root", value, keys, context);
   const written = (key: Key<unknown>): Value | undefined => section.table.entries.get(key.name);
-  if (written(keys.image) === undefined)
-    context.report(value.origin, "[root] has no image, so there is nothing to lie below", 'add image = "NAME"');
+  if (written(keys.image) === undefined) context.report(value.origin, "[root] has no image", 'add image = "NAME"');
   const spec: RootSpec = {
     images: section.optional(keys.image) ?? [],
     state: section.value(keys.state),
@@ -89,17 +88,17 @@ export function readRoot(value: Value, context: Context): RootSpec {
     binds: section.value(keys.binds),
     ...present({ size: section.optional(keys.size), range: section.optional(keys.range) }),
   };
-  const idle = (key: Key<unknown>, why: string, remedy: string): void => {
+  const noEffect = (key: Key<unknown>, why: string, remedy: string): void => {
     const entry = written(key);
-    if (entry !== undefined) context.report(entry.origin, `root.${key.name} does nothing: ${why}`, remedy);
+    if (entry !== undefined) context.report(entry.origin, `root.${key.name} has no effect: ${why}`, remedy);
   };
   if (spec.readOnly) {
     const remedy = "remove it, or read-only";
-    idle(keys.state, "nothing is ever written to a read-only root", remedy);
-    idle(keys.size, "nothing is ever written to a read-only root", remedy);
+    noEffect(keys.state, "nothing is ever written to a read-only root", remedy);
+    noEffect(keys.size, "nothing is ever written to a read-only root", remedy);
   } else if (spec.state === "persistent") {
-    idle(keys.size, "a persistent root is as large as its disk", 'remove it, or write state = "volatile"');
+    noEffect(keys.size, "a persistent root is as large as its disk", 'remove it, or write state = "volatile"');
   }
-  if (spec.shift === "none") idle(keys.range, 'with shift = "none" there is none', "remove it, or shift");
+  if (spec.shift === "none") noEffect(keys.range, 'with shift = "none" the berth has no range', "remove it, or shift");
   return spec;
 }

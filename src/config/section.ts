@@ -1,4 +1,4 @@
-/** One section of a file, read by the keys it may have. The key tables are also what the documentation is checked against. */
+/** Reads one section of a file by the keys it may have. A test holds the documentation against the same key tables. */
 
 import type { Accounts } from "../accounts.ts";
 import type { Report } from "./problem.ts";
@@ -9,14 +9,14 @@ import type { Table, Value } from "./tree.ts";
 /** A key of a section. */
 export interface Key<T> {
   readonly name: string;
-  /** What may be written, in words. */
+  /** What may be written, in words for the documentation. */
   readonly type: string;
   readonly read: Reader<T>;
   /** What the value counts. */
   readonly unit?: string;
-  /** The default as one would write it, or in words; absent: there is none. */
+  /** The default as TOML or in words; absent: there is none. */
   readonly default?: string;
-  /** The sockets the key is for; absent: all. */
+  /** The sockets the key applies to; absent: all. */
   readonly appliesTo?: string;
 }
 
@@ -41,7 +41,7 @@ export interface Context {
   readonly accounts: Accounts;
 }
 
-/** Starts reading a section: keys it does not know are reported at once. An absent section has only defaults. */
+/** Starts reading a section and reports its unknown keys. An absent section has only defaults. */
 export function openSection(
   label: string,
   value: Value,
@@ -62,19 +62,19 @@ export function openSection(
   return { table, optional, value: (key) => optional(key) ?? key.fallback };
 }
 
-/** The table itself; anything else is reported and counts as an empty one. */
+/** The table itself. Anything else is reported, and read as an empty table. */
 export function asTable(label: string, value: Value, context: Context): Table {
   if (value.kind === "table") return value;
   refuse(value, { ...context, label }, "a table", `write a section [${label}]`);
   return emptyTable(value);
 }
 
-/** A table with nothing in it, standing where `at` stands. */
+/** An empty table at the place of `at`. */
 export function emptyTable(at: Pick<Table, "origin">): Table {
   return { kind: "table", entries: new Map(), origin: at.origin };
 }
 
-/** Leaves out what is undefined, so that two specs of the same text are deeply equal. */
+/** Without the undefined values, so that two specs of the same text are deeply equal. */
 export function present<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> };
 export function present(values: object): object {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));

@@ -1,9 +1,9 @@
-/** The `[server]` section: the program a launch runs, and as whom. Pure. */
+/** The `[server]` section: the program that a launch runs, and its user. Pure. */
 
 import type { PasswdEntry } from "../accounts.ts";
 import { serverUser } from "./account-readers.ts";
 import { capability, readLimit } from "./limit.ts";
-import { checkPlaceholders, type Holdings } from "./placeholder.ts";
+import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import {
   duration,
   flag,
@@ -29,18 +29,18 @@ const commandLine: Reader<readonly Placed<string>[]> = (value, reading) => {
   const words = listOf(placed(text))(value, reading);
   const program = value.kind === "list" ? value.items[0] : undefined;
   if (value.kind === "list" && (program === undefined || (program.kind === "scalar" && program.value === ""))) {
-    reading.report(value.origin, `${reading.label} has no program`, 'write ["/path/of/program", "argument", …]');
+    reading.report(value.origin, `${reading.label} has no program`, 'write command = ["/path/of/program", "argument"]');
   }
   return words;
 };
 
 function variable(name: string, value: Value, reading: Reading): Placed<string> | undefined {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-    const remedy = "a name is made of letters, digits and _, and does not begin with a digit";
+    const remedy = "write a name of letters, digits and _ that does not begin with a digit";
     reading.report(value.origin, `"${name}" cannot name an environment variable`, remedy);
   } else if (name.startsWith("LISTEN_")) {
-    const remedy = 'remove it; `deliver = ["listen-fds"]` sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES';
-    reading.report(value.origin, `${reading.label}: the launcher alone sets LISTEN_ variables`, remedy);
+    const remedy = 'remove it; deliver = ["listen-fds"] sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES';
+    reading.report(value.origin, `${reading.label}: only the launcher sets LISTEN_ variables`, remedy);
   }
   return placed(text)(value, reading);
 }
@@ -55,7 +55,7 @@ const noWords: readonly Placed<string>[] = [];
 const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
 const listenFds: readonly Delivery[] = ["listen-fds"];
 const refuse: OtherBinds = "refuse";
-const ADD_ROOT = 'add a section [root] with image = "…"';
+const ADD_ROOT = 'add [root] with image = "NAME"';
 const noCapabilities: readonly number[] = [];
 const manual: StartMode = "manual";
 const WEEK = 7 * 24 * 3600;
@@ -121,19 +121,19 @@ const keys = {
 /** The keys of `[server]`. */
 export const serverKeys: readonly Key<unknown>[] = Object.values(keys);
 
-/** Reads the `[server]` table. `holdings` are what its placeholders may name. */
-export function readServer(value: Value, holdings: Omit<Holdings, "enter">, context: Context): ServerSpec {
+/** Reads the `[server]` table. `targets`: what its placeholders may name. */
+export function readServer(value: Value, targets: Omit<PlaceholderTargets, "enter">, context: Context): ServerSpec {
   const section = openSection("server", value, keys, context);
   const command = section.value(keys.command);
   const environment = section.value(keys.environment);
   const deliver = section.value(keys.deliver);
   const enter = section.value(keys.enter);
   for (const { value, origin } of [...command, ...environment.values()])
-    checkPlaceholders(value, origin, { ...holdings, enter }, deliver, context.report);
+    checkPlaceholders(value, origin, { ...targets, enter }, deliver, context.report);
   const user = section.optional(keys.user);
-  checkEntry(section, user, enter, holdings.root, context);
+  checkUser(section, user, enter, targets.root, context);
   const start = section.value(keys.start);
-  checkStart(section, start, command.length > 0, holdings.sockets, context);
+  checkStart(section, start, command.length > 0, targets.sockets, context);
   return {
     command: command.map(({ value }) => value),
     deliver,
@@ -155,7 +155,7 @@ export function readServer(value: Value, holdings: Omit<Holdings, "enter">, cont
   };
 }
 
-/** Who starts on demand needs to know what; what is stopped must start again. */
+/** A start on demand needs a command, and only a server that starts on demand may be stopped for lack of traffic. */
 function checkStart(
   { table }: Section,
   start: StartMode,
@@ -165,25 +165,29 @@ function checkStart(
 ): void {
   const { origin } = table.entries.get(keys.start.name) ?? table;
   if (start === "on-demand" && !hasCommand) {
-    report(origin, 'server.start is "on-demand", but there is no server.command', "write the command to start");
+    report(origin, 'server.start is "on-demand", but there is no server.command', 'add command = ["/path/of/program"]');
   }
   const stop = table.entries.get(keys.stopAfter.name);
   if (stop === undefined) return;
   if (start !== "on-demand") {
-    const remedy = 'write start = "on-demand" as well, or remove it';
-    report(stop.origin, "server.stop-after stops a server that nothing would start again", remedy);
+    const remedy = 'add start = "on-demand", or remove stop-after';
+    report(stop.origin, "server.stop-after would stop a server that nothing starts again", remedy);
   }
-  // The kernel keeps no time of the last datagram of a UNIX socket.
-  const isSilent = ({ kind, address }: SocketSpec["listen"][number]): boolean =>
+  // The kernel does not record when a UNIX socket received its last datagram.
+  const isUnixDatagram = ({ kind, address }: SocketSpec["listen"][number]): boolean =>
     kind === "datagram" && address.family === "unix";
-  if (sockets.length > 0 && sockets.every(({ listen }) => listen.every(isSilent))) {
-    const remedy = "add a socket of another kind, or remove it";
-    report(stop.origin, "server.stop-after cannot tell whether a unix-dgram socket has traffic", remedy);
+  if (sockets.length > 0 && sockets.every(({ listen }) => listen.every(isUnixDatagram))) {
+    const remedy = "add a socket of another kind, or remove stop-after";
+    report(
+      stop.origin,
+      "server.stop-after cannot see the traffic of unix-dgram sockets, and this berth has no others",
+      remedy,
+    );
   }
 }
 
-/** Who is in a root has an id of its range, and a root of one's own has to be there. */
-function checkEntry(
+/** A server that enters the root has an id of the range, and both need a [root]. */
+function checkUser(
   section: Section,
   user: PasswdEntry | { readonly rangeId: number } | undefined,
   enter: boolean,
@@ -192,14 +196,17 @@ function checkEntry(
 ): void {
   const written = (key: Key<unknown>): Origin => section.table.entries.get(key.name)?.origin ?? section.table.origin;
   const inRange = user !== undefined && "rangeId" in user;
-  if (enter && !hasRoot)
-    report(written(keys.enter), "server.enter needs a root, which this berth does not have", ADD_ROOT);
+  if (enter && !hasRoot) report(written(keys.enter), "server.enter needs a root, and this berth has none", ADD_ROOT);
   else if (inRange && !hasRoot)
-    report(written(keys.user), "server.user is an id of a range, which this berth does not have", ADD_ROOT);
+    report(
+      written(keys.user),
+      "server.user is an id of the berth's range, and a berth without [root] has no range",
+      ADD_ROOT,
+    );
   if (enter && user !== undefined && !inRange)
     report(
       written(keys.user),
-      "server.user is a user of the host, whom nobody knows in the root",
-      'write user = "range:ID"',
+      "server.user is a user of the host, and a server that enters its root has an id of the range",
+      'write user = "range", or "range:1000" for another id than 0',
     );
 }

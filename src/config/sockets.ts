@@ -1,4 +1,4 @@
-/** The `[sockets.NAME]` sections: which keys they have, and a SocketSpec of each. Pure. */
+/** The `[sockets.NAME]` sections: their keys, and a SocketSpec of each. Pure. */
 import { type ListenAddress, mappedIPv4, parseListenAddress } from "../address.ts";
 import { gid, uid } from "./account-readers.ts";
 import { isSocketName, SOCKET_NAME_RULE } from "./name.ts";
@@ -9,7 +9,7 @@ import type { Table, Value } from "./tree.ts";
 
 type PlacedAddress = ListenAddress & { readonly origin: Origin };
 
-/** One message carries 253 descriptors (hazard 1); three are left for the plan and for what comes later. */
+/** One message carries 253 descriptors (hazard 1). Three stay free: one is the plan's, two are spare. */
 const MAX_DESCRIPTORS = 250;
 
 const listenAddress: Reader<PlacedAddress> = (value, reading) => {
@@ -17,34 +17,38 @@ const listenAddress: Reader<PlacedAddress> = (value, reading) => {
   if (written === undefined) return undefined;
   const address = parseListenAddress(written);
   if (typeof address !== "string") return { ...address, origin: value.origin };
-  const remedy =
-    'write for example "udp://0.0.0.0:27960", "tcp://[::]:80", "tcp://*:80", "unix:///run/a.sock" or "unix://@name"';
+  const remedy = 'write "udp://0.0.0.0:27960", "tcp://[::]:80", "tcp://*:80", "unix:///run/a.sock" or "unix://@name"';
   reading.report(value.origin, `${reading.label}: ${address}`, remedy);
   return undefined;
 };
 
-/** The sockets an option is for: a predicate, and the words for it. */
-interface Fit {
+/** The sockets an option applies to: a predicate, and the words for it. */
+interface AppliesTo {
   readonly words: string;
   test(listen: ListenAddress): boolean;
 }
 
 const isInet = (listen: ListenAddress): boolean => listen.address.family !== "unix";
-const inet: Fit = { words: "tcp and udp", test: isInet };
-const tcp: Fit = { words: "tcp", test: (listen) => isInet(listen) && listen.kind === "stream" };
-const udp: Fit = { words: "udp", test: (listen) => isInet(listen) && listen.kind === "datagram" };
-const ipv6: Fit = { words: "tcp and udp over IPv6", test: (listen) => listen.address.family === "ipv6" };
-const listening: Fit = { words: "tcp, unix and unix-seqpacket", test: (listen) => listen.kind !== "datagram" };
-const onPath: Fit = {
+const inet: AppliesTo = { words: "tcp and udp", test: isInet };
+const tcp: AppliesTo = { words: "tcp", test: (listen) => isInet(listen) && listen.kind === "stream" };
+const udp: AppliesTo = { words: "udp", test: (listen) => isInet(listen) && listen.kind === "datagram" };
+const ipv6: AppliesTo = { words: "tcp and udp over IPv6", test: (listen) => listen.address.family === "ipv6" };
+const listening: AppliesTo = { words: "tcp, unix and unix-seqpacket", test: (listen) => listen.kind !== "datagram" };
+const onPath: AppliesTo = {
   words: "unix sockets with a path",
   test: ({ address }) => address.family === "unix" && !address.abstract,
 };
 
 interface OptionKey<T> extends Key<T> {
-  readonly fit?: Fit;
+  readonly fit?: AppliesTo;
 }
 
-function option<T>(name: string, type: string, read: Reader<T>, more: { fit?: Fit; unit?: string } = {}): OptionKey<T> {
+function option<T>(
+  name: string,
+  type: string,
+  read: Reader<T>,
+  more: { fit?: AppliesTo; unit?: string } = {},
+): OptionKey<T> {
   return { name, type, read, ...more, ...(more.fit === undefined ? {} : { appliesTo: more.fit.words }) };
 }
 
@@ -110,8 +114,8 @@ export function readSockets(value: Value, context: Context): SocketSpec[] {
     sockets.push(socket);
   }
   if (descriptors > MAX_DESCRIPTORS) {
-    const message = `this berth has ${descriptors} addresses to listen on; one message carries ${MAX_DESCRIPTORS} descriptors of a berth`;
-    context.report(table.origin, message, "divide them among several berths");
+    const message = `this berth listens on ${descriptors} addresses, and a berth can have at most ${MAX_DESCRIPTORS}`;
+    context.report(table.origin, message, "move some of them to another berth");
   }
   return sockets;
 }
@@ -152,21 +156,21 @@ function checkListen(name: string, table: Table, context: Context): void {
   const listen = table.entries.get("listen");
   if (listen !== undefined && (listen.kind !== "list" || listen.items.length > 0)) return;
   const origin = listen?.origin ?? table.origin;
-  context.report(origin, `[sockets.${name}] says nowhere to listen`, 'add for example listen = ["udp://*:27960"]');
+  context.report(origin, `[sockets.${name}] has no address to listen on`, 'add listen = ["udp://*:27960"]');
 }
 
-/** An option that fits none of the socket's addresses would do nothing: say so. */
+/** Reports an option that applies to none of the socket's addresses, because it would have no effect. */
 function checkFit(socket: SocketSpec, { table }: Section, { report }: Context): void {
   if (socket.listen.length === 0) return;
   for (const { name, fit } of Object.values<OptionKey<unknown>>(keys)) {
     const entry = table.entries.get(name);
     if (entry === undefined || fit === undefined || socket.listen.some((listen) => fit.test(listen))) continue;
-    const message = `sockets.${socket.name}.${name} is for ${fit.words}, and this socket has no such address`;
-    report(entry.origin, message, "remove it, or move it to the socket it is meant for");
+    const message = `sockets.${socket.name}.${name} applies to ${fit.words}, and this socket has no such address`;
+    report(entry.origin, message, `remove ${name}, or move it to another socket`);
   }
 }
 
-/** What the kernel answers with EINVAL at bind(2), said before (ipv6(7)). */
+/** Reports what bind(2) would refuse with EINVAL (ipv6(7)). */
 function checkIPv6({ name, listen, options }: SocketSpec, { table }: Section, { report }: Context): void {
   const v6only = table.entries.get("v6only");
   for (const { address, dualStack, origin } of listen) {
@@ -174,8 +178,8 @@ function checkIPv6({ name, listen, options }: SocketSpec, { table }: Section, { 
     if (dualStack && v6only !== undefined && options.v6only) {
       report(
         v6only.origin,
-        `sockets.${name}.v6only = true contradicts its address *, which is IPv4 and IPv6`,
-        "remove it, or write [::] instead of *",
+        `sockets.${name}.v6only = true contradicts its address *, which means IPv4 and IPv6`,
+        "remove v6only, or write [::] instead of *",
       );
     }
     if (mappedIPv4(address.host) !== undefined && options.v6only) {
@@ -186,7 +190,11 @@ function checkIPv6({ name, listen, options }: SocketSpec, { table }: Section, { 
       );
     }
     if (/^fe[89ab]/.test(address.host) && address.scope === undefined && options.device === undefined) {
-      report(origin, `[${address.host}] is link-local, so it needs its interface`, `write [${address.host}%INTERFACE]`);
+      report(
+        origin,
+        `[${address.host}] is link-local and needs an interface`,
+        `write [${address.host}%eth0] with your interface`,
+      );
     }
   }
 }

@@ -1,14 +1,14 @@
-/** What a berth is, once its configuration has been read, merged, expanded and validated. Plain data, no behaviour. */
+/** A berth's configuration after it was read, merged, expanded and validated. Plain data. */
 import type { PasswdEntry } from "../accounts.ts";
 import type { ListenAddress } from "../address.ts";
 
-/** Where a value was written: for every message about it. `line` counts from 1. */
+/** Where a value was written, for messages about it. `line` counts from 1. */
 export interface Origin {
   readonly file: string;
   readonly line: number;
 }
 
-/** One thing wrong with the configuration, in the words an operator needs. */
+/** One problem of the configuration, for the operator. */
 export interface Problem extends Origin {
   /** What is wrong. */
   readonly message: string;
@@ -75,53 +75,53 @@ export interface LimitSpec {
 
 export type Delivery = "listen-fds" | "bind";
 
-/** What becomes of a bind(2) that is not the berth's, under `deliver = ["bind"]`. */
+/** What the broker does with a bind(2) to an address that is not the berth's, with `deliver = ["bind"]`. */
 export type OtherBinds = "refuse" | "allow" | "loopback";
 
-/** Who starts the server: somebody, or the broker at the first packet or connection. */
+/** Who starts the server: an operator or unit, or the broker at the first packet or connection. */
 export type StartMode = "manual" | "on-demand";
 
 export interface ServerSpec {
-  /** Program and arguments, with `{fd:game}` and the like still to be expanded by the plan; empty: the peer brings one. */
+  /** Program and arguments; a launch expands `{fd:game}` and other placeholders. Empty: the caller gives a command. */
   readonly command: readonly string[];
   /**
    * The user the server runs as, looked up when the configuration was read. Without `user` and `rangeId` the server
    * keeps the launcher's user, and a launcher that runs as root refuses.
    */
   readonly user?: PasswdEntry;
-  /** In place of `user`: user and group id inside the berth's range. Always there with `enter`. */
+  /** Instead of `user`: the user and group id inside the berth's range. Always set with `enter`. */
   readonly rangeId?: number;
   /** The launcher makes the berth's root the server's `/`. */
   readonly enter: boolean;
   readonly deliver: readonly Delivery[];
   readonly otherBinds: OtherBinds;
   readonly environment: Readonly<Record<string, string>>;
-  /** true: the launcher's own environment below `environment`; false: nothing but it and PATH. */
+  /** true: the launcher's environment, then `environment` over it; false: only `environment` and PATH. */
   readonly inheritEnvironment: boolean;
   /** Absolute; absent: the launcher's own. */
   readonly directory?: string;
   readonly umask: number;
   readonly limits: readonly LimitSpec[];
-  /** Capability numbers (linux/capability.h) the server keeps, as ambient ones; all others go. */
+  /** Capabilities (numbers of linux/capability.h) that the server keeps as ambient ones; all others are dropped. */
   readonly capabilities: readonly number[];
   readonly start: StartMode;
   /** Seconds without traffic after which the broker stops the server; only with "on-demand". Absent: never. */
   readonly stopAfter?: number;
-  /** Seconds within which the server must say WATCHDOG=1, once it is ready. Absent: it need not. */
+  /** Seconds within which the server must send WATCHDOG=1, again and again, once it is ready. Absent: it need not. */
   readonly watchdog?: number;
 }
 
-/** What becomes of what a tenant writes: it is there for the next one, or gone with the lease. */
+/** Whether what a tenant writes is kept for the next tenant, or is gone when the lease ends. */
 export type RootState = "persistent" | "volatile";
 
 /** How the owners of an image's files become ids of the berth's range. */
 export type Shift = "auto" | "idmap" | "metacopy" | "none";
 
-/** Something of the host's file tree that a server finds in the root it enters. */
+/** A file or folder of the host that a server finds in the root it enters. */
 export interface BindSpec {
-  /** Where it is found: absolute, without `.` and `..`. */
+  /** Its path in the root: absolute, without `.` and `..`. */
   readonly target: string;
-  /** What it is: an absolute path of the host. */
+  /** Its absolute path on the host. */
   readonly source: string;
   readonly readOnly: boolean;
 }
@@ -136,17 +136,17 @@ export interface RootSpec {
   readonly shift: Shift;
   readonly nosuid: boolean;
   readonly nodev: boolean;
-  /** Nothing can be written, and no upper layer is made. */
+  /** The root is read-only; it has no upper layer. */
   readonly readOnly: boolean;
   /** First id of the range; absent: the broker reserves one. */
   readonly range?: number;
-  /** The root of the next lease is built when the last one's is gone, not when it is asked for. */
+  /** true: the root of the next lease is built when the last root is gone; false: when a tenant asks for it. */
   readonly ready: boolean;
-  /** Those above before those below. */
+  /** Each folder before what is inside it. */
   readonly binds: readonly BindSpec[];
 }
 
-/** One berth, ready to be opened. Value-comparable: two specs of the same configuration are deeply equal. */
+/** One berth, ready to be opened. Two specs of the same configuration are deeply equal. */
 export interface BerthSpec {
   /** `NAME` or `TEMPLATE@INSTANCE`. */
   readonly name: string;

@@ -1,6 +1,6 @@
 /** "Did you mean …?" for a word that is not in a list. Pure. */
 
-/** The candidate nearest to `word` if it is near enough to be a slip of the keyboard. */
+/** The candidate nearest to `word`, if it is near enough to be a typing error. */
 export function closest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;

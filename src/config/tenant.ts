@@ -1,4 +1,4 @@
-/** The `[tenant]` section: who may take the berth. Pure. */
+/** The `[tenant]` section: the users, groups and units that may take the berth. Pure. */
 import { gid, uid } from "./account-readers.ts";
 import { listOf, type Reader, refuse, text } from "./reader.ts";
 import { type Context, type DefaultedKey, type Key, openSection } from "./section.ts";
@@ -19,7 +19,7 @@ const unitTypes = [
   "automount",
 ];
 
-/** A unit's name (systemd.unit(5)), or a pattern of `*` and `?` for such names; policy.ts matches it. */
+/** A unit's name (systemd.unit(5)), or a pattern with `*` and `?`; broker/access/policy.ts matches it. */
 const unit: Reader<string> = (value, reading) => {
   const name = text(value, reading);
   if (name === undefined) return undefined;

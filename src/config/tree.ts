@@ -1,4 +1,4 @@
-/** A configuration text as a tree whose every value knows its file and line, and the two things done to such trees. Pure. */
+/** A TOML text as a tree whose values know their file and line; merging and expanding such trees. Pure. */
 import { parse, TomlError, type TomlValue } from "smol-toml";
 import { locate, type Place } from "./locate.ts";
 import { expandSpecifiers } from "./name.ts";
@@ -26,7 +26,7 @@ export interface Table {
   readonly origin: Origin;
 }
 
-/** Parses a text. One that is not TOML is reported at its first error, as the parser stops there, and gives undefined. */
+/** Parses a text. If it is not TOML, the first error is reported, because the parser stops there; then undefined. */
 export function parseTree(file: string, toml: string, report: Report): Table | undefined {
   try {
     return table(parse(toml), locate(toml), file);
@@ -58,7 +58,7 @@ function attach(value: TomlValue, place: Place, file: string): Value {
 
 function table(value: Readonly<Record<string, TomlValue>>, place: Place, file: string): Table {
   const entries = Object.entries(value).map(([key, item]) => [key, attach(item, inside(place, key), file)] as const);
-  // An object lists keys that look like numbers first; the order of sockets is the order of their descriptors.
+  // JavaScript objects list number-like keys first, but sockets keep the order they are written in.
   entries.sort(([, a], [, b]) => a.origin.line - b.origin.line);
   return { kind: "table", entries: new Map(entries), origin: { file, line: place.line } };
 }
@@ -77,7 +77,7 @@ export function mergeTables(base: Table, over: Table): Table {
   return { kind: "table", entries, origin: base.origin };
 }
 
-/** The same table with the specifiers of each string expanded. One that is unknown here is reported. */
+/** The same table with the specifiers in its strings expanded. An unknown one is reported. */
 export function expandTable(tree: Table, specifiers: ReadonlyMap<string, string>, report: Report): Table {
   const entries = new Map([...tree.entries].map(([key, value]) => [key, expandValue(value, specifiers, report)]));
   return { ...tree, entries };
@@ -91,9 +91,9 @@ function expandValue(value: Value, specifiers: ReadonlyMap<string, string>, repo
   const text = expandSpecifiers(value.value, specifiers, (specifier) => {
     const remedy =
       specifier === "%i" || specifier === "%t"
-        ? "%i and %t are known only in TEMPLATE@INSTANCE berths; write the name itself, or %% for a percent sign"
+        ? "only a berth TEMPLATE@INSTANCE has %i and %t; write the name itself, or %% for a percent sign"
         : "write %i (instance), %n (berth), %t (template), or %% for a percent sign";
-    report(value.origin, `${JSON.stringify(value.value)} has "${specifier}", which stands for nothing here`, remedy);
+    report(value.origin, `${JSON.stringify(value.value)} has the unknown specifier "${specifier}"`, remedy);
   });
   return { ...value, value: text };
 }

@@ -214,7 +214,7 @@ describe("a reload", () => {
     test.child.kill("SIGHUP");
     await test.logged(({ message }) => message.startsWith("the configuration was not reloaded"));
     expect(test.log.map(({ message }) => message).join("\n")).toMatch(
-      /b\.toml:1: \[sockets\.x\] says nowhere to listen/,
+      /b\.toml:1: \[sockets\.x\] has no address to listen on/,
     );
     test.folder.write({ "config/b.toml": tcp(await freePort()) });
     test.child.kill("SIGHUP");

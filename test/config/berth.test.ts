@@ -193,7 +193,7 @@ user = "range:1000"`,
   it("has a range to itself", () => {
     const rooted = '[root]\nimage = "x"\nrange = 0xA0000\n';
     expect(load({ "etc/a.toml": rooted, "etc/b.toml": rooted }).problems).toEqual([
-      "etc/b.toml:1: b has the range 0xa0000, which is that of a, etc/a.toml:1 | give one of them another root.range, or none: then the broker reserves one",
+      "etc/b.toml:1: b has the same range 0xa0000 as a, etc/a.toml:1 | give one of them another root.range, or remove it and the broker reserves one",
     ]);
   });
 
@@ -224,15 +224,18 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     // unknown keys
     [inGame("bakclog = 1"), /^3: \[sockets\.game\] has no key "bakclog" \| did you mean "backlog"\?$/],
     [`${socket}[servr]`, /^3: there is no section or key "servr" \| did you mean "server"\?$/],
-    [inServer("limits = { nofil = 1 }"), /^4: .*no resource limit \| did you mean "nofile"\?$/],
+    [inServer("limits = { nofil = 1 }"), /^4: .*not a resource limit \| did you mean "nofile"\?$/],
     // types
     ["sockets = 1", /^1: sockets is 1, which is not a table \| write a section \[sockets\]$/],
     ['[sockets]\ngame = "x"', /^2: sockets\.game is "x", which is not a table/],
-    ['[sockets.game]\nlisten = "udp://*:1"', /^2: sockets\.game\.listen is "udp:\/\/\*:1", which is not an array/],
+    [
+      '[sockets.game]\nlisten = "udp://*:1"',
+      /^2: sockets\.game\.listen is "udp:\/\/\*:1", which is not an array \| write listen = \["udp:\/\/\*:1"\]$/,
+    ],
     [inGame("freebind = 1"), /^3: .*is 1, which is not true or false/],
     [inGame("device = 3"), /^3: .*is 3, which is not a string \| write it in quotes: "3"$/],
     [inGame("tos = 1979-05-27"), /^3: .*is a date/],
-    [inServer('command = "/bin/x"'), /^4: .*not an array/],
+    [inServer('command = "/bin/x -p 5"'), /^4: .*not an array \| write command = \["\/bin\/x", "-p", "5"\]$/],
     [inServer("environment = { PORT = 1 }"), /^4: server\.environment\.PORT is 1, which is not a string/],
     // ranges and forms
     [inGame("tos = 256"), /^3: .*whole number from 0 to 255/],
@@ -259,7 +262,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('command = [""]'), /^4: server\.command has no program/],
     [inServer('command = ["/x", "a\\u0000b"]'), /^4: .*NUL/],
     [inServer('environment = { "A-B" = "" }'), /^4: "A-B" cannot name an environment variable/],
-    [inServer('environment = { LISTEN_FDS = "1" }'), /^4: .*the launcher alone sets LISTEN_/],
+    [inServer('environment = { LISTEN_FDS = "1" }'), /^4: .*only the launcher sets LISTEN_/],
     [inTenant('units = ["berth@bob"]'), /^4: .*not a unit's name.*with its type/],
     // what does not exist
     [inTenant('users = ["nobody-here"]'), /^4: tenant\.users: there is no user "nobody-here".*useradd/],
@@ -268,33 +271,36 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer("user = 999"), /^4: server\.user: there is no user 999/],
     [inServer('user = "x"'), /^4: server\.user: there is no user "x"/],
     // options of other kinds of sockets
-    [inGame("backlog = 5"), /^3: sockets\.game\.backlog is for tcp, unix and unix-seqpacket/],
-    [inTcp('mode = "0600"'), /^3: sockets\.game\.mode is for unix sockets with a path/],
-    [inTcp("packet-info = true"), /^3: .*is for udp/],
-    [inGame("no-delay = true"), /^3: .*is for tcp,/],
+    [inGame("backlog = 5"), /^3: sockets\.game\.backlog applies to tcp, unix and unix-seqpacket/],
+    [inTcp('mode = "0600"'), /^3: sockets\.game\.mode applies to unix sockets with a path/],
+    [inTcp("packet-info = true"), /^3: .*applies to udp/],
+    [inGame("no-delay = true"), /^3: .*applies to tcp,/],
     [inGame("v6only = true"), /^3: .*over IPv6/],
     ['[sockets.a]\nlisten = ["unix://@a"]\nowner = 1', /^3: .*unix sockets with a path/],
-    ['[sockets.a]\nlisten = ["unix:///a"]\nreuse-port = true', /^3: .*is for tcp and udp/],
+    ['[sockets.a]\nlisten = ["unix:///a"]\nreuse-port = true', /^3: .*applies to tcp and udp/],
     ['[sockets.a]\nlisten = ["tcp://*:1"]\nv6only = true', /^3: .*contradicts its address \*/],
     ['[sockets.a]\nlisten = ["tcp://[::ffff:1.2.3.4]:1"]', /^2: .*is an IPv4 address/],
-    ['[sockets.a]\nlisten = ["tcp://[fe80::1]:1"]', /^2: .*link-local.*\[fe80::1%INTERFACE\]$/],
+    ['[sockets.a]\nlisten = ["tcp://[fe80::1]:1"]', /^2: .*link-local.*\[fe80::1%eth0\]/],
     // sockets
     ["# nothing", /^1: a has no sockets/],
     ["[sockets]", /^1: a has no sockets/],
-    ["\n[sockets.game]", /^2: \[sockets\.game\] says nowhere to listen/],
-    ["[sockets.game]\nlisten = []", /^2: .*says nowhere to listen/],
+    ["\n[sockets.game]", /^2: \[sockets\.game\] has no address to listen on/],
+    ["[sockets.game]\nlisten = []", /^2: .*has no address to listen on/],
     ['[sockets."a:b"]\nlisten = ["tcp://*:1"]', /^1: "a:b" cannot name a socket/],
     // placeholders
-    [inServer('command = [\n"/x",\n"{fd:gane}"]'), /^6: \{fd:gane\} speaks of a socket "gane".*did you mean "game"\?$/],
-    [inServer('command = ["/x", "{fd:game:1}"]'), /^4: .*has no descriptor 1 \| write a number from 0 to 0$/],
-    [inServer('command = ["/x", "{fd:game:x}"]'), /^4: .*has no descriptor x/],
+    [
+      inServer('command = [\n"/x",\n"{fd:gane}"]'),
+      /^6: \{fd:gane\}: this berth has no socket "gane".*did you mean "game"\?$/,
+    ],
+    [inServer('command = ["/x", "{fd:game:1}"]'), /^4: .*socket game has one address: index 0 \| write \{fd:game:0\}$/],
+    [inServer('command = ["/x", "{fd:game:x}"]'), /^4: .*socket game has one address: index 0 \| write \{fd:game:0\}$/],
     [inServer('command = ["/x", "-p={port}"]'), /^4: \{port\} is not complete/],
-    [inServer('environment = { A = "{address:b}" }'), /^4: \{address:b\} speaks of/],
+    [inServer('environment = { A = "{address:b}" }'), /^4: \{address:b\}: this berth has no socket "b"/],
     ['[sockets.a]\nlisten = ["unix:///a"]\n[server]\ncommand = ["x", "{port:a}"]', /^4: .*has no port/],
-    [inServer('command = ["/x", "{root}"]'), /^4: \{root\} speaks of a root, which .* \| add a section \[root\]$/],
-    [inServer('command = ["/x", "{fd:root}"]'), /^4: \{fd:root\} speaks of a root/],
+    [inServer('command = ["/x", "{root}"]'), /^4: \{root\}: this berth has no root \| add \[root\] with image/],
+    [inServer('command = ["/x", "{fd:root}"]'), /^4: \{fd:root\}: this berth has no root/],
     [inRoot('[server]\ncommand = ["x", "{root:a}"]'), /^4: \{root:a\} is not complete/],
-    [inRoot('[server]\ncommand = ["x", "{fd:root:0}"]'), /^4: .*there is one root \| write \{fd:root\}$/],
+    [inRoot('[server]\ncommand = ["x", "{fd:root:0}"]'), /^4: .*the root has no index \| write \{fd:root\}$/],
     [inRoot('[server]\ncommand = ["x", "{root}"]\ndeliver = ["bind"]'), /^4: \{root\}: with deliver = \["bind"\]/],
     // roots
     ["[root]", /^1: \[root\] has no image/],
@@ -302,52 +308,55 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     ['[root]\nimage = "a/b"', /^2: root\.image is "a\/b", which is not an image \| write its name/],
     ['[root]\nimage = ["a", "b@c@d"]', /^2: root\.image is "b@c@d"/],
     [inRoot('state = "tmp"'), /^3: .*not one of persistent, volatile/],
-    [inRoot('size = "1M"'), /^3: root\.size does nothing: a persistent root is as large as its disk/],
+    [inRoot('size = "1M"'), /^3: root\.size has no effect: a persistent root is as large as its disk/],
     [inRoot('state = "volatile"\nsize = "lots"'), /^4: root\.size/],
     [inRoot('shift = "chown"'), /^3: .*not one of auto, idmap, metacopy, none/],
-    [inRoot('read-only = true\nstate = "volatile"'), /^4: root\.state does nothing: nothing is ever written/],
+    [inRoot('read-only = true\nstate = "volatile"'), /^4: root\.state has no effect: nothing is ever written/],
     [
       inRoot("range = 65537"),
       /^3: root\.range is 65537, which is not a multiple of 0x10000 from 0x10000 to 0x7fff0000/,
     ],
     [inRoot("range = 0"), /^3: root\.range/],
     [inRoot("range = 0x80000000"), /^3: root\.range/],
-    [inRoot('range = 0xa0000\nshift = "none"'), /^3: root\.range does nothing: with shift = "none" there is none/],
-    [inServer("enter = true"), /^4: server\.enter needs a root, which .* \| add a section \[root\]/],
-    [inServer('user = "range:7"'), /^4: server\.user is an id of a range, which .* \| add a section \[root\]/],
+    [inRoot('range = 0xa0000\nshift = "none"'), /^3: root\.range has no effect: with shift = "none"/],
+    [inServer("enter = true"), /^4: server\.enter needs a root, and this berth has none \| add \[root\]/],
+    [inServer('user = "range:7"'), /^4: server\.user is an id of the berth's range, .* \| add \[root\]/],
     [inRoot('[server]\nuser = "range:65536"'), /^4: server\.user is "range:65536", which is not an id of the range/],
     [inRoot('[server]\nuser = "range:x"'), /^4: server\.user is "range:x"/],
-    [inRoot('[server]\nenter = true\nuser = "games"'), /^5: .*user of the host.* \| write user = "range:ID"$/],
+    [inRoot('[server]\nenter = true\nuser = "games"'), /^5: .*user of the host.* \| write user = "range"/],
     [inRoot('[server]\nenter = true\ncommand = ["x", "{root}"]'), /^5: \{root\}: with server\.enter the root is \//],
-    [inRoot('binds = { "/srv" = "/srv" }'), /^3: \[root\.binds\] does nothing unless .* \| add server\.enter = true$/],
+    [
+      inRoot('binds = { "/srv" = "/srv" }'),
+      /^3: \[root\.binds\] has no effect unless .* \| add enter = true to \[server\]$/,
+    ],
     [inBinds('"srv" = "/srv"'), /^6: root\.binds: "srv" is not an absolute path/],
     [inBinds('"/srv/../etc" = "/srv"'), /^6: root\.binds: "\/srv\/\.\.\/etc" is not an absolute path without/],
     [inBinds('"/srv/" = "/srv"'), /^6: root\.binds: "\/srv\/" is not/],
-    [inBinds('"/" = "/srv"'), /^6: root\.binds: "\/" is a place that the launcher fills itself/],
-    [inBinds('"/proc/x" = "/srv"'), /^6: .*the launcher fills itself/],
+    [inBinds('"/" = "/srv"'), /^6: root\.binds: "\/" is filled by the launcher itself/],
+    [inBinds('"/proc/x" = "/srv"'), /^6: .*filled by the launcher itself/],
     [inBinds('"/srv" = "srv"'), /^6: root\.binds\.\/srv is "srv", which is not an absolute path/],
-    [
-      inBinds('"/srv" = { read-only = true }'),
-      /^6: root\.binds\.\/srv is a table, which is not complete \| add source/,
-    ],
+    [inBinds('"/srv" = { read-only = true }'), /^6: root\.binds\.\/srv has no source \| add source/],
     [
       inBinds('"/srv" = { source = "/a", readonly = true }'),
       /^6: .*has no key "readonly" \| did you mean "read-only"\?$/,
     ],
-    [inRoot('[sockets.root]\nlisten = ["tcp://*:1"]'), /^3: a socket cannot be called root beside \[root\]/],
+    [inRoot('[sockets.root]\nlisten = ["tcp://*:1"]'), /^3: a berth with \[root\] cannot have a socket called "root"/],
     // specifiers
-    [inServer('command = ["%i"]'), /^4: "%i" has "%i", which stands for nothing here \| %i and %t are known only in/],
+    [inServer('command = ["%i"]'), /^4: "%i" has the unknown specifier "%i" \| only a berth TEMPLATE@INSTANCE has %i/],
     [inServer('command = ["50%"]'), /^4: .*or %% for a percent sign$/],
     // not in this version
     // starting and stopping
     [inServer('start = "on-demnd"'), /^4: .*did you mean "on-demand"\?$/],
     [inServer('start = "on-demand"'), /^4: server\.start is "on-demand", but there is no server\.command/],
-    [inServer('command = ["x"]\nstop-after = "10s"'), /^5: .*nothing would start again \| write start = "on-demand"/],
+    [
+      inServer('command = ["x"]\nstop-after = "10s"'),
+      /^5: .*would stop a server that nothing starts again \| add start = "on-demand"/,
+    ],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = 10'), /^6: .*not a time/],
     [inServer('watchdog = "8days"'), /^4: .*not a time/],
     [
       '[sockets.a]\nlisten = ["unix-dgram://@a"]\n[server]\ncommand = ["x"]\nstart = "on-demand"\nstop-after = "1h"',
-      /^6: .*cannot tell whether a unix-dgram socket has traffic/,
+      /^6: .*cannot see the traffic of unix-dgram sockets/,
     ],
     [inServer('other-binds = "deny"'), /^4: .*other-binds/],
     [
@@ -371,7 +380,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       Array.from({ length: count }, (_, index) => `"tcp://127.0.0.1:${index + 1}"`).join();
     expect(problemsOf(`[sockets.a]\nlisten = [${addresses(250)}]`)).toEqual([]);
     expect(problemsOf(`[sockets.a]\nlisten = [${addresses(251)}]`)).toEqual([
-      expect.stringMatching(/^1: this berth has 251 addresses/),
+      expect.stringMatching(/^1: this berth listens on 251 addresses/),
     ]);
   });
 

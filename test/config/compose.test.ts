@@ -94,7 +94,9 @@ describe("drop-ins", () => {
     });
     expect(specs).toEqual([]);
     expect(problems).toEqual([
-      expect.stringMatching(/^etc\/a\.toml\.d\/x\.toml:5: sockets\.game\.listen: "tcp:\/\/127\.0\.0\.1:x" is not/),
+      expect.stringMatching(
+        /^etc\/a\.toml\.d\/x\.toml:5: sockets\.game\.listen: "tcp:\/\/127\.0\.0\.1:x" does not end in ADDRESS:PORT/,
+      ),
     ]);
   });
 

@@ -75,7 +75,7 @@ describe("findConflicts", () => {
   it("names both places, inside one berth too", () => {
     const { problems } = load({ "etc/a.toml": '[sockets.x]\nlisten = [\n"udp://*:5",\n"udp://[::1]:5",\n]\n[bad]\n' });
     expect(problems).toEqual([
-      "etc/a.toml:4: udp://[::1]:5 of a (socket x) cannot be bound beside udp://*:5 of a (socket x), etc/a.toml:3 | " +
+      "etc/a.toml:4: udp://[::1]:5 of a (socket x) conflicts with udp://*:5 of a (socket x), etc/a.toml:3 | " +
         "give one of them another port or address, or set reuse-port = true on both to share it",
       expect.stringContaining("etc/a.toml:6: there is no section"),
     ]);
