@@ -3,8 +3,9 @@ import { readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 
 /**
- * `{ name, outcome, why }` of every test. A file that failed though none of its tests did counts as one more that failed:
- * it could not be run, or a hook failed, and then vitest calls the tests behind it skipped.
+ * `{ name, outcome, why }` of every test; `why` also says what a skipped one needs (test/support/needs.ts). A file that
+ * failed though none of its tests did counts as one more that failed: it could not be run, or a hook failed, and then
+ * vitest calls the tests behind it skipped.
  */
 export function readResults(file) {
   return JSON.parse(readFileSync(file, "utf8")).testResults.flatMap(
@@ -13,7 +14,7 @@ export function readResults(file) {
       const results = tests.map((test) => ({
         name: [name, ...test.ancestorTitles, test.title].join(" > "),
         outcome: test.status === "passed" || test.status === "failed" ? test.status : "skipped",
-        why: firstLine(test.failureMessages?.[0]),
+        why: test.meta?.needs ?? firstLine(test.failureMessages?.[0]),
       }));
       if (status === "failed" && !tests.some((test) => test.status === "failed"))
         results.push({ name, outcome: "failed", why: firstLine(message) || "a hook failed: vitest says above which" });
@@ -26,7 +27,7 @@ export function readResults(file) {
 export function tell(tests) {
   const of = (wanted) => tests.filter(({ outcome }) => outcome === wanted);
   const [passed, failed, skipped] = ["passed", "failed", "skipped"].map(of);
-  for (const { name } of skipped) console.log(`skipped: ${name}`);
+  for (const { name, why } of skipped) console.log(`skipped: ${name}${why && `\n    ${why}`}`);
   for (const { name, why } of failed) console.log(`failed: ${name}\n    ${why}`);
   console.log(`${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
   return { passed: passed.length, failed: failed.length, skipped: skipped.length };

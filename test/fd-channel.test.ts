@@ -8,6 +8,7 @@ import { MAX_FDS, native } from "../src/native.ts";
 import { runWithAddon } from "./support/addon-child.ts";
 import { leaksNothing } from "./support/fds.ts";
 import { fileOf, memfd, socketPair } from "./support/sockets.ts";
+import { limitedTo } from "./support/wrap.ts";
 
 const { EAGAIN } = constants.errno;
 
@@ -256,7 +257,7 @@ describe("sendFds and recvFds", () => {
          const code = await recvFds(pair[1]).then(() => "none", (error) => error.code);
          console.log(code, require("node:fs").readdirSync("/proc/self/fd").length - before);
        })();`,
-      { wrap: ["prlimit", "--nofile=64:64"] },
+      { wrap: limitedTo(64) },
     );
     expect({ stdout, stderr }).toEqual({ stdout: "DESCRIPTORS_TRUNCATED 0\n", stderr: "" });
   });

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../src/client/connect.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { needs } from "../support/needs.ts";
 import { berth, compile, eventually, footprint, linesOf, run, Server } from "./harness.ts";
 
 const folder = new TestFolder();
@@ -67,24 +68,21 @@ describe("a hostile server", () => {
     expect(await linesOf(broker, "victim", [program, "closed", "621"])).toEqual(["done"]);
   });
 
-  test.skipIf(process.getuid?.() !== 0)(
-    "whose address stands in memory that never comes holds up nobody else",
-    async () => {
-      // As root, for whom the kernel waits in userfaultfd(2) even on another's behalf.
-      await using own = await spawnBroker({
-        "victim.toml": `${berth({ game: ["udp://127.0.0.1:623"] })}capabilities = ["CAP_SYS_PTRACE"]\n`,
-        "neighbour.toml": berth({ game: ["udp://127.0.0.1:624"] }),
-      });
-      const before = footprint(own.pid);
-      await using server = run(own, "victim", [program, "stuck", "623"]);
-      expect(await server.said(1)).toEqual(["stuck"]);
-      expect(await eventually(() => footprint(own.pid).threads, before.threads + 1)).toBe(before.threads + 1);
-      expect(await linesOf(own, "neighbour", [program, "closed", "624"])).toEqual(["done"]);
-      await server.kill();
-      expect(server.lines).toEqual(["stuck"]);
-      expect(await eventually(() => footprint(own.pid), before)).toEqual(before);
-    },
-  );
+  test("whose address stands in memory that never comes holds up nobody else", needs("root"), async () => {
+    // As root, for whom the kernel waits in userfaultfd(2) even on another's behalf.
+    await using own = await spawnBroker({
+      "victim.toml": `${berth({ game: ["udp://127.0.0.1:623"] })}capabilities = ["CAP_SYS_PTRACE"]\n`,
+      "neighbour.toml": berth({ game: ["udp://127.0.0.1:624"] }),
+    });
+    const before = footprint(own.pid);
+    await using server = run(own, "victim", [program, "stuck", "623"]);
+    expect(await server.said(1)).toEqual(["stuck"]);
+    expect(await eventually(() => footprint(own.pid).threads, before.threads + 1)).toBe(before.threads + 1);
+    expect(await linesOf(own, "neighbour", [program, "closed", "624"])).toEqual(["done"]);
+    await server.kill();
+    expect(server.lines).toEqual(["stuck"]);
+    expect(await eventually(() => footprint(own.pid), before)).toEqual(before);
+  });
 
   test("that offers the broker something else than reports of its own is told so", async () => {
     await using server = new Server(program, ["impostor", "621", "0", broker.socket]);

@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { freePort } from "../support/ports.ts";
-import { isRoot } from "../support/puppet.ts";
 import { gaveUp, patiently, receiveAll, takeOver } from "../support/succession.ts";
 import { berth, copyFixture, inodesAt, run, type Server } from "./harness.ts";
 
@@ -58,7 +58,7 @@ function keepersOf(parent: number): number[] {
 
 const filtersOf = (pid: number): number => openFds(pid).filter((fd) => fd.includes("seccomp notify")).length;
 
-describe.skipIf(!isRoot)("a bind", { timeout: 60_000 }, () => {
+describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
   it("gets the held socket each time, whichever broker it is that answers", () =>
     rebinding(async ({ dynasty, server, held, keeper, rebind }) => {
       // More than 200 a second: from then on each waits for 20 ms, received and unanswered.

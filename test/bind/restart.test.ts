@@ -4,8 +4,8 @@ import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
 import { inject } from "../support/inject.ts";
+import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { isRoot } from "../support/puppet.ts";
 import { berth, copyFixture, inodesAt, run, type Server } from "./harness.ts";
 
 interface World {
@@ -36,7 +36,7 @@ async function rebinding(test: (world: World) => Promise<void>): Promise<void> {
   expect(await fdsAgain(before)).toEqual(before);
 }
 
-describe.skipIf(!isRoot)("a bind", { timeout: 60_000 }, () => {
+describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
   it("waits while there is no broker, and one that was being answered is answered by the next", () =>
     rebinding(async ({ manager, server, held }) => {
       await manager.end();
@@ -56,20 +56,23 @@ describe.skipIf(!isRoot)("a bind", { timeout: 60_000 }, () => {
     }));
 
   // Receive, see whether it still waits, place the socket, answer.
-  it.each([1, 2, 3, 4])("is answered by the next broker when one is killed at step %i of answering", (step) =>
-    rebinding(async ({ manager, server, held }) => {
-      const stop = await inject(manager.child?.pid ?? -1, "ioctl", `signal=SIGKILL:when=${step}`);
-      server.child.stdin?.write("\n");
-      await manager.exited();
-      await stop();
-      await manager.end();
-      expect(server.lines).toHaveLength(1);
-      await manager.start();
-      expect(await server.said(2)).toEqual([held, held]);
-    }),
+  it.each([1, 2, 3, 4])(
+    "is answered by the next broker when one is killed at step %i of answering",
+    needs("strace"),
+    (step) =>
+      rebinding(async ({ manager, server, held }) => {
+        const stop = await inject(manager.child?.pid ?? -1, "ioctl", `signal=SIGKILL:when=${step}`);
+        server.child.stdin?.write("\n");
+        await manager.exited();
+        await stop();
+        await manager.end();
+        expect(server.lines).toHaveLength(1);
+        await manager.start();
+        expect(await server.said(2)).toEqual([held, held]);
+      }),
   );
 
-  it("is answered by the next broker when one is killed in the instant it was told of it", () =>
+  it("is answered by the next broker when one is killed in the instant it was told of it", needs("strace"), () =>
     rebinding(async ({ manager, server, held }) => {
       const stop = await inject(manager.child?.pid ?? -1, "ioctl", "delay_exit=20000000:when=1");
       const record = (): string => {
@@ -89,5 +92,6 @@ describe.skipIf(!isRoot)("a bind", { timeout: 60_000 }, () => {
       expect(server.lines).toHaveLength(1);
       await manager.start();
       expect(await server.said(2)).toEqual([held, held]);
-    }));
+    }),
+  );
 });

@@ -3,6 +3,7 @@ import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { needs, pathOf } from "../support/needs.ts";
 import { askTcp, askUdp, berth, compile, copyFixture, inodesAt, Player, run, socketsOf } from "./harness.ts";
 
 const folder = new TestFolder();
@@ -70,10 +71,10 @@ function quake(port: number): string[] {
     vm_game: "0",
   };
   const variables = Object.entries({ ...set, net_enabled: "1", net_ip: "127.0.0.1", net_port: String(port) });
-  return ["/usr/lib/ioquake3/ioq3ded", ...variables.flatMap(([name, value]) => ["+set", name, value]), "+map", "empty"];
+  return [pathOf("ioq3ded"), ...variables.flatMap(([name, value]) => ["+set", name, value]), "+map", "empty"];
 }
 
-describe("Quake III", () => {
+describe("Quake III", needs("ioq3ded"), () => {
   const getstatus = Buffer.from("\xff\xff\xff\xffgetstatus\n", "latin1");
 
   beforeAll(() => {
@@ -101,16 +102,16 @@ describe("Quake III", () => {
   });
 });
 
-test("BZFlag serves TCP and UDP of one number", async () => {
-  await using server = run(broker, "bzflag", ["/usr/games/bzfs", "-i", "127.0.0.1", "-p", "632", "-d"]);
+test("BZFlag serves TCP and UDP of one number", needs("bzfs"), async () => {
+  await using server = run(broker, "bzflag", [pathOf("bzfs"), "-i", "127.0.0.1", "-p", "632", "-d"]);
   expect(await askTcp(632, "BZFLAG\r\n\r\n", (answer) => answer.length >= 9)).toMatch(/^BZFS0\d{3}/);
   expectHeld(server.pid, 632, "tcp", "udp");
 });
 
-test("Teeworlds answers a request for its name", async () => {
+test("Teeworlds answers a request for its name", needs("teeworlds-server"), async () => {
   // It takes the name of a file in its own folder, and no path.
   writeFileSync(join(folder.path, "tw.cfg"), "sv_port 633\nbindaddr 127.0.0.1\nsv_register 0\nsv_name berthd-test\n");
-  await using server = run(broker, "teeworlds", ["/usr/games/teeworlds-server", "-f", "tw.cfg"], { cwd: folder.path });
+  await using server = run(broker, "teeworlds", [pathOf("teeworlds-server"), "-f", "tw.cfg"], { cwd: folder.path });
   const mine = Buffer.from("berth".slice(0, 4));
   const hello = Buffer.concat([Buffer.from("040000ffffffff05", "hex"), mine, Buffer.alloc(512)]);
   using player = new Player(633);
@@ -121,9 +122,9 @@ test("Teeworlds answers a request for its name", async () => {
   expectHeld(server.pid, 633, "udp");
 });
 
-test("a Java server has its dual-stack sockets", async () => {
+test("a Java server has its dual-stack sockets", { ...needs("java"), timeout: 60_000 }, async () => {
   await using server = run(broker, "java", [
-    "java",
+    pathOf("java"),
     "-XX:TieredStopAtLevel=1",
     copyFixture(folder, "Server.java"),
     "634",
@@ -133,7 +134,7 @@ test("a Java server has its dual-stack sockets", async () => {
   expect((await askUdp(634, "v6", "::1")).toString()).toBe("v6");
   expect(await askTcp(634, "")).toBe("java\n");
   expectHeld(server.pid, 634, "tcp6", "udp6");
-}, 60_000);
+});
 
 test("a statically linked server", async () => {
   const program = compile(folder, "scenarios.c", ["-static", "-lpthread"], "static");

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { formatListenAddress } from "../../src/address.ts";
@@ -10,6 +10,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problem.ts";
 import { launcherPath } from "../../src/launcher-path.ts";
 import { TestFolder } from "../support/broker.ts";
+import { needs, pathOf } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
 import { berth, Lines, start } from "./support.ts";
 
@@ -55,8 +56,6 @@ function isRunning(pid: number): boolean {
   }
 }
 
-const ioq3ded = "/usr/lib/ioquake3/ioq3ded";
-
 /** Quake III's command line on a port, with just enough data in `folder` to start. */
 function quake(folder: TestFolder, port: number): string[] {
   const data = join(folder.path, "fdtest");
@@ -67,7 +66,11 @@ function quake(folder: TestFolder, port: number): string[] {
     ...{ fs_basepath: folder.path, fs_homepath: folder.path, com_basegame: "fdtest", sv_pure: 0, dedicated: 1 },
     ...{ vm_game: 0, net_enabled: 1, net_ip: "0.0.0.0", net_port: port },
   };
-  return [ioq3ded, "+quit", ...Object.entries(settings).flatMap(([name, value]) => ["+set", name, String(value)])];
+  return [
+    pathOf("ioq3ded"),
+    "+quit",
+    ...Object.entries(settings).flatMap(([name, value]) => ["+set", name, String(value)]),
+  ];
 }
 
 test("a Node server's TCP, UDP and IPv6 sockets become a section for each port", async () => {
@@ -220,7 +223,7 @@ test("berth-launch starts nothing when the notify descriptor cannot be sent", ()
   expect(stderr).toContain("cannot send the notify descriptor over fd 3");
 });
 
-test.skipIf(!existsSync(ioq3ded))("ioq3ded's port is found out, and stays its own when it is busy", async () => {
+test("ioq3ded's port is found out, and stays its own when it is busy", needs("ioq3ded"), async () => {
   using folder = new TestFolder();
   const busy = createSocket("udp4").bind(await freePort(), "0.0.0.0");
   await once(busy, "listening");

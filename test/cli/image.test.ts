@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Images } from "../../src/rootfs/images/images.ts";
 import { TestFolder } from "../support/broker.ts";
+import { needs } from "../support/needs.ts";
 import { berth, cli, type Ended, Lines } from "./support.ts";
 
 let folder: TestFolder;
@@ -106,21 +107,16 @@ describe("berth image", () => {
     expect(existsSync(join(state, "images/arena"))).toBe(false);
   });
 
-  test.skipIf(process.geteuid?.() !== 0)(
-    "import of device nodes is refused, or tells their number (needs root)",
-    async () => {
-      execFileSync("mknod", [join(folder.path, "tree/sda"), "b", "8", "0"]);
-      const refused = await add("one");
-      expect(refused).toMatchObject({ code: 1, stdout: "" });
-      expect(refused.stderr).toMatch(/^berth: .*\/tree has a device node: sda \(block 8:0\); .*--drop-devices.*\n$/);
-      const args = ["arena", join(folder.path, "tree"), "--drop-devices"];
-      expect((await image("import", ...args)).stdout).toMatch(
-        /^imported \S+: 3 files \(1 device node dropped\), 8 B, /,
-      );
-      const json = await image("import", ...args, "--version", "two", "--json");
-      expect(JSON.parse(json.stdout)).toMatchObject({ version: "two", droppedDevices: 1 });
-    },
-  );
+  test("import of device nodes is refused, or tells their number (needs root)", needs("root"), async () => {
+    execFileSync("mknod", [join(folder.path, "tree/sda"), "b", "8", "0"]);
+    const refused = await add("one");
+    expect(refused).toMatchObject({ code: 1, stdout: "" });
+    expect(refused.stderr).toMatch(/^berth: .*\/tree has a device node: sda \(block 8:0\); .*--drop-devices.*\n$/);
+    const args = ["arena", join(folder.path, "tree"), "--drop-devices"];
+    expect((await image("import", ...args)).stdout).toMatch(/^imported \S+: 3 files \(1 device node dropped\), 8 B, /);
+    const json = await image("import", ...args, "--version", "two", "--json");
+    expect(JSON.parse(json.stdout)).toMatchObject({ version: "two", droppedDevices: 1 });
+  });
 
   test("an interrupt ends an import, which cleans up, and the shell sees the interrupt", async () => {
     for (let n = 0; n < 3000; n++) writeFileSync(join(folder.path, `tree/${n}`), "x");
@@ -136,7 +132,7 @@ describe("berth image", () => {
     expect(readdirSync(join(state, "images/.work"))).toEqual([]);
   });
 
-  test("on a terminal one line changes, and is gone at the end", async () => {
+  test("on a terminal one line changes, and is gone at the end", needs("script"), async () => {
     const args = [process.execPath, cli, "image", "import", "arena", join(folder.path, "tree"), "--state", state];
     const log = join(folder.path, "typescript");
     const child = spawn("script", ["-qec", args.join(" "), log], { stdio: "ignore" });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type BrokerProcess, spawnBroker } from "../support/broker.ts";
+import { needs } from "../support/needs.ts";
 import { berth, berths, cli, fakeBroker, start } from "./support.ts";
 
 describe("a broker with three berths, one taken", () => {
@@ -67,7 +68,7 @@ describe("a broker with three berths, one taken", () => {
     }
   });
 
-  test("on a terminal it has colours, unless NO_COLOR is set", async () => {
+  test("on a terminal it has colours, unless NO_COLOR is set", needs("script"), async () => {
     const command = `${process.execPath} ${cli} ls`;
     const coloured = await onTerminal(command, { ...env, TERM: "xterm" });
     expect(coloured).toContain("\u001b[32moccupied");

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Ranges } from "../../src/rootfs/ranges/ranges.ts";
 import { TestFolder } from "../support/broker.ts";
+import { needs } from "../support/needs.ts";
 import { berth, type Ended } from "./support.ts";
 
 let folder: TestFolder;
@@ -70,20 +71,17 @@ describe("berth range", () => {
     expect((await range("ls", "--names")).stdout).toBe("gone\n");
   });
 
-  test.skipIf(process.geteuid?.() !== 0)(
-    "a process that has ids of a range is counted, and forget names it",
-    async () => {
-      const child = spawn("cat", { uid: bob + 70_000, gid: bob + 70_000, stdio: ["pipe", "ignore", "ignore"] });
-      await once(child, "spawn");
-      try {
-        expect((await range("ls")).stdout).toMatch(/^gone +\d+ +\d+ +1 +none$/m);
-        expect((await range("forget", "gone")).stderr).toContain(`processes ${child.pid} have ids of it`);
-      } finally {
-        child.kill("SIGKILL");
-        await once(child, "close");
-      }
-    },
-  );
+  test("a process that has ids of a range is counted, and forget names it", needs("root"), async () => {
+    const child = spawn("cat", { uid: bob + 70_000, gid: bob + 70_000, stdio: ["pipe", "ignore", "ignore"] });
+    await once(child, "spawn");
+    try {
+      expect((await range("ls")).stdout).toMatch(/^gone +\d+ +\d+ +1 +none$/m);
+      expect((await range("forget", "gone")).stderr).toContain(`processes ${child.pid} have ids of it`);
+    } finally {
+      child.kill("SIGKILL");
+      await once(child, "close");
+    }
+  });
 
   test("reservations that are damaged are an error, never none", async () => {
     writeFileSync(join(state, "ranges/ranges.json"), "");

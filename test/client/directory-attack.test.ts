@@ -22,6 +22,7 @@ import { FdHandle } from "../../src/fd.ts";
 import { native, packageRoot } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { scripted } from "../support/scripted-native.ts";
 
 /** What files and links of the outside say, and what one is called. */
@@ -223,42 +224,39 @@ describe("a hostile tree", () => {
     expect(await naive.readFile("../secret", "utf8")).toBe(SECRET);
   });
 
-  it.skipIf(process.getuid?.() !== 0)(
-    "has no way out through the links of a /proc in it (needs root to mount)",
-    async () => {
-      mkdirSync(join(root, "proc"));
-      symlinkSync(`/proc/self/root${outside}/secret`, join(root, "magic"));
-      execFileSync("mount", ["-t", "proc", "-o", "ro", "proc", join(root, "proc")]);
-      const held = FdHandle.adopt(openSync(outside, "r"));
-      try {
-        const untouched = everythingOutside();
-        using handle = await DirectoryHandle.open(root);
-        using naive = DirectoryHandle.adopt(handle.handle.dup(), withoutResolve());
-        const ways = [
-          "magic",
-          ...["", "/secret", "/new"].flatMap((rest) => [
-            `proc/self/root${outside}${rest}`,
-            `proc/thread-self/root${outside}${rest}`,
-            `proc/self/fd/${held.fd}${rest}`,
-            `/proc/${process.pid}/task/${process.pid}/fd/${held.fd}${rest}`,
-          ]),
-        ];
-        expect(await naive.readFile(`proc/self/fd/${held.fd}/secret`, "utf8")).toBe(SECRET);
-        await expect(handle.readFile(`proc/self/fd/${held.fd}/secret`)).rejects.toMatchObject({ errnoName: "ELOOP" });
-        for (const operation of operations) {
-          for (const way of ways) {
-            expect(String(await attempt(operation, handle, way, "taken"))).not.toMatch(forbidden());
-            if (operation[0].startsWith("rename")) await attempt(operation, handle, "magic", way);
-          }
-          expect(everythingOutside()).toEqual(untouched);
+  it("has no way out through the links of a /proc in it (needs root to mount)", needs("root"), async () => {
+    mkdirSync(join(root, "proc"));
+    symlinkSync(`/proc/self/root${outside}/secret`, join(root, "magic"));
+    execFileSync("mount", ["-t", "proc", "-o", "ro", "proc", join(root, "proc")]);
+    const held = FdHandle.adopt(openSync(outside, "r"));
+    try {
+      const untouched = everythingOutside();
+      using handle = await DirectoryHandle.open(root);
+      using naive = DirectoryHandle.adopt(handle.handle.dup(), withoutResolve());
+      const ways = [
+        "magic",
+        ...["", "/secret", "/new"].flatMap((rest) => [
+          `proc/self/root${outside}${rest}`,
+          `proc/thread-self/root${outside}${rest}`,
+          `proc/self/fd/${held.fd}${rest}`,
+          `/proc/${process.pid}/task/${process.pid}/fd/${held.fd}${rest}`,
+        ]),
+      ];
+      expect(await naive.readFile(`proc/self/fd/${held.fd}/secret`, "utf8")).toBe(SECRET);
+      await expect(handle.readFile(`proc/self/fd/${held.fd}/secret`)).rejects.toMatchObject({ errnoName: "ELOOP" });
+      for (const operation of operations) {
+        for (const way of ways) {
+          expect(String(await attempt(operation, handle, way, "taken"))).not.toMatch(forbidden());
+          if (operation[0].startsWith("rename")) await attempt(operation, handle, "magic", way);
         }
-        expect(readlinkSync(`/proc/self/fd/${held.fd}`)).toBe(outside);
-      } finally {
-        held.close();
-        execFileSync("umount", [join(root, "proc")]);
+        expect(everythingOutside()).toEqual(untouched);
       }
-    },
-  );
+      expect(readlinkSync(`/proc/self/fd/${held.fd}`)).toBe(outside);
+    } finally {
+      held.close();
+      execFileSync("umount", [join(root, "proc")]);
+    }
+  });
 });
 
 describe("somebody who swaps a directory for a link to the outside", () => {

@@ -32,6 +32,7 @@ import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { FakeService } from "../support/fake-service.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { scripted } from "../support/scripted-native.ts";
 import { fileOf, memfd } from "../support/sockets.ts";
 
@@ -421,7 +422,7 @@ describe("rm", () => {
     expect(existsSync(at("a"))).toBe(true);
   });
 
-  it.skipIf(process.getuid?.() !== 0)("removes what lies in an overlay's layers (needs root to mount)", async () => {
+  it("removes what lies in an overlay's layers (needs root to mount)", needs("root"), async () => {
     mkdirSync(at("lower/tree", ...new Array<string>(DEPTH * 2).fill("d")), { recursive: true });
     writeFileSync(at("lower/tree/file"), "below");
     for (const name of ["upper", "work", "merged"]) mkdirSync(at(name));
@@ -439,7 +440,7 @@ describe("rm", () => {
     expect(readFileSync(at("lower/tree/file"), "utf8")).toBe("below");
   });
 
-  it.skipIf(process.getuid?.() !== 0)("leaves what is mounted in the tree alone (needs root to mount)", async () => {
+  it("leaves what is mounted in the tree alone (needs root to mount)", needs("root"), async () => {
     mkdirSync(at("a/mounted"));
     execFileSync("mount", ["--bind", join(folder.path, "outside"), at("a/mounted")]);
     try {

@@ -5,11 +5,12 @@ import { describe, expect, test } from "vitest";
 import { berth } from "../cli/support.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 
 const POOL = { first: 0x6100_0000, last: 0x6101_ffff };
 
-describe.skipIf(process.geteuid?.() !== 0)("a broker with images (mounts need root)", () => {
+describe("a broker with images (mounts need root)", needs("root"), () => {
   test("gives ranges of --ranges, keeps a version from being removed, and has the new one at the next lease", async () => {
     const before = openFds();
     {

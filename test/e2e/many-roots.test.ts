@@ -7,7 +7,8 @@ import { describe, expect, test } from "vitest";
 import { contentsOf } from "../rootfs/world.ts";
 import { TestFolder } from "../support/broker.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
-import { fixtures, isRoot } from "../support/puppet.ts";
+import { needs } from "../support/needs.ts";
+import { fixtures } from "../support/puppet.ts";
 
 const COUNT = 500;
 
@@ -27,7 +28,7 @@ type Stage = "empty" | "idle" | "taken" | "attached" | "released" | "unready" | 
 const only = (more: readonly string[], less: readonly string[]): string[] =>
   more.filter((line) => !less.includes(line));
 
-describe.skipIf(!isRoot)(`${COUNT} berths on one image (needs root)`, () => {
+describe(`${COUNT} berths on one image (needs root)`, needs("root", "unshare", "lsns"), () => {
   test("taken at once are no mounts, processes or namespaces, and none is left when all is closed", {
     timeout: 120_000,
   }, async () => {

@@ -6,8 +6,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { isRoot } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { fixtures, isRoot } from "../support/puppet.ts";
+import { fixtures } from "../support/puppet.ts";
 import { Watcher } from "../support/watcher.ts";
 
 const run = promisify(execFile);

@@ -5,9 +5,11 @@ import { describe, expect, it } from "vitest";
 import { SLOT } from "../../src/broker/record/slot-file.ts";
 import { FakeManager } from "../support/fake-manager.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
-import { isRoot, Puppet } from "../support/puppet.ts";
+import { Puppet } from "../support/puppet.ts";
+import { asUser } from "../support/wrap.ts";
 
 leaksNothing("soon");
 
@@ -237,12 +239,13 @@ it("of two entries of one lease the newer one counts, and what is no entry is no
   expect(entriesIn(file)).toMatchObject([{ lease, ready: true }]);
 });
 
-it.skipIf(!isRoot)(
+it(
   "a broker without root takes back from its own user's servers (needs root to become one)",
+  needs("root", "setpriv"),
   async () => {
     const before = openFds();
     {
-      await using manager = new FakeManager({ wrap: ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] });
+      await using manager = new FakeManager({ wrap: asUser(65534) });
       for (const path of [manager.folder.path, `${manager.folder.path}/notify`]) chmodSync(path, 0o777);
       const port = await freePort();
       manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);

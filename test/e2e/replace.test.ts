@@ -6,9 +6,10 @@ import { Broker } from "../../src/broker/broker.ts";
 import { Predecessor } from "../../src/broker/restart/takeover-client.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
-import { isRoot, Puppet } from "../support/puppet.ts";
+import { Puppet } from "../support/puppet.ts";
 import { list, patiently, said } from "../support/succession.ts";
 
 leaksNothing("soon");
@@ -170,7 +171,7 @@ threading.Thread(target=serve, args=(held(b.fds[0]),), daemon=True).start()`);
       .toMatchObject([{ name: "a", state: "occupied", status: "still here" }]);
   });
 
-  it.skipIf(!isRoot)("has the roots of living tenants (needs root)", async () => {
+  it("has the roots of living tenants (needs root)", needs("root"), async () => {
     await using dynasty = new Dynasty();
     dynasty.folder.write({ "image/etc/motd": "image" });
     const image = `${dynasty.folder.path}/image`;

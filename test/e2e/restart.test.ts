@@ -4,9 +4,10 @@ import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { inject } from "../support/inject.ts";
+import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
-import { isRoot, Puppet } from "../support/puppet.ts";
+import { Puppet } from "../support/puppet.ts";
 
 leaksNothing("soon");
 
@@ -161,7 +162,7 @@ describe("a broker that is killed", () => {
   });
 });
 
-describe.skipIf(!isRoot)("killed at the very step", () => {
+describe("killed at the very step", needs("root", "strace"), () => {
   // What a grant does: a page of facts, into the store with the pidfd, and then the reply.
   it.each([
     ["memfd_create", 1],
@@ -190,7 +191,7 @@ describe.skipIf(!isRoot)("killed at the very step", () => {
     expect(manager.store).toHaveLength(4);
   });
 
-  it.skipIf(!isRoot)("leaves roots to the next, which hands them out as they are (needs root)", async () => {
+  it("leaves roots to the next, which hands them out as they are (needs root)", needs("root"), async () => {
     await using manager = new FakeManager({ max: 64 });
     manager.folder.write({ "image/etc/motd": "image" });
     const image = `${manager.folder.path}/image`;

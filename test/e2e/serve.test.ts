@@ -1,7 +1,7 @@
 /** The whole way through: a berth, the built broker, the launcher, and servers that know nothing of berthd. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,10 +9,10 @@ import { describe, expect, it } from "vitest";
 import { launcherPath } from "../../src/launcher-path.ts";
 import { packageRoot } from "../../src/native.ts";
 import { type BrokerProcess, spawnBroker } from "../support/broker.ts";
+import { isRoot, needs, pathOf } from "../support/needs.ts";
 import { connected, datagram, freePort } from "../support/ports.ts";
-import { fixtures, isRoot } from "../support/puppet.ts";
+import { fixtures } from "../support/puppet.ts";
 
-const proxyd = "/lib/systemd/systemd-socket-proxyd";
 const launchers: [string, readonly string[]][] = [
   ["berth-launch", [launcherPath()]],
   ["berth run", [process.execPath, join(packageRoot, "dist/cli/berth.js"), "run"]],
@@ -52,8 +52,9 @@ const field = (status: string, name: string): string => new RegExp(`^${name}:\\s
 const user = isRoot ? "user = 65534\n" : "";
 
 describe.each(launchers)("through %s", (_, launcher) => {
-  it.skipIf(!isRoot)(
+  it(
     "ports 77 of TCP and UDP are served without any privilege, in the launcher's process (needs root, for such ports)",
+    needs("root"),
     async () => {
       await using broker = await spawnBroker({
         "arena.toml": `
@@ -103,14 +104,14 @@ describe.each(launchers)("through %s", (_, launcher) => {
     expect(await datagram(port, "ping")).toBe("echo ping");
   });
 
-  it.skipIf(!existsSync(proxyd))("systemd-socket-proxyd serves (needs systemd-socket-proxyd)", async () => {
+  it("systemd-socket-proxyd serves (needs systemd-socket-proxyd)", needs("systemd-socket-proxyd"), async () => {
     const upstream = createServer((client) => client.end("from upstream")).listen(0, "127.0.0.1");
     await once(upstream, "listening");
     const address = upstream.address();
     const to = typeof address === "object" ? address?.port : 0;
     const port = await freePort();
     await using broker = await spawnBroker({
-      "arena.toml": `[sockets.web]\nlisten = ["tcp://127.0.0.1:${port}"]\n[server]\ncommand = ["${proxyd}", "127.0.0.1:${to}"]\n${user}`,
+      "arena.toml": `[sockets.web]\nlisten = ["tcp://127.0.0.1:${port}"]\n[server]\ncommand = ["${pathOf("systemd-socket-proxyd")}", "127.0.0.1:${to}"]\n${user}`,
     });
     await using _server = serve(broker, launcher, ["arena"]);
     for (let n = 0; n < 5; n++) expect(await sayings(port)).toBe("from upstream");

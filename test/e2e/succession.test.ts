@@ -9,9 +9,10 @@ import { POLLIN } from "../../src/socket-constants.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
-import { isRoot, Puppet } from "../support/puppet.ts";
+import { Puppet } from "../support/puppet.ts";
 import { boundSocket } from "../support/sockets.ts";
 import { confirm, gaveUp, list, patiently, receiveAll, said, takeOver } from "../support/succession.ts";
 
@@ -100,7 +101,7 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
       await check();
     }));
 
-  it("when the other one is killed on the verge of confirming", () =>
+  it("when the other one is killed on the verge of confirming", needs("strace"), () =>
     withTenant(async (dynasty, check) => {
       const old = dynasty.broker;
       // The first message asks for all, the second confirms.
@@ -110,7 +111,8 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
       await old.logged(gaveUp);
       expect(said(heir)).toContain("taken back from an earlier broker");
       await check();
-    }));
+    }),
+  );
 
   it("when the other one does not confirm within half a minute; nobody is heard until then", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
@@ -165,7 +167,7 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
 });
 
 describe("who may take over", () => {
-  it.skipIf(!isRoot)("and from whom: only root's and one's own user's word is taken (needs root)", async () => {
+  it("and from whom: only root's and one's own user's word is taken (needs root)", needs("root"), async () => {
     using folder = new TestFolder();
     chmodSync(folder.path, 0o777);
     const path = `${folder.path}/broker.sock`;
@@ -179,7 +181,7 @@ describe("who may take over", () => {
     });
   });
 
-  it.skipIf(!isRoot)("root and the broker's user alone: anybody else disturbs nothing (needs root)", async () => {
+  it("root and the broker's user alone: anybody else disturbs nothing (needs root)", needs("root"), async () => {
     await using served = await startBroker({ "a.toml": '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n' });
     using stranger = await RawPeer.connect(served.socket, 65_534);
     for (const call of [takeOver, confirm]) {

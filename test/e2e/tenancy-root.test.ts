@@ -8,7 +8,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { contentsOf } from "../rootfs/world.ts";
 import { spawnBroker, startBroker, TestFolder } from "../support/broker.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
-import { fixtures, isRoot, type User } from "../support/puppet.ts";
+import { needs } from "../support/needs.ts";
+import { fixtures, type User } from "../support/puppet.ts";
 
 /** A user without privilege. */
 const USER = 64_324;
@@ -85,7 +86,7 @@ async function work(tenant: Tenant, owner: number): Promise<void> {
   expect(await tenant.root("stat", home.path)).toBe("ENOENT");
 }
 
-describe.skipIf(!isRoot)("the root of a tenancy (needs root)", () => {
+describe("the root of a tenancy (needs root)", needs("root"), () => {
   it("has the image's files and takes the tenant's, by the range's ids, which no other berth of that image sees", async () => {
     const image = join(home.path, "arena");
     chownSync(join(image, "home/score"), 33, 33);
@@ -127,7 +128,7 @@ describe.skipIf(!isRoot)("the root of a tenancy (needs root)", () => {
     expect(await next.root("readFile", "/save/two", "utf8")).toBe("1");
   });
 
-  it("of a broker without root is the same, by the ids of its user", async () => {
+  it("of a broker without root is the same, by the ids of its user", needs("setpriv"), async () => {
     const image = join(home.path, "arena");
     execFileSync("chown", ["-R", `${USER}:${USER}`, home.path]);
     const untouched = contentsOf(image);

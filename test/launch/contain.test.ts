@@ -8,11 +8,10 @@ import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { openFds } from "../support/fds.ts";
 import { mountsHere } from "../support/folders.ts";
-import { encode, FakeBroker, isRoot, launch, nobody, planOf, SEALED, sentence, statusIn } from "./fake-broker.ts";
+import { needs } from "../support/needs.ts";
+import { encode, FakeBroker, launch, nobody, planOf, SEALED, sentence, statusIn } from "./fake-broker.ts";
 
-if (!isRoot) console.warn("skipped: berth-launch --contain needs root");
-
-describe.skipIf(!isRoot)("a container manager", () => {
+describe("a container manager", needs("root"), () => {
   let folder: TestFolder;
   let broker: FakeBroker;
   let place: string;

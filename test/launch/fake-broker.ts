@@ -10,10 +10,9 @@ import type { Plan } from "../../src/launch/plan.ts";
 import { encodePlan } from "../../src/launch/plan-encode.ts";
 import { native, type Poll, packageRoot, READABLE, RECEIVED_LENGTH } from "../../src/native.ts";
 import { temporaryFolder } from "../support/folders.ts";
+import { isRoot } from "../support/needs.ts";
 
 export const launcher: string = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
-export const isRoot: boolean = process.getuid?.() === 0;
-
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 

@@ -2,12 +2,12 @@ import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { encode, FakeBroker, isRoot, launch, launcher, nobody, planOf, run, statusIn } from "./fake-broker.ts";
+import { needs } from "../support/needs.ts";
+import { encode, FakeBroker, launch, launcher, nobody, planOf, run, statusIn } from "./fake-broker.ts";
 
 /** What only root can do; elsewhere these are skipped, and their names say why. */
-const asRoot = describe.skipIf(!isRoot);
 
-asRoot("a launch by root (needs root)", () => {
+describe("a launch by root (needs root)", needs("root"), () => {
   test("the server has uid, gid and groups of the plan, no capability in any set, and no way to get one", async () => {
     using broker = new FakeBroker();
     broker.offer(encode(planOf(["cat", "/proc/self/status"], { user: { uid: 65534, gid: 65533, groups: [7, 8] } })));
@@ -78,10 +78,10 @@ asRoot("a launch by root (needs root)", () => {
   });
 });
 
-asRoot("a launch by an unprivileged user (run by root, who becomes that user)", () => {
+describe("a launch by an unprivileged user (run by root, who becomes that user)", needs("root"), () => {
   const user = { uid: 65534, gid: 65534 };
 
-  test("its own user needs no change, and capabilities it was given go", async () => {
+  test("its own user needs no change, and capabilities it was given go", needs("setpriv"), async () => {
     using broker = new FakeBroker();
     broker.offer(encode(planOf(["cat", "/proc/self/status"], { user: nobody })));
     const ambient = [

@@ -18,10 +18,11 @@ import { basename, join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
-import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../support/debian-tree.ts";
+import { DEBIAN, DEBIAN_TIMEOUT, debianTree } from "../support/debian-tree.ts";
 import { openFds } from "../support/fds.ts";
 import { mountsHere } from "../support/folders.ts";
 import { HeldNamespaces, namespaces } from "../support/namespaces.ts";
+import { needs } from "../support/needs.ts";
 import { FakeBroker, launch, launcher, type Outcome, run, sentence, statusIn } from "./fake-broker.ts";
 import { BASE, type Entry, type Layers, makeLayers, offerRoot, RDONLY, reofferRoot, treeOf } from "./root-kit.ts";
 
@@ -29,7 +30,7 @@ import { BASE, type Entry, type Layers, makeLayers, offerRoot, RDONLY, reofferRo
 const OWNER = 64_321;
 const SOMEBODY = 64_322;
 
-describe.skipIf(noDebianTree !== undefined)("a launch into a root (needs root and debootstrap)", () => {
+describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), () => {
   let image: string;
   let folder: TestFolder;
   let broker: FakeBroker;

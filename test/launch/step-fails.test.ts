@@ -1,12 +1,11 @@
 /** Each system call of the launcher made to fail by strace(1): it must end with 111 and a sentence, never go on. */
-import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { encode, FakeBroker, isRoot, launcher, type Outcome, planOf, run, sentence } from "./fake-broker.ts";
+import { needs } from "../support/needs.ts";
+import { encode, FakeBroker, launcher, type Outcome, planOf, run, sentence } from "./fake-broker.ts";
 import { makeLayers, offerRoot, treeOf } from "./root-kit.ts";
 
-const hasStrace = spawnSync("strace", ["-e", "inject=chdir:error=EPERM", "true"], { stdio: "ignore" }).status === 0;
 const CAP_NET_BIND_SERVICE = 10;
 
 /** Runs the launcher with `inject`, a tampering of strace(1), on a plan that has every step in it. */
@@ -41,7 +40,7 @@ function tamperRoot(broker: FakeBroker, inject: string): Promise<Outcome> {
   return traced(broker, inject);
 }
 
-describe.skipIf(!isRoot || !hasStrace)("a step that fails (needs root and strace)", () => {
+describe("a step that fails (needs root and strace)", needs("root", "strace"), () => {
   test("strace itself changes nothing", async () => {
     using broker = new FakeBroker();
     expect(await tamper(broker, "chdir:error=EPERM:when=9")).toMatchObject({ code: 0, stdout: "ran\n" });

@@ -31,6 +31,7 @@ import {
 import { runWithAddon } from "../support/addon-child.ts";
 import { TestFolder } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { boundSocket, fileOf, memfd, socketPair } from "../support/sockets.ts";
 
 const {
@@ -173,26 +174,23 @@ describe("socket.cc", () => {
     expect(native.peergroups(bad, groups)).toBe(-EBADF);
   });
 
-  it.skipIf(process.geteuid?.() !== 0)(
-    "peergroups says how many there are when they do not fit, and writes none",
-    () => {
-      // A child with three supplementary groups connects to us; setpriv keeps them.
-      const listener = keep(boundSocket(`unix://@berthd-groups-${process.pid}`, 4));
-      const script = `const sys = require("node-gyp-build")(process.cwd());
+  it("peergroups says how many there are when they do not fit, and writes none", needs("root", "setpriv"), () => {
+    // A child with three supplementary groups connects to us; setpriv keeps them.
+    const listener = keep(boundSocket(`unix://@berthd-groups-${process.pid}`, 4));
+    const script = `const sys = require("node-gyp-build")(process.cwd());
       const fd = sys.socket(1, 1, 0);
       const name = Buffer.from("\\x01\\0\\0berthd-groups-${process.pid}", "latin1");
       process.exit(-sys.connect(fd, name));`;
-      const child = spawnSync("setpriv", ["--groups", "11,12,13", "--", process.execPath, "-e", script]);
-      expect({ status: child.status, stderr: child.stderr.toString() }).toEqual({ status: 0, stderr: "" });
-      const accepted = keep(FdHandle.adopt(native.accept(listener.fd)));
-      const small = new Uint32Array(2).fill(7);
-      expect(native.peergroups(accepted.fd, small)).toBe(3);
-      expect([...small]).toEqual([7, 7]);
-      const large = new Uint32Array(8);
-      expect(native.peergroups(accepted.fd, large)).toBe(3);
-      expect([...large.subarray(0, 3)]).toEqual([11, 12, 13]);
-    },
-  );
+    const child = spawnSync("setpriv", ["--groups", "11,12,13", "--", process.execPath, "-e", script]);
+    expect({ status: child.status, stderr: child.stderr.toString() }).toEqual({ status: 0, stderr: "" });
+    const accepted = keep(FdHandle.adopt(native.accept(listener.fd)));
+    const small = new Uint32Array(2).fill(7);
+    expect(native.peergroups(accepted.fd, small)).toBe(3);
+    expect([...small]).toEqual([7, 7]);
+    const large = new Uint32Array(8);
+    expect(native.peergroups(accepted.fd, large)).toBe(3);
+    expect([...large.subarray(0, 3)]).toEqual([11, 12, 13]);
+  });
 
   it("lastReceived moves with each datagram that is read, through a duplicate too", () => {
     const socket = keep(boundSocket("udp://127.0.0.1:0"));
@@ -410,24 +408,28 @@ describe("process.cc", () => {
 });
 
 describe("xattr.cc", () => {
-  it("llistxattr and lgetxattr give names and bytes of the file itself, and say when they do not fit", () => {
-    using folder = new TestFolder({ file: "" });
-    const path = Buffer.from(`${folder.path}/file`);
-    const link = Buffer.from(`${folder.path}/link`);
-    symlinkSync(path, link);
-    const { status, stderr } = spawnSync("setfattr", ["-n", "user.note", "-v", "0x00ff41", path.toString()]);
-    expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: "" });
-    const buffer = Buffer.alloc(256);
-    const names = native.llistxattr(path, buffer);
-    expect(buffer.toString("latin1", 0, names).split("\0")).toContain("user.note");
-    expect(native.lgetxattr(path, Buffer.from("user.note"), buffer)).toBe(3);
-    expect([...buffer.subarray(0, 3)]).toEqual([0x00, 0xff, 0x41]);
-    expect(native.lgetxattr(path, Buffer.from("user.note"), new Uint8Array(2))).toBe(-ERANGE);
-    expect(native.llistxattr(path, new Uint8Array(2))).toBe(-ERANGE);
-    expect(native.lgetxattr(path, Buffer.from("user.none"), buffer)).toBe(-ENODATA);
-    expect(buffer.toString("latin1", 0, Math.max(native.llistxattr(link, buffer), 0))).not.toContain("user.note");
-    expect(native.llistxattr(Buffer.from("/nonexistent"), buffer)).toBe(-ENOENT);
-  });
+  it(
+    "llistxattr and lgetxattr give names and bytes of the file itself, and say when they do not fit",
+    needs("setfattr"),
+    () => {
+      using folder = new TestFolder({ file: "" });
+      const path = Buffer.from(`${folder.path}/file`);
+      const link = Buffer.from(`${folder.path}/link`);
+      symlinkSync(path, link);
+      const { status, stderr } = spawnSync("setfattr", ["-n", "user.note", "-v", "0x00ff41", path.toString()]);
+      expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: "" });
+      const buffer = Buffer.alloc(256);
+      const names = native.llistxattr(path, buffer);
+      expect(buffer.toString("latin1", 0, names).split("\0")).toContain("user.note");
+      expect(native.lgetxattr(path, Buffer.from("user.note"), buffer)).toBe(3);
+      expect([...buffer.subarray(0, 3)]).toEqual([0x00, 0xff, 0x41]);
+      expect(native.lgetxattr(path, Buffer.from("user.note"), new Uint8Array(2))).toBe(-ERANGE);
+      expect(native.llistxattr(path, new Uint8Array(2))).toBe(-ERANGE);
+      expect(native.lgetxattr(path, Buffer.from("user.none"), buffer)).toBe(-ENODATA);
+      expect(buffer.toString("latin1", 0, Math.max(native.llistxattr(link, buffer), 0))).not.toContain("user.note");
+      expect(native.llistxattr(Buffer.from("/nonexistent"), buffer)).toBe(-ENOENT);
+    },
+  );
 });
 
 /** Valid arguments for each call, on descriptors that are not open; each one is then made wrong in turn. */

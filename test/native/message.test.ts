@@ -7,6 +7,7 @@ import { SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../src/socket-constant
 import { runWithAddon } from "../support/addon-child.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
 import { fileOf, memfd, socketPair } from "../support/sockets.ts";
+import { limitedTo } from "../support/wrap.ts";
 
 const { EAGAIN, EBADF, EINVAL, EMSGSIZE, EPIPE, ENOTSOCK } = constants.errno;
 const FD_CLOEXEC = 1;
@@ -170,7 +171,7 @@ describe("sendmsg and recvmsg", () => {
        const after = count();
        const next = sys.recvmsg(pair[1], data, 0, received);
        console.log(JSON.stringify({ truncated, leaked: after - before, next, fds: received[0] }));`,
-      { wrap: ["prlimit", "--nofile=40:40"] },
+      { wrap: limitedTo(40) },
     );
     expect({ stderr, code }).toEqual({ stderr: "", code: 0 });
     expect(JSON.parse(stdout)).toEqual({ truncated: -EMSGSIZE, leaked: 0, next: 1, fds: 1 });

@@ -16,7 +16,7 @@ import {
 } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
-import { isRoot } from "../support/puppet.ts";
+import { needs } from "../support/needs.ts";
 
 const { EBADF, EINVAL, ENODEV, ENOENT, EPERM } = constants.errno;
 const bad = 9999;
@@ -62,7 +62,7 @@ describe("without root", () => {
   });
 });
 
-describe.skipIf(!isRoot)("a detached mount (needs root)", () => {
+describe("a detached mount (needs root)", needs("root"), () => {
   it("of a tmpfs takes files, and is nowhere to be seen", () => {
     expect(native.fsopen("berthd-no-such")).toBe(-ENODEV);
     const context = keep(native.fsopen("tmpfs"));
@@ -98,7 +98,7 @@ describe.skipIf(!isRoot)("a detached mount (needs root)", () => {
   });
 });
 
-describe.skipIf(!isRoot)("userns (needs root)", () => {
+describe("userns (needs root)", needs("root", "nsenter", "setpriv"), () => {
   const inside = (fd: number, ...command: string[]): string => {
     const { stdout, stderr } = spawnSync(command[0] ?? "", command.slice(1), {
       stdio: [fd, "pipe", "pipe"],

@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { TestFolder } from "../support/broker.ts";
-import { isRoot, makeFiles, ownerOf, ownersBelow, python, shiftOwn, shiftOwnPath, toRange } from "./support.ts";
+import { needs } from "../support/needs.ts";
+import { limitedTo } from "../support/wrap.ts";
+import { makeFiles, ownerOf, ownersBelow, python, shiftOwn, shiftOwnPath, toRange } from "./support.ts";
 
 /** Swaps a directory and a file of the tree with links to what is outside, until it is killed; says a line first. */
 const swapper = `
@@ -23,7 +25,7 @@ while True:
         os.rename(f"{root}/{name}.real", f"{root}/{name}")
 `;
 
-describe.skipIf(!isRoot)("shift-own (needs root)", () => {
+describe("shift-own (needs root)", needs("root"), () => {
   test.each([
     ["in a directory of its own, by names", 0o755],
     ["in one that others can write in, by descriptors", 0o777],
@@ -110,14 +112,14 @@ for depth in range(1500):
       const code = `
 import resource, subprocess, sys
 print(subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)`;
-      const run = ["prlimit", "--nofile=64:64", "--", shiftOwnPath, "-v", "-j", "4", ...toRange, folder.path];
+      const run = [...limitedTo(64), shiftOwnPath, "-v", "-j", "4", ...toRange, folder.path];
       const [code_, kilobytes = 0] = python(code, ...run)
         .split(" ")
         .map(Number);
       expect(code_).toBe(0);
       expect(kilobytes).toBeLessThan(24 << 10);
       // 1 + (1 + 500 * 200) + (1 + 1500 * 2)
-      const again = ["prlimit", "--nofile=12:12", "--"];
+      const again = limitedTo(12);
       expect(shiftOwn(["--json", "-j", "2", ...toRange, folder.path], again)).toMatchObject({ code: 0, stderr: "" });
       expect(JSON.parse(shiftOwn(["--json", ...toRange, folder.path]).stdout)).toMatchObject({
         shifted: 0,

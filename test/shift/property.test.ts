@@ -4,7 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { TestFolder } from "../support/broker.ts";
-import { isRoot, modeOf, ownerOf, shiftOwn } from "./support.ts";
+import { needs } from "../support/needs.ts";
+import { modeOf, ownerOf, shiftOwn } from "./support.ts";
 
 const id = fc.oneof(
   fc.integer({ min: 0, max: 70_000 }),
@@ -32,7 +33,7 @@ interface Inode {
   readonly mode: string | undefined;
 }
 
-describe.skipIf(!isRoot)("shift-own (needs root)", () => {
+describe("shift-own (needs root)", needs("root"), () => {
   test("every file of every tree gets the model's owner and keeps its mode, once and for all", {
     timeout: 120_000,
   }, () => {

@@ -7,9 +7,9 @@ import { setImmediate } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { programPath } from "../../src/launcher-path.ts";
 import { TestFolder } from "../support/broker.ts";
+import { isRoot, needs } from "../support/needs.ts";
 import {
   capabilityOf,
-  isRoot,
   makeFiles,
   modeOf,
   ownerOf,
@@ -21,7 +21,6 @@ import {
   toRange,
 } from "./support.ts";
 
-const hasStrace = spawnSync("strace", ["-e", "inject=chdir:error=EPERM", "true"], { stdio: "ignore" }).status === 0;
 const quiet = ["strace", "-f", "-o", "/dev/null"] as const;
 
 /** Trees in which one file has all that a change of owner takes off. */
@@ -54,7 +53,7 @@ function expectShifted(root: string): void {
   expect(python(code, ping)).toBe("{'security.capability': '010000030020000000000000000000000000000000000300'}\n");
 }
 
-describe.skipIf(!isRoot || !hasStrace)("shift-own (needs root and strace)", () => {
+describe("shift-own (needs root and strace)", needs("root", "strace"), () => {
   // strace counts each call for itself; one thread that works makes them in one order.
   test.each([
     ["fchownat", 6],
@@ -128,7 +127,7 @@ function isPending(pid: number | undefined): boolean {
   }
 }
 
-describe.skipIf(!isRoot)("shift-own (needs root)", () => {
+describe("shift-own (needs root)", needs("root"), () => {
   test.each([
     ["SIGINT", 130],
     ["SIGTERM", 143],
@@ -162,7 +161,7 @@ describe.skipIf(!isRoot)("shift-own (needs root)", () => {
   });
 });
 
-describe.skipIf(!isRoot || !hasStrace)("shift-mount (needs root and strace)", () => {
+describe("shift-mount (needs root and strace)", needs("root", "strace"), () => {
   const program = programPath("shift-mount");
   test.each([
     ["rename", 1],

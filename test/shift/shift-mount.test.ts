@@ -24,7 +24,8 @@ import { createInterface } from "node:readline";
 import { afterEach, describe, expect, test } from "vitest";
 import { programPath } from "../../src/launcher-path.ts";
 import { TestFolder } from "../support/broker.ts";
-import { capabilityOf, isRoot, modeOf, type Outcome, ownerOf, setCapability, toRange } from "./support.ts";
+import { needs } from "../support/needs.ts";
+import { capabilityOf, modeOf, type Outcome, ownerOf, setCapability, toRange } from "./support.ts";
 
 const program = programPath("shift-mount");
 
@@ -75,7 +76,7 @@ describe("the command line of shift-mount", () => {
   });
 });
 
-describe.skipIf(!isRoot)("shift-mount (needs root, to mount)", () => {
+describe("shift-mount (needs root, to mount)", needs("root"), () => {
   let folder: TestFolder;
   const at = (name: string): string => join(folder.path, name);
 
@@ -159,7 +160,7 @@ describe.skipIf(!isRoot)("shift-mount (needs root, to mount)", () => {
     expect([existsSync(at("shifted/bin/ping")), ownerOf(at("shifted/new"))]).toEqual([false, "196608:196608"]);
   });
 
-  test("--idmap shifts without a walk, what is written belongs to the range", async () => {
+  test("--idmap shifts without a walk, what is written belongs to the range", needs("setpriv"), async () => {
     const root = await lower();
     const before = fingerprint(root);
     const { code, stdout } = shiftMount(["--idmap", "--oneshot", ...toRange, root, at("int"), at("shifted")]);

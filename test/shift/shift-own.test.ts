@@ -14,7 +14,8 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { TestFolder } from "../support/broker.ts";
-import { isRoot, modeOf, ownerOf, ownersBelow, shiftOwn, shiftOwnPath, toRange } from "./support.ts";
+import { needs } from "../support/needs.ts";
+import { modeOf, ownerOf, ownersBelow, shiftOwn, shiftOwnPath, toRange } from "./support.ts";
 
 describe("the command line of shift-own", () => {
   test.each([
@@ -64,7 +65,7 @@ describe("the command line of shift-own", () => {
   });
 });
 
-describe.skipIf(!isRoot)("shift-own (needs root, to change owners)", () => {
+describe("shift-own (needs root, to change owners)", needs("root"), () => {
   /** A tree with an owner of its own for each file. */
   function tree(): TestFolder {
     const folder = new TestFolder({ "tree/bin/sh": "#!", "tree/etc/motd": "hello", outside: "" });

@@ -4,8 +4,6 @@ import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { programPath } from "../../src/launcher-path.ts";
 
-export const isRoot: boolean = process.getuid?.() === 0;
-
 export const shiftOwnPath: string = programPath("shift-own");
 
 export interface Outcome {

@@ -16,7 +16,7 @@ export interface Ended {
 }
 
 export interface ChildOptions {
-  /** Before the command, as `["prlimit", "--nofile=32:32"]`. */
+  /** Before the command, as `limitedTo(32)`. */
   readonly wrap?: readonly string[];
   readonly nodeFlags?: readonly string[];
   readonly stdin?: "ignore" | number;

@@ -11,6 +11,7 @@ import type { BrokerOptions } from "../../src/broker/broker-options.ts";
 import type { Fields, Level } from "../../src/log.ts";
 import { packageRoot } from "../../src/native.ts";
 import { temporaryFolder } from "./folders.ts";
+import { endsWithTest } from "./wrap.ts";
 
 /** File names below a configuration folder, and their text. */
 export type ConfigFiles = Readonly<Record<string, string>>;
@@ -98,7 +99,7 @@ function accepts(path: string): Promise<boolean> {
 
 /**
  * The built daemon (`npm run build:ts`) with the given configuration files, ready. `wrap` goes in front of its command
- * line, as `["prlimit", "--nofile=64:64"]`.
+ * line, as `limitedTo(64)`.
  */
 export async function spawnBroker(
   files: ConfigFiles,
@@ -135,8 +136,7 @@ export function launchBroker(
 ): BrokerProcess {
   const socket = join(folder.path, "broker.sock");
   const [command = "", ...args] = [
-    // A test that is given up must not leave its broker behind.
-    ...["setpriv", "--pdeathsig", "KILL", "--"],
+    ...endsWithTest,
     ...wrap,
     process.execPath,
     join(packageRoot, "dist/cli/berthd.js"),

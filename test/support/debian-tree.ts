@@ -3,24 +3,19 @@
  * below. It is built once and then shared by all tests, all runs and all Nodes; nobody writes to it.
  * $BERTHD_TEST_TREES names the folder for it, else it is one in the folder for temporary files that stays.
  */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isRoot } from "./puppet.ts";
+import { pathOf } from "./needs.ts";
 
 /** What tests want beside the minimal base, which has perl and a shell. Another list is another tree. */
 const PACKAGES = ["netcat-openbsd"];
 const SUITE = /^VERSION_CODENAME=(.*)$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "stable";
 const MIRROR = process.env["BERTHD_TEST_MIRROR"] ?? "http://deb.debian.org/debian";
 
-/** Why there can be no tree here, for `describe.skipIf`; undefined where there can. */
-export const noDebianTree: string | undefined = !isRoot
-  ? "a Debian tree needs root"
-  : spawnSync("debootstrap", ["--version"]).status === 0
-    ? undefined
-    : "a Debian tree needs debootstrap";
-if (noDebianTree !== undefined) console.warn(`skipped: ${noDebianTree}`);
+/** What a tree needs, for `needs`. */
+export const DEBIAN = ["root", "debootstrap", "flock", "unshare"] as const;
 
 /** How long the first caller may take, in milliseconds: for the hook that asks. */
 export const DEBIAN_TIMEOUT = 300_000;
@@ -46,10 +41,14 @@ export function debianTree({ suite = SUITE, packages = PACKAGES }: DebianOptions
   if (uid !== 0 || (mode & 0o022) !== 0) throw new Error(`${folder} is not root's alone; remove it`);
   const tree = join(folder, [suite, ...packages].join("+"));
   if (existsSync(tree)) return tree;
-  execFileSync("flock", [`${tree}.lock`, "sh", "-euc", BUILD, "sh", tree, suite, MIRROR, packages.join()], {
-    stdio: ["ignore", "ignore", "inherit"],
-    timeout: DEBIAN_TIMEOUT,
-  });
+  execFileSync(
+    "flock",
+    [`${tree}.lock`, "sh", "-euc", BUILD, "sh", tree, suite, MIRROR, packages.join(), pathOf("debootstrap")],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+      timeout: DEBIAN_TIMEOUT,
+    },
+  );
   return tree;
 }
 
@@ -59,7 +58,7 @@ tree=$1
 test ! -e "$tree" || exit 0
 rm -rf --one-file-system "$tree.part"
 unshare --mount --propagation private --pid --fork --kill-child=KILL -- \\
-  debootstrap --variant=minbase --include="$4" "$2" "$tree.part" "$3" >"$tree.log" 2>&1 || {
+  "$5" --variant=minbase --include="$4" "$2" "$tree.part" "$3" >"$tree.log" 2>&1 || {
   tail -20 "$tree.log" >&2
   exit 1
 }

@@ -12,6 +12,7 @@ import { FdHandle } from "../../src/fd.ts";
 import { native, type Poll, packageRoot, READABLE, RECEIVED_LENGTH } from "../../src/native.ts";
 import { type Logged, TestFolder } from "./broker.ts";
 import { boundSocket } from "./sockets.ts";
+import { endsWithTest } from "./wrap.ts";
 
 export interface FakeManagerOptions {
   /** FileDescriptorStoreMax=. */
@@ -74,9 +75,10 @@ export class FakeManager implements AsyncDisposable {
       ...["--config", join(this.folder.path, "config"), "--socket", this.socket, "--log-format", "json"],
       ...extra,
     ];
+    const [first = "", ...rest] = endsWithTest;
     this.child = spawn(
-      "setpriv",
-      ["--pdeathsig", "KILL", "--", "sh", "-c", `${passed.length > 0 ? variables : ""} exec "$@"`, "sh", ...command],
+      first,
+      [...rest, "sh", "-c", `${passed.length > 0 ? variables : ""} exec "$@"`, "sh", ...command],
       {
         stdio: ["ignore", "inherit", "pipe", ...passed.map(({ handle }) => handle.fd)],
         env: {

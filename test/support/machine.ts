@@ -9,22 +9,26 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { packageRoot } from "../../src/native.ts";
 import { temporaryFolder } from "./folders.ts";
 import { endCgroup, makeCgroup } from "./machine-cgroup.ts";
-import { isRoot } from "./puppet.ts";
 
-/** Why no machine can be booted here, for `test.skipIf`; undefined where one can. */
-export const cannotBoot: string | undefined = !isRoot
-  ? "a booted systemd needs root"
-  : hasCommand("systemd-nspawn")
-    ? undefined
-    : "a booted systemd needs systemd-nspawn (Debian: systemd-container)";
-if (cannotBoot !== undefined) console.warn(`skipped: ${cannotBoot}`);
+/** What a booted machine needs, for {@link needs}. */
+export const MACHINE = [
+  "root",
+  "systemd-nspawn",
+  "setpriv",
+  "unshare",
+  "nsenter",
+  "ps",
+  "ip",
+  "ss",
+  "dbus-daemon",
+] as const;
 
 /** The package inside, as npm installs it for everybody; `berthd` and `berth` are in /usr/local/bin. */
 export const PACKAGE = "/usr/local/lib/node_modules/berthd";
@@ -336,10 +340,6 @@ function writeInto(root: string, path: string, content: string | Uint8Array): vo
 /** nspawn takes a colon in a path for the end of it. */
 function escapeBind(path: string): string {
   return path.replace(/[\\:]/g, "\\$&");
-}
-
-function hasCommand(name: string): boolean {
-  return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, name)));
 }
 
 function tryKill(pid: number): void {

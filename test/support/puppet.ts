@@ -80,5 +80,3 @@ export class Puppet implements AsyncDisposable {
     return this.kill();
   }
 }
-
-export const isRoot: boolean = process.getuid?.() === 0;

@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { startBroker } from "../../support/broker.ts";
+import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
-import { isRoot, Puppet } from "../../support/puppet.ts";
+import { Puppet } from "../../support/puppet.ts";
 
 const NOBODY = 65534;
 
-describe.skipIf(!isRoot)("a peer that may not take a berth (needs root, to be several users)", () => {
+describe("a peer that may not take a berth (needs root, to be several users)", needs("root"), () => {
   async function twoBerths(tenant: string) {
     const [one, two] = [await freePort(), await freePort()];
     const command = "[server]\ncommand = ['/bin/true']\nuser = 65534\n";

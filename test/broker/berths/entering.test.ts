@@ -6,10 +6,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { launcherPath } from "../../../src/launcher-path.ts";
 import { askTcp, run, Server } from "../../bind/harness.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../../support/broker.ts";
-import { DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
+import { DEBIAN, DEBIAN_TIMEOUT, debianTree } from "../../support/debian-tree.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { mountsHere } from "../../support/folders.ts";
 import { HeldNamespaces, namespaces } from "../../support/namespaces.ts";
+import { needs } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
 import { Puppet } from "../../support/puppet.ts";
 
@@ -35,7 +36,7 @@ function ids(pid: number): { uid: string; map: string[] } {
   return { uid, map: readFileSync(`/proc/${pid}/uid_map`, "utf8").trim().split(/\s+/) };
 }
 
-describe.skipIf(noDebianTree !== undefined)("a server in a root (needs root and debootstrap)", () => {
+describe("a server in a root (needs root and debootstrap)", needs(...DEBIAN), () => {
   let image: string;
   let broker: BrokerProcess;
   let folder: TestFolder;
@@ -153,7 +154,7 @@ ${server}`;
   });
 });
 
-describe.skipIf(noDebianTree !== undefined)("a broker without root (needs root, to become another user)", () => {
+describe("a broker without root (needs root, to become another user)", needs(...DEBIAN, "setpriv"), () => {
   let image: string;
   let home: TestFolder;
   let port: number;

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { startBroker } from "../../support/broker.ts";
+import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
-import { isRoot, Puppet } from "../../support/puppet.ts";
+import { Puppet } from "../../support/puppet.ts";
 
 async function oneBerth() {
   const port = await freePort();
@@ -93,7 +94,7 @@ describe("taking over a berth", () => {
   });
 });
 
-describe.skipIf(!isRoot)("a pid that is used again (needs root, to choose a pid)", () => {
+describe("a pid that is used again (needs root, to choose a pid)", needs("root"), () => {
   it("gives a connection of the dead process no hold on the lease of the living one", async () => {
     await using test = await oneBerth();
     // A forks B; A connects, leaves its connection to B, and dies; C gets A's pid and takes the berth.
@@ -143,7 +144,7 @@ while result is None and time.monotonic() < end:
   });
 });
 
-describe.skipIf(!isRoot)("a stranger that knows a lease (needs root, to be another user)", () => {
+describe("a stranger that knows a lease (needs root, to be another user)", needs("root"), () => {
   it("may neither release it, nor say that it is ready, nor stash into it", async () => {
     const port = await freePort();
     await using test = await startBroker({

@@ -7,7 +7,8 @@ import { launcherPath } from "../../../src/launcher-path.ts";
 import { mountsOf } from "../../rootfs/world.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
-import { isRoot, Puppet } from "../../support/puppet.ts";
+import { needs } from "../../support/needs.ts";
+import { Puppet } from "../../support/puppet.ts";
 
 let before: string[];
 let images: TestFolder;
@@ -33,7 +34,7 @@ const read = 'fd = os.open("etc/motd", 0, dir_fd=b.fds[-1]); result = os.read(fd
 const write = (text: string): string =>
   `fd = os.open("etc/motd", os.O_WRONLY | os.O_TRUNC, dir_fd=b.fds[-1]); os.write(fd, b"${text}"); os.close(fd)`;
 
-describe.skipIf(!isRoot)("a berth with a root (needs root)", () => {
+describe("a berth with a root (needs root)", needs("root"), () => {
   it("hands it over after the sockets, with its range, and shows both", async () => {
     await using test = await broker("", '[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n');
     expect(test.broker.berths).toEqual([
@@ -167,7 +168,7 @@ async function asking(test: TestBroker, other: Puppet, more = "pass"): Promise<P
   return waiter;
 }
 
-describe.skipIf(!isRoot)("a root that has to be waited for (needs root)", () => {
+describe("a root that has to be waited for (needs root)", needs("root"), () => {
   it("is not waited for any more when the folder it is to be on is removed, and the broker goes on", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);

@@ -9,8 +9,9 @@ import { afterAll, describe, expect, it } from "vitest";
 import type { StartLimits } from "../../../src/broker/demand/starter.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing } from "../../support/fds.ts";
+import { isRoot } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
-import { fixtures, isRoot } from "../../support/puppet.ts";
+import { fixtures } from "../../support/puppet.ts";
 import { Watcher } from "../../support/watcher.ts";
 
 leaksNothing("soon");

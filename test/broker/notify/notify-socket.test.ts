@@ -12,8 +12,9 @@ import { launcherPath } from "../../../src/launcher-path.ts";
 import { native } from "../../../src/native.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
+import { isRoot } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
-import { fixtures, isRoot } from "../../support/puppet.ts";
+import { fixtures } from "../../support/puppet.ts";
 import { Watcher } from "../../support/watcher.ts";
 
 leaksNothing("soon");

@@ -3,9 +3,11 @@ import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { connected, freePort } from "../../support/ports.ts";
-import { isRoot, type RawReply } from "../../support/puppet.ts";
+import type { RawReply } from "../../support/puppet.ts";
+import { limitedTo } from "../../support/wrap.ts";
 
 const LIMIT_REACHED = "io.berthd.Broker.LimitReached";
 
@@ -15,7 +17,7 @@ const berthOn = (port: number) => ({
 const berth = berthOn(0);
 
 async function smallBroker(port = 0): Promise<BrokerProcess> {
-  return await spawnBroker(berthOn(port), [], ["prlimit", "--nofile=64:64"]);
+  return await spawnBroker(berthOn(port), [], limitedTo(64));
 }
 
 /** Connections that stay: watching when `busy`. Those the broker refuses are among them. */
@@ -74,8 +76,9 @@ describe("with at most 64 descriptors", () => {
     (await connected(port)).destroy();
   });
 
-  it.skipIf(!isRoot)(
+  it(
     "one user's busy connections make room for users who have fewer (needs root, to be three users)",
+    needs("root"),
     async () => {
       await using broker = await smallBroker();
       using _ = await crowd(broker, 60, true, 65534);
@@ -84,30 +87,34 @@ describe("with at most 64 descriptors", () => {
     },
   );
 
-  it("accept() without a free descriptor is said once, drops nothing, and goes on when there is one", async () => {
-    await using broker = await smallBroker();
-    const open = new Set(openFds(broker.pid).map((line) => Number.parseInt(line, 10)));
-    let lowest = 0;
-    while (open.has(lowest)) lowest++;
-    const limit = (soft: number) => execFileSync("prlimit", ["--pid", String(broker.pid), `--nofile=${soft}:64`]);
-    limit(lowest);
-    const waiting = [await RawPeer.connect(broker.socket), await RawPeer.connect(broker.socket)];
-    for (const peer of waiting) peer.trySend('{"method":"io.berthd.Broker.List"}\0');
-    const said = await broker.logged(({ event }) => event === "starved");
-    expect(said.message).toMatch(/EMFILE: connections wait until descriptors are free; raise RLIMIT_NOFILE/);
-    // It looks again every 50 ms: a third connection, and time for several looks.
-    waiting.push(await RawPeer.connect(broker.socket));
-    const looks = performance.now() + 300;
-    await expect.poll(() => performance.now(), { interval: 20 }).toBeGreaterThan(looks);
-    limit(64);
-    expect((await waiting[0]?.receive())?.parameters["berths"]).toHaveLength(1);
-    expect((await waiting[1]?.receive())?.parameters["berths"]).toHaveLength(1);
-    for (const peer of waiting) peer.close();
-    await served(broker);
-    expect(broker.log.filter(({ event }) => event === "starved")).toHaveLength(1);
-    const now = new Set(openFds(broker.pid).map((line) => Number.parseInt(line, 10)));
-    for (const fd of open) expect(now.has(fd)).toBe(true);
-  });
+  it(
+    "accept() without a free descriptor is said once, drops nothing, and goes on when there is one",
+    needs("prlimit"),
+    async () => {
+      await using broker = await smallBroker();
+      const open = new Set(openFds(broker.pid).map((line) => Number.parseInt(line, 10)));
+      let lowest = 0;
+      while (open.has(lowest)) lowest++;
+      const limit = (soft: number) => execFileSync("prlimit", ["--pid", String(broker.pid), `--nofile=${soft}:64`]);
+      limit(lowest);
+      const waiting = [await RawPeer.connect(broker.socket), await RawPeer.connect(broker.socket)];
+      for (const peer of waiting) peer.trySend('{"method":"io.berthd.Broker.List"}\0');
+      const said = await broker.logged(({ event }) => event === "starved");
+      expect(said.message).toMatch(/EMFILE: connections wait until descriptors are free; raise RLIMIT_NOFILE/);
+      // It looks again every 50 ms: a third connection, and time for several looks.
+      waiting.push(await RawPeer.connect(broker.socket));
+      const looks = performance.now() + 300;
+      await expect.poll(() => performance.now(), { interval: 20 }).toBeGreaterThan(looks);
+      limit(64);
+      expect((await waiting[0]?.receive())?.parameters["berths"]).toHaveLength(1);
+      expect((await waiting[1]?.receive())?.parameters["berths"]).toHaveLength(1);
+      for (const peer of waiting) peer.close();
+      await served(broker);
+      expect(broker.log.filter(({ event }) => event === "starved")).toHaveLength(1);
+      const now = new Set(openFds(broker.pid).map((line) => Number.parseInt(line, 10)));
+      for (const fd of open) expect(now.has(fd)).toBe(true);
+    },
+  );
 });
 
 describe("a user's own limit", () => {
@@ -145,8 +152,9 @@ describe("a user's own limit", () => {
     expect((await first.call("List"))?.error).toBeUndefined();
   });
 
-  it.skipIf(!isRoot)(
+  it(
     "of one uid is no other's: a flood leaves the rest alone (needs root, to be several users)",
+    needs("root"),
     async () => {
       await using broker = await spawnBroker(berth, ["--max-connections", "20"]);
       using flood = await crowd(broker, 300, true, 65534);

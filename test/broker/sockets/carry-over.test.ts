@@ -10,6 +10,7 @@ import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";
 import * as so from "../../../src/socket-constants.ts";
 import { openFds } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
 
 function socket(domain: number, type: number): number {
   const fd = check("socket", native.socket(domain, type, 0));
@@ -130,19 +131,16 @@ test("a priority beside a type of service is carried over and taken back, though
   expect(all(held)).toEqual(configured);
 });
 
-test.skipIf(process.getuid?.() !== 0)(
-  "a buffer configured beyond the host's limit has that size again afterwards",
-  () => {
-    const own = socket(AF_INET, SOCK_DGRAM);
-    const held = socket(AF_INET, SOCK_DGRAM);
-    check("setsockopt", native.setsockopt(held, so.SOL_SOCKET, so.SO_RCVBUFFORCE, 32 << 20));
-    set(own, option("SO_RCVBUF"));
-    const changed = carryOver(own, held, AF_INET, SOCK_DGRAM, native);
-    expect(get(held, option("SO_RCVBUF"))).toEqual([60_000]);
-    restoreOptions(held, changed, native);
-    expect(get(held, option("SO_RCVBUF"))).toEqual([64 << 20]);
-  },
-);
+test("a buffer configured beyond the host's limit has that size again afterwards", needs("root"), () => {
+  const own = socket(AF_INET, SOCK_DGRAM);
+  const held = socket(AF_INET, SOCK_DGRAM);
+  check("setsockopt", native.setsockopt(held, so.SOL_SOCKET, so.SO_RCVBUFFORCE, 32 << 20));
+  set(own, option("SO_RCVBUF"));
+  const changed = carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+  expect(get(held, option("SO_RCVBUF"))).toEqual([60_000]);
+  restoreOptions(held, changed, native);
+  expect(get(held, option("SO_RCVBUF"))).toEqual([64 << 20]);
+});
 
 test.each([0, so.O_NONBLOCK])("O_NONBLOCK is the server's own: %o", (flag) => {
   const own = socket(AF_INET, SOCK_DGRAM);

@@ -8,9 +8,10 @@ import { native } from "../../../src/native.ts";
 import * as so from "../../../src/socket-constants.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
 import { RawPeer } from "../../support/peer.ts";
 import { connected, freePort } from "../../support/ports.ts";
-import { isRoot, Puppet } from "../../support/puppet.ts";
+import { Puppet } from "../../support/puppet.ts";
 
 const SO_BINDTOIFINDEX = 62;
 
@@ -301,7 +302,7 @@ describe("every kind of socket is held as it was asked for", () => {
     expect(at(lo, 1, SO_BINDTOIFINDEX)).toBe(native.ifindex("lo"));
   });
 
-  it.skipIf(!isRoot)("mode and owner of a path, and a mark, are set (needs root)", async () => {
+  it("mode and owner of a path, and a mark, are set (needs root)", needs("root"), async () => {
     using folder = new TestFolder();
     const path = join(folder.path, "a.sock");
     const port = await freePort();

@@ -28,9 +28,8 @@ import type { Manifest } from "../../../src/rootfs/images/manifest.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { FileServer } from "../../support/file-server.ts";
+import { isRoot, needs, pathOf } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
-
-const isRoot = process.geteuid?.() === 0;
 
 let before: string[];
 let folder: TestFolder;
@@ -64,6 +63,9 @@ function expectNothing(): void {
   if (existsSync(images.folder)) expect(readdirSync(join(images.folder, ".work"))).toEqual([]);
 }
 
+/** What {@link makeItHard} needs, and looking at it. */
+const hard = needs("setfattr", "getfattr", ...(isRoot ? (["setcap", "getcap"] as const) : []));
+
 /** Owners, special modes, devices and capabilities need root. */
 function makeItHard(): void {
   chmodSync(join(source, "bin/server"), 0o755);
@@ -81,70 +83,80 @@ function makeItHard(): void {
   chmodSync(join(source, "bin/server"), 0o4755);
   chmodSync(join(source, "etc"), 0o2771);
   execFileSync("mknod", [join(source, "null"), "c", "1", "3"]);
-  execFileSync("/sbin/setcap", ["cap_net_bind_service=ep", join(source, "bin/server")]);
+  execFileSync(pathOf("setcap"), ["cap_net_bind_service=ep", join(source, "bin/server")]);
 }
 
 describe("a folder", () => {
-  it("is imported with owners, modes, times, attributes, capabilities, hard links and holes, and a digest of it all", async () => {
-    makeItHard();
-    const steps = new Map<string, number>();
-    const manifest = await run({}, (step, files) => steps.set(step, files));
-    expect(manifest).toMatchObject({
-      name: "arena",
-      version: "1",
-      digest: expect.stringMatching(/^sha256:[\da-f]{64}$/),
-      entries: isRoot ? 12 : 11,
-      bytes: (64 << 20) + 3 + 8 + 10,
-      source: { kind: "directory", location: source },
-    });
-    const again = await digestTree(
-      tree(),
-      native,
-      async () => undefined,
-      () => undefined,
-    );
-    expect(again.digest).toBe(manifest.digest);
-    expect(steps.get("copying")).toBe(manifest.entries);
-    expect(steps.get("comparing")).toBe(manifest.entries);
-    // The digest covers all this; seen by other eyes:
-    const [motd, server, big] = ["etc/motd", "bin/server", "big"].map((name) => lstatSync(join(tree(), name)));
-    expect(motd?.mtimeMs).toBeCloseTo(978_310_923_123.456, 2);
-    expect(server?.ino).toBe(lstatSync(join(tree(), "bin/other-name")).ino);
-    expect((big?.blocks ?? 0) * 512).toBeLessThan(1 << 20);
-    expect(
-      execFileSync("getfattr", [
-        "--absolute-names",
-        "-n",
-        "user.note",
-        "--only-values",
-        join(tree(), "etc/motd"),
-      ]).toString(),
-    ).toBe("a note");
-    if (!isRoot) return;
-    expect([motd?.uid, motd?.gid, server?.mode]).toEqual([33, 4242, 0o104755]);
-    expect(statSync(join(tree(), "null")).rdev).toBe(0x103);
-    expect(execFileSync("/sbin/getcap", [join(tree(), "bin/server")]).toString()).toContain("cap_net_bind_service=ep");
-  });
+  it(
+    "is imported with owners, modes, times, attributes, capabilities, hard links and holes, and a digest of it all",
+    hard,
+    async () => {
+      makeItHard();
+      const steps = new Map<string, number>();
+      const manifest = await run({}, (step, files) => steps.set(step, files));
+      expect(manifest).toMatchObject({
+        name: "arena",
+        version: "1",
+        digest: expect.stringMatching(/^sha256:[\da-f]{64}$/),
+        entries: isRoot ? 12 : 11,
+        bytes: (64 << 20) + 3 + 8 + 10,
+        source: { kind: "directory", location: source },
+      });
+      const again = await digestTree(
+        tree(),
+        native,
+        async () => undefined,
+        () => undefined,
+      );
+      expect(again.digest).toBe(manifest.digest);
+      expect(steps.get("copying")).toBe(manifest.entries);
+      expect(steps.get("comparing")).toBe(manifest.entries);
+      // The digest covers all this; seen by other eyes:
+      const [motd, server, big] = ["etc/motd", "bin/server", "big"].map((name) => lstatSync(join(tree(), name)));
+      expect(motd?.mtimeMs).toBeCloseTo(978_310_923_123.456, 2);
+      expect(server?.ino).toBe(lstatSync(join(tree(), "bin/other-name")).ino);
+      expect((big?.blocks ?? 0) * 512).toBeLessThan(1 << 20);
+      expect(
+        execFileSync("getfattr", [
+          "--absolute-names",
+          "-n",
+          "user.note",
+          "--only-values",
+          join(tree(), "etc/motd"),
+        ]).toString(),
+      ).toBe("a note");
+      if (!isRoot) return;
+      expect([motd?.uid, motd?.gid, server?.mode]).toEqual([33, 4242, 0o104755]);
+      expect(statSync(join(tree(), "null")).rdev).toBe(0x103);
+      expect(execFileSync(pathOf("getcap"), [join(tree(), "bin/server")]).toString()).toContain(
+        "cap_net_bind_service=ep",
+      );
+    },
+  );
 
-  it("has the same digest wherever it is, and another when anything about it is different", async () => {
-    const digest = (await run()).digest;
-    expect((await run({ version: "2", source: tree("1"), digest })).digest).toBe(digest);
-    const changes: (() => void)[] = [
-      () => chmodSync(join(source, "etc/motd"), 0o600),
-      () => utimesSync(join(source, "etc/motd"), 5, 5),
-      () => execFileSync("setfattr", ["-n", "user.x", "-v", "y", join(source, "etc/motd")]),
-      () => execFileSync("ln", ["-f", join(source, "etc/motd"), join(source, "bin/server")]),
-      ...(isRoot ? [() => chownSync(join(source, "etc/motd"), 1, 1)] : []),
-    ];
-    const digests = new Set([digest]);
-    for (const [index, change] of changes.entries()) {
-      change();
-      digests.add((await run({ version: `changed-${index}` })).digest);
-    }
-    expect(digests.size).toBe(changes.length + 1);
-    await expect(run({ version: "3", digest })).rejects.toThrow(failed("the digest of .* is sha256:.*, not sha256:"));
-    expect(images.resolve("arena@3")).toHaveProperty("problem");
-  });
+  it(
+    "has the same digest wherever it is, and another when anything about it is different",
+    needs("setfattr"),
+    async () => {
+      const digest = (await run()).digest;
+      expect((await run({ version: "2", source: tree("1"), digest })).digest).toBe(digest);
+      const changes: (() => void)[] = [
+        () => chmodSync(join(source, "etc/motd"), 0o600),
+        () => utimesSync(join(source, "etc/motd"), 5, 5),
+        () => execFileSync("setfattr", ["-n", "user.x", "-v", "y", join(source, "etc/motd")]),
+        () => execFileSync("ln", ["-f", join(source, "etc/motd"), join(source, "bin/server")]),
+        ...(isRoot ? [() => chownSync(join(source, "etc/motd"), 1, 1)] : []),
+      ];
+      const digests = new Set([digest]);
+      for (const [index, change] of changes.entries()) {
+        change();
+        digests.add((await run({ version: `changed-${index}` })).digest);
+      }
+      expect(digests.size).toBe(changes.length + 1);
+      await expect(run({ version: "3", digest })).rejects.toThrow(failed("the digest of .* is sha256:.*, not sha256:"));
+      expect(images.resolve("arena@3")).toHaveProperty("problem");
+    },
+  );
 
   it("that changes while it is copied is not imported, and the file is named", async () => {
     const change: OnProgress = (step) => {
@@ -224,7 +236,7 @@ const REAL = ["console", "far", "mem", "null-block", "sda", "tty1"];
 const HARMLESS = ["full", "null", "ptmx", "random", "tty", "urandom", "whiteout", "zero"];
 const modified = (path: string): bigint => lstatSync(path, { bigint: true }).mtimeNs;
 
-describe.skipIf(!isRoot)("device nodes (making them needs root)", () => {
+describe("device nodes (making them needs root)", needs("root"), () => {
   beforeEach(() => {
     makeDevices();
   });
@@ -280,131 +292,135 @@ describe.skipIf(!isRoot)("device nodes (making them needs root)", () => {
   });
 });
 
-describe.skipIf(!isRoot)("a casync index (extracting owners needs root)", () => {
-  let index: string;
-  let store: string;
+describe(
+  "a casync index (extracting owners needs root)",
+  needs("root", "casync", "unshare", "setfattr", "setcap"),
+  () => {
+    let index: string;
+    let store: string;
 
-  beforeEach(() => {
-    makeItHard();
-    rmSync(join(source, "big")); // chunks of zeros say nothing
-    rmSync(join(source, "bin/other-name")); // casync has no hard links
-    for (const name of ["one", "two", "three"]) writeFileSync(join(source, name), randomBytes(300_000));
-    index = join(folder.path, "web/arena.caidx");
-    store = join(folder.path, "web/default.castr");
-    mkdirSync(join(folder.path, "web"));
-  });
+    beforeEach(() => {
+      makeItHard();
+      rmSync(join(source, "big")); // chunks of zeros say nothing
+      rmSync(join(source, "bin/other-name")); // casync has no hard links
+      for (const name of ["one", "two", "three"]) writeFileSync(join(source, name), randomBytes(300_000));
+      index = join(folder.path, "web/arena.caidx");
+      store = join(folder.path, "web/default.castr");
+      mkdirSync(join(folder.path, "web"));
+    });
 
-  const make = (...options: string[]): string =>
-    execFileSync("casync", ["make", ...options, index, source], { encoding: "utf8" }).trim();
-  const chunks = (): string[] =>
-    readdirSync(store, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".cacnk"));
+    const make = (...options: string[]): string =>
+      execFileSync("casync", ["make", ...options, index, source], { encoding: "utf8" }).trim();
+    const chunks = (): string[] =>
+      readdirSync(store, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".cacnk"));
 
-  it("from a local store becomes the same tree as the folder, with the digest that casync printed", async () => {
-    const printed = make();
-    const steps = new Set<string>();
-    const archive = await run({ source: index, digest: printed }, (step) => steps.add(step));
-    expect(archive.source).toEqual({ kind: "casync", location: index, digest: printed });
-    expect([...steps]).toEqual(["extracting", "comparing", "flushing"]);
-    const copied = await run({ version: "copied" });
-    expect(archive.digest).toBe(copied.digest);
-  });
+    it("from a local store becomes the same tree as the folder, with the digest that casync printed", async () => {
+      const printed = make();
+      const steps = new Set<string>();
+      const archive = await run({ source: index, digest: printed }, (step) => steps.add(step));
+      expect(archive.source).toEqual({ kind: "casync", location: index, digest: printed });
+      expect([...steps]).toEqual(["extracting", "comparing", "flushing"]);
+      const copied = await run({ version: "copied" });
+      expect(archive.digest).toBe(copied.digest);
+    });
 
-  it("gives files to the ids that it names, not to users of this host who have the same names", async () => {
-    chownSync(join(source, "etc/motd"), 33, 33);
-    make();
-    const accounts = {
-      passwd: "root:x:0:0::/:/bin/sh\nwww-data:x:3333:3333::/:/bin/sh\n",
-      group: "www-data:x:3333:\n",
-    };
-    folder.write(accounts);
-    // As on a host where www-data is somebody else.
-    const script = `mount --bind ${folder.path}/passwd /etc/passwd && mount --bind ${folder.path}/group /etc/group &&
+    it("gives files to the ids that it names, not to users of this host who have the same names", async () => {
+      chownSync(join(source, "etc/motd"), 33, 33);
+      make();
+      const accounts = {
+        passwd: "root:x:0:0::/:/bin/sh\nwww-data:x:3333:3333::/:/bin/sh\n",
+        group: "www-data:x:3333:\n",
+      };
+      folder.write(accounts);
+      // As on a host where www-data is somebody else.
+      const script = `mount --bind ${folder.path}/passwd /etc/passwd && mount --bind ${folder.path}/group /etc/group &&
       exec ${process.execPath} test/fixtures/rootfs/die-at-step.mjs 0 ${folder.path}/state import arena 1 ${index}`;
-    execFileSync("unshare", ["--mount", "--", "sh", "-c", script]);
-    const { uid, gid } = lstatSync(join(tree(), "etc/motd"));
-    expect([uid, gid]).toEqual([33, 33]);
-  });
+      execFileSync("unshare", ["--mount", "--", "sh", "-c", script]);
+      const { uid, gid } = lstatSync(join(tree(), "etc/motd"));
+      expect([uid, gid]).toEqual([33, 33]);
+    });
 
-  it("over http, with a folder of chunks beside; an update fetches only what the current version has not", async () => {
-    await using server = await FileServer.start(join(folder.path, "web"));
-    make();
-    mkdirSync(join(folder.path, "near.castr"));
-    const stores = [join(folder.path, "near.castr"), `${server.url}/default.castr`];
-    await run({ source: `${server.url}/arena.caidx`, stores });
-    const fetched = () => server.requests.splice(0).filter((path) => path.includes("/default.castr/")).length;
-    expect(fetched()).toBe(chunks().length);
-    writeFileSync(join(source, "etc/motd"), "welcome back\n");
-    make();
-    await run({ source: `${server.url}/arena.caidx`, version: "2" });
-    expect(readFileSync(join(tree("2"), "etc/motd"), "utf8")).toBe("welcome back\n");
-    expect(readFileSync(join(tree("1"), "etc/motd"), "utf8")).toBe("welcome\n");
-    expect(images.resolve("arena")).toMatchObject({ version: "2" });
-    const again = fetched();
-    expect(again).toBeGreaterThan(0);
-    expect(again).toBeLessThan(chunks().length / 2);
-  });
-
-  it.each(["local", "http"])(
-    "with a corrupt chunk, or without one, is refused and leaves nothing (%s)",
-    async (how) => {
+    it("over http, with a folder of chunks beside; an update fetches only what the current version has not", async () => {
       await using server = await FileServer.start(join(folder.path, "web"));
       make();
-      const at = how === "local" ? index : `${server.url}/arena.caidx`;
-      const [victim = ""] = chunks().sort((a, b) => statSync(join(store, b)).size - statSync(join(store, a)).size);
-      const bytes = readFileSync(join(store, victim));
-      bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
-      writeFileSync(join(store, victim), bytes);
-      await expect(run({ source: at })).rejects.toThrow(failed(/^casync failed \(exit status 1\): /));
-      expectNothing();
-      rmSync(join(store, victim));
-      await expect(run({ source: at })).rejects.toThrow(failed(/^casync failed \(exit status 1\): /));
-      expectNothing();
-    },
-  );
+      mkdirSync(join(folder.path, "near.castr"));
+      const stores = [join(folder.path, "near.castr"), `${server.url}/default.castr`];
+      await run({ source: `${server.url}/arena.caidx`, stores });
+      const fetched = () => server.requests.splice(0).filter((path) => path.includes("/default.castr/")).length;
+      expect(fetched()).toBe(chunks().length);
+      writeFileSync(join(source, "etc/motd"), "welcome back\n");
+      make();
+      await run({ source: `${server.url}/arena.caidx`, version: "2" });
+      expect(readFileSync(join(tree("2"), "etc/motd"), "utf8")).toBe("welcome back\n");
+      expect(readFileSync(join(tree("1"), "etc/motd"), "utf8")).toBe("welcome\n");
+      expect(images.resolve("arena")).toMatchObject({ version: "2" });
+      const again = fetched();
+      expect(again).toBeGreaterThan(0);
+      expect(again).toBeLessThan(chunks().length / 2);
+    });
 
-  it("of another digest than was said, that is cut short, or that is none, is refused and leaves nothing", async () => {
-    make();
-    await expect(run({ source: index, digest: "0".repeat(64) })).rejects.toThrow(failed("the digest of"));
-    truncateSync(index, statSync(index).size - 100);
-    await expect(run({ source: index })).rejects.toThrow(failed("casync failed"));
-    writeFileSync(index, "no index");
-    await expect(run({ source: index })).rejects.toThrow(failed("casync failed"));
-    expectNothing();
-  });
-
-  it("made with fewer features is compared with what it has", async () => {
-    const printed = make("--with=unix", "--digest=sha256");
-    await run({ source: index, digest: printed });
-    expect(lstatSync(join(tree(), "etc/motd")).mtimeMs).toBe(978_310_923_000);
-  });
-
-  it("of a tree with device nodes is refused, or has the digest of the archive and the tree of a folder without them", async () => {
-    makeDevices();
-    const printed = make();
-    await expect(run({ source: index })).rejects.toThrow(
-      failed(/arena\.caidx has 7 device nodes: dev\/console \(character 5:1\), /),
+    it.each(["local", "http"])(
+      "with a corrupt chunk, or without one, is refused and leaves nothing (%s)",
+      async (how) => {
+        await using server = await FileServer.start(join(folder.path, "web"));
+        make();
+        const at = how === "local" ? index : `${server.url}/arena.caidx`;
+        const [victim = ""] = chunks().sort((a, b) => statSync(join(store, b)).size - statSync(join(store, a)).size);
+        const bytes = readFileSync(join(store, victim));
+        bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
+        writeFileSync(join(store, victim), bytes);
+        await expect(run({ source: at })).rejects.toThrow(failed(/^casync failed \(exit status 1\): /));
+        expectNothing();
+        rmSync(join(store, victim));
+        await expect(run({ source: at })).rejects.toThrow(failed(/^casync failed \(exit status 1\): /));
+        expectNothing();
+      },
     );
-    expectNothing();
-    const archive = await run({ source: index, digest: printed, dropDevices: true });
-    expect(archive).toMatchObject({ droppedDevices: 7, source: { digest: printed } });
-    expect(readdirSync(join(tree(), "dev")).sort()).toEqual(HARMLESS);
-    const copied = await run({ version: "copied", dropDevices: true });
-    expect([archive.digest, archive.entries]).toEqual([copied.digest, copied.entries]);
-  });
 
-  it("over ssh is fetched by casync itself, with the program that CASYNC_SSH_PATH names", async () => {
-    make();
-    folder.write({ ssh: '#!/bin/sh\nshift\nexec sh -c "$*"\n' });
-    chmodSync(join(folder.path, "ssh"), 0o755);
-    process.env["CASYNC_SSH_PATH"] = join(folder.path, "ssh");
-    try {
-      await run({ source: `somewhere:${index}`, stores: [`somewhere:${store}`] });
-    } finally {
-      delete process.env["CASYNC_SSH_PATH"];
-    }
-    expect(readFileSync(join(tree(), "etc/motd"), "utf8")).toBe("welcome\n");
-  });
-});
+    it("of another digest than was said, that is cut short, or that is none, is refused and leaves nothing", async () => {
+      make();
+      await expect(run({ source: index, digest: "0".repeat(64) })).rejects.toThrow(failed("the digest of"));
+      truncateSync(index, statSync(index).size - 100);
+      await expect(run({ source: index })).rejects.toThrow(failed("casync failed"));
+      writeFileSync(index, "no index");
+      await expect(run({ source: index })).rejects.toThrow(failed("casync failed"));
+      expectNothing();
+    });
+
+    it("made with fewer features is compared with what it has", async () => {
+      const printed = make("--with=unix", "--digest=sha256");
+      await run({ source: index, digest: printed });
+      expect(lstatSync(join(tree(), "etc/motd")).mtimeMs).toBe(978_310_923_000);
+    });
+
+    it("of a tree with device nodes is refused, or has the digest of the archive and the tree of a folder without them", async () => {
+      makeDevices();
+      const printed = make();
+      await expect(run({ source: index })).rejects.toThrow(
+        failed(/arena\.caidx has 7 device nodes: dev\/console \(character 5:1\), /),
+      );
+      expectNothing();
+      const archive = await run({ source: index, digest: printed, dropDevices: true });
+      expect(archive).toMatchObject({ droppedDevices: 7, source: { digest: printed } });
+      expect(readdirSync(join(tree(), "dev")).sort()).toEqual(HARMLESS);
+      const copied = await run({ version: "copied", dropDevices: true });
+      expect([archive.digest, archive.entries]).toEqual([copied.digest, copied.entries]);
+    });
+
+    it("over ssh is fetched by casync itself, with the program that CASYNC_SSH_PATH names", async () => {
+      make();
+      folder.write({ ssh: '#!/bin/sh\nshift\nexec sh -c "$*"\n' });
+      chmodSync(join(folder.path, "ssh"), 0o755);
+      process.env["CASYNC_SSH_PATH"] = join(folder.path, "ssh");
+      try {
+        await run({ source: `somewhere:${index}`, stores: [`somewhere:${store}`] });
+      } finally {
+        delete process.env["CASYNC_SSH_PATH"];
+      }
+      expect(readFileSync(join(tree(), "etc/motd"), "utf8")).toBe("welcome\n");
+    });
+  },
+);
 
 it("without casync an index is refused with what to install", async () => {
   const { PATH } = process.env;

@@ -14,7 +14,8 @@ import { importImage } from "../../../src/rootfs/images/import.ts";
 import { Workshop } from "../../../src/rootfs/images/staging.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
-import { fixtures, isRoot } from "../../support/puppet.ts";
+import { type Needs, needs } from "../../support/needs.ts";
+import { fixtures } from "../../support/puppet.ts";
 
 // Each import is a process of its own.
 vi.setConfig({ testTimeout: 60_000 });
@@ -109,59 +110,62 @@ async function tidied(): Promise<string[]> {
   return work();
 }
 
-describe.each(["cp", "casync"])("an import by %s", (tool) => {
-  let source: string;
+const TOOLS: readonly (readonly [string, Needs])[] = [
+  ["cp", {}],
+  ["casync", needs("root", "casync")],
+];
+for (const [tool, options] of TOOLS)
+  describe(`an import by ${tool}`, options, () => {
+    let source: string;
 
-  beforeEach(async () => {
-    source = join(folder.path, "source");
-    await importWhole("before");
-    if (tool === "cp") return;
-    execFileSync("casync", ["make", join(folder.path, "arena.caidx"), source], { stdio: "ignore" });
-    source = join(folder.path, "arena.caidx");
-  });
+    beforeEach(async () => {
+      source = join(folder.path, "source");
+      await importWhole("before");
+      if (tool === "cp") return;
+      execFileSync("casync", ["make", join(folder.path, "arena.caidx"), source], { stdio: "ignore" });
+      source = join(folder.path, "arena.caidx");
+    });
 
-  const test = it.skipIf(tool === "casync" && !isRoot);
-
-  test("that is killed with its program leaves what the next import removes", async () => {
-    const { pid, program, ended } = await begin(source);
-    process.kill(-pid, "SIGKILL");
-    await ended;
-    await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
-    expect(visible()).toEqual(["before current"]);
-    expect(halfDone()).toBeGreaterThan(0);
-    await importWhole("half");
-    expect(visible()).toEqual(["half current", "before"]);
-    expect(work()).toEqual([]);
-  });
-
-  test("that is killed alone has its program's folder left to it, until that ends by itself", async () => {
-    const { child, pid, program, ended } = await begin(source);
-    process.kill(program, "SIGSTOP");
-    try {
-      child.kill("SIGKILL");
+    it("that is killed with its program leaves what the next import removes", async () => {
+      const { pid, program, ended } = await begin(source);
+      process.kill(-pid, "SIGKILL");
       await ended;
-      expect(stateOf(pid)).toBeUndefined();
+      await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
       expect(visible()).toEqual(["before current"]);
+      expect(halfDone()).toBeGreaterThan(0);
       await importWhole("half");
       expect(visible()).toEqual(["half current", "before"]);
-      expect(work()).toHaveLength(1);
-      expect(halfDone()).toBeGreaterThan(0);
-      process.kill(program, "SIGCONT");
-      await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
-    } finally {
-      if (stateOf(program) === "T") process.kill(program, "SIGKILL");
-    }
-    expect(visible()).toEqual(["half current", "before"]);
-    expect(await tidied()).toEqual([]);
-  });
+      expect(work()).toEqual([]);
+    });
 
-  test("whose program is killed fails, says so, and leaves nothing", async () => {
-    const { child, program: pid, said, ended } = await begin(source);
-    process.kill(pid, "SIGKILL");
-    child.kill("SIGCONT");
-    expect(await ended).toEqual([1, null]);
-    expect(await said).toMatch(new RegExp(`^IMPORT_FAILED: ${tool} failed \\(SIGKILL\\): `));
-    expect(visible()).toEqual(["before current"]);
-    expect(work()).toEqual([]);
+    it("that is killed alone has its program's folder left to it, until that ends by itself", async () => {
+      const { child, pid, program, ended } = await begin(source);
+      process.kill(program, "SIGSTOP");
+      try {
+        child.kill("SIGKILL");
+        await ended;
+        expect(stateOf(pid)).toBeUndefined();
+        expect(visible()).toEqual(["before current"]);
+        await importWhole("half");
+        expect(visible()).toEqual(["half current", "before"]);
+        expect(work()).toHaveLength(1);
+        expect(halfDone()).toBeGreaterThan(0);
+        process.kill(program, "SIGCONT");
+        await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
+      } finally {
+        if (stateOf(program) === "T") process.kill(program, "SIGKILL");
+      }
+      expect(visible()).toEqual(["half current", "before"]);
+      expect(await tidied()).toEqual([]);
+    });
+
+    it("whose program is killed fails, says so, and leaves nothing", async () => {
+      const { child, program: pid, said, ended } = await begin(source);
+      process.kill(pid, "SIGKILL");
+      child.kill("SIGCONT");
+      expect(await ended).toEqual([1, null]);
+      expect(await said).toMatch(new RegExp(`^IMPORT_FAILED: ${tool} failed \\(SIGKILL\\): `));
+      expect(visible()).toEqual(["before current"]);
+      expect(work()).toEqual([]);
+    });
   });
-});

@@ -7,7 +7,7 @@ import { FsContext } from "../../../src/rootfs/mount/fs-context.ts";
 import { openFolder, pathOf } from "../../../src/rootfs/mount/overlay.ts";
 import { Endings } from "../../../src/rootfs/mount/unmount-watch.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
-import { isRoot } from "../../support/puppet.ts";
+import { needs } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
 
 const { EMFILE, ENOSPC } = constants.errno;
@@ -27,7 +27,7 @@ function tmpfs(): FdHandle {
   return context.mount(0);
 }
 
-describe.skipIf(!isRoot)("a file system that is watched (needs root)", () => {
+describe("a file system that is watched (needs root)", needs("root"), () => {
   it("has ended when nobody has it open any more, in whatever order", () => {
     const endings = new Endings(native);
     const mounts = Array.from({ length: 300 }, tmpfs);

@@ -8,6 +8,7 @@ import { rangeAt } from "../../../src/rootfs/ranges/range.ts";
 import { Ranges } from "../../../src/rootfs/ranges/ranges.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
 
 /** A tree in which /bin/true runs. */
 function smallTree(): TestFolder {
@@ -29,8 +30,9 @@ function picked(tree: string, wanted: number): number {
   return Number(/Selected user namespace base (\d+)/.exec(stderr)?.[1]);
 }
 
-it.skipIf(process.geteuid?.() !== 0)(
+it(
   "a range that is reserved is not picked for a container, unless the broker has gone (needs root)",
+  needs("root", "systemd-nspawn"),
   () => {
     const before = openFds();
     using tree = smallTree();

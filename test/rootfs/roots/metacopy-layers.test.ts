@@ -9,7 +9,7 @@ import { rangeAt } from "../../../src/rootfs/ranges/range.ts";
 import { Shifts } from "../../../src/rootfs/roots/metacopy-layers.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
-import { isRoot } from "../../support/puppet.ts";
+import { needs } from "../../support/needs.ts";
 
 // Each step is a process of its own.
 vi.setConfig({ testTimeout: 120_000 });
@@ -63,7 +63,7 @@ function ownersIn(upper: string): Record<string, string> {
 
 const complete = { "": "0:0", a: "0:0", d: "0:0", "d/a": "0:0", "d/b": "0:0", "d/c": "33:34", link: "0:0" };
 
-describe.skipIf(!isRoot)("a layer of owners (needs root)", () => {
+describe("a layer of owners (needs root)", needs("root"), () => {
   it("is never taken for finished before it is, whenever its broker is killed, and the next one finishes it", () => {
     let killed = 0;
     let upper: string | undefined;
@@ -80,7 +80,7 @@ describe.skipIf(!isRoot)("a layer of owners (needs root)", () => {
     expect(ownersIn(upper ?? "")).toEqual(complete);
   });
 
-  it("is gone on with when shift-own is killed at any file", () => {
+  it("is gone on with when shift-own is killed at any file", needs("strace"), () => {
     let killed = 0;
     for (let file = 1; file <= 4; file++) {
       const inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `inject=fchownat:signal=KILL:when=${file}`];

@@ -8,7 +8,7 @@ import { native } from "../../../src/native.ts";
 import type { Root } from "../../../src/rootfs/roots/root.ts";
 import type { RootRequest } from "../../../src/rootfs/roots/root-request.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
-import { isRoot } from "../../support/puppet.ts";
+import { needs } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
 import { BASE, makeWorld, tenant, type World } from "../world.ts";
 
@@ -40,7 +40,7 @@ async function readyAfter(
 const copy = (from: string, to: string): void => expect(spawnSync("cp", ["-a", from, to]).status).toBe(0);
 const motd = (root: Root): string => tenant(root, BASE, 'print(read("etc/motd"))');
 
-describe.skipIf(!isRoot)("a root that stands ready (needs root)", () => {
+describe("a root that stands ready (needs root)", needs("root"), () => {
   it.each([
     [{ state: "persistent" }, "mine"],
     [{ state: "volatile" }, "welcome"],

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MOUNT_ATTR_IDMAP, native } from "../../../src/native.ts";
 import type { Root, Strategy } from "../../../src/rootfs/roots/root.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
-import { isRoot } from "../../support/puppet.ts";
+import { needs } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
 import { BASE, contentsOf, makeWorld, python, tenant } from "../world.ts";
 
@@ -24,7 +24,7 @@ afterEach(async () => {
   expect(await fdsAgain(before)).toEqual(before);
 });
 
-describe.skipIf(!isRoot).each(STRATEGIES)("a root by %s (needs root)", (shift) => {
+describe.each(STRATEGIES)("a root by %s (needs root)", needs("root"), (shift) => {
   it("has the image's files with the ids of the range, and takes what its ids may write", async () => {
     await using world = makeWorld();
     const image = join(world.folder.path, "arena");
@@ -197,7 +197,7 @@ ${ATTACH}; print(tried(os.chown, "/mnt/tmp/sh", 1, 1), tried(os.mknod, "/mnt/tmp
   });
 });
 
-describe.skipIf(!isRoot)("a root (needs root)", () => {
+describe("a root (needs root)", needs("root"), () => {
   it("with the ids left alone has the image's own, and no range", async () => {
     await using world = makeWorld();
     const root = await world.build("a", { shift: "none" });

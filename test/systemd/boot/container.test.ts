@@ -1,8 +1,9 @@
 /** A container on a berth's root, as a unit: Debian inside, its sockets the broker's, its network a veth pair. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BOOTABLE, DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
-import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { BOOTABLE, DEBIAN, DEBIAN_TIMEOUT, debianTree } from "../../support/debian-tree.ts";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { ask, inodesAt } from "../../support/machine-net.ts";
+import { needs } from "../../support/needs.ts";
 
 const server = `#!/usr/bin/perl
 open(my $listener, "+<&=3") or die "fd 3: $!";
@@ -34,8 +35,7 @@ command = ["/usr/bin/perl", "-e", 'open(my $l, "+<&=3") or die; while (accept(my
 const image = "/var/lib/berthd/demo-image";
 const units = "/var/lib/berthd/booted-image";
 
-const reason = cannotBoot ?? noDebianTree;
-describe.skipIf(reason !== undefined)("container@demo.service", () => {
+describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
   let machine: Machine;
   beforeAll(
     async () => {

@@ -1,12 +1,13 @@
 /** docs/systemd.md, followed to the letter on a booted systemd. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { blocks, read, section } from "../../docs/markdown.ts";
-import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { ask, inodesAt } from "../../support/machine-net.ts";
+import { needs } from "../../support/needs.ts";
 
 const page = read("docs/systemd.md");
 
-describe.skipIf(cannotBoot !== undefined)("docs/systemd.md", () => {
+describe("docs/systemd.md", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine();

@@ -3,9 +3,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { mountsHere } from "../../support/folders.ts";
-import { bootMachine, cannotBoot, type Machine, NODE, PACKAGE } from "../../support/machine.ts";
+import { bootMachine, MACHINE, type Machine, NODE, PACKAGE } from "../../support/machine.ts";
+import { needs } from "../../support/needs.ts";
 
-describe.skipIf(cannotBoot !== undefined)("a booted machine", () => {
+describe("a booted machine", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({ files: { "/etc/berthd/a.toml": "# here\n" } });
@@ -47,25 +48,21 @@ describe.skipIf(cannotBoot !== undefined)("a booted machine", () => {
   });
 });
 
-test.skipIf(cannotBoot !== undefined)(
-  "two machines run at once, and leave nothing behind",
-  async () => {
-    const mounts = mountsHere();
-    const leaders: number[] = [];
-    const names: string[] = [];
-    {
-      await using one = await bootMachine();
-      await using two = await bootMachine();
-      leaders.push(one.leader, two.leader);
-      names.push(one.name, two.name);
-      await one.ok(["touch", "/etc/only-one"]);
-      expect((await two.run(["test", "-e", "/etc/only-one"])).code).toBe(1);
-      expect(mountsHere()).toEqual(mounts);
-    }
-    expect(leaders.map((pid) => existsSync(`/proc/${pid}/exe`))).toEqual([false, false]);
+test("two machines run at once, and leave nothing behind", { ...needs(...MACHINE), timeout: 120_000 }, async () => {
+  const mounts = mountsHere();
+  const leaders: number[] = [];
+  const names: string[] = [];
+  {
+    await using one = await bootMachine();
+    await using two = await bootMachine();
+    leaders.push(one.leader, two.leader);
+    names.push(one.name, two.name);
+    await one.ok(["touch", "/etc/only-one"]);
+    expect((await two.run(["test", "-e", "/etc/only-one"])).code).toBe(1);
     expect(mountsHere()).toEqual(mounts);
-    expect(readdirSync(tmpdir()).filter((name) => names.includes(name))).toEqual([]);
-    expect(existsSync("/etc/only-one")).toBe(false);
-  },
-  120_000,
-);
+  }
+  expect(leaders.map((pid) => existsSync(`/proc/${pid}/exe`))).toEqual([false, false]);
+  expect(mountsHere()).toEqual(mounts);
+  expect(readdirSync(tmpdir()).filter((name) => names.includes(name))).toEqual([]);
+  expect(existsSync("/etc/only-one")).toBe(false);
+});

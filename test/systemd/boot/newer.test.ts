@@ -1,13 +1,13 @@
 /** What systemd does since 253, on a Debian of its own: reloads that are waited for, varlinkctl(1) as a client. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { unitNames } from "../../../src/systemd/units.ts";
-import { BOOTABLE, DEBIAN_TIMEOUT, debianTree, noDebianTree } from "../../support/debian-tree.ts";
-import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { BOOTABLE, DEBIAN, DEBIAN_TIMEOUT, debianTree } from "../../support/debian-tree.ts";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
+import { needs } from "../../support/needs.ts";
 
 const SOCKET = "/run/berthd/io.berthd.Broker";
-const reason = cannotBoot ?? noDebianTree;
 
-describe.skipIf(reason !== undefined)("systemd 257", () => {
+describe("systemd 257", needs(...MACHINE, ...DEBIAN), () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({

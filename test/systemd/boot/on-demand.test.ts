@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { BerthRecord } from "../../../src/cli/berth-records.ts";
-import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
+import { needs } from "../../support/needs.ts";
 import { fixtures } from "../../support/puppet.ts";
 
 /** A berth on that UDP port, whose server starts with its first packet. */
@@ -47,7 +48,7 @@ time.sleep(1000)
   "/srv/player.py": readFileSync(join(fixtures, "teeworlds-player.py")),
 };
 
-describe.skipIf(cannotBoot !== undefined)("on a booted systemd", () => {
+describe("on a booted systemd", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({ files });

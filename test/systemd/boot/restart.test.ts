@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { bootMachine, cannotBoot, type Machine, PACKAGE } from "../../support/machine.ts";
+import { bootMachine, MACHINE, type Machine, PACKAGE } from "../../support/machine.ts";
+import { needs } from "../../support/needs.ts";
 
 const CONTROL = "/run/berthd/io.berthd.Broker";
 const fixture = (name: string): string => join(PACKAGE, "test/fixtures", name);
@@ -48,7 +49,7 @@ class Program implements AsyncDisposable {
   }
 }
 
-describe.skipIf(cannotBoot !== undefined)("a broker under systemd", () => {
+describe("a broker under systemd", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({

@@ -2,14 +2,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { unitNames } from "../../../src/systemd/units.ts";
 import { read } from "../../docs/markdown.ts";
-import { bootMachine, cannotBoot, type Machine } from "../../support/machine.ts";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { ask, inodesAt } from "../../support/machine-net.ts";
+import { needs } from "../../support/needs.ts";
 
 const listen = (port: number): string =>
   `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}", "udp://127.0.0.1:${port}"]\n`;
 const server = 'deliver = ["bind"]\ncommand = ["/usr/games/bzfs", "-i", "127.0.0.1", "-p", "{port:game}"]\n';
 
-describe.skipIf(cannotBoot !== undefined)("units on a booted systemd", () => {
+describe("units on a booted systemd", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
     const dynamic = "[Service]\nDynamicUser=yes\n";

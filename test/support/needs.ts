@@ -1,0 +1,104 @@
+/**
+ * What a test needs beside Node, python3, make and g++. Where that is missing the test is skipped, with the reason:
+ * `describe("a layer of owners", needs("root", "strace"), () => …)`.
+ */
+import { spawnSync } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
+import type { TaskMeta } from "vitest";
+
+declare module "vitest" {
+  interface TaskMeta {
+    /** Why the test is skipped; scripts/results.mjs prints it. */
+    needs?: string;
+  }
+}
+
+/** The outside programs that tests start, and the Debian package of each. .ci/packages installs them all. */
+const PACKAGES = {
+  bzfs: "bzflag-server",
+  casync: "casync",
+  "dbus-daemon": "dbus",
+  debootstrap: "debootstrap",
+  flock: "util-linux",
+  getcap: "libcap2-bin",
+  getfattr: "attr",
+  ip: "iproute2",
+  ioq3ded: "ioquake3-server",
+  java: "openjdk-17-jdk-headless",
+  lsns: "util-linux",
+  nsenter: "util-linux",
+  prlimit: "util-linux",
+  ps: "procps",
+  script: "bsdutils",
+  setcap: "libcap2-bin",
+  setfattr: "attr",
+  setpriv: "util-linux",
+  ss: "iproute2",
+  strace: "strace",
+  "systemd-nspawn": "systemd-container",
+  "systemd-socket-proxyd": "systemd",
+  "teeworlds-server": "teeworlds-server",
+  unshare: "util-linux",
+} as const;
+
+export type Program = keyof typeof PACKAGES;
+
+/** Folders that hold such programs and are not in everybody's PATH. .ci/bare names none. */
+const FOLDERS =
+  process.env["BERTHD_TEST_FOLDERS"] ?? "/usr/sbin:/sbin:/usr/games:/usr/lib/ioquake3:/usr/lib/systemd:/lib/systemd";
+
+export const isRoot: boolean = process.getuid?.() === 0;
+
+export interface Needs {
+  readonly skip?: true;
+  readonly meta?: Partial<TaskMeta>;
+}
+
+/** Options for `test` and `describe`: they skip, and say why, where something is missing. */
+export function needs(...wanted: readonly ("root" | Program)[]): Needs {
+  const why = missing(...wanted);
+  return why === undefined ? {} : { skip: true, meta: { needs: why } };
+}
+
+/** What is missing and how to get it; undefined where all is there. */
+export function missing(...wanted: readonly ("root" | Program)[]): string | undefined {
+  if (wanted.includes("root") && !isRoot) return "needs root: sudo npm test";
+  const programs = wanted.filter((one) => one !== "root").filter((one) => find(one) === undefined);
+  if (programs.length > 0) {
+    const packages = new Set(programs.map((program) => PACKAGES[program]));
+    return `needs ${programs.join(", ")}: apt-get install ${[...packages].join(" ")}`;
+  }
+  return wanted.includes("strace") && !canTrace() ? "needs ptrace(2), which this container forbids" : undefined;
+}
+
+/** The program's path. Throws where it is missing: the test has to say that it needs it. */
+export function pathOf(program: Program): string {
+  const path = find(program);
+  if (path === undefined) throw new Error(`there is no ${program}: apt-get install ${PACKAGES[program]}`);
+  return path;
+}
+
+function find(program: Program): string | undefined {
+  const folders = [...(process.env["PATH"] ?? "").split(":"), ...FOLDERS.split(":")];
+  return folders
+    .filter((folder) => folder !== "")
+    .map((folder) => join(folder, program))
+    .find(isExecutable);
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+let traces: boolean | undefined;
+
+function canTrace(): boolean {
+  traces ??= spawnSync("strace", ["-e", "inject=chdir:error=EPERM", "true"], { stdio: "ignore" }).status === 0;
+  return traces;
+}
