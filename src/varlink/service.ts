@@ -6,6 +6,7 @@ import { type Borrowed, closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.
 import { type Interface, parseInterface } from "./idl.ts";
 import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
 import { serviceInterface } from "./org.varlink.service.ts";
+import type { ServiceMethods } from "./org.varlink.service.types.ts";
 import { compileParameters, type Validator } from "./validate.ts";
 
 /** An answer: the bytes of a reply, and the descriptors that go with it. */
@@ -38,26 +39,34 @@ export function invalidParameter(parameter: string, message?: string): Answer {
 export type Later = (settle: (answer: Answer | undefined) => void) => void;
 
 /** Answers a call, at once or later; undefined when it keeps the connection to send a stream of replies itself. */
-export type Handler<C> = (
+export type Handler<C, P> = (
   context: C,
-  parameters: Parameters,
+  parameters: P,
   call: CallMessage,
   fds: readonly FdHandle[],
 ) => Answer | Later | undefined;
 
-/** How one method of an interface is done. */
-export interface Method<C> {
-  readonly handle: Handler<C>;
+/** How one method of an interface is done, whose parameters are of type `P`. */
+export interface Method<C, P> {
+  readonly handle: Handler<C, P>;
   /** How many fds a call must carry; 0 unless said. The handler dups or steals the ones it keeps. */
   readonly fds?: number;
   /** Makes sense only with `more`: without it the caller gets ExpectedMore. */
   readonly streams?: boolean;
 }
 
-/** One interface: its text, and how each of its methods is done. */
+/**
+ * A method for each one that an interface has. `Signatures` are its types, as in io.berthd.Broker.types.ts: an object
+ * that `satisfies` this has a typed handler for every method of the interface, and no other.
+ */
+export type Methods<C, Signatures extends Readonly<Record<keyof Signatures, { readonly parameters: unknown }>>> = {
+  readonly [Name in keyof Signatures]: Method<C, Signatures[Name]["parameters"]>;
+};
+
+/** One interface: its text, and how each of its methods is done. Write `methods` with `satisfies` {@link Methods}. */
 export interface Implementation<C> {
   readonly text: string;
-  readonly methods: Readonly<Record<string, Method<C>>>;
+  readonly methods: Readonly<Record<string, Method<C, never>>>;
 }
 
 export interface ServiceInfo {
@@ -76,7 +85,7 @@ export interface Outcome {
 }
 
 interface Entry<C> {
-  readonly method: Method<C>;
+  readonly method: Method<C, never>;
   readonly validate: Validator;
 }
 
@@ -131,7 +140,8 @@ export class Service<C> {
       return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${fds.length}`);
     }
     if (entry.method.streams === true && !call.more) return refuse("org.varlink.service.ExpectedMore");
-    return entry.method.handle(context, call.parameters, call, fds);
+    // The only cast: `validate` has held the parameters against the text that the handler's type was written from.
+    return entry.method.handle(context, call.parameters as never, call, fds);
   }
 
   #unknown(method: string): Answer {
@@ -150,14 +160,19 @@ export class Service<C> {
     }
   }
 
-  #own(info: ServiceInfo): Implementation<C>["methods"] {
+  #own(info: ServiceInfo): Methods<C, ServiceMethods> {
     return {
-      GetInfo: { handle: () => answer({ ...info, interfaces: [...this.#interfaces.keys()] }) },
+      GetInfo: {
+        handle: () => {
+          const interfaces = [...this.#interfaces.keys()];
+          return answer({ ...info, interfaces } satisfies ServiceMethods["GetInfo"]["reply"]);
+        },
+      },
       GetInterfaceDescription: {
         handle: (_, { interface: name }) => {
-          const description = this.#interfaces.get(String(name));
+          const description = this.#interfaces.get(name);
           if (description === undefined) return refuse("org.varlink.service.InterfaceNotFound", { interface: name });
-          return answer({ description });
+          return answer({ description } satisfies ServiceMethods["GetInterfaceDescription"]["reply"]);
         },
       },
     };

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
-import { type Answer, answer, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
+import { type Answer, answer, type Methods, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { memfd } from "../support/sockets.ts";
 
@@ -14,6 +14,13 @@ method Wait() -> ()
 method Fail() -> ()
 error No ()
 `;
+interface Signatures {
+  readonly Echo: { readonly parameters: { readonly text: string } };
+  readonly Keep: { readonly parameters: object };
+  readonly Watch: { readonly parameters: object };
+  readonly Wait: { readonly parameters: object };
+  readonly Fail: { readonly parameters: object };
+}
 const made: FdHandle[] = [];
 const kept: FdHandle[] = [];
 const service = new Service<string>({ vendor: "v", product: "p", version: "1", url: "u" }, [
@@ -24,7 +31,7 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
         handle: (context, parameters) => {
           const file = memfd();
           made.push(file);
-          return { ...answer({ text: `${context}:${parameters["text"]}` }, borrow([file])), owned: [file] };
+          return { ...answer({ text: `${context}:${parameters.text}` }, borrow([file])), owned: [file] };
         },
       },
       Keep: {
@@ -47,7 +54,7 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
           throw new Error("a defect");
         },
       },
-    },
+    } satisfies Methods<string, Signatures>,
   },
 ]);
 
@@ -192,4 +199,17 @@ describe("org.varlink.service", () => {
 it("a service whose text lacks a method it implements cannot be made", () => {
   const methods = { Nope: { handle: () => refuse("a.b.No") } };
   expect(() => new Service({ vendor: "", product: "", version: "", url: "" }, [{ text, methods }])).toThrow("Nope");
+});
+
+it("the types refuse a handler of other parameters, a missing method, and one that the interface does not have", () => {
+  type One = Methods<string, Pick<Signatures, "Echo">>;
+  const echo = { handle: (_: string, { text }: { text: string }) => answer({ text }) };
+  const fits = { Echo: echo } satisfies One;
+  // @ts-expect-error: text is a string.
+  const other = { Echo: { handle: (_: string, { text }: { text: number }) => answer({ text }) } } satisfies One;
+  // @ts-expect-error: there is no method Echo.
+  const missing = {} satisfies One;
+  // @ts-expect-error: the interface has no method More.
+  const unknown = { Echo: echo, More: echo } satisfies One;
+  expect([fits, other, missing, unknown].map((methods) => Object.keys(methods).length)).toEqual([1, 1, 0, 2]);
 });

@@ -7,8 +7,9 @@ import { borrow } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { successionInterface } from "../../varlink/io.berthd.Succession.ts";
+import type { SuccessionMethods } from "../../varlink/io.berthd.Succession.types.ts";
 import { encodeReply } from "../../varlink/message.ts";
-import { type Answer, answer, type Implementation, type Later, refuse } from "../../varlink/service.ts";
+import { type Answer, answer, type Implementation, type Later, type Methods, refuse } from "../../varlink/service.ts";
 import type { Session } from "../session/session.ts";
 import type { TakeoverSnapshot } from "./takeover-snapshot.ts";
 import { TakeoverStore } from "./takeover-store.ts";
@@ -47,7 +48,7 @@ export class TakeoverServer {
       methods: {
         TakeOver: { streams: true, handle: (session) => this.#takeOver(session) },
         Confirm: { handle: (session) => this.#confirm(session) },
-      },
+      } satisfies Methods<Session, SuccessionMethods>,
     };
   }
 
@@ -139,6 +140,8 @@ export class TakeoverServer {
   }
 }
 
+type TakeOverReply = SuccessionMethods["TakeOver"]["reply"];
+
 /** Sends all but the last message, which is the answer. */
 function send(session: Session, store: TakeoverStore): Answer {
   const batches = store.take(BATCH);
@@ -146,13 +149,13 @@ function send(session: Session, store: TakeoverStore): Answer {
   for (const batch of batches) {
     const handles = batch.map(({ handle }) => handle);
     session.send({
-      bytes: encodeReply({ names: batch.map(({ name }) => name) }, true),
+      bytes: encodeReply({ names: batch.map(({ name }) => name) } satisfies TakeOverReply, true),
       borrowed: borrow(handles),
       owned: handles,
     });
   }
   const owned = last.map(({ handle }) => handle);
-  return { ...answer({ names: last.map(({ name }) => name) }, borrow(owned)), owned };
+  return { ...answer({ names: last.map(({ name }) => name) } satisfies TakeOverReply, borrow(owned)), owned };
 }
 
 const denied = refuse("org.varlink.service.PermissionDenied", {

@@ -5,11 +5,18 @@ import { MAX_FDS, type Native } from "../../native.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import { type Entry, makeEntry } from "../../rootfs/roots/root-entry.ts";
 import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
-import { encodeReply, type Parameters } from "../../varlink/message.ts";
-import { type Answer, answer, type Handler, type Implementation, invalidParameter } from "../../varlink/service.ts";
+import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import {
+  type Answer,
+  answer,
+  type Handler,
+  type Implementation,
+  invalidParameter,
+  type Methods,
+} from "../../varlink/service.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Granted, Refusal, Replace } from "../berths/request.ts";
+import type { Granted, Refusal } from "../berths/request.ts";
 import { isStashName } from "../berths/stash.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
@@ -30,7 +37,12 @@ export interface MethodsContext {
   readonly watchers: Watchers;
 }
 
-/** The interface, for a {@link Service}. The casts of parameters are the interface's types: they have been validated. */
+/** The handler of one method: its parameters are typed, and have been validated. */
+type HandlerOf<Name extends keyof BrokerMethods> = Handler<Session, BrokerMethods[Name]["parameters"]>;
+
+type Reply<Name extends keyof BrokerMethods> = BrokerMethods[Name]["reply"];
+
+/** The interface, for a {@link Service}. Each handler authorises, acts and replies; berths.ts decides who may do what. */
 export function brokerMethods({
   berths,
   interceptions,
@@ -39,38 +51,32 @@ export function brokerMethods({
   takeover,
   watchers,
 }: MethodsContext): Implementation<Session> {
-  const acquire: Handler<Session> = (session, parameters) => {
-    const name = parameters["berth"] as string;
+  const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
     const known = session.grants.get(name);
     if (known !== undefined && known.generation === known.berth.generation) return known.answer;
     return patiently(session, takeover, () => {
-      const granted = berths.acquire(name, session, replaceOf(parameters));
+      const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
       const root = berth.root?.lend();
-      const reply = {
-        ...answer({ lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) }, berth.borrow(root)),
-        ...(root !== undefined && { owned: [root] }),
-      };
+      const granting: Reply<"Acquire"> = { lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) };
+      const reply = { ...answer(granting, berth.borrow(root)), ...(root !== undefined && { owned: [root] }) };
       // A root is lent anew each time: an answer with one is good for once.
       if (root === undefined) session.grants.set(name, { berth, generation: berth.generation, answer: reply });
       return reply;
     });
   };
 
-  const launch: Handler<Session> = (session, parameters) => {
-    const request = {
-      command: parameters["command"] as string[] | undefined,
-      environment: parameters["environment"] as Record<string, string> | undefined,
-    };
+  const launch: HandlerOf<"Launch"> = (session, { berth: name, replace, command, environment }) => {
+    const request = { command: command ?? undefined, environment: environment ?? undefined };
     return patiently(session, takeover, () => {
       // Before the lease: a command that cannot be carried out takes no berth.
-      const berth = berths.find(parameters["berth"] as string, session);
+      const berth = berths.find(name, session);
       if ("kind" in berth) return berth;
       const unfit = makePlan(berth, "", request, notify);
       if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
       const known = [berth.lease, berth.incoming].find((lease) => lease !== undefined && session.holds(lease));
-      const granted = berths.acquire(berth.name, session, replaceOf(parameters));
+      const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
       const made: FdHandle[] = [];
       let reply: Answer | Refusal | undefined;
@@ -87,27 +93,31 @@ export function brokerMethods({
     });
   };
 
-  const stash: Handler<Session> = (session, parameters, _, fds) => {
-    const name = parameters["name"] as string;
+  const stash: HandlerOf<"Stash"> = (session, { lease, name }, _, fds) => {
     if (!isStashName(name)) return invalidParameter("name", "a stash's name is 1 to 64 of A-Z a-z 0-9 _ . -");
     const [handle] = fds;
     if (handle === undefined) return invalidParameter("fds");
-    return done(berths.stash(parameters["lease"] as string, name, handle, session));
+    return done(berths.stash(lease, name, handle, session));
   };
 
-  const intercept: Handler<Session> = (session, parameters, _, fds) => {
+  const intercept: HandlerOf<"Intercept"> = (session, { lease }, _, fds) => {
     const [notify] = fds;
     if (notify === undefined) return invalidParameter("fds");
-    return done(interceptions.begin(parameters["lease"] as string, notify, session));
+    return done(interceptions.begin(lease, notify, session));
   };
 
   return {
     text: brokerInterface,
     methods: {
-      List: { handle: (session) => answer({ berths: visible(berths, session).map((berth) => berth.view()) }) },
+      List: {
+        handle: (session) => {
+          const views = visible(berths, session).map((berth) => berth.view());
+          return answer({ berths: views } satisfies Reply<"List">);
+        },
+      },
       Acquire: { handle: acquire },
-      Release: { handle: (session, parameters) => done(berths.release(parameters["lease"] as string, session)) },
-      Ready: { handle: (session, parameters) => done(berths.ready(parameters["lease"] as string, session)) },
+      Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
+      Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },
       Stash: { handle: (...call) => guarded(() => stash(...call)), fds: 1 },
       Launch: { handle: launch },
       Intercept: { handle: (...call) => guarded(() => intercept(...call)), fds: 1 },
@@ -119,7 +129,7 @@ export function brokerMethods({
           return undefined;
         },
       },
-    },
+    } satisfies Methods<Session, BrokerMethods>,
   };
 }
 
@@ -149,15 +159,9 @@ function launchReply(
   if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
   const [memfd] = keep(sealPlan(plan, sys));
   const root = berth.root === undefined ? undefined : keep(berth.root.lend())[0];
-  return {
-    bytes: encodeReply({ lease: lease.id, plan: PLAN_INDEX, ...rangeOf(berth) }),
-    borrowed: berth.borrow(
-      root,
-      [memfd.fd],
-      entered.map(({ fd }) => fd),
-    ),
-    owned: made,
-  };
+  const reply: Reply<"Launch"> = { lease: lease.id, plan: PLAN_INDEX, ...rangeOf(berth) };
+  const entering = entered.map(({ fd }) => fd);
+  return { ...answer(reply, berth.borrow(root, [memfd.fd], entering)), owned: made };
 }
 
 /** What a server that runs with ids of the range needs; or why it cannot. */
@@ -186,10 +190,6 @@ function done(why: Refusal | undefined): Answer {
 }
 
 const nothing: Answer = answer({});
-
-function replaceOf(parameters: Parameters): Replace {
-  return (parameters["replace"] as Replace | undefined | null) ?? "no";
-}
 
 function rangeOf({ root }: Berth): { range?: Range } {
   const range = root?.facts.range;

@@ -1,5 +1,6 @@
 /** The sessions that Watch: each is told of the berths it may see. What has happened, others say. */
 import { NOTHING_BORROWED } from "../../fd.ts";
+import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import { encodeReply } from "../../varlink/message.ts";
 import type { Answer } from "../../varlink/service.ts";
 import type { Berth, BerthEvent } from "../berths/berth.ts";
@@ -26,5 +27,6 @@ export class Watchers {
 
 /** One reply of a Watch. */
 export function eventAnswer(event: BerthEvent, berth: Berth): Answer {
-  return { bytes: encodeReply({ event, berth: berth.view() }, true), borrowed: NOTHING_BORROWED };
+  const reply: BrokerMethods["Watch"]["reply"] = { event, berth: berth.view() };
+  return { bytes: encodeReply(reply, true), borrowed: NOTHING_BORROWED };
 }

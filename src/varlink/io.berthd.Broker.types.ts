@@ -1,0 +1,128 @@
+/**
+ * The types of io.berthd.Broker, as its text says. test/varlink/types.test.ts fails when the two differ.
+ * To write this file again: `npm test -- test/varlink/types.test.ts -u`.
+ */
+export interface Descriptor {
+  readonly name: string;
+  readonly kind: "stream" | "datagram" | "seqpacket" | "root" | "stash";
+  readonly address?: string | null | undefined;
+  readonly index?: number | null | undefined;
+}
+
+export interface Lease {
+  readonly id: string;
+  readonly pid: number;
+  readonly uid: number;
+  readonly unit?: string | null | undefined;
+}
+
+export interface Range {
+  readonly base: number;
+  readonly count: number;
+}
+
+export interface Start {
+  readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
+  readonly failures: number;
+  readonly reason?: string | null | undefined;
+  readonly status?: number | null | undefined;
+  readonly signal?: string | null | undefined;
+  readonly next?: number | null | undefined;
+}
+
+export interface Root {
+  readonly images: readonly string[];
+  readonly state: "persistent" | "volatile" | "readonly";
+  readonly strategy?: "idmap" | "metacopy" | "none" | null | undefined;
+}
+
+export interface Berth {
+  readonly name: string;
+  readonly state: "vacant" | "occupied" | "handover";
+  readonly descriptors: readonly Descriptor[];
+  readonly range?: Range | null | undefined;
+  readonly root?: Root | null | undefined;
+  readonly lease?: Lease | null | undefined;
+  readonly ready?: boolean | null | undefined;
+  readonly status?: string | null | undefined;
+  readonly start?: Start | null | undefined;
+  readonly kept?: number | null | undefined;
+}
+
+export interface BrokerMethods {
+  readonly List: {
+    readonly parameters: Readonly<Record<string, never>>;
+    readonly reply: {
+      readonly berths: readonly Berth[];
+    };
+  };
+  readonly Acquire: {
+    readonly parameters: {
+      readonly berth: string;
+      readonly replace?: "no" | "try" | "must" | null | undefined;
+    };
+    readonly reply: {
+      readonly lease: string;
+      readonly descriptors: readonly Descriptor[];
+      readonly range?: Range | null | undefined;
+    };
+  };
+  readonly Release: {
+    readonly parameters: {
+      readonly lease: string;
+    };
+    readonly reply: Readonly<Record<string, never>>;
+  };
+  readonly Stash: {
+    readonly parameters: {
+      readonly lease: string;
+      readonly name: string;
+    };
+    readonly reply: Readonly<Record<string, never>>;
+  };
+  readonly Ready: {
+    readonly parameters: {
+      readonly lease: string;
+    };
+    readonly reply: Readonly<Record<string, never>>;
+  };
+  readonly Launch: {
+    readonly parameters: {
+      readonly berth: string;
+      readonly command?: readonly string[] | null | undefined;
+      readonly environment?: Readonly<Record<string, string>> | null | undefined;
+      readonly replace?: "no" | "try" | "must" | null | undefined;
+    };
+    readonly reply: {
+      readonly lease: string;
+      readonly plan: number;
+      readonly range?: Range | null | undefined;
+    };
+  };
+  readonly Intercept: {
+    readonly parameters: {
+      readonly lease: string;
+    };
+    readonly reply: Readonly<Record<string, never>>;
+  };
+  readonly Watch: {
+    readonly parameters: Readonly<Record<string, never>>;
+    readonly reply: {
+      readonly event:
+        | "present"
+        | "added"
+        | "changed"
+        | "removed"
+        | "acquired"
+        | "ready"
+        | "handover"
+        | "released"
+        | "repaired"
+        | "starting"
+        | "failed"
+        | "stopping"
+        | "status";
+      readonly berth: Berth;
+    };
+  };
+}

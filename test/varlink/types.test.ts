@@ -1,0 +1,50 @@
+/** The TypeScript types of parameters and replies are those of the interface texts. */
+import { readFileSync } from "node:fs";
+import { expect, it } from "vitest";
+import { parseInterface } from "../../src/varlink/idl.ts";
+import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
+import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { typesOf } from "../support/varlink-types.ts";
+
+const interfaces = [
+  ["Broker", "io.berthd.Broker", brokerInterface],
+  ["Succession", "io.berthd.Succession", successionInterface],
+  ["Service", "org.varlink.service", serviceInterface],
+] as const;
+
+it.each(interfaces)("%sMethods are the methods that the text of %s has", async (prefix, name, text) => {
+  await expect(typesOf(parseInterface(text), prefix)).toMatchFileSnapshot(`../../src/varlink/${name}.types.ts`);
+});
+
+it.each(interfaces)(
+  "%sMethods differ from a text of %s with one more field, method or member",
+  (prefix, name, text) => {
+    const file = readFileSync(new URL(`../../src/varlink/${name}.types.ts`, import.meta.url), "utf8");
+    expect(typesOf(parseInterface(text), prefix)).toBe(file);
+    const changes = [
+      text.replace(/^method (\w+)\(/m, "method $1(other: int) -> ()\nmethod Other$1("),
+      text.replace(/\) -> \(/, ") -> (other: ?bool, "),
+      `${text}method Another() -> ()\n`,
+    ];
+    for (const changed of changes) expect(typesOf(parseInterface(changed), prefix)).not.toBe(file);
+  },
+);
+
+it("writes each kind of Varlink type as what JSON.parse makes of it", () => {
+  const text = `interface a.b
+type Colour (red, green)
+type Point (x: int, y: ?float, inner: (on: bool))
+method Draw(points: []Point, labels: [string]?string, sides: ?[](left, right), raw: object, value: any) -> (colour: Colour)
+`;
+  const written = typesOf(parseInterface(text), "Draw").replace(/\s+/g, " ");
+  expect(written).toContain('export type Colour = "red" | "green";');
+  expect(written).toContain(
+    "{ readonly x: number; readonly y?: number | null | undefined; readonly inner: { readonly on: boolean; }; }",
+  );
+  expect(written).toContain("readonly points: readonly Point[];");
+  expect(written).toContain("readonly labels: Readonly<Record<string, string | null | undefined>>;");
+  expect(written).toContain('readonly sides?: readonly ("left" | "right")[] | null | undefined;');
+  expect(written).toContain("readonly raw: Readonly<Record<string, unknown>>; readonly value: unknown;");
+  expect(written).toContain("readonly reply: { readonly colour: Colour; };");
+});
