@@ -11,6 +11,7 @@ import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { boundSocket, memfd, socketPair } from "../support/sockets.ts";
 
 leaksNothing("soon");
@@ -67,7 +68,7 @@ describe("netServer", () => {
     await once(server, "close");
   });
 
-  it("undoes the backlog of 511 with which Node listens again (hazard 21)", async () => {
+  it("undoes the backlog of 511 with which Node listens again (hazard 21)", needs("ss"), async () => {
     const somaxconn = Number(readFileSync("/proc/sys/net/core/somaxconn", "utf8"));
     const socket = keep(boundSocket("tcp://127.0.0.1:0", 4096));
     const server = netServer(socket, "game", native);
