@@ -25,12 +25,22 @@ export function readResults(file) {
 
 /** Prints what was skipped or failed, then the line that counts. Returns the counts. */
 export function tell(tests) {
-  const of = (wanted) => tests.filter(({ outcome }) => outcome === wanted);
-  const [passed, failed, skipped] = ["passed", "failed", "skipped"].map(of);
-  for (const { name, why } of skipped) console.log(`skipped: ${name}${why && `\n    ${why}`}`);
-  for (const { name, why } of failed) console.log(`failed: ${name}\n    ${why}`);
-  console.log(`${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped`);
-  return { passed: passed.length, failed: failed.length, skipped: skipped.length };
+  for (const { name, why } of of(tests, "skipped")) console.log(`skipped: ${name}${why && `\n    ${why}`}`);
+  for (const { name, why } of of(tests, "failed")) console.log(`failed: ${name}\n    ${why}`);
+  console.log(countOf(tests));
+  const [passed, failed, skipped] = OUTCOMES.map((outcome) => of(tests, outcome).length);
+  return { passed, failed, skipped };
+}
+
+/** `1 passed, 0 failed, 0 skipped`. */
+export function countOf(tests) {
+  return OUTCOMES.map((outcome) => `${of(tests, outcome).length} ${outcome}`).join(", ");
+}
+
+const OUTCOMES = ["passed", "failed", "skipped"];
+
+function of(tests, wanted) {
+  return tests.filter(({ outcome }) => outcome === wanted);
 }
 
 /** Without the place in the code. A command's own words come after the first line, which is the command. */
