@@ -43,7 +43,7 @@ async function latencies(count: number): Promise<number[]> {
   return times.sort((a, b) => a - b);
 }
 
-describe("a hostile server", () => {
+describe("a hostile server (on ports that need root)", needs("root"), () => {
   test("that changes the address in mid-call gets its berth's socket or none", async () => {
     expect(await linesOf(broker, "victim", [program, "races", "621", "622"])).toEqual(["raced 300 0"]);
   });

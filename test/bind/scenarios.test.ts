@@ -59,7 +59,7 @@ const scenario = (berthName: string, name: string, port: number, ...more: string
   linesOf(broker, berthName, [program, name, String(port), ...more]);
 const [held] = [(): string => inodesAt("udp", 611)[0] ?? "none"];
 
-describe("a server under bind delivery", () => {
+describe("a server under bind delivery", needs("root"), () => {
   test.each(["one", "allow", "loopback"])(
     "is told of a wrong call what the kernel would have told it: %s",
     async (name) => {
@@ -165,7 +165,7 @@ describe("a server under bind delivery", () => {
   });
 });
 
-describe("an address that is not the berth's", () => {
+describe("an address that is not the berth's", needs("root"), () => {
   test.each([
     ["one", 611, ["0", "0", "EACCES", "EACCES", "EACCES", "lite EACCES"]],
     ["loopback", 613, ["0", "0", "0", "EACCES", "EACCES", "lite EACCES"]],
@@ -182,41 +182,49 @@ describe("an address that is not the berth's", () => {
   });
 });
 
-test("a child that outlives its server gets nothing of the berth, which the next tenant has", async () => {
-  await using server = run(broker, "one", [program, "orphan", "611"]);
-  const [line = ""] = await server.said(1);
-  const lease = await broker.logged(({ event, pid }) => event === "released" && pid === server.pid);
-  expect(lease.message).toContain("has exited");
-  await using next = run(broker, "one", [program, "serve", "611"]);
-  await next.said(1);
-  process.kill(Number(/^waiting (\d+)$/.exec(line)?.[1]), "SIGUSR1");
-  await server.until(({ lines }) => lines.length === 2);
-  expect(server.lines[1]).toMatch(/^EACCES /);
-  expect((await askUdp(611, "still")).toString()).toBe("still");
-});
+test(
+  "a child that outlives its server gets nothing of the berth, which the next tenant has",
+  needs("root"),
+  async () => {
+    await using server = run(broker, "one", [program, "orphan", "611"]);
+    const [line = ""] = await server.said(1);
+    const lease = await broker.logged(({ event, pid }) => event === "released" && pid === server.pid);
+    expect(lease.message).toContain("has exited");
+    await using next = run(broker, "one", [program, "serve", "611"]);
+    await next.said(1);
+    process.kill(Number(/^waiting (\d+)$/.exec(line)?.[1]), "SIGUSR1");
+    await server.until(({ lines }) => lines.length === 2);
+    expect(server.lines[1]).toMatch(/^EACCES /);
+    expect((await askUdp(611, "still")).toString()).toBe("still");
+  },
+);
 
-test("killed and started again while clients connect: none is refused, and what queued reaches the successor", async () => {
-  const first = run(broker, "one", [program, "serve", "611"]);
-  await first.said(1);
-  let running = true;
-  const answers: string[] = [];
-  const clients = (async () => {
-    while (running) answers.push(await askTcp(611, ""));
-  })();
-  await first.kill();
-  const queued = connect(611, "127.0.0.1").setEncoding("latin1");
-  const datagram = askUdp(611, "patience");
-  await using second = run(broker, "one", [program, "serve", "611"]);
-  let text = "";
-  for await (const part of queued) text += part;
-  expect(text).toBe(`served by ${second.pid}\n`);
-  expect((await datagram).toString()).toBe("patience");
-  running = false;
-  await clients; // ECONNREFUSED would have rejected it
-  expect(answers.at(-1)).toBe(`served by ${second.pid}\n`);
-});
+test(
+  "killed and started again while clients connect: none is refused, and what queued reaches the successor",
+  needs("root"),
+  async () => {
+    const first = run(broker, "one", [program, "serve", "611"]);
+    await first.said(1);
+    let running = true;
+    const answers: string[] = [];
+    const clients = (async () => {
+      while (running) answers.push(await askTcp(611, ""));
+    })();
+    await first.kill();
+    const queued = connect(611, "127.0.0.1").setEncoding("latin1");
+    const datagram = askUdp(611, "patience");
+    await using second = run(broker, "one", [program, "serve", "611"]);
+    let text = "";
+    for await (const part of queued) text += part;
+    expect(text).toBe(`served by ${second.pid}\n`);
+    expect((await datagram).toString()).toBe("patience");
+    running = false;
+    await clients; // ECONNREFUSED would have rejected it
+    expect(answers.at(-1)).toBe(`served by ${second.pid}\n`);
+  },
+);
 
-test("leaves neither a thread nor a descriptor in the broker", async () => {
+test("leaves neither a thread nor a descriptor in the broker", needs("root"), async () => {
   expect(await eventually(() => footprint(broker.pid), idle)).toEqual(idle);
 });
 
@@ -229,7 +237,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-describe("a broker that goes", () => {
+describe("a broker that goes", needs("root"), () => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
     "%s: what a server has serves on, a new bind is refused in plain words, and its stand-in ends with the last server",
     async (signal) => {

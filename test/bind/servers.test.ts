@@ -74,7 +74,7 @@ function quake(port: number): string[] {
   return [pathOf("ioq3ded"), ...variables.flatMap(([name, value]) => ["+set", name, value]), "+map", "empty"];
 }
 
-describe("Quake III", needs("ioq3ded"), () => {
+describe("Quake III", needs("root", "ioq3ded"), () => {
   const getstatus = Buffer.from("\xff\xff\xff\xffgetstatus\n", "latin1");
 
   beforeAll(() => {
@@ -102,13 +102,13 @@ describe("Quake III", needs("ioq3ded"), () => {
   });
 });
 
-test("BZFlag serves TCP and UDP of one number", needs("bzfs"), async () => {
+test("BZFlag serves TCP and UDP of one number", needs("root", "bzfs"), async () => {
   await using server = run(broker, "bzflag", [pathOf("bzfs"), "-i", "127.0.0.1", "-p", "632", "-d"]);
   expect(await askTcp(632, "BZFLAG\r\n\r\n", (answer) => answer.length >= 9)).toMatch(/^BZFS0\d{3}/);
   expectHeld(server.pid, 632, "tcp", "udp");
 });
 
-test("Teeworlds answers a request for its name", needs("teeworlds-server"), async () => {
+test("Teeworlds answers a request for its name", needs("root", "teeworlds-server"), async () => {
   // It takes the name of a file in its own folder, and no path.
   writeFileSync(join(folder.path, "tw.cfg"), "sv_port 633\nbindaddr 127.0.0.1\nsv_register 0\nsv_name berthd-test\n");
   await using server = run(broker, "teeworlds", [pathOf("teeworlds-server"), "-f", "tw.cfg"], { cwd: folder.path });
@@ -122,7 +122,7 @@ test("Teeworlds answers a request for its name", needs("teeworlds-server"), asyn
   expectHeld(server.pid, 633, "udp");
 });
 
-test("a Java server has its dual-stack sockets", { ...needs("java"), timeout: 60_000 }, async () => {
+test("a Java server has its dual-stack sockets", { ...needs("root", "java"), timeout: 60_000 }, async () => {
   await using server = run(broker, "java", [
     pathOf("java"),
     "-XX:TieredStopAtLevel=1",
@@ -136,7 +136,7 @@ test("a Java server has its dual-stack sockets", { ...needs("java"), timeout: 60
   expectHeld(server.pid, 634, "tcp6", "udp6");
 });
 
-test("a statically linked server", async () => {
+test("a statically linked server", needs("root"), async () => {
   const program = compile(folder, "scenarios.c", ["-static", "-lpthread"], "static");
   await using server = run(broker, "static", [program, "serve", "635"]);
   await server.said(1);
@@ -150,10 +150,14 @@ const i386 =
   process.arch === "x64"
     ? [["i386, by bind(2)", "1", ["-m32"]] as const, ["i386, by socketcall(2)", "2", ["-m32"]] as const]
     : [];
-test.each([["no libc at all", "1", []] as const, ...i386])("a server with %s", async (name, how, flags) => {
-  const program = compile(folder, "raw.c", [...bare, ...flags], `raw-${name.replace(/\W/g, "")}`);
-  await using server = run(broker, "raw", [program, how, "636"]);
-  expect(await server.said(1)).toEqual(["bound"]);
-  expect((await askUdp(636, name)).toString()).toBe(name);
-  expectHeld(server.pid, 636, "udp");
-});
+test.each([["no libc at all", "1", []] as const, ...i386])(
+  "a server with %s",
+  needs("root"),
+  async (name, how, flags) => {
+    const program = compile(folder, "raw.c", [...bare, ...flags], `raw-${name.replace(/\W/g, "")}`);
+    await using server = run(broker, "raw", [program, how, "636"]);
+    expect(await server.said(1)).toEqual(["bound"]);
+    expect((await askUdp(636, name)).toString()).toBe(name);
+    expectHeld(server.pid, 636, "udp");
+  },
+);
