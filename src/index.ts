@@ -20,7 +20,8 @@ export type {
 export type { BeneathPath } from "./client/directory/path.ts";
 export { DirectoryHandle } from "./client/directory-handle.ts";
 export { Tenancy, type TenantDescriptor } from "./client/tenancy.ts";
-export type { BerthSpec, Problem } from "./config/spec.ts";
+export type { Problem } from "./config/problem.ts";
+export type { BerthSpec } from "./config/spec.ts";
 export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts";
 export { type Fd, FdHandle } from "./fd.ts";
 export { FdChannel, FdMessage, recvFds, sendFds, type WaitOptions } from "./fd-channel.ts";

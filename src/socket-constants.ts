@@ -15,7 +15,6 @@ export const SO_DETACH_FILTER = 27;
 /** SO_TIMESTAMP_OLD; its kin are here too. */
 export const SO_TIMESTAMP = 29;
 export const SO_ACCEPTCONN = 30;
-export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_TIMESTAMPNS = 35;
 export const SO_MARK = 36;

@@ -26,7 +26,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   wire: ["native", "fd", "errors", "address", "socket-constants"],
   "socket-queries": ["native", "fd", "errors", "address", "socket-constants"],
   "fd-channel": ["native", "fd", "wire", "errors", "address", "socket-queries"],
-  config: ["errors", "address", "placeholder", "accounts"],
+  config: ["errors", "address", "placeholder", "accounts", "socket-constants"],
   launch: ["errors", "accounts"],
   log: [],
   rootfs: ["fd", "native", "errors", "launcher-path", "socket-queries", "accounts"],

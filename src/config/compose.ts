@@ -10,9 +10,9 @@
  * once, however many instances use it.
  */
 import { type BerthName, parseBerthName } from "./name.ts";
+import type { Origin } from "./problem.ts";
 import { compareText, type Report } from "./problem.ts";
 import type { ConfigFile, ConfigFiles } from "./read-files.ts";
-import type { Origin } from "./spec.ts";
 import { mergeTables, parseTree, type Table } from "./tree.ts";
 
 /** A berth before it is validated; `origin` is the file that makes it exist. */

@@ -6,8 +6,9 @@
  */
 import { normalize } from "node:path";
 import { formatListenAddress, type InetAddress, type ListenAddress, mappedIPv4 } from "../address.ts";
+import type { Origin, Problem } from "./problem.ts";
 import { formatOrigin, ProblemList } from "./problem.ts";
-import type { BerthSpec, Origin, Problem, SocketSpec } from "./spec.ts";
+import type { BerthSpec, SocketSpec } from "./spec.ts";
 
 /** One address of one berth. */
 interface Claim {

@@ -4,10 +4,11 @@ import type { Accounts } from "../accounts.ts";
 import { readBerth } from "./berth.ts";
 import { composeBerths } from "./compose.ts";
 import { findConflicts } from "./conflicts.ts";
+import type { Problem } from "./problem.ts";
 import { ProblemList, type Report } from "./problem.ts";
 import { findRangeConflicts } from "./range-conflicts.ts";
 import { readConfigFiles } from "./read-files.ts";
-import type { BerthSpec, Problem } from "./spec.ts";
+import type { BerthSpec } from "./spec.ts";
 
 export interface LoadOptions {
   /** In rising precedence: `["/usr/lib/berthd", "/etc/berthd"]`. A directory that does not exist is skipped. */

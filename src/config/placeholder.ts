@@ -1,7 +1,7 @@
 /** Checks `{fd:NAME}`, `{root}` and other placeholders of commands and environments. A launch expands them, not this. */
 import { placeholder, placesDescriptors, ROOT } from "../placeholder.ts";
-import type { Report } from "./problem.ts";
-import type { Delivery, Origin, SocketSpec } from "./spec.ts";
+import type { Origin, Report } from "./problem.ts";
+import type { Delivery, SocketSpec } from "./spec.ts";
 import { suggest } from "./suggest.ts";
 
 /** What a berth has that a placeholder can name. */

@@ -1,5 +1,18 @@
 /** Problems of a configuration. They are collected, never thrown, so that one run names all of them. */
-import type { Origin, Problem } from "./spec.ts";
+
+/** Where a value was written, for messages about it. `line` counts from 1. */
+export interface Origin {
+  readonly file: string;
+  readonly line: number;
+}
+
+/** One problem of the configuration, for the operator. */
+export interface Problem extends Origin {
+  /** What is wrong. */
+  readonly message: string;
+  /** What to write instead. */
+  readonly remedy: string;
+}
 
 /** Reports one problem: where it is, what is wrong, and what to write instead. */
 export type Report = (origin: Origin, message: string, remedy: string) => void;

@@ -3,8 +3,7 @@
  * It reports everything that is wrong with a value, not only the first thing. Pure, apart from the given accounts.
  */
 import type { Accounts } from "../accounts.ts";
-import type { Report } from "./problem.ts";
-import type { Origin } from "./spec.ts";
+import type { Origin, Report } from "./problem.ts";
 import { suggest } from "./suggest.ts";
 import type { Value } from "./tree.ts";
 

@@ -4,6 +4,7 @@ import type { PasswdEntry } from "../accounts.ts";
 import { serverUser } from "./account-readers.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
+import type { Origin } from "./problem.ts";
 import {
   duration,
   flag,
@@ -19,7 +20,7 @@ import {
   word,
 } from "./reader.ts";
 import { type Context, type Key, openSection, present, type Section } from "./section.ts";
-import type { Delivery, LimitSpec, Origin, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
+import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 import type { Value } from "./tree.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");

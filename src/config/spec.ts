@@ -1,56 +1,8 @@
 /** A berth's configuration after it was read, merged, expanded and validated. Plain data. */
 import type { PasswdEntry } from "../accounts.ts";
 import type { ListenAddress } from "../address.ts";
-
-/** Where a value was written, for messages about it. `line` counts from 1. */
-export interface Origin {
-  readonly file: string;
-  readonly line: number;
-}
-
-/** One problem of the configuration, for the operator. */
-export interface Problem extends Origin {
-  /** What is wrong. */
-  readonly message: string;
-  /** What to write instead. */
-  readonly remedy: string;
-}
-
-/** Options of a `[sockets.NAME]` section. An absent one leaves the kernel's default. Sizes are bytes. */
-export interface SocketOptions {
-  /** listen(2) backlog of a stream or seqpacket socket; the kernel cuts it to net.core.somaxconn. */
-  readonly backlog: number;
-  /** SO_RCVBUF / SO_SNDBUF as asked, in bytes; *FORCE where the broker has CAP_NET_ADMIN. */
-  readonly receiveBuffer?: number;
-  readonly sendBuffer?: number;
-  /** IP_FREEBIND: bind an address the host does not have (yet). */
-  readonly freebind?: boolean;
-  /** IPV6_V6ONLY of [..] addresses; true unless written otherwise. `*` is always dual stack. */
-  readonly v6only: boolean;
-  /** SO_REUSEPORT. */
-  readonly reusePort?: boolean;
-  /** SO_BINDTODEVICE. */
-  readonly device?: string;
-  /** SO_BROADCAST, datagram only. */
-  readonly broadcast?: boolean;
-  /** SO_KEEPALIVE / TCP_NODELAY, inherited by accepted connections; tcp only. */
-  readonly keepAlive?: boolean;
-  readonly noDelay?: boolean;
-  /** TCP_DEFER_ACCEPT in seconds; tcp only. */
-  readonly deferAccept?: number;
-  /** IP_TOS and IPV6_TCLASS, 0–255. */
-  readonly tos?: number;
-  /** SO_PRIORITY 0–6, SO_MARK. */
-  readonly priority?: number;
-  readonly mark?: number;
-  /** IP_PKTINFO and IPV6_RECVPKTINFO; udp only. */
-  readonly packetInfo?: boolean;
-  /** Permission bits of a unix socket's path. */
-  readonly mode: number;
-  /** Owner of a unix socket's path, resolved to ids. */
-  readonly owner?: number;
-  readonly group?: number;
-}
+import type { Origin } from "./problem.ts";
+import type { SocketOptions } from "./socket-options.ts";
 
 /** A named socket: one name, one or more addresses, one descriptor for each address, in the order written. */
 export interface SocketSpec {

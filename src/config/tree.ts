@@ -2,8 +2,7 @@
 import { parse, TomlError, type TomlValue } from "smol-toml";
 import { locate, type Place } from "./locate.ts";
 import { expandSpecifiers } from "./name.ts";
-import type { Report } from "./problem.ts";
-import type { Origin } from "./spec.ts";
+import type { Origin, Report } from "./problem.ts";
 
 export type Value = Scalar | List | Table;
 

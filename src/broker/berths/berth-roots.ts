@@ -1,6 +1,7 @@
 /** The roots of a broker's berths: what is in its state folder, images and ranges, put together. */
 import { join } from "node:path";
-import type { BerthSpec, Problem } from "../../config/spec.ts";
+import type { Problem } from "../../config/problem.ts";
+import type { BerthSpec } from "../../config/spec.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";

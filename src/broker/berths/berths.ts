@@ -2,7 +2,9 @@
  * All berths of a broker and what may happen to them: taken, handed over, stashed into, given back, lost with their
  * tenant's death. Every refusal is a value; nothing here knows of connections or of the wire.
  */
-import type { BerthSpec, Problem } from "../../config/spec.ts";
+
+import type { Problem } from "../../config/problem.ts";
+import type { BerthSpec } from "../../config/spec.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";

@@ -1,9 +1,10 @@
 /** A socket that the broker has for itself, beside those of berths: an earlier broker's, or a new one. */
 import type { ListenAddress } from "../../address.ts";
-import type { SocketOptions } from "../../config/spec.ts";
+import type { SocketOptions } from "../../config/socket-options.ts";
 import type { Native } from "../../native.ts";
-import { HeldSocket, socketKey } from "./held-socket.ts";
+import { HeldSocket } from "./held-socket.ts";
 import { fits, type PassedSocket } from "./passed-socket.ts";
+import { socketKey } from "./socket-key.ts";
 import { isInode } from "./unix-path.ts";
 
 /** Of `passed` takes the one that fits, if its path is still there; else binds it. Throws {@link SysError}. */

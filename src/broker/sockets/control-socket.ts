@@ -5,7 +5,7 @@
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import type { ListenAddress } from "../../address.ts";
-import type { SocketOptions } from "../../config/spec.ts";
+import type { SocketOptions } from "../../config/socket-options.ts";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";

@@ -3,37 +3,27 @@
  * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts).
  */
 import { fchmodSync, lstatSync } from "node:fs";
-import { constants } from "node:os";
 import {
   type Address,
   encodeSockaddr,
   familyNumber,
-  formatAddress,
   formatListenAddress,
   type ListenAddress,
   typeNumber,
 } from "../../address.ts";
-import type { SocketOptions } from "../../config/spec.ts";
+import type { KernelOption, SocketOptions } from "../../config/socket-options.ts";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import * as so from "../../socket-constants.ts";
-import { boundAddress, isConnected, socketOption } from "../../socket-queries.ts";
+import { boundAddress } from "../../socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import { type CarriedOption, carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
+import { carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
+import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./open-socket.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
-import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./socket-options.ts";
+import { socketKey } from "./socket-key.ts";
+import { closeSharedAddress, reviveSocket } from "./socket-repair.ts";
 import { isInode, prepareUnixPath, removeUnixPath, settleUnixPath } from "./unix-path.ts";
-
-const { EPERM } = constants.errno;
-
-/** Tells a socket that may stay from one that must be opened anew: everything that is settled at bind(2). */
-export function socketKey(listen: ListenAddress, options: SocketOptions): string {
-  const { device = "", reusePort = false, freebind = false } = options;
-  const v6only = listen.address.family === "ipv6" && !listen.dualStack && options.v6only;
-  return `${formatListenAddress(listen)} ${device} ${v6only} ${reusePort} ${freebind}`;
-}
 
 export class HeldSocket implements Disposable {
   readonly key: string;
@@ -43,7 +33,7 @@ export class HeldSocket implements Disposable {
   #options: SocketOptions;
   #handle: FdHandle;
   /** What tenants' own settings replaced, to be set back when the lease ends. */
-  readonly #carried = new Map<CarriedOption, Int32Array>();
+  readonly #carried = new Map<KernelOption, Int32Array>();
   /** Where it is bound. Not asked of the kernel again: a tenant that connects the socket changes its answer. */
   #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own is removed. */
@@ -153,20 +143,17 @@ export class HeldSocket implements Disposable {
   }
 
   /**
-   * Puts right what a tenant may have done to the shared description. Returns a sentence for each thing it found;
-   * the last resort is a new socket on the same address.
+   * Repairs what a tenant may have changed on the shared description. Returns one sentence for each repair. If nothing
+   * else helps, it opens a new socket on the same address.
    */
   repair(): string[] {
-    const found: string[] = [];
     restoreOptions(this.fd, this.#carried, this.#sys);
     this.#carried.clear();
-    makeBlocking(this.fd, this.#sys); // nearly every server changes it: not worth a sentence
-    if (this.listen.kind === "datagram") this.#repairDatagram(found);
-    else this.#repairListener(found);
-    // Either would let another process bind the address beside us and take what comes for it (socket(7)).
-    if (!this.#options.reusePort) this.#switchOff("SO_REUSEPORT", so.SO_REUSEPORT, found);
-    if (this.listen.kind === "datagram") this.#switchOff("SO_REUSEADDR", so.SO_REUSEADDR, found);
-    return found;
+    makeBlocking(this.fd, this.#sys); // nearly every server changes it, so there is no sentence about it
+    const about = { listen: this.listen, options: this.#options };
+    const { sentences, isBeyondRepair } = reviveSocket({ ...about, fd: this.fd, bound: this.#bound }, this.#sys);
+    if (isBeyondRepair) sentences.push(this.#reopen());
+    return [...sentences, ...closeSharedAddress({ ...about, fd: this.fd }, this.#sys)];
   }
 
   /** Opens it once more after {@link close}, as a failed reload must. */
@@ -229,39 +216,11 @@ export class HeldSocket implements Disposable {
     check("listen", this.#sys.listen(this.fd, this.#options.backlog), formatListenAddress(this.listen));
   }
 
-  #repairListener(found: string[]): void {
-    const stopped = socketOption(this.fd, so.SOL_SOCKET, so.SO_ACCEPTCONN, this.#sys) !== 1;
-    // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
-    // shut down keeps its address, and listens again when asked to.
-    if (this.#sys.listen(this.fd, this.#options.backlog) < 0 || this.#spoilt()) this.#reopen(found);
-    else if (stopped) found.push("listening again");
-  }
-
-  #repairDatagram(found: string[]): void {
-    // AF_UNSPEC dissolves the association with one peer (connect(2)).
-    const connected = isConnected(this.fd, this.#sys);
-    if (connected && this.#sys.connect(this.fd, new Uint8Array(16)) >= 0)
-      found.push("disconnected from the one peer a tenant had connected it to");
-    if (this.#spoilt()) this.#reopen(found);
-  }
-
-  /** What no call undoes: shut down, bound elsewhere than before, or behind a packet filter that is locked (socket(7)). */
-  #spoilt(): boolean {
-    const events = this.#sys.pollNow(this.fd, so.POLLRDHUP);
-    if (events < 0 || (events & (so.POLLRDHUP | so.POLLHUP)) !== 0) return true;
-    if (this.#sys.setsockopt(this.fd, so.SOL_SOCKET, so.SO_DETACH_FILTER, 0) === -EPERM) return true;
-    const now = this.#sockname();
-    return now === undefined || formatAddress(now) !== formatAddress(this.#bound);
-  }
-
-  #switchOff(name: string, option: number, found: string[]): void {
-    if (socketOption(this.fd, so.SOL_SOCKET, option, this.#sys) !== 1) return;
-    this.#sys.setsockopt(this.fd, so.SOL_SOCKET, option, 0);
-    found.push(`${name} switched off again`);
-  }
-
-  /** A new socket on the same address. Ours is closed first, for two cannot be bound; the gap is microseconds. */
-  #reopen(found: string[]): void {
+  /**
+   * Opens a new socket on the same address, and says so. Ours is closed first, because two cannot be bound. The gap is
+   * microseconds.
+   */
+  #reopen(): string {
     try {
       const fresh = openSocket(this.listen, this.#options, this.#sys);
       this.#removePath();
@@ -271,10 +230,10 @@ export class HeldSocket implements Disposable {
       this.storedCopy = undefined;
       this.#foreign = false;
       this.#bind();
-      found.push("opened anew, for a tenant had left it beyond repair");
+      return "opened anew, for a tenant had left it beyond repair";
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      found.push(`left beyond repair by a tenant, and not to be opened anew until the lease after next: ${why}`);
+      return `left beyond repair by a tenant, and not to be opened anew until the lease after next: ${why}`;
     }
   }
 

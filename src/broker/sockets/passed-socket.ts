@@ -17,7 +17,7 @@ import {
   SOCK_STREAM,
   type SocketKind,
 } from "../../address.ts";
-import type { SocketOptions } from "../../config/spec.ts";
+import type { SocketOptions } from "../../config/socket-options.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";

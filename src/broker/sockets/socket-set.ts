@@ -5,13 +5,16 @@
  */
 import { constants } from "node:os";
 import { formatListenAddress, type ListenAddress } from "../../address.ts";
+import type { Problem } from "../../config/problem.ts";
 import { formatOrigin } from "../../config/problem.ts";
-import type { BerthSpec, Problem, SocketOptions, SocketSpec } from "../../config/spec.ts";
+import type { SocketOptions } from "../../config/socket-options.ts";
+import type { BerthSpec, SocketSpec } from "../../config/spec.ts";
 import { SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
-import { HeldSocket, socketKey } from "./held-socket.ts";
+import { HeldSocket } from "./held-socket.ts";
 import type { NamedSocket, SocketOwner } from "./named-socket.ts";
 import { describePassed, fits, type PassedSocket, socketInode } from "./passed-socket.ts";
+import { socketKey } from "./socket-key.ts";
 
 const { EADDRINUSE } = constants.errno;
 

@@ -16,7 +16,7 @@ import {
 import { constants } from "node:os";
 import { dirname } from "node:path";
 import { AF_UNIX, encodeSockaddr, formatAddress, type SocketKind, typeNumber } from "../../address.ts";
-import type { SocketOptions } from "../../config/spec.ts";
+import type { SocketOptions } from "../../config/socket-options.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";

@@ -14,6 +14,7 @@ import {
   typeNumber,
 } from "../../address.ts";
 import { settingsOf } from "../../broker/sockets/carry-over.ts";
+import { type KernelOption, type SocketOption, socketOptions } from "../../config/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
@@ -109,17 +110,23 @@ export class Recorder {
   }
 
   #settled(socket: number): Record<string, boolean | string> {
-    const device = new Int32Array(4); // IFNAMSIZ bytes
-    const result = this.#sys.getsockopt(socket, so.SOL_SOCKET, so.SO_BINDTODEVICE, device);
-    const name = result < 0 ? "" : (Buffer.from(device.buffer).toString("latin1").split("\0")[0] ?? "");
-    const freebind =
-      this.#option(socket, so.IP_FREEBIND, so.IPPROTO_IP) === 1 ||
-      this.#option(socket, so.IPV6_FREEBIND, so.IPPROTO_IPV6) === 1;
-    return {
-      ...(this.#option(socket, so.SO_REUSEPORT) === 1 && { "reuse-port": true }),
-      ...(freebind && { freebind: true }),
-      ...(name !== "" && { device: name }),
-    };
+    const settled: Record<string, boolean | string> = {};
+    for (const { name, when, sets } of Object.values<SocketOption<unknown>>(socketOptions)) {
+      if (when !== "bind") continue;
+      for (const { kernel } of sets) {
+        const value = this.#valueOf(socket, kernel);
+        if (value !== undefined) settled[name] = value;
+      }
+    }
+    return settled;
+  }
+
+  /** The value of an option that is settled at bind, if it was set: a flag, or a text of several words. */
+  #valueOf(socket: number, { level, option, words }: KernelOption): boolean | string | undefined {
+    const value = new Int32Array(words);
+    if (this.#sys.getsockopt(socket, level, option, value) < 0) return undefined;
+    if (words === 1) return value[0] === 1 ? true : undefined;
+    return Buffer.from(value.buffer).toString("latin1").split("\0")[0] || undefined;
   }
 
   #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {

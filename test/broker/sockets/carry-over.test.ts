@@ -1,11 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM } from "../../../src/address.ts";
-import {
-  type CarriedOption,
-  carriedOptions,
-  carryOver,
-  restoreOptions,
-} from "../../../src/broker/sockets/carry-over.ts";
+import { carryOver, restoreOptions } from "../../../src/broker/sockets/carry-over.ts";
+import { carriedOptions, type KernelOption } from "../../../src/config/socket-options.ts";
 import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";
 import * as so from "../../../src/socket-constants.ts";
@@ -18,7 +14,7 @@ function socket(domain: number, type: number): number {
   return fd;
 }
 
-function get(fd: number, { level, option, words }: Pick<CarriedOption, "level" | "option" | "words">): number[] {
+function get(fd: number, { level, option, words }: Pick<KernelOption, "level" | "option" | "words">): number[] {
   const value = new Int32Array(words);
   return native.getsockopt(fd, level, option, value) < 0 ? [] : [...value];
 }
@@ -54,7 +50,7 @@ const unusual: Readonly<Record<string, number | number[]>> = {
   TCP_FASTOPEN: 16,
 };
 
-function set(fd: number, option: CarriedOption, value: number | number[] = unusual[option.name] ?? 1): boolean {
+function set(fd: number, option: KernelOption, value: number | number[] = unusual[option.name] ?? 1): boolean {
   const raw = typeof value === "number" ? value : new Uint8Array(Int32Array.from(value).buffer);
   return native.setsockopt(fd, option.level, option.option, raw) >= 0;
 }
@@ -103,7 +99,7 @@ test("every option of the table is carried over by some kind of socket", () => {
   );
 });
 
-const option = (name: string): CarriedOption => {
+const option = (name: string): KernelOption => {
   const found = carriedOptions.find((entry) => entry.name === name);
   if (found === undefined) throw new Error(name);
   return found;

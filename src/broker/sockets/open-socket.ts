@@ -1,0 +1,78 @@
+/** From the options of a `[sockets.NAME]` section to setsockopt(2), in the order the kernel wants. It binds nothing. */
+import { constants } from "node:os";
+import { familyNumber, formatListenAddress, type ListenAddress, typeNumber } from "../../address.ts";
+import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } from "../../config/socket-options.ts";
+import { check } from "../../errors.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import { O_NONBLOCK } from "../../socket-constants.ts";
+
+const { EPERM } = constants.errno;
+
+/** A new socket for an address, with all its options, not bound yet. Throws {@link SysError}. */
+export function openSocket(listen: ListenAddress, options: SocketOptions, sys: Native): FdHandle {
+  const fd = check(
+    "socket",
+    sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0),
+    formatListenAddress(listen),
+  );
+  const handle = FdHandle.adopt(fd, sys);
+  try {
+    makeBlocking(fd, sys);
+    applyBindOptions(sys, fd, listen, options);
+    applyOptions(sys, fd, listen, options);
+    return handle;
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+/** A server that calls accept or recv right away expects to wait there, as from systemd (NonBlocking=no, systemd.service(5)). */
+export function makeBlocking(fd: number, sys: Native): void {
+  const flags = sys.getfl(fd);
+  if (flags >= 0 && (flags & O_NONBLOCK) !== 0) sys.setfl(fd, flags & ~O_NONBLOCK);
+}
+
+/** Sets what must be set before bind(2). On a socket that is bound already, sets what can still be set. */
+export function applyBindOptions(
+  sys: Native,
+  fd: number,
+  listen: ListenAddress,
+  options: SocketOptions,
+  state: "unbound" | "bound" = "unbound",
+): void {
+  const isTcp = listen.kind === "stream" && listen.address.family !== "unix";
+  // Not on UDP, where it would let others take the port.
+  if (isTcp) setOption(fd, listenerReuse, 1, listen, sys);
+  if (state === "unbound") applyAll("unbound", sys, fd, listen, options);
+  applyAll("bind", sys, fd, listen, options);
+}
+
+/** Sets what can be set at any time. */
+export function applyOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
+  applyAll("any", sys, fd, listen, options);
+}
+
+function applyAll(
+  when: "unbound" | "bind" | "any",
+  sys: Native,
+  fd: number,
+  listen: ListenAddress,
+  options: SocketOptions,
+): void {
+  for (const { kernel, value } of settingsFor(when, listen, options)) setOption(fd, kernel, value, listen, sys);
+}
+
+function setOption(
+  fd: number,
+  { name, level, option, force }: KernelOption,
+  value: number | string,
+  listen: ListenAddress,
+  sys: Native,
+): void {
+  const raw = typeof value === "string" ? Buffer.from(`${value}\0`) : value;
+  // Beyond net.core.[rw]mem_max only CAP_NET_ADMIN helps; without it the kernel cuts the size (socket(7)).
+  if (force !== undefined && sys.setsockopt(fd, level, force, raw) !== -EPERM) return;
+  check(`setsockopt ${name}`, sys.setsockopt(fd, level, option, raw), formatListenAddress(listen));
+}

@@ -1,0 +1,11 @@
+/** The key of a socket: everything that is settled at bind(2). A socket whose key is still wanted can stay open. */
+import { formatListenAddress, type ListenAddress } from "../../address.ts";
+import { type SocketOptions, settledAtBind } from "../../config/socket-options.ts";
+
+/** The same text as in earlier versions: its hash is in the name of each stored socket (record/stored-name.ts). */
+export function socketKey(listen: ListenAddress, options: SocketOptions): string {
+  const { device = "", reusePort = false, freebind = false } = options;
+  const v6only = listen.address.family === "ipv6" && !listen.dualStack && options.v6only;
+  const first = `${formatListenAddress(listen)} ${device} ${v6only} ${reusePort} ${freebind}`;
+  return [first, ...settledAtBind(options, ["device", "v6only", "reusePort", "freebind"])].join(" ");
+}

@@ -1,0 +1,144 @@
+/** The table of socket options against the kernel: each row is read from a configuration and set on real sockets. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import {
+  familyNumber,
+  formatListenAddress,
+  type ListenAddress,
+  parseListenAddress,
+  typeNumber,
+} from "../../src/address.ts";
+import { HeldSocket } from "../../src/broker/sockets/held-socket.ts";
+import { openSocket } from "../../src/broker/sockets/open-socket.ts";
+import { socketKey } from "../../src/broker/sockets/socket-key.ts";
+import type { Reading } from "../../src/config/reader.ts";
+import {
+  carriedOptions,
+  type KernelOption,
+  type SocketOption,
+  type SocketOptions,
+  settingsFor,
+  socketOptions,
+} from "../../src/config/socket-options.ts";
+import { check } from "../../src/errors.ts";
+import { FdHandle } from "../../src/fd.ts";
+import { native } from "../../src/native.ts";
+import { TestFolder } from "../support/broker.ts";
+import { openFds } from "../support/fds.ts";
+import { isRoot } from "../support/needs.ts";
+
+const defaults: SocketOptions = { backlog: 4096, v6only: true, mode: 0o666 };
+const rows = Object.entries<SocketOption<unknown>>(socketOptions);
+const inKernel = rows.filter(([, { sets }]) => sets.length > 0);
+
+function address(text: string): ListenAddress {
+  const parsed = parseListenAddress(text);
+  if (typeof parsed === "string") throw new Error(parsed);
+  return parsed;
+}
+
+const kinds = [
+  "tcp://127.0.0.1:0",
+  "tcp://[::1]:0",
+  "tcp://*:0",
+  "udp://127.0.0.1:0",
+  "udp://[::1]:0",
+  "unix://@berthd-options",
+  "unix-dgram://@berthd-options",
+  "unix-seqpacket://@berthd-options",
+].map(address);
+
+/** Something other than the default that may be written for a key of that type. */
+function sample(type: string): string | number | boolean {
+  if (type === "boolean") return true;
+  if (type === "size") return "50K";
+  if (type === "duration") return "10s";
+  if (type === "interface name") return "lo";
+  if (type === "octal string") return "0640";
+  return Number(/ to (\d+)$/.exec(type)?.[1] ?? 7);
+}
+
+function read({ type, read }: SocketOption<unknown>): unknown {
+  const reading: Reading = {
+    label: "sockets.game.option",
+    report: (_, message) => expect.fail(message),
+    accounts: { passwd: () => undefined, group: () => undefined },
+  };
+  return read({ kind: "scalar", value: sample(type), origin: { file: "a.toml", line: 1 } }, reading);
+}
+
+function kernelValue(fd: number, { level, option, words }: KernelOption): string {
+  const value = new Int32Array(words);
+  check("getsockopt", native.getsockopt(fd, level, option, value));
+  return value.join();
+}
+
+function fresh(listen: ListenAddress): FdHandle {
+  return FdHandle.adopt(check("socket", native.socket(familyNumber(listen.address), typeNumber(listen.kind), 0)));
+}
+
+test.each(rows)("%s: its reader takes what its type says", (_, row) => {
+  expect(read(row)).toBeDefined();
+});
+
+test.each(inKernel)("%s: is set on a real socket of each kind that it names, and on no other", (key, row) => {
+  const before = openFds();
+  const options: SocketOptions = { ...defaults, [key]: read(row) };
+  let set = 0;
+  for (const listen of kinds) {
+    const settings = settingsFor(row.when, listen, options).filter(({ kernel }) =>
+      row.sets.some((own) => own.kernel === kernel),
+    );
+    expect({ on: formatListenAddress(listen), count: Math.min(1, settings.length) }).toEqual({
+      on: formatListenAddress(listen),
+      count: row.fit?.test(listen) === false ? 0 : 1,
+    });
+    if (settings.length === 0 || (row.name === "mark" && !isRoot)) continue;
+    using socket = openSocket(listen, options, native);
+    using usual = fresh(listen);
+    for (const { kernel, value } of settings) {
+      // [::] of tcp://* is what a new socket is already, unless the host says otherwise (net.ipv6.bindv6only).
+      if (value === 0) expect(kernelValue(socket.fd, kernel)).toBe("0");
+      else
+        expect([kernel.name, kernelValue(socket.fd, kernel)]).not.toEqual([kernel.name, kernelValue(usual.fd, kernel)]);
+      set++;
+    }
+  }
+  if (row.name !== "mark" || isRoot) expect(set).toBeGreaterThan(0);
+  expect(openFds()).toEqual(before);
+});
+
+test("what is set by listen(2) or on the path is set when the socket is bound", () => {
+  using folder = new TestFolder();
+  const path = join(folder.path, "a.sock");
+  using _socket = HeldSocket.open(address(`unix://${path}`), { ...defaults, mode: 0o640 }, native);
+  expect(statSync(path).mode & 0o777).toBe(0o640);
+  const elsewhere = rows.filter(([, { sets }]) => sets.length === 0).map(([, { name, when }]) => [name, when]);
+  expect(elsewhere.map(([, when]) => when)).toEqual(expect.not.arrayContaining(["unbound", "bind", "any"]));
+});
+
+test("a socket whose option is settled at bind is another socket, and any other option leaves it the same", () => {
+  const listen = address("udp://[::1]:0");
+  const usual = socketKey(listen, defaults);
+  const changing = rows.filter(([key, row]) => {
+    const value = key === "v6only" ? false : read(row);
+    return socketKey(listen, { ...defaults, [key]: value }) !== usual;
+  });
+  expect(changing.map(([key]) => key).sort()).toEqual(
+    rows
+      .filter(([, { when }]) => ["unbound", "bind"].includes(when))
+      .map(([key]) => key)
+      .sort(),
+  );
+  // In the stores of running brokers: it must not change.
+  expect(socketKey(listen, { ...defaults, device: "lo", freebind: true })).toBe("udp://[::1]:0 lo true false true");
+});
+
+test("an option of the kernel stands in the table once", () => {
+  const numbers = carriedOptions.map(({ level, option }) => `${level} ${option}`);
+  expect(new Set(numbers).size).toBe(numbers.length);
+  const all = [...carriedOptions, ...inKernel.flatMap(([, { sets }]) => sets.map(({ kernel }) => kernel))];
+  const byNumber = new Map(all.map((kernel) => [`${kernel.level} ${kernel.option}`, kernel]));
+  expect(all.filter((kernel) => byNumber.get(`${kernel.level} ${kernel.option}`) !== kernel)).toEqual([]);
+});
