@@ -195,7 +195,7 @@ function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): N
       log,
       offered,
       tenantAmong: (pids) => berths.leases.among(pids),
-      onMessage: (tenancy, message, fds) => notices.heed(tenancy, message, fds),
+      onMessage: (tenancy, message, fds) => notices.handle(tenancy, message, fds),
     });
   } catch (error) {
     if (!(error instanceof Error)) throw error;

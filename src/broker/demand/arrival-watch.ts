@@ -1,16 +1,16 @@
 /**
- * Watches the sockets of a vacant berth until something has come for its server: a datagram, or a connection to be
- * accepted. It reads neither: both wait in the kernel for the server. It tells once, for they stay until then
+ * Watches the sockets of a vacant berth until a datagram or a connection arrives. It reads neither: both wait in the
+ * kernel for the server. It reports once, because what arrived stays until the server reads it
  * (test/broker/demand/on-demand.test.ts).
  */
 import { type Native, type Poll, READABLE } from "../../native.ts";
 import { POLLIN } from "../../socket-constants.ts";
 import { clearPendingError } from "../../socket-queries.ts";
 
-/** How soon to look again at a socket that cannot be watched, in milliseconds. */
+/** Milliseconds until a socket that cannot be watched is checked again. */
 const RETRY = 1000;
 
-export class Waker {
+export class ArrivalWatch {
   readonly #sys: Native;
   readonly #onWake: () => void;
   readonly #polls: Poll[] = [];
@@ -40,7 +40,7 @@ export class Waker {
     this.#retry = undefined;
   }
 
-  /** Whether something waits for the server now. */
+  /** Whether a datagram or connection waits for the server now. */
   waits(fds: readonly number[]): boolean {
     return fds.some((fd) => (Math.max(0, this.#sys.pollNow(fd, POLLIN)) & POLLIN) !== 0);
   }

@@ -1,6 +1,6 @@
 /**
- * Stops the server of one berth when there has been no traffic for as long as its configuration says. Looks now and then:
- * a packet costs nothing, and a server goes at most an eighth of that time late.
+ * Stops the server of one berth when it has had no traffic for the configured time. It checks eight times per period:
+ * packets cost nothing, and a stop can come up to one eighth of the period late.
  */
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
@@ -11,7 +11,7 @@ import type { Connections } from "./connections.ts";
 import type { Runner } from "./runner.ts";
 import { Traffic } from "./traffic.ts";
 
-/** How often to look within that time. */
+/** Checks per period. */
 const CHECKS = 8;
 
 const { SIGTERM, SIGKILL } = constants.signals;
@@ -21,8 +21,8 @@ export interface IdleWatchOptions {
   readonly log: Log;
   readonly runner: Runner;
   readonly connections: Pick<Connections, "to">;
-  /** Milliseconds a server may take to end when it is asked to. */
-  readonly patience: number;
+  /** Milliseconds from SIGTERM to SIGKILL. */
+  readonly stopTimeout: number;
   /** The server is about to be stopped. */
   readonly onStop: () => void;
 }
@@ -69,7 +69,7 @@ export class IdleWatch {
   #schedule(lease: Lease, stopAfter: number): void {
     this.#timer = setTimeout(() => {
       const now = performance.now();
-      // During a handover it is not for us to say which of the two is to go.
+      // During a handover there are two tenants: stop neither.
       if (this.#traffic.seen(this.#berth.sockets) || this.#berth.incoming !== undefined) this.#lastSeen = now;
       if (now - this.#lastSeen >= stopAfter) this.#stop(lease, stopAfter);
       else this.#schedule(lease, stopAfter);
@@ -99,13 +99,13 @@ export class IdleWatch {
   /** Asks the tenant to end, and kills it when it does not. */
   #end(lease: Lease): void {
     const { name } = this.#berth;
-    const { log, patience } = this.#options;
+    const { log, stopTimeout } = this.#options;
     if (lease.ended) return;
     lease.signal(SIGTERM);
     this.#timer = setTimeout(() => {
       log(
         "warning",
-        `berth ${name}: pid ${lease.tenant.pid} has not ended within ${patience / 1000} s, and is killed`,
+        `berth ${name}: pid ${lease.tenant.pid} has not ended within ${stopTimeout / 1000} s, and is killed`,
         {
           event: "killed",
           berth: name,
@@ -113,6 +113,6 @@ export class IdleWatch {
         },
       );
       lease.signal(SIGKILL);
-    }, patience);
+    }, stopTimeout);
   }
 }

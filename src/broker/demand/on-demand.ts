@@ -87,7 +87,7 @@ export class OnDemand {
       log,
       runner,
       connections: this.#connections,
-      patience: limits.patience,
+      stopTimeout: limits.patience,
       onStop: () => {
         starter.expectEnd();
         events.tell("stopping", berth);

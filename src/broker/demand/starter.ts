@@ -1,6 +1,6 @@
 /**
- * Starts the server of one berth on demand: waits for something to come, starts, and after a start that came to nothing
- * waits longer each time before the next. Leases are granted as to any other tenant, and not here.
+ * Starts the server of one berth when a packet or connection arrives. After each failed start it waits longer before
+ * the next one. It grants no lease: the started server takes the berth like any other tenant.
  *
  *   waiting → queued → starting → running → ending → waiting
  *                          └────────────────────┴──→ failed → waiting
@@ -10,7 +10,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { Berth, StartView } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
-import { Waker } from "./arrival-watch.ts";
+import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Outcome, Run, Runner } from "./runner.ts";
 
 /** Times are milliseconds. */
@@ -37,7 +37,7 @@ export const DEFAULT_START_LIMITS: StartLimits = {
   patience: 10_000,
 };
 
-/** What a starter needs of whoever has all of them. */
+/** What a starter needs from the rest of the broker. */
 export interface StarterContext {
   readonly sys: Native;
   readonly log: Log;
@@ -66,10 +66,10 @@ interface Current {
 export class Starter {
   readonly berth: Berth;
   readonly #context: StarterContext;
-  readonly #waker: Waker;
+  readonly #arrivals: ArrivalWatch;
   #phase: Phase = "waiting";
   #current: Current | undefined;
-  /** What is waited for beside events: the end of a delay or of patience. */
+  /** What is waited for beside events: the end of a delay or of a timeout. */
   #timer: NodeJS.Timeout | undefined;
   /** When the berth was taken, on the clock of performance.now(). */
   #since = 0;
@@ -82,12 +82,12 @@ export class Starter {
   constructor(berth: Berth, context: StarterContext) {
     this.berth = berth;
     this.#context = context;
-    this.#waker = new Waker(context.sys, () => this.#wake());
+    this.#arrivals = new ArrivalWatch(context.sys, () => this.#wake());
     if (berth.state === "vacant") this.#wait();
     else this.#occupied();
   }
 
-  /** The server is being stopped for want of traffic: its end is no failure. */
+  /** The idle watch stops the server: its exit is no failure. */
   expectEnd(): void {
     this.#isStopped = true;
   }
@@ -95,7 +95,7 @@ export class Starter {
   /** Watches nothing until {@link resume}: sockets may be closed meanwhile. */
   pause(): void {
     this.#isPaused = true;
-    this.#waker.disarm();
+    this.#arrivals.disarm();
   }
 
   resume(): void {
@@ -131,7 +131,7 @@ export class Starter {
 
   /** Starts nothing any more. What runs, runs on. */
   close(): void {
-    this.#waker.disarm();
+    this.#arrivals.disarm();
     clearTimeout(this.#timer);
     this.#current = undefined;
     this.#context.dequeue(this);
@@ -141,7 +141,7 @@ export class Starter {
   #enter(phase: Phase): void {
     this.#phase = phase;
     clearTimeout(this.#timer);
-    this.#waker.disarm();
+    this.#arrivals.disarm();
     if (phase !== "queued" && phase !== "starting") this.#context.dequeue(this);
     this.#show();
   }
@@ -163,7 +163,7 @@ export class Starter {
   }
 
   #arm(): void {
-    if (!this.#isPaused) this.#waker.arm(this.#fds);
+    if (!this.#isPaused) this.#arrivals.arm(this.#fds);
   }
 
   get #fds(): number[] {
@@ -198,14 +198,14 @@ export class Starter {
   }
 
   /** Asks from time to time how it ended, until it has, or in the end takes `otherwise` for an answer. */
-  #inquire(patience: number, otherwise: Outcome): void {
-    const deadline = performance.now() + patience;
+  #inquire(timeout: number, otherwise: Outcome): void {
+    const deadline = performance.now() + timeout;
     const ask = (): void => {
       if (performance.now() >= deadline) return this.#ended(otherwise);
       this.#current?.run.inquire();
-      this.#timer = setTimeout(ask, Math.min(ASK, patience));
+      this.#timer = setTimeout(ask, Math.min(ASK, timeout));
     };
-    this.#timer = setTimeout(ask, Math.min(ASK, patience));
+    this.#timer = setTimeout(ask, Math.min(ASK, timeout));
   }
 
   #ended(outcome: Outcome): void {
@@ -214,7 +214,7 @@ export class Starter {
     if (this.#phase !== "ending") return;
     const isSettled = performance.now() - this.#since >= this.#context.limits.settle;
     // Whoever has served and left nothing unread may end as soon as it likes: nothing would start it at once.
-    const isDone = outcome.status === 0 && !this.#waker.waits(this.#fds);
+    const isDone = outcome.status === 0 && !this.#arrivals.waits(this.#fds);
     if (!isSettled && !isDone) return this.#fail(outcome);
     this.#failures = 0;
     this.#wait();

@@ -1,4 +1,4 @@
-/** What the broker does about what its tenants say of themselves by sd_notify(3). */
+/** Handles the sd_notify(3) messages of tenants. */
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { TenantMessage } from "../../systemd/tenant-message.ts";
@@ -12,7 +12,7 @@ import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
 
 /** The name of descriptors that are kept without one (sd_pid_notify_with_fds(3)). */
 const UNNAMED = "stored";
-/** A server may be refused as often as it likes, but fills no log with it: so often it is said of one lease. */
+/** Refusals logged for one lease, so that a server cannot fill the log. */
 const COMPLAINTS = 10;
 
 export interface NoticesOptions {
@@ -21,7 +21,7 @@ export interface NoticesOptions {
   readonly events: BerthEvents;
 }
 
-/** Carries out messages of tenants, and takes what it keeps of the descriptors that came with them. */
+/** Duplicates each descriptor that it keeps; the caller closes those that came with the message. */
 export class TenantNotices {
   readonly #options: NoticesOptions;
   readonly #complaints = new WeakMap<Lease, number>();
@@ -31,7 +31,7 @@ export class TenantNotices {
     this.#options = options;
   }
 
-  heed(tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]): void {
+  handle(tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]): void {
     const { berth, lease } = tenancy;
     const { berths, log, events } = this.#options;
     const self: Speaker = { privileged: false, holds: (other) => other === lease };

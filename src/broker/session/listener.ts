@@ -1,7 +1,7 @@
 /**
- * Accepts connections on the control socket and keeps them within bounds, so that no client keeps another from being
- * served: each user has a limit, and when descriptors grow scarce whoever has been idle longest is let go of. Leases
- * belong to processes, so a connection that goes costs its client nothing but a new one (hazards 6 and 12).
+ * Accepts connections on the control socket, and limits them, so that no client can block the others. Each user has a
+ * limit. When descriptors run short, the connection that was idle longest is closed. Leases belong to processes, so
+ * its client only has to connect again (hazards 6 and 12).
  */
 import { constants } from "node:os";
 import { SysError } from "../../errors.ts";
@@ -30,11 +30,11 @@ export interface ListenerOptions {
   readonly maxFds: number;
 }
 
-/** Descriptors kept free of clients: for pidfds, plans, duplicates on the way out, and a reload. */
+/** Descriptors that clients cannot use up: the broker needs them for pidfds, plans, duplicates and a reload. */
 const RESERVE = 16;
-/** Connections taken at one readiness, so that clients already here get their turn. */
+/** Connections accepted in a row before connected clients get their turn. */
 const BATCH = 16;
-/** How long to leave the queue alone when nothing can be accepted, in milliseconds. */
+/** Milliseconds to wait after a failed accept. */
 const PAUSE = 50;
 
 export class Listener {
@@ -45,7 +45,7 @@ export class Listener {
   #pause: NodeJS.Timeout | undefined;
   #isPaused = false;
   #isClosed = false;
-  /** Said once, until connections are accepted again. */
+  /** Set after the warning was logged, until a connection is accepted again. */
   #starved = false;
   /** Times the queue was looked at, and how often it had been when health was asked about last and somebody waited. */
   #looked = 0;
@@ -71,7 +71,7 @@ export class Listener {
     return healthy;
   }
 
-  /** Accepts nobody and hears nobody but one until {@link resume}: whoever comes waits in the queue. */
+  /** Accepts no connection and reads only `exempt` until {@link resume}. New clients wait in the kernel's queue. */
   pause(exempt: Session): void {
     this.#isPaused = true;
     clearTimeout(this.#pause);
@@ -85,7 +85,7 @@ export class Listener {
     for (const session of this.sessions) session.resume();
   }
 
-  /** Accepts nobody any more, and closes every connection but one. Idempotent. */
+  /** Stops accepting, and closes all connections except `exempt`. Idempotent. */
   close(exempt?: Session): void {
     this.#isClosed = true;
     clearTimeout(this.#pause);
@@ -108,7 +108,7 @@ export class Listener {
     }
   }
 
-  /** accept(2) failed, for lack of something most likely. Make room, and look again in a while: it stays readable. */
+  /** accept(2) failed, mostly because descriptors ran out. Make room, and try again after a pause. */
   #refused(errno: number): void {
     const fault = new SysError("accept", errno, "control socket");
     if (!this.#starved) {
@@ -126,7 +126,7 @@ export class Listener {
     }
     if (this.#evict(({ idle }) => idle)) return;
     this.#poll.start(0);
-    // While the poll rests, this timer alone may keep the process alive.
+    // While the poll is stopped, only this timer may keep the process alive.
     this.#pause = setTimeout(() => this.#watch(), PAUSE);
   }
 
@@ -142,7 +142,7 @@ export class Listener {
     }
     const scarce = handle.fd >= maxFds - RESERVE;
     if (!scarce) this.#starved = false;
-    // Its own idle connections first; only a user below its limit may cost another user one, the greediest.
+    // Close the user's own idle connections first. Only a user below its limit may take one from another user.
     const isOwn = (session: Session): boolean => session.idle && session.peer.uid === peer.uid;
     const roomForUser =
       quota.charge("connections", peer.uid) || (this.#evict(isOwn) && quota.charge("connections", peer.uid));
@@ -172,7 +172,7 @@ export class Listener {
     session.endWith(refusal({ kind: "limit", limit, message }));
   }
 
-  /** Idle ones first; but not to be idle is easy, and keeps no room from a user who has fewer connections. */
+  /** Closes an idle connection, else a busy one of a user who has more connections than the newcomer. */
   #evictFromGreediest(newcomer: number): boolean {
     const { quota } = this.#options;
     const idle = this.#greediest((session) => session.idle);
@@ -182,7 +182,7 @@ export class Listener {
     return this.#evict(({ peer }) => peer.uid === busy);
   }
 
-  /** The user with most connections of those who have one that qualifies. */
+  /** The user with the most connections, among those with one that qualifies. */
   #greediest(qualifies: (session: Session) => boolean): number | undefined {
     let greediest: number | undefined;
     let most = 0;
@@ -193,7 +193,7 @@ export class Listener {
     return greediest;
   }
 
-  /** Closes the connection without a message for longest among those that qualify; false when there is none. */
+  /** Closes the qualifying connection that has been silent longest. False when none qualifies. */
   #evict(qualifies: (session: Session) => boolean): boolean {
     let oldest: Session | undefined;
     for (const session of this.sessions) {

@@ -21,18 +21,18 @@ import { isStashName } from "../berths/stash.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import { refusal } from "./refusals.ts";
-import { guarded, patiently } from "./retry.ts";
+import { guarded, retrying } from "./retry.ts";
 import type { Session } from "./session.ts";
 import { eventAnswer, type Watchers } from "./watchers.ts";
 
-/** What the methods work on. */
+/** The parts of the broker that the methods use. */
 export interface MethodsContext {
   readonly berths: Berths;
   readonly sys: Native;
   readonly interceptions: Interceptions;
-  /** Where servers without a service manager say how they are; undefined where there is no such socket. */
+  /** Address of the notify socket, for servers that systemd did not start. Undefined when the broker has none. */
   readonly notify: string | undefined;
-  /** While another broker takes over, nothing is granted: this resolves when none does. */
+  /** `over` resolves when no takeover is under way: until then, nothing is granted. */
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
 }
@@ -54,14 +54,14 @@ export function brokerMethods({
   const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
     const known = session.grants.get(name);
     if (known !== undefined && known.generation === known.berth.generation) return known.answer;
-    return patiently(session, takeover, () => {
+    return retrying(session, takeover, () => {
       const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
       const root = berth.root?.lend();
       const granting: Reply<"Acquire"> = { lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) };
       const reply = { ...answer(granting, berth.borrow(root)), ...(root !== undefined && { owned: [root] }) };
-      // A root is lent anew each time: an answer with one is good for once.
+      // An answer with a root is not reused: each one carries a new descriptor of the root.
       if (root === undefined) session.grants.set(name, { berth, generation: berth.generation, answer: reply });
       return reply;
     });
@@ -69,8 +69,8 @@ export function brokerMethods({
 
   const launch: HandlerOf<"Launch"> = (session, { berth: name, replace, command, environment }) => {
     const request = { command: command ?? undefined, environment: environment ?? undefined };
-    return patiently(session, takeover, () => {
-      // Before the lease: a command that cannot be carried out takes no berth.
+    return retrying(session, takeover, () => {
+      // Check the command first: a command that cannot run must not take the berth.
       const berth = berths.find(name, session);
       if ("kind" in berth) return berth;
       const unfit = makePlan(berth, "", request, notify);
@@ -84,7 +84,7 @@ export function brokerMethods({
         reply = launchReply(granted, request, session.peer.uid, made, { sys, notify });
         return reply;
       } finally {
-        // Whoever gets nothing holds nothing.
+        // No plan, no lease: undo what this call granted.
         if (reply === undefined || !("owned" in reply)) {
           closeAll(made);
           if (known === undefined) berths.release(granted.lease.id, session);
@@ -133,7 +133,7 @@ export function brokerMethods({
   };
 }
 
-/** The reply to a launch that was granted; the descriptors in `made` were made for it. */
+/** The reply to a granted launch. Descriptors made for it are added to `made`; the caller closes them. */
 function launchReply(
   { berth, lease }: Granted,
   request: LaunchRequest,
@@ -164,7 +164,7 @@ function launchReply(
   return { ...answer(reply, berth.borrow(root, [memfd.fd], entering)), owned: made };
 }
 
-/** What a server that runs with ids of the range needs; or why it cannot. */
+/** What the launcher needs to enter the berth's root, if the server runs with ids of the range; or a refusal. */
 function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | undefined {
   const { root, spec, name } = berth;
   const { enter, rangeId } = spec.server;

@@ -1,4 +1,4 @@
-/** Why a request was not granted, as the wire says it: an error of io.berthd.Broker, with a sentence for people. Pure. */
+/** Turns a refusal into its Varlink error reply, with a sentence for people. Pure. */
 import { type Answer, refuse } from "../../varlink/service.ts";
 import type { Refusal } from "../berths/request.ts";
 

@@ -1,11 +1,11 @@
-/** Calls that may find the broker short of something, or have to wait for it: tried again then, and answered in the end. */
+/** Retries a call that has to wait, for example for a root that is being built. Turns scarcity into a refusal. */
 import { isScarcity } from "../../errors.ts";
 import type { Answer, Later } from "../../varlink/service.ts";
 import type { Refusal, Waiting } from "../berths/request.ts";
 import { refusal } from "./refusals.ts";
 import type { Session } from "./session.ts";
 
-/** Being out of descriptors or memory is a limit that was reached, and the caller's to hear; anything else is a defect. */
+/** Runs `act`. Out of descriptors or memory: the caller gets LimitReached. Any other error is a defect and is thrown. */
 export function guarded<T>(act: () => T): T | Answer {
   try {
     return act();
@@ -19,14 +19,14 @@ export function guarded<T>(act: () => T): T | Answer {
   }
 }
 
-/** How often a call may find that it has to wait: what it waits for can change meanwhile, but not for ever. */
-const MAX_TURNS = 8;
+/** How often one call is retried: the configuration can change while it waits. */
+const MAX_RETRIES = 8;
 
 /**
- * Tries `act`, and when that has to wait for something, again after it. Only this caller waits; if it goes, nothing is
- * done for it.
+ * Runs `act`, and runs it again after each wait that it asks for. Other callers are served meanwhile. If the caller
+ * disconnects, the call is dropped.
  */
-export function patiently(
+export function retrying(
   session: Session,
   takeover: { over(): Promise<void> },
   act: () => Answer | Refusal | Waiting,
@@ -36,27 +36,27 @@ export function patiently(
   return (settle) => {
     const failed = (error: unknown): Answer =>
       refusal({ kind: "no-root", berth: first.berth, message: error instanceof Error ? error.message : String(error) });
-    void turns(session, takeover, act, first).catch(failed).then(settle);
+    void retryAfter(session, takeover, act, first).catch(failed).then(settle);
   };
 }
 
-/** Undefined when nobody is there any more to be answered. */
-async function turns(
+/** Waits, then runs `act` again. Undefined when the caller has disconnected. */
+async function retryAfter(
   session: Session,
   takeover: { over(): Promise<void> },
   act: () => Answer | Refusal | Waiting,
   { berth, until }: Waiting,
-  left = MAX_TURNS,
+  left = MAX_RETRIES,
 ): Promise<Answer | undefined> {
   const problem = await until;
   await takeover.over();
   if (session.closed) return undefined;
   if (problem !== undefined || left === 0) {
-    const message = problem ?? "what it is made of changes all the time; try again";
+    const message = problem ?? "its configuration kept changing; try again";
     return refusal({ kind: "no-root", berth, message });
   }
   const next = outcome(act);
-  return "until" in next ? await turns(session, takeover, act, next, left - 1) : next;
+  return "until" in next ? await retryAfter(session, takeover, act, next, left - 1) : next;
 }
 
 function outcome(act: () => Answer | Refusal | Waiting): Answer | Waiting {

@@ -1,4 +1,4 @@
-/** What the broker says of itself when it is asked (org.varlink.service.GetInfo). */
+/** The broker's vendor, version and URL, as org.varlink.service.GetInfo returns them. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../native.ts";

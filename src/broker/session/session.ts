@@ -1,6 +1,7 @@
 /**
- * One client's connection: who it is, what it is in the middle of, and what it has been granted. Each message goes
- * through decode, validate, authorise, act, reply; a client that breaks the protocol ends this session and no other.
+ * One client's connection. Each message goes through five steps: decode and validate (varlink/service.ts), authorise
+ * and act (methods.ts, berths.ts), reply (here). A descriptor that no step took is closed.
+ * A client that breaks the protocol loses its own connection; other sessions are not affected.
  */
 import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
@@ -13,7 +14,7 @@ import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Requester } from "../berths/request.ts";
 
-/** What a session was granted before, and would be granted again: valid while the berth's generation is the same. */
+/** An answer to Acquire that can be sent again, as long as the berth's generation stays the same. */
 export interface Grant {
   readonly berth: Berth;
   readonly generation: number;
@@ -28,31 +29,31 @@ export interface SessionOptions {
   readonly deadline: number;
 }
 
-/** Bytes of events that may wait for a watcher that does not read; then it is dropped. */
+/** Bytes of unread events before a watcher is disconnected. */
 const MAX_QUEUE = 8 * 1024 * 1024;
-/** Bytes of a request: a command line and its environment. */
+/** Bytes of one request. The largest is a Launch with a command line and its environment. */
 const MAX_REQUEST = 1024 * 1024;
-/** Descriptors held for a request that has only begun to arrive: no method takes more (Stash). */
+/** Descriptors kept for a request that has not fully arrived. No method takes more than one. */
 const MAX_FDS_AHEAD = 1;
 
 export class Session implements Requester {
   readonly peer: Peer;
   readonly privileged: boolean;
-  /** Grants by berth name, so that a tenant that asks again is answered without deciding again. */
+  /** By berth name. A tenant that calls Acquire again gets this answer without a new decision. */
   readonly grants: Map<string, Grant> = new Map();
-  /** Set while this session watches: its connection then carries nothing but events. */
+  /** Set once Watch was called: from then on, the connection carries only events. */
   watching = false;
-  /** When it last sent a message, on the clock of performance.now(): who has been idle longest. */
+  /** When the client last sent a message, by performance.now(). */
   lastActive: number = performance.now();
   readonly #wire: Wire;
   readonly #options: SessionOptions;
-  /** Set while a call of this connection is being carried out; what came after it is kept here until then. */
+  /** Set while a call waits for its answer. Later messages stay in `#kept` until then. */
   #waiting = false;
-  /** While set, nothing of this connection is read or carried out. */
+  /** While set, this connection is not read and its calls are not handled. */
   #isPaused = false;
   readonly #kept: { readonly bytes: Buffer; readonly fds: readonly FdHandle[] }[] = [];
   readonly #closers: (() => void)[] = [];
-  /** The lease that this very process was found to hold. */
+  /** The lease that this process is known to hold. */
   #confirmed: Lease | undefined;
 
   /** Takes ownership of the connection. */
@@ -75,14 +76,14 @@ export class Session implements Requester {
     return this.#wire.closed;
   }
 
-  /** In the middle of nothing: dropping it costs its client no more than a new connection. */
+  /** No call, message or event is under way: the client loses nothing but the connection if it is closed now. */
   get idle(): boolean {
     return !this.watching && !this.#waiting && !this.#wire.receiving && !this.#wire.queued;
   }
 
   /**
-   * Whether the process at the other end holds the lease. Two processes that live at the same time and have the same
-   * pid are the same; so both are looked at once, and remembered as long as the lease lasts.
+   * Whether the client's process holds the lease. Same pid and both alive means the same process. A positive result is
+   * remembered for as long as the lease lasts.
    */
   holds(lease: Lease): boolean {
     if (lease.ended || lease.tenant.pid !== this.peer.pid) return false;
@@ -93,7 +94,7 @@ export class Session implements Requester {
   }
 
   onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {
-    // Of one read, that had several messages in it: none is read while one is waited for.
+    // One read can bring several messages. Keep them until the call before them is answered.
     if (this.#waiting || this.#isPaused) {
       this.#kept.push({ bytes: Buffer.from(bytes.subarray(0, length)), fds });
       return;
@@ -120,11 +121,11 @@ export class Session implements Requester {
     }
   }
 
-  /** Sends an answer; a client that does not read what was sent before is not read from either, and finally dropped. */
+  /** Sends an answer. A client that does not read its answers is not read from; when the queue is full, it is dropped. */
   send(answer: Answer): void {
     const sent = this.#wire.send(answer.bytes, answer.borrowed);
     if (answer.owned !== undefined) closeAll(answer.owned);
-    // A wire that failed says why by itself.
+    // A failed wire reports its own error.
     if (!sent && !this.#wire.ending)
       return this.#drop(new BerthError("CONNECTION_CLOSED", "it does not read its replies"));
     if (this.#wire.queued) this.#wire.setReading(false);
@@ -140,13 +141,13 @@ export class Session implements Requester {
     this.#tellClosed();
   }
 
-  /** Calls `hear` once: when the connection is closed, by either side, or now if it is closed already. */
+  /** Calls `hear` once, when either side closes the connection; at once if it is closed already. */
   onceClosed(hear: () => void): void {
     if (this.closed) hear();
     else this.#closers.push(hear);
   }
 
-  /** Reads nothing and carries nothing out until {@link resume}. */
+  /** Stops reading and handling calls until {@link resume}. */
   pause(): void {
     this.#isPaused = true;
     this.#wire.setReading(false);
@@ -164,7 +165,7 @@ export class Session implements Requester {
     this.#wire.end();
   }
 
-  /** Closes the connection; its leases, tied to the process, stay. */
+  /** Closes the connection. Leases belong to the process, so they stay. */
   close(): void {
     if (this.#wire.closed) return;
     this.#wire.close();
@@ -172,7 +173,7 @@ export class Session implements Requester {
     this.#tellClosed();
   }
 
-  /** Carries out nothing of this connection, and reads nothing of it, until the answer has come. */
+  /** Stops reading and handling calls until the answer is there. */
   #wait(later: Later): void {
     this.#waiting = true;
     this.#wire.setReading(false);
@@ -184,7 +185,7 @@ export class Session implements Requester {
     });
   }
 
-  /** Carries out what has come meanwhile, and reads on. */
+  /** Handles the messages that were kept, then reads on. */
   #goOn(): void {
     while (!this.#waiting && !this.#isPaused && !this.closed) {
       const next = this.#kept.shift();

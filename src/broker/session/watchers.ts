@@ -1,4 +1,4 @@
-/** The sessions that Watch: each is told of the berths it may see. What has happened, others say. */
+/** The sessions that called Watch. Each gets the events of the berths it may see. */
 import { NOTHING_BORROWED } from "../../fd.ts";
 import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import { encodeReply } from "../../varlink/message.ts";
@@ -10,7 +10,7 @@ export class Watchers {
   readonly #sessions = new Set<Session>();
 
   add(session: Session): void {
-    // It may have gone while it was told what there is; nobody would take it off the list again.
+    // It may have closed while the first events were sent. Then nothing would remove it from the set.
     if (session.closed) return;
     session.watching = true;
     this.#sessions.add(session);

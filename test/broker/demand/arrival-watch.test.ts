@@ -1,7 +1,7 @@
 /** Waiting for what comes on sockets that nobody reads. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { decodeSockaddr, encodeSockaddr } from "../../../src/address.ts";
-import { Waker } from "../../../src/broker/demand/arrival-watch.ts";
+import { ArrivalWatch } from "../../../src/broker/demand/arrival-watch.ts";
 import { native } from "../../../src/native.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { lastPoll, scripted } from "../../support/scripted-native.ts";
@@ -30,11 +30,11 @@ function sendItself(fd: number): void {
 it("tells once, and has let go of the socket by then", () => {
   using socket = boundSocket("udp://127.0.0.1:0");
   const woken = vi.fn(() => expect(lastPoll().closed).toBe(true));
-  const waker = new Waker(scripted(), woken);
-  waker.arm([socket.fd]);
+  const watch = new ArrivalWatch(scripted(), woken);
+  watch.arm([socket.fd]);
   expect(lastPoll().turn()).toBe(false);
   sendItself(socket.fd);
-  expect(waker.waits([socket.fd])).toBe(true);
+  expect(watch.waits([socket.fd])).toBe(true);
   expect(lastPoll().turn()).toBe(true);
   expect(lastPoll().turn()).toBe(false);
   expect(woken).toHaveBeenCalledTimes(1);
@@ -44,8 +44,8 @@ it("tells once, and has let go of the socket by then", () => {
 it("looks from time to time at a socket whose poll fails, instead of spinning", () => {
   using socket = boundSocket("udp://127.0.0.1:0");
   const woken = vi.fn();
-  const waker = new Waker(scripted(), woken);
-  waker.arm([socket.fd]);
+  const watch = new ArrivalWatch(scripted(), woken);
+  watch.arm([socket.fd]);
   const first = lastPoll();
   first.fail(-EBADF);
   expect(first.closed).toBe(true);
@@ -61,10 +61,10 @@ it("looks from time to time at a socket whose poll fails, instead of spinning", 
 
 it("wakes nobody once it is disarmed", () => {
   using socket = boundSocket("udp://127.0.0.1:0");
-  const waker = new Waker(scripted(), () => expect.unreachable());
-  waker.arm([socket.fd]);
+  const watch = new ArrivalWatch(scripted(), () => expect.unreachable());
+  watch.arm([socket.fd]);
   lastPoll().fail(-EBADF);
-  waker.disarm();
+  watch.disarm();
   const polls = lastPoll();
   sendItself(socket.fd);
   vi.advanceTimersByTime(5000);

@@ -81,7 +81,7 @@ class Scene implements Disposable {
         },
       },
       connections: { to: (address) => this.connected.includes(address) },
-      patience: 10_000,
+      stopTimeout: 10_000,
       onStop: () => this.#note("stopping"),
     });
   }
