@@ -33,7 +33,8 @@ bool mustChangeUser(const Plan& plan) {
   const Ids now;
   if (!plan.hasUser) {
     if (now.anyIsRoot()) {
-      fail(kSystem, "the berth has no server.user, and a server must not run as root by omission; set server.user");
+      fail(kSystem,
+           "the berth does not say whose server it is; set server.user = \"NAME\", or user = \"root\" if you mean it");
     }
     return false;
   }

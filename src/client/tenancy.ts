@@ -62,12 +62,14 @@ export class Tenancy implements AsyncDisposable {
    * tenancy's: dup() what must outlive it. Throws DESCRIPTOR_MISMATCH when the berth has none of that name.
    */
   fd(name: string, index = 0): FdHandle {
-    const found = this.descriptors.filter((descriptor) => descriptor.name === name)[index];
+    const named = this.descriptors.filter((descriptor) => descriptor.name === name);
+    const found = named[index];
     if (found !== undefined) return found.handle;
-    const names = [...new Set(this.descriptors.map((descriptor) => descriptor.name))].join(", ") || "none";
     throw new BerthError(
       "DESCRIPTOR_MISMATCH",
-      `berth ${this.berth} has no descriptor ${name}:${index}; it has ${names}`,
+      named.length > 0
+        ? `berth ${this.berth}: ${name} has no index ${index}: ${countOf(named)}`
+        : `berth ${this.berth} has no descriptor ${name}; it has ${namesOf(this.descriptors)}`,
     );
   }
 
@@ -164,4 +166,12 @@ export class Tenancy implements AsyncDisposable {
     if (this.#client.closed) this.#client = await this.#options.reconnect(signal);
     using _ = await this.#client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
   }
+}
+
+function countOf({ length }: readonly TenantDescriptor[]): string {
+  return length === 1 ? "it has one descriptor: index 0" : `it has ${length} descriptors: index 0 to ${length - 1}`;
+}
+
+function namesOf(descriptors: readonly TenantDescriptor[]): string {
+  return [...new Set(descriptors.map(({ name }) => name))].join(", ") || "none";
 }

@@ -7,7 +7,7 @@ import { type Interface, parseInterface } from "./idl.ts";
 import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
 import { serviceInterface } from "./org.varlink.service.ts";
 import type { ServiceMethods } from "./org.varlink.service.types.ts";
-import { compileParameters, type Validator } from "./validate.ts";
+import { compileParameters, explainParameters, type Validator } from "./validate.ts";
 
 /** An answer: the bytes of a reply, and the descriptors that go with it. */
 export interface Answer {
@@ -84,9 +84,12 @@ export interface Outcome {
   readonly fatal: boolean;
 }
 
-interface Entry<C> {
+/** A method with what its interface says about its parameters. */
+interface ServedMethod<C> {
   readonly method: Method<C, never>;
   readonly validate: Validator;
+  /** A sentence about the parameter that `validate` has refused. */
+  readonly explain: (path: string) => string;
 }
 
 /** Closes what was made for an answer that nobody gets. */
@@ -107,7 +110,7 @@ const silence: Outcome = { answer: undefined, fatal: false };
 
 export class Service<C> {
   readonly #interfaces = new Map<string, string>();
-  readonly #methods = new Map<string, Entry<C>>();
+  readonly #methods = new Map<string, ServedMethod<C>>();
 
   constructor(info: ServiceInfo, implementations: readonly Implementation<C>[] = []) {
     this.add({ text: serviceInterface, methods: this.#own(info) });
@@ -135,7 +138,7 @@ export class Service<C> {
     const entry = this.#methods.get(call.method);
     if (entry === undefined) return this.#unknown(call.method);
     const wrong = entry.validate(call.parameters);
-    if (wrong !== undefined) return invalidParameter(wrong);
+    if (wrong !== undefined) return invalidParameter(wrong, entry.explain(wrong));
     if (fds.length !== (entry.method.fds ?? 0)) {
       return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${fds.length}`);
     }
@@ -156,7 +159,11 @@ export class Service<C> {
     const parsed: Interface = parseInterface(implementation.text);
     this.#interfaces.set(parsed.name, implementation.text);
     for (const [name, method] of Object.entries(implementation.methods)) {
-      this.#methods.set(`${parsed.name}.${name}`, { method, validate: compileParameters(parsed, name) });
+      this.#methods.set(`${parsed.name}.${name}`, {
+        method,
+        validate: compileParameters(parsed, name),
+        explain: (path) => `${name}: ${explainParameters(parsed, name, path)}`,
+      });
     }
   }
 

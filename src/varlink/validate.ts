@@ -33,6 +33,66 @@ export function compileError(iface: Interface, error: string, unknownFields: Unk
   return compile(iface, found(iface, "error", error, iface.errors).parameters, unknownFields);
 }
 
+/**
+ * What the interface wants at a path that the validator of `method` has refused, as a sentence. Only for messages.
+ * @throws BerthError if the interface does not have the method.
+ */
+export function explainParameters(iface: Interface, method: string, path: string): string {
+  let type: Type | undefined = found(iface, "method", method, iface.methods).input;
+  for (const part of path.split(".")) type = type && inside(iface, type, part);
+  const shown = path.slice(0, MAX_SHOWN);
+  return type === undefined ? `there is no parameter ${shown}` : `${shown} must be ${wordsOf(iface, type)}`;
+}
+
+/** Of a path in a message: the caller chooses its length. */
+const MAX_SHOWN = 80;
+
+/** The type of a field, element or value inside a type; undefined: there is none. */
+function inside(iface: Interface, type: Type, part: string): Type | undefined {
+  switch (type.kind) {
+    case "nullable":
+      return inside(iface, type.of, part);
+    case "array":
+    case "map":
+      return type.of;
+    case "named":
+      return inside(iface, found(iface, "type", type.name, iface.types).type, part);
+    case "struct":
+      return type.fields.find(({ name }) => name === part)?.type;
+    default:
+      return undefined;
+  }
+}
+
+function wordsOf(iface: Interface, type: Type): string {
+  switch (type.kind) {
+    case "bool":
+      return "true or false";
+    case "int":
+      return "a whole number";
+    case "float":
+      return "a number";
+    case "string":
+      return "a string";
+    case "array":
+      return "an array";
+    case "enum":
+      return `one of ${type.members.join(", ")}`;
+    case "nullable":
+      return wordsOf(iface, type.of);
+    case "named":
+      return wordsOf(iface, found(iface, "type", type.name, iface.types).type);
+    case "any":
+      return "given";
+    case "object":
+    case "map":
+    case "struct":
+      return "an object";
+    default:
+      return type satisfies never;
+  }
+}
+
 function found<Member>(iface: Interface, what: string, name: string, members: ReadonlyMap<string, Member>): Member {
   const member = members.get(name);
   if (member === undefined) throw new BerthError("PROTOCOL_ERROR", `interface ${iface.name} has no ${what} "${name}"`);

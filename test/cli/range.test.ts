@@ -50,7 +50,7 @@ describe("berth range", () => {
     mkdirSync(files, { recursive: true });
     expect(await range("forget", "gone")).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining(`${files} has files of it`),
+      stderr: expect.stringContaining(`rm -r ${files}`),
     });
     rmSync(files, { recursive: true });
     expect(await range("forget", "gone")).toEqual({ code: 0, stdout: "", stderr: "" });
@@ -65,7 +65,9 @@ describe("berth range", () => {
     const { code, stderr } = await range("forget", "arena@bob");
     expect({ code, stderr }).toEqual({
       code: 1,
-      stderr: expect.stringMatching(/arena@bob\.toml configures it; see to that/),
+      stderr: expect.stringMatching(
+        /arena@bob\.toml configures the berth: remove its \[root\] first.*; or use --force\n$/,
+      ),
     });
     expect((await range("forget", "arena@bob", "--force")).code).toBe(0);
     expect((await range("ls", "--names")).stdout).toBe("gone\n");
@@ -76,7 +78,7 @@ describe("berth range", () => {
     await once(child, "spawn");
     try {
       expect((await range("ls")).stdout).toMatch(/^gone +\d+ +\d+ +1 +none$/m);
-      expect((await range("forget", "gone")).stderr).toContain(`processes ${child.pid} have ids of it`);
+      expect((await range("forget", "gone")).stderr).toContain(`end them first (kill ${child.pid})`);
     } finally {
       child.kill("SIGKILL");
       await once(child, "close");

@@ -58,7 +58,7 @@ describe("acquire from a broker", () => {
     expect(() => tenancy.fd("nope")).toThrow(
       expect.objectContaining({ code: "DESCRIPTOR_MISMATCH", message: expect.stringContaining("game, query") }),
     );
-    expect(() => tenancy.fd("query", 2)).toThrow("query:2");
+    expect(() => tenancy.fd("query", 2)).toThrow("query has no index 2: it has 2 descriptors: index 0 to 1");
     expect(() => tenancy.dgram("game")).toThrow(expect.objectContaining({ code: "DESCRIPTOR_MISMATCH" }));
   });
 

@@ -134,7 +134,7 @@ it("a client in Python, written from the protocol, takes a berth and accepts on 
       said += chunk;
     });
     expect(await once(second, "close")).toEqual([1, null]);
-    expect(said).toContain(`io.berthd.Broker.BerthOccupied: berth "arena" is taken by pid ${client.pid}`);
+    expect(said).toContain(`io.berthd.Broker.BerthOccupied: berth arena is taken by pid ${client.pid}`);
   } finally {
     client.kill("SIGKILL");
     await once(client, "exit");

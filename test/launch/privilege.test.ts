@@ -42,11 +42,14 @@ describe("a launch by root (needs root)", needs("root"), () => {
     expect(statusIn(stdout, "CapBnd")).toBe("0000000000000000");
   });
 
-  test("a plan without a user is refused: no server runs as root by omission", async () => {
+  test("a launcher that is root refuses a plan without a user", async () => {
     using broker = new FakeBroker();
     const { user: _, ...plan } = planOf(["true"]);
     broker.offer(encode(plan));
-    expect(await launch(broker)).toMatchObject({ code: 111, stderr: expect.stringContaining("set server.user") });
+    expect(await launch(broker)).toMatchObject({
+      code: 111,
+      stderr: expect.stringContaining("does not say whose server it is; set server.user"),
+    });
   });
 
   test("a directory that only root may enter is refused, for the server is to be in it", async () => {

@@ -84,9 +84,9 @@ function replyOf(outcome: Outcome): unknown {
   return decodeBytes(bytes, bytes.length - 1);
 }
 
-const invalid = (parameter: string): unknown => ({
+const invalid = (parameter: string, message: string = expect.any(String)): unknown => ({
   error: "org.varlink.service.InvalidParameter",
-  parameters: expect.objectContaining({ parameter }),
+  parameters: { parameter, message },
 });
 
 describe("dispatch", () => {
@@ -132,9 +132,9 @@ describe("dispatch", () => {
   });
 
   it("refuses parameters that are missing, unknown or wrong", () => {
-    expect(dispatch("a.b.Echo")).toEqual(invalid("text"));
-    expect(dispatch("a.b.Echo", { text: 1 })).toEqual(invalid("text"));
-    expect(dispatch("a.b.Echo", { text: "x", more: 1 })).toEqual(invalid("more"));
+    expect(dispatch("a.b.Echo")).toEqual(invalid("text", "Echo: text must be a string"));
+    expect(dispatch("a.b.Echo", { text: 1 })).toEqual(invalid("text", "Echo: text must be a string"));
+    expect(dispatch("a.b.Echo", { text: "x", more: 1 })).toEqual(invalid("more", "Echo: there is no parameter more"));
   });
 
   it("refuses fds where none are taken, and too few or too many, and closes them (hazard 7)", () => {

@@ -48,7 +48,8 @@ export function makePlan(
   const { server } = berth.spec;
   const command = request.command ?? server.command;
   if (command.length === 0) {
-    return { parameter: "command", message: `berth ${berth.name} has no server.command, so the call must bring one` };
+    const message = `berth ${berth.name} has no server.command; set it, or give a command: berth run ${berth.name} -- COMMAND`;
+    return { parameter: "command", message };
   }
   const expansions = expansionsOf(berth);
   const argv: string[] = [];

@@ -15,10 +15,11 @@ export function refusal(why: Refusal): Answer {
         message: `there is no berth ${quote(why.berth)}; \`berth ls\` lists them`,
       });
     case "occupied":
+      // The berth exists, so its name is one that a shell takes as it is.
       return refuse("io.berthd.Broker.BerthOccupied", {
         berth: why.berth,
         lease: why.lease,
-        message: `berth ${quote(why.berth)} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); stop it, or take over with replace`,
+        message: `berth ${why.berth} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); to take over: berth run --replace try ${why.berth}`,
       });
     case "vacant":
       return refuse("io.berthd.Broker.BerthVacant", {

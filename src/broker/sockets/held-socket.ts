@@ -230,10 +230,10 @@ export class HeldSocket implements Disposable {
       this.storedCopy = undefined;
       this.#foreign = false;
       this.#bind();
-      return "opened anew, for a tenant had left it beyond repair";
+      return "was left unusable by the server; it was opened again";
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      return `left beyond repair by a tenant, and not to be opened anew until the lease after next: ${why}`;
+      return `was left unusable by the server and cannot be opened again: ${why}; berthd tries again when the next lease ends`;
     }
   }
 

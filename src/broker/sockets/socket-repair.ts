@@ -41,7 +41,10 @@ function reviveListener(socket: Repaired, sys: Native): Repair {
   // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
   // shut down keeps its address, and listens again when asked to.
   const isBeyondRepair = sys.listen(fd, options.backlog) < 0 || isSpoilt(socket, sys);
-  return { sentences: hasStopped && !isBeyondRepair ? ["listening again"] : [], isBeyondRepair };
+  return {
+    sentences: hasStopped && !isBeyondRepair ? ["was shut down by the server; it listens again"] : [],
+    isBeyondRepair,
+  };
 }
 
 function reviveDatagram(socket: Repaired, sys: Native): Repair {
@@ -49,7 +52,7 @@ function reviveDatagram(socket: Repaired, sys: Native): Repair {
   // AF_UNSPEC dissolves the association with one peer (connect(2)).
   const isFreed = isConnected(fd, sys) && sys.connect(fd, new Uint8Array(16)) >= 0;
   return {
-    sentences: isFreed ? ["disconnected from the one peer a tenant had connected it to"] : [],
+    sentences: isFreed ? ["was connected to one peer by the server; it is disconnected again"] : [],
     isBeyondRepair: isSpoilt(socket, sys),
   };
 }
@@ -67,5 +70,5 @@ function isSpoilt({ fd, listen, bound }: Repaired, sys: Native): boolean {
 function switchOff(fd: number, { name, level, option }: KernelOption, sys: Native): string[] {
   if (socketOption(fd, level, option, sys) !== 1) return [];
   sys.setsockopt(fd, level, option, 0);
-  return [`${name} switched off again`];
+  return [`had ${name} set by the server; it is switched off again`];
 }

@@ -100,7 +100,7 @@ export function addRange(program: Command): void {
       if (uses.length > 0 && !force)
         throw new BerthError(
           "RANGE_IN_USE",
-          `the range of ${owner} is in use: ${uses.join("; ")}; see to that first, or say --force`,
+          `the range of ${printable(owner)} is in use: ${uses.join("; ")}; or use --force`,
         );
       ranges.forget(owner);
     });
@@ -120,9 +120,9 @@ function recordsOf(ranges: Ranges, config: readonly string[] | undefined): Range
 
 function usesOf({ configuration, processes }: RangeRecord, files: string): string[] {
   return [
-    ...(configuration === null ? [] : [`${configuration} configures it`]),
-    ...(processes.length === 0 ? [] : [`processes ${processes.join(", ")} have ids of it`]),
-    ...(existsSync(files) ? [`${files} has files of it`] : []),
+    ...(configuration === null ? [] : [`${configuration} configures the berth: remove its [root] first`]),
+    ...(processes.length === 0 ? [] : [`processes have its ids: end them first (kill ${processes.join(" ")})`]),
+    ...(existsSync(files) ? [`the berth's state is still there: remove it first (rm -r ${files})`] : []),
   ];
 }
 

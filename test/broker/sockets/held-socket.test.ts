@@ -71,7 +71,10 @@ describe("what a tenant does to a shared socket is set right when its lease ends
     expect(test.broker.berths[0]?.descriptors[0]).toEqual(shown);
     const repairs = await repairsAfter(puppet, test);
     expect(repairs.length).toBe(harm.includes("listen(0)") ? 0 : 1);
-    for (const sentence of repairs) expect(sentence).toMatch(/berth arena: socket game (listening again|opened anew)/);
+    for (const sentence of repairs)
+      expect(sentence).toMatch(
+        /berth arena: socket game was (shut down by the server; it listens again|left unusable by the server; it was opened again)/,
+      );
     await using next = await Puppet.connect(test.socket);
     await next.acquire("arena");
     expect(await next.do("s = held(b.fds[0]); result = str(s.getsockname())")).toBe(before);
@@ -82,27 +85,37 @@ describe("what a tenant does to a shared socket is set right when its lease ends
   });
 
   it.each([
-    ["connected to one peer", "udp://0.0.0.0:PORT", "held(b.fds[0]).connect(('127.0.0.1', 9))", /disconnected/],
+    [
+      "connected to one peer",
+      "udp://0.0.0.0:PORT",
+      "held(b.fds[0]).connect(('127.0.0.1', 9))",
+      /it is disconnected again/,
+    ],
     [
       "connected, on a port of the kernel's choice",
       "udp://127.0.0.1:0",
       "held(b.fds[0]).connect(('127.0.0.1', 9))",
-      /disconnected/,
+      /it is disconnected again/,
     ],
     [
       "shut down",
       "udp://127.0.0.1:PORT",
       "s = held(b.fds[0]); s.connect(('127.0.0.1', 9)); s.shutdown(2)",
-      /opened anew/,
+      /left unusable by the server; it was opened again/,
     ],
     ["behind a filter", "udp://127.0.0.1:PORT", "deaf(0)", undefined],
-    ["behind a locked filter", "udp://127.0.0.1:PORT", "deaf(1)", /opened anew/],
-    ["a UNIX one, shut down", "unix-dgram://FOLDER/a.sock", "s = held(b.fds[0]); s.shutdown(2)", /opened anew/],
+    ["behind a locked filter", "udp://127.0.0.1:PORT", "deaf(1)", /left unusable by the server; it was opened again/],
+    [
+      "a UNIX one, shut down",
+      "unix-dgram://FOLDER/a.sock",
+      "s = held(b.fds[0]); s.shutdown(2)",
+      /left unusable by the server; it was opened again/,
+    ],
     [
       "a UNIX one, connected",
       "unix-dgram://FOLDER/a.sock",
       "o = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); o.bind('FOLDER/o'); held(b.fds[0]).connect('FOLDER/o')",
-      /disconnected/,
+      /it is disconnected again/,
     ],
   ])(
     "a datagram socket that was %s receives from anybody again, on the same address",
@@ -147,8 +160,8 @@ def deaf(lock):
     );
     const repairs = await repairsAfter(puppet, test);
     expect(repairs).toEqual([
-      "berth arena: socket game SO_REUSEPORT switched off again",
-      "berth arena: socket game SO_REUSEADDR switched off again",
+      "berth arena: socket game had SO_REUSEPORT set by the server; it is switched off again",
+      "berth arena: socket game had SO_REUSEADDR set by the server; it is switched off again",
     ]);
     const told = [];
     while (told.at(-1) !== "released") told.push((await events.receive())?.parameters["event"]);
@@ -170,7 +183,7 @@ def deaf(lock):
     await using puppet = await Puppet.connect(test.socket);
     await puppet.acquire("arena");
     await puppet.do(`held(b.fds[0]).shutdown(2); os.unlink(${JSON.stringify(path)})`);
-    expect(await repairsAfter(puppet, test)).toEqual([expect.stringContaining("opened anew")]);
+    expect(await repairsAfter(puppet, test)).toEqual([expect.stringContaining("it was opened again")]);
     expect(lstatSync(path).isSocket()).toBe(true);
   });
 
@@ -184,7 +197,7 @@ def deaf(lock):
     const other = createServer().listen(path);
     await once(other, "listening");
     const [sentence] = await repairsAfter(puppet, test);
-    expect(sentence).toMatch(/not to be opened anew .*EADDRINUSE/);
+    expect(sentence).toMatch(/cannot be opened again: .*EADDRINUSE/);
     expect(lstatSync(path).isSocket()).toBe(true);
     other.close();
     await once(other, "close");
@@ -199,7 +212,7 @@ def deaf(lock):
           .map(({ message }) => message)
           .join(),
       )
-      .toContain("opened anew");
+      .toContain("it was opened again");
     await using third = await Puppet.connect(test.socket);
     await third.acquire("arena");
     expect(await third.do("result = held(b.fds[0]).getsockopt(1, socket.SO_ACCEPTCONN)")).toBe(1);
