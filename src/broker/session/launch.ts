@@ -8,7 +8,7 @@ import type { Plan } from "../../launch/plan.ts";
 import { encodePlan } from "../../launch/plan-encode.ts";
 import type { Native } from "../../native.ts";
 import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors, ROOT } from "../../placeholder.ts";
-import type { Entry } from "../../rootfs/roots/root-entry.ts";
+import type { RootEntry } from "../../rootfs/roots/root-entry.ts";
 import type { Berth } from "../berths/berth.ts";
 import { shownName } from "../berths/stash.ts";
 
@@ -43,7 +43,7 @@ export function makePlan(
   lease: string,
   request: LaunchRequest,
   notify?: string,
-  entry?: Entry,
+  entry?: RootEntry,
 ): Buffer | Unfit {
   const { server } = berth.spec;
   const command = request.command ?? server.command;
@@ -118,7 +118,7 @@ function userOf({ spec: { server }, range }: Berth): Plan["user"] {
   return { uid: id, gid: id, groups: [] };
 }
 
-function planRoot(berth: Berth, { mounts, binds, isRootless }: Entry): NonNullable<Plan["root"]> {
+function planRoot(berth: Berth, { mounts, binds, isRootless }: RootEntry): NonNullable<Plan["root"]> {
   const userns = PLAN_INDEX + 1 + berth.size;
   return {
     userns,

@@ -3,7 +3,7 @@ import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
-import { type Entry, makeEntry } from "../../rootfs/roots/root-entry.ts";
+import { makeRootEntry, type RootEntry } from "../../rootfs/roots/root-entry.ts";
 import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
 import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import {
@@ -165,7 +165,7 @@ function launchReply(
 }
 
 /** What the launcher needs to enter the berth's root, if the server runs with ids of the range; or a refusal. */
-function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | undefined {
+function entryOf(berth: Berth, uid: number, sys: Native): RootEntry | Refusal | undefined {
   const { root, spec, name } = berth;
   const { enter, rangeId } = spec.server;
   const refused = (message: string): Refusal => ({ kind: "no-root", berth: name, message });
@@ -174,7 +174,7 @@ function entryOf(berth: Berth, uid: number, sys: Native): Entry | Refusal | unde
     return refused('a broker without root has one id to give: write server.user = "range", or start berthd as root');
   if (!enter) return root.facts.range === undefined ? refused("it has no range for server.user to be in") : undefined;
   try {
-    return makeEntry(root, uid, spec.root?.binds ?? [], sys);
+    return makeRootEntry(root, uid, spec.root?.binds ?? [], sys);
   } catch (error) {
     if (!(error instanceof BerthError) || isScarcity(error)) throw error;
     return refused(error.message);

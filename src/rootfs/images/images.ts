@@ -1,6 +1,6 @@
 /**
  * The images of a state folder: `NAME/VERSION/tree` with its `manifest.json`, and `NAME/current`, a link to a version.
- * What stands there is whole: versions come and go by a single rename(2), to and from {@link Workshop}. It never
+ * What stands there is whole: versions come and go by a single rename(2), to and from {@link Staging}. It never
  * changes what is in a tree.
  */
 import {
@@ -23,7 +23,7 @@ import { lockHolders } from "../disk/holders.ts";
 import { lockBriefly, tryLock } from "../disk/lock.ts";
 import { CURRENT, IMAGE_RULE, parseReference } from "./image-name.ts";
 import { decodeManifest, type Manifest } from "./manifest.ts";
-import { Workshop } from "./staging.ts";
+import { Staging } from "./staging.ts";
 
 /** A tree that can be the lower layer of a root. */
 export interface ImageVersion {
@@ -128,7 +128,7 @@ export class Images {
    */
   async remove(name: string, version?: string): Promise<void> {
     if (this.#versions(name).length === 0) throw absent(`there is no image ${name}`);
-    using workshop = Workshop.open(this.folder, this.#sys);
+    using workshop = Staging.open(this.folder, this.#sys);
     try {
       this.#moveAway(name, version, workshop);
     } finally {
@@ -176,7 +176,7 @@ export class Images {
     moveDurably(next, link);
   }
 
-  #moveAway(name: string, version: string | undefined, workshop: Workshop): void {
+  #moveAway(name: string, version: string | undefined, workshop: Staging): void {
     using _lock = this.#exclusively();
     const all = this.#versions(name);
     if (version !== undefined) this.#mustBeThere(name, version);

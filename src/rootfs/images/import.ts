@@ -17,7 +17,7 @@ import { IMAGE_RULE, parseReference } from "./image-name.ts";
 import type { Images } from "./images.ts";
 import { encodeManifest, type ImageSource, type Manifest } from "./manifest.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
-import { Workshop } from "./staging.ts";
+import { Staging } from "./staging.ts";
 
 export interface ImportRequest {
   readonly name: string;
@@ -59,7 +59,7 @@ export async function importImage(
     throw new BerthError("USAGE", `"${name}@${version}" cannot name a version; ${IMAGE_RULE}`);
   const source = sourceOf(request);
   images.mustBeFree(name, version);
-  using workshop = Workshop.open(images.folder, sys);
+  using workshop = Staging.open(images.folder, sys);
   try {
     await workshop.tidy();
     const finished = join(workshop.folder, "version");

@@ -12,7 +12,7 @@ import { asSysError, system } from "../disk/durable.ts";
 import { lockBriefly, tryLock } from "../disk/lock.ts";
 
 /** One folder to work in. Closing it leaves what is in it to the next one; {@link clear} removes it. */
-export class Workshop implements Disposable {
+export class Staging implements Disposable {
   readonly folder: string;
   /** What others left, locked, so that nobody else removes it at the same time. */
   readonly #leftovers: readonly (readonly [string, FdHandle])[];
@@ -25,7 +25,7 @@ export class Workshop implements Disposable {
   }
 
   /** A new folder below `images`. */
-  static open(images: string, sys: Native): Workshop {
+  static open(images: string, sys: Native): Staging {
     const place = join(images, ".work");
     system(place, () => mkdirSync(place, { recursive: true, mode: 0o700 }));
     // Between a folder's beginning and its lock nobody else may take it for a leftover.
@@ -39,7 +39,7 @@ export class Workshop implements Disposable {
       const folder = system(place, () => mkdtempSync(join(place, "work-")));
       const lock = tryLock(folder, "exclusive", sys);
       if (lock === undefined) throw new Error(`${folder} is locked though it is new`);
-      return new Workshop(folder, lock, leftovers);
+      return new Staging(folder, lock, leftovers);
     } catch (error) {
       closeAll(leftovers.map(([, lock]) => lock));
       throw error;

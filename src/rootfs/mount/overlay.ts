@@ -16,7 +16,7 @@ export interface Upper {
   readonly mount?: FdHandle;
 }
 
-export interface Layers {
+export interface OverlayLayers {
   /** From the top down; two at least where there is no upper. Borrowed. */
   readonly lowers: readonly FdHandle[];
   readonly upper?: Upper;
@@ -50,7 +50,12 @@ export function closeUpper({ upper, work, mount }: Upper): void {
 }
 
 /** Mounts the layers. `attributes` are MOUNT_ATTR_… bits. Throws SYSTEM_ERROR with what the kernel says. */
-export function mountOverlay(layers: Layers, options: OverlayOptions, attributes: number, sys: Native): FdHandle {
+export function mountOverlay(
+  layers: OverlayLayers,
+  options: OverlayOptions,
+  attributes: number,
+  sys: Native,
+): FdHandle {
   using context = new FsContext("overlay", sys);
   for (const [name, value] of Object.entries(options)) context.set(name, value === "" ? undefined : value);
   setLayers(context, layers);
@@ -58,7 +63,7 @@ export function mountOverlay(layers: Layers, options: OverlayOptions, attributes
 }
 
 /** Layers by descriptor came with Linux 6.13; before, a path that leads to the descriptor says the same. */
-function setLayers(context: FsContext, { lowers, upper }: Layers): void {
+function setLayers(context: FsContext, { lowers, upper }: OverlayLayers): void {
   const [top, ...below] = lowers;
   const byFd = top !== undefined && context.trySetFd("lowerdir+", top.fd);
   const set = (key: string, handle: FdHandle): void => {

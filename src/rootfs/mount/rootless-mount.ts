@@ -33,7 +33,7 @@ const TIMEOUT = 10_000;
 const MAX_WORDS = 2000;
 
 /** Makes it. Rejects with SYSTEM_ERROR: why, and what to set where the system forbids it. */
-export async function makeRoot(layers: RootlessLayers, sys: Native): Promise<RootlessMount> {
+export async function mountRootless(layers: RootlessLayers, sys: Native): Promise<RootlessMount> {
   const [ours, theirs] = socketPair("stream", sys);
   using channel = ours;
   let child: ChildProcess;

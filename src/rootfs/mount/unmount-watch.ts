@@ -10,7 +10,7 @@ import { pathOf } from "./overlay.ts";
 /** A struct inotify_event without a name: the watch, a mask, a cookie, and the length of the name. */
 const EVENT_SIZE = 16;
 
-export class Endings {
+export class UnmountWatch {
   readonly #sys: Native;
   readonly #events = Buffer.alloc(256 * EVENT_SIZE);
   readonly #living = new Set<number>();
@@ -34,7 +34,7 @@ export class Endings {
   }
 
   /** Whether the file system has ended, with all that was written to it where it belongs. Of what is not watched: no. */
-  hasEnded(watch: number): boolean {
+  isUnmounted(watch: number): boolean {
     if (this.#inotify === undefined) return false;
     for (let size = this.#events.length; size === this.#events.length; ) {
       size = this.#read();

@@ -16,7 +16,7 @@ const OWNER = { uid: 0, gid: 0, mode: 0o700 };
 const SIZE = 65_536;
 
 /** Asks the kernel. False also where it cannot be asked: it then cannot mount by descriptor either. */
-export function isInUse(folder: FdHandle, sys: Native): boolean {
+export function isUpperInUse(folder: FdHandle, sys: Native): boolean {
   const own = volatileUpper(SIZE, OWNER, sys);
   try {
     void closeLater(mountOverlay({ lowers: [folder], upper: own }, { index: "on" }, 0, sys));

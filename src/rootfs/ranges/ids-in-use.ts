@@ -8,7 +8,7 @@ import type { Native } from "../../native.ts";
 import { lastOf, type Pool, type Range } from "./range.ts";
 
 /** Ids that are somebody's. */
-export interface Taken extends Pool {
+export interface UsedIds extends Pool {
   /** Whose, for a message: `/etc/subuid gives them to alice`. */
   readonly by: string;
 }
@@ -30,14 +30,14 @@ export const HOST: HostFolders = { etc: "/etc", proc: "/proc", nspawn: "/run/sys
 export const SUBID_NAME = "berthd";
 
 // https://systemd.io/UIDS-GIDS/. Whatever is below 65536 is the host's own, systemd's dynamic users (61184–65519) among it.
-const fixed: readonly Taken[] = [
+const fixed: readonly UsedIds[] = [
   { first: 0, last: 65_535, by: "they are the host's own users" },
   { first: 2_147_352_576, last: 2_147_418_111, by: "systemd has them for foreign files" },
   { first: 2_147_483_648, last: 4_294_967_295, by: "many programs take them for negative numbers" },
 ];
 
 /** What is known to be taken: by rule, in passwd(5), group(5), subuid(5), subgid(5), and by living user namespaces. */
-export function takenIds({ etc, proc }: HostFolders): Taken[] {
+export function idsInUse({ etc, proc }: HostFolders): UsedIds[] {
   return [...fixed, ...accounts(etc), ...namespaces(proc), ...unmapped(proc)];
 }
 
@@ -65,7 +65,7 @@ export function processesIn(
   return found;
 }
 
-function accounts(etc: string): Taken[] {
+function accounts(etc: string): UsedIds[] {
   return [
     ...entries(join(etc, "passwd"), (name, [, id]) => single(id, `the user ${name} has it`)),
     ...entries(join(etc, "group"), (name, [, id]) => single(id, `the group ${name} has it`)),
@@ -78,7 +78,7 @@ function accounts(etc: string): Taken[] {
 }
 
 /** The first of `taken` that has ids of the range. */
-export function conflict(range: Range, taken: readonly Taken[]): Taken | undefined {
+export function conflict(range: Range, taken: readonly UsedIds[]): UsedIds | undefined {
   return taken.find(({ first, last }) => first <= lastOf(range) && last >= range.base);
 }
 
@@ -96,25 +96,25 @@ export function namedInRange(range: Range, sys: Native): string | undefined {
 type Fields = readonly [string | undefined, string | undefined];
 
 /** The lines `name:x:y:…` of a file; nothing if there is no such file. Lines that are something else are passed over. */
-function entries(path: string, read: (name: string, fields: Fields) => Taken | undefined): Taken[] {
+function entries(path: string, read: (name: string, fields: Fields) => UsedIds | undefined): UsedIds[] {
   return (readText(path) ?? "").split("\n").flatMap((line) => {
     const [name = "", second, third] = line.split(":");
     return read(name, [second, third]) ?? [];
   });
 }
 
-function single(id: string | undefined, by: string): Taken | undefined {
+function single(id: string | undefined, by: string): UsedIds | undefined {
   return span(id, "1", by);
 }
 
-function span(first: string | undefined, count: string | undefined, by: string): Taken | undefined {
+function span(first: string | undefined, count: string | undefined, by: string): UsedIds | undefined {
   if (first === undefined || count === undefined || !/^\d+$/.test(first) || !/^\d+$/.test(count)) return undefined;
   return { first: Number(first), last: Number(first) + Number(count) - 1, by };
 }
 
 /** Ids that processes in other user namespaces have. One that maps every id to itself sets none of them apart. */
-function namespaces(proc: string): Taken[] {
-  const taken: Taken[] = [];
+function namespaces(proc: string): UsedIds[] {
+  const taken: UsedIds[] = [];
   for (const file of ["uid_map", "gid_map"]) {
     // Our own map stands for every process in our namespace; the maps of all others are in terms of our ids.
     const seen = new Set([readText(join(proc, "self", file))]);
@@ -136,8 +136,8 @@ function processes(proc: string): string[] {
 }
 
 /** Ids that this process's own user namespace does not have: nothing can be given to them. */
-function unmapped(proc: string): Taken[] {
-  const taken: Taken[] = [];
+function unmapped(proc: string): UsedIds[] {
+  const taken: UsedIds[] = [];
   for (const file of ["uid_map", "gid_map"]) {
     let next = 0;
     const map = idMap(readText(join(proc, "self", file)) ?? "");
@@ -150,7 +150,7 @@ function unmapped(proc: string): Taken[] {
   return taken;
 }
 
-function missing(first: number, last: number): Taken {
+function missing(first: number, last: number): UsedIds {
   return { first, last, by: "the user namespace that berthd runs in does not have them" };
 }
 

@@ -11,7 +11,7 @@ import type { FdHandle } from "../../fd.ts";
 import { type Native, native } from "../../native.ts";
 import { syncFolder, system, writeDurably } from "../disk/durable.ts";
 import { lockBriefly } from "../disk/lock.ts";
-import { conflict, HOST, type HostFolders, namedInRange, type Taken, takenIds } from "./ids-in-use.ts";
+import { conflict, HOST, type HostFolders, idsInUse, namedInRange, type UsedIds } from "./ids-in-use.ts";
 import { lockNspawn, unlockNspawn } from "./nspawn.ts";
 import { BASE_RULE, basesOf, CONTAINER_POOL, lastOf, type Pool, type Range, rangeAt } from "./range.ts";
 import { decodeReservations, encodeReservations, type Reservation, type Reservations } from "./reservations.ts";
@@ -108,7 +108,7 @@ export class Ranges implements Disposable {
     const { next, list } = this.#readFile();
     const known = list.find((reservation) => reservation.owner === owner);
     if (known !== undefined) return known;
-    const taken = [...list.map(takenBy), ...takenIds(this.#host)];
+    const taken = [...list.map(takenBy), ...idsInUse(this.#host)];
     const base = wanted === undefined ? this.#pick(next, taken) : this.#claim(wanted, taken);
     const range = rangeAt(base);
     const reservation = { owner, ...range, since: new Date().toISOString() };
@@ -118,7 +118,7 @@ export class Ranges implements Disposable {
     return range;
   }
 
-  #pick(next: number | undefined, taken: readonly Taken[]): number {
+  #pick(next: number | undefined, taken: readonly UsedIds[]): number {
     for (const base of basesOf(this.#pool, next)) {
       if (conflict(rangeAt(base), taken) === undefined && this.#obstacle(base) === undefined) return base;
     }
@@ -129,7 +129,7 @@ export class Ranges implements Disposable {
     );
   }
 
-  #claim(wanted: number, taken: readonly Taken[]): number {
+  #claim(wanted: number, taken: readonly UsedIds[]): number {
     if (!isRangeBase(wanted)) throw unavailable(`no range begins at ${wanted}`, BASE_RULE);
     const range = rangeAt(wanted);
     const reason = conflict(range, taken)?.by ?? this.#obstacle(wanted);
@@ -228,7 +228,7 @@ function textOf(path: string): string | undefined {
   return isThere(path) ? system(path, () => readFileSync(path, "utf8")) : undefined;
 }
 
-function takenBy({ owner, base, count }: Reservation): Taken {
+function takenBy({ owner, base, count }: Reservation): UsedIds {
   return { first: base, last: base + count - 1, by: `they are reserved for ${owner}` };
 }
 

@@ -33,7 +33,7 @@ const PAUSE = 100;
 /** What is kept of the words of a shift that failed. */
 const MAX_WORDS = 2000;
 
-export class Shifts {
+export class MetacopyLayers {
   readonly #sys: Native;
   readonly #running = new Map<string, Promise<string | undefined>>();
   readonly #children = new Set<ChildProcess>();

@@ -16,9 +16,9 @@ import {
   PLAIN,
   type Upper,
 } from "../mount/overlay.ts";
-import { Shifts } from "./metacopy-layers.ts";
+import { MetacopyLayers } from "./metacopy-layers.ts";
 import type { Strategy } from "./root.ts";
-import type { Plan } from "./root-plan.ts";
+import type { RootPlan } from "./root-plan.ts";
 import type { NotYet, RootRequest } from "./root-request.ts";
 
 /** What a kernel or a file system without idmapped layers says. */
@@ -30,7 +30,7 @@ export interface Mounted {
   readonly strategy: Strategy;
 }
 
-export interface AssemblerOptions {
+export interface RootBuilderOptions {
   /** The state folder. */
   readonly state: string;
   /** Told once for each file system that cannot show its files with other ids: `auto` takes metacopy there. */
@@ -38,26 +38,26 @@ export interface AssemblerOptions {
   readonly sys: Native;
 }
 
-export class Assembler {
-  readonly #options: AssemblerOptions;
+export class RootBuilder {
+  readonly #options: RootBuilderOptions;
   readonly #sys: Native;
-  readonly #shifts: Shifts;
+  readonly #metacopy: MetacopyLayers;
   /** File systems that cannot show their files with other ids, by their devices. */
   readonly #unmappable = new Set<string>();
 
-  constructor(options: AssemblerOptions) {
+  constructor(options: RootBuilderOptions) {
     this.#options = options;
     this.#sys = options.sys;
-    this.#shifts = new Shifts(options.sys);
+    this.#metacopy = new MetacopyLayers(options.sys);
   }
 
   /** Stops what is under way. */
   close(): void {
-    this.#shifts.close();
+    this.#metacopy.close();
   }
 
   /** Mounts it: by which strategy, and where. Closes `upper`. Throws SYSTEM_ERROR. */
-  mount(plan: Plan, upper: Upper | undefined): Mounted | NotYet {
+  mount(plan: RootPlan, upper: Upper | undefined): Mounted | NotYet {
     try {
       const { shift } = plan.request;
       if (shift !== "auto") return this.#mountBy(shift, plan, upper);
@@ -77,7 +77,7 @@ export class Assembler {
     }
   }
 
-  #mountBy(strategy: Strategy, plan: Plan, upper: Upper | undefined): Mounted | NotYet {
+  #mountBy(strategy: Strategy, plan: RootPlan, upper: Upper | undefined): Mounted | NotYet {
     const { request } = plan;
     const lowers = this.#lowers(strategy, plan);
     if (lowers instanceof Promise) return { until: lowers };
@@ -102,7 +102,7 @@ export class Assembler {
   }
 
   /** The images as layers, from the top down. */
-  #lowers(strategy: Strategy, { folder, images, range, holds }: Plan): FdHandle[] | Promise<string | undefined> {
+  #lowers(strategy: Strategy, { folder, images, range, holds }: RootPlan): FdHandle[] | Promise<string | undefined> {
     const open = (layer: (tree: string) => FdHandle): FdHandle[] => {
       const layers: FdHandle[] = [];
       try {
@@ -118,7 +118,7 @@ export class Assembler {
       using namespace = rangeNamespace(range, this.#sys);
       return open((tree) => idmapTree(tree, namespace, this.#sys));
     }
-    const shifted = this.#shifts.layer(join(folder, "shifted"), images, range);
+    const shifted = this.#metacopy.layer(join(folder, "shifted"), images, range);
     if (shifted instanceof Promise) return shifted;
     holds.push(shifted.lock);
     const layers = open((tree) => openFolder(tree, this.#sys));

@@ -22,7 +22,7 @@ export interface EntryBind {
   readonly readOnly: boolean;
 }
 
-export interface Entry {
+export interface RootEntry {
   readonly userns: FdHandle;
   /** Detached mounts, and where they belong. */
   readonly mounts: readonly { readonly target: string; readonly mount: FdHandle }[];
@@ -35,7 +35,7 @@ export interface Entry {
 const MOUNT_ATTR_NOEXEC = 0x8;
 
 /** Makes it, for a launcher of the user `owner`. Throws SYSTEM_ERROR. */
-export function makeEntry(root: Root, owner: number, binds: readonly EntryBind[], sys: Native): Entry {
+export function makeRootEntry(root: Root, owner: number, binds: readonly EntryBind[], sys: Native): RootEntry {
   if (root.userns !== undefined) {
     // The broker's user has no processes to hide from itself, and a new /proc is root's to make.
     const proc = { source: "/proc", target: "/proc", readOnly: false };

@@ -8,7 +8,7 @@ import type { Range } from "../ranges/range.ts";
 import type { RootRequest } from "./root-request.ts";
 
 /** One root while it is built. */
-export interface Plan {
+export interface RootPlan {
   readonly berth: string;
   /** What the berth has on disk: its `upper`, `work` and `shifted`. */
   readonly folder: string;
@@ -30,7 +30,7 @@ export function stateOf(paths: readonly string[]): string {
 }
 
 /** What a root is made of; as long as it is the same, what was built of the one is good for the other. */
-export function identityOf({ request, images, trees, range, folder }: Plan): string {
+export function identityOf({ request, images, trees, range, folder }: RootPlan): string {
   const isOnDisk = !request.readOnly && request.state === "persistent";
   const changes = isOnDisk ? stateOf([join(folder, "upper")]) : "";
   return JSON.stringify([request, images.map(labelOf), trees, range, changes]);

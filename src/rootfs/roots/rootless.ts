@@ -10,7 +10,7 @@ import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
 import { type ImageSource, type ImageTree, labelOf } from "../images/image-source.ts";
-import { makeRoot, type RootlessLayers } from "../mount/rootless-mount.ts";
+import { mountRootless, type RootlessLayers } from "../mount/rootless-mount.ts";
 import { Root, type RootFacts } from "./root.ts";
 import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 
@@ -121,7 +121,7 @@ export class RootlessRoots {
     const holds: FdHandle[] = [];
     try {
       for (const image of images) holds.push(source.hold(image));
-      const { mount, userns } = await makeRoot(this.#layers(berth, request, images), sys);
+      const { mount, userns } = await mountRootless(this.#layers(berth, request, images), sys);
       const facts: RootFacts = {
         strategy: "none",
         images: images.map(labelOf),

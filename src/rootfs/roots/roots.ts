@@ -11,16 +11,16 @@ import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { type ImageSource, type ImageTree, labelOf } from "../images/image-source.ts";
 import { closeUpper, openFolder, type Upper } from "../mount/overlay.ts";
-import { Endings } from "../mount/unmount-watch.ts";
+import { UnmountWatch } from "../mount/unmount-watch.ts";
 import { ownerOf, persistentUpper, volatileUpper } from "../mount/upper.ts";
-import { isInUse } from "../mount/upper-in-use.ts";
+import { isUpperInUse } from "../mount/upper-in-use.ts";
 import type { Range } from "../ranges/range.ts";
 import { Root, type RootFacts, type Strategy } from "./root.ts";
-import { Assembler, type AssemblerOptions } from "./root-builder.ts";
-import { identityOf, type Plan, stateOf } from "./root-plan.ts";
+import { RootBuilder, type RootBuilderOptions } from "./root-builder.ts";
+import { identityOf, type RootPlan, stateOf } from "./root-plan.ts";
 import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 
-export interface RootsOptions extends AssemblerOptions {
+export interface RootsOptions extends RootBuilderOptions {
   readonly images: ImageSource;
   /** Reserves a range, for ever (ranges.ts). */
   readonly ranges: { reserve(owner: string, wanted?: number): Range };
@@ -33,9 +33,9 @@ const PAUSE = 50;
 export class Roots {
   readonly #options: RootsOptions;
   readonly #sys: Native;
-  readonly #assembler: Assembler;
-  readonly #endings: Endings;
-  /** Of persistent roots: where {@link Endings} has them. */
+  readonly #builder: RootBuilder;
+  readonly #unmounts: UnmountWatch;
+  /** Of persistent roots: where {@link UnmountWatch} has them. */
   readonly #watches = new WeakMap<Root, number>();
   /** By berth: the number of its last persistent root among them. */
   readonly #last = new Map<string, number>();
@@ -53,8 +53,8 @@ export class Roots {
   constructor(options: RootsOptions) {
     this.#options = options;
     this.#sys = options.sys;
-    this.#assembler = new Assembler(options);
-    this.#endings = new Endings(options.sys);
+    this.#builder = new RootBuilder(options);
+    this.#unmounts = new UnmountWatch(options.sys);
   }
 
   /** The root of a berth as its images are now. Throws only for what the broker itself is short of. */
@@ -94,7 +94,7 @@ export class Roots {
     const watch = this.#watches.get(root);
     if (watch !== undefined) this.#last.set(berth, watch);
     const closing = root.close().then(() => {
-      if (watch !== undefined && this.#endings.hasEnded(watch)) this.#free.add(berth);
+      if (watch !== undefined && this.#unmounts.isUnmounted(watch)) this.#free.add(berth);
       if (this.#closing.get(berth) !== closing) return undefined;
       this.#closing.delete(berth);
       this.#prepare(berth);
@@ -118,18 +118,18 @@ export class Roots {
     for (const { root } of this.#ready.values()) void root.close();
     this.#ready.clear();
     this.#next.clear();
-    this.#assembler.close();
-    this.#endings.close();
+    this.#builder.close();
+    this.#unmounts.close();
   }
 
   #root(mount: FdHandle, facts: RootFacts, holds: readonly FdHandle[]): Root {
     const root = new Root(mount, facts, holds, this.#sys);
-    const watch = facts.state === "persistent" ? this.#endings.watch(mount) : undefined;
+    const watch = facts.state === "persistent" ? this.#unmounts.watch(mount) : undefined;
     if (watch !== undefined) this.#watches.set(root, watch);
     return root;
   }
 
-  #plan(berth: string, request: RootRequest): Plan | Unbuilt {
+  #plan(berth: string, request: RootRequest): RootPlan | Unbuilt {
     const images: ImageTree[] = [];
     for (const reference of request.images) {
       const found = this.#options.images.resolve(reference);
@@ -141,7 +141,7 @@ export class Roots {
     return { berth, folder, request, images, trees: stateOf(images.map(({ tree }) => tree)), range, holds: [] };
   }
 
-  #build(plan: Plan): Root | NotYet {
+  #build(plan: RootPlan): Root | NotYet {
     const { berth } = plan;
     let root: Root | undefined;
     try {
@@ -158,7 +158,7 @@ export class Roots {
       if (until !== undefined) return { until };
       const upper = this.#upper(plan);
       if (upper instanceof Promise) return { until: upper };
-      const made = this.#assembler.mount(plan, upper);
+      const made = this.#builder.mount(plan, upper);
       if ("until" in made) return made;
       root = this.#root(made.mount, factsOf(plan, made.strategy), plan.holds);
       return root;
@@ -198,7 +198,7 @@ export class Roots {
   }
 
   /** Where this root's changes go; a promise while somebody else still writes there. */
-  #upper({ berth, folder, request, images, range }: Plan): Upper | undefined | Promise<string | undefined> {
+  #upper({ berth, folder, request, images, range }: RootPlan): Upper | undefined | Promise<string | undefined> {
     if (request.readOnly) return undefined;
     const owner = ownerOf(images.at(-1)?.tree ?? "/", range);
     if (request.state === "volatile") return volatileUpper(request.size, owner, this.#sys);
@@ -218,7 +218,7 @@ export class Roots {
    */
   #isInUse(berth: string, upper: FdHandle): boolean {
     const last = this.#last.get(berth);
-    return (last !== undefined && !this.#endings.hasEnded(last)) || isInUse(upper, this.#sys);
+    return (last !== undefined && !this.#unmounts.isUnmounted(last)) || isUpperInUse(upper, this.#sys);
   }
 
   #whenFree(berth: string, folder: string): Promise<string | undefined> {
@@ -253,7 +253,7 @@ interface Ready {
   readonly of: string;
 }
 
-function factsOf({ request, images, range }: Plan, strategy: Strategy): RootFacts {
+function factsOf({ request, images, range }: RootPlan, strategy: Strategy): RootFacts {
   return {
     strategy,
     images: images.map(labelOf),

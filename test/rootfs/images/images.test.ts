@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { native } from "../../../src/native.ts";
 import { Images, type ImageVersion } from "../../../src/rootfs/images/images.ts";
 import { encodeManifest } from "../../../src/rootfs/images/manifest.ts";
-import { Workshop } from "../../../src/rootfs/images/staging.ts";
+import { Staging } from "../../../src/rootfs/images/staging.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";
 
@@ -26,7 +26,7 @@ afterEach(() => {
 
 /** A version with one file, whose text is the version. */
 async function publish(name: string, version: string, current = true): Promise<void> {
-  using workshop = Workshop.open(images.folder, native);
+  using workshop = Staging.open(images.folder, native);
   const finished = join(workshop.folder, "version");
   mkdirSync(join(finished, "tree"), { recursive: true });
   writeFileSync(join(finished, "tree/file"), version);
@@ -174,11 +174,11 @@ it("a version that is there already is not imported over", async () => {
 
 describe("a workshop", () => {
   it("that was left by somebody who was killed is removed by the next; one that is in use is not", async () => {
-    using living = Workshop.open(images.folder, native);
-    const left = Workshop.open(images.folder, native);
+    using living = Staging.open(images.folder, native);
+    const left = Staging.open(images.folder, native);
     mkdirSync(join(left.folder, "tree"));
     left[Symbol.dispose]();
-    using next = Workshop.open(images.folder, native);
+    using next = Staging.open(images.folder, native);
     await next.tidy();
     const there = readdirSync(`${images.folder}/.work`).map((name) => join(images.folder, ".work", name));
     expect(there.sort()).toEqual([living.folder, next.folder].sort());

@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { native } from "../../../src/native.ts";
 import { Images } from "../../../src/rootfs/images/images.ts";
 import { importImage } from "../../../src/rootfs/images/import.ts";
-import { Workshop } from "../../../src/rootfs/images/staging.ts";
+import { Staging } from "../../../src/rootfs/images/staging.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { type Needs, needs } from "../../support/needs.ts";
@@ -105,7 +105,7 @@ function visible(): string[] {
 }
 
 async function tidied(): Promise<string[]> {
-  using workshop = Workshop.open(images.folder, native);
+  using workshop = Staging.open(images.folder, native);
   await workshop.clear();
   return work();
 }

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { native, packageRoot } from "../../../src/native.ts";
 import { Images } from "../../../src/rootfs/images/images.ts";
 import { importImage } from "../../../src/rootfs/images/import.ts";
-import { Workshop } from "../../../src/rootfs/images/staging.ts";
+import { Staging } from "../../../src/rootfs/images/staging.ts";
 import { Ranges } from "../../../src/rootfs/ranges/ranges.ts";
 import { TestFolder } from "../../support/broker.ts";
 
@@ -152,18 +152,18 @@ it("a removal, and a change of the current version: before or after, nothing bet
 
 it("what a program left by a killed import still works on is not removed under its hands", async () => {
   const images = `${state}/images`;
-  const workshop = Workshop.open(images, native);
+  const workshop = Staging.open(images, native);
   const child = spawn("cat", [], { stdio: ["pipe", "ignore", "ignore", workshop.lock] });
   await once(child, "spawn");
   workshop[Symbol.dispose]();
   mkdirSync(join(workshop.folder, "tree"));
   writeFileSync(join(workshop.folder, "tree/half"), "");
-  using next = Workshop.open(images, native);
+  using next = Staging.open(images, native);
   await next.clear();
   expect(readdirSync(`${images}/.work`)).toHaveLength(1);
   child.stdin?.end();
   await once(child, "close");
-  using last = Workshop.open(images, native);
+  using last = Staging.open(images, native);
   await last.clear();
   expect(readdirSync(`${images}/.work`)).toEqual([]);
 });

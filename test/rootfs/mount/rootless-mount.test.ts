@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { closeAll } from "../../../src/fd.ts";
 import { launcherPath } from "../../../src/launcher-path.ts";
 import { native } from "../../../src/native.ts";
-import { makeRoot, type RootlessLayers, type RootlessMount } from "../../../src/rootfs/mount/rootless-mount.ts";
+import { mountRootless, type RootlessLayers, type RootlessMount } from "../../../src/rootfs/mount/rootless-mount.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { mountsHere } from "../../support/folders.ts";
@@ -31,7 +31,7 @@ describe("an overlay without privilege", () => {
   const at = (name: string): string => join(folder.path, name);
 
   async function make(change: Partial<RootlessLayers> = {}): Promise<RootlessMount> {
-    return await makeRoot(
+    return await mountRootless(
       {
         lowers: [at("above"), at("below")],
         changes: { upper: at("upper"), work: at("work") },

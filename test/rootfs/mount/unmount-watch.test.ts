@@ -5,7 +5,7 @@ import type { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { FsContext } from "../../../src/rootfs/mount/fs-context.ts";
 import { openFolder, pathOf } from "../../../src/rootfs/mount/overlay.ts";
-import { Endings } from "../../../src/rootfs/mount/unmount-watch.ts";
+import { UnmountWatch } from "../../../src/rootfs/mount/unmount-watch.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
@@ -29,27 +29,27 @@ function tmpfs(): FdHandle {
 
 describe("a file system that is watched (needs root)", needs("root"), () => {
   it("has ended when nobody has it open any more, in whatever order", () => {
-    const endings = new Endings(native);
+    const endings = new UnmountWatch(native);
     const mounts = Array.from({ length: 300 }, tmpfs);
     const watches = mounts.map((mount) => endings.watch(mount) ?? -1);
     expect(new Set(watches).size).toBe(300);
-    expect(watches.map((watch) => endings.hasEnded(watch))).not.toContain(true);
+    expect(watches.map((watch) => endings.isUnmounted(watch))).not.toContain(true);
     mounts[7]?.close();
-    expect(watches.filter((watch) => endings.hasEnded(watch))).toEqual([watches[7]]);
+    expect(watches.filter((watch) => endings.isUnmounted(watch))).toEqual([watches[7]]);
     for (const mount of mounts) mount.close();
-    expect(watches.map((watch) => endings.hasEnded(watch))).not.toContain(false);
+    expect(watches.map((watch) => endings.isUnmounted(watch))).not.toContain(false);
     endings.close();
   });
 
   it("has not while a folder of it is open, or a copy of the mount", () => {
-    const endings = new Endings(native);
+    const endings = new UnmountWatch(native);
     const mount = tmpfs();
     const watch = endings.watch(mount) ?? -1;
     using folder = openFolder(pathOf(mount), native);
     mount.close();
-    expect(endings.hasEnded(watch)).toBe(false);
+    expect(endings.isUnmounted(watch)).toBe(false);
     folder.close();
-    expect(endings.hasEnded(watch)).toBe(true);
+    expect(endings.isUnmounted(watch)).toBe(true);
     endings.close();
   });
 
@@ -57,7 +57,7 @@ describe("a file system that is watched (needs root)", needs("root"), () => {
     ["another instance", { inotifyInit: () => -EMFILE }],
     ["another watch", { inotifyAddWatch: () => -ENOSPC }],
   ])("is not watched where the user may not have %s", (_, sys) => {
-    const endings = new Endings(scripted(sys));
+    const endings = new UnmountWatch(scripted(sys));
     using mount = tmpfs();
     expect(endings.watch(mount)).toBeUndefined();
     endings.close();

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { native, packageRoot } from "../../../src/native.ts";
 import { tryLock } from "../../../src/rootfs/disk/lock.ts";
 import { rangeAt } from "../../../src/rootfs/ranges/range.ts";
-import { Shifts } from "../../../src/rootfs/roots/metacopy-layers.ts";
+import { MetacopyLayers } from "../../../src/rootfs/roots/metacopy-layers.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
@@ -97,7 +97,7 @@ describe("a layer of owners (needs root)", needs("root"), () => {
   });
 
   it("waits for another process that is still at it, and takes what that one has made", async () => {
-    const shifts = new Shifts(native);
+    const shifts = new MetacopyLayers(native);
     const images = [{ name: tree, tree }];
     const finished = run(0) ?? "";
     const path = join(finished, "..");
@@ -114,7 +114,7 @@ describe("a layer of owners (needs root)", needs("root"), () => {
   });
 
   it("of images that the berth has no longer is removed, unless a root has it still", async () => {
-    const shifts = new Shifts(native);
+    const shifts = new MetacopyLayers(native);
     const folderOf = join(state, "shifted");
     const layer = async (name: string): Promise<{ upper: string; lock: { close(): void } }> => {
       for (let tries = 0; tries < 3; tries++) {
