@@ -64,12 +64,22 @@ function anchor(heading: string): string {
     .replaceAll(" ", "-");
 }
 
+/** Pages of the repository under their address, for links from pages that are packed to those that are not. */
+const repository = "https://github.com/berthd/berthd/blob/main/";
+const manifest = JSON.parse(read("package.json")) as { files: string[] };
+/** npm packs these as well, whatever `files` says. */
+const packed = new Set([...manifest.files, "README.md", "LICENSE", "package.json"]);
+const isPacked = (path: string): boolean => packed.has(path.split("/", 1)[0] ?? "");
+
 test.each(pages)("%s: every link within the repository leads somewhere", (page) => {
   const text = withoutBlocks(read(page));
-  for (const [, target = ""] of text.matchAll(/\]\((?!https?:)([^)]*)\)/g)) {
-    const [path = "", fragment] = target.split("#", 2);
-    const file = path === "" ? page : join(dirname(page), path);
+  for (const [, target = ""] of text.matchAll(/\]\(([^)]*)\)/g)) {
+    const absolute = target.startsWith(repository);
+    if (/^https?:/.test(target) && !absolute) continue;
+    const [path = "", fragment] = (absolute ? target.slice(repository.length) : target).split("#", 2);
+    const file = path === "" ? page : join(absolute ? "." : dirname(page), path);
     expect(existsSync(join(packageRoot, file)), `${page} → ${target}`).toBe(true);
+    if (isPacked(page) && !absolute) expect(isPacked(file), `${page} → ${target} is not packed`).toBe(true);
     if (fragment === undefined) continue;
     const anchors = Array.from(withoutBlocks(read(file)).matchAll(/^#+ (.*)$/gm), ([, heading = ""]) =>
       anchor(heading),

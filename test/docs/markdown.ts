@@ -8,6 +8,7 @@ export const pages: readonly string[] = [
   "README.md",
   "CONTRIBUTING.md",
   "CHANGELOG.md",
+  "SECURITY.md",
   ...[
     "benchmarks",
     "bind-delivery",
@@ -20,6 +21,7 @@ export const pages: readonly string[] = [
     "notify",
     "on-demand",
     "protocol",
+    "releasing",
     "restart",
     "roots",
     "security",
