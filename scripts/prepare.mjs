@@ -4,7 +4,7 @@
  * JavaScript without dependencies, because it runs before there are any.
  */
 import { spawn } from "node:child_process";
-import { accessSync, chmodSync, constants, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,7 +41,6 @@ export async function prepare() {
     isOlder([stamp], [...filesOf("src"), at("tsconfig.json"), at("tsconfig.build.json")])
   ) {
     await step("compiling TypeScript", ["run", "build:ts"]);
-    for (const program of ["berth.js", "berthd.js"]) chmodSync(at("dist/cli", program), 0o755);
     writeFileSync(stamp, "");
   }
 }
