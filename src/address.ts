@@ -4,9 +4,7 @@
  */
 import { isIPv4, isIPv6 } from "node:net";
 import { endianness } from "node:os";
-
-/** What a socket carries. `stream` and `seqpacket` sockets listen; `datagram` sockets are only bound. */
-export type SocketKind = "stream" | "datagram" | "seqpacket";
+import { SCHEMES, type SocketKind, schemeOf, transportOf } from "./transport.ts";
 
 /** An IPv4 or IPv6 endpoint. `host` is a literal address; `scope` the zone of a link-local one: index or name. */
 export interface InetAddress {
@@ -35,31 +33,17 @@ export interface ListenAddress {
 /** sockaddr_un.sun_path holds 108 bytes; a pathname needs its NUL, an abstract name its leading NUL (unix(7)). */
 export const UNIX_PATH_MAX = 107;
 
-/** The part of an address before `://`. */
-type Scheme = "tcp" | "udp" | "unix" | "unix-dgram" | "unix-seqpacket";
-
-const schemes: Readonly<Record<Scheme, SocketKind>> = {
-  tcp: "stream",
-  udp: "datagram",
-  unix: "stream",
-  "unix-dgram": "datagram",
-  "unix-seqpacket": "seqpacket",
-};
-
-function isScheme(text: string): text is Scheme {
-  return Object.hasOwn(schemes, text);
-}
-
 /** Reads one `listen` entry. Returns the address, or a sentence that says what is wrong with it. */
 export function parseListenAddress(text: string): ListenAddress | string {
   const split = text.indexOf("://");
   const scheme = split < 0 ? "" : text.slice(0, split);
-  if (!isScheme(scheme)) {
-    return `"${text}" does not begin with tcp:// udp:// unix:// unix-dgram:// or unix-seqpacket://`;
+  const transport = transportOf(scheme);
+  if (transport === undefined) {
+    const schemes = SCHEMES.map((name) => `${name}://`);
+    return `"${text}" does not begin with ${schemes.slice(0, -1).join(" ")} or ${schemes.at(-1)}`;
   }
   const rest = text.slice(split + 3);
-  const kind = schemes[scheme];
-  return scheme === "tcp" || scheme === "udp" ? parseInet(text, rest, kind) : parseUnix(text, rest, kind);
+  return transport.form === "inet" ? parseInet(text, rest, transport.kind) : parseUnix(text, rest, transport.kind);
 }
 
 function parseInet(text: string, rest: string, kind: SocketKind): ListenAddress | string {
@@ -122,36 +106,31 @@ export function formatAddress(address: Address): string {
   return `[${address.host}${address.scope === undefined ? "" : `%${address.scope}`}]:${address.port}`;
 }
 
-/** The scheme an address of this kind is written with. */
-function schemeOf(listen: Pick<ListenAddress, "kind" | "address">): Scheme {
-  if (listen.address.family !== "unix") return listen.kind === "datagram" ? "udp" : "tcp";
-  if (listen.kind === "stream") return "unix";
-  return listen.kind === "datagram" ? "unix-dgram" : "unix-seqpacket";
+/** How an address is written: see transport.ts. */
+export function formOf(address: Address): "inet" | "unix" {
+  return address.family === "unix" ? "unix" : "inet";
+}
+
+/** The path of a UNIX socket in the file system; undefined for an abstract name and for an IP address. */
+export function pathOf(address: Address): string | undefined {
+  return address.family === "unix" && !address.abstract ? address.path : undefined;
 }
 
 /** The text that {@link parseListenAddress} reads back to the same value. */
 export function formatListenAddress(listen: ListenAddress): string {
   const { address } = listen;
   const where = listen.dualStack && address.family === "ipv6" ? `*:${address.port}` : formatAddress(address);
-  return `${schemeOf(listen)}://${where}`;
+  return `${schemeOf(listen.kind, formOf(address))}://${where}`;
 }
 
-// Address families and socket types of Linux; the same on every architecture Node runs on, MIPS excepted.
+// Address families of Linux; the same on every architecture Node runs on, MIPS excepted.
 export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
-export const SOCK_STREAM = 1;
-export const SOCK_DGRAM = 2;
-export const SOCK_SEQPACKET = 5;
 
 /** The AF_… number of an address. */
 export function familyNumber(address: Address): number {
   return address.family === "unix" ? AF_UNIX : address.family === "ipv4" ? AF_INET : AF_INET6;
-}
-
-/** The SOCK_… number of a kind. */
-export function typeNumber(kind: SocketKind): number {
-  return kind === "stream" ? SOCK_STREAM : kind === "datagram" ? SOCK_DGRAM : SOCK_SEQPACKET;
 }
 
 const little = endianness() === "LE";

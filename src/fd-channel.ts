@@ -3,11 +3,11 @@
  * The broker's protocol is in src/varlink; this is what it stands on, for whoever wants only that.
  */
 import { constants } from "node:os";
-import type { SocketKind } from "./address.ts";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
 import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
 import { MAX_FDS, MSG_TRUNC, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
 import { socketPair } from "./socket-queries.ts";
+import type { SocketKind } from "./transport.ts";
 import { Wire } from "./wire.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;

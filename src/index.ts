@@ -1,5 +1,5 @@
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
-export { type Address, formatAddress, type InetAddress, type SocketKind, type UnixAddress } from "./address.ts";
+export { type Address, formatAddress, type InetAddress, type UnixAddress } from "./address.ts";
 export type { BerthState, BerthView, DescriptorView, LeaseView } from "./broker/berths/berth.ts";
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
@@ -27,4 +27,5 @@ export { type Fd, FdHandle } from "./fd.ts";
 export { FdChannel, FdMessage, recvFds, sendFds, type WaitOptions } from "./fd-channel.ts";
 export { createLog, type Fields, type Level, type Log, type LogFormat } from "./log.ts";
 export { type ListenFdsOptions, listenFds, type PassedFd } from "./systemd/activation.ts";
+export type { SocketKind } from "./transport.ts";
 export { type CallOptions, Reply, VarlinkClient } from "./varlink/client.ts";

@@ -1,9 +1,10 @@
 /** What programs ask the kernel about sockets, each question in one place. Nothing here changes a socket. */
-import { type Address, AF_UNIX, decodeSockaddr, type SocketKind, typeNumber } from "./address.ts";
+import { type Address, AF_UNIX, decodeSockaddr } from "./address.ts";
 import { BerthError, check } from "./errors.ts";
 import { FdHandle } from "./fd.ts";
 import type { Native } from "./native.ts";
 import { SO_ERROR, SOL_SOCKET } from "./socket-constants.ts";
+import { type SocketKind, typeNumber } from "./transport.ts";
 
 /** struct sockaddr_storage: room for an address of any family. */
 const SOCKADDR_MAX = 128;

@@ -1,10 +1,10 @@
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SOCK_SEQPACKET } from "../src/address.ts";
 import type { FdHandle } from "../src/fd.ts";
 import { FdChannel, type FdMessage, recvFds, sendFds } from "../src/fd-channel.ts";
 import { MAX_FDS, native } from "../src/native.ts";
+import { SOCK_SEQPACKET } from "../src/transport.ts";
 import { runWithAddon } from "./support/addon-child.ts";
 import { leaksNothing } from "./support/fds.ts";
 import { fileOf, memfd, socketPair } from "./support/sockets.ts";

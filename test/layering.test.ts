@@ -10,7 +10,7 @@ const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter(
 const texts: Sources = new Map(files.map((file) => [file, readFileSync(join(source, file), "utf8")]));
 const textOf = (file: string): string => texts.get(file) ?? "";
 
-const pure = ["address", "errors", "placeholder", "socket-constants", "socket-path"];
+const pure = ["address", "transport", "errors", "placeholder", "socket-constants", "socket-path"];
 const all = [...new Set(files.map(layerOf))];
 
 const mayImport: Readonly<Record<string, readonly string[]>> = {
@@ -18,20 +18,21 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "socket-constants": [],
   "socket-path": [],
   placeholder: [],
-  address: [],
+  transport: ["socket-constants"],
+  address: ["transport"],
   accounts: ["errors"],
   native: ["errors", "accounts"],
   "launcher-path": ["errors", "native"],
   fd: ["native", "errors"],
-  wire: ["native", "fd", "errors", "address", "socket-constants"],
-  "socket-queries": ["native", "fd", "errors", "address", "socket-constants"],
-  "fd-channel": ["native", "fd", "wire", "errors", "address", "socket-queries"],
-  config: ["errors", "address", "placeholder", "accounts", "socket-constants"],
+  wire: ["native", "fd", "errors", "address", "transport", "socket-constants"],
+  "socket-queries": ["native", "fd", "errors", "address", "transport", "socket-constants"],
+  "fd-channel": ["native", "fd", "wire", "errors", "address", "transport", "socket-queries"],
+  config: ["errors", "address", "transport", "placeholder", "accounts", "socket-constants"],
   launch: ["errors", "accounts"],
   log: [],
   rootfs: ["fd", "native", "errors", "launcher-path", "socket-queries", "accounts"],
-  varlink: ["fd", "wire", "errors", "address", "native"],
-  systemd: ["fd", "launch", "native", "errors", "address", "socket-constants", "socket-queries"],
+  varlink: ["fd", "wire", "errors", "address", "transport", "native"],
+  systemd: ["fd", "launch", "native", "errors", "address", "transport", "socket-constants", "socket-queries"],
   client: ["varlink", "fd", "native", "socket-queries", ...pure],
   broker: all.filter((layer) => !["client", "cli", "index", "fd-channel"].includes(layer)),
   cli: all.filter((layer) => layer !== "index"),
@@ -149,7 +150,7 @@ it("what decides without doing imports nothing that does", () => {
   // node:net is not among them: isIPv4 is pure, and address.ts wants no other thing of it.
   const effects = /^node:(fs|dgram|child_process|worker_threads|timers)/;
   const pureFiles = files.filter((file) =>
-    /^(address|placeholder|socket-constants)\.ts$|^launch\/|^varlink\/(idl|json|message|validate|service)\.ts$|^broker\/access\/policy\.ts$/.test(
+    /^(address|transport|placeholder|socket-constants)\.ts$|^launch\/|^varlink\/(idl|json|message|validate|service)\.ts$|^broker\/access\/policy\.ts$/.test(
       file,
     ),
   );

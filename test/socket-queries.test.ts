@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { expect, test } from "vitest";
-import { AF_INET, encodeSockaddr, SOCK_DGRAM } from "../src/address.ts";
+import { AF_INET, encodeSockaddr } from "../src/address.ts";
 import { check, isScarcity, SysError } from "../src/errors.ts";
 import { FdHandle } from "../src/fd.ts";
 import { native } from "../src/native.ts";
@@ -13,6 +13,7 @@ import {
   socketOption,
   socketPair,
 } from "../src/socket-queries.ts";
+import { SOCK_DGRAM } from "../src/transport.ts";
 
 const { EBADF, ECONNREFUSED, EMFILE, ENOENT } = constants.errno;
 const loopback = (port: number) => encodeSockaddr({ family: "ipv4", host: "127.0.0.1", port });

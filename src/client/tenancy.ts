@@ -1,10 +1,10 @@
 /** What a tenant has: its lease, its descriptors, and the words it can have with the broker about them. */
 import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
-import type { SocketKind } from "../address.ts";
 import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
+import type { SocketKind } from "../transport.ts";
 import type { VarlinkClient } from "../varlink/client.ts";
 import { dgramSocket, netServer } from "./adapters.ts";
 import { DirectoryHandle } from "./directory-handle.ts";

@@ -3,12 +3,13 @@
  * by waiting for it. Plain ones go by notify.ts, which turns here only when they find no room.
  */
 import { constants } from "node:os";
-import { AF_UNIX, encodeSockaddr, SOCK_DGRAM, UNIX_PATH_MAX, type UnixAddress } from "../address.ts";
+import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX, type UnixAddress } from "../address.ts";
 import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
 import { POLLIN, POLLOUT } from "../socket-constants.ts";
 import { socketPair } from "../socket-queries.ts";
+import { SOCK_DGRAM } from "../transport.ts";
 
 const { EAGAIN } = constants.errno;
 /** Too many descriptors on their way at once for a user without privilege; Node has no name for it (hazard 5). */

@@ -1,9 +1,9 @@
 import { constants } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { SOCK_DGRAM, SOCK_SEQPACKET } from "../../src/address.ts";
 import type { FdHandle } from "../../src/fd.ts";
 import { MAX_FDS, native, RECEIVED_LENGTH } from "../../src/native.ts";
 import { SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../src/socket-constants.ts";
+import { SOCK_DGRAM, SOCK_SEQPACKET } from "../../src/transport.ts";
 import { runWithAddon } from "../support/addon-child.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
 import { fileOf, memfd, socketPair } from "../support/sockets.ts";

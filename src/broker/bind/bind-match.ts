@@ -3,7 +3,8 @@
  * candidate or none out. docs/bind-delivery.md has the rules in prose.
  */
 import { isIPv4 } from "node:net";
-import { type Address, type InetAddress, mappedIPv4, type SocketKind } from "../../address.ts";
+import { type Address, type InetAddress, mappedIPv4 } from "../../address.ts";
+import type { SocketKind } from "../../transport.ts";
 
 /** What the server asked for. */
 export interface BindRequest {

@@ -14,10 +14,6 @@ import {
   decodeSockaddr,
   formatAddress,
   formatListenAddress,
-  SOCK_DGRAM,
-  SOCK_SEQPACKET,
-  SOCK_STREAM,
-  type SocketKind,
 } from "../../address.ts";
 import type { ServerSpec } from "../../config/spec.ts";
 import type { FdHandle } from "../../fd.ts";
@@ -25,6 +21,7 @@ import type { Log } from "../../log.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
 import { boundAddressIfKnown, socketOption } from "../../socket-queries.ts";
+import { isKnownProtocol, kindOfType, type SocketKind } from "../../transport.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
@@ -138,7 +135,7 @@ export class Interception {
       return this.#reports.answer(report.error, NO_SOCKET);
     }
     const domain = this.#option(report.socket, so.SO_DOMAIN);
-    const kind = kindOf(this.#option(report.socket, so.SO_TYPE));
+    const kind = kindOfType(this.#option(report.socket, so.SO_TYPE));
     const isInet = domain === AF_INET || domain === AF_INET6;
     // Netlink, packet and all the others are no business of a berth.
     if (kind === undefined || (!isInet && domain !== AF_UNIX)) return this.#reports.answer(CONTINUE, NO_SOCKET);
@@ -155,7 +152,7 @@ export class Interception {
     if (this.#isBound(report.socket)) return this.#reports.answer(EINVAL, NO_SOCKET);
     const v6only = this.#option(report.socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const found = this.#find({ kind, address, v6only }, address.port === 0);
-    if (found !== undefined && this.#isTcpOrUdp(report.socket)) return this.#deliver(report, found, address);
+    if (found !== undefined && this.#isTcpOrUdp(report.socket, kind)) return this.#deliver(report, found, address);
     // Whoever asks for any port at all takes nothing from anybody. The bind is done here, on the very same socket,
     // so that the address cannot become another one in between.
     if (address.port === 0) return this.#bindHere(report);
@@ -249,9 +246,8 @@ export class Interception {
   }
 
   /** Not SCTP, UDP-Lite, or what else has streams and datagrams. */
-  #isTcpOrUdp(socket: number): boolean {
-    const protocol = this.#option(socket, so.SO_PROTOCOL);
-    return [so.IPPROTO_TCP, so.IPPROTO_MPTCP, so.IPPROTO_UDP].includes(protocol);
+  #isTcpOrUdp(socket: number, kind: SocketKind): boolean {
+    return isKnownProtocol(kind, "inet", this.#option(socket, so.SO_PROTOCOL));
   }
 
   #option(fd: number, option: number, level: number = so.SOL_SOCKET): number {
@@ -280,12 +276,6 @@ function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
   if (domain === AF_INET && family === 0 && bytes.readUInt32BE(4) === 0) bytes.writeUInt16LE(AF_INET, 0);
   else if (family !== domain) return domain === AF_UNIX ? EINVAL : EAFNOSUPPORT;
   return decodeSockaddr(bytes) ?? EINVAL;
-}
-
-function kindOf(type: number): SocketKind | undefined {
-  if (type === SOCK_STREAM) return "stream";
-  if (type === SOCK_DGRAM) return "datagram";
-  return type === SOCK_SEQPACKET ? "seqpacket" : undefined;
 }
 
 /** The lowest port that takes no privilege (ip(7)); the broker's own privilege must not lend it one. */

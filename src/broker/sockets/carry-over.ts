@@ -3,11 +3,12 @@
  * it did is lost. Only what differs from a new socket of that kind was set by it; the rest stays as configured. What
  * cannot be read back (joined multicast groups, attached filters) cannot be carried over: docs/bind-delivery.md.
  */
-import { SOCK_STREAM } from "../../address.ts";
+
 import { carriedOptions, type KernelOption } from "../../config/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
+import { SOCK_STREAM } from "../../transport.ts";
 
 /** Settings of a held socket before they were changed, so that the next tenant finds it as configured. */
 export type Changed = ReadonlyMap<KernelOption, Int32Array>;

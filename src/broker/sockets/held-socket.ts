@@ -9,13 +9,14 @@ import {
   familyNumber,
   formatListenAddress,
   type ListenAddress,
-  typeNumber,
+  pathOf,
 } from "../../address.ts";
 import type { KernelOption, SocketOptions } from "../../config/socket-options.ts";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { boundAddress } from "../../socket-queries.ts";
+import { typeNumber } from "../../transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
@@ -195,7 +196,7 @@ export class HeldSocket implements Disposable {
   #bind(): void {
     const address = this.#bound;
     const path = formatListenAddress(this.listen);
-    const pathname = address.family === "unix" && !address.abstract ? address.path : undefined;
+    const pathname = pathOf(address);
     if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
     const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
     // The path gets the socket's own permission bits: nobody else may connect before it is settled whose it is.

@@ -12,16 +12,13 @@ import {
   formatAddress,
   formatListenAddress,
   type ListenAddress,
-  SOCK_DGRAM,
-  SOCK_SEQPACKET,
-  SOCK_STREAM,
-  type SocketKind,
 } from "../../address.ts";
 import type { SocketOptions } from "../../config/socket-options.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
 import { boundAddressIfKnown, socketOption } from "../../socket-queries.ts";
+import { isKnownProtocol, kindOfType } from "../../transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { isInode } from "./unix-path.ts";
@@ -97,12 +94,12 @@ function sameAddress(is: Address, wanted: Address, sys: Native): boolean {
 /** One of ours need not listen: a tenant may have stopped it. */
 function identify(fd: number, ours: boolean, sys: Native): ListenAddress | string {
   const option = (level: number, name: number): number => socketOption(fd, level, name, sys);
-  const kind = kinds.get(option(so.SOL_SOCKET, so.SO_TYPE));
+  const kind = kindOfType(option(so.SOL_SOCKET, so.SO_TYPE));
   if (kind === undefined) return "no socket that berthd knows";
   const domain = option(so.SOL_SOCKET, so.SO_DOMAIN);
   const protocol = option(so.SOL_SOCKET, so.SO_PROTOCOL);
-  const plain = domain === AF_UNIX ? [0] : kind === "stream" ? [so.IPPROTO_TCP, so.IPPROTO_MPTCP] : [so.IPPROTO_UDP];
-  if (![AF_UNIX, AF_INET, AF_INET6].includes(domain) || !plain.includes(protocol))
+  const isKnown = isKnownProtocol(kind, domain === AF_UNIX ? "unix" : "inet", protocol);
+  if (![AF_UNIX, AF_INET, AF_INET6].includes(domain) || !isKnown)
     return "a socket of another protocol than TCP, UDP and UNIX";
   if (!ours && kind !== "datagram" && option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1)
     return `a ${kind} socket that does not listen`;
@@ -111,9 +108,3 @@ function identify(fd: number, ours: boolean, sys: Native): ListenAddress | strin
   const dualStack = domain === AF_INET6 && option(so.IPPROTO_IPV6, so.IPV6_V6ONLY) === 0;
   return { kind, address, dualStack };
 }
-
-const kinds: ReadonlyMap<number, SocketKind> = new Map([
-  [SOCK_STREAM, "stream"],
-  [SOCK_DGRAM, "datagram"],
-  [SOCK_SEQPACKET, "seqpacket"],
-]);

@@ -15,12 +15,13 @@ import {
 } from "node:fs";
 import { constants } from "node:os";
 import { dirname } from "node:path";
-import { AF_UNIX, encodeSockaddr, formatAddress, type SocketKind, typeNumber } from "../../address.ts";
+import { AF_UNIX, encodeSockaddr, formatAddress } from "../../address.ts";
 import type { SocketOptions } from "../../config/socket-options.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { O_PATH } from "../../socket-constants.ts";
+import { type SocketKind, typeNumber } from "../../transport.ts";
 
 const { EADDRINUSE, ECONNREFUSED } = constants.errno;
 

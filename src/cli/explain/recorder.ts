@@ -10,8 +10,6 @@ import {
   familyNumber,
   formatListenAddress,
   type ListenAddress,
-  type SocketKind,
-  typeNumber,
 } from "../../address.ts";
 import { settingsOf } from "../../broker/sockets/carry-over.ts";
 import { type KernelOption, type SocketOption, socketOptions } from "../../config/socket-options.ts";
@@ -19,12 +17,12 @@ import { FdHandle } from "../../fd.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
 import { socketOption } from "../../socket-queries.ts";
+import { kindOfType } from "../../transport.ts";
 
 /** Lets the kernel carry out the call as it stands. */
 const CONTINUE = -1;
 /** Different addresses that are noted; a berth that needs more is none that anybody writes by hand. */
 const MAX_BINDS = 100;
-const KINDS: readonly SocketKind[] = ["stream", "datagram", "seqpacket"];
 
 /** One address that was asked for. */
 export interface SeenBind {
@@ -76,7 +74,7 @@ export class Recorder {
     const { socket } = report;
     const domain = this.#option(socket, so.SO_DOMAIN);
     const type = this.#option(socket, so.SO_TYPE);
-    const kind = KINDS.find((candidate) => typeNumber(candidate) === type);
+    const kind = kindOfType(type);
     const address = [AF_INET, AF_INET6, AF_UNIX].includes(domain) ? decodeSockaddr(report.sockaddr) : undefined;
     if (kind === undefined || address === undefined || familyNumber(address) !== domain) return CONTINUE;
     const v6only = this.#option(socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;

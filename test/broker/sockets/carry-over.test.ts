@@ -1,10 +1,11 @@
 import { expect, onTestFinished, test } from "vitest";
-import { AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM } from "../../../src/address.ts";
+import { AF_INET, AF_INET6, AF_UNIX } from "../../../src/address.ts";
 import { carryOver, restoreOptions } from "../../../src/broker/sockets/carry-over.ts";
 import { carriedOptions, type KernelOption } from "../../../src/config/socket-options.ts";
 import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";
 import * as so from "../../../src/socket-constants.ts";
+import { SOCK_DGRAM, SOCK_STREAM } from "../../../src/transport.ts";
 import { openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 
