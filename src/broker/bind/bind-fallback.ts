@@ -1,7 +1,7 @@
 /**
- * The broker's stand-in for bind delivery: one `berth-launch --keep-binds`, there as long as servers with a filter are.
- * It answers only when the broker is gone, however that came about; the kernel alone would then say ENOSYS to every
- * bind(2), name look-ups and outgoing connections included. It is no parent of any server, and has none of its sockets.
+ * The bind fallback: one `berth-launch --keep-binds` process, which runs as long as a server has the bind filter. It
+ * answers binds only after the broker has ended, for whatever reason. Without it the kernel answers ENOSYS to every
+ * bind(2), also for name look-ups and outgoing connections. It is no parent of a server and holds no socket of one.
  */
 import { spawn } from "node:child_process";
 import { BerthError, check } from "../../errors.ts";
@@ -24,7 +24,7 @@ export class BindFallback {
     this.#log = log;
   }
 
-  /** Goes on with the stand-in of a broker before us, which ends as soon as nobody has this channel to it. */
+  /** Takes over the fallback of an earlier broker. It ends as soon as nobody has this channel to it. */
   adopt(channel: FdHandle): void {
     this.release();
     this.#channel = channel;
@@ -37,13 +37,13 @@ export class BindFallback {
 
   /**
    * Has it hold a second descriptor of a filter, and of the record of what is being answered. Returns that record, the
-   * caller's. Where that cannot be, delivery works all the same, and it is said.
+   * caller's. If it cannot, it logs that, and delivery still works.
    */
   keep(notify: number, stored?: FdHandle): FdHandle | undefined {
     let record = stored;
     try {
       record ??= bindRecord(this.#sys);
-      // One that we have not started ourselves may have ended unheard.
+      // If an earlier broker started it, nobody told us when it ended.
       if (this.#channel === undefined || this.#send(this.#channel, notify, record) < 0) {
         this.release();
         this.#channel = this.#start();
@@ -65,7 +65,7 @@ export class BindFallback {
     }
   }
 
-  /** Lets go of it: it ends with the last filter it holds. Idempotent. */
+  /** Closes the channel. The fallback ends with the last filter it holds. Idempotent. */
   release(): void {
     this.#channel?.close();
     this.#channel = undefined;
@@ -88,7 +88,7 @@ export class BindFallback {
       if (this.#channel === ours) this.release();
     });
     child.on("exit", () => {
-      // The next server gets a new one; those it kept are without.
+      // The next server gets a new fallback. The servers it held filters of have none.
       if (this.#channel === ours) this.release();
     });
     child.unref();

@@ -18,7 +18,7 @@ export interface InterceptionsOptions {
   readonly quota: Quota;
   readonly sys: Native;
   readonly log: Log;
-  /** Where the notify descriptors outlive the broker, if they do: then nobody need stand in for it. */
+  /** Where the notify descriptors outlive the broker, if they do: then no fallback is needed. */
   readonly store: BindStore | undefined;
 }
 
@@ -27,7 +27,7 @@ interface Descriptors {
   readonly notify: FdHandle;
   readonly record: FdHandle | undefined;
   readonly storedCopy: StoredCopy | undefined;
-  /** The stand-in knows them already. */
+  /** The fallback has them already. */
   readonly isKept?: boolean;
 }
 
@@ -50,11 +50,11 @@ const departed = (name: string): BindSource => ({ name, sockets: [], spec: { ser
 export class Interceptions {
   readonly #byLease = new Map<string, Served>();
   readonly #options: InterceptionsOptions;
-  readonly #keeper: BindFallback;
+  readonly #fallback: BindFallback;
 
   constructor(options: InterceptionsOptions) {
     this.#options = options;
-    this.#keeper = new BindFallback(options.sys, options.log);
+    this.#fallback = new BindFallback(options.sys, options.log);
   }
 
   /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
@@ -78,7 +78,7 @@ export class Interceptions {
       };
     }
     const kept = store?.keepBinds(berth.name, id, notify.fd);
-    const record = kept?.record ?? this.#keeper.keep(notify.fd);
+    const record = kept?.record ?? this.#fallback.keep(notify.fd);
     try {
       const descriptors = { notify: notify.move(), record, storedCopy: kept?.storedCopy };
       this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
@@ -99,7 +99,7 @@ export class Interceptions {
     const charged = uid !== undefined && quota.charge("interceptions", uid);
     const { notify, storedCopy } = descriptors;
     const isKept = storedCopy !== undefined || descriptors.isKept === true;
-    const record = isKept ? descriptors.record : this.#keeper.keep(notify.fd, descriptors.record);
+    const record = isKept ? descriptors.record : this.#fallback.keep(notify.fd, descriptors.record);
     const refund = (): void => {
       if (charged) quota.refund("interceptions", uid);
     };
@@ -111,12 +111,12 @@ export class Interceptions {
     }
   }
 
-  /** Takes over the channel to the stand-in of the broker before us. */
+  /** Takes over the channel to the fallback of an earlier broker. */
   adoptFallback(channel: FdHandle): void {
-    this.#keeper.adopt(channel);
+    this.#fallback.adopt(channel);
   }
 
-  /** What a successor goes on with, borrowed, while all are paused: the channel to the stand-in, and each server's. */
+  /** What a successor goes on with, borrowed, while all are paused: the channel to the fallback, and each server's. */
   get descriptors(): {
     readonly keeper: number | undefined;
     readonly servers: ReadonlyMap<StoredLease, readonly number[]>;
@@ -124,7 +124,7 @@ export class Interceptions {
     const servers = Array.from(this.#byLease, ([lease, { berth, interception }]) => {
       return [{ berth, lease }, interception.descriptors] as const;
     });
-    return { keeper: this.#keeper.fd, servers: new Map(servers) };
+    return { keeper: this.#fallback.fd, servers: new Map(servers) };
   }
 
   /**
@@ -162,7 +162,7 @@ export class Interceptions {
       if (storedCopy === undefined) deserted++;
     }
     this.#byLease.clear();
-    this.#keeper.release();
+    this.#fallback.release();
     if (deserted === 0 || isReplaced) return;
     this.#options.log(
       "warning",
@@ -189,7 +189,7 @@ export class Interceptions {
       storedCopy?.drop();
       if (berth !== undefined) berth.keptBinds -= kept;
       onEnd();
-      if (this.#byLease.size === 0) this.#keeper.release();
+      if (this.#byLease.size === 0) this.#fallback.release();
     };
     const interception = new Interception(notify, record, { ...whose, sys, log, onEnded: end });
     this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
