@@ -1,7 +1,7 @@
 {
   "target_defaults": {
     "include_dirs": ["native"],
-    "cflags": ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden"],
+    "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "<!@(node -p \"process.env.BERTHD_CFLAGS ?? ''\")"],
     "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"],
     "cflags_cc!": ["-std=gnu++20", "-std=gnu++17"]
   },
@@ -45,7 +45,7 @@
         "native/launch/privilege.cc",
         "native/launch/root.cc",
         "native/launch/rootless-root.cc",
-        "native/launch/send.cc",
+        "native/launch/send-fds.cc",
         "native/launch/trace-binds.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],

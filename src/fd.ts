@@ -76,7 +76,7 @@ export class FdHandle implements Disposable {
     const fd = this.#fd;
     if (fd === undefined) return;
     this.#fd = undefined;
-    if (this.#foreign) this.#sys.discard(fd);
+    if (this.#foreign) this.#sys.closeForeign(fd);
     else this.#sys.close(fd);
   }
 

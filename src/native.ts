@@ -120,10 +120,10 @@ export interface Native extends AccountCalls {
   /** close(2). Not retried on EINTR: on Linux the fd is gone. */
   close(fd: number): number;
   /**
-   * As close, for what somebody else has opened: where close(2) may wait (a file of a file system that asks a program,
-   * as FUSE does; a socket with SO_LINGER), a thread of its own waits. -EAGAIN: too many do already, and it stays open.
+   * Closes what another process opened. Where close(2) may wait (a FUSE file, a socket with SO_LINGER), a thread of its
+   * own waits. -EAGAIN: 32 threads wait already, and the descriptor stays open.
    */
-  discard(fd: number): number;
+  closeForeign(fd: number): number;
   /** F_DUPFD_CLOEXEC, at or above 3. */
   dup(fd: number): number;
   /** fcntl(2) F_GETFL / F_SETFL / F_GETFD / F_SETFD. */

@@ -1,19 +1,19 @@
 // The addon: system calls that Node does not offer, one file for each kernel topic. src/native.ts documents each one.
 #include "exports.h"
 
-static Napi::Object Init(Napi::Env env, Napi::Object exports) {
-  berthd::ExportMessage(env, exports);
-  berthd::ExportSocket(env, exports);
-  berthd::ExportDescriptor(env, exports);
-  berthd::ExportDirectory(env, exports);
-  berthd::ExportProcess(env, exports);
-  berthd::ExportMount(env, exports);
-  berthd::ExportUserns(env, exports);
-  berthd::ExportInotify(env, exports);
-  berthd::ExportXattr(env, exports);
-  berthd::ExportPoll(env, exports);
-  berthd::ExportSeccomp(env, exports);
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  berthd::exportMessage(env, exports);
+  berthd::exportSocket(env, exports);
+  berthd::exportDescriptor(env, exports);
+  berthd::exportDirectory(env, exports);
+  berthd::exportProcess(env, exports);
+  berthd::exportMount(env, exports);
+  berthd::exportUserns(env, exports);
+  berthd::exportInotify(env, exports);
+  berthd::exportXattr(env, exports);
+  berthd::exportPoll(env, exports);
+  berthd::exportSeccomp(env, exports);
   return exports;
 }
 
-NODE_API_MODULE(berthd, Init)
+NODE_API_MODULE(berthd, init)

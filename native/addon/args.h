@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "common/eintr.h"
+
 namespace berthd {
 
 template <typename T>
@@ -18,7 +20,7 @@ struct Span {
   size_t length = 0;
 };
 
-inline bool Refuse(const Napi::CallbackInfo& info, size_t index, const char* expected) {
+inline bool refuse(const Napi::CallbackInfo& info, size_t index, const char* expected) {
   std::string message = "argument " + std::to_string(index + 1) + " must be " + expected;
   Napi::TypeError::New(info.Env(), message).ThrowAsJavaScriptException();
   return false;
@@ -26,47 +28,47 @@ inline bool Refuse(const Napi::CallbackInfo& info, size_t index, const char* exp
 
 // Not napi_get_value_int32: it makes 0 of NaN, which would be somebody's descriptor, and 1 of 1.5.
 template <typename Integer>
-bool ReadInteger(const Napi::CallbackInfo& info, size_t index, Integer* out) {
+bool readInteger(const Napi::CallbackInfo& info, size_t index, Integer* out) {
   using Limits = std::numeric_limits<Integer>;
   double value;
   if (napi_get_value_double(info.Env(), info[index], &value) != napi_ok ||
       !(value >= Limits::min() && value <= Limits::max()) || value != std::trunc(value)) {
-    return Refuse(info, index, "an integer in range");
+    return refuse(info, index, "an integer in range");
   }
   *out = static_cast<Integer>(value);
   return true;
 }
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, int32_t* out) { return ReadInteger(info, index, out); }
-inline bool Read(const Napi::CallbackInfo& info, size_t index, uint32_t* out) { return ReadInteger(info, index, out); }
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, int32_t* out) { return readInteger(info, index, out); }
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, uint32_t* out) { return readInteger(info, index, out); }
 
-inline bool ReadArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, void** data,
+inline bool readArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, void** data,
                       size_t* length) {
   napi_typedarray_type actual;
   return napi_get_typedarray_info(info.Env(), info[index], &actual, length, data, nullptr, nullptr) == napi_ok &&
          actual == type;
 }
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, Span<uint8_t>* out) {
-  if (ReadArray(info, index, napi_uint8_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
-  return Refuse(info, index, "a Uint8Array");
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, Span<uint8_t>* out) {
+  if (readArray(info, index, napi_uint8_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
+  return refuse(info, index, "a Uint8Array");
 }
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, Span<int32_t>* out) {
-  if (ReadArray(info, index, napi_int32_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
-  return Refuse(info, index, "an Int32Array");
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, Span<int32_t>* out) {
+  if (readArray(info, index, napi_int32_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
+  return refuse(info, index, "an Int32Array");
 }
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, Span<uint32_t>* out) {
-  if (ReadArray(info, index, napi_uint32_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
-  return Refuse(info, index, "a Uint32Array");
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, Span<uint32_t>* out) {
+  if (readArray(info, index, napi_uint32_array, reinterpret_cast<void**>(&out->data), &out->length)) return true;
+  return refuse(info, index, "a Uint32Array");
 }
 
 // A string with a NUL inside would be cut silently by every system call that takes it.
-inline bool Read(const Napi::CallbackInfo& info, size_t index, std::string* out) {
-  if (!info[index].IsString()) return Refuse(info, index, "a string");
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, std::string* out) {
+  if (!info[index].IsString()) return refuse(info, index, "a string");
   *out = info[index].As<Napi::String>().Utf8Value();
-  if (out->find('\0') != std::string::npos) return Refuse(info, index, "a string without NUL");
+  if (out->find('\0') != std::string::npos) return refuse(info, index, "a string without NUL");
   return true;
 }
 
@@ -75,53 +77,44 @@ struct PathBytes {
   std::string bytes;
 };
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, PathBytes* out) {
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, PathBytes* out) {
   Span<uint8_t> span;
-  if (!Read(info, index, &span)) return false;
+  if (!readArgument(info, index, &span)) return false;
   out->bytes.assign(reinterpret_cast<const char*>(span.data), span.length);
-  if (out->bytes.find('\0') != std::string::npos) return Refuse(info, index, "a Uint8Array without NUL");
+  if (out->bytes.find('\0') != std::string::npos) return refuse(info, index, "a Uint8Array without NUL");
   return true;
 }
 
-inline bool Read(const Napi::CallbackInfo& info, size_t index, std::vector<std::string>* out) {
-  if (!info[index].IsArray()) return Refuse(info, index, "an array of strings");
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, std::vector<std::string>* out) {
+  if (!info[index].IsArray()) return refuse(info, index, "an array of strings");
   Napi::Array array = info[index].As<Napi::Array>();
   out->reserve(array.Length());
   for (uint32_t i = 0; i < array.Length(); i++) {
     Napi::Value value = array.Get(i);
-    if (!value.IsString()) return Refuse(info, index, "an array of strings");
+    if (!value.IsString()) return refuse(info, index, "an array of strings");
     out->push_back(value.As<Napi::String>().Utf8Value());
-    if (out->back().find('\0') != std::string::npos) return Refuse(info, index, "an array of strings without NUL");
+    if (out->back().find('\0') != std::string::npos) return refuse(info, index, "an array of strings without NUL");
   }
   return true;
 }
 
 template <typename First, typename... Rest>
-bool ReadAll(const Napi::CallbackInfo& info, size_t index, First* first, Rest*... rest) {
-  if (!Read(info, index, first)) return false;
-  if constexpr (sizeof...(rest) > 0) return ReadAll(info, index + 1, rest...);
+bool readArgumentsFrom(const Napi::CallbackInfo& info, size_t index, First* first, Rest*... rest) {
+  if (!readArgument(info, index, first)) return false;
+  if constexpr (sizeof...(rest) > 0) return readArgumentsFrom(info, index + 1, rest...);
   return true;
 }
 
 // All arguments, in order: `if (!Arguments(info, &fd, &bytes)) return info.Env().Undefined();`
 template <typename... Outs>
-bool Arguments(const Napi::CallbackInfo& info, Outs*... outs) {
-  return ReadAll(info, 0, outs...);
+bool readArguments(const Napi::CallbackInfo& info, Outs*... outs) {
+  return readArgumentsFrom(info, 0, outs...);
 }
 
 // What a system call gave: its result, or -errno.
 template <typename Result>
-Napi::Value Outcome(const Napi::CallbackInfo& info, Result result) {
+Napi::Value outcome(const Napi::CallbackInfo& info, Result result) {
   return Napi::Number::New(info.Env(), static_cast<double>(result < 0 ? -errno : result));
-}
-
-template <typename Call>
-auto RetryOnEintr(Call call) -> decltype(call()) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result < 0 && errno == EINTR);
-  return result;
 }
 
 }  // namespace berthd

@@ -1,11 +1,11 @@
-// Closing what somebody else has opened. close(2) of a file asks its file system to write it out (FUSE's program need
-// not answer, and then not even SIGKILL ends the wait), and of a socket with SO_LINGER waits for its peer.
+// Closes descriptors that another process opened. close(2) can wait: on a FUSE file for its program, which may never
+// answer (not even SIGKILL ends that wait), and on a socket with SO_LINGER for its peer.
 #pragma once
 
 namespace berthd {
 
-// Closes the descriptor, on a thread of its own where that may wait. Returns 0, what close(2) says, or -EAGAIN: as many
-// threads wait already as may, and the descriptor is left open.
-int Discard(int fd);
+// Closes the descriptor, on a thread of its own if close(2) may wait. Returns 0, -errno of close(2), or -EAGAIN: too
+// many threads wait already, and the descriptor stays open.
+int closeForeign(int fd);
 
 }  // namespace berthd

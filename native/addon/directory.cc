@@ -1,4 +1,4 @@
-// What lies beneath a directory descriptor: openat2(2) and the calls that take a directory and a name. Names are bytes,
+// Files below a directory descriptor: openat2(2) and the calls that take a directory and a name. Names are bytes,
 // as the kernel has them: a file name need not be UTF-8.
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -13,76 +13,76 @@
 namespace berthd {
 namespace {
 
-Napi::Value OpenAt2(const Napi::CallbackInfo& info) {
+Napi::Value openAt2(const Napi::CallbackInfo& info) {
   int32_t directory;
   uint32_t flags, mode, resolve;
   PathBytes path;
-  if (!Arguments(info, &directory, &path, &flags, &mode, &resolve)) return info.Env().Undefined();
+  if (!readArguments(info, &directory, &path, &flags, &mode, &resolve)) return info.Env().Undefined();
   open_how how = {};
   how.flags = flags | O_CLOEXEC;
   how.mode = mode;
   how.resolve = resolve;
-  return Outcome(info, RetryOnEintr([&] {
+  return outcome(info, retryOnEintr([&] {
                    return ::syscall(SYS_openat2, directory, path.bytes.c_str(), &how, sizeof how);
                  }));
 }
 
-Napi::Value MkdirAt(const Napi::CallbackInfo& info) {
+Napi::Value mkdirAt(const Napi::CallbackInfo& info) {
   int32_t directory;
   uint32_t mode;
   PathBytes name;
-  if (!Arguments(info, &directory, &name, &mode)) return info.Env().Undefined();
-  return Outcome(info, ::mkdirat(directory, name.bytes.c_str(), mode));
+  if (!readArguments(info, &directory, &name, &mode)) return info.Env().Undefined();
+  return outcome(info, ::mkdirat(directory, name.bytes.c_str(), mode));
 }
 
-Napi::Value UnlinkAt(const Napi::CallbackInfo& info) {
+Napi::Value unlinkAt(const Napi::CallbackInfo& info) {
   int32_t directory, flags;
   PathBytes name;
-  if (!Arguments(info, &directory, &name, &flags)) return info.Env().Undefined();
-  return Outcome(info, ::unlinkat(directory, name.bytes.c_str(), flags));
+  if (!readArguments(info, &directory, &name, &flags)) return info.Env().Undefined();
+  return outcome(info, ::unlinkat(directory, name.bytes.c_str(), flags));
 }
 
-Napi::Value RenameAt2(const Napi::CallbackInfo& info) {
-  int32_t from_directory, to_directory;
+Napi::Value renameAt2(const Napi::CallbackInfo& info) {
+  int32_t fromDirectory, toDirectory;
   uint32_t flags;
   PathBytes from, to;
-  if (!Arguments(info, &from_directory, &from, &to_directory, &to, &flags)) return info.Env().Undefined();
-  return Outcome(info, ::renameat2(from_directory, from.bytes.c_str(), to_directory, to.bytes.c_str(), flags));
+  if (!readArguments(info, &fromDirectory, &from, &toDirectory, &to, &flags)) return info.Env().Undefined();
+  return outcome(info, ::renameat2(fromDirectory, from.bytes.c_str(), toDirectory, to.bytes.c_str(), flags));
 }
 
-Napi::Value SymlinkAt(const Napi::CallbackInfo& info) {
+Napi::Value symlinkAt(const Napi::CallbackInfo& info) {
   int32_t directory;
   PathBytes target, name;
-  if (!Arguments(info, &target, &directory, &name)) return info.Env().Undefined();
-  return Outcome(info, ::symlinkat(target.bytes.c_str(), directory, name.bytes.c_str()));
+  if (!readArguments(info, &target, &directory, &name)) return info.Env().Undefined();
+  return outcome(info, ::symlinkat(target.bytes.c_str(), directory, name.bytes.c_str()));
 }
 
-Napi::Value ReadLinkAt(const Napi::CallbackInfo& info) {
+Napi::Value readLinkAt(const Napi::CallbackInfo& info) {
   int32_t directory;
   PathBytes name;
   Span<uint8_t> target;
-  if (!Arguments(info, &directory, &name, &target)) return info.Env().Undefined();
-  return Outcome(info,
+  if (!readArguments(info, &directory, &name, &target)) return info.Env().Undefined();
+  return outcome(info,
                  ::readlinkat(directory, name.bytes.c_str(), reinterpret_cast<char*>(target.data), target.length));
 }
 
-Napi::Value GetDents(const Napi::CallbackInfo& info) {
+Napi::Value getDents(const Napi::CallbackInfo& info) {
   int32_t fd;
   Span<uint8_t> entries;
-  if (!Arguments(info, &fd, &entries)) return info.Env().Undefined();
-  return Outcome(info, ::syscall(SYS_getdents64, fd, entries.data, entries.length));
+  if (!readArguments(info, &fd, &entries)) return info.Env().Undefined();
+  return outcome(info, ::syscall(SYS_getdents64, fd, entries.data, entries.length));
 }
 
 }  // namespace
 
-void ExportDirectory(Napi::Env env, Napi::Object exports) {
-  Export<OpenAt2>(env, exports, "openat2");
-  Export<MkdirAt>(env, exports, "mkdirat");
-  Export<UnlinkAt>(env, exports, "unlinkat");
-  Export<RenameAt2>(env, exports, "renameat2");
-  Export<SymlinkAt>(env, exports, "symlinkat");
-  Export<ReadLinkAt>(env, exports, "readlinkat");
-  Export<GetDents>(env, exports, "getdents64");
+void exportDirectory(Napi::Env env, Napi::Object exports) {
+  exportFunction<openAt2>(env, exports, "openat2");
+  exportFunction<mkdirAt>(env, exports, "mkdirat");
+  exportFunction<unlinkAt>(env, exports, "unlinkat");
+  exportFunction<renameAt2>(env, exports, "renameat2");
+  exportFunction<symlinkAt>(env, exports, "symlinkat");
+  exportFunction<readLinkAt>(env, exports, "readlinkat");
+  exportFunction<getDents>(env, exports, "getdents64");
 }
 
 }  // namespace berthd

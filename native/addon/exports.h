@@ -4,20 +4,20 @@
 
 namespace berthd {
 
-void ExportMessage(Napi::Env env, Napi::Object exports);
-void ExportSocket(Napi::Env env, Napi::Object exports);
-void ExportDescriptor(Napi::Env env, Napi::Object exports);
-void ExportDirectory(Napi::Env env, Napi::Object exports);
-void ExportProcess(Napi::Env env, Napi::Object exports);
-void ExportPoll(Napi::Env env, Napi::Object exports);
-void ExportMount(Napi::Env env, Napi::Object exports);
-void ExportInotify(Napi::Env env, Napi::Object exports);
-void ExportUserns(Napi::Env env, Napi::Object exports);
-void ExportXattr(Napi::Env env, Napi::Object exports);
-void ExportSeccomp(Napi::Env env, Napi::Object exports);
+void exportMessage(Napi::Env env, Napi::Object exports);
+void exportSocket(Napi::Env env, Napi::Object exports);
+void exportDescriptor(Napi::Env env, Napi::Object exports);
+void exportDirectory(Napi::Env env, Napi::Object exports);
+void exportProcess(Napi::Env env, Napi::Object exports);
+void exportPoll(Napi::Env env, Napi::Object exports);
+void exportMount(Napi::Env env, Napi::Object exports);
+void exportInotify(Napi::Env env, Napi::Object exports);
+void exportUserns(Napi::Env env, Napi::Object exports);
+void exportXattr(Napi::Env env, Napi::Object exports);
+void exportSeccomp(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*Call)(const Napi::CallbackInfo&)>
-void Export(Napi::Env env, Napi::Object exports, const char* name) {
+void exportFunction(Napi::Env env, Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<Call>(env, name));
 }
 

@@ -1,4 +1,4 @@
-// Being told what happens to a file or a file system: inotify(7). The events are read from the descriptor.
+// Changes of files and file systems: inotify(7). The caller reads the events from the descriptor.
 #include <sys/inotify.h>
 
 #include "args.h"
@@ -7,25 +7,25 @@
 namespace berthd {
 namespace {
 
-Napi::Value InotifyInit(const Napi::CallbackInfo& info) {
+Napi::Value inotifyInit(const Napi::CallbackInfo& info) {
   uint32_t flags;
-  if (!Arguments(info, &flags)) return info.Env().Undefined();
-  return Outcome(info, ::inotify_init1(static_cast<int>(flags | IN_CLOEXEC)));
+  if (!readArguments(info, &flags)) return info.Env().Undefined();
+  return outcome(info, ::inotify_init1(static_cast<int>(flags | IN_CLOEXEC)));
 }
 
-Napi::Value InotifyAddWatch(const Napi::CallbackInfo& info) {
-  int32_t inotify;
+Napi::Value inotifyAddWatch(const Napi::CallbackInfo& info) {
+  int32_t inotify = -1;
   std::string path;
   uint32_t mask;
-  if (!Arguments(info, &inotify, &path, &mask)) return info.Env().Undefined();
-  return Outcome(info, ::inotify_add_watch(inotify, path.c_str(), mask));
+  if (!readArguments(info, &inotify, &path, &mask)) return info.Env().Undefined();
+  return outcome(info, ::inotify_add_watch(inotify, path.c_str(), mask));
 }
 
 }  // namespace
 
-void ExportInotify(Napi::Env env, Napi::Object exports) {
-  Export<InotifyInit>(env, exports, "inotifyInit");
-  Export<InotifyAddWatch>(env, exports, "inotifyAddWatch");
+void exportInotify(Napi::Env env, Napi::Object exports) {
+  exportFunction<inotifyInit>(env, exports, "inotifyInit");
+  exportFunction<inotifyAddWatch>(env, exports, "inotifyAddWatch");
 }
 
 }  // namespace berthd

@@ -7,34 +7,34 @@
 namespace berthd {
 namespace {
 
-// Lives from the constructor until libuv has let go of it, which may be after the JavaScript object is gone.
+// Lives until libuv has closed the handle, which may be after the JavaScript object is gone.
 struct Watch {
   uv_poll_t handle;
   napi_env env;
   Napi::FunctionReference callback;
   napi_async_cleanup_hook_handle hook = nullptr;
-  Watch** owner = nullptr;  // where the JavaScript object points to us; cleared when we go first
+  Watch** owner = nullptr;  // the pointer in the JavaScript object; cleared when the watch ends first
   bool opened = false;
   bool closed = false;
 };
 
-void Destroy(Watch* watch) {
+void destroy(Watch* watch) {
   if (watch->hook != nullptr) napi_remove_async_cleanup_hook(watch->hook);
   delete watch;
 }
 
-// The watch ends here for its owner; its memory ends when libuv says so.
-void CloseWatch(Watch* watch) {
+// Ends the watch for its owner. libuv frees the memory later.
+void closeWatch(Watch* watch) {
   if (watch->closed) return;
   watch->closed = true;
   *watch->owner = nullptr;
   watch->callback.Reset();
-  if (!watch->opened) return Destroy(watch);
+  if (!watch->opened) return destroy(watch);
   uv_close(reinterpret_cast<uv_handle_t*>(&watch->handle),
-           [](uv_handle_t* handle) { Destroy(static_cast<Watch*>(handle->data)); });
+           [](uv_handle_t* handle) { destroy(static_cast<Watch*>(handle->data)); });
 }
 
-void OnReady(uv_poll_t* handle, int status, int events) {
+void onReady(uv_poll_t* handle, int status, int events) {
   auto* watch = static_cast<Watch*>(handle->data);
   Napi::Env env(watch->env);
   Napi::HandleScope scope(env);
@@ -48,16 +48,16 @@ void OnReady(uv_poll_t* handle, int status, int events) {
 
 class Poll : public Napi::ObjectWrap<Poll> {
  public:
-  static Napi::Function Define(Napi::Env env) {
+  static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Poll",
-                       {InstanceMethod<&Poll::Start>("start"), InstanceMethod<&Poll::Close>("close"),
-                        InstanceMethod<&Poll::Reference>("ref"), InstanceMethod<&Poll::Unreference>("unref")});
+                       {InstanceMethod<&Poll::start>("start"), InstanceMethod<&Poll::close>("close"),
+                        InstanceMethod<&Poll::reference>("ref"), InstanceMethod<&Poll::unreference>("unref")});
   }
 
   explicit Poll(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Poll>(info) {
-    if (!Read(info, 0, &fd_)) return;
+    if (!readArgument(info, 0, &fd_)) return;
     if (!info[1].IsFunction()) {
-      Refuse(info, 1, "a function");
+      refuse(info, 1, "a function");
       return;
     }
     watch_ = new Watch();
@@ -66,16 +66,16 @@ class Poll : public Napi::ObjectWrap<Poll> {
     watch_->callback = Napi::Persistent(info[1].As<Napi::Function>());
     // A worker thread may end with watches open: close them while its loop still runs.
     napi_add_async_cleanup_hook(
-        info.Env(), [](napi_async_cleanup_hook_handle, void* data) { CloseWatch(static_cast<Watch*>(data)); }, watch_,
+        info.Env(), [](napi_async_cleanup_hook_handle, void* data) { closeWatch(static_cast<Watch*>(data)); }, watch_,
         &watch_->hook);
   }
 
-  ~Poll() override { Drop(); }
+  ~Poll() override { drop(); }
 
  private:
-  Napi::Value Start(const Napi::CallbackInfo& info) {
+  Napi::Value start(const Napi::CallbackInfo& info) {
     int32_t events;
-    if (!Arguments(info, &events)) return info.Env().Undefined();
+    if (!readArguments(info, &events)) return info.Env().Undefined();
     if (watch_ == nullptr) return Napi::Number::New(info.Env(), -EBADF);
     if (!watch_->opened) {
       uv_loop_t* loop;
@@ -85,32 +85,32 @@ class Poll : public Napi::ObjectWrap<Poll> {
       watch_->handle.data = watch_;
       watch_->opened = true;
       if (!referenced_) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
-      Ref();  // what is watched for stays, whoever forgets this object; only close() ends it
+      Ref();  // the watch stays until close(), even if nothing refers to this object
     }
-    int result = events == 0 ? uv_poll_stop(&watch_->handle) : uv_poll_start(&watch_->handle, events, OnReady);
+    int result = events == 0 ? uv_poll_stop(&watch_->handle) : uv_poll_start(&watch_->handle, events, onReady);
     return Napi::Number::New(info.Env(), result);
   }
 
-  Napi::Value Close(const Napi::CallbackInfo& info) {
+  Napi::Value close(const Napi::CallbackInfo& info) {
     if (watch_ != nullptr && watch_->opened) Unref();
-    Drop();
+    drop();
     return info.Env().Undefined();
   }
 
-  Napi::Value Reference(const Napi::CallbackInfo& info) {
+  Napi::Value reference(const Napi::CallbackInfo& info) {
     referenced_ = true;
     if (watch_ != nullptr && watch_->opened) uv_ref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
     return info.Env().Undefined();
   }
 
-  Napi::Value Unreference(const Napi::CallbackInfo& info) {
+  Napi::Value unreference(const Napi::CallbackInfo& info) {
     referenced_ = false;
     if (watch_ != nullptr && watch_->opened) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
     return info.Env().Undefined();
   }
 
-  void Drop() {
-    if (watch_ != nullptr) CloseWatch(watch_);
+  void drop() {
+    if (watch_ != nullptr) closeWatch(watch_);
   }
 
   int32_t fd_ = -1;
@@ -120,6 +120,6 @@ class Poll : public Napi::ObjectWrap<Poll> {
 
 }  // namespace
 
-void ExportPoll(Napi::Env env, Napi::Object exports) { exports.Set("Poll", Poll::Define(env)); }
+void exportPoll(Napi::Env env, Napi::Object exports) { exports.Set("Poll", Poll::define(env)); }
 
 }  // namespace berthd

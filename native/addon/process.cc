@@ -20,30 +20,30 @@
 namespace berthd {
 namespace {
 
-Napi::Value PidfdOpen(const Napi::CallbackInfo& info) {
+Napi::Value pidfdOpen(const Napi::CallbackInfo& info) {
   int32_t pid;
-  if (!Arguments(info, &pid)) return info.Env().Undefined();
-  return Outcome(info, ::syscall(SYS_pidfd_open, pid, 0));
+  if (!readArguments(info, &pid)) return info.Env().Undefined();
+  return outcome(info, ::syscall(SYS_pidfd_open, pid, 0));
 }
 
-Napi::Value PidfdSignal(const Napi::CallbackInfo& info) {
+Napi::Value pidfdSignal(const Napi::CallbackInfo& info) {
   int32_t pidfd, signal;
-  if (!Arguments(info, &pidfd, &signal)) return info.Env().Undefined();
-  return Outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
+  if (!readArguments(info, &pidfd, &signal)) return info.Env().Undefined();
+  return outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
 }
 
 // The result is close-on-exec.
-Napi::Value PidfdGetfd(const Napi::CallbackInfo& info) {
+Napi::Value pidfdGetfd(const Napi::CallbackInfo& info) {
   int32_t pidfd, fd;
-  if (!Arguments(info, &pidfd, &fd)) return info.Env().Undefined();
-  return Outcome(info, ::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+  if (!readArguments(info, &pidfd, &fd)) return info.Env().Undefined();
+  return outcome(info, ::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
 }
 
 // Node marks all descriptors CLOEXEC when it starts, 0 to 2 included; the program that follows wants these three.
-Napi::Value Exec(const Napi::CallbackInfo& info) {
+Napi::Value execInPlace(const Napi::CallbackInfo& info) {
   std::string path;
   std::vector<std::string> arguments, variables;
-  if (!Arguments(info, &path, &arguments, &variables)) return info.Env().Undefined();
+  if (!readArguments(info, &path, &arguments, &variables)) return info.Env().Undefined();
   auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> list;
     list.reserve(strings.size() + 1);
@@ -56,13 +56,13 @@ Napi::Value Exec(const Napi::CallbackInfo& info) {
     int flags = ::fcntl(fd, F_GETFD);
     if (flags >= 0) ::fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
   }
-  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return Outcome(info, -1);
-  return Outcome(info, ::execve(path.c_str(), argv.data(), envp.data()));
+  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return outcome(info, -1);
+  return outcome(info, ::execve(path.c_str(), argv.data(), envp.data()));
 }
 
 // getpwnam_r(3) and its kin ask for a larger buffer with ERANGE. Returns 0, or a positive errno; *found may stay null.
 template <typename Entry, typename Call>
-int Lookup(std::vector<char>* buffer, Entry* entry, Entry** found, Call call) {
+int lookUp(std::vector<char>* buffer, Entry* entry, Entry** found, Call call) {
   int error;
   buffer->resize(1024);
   while ((error = call(entry, buffer->data(), buffer->size(), found)) == ERANGE && buffer->size() < (1U << 20)) {
@@ -73,15 +73,15 @@ int Lookup(std::vector<char>* buffer, Entry* entry, Entry** found, Call call) {
   return error;
 }
 
-Napi::Value Passwd(const Napi::CallbackInfo& info) {
+Napi::Value findUser(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::string name;
   uint32_t uid = 0;
   bool numeric = info[0].IsNumber();
-  if (!(numeric ? Arguments(info, &uid) : Arguments(info, &name))) return env.Undefined();
+  if (!(numeric ? readArguments(info, &uid) : readArguments(info, &name))) return env.Undefined();
   std::vector<char> buffer;
   passwd entry, *found = nullptr;
-  int error = Lookup(&buffer, &entry, &found, [&](passwd* e, char* data, size_t size, passwd** f) {
+  int error = lookUp(&buffer, &entry, &found, [&](passwd* e, char* data, size_t size, passwd** f) {
     return numeric ? ::getpwuid_r(uid, e, data, size, f) : ::getpwnam_r(name.c_str(), e, data, size, f);
   });
   if (error != 0) return Napi::Number::New(env, -error);
@@ -106,15 +106,15 @@ Napi::Value Passwd(const Napi::CallbackInfo& info) {
   return result;
 }
 
-Napi::Value Group(const Napi::CallbackInfo& info) {
+Napi::Value findGroup(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   std::string name;
   uint32_t gid = 0;
   bool numeric = info[0].IsNumber();
-  if (!(numeric ? Arguments(info, &gid) : Arguments(info, &name))) return env.Undefined();
+  if (!(numeric ? readArguments(info, &gid) : readArguments(info, &name))) return env.Undefined();
   std::vector<char> buffer;
   group entry, *found = nullptr;
-  int error = Lookup(&buffer, &entry, &found, [&](group* e, char* data, size_t size, group** f) {
+  int error = lookUp(&buffer, &entry, &found, [&](group* e, char* data, size_t size, group** f) {
     return numeric ? ::getgrgid_r(gid, e, data, size, f) : ::getgrnam_r(name.c_str(), e, data, size, f);
   });
   if (error != 0) return Napi::Number::New(env, -error);
@@ -127,13 +127,13 @@ Napi::Value Group(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void ExportProcess(Napi::Env env, Napi::Object exports) {
-  Export<PidfdOpen>(env, exports, "pidfdOpen");
-  Export<PidfdSignal>(env, exports, "pidfdSignal");
-  Export<PidfdGetfd>(env, exports, "pidfdGetfd");
-  Export<Exec>(env, exports, "exec");
-  Export<Passwd>(env, exports, "passwd");
-  Export<Group>(env, exports, "group");
+void exportProcess(Napi::Env env, Napi::Object exports) {
+  exportFunction<pidfdOpen>(env, exports, "pidfdOpen");
+  exportFunction<pidfdSignal>(env, exports, "pidfdSignal");
+  exportFunction<pidfdGetfd>(env, exports, "pidfdGetfd");
+  exportFunction<execInPlace>(env, exports, "exec");
+  exportFunction<findUser>(env, exports, "passwd");
+  exportFunction<findGroup>(env, exports, "group");
 }
 
 }  // namespace berthd

@@ -1,5 +1,6 @@
-// A user namespace by descriptor. unshare(2) is refused to a process with threads (hazard 20), so a child makes the
-// namespace, waits while its maps are written and its descriptor is opened, and is gone again when the call returns.
+// A user namespace as a descriptor. The kernel refuses unshare(2) to a process with threads (hazard 20), so a child
+// makes the namespace. The child waits until its maps are written and the namespace is opened, and ends before the
+// call returns.
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -19,24 +20,25 @@
 namespace berthd {
 namespace {
 
-// Milliseconds a child may take that is a copy of a large process, on a busy machine.
-constexpr int kPatience = 2000;
+// The child is a copy of a large process, and the machine may be busy.
+constexpr int kChildTimeoutMs = 2000;
 
 struct Request {
   pid_t parent;
   uint32_t owner;
-  // Whether the child is to become the owner first, and the pipe on which it tells when it has.
-  bool becomes_owner;
+  // Whether the child becomes the owner first, and the pipe on which it reports that.
+  bool becomesOwner;
   int tell;
 };
 
-// In the child. Raw system calls alone: its parent has threads, and may share memory with it.
-int Wait(void* argument) {
+// Runs in the child. Raw system calls only: the parent has threads, and may share its memory.
+int waitInChild(void* argument) {
   const Request* request = static_cast<const Request*>(argument);
   int error = 0;
-  if (request->becomes_owner) {
+  if (request->becomesOwner) {
     long id = request->owner;
-    // The effective ids alone: they make the owner. By the real or the saved one its processes could signal us (kill(2)).
+    // The effective ids alone: they make the owner. By the real or the saved one its processes could signal us
+    // (kill(2)).
     if (::syscall(SYS_setgroups, 0, nullptr) < 0 || ::syscall(SYS_setresgid, -1L, id, -1L) < 0 ||
         ::syscall(SYS_setresuid, -1L, id, -1L) < 0) {
       error = errno;
@@ -49,24 +51,24 @@ int Wait(void* argument) {
   // After the change of ids, which clears it.
   ::syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
   if (::syscall(SYS_getppid) != request->parent) return 0;
-  if (request->becomes_owner) {
+  if (request->becomesOwner) {
     if (::syscall(SYS_write, request->tell, &error, sizeof error) < 0) return 0;
   }
   for (;;) ::syscall(SYS_pause);
 }
 
-int WriteMap(pid_t pid, const char* name, const char* map) {
+int writeMap(pid_t pid, const char* name, const char* map) {
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
   UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
   return file.valid() && ::write(file.get(), map, strlen(map)) >= 0 ? 0 : -errno;
 }
 
-int OpenMapped(pid_t pid, uint32_t base, uint32_t count) {
+int openMapped(pid_t pid, uint32_t base, uint32_t count) {
   char map[64];
   snprintf(map, sizeof map, "0 %u %u\n", base, count);
-  int error = WriteMap(pid, "uid_map", map);
-  if (error == 0) error = WriteMap(pid, "gid_map", map);
+  int error = writeMap(pid, "uid_map", map);
+  if (error == 0) error = writeMap(pid, "gid_map", map);
   if (error != 0) return error;
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
@@ -76,55 +78,55 @@ int OpenMapped(pid_t pid, uint32_t base, uint32_t count) {
 
 // With an owner other than the caller the child is a fork, some milliseconds; else it shares the caller's memory,
 // some ten microseconds. A child that has another's ids and shares our memory would be a door into it.
-int MakeUserns(uint32_t base, uint32_t count, uint32_t owner) {
+int makeUserns(uint32_t base, uint32_t count, uint32_t owner) {
   // To setresuid(2) it means "leave it".
   if (owner == ~0U) return -EINVAL;
   alignas(16) static thread_local char stack[16384];
-  bool becomes_owner = owner != ::geteuid();
+  bool becomesOwner = owner != ::geteuid();
   UniqueFd told, tell;
-  if (becomes_owner) {
+  if (becomesOwner) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) < 0) return -errno;
     told.reset(ends[0]);
     tell.reset(ends[1]);
   }
-  Request request = {::getpid(), owner, becomes_owner, tell.get()};
+  Request request = {::getpid(), owner, becomesOwner, tell.get()};
   // The child has the handlers of its parent, and must not run them; only SIGKILL ends it.
   sigset_t all, before;
   sigfillset(&all);
   if (int error = pthread_sigmask(SIG_SETMASK, &all, &before)) return -error;
-  // No exit signal: SIGCHLD is not for a child that nobody else shall know of. Shared descriptors need not be copied, and
-  // a broker may have thousands.
-  int flags = becomes_owner ? 0 : CLONE_VM | CLONE_FILES | CLONE_NEWUSER;
-  pid_t pid = ::clone(Wait, stack + sizeof stack, flags, &request);
+  // No exit signal: SIGCHLD is not for a child that nobody else shall know of. Shared descriptors need not be copied,
+  // and a broker may have thousands.
+  int flags = becomesOwner ? 0 : CLONE_VM | CLONE_FILES | CLONE_NEWUSER;
+  pid_t pid = ::clone(waitInChild, stack + sizeof stack, flags, &request);
   int result = pid < 0 ? -errno : 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0) return result;
-  if (becomes_owner) {
+  if (becomesOwner) {
     tell.reset();
     int error = ETIMEDOUT;
     // As soon as the namespace is there its owner may stop the child, and must not stop its parent by that.
     pollfd ready = {told.get(), POLLIN, 0};
-    if (RetryOnEintr([&] { return ::poll(&ready, 1, kPatience); }) == 1 &&
-        RetryOnEintr([&] { return ::read(told.get(), &error, sizeof error); }) != sizeof error) {
+    if (retryOnEintr([&] { return ::poll(&ready, 1, kChildTimeoutMs); }) == 1 &&
+        retryOnEintr([&] { return ::read(told.get(), &error, sizeof error); }) != sizeof error) {
       error = EIO;
     }
     result = -error;
   }
-  if (result == 0) result = OpenMapped(pid, base, count);
+  if (result == 0) result = openMapped(pid, base, count);
   ::kill(pid, SIGKILL);
-  RetryOnEintr([&] { return ::waitpid(pid, nullptr, __WALL); });
+  retryOnEintr([&] { return ::waitpid(pid, nullptr, __WALL); });
   return result;
 }
 
-Napi::Value Userns(const Napi::CallbackInfo& info) {
+Napi::Value userns(const Napi::CallbackInfo& info) {
   uint32_t base, count, owner;
-  if (!Arguments(info, &base, &count, &owner)) return info.Env().Undefined();
-  return Napi::Number::New(info.Env(), MakeUserns(base, count, owner));
+  if (!readArguments(info, &base, &count, &owner)) return info.Env().Undefined();
+  return Napi::Number::New(info.Env(), makeUserns(base, count, owner));
 }
 
 }  // namespace
 
-void ExportUserns(Napi::Env env, Napi::Object exports) { Export<Userns>(env, exports, "userns"); }
+void exportUserns(Napi::Env env, Napi::Object exports) { exportFunction<userns>(env, exports, "userns"); }
 
 }  // namespace berthd

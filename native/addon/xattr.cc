@@ -7,25 +7,25 @@
 namespace berthd {
 namespace {
 
-Napi::Value ListXattr(const Napi::CallbackInfo& info) {
+Napi::Value listXattr(const Napi::CallbackInfo& info) {
   PathBytes path;
   Span<uint8_t> names;
-  if (!Arguments(info, &path, &names)) return info.Env().Undefined();
-  return Outcome(info, ::llistxattr(path.bytes.c_str(), reinterpret_cast<char*>(names.data), names.length));
+  if (!readArguments(info, &path, &names)) return info.Env().Undefined();
+  return outcome(info, ::llistxattr(path.bytes.c_str(), reinterpret_cast<char*>(names.data), names.length));
 }
 
-Napi::Value GetXattr(const Napi::CallbackInfo& info) {
+Napi::Value getXattr(const Napi::CallbackInfo& info) {
   PathBytes path, name;
   Span<uint8_t> value;
-  if (!Arguments(info, &path, &name, &value)) return info.Env().Undefined();
-  return Outcome(info, ::lgetxattr(path.bytes.c_str(), name.bytes.c_str(), value.data, value.length));
+  if (!readArguments(info, &path, &name, &value)) return info.Env().Undefined();
+  return outcome(info, ::lgetxattr(path.bytes.c_str(), name.bytes.c_str(), value.data, value.length));
 }
 
 }  // namespace
 
-void ExportXattr(Napi::Env env, Napi::Object exports) {
-  Export<ListXattr>(env, exports, "llistxattr");
-  Export<GetXattr>(env, exports, "lgetxattr");
+void exportXattr(Napi::Env env, Napi::Object exports) {
+  exportFunction<listXattr>(env, exports, "llistxattr");
+  exportFunction<getXattr>(env, exports, "lgetxattr");
 }
 
 }  // namespace berthd

@@ -1,5 +1,5 @@
-// What a server passed to bind(2), from the notification that reports the call: read by the broker's addon and by its
-// stand-in alike. Looks only; everything it finds may be stale by the time it is used (seccomp_unotify(2)).
+// The arguments of a reported bind(2) call. The addon and the bind fallback both read them. They may be stale by the
+// time they are used (seccomp_unotify(2)). Changes nothing.
 #pragma once
 #include <errno.h>
 #include <linux/audit.h>
@@ -17,15 +17,15 @@ struct BindCall {
   int length = 0;
 };
 
-// Not by /proc/PID/mem, which reads what the server itself may not: the kernel's bind(2) would say EFAULT there.
-inline bool ReadMemory(pid_t thread, uint64_t address, void* data, size_t size) {
+// /proc/PID/mem would also read memory that the server cannot read itself, where bind(2) fails with EFAULT.
+inline bool readMemory(pid_t thread, uint64_t address, void* data, size_t size) {
   iovec here = {data, size};
   iovec there = {reinterpret_cast<void*>(address), size};
   return size == 0 || ::process_vm_readv(thread, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
 }
 
 // Returns 0, or EFAULT when the arguments are in memory that cannot be read.
-inline int ReadBindCall(const seccomp_notif& notification, BindCall* call) {
+inline int readBindCall(const seccomp_notif& notification, BindCall* call) {
   uint64_t args[3] = {notification.data.args[0], notification.data.args[1], notification.data.args[2]};
   int error = 0;
 #ifdef __x86_64__
@@ -36,7 +36,7 @@ inline int ReadBindCall(const seccomp_notif& notification, BindCall* call) {
     if (notification.data.nr == kSocketCall) {
       const uint32_t where = words[1];
       words[0] = words[1] = words[2] = 0;
-      if (!ReadMemory(static_cast<pid_t>(notification.pid), where, words, sizeof words)) error = EFAULT;
+      if (!readMemory(static_cast<pid_t>(notification.pid), where, words, sizeof words)) error = EFAULT;
     }
     for (int i = 0; i < 3; i++) args[i] = words[i];
   }

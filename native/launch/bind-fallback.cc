@@ -1,35 +1,42 @@
-// --keep-binds: the broker's stand-in. It holds a second descriptor of every bind filter, and of the record of the call
-// that the broker is answering there, and does nothing as long as the broker lives. Once the broker is gone, it answers
-// in its place: an internet address is not available, and everything else goes on as if there were no filter. Without it
-// the kernel would say ENOSYS to all of it. It ends with the last process under a filter.
+// --keep-binds: the bind fallback. It holds a second descriptor of every bind filter, and of the record of the call
+// that the broker is answering there. While the broker lives it does nothing. Once the broker is gone it answers: a
+// bind to an internet port fails with EADDRNOTAVAIL, and every other bind goes on as without a filter. Without the
+// fallback the kernel would answer ENOSYS to all of them. It ends with the last process under a filter.
 #include <errno.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "common/bind-call.h"
 #include "launch.h"
 
+namespace berthd {
 namespace {
 
 // Whether bind(2) asks for a port of the internet; port 0, which takes nothing from anybody, does not count.
 bool asksForPort(const seccomp_notif& notification) {
-  berthd::BindCall call;
+  BindCall call;
   // What cannot be read is not handed back to the kernel, which might read something else there.
-  if (berthd::ReadBindCall(notification, &call) != 0) return true;
+  if (readBindCall(notification, &call) != 0) return true;
   sockaddr_in inet = {};  // a sockaddr_in6 begins in the same way
   constexpr size_t kBeginning = sizeof inet.sin_family + sizeof inet.sin_port;
   if (call.length < static_cast<int>(kBeginning)) return false;
-  if (!berthd::ReadMemory(static_cast<pid_t>(notification.pid), call.address, &inet, kBeginning)) return true;
+  if (!readMemory(static_cast<pid_t>(notification.pid), call.address, &inet, kBeginning)) return true;
   const bool isInet = inet.sin_family == AF_INET || inet.sin_family == AF_INET6 || inet.sin_family == AF_UNSPEC;
   return isInet && inet.sin_port != 0;
 }
+
+// What the broker sends for one server.
+struct Filter {
+  UniqueFd notify;
+  UniqueFd record;
+};
 
 void answer(int notify, const seccomp_notif& call) {
   seccomp_notif_resp response = {};
@@ -46,37 +53,38 @@ void answerNext(int notify) {
 }
 
 // The call that the broker had received and not answered, if there is one: the kernel reports none a second time.
-void answerLast(int notify, int record) {
+void answerLast(const Filter& filter) {
   seccomp_notif call;
-  if (pread(record, &call, sizeof call, 0) != sizeof call) return;
-  if (ioctl(notify, SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) == 0) answer(notify, call);
+  if (pread(filter.record.get(), &call, sizeof call, 0) != sizeof call) return;
+  if (ioctl(filter.notify.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) == 0) answer(filter.notify.get(), call);
 }
 
-// Takes what the broker sends over, a filter and its record; false when the broker is gone.
-bool receive(int channel, List<pollfd>& watched, List<int>& records) {
+// Takes one filter and its record from the broker; false when the broker is gone.
+bool receive(int channel, List<Filter>& filters) {
   char byte;
   iovec part = {&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const ssize_t size = recvmsg(channel, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (size < 0) return errno == EAGAIN || errno == EINTR;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    int pair[2] = {-1, -1};  // an older broker sends no record
-    memcpy(pair, CMSG_DATA(header), (count < 2 ? count : 2) * sizeof(int));
-    watched.push({pair[0], 0, 0});
-    records.push(pair[1]);
+  msghdr message = messageOf(part);
+  ControlBuffer<> room;
+  const ssize_t size = receiveMessage(channel, message, room);
+  if (size < 0) return errno == EAGAIN;
+  Filter filter;  // an older broker sends no record
+  const bool isComplete = takeFds(message, [&filter](UniqueFd fd) {
+    if (!filter.notify.valid()) filter.notify = static_cast<UniqueFd&&>(fd);
+    else if (!filter.record.valid()) filter.record = static_cast<UniqueFd&&>(fd);
+    // What is left is not ours: it closes here.
+  });
+  if (!isComplete) {
+    dprintf(STDERR_FILENO,
+            "berth-launch: the bind fallback could not receive a filter: it has too many open files; once the broker "
+            "has stopped, a bind of that server fails with ENOSYS; raise LimitNOFILE= of the broker and restart it\n");
+  } else if (filter.notify.valid()) {
+    filters.push(static_cast<Filter&&>(filter));
   }
   return size > 0;
 }
 
-// Has every call that waits end with EINTR once a second: one to receive, too, which waits for as long as it takes where
-// the report it came for was taken back by a signal, or taken by somebody else.
+// Interrupts every system call that waits, once a second. SECCOMP_IOCTL_NOTIF_RECV needs it: it waits for the next call
+// when the reported one was ended by a signal, or received by somebody else.
 void startTicking() {
   struct sigaction nothing = {};
   nothing.sa_handler = [](int) {};
@@ -85,45 +93,50 @@ void startTicking() {
   setitimer(ITIMER_REAL, &second, nullptr);
 }
 
+// Answers what is reported, and closes the filters that no process has any more. `ready` has one entry for each filter.
+void serve(List<Filter>& filters, const List<pollfd>& ready) {
+  size_t kept = 0;
+  for (size_t i = 0; i < filters.size(); i++) {
+    if ((ready[i].revents & POLLIN) != 0) answerNext(filters[i].notify.get());
+    else if (ready[i].revents != 0) continue;  // POLLHUP: no process has it
+    if (kept != i) filters[kept] = static_cast<Filter&&>(filters[i]);
+    kept++;
+  }
+  filters.shrink(kept);
+}
+
 }  // namespace
 
-void keepBinds(int channel) {
-  // Not with the terminal of whoever started the broker: it is there for what lives on.
+void keepBinds(int inherited) {
+  UniqueFd channel(inherited);
+  // It outlives the broker, so it leaves the terminal that the broker was started from.
   setsid();
   signal(SIGHUP, SIG_IGN);
   signal(SIGINT, SIG_IGN);
   prctl(PR_SET_NAME, "berth-keep");
   if (chdir("/") != 0) fail(kSystem, "cannot enter /: %m");
+  List<Filter> filters;
   List<pollfd> watched;
-  List<int> records;  // of the filter at the same index
-  watched.push({channel, POLLIN, 0});
-  records.push(-1);
-  while (watched[0].fd >= 0 || watched.size() > 1) {
-    // Also later: a thread of a broker that is closing may receive one after it was told to stop.
-    if (watched[0].fd < 0)
-      for (size_t i = 1; i < watched.size(); i++) answerLast(watched[i].fd, records[i]);
+  while (channel.valid() || filters.size() > 0) {
+    const bool isBrokerGone = !channel.valid();
+    // In each round: a thread of a closing broker may receive a call after it was told to stop.
+    if (isBrokerGone)
+      for (const Filter& filter : filters) answerLast(filter);
+    watched.shrink(0);
+    for (const Filter& filter : filters) {
+      watched.push({filter.notify.get(), static_cast<short>(isBrokerGone ? POLLIN : 0), 0});
+    }
+    watched.push({channel.get(), POLLIN, 0});
     if (poll(watched.data(), watched.size(), -1) < 0) {
       if (errno == EINTR) continue;
       fail(kSystem, "cannot wait for the broker: %m");
     }
-    size_t kept = 1;
-    for (size_t i = 1; i < watched.size(); i++) {
-      if ((watched[i].revents & POLLIN) != 0) answerNext(watched[i].fd);
-      else if (watched[i].revents != 0) {  // POLLHUP: no process has the filter any more
-        close(watched[i].fd);
-        close(records[i]);
-        continue;
-      }
-      watched[kept] = watched[i];
-      records[kept++] = records[i];
-    }
-    watched.shrink(kept);
-    records.shrink(kept);
-    if (watched[0].fd < 0 || watched[0].revents == 0 || receive(channel, watched, records)) continue;
-    close(channel);
-    watched[0] = {-1, 0, 0};
-    for (size_t i = 1; i < watched.size(); i++) watched[i].events = POLLIN;
+    serve(filters, watched);
+    if (isBrokerGone || watched[watched.size() - 1].revents == 0 || receive(channel.get(), filters)) continue;
+    channel.reset();
     startTicking();
   }
   exit(0);
 }
+
+}  // namespace berthd

@@ -14,6 +14,7 @@
 #define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5)
 #endif
 
+namespace berthd {
 namespace {
 
 constexpr uint32_t at(size_t offset) { return static_cast<uint32_t>(offset); }
@@ -81,3 +82,5 @@ UniqueFd reportBinds(uint32_t tracer) {
   }
   return UniqueFd(static_cast<int>(notify));
 }
+
+}  // namespace berthd

@@ -11,6 +11,7 @@
 
 #include "launch.h"
 
+namespace berthd {
 namespace {
 
 constexpr char kSystemSocket[] = "/run/berthd/io.berthd.Broker";
@@ -77,7 +78,7 @@ void connectBroker(Conversation& broker, const char* socket) {
   fail(kSystem, "cannot connect to the broker at %s: %s; %s", broker.path.string(), strerror(error), remedy);
 }
 
-// Root obeys root alone: whoever listens at the path could otherwise have any program run with root's privilege.
+// Root obeys only root's broker: any other user who listens at the path could have root run any program.
 // SO_PEERCRED tells who called listen(2).
 void checkBroker(Conversation& broker) {
   if (geteuid() != 0) return;
@@ -127,14 +128,12 @@ void writeCall(const Request& request, Text& call) {
 }
 
 void sendCall(Conversation& broker, const Text& call, int fd) {
-  Attached room;
+  ControlBuffer<> room;
   for (size_t sent = 0; sent < call.size();) {
     broker.await(POLLOUT, "take the call");
     iovec part = {const_cast<char*>(call.data()) + sent, call.size() - sent};
-    msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (sent == 0 && fd >= 0) attach(message, room, &fd, 1);
+    msghdr message = messageOf(part);
+    if (sent == 0 && fd >= 0) attachFds(message, room, &fd, 1);
     const ssize_t n = sendmsg(broker.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) sent += static_cast<size_t>(n);
     // A broker that hung up may have said why: the reply is read all the same.
@@ -144,24 +143,14 @@ void sendCall(Conversation& broker, const Text& call, int fd) {
   }
 }
 
-// Takes ownership of every descriptor before anything is judged (hazards 3 and 4).
+// Owns every descriptor before it checks anything (hazards 3 and 4).
 void takeDescriptors(Conversation& broker, msghdr& message, Reply& reply) {
   bool tooMany = false;
-  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
-    if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-      int fd;
-      memcpy(&fd, CMSG_DATA(control) + i * sizeof(int), sizeof fd);
-      if (reply.count < kMaxFds) {
-        reply.fds[reply.count++].reset(fd);
-      } else {
-        close(fd);
-        tooMany = true;
-      }
-    }
-  }
-  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+  const bool isComplete = takeFds(message, [&](UniqueFd fd) {
+    if (reply.count < kMaxFds) reply.fds[reply.count++] = static_cast<UniqueFd&&>(fd);
+    else tooMany = true;
+  });
+  if (!isComplete) {
     rlimit limit = {};
     getrlimit(RLIMIT_NOFILE, &limit);
     fail(kSystem,
@@ -179,18 +168,14 @@ void receiveReply(Conversation& broker, Text& text, Reply& reply) {
   constexpr size_t kChunk = 16384;
   for (;;) {
     broker.await(POLLIN, "answer");
-    alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
+    ControlBuffer<> control;
     const size_t start = text.size();
     iovec part = {text.grow(kChunk), kChunk};
-    msghdr message = {};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t n = recvmsg(broker.fd.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    msghdr message = messageOf(part);
+    const ssize_t n = receiveMessage(broker.fd.get(), message, control);
     text.shrink(start + (n > 0 ? static_cast<size_t>(n) : 0));
     if (n < 0) {
-      if (errno == EAGAIN || errno == EINTR) continue;
+      if (errno == EAGAIN) continue;
       fail(kSystem, "cannot read the answer of the broker at %s: %m; see the broker's log", broker.path.string());
     }
     takeDescriptors(broker, message, reply);
@@ -277,3 +262,5 @@ void askBroker(Conversation& broker, const char* socket, const Request& request,
   converse(broker, call, -1, reply);
   if (reply.count == 0) fail(kSystem, "the broker at %s sent no plan; check that it is berthd", broker.path.string());
 }
+
+}  // namespace berthd

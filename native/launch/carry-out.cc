@@ -1,5 +1,5 @@
-// Carries a plan out: signals, descriptors, limits, privilege, directory, exec, in the order that makes each possible
-// and none of them reversible by the server. A step that fails ends the process; nothing is skipped.
+// Carries a plan out: signals, descriptors, limits, privilege, directory, exec. In this order each step is possible,
+// and the server can undo none of them. A step that fails ends the process; nothing is skipped.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -8,6 +8,7 @@
 
 #include "plan.h"
 
+namespace berthd {
 namespace {
 
 constexpr int kFirstFd = 3;  // SD_LISTEN_FDS_START
@@ -29,7 +30,7 @@ void resetSignals() {
   if (sigprocmask(SIG_SETMASK, &none, nullptr) != 0) fail(kSystem, "cannot unblock all signals: %m");
 }
 
-// Moves a descriptor that sits on another's place out of the way, above all places.
+// Moves a descriptor away from a number that another descriptor needs.
 void makeRoom(List<int>& sources, size_t next, int place) {
   for (size_t i = next; i < sources.size(); i++) {
     if (sources[i] != place) continue;
@@ -44,7 +45,7 @@ void closeRange(unsigned first, unsigned last) {
   }
 }
 
-// Moves what is needed a while longer above all places.
+// Moves a descriptor that is needed until exec above the server's numbers.
 void keepAbove(UniqueFd& fd, int above, List<int>& kept) {
   const int moved = fcntl(fd.get(), F_DUPFD_CLOEXEC, above);
   if (moved < 0) fail(kSystem, "cannot keep a descriptor out of the way: %m; raise the limit of open files");
@@ -172,3 +173,5 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
   }
   execServer(plan);
 }
+
+}  // namespace berthd

@@ -4,15 +4,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/mount-abi.h"
 #include "plan.h"
 
-#ifndef MOVE_MOUNT_F_EMPTY_PATH
-#define MOVE_MOUNT_F_EMPTY_PATH 0x4
-#endif
-
+namespace berthd {
 namespace {
 
 constexpr char kRootName[] = "root";
@@ -49,7 +46,9 @@ void containRoot(const char* directory, Plan& plan, Reply& reply) {
   if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
     fail(kSystem, "cannot cut the mount namespace off: %m");
   }
-  if (syscall(SYS_move_mount, root.get(), "", AT_FDCWD, directory, MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+  if (moveMount(root.get(), directory) != 0) {
     fail(kSystem, "cannot mount the root at %s: %m; make that folder first", directory);
   }
 }
+
+}  // namespace berthd

@@ -7,6 +7,7 @@
 
 extern char** environ;
 
+namespace berthd {
 namespace {
 
 constexpr char kDefaultPath[] = "/usr/local/bin:/usr/bin:/bin";
@@ -151,3 +152,5 @@ void execServer(const Plan& plan) {
   argv.push(nullptr);
   execute(plan.argv[0], const_cast<char* const*>(argv.data()), const_cast<char* const*>(environment.data()), path);
 }
+
+}  // namespace berthd

@@ -1,22 +1,9 @@
 // The little JSON that berth-launch speaks: it writes strings, and reads one. It parses no structure.
+#include "common/utf8.h"
 #include "launch.h"
 
+namespace berthd {
 namespace {
-
-// Length of the UTF-8 sequence at `text`, of which `left` bytes may be read; 0 if it is not one (RFC 3629).
-size_t sequenceLength(const unsigned char* text, size_t left) {
-  const unsigned char first = text[0];
-  if (first < 0x80) return 1;
-  const size_t length = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-  if (length == 0 || length > left) return 0;
-  for (size_t i = 1; i < length; i++) {
-    if ((text[i] & 0xc0) != 0x80) return 0;
-  }
-  const bool overlong = (first == 0xe0 && text[1] < 0xa0) || (first == 0xf0 && text[1] < 0x90);
-  const bool surrogate = first == 0xed && text[1] > 0x9f;
-  const bool beyond = first == 0xf4 && text[1] > 0x8f;
-  return overlong || surrogate || beyond ? 0 : length;
-}
 
 void appendCodePoint(Text& out, uint32_t point) {
   const auto put = [&out](uint32_t byte) { out.push(static_cast<char>(byte)); };
@@ -58,7 +45,8 @@ bool Text::appendJson(const char* text, size_t length) {
   push('"');
   for (size_t at = 0; at < length;) {
     const unsigned char c = static_cast<unsigned char>(text[at]);
-    const size_t sequence = sequenceLength(reinterpret_cast<const unsigned char*>(text) + at, length - at);
+    uint32_t point;
+    const size_t sequence = decodeUtf8(text + at, length - at, &point);
     if (sequence == 0) return false;
     if (c == '"' || c == '\\') {
       push('\\');
@@ -105,3 +93,5 @@ void appendUnescaped(Text& out, const char* json) {
     }
   }
 }
+
+}  // namespace berthd

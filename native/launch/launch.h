@@ -6,25 +6,30 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+
+#include <new>
 
 #include "common/fd.h"
+#include "common/rights.h"
 
-using berthd::UniqueFd;
+namespace berthd {
 
 enum ExitCode : int { kRefused = 1, kUsage = 100, kSystem = 111 };
 
 // Ends the process with "berth-launch: SENTENCE" on stderr. Every failure ends here, before exec.
 [[noreturn, gnu::format(printf, 2, 3)]] void fail(ExitCode code, const char* format, ...);
 
-// A growing array of plain values.
+// A growing array of plain values, or of owners such as UniqueFd, which can move in memory byte by byte.
 template <class T>
 class List {
  public:
   List() = default;
   List(const List&) = delete;
   List& operator=(const List&) = delete;
-  ~List() { free(items_); }
+  ~List() {
+    shrink(0);
+    free(items_);
+  }
 
   size_t size() const { return size_; }
   T* data() { return items_; }
@@ -34,19 +39,22 @@ class List {
   const T* begin() const { return items_; }
   const T* end() const { return items_ + size_; }
 
-  void push(T item) { *grow(1) = item; }
+  void push(T item) { new (grow(1)) T(static_cast<T&&>(item)); }
   // Room for `count` more items, which the caller fills.
   T* grow(size_t count) {
     if (count > capacity_ - size_) {
       capacity_ = (size_ + count) * 2;
-      items_ = static_cast<T*>(reallocarray(items_, capacity_, sizeof(T)));
+      items_ = static_cast<T*>(reallocarray(static_cast<void*>(items_), capacity_, sizeof(T)));
       if (items_ == nullptr) fail(kSystem, "out of memory; give the launcher more than it has now");
     }
     T* const room = items_ + size_;
     size_ += count;
     return room;
   }
-  void shrink(size_t size) { size_ = size; }
+  void shrink(size_t size) {
+    for (size_t i = size; i < size_; i++) items_[i].~T();
+    size_ = size;
+  }
 
  private:
   T* items_ = nullptr;
@@ -76,18 +84,6 @@ class Text : public List<char> {
 // characters become spaces. `json` ends with NUL.
 void appendUnescaped(Text& out, const char* json);
 
-// SCM_MAX_FD: the most descriptors one message carries (unix(7)).
-constexpr size_t kMaxFds = 253;
-
-// Room for the descriptors of a message that is sent.
-struct Attached {
-  static constexpr size_t kMax = 2;
-  alignas(cmsghdr) char control[CMSG_SPACE(kMax * sizeof(int))] = {};
-};
-
-// Has `message` carry descriptors, at most Attached::kMax, out of `room`, which must live until it is sent.
-void attach(msghdr& message, Attached& room, const int* fds, size_t count);
-
 // Sends a byte with descriptors over a connected UNIX socket, or ends the process. `what` names them for the message.
 void sendFds(int channel, const int* fds, size_t count, const char* what);
 
@@ -105,7 +101,7 @@ struct Reply {
   size_t count = 0;
 };
 
-// A connection to the broker, its name for messages, and when patience ends.
+// A connection to the broker, its path for messages, and the deadline.
 struct Conversation {
   UniqueFd fd;
   Text path;
@@ -140,18 +136,19 @@ void containRoot(const char* directory, Plan& plan, Reply& reply);
 // Keeps only the ids and capabilities of the plan, for good, or ends the process.
 void dropPrivilege(const Plan& plan);
 
-// Has each bind(2) from here on reported on the descriptor that is returned, or ends the process. `tracer` is the pid
-// that may look into this process (0: one that may anyway).
+// Installs the bind filter: each bind(2) from here on is reported on the returned descriptor. Ends the process if it
+// cannot. `tracer` is the pid that may look into this process (0: no permission is needed).
 UniqueFd reportBinds(uint32_t tracer);
 
-// Runs `command` (ended by nullptr) with its binds reported to whoever is at the other end of `channel`, or ends the process.
+// Runs `command` (ended by nullptr) with its binds reported to the other end of `channel`, or ends the process.
 [[noreturn]] void traceBinds(int channel, const char* const* command);
 
-// Stands in for the broker at the other end of `channel` when it is gone, for the filters it has sent over.
+// The bind fallback: answers for the broker at the other end of `channel` once it is gone. Takes ownership of
+// `channel`.
 [[noreturn]] void keepBinds(int channel);
 
-// Makes an overlay without privilege, as `words` say (ended by nullptr), and sends its user namespace and its mount over
-// `channel`; or ends the process.
+// Makes an overlay without privilege, as `words` say (ended by nullptr), and sends its user namespace and its mount
+// over `channel`; or ends the process.
 [[noreturn]] void makeRoot(int channel, const char* const* words);
 
 // Execs the plan's program in the plan's environment, or ends the process.
@@ -160,3 +157,5 @@ UniqueFd reportBinds(uint32_t tracer);
 // Obeys the plan and becomes the server, or ends the process. `keepPrivilege`: it becomes a container manager instead,
 // as the user and where it is.
 [[noreturn]] void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege);
+
+}  // namespace berthd

@@ -1,5 +1,5 @@
 // berth-launch: takes a berth from the broker, does what the plan says, and becomes the server in the same process. It
-// decides nothing: all policy is the broker's, and whatever is not as expected ends it before exec. It never forks.
+// decides nothing: all policy is the broker's. Anything unexpected ends it before exec. It never forks.
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -12,8 +12,10 @@
 #include "launch.h"
 #include "plan.h"
 
+namespace berthd {
+
 void fail(ExitCode code, const char* format, ...) {
-  // A stderr that cannot be written to must not change how we end.
+  // The exit code stays the same when stderr cannot be written to.
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   char sentence[4096];
@@ -46,7 +48,7 @@ constexpr char kHelp[] =
     "                        for itself alone, gets the sockets, and keeps its privilege, which is its to give up\n"
     "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
-    "  --keep-binds FD       no berth: stand in for the broker at the other end of the UNIX socket FD once it is gone\n"
+    "  --keep-binds FD       no berth: answer reported binds once the broker at the other end of the UNIX socket FD is gone\n"
     "  --make-root FD        no berth: make a root for a broker without privilege, and send it over the UNIX socket FD\n"
     "  --help, --version\n"
     "\n"
@@ -172,7 +174,10 @@ void parseOptions(int argc, char** argv, Options& options) {
 
 }  // namespace
 
+}  // namespace berthd
+
 int main(int argc, char** argv) {
+  using namespace berthd;
   openStandardFds();
   Options options;
   parseOptions(argc, argv, options);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+namespace berthd {
 namespace {
 
 uint32_t readU32(const uint8_t* at) {
@@ -35,8 +36,8 @@ bool isFdName(const char* name) {
 }
 
 bool repeats(PlanTag tag) {
-  return tag == PlanTag::Argument || tag == PlanTag::Environment || tag == PlanTag::Descriptor ||
-         tag == PlanTag::Limit || tag == PlanTag::Mount || tag == PlanTag::Bind;
+  return tag == PlanTag::kArgument || tag == PlanTag::kEnvironment || tag == PlanTag::kDescriptor ||
+         tag == PlanTag::kLimit || tag == PlanTag::kMount || tag == PlanTag::kBind;
 }
 
 // Each descriptor of the message has one use at most, for it is moved there. 0 is the plan itself.
@@ -108,10 +109,10 @@ const char* decodeBind(const uint8_t* payload, size_t length, Plan& plan) {
 
 const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, size_t received, Plan& plan) {
   switch (tag) {
-    case PlanTag::Lease:
+    case PlanTag::kLease:
       plan.lease = readText(payload, length);
       return plan.lease == nullptr ? "its lease is malformed" : nullptr;
-    case PlanTag::Flags: {
+    case PlanTag::kFlags: {
       if (length != 4) return "its flags are malformed";
       const uint32_t flags = readU32(payload);
       plan.inheritEnvironment = (flags & kInheritEnvironment) != 0;
@@ -119,42 +120,42 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       plan.reportBinds = (flags & kReportBinds) != 0;
       return (flags & ~(kInheritEnvironment | kListenFds | kReportBinds)) != 0 ? "it has a flag that is not known" : nullptr;
     }
-    case PlanTag::Umask:
+    case PlanTag::kUmask:
       if (length != 4 || readU32(payload) > 0777) return "its umask is malformed";
       plan.umask = readU32(payload);
       return nullptr;
-    case PlanTag::Capabilities:
+    case PlanTag::kCapabilities:
       if (length != 8) return "its capabilities are malformed";
       plan.capabilities = readU64(payload);
       return nullptr;
-    case PlanTag::Argument:
+    case PlanTag::kArgument:
       plan.argv.push(readText(payload, length));
       return plan.argv[plan.argv.size() - 1] == nullptr ? "an argument is malformed" : nullptr;
-    case PlanTag::Environment: {
+    case PlanTag::kEnvironment: {
       const char* const entry = readText(payload, length);
       if (entry == nullptr || entry[0] == '=' || strchr(entry, '=') == nullptr) return "a variable is malformed";
       plan.environment.push(entry);
       return nullptr;
     }
-    case PlanTag::Descriptor: return decodeDescriptor(payload, length, received, plan);
-    case PlanTag::Limit: {
+    case PlanTag::kDescriptor: return decodeDescriptor(payload, length, received, plan);
+    case PlanTag::kLimit: {
       const char* const resource = readText(payload, length, 16);
       if (resource == nullptr) return "a limit is malformed";
       plan.limits.push({readU64(payload), readU64(payload + 8), resource});
       return nullptr;
     }
-    case PlanTag::User: return decodeUser(payload, length, plan);
-    case PlanTag::Directory:
+    case PlanTag::kUser: return decodeUser(payload, length, plan);
+    case PlanTag::kDirectory:
       plan.directory = readText(payload, length);
       return plan.directory == nullptr || plan.directory[0] != '/' ? "its directory is not an absolute path" : nullptr;
-    case PlanTag::Tracer:
+    case PlanTag::kTracer:
       if (length != 4 || readU32(payload) == 0) return "its tracer is malformed";
       plan.tracer = readU32(payload);
       return nullptr;
-    case PlanTag::Root: return decodeRoot(payload, length, received, plan);
-    case PlanTag::Mount: return decodeMount(payload, length, received, plan);
-    case PlanTag::Bind: return decodeBind(payload, length, plan);
-    case PlanTag::Notify:
+    case PlanTag::kRoot: return decodeRoot(payload, length, received, plan);
+    case PlanTag::kMount: return decodeMount(payload, length, received, plan);
+    case PlanTag::kBind: return decodeBind(payload, length, plan);
+    case PlanTag::kNotify:
       plan.notify = readText(payload, length, 8);
       if (plan.notify == nullptr || (plan.notify[0] != '/' && plan.notify[0] != '@')) return "its notify is malformed";
       plan.watchdog = readU64(payload);
@@ -197,7 +198,7 @@ const char* decodePlan(const uint8_t* bytes, size_t size, size_t received, Plan&
     last = tag;
     at += length;
   }
-  for (uint32_t tag = static_cast<uint32_t>(PlanTag::Lease); tag <= static_cast<uint32_t>(PlanTag::Argument); tag++) {
+  for (uint32_t tag = static_cast<uint32_t>(PlanTag::kLease); tag <= static_cast<uint32_t>(PlanTag::kArgument); tag++) {
     if ((seen & 1u << tag) == 0) return "a record is missing";
   }
   return nullptr;
@@ -270,3 +271,5 @@ void printPlan(const char* berth, const Plan& plan) {
   if (plan.notify != nullptr) printText("notify", plan.notify);
   if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to stdout: %m; check where it leads");
 }
+
+}  // namespace berthd

@@ -41,27 +41,29 @@
 
 #include "launch.h"
 
+namespace berthd {
+
 constexpr char kPlanMagic[] = "berthpln";
 constexpr uint32_t kPlanVersion = 1;
 constexpr size_t kPlanHeader = 16;
 constexpr size_t kPlanMax = 4 << 20;
 
 enum class PlanTag : uint32_t {
-  Lease = 1,
-  Flags,
-  Umask,
-  Capabilities,
-  Argument,
-  Environment,
-  Descriptor,
-  Limit,
-  User,
-  Directory,
-  Tracer,
-  Root,
-  Mount,
-  Bind,
-  Notify,
+  kLease = 1,
+  kFlags,
+  kUmask,
+  kCapabilities,
+  kArgument,
+  kEnvironment,
+  kDescriptor,
+  kLimit,
+  kUser,
+  kDirectory,
+  kTracer,
+  kRoot,
+  kMount,
+  kBind,
+  kNotify,
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
@@ -133,3 +135,5 @@ void readPlan(int fd, size_t received, Plan& plan);
 
 // Prints the plan for people, one fact a line.
 void printPlan(const char* berth, const Plan& plan);
+
+}  // namespace berthd

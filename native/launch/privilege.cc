@@ -1,4 +1,4 @@
-// Takes from the process whatever the plan does not leave it: ids, groups, capabilities, and the ways to get them back.
+// Drops all ids, groups and capabilities that the plan does not keep, and the ways to get them back.
 // A step that fails ends the process.
 #include <errno.h>
 #include <grp.h>
@@ -8,6 +8,7 @@
 
 #include "plan.h"
 
+namespace berthd {
 namespace {
 
 bool keeps(const Plan& plan, unsigned capability) {
@@ -28,7 +29,7 @@ struct Ids {
   }
 };
 
-// Whether the ids have to be changed. Ends the process where the plan's user cannot be had.
+// Whether the ids must change. Ends the process if it cannot become the plan's user.
 bool mustChangeUser(const Plan& plan) {
   const Ids now;
   if (!plan.hasUser) {
@@ -99,7 +100,7 @@ void setCapabilities(const Plan& plan) {
   }
 }
 
-// The proof that the drop was one. What the plan keeps may lawfully allow it.
+// Checks that the drop worked: root cannot be regained, unless the plan keeps the capability for it.
 void verifyDrop(const Plan& plan) {
   if (plan.hasUser && !Ids().are(plan.uid, plan.gid)) {
     fail(kSystem, "the change to uid %u gid %u had no effect; the server was not started", plan.uid, plan.gid);
@@ -122,3 +123,5 @@ void dropPrivilege(const Plan& plan) {
   setCapabilities(plan);
   verifyDrop(plan);
 }
+
+}  // namespace berthd

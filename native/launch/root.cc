@@ -1,6 +1,6 @@
 // Enters the plan's root: joins its user namespace, makes a mount namespace in which that root is all there is, and
-// fills in what a server expects beside its files: /dev, /tmp, /run and the plan's mounts. The pid stays. What is mounted
-// goes with the last process of the namespace; nothing of the host's file tree can be reached from it.
+// fills in what a server expects beside its files: /dev, /tmp, /run and the plan's mounts. The pid stays. What is
+// mounted goes with the last process of the namespace; nothing of the host's file tree can be reached from it.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -11,34 +11,13 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "common/mount-abi.h"
 #include "plan.h"
 
-// Where linux/mount.h is older than the call, or meets sys/mount.h badly.
-#ifndef OPEN_TREE_CLONE
-#define OPEN_TREE_CLONE 1
-#endif
-#ifndef OPEN_TREE_CLOEXEC
-#define OPEN_TREE_CLOEXEC O_CLOEXEC
-#endif
-#ifndef AT_RECURSIVE
-#define AT_RECURSIVE 0x8000
-#endif
-#ifndef MOVE_MOUNT_F_EMPTY_PATH
-#define MOVE_MOUNT_F_EMPTY_PATH 0x4
-#endif
-#ifndef MOVE_MOUNT_T_SYMLINKS
-#define MOVE_MOUNT_T_SYMLINKS 0x10
-#endif
-
+namespace berthd {
 namespace {
 
-// MOUNT_ATTR_RDONLY, _NOSUID, _NODEV and struct mount_attr (mount_setattr(2)).
-constexpr uint64_t kAttrReadOnly = 1, kAttrNoSuid = 2, kAttrNoDev = 4;
-struct MountAttributes {
-  uint64_t set, clear, propagation, userns;
-};
-
-// The nodes of /dev that carry nothing of the host's: no console, no terminal of somebody else's, no disk.
+// The nodes of /dev that give no access to the host: no console, no other user's terminal, no disk.
 constexpr const char* kDevices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"};
 constexpr size_t kDeviceCount = sizeof kDevices / sizeof kDevices[0];
 
@@ -101,24 +80,22 @@ void leaveMountNamespace() {
   }
 }
 
-int openTree(int directory, const char* path, unsigned flags) {
-  return static_cast<int>(syscall(SYS_open_tree, directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags));
-}
+int copyTree(int directory, const char* path, unsigned flags) { return openTree(directory, path, kOpenTreeClone | flags); }
 
 // While the host's /dev is still there: a node made in the namespace could not be opened (user_namespaces(7)).
 void takeDevices(UniqueFd (&devices)[kDeviceCount]) {
   for (size_t i = 0; i < kDeviceCount; i++) {
-    devices[i].reset(openTree(AT_FDCWD, kDevices[i], 0));
+    devices[i].reset(copyTree(AT_FDCWD, kDevices[i], 0));
     if (!devices[i].valid()) fail(kSystem, "cannot take %s along: %m; mount /dev where berth-launch runs", kDevices[i]);
   }
 }
 
 // With what is mounted below: here nothing may be taken away from what it covers (mount_namespaces(7)).
 int takeBind(const PlanBind& bind) {
-  UniqueFd tree(openTree(AT_FDCWD, bind.source, AT_RECURSIVE));
+  UniqueFd tree(copyTree(AT_FDCWD, bind.source, kRecursive));
   if (!tree.valid()) fail(kSystem, "cannot take %s along for root.binds: %m", bind.source);
-  MountAttributes attributes = {kAttrNoSuid | kAttrNoDev | (bind.readOnly ? kAttrReadOnly : 0), 0, 0, 0};
-  if (syscall(SYS_mount_setattr, tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes) != 0) {
+  const MountAttributes attributes = {kMountNoSuid | kMountNoDev | (bind.readOnly ? kMountReadOnly : 0), 0, 0, 0};
+  if (setMountAttributes(tree.get(), attributes, kRecursive) != 0) {
     fail(kSystem, "cannot restrict the mount of %s: %m; berthd needs Linux 5.12 for it", bind.source);
   }
   return tree.release();
@@ -135,20 +112,20 @@ const char* notifySocket(const Plan& plan) {
 // A copy of the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount has no
 // copies: then it is the mount itself, and nobody can enter it again.
 void copyRoot(UniqueFd& root) {
-  const int copy = openTree(root.get(), "", AT_EMPTY_PATH);
+  const int copy = copyTree(root.get(), "", AT_EMPTY_PATH);
   if (copy >= 0) root.reset(copy);
   else if (errno != EINVAL) fail(kSystem, "cannot take the root: %m");
 }
 
 void attach(int tree, const char* target, const char* what) {
-  if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) != 0) {
+  if (moveMount(tree, target, kMoveMountToSymlinks) != 0) {
     fail(kSystem, "cannot mount %s at %s of the root: %m", what, target);
   }
 }
 
 // pivot_root(".", "."): the old root ends up on top of the new one, and is taken away (pivot_root(2), NOTES).
 void changeRoot(UniqueFd& root) {
-  if (syscall(SYS_move_mount, root.get(), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) != 0) {
+  if (moveMount(root.get(), "/") != 0) {
     fail(kSystem, "cannot mount the berth's root: %m; %s", errno == EINVAL
              ? "before Linux 6.15 a root that a process has entered cannot be entered again, so end that process first"
              : "see the broker's log for how it was made");
@@ -159,7 +136,7 @@ void changeRoot(UniqueFd& root) {
   }
   if (umount2(".", MNT_DETACH) != 0) fail(kSystem, "cannot leave the old root: %m");
   if (chdir("/") != 0) fail(kSystem, "cannot enter the root: %m");
-  // The proof that the change was one: from here on nothing else keeps the server in.
+  // Checks that the change worked: nothing else keeps the server inside.
   struct stat wanted, present;
   if (fstat(root.get(), &wanted) != 0 || stat("/", &present) != 0) fail(kSystem, "cannot examine the root: %m");
   if (wanted.st_dev != present.st_dev || wanted.st_ino != present.st_ino) {
@@ -226,7 +203,7 @@ void enterRoot(const Plan& plan, Reply& reply) {
   UniqueFd devices[kDeviceCount];
   takeDevices(devices);
   const char* const notify = notifySocket(plan);
-  UniqueFd notifyTree(notify == nullptr ? -1 : openTree(AT_FDCWD, notify, 0));
+  UniqueFd notifyTree(notify == nullptr ? -1 : copyTree(AT_FDCWD, notify, 0));
   if (notify != nullptr && !notifyTree.valid()) {
     fail(kSystem, "cannot take the service manager's socket %s along: %m; start berth-launch without NOTIFY_SOCKET, or "
                   "as a user who may reach it", notify);
@@ -243,3 +220,5 @@ void enterRoot(const Plan& plan, Reply& reply) {
   if (notify != nullptr) place(static_cast<UniqueFd&&>(notifyTree), notify);
   for (size_t i = 0; i < binds.size(); i++) place(UniqueFd(binds[i]), plan.binds[i].target);
 }
+
+}  // namespace berthd

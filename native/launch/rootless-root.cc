@@ -1,21 +1,17 @@
-// --make-root: an overlay for a broker without root. In a user namespace of its own, which maps nothing but this user, it
-// mounts the layers it is given, sends that namespace and the mount over a socket, and ends; the two live on by their
-// descriptors. It attaches nothing that anybody else could see, and reads none of the files.
+// --make-root: an overlay for a broker without root. In a user namespace of its own, which maps nothing but this user,
+// it mounts the layers it is given, sends that namespace and the mount over a socket, and ends; the two live on by
+// their descriptors. It attaches nothing that anybody else could see, and reads none of the files.
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
+#include "common/mount-abi.h"
 #include "launch.h"
 
+namespace berthd {
 namespace {
-
-constexpr unsigned kCloexec = 1;  // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
-enum FsConfig : unsigned { kSetFlag = 0, kSetString = 1, kCreate = 6 };
-constexpr unsigned kAttrReadOnly = 1, kAttrNoSuid = 2, kAttrNoDev = 4;  // MOUNT_ATTR_…
-constexpr unsigned kMoveEmptyPath = 4;                                   // MOVE_MOUNT_F_EMPTY_PATH
 
 // What the overlay is to be made of; the folders are those of this process's own mount namespace.
 struct Folders {
@@ -27,7 +23,7 @@ struct Layers {
   List<int> lowers;  // from the top down
   Folders changes;
   const char* memory = nullptr;  // changes go to a tmpfs of at most so many bytes; "": of the kernel's default
-  unsigned attributes = 0;
+  uint64_t attributes = 0;
 };
 
 // In the namespace of the overlay: layers of another one are refused.
@@ -44,9 +40,9 @@ void parseLayers(const char* const* words, Layers& layers) {
     else if (strncmp(word, "upper=", 6) == 0) layers.changes.upper.reset(openLayer(word + 6));
     else if (strncmp(word, "work=", 5) == 0) layers.changes.work.reset(openLayer(word + 5));
     else if (strncmp(word, "tmpfs=", 6) == 0) layers.memory = word + 6;
-    else if (strcmp(word, "read-only") == 0) layers.attributes |= kAttrReadOnly;
-    else if (strcmp(word, "nosuid") == 0) layers.attributes |= kAttrNoSuid;
-    else if (strcmp(word, "nodev") == 0) layers.attributes |= kAttrNoDev;
+    else if (strcmp(word, "read-only") == 0) layers.attributes |= kMountReadOnly;
+    else if (strcmp(word, "nosuid") == 0) layers.attributes |= kMountNoSuid;
+    else if (strcmp(word, "nodev") == 0) layers.attributes |= kMountNoDev;
     else fail(kUsage, "--make-root does not know \"%s\"; it is for berthd alone", word);
   }
   const bool writes = layers.changes.upper.valid() && layers.changes.work.valid();
@@ -84,18 +80,18 @@ void enterNamespaces() {
 }
 
 bool set(int context, const char* key, const char* value) {
-  return syscall(SYS_fsconfig, context, value == nullptr ? kSetFlag : kSetString, key, value, 0) == 0;
+  return configureFileSystem(context, value == nullptr ? kSetFlag : kSetString, key, value) == 0;
 }
 
-int openFileSystem(const char* type) {
-  const int context = static_cast<int>(syscall(SYS_fsopen, type, kCloexec));
+int openContext(const char* type) {
+  const int context = openFileSystem(type);
   if (context < 0) fail(kSystem, "cannot make a file system of type %s: %m; berthd needs Linux 5.11 for roots", type);
   return context;
 }
 
-int finish(int context, const char* doing, unsigned attributes) {
-  if (syscall(SYS_fsconfig, context, kCreate, nullptr, nullptr, 0) != 0) failMount(doing, context);
-  const int mount = static_cast<int>(syscall(SYS_fsmount, context, kCloexec, attributes));
+int finish(int context, const char* doing, uint64_t attributes) {
+  if (createFileSystem(context) != 0) failMount(doing, context);
+  const int mount = makeMount(context, attributes);
   if (mount < 0) failMount(doing, context);
   return mount;
 }
@@ -103,11 +99,11 @@ int finish(int context, const char* doing, unsigned attributes) {
 // Folders in a tmpfs, the upper one with this mode, which shows as that of the overlay's root. Attached in this
 // namespace, without which no overlay takes it as a layer before Linux 6.15.
 void makeMemory(const char* size, mode_t mode, Folders& folders) {
-  UniqueFd context(openFileSystem("tmpfs"));
+  UniqueFd context(openContext("tmpfs"));
   if (size[0] != '\0' && !set(context.get(), "size", size)) failMount("size a tmpfs", context.get());
   if (!set(context.get(), "mode", "0700")) failMount("protect a tmpfs", context.get());
-  UniqueFd mount(finish(context.get(), "make a tmpfs", kAttrNoSuid | kAttrNoDev));
-  if (syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, "/", kMoveEmptyPath) != 0) {
+  UniqueFd mount(finish(context.get(), "make a tmpfs", kMountNoSuid | kMountNoDev));
+  if (moveMount(mount.get(), "/") != 0) {
     fail(kSystem, "cannot mount a tmpfs in the user namespace: %m");
   }
   umask(0);
@@ -144,13 +140,13 @@ void setLowers(int context, const List<int>& lowers) {
 int makeOverlay(Layers& layers) {
   struct stat image;
   if (fstat(layers.lowers[0], &image) != 0) fail(kSystem, "cannot examine the image: %m");
-  const bool readOnly = (layers.attributes & kAttrReadOnly) != 0;
+  const bool readOnly = (layers.attributes & kMountReadOnly) != 0;
   if (layers.memory != nullptr) makeMemory(layers.memory, image.st_mode & 07777, layers.changes);
   // A lone layer is no overlay: an empty one below makes two.
   if (readOnly) layers.lowers.push(layers.changes.upper.release());
-  UniqueFd context(openFileSystem("overlay"));
-  // Where only root may write "trusted" attributes, the overlay's own are the user's (Linux 5.11); index=on would forbid
-  // that an image becomes another.
+  UniqueFd context(openContext("overlay"));
+  // Where only root may write "trusted" attributes, the overlay's own are the user's (Linux 5.11); index=on would
+  // forbid that an image becomes another.
   if (!set(context.get(), "userxattr", nullptr)) failMount("mount an overlay without privilege", context.get());
   if (!set(context.get(), "index", "off")) failMount("mount an overlay without index", context.get());
   setLowers(context.get(), layers.lowers);
@@ -174,3 +170,5 @@ void makeRoot(int channel, const char* const* words) {
   sendFds(channel, both, 2, "the root");
   _exit(0);
 }
+
+}  // namespace berthd

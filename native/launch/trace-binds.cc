@@ -5,6 +5,8 @@
 
 #include "launch.h"
 
+namespace berthd {
+
 void traceBinds(int channel, const char* const* command) {
   // Without it only CAP_SYS_ADMIN may install a filter, and berths set it as well.
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(kSystem, "cannot set no_new_privs: %m");
@@ -16,3 +18,5 @@ void traceBinds(int channel, const char* const* command) {
   execvp(command[0], const_cast<char* const*>(command));
   fail(kSystem, "cannot run %s: %m; check its name and that it may be executed", command[0]);
 }
+
+}  // namespace berthd

@@ -1,5 +1,5 @@
-// shift-mount: shows a tree with its owners shifted, in an overlay that holds owners and no data. It attaches nothing
-// before all is done, and never changes the tree itself.
+// shift-mount: shows a tree with its owners shifted, in an overlay that holds owners and no data. It attaches the
+// overlay when all owners are shifted, and never changes the tree itself.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -112,8 +112,8 @@ bool isWithin(const std::string& path, const std::string& folder) {
   return path == folder || path.compare(0, prefix.size(), prefix) == 0;
 }
 
-// What an overlay shows as its root is its upper directory: that takes after the one of the image, by way of a name that
-// is none yet, so that a run that is killed leaves no half of it.
+// What an overlay shows as its root is its upper directory: that takes after the one of the image, by way of a name
+// that is none yet, so that a run that is killed leaves no half of it.
 void makeUpper(const std::string& upper, const std::string& lower) {
   struct stat status;
   if (stat(upper.c_str(), &status) == 0) return;

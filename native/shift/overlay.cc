@@ -1,5 +1,4 @@
-// open_tree(2), mount_setattr(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2). Not by <sys/mount.h> or
-// <linux/mount.h>: older ones lack half of this, and the two do not go together.
+// How shift-mount makes its overlay, step by step, with the kernel's own words for a step that fails.
 #include "overlay.h"
 
 #include <errno.h>
@@ -13,17 +12,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/mount-abi.h"
+
 namespace berthd {
 namespace {
-
-constexpr unsigned kOpenTreeClone = 1, kCloexec = 1, kMoveMountFromEmptyPath = 4;
-constexpr uint64_t kIdmap = 0x100000;  // MOUNT_ATTR_IDMAP
-enum FsConfig : unsigned { kSetString = 1, kSetFd = 5, kCreate = 6 };
-
-// struct mount_attr (mount_setattr(2)).
-struct MountAttributes {
-  uint64_t set, clear, propagation, userns;
-};
 
 // Colons part several layers, and a backslash takes a character as it is.
 std::string escaped(const std::string& path) {
@@ -82,20 +74,20 @@ UniqueFd makeOverlay(const Layers& layers, int userns, MountProblem& problem) {
     problem = {std::move(doing), saidBy(context, error), error};
     return UniqueFd();
   };
-  const UniqueFd context(static_cast<int>(syscall(SYS_fsopen, "overlay", kCloexec)));
+  const UniqueFd context(openFileSystem("overlay"));
   if (!context.valid()) return fails("make an overlay");
   const auto set = [&](const char* key, const std::string& value) {
-    return syscall(SYS_fsconfig, context.get(), kSetString, key, value.c_str(), 0) == 0;
+    return configureFileSystem(context.get(), kSetString, key, value.c_str()) == 0;
   };
   UniqueFd lower;
   if (userns >= 0) {
-    lower.reset(static_cast<int>(syscall(SYS_open_tree, AT_FDCWD, layers.lower.c_str(), kOpenTreeClone | O_CLOEXEC)));
+    lower.reset(openTree(AT_FDCWD, layers.lower.c_str(), kOpenTreeClone));
     if (!lower.valid()) return fails("take a mount of " + layers.lower);
-    const MountAttributes attributes = {kIdmap, 0, 0, static_cast<uint64_t>(userns)};
-    if (syscall(SYS_mount_setattr, lower.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
+    const MountAttributes attributes = {kMountIdmap, 0, 0, static_cast<uint64_t>(userns)};
+    if (setMountAttributes(lower.get(), attributes) != 0) {
       return fails("map the ids of " + layers.lower);
     }
-    if (syscall(SYS_fsconfig, context.get(), kSetFd, "lowerdir+", nullptr, lower.get()) != 0) {
+    if (configureFileSystem(context.get(), kSetFd, "lowerdir+", nullptr, lower.get()) != 0) {
       return fails("take an idmapped layer", context.get());
     }
   } else if (!set("lowerdir", escaped(layers.lower))) {
@@ -110,15 +102,13 @@ UniqueFd makeOverlay(const Layers& layers, int userns, MountProblem& problem) {
   for (const auto& [key, value] : options) {
     if (!set(key, value)) return fails(std::string("set ") + key + "=" + value, context.get());
   }
-  if (syscall(SYS_fsconfig, context.get(), kCreate, nullptr, nullptr, 0) != 0) {
-    return fails("make the overlay", context.get());
-  }
-  UniqueFd mount(static_cast<int>(syscall(SYS_fsmount, context.get(), kCloexec, 0)));
+  if (createFileSystem(context.get()) != 0) return fails("make the overlay", context.get());
+  UniqueFd mount(makeMount(context.get()));
   return mount.valid() ? std::move(mount) : fails("mount the overlay", context.get());
 }
 
 int attach(int mount, const char* directory) {
-  return syscall(SYS_move_mount, mount, "", AT_FDCWD, directory, kMoveMountFromEmptyPath) != 0 ? -errno : 0;
+  return moveMount(mount, directory) != 0 ? -errno : 0;
 }
 
 int detach(int mount) {

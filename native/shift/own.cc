@@ -1,5 +1,5 @@
-// shift-own: moves the owners of a tree into a range of ids. This file reads the command line, starts the walk, and says
-// what has come of it; it never changes a file.
+// shift-own: moves the owners of a tree into a range of ids. This file reads the command line, starts the walk, and
+// says what has come of it; it never changes a file.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>

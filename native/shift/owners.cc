@@ -82,8 +82,8 @@ bool shiftCapability(const Shift& shift, std::vector<uint8_t>& value) {
 
 Owners::Owners(Shift shift, bool dryRun) : shift_(shift), dryRun_(dryRun), list_(XATTR_LIST_MAX) {}
 
-// The names of all attributes into `list`, or -errno. Most files have none or few, and the kernel makes room for as many
-// as could be answered: so a little at first.
+// The names of all attributes into `list`, or -errno. Most files have none or few, and the kernel makes room for as
+// many as could be answered: so a little at first.
 ssize_t Owners::listAttributes(const File& file) {
   for (size_t size : {size_t{256}, list_.size()}) {
     ssize_t length = -1;

@@ -1,4 +1,4 @@
-// How both programs start, read numbers, end and are watched. It never touches a file.
+// How both programs start, read numbers, handle signals, show progress and end. Never touches a file.
 #include "program.h"
 
 #include <errno.h>
@@ -30,6 +30,8 @@ int64_t milliseconds() {
 }
 
 }  // namespace
+
+const char* programName() { return program; }
 
 void startProgram(const char* name) {
   program = name;

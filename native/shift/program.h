@@ -1,4 +1,4 @@
-// What shift-own and shift-mount have in common as programs: how they end, their numbers, and a walk that is watched.
+// What shift-own and shift-mount share as programs: exit codes, numbers, signals, and a walk with progress.
 #pragma once
 
 #include "walk.h"
@@ -27,8 +27,8 @@ std::string trimmed(std::string path);
 // Blocks the signals that stop us, but for those that are ignored, and returns a descriptor to read them from.
 UniqueFd catchSignals();
 
-// Walks from `fd`, called `path`, to the end or until a signal comes, which is returned; else 0. Who looks at a terminal
-// sees how far it is, after a second.
+// Walks from `fd`, called `path`, to the end or until a signal comes. Returns that signal, or 0. After a second it
+// shows its progress, if standard error is a terminal.
 int run(Walk& walk, UniqueFd fd, std::string path, int signals);
 
 // "3 files under PATH shifted with 0x… using range 0x…", and what else there is to say.

@@ -1,4 +1,4 @@
-// What the parts of shift-own share: which id becomes which, one file's owners, and what is told about them.
+// What shift-own and shift-mount share: which id becomes which, one file's owners, and what is told about them.
 #pragma once
 
 #include <stdint.h>
@@ -19,8 +19,8 @@ struct Shift {
   uint32_t map(uint32_t id) const { return id - base < range ? id : id % range + base; }
 };
 
-// One file. Held by a descriptor, it is meant whatever its name becomes; where nobody else can change names, the name in
-// its folder will do.
+// One file. Held by a descriptor, it is meant whatever its name becomes; where nobody else can change names, the name
+// in its folder will do.
 struct File {
   int fd;                      // O_PATH will do; -1: by its name
   int folder;                  // where `name` was found; -1: by no name
@@ -72,6 +72,9 @@ struct Counts {
 
 // `text` for a terminal and for one line: backslashes, control characters and what is not UTF-8 as \\, \n, \xHH.
 std::string printable(const std::string& text);
+
+// The name of this program, which begins each message.
+const char* programName();
 
 // What to do about `error`, for the end of a sentence.
 const char* remedy(int error);

@@ -1,30 +1,22 @@
-// Names and errors as people read them: no byte of a file's name reaches a terminal as a command.
+// File names and remedies in messages. No byte of a file name reaches a terminal as a command.
 #include <errno.h>
 #include <stdio.h>
 
+#include "common/utf8.h"
 #include "shift.h"
 
 namespace berthd {
 namespace {
 
-// The length of the UTF-8 sequence at `at` if it is a well-formed one that prints, else 0.
+// The length of the UTF-8 character at `at` if it prints, else 0.
 size_t printing(const std::string& text, size_t at) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
-  const uint8_t first = byte(at);
-  if (first < 0x80) return first >= 0x20 && first != 0x7f && first != '\\' ? 1 : 0;
-  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4) return 0;
-  uint32_t code = first & (0xff >> (length + 1));
-  for (size_t i = 1; i < length; i++) {
-    if ((byte(at + i) & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte(at + i) & 0x3f);
-  }
-  constexpr uint32_t kLeast[] = {0, 0, 0xa0, 0x800, 0x10000};  // below 0xa0 are controls
-  const bool isSurrogate = code >= 0xd800 && code <= 0xdfff;
+  uint32_t point = 0;
+  const size_t length = decodeUtf8(text.data() + at, text.size() - at, &point);
+  const bool isControl = point < 0x20 || (point >= 0x7f && point < 0xa0);
   // Marks that turn the direction of a line, and separators of lines.
-  const bool isLayout = (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
-                        code == 0x200e || code == 0x200f || code == 0x61c;
-  return code < kLeast[length] || code > 0x10ffff || isSurrogate || isLayout ? 0 : length;
+  const bool isLayout = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) ||
+                        point == 0x200e || point == 0x200f || point == 0x61c;
+  return isControl || isLayout || point == '\\' ? 0 : length;
 }
 
 }  // namespace

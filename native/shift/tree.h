@@ -27,7 +27,7 @@ struct Folder {
   // Under the tree's lock.
   int references = 1;  // whoever goes through it, and each child
   int pins = 0;        // who needs `fd` just now
-  UniqueFd fd;
+  UniqueFd fd{};
   Folder *older = nullptr, *newer = nullptr;  // open ones, by last use
 };
 

@@ -1,6 +1,6 @@
-// Goes through a tree without ever following a link: each entry is opened as what it is (O_PATH | O_NOFOLLOW), looked at
-// and shifted through that descriptor, so that a name which is swapped meanwhile makes no difference. In a directory in
-// which only we can swap names, which is cheap to see, that is left out: it is half of the work.
+// Goes through a tree without ever following a link: each entry is opened as what it is (O_PATH | O_NOFOLLOW), looked
+// at and shifted through that descriptor, so that a name which is swapped meanwhile makes no difference. In a
+// directory in which only we can swap names, which is cheap to see, that is left out: it is half of the work.
 #include "walk.h"
 
 #include <dirent.h>
@@ -97,7 +97,7 @@ void Walk::work(int done) {
   for (Task task = tree_.next(); task.folder != nullptr; task = tree_.next()) {
     const int fd = tree_.pin(task.folder);
     if (fd == -ENOENT) {
-      // Removed since it was met: there is nothing to shift.
+      // Removed in the meantime: there is nothing to shift.
     } else if (fd < 0) {
       complain(task.folder, "", {"read the directory", fd});
     } else {
@@ -110,7 +110,7 @@ void Walk::work(int done) {
   }
   print(worker.output);
   const uint64_t one = 1;
-  // The last of them: an eventfd takes it at once.
+  // The last thread reports the end. A write to an eventfd does not wait.
   if (--running_ == 0 && write(done, &one, sizeof one) < 0) abort();
 }
 
@@ -214,7 +214,7 @@ void Walk::complain(const Folder* folder, const char* name, const Problem& probl
   failed_++;
   const int error = -problem.error;
   std::atomic<int> ignored{0};
-  const std::string sentence = "shift-own: cannot " + std::string(problem.doing) + ' ' +
+  const std::string sentence = programName() + std::string(": cannot ") + problem.doing + ' ' +
                                printable(Tree::path(folder, name)) + ": " + strerror(error) + "; " + remedy(error) +
                                '\n';
   std::lock_guard hold(output_);

@@ -1,4 +1,4 @@
-// A run of shift-own over one path, by several threads.
+// A walk over one path that shifts its owners, by several threads.
 #pragma once
 
 #include <atomic>

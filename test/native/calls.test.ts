@@ -447,7 +447,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   ifindex: ["berthd-no-such"],
   lastReceived: [bad, new Int32Array(4)],
   close: [bad],
-  discard: [bad],
+  closeForeign: [bad],
   dup: [bad],
   getfl: [bad],
   setfl: [bad, 0],

@@ -28,6 +28,7 @@ import { needs } from "../support/needs.ts";
 import { capabilityOf, modeOf, type Outcome, ownerOf, setCapability, toRange } from "./support.ts";
 
 const program = programPath("shift-mount");
+const hasStrace = spawnSync("strace", ["-qqq", "true"], { stdio: "ignore" }).status === 0;
 
 function shiftMount(args: readonly string[], env: NodeJS.ProcessEnv = {}): Outcome {
   const options = { encoding: "utf8", env: { ...process.env, ...env } } as const;
@@ -235,6 +236,19 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
     expect(stderr).toContain(part);
     expect(mountsBelow(folder.path)).toEqual([at("used-mount")]);
     expect(existsSync(join(root, "int"))).toBe(false);
+  });
+
+  test.skipIf(!hasStrace)("a file that cannot be shifted is told of by shift-mount, not by shift-own", async () => {
+    const inject = ["-e", "trace=fchownat", "-e", "inject=fchownat:error=EROFS:when=1"];
+    const trace = ["-f", "-qqq", "-o", "/dev/null", ...inject];
+    const args = [program, "--oneshot", "-j", "1", await lower(), at("int"), at("shifted")];
+    const { status, stderr } = spawnSync("strace", [...trace, ...args], { encoding: "utf8" });
+    expect(status).toBe(1);
+    const lines = stderr.trimEnd().split("\n");
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toMatch(/^shift-mount: cannot change the owner of .+: Read-only file system; /);
+    expect(lines[1]).toMatch(/^shift-mount: .+, 1 file failed; nothing is mounted$/);
+    expect(mountsBelow(folder.path)).toEqual([]);
   });
 
   test("paths with colons, commas, spaces and backslashes are taken as they are", async () => {

@@ -24,13 +24,13 @@ namespace {
 
 // A thread may have a table of descriptors of its own, or outlive its process's first one. Linux 6.9; older ones know
 // only the first.
-int OpenPidfd(pid_t thread, pid_t process) {
+int openPidfd(pid_t thread, pid_t process) {
   int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD));
   return pidfd < 0 && errno == EINVAL ? static_cast<int>(::syscall(SYS_pidfd_open, process, 0)) : pidfd;
 }
 
 // The number after `key` in a file of /proc, in the given base; -1 where there is none.
-long ReadNumber(const char* path, const char* key, int base) {
+long readNumber(const char* path, const char* key, int base) {
   UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return -1;
   char text[4096];
@@ -42,11 +42,11 @@ long ReadNumber(const char* path, const char* key, int base) {
 }
 
 // Returns what bind(2) itself would find wrong with its arguments, in the order in which it would.
-int Find(const BindCall& call, BindReport* report) {
+int find(const BindCall& call, BindReport* report) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/status", report->thread);
-  report->process = static_cast<pid_t>(ReadNumber(path, "\nTgid:", 10));
-  UniqueFd pidfd(OpenPidfd(report->thread, report->process));
+  report->process = static_cast<pid_t>(readNumber(path, "\nTgid:", 10));
+  UniqueFd pidfd(openPidfd(report->thread, report->process));
   if (!pidfd.valid()) return errno;
   report->socket.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), call.fd, 0)));
   if (!report->socket.valid()) return errno;
@@ -54,29 +54,29 @@ int Find(const BindCall& call, BindReport* report) {
   socklen_t size = sizeof domain;
   if (::getsockopt(report->socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return errno;
   if (call.length < 0 || static_cast<size_t>(call.length) > kAddressMax) return EINVAL;
-  if (!ReadMemory(report->thread, call.address, report->address, static_cast<size_t>(call.length))) return EFAULT;
-  report->cloexec = IsCloexec(report->thread, call.fd);
+  if (!readMemory(report->thread, call.address, report->address, static_cast<size_t>(call.length))) return EFAULT;
+  report->cloexec = isCloexec(report->thread, call.fd);
   return 0;
 }
 
 }  // namespace
 
-BindReport LookAtBind(const seccomp_notif& notification) {
+BindReport lookAtBind(const seccomp_notif& notification) {
   BindReport report;
   report.id = notification.id;
   report.thread = static_cast<pid_t>(notification.pid);
   BindCall call;
-  report.error = ReadBindCall(notification, &call);
+  report.error = readBindCall(notification, &call);
   report.number = call.fd;
   report.length = call.length;
-  if (report.error == 0) report.error = Find(call, &report);
+  if (report.error == 0) report.error = find(call, &report);
   return report;
 }
 
-bool IsCloexec(pid_t thread, int number) {
+bool isCloexec(pid_t thread, int number) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", thread, number);
-  long flags = ReadNumber(path, "flags:", 8);
+  long flags = readNumber(path, "flags:", 8);
   return flags >= 0 && (flags & O_CLOEXEC) != 0;
 }
 

@@ -1,5 +1,5 @@
-// A bind(2) that a server waits in, looked at. The server may end, and its pid be another's, at any moment: nothing that
-// was looked at counts until the notification was found valid afterwards (seccomp_unotify(2)). Changes nothing.
+// What a server that waits in bind(2) asked for. The server may end at any moment, and another process may get its pid.
+// So a report counts only if the notification is still valid afterwards (seccomp_unotify(2)). Changes nothing.
 #pragma once
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -22,13 +22,13 @@ struct BindReport {
   UniqueFd socket;
   uint8_t address[kAddressMax] = {};
   int length = 0;
-  int error = 0;  // errno of what could not be looked at
-  bool recalled = false;  // somebody before us received it
+  int error = 0;  // why the report is incomplete: an errno
+  bool recalled = false;  // an earlier broker received it
 };
 
-BindReport LookAtBind(const seccomp_notif& notification);
+BindReport lookAtBind(const seccomp_notif& notification);
 
 // Whether that descriptor of the server is closed by execve(2).
-bool IsCloexec(pid_t thread, int number);
+bool isCloexec(pid_t thread, int number);
 
 }  // namespace berthd

@@ -15,35 +15,35 @@ namespace {
 
 class Interceptor : public Napi::ObjectWrap<Interceptor> {
  public:
-  static Napi::Function Define(Napi::Env env) {
+  static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Interceptor",
-                       {InstanceMethod<&Interceptor::Start>("start"), InstanceMethod<&Interceptor::Answer>("answer"),
-                        InstanceMethod<&Interceptor::Close>("close"), InstanceMethod<&Interceptor::Ended>("ended")});
+                       {InstanceMethod<&Interceptor::start>("start"), InstanceMethod<&Interceptor::answer>("answer"),
+                        InstanceMethod<&Interceptor::close>("close"), InstanceMethod<&Interceptor::ended>("ended")});
   }
 
   // Takes ownership of both descriptors.
   explicit Interceptor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Interceptor>(info) {
     int32_t notify, record;
-    if (!Read(info, 0, &notify)) return;
+    if (!readArgument(info, 0, &notify)) return;
     if (!info[1].IsFunction()) {
-      Refuse(info, 1, "a function");
+      refuse(info, 1, "a function");
       return;
     }
-    if (!Read(info, 2, &record)) return;
+    if (!readArgument(info, 2, &record)) return;
     notify_.reset(notify);
     record_.reset(record);
     callback_ = Napi::Persistent(info[1].As<Napi::Function>());
   }
 
-  ~Interceptor() override { Stop(); }
+  ~Interceptor() override { stop(); }
 
  private:
   using Shared = std::shared_ptr<Supervisor>;
 
-  Napi::Value Start(const Napi::CallbackInfo& info) {
+  Napi::Value start(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     if (!notify_.valid()) return Napi::Number::New(env, -EBADF);
-    Supervisor::PrepareSignal();
+    Supervisor::prepareSignal();
     auto tell = Napi::ThreadSafeFunction::New(env, callback_.Value(), "berthd bind", 0, 1);
     // The broker must be able to end while servers run.
     tell.Unref(env);
@@ -55,7 +55,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     auto* argument = new Shared(supervisor);
     int error = supervisor->error();
-    if (error == 0) error = ::pthread_create(&thread_, &attributes, Main, argument);
+    if (error == 0) error = ::pthread_create(&thread_, &attributes, runThread, argument);
     ::pthread_attr_destroy(&attributes);
     if (error != 0) {
       delete argument;
@@ -65,44 +65,44 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     supervisor_ = supervisor;
     running_ = supervisor;
     // An environment that ends without close(): this hook runs before that of `tell`, which was added earlier.
-    ::napi_add_env_cleanup_hook(env, OnEnvironmentEnd, this);
+    ::napi_add_env_cleanup_hook(env, onEnvironmentEnd, this);
     return Napi::Number::New(env, 0);
   }
 
-  static void OnEnvironmentEnd(void* self) {
+  static void onEnvironmentEnd(void* self) {
     auto* interceptor = static_cast<Interceptor*>(self);
-    interceptor->supervisor_->Stop(interceptor->thread_);
+    interceptor->supervisor_->stop(interceptor->thread_);
   }
 
-  static void* Main(void* argument) {
+  static void* runThread(void* argument) {
     std::unique_ptr<Shared> supervisor(static_cast<Shared*>(argument));
-    (*supervisor)->Main();
+    (*supervisor)->work();
     return nullptr;
   }
 
-  Napi::Value Answer(const Napi::CallbackInfo& info) {
+  Napi::Value answer(const Napi::CallbackInfo& info) {
     int32_t value, socket;
-    if (!Arguments(info, &value, &socket)) return info.Env().Undefined();
+    if (!readArguments(info, &value, &socket)) return info.Env().Undefined();
     UniqueFd owned(socket);
-    if (supervisor_ != nullptr) supervisor_->Answer(value, owned.release());
+    if (supervisor_ != nullptr) supervisor_->answer(value, owned.release());
     return info.Env().Undefined();
   }
 
-  Napi::Value Close(const Napi::CallbackInfo& info) {
-    Stop();
+  Napi::Value close(const Napi::CallbackInfo& info) {
+    stop();
     return info.Env().Undefined();
   }
 
   // The thread has the last share in the supervisor once ours is given up.
-  Napi::Value Ended(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), running_.expired()); }
+  Napi::Value ended(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), running_.expired()); }
 
-  void Stop() {
+  void stop() {
     notify_.reset();
     record_.reset();
     Shared supervisor = std::move(supervisor_);
     if (supervisor == nullptr) return;
-    ::napi_remove_env_cleanup_hook(Env(), OnEnvironmentEnd, this);
-    supervisor->Stop(thread_);
+    ::napi_remove_env_cleanup_hook(Env(), onEnvironmentEnd, this);
+    supervisor->stop(thread_);
   }
 
   UniqueFd notify_;
@@ -115,6 +115,6 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
 
 }  // namespace
 
-void ExportSeccomp(Napi::Env env, Napi::Object exports) { exports.Set("Interceptor", Interceptor::Define(env)); }
+void exportSeccomp(Napi::Env env, Napi::Object exports) { exports.Set("Interceptor", Interceptor::define(env)); }
 
 }  // namespace berthd

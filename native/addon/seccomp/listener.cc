@@ -24,25 +24,25 @@ SeccompListener::~SeccompListener() {
   if (call_ != own_) ::munmap(call_, kRoom);
 }
 
-int SeccompListener::Receive(seccomp_notif* notification) {
-  // The kernel wants it zeroed. It reports a call once: if we are killed before it is answered, from the instant in which
-  // the kernel has counted it as received, who comes after us finds it here.
+int SeccompListener::receive(seccomp_notif* notification) {
+  // The kernel requires zeroes. It reports a call only once: if we are killed before we answer, the next broker finds
+  // the call here.
   std::memset(call_, 0, kRoom);
   if (::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_RECV, call_) != 0) return errno;
   std::memcpy(notification, call_, sizeof *notification);
   return 0;
 }
 
-bool SeccompListener::Recall(seccomp_notif* notification) {
+bool SeccompListener::recall(seccomp_notif* notification) {
   std::memcpy(notification, call_, sizeof *notification);
-  return recorded() && IsValid(notification->id);
+  return recorded() && isValid(notification->id);
 }
 
-bool SeccompListener::IsValid(uint64_t id) const {
+bool SeccompListener::isValid(uint64_t id) const {
   return ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
-void SeccompListener::Answer(uint64_t id, int value) {
+void SeccompListener::answer(uint64_t id, int value) {
   seccomp_notif_resp response = {};
   response.id = id;
   if (value == kContinue) response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
@@ -50,7 +50,7 @@ void SeccompListener::Answer(uint64_t id, int value) {
   ::ioctl(notify_.get(), SECCOMP_IOCTL_NOTIF_SEND, &response);  // ENOENT: it no longer waits
 }
 
-int SeccompListener::Place(uint64_t id, int held, int number, bool cloexec) {
+int SeccompListener::place(uint64_t id, int held, int number, bool cloexec) {
   seccomp_notif_addfd place = {};
   place.id = id;
   place.flags = SECCOMP_ADDFD_FLAG_SETFD;

@@ -1,6 +1,6 @@
-// The descriptor on which the kernel reports the calls of one server (seccomp_unotify(2)), and a record of the call that
-// is being answered: who comes after a broker that was killed finds it there. The kernel itself writes the record, within
-// the call that receives: in no instant is a call received and not written down. It decides no answer, and waits for none.
+// The descriptor on which the kernel reports the calls of one server (seccomp_unotify(2)), and a record of the call
+// that is being answered. After a broker was killed, the next one reads the call from the record. The kernel writes
+// the record while it hands the call over, so no received call is ever missing there. This class decides no answer.
 #pragma once
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -27,20 +27,20 @@ class SeccompListener {
   int notify() const { return notify_.get(); }
   bool recorded() const { return record_.valid(); }
 
-  // The next call, which is written down. Returns 0 or errno.
-  int Receive(seccomp_notif* notification);
+  // Receives the next call and records it. Returns 0 or errno.
+  int receive(seccomp_notif* notification);
 
-  // The call that one before us has received and not answered, if there is one.
-  bool Recall(seccomp_notif* notification);
+  // The call that an earlier broker received and did not answer, if there is one.
+  bool recall(seccomp_notif* notification);
 
-  // Whether the call still waits. Not so when it was killed, or a signal took it out of the call.
-  bool IsValid(uint64_t id) const;
+  // Whether the server still waits in the call. A kill or a signal ends the wait.
+  bool isValid(uint64_t id) const;
 
   // 0, an errno, or kContinue.
-  void Answer(uint64_t id, int value);
+  void answer(uint64_t id, int value);
 
-  // Puts `held` into the server at that number. 0 or errno; EINTR is to be tried again.
-  int Place(uint64_t id, int held, int number, bool cloexec);
+  // Puts `held` into the server at that number. Returns 0 or errno; try again on EINTR.
+  int place(uint64_t id, int held, int number, bool cloexec);
 
  private:
   // The kernel may write a larger structure than we know.

@@ -18,9 +18,9 @@ namespace {
 
 constexpr int kStopped = -2;  // we were stopped before the socket was placed
 
-int WakeSignal() { return SIGRTMIN + 3; }
+int wakeSignal() { return SIGRTMIN + 3; }
 
-Napi::Object Describe(Napi::Env env, const BindReport& report) {
+Napi::Object describe(Napi::Env env, const BindReport& report) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("pid", Napi::Number::New(env, report.process));
   object.Set("thread", Napi::Number::New(env, report.thread));
@@ -39,48 +39,48 @@ Napi::Object Describe(Napi::Env env, const BindReport& report) {
 Supervisor::Supervisor(int notify, int record, Napi::ThreadSafeFunction tell)
     : listener_(notify, record), wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), tell_(tell) {}
 
-void Supervisor::PrepareSignal() {
+void Supervisor::prepareSignal() {
   struct sigaction nothing = {};
   nothing.sa_handler = [](int) {};
-  ::sigaction(WakeSignal(), &nothing, nullptr);
+  ::sigaction(wakeSignal(), &nothing, nullptr);
 }
 
-void Supervisor::Main() {
-  Run();
+void Supervisor::work() {
+  run();
   std::lock_guard<std::mutex> ending(ending_);
   ended_ = true;
 }
 
-void Supervisor::Run() {
+void Supervisor::run() {
   seccomp_notif notification = {};
-  bool going = !listener_.Recall(&notification) || Serve(notification, true);
-  while (going && Await()) {
-    int error = listener_.Receive(&notification);
+  bool going = !listener_.recall(&notification) || serve(notification, true);
+  while (going && await()) {
+    int error = listener_.receive(&notification);
     if (error == ENOENT || error == EINTR) continue;  // it was killed before we came
-    going = error == 0 && Serve(notification, false);
+    going = error == 0 && serve(notification, false);
   }
   // No process has the filter any more; or we were stopped, and nobody wants to know.
   std::lock_guard<std::mutex> lock(mutex_);
-  Tell([](Napi::Env env, Napi::Function callback) {
+  tell([](Napi::Env env, Napi::Function callback) {
     if (env != nullptr) callback.Call({env.Null()});
   });
 }
 
 // Answers one call. Returns false when nobody is there any more to say how.
-bool Supervisor::Serve(const seccomp_notif& notification, bool recalled) {
-  auto report = std::make_shared<BindReport>(LookAtBind(notification));
+bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
+  auto report = std::make_shared<BindReport>(lookAtBind(notification));
   report->recalled = recalled;
-  if (!listener_.IsValid(report->id)) return true;
+  if (!listener_.isValid(report->id)) return true;
   Verdict verdict;
-  bool asked = Ask(report, &verdict);
+  bool asked = ask(report, &verdict);
   // Whoever takes over is told of later calls only: without a record this one would wait for ever.
   if (!asked && listener_.recorded()) return false;
   if (!asked) verdict.value = EADDRNOTAVAIL;
-  Carry(*report, verdict);
+  carry(*report, verdict);
   return asked;
 }
 
-void Supervisor::Answer(int value, int socket) {
+void Supervisor::answer(int value, int socket) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     verdict_.value = value;
@@ -90,7 +90,7 @@ void Supervisor::Answer(int value, int socket) {
   changed_.notify_one();
 }
 
-void Supervisor::Stop(pthread_t thread) {
+void Supervisor::stop(pthread_t thread) {
   std::lock_guard<std::mutex> ending(ending_);
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -101,30 +101,30 @@ void Supervisor::Stop(pthread_t thread) {
   changed_.notify_one();
   uint64_t one = 1;
   [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
-  if (!ended_) ::pthread_kill(thread, WakeSignal());
+  if (!ended_) ::pthread_kill(thread, wakeSignal());
 }
 
-bool Supervisor::Await() {
+bool Supervisor::await() {
   pollfd watched[] = {{listener_.notify(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
   for (;;) {
     int ready = ::poll(watched, 2, -1);
-    if (Stopping() || (ready < 0 && errno != EINTR)) return false;
+    if (stopping() || (ready < 0 && errno != EINTR)) return false;
     if (ready <= 0) continue;
     if ((watched[0].revents & POLLIN) != 0) return true;
     if (watched[0].revents != 0) return false;  // POLLHUP: the last process with the filter is gone
   }
 }
 
-bool Supervisor::Stopping() {
+bool Supervisor::stopping() {
   std::lock_guard<std::mutex> lock(mutex_);
   return stopping_;
 }
 
-bool Supervisor::Ask(const std::shared_ptr<BindReport>& report, Verdict* verdict) {
+bool Supervisor::ask(const std::shared_ptr<BindReport>& report, Verdict* verdict) {
   std::unique_lock<std::mutex> lock(mutex_);
   answered_ = false;
-  bool told = Tell([report](Napi::Env env, Napi::Function callback) {
-    if (env != nullptr) callback.Call({Describe(env, *report)});
+  bool told = tell([report](Napi::Env env, Napi::Function callback) {
+    if (env != nullptr) callback.Call({describe(env, *report)});
   });
   if (!told) return false;
   changed_.wait(lock, [this] { return answered_ || stopping_; });
@@ -133,21 +133,21 @@ bool Supervisor::Ask(const std::shared_ptr<BindReport>& report, Verdict* verdict
   return true;
 }
 
-void Supervisor::Carry(const BindReport& report, const Verdict& verdict) {
+void Supervisor::carry(const BindReport& report, const Verdict& verdict) {
   int value = verdict.value;
-  if (value == 0 && verdict.socket.valid()) value = Replace(report, verdict.socket.get());
+  if (value == 0 && verdict.socket.valid()) value = replace(report, verdict.socket.get());
   if (value == kStopped && listener_.recorded()) return;  // whoever goes on finds the call, and what is left to do of it
-  listener_.Answer(report.id, value == kStopped ? EADDRNOTAVAIL : value);
+  listener_.answer(report.id, value == kStopped ? EADDRNOTAVAIL : value);
 }
 
-// Puts `held` where the server's socket is, at every number the server has for it. The one it named comes last: once that
-// is another, nobody finds its own any more, and whoever recalls the call is to see that all was done.
-int Supervisor::Replace(const BindReport& report, int held) {
-  ReplaceOthers(report, held);
-  return PlaceAt(report.id, held, report.number, report.cloexec);
+// Puts `held` where the server's socket is, at every number the server has for it. The one it named comes last: once
+// that is another, nobody finds its own any more, and whoever recalls the call is to see that all was done.
+int Supervisor::replace(const BindReport& report, int held) {
+  replaceOthers(report, held);
+  return placeAt(report.id, held, report.number, report.cloexec);
 }
 
-void Supervisor::ReplaceOthers(const BindReport& report, int held) {
+void Supervisor::replaceOthers(const BindReport& report, int held) {
   struct stat own;
   if (::fstat(report.socket.get(), &own) != 0) return;
   char link[64];
@@ -163,15 +163,15 @@ void Supervisor::ReplaceOthers(const BindReport& report, int held) {
     target[size] = '\0';
     if (std::strcmp(target, link) != 0) continue;
     int number = std::atoi(entry->d_name);
-    if (number != report.number) PlaceAt(report.id, held, number, IsCloexec(report.thread, number));
+    if (number != report.number) placeAt(report.id, held, number, isCloexec(report.thread, number));
   }
   ::closedir(directory);
 }
 
 // Returns 0, errno, or kStopped: a signal means that we may have to stop.
-int Supervisor::PlaceAt(uint64_t id, int held, int number, bool cloexec) {
+int Supervisor::placeAt(uint64_t id, int held, int number, bool cloexec) {
   int error = EINTR;
-  while (error == EINTR && !Stopping()) error = listener_.Place(id, held, number, cloexec);
+  while (error == EINTR && !stopping()) error = listener_.place(id, held, number, cloexec);
   return error == EINTR ? kStopped : error;
 }
 

@@ -1,7 +1,7 @@
-// The thread that answers the bind(2) calls of one server. Each server has one of its own, because a hostile one can make
-// its supervisor wait: reading its memory blocks on userfaultfd(2), placing a descriptor waits until it is scheduled,
-// receiving waits when somebody else received first. What to answer is decided in JavaScript, on the event loop; the
-// thread only looks and does.
+// The thread that answers the bind(2) calls of one server. Each server has a thread of its own, because a hostile
+// server can make it wait: in reading its memory (userfaultfd(2)), in placing a descriptor, or in receiving a call
+// that somebody else received first. JavaScript decides the answers, on the event loop; the thread only looks and
+// acts.
 #pragma once
 #include <errno.h>
 #include <napi.h>
@@ -17,27 +17,29 @@
 
 namespace berthd {
 
-// Shared by the thread and the JavaScript object; whoever lives longer frees it.
+// Shared by the thread and the JavaScript object. The last of them frees it.
 class Supervisor {
  public:
-  // Takes ownership of the descriptors; `record` may be -1. `tell` is called with each report, and with null at the end.
+  // Takes ownership of the descriptors; `record` may be -1. `tell` is called with each report, and with null at the
+  // end.
   Supervisor(int notify, int record, Napi::ThreadSafeFunction tell);
 
   // 0, or the errno for which it cannot work.
   int error() const { return wake_.valid() ? listener_.error() : EMFILE; }
 
-  // For Stop() to interrupt a thread that waits in the kernel: the handler does nothing, EINTR is the point.
-  static void PrepareSignal();
+  // For stop() to interrupt a thread that waits in the kernel: the handler does nothing, EINTR is the point.
+  static void prepareSignal();
 
   // All that the thread does.
-  void Main();
+  void work();
 
   // The event loop's answer to the report it was last told of: 0 and the socket to be put in the place of the server's
   // (-1: none, ownership is taken), an errno, or kContinue.
-  void Answer(int value, int socket);
+  void answer(int value, int socket);
 
-  // On the JavaScript thread. Idempotent. From here on ours does not touch `tell_`, which dies with the environment.
-  void Stop(pthread_t thread);
+  // On the JavaScript thread. Idempotent. From here on the thread does not touch `tell_`, which dies with the
+  // environment.
+  void stop(pthread_t thread);
 
  private:
   struct Verdict {
@@ -45,19 +47,19 @@ class Supervisor {
     UniqueFd socket;
   };
 
-  void Run();
-  bool Serve(const seccomp_notif& notification, bool recalled);
-  bool Await();
-  bool Stopping();
-  bool Ask(const std::shared_ptr<BindReport>& report, Verdict* verdict);
-  void Carry(const BindReport& report, const Verdict& verdict);
-  int Replace(const BindReport& report, int held);
-  void ReplaceOthers(const BindReport& report, int held);
-  int PlaceAt(uint64_t id, int held, int number, bool cloexec);
+  void run();
+  bool serve(const seccomp_notif& notification, bool recalled);
+  bool await();
+  bool stopping();
+  bool ask(const std::shared_ptr<BindReport>& report, Verdict* verdict);
+  void carry(const BindReport& report, const Verdict& verdict);
+  int replace(const BindReport& report, int held);
+  void replaceOthers(const BindReport& report, int held);
+  int placeAt(uint64_t id, int held, int number, bool cloexec);
 
   // With `mutex_` held.
   template <typename Callback>
-  bool Tell(Callback callback) {
+  bool tell(Callback callback) {
     return !stopping_ && tell_.NonBlockingCall(callback) == napi_ok;
   }
 

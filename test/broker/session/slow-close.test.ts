@@ -80,7 +80,7 @@ it("in a stash, handed over and then replaced", async () => {
   expect(await acquire()).toBe(lease);
   expect(peer.fds).toHaveLength(3);
   // Ours, and those that came with the replies: the broker's is then the last.
-  for (const handle of peer.fds.splice(0)) native.discard(handle.steal());
+  for (const handle of peer.fds.splice(0)) native.closeForeign(handle.steal());
   native.close(waiting.fd);
   using file = memfd();
   await stash(lease, file.fd);
