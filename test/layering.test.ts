@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../src/native.ts";
+import { floors } from "./support/floors.ts";
 import { circles, imports, layerOf, localImports, type Sources, upward } from "./support/layers.ts";
 
 const source = join(packageRoot, "src");
@@ -37,20 +38,6 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   broker: all.filter((layer) => !["client", "cli", "index", "fd-channel"].includes(layer)),
   cli: all.filter((layer) => layer !== "index"),
   index: all.filter((layer) => layer !== "cli"),
-};
-
-/** The rooms of a folder, from the bottom up. Those of one floor do not import each other. */
-const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
-  broker: [
-    ["access", "record"],
-    ["sockets"],
-    ["berths"],
-    ["bind", "demand", "notify"],
-    ["session"],
-    ["restart"],
-    ["."], // broker.ts and what starts it
-  ],
-  rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
 };
 
 it("every file belongs to a layer and a room that is known here", () => {

@@ -3,6 +3,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../src/native.ts";
+import { floors } from "../support/floors.ts";
+import { section, tableRows } from "./markdown.ts";
 
 const read = (path: string): string => readFileSync(join(packageRoot, path), "utf8");
 
@@ -81,4 +83,35 @@ it("SECURITY.md and the issue forms send a hole to the same private place", () =
   expect(read("SECURITY.md")).toContain(place);
   expect(read(".github/ISSUE_TEMPLATE/config.yml")).toContain(place);
   expect(read("SECURITY.md")).toContain("(docs/security.md)");
+});
+
+describe("the tables of folders", () => {
+  const chapter = section(read("CONTRIBUTING.md"), "## Where things live");
+  const folders = (path: string): string[] =>
+    readdirSync(join(packageRoot, path), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => `${path}/${name}/`);
+
+  it("have every folder of src and native", () => {
+    const listed = tableRows(chapter).map(([folder]) => folder);
+    expect([...listed].sort()).toEqual([...folders("native"), ...folders("src")].sort());
+  });
+
+  it.each(Object.entries(floors))(
+    "have the rooms of %s, in the order that the layering test enforces",
+    (folder, rooms) => {
+      const table = chapter.slice(chapter.indexOf(`| room of \`src/${folder}/\` |`));
+      const rows = tableRows(table).map(([names = ""]) =>
+        names.split(", ").map((name) => name.replaceAll("`", "").replace(/\/$/, "")),
+      );
+      expect(rows).toEqual(rooms);
+    },
+  );
+
+  it("follow a message through files that exist", () => {
+    const way = /A message's way:([\s\S]*?)\n\n/.exec(chapter)?.[1] ?? "";
+    const files = Array.from(way.matchAll(/`(src\/[^`]+)`/g), ([, file = ""]) => file);
+    expect(files.length).toBeGreaterThan(3);
+    expect(files.filter((file) => !existsSync(join(packageRoot, file)))).toEqual([]);
+  });
 });

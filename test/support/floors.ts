@@ -1,0 +1,13 @@
+/** The rooms of folders of src/, from the bottom up. Those of one floor do not import each other. */
+export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  broker: [
+    ["access", "record"],
+    ["sockets"],
+    ["berths"],
+    ["bind", "demand", "notify"],
+    ["session"],
+    ["restart"],
+    ["."], // broker.ts and what starts it
+  ],
+  rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
+};
