@@ -61,8 +61,10 @@ export class SysError extends BerthError {
   readonly errnoName: string;
   readonly path: string | undefined;
 
-  constructor(syscall: string, errno: number, path?: string) {
-    super("SYSTEM_ERROR", `${syscall}${path === undefined ? "" : ` ${path}`}: ${errnoName(errno)}`);
+  /** `remedy` says why the call failed and what to do, where that is known. */
+  constructor(syscall: string, errno: number, path?: string, remedy?: string) {
+    const what = `${syscall}${path === undefined ? "" : ` ${path}`}: ${errnoName(errno)}`;
+    super("SYSTEM_ERROR", remedy === undefined ? what : `${what}; ${remedy}`);
     this.name = "SysError";
     this.syscall = syscall;
     this.errno = errno;

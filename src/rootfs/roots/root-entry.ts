@@ -1,6 +1,7 @@
 /**
- * What a launcher needs beside a root to enter it: a user namespace with the root's ids, and mounts that only the broker
- * can make. All of it is by descriptor, attached nowhere, and the caller's to close. The launcher puts it together.
+ * Makes what a launcher needs to enter a root: a user namespace with the root's ids, and mounts that only the broker
+ * can make. Everything is a descriptor and attached nowhere. The caller closes the descriptors. The launcher attaches
+ * the mounts inside the root.
  */
 import { BerthError, check } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
@@ -13,9 +14,10 @@ import {
   OPEN_TREE_CLONE,
 } from "../../native.ts";
 import { FsContext } from "../mount/fs-context.ts";
+import { makeUserNamespace } from "../mount/user-namespace.ts";
 import type { Root } from "./root.ts";
 
-/** Something of the host's that is placed in the root. */
+/** A file or folder of the host that is mounted inside the root. */
 export interface EntryBind {
   readonly target: string;
   readonly source: string;
@@ -24,20 +26,20 @@ export interface EntryBind {
 
 export interface RootEntry {
   readonly userns: FdHandle;
-  /** Detached mounts, and where they belong. */
+  /** Detached mounts, each with its path inside the root. */
   readonly mounts: readonly { readonly target: string; readonly mount: FdHandle }[];
-  /** What the launcher has to take along by itself, because this broker cannot. */
+  /** Mounts that the launcher must make itself, because this broker has no privilege to make them. */
   readonly binds: readonly EntryBind[];
-  /** The namespace has one user and one group, and lets nobody leave any. */
+  /** The namespace has one user and one group. A process in it cannot drop groups (setgroups(2)). */
   readonly isRootless: boolean;
 }
 
 const MOUNT_ATTR_NOEXEC = 0x8;
 
-/** Makes it, for a launcher of the user `owner`. Throws SYSTEM_ERROR. */
+/** Makes the entry for a launcher that runs as the user `owner`. Throws SYSTEM_ERROR. */
 export function makeRootEntry(root: Root, owner: number, binds: readonly EntryBind[], sys: Native): RootEntry {
   if (root.userns !== undefined) {
-    // The broker's user has no processes to hide from itself, and a new /proc is root's to make.
+    // Only root can mount a new /proc. The host's /proc is enough: every process here belongs to the broker's user.
     const proc = { source: "/proc", target: "/proc", readOnly: false };
     return { userns: root.userns.dup(), mounts: [], binds: [proc, ...binds], isRootless: true };
   }
@@ -45,7 +47,7 @@ export function makeRootEntry(root: Root, owner: number, binds: readonly EntryBi
   if (range === undefined) {
     throw new BerthError(
       "SYSTEM_ERROR",
-      'nobody can enter a root without ids of its own: remove root.shift = "none"; or if an earlier broker without root made it, end its tenants first',
+      'a server cannot enter a root that has no ids of its own: remove root.shift = "none"; if a broker without root made this root, end its tenants first',
     );
   }
   const made: FdHandle[] = [];
@@ -54,7 +56,7 @@ export function makeRootEntry(root: Root, owner: number, binds: readonly EntryBi
     return handle;
   };
   try {
-    const userns = keep(FdHandle.adopt(check("user namespace", sys.userns(range.base, range.count, owner)), sys));
+    const userns = keep(makeUserNamespace(range, owner, sys));
     const mounts = [{ target: "/proc", mount: keep(procOf(sys)) }];
     for (const { target, source, readOnly } of binds)
       mounts.push({ target, mount: keep(treeOf(source, readOnly, sys)) });
@@ -65,7 +67,7 @@ export function makeRootEntry(root: Root, owner: number, binds: readonly EntryBi
   }
 }
 
-/** A /proc in which a process sees no other user's (proc(5), hidepid). A user namespace alone could not make one. */
+/** A /proc that hides the processes of other users (proc(5), hidepid). A user namespace alone cannot mount one. */
 function procOf(sys: Native): FdHandle {
   using context = new FsContext("proc", sys);
   context.set("hidepid", "invisible");
@@ -73,8 +75,8 @@ function procOf(sys: Native): FdHandle {
 }
 
 /**
- * A copy of the mount at a path, without what is mounted below, and with the host's owners: shifted into the range, what
- * root of the range writes would belong to the host's root.
+ * A detached copy of the mount at a path, without the mounts below it. Its files keep the host's owners. If they were
+ * shifted into the range, files that root of the range writes would belong to the host's root.
  */
 function treeOf(source: string, readOnly: boolean, sys: Native): FdHandle {
   const tree = FdHandle.adopt(check("open_tree", sys.openTree(AT_FDCWD, source, OPEN_TREE_CLONE), source), sys);

@@ -278,8 +278,8 @@ ${server}`;
     await using refused = serve(broker);
     await refused.ended();
     expect(refused.stderr).toContain(
-      "cannot make a user namespace: No space left on device; users may have no user namespaces",
+      "cannot make a user namespace: No space left on device; this host allows no user namespaces",
     );
-    expect(refused.stderr).toContain("set user.max_user_namespaces");
+    expect(refused.stderr).toContain("sysctl -w user.max_user_namespaces=1000");
   });
 });

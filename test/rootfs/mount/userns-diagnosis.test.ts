@@ -14,12 +14,16 @@ const APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
 describe("why a user has no overlay", () => {
   test.each([
-    [{ [LIMIT]: "0\n" }, "cannot make a user namespace: No space left on device", "set user.max_user_namespaces to"],
-    [{ [LIMIT]: "96365\n", [CLONE]: "0\n" }, FORBIDDEN, "set kernel.unprivileged_userns_clone=1"],
+    [
+      { [LIMIT]: "0\n" },
+      "cannot make a user namespace: No space left on device",
+      "`sysctl -w user.max_user_namespaces=1000`",
+    ],
+    [{ [LIMIT]: "96365\n", [CLONE]: "0\n" }, FORBIDDEN, "`sysctl -w kernel.unprivileged_userns_clone=1`"],
     [
       { [LIMIT]: "96365\n", [CLONE]: "1\n", [APPARMOR]: "1\n" },
       "cannot make a file system of type overlay: Permission denied",
-      "set kernel.apparmor_restrict_unprivileged_userns=0",
+      "`sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`",
     ],
   ])("is a setting, which is named: %j", (files, said, remedy) => {
     expect(whyNoNamespace(said, [], system(files))).toContain(remedy);
@@ -36,9 +40,7 @@ describe("why a user has no overlay", () => {
     const mountinfo = "21 1 8:1 / / rw - ext4 x rw\n36 21 0:5 / /srv/my\\040image/proc rw - proc proc rw\n";
     const read = system({ "/proc/self/mountinfo": mountinfo });
     const said = "cannot mount the layers: Invalid argument";
-    expect(whyNoNamespace(said, ["/srv/other", "/srv/my image"], read)).toContain(
-      "/srv/my image/proc is mounted inside",
-    );
+    expect(whyNoNamespace(said, ["/srv/other", "/srv/my image"], read)).toContain("run `umount '/srv/my image/proc'`");
     expect(whyNoNamespace(said, ["/srv/my"], read)).toBeUndefined();
   });
 });
