@@ -1,5 +1,5 @@
-// A server that knows nothing of berthd: it is given its sockets, already bound, by socket activation (sd_listen_fds(3)).
-// It never opens, binds or listens by itself, and has no privilege it could do so with.
+// A server without any code for berthd. It gets its sockets, already bound, by socket activation (sd_listen_fds(3)).
+// It never binds a port itself, so it needs no privilege.
 import dgram from "node:dgram";
 import net from "node:net";
 

@@ -1,4 +1,4 @@
-// A server that asks for its sockets itself. Try it beside a running `npm start`, which prints the socket's path:
+// A server that takes its berth by the library. Try it next to a running `npm start`, which prints the socket's path:
 //   BERTHD_SOCKET=… node examples/library.mjs arena@bob
 import { acquire } from "berthd";
 
