@@ -5,9 +5,10 @@
 import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
 import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
-import { MAX_FDS, MSG_TRUNC, type Native, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
+import { MAX_FDS, MSG_TRUNC, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
 import { socketPair } from "./socket-queries.ts";
 import type { SocketKind } from "./transport.ts";
+import type { WaitOptions } from "./wait-options.ts";
 import { Wire } from "./wire.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
@@ -27,11 +28,6 @@ export class FdMessage implements Disposable {
   }
 }
 
-export interface WaitOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly sys?: Native;
-}
-
 /** Messages that may wait to be received before the channel stops reading. */
 const AHEAD = 16;
 
@@ -47,8 +43,7 @@ export class FdChannel implements Disposable {
   #failure: BerthError | undefined;
 
   /** Takes ownership of a connected UNIX socket. */
-  constructor(socket: FdHandle, options: { readonly sys?: Native } = {}) {
-    const { sys = native } = options;
+  constructor(socket: FdHandle) {
     this.#wire = new Wire(
       socket,
       {
@@ -64,14 +59,14 @@ export class FdChannel implements Disposable {
         },
         onDrained: () => this.#wake(),
       },
-      { framing: "message", deadline: 0, sys },
+      { framing: "message", deadline: 0 },
     );
   }
 
   /** Two connected channels, as socketpair(2) makes them. Default: seqpacket. */
-  static pair(kind: SocketKind = "seqpacket", sys: Native = native): [FdChannel, FdChannel] {
-    const [one, other] = socketPair(kind, sys);
-    return [new FdChannel(one, { sys }), new FdChannel(other, { sys })];
+  static pair(kind: SocketKind = "seqpacket"): [FdChannel, FdChannel] {
+    const [one, other] = socketPair(kind, native);
+    return [new FdChannel(one), new FdChannel(other)];
   }
 
   /**
@@ -159,13 +154,13 @@ export async function sendFds(
   data: Uint8Array | string = "\0",
   options: WaitOptions = {},
 ): Promise<void> {
-  const { sys = native, signal } = options;
+  const { signal } = options;
   const bytes = checkMessage(data, fds);
   let borrowed = borrow(fds);
   for (let offset = 0; offset < bytes.length; ) {
     if (signal?.aborted) throw abortError(signal);
-    const sent = sys.sendmsg(socket, bytes, offset, borrowed.fds, borrowed.count);
-    if (sent === -EAGAIN) await ready(socket, WRITABLE, sys, signal);
+    const sent = native.sendmsg(socket, bytes, offset, borrowed.fds, borrowed.count);
+    if (sent === -EAGAIN) await ready(socket, WRITABLE, signal);
     else {
       offset += check("sendmsg", sent);
       borrowed = NOTHING_BORROWED;
@@ -182,19 +177,19 @@ export async function recvFds(
   socket: number,
   options: WaitOptions & { readonly size?: number } = {},
 ): Promise<FdMessage | undefined> {
-  const { sys = native, signal, size = 64 * 1024 } = options;
+  const { signal, size = 64 * 1024 } = options;
   const data = Buffer.allocUnsafe(Math.max(1, size));
   const received = new Int32Array(RECEIVED_LENGTH);
   for (;;) {
     if (signal?.aborted) throw abortError(signal);
-    const length = sys.recvmsg(socket, data, 0, received);
+    const length = native.recvmsg(socket, data, 0, received);
     if (length === -EAGAIN) {
-      await ready(socket, READABLE, sys, signal);
+      await ready(socket, READABLE, signal);
       continue;
     }
     if (length === -EMSGSIZE) throw descriptorsTruncated();
     check("recvmsg", length);
-    const fds = adoptReceived(received, sys);
+    const fds = adoptReceived(received);
     if (((received[1] ?? 0) & MSG_TRUNC) !== 0) {
       closeAll(fds);
       throw new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${data.length} bytes; receive with a larger size`);
@@ -220,9 +215,9 @@ function checkMessage(data: Uint8Array | string, fds: readonly FdHandle[]): Uint
 }
 
 /** Waits on a duplicate, since libuv watches a descriptor only once: a socket may wait both to send and to receive. */
-function ready(fd: number, events: number, sys: Native, signal: AbortSignal | undefined): Promise<void> {
+function ready(fd: number, events: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const watched = FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", sys.dup(fd)), sys);
+    const watched = FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", native.dup(fd)));
     const finish = (error?: Error): void => {
       poll.close();
       watched.close();
@@ -234,7 +229,7 @@ function ready(fd: number, events: number, sys: Native, signal: AbortSignal | un
       if (signal !== undefined) finish(abortError(signal));
     };
     // Whatever is wrong with the socket, the call that waits learns better by trying.
-    const poll = new sys.Poll(watched.fd, () => finish());
+    const poll = new native.Poll(watched.fd, () => finish());
     const result = poll.start(events);
     if (result < 0) return finish(new SysError("poll", -result));
     signal?.addEventListener("abort", abort, { once: true });

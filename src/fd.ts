@@ -26,6 +26,9 @@ export class FdHandle implements Disposable {
   }
 
   /** Takes ownership of an open descriptor. From here on only this handle closes it. */
+  static adopt(fd: number): FdHandle;
+  /** @internal */
+  static adopt(fd: number, sys: Native): FdHandle;
   static adopt(fd: number, sys: Native = native): FdHandle {
     if (!isFd(fd)) throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not a file descriptor`);
     return new FdHandle(fd, sys, false);
@@ -35,6 +38,9 @@ export class FdHandle implements Disposable {
    * Takes ownership of a descriptor of what somebody else has opened, who may have made it so that close(2) waits: for a
    * program that does not answer, for a peer that does not read. A wait is another thread's, here and in each duplicate.
    */
+  static adoptForeign(fd: number): FdHandle;
+  /** @internal */
+  static adoptForeign(fd: number, sys: Native): FdHandle;
   static adoptForeign(fd: number, sys: Native = native): FdHandle {
     if (!isFd(fd)) throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not a file descriptor`);
     return new FdHandle(fd, sys, true);

@@ -1,8 +1,11 @@
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
-export { type Address, formatAddress, type InetAddress, type UnixAddress } from "./address.ts";
-export type { BerthState, BerthView, DescriptorView, LeaseView } from "./broker/berths/berth.ts";
+export type { PasswdEntry } from "./accounts.ts";
+export { type Address, formatAddress, type InetAddress, type ListenAddress, type UnixAddress } from "./address.ts";
+export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/quota.ts";
+export type { BerthState, BerthView, DescriptorView, LeaseView, RootView, StartView } from "./broker/berths/berth.ts";
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
+export type { StartLimits } from "./broker/demand/starter.ts";
 export { Predecessor } from "./broker/restart/takeover-client.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
@@ -10,22 +13,44 @@ export type { EntryType } from "./client/directory/entries.ts";
 export type { OpenFlags } from "./client/directory/open-flags.ts";
 export type {
   DirectoryEntry,
+  FileData,
   ReaddirOptions,
   ReadFileOptions,
   ReadStreamOptions,
   RmOptions,
+  StreamOptions,
   WriteFileOptions,
   WriteStreamOptions,
 } from "./client/directory/options.ts";
 export type { BeneathPath } from "./client/directory/path.ts";
 export { DirectoryHandle } from "./client/directory-handle.ts";
-export { Tenancy, type TenantDescriptor } from "./client/tenancy.ts";
-export type { Problem } from "./config/problem.ts";
-export type { BerthSpec } from "./config/spec.ts";
+export { Tenancy, type TenancyOptions, type TenantDescriptor } from "./client/tenancy.ts";
+export type { Origin, Problem } from "./config/problem.ts";
+export type { SocketOptions } from "./config/socket-options.ts";
+export type {
+  BerthSpec,
+  BindSpec,
+  Delivery,
+  LimitSpec,
+  OtherBinds,
+  RootSpec,
+  RootState,
+  ServerSpec,
+  Shift,
+  SocketSpec,
+  StartMode,
+  TenantSpec,
+} from "./config/spec.ts";
 export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts";
 export { type Fd, FdHandle } from "./fd.ts";
-export { FdChannel, FdMessage, recvFds, sendFds, type WaitOptions } from "./fd-channel.ts";
+export { FdChannel, FdMessage, recvFds, sendFds } from "./fd-channel.ts";
 export { createLog, type Fields, type Level, type Log, type LogFormat } from "./log.ts";
+export type { Pool as RangePool, Range as IdRange } from "./rootfs/ranges/range.ts";
+export type { Strategy as ShiftStrategy } from "./rootfs/roots/root.ts";
 export { type ListenFdsOptions, listenFds, type PassedFd } from "./systemd/activation.ts";
+export type { DescriptorStore, NotStored } from "./systemd/fd-store.ts";
 export type { SocketKind } from "./transport.ts";
 export { type CallOptions, Reply, VarlinkClient } from "./varlink/client.ts";
+export type { UnixConnectOptions } from "./varlink/connect.ts";
+export type { Parameters as VarlinkParameters } from "./varlink/message.ts";
+export type { WaitOptions } from "./wait-options.ts";

@@ -5,7 +5,7 @@ import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
 import type { Pool } from "../rootfs/ranges/range.ts";
 import type { PassedFd } from "../systemd/activation.ts";
-import type { FdStore } from "../systemd/fd-store.ts";
+import type { DescriptorStore } from "../systemd/fd-store.ts";
 import type { QuotaLimits } from "./access/quota.ts";
 import type { StartLimits } from "./demand/starter.ts";
 import type { Predecessor } from "./restart/takeover-client.ts";
@@ -23,7 +23,7 @@ export interface BrokerOptions {
    */
   readonly passed?: readonly PassedFd[];
   /** The service manager's store of descriptors, where there is one: all that is held is kept there too. */
-  readonly store?: FdStore;
+  readonly store?: DescriptorStore;
   /**
    * The broker that has the socket now: all that it has is taken over, and it ends. Nothing may be `passed` beside it.
    * Closed when that is done, or has failed.
@@ -48,5 +48,6 @@ export interface BrokerOptions {
   readonly serverOutput?: number;
   /** Default: nothing is logged. */
   readonly log?: Log;
+  /** @internal */
   readonly sys?: Native;
 }

@@ -17,19 +17,19 @@ import { abortError, BerthError, check, SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
 import { O_PATH } from "../socket-constants.ts";
+import type { WaitOptions } from "../wait-options.ts";
 import { openBeneath, openDirectory, openEntry } from "./directory/beneath.ts";
 import { openFile, readWhole, replaceWhole, writeWhole } from "./directory/content.ts";
 import { type RawEntry, readEntries } from "./directory/entries.ts";
 import { holdIfLarge, letGo } from "./directory/large-file.ts";
 import { type OpenFlags, openFlags } from "./directory/open-flags.ts";
 import type {
-  Data,
   DirectoryEntry,
+  FileData,
   ReaddirOptions,
   ReadFileOptions,
   ReadStreamOptions,
   RmOptions,
-  Waiting,
   WriteFileOptions,
   WriteStreamOptions,
 } from "./directory/options.ts";
@@ -60,6 +60,9 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /** Opens a directory by an ordinary path, which is followed wherever it leads. */
+  static open(path: BeneathPath): Promise<DirectoryHandle>;
+  /** @internal */
+  static open(path: BeneathPath, sys: Native): Promise<DirectoryHandle>;
   static async open(path: BeneathPath, sys: Native = native): Promise<DirectoryHandle> {
     return new DirectoryHandle(openDirectory(sys, path), sys);
   }
@@ -68,6 +71,9 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
    * Takes ownership of a directory's descriptor, O_PATH or opened for reading. Any other it leaves to the caller, and
    * throws DESCRIPTOR_MISMATCH.
    */
+  static adopt(handle: FdHandle): DirectoryHandle;
+  /** @internal */
+  static adopt(handle: FdHandle, sys: Native): DirectoryHandle;
   static adopt(handle: FdHandle, sys: Native = native): DirectoryHandle {
     if (!fstatSync(handle.fd).isDirectory())
       throw new BerthError("DESCRIPTOR_MISMATCH", `descriptor ${handle.fd} is not a directory; use it as it is`);
@@ -101,10 +107,10 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /** All of a file, read on threads of the pool. */
-  readFile(path: BeneathPath, options?: Waiting & { readonly encoding?: undefined }): Promise<Buffer>;
+  readFile(path: BeneathPath, options?: WaitOptions & { readonly encoding?: undefined }): Promise<Buffer>;
   readFile(
     path: BeneathPath,
-    options: BufferEncoding | (Waiting & { readonly encoding: BufferEncoding }),
+    options: BufferEncoding | (WaitOptions & { readonly encoding: BufferEncoding }),
   ): Promise<string>;
   readFile(path: BeneathPath, options?: BufferEncoding | ReadFileOptions): Promise<string | Buffer>;
   async readFile(path: BeneathPath, options: BufferEncoding | ReadFileOptions = {}): Promise<string | Buffer> {
@@ -114,7 +120,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /** Writes a file, on threads of the pool. After an abort a part of it may be there, unless it was to be `atomic`. */
-  async writeFile(path: BeneathPath, data: Data, options: BufferEncoding | WriteFileOptions = {}): Promise<void> {
+  async writeFile(path: BeneathPath, data: FileData, options: BufferEncoding | WriteFileOptions = {}): Promise<void> {
     const {
       encoding,
       signal,
@@ -145,12 +151,15 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
    * What is in a directory, in no order, without `.` and `..`. A name that is not UTF-8 has no string: then it throws
    * USAGE, and `encoding: "buffer"` gives all names as they are, to be used as paths again.
    */
-  readdir(path?: BeneathPath, options?: Waiting & { encoding?: "utf8"; withFileTypes?: false }): Promise<string[]>;
-  readdir(path: BeneathPath, options: Waiting & { encoding: "buffer"; withFileTypes?: false }): Promise<Buffer[]>;
-  readdir(path: BeneathPath, options: Waiting & { encoding?: "utf8"; withFileTypes: true }): Promise<DirectoryEntry[]>;
+  readdir(path?: BeneathPath, options?: WaitOptions & { encoding?: "utf8"; withFileTypes?: false }): Promise<string[]>;
+  readdir(path: BeneathPath, options: WaitOptions & { encoding: "buffer"; withFileTypes?: false }): Promise<Buffer[]>;
   readdir(
     path: BeneathPath,
-    options: Waiting & { encoding: "buffer"; withFileTypes: true },
+    options: WaitOptions & { encoding?: "utf8"; withFileTypes: true },
+  ): Promise<DirectoryEntry[]>;
+  readdir(
+    path: BeneathPath,
+    options: WaitOptions & { encoding: "buffer"; withFileTypes: true },
   ): Promise<DirectoryEntry<Buffer>[]>;
   async readdir(
     path: BeneathPath = ".",

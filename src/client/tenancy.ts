@@ -3,9 +3,10 @@ import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
-import { type Native, native } from "../native.ts";
+import { native } from "../native.ts";
 import type { SocketKind } from "../transport.ts";
 import type { VarlinkClient } from "../varlink/client.ts";
+import type { WaitOptions } from "../wait-options.ts";
 import { dgramSocket, netServer } from "./adapters.ts";
 import { DirectoryHandle } from "./directory-handle.ts";
 
@@ -18,11 +19,6 @@ export interface TenantDescriptor {
   readonly handle: FdHandle;
 }
 
-/** Waiting can be given up. */
-export interface WaitOptions {
-  readonly signal?: AbortSignal | undefined;
-}
-
 export interface TenancyOptions {
   readonly berth: string;
   readonly lease: string;
@@ -30,7 +26,6 @@ export interface TenancyOptions {
   readonly client: VarlinkClient;
   /** Connects again when the broker, short of descriptors, has let the idle connection go. */
   readonly reconnect: (signal: AbortSignal | undefined) => Promise<VarlinkClient>;
-  readonly sys?: Native;
 }
 
 /**
@@ -42,7 +37,6 @@ export class Tenancy implements AsyncDisposable {
   readonly lease: string;
   readonly descriptors: readonly TenantDescriptor[];
   readonly #options: TenancyOptions;
-  readonly #sys: Native;
   readonly #made = new Set<Server | Socket>();
   #root: DirectoryHandle | undefined;
   #client: VarlinkClient;
@@ -54,7 +48,6 @@ export class Tenancy implements AsyncDisposable {
     this.descriptors = options.descriptors;
     this.#options = options;
     this.#client = options.client;
-    this.#sys = options.sys ?? native;
   }
 
   /**
@@ -83,7 +76,7 @@ export class Tenancy implements AsyncDisposable {
       throw new BerthError("DESCRIPTOR_MISMATCH", `berth ${this.berth} has no root: its configuration has no [root]`);
     const handle = found.handle.dup();
     try {
-      this.#root = DirectoryHandle.adopt(handle, this.#sys);
+      this.#root = DirectoryHandle.adopt(handle);
       return this.#root;
     } catch (error) {
       handle.close();
@@ -96,7 +89,7 @@ export class Tenancy implements AsyncDisposable {
    * socket open. Throws DESCRIPTOR_MISMATCH for what is no listening stream socket.
    */
   net(name: string, index = 0): Server {
-    const server = netServer(this.fd(name, index), name, this.#sys);
+    const server = netServer(this.fd(name, index), name, native);
     return this.#keep(server);
   }
 
@@ -105,7 +98,7 @@ export class Tenancy implements AsyncDisposable {
    * there is no "listening" event to wait for. Throws DESCRIPTOR_MISMATCH for anything else.
    */
   dgram(name: string, index = 0): Socket {
-    return this.#keep(dgramSocket(this.fd(name, index), name, this.#sys));
+    return this.#keep(dgramSocket(this.fd(name, index), name, native));
   }
 
   /**
@@ -114,10 +107,10 @@ export class Tenancy implements AsyncDisposable {
    */
   async stash(name: string, fd: FdHandle | number, options: WaitOptions = {}): Promise<void> {
     if (fd instanceof FdHandle) return this.#call("Stash", { lease: this.lease, name }, options, [fd]);
-    const result = this.#sys.dup(fd);
+    const result = native.dup(fd);
     if (result < 0)
       throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not an open descriptor, so it cannot be stashed`);
-    using handle = FdHandle.adopt(result, this.#sys);
+    using handle = FdHandle.adopt(result);
     return await this.#call("Stash", { lease: this.lease, name }, options, [handle]);
   }
 

@@ -20,6 +20,7 @@ export interface PassedFd {
 export interface ListenFdsOptions {
   /** Where LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES are read, and removed from. Default: process.env. */
   readonly env?: NodeJS.ProcessEnv;
+  /** @internal */
   readonly sys?: Native;
 }
 
@@ -30,7 +31,8 @@ export interface ListenFdsOptions {
  * Throws USAGE when the variables contradict themselves, as sd_listen_fds_with_names(3) fails with EINVAL, and
  * DESCRIPTOR_CLOSED when a descriptor they promise is not open.
  */
-export function listenFds({ env = process.env, sys = native }: ListenFdsOptions = {}): PassedFd[] {
+export function listenFds(options: ListenFdsOptions = {}): PassedFd[] {
+  const { env = process.env, sys = native } = options;
   const found = parseListenFds(env, process.pid, env["LISTEN_PIDFDID"] === undefined ? undefined : pidfdId(sys));
   for (const name of ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"]) delete env[name];
   if ("ignored" in found) return [];

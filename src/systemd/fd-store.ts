@@ -20,19 +20,25 @@ const PATIENCE = 3000;
 /** Why a descriptor is not in the store. */
 export type NotStored = "full" | "unreachable";
 
-/** Where descriptors are put that are to outlive this process: see {@link FdStore} for what each of these does. */
+/** Where a broker stores descriptors that must outlive its process. */
 export interface DescriptorStore {
+  /** The most descriptors it keeps. */
   readonly max: number;
+  /** How many descriptors are in it. */
   readonly count: number;
   has(name: string): boolean;
+  /** Counts a descriptor that an earlier process stored, and that this process received. */
   recall(name: string): void;
+  /** Stores duplicates of `fds` under one name. They outlive this process as soon as this returns undefined. */
   add(name: string, fds: readonly number[]): NotStored | undefined;
+  /** Removes all descriptors of that name. They may be closed later: see {@link settle}. */
   remove(name: string): void;
+  /** Waits until removed descriptors are closed, so that their addresses are free. False if some are still open. */
   settle(): boolean;
 }
 
+/** The store of the service manager that started this process. */
 export class FdStore implements DescriptorStore {
-  /** The most descriptors the manager keeps. */
   readonly max: number;
   readonly #manager: ManagerSocket;
   /** How many descriptors have each name. */
@@ -47,7 +53,6 @@ export class FdStore implements DescriptorStore {
     this.max = max;
   }
 
-  /** How many descriptors are in the store. */
   get count(): number {
     return this.#count;
   }
@@ -56,7 +61,6 @@ export class FdStore implements DescriptorStore {
     return this.#stored.has(name);
   }
 
-  /** Counts a descriptor that is in the store already: it came from there. */
   recall(name: string): void {
     this.#stored.set(name, (this.#stored.get(name) ?? 0) + 1);
     this.#count++;
@@ -64,8 +68,7 @@ export class FdStore implements DescriptorStore {
   }
 
   /**
-   * Stores duplicates of `fds` under one name; they outlive this process from the moment this returns. A descriptor of
-   * an open file that is in the store already is not stored again, by systemd's rule: wrap it. Returns why not, if not.
+   * A descriptor of an open file that is in the store already is not stored again, by systemd's rule: wrap it.
    */
   add(name: string, fds: readonly number[]): NotStored | undefined {
     if (name === "" || !isListenFdName(name))
@@ -83,7 +86,6 @@ export class FdStore implements DescriptorStore {
     return undefined;
   }
 
-  /** Removes all descriptors of that name. The manager closes them in its own time: see {@link settle}. */
   remove(name: string): void {
     const count = this.#stored.get(name);
     if (count === undefined) return;
@@ -99,7 +101,6 @@ export class FdStore implements DescriptorStore {
     this.#unsettled = true;
   }
 
-  /** Waits until the manager has closed what was removed, so that its address is free. Returns whether it has. */
   settle(): boolean {
     if (!this.#unsettled) return true;
     try {

@@ -5,7 +5,7 @@
 import { abortError, BerthError, RefusedError } from "../errors.ts";
 import { borrow, closeAll, type FdHandle, NO_FDS } from "../fd.ts";
 import { Wire } from "../wire.ts";
-import { type ConnectOptions, connectUnix } from "./connect.ts";
+import { connectUnix, type UnixConnectOptions } from "./connect.ts";
 import { decodeBytes, encodeCall, type Parameters, readReply } from "./message.ts";
 
 /** A reply: its parameters, and the descriptors that came with it, which are the caller's to close or dispose. */
@@ -64,7 +64,7 @@ export class VarlinkClient implements Disposable {
   }
 
   /** Connects to the service at a path; `@name` is abstract. Throws BROKER_UNREACHABLE. */
-  static async connect(path: string, options: ConnectOptions = {}): Promise<VarlinkClient> {
+  static async connect(path: string, options: UnixConnectOptions = {}): Promise<VarlinkClient> {
     return new VarlinkClient(await connectUnix(path, options));
   }
 

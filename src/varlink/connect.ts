@@ -4,24 +4,22 @@ import { setTimeout as delay } from "node:timers/promises";
 import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX } from "../address.ts";
 import { abortError, BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
-import { type Native, native } from "../native.ts";
+import { native } from "../native.ts";
 import { SOCK_STREAM } from "../transport.ts";
 
 const { EAGAIN, ECONNREFUSED, ENOENT } = constants.errno;
 
-export interface ConnectOptions {
+export interface UnixConnectOptions {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds to wait while the listener's backlog is full. Default 5000. */
   readonly timeout?: number;
-  readonly sys?: Native;
 }
 
 /**
  * Connects to `path`; one that begins with `@` is abstract (unix(7)).
  * Throws BROKER_UNREACHABLE when nobody listens there, SYSTEM_ERROR otherwise.
  */
-export async function connectUnix(path: string, options: ConnectOptions = {}): Promise<FdHandle> {
-  const sys = options.sys ?? native;
+export async function connectUnix(path: string, options: UnixConnectOptions = {}): Promise<FdHandle> {
   const abstract = path.startsWith("@");
   const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
   if (Buffer.byteLength(address.path) > UNIX_PATH_MAX) {
@@ -31,12 +29,12 @@ export async function connectUnix(path: string, options: ConnectOptions = {}): P
     );
   }
   const sockaddr = encodeSockaddr(address);
-  const handle = FdHandle.adopt(check("socket", sys.socket(AF_UNIX, SOCK_STREAM, 0)), sys);
+  const handle = FdHandle.adopt(check("socket", native.socket(AF_UNIX, SOCK_STREAM, 0)));
   try {
     const deadline = performance.now() + (options.timeout ?? 5000);
     for (;;) {
       if (options.signal?.aborted) throw abortError(options.signal);
-      const result = sys.connect(handle.fd, sockaddr);
+      const result = native.connect(handle.fd, sockaddr);
       if (result >= 0) return handle;
       // A stream socket that does not block says EAGAIN when the backlog is full, and is as it was (connect(2)).
       if (result !== -EAGAIN || performance.now() > deadline) throw unreachable(path, -result);

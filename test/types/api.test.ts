@@ -11,8 +11,8 @@ import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import * as berthd from "berthd";
 import {
-  acquire, type AcquireOptions, BerthError, Broker, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
-  listenFds, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
+  acquire, type AcquireOptions, BerthError, Broker, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
+  type DescriptorStore, listenFds, type QuotaLimits, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
 } from "berthd";
 import manifest from "berthd/package.json" with { type: "json" };
 
@@ -28,6 +28,8 @@ same<AcquireOptions["wait"], boolean | undefined>(true);
 same<Tenancy["root"], DirectoryHandle>(true);
 same<FdHandle["fd"], Fd>(true);
 same<BerthError["code"], ErrorCode>(true);
+same<BrokerOptions["store"], DescriptorStore | undefined>(true);
+same<BrokerOptions["quota"], Partial<QuotaLimits> | undefined>(true);
 same<typeof manifest.name, string>(true);
 
 export async function everything(signal: AbortSignal): Promise<void> {
@@ -83,6 +85,10 @@ new DirectoryHandle(FdHandle.adopt(3));
 DirectoryHandle.prototype.open("a", "rw");
 // @ts-expect-error the addon is not API
 berthd.native;
+// @ts-expect-error and neither is replacing it
+Broker.start({ berths: [], socket: "/run/x", sys: {} });
+// @ts-expect-error as above
+FdHandle.adopt(3, {});
 // @ts-expect-error only what the exports map names can be imported
 import "berthd/dist/wire.js";
 console.log(fd, code);

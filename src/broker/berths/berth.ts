@@ -3,11 +3,11 @@
  * may do what; it keeps the state and turns it into descriptors.
  */
 import { formatListenAddress } from "../../address.ts";
-import type { BerthSpec } from "../../config/spec.ts";
+import type { BerthSpec, RootState } from "../../config/spec.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
 import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
-import type { Root, RootFacts, Strategy } from "../../rootfs/roots/root.ts";
+import type { Root, Strategy } from "../../rootfs/roots/root.ts";
 import type { SocketKind } from "../../transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
@@ -63,7 +63,7 @@ export interface StartView {
 /** A berth's root; the strategy is known while it has one. */
 export interface RootView {
   readonly images: readonly string[];
-  readonly state: RootFacts["state"];
+  readonly state: RootState | "readonly";
   readonly strategy?: Strategy;
 }
 

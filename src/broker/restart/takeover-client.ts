@@ -5,7 +5,7 @@
 import { constants } from "node:os";
 import { BerthError, RefusedError, SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
-import { type Native, native } from "../../native.ts";
+import { native } from "../../native.ts";
 import { POLLIN } from "../../socket-constants.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import { VarlinkClient } from "../../varlink/client.ts";
@@ -29,30 +29,28 @@ export class Predecessor implements Disposable {
   readonly #client: VarlinkClient;
   /** As it gave it to us itself: who listens on its socket as far as the kernel knows may be another by then. */
   #pidfd: FdHandle | undefined;
-  readonly #sys: Native;
 
-  private constructor(socket: FdHandle, sys: Native, pid: number) {
+  private constructor(socket: FdHandle, pid: number) {
     this.pid = pid;
     this.#client = new VarlinkClient(socket);
-    this.#sys = sys;
   }
 
   /**
    * The broker at `path`, `@name` for an abstract one; undefined when nobody listens there. Throws BROKER_UNREACHABLE, and
    * BROKER_RUNNING where it is of a user whose word is not to be taken for what we are to hold: neither root nor ours.
    */
-  static async find(path: string, sys: Native = native): Promise<Predecessor | undefined> {
+  static async find(path: string): Promise<Predecessor | undefined> {
     let socket: FdHandle;
     try {
-      socket = await connectUnix(path, { sys });
+      socket = await connectUnix(path);
     } catch (error) {
       const cause = error instanceof BerthError ? error.cause : undefined;
       if (cause instanceof SysError && [ENOENT, ECONNREFUSED].includes(cause.errno)) return undefined;
       throw error;
     }
     try {
-      const { pid, uid } = Peer.of(socket.fd, sys);
-      if (uid === 0 || uid === process.geteuid?.()) return new Predecessor(socket, sys, pid);
+      const { pid, uid } = Peer.of(socket.fd, native);
+      if (uid === 0 || uid === process.geteuid?.()) return new Predecessor(socket, pid);
       throw new BerthError(
         "BROKER_RUNNING",
         `cannot take over from pid ${pid}, which serves on ${path}: it is uid ${uid}'s, and what it hands over is not believed`,
@@ -111,7 +109,7 @@ export class Predecessor implements Disposable {
 
   #isGone(): boolean {
     if (this.#pidfd === undefined) return false;
-    return (this.#sys.pollFor(this.#pidfd.fd, POLLIN, DYING) & POLLIN) !== 0;
+    return (native.pollFor(this.#pidfd.fd, POLLIN, DYING) & POLLIN) !== 0;
   }
 
   #running(why: string, cause: unknown): BerthError {

@@ -47,7 +47,7 @@ export async function traceBinds(command: readonly string[], options: TraceOptio
   using channel = ours;
   const child = launch(command, theirs);
   const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
-  const message = await recvFds(channel.fd, { sys });
+  const message = await recvFds(channel.fd);
   const notify = message?.fds[0];
   if (notify === undefined) {
     const [code, signal] = await exited;

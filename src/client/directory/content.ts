@@ -6,9 +6,10 @@ import { promisify } from "node:util";
 import { abortError, BerthError, check, SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
+import type { WaitOptions } from "../../wait-options.ts";
 import { openBeneath, openEntry } from "./beneath.ts";
 import { empty, holdIfLarge, letGo } from "./large-file.ts";
-import type { Data, Waiting } from "./options.ts";
+import type { FileData } from "./options.ts";
 import { type BeneathPath, shown } from "./path.ts";
 
 const readFd = promisify(read);
@@ -43,7 +44,12 @@ export async function openFile(
 }
 
 /** All that is in a file. */
-export async function readWhole(sys: Native, root: FdHandle, path: BeneathPath, { signal }: Waiting): Promise<Buffer> {
+export async function readWhole(
+  sys: Native,
+  root: FdHandle,
+  path: BeneathPath,
+  { signal }: WaitOptions,
+): Promise<Buffer> {
   if (signal?.aborted) throw abortError(signal);
   const file = openBeneath(sys, root, path, O_RDONLY);
   try {
@@ -81,8 +87,8 @@ function room(bytes: number, path: BeneathPath): Buffer {
 }
 
 /** What is to be written, and how. */
-export interface Writing extends Waiting {
-  readonly data: Data;
+export interface Writing extends WaitOptions {
+  readonly data: FileData;
   readonly encoding: BufferEncoding | undefined;
   /** Permissions of a new file, before the umask. */
   readonly mode: number;

@@ -1,21 +1,17 @@
 /** What the methods of a DirectoryHandle are told, and what they give. Types alone; names are those of node:fs. */
+import type { WaitOptions } from "../../wait-options.ts";
 import type { EntryType } from "./entries.ts";
 import type { OpenFlags } from "./open-flags.ts";
 
 /** What can be written at once. */
-export type Data = string | NodeJS.ArrayBufferView;
+export type FileData = string | NodeJS.ArrayBufferView;
 
-/** Waiting can be given up. */
-export interface Waiting {
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface ReadFileOptions extends Waiting {
+export interface ReadFileOptions extends WaitOptions {
   /** Gives a string instead of a Buffer. */
   readonly encoding?: BufferEncoding | undefined;
 }
 
-export interface WriteFileOptions extends Waiting {
+export interface WriteFileOptions extends WaitOptions {
   /** Of `data`, if it is a string. "utf8" if not given. */
   readonly encoding?: BufferEncoding | undefined;
   /** Permissions of a new file, before the umask. 0o666 if not given. */
@@ -29,7 +25,7 @@ export interface WriteFileOptions extends Waiting {
   readonly atomic?: boolean | undefined;
 }
 
-export interface ReaddirOptions extends Waiting {
+export interface ReaddirOptions extends WaitOptions {
   /** "utf8" (if not given), or "buffer", for names that are no text. */
   readonly encoding?: "utf8" | "buffer" | undefined;
   /** Gives {@link DirectoryEntry}s instead of names. */
@@ -42,14 +38,14 @@ export interface DirectoryEntry<Name extends string | Buffer = string> {
   readonly type: EntryType;
 }
 
-export interface RmOptions extends Waiting {
+export interface RmOptions extends WaitOptions {
   /** Removes directories too, with all that is in them, but for what is mounted there (EXDEV). */
   readonly recursive?: boolean | undefined;
   /** Says nothing if it is not there. */
   readonly force?: boolean | undefined;
 }
 
-export interface StreamOptions extends Waiting {
+export interface StreamOptions extends WaitOptions {
   readonly encoding?: BufferEncoding | undefined;
   /** Byte to start at. */
   readonly start?: number | undefined;
