@@ -89,6 +89,6 @@ describe("berth range", () => {
     writeFileSync(join(state, "ranges/ranges.json"), "");
     const { code, stdout, stderr } = await range("ls");
     expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
-    expect(stderr).toContain("cannot be read for certain");
+    expect(stderr).toContain("the file of id ranges is damaged");
   });
 });

@@ -1,13 +1,13 @@
 /**
- * Closing a mount on another thread. The last close(2) of a detached mount waits for every CPU to have let go of it, and
- * of a persistent root for its disk: too long for a thread that has clients to serve.
+ * Closes a mount on another thread. The last close(2) of a detached mount waits until no CPU uses the mount. For a
+ * persistent root it also waits for the disk. That is too long for a thread that serves clients.
  */
 import { close } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
 
 /**
- * Closes the descriptor; resolves when it is closed. There is no failure that could be mended: it is gone in any case.
- * It begins when this turn of the event loop is over: what the turn was for, a client's reply, does not wait for it.
+ * Closes the descriptor. Resolves when it is closed, even if close(2) fails: Linux frees the descriptor in any case.
+ * The close starts after this turn of the event loop, so a client's reply is sent first.
  */
 export function closeLater(handle: FdHandle): Promise<void> {
   const fd = handle.steal();

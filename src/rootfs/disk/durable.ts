@@ -1,12 +1,13 @@
 /**
- * Files that are there whole or not at all, whenever the process or the machine stops: written beside their place,
- * flushed, and moved there. Who may write at a time is the caller's to settle: it holds a lock.
+ * Writes files so that a crash leaves the old text or the new text, never a part. The new text goes into a file beside
+ * the old one, is flushed to disk, and replaces the old one with rename(2). The caller holds a lock: two writers at the
+ * same time would overwrite each other.
  */
 import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { SysError } from "../../errors.ts";
 
-/** Replaces a file's text; on disk before it returns. Throws SYSTEM_ERROR, and then the old text stands. */
+/** Replaces a file's text. The text is on disk before this returns. After SYSTEM_ERROR the file has its old text. */
 export function writeDurably(path: string, text: string): void {
   const next = `${path}.new`;
   system(next, () => {
@@ -21,13 +22,13 @@ export function writeDurably(path: string, text: string): void {
   moveDurably(next, path);
 }
 
-/** rename(2), on disk before it returns. Both in the same folder. */
+/** Renames with rename(2). The new name is on disk before this returns. */
 export function moveDurably(from: string, to: string): void {
   system(to, () => renameSync(from, to));
   syncFolder(dirname(to));
 }
 
-/** Flushes what a folder contains: names, not what stands behind them (fsync(2)). */
+/** Flushes the names in a folder to disk, but not the contents of its files (fsync(2)). */
 export function syncFolder(path: string): void {
   system(path, () => {
     const fd = openSync(path, "r");
@@ -39,7 +40,7 @@ export function syncFolder(path: string): void {
   });
 }
 
-/** What Node throws for a system call that failed, as a {@link SysError}. */
+/** Runs `action`. Turns Node's error of a failed system call into a {@link SysError}. */
 export function system<Result>(path: string, action: () => Result): Result {
   try {
     return action();
@@ -48,7 +49,7 @@ export function system<Result>(path: string, action: () => Result): Result {
   }
 }
 
-/** The {@link SysError} of an error of node:fs or node:child_process; any other error as it is. */
+/** Turns an error of node:fs or node:child_process into a {@link SysError}. Returns any other error unchanged. */
 export function asSysError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !("errno" in error) || typeof error.errno !== "number") return error;
   const syscall = "syscall" in error && typeof error.syscall === "string" ? error.syscall : "open";

@@ -1,7 +1,7 @@
-/** Who has a lock of flock(2) on a folder. Only for messages: who it is may change while it is read. */
+/** Finds the processes that hold a flock(2) lock on a folder. It is for messages only: the answer can be outdated. */
 import { readFileSync, statSync } from "node:fs";
 
-/** Its processes, as `berthd (pid 77)`. */
+/** The processes that hold a lock on the folder, each as `berthd (pid 77)`. */
 export function lockHolders(path: string): string[] {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return [];
@@ -17,6 +17,6 @@ function programOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd();
   } catch {
-    return "a process"; // it has ended since, or gave its lock to another
+    return "a process"; // it has ended since
   }
 }

@@ -1,4 +1,7 @@
-/** flock(2) on a folder or file: between processes, given up by the kernel when they end. It never waits for long. */
+/**
+ * Locks a folder or file against other processes with flock(2). The kernel frees the lock when the last process that
+ * has the descriptor ends.
+ */
 import { constants, openSync } from "node:fs";
 import { constants as os } from "node:os";
 import { BerthError, check } from "../../errors.ts";
@@ -6,9 +9,12 @@ import { FdHandle } from "../../fd.ts";
 import { LOCK_EX, LOCK_SH, type Native } from "../../native.ts";
 import { system } from "./durable.ts";
 
-/** The lock, or undefined when others have it. `mode` shared: as many as like, but no exclusive one beside them. */
+/**
+ * Takes the lock without waiting. Undefined when another process has a lock that excludes this one. Any number of
+ * shared locks can exist together, but none beside an exclusive lock.
+ */
 export function tryLock(path: string, mode: "shared" | "exclusive", sys: Native): FdHandle | undefined {
-  // Not O_PATH, which cannot be locked; read-only is enough for both modes.
+  // flock(2) refuses O_PATH descriptors. O_RDONLY is enough for both modes.
   const handle = FdHandle.adopt(
     system(path, () => openSync(path, constants.O_RDONLY)),
     sys,
@@ -20,23 +26,24 @@ export function tryLock(path: string, mode: "shared" | "exclusive", sys: Native)
   return undefined;
 }
 
-const RETRY_MS = 5;
+const RETRY_INTERVAL_MS = 5;
+const LOCK_TIMEOUT_MS = 5000;
 const never = new Int32Array(new SharedArrayBuffer(4));
 
 /**
- * The exclusive lock of something that everybody gives up within milliseconds. Blocks this thread, for `patience`
- * milliseconds at most; then throws STATE_BUSY.
+ * Takes an exclusive lock that every process frees within milliseconds. Blocks this thread for at most `timeoutMs`
+ * milliseconds, then throws STATE_BUSY.
  */
-export function lockBriefly(path: string, sys: Native, patience: number = 5000): FdHandle {
-  for (const end = performance.now() + patience; ; ) {
+export function lockBriefly(path: string, sys: Native, timeoutMs: number = LOCK_TIMEOUT_MS): FdHandle {
+  for (const end = performance.now() + timeoutMs; ; ) {
     const handle = tryLock(path, "exclusive", sys);
     if (handle !== undefined) return handle;
     if (performance.now() >= end) {
       throw new BerthError(
         "STATE_BUSY",
-        `${path} has been locked by another process for ${patience / 1000} s; see who with \`fuser ${path}\`, and try again`,
+        `another process has locked ${path} for ${timeoutMs / 1000} s; find it with \`fuser ${path}\`, then try again`,
       );
     }
-    Atomics.wait(never, 0, 0, RETRY_MS);
+    Atomics.wait(never, 0, 0, RETRY_INTERVAL_MS);
   }
 }

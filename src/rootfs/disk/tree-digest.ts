@@ -1,18 +1,21 @@
-/** One digest for a whole tree, and the first difference between two. */
+/** Computes one digest for a whole tree, and finds the first difference between two trees. */
 import { createHash, type Hash } from "node:crypto";
 import { BerthError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
 import { type Pause, type TreeEntry, walkTree } from "./tree-walk.ts";
 
 export interface TreeSummary {
-  /** `sha256:` and 64 hexadecimal digits; of names, kinds, modes, owners, times, contents, hard links and attributes. */
+  /**
+   * `sha256:` and 64 hexadecimal digits. It covers names, kinds, modes, owners, times, contents, hard links and
+   * extended attributes.
+   */
   readonly digest: string;
   readonly entries: number;
-  /** Bytes in regular files, one that has several names once. */
+  /** Bytes in regular files. A file with several names counts once. */
   readonly bytes: number;
 }
 
-/** Digests a tree. `onEntry` is called for each. */
+/** Digests a tree. Calls `onEntry` for each entry. */
 export async function digestTree(root: string, sys: Native, pause: Pause, onEntry: () => void): Promise<TreeSummary> {
   const sum = new Sum();
   for await (const entry of walkTree(root, sys, pause)) {
@@ -23,8 +26,8 @@ export async function digestTree(root: string, sys: Native, pause: Pause, onEntr
 }
 
 /**
- * Digests a copy beside its original, but for those files of it, by their paths, that will not stay. Throws IMPORT_FAILED,
- * naming the first file that is not the same and how.
+ * Compares a copy with its original, and digests the copy without the paths in `without`. Throws IMPORT_FAILED, which
+ * names the first file that differs and how.
  */
 export async function compareTrees(
   original: string,
@@ -77,7 +80,7 @@ function differenceOf(wanted: TreeEntry | undefined, got: TreeEntry | undefined)
   const first = wanted ?? got;
   if (first === undefined) return undefined;
   if (wanted === undefined || got === undefined || wanted.path !== got.path)
-    return { path: first.path, what: "is there in one of the two only" };
+    return { path: first.path, what: "exists in only one of the two" };
   const keys = ["mode", "owner", "modified", "content", "size", "link", "attributes"] as const;
   const changed = keys.filter((key) => JSON.stringify(wanted[key]) !== JSON.stringify(got[key]));
   return changed.length === 0 ? undefined : { path: wanted.path, what: `differs in ${changed.join(", ")}` };
@@ -87,7 +90,7 @@ function different(original: string, { path, what }: Difference): BerthError {
   const name = path === "" ? "the folder itself" : Buffer.from(path, "latin1").toString();
   const why =
     process.geteuid?.() === 0
-      ? "somebody changes it meanwhile, or the file system of the state folder cannot hold it"
-      : "somebody changes it meanwhile, or it needs root: only root can give files other owners, devices and capabilities";
-  return new BerthError("IMPORT_FAILED", `the copy of ${original} is not the same: ${name} ${what}; ${why}`);
+      ? "the folder changed during the import, or the state folder's file system cannot store this; stop what writes there, and import again"
+      : "the folder changed during the import, or the import needs root (other owners, devices, capabilities): run it as root";
+  return new BerthError("IMPORT_FAILED", `the copy of ${original} differs from it: ${name} ${what}; ${why}`);
 }

@@ -1,6 +1,6 @@
 /**
- * A tree, entry by entry, in the order of its names' bytes: everything that an import has to preserve. It follows no
- * link and enters no other file system (hazard 28: an image has none inside). It changes nothing but access times.
+ * Reads a tree entry by entry, in the byte order of the names: everything that an import must preserve. It follows no
+ * symbolic link and enters no other file system (hazard 28: an image has no mounts inside). Only access times change.
  */
 import { createHash } from "node:crypto";
 import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
@@ -9,33 +9,36 @@ import { check } from "../../errors.ts";
 import type { Native } from "../../native.ts";
 import { system } from "./durable.ts";
 
-/** What is recorded of a file. Bytes that need not be text (names, links) stand as latin1. */
+/** One entry of a tree. Names and link targets may be any bytes, so they are decoded as latin1. */
 export interface TreeEntry {
-  /** Relative to the tree; empty: the tree itself. */
+  /** Path relative to the tree. Empty for the tree itself. */
   readonly path: string;
   /** st_mode in octal: kind and permissions. */
   readonly mode: string;
   readonly owner: string;
-  /** st_mtim in nanoseconds; of a link to a file recorded before, as of every other entry, its own. */
+  /** st_mtim in nanoseconds. */
   readonly modified: string;
-  /** SHA-256 of a regular file, target of a symbolic link, number of a device; else absent. */
+  /** SHA-256 of a regular file, target of a symbolic link, or number of a device. Absent for other kinds. */
   readonly content?: string;
   /** Bytes in a regular file. */
   readonly size?: number;
-  /** The name under which the same file came before: a hard link. Then its content is not repeated. */
+  /** For a hard link: the first name of the same file. Then `content` and `size` are absent. */
   readonly link?: string;
-  /** Extended attributes, capabilities and access lists among them: names, and values in hexadecimal. */
+  /** Extended attributes, with capabilities and ACLs: names, and values in hexadecimal. */
   readonly attributes?: Readonly<Record<string, string>>;
 }
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
 const { ENOTSUP } = os.errno;
-const CHUNK = 1 << 20;
+const CHUNK_BYTES = 1 << 20;
 
-/** Called between entries and between the parts of large files: may wait, so that signals are heard, or throw. */
+/**
+ * Called between entries and between the parts of large files. It may wait, so that signal handlers run. It may throw
+ * to stop the walk.
+ */
 export type Pause = () => Promise<void>;
 
-/** Walks a tree of which nothing is removed meanwhile. Throws SYSTEM_ERROR with the path. */
+/** Walks a tree. Nobody may remove files from it during the walk. Throws SYSTEM_ERROR with the path. */
 export async function* walkTree(root: string, sys: Native, pause: Pause): AsyncGenerator<TreeEntry> {
   const walk = new Walk(Buffer.from(root), sys, pause);
   yield* walk.visit(Buffer.alloc(0));
@@ -46,8 +49,8 @@ class Walk {
   readonly #sys: Native;
   readonly #pause: Pause;
   readonly #device: bigint;
-  readonly #chunk: Buffer = Buffer.allocUnsafe(CHUNK);
-  /** Of files with several names: where each was first. */
+  readonly #chunk: Buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  /** The first name of each file that has several names, by inode number. */
   readonly #first = new Map<bigint, string>();
 
   constructor(root: Buffer, sys: Native, pause: Pause) {
@@ -93,7 +96,7 @@ class Walk {
   }
 
   async #hash(file: Buffer, where: string): Promise<{ content: string; size: number }> {
-    // O_NONBLOCK: if it is a fifo by now, opening it must not wait for a writer.
+    // O_NONBLOCK: if somebody has replaced the file with a FIFO, open(2) must not wait for a writer.
     const fd = system(where, () => openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
     try {
       const hash = createHash("sha256");

@@ -1,4 +1,4 @@
-/** Makes user namespaces with the ids of a range. When the kernel refuses one, the error names the cause and the remedy. */
+/** Makes user namespaces with the ids of a range. When the kernel refuses one, the error names the cause. */
 import { errnoName, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";

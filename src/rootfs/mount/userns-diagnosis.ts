@@ -40,7 +40,7 @@ const UNFIT = /Invalid argument/;
 /** Reads a small file. Undefined when it cannot be read. */
 export type ReadText = (path: string) => string | undefined;
 
-/** Explains the helper's error `said`. Undefined when neither the settings, a chroot nor the images' mounts explain it. */
+/** Explains the helper's error `said`. Undefined when no setting, chroot or mount in an image explains it. */
 export function whyNoNamespace(said: string, images: readonly string[], read: ReadText = readText): string | undefined {
   if (FORBIDDEN.test(said)) return forbiddingSetting(read) ?? (isChroot(read) ? CHROOT : undefined);
   if (!UNFIT.test(said)) return undefined;

@@ -1,52 +1,52 @@
 /**
- * Whose ids are whose on this host, as far as it can be told: what a new range must keep clear of (hazard 29). It only
- * looks, and never keeps what it saw: all of it changes while we run.
+ * Finds the ids that are in use on this host. A new range must not overlap them (hazard 29). It reads everything again
+ * each time: accounts and namespaces change while berthd runs. It changes nothing.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Native } from "../../native.ts";
 import { lastOf, type Pool, type Range } from "./range.ts";
 
-/** Ids that are somebody's. */
+/** Ids that are in use. */
 export interface UsedIds extends Pool {
-  /** Whose, for a message: `/etc/subuid gives them to alice`. */
+  /** Who uses them, for a message: `/etc/subuid gives them to alice`. */
   readonly by: string;
 }
 
-/** Where the host's files are; tests have their own. */
+/** Folders of the host. Tests pass folders of their own. */
 export interface HostFolders {
   readonly etc: string;
   readonly proc: string;
-  /** Lock files of systemd-nspawn's ranges. */
+  /** The lock files of systemd-nspawn, one per range. */
   readonly nspawn: string;
 }
 
 export const HOST: HostFolders = { etc: "/etc", proc: "/proc", nspawn: "/run/systemd/nspawn-uid" };
 
 /**
- * Entries of /etc/subuid and /etc/subgid that keep others off instead of us: useradd(8) hands out what is in no entry,
- * ranges of ours included, so an operator gives the pool to this name there.
+ * The name of berthd's own entries in /etc/subuid and /etc/subgid. useradd(8) gives new users ids that are in no entry,
+ * even ids of our ranges. So an operator gives the whole pool to this name, and we ignore its entries.
  */
 export const SUBID_NAME = "berthd";
 
-// https://systemd.io/UIDS-GIDS/. Whatever is below 65536 is the host's own, systemd's dynamic users (61184–65519) among it.
+// From https://systemd.io/UIDS-GIDS/. Ids below 65536 belong to the host, with systemd's dynamic users (61184–65519).
 const fixed: readonly UsedIds[] = [
-  { first: 0, last: 65_535, by: "they are the host's own users" },
-  { first: 2_147_352_576, last: 2_147_418_111, by: "systemd has them for foreign files" },
-  { first: 2_147_483_648, last: 4_294_967_295, by: "many programs take them for negative numbers" },
+  { first: 0, last: 65_535, by: "they belong to the host's own users" },
+  { first: 2_147_352_576, last: 2_147_418_111, by: "systemd uses them for foreign files" },
+  { first: 2_147_483_648, last: 4_294_967_295, by: "many programs read them as negative numbers" },
 ];
 
-/** What is known to be taken: by rule, in passwd(5), group(5), subuid(5), subgid(5), and by living user namespaces. */
+/** All ids known to be in use: by convention, in passwd(5), group(5), subuid(5), subgid(5), and in user namespaces. */
 export function idsInUse({ etc, proc }: HostFolders): UsedIds[] {
   return [...fixed, ...accounts(etc), ...namespaces(proc), ...unmapped(proc)];
 }
 
-/** Who has come to have ids of a range by now, in the files of accounts; of one that was free once. */
+/** Says which account uses ids of a reserved range, if one was added since. Undefined when none does. */
 export function accountConflict(range: Range, { etc }: HostFolders = HOST): string | undefined {
   return conflict(range, accounts(etc))?.by;
 }
 
-/** Processes that have an id of a range, by its base. */
+/** The pids of processes that run with an id of each range, by the range's base. */
 export function processesIn(
   ranges: readonly Range[],
   { proc }: HostFolders = HOST,
@@ -77,12 +77,15 @@ function accounts(etc: string): UsedIds[] {
   ];
 }
 
-/** The first of `taken` that has ids of the range. */
+/** The first of `taken` that overlaps the range. */
 export function conflict(range: Range, taken: readonly UsedIds[]): UsedIds | undefined {
   return taken.find(({ first, last }) => first <= lastOf(range) && last >= range.base);
 }
 
-/** Users and groups that only the name service knows: asked for the ends of the range, as systemd-nspawn does. */
+/**
+ * Asks the name service (LDAP and others) for users and groups in the range. It asks only for the ends of the range, as
+ * systemd-nspawn does.
+ */
 export function namedInRange(range: Range, sys: Native): string | undefined {
   for (const id of [range.base, lastOf(range) - 1]) {
     const user = sys.passwd(id);
@@ -95,7 +98,7 @@ export function namedInRange(range: Range, sys: Native): string | undefined {
 
 type Fields = readonly [string | undefined, string | undefined];
 
-/** The lines `name:x:y:…` of a file; nothing if there is no such file. Lines that are something else are passed over. */
+/** Reads the lines `name:x:y:…` of a file. Skips other lines. A missing file has no lines. */
 function entries(path: string, read: (name: string, fields: Fields) => UsedIds | undefined): UsedIds[] {
   return (readText(path) ?? "").split("\n").flatMap((line) => {
     const [name = "", second, third] = line.split(":");
@@ -112,11 +115,11 @@ function span(first: string | undefined, count: string | undefined, by: string):
   return { first: Number(first), last: Number(first) + Number(count) - 1, by };
 }
 
-/** Ids that processes in other user namespaces have. One that maps every id to itself sets none of them apart. */
+/** Ids that other user namespaces map. A namespace that maps every id to itself reserves none of them. */
 function namespaces(proc: string): UsedIds[] {
   const taken: UsedIds[] = [];
   for (const file of ["uid_map", "gid_map"]) {
-    // Our own map stands for every process in our namespace; the maps of all others are in terms of our ids.
+    // Processes in our own namespace have our map: skip it. The kernel shows all other maps in terms of our ids.
     const seen = new Set([readText(join(proc, "self", file))]);
     for (const pid of processes(proc)) {
       const text = readText(join(proc, pid, file));
@@ -124,7 +127,7 @@ function namespaces(proc: string): UsedIds[] {
       seen.add(text);
       for (const { inside, outside, count } of idMap(text)) {
         if (inside === outside && count >= 2 ** 31) continue;
-        taken.push({ first: outside, last: outside + count - 1, by: `process ${pid} has them in a user namespace` });
+        taken.push({ first: outside, last: outside + count - 1, by: `process ${pid} uses them in a user namespace` });
       }
     }
   }
@@ -135,7 +138,7 @@ function processes(proc: string): string[] {
   return readdirSync(proc).filter((name) => /^\d+$/.test(name));
 }
 
-/** Ids that this process's own user namespace does not have: nothing can be given to them. */
+/** Ids that this process's own user namespace does not map. No file can belong to them. */
 function unmapped(proc: string): UsedIds[] {
   const taken: UsedIds[] = [];
   for (const file of ["uid_map", "gid_map"]) {
@@ -160,7 +163,7 @@ interface IdMapping {
   readonly count: number;
 }
 
-/** user_namespaces(7): three numbers a line; none of them while nobody has written the map yet. */
+/** Parses a map: three numbers a line (user_namespaces(7)). The map is empty until somebody has written it. */
 function idMap(text: string): IdMapping[] {
   return text.split("\n").flatMap((line) => {
     const [inside, outside, count] = line.trim().split(/\s+/).map(Number);
@@ -168,13 +171,13 @@ function idMap(text: string): IdMapping[] {
   });
 }
 
-/** undefined where there is no such file, or its process has ended. */
+/** Reads a file. Undefined when it does not exist, or when its process has ended. */
 function readText(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;
-    // EINVAL: a process that ended between the look-up and the open (proc_id_map_open in fs/proc/base.c).
+    // EINVAL: the process ended between the look-up and the open (proc_id_map_open in fs/proc/base.c).
     if (code === "ENOENT" || code === "ESRCH" || code === "EINVAL") return undefined;
     throw error;
   }

@@ -1,9 +1,9 @@
 /**
- * systemd-nspawn's own reservations. With -U it picks a range (the image's owner, else a hash of the machine's name,
- * else at random) and takes an exclusive lock on /run/systemd/nspawn-uid/BASE, without waiting, for as long as the
- * container runs; a base that is locked, or that getpwuid(3) or getgrgid(3) know, it passes over (uid_shift_pick() in
- * src/nspawn/nspawn.c of systemd). So whoever holds a lock there keeps nspawn off; ours are shared, because a broker
- * and its successor have them side by side. It never waits for nspawn.
+ * Locks ranges against systemd-nspawn, with nspawn's own lock files. With -U, nspawn picks a range: the image's owner,
+ * else a hash of the machine's name, else a random one. It takes an exclusive lock on /run/systemd/nspawn-uid/BASE,
+ * without waiting, and holds it while the container runs. It skips a base that is locked, or that getpwuid(3) or
+ * getgrgid(3) know (uid_shift_pick() in src/nspawn/nspawn.c of systemd). So our lock keeps nspawn off a range. Our
+ * locks are shared, because during a takeover two brokers hold the same lock. Nothing here waits for nspawn.
  */
 import { constants, fstatSync, mkdirSync, openSync, unlinkSync } from "node:fs";
 import { constants as os } from "node:os";
@@ -13,15 +13,15 @@ import { FdHandle } from "../../fd.ts";
 import { F_RDLCK, F_WRLCK, type Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
 
-/** What came of trying to lock a base: `absent` where there is no systemd, or we may not take part. */
+/** The result of locking a base. `absent`: this host has no systemd, or berthd may not write its lock files. */
 export type NspawnLock = FdHandle | "taken" | "absent";
 
 const { O_CREAT, O_RDWR, O_NOFOLLOW } = constants;
 const { EACCES, EAGAIN, ENOENT, EPERM, EROFS } = os.errno;
 
 /**
- * A shared lock of a base: no container runs there, and none will. `alone`: nor does anybody else have a lock of it,
- * such as a broker with another state folder.
+ * Takes a shared lock on a base. No container runs on a locked range, and none can start. With `alone`, it also fails
+ * when another process has any lock on the base, such as a broker with another state folder.
  */
 export function lockNspawn(folder: string, base: number, alone: boolean, sys: Native): NspawnLock {
   const path = join(folder, String(base));
@@ -30,7 +30,7 @@ export function lockNspawn(folder: string, base: number, alone: boolean, sys: Na
   } catch (error) {
     if (isErrno(error, ENOENT, EACCES, EPERM, EROFS)) return "absent";
   }
-  // Whoever had it may have removed the file while we opened it: then our lock is of a file that nobody finds.
+  // The last holder may remove the file while we open it. Then our lock is on a file without a name: try again.
   for (;;) {
     const handle = open(path, sys);
     if (handle === undefined) return "absent";
@@ -45,13 +45,13 @@ export function lockNspawn(folder: string, base: number, alone: boolean, sys: Na
   }
 }
 
-/** Gives a lock up, as nspawn does: the last one to have it removes the file first, while nobody else can have it. */
+/** Frees a lock as nspawn does: the last holder takes the exclusive lock, then removes the file. */
 export function unlockNspawn(folder: string, base: number, lock: FdHandle, sys: Native): void {
   if (sys.recordLock(lock.fd, F_WRLCK) >= 0) {
     try {
       unlinkSync(join(folder, String(base)));
     } catch {
-      // Somebody has tidied up /run; without its file the lock is of no use to anybody.
+      // Somebody has removed the file already.
     }
   }
   lock.close();

@@ -1,7 +1,7 @@
 /**
- * Reservations of id ranges: who has which, for ever, whatever happens to the process or the machine. Files on disk
- * belong to a range's ids, so a range outlives its berth, and only {@link Ranges.forget} ends it. It never changes
- * the owner of a file, and never takes damaged reservations for none.
+ * Stores which berth has which id range. Files on disk belong to a range's ids. So a reservation survives crashes and
+ * outlives its berth, and only {@link Ranges.forget} ends it. It never changes the owner of a file. It never treats a
+ * damaged file of reservations as an empty one.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -17,21 +17,21 @@ import { BASE_RULE, basesOf, CONTAINER_POOL, lastOf, type Pool, type Range, rang
 import { decodeReservations, encodeReservations, type Reservation, type Reservations } from "./reservations.ts";
 
 export interface RangesOptions {
-  /** Where ranges come from that nobody asked for by their base. Default: {@link CONTAINER_POOL}. */
+  /** New ranges come from this pool, unless the caller names a base. Default: {@link CONTAINER_POOL}. */
   readonly pool?: Pool;
   readonly sys?: Native;
   readonly host?: HostFolders;
 }
 
-/** The reservations of one state folder. Several processes may have it open. */
+/** The reservations of one state folder. Several processes may use the folder at the same time. */
 export class Ranges implements Disposable {
   readonly #folder: string;
   readonly #pool: Pool;
   readonly #sys: Native;
   readonly #host: HostFolders;
-  /** nspawn's locks of reserved ranges, by base. */
+  /** The nspawn locks on reserved ranges, by base. */
   readonly #locks = new Map<number, FdHandle>();
-  /** The reservations whose locks were tried. */
+  /** The reservations for which locks were last taken. */
   #guarded: readonly Reservation[] | undefined;
   #cache: { readonly version: string; readonly reservations: Reservations } | undefined;
 
@@ -43,8 +43,8 @@ export class Ranges implements Disposable {
   }
 
   /**
-   * Opens the folder of reservations, `STATE/ranges`; made at the first reservation. Throws STATE_DAMAGED when what is
-   * there cannot be read for certain.
+   * Opens the folder of reservations, `STATE/ranges`. The first reservation creates the folder. Throws STATE_DAMAGED
+   * when the file in it is missing or damaged.
    */
   static open(folder: string, options: RangesOptions = {}): Ranges {
     const ranges = new Ranges(folder, options);
@@ -53,26 +53,27 @@ export class Ranges implements Disposable {
   }
 
   /**
-   * The owner's range: the one it had before, else `wanted` (its base), else a free one. On disk before it returns.
-   * From then until {@link close}, systemd-nspawn picks none of the reserved ranges.
+   * The owner's range: the one it has, else the one at the base `wanted`, else a free one. The reservation is on disk
+   * before this returns. Until {@link close}, systemd-nspawn picks none of the reserved ranges.
    *
-   * Throws RANGE_UNAVAILABLE when the base is no base, is somebody's, is another than the owner has, when the pool is
-   * exhausted, or when a container of systemd-nspawn runs on the owner's range; STATE_DAMAGED; STATE_BUSY; SYSTEM_ERROR.
+   * Throws RANGE_UNAVAILABLE when `wanted` is not a valid base, is in use, or is not the base that the owner has. Also
+   * when the pool is full, or when a container of systemd-nspawn runs on the owner's range. Throws STATE_DAMAGED,
+   * STATE_BUSY and SYSTEM_ERROR too.
    */
   reserve(owner: string, wanted?: number): Range {
     const known = this.#read().list.find((reservation) => reservation.owner === owner);
     const range = known ?? this.#locked(() => this.#reserveNew(owner, wanted));
     if (wanted !== undefined && range.base !== wanted) {
       throw unavailable(
-        `${owner} has the ids from ${range.base}, not from ${wanted}`,
-        `write that base, or give its files other owners and \`berth range forget ${owner}\``,
+        `${owner} already has the range at ${range.base}, so it cannot have the one at ${wanted}`,
+        `write root.range = ${range.base}; or change the owners of its files, then run \`berth range forget ${owner}\``,
       );
     }
     this.#keepNspawnOff();
     if (!this.#locks.has(range.base) && this.#lockNspawn(range.base) === "taken") {
       throw unavailable(
-        `a container of systemd-nspawn runs on the ids from ${range.base}, which are ${owner}'s`,
-        "stop it, or start it with --private-users=BASE of another range",
+        `a container of systemd-nspawn runs on ${owner}'s ids, from ${range.base}`,
+        "stop the container (`machinectl list` names it), or start it with --private-users=BASE of another range",
       );
     }
     return rangeAt(range.base);
@@ -83,7 +84,10 @@ export class Ranges implements Disposable {
     return this.#read().list;
   }
 
-  /** Ends a reservation: another owner may get the range, and with it every file that still has its ids. False: there was none. */
+  /**
+   * Ends a reservation. Returns false when there was none. Another owner may get the range later, and with it every file
+   * that still has its ids.
+   */
   forget(owner: string): boolean {
     if (this.#read().list.every((reservation) => reservation.owner !== owner)) return false;
     return this.#locked(() => {
@@ -94,7 +98,7 @@ export class Ranges implements Disposable {
     });
   }
 
-  /** Gives systemd-nspawn's locks up; the reservations stay. Idempotent. */
+  /** Frees the nspawn locks. The reservations stay. Idempotent. */
   close(): void {
     for (const [base, lock] of this.#locks) unlockNspawn(this.#host.nspawn, base, lock, this.#sys);
     this.#locks.clear();
@@ -113,7 +117,7 @@ export class Ranges implements Disposable {
     const range = rangeAt(base);
     const reservation = { owner, ...range, since: new Date().toISOString() };
     const ordered = [...list, reservation].sort((a, b) => a.base - b.base);
-    // Not the lowest that is free: a range that was forgotten is not another's at once.
+    // The search continues after the last range, so a forgotten range is not reused at once.
     this.#write({ next: wanted === undefined ? base + RANGE_SIZE : next, list: ordered });
     return range;
   }
@@ -125,33 +129,33 @@ export class Ranges implements Disposable {
     const { first, last } = this.#pool;
     throw unavailable(
       `no ${RANGE_SIZE} ids are free between ${first} and ${last}`,
-      "forget ranges that nothing belongs to any more (berth range ls, berth range forget), or start berthd with other --ranges",
+      "list the ranges with `berth range ls`, end unused ones with `berth range forget NAME`, or start berthd with other --ranges",
     );
   }
 
   #claim(wanted: number, taken: readonly UsedIds[]): number {
-    if (!isRangeBase(wanted)) throw unavailable(`no range begins at ${wanted}`, BASE_RULE);
+    if (!isRangeBase(wanted)) throw unavailable(`no range starts at ${wanted}`, BASE_RULE);
     const range = rangeAt(wanted);
     const reason = conflict(range, taken)?.by ?? this.#obstacle(wanted);
     if (reason === undefined) return wanted;
     throw unavailable(
       `the ids ${range.base}–${lastOf(range)} are not free: ${reason}`,
-      "choose another base, or none: then a free one is found",
+      "set another base, or remove root.range: then berthd picks a free one",
     );
   }
 
-  /** What only asking can tell. The lock of a base that is free is ours afterwards. */
+  /** Says who else uses a base, as the name service and nspawn's locks show. Locks a base that is free. */
   #obstacle(base: number): string | undefined {
     const name = namedInRange(rangeAt(base), this.#sys);
     if (name !== undefined) return name;
-    // Also what was ours lately, and was forgotten.
+    // The range may be one that we forgot a moment ago: we still hold its lock.
     if (this.#locks.has(base)) return undefined;
     return this.#lockNspawn(base, true) === "taken"
-      ? "a container of systemd-nspawn or another broker has them"
+      ? "a container of systemd-nspawn or another broker uses them"
       : undefined;
   }
 
-  /** Of the reservations of berths that are gone too: a container there would have their files. */
+  /** Locks every reserved range, removed berths' too: a container on such a range could use the berth's files. */
   #keepNspawnOff(): void {
     const { list } = this.#read();
     if (list === this.#guarded) return;
@@ -176,7 +180,7 @@ export class Ranges implements Disposable {
     return join(this.#folder, "ranges.json");
   }
 
-  /** Another process may have changed them: as they are now, or as they were when the file was the same. */
+  /** The reservations as they are now. Another process may have written the file: it is read again when it changed. */
   #read(): Reservations {
     const stat = system(this.#file, () => statSync(this.#file, { bigint: true, throwIfNoEntry: false }));
     const version = stat === undefined ? "" : [stat.ino, stat.ctimeNs, stat.size].join();
@@ -186,7 +190,7 @@ export class Ranges implements Disposable {
     return this.#cache.reservations;
   }
 
-  /** No folder: nothing was ever reserved. A folder without its file is damage. */
+  /** Without a folder nothing was ever reserved. A folder without its file is damaged. */
   #readFile(): Reservations {
     if (isThere(this.#folder)) return decodeReservations(this.#file, textOf(this.#file));
     return { next: undefined, list: [] };
@@ -202,7 +206,7 @@ export class Ranges implements Disposable {
     return action();
   }
 
-  /** The folder and its file come into being together, so that a file which is missing later is never taken for none yet. */
+  /** Creates the folder together with its file. So a file that is missing later always means damage. */
   #create(): void {
     if (isThere(this.#folder)) return;
     const parent = dirname(this.#folder);

@@ -1,4 +1,5 @@
-/** The file of reservations: JSON that is read only if it is exactly what was written. Pure. */
+/** Encodes and decodes the file of reservations (JSON). It accepts only what it wrote itself. Pure. */
+import { dirname, join } from "node:path";
 import { isRangeBase, RANGE_SIZE } from "../../accounts.ts";
 import { BerthError } from "../../errors.ts";
 import type { Range } from "./range.ts";
@@ -12,9 +13,9 @@ export interface Reservation extends Range {
 }
 
 export interface Reservations {
-  /** Where the search for the next one begins. */
+  /** The base at which the search for the next range starts. */
   readonly next: number | undefined;
-  /** By base. */
+  /** Sorted by base. */
   readonly list: readonly Reservation[];
 }
 
@@ -24,7 +25,7 @@ export function encodeReservations({ next, list }: Reservations): string {
   return `${JSON.stringify({ version: VERSION, next, ranges: list }, undefined, 1)}\n`;
 }
 
-/** Throws STATE_DAMAGED unless every reservation in it is certain. `text` undefined: there is no file. */
+/** Throws STATE_DAMAGED unless every reservation is valid. `text` is undefined when the file does not exist. */
 export function decodeReservations(path: string, text: string | undefined): Reservations {
   if (text === undefined) throw damaged(path, "it is missing");
   let value: unknown;
@@ -33,13 +34,13 @@ export function decodeReservations(path: string, text: string | undefined): Rese
   } catch (cause) {
     throw damaged(path, "it is not JSON", cause);
   }
-  if (!isRecord(value) || value["version"] !== VERSION) throw damaged(path, `it is not of version ${VERSION}`);
+  if (!isRecord(value) || value["version"] !== VERSION) throw damaged(path, `its version is not ${VERSION}`);
   const { next, ranges } = value;
-  if (next !== undefined && typeof next !== "number") throw damaged(path, '"next" is no number');
-  if (!Array.isArray(ranges)) throw damaged(path, '"ranges" is no array');
+  if (next !== undefined && typeof next !== "number") throw damaged(path, '"next" is not a number');
+  if (!Array.isArray(ranges)) throw damaged(path, '"ranges" is not an array');
   const list = ranges.map((range: unknown, index) => {
     if (isReservation(range)) return range;
-    throw damaged(path, `ranges[${index}] is no reservation`);
+    throw damaged(path, `ranges[${index}] is not a reservation`);
   });
   if (new Set(list.map(({ owner }) => owner)).size < list.length) throw damaged(path, "an owner has two ranges");
   if (new Set(list.map(({ base }) => base)).size < list.length) throw damaged(path, "a range has two owners");
@@ -64,10 +65,11 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function damaged(path: string, what: string, cause?: unknown): BerthError {
+  const roots = join(dirname(dirname(path)), "roots");
   return new BerthError(
     "STATE_DAMAGED",
-    `the reservations of id ranges cannot be read for certain: ${path}: ${what}; restore it from a backup, or write it ` +
-      "anew from the owners of the files below STATE/roots. Nothing is reserved until then, so that no range has two owners",
+    `the file of id ranges is damaged: ${path}: ${what}; restore it from a backup, or write it again from the owners of ` +
+      `the berths' files (\`stat -c '%u %n' ${roots}/*/upper\`). Until then berthd reserves no range, so that no range gets two owners`,
     { cause },
   );
 }

@@ -79,11 +79,11 @@ describe("a reservation", () => {
   });
 
   it.each([
-    [0, "no range begins at 0"],
-    [FIRST + 1, "no range begins at 524289"],
-    [2 ** 31, "no range begins at 2147483648"],
-    [Number.NaN, "no range begins at NaN"],
-    [2_147_352_576, "systemd has them for foreign files"],
+    [0, "no range starts at 0"],
+    [FIRST + 1, "no range starts at 524289"],
+    [2 ** 31, "no range starts at 2147483648"],
+    [Number.NaN, "no range starts at NaN"],
+    [2_147_352_576, "systemd uses them for foreign files"],
   ])("of the base %d is refused", (base, message) => {
     const ranges = open();
     expect(() => ranges.reserve("a", base)).toThrow(message);
@@ -113,7 +113,7 @@ describe("a reservation", () => {
     expect(() => ranges.reserve("e")).toThrow(
       expect.objectContaining({
         code: "RANGE_UNAVAILABLE",
-        message: expect.stringMatching(/^no 65536 ids are free between 524288 and 720895; forget ranges/),
+        message: expect.stringMatching(/^no 65536 ids are free between 524288 and 720895; list the ranges/),
       }),
     );
   });
@@ -125,8 +125,8 @@ describe("a free range is not one that", () => {
     ["/etc/subgid gives to a user", { "etc/subgid": `# x\n\nalice:${FIRST - 10}:11\n` }, "/etc/subgid gives them"],
     ["a user in passwd has", { "etc/passwd": `eve:x:${FIRST + 7}:1::/:/bin/sh\n` }, "the user eve has it"],
     ["a group has", { "etc/group": `eves:x:${FIRST + 7}:\n` }, "the group eves has it"],
-    ["a living user namespace maps", { "proc/77/uid_map": `0 ${FIRST + 9} 1\n` }, "process 77 has them"],
-    ["a living user namespace maps for groups", { "proc/77/gid_map": `0 1 1\n5 ${FIRST} 2\n` }, "process 77 has them"],
+    ["a living user namespace maps", { "proc/77/uid_map": `0 ${FIRST + 9} 1\n` }, "process 77 uses them"],
+    ["a living user namespace maps for groups", { "proc/77/gid_map": `0 1 1\n5 ${FIRST} 2\n` }, "process 77 uses them"],
   ];
 
   it.each(cases)("%s", (_what, files, message) => {
@@ -170,7 +170,7 @@ describe("a free range is not one that", () => {
     opened.pop()?.close();
     const theirs = nspawnLock(FIRST);
     const ranges = open();
-    expect(() => ranges.reserve("a")).toThrow("a container of systemd-nspawn runs on the ids from 524288");
+    expect(() => ranges.reserve("a")).toThrow("a container of systemd-nspawn runs on a's ids, from 524288");
     theirs?.close();
     expect(ranges.reserve("a").base).toBe(FIRST);
   });
@@ -192,7 +192,7 @@ it("a broker with another state folder gets other ranges while this one runs", (
   const other = Ranges.open(`${folder.path}/other/ranges`, { host });
   opened.push(other);
   expect(other.reserve("a").base).toBe(FIRST + RANGE_SIZE);
-  expect(() => other.reserve("b", FIRST)).toThrow("systemd-nspawn or another broker has them");
+  expect(() => other.reserve("b", FIRST)).toThrow("systemd-nspawn or another broker uses them");
   ours.close();
   expect(other.reserve("b", FIRST).base).toBe(FIRST);
 });
