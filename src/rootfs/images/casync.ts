@@ -1,28 +1,28 @@
 /**
- * casync(1): trees out of chunks. Extracted as they are, never shifted in place (hazard 37): the owners' shift is an
- * idmapped mount's. `--without=user-names`: casync would look a name of the image up among the users of the host, and
- * give the file to whoever has it there.
+ * Extracts trees from chunks with casync(1). Files keep the owners in the archive (hazard 37). The idmapped mount of a
+ * root shifts the owners later. `--without=user-names`: otherwise casync looks up the archive's user names on this
+ * host, and gives the files to users who happen to have the same names.
  */
 import { BerthError } from "../../errors.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
 
-/** What an index needs to become a tree. */
+/** An index, and what casync needs to extract its tree. */
 export interface CasyncSource {
-  /** Path, http(s)/ftp/sftp address, or HOST:PATH by ssh. */
+  /** A path, an http(s)/ftp/sftp address, or HOST:PATH over ssh. */
   readonly index: string;
-  /** Where the chunks are, one of them remote at most; none: `default.castr` beside the index. */
+  /** The stores of chunks. At most one is remote. Empty for `default.castr` beside the index. */
   readonly stores: readonly string[];
   /** Further options of casync. */
   readonly options: readonly string[];
 }
 
-/** Whether casync reaches it over the network: an address, or HOST:PATH. */
+/** Whether a location is on the network: an address, or HOST:PATH. */
 export function isRemote(location: string): boolean {
   return /^([a-z]+:\/\/|[^/]+:)/.test(location);
 }
 
 function common({ stores, options }: CasyncSource, seeds: readonly string[]): string[] {
-  // casync fetches from --store only ("Protocol driver not attached" of an --extra-store): so a remote one goes there.
+  // casync fetches only from --store: a remote --extra-store fails with "Protocol driver not attached".
   const [first, ...others] = [...stores].sort((a, b) => Number(isRemote(b)) - Number(isRemote(a)));
   return [
     "--without=user-names",
@@ -33,7 +33,7 @@ function common({ stores, options }: CasyncSource, seeds: readonly string[]): st
   ];
 }
 
-/** Extracts into a folder that is not there yet. Chunks that a seed has are not fetched. Each chunk is checked. */
+/** Extracts into a new folder. casync does not fetch chunks that a seed has. It checks the digest of each chunk. */
 export async function extract(
   source: CasyncSource,
   tree: string,
@@ -51,7 +51,7 @@ export async function extract(
   });
 }
 
-/** The digest that `casync make` printed for the archive. Chunks that the tree has are not fetched again. */
+/** The digest that `casync make` printed for the archive. casync does not fetch chunks again that the tree has. */
 export async function archiveDigest(source: CasyncSource, tree: string, options: CommandOptions): Promise<string> {
   let digest = "";
   const onLine = (line: string): void => {
@@ -62,15 +62,15 @@ export async function archiveDigest(source: CasyncSource, tree: string, options:
 }
 
 /**
- * Compares what the archive says of each file with what casync finds in the tree: names, kinds, modes, owners, times,
- * links and digests of contents. Throws IMPORT_FAILED, naming the first that differs.
+ * Compares each file of the archive with the extracted tree: names, kinds, modes, owners, times, links and digests of
+ * contents. Throws IMPORT_FAILED, which names the first file that differs.
  */
 export async function compareArchive(source: CasyncSource, tree: string, options: CommandOptions): Promise<void> {
   const wanted: string[] = [];
   const keep = (line: string): void => void wanted.push(line);
   await runCommand(["casync", "mtree", ...common(source, [tree]), source.index], { ...options, onLine: keep });
   let different: string | undefined;
-  // It does not tell which of the two an archive was made with: it calls every digest sha512256.
+  // An archive uses one of two digests. casync does not say which: it calls both sha512256. So try each.
   for (const digest of ["sha512-256", "sha256"]) {
     different = await firstDifference(
       wanted,
@@ -81,12 +81,12 @@ export async function compareArchive(source: CasyncSource, tree: string, options
   }
   throw new BerthError(
     "IMPORT_FAILED",
-    `what casync extracted is not what ${source.index} says: ${different} differs; the file system of the state folder ` +
-      "cannot hold it, or the index was replaced meanwhile: try again",
+    `the tree that casync extracted differs from ${source.index}: ${different} differs; either the index changed during ` +
+      "the import (import again), or the state folder's file system cannot store this file",
   );
 }
 
-/** The path of the first line that a command prints otherwise than wanted, or not at all. */
+/** Runs a command. The path in the first wanted line that the command prints differently or not at all. */
 async function firstDifference(
   wanted: readonly string[],
   argv: readonly [string, ...string[]],
@@ -102,7 +102,7 @@ async function firstDifference(
   return different ?? (at < wanted.length ? pathOf(wanted[at]) : undefined);
 }
 
-/** Whether a line about the tree has all that the archive's has; file flags apart, of which not every file system has all. */
+/** Whether a line about the tree has every fact of the archive's line. File flags may differ: file systems vary. */
 function says(got: string, wanted: string): boolean {
   const has = new Set(factsOf(got));
   return factsOf(wanted).every((fact) => has.has(fact) || fact.startsWith("flags="));
@@ -112,7 +112,7 @@ function factsOf(line: string): string[] {
   return line.split(" ").map((fact) => fact.replace(/^sha(512)?256digest=/, "digest="));
 }
 
-/** Blanks in a path are `\\040`, so it ends at the first one. */
+/** The path in a line. It ends at the first blank: casync writes blanks in a path as `\\040`. */
 function pathOf(line: string | undefined): string {
   return line?.split(" ", 1)[0] ?? "";
 }

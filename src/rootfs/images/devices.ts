@@ -1,8 +1,8 @@
 /**
- * Device nodes of a tree. A tenant that attaches its root in a user namespace of its own owns that mount and can take
- * `nodev` off it (proven by test/rootfs/roots/roots.test.ts), and the ids of its range own the image's files: it can open every
- * device that stands in the image. So an imported image has none but the harmless ones. Trees are only looked at here,
- * but for what {@link removeDevices} is given.
+ * Finds and removes device nodes in a tree. A tenant can attach its root in its own user namespace. Then it owns that
+ * mount and can remove `nodev` from it (proven by test/rootfs/roots/roots.test.ts). The ids of its range own the
+ * image's files, so the tenant can open every device node in the image. For this reason an imported image contains only
+ * harmless device nodes. Only {@link removeDevices} changes a tree.
  */
 import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, unlinkSync } from "node:fs";
 import { BerthError } from "../../errors.ts";
@@ -11,33 +11,33 @@ import type { Pause } from "../disk/tree-walk.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
 
 export interface DeviceNode {
-  /** Relative to the tree, latin1 as in a {@link TreeEntry}. */
+  /** Path relative to the tree, decoded as latin1 as in a {@link TreeEntry}. */
   readonly path: string;
   readonly kind: "block" | "character";
-  /** `8:0`. */
+  /** Major and minor number, as `8:0`. */
   readonly number: string;
 }
 
 /**
- * Character devices that give nobody anything they do not have already; the numbers are those of Linux,
- * Documentation/admin-guide/devices.txt. Not among them, though many trees have it: the console (5:1), and the virtual
- * terminals (4:N). Those are the host's, whatever is typed there can be read, and whatever is written there is seen.
+ * Character devices that give a tenant no new access. Linux's Documentation/admin-guide/devices.txt has the numbers.
+ * The console (5:1) and the virtual terminals (4:N) are not harmless, though many trees contain them. They belong to
+ * the host: a tenant could read what people type there, and write on their screens.
  */
 const HARMLESS: ReadonlySet<string> = new Set([
-  "0:0", // overlayfs's mark of a removed file, no device; since Linux 5.8 mknod(2) makes it for everybody
+  "0:0", // overlayfs's mark for a removed file, not a device; any user can make one with mknod(2) since Linux 5.8
   "1:3", // null
   "1:5", // zero
   "1:7", // full
   "1:8", // random
   "1:9", // urandom
-  "5:0", // tty: whoever opens it gets the terminal that it has
-  "5:2", // ptmx: since Linux 4.7 of the devpts that is mounted beside it, and nothing without one
+  "5:0", // tty: a process that opens it gets its own terminal
+  "5:2", // ptmx: since Linux 4.7 it uses the devpts mounted beside it, and fails without one
 ]);
 
-/** How many of them an error names. */
-const NAMED = 3;
+/** The number of device nodes that an error names. */
+const MAX_NAMED = 3;
 
-/** Every device node but the harmless ones, in the order of their names' bytes. Enters no other file system. */
+/** Every device node that is not harmless, in the byte order of the names. Enters no other file system. */
 export async function findDevices(tree: string, pause: Pause): Promise<DeviceNode[]> {
   const root = Buffer.from(tree);
   const device = system(tree, () => lstatSync(root)).dev;
@@ -60,21 +60,21 @@ export async function findDevices(tree: string, pause: Pause): Promise<DeviceNod
   return found.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-/** Why a tree is not imported. */
+/** The error for a tree that contains device nodes. */
 export function hasDevices(tree: string, devices: readonly DeviceNode[]): BerthError {
-  const named = devices.slice(0, NAMED).map(({ path, kind, number }) => `${nameOf(path)} (${kind} ${number})`);
+  const named = devices.slice(0, MAX_NAMED).map(({ path, kind, number }) => `${nameOf(path)} (${kind} ${number})`);
   const more = devices.length - named.length;
   return new BerthError(
     "IMPORT_FAILED",
     `${tree} has ${devices.length === 1 ? "a device node" : `${devices.length} device nodes`}: ${named.join(", ")}` +
-      `${more > 0 ? ` and ${more} more` : ""}; who has a root of it could open such a device of this host. ` +
-      "Import it without them (--drop-devices), or remove them first; nothing was imported",
+      `${more > 0 ? ` and ${more} more` : ""}; a server with a root of this image could open those devices of the host. ` +
+      "Nothing was imported: import again with --drop-devices, which leaves them out, or remove them first",
   );
 }
 
 /**
- * Removes them, and nobody sees that they were there: folders keep their times to the nanosecond. That is touch(1)'s to
- * do, for Node has times as floating-point seconds.
+ * Removes the device nodes. Their folders keep their times to the nanosecond. touch(1) sets the times: Node's times are
+ * floating-point seconds, which are not exact enough.
  */
 export async function removeDevices(
   tree: string,
@@ -97,7 +97,7 @@ export async function removeDevices(
         const node = below(Buffer.from(tree), Buffer.from(path, "latin1"));
         system(String(node), () => unlinkSync(node));
       }
-      // By descriptor: a folder's name need not be text.
+      // touch gets a descriptor: the folder's name may be bytes that are not text.
       await runCommand(["touch", "--no-create", `--date=@${secondsOf(mtimeNs)}`, "/proc/self/fd/3"], {
         inherit: fd,
         ...(signal !== undefined && { signal }),
@@ -113,7 +113,7 @@ function below(folder: Buffer, name: Buffer): Buffer {
   return name.length === 0 ? folder : Buffer.concat([folder, SLASH, name]);
 }
 
-/** st_rdev as makedev(3) makes it: of twelve bits of major and twenty of minor numbers, which is all that Linux has. */
+/** Splits st_rdev as makedev(3) packs it: Linux uses twelve bits for the major number and twenty for the minor. */
 function numberOf(device: number): string {
   return `${(device >>> 8) & 0xfff}:${(device & 0xff) | ((device >>> 12) & 0xfff00)}`;
 }
@@ -122,7 +122,7 @@ function nameOf(path: string): string {
   return Buffer.from(path, "latin1").toString();
 }
 
-/** `-0.500000000`. */
+/** Nanoseconds as seconds, for example `-0.500000000`. */
 function secondsOf(nanoseconds: bigint): string {
   const size = nanoseconds < 0n ? -nanoseconds : nanoseconds;
   return `${nanoseconds < 0n ? "-" : ""}${size / BILLION}.${String(size % BILLION).padStart(9, "0")}`;

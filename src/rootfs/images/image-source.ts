@@ -1,19 +1,19 @@
-/** What roots need of images: where a reference leads now, and how to keep that from being removed. */
+/** What roots need from images: find the tree of a reference, and protect it from removal. Types, and labels. */
 import type { FdHandle } from "../../fd.ts";
 
-/** An image as it is now. The tree of a version never changes. */
+/** The tree that a reference means now. The tree of a version never changes. */
 export interface ImageTree {
   readonly name: string;
-  /** Absent for a folder that was named by its path. */
+  /** Absent when the reference is a path. */
   readonly version?: string;
   /** Absolute path of the folder that becomes a layer. */
   readonly tree: string;
 }
 
 export interface ImageSource {
-  /** What `NAME`, `NAME@VERSION` or an absolute path stands for at the moment of asking. */
+  /** Finds the tree that `NAME`, `NAME@VERSION` or an absolute path means now. */
   resolve(reference: string): ImageTree | { readonly problem: string; readonly remedy: string };
-  /** Keeps a tree from being removed until the handle is closed. */
+  /** Protects a tree from `berth image rm` until the handle is closed. */
   hold(image: ImageTree): FdHandle;
 }
 

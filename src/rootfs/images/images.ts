@@ -1,7 +1,6 @@
 /**
- * The images of a state folder: `NAME/VERSION/tree` with its `manifest.json`, and `NAME/current`, a link to a version.
- * What stands there is whole: versions come and go by a single rename(2), to and from {@link Staging}. It never
- * changes what is in a tree.
+ * The images of a state folder. `NAME/VERSION/` contains `tree` and `manifest.json`. `NAME/current` links to a version.
+ * A version is always complete: one rename(2) moves it in from {@link Staging}, or out to it. It never changes a tree.
  */
 import {
   fstatSync,
@@ -27,21 +26,21 @@ import { Staging } from "./staging.ts";
 
 /** A tree that can be the lower layer of a root. */
 export interface ImageVersion {
-  /** The image's name, or the path if that is what it was given by. */
+  /** The image's name, or the path when the reference is a path. */
   readonly name: string;
-  /** Absent of a tree that was given by its path. */
+  /** Absent when the reference is a path. */
   readonly version?: string;
   /** Absolute path of the tree. */
   readonly tree: string;
 }
 
-/** Why a reference leads to no tree, and what to do. */
+/** Why a reference means no tree, and what to do. */
 export interface ImageProblem {
   readonly problem: string;
   readonly remedy: string;
 }
 
-/** One version, as `berth image ls` tells of it. */
+/** One version, as `berth image ls` shows it. */
 export interface ImageRecord extends Manifest {
   readonly current: boolean;
   /** Processes that hold it, as `berthd (pid 77)`. */
@@ -52,52 +51,58 @@ export class Images {
   readonly folder: string;
   readonly #sys: Native;
 
-  /** The folder of images, `STATE/images`; it need not exist. */
+  /** `folder` is the folder of images, `STATE/images`. It need not exist. */
   constructor(folder: string, sys: Native = native) {
     this.folder = folder;
     this.#sys = sys;
   }
 
-  /** What a reference means now: `NAME` the current version, `NAME@VERSION` that one, a path itself. */
+  /** Finds the tree of a reference: `NAME` is the current version, `NAME@VERSION` that version, a path that folder. */
   resolve(reference: string): ImageVersion | ImageProblem {
     const parsed = parseReference(reference);
     if (parsed === undefined)
       return {
-        problem: `"${reference}" names no image`,
+        problem: `"${reference}" is not the name of an image`,
         remedy: `write NAME, NAME@VERSION or an absolute path; ${IMAGE_RULE}`,
       };
     if (parsed.kind === "path") {
       if (isFolder(parsed.path)) return { name: parsed.path, tree: parsed.path };
-      return { problem: `there is no folder ${parsed.path}`, remedy: "correct the path, or name an image" };
+      return {
+        problem: `there is no folder ${parsed.path}`,
+        remedy: "correct the path, or name an image (`berth image ls`)",
+      };
     }
     const version = parsed.version ?? this.#current(parsed.name);
     if (version === undefined)
-      return { problem: `there is no image ${parsed.name}`, remedy: `berth image import ${parsed.name} …` };
+      return {
+        problem: `there is no image ${parsed.name}`,
+        remedy: `import it: \`berth image import ${parsed.name} FOLDER\``,
+      };
     const tree = join(this.folder, parsed.name, version, "tree");
     if (isFolder(tree)) return { name: parsed.name, version, tree };
     return {
       problem: `the image ${parsed.name} has no version ${version}`,
-      remedy: "berth image ls shows which it has",
+      remedy: "list the versions with `berth image ls`",
     };
   }
 
   /**
-   * Keeps `berth image rm` off a version for as long as the handle is open. Of a path, too, though nothing removes that.
-   * Throws IMAGE_ABSENT when it was removed between {@link resolve} and now.
+   * Protects a version from `berth image rm` while the handle is open. Throws IMAGE_ABSENT when somebody removed the
+   * version after {@link resolve}.
    */
   hold({ tree, version }: ImageVersion): FdHandle {
     const folder = version === undefined ? tree : dirname(tree);
     const lock = isFolder(folder) ? tryLock(folder, "shared", this.#sys) : undefined;
-    // Whoever removes it has the lock first and then moves it away, maybe between our open(2) and our flock(2).
+    // A removal locks the folder, then renames it. It may do both between our open(2) and our flock(2).
     if (lock !== undefined && sameFile(lock, folder)) return lock;
     lock?.close();
     throw new BerthError(
       "IMAGE_ABSENT",
-      `the image at ${tree} was removed just now; berth image ls shows what there is`,
+      `somebody has just removed the image at ${tree}; list the images with \`berth image ls\``,
     );
   }
 
-  /** Every version, by name, the latest import of each first. */
+  /** Every version, sorted by name. The latest import of each image comes first. */
   list(): ImageRecord[] {
     return this.#names().flatMap((name) => {
       const current = this.#current(name);
@@ -115,7 +120,7 @@ export class Images {
     });
   }
 
-  /** Makes a version the current one: what `NAME` means from the next lease on. Takes the same time for any size. */
+  /** Makes a version the current one. The next lease of a berth with image `NAME` gets it. */
   use(name: string, version: string): void {
     using _lock = this.#exclusively();
     this.#mustBeThere(name, version);
@@ -123,22 +128,22 @@ export class Images {
   }
 
   /**
-   * Removes a version, or all of an image: from then on it is not there, and what it took up on disk follows. Throws
-   * IMAGE_ABSENT, and IMAGE_IN_USE when somebody holds it, or it is the current one of several.
+   * Removes one version, or the whole image. The version disappears at once. Then its files are deleted. Throws
+   * IMAGE_ABSENT. Throws IMAGE_IN_USE when a process holds the version, or when it is the current one of several.
    */
   async remove(name: string, version?: string): Promise<void> {
     if (this.#versions(name).length === 0) throw absent(`there is no image ${name}`);
-    using workshop = Staging.open(this.folder, this.#sys);
+    using staging = Staging.open(this.folder, this.#sys);
     try {
-      this.#moveAway(name, version, workshop);
+      this.#moveAway(name, version, staging);
     } finally {
-      await workshop.clear();
+      await staging.clear();
     }
   }
 
   /**
-   * Puts a finished version, a folder with its tree and manifest, in its place; `current` makes it the current one, as
-   * the first one is in any case. Throws IMAGE_IN_USE when that version is there already.
+   * Moves a finished version into place. `finished` is a folder with the tree and the manifest. The version becomes the
+   * current one if `current` is true, or if it is the image's first. Throws IMAGE_IN_USE when the version exists.
    */
   publish(finished: string, { name, version }: Manifest, current: boolean): void {
     using _lock = this.#exclusively();
@@ -149,7 +154,7 @@ export class Images {
       if (current) this.#setCurrent(place, version);
       return;
     }
-    // The image comes into being with its first version and the link to it, all at once.
+    // One rename creates the image with its first version and the link to it.
     const image = `${finished}.image`;
     system(image, () => mkdirSync(image, { mode: 0o700 }));
     moveDurably(finished, join(image, version));
@@ -157,12 +162,12 @@ export class Images {
     moveDurably(image, place);
   }
 
-  /** Throws IMAGE_IN_USE when that version is there already. */
+  /** Throws IMAGE_IN_USE when that version exists. */
   mustBeFree(name: string, version: string): void {
     if (!isFolder(join(this.folder, name, version))) return;
     throw new BerthError(
       "IMAGE_IN_USE",
-      `${name}@${version} is there already; make it the current one (berth image use ${name}@${version}), or choose another --version`,
+      `${name}@${version} exists already; choose another --version, or make it the current one: \`berth image use ${name}@${version}\``,
     );
   }
 
@@ -176,7 +181,7 @@ export class Images {
     moveDurably(next, link);
   }
 
-  #moveAway(name: string, version: string | undefined, workshop: Staging): void {
+  #moveAway(name: string, version: string | undefined, staging: Staging): void {
     using _lock = this.#exclusively();
     const all = this.#versions(name);
     if (version !== undefined) this.#mustBeThere(name, version);
@@ -185,14 +190,14 @@ export class Images {
     if (other !== undefined && version === this.#current(name)) {
       throw new BerthError(
         "IMAGE_IN_USE",
-        `${name}@${version} is the current version of ${name}; first \`berth image use ${name}@${other}\`, or remove all of ${name}`,
+        `${name}@${version} is the current version of ${name}; first run \`berth image use ${name}@${other}\`, or remove the whole image with \`berth image rm ${name}\``,
       );
     }
     const locks: FdHandle[] = [];
     try {
       for (const one of versions) locks.push(this.#lockForRemoval(name, one));
       const path = other === undefined ? join(this.folder, name) : join(this.folder, name, version ?? "");
-      system(path, () => renameSync(path, join(workshop.folder, "removed")));
+      system(path, () => renameSync(path, join(staging.folder, "removed")));
       syncFolder(dirname(path));
     } finally {
       closeAll(locks);
@@ -211,7 +216,7 @@ export class Images {
     const holders = lockHolders(folder).join(", ") || "a process";
     throw new BerthError(
       "IMAGE_IN_USE",
-      `${name}@${version} is in use: ${holders} holds it for running servers; end their leases, or stop them, first`,
+      `${name}@${version} is in use: ${holders} holds it for running servers; stop those servers first (\`berth ls\` names them)`,
     );
   }
 
@@ -240,7 +245,7 @@ export class Images {
   }
 }
 
-/** The folders in a folder that are no work in progress, in order; none if it is not there. */
+/** The folders in a folder, sorted. Skips hidden ones, such as the staging area. A missing folder has none. */
 function folders(path: string): string[] {
   if (!isFolder(path)) return [];
   return system(path, () => readdirSync(path, { withFileTypes: true }))
@@ -260,5 +265,5 @@ function sameFile(lock: FdHandle, path: string): boolean {
 }
 
 function absent(what: string): BerthError {
-  return new BerthError("IMAGE_ABSENT", `${what}; berth image ls shows what there is`);
+  return new BerthError("IMAGE_ABSENT", `${what}; list the images with \`berth image ls\``);
 }

@@ -1,7 +1,7 @@
 /**
- * Imports a version of an image: a folder is copied, a casync index extracted, the result compared with where it came
- * from, and only then put in its place. Whatever happens before leaves nothing that anybody sees, and what it leaves
- * on disk the next import removes. It needs root for files of other owners, devices and capabilities.
+ * Imports a version of an image. It copies a folder, or extracts a casync index, into {@link Staging}. Then it compares
+ * the result with the source, and moves it into place. A failed import changes no image. The next import removes the
+ * files that it left in staging. An import needs root for files of other owners, devices and capabilities.
  */
 import { mkdirSync, realpathSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -19,23 +19,25 @@ import { encodeManifest, type ImageSource, type Manifest } from "./manifest.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
 import { Staging } from "./staging.ts";
 
+const PAUSE_INTERVAL_MS = 20;
+
 export interface ImportRequest {
   readonly name: string;
-  /** Default: the time of the import, as `20261123-142501`. */
+  /** Default: the time of the import in UTC, as `20261123-142501`. */
   readonly version?: string;
-  /** A folder; or a casync index by its path, its address, or HOST:PATH. */
+  /** A folder, or a casync index: its path, its address, or HOST:PATH. */
   readonly source: string;
-  /** casync's stores of chunks, if they are not in `default.castr` beside the index. */
+  /** casync's stores of chunks. Default: `default.castr` beside the index. */
   readonly stores?: readonly string[];
   /** Further options of casync. */
   readonly casync?: readonly string[];
-  /** What the digest must be: `casync make` prints it, or, of a folder, an earlier import's. */
+  /** The digest that the import must have: printed by `casync make`, or for a folder by an earlier import. */
   readonly digest?: string;
-  /** Leaves device nodes out; else a tree that has any but harmless ones is refused. */
+  /** Leaves device nodes out. Otherwise a tree with device nodes that are not harmless is refused. */
   readonly dropDevices?: boolean;
 }
 
-/** What an import is doing, and to how many files it has done it. */
+/** The present step of an import. A report adds the number of files done in that step. */
 export type ImportStep = "copying" | "extracting" | "comparing" | "flushing";
 export type OnProgress = (step: ImportStep, files: number) => void;
 
@@ -46,8 +48,8 @@ export interface ImportOptions {
 }
 
 /**
- * Imports a version and makes it the current one. Throws IMPORT_FAILED when it cannot be had whole, IMAGE_IN_USE when
- * that version is there already, USAGE, SYSTEM_ERROR, or the signal's reason.
+ * Imports a version and makes it the current one. Throws IMPORT_FAILED when the result is not complete, IMAGE_IN_USE
+ * when that version exists, USAGE, SYSTEM_ERROR, or the signal's reason.
  */
 export async function importImage(
   images: Images,
@@ -56,17 +58,17 @@ export async function importImage(
 ): Promise<Manifest> {
   const { name, version = versionOf(new Date()) } = request;
   if (parseReference(`${name}@${version}`)?.kind !== "image")
-    throw new BerthError("USAGE", `"${name}@${version}" cannot name a version; ${IMAGE_RULE}`);
+    throw new BerthError("USAGE", `"${name}@${version}" is not a valid name of a version; ${IMAGE_RULE}`);
   const source = sourceOf(request);
   images.mustBeFree(name, version);
-  using workshop = Staging.open(images.folder, sys);
+  using staging = Staging.open(images.folder, sys);
   try {
-    await workshop.tidy();
-    const finished = join(workshop.folder, "version");
+    await staging.tidy();
+    const finished = join(staging.folder, "version");
     system(finished, () => mkdirSync(finished, { mode: 0o700 }));
     const tree = join(finished, "tree");
-    // Whoever inherits the lock keeps what it works on from being removed, though this process be killed.
-    const command = { inherit: workshop.lock, ...(signal !== undefined && { signal }) };
+    // A program that inherits the lock keeps its staging folder, even if this process is killed.
+    const command = { inherit: staging.lock, ...(signal !== undefined && { signal }) };
     const { dropDevices = false } = request;
     const work: Work = { tree, command, sys, onProgress, pause: pauseFor(signal), dropDevices };
     const filled =
@@ -98,7 +100,7 @@ export async function importImage(
     images.publish(finished, manifest, true);
     return manifest;
   } finally {
-    await workshop.clear();
+    await staging.clear();
   }
 }
 
@@ -117,10 +119,10 @@ interface Filled extends TreeSummary {
   readonly droppedDevices?: number;
 }
 
-/** cp(1) keeps owners, modes, times, attributes, hard links and holes, shares blocks where the file system can. */
+/** Copies with cp(1): it keeps owners, modes, times, attributes, hard links and holes, and shares blocks if it can. */
 async function copyFolder(folder: string, work: Work): Promise<Filled> {
   const { tree, command, sys, onProgress, pause } = work;
-  // What counts is what was copied; but nobody should have to wait for that to be told.
+  // Check the source first, so that a refusal comes at once. The copy is checked again below: the source may change.
   await devicesToDrop(folder, folder, work);
   const count = counter((files) => onProgress("copying", files));
   const argv = [
@@ -144,7 +146,7 @@ async function copyFolder(folder: string, work: Work): Promise<Filled> {
   return { ...summary, ...(await drop(devices, work)) };
 }
 
-/** What of it the current version has is taken from there. */
+/** Extracts with casync. The current version is the seed: casync fetches only the chunks that it does not have. */
 async function extractArchive(source: CasyncSource, images: Images, name: string, work: Work): Promise<Filled> {
   const { tree, command, sys, onProgress, pause } = work;
   const current = images.resolve(name);
@@ -171,7 +173,7 @@ async function extractArchive(source: CasyncSource, images: Images, name: string
   return { archive, ...summary, ...dropped };
 }
 
-/** The device nodes that the image will be without. Throws IMPORT_FAILED if it was not said that it may be. */
+/** The device nodes to remove. Throws IMPORT_FAILED when there are some and `dropDevices` is false. */
 async function devicesToDrop(
   tree: string,
   source: string,
@@ -187,21 +189,27 @@ async function drop(devices: readonly DeviceNode[], { tree, command }: Work): Pr
   return devices.length === 0 ? {} : { droppedDevices: devices.length };
 }
 
-/** A folder is copied; a file, an address and HOST:PATH are casync's. Throws USAGE for anything else. */
+/** The kind of a source: a folder, or a casync index (a file, an address or HOST:PATH). Throws USAGE for others. */
 function sourceOf({ source, stores, casync }: ImportRequest): ImageSource {
   const stat = system(source, () => statSync(source, { throwIfNoEntry: false }));
   if (stat?.isDirectory()) {
     if (stores !== undefined || casync !== undefined)
-      throw new BerthError("USAGE", `${source} is a folder: stores and options of casync are for an index (.caidx)`);
+      throw new BerthError(
+        "USAGE",
+        `${source} is a folder: --store and --casync are only for an index (.caidx); remove them`,
+      );
     return { kind: "directory", location: system(source, () => realpathSync(source)) };
   }
   if (stores !== undefined && stores.filter(isRemote).length > 1)
-    throw new BerthError("USAGE", "casync can fetch from one store; copy what is in the others to a folder");
+    throw new BerthError(
+      "USAGE",
+      "casync can fetch from only one remote store; copy the other stores to a local folder",
+    );
   if (stat?.isFile()) return { kind: "casync", location: resolve(source) };
   if (stat === undefined && isRemote(source)) return { kind: "casync", location: source };
   throw new BerthError(
     "USAGE",
-    `${source} is no folder and no casync index; name a folder, INDEX.caidx, an address of one, or HOST:PATH`,
+    `${source} is not a folder or a casync index; name a folder, INDEX.caidx, the address of an index, or HOST:PATH`,
   );
 }
 
@@ -219,12 +227,12 @@ function counter(report: (count: number) => void): () => void {
   };
 }
 
-/** Lets signals and timers have their turn, some fifty times a second. */
+/** A pause that lets signal handlers and timers run, about fifty times a second. */
 function pauseFor(signal: AbortSignal | undefined): Pause {
   let last = performance.now();
   return async () => {
     if (signal?.aborted) throw abortError(signal);
-    if (performance.now() - last < 20) return;
+    if (performance.now() - last < PAUSE_INTERVAL_MS) return;
     await setImmediate();
     last = performance.now();
   };

@@ -1,27 +1,27 @@
-/** What is known of a version of an image: the file manifest.json beside its tree. Pure. */
+/** Encodes and decodes the manifest of a version: the file manifest.json beside its tree. Pure. */
 import { BerthError } from "../../errors.ts";
 
-/** Where a tree came from. */
+/** The source of an import. */
 export interface ImageSource {
   readonly kind: "directory" | "casync";
-  /** The folder, or the index's path or address, as it was written. */
+  /** The absolute path of the folder or index, or the index's address. */
   readonly location: string;
-  /** Of the archive, as `casync digest` prints it. */
+  /** The digest of the archive, as `casync digest` prints it. */
   readonly digest?: string;
 }
 
 export interface Manifest {
   readonly name: string;
   readonly version: string;
-  /** Of the whole tree: `sha256:` and 64 hexadecimal digits. Equal trees have equal digests, wherever they are. */
+  /** The digest of the whole tree: `sha256:` and 64 hexadecimal digits. Equal trees have equal digests on any host. */
   readonly digest: string;
   /** Files of every kind, folders included. */
   readonly entries: number;
-  /** Bytes in regular files, one that has several names once. */
+  /** Bytes in regular files. A file with several names counts once. */
   readonly bytes: number;
-  /** How many device nodes its source has and the tree has not, if any. */
+  /** The number of device nodes that the import left out. Absent when there were none. */
   readonly droppedDevices?: number;
-  /** When it was imported (ISO 8601). */
+  /** The time of the import (ISO 8601). */
   readonly imported: string;
   readonly source: ImageSource;
 }
@@ -32,7 +32,7 @@ export function encodeManifest(manifest: Manifest): string {
   return `${JSON.stringify({ format: FORMAT, ...manifest }, undefined, 1)}\n`;
 }
 
-/** Throws STATE_DAMAGED unless it is what {@link encodeManifest} wrote. */
+/** Throws STATE_DAMAGED unless {@link encodeManifest} wrote the text. */
 export function decodeManifest(path: string, text: string): Manifest {
   let value: unknown;
   try {
@@ -66,6 +66,6 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function damaged(path: string): BerthError {
   return new BerthError(
     "STATE_DAMAGED",
-    `${path} is not what an import writes; import that version again under another name, and remove this one`,
+    `${path} is damaged: no import wrote it; import that version again as another version, then remove this one with \`berth image rm NAME@VERSION\``,
   );
 }

@@ -1,4 +1,4 @@
-/** Programs that an import leaves the work to (cp, casync, sync): their lines as they come, and why they failed. */
+/** Runs the programs of an import (cp, casync, sync, touch). Reports their lines as they come, and why they failed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -6,20 +6,20 @@ import { abortError, BerthError } from "../../errors.ts";
 
 export interface CommandOptions {
   readonly signal?: AbortSignal;
-  /** A descriptor that it inherits, so that whatever depends on its being open lasts as long as the program. */
+  /** A descriptor that the program inherits, for example a lock that must last as long as the program. */
   readonly inherit?: number;
-  /** Each line of standard output. */
+  /** Called with each line of standard output. */
   readonly onLine?: (line: string) => void;
-  /** Each line of standard error: true if it is no complaint. */
+  /** Called with each line of standard error. True when the line is not an error message. */
   readonly onNote?: (line: string) => boolean;
 }
 
-/** How much of what a program complained about goes into the error. */
-const COMPLAINTS = 3;
+/** The number of error lines that go into the error. */
+const MAX_ERROR_LINES = 3;
 
 /**
- * Runs a program to its end. Throws IMPORT_FAILED with its last complaints when it fails or is not installed; when the
- * signal is aborted, it is ended first, and then the signal's reason thrown.
+ * Runs a program and waits until it ends. Throws IMPORT_FAILED with its last error lines when it fails, or when it is
+ * not installed. When the signal is aborted, it stops the program first, then throws the signal's reason.
  */
 export async function runCommand(argv: readonly [string, ...string[]], options: CommandOptions = {}): Promise<void> {
   const { signal, inherit, onLine, onNote } = options;
@@ -27,17 +27,17 @@ export async function runCommand(argv: readonly [string, ...string[]], options: 
   const [program, ...args] = argv;
   const child = spawn(program, args, {
     stdio: ["ignore", "pipe", "pipe", ...(inherit === undefined ? [] : [inherit])],
-    // Messages that are the same for everybody; and no editing of names.
+    // LC_ALL=C: messages are in English, and names are not quoted differently by locale.
     env: { ...process.env, LC_ALL: "C" },
   });
   const { stdout, stderr } = child;
   if (stdout === null || stderr === null) throw new Error("no pipes");
-  const complaints: string[] = [];
+  const errorLines: string[] = [];
   createInterface(stdout).on("line", (line) => onLine?.(line));
   createInterface(stderr).on("line", (line) => {
     if (onNote?.(line) === true) return;
-    complaints.push(line);
-    if (complaints.length > COMPLAINTS) complaints.shift();
+    errorLines.push(line);
+    if (errorLines.length > MAX_ERROR_LINES) errorLines.shift();
   });
   const stop = (): void => void child.kill("SIGTERM");
   signal?.addEventListener("abort", stop);
@@ -48,7 +48,7 @@ export async function runCommand(argv: readonly [string, ...string[]], options: 
     const how = killedBy === null ? `exit status ${code}` : killedBy;
     throw new BerthError(
       "IMPORT_FAILED",
-      `${program} failed (${how}): ${complaints.join("; ") || "it does not say why"}`,
+      `${program} failed (${how}): ${errorLines.join("; ") || "it printed no reason"}`,
     );
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;

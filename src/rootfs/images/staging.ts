@@ -1,7 +1,7 @@
 /**
- * Where versions of images are made and taken apart: `images/.work/ID`, a folder that nobody looks into but its owner,
- * who has a lock on it. A lock ends with the last process that has its descriptor, so what has none was left by
- * somebody who was killed, and the next one to come removes it.
+ * The staging area, where versions of images are built and deleted: one folder `images/.work/ID` for each import or
+ * removal. Its process holds a lock on the folder. The kernel frees the lock when the last process with its descriptor
+ * ends. So a folder without a lock is a leftover of a killed process. The next import or removal deletes leftovers.
  */
 import { mkdirSync, mkdtempSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -11,10 +11,10 @@ import type { Native } from "../../native.ts";
 import { asSysError, system } from "../disk/durable.ts";
 import { lockBriefly, tryLock } from "../disk/lock.ts";
 
-/** One folder to work in. Closing it leaves what is in it to the next one; {@link clear} removes it. */
+/** One staging folder. {@link clear} removes it. Disposing only frees the lock: then the folder is a leftover. */
 export class Staging implements Disposable {
   readonly folder: string;
-  /** What others left, locked, so that nobody else removes it at the same time. */
+  /** Leftovers of other processes. They are locked, so that no other process removes them at the same time. */
   readonly #leftovers: readonly (readonly [string, FdHandle])[];
   readonly #lock: FdHandle;
 
@@ -24,12 +24,12 @@ export class Staging implements Disposable {
     this.#leftovers = leftovers;
   }
 
-  /** A new folder below `images`. */
+  /** Makes a new staging folder in `images`. */
   static open(images: string, sys: Native): Staging {
     const place = join(images, ".work");
     system(place, () => mkdirSync(place, { recursive: true, mode: 0o700 }));
-    // Between a folder's beginning and its lock nobody else may take it for a leftover.
-    using _beginning = lockBriefly(place, sys);
+    // A new folder has no lock yet. This lock keeps others from deleting it as a leftover.
+    using _creation = lockBriefly(place, sys);
     const leftovers: (readonly [string, FdHandle])[] = [];
     try {
       for (const name of system(place, () => readdirSync(place))) {
@@ -38,7 +38,7 @@ export class Staging implements Disposable {
       }
       const folder = system(place, () => mkdtempSync(join(place, "work-")));
       const lock = tryLock(folder, "exclusive", sys);
-      if (lock === undefined) throw new Error(`${folder} is locked though it is new`);
+      if (lock === undefined) throw new Error(`another process has locked ${folder}, which is new`);
       return new Staging(folder, lock, leftovers);
     } catch (error) {
       closeAll(leftovers.map(([, lock]) => lock));
@@ -46,12 +46,12 @@ export class Staging implements Disposable {
     }
   }
 
-  /** The lock, borrowed: whoever inherits it keeps the folder from being taken for a leftover. */
+  /** The lock, borrowed. A program that inherits it keeps the folder from becoming a leftover. */
   get lock(): number {
     return this.#lock.fd;
   }
 
-  /** Removes what others left behind. */
+  /** Removes the leftovers of other processes. */
   async tidy(): Promise<void> {
     for (const [path, lock] of this.#leftovers) {
       if (lock.open) await remove(path);
@@ -59,7 +59,7 @@ export class Staging implements Disposable {
     }
   }
 
-  /** Removes the folder with all that is in it, and what others left behind. */
+  /** Removes the folder with its contents, and the leftovers of other processes. */
   async clear(): Promise<void> {
     await remove(this.folder);
     await this.tidy();

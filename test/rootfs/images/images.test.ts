@@ -73,10 +73,10 @@ describe("a reference", () => {
     ["arena", "there is no image arena", "berth image import arena"],
     ["arena@7", "the image arena has no version 7", "berth image ls"],
     ["/nowhere/at/all", "there is no folder /nowhere/at/all", "correct the path"],
-    ["../etc", '"../etc" names no image', "an absolute path"],
-    [".work", '".work" names no image', "write NAME"],
-    ["arena@current", '"arena@current" names no image', "write NAME"],
-    ["", '"" names no image', "write NAME"],
+    ["../etc", '"../etc" is not the name of an image', "an absolute path"],
+    [".work", '".work" is not the name of an image', "write NAME"],
+    ["arena@current", '"arena@current" is not the name of an image', "write NAME"],
+    ["", '"" is not the name of an image', "write NAME"],
   ])("%s that leads nowhere is a problem with a remedy, not an exception", (reference, problem, remedy) => {
     expect(images.resolve(reference)).toEqual({ problem, remedy: expect.stringContaining(remedy) });
   });
@@ -168,7 +168,7 @@ describe("rm", () => {
 
 it("a version that is there already is not imported over", async () => {
   await publish("arena", "1");
-  await expect(publish("arena", "1")).rejects.toThrow(inUse("there already"));
+  await expect(publish("arena", "1")).rejects.toThrow(inUse("exists already"));
   expect(text("arena")).toBe("1");
 });
 
