@@ -1,13 +1,13 @@
 /**
- * A file system by descriptor, as fsopen(2) begins it: configured step by step, then mounted nowhere but behind the
- * descriptor that comes of it. When the kernel refuses, its own words are in the error.
+ * Makes a file system by descriptor: fsopen(2), fsconfig(2) for each option, then fsmount(2). The mount is attached
+ * nowhere. When the kernel refuses a step, the error contains the kernel's own message.
  */
 import { readSync } from "node:fs";
 import { check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 
-/** The kernel keeps eight messages at most. */
+/** The kernel stores at most eight messages. */
 const MAX_MESSAGES = 8;
 
 export class FsContext implements Disposable {
@@ -15,14 +15,14 @@ export class FsContext implements Disposable {
   readonly #handle: FdHandle;
   readonly #sys: Native;
 
-  /** Of the file system `type`, as in /proc/filesystems. Throws SYSTEM_ERROR, as every method here. */
+  /** `type` is a name in /proc/filesystems. This and every method throws SYSTEM_ERROR. */
   constructor(type: string, sys: Native) {
     this.#type = type;
     this.#sys = sys;
     this.#handle = FdHandle.adopt(check("fsopen", sys.fsopen(type), type), sys);
   }
 
-  /** Sets `key`; with a value, to it. */
+  /** Sets the option `key`, to a value if there is one. */
   set(key: string, value?: string | number): void {
     const text = typeof value === "number" ? String(value) : value;
     const result =
@@ -32,7 +32,7 @@ export class FsContext implements Disposable {
     this.#check(text === undefined ? key : `${key}=${text}`, result);
   }
 
-  /** Sets `key` to a descriptor, borrowed. False where this kernel takes none for it. */
+  /** Sets the option `key` to a descriptor, borrowed. False when this kernel takes no descriptor for this option. */
   trySetFd(key: string, fd: number): boolean {
     const result = this.#sys.fsconfigFd(this.#handle.fd, key, fd);
     if (result === 0) return true;
@@ -41,7 +41,7 @@ export class FsContext implements Disposable {
     throw error;
   }
 
-  /** Makes the file system, and a mount of it with these MOUNT_ATTR_… bits, attached nowhere. */
+  /** Makes the file system and a detached mount of it. `attributes` are MOUNT_ATTR_… bits. */
   mount(attributes: number): FdHandle {
     this.#check("create", this.#sys.fsconfigCreate(this.#handle.fd));
     const mount = this.#sys.fsmount(this.#handle.fd, attributes);
@@ -58,11 +58,11 @@ export class FsContext implements Disposable {
   }
 
   #error(step: string, errno: number): SysError {
-    const said = this.#messages();
-    return new SysError(`${this.#type} ${step}`, errno, said.length === 0 ? undefined : `(${said.join("; ")})`);
+    const messages = this.#messages();
+    return new SysError(`${this.#type} ${step}`, errno, messages.length === 0 ? undefined : `(${messages.join("; ")})`);
   }
 
-  /** What the kernel has said since it was last asked, each with "e ", "w " or "i " in front. */
+  /** The kernel's messages since the last read. Each starts with "e ", "w " or "i ", which is cut off. */
   #messages(): string[] {
     const messages: string[] = [];
     const text = Buffer.alloc(1024);
@@ -70,7 +70,7 @@ export class FsContext implements Disposable {
       try {
         messages.push(text.toString("utf8", 2, readSync(this.#handle.fd, text, 0, text.length, null)).trim());
       } catch {
-        break; // ENODATA: that was all
+        break; // ENODATA: there are no more
       }
     }
     return messages;

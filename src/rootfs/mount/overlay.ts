@@ -1,6 +1,6 @@
 /**
- * overlayfs by descriptors: layers in, a detached mount out. It chooses nothing: what lies where, with whose ids and
- * with which options is its caller's.
+ * Mounts overlayfs by descriptors: it takes layers and returns a detached mount. The caller chooses the layers, the ids
+ * and the options.
  */
 import { check } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
@@ -8,38 +8,39 @@ import { AT_FDCWD, type Native } from "../../native.ts";
 import { closeLater } from "../disk/close-later.ts";
 import { FsContext } from "./fs-context.ts";
 
-/** Where changes go. Both folders are on one mount, and of nobody else's use while the overlay lives. */
+/** The folders for changes. Both are on one mount. Nothing else may use them while the overlay exists. */
 export interface Upper {
   readonly upper: FdHandle;
   readonly work: FdHandle;
-  /** The detached mount they are on, which goes with this handle unless the overlay has been made. */
+  /** The detached mount of the two folders. Closing it frees the mount, unless an overlay uses it. */
   readonly mount?: FdHandle;
 }
 
 export interface OverlayLayers {
-  /** From the top down; two at least where there is no upper. Borrowed. */
+  /** From the top down. Borrowed. Without an upper folder there must be at least two. */
   readonly lowers: readonly FdHandle[];
   readonly upper?: Upper;
 }
 
-/** Options of an overlay by name; "" for one without a value. */
+/** Options of an overlay by name. The value is "" for an option without a value. */
 export type OverlayOptions = Readonly<Record<string, string>>;
 
 /**
- * Renames of an image's folders are recorded and work (redirect_dir); a file is copied up whole (metacopy), so that it
- * stays what it is when the image becomes another; index=on would forbid that the image becomes another.
+ * The options of most roots. redirect_dir=on: a server can rename a folder of the image. metacopy=off: a changed file
+ * is copied up whole, so it stays the same when the berth gets another image. index=off: index=on would refuse another
+ * image.
  */
 export const PLAIN: OverlayOptions = { redirect_dir: "on", metacopy: "off", index: "off" };
 
-/** Owner and mode are copied up without the contents, which stay where they are below. */
+/** With metacopy=on, a change of owner or mode copies only these up. The contents stay in the lower layer. */
 export const METACOPY: OverlayOptions = { ...PLAIN, metacopy: "on" };
 
-/** The path of something that is open, good for this process alone. */
+/** A path to an open file. Only this process can use it. */
 export function pathOf(handle: FdHandle): string {
   return `/proc/self/fd/${handle.fd}`;
 }
 
-/** Opens a folder as a layer: as a place, not for reading (open(2), O_PATH). */
+/** Opens a folder as a layer, with O_PATH: the descriptor names the folder and cannot read it (open(2)). */
 export function openFolder(path: string, sys: Native): FdHandle {
   return FdHandle.adopt(check("open_tree", sys.openTree(AT_FDCWD, path, 0), path), sys);
 }
@@ -49,7 +50,7 @@ export function closeUpper({ upper, work, mount }: Upper): void {
   if (mount !== undefined) void closeLater(mount);
 }
 
-/** Mounts the layers. `attributes` are MOUNT_ATTR_… bits. Throws SYSTEM_ERROR with what the kernel says. */
+/** Mounts the layers. `attributes` are MOUNT_ATTR_… bits. Throws SYSTEM_ERROR with the kernel's message. */
 export function mountOverlay(
   layers: OverlayLayers,
   options: OverlayOptions,
@@ -62,7 +63,7 @@ export function mountOverlay(
   return context.mount(attributes);
 }
 
-/** Layers by descriptor came with Linux 6.13; before, a path that leads to the descriptor says the same. */
+/** Linux 6.13 and later take layers by descriptor. Earlier ones get a path to the descriptor. */
 function setLayers(context: FsContext, { lowers, upper }: OverlayLayers): void {
   const [top, ...below] = lowers;
   const byFd = top !== undefined && context.trySetFd("lowerdir+", top.fd);

@@ -1,6 +1,6 @@
 /**
- * Knows of file systems whether they have ended: no process has one mounted any more, or a file of it open. The kernel
- * says so to whoever watches a folder of it (inotify(7), IN_UNMOUNT). To be watched keeps none of them alive.
+ * Tells when a file system is unmounted: no process has it mounted, or has one of its files open. It watches a folder
+ * of the file system, and the kernel reports the unmount (inotify(7), IN_UNMOUNT). A watch keeps no file system alive.
  */
 import { readSync } from "node:fs";
 import { FdHandle } from "../../fd.ts";
@@ -8,19 +8,19 @@ import { IN_NONBLOCK, IN_UNMOUNT, type Native } from "../../native.ts";
 import { pathOf } from "./overlay.ts";
 
 /** A struct inotify_event without a name: the watch, a mask, a cookie, and the length of the name. */
-const EVENT_SIZE = 16;
+const EVENT_BYTES = 16;
 
 export class UnmountWatch {
   readonly #sys: Native;
-  readonly #events = Buffer.alloc(256 * EVENT_SIZE);
-  readonly #living = new Set<number>();
+  readonly #events = Buffer.alloc(256 * EVENT_BYTES);
+  readonly #mounted = new Set<number>();
   #inotify: FdHandle | undefined;
 
   constructor(sys: Native) {
     this.#sys = sys;
   }
 
-  /** Watches the file system of a mount: its number here. Undefined where it cannot: a user has so many watches only. */
+  /** Watches the file system of a mount, and returns the watch's number. Undefined when the user's limit is reached. */
   watch(mount: FdHandle): number | undefined {
     if (this.#inotify === undefined) {
       const inotify = this.#sys.inotifyInit(IN_NONBLOCK);
@@ -29,27 +29,27 @@ export class UnmountWatch {
     }
     const watch = this.#sys.inotifyAddWatch(this.#inotify.fd, pathOf(mount), IN_UNMOUNT);
     if (watch < 0) return undefined;
-    this.#living.add(watch);
+    this.#mounted.add(watch);
     return watch;
   }
 
-  /** Whether the file system has ended, with all that was written to it where it belongs. Of what is not watched: no. */
+  /** Whether the file system is unmounted, with all its data on disk. */
   isUnmounted(watch: number): boolean {
     if (this.#inotify === undefined) return false;
     for (let size = this.#events.length; size === this.#events.length; ) {
       size = this.#read();
-      for (let at = 0; at < size; at += EVENT_SIZE) {
-        if ((this.#events.readUint32LE(at + 4) & IN_UNMOUNT) !== 0) this.#living.delete(this.#events.readInt32LE(at));
+      for (let at = 0; at < size; at += EVENT_BYTES) {
+        if ((this.#events.readUint32LE(at + 4) & IN_UNMOUNT) !== 0) this.#mounted.delete(this.#events.readInt32LE(at));
       }
     }
-    return !this.#living.has(watch);
+    return !this.#mounted.has(watch);
   }
 
-  /** Watches no more. */
+  /** Stops watching. */
   close(): void {
     this.#inotify?.close();
     this.#inotify = undefined;
-    this.#living.clear();
+    this.#mounted.clear();
   }
 
   #read(): number {
@@ -57,7 +57,7 @@ export class UnmountWatch {
     try {
       return readSync(this.#inotify.fd, this.#events, 0, this.#events.length, null);
     } catch {
-      return 0; // EAGAIN: there is nothing to be told
+      return 0; // EAGAIN: there are no more events
     }
   }
 }

@@ -1,9 +1,9 @@
 /**
- * Whether an upper folder is part of a living overlay, whoever made it and whoever still has it. Two overlays on one
- * upper folder destroy each other's files, and without index=on the kernel lets it happen ("undefined behavior",
- * Documentation/filesystems/overlayfs.rst); with index=on it refuses, but then a berth could not change its image.
- * So the kernel is asked: as lower layer of an overlay with index=on, such a folder is EBUSY. What is made for asking
- * is empty, in memory, and gone at once.
+ * Finds out whether any process's overlay uses an upper folder. Two overlays on one upper folder destroy each other's
+ * files ("undefined behavior", Documentation/filesystems/overlayfs.rst). The kernel prevents that only with index=on,
+ * but then a berth could not change its image. So this module makes another overlay as a test: it has index=on, and the
+ * folder as its lower layer. The kernel fails it with EBUSY when the folder is in use. The test overlay is empty, in
+ * memory, and closed at once.
  */
 import { SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
@@ -13,11 +13,11 @@ import { closeUpper, mountOverlay } from "./overlay.ts";
 import { volatileUpper } from "./upper.ts";
 
 const OWNER = { uid: 0, gid: 0, mode: 0o700 };
-const SIZE = 65_536;
+const TEST_TMPFS_BYTES = 65_536;
 
-/** Asks the kernel. False also where it cannot be asked: it then cannot mount by descriptor either. */
+/** Whether an overlay uses the folder. False on a kernel that cannot tell: it cannot mount by descriptor either. */
 export function isUpperInUse(folder: FdHandle, sys: Native): boolean {
-  const own = volatileUpper(SIZE, OWNER, sys);
+  const own = volatileUpper(TEST_TMPFS_BYTES, OWNER, sys);
   try {
     void closeLater(mountOverlay({ lowers: [folder], upper: own }, { index: "on" }, 0, sys));
     return false;

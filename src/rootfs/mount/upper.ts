@@ -1,6 +1,7 @@
 /**
- * Where goes what a tenant writes: a folder on disk that outlives the lease, or a tmpfs that ends with it. The folder
- * becomes the root of the overlay, so it has the owner and mode of the image's. It never looks at what is in it.
+ * Makes the upper folder, which takes what a tenant writes: on disk (persistent), or in a tmpfs that ends with the
+ * lease (volatile). The upper folder becomes the root of the overlay. So it has the owner and mode of the image's
+ * folder. This module never reads the files in the folder.
  */
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -11,15 +12,15 @@ import type { Range } from "../ranges/range.ts";
 import { FsContext } from "./fs-context.ts";
 import { openFolder, pathOf, type Upper } from "./overlay.ts";
 
-/** What the root of an overlay is to look like. */
+/** The owner and mode of the root of an overlay. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;
-  /** Permission bits, setgid and sticky included. */
+  /** Permission bits, with setuid, setgid and sticky. */
   readonly mode: number;
 }
 
-/** Owner and mode of a folder, with the ids that the range has for those on disk. */
+/** The owner and mode of a folder. The ids are shifted into the range. */
 export function ownerOf(tree: string, range: Range | undefined): Owner {
   const { uid, gid, mode } = system(tree, () => statSync(tree));
   const shifted = (id: number): number => (range === undefined ? id : range.base + (id < range.count ? id : 0));
@@ -27,15 +28,15 @@ export function ownerOf(tree: string, range: Range | undefined): Owner {
 }
 
 /**
- * The folder's `upper` and `work`, made if they are missing. Throws STATE_DAMAGED when what is there has ids of
- * another range: nobody inside could touch it, and nobody outside should.
+ * Opens `upper` and `work` in the folder, and makes them if they are missing. Throws STATE_DAMAGED when `upper` belongs
+ * to another range: the server could not write there, and the files may be another berth's.
  */
 export function persistentUpper(folder: string, owner: Owner, range: Range | undefined, sys: Native): Upper {
   const path = join(folder, "upper");
   const work = join(folder, "work");
   const found = system(path, () => statSync(path, { throwIfNoEntry: false }));
   if (found === undefined) {
-    // Under its name only when it is complete: a crash leaves no folder of the wrong owner behind.
+    // rename(2) when the folder is complete: a crash leaves no upper folder with the wrong owner.
     const next = `${path}.new`;
     system(next, () => {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -46,7 +47,7 @@ export function persistentUpper(folder: string, owner: Owner, range: Range | und
   } else if (range !== undefined && !(found.uid >= range.base && found.uid < range.base + range.count)) {
     throw new BerthError(
       "STATE_DAMAGED",
-      `${path} belongs to id ${found.uid}, not to one of the range from ${range.base}; move ${folder} away, or give it the range's ids`,
+      `${path} belongs to id ${found.uid}, not to an id of the berth's range (${range.base}–${range.base + range.count - 1}); start with an empty folder: \`mv ${folder} ${folder}.old\`, or change the files' owners to ids of the range`,
     );
   }
   const isThere = system(work, () => statSync(work, { throwIfNoEntry: false })) !== undefined;
@@ -54,7 +55,7 @@ export function persistentUpper(folder: string, owner: Owner, range: Range | und
   return openBoth(path, work, sys);
 }
 
-/** A new tmpfs of at most `size` bytes (absent: the kernel's default, half of the memory). */
+/** Makes a tmpfs of at most `size` bytes. Without `size` the kernel's default is half of the memory. */
 export function volatileUpper(size: number | undefined, owner: Owner, sys: Native): Upper {
   using context = new FsContext("tmpfs", sys);
   context.set("mode", "0700");
@@ -74,7 +75,7 @@ export function volatileUpper(size: number | undefined, owner: Owner, sys: Nativ
   }
 }
 
-/** chown(2) clears bits that chmod(2) sets, so it goes first. */
+/** chown(2) comes before chmod(2), because it clears setuid and setgid bits. */
 function makeFolder(path: string, { uid, gid, mode }: Owner): void {
   mkdirSync(path, 0o700);
   chownSync(path, uid, gid);

@@ -85,8 +85,8 @@ export class Ranges implements Disposable {
   }
 
   /**
-   * Ends a reservation. Returns false when there was none. Another owner may get the range later, and with it every file
-   * that still has its ids.
+   * Ends a reservation. Returns false when there was none. Another owner may get the range later, and with it every
+   * file that still has its ids.
    */
   forget(owner: string): boolean {
     if (this.#read().list.every((reservation) => reservation.owner !== owner)) return false;

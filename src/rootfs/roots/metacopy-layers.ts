@@ -1,8 +1,8 @@
 /**
- * The way without idmapped mounts: each file of the images gets its owner once, as metadata in an upper layer of its
- * own (overlayfs with metacopy=on), and what results is a lower layer of the berth's root. shift-own does it, in a
- * process of its own, and it may be stopped at any time: what is finished says so in a file beside the layer, and what
- * is not is gone on with.
+ * Shifts the owners of image files where idmapped mounts do not work. The program shift-own writes each file's new
+ * owner into a separate layer, as metadata only (overlayfs with metacopy=on). That layer becomes a lower layer of the
+ * berth's root. shift-own may be stopped at any time: the file `done` beside a layer marks a finished one, and the next
+ * run continues an unfinished one.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -22,16 +22,16 @@ import { closeUpper, METACOPY, mountOverlay, openFolder } from "../mount/overlay
 import { ownerOf, persistentUpper } from "../mount/upper.ts";
 import type { Range } from "../ranges/range.ts";
 
-/** A layer that is finished, kept from being removed by `lock`. */
+/** A finished layer. `lock` protects it from removal. */
 export interface ShiftedLayer {
   readonly upper: string;
   readonly lock: FdHandle;
 }
 
-/** How often to look whether another process has finished, in milliseconds. */
-const PAUSE = 100;
-/** What is kept of the words of a shift that failed. */
-const MAX_WORDS = 2000;
+/** How often to check whether another process has freed the lock. */
+const POLL_INTERVAL_MS = 100;
+/** The number of characters of shift-own's error that are reported. */
+const MAX_ERROR_LENGTH = 2000;
 
 export class MetacopyLayers {
   readonly #sys: Native;
@@ -44,8 +44,8 @@ export class MetacopyLayers {
   }
 
   /**
-   * The layer of these images with the ids of the range, in `folder`; or a promise, when it is still to be made: of
-   * nothing once it is, or of why it cannot be.
+   * The layer in `folder` for these images with the ids of the range. If it does not exist yet, a promise: it resolves
+   * to undefined when the layer is finished, or to the problem.
    */
   layer(folder: string, images: readonly ImageTree[], range: Range): ShiftedLayer | Promise<string | undefined> {
     const path = join(folder, keyOf(images, range));
@@ -66,7 +66,7 @@ export class MetacopyLayers {
     return shift;
   }
 
-  /** Stops what is under way; the next broker goes on with it. */
+  /** Stops running shifts. The next broker continues them. */
   close(): void {
     this.#isClosed = true;
     for (const child of this.#children) child.kill("SIGTERM");
@@ -83,7 +83,7 @@ export class MetacopyLayers {
       try {
         problem = await this.#run(mount, lock, range);
       } finally {
-        // The last one to have it open writes the layer to its disk: before it is called finished.
+        // The last close writes the layer to disk. Only then is it marked as finished.
         await closeLater(mount);
       }
       if (problem !== undefined) return problem;
@@ -95,24 +95,27 @@ export class MetacopyLayers {
     }
   }
 
-  /** Removes what was made for images or ranges that the berth had before, unless somebody uses it still. */
+  /** Removes the layers for images or ranges that the berth had before, unless a root still uses them. */
   async #clear(folder: string, current: string): Promise<void> {
     for (const name of system(folder, () => readdirSync(folder)).filter((entry) => entry !== current)) {
       const path = join(folder, name);
       using lock = tryLock(path, "exclusive", this.#sys);
       if (lock === undefined) continue;
-      // No half of a layer keeps the name of a whole one.
+      // Remove the mark first: a layer that is removed in part must not look finished.
       await rm(join(path, "done"), { force: true });
       await rm(path, { recursive: true, force: true });
     }
   }
 
-  /** A shift-own that outlived its broker has the lock still, and two at one layer would destroy it. */
+  /**
+   * Waits for the lock. A shift-own that outlived its broker still holds it, and two on one layer would destroy it.
+   * Undefined when the broker stops.
+   */
   async #lock(path: string): Promise<FdHandle | undefined> {
     while (!this.#isClosed) {
       const lock = tryLock(path, "exclusive", this.#sys);
       if (lock !== undefined) return lock;
-      await setTimeout(PAUSE);
+      await setTimeout(POLL_INTERVAL_MS);
     }
     return undefined;
   }
@@ -130,15 +133,15 @@ export class MetacopyLayers {
     }
   }
 
-  /** Runs shift-own on the mount; what it said if it failed. It inherits the lock, and keeps it if we should die. */
+  /** Runs shift-own on the mount. Returns its error if it failed. It inherits the lock, and holds it if berthd dies. */
   async #run(mount: FdHandle, lock: FdHandle, { base, count }: Range): Promise<string | undefined> {
     if (this.#isClosed) return STOPPING;
     const args = ["-s", String(base), "-r", String(count), "/proc/self/fd/3/."];
     const child = spawn(programPath("shift-own"), args, { stdio: ["ignore", "ignore", "pipe", mount.fd, lock.fd] });
     this.#children.add(child);
-    let words = "";
+    let errors = "";
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      words = (words + text).slice(-MAX_WORDS);
+      errors = (errors + text).slice(-MAX_ERROR_LENGTH);
     });
     const end = await new Promise<string | number>((resolve) => {
       child.once("error", (error) => resolve(error.message));
@@ -147,11 +150,11 @@ export class MetacopyLayers {
     this.#children.delete(child);
     if (end === 0) return undefined;
     if (this.#isClosed) return STOPPING;
-    return `the owners of its files could not be shifted: ${words.trim() || `shift-own ended with ${end}`}`;
+    return `shift-own could not shift the owners of the image's files: ${errors.trim() || `it ended with ${end}`}`;
   }
 }
 
-/** What the layer is made of. A version never changes, and a folder given by its path must not. */
+/** A key of the layer's images and range. Versions never change, and an image folder named by its path must not. */
 function keyOf(images: readonly ImageTree[], { base, count }: Range): string {
   const text = JSON.stringify([images.map(({ tree, version }) => [tree, version]), base, count]);
   return createHash("sha256").update(text).digest("hex").slice(0, 24);
@@ -162,4 +165,4 @@ function isDone(path: string): boolean {
   return system(marker, () => statSync(marker, { throwIfNoEntry: false })) !== undefined;
 }
 
-const STOPPING = "the broker is stopping; ask the next one";
+const STOPPING = "the broker is stopping; try again when the next one runs";

@@ -1,4 +1,4 @@
-/** Makes one mount of images, changes and ids, by the strategy that was asked for or the one that can. It keeps no roots. */
+/** Mounts one root from its images, upper folder and ids, by idmap, metacopy or none. It stores no roots. */
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SysError } from "../../errors.ts";
@@ -21,10 +21,10 @@ import type { Strategy } from "./root.ts";
 import type { RootPlan } from "./root-plan.ts";
 import type { NotYet, RootRequest } from "./root-request.ts";
 
-/** What a kernel or a file system without idmapped layers says. */
+/** The errors of a kernel or a file system without idmapped layers. */
 const NOT_MAPPABLE: ReadonlySet<string> = new Set(["EINVAL", "ENOSYS", "EOPNOTSUPP", "EPERM"]);
 
-/** A detached mount, and how the ids in it came about. */
+/** A detached mount, and the strategy that gave its files their owners. */
 export interface Mounted {
   readonly mount: FdHandle;
   readonly strategy: Strategy;
@@ -33,7 +33,7 @@ export interface Mounted {
 export interface RootBuilderOptions {
   /** The state folder. */
   readonly state: string;
-  /** Told once for each file system that cannot show its files with other ids: `auto` takes metacopy there. */
+  /** Called once for each file system without idmapped mounts. `auto` uses metacopy there. */
   readonly onFallback: (reason: string) => void;
   readonly sys: Native;
 }
@@ -42,7 +42,7 @@ export class RootBuilder {
   readonly #options: RootBuilderOptions;
   readonly #sys: Native;
   readonly #metacopy: MetacopyLayers;
-  /** File systems that cannot show their files with other ids, by their devices. */
+  /** Device numbers of file systems without idmapped mounts. */
   readonly #unmappable = new Set<string>();
 
   constructor(options: RootBuilderOptions) {
@@ -51,12 +51,12 @@ export class RootBuilder {
     this.#metacopy = new MetacopyLayers(options.sys);
   }
 
-  /** Stops what is under way. */
+  /** Stops a running metacopy shift. */
   close(): void {
     this.#metacopy.close();
   }
 
-  /** Mounts it: by which strategy, and where. Closes `upper`. Throws SYSTEM_ERROR. */
+  /** Mounts the planned root. Closes `upper`. Throws SYSTEM_ERROR. */
   mount(plan: RootPlan, upper: Upper | undefined): Mounted | NotYet {
     try {
       const { shift } = plan.request;
@@ -82,11 +82,11 @@ export class RootBuilder {
     const lowers = this.#lowers(strategy, plan);
     if (lowers instanceof Promise) return { until: lowers };
     try {
-      // One layer is no overlay; and a copy of the image's own mount could be made writable again by whoever gets it.
+      // An overlay needs two layers. A plain copy of the image's mount is no choice: a tenant could make it writable.
       if (upper === undefined && lowers.length === 1) lowers.push(this.#emptyFolder());
       const options: OverlayOptions = {
         ...(strategy === "metacopy" ? METACOPY : PLAIN),
-        // What is in memory need not be written out, neither by fsync(2) nor at the end.
+        // volatile: files in memory need no flush to disk, neither at fsync(2) nor at unmount.
         ...(upper?.mount !== undefined && { volatile: "" }),
       };
       const mount = mountOverlay(
@@ -131,7 +131,7 @@ export class RootBuilder {
   }
 
   #emptyFolder(): FdHandle {
-    // No berth's name begins with a dot.
+    // A berth's name never starts with a dot.
     const path = join(this.#options.state, "roots", ".empty");
     system(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
     return openFolder(path, this.#sys);

@@ -1,4 +1,4 @@
-/** What one root is to be made of, found out before anything is made. */
+/** The plan of one root: its images, range and folders. It is complete before anything is mounted. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { FdHandle } from "../../fd.ts";
@@ -7,21 +7,21 @@ import { type ImageTree, labelOf } from "../images/image-source.ts";
 import type { Range } from "../ranges/range.ts";
 import type { RootRequest } from "./root-request.ts";
 
-/** One root while it is built. */
+/** One root that is being built. */
 export interface RootPlan {
   readonly berth: string;
-  /** What the berth has on disk: its `upper`, `work` and `shifted`. */
+  /** The berth's folder on disk, with `upper`, `work` and `shifted`. */
   readonly folder: string;
   readonly request: RootRequest;
   readonly images: readonly ImageTree[];
-  /** {@link stateOf} their trees. */
+  /** {@link stateOf} of the images' trees. */
   readonly trees: string;
   readonly range: Range | undefined;
-  /** What the root keeps from being removed. */
+  /** Locks that protect the root's images and layers from removal. */
   readonly holds: FdHandle[];
 }
 
-/** Which folders these are, and in which state: another, or one that has been given another owner, mode or entry, differs. */
+/** A text that changes when a folder is replaced, or when its owner, mode or entries change. */
 export function stateOf(paths: readonly string[]): string {
   return paths
     .map((path) => system(path, () => statSync(path, { bigint: true, throwIfNoEntry: false })))
@@ -29,7 +29,7 @@ export function stateOf(paths: readonly string[]): string {
     .join();
 }
 
-/** What a root is made of; as long as it is the same, what was built of the one is good for the other. */
+/** A text that is equal for two plans when a root built from one also fits the other. */
 export function identityOf({ request, images, trees, range, folder }: RootPlan): string {
   const isOnDisk = !request.readOnly && request.state === "persistent";
   const changes = isOnDisk ? stateOf([join(folder, "upper")]) : "";

@@ -1,7 +1,7 @@
-/** What is asked of whoever builds roots, and what is answered when there is none (yet). Types alone. */
+/** A request for a root, and the answers when there is no root, or not yet. Types only. */
 import type { Strategy } from "./root.ts";
 
-/** What is asked for; the `[root]` of a berth's configuration. */
+/** A request for a root. It contains the `[root]` section of the berth's configuration. */
 export interface RootRequest {
   readonly images: readonly string[];
   readonly state: "persistent" | "volatile";
@@ -11,16 +11,16 @@ export interface RootRequest {
   readonly nodev: boolean;
   readonly readOnly: boolean;
   readonly range?: number;
-  /** Whether one is to stand ready for the next lease. */
+  /** Whether a root is built ahead, for the next lease. */
   readonly ready: boolean;
 }
 
-/** Not now: ask again when this has resolved, unless it resolved with why that would be in vain. */
+/** The root is not ready yet. Ask again when `until` resolves. If it resolves to a text, that text is the problem. */
 export interface NotYet {
   readonly until: Promise<string | undefined>;
 }
 
-/** Not at all: why, and what to do, in a sentence. */
+/** The root cannot be built. `problem` says why and what to do. */
 export interface Unbuilt {
   readonly problem: string;
 }

@@ -1,7 +1,7 @@
 /**
- * Roots of a broker without root: the same images, folders and options as {@link Roots}, but overlays that a helper makes
- * in a user namespace of the broker's own user. There are no ranges: all files belong to that user. Each root takes a
- * moment to be made, so the first answer is always {@link NotYet}.
+ * Builds roots for a broker that does not run as root. Images, folders and options are the same as in {@link Roots}. A
+ * helper mounts the overlay in a user namespace of the broker's user. There are no ranges: all files belong to that
+ * user. The helper takes a moment, so the first answer to a request is always {@link NotYet}.
  */
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -21,14 +21,14 @@ export interface RootlessOptions {
   readonly sys: Native;
 }
 
-/** A root that was made and that nobody has taken yet; and of what. */
+/** A root that was built and not yet taken. `key` describes the request. */
 interface Made {
   readonly key: string;
   readonly root: Root;
 }
 
-/** How long such a root waits for whoever asked for it, in milliseconds: it is asked for again at once, or never. */
-const UNCLAIMED = 1000;
+/** An unclaimed root is closed after this time. A client that still wants the root asks again at once. */
+const UNCLAIMED_TIMEOUT_MS = 1000;
 
 export class RootlessRoots {
   readonly #options: RootlessOptions;
@@ -47,7 +47,7 @@ export class RootlessRoots {
     if (before !== undefined) return { until: before };
     if (request.shift === "idmap" || request.shift === "metacopy") {
       return {
-        problem: `a broker without root cannot change the owners of files: write root.shift = "none" or "auto", or start berthd as root`,
+        problem: `a broker that does not run as root cannot shift owners: write root.shift = "none" or "auto", or start berthd as root`,
       };
     }
     const images: ImageTree[] = [];
@@ -62,12 +62,15 @@ export class RootlessRoots {
       this.#made.delete(berth);
       return made.root;
     }
-    // Two overlays on one folder would destroy each other's files: first one goes, then the next one comes.
+    // Two overlays on one folder destroy each other's files. So the old root is closed before the new one is built.
     this.forget(berth);
     return { until: this.#closing.get(berth) ?? this.#begin(berth, key, request, images) };
   }
 
-  /** As {@link Roots.adopt}. Nothing leads from a mount to its namespace: such a root is handed over, not entered. */
+  /**
+   * As {@link Roots.adopt}. A mount does not tell its user namespace. So a server can get this root as a directory, but
+   * cannot enter it.
+   */
   adopt(mount: FdHandle, facts: RootFacts): Root {
     const { images, sys } = this.#options;
     const holds: FdHandle[] = [];
@@ -87,7 +90,7 @@ export class RootlessRoots {
     this.#closing.set(berth, closing);
   }
 
-  /** As {@link Roots.forget}. Nothing stands ready for longer than a moment. */
+  /** As {@link Roots.forget}: closes a root that nobody has taken. */
   forget(berth: string): void {
     const made = this.#made.get(berth);
     if (made === undefined) return;
@@ -95,7 +98,7 @@ export class RootlessRoots {
     this.release(berth, made.root);
   }
 
-  /** Closes what nobody has taken. Roots that were taken are their owners'. */
+  /** Closes the roots that nobody has taken. The owners of the others close them. */
   close(): void {
     this.#isClosed = true;
     for (const { root } of this.#made.values()) void root.close();
@@ -137,14 +140,14 @@ export class RootlessRoots {
   #offer(berth: string, made: Made): string | undefined {
     if (this.#isClosed) {
       void made.root.close();
-      return "the broker is stopping; ask the next one";
+      return "the broker is stopping; try again when the next one runs";
     }
     this.#made.set(berth, made);
     const timer = setTimeout(() => {
       if (this.#made.get(berth) !== made) return;
       this.#made.delete(berth);
       this.release(berth, made.root);
-    }, UNCLAIMED);
+    }, UNCLAIMED_TIMEOUT_MS);
     timer.unref();
     return undefined;
   }
@@ -161,7 +164,7 @@ export class RootlessRoots {
     };
   }
 
-  /** The upper folder's mode is that of the overlay's root. */
+  /** Makes the upper and work folders. The overlay's root has the upper folder's mode. */
   #folders(berth: string, image: string): { readonly upper: string; readonly work: string } {
     const folder = join(this.#options.state, "roots", berth);
     const [upper, work] = [join(folder, "upper"), join(folder, "work")];

@@ -1,8 +1,8 @@
 /**
- * Builds the roots of berths: images below, what tenants write above, ids of the berth's range in it. What can be done
- * at once is done at once, in the same time for any image; what takes long is waited for by whoever asked, and by
- * nobody else. What a berth's next lease will get is built when the last one's is gone, and stands ready until then. On
- * disk, below the state folder: `roots/BERTH/upper` and `work`, and `roots/BERTH/shifted/…`.
+ * Builds the roots of berths: an overlay of the images and the upper folder, with the ids of the berth's range. The
+ * time does not depend on the image's size. When a step is slow, build() returns {@link NotYet}, and only the client
+ * that asked waits. After a lease ends, the root for the berth's next lease is built ahead. Files on disk, in the
+ * state folder: `roots/BERTH/upper`, `roots/BERTH/work` and `roots/BERTH/shifted/…`.
  */
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -22,31 +22,32 @@ import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 
 export interface RootsOptions extends RootBuilderOptions {
   readonly images: ImageSource;
-  /** Reserves a range, for ever (ranges.ts). */
+  /** Reserves a range permanently (ranges.ts). */
   readonly ranges: { reserve(owner: string, wanted?: number): Range };
 }
 
-/** How long to wait for processes that a tenant has left behind to end, and how often to look, in milliseconds. */
-const PATIENCE = 5000;
-const PAUSE = 50;
+/** How long to wait until processes that a tenant left behind end, and how often to check. */
+const UPPER_FREE_TIMEOUT_MS = 5000;
+const POLL_INTERVAL_MS = 50;
 
 export class Roots {
   readonly #options: RootsOptions;
   readonly #sys: Native;
   readonly #builder: RootBuilder;
   readonly #unmounts: UnmountWatch;
-  /** Of persistent roots: where {@link UnmountWatch} has them. */
+  /** The watch in {@link UnmountWatch} of each persistent root. */
   readonly #watches = new WeakMap<Root, number>();
-  /** By berth: the number of its last persistent root among them. */
+  /** By berth: the watch of its last persistent root. */
   readonly #last = new Map<string, number>();
-  /** By berth: its last root being unmounted, its upper folder being used by somebody. */
+  /** By berth: resolves when its last root is closed. */
   readonly #closing = new Map<string, Promise<undefined>>();
+  /** By berth: resolves when no process uses its upper folder. */
   readonly #waiting = new Map<string, Promise<string | undefined>>();
-  /** By berth: what its next lease is going to ask for, until it stands ready. */
+  /** By berth: the expected request of its next lease, until the root for it is built. */
   readonly #next = new Map<string, RootRequest>();
-  /** By berth: what its next lease gets, if it still asks for the same by then. Keeps no image from being removed. */
+  /** By berth: the root built ahead for its next lease, if the request is still the same. It locks no image. */
   readonly #ready = new Map<string, Ready>();
-  /** Berths whose upper folder nobody uses. Only we make overlays of them, so they are free until we do. */
+  /** Berths whose upper folder is free. Only this broker makes overlays of it, so it stays free until then. */
   readonly #free = new Set<string>();
   readonly #stop = new AbortController();
 
@@ -57,7 +58,7 @@ export class Roots {
     this.#unmounts = new UnmountWatch(options.sys);
   }
 
-  /** The root of a berth as its images are now. Throws only for what the broker itself is short of. */
+  /** Builds the root of a berth from its present images. Throws only when descriptors, memory or threads run out. */
   build(berth: string, request: RootRequest): Root | NotYet | Unbuilt {
     const before = this.#closing.get(berth) ?? this.#waiting.get(berth);
     if (before !== undefined) return { until: before };
@@ -67,29 +68,29 @@ export class Roots {
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
       if (!isScarcity(error)) return { problem: error.message };
-      // What nobody has asked for yet is the first to go.
+      // Close the roots that were built ahead: nobody has asked for them yet.
       for (const other of [...this.#ready.keys()]) this.forget(other);
       throw error;
     }
   }
 
-  /** Goes on with a root that another broker built. Takes the mount. */
+  /** Adopts a root that another broker built. Takes ownership of the mount. */
   adopt(mount: FdHandle, facts: RootFacts): Root {
     const holds: FdHandle[] = [];
     for (const label of facts.images) {
       const image = this.#options.images.resolve(label);
-      // What was removed while there was no broker cannot be kept from being removed.
+      // An image that was removed while no broker ran cannot be locked.
       if (!("problem" in image)) holds.push(this.#options.images.hold(image));
     }
     return this.#root(mount, facts, holds);
   }
 
   /**
-   * Lets go of a berth's root. The next one is built when nothing of this one is left: at once, of what the next lease is
-   * going to ask for as `next` says, else when it is asked for.
+   * Closes a berth's root. When it is closed, the root for the expected request `next` is built ahead. Without `next`,
+   * the next root is built when a client asks for it.
    */
   release(berth: string, root: Root, next?: RootRequest): void {
-    // Where it was metacopy for want of anything better it is so again.
+    // A root by metacopy is not built ahead.
     if (next?.ready && root.facts.strategy !== "metacopy") this.#next.set(berth, next);
     const watch = this.#watches.get(root);
     if (watch !== undefined) this.#last.set(berth, watch);
@@ -103,7 +104,7 @@ export class Roots {
     this.#closing.set(berth, closing);
   }
 
-  /** Lets go of what stands ready for a berth, or is about to. */
+  /** Closes the root that was built ahead for a berth, and builds none ahead any more. */
   forget(berth: string): void {
     this.#next.delete(berth);
     const ready = this.#ready.get(berth);
@@ -112,7 +113,7 @@ export class Roots {
     this.release(berth, ready.root);
   }
 
-  /** Stops what is under way, and lets go of what stands ready. Roots that were built for somebody are theirs. */
+  /** Stops building, and closes the roots that were built ahead. The owners of the others close them. */
   close(): void {
     this.#stop.abort();
     for (const { root } of this.#ready.values()) void root.close();
@@ -167,12 +168,12 @@ export class Roots {
     }
   }
 
-  /** Has the next root stand ready. Why it cannot is for whoever asks for it to hear. */
+  /** Builds the next root ahead. It ignores failures: the client that asks for the root gets the reason. */
   #prepare(berth: string): void {
     const request = this.#next.get(berth);
     this.#next.delete(berth);
     if (request === undefined || request.shift === "metacopy") return;
-    // Whoever is still there has its second to end from when somebody asks.
+    // The upper folder is still in use. When a client asks, build() waits until the processes there end.
     if (!request.readOnly && request.state === "persistent" && !this.#free.has(berth)) return;
     let root: Root | undefined;
     try {
@@ -184,20 +185,20 @@ export class Roots {
         return;
       }
       root = built;
-      // What metacopy has made may be removed again unless it is kept, and its images with it.
+      // A root by metacopy needs its locks, because its layer may be removed. A root built ahead holds none.
       if (root.facts.strategy === "metacopy") return;
       const of = identityOf(plan);
       root.keep([]);
       this.#ready.set(berth, { root, of });
       root = undefined;
     } catch {
-      // Then it is built when it is asked for, or refused with the reason.
+      // The root is built when a client asks for it, or refused with the reason.
     } finally {
       if (root !== undefined) this.release(berth, root);
     }
   }
 
-  /** Where this root's changes go; a promise while somebody else still writes there. */
+  /** The folders for this root's changes. A promise while another overlay still uses them. */
   #upper({ berth, folder, request, images, range }: RootPlan): Upper | undefined | Promise<string | undefined> {
     if (request.readOnly) return undefined;
     const owner = ownerOf(images.at(-1)?.tree ?? "/", range);
@@ -213,8 +214,9 @@ export class Roots {
   }
 
   /**
-   * Whether anybody uses an upper folder. Of what was ours we know; of others the kernel does. (Of ours it need not: an
-   * overlay that is made in the instant in which the last one ends is not marked.)
+   * Whether an overlay uses the upper folder. The unmount watch knows about this broker's overlays. The kernel tells
+   * about others. The kernel alone is not enough: it does not mark a folder as in use when an overlay is made at the
+   * moment when the previous one ends.
    */
   #isInUse(berth: string, upper: FdHandle): boolean {
     const last = this.#last.get(berth);
@@ -224,7 +226,7 @@ export class Roots {
   #whenFree(berth: string, folder: string): Promise<string | undefined> {
     const waiting = this.#untilFree(berth, folder)
       .catch((error: unknown) => {
-        if (error instanceof BerthError) return undefined; // whoever builds the next one hears it, if it is still so
+        if (error instanceof BerthError) return undefined; // the next build() reports it if it still fails
         throw error;
       })
       .finally(() => this.#waiting.delete(berth));
@@ -232,22 +234,22 @@ export class Roots {
     return waiting;
   }
 
-  /** A tenant's children may live a little longer than it; those that live on have to be ended by somebody. */
+  /** Waits until the upper folder is free. A tenant's children may end a little later than the tenant. */
   async #untilFree(berth: string, folder: string): Promise<string | undefined> {
-    for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
+    for (let waited = 0; waited < UPPER_FREE_TIMEOUT_MS; waited += POLL_INTERVAL_MS) {
       try {
-        await setTimeout(PAUSE, undefined, { signal: this.#stop.signal });
+        await setTimeout(POLL_INTERVAL_MS, undefined, { signal: this.#stop.signal });
       } catch {
-        return "the broker is stopping; ask the next one";
+        return "the broker is stopping; try again when the next one runs";
       }
       using upper = openFolder(join(folder, "upper"), this.#sys);
       if (!this.#isInUse(berth, upper)) return undefined;
     }
-    return `what an earlier tenant wrote is still in use: a process of its has the root open, or as its working directory; end it`;
+    return `a process of an earlier tenant still uses the root: it has a file in it open, or its working directory there; end that process`;
   }
 }
 
-/** A root that was built before anybody asked for it, and of what. */
+/** A root that was built ahead. `of` is the identity of its plan. */
 interface Ready {
   readonly root: Root;
   readonly of: string;

@@ -236,7 +236,7 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
     await using waiter = await Puppet.connect(test.socket);
     const { error, parameters } = await waiter.call("Acquire", { berth: "a" });
     expect(error).toBe("io.berthd.Broker.RootUnavailable");
-    expect(parameters["message"]).toContain("still in use: a process");
+    expect(parameters["message"]).toContain("a process of an earlier tenant still uses the root");
     expect(left.pid).toBeGreaterThan(0);
   });
 });

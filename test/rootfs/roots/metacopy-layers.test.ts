@@ -87,7 +87,7 @@ describe("a layer of owners (needs root)", needs("root"), () => {
       const said = run(0, inject);
       // Its threads share the files, so none of them may have so many.
       if (said?.startsWith("/")) break;
-      expect(said).toMatch(/^the owners of its files could not be shifted: .*SIGKILL/);
+      expect(said).toMatch(/^shift-own could not shift the owners of the image's files: .*SIGKILL/);
       killed += 1;
       const [name = ""] = readdirSync(join(state, "shifted"));
       expect(existsSync(join(state, "shifted", name, "done"))).toBe(false);
