@@ -1,4 +1,4 @@
-/** A state folder with images and roots of them, and tenants that look at a root, for the tests of this folder. */
+/** For the tests of this folder: a state folder with images, their roots, and tenants that inspect a root. */
 import { spawnSync } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -11,10 +11,10 @@ import type { RootRequest } from "../../src/rootfs/roots/root-request.ts";
 import { Roots } from "../../src/rootfs/roots/roots.ts";
 import { TestFolder } from "../support/broker.ts";
 
-/** First id of the range of each berth, in the order of their asking. */
+/** The first berth that asks gets the range at this base. Later ones get the ranges after it. */
 export const BASE = 0x6000_0000;
 
-/** What `[root]` says when it says nothing but the image. */
+/** The request for a `[root]` section that sets only the image. */
 export const request: RootRequest = {
   images: ["arena"],
   state: "persistent",
@@ -25,7 +25,7 @@ export const request: RootRequest = {
   ready: true,
 };
 
-/** Images are folders of `folder`, by name. */
+/** The images are the folders in `folder`. */
 function imagesIn(folder: string): ImageSource {
   return {
     resolve: (name) => {
@@ -42,15 +42,15 @@ export interface World extends AsyncDisposable {
   readonly folder: TestFolder;
   readonly roots: Roots;
   readonly fallbacks: readonly string[];
-  /** The root of a berth, after whatever has to be waited for. It is closed with the world at the latest. */
+  /** Builds the root of a berth, and waits for it. The world closes it at the end. */
   build(berth: string, changes?: Partial<RootRequest>): Promise<Root>;
-  /** As {@link build}, but why not. */
+  /** As {@link build}, but returns the reason for the refusal. */
   refusal(berth: string, changes?: Partial<RootRequest>): Promise<string>;
-  /** Gives it back; with `next`, another one is to stand ready for a lease that asks for that. */
+  /** Releases a root. With `next`, the root for the next lease is built ahead. */
   release(berth: string, root: Root, next?: Partial<RootRequest>): void;
 }
 
-/** The image `arena`: a few files of root's and of id 33, of all kinds. */
+/** Makes the image `arena`: files of all kinds that belong to root and to id 33. */
 export function makeWorld(sys: Native = native): World {
   const folder = new TestFolder();
   const image = join(folder.path, "arena");
@@ -114,15 +114,15 @@ export function makeWorld(sys: Native = native): World {
   };
 }
 
-/** Runs Python as a user, with the root as descriptor 3 and as `/proc/self/fd/3`; what it prints, errors by their name. */
+/** Runs Python as a user, with the root as descriptor 3. Returns what it prints, with errors by name. */
 export function tenant(root: Root, uid: number, code: string): string {
   using lent = root.lend();
   return python(lent, uid, code);
 }
 
-/** As {@link tenant}, with a descriptor that was lent already. */
+/** As {@link tenant}, with a descriptor that was lent before. */
 export function python(lent: FdHandle, uid: number, code: string): string {
-  // Modules first: the user it becomes may not be allowed to read them.
+  // Import modules first: the new user may have no right to read them.
   const script = `import ctypes, errno, os, stat, struct, sys
 os.setgroups([]); os.setresgid(${uid}, ${uid}, ${uid}); os.setresuid(${uid}, ${uid}, ${uid})
 def tried(call, *args, **more):
@@ -148,7 +148,7 @@ ${code}`;
   return (stdout + stderr).trim();
 }
 
-/** Every file below a folder: its path, kind, mode, owner, times and contents. Two that are equal are the same bytes. */
+/** Every file in a folder: path, kind, mode, owner, times and contents. */
 export function contentsOf(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .sort()
@@ -161,7 +161,7 @@ export function contentsOf(folder: string): string[] {
     });
 }
 
-/** The mounts that this process can see and that have to do with a folder. Other tests of this machine mount, too. */
+/** The mounts of this process that concern a folder. Other tests on this machine mount, too. */
 export function mountsOf(folder: string): string[] {
   return readFileSync("/proc/self/mountinfo", "utf8")
     .split("\n")

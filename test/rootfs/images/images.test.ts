@@ -1,4 +1,4 @@
-/** Images of a state folder: what a reference means, who holds a version, and what is left of one that was removed. */
+/** Images of a state folder: references, the processes that hold a version, and removal. */
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -24,10 +24,10 @@ afterEach(() => {
   expect(openFds()).toEqual(before);
 });
 
-/** A version with one file, whose text is the version. */
+/** Publishes a version with one file. The file contains the version. */
 async function publish(name: string, version: string, current = true): Promise<void> {
-  using workshop = Staging.open(images.folder, native);
-  const finished = join(workshop.folder, "version");
+  using staging = Staging.open(images.folder, native);
+  const finished = join(staging.folder, "version");
   mkdirSync(join(finished, "tree"), { recursive: true });
   writeFileSync(join(finished, "tree/file"), version);
   const source = { kind: "directory", location: "/somewhere" } as const;
@@ -44,7 +44,7 @@ async function publish(name: string, version: string, current = true): Promise<v
   try {
     images.publish(finished, manifest, current);
   } finally {
-    await workshop.clear();
+    await staging.clear();
   }
 }
 
@@ -172,7 +172,7 @@ it("a version that is there already is not imported over", async () => {
   expect(text("arena")).toBe("1");
 });
 
-describe("a workshop", () => {
+describe("a staging folder", () => {
   it("that was left by somebody who was killed is removed by the next; one that is in use is not", async () => {
     using living = Staging.open(images.folder, native);
     const left = Staging.open(images.folder, native);

@@ -1,4 +1,4 @@
-/** Imports: everything a tree has is there afterwards, or nothing is; from folders, and from chunks by casync. */
+/** Imports from folders and with casync: the image has everything of the tree, or there is no image. */
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
@@ -56,7 +56,7 @@ const tree = (version = "1"): string => join(images.folder, "arena", version, "t
 const failed = (part: string | RegExp) =>
   expect.objectContaining({ code: "IMPORT_FAILED", message: expect.stringMatching(part) });
 
-/** Nothing that anybody could take for an image, and nothing that takes up space. */
+/** Expects no image, and no leftover files. */
 function expectNothing(): void {
   expect(images.list()).toEqual([]);
   expect(existsSync(images.folder) ? readdirSync(images.folder) : [".work"]).toEqual([".work"]);
@@ -111,7 +111,7 @@ describe("a folder", () => {
       expect(again.digest).toBe(manifest.digest);
       expect(steps.get("copying")).toBe(manifest.entries);
       expect(steps.get("comparing")).toBe(manifest.entries);
-      // The digest covers all this; seen by other eyes:
+      // The digest covers all this. Other programs check it too:
       const [motd, server, big] = ["etc/motd", "bin/server", "big"].map((name) => lstatSync(join(tree(), name)));
       expect(motd?.mtimeMs).toBeCloseTo(978_310_923_123.456, 2);
       expect(server?.ino).toBe(lstatSync(join(tree(), "bin/other-name")).ino);
@@ -215,7 +215,7 @@ it.each([
   expect(existsSync(images.folder)).toBe(false);
 });
 
-/** Nodes of real devices in `source/dev` and where names are no text, beside those that any image may have. */
+/** Makes nodes of real devices in `source/dev`, some with names that are not text, beside harmless ones. */
 function makeDevices(): void {
   mkdirSync(join(source, "dev"));
   const nodes = [
@@ -303,7 +303,7 @@ describe(
 
     beforeEach(() => {
       makeItHard();
-      rmSync(join(source, "big")); // chunks of zeros say nothing
+      rmSync(join(source, "big")); // chunks of zeros are the same everywhere
       rmSync(join(source, "bin/other-name")); // casync has no hard links
       for (const name of ["one", "two", "three"]) writeFileSync(join(source, name), randomBytes(300_000));
       index = join(folder.path, "web/arena.caidx");
@@ -334,7 +334,7 @@ describe(
         group: "www-data:x:3333:\n",
       };
       folder.write(accounts);
-      // As on a host where www-data is somebody else.
+      // As on a host where www-data has another id.
       const script = `mount --bind ${folder.path}/passwd /etc/passwd && mount --bind ${folder.path}/group /etc/group &&
       exec ${process.execPath} test/fixtures/rootfs/die-at-step.mjs 0 ${folder.path}/state import arena 1 ${index}`;
       execFileSync("unshare", ["--mount", "--", "sh", "-c", script]);

@@ -1,6 +1,6 @@
 /**
- * SIGKILL while cp(1) or casync(1) are at work for an import, of all of it, of the import alone, and of the program
- * alone: nobody ever sees half an image, and the next import is not hindered.
+ * SIGKILL while cp(1) or casync(1) runs for an import. It hits both processes, only the import, or only the program.
+ * No process ever sees half an image, and the next import works.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -20,7 +20,7 @@ import { fixtures } from "../../support/puppet.ts";
 // Each import is a process of its own.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** What the programs say of so many files, with such names, is more than waits in a pipe and in whoever reads it. */
+/** So many files with such names make more output than the pipe and its reader can buffer. */
 const FILES = 1000;
 const PADDING = "x".repeat(200);
 
@@ -54,7 +54,7 @@ afterEach(async () => {
   expect(await fdsAgain(before)).toEqual(before);
 });
 
-/** Begins to import the version `half`, in a process group of its own; its program has begun and cannot end. */
+/** Starts an import of the version `half` in its own process group. Its program has started and cannot end. */
 async function begin(source: string): Promise<Import & { readonly program: number }> {
   const args = [join(fixtures, "rootfs/import-and-stop.mjs"), images.folder, "arena", "half", source];
   const child = spawn(process.execPath, args, { detached: true, stdio: ["ignore", "pipe", "inherit"] });
@@ -69,7 +69,7 @@ async function begin(source: string): Promise<Import & { readonly program: numbe
   return { ...begun, program };
 }
 
-/** `T`: stopped. Undefined: there is no such process. */
+/** The state of a process: `T` is stopped. Undefined when there is no such process. */
 function stateOf(pid: number): string | undefined {
   try {
     return /\) (\S)/.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1];
@@ -78,25 +78,25 @@ function stateOf(pid: number): string | undefined {
   }
 }
 
-/** Nobody may have asked for its exit status yet, but all that it had is closed. */
+/** Whether a process has ended. It may be a zombie: all its descriptors are closed. */
 function hasEnded(pid: number): boolean {
   return ["Z", undefined].includes(stateOf(pid));
 }
 
 const work = (): string[] => readdirSync(join(images.folder, ".work"));
 
-/** How many files there are in what is not finished. */
+/** The number of files in staging. */
 function halfDone(): number {
   const trees = work().map((name) => join(images.folder, ".work", name, "version/tree"));
   return trees.filter((tree) => existsSync(tree)).flatMap((tree) => readdirSync(tree)).length;
 }
 
-/** Imports something small. */
+/** Imports a small tree. */
 async function importWhole(version: string): Promise<void> {
   await importImage(images, { name: "arena", version, source: join(folder.path, "small") });
 }
 
-/** What anybody can see, and that all of it is {@link importWhole}'s. */
+/** Expects that every visible file belongs to {@link importWhole}. */
 function visible(): string[] {
   return images.list().map(({ version, current }) => {
     expect(readdirSync(join(images.folder, "arena", version, "tree"))).toEqual(["file"]);
@@ -105,8 +105,8 @@ function visible(): string[] {
 }
 
 async function tidied(): Promise<string[]> {
-  using workshop = Staging.open(images.folder, native);
-  await workshop.clear();
+  using staging = Staging.open(images.folder, native);
+  await staging.clear();
   return work();
 }
 

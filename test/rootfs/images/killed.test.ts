@@ -1,4 +1,4 @@
-/** SIGKILL before every single change of the state folder: the next run finds what was, or what was to be, and goes on. */
+/** SIGKILL before each change of the state folder: the next run finds the old state or the new one, and continues. */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ import { TestFolder } from "../../support/broker.ts";
 vi.setConfig({ testTimeout: 60_000 });
 
 const script = join(packageRoot, "test/fixtures/rootfs/die-at-step.mjs");
-/** More steps than anything here takes: what never ends would be found by it. */
+/** More steps than any run here takes. A run that never ends fails the test. */
 const MANY = 40;
 
 let folder: TestFolder;
@@ -31,7 +31,7 @@ afterEach(() => {
   folder[Symbol.dispose]();
 });
 
-/** What a run printed before it was killed; undefined when it came to its end. */
+/** What a run printed before it was killed. Undefined when it ended by itself. */
 function killedAt(step: number, ...args: readonly string[]): string | undefined {
   const { signal, status, stdout, stderr } = spawnSync(process.execPath, [script, String(step), state, ...args], {
     encoding: "utf8",
@@ -87,7 +87,7 @@ it("several processes that reserve at once get ranges of their own, and one owne
   expect(new Map(ranges.list().map(({ owner, base }) => [owner, base]))).toEqual(all);
 });
 
-/** Every file that somebody could see as part of an image is whole. */
+/** Expects that every visible file of an image is complete. */
 function visible(): string[] {
   const images = new Images(`${state}/images`);
   return images.list().map(({ name, version, current }) => {
@@ -113,7 +113,7 @@ it("an import: it is there whole or not at all, what was there before stays, and
     killed += 1;
     const seen = visible();
     expect(seen.filter((line) => /^arena@.* current$/.test(line))).toHaveLength(1);
-    // Each new image comes with its current version, so a name that is there always means something.
+    // A new image appears with its current version, so a name always has a version.
     expect("tree" in images.resolve("other")).toBe(seen.some((line) => line.startsWith("other@")));
     await images.remove("other").catch(() => undefined);
   }
@@ -152,12 +152,12 @@ it("a removal, and a change of the current version: before or after, nothing bet
 
 it("what a program left by a killed import still works on is not removed under its hands", async () => {
   const images = `${state}/images`;
-  const workshop = Staging.open(images, native);
-  const child = spawn("cat", [], { stdio: ["pipe", "ignore", "ignore", workshop.lock] });
+  const staging = Staging.open(images, native);
+  const child = spawn("cat", [], { stdio: ["pipe", "ignore", "ignore", staging.lock] });
   await once(child, "spawn");
-  workshop[Symbol.dispose]();
-  mkdirSync(join(workshop.folder, "tree"));
-  writeFileSync(join(workshop.folder, "tree/half"), "");
+  staging[Symbol.dispose]();
+  mkdirSync(join(staging.folder, "tree"));
+  writeFileSync(join(staging.folder, "tree/half"), "");
   using next = Staging.open(images, native);
   await next.clear();
   expect(readdirSync(`${images}/.work`)).toHaveLength(1);

@@ -1,4 +1,4 @@
-/** The helper of brokers without root, on a real kernel: it needs no privilege, and has none of its tests' either. */
+/** The helper of brokers without root, on a real kernel. It runs without privilege, even if the test has some. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** When a file system has ended, asked of a real kernel. */
+/** The unmount of a file system, as a real kernel reports it. */
 import { constants } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FdHandle } from "../../../src/fd.ts";

@@ -1,4 +1,5 @@
 import { openSync } from "node:fs";
+/** Errors of user namespaces: they name the cause and the remedy, wherever a namespace is made. */
 import { constants as os } from "node:os";
 import { describe, expect, test } from "vitest";
 import { SysError } from "../../../src/errors.ts";
@@ -14,7 +15,7 @@ const { EPERM, ENOSPC, ENOMEM } = os.errno;
 const range = rangeAt(0x6000_0000);
 const failing = (errno: number) => scripted({ userns: () => -errno });
 
-/** What `action` throws. */
+/** The error that `action` throws. */
 function errorOf(action: () => unknown): SysError {
   try {
     action();

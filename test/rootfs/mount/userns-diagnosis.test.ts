@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { whyNoNamespace } from "../../../src/rootfs/mount/userns-diagnosis.ts";
 
-/** A system of these files and no others. */
+/** A host that has only these files. */
 const system =
   (files: Readonly<Record<string, string>>) =>
   (path: string): string | undefined =>

@@ -1,4 +1,4 @@
-/** systemd-nspawn itself, looking for a range: it keeps off those that are reserved, as ranges keep off its own. */
+/** The real systemd-nspawn: it picks no reserved range, and berthd reserves no range that nspawn uses. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { chownSync, copyFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -22,7 +22,7 @@ function smallTree(): TestFolder {
   return folder;
 }
 
-/** The base that nspawn picks: that of the tree's owner, if it is free. */
+/** The base that nspawn picks: the one of the tree's owner, if it is free. */
 function picked(tree: string, wanted: number): number {
   chownSync(tree, wanted, wanted);
   const args = ["--register=no", "--keep-unit", "--private-users=pick", "--directory", tree, "/bin/true"];

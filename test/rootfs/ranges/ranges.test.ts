@@ -1,4 +1,4 @@
-/** Reservations of id ranges: kept for ever, never two owners, never what somebody else on the host has. */
+/** Reservations of id ranges: they are permanent, have one owner, and never overlap other ids of the host. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -46,7 +46,7 @@ function open(options: RangesOptions = {}): Ranges {
   return ranges;
 }
 
-/** What systemd-nspawn does for a container; undefined when it would pick another base. */
+/** Locks a base as systemd-nspawn does for a container. Undefined when nspawn would pick another base. */
 function nspawnLock(base: number): FdHandle | undefined {
   const handle = FdHandle.adopt(openSync(`${folder.path}/nspawn/${base}`, "a+"));
   if (native.recordLock(handle.fd, F_WRLCK) >= 0) return handle;

@@ -1,4 +1,4 @@
-/** The layer of owners for metacopy: whenever somebody is killed while it is made, the next one goes on, and finishes it. */
+/** The shifted layer for metacopy: when a process is killed while it builds one, the next run finishes it. */
 import { spawnSync } from "node:child_process";
 import { chownSync, existsSync, linkSync, lstatSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const script = join(packageRoot, "test/fixtures/rootfs/die-at-step.mjs");
 const BASE = 0x6000_0000;
-/** More steps than a layer takes. */
+/** More steps than any layer takes. */
 const MANY = 40;
 
 let before: string[];
@@ -40,7 +40,7 @@ afterEach(async () => {
   expect(await fdsAgain(before)).toEqual(before);
 });
 
-/** A run that dies at a step; what it printed if it came to its end. `wrap` goes in front of its command. */
+/** A run that is killed at a step. Returns its output if it ended by itself. `wrap` is put before its command. */
 function run(step: number, wrap: readonly string[] = []): string | undefined {
   const command = [...wrap, process.execPath, script, String(step), state, "shift", join(state, "shifted"), tree];
   const [program = "", ...args] = [...command, String(BASE)];
@@ -85,7 +85,7 @@ describe("a layer of owners (needs root)", needs("root"), () => {
     for (let file = 1; file <= 4; file++) {
       const inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `inject=fchownat:signal=KILL:when=${file}`];
       const said = run(0, inject);
-      // Its threads share the files, so none of them may have so many.
+      // Its threads share the files, so no thread handles this many.
       if (said?.startsWith("/")) break;
       expect(said).toMatch(/^shift-own could not shift the owners of the image's files: .*SIGKILL/);
       killed += 1;

@@ -1,4 +1,4 @@
-/** Roots that stand ready for a berth's next lease: when there is one, what it is good for, and when it is not. */
+/** Roots that are built ahead for a berth's next lease: when there is one, and which requests it fits. */
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -24,7 +24,7 @@ function counting(): { readonly world: World; readonly made: () => number } {
   return { world: makeWorld(scripted({ fsopen })), made: () => overlays };
 }
 
-/** One lease of berth `a` of which `count` overlays were made, with `written` in it; its next root stands ready. */
+/** One lease of berth `a`, for which `count` overlays were made, with `written` in it. The next root is built ahead. */
 async function readyAfter(
   { world, made }: ReturnType<typeof counting>,
   changes: Partial<RootRequest> = {},

@@ -1,4 +1,4 @@
-/** Roots on a real kernel: what tenants see in them, do in them and cannot do with them, by each strategy. */
+/** Roots on a real kernel, by each strategy: what tenants see, what they can do, and what they cannot. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, symlinkSync } from "node:fs";
 import { constants } from "node:os";
@@ -54,7 +54,7 @@ describe.each(STRATEGIES)("a root by %s (needs root)", needs("root"), (shift) =>
     expect(tenant(root, BASE + 33, `print(read("home/score"), write("home/score", "9"), write("etc/motd", ""))`)).toBe(
       "0 1 EACCES",
     );
-    // A folder of the image can be renamed, although half of it is another layer's.
+    // A folder of the image can be renamed, although half of it is in another layer.
     const rename = `tried(os.rename, "etc", "cfg", src_dir_fd=3, dst_dir_fd=3)`;
     expect(tenant(root, BASE, `print(${rename}, read("cfg/again"), read("etc/again"))`)).toBe("None welcome ENOENT");
     expect(contentsOf(image)).toEqual(untouched);
@@ -107,15 +107,15 @@ describe.each(STRATEGIES)("a root by %s (needs root)", needs("root"), (shift) =>
         `print([opened(path) if isinstance(opened(path), str) else os.path.samestat(os.stat(path, dir_fd=3), os.fstat(3)) for path in ${JSON.stringify(escapes)}])
 print(os.path.samestat(os.stat("..", dir_fd=3), os.fstat(3)))`,
       );
-      // What leads up stays at the top: the same folder, or a name that is not there.
+      // `..` stays at the top: it is the same folder, or a missing name.
       expect(found).toBe("[True, True, 'ENOENT', 'ENOENT', 'ENOENT']\nTrue");
-      // Where the state folder is is no secret, but nobody else may enter it.
+      // A tenant may know the path of the state folder, but cannot enter it.
       const upper = join(folder.path, "state/roots/b/upper/etc/secret");
       expect(
         tenant(root, uid, `print(tried(open, "${upper}"), tried(os.listdir, "${join(folder.path, "state")}"))`),
       ).toBe("EACCES EACCES");
     }
-    // Root of the range can make a file set-user-id, but only as itself; and nothing of the range is root's.
+    // Root of the range can make a set-user-id file, but only for itself. The host's root owns no file of the range.
     const made = tenant(
       root,
       BASE,
@@ -286,7 +286,7 @@ describe("a root (needs root)", needs("root"), () => {
   });
 });
 
-/** Python that attaches descriptor 3 at /mnt in namespaces of its own, as any user may. */
+/** Python that attaches descriptor 3 at /mnt in its own namespaces, as any user may. */
 const ATTACH = `libc = ctypes.CDLL(None, use_errno=True)
 uid, gid = os.getuid(), os.getgid()
 libc.prctl(4, 1) # a change of ids has made it root's business alone
@@ -298,12 +298,12 @@ def set_attributes(add, remove):
     return libc.syscall(442, -100, b"/mnt", 0, struct.pack("QQQQ", add, remove, 0, 0), 32)
 pass`;
 
-/** open_tree(2) of a kernel that copies no detached mount. */
+/** open_tree(2) of a kernel that cannot copy a detached mount. */
 function withoutClones(directory: number, path: string, flags: number): number {
   return path === "" ? -EINVAL : native.openTree(directory, path, flags);
 }
 
-/** The owners of everything that a berth has on disk. */
+/** The owners of all files of a berth on disk. */
 function everyOwner(folder: string, berth: string): number[] {
   const upper = join(folder, "state/roots", berth, "upper");
   const owners = contentsOf(upper).map((line) => Number(line.split(" ")[2]));
