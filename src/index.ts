@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export type { PasswdEntry } from "./accounts.ts";
 export { type Address, formatAddress, type InetAddress, type ListenAddress, type UnixAddress } from "./address.ts";

@@ -1,6 +1,6 @@
 /** The package as a stranger gets it: packed, installed into an empty folder, used. */
-import { execFile } from "node:child_process";
-import { cpSync, existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { type ExecException, execFile } from "node:child_process";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -48,6 +48,55 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     );
     expect(names.filter((name) => ["src", "test", "bench", "scripts", ".ci", "tsconfig.json"].includes(name))).toEqual(
       [],
+    );
+  });
+
+  describe("its declarations, read with all of their types checked", () => {
+    const exported = (text: string): { readonly name: string; readonly isType: boolean }[] =>
+      Array.from(text.matchAll(/^export (type )?\{([^}]*)\} from/gm), ([, all, names = ""]) =>
+        names.split(",").flatMap((part) => {
+          const [, type = all, name] = /^\s*(type )?(?:\w+ as )?(\w+)\s*$/.exec(part) ?? [];
+          return name === undefined ? [] : [{ name, isType: type !== undefined }];
+        }),
+      ).flat();
+    const declared = (): ReturnType<typeof exported> =>
+      exported(readFileSync(join(installed, "dist/index.d.ts"), "utf8"));
+
+    it("name each value that the package has, and no other", async () => {
+      const program = 'import("berthd").then((all) => console.log(JSON.stringify(Object.keys(all))))';
+      const { stdout } = await run(process.execPath, ["--eval", program], { cwd: app });
+      const values = declared().filter(({ isType }) => !isType);
+      expect(values.map(({ name }) => name).sort()).toEqual((JSON.parse(stdout) as string[]).sort());
+    });
+
+    it.each([{ module: "node16" }, { module: "nodenext" }, { module: "esnext", moduleResolution: "bundler" }])(
+      "resolve for a program that imports every export, with %o",
+      async (resolution) => {
+        for (const types of ["@types", "undici-types"]) {
+          rmSync(join(app, "node_modules", types), { force: true });
+          symlinkSync(join(packageRoot, "node_modules", types), join(app, "node_modules", types));
+        }
+        const names = declared();
+        const values = names.filter(({ isType }) => !isType).map(({ name }) => name);
+        // No esnext.disposable, and no `types`: docs/library.md promises that neither is needed.
+        const compilerOptions = { ...resolution, target: "es2022", lib: ["es2022"], strict: true, skipLibCheck: false };
+        folder.write({
+          "app/every.ts": `import { ${values.join(", ")} } from "berthd";
+          export type { ${names.map(({ name }) => name).join(", ")} } from "berthd";
+          export const values: unknown[] = [${values.join(", ")}];
+          export async function serve(): Promise<void> {
+            await using tenancy = await acquire("arena");
+            tenancy.net("game");
+          }`,
+          "app/tsconfig.json": JSON.stringify({
+            compilerOptions: { ...compilerOptions, noEmit: true },
+            files: ["every.ts"],
+          }),
+        });
+        const compile = run(join(packageRoot, "node_modules/.bin/tsc"), ["-p", app]);
+        const result = await compile.catch(({ code, stdout, stderr }: ExecException) => ({ code, stdout, stderr }));
+        expect(result).toEqual({ stdout: "", stderr: "" });
+      },
     );
   });
 
