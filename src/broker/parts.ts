@@ -62,13 +62,13 @@ export interface End {
   /** Everything was given to a broker that took over. */
   readonly isGiven?: boolean;
   /** The connection that stays open: the one on which that broker waits for an answer. */
-  readonly heir?: Session | undefined;
+  readonly successor?: Session | undefined;
 }
 
 /** Closes all parts there are. What is stored, or was given to another broker, stays as it is. Idempotent. */
-export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven = false, heir }: End = {}): void {
+export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven = false, successor }: End = {}): void {
   const { ledger } = parts;
-  parts.listener?.close(heir);
+  parts.listener?.close(successor);
   // From here on nothing is removed from the store: it is for the next broker.
   parts.mirror?.close();
   parts.snapshot?.close();

@@ -23,13 +23,14 @@ import { NotifySocket } from "./notify/notify-socket.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
 import { closeUnclaimed } from "./restart/close-unclaimed.ts";
-import { Ledger, type LedgerEntry } from "./restart/ledger.ts";
+import { Ledger } from "./restart/ledger.ts";
 import { Locks } from "./restart/locks.ts";
 import { reclaimAll } from "./restart/reclaim.ts";
 import {
   closeInherited,
   type InheritedFds,
   joinInherited,
+  noInheritedFds,
   type RestoreContext,
   restore,
   restoreBinds,
@@ -78,6 +79,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
     fds = inherited.fds;
     made = { ...foundation, ledger: inherited.ledger };
     const settlement = settle(foundation, specs, inherited);
+    made = settlement.parts;
     const held = predecessor === undefined ? settlement.parts : await takeOver(settlement.parts, predecessor);
     made = held;
     const parts = begin(held, settlement);
@@ -131,9 +133,7 @@ async function inherit(foundation: Foundation, passed: InheritedFds): Promise<In
     // What a predecessor wrote down it hands over itself.
     if (predecessor !== undefined) return { fds, ledger: undefined };
     const opened = openLedger(foundation);
-    if (opened === undefined) return { fds, ledger: undefined };
-    const reclaimed = sortInherited(reclaimAll(opened.entries, foundation), undefined, sys);
-    return { fds: joinInherited(fds, reclaimed), ledger: opened.ledger };
+    return { fds: joinInherited(fds, opened?.reclaimed ?? noInheritedFds()), ledger: opened?.ledger };
   } catch (error) {
     closeInherited(fds);
     throw error;
@@ -148,15 +148,20 @@ function takeLocks({ options: { state }, control, locks }: Foundation, inherited
   closeAll(inherited.locks.filter((lock) => !locks.has(lock)));
 }
 
-/** The record of leases, beside the control socket. A broker that cannot open it serves without, and logs why. */
-function openLedger(foundation: Foundation): { ledger: Ledger; entries: LedgerEntry[] } | undefined {
-  const { control, log } = foundation;
+/**
+ * The record of leases, beside the control socket, and what its tenants still have of an earlier broker that handed over
+ * nothing. A broker that cannot open the record serves without, and logs why.
+ */
+function openLedger(foundation: Foundation): { ledger: Ledger; reclaimed: InheritedFds } | undefined {
+  const { control, log, sys, options } = foundation;
   const { path } = control;
   if (path === "" || path.startsWith("@")) return undefined;
   let ledger: Ledger | undefined;
   try {
     ledger = Ledger.open(`${path}.leases`, foundation);
-    return { ledger, entries: ledger.read() };
+    const entries = ledger.read();
+    const reclaimed = options.predecessor === undefined ? reclaimAll(entries, foundation) : [];
+    return { ledger, reclaimed: sortInherited(reclaimed, undefined, sys) };
   } catch (error) {
     ledger?.close();
     if (!(error instanceof Error)) throw error;
@@ -258,11 +263,11 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
   const takeover = new TakeoverServer({
     snapshot,
     obstacle: takeoverObstacle(parts),
-    end: (heir) => {
-      closeParts(serving, { isGiven: true, heir });
+    end: (successor) => {
+      closeParts(serving, { isGiven: true, successor });
       options.onReplaced?.();
     },
-    patience: CONFIRM_TIMEOUT_MS,
+    confirmTimeout: CONFIRM_TIMEOUT_MS,
     sys,
     log,
   });
@@ -275,7 +280,9 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
 function takeoverObstacle({ mirror, control }: Foundation): string | undefined {
   if (mirror !== undefined)
     return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
-  return control.own === undefined ? "its control socket is of whoever passed it; restart it there" : undefined;
+  return control.own === undefined
+    ? "its control socket is not its own; restart it with the program that passed the socket"
+    : undefined;
 }
 
 function restoreContext({ options, berths, interceptions, mirror, sys, log }: Foundation): RestoreContext {

@@ -72,7 +72,7 @@ describe("a tenant's sockets and lease", () => {
       // Two wait in the backlog while there is no broker.
       const waiting = [await connected(port), connect(path)];
       await manager.start();
-      expect(said(manager)).toMatch(/taken back from an earlier broker: 3 sockets; 1 berths have their tenants still/);
+      expect(said(manager)).toMatch(/restored from an earlier broker: 3 sockets; 1 berths still have their tenants/);
       expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: tenant.pid } }]);
       const shared = inodesOf(manager.child?.pid ?? -1);
       const theirs = (await tenant.do("result = ['socket:[%d]' % os.fstat(fd).st_ino for fd in b.fds]")) as string[];
@@ -267,7 +267,7 @@ result = None`);
       manager.launch();
       await manager.exited();
       expect(said(manager)).toMatch(
-        /has sockets that cannot be taken back from it \((EPERM|EACCES).*run the broker as root/,
+        /has sockets that cannot be duplicated from it \((EPERM|EACCES).*run the broker as root/,
       );
     }
     expect(await fdsAgain(before)).toEqual(before);

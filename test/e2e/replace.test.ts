@@ -121,7 +121,7 @@ threading.Thread(target=serve, args=(held(b.fds[0]),), daemon=True).start()`);
     await expect(connected(port)).rejects.toThrow("ECONNREFUSED");
     expect(said(heir)).toMatch(/nobody wants .*socket\.goes\.s/);
     expect(said(heir)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
-    expect(said(heir)).toMatch(/the stashed state was given up/);
+    expect(said(heir)).toMatch(/the stashed state was closed/);
   });
 
   it("hands over several hundred descriptors, in several messages, and goes on with a takeover of a berth", async () => {

@@ -90,7 +90,7 @@ describe("a broker that is killed", () => {
     expect(said(manager)).toMatch(new RegExp(`nobody wants .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}: closed`));
     expect(said(manager)).toMatch(new RegExp(`nobody wants .*socket\\.goes\\.s/.*udp://127.0.0.1:${gone}: closed`));
     expect(said(manager)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
-    expect(said(manager)).toMatch(/berth goes: the stashed state was given up/);
+    expect(said(manager)).toMatch(/berth goes: the stashed state was closed/);
   });
 
   it("is followed by one that ends the lease of a tenant that died meanwhile, and sets its socket right", async () => {
@@ -151,7 +151,7 @@ describe("a broker that is killed", () => {
     await manager.start();
     await manager.until(() => said(manager).includes("keeps 2 descriptors and no more"));
     expect(said(manager)).toMatch(
-      /so control.socket\S+ and what comes after it do not .*: set FileDescriptorStoreMax=64/,
+      /so control.socket\S+ and what comes after it are lost .*: set FileDescriptorStoreMax=64/,
     );
     expect((await list(manager)).map(({ kept }) => kept)).toEqual([1, 1]);
     expect(manager.store).toHaveLength(2);

@@ -109,7 +109,7 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
       const heir = dynasty.launch(["--replace", "must"], ["strace", ...inject]);
       await heir.closed;
       await old.logged(gaveUp);
-      expect(said(heir)).toContain("taken back from an earlier broker");
+      expect(said(heir)).toContain("restored from an earlier broker");
       await check();
     }),
   );
@@ -177,7 +177,7 @@ describe("who may take over", () => {
     expect(impostor.open).toBe(true);
     await expect(Predecessor.find(path)).rejects.toMatchObject({
       code: "BROKER_RUNNING",
-      message: expect.stringMatching(/it is uid 65534's, and what it hands over is not believed$/),
+      message: expect.stringMatching(/it belongs to uid 65534; only root's or this user's broker is trusted$/),
     });
   });
 
@@ -234,6 +234,24 @@ describe("who may take over", () => {
     const { socket, folder } = served;
     await using heir = await Broker.start({ config: [`${folder.path}/config`], socket, predecessor });
     expect([replaced, served.broker.berths, heir.berths]).toEqual([1, [], before]);
+    expect((await list(socket)).map(({ name }) => name)).toEqual(["a"]);
+  });
+
+  it("also when the old one is closed as soon as it says that it was replaced", async () => {
+    const closing: Promise<void>[] = [];
+    await using served = await startBroker(
+      { "a.toml": '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n' },
+      { onReplaced: () => closing.push(served.broker.close()) },
+    );
+    const predecessor = await Predecessor.find(served.socket);
+    const { socket, folder } = served;
+    await using heir = await Broker.start({
+      config: [`${folder.path}/config`],
+      socket,
+      ...(predecessor !== undefined && { predecessor }),
+    });
+    await Promise.all(closing);
+    expect([closing.length, heir.berths.map(({ name }) => name)]).toEqual([1, ["a"]]);
     expect((await list(socket)).map(({ name }) => name)).toEqual(["a"]);
   });
 });

@@ -1,20 +1,20 @@
 /**
- * What a broker must know of a lease that an earlier broker gave, beside its tenant's pidfd. It stands in one page of
- * memory, in the service manager's store with the pidfd: one write(2) replaces all of it, so that a broker which is
- * killed while it writes leaves the old facts or the new ones. Pure.
+ * What a broker must know about a lease of an earlier broker, besides the tenant's pidfd. It is one page of memory in the
+ * service manager's store, next to the pidfd. One write(2) replaces all of it, so a broker that is killed while it writes
+ * leaves either the old or the new facts. Pure.
  */
 
 /** A page: written as a whole, zeros behind the text. */
 export const RECORD_SIZE = 4096;
 
 export interface LeaseFacts {
-  /** As it was at connect; to be named where the process is gone. The pidfd says who it is. */
+  /** The number at connect, for messages. The pidfd identifies the process. */
   readonly pid: number;
   readonly uid: number;
   readonly unit: string | undefined;
-  /** It has said that it serves. */
+  /** The tenant reported that it serves. */
   readonly ready: boolean;
-  /** It is to take over from the tenant there is. */
+  /** It is the newcomer of a handover. */
   readonly incoming: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a broker must know of a root that an earlier broker built, beside its mount. It stands in a memfd, in the service
- * manager's store with the mount: written once, before it is stored. Pure.
+ * What a broker must know about a root of an earlier broker, besides its mount. It is a memfd in the service manager's
+ * store, next to the mount, written once before it is stored. Pure.
  */
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";

@@ -1,12 +1,12 @@
 /**
- * A file of texts, each in a slot of its own, for who comes after this process, however it ends. A text is written where
- * none stands, so that whoever is killed over it leaves the others as they were, and it or nothing. Nothing is flushed: it
+ * A file of texts for the next process, each in a slot of its own. A text is written only into a free slot. So a process
+ * that is killed while it writes leaves the other texts intact, and its own whole or absent. Nothing is flushed: the file
  * outlives the process, not the machine.
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 import { BerthError } from "../../errors.ts";
 
-/** Bytes of a slot, the NUL behind the text included. What is not used is a hole in the file, and takes no disk. */
+/** Bytes of a slot, with the NUL after the text. The unused rest is a hole in the file and takes no disk. */
 export const SLOT = 32_768;
 const EMPTY: Uint8Array = Buffer.alloc(1);
 const BRACE = 0x7b;
@@ -21,7 +21,7 @@ export class SlotFile implements Disposable {
     this.#slots = Math.ceil(fstatSync(fd).size / SLOT);
   }
 
-  /** Opens it, and makes it if need be. Throws when it cannot be had, or when others could have written there. */
+  /** Opens the file, or creates it. Throws when that fails, or when other users could have written to it. */
   static open(path: string): SlotFile {
     const fd = openSync(
       path,
@@ -33,10 +33,13 @@ export class SlotFile implements Disposable {
       found.isFile() && found.nlink === 1 && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0;
     if (isOurs && hasSlots(fd, found.size)) return new SlotFile(fd);
     closeSync(fd);
-    throw new BerthError("SYSTEM_ERROR", `${path} is no file of this user alone, or another program's: remove it`);
+    throw new BerthError(
+      "SYSTEM_ERROR",
+      `${path} is not a record of this user's broker, or others can write to it; remove it: rm ${path}`,
+    );
   }
 
-  /** Every text that was left, by its slot. To be called once, first. */
+  /** Every text in the file, by slot. Call it once, first. */
   read(): Map<number, string> {
     const found = new Map<number, string>();
     const bytes = Buffer.alloc(SLOT);
@@ -50,13 +53,13 @@ export class SlotFile implements Disposable {
     return found;
   }
 
-  /** Writes a text down, an object of JSON; its slot. Throws when there is no room for it, on the disk or in a slot. */
+  /** Writes a text, a JSON object, and returns its slot. Throws when the disk is full or the text exceeds a slot. */
   write(text: string): number {
     const bytes = Buffer.from(`${text}\0`);
     if (bytes.length > SLOT) throw new BerthError("SYSTEM_ERROR", `${bytes.length} bytes are more than ${SLOT}`);
     const slot = this.#free.pop() ?? this.#slots++;
     try {
-      // The first byte last: until then nothing stands there.
+      // The first byte last: until then the slot counts as free.
       this.#put(bytes, 1, slot * SLOT);
       this.#put(bytes.subarray(0, 1), 0, slot * SLOT);
     } catch (error) {
@@ -66,7 +69,7 @@ export class SlotFile implements Disposable {
     return slot;
   }
 
-  /** Strikes a text out. With the last one the file is empty again. */
+  /** Frees a slot. Without texts the file is empty. */
   clear(slot: number): void {
     this.#put(EMPTY, 0, slot * SLOT);
     this.#free.push(slot);
@@ -76,7 +79,7 @@ export class SlotFile implements Disposable {
     this.#slots = 0;
   }
 
-  /** What is written stays. Idempotent. */
+  /** Closes the file; its texts stay. Idempotent. */
   close(): void {
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;

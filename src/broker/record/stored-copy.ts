@@ -1,6 +1,6 @@
-/** The copy of a thing's descriptors that outlives the broker, in the service manager's store: see keeping.ts. */
+/** The copy of a descriptor in the service manager's store; it outlives the broker (see restart/store-mirror.ts). */
 export interface StoredCopy {
-  /** Its thing is gone for good: the copy goes too, in a moment. */
+  /** Removes the copy soon: the descriptor is closed for good. */
   drop(): void;
   /** As {@link drop}, and waits until the copy is closed, so that its address is free. */
   dropNow(): void;

@@ -1,23 +1,23 @@
 /**
- * What a descriptor in the service manager's store is called: KIND.REST, where REST says whose it is and has a slash,
- * which no name of a berth's socket has. Whoever reads the name back needs nothing else to find its place. Pure.
+ * The names of descriptors in the service manager's store: KIND.REST. REST says what the descriptor belongs to, and has a
+ * slash, which no socket name has. A reader needs nothing but the name to restore the descriptor. Pure.
  */
 import { createHash } from "node:crypto";
 
-/** A socket of ours. The numbers tell it from every other, and its path from one that another program put there. */
+/** A held socket. The inodes identify the socket, and its path if it has one. */
 export interface StoredSocket {
-  /** Absent: it is the broker's own, `control` or `notify`. */
+  /** Absent for a socket of the broker itself: `control` or `notify`. */
   readonly berth?: string;
   readonly socket: string;
-  /** {@link keyHash} of everything that was settled when it was bound. */
+  /** {@link keyHash} of everything that cannot change after bind. */
   readonly hash: string;
   /** Inode of the socket itself. */
   readonly inode: bigint;
-  /** Inode of the path of a UNIX socket; "foreign" when a .socket unit made it, and its path is not ours to remove. */
+  /** Inode of the path of a UNIX socket; "foreign" when a .socket unit created the path: then the broker never removes it. */
   readonly path?: bigint | "foreign";
 }
 
-/** A descriptor that a tenant left, or the carrier of one. `serial` tells two of one name apart. */
+/** A stashed descriptor, or one that wraps it. `serial` tells two of one name apart. */
 export interface StoredStash {
   readonly berth: string;
   readonly name: string;
@@ -33,7 +33,7 @@ export interface StoredLease {
   readonly lease: string;
 }
 
-/** Of a berth's root: its mount, and a memfd of what is to be known of it. */
+/** A berth's root: its mount, and a memfd with its facts. */
 export interface StoredRoot {
   readonly berth: string;
 }
@@ -48,14 +48,14 @@ export type StoredName =
   | { readonly kind: "keeper" };
 
 /**
- * What only a successor gets, and no store: a pidfd of the broker itself, a file that it has locked, and the channel to
- * its stand-in for binds.
+ * Only in a takeover, never in a store: a pidfd of the broker itself, a file that it has locked, and the channel to its
+ * bind fallback.
  */
 export const BROKER_NAME = "process.broker/pidfd";
 export const LOCK_NAME = "lock.broker/file";
 export const KEEPER_NAME = "keeper.broker/channel";
 
-/** Sockets of the broker's own. */
+/** Sockets of the broker itself. */
 const OWN = ["control.socket", "notify.socket"];
 
 export function socketName({ berth, socket, hash, inode, path }: StoredSocket): string {
@@ -75,7 +75,7 @@ export function rootName({ berth }: StoredRoot): string {
   return `root.${berth}/mount`;
 }
 
-/** Takes a name apart; undefined when it is not one of these, as the name a .socket unit gives. */
+/** Parses a name; undefined for other names, such as those of .socket units. */
 export function parseStoredName(text: string): StoredName | undefined {
   const [whose = "", ...rest] = text.split("/");
   const dot = whose.indexOf(".");
@@ -121,7 +121,7 @@ function isNumber(text: string): boolean {
   return /^[0-9]{1,20}$/.test(text);
 }
 
-/** Short for what tells one socket from another: an address has characters that a descriptor's name may not have. */
+/** A short hash of a socket's key: an address has characters that a descriptor name must not have. */
 export function keyHash(key: string): string {
   return createHash("sha256").update(key).digest("hex").slice(0, 10);
 }

@@ -1,7 +1,6 @@
 /**
- * A descriptor in a message that nobody has received: another open file than the descriptor's own, so that the service
- * manager stores it although it stores that one already. systemd keeps one descriptor of an open file, whatever it is
- * called, and a tenant may well leave one twice, or leave a socket of its own berth.
+ * Wraps a descriptor in a message that is never received, so that it counts as another open file. systemd stores one
+ * descriptor per open file, whatever its name; but a tenant may stash one file twice, or a socket of its own berth.
  */
 import { check } from "../../errors.ts";
 import { adoptReceived, closeAll, type FdHandle } from "../../fd.ts";
@@ -10,23 +9,23 @@ import { socketPair } from "../../socket-queries.ts";
 
 const BYTE = new Uint8Array(1);
 
-/** Puts a duplicate of the descriptor into a carrier. Throws {@link SysError}. */
+/** Wraps a duplicate of the descriptor. Throws {@link SysError}. */
 export function wrapFd(fd: number, sys: Native): FdHandle {
-  const [carrier, theirs] = socketPair("stream", sys);
+  const [wrapper, theirs] = socketPair("stream", sys);
   using sender = theirs;
   try {
     check("sendmsg", sys.sendmsg(sender.fd, BYTE, 0, Int32Array.of(fd), 1));
-    return carrier;
+    return wrapper;
   } catch (error) {
-    carrier.close();
+    wrapper.close();
     throw error;
   }
 }
 
-/** A duplicate of the descriptor in it, which stays there; undefined when there is none. */
-export function unwrapFd(carrier: FdHandle, sys: Native): FdHandle | undefined {
+/** A duplicate of the wrapped descriptor; undefined when there is none. */
+export function unwrapFd(wrapper: FdHandle, sys: Native): FdHandle | undefined {
   const received = new Int32Array(RECEIVED_LENGTH);
-  if (sys.peekmsg(carrier.fd, new Uint8Array(1), 0, received) <= 0) return undefined;
+  if (sys.peekmsg(wrapper.fd, new Uint8Array(1), 0, received) <= 0) return undefined;
   const [first, ...others] = adoptReceived(received, sys);
   closeAll(others);
   return first;

@@ -1,4 +1,4 @@
-/** What was passed to the broker, and nobody wants: closed, and said. */
+/** Closes a passed socket that no berth uses, and logs it. */
 
 import type { Log } from "../../log.ts";
 import type { Berths } from "../berths/berths.ts";
@@ -9,7 +9,7 @@ export function closeUnclaimed({ name, handle, is, stored, storedCopy }: PassedS
   const inode = socketInode(handle.fd);
   storedCopy?.drop();
   handle.close();
-  // What a unit passes may have come from the store as well.
+  // A unit may pass a socket that came from the store as well.
   const held = berths.list().flatMap(({ sockets }) => sockets.map(({ socket }) => socketInode(socket.fd)));
   if (held.includes(inode)) return;
   const isPath = typeof is !== "string" && is.address.family === "unix" && !is.address.abstract;

@@ -1,7 +1,6 @@
 /**
- * What is written down of leases, in a file beside the control socket. A broker that is gone leaves it behind, however it
- * went, and the next one finds by it the tenants that still live, and in them the sockets they hold (reclaim.ts). Nobody
- * reads it while the broker lives.
+ * The record of leases, in a file beside the control socket. A broker that exits leaves it behind, however it exits. The
+ * next broker reads it to find the tenants that still live, and the sockets they hold (reclaim.ts).
  */
 
 import type { Log } from "../../log.ts";
@@ -14,7 +13,7 @@ import { processIdentity } from "../record/process-identity.ts";
 import { SlotFile } from "../record/slot-file.ts";
 import { socketName } from "../record/stored-name.ts";
 
-/** A lease as it is written down. */
+/** One lease in the record. */
 export interface LedgerEntry {
   readonly berth: string;
   readonly lease: string;
@@ -32,7 +31,7 @@ export interface LedgerOptions {
   readonly log: Log;
 }
 
-/** What stands in the file behind its serial, and where. */
+/** The text of a lease in the file, without its serial, and its slot. */
 interface Written {
   readonly text: string;
   readonly slot: number;
@@ -57,11 +56,11 @@ export class Ledger {
     return new Ledger(SlotFile.open(path), options);
   }
 
-  /** What an earlier broker has left. It stays until {@link begin}. */
+  /** The leases that an earlier broker recorded. They stay in the file until {@link begin}. */
   read(): LedgerEntry[] {
     const entries = new Map<string, LedgerEntry>();
-    // In the order in which they were written. Of one lease there are two where a broker was killed between writing the
-    // newer one and striking out the older.
+    // In the order in which they were written. A lease has two entries if a broker was killed after it wrote the newer
+    // one and before it cleared the older one.
     const found = Array.from(this.#file.read(), ([slot, text]) => ({ slot, text, entry: parse(text) }));
     found.sort((a, b) => (a.entry?.serial ?? 0) - (b.entry?.serial ?? 0));
     for (const { slot, text, entry } of found) {
@@ -71,7 +70,7 @@ export class Ledger {
       }
       const leases = this.#ofBerth(entry.berth);
       for (const [id, older] of leases) {
-        // Nor are there two tenants but in a handover: one that is over was being struck out.
+        // Only a handover has two tenants. Otherwise the older entry is of a lease that had ended.
         if (id !== entry.lease && (entry.facts.incoming || entries.get(id)?.facts.incoming === true)) continue;
         this.#file.clear(older.slot);
         leases.delete(id);
@@ -84,20 +83,20 @@ export class Ledger {
     return [...entries.values()];
   }
 
-  /** What was read has found its place: strikes out what is no lease any more, and follows the berths from now on. */
+  /** Clears entries of leases that no longer exist, and records every change from now on. */
   begin(berths: readonly Berth[]): void {
     this.#begun = true;
     const names = new Set(berths.map(({ name }) => name));
-    for (const name of this.#written.keys()) if (!names.has(name)) this.#strike(name, []);
+    for (const name of this.#written.keys()) if (!names.has(name)) this.#clear(name, []);
     this.keepAll(berths);
   }
 
-  /** Writes down what has changed of the berth's leases, and strikes out those that have ended. */
+  /** Records what changed in the berth's leases, and clears those that ended. */
   keep(berth: Berth): void {
     if (!this.#begun) return;
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
     for (const lease of leases) this.#write(lease, berth);
-    this.#strike(berth.name, leases);
+    this.#clear(berth.name, leases);
   }
 
   /** As {@link keep} of all berths there are. */
@@ -105,12 +104,12 @@ export class Ledger {
     for (const berth of berths) this.keep(berth);
   }
 
-  /** Whether the next broker will look for the berth's sockets: it has a tenant that is written down. */
+  /** Whether the next broker will look for the berth's sockets: a tenant of it is recorded. */
   has({ name }: Berth): boolean {
     return (this.#written.get(name)?.size ?? 0) > 0;
   }
 
-  /** What is written stays. Idempotent. */
+  /** Closes the file; its entries stay. Idempotent. */
   close(): void {
     this.#begun = false;
     this.#file.close();
@@ -130,14 +129,14 @@ export class Ledger {
     });
   }
 
-  /** The number is the tenant's as long as its pidfd says that it lives. */
+  /** Undefined when the tenant has exited: then its number may be another process's. */
   #processOf({ tenant, pidfd }: Lease): string | undefined {
     if (pidfd === undefined) return undefined;
     const identity = processIdentity(tenant.pid, pidfd);
     return this.#options.sys.pollNow(pidfd, POLLIN) === 0 ? identity : undefined;
   }
 
-  #strike(berth: string, but: readonly Lease[]): void {
+  #clear(berth: string, but: readonly Lease[]): void {
     const written = this.#written.get(berth);
     if (written === undefined) return;
     for (const [id, { slot }] of written) {

@@ -1,4 +1,4 @@
-/** The files that a broker has locked, so that no two share a socket or a state folder. It removes none of them. */
+/** The files that a broker locks, so that no two brokers share a socket or a state folder. It removes none of them. */
 import { constants as files, fstatSync, mkdirSync, openSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { BerthError, SysError } from "../../errors.ts";
@@ -16,9 +16,9 @@ export class Locks {
   }
 
   /**
-   * Locks a file, which is made if need be, as is its folder with these permission bits. Throws BROKER_RUNNING if
-   * somebody else has it. The lock ends with the process, however it ends; so the file may stay (flock(2)). Of
-   * `inherited`, a predecessor's, takes the one of this file, if it is there: the lock is the open file's.
+   * Locks a file. Creates it if it is missing, and its folder with these permission bits. Throws BROKER_RUNNING if
+   * another process has the lock. The lock ends with the process, so the file stays (flock(2)). If `inherited` has the
+   * open file of a predecessor's lock, that one is used: the lock belongs to the open file.
    */
   take(path: string, folderMode: number, inherited: readonly FdHandle[] = []): void {
     const known = inherited.find((lock) => isFile(lock, path));
@@ -43,7 +43,7 @@ export class Locks {
     return this.#held.includes(lock);
   }
 
-  /** All of them, borrowed: whoever has them has the locks as well. */
+  /** The locked files, borrowed. A process that gets them has the locks too. */
   get fds(): readonly number[] {
     return this.#held.map(({ fd }) => fd);
   }

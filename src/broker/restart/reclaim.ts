@@ -1,7 +1,7 @@
 /**
- * Sockets and leases of a broker that is gone, taken back from the tenants themselves: what it wrote down (ledger.ts) says
- * who they are and which sockets were theirs, and pidfd_getfd(2) duplicates those out of them. Everything comes as a
- * service manager's store would pass it. What is not the very process, or not the very socket, is left alone.
+ * Gets sockets and leases of a broker that has exited back from the tenants. The ledger names the tenants and their
+ * sockets; pidfd_getfd(2) duplicates these out of the tenant. Everything is returned as a service manager's store would
+ * pass it. A process or a socket that is not exactly the recorded one is left alone.
  */
 import { readdirSync, readlinkSync, writeSync } from "node:fs";
 import { constants } from "node:os";
@@ -20,7 +20,7 @@ import type { LedgerEntry } from "./ledger.ts";
 
 const { EBADF, ESRCH } = constants.errno;
 
-/** Descriptors of one tenant that are looked at: who has more would say how long a start takes. */
+/** Descriptors of one tenant that are looked at. More would let a tenant decide how long a start takes. */
 const MAX_LOOKED = 65_536;
 
 export interface ReclaimOptions {
@@ -28,7 +28,7 @@ export interface ReclaimOptions {
   readonly log: Log;
 }
 
-/** The descriptors of all leases whose tenants live, the caller's. What cannot be taken back of one is said, and no other's. */
+/** The descriptors of all leases whose tenants live; the caller owns them. A lease that fails is logged; others go on. */
 export function reclaimAll(entries: readonly LedgerEntry[], options: ReclaimOptions): PassedFd[] {
   return entries.flatMap((entry) => {
     try {
@@ -36,20 +36,20 @@ export function reclaimAll(entries: readonly LedgerEntry[], options: ReclaimOpti
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       const { berth, facts } = entry;
-      const message = `berth ${berth}: the lease of pid ${facts.pid} could not be taken back: ${error.message}`;
+      const message = `berth ${berth}: the lease of pid ${facts.pid} could not be restored: ${error.message}`;
       options.log("error", message, { event: "not-reclaimed", berth, pid: facts.pid });
       return [];
     }
   });
 }
 
-/** None when its tenant has exited. Throws SYSTEM_ERROR when we are short of descriptors. */
+/** Empty when the tenant has exited. Throws SYSTEM_ERROR when no descriptors are free. */
 function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
   const { berth, lease, facts } = entry;
   const found = sys.pidfdOpen(facts.pid);
   if (found === -ESRCH) return tellExited(entry, log);
   using tenant = FdHandle.adopt(check("pidfd_open", found), sys);
-  // In this order: whoever had the number when it was looked at is who the pidfd is of, if that one lives afterwards.
+  // In this order: if the process of the pidfd still lives after its number was looked at, the number was its own.
   const identity = processIdentity(facts.pid, tenant.fd);
   if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) return tellExited(entry, log);
   using page = FdHandle.adopt(check("memfd_create", sys.memfd("berth-lease")), sys);
@@ -87,17 +87,17 @@ function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: Reclai
       code === "EPERM" || code === "EACCES"
         ? ": run the broker as root, or as its user with kernel.yama.ptrace_scope=0"
         : "";
-    const message = `pid ${pid} has sockets that cannot be taken back from it (${error.message})${remedy}`;
+    const message = `pid ${pid} has sockets that cannot be duplicated from it (${error.message})${remedy}`;
     log("warning", `berth ${entry.berth}: ${message}`, { event: "not-reclaimed", berth: entry.berth, pid });
   }
   return taken;
 }
 
-/** The tenant's descriptor, if it is that socket; it may be another, and no socket at all, since it was looked at. */
+/** The tenant's descriptor, if it is still that socket. The tenant may have put another file in its place. */
 function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Native): FdHandle | undefined {
   const fd = sys.pidfdGetfd(tenant, number);
   if (fd === -EBADF) return undefined;
-  // Of a file that is no socket anything but this may wait for its file system, closing it too.
+  // If it is not a socket, any other call may wait for its file system, and so may close(2).
   const handle = FdHandle.adoptForeign(check("pidfd_getfd", fd), sys);
   const isSocket = socketOption(handle.fd, SOL_SOCKET, SO_TYPE, sys) >= 0;
   if (isSocket && socketInode(handle.fd) === inode) return handle;

@@ -1,7 +1,7 @@
 /**
- * What an earlier broker left in the service manager's store, or has handed over, back in its place: sockets, leases of tenants that still
- * live, what tenants stashed, and the servers whose binds wait for an answer. What no berth of the configuration wants
- * any more is closed, removed from the store, and said.
+ * Puts what an earlier broker left in the store, or handed over, back in its place: sockets, leases of tenants that still
+ * live, stashes, roots, and the servers whose binds wait for an answer. What no configured berth uses is closed, removed
+ * from the store, and logged.
  */
 import { fstatSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { BerthError } from "../../errors.ts";
@@ -21,7 +21,7 @@ import { unwrapFd } from "../record/wrapped-fd.ts";
 import { type PassedSocket, passedSocket, socketInode } from "../sockets/passed-socket.ts";
 import type { StoreMirror } from "./store-mirror.ts";
 
-/** A descriptor that came back, under its name in the store. */
+/** An inherited descriptor, with its name in the store. */
 interface Inherited<Name> {
   readonly stored: string;
   readonly is: Name;
@@ -32,23 +32,23 @@ type NameOf<Kind> = Extract<StoredName, { kind: Kind }>;
 
 /** The descriptors that were passed to this process, by what they are. */
 export interface InheritedFds {
-  /** Of the store or of .socket units, the control socket among them. */
+  /** From the store or from .socket units; the control socket may be among them. */
   readonly sockets: PassedSocket[];
   readonly leases: Inherited<NameOf<"lease">>[];
   readonly stashes: Inherited<NameOf<"stash">>[];
   readonly binds: Inherited<NameOf<"binds">>[];
   readonly roots: Inherited<NameOf<"root">>[];
-  /** Of a predecessor alone: files that it had locked, and channels to its stand-in for binds. */
+  /** Only from a predecessor: the files it had locked, and channels to its bind fallback. */
   readonly locks: FdHandle[];
   readonly keepers: FdHandle[];
 }
 
-/** Nothing was passed, or all of it has found its place. */
+/** Nothing was inherited. */
 export function noInheritedFds(): InheritedFds {
   return { sockets: [], leases: [], stashes: [], binds: [], roots: [], locks: [], keepers: [] };
 }
 
-/** Closes what has not found its place: the start has failed, and the copies are for the next broker. */
+/** Closes all of it after a failed start. The copies in the store are for the next broker. */
 export function closeInherited({ sockets, leases, stashes, binds, roots, locks, keepers }: InheritedFds): void {
   closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
   closeAll([...locks, ...keepers]);
@@ -69,7 +69,7 @@ export function joinInherited(first: InheritedFds, more: InheritedFds): Inherite
   return { ...first, leases, sockets };
 }
 
-/** Tells apart what was passed, and takes it over. `lent`: somebody else has each socket as well, for as long as that says. */
+/** Sorts what was passed by kind, and owns it. `lent` marks sockets that a predecessor has too. */
 export function sortInherited(
   passed: readonly PassedFd[],
   mirror: StoreMirror | undefined,
@@ -80,7 +80,7 @@ export function sortInherited(
   for (const { name, handle } of passed) {
     const is = parseStoredName(name);
     if (is !== undefined) mirror?.count(name);
-    // What a newer broker hands over, and this one does not know.
+    // A newer broker may hand over kinds that this one does not know.
     if (is === undefined && lent !== undefined) handle.close();
     else if (is === undefined) sorted.sockets.push(passedSocket(name, handle, sys));
     else if (is.kind === "socket") {
@@ -101,22 +101,22 @@ export function sortInherited(
 export interface RestoreContext {
   readonly berths: Berths;
   readonly interceptions: Interceptions;
-  /** Absent where there is no store now: what came back is taken all the same. */
+  /** Absent where there is no store now; what was inherited is restored all the same. */
   readonly mirror: StoreMirror | undefined;
   readonly sys: Native;
   readonly log: Log;
 }
 
-/** Puts back what is no socket, but for binds. The berths must have their sockets already. */
+/** Restores leases, roots and stashes. The berths must have their sockets already. */
 export function restore(passed: InheritedFds, context: RestoreContext): void {
   const { berths, log } = context;
-  takeBackLeases(passed.leases, context);
-  takeBackRoots(passed.roots, context);
-  for (const returned of passed.stashes) takeBackStash(returned, context);
+  restoreLeases(passed.leases, context);
+  restoreRoots(passed.roots, context);
+  for (const stash of passed.stashes) restoreStash(stash, context);
   const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
   if (length + passed.leases.length + passed.stashes.length === 0) return;
   const leases = berths.list().filter(({ lease }) => lease !== undefined).length;
-  log("info", `taken back from an earlier broker: ${length} sockets; ${leases} berths have their tenants still`, {
+  log("info", `restored from an earlier broker: ${length} sockets; ${leases} berths still have their tenants`, {
     event: "taken-back",
     sockets: length,
     leases,
@@ -125,12 +125,12 @@ export function restore(passed: InheritedFds, context: RestoreContext): void {
   });
 }
 
-/** What came back under each name: of a lease, of a root and of a server's binds two descriptors, of which one is a memfd. */
+/** By name: a lease, a root and the binds of a server are two descriptors each, of which one is a memfd. */
 function pairs<Name>(
-  returned: readonly Inherited<Name>[],
+  inherited: readonly Inherited<Name>[],
 ): Map<string, { is: Name; page?: FdHandle; other?: FdHandle }> {
   const byName = new Map<string, { is: Name; page?: FdHandle; other?: FdHandle }>();
-  for (const { stored, is, handle } of returned) {
+  for (const { stored, is, handle } of inherited) {
     const pair = byName.get(stored) ?? { is };
     const part = fstatSync(handle.fd).isFile() ? "page" : "other";
     pair[part]?.close();
@@ -140,13 +140,13 @@ function pairs<Name>(
   return byName;
 }
 
-/** A lease is its tenant's pidfd, and the page of its facts. */
-function takeBackLeases(returned: InheritedFds["leases"], context: RestoreContext): void {
-  const whole = [...pairs(returned)].map(([stored, { is, page, other }]) => {
+/** A lease is its tenant's pidfd and the page of its facts. */
+function restoreLeases(inherited: InheritedFds["leases"], context: RestoreContext): void {
+  const whole = [...pairs(inherited)].map(([stored, { is, page, other }]) => {
     const pidfd = other !== undefined && isPidfd(other) ? other : undefined;
     return { stored, is, page, other, pidfd, facts: readFacts(page) };
   });
-  // The present tenant first: a newcomer is one only beside it.
+  // The present tenant first: only then is a second tenant a newcomer.
   whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
   for (const { stored, is, page, other, pidfd, facts } of whole) {
     const lease = facts && pidfd && restoreLease(is, pidfd, facts, context);
@@ -162,7 +162,7 @@ function takeBackLeases(returned: InheritedFds["leases"], context: RestoreContex
 }
 
 function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: RestoreContext) {
-  const says = (why: string): undefined => {
+  const isFree = (why: string): undefined => {
     log("notice", `berth ${is.berth}: free of pid ${facts.pid}, for ${why}`, {
       event: "released",
       berth: is.berth,
@@ -170,13 +170,14 @@ function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { ber
       pid: facts.pid,
     });
   };
-  // Its number where we are, which may be another PID namespace than the earlier broker's.
+  // Its number in our PID namespace, which may differ from the earlier broker's.
   const pid = pidOf(pidfd);
-  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return says("it has exited while there was no broker");
-  return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? says("the berth is no longer configured");
+  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0)
+    return isFree("it has exited while there was no broker");
+  return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? isFree("the berth is no longer configured");
 }
 
-function takeBackStash({ stored, is, handle }: InheritedFds["stashes"][number], context: RestoreContext): void {
+function restoreStash({ stored, is, handle }: InheritedFds["stashes"][number], context: RestoreContext): void {
   const { berths, mirror, sys, log } = context;
   mirror?.recallSerial(is.serial);
   const found = is.packed ? unwrapFd(handle, sys) : handle;
@@ -189,15 +190,15 @@ function takeBackStash({ stored, is, handle }: InheritedFds["stashes"][number], 
   }
   found?.close();
   mirror?.forget(stored);
-  log("notice", `berth ${is.berth}: the stashed ${is.name} was given up, for there is no place for it any more`, {
+  log("notice", `berth ${is.berth}: the stashed ${is.name} was closed: the berth has no place for it any more`, {
     event: "declined",
     name: stored,
   });
 }
 
-/** After the leases: a root is its tenants'. */
-function takeBackRoots(returned: InheritedFds["roots"], { berths, mirror }: RestoreContext): void {
-  for (const [stored, { is, page, other: mount }] of pairs(returned)) {
+/** After the leases: a root belongs to its tenants. */
+function restoreRoots(inherited: InheritedFds["roots"], { berths, mirror }: RestoreContext): void {
+  for (const [stored, { is, page, other: mount }] of pairs(inherited)) {
     const facts = page && decodeRootFacts(contentsOf(page));
     const berth = mount && facts && berths.restoreRoot(is.berth, mount, facts);
     page?.close();
@@ -208,15 +209,15 @@ function takeBackRoots(returned: InheritedFds["roots"], { berths, mirror }: Rest
   }
 }
 
-/** Answers the binds again that an earlier broker answered: when nobody else does any more, for a call is received once. */
+/** Answers the binds that an earlier broker answered. Only once that broker has stopped: a call is received once. */
 export function restoreBinds(
   { binds, keepers }: Pick<InheritedFds, "binds" | "keepers">,
   context: RestoreContext,
 ): void {
   const { interceptions, mirror, log } = context;
-  const [keeper, ...others] = keepers;
-  if (binds.length > 0 && keeper !== undefined) interceptions.adoptFallback(keeper);
-  else keeper?.close();
+  const [fallback, ...others] = keepers;
+  if (binds.length > 0 && fallback !== undefined) interceptions.adoptFallback(fallback);
+  else fallback?.close();
   closeAll(others);
   for (const [stored, { is, page: record, other: notify }] of pairs(binds)) {
     if (notify === undefined || !isNotifyDescriptor(notify.fd)) {
@@ -225,7 +226,7 @@ export function restoreBinds(
       continue;
     }
     const storedCopy = mirror?.recall(stored);
-    const isKept = keeper !== undefined && record !== undefined;
+    const isKept = fallback !== undefined && record !== undefined;
     try {
       interceptions.restore(is.berth, is.lease, { notify, record, storedCopy, isKept });
     } catch (error) {
@@ -243,7 +244,7 @@ function isPidfd({ fd }: FdHandle): boolean {
   return /^(anon_inode:\[pidfd\]|pidfd:)/.test(readlinkSync(`/proc/self/fd/${fd}`));
 }
 
-/** proc_pid_fdinfo(5): -1 when it was waited for, 0 when it has no number here. */
+/** proc_pid_fdinfo(5): -1 when the process was reaped, 0 when it has no number in this namespace. */
 function pidOf({ fd }: FdHandle): number | undefined {
   const pid = Number(/^Pid:\s*(-?\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? -1);
   return pid > 0 ? pid : undefined;
@@ -256,7 +257,7 @@ function readFacts(record: FdHandle | undefined): LeaseFacts | undefined {
   return decodeLeaseFacts(page);
 }
 
-/** All of a memfd, from its beginning: the offset is shared with the copy in the store. */
+/** All of a memfd, read from offset 0: its own offset is shared with the copy in the store. */
 function contentsOf({ fd }: FdHandle): Buffer {
   const contents = Buffer.alloc(fstatSync(fd).size);
   readSync(fd, contents, 0, contents.length, 0);

@@ -1,8 +1,7 @@
 /**
- * What outlives the broker: a copy of everything it holds, in the service manager's store, or in what goes to a broker
- * that takes over. A copy is made before anybody is told of the thing, so that a broker which is killed at any instant
- * loses nothing that somebody relies on; it goes when the thing goes. Taking it back is take-back.ts. Where there is no
- * store, nothing of this is used but for a takeover.
+ * Keeps a copy of everything the broker holds outside of the broker: in the service manager's store, or in the snapshot
+ * for a broker that takes over. It stores each descriptor before anyone is told about it, so a broker that is killed at any
+ * instant loses nothing that a client has seen. The copy goes when the descriptor goes. restore.ts reads the copies back.
  */
 import { writeSync } from "node:fs";
 import { check } from "../../errors.ts";
@@ -24,14 +23,14 @@ import { wrapFd } from "../record/wrapped-fd.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 
-/** How long the manager is left alone when it does not take messages, in milliseconds. */
-const PAUSE = 10_000;
+/** Pause after the manager did not take a message. */
+const RETRY_MS = 10_000;
 
 export interface StoreMirrorOptions {
   readonly store: DescriptorStore;
   readonly sys: Native;
   readonly log: Log;
-  /** Stored again and again until everything is: some may not have been at first. */
+  /** What could not be stored at first is tried again. */
   readonly berths: Pick<Berths, "list">;
 }
 
@@ -40,11 +39,11 @@ export class StoreMirror implements BindStore {
   /** Sockets that the broker has bound for itself. */
   readonly #own: NamedSocket[] = [];
   readonly #records = new Map<Lease, FdHandle>();
-  /** How many stored descriptors are of which file: a second one must be packed, and one of which that is not known. */
+  /** Stored descriptors by their file. A second one of a file must be wrapped, and so must one whose file is unknown. */
   readonly #files = new Map<string, number>();
   #serial = 0;
   #closed = false;
-  /** Why something is not stored, and what of that was said. */
+  /** Why something is not stored, and the reason that was logged last. */
   #lack: NotStored | undefined;
   #said: NotStored | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -53,11 +52,11 @@ export class StoreMirror implements BindStore {
     this.#options = options;
   }
 
-  /** Stores what the berth has that is not stored yet, and writes down what has changed of its leases. */
+  /** Stores what of the berth is not stored yet, and updates the facts of its leases. */
   keep(berth: Berth): void {
     for (const { name, socket } of berth.sockets) this.#keepSocket(socket, name, berth.name);
     for (const stashed of berth.stash.values()) this.#keepStash(stashed, berth.name);
-    // Before the lease: whoever comes back to a lease without its root could not have it built again.
+    // Before the lease: a restored lease without its root could not get that root again.
     this.#keepRoot(berth);
     for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.#keepLease(lease, berth);
   }
@@ -68,7 +67,7 @@ export class StoreMirror implements BindStore {
     for (const { name, socket } of sockets) this.#keepSocket(socket, name);
   }
 
-  /** As {@link keep} of all berths; says what is still missing only if it was not said before. */
+  /** As {@link keep} for all berths. Logs what is still not stored only if that is new. */
   keepAll(): void {
     this.#lack = undefined;
     for (const { name, socket } of this.#own) this.#keepSocket(socket, name);
@@ -77,8 +76,8 @@ export class StoreMirror implements BindStore {
   }
 
   /**
-   * The descriptor on which a server's binds are reported, borrowed, and with it a memfd for the call that is being
-   * answered, the caller's. Undefined when they could not be stored.
+   * Stores the descriptor on which a server's binds are reported (borrowed), and a memfd that records the call being
+   * answered. The caller owns the memfd. Undefined when they could not be stored.
    */
   keepBinds(berth: string, lease: string, notify: number): { storedCopy: StoredCopy; record: FdHandle } | undefined {
     const { sys } = this.#options;
@@ -89,7 +88,7 @@ export class StoreMirror implements BindStore {
     return undefined;
   }
 
-  /** A descriptor came from the store, and is there still. */
+  /** Counts a descriptor that came from the store, where it still is. */
   count(name: string): void {
     this.#options.store.recall(name);
   }
@@ -104,18 +103,18 @@ export class StoreMirror implements BindStore {
     return this.#storedCopy(name, fd === undefined ? undefined : fileOf(fd));
   }
 
-  /** As {@link recall} of a lease, with the page of its facts, which is taken over. */
+  /** As {@link recall} for a lease. Owns the page of its facts. */
   recallLease(lease: Lease, name: string, record: FdHandle): void {
     this.#records.set(lease, record);
     lease.storedCopy = this.#leaseCopy(lease, name);
   }
 
-  /** The serial of a stash that came from the store: later ones go on from there. */
+  /** Makes later serials higher than that of a stash from the store. */
   recallSerial(serial: number): void {
     this.#serial = Math.max(this.#serial, serial);
   }
 
-  /** Removes from the store what nobody wants any more. */
+  /** Removes from the store what no berth uses any more. */
   forget(name: string): void {
     this.#options.store.remove(name);
   }
@@ -125,13 +124,13 @@ export class StoreMirror implements BindStore {
     settleStore(this.#options.store, this.#options.log);
   }
 
-  /** From now on nothing is stored or dropped any more: the store is for the next broker. */
+  /** Stores and removes nothing from now on: the store is for the next broker. Idempotent. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
   }
 
-  /** Nothing of it outlives the broker after all: all is as if it had never been stored. */
+  /** Forgets every copy: the takeover failed, and this broker keeps everything. */
   abandon(): void {
     this.close();
     for (const record of this.#records.values()) record.close();
@@ -145,7 +144,7 @@ export class StoreMirror implements BindStore {
     }
   }
 
-  /** Without a berth, one of the broker's own. */
+  /** Without a berth: a socket of the broker itself. */
   #keepSocket(socket: HeldSocket, name: string, berth?: string): void {
     if (socket.storedCopy !== undefined) return;
     const { identity, fd } = socket;
@@ -159,9 +158,9 @@ export class StoreMirror implements BindStore {
     const file = fileOf(handle.fd);
     const packed = file === undefined || this.#files.has(file);
     const facts: StoredStash = { berth, name, lease, uid, serial: ++this.#serial, packed };
-    using carrier = packed ? wrapFd(handle.fd, this.#options.sys) : undefined;
+    using wrapper = packed ? wrapFd(handle.fd, this.#options.sys) : undefined;
     const stored = stashName(facts);
-    if (this.#store(stored, [(carrier ?? handle).fd])) stashed.storedCopy = this.#storedCopy(stored, file);
+    if (this.#store(stored, [(wrapper ?? handle).fd])) stashed.storedCopy = this.#storedCopy(stored, file);
   }
 
   #keepRoot(berth: Berth): void {
@@ -225,22 +224,22 @@ export class StoreMirror implements BindStore {
     this.#lack = why;
     if (why !== this.#said) this.#say(why, name);
     this.#said = why;
-    // A manager that does not listen would make every call wait.
+    // Each call would wait for a manager that does not read.
     if (why === "unreachable" && this.#retry === undefined) {
       this.#retry = setTimeout(() => {
         this.#retry = undefined;
         this.keepAll();
-      }, PAUSE).unref();
+      }, RETRY_MS).unref();
     }
     return false;
   }
 
   #say(why: NotStored, name: string): void {
     const { store, log, berths } = this.#options;
-    const lost = `${name} and what comes after it do not outlive the broker`;
+    const lost = `${name} and what comes after it are lost when the broker ends`;
     const message =
       why === "unreachable"
-        ? `the service manager takes no descriptors, so ${lost}; it is tried again`
+        ? `the service manager takes no descriptors, so ${lost}; the broker tries again`
         : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${advice(berths.list())}`;
     log("error", message, { event: "not-stored", name, stored: store.count, max: store.max });
   }
@@ -252,7 +251,7 @@ export function settleStore(store: DescriptorStore, log: Log): void {
   log("warning", "the service manager does not close the descriptors it was told to remove", { event: "not-stored" });
 }
 
-/** How many descriptors the berths may have stored at once: every socket, and what a lease, a handover and a root add. */
+/** The most descriptors that the berths have stored at once: sockets, and those of leases, handovers and roots. */
 function storeNeed(berths: Iterable<Berth>): number {
   let need = 1; // the control socket
   for (const { spec, sockets, stash } of berths)
@@ -260,7 +259,7 @@ function storeNeed(berths: Iterable<Berth>): number {
   return need;
 }
 
-/** The line to write into the unit. What tenants stash comes on top of what is known, so it is half as much again. */
+/** The line to write into the unit. Half as much again leaves room for stashes. */
 function advice(berths: Iterable<Berth>): string {
   return `set FileDescriptorStoreMax=${Math.ceil((storeNeed(berths) * 1.5) / 64) * 64} in its unit`;
 }

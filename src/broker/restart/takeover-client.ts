@@ -1,6 +1,6 @@
 /**
- * The broker that runs on the socket we want, from the side of the one that takes over from it (io.berthd.Succession): it
- * gives us all it has, and goes on as if nothing had been unless we confirm. Its own side is succession.ts.
+ * The new broker's side of a takeover (io.berthd.Succession). The running broker gives everything it has. It goes on as
+ * before unless the new broker confirms. The old broker's side is takeover-server.ts.
  */
 import { constants } from "node:os";
 import { BerthError, RefusedError, SysError } from "../../errors.ts";
@@ -16,18 +16,18 @@ import { BROKER_NAME } from "../record/stored-name.ts";
 
 const { ENOENT, ECONNREFUSED } = constants.errno;
 
-/** Milliseconds to wait for all it has; as long as it waits for us. */
-const PATIENCE = 30_000;
-/** Milliseconds in which a process that closed its last connection is gone. */
-const DYING = 10_000;
+/** How long to wait for everything; the old broker waits as long for the confirmation. */
+const TAKE_OVER_TIMEOUT_MS = 30_000;
+/** A process that closed its last connection exits within this time. */
+const EXIT_TIMEOUT_MS = 10_000;
 
-/** Until the predecessor is gone it has the thing as well: whoever fails before leaves it alone. */
+/** Marks what the predecessor still has, too: a new broker that fails must not remove it. */
 export const LENT: StoredCopy = { drop: () => undefined, dropNow: () => undefined };
 
 export class Predecessor implements Disposable {
   readonly pid: number;
   readonly #client: VarlinkClient;
-  /** As it gave it to us itself: who listens on its socket as far as the kernel knows may be another by then. */
+  /** The predecessor sent it. The process that the kernel names for the socket may be another one by now. */
   #pidfd: FdHandle | undefined;
 
   private constructor(socket: FdHandle, pid: number) {
@@ -36,8 +36,8 @@ export class Predecessor implements Disposable {
   }
 
   /**
-   * The broker at `path`, `@name` for an abstract one; undefined when nobody listens there. Throws BROKER_UNREACHABLE, and
-   * BROKER_RUNNING where it is of a user whose word is not to be taken for what we are to hold: neither root nor ours.
+   * The broker at `path`, `@name` for an abstract one; undefined when nothing listens there. Throws BROKER_UNREACHABLE.
+   * Throws BROKER_RUNNING when it belongs to neither root nor this user: what it hands over cannot be trusted.
    */
   static async find(path: string): Promise<Predecessor | undefined> {
     let socket: FdHandle;
@@ -53,7 +53,7 @@ export class Predecessor implements Disposable {
       if (uid === 0 || uid === process.geteuid?.()) return new Predecessor(socket, pid);
       throw new BerthError(
         "BROKER_RUNNING",
-        `cannot take over from pid ${pid}, which serves on ${path}: it is uid ${uid}'s, and what it hands over is not believed`,
+        `cannot take over from pid ${pid}, which serves on ${path}: it belongs to uid ${uid}; only root's or this user's broker is trusted`,
       );
     } catch (error) {
       socket.close();
@@ -62,12 +62,12 @@ export class Predecessor implements Disposable {
   }
 
   /**
-   * All it has, the caller's to close, under the names of stored-name.ts. From now on it waits for {@link confirm}, or
-   * for us to go. Throws BROKER_RUNNING when it gives nothing.
+   * Everything it has, under the names of stored-name.ts; the caller owns it. The predecessor now waits for
+   * {@link confirm}, or for the connection to close. Throws BROKER_RUNNING when it gives nothing.
    */
   async takeOver(): Promise<PassedFd[]> {
     const passed: PassedFd[] = [];
-    const signal = AbortSignal.timeout(PATIENCE);
+    const signal = AbortSignal.timeout(TAKE_OVER_TIMEOUT_MS);
     try {
       for await (const { parameters, fds } of this.#client.stream("io.berthd.Succession.TakeOver", {}, { signal })) {
         const names = Array.isArray(parameters["names"]) ? parameters["names"] : [];
@@ -81,23 +81,26 @@ export class Predecessor implements Disposable {
       return passed;
     } catch (error) {
       closeAll(passed.map(({ handle }) => handle));
-      throw this.#running(signal.aborted ? `it did not answer within ${PATIENCE / 1000} s` : reason(error), error);
+      throw this.#running(
+        signal.aborted ? `it did not answer within ${TAKE_OVER_TIMEOUT_MS / 1000} s` : reason(error),
+        error,
+      );
     }
   }
 
-  /** Has it end. Throws BROKER_RUNNING when it goes on instead. */
+  /** Tells the predecessor to end. Throws BROKER_RUNNING when it goes on instead. */
   async confirm(): Promise<void> {
     try {
       const reply = await this.#client.call("io.berthd.Succession.Confirm");
       reply[Symbol.dispose]();
     } catch (error) {
-      // It may have been killed: then there is nobody to go on but us.
+      // If it was killed, only this broker can go on.
       if (!this.#isGone()) throw this.#running(reason(error), error);
     }
     this.close();
   }
 
-  /** Lets it go on, unless it was told to end. Idempotent. */
+  /** Closes the connection: a predecessor that was not told to end goes on. Idempotent. */
   close(): void {
     this.#client.close();
     this.#pidfd?.close();
@@ -109,7 +112,7 @@ export class Predecessor implements Disposable {
 
   #isGone(): boolean {
     if (this.#pidfd === undefined) return false;
-    return (native.pollFor(this.#pidfd.fd, POLLIN, DYING) & POLLIN) !== 0;
+    return (native.pollFor(this.#pidfd.fd, POLLIN, EXIT_TIMEOUT_MS) & POLLIN) !== 0;
   }
 
   #running(why: string, cause: unknown): BerthError {
@@ -119,6 +122,6 @@ export class Predecessor implements Disposable {
 
 function reason(error: unknown): string {
   if (error instanceof RefusedError && error.error === "org.varlink.service.InterfaceNotFound")
-    return "it is of a version that hands nothing over; stop it, and start this one";
+    return "its version cannot hand over; stop it, then start this one";
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,7 +1,7 @@
 /**
- * The old broker's side of a takeover (io.berthd.Succession). It holds its breath, gives away a copy of everything, and
- * then either ends, leaving all as it is, or goes on as if nothing had been. In between nobody but the heir is heard, so
- * that what was handed over is what there is. The heir's side is predecessor.ts.
+ * The old broker's side of a takeover (io.berthd.Succession). It answers no calls, gives the successor a copy of
+ * everything, and then ends, or goes on as before if the successor fails. Nothing can change meanwhile, because only the
+ * successor is heard. The new broker's side is takeover-client.ts.
  */
 import { borrow } from "../../fd.ts";
 import type { Log } from "../../log.ts";
@@ -16,14 +16,14 @@ import { TakeoverStore } from "./takeover-store.ts";
 
 export interface TakeoverServerOptions {
   readonly snapshot: Pick<TakeoverSnapshot, "pause" | "collect" | "resume">;
-  /** Why nobody can take over from this broker, if so. */
+  /** Why no broker can take over from this one; undefined when one can. */
   readonly obstacle: string | undefined;
-  /** Lets go of everything that was stored and of all connections but this one. */
-  readonly end: (heir: Session) => void;
+  /** Ends this broker: closes everything but the connection of the successor. */
+  readonly end: (successor: Session) => void;
   readonly sys: Native;
   readonly log: Log;
-  /** Milliseconds until the heir must have confirmed. */
-  readonly patience: number;
+  /** Milliseconds in which the successor must confirm. */
+  readonly confirmTimeout: number;
 }
 
 export const CONFIRM_TIMEOUT_MS = 30_000;
@@ -32,7 +32,7 @@ const BATCH = 200;
 
 export class TakeoverServer {
   readonly #options: TakeoverServerOptions;
-  #heir: Session | undefined;
+  #successor: Session | undefined;
   #hasAll = false;
   #deadline: NodeJS.Timeout | undefined;
   readonly #waiting: (() => void)[] = [];
@@ -52,25 +52,25 @@ export class TakeoverServer {
     };
   }
 
-  /** Whether nothing may change, for somebody is about to have it. */
+  /** Whether a takeover is under way: nothing may change. */
   get isUnderWay(): boolean {
-    return this.#heir !== undefined;
+    return this.#successor !== undefined;
   }
 
-  /** Whether somebody has all of it, and may go on with it alone if this broker ends. */
+  /** Whether the successor has everything, so that it can go on alone if this broker ends. */
   get hasGiven(): boolean {
     return this.isUnderWay && this.#hasAll;
   }
 
-  /** Resolves when nobody is about to take over. */
+  /** Resolves when no takeover is under way. */
   over(): Promise<void> {
     return this.isUnderWay ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve();
   }
 
-  /** The broker is closed: nobody takes over any more. */
+  /** Ends the takeover: the broker closes. */
   close(): void {
     clearTimeout(this.#deadline);
-    this.#heir = undefined;
+    this.#successor = undefined;
   }
 
   #takeOver(session: Session): Answer | Later {
@@ -78,10 +78,10 @@ export class TakeoverServer {
     if (!session.privileged) return denied;
     const why = this.isUnderWay ? "another broker is taking over from it just now" : obstacle;
     if (why !== undefined) return unavailable(why);
-    this.#heir = session;
+    this.#successor = session;
     session.onceClosed(() => {
-      // While the snapshot is made, #handOver looks for itself.
-      if (session === this.#heir && this.#hasAll) this.#giveUp(session);
+      // While the snapshot is made, #handOver checks this itself.
+      if (session === this.#successor && this.#hasAll) this.#giveUp(session);
     });
     const { pid, uid } = session.peer;
     log("notice", `pid ${pid} takes over`, { event: "succession", pid, uid });
@@ -89,11 +89,11 @@ export class TakeoverServer {
   }
 
   async #handOver(session: Session): Promise<Answer | undefined> {
-    const { snapshot, sys, log, patience } = this.#options;
+    const { snapshot, sys, log, confirmTimeout } = this.#options;
     const store = new TakeoverStore(sys);
     try {
       await snapshot.pause(session);
-      if (this.#heir !== session) return undefined; // the broker was closed
+      if (this.#successor !== session) return undefined; // the broker was closed
       if (!session.closed) snapshot.collect(store);
     } catch (error) {
       store.close();
@@ -107,18 +107,22 @@ export class TakeoverServer {
       return undefined;
     }
     this.#deadline = setTimeout(() => {
-      log("warning", `pid ${session.peer.pid} has not confirmed that it has everything within ${patience / 1000} s`, {
-        event: "succession",
-      });
+      log(
+        "warning",
+        `pid ${session.peer.pid} has not confirmed that it has everything within ${confirmTimeout / 1000} s`,
+        {
+          event: "succession",
+        },
+      );
       session.close();
-    }, patience);
+    }, confirmTimeout);
     return send(session, store);
   }
 
   #confirm(session: Session): Answer | undefined {
     const { end, log } = this.#options;
     if (!session.privileged) return denied;
-    if (session !== this.#heir || !this.#hasAll) return unavailable("nothing was handed over on this connection");
+    if (session !== this.#successor || !this.#hasAll) return unavailable("nothing was handed over on this connection");
     const { pid } = session.peer;
     this.close();
     log("notice", `replaced by pid ${pid}`, { event: "replaced", pid });
@@ -127,10 +131,10 @@ export class TakeoverServer {
     return undefined;
   }
 
-  #giveUp(heir: Session, why = "it has closed its connection"): void {
+  #giveUp(successor: Session, why = "it has closed its connection"): void {
     this.close();
     this.#hasAll = false;
-    const { pid } = heir.peer;
+    const { pid } = successor.peer;
     this.#options.log("warning", `pid ${pid} does not take over: ${why}; everything is as it was`, {
       event: "succession-failed",
       pid,
@@ -142,7 +146,7 @@ export class TakeoverServer {
 
 type TakeOverReply = SuccessionMethods["TakeOver"]["reply"];
 
-/** Sends all but the last message, which is the answer. */
+/** Sends all messages but the last one, which is the answer. */
 function send(session: Session, store: TakeoverStore): Answer {
   const batches = store.take(BATCH);
   const last = batches.pop() ?? [];

@@ -1,6 +1,6 @@
 /**
- * All that a broker gives to the one that takes over from it: stopped while it is given, put together under the names of
- * stored-name.ts, and set going again if it is not taken. Whether it is, succession.ts decides.
+ * Everything that a broker gives to the one that takes over. It pauses the broker, collects a copy of everything under the
+ * names of stored-name.ts, and lets the broker go on if the takeover fails. takeover-server.ts decides which.
  */
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
@@ -40,17 +40,17 @@ export class TakeoverSnapshot {
     this.#parts = parts;
   }
 
-  /** Hears nobody but the heir, and does nothing. Resolves when nothing changes any more. Throws SYSTEM_ERROR. */
-  async pause(heir: Session): Promise<void> {
+  /** Pauses everything but the connection of the successor. Resolves when nothing can change. Throws SYSTEM_ERROR. */
+  async pause(successor: Session): Promise<void> {
     const { berths, interceptions, listener, notify, onDemand } = this.#parts;
-    listener.pause(heir);
+    listener.pause(successor);
     onDemand.pause();
     notify?.pause();
     berths.leases.pause();
     await interceptions.pause();
   }
 
-  /** Stores everything. What has been stored counts as another's from now on. Throws SYSTEM_ERROR. */
+  /** Stores a copy of everything. From now on it belongs to the successor as well. Throws SYSTEM_ERROR. */
   collect(store: TakeoverStore): void {
     const { berths, interceptions, locks, own, sys, log } = this.#parts;
     this.#mirror = new StoreMirror({ store, sys, log, berths });
@@ -64,13 +64,13 @@ export class TakeoverSnapshot {
     store.add(BROKER_NAME, [self.fd]);
   }
 
-  /** It is ours after all. */
+  /** The takeover failed: everything is this broker's alone. */
   abandon(): void {
     this.#mirror?.abandon();
     this.#mirror = undefined;
   }
 
-  /** It is another's for good. */
+  /** The successor has everything for good. */
   close(): void {
     this.#mirror?.close();
   }
@@ -81,7 +81,7 @@ export class TakeoverSnapshot {
     this.abandon();
     for (const { name, socket } of [...own, ...berths.list().flatMap(({ sockets }) => sockets)]) {
       try {
-        // Whoever has had it may have set other options.
+        // The successor may have set other options.
         socket.reconfigure(socket.options);
       } catch (error) {
         log("warning", `the options of socket ${name} could not be set again: ${error}`, {

@@ -1,6 +1,6 @@
 /**
- * What a broker hands over to the one that takes over from it: what it would put into a service manager's store, under
- * the same names, ready to be sent. It sends nothing.
+ * Holds the snapshot of a takeover until it is sent: the descriptors that would go into a service manager's store, under
+ * the same names. It sends nothing.
  */
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
@@ -31,7 +31,7 @@ export class TakeoverStore implements DescriptorStore {
   /** Stores duplicates. Throws SYSTEM_ERROR when there is no room for them. */
   add(name: string, fds: readonly number[]): undefined {
     for (const fd of fds) {
-      // What a tenant has stashed may take its time to be closed.
+      // Closing a stashed descriptor can take long.
       const copy = check("fcntl F_DUPFD_CLOEXEC", this.#sys.dup(fd));
       this.#stored.push({ name, handle: FdHandle.adoptForeign(copy, this.#sys) });
     }
@@ -46,7 +46,7 @@ export class TakeoverStore implements DescriptorStore {
     return true;
   }
 
-  /** Gives all of it to the caller, in parts of at most `size`. */
+  /** All of it, in parts of at most `size`; the caller owns it. */
   take(size: number): PassedFd[][] {
     const stored = this.#stored;
     this.#stored = [];

@@ -80,6 +80,7 @@ export class Listener {
   }
 
   resume(): void {
+    if (this.#isClosed) return;
     this.#isPaused = false;
     this.#watch();
     for (const session of this.sessions) session.resume();
@@ -87,6 +88,7 @@ export class Listener {
 
   /** Stops accepting, and closes all connections except `exempt`. Idempotent. */
   close(exempt?: Session): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
     clearTimeout(this.#pause);
     this.#poll.close();
