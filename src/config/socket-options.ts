@@ -1,6 +1,6 @@
 /**
- * The table of socket options: key, reader, the sockets it applies to, and what it sets in the kernel, when. To add one,
- * add a line to {@link SocketOptions}, a row to the table below, and its row in docs/configuration.md. Pure.
+ * The table of socket options: key, reader, the sockets it applies to, and what it sets in the kernel, when. Pure.
+ * To add an option, add a line to {@link SocketOptions}, a row below and a row in docs/configuration.md: CONTRIBUTING.md.
  */
 import type { ListenAddress } from "../address.ts";
 import { IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "../socket-constants.ts";

@@ -8,6 +8,7 @@ import { createProgram } from "../../src/cli/program.ts";
 import { configurationKeys } from "../../src/config/berth.ts";
 import { launcherPath, programPath } from "../../src/launcher-path.ts";
 import { packageRoot } from "../../src/native.ts";
+import { documentedKeys, keyRows, withKeyList } from "./key-lists.ts";
 import { pages, read, withoutBlocks } from "./markdown.ts";
 
 /** Long options of a manual in mdoc(7), where `Fl -json` is --json. */
@@ -54,6 +55,28 @@ test("berth(1) has the commands and options of berth, and no other", () => {
 test("berthd.toml(5) has every key of the configuration, and no other", () => {
   const documented = Array.from(read("man/berthd.toml.5").matchAll(/^\.It Ic ([a-z0-9-]+)$/gm), ([, key]) => key);
   expect(documented).toEqual(configurationKeys().map(({ key }) => key));
+});
+
+test("berthd.toml(5) says of each key of [sockets.NAME] what docs/configuration.md says", async () => {
+  const manual = read("man/berthd.toml.5");
+  const written = withKeyList(manual, "sockets.NAME", documentedKeys("sockets.NAME"));
+  await expect(written).toMatchFileSnapshot("../../man/berthd.toml.5");
+});
+
+test("the manual's list is another one for a key more, and for another key, type, default, unit, socket or text", () => {
+  const listOf = (...rows: string[]): string =>
+    withKeyList(
+      ".Ss [a]\n.Bl -tag -width Ds\n.It Ic old\n.El\n",
+      "a",
+      keyRows(["| key |", "| --- |", ...rows].join("\n")),
+    );
+  const usual = '| `size` | integer | `1` | bytes | tcp | how `big`. At [most](#most) "9" |';
+  expect(listOf(usual)).toBe(
+    ".Ss [a]\n.Bl -tag -width Ds\n.It Ic size\nHow big.\nAt most \\(dq9\\(dq.\nInteger.\nUnit: bytes.\nFor tcp.\nDefault: 1.\n.El\n",
+  );
+  for (const word of ["size", "integer", "1", "bytes", "tcp", "most"])
+    expect(listOf(usual.replace(word, "other"))).not.toBe(listOf(usual));
+  expect(listOf(usual, usual)).not.toBe(listOf(usual));
 });
 
 /** GitHub's anchor of a heading. */
