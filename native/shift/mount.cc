@@ -1,5 +1,5 @@
-// shift-mount: shows a tree with its owners shifted, in an overlay that holds owners and no data. It attaches the
-// overlay when all owners are shifted, and never changes the tree itself.
+// shift-mount: shows a tree with shifted owners, in an overlay that stores owners and no file data. It attaches the
+// overlay once all owners are shifted. It never changes the tree itself.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -24,20 +24,21 @@ using namespace berthd;
 constexpr char kHelp[] =
     "Usage: shift-mount [OPTIONS] LOWER INT MOUNTPOINT\n"
     "\n"
-    "Mounts at MOUNTPOINT what is in LOWER, with its owners shifted as shift-own does it. LOWER is not changed. INT, which\n"
-    "is made if it is missing, holds the new owners, no copies of file data, and what is written below MOUNTPOINT; used\n"
-    "again, it is as it was left. Stays, and unmounts on SIGINT or SIGTERM.\n"
+    "Mounts LOWER at MOUNTPOINT, with its owners shifted as by shift-own. LOWER is not changed. INT stores the new owners\n"
+    "and what is written below MOUNTPOINT, but no copies of LOWER's data. Missing directories INT and MOUNTPOINT are\n"
+    "created. Use the same INT again to continue where you left off. shift-mount runs until SIGINT or SIGTERM, then\n"
+    "unmounts.\n"
     "\n"
     "      --oneshot         leave it mounted and exit\n"
-    "      --idmap           let the kernel shift owners when they are looked at: no time, no space; from Linux 6.13\n"
+    "      --idmap           let the kernel shift owners as they are read: at once, without space; from Linux 6.13\n"
     "  -s, --shift SHIFT     the first id of the range (default: 0x6fff0000, the last range systemd has for containers)\n"
-    "  -r, --range RANGE     how many ids there are (default: 0x10000)\n"
+    "  -r, --range RANGE     how many ids the range has (default: 0x10000)\n"
     "  -v, --verbose         print each file whose owner changes\n"
-    "  -j, --threads NUMBER  how many threads work (default: one for each processor, at most 8)\n"
+    "  -j, --threads NUMBER  how many threads to use (default: one for each processor, at most 8)\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0, 1 some files could not be shifted, 100 usage, 111 anything else that failed, 130 interrupted before\n"
-    "it was mounted. Unless it is 0, nothing is mounted.\n"
+    "Exit status: 0, 1 some files could not be shifted, 100 usage, 111 any other failure, 130 interrupted before\n"
+    "the mount. Nothing is mounted unless it is 0.\n"
     "\n"
     "Examples:\n"
     "  shift-mount --oneshot /opt/alpine/ /opt/alpine-int/ /tmp/alpine-shifted/\n"
@@ -60,7 +61,7 @@ Options parseOptions(int argc, char** argv) {
       {nullptr, 0, nullptr, 0},
   };
   Options options;
-  // Of systemd's ranges for containers the last: those who pick one for themselves begin at the other end.
+  // The last of systemd's ranges for containers: programs that choose one start at the first.
   options.walk.shift = {0x6fff0000, 0x10000};
   opterr = 0;
   int found;
@@ -74,12 +75,12 @@ Options parseOptions(int argc, char** argv) {
       case 'j': options.walk.threads = parseNumber("--threads", optarg, 1, kMaxThreads); break;
       case 'h': printAndExit(kHelp);
       case 'V': printAndExit("shift-mount " BERTHD_VERSION "\n");
-      case ':': fail(kUsage, "%s needs a value; see shift-mount --help", argv[optind - 1]);
-      default: fail(kUsage, "%s is not an option of ours; see shift-mount --help", printable(argv[optind - 1]).c_str());
+      case ':': fail(kUsage, "option %s needs a value; see shift-mount --help", argv[optind - 1]);
+      default: fail(kUsage, "there is no option %s; see shift-mount --help", printable(argv[optind - 1]).c_str());
     }
   }
   checkRange(options.walk.shift);
-  if (argc - optind != 3) fail(kUsage, "it takes three directories: LOWER INT MOUNTPOINT; see shift-mount --help");
+  if (argc - optind != 3) fail(kUsage, "give three directories: LOWER INT MOUNTPOINT; see shift-mount --help");
   options.lower = argv[optind];
   options.internal = argv[optind + 1];
   options.mountpoint = argv[optind + 2];
@@ -94,12 +95,12 @@ std::string resolved(const char* path) {
   free(real);
   struct stat status;
   if (stat(result.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
-    fail(kSystem, "%s is not a directory; name one", printable(path).c_str());
+    fail(kSystem, "%s is not a directory; give the path of one", printable(path).c_str());
   }
   return result;
 }
 
-// Makes a directory. Returns whether it was not there before.
+// Makes a directory. Returns false if it exists already.
 bool make(const std::string& path, mode_t mode) {
   if (mkdir(path.c_str(), mode) == 0) return true;
   if (errno != EEXIST) fail(kSystem, "cannot make the directory %s: %m; %s", printable(path).c_str(), remedy(errno));
@@ -112,24 +113,24 @@ bool isWithin(const std::string& path, const std::string& folder) {
   return path == folder || path.compare(0, prefix.size(), prefix) == 0;
 }
 
-// What an overlay shows as its root is its upper directory: that takes after the one of the image, by way of a name
-// that is none yet, so that a run that is killed leaves no half of it.
+// The overlay's root has the owner and mode of the upper directory, so these are copied from LOWER. A temporary name
+// and a rename keep a killed run from leaving it half made.
 void makeUpper(const std::string& upper, const std::string& lower) {
   struct stat status;
   if (stat(upper.c_str(), &status) == 0) return;
-  const std::string making = upper + ".new";
-  make(making, 0700);
-  if (stat(lower.c_str(), &status) != 0 || chown(making.c_str(), status.st_uid, status.st_gid) != 0 ||
-      chmod(making.c_str(), status.st_mode & 07777) != 0 || rename(making.c_str(), upper.c_str()) != 0) {
+  const std::string temporary = upper + ".new";
+  make(temporary, 0700);
+  if (stat(lower.c_str(), &status) != 0 || chown(temporary.c_str(), status.st_uid, status.st_gid) != 0 ||
+      chmod(temporary.c_str(), status.st_mode & 07777) != 0 || rename(temporary.c_str(), upper.c_str()) != 0) {
     fail(kSystem, "cannot make the directory %s: %m; %s", printable(upper).c_str(), remedy(errno));
   }
 }
 
-// Overlays without such attributes go back to copying data, and say so in the kernel's log alone.
+// Without trusted.* attributes an overlay copies data, and reports it only in the kernel's log.
 void checkAttributes(const std::string& upper) {
   constexpr char kName[] = "trusted.berthd.probe";
   if (setxattr(upper.c_str(), kName, "", 0, 0) == 0 && removexattr(upper.c_str(), kName) == 0) return;
-  fail(kSystem, "cannot keep owners in %s: %m; put INT on a filesystem with trusted.* attributes, such as ext4, as root",
+  fail(kSystem, "cannot store owners in %s: %m; run it as root, with INT on a filesystem that has trusted.* attributes, such as ext4",
        printable(upper).c_str());
 }
 
@@ -144,11 +145,11 @@ void notify(const char* state) {
   const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + strlen(path));
   if (sendto(socket.get(), state, strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), length) < 0) {
-    dprintf(STDERR_FILENO, "shift-mount: cannot notify %s: %m\n", printable(path).c_str());
+    dprintf(STDERR_FILENO, "shift-mount: cannot notify %s: %m; the mount is not affected\n", printable(path).c_str());
   }
 }
 
-// Shifts the owners below a directory, or ends the process. Returns what there is to say about it.
+// Shifts the owners below a directory, or ends the process. Returns the summary.
 std::string shiftOwners(const Options& options, int directory, const char* name, const std::string& path, int signals) {
   UniqueFd root(openat(directory, name, O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid()) fail(kSystem, "cannot open %s: %m; %s", printable(name).c_str(), remedy(errno));
@@ -157,37 +158,37 @@ std::string shiftOwners(const Options& options, int directory, const char* name,
   const Counts counts = walk.counts();
   const std::string text = summary(counts, options.walk.shift, path, false);
   if (signalled != 0) {
-    dprintf(STDERR_FILENO, "shift-mount: %s; stopped, nothing is mounted; start it again to go on\n", text.c_str());
+    dprintf(STDERR_FILENO, "shift-mount: %s; stopped, nothing is mounted; run it again to continue\n", text.c_str());
     _exit(kSignalled + signalled);
   }
-  if (counts.failed > 0) fail(kFailed, "%s; nothing is mounted", text.c_str());
+  if (counts.failed > 0) fail(kFailed, "%s; nothing is mounted, run it again to continue", text.c_str());
   return text;
 }
 
 UniqueFd overlayOf(const Options& options, const Layers& layers) {
   const UniqueFd userns = options.idmap ? userNamespace(options.walk.shift) : UniqueFd();
   if (options.idmap && !userns.valid()) {
-    fail(kSystem, "cannot make a user namespace: %s; run it as root, or without --idmap", strerror(-userns.get()));
+    fail(kSystem, "cannot create a user namespace for --idmap: %s; run it as root, or without --idmap", strerror(-userns.get()));
   }
   MountProblem problem;
   UniqueFd mount = makeOverlay(layers, userns.get(), problem);
   if (mount.valid()) return mount;
-  const char* const advice = problem.error == EBUSY    ? "unmount what uses INT now"
-                             : problem.error == ESTALE ? "INT belongs to another LOWER; take an empty one"
-                             : options.idmap           ? "try it without --idmap"
+  const char* const advice = problem.error == EBUSY    ? "another mount uses INT: unmount that one first"
+                             : problem.error == ESTALE ? "INT belongs to another LOWER; give an empty directory"
+                             : options.idmap           ? "run it without --idmap"
                                                        : remedy(problem.error);
-  fail(kSystem, "cannot %s: %s; %s", printable(problem.doing).c_str(), printable(problem.said).c_str(), advice);
+  fail(kSystem, "cannot %s: %s; %s", printable(problem.doing).c_str(), printable(problem.reason).c_str(), advice);
 }
 
-// Until a signal comes; then it is unmounted.
+// Waits for a signal, then unmounts.
 void stay(int mount, const std::string& mountpoint, int signals) {
   notify("READY=1\nSTATUS=mounted");
   pollfd stop = {signals, POLLIN, 0};
   while (poll(&stop, 1, -1) < 0 && errno == EINTR) continue;
   notify("STOPPING=1");
-  // Somebody else may have unmounted it, which is as good.
+  // EINVAL: it is unmounted already.
   if (int error = detach(mount); error != 0 && error != -EINVAL) {
-    fail(kSystem, "cannot unmount %s: %s; try umount(8)", printable(mountpoint).c_str(), strerror(-error));
+    fail(kSystem, "cannot unmount %s: %s; run umount on it as root", printable(mountpoint).c_str(), strerror(-error));
   }
 }
 
@@ -201,16 +202,17 @@ int main(int argc, char** argv) {
   const std::string internal = resolved(options.internal);
   if (isWithin(internal, lower) || isWithin(lower, internal)) {
     if (isNew) rmdir(internal.c_str());
-    fail(kSystem, "cannot keep owners in %s: one of it and %s is inside the other; put INT somewhere else",
+    fail(kSystem, "INT %s and LOWER %s are one directory, or one is inside the other; give another INT",
          printable(internal).c_str(), printable(lower).c_str());
   }
   make(trimmed(options.mountpoint), 0755);
   const std::string mountpoint = resolved(options.mountpoint);
 
-  // Held until we end: two runs that shift in one upper would make two overlays of it.
+  // Held until the process ends: two runs must not use one upper directory.
   const UniqueFd lock(open(internal.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock.valid() || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    fail(kSystem, "cannot lock %s: %m; another shift-mount has it, or see that it can be read", printable(internal).c_str());
+    fail(kSystem, "cannot lock %s: %m; %s", printable(internal).c_str(),
+         errno == EWOULDBLOCK ? "another shift-mount uses it: stop that one first" : remedy(errno));
   }
   const Layers layers = {lower, internal + "/upper", internal + "/work"};
   makeUpper(layers.upper, lower);
@@ -218,17 +220,17 @@ int main(int argc, char** argv) {
   checkAttributes(layers.upper);
 
   const UniqueFd signals = catchSignals();
-  // What is written to the overlay has the range's ids on the disk: with --idmap these are shifted, and the rest is the
-  // kernel's; else everything is, through the overlay.
-  std::string said;
-  if (options.idmap) said = shiftOwners(options, AT_FDCWD, layers.upper.c_str(), mountpoint, signals.get());
+  // With --idmap the kernel shifts the lower layer, so only earlier writes, in the upper one, are shifted here. Without
+  // it every file is shifted, through the overlay.
+  std::string result;
+  if (options.idmap) result = shiftOwners(options, AT_FDCWD, layers.upper.c_str(), mountpoint, signals.get());
   const UniqueFd mount = overlayOf(options, layers);
-  if (!options.idmap) said = shiftOwners(options, mount.get(), ".", mountpoint, signals.get());
+  if (!options.idmap) result = shiftOwners(options, mount.get(), ".", mountpoint, signals.get());
   if (int error = attach(mount.get(), mountpoint.c_str())) {
     fail(kSystem, "cannot mount at %s: %s; %s", printable(mountpoint).c_str(), strerror(-error), remedy(-error));
   }
   dprintf(STDOUT_FILENO, "Mounted %s at %s%s\n%s\n", printable(lower).c_str(), printable(mountpoint).c_str(),
-          options.idmap ? ", ids mapped" : "", said.c_str());
+          options.idmap ? ", ids mapped" : "", result.c_str());
   if (!options.oneshot) stay(mount.get(), mountpoint, signals.get());
   return 0;
 }

@@ -1,4 +1,4 @@
-// How shift-mount makes its overlay, step by step, with the kernel's own words for a step that fails.
+// Builds shift-mount's overlay. A step that fails is reported with the kernel's own message.
 #include "overlay.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 namespace berthd {
 namespace {
 
-// Colons part several layers, and a backslash takes a character as it is.
+// In overlayfs options a colon separates layers, and a backslash escapes the next character.
 std::string escaped(const std::string& path) {
   std::string out;
   for (char letter : path) {
@@ -27,17 +27,17 @@ std::string escaped(const std::string& path) {
   return out;
 }
 
-// The kernel's last message about a filesystem in the making, "overlay: …", or what errno says.
-std::string saidBy(int context, int error) {
+// What errno says, and the last message that the kernel logged for this fsopen(2) context: "overlay: …".
+std::string reasonOf(int context, int error) {
   char message[512];
-  std::string said;
+  std::string logged;
   for (ssize_t length; context >= 0 && (length = read(context, message, sizeof message)) > 0;) {
-    // "e ", "w " or "i " is in front: how grave it is.
+    // The first letter is the severity: "e ", "w " or "i ".
     const size_t skipped = length > 2 && message[1] == ' ' ? 2 : 0;
-    said.assign(message + skipped, static_cast<size_t>(length) - skipped);
-    while (!said.empty() && said.back() == '\n') said.pop_back();
+    logged.assign(message + skipped, static_cast<size_t>(length) - skipped);
+    while (!logged.empty() && logged.back() == '\n') logged.pop_back();
   }
-  return said.empty() ? strerror(error) : std::string(strerror(error)) + " (" + said + ")";
+  return logged.empty() ? strerror(error) : std::string(strerror(error)) + " (" + logged + ")";
 }
 
 bool writeMap(pid_t pid, const char* name, const Shift& shift) {
@@ -50,7 +50,7 @@ bool writeMap(pid_t pid, const char* name, const Shift& shift) {
 
 }  // namespace
 
-// Before there are threads: a child makes it, and is gone again when it is open.
+// A child makes the namespace, and is killed once the namespace is open. Call it before there are threads.
 UniqueFd userNamespace(const Shift& shift) {
   const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   if (pid < 0) return UniqueFd(-errno);
@@ -68,10 +68,10 @@ UniqueFd userNamespace(const Shift& shift) {
 }
 
 UniqueFd makeOverlay(const Layers& layers, int userns, MountProblem& problem) {
-  // With what the kernel says about the filesystem in the making, if that is what failed.
+  // `context`: where the kernel logged the failure, if it did.
   const auto fails = [&](std::string doing, int context = -1) {
     const int error = errno;
-    problem = {std::move(doing), saidBy(context, error), error};
+    problem = {std::move(doing), reasonOf(context, error), error};
     return UniqueFd();
   };
   const UniqueFd context(openFileSystem("overlay"));
@@ -82,21 +82,21 @@ UniqueFd makeOverlay(const Layers& layers, int userns, MountProblem& problem) {
   UniqueFd lower;
   if (userns >= 0) {
     lower.reset(openTree(AT_FDCWD, layers.lower.c_str(), kOpenTreeClone));
-    if (!lower.valid()) return fails("take a mount of " + layers.lower);
+    if (!lower.valid()) return fails("copy the mount of " + layers.lower);
     const MountAttributes attributes = {kMountIdmap, 0, 0, static_cast<uint64_t>(userns)};
     if (setMountAttributes(lower.get(), attributes) != 0) {
       return fails("map the ids of " + layers.lower);
     }
     if (configureFileSystem(context.get(), kSetFd, "lowerdir+", nullptr, lower.get()) != 0) {
-      return fails("take an idmapped layer", context.get());
+      return fails("use " + layers.lower + " as an idmapped layer", context.get());
     }
   } else if (!set("lowerdir", escaped(layers.lower))) {
-    return fails("take the layer " + layers.lower, context.get());
+    return fails("use " + layers.lower + " as a layer", context.get());
   }
   const std::pair<const char*, std::string> options[] = {
       {"source", "shift-mount"}, {"upperdir", escaped(layers.upper)}, {"workdir", escaped(layers.work)},
-      // Without redirects a directory from the image cannot be renamed; without an index each name of a file with
-      // several would become a file of its own.
+      // Without redirect_dir, a directory of the image cannot be renamed. Without index, the hard links of a file
+      // become separate files.
       {"metacopy", "on"}, {"redirect_dir", "on"}, {"index", "on"},
   };
   for (const auto& [key, value] : options) {

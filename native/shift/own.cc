@@ -1,5 +1,5 @@
-// shift-own: moves the owners of a tree into a range of ids. This file reads the command line, starts the walk, and
-// says what has come of it; it never changes a file.
+// shift-own: moves the owners of a tree into a range of ids. This file reads the command line, starts the walk and
+// prints the result. It never changes a file.
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -18,26 +18,26 @@ using namespace berthd;
 constexpr char kHelp[] =
     "Usage: shift-own -s SHIFT -r RANGE [OPTIONS] PATH\n"
     "\n"
-    "Moves the owners of PATH, and of everything below it, into the ids from SHIFT up to SHIFT + RANGE: a user or group\n"
-    "id becomes id modulo RANGE + SHIFT, and one that is there already stays. Symbolic links are never followed. What is\n"
-    "mounted below PATH is left alone. setuid and setgid bits, file capabilities and ACLs are kept. It can be stopped or\n"
-    "killed at any time, and goes on when it is started again.\n"
+    "Moves the owners of PATH, and of everything below it, into the range from SHIFT up to SHIFT + RANGE. A user or group\n"
+    "id becomes (id modulo RANGE) + SHIFT; an id in the range stays. Symbolic links are not followed, and mounts below\n"
+    "PATH are left alone. Setuid and setgid bits, file capabilities and ACLs are kept. You can stop or kill it at any\n"
+    "time; run it again to continue.\n"
     "\n"
     "  -s, --shift SHIFT     the first id of the range, such as 0x30000 or 196608\n"
-    "  -r, --range RANGE     how many ids there are, such as 0x10000 or 65536\n"
+    "  -r, --range RANGE     how many ids the range has, such as 0x10000 or 65536\n"
     "  -v, --verbose         print each file whose owner changes\n"
-    "  -n, --dry-run         change nothing; count, and with -v print, what would change\n"
-    "  -m, --mounts          go into what is mounted below PATH, too\n"
-    "  -j, --threads NUMBER  how many threads work (default: one for each processor, at most 8)\n"
+    "  -n, --dry-run         change nothing; count what would change, and print it with -v\n"
+    "  -m, --mounts          shift what is mounted below PATH, too\n"
+    "  -j, --threads NUMBER  how many threads to use (default: one for each processor, at most 8)\n"
     "      --json            print the counts as JSON, for programs\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0, 1 some files could not be shifted, 100 usage, 111 anything else that failed, 130 interrupted.\n"
+    "Exit status: 0, 1 some files could not be shifted, 100 usage, 111 any other failure, 130 interrupted.\n"
     "\n"
     "Examples:\n"
     "  shift-own -s 0x30000 -r 0x10000 /srv/arena          owners 0 to 65535 become 196608 to 262143\n"
-    "  shift-own -n -v -s 196608 -r 65536 /srv/arena       what would that do?\n"
-    "  shift-own -s 0 -r 65536 /srv/arena                  and back\n";
+    "  shift-own -n -v -s 196608 -r 65536 /srv/arena       what would that change?\n"
+    "  shift-own -s 0 -r 65536 /srv/arena                  back to 0 to 65535\n";
 
 struct Options {
   WalkOptions walk;
@@ -71,23 +71,23 @@ Options parseOptions(int argc, char** argv) {
       case 'J': options.json = true; break;
       case 'h': printAndExit(kHelp);
       case 'V': printAndExit("shift-own " BERTHD_VERSION "\n");
-      case ':': fail(kUsage, "%s needs a value; see shift-own --help", argv[optind - 1]);
-      default: fail(kUsage, "%s is not an option of ours; see shift-own --help", printable(argv[optind - 1]).c_str());
+      case ':': fail(kUsage, "option %s needs a value; see shift-own --help", argv[optind - 1]);
+      default: fail(kUsage, "there is no option %s; see shift-own --help", printable(argv[optind - 1]).c_str());
     }
   }
   const Shift& shift = options.walk.shift;
-  if (!hasShift) fail(kUsage, "--shift is missing; write the first id of the range, as -s 0x30000");
-  if (shift.range == 0) fail(kUsage, "--range is missing; write how many ids there are, as -r 0x10000");
+  if (!hasShift) fail(kUsage, "--shift is missing; give the first id of the range: -s 0x30000");
+  if (shift.range == 0) fail(kUsage, "--range is missing; give the number of ids in the range: -r 0x10000");
   checkRange(shift);
-  if (options.json && options.walk.verbose) fail(kUsage, "--json and --verbose both want standard output; take one");
+  if (options.json && options.walk.verbose) fail(kUsage, "--json and --verbose both write to standard output; use one of them");
   if (argc - optind != 1 || argv[optind][0] == '\0') {
-    fail(kUsage, "%s; write one file or directory", argc - optind > 1 ? "there is more than one PATH" : "PATH is missing");
+    fail(kUsage, "%s; give one file or directory", argc - optind > 1 ? "there is more than one PATH" : "PATH is missing");
   }
   options.path = argv[optind];
   return options;
 }
 
-// The file itself, never what a symbolic link names; but the links of /proc are descriptors by another name.
+// Opens the file itself: a symbolic link is not followed. The links of /proc are: they stand for descriptors.
 UniqueFd openPath(const char* path) {
   constexpr int kFlags = O_PATH | O_CLOEXEC;
   UniqueFd fd(open(path, kFlags | O_NOFOLLOW));
@@ -113,7 +113,7 @@ void report(const Options& options, const Counts& counts, bool isStopped) {
     return;
   }
   dprintf(STDOUT_FILENO, "%s%s\n", summary(counts, shift, trimmed(options.path), dryRun).c_str(),
-          isStopped ? "; stopped, start it again to go on" : "");
+          isStopped ? "; stopped, run it again to continue" : "");
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ int main(int argc, char** argv) {
   report(options, walk.counts(), signalled != 0);
   if (walk.outputError() != 0) {
     errno = walk.outputError();
-    fail(kSystem, "cannot write to standard output: %m; what was asked for is done");
+    fail(kSystem, "cannot write to standard output: %m; the owners are shifted, only the output is incomplete");
   }
   if (signalled != 0) return kSignalled + signalled;
   return walk.counts().failed == 0 ? 0 : kFailed;

@@ -1,5 +1,5 @@
-// The owners of one file. chown(2) takes setuid and setgid bits and file capabilities off, and a process can be killed
-// between that and putting them on again: they are written to an attribute of the file first, which the next run finds.
+// The owners of one file. chown(2) clears setuid and setgid bits and file capabilities, and this process can be killed
+// before it restores them. So it stores them in an attribute of the file first, where the next run finds them.
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,17 +20,17 @@
 namespace berthd {
 namespace {
 
-// Of root's alone (xattr(7)), so that nobody can leave a note that gives a file capabilities.
+// Only root can write trusted.* attributes (xattr(7)), so no other user can forge the stored capabilities.
 constexpr char kJournal[] = "trusted.berthd.shift-own";
 constexpr char kCapability[] = XATTR_NAME_CAPS;
 constexpr char kAccessAcl[] = XATTR_NAME_POSIX_ACL_ACCESS;
 constexpr char kDefaultAcl[] = XATTR_NAME_POSIX_ACL_DEFAULT;
 
-// Newer than some C libraries' headers, the same on all architectures.
+// Some C libraries' headers lack these numbers, which are the same on all architectures.
 constexpr long kFchmodat2 = 452;
 constexpr long kListxattrat = 465;
 
-// Extended attributes do not take an O_PATH descriptor, but its name in /proc leads to the very file.
+// The calls for extended attributes refuse an O_PATH descriptor, but take its path in /proc.
 struct SelfPath {
   explicit SelfPath(int fd) { snprintf(text, sizeof text, "/proc/self/fd/%d", fd); }
   char text[32];
@@ -65,8 +65,8 @@ void store(uint8_t* to, uint32_t value) {
   memcpy(to, &value, sizeof value);
 }
 
-// A capability (capabilities(7), "File capability extensible attributes") counts in the user namespace of its root id:
-// 0 in version 2, written out in version 3. Returns whether the form is one of these.
+// A file capability (capabilities(7), "File capability extensible attributes") is valid in the user namespace of its
+// root id: 0 in version 2, a field in version 3. Returns false for any other version.
 bool shiftCapability(const Shift& shift, std::vector<uint8_t>& value) {
   constexpr size_t kVersion2 = XATTR_CAPS_SZ_2, kVersion3 = XATTR_CAPS_SZ_3;
   if (value.size() != kVersion2 && value.size() != kVersion3) return false;
@@ -82,13 +82,13 @@ bool shiftCapability(const Shift& shift, std::vector<uint8_t>& value) {
 
 Owners::Owners(Shift shift, bool dryRun) : shift_(shift), dryRun_(dryRun), list_(XATTR_LIST_MAX) {}
 
-// The names of all attributes into `list`, or -errno. Most files have none or few, and the kernel makes room for as
-// many as could be answered: so a little at first.
+// Reads the names of all attributes into list_, or returns -errno. Most files have few, and the kernel allocates as
+// much as the caller's buffer has. So a small buffer is tried first.
 ssize_t Owners::listAttributes(const File& file) {
   for (size_t size : {size_t{256}, list_.size()}) {
     ssize_t length = -1;
     errno = ENOSYS;
-    // By its name, for speed: whoever swaps it now deprives only what he can swap of what is not found.
+    // By its name, for speed. A user who replaces the name now harms only files that are his anyway.
     if (file.folder >= 0) length = syscall(kListxattrat, file.folder, file.name, AT_SYMLINK_NOFOLLOW, list_.data(), size);
     if (length < 0 && errno == ENOSYS) {
       if (file.fd >= 0) {
@@ -116,7 +116,7 @@ int Owners::find(const File& file, Found& found) {
   return 0;
 }
 
-// The entries for named users and groups have ids of their own (acl(5)).
+// ACL entries for named users and groups contain ids (acl(5)).
 int Owners::shiftAcl(int fd, const char* name, bool& isChanged) {
   Bytes value;
   if (int error = readAttribute(fd, name, value)) return error;
@@ -142,7 +142,7 @@ int Owners::chown(const File& file) {
   return result(fchownat(file.fd, "", uid, gid, AT_EMPTY_PATH));
 }
 
-// A file that chown(2) would take something off: note it down, change the owner, put it on again, strike the note.
+// A file for which chown(2) would clear something: store it, change the owner, restore it, remove the stored copy.
 bool Owners::shiftFragile(const File& file, const Found& found, bool& isChanged, Problem& problem) {
   const auto fails = [&](const char* doing, int error) {
     problem = {doing, error};
@@ -155,7 +155,7 @@ bool Owners::shiftFragile(const File& file, const Found& found, bool& isChanged,
     if (int error = readAttribute(fd, kCapability, before)) return fails("read the capabilities of", error);
   }
   if (found.journal) {
-    if (int error = readAttribute(fd, kJournal, note)) return fails("read what an earlier run left on", error);
+    if (int error = readAttribute(fd, kJournal, note)) return fails("read what an earlier run stored on", error);
   }
   const bool isResumed = note.size() >= sizeof mode;
   if (isResumed) {
@@ -163,7 +163,7 @@ bool Owners::shiftFragile(const File& file, const Found& found, bool& isChanged,
     before.assign(note.begin() + sizeof mode, note.end());
   }
   Bytes after = before;
-  if (!after.empty() && !shiftCapability(shift_, after)) return fails("keep the unknown form of capabilities of", -EINVAL);
+  if (!after.empty() && !shiftCapability(shift_, after)) return fails("keep the capabilities, of an unknown version, of", -EINVAL);
   if (!isChanged && !isResumed && after == before) return true;
   isChanged = true;
   if (dryRun_) return true;
@@ -174,8 +174,8 @@ bool Owners::shiftFragile(const File& file, const Found& found, bool& isChanged,
     store(note.data(), mode);
     note.insert(note.end(), before.begin(), before.end());
     const int error = writeAttribute(fd, kJournal, note);
-    // Not everybody may, and not every filesystem can: then a kill in this instant costs the file its bits.
-    if (error != 0 && error != -EPERM && error != -EOPNOTSUPP) return fails("note down the mode and capabilities of", error);
+    // Without privilege, or on a filesystem without such attributes, a kill before the restore loses the bits.
+    if (error != 0 && error != -EPERM && error != -EOPNOTSUPP) return fails("store the mode and capabilities of", error);
     isNoted = error == 0;
   }
   const SelfPath path(fd);
@@ -183,16 +183,16 @@ bool Owners::shiftFragile(const File& file, const Found& found, bool& isChanged,
     if (isNoted && !isResumed) removexattr(path.text, kJournal);
     return fails("change the owner of", error);
   }
-  if (int error = changeMode(fd, mode)) return fails("put the setuid or setgid bit back on", error);
+  if (int error = changeMode(fd, mode)) return fails("restore the setuid or setgid bit of", error);
   if (!after.empty()) {
-    if (int error = writeAttribute(fd, kCapability, after)) return fails("put the capabilities back on", error);
+    if (int error = writeAttribute(fd, kCapability, after)) return fails("restore the capabilities of", error);
   }
-  // Without CAP_FSETID the kernel drops a setgid bit and calls it success.
+  // Without CAP_FSETID the kernel clears the setgid bit and reports success.
   struct statx now;
-  if (int error = result(statx(fd, "", AT_EMPTY_PATH, STATX_MODE, &now))) return fails("look again at", error);
-  if ((now.stx_mode & 07777) != mode) return fails("put the setgid bit back on", -EPERM);
+  if (int error = result(statx(fd, "", AT_EMPTY_PATH, STATX_MODE, &now))) return fails("examine", error);
+  if ((now.stx_mode & 07777) != mode) return fails("restore the setgid bit of", -EPERM);
   if (isNoted) {
-    if (int error = result(removexattr(path.text, kJournal))) return fails("remove our note from", error);
+    if (int error = result(removexattr(path.text, kJournal))) return fails("remove the stored mode and capabilities from", error);
   }
   return true;
 }
@@ -210,7 +210,7 @@ Outcome Owners::shift(const File& file, Problem& problem) {
     if (int error = find(file, found)) return fails("list the attributes of", error);
     const bool isSet = !S_ISDIR(status.stx_mode) && (status.stx_mode & (S_ISUID | S_ISGID)) != 0;
     const bool isFragile = isSet || found.capability || found.journal;
-    if (file.fd < 0 && (isFragile || found.accessAcl || found.defaultAcl)) return Outcome::kHoldIt;
+    if (file.fd < 0 && (isFragile || found.accessAcl || found.defaultAcl)) return Outcome::kNeedsDescriptor;
     if (found.accessAcl) {
       if (int error = shiftAcl(file.fd, kAccessAcl, isChanged)) return fails("shift the ACL of", error);
     }

@@ -35,7 +35,7 @@ const char* programName() { return program; }
 
 void startProgram(const char* name) {
   program = name;
-  std::set_new_handler([] { fail(kSystem, "out of memory; give it more, and start it again to go on"); });
+  std::set_new_handler([] { fail(kSystem, "out of memory; raise the memory limit, then run it again to continue"); });
 }
 
 void fail(ExitCode code, const char* format, ...) {
@@ -50,11 +50,11 @@ void fail(ExitCode code, const char* format, ...) {
 
 void printAndExit(const char* text) {
   fputs(text, stdout);
-  if (fflush(stdout) != 0) fail(kSystem, "cannot write to standard output: %m; check where it leads");
+  if (fflush(stdout) != 0) fail(kSystem, "cannot write to standard output: %m; check where it is redirected");
   exit(0);
 }
 
-// No sign, no octal, no space.
+// Takes no sign, no octal number and no space.
 uint32_t parseNumber(const char* option, const char* text, uint32_t least, uint32_t most) {
   const bool isHex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
   const char* const digits = text + (isHex ? 2 : 0);
@@ -62,7 +62,7 @@ uint32_t parseNumber(const char* option, const char* text, uint32_t least, uint3
   errno = 0;
   const unsigned long long number = isPlain ? strtoull(digits, nullptr, isHex ? 16 : 10) : 0;
   if (!isPlain || errno != 0 || number < least || number > most) {
-    fail(kUsage, "%s %s is not a number from %" PRIu32 " to %" PRIu32 "; write it in decimal, or in hexadecimal as 0x10000",
+    fail(kUsage, "%s %s is not a number from %" PRIu32 " to %" PRIu32 "; write a decimal number, or 0x and a hexadecimal one",
          option, printable(text).c_str(), least, most);
   }
   return static_cast<uint32_t>(number);
@@ -70,7 +70,7 @@ uint32_t parseNumber(const char* option, const char* text, uint32_t least, uint3
 
 void checkRange(const Shift& shift) {
   if (shift.range - 1 <= kMaxId - shift.base) return;
-  fail(kUsage, "--shift %" PRIu32 " and --range %" PRIu32 " reach beyond id %" PRIu32 ", the last there is; lower one of them",
+  fail(kUsage, "--shift %" PRIu32 " with --range %" PRIu32 " ends above the last id, %" PRIu32 "; lower one of them",
        shift.base, shift.range, kMaxId);
 }
 
@@ -84,19 +84,19 @@ UniqueFd catchSignals() {
   sigemptyset(&set);
   for (int number : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction present;
-    // nohup(1), and a shell's background, have them ignored.
+    // nohup(1) ignores SIGHUP, and a shell ignores SIGINT for background jobs.
     if (sigaction(number, nullptr, &present) == 0 && present.sa_handler != SIG_IGN) sigaddset(&set, number);
   }
-  // Before there are threads: they inherit it.
+  // Threads inherit the mask, so it is set before any starts.
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   UniqueFd fd(signalfd(-1, &set, SFD_CLOEXEC));
-  if (!fd.valid()) fail(kSystem, "cannot make a descriptor for signals: %m; %s", remedy(errno));
+  if (!fd.valid()) fail(kSystem, "cannot create a signalfd: %m; %s", remedy(errno));
   return fd;
 }
 
 int run(Walk& walk, UniqueFd fd, std::string path, int signals) {
   const UniqueFd done(eventfd(0, EFD_CLOEXEC));
-  if (!done.valid()) fail(kSystem, "cannot make a descriptor to wait on: %m; %s", remedy(errno));
+  if (!done.valid()) fail(kSystem, "cannot create an eventfd: %m; %s", remedy(errno));
   const bool isTerminal = isatty(STDERR_FILENO) == 1;
   const int64_t began = milliseconds();
   bool isShown = false;
@@ -105,7 +105,7 @@ int run(Walk& walk, UniqueFd fd, std::string path, int signals) {
   for (;;) {
     pollfd waited[] = {{done.get(), POLLIN, 0}, {signals, POLLIN, 0}};
     const int ready = poll(waited, 2, isTerminal ? 250 : -1);
-    if (ready < 0 && errno != EINTR) fail(kSystem, "cannot wait for the threads: %m");
+    if (ready < 0 && errno != EINTR) fail(kSystem, "cannot wait for the threads to end: %m; run it again");
     if (ready < 0) continue;
     signalfd_siginfo info;
     if (signalled == 0 && (waited[1].revents & POLLIN) != 0 && read(signals, &info, sizeof info) == sizeof info) {

@@ -1,4 +1,4 @@
-// What shift-own and shift-mount share: which id becomes which, one file's owners, and what is told about them.
+// What both programs share: the mapping of ids, the owners of one file, counts and messages.
 #pragma once
 
 #include <stdint.h>
@@ -11,7 +11,7 @@
 
 namespace berthd {
 
-// Where ids go: into [base, base + range). Those that are there stay, so that twice is the same as once.
+// Maps ids into [base, base + range). Ids in that range stay, so a second run changes nothing.
 struct Shift {
   uint32_t base = 0;
   uint32_t range = 0;
@@ -19,13 +19,13 @@ struct Shift {
   uint32_t map(uint32_t id) const { return id - base < range ? id : id % range + base; }
 };
 
-// One file. Held by a descriptor, it is meant whatever its name becomes; where nobody else can change names, the name
-// in its folder will do.
+// One file. An open descriptor stays with the file when its name changes. Where no other user can change the names in
+// the folder, `folder` and `name` are enough.
 struct File {
-  int fd;                      // O_PATH will do; -1: by its name
-  int folder;                  // where `name` was found; -1: by no name
+  int fd;                      // may be O_PATH; -1: use `folder` and `name`
+  int folder;                  // the directory of `name`; -1: use `fd`
   const char* name;
-  const struct statx& status;  // kStatus
+  const struct statx& status;  // with kStatus
 };
 
 constexpr unsigned kStatus = STATX_TYPE | STATX_MODE | STATX_NLINK | STATX_UID | STATX_GID | STATX_INO | STATX_MNT_ID;
@@ -36,11 +36,11 @@ struct Problem {
   int error = 0;
 };
 
-// kHoldIt: more is to be done than by its name; come again with a descriptor.
-enum class Outcome { kShifted, kUnchanged, kFailed, kHoldIt };
+// kNeedsDescriptor: the file must be opened first; call again with a descriptor.
+enum class Outcome { kShifted, kUnchanged, kFailed, kNeedsDescriptor };
 
-// Shifts the owners of single files with all that goes with them: ids in ACLs, the root of file capabilities; what the
-// kernel takes off when an owner changes is put on again. One for each thread.
+// Shifts the owners of files one by one, with the ids in their ACLs and the root id of their capabilities. It restores
+// the mode bits and capabilities that the kernel clears when an owner changes. Each thread has its own.
 class Owners {
  public:
   Owners(Shift shift, bool dryRun);
@@ -48,7 +48,7 @@ class Owners {
   Outcome shift(const File& file, Problem& problem);
 
  private:
-  // Which of the attributes that concern us a file has.
+  // Which of the relevant attributes a file has.
   struct Found {
     bool capability = false, accessAcl = false, defaultAcl = false, journal = false;
   };
@@ -65,18 +65,19 @@ class Owners {
   std::vector<char> list_;
 };
 
-// What a run has come to, and where it is told.
+// The counts of a run.
 struct Counts {
   uint64_t shifted = 0, unchanged = 0, failed = 0, mounts = 0;
 };
 
-// `text` for a terminal and for one line: backslashes, control characters and what is not UTF-8 as \\, \n, \xHH.
+// `text` on one line, safe for a terminal. Backslashes, control characters and bytes that are not UTF-8 are escaped:
+// \\, \n, \xHH.
 std::string printable(const std::string& text);
 
-// The name of this program, which begins each message.
+// The name that begins each message.
 const char* programName();
 
-// What to do about `error`, for the end of a sentence.
+// What to do about `error`, as the end of a message.
 const char* remedy(int error);
 
 }  // namespace berthd

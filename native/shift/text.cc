@@ -1,4 +1,4 @@
-// File names and remedies in messages. No byte of a file name reaches a terminal as a command.
+// File names and remedies for messages. No byte of a file name can control the terminal.
 #include <errno.h>
 #include <stdio.h>
 
@@ -8,12 +8,12 @@
 namespace berthd {
 namespace {
 
-// The length of the UTF-8 character at `at` if it prints, else 0.
+// The length of the UTF-8 character at `at` if it is printable, else 0.
 size_t printing(const std::string& text, size_t at) {
   uint32_t point = 0;
   const size_t length = decodeUtf8(text.data() + at, text.size() - at, &point);
   const bool isControl = point < 0x20 || (point >= 0x7f && point < 0xa0);
-  // Marks that turn the direction of a line, and separators of lines.
+  // Line separators, and marks that change the direction of text.
   const bool isLayout = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) ||
                         point == 0x200e || point == 0x200f || point == 0x61c;
   return isControl || isLayout || point == '\\' ? 0 : length;
@@ -45,18 +45,18 @@ std::string printable(const std::string& text) {
 
 const char* remedy(int error) {
   switch (error) {
-    case EPERM: return "run it as root, and see whether lsattr(1) shows it as immutable";
+    case EPERM: return "run it as root; if it fails again, look for an immutable file: lsattr -d PATH";
     case EACCES: return "run it as root";
-    case EROFS: return "mount the filesystem for writing";
-    case EINVAL: return "see whether its filesystem, and this user namespace, have such ids";
-    case EOVERFLOW: return "see whether this user namespace has such ids";
-    case EMFILE: case ENFILE: return "allow more open files (ulimit -n)";
-    case ENOSPC: case EDQUOT: return "make room on the filesystem, and start it again";
-    case ESTALE: return "somebody moved it meanwhile; start it again";
-    case EOPNOTSUPP: return "its filesystem cannot do this";
+    case EROFS: return "mount the filesystem read-write: mount -o remount,rw MOUNTPOINT";
+    case EINVAL: return "choose ids that its filesystem allows and that are in /proc/self/uid_map";
+    case EOVERFLOW: return "choose ids that are in /proc/self/uid_map";
+    case EMFILE: case ENFILE: return "raise the limit of open files: ulimit -n 4096";
+    case ENOSPC: case EDQUOT: return "free space on the filesystem, then run it again";
+    case ESTALE: return "another process moved it; run it again";
+    case EOPNOTSUPP: return "its filesystem does not support this; copy it to ext4 or xfs";
     case ENOENT: return "check the path, and that /proc is mounted";
-    case ENOTDIR: case ELOOP: return "check the path, or start it again if somebody changes the tree";
-    default: return "see to that, and start it again";
+    case ENOTDIR: case ELOOP: return "check the path; if another process changes the tree, run it again";
+    default: return "fix this, then run it again";
   }
 }
 

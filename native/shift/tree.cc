@@ -1,4 +1,5 @@
-// Bounded descriptors for any depth: a directory that waits may be closed, and is opened again through its parents.
+// Walks a tree of any depth with a bounded number of descriptors: a queued directory may be closed, and is opened again
+// through its parents.
 #include "tree.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ Tree::~Tree() {
 void Tree::begin(UniqueFd fd, const struct statx& status, std::string path) {
   auto* const root = new Folder{nullptr, std::move(path), status.stx_mnt_id, deviceOf(status), status.stx_ino};
   root->fd = std::move(fd);
-  root->pins = 1;  // for good: there is no name to open it by again
+  root->pins = 1;  // never unpinned: it has no name to be opened by again
   push({root, nullptr});
 }
 
@@ -76,7 +77,7 @@ void Tree::add(Folder* parent, const char* name, const struct statx& status) {
 
 bool Tree::share(Folder* folder, const Entries& entries) {
   std::lock_guard hold(lock_);
-  // Whoever is idle takes what waits first.
+  // The idle threads take the queued tasks first.
   if (waiting_.size() >= idle_) return false;
   folder->references++;
   folder->parts++;
@@ -84,7 +85,7 @@ bool Tree::share(Folder* folder, const Entries& entries) {
   return true;
 }
 
-// A chain of parents may be long: no recursion.
+// A loop, because a chain of parents may be long.
 void Tree::release(Folder* folder) {
   while (folder != nullptr && --folder->references == 0) {
     Folder* const parent = folder->parent;
@@ -107,10 +108,10 @@ int Tree::open(int folder, const char* name, int flags) {
 }
 
 int Tree::pin(Folder* folder) {
-  std::vector<Folder*> closed;  // from `folder` up to the first that is open
+  std::vector<Folder*> closed;  // `folder` and its closed parents
   std::unique_lock hold(lock_);
   Folder* at = folder;
-  // The root always is.
+  // This ends: the root is always open.
   for (; !at->fd.valid(); at = at->parent) closed.push_back(at);
   at->pins++;
   use(at);
@@ -124,7 +125,7 @@ int Tree::pin(Folder* folder) {
     hold.lock();
     at->pins--;
     if (error != 0) return error;
-    if (!child->fd.valid()) child->fd = std::move(fd);  // unless another thread was first
+    if (!child->fd.valid()) child->fd = std::move(fd);  // unless another thread opened it first
     child->pins++;
     use(child);
     at = child;
@@ -148,7 +149,7 @@ void Tree::use(Folder* folder) {
 }
 
 void Tree::forget(Folder* folder) {
-  // The root may be open without ever having been used.
+  // An open root that was never used is not in the list.
   if (folder != oldest_ && folder->older == nullptr) return;
   (folder->older == nullptr ? oldest_ : folder->older->newer) = folder->newer;
   (folder->newer == nullptr ? newest_ : folder->newer->older) = folder->older;

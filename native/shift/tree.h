@@ -1,4 +1,4 @@
-// A directory tree that several threads go through: which directories wait, which are open, and who is done.
+// A directory tree that several threads walk: which directories are queued, which are open, and when all are done.
 #pragma once
 
 #include <atomic>
@@ -12,29 +12,29 @@
 
 namespace berthd {
 
-// A directory that was met. It is named by its parent and opened through it, never by a whole path: a name that turns
-// into a symbolic link leads nowhere.
+// A directory of the tree. It is opened through its parent, never by a whole path, so a name that is replaced by a
+// symbolic link is not followed.
 struct Folder {
-  Folder* const parent;  // outlives its children; nullptr: where it all begins
+  Folder* const parent;  // outlives its children; nullptr for the root
   const std::string name;
   const uint64_t mount, device, inode;
 
-  // Whether nobody but us can change the names in it. Set before anybody looks at an entry.
+  // Whether no other user can change the names in it. Set before any entry is read.
   bool isOurs = false;
-  // Parts that are being gone through; the last one shifts the directory itself.
+  // Parts that threads work on. The last one to finish shifts the directory itself.
   std::atomic<int> parts{1};
 
-  // Under the tree's lock.
-  int references = 1;  // whoever goes through it, and each child
-  int pins = 0;        // who needs `fd` just now
+  // Guarded by the tree's lock.
+  int references = 1;  // each task and each child counts one
+  int pins = 0;        // threads that use `fd` now
   UniqueFd fd{};
-  Folder *older = nullptr, *newer = nullptr;  // open ones, by last use
+  Folder *older = nullptr, *newer = nullptr;  // the open folders, by last use
 };
 
-// Entries of a directory, as getdents64(2) gave them.
+// Entries of a directory, as getdents64(2) writes them.
 using Entries = std::vector<char>;
 
-// What one thread does next: go through a directory, or through some of its entries.
+// Work for one thread: a whole directory, or some of its entries.
 struct Task {
   Folder* folder = nullptr;
   std::unique_ptr<Entries> entries;
@@ -42,32 +42,33 @@ struct Task {
 
 class Tree {
  public:
-  // At most about `budget` directories are kept open beyond those that are worked in.
+  // Keeps about `budget` directories open, besides those in use.
   explicit Tree(size_t budget) : budget_(budget) {}
   ~Tree();
 
-  // Begins at an open directory, which stays open.
+  // Starts at an open directory, which stays open.
   void begin(UniqueFd fd, const struct statx& status, std::string path);
 
-  // The next task; none when the tree is done or somebody stops. Last in, first out: what waits stays little.
+  // Waits for the next task. Returns none when the tree is done, or after stop(). The newest task comes first, which
+  // keeps the queue short.
   Task next();
-  // The task is done. Its folder may be gone afterwards.
+  // Ends a task. Its folder may be deleted.
   void finish(Folder* folder);
   void stop();
 
-  // A directory in `parent`.
+  // Queues a directory of `parent`.
   void add(Folder* parent, const char* name, const struct statx& status);
-  // Hands entries to a thread that has nothing to do, if there is one.
+  // Gives entries to an idle thread. Returns false if there is none.
   bool share(Folder* folder, const Entries& entries);
 
-  // The folder's descriptor, open until unpin(), or -errno; -ESTALE if another directory has taken its place.
+  // Returns the folder's descriptor, open until unpin(), or -errno. -ESTALE: another directory is at its place now.
   int pin(Folder* folder);
   void unpin(Folder* folder);
 
-  // openat(2) that closes what can be opened again when there are too many.
+  // openat(2). At EMFILE it closes a folder that can be opened again, and retries.
   int open(int folder, const char* name, int flags);
 
-  // The path of `name` in `folder`, as a person would write it.
+  // The path of `name` in `folder`, for messages.
   static std::string path(const Folder* folder, const char* name);
 
  private:
@@ -83,7 +84,7 @@ class Tree {
   std::vector<Task> waiting_;
   size_t working_ = 0, idle_ = 0;
   bool isStopped_ = false;
-  // The open folders: what was used longest ago is closed first, and with last in, first out needed last.
+  // The open folders. The one used longest ago is closed first: it is also the one needed last.
   Folder *oldest_ = nullptr, *newest_ = nullptr;
   size_t open_ = 0;
 };

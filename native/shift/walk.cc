@@ -1,6 +1,6 @@
-// Goes through a tree without ever following a link: each entry is opened as what it is (O_PATH | O_NOFOLLOW), looked
-// at and shifted through that descriptor, so that a name which is swapped meanwhile makes no difference. In a
-// directory in which only we can swap names, which is cheap to see, that is left out: it is half of the work.
+// Walks a tree and never follows a link. Each entry is opened (O_PATH | O_NOFOLLOW), then examined and shifted through
+// that descriptor, so that replacing the name has no effect. Where no other user can replace names, entries are not
+// opened: that is half of the work. The directory's owner and mode tell.
 #include "walk.h"
 
 #include <dirent.h>
@@ -43,7 +43,7 @@ unsigned processors() {
   return static_cast<unsigned>(std::clamp(count, 1, 8));
 }
 
-// Half of what may be open is for directories; the rest is for what else needs a descriptor just now.
+// Half of the descriptors are for directories; the rest is for the files in work.
 size_t Walk::openFolders() {
   rlimit limit;
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 16;
@@ -67,7 +67,7 @@ void Walk::begin(UniqueFd fd, std::string path, int done) {
   struct statx status;
   const Folder place{nullptr, path, 0, 0, 0};
   if (int error = look(fd.get(), status)) {
-    complain(&place, "", {"look at", error});
+    complain(&place, "", {"examine", error});
   } else if (mount_ = status.stx_mnt_id; isFolder(status)) {
     UniqueFd folder(openat(fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.valid()) tree_.begin(std::move(folder), status, std::move(path));
@@ -97,7 +97,7 @@ void Walk::work(int done) {
   for (Task task = tree_.next(); task.folder != nullptr; task = tree_.next()) {
     const int fd = tree_.pin(task.folder);
     if (fd == -ENOENT) {
-      // Removed in the meantime: there is nothing to shift.
+      // Removed since it was queued: there is nothing to shift.
     } else if (fd < 0) {
       complain(task.folder, "", {"read the directory", fd});
     } else {
@@ -110,13 +110,13 @@ void Walk::work(int done) {
   }
   print(worker.output);
   const uint64_t one = 1;
-  // The last thread reports the end. A write to an eventfd does not wait.
+  // The last thread reports the end. This write to an eventfd does not block.
   if (--running_ == 0 && write(done, &one, sizeof one) < 0) abort();
 }
 
 void Walk::list(Worker& worker, Folder* folder, int fd) {
   struct statx status;
-  if (int error = look(fd, status)) return complain(folder, "", {"look at", error});
+  if (int error = look(fd, status)) return complain(folder, "", {"examine", error});
   folder->isOurs = status.stx_uid == geteuid() && (status.stx_mode & (S_IWGRP | S_IWOTH)) == 0;
   Entries entries;
   bool isFirst = true;
@@ -126,16 +126,16 @@ void Walk::list(Worker& worker, Folder* folder, int fd) {
     if (length < 0) complain(folder, "", {"read the directory", -errno});
     if (length <= 0) return;
     entries.resize(static_cast<size_t>(length));
-    // A directory that fits in one buffer is not worth two threads.
+    // A directory that fits in one buffer is not shared: one thread is enough.
     if (isFirst || !tree_.share(folder, entries)) enter(worker, folder, fd, entries);
     isFirst = false;
   }
 }
 
-// The directory itself comes last: for as long as it is ours, nobody else can change the names in it.
+// The directory itself comes last. Until then it has its old owner, so no other user can change the names in it.
 void Walk::leave(Worker& worker, Folder* folder, int fd) {
   struct statx status;
-  if (int error = look(fd, status)) return complain(folder, "", {"look at", error});
+  if (int error = look(fd, status)) return complain(folder, "", {"examine", error});
   shift(worker, {fd, -1, "", status}, folder);
 }
 
@@ -152,7 +152,7 @@ void Walk::visit(Worker& worker, Folder* folder, int folderFd, const char* name)
   UniqueFd fd;
   if (int error = lookAt(folder, folderFd, name, fd, status)) {
     // Removed since it was listed: there is nothing to shift.
-    if (error != -ENOENT) complain(folder, name, {"look at", error});
+    if (error != -ENOENT) complain(folder, name, {"examine", error});
     return;
   }
   if (status.stx_mnt_id != mount_ && !options_.crossMounts) {
@@ -164,14 +164,14 @@ void Walk::visit(Worker& worker, Folder* folder, int folderFd, const char* name)
   } else {
     std::lock_guard hold(links_.lock);
     const bool isFirst = links_.isFirst(status);
-    // Where an overlay has no index, its other names are files of their own from now on: they are shifted as well.
+    // An overlay without index makes the other names separate files, so each name is shifted.
     if (!isFirst && options_.dryRun) return;
     if (!isFirst && lookAt(folder, folderFd, name, fd, status) != 0) return;
     shiftEntry(worker, folder, folderFd, name, fd, status, isFirst);
   }
 }
 
-// By a descriptor, unless nobody but us can change the name.
+// Examines an entry through a descriptor, or by its name where no other user can change it.
 int Walk::lookAt(Folder* folder, int folderFd, const char* name, UniqueFd& fd, struct statx& status) {
   if (!fd.valid() && folder->isOurs) {
     return statx(folderFd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kStatus, &status) < 0 ? -errno : 0;
@@ -189,11 +189,11 @@ void Walk::shiftEntry(Worker& worker, Folder* folder, int folderFd, const char* 
   shift(worker, {fd.get(), folderFd, name, status}, folder, isCounted);
 }
 
-// False if it has to be held by a descriptor first.
+// Returns false if the file must be opened first.
 bool Walk::shift(Worker& worker, const File& file, const Folder* folder, bool isCounted) {
   Problem problem;
   switch (worker.owners.shift(file, problem)) {
-    case Outcome::kHoldIt: return false;
+    case Outcome::kNeedsDescriptor: return false;
     case Outcome::kFailed:
       if (problem.error != -ENOENT || file.fd >= 0) complain(folder, file.name, problem);
       return true;

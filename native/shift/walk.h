@@ -1,4 +1,4 @@
-// A walk over one path that shifts its owners, by several threads.
+// Shifts the owners of one tree, with several threads.
 #pragma once
 
 #include <atomic>
@@ -10,7 +10,7 @@
 
 namespace berthd {
 
-// How many threads are worth it: one for each processor, at most 8.
+// The default number of threads: one for each processor, at most 8.
 unsigned processors();
 
 struct WalkOptions {
@@ -27,25 +27,25 @@ class Walk {
  public:
   explicit Walk(const WalkOptions& options) : options_(options), tree_(openFolders()) {}
 
-  // Begins with the file that `fd` is, called `path` from here on. `done` is written to when no thread works any more.
+  // Starts the threads at the file `fd`, which messages call `path`. The last one to end writes to `done`, an eventfd.
   void begin(UniqueFd fd, std::string path, int done);
-  // Ends the threads after the file that each is at.
+  // Makes each thread end after its present file.
   void stop();
-  // Waits for the threads. Call it once, after `done` or stop().
+  // Waits for the threads to end. Call it once, after `done` or stop().
   void join();
 
   Counts counts() const;
-  // 0, or the errno with which standard output failed.
+  // 0, or the errno of a failed write to standard output.
   int outputError() const { return outputError_; }
 
  private:
   struct Worker;
-  // Files with several names. Each is counted at the first name that is met, and forgotten at the last.
+  // Files with several names. Each is counted at the first name, and forgotten at the last.
   class Links {
    public:
     bool isFirst(const struct statx& status);
 
-    // Held while one is shifted: two threads that both put back what they found would lose it.
+    // Held while such a file is shifted: two threads at once would restore its mode bits wrongly.
     std::mutex lock;
 
    private:

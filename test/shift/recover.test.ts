@@ -74,7 +74,7 @@ describe("shift-own (needs root and strace)", needs("root", "strace"), () => {
     }
   });
 
-  test("a note of a run that was killed before it put the bits back on is obeyed", () => {
+  test("a run restores the bits that a killed run had stored", () => {
     using folder = tree();
     const root = join(folder.path, "tree");
     const ping = join(root, "d/ping");
@@ -93,9 +93,9 @@ describe("shift-own (needs root and strace)", needs("root", "strace"), () => {
   test.each([
     ["fchownat:error=EPERM", "cannot change the owner of", "lsattr"],
     ["fchownat:error=EROFS", "cannot change the owner of", "Read-only file system"],
-    ["setxattr:error=ENOSPC", "cannot note down the mode and capabilities of", "make room"],
-    ["removexattr:error=EIO", "cannot remove our note from", "Input/output error"],
-  ])("%s once is said of that file, the others are shifted, and then it is 1", (inject, words, advice) => {
+    ["setxattr:error=ENOSPC", "cannot store the mode and capabilities of", "free space"],
+    ["removexattr:error=EIO", "cannot remove the stored mode and capabilities from", "Input/output error"],
+  ])("%s once is reported for that file, the others are shifted, and the exit code is 1", (inject, words, advice) => {
     using folder = tree();
     const root = join(folder.path, "tree");
     const wrap = [...quiet, "-e", `trace=${inject.split(":")[0]}`, "-e", `inject=${inject}:when=1`];
@@ -109,7 +109,7 @@ describe("shift-own (needs root and strace)", needs("root", "strace"), () => {
     expectShifted(root);
   });
 
-  test("a filesystem without such notes is no obstacle", () => {
+  test("a filesystem without such attributes is no obstacle", () => {
     using folder = tree();
     const root = join(folder.path, "tree");
     const wrap = [...quiet, "-e", "trace=setxattr", "-e", "inject=setxattr:error=EOPNOTSUPP:when=1"];
@@ -153,7 +153,7 @@ describe("shift-own (needs root)", needs("root"), () => {
     while (isPending(child.pid) && performance.now() < deadline) await setImmediate();
     child.stdout.resume();
     expect(await ended).toEqual([code, null]);
-    expect(said).toMatch(/ range 0x10000; stopped, start it again to go on\n$/);
+    expect(said).toMatch(/ range 0x10000; stopped, run it again to continue\n$/);
     const shifted = Number(/^(\d+) files? under /m.exec(said)?.[1]);
     expect(said.split("\n")).toHaveLength(shifted + 2);
     const rest = JSON.parse(shiftOwn(["--json", ...toRange, root]).stdout);
