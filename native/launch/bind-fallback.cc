@@ -83,8 +83,8 @@ bool receive(int channel, List<Filter>& filters) {
   return size > 0;
 }
 
-// Interrupts every system call that waits, once a second. SECCOMP_IOCTL_NOTIF_RECV needs it: it waits for the next call
-// when the reported one was ended by a signal, or received by somebody else.
+// Interrupts every waiting system call once a second. SECCOMP_IOCTL_NOTIF_RECV needs it: it waits for another call if a
+// signal ended the reported one, or another process received it.
 void startTicking() {
   struct sigaction nothing = {};
   nothing.sa_handler = [](int) {};
@@ -97,8 +97,8 @@ void startTicking() {
 void serve(List<Filter>& filters, const List<pollfd>& ready) {
   size_t kept = 0;
   for (size_t i = 0; i < filters.size(); i++) {
-    if ((ready[i].revents & POLLIN) != 0) answerNext(filters[i].notify.get());
-    else if (ready[i].revents != 0) continue;  // POLLHUP: no process has it
+    if ((ready[i].revents & ~POLLIN) != 0) continue;  // POLLHUP: no process has it
+    if (ready[i].revents != 0) answerNext(filters[i].notify.get());
     if (kept != i) filters[kept] = static_cast<Filter&&>(filters[i]);
     kept++;
   }

@@ -1,5 +1,5 @@
-// The bind filter: from here on the kernel asks the broker before each bind(2) of this process and of all its
-// descendants (seccomp_unotify(2)). Everything else is let through untouched, and costs a few instructions a call.
+// The bind filter: the kernel asks the broker before each bind(2) of this process and its descendants
+// (seccomp_unotify(2)). All other calls pass, at the cost of a few instructions.
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint32_t at(size_t offset) { return static_cast<uint32_t>(offset); }
 
-// Jumps are counted in instructions to pass over; each block ends in a verdict of its own.
+// Jumps count the instructions to skip. Each block ends in its own verdict.
 #if defined(__x86_64__)
 constexpr uint32_t kX32 = 0x40000000;  // the x32 variant has the same arch, and this bit in the number
 constexpr sock_filter kProgram[] = {
@@ -64,20 +64,20 @@ long install(unsigned long flags) {
 
 UniqueFd reportBinds(uint32_t tracer) {
 #if !defined(__x86_64__) && !defined(__aarch64__)
-  fail(kSystem, "bind delivery is not made for this architecture; use deliver = [\"listen-fds\"]");
+  fail(kSystem, "bind delivery does not support this architecture; set server.deliver = [\"listen-fds\"]");
 #endif
-  // Where Yama restricts ptrace(2), a broker without privilege may look at the server only if the server lets it. The
-  // permission lasts across exec; EINVAL says that there is no Yama to ask (PR_SET_PTRACER(2const)).
+  // Where Yama restricts ptrace(2), the server must allow a broker without privilege to trace it. The permission lasts
+  // across exec. EINVAL: this kernel has no Yama (PR_SET_PTRACER(2const)).
   if (tracer != 0 && prctl(PR_SET_PTRACER, static_cast<unsigned long>(tracer), 0, 0, 0) != 0 && errno != EINVAL) {
-    fail(kSystem, "cannot let the broker, pid %u, look at the server's sockets: %m", tracer);
+    fail(kSystem, "cannot let the broker, pid %u, duplicate the server's sockets: %m", tracer);
   }
-  // Once the broker has taken a report, only a fatal signal breaks the wait: servers that signal themselves all the
-  // time (Go does) would otherwise start their bind over and over. Linux 5.19; older ones do without.
+  // With this flag only a fatal signal interrupts a reported bind. Servers that signal themselves often, as Go does,
+  // would otherwise restart the bind again and again. Since Linux 5.19; older kernels get no flag.
   long notify = install(SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
   if (notify < 0 && errno == EINVAL) notify = install(SECCOMP_FILTER_FLAG_NEW_LISTENER);
   if (notify < 0) {
     fail(kSystem, "cannot install the bind filter: %m; %s", errno == EBUSY
-             ? "this process is under such a filter already, and the kernel allows one; start it from outside"
+             ? "this process has such a filter already, and the kernel allows only one; start it without the other"
              : "the kernel needs CONFIG_SECCOMP_FILTER and to be 5.9 or later");
   }
   return UniqueFd(static_cast<int>(notify));

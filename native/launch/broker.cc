@@ -1,5 +1,5 @@
-// The one conversation berth-launch has with the broker: connect, call Launch, take the reply and its descriptors. It
-// tells a refusal from a success and reads nothing else of the JSON.
+// Calls the broker: connects, calls Launch, receives the reply and its descriptors. Of the JSON it reads only whether
+// the call succeeded, and the message of an error.
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ int tryConnect(Conversation& broker, const char* path) {
   address.sun_family = AF_UNIX;
   const size_t length = strlen(path);
   if (length == 0 || length >= sizeof address.sun_path) {
-    fail(kUsage, "the socket path \"%s\" must have 1 to %zu bytes; name a shorter one with --socket", path,
+    fail(kUsage, "the socket path \"%s\" must have 1 to %zu bytes; give a shorter one with --socket", path,
          sizeof address.sun_path - 1);
   }
   memcpy(address.sun_path, path, length);
@@ -71,32 +71,32 @@ void connectBroker(Conversation& broker, const char* socket) {
   const int error = socket != nullptr ? tryConnect(broker, socket) : connectDefault(broker);
   if (error == 0) return;
   const char* const remedy = error == ENOENT || error == ECONNREFUSED
-                                 ? "start berthd, or name its socket with --socket or BERTHD_SOCKET"
+                                 ? "start berthd, or give its socket with --socket or BERTHD_SOCKET"
                              : error == EACCES || error == EPERM
-                                 ? "ask for permission on that socket, or name another with --socket or BERTHD_SOCKET"
-                                 : "check that path, or name another with --socket or BERTHD_SOCKET";
+                                 ? "ask for access to that socket, or give another with --socket or BERTHD_SOCKET"
+                                 : "check that path, or give another with --socket or BERTHD_SOCKET";
   fail(kSystem, "cannot connect to the broker at %s: %s; %s", broker.path.string(), strerror(error), remedy);
 }
 
-// Root obeys only root's broker: any other user who listens at the path could have root run any program.
-// SO_PEERCRED tells who called listen(2).
+// Root accepts plans only from root's broker: another user who listens at the path could make root run any program.
+// SO_PEERCRED has the user that called listen(2).
 void checkBroker(Conversation& broker) {
   if (geteuid() != 0) return;
   ucred credentials = {};
   socklen_t size = sizeof credentials;
   if (getsockopt(broker.fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
-    fail(kSystem, "cannot tell who runs the broker at %s: %m", broker.path.string());
+    fail(kSystem, "cannot read which user runs the broker at %s: %m", broker.path.string());
   }
   if (credentials.uid != 0) {
     fail(kSystem,
-         "the broker at %s runs as uid %u, and root obeys only a broker of root's; start berth-launch as that user",
+         "the broker at %s runs as uid %u, and root uses only a broker of root; start berth-launch as that user",
          broker.path.string(), credentials.uid);
   }
 }
 
 void appendArgument(Text& call, const char* what, const char* text, size_t length) {
   if (!call.appendJson(text, length)) {
-    fail(kUsage, "%s is not valid UTF-8, which the broker's protocol cannot carry; write it in UTF-8", what);
+    fail(kUsage, "%s is not valid UTF-8, so it cannot be sent to the broker; write it in UTF-8", what);
   }
 }
 
@@ -136,10 +136,10 @@ void sendCall(Conversation& broker, const Text& call, int fd) {
     if (sent == 0 && fd >= 0) attachFds(message, room, &fd, 1);
     const ssize_t n = sendmsg(broker.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) sent += static_cast<size_t>(n);
-    // A broker that hung up may have said why: the reply is read all the same.
+    // The broker closed the connection, perhaps after an error reply: read it.
     else if (errno == EPIPE || errno == ECONNRESET) return;
     else if (errno != EAGAIN && errno != EINTR)
-      fail(kSystem, "cannot send to the broker at %s: %m", broker.path.string());
+      fail(kSystem, "cannot send to the broker at %s: %m; see the broker's log", broker.path.string());
   }
 }
 
@@ -154,8 +154,8 @@ void takeDescriptors(Conversation& broker, msghdr& message, Reply& reply) {
     rlimit limit = {};
     getrlimit(RLIMIT_NOFILE, &limit);
     fail(kSystem,
-         "not all descriptors from the broker at %s could be opened: at most %llu files may be open here; "
-         "raise it with ulimit -n or LimitNOFILE=",
+         "cannot receive all descriptors from the broker at %s: this process may open %llu files; "
+         "raise the limit with ulimit -n 4096 or LimitNOFILE=4096",
          broker.path.string(), static_cast<unsigned long long>(limit.rlim_cur));
   }
   if (tooMany)
@@ -186,7 +186,7 @@ void receiveReply(Conversation& broker, Text& text, Reply& reply) {
     const void* const end = memchr(text.data() + start, '\0', static_cast<size_t>(n));
     if (end != nullptr) {
       if (end == text.end() - 1) return;
-      fail(kSystem, "the broker at %s said more than one answer; check that it is berthd", broker.path.string());
+      fail(kSystem, "the broker at %s sent more than one answer; check that it is berthd", broker.path.string());
     }
     if (text.size() > kReplyMax) {
       fail(kSystem, "the answer of the broker at %s is longer than %zu bytes; check that it is berthd",
@@ -195,8 +195,8 @@ void receiveReply(Conversation& broker, Text& text, Reply& reply) {
   }
 }
 
-// Our broker writes "error" first in an error and "message" last, so that no structure has to be parsed here. A quote
-// within a JSON string is escaped, so these patterns cannot occur within one.
+// berthd writes "error" first in an error reply and "message" last, so nothing has to be parsed here. Quotes in a JSON
+// string are escaped, so these patterns cannot occur inside a string.
 void judgeReply(Conversation& broker, const char* reply) {
   static const char success[] = "{\"parameters\":{";
   static const char error[] = "{\"error\":\"";
@@ -206,11 +206,11 @@ void judgeReply(Conversation& broker, const char* reply) {
     fail(kSystem, "the answer of the broker at %s is neither a success nor an error; check that it is berthd",
          broker.path.string());
   }
-  const char* said = reply + sizeof error - 1;
-  for (const char* found = reply; (found = strstr(found, message)) != nullptr; said = found)
+  const char* text = reply + sizeof error - 1;
+  for (const char* found = reply; (found = strstr(found, message)) != nullptr; text = found)
     found += sizeof message - 1;
   Text sentence;
-  appendUnescaped(sentence, said);
+  appendUnescaped(sentence, text);
   fail(kRefused, "%s", sentence.string());
 }
 
@@ -227,7 +227,7 @@ void converse(Conversation& broker, const Text& call, int fd, Reply& reply) {
 int Conversation::left(const char* doing) {
   const int64_t remaining = deadline - nowMs();
   if (remaining <= 0) {
-    fail(kSystem, "the broker at %s did not %s within %g s; see whether it is stuck, or wait longer with --timeout",
+    fail(kSystem, "the broker at %s did not %s within %g s; see the broker's log, or wait longer with --timeout",
          path.string(), doing, timeout);
   }
   return static_cast<int>(remaining);

@@ -1,5 +1,5 @@
-// Carries a plan out: signals, descriptors, limits, privilege, directory, exec. In this order each step is possible,
-// and the server can undo none of them. A step that fails ends the process; nothing is skipped.
+// Carries a plan out: signals, descriptors, limits, root, privilege, directory, exec. The order matters: a later step
+// would make an earlier one impossible. The server can undo none of them. A step that fails ends the process.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -15,8 +15,8 @@ constexpr int kFirstFd = 3;  // SD_LISTEN_FDS_START
 
 static_assert(sizeof(rlim_t) == 8, "limits are 64 bits wide");
 
-// Node leaves SIGPIPE and SIGXFSZ ignored, and a mask is inherited too (hazard 19). Straight to the kernel, because
-// libc keeps two real-time signals for itself; a zeroed struct sigaction is SIG_DFL.
+// Node leaves SIGPIPE and SIGXFSZ ignored, and the signal mask is inherited too (hazard 19). A system call, because
+// libc hides two real-time signals. A zeroed struct sigaction is SIG_DFL.
 void resetSignals() {
   static const unsigned char byDefault[64] = {};
   for (int signal = 1; signal < NSIG; signal++) {
@@ -35,7 +35,7 @@ void makeRoom(List<int>& sources, size_t next, int place) {
   for (size_t i = next; i < sources.size(); i++) {
     if (sources[i] != place) continue;
     sources[i] = fcntl(place, F_DUPFD_CLOEXEC, kFirstFd + static_cast<int>(sources.size()));
-    if (sources[i] < 0) fail(kSystem, "cannot move a descriptor out of the way: %m; raise the limit of open files");
+    if (sources[i] < 0) fail(kSystem, "cannot move a descriptor to a free number: %m; raise the limit of open files: ulimit -n 4096");
   }
 }
 
@@ -48,17 +48,17 @@ void closeRange(unsigned first, unsigned last) {
 // Moves a descriptor that is needed until exec above the server's numbers.
 void keepAbove(UniqueFd& fd, int above, List<int>& kept) {
   const int moved = fcntl(fd.get(), F_DUPFD_CLOEXEC, above);
-  if (moved < 0) fail(kSystem, "cannot keep a descriptor out of the way: %m; raise the limit of open files");
+  if (moved < 0) fail(kSystem, "cannot move a descriptor above the server's: %m; raise the limit of open files: ulimit -n 4096");
   fd.reset(moved);
   kept.push(moved);
 }
 
-// Closes everything from `first` up but `kept`, which is put in order.
+// Closes all descriptors from `first` up, except `kept`, which it sorts.
 void closeAllBut(List<int>& kept, int first) {
   const auto inOrder = [](const void* left, const void* right) {
     return *static_cast<const int*>(left) - *static_cast<const int*>(right);
   };
-  // An empty list has no address, and qsort(3) wants one.
+  // qsort(3) must not get the null pointer of an empty list.
   if (kept.size() > 0) qsort(kept.data(), kept.size(), sizeof(int), inOrder);
   for (const int fd : kept) {
     if (fd > first) closeRange(static_cast<unsigned>(first), static_cast<unsigned>(fd - 1));
@@ -67,12 +67,12 @@ void closeAllBut(List<int>& kept, int first) {
   closeRange(static_cast<unsigned>(first), ~0u);
 }
 
-// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and closes everything above them but what is still needed:
-// the connection to the broker, and what the root is made of.
+// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear. Closes everything above them, except the connection to the
+// broker and the descriptors of the root.
 void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
   List<int> sources;
-  // Each index occurs once (decodePlan), so each descriptor is released once; what the plan does not name stays the
-  // reply's and is closed with the rest.
+  // Each index occurs once (decodePlan), so each descriptor is released once. The plan may leave out descriptors of the
+  // reply: they are closed with the rest.
   for (const PlanDescriptor& descriptor : plan.descriptors) sources.push(reply.fds[descriptor.index].release());
   const int above = kFirstFd + static_cast<int>(sources.size());
   List<int> kept;
@@ -90,7 +90,7 @@ void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
     }
     makeRoom(sources, i + 1, place);
     if (dup3(sources[i], place, 0) < 0) {
-      fail(kSystem, "cannot place descriptor %s at fd %d: %m; raise the limit of open files", plan.descriptors[i].name,
+      fail(kSystem, "cannot place descriptor %s at fd %d: %m; raise the limit of open files: ulimit -n 4096", plan.descriptors[i].name,
            place);
     }
     // The old number is closed below, or overwritten by the descriptor whose place it is.
@@ -116,7 +116,7 @@ const Resource& findResource(const char* name) {
   for (const Resource& resource : kResources) {
     if (strcmp(resource.name, name) == 0) return resource;
   }
-  fail(kSystem, "the plan limits \"%s\", which is not known here; install berthd and berth-launch of the same version",
+  fail(kSystem, "the plan limits \"%s\", which berth-launch does not know; install berthd and berth-launch of the same version",
        name);
 }
 
@@ -145,7 +145,7 @@ void setLimits(const Plan& plan) {
 
 void openStandardFds() {
   for (int fd = 0; fd < kFirstFd; fd++) {
-    // Node sets CLOEXEC on these, too (hazard 18). The flags of the open file are other people's as well.
+    // Node sets CLOEXEC on these, too (hazard 18). Other flags are shared with other processes, so they stay.
     if (fcntl(fd, F_SETFD, 0) == 0) continue;
     const int opened = open("/dev/null", O_RDWR);
     if (opened != fd) fail(kSystem, "cannot open /dev/null for the closed fd %d: %m; mount /dev", fd);
@@ -155,7 +155,7 @@ void openStandardFds() {
 void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege) {
   resetSignals();
   placeDescriptors(plan, reply, broker);
-  // Before the root is entered: there no limit can be raised.
+  // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
   if (plan.hasRoot) enterRoot(plan, reply);
   if (keepPrivilege) execServer(plan);
@@ -166,7 +166,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
     fail(kSystem, "cannot enter the directory %s as uid %u: %m; create it for that user, or change server.directory",
          plan.directory, getuid());
   }
-  // Last, with no_new_privs set and the server's own user: nothing of ours calls bind.
+  // Last, so that the filter sees only the server's own binds. It needs no_new_privs.
   if (plan.reportBinds) {
     UniqueFd notify = reportBinds(plan.tracer);
     offerBinds(broker, plan.lease, notify.get());

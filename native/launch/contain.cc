@@ -1,5 +1,5 @@
-// Puts the berth's root where a container manager finds it, for `berth-launch --contain`: in a mount namespace of this
-// process, so that it is gone with the last process of the container and nobody else ever sees it.
+// Mounts the berth's root for a container manager (`berth-launch --contain`), in a new mount namespace of this process.
+// No other process sees the mount, and it ends with the last process of the container.
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -14,8 +14,8 @@ namespace {
 
 constexpr char kRootName[] = "root";
 
-// Takes the root out of what the command gets: its sockets are to be passed on into the container, and a directory
-// descriptor would lead out of it.
+// Removes the root from the command's descriptors. They are passed into the container, and a directory would lead out
+// of it.
 UniqueFd takeRoot(Plan& plan, Reply& reply) {
   List<PlanDescriptor> others;
   UniqueFd root;
@@ -32,22 +32,22 @@ UniqueFd takeRoot(Plan& plan, Reply& reply) {
 
 void containRoot(const char* directory, Plan& plan, Reply& reply) {
   if (plan.hasRoot) {
-    fail(kSystem, "the server of this berth enters its root by itself; remove server.enter, or leave --contain out");
+    fail(kSystem, "this berth's server enters its root by itself; remove server.enter, or run without --contain");
   }
   if (plan.reportBinds) {
-    fail(kSystem, "a container manager's own binds would be reported; take \"bind\" out of server.deliver of the berth");
+    fail(kSystem, "--contain does not work with bind delivery; remove \"bind\" from server.deliver of the berth");
   }
   UniqueFd root = takeRoot(plan, reply);
-  if (!root.valid()) fail(kSystem, "the berth has no root to contain; add a section [root], or leave --contain out");
+  if (!root.valid()) fail(kSystem, "the berth has no root for --contain; add a section [root], or run without --contain");
   if (unshare(CLONE_NEWNS) != 0) {
-    fail(kSystem, "cannot make a mount namespace: %m; see user.max_mnt_namespaces (sysctl)");
+    fail(kSystem, "cannot make a mount namespace: %m; check its limit: sysctl user.max_mnt_namespaces");
   }
-  // Nothing that is mounted here shows outside; what is mounted outside still shows here.
+  // Mounts of this namespace are not seen outside. Later mounts of the outside are seen here.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) {
-    fail(kSystem, "cannot cut the mount namespace off: %m");
+    fail(kSystem, "cannot make the mount namespace a slave: %m");
   }
   if (moveMount(root.get(), directory) != 0) {
-    fail(kSystem, "cannot mount the root at %s: %m; make that folder first", directory);
+    fail(kSystem, "cannot mount the root at %s: %m; create that folder first", directory);
   }
 }
 

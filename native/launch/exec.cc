@@ -1,4 +1,4 @@
-// The server's environment, and the exec that starts it: the last step, so nothing of the launcher's is left after it.
+// Builds the server's environment and execs the server. This is the launcher's last step.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ bool isNamed(const char* entry, const char* name, size_t length) {
   return nameLength(entry) == length && strncmp(entry, name, length) == 0;
 }
 
-// These speak of the process they were set for, and that was another one.
+// Variables that were set for another process, not for the server.
 bool isActivation(const char* entry) {
   static const char* const names[] = {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"};
   for (const char* name : names) {
@@ -37,7 +37,7 @@ const char* findVariable(const List<const char*>& environment, const char* name)
   return nullptr;
 }
 
-// sd_notify(3): these speak of this process, and it stays the same.
+// Variables of sd_notify(3). They stay valid: the server is the same process as the launcher.
 bool isNotify(const char* entry) {
   static const char* const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
   for (const char* name : names) {
@@ -46,7 +46,7 @@ bool isNotify(const char* entry) {
   return false;
 }
 
-// Text of variables that the environment borrows.
+// Owns the text of variables in the environment.
 struct Variables {
   Text listenFds, listenPid, listenNames, notify, watchdog, watchdogPid;
 };
@@ -81,8 +81,8 @@ void setNotify(const Plan& plan, Variables& variables, List<const char*>& enviro
   environment.push(variables.watchdogPid.string());
 }
 
-// The plan's variables win over the launcher's. A service manager that the launcher was started by goes on listening to
-// the server, whatever else the plan lets through; only where there is none does the plan's own take its place.
+// The plan's variables override the launcher's. If a service manager started the launcher, the server keeps its
+// NOTIFY_SOCKET, even if the plan drops all other variables. Otherwise it gets the plan's.
 void buildEnvironment(const Plan& plan, Variables& variables, List<const char*>& environment) {
   const char* const manager = getenv("NOTIFY_SOCKET");
   const bool isManaged = manager != nullptr && *manager != '\0';
@@ -106,15 +106,15 @@ void buildEnvironment(const Plan& plan, Variables& variables, List<const char*>&
          path);
   }
   const char* remedy = "check server.command of the berth";
-  if (error == ENOENT && access(program, F_OK) == 0) remedy = "the interpreter or loader that it names is missing";
+  if (error == ENOENT && access(program, F_OK) == 0) remedy = "install the interpreter or loader that it names";
   else if (error == ENOENT) remedy = "install it, or correct server.command of the berth";
   else if (error == EACCES) remedy = "let the server's user read and execute it, and enter the directories above it";
-  else if (error == ENOEXEC) remedy = "it is neither a program for this machine nor a script with a #! line";
+  else if (error == ENOEXEC) remedy = "give a program for this machine, or a script that starts with #!";
   else if (error == E2BIG) remedy = "shorten its arguments and environment";
   fail(kSystem, "cannot run %s as uid %u: %s; %s", program, getuid(), strerror(error), remedy);
 }
 
-// execvpe(3) with the PATH of the environment given, as the user that will run it, and without its fallback to sh.
+// As execvpe(3), but with PATH of the server's environment, and without the fallback to sh.
 [[noreturn]] void execute(const char* program, char* const* argv, char* const* environment, const char* path) {
   if (strchr(program, '/') != nullptr) {
     execve(program, argv, environment);

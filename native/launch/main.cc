@@ -1,5 +1,5 @@
-// berth-launch: takes a berth from the broker, does what the plan says, and becomes the server in the same process. It
-// decides nothing: all policy is the broker's. Anything unexpected ends it before exec. It never forks.
+// berth-launch: takes a berth from the broker, carries out the plan, and becomes the server in the same process. The
+// broker decides all policy. Anything unexpected ends the launcher before exec. It never forks.
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -115,7 +115,7 @@ void addVariable(List<const char*>& environment, const char* entry) {
 
 [[noreturn]] void printAndExit(const char* text) {
   fputs(text, stdout);
-  if (fflush(stdout) != 0) fail(kSystem, "cannot write to stdout: %m; check where it leads");
+  if (fflush(stdout) != 0) fail(kSystem, "cannot write to standard output: %m; check where it is redirected");
   exit(0);
 }
 
@@ -131,7 +131,7 @@ void parseOptions(int argc, char** argv, Options& options) {
   };
   opterr = 0;
   int found;
-  // "+": what follows BERTH is the server's, however much it looks like an option of ours.
+  // "+": everything after BERTH belongs to the server, even if it looks like an option of berth-launch.
   while ((found = getopt_long(argc, argv, "+:", known, nullptr)) != -1) {
     switch (found) {
       case 's': options.socket = optarg; break;
@@ -145,8 +145,8 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'm': options.rootChannel = parseFd("--make-root", optarg); break;
       case 'h': printAndExit(kHelp);
       case 'v': printAndExit("berth-launch " BERTHD_VERSION "\n");
-      case ':': fail(kUsage, "%s needs a value; see berth-launch --help", argv[optind - 1]);
-      default: fail(kUsage, "%s is not an option of ours; see berth-launch --help", argv[optind - 1]);
+      case ':': fail(kUsage, "option %s needs a value; see berth-launch --help", argv[optind - 1]);
+      default: fail(kUsage, "there is no option %s; see berth-launch --help", argv[optind - 1]);
     }
   }
   if (options.keepChannel >= 0) return;
@@ -156,16 +156,16 @@ void parseOptions(int argc, char** argv, Options& options) {
     return;
   }
   if (options.traceChannel >= 0) {
-    if (optind >= argc) fail(kUsage, "--trace-binds has no COMMAND to run; write it after the descriptor");
+    if (optind >= argc) fail(kUsage, "COMMAND is missing; run berth-launch --trace-binds FD COMMAND");
     while (optind < argc) options.request.command.push(argv[optind++]);
     options.request.command.push(nullptr);
     return;
   }
   if (options.contain != nullptr && geteuid() != 0) {
-    fail(kUsage, "--contain needs root, as the container manager does; start berth-launch as root");
+    fail(kUsage, "--contain needs root, because the container manager runs as root; start berth-launch as root");
   }
   if (optind >= argc || argv[optind][0] == '\0') {
-    fail(kUsage, "no berth is named; write berth-launch BERTH, and see `berth ls` for what there is");
+    fail(kUsage, "BERTH is missing; give one from the list of: berth ls");
   }
   options.request.berth = argv[optind++];
   if (optind < argc && strcmp(argv[optind], "--") == 0) optind++;

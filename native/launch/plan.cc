@@ -1,4 +1,4 @@
-// Reads a plan (plan.h): checks that it can no longer change, decodes it strictly, and prints it. Changes nothing.
+// Reads a plan (plan.h): checks its seals, decodes it strictly, and prints it. Changes nothing.
 #include "plan.h"
 
 #include <fcntl.h>
@@ -40,7 +40,7 @@ bool repeats(PlanTag tag) {
          tag == PlanTag::kLimit || tag == PlanTag::kMount || tag == PlanTag::kBind;
 }
 
-// Each descriptor of the message has one use at most, for it is moved there. 0 is the plan itself.
+// Each descriptor of the message is moved to its use, so it has only one. 0 is the plan itself.
 const char* claim(uint32_t index, size_t received, const Plan& plan) {
   if (index == 0 || index >= received) return "it names a descriptor that did not come with it";
   bool taken = plan.hasRoot && (index == plan.userns || index == plan.root);
@@ -86,7 +86,7 @@ const char* decodeMount(const uint8_t* payload, size_t length, size_t received, 
 const char* decodeUser(const uint8_t* payload, size_t length, Plan& plan) {
   if (length < 8 || length % 4 != 0) return "its user is malformed";
   for (size_t at = 0; at < length; at += 4) {
-    if (readU32(payload + at) == UINT32_MAX) return "its user has an id that means none";
+    if (readU32(payload + at) == UINT32_MAX) return "its user has the id 4294967295";
   }
   plan.hasUser = true;
   plan.uid = readU32(payload);
@@ -118,7 +118,7 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       plan.inheritEnvironment = (flags & kInheritEnvironment) != 0;
       plan.listenFds = (flags & kListenFds) != 0;
       plan.reportBinds = (flags & kReportBinds) != 0;
-      return (flags & ~(kInheritEnvironment | kListenFds | kReportBinds)) != 0 ? "it has a flag that is not known" : nullptr;
+      return (flags & ~(kInheritEnvironment | kListenFds | kReportBinds)) != 0 ? "it has an unknown flag" : nullptr;
     }
     case PlanTag::kUmask:
       if (length != 4 || readU32(payload) > 0777) return "its umask is malformed";
@@ -161,12 +161,12 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       plan.watchdog = readU64(payload);
       return nullptr;
   }
-  return "it has a record that is not known";
+  return "it has an unknown record";
 }
 
 void printText(const char* what, const char* text) {
   Text line;
-  // What came from the broker is UTF-8; if it is not, the escapes up to there still say what it was.
+  // The broker sends UTF-8. Text that is not is printed up to the first such byte.
   line.appendJson(text);
   printf("%-12s %s\n", what, line.string());
 }
@@ -180,9 +180,9 @@ void printLimit(const char* which, uint64_t value) {
 }  // namespace
 
 const char* decodePlan(const uint8_t* bytes, size_t size, size_t received, Plan& plan) {
-  if (size < kPlanHeader || memcmp(bytes, kPlanMagic, 8) != 0) return "it does not begin as a plan does";
-  if (readU32(bytes + 8) != kPlanVersion) return "it is of another version";
-  if (readU32(bytes + 12) != size) return "its length is not what it says";
+  if (size < kPlanHeader || memcmp(bytes, kPlanMagic, 8) != 0) return "it does not start with \"berthpln\"";
+  if (readU32(bytes + 8) != kPlanVersion) return "it has another version";
+  if (readU32(bytes + 12) != size) return "its length differs from its header";
   uint32_t last = 0;
   uint32_t seen = 0;
   for (size_t at = kPlanHeader; at < size;) {
@@ -191,7 +191,7 @@ const char* decodePlan(const uint8_t* bytes, size_t size, size_t received, Plan&
     const size_t length = readU32(bytes + at + 4);
     at += 8;
     if (length > size - at) return "a record is cut off";
-    if (tag < last || (tag == last && !repeats(PlanTag{tag}))) return "a record is not in its place";
+    if (tag < last || (tag == last && !repeats(PlanTag{tag}))) return "a record is out of order or repeated";
     const char* const problem = decodeRecord(PlanTag{tag}, bytes + at, length, received, plan);
     if (problem != nullptr) return problem;
     seen |= 1u << tag;
@@ -209,7 +209,7 @@ void readPlan(int fd, size_t received, Plan& plan) {
   const int seals = fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kSealed) != kSealed) {
     fail(kSystem,
-         "the broker's plan is not sealed, so it could change while it is obeyed; check that the broker is berthd");
+         "the broker's plan is not sealed, so it could change while it is in use; check that the broker is berthd");
   }
   struct stat status;
   if (fstat(fd, &status) != 0) fail(kSystem, "cannot examine the broker's plan: %m");
@@ -220,10 +220,10 @@ void readPlan(int fd, size_t received, Plan& plan) {
   const size_t size = static_cast<size_t>(status.st_size);
   // Never unmapped: the plan's texts are used until exec.
   void* const bytes = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (bytes == MAP_FAILED) fail(kSystem, "cannot map the broker's plan: %m");
+  if (bytes == MAP_FAILED) fail(kSystem, "cannot map the broker's plan: %m; raise the memory limit of berth-launch");
   const char* const problem = decodePlan(static_cast<const uint8_t*>(bytes), size, received, plan);
   if (problem != nullptr) {
-    fail(kSystem, "the broker's plan cannot be followed: %s; install berthd and berth-launch of the same version",
+    fail(kSystem, "cannot use the broker's plan: %s; install berthd and berth-launch of the same version",
          problem);
   }
 }
@@ -240,7 +240,7 @@ void printPlan(const char* berth, const Plan& plan) {
     printText(what, plan.descriptors[i].name);
   }
   printf("%-12s %s\n", "listen-fds", plan.listenFds ? "yes" : "no");
-  printf("%-12s %s\n", "bind", plan.reportBinds ? "reported to the broker" : "not looked at");
+  printf("%-12s %s\n", "bind", plan.reportBinds ? "reported to the broker" : "not reported");
   if (plan.hasUser) {
     printf("%-12s uid %u gid %u groups", "user", plan.uid, plan.gid);
     if (plan.keepGroups) printf(" as they are");
@@ -269,7 +269,7 @@ void printPlan(const char* berth, const Plan& plan) {
     printText("  of", bind.source);
   }
   if (plan.notify != nullptr) printText("notify", plan.notify);
-  if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to stdout: %m; check where it leads");
+  if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to standard output: %m; check where it is redirected");
 }
 
 }  // namespace berthd

@@ -1,13 +1,13 @@
-// The launch plan: everything berth-launch does between receiving a berth's descriptors and exec. The broker encodes
-// it (src/launch/plan-encode.ts mirrors this file), seals it in a memfd, and sends it as fd 0 of the Launch reply.
+// The launch plan: all that berth-launch does between receiving a berth's descriptors and exec. The broker encodes it
+// (src/launch/plan-encode.ts mirrors this file), seals it in a memfd, and sends it as fd 0 of the Launch reply.
 //
 // Format, all integers little-endian, nothing aligned or padded:
 //
 //   header   8 bytes "berthpln", u32 version (1), u32 length of the whole plan, header included
 //   records  u32 tag, u32 length of the payload, payload; until the plan's end
 //
-// A text is bytes without NUL followed by one NUL, so that it can be used where it lies. Tags never descend, hence a
-// record that may not repeat occurs once. (1: exactly one, +: one or more, ?: none or one, *: any number.)
+// A text is bytes without NUL followed by one NUL, so it is used in place. Records are in ascending order of tags.
+// (1: exactly one, +: one or more, ?: none or one, *: any number.)
 //
 //   tag             payload
 //    1  Lease        1  text: the lease's id
@@ -21,18 +21,18 @@
 //    8  Limit        *  u64 soft, u64 hard, text resource ("nofile"); kUnlimited, and kKeep for a hard one
 //    9  User         ?  u32 uid, u32 gid, then u32 for each supplementary group
 //   10  Directory    ?  text: an absolute path
-//   11  Tracer       ?  u32: pid of the process that may look into the server (Yama, PR_SET_PTRACER)
-//   12  Root         ?  u32 index of a user namespace, u32 index of a directory's detached mount, u32 flags: the launcher
-//                       joins the one, and the other becomes its "/". Ids and paths of the plan are those inside. Bit 0:
-//                       supplementary groups stay, because that namespace lets nobody change them
-//   13  Mount        *  u32 index of a detached mount, text target: where it is placed in the root, after the launcher's
-//                       own /dev, /tmp and /run
-//   14  Bind         *  u32 flags, text source, text target: a folder or file of the launcher's own tree, with all that is
-//                       mounted below, placed in the root as by Mount. Bit 0: read-only
-//   15  Notify       ?  u64 microseconds, text address: where the launcher's environment has no NOTIFY_SOCKET, it becomes
-//                       this, and unless they are 0 WATCHDOG_USEC becomes the microseconds, WATCHDOG_PID this process
+//   11  Tracer       ?  u32: pid of the process that may trace the server (Yama, PR_SET_PTRACER)
+//   12  Root         ?  u32 index of a user namespace, u32 index of a directory's detached mount, u32 flags: the
+//                       launcher joins the namespace, and the mount becomes its "/". The plan's ids and paths are those
+//                       inside. Bit 0: supplementary groups stay, because in that namespace they cannot be changed
+//   13  Mount        *  u32 index of a detached mount, text target: its path in the root. It is mounted after the
+//                       launcher's own /dev, /tmp and /run
+//   14  Bind         *  u32 flags, text source, text target: a folder or file of the launcher's own tree, with all
+//                       mounts below it, mounted in the root as by Mount. Bit 0: read-only
+//   15  Notify       ?  u64 microseconds, text address: if the launcher's environment has no NOTIFY_SOCKET, it is
+//                       set to the address; unless they are 0, WATCHDOG_USEC to the microseconds, WATCHDOG_PID to this process
 //
-// Whatever is not exactly this is refused as a whole: a plan is obeyed with privilege, so nothing in it is guessed.
+// Any deviation refuses the whole plan. It is carried out with privilege, so nothing in it is guessed.
 #pragma once
 
 #include <stddef.h>
@@ -73,7 +73,7 @@ constexpr uint32_t kReportBinds = 4;
 constexpr uint32_t kKeepGroups = 1;
 constexpr uint32_t kReadOnly = 1;
 
-// A soft or hard limit of none, and a hard limit left as it is (the soft one is then cut to it).
+// kUnlimited: no limit. kKeep: the hard limit stays as it is, and the soft one is lowered to it if it is higher.
 constexpr uint64_t kUnlimited = UINT64_MAX;
 constexpr uint64_t kKeep = UINT64_MAX - 1;
 
@@ -120,7 +120,7 @@ struct Plan {
   const char* notify = nullptr;
   uint64_t watchdog = 0;
   bool hasRoot = false;
-  uint32_t userns = 0;  // these two are indices in the message, as those of the mounts
+  uint32_t userns = 0;  // this, `root` and those of `mounts` are indices in the message
   uint32_t root = 0;
   bool keepGroups = false;
   List<PlanMount> mounts;
@@ -130,7 +130,7 @@ struct Plan {
 // Decodes `size` bytes that came with `received` descriptors. Returns nullptr, or what is wrong with them.
 const char* decodePlan(const uint8_t* bytes, size_t size, size_t received, Plan& plan);
 
-// Maps the sealed memfd `fd` and decodes it, or ends the process: an unsealed plan could change while it is obeyed.
+// Maps the sealed memfd `fd` and decodes it, or ends the process: an unsealed plan could change while it is in use.
 void readPlan(int fd, size_t received, Plan& plan);
 
 // Prints the plan for people, one fact a line.

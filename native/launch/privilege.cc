@@ -1,5 +1,5 @@
-// Drops all ids, groups and capabilities that the plan does not keep, and the ways to get them back.
-// A step that fails ends the process.
+// Drops all ids, groups and capabilities that the plan does not keep, so that they cannot be regained. A step that
+// fails ends the process.
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
@@ -35,14 +35,14 @@ bool mustChangeUser(const Plan& plan) {
   if (!plan.hasUser) {
     if (now.anyIsRoot()) {
       fail(kSystem,
-           "the berth does not say whose server it is; set server.user = \"NAME\", or user = \"root\" if you mean it");
+           "the berth does not say as which user its server runs; set server.user = \"NAME\", or \"root\" if you mean it");
     }
     return false;
   }
   if (geteuid() == 0) return true;
   if (now.are(plan.uid, plan.gid)) return false;
   fail(kSystem,
-       "cannot become uid %u gid %u as uid %u gid %u; start berth-launch as root, or change server.user of the berth",
+       "cannot change to uid %u gid %u from uid %u gid %u; start berth-launch as root, or change server.user of the berth",
        plan.uid, plan.gid, now.uid[1], now.gid[1]);
 }
 
@@ -53,7 +53,7 @@ bool hasEffective(unsigned capability) {
   return (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
 }
 
-// Without CAP_SETPCAP the bounding set cannot be changed; no_new_privs then keeps it from giving anything.
+// Without CAP_SETPCAP the bounding set cannot be changed. Then no_new_privs makes it harmless.
 void dropBoundingSet(const Plan& plan) {
   if (!hasEffective(CAP_SETPCAP)) return;
   for (unsigned capability = 0;; capability++) {
@@ -68,7 +68,7 @@ void dropBoundingSet(const Plan& plan) {
 }
 
 void changeUser(const Plan& plan) {
-  // Else a change from uid 0 would clear the permitted set; execve(2) resets this.
+  // Without it, a change from uid 0 clears the permitted set. execve(2) resets it.
   if (plan.capabilities != 0 && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) {
     fail(kSystem, "cannot keep capabilities across the change of user: %m; see the launcher's securebits");
   }
@@ -79,7 +79,7 @@ void changeUser(const Plan& plan) {
   if (setresuid(plan.uid, plan.uid, plan.uid) != 0) fail(kSystem, "cannot become uid %u: %m", plan.uid);
 }
 
-// Exactly the kept capabilities, in all sets; the ambient one is what survives exec (capabilities(7)).
+// Sets exactly the kept capabilities in all sets. Only the ambient set survives exec (capabilities(7)).
 void setCapabilities(const Plan& plan) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2];
@@ -95,7 +95,7 @@ void setCapabilities(const Plan& plan) {
   }
   for (unsigned capability = 0; capability < 64; capability++) {
     if (keeps(plan, capability) && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) {
-      fail(kSystem, "cannot keep capability %u for the server: %m; take it out of server.capabilities", capability);
+      fail(kSystem, "cannot keep capability %u for the server: %m; remove it from server.capabilities", capability);
     }
   }
 }

@@ -1,6 +1,6 @@
-// Enters the plan's root: joins its user namespace, makes a mount namespace in which that root is all there is, and
-// fills in what a server expects beside its files: /dev, /tmp, /run and the plan's mounts. The pid stays. What is
-// mounted goes with the last process of the namespace; nothing of the host's file tree can be reached from it.
+// Enters the plan's root: joins its user namespace, and makes a mount namespace that contains only that root. Then it
+// mounts /dev, /tmp, /run and the plan's mounts. The process keeps its pid. The mounts end with the last process of the
+// namespace. Nothing of the host's file tree can be reached from it.
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -39,7 +39,7 @@ struct Tmpfs {
   const char* options;
 };
 
-// Each may take a tenth of the memory, as in systemd-nspawn; the server's own limit of memory counts as well.
+// Each may use a tenth of the memory, as in systemd-nspawn. The server's memory limit applies as well.
 constexpr Tmpfs kTmpfs[] = {
     {"/dev", MS_NOSUID, "mode=0755,size=64k,nr_inodes=64"},
     {"/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777,size=10%,nr_inodes=400k"},
@@ -47,22 +47,22 @@ constexpr Tmpfs kTmpfs[] = {
     {"/run", MS_NOSUID | MS_NODEV, "mode=0755,size=10%,nr_inodes=400k"},
 };
 
-// A descriptor of a directory would be a way back to where it was opened.
+// A descriptor of a directory would lead back out of the root.
 void refuseDirectories(size_t count) {
   for (size_t fd = 0; fd < count; fd++) {
     struct stat status;
     if (fstat(static_cast<int>(fd), &status) != 0) fail(kSystem, "cannot examine fd %zu: %m", fd);
     if (S_ISDIR(status.st_mode)) {
-      fail(kSystem, "fd %zu is a directory outside the root that is to be entered; start the server without it", fd);
+      fail(kSystem, "fd %zu is a directory outside the berth's root; start berth-launch without it: %zu</dev/null", fd, fd);
     }
   }
 }
 
-// The launcher's own ids mean nothing in there; its root may build, and is dropped by dropPrivilege.
+// Becomes root of that namespace, to mount. dropPrivilege drops it later. The launcher's own ids are not valid there.
 void joinUserNamespace(const Plan& plan, UniqueFd& userns) {
   if (setns(userns.get(), CLONE_NEWUSER) != 0) {
-    fail(kSystem, "cannot join the user namespace of the berth's root: %m; start berth-launch as root, or outside of any "
-                  "container that the broker is not in");
+    fail(kSystem, "cannot join the user namespace of the berth's root: %m; start berth-launch as root, and not in a container "
+                  "unless the broker is in it too");
   }
   userns.reset();
   if (!plan.keepGroups && setgroups(0, nullptr) != 0) fail(kSystem, "cannot leave the launcher's groups: %m");
@@ -72,9 +72,9 @@ void joinUserNamespace(const Plan& plan, UniqueFd& userns) {
 
 void leaveMountNamespace() {
   if (unshare(CLONE_NEWNS) != 0) {
-    fail(kSystem, "cannot make a mount namespace: %m; see user.max_mnt_namespaces (sysctl)");
+    fail(kSystem, "cannot make a mount namespace: %m; check its limit: sysctl user.max_mnt_namespaces");
   }
-  // Nothing that is mounted from now on shows outside, nor the other way round.
+  // From now on mounts of this namespace are not seen outside, nor those of the outside here.
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
     fail(kSystem, "cannot make the mount namespace private: %m");
   }
@@ -82,18 +82,18 @@ void leaveMountNamespace() {
 
 int copyTree(int directory, const char* path, unsigned flags) { return openTree(directory, path, kOpenTreeClone | flags); }
 
-// While the host's /dev is still there: a node made in the namespace could not be opened (user_namespaces(7)).
+// Copies the host's device nodes: a node made in the namespace could not be opened (user_namespaces(7)).
 void takeDevices(UniqueFd (&devices)[kDeviceCount]) {
   for (size_t i = 0; i < kDeviceCount; i++) {
     devices[i].reset(copyTree(AT_FDCWD, kDevices[i], 0));
-    if (!devices[i].valid()) fail(kSystem, "cannot take %s along: %m; mount /dev where berth-launch runs", kDevices[i]);
+    if (!devices[i].valid()) fail(kSystem, "cannot copy %s into the root: %m; mount /dev where berth-launch runs", kDevices[i]);
   }
 }
 
-// With what is mounted below: here nothing may be taken away from what it covers (mount_namespaces(7)).
+// Copies a tree with all mounts below it: in a user namespace they cannot be left out (mount_namespaces(7)).
 int takeBind(const PlanBind& bind) {
   UniqueFd tree(copyTree(AT_FDCWD, bind.source, kRecursive));
-  if (!tree.valid()) fail(kSystem, "cannot take %s along for root.binds: %m", bind.source);
+  if (!tree.valid()) fail(kSystem, "cannot copy %s for root.binds: %m; check that it exists, and that root.binds is right", bind.source);
   const MountAttributes attributes = {kMountNoSuid | kMountNoDev | (bind.readOnly ? kMountReadOnly : 0), 0, 0, 0};
   if (setMountAttributes(tree.get(), attributes, kRecursive) != 0) {
     fail(kSystem, "cannot restrict the mount of %s: %m; berthd needs Linux 5.12 for it", bind.source);
@@ -101,20 +101,20 @@ int takeBind(const PlanBind& bind) {
   return tree.release();
 }
 
-// The socket that the server speaks to as sd_notify(3) does, if it is in the file tree: the service manager's, or else
-// the one that takes its place (setNotify in exec.cc).
+// The path of the server's sd_notify(3) socket: the service manager's, or else the plan's (setNotify in exec.cc).
+// nullptr if it has none, or an abstract one.
 const char* notifySocket(const Plan& plan) {
   const char* const manager = getenv("NOTIFY_SOCKET");
   const char* const address = manager != nullptr && *manager != '\0' ? manager : plan.notify;
   return address != nullptr && address[0] == '/' ? address : nullptr;
 }
 
-// A copy of the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount has no
-// copies: then it is the mount itself, and nobody can enter it again.
+// Copies the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount cannot be
+// copied: then the mount itself is entered, and no other process can enter it again.
 void copyRoot(UniqueFd& root) {
   const int copy = copyTree(root.get(), "", AT_EMPTY_PATH);
   if (copy >= 0) root.reset(copy);
-  else if (errno != EINVAL) fail(kSystem, "cannot take the root: %m");
+  else if (errno != EINVAL) fail(kSystem, "cannot copy the mount of the berth's root: %m");
 }
 
 void attach(int tree, const char* target, const char* what) {
@@ -123,16 +123,16 @@ void attach(int tree, const char* target, const char* what) {
   }
 }
 
-// pivot_root(".", "."): the old root ends up on top of the new one, and is taken away (pivot_root(2), NOTES).
+// pivot_root(".", ".") stacks the old root on the new one, where it is unmounted (pivot_root(2), NOTES).
 void changeRoot(UniqueFd& root) {
   if (moveMount(root.get(), "/") != 0) {
     fail(kSystem, "cannot mount the berth's root: %m; %s", errno == EINVAL
-             ? "before Linux 6.15 a root that a process has entered cannot be entered again, so end that process first"
-             : "see the broker's log for how it was made");
+             ? "before Linux 6.15 a root can be entered once: end the process that entered it first"
+             : "see the broker's log");
   }
   if (fchdir(root.get()) != 0) fail(kSystem, "cannot enter the root: %m");
   if (syscall(SYS_pivot_root, ".", ".") != 0) {
-    fail(kSystem, "cannot make the berth's root the root: %m; berth-launch cannot do it in a chroot or an initramfs");
+    fail(kSystem, "cannot change to the berth's root: %m; start berth-launch outside any chroot or initramfs");
   }
   if (umount2(".", MNT_DETACH) != 0) fail(kSystem, "cannot leave the old root: %m");
   if (chdir("/") != 0) fail(kSystem, "cannot enter the root: %m");
@@ -145,11 +145,11 @@ void changeRoot(UniqueFd& root) {
   root.reset();
 }
 
-// Makes what is missing of a path, so that something can be mounted on it. Links are followed, and stay inside.
+// Makes the missing parts of a mount point. Links are followed, and cannot lead out of the root.
 void makeMountPoint(const char* target, bool isDirectory) {
   char path[PATH_MAX];
   const size_t length = strlen(target);
-  if (length >= sizeof path) fail(kSystem, "cannot mount at %s: the path is too long", target);
+  if (length >= sizeof path) fail(kSystem, "cannot mount at %s: the path is longer than 4095 bytes; use a shorter one", target);
   for (size_t at = 1; at <= length; at++) {
     if (target[at] != '/' && target[at] != '\0') continue;
     memcpy(path, target, at);
@@ -163,8 +163,8 @@ void makeMountPoint(const char* target, bool isDirectory) {
       made = file.valid() ? 0 : -1;
     }
     if (made != 0 && errno != EEXIST) {
-      fail(kSystem, "the root has no %s to mount %s on, and it cannot be made: %m; %s", path, target,
-           errno == EROFS ? "the root is read-only, so make it in the image" : "make it in the image");
+      fail(kSystem, "cannot create %s in the root, to mount %s: %m; %s", path, target,
+           errno == EROFS ? "the root is read-only, so create it in the image" : "create it in the image");
     }
   }
 }
@@ -191,7 +191,7 @@ void place(UniqueFd tree, const char* target) {
   struct stat status;
   if (fstat(tree.get(), &status) != 0) fail(kSystem, "cannot examine the mount for %s: %m", target);
   makeMountPoint(target, S_ISDIR(status.st_mode));
-  attach(tree.get(), target, "what the plan names");
+  attach(tree.get(), target, "the folder or file of the plan");
 }
 
 }  // namespace
@@ -205,14 +205,14 @@ void enterRoot(const Plan& plan, Reply& reply) {
   const char* const notify = notifySocket(plan);
   UniqueFd notifyTree(notify == nullptr ? -1 : copyTree(AT_FDCWD, notify, 0));
   if (notify != nullptr && !notifyTree.valid()) {
-    fail(kSystem, "cannot take the service manager's socket %s along: %m; start berth-launch without NOTIFY_SOCKET, or "
-                  "as a user who may reach it", notify);
+    fail(kSystem, "cannot copy the service manager's socket %s into the root: %m; start berth-launch without NOTIFY_SOCKET, "
+                  "or as a user who may reach it", notify);
   }
   List<int> binds;
   for (const PlanBind& bind : plan.binds) binds.push(takeBind(bind));
   copyRoot(reply.fds[plan.root]);
   changeRoot(reply.fds[plan.root]);
-  // From here on every path is the root's own. Modes of what is made are as written.
+  // From here on every path is in the root. Without a umask, files get exactly the modes above.
   umask(0);
   for (const Tmpfs& tmpfs : kTmpfs) mountTmpfs(tmpfs);
   fillDevices(devices);

@@ -1,6 +1,6 @@
-// --make-root: an overlay for a broker without root. In a user namespace of its own, which maps nothing but this user,
-// it mounts the layers it is given, sends that namespace and the mount over a socket, and ends; the two live on by
-// their descriptors. It attaches nothing that anybody else could see, and reads none of the files.
+// --make-root: makes an overlay for a broker without root. It mounts the given layers in a new user namespace that maps
+// only this user. Then it sends the namespace and the mount over a socket, and ends; their descriptors keep both alive.
+// It attaches nothing outside its own mount namespace, and reads no file.
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -13,7 +13,7 @@
 namespace berthd {
 namespace {
 
-// What the overlay is to be made of; the folders are those of this process's own mount namespace.
+// The overlay's folders for changes, opened in this process's mount namespace.
 struct Folders {
   UniqueFd upper;
   UniqueFd work;
@@ -22,11 +22,11 @@ struct Folders {
 struct Layers {
   List<int> lowers;  // from the top down
   Folders changes;
-  const char* memory = nullptr;  // changes go to a tmpfs of at most so many bytes; "": of the kernel's default
+  const char* memory = nullptr;  // the size of the tmpfs for changes; "": the kernel's default; nullptr: no tmpfs
   uint64_t attributes = 0;
 };
 
-// In the namespace of the overlay: layers of another one are refused.
+// Opens a layer in the overlay's mount namespace: the kernel refuses layers of another one.
 int openLayer(const char* path) {
   const int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) fail(kSystem, "cannot open the folder %s: %m", path);
@@ -43,11 +43,11 @@ void parseLayers(const char* const* words, Layers& layers) {
     else if (strcmp(word, "read-only") == 0) layers.attributes |= kMountReadOnly;
     else if (strcmp(word, "nosuid") == 0) layers.attributes |= kMountNoSuid;
     else if (strcmp(word, "nodev") == 0) layers.attributes |= kMountNoDev;
-    else fail(kUsage, "--make-root does not know \"%s\"; it is for berthd alone", word);
+    else fail(kUsage, "--make-root does not take \"%s\"; only berthd uses it: install berthd and berth-launch of the same version", word);
   }
   const bool writes = layers.changes.upper.valid() && layers.changes.work.valid();
   if (layers.lowers.size() == 0 || writes == (layers.memory != nullptr)) {
-    fail(kUsage, "--make-root needs lower=, and either upper= and work= or tmpfs=; it is for berthd alone");
+    fail(kUsage, "--make-root needs lower=, and either tmpfs= or upper= and work=; see docs/roots.md");
   }
 }
 
@@ -56,7 +56,7 @@ void writeFile(const char* path, const char* text) {
   if (!file.valid() || write(file.get(), text, strlen(text)) < 0) fail(kSystem, "cannot write %s: %m", path);
 }
 
-// Inside, this user is root; nobody else exists.
+// Inside, this user is root, and no other id is mapped.
 void enterNamespaces() {
   char uids[32], gids[32];
   snprintf(uids, sizeof uids, "0 %u 1", geteuid());
@@ -67,7 +67,7 @@ void enterNamespaces() {
   writeFile("/proc/self/gid_map", gids);
 }
 
-// The kernel's own words, if it has any (fsopen(2)): "e overlay: …".
+// Ends the process with errno and the kernel's own message if there is one (fsopen(2)): "e overlay: …".
 [[noreturn]] void failMount(const char* doing, int context) {
   const int error = errno;
   char words[512];
@@ -96,12 +96,12 @@ int finish(int context, const char* doing, uint64_t attributes) {
   return mount;
 }
 
-// Folders in a tmpfs, the upper one with this mode, which shows as that of the overlay's root. Attached in this
-// namespace, without which no overlay takes it as a layer before Linux 6.15.
+// Makes the folders in a tmpfs. The mode of the upper one becomes the mode of the overlay's root. The tmpfs is attached
+// in this namespace: before Linux 6.15 the layers of an overlay must be.
 void makeMemory(const char* size, mode_t mode, Folders& folders) {
   UniqueFd context(openContext("tmpfs"));
-  if (size[0] != '\0' && !set(context.get(), "size", size)) failMount("size a tmpfs", context.get());
-  if (!set(context.get(), "mode", "0700")) failMount("protect a tmpfs", context.get());
+  if (size[0] != '\0' && !set(context.get(), "size", size)) failMount("set the size of a tmpfs", context.get());
+  if (!set(context.get(), "mode", "0700")) failMount("set the mode of a tmpfs", context.get());
   UniqueFd mount(finish(context.get(), "make a tmpfs", kMountNoSuid | kMountNoDev));
   if (moveMount(mount.get(), "/") != 0) {
     fail(kSystem, "cannot mount a tmpfs in the user namespace: %m");
@@ -120,7 +120,7 @@ struct LayerPath {
   explicit LayerPath(int fd) { snprintf(text, sizeof text, "/proc/self/fd/%d", fd); }
 };
 
-// One by one since Linux 6.5; before, all in one text, of which fsconfig(2) takes 255 bytes.
+// One by one since Linux 6.5. Before, all in one value, which fsconfig(2) limits to 255 bytes.
 void setLowers(int context, const List<int>& lowers) {
   bool single = true;
   for (size_t i = 0; i < lowers.size() && single; i++) {
@@ -133,7 +133,7 @@ void setLowers(int context, const List<int>& lowers) {
     if (all.size() > 0) all.append(":");
     all.append(LayerPath(lower).text);
   }
-  if (all.size() > 255) fail(kSystem, "this kernel takes no more than 13 images for a root without privilege");
+  if (all.size() > 255) fail(kSystem, "this kernel takes at most 13 images for a root without privilege; use fewer, or Linux 6.5");
   if (!set(context, "lowerdir", all.string())) failMount("use the layers", context);
 }
 
@@ -142,11 +142,11 @@ int makeOverlay(Layers& layers) {
   if (fstat(layers.lowers[0], &image) != 0) fail(kSystem, "cannot examine the image: %m");
   const bool readOnly = (layers.attributes & kMountReadOnly) != 0;
   if (layers.memory != nullptr) makeMemory(layers.memory, image.st_mode & 07777, layers.changes);
-  // A lone layer is no overlay: an empty one below makes two.
+  // An overlay needs two layers, so the empty upper folder becomes the lowest.
   if (readOnly) layers.lowers.push(layers.changes.upper.release());
   UniqueFd context(openContext("overlay"));
-  // Where only root may write "trusted" attributes, the overlay's own are the user's (Linux 5.11); index=on would
-  // forbid that an image becomes another.
+  // userxattr: the overlay uses user.* attributes, because only root can write trusted.* (Linux 5.11). index=off: with
+  // an index, a changed image could not be used.
   if (!set(context.get(), "userxattr", nullptr)) failMount("mount an overlay without privilege", context.get());
   if (!set(context.get(), "index", "off")) failMount("mount an overlay without index", context.get());
   setLowers(context.get(), layers.lowers);

@@ -1,5 +1,5 @@
-// --trace-binds: runs a program under the bind filter without a berth, for `berth explain`. There is no broker and no
-// plan: user, limits, directory and environment stay as they are.
+// --trace-binds: runs a program under the bind filter, for `berth explain`. Without a broker and a plan: user, limits,
+// directory and environment stay as they are.
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -8,7 +8,7 @@
 namespace berthd {
 
 void traceBinds(int channel, const char* const* command) {
-  // Without it only CAP_SYS_ADMIN may install a filter, and berths set it as well.
+  // Without no_new_privs only CAP_SYS_ADMIN may install a filter. A launch with a plan sets it as well.
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) fail(kSystem, "cannot set no_new_privs: %m");
   UniqueFd notify = reportBinds(static_cast<uint32_t>(getppid()));
   const int fd = notify.get();

@@ -76,8 +76,8 @@ describe("a container manager", needs("root"), () => {
   });
 
   test.each<[string, Partial<Plan>, string[] | undefined, string]>([
-    ["has no root", {}, ["game"], "has no root to contain; add a section [root]"],
-    ["is to have its binds reported", { reportBinds: true }, undefined, 'take "bind" out of server.deliver'],
+    ["has no root", {}, ["game"], "has no root for --contain; add a section [root]"],
+    ["is to have its binds reported", { reportBinds: true }, undefined, 'remove "bind" from server.deliver'],
   ])("is not started on a berth that %s", async (_, more, names, why) => {
     offer("echo ran", more, names);
     const { stdout, stderr, code } = await contain();
@@ -90,7 +90,7 @@ describe("a container manager", needs("root"), () => {
     offer("echo ran");
     const { stdout, stderr, code } = await launch(broker, ["--contain", join(place, "none"), "arena"]);
     expect([stdout, code]).toEqual(["", 111]);
-    expect(stderr).toContain(`cannot mount the root at ${place}/none: No such file or directory; make that folder`);
+    expect(stderr).toContain(`cannot mount the root at ${place}/none: No such file or directory; create that folder`);
   });
 
   test("has to be root", async () => {

@@ -209,7 +209,7 @@ describe("a launch", () => {
       ' "A=ü"',
       'fd 3 "game"',
       "listen-fds yes",
-      "bind not looked at",
+      "bind not reported",
       "user uid 65534 gid 65534 groups none",
       "capabilities 10",
       "limit nofile soft 64 hard as it is",

@@ -54,7 +54,7 @@ describe("a broker that does not hand the berth over", () => {
     const path = join(broker.folder, "nobody");
     expect(await run([launcher, "--socket", path, "arena"])).toMatchObject({
       code: 111,
-      stderr: `berth-launch: cannot connect to the broker at ${path}: No such file or directory; start berthd, or name its socket with --socket or BERTHD_SOCKET\n`,
+      stderr: `berth-launch: cannot connect to the broker at ${path}: No such file or directory; start berthd, or give its socket with --socket or BERTHD_SOCKET\n`,
     });
     const abstract = `@${path}`;
     expect((await run([launcher, "arena"], { env: { BERTHD_SOCKET: abstract } })).stderr).toContain(
@@ -92,17 +92,17 @@ describe("a broker that does not hand the berth over", () => {
       broker.path,
     ]);
     expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
-    expect(stderr).toContain("at most 20 files may be open here");
+    expect(stderr).toContain("this process may open 20 files");
   });
 });
 
 describe("usage", () => {
   test.each([
-    [[], "no berth is named"],
-    [[""], "no berth is named"],
-    [["--nonsense", "arena"], "--nonsense is not an option of ours"],
-    [["-x", "arena"], "-x is not an option of ours"],
-    [["--socket"], "--socket needs a value"],
+    [[], "BERTH is missing"],
+    [[""], "BERTH is missing"],
+    [["--nonsense", "arena"], "there is no option --nonsense;"],
+    [["-x", "arena"], "there is no option -x;"],
+    [["--socket"], "option --socket needs a value"],
     [["--replace", "maybe", "arena"], "write no, try or must"],
     [["--setenv", "A", "arena"], "write --setenv NAME=VALUE"],
     [["--setenv", "=b", "arena"], "write --setenv NAME=VALUE"],

@@ -48,7 +48,7 @@ describe("a launch by root (needs root)", needs("root"), () => {
     broker.offer(encode(plan));
     expect(await launch(broker)).toMatchObject({
       code: 111,
-      stderr: expect.stringContaining("does not say whose server it is; set server.user"),
+      stderr: expect.stringContaining("does not say as which user its server runs; set server.user"),
     });
   });
 
@@ -74,7 +74,7 @@ describe("a launch by root (needs root)", needs("root"), () => {
       await new Promise((resolve) => theirs.stdout.once("data", resolve));
       const { code, stderr } = await run([launcher, "--socket", path, "arena"]);
       expect(code).toBe(111);
-      expect(stderr).toContain("runs as uid 65534, and root obeys only a broker of root's");
+      expect(stderr).toContain("runs as uid 65534, and root uses only a broker of root");
     } finally {
       theirs.kill();
     }
@@ -107,7 +107,7 @@ describe("a launch by an unprivileged user (run by root, who becomes that user)"
   });
 
   test.each([
-    ["another user", { user: { uid: 1, gid: 1, groups: [] } }, "cannot become uid 1 gid 1 as uid 65534 gid 65534"],
+    ["another user", { user: { uid: 1, gid: 1, groups: [] } }, "cannot change to uid 1 gid 1 from uid 65534 gid 65534"],
     [
       "a capability that it does not hold",
       { user: nobody, capabilities: [10] },

@@ -239,7 +239,7 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     offerRoot(broker, layers, ["true"]);
     const lost = await launch(broker, ["arena"], { env: { NOTIFY_SOCKET: "/nonexistent/notify" } });
     expect(lost).toMatchObject({ code: 111, stderr: expect.stringMatching(sentence) });
-    expect(lost.stderr).toContain("cannot take the service manager's socket /nonexistent/notify along");
+    expect(lost.stderr).toContain("cannot copy the service manager's socket /nonexistent/notify into the root");
   });
 
   test("a link in the image leads a mount to a place in the root, never to the host's", async () => {
@@ -250,7 +250,7 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     symlinkSync(join(folder.path, "host"), link);
     const mounts = { "/etc/motd": treeOf(join(folder.path, "motd"), RDONLY) };
     const words = await refused("true", { mounts });
-    expect(words).toContain("the root has no /etc/motd");
+    expect(words).toContain("cannot create /etc/motd in the root");
     expect(readFileSync(join(folder.path, "host/motd"), "utf8")).toBe("the host's\n");
     // What had to be made was made in the root.
     expect(existsSync(join(layers.upper, folder.path.slice(1), "host/motd"))).toBe(false);
@@ -259,7 +259,7 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
   test("a place that a read-only root has not is named", async () => {
     folder.write({ "image/etc/hostname": "x", motd: "hello" });
     layers = { ...layers, image: join(folder.path, "image") };
-    expect(await refused("true", { attributes: RDONLY })).toMatch(/the root has no \/dev .*read-only/);
+    expect(await refused("true", { attributes: RDONLY })).toMatch(/cannot create \/dev in the root, .*read-only/);
   });
 
   test("a root that is read-only is, and serves all the same", async () => {
@@ -278,7 +278,7 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     offerRoot(broker, layers, ["true"]);
     const outcome = await run(["sh", "-c", '"$0" --socket "$1" arena </', launcher, broker.path]);
     expect(outcome).toMatchObject({ code: 111, stdout: "", stderr: expect.stringMatching(sentence) });
-    expect(outcome.stderr).toContain("fd 0 is a directory outside the root");
+    expect(outcome.stderr).toContain("fd 0 is a directory outside the berth's root");
   });
 
   test("a program that is not in the root is not found, though the host has it", async () => {
