@@ -1,8 +1,8 @@
 /**
- * A directory and what lies beneath it, as node:fs would have it, but for one thing: nothing that is done through it
- * ever reads, writes, makes or removes anything outside. The directory is the root of every path: `/x`, `x` and
- * `../../x` are the same file, and a link that somebody puts there is resolved as if the directory were `/` (openat2(2),
- * RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS). It never goes by a path of the process's own, but in `DirectoryHandle.open`.
+ * A directory and the files beneath it, with the methods of node:fs. No method reads or changes a file outside.
+ * The directory is the root of every path: `/x`, `x` and `../../x` are the same file. The kernel resolves links as if
+ * the directory were `/` (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
+ * Only `DirectoryHandle.open` uses a path of the process.
  */
 import {
   createReadStream,
@@ -33,7 +33,7 @@ import type {
   WriteFileOptions,
   WriteStreamOptions,
 } from "./directory/options.ts";
-import { type BeneathPath, nameText, pathBytes, prefixes, shown } from "./directory/path.ts";
+import { type BeneathPath, pathBytes, prefixes, shown, textOf } from "./directory/path.ts";
 import { AT_REMOVEDIR, removeTree } from "./directory/remove.ts";
 
 /** renameat2(2). */
@@ -43,11 +43,12 @@ const RENAME_NOREPLACE = 1;
 const TARGET_MAX = 4096;
 
 /**
- * A directory whose insides are open and whose outside is out of reach. Disposable; every method but `close` throws
- * DESCRIPTOR_CLOSED afterwards. What is open already, and what is under way, is not disturbed by that.
+ * A directory handle opens files inside the directory and never outside it. It is disposable. After `close` every
+ * other method throws DESCRIPTOR_CLOSED. Open files and running calls continue.
  *
- * All methods throw a SysError when the kernel refuses, with `errnoName` as open(2) and its kin document it (ENOENT,
- * EEXIST, ENOTDIR …; ELOOP for a link of /proc), USAGE for what is no path, and SYSCALL_MISSING.
+ * All methods throw a SysError when the kernel refuses. Its `errnoName` is documented in open(2) and the related pages
+ * (ENOENT, EEXIST, ENOTDIR …). A link of /proc gives ELOOP. An invalid path throws USAGE. An old kernel throws
+ * SYSCALL_MISSING.
  */
 export class DirectoryHandle implements Disposable, AsyncDisposable {
   /** The directory's descriptor: borrow it to pass it on. */
@@ -59,7 +60,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     this.#sys = sys;
   }
 
-  /** Opens a directory by an ordinary path, which is followed wherever it leads. */
+  /** Opens a directory by an ordinary path. Links in that path are followed. */
   static open(path: BeneathPath): Promise<DirectoryHandle>;
   /** @internal */
   static open(path: BeneathPath, sys: Native): Promise<DirectoryHandle>;
@@ -68,8 +69,8 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Takes ownership of a directory's descriptor, O_PATH or opened for reading. Any other it leaves to the caller, and
-   * throws DESCRIPTOR_MISMATCH.
+   * Takes ownership of a directory's descriptor, O_PATH or opened for reading. For any other descriptor it throws
+   * DESCRIPTOR_MISMATCH, and the caller keeps the ownership.
    */
   static adopt(handle: FdHandle): DirectoryHandle;
   /** @internal */
@@ -94,14 +95,14 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Opens a file. The descriptor is the caller's, for what node:fs does with a number: `fs.read`, `fs.fchown` …
-   * O_CLOEXEC, O_NONBLOCK and O_NOCTTY are always added: a FIFO that somebody put there cannot make it wait.
+   * Opens a file. The caller owns the descriptor, and uses it with `fs.read`, `fs.fchown` and the like.
+   * O_CLOEXEC, O_NONBLOCK and O_NOCTTY are always added, so a FIFO cannot make the call wait.
    */
   async open(path: BeneathPath, flags: OpenFlags = "r", mode = 0o666): Promise<FdHandle> {
     return await openFile(this.#sys, this.handle, path, openFlags(flags), mode);
   }
 
-  /** A directory beneath this one, as a root of its own: `..` and links cannot lead out of *it*. */
+  /** Opens a directory beneath this one as its own root: `..` and links cannot leave that directory. */
   async directory(path: BeneathPath): Promise<DirectoryHandle> {
     return new DirectoryHandle(this.#open(path, O_PATH | files.O_DIRECTORY), this.#sys);
   }
@@ -119,7 +120,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     return encoding === undefined ? data : data.toString(encoding);
   }
 
-  /** Writes a file, on threads of the pool. After an abort a part of it may be there, unless it was to be `atomic`. */
+  /** Writes a file on threads of the pool. An abort can leave a part of the file, unless `atomic` is set. */
   async writeFile(path: BeneathPath, data: FileData, options: BufferEncoding | WriteFileOptions = {}): Promise<void> {
     const {
       encoding,
@@ -148,8 +149,8 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /**
-   * What is in a directory, in no order, without `.` and `..`. A name that is not UTF-8 has no string: then it throws
-   * USAGE, and `encoding: "buffer"` gives all names as they are, to be used as paths again.
+   * Lists a directory, in no order, without `.` and `..`. A name that is not UTF-8 throws USAGE.
+   * `encoding: "buffer"` returns every name as bytes, which can be used as a path.
    */
   readdir(path?: BeneathPath, options?: WaitOptions & { encoding?: "utf8"; withFileTypes?: false }): Promise<string[]>;
   readdir(path: BeneathPath, options: WaitOptions & { encoding: "buffer"; withFileTypes?: false }): Promise<Buffer[]>;
@@ -174,19 +175,19 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     });
   }
 
-  /** What a path leads to. */
+  /** The attributes of the file at a path. Links are followed. */
   async stat(path: BeneathPath): Promise<Stats> {
     using file = this.#open(path, O_PATH);
     return fstatSync(file.fd);
   }
 
-  /** What stands at a path: of a link, the link. */
+  /** The attributes of the file at a path. A link is not followed. */
   async lstat(path: BeneathPath): Promise<Stats> {
     using file = this.#open(path, O_PATH | files.O_NOFOLLOW);
     return fstatSync(file.fd);
   }
 
-  /** Makes a directory; `recursive`: its parents too, and it may be there already. `mode`: 0o777 before the umask. */
+  /** Makes a directory. `recursive` makes its parents too, and accepts one that exists. Default `mode` is 0o777 & ~umask. */
   async mkdir(
     path: BeneathPath,
     { recursive = false, mode = 0o777 }: { readonly recursive?: boolean; readonly mode?: number } = {},
@@ -203,7 +204,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     this.#open(path, O_PATH | files.O_DIRECTORY).close();
   }
 
-  /** Renames what stands at `from`, a link included. `replace: false`: EEXIST when something stands at `to`. */
+  /** Renames a file, directory or link. With `replace: false` it throws EEXIST when `to` exists. */
   async rename(
     from: BeneathPath,
     to: BeneathPath,
@@ -226,13 +227,13 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     }
   }
 
-  /** Makes a symbolic link at `path`. Its target is any text; beneath this directory it cannot lead out. */
+  /** Makes a symbolic link at `path`. The target can be any text: this handle never follows it out of the directory. */
   async symlink(target: BeneathPath, path: BeneathPath): Promise<void> {
     using entry = openEntry(this.#sys, this.handle, path);
     check("symlinkat", this.#sys.symlinkat(pathBytes(target), entry.directory.fd, entry.name), shown(path));
   }
 
-  /** The target of a symbolic link, as it is written there. USAGE if it is not UTF-8; `encoding: "buffer"` gives bytes. */
+  /** Reads the target of a symbolic link. One that is not UTF-8 throws USAGE; `encoding: "buffer"` returns bytes. */
   readlink(path: BeneathPath, options?: { readonly encoding?: "utf8" }): Promise<string>;
   readlink(path: BeneathPath, options: { readonly encoding: "buffer" }): Promise<Buffer>;
   async readlink(
@@ -246,7 +247,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     return encoding === "buffer" ? bytes : textOf(bytes, path);
   }
 
-  /** Removes a name: a file's or a link's. EISDIR for a directory. */
+  /** Removes a file or a link. A directory throws EISDIR. */
   async unlink(path: BeneathPath): Promise<void> {
     using entry = openEntry(this.#sys, this.handle, path);
     const held = holdIfLarge(this.#sys, entry.directory, entry.name);
@@ -264,8 +265,8 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   }
 
   /**
-   * Removes a file or a link; with `recursive` a directory as well, with all that is in it, however deep. Links are
-   * removed, not followed. If it fails or is aborted, what was removed by then stays removed.
+   * Removes a file or a link. `recursive` removes a directory and everything in it, at any depth. Links are removed,
+   * not followed. A call that fails or is aborted restores nothing.
    */
   async rm(path: BeneathPath, { recursive = false, force = false, signal }: RmOptions = {}): Promise<void> {
     if (signal?.aborted) throw abortError(signal);
@@ -284,7 +285,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     return openBeneath(this.#sys, this.handle, path, flags);
   }
 
-  /** False if nothing is there; what is there but cannot be entered throws. */
+  /** Returns false if the path does not exist. Throws if it is not a directory or cannot be opened. */
   #isDirectory(path: BeneathPath): boolean {
     try {
       this.#open(path, O_PATH | files.O_DIRECTORY).close();
@@ -299,14 +300,4 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     using entry = openEntry(this.#sys, this.handle, path);
     check("mkdirat", this.#sys.mkdirat(entry.directory.fd, entry.name, mode), shown(path));
   }
-}
-
-function textOf(name: Buffer, path: BeneathPath): string {
-  const text = nameText(name);
-  if (text !== undefined) return text;
-  throw new BerthError(
-    "USAGE",
-    `what was found at ${shown(path)} is not UTF-8 (${name.toString("latin1")}), so no string is its name; ` +
-      'ask with encoding: "buffer"',
-  );
 }

@@ -16,7 +16,7 @@ export interface SplitPath {
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
-/** The path's bytes. Throws USAGE for what can name no file: nothing, a NUL inside, half a surrogate pair. */
+/** The path's bytes. Throws USAGE for an empty path, a NUL byte or half a surrogate pair. */
 export function pathBytes(path: BeneathPath): Buffer {
   const bytes = Buffer.from(path);
   if (bytes.length === 0) throw new BerthError("USAGE", 'the path is empty; the directory itself is "."');
@@ -81,4 +81,14 @@ function startOfName(bytes: Uint8Array, end: number): number {
 
 function isDots(name: Uint8Array): boolean {
   return (name.length === 1 || name.length === 2) && name.every((byte) => byte === DOT);
+}
+
+/** A name that was read at `path`, as a string. Throws USAGE if it is not UTF-8. */
+export function textOf(name: Buffer, path: BeneathPath): string {
+  const text = nameText(name);
+  if (text !== undefined) return text;
+  throw new BerthError(
+    "USAGE",
+    `a name at ${shown(path)} is not UTF-8 (${name.toString("latin1")}); use encoding: "buffer" to get it as bytes`,
+  );
 }
