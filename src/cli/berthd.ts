@@ -38,7 +38,7 @@ interface Options {
 type Replace = "no" | "try" | "must";
 
 /** How long the end waits for the service manager to have heard of it, in milliseconds. */
-const BARRIER = 5000;
+const BARRIER_TIMEOUT_MS = 5000;
 
 const help = `
 Signals:
@@ -220,7 +220,9 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
     end(service, status);
     void broker.close();
     // What was said just now comes from a process that the manager knows, as long as it is there (sd_notify_barrier(3)).
-    manager?.settled(BARRIER).catch((error: unknown) => log("warning", `the service manager was left: ${error}`));
+    manager
+      ?.barrier(BARRIER_TIMEOUT_MS)
+      .catch((error: unknown) => log("warning", `the service manager was left: ${error}`));
   };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);

@@ -1,7 +1,7 @@
 /**
- * The service manager's store of descriptors (systemd.service(5), FileDescriptorStoreMax=): what is put there outlives
- * this process, and is passed to the next one by socket activation, under the name it was given. What exceeds the
- * store the manager drops without a word (hazard 38), so what is in it is counted here.
+ * The service manager's store of descriptors (systemd.service(5), FileDescriptorStoreMax=). A stored descriptor
+ * outlives this process. The manager passes it to the next process by socket activation, under the same name.
+ * The manager drops descriptors above the limit silently (hazard 38), so this file counts them.
  */
 import { spawnSync } from "node:child_process";
 import { BerthError } from "../errors.ts";
@@ -9,13 +9,13 @@ import { isListenFdName } from "../launch/listen-fds.ts";
 import type { ManagerSocket } from "./manager-socket.ts";
 
 /**
- * Bytes that the names of all stored descriptors may have together: they come back in one environment variable, and
- * where that exceeds MAX_ARG_STRLEN of 131,072 the manager could not start the service again (execve(2)). The rest is
- * for descriptors of .socket units.
+ * The most bytes that all stored names may have together. All names come back in one environment variable. If it
+ * exceeds MAX_ARG_STRLEN (131,072), the manager cannot start the service again (execve(2)). The 8192 bytes are for
+ * descriptors of .socket units.
  */
-const MAX_NAMES = 131_072 - 8192;
-/** How long to wait for the manager to let go of a descriptor, in milliseconds. */
-const PATIENCE = 3000;
+const MAX_NAMES_BYTES = 131_072 - 8192;
+/** How long to wait until the manager closes removed descriptors, or answers a query. */
+const MANAGER_TIMEOUT_MS = 3000;
 
 /** Why a descriptor is not in the store. */
 export type NotStored = "full" | "unreachable";
@@ -45,8 +45,8 @@ export class FdStore implements DescriptorStore {
   readonly #stored = new Map<string, number>();
   #count = 0;
   #bytes = 0;
-  /** Something was removed, and the manager may not have closed it yet. */
-  #unsettled = false;
+  /** The manager may not have closed a removed descriptor yet. */
+  #removalPending = false;
 
   constructor(manager: ManagerSocket, max: number) {
     this.#manager = manager;
@@ -68,15 +68,15 @@ export class FdStore implements DescriptorStore {
   }
 
   /**
-   * A descriptor of an open file that is in the store already is not stored again, by systemd's rule: wrap it.
+   * systemd does not store an open file twice: to do that, wrap the descriptor.
    */
   add(name: string, fds: readonly number[]): NotStored | undefined {
     if (name === "" || !isListenFdName(name))
       throw new BerthError("USAGE", `${JSON.stringify(name)} cannot be the name of a descriptor`);
     const bytes = (name.length + 1) * fds.length;
-    if (this.#count + fds.length > this.max || this.#bytes + bytes > MAX_NAMES) return "full";
+    if (this.#count + fds.length > this.max || this.#bytes + bytes > MAX_NAMES_BYTES) return "full";
     try {
-      // Not to be watched for a hang-up: what a tenant has shut down is repaired when its lease ends.
+      // FDPOLL=0: systemd must not drop a socket that a tenant shut down. The broker repairs it when the lease ends.
       this.#manager.send(`FDSTORE=1\nFDPOLL=0\nFDNAME=${name}`, fds);
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
@@ -93,38 +93,38 @@ export class FdStore implements DescriptorStore {
       this.#manager.send(`FDSTOREREMOVE=1\nFDNAME=${name}`);
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
-      return; // it stays counted, for it is there; the next process throws it away
+      return; // It is still in the store, so it stays counted. The next process closes it.
     }
     this.#stored.delete(name);
     this.#count -= count;
     this.#bytes -= (name.length + 1) * count;
-    this.#unsettled = true;
+    this.#removalPending = true;
   }
 
   settle(): boolean {
-    if (!this.#unsettled) return true;
+    if (!this.#removalPending) return true;
     try {
-      this.#unsettled = !this.#manager.settle(PATIENCE);
+      this.#removalPending = !this.#manager.barrierSync(MANAGER_TIMEOUT_MS);
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
     }
-    return !this.#unsettled;
+    return !this.#removalPending;
   }
 }
 
 /**
- * How many descriptors the manager keeps for this service: it says so in $FDSTORE from systemd 254 on, and before when
- * it is asked about `unit`. Undefined where neither is so: then there is no store to rely on.
+ * How many descriptors the manager stores for this service. systemd 254 and later set $FDSTORE. An older systemd is
+ * asked about `unit`. Undefined means that no store is available.
  */
 export function fdStoreMax(env: NodeJS.ProcessEnv, unit: string | undefined): number | undefined {
-  const said = env["FDSTORE"];
-  if (said !== undefined) return /^[0-9]{1,9}$/.test(said) ? Number(said) : undefined;
+  const max = env["FDSTORE"];
+  if (max !== undefined) return /^[0-9]{1,9}$/.test(max) ? Number(max) : undefined;
   if (unit === undefined) return undefined;
   const manager = process.geteuid?.() === 0 ? "--system" : "--user";
   const { stdout, status } = spawnSync(
     "systemctl",
     [manager, "show", "--property=FileDescriptorStoreMax", "--value", "--", unit],
-    { encoding: "utf8", timeout: PATIENCE, stdio: ["ignore", "pipe", "ignore"] },
+    { encoding: "utf8", timeout: MANAGER_TIMEOUT_MS, stdio: ["ignore", "pipe", "ignore"] },
   );
   return status === 0 && /^[0-9]{1,9}\n$/.test(stdout) ? Number(stdout) : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Messages to the service manager's socket that must arrive: with descriptors, in order, and when its queue is full,
- * by waiting for it. Plain ones go by notify.ts, which turns here only when they find no room.
+ * Messages to the service manager that must arrive, in order, some of them with descriptors. When the manager's queue
+ * is full, the sender waits. Plain messages go through notify.ts, which uses this file only when the queue is full.
  */
 import { constants } from "node:os";
 import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX, type UnixAddress } from "../address.ts";
@@ -12,15 +12,15 @@ import { socketPair } from "../socket-queries.ts";
 import { SOCK_DGRAM } from "../transport.ts";
 
 const { EAGAIN } = constants.errno;
-/** Too many descriptors on their way at once for a user without privilege; Node has no name for it (hazard 5). */
+/** An unprivileged user has too many descriptors in flight (hazard 5). Node has no name for this errno. */
 const ETOOMANYREFS = 109;
 
-/** How long a message waits for room, in milliseconds: the event loop waits with it. */
-const PATIENCE = 2000;
-/** How long to leave a kernel alone that counts too many descriptors on their way (unix(7)), in milliseconds. */
-const PAUSE = 5;
+/** How long a message waits for room in the queue. The event loop is blocked meanwhile. */
+const SEND_TIMEOUT_MS = 2000;
+/** The pause before the next attempt after ETOOMANYREFS (unix(7)). */
+const RETRY_PAUSE_MS = 5;
 
-/** Where $NOTIFY_SOCKET says the service manager listens: undefined when nobody does, or a sentence why it cannot be used. */
+/** The service manager's address in $NOTIFY_SOCKET. Undefined if unset; a sentence if the address cannot be used. */
 export function managerAddress(env: NodeJS.ProcessEnv): UnixAddress | string | undefined {
   const text = env["NOTIFY_SOCKET"];
   if (text === undefined || text === "") return undefined;
@@ -43,39 +43,39 @@ export class ManagerSocket {
     this.#sys = sys;
   }
 
-  /** Sends one message; the descriptors are borrowed. Throws {@link BerthError} when it could not be sent in time. */
+  /** Sends one message; the descriptors are borrowed. Throws a {@link BerthError} after SEND_TIMEOUT_MS. */
   send(state: string, fds: readonly number[] = []): void {
     const sys = this.#sys;
     using socket = FdHandle.adopt(check("socket", sys.socket(AF_UNIX, SOCK_DGRAM, 0)), sys);
     check("connect", sys.connect(socket.fd, encodeSockaddr(this.address)), this.#name);
     const bytes = Buffer.from(state);
-    const deadline = performance.now() + PATIENCE;
+    const deadline = performance.now() + SEND_TIMEOUT_MS;
     for (;;) {
       const sent = sys.sendmsg(socket.fd, bytes, 0, Int32Array.from(fds), fds.length);
       const left = Math.ceil(deadline - performance.now());
       if (sent !== -EAGAIN && sent !== -ETOOMANYREFS) return void check("sendmsg", sent, this.#name);
-      if (left <= 0) throw new BerthError("SYSTEM_ERROR", `${this.#name} took no message for ${PATIENCE} ms`);
-      sys.pollFor(socket.fd, sent === -EAGAIN ? POLLOUT : 0, sent === -EAGAIN ? left : PAUSE);
+      if (left <= 0) throw new BerthError("SYSTEM_ERROR", `${this.#name} took no message for ${SEND_TIMEOUT_MS} ms`);
+      sys.pollFor(socket.fd, sent === -EAGAIN ? POLLOUT : 0, sent === -EAGAIN ? left : RETRY_PAUSE_MS);
     }
   }
 
   /**
-   * Waits until every message sent before has been dealt with (sd_notify_barrier(3)); the event loop waits with it.
-   * Returns whether that was so within `milliseconds`.
+   * Blocks until the manager has read every earlier message (sd_notify_barrier(3)). The event loop is blocked too.
+   * Returns false after `timeoutMs`.
    */
-  settle(milliseconds: number): boolean {
-    using ours = this.#barrier();
-    return this.#sys.pollFor(ours.fd, POLLIN, milliseconds) > 0;
+  barrierSync(timeoutMs: number): boolean {
+    using ours = this.#sendBarrier();
+    return this.#sys.pollFor(ours.fd, POLLIN, timeoutMs) > 0;
   }
 
-  /** As {@link settle}, while the event loop turns. */
-  async settled(milliseconds: number): Promise<boolean> {
-    using ours = this.#barrier();
+  /** As {@link barrierSync}, without blocking the event loop. */
+  async barrier(timeoutMs: number): Promise<boolean> {
+    using ours = this.#sendBarrier();
     let poll: Poll | undefined;
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise((resolve) => {
-        timer = setTimeout(() => resolve(false), milliseconds);
+        timer = setTimeout(() => resolve(false), timeoutMs);
         poll = new this.#sys.Poll(ours.fd, () => resolve(true));
         if (poll.start(READABLE) < 0) resolve(false);
       });
@@ -85,8 +85,8 @@ export class ManagerSocket {
     }
   }
 
-  /** The manager closes the descriptor it is sent, alone in its message (hazard 39), and the other end, ours, hangs up. */
-  #barrier(): FdHandle {
+  /** Sends one end of a socket pair, alone in its message (hazard 39). When the manager closes it, our end hangs up. */
+  #sendBarrier(): FdHandle {
     const [ours, end] = socketPair("stream", this.#sys);
     using theirs = end;
     try {

@@ -1,15 +1,15 @@
-/** Starts, stops and asks about units of the system's service manager, by systemctl(1). */
+/** Starts, stops and queries units of the system's service manager with systemctl(1). */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 
-/** Of a start: it runs; there is no such unit; or it came to nothing, and why. */
+/** The result of a start: the unit runs, does not exist, or failed with a reason. */
 export type StartResult =
   | { readonly kind: "started" }
   | { readonly kind: "absent" }
   | { readonly kind: "failed"; readonly reason: string };
 
-/** How a service ended that runs no more. */
+/** How a service ended. */
 export interface ServiceEnd {
   readonly reason: string;
   readonly status?: number;
@@ -17,18 +17,18 @@ export interface ServiceEnd {
 }
 
 export interface Manager {
-  /** Starts a unit, and tells when that is done: as late as the unit's Type= says. */
+  /** Starts a unit. Calls `told` when the start is complete, as the unit's Type= defines it. */
   start(unit: string, told: (result: StartResult) => void): void;
-  /** Has a unit stopped, and does not wait for it; tells only if it is not taken on, and why. */
+  /** Requests the stop of a unit and does not wait. Calls `refused` only if systemd refuses the request. */
   stop(unit: string, refused: (reason: string) => void): void;
-  /** How a service ended; undefined while it runs, or is on the way up or down. */
+  /** Tells how a service ended; undefined while it starts, runs or stops. */
   ended(unit: string, told: (end: ServiceEnd | undefined) => void): void;
 }
 
 /** systemctl(1), EXIT STATUS: the unit does not exist. */
 const NO_SUCH_UNIT = 5;
-/** A start may take as long as systemd's own default for it, and a little more. */
-const TIMEOUT = 100_000;
+/** A little more than systemd's default start timeout of 90 seconds. */
+const SYSTEMCTL_TIMEOUT_MS = 100_000;
 // CLD_EXITED, waitid(2).
 const EXITED = "1";
 
@@ -37,10 +37,10 @@ export function findManager(): Manager | undefined {
   return existsSync("/run/systemd/system") && process.geteuid?.() === 0 ? createManager() : undefined;
 }
 
-/** `program` is systemctl, or what a test puts in its place. */
+/** `program` is systemctl, or the replacement that a test gives. */
 export function createManager(program = "systemctl"): Manager {
   const call = (args: readonly string[], told: (status: number, stdout: string, problem: string) => void): void => {
-    const options = { timeout: TIMEOUT, env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" } };
+    const options = { timeout: SYSTEMCTL_TIMEOUT_MS, env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" } };
     execFile(program, args, options, (error, stdout, stderr) => {
       if (error === null) return told(0, stdout, "");
       const [line = ""] = stderr.trim().split("\n");
@@ -64,7 +64,7 @@ export function createManager(program = "systemctl"): Manager {
   };
 }
 
-/** Reads what `systemctl show` says of a service. */
+/** Reads the output of `systemctl show` for a service. */
 export function readEnd(text: string): ServiceEnd | undefined {
   const property = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
   const isDown = ["inactive", "failed"].includes(property("ActiveState")) || property("SubState") === "auto-restart";
