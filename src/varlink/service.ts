@@ -1,6 +1,6 @@
 /**
- * The service side of Varlink: decode, validate, then hand the call to its method. It never touches a socket: bytes
- * and fds come in, an answer goes out. What a method needs to know of its caller travels as the context `C`.
+ * The service side of Varlink: decode, validate, then pass the call to its method. It never touches a socket: it takes
+ * bytes and fds, and returns an answer. The context `C` tells a method who its caller is.
  */
 import { type Borrowed, closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
 import { type Interface, parseInterface } from "./idl.ts";
@@ -13,7 +13,7 @@ import { compileParameters, explainParameters, type Validator } from "./validate
 export interface Answer {
   readonly bytes: Uint8Array;
   readonly borrowed: Borrowed;
-  /** Handles made for this answer alone: whoever sends it closes them afterwards. */
+  /** Handles made only for this answer. The sender closes them after the send. */
   readonly owned?: readonly FdHandle[];
 }
 
@@ -33,12 +33,12 @@ export function invalidParameter(parameter: string, message?: string): Answer {
 }
 
 /**
- * An answer that takes time. Called once, it calls `settle` once: with the answer, to be sent in that very instant while
- * what it borrows is what it was, or with undefined when nobody is left to hear it.
+ * An answer that takes time. It is called once, and calls `done` once. `done` must send the answer at once, because the
+ * borrowed descriptors can change afterwards. `done(undefined)` means that the caller is gone.
  */
-export type Later = (settle: (answer: Answer | undefined) => void) => void;
+export type Later = (done: (answer: Answer | undefined) => void) => void;
 
-/** Answers a call, at once or later; undefined when it keeps the connection to send a stream of replies itself. */
+/** Answers a call, at once or later. Undefined means that the handler sends a stream of replies itself. */
 export type Handler<C, P> = (
   context: C,
   parameters: P,
@@ -46,12 +46,12 @@ export type Handler<C, P> = (
   fds: readonly FdHandle[],
 ) => Answer | Later | undefined;
 
-/** How one method of an interface is done, whose parameters are of type `P`. */
+/** One method of an interface, with parameters of type `P`. */
 export interface Method<C, P> {
   readonly handle: Handler<C, P>;
-  /** How many fds a call must carry; 0 unless said. The handler dups or steals the ones it keeps. */
+  /** How many fds a call must carry; the default is 0. The handler dups or steals the ones it keeps. */
   readonly fds?: number;
-  /** Makes sense only with `more`: without it the caller gets ExpectedMore. */
+  /** The method needs `more`: a call without it gets ExpectedMore. */
   readonly streams?: boolean;
 }
 
@@ -63,7 +63,7 @@ export type Methods<C, Signatures extends Readonly<Record<keyof Signatures, { re
   readonly [Name in keyof Signatures]: Method<C, Signatures[Name]["parameters"]>;
 };
 
-/** One interface: its text, and how each of its methods is done. Write `methods` with `satisfies` {@link Methods}. */
+/** One interface: its text and its methods. Write `methods` with `satisfies` {@link Methods}. */
 export interface Implementation<C> {
   readonly text: string;
   readonly methods: Readonly<Record<string, Method<C, never>>>;
@@ -76,11 +76,11 @@ export interface ServiceInfo {
   readonly url: string;
 }
 
-/** What becomes of the bytes of one message. */
-export interface Outcome {
-  /** The reply to send, if any; until it has come, no other call of this connection may be carried out. */
+/** The result of one message. */
+export interface Dispatched {
+  /** The reply to send, if any. Do not carry out another call of this connection before the reply is ready. */
   readonly answer: Answer | Later | undefined;
-  /** The peer does not speak the protocol: close after the answer. */
+  /** The peer broke the protocol: close the connection after the answer. */
   readonly fatal: boolean;
 }
 
@@ -92,21 +92,21 @@ interface ServedMethod<C> {
   readonly explain: (path: string) => string;
 }
 
-/** Closes what was made for an answer that nobody gets. */
-export function discard(answer: Answer | undefined): void {
+/** Closes the owned descriptors of an answer that is not sent. */
+export function closeOwned(answer: Answer | undefined): void {
   if (answer?.owned !== undefined) closeAll(answer.owned);
 }
 
-/** The answer to a call that wants none: waited for all the same, for the order of what follows. */
-function unheard(later: Later): Later {
-  return (settle) =>
+/** The answer to a `oneway` call. The connection waits for it, so the calls stay in order, but sends nothing. */
+function withoutReply(later: Later): Later {
+  return (done) =>
     later((answer) => {
-      discard(answer);
-      settle(undefined);
+      closeOwned(answer);
+      done(undefined);
     });
 }
 
-const silence: Outcome = { answer: undefined, fatal: false };
+const NO_ANSWER: Dispatched = { answer: undefined, fatal: false };
 
 export class Service<C> {
   readonly #interfaces = new Map<string, string>();
@@ -117,8 +117,8 @@ export class Service<C> {
     for (const implementation of implementations) this.add(implementation);
   }
 
-  /** Handles one message. Every fd that no step claimed is closed when this returns. */
-  dispatch(context: C, bytes: Buffer, length: number, fds: readonly FdHandle[]): Outcome {
+  /** Handles one message. Closes every fd that the handler did not keep. */
+  dispatch(context: C, bytes: Buffer, length: number, fds: readonly FdHandle[]): Dispatched {
     try {
       const object = decodeBytes(bytes, length);
       if (typeof object === "string") return { answer: invalidParameter("call", object), fatal: true };
@@ -126,9 +126,9 @@ export class Service<C> {
       if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };
       const reply = this.#answer(context, call, fds);
       if (!call.oneway && reply !== undefined) return { answer: reply, fatal: false };
-      if (typeof reply === "function") return { answer: unheard(reply), fatal: false };
-      discard(reply);
-      return silence;
+      if (typeof reply === "function") return { answer: withoutReply(reply), fatal: false };
+      closeOwned(reply);
+      return NO_ANSWER;
     } finally {
       if (fds.length > 0) closeAll(fds);
     }
@@ -143,7 +143,7 @@ export class Service<C> {
       return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${fds.length}`);
     }
     if (entry.method.streams === true && !call.more) return refuse("org.varlink.service.ExpectedMore");
-    // The only cast: `validate` has held the parameters against the text that the handler's type was written from.
+    // The only cast: `validate` checked the parameters against the interface text, and the handler's type follows it.
     return entry.method.handle(context, call.parameters as never, call, fds);
   }
 
@@ -154,7 +154,7 @@ export class Service<C> {
     return refuse("org.varlink.service.MethodNotFound", { method });
   }
 
-  /** Serves another interface from now on. Throws for a method that the interface does not have. */
+  /** Adds an interface to the service. Throws for a method that the interface does not have. */
   add(implementation: Implementation<C>): void {
     const parsed: Interface = parseInterface(implementation.text);
     this.#interfaces.set(parsed.name, implementation.text);

@@ -20,7 +20,7 @@ const FIRST_RETRY = 5;
 const LONGEST_RETRY = 500;
 
 /** All of it was sent; some of it waits; the queue is full, so none of it was or will be sent; or why sending failed. */
-export type Outcome = "sent" | "queued" | "full" | SysError;
+export type SendResult = "sent" | "queued" | "full" | SysError;
 
 interface Queued {
   readonly bytes: Uint8Array;
@@ -68,7 +68,7 @@ export class Outbox {
   }
 
   /** Sends a message, at once if nothing waits and the kernel takes it, else queues it. */
-  send(bytes: Uint8Array, borrowed: Borrowed): Outcome {
+  send(bytes: Uint8Array, borrowed: Borrowed): SendResult {
     if (this.#queue.length === 0) {
       const sent = this.#sys.sendmsg(this.#socket.fd, bytes, 0, borrowed.fds, borrowed.count);
       if (sent === bytes.length) return "sent";
@@ -81,7 +81,7 @@ export class Outbox {
   }
 
   /** Sends what waits, as far as the kernel takes it. */
-  flush(): Exclude<Outcome, "full"> {
+  flush(): Exclude<SendResult, "full"> {
     for (let head = this.#queue[0]; head !== undefined; head = this.#queue[0]) {
       const { fds, count } = borrow(head.handles);
       const sent = this.#sys.sendmsg(this.#socket.fd, head.bytes, head.offset, fds, count);

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
-import { type Answer, answer, type Methods, type Outcome, refuse, Service } from "../../src/varlink/service.ts";
+import { type Answer, answer, type Dispatched, type Methods, refuse, Service } from "../../src/varlink/service.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { memfd } from "../support/sockets.ts";
 
@@ -43,10 +43,10 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
       },
       Watch: { streams: true, handle: () => undefined },
       Wait: {
-        handle: () => (settle) => {
+        handle: () => (done) => {
           const file = memfd();
           made.push(file);
-          settle({ ...answer({}, borrow([file])), owned: [file] });
+          done({ ...answer({}, borrow([file])), owned: [file] });
         },
       },
       Fail: {
@@ -63,7 +63,7 @@ afterEach(() => {
   for (const handle of [...made.splice(0), ...kept.splice(0)]) handle.close();
 });
 
-function dispatchBytes(bytes: Buffer, fds: readonly FdHandle[] = []): Outcome {
+function dispatchBytes(bytes: Buffer, fds: readonly FdHandle[] = []): Dispatched {
   return service.dispatch("me", bytes, bytes.length - 1, fds);
 }
 
@@ -72,12 +72,12 @@ function dispatch(method: string, parameters: Parameters = {}, flags = {}, fds: 
 }
 
 /** The answer, if it is one that comes at once. */
-function atOnce({ answer: given }: Outcome): Answer | undefined {
+function atOnce({ answer: given }: Dispatched): Answer | undefined {
   if (typeof given === "function") throw new Error("the answer comes later");
   return given;
 }
 
-function replyOf(outcome: Outcome): unknown {
+function replyOf(outcome: Dispatched): unknown {
   const given = atOnce(outcome);
   if (given === undefined) return undefined;
   const bytes = Buffer.from(given.bytes);

@@ -7,7 +7,7 @@ import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { type Answer, discard, type Later, type Service } from "../../varlink/service.ts";
+import { type Answer, closeOwned, type Later, type Service } from "../../varlink/service.ts";
 import { Wire } from "../../wire.ts";
 import type { Peer } from "../access/peer.ts";
 import type { Berth } from "../berths/berth.ts";
@@ -179,7 +179,7 @@ export class Session implements Requester {
     this.#wire.setReading(false);
     later((answer) => {
       this.#waiting = false;
-      if (this.closed) return discard(answer);
+      if (this.closed) return closeOwned(answer);
       if (answer !== undefined) this.send(answer);
       this.#goOn();
     });
