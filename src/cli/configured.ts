@@ -1,4 +1,4 @@
-/** What the configuration says of roots, for commands that must not take away what a berth needs. It asks no broker. */
+/** Reads which roots the configuration needs, so that commands do not remove them. It never asks the broker. */
 import { systemAccounts } from "../accounts.ts";
 import { defaultConfigDirectories } from "../config/directories.ts";
 import { type LoadedConfig, loadConfig } from "../config/load.ts";
@@ -11,13 +11,13 @@ export function configuredRoots(directories: readonly string[] = defaultConfigDi
   return { specs: specs.filter(({ root }) => root !== undefined), problems };
 }
 
-/** Names of berths with an image for which `needed` holds. Throws CONFIG_INVALID when that cannot be told. */
+/** Names of the berths with an image that satisfies `needed`. Throws CONFIG_INVALID if the configuration is invalid. */
 export function berthsNaming(needed: (image: string) => boolean, directories?: readonly string[]): string[] {
   const { specs, problems } = configuredRoots(directories);
   if (problems.length > 0) {
     throw new BerthError(
       "CONFIG_INVALID",
-      "the configuration has problems, so that it is not known which berths need it; correct them (berth check), or say --force",
+      "the configuration has errors, so it does not show which berths need the image; correct them (berth check), or use --force",
     );
   }
   return specs.filter(({ root }) => root?.images.some(needed)).map(({ name }) => name);

@@ -51,7 +51,7 @@ test("install replaces a file of an earlier version, and leaves one alone that s
   expect(code).toBe(1);
   expect(stdout).toContain(`wrote     ${ours}\n`);
   expect(stdout).toContain(`left      ${theirs}\n`);
-  expect(stdout).toMatch(/left alone: .*; move it away/);
+  expect(stdout).toMatch(/left: berth did not write this file; move its settings to a drop-in/);
   expect(readFileSync(ours ?? "", "utf8")).not.toBe(earlier);
   expect(readFileSync(theirs ?? "", "utf8")).toContain("/else");
 });

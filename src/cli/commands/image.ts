@@ -1,4 +1,4 @@
-/** `berth image`: the trees that roots are made of. It works on the state folder itself, and asks no broker. */
+/** `berth image`: the directory trees that roots are made of. It works on the state folder and asks no broker. */
 import { join } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
@@ -41,13 +41,12 @@ interface RemoveChoice extends StateChoice, ConfigChoice {
 }
 
 const importHelp = `
-The source is a folder, which is copied; or a casync index by its path, its address (http, https, ftp, sftp) or
-HOST:PATH (ssh), whose chunks casync fetches and checks. The result is compared with the source; only then is it there,
-and the current version. An import that is interrupted or killed leaves nothing that anybody sees. What the current
-version of the image has already is not fetched again.
-A tree with device nodes is refused, because tenants could open them, but for those that are harmless: null, zero, full,
-random, urandom, tty, ptmx. With --drop-devices it is imported without them.
-Files of other owners, devices and capabilities need root.
+The source is a folder or a casync index. A folder is copied. An index is a path, a URL (http, https, ftp, sftp) or
+HOST:PATH (ssh); casync fetches and checks its chunks. The import compares the result with the source. Then it makes
+the new version the current one. An interrupted import leaves no version. Chunks of the current version are reused.
+A tree with device nodes is refused, because tenants could open them. These nodes are allowed: null, zero, full,
+random, urandom, tty, ptmx. With --drop-devices, the other nodes are not imported.
+Importing devices, capabilities or files of other owners needs root.
 
 Examples:
   berth image import arena /srv/trees/arena
@@ -61,16 +60,16 @@ Examples:
   berth image ls --json | jq -r '.[] | select(.current) | .name + " " + .digest'`;
 
 const removeHelp = `
-Without a version all of the image goes. Refused while a broker holds it for a running server; and, without --force,
-while a berth's configuration names it.
+Without a version, all versions of the image are removed. The command is refused while a broker holds the image for a
+running server. Without --force, it is also refused while a berth's configuration names the image.
 
 Examples:
   berth image rm arena@20260101-120000
   berth image rm arena --force`;
 
 const useHelp = `
-Servers that run keep what they have; from the next lease on, berths with this image get that version. What a berth has
-written stays.
+Running servers keep the version they have. From the next lease on, berths with this image get the given version.
+Files that a berth has written stay.
 
 Examples:
   berth image use arena@20260101-120000`;
@@ -89,10 +88,10 @@ function addImport(image: Command): void {
     .description("import a version of an image, and make it the current one")
     .argument("<name>", "the image")
     .argument("<path>", "a folder, a casync index (.caidx), or the address of one")
-    .option("--version <name>", "what to call the version (default: the time)")
+    .option("--version <name>", "name of the new version (default: the time)")
     .option("--store <path>", "where casync finds chunks; repeat for more (default: default.castr beside)", collect)
-    .option("--digest <digest>", "what the digest must be, as casync make prints it")
-    .option("--drop-devices", "import a tree that has device nodes without them")
+    .option("--digest <digest>", "the expected digest, as casync make prints it")
+    .option("--drop-devices", "do not import device nodes that tenants could misuse")
     .option("--casync <option>", "an option for casync; repeat for more", collect)
     .addOption(stateOption())
     .addOption(jsonOption("the version"))
@@ -129,7 +128,7 @@ function addImport(image: Command): void {
 function addList(image: Command): void {
   image
     .command("ls")
-    .description("list images, their versions, and who holds them")
+    .description("list images, their versions and the berths that hold them")
     .addOption(stateOption())
     .addOption(jsonOption("the list").conflicts("names"))
     .option("--names", "print only NAME@VERSION, one a line")
@@ -147,7 +146,7 @@ function addRemove(image: Command): void {
     .command("rm")
     .description("remove a version of an image, or all of it")
     .argument("<image>", "NAME or NAME@VERSION")
-    .addOption(forceOption("though berths are configured with it"))
+    .addOption(forceOption("even if a berth's configuration names it"))
     .addOption(stateOption())
     .addOption(configOption())
     .addHelpText("after", removeHelp)
@@ -165,7 +164,7 @@ function addRemove(image: Command): void {
       if (berths.length > 0) {
         throw new BerthError(
           "IMAGE_IN_USE",
-          `${reference} is in the configuration of ${berths.join(", ")}; remove it there first, or say --force`,
+          `${reference} is in the configuration of ${berths.join(", ")}; remove it there first, or use --force`,
         );
       }
       await images.remove(name, version);
@@ -181,7 +180,8 @@ function addUse(image: Command): void {
     .addHelpText("after", useHelp)
     .action((reference: string, { state }: StateChoice) => {
       const { name, version } = parsed(reference);
-      if (version === undefined) throw new BerthError("USAGE", `say which version of ${name}: NAME@VERSION`);
+      if (version === undefined)
+        throw new BerthError("USAGE", `${name} is no version: write NAME@VERSION (berth image ls lists them)`);
       imagesOf(state).use(name, version);
     });
 }
@@ -193,7 +193,7 @@ function imagesOf(state: string | undefined): Images {
 function parsed(reference: string): { readonly name: string; readonly version: string | undefined } {
   const found = parseReference(reference);
   if (found?.kind === "image") return found;
-  throw new BerthError("USAGE", `"${printable(reference)}" names no image; ${IMAGE_RULE}`);
+  throw new BerthError("USAGE", `"${printable(reference)}" is not the name of an image; ${IMAGE_RULE}`);
 }
 
 function imageTable(records: readonly ImageRecord[], isColoured: boolean): string {

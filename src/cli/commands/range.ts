@@ -1,4 +1,4 @@
-/** `berth range`: the reservations of ids. It works on the state folder itself, and asks no broker. */
+/** `berth range`: the reserved ranges of ids. It works on the state folder and asks no broker. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -30,43 +30,45 @@ interface ForgetChoice extends StateChoice, ConfigChoice {
 }
 
 const listHelp = `
-A range stays reserved when its berth is gone, because files on disk still belong to its ids.
+A range stays reserved after its berth is removed, because files on disk still belong to its ids.
 
 Examples:
   berth range ls
   berth range ls --json | jq -r '.[] | select(.configuration == null).owner'`;
 
 const forgetHelp = `
-Another berth may get the range then, and with it every file that still belongs to its ids. So it is refused, without
---force, while a berth of that name is configured with a root, a process has ids of the range, or the state folder has
-files of the berth.
+Afterwards another berth can get the range, and every file that still belongs to its ids. Without --force, the command
+is therefore refused while one of these is true:
+  - a berth of that name is configured with a root
+  - a process has ids of the range
+  - the state folder has files of the berth
 
 Examples:
   rm -r /var/lib/berthd/roots/arena@bob && berth range forget arena@bob`;
 
-/** A reservation and what it is for, as \`--json\` prints it. */
+/** A reserved range and its uses, as \`--json\` prints them. */
 interface RangeRecord {
   readonly owner: string;
   readonly base: number;
   readonly count: number;
   readonly since: string;
-  /** The file of the berth's configuration; null: no such berth has a root. */
+  /** The file that configures the berth; null if no configured berth of that name has a root. */
   readonly configuration: string | null;
-  /** Processes that have ids of it. */
+  /** Processes that have ids of the range. */
   readonly processes: readonly number[];
-  /** Who else has come to have ids of it since; null: nobody. */
+  /** An account that also has ids of the range; null if there is none. */
   readonly conflict: string | null;
 }
 
 export function addRange(program: Command): void {
-  const range = program.command("range").description("ids of users and groups that are reserved for berths");
+  const range = program.command("range").description("ranges of user and group ids that are reserved for berths");
   range
     .command("ls")
-    .description("list the ranges, whose they are, and what uses them")
+    .description("list the ranges, their owners and their uses")
     .addOption(stateOption())
     .addOption(configOption())
     .addOption(jsonOption("the list").conflicts("names"))
-    .option("--names", "print only the owners, one a line")
+    .option("--names", "print only the owners, one per line")
     .addHelpText("after", listHelp)
     .action(({ state, config, json, names }: ListChoice) => {
       const ranges = Ranges.open(join(stateFolder(state), "ranges"));
@@ -84,9 +86,9 @@ export function addRange(program: Command): void {
     });
   range
     .command("forget")
-    .description("end the reservation of a berth that is gone for good")
+    .description("free the range of a berth that is gone for good")
     .argument("<owner>", "the berth")
-    .addOption(forceOption("whatever still uses it"))
+    .addOption(forceOption("even if the range is in use"))
     .addOption(stateOption())
     .addOption(configOption())
     .addHelpText("after", forgetHelp)
@@ -95,7 +97,7 @@ export function addRange(program: Command): void {
       const ranges = Ranges.open(join(folder, "ranges"));
       const record = recordsOf(ranges, config).find((candidate) => candidate.owner === owner);
       if (record === undefined)
-        throw new BerthError("RANGE_UNAVAILABLE", `${printable(owner)} has no range; berth range ls shows who has`);
+        throw new BerthError("RANGE_UNAVAILABLE", `${printable(owner)} has no range; berth range ls lists all ranges`);
       const uses = usesOf(record, join(folder, "roots", owner));
       if (uses.length > 0 && !force)
         throw new BerthError(

@@ -1,6 +1,6 @@
 /**
- * `berth units`: the unit files of the package, printed or put where systemd finds them. It starts and enables nothing,
- * and overwrites no file that it has not written itself.
+ * `berth units`: prints or installs the unit files of the package. It never starts or enables a unit, and never
+ * overwrites a file that another program wrote.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -29,11 +29,11 @@ Examples:
   berth units print berthd.service berth@.service`;
 
 const installHelp = `
-Without --prefix they go to /etc/systemd/system and start the programs of this very installation. With --prefix, as
-packages do it, they go to PREFIX/lib/systemd/system and start PREFIX/bin/berthd and PREFIX/bin/berth-launch.
-A file that somebody else has written is left alone and named. Settings of one's own belong into drop-ins
-(\`systemctl edit NAME\`), which an update leaves alone as well.
-Exit status: 0 all are there, 1 one was left alone, 100 usage, 111 system.
+Without --prefix, the files go to /etc/systemd/system and start the programs of this installation. With --prefix, as
+in packages, they go to PREFIX/lib/systemd/system and start PREFIX/bin/berthd and PREFIX/bin/berth-launch.
+A file that berth did not write is not changed, and its path is printed. Put your own settings into drop-ins
+(\`systemctl edit NAME\`): an update does not change those.
+Exit status: 0 all files are installed, 1 a file was not changed, 100 usage, 111 system.
 
 Examples:
   berth units install && systemctl daemon-reload && systemctl enable --now berthd.socket
@@ -44,9 +44,9 @@ export function addUnits(program: Command): void {
   const units = program.command("units").description("systemd units of the broker, of servers and of containers");
   units
     .command("print")
-    .description("print unit files, as install would write them")
-    .argument("[unit...]", "which (default: all)")
-    .option("--prefix <directory>", "programs are in its bin")
+    .description("print the unit files that install writes")
+    .argument("[unit...]", "units to print (default: all)")
+    .option("--prefix <directory>", "use the programs in <directory>/bin")
     .addHelpText("after", printHelp)
     .action((names: string[], { prefix }: PlaceOptions) => {
       const programs = programsAt(prefix);
@@ -60,10 +60,10 @@ export function addUnits(program: Command): void {
     });
   units
     .command("install")
-    .description("put the unit files where systemd finds them")
+    .description("write the unit files to systemd's folder")
     .option("--root <directory>", "write below this folder instead of /")
-    .option("--prefix <directory>", "for programs that are in its bin: as packages do")
-    .option("--dry-run", "say what would be written, and write nothing")
+    .option("--prefix <directory>", "use the programs in <directory>/bin, as packages do")
+    .option("--dry-run", "list the files, but write nothing")
     .addHelpText("after", installHelp)
     .action((options: InstallOptions) => install(options));
 }
@@ -73,10 +73,10 @@ function install({ root = "/", prefix, dryRun }: InstallOptions): void {
   const folder = join(resolve(root), prefix === undefined ? "/etc/systemd/system" : join(prefix, "lib/systemd/system"));
   const units = unitNames().map((name) => renderUnit(name, programs));
   if (!dryRun) mkdirSync(folder, { recursive: true });
-  const outcomes = units.map((unit) => [place(folder, unit, dryRun), join(folder, unit.name)] as const);
-  for (const [outcome, path] of outcomes) print(`${outcome.padEnd(9)} ${path}\n`);
-  if (outcomes.some(([outcome]) => outcome === "left")) {
-    print("left alone: somebody else has written it; move it away, and its settings to a drop-in\n");
+  const results = units.map((unit) => [place(folder, unit, dryRun), join(folder, unit.name)] as const);
+  for (const [result, path] of results) print(`${result.padEnd(9)} ${path}\n`);
+  if (results.some(([result]) => result === "left")) {
+    print("left: berth did not write this file; move its settings to a drop-in, remove it, and install again\n");
     process.exitCode = EXIT_REFUSED;
   }
   if (!dryRun && root === "/") {
@@ -85,10 +85,10 @@ function install({ root = "/", prefix, dryRun }: InstallOptions): void {
   }
 }
 
-type Outcome = "wrote" | "unchanged" | "left";
+type FileResult = "wrote" | "unchanged" | "left";
 
-/** Writes one file, whole or not at all. */
-function place(folder: string, { name, text }: Unit, dryRun: true | undefined): Outcome {
+/** Writes one file atomically, unless another program wrote the one that is there. */
+function place(folder: string, { name, text }: Unit, dryRun: true | undefined): FileResult {
   const path = join(folder, name);
   const present = existsSync(path) ? readFileSync(path, "utf8") : undefined;
   if (present === text) return "unchanged";
@@ -112,11 +112,11 @@ function programsAt(prefix: string | undefined): Programs {
   return { berthd: [join(prefix, "bin/berthd")], launcher: join(prefix, "bin/berth-launch"), systemd };
 }
 
-/** Of the systemd of this machine; 0, for what every one understands, where there is none. */
+/** The version of systemd on this machine. Without systemd it is 0, and the units use only what every version has. */
 function systemdVersion(): number {
   try {
-    const said = execFileSync("systemctl", ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-    return Number(/^systemd (\d+)/.exec(said)?.[1] ?? 0);
+    const version = execFileSync("systemctl", ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return Number(/^systemd (\d+)/.exec(version)?.[1] ?? 0);
   } catch {
     return 0;
   }

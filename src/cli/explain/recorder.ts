@@ -42,13 +42,13 @@ export interface SeenBind {
 export class Recorder {
   readonly #binds = new Map<string, SeenBind>();
   readonly #processes = new Map<number, FdHandle>();
-  readonly #said = new Set<string>();
+  readonly #reported = new Set<string>();
   readonly #sys: Native;
-  readonly #say: (sentence: string) => void;
+  readonly #report: (sentence: string) => void;
 
-  constructor(sys: Native, say: (sentence: string) => void) {
+  constructor(sys: Native, report: (sentence: string) => void) {
     this.#sys = sys;
-    this.#say = say;
+    this.#report = report;
   }
 
   get binds(): SeenBind[] {
@@ -132,9 +132,9 @@ export class Recorder {
   }
 
   #once(sentence: string): void {
-    if (this.#said.has(sentence)) return;
-    this.#said.add(sentence);
-    this.#say(sentence);
+    if (this.#reported.has(sentence)) return;
+    this.#reported.add(sentence);
+    this.#report(sentence);
   }
 }
 
