@@ -2,7 +2,6 @@
  * A directory and the files beneath it, with the methods of node:fs. No method reads or changes a file outside.
  * The directory is the root of every path: `/x`, `x` and `../../x` are the same file. The kernel resolves links as if
  * the directory were `/` (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
- * Only `DirectoryHandle.open` uses a path of the process.
  */
 import {
   createReadStream,
@@ -13,6 +12,7 @@ import {
   type Stats,
   type WriteStream,
 } from "node:fs";
+import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
@@ -36,9 +36,9 @@ import type {
 import { type BeneathPath, pathBytes, prefixes, shown, textOf } from "./directory/path.ts";
 import { AT_REMOVEDIR, removeTree } from "./directory/remove.ts";
 
+const { EEXIST } = constants.errno;
 /** renameat2(2). */
 const RENAME_NOREPLACE = 1;
-
 /** The longest target a symbolic link has (PATH_MAX). */
 const TARGET_MAX = 4096;
 
@@ -194,13 +194,7 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
   ): Promise<void> {
     if (!recursive) return this.#mkdir(path, mode);
     if (this.#isDirectory(path)) return;
-    for (const prefix of prefixes(path)) {
-      try {
-        this.#mkdir(prefix, mode);
-      } catch (error) {
-        if (!(error instanceof SysError) || error.errnoName !== "EEXIST") throw error;
-      }
-    }
+    for (const prefix of prefixes(path)) this.#mkdir(prefix, mode, true);
     this.#open(path, O_PATH | files.O_DIRECTORY).close();
   }
 
@@ -296,8 +290,9 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     }
   }
 
-  #mkdir(path: BeneathPath, mode: number): void {
+  #mkdir(path: BeneathPath, mode: number, mayExist = false): void {
     using entry = openEntry(this.#sys, this.handle, path);
-    check("mkdirat", this.#sys.mkdirat(entry.directory.fd, entry.name, mode), shown(path));
+    const result = this.#sys.mkdirat(entry.directory.fd, entry.name, mode);
+    if (!mayExist || result !== -EEXIST) check("mkdirat", result, shown(path));
   }
 }
