@@ -511,7 +511,7 @@ describe("names", () => {
   it("that are no UTF-8 are neither lost nor changed: as bytes they are listed, opened, renamed and removed", async () => {
     const odd = Buffer.from([0x61, 0x2f, 0x66, 0xff]); // a/f\xff
     await root.writeFile(odd, "odd");
-    await expect(root.readdir("a")).rejects.toEqual(usage('ask with encoding: "buffer"'));
+    await expect(root.readdir("a")).rejects.toEqual(usage('use encoding: "buffer"'));
     const names = await root.readdir("a", { encoding: "buffer" });
     expect(names.map((name) => name.toString("latin1")).sort()).toEqual(["file", "f\xff"]);
     const entries = await root.readdir("a", { encoding: "buffer", withFileTypes: true });
