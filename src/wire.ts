@@ -1,6 +1,6 @@
 /**
- * One connected UNIX socket on the event loop: owns it and its poll, and decides when to read, to write and to end.
- * What comes in is src/wire/inbox.ts, what goes out src/wire/outbox.ts. It never knows what a message means.
+ * One connected UNIX socket on the event loop. It owns the socket and its poll, and decides when to read, write and
+ * close. src/wire/inbox.ts reads, src/wire/outbox.ts sends. It never interprets a message.
  */
 import { type BerthError, SysError } from "./errors.ts";
 import { type Borrowed, type FdHandle, NOTHING_BORROWED } from "./fd.ts";
@@ -14,9 +14,9 @@ export type { Receiver, WireOptions } from "./wire/receiver.ts";
 
 const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
 const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;
-const DEFAULT_DEADLINE = 10_000;
+const DEFAULT_DEADLINE_MS = 10_000;
 
-/** Messages still taken from a peer that has gone: more than a socket's buffer holds by default. */
+/** The most messages to read after the peer has closed. A socket's default buffer holds fewer. */
 const LAST_WORDS = 512;
 
 export class Wire {
@@ -31,7 +31,7 @@ export class Wire {
   #reading = true;
   #ending = false;
   #lost = false;
-  /** The peer will send no more, but may still read: that is not to be told again. */
+  /** The peer will send no more, but may still read. It is reported only once. */
   #halfClosed = false;
 
   /** Takes ownership of a connected socket and starts to read. */
@@ -41,10 +41,10 @@ export class Wire {
       maxMessage = DEFAULT_MAX_MESSAGE,
       maxFdsAhead = MAX_FDS,
       maxQueue = DEFAULT_MAX_QUEUE,
-      deadline = DEFAULT_DEADLINE,
+      deadline = DEFAULT_DEADLINE_MS,
       sys = native,
     } = options;
-    // Not a spread of defaults and options: that takes microseconds of each connection.
+    // No object spread here: it costs microseconds per connection.
     const settings = { framing, maxMessage, maxFdsAhead, maxQueue, deadline, sys };
     const finish = (cause: BerthError | undefined): void => this.#finish(cause);
     this.#handle = handle;
@@ -60,7 +60,7 @@ export class Wire {
     return !this.#handle.open;
   }
 
-  /** Whether it is about to close: nothing more can be sent, and the receiver hears why if something failed. */
+  /** Whether the connection is closing. Nothing more can be sent. If something failed, the receiver gets the cause. */
   get ending(): boolean {
     return this.#ending || this.#lost;
   }
@@ -70,7 +70,7 @@ export class Wire {
     return this.#handle.fd;
   }
 
-  /** Whether something still waits for the peer to read. */
+  /** Whether messages are still queued. */
   get queued(): boolean {
     return this.#outbox.queued;
   }
@@ -81,8 +81,8 @@ export class Wire {
   }
 
   /**
-   * Sends a message, at once if the kernel takes it, else queued. `bytes` must not change afterwards. Returns false
-   * when the queue is full or the connection is over: then nothing of the message was or will be sent.
+   * Sends a message, or queues it if the kernel's buffer is full. `bytes` must not change afterwards. Returns false
+   * when the queue is full or the connection is over. In that case nothing of the message is sent.
    */
   send(bytes: Uint8Array, borrowed: Borrowed = NOTHING_BORROWED): boolean {
     if (this.closed || this.ending) return false;
@@ -93,13 +93,13 @@ export class Wire {
     return outcome === "queued";
   }
 
-  /** Stops reading, and goes on. The end of the peer is noticed also while nothing is read. */
+  /** Pauses or resumes reading. The wire notices that the peer has closed even while reading is paused. */
   setReading(reading: boolean): void {
     this.#reading = reading;
     this.#watch();
   }
 
-  /** Sends what is queued, then closes. The receiver hears of it as of any other end. */
+  /** Sends the queued messages, then closes. The receiver is told, as for any other end. */
   end(): void {
     if (this.closed || this.#ending) return;
     this.#ending = true;
@@ -108,7 +108,7 @@ export class Wire {
     else queueMicrotask(() => this.#finish(undefined));
   }
 
-  /** Closes at once. The receiver is not told: it asked. Idempotent. */
+  /** Closes at once. The receiver is not told. Idempotent. */
   close(): void {
     if (this.closed) return;
     this.#poll.close();
@@ -117,7 +117,7 @@ export class Wire {
     this.#outbox.close();
   }
 
-  /** Whether this connection alone keeps the process alive. */
+  /** Sets whether this connection keeps the process alive. */
   ref(): void {
     this.#poll.ref();
   }
@@ -127,14 +127,14 @@ export class Wire {
   }
 
   #onReady(status: number, events: number): void {
-    // libuv says EBADF for any error of the socket, such as a peer that closed before it had read everything.
+    // libuv reports EBADF for every socket error, for example when the peer closed without reading everything.
     if (status < 0) return this.#lose(new SysError("poll", -status));
     if ((events & WRITABLE) !== 0) this.#flush();
     if ((events & READABLE) !== 0 && this.#reading) this.#inbox.read();
     if ((events & DISCONNECT) !== 0 && !this.closed && !this.#reading) this.#onDisconnect();
   }
 
-  /** It has closed its socket, or shut down half of it; what it may have sent before it went is of no use any more. */
+  /** The peer has closed its socket, or shut down half of it. Messages it sent before that are no longer useful. */
   #onDisconnect(): void {
     if ((this.#sys.pollNow(this.#handle.fd, 0) & POLLHUP) !== 0) return this.#finish(undefined);
     this.#halfClosed = true;
@@ -164,13 +164,13 @@ export class Wire {
     return this.#halfClosed || this.#ending ? 0 : DISCONNECT;
   }
 
-  /** Ends the connection from inside `send`: the receiver hears of it after the caller has returned. */
+  /** Ends the connection from inside `send`. The receiver is told after the caller has returned. */
   #fail(cause: BerthError): void {
     this.#lost = true;
     queueMicrotask(() => this.#lose(cause));
   }
 
-  /** Nothing more can be sent; what the peer said before it went, a refusal perhaps, is still heard. */
+  /** Nothing more can be sent. Messages that the peer sent before it closed, such as a refusal, are still read. */
   #lose(cause: BerthError): void {
     this.#lost = true;
     for (let left = LAST_WORDS; left > 0 && this.#inbox.read(); left--);

@@ -13,8 +13,8 @@ export interface ListenFd {
 }
 
 /**
- * What the environment says: the descriptors; or why there are none for this process; or, where
- * sd_listen_fds_with_names(3) returns -EINVAL, a sentence that says which variable is wrong.
+ * The result of reading the environment: the descriptors, or why there are none for this process. `invalid` names the
+ * wrong variable, where sd_listen_fds_with_names(3) returns -EINVAL.
  */
 export type ListenFds =
   | { readonly fds: readonly ListenFd[] }
@@ -25,9 +25,8 @@ const decimal = /^[0-9]+$/;
 const INT_MAX = 0x7fffffff;
 
 /**
- * Reads LISTEN_PID, LISTEN_PIDFDID, LISTEN_FDS and LISTEN_FDNAMES of `env` for the process `pid`. `pidfdId` is what
- * tells the process from all others that ever had its pid (pidfd_open(2)), where the kernel knows it: systemd 258 says
- * whom it means by that too.
+ * Reads LISTEN_PID, LISTEN_PIDFDID, LISTEN_FDS and LISTEN_FDNAMES of `env` for the process `pid`. A pid can be reused;
+ * `pidfdId` cannot (pidfd_open(2)). Newer kernels have it, and systemd 258 passes it in LISTEN_PIDFDID.
  */
 export function parseListenFds(
   env: Readonly<Record<string, string | undefined>>,
@@ -64,7 +63,7 @@ export function parseListenFds(
   };
 }
 
-/** Whether a descriptor may be called so: at most 255 characters of ASCII, no control character, no ":". */
+/** Whether a descriptor can have this name: at most 255 ASCII characters, no control character, no ":". */
 export function isListenFdName(name: string): boolean {
   return /^[ -9;-~]{0,255}$/.test(name);
 }

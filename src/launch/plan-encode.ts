@@ -41,8 +41,8 @@ const UNLIMITED = 0xffff_ffff_ffff_ffffn;
 const KEEP = UNLIMITED - 1n;
 
 /**
- * The plan's bytes, or a sentence that says what in it cannot be carried out. A peer's own command or environment can
- * be at fault (a NUL in an argument), so this is a refusal and not a defect.
+ * Returns the plan's bytes, or a sentence that names what cannot be encoded. A client's command or environment can
+ * cause that (a NUL in an argument), so it is a refusal and not a defect.
  */
 export function encodePlan(plan: Plan): Buffer | string {
   const problem = findProblem(plan);

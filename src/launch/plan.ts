@@ -9,25 +9,25 @@ export interface Rlimit {
   readonly hard: number | "unlimited" | "keep";
 }
 
-/** What a launcher enters; each `index` is the number of a descriptor in the message. */
+/** The root that the launcher enters. Each `index` is the number of a descriptor in the message. */
 export interface PlanRoot {
-  /** The user namespace to join. Ids and paths of the plan are those inside. */
+  /** The user namespace to join. All ids and paths of the plan are inside it. */
   readonly userns: number;
   /** The detached mount that becomes `/`. */
   readonly mount: number;
-  /** Supplementary groups stay as the launcher has them: the namespace lets nobody change them. */
+  /** Keep the launcher's supplementary groups: this namespace forbids setgroups(2). */
   readonly keepGroups: boolean;
   /** Detached mounts and where in the root they are placed, in this order. */
   readonly mounts: readonly { readonly index: number; readonly target: string }[];
-  /** Folders and files of the launcher's own tree that are placed there after them: it must be able to reach them. */
+  /** Folders and files of the launcher's own tree, placed after the mounts. The launcher must be able to reach them. */
   readonly binds: readonly { readonly source: string; readonly target: string; readonly readOnly: boolean }[];
 }
 
-/** NOTIFY_SOCKET and its kin, sd_notify(3). */
+/** NOTIFY_SOCKET and the watchdog variables, sd_notify(3). */
 export interface PlanNotify {
   /** NOTIFY_SOCKET. */
   readonly address: string;
-  /** WATCHDOG_USEC, for this very process; 0: not set. */
+  /** WATCHDOG_USEC for the server's process; 0 leaves it unset. */
   readonly watchdog: number;
 }
 
@@ -39,11 +39,11 @@ export interface Plan {
   readonly inheritEnvironment: boolean;
   /** Variables set on top. */
   readonly environment: Readonly<Record<string, string>>;
-  /** The launcher sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. In any case those it inherited are removed. */
+  /** The launcher sets LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. It always removes inherited ones. */
   readonly listenFds: boolean;
-  /** The launcher has each bind(2) of the server reported to the broker (Intercept). */
+  /** The launcher installs the bind filter, which reports each bind(2) of the server to the broker (Intercept). */
   readonly reportBinds: boolean;
-  /** Process that may look into the server where Yama restricts ptrace; absent: one that may anyway. */
+  /** The process that may ptrace the server under Yama. Absent if the broker may do so anyway. */
   readonly tracer?: number;
   /** Names of the descriptors to place at fd 3, 4, …: entry i is the message's fd number `index`, from 1: 0 is the plan. */
   readonly fds: readonly { readonly name: string; readonly index: number }[];
@@ -54,7 +54,7 @@ export interface Plan {
   readonly limits: readonly Rlimit[];
   readonly umask: number;
   readonly directory?: string;
-  /** What speaks for a service manager to the server where the launcher's environment names none. */
+  /** The notify socket for the server, used if the launcher's environment has no NOTIFY_SOCKET. */
   readonly notify?: PlanNotify;
   /** Absent: the launcher's own root stays. */
   readonly root?: PlanRoot;

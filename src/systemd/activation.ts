@@ -1,4 +1,4 @@
-/** Socket activation, sd_listen_fds(3): takes ownership of the descriptors that were passed to this process. */
+/** Socket activation, sd_listen_fds(3): takes ownership of the descriptors passed to this process. */
 import { fstatSync, statfsSync } from "node:fs";
 import { constants } from "node:os";
 import { BerthError, check, SysError } from "../errors.ts";
@@ -8,28 +8,28 @@ import { type Native, native } from "../native.ts";
 
 const { EBADF } = constants.errno;
 const FD_CLOEXEC = 1;
-/** Of the file system whose inodes are processes; before Linux 6.9 all pidfds had one inode (statfs(2)). */
+/** The file system that gives each process an inode. Before Linux 6.9 all pidfds shared one inode (statfs(2)). */
 const PIDFS_MAGIC = 0x50494446;
 
-/** A descriptor this process was given, under the name it was given. */
+/** A descriptor passed to this process, with its name. */
 export interface PassedFd {
   readonly name: string;
   readonly handle: FdHandle;
 }
 
 export interface ListenFdsOptions {
-  /** Where LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES are read, and removed from. Default: process.env. */
+  /** The environment to read the variables from. They are removed from it. Default: process.env. */
   readonly env?: NodeJS.ProcessEnv;
   /** @internal */
   readonly sys?: Native;
 }
 
 /**
- * The descriptors passed by the launcher or by systemd, in order; none when they are meant for another process. The
- * variables are removed, so that a second call returns none and no child takes them for its own.
+ * The descriptors passed by the launcher or by systemd, in order. Empty if they are meant for another process.
+ * The variables are removed. So a second call returns nothing, and no child process uses them.
  *
- * Throws USAGE when the variables contradict themselves, as sd_listen_fds_with_names(3) fails with EINVAL, and
- * DESCRIPTOR_CLOSED when a descriptor they promise is not open.
+ * Throws USAGE when the variables contradict each other (sd_listen_fds_with_names(3) returns EINVAL then). Throws
+ * DESCRIPTOR_CLOSED when a descriptor they name is not open.
  */
 export function listenFds(options: ListenFdsOptions = {}): PassedFd[] {
   const { env = process.env, sys = native } = options;
@@ -40,7 +40,7 @@ export function listenFds(options: ListenFdsOptions = {}): PassedFd[] {
   for (const { fd, name } of found.fds) {
     const flags = sys.getfd(fd);
     if (flags === -EBADF) {
-      throw new BerthError("DESCRIPTOR_CLOSED", `LISTEN_FDS promises descriptor ${fd} (${name}), which is not open`, {
+      throw new BerthError("DESCRIPTOR_CLOSED", `LISTEN_FDS names descriptor ${fd} (${name}), which is not open`, {
         cause: new SysError("fcntl F_GETFD", EBADF),
       });
     }
@@ -49,7 +49,7 @@ export function listenFds(options: ListenFdsOptions = {}): PassedFd[] {
   return found.fds.map(({ fd, name }) => ({ name, handle: FdHandle.adopt(fd, sys) }));
 }
 
-/** The number that no other process of this boot has, or had; undefined where the kernel gives none. */
+/** The number of this process, unique since boot. Undefined if the kernel has no such number. */
 function pidfdId(sys: Native): bigint | undefined {
   const pidfd = sys.pidfdOpen(process.pid);
   if (pidfd < 0) return undefined;

@@ -1,7 +1,7 @@
 /**
- * sd_notify(3) messages to the service manager, by unix-dgram. That addon must be built for the Node that runs, which
- * newer package managers do not do by themselves (hazard 23): where it is not, ours sends them, because a service of
- * Type=notify that says nothing is stopped.
+ * sd_notify(3) messages to the service manager, sent with unix-dgram. That addon must be built for the running Node.
+ * Newer package managers do not build it by themselves (hazard 23). Without it, our own addon sends the messages:
+ * systemd stops a Type=notify service that sends none.
  */
 import { createRequire } from "node:module";
 import { constants } from "node:os";
@@ -10,7 +10,7 @@ import { ManagerSocket, managerAddress } from "./manager-socket.ts";
 
 const { EAGAIN } = constants.errno;
 
-/** Sends one notification, such as `READY=1\nSTATUS=…`; does nothing where no service manager listens. */
+/** Sends one notification, such as `READY=1\nSTATUS=…`. Does nothing without a service manager. */
 export type Notify = (state: string) => void;
 
 interface DgramSocket {
@@ -21,12 +21,12 @@ interface DgramSocket {
 
 type DgramError = Error & { readonly code?: unknown };
 
-/** What unix-dgram calls a full queue: 1, or -EAGAIN. */
+/** unix-dgram reports a full queue as 1 or -EAGAIN. */
 const FULL: readonly unknown[] = [1, -EAGAIN];
 
 /**
- * A notifier for $NOTIFY_SOCKET (a path, or an abstract `@name`). `onProblem` hears, in a sentence, why a message could
- * not be sent.
+ * A notifier for $NOTIFY_SOCKET (a path, or an abstract `@name`). It calls `onProblem` with a sentence when it cannot
+ * send a message.
  */
 export function createNotify(
   onProblem: (message: string) => void,
@@ -45,7 +45,7 @@ export function createNotify(
       onProblem(`cannot notify ${name}: ${error instanceof Error ? error.message : error}`);
     }
   };
-  // unix-dgram takes a path for a C string, which an abstract name is not.
+  // unix-dgram passes the path as a C string, so it cannot send to an abstract name, which starts with NUL.
   if (address.abstract) return byAddon;
   const createSocket = loadUnixDgram();
   if (createSocket === undefined) return byAddon;
@@ -54,7 +54,7 @@ export function createNotify(
     socket.on("error", (error) => onProblem(`cannot notify ${name}: ${error.message}`));
     const message = Buffer.from(state);
     socket.send(message, 0, message.length, address.path, (error) => {
-      // It never waits for room, and what is not said now would be said out of order.
+      // unix-dgram never waits when the queue is full. Our addon does, which keeps the messages in order.
       if (error !== undefined && FULL.includes(error.code)) byAddon(state);
       else if (error) onProblem(`cannot notify ${name}: ${error.message}`);
       socket.close();

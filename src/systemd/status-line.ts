@@ -1,8 +1,8 @@
-/** The sentence that `systemctl status` shows: told when it changes, and not more often than anybody would read it. */
+/** The sentence that `systemctl status` shows. It is sent when it changes, at most once a second. */
 import type { Notify } from "./notify.ts";
 
-/** Changes within this many milliseconds are told as one. */
-const PAUSE = 1000;
+/** Changes within this time are sent as one. */
+const MERGE_CHANGES_MS = 1000;
 
 export class StatusLine implements Disposable {
   readonly #describe: () => string;
@@ -15,18 +15,18 @@ export class StatusLine implements Disposable {
     this.#notify = notify;
   }
 
-  /** The line for a message of the caller's own, which tells it. */
+  /** Returns the STATUS= line. The caller sends it in its own message. */
   take(): string {
     this.#told = this.#describe();
     return `STATUS=${this.#told}`;
   }
 
-  /** Something may have changed: it is told in a moment, if it has. */
+  /** Call this when the sentence may have changed. A changed one is sent within a second. */
   changed(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       if (this.#describe() !== this.#told) this.#notify(this.take());
-    }, PAUSE).unref();
+    }, MERGE_CHANGES_MS).unref();
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,6 @@
 /**
- * What a server says to its service manager, sd_notify(3): lines of NAME=VALUE, of which only those are taken up that
- * the broker acts on. Pure; whatever is no such line is passed over, as systemd does.
+ * Reads a server's sd_notify(3) message: lines of NAME=VALUE. It keeps the variables that the broker uses, and ignores
+ * all other lines, as systemd does. Pure.
  */
 
 /** One message. */
@@ -9,21 +9,21 @@ export interface TenantMessage {
   readonly stopping: boolean;
   /** A sentence for people; empty clears it. */
   readonly status?: string;
-  /** It is alive; or it has found out by itself that it is not well. */
+  /** The server is alive, or asks to be treated as hung. */
   readonly watchdog?: "alive" | "trigger";
-  /** Microseconds it wants to be given from now on; 0 ends the watch. */
+  /** The watchdog interval that the server asks for, in microseconds; 0 ends the watchdog. */
   readonly watchdogTime?: number;
-  /** The descriptors of this message are to be kept for a successor, under `name`. */
+  /** Stash the descriptors of this message for the next tenant, under `name`. */
   readonly store: boolean;
-  /** Those kept under `name` are to be closed. */
+  /** Close the descriptors stashed under `name`. */
   readonly storeRemove: boolean;
   readonly name?: string;
 }
 
-/** Characters of a status that are kept: it is shown in a line. */
+/** A longer status is cut to this many characters. */
 const MAX_STATUS = 1024;
 
-/** Reads a message. Of a name that occurs twice, the first counts (as in systemd, src/core/service.c). */
+/** Reads a message. If a name occurs twice, the first one counts (as in systemd, src/core/service.c). */
 export function readTenantMessage(bytes: Uint8Array): TenantMessage {
   const values = new Map<string, string>();
   for (const line of Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)

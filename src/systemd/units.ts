@@ -1,15 +1,15 @@
-/** The unit files that come with the package, with the paths of an installation filled in. It writes none. */
+/** Renders the unit files of the package with the paths of an installation. It writes no file. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../native.ts";
 
-/** What unit files name of an installation. Every path is absolute. */
+/** The programs that the unit files start. Every path is absolute. */
 export interface Programs {
   /** The broker: the program and the arguments before its options, as `["/usr/bin/node", "/…/berthd.js"]`. */
   readonly berthd: readonly string[];
   /** berth-launch. */
   readonly launcher: string;
-  /** Version of the systemd that will read them; 0 where it is not known. */
+  /** Version of the systemd that reads the files; 0 if unknown. */
   readonly systemd: number;
 }
 
@@ -18,7 +18,7 @@ export interface Unit {
   readonly text: string;
 }
 
-/** The first line of a unit file that we have written, so that nobody else's is overwritten. */
+/** The first line of every file that we write. A file without it is not overwritten. */
 export const UNIT_MARK = "# Installed by `berth units install`; to change it: systemctl edit";
 
 const folder = join(packageRoot, "units");
@@ -30,7 +30,7 @@ export function unitNames(): string[] {
 
 /** One unit file, ready to be read by systemd. */
 export function renderUnit(name: string, programs: Programs): Unit {
-  // Since 253 systemd waits with `systemctl reload` until the broker says that it has (systemd.service(5)).
+  // From 253 on, `systemctl reload` waits until the broker reports that it has reloaded (systemd.service(5)).
   const tells = programs.systemd >= 253;
   const values: Readonly<Record<string, string>> = {
     berthd: programs.berthd.map(execWord).join(" "),
@@ -43,7 +43,7 @@ export function renderUnit(name: string, programs: Programs): Unit {
   return { name, text: `${UNIT_MARK} ${name}\n\n${filled}` };
 }
 
-/** A word of ExecStart= that is taken as it is (systemd.service(5), COMMAND LINES). */
+/** Quotes a word of ExecStart=, so that systemd passes it unchanged (systemd.service(5), COMMAND LINES). */
 export function execWord(text: string): string {
   const escaped = text.replaceAll("%", "%%").replaceAll("$", "$$$$");
   return /^[A-Za-z0-9_@%+=:,./$-]+$/.test(escaped) ? escaped : `"${escaped.replace(/["\\]/g, "\\$&")}"`;

@@ -1,26 +1,26 @@
 /**
- * The service manager's watchdog, sd_watchdog_enabled(3): as long as the event loop turns and the program finds itself
- * able to work, it is told so; when it is not, the manager ends the program and starts it again.
+ * The service manager's watchdog, sd_watchdog_enabled(3). This program reports regularly that it is healthy, from the
+ * event loop. If the reports stop, the manager kills the program and restarts it.
  */
 import { BerthError } from "../errors.ts";
 import type { Notify } from "./notify.ts";
 
 /**
- * Milliseconds within which the manager wants to hear of this process; undefined when it does not watch it. Throws
- * USAGE when the variables are no numbers.
+ * The longest time between two reports, in milliseconds; undefined if the manager does not watch this process.
+ * Throws USAGE when the variables are not numbers.
  */
 export function watchdogInterval(env: NodeJS.ProcessEnv, pid: number = process.pid): number | undefined {
   const text = env["WATCHDOG_USEC"];
   if (text === undefined) return undefined;
   const forPid = env["WATCHDOG_PID"];
   if (!isPositive(text))
-    throw new BerthError("USAGE", `WATCHDOG_USEC is "${text}", which is no number of microseconds`);
+    throw new BerthError("USAGE", `WATCHDOG_USEC is "${text}", which is not a number of microseconds`);
   if (forPid !== undefined && !isPositive(forPid))
     throw new BerthError("USAGE", `WATCHDOG_PID is "${forPid}", which is not a process id`);
   return forPid === undefined || Number(forPid) === pid ? Number(text) / 1000 : undefined;
 }
 
-/** Tells the manager twice in each interval, from the event loop, as long as `healthy` says yes. Dispose to stop. */
+/** Reports to the manager twice per interval while `healthy()` returns true. Dispose to stop. */
 export function startWatchdog(interval: number, healthy: () => boolean, notify: Notify): Disposable {
   const timer = setInterval(
     () => {

@@ -1,6 +1,6 @@
 /**
- * What comes in on a wire: reads the socket, puts frames together, and delivers each message with its own fds. It
- * never sends, watches or closes the socket: when the peer has ended or broken the rules it says so, and the wire acts.
+ * The receiving side of a wire: it reads the socket, assembles frames, and delivers each message with its own fds. It
+ * never sends on, watches or closes the socket. It reports when the peer closes or breaks the protocol; the wire acts.
  */
 import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
@@ -11,7 +11,7 @@ import type { Receiver, WireOptions } from "./receiver.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
 
-/** Frames of one length in a row after which a peer is taken to ask and wait. */
+/** After this many frames of one length in a row, the inbox assumes that the peer waits for each reply. */
 const STEADY = 8;
 
 // Shared by every wire of this thread: a message is handled before the next one is read.
@@ -28,16 +28,16 @@ export class Inbox {
   readonly #sys: Native;
   readonly #onOver: (cause: BerthError | undefined) => void;
   #closed = false;
-  /** Whether the end of a frame is looked for before it is taken; if not, what is taken has to fit `#room`. */
+  /** Whether to find the end of a frame before reading it. If not, a read takes at most `#room` bytes. */
   #peeking: boolean;
   #room: Buffer = incoming;
-  /** How long the last frame was, and how many before it were just as long, one after the other. */
+  /** The length of the last frame, and how many frames in a row had that length. */
   #lastLength = 0;
   #sameLength = 0;
   #partial: PartialFrame | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
-  /** Borrows the socket. `onOver`: nothing more comes; without a cause the peer simply closed. */
+  /** Borrows the socket. `onOver`: no more messages arrive. Without a cause, the peer closed normally. */
   constructor(
     socket: FdHandle,
     receiver: Receiver,
@@ -61,10 +61,11 @@ export class Inbox {
   }
 
   /**
-   * Reads one frame, or a message. Finding a frame's end first (recvframe) costs one more system call; a peer that
-   * asks and waits does not need it, since no second frame can be there to be mixed up with. Such a peer is known by
-   * frames of one length without fds, and is then read with room for no more than that length. Returns whether
-   * there may be more to read.
+   * Reads one frame, or one message. Returns whether there may be more to read.
+   *
+   * Finding a frame's end first (recvframe) costs one more system call. A peer that waits for each reply has only one
+   * frame in the buffer, so its frames need no such search. The inbox detects such a peer by frames of one length
+   * without fds. It then reads at most that length.
    */
   read(): boolean {
     if (this.#closed) return false;
@@ -76,7 +77,7 @@ export class Inbox {
     return !this.#closed;
   }
 
-  /** Delivers nothing from now on, and closes the fds of a message that has only begun. Idempotent. */
+  /** Stops delivering, and closes the fds of an incomplete message. Idempotent. */
   close(): void {
     this.#closed = true;
     const partial = this.#takePartial();
@@ -104,7 +105,7 @@ export class Inbox {
     this.#receiver.onMessage(incoming, size - 1, fds);
   }
 
-  /** Whether the peer is steady, as far as its frames tell. */
+  /** Whether the peer's frames show that it waits for each reply. */
   #learn(size: number, fds: number): void {
     this.#sameLength = size === this.#lastLength && fds === 0 ? this.#sameLength + 1 : 0;
     this.#lastLength = size;
@@ -116,9 +117,9 @@ export class Inbox {
   }
 
   /**
-   * A peer that was read without looking for the end of its frame has begun to pipeline, or to send longer ones. What
-   * came is at most one frame's length; fds in it came with the last frame begun, for each sendmsg(2) of theirs ends
-   * the read. From now on the ends are looked for again.
+   * The peer has begun to pipeline or to send longer frames, but this read did not find the frame's end first. The read
+   * took at most one frame's length. Its fds belong to the last frame that begins in it, because each sendmsg(2) with
+   * fds ends a read. From now on the inbox finds the ends first again.
    */
   #acceptUnexpected(size: number, fds: readonly FdHandle[]): void {
     this.#peeking = true;

@@ -1,9 +1,9 @@
 /**
- * What goes out on a wire: messages with borrowed fds, given to the kernel at once, or queued in order where it does
- * not take them. It never reads, watches or closes the socket: it says what became of a message, and the wire acts.
+ * The sending side of a wire: it sends messages with borrowed fds, or queues them in order if the kernel's buffer is
+ * full. It never reads, watches or closes the socket. It reports the result of each message, and the wire acts.
  *
- * What is queued holds duplicates of its descriptors, so that a number closed and reused in the meantime cannot send
- * somebody else's file (hazard 2; test/wire.test.ts).
+ * A queued message holds duplicates of its descriptors. Otherwise a number that is closed and reused meanwhile would
+ * send another file (hazard 2; test/wire.test.ts).
  */
 import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
@@ -15,11 +15,11 @@ const { EAGAIN } = constants.errno;
 // Node does not name this one (asm-generic/errno.h).
 const ETOOMANYREFS = 109;
 
-/** Milliseconds to wait after ETOOMANYREFS: at first, doubled each time, and at most. */
-const FIRST_RETRY = 5;
-const LONGEST_RETRY = 500;
+/** The wait after ETOOMANYREFS: first, then doubled each time up to the longest. */
+const FIRST_RETRY_MS = 5;
+const LONGEST_RETRY_MS = 500;
 
-/** All of it was sent; some of it waits; the queue is full, so none of it was or will be sent; or why sending failed. */
+/** All bytes were sent, some are queued, the queue is full and nothing is sent, or sending failed with an error. */
 export type SendResult = "sent" | "queued" | "full" | SysError;
 
 interface Queued {
@@ -42,7 +42,7 @@ export class Outbox {
   #retryTimer: NodeJS.Timeout | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
-  /** Borrows the socket. `onRetry`: it is time to flush. `onOver`: the peer has not read within the deadline. */
+  /** Borrows the socket. `onRetry`: call flush now. `onOver`: the peer did not read within the deadline. */
   constructor(
     socket: FdHandle,
     options: Required<WireOptions>,
@@ -57,17 +57,17 @@ export class Outbox {
     this.#onOver = onOver;
   }
 
-  /** Whether something still waits. */
+  /** Whether messages are queued. */
   get queued(): boolean {
     return this.#queue.length > 0;
   }
 
-  /** Whether what waits can go as soon as the socket is writable, and not only after a time. */
+  /** Whether the queue continues as soon as the socket is writable, and not only after a timer. */
   get wantsWritable(): boolean {
     return this.queued && this.#retryTimer === undefined;
   }
 
-  /** Sends a message, at once if nothing waits and the kernel takes it, else queues it. */
+  /** Sends a message. Queues it if the queue is not empty or the kernel's buffer is full. */
   send(bytes: Uint8Array, borrowed: Borrowed): SendResult {
     if (this.#queue.length === 0) {
       const sent = this.#sys.sendmsg(this.#socket.fd, bytes, 0, borrowed.fds, borrowed.count);
@@ -80,7 +80,7 @@ export class Outbox {
     return handles instanceof SysError ? handles : this.#enqueue(bytes, 0, handles);
   }
 
-  /** Sends what waits, as far as the kernel takes it. */
+  /** Sends queued messages until the kernel's buffer is full. */
   flush(): Exclude<SendResult, "full"> {
     for (let head = this.#queue[0]; head !== undefined; head = this.#queue[0]) {
       const { fds, count } = borrow(head.handles);
@@ -102,7 +102,7 @@ export class Outbox {
     return "sent";
   }
 
-  /** Drops what waits, and closes what was duplicated for it. */
+  /** Drops the queued messages and closes their duplicated descriptors. */
   close(): void {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#deadlineTimer);
@@ -120,7 +120,7 @@ export class Outbox {
     return "queued";
   }
 
-  /** Duplicates of what a message borrowed (which may be what a tenant stashed), or why there is no room for them. */
+  /** Duplicates the descriptors that a message borrows (a tenant's stash may be among them), or returns the error. */
   #pin(borrowed: Borrowed): readonly FdHandle[] | SysError {
     if (borrowed.count === 0) return NO_FDS;
     const handles: FdHandle[] = [];
@@ -137,7 +137,7 @@ export class Outbox {
 
   /** ETOOMANYREFS: too many fds of this user are in flight. The socket stays writable, so only a timer helps (unix(7)). */
   #backOff(): "queued" {
-    this.#retryDelay = Math.min(Math.max(this.#retryDelay * 2, FIRST_RETRY), LONGEST_RETRY);
+    this.#retryDelay = Math.min(Math.max(this.#retryDelay * 2, FIRST_RETRY_MS), LONGEST_RETRY_MS);
     this.#retryTimer = setTimeout(() => {
       this.#retryTimer = undefined;
       this.#onRetry();

@@ -1,6 +1,6 @@
 /**
- * A frame of which only a part has arrived, with the fds that came with its first byte. It gathers and nothing else:
- * how much may come, until when, and who closes the fds is its inbox's business.
+ * An incomplete frame, with the fds that arrived with its first byte. It only collects bytes. The inbox applies the
+ * limits and the deadline, and closes the fds.
  */
 import type { FdHandle } from "../fd.ts";
 
@@ -8,7 +8,7 @@ const NO_BYTES = Buffer.alloc(0);
 
 export class PartialFrame {
   readonly fds: readonly FdHandle[];
-  /** What has arrived is the first `length` bytes of `bytes`. */
+  /** The first `length` bytes of `bytes` have arrived. */
   bytes: Buffer = NO_BYTES;
   length = 0;
 
@@ -17,7 +17,7 @@ export class PartialFrame {
     this.append(chunk);
   }
 
-  /** Copies what came next. */
+  /** Appends the next bytes. */
   append(chunk: Buffer): void {
     const length = this.length + chunk.length;
     if (this.bytes.length < length) {

@@ -1,31 +1,31 @@
-/** What a wire is given: who receives, and within which limits. Types alone. */
+/** The parameters of a wire: its receiver and its limits. Types only. */
 import type { BerthError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 
-/** What a wire tells its owner. */
+/** The events that a wire reports to its owner. */
 export interface Receiver {
   /**
    * A message: the first `length` bytes of `bytes`, valid only until this returns, without the NUL of a frame. The
    * receiver owns `fds` from the first instant.
    */
   onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void;
-  /** The connection is over; `cause` is undefined when the peer simply closed it. Called once, never from `send`. */
+  /** The connection is over. `cause` is undefined when the peer closed it normally. Called once, never from `send`. */
   onClosed(cause: BerthError | undefined): void;
   /** Everything queued has been sent. */
   onDrained?(): void;
 }
 
 export interface WireOptions {
-  /** "nul": messages end in NUL on a stream; "message": whatever one recvmsg gives. */
+  /** "nul": a message on a stream ends in NUL. "message": one recvmsg(2) returns one message. */
   readonly framing: "nul" | "message";
-  /** Bytes a message may have. */
+  /** The most bytes of a message. */
   readonly maxMessage?: number;
-  /** Descriptors to hold for a message that has only begun to arrive; one with more ends the connection. */
+  /** The most descriptors to hold for an incomplete message. A message with more ends the connection. */
   readonly maxFdsAhead?: number;
-  /** Bytes that may wait for a peer that does not read; when none wait, one message of any length may. */
+  /** The most bytes to queue for a peer that does not read. An empty queue accepts one message of any length. */
   readonly maxQueue?: number;
-  /** Milliseconds a begun message may take to arrive, and a queued one to get on its way. 0 waits for ever. */
+  /** The most milliseconds for an incomplete message to arrive, and for a queued one to be sent. 0: no limit. */
   readonly deadline?: number;
   readonly sys?: Native;
 }
