@@ -1,6 +1,6 @@
 /**
  * Plain descriptor passing for programs of one's own: messages with fds over a UNIX socket, without a protocol.
- * The broker's protocol is in src/varlink; this is what it stands on, for whoever wants only that.
+ * The broker's protocol is in src/varlink; this passes descriptors without any protocol.
  */
 import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "./errors.ts";

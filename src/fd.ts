@@ -1,5 +1,5 @@
 /**
- * Ownership of file descriptors. A number is only ever a borrowed descriptor; whoever must close it holds an
+ * Ownership of file descriptors. A number is only ever a borrowed descriptor; the owner, who must close it, holds an
  * {@link FdHandle}. Names say what happens to ownership: adopt takes it, borrow leaves it, dup makes another, steal
  * gives it away. It never sends or receives.
  */

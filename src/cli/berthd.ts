@@ -171,7 +171,7 @@ async function findPredecessor(
   if (how === "no") return undefined;
   const found = passed.length > 0 ? undefined : await Predecessor.find(socket);
   if (found !== undefined || how === "try") return found;
-  const why = passed.length > 0 ? "this one was passed its sockets by whoever started it" : "nobody listens there";
+  const why = passed.length > 0 ? "the program that started this one passed it sockets" : "nobody listens there";
   throw new BerthError(
     "BROKER_UNREACHABLE",
     `no broker to take over from at ${socket}: ${why}; --replace try starts in any case`,

@@ -103,7 +103,7 @@ export class VarlinkClient implements Disposable {
     });
   }
 
-  /** Calls a method whose reply nobody wants. Returns when the message is on its way. */
+  /** Calls a method and asks for no reply. Returns when the message is sent or queued. */
   oneway(method: string, parameters: Parameters = {}, fds: readonly FdHandle[] = NO_FDS): void {
     if (!this.#send(encodeCall(method, parameters, { oneway: true }), fds)) throw closedError(undefined);
   }

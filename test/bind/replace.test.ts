@@ -16,7 +16,7 @@ interface World {
   readonly server: Server;
   /** The inode of the berth's socket, which the server has had once. */
   readonly held: string;
-  /** The stand-in that the first broker started. */
+  /** The bind fallback that the first broker started. */
   readonly keeper: number;
   readonly rebind: (times: number) => void;
 }
@@ -41,7 +41,7 @@ async function rebinding(test: (world: World) => Promise<void>): Promise<void> {
   await expect.poll(() => existsSync(`/proc/${keeper}/fd/0`), patiently).toBe(false);
 }
 
-/** Stand-ins for bind delivery that a process has started. */
+/** Bind fallbacks that a process has started. */
 function keepersOf(parent: number): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -74,7 +74,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
       expect([...new Set(server.lines)]).toEqual([held]);
     }));
 
-  it("is answered by the stand-in when the second broker is killed", () =>
+  it("is answered by the bind fallback when the second broker is killed", () =>
     rebinding(async ({ dynasty, server, held, rebind }) => {
       const heir = await dynasty.replace();
       rebind(1);
@@ -108,7 +108,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
       await expect.poll(() => files(openFds(pid)), patiently).toEqual(files(before));
     }));
 
-  it("of a later server is answered as well: the stand-in that was handed over is told of it", () =>
+  it("of a later server is answered as well: the bind fallback that was handed over is told of it", () =>
     rebinding(async ({ dynasty, keeper }) => {
       const port = await freePort();
       dynasty.config({ "other.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) });

@@ -239,7 +239,7 @@ function isRunning(pid: number): boolean {
 
 describe("a broker that goes", needs("root"), () => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
-    "%s: what a server has serves on, a new bind is refused in plain words, and its stand-in ends with the last server",
+    "%s: what a server has serves on, a new bind is refused in plain words, and its bind fallback ends with the last server",
     async (signal) => {
       await using own = await spawnBroker({
         "a.toml": berth({ game: ["udp://127.0.0.1:617"], query: ["tcp://127.0.0.1:617"] }),
@@ -261,7 +261,7 @@ describe("a broker that goes", needs("root"), () => {
     },
   );
 
-  test("SIGKILL while it answers a bind: its stand-in answers that one too", needs("strace"), async () => {
+  test("SIGKILL while it answers a bind: its bind fallback answers that one too", needs("strace"), async () => {
     await using own = await spawnBroker({
       "a.toml": berth({ game: ["udp://127.0.0.1:617"], query: ["tcp://127.0.0.1:617"] }),
     });

@@ -57,7 +57,7 @@ it("is taken by its name, with all its addresses, or by its address; options are
   await manager.start();
   expect(await handedOut(manager, "arena@red")).toEqual([tcp, udp]);
   expect(await handedOut(manager, "b")).toEqual([other, seqpacket]);
-  expect(said(manager)).not.toMatch(/nobody wants/);
+  expect(said(manager)).not.toMatch(/no berth uses/);
 });
 
 it.each([
@@ -92,7 +92,7 @@ it.each([
   expect(said(manager)).toMatch(message);
 });
 
-it("that nobody wants is closed and said; the only one may be the control socket", async () => {
+it("that no berth uses is closed and logged; the only one may be the control socket", async () => {
   const port = await freePort();
   const address = `@berthd-control-${port}`;
   {
@@ -112,7 +112,7 @@ it("that nobody wants is closed and said; the only one may be the control socket
   manager.config("a.toml", "");
   await manager.start();
   expect(said(manager)).toMatch(
-    new RegExp(`nobody wants the passed descriptor my.socket, which is unix://${address}: closed`),
+    new RegExp(`no berth uses the passed descriptor my.socket \\(unix://${address}\\): closed`),
   );
   using peer = await RawPeer.connect(`${address}-2`);
   expect((await peer.call("List"))?.error).toBeUndefined();

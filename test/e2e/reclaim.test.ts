@@ -147,7 +147,7 @@ result = None`);
       await manager.end();
       rmSync(`${manager.folder.path}/config/a.toml`);
       await manager.start();
-      expect(said(manager)).toMatch(/nobody wants the passed descriptor socket\.a\.game/);
+      expect(said(manager)).toMatch(/no berth uses the passed descriptor socket\.a\.game/);
       expect(said(manager)).toContain(`berth a: free of pid ${tenant.pid}, for the berth is no longer configured`);
       expect(entriesIn(`${manager.socket}.leases`)).toEqual([]);
     }));

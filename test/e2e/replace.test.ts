@@ -119,7 +119,7 @@ threading.Thread(target=serve, args=(held(b.fds[0]),), daemon=True).start()`);
     expect((await list(heir.socket)).map(({ name }) => name)).toEqual(["new", "stays"]);
     expect([existsSync(goes), lstatSync(stays).ino]).toEqual([false, ino]);
     await expect(connected(port)).rejects.toThrow("ECONNREFUSED");
-    expect(said(heir)).toMatch(/nobody wants .*socket\.goes\.s/);
+    expect(said(heir)).toMatch(/no berth uses .*socket\.goes\.s/);
     expect(said(heir)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
     expect(said(heir)).toMatch(/the stashed state was closed/);
   });

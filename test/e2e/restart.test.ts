@@ -87,8 +87,8 @@ describe("a broker that is killed", () => {
       stays,
     ]);
     expect(manager.store).toHaveLength(3);
-    expect(said(manager)).toMatch(new RegExp(`nobody wants .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}: closed`));
-    expect(said(manager)).toMatch(new RegExp(`nobody wants .*socket\\.goes\\.s/.*udp://127.0.0.1:${gone}: closed`));
+    expect(said(manager)).toMatch(new RegExp(`no berth uses .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}\\): closed`));
+    expect(said(manager)).toMatch(new RegExp(`no berth uses .*socket\\.goes\\.s/.*udp://127.0.0.1:${gone}\\): closed`));
     expect(said(manager)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
     expect(said(manager)).toMatch(/berth goes: the stashed state was closed/);
   });

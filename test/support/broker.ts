@@ -84,7 +84,7 @@ export interface BrokerProcess extends AsyncDisposable {
   readonly log: readonly Logged[];
   /** Resolves with the first line, past or to come, that satisfies the test; rejects when the broker has exited. */
   logged(test: (line: Logged) => boolean): Promise<Logged>;
-  /** Resolves when it has exited; its stand-in for binds may have its standard error still. */
+  /** Resolves when it has exited; its bind fallback for binds may have its standard error still. */
   readonly exited: Promise<unknown>;
   /** Resolves when all it said was read as well. */
   readonly closed: Promise<void>;

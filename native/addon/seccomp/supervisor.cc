@@ -59,7 +59,7 @@ void Supervisor::run() {
     if (error == ENOENT || error == EINTR) continue;  // it was killed before we came
     going = error == 0 && serve(notification, false);
   }
-  // No process has the filter any more; or we were stopped, and nobody wants to know.
+  // No process has the filter any more, or we were stopped and no one waits for this.
   std::lock_guard<std::mutex> lock(mutex_);
   tell([](Napi::Env env, Napi::Function callback) {
     if (env != nullptr) callback.Call({env.Null()});
@@ -73,7 +73,7 @@ bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
   if (!listener_.isValid(report->id)) return true;
   Verdict verdict;
   bool asked = ask(report, &verdict);
-  // Whoever takes over is told of later calls only: without a record this one would wait for ever.
+  // The next broker receives only later calls: without a record this call would wait for ever.
   if (!asked && listener_.recorded()) return false;
   if (!asked) verdict.value = EADDRNOTAVAIL;
   carry(*report, verdict);
@@ -136,12 +136,12 @@ bool Supervisor::ask(const std::shared_ptr<BindReport>& report, Verdict* verdict
 void Supervisor::carry(const BindReport& report, const Verdict& verdict) {
   int value = verdict.value;
   if (value == 0 && verdict.socket.valid()) value = replace(report, verdict.socket.get());
-  if (value == kStopped && listener_.recorded()) return;  // whoever goes on finds the call, and what is left to do of it
+  if (value == kStopped && listener_.recorded()) return;  // the next reader finds the call in the record
   listener_.answer(report.id, value == kStopped ? EADDRNOTAVAIL : value);
 }
 
 // Puts `held` where the server's socket is, at every number the server has for it. The one it named comes last: once
-// that is another, nobody finds its own any more, and whoever recalls the call is to see that all was done.
+// that is another, nobody finds its own any more, and the next reader must see that the call was carried out.
 int Supervisor::replace(const BindReport& report, int held) {
   replaceOthers(report, held);
   return placeAt(report.id, held, report.number, report.cloexec);

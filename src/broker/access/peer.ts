@@ -86,7 +86,7 @@ export class Peer {
     } catch {
       return undefined; // it has died
     }
-    // The file is that of whoever has the pid now; it is our peer's only if our peer still lives.
+    // Another process may have the pid by now. The file is the peer's only if the peer still lives.
     return this.alive ? unitOfCgroup(cgroups) : undefined;
   }
 }

@@ -164,7 +164,7 @@ export class Berths {
     return undefined;
   }
 
-  /** Closes a descriptor in the stash of the tenant's berth, whoever left it. */
+  /** Closes a stashed descriptor of the tenant's berth; another tenant may have left it. */
   unstash(id: string, name: string, who: Speaker): Refusal | undefined {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
@@ -177,7 +177,7 @@ export class Berths {
   /** Closes everything. Tenants keep what they have. */
   close(left: (berth: Berth) => boolean = () => false): void {
     for (const berth of this.#byName.values()) {
-      // A path that is removed would leave whoever has the socket without an address.
+      // Without its path, a tenant that still has the socket could not be reached.
       const isLeft = left(berth);
       for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
@@ -211,7 +211,7 @@ export class Berths {
     for (const berth of this.#byName.values()) if (berth.lease === undefined) repairSockets(berth, this.#options);
   }
 
-  /** The berth of that name, whoever asks. */
+  /** The berth of that name. It asks no policy. */
   get(name: string): Berth | undefined {
     return this.#byName.get(name);
   }

@@ -76,7 +76,7 @@ export class Lease {
     return this.#pidfd?.fd;
   }
 
-  /** Leaves the tenant's end, and its watchdog, unheeded until {@link resume}. */
+  /** Ignores that the tenant exits, and its watchdog, until {@link resume}. */
   pause(): void {
     this.#poll?.start(0);
     this.watchdog?.pause();

@@ -25,7 +25,7 @@ export class Leases {
     lease.end();
   }
 
-  /** The lease of that id, whoever asks. */
+  /** The lease of that id. It asks no policy. */
   get(id: string): Lease | undefined {
     return this.#byId.get(id)?.lease;
   }
@@ -36,7 +36,7 @@ export class Leases {
     return found !== undefined && (who.privileged || who.holds(found.lease)) ? found : { kind: "no-lease", lease: id };
   }
 
-  /** Leaves the ends of tenants unheeded until {@link resume}. */
+  /** Ignores that tenants exit, until {@link resume}. */
   pause(): void {
     for (const { lease } of this.#byId.values()) lease.pause();
   }

@@ -1,14 +1,14 @@
 /**
- * Ends a server that has promised to say WATCHDOG=1 from time to time and has not: with SIGABRT, so that it leaves a
- * core for whoever wants to know why, and with SIGKILL when that does not help.
+ * Ends a server that promised to send WATCHDOG=1 regularly and did not: first with SIGABRT, so that it leaves a core, then
+ * with SIGKILL.
  */
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
 
 const { SIGABRT, SIGKILL } = constants.signals;
 
-/** Milliseconds to write a core in. */
-const PATIENCE = 10_000;
+/** Time to write a core, before SIGKILL. */
+const ABORT_TIMEOUT_MS = 10_000;
 /** The longest that setTimeout(3) takes. */
 const LONGEST = 2 ** 31 - 1;
 
@@ -36,7 +36,7 @@ export class TenantWatchdog {
     this.alive();
   }
 
-  /** It has said that it is alive. */
+  /** The server reported that it is alive. */
   alive(): void {
     if (this.#isKilling) return;
     clearTimeout(this.#timer);
@@ -45,13 +45,13 @@ export class TenantWatchdog {
     this.#timer = setTimeout(() => this.kill(said), Math.min(this.#time, LONGEST));
   }
 
-  /** It wants to be given so many milliseconds from now on. */
+  /** The server changed its interval. */
   change(time: number): void {
     this.#time = time;
     this.alive();
   }
 
-  /** Ends it, `why` being what it did. */
+  /** Ends the server; `why` is for the log. */
   kill(why: string): void {
     if (this.#isKilling) return;
     this.#isKilling = true;
@@ -63,10 +63,10 @@ export class TenantWatchdog {
       pid,
     });
     this.#lease.signal(SIGABRT);
-    this.#timer = setTimeout(() => this.#lease.signal(SIGKILL), PATIENCE);
+    this.#timer = setTimeout(() => this.#lease.signal(SIGKILL), ABORT_TIMEOUT_MS);
   }
 
-  /** Expects nothing of it until {@link alive}: nobody would hear it. */
+  /** Stops the timer until {@link alive}: nobody reads its messages meanwhile. */
   pause(): void {
     if (!this.#isKilling) clearTimeout(this.#timer);
   }

@@ -56,7 +56,7 @@ export class BindFallback {
       this.release();
       this.#log(
         "warning",
-        `no stand-in for bind delivery: ${error.message}; a bind after the broker's end will get ENOSYS`,
+        `the bind fallback did not start: ${error.message}; a bind after the broker's end will get ENOSYS`,
         {
           event: "no-keeper",
         },
@@ -84,7 +84,7 @@ export class BindFallback {
       stdio: ["ignore", "ignore", "inherit", theirs.fd],
     });
     child.on("error", (error) => {
-      this.#log("warning", `no stand-in for bind delivery: ${error.message}`, { event: "no-keeper" });
+      this.#log("warning", `the bind fallback did not start: ${error.message}`, { event: "no-keeper" });
       if (this.#channel === ours) this.release();
     });
     child.on("exit", () => {

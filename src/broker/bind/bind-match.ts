@@ -1,6 +1,6 @@
 /**
- * Which held socket a server means when it asks to be bound somewhere. A pure decision: an address and a kind in, a
- * candidate or none out. docs/bind-delivery.md has the rules in prose.
+ * Decides which held socket a server gets for the address it binds. Pure: an address and a kind in, a candidate or none
+ * out. docs/bind-delivery.md has the rules in prose.
  */
 import { isIPv4 } from "node:net";
 import { type Address, type InetAddress, mappedIPv4 } from "../../address.ts";
@@ -31,30 +31,30 @@ export function matchBind<C extends Candidate>(request: BindRequest, candidates:
     .map(({ candidate }) => candidate);
 }
 
-/** Whether an address reaches this host alone. */
+/** Whether an address is a loopback address. */
 export function isLoopback(address: Address): boolean {
   if (address.family === "ipv4") return address.host.startsWith("127.");
   return address.family === "ipv6" && (address.host === "::1" || mappedIPv4(address.host)?.startsWith("127.") === true);
 }
 
-/** 0: not this one. Higher is nearer to what was asked. */
+/** 0 when it does not fit; higher is a better fit. */
 function rankOf(request: BindRequest, candidate: Candidate): number {
   if (request.kind !== candidate.kind) return 0;
   const asked = request.address;
   const held = candidate.address;
   if (asked.family === "unix" || held.family === "unix") return sameUnix(asked, held) ? 3 : 0;
-  // The program reads its peers' addresses as those of the family it asked for: the families must be the same.
+  // The families must be the same, since the server reads peer addresses in the family it asked for.
   if (asked.family !== held.family || asked.port !== held.port) return 0;
   if (isMapped(asked) && !candidate.dualStack && !sameHost(asked, held)) return 0;
   const wholeness = familyRank(request, candidate);
   if (sameHost(asked, held)) return 3 + wholeness;
-  // The IP chosen outside the game: whoever wants every address gets the one that was chosen.
+  // A server that binds every address gets the one address that the berth has.
   if (isWildcard(asked)) return 2 + wholeness;
-  // Who asks for one address gets a socket for all of them, except who wanted to be reached from this host alone.
+  // A server that binds one address gets a socket for all, unless it binds a loopback address.
   return isWildcard(held) && !isLoopback(asked) ? 1 + wholeness : 0;
 }
 
-/** Among sockets for [::], one that speaks as many families as the server's own would goes first. */
+/** Among sockets for [::], prefers one that is dual-stack as the server's own socket is. */
 function familyRank(request: BindRequest, candidate: Candidate): number {
   return request.address.family === "ipv6" && candidate.dualStack === !request.v6only ? 0.5 : 0;
 }
@@ -69,7 +69,7 @@ function sameHost(asked: InetAddress, held: InetAddress): boolean {
   return asked.host === held.host && (asked.scope ?? "0") === (held.scope ?? "0");
 }
 
-/** An IPv4 address in IPv6 clothing, as dual-stack programs ask for: only a dual-stack socket reaches it. */
+/** An IPv4 address mapped into IPv6 (::ffff:a.b.c.d). Only a dual-stack socket reaches it. */
 function isMapped(address: InetAddress): boolean {
   return address.family === "ipv6" && mappedIPv4(address.host) !== undefined;
 }

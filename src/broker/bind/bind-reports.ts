@@ -1,7 +1,6 @@
 /**
- * The binds that the kernel reports of one server, as long as they are answered here. They may be paused: what the server
- * waits for is then left to whoever goes on with the same two descriptors, in this process or another. What to answer is
- * decided in interception.ts.
+ * Receives the binds that the kernel reports of one server. While paused, another reader with the same two descriptors, in
+ * this process or another, can go on. interception.ts decides the answers.
  */
 import { check, SysError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
@@ -9,10 +8,10 @@ import type { BindReport, Interceptor, Native } from "../../native.ts";
 
 const NO_RECORD = -1;
 
-/** The descriptor that reports, and the memfd that records what is being answered, if there is one. */
+/** The seccomp listener, and the memfd that records the call being answered, if there is one. */
 type Pair = readonly [notify: FdHandle, record: FdHandle] | readonly [notify: FdHandle];
 
-/** A memfd to record in what is being answered. Throws SYSTEM_ERROR. */
+/** A memfd that records the call being answered. Throws SYSTEM_ERROR. */
 export function bindRecord(sys: Native): FdHandle {
   return FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
 }
@@ -38,7 +37,7 @@ export class BindReports {
     this.#interceptor = this.#begin(record === undefined ? [notify] : [notify, record]);
   }
 
-  /** Answers the report that was last given: see {@link Interceptor.answer}. */
+  /** Answers the last report: see {@link Interceptor.answer}. */
   answer(verdict: number, socket: number): void {
     this.#interceptor.answer(verdict, socket);
   }
@@ -59,7 +58,7 @@ export class BindReports {
     this.#interceptor.close();
   }
 
-  /** Whether, after {@link pause}, nobody here can receive a call any more. A server may keep us waiting for that. */
+  /** Whether, after {@link pause}, no thread can receive a call any more. A server can delay this. */
   get resting(): boolean {
     return this.#paused !== undefined && this.#interceptor.ended();
   }
@@ -69,7 +68,7 @@ export class BindReports {
     return this.#paused?.map(({ fd }) => fd) ?? this.#fds;
   }
 
-  /** Goes on, beginning with what was being answered. Throws SYSTEM_ERROR. */
+  /** Goes on, first with the call that was being answered. Throws SYSTEM_ERROR. */
   resume(): void {
     const pair = this.#paused;
     if (pair === undefined) return;
@@ -88,7 +87,7 @@ export class BindReports {
     this.#fds = [notify.fd, ...(record === undefined ? [] : [record.fd])];
     const interceptor = new this.#sys.Interceptor(
       notify.steal(),
-      // What one that was paused has still to tell is told once more by the next.
+      // A report that was not answered before the pause is given again.
       (report) => interceptor === this.#interceptor && this.#paused === undefined && this.#onReport(report),
       record?.steal() ?? NO_RECORD,
     );

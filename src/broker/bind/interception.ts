@@ -1,8 +1,8 @@
 /**
- * Bind delivery to one server: each bind(2) the kernel reports is answered with the held socket that the address means,
- * or as `server.other-binds` says. What the server asked was copied once; nothing it changes afterwards counts, and an
- * internet bind that is not its berth's is not handed back to the kernel to be read again, unless all are allowed. It
- * is no sandbox all the same: docs/security.md.
+ * Bind delivery to one server. Each bind(2) that the kernel reports is answered with the held socket for that address, or
+ * as `server.other-binds` says. The broker copies the arguments once, so later changes by the server do not count. An
+ * internet bind that is not the berth's is never handed back to the kernel, unless all binds are allowed. This is no
+ * sandbox (docs/security.md).
  */
 import { fstatSync, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
@@ -29,17 +29,17 @@ import { BindReports } from "./bind-reports.ts";
 
 const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, EPERM } = constants.errno;
 
-/** The verdict that lets the kernel carry out the call as it stands then. */
+/** The verdict that lets the kernel carry out the call. */
 const CONTINUE = -1;
 const NO_SOCKET = -1;
 
-/** Binds a second that are answered at once; further ones wait, so that a flood costs the flooder. */
+/** Binds per second that are answered at once. More have to wait, so a flood only costs the server that floods. */
 const BINDS_PER_SECOND = 200;
 const DELAY_MS = 20;
 /** Different refusals that are logged for one server. */
 const MAX_LOGGED = 32;
 
-/** What the server may be given: a berth, or what is known of one that is no longer configured. */
+/** What the server may get: the sockets of a berth, or none if the berth is no longer configured. */
 export interface BindSource {
   readonly name: string;
   readonly sockets: readonly NamedSocket[];
@@ -51,14 +51,14 @@ export interface InterceptionOptions {
   readonly lease: { readonly ended: boolean };
   readonly sys: Native;
   readonly log: Log;
-  /** No process is under the filter any more. */
+  /** No process has the filter any more. */
   readonly onEnded: () => void;
 }
 
 /** A socket a server may get, in the form {@link matchBind} decides on. */
 interface Offer extends Candidate, NamedSocket {}
 
-/** Whether a descriptor is one on which seccomp reports: anything else would keep its reader waiting for ever. */
+/** Whether a descriptor is a seccomp listener. A read from anything else could wait for ever. */
 export function isNotifyDescriptor(fd: number): boolean {
   return readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:seccomp notify";
 }
@@ -67,7 +67,7 @@ export class Interception {
   readonly #options: InterceptionOptions;
   readonly #sys: Native;
   readonly #reports: BindReports;
-  /** Where each socket was put last, in /proc: of equals, the server gets one next that is there no more. */
+  /** Where each socket was placed last, in /proc. Among equal ones the server gets one that it no longer has. */
   readonly #given = new Map<HeldSocket, string>();
   readonly #logged = new Set<string>();
   #second = 0;
@@ -110,7 +110,7 @@ export class Interception {
     return this.#reports.descriptors;
   }
 
-  /** Answers no more; the keeper does, for processes that still have the filter. */
+  /** Answers no more binds. The bind fallback does, for processes that still have the filter. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#delay);
@@ -137,7 +137,7 @@ export class Interception {
     const domain = this.#option(report.socket, so.SO_DOMAIN);
     const kind = kindOfType(this.#option(report.socket, so.SO_TYPE));
     const isInet = domain === AF_INET || domain === AF_INET6;
-    // Netlink, packet and all the others are no business of a berth.
+    // Netlink, packet and other families never belong to a berth.
     if (kind === undefined || (!isInet && domain !== AF_UNIX)) return this.#reports.answer(CONTINUE, NO_SOCKET);
     const address = addressOf(report.sockaddr, domain);
     if (report.recalled && this.#isDone(report.socket, address)) return this.#reports.answer(0, NO_SOCKET);
@@ -153,8 +153,8 @@ export class Interception {
     const v6only = this.#option(report.socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const found = this.#find({ kind, address, v6only }, address.port === 0);
     if (found !== undefined && this.#isTcpOrUdp(report.socket, kind)) return this.#deliver(report, found, address);
-    // Whoever asks for any port at all takes nothing from anybody. The bind is done here, on the very same socket,
-    // so that the address cannot become another one in between.
+    // Port 0 takes no address from anyone. The broker binds the server's own socket itself, so that the server cannot
+    // change the address in between.
     if (address.port === 0) return this.#bindHere(report);
     const { otherBinds } = this.#options.berth.spec.server;
     if (otherBinds === "allow") return this.#reports.answer(CONTINUE, NO_SOCKET);
@@ -163,7 +163,7 @@ export class Interception {
     this.#refuse(kind, address, `it has ${this.#describe()}`);
   }
 
-  /** A path or name that is not the berth's is the server's own affair: the file system knows what it may do. */
+  /** A path or name outside the berth: the server binds it itself, and the file system decides. */
   #answerUnix(report: BindReport, kind: SocketKind, address: Address | number): void {
     if (typeof address === "number" || this.#options.lease.ended || this.#isBound(report.socket))
       return this.#reports.answer(CONTINUE, NO_SOCKET);
@@ -230,7 +230,7 @@ export class Interception {
     return `${addresses.join(", ")} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
   }
 
-  /** Whether the one that was killed over the call had come as far as the answer. */
+  /** Whether the broker that was killed during this call had placed the socket. */
   #isDone(socket: number, asked: Address | number): boolean {
     const { ino } = fstatSync(socket);
     if (this.#options.berth.sockets.some((held) => fstatSync(held.socket.fd).ino === ino)) return true;
@@ -245,7 +245,7 @@ export class Interception {
     return address !== undefined && (address.family === "unix" || address.port !== 0);
   }
 
-  /** Not SCTP, UDP-Lite, or what else has streams and datagrams. */
+  /** TCP, MPTCP or UDP; not SCTP, UDP-Lite or another protocol. */
   #isTcpOrUdp(socket: number, kind: SocketKind): boolean {
     return isKnownProtocol(kind, "inet", this.#option(socket, so.SO_PROTOCOL));
   }
@@ -254,7 +254,7 @@ export class Interception {
     return socketOption(fd, level, option, this.#sys);
   }
 
-  /** Logs a thing once for each server, and not more of them than anybody would read. */
+  /** Logs each message once per server, up to a limit. */
   #say(level: "error" | "warning", key: string, message: string): void {
     if (this.#logged.has(key) || this.#logged.size >= MAX_LOGGED) return;
     this.#logged.add(key);
@@ -267,10 +267,10 @@ const blind =
   "the broker may not look into its server (ptrace is restricted), so its binds fail with EPERM; " +
   "run the broker as root, or set kernel.yama.ptrace_scope=1 or 0";
 
-/** The address, or the errno the kernel would answer with. */
+/** The address, or the errno that the kernel would return. */
 function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
   if (sockaddr.length < (domain === AF_UNIX ? 2 : domain === AF_INET ? 16 : 24)) return EINVAL;
-  // AF_UNSPEC with an address of zeros is AF_INET's any address, for old programs (ip(7)).
+  // Old programs write AF_UNSPEC for the any address of AF_INET (ip(7)).
   const bytes = Buffer.from(sockaddr);
   const family = bytes.readUInt16LE(0);
   if (domain === AF_INET && family === 0 && bytes.readUInt32BE(4) === 0) bytes.writeUInt16LE(AF_INET, 0);
@@ -278,7 +278,7 @@ function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
   return decodeSockaddr(bytes) ?? EINVAL;
 }
 
-/** The lowest port that takes no privilege (ip(7)); the broker's own privilege must not lend it one. */
+/** The lowest port that needs no privilege (ip(7)). The broker must not bind a lower one for the server. */
 function firstFreePort(): number {
   const text = readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8");
   return Number(text);

@@ -31,9 +31,9 @@ interface Descriptors {
   readonly isKept?: boolean;
 }
 
-/** How long to wait for what servers may keep us at, in milliseconds, and how often to look. */
-const PATIENCE = 1000;
-const PAUSE = 1;
+/** How long a pause waits for calls that are being answered, and how often it looks. */
+const PAUSE_TIMEOUT_MS = 1000;
+const POLL_INTERVAL_MS = 1;
 
 /** One server, by the id of its lease. */
 interface Served {
@@ -44,7 +44,7 @@ interface Served {
   readonly end: () => void;
 }
 
-/** What is known of a berth that is no longer configured: nothing is its server's any more. */
+/** A berth that is no longer configured: its server gets nothing. */
 const departed = (name: string): BindSource => ({ name, sockets: [], spec: { server: { otherBinds: "refuse" } } });
 
 export class Interceptions {
@@ -57,7 +57,7 @@ export class Interceptions {
     this.#fallback = new BindFallback(options.sys, options.log);
   }
 
-  /** Begins to answer the binds that are reported on `notify`, for the lease's tenant; takes the descriptor over. */
+  /** Answers the binds reported on `notify` from now on, for the tenant of the lease. Owns the descriptor. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
     const { berths, quota, store } = this.#options;
     const found = berths.leases.of(id, who);
@@ -90,7 +90,7 @@ export class Interceptions {
     return undefined;
   }
 
-  /** Goes on for a server that an earlier broker had answered. Takes the descriptors over. */
+  /** Goes on with a server of an earlier broker. Owns the descriptors. */
   restore(name: string, id: string, descriptors: Descriptors): void {
     const { berths, quota } = this.#options;
     const berth = berths.get(name) ?? departed(name);
@@ -128,14 +128,14 @@ export class Interceptions {
   }
 
   /**
-   * Answers none until they are resumed; their servers wait. Resolves when none is at work any more, though a server that
-   * does not let go is not waited for long. Throws SYSTEM_ERROR when some could not be paused.
+   * Answers no binds until {@link resume}; the servers wait. Resolves when no call is being answered, or after a time
+   * limit. Throws SYSTEM_ERROR when some could not be paused.
    */
   async pause(): Promise<void> {
     for (const { interception } of this.#byLease.values()) interception.pause();
-    const end = performance.now() + PATIENCE;
+    const end = performance.now() + PAUSE_TIMEOUT_MS;
     while ([...this.#byLease.values()].some(({ interception }) => !interception.resting) && performance.now() < end)
-      await setTimeout(PAUSE);
+      await setTimeout(POLL_INTERVAL_MS);
   }
 
   resume(): void {
@@ -144,7 +144,7 @@ export class Interceptions {
         interception.resume();
       } catch (error) {
         if (!(error instanceof BerthError)) throw error;
-        this.#options.log("error", `berth ${berth}: the binds of its server are answered no more: ${error.message}`, {
+        this.#options.log("error", `berth ${berth}: the binds of its server are no longer answered: ${error.message}`, {
           event: "deserted",
           berth,
           lease: id,
@@ -154,7 +154,7 @@ export class Interceptions {
     }
   }
 
-  /** Answers none any more. Says how many servers that leaves without bind, unless another broker answers them. */
+  /** Answers no more binds. Logs how many servers this leaves without bind, unless another broker answers them. */
   close(isReplaced = false): void {
     let deserted = 0;
     for (const { interception, storedCopy } of this.#byLease.values()) {

@@ -1,6 +1,6 @@
 /**
  * Which connections are open to the addresses that berths hold, as the kernel lists them for everybody's servers
- * (proc_net(5)). A listing serves whoever asks within the next second: it is as long as the host has connections.
+ * (proc_net(5)). A listing is used for one second, because reading it takes as long as the host has connections.
  */
 import { readFileSync } from "node:fs";
 import { endianness } from "node:os";

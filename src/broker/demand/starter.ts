@@ -213,7 +213,7 @@ export class Starter {
     if (this.#phase === "starting") return this.#fail(outcome);
     if (this.#phase !== "ending") return;
     const isSettled = performance.now() - this.#since >= this.#context.limits.settle;
-    // Whoever has served and left nothing unread may end as soon as it likes: nothing would start it at once.
+    // A server that has served and left nothing unread may exit early: nothing would start it again at once.
     const isDone = outcome.status === 0 && !this.#arrivals.waits(this.#fds);
     if (!isSettled && !isDone) return this.#fail(outcome);
     this.#failures = 0;

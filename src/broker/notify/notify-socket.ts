@@ -145,7 +145,7 @@ export class NotifySocket {
     const found = this.#options.tenantAmong(line);
     if (found === undefined || pidfd === undefined) return found;
     if (found.lease.tenant.pid === pid) return found.lease.isOf(pidfd.fd) ? found : undefined;
-    // Its parents are those of whoever has the number now: the sender, as long as it lives.
+    // Another process may have the number by now. The parents are the sender's only if it still lives.
     return this.#options.sys.pollNow(pidfd.fd, POLLIN) === 0 ? found : undefined;
   }
 

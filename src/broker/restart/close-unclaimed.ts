@@ -14,7 +14,7 @@ export function closeUnclaimed({ name, handle, is, stored, storedCopy }: PassedS
   if (held.includes(inode)) return;
   const isPath = typeof is !== "string" && is.address.family === "unix" && !is.address.abstract;
   if (isPath && typeof stored?.path === "bigint") removeUnixPath(is.address.path, stored.path);
-  log("notice", `nobody wants the passed descriptor ${name}, which is ${describePassed({ is })}: closed`, {
+  log("notice", `no berth uses the passed descriptor ${name} (${describePassed({ is })}): closed`, {
     event: "declined",
     name,
   });

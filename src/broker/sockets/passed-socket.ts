@@ -23,7 +23,7 @@ import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { isInode } from "./unix-path.ts";
 
-/** One that was passed, owned by whoever holds this. */
+/** A passed socket. The holder of this object owns its descriptor. */
 export interface PassedSocket {
   /** As LISTEN_FDNAMES has it. */
   readonly name: string;

@@ -28,7 +28,7 @@ interface Wanted {
   passed: PassedSocket | undefined;
 }
 
-/** The sockets of each berth, and those nobody wants any more, still open. */
+/** The sockets of each berth, and those that no berth uses any more, still open. */
 export interface SocketSet {
   readonly byBerth: ReadonlyMap<string, readonly NamedSocket[]>;
   readonly unwanted: readonly HeldSocket[];

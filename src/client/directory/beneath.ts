@@ -1,6 +1,6 @@
 /**
  * Opening what lies beneath a directory, and nothing else: openat2(2) resolves the whole path with the directory as its
- * root, so that `..`, absolute links and links of /proc cannot lead out of it, whoever renames what meanwhile (hazard
+ * root, so that `..`, absolute links and links of /proc cannot lead out of it, whatever is renamed meanwhile (hazard
  * 31; test/client/directory-attack.test.ts). What has to be made, renamed or removed is named in a parent that was opened so.
  */
 import { constants as files } from "node:fs";
@@ -48,7 +48,7 @@ export class Entry implements Disposable {
 
 /**
  * Opens a path beneath `root`, which may be any directory descriptor, O_PATH ones included. It never waits: not for the
- * other end of a FIFO, nor for whoever has a lease on the file (both O_NONBLOCK), and takes no controlling terminal.
+ * other end of a FIFO, nor for a process with a lease on the file (both O_NONBLOCK), and takes no controlling terminal.
  */
 export function openBeneath(
   sys: Native,

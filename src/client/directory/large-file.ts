@@ -1,6 +1,6 @@
 /**
- * Letting go of files off the event loop. Whoever drops a file's last reference waits while the kernel frees it: for a
- * few hundred megabytes in many pieces that was measured to take 18 seconds, and whoever owns the file chooses the pieces.
+ * Closes files off the event loop. The last close of a removed file waits while the kernel frees it: for a
+ * few hundred megabytes in many pieces that took 18 seconds when measured, and the owner of the file chooses the pieces.
  */
 import { close, constants as files, fstatSync, ftruncate } from "node:fs";
 import { promisify } from "node:util";
