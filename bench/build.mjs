@@ -46,7 +46,9 @@ export function s6Missing() {
   return "s6-fdholderd or its headers are missing, so s6 is left out: apt install s6 libs6-dev skalibs-dev";
 }
 
-/** Why systemd-socket-proxyd has to be left out, in one sentence; its command line up to the addresses if it is there. */
+/**
+ * Why systemd-socket-proxyd has to be left out, in one sentence; its command line up to the addresses if it is there.
+ */
 export function socketProxy() {
   const proxy = ["/usr/lib/systemd", "/lib/systemd"]
     .map((folder) => join(folder, "systemd-socket-proxyd"))

@@ -32,7 +32,8 @@ void measure(void (*cycle)(void), size_t cycles, size_t warmup);
 // The same with `before` called untimed before each cycle.
 void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, size_t warmup);
 
-// The same with a pause of `pause` microseconds, untimed, before each cycle. The rate is of the whole loop all the same.
+// The same with a pause of `pause` microseconds, untimed, before each cycle. The rate is of the whole loop all the
+// same.
 void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned pause);
 
 #endif

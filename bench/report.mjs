@@ -67,7 +67,9 @@ export function table(rows) {
   return columns(header, lines, [0, 2], 2);
 }
 
-/** Lines under a header; columns not in `texts` are numbers, and a blank line goes before each new first `keys` cells. */
+/**
+ * Lines under a header; columns not in `texts` are numbers, and a blank line goes before each new first `keys` cells.
+ */
 export function columns(header, lines, texts, keys) {
   const widths = header.map((_, column) => Math.max(...[header, ...lines].map((line) => line[column].length)));
   const format = (line) =>

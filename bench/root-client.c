@@ -1,6 +1,6 @@
-// A tenant of berths with roots. One cycle asks for a berth, waits for the reply, and opens a file in the root that came
-// with it; the file must belong to an id of the berth's range. Untimed before it, the last berth is given back, and the
-// broker is left time for what follows from that. Berths take turns, so that each time the root is another one.
+// A tenant of berths with roots. One cycle asks for a berth, waits for the reply, and opens a file in the root that
+// came with it; the file must belong to an id of the berth's range. Untimed before it, the last berth is given back,
+// and the broker is left time for what follows from that. Berths take turns, so that each time the root is another one.
 //
 //   root-client SOCKET PREFIX BERTHS CYCLES WARMUP FILE     times Acquire of PREFIX0, PREFIX1, …
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
-// The least that forwarding datagrams through a process can cost, as docker-proxy does it: a connected socket of its own
-// for each player, so that answers find their way back. One thread, epoll, no timeouts, no log.
+// The least that forwarding datagrams through a process can cost, as docker-proxy does it: a connected socket of its
+// own for each player, so that answers find their way back. One thread, epoll, no timeouts, no log.
 //
 //   udp-forward PORT BACKEND     both on 127.0.0.1
 #define _GNU_SOURCE

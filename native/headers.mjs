@@ -1,7 +1,7 @@
 /**
- * The environment for node-gyp: it names the headers that came with the running Node, so that a build needs no internet.
- * Node's archives, its container images and most packages put them in include/node, next to bin/node. Plain JavaScript
- * without dependencies: it runs while there are none.
+ * The environment for node-gyp: it names the headers that came with the running Node, so that a build needs no
+ * internet. Node's archives, its container images and most packages put them in include/node, next to bin/node. Plain
+ * JavaScript without dependencies: it runs while there are none.
  */
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm run bench:shift`: shift-own beside `chown -R`, on one tree, taking turns, with all processors. As root. Makes the
- * tree in a temporary folder, and removes it.
+ * `npm run bench:shift`: shift-own beside `chown -R`, on one tree, taking turns, with all processors. As root. Makes
+ * the tree in a temporary folder, and removes it.
  */
 import { spawnSync } from "node:child_process";
 import { lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * `npm run bench`: how much berthd costs beside the least that C can do, and beside s6-fdholderd. Everything in one run,
- * on one core, taking turns. docs/benchmarks.md says what the figures mean. Never installs, never leaves anything running.
+ * `npm run bench`: how much berthd costs beside the least that C can do, and beside s6-fdholderd. Everything in one
+ * run, on one core, taking turns. docs/benchmarks.md says what the figures mean. Never installs, never leaves anything
+ * running.
  */
 import { compile, missing, s6Missing } from "../bench/build.mjs";
 import { cases, startContenders } from "../bench/contenders.mjs";

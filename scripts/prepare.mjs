@@ -1,7 +1,7 @@
 /**
  * What `npm start` and `npm test` need of a fresh clone: packages, the addon and the native programs, the compiled
- * TypeScript. Each is made only when it is missing or older than what it is made from. BERTHD_SKIP_BUILD=1 makes none. Plain
- * JavaScript without dependencies, because it runs before there are any.
+ * TypeScript. Each is made only when it is missing or older than what it is made from. BERTHD_SKIP_BUILD=1 makes none.
+ * Plain JavaScript without dependencies, because it runs before there are any.
  */
 import { spawn } from "node:child_process";
 import { accessSync, constants, existsSync, readdirSync, statSync, writeFileSync } from "node:fs";

@@ -75,7 +75,10 @@ function expectStatus(status, field, { uid }) {
   return `${field} ${field === "Uid" ? uid : value}`;
 }
 
-/** The server's sockets by inode: fds 3 and 4, which the broker must hold too, once the connection just asked over is gone. */
+/**
+ * The server's sockets by inode: fds 3 and 4, which the broker must hold too, once the connection just asked over is
+ * gone.
+ */
 async function sharedSockets(demo, pid) {
   const held = new Set(socketsOf(demo.broker.pid).map(([, inode]) => inode));
   const { signal } = limit();

@@ -34,8 +34,8 @@ await main(async () => {
 });
 
 function vitest(args) {
-  // Newer Nodes read that file on a thread of their own, and a test would count its descriptor among those it left open.
-  // npm wants it: test/package.test.ts gives it back.
+  // Newer Nodes read that file on a thread of their own, and a test would count its descriptor among those it left
+  // open. npm wants it: test/package.test.ts gives it back.
   const { NODE_EXTRA_CA_CERTS: certificates, ...env } = process.env;
   if (certificates !== undefined) env.BERTHD_TEST_CA_CERTS = certificates;
   const child = spawn(process.execPath, [join(root, "node_modules/vitest/vitest.mjs"), ...args], {

@@ -91,7 +91,9 @@ export function canonicalIPv6(host: string): string {
   return new URL(`http://[${host}]/`).hostname.slice(1, -1);
 }
 
-/** The IPv4 address inside a canonical IPv4-mapped IPv6 one (RFC 4291, 2.5.5.2), `::ffff:7f00:1`; undefined for others. */
+/**
+ * The IPv4 address inside a canonical IPv4-mapped IPv6 one (RFC 4291, 2.5.5.2), `::ffff:7f00:1`; undefined for others.
+ */
 export function mappedIPv4(host: string): string | undefined {
   const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(host);
   if (mapped === null) return undefined;

@@ -35,8 +35,9 @@ export class FdHandle implements Disposable {
   }
 
   /**
-   * Takes ownership of a descriptor of what somebody else has opened, who may have made it so that close(2) waits: for a
-   * program that does not answer, for a peer that does not read. A wait is another thread's, here and in each duplicate.
+   * Takes ownership of a descriptor of what somebody else has opened, who may have made it so that close(2) waits: for
+   * a program that does not answer, for a peer that does not read. A wait is another thread's, here and in each
+   * duplicate.
    */
   static adoptForeign(fd: number): FdHandle;
   /** @internal */
@@ -106,7 +107,9 @@ export function adoptReceived(received: Int32Array, sys: Native = native): reado
   return Array.from(received.subarray(2, 2 + count), (fd) => FdHandle.adoptForeign(fd, sys));
 }
 
-/** What -EMSGSIZE of {@link Native.recvmsg} means: the kernel had more descriptors for this process than it may open. */
+/**
+ * What -EMSGSIZE of {@link Native.recvmsg} means: the kernel had more descriptors for this process than it may open.
+ */
 export function descriptorsTruncated(): BerthError {
   return new BerthError(
     "DESCRIPTORS_TRUNCATED",

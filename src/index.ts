@@ -26,8 +26,7 @@ export type {
 export type { BeneathPath } from "./client/directory/path.ts";
 export { DirectoryHandle } from "./client/directory-handle.ts";
 export { Tenancy, type TenancyOptions, type TenantDescriptor } from "./client/tenancy.ts";
-export type { Origin, Problem } from "./config/problem.ts";
-export type { SocketOptions } from "./config/socket-options.ts";
+export type { SocketOptions } from "./config/keys/socket-options.ts";
 export type {
   BerthSpec,
   BindSpec,
@@ -41,7 +40,8 @@ export type {
   SocketSpec,
   StartMode,
   TenantSpec,
-} from "./config/spec.ts";
+} from "./config/keys/spec.ts";
+export type { Origin, Problem } from "./config/toml/problem.ts";
 export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts";
 export { type Fd, FdHandle } from "./fd.ts";
 export { FdChannel, FdMessage, recvFds, sendFds } from "./fd-channel.ts";

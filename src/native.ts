@@ -11,7 +11,10 @@ import { BerthError } from "./errors.ts";
 
 /** Readiness of one descriptor on the event loop, by libuv's uv_poll. Level-triggered. */
 export interface Poll {
-  /** Watches for `events` ({@link READABLE} | {@link WRITABLE} | {@link DISCONNECT}) from now on; 0 pauses. Returns 0 or -errno. */
+  /**
+   * Watches for `events` ({@link READABLE} | {@link WRITABLE} | {@link DISCONNECT}) from now on; 0 pauses. Returns 0 or
+   * -errno.
+   */
   start(events: number): number;
   /** Stops for good; the descriptor itself stays open and is the caller's. Idempotent. */
   close(): void;
@@ -69,7 +72,8 @@ export interface Native extends AccountCalls {
   /**
    * recvmsg(2) into `data` from `offset`, MSG_DONTWAIT and MSG_CMSG_CLOEXEC. `received` gets [number of fds, flags,
    * fd, fd, …] and must hold {@link RECEIVED_LENGTH}. With MSG_CTRUNC all fds have been closed and the result is
-   * -EMSGSIZE (hazard 4). A control message beyond our maximum is closed too. Returns the bytes, 0 at the end, or -errno.
+   * -EMSGSIZE (hazard 4). A control message beyond our maximum is closed too. Returns the bytes, 0 at the end, or
+   * -errno.
    */
   recvmsg(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
   /** As recvmsg with MSG_PEEK: the message stays, and its fds with it; those received are duplicates. */
@@ -80,8 +84,8 @@ export interface Native extends AccountCalls {
    */
   recvframe(socket: number, data: Uint8Array, offset: number, received: Int32Array): number;
   /**
-   * As recvmsg, and `sender` gets [pid, uid, gid, pidfd] of who sent it: the first three with SO_PASSCRED set (else 0,
-   * -1, -1), the pidfd, the caller's to close, with SO_PASSPIDFD (Linux 6.5) and a sender that is not reaped (else < 0).
+   * As recvmsg, and `sender` gets [pid, uid, gid, pidfd] of the sender. The first three need SO_PASSCRED (else 0, -1,
+   * -1). The pidfd needs SO_PASSPIDFD (Linux 6.5) and a sender that is not reaped (else < 0); the caller closes it.
    */
   recvcred(socket: number, data: Uint8Array, offset: number, received: Int32Array, sender: Int32Array): number;
 
@@ -133,7 +137,10 @@ export interface Native extends AccountCalls {
   setfd(fd: number, flags: number): number;
   /** poll(2) of one fd with no wait: its revents, or -errno. */
   pollNow(fd: number, events: number): number;
-  /** As pollNow, but waits up to `milliseconds`, and the event loop with it. Returns revents, 0 after that time, or -errno. */
+  /**
+   * As pollNow, but waits up to `milliseconds`, and the event loop with it. Returns revents, 0 after that time, or
+   * -errno.
+   */
   pollFor(fd: number, events: number, milliseconds: number): number;
   /** flock(2) with LOCK_NB always: {@link LOCK_SH} or {@link LOCK_EX}. */
   flock(fd: number, operation: number): number;
@@ -152,7 +159,9 @@ export interface Native extends AccountCalls {
   unlinkat(directory: number, name: Uint8Array, flags: number): number;
   renameat2(fromDirectory: number, from: Uint8Array, toDirectory: number, to: Uint8Array, flags: number): number;
   symlinkat(target: Uint8Array, directory: number, name: Uint8Array): number;
-  /** readlinkat(2) into `target`: how many bytes, at most its length, or -errno. An empty name is `directory` itself. */
+  /**
+   * readlinkat(2) into `target`: how many bytes, at most its length, or -errno. An empty name is `directory` itself.
+   */
   readlinkat(directory: number, name: Uint8Array, target: Uint8Array): number;
   /** getdents64(2) into `entries`: the bytes of whole `struct linux_dirent64`s, 0 at the end, or -errno. */
   getdents64(fd: number, entries: Uint8Array): number;
@@ -169,7 +178,9 @@ export interface Native extends AccountCalls {
   // mount.cc -----------------------------------------------------------------------------------------------------
   /** open_tree(2), with OPEN_TREE_CLOEXEC always. With {@link OPEN_TREE_CLONE} the result is a detached mount. */
   openTree(directory: number, path: string, flags: number): number;
-  /** mount_setattr(2) of the mount behind a descriptor: sets MOUNT_ATTR_… bits; `userns` counts with MOUNT_ATTR_IDMAP. */
+  /**
+   * mount_setattr(2) of the mount behind a descriptor: sets MOUNT_ATTR_… bits; `userns` counts with MOUNT_ATTR_IDMAP.
+   */
   mountSetattr(mount: number, set: number, userns: number): number;
   /** fsopen(2), FSOPEN_CLOEXEC. Reading the descriptor gives the kernel's messages, one a read. */
   fsopen(type: string): number;
@@ -178,7 +189,9 @@ export interface Native extends AccountCalls {
   fsconfigString(context: number, key: string, value: string): number;
   fsconfigFd(context: number, key: string, fd: number): number;
   fsconfigCreate(context: number): number;
-  /** fsmount(2), FSMOUNT_CLOEXEC: a detached mount with these MOUNT_ATTR_… bits, which lives as long as its descriptor. */
+  /**
+   * fsmount(2), FSMOUNT_CLOEXEC: a detached mount with these MOUNT_ATTR_… bits, which lives as long as its descriptor.
+   */
   fsmount(context: number, attributes: number): number;
 
   // inotify.cc ---------------------------------------------------------------------------------------------------

@@ -41,7 +41,9 @@ export function schemeOf(kind: SocketKind, form: Form): string {
   return find(kind, form)?.[0] ?? kind;
 }
 
-/** Whether a socket of this kind, form and protocol (SO_PROTOCOL) is one that a berth can have: no SCTP, no UDP-Lite. */
+/**
+ * Whether a socket of this kind, form and protocol (SO_PROTOCOL) is one that a berth can have: no SCTP, no UDP-Lite.
+ */
 export function isKnownProtocol(kind: SocketKind, form: Form, protocol: number): boolean {
   return find(kind, form)?.[1].protocols.includes(protocol) ?? false;
 }

@@ -118,6 +118,16 @@ it("no files import each other in a circle, types included", () => {
   expect(circles(bad)).toEqual(["a.ts -> b.ts -> deep/c.ts -> a.ts"]);
 });
 
+it("files are short, and so are the lines of their comments", () => {
+  expect(files.filter((file) => textOf(file).split("\n").length > 301)).toEqual([]);
+  const wide = files.flatMap((file) =>
+    textOf(file)
+      .split("\n")
+      .flatMap((line, at) => (/^\s*(\/\/|\/?\*)/.test(line) && line.length > 120 ? [`${file}:${at + 1}`] : [])),
+  );
+  expect(wide).toEqual([]);
+});
+
 it("what a wire is made of is its own: only wire.ts imports from wire/", () => {
   const importers = files.filter((file) => localImports(texts, file).some((target) => target.startsWith("wire/")));
   expect(importers.filter((file) => !file.startsWith("wire/"))).toEqual(["wire.ts"]);

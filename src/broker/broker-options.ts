@@ -1,5 +1,5 @@
 /** What a broker is started with. */
-import type { BerthSpec } from "../config/spec.ts";
+import type { BerthSpec } from "../config/keys/spec.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
@@ -15,7 +15,9 @@ export interface BrokerOptions {
   readonly config?: readonly string[];
   /** Berths given by the program itself instead of by `config`. */
   readonly berths?: readonly BerthSpec[];
-  /** Path of the control socket, or the socket itself, listening, as from socket activation; the broker then owns it. */
+  /**
+   * Path of the control socket, or the socket itself, listening, as from socket activation; the broker then owns it.
+   */
   readonly socket: string | FdHandle;
   /**
    * Descriptors passed to this process (sd_listen_fds(3)), the broker's from now on: sockets of berths that .socket

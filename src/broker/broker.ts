@@ -37,7 +37,10 @@ export class Broker implements AsyncDisposable {
     return this.#parts.control.where;
   }
 
-  /** Whether it does its work: it looks at connections that come. Connections that wait for free descriptors count as seen. */
+  /**
+   * Whether it does its work: it looks at connections that come. Connections that wait for free descriptors count as
+   * seen.
+   */
   get healthy(): boolean {
     return this.#parts.listener.healthy;
   }

@@ -1,9 +1,9 @@
 /** The berths that a broker is to have: read from its folders or given by the program, and made so. */
 import { systemAccounts } from "../accounts.ts";
+import type { BerthSpec } from "../config/keys/spec.ts";
 import { loadConfig } from "../config/load.ts";
-import type { Problem } from "../config/problem.ts";
-import { formatProblem } from "../config/problem.ts";
-import type { BerthSpec } from "../config/spec.ts";
+import type { Problem } from "../config/toml/problem.ts";
+import { formatProblem } from "../config/toml/problem.ts";
 import { BerthError } from "../errors.ts";
 import type { BrokerParts, Foundation } from "./parts.ts";
 import type { PassedSocket } from "./sockets/passed-socket.ts";

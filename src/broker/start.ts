@@ -3,7 +3,7 @@
  * what it made. When a step fails, everything is closed, and a broker that was to be replaced goes on.
  */
 import { join } from "node:path";
-import type { BerthSpec } from "../config/spec.ts";
+import type { BerthSpec } from "../config/keys/spec.ts";
 import { BerthError } from "../errors.ts";
 import { closeAll } from "../fd.ts";
 import { native } from "../native.ts";
@@ -64,7 +64,7 @@ interface Settlement {
   /** Sockets that no berth wants. */
   readonly unclaimed: readonly PassedSocket[];
   /** Binds of running servers: they are answered when no other broker answers them any more. */
-  readonly binds: Pick<InheritedFds, "binds" | "keepers">;
+  readonly binds: Pick<InheritedFds, "binds" | "fallbacks">;
 }
 
 /** Owns what was passed from the first instant. Throws as `Broker.start`. */
@@ -149,8 +149,8 @@ function takeLocks({ options: { state }, control, locks }: Foundation, inherited
 }
 
 /**
- * The record of leases, beside the control socket, and what its tenants still have of an earlier broker that handed over
- * nothing. A broker that cannot open the record serves without, and logs why.
+ * The record of leases, beside the control socket, and what its tenants still have of an earlier broker that handed
+ * over nothing. A broker that cannot open the record serves without, and logs why.
  */
 function openLedger(foundation: Foundation): { ledger: Ledger; reclaimed: InheritedFds } | undefined {
   const { control, log, sys, options } = foundation;
@@ -209,7 +209,9 @@ function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): N
   }
 }
 
-/** Step 3, with a predecessor: it ends, and what both had is this broker's alone. Throws BROKER_RUNNING if it goes on. */
+/**
+ * Step 3, with a predecessor: it ends, and what both had is this broker's alone. Throws BROKER_RUNNING if it goes on.
+ */
 async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settled> {
   const { berths, notify, log } = parts;
   // Until it has ended, it is the predecessor that sees tenants exit and reads what they report.

@@ -59,7 +59,9 @@ const contract = parseInterface(brokerInterface);
 const problemOfList = compileReply(contract, "List", "ignore");
 const problemOfEvent = compileReply(contract, "Watch", "ignore");
 
-/** The types above are the interface's, so a reply that fits the one is the other. Throws PROTOCOL_ERROR if it does not. */
+/**
+ * The types above are the interface's, so a reply that fits the one is the other. Throws PROTOCOL_ERROR if it does not.
+ */
 function assertFits<T>(method: string, problem: string | undefined, _: Parameters): asserts _ is Parameters & T {
   if (problem !== undefined) throw malformed(method, problem);
 }

@@ -99,7 +99,10 @@ function count(text: string): number {
   return value;
 }
 
-/** What the service manager offers: where it listens, whether it keeps descriptors, and how often it wants to hear of us. */
+/**
+ * What the service manager offers: where it listens, whether it keeps descriptors, and how often it wants to hear of
+ * us.
+ */
 interface Service {
   readonly notify: Notify;
   readonly manager: ManagerSocket | undefined;
@@ -219,7 +222,8 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
     log("info", `stopped by ${signal}`, { event: "stopped" });
     end(service, status);
     void broker.close();
-    // What was said just now comes from a process that the manager knows, as long as it is there (sd_notify_barrier(3)).
+    // What was said just now comes from a process that the manager knows, as long as it is there
+    // (sd_notify_barrier(3)).
     manager
       ?.barrier(BARRIER_TIMEOUT_MS)
       .catch((error: unknown) => log("warning", `the service manager was left: ${error}`));

@@ -23,7 +23,10 @@ function exitCodeOf(error: unknown): number {
   return refusals.includes(error.code) ? EXIT_REFUSED : EXIT_SYSTEM;
 }
 
-/** Prints an error as `PROGRAM: sentence` on standard error and sets the exit code; a defect keeps its stack. What a broker says is shown, never obeyed. */
+/**
+ * Prints an error as `PROGRAM: sentence` on standard error and sets the exit code; a defect keeps its stack. What a
+ * broker says is shown, never obeyed.
+ */
 export function fail(program: string, error: unknown): void {
   const text =
     error instanceof BerthError

@@ -4,7 +4,10 @@ import { socketPaths } from "../socket-path.ts";
 import { VarlinkClient } from "../varlink/client.ts";
 
 export interface ConnectOptions {
-  /** Path of the broker's socket; `@name` is abstract. Default: $BERTHD_SOCKET, else the user's own broker, else the host's. */
+  /**
+   * Path of the broker's socket; `@name` is abstract. Default: $BERTHD_SOCKET, else the user's own broker, else the
+   * host's.
+   */
   readonly socket?: string;
   readonly signal?: AbortSignal | undefined;
 }

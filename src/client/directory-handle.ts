@@ -37,10 +37,8 @@ import { type BeneathPath, pathBytes, prefixes, shown, textOf } from "./director
 import { AT_REMOVEDIR, removeTree } from "./directory/remove.ts";
 
 const { EEXIST } = constants.errno;
-/** renameat2(2). */
-const RENAME_NOREPLACE = 1;
-/** The longest target a symbolic link has (PATH_MAX). */
-const TARGET_MAX = 4096;
+const RENAME_NOREPLACE = 1; // renameat2(2)
+const TARGET_MAX = 4096; // the longest target of a symbolic link, PATH_MAX
 
 /**
  * A directory handle opens files inside the directory and never outside it. It is disposable. After `close` every
@@ -187,7 +185,10 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     return fstatSync(file.fd);
   }
 
-  /** Makes a directory. `recursive` makes its parents too, and accepts one that exists. Default `mode` is 0o777 & ~umask. */
+  /**
+   * Makes a directory. `recursive` makes its parents too, and accepts one that exists. Default `mode` is 0o777 &
+   * ~umask.
+   */
   async mkdir(
     path: BeneathPath,
     { recursive = false, mode = 0o777 }: { readonly recursive?: boolean; readonly mode?: number } = {},

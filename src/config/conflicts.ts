@@ -6,9 +6,9 @@
  */
 import { normalize } from "node:path";
 import { formatListenAddress, type InetAddress, type ListenAddress, mappedIPv4 } from "../address.ts";
-import type { Origin, Problem } from "./problem.ts";
-import { formatOrigin, ProblemList } from "./problem.ts";
-import type { BerthSpec, SocketSpec } from "./spec.ts";
+import type { BerthSpec, SocketSpec } from "./keys/spec.ts";
+import type { Origin, Problem } from "./toml/problem.ts";
+import { formatOrigin, ProblemList } from "./toml/problem.ts";
 
 /** One address of one berth. */
 interface Claim {
@@ -71,7 +71,9 @@ function host(family: InetAddress["family"], text: string): Host {
   return { family, host: text === "::" || text === "0.0.0.0" ? undefined : text };
 }
 
-/** Whether the kernel refuses the second of two claims in one bucket (socket(7) on SO_REUSEPORT and SO_BINDTODEVICE). */
+/**
+ * Whether the kernel refuses the second of two claims in one bucket (socket(7) on SO_REUSEPORT and SO_BINDTODEVICE).
+ */
 function excludes(a: Claim, b: Claim): boolean {
   if (a.listen.address.family === "unix") return true;
   if (a.socket.options.reusePort === true && b.socket.options.reusePort === true) return false;

@@ -1,14 +1,14 @@
 /** Loads a configuration: directories → files → merged tables → specs. It reads the disk and looks up users once. */
 
 import type { Accounts } from "../accounts.ts";
-import { readBerth } from "./berth.ts";
-import { composeBerths } from "./compose.ts";
 import { findConflicts } from "./conflicts.ts";
-import type { Problem } from "./problem.ts";
-import { ProblemList, type Report } from "./problem.ts";
+import { readBerth } from "./keys/berth.ts";
+import type { BerthSpec } from "./keys/spec.ts";
 import { findRangeConflicts } from "./range-conflicts.ts";
-import { readConfigFiles } from "./read-files.ts";
-import type { BerthSpec } from "./spec.ts";
+import { composeBerths } from "./toml/compose.ts";
+import type { Problem } from "./toml/problem.ts";
+import { ProblemList, type Report } from "./toml/problem.ts";
+import { readConfigFiles } from "./toml/read-files.ts";
 
 export interface LoadOptions {
   /** In rising precedence: `["/usr/lib/berthd", "/etc/berthd"]`. A directory that does not exist is skipped. */

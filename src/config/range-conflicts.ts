@@ -1,10 +1,13 @@
 /** Finds berths that ask for the same range of ids. Pure: only a broker knows who else on this host has ids. */
 
-import type { Problem } from "./problem.ts";
-import { formatOrigin, ProblemList } from "./problem.ts";
-import type { BerthSpec } from "./spec.ts";
+import type { BerthSpec } from "./keys/spec.ts";
+import type { Problem } from "./toml/problem.ts";
+import { formatOrigin, ProblemList } from "./toml/problem.ts";
 
-/** Every `root.range` that an earlier berth has too, reported at the later berth. Ranges are aligned: they never overlap in part. */
+/**
+ * Every `root.range` that an earlier berth has too, reported at the later berth. Ranges are aligned: they never overlap
+ * in part.
+ */
 export function findRangeConflicts(specs: readonly Pick<BerthSpec, "name" | "origin" | "root">[]): Problem[] {
   const problems = new ProblemList();
   const owners = new Map<number, Pick<BerthSpec, "name" | "origin">>();

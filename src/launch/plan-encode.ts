@@ -1,6 +1,6 @@
 /**
- * Writes a {@link Plan} as the bytes that berth-launch reads; native/launch/plan.h documents the format. Pure: the caller
- * puts the bytes into a memfd, seals it against all change, and sends it as fd 0 of the reply.
+ * Writes a {@link Plan} as the bytes that berth-launch reads; native/launch/plan.h documents the format. Pure: the
+ * caller puts the bytes into a memfd, seals it against all change, and sends it as fd 0 of the reply.
  */
 import { MAX_ID } from "../accounts.ts";
 import { isListenFdName } from "./listen-fds.ts";

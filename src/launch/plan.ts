@@ -45,7 +45,9 @@ export interface Plan {
   readonly reportBinds: boolean;
   /** The process that may ptrace the server under Yama. Absent if the broker may do so anyway. */
   readonly tracer?: number;
-  /** Names of the descriptors to place at fd 3, 4, …: entry i is the message's fd number `index`, from 1: 0 is the plan. */
+  /**
+   * Names of the descriptors to place at fd 3, 4, …: entry i is the message's fd number `index`, from 1: 0 is the plan.
+   */
   readonly fds: readonly { readonly name: string; readonly index: number }[];
   /** Absent: keep the launcher's ids; a launcher that is root then refuses. */
   readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };

@@ -50,7 +50,9 @@ export interface ErrorMember {
   readonly docs: string;
 }
 
-/** One interface. Members are keyed by their bare names, which are unique across all three maps, in the order written. */
+/**
+ * One interface. Members are keyed by their bare names, which are unique across all three maps, in the order written.
+ */
 export interface Interface {
   readonly name: string;
   readonly docs: string;

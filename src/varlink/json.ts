@@ -25,7 +25,8 @@ const CLOSE_BRACE = 0x7d;
  * Decodes the text of one message. Returns the object, or a sentence that says why it is none.
  *
  * A key given twice is found by counting: JSON.parse keeps one of the two, so the result then has fewer keys than the
- * text has colons outside strings. That holds however the key is spelt, and costs no set of keys (hazard 11, json.test.ts).
+ * text has colons outside strings. That holds however the key is spelt, and costs no set of keys (hazard 11,
+ * json.test.ts).
  */
 export function decodeObject(text: string): JsonObject | string {
   const written = countMembers(text);

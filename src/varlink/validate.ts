@@ -28,7 +28,9 @@ export function compileReply(iface: Interface, method: string, unknownFields: Un
   return compile(iface, found(iface, "method", method, iface.methods).output, unknownFields);
 }
 
-/** Validates the parameters of an error, given by its bare name. @throws BerthError if the interface does not have it. */
+/**
+ * Validates the parameters of an error, given by its bare name. @throws BerthError if the interface does not have it.
+ */
 export function compileError(iface: Interface, error: string, unknownFields: UnknownFields = "refuse"): Validator {
   return compile(iface, found(iface, "error", error, iface.errors).parameters, unknownFields);
 }

@@ -135,7 +135,9 @@ export class Outbox {
     return handles;
   }
 
-  /** ETOOMANYREFS: too many fds of this user are in flight. The socket stays writable, so only a timer helps (unix(7)). */
+  /**
+   * ETOOMANYREFS: too many fds of this user are in flight. The socket stays writable, so only a timer helps (unix(7)).
+   */
   #backOff(): "queued" {
     this.#retryDelay = Math.min(Math.max(this.#retryDelay * 2, FIRST_RETRY_MS), LONGEST_RETRY_MS);
     this.#retryTimer = setTimeout(() => {

@@ -37,7 +37,9 @@ function expectHeld(pid: number, port: number, ...protocols: Parameters<typeof i
   expect(socketsOf(pid)).toEqual(expect.arrayContaining(inodes));
 }
 
-/** The smallest map that Quake's collision loader accepts (IBSP 46): a shader, two planes, a node, two leafs, a model. */
+/**
+ * The smallest map that Quake's collision loader accepts (IBSP 46): a shader, two planes, a node, two leafs, a model.
+ */
 function emptyMap(): Buffer {
   const ints = (...values: number[]): Buffer => Buffer.from(Int32Array.from(values).buffer);
   const floats = (...values: number[]): Buffer => Buffer.from(Float32Array.from(values).buffer);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { formatListenAddress } from "../../src/address.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { formatProblem } from "../../src/config/problem.ts";
+import { formatProblem } from "../../src/config/toml/problem.ts";
 import { launcherPath } from "../../src/launcher-path.ts";
 import { TestFolder } from "../support/broker.ts";
 import { needs, pathOf } from "../support/needs.ts";

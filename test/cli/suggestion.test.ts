@@ -4,9 +4,9 @@ import { expect, test } from "vitest";
 import { formatListenAddress, parseListenAddress } from "../../src/address.ts";
 import type { SeenBind } from "../../src/cli/explain/recorder.ts";
 import { explainOthers, suggestBerth } from "../../src/cli/explain/suggestion.ts";
+import type { BerthSpec } from "../../src/config/keys/spec.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { formatProblem } from "../../src/config/problem.ts";
-import type { BerthSpec } from "../../src/config/spec.ts";
+import { formatProblem } from "../../src/config/toml/problem.ts";
 import { TestFolder } from "../support/broker.ts";
 
 const { EACCES, EADDRINUSE, EADDRNOTAVAIL } = constants.errno;

@@ -3,8 +3,8 @@ import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { Accounts, PasswdEntry } from "../../src/accounts.ts";
+import type { BerthSpec } from "../../src/config/keys/spec.ts";
 import { type LoadedConfig, loadConfig } from "../../src/config/load.ts";
-import type { BerthSpec } from "../../src/config/spec.ts";
 import { temporaryFolder } from "../support/folders.ts";
 
 /** Users arena-bob (1001) and games (60), group players (70). */

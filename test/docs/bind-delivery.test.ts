@@ -1,9 +1,9 @@
 /** docs/bind-delivery.md says what the code does: the table of options, the message, the recipes. */
 import { expect, test } from "vitest";
 import type { Accounts } from "../../src/accounts.ts";
+import { carriedOptions } from "../../src/config/keys/socket-options.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { formatProblem } from "../../src/config/problem.ts";
-import { carriedOptions } from "../../src/config/socket-options.ts";
+import { formatProblem } from "../../src/config/toml/problem.ts";
 import { TestFolder } from "../support/broker.ts";
 import { blocks, read, section, tableRows } from "./markdown.ts";
 

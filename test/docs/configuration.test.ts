@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Accounts } from "../../src/accounts.ts";
-import { configurationKeys } from "../../src/config/berth.ts";
+import { configurationKeys } from "../../src/config/keys/berth.ts";
 import { loadConfig } from "../../src/config/load.ts";
-import { formatProblem } from "../../src/config/problem.ts";
+import { formatProblem } from "../../src/config/toml/problem.ts";
 import { TestFolder } from "../support/broker.ts";
 import { documentedKeys } from "./key-lists.ts";
 import { blocks, pages, read } from "./markdown.ts";

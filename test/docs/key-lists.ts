@@ -18,7 +18,9 @@ export function keyRows(text: string): KeyRow[] {
   });
 }
 
-/** The manual's text with the list under `.Ss [NAME]` replaced by that of the rows. Throws when there is no such list. */
+/**
+ * The manual's text with the list under `.Ss [NAME]` replaced by that of the rows. Throws when there is no such list.
+ */
 export function withKeyList(manual: string, name: string, rows: readonly KeyRow[]): string {
   const heading = manual.indexOf(`.Ss [${name}]\n`);
   const begin = manual.indexOf(".It ", manual.indexOf(".Bl -tag ", heading));

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { createProgram } from "../../src/cli/program.ts";
-import { configurationKeys } from "../../src/config/berth.ts";
+import { configurationKeys } from "../../src/config/keys/berth.ts";
 import { launcherPath, programPath } from "../../src/launcher-path.ts";
 import { packageRoot } from "../../src/native.ts";
 import { documentedKeys, keyRows, withKeyList } from "./key-lists.ts";

@@ -135,7 +135,10 @@ function comparable(text: string): unknown {
   );
 }
 
-/** Sends what the block sends and expects what it shows, on a connection of its own. Returns how many replies were compared. */
+/**
+ * Sends what the block sends and expects what it shows, on a connection of its own. Returns how many replies were
+ * compared.
+ */
 async function replay(block: string, socket: string, leases: Leases): Promise<number> {
   const received: { text: string; fds: number }[] = [];
   let wake: () => void = () => undefined;

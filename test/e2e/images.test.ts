@@ -1,4 +1,6 @@
-/** Images and ranges with a broker that uses them: what is held is not removed, and a new version comes with a lease. */
+/**
+ * Images and ranges with a broker that uses them: what is held is not removed, and a new version comes with a lease.
+ */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";

@@ -1,4 +1,6 @@
-/** Roots in numbers: hundreds on one image, and nothing of them left in the kernel when their descriptors are closed. */
+/**
+ * Roots in numbers: hundreds on one image, and nothing of them left in the kernel when their descriptors are closed.
+ */
 import { execFile } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -57,7 +59,8 @@ describe(`${COUNT} berths on one image (needs root)`, needs("root", "unshare", "
       const made = only(seen.attached.namespaces, seen.idle.namespaces);
       expect(made.map((line) => line.split(" ")[1]).sort()).toEqual(["mnt", "user"]);
 
-      // One stands ready for each berth's next lease, a descriptor of the broker's and nothing else, for as long as it is to.
+      // One stands ready for each berth's next lease, a descriptor of the broker's and nothing else, for as long as it
+      // is to.
       expect(seen.released).toEqual({ ...seen.idle, roots: COUNT });
       expect(seen.unready).toEqual(seen.idle);
       expect(seen.ended).toEqual(seen.empty);

@@ -51,7 +51,9 @@ async function started(manager: FakeManager): Promise<string> {
   return manager.socket;
 }
 
-/** A tenant that has a berth with a TCP, a UDP and a UNIX socket, of a broker without a store; `b.fds` in its Python. */
+/**
+ * A tenant that has a berth with a TCP, a UDP and a UNIX socket, of a broker without a store; `b.fds` in its Python.
+ */
 async function world(test: (world: World) => Promise<void>): Promise<void> {
   await using manager = new FakeManager();
   const port = await freePort();

@@ -1,4 +1,7 @@
-/** What outlives the broker, by the service manager's store of descriptors: a fake one here, systemd in test/systemd/boot. */
+/**
+ * What outlives the broker, by the service manager's store of descriptors: a fake one here, systemd in
+ * test/systemd/boot.
+ */
 import { lstatSync, rmSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
@@ -87,7 +90,9 @@ describe("a broker that is killed", () => {
       stays,
     ]);
     expect(manager.store).toHaveLength(3);
-    expect(said(manager)).toMatch(new RegExp(`no berth uses .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}\\): closed`));
+    expect(said(manager)).toMatch(
+      new RegExp(`no berth uses .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}\\): closed`),
+    );
     expect(said(manager)).toMatch(new RegExp(`no berth uses .*socket\\.goes\\.s/.*udp://127.0.0.1:${gone}\\): closed`));
     expect(said(manager)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
     expect(said(manager)).toMatch(/berth goes: the stashed state was closed/);

@@ -89,8 +89,8 @@ const WITHOUT_HUGE_PAGES =
 const collector = pathToFileURL(join(packageRoot, "test/fixtures/collect.mjs")).href;
 
 /**
- * Its memory once it has collected its garbage, for the `time`th time. When V8 does that, and how much it keeps for later,
- * is its own affair, and the machine's speed has a part in it: of Node 22's 22 MB, 9 are such.
+ * Its memory once it has collected its garbage, for the `time`th time. When V8 does that, and how much it keeps for
+ * later, is its own affair, and the machine's speed has a part in it: of Node 22's 22 MB, 9 are such.
  */
 async function memoryInUse(broker: BrokerProcess, time: number): Promise<{ all: number; own: number }> {
   broker.child.kill("SIGUSR2");
@@ -103,8 +103,8 @@ describe("200,000 acquire and release cycles", () => {
     await using broker = await spawnBroker(
       { "a.toml": '[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]\n[sockets.b]\nlisten = ["udp://127.0.0.1:0"]\n' },
       ["--log-level", "warning"],
-      // What is left to chance otherwise: when V8 doubles its young generation, how many of its threads have something left
-      // over in how many arenas of malloc(3), and which of all that the kernel finds worth huge pages meanwhile.
+      // What is left to chance otherwise: when V8 doubles its young generation, how many of its threads have something
+      // left over in how many arenas of malloc(3), and which of all that the kernel finds worth huge pages meanwhile.
       [
         ...["python3", "-c", WITHOUT_HUGE_PAGES, "env", "MALLOC_ARENA_MAX=1"],
         `NODE_OPTIONS=--max-semi-space-size=1 --v8-pool-size=1 --import=${collector}`,

@@ -92,7 +92,8 @@ for path, name in both:
     beforeAll(() => {
       // In memory: to make it takes longer than to shift it.
       expect(spawnSync("mount", ["-t", "tmpfs", "-o", "nr_inodes=0", "tmpfs", folder.path]).status).toBe(0);
-      // 100,000 files; and 1,500 directories in each other, each with another beside it, beyond what a path may be long.
+      // 100,000 files; and 1,500 directories in each other, each with another beside it, beyond what a path may be
+      // long.
       makeFiles(join(folder.path, "wide"), 500, 199);
       python(
         `

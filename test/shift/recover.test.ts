@@ -133,7 +133,8 @@ describe("shift-own (needs root)", needs("root"), () => {
     ["SIGTERM", 143],
   ] as const)("%s stops it: it says how far it is, and the next run does the rest", async (signal, code) => {
     using folder = new TestFolder();
-    // Long lines of few files: ext4 takes ever longer to make one while others have removed thousands in the last seconds.
+    // Long lines of few files: ext4 takes ever longer to make one while others have removed thousands in the last
+    // seconds.
     const root = join(folder.path, ...Array<string>(4).fill("a-long-name-".repeat(20)));
     makeFiles(root, 12, 60);
     const child = spawn(shiftOwnPath, ["-v", "-j", "1", ...toRange, root], {
@@ -144,8 +145,9 @@ describe("shift-own (needs root)", needs("root"), () => {
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       said += text;
     });
-    // Nobody reads on, of 700 KiB of lines, so it cannot come to its end; and it must have seen the signal before somebody does.
-    // The listener is there all the time: once the process has exited, Node throws away what nobody listens for.
+    // Nobody reads on, of 700 KiB of lines, so it cannot come to its end; and it must have seen the signal before
+    // somebody does. The listener is there all the time: once the process has exited, Node throws away what nobody
+    // listens for.
     await once(child.stdout, "data");
     child.stdout.pause();
     child.kill(signal);

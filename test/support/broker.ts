@@ -90,7 +90,9 @@ export interface BrokerProcess extends AsyncDisposable {
   readonly closed: Promise<void>;
 }
 
-/** Whether somebody listens: a path is there from bind(2) on, before that. The broker has closed the connection by then. */
+/**
+ * Whether somebody listens: a path is there from bind(2) on, before that. The broker has closed the connection by then.
+ */
 function accepts(path: string): Promise<boolean> {
   const connection = connect(path).resume().end();
   connection.on("error", () => undefined);

@@ -9,5 +9,6 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["restart"],
     ["."], // broker.ts and what starts it
   ],
+  config: [["toml"], ["keys"], ["."]],
   rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
 };

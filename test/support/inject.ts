@@ -4,10 +4,9 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 /**
- * Tampers with a system call of a running process, as `what` says (strace(1), `-e inject`): `signal=SIGKILL:when=2` ends
- * it where one of its threads enters the call for the second time from now. Resolves, once strace waits for that, with
- * what ends strace:
- * the process goes on as if it had not been there.
+ * Tampers with a system call of a running process, as `what` says (strace(1), `-e inject`): `signal=SIGKILL:when=2`
+ * ends it where one of its threads enters the call for the second time from now. Resolves, once strace waits for that,
+ * with what ends strace: the process goes on as if it had not been there.
  */
 export async function inject(pid: number, syscall: string, what: string): Promise<() => Promise<void>> {
   const options = ["-f", "-p", String(pid), "-e", `trace=${syscall}`, "-e", `inject=${syscall}:${what}`];

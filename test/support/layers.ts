@@ -1,4 +1,6 @@
-/** What the files of a source tree import, and which of these imports go the wrong way. Works on texts: reads no file. */
+/**
+ * What the files of a source tree import, and which of these imports go the wrong way. Works on texts: reads no file.
+ */
 import { posix } from "node:path";
 
 /** Files by their path beneath the tree's root, with their text. */

@@ -211,7 +211,9 @@ export class Machine implements AsyncDisposable {
     return readFileSync(join(this.root, path), "utf8");
   }
 
-  /** Asks again and again until the answer is neither false nor undefined; what was awaited and the journal if never. */
+  /**
+   * Asks again and again until the answer is neither false nor undefined; what was awaited and the journal if never.
+   */
   async waitFor<T>(
     what: string,
     holds: () => Promise<T> | T,
@@ -288,8 +290,9 @@ function childrenOf(pid: number): number[] {
 }
 
 /**
- * Run as `sh -euc SETUP sh FILES CGROUP TREE "MOUNTS" nspawn…` in a mount namespace of its own: a layer in memory over the
- * TREE, or over the host's files and each of the MOUNTS that they consist of, of the host's cgroups only version 2, and an empty
+ * Run as `sh -euc SETUP sh FILES CGROUP TREE "MOUNTS" nspawn…` in a mount namespace of its own: a layer in memory over
+ * the TREE, or over the host's files and each of the MOUNTS that they consist of, of the host's cgroups only version 2,
+ * and an empty
  * /run, which holds all that and nspawn's own.
  */
 const SETUP = `

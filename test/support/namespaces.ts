@@ -3,7 +3,10 @@ import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 
 const KINDS = ["user", "mnt"] as const;
 
-/** The user and mount namespaces of a process, as `mnt:[4026532335]`; held, because the kernel uses such a number again at once. */
+/**
+ * The user and mount namespaces of a process, as `mnt:[4026532335]`; held, because the kernel uses such a number again
+ * at once.
+ */
 export class HeldNamespaces implements Disposable {
   readonly names: readonly string[];
   readonly #fds: readonly number[];

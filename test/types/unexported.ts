@@ -1,6 +1,6 @@
 /**
- * Which types the public declarations name without exporting them. It reads the .d.ts files that tsc wrote, as text: their
- * form is regular, and TypeScript 7 has no stable interface for programs.
+ * Which types the public declarations name without exporting them. It reads the .d.ts files that tsc wrote, as text:
+ * their form is regular, and TypeScript 7 has no stable interface for programs.
  */
 import { dirname, join } from "node:path";
 

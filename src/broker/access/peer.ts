@@ -30,7 +30,10 @@ export class Peer {
     this.gid = (credentials[2] ?? -1) >>> 0;
   }
 
-  /** Asks the kernel who connected `socket`, which must stay open as long as the peer is asked about. SO_PEERCRED, unix(7). */
+  /**
+   * Asks the kernel who connected `socket`, which must stay open as long as the peer is asked about. SO_PEERCRED,
+   * unix(7).
+   */
   static of(socket: number, sys: Native): Peer {
     const credentials = new Int32Array(3);
     check("getsockopt SO_PEERCRED", sys.peercred(socket, credentials));

@@ -1,5 +1,5 @@
 /** Who may take a berth. A pure decision: facts in, yes or no out. */
-import type { TenantSpec } from "../../config/spec.ts";
+import type { TenantSpec } from "../../config/keys/spec.ts";
 
 /** What policy may ask about a peer. The last two are looked up only if it does. */
 export interface PeerFacts {

@@ -1,7 +1,7 @@
 /** The roots of a broker's berths: what is in its state folder, images and ranges, put together. */
 import { join } from "node:path";
-import type { Problem } from "../../config/problem.ts";
-import type { BerthSpec } from "../../config/spec.ts";
+import type { BerthSpec } from "../../config/keys/spec.ts";
+import type { Problem } from "../../config/toml/problem.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
@@ -9,10 +9,10 @@ import { Images } from "../../rootfs/images/images.ts";
 import type { Pool, Range } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import type { Root, RootFacts } from "../../rootfs/roots/root.ts";
-import type { NotYet, Unbuilt } from "../../rootfs/roots/root-request.ts";
 import { RootlessRoots } from "../../rootfs/roots/rootless.ts";
 import { Roots } from "../../rootfs/roots/roots.ts";
 import type { Berth } from "./berth.ts";
+import type { Refusal, Waiting } from "./request.ts";
 
 /** What is in the state folder, opened when the first berth has a root. */
 interface State {
@@ -58,11 +58,12 @@ export class BerthRoots {
   }
 
   /** Builds the berth's root, if it should have one and has none. Undefined: there is nothing more to do. */
-  ensure(berth: Berth): NotYet | Unbuilt | undefined {
+  ensure(berth: Berth): Waiting | Refusal | undefined {
     const { root } = berth.spec;
     if (berth.root !== undefined || root === undefined) return undefined;
     const built = this.#open().roots.build(berth.name, root);
-    if ("until" in built || "problem" in built) return built;
+    if ("until" in built) return { kind: "waiting", berth: berth.name, until: built.until };
+    if ("problem" in built) return { kind: "no-root", berth: berth.name, message: built.problem };
     berth.root = built;
     berth.range = built.facts.range;
     this.#log("info", `berth ${berth.name}: root of ${describe(built)}`, {
@@ -90,6 +91,11 @@ export class BerthRoots {
       this.#open().roots.release(berth.name, root, next ? berth.spec.root : undefined);
     }
     if (!next) this.forget(berth);
+  }
+
+  /** A root belongs to its tenants: without a tenant it goes. */
+  dropIdle(berth: Berth): void {
+    if (berth.lease === undefined && berth.incoming === undefined) this.release(berth);
   }
 
   /** Lets go of what stands ready for the berth's next lease: it may not be what that asks for. */

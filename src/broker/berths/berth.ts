@@ -3,7 +3,7 @@
  * may do what; it keeps the state and turns it into descriptors.
  */
 import { formatListenAddress } from "../../address.ts";
-import type { BerthSpec, RootState } from "../../config/spec.ts";
+import type { BerthSpec, RootState } from "../../config/keys/spec.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
 import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
@@ -113,7 +113,10 @@ export class Berth {
     return this.spec.name;
   }
 
-  /** Gives the berth another configuration and its sockets. Tells whether a socket is another one, and whether anything is. */
+  /**
+   * Gives the berth another configuration and its sockets. Tells whether a socket is another one, and whether anything
+   * is.
+   */
   configure(spec: BerthSpec, sockets: readonly NamedSocket[]): { readonly moved: boolean; readonly changed: boolean } {
     const moved =
       sockets.length !== this.sockets.length || sockets.some(({ socket }, at) => this.sockets[at]?.socket !== socket);
@@ -151,7 +154,10 @@ export class Berth {
     return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
   }
 
-  /** The descriptors themselves, borrowed, between `before` and `after`; `root` is what {@link Root.lend} gave, if there is one. */
+  /**
+   * The descriptors themselves, borrowed, between `before` and `after`; `root` is what {@link Root.lend} gave, if there
+   * is one.
+   */
   borrow(root: FdHandle | undefined, before: readonly number[] = [], after: readonly number[] = []): Borrowed {
     const fds = [
       ...before,

@@ -3,8 +3,8 @@
  * tenant's death. Every refusal is a value; nothing here knows of connections or of the wire.
  */
 
-import type { Problem } from "../../config/problem.ts";
-import type { BerthSpec } from "../../config/spec.ts";
+import type { BerthSpec } from "../../config/keys/spec.ts";
+import type { Problem } from "../../config/toml/problem.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
@@ -110,16 +110,17 @@ export class Berths {
   acquire(name: string, who: Requester, replace: Replace): Granted | Waiting | Refusal {
     const berth = this.find(name, who);
     if ("kind" in berth) return berth;
+    const { roots } = this.#options;
     for (const lease of [berth.lease, berth.incoming]) {
-      if (lease !== undefined && who.holds(lease)) return this.#ensureRoot(berth) ?? { kind: "granted", berth, lease };
+      if (lease !== undefined && who.holds(lease)) return roots.ensure(berth) ?? { kind: "granted", berth, lease };
     }
     if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };
     const inTheWay = berth.incoming ?? (replace === "no" ? berth.lease : undefined);
     if (inTheWay !== undefined) return { kind: "occupied", berth: name, lease: leaseView(inTheWay) };
     try {
-      return this.#ensureRoot(berth) ?? this.#grant(berth, who);
+      return roots.ensure(berth) ?? this.#grant(berth, who);
     } finally {
-      this.#dropIdleRoot(berth);
+      roots.dropIdle(berth);
     }
   }
 
@@ -131,7 +132,7 @@ export class Berths {
     return undefined;
   }
 
-  /** The tenant serves: a handover is complete, and what its predecessors stashed is its own now, if it is to be dropped. */
+  /** The tenant serves: this completes a handover, and drops the stashes of its predecessors unless they are kept. */
   ready(id: string, who: Speaker, predecessors: "drop" | "keep" = "drop"): Refusal | undefined {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
@@ -187,7 +188,9 @@ export class Berths {
     this.#byName.clear();
   }
 
-  /** Gives a tenant back the lease it had of an earlier broker; undefined when there is no such berth. Takes the pidfd. */
+  /**
+   * Gives a tenant back the lease it had of an earlier broker; undefined when there is no such berth. Takes the pidfd.
+   */
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
     const berth = this.#byName.get(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
@@ -198,7 +201,10 @@ export class Berths {
     return lease;
   }
 
-  /** Gives the tenants there are the root that they had of an earlier broker; undefined when there are none. Takes the mount. */
+  /**
+   * Gives the tenants there are the root that they had of an earlier broker; undefined when there are none. Takes the
+   * mount.
+   */
   restoreRoot(name: string, mount: FdHandle, facts: RootFacts): Berth | undefined {
     const berth = this.#byName.get(name);
     if (berth?.lease === undefined || berth.root !== undefined) return undefined;
@@ -214,19 +220,6 @@ export class Berths {
   /** The berth of that name. It asks no policy. */
   get(name: string): Berth | undefined {
     return this.#byName.get(name);
-  }
-
-  /** Builds what is missing; why there is none, if there is none. */
-  #ensureRoot(berth: Berth): Waiting | Refusal | undefined {
-    const missing = this.#options.roots.ensure(berth);
-    if (missing === undefined) return undefined;
-    if ("until" in missing) return { kind: "waiting", berth: berth.name, until: missing.until };
-    return { kind: "no-root", berth: berth.name, message: missing.problem };
-  }
-
-  /** A root is its tenants': with the last of them it goes. */
-  #dropIdleRoot(berth: Berth): void {
-    if (berth.lease === undefined && berth.incoming === undefined) this.#options.roots.release(berth);
   }
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {
@@ -272,7 +265,7 @@ export class Berths {
       pid: lease.tenant.pid,
     });
     if (berth.lease === undefined) repairSockets(berth, this.#options);
-    this.#dropIdleRoot(berth);
+    this.#options.roots.dropIdle(berth);
     this.#emit("released", berth);
   }
 

@@ -66,7 +66,9 @@ export class Lease {
     return this.#pidfd === undefined ? -ESRCH : this.#sys.pidfdSignal(this.#pidfd.fd, number);
   }
 
-  /** Whether a pidfd is the tenant's. Where pidfds have no inodes of their own (before Linux 6.9), any is taken for it. */
+  /**
+   * Whether a pidfd is the tenant's. Where pidfds have no inodes of their own (before Linux 6.9), any is taken for it.
+   */
   isOf(pidfd: number): boolean {
     return this.#pidfd !== undefined && fstatSync(this.#pidfd.fd).ino === fstatSync(pidfd).ino;
   }

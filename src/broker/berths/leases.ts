@@ -1,6 +1,6 @@
 /**
- * Every lease there is, by its id and by its tenant, and who may speak for it. It gives no lease, and does not know when
- * one ends.
+ * Every lease there is, by its id and by its tenant, and who may speak for it. It gives no lease, and does not know
+ * when one ends.
  */
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";

@@ -49,7 +49,9 @@ export function identityOf(handle: FdHandle): string | undefined {
   return identity;
 }
 
-/** Which socket, pipe, file or memfd it is: the same for all its descriptors. Undefined if its file system does not say. */
+/**
+ * Which socket, pipe, file or memfd it is: the same for all its descriptors. Undefined if its file system does not say.
+ */
 export function fileOf(fd: number): string | undefined {
   const stat = statOf(fd);
   return stat && `${stat.dev}:${stat.ino}`;

@@ -1,6 +1,6 @@
 /**
- * What may be stashed: one kind of thing and so much of it, charged to the user who leaves it. It does not ask who speaks
- * for a lease, and tells nobody of what has changed.
+ * What may be stashed: one kind of thing and so much of it, charged to the user who leaves it. It does not ask who
+ * speaks for a lease, and tells nobody of what has changed.
  */
 import type { FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
@@ -42,7 +42,10 @@ export class Stashes {
     return undefined;
   }
 
-  /** Puts back what was left under an earlier broker; undefined when there is no place for it. Takes the handle if it does. */
+  /**
+   * Puts back what was left under an earlier broker; undefined when there is no place for it. Takes the handle if it
+   * does.
+   */
   restore(berth: Berth, { name, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
     if (berth.size >= MAX_DESCRIPTORS || berth.stash.has(name)) return undefined;
     if (!this.#quota.charge("stash", uid)) return undefined;

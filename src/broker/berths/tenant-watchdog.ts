@@ -1,6 +1,6 @@
 /**
- * Ends a server that promised to send WATCHDOG=1 regularly and did not: first with SIGABRT, so that it leaves a core, then
- * with SIGKILL.
+ * Ends a server that promised to send WATCHDOG=1 regularly and did not: first with SIGABRT, so that it leaves a core,
+ * then with SIGKILL.
  */
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
@@ -10,7 +10,7 @@ const { SIGABRT, SIGKILL } = constants.signals;
 /** Time to write a core, before SIGKILL. */
 const ABORT_TIMEOUT_MS = 10_000;
 /** The longest that setTimeout(3) takes. */
-const LONGEST = 2 ** 31 - 1;
+const LONGEST_MS = 2 ** 31 - 1;
 
 /** A lease, as far as its watchdog needs to know. */
 interface Watched {
@@ -42,7 +42,7 @@ export class TenantWatchdog {
     clearTimeout(this.#timer);
     if (this.#time === 0) return;
     const said = `has not said WATCHDOG=1 for ${this.#time / 1000} s`;
-    this.#timer = setTimeout(() => this.kill(said), Math.min(this.#time, LONGEST));
+    this.#timer = setTimeout(() => this.kill(said), Math.min(this.#time, LONGEST_MS));
   }
 
   /** The server changed its interval. */

@@ -1,5 +1,5 @@
 /** Whether a peer may take a berth. It takes as long for a berth that is not there, so that time tells nothing. */
-import type { BerthSpec } from "../../config/spec.ts";
+import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { Peer } from "../access/peer.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Berth } from "./berth.ts";

@@ -1,6 +1,6 @@
 /**
- * Receives the binds that the kernel reports of one server. While paused, another reader with the same two descriptors, in
- * this process or another, can go on. interception.ts decides the answers.
+ * Receives the binds that the kernel reports of one server. While paused, another reader with the same two descriptors,
+ * in this process or another, can go on. interception.ts decides the answers.
  */
 import { check, SysError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";

@@ -1,4 +1,6 @@
-/** Where a broker may keep what answers its servers' binds, so that the next broker can go on. restart/ implements it. */
+/**
+ * Where a broker may keep what answers its servers' binds, so that the next broker can go on. restart/ implements it.
+ */
 import type { FdHandle } from "../../fd.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 

@@ -1,7 +1,7 @@
 /**
- * Bind delivery to one server. Each bind(2) that the kernel reports is answered with the held socket for that address, or
- * as `server.other-binds` says. The broker copies the arguments once, so later changes by the server do not count. An
- * internet bind that is not the berth's is never handed back to the kernel, unless all binds are allowed. This is no
+ * Bind delivery to one server. Each bind(2) that the kernel reports is answered with the held socket for that address,
+ * or as `server.other-binds` says. The broker copies the arguments once, so later changes by the server do not count.
+ * An internet bind that is not the berth's is never handed back to the kernel, unless all binds are allowed. This is no
  * sandbox (docs/security.md).
  */
 import { fstatSync, readFileSync, readlinkSync } from "node:fs";
@@ -15,7 +15,7 @@ import {
   formatAddress,
   formatListenAddress,
 } from "../../address.ts";
-import type { ServerSpec } from "../../config/spec.ts";
+import type { ServerSpec } from "../../config/keys/spec.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { BindReport, Native } from "../../native.ts";

@@ -118,13 +118,13 @@ export class Interceptions {
 
   /** What a successor goes on with, borrowed, while all are paused: the channel to the fallback, and each server's. */
   get descriptors(): {
-    readonly keeper: number | undefined;
+    readonly fallback: number | undefined;
     readonly servers: ReadonlyMap<StoredLease, readonly number[]>;
   } {
     const servers = Array.from(this.#byLease, ([lease, { berth, interception }]) => {
       return [{ berth, lease }, interception.descriptors] as const;
     });
-    return { keeper: this.#fallback.fd, servers: new Map(servers) };
+    return { fallback: this.#fallback.fd, servers: new Map(servers) };
   }
 
   /**

@@ -8,7 +8,7 @@ import { POLLIN } from "../../socket-constants.ts";
 import { clearPendingError } from "../../socket-queries.ts";
 
 /** Milliseconds until a socket that cannot be watched is checked again. */
-const RETRY = 1000;
+const RETRY_INTERVAL_MS = 1000;
 
 export class ArrivalWatch {
   readonly #sys: Native;
@@ -46,14 +46,15 @@ export class ArrivalWatch {
   }
 
   /**
-   * An error is pending on a socket, as of a datagram that a former server sent to nobody, and hides from a poll what is
-   * to be read. Asking for it clears it; one in the error queue stays (IP_RECVERR, ip(7)), so look from time to time.
+   * An error is pending on a socket, as of a datagram that a former server sent to nobody, and hides from a poll what
+   * is to be read. Asking for it clears it; one in the error queue stays (IP_RECVERR, ip(7)), so look from time to
+   * time.
    */
   #look(fds: readonly number[]): void {
     this.disarm();
     for (const fd of fds) clearPendingError(fd, this.#sys);
     if (this.waits(fds)) this.#wake();
-    else this.#retry = setTimeout(() => this.arm(fds), RETRY);
+    else this.#retry = setTimeout(() => this.arm(fds), RETRY_INTERVAL_MS);
   }
 
   #wake(): void {

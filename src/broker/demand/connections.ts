@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
 import { type Address, encodeSockaddr } from "../../address.ts";
 
-const FRESH = 1000;
+const FRESH_MS = 1000;
 
 export class Connections {
   #readAt = Number.NEGATIVE_INFINITY;
@@ -28,7 +28,7 @@ export class Connections {
 
   #refresh(): void {
     const now = performance.now();
-    if (now - this.#readAt < FRESH) return;
+    if (now - this.#readAt < FRESH_MS) return;
     this.#readAt = now;
     for (const name of ["tcp", "tcp6"] as const) this.#tables[name] = localAddresses(read(name));
     this.#tables.unix = unixPaths(read("unix"));

@@ -1,6 +1,7 @@
 /**
- * How a server is started and stopped: by systemd where that runs and has the unit `berth@NAME.service`, else as a child
- * of the broker, in a session of its own, that outlives it. What becomes of the berth is told by the lease, not here.
+ * How a server is started and stopped: by systemd where that runs and has the unit `berth@NAME.service`, else as a
+ * child of the broker, in a session of its own, that outlives it. What becomes of the berth is told by the lease, not
+ * here.
  */
 import { spawn } from "node:child_process";
 import { SysError } from "../../errors.ts";
@@ -8,7 +9,7 @@ import { launcherPath } from "../../launcher-path.ts";
 import { findManager, type Manager } from "../../systemd/manager.ts";
 
 /** How a start ended, as far as that is known. */
-export interface Outcome {
+export interface RunResult {
   /** In a few words, to be read after "because" or a colon. */
   readonly reason: string;
   /** Exit status, or the name of the signal that ended it. */
@@ -24,8 +25,10 @@ export interface Run {
 
 export interface Runner {
   /** Starts the server of a berth. `onEnd` is told how it ended, or why it did not begin; once at least. */
-  start(berth: string, onEnd: (outcome: Outcome) => void): Run;
-  /** Has the unit stopped that this berth's server is; false when it is none of ours. `refused` is told why it is not. */
+  start(berth: string, onEnd: (outcome: RunResult) => void): Run;
+  /**
+   * Has the unit stopped that this berth's server is; false when it is none of ours. `refused` is told why it is not.
+   */
   stop(berth: string, unit: string | undefined, refused: (reason: string) => void): boolean;
 }
 
@@ -55,10 +58,10 @@ export function createRunner({ socket, output, manager = findManager() }: Runner
   };
 }
 
-function startUnit(manager: Manager, berth: string, onEnd: (outcome: Outcome) => void, otherwise: () => void): Run {
+function startUnit(manager: Manager, berth: string, onEnd: (outcome: RunResult) => void, otherwise: () => void): Run {
   const unit = unitOf(berth);
   let hasBegun = false;
-  const inquire = (told: (outcome: Outcome | undefined) => void): void => manager.ended(unit, told);
+  const inquire = (told: (outcome: RunResult | undefined) => void): void => manager.ended(unit, told);
   manager.start(unit, (result) => {
     if (result.kind === "absent") return otherwise();
     hasBegun = true;
@@ -78,7 +81,7 @@ function unitOf(berth: string): string {
   return `berth@${berth}.service`;
 }
 
-function startChild(socket: string, output: number, berth: string, onEnd: (outcome: Outcome) => void): Run {
+function startChild(socket: string, output: number, berth: string, onEnd: (outcome: RunResult) => void): Run {
   const environment = { ...process.env };
   for (const name of OWN_VARIABLES) delete environment[name];
   try {

@@ -11,7 +11,7 @@ import type { Native } from "../../native.ts";
 import type { Berth, StartView } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
-import type { Outcome, Run, Runner } from "./runner.ts";
+import type { Run, Runner, RunResult } from "./runner.ts";
 
 /** Times are milliseconds. */
 export interface StartLimits {
@@ -53,14 +53,14 @@ export interface StarterContext {
 type Phase = StartView["state"] | "ending";
 
 /** How long it may take to find out how a server ended, in milliseconds. */
-const INQUIRY = 5000;
-const ASK = 500;
+const INQUIRY_TIMEOUT_MS = 5000;
+const ASK_INTERVAL_MS = 500;
 
 /** The start that is under way, or that the present tenant came of. */
 interface Current {
   readonly run: Run;
   /** Known once its process has ended. */
-  outcome?: Outcome;
+  outcome?: RunResult;
 }
 
 export class Starter {
@@ -75,7 +75,7 @@ export class Starter {
   #since = 0;
   #failures = 0;
   /** How the last failed start ended. */
-  #failure: Outcome | undefined;
+  #failure: RunResult | undefined;
   #isStopped = false;
   #isPaused = false;
 
@@ -193,22 +193,22 @@ export class Starter {
     this.#enter("ending");
     const { run, outcome } = this.#current;
     if (outcome !== undefined) return this.#ended(outcome);
-    this.#inquire(INQUIRY, { reason: "it gave the berth back" });
+    this.#inquire(INQUIRY_TIMEOUT_MS, { reason: "it gave the berth back" });
     run.inquire();
   }
 
   /** Asks from time to time how it ended, until it has, or in the end takes `otherwise` for an answer. */
-  #inquire(timeout: number, otherwise: Outcome): void {
+  #inquire(timeout: number, otherwise: RunResult): void {
     const deadline = performance.now() + timeout;
     const ask = (): void => {
       if (performance.now() >= deadline) return this.#ended(otherwise);
       this.#current?.run.inquire();
-      this.#timer = setTimeout(ask, Math.min(ASK, timeout));
+      this.#timer = setTimeout(ask, Math.min(ASK_INTERVAL_MS, timeout));
     };
-    this.#timer = setTimeout(ask, Math.min(ASK, timeout));
+    this.#timer = setTimeout(ask, Math.min(ASK_INTERVAL_MS, timeout));
   }
 
-  #ended(outcome: Outcome): void {
+  #ended(outcome: RunResult): void {
     if (this.#current !== undefined) this.#current.outcome = outcome;
     if (this.#phase === "starting") return this.#fail(outcome);
     if (this.#phase !== "ending") return;
@@ -221,7 +221,7 @@ export class Starter {
     this.#context.events.tell("changed", this.berth);
   }
 
-  #fail(outcome: Outcome): void {
+  #fail(outcome: RunResult): void {
     const { limits, log, events } = this.#context;
     const { name } = this.berth;
     this.#current = undefined;

@@ -1,7 +1,7 @@
 /**
  * The socket on which servers say how they are, sd_notify(3), where no systemd listens to them: the plan of a launch
- * tells them of it. Anybody may send to it. Who did, the kernel says with each message; what does not come from a tenant
- * or a process that it has started is passed over (test/broker/notify/notify-socket.test.ts).
+ * tells them of it. Anybody may send to it. Who did, the kernel says with each message; what does not come from a
+ * tenant or a process that it has started is passed over (test/broker/notify/notify-socket.test.ts).
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -36,11 +36,11 @@ const MAX_MESSAGE = 4096;
 const BATCH = 32;
 /** So many descriptors are as much work as a message. */
 const FDS_PER_MESSAGE = 8;
-const PAUSE = 10;
+const PAUSE_MS = 10;
 /** How far a sender may be below the tenant that it speaks for. */
 const MAX_DEPTH = 8;
 /** How often to say that messages are passed over, in milliseconds. */
-const COMPLAINT = 10_000;
+const COMPLAINT_INTERVAL_MS = 10_000;
 
 export class NotifySocket {
   /** What NOTIFY_SOCKET is set to. */
@@ -115,7 +115,7 @@ export class NotifySocket {
       work += 1 + (this.#received[0] ?? 0) / FDS_PER_MESSAGE;
     }
     this.#poll.start(0);
-    this.#pause = setTimeout(() => this.#poll.start(READABLE), PAUSE);
+    this.#pause = setTimeout(() => this.#poll.start(READABLE), PAUSE_MS);
   }
 
   /** Reads a message; false when there is none. */
@@ -162,7 +162,7 @@ export class NotifySocket {
         },
       );
       this.#passedOver = 0;
-    }, COMPLAINT);
+    }, COMPLAINT_INTERVAL_MS);
   }
 }
 

@@ -13,7 +13,7 @@ import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
 /** The name of descriptors that are kept without one (sd_pid_notify_with_fds(3)). */
 const UNNAMED = "stored";
 /** Refusals logged for one lease, so that a server cannot fill the log. */
-const COMPLAINTS = 10;
+const MAX_COMPLAINTS = 10;
 
 export interface NoticesOptions {
   readonly berths: Berths;
@@ -73,10 +73,10 @@ export class TenantNotices {
     }
     if (refused === undefined || !("message" in refused)) return;
     const complaints = (this.#complaints.get(lease) ?? 0) + 1;
-    if (complaints > COMPLAINTS) return;
+    if (complaints > MAX_COMPLAINTS) return;
     this.#complaints.set(lease, complaints);
     const { pid } = lease.tenant;
-    const more = complaints === COMPLAINTS ? "; further ones are not told" : "";
+    const more = complaints === MAX_COMPLAINTS ? "; further ones are not told" : "";
     this.#options.log(
       "warning",
       `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${refused.message}${more}`,

@@ -1,7 +1,7 @@
 /**
- * What a broker must know about a lease of an earlier broker, besides the tenant's pidfd. It is one page of memory in the
- * service manager's store, next to the pidfd. One write(2) replaces all of it, so a broker that is killed while it writes
- * leaves either the old or the new facts. Pure.
+ * What a broker must know about a lease of an earlier broker, besides the tenant's pidfd. It is one page of memory in
+ * the service manager's store, next to the pidfd. One write(2) replaces all of it, so a broker that is killed while it
+ * writes leaves either the old or the new facts. Pure.
  */
 
 /** A page: written as a whole, zeros behind the text. */

@@ -1,14 +1,14 @@
 /**
- * Identifies a process in a record, where a pidfd cannot be kept. No other process ever has the same identity, and every
- * reader gets the same one, on one boot of one machine.
+ * Identifies a process in a record, where a pidfd cannot be kept. No other process ever has the same identity, and
+ * every reader gets the same one, on one boot of one machine.
  */
 import { fstatSync, readFileSync, statfsSync } from "node:fs";
 
 const PIDFS_MAGIC = 0x50494446;
 
 /**
- * `pidfd` is the process's. Undefined when it has exited. Before Linux 6.9 (pidfs) the identity is its number and its start
- * time (proc_pid_stat(5)): then the caller must check afterwards, by the pidfd, that the process still lives.
+ * `pidfd` is the process's. Undefined when it has exited. Before Linux 6.9 (pidfs) the identity is its number and its
+ * start time (proc_pid_stat(5)): then the caller must check afterwards, by the pidfd, that the process still lives.
  */
 export function processIdentity(pid: number, pidfd: number): string | undefined {
   // The number of a pidfd's inode is never given to another.

@@ -1,7 +1,7 @@
 /**
- * A file of texts for the next process, each in a slot of its own. A text is written only into a free slot. So a process
- * that is killed while it writes leaves the other texts intact, and its own whole or absent. Nothing is flushed: the file
- * outlives the process, not the machine.
+ * A file of texts for the next process, each in a slot of its own. A text is written only into a free slot. So a
+ * process that is killed while it writes leaves the other texts intact, and its own whole or absent. Nothing is
+ * flushed: the file outlives the process, not the machine.
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
 import { BerthError } from "../../errors.ts";

@@ -1,6 +1,6 @@
 /**
- * The names of descriptors in the service manager's store: KIND.REST. REST says what the descriptor belongs to, and has a
- * slash, which no socket name has. A reader needs nothing but the name to restore the descriptor. Pure.
+ * The names of descriptors in the service manager's store: KIND.REST. REST says what the descriptor belongs to, and has
+ * a slash, which no socket name has. A reader needs nothing but the name to restore the descriptor. Pure.
  */
 import { createHash } from "node:crypto";
 
@@ -13,7 +13,10 @@ export interface StoredSocket {
   readonly hash: string;
   /** Inode of the socket itself. */
   readonly inode: bigint;
-  /** Inode of the path of a UNIX socket; "foreign" when a .socket unit created the path: then the broker never removes it. */
+  /**
+   * Inode of the path of a UNIX socket; "foreign" when a .socket unit created the path: then the broker never removes
+   * it.
+   */
   readonly path?: bigint | "foreign";
 }
 

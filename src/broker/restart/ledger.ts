@@ -1,6 +1,6 @@
 /**
- * The record of leases, in a file beside the control socket. A broker that exits leaves it behind, however it exits. The
- * next broker reads it to find the tenants that still live, and the sockets they hold (reclaim.ts).
+ * The record of leases, in a file beside the control socket. A broker that exits leaves it behind, however it exits.
+ * The next broker reads it to find the tenants that still live, and the sockets they hold (reclaim.ts).
  */
 
 import type { Log } from "../../log.ts";

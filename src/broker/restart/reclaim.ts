@@ -28,7 +28,9 @@ export interface ReclaimOptions {
   readonly log: Log;
 }
 
-/** The descriptors of all leases whose tenants live; the caller owns them. A lease that fails is logged; others go on. */
+/**
+ * The descriptors of all leases whose tenants live; the caller owns them. A lease that fails is logged; others go on.
+ */
 export function reclaimAll(entries: readonly LedgerEntry[], options: ReclaimOptions): PassedFd[] {
   return entries.flatMap((entry) => {
     try {

@@ -1,7 +1,7 @@
 /**
- * Puts what an earlier broker left in the store, or handed over, back in its place: sockets, leases of tenants that still
- * live, stashes, roots, and the servers whose binds wait for an answer. What no configured berth uses is closed, removed
- * from the store, and logged.
+ * Puts what an earlier broker left in the store, or handed over, back in its place: sockets, leases of tenants that
+ * still live, stashes, roots, and the servers whose binds wait for an answer. What no configured berth uses is closed,
+ * removed from the store, and logged.
  */
 import { fstatSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { BerthError } from "../../errors.ts";
@@ -40,18 +40,18 @@ export interface InheritedFds {
   readonly roots: Inherited<NameOf<"root">>[];
   /** Only from a predecessor: the files it had locked, and channels to its bind fallback. */
   readonly locks: FdHandle[];
-  readonly keepers: FdHandle[];
+  readonly fallbacks: FdHandle[];
 }
 
 /** Nothing was inherited. */
 export function noInheritedFds(): InheritedFds {
-  return { sockets: [], leases: [], stashes: [], binds: [], roots: [], locks: [], keepers: [] };
+  return { sockets: [], leases: [], stashes: [], binds: [], roots: [], locks: [], fallbacks: [] };
 }
 
 /** Closes all of it after a failed start. The copies in the store are for the next broker. */
-export function closeInherited({ sockets, leases, stashes, binds, roots, locks, keepers }: InheritedFds): void {
+export function closeInherited({ sockets, leases, stashes, binds, roots, locks, fallbacks }: InheritedFds): void {
   closeAll([...sockets, ...leases, ...stashes, ...binds, ...roots].map(({ handle }) => handle));
-  closeAll([...locks, ...keepers]);
+  closeAll([...locks, ...fallbacks]);
 }
 
 /** `first`, and of `more` what `first` does not have: the rest of `more` is closed. */
@@ -92,7 +92,7 @@ export function sortInherited(
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
     else if (is.kind === "root") sorted.roots.push({ stored: name, is, handle });
     else if (is.kind === "lock") sorted.locks.push(handle);
-    else if (is.kind === "keeper") sorted.keepers.push(handle);
+    else if (is.kind === "keeper") sorted.fallbacks.push(handle);
     else sorted.binds.push({ stored: name, is, handle });
   }
   return sorted;
@@ -211,11 +211,11 @@ function restoreRoots(inherited: InheritedFds["roots"], { berths, mirror }: Rest
 
 /** Answers the binds that an earlier broker answered. Only once that broker has stopped: a call is received once. */
 export function restoreBinds(
-  { binds, keepers }: Pick<InheritedFds, "binds" | "keepers">,
+  { binds, fallbacks }: Pick<InheritedFds, "binds" | "fallbacks">,
   context: RestoreContext,
 ): void {
   const { interceptions, mirror, log } = context;
-  const [fallback, ...others] = keepers;
+  const [fallback, ...others] = fallbacks;
   if (binds.length > 0 && fallback !== undefined) interceptions.adoptFallback(fallback);
   else fallback?.close();
   closeAll(others);

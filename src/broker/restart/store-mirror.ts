@@ -1,7 +1,8 @@
 /**
  * Keeps a copy of everything the broker holds outside of the broker: in the service manager's store, or in the snapshot
- * for a broker that takes over. It stores each descriptor before anyone is told about it, so a broker that is killed at any
- * instant loses nothing that a client has seen. The copy goes when the descriptor goes. restore.ts reads the copies back.
+ * for a broker that takes over. It stores each descriptor before anyone is told about it, so a broker that is killed at
+ * any instant loses nothing that a client has seen. The copy goes when the descriptor goes. restore.ts reads the copies
+ * back.
  */
 import { writeSync } from "node:fs";
 import { check } from "../../errors.ts";
@@ -39,7 +40,9 @@ export class StoreMirror implements BindStore {
   /** Sockets that the broker has bound for itself. */
   readonly #own: NamedSocket[] = [];
   readonly #records = new Map<Lease, FdHandle>();
-  /** Stored descriptors by their file. A second one of a file must be wrapped, and so must one whose file is unknown. */
+  /**
+   * Stored descriptors by their file. A second one of a file must be wrapped, and so must one whose file is unknown.
+   */
   readonly #files = new Map<string, number>();
   #serial = 0;
   #closed = false;

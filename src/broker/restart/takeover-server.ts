@@ -1,7 +1,7 @@
 /**
  * The old broker's side of a takeover (io.berthd.Succession). It answers no calls, gives the successor a copy of
- * everything, and then ends, or goes on as before if the successor fails. Nothing can change meanwhile, because only the
- * successor is heard. The new broker's side is takeover-client.ts.
+ * everything, and then ends, or goes on as before if the successor fails. Nothing can change meanwhile, because only
+ * the successor is heard. The new broker's side is takeover-client.ts.
  */
 import { borrow } from "../../fd.ts";
 import type { Log } from "../../log.ts";

@@ -1,6 +1,6 @@
 /**
- * Everything that a broker gives to the one that takes over. It pauses the broker, collects a copy of everything under the
- * names of stored-name.ts, and lets the broker go on if the takeover fails. takeover-server.ts decides which.
+ * Everything that a broker gives to the one that takes over. It pauses the broker, collects a copy of everything under
+ * the names of stored-name.ts, and lets the broker go on if the takeover fails. takeover-server.ts decides which.
  */
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
@@ -56,9 +56,9 @@ export class TakeoverSnapshot {
     this.#mirror = new StoreMirror({ store, sys, log, berths });
     this.#mirror.keepOwn(own);
     this.#mirror.keepAll();
-    const { keeper, servers } = interceptions.descriptors;
+    const { fallback, servers } = interceptions.descriptors;
     for (const [server, fds] of servers) store.add(leaseName("binds", server), fds);
-    if (keeper !== undefined) store.add(KEEPER_NAME, [keeper]);
+    if (fallback !== undefined) store.add(KEEPER_NAME, [fallback]);
     store.add(LOCK_NAME, locks.fds);
     using self = FdHandle.adopt(check("pidfd_open", sys.pidfdOpen(process.pid)), sys);
     store.add(BROKER_NAME, [self.fd]);

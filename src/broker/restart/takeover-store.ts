@@ -1,6 +1,6 @@
 /**
- * Holds the snapshot of a takeover until it is sent: the descriptors that would go into a service manager's store, under
- * the same names. It sends nothing.
+ * Holds the snapshot of a takeover until it is sent: the descriptors that would go into a service manager's store,
+ * under the same names. It sends nothing.
  */
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";

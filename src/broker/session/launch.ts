@@ -1,7 +1,7 @@
 /** Makes the plan of a launch from the berth and the call, and puts it into a sealed memfd. All policy is here. */
 import { writeSync } from "node:fs";
 import { formatAddress } from "../../address.ts";
-import type { ServerSpec } from "../../config/spec.ts";
+import type { ServerSpec } from "../../config/keys/spec.ts";
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Plan } from "../../launch/plan.ts";

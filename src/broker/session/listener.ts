@@ -35,7 +35,7 @@ const RESERVE = 16;
 /** Connections accepted in a row before connected clients get their turn. */
 const BATCH = 16;
 /** Milliseconds to wait after a failed accept. */
-const PAUSE = 50;
+const PAUSE_MS = 50;
 
 export class Listener {
   readonly sessions: Set<Session> = new Set();
@@ -129,7 +129,7 @@ export class Listener {
     if (this.#evict(({ idle }) => idle)) return;
     this.#poll.start(0);
     // While the poll is stopped, only this timer may keep the process alive.
-    this.#pause = setTimeout(() => this.#watch(), PAUSE);
+    this.#pause = setTimeout(() => this.#watch(), PAUSE_MS);
   }
 
   #admit(handle: FdHandle): void {

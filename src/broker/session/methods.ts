@@ -42,7 +42,9 @@ type HandlerOf<Name extends keyof BrokerMethods> = Handler<Session, BrokerMethod
 
 type Reply<Name extends keyof BrokerMethods> = BrokerMethods[Name]["reply"];
 
-/** The interface, for a {@link Service}. Each handler authorises, acts and replies; berths.ts decides who may do what. */
+/**
+ * The interface, for a {@link Service}. Each handler authorises, acts and replies; berths.ts decides who may do what.
+ */
 export function brokerMethods({
   berths,
   interceptions,

@@ -5,7 +5,9 @@ import type { Refusal, Waiting } from "../berths/request.ts";
 import { refusal } from "./refusals.ts";
 import type { Session } from "./session.ts";
 
-/** Runs `act`. Out of descriptors or memory: the caller gets LimitReached. Any other error is a defect and is thrown. */
+/**
+ * Runs `act`. Out of descriptors or memory: the caller gets LimitReached. Any other error is a defect and is thrown.
+ */
 export function guarded<T>(act: () => T): T | Answer {
   try {
     return act();

@@ -121,7 +121,9 @@ export class Session implements Requester {
     }
   }
 
-  /** Sends an answer. A client that does not read its answers is not read from; when the queue is full, it is dropped. */
+  /**
+   * Sends an answer. A client that does not read its answers is not read from; when the queue is full, it is dropped.
+   */
   send(answer: Answer): void {
     const sent = this.#wire.send(answer.bytes, answer.borrowed);
     if (answer.owned !== undefined) closeAll(answer.owned);

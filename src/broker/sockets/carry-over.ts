@@ -4,7 +4,7 @@
  * cannot be read back (joined multicast groups, attached filters) cannot be carried over: docs/bind-delivery.md.
  */
 
-import { carriedOptions, type KernelOption } from "../../config/socket-options.ts";
+import { carriedOptions, type KernelOption } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";
@@ -19,7 +19,9 @@ export interface Setting {
   readonly value: Int32Array;
 }
 
-/** What of the table differs from a new socket of that kind; nothing when there is no descriptor left to compare with. */
+/**
+ * What of the table differs from a new socket of that kind; nothing when there is no descriptor left to compare with.
+ */
 export function settingsOf(own: number, domain: number, type: number, sys: Native): Setting[] {
   const fresh = sys.socket(domain, type, 0);
   if (fresh < 0) return [];

@@ -1,11 +1,11 @@
 /**
- * The broker's own socket: given, passed by a .socket unit, left by an earlier broker, or bound here. It accepts nobody:
- * that is listener.ts.
+ * The broker's own socket: given, passed by a .socket unit, left by an earlier broker, or bound here. It accepts
+ * nobody: that is listener.ts.
  */
 import { constants } from "node:os";
 import { resolve } from "node:path";
 import type { ListenAddress } from "../../address.ts";
-import type { SocketOptions } from "../../config/socket-options.ts";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
@@ -19,7 +19,9 @@ const CONTROL_BACKLOG = 4096;
 /** What units call it: the interface's name, the usual unit's, and what systemd calls a Varlink socket. */
 const NAMES: readonly string[] = ["io.berthd.Broker", "berthd.socket", "varlink"];
 
-/** Where it comes from is settled step by step while the broker starts: {@link take}, {@link takeSole}, {@link open}. */
+/**
+ * Where it comes from is settled step by step while the broker starts: {@link take}, {@link takeSole}, {@link open}.
+ */
 export class ControlSocket {
   readonly #wanted: string | FdHandle;
   readonly #mode: number;
@@ -111,7 +113,10 @@ function soleControl(passed: readonly PassedSocket[], unclaimed: readonly Passed
   return only !== undefined && others.length === 0 && unclaimed.includes(only) ? only : undefined;
 }
 
-/** Of a peer on any other socket than a listening UNIX stream one the kernel knows no credentials. Closes what is refused. */
+/**
+ * Of a peer on any other socket than a listening UNIX stream one the kernel knows no credentials. Closes what is
+ * refused.
+ */
 function checkControl(passed: PassedSocket): void {
   const { is, handle } = passed;
   if (typeof is !== "string" && is.kind === "stream" && is.address.family === "unix") return;
@@ -122,7 +127,10 @@ function checkControl(passed: PassedSocket): void {
   );
 }
 
-/** The socket at `path`, an `@name` for an abstract one: that of an earlier broker, which `passed` may have, or a new one. */
+/**
+ * The socket at `path`, an `@name` for an abstract one: that of an earlier broker, which `passed` may have, or a new
+ * one.
+ */
 function ownControl(path: string, mode: number, passed: readonly PassedSocket[], sys: Native): HeldSocket {
   const abstract = path.startsWith("@");
   const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;

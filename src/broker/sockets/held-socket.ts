@@ -1,6 +1,7 @@
 /**
  * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
- * end of a lease what a tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts).
+ * end of a lease what a tenant changed on the shared open file description (hazard 16;
+ * test/broker/sockets/held-socket.test.ts).
  */
 import { fchmodSync, lstatSync } from "node:fs";
 import {
@@ -11,7 +12,7 @@ import {
   type ListenAddress,
   pathOf,
 } from "../../address.ts";
-import type { KernelOption, SocketOptions } from "../../config/socket-options.ts";
+import type { KernelOption, SocketOptions } from "../../config/keys/socket-options.ts";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
@@ -255,7 +256,9 @@ function scopeIndex(scope: string | undefined, sys: Native): number {
   return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
 }
 
-/** The inode of the path, if it is the one the socket was bound to; a stored socket's is known, a unit's is believed. */
+/**
+ * The inode of the path, if it is the one the socket was bound to; a stored socket's is known, a unit's is believed.
+ */
 function inodeBehind(path: string, stored: StoredSocket | undefined): bigint | undefined {
   if (typeof stored?.path === "bigint") return stored.path;
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;

@@ -1,7 +1,7 @@
 /** From the options of a `[sockets.NAME]` section to setsockopt(2), in the order the kernel wants. It binds nothing. */
 import { constants } from "node:os";
 import { familyNumber, formatListenAddress, type ListenAddress } from "../../address.ts";
-import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } from "../../config/socket-options.ts";
+import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
@@ -29,7 +29,10 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
   }
 }
 
-/** A server that calls accept or recv right away expects to wait there, as from systemd (NonBlocking=no, systemd.service(5)). */
+/**
+ * A server that calls accept or recv right away expects to wait there, as from systemd (NonBlocking=no,
+ * systemd.service(5)).
+ */
 export function makeBlocking(fd: number, sys: Native): void {
   const flags = sys.getfl(fd);
   if (flags >= 0 && (flags & O_NONBLOCK) !== 0) sys.setfl(fd, flags & ~O_NONBLOCK);

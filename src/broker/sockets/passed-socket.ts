@@ -13,7 +13,7 @@ import {
   formatListenAddress,
   type ListenAddress,
 } from "../../address.ts";
-import type { SocketOptions } from "../../config/socket-options.ts";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";

@@ -4,7 +4,7 @@
  */
 import { constants } from "node:os";
 import { type Address, formatAddress, type ListenAddress } from "../../address.ts";
-import { type KernelOption, offAtLeaseEnd, type SocketOptions } from "../../config/socket-options.ts";
+import { type KernelOption, offAtLeaseEnd, type SocketOptions } from "../../config/keys/socket-options.ts";
 import type { Native } from "../../native.ts";
 import { POLLHUP, POLLRDHUP, SO_ACCEPTCONN, SO_DETACH_FILTER, SOL_SOCKET } from "../../socket-constants.ts";
 import { boundAddress, isConnected, socketOption } from "../../socket-queries.ts";

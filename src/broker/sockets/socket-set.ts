@@ -5,10 +5,10 @@
  */
 import { constants } from "node:os";
 import { formatListenAddress, type ListenAddress } from "../../address.ts";
-import type { Problem } from "../../config/problem.ts";
-import { formatOrigin } from "../../config/problem.ts";
-import type { SocketOptions } from "../../config/socket-options.ts";
-import type { BerthSpec, SocketSpec } from "../../config/spec.ts";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
+import type { BerthSpec, SocketSpec } from "../../config/keys/spec.ts";
+import type { Problem } from "../../config/toml/problem.ts";
+import { formatOrigin } from "../../config/toml/problem.ts";
 import { SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
 import { HeldSocket } from "./held-socket.ts";
@@ -101,7 +101,10 @@ function wantedBy(berth: BerthSpec): Wanted[] {
   );
 }
 
-/** Gives each wanted socket a held one with the same key: first of the same berth and name, then of any. Returns the rest. */
+/**
+ * Gives each wanted socket a held one with the same key: first of the same berth and name, then of any. Returns the
+ * rest.
+ */
 function keepWhatFits(wanted: readonly Wanted[], present: Iterable<SocketOwner>): Set<HeldSocket> {
   const exact = new Map<string, HeldSocket[]>();
   const spare = new Set<HeldSocket>();

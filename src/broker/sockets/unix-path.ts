@@ -1,6 +1,7 @@
 /**
  * The path of a UNIX socket: who may connect, and whose it is. Its folder may belong to somebody who swaps the path for
- * a link at the worst moment, so nothing is changed by name: the inode is pinned first (test/broker/sockets/unix-path.test.ts).
+ * a link at the worst moment, so nothing is changed by name: the inode is pinned first
+ * (test/broker/sockets/unix-path.test.ts).
  */
 import {
   chmodSync,
@@ -16,7 +17,7 @@ import {
 import { constants } from "node:os";
 import { dirname } from "node:path";
 import { AF_UNIX, encodeSockaddr, formatAddress } from "../../address.ts";
-import type { SocketOptions } from "../../config/socket-options.ts";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";

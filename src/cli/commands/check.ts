@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { systemAccounts } from "../../accounts.ts";
 import { defaultConfigDirectories } from "../../config/directories.ts";
 import { type LoadedConfig, loadConfig } from "../../config/load.ts";
-import { formatProblem } from "../../config/problem.ts";
+import { formatProblem } from "../../config/toml/problem.ts";
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { EXIT_REFUSED } from "../exit.ts";

@@ -12,7 +12,7 @@ import {
   type ListenAddress,
 } from "../../address.ts";
 import { settingsOf } from "../../broker/sockets/carry-over.ts";
-import { type KernelOption, type SocketOption, socketOptions } from "../../config/socket-options.ts";
+import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { BindReport, Native } from "../../native.ts";
 import * as so from "../../socket-constants.ts";

@@ -166,7 +166,9 @@ function title({ listen, program, count }: SeenBind): string {
   return `${printable(formatListenAddress(listen))} by ${printable(program)}${count > 1 ? `, ${count} times` : ""}`;
 }
 
-/** A basic string of TOML that means the text: `%` begins a specifier, and what a terminal would obey is escaped too. */
+/**
+ * A basic string of TOML that means the text: `%` begins a specifier, and what a terminal would obey is escaped too.
+ */
 function tomlString(text: string): string {
   return JSON.stringify(text.replaceAll("%", "%%")).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
     return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, "0")}`;

@@ -40,7 +40,9 @@ export interface TraceOptions {
   readonly sys: Native;
 }
 
-/** Runs the command until no process of it is left, `stop` fires or `duration` is over; then ends what is left of it. */
+/**
+ * Runs the command until no process of it is left, `stop` fires or `duration` is over; then ends what is left of it.
+ */
 export async function traceBinds(command: readonly string[], options: TraceOptions): Promise<Trace> {
   const { stop, duration = FOREVER_MS, say, sys } = options;
   const [ours, theirs] = socketPair("stream", sys);

@@ -1,7 +1,8 @@
 /**
  * Opening what lies beneath a directory, and nothing else: openat2(2) resolves the whole path with the directory as its
  * root, so that `..`, absolute links and links of /proc cannot lead out of it, whatever is renamed meanwhile (hazard
- * 31; test/client/directory-attack.test.ts). What has to be made, renamed or removed is named in a parent that was opened so.
+ * 31; test/client/directory-attack.test.ts). What has to be made, renamed or removed is named in a parent that was
+ * opened so.
  */
 import { constants as files } from "node:fs";
 import { constants } from "node:os";

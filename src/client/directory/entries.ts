@@ -52,7 +52,8 @@ export async function* readEntries(
   for (;;) {
     if (signal?.aborted) throw abortError(signal);
     const length = sys.getdents64(directory.fd, buffer);
-    // A directory that was removed while it was open has nothing in it; the kernel says ENOENT then, as no path was wrong.
+    // A directory that was removed while it was open has nothing in it; the kernel says ENOENT then, as no path was
+    // wrong.
     if (length === 0 || length === -ENOENT) return;
     check("getdents64", length, path);
     yield parse(buffer.subarray(0, length)).flatMap((entry) => known(sys, directory, entry));

@@ -1,6 +1,7 @@
 /**
  * Closes files off the event loop. The last close of a removed file waits while the kernel frees it: for a
- * few hundred megabytes in many pieces that took 18 seconds when measured, and the owner of the file chooses the pieces.
+ * few hundred megabytes in many pieces that took 18 seconds when measured, and the owner of the file chooses the
+ * pieces.
  */
 import { close, constants as files, fstatSync, ftruncate } from "node:fs";
 import { promisify } from "node:util";

@@ -19,8 +19,9 @@ export interface WriteFileOptions extends WaitOptions {
   /** "w" if not given. */
   readonly flag?: OpenFlags | undefined;
   /**
-   * Writes a new file, brings it to the disk, and puts it in the place of the old one: a reader, or someone who switches the
-   * machine off, has all of one or all of the other. A link is replaced, not followed; owner and mode are a new file's.
+   * Writes a new file, brings it to the disk, and puts it in the place of the old one: a reader, or someone who
+   * switches the machine off, has all of one or all of the other. A link is replaced, not followed; owner and mode are
+   * a new file's.
    */
   readonly atomic?: boolean | undefined;
 }

@@ -24,7 +24,10 @@ export const DEPTH = 32;
 /** How often a directory is gone through again because something was put into it meanwhile. */
 const ROUNDS = 16;
 
-/** Removes an entry of any kind. Throws SysError; ENOTEMPTY when somebody keeps filling a directory. What was removed before that stays removed. */
+/**
+ * Removes an entry of any kind. Throws SysError; ENOTEMPTY when somebody keeps filling a directory. What was removed
+ * before that stays removed.
+ */
 export async function removeTree(sys: Native, entry: Entry, signal?: AbortSignal | undefined): Promise<void> {
   await new TreeRemoval(sys, signal).remove(entry.directory, entry.name, shown(entry.name), []);
 }
@@ -41,8 +44,8 @@ class TreeRemoval {
   }
 
   /**
-   * Removes `name`, whatever it is by then; `above` are the directories opened on the way to it, the topmost first. What
-   * is swapped for something else between two calls is met again in the next round.
+   * Removes `name`, whatever it is by then; `above` are the directories opened on the way to it, the topmost first.
+   * What is swapped for something else between two calls is met again in the next round.
    */
   async remove(parent: FdHandle, name: Uint8Array, path: string, above: readonly FdHandle[]): Promise<void> {
     for (let round = 0; round < ROUNDS; round++) {

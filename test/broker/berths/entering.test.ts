@@ -1,4 +1,6 @@
-/** Servers in roots, through the built daemon and the real launcher, as an operator has them: real programs of a Debian. */
+/**
+ * Servers in roots, through the built daemon and the real launcher, as an operator has them: real programs of a Debian.
+ */
 import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -173,7 +175,9 @@ describe("a broker without root (needs root, to become another user)", needs(...
     expect(await fdsAgain(fds)).toEqual(fds);
   });
 
-  /** A broker of the user's; its berth has an image of theirs over a Debian. `more` is of [root], `server` of [server]. */
+  /**
+   * A broker of the user's; its berth has an image of theirs over a Debian. `more` is of [root], `server` of [server].
+   */
   async function start(more = "", server = "", wrap = AS_USER): Promise<BrokerProcess> {
     const config = `[sockets.game]
 listen = ["tcp://127.0.0.1:${port}"]

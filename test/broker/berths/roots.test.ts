@@ -160,7 +160,10 @@ async function leftBehind(test: TestBroker): Promise<Puppet> {
   return left;
 }
 
-/** Who has asked for the berth, and for `more`, and waits; the `other` is served meanwhile. The broker waits five seconds. */
+/**
+ * Who has asked for the berth, and for `more`, and waits; the `other` is served meanwhile. The broker waits five
+ * seconds.
+ */
 async function asking(test: TestBroker, other: Puppet, more = "pass"): Promise<Puppet> {
   const waiter = await Puppet.connect(test.socket);
   await waiter.do(`b.send("Acquire", {"berth": "a"}); ${more}`);

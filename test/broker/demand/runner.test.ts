@@ -1,7 +1,7 @@
 /** Whether a server is started as a unit or as a child, and what is told of it. */
 import { closeSync, openSync } from "node:fs";
 import { expect, it } from "vitest";
-import { createRunner, type Outcome } from "../../../src/broker/demand/runner.ts";
+import { createRunner, type RunResult } from "../../../src/broker/demand/runner.ts";
 import type { Manager, ServiceEnd, StartResult } from "../../../src/systemd/manager.ts";
 
 /** A manager that does nothing but answer. */
@@ -17,7 +17,7 @@ function manager(start: StartResult, end: ServiceEnd | undefined, calls: string[
 }
 
 /** The outcome of a start of the berth `arena@bob`, whose launcher finds no broker. */
-async function outcomeOf(given: Manager): Promise<Outcome> {
+async function outcomeOf(given: Manager): Promise<RunResult> {
   const output = openSync("/dev/null", "w");
   const runner = createRunner({ socket: "/nowhere", output, manager: given });
   try {

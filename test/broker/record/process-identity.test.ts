@@ -1,4 +1,7 @@
-/** As on a kernel without pidfs, whose pidfds have no inodes of their own; the other way is tried in test/e2e/reclaim.test.ts. */
+/**
+ * As on a kernel without pidfs, whose pidfds have no inodes of their own; the other way is tried in
+ * test/e2e/reclaim.test.ts.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync } from "node:fs";

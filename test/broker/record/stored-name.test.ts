@@ -11,7 +11,7 @@ import {
   socketName,
   stashName,
 } from "../../../src/broker/record/stored-name.ts";
-import { parseBerthName } from "../../../src/config/name.ts";
+import { parseBerthName } from "../../../src/config/toml/name.ts";
 import { isListenFdName } from "../../../src/launch/listen-fds.ts";
 
 const first = fc.constantFrom(..."AZaz09");

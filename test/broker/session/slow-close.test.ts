@@ -35,7 +35,9 @@ afterEach(async () => {
   await broker[Symbol.asyncDispose]();
 });
 
-/** Does something before the broker looks at what it has been sent: the last close(2) of that is the broker's, not ours. */
+/**
+ * Does something before the broker looks at what it has been sent: the last close(2) of that is the broker's, not ours.
+ */
 async function unseen(action: () => void): Promise<void> {
   broker.child.kill("SIGSTOP");
   const state = (): string | undefined =>

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { AF_INET, AF_INET6, AF_UNIX } from "../../../src/address.ts";
 import { carryOver, restoreOptions } from "../../../src/broker/sockets/carry-over.ts";
-import { carriedOptions, type KernelOption } from "../../../src/config/socket-options.ts";
+import { carriedOptions, type KernelOption } from "../../../src/config/keys/socket-options.ts";
 import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";
 import * as so from "../../../src/socket-constants.ts";

@@ -2,7 +2,7 @@
  * A reader turns a value of the tree into what the program uses. If it cannot, it reports why and returns undefined.
  * It reports everything that is wrong with a value, not only the first thing. Pure, apart from the given accounts.
  */
-import type { Accounts } from "../accounts.ts";
+import type { Accounts } from "../../accounts.ts";
 import type { Origin, Report } from "./problem.ts";
 import { suggest } from "./suggest.ts";
 import type { Value } from "./tree.ts";

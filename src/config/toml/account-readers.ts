@@ -1,5 +1,5 @@
 /** Reads users and groups: a name that the system knows, or a numeric id. */
-import { MAX_ID, type PasswdEntry, RANGE_SIZE } from "../accounts.ts";
+import { MAX_ID, type PasswdEntry, RANGE_SIZE } from "../../accounts.ts";
 import { type Reader, type Reading, refuse } from "./reader.ts";
 import type { Value } from "./tree.ts";
 

@@ -1,10 +1,8 @@
 /** The `[server]` section: the program that a launch runs, and its user. Pure. */
 
-import type { PasswdEntry } from "../accounts.ts";
-import { serverUser } from "./account-readers.ts";
-import { capability, readLimit } from "./limit.ts";
-import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
-import type { Origin } from "./problem.ts";
+import type { PasswdEntry } from "../../accounts.ts";
+import { serverUser } from "../toml/account-readers.ts";
+import type { Origin } from "../toml/problem.ts";
 import {
   duration,
   flag,
@@ -18,10 +16,12 @@ import {
   tableOf,
   text,
   word,
-} from "./reader.ts";
-import { type Context, type Key, openSection, present, type Section } from "./section.ts";
+} from "../toml/reader.ts";
+import { type Context, type Key, openSection, present, type Section } from "../toml/section.ts";
+import type { Value } from "../toml/tree.ts";
+import { capability, readLimit } from "./limit.ts";
+import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
-import type { Value } from "./tree.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
 const otherBinds: Reader<OtherBinds> = word<OtherBinds>("refuse", "allow", "loopback");

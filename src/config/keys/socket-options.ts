@@ -1,12 +1,13 @@
 /**
  * The table of socket options: key, reader, the sockets it applies to, and what it sets in the kernel, when. Pure.
- * To add an option, add a line to {@link SocketOptions}, a row below and a row in docs/configuration.md: CONTRIBUTING.md.
+ * To add an option, add a line to {@link SocketOptions}, a row below and a row in docs/configuration.md:
+ * CONTRIBUTING.md.
  */
-import type { ListenAddress } from "../address.ts";
-import { IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "../socket-constants.ts";
-import { gid, uid } from "./account-readers.ts";
-import { duration, flag, integer, matching, octal, type Reader, size } from "./reader.ts";
-import type { Key } from "./section.ts";
+import type { ListenAddress } from "../../address.ts";
+import { IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "../../socket-constants.ts";
+import { gid, uid } from "../toml/account-readers.ts";
+import { duration, flag, integer, matching, octal, type Reader, size } from "../toml/reader.ts";
+import type { Key } from "../toml/section.ts";
 
 /** Options of a `[sockets.NAME]` section. An absent one leaves the kernel's default. */
 export interface SocketOptions {
@@ -44,7 +45,10 @@ export interface KernelOption {
   readonly option: number;
   /** How many ints its value has. */
   readonly words: number;
-  /** Of a buffer, whose size the kernel reports doubled: the option that net.core.[rw]mem_max does not bound (socket(7)). */
+  /**
+   * Of a buffer, whose size the kernel reports doubled: the option that net.core.[rw]mem_max does not bound
+   * (socket(7)).
+   */
   readonly force?: number;
 }
 
@@ -202,8 +206,8 @@ export const socketOptions: { readonly [K in keyof SocketOptions]-?: SocketOptio
 };
 
 /**
- * What bind delivery carries over from the server's socket to the held one, and sets back when the lease ends. It is the
- * table of docs/bind-delivery.md, in its order, which a test compares.
+ * What bind delivery carries over from the server's socket to the held one, and sets back when the lease ends. It is
+ * the table of docs/bind-delivery.md, in its order, which a test compares.
  */
 export const carriedOptions: readonly KernelOption[] = [
   SO_RCVBUF,
@@ -250,8 +254,8 @@ export const carriedOptions: readonly KernelOption[] = [
 export const listenerReuse: KernelOption = SO_REUSEADDR;
 
 /**
- * Switched off when the lease ends, unless the berth sets them: with either, another process can bind the address beside
- * the broker and take what comes for it (socket(7)).
+ * Switched off when the lease ends, unless the berth sets them: with either, another process can bind the address
+ * beside the broker and take what comes for it (socket(7)).
  */
 export function offAtLeaseEnd({ kind }: ListenAddress, { reusePort = false }: SocketOptions): KernelOption[] {
   return [...(reusePort ? [] : [SO_REUSEPORT]), ...(kind === "datagram" ? [SO_REUSEADDR] : [])];

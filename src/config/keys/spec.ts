@@ -1,7 +1,7 @@
 /** A berth's configuration after it was read, merged, expanded and validated. Plain data. */
-import type { PasswdEntry } from "../accounts.ts";
-import type { ListenAddress } from "../address.ts";
-import type { Origin } from "./problem.ts";
+import type { PasswdEntry } from "../../accounts.ts";
+import type { ListenAddress } from "../../address.ts";
+import type { Origin } from "../toml/problem.ts";
 import type { SocketOptions } from "./socket-options.ts";
 
 /** A named socket: one name, one or more addresses, one descriptor for each address, in the order written. */
@@ -18,7 +18,9 @@ export interface TenantSpec {
   readonly units: readonly string[];
 }
 
-/** A resource limit, setrlimit(2): "unlimited" is RLIM_INFINITY, "keep" leaves the hard limit as the launcher has it. */
+/**
+ * A resource limit, setrlimit(2): "unlimited" is RLIM_INFINITY, "keep" leaves the hard limit as the launcher has it.
+ */
 export interface LimitSpec {
   readonly resource: string;
   readonly soft: number | "unlimited";

@@ -2,11 +2,10 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { familyNumber, formatListenAddress, type ListenAddress, parseListenAddress } from "../../src/address.ts";
-import { HeldSocket } from "../../src/broker/sockets/held-socket.ts";
-import { openSocket } from "../../src/broker/sockets/open-socket.ts";
-import { socketKey } from "../../src/broker/sockets/socket-key.ts";
-import type { Reading } from "../../src/config/reader.ts";
+import { familyNumber, formatListenAddress, type ListenAddress, parseListenAddress } from "../../../src/address.ts";
+import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
+import { openSocket } from "../../../src/broker/sockets/open-socket.ts";
+import { socketKey } from "../../../src/broker/sockets/socket-key.ts";
 import {
   carriedOptions,
   type KernelOption,
@@ -14,14 +13,15 @@ import {
   type SocketOptions,
   settingsFor,
   socketOptions,
-} from "../../src/config/socket-options.ts";
-import { check } from "../../src/errors.ts";
-import { FdHandle } from "../../src/fd.ts";
-import { native } from "../../src/native.ts";
-import { typeNumber } from "../../src/transport.ts";
-import { TestFolder } from "../support/broker.ts";
-import { openFds } from "../support/fds.ts";
-import { isRoot } from "../support/needs.ts";
+} from "../../../src/config/keys/socket-options.ts";
+import type { Reading } from "../../../src/config/toml/reader.ts";
+import { check } from "../../../src/errors.ts";
+import { FdHandle } from "../../../src/fd.ts";
+import { native } from "../../../src/native.ts";
+import { typeNumber } from "../../../src/transport.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { openFds } from "../../support/fds.ts";
+import { isRoot } from "../../support/needs.ts";
 
 const defaults: SocketOptions = { backlog: 4096, v6only: true, mode: 0o666 };
 const rows = Object.entries<SocketOption<unknown>>(socketOptions);

@@ -1,10 +1,10 @@
 /** The `[root]` section: the images, whether what a tenant writes is kept, and the ids of its files. Pure. */
-import { isRangeBase, MAX_RANGE_BASE } from "../accounts.ts";
+import { isRangeBase, MAX_RANGE_BASE } from "../../accounts.ts";
+import { flag, matching, type Reader, refuse, size, word } from "../toml/reader.ts";
+import { type Context, type Key, openSection, present } from "../toml/section.ts";
+import type { Value } from "../toml/tree.ts";
 import { readBinds } from "./binds.ts";
-import { flag, matching, type Reader, refuse, size, word } from "./reader.ts";
-import { type Context, type Key, openSection, present } from "./section.ts";
 import type { BindSpec, RootSpec, RootState, Shift } from "./spec.ts";
-import type { Value } from "./tree.ts";
 
 /** overlayfs takes 500 layers; this is the longest list that an operator can still read. */
 const MAX_IMAGES = 64;

@@ -85,7 +85,9 @@ function reportNoTemplate(name: BerthName, origin: Origin, report: Report): void
   report(origin, message, `create ${name.template}@.toml, or remove this file`);
 }
 
-/** Reports drop-ins of a berth that does not exist: its name is likely mistyped. Drop-ins of a masked berth are fine. */
+/**
+ * Reports drop-ins of a berth that does not exist: its name is likely mistyped. Drop-ins of a masked berth are fine.
+ */
 function reportOrphans(files: ConfigFiles, report: Report): void {
   for (const [stem, { directory }] of files.dropIns) {
     if (files.berths.has(stem)) continue;

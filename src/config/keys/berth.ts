@@ -1,14 +1,14 @@
 /** One berth's merged table → its BerthSpec. Pure. It reports every problem, and goes on with the key's default. */
-import type { ComposedBerth } from "./compose.ts";
-import { specifiersOf } from "./name.ts";
+import type { ComposedBerth } from "../toml/compose.ts";
+import { specifiersOf } from "../toml/name.ts";
+import { type Context, emptyTable } from "../toml/section.ts";
+import { suggest } from "../toml/suggest.ts";
+import { expandTable } from "../toml/tree.ts";
 import { readRoot, rootKeys } from "./root.ts";
-import { type Context, emptyTable } from "./section.ts";
 import { readServer, serverKeys } from "./server.ts";
 import { readSockets, socketKeys } from "./sockets.ts";
 import type { BerthSpec } from "./spec.ts";
-import { suggest } from "./suggest.ts";
 import { readTenant, tenantKeys } from "./tenant.ts";
-import { expandTable } from "./tree.ts";
 
 const sectionNames = ["sockets", "root", "tenant", "server"];
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { configurationKeys } from "../../src/config/berth.ts";
-import { formatProblem } from "../../src/config/problem.ts";
-import { berth, bob, load, problemsOf, socket } from "./fixture.ts";
+import { configurationKeys } from "../../../src/config/keys/berth.ts";
+import { formatProblem } from "../../../src/config/toml/problem.ts";
+import { berth, bob, load, problemsOf, socket } from "../fixture.ts";
 
 describe("a berth", () => {
   it("with only an address has the defaults", () => {

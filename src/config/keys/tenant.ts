@@ -1,9 +1,9 @@
 /** The `[tenant]` section: the users, groups and units that may take the berth. Pure. */
-import { gid, uid } from "./account-readers.ts";
-import { listOf, type Reader, refuse, text } from "./reader.ts";
-import { type Context, type DefaultedKey, type Key, openSection } from "./section.ts";
+import { gid, uid } from "../toml/account-readers.ts";
+import { listOf, type Reader, refuse, text } from "../toml/reader.ts";
+import { type Context, type DefaultedKey, type Key, openSection } from "../toml/section.ts";
+import type { Value } from "../toml/tree.ts";
 import type { TenantSpec } from "./spec.ts";
-import type { Value } from "./tree.ts";
 
 const unitTypes = [
   "service",

@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadConfig } from "../../src/config/load.ts";
-import { accounts, berth, folder, load, socket } from "./fixture.ts";
+import { loadConfig } from "../../../src/config/load.ts";
+import { accounts, berth, folder, load, socket } from "../fixture.ts";
 
 const at = (port: number): string => `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n`;
 const names = (files: Parameters<typeof load>[0]): string[] => load(files).specs.map(({ name }) => name);

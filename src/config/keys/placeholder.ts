@@ -1,8 +1,10 @@
-/** Checks `{fd:NAME}`, `{root}` and other placeholders of commands and environments. A launch expands them, not this. */
-import { placeholder, placesDescriptors, ROOT } from "../placeholder.ts";
-import type { Origin, Report } from "./problem.ts";
+/**
+ * Checks `{fd:NAME}`, `{root}` and other placeholders of commands and environments. A launch expands them, not this.
+ */
+import { placeholder, placesDescriptors, ROOT } from "../../placeholder.ts";
+import type { Origin, Report } from "../toml/problem.ts";
+import { suggest } from "../toml/suggest.ts";
 import type { Delivery, SocketSpec } from "./spec.ts";
-import { suggest } from "./suggest.ts";
 
 /** What a berth has that a placeholder can name. */
 export interface PlaceholderTargets {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { parse, stringify } from "smol-toml";
 import { describe, expect, it } from "vitest";
-import { locate, type Place } from "../../src/config/locate.ts";
+import { locate, type Place } from "../../../src/config/toml/locate.ts";
 
 function lineOf(toml: string, ...path: string[]): number | undefined {
   parse(toml);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { expandSpecifiers, isSocketName, parseBerthName, specifiersOf } from "../../src/config/name.ts";
-import { closest, editDistance } from "../../src/config/suggest.ts";
+import { expandSpecifiers, isSocketName, parseBerthName, specifiersOf } from "../../../src/config/toml/name.ts";
+import { closest, editDistance } from "../../../src/config/toml/suggest.ts";
 
 describe("parseBerthName", () => {
   it("tells plain berths, templates and instances apart", () => {

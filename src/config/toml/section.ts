@@ -1,6 +1,6 @@
 /** Reads one section of a file by the keys it may have. A test holds the documentation against the same key tables. */
 
-import type { Accounts } from "../accounts.ts";
+import type { Accounts } from "../../accounts.ts";
 import type { Report } from "./problem.ts";
 import { type Reader, type Reading, refuse } from "./reader.ts";
 import { suggest } from "./suggest.ts";

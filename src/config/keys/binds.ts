@@ -1,10 +1,10 @@
 /** `[root.binds]`: files and folders of the host that a server finds in the root it enters. Pure: it reads no file. */
 import { posix } from "node:path";
-import { compareText } from "./problem.ts";
-import { flag, matching, type Reader, type Reading, tableOf } from "./reader.ts";
-import { type Context, openSection } from "./section.ts";
+import { compareText } from "../toml/problem.ts";
+import { flag, matching, type Reader, type Reading, tableOf } from "../toml/reader.ts";
+import { type Context, openSection } from "../toml/section.ts";
+import type { Value } from "../toml/tree.ts";
 import type { BindSpec } from "./spec.ts";
-import type { Value } from "./tree.ts";
 
 const absolute = matching(/^\//, "an absolute path", "write a path that begins with /");
 

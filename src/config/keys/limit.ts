@@ -1,9 +1,10 @@
 /** Reads resource limits (setrlimit(2)) and capabilities (capabilities(7)). */
+
+import { parseSize, type Reader, type Reading, refuse, text } from "../toml/reader.ts";
+import { suggest } from "../toml/suggest.ts";
+import type { Value } from "../toml/tree.ts";
 import { capabilityNames, limitUnits } from "./kernel-names.ts";
-import { parseSize, type Reader, type Reading, refuse, text } from "./reader.ts";
 import type { LimitSpec } from "./spec.ts";
-import { suggest } from "./suggest.ts";
-import type { Value } from "./tree.ts";
 
 /** One entry of `[server.limits]`: a number, "unlimited", or "SOFT:HARD" where HARD may be "keep". */
 export function readLimit(resource: string, value: Value, reading: Reading): LimitSpec | undefined {

@@ -1,12 +1,12 @@
 /** The `[sockets.NAME]` sections: their keys, and a SocketSpec of each. Pure. */
-import { type ListenAddress, mappedIPv4, parseListenAddress } from "../address.ts";
-import { isSocketName, SOCKET_NAME_RULE } from "./name.ts";
-import type { Origin } from "./problem.ts";
-import { listOf, type Reader, text } from "./reader.ts";
-import { asTable, type Context, type Key, openSection, present, type Section } from "./section.ts";
+import { type ListenAddress, mappedIPv4, parseListenAddress } from "../../address.ts";
+import { isSocketName, SOCKET_NAME_RULE } from "../toml/name.ts";
+import type { Origin } from "../toml/problem.ts";
+import { listOf, type Reader, text } from "../toml/reader.ts";
+import { asTable, type Context, type Key, openSection, present, type Section } from "../toml/section.ts";
+import type { Table, Value } from "../toml/tree.ts";
 import { type SocketOption, type SocketOptions, socketOptions } from "./socket-options.ts";
 import type { SocketSpec } from "./spec.ts";
-import type { Table, Value } from "./tree.ts";
 
 type PlacedAddress = ListenAddress & { readonly origin: Origin };
 
