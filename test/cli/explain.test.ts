@@ -207,7 +207,7 @@ test.each([
 test.each([
   [["--trace-binds", "2", "true"], "is not the number of a descriptor above 2"],
   [["--trace-binds", "3x", "true"], "is not the number of a descriptor above 2"],
-  [["--trace-binds", "3"], "has no COMMAND"],
+  [["--trace-binds", "3"], "COMMAND is missing"],
 ])("berth-launch %j is a mistake of the caller's", (args, message) => {
   const { status, stderr } = spawnSync(launcherPath(), args, { encoding: "utf8" });
   expect(status).toBe(100);

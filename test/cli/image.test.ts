@@ -83,7 +83,7 @@ describe("berth image", () => {
     }
     expect((await image("rm", "arena@one", ...config)).code).toBe(0);
     folder.write({ "berths/wrong.toml": "nonsense" });
-    expect((await image("rm", "arena", ...config)).stderr).toContain("not known which berths need it");
+    expect((await image("rm", "arena", ...config)).stderr).toContain("does not show which berths need the image");
     expect((await image("rm", "arena", "--force", ...config)).code).toBe(0);
   });
 
@@ -96,7 +96,7 @@ describe("berth image", () => {
     ],
     ["import under a name that is none", ["import", "../x", "/tmp"], 100, "is not a valid name of a version"],
     ["rm of an image that is not there", ["rm", "arena", "--force"], 1, "there is no image arena"],
-    ["rm of what is no name", ["rm", "/etc"], 100, "names no image"],
+    ["rm of what is no name", ["rm", "/etc"], 100, "is not the name of an image"],
     ["use of an image without a version", ["use", "arena"], 100, "NAME@VERSION"],
     ["use of one that is not there", ["use", "arena@one"], 1, "has no version one"],
   ])("%s is one sentence", async (_what, [command = "", ...args], code, part) => {
