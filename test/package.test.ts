@@ -11,7 +11,9 @@ const run = promisify(execFile);
 
 // As scripts/test.mjs has it, for a registry whose certificates Node does not know by itself.
 const certificates = process.env["BERTHD_TEST_CA_CERTS"];
-const npm = { ...process.env, ...(certificates !== undefined && { NODE_EXTRA_CA_CERTS: certificates }) };
+// What npm tells a script of this folder would lead an npm in another folder back here.
+const { npm_config_local_prefix: _prefix, INIT_CWD: _cwd, ...outside } = process.env;
+const npm = { ...outside, ...(certificates !== undefined && { NODE_EXTRA_CA_CERTS: certificates }) };
 // A compiler must not be needed where a prebuilt binary fits, and not be found when the test says so.
 const withoutCompiler = { ...npm, CC: "/bin/false", CXX: "/bin/false", npm_config_nodedir: "/nonexistent" };
 
