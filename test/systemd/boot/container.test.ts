@@ -152,7 +152,9 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     await machine.waitFor("the refusal", async () =>
       (await machine.journal("container@bare")).includes("berth-launch:"),
     );
-    expect(await machine.journal("container@bare")).toContain("the berth has no root for --contain; add a section [root]");
+    expect(await machine.journal("container@bare")).toContain(
+      "the berth has no root for --contain; add a section [root]",
+    );
     await machine.ok(["systemctl", "stop", "container@bare.service"]);
   });
 
