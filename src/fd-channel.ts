@@ -6,8 +6,8 @@ import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
 import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
 import { MAX_FDS, MSG_TRUNC, native, READABLE, RECEIVED_LENGTH, WRITABLE } from "./native.ts";
-import { socketPair } from "./socket-queries.ts";
-import type { SocketKind } from "./transport.ts";
+import { socketPair } from "./net/socket-queries.ts";
+import type { SocketKind } from "./net/transport.ts";
 import type { WaitOptions } from "./wait-options.ts";
 import { Wire } from "./wire.ts";
 

@@ -1,7 +1,6 @@
 /// <reference types="node" preserve="true" />
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export type { PasswdEntry } from "./accounts.ts";
-export { type Address, formatAddress, type InetAddress, type ListenAddress, type UnixAddress } from "./address.ts";
 export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/quota.ts";
 export type { BerthState, BerthView, DescriptorView, LeaseView, RootView, StartView } from "./broker/berths/berth.ts";
 export { Broker } from "./broker/broker.ts";
@@ -46,11 +45,12 @@ export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts"
 export { type Fd, FdHandle } from "./fd.ts";
 export { FdChannel, FdMessage, recvFds, sendFds } from "./fd-channel.ts";
 export { createLog, type Fields, type Level, type Log, type LogFormat } from "./log.ts";
+export { type Address, formatAddress, type InetAddress, type ListenAddress, type UnixAddress } from "./net/address.ts";
+export type { SocketKind } from "./net/transport.ts";
 export type { Pool as RangePool, Range as IdRange } from "./rootfs/ranges/range.ts";
 export type { Strategy as ShiftStrategy } from "./rootfs/roots/root.ts";
 export { type ListenFdsOptions, listenFds, type PassedFd } from "./systemd/activation.ts";
 export type { DescriptorStore, NotStored } from "./systemd/fd-store.ts";
-export type { SocketKind } from "./transport.ts";
 export { type CallOptions, Reply, VarlinkClient } from "./varlink/client.ts";
 export type { UnixConnectOptions } from "./varlink/connect.ts";
 export type { Parameters as VarlinkParameters } from "./varlink/message.ts";

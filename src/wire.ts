@@ -5,7 +5,7 @@
 import { type BerthError, SysError } from "./errors.ts";
 import { type Borrowed, type FdHandle, NOTHING_BORROWED } from "./fd.ts";
 import { DISCONNECT, MAX_FDS, type Native, native, type Poll, READABLE, WRITABLE } from "./native.ts";
-import { POLLHUP } from "./socket-constants.ts";
+import { POLLHUP } from "./net/socket-constants.ts";
 import { Inbox } from "./wire/inbox.ts";
 import { Outbox } from "./wire/outbox.ts";
 import type { Receiver, WireOptions } from "./wire/receiver.ts";

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FdHandle } from "../src/fd.ts";
 import { FdChannel, type FdMessage, recvFds, sendFds } from "../src/fd-channel.ts";
 import { MAX_FDS, native } from "../src/native.ts";
-import { SOCK_SEQPACKET } from "../src/transport.ts";
+import { SOCK_SEQPACKET } from "../src/net/transport.ts";
 import { runWithAddon } from "./support/addon-child.ts";
 import { leaksNothing } from "./support/fds.ts";
 import { fileOf, memfd, socketPair } from "./support/sockets.ts";

@@ -11,31 +11,26 @@ const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter(
 const texts: Sources = new Map(files.map((file) => [file, readFileSync(join(source, file), "utf8")]));
 const textOf = (file: string): string => texts.get(file) ?? "";
 
-const pure = ["address", "transport", "errors", "placeholder", "socket-constants", "socket-path"];
 const all = [...new Set(files.map(layerOf))];
 
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   errors: [],
-  "socket-constants": [],
-  "socket-path": [],
   placeholder: [],
-  transport: ["socket-constants"],
-  address: ["transport"],
   accounts: ["errors"],
   native: ["errors", "accounts"],
   "launcher-path": ["errors", "native"],
   fd: ["native", "errors"],
-  wire: ["native", "fd", "errors", "address", "transport", "socket-constants"],
-  "socket-queries": ["native", "fd", "errors", "address", "transport", "socket-constants"],
-  "fd-channel": ["native", "fd", "wire", "errors", "address", "transport", "socket-queries", "wait-options"],
-  config: ["errors", "address", "transport", "placeholder", "accounts", "socket-constants"],
+  net: ["native", "fd", "errors"],
+  wire: ["native", "fd", "errors", "net"],
+  "fd-channel": ["native", "fd", "wire", "errors", "net", "wait-options"],
+  config: ["errors", "net", "placeholder", "accounts"],
   launch: ["errors", "accounts"],
   log: [],
   "wait-options": [],
-  rootfs: ["fd", "native", "errors", "launcher-path", "socket-queries", "accounts"],
-  varlink: ["fd", "wire", "errors", "address", "transport", "native"],
-  systemd: ["fd", "launch", "native", "errors", "address", "transport", "socket-constants", "socket-queries"],
-  client: ["varlink", "fd", "native", "socket-queries", "wait-options", ...pure],
+  rootfs: ["fd", "native", "errors", "launcher-path", "net", "accounts"],
+  varlink: ["fd", "wire", "errors", "net", "native"],
+  systemd: ["fd", "launch", "native", "errors", "net"],
+  client: ["varlink", "fd", "native", "errors", "net", "placeholder", "wait-options"],
   broker: all.filter((layer) => !["client", "cli", "index", "fd-channel"].includes(layer)),
   cli: all.filter((layer) => layer !== "index"),
   index: all.filter((layer) => layer !== "cli"),
@@ -58,6 +53,13 @@ it("no file imports from a layer it may not", () => {
       .map((target) => `${file} -> ${target}`),
   );
   expect(wrong).toEqual([]);
+});
+
+it("the parts of net/ that make no system call import none that does, and config imports only them", () => {
+  const effects = ["native.ts", "fd.ts", "net/socket-queries.ts"];
+  const importers = files.filter((file) => localImports(texts, file).some((target) => effects.includes(target)));
+  expect(importers.filter((file) => /^net\//.test(file))).toEqual(["net/socket-queries.ts"]);
+  expect(importers.filter((file) => /^config\//.test(file))).toEqual([]);
 });
 
 it("no room imports from one above it or beside it", () => {
@@ -145,10 +147,10 @@ it("only native.ts loads the addon, and only systemd/notify.ts unix-dgram", () =
 });
 
 it("what decides without doing imports nothing that does", () => {
-  // node:net is not among them: isIPv4 is pure, and address.ts wants no other thing of it.
+  // node:net is not among them: net/address.ts uses only isIPv4 and isIPv6, which are pure.
   const effects = /^node:(fs|dgram|child_process|worker_threads|timers)/;
   const pureFiles = files.filter((file) =>
-    /^(address|transport|placeholder|socket-constants)\.ts$|^launch\/|^varlink\/(idl|json|message|validate|service)\.ts$|^broker\/access\/policy\.ts$/.test(
+    /^placeholder\.ts$|^net\/(address|transport|socket-constants|socket-path)\.ts$|^launch\/|^varlink\/(idl|json|message|validate|service)\.ts$|^broker\/access\/policy\.ts$/.test(
       file,
     ),
   );

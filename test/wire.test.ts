@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { BerthError } from "../src/errors.ts";
 import { borrow, closeAll, type FdHandle } from "../src/fd.ts";
 import { type Native, native, READABLE, WRITABLE } from "../src/native.ts";
-import { SOCK_SEQPACKET } from "../src/transport.ts";
+import { SOCK_SEQPACKET } from "../src/net/transport.ts";
 import { Wire, type WireOptions } from "../src/wire.ts";
 import { fdsAgain, openFds } from "./support/fds.ts";
 import { type FakePoll, lastPoll, scripted } from "./support/scripted-native.ts";

@@ -52,7 +52,7 @@ int tryConnect(Conversation& broker, const char* path) {
   }
 }
 
-// The same places in the same order as socketPaths() in src/socket-path.ts: a user's own broker goes first.
+// The same places in the same order as socketPaths() in src/net/socket-path.ts: a user's own broker goes first.
 int connectDefault(Conversation& broker) {
   const char* const runtime = getenv("XDG_RUNTIME_DIR");
   if (geteuid() != 0 && runtime != nullptr && runtime[0] == '/') {

@@ -4,13 +4,13 @@
  */
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
-import { AF_INET, AF_INET6, AF_UNIX } from "../address.ts";
 import { BerthError, check } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
-import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../socket-constants.ts";
-import { boundAddress, socketOption } from "../socket-queries.ts";
-import { SOCK_DGRAM, SOCK_STREAM } from "../transport.ts";
+import { AF_INET, AF_INET6, AF_UNIX } from "../net/address.ts";
+import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../net/socket-constants.ts";
+import { boundAddress, socketOption } from "../net/socket-queries.ts";
+import { SOCK_DGRAM, SOCK_STREAM } from "../net/transport.ts";
 
 /** A backlog that leaves the kernel's own bound, net.core.somaxconn, in force. */
 const LARGE_BACKLOG = 4096;

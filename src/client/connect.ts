@@ -1,6 +1,6 @@
 /** Finding the broker: the first of the usual places where one answers. */
 import { BerthError } from "../errors.ts";
-import { socketPaths } from "../socket-path.ts";
+import { socketPaths } from "../net/socket-path.ts";
 import { VarlinkClient } from "../varlink/client.ts";
 
 export interface ConnectOptions {

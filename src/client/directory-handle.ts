@@ -16,7 +16,7 @@ import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
-import { O_PATH } from "../socket-constants.ts";
+import { O_PATH } from "../net/socket-constants.ts";
 import type { WaitOptions } from "../wait-options.ts";
 import { openBeneath, openDirectory, openEntry } from "./directory/beneath.ts";
 import { openFile, readWhole, replaceWhole, writeWhole } from "./directory/content.ts";

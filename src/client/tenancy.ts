@@ -4,7 +4,7 @@ import type { Server } from "node:net";
 import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { native } from "../native.ts";
-import type { SocketKind } from "../transport.ts";
+import type { SocketKind } from "../net/transport.ts";
 import type { VarlinkClient } from "../varlink/client.ts";
 import type { WaitOptions } from "../wait-options.ts";
 import { dgramSocket, netServer } from "./adapters.ts";

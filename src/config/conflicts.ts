@@ -5,7 +5,7 @@
  * (unix(7) does not say so); a path can be bound once, whatever the type.
  */
 import { normalize } from "node:path";
-import { formatListenAddress, type InetAddress, type ListenAddress, mappedIPv4 } from "../address.ts";
+import { formatListenAddress, type InetAddress, type ListenAddress, mappedIPv4 } from "../net/address.ts";
 import type { BerthSpec, SocketSpec } from "./keys/spec.ts";
 import type { Origin, Problem } from "./toml/problem.ts";
 import { formatOrigin, ProblemList } from "./toml/problem.ts";

@@ -3,13 +3,13 @@
  * is full, the sender waits. Plain messages go through notify.ts, which uses this file only when the queue is full.
  */
 import { constants } from "node:os";
-import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX, type UnixAddress } from "../address.ts";
 import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
-import { POLLIN, POLLOUT } from "../socket-constants.ts";
-import { socketPair } from "../socket-queries.ts";
-import { SOCK_DGRAM } from "../transport.ts";
+import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX, type UnixAddress } from "../net/address.ts";
+import { POLLIN, POLLOUT } from "../net/socket-constants.ts";
+import { socketPair } from "../net/socket-queries.ts";
+import { SOCK_DGRAM } from "../net/transport.ts";
 
 const { EAGAIN } = constants.errno;
 /** An unprivileged user has too many descriptors in flight (hazard 5). Node has no name for this errno. */

@@ -1,11 +1,11 @@
 /** Connecting to a UNIX stream socket without blocking: a full backlog is waited for, within a deadline. */
 import { constants } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX } from "../address.ts";
 import { abortError, BerthError, check, SysError } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { native } from "../native.ts";
-import { SOCK_STREAM } from "../transport.ts";
+import { AF_UNIX, encodeSockaddr, UNIX_PATH_MAX } from "../net/address.ts";
+import { SOCK_STREAM } from "../net/transport.ts";
 
 const { EAGAIN, ECONNREFUSED, ENOENT } = constants.errno;
 

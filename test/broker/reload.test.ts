@@ -5,7 +5,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Native, native } from "../../src/native.ts";
-import { SO_MARK } from "../../src/socket-constants.ts";
+import { SO_MARK } from "../../src/net/socket-constants.ts";
 import { spawnBroker, startBroker, type TestBroker, TestFolder } from "../support/broker.ts";
 import { fdsAgain, openFds } from "../support/fds.ts";
 import { frame, RawPeer } from "../support/peer.ts";

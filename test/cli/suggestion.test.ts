@@ -1,12 +1,12 @@
 import { constants } from "node:os";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { formatListenAddress, parseListenAddress } from "../../src/address.ts";
 import type { SeenBind } from "../../src/cli/explain/recorder.ts";
 import { explainOthers, suggestBerth } from "../../src/cli/explain/suggestion.ts";
 import type { BerthSpec } from "../../src/config/keys/spec.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/toml/problem.ts";
+import { formatListenAddress, parseListenAddress } from "../../src/net/address.ts";
 import { TestFolder } from "../support/broker.ts";
 
 const { EACCES, EADDRINUSE, EADDRNOTAVAIL } = constants.errno;

@@ -6,7 +6,7 @@ import { acquire } from "../../src/client/acquire.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
-import { socketPaths } from "../../src/socket-path.ts";
+import { socketPaths } from "../../src/net/socket-path.ts";
 import { connectUnix } from "../../src/varlink/connect.ts";
 import { startBroker } from "../support/broker.ts";
 import { FakeService, type Message } from "../support/fake-service.ts";

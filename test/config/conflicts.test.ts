@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { parseListenAddress } from "../../src/address.ts";
 import { findConflicts } from "../../src/config/conflicts.ts";
 import type { BerthSpec } from "../../src/config/keys/spec.ts";
+import { parseListenAddress } from "../../src/net/address.ts";
 import { load } from "./fixture.ts";
 
 type Draft = Pick<BerthSpec, "name" | "sockets">;

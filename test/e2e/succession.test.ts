@@ -5,7 +5,7 @@ import { describe, expect, it, vi } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
 import { Predecessor } from "../../src/broker/restart/takeover-client.ts";
 import { native } from "../../src/native.ts";
-import { POLLIN } from "../../src/socket-constants.ts";
+import { POLLIN } from "../../src/net/socket-constants.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";

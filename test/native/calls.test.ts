@@ -3,9 +3,9 @@ import { spawn, spawnSync } from "node:child_process";
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, symlinkSync, writeSync } from "node:fs";
 import { constants, userInfo } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
-import { AF_INET, AF_INET6, AF_UNIX, decodeSockaddr, encodeSockaddr } from "../../src/address.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { F_RDLCK, F_WRLCK, LOCK_EX, LOCK_SH, type Native, native } from "../../src/native.ts";
+import { AF_INET, AF_INET6, AF_UNIX, decodeSockaddr, encodeSockaddr } from "../../src/net/address.ts";
 import {
   IPPROTO_TCP,
   O_NONBLOCK,
@@ -18,8 +18,8 @@ import {
   SO_TIMESTAMP,
   SO_TYPE,
   SOL_SOCKET,
-} from "../../src/socket-constants.ts";
-import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../src/transport.ts";
+} from "../../src/net/socket-constants.ts";
+import { SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM } from "../../src/net/transport.ts";
 import { runWithAddon } from "../support/addon-child.ts";
 import { TestFolder } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";

@@ -1,10 +1,11 @@
 /** A descriptor whose last close(2) waits: a TCP connection with SO_LINGER, full of what its peer does not read. */
-import { AF_INET, encodeSockaddr } from "../../src/address.ts";
+
 import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
-import { POLLIN, POLLOUT, SOL_SOCKET } from "../../src/socket-constants.ts";
-import { SOCK_STREAM } from "../../src/transport.ts";
+import { AF_INET, encodeSockaddr } from "../../src/net/address.ts";
+import { POLLIN, POLLOUT, SOL_SOCKET } from "../../src/net/socket-constants.ts";
+import { SOCK_STREAM } from "../../src/net/transport.ts";
 import { boundSocket } from "./sockets.ts";
 
 const SO_LINGER = 13;

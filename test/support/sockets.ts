@@ -1,10 +1,10 @@
 /** Bare sockets and files for tests, as handles that close what they hold. */
 import { fstatSync } from "node:fs";
-import { AF_UNIX, encodeSockaddr, familyNumber, parseListenAddress } from "../../src/address.ts";
 import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
-import { SOCK_STREAM, typeNumber } from "../../src/transport.ts";
+import { AF_UNIX, encodeSockaddr, familyNumber, parseListenAddress } from "../../src/net/address.ts";
+import { SOCK_STREAM, typeNumber } from "../../src/net/transport.ts";
 
 /** Two connected UNIX sockets, stream unless said. */
 export function socketPair(type: number = SOCK_STREAM): [FdHandle, FdHandle] {

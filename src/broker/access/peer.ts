@@ -8,8 +8,8 @@ import { constants } from "node:os";
 import { check, isScarcity, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../socket-constants.ts";
-import { socketOption } from "../../socket-queries.ts";
+import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
 
 const { ENOPROTOOPT } = constants.errno;
 

@@ -2,13 +2,14 @@
  * One berth: what it holds, who has it, and what is waiting in it for the next tenant. It decides nothing about who
  * may do what; it keeps the state and turns it into descriptors.
  */
-import { formatListenAddress } from "../../address.ts";
+
 import type { BerthSpec, RootState } from "../../config/keys/spec.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
+import { formatListenAddress } from "../../net/address.ts";
+import type { SocketKind } from "../../net/transport.ts";
 import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Root, Strategy } from "../../rootfs/roots/root.ts";
-import type { SocketKind } from "../../transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Lease } from "./lease.ts";

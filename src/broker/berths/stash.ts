@@ -3,11 +3,11 @@
  * can be kept without harm are taken (hazard 15; test/broker/berths/stash.test.ts).
  */
 import { type BigIntStats, fstatSync } from "node:fs";
-import { AF_UNIX } from "../../address.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../socket-constants.ts";
-import { isConnected, socketOption } from "../../socket-queries.ts";
+import { AF_UNIX } from "../../net/address.ts";
+import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { isConnected, socketOption } from "../../net/socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 
 /** A stashed descriptor: held by the berth until a successor of its giver is ready. */

@@ -9,7 +9,7 @@ import type { FdHandle } from "../../fd.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { socketPair } from "../../socket-queries.ts";
+import { socketPair } from "../../net/socket-queries.ts";
 import { bindRecord } from "./bind-reports.ts";
 
 const BYTE = new Uint8Array(1);

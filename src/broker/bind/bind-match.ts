@@ -3,8 +3,8 @@
  * out. docs/bind-delivery.md has the rules in prose.
  */
 import { isIPv4 } from "node:net";
-import { type Address, type InetAddress, mappedIPv4 } from "../../address.ts";
-import type { SocketKind } from "../../transport.ts";
+import { type Address, type InetAddress, mappedIPv4 } from "../../net/address.ts";
+import type { SocketKind } from "../../net/transport.ts";
 
 /** What the server asked for. */
 export interface BindRequest {

@@ -6,6 +6,10 @@
  */
 import { fstatSync, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
+import type { ServerSpec } from "../../config/keys/spec.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { BindReport, Native } from "../../native.ts";
 import {
   type Address,
   AF_INET,
@@ -14,14 +18,10 @@ import {
   decodeSockaddr,
   formatAddress,
   formatListenAddress,
-} from "../../address.ts";
-import type { ServerSpec } from "../../config/keys/spec.ts";
-import type { FdHandle } from "../../fd.ts";
-import type { Log } from "../../log.ts";
-import type { BindReport, Native } from "../../native.ts";
-import * as so from "../../socket-constants.ts";
-import { boundAddressIfKnown, socketOption } from "../../socket-queries.ts";
-import { isKnownProtocol, kindOfType, type SocketKind } from "../../transport.ts";
+} from "../../net/address.ts";
+import * as so from "../../net/socket-constants.ts";
+import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
+import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transport.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";

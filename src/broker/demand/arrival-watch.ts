@@ -4,8 +4,8 @@
  * (test/broker/demand/on-demand.test.ts).
  */
 import { type Native, type Poll, READABLE } from "../../native.ts";
-import { POLLIN } from "../../socket-constants.ts";
-import { clearPendingError } from "../../socket-queries.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
+import { clearPendingError } from "../../net/socket-queries.ts";
 
 /** Milliseconds until a socket that cannot be watched is checked again. */
 const RETRY_INTERVAL_MS = 1000;

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
-import { type Address, encodeSockaddr } from "../../address.ts";
+import { type Address, encodeSockaddr } from "../../net/address.ts";
 
 const FRESH_MS = 1000;
 

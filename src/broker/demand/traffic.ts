@@ -3,8 +3,8 @@
  * last datagram came that its server has read; of a listener, whether a connection to it is open.
  */
 import type { Native } from "../../native.ts";
-import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../socket-constants.ts";
-import { socketOption } from "../../socket-queries.ts";
+import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Connections } from "./connections.ts";

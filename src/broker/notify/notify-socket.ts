@@ -5,12 +5,12 @@
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
-import { formatAddress } from "../../address.ts";
 import { check } from "../../errors.ts";
 import { adoptReceived, closeAll, FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../../native.ts";
-import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../socket-constants.ts";
+import { formatAddress } from "../../net/address.ts";
+import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { readTenantMessage, type TenantMessage } from "../../systemd/tenant-message.ts";
 import type { Tenancy } from "../berths/leases.ts";
 import { openBrokerSocket } from "../sockets/broker-socket.ts";

@@ -5,7 +5,7 @@
 import { check } from "../../errors.ts";
 import { adoptReceived, closeAll, type FdHandle } from "../../fd.ts";
 import { type Native, RECEIVED_LENGTH } from "../../native.ts";
-import { socketPair } from "../../socket-queries.ts";
+import { socketPair } from "../../net/socket-queries.ts";
 
 const BYTE = new Uint8Array(1);
 

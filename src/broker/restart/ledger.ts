@@ -5,7 +5,7 @@
 
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { POLLIN } from "../../socket-constants.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import { decodeLeaseFacts, type LeaseFacts } from "../record/lease-facts.ts";

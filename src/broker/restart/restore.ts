@@ -8,7 +8,7 @@ import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { POLLIN } from "../../socket-constants.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import type { Berths } from "../berths/berths.ts";
 import { isNotifyDescriptor } from "../bind/interception.ts";

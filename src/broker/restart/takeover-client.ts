@@ -6,7 +6,7 @@ import { constants } from "node:os";
 import { BerthError, RefusedError, SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { native } from "../../native.ts";
-import { POLLIN } from "../../socket-constants.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import { VarlinkClient } from "../../varlink/client.ts";
 import { connectUnix } from "../../varlink/connect.ts";

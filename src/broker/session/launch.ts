@@ -1,12 +1,12 @@
 /** Makes the plan of a launch from the berth and the call, and puts it into a sealed memfd. All policy is here. */
 import { writeSync } from "node:fs";
-import { formatAddress } from "../../address.ts";
 import type { ServerSpec } from "../../config/keys/spec.ts";
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Plan } from "../../launch/plan.ts";
 import { encodePlan } from "../../launch/plan-encode.ts";
 import type { Native } from "../../native.ts";
+import { formatAddress } from "../../net/address.ts";
 import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors, ROOT } from "../../placeholder.ts";
 import type { RootEntry } from "../../rootfs/roots/root-entry.ts";
 import type { Berth } from "../berths/berth.ts";

@@ -8,7 +8,7 @@ import { SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
-import { POLLIN } from "../../socket-constants.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
 import type { Service } from "../../varlink/service.ts";
 import { Peer } from "../access/peer.ts";
 import { isPrivileged } from "../access/policy.ts";

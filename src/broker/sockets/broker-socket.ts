@@ -1,7 +1,8 @@
 /** A socket that the broker has for itself, beside those of berths: an earlier broker's, or a new one. */
-import type { ListenAddress } from "../../address.ts";
+
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import type { Native } from "../../native.ts";
+import type { ListenAddress } from "../../net/address.ts";
 import { HeldSocket } from "./held-socket.ts";
 import { fits, type PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";

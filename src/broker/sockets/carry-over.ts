@@ -7,8 +7,8 @@
 import { carriedOptions, type KernelOption } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import * as so from "../../socket-constants.ts";
-import { SOCK_STREAM } from "../../transport.ts";
+import * as so from "../../net/socket-constants.ts";
+import { SOCK_STREAM } from "../../net/transport.ts";
 
 /** Settings of a held socket before they were changed, so that the next tenant finds it as configured. */
 export type Changed = ReadonlyMap<KernelOption, Int32Array>;

@@ -4,12 +4,12 @@
  */
 import { constants } from "node:os";
 import { resolve } from "node:path";
-import type { ListenAddress } from "../../address.ts";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { boundAddress } from "../../socket-queries.ts";
+import type { ListenAddress } from "../../net/address.ts";
+import { boundAddress } from "../../net/socket-queries.ts";
 import { openBrokerSocket } from "./broker-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
 import type { NamedSocket } from "./named-socket.ts";

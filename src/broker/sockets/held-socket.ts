@@ -4,6 +4,10 @@
  * test/broker/sockets/held-socket.test.ts).
  */
 import { fchmodSync, lstatSync } from "node:fs";
+import type { KernelOption, SocketOptions } from "../../config/keys/socket-options.ts";
+import { check } from "../../errors.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
 import {
   type Address,
   encodeSockaddr,
@@ -11,13 +15,9 @@ import {
   formatListenAddress,
   type ListenAddress,
   pathOf,
-} from "../../address.ts";
-import type { KernelOption, SocketOptions } from "../../config/keys/socket-options.ts";
-import { check } from "../../errors.ts";
-import type { FdHandle } from "../../fd.ts";
-import type { Native } from "../../native.ts";
-import { boundAddress } from "../../socket-queries.ts";
-import { typeNumber } from "../../transport.ts";
+} from "../../net/address.ts";
+import { boundAddress } from "../../net/socket-queries.ts";
+import { typeNumber } from "../../net/transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";

@@ -1,12 +1,12 @@
 /** From the options of a `[sockets.NAME]` section to setsockopt(2), in the order the kernel wants. It binds nothing. */
 import { constants } from "node:os";
-import { familyNumber, formatListenAddress, type ListenAddress } from "../../address.ts";
 import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { O_NONBLOCK } from "../../socket-constants.ts";
-import { typeNumber } from "../../transport.ts";
+import { familyNumber, formatListenAddress, type ListenAddress } from "../../net/address.ts";
+import { O_NONBLOCK } from "../../net/socket-constants.ts";
+import { typeNumber } from "../../net/transport.ts";
 
 const { EPERM } = constants.errno;
 

@@ -4,6 +4,9 @@
  * configuration asks for is decided here. It changes nothing.
  */
 import { fstatSync } from "node:fs";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
 import {
   type Address,
   AF_INET,
@@ -12,13 +15,10 @@ import {
   formatAddress,
   formatListenAddress,
   type ListenAddress,
-} from "../../address.ts";
-import type { SocketOptions } from "../../config/keys/socket-options.ts";
-import type { FdHandle } from "../../fd.ts";
-import type { Native } from "../../native.ts";
-import * as so from "../../socket-constants.ts";
-import { boundAddressIfKnown, socketOption } from "../../socket-queries.ts";
-import { isKnownProtocol, kindOfType } from "../../transport.ts";
+} from "../../net/address.ts";
+import * as so from "../../net/socket-constants.ts";
+import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
+import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { isInode } from "./unix-path.ts";

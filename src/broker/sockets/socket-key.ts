@@ -1,6 +1,7 @@
 /** The key of a socket: everything that is settled at bind(2). A socket whose key is still wanted can stay open. */
-import { formatListenAddress, type ListenAddress } from "../../address.ts";
+
 import { type SocketOptions, settledAtBind } from "../../config/keys/socket-options.ts";
+import { formatListenAddress, type ListenAddress } from "../../net/address.ts";
 
 /** The same text as in earlier versions: its hash is in the name of each stored socket (record/stored-name.ts). */
 export function socketKey(listen: ListenAddress, options: SocketOptions): string {

@@ -3,11 +3,11 @@
  * test/broker/sockets/held-socket.test.ts). It never opens or closes a socket: that is held-socket.ts.
  */
 import { constants } from "node:os";
-import { type Address, formatAddress, type ListenAddress } from "../../address.ts";
 import { type KernelOption, offAtLeaseEnd, type SocketOptions } from "../../config/keys/socket-options.ts";
 import type { Native } from "../../native.ts";
-import { POLLHUP, POLLRDHUP, SO_ACCEPTCONN, SO_DETACH_FILTER, SOL_SOCKET } from "../../socket-constants.ts";
-import { boundAddress, isConnected, socketOption } from "../../socket-queries.ts";
+import { type Address, formatAddress, type ListenAddress } from "../../net/address.ts";
+import { POLLHUP, POLLRDHUP, SO_ACCEPTCONN, SO_DETACH_FILTER, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { boundAddress, isConnected, socketOption } from "../../net/socket-queries.ts";
 
 const { EPERM } = constants.errno;
 

@@ -4,13 +4,13 @@
  * What was passed to the broker at its start is taken instead of opened.
  */
 import { constants } from "node:os";
-import { formatListenAddress, type ListenAddress } from "../../address.ts";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import type { BerthSpec, SocketSpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import { formatOrigin } from "../../config/toml/problem.ts";
 import { SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
+import { formatListenAddress, type ListenAddress } from "../../net/address.ts";
 import { HeldSocket } from "./held-socket.ts";
 import type { NamedSocket, SocketOwner } from "./named-socket.ts";
 import { describePassed, fits, type PassedSocket, socketInode } from "./passed-socket.ts";

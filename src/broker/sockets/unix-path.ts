@@ -16,13 +16,13 @@ import {
 } from "node:fs";
 import { constants } from "node:os";
 import { dirname } from "node:path";
-import { AF_UNIX, encodeSockaddr, formatAddress } from "../../address.ts";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { O_PATH } from "../../socket-constants.ts";
-import { type SocketKind, typeNumber } from "../../transport.ts";
+import { AF_UNIX, encodeSockaddr, formatAddress } from "../../net/address.ts";
+import { O_PATH } from "../../net/socket-constants.ts";
+import { type SocketKind, typeNumber } from "../../net/transport.ts";
 
 const { EADDRINUSE, ECONNREFUSED } = constants.errno;
 

@@ -1,9 +1,9 @@
 /** `berth explain NAME -- COMMAND`: what a server binds, as the configuration of a berth for it. It asks no broker. */
 import type { Command } from "commander";
-import { formatListenAddress } from "../../address.ts";
 import { BERTH_NAME_RULE, parseBerthName } from "../../config/toml/name.ts";
 import { BerthError, errnoName } from "../../errors.ts";
 import { native } from "../../native.ts";
+import { formatListenAddress } from "../../net/address.ts";
 import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
 import type { SeenBind } from "../explain/recorder.ts";
 import { explainOthers, suggestBerth } from "../explain/suggestion.ts";

@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { BerthError, SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { native } from "../../native.ts";
-import { socketPaths } from "../../socket-path.ts";
+import { socketPaths } from "../../net/socket-path.ts";
 import { connectUnix } from "../../varlink/connect.ts";
 import { collect, type SocketChoice, socketOption } from "../options.ts";
 

@@ -2,6 +2,10 @@
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { basename } from "node:path";
+import { settingsOf } from "../../broker/sockets/carry-over.ts";
+import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
+import { FdHandle } from "../../fd.ts";
+import type { BindReport, Native } from "../../native.ts";
 import {
   AF_INET,
   AF_INET6,
@@ -10,14 +14,10 @@ import {
   familyNumber,
   formatListenAddress,
   type ListenAddress,
-} from "../../address.ts";
-import { settingsOf } from "../../broker/sockets/carry-over.ts";
-import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
-import { FdHandle } from "../../fd.ts";
-import type { BindReport, Native } from "../../native.ts";
-import * as so from "../../socket-constants.ts";
-import { socketOption } from "../../socket-queries.ts";
-import { kindOfType } from "../../transport.ts";
+} from "../../net/address.ts";
+import * as so from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
+import { kindOfType } from "../../net/transport.ts";
 
 /** Lets the kernel carry out the call as it stands. */
 const CONTINUE = -1;

@@ -1,9 +1,9 @@
 /** From what a server was seen to bind to the configuration of a berth for it. Pure: binds in, TOML out. */
 import { constants } from "node:os";
-import { type Address, formatListenAddress, type ListenAddress, mappedIPv4 } from "../../address.ts";
 import { isLoopback } from "../../broker/bind/bind-match.ts";
 import { findConflicts } from "../../config/conflicts.ts";
 import { errnoName } from "../../errors.ts";
+import { type Address, formatListenAddress, type ListenAddress, mappedIPv4 } from "../../net/address.ts";
 import { printable } from "../printable.ts";
 import type { SeenBind } from "./recorder.ts";
 

@@ -10,7 +10,7 @@ import { closeAll, type FdHandle } from "../../fd.ts";
 import { recvFds } from "../../fd-channel.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import type { BindReport, Interceptor, Native } from "../../native.ts";
-import { socketPair } from "../../socket-queries.ts";
+import { socketPair } from "../../net/socket-queries.ts";
 import { Recorder, type SeenBind } from "./recorder.ts";
 
 const { SIGTERM, SIGKILL } = constants.signals;

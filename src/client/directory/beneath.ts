@@ -9,7 +9,7 @@ import { constants } from "node:os";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import { AT_FDCWD, type Native } from "../../native.ts";
-import { O_PATH } from "../../socket-constants.ts";
+import { O_PATH } from "../../net/socket-constants.ts";
 import { type BeneathPath, pathBytes, shown, splitPath } from "./path.ts";
 
 const { EAGAIN, ENOSYS } = constants.errno;

@@ -5,7 +5,7 @@ import { setImmediate } from "node:timers/promises";
 import { abortError, check, SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { O_PATH } from "../../socket-constants.ts";
+import { O_PATH } from "../../net/socket-constants.ts";
 import { openBeneath } from "./beneath.ts";
 
 const { ENOENT } = constants.errno;

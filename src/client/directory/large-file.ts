@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { O_PATH } from "../../socket-constants.ts";
+import { O_PATH } from "../../net/socket-constants.ts";
 import { openBeneath } from "./beneath.ts";
 
 const closeFd = promisify(close);

@@ -3,8 +3,8 @@
  * To add an option, add a line to {@link SocketOptions}, a row below and a row in docs/configuration.md:
  * CONTRIBUTING.md.
  */
-import type { ListenAddress } from "../../address.ts";
-import { IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "../../socket-constants.ts";
+import type { ListenAddress } from "../../net/address.ts";
+import { IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { gid, uid } from "../toml/account-readers.ts";
 import { duration, flag, integer, matching, octal, type Reader, size } from "../toml/reader.ts";
 import type { Key } from "../toml/section.ts";

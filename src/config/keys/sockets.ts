@@ -1,5 +1,5 @@
 /** The `[sockets.NAME]` sections: their keys, and a SocketSpec of each. Pure. */
-import { type ListenAddress, mappedIPv4, parseListenAddress } from "../../address.ts";
+import { type ListenAddress, mappedIPv4, parseListenAddress } from "../../net/address.ts";
 import { isSocketName, SOCKET_NAME_RULE } from "../toml/name.ts";
 import type { Origin } from "../toml/problem.ts";
 import { listOf, type Reader, text } from "../toml/reader.ts";

@@ -1,6 +1,6 @@
 /** A berth's configuration after it was read, merged, expanded and validated. Plain data. */
 import type { PasswdEntry } from "../../accounts.ts";
-import type { ListenAddress } from "../../address.ts";
+import type { ListenAddress } from "../../net/address.ts";
 import type { Origin } from "../toml/problem.ts";
 import type { SocketOptions } from "./socket-options.ts";
 

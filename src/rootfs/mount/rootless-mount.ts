@@ -7,7 +7,7 @@ import { BerthError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { type Native, RECEIVED_LENGTH } from "../../native.ts";
-import { socketPair } from "../../socket-queries.ts";
+import { socketPair } from "../../net/socket-queries.ts";
 import { whyNoNamespace } from "./userns-diagnosis.ts";
 
 /** The layers of the overlay. All paths are absolute. */

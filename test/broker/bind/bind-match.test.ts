@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseListenAddress } from "../../../src/address.ts";
 import { type Candidate, isLoopback, matchBind } from "../../../src/broker/bind/bind-match.ts";
+import { parseListenAddress } from "../../../src/net/address.ts";
 
 const candidate = (text: string): Candidate => {
   const listen = parseListenAddress(text);

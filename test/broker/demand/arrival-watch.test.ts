@@ -1,8 +1,8 @@
 /** Waiting for what comes on sockets that nobody reads. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { decodeSockaddr, encodeSockaddr } from "../../../src/address.ts";
 import { ArrivalWatch } from "../../../src/broker/demand/arrival-watch.ts";
 import { native } from "../../../src/native.ts";
+import { decodeSockaddr, encodeSockaddr } from "../../../src/net/address.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { lastPoll, scripted } from "../../support/scripted-native.ts";
 import { boundSocket } from "../../support/sockets.ts";

@@ -1,12 +1,12 @@
 /** Whether somebody is connected, as the kernel of this machine says. */
 import { rmSync } from "node:fs";
 import { afterEach, expect, it } from "vitest";
-import { type Address, decodeSockaddr, encodeSockaddr, familyNumber } from "../../../src/address.ts";
 import { Connections } from "../../../src/broker/demand/connections.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { SOCK_STREAM } from "../../../src/transport.ts";
+import { type Address, decodeSockaddr, encodeSockaddr, familyNumber } from "../../../src/net/address.ts";
+import { SOCK_STREAM } from "../../../src/net/transport.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { boundSocket } from "../../support/sockets.ts";
 

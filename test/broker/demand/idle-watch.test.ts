@@ -2,7 +2,6 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Address } from "../../../src/address.ts";
 import { Berth } from "../../../src/broker/berths/berth.ts";
 import { Lease } from "../../../src/broker/berths/lease.ts";
 import { localAddresses, unixPaths } from "../../../src/broker/demand/connections.ts";
@@ -11,7 +10,8 @@ import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import type { BerthSpec } from "../../../src/config/keys/spec.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 import { native } from "../../../src/native.ts";
-import { SO_TIMESTAMPNS, SOL_SOCKET } from "../../../src/socket-constants.ts";
+import type { Address } from "../../../src/net/address.ts";
+import { SO_TIMESTAMPNS, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { scripted } from "../../support/scripted-native.ts";

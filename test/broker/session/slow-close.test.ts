@@ -2,10 +2,10 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { AF_UNIX, encodeSockaddr } from "../../../src/address.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { SOCK_DGRAM } from "../../../src/transport.ts";
+import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
+import { SOCK_DGRAM } from "../../../src/net/transport.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { type Lingering, lingering } from "../../support/lingering.ts";

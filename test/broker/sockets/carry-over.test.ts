@@ -1,11 +1,11 @@
 import { expect, onTestFinished, test } from "vitest";
-import { AF_INET, AF_INET6, AF_UNIX } from "../../../src/address.ts";
 import { carryOver, restoreOptions } from "../../../src/broker/sockets/carry-over.ts";
 import { carriedOptions, type KernelOption } from "../../../src/config/keys/socket-options.ts";
 import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";
-import * as so from "../../../src/socket-constants.ts";
-import { SOCK_DGRAM, SOCK_STREAM } from "../../../src/transport.ts";
+import { AF_INET, AF_INET6, AF_UNIX } from "../../../src/net/address.ts";
+import * as so from "../../../src/net/socket-constants.ts";
+import { SOCK_DGRAM, SOCK_STREAM } from "../../../src/net/transport.ts";
 import { openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 

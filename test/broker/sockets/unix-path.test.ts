@@ -1,11 +1,11 @@
 import { chmodSync, linkSync, lstatSync, statSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { AF_UNIX, encodeSockaddr } from "../../../src/address.ts";
 import { isInode, settleUnixPath } from "../../../src/broker/sockets/unix-path.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { SOCK_STREAM } from "../../../src/transport.ts";
+import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
+import { SOCK_STREAM } from "../../../src/net/transport.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 

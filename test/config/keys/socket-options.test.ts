@@ -2,7 +2,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { familyNumber, formatListenAddress, type ListenAddress, parseListenAddress } from "../../../src/address.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { openSocket } from "../../../src/broker/sockets/open-socket.ts";
 import { socketKey } from "../../../src/broker/sockets/socket-key.ts";
@@ -18,7 +17,8 @@ import type { Reading } from "../../../src/config/toml/reader.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { typeNumber } from "../../../src/transport.ts";
+import { familyNumber, formatListenAddress, type ListenAddress, parseListenAddress } from "../../../src/net/address.ts";
+import { typeNumber } from "../../../src/net/transport.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";
 import { isRoot } from "../../support/needs.ts";

@@ -1,10 +1,10 @@
 import { constants } from "node:os";
 import { expect, test } from "vitest";
-import { AF_INET, encodeSockaddr } from "../src/address.ts";
-import { check, isScarcity, SysError } from "../src/errors.ts";
-import { FdHandle } from "../src/fd.ts";
-import { native } from "../src/native.ts";
-import { SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../src/socket-constants.ts";
+import { check, isScarcity, SysError } from "../../src/errors.ts";
+import { FdHandle } from "../../src/fd.ts";
+import { native } from "../../src/native.ts";
+import { AF_INET, encodeSockaddr } from "../../src/net/address.ts";
+import { SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../../src/net/socket-constants.ts";
 import {
   boundAddress,
   boundAddressIfKnown,
@@ -12,8 +12,8 @@ import {
   isConnected,
   socketOption,
   socketPair,
-} from "../src/socket-queries.ts";
-import { SOCK_DGRAM } from "../src/transport.ts";
+} from "../../src/net/socket-queries.ts";
+import { SOCK_DGRAM } from "../../src/net/transport.ts";
 
 const { EBADF, ECONNREFUSED, EMFILE, ENOENT } = constants.errno;
 const loopback = (port: number) => encodeSockaddr({ family: "ipv4", host: "127.0.0.1", port });

@@ -10,7 +10,7 @@ import {
   mappedIPv4,
   parseListenAddress,
   UNIX_PATH_MAX,
-} from "../src/address.ts";
+} from "../../src/net/address.ts";
 
 const port = fc.integer({ min: 0, max: 65535 });
 const ipv4 = fc.record({ family: fc.constant("ipv4" as const), host: fc.ipV4(), port });

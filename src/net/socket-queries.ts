@@ -1,8 +1,9 @@
 /** What programs ask the kernel about sockets, each question in one place. Nothing here changes a socket. */
+
+import { BerthError, check } from "../errors.ts";
+import { FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
 import { type Address, AF_UNIX, decodeSockaddr } from "./address.ts";
-import { BerthError, check } from "./errors.ts";
-import { FdHandle } from "./fd.ts";
-import type { Native } from "./native.ts";
 import { SO_ERROR, SOL_SOCKET } from "./socket-constants.ts";
 import { type SocketKind, typeNumber } from "./transport.ts";
 
