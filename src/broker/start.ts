@@ -124,7 +124,10 @@ async function inherit(foundation: Foundation, passed: InheritedFds): Promise<In
   let fds = passed;
   if (predecessor !== undefined) {
     if (given.length > 0)
-      throw new BerthError("USAGE", "what was passed to this broker is its own: there is nothing to take over");
+      throw new BerthError(
+        "USAGE",
+        "options passed and predecessor exclude each other: a broker with passed descriptors cannot take over",
+      );
     fds = sortInherited(await predecessor.takeOver(), undefined, sys, LENT);
   }
   try {
@@ -165,7 +168,7 @@ function openLedger(foundation: Foundation): { ledger: Ledger; reclaimed: Inheri
   } catch (error) {
     ledger?.close();
     if (!(error instanceof Error)) throw error;
-    const message = `leases are not written down, so the next broker will not find their tenants: ${error.message}`;
+    const message = `cannot write ${path}.leases, so the next broker cannot restore the leases: ${error.message}`;
     log("warning", message, { event: "ledger" });
     return undefined;
   }
@@ -204,7 +207,9 @@ function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): N
     });
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    log("warning", `servers cannot say that they are ready (sd_notify(3)): ${error.message}`, { event: "notify" });
+    log("warning", `cannot open ${control.path}.notify, so servers cannot report READY=1: ${error.message}`, {
+      event: "notify",
+    });
     return undefined;
   }
 }

@@ -213,7 +213,7 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
       for (const line of error.message.split("\n")) log("error", line, { event: "reload-failed" });
-      log("error", "the configuration was not reloaded; everything is as it was", { event: "reload-failed" });
+      log("error", "the configuration was not reloaded; nothing changed", { event: "reload-failed" });
     }
     notify(`READY=1\n${status.take()}`);
   });

@@ -17,7 +17,7 @@ interface World {
   /** The inode of the berth's socket, which the server has had once. */
   readonly held: string;
   /** The bind fallback that the first broker started. */
-  readonly keeper: number;
+  readonly fallback: number;
   readonly rebind: (times: number) => void;
 }
 
@@ -33,16 +33,16 @@ async function rebinding(test: (world: World) => Promise<void>): Promise<void> {
   const [held = ""] = await server.said(1);
   expect(inodesAt("udp", port)).toEqual([held]);
   // It calls itself that once it runs.
-  await expect.poll(() => keepersOf(pid), patiently).toHaveLength(1);
-  const [keeper = -1] = keepersOf(pid);
-  await test({ dynasty, server, held, keeper, rebind });
+  await expect.poll(() => fallbacksOf(pid), patiently).toHaveLength(1);
+  const [fallback = -1] = fallbacksOf(pid);
+  await test({ dynasty, server, held, fallback, rebind });
   await server.kill();
   // It ends with the last process under a filter, whether a broker is left or not.
-  await expect.poll(() => existsSync(`/proc/${keeper}/fd/0`), patiently).toBe(false);
+  await expect.poll(() => existsSync(`/proc/${fallback}/fd/0`), patiently).toBe(false);
 }
 
 /** Bind fallbacks that a process has started. */
-function keepersOf(parent: number): number[] {
+function fallbacksOf(parent: number): number[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .filter((pid) => {
@@ -60,14 +60,14 @@ const filtersOf = (pid: number): number => openFds(pid).filter((fd) => fd.includ
 
 describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
   it("gets the held socket each time, whichever broker it is that answers", () =>
-    rebinding(async ({ dynasty, server, held, keeper, rebind }) => {
+    rebinding(async ({ dynasty, server, held, fallback, rebind }) => {
       // More than 200 a second: from then on each waits for 20 ms, received and unanswered.
       for (let round = 0; round < 4; round++) {
         rebind(400);
         await server.said(round * 400 + 150);
         const heir = await dynasty.replace();
         await expect
-          .poll(() => [filtersOf(heir.pid), filtersOf(keeper), keepersOf(heir.pid)], patiently)
+          .poll(() => [filtersOf(heir.pid), filtersOf(fallback), fallbacksOf(heir.pid)], patiently)
           .toEqual([1, 1, []]);
       }
       await server.said(1 + 4 * 400);
@@ -86,7 +86,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
     }));
 
   it("is answered by the first broker when the other one goes without having confirmed", () =>
-    rebinding(async ({ dynasty, server, held, keeper, rebind }) => {
+    rebinding(async ({ dynasty, server, held, fallback, rebind }) => {
       const { pid, socket, log } = dynasty.broker;
       const before = openFds(pid);
       for (let round = 1; round <= 3; round++) {
@@ -102,14 +102,14 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
         await server.said(1 + round * 300);
       }
       expect([...new Set(server.lines)]).toEqual([held]);
-      await expect.poll(() => filtersOf(keeper), patiently).toBe(1);
+      await expect.poll(() => filtersOf(fallback), patiently).toBe(1);
       // The same files, whatever their numbers.
       const files = (fds: readonly string[]): string[] => fds.map((fd) => fd.replace(/^\d+ /, "")).sort();
       await expect.poll(() => files(openFds(pid)), patiently).toEqual(files(before));
     }));
 
   it("of a later server is answered as well: the bind fallback that was handed over is told of it", () =>
-    rebinding(async ({ dynasty, keeper }) => {
+    rebinding(async ({ dynasty, fallback }) => {
       const port = await freePort();
       dynasty.config({ "other.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) });
       const heir = await dynasty.replace();
@@ -117,6 +117,6 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
       await using other = run(dynasty, "other", ["python3", "-u", script, String(port)]);
       other.child.stdin?.write("\n");
       expect(await other.said(1)).toEqual(inodesAt("udp", port));
-      await expect.poll(() => [filtersOf(keeper), keepersOf(heir.pid)], patiently).toEqual([2, []]);
+      await expect.poll(() => [filtersOf(fallback), fallbacksOf(heir.pid)], patiently).toEqual([2, []]);
     }));
 });

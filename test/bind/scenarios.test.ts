@@ -189,7 +189,7 @@ test(
     await using server = run(broker, "one", [program, "orphan", "611"]);
     const [line = ""] = await server.said(1);
     const lease = await broker.logged(({ event, pid }) => event === "released" && pid === server.pid);
-    expect(lease.message).toContain("has exited");
+    expect(lease.message).toContain("no longer has it: it exited");
     await using next = run(broker, "one", [program, "serve", "611"]);
     await next.said(1);
     process.kill(Number(/^waiting (\d+)$/.exec(line)?.[1]), "SIGUSR1");
@@ -246,8 +246,8 @@ describe("a broker that goes", needs("root"), () => {
       });
       await using server = run(own, "a", [program, "serve", "617"]);
       await server.said(1);
-      const keeper = Number(readFileSync(`/proc/${own.pid}/task/${own.pid}/children`, "utf8"));
-      expect(isRunning(keeper)).toBe(true);
+      const fallback = Number(readFileSync(`/proc/${own.pid}/task/${own.pid}/children`, "utf8"));
+      expect(isRunning(fallback)).toBe(true);
       const exited = new Promise((resolve) => own.child.once("exit", (code, by) => resolve(by ?? code)));
       own.child.kill(signal);
       expect(await exited).toBe(signal === "SIGTERM" ? 0 : "SIGKILL");
@@ -257,7 +257,7 @@ describe("a broker that goes", needs("root"), () => {
       await server.said(2);
       expect(server.lines[1]).toMatch(/^EADDRNOTAVAIL /);
       await server[Symbol.asyncDispose]();
-      expect(await eventually(() => isRunning(keeper), false)).toBe(false);
+      expect(await eventually(() => isRunning(fallback), false)).toBe(false);
     },
   );
 

@@ -62,7 +62,7 @@ test("the Python client of the page takes a berth, serves on it, and gives it ba
   expect(await text(connectTcp(Number(port), "127.0.0.1"))).toBe("hello from a berth\n");
   expect(await exited).toEqual([0, null]);
   expect(served.broker.berths.find(({ name }) => name === "arena")?.state).toBe("vacant");
-  expect(served.log.filter(({ message }) => message.includes("gave it back"))).toHaveLength(1);
+  expect(served.log.filter(({ message }) => message.includes("the tenant released it"))).toHaveLength(1);
 });
 
 test("every exchange of the page happens as it was recorded", async () => {

@@ -111,7 +111,7 @@ describe("a tenant's sockets and lease", () => {
       await tenant.kill();
       await manager.start();
       expect(said(manager)).toContain(
-        `berth a: free of pid ${tenant.pid}, for it has exited while there was no broker`,
+        `berth a: pid ${tenant.pid} no longer has it: it exited while no broker was running`,
       );
       expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant" }]);
       expect(entriesIn(`${manager.socket}.leases`)).toEqual([]);
@@ -150,7 +150,7 @@ result = None`);
       rmSync(`${manager.folder.path}/config/a.toml`);
       await manager.start();
       expect(said(manager)).toMatch(/no berth uses the passed descriptor socket\.a\.game/);
-      expect(said(manager)).toContain(`berth a: free of pid ${tenant.pid}, for the berth is no longer configured`);
+      expect(said(manager)).toContain(`berth a: pid ${tenant.pid} no longer has it: the berth is no longer configured`);
       expect(entriesIn(`${manager.socket}.leases`)).toEqual([]);
     }));
 
@@ -175,9 +175,7 @@ it.each([
   await using manager = new FakeManager();
   make(`${manager.socket}.leases`);
   await manager.start();
-  expect(said(manager)).toMatch(
-    /leases are not written down, so the next broker will not find their tenants: .*\.leases/,
-  );
+  expect(said(manager)).toMatch(/cannot write .*\.leases, so the next broker cannot restore the leases: /);
   expect(await list(manager)).toEqual([]);
 });
 
@@ -189,7 +187,7 @@ it("nor one that has a second name, and neither is changed", async () => {
   linkSync(other, `${manager.socket}.leases`);
   await using tenant = await Puppet.connect(await started(manager));
   await tenant.acquire("a");
-  expect(said(manager)).toMatch(/leases are not written down/);
+  expect(said(manager)).toMatch(/cannot write .*\.leases/);
   expect(readFileSync(other, "utf8")).toBe('{"mine":true}\n');
 });
 

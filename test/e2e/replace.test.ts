@@ -120,7 +120,7 @@ threading.Thread(target=serve, args=(held(b.fds[0]),), daemon=True).start()`);
     expect([existsSync(goes), lstatSync(stays).ino]).toEqual([false, ino]);
     await expect(connected(port)).rejects.toThrow("ECONNREFUSED");
     expect(said(heir)).toMatch(/no berth uses .*socket\.goes\.s/);
-    expect(said(heir)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
+    expect(said(heir)).toMatch(/berth goes: pid \d+ no longer has it: the berth is no longer configured/);
     expect(said(heir)).toMatch(/the stashed state was closed/);
   });
 

@@ -94,7 +94,7 @@ describe("a broker that is killed", () => {
       new RegExp(`no berth uses .*socket\\.moves\\.s/.*tcp://127.0.0.1:${moved}\\): closed`),
     );
     expect(said(manager)).toMatch(new RegExp(`no berth uses .*socket\\.goes\\.s/.*udp://127.0.0.1:${gone}\\): closed`));
-    expect(said(manager)).toMatch(/berth goes: free of pid \d+, for the berth is no longer configured/);
+    expect(said(manager)).toMatch(/berth goes: pid \d+ no longer has it: the berth is no longer configured/);
     expect(said(manager)).toMatch(/berth goes: the stashed state was closed/);
   });
 
@@ -110,7 +110,7 @@ describe("a broker that is killed", () => {
     await tenant.kill();
     await manager.start();
     expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant", kept: 1 }]);
-    expect(said(manager)).toMatch(/free of pid \d+, for it has exited while there was no broker/);
+    expect(said(manager)).toMatch(/pid \d+ no longer has it: it exited while no broker was running/);
     (await connected(port)).destroy();
   });
 

@@ -43,7 +43,7 @@ export class BerthRoots {
       .filter(({ root }) => root !== undefined)
       .map(({ name, origin }) => ({
         ...origin,
-        message: `${name} has a root, and this broker has no folder to keep images and ranges in`,
+        message: `${name} has a root, but this broker has no folder for images and ranges`,
         remedy: "start it with --state DIR",
       }));
   }
@@ -126,7 +126,7 @@ export class BerthRoots {
       images,
       ranges,
       onFallback: (reason) => {
-        const message = `this system maps no ids of images, so their owners are shifted (metacopy): ${reason}`;
+        const message = `this system cannot idmap images, so the broker shifts their owners (metacopy): ${reason}`;
         this.#log("notice", message, { event: "root-fallback" });
       },
       sys: this.#sys,

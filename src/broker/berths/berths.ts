@@ -124,11 +124,15 @@ export class Berths {
     }
   }
 
-  /** Ends a lease at the wish of its tenant, or of root or the broker's user. */
+  /** Ends a lease for its tenant, for root, or for the broker's user. */
   release(id: string, who: Speaker): Refusal | undefined {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
-    this.#end(found.berth, found.lease, "its tenant gave it back");
+    this.#end(
+      found.berth,
+      found.lease,
+      who.holds(found.lease) ? "the tenant released it" : "root or the broker's user released it",
+    );
     return undefined;
   }
 
@@ -243,7 +247,7 @@ export class Berths {
 
   /** The tenant's lease from now on: the present one if there is none, else a handover's. Takes the pidfd. */
   #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, id?: string): Lease {
-    const onDeath = (): void => this.#end(berth, lease, `pid ${tenant.pid} has exited`);
+    const onDeath = (): void => this.#end(berth, lease, "it exited");
     const lease = new Lease(tenant, pidfd, this.#options.sys, onDeath, id);
     if (berth.lease === undefined) berth.lease = lease;
     else berth.incoming = lease;
@@ -258,7 +262,7 @@ export class Berths {
       berth.lease = berth.incoming;
       berth.incoming = undefined;
     }
-    this.#options.log("info", `berth ${berth.name}: free of pid ${lease.tenant.pid}, for ${why}`, {
+    this.#options.log("info", `berth ${berth.name}: pid ${lease.tenant.pid} no longer has it: ${why}`, {
       event: "released",
       berth: berth.name,
       lease: lease.id,

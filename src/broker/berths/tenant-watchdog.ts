@@ -41,8 +41,8 @@ export class TenantWatchdog {
     if (this.#isKilling) return;
     clearTimeout(this.#timer);
     if (this.#time === 0) return;
-    const said = `has not said WATCHDOG=1 for ${this.#time / 1000} s`;
-    this.#timer = setTimeout(() => this.kill(said), Math.min(this.#time, LONGEST_MS));
+    const why = `has not sent WATCHDOG=1 for ${this.#time / 1000} s`;
+    this.#timer = setTimeout(() => this.kill(why), Math.min(this.#time, LONGEST_MS));
   }
 
   /** The server changed its interval. */
@@ -57,7 +57,7 @@ export class TenantWatchdog {
     this.#isKilling = true;
     clearTimeout(this.#timer);
     const { pid } = this.#lease.tenant;
-    this.#log("error", `berth ${this.#berth}: pid ${pid} ${why}, and is ended by SIGABRT`, {
+    this.#log("error", `berth ${this.#berth}: pid ${pid} ${why}; sending SIGABRT`, {
       event: "watchdog",
       berth: this.#berth,
       pid,

@@ -125,7 +125,7 @@ export class Interception {
     }
     if (++this.#binds <= BINDS_PER_SECOND) return this.#answer(report);
     if (this.#binds === BINDS_PER_SECOND + 1)
-      this.#say("warning", "flood", `more than ${BINDS_PER_SECOND} binds a second; they wait from now on`);
+      this.#say("warning", "flood", `its server makes more than ${BINDS_PER_SECOND} binds a second; the rest wait`);
     this.#delay = setTimeout(() => this.#answer(report), DELAY_MS).unref();
   }
 
@@ -160,7 +160,7 @@ export class Interception {
     if (otherBinds === "allow") return this.#reports.answer(CONTINUE, NO_SOCKET);
     if (otherBinds === "loopback" && isLoopback(address) && address.port >= firstFreePort())
       return this.#bindHere(report);
-    this.#refuse(kind, address, `it has ${this.#describe()}`);
+    this.#refuse(kind, address, `the berth has ${this.#describe()}`);
   }
 
   /** A path or name outside the berth: the server binds it itself, and the file system decides. */
@@ -201,7 +201,7 @@ export class Interception {
     const { berth } = this.#options;
     this.#options.log(
       "info",
-      `berth ${berth.name}: pid ${report.pid} asked for ${formatAddress(asked)} and has socket ${name}`,
+      `berth ${berth.name}: pid ${report.pid} bound ${formatAddress(asked)} and got socket ${name}`,
       {
         event: "bound",
         berth: berth.name,
@@ -219,7 +219,7 @@ export class Interception {
 
   #refuse(kind: SocketKind, address: Address, why: string): void {
     const asked = formatListenAddress({ kind, address, dualStack: false });
-    this.#say("warning", asked, `its server asked to be bound to ${asked} and was refused, for ${why}`);
+    this.#say("warning", asked, `its server may not bind ${asked}: ${why}`);
     this.#reports.answer(EACCES, NO_SOCKET);
   }
 
@@ -227,7 +227,7 @@ export class Interception {
     const addresses = this.#options.berth.sockets.map(({ socket }) =>
       formatListenAddress({ ...socket.listen, address: socket.address }),
     );
-    return `${addresses.join(", ")} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
+    return `${addresses.join(", ") || "no sockets"} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
   }
 
   /** Whether the broker that was killed during this call had placed the socket. */
@@ -264,7 +264,7 @@ export class Interception {
 }
 
 const blind =
-  "the broker may not look into its server (ptrace is restricted), so its binds fail with EPERM; " +
+  "the broker may not inspect its server (ptrace is restricted), so the server's binds fail with EPERM; " +
   "run the broker as root, or set kernel.yama.ptrace_scope=1 or 0";
 
 /** The address, or the errno that the kernel would return. */

@@ -64,7 +64,7 @@ export class Interceptions {
     if ("kind" in found) return found;
     const { berth, lease } = found;
     if (!isNotifyDescriptor(notify.fd)) {
-      return { kind: "unsuitable", name: "notify", message: "the descriptor is not one on which seccomp reports" };
+      return { kind: "unsuitable", name: "notify", message: "the descriptor is not a seccomp listener" };
     }
     if (this.#byLease.has(id)) {
       return { kind: "limit", limit: "interceptions", message: `the binds of lease ${id} are answered already` };
@@ -144,11 +144,15 @@ export class Interceptions {
         interception.resume();
       } catch (error) {
         if (!(error instanceof BerthError)) throw error;
-        this.#options.log("error", `berth ${berth}: the binds of its server are no longer answered: ${error.message}`, {
-          event: "deserted",
-          berth,
-          lease: id,
-        });
+        this.#options.log(
+          "error",
+          `berth ${berth}: the broker cannot answer the binds of its server: ${error.message}`,
+          {
+            event: "deserted",
+            berth,
+            lease: id,
+          },
+        );
         end();
       }
     }
@@ -156,20 +160,20 @@ export class Interceptions {
 
   /** Answers no more binds. Logs how many servers this leaves without bind, unless another broker answers them. */
   close(isReplaced = false): void {
-    let deserted = 0;
+    let unanswered = 0;
     for (const { interception, storedCopy } of this.#byLease.values()) {
       interception.close();
-      if (storedCopy === undefined) deserted++;
+      if (storedCopy === undefined) unanswered++;
     }
     this.#byLease.clear();
     this.#fallback.release();
-    if (deserted === 0 || isReplaced) return;
+    if (unanswered === 0 || isReplaced) return;
     this.#options.log(
       "warning",
-      `${deserted} servers with bind delivery run on; what they have stays, a new bind fails with EADDRNOTAVAIL`,
+      `${unanswered} servers with bind delivery run on: they keep their sockets, but a new bind fails with EADDRNOTAVAIL`,
       {
         event: "deserted",
-        servers: deserted,
+        servers: unanswered,
       },
     );
   }

@@ -115,7 +115,7 @@ export class Starter {
     const { runner, limits, log, events } = this.#context;
     const { name } = this.berth;
     this.#enter("starting");
-    log("info", `berth ${name}: something has come for its server, which is started`, {
+    log("info", `berth ${name}: a packet or connection arrived; starting the server`, {
       event: "starting",
       berth: name,
     });

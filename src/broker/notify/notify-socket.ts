@@ -55,7 +55,7 @@ export class NotifySocket {
   readonly #sender = new Int32Array(4);
   #pause: NodeJS.Timeout | undefined;
   #complaint: NodeJS.Timeout | undefined;
-  #passedOver = 0;
+  #ignored = 0;
 
   private constructor(socket: HeldSocket, options: NotifySocketOptions) {
     const { sys } = options;
@@ -122,7 +122,7 @@ export class NotifySocket {
   #readOne(): boolean {
     const { sys, onMessage } = this.#options;
     const size = sys.recvcred(this.#socket.fd, this.#buffer, 0, this.#received, this.#sender);
-    if (size === -EMSGSIZE) this.#passOver();
+    if (size === -EMSGSIZE) this.#ignore();
     if (size < 0) return size === -EMSGSIZE;
     const [, flags = 0] = this.#received;
     const fds = adoptReceived(this.#received, sys);
@@ -130,7 +130,7 @@ export class NotifySocket {
     using pidfd = number < 0 ? undefined : FdHandle.adopt(number, sys);
     try {
       const tenant = (flags & MSG_TRUNC) !== 0 ? undefined : this.#tenantOf(pid, pidfd);
-      if (tenant === undefined) this.#passOver();
+      if (tenant === undefined) this.#ignore();
       else onMessage(tenant, readTenantMessage(this.#buffer.subarray(0, size)), fds);
     } finally {
       closeAll(fds);
@@ -149,19 +149,19 @@ export class NotifySocket {
     return this.#options.sys.pollNow(pidfd.fd, POLLIN) === 0 ? found : undefined;
   }
 
-  #passOver(): void {
-    this.#passedOver++;
+  #ignore(): void {
+    this.#ignored++;
     this.#complaint ??= setTimeout(() => {
       this.#complaint = undefined;
       this.#options.log(
         "notice",
-        `${this.#passedOver} messages to ${this.address} were of no tenant, and passed over`,
+        `ignored ${this.#ignored} messages to ${this.address}: the senders are not tenants, or the messages are too long`,
         {
           event: "notify-ignored",
-          messages: this.#passedOver,
+          messages: this.#ignored,
         },
       );
-      this.#passedOver = 0;
+      this.#ignored = 0;
     }, COMPLAINT_INTERVAL_MS);
   }
 }

@@ -49,7 +49,7 @@ export class TenantNotices {
     if (message.ready && !lease.ready) berths.ready(lease.id, self, "keep");
     if (!message.stopping || this.#stopping.has(lease)) return;
     this.#stopping.add(lease);
-    log("info", `berth ${berth.name}: pid ${lease.tenant.pid} says that it stops`, {
+    log("info", `berth ${berth.name}: pid ${lease.tenant.pid} reports that it is stopping`, {
       event: "stopping",
       berth: berth.name,
       pid: lease.tenant.pid,
@@ -59,7 +59,7 @@ export class TenantNotices {
 
   /** Keeps another descriptor under a name; one that is kept under it already is the same. */
   #store({ berth, lease }: Tenancy, name: string, fd: FdHandle, self: Speaker): void {
-    const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is no name for it`;
+    const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is not a name of 1 to 64 characters A-Z a-z 0-9 _ . -`;
     let refused: Refusal | undefined = { kind: "unsuitable", name, message };
     if (isStashName(name)) {
       const identity = identityOf(fd);
@@ -76,7 +76,7 @@ export class TenantNotices {
     if (complaints > MAX_COMPLAINTS) return;
     this.#complaints.set(lease, complaints);
     const { pid } = lease.tenant;
-    const more = complaints === MAX_COMPLAINTS ? "; further ones are not told" : "";
+    const more = complaints === MAX_COMPLAINTS ? "; further refusals are not logged" : "";
     this.#options.log(
       "warning",
       `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${refused.message}${more}`,
@@ -96,7 +96,7 @@ export class TenantNotices {
     if (begins) lease.watchdog ??= new TenantWatchdog(berth.name, lease, configured * 1000, this.#options.log);
     if (watchdogTime !== undefined) lease.watchdog?.change(watchdogTime / 1000);
     if (watchdog === "alive") lease.watchdog?.alive();
-    if (watchdog === "trigger") lease.watchdog?.kill("has found itself unfit (WATCHDOG=trigger)");
+    if (watchdog === "trigger") lease.watchdog?.kill("reported an internal error (WATCHDOG=trigger)");
     if (stopping) lease.watchdog?.change(0);
   }
 }

@@ -56,7 +56,8 @@ export class SlotFile implements Disposable {
   /** Writes a text, a JSON object, and returns its slot. Throws when the disk is full or the text exceeds a slot. */
   write(text: string): number {
     const bytes = Buffer.from(`${text}\0`);
-    if (bytes.length > SLOT) throw new BerthError("SYSTEM_ERROR", `${bytes.length} bytes are more than ${SLOT}`);
+    if (bytes.length > SLOT)
+      throw new BerthError("SYSTEM_ERROR", `the record has ${bytes.length} bytes; at most ${SLOT} fit`);
     const slot = this.#free.pop() ?? this.#slots++;
     try {
       // The first byte last: until then the slot counts as free.
@@ -93,7 +94,7 @@ export class SlotFile implements Disposable {
   #put(bytes: Uint8Array, from: number, at: number): void {
     for (let done = from; done < bytes.length; ) {
       const size = writeSync(this.#open, bytes, done, bytes.length - done, at + done);
-      if (size === 0) throw new BerthError("SYSTEM_ERROR", "the disk takes no more");
+      if (size === 0) throw new BerthError("SYSTEM_ERROR", "the disk is full");
       done += size;
     }
   }

@@ -48,15 +48,15 @@ export type StoredName =
   | ({ readonly kind: "root" } & StoredRoot)
   | ({ readonly kind: "binds" } & StoredLease)
   | { readonly kind: "lock" }
-  | { readonly kind: "keeper" };
+  | { readonly kind: "fallback" };
 
 /**
- * Only in a takeover, never in a store: a pidfd of the broker itself, a file that it has locked, and the channel to its
- * bind fallback.
+ * Only in a takeover, never in a store: a pidfd of the broker itself, a locked file, and the channel to its bind
+ * fallback ("keeper" is its name on the wire).
  */
 export const BROKER_NAME = "process.broker/pidfd";
 export const LOCK_NAME = "lock.broker/file";
-export const KEEPER_NAME = "keeper.broker/channel";
+export const FALLBACK_NAME = "keeper.broker/channel";
 
 /** Sockets of the broker itself. */
 const OWN = ["control.socket", "notify.socket"];
@@ -99,8 +99,9 @@ export function parseStoredName(text: string): StoredName | undefined {
     case "root":
       return { kind, berth };
     case "lock":
-    case "keeper":
       return { kind };
+    case "keeper":
+      return { kind: "fallback" };
     case "lease":
     case "binds": {
       const [lease] = rest;

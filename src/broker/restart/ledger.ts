@@ -38,6 +38,7 @@ interface Written {
 }
 
 export class Ledger {
+  readonly #path: string;
   readonly #file: SlotFile;
   readonly #options: LedgerOptions;
   /** By berth and lease. */
@@ -46,14 +47,15 @@ export class Ledger {
   #begun = false;
   #complained = false;
 
-  private constructor(file: SlotFile, options: LedgerOptions) {
-    this.#file = file;
+  private constructor(path: string, options: LedgerOptions) {
+    this.#path = path;
+    this.#file = SlotFile.open(path);
     this.#options = options;
   }
 
   /** Throws as {@link SlotFile.open}. */
   static open(path: string, options: LedgerOptions): Ledger {
-    return new Ledger(SlotFile.open(path), options);
+    return new Ledger(path, options);
   }
 
   /** The leases that an earlier broker recorded. They stay in the file until {@link begin}. */
@@ -162,7 +164,7 @@ export class Ledger {
       if (!(error instanceof Error)) throw error;
       if (this.#complained) return;
       this.#complained = true;
-      const message = `leases are not written down, so the next broker may not find their tenants: ${error.message}`;
+      const message = `cannot write ${this.#path}, so the next broker cannot restore every lease: ${error.message}`;
       this.#options.log("warning", message, { event: "ledger" });
     }
   }

@@ -116,7 +116,7 @@ function linkOf(path: string): string {
 }
 
 function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, log: Log): [] {
-  log("notice", `berth ${berth}: free of pid ${pid}, for it has exited while there was no broker`, {
+  log("notice", `berth ${berth}: pid ${pid} no longer has it: it exited while no broker was running`, {
     event: "released",
     berth,
     lease,

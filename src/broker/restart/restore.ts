@@ -92,7 +92,7 @@ export function sortInherited(
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });
     else if (is.kind === "root") sorted.roots.push({ stored: name, is, handle });
     else if (is.kind === "lock") sorted.locks.push(handle);
-    else if (is.kind === "keeper") sorted.fallbacks.push(handle);
+    else if (is.kind === "fallback") sorted.fallbacks.push(handle);
     else sorted.binds.push({ stored: name, is, handle });
   }
   return sorted;
@@ -163,7 +163,7 @@ function restoreLeases(inherited: InheritedFds["leases"], context: RestoreContex
 
 function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: RestoreContext) {
   const isFree = (why: string): undefined => {
-    log("notice", `berth ${is.berth}: free of pid ${facts.pid}, for ${why}`, {
+    log("notice", `berth ${is.berth}: pid ${facts.pid} no longer has it: ${why}`, {
       event: "released",
       berth: is.berth,
       lease: is.lease,
@@ -172,8 +172,7 @@ function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { ber
   };
   // Its number in our PID namespace, which may differ from the earlier broker's.
   const pid = pidOf(pidfd);
-  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0)
-    return isFree("it has exited while there was no broker");
+  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return isFree("it exited while no broker was running");
   return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? isFree("the berth is no longer configured");
 }
 
@@ -231,7 +230,7 @@ export function restoreBinds(
       interceptions.restore(is.berth, is.lease, { notify, record, storedCopy, isKept });
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
-      log("error", `berth ${is.berth}: the binds of its server are not answered: ${error.message}`, {
+      log("error", `berth ${is.berth}: the broker cannot answer the binds of its server: ${error.message}`, {
         event: "deserted",
         berth: is.berth,
         lease: is.lease,

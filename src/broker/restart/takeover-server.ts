@@ -107,13 +107,9 @@ export class TakeoverServer {
       return undefined;
     }
     this.#deadline = setTimeout(() => {
-      log(
-        "warning",
-        `pid ${session.peer.pid} has not confirmed that it has everything within ${confirmTimeout / 1000} s`,
-        {
-          event: "succession",
-        },
-      );
+      log("warning", `pid ${session.peer.pid} did not confirm the takeover within ${confirmTimeout / 1000} s`, {
+        event: "succession",
+      });
       session.close();
     }, confirmTimeout);
     return send(session, store);
@@ -135,7 +131,7 @@ export class TakeoverServer {
     this.close();
     this.#hasAll = false;
     const { pid } = successor.peer;
-    this.#options.log("warning", `pid ${pid} does not take over: ${why}; everything is as it was`, {
+    this.#options.log("warning", `pid ${pid} does not take over: ${why}; this broker keeps serving`, {
       event: "succession-failed",
       pid,
     });

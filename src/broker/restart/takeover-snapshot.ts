@@ -10,7 +10,7 @@ import type { Berths } from "../berths/berths.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { OnDemand } from "../demand/on-demand.ts";
 import type { NotifySocket } from "../notify/notify-socket.ts";
-import { BROKER_NAME, KEEPER_NAME, LOCK_NAME, leaseName } from "../record/stored-name.ts";
+import { BROKER_NAME, FALLBACK_NAME, LOCK_NAME, leaseName } from "../record/stored-name.ts";
 import type { Listener } from "../session/listener.ts";
 import type { Session } from "../session/session.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
@@ -58,7 +58,7 @@ export class TakeoverSnapshot {
     this.#mirror.keepAll();
     const { fallback, servers } = interceptions.descriptors;
     for (const [server, fds] of servers) store.add(leaseName("binds", server), fds);
-    if (fallback !== undefined) store.add(KEEPER_NAME, [fallback]);
+    if (fallback !== undefined) store.add(FALLBACK_NAME, [fallback]);
     store.add(LOCK_NAME, locks.fds);
     using self = FdHandle.adopt(check("pidfd_open", sys.pidfdOpen(process.pid)), sys);
     store.add(BROKER_NAME, [self.fd]);

@@ -36,7 +36,7 @@ export function refusal(why: Refusal): Answer {
     case "no-root":
       return refuse("io.berthd.Broker.RootUnavailable", {
         berth: why.berth,
-        message: `berth ${quote(why.berth)} has no root to give: ${why.message}`,
+        message: `the root of berth ${quote(why.berth)} is not available: ${why.message}`,
       });
     case "unsuitable":
       return refuse("io.berthd.Broker.UnsuitableDescriptor", { name: why.name, message: why.message });

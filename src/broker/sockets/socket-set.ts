@@ -234,13 +234,13 @@ function samePlace(rival: ListenAddress, want: Wanted): boolean {
   return rival.kind === want.listen.kind && a.port === b.port;
 }
 
-/** Makes a socket again what it was before a set that could not be opened. */
+/** Undoes what a failed {@link openSockets} did to a socket. */
 function restore(socket: HeldSocket, undo: () => void): Problem[] {
   try {
     undo();
     return [];
   } catch (error) {
-    const message = `${formatListenAddress(socket.listen)} could not be made again what it was: ${error instanceof Error ? error.message : error}`;
+    const message = `cannot restore ${formatListenAddress(socket.listen)} after the failed reload: ${error instanceof Error ? error.message : error}`;
     return [{ file: "(reload)", line: 0, message, remedy: "restart the broker when the address is free" }];
   }
 }
@@ -251,7 +251,7 @@ function problemOf(want: Wanted, error: Error): Problem {
   return {
     ...origin,
     message: `berth ${want.berth}, socket ${want.spec.name}: ${error.message}`,
-    remedy: remedies[errno ?? ""] ?? `see what ${formatOrigin(origin)} asks for`,
+    remedy: remedies[errno ?? ""] ?? `check the address and the options of the socket at ${formatOrigin(origin)}`,
   };
 }
 
@@ -262,8 +262,8 @@ const remedies: Readonly<Record<string, string>> = {
   EPERM: "the broker's user may not set this; run it as root or leave the option out",
   EMFILE: "the broker may not open more files; raise its RLIMIT_NOFILE (LimitNOFILE=)",
   ENODEV: "the host has no such interface; name one that `ip link` shows",
-  EAFNOSUPPORT: "this kernel lacks the address family; use the other one",
-  ENOENT: "the folder of the path is not there",
+  EAFNOSUPPORT: "this kernel does not have the address family; use an address of another one",
+  ENOENT: "the folder of the path does not exist; create it",
 };
 
 function group(wanted: readonly Wanted[]): Map<string, NamedSocket[]> {

@@ -32,7 +32,10 @@ export function prepareUnixPath(path: string, kind: SocketKind, sys: Native): vo
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isSocket()) {
-    throw new BerthError("SYSTEM_ERROR", `bind ${path}: a file that is no socket stands there; move it away`);
+    throw new BerthError(
+      "SYSTEM_ERROR",
+      `cannot bind ${path}: a file that is not a socket has that name; move it away`,
+    );
   }
   using probe = FdHandle.adopt(check("socket", sys.socket(AF_UNIX, typeNumber(kind), 0)), sys);
   const address = { family: "unix", path, abstract: false } as const;
@@ -54,7 +57,7 @@ export function settleUnixPath(path: string, options: SocketOptions, inode?: big
     if (!isOurs)
       throw new BerthError(
         "SYSTEM_ERROR",
-        `bind ${path}: somebody put another file in its place; who else may write to that folder?`,
+        `cannot bind ${path}: another process replaced it; let only the broker's user write to its folder`,
       );
     // By the descriptor: chmod(2) and chown(2) of a path would follow what it has become since.
     const pinned = `/proc/self/fd/${pin}`;

@@ -97,7 +97,7 @@ export function openEntry(sys: Native, root: FdHandle, path: BeneathPath): Entry
 function openat2Missing(path: BeneathPath): BerthError {
   return new BerthError(
     "SYSCALL_MISSING",
-    `${shown(path)} was not opened, for openat2(2) is not to be had here (ENOSYS). Linux has it since 5.6, so a seccomp ` +
-      "filter of the container or the service keeps it away: let it allow openat2",
+    `cannot open ${shown(path)}: openat2(2) fails with ENOSYS. Linux has had it since 5.6, so a seccomp filter of the ` +
+      "container or service blocks it: allow openat2 there",
   );
 }

@@ -149,10 +149,10 @@ ${server}`;
     await using server = serve("lost", asUser);
     await server.ended();
     expect(server.child.exitCode).toBe(1);
-    expect(server.stderr).toContain(`berth "lost" has no root to give: open_tree ${folder.path}/none`);
+    expect(server.stderr).toContain(`the root of berth "lost" is not available: open_tree ${folder.path}/none`);
     await using next = run(broker, "lost", ["true"], {});
     await next.ended();
-    expect(next.stderr).toContain("has no root to give");
+    expect(next.stderr).toContain("is not available: ");
   });
 });
 
@@ -267,7 +267,7 @@ ${server}`;
     for (let tries = 0; tries < 2; tries++) {
       await using refused = serve(broker);
       await refused.ended();
-      expect(refused.stderr).toContain("has no root to give");
+      expect(refused.stderr).toContain("is not available: ");
       expect(refused.stderr).toContain(words);
       expect(refused.child.exitCode).toBe(1);
     }

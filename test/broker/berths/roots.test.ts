@@ -120,7 +120,7 @@ describe("a berth with a root (needs root)", needs("root"), () => {
         error: "io.berthd.Broker.RootUnavailable",
         parameters: {
           berth: "a",
-          message: expect.stringMatching(/^berth "a" has no root to give: there is no folder .*\/one; /),
+          message: expect.stringMatching(/^the root of berth "a" is not available: there is no folder .*\/one; /),
         },
       });
     }
@@ -246,5 +246,5 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
 
 it("a berth with a root needs a state folder", async () => {
   const started = startBroker({ "a.toml": '[root]\nimage = "x"\n' });
-  await expect(started).rejects.toThrow(/a has a root, and this broker has no folder .*\n +start it with --state DIR/);
+  await expect(started).rejects.toThrow(/a has a root, but this broker has no folder .*\n +start it with --state DIR/);
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  KEEPER_NAME,
+  FALLBACK_NAME,
   keyHash,
   LOCK_NAME,
   leaseName,
@@ -52,7 +52,7 @@ const names: fc.Arbitrary<BerthsOwn> = fc.oneof(
 );
 
 /** Without what only a successor gets, which is of no berth. */
-type BerthsOwn = Exclude<StoredName, { kind: "lock" | "keeper" }>;
+type BerthsOwn = Exclude<StoredName, { kind: "lock" | "fallback" }>;
 
 function format(name: BerthsOwn): string {
   if (name.kind === "socket") return socketName(name);
@@ -77,7 +77,7 @@ describe("the name of a stored descriptor", () => {
   });
 
   it("says what only a successor gets", () => {
-    expect([LOCK_NAME, KEEPER_NAME].map(parseStoredName)).toEqual([{ kind: "lock" }, { kind: "keeper" }]);
+    expect([LOCK_NAME, FALLBACK_NAME].map(parseStoredName)).toEqual([{ kind: "lock" }, { kind: "fallback" }]);
   });
 
   it("is never the name that a .socket unit gives: that has no slash", () => {

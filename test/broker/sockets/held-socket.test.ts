@@ -359,7 +359,8 @@ describe("a path where something stands already", () => {
     await expect(started).rejects.toThrow(/4 problems/);
     const message = String(await started.catch((error: unknown) => error));
     expect(message).toMatch(/socket living: bind .*EADDRINUSE/);
-    for (const name of ["file", "folder", "link"]) expect(message).toContain(`${at(name)}: a file that is no socket`);
+    for (const name of ["file", "folder", "link"])
+      expect(message).toContain(`cannot bind ${at(name)}: a file that is not a socket`);
     expect(readFileSync(at("file"), "utf8")).toBe("mine");
     expect(lstatSync(at("link")).isSymbolicLink()).toBe(true);
     server.close();

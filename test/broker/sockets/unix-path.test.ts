@@ -46,8 +46,8 @@ describe("the path of a UNIX socket", () => {
     const inode = lstatSync(path, { bigint: true }).ino;
     unlinkSync(path);
     replace(path, file);
-    expect(() => settleUnixPath(path, options)).toThrow(/somebody put another file in its place/);
-    expect(() => settleUnixPath(path, options, inode)).toThrow(/somebody put another file in its place/);
+    expect(() => settleUnixPath(path, options)).toThrow(/another process replaced it/);
+    expect(() => settleUnixPath(path, options, inode)).toThrow(/another process replaced it/);
     expect([file, `${file}.sock`].map((name) => statSync(name).mode & 0o7777)).toEqual([0o600, 0o600]);
     expect(await fdsAgain(before)).toEqual(before);
   });
