@@ -1,6 +1,6 @@
 /**
- * All berths of a broker and what may happen to them: taken, handed over, stashed into, given back, lost with their
- * tenant's death. Every refusal is a value; nothing here knows of connections or of the wire.
+ * All berths of a broker, and the operations on them: acquire, hand over, stash, release, and the end of a lease when
+ * its tenant exits. Refusals are return values. It knows nothing of connections or of the wire.
  */
 
 import type { BerthSpec } from "../../config/keys/spec.ts";
@@ -37,10 +37,9 @@ export interface BerthsOptions {
 
 export class Berths {
   readonly #byName = new Map<string, Berth>();
-  /** Of all berths. */
-  readonly leases: Leases = new Leases();
   readonly #options: BerthsOptions;
-  /** Of all berths. */
+  /** The leases and stashes of all berths. */
+  readonly leases: Leases = new Leases();
   readonly stashes: Stashes;
   readonly #visibility: Visibility = new Visibility();
 
@@ -49,7 +48,7 @@ export class Berths {
     this.stashes = new Stashes(options.quota, options.sys);
   }
 
-  /** In the order of their names. */
+  /** Sorted by name. */
   list(): Berth[] {
     return [...this.#byName.values()];
   }
@@ -59,8 +58,8 @@ export class Berths {
   }
 
   /**
-   * Makes the berths those of `specs`: all of it, or with the problems returned nothing of it. It takes over the
-   * passed sockets, and gives those that no berth wants to `onUnclaimed`.
+   * Replaces the configuration of all berths. If there are problems, it returns them and changes nothing. It owns the
+   * passed sockets; `onUnclaimed` gets those that no berth uses.
    */
   apply(
     specs: readonly BerthSpec[],
@@ -70,7 +69,7 @@ export class Berths {
     const { sys, log, roots, events, settle } = this.#options;
     const set = openSockets(specs, { present: this.list(), passed, sys, settle });
     if (Array.isArray(set)) {
-      // A socket that was closed for another and opened again may have another number: no answer made before holds.
+      // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
       for (const berth of this.#byName.values()) berth.generation++;
       return set;
     }
@@ -94,7 +93,7 @@ export class Berths {
     return [];
   }
 
-  /** The berth if the requester may take it. One it may not take is answered exactly as one that is not there. */
+  /** The berth if the requester may take it. The refusal is the same whether the berth is missing or forbidden. */
   find(name: string, who: Requester): Berth | Refusal {
     const berth = this.#byName.get(name);
     if (who.privileged) return berth ?? { kind: "absent", berth: name };
@@ -106,7 +105,7 @@ export class Berths {
     return who.privileged || mayTake(berth.spec.tenant, who.peer);
   }
 
-  /** Gives the berth to the process that asks; the tenant that has it already gets the lease it has. */
+  /** Gives the berth to the process that asks. A tenant that asks again gets the lease that it has. */
   acquire(name: string, who: Requester, replace: Replace): Granted | Waiting | Refusal {
     const berth = this.find(name, who);
     if ("kind" in berth) return berth;
@@ -128,21 +127,18 @@ export class Berths {
   release(id: string, who: Speaker): Refusal | undefined {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
-    this.#end(
-      found.berth,
-      found.lease,
-      who.holds(found.lease) ? "the tenant released it" : "root or the broker's user released it",
-    );
+    const by = who.holds(found.lease) ? "the tenant" : "root or the broker's user";
+    this.#end(found.berth, found.lease, `${by} released it`);
     return undefined;
   }
 
-  /** The tenant serves: this completes a handover, and drops the stashes of its predecessors unless they are kept. */
+  /** The tenant is ready. This completes a handover, and drops its predecessors' stashes unless they are kept. */
   ready(id: string, who: Speaker, predecessors: "drop" | "keep" = "drop"): Refusal | undefined {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
     const { berth, lease } = found;
     lease.ready = true;
-    // What a newcomer stashes is for its own successor, whatever its predecessor says meanwhile.
+    // A newcomer's stashes are for its own successor, even if its predecessor reports READY again.
     if (predecessors === "drop")
       this.stashes.dropOthers(berth, [id, lease === berth.lease ? berth.incoming?.id : undefined]);
     const outgoing = berth.lease;
@@ -169,7 +165,7 @@ export class Berths {
     return undefined;
   }
 
-  /** Closes a stashed descriptor of the tenant's berth; another tenant may have left it. */
+  /** Closes a stashed descriptor of the tenant's berth, even if another tenant left it. */
   unstash(id: string, name: string, who: Speaker): Refusal | undefined {
     const found = this.leases.of(id, who);
     if ("kind" in found) return found;
@@ -182,7 +178,7 @@ export class Berths {
   /** Closes everything. Tenants keep what they have. */
   close(left: (berth: Berth) => boolean = () => false): void {
     for (const berth of this.#byName.values()) {
-      // Without its path, a tenant that still has the socket could not be reached.
+      // Keep the path of a socket that a tenant still serves on: without it, nobody can connect.
       const isLeft = left(berth);
       for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
@@ -192,9 +188,7 @@ export class Berths {
     this.#byName.clear();
   }
 
-  /**
-   * Gives a tenant back the lease it had of an earlier broker; undefined when there is no such berth. Takes the pidfd.
-   */
+  /** Restores a lease of an earlier broker, and owns the pidfd; undefined when there is no such berth. */
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
     const berth = this.#byName.get(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
@@ -205,10 +199,7 @@ export class Berths {
     return lease;
   }
 
-  /**
-   * Gives the tenants there are the root that they had of an earlier broker; undefined when there are none. Takes the
-   * mount.
-   */
+  /** Restores the root of a berth with tenants, and owns the mount; undefined when there are no tenants. */
   restoreRoot(name: string, mount: FdHandle, facts: RootFacts): Berth | undefined {
     const berth = this.#byName.get(name);
     if (berth?.lease === undefined || berth.root !== undefined) return undefined;
@@ -216,12 +207,12 @@ export class Berths {
     return berth;
   }
 
-  /** Repairs the sockets of vacant berths: a tenant may have died while there was no broker. */
+  /** Repairs the sockets of vacant berths: a tenant may have exited while no broker was running. */
   repairVacant(): void {
     for (const berth of this.#byName.values()) if (berth.lease === undefined) repairSockets(berth, this.#options);
   }
 
-  /** The berth of that name. It asks no policy. */
+  /** The berth of that name, without a check of policy. */
   get(name: string): Berth | undefined {
     return this.#byName.get(name);
   }
@@ -231,7 +222,7 @@ export class Berths {
     const { peer } = who;
     const pidfd = peer.pidfd();
     if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
-      // Nobody is left who could hold it; or it is in a PID namespace where its end could not be seen.
+      // The process has exited, or is in a PID namespace where the broker could not see it exit.
       pidfd?.close();
       return { kind: "denied", berth: berth.name };
     }
@@ -245,7 +236,7 @@ export class Berths {
     return { kind: "granted", berth, lease };
   }
 
-  /** The tenant's lease from now on: the present one if there is none, else a handover's. Takes the pidfd. */
+  /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
   #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, id?: string): Lease {
     const onDeath = (): void => this.#end(berth, lease, "it exited");
     const lease = new Lease(tenant, pidfd, this.#options.sys, onDeath, id);
