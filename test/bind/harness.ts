@@ -1,5 +1,5 @@
 /** Servers under bind delivery for the tests of this folder: fixtures compiled once, run through the real launcher. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { chmodSync, cpSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { packageRoot } from "../../src/native.ts";
 import type { BrokerProcess, TestFolder } from "../support/broker.ts";
+import { compileC } from "../support/compile.ts";
 
 const launcher = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
 export const fixtures: string = join(packageRoot, "test/fixtures/bind");
@@ -15,10 +16,7 @@ export const NOBODY = 65534;
 
 /** Compiles a fixture into the folder; returns the program's path. */
 export function compile(folder: TestFolder, source: string, flags: readonly string[] = [], name = "program"): string {
-  const program = join(folder.path, name);
-  const common = ["-std=gnu17", "-Wall", "-Wextra", "-Werror", "-O1", "-D_GNU_SOURCE"];
-  execFileSync("gcc", [...common, "-o", program, join(fixtures, source), ...flags]);
-  return program;
+  return compileC(join(fixtures, source), join(folder.path, name), flags);
 }
 
 /** A folder with a file of the fixtures in it, for everybody to read. */

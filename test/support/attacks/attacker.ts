@@ -1,0 +1,46 @@
+/** A client that does what no client should, in a process and under a user of its own: test/fixtures/attacks/attacker.c. */
+import { AttackProgram } from "./program.ts";
+
+export class Attacker implements AsyncDisposable {
+  readonly #program: AttackProgram;
+
+  /** As that user; 0 stays root. */
+  constructor(uid: number) {
+    this.#program = new AttackProgram("attacker", [String(uid)]);
+  }
+
+  get pid(): number {
+    return this.#program.pid;
+  }
+
+  /** Does one line, as attacker.c describes them. Throws what the kernel says, as `EPERM`. */
+  async do(line: string): Promise<string> {
+    const { error, text } = await this.try(line);
+    if (error !== undefined) throw new Error(`${line.slice(0, 100)}: ${error}`);
+    return text;
+  }
+
+  /** Does one line that may fail. */
+  async try(line: string): Promise<{ readonly error?: string; readonly text: string }> {
+    const from = this.#program.lines.length;
+    this.#program.say(line);
+    const answer = await this.#program.heard(() => true, from);
+    if (answer.startsWith("ok ")) return { text: answer.slice(3) };
+    return { error: answer.replace(/^error /, ""), text: "" };
+  }
+
+  /** Calls a method of io.berthd.Broker on a connection, and gives the reply as text. */
+  async call(connection: string, method: string, parameters: object = {}, fds = "-"): Promise<string> {
+    await this.do(`send ${connection} ${fds} ${call(method, parameters)}`);
+    return await this.do(`receive ${connection} received`);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#program.kill();
+  }
+}
+
+/** The text of a call of io.berthd.Broker. */
+export function call(method: string, parameters: object = {}, flags: object = {}): string {
+  return JSON.stringify({ method: `io.berthd.Broker.${method}`, parameters, ...flags });
+}

@@ -1,0 +1,39 @@
+/** What a process looks like from outside: its threads' states, its memory, its descriptors. */
+import { readdirSync, readFileSync } from "node:fs";
+
+/** Threads that wait where no signal ends it: state D (proc_pid_stat(5)). */
+export function stuckThreads(pid: number): number[] {
+  return threads(pid).filter((thread) => stateOf(pid, thread) === "D");
+}
+
+/** Whether the process is still there; a zombie, which has only to be waited for, is not. */
+export function isAlive(pid: number): boolean {
+  return threads(pid).some((thread) => !["Z", "X", undefined].includes(stateOf(pid, thread)));
+}
+
+/** Resident memory in KiB. */
+export function residentKiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+}
+
+/** How many descriptors it has open. */
+export function descriptorCount(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+function threads(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map(Number);
+  } catch {
+    return []; // it is gone
+  }
+}
+
+function stateOf(pid: number, thread: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2)[0];
+  } catch {
+    return undefined; // it is gone
+  }
+}
