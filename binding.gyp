@@ -36,6 +36,7 @@
         "native/launch/bind-fallback.cc",
         "native/launch/bind-filter.cc",
         "native/launch/broker.cc",
+        "native/launch/call-filter.cc",
         "native/launch/carry-out.cc",
         "native/launch/contain.cc",
         "native/launch/exec.cc",

@@ -158,7 +158,10 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
   // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
   if (plan.hasRoot) enterRoot(plan, reply);
-  if (keepPrivilege) execServer(plan);
+  if (keepPrivilege) {
+    restrictCalls();
+    execServer(plan);
+  }
   umask(plan.umask);
   dropPrivilege(plan);
   // As the server's user, so that the directory's permissions count.
@@ -166,7 +169,8 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
     fail(kSystem, "cannot enter the directory %s as uid %u: %m; create it for that user, or change server.directory",
          plan.directory, getuid());
   }
-  // Last, so that the filter sees only the server's own binds. It needs no_new_privs.
+  // The filters come last. They need no_new_privs, and the bind filter sees only the server's own binds.
+  restrictCalls();
   if (plan.reportBinds) {
     UniqueFd notify = reportBinds(plan.tracer);
     offerBinds(broker, plan.lease, notify.get());
