@@ -41,6 +41,7 @@
         "native/launch/contain.cc",
         "native/launch/exec.cc",
         "native/launch/json.cc",
+        "native/launch/keyring.cc",
         "native/launch/main.cc",
         "native/launch/plan.cc",
         "native/launch/privilege.cc",

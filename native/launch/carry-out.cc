@@ -141,6 +141,13 @@ void setLimits(const Plan& plan) {
   }
 }
 
+// Called as the launcher, and as the server's user, so that the keyring is that user's. It must work once: the quota of
+// keys of one of the two may be full (keyrings(7)).
+void requireKeyring(bool hasOne) {
+  if (leaveKeyring() || hasOne) return;
+  fail(kSystem, "cannot leave the launcher's session keyring: %m; raise the quota: sysctl kernel.keys.maxkeys");
+}
+
 }  // namespace
 
 void openStandardFds() {
@@ -157,13 +164,16 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
   placeDescriptors(plan, reply, broker);
   // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
+  const bool hasKeyring = leaveKeyring();
   if (plan.hasRoot) enterRoot(plan, reply);
   if (keepPrivilege) {
+    requireKeyring(hasKeyring);
     restrictCalls();
     execServer(plan);
   }
   umask(plan.umask);
   dropPrivilege(plan);
+  requireKeyring(hasKeyring);
   // As the server's user, so that the directory's permissions count.
   if (plan.directory != nullptr && chdir(plan.directory) != 0) {
     fail(kSystem, "cannot enter the directory %s as uid %u: %m; create it for that user, or change server.directory",

@@ -125,6 +125,10 @@ struct Plan;
 // Makes fds 0–2 exist and survive exec, before anything else of ours can land on their numbers.
 void openStandardFds();
 
+// Leaves the session keyring for a new one, of the present user, which is empty. Returns false with errno if the server
+// could still use the launcher's keys.
+bool leaveKeyring();
+
 // Makes the plan's root the process's own, so that nothing else of the file tree can be reached, as root of its user
 // namespace; or ends the process.
 void enterRoot(const Plan& plan, Reply& reply);

@@ -16,7 +16,7 @@ import {
 import { createServer } from "node:net";
 import { basename, join } from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { native } from "../../src/native.ts";
+import { native, packageRoot } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { DEBIAN, DEBIAN_TIMEOUT, debianTree } from "../support/debian-tree.ts";
 import { openFds } from "../support/fds.ts";
@@ -29,6 +29,8 @@ import { BASE, type Entry, type Layers, makeLayers, offerRoot, RDONLY, reofferRo
 /** A user that the user namespace belongs to, who has no privilege. */
 const OWNER = 64_321;
 const SOMEBODY = 64_322;
+/** The number of keyctl(2). */
+const KEYCTL = process.arch === "x64" ? 250 : 219;
 
 describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), () => {
   let image: string;
@@ -240,6 +242,14 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     const lost = await launch(broker, ["arena"], { env: { NOTIFY_SOCKET: "/nonexistent/notify" } });
     expect(lost).toMatchObject({ code: 111, stderr: expect.stringMatching(sentence) });
     expect(lost.stderr).toContain("cannot copy the service manager's socket /nonexistent/notify into the root");
+  });
+
+  test("it finds no key of the session that launched it", async () => {
+    const script = `print syscall(${KEYCTL}, 10, -3, my $type = "user", my $name = "berth-test", 0) < 0 ? $! : "found"`;
+    offerRoot(broker, layers, ["perl", "-e", script]);
+    const session = ["python3", join(packageRoot, "test/fixtures/launch/keyring.py"), "add"] as const;
+    const { stdout, stderr } = await run([...session, launcher, "--socket", broker.path, "arena"]);
+    expect({ stdout, stderr }).toEqual({ stdout: "Required key not available", stderr: "" });
   });
 
   test("a link in the image leads a mount to a place in the root, never to the host's", async () => {
