@@ -36,7 +36,7 @@ import {
   restoreBinds,
   sortInherited,
 } from "./restart/restore.ts";
-import { StoreMirror, settleStore } from "./restart/store-mirror.ts";
+import { awaitRemovals, StoreMirror } from "./restart/store-mirror.ts";
 import { LENT, type Predecessor } from "./restart/takeover-client.ts";
 import { CONFIRM_TIMEOUT_MS, TakeoverServer } from "./restart/takeover-server.ts";
 import { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
@@ -101,10 +101,10 @@ function layFoundation(options: BrokerOptions): Foundation {
   const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
   const events = new BerthEvents(options.onChange);
   const roots = new BerthRoots(options, log, sys);
-  const settleStored = (): void => {
-    if (store !== undefined) settleStore(store, log);
+  const awaitClosed = (): void => {
+    if (store !== undefined) awaitRemovals(store, log);
   };
-  const berths = new Berths({ roots, sys, log, quota, events, settle: settleStored });
+  const berths = new Berths({ roots, sys, log, quota, events, awaitClosed });
   const mirror = store && new StoreMirror({ store, sys, log, berths });
   events.record((event, berth) => {
     if (event !== "removed") mirror?.keep(berth);

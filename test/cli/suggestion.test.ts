@@ -14,7 +14,7 @@ const { EACCES, EADDRINUSE, EADDRNOTAVAIL } = constants.errno;
 function bind(text: string, more: Partial<SeenBind> = {}): SeenBind {
   const listen = parseListenAddress(text);
   if (typeof listen === "string") throw new Error(listen);
-  return { listen, error: 0, options: {}, settled: {}, pid: 1, program: "game", count: 1, ...more };
+  return { listen, error: 0, options: {}, fixedAtBind: {}, pid: 1, program: "game", count: 1, ...more };
 }
 
 function suggest(...binds: SeenBind[]): string {
@@ -106,9 +106,9 @@ test("of addresses that exclude each other the one for more is held", () => {
   expect(families).toContain("cannot be held beside tcp://*:9000");
 });
 
-test("what is carried over is told, and what is settled at bind is offered as a key", () => {
+test("names what is carried over, and offers options that are fixed at bind(2) as keys", () => {
   const options = { SO_BROADCAST: [1], SO_LINGER: [1, 5] };
-  const toml = suggest(bind("udp://0.0.0.0:9000", { options, settled: { "reuse-port": true, device: "eth0" } }));
+  const toml = suggest(bind("udp://0.0.0.0:9000", { options, fixedAtBind: { "reuse-port": true, device: "eth0" } }));
   expect(toml).toContain("SO_BROADCAST=1 SO_LINGER, carried over");
   expect(toml).toMatch(/#.*reuse-port = true\n#.*device = "eth0"\n/);
   expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:9000"] });

@@ -14,7 +14,7 @@ import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
-import { openSockets } from "../sockets/socket-set.ts";
+import { openSockets, type SocketSources } from "../sockets/socket-set.ts";
 import { Berth, type BerthEvent, leaseView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
@@ -31,8 +31,8 @@ export interface BerthsOptions {
   readonly quota: Quota;
   readonly roots: BerthRoots;
   readonly events: BerthEvents;
-  /** Waits until the addresses of sockets closed before are free. */
-  readonly settle: () => void;
+  /** As {@link SocketSources.awaitClosed}. */
+  readonly awaitClosed: SocketSources["awaitClosed"];
 }
 
 export class Berths {
@@ -66,8 +66,8 @@ export class Berths {
     passed: readonly PassedSocket[] = [],
     onUnclaimed: (passed: PassedSocket) => void = () => undefined,
   ): Problem[] {
-    const { sys, log, roots, events, settle } = this.#options;
-    const set = openSockets(specs, { present: this.list(), passed, sys, settle });
+    const { sys, log, roots, events, awaitClosed } = this.#options;
+    const set = openSockets(specs, { present: this.list(), passed, sys, awaitClosed });
     if (Array.isArray(set)) {
       // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
       for (const berth of this.#byName.values()) berth.generation++;

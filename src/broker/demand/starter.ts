@@ -212,10 +212,10 @@ export class Starter {
     if (this.#current !== undefined) this.#current.outcome = outcome;
     if (this.#phase === "starting") return this.#fail(outcome);
     if (this.#phase !== "ending") return;
-    const isSettled = performance.now() - this.#since >= this.#context.limits.settle;
+    const hasServedLongEnough = performance.now() - this.#since >= this.#context.limits.settle;
     // A server that has served and left nothing unread may exit early: nothing would start it again at once.
     const isDone = outcome.status === 0 && !this.#arrivals.waits(this.#fds);
-    if (!isSettled && !isDone) return this.#fail(outcome);
+    if (!hasServedLongEnough && !isDone) return this.#fail(outcome);
     this.#failures = 0;
     this.#wait();
     this.#context.events.tell("changed", this.berth);

@@ -122,9 +122,9 @@ export class StoreMirror implements BindStore {
     this.#options.store.remove(name);
   }
 
-  /** As {@link settleStore}. */
-  settle(): void {
-    settleStore(this.#options.store, this.#options.log);
+  /** As {@link awaitRemovals}. */
+  awaitRemovals(): void {
+    awaitRemovals(this.#options.store, this.#options.log);
   }
 
   /** Stores and removes nothing from now on: the store is for the next broker. Idempotent. */
@@ -209,7 +209,7 @@ export class StoreMirror implements BindStore {
     };
     const dropNow = (): void => {
       drop();
-      this.settle();
+      this.awaitRemovals();
     };
     return { drop, dropNow };
   }
@@ -249,7 +249,7 @@ export class StoreMirror implements BindStore {
 }
 
 /** Waits until the service manager has closed what was removed from its store: then the addresses are free. */
-export function settleStore(store: DescriptorStore, log: Log): void {
+export function awaitRemovals(store: DescriptorStore, log: Log): void {
   if (store.settle()) return;
   log("warning", "the service manager does not close the descriptors it was told to remove", { event: "not-stored" });
 }

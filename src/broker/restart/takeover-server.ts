@@ -85,7 +85,7 @@ export class TakeoverServer {
     });
     const { pid, uid } = session.peer;
     log("notice", `pid ${pid} takes over`, { event: "succession", pid, uid });
-    return (settle) => void this.#handOver(session).then(settle);
+    return (reply) => void this.#handOver(session).then(reply);
   }
 
   async #handOver(session: Session): Promise<Answer | undefined> {

@@ -35,10 +35,10 @@ export function retrying(
 ): Answer | Later {
   const first = outcome(act);
   if (!("until" in first)) return first;
-  return (settle) => {
+  return (reply) => {
     const failed = (error: unknown): Answer =>
       refusal({ kind: "no-root", berth: first.berth, message: error instanceof Error ? error.message : String(error) });
-    void retryAfter(session, takeover, act, first).catch(failed).then(settle);
+    void retryAfter(session, takeover, act, first).catch(failed).then(reply);
   };
 }
 

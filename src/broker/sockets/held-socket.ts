@@ -1,7 +1,6 @@
 /**
- * One bound socket that the broker holds: opening it with the options of the configuration, and setting right at the
- * end of a lease what a tenant changed on the shared open file description (hazard 16;
- * test/broker/sockets/held-socket.test.ts).
+ * One bound socket that the broker holds. Opens it with the configured options. At the end of a lease, repairs what a
+ * tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts).
  */
 import { fchmodSync, lstatSync } from "node:fs";
 import type { KernelOption, SocketOptions } from "../../config/keys/socket-options.ts";
@@ -25,7 +24,7 @@ import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./open
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { closeSharedAddress, reviveSocket } from "./socket-repair.ts";
-import { isInode, prepareUnixPath, removeUnixPath, settleUnixPath } from "./unix-path.ts";
+import { isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
 
 export class HeldSocket implements Disposable {
   readonly key: string;
@@ -34,15 +33,15 @@ export class HeldSocket implements Disposable {
   readonly #sys: Native;
   #options: SocketOptions;
   #handle: FdHandle;
-  /** What tenants' own settings replaced, to be set back when the lease ends. */
+  /** Earlier values of options that a server carried over; they are set back when the lease ends. */
   readonly #carried = new Map<KernelOption, Int32Array>();
-  /** Where it is bound. Not asked of the kernel again: a tenant that connects the socket changes its answer. */
+  /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
-  /** Inode of a UNIX socket's path, so that only our own is removed. */
+  /** Inode of a UNIX socket's path, so that only our own path is removed. */
   #inode: bigint | undefined;
-  /** Bound by a .socket unit, whose path it is. */
+  /** True if a .socket unit bound it: then the path belongs to the unit. */
   #foreign = false;
-  /** Its copy outside of the broker, which would keep its address taken. */
+  /** Its copy in a store. The copy keeps the address in use. */
   storedCopy: StoredCopy | undefined;
 
   private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
@@ -55,7 +54,9 @@ export class HeldSocket implements Disposable {
     this.#sys = sys;
   }
 
-  /** Opens, binds, and for a stream or seqpacket socket listens. Throws {@link SysError} with the address as path. */
+  /**
+   * Opens, binds, and listens if it is a stream or seqpacket socket. Throws {@link SysError} with the address as path.
+   */
   static open(listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
     const socket = new HeldSocket(listen, options, openSocket(listen, options, sys), sys);
     try {
@@ -68,8 +69,8 @@ export class HeldSocket implements Disposable {
   }
 
   /**
-   * Takes over a socket that was passed, and is what the configuration asks for ({@link fits}). Options that can be
-   * changed while it is open are applied. Throws {@link SysError}; the socket is closed then.
+   * Takes over a passed socket that {@link fits}. Applies the options that can change on an open socket. Throws
+   * {@link SysError}; the socket is closed then.
    */
   static adopt(passed: PassedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
     const { handle, stored } = passed;
@@ -99,31 +100,31 @@ export class HeldSocket implements Disposable {
     return this.#handle.fd;
   }
 
-  /** What its copy in the store is told apart by. */
+  /** Identifies its copy in the store. */
   get identity(): Omit<StoredSocket, "berth" | "socket"> {
     const path = this.#foreign ? "foreign" : this.#inode;
     return { hash: this.#hash, inode: socketInode(this.fd), ...(path !== undefined && { path }) };
   }
 
-  /** Whether it is [::] and takes IPv4 as well. */
+  /** Whether it is bound to [::] and accepts IPv4 too. */
   get dualStack(): boolean {
     const { address, dualStack } = this.listen;
     return address.family === "ipv6" && (dualStack || !this.#options.v6only);
   }
 
-  /** Takes over what a server had set on its own socket, until the lease ends. */
+  /** Copies the options of a server's own socket, until the lease ends. */
   carryOver(own: number): void {
     const domain = familyNumber(this.listen.address);
     const changed = carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys);
     for (const [option, before] of changed) if (!this.#carried.has(option)) this.#carried.set(option, before);
   }
 
-  /** Where it is bound: a port 0 has become a real one. */
+  /** Where it is bound. For port 0, the port that the kernel chose. */
   get address(): Address {
     return this.#bound;
   }
 
-  /** Whether it can still be reached: somebody may have removed or replaced the path of a UNIX socket. */
+  /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
   get reachable(): boolean {
     const { address } = this.listen;
     return address.family !== "unix" || address.abstract || isInode(address.path, this.#inode);
@@ -133,7 +134,7 @@ export class HeldSocket implements Disposable {
     return this.#options;
   }
 
-  /** Applies options that can change while the socket is open. */
+  /** Applies the options that can change while the socket is open. */
   reconfigure(options: SocketOptions): void {
     this.#options = options;
     applyOptions(this.#sys, this.fd, this.listen, options);
@@ -141,7 +142,7 @@ export class HeldSocket implements Disposable {
     const { address } = this.listen;
     // The path of a .socket unit has the mode and owner that the unit gives it.
     if (address.family === "unix" && !address.abstract && !this.#foreign)
-      settleUnixPath(address.path, options, this.#inode);
+      setPathAccess(address.path, options, this.#inode);
   }
 
   /**
@@ -158,13 +159,13 @@ export class HeldSocket implements Disposable {
     return [...sentences, ...closeSharedAddress({ ...about, fd: this.fd }, this.#sys)];
   }
 
-  /** Opens it once more after {@link close}, as a failed reload must. */
+  /** Opens it again after {@link close}, to undo a failed reload. */
   reopen(): void {
     this.#handle = openSocket(this.listen, this.#options, this.#sys);
     this.#bind();
   }
 
-  /** Closes our descriptor, has its copy closed, and removes the path of a UNIX socket that is still ours. */
+  /** Closes our descriptor and its stored copy, and removes the path of a UNIX socket if it is still ours. */
   close(): void {
     if (!this.#handle.open) return;
     this.storedCopy?.drop();
@@ -173,12 +174,12 @@ export class HeldSocket implements Disposable {
     this.#removePath();
   }
 
-  /** Closes our descriptor and nothing else: its copy is for another broker. */
+  /** Closes our descriptor only: its copy is for another broker. */
   leave(): void {
     this.#handle.close();
   }
 
-  /** At the end of the broker: leaves it to another one if it has a copy, else closes it. */
+  /** When the broker ends: leaves the socket to another broker if it has a copy, else closes it. */
   retire(): void {
     if (this.storedCopy === undefined) this.close();
     else this.leave();
@@ -193,17 +194,17 @@ export class HeldSocket implements Disposable {
     if (address.family === "unix" && !address.abstract && !this.#foreign) removeUnixPath(address.path, this.#inode);
   }
 
-  /** Binds, to the same port as before if it was bound before. */
+  /** Binds. A socket that was bound before gets the same port. */
   #bind(): void {
     const address = this.#bound;
     const path = formatListenAddress(this.listen);
     const pathname = pathOf(address);
     if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
     const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
-    // The path gets the socket's own permission bits: nobody else may connect before it is settled whose it is.
+    // The path inherits the socket's permission bits. Nobody else may connect before its owner is set.
     if (pathname !== undefined) fchmodSync(this.fd, 0o600);
     check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
-    if (pathname !== undefined) this.#inode = settleUnixPath(pathname, this.#options);
+    if (pathname !== undefined) this.#inode = setPathAccess(pathname, this.#options);
     this.#bound = this.#sockname() ?? address;
     this.#startListening();
   }
@@ -219,8 +220,8 @@ export class HeldSocket implements Disposable {
   }
 
   /**
-   * Opens a new socket on the same address, and says so. Ours is closed first, because two cannot be bound. The gap is
-   * microseconds.
+   * Opens a new socket on the same address, and describes that. Closes ours first, because two cannot be bound. The gap
+   * takes microseconds.
    */
   #reopen(): string {
     try {
@@ -239,14 +240,14 @@ export class HeldSocket implements Disposable {
     }
   }
 
-  /** What its tenant had set on it under an earlier broker, as far as it can still be told. */
+  /** Finds out what its tenant had set under an earlier broker, as far as the options still show it. */
   #recallCarried(): void {
     try {
       using fresh = openSocket(this.listen, this.#options, this.#sys);
       for (const [option, before] of optionsBeyond(this.fd, fresh.fd, typeNumber(this.listen.kind), this.#sys))
         this.#carried.set(option, before);
     } catch {
-      // No descriptor left to compare with: what a tenant has set stays.
+      // No descriptor left for a socket to compare with: the tenant's options stay.
     }
   }
 }
@@ -256,9 +257,7 @@ function scopeIndex(scope: string | undefined, sys: Native): number {
   return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
 }
 
-/**
- * The inode of the path, if it is the one the socket was bound to; a stored socket's is known, a unit's is believed.
- */
+/** The inode of the path, if the socket is bound to it. A stored socket's inode is recorded; a unit's is trusted. */
 function inodeBehind(path: string, stored: StoredSocket | undefined): bigint | undefined {
   if (typeof stored?.path === "bigint") return stored.path;
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;

@@ -1,6 +1,6 @@
-/** The key of a socket: everything that is settled at bind(2). A socket whose key is still wanted can stay open. */
+/** The key of a socket: everything that is fixed at bind(2). A socket with a wanted key can stay open. */
 
-import { type SocketOptions, settledAtBind } from "../../config/keys/socket-options.ts";
+import { fixedAtBind, type SocketOptions } from "../../config/keys/socket-options.ts";
 import { formatListenAddress, type ListenAddress } from "../../net/address.ts";
 
 /** The same text as in earlier versions: its hash is in the name of each stored socket (record/stored-name.ts). */
@@ -8,5 +8,5 @@ export function socketKey(listen: ListenAddress, options: SocketOptions): string
   const { device = "", reusePort = false, freebind = false } = options;
   const v6only = listen.address.family === "ipv6" && !listen.dualStack && options.v6only;
   const first = `${formatListenAddress(listen)} ${device} ${v6only} ${reusePort} ${freebind}`;
-  return [first, ...settledAtBind(options, ["device", "v6only", "reusePort", "freebind"])].join(" ");
+  return [first, ...fixedAtBind(options, ["device", "v6only", "reusePort", "freebind"])].join(" ");
 }

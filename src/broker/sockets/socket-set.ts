@@ -1,7 +1,7 @@
 /**
- * From the sockets a configuration asks for to the sockets held, all or nothing: what stays the same stays open, what
- * is new is opened, and only when all of that has succeeded is the rest closed. At a failure everything is as before.
- * What was passed to the broker at its start is taken instead of opened.
+ * Turns the configured sockets into held ones, all or nothing. Sockets that stay the same stay open; new ones are
+ * opened; the caller closes the rest only after success. After a failure everything is as before. At start, passed
+ * sockets are used instead of new ones.
  */
 import { constants } from "node:os";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
@@ -18,7 +18,7 @@ import { socketKey } from "./socket-key.ts";
 
 const { EADDRINUSE } = constants.errno;
 
-/** One socket that the configuration asks for. */
+/** One configured address. */
 interface Wanted {
   readonly berth: string;
   readonly spec: SocketSpec;
@@ -28,27 +28,27 @@ interface Wanted {
   passed: PassedSocket | undefined;
 }
 
-/** The sockets of each berth, and those that no berth uses any more, still open. */
+/** The sockets of each berth, and the open ones that no berth uses any more. */
 export interface SocketSet {
   readonly byBerth: ReadonlyMap<string, readonly NamedSocket[]>;
   readonly unwanted: readonly HeldSocket[];
-  /** Of those that were passed, the ones no berth wants, still open. */
+  /** Passed sockets that no berth uses, still open. */
   readonly unclaimed: readonly PassedSocket[];
 }
 
-/** What there is to make a set from. */
+/** Where sockets come from. */
 export interface SocketSources {
   readonly present: readonly SocketOwner[];
-  /** Passed to the broker; all of them are taken over. */
+  /** Passed to the broker; owned from now on. */
   readonly passed: readonly PassedSocket[];
   readonly sys: Native;
-  /** Waits until the addresses of sockets closed before are free. */
-  readonly settle: () => void;
+  /** Waits until closed sockets are gone from the store too, so that their addresses are free. */
+  readonly awaitClosed: () => void;
 }
 
-/** Opens what `specs` ask for, keeping sockets of `present` wherever they fit. Returns the problems if any failed. */
+/** Opens the sockets of `specs`, and keeps those of `present` that fit. Returns the problems if any failed. */
 export function openSockets(specs: readonly BerthSpec[], sources: SocketSources): SocketSet | Problem[] {
-  const { present, passed, sys, settle } = sources;
+  const { present, passed, sys, awaitClosed } = sources;
   const wanted = specs.flatMap(wantedBy);
   const unwanted = keepWhatFits(wanted, present);
   const fitting = takePassed(wanted, passed, sys);
@@ -80,7 +80,7 @@ export function openSockets(specs: readonly BerthSpec[], sources: SocketSources)
     for (const socket of opened) socket.close();
     for (const socket of taken) socket.leave();
     for (const { handle } of passed) handle.close();
-    settle();
+    awaitClosed();
     for (const socket of closed) problems.push(...restore(socket, () => socket.reopen()));
     for (const [socket, options] of changed) problems.push(...restore(socket, () => socket.reconfigure(options)));
     return problems;
@@ -102,7 +102,7 @@ function wantedBy(berth: BerthSpec): Wanted[] {
 }
 
 /**
- * Gives each wanted socket a held one with the same key: first of the same berth and name, then of any. Returns the
+ * Keeps a held socket for each wanted one with the same key: first of the same berth and name, then of any. Returns the
  * rest.
  */
 function keepWhatFits(wanted: readonly Wanted[], present: Iterable<SocketOwner>): Set<HeldSocket> {
@@ -130,8 +130,9 @@ function keepWhatFits(wanted: readonly Wanted[], present: Iterable<SocketOwner>)
 }
 
 /**
- * Gives each wanted socket that is not held one that was passed: an earlier broker's of the same berth and name, else
- * any of the same key, else a .socket unit's with its name, else one that has its address and no other berth's name.
+ * Chooses a passed socket for each wanted one without a held one. In this order: an earlier broker's with the same
+ * berth and name; any of an earlier broker with the same key; a .socket unit's with its name; a unit's with its
+ * address, unless its name is another berth's.
  */
 function takePassed(wanted: readonly Wanted[], passed: readonly PassedSocket[], sys: Native): Set<PassedSocket> {
   const names = new Set(wanted.map(passedName));
@@ -154,29 +155,29 @@ function takePassed(wanted: readonly Wanted[], passed: readonly PassedSocket[], 
   return taken;
 }
 
-/** Takes one over; undefined when it was ours once and is beyond repair, and then its address is free. */
-function adoptOne(want: Wanted, passed: PassedSocket, { sys, settle }: SocketSources): HeldSocket | undefined {
+/** Takes over a passed socket. Undefined if an earlier broker's is beyond repair: then its address is free. */
+function adoptOne(want: Wanted, passed: PassedSocket, { sys, awaitClosed }: SocketSources): HeldSocket | undefined {
   try {
     return HeldSocket.adopt(passed, want.listen, want.spec.options, sys);
   } catch (error) {
     if (passed.stored === undefined || !(error instanceof SysError)) throw error;
     passed.storedCopy?.drop();
-    settle();
+    awaitClosed();
     return undefined;
   }
 }
 
-/** What a .socket unit calls it: FileDescriptorName=BERTH.SOCKET. */
+/** Its name in a .socket unit: FileDescriptorName=BERTH.SOCKET. */
 function passedName({ berth, spec }: Wanted): string {
   return `${berth}.${spec.name}`;
 }
 
-/** A descriptor that bears a socket's name and is not what it asks for: either the one or the other is wrong. */
+/** Passed sockets with a wanted socket's name but another address or kind: one of the two must be corrected. */
 function misfits(wanted: readonly Wanted[], unclaimed: readonly PassedSocket[]): Problem[] {
   const inodes = new Set(wanted.flatMap(({ passed }) => (passed === undefined ? [] : [socketInode(passed.handle.fd)])));
   return unclaimed.flatMap((passed) => {
     const meant = wanted.find((want) => passedName(want) === passed.name);
-    // One that is in the store as well was taken from there.
+    // A unit's socket that is also in the store was taken from there.
     if (meant === undefined || inodes.has(socketInode(passed.handle.fd))) return [];
     const { berth, spec } = meant;
     const listens = spec.listen.map(formatListenAddress).join(", ");
@@ -191,15 +192,15 @@ function misfits(wanted: readonly Wanted[], unclaimed: readonly PassedSocket[]):
 }
 
 /**
- * Opens one; when the address is in use by sockets that are to go anyway, those of the same port go first. Not those of
- * berths with a tenant: that has them, too, so nothing would be free, and ours could not be bound again.
+ * Opens one. If its address is in use, closes our unused sockets of the same port first, and tries again. Sockets of
+ * berths with a tenant stay open: the tenant has them too, so closing ours would free nothing.
  */
 function openOne(
   want: Wanted,
   unwanted: Set<HeldSocket>,
   closed: HeldSocket[],
   unclaimed: readonly PassedSocket[],
-  { present, sys, settle }: SocketSources,
+  { present, sys, awaitClosed }: SocketSources,
 ): HeldSocket {
   const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys);
   try {
@@ -221,7 +222,7 @@ function openOne(
       passed.storedCopy?.drop();
       passed.handle.close();
     }
-    settle();
+    awaitClosed();
     return open();
   }
 }

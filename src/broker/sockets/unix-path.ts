@@ -1,6 +1,6 @@
 /**
- * The path of a UNIX socket: who may connect, and whose it is. Its folder may belong to somebody who swaps the path for
- * a link at the worst moment, so nothing is changed by name: the inode is pinned first
+ * The path of a UNIX socket: its mode and owner, and whether it is still ours. Another user may own the folder and
+ * replace the path with a link at any time. So the inode is opened first, and nothing is changed by name
  * (test/broker/sockets/unix-path.test.ts).
  */
 import {
@@ -26,7 +26,10 @@ import { type SocketKind, typeNumber } from "../../net/transport.ts";
 
 const { EADDRINUSE, ECONNREFUSED } = constants.errno;
 
-/** Makes the folder, and removes a socket that a dead program left; a living one, or any other file, is an error. */
+/**
+ * Makes the folder, and removes a socket that no program listens on. Throws if a program does, or if it is another
+ * file.
+ */
 export function prepareUnixPath(path: string, kind: SocketKind, sys: Native): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
   const stat = lstatSync(path, { throwIfNoEntry: false });
@@ -44,14 +47,14 @@ export function prepareUnixPath(path: string, kind: SocketKind, sys: Native): vo
 }
 
 /**
- * Gives the path its mode and owner, and returns its inode. `inode` is the one it must be, if that is known already;
- * else a socket of our own user that was bound this instant. Throws SYSTEM_ERROR when something else stands there.
+ * Sets the mode and owner of the path, and returns its inode. The path must be the socket with this inode or, without
+ * `inode`, a socket of our own user that was just bound. Otherwise throws SYSTEM_ERROR.
  */
-export function settleUnixPath(path: string, options: SocketOptions, inode?: bigint): bigint {
+export function setPathAccess(path: string, options: SocketOptions, inode?: bigint): bigint {
   const pin = openSync(path, O_PATH | files.O_NOFOLLOW);
   try {
     const stat = fstatSync(pin, { bigint: true });
-    // An inode's number is soon another file's, so that alone says nothing.
+    // An inode's number is soon reused, so the number alone proves nothing.
     const isOurs =
       stat.isSocket() && (inode === undefined ? Number(stat.uid) === process.geteuid?.() : stat.ino === inode);
     if (!isOurs)
@@ -59,7 +62,7 @@ export function settleUnixPath(path: string, options: SocketOptions, inode?: big
         "SYSTEM_ERROR",
         `cannot bind ${path}: another process replaced it; let only the broker's user write to its folder`,
       );
-    // By the descriptor: chmod(2) and chown(2) of a path would follow what it has become since.
+    // By descriptor: chmod(2) and chown(2) by path would follow a replaced path.
     const pinned = `/proc/self/fd/${pin}`;
     if (options.owner !== undefined || options.group !== undefined) {
       chownSync(pinned, options.owner ?? Number(stat.uid), options.group ?? Number(stat.gid));
@@ -77,7 +80,7 @@ export function isInode(path: string, inode: bigint | undefined): boolean {
     const stat = lstatSync(path, { bigint: true });
     return stat.isSocket() && stat.ino === inode;
   } catch {
-    return false; // the path is gone, or its folder is
+    return false; // the path or its folder is gone
   }
 }
 
@@ -87,6 +90,6 @@ export function removeUnixPath(path: string, inode: bigint | undefined): void {
   try {
     unlinkSync(path);
   } catch {
-    // Gone this instant, or its folder is no longer ours to change: a stale socket hinders nobody.
+    // It was removed just now, or we may not change the folder. A stale socket does no harm.
   }
 }

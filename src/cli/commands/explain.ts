@@ -71,7 +71,7 @@ function jsonBind(bind: SeenBind) {
     kind: bind.listen.kind,
     error: bind.error === 0 ? null : errnoName(bind.error),
     options: Object.fromEntries(options) as Record<string, number | readonly number[]>,
-    settled: bind.settled,
+    settled: bind.fixedAtBind,
     pid: bind.pid,
     program: bind.program,
     count: bind.count,

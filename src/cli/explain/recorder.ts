@@ -31,8 +31,8 @@ export interface SeenBind {
   readonly error: number;
   /** What was set before and is carried over, by name; an option of several words has them all. */
   readonly options: Readonly<Record<string, readonly number[]>>;
-  /** What was set before and is settled at bind, as key and value of the configuration. */
-  readonly settled: Readonly<Record<string, boolean | string>>;
+  /** The options it had set that are fixed at bind(2), by their keys of the configuration. */
+  readonly fixedAtBind: Readonly<Record<string, boolean | string>>;
   /** The first process that asked, its program (proc(5), cmdline), and how often it was asked for in all. */
   readonly pid: number;
   readonly program: string;
@@ -79,7 +79,7 @@ export class Recorder {
     if (kind === undefined || address === undefined || familyNumber(address) !== domain) return CONTINUE;
     const v6only = this.#option(socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const listen = { kind, address, dualStack: address.family === "ipv6" && address.host === "::" && !v6only };
-    const noted = { listen, options: this.#options(socket, domain, type), settled: this.#settled(socket) };
+    const noted = { listen, options: this.#options(socket, domain, type), fixedAtBind: this.#fixedAtBind(socket) };
     // A path is the server's own to find: it may be relative, or below another root.
     const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
     this.#note({ ...noted, error: Math.max(0, error), pid: report.pid, program: programOf(report.pid), count: 1 });
@@ -107,19 +107,19 @@ export class Recorder {
     return Object.fromEntries(isNonBlocking ? [...set, ["O_NONBLOCK", [1]] as const] : set);
   }
 
-  #settled(socket: number): Record<string, boolean | string> {
-    const settled: Record<string, boolean | string> = {};
+  #fixedAtBind(socket: number): Record<string, boolean | string> {
+    const fixed: Record<string, boolean | string> = {};
     for (const { name, when, sets } of Object.values<SocketOption<unknown>>(socketOptions)) {
       if (when !== "bind") continue;
       for (const { kernel } of sets) {
         const value = this.#valueOf(socket, kernel);
-        if (value !== undefined) settled[name] = value;
+        if (value !== undefined) fixed[name] = value;
       }
     }
-    return settled;
+    return fixed;
   }
 
-  /** The value of an option that is settled at bind, if it was set: a flag, or a text of several words. */
+  /** The value of an option that is fixed at bind(2), if it was set: a flag or a text. */
   #valueOf(socket: number, { level, option, words }: KernelOption): boolean | string | undefined {
     const value = new Int32Array(words);
     if (this.#sys.getsockopt(socket, level, option, value) < 0) return undefined;

@@ -155,9 +155,9 @@ function notes(bind: SeenBind): string[] {
     `# ${title(bind)}${carried}`,
     ...(bind.error === EADDRINUSE ? ["#   busy now (EADDRINUSE): end what has it before the broker starts"] : []),
     ...(bind.error === EACCES ? ["#   not permitted to you (EACCES), but to a broker that runs as root"] : []),
-    ...Object.entries(bind.settled).map(([key, value]) => {
+    ...Object.entries(bind.fixedAtBind).map(([key, value]) => {
       const text = typeof value === "string" ? tomlString(value) : String(value);
-      return `#   it set this too, which is settled at bind; write it if it is wanted: ${key} = ${text}`;
+      return `#   it set this too, which is fixed at bind(2); add it if you want it: ${key} = ${text}`;
     }),
   ];
 }

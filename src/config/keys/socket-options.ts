@@ -270,7 +270,7 @@ export function settingsFor(
   return keysOf(socketOptions).flatMap((key) => {
     const { when: settable, fit, sets } = socketOptions[key];
     const value = key === "v6only" ? options.v6only && !listen.dualStack : options[key];
-    // What is settled at bind is off on a new socket; a .socket unit may have its own reasons to set it.
+    // What is fixed at bind(2) is off on a new socket. A .socket unit may have reasons to set it.
     const isSet = settable === "bind" ? value !== undefined && value !== false : value !== undefined;
     if (settable !== when || !isSet || fit?.test(listen) === false) return [];
     return sets
@@ -279,8 +279,8 @@ export function settingsFor(
   });
 }
 
-/** `key=value` of each option that is settled at bind(2) and set, those in `except` apart. */
-export function settledAtBind(options: SocketOptions, except: readonly (keyof SocketOptions)[]): string[] {
+/** `key=value` of each option that is set and fixed at bind(2), except those in `except`. */
+export function fixedAtBind(options: SocketOptions, except: readonly (keyof SocketOptions)[]): string[] {
   return keysOf(socketOptions)
     .filter((key) => ["unbound", "bind"].includes(socketOptions[key].when) && !except.includes(key))
     .flatMap((key) => (options[key] === undefined ? [] : [`${key}=${options[key]}`]));

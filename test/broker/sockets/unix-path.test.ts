@@ -1,7 +1,7 @@
 import { chmodSync, linkSync, lstatSync, statSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { isInode, settleUnixPath } from "../../../src/broker/sockets/unix-path.ts";
+import { isInode, setPathAccess } from "../../../src/broker/sockets/unix-path.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
@@ -23,7 +23,7 @@ describe("the path of a UNIX socket", () => {
     using folder = new TestFolder();
     const path = join(folder.path, "s");
     bound(path).close();
-    const inode = settleUnixPath(path, options);
+    const inode = setPathAccess(path, options);
     expect(lstatSync(path).mode & 0o7777).toBe(0o660);
     expect(isInode(path, inode)).toBe(true);
     expect(await fdsAgain(before)).toEqual(before);
@@ -46,15 +46,15 @@ describe("the path of a UNIX socket", () => {
     const inode = lstatSync(path, { bigint: true }).ino;
     unlinkSync(path);
     replace(path, file);
-    expect(() => settleUnixPath(path, options)).toThrow(/another process replaced it/);
-    expect(() => settleUnixPath(path, options, inode)).toThrow(/another process replaced it/);
+    expect(() => setPathAccess(path, options)).toThrow(/another process replaced it/);
+    expect(() => setPathAccess(path, options, inode)).toThrow(/another process replaced it/);
     expect([file, `${file}.sock`].map((name) => statSync(name).mode & 0o7777)).toEqual([0o600, 0o600]);
     expect(await fdsAgain(before)).toEqual(before);
   });
 
   it("that was removed is an error, and is no longer that inode", () => {
     using folder = new TestFolder();
-    expect(() => settleUnixPath(join(folder.path, "s"), options)).toThrow(/ENOENT/);
+    expect(() => setPathAccess(join(folder.path, "s"), options)).toThrow(/ENOENT/);
     expect(isInode(join(folder.path, "s"), 1n)).toBe(false);
   });
 });

@@ -113,7 +113,7 @@ test("what is set by listen(2) or on the path is set when the socket is bound", 
   expect(elsewhere.map(([, when]) => when)).toEqual(expect.not.arrayContaining(["unbound", "bind", "any"]));
 });
 
-test("a socket whose option is settled at bind is another socket, and any other option leaves it the same", () => {
+test("another value of an option that is fixed at bind(2) opens another socket; any other option keeps it", () => {
   const listen = address("udp://[::1]:0");
   const usual = socketKey(listen, defaults);
   const changing = rows.filter(([key, row]) => {
