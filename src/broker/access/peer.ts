@@ -1,7 +1,7 @@
 /**
- * Who is at the other end of a connection, as the kernel tells it and never as the peer does. Credentials are those
- * at connect(2): a process that drops its privilege afterwards, or passes the socket on, stays who it was (hazard 14,
- * docs/security.md). What a policy may not need is asked for only when it does.
+ * Who is at the other end of a connection. The kernel says so; the peer's own word never counts. Credentials are those
+ * at connect(2), even if the process drops its privilege later or passes the socket on (hazard 14, docs/security.md).
+ * Groups and the unit are looked up only when a policy needs them.
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -31,8 +31,7 @@ export class Peer {
   }
 
   /**
-   * Asks the kernel who connected `socket`, which must stay open as long as the peer is asked about. SO_PEERCRED,
-   * unix(7).
+   * Asks the kernel who connected `socket` (SO_PEERCRED, unix(7)). The socket must stay open while the peer is in use.
    */
   static of(socket: number, sys: Native): Peer {
     const credentials = new Int32Array(3);
@@ -54,15 +53,15 @@ export class Peer {
     return this.#groups;
   }
 
-  /** The systemd unit it runs in, from its cgroup; undefined outside of one, or when it has died. */
+  /** The systemd unit it runs in, from its cgroup. Undefined outside of a unit, or when it has exited. */
   get unit(): string | undefined {
     if (this.#unit === undefined) this.#unit = this.#readUnit() ?? null;
     return this.#unit ?? undefined;
   }
 
   /**
-   * A pidfd of the process that connected, or undefined when it is no more or lives in another PID namespace.
-   * Before Linux 6.5 there is no SO_PEERPIDFD: pidfd_open(2) of the pid then, which a reuse of the pid could mislead.
+   * A pidfd of the process that connected. Undefined when it has exited or is in another PID namespace. Before Linux
+   * 6.5 there is no SO_PEERPIDFD: then pidfd_open(2) of the pid, which another process may have by now.
    */
   pidfd(): FdHandle | undefined {
     if (this.pid === 0) return undefined;
@@ -70,7 +69,7 @@ export class Peer {
     const pidfd = result === -ENOPROTOOPT ? this.#sys.pidfdOpen(this.pid) : result;
     if (pidfd >= 0) return FdHandle.adopt(pidfd, this.#sys);
     const fault = new SysError("getsockopt SO_PEERPIDFD", -pidfd);
-    // Out of descriptors is our trouble, not news about the peer.
+    // Running out of descriptors is our failure and says nothing about the peer.
     if (isScarcity(fault)) throw fault;
     return undefined;
   }
@@ -87,7 +86,7 @@ export class Peer {
     try {
       cgroups = readFileSync(`/proc/${this.pid}/cgroup`, "utf8");
     } catch {
-      return undefined; // it has died
+      return undefined; // it has exited
     }
     // Another process may have the pid by now. The file is the peer's only if the peer still lives.
     return this.alive ? unitOfCgroup(cgroups) : undefined;
@@ -95,9 +94,9 @@ export class Peer {
 }
 
 /**
- * The system unit in /proc/PID/cgroup, as sd_pid_get_unit(3) finds it: the first part of the path that is no slice.
- * What stands deeper is named by the unit's own processes, and proves nothing. systemd's own hierarchy is version 2 or
- * the one of its name, and where both are there the other one may know nothing of units.
+ * The system unit in /proc/PID/cgroup, as sd_pid_get_unit(3) finds it: the first part of the path that is not a slice.
+ * Deeper parts are named by the unit's own processes, so they prove nothing. systemd uses the version 2 hierarchy, or
+ * the one named "systemd". Where both exist, one of them may have no units.
  */
 export function unitOfCgroup(text: string): string | undefined {
   const lines = text.split("\n");
@@ -111,11 +110,11 @@ function unitOfPath(line: string): string | undefined {
     .split("/")
     .slice(1)
     .find((name) => !name.endsWith(".slice"));
-  // systemd puts "_" before a name the kernel would take for a file of its own.
+  // systemd puts "_" before a name that the kernel could take for one of its own files.
   return part !== undefined && /^[^.].*\.(service|scope)$/.test(part) ? part.replace(/^_/, "") : undefined;
 }
 
-/** The unit this process runs in, as its service manager knows it: root's the system's, another user's its own. */
+/** The unit of this process. For root it is a system unit, for other users a user unit. */
 export function ownUnit(): string | undefined {
   const cgroups = readFileSync("/proc/self/cgroup", "utf8");
   return process.geteuid?.() === 0 ? unitOfCgroup(cgroups) : /\/([^/\n]+\.service)$/m.exec(cgroups)?.[1];

@@ -1,7 +1,7 @@
-/** Who may take a berth. A pure decision: facts in, yes or no out. */
+/** Decides who may take a berth. Pure. */
 import type { TenantSpec } from "../../config/keys/spec.ts";
 
-/** What policy may ask about a peer. The last two are looked up only if it does. */
+/** What a policy may check. Groups and unit are looked up only when needed. */
 export interface PeerFacts {
   readonly uid: number;
   readonly groups: readonly number[];
@@ -22,7 +22,7 @@ export function mayTake(tenant: TenantSpec, peer: PeerFacts): boolean {
   return unit !== undefined && tenant.units.some((pattern) => matchesGlob(unit, pattern));
 }
 
-/** Shell matching of `*` and `?`, in time proportional to the product of the lengths whatever the pattern. */
+/** Shell matching of `*` and `?`. The time is at most proportional to the product of the lengths. */
 export function matchesGlob(text: string, pattern: string): boolean {
   let at = 0;
   let star = -1;

@@ -1,4 +1,4 @@
-/** What each user may have of the broker at once: connections, stashed descriptors, servers with bind delivery. */
+/** The limits of each user: connections, stashed descriptors, servers with bind delivery. */
 
 export type Resource = "connections" | "stash" | "interceptions";
 
@@ -18,7 +18,7 @@ export class Quota {
     this.limits = limits;
   }
 
-  /** Charges one to a user; false when that would exceed the limit, and then nothing is charged. */
+  /** Charges one to a user. False when that would exceed the limit; then nothing is charged. */
   charge(resource: Resource, uid: number): boolean {
     const used = this.used(resource, uid);
     if (used >= this.limits[resource]) return false;

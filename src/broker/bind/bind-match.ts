@@ -22,7 +22,7 @@ export interface Candidate {
   readonly dualStack: boolean;
 }
 
-/** The candidates that fit, best first; equals in the order given. */
+/** The candidates that fit, best first. Equal ones keep their order. */
 export function matchBind<C extends Candidate>(request: BindRequest, candidates: readonly C[]): C[] {
   return candidates
     .map((candidate) => ({ candidate, rank: rankOf(request, candidate) }))

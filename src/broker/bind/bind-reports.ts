@@ -20,9 +20,9 @@ export class BindReports {
   readonly #sys: Native;
   readonly #onReport: (report: BindReport | null) => void;
   #interceptor: Interceptor;
-  /** Their numbers: the interceptor's own, which stay open until it is closed. */
+  /** Their numbers. The interceptor owns these two until it is closed. */
   #fds: readonly number[] = [];
-  /** Ours, while paused. */
+  /** Our own duplicates, while paused. */
   #paused: Pair | undefined;
 
   /** Takes ownership of both descriptors. Throws SYSTEM_ERROR when there is no thread or descriptor for it. */
@@ -42,7 +42,7 @@ export class BindReports {
     this.#interceptor.answer(verdict, socket);
   }
 
-  /** Reports nothing until {@link resume}. Throws SYSTEM_ERROR, and then goes on. Idempotent. */
+  /** Reports nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. Idempotent. */
   pause(): void {
     if (this.#paused !== undefined) return;
     const pair: FdHandle[] = [];
@@ -63,7 +63,7 @@ export class BindReports {
     return this.#paused !== undefined && this.#interceptor.ended();
   }
 
-  /** Both descriptors, borrowed: to be given to others while nothing is answered here. */
+  /** Both descriptors, borrowed. Another process may use them while this one is paused. */
   get descriptors(): readonly number[] {
     return this.#paused?.map(({ fd }) => fd) ?? this.#fds;
   }
@@ -87,7 +87,7 @@ export class BindReports {
     this.#fds = [notify.fd, ...(record === undefined ? [] : [record.fd])];
     const interceptor = new this.#sys.Interceptor(
       notify.steal(),
-      // A report that was not answered before the pause is given again.
+      // A report without an answer before the pause is reported again.
       (report) => interceptor === this.#interceptor && this.#paused === undefined && this.#onReport(report),
       record?.steal() ?? NO_RECORD,
     );

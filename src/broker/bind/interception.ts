@@ -67,7 +67,7 @@ export class Interception {
   readonly #options: InterceptionOptions;
   readonly #sys: Native;
   readonly #reports: BindReports;
-  /** Where each socket was placed last, in /proc. Among equal ones the server gets one that it no longer has. */
+  /** The path in /proc of each socket's last place. Among equal sockets, the server gets one that it no longer has. */
   readonly #given = new Map<HeldSocket, string>();
   readonly #logged = new Set<string>();
   #second = 0;
@@ -89,28 +89,28 @@ export class Interception {
     this.#reports = new BindReports(notify, record, report, options.sys);
   }
 
-  /** Answers none until it is resumed. Throws SYSTEM_ERROR, and then goes on. */
+  /** Answers nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. */
   pause(): void {
     this.#reports.pause();
     clearTimeout(this.#delay);
   }
 
-  /** Throws SYSTEM_ERROR; its server's binds are answered no more then. */
+  /** Answers binds again. If it throws SYSTEM_ERROR, it answers no more binds of this server. */
   resume(): void {
     this.#reports.resume();
   }
 
-  /** Whether it is paused, and received no call after that which it has not written down. */
+  /** Whether it is paused, and every call that it received is recorded. */
   get resting(): boolean {
     return this.#reports.resting;
   }
 
-  /** What another goes on with, borrowed: where binds are reported, and the record, if there is one. */
+  /** What a successor needs, borrowed: the notify descriptor, and the record if there is one. */
   get descriptors(): readonly number[] {
     return this.#reports.descriptors;
   }
 
-  /** Answers no more binds. The bind fallback does, for processes that still have the filter. */
+  /** Answers no more binds. For processes that still have the filter, the bind fallback answers. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#delay);
@@ -163,7 +163,7 @@ export class Interception {
     this.#refuse(kind, address, `the berth has ${this.#describe()}`);
   }
 
-  /** A path or name outside the berth: the server binds it itself, and the file system decides. */
+  /** A UNIX address that the berth does not have is bound by the server itself; the file system decides. */
   #answerUnix(report: BindReport, kind: SocketKind, address: Address | number): void {
     if (typeof address === "number" || this.#options.lease.ended || this.#isBound(report.socket))
       return this.#reports.answer(CONTINUE, NO_SOCKET);
@@ -189,7 +189,7 @@ export class Interception {
     try {
       return readlinkSync(this.#given.get(socket) ?? "") === `socket:[${fstatSync(socket.fd).ino}]`;
     } catch {
-      return false; // it was not given, or it was closed
+      return false; // it was not handed over, or it was closed
     }
   }
 
@@ -230,7 +230,7 @@ export class Interception {
     return `${addresses.join(", ") || "no sockets"} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
   }
 
-  /** Whether the broker that was killed during this call had placed the socket. */
+  /** Whether a broker that was killed during this call had already handed over the socket. */
   #isDone(socket: number, asked: Address | number): boolean {
     const { ino } = fstatSync(socket);
     if (this.#options.berth.sockets.some((held) => fstatSync(held.socket.fd).ino === ino)) return true;

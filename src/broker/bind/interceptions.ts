@@ -1,4 +1,4 @@
-/** The servers whose binds are answered: one interception for each lease, kept until no process has the filter. */
+/** The servers with bind delivery: one interception for each lease, until no process has the filter any more. */
 import { setTimeout } from "node:timers/promises";
 import { BerthError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
@@ -18,20 +18,20 @@ export interface InterceptionsOptions {
   readonly quota: Quota;
   readonly sys: Native;
   readonly log: Log;
-  /** Where the notify descriptors outlive the broker, if they do: then no fallback is needed. */
+  /** A store that keeps notify descriptors beyond this broker: then no fallback is needed. */
   readonly store: BindStore | undefined;
 }
 
-/** What a server's binds are answered with: see {@link Interception}. */
+/** The descriptors of one server: see {@link Interception}. */
 interface Descriptors {
   readonly notify: FdHandle;
   readonly record: FdHandle | undefined;
   readonly storedCopy: StoredCopy | undefined;
-  /** The fallback has them already. */
+  /** Whether the fallback already has them. */
   readonly isKept?: boolean;
 }
 
-/** How long a pause waits for calls that are being answered, and how often it looks. */
+/** How long a pause waits for calls that are being answered, and how often it checks. */
 const PAUSE_TIMEOUT_MS = 1000;
 const POLL_INTERVAL_MS = 1;
 
@@ -40,7 +40,7 @@ interface Served {
   readonly berth: string;
   readonly interception: Interception;
   readonly storedCopy: StoredCopy | undefined;
-  /** Lets go of it. */
+  /** Ends the interception and drops its stored copy. */
   readonly end: () => void;
 }
 
@@ -57,7 +57,7 @@ export class Interceptions {
     this.#fallback = new BindFallback(options.sys, options.log);
   }
 
-  /** Answers the binds reported on `notify` from now on, for the tenant of the lease. Owns the descriptor. */
+  /** From now on answers the binds reported on `notify`, for the tenant of the lease. Owns the descriptor. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
     const { berths, quota, store } = this.#options;
     const found = berths.leases.of(id, who);
@@ -90,7 +90,7 @@ export class Interceptions {
     return undefined;
   }
 
-  /** Goes on with a server of an earlier broker. Owns the descriptors. */
+  /** Restores a server of an earlier broker. Owns the descriptors. */
   restore(name: string, id: string, descriptors: Descriptors): void {
     const { berths, quota } = this.#options;
     const berth = berths.get(name) ?? departed(name);
@@ -116,7 +116,9 @@ export class Interceptions {
     this.#fallback.adopt(channel);
   }
 
-  /** What a successor goes on with, borrowed, while all are paused: the channel to the fallback, and each server's. */
+  /**
+   * What a successor needs, borrowed, while all are paused: the channel to the fallback, and each server's descriptors.
+   */
   get descriptors(): {
     readonly fallback: number | undefined;
     readonly servers: ReadonlyMap<StoredLease, readonly number[]>;

@@ -1,4 +1,4 @@
-/** Makes the plan of a launch from the berth and the call, and puts it into a sealed memfd. All policy is here. */
+/** Makes the plan of a launch from the berth and the call, as a sealed memfd. All policy of a launch is here. */
 import { writeSync } from "node:fs";
 import type { ServerSpec } from "../../config/keys/spec.ts";
 import { check } from "../../errors.ts";
@@ -12,31 +12,31 @@ import type { RootEntry } from "../../rootfs/roots/root-entry.ts";
 import type { Berth } from "../berths/berth.ts";
 import { shownName } from "../berths/stash.ts";
 
-/** What a Launch call may ask for beside the berth. */
+/** What a Launch call may request, besides the berth. */
 export interface LaunchRequest {
   readonly command?: readonly string[] | undefined;
   readonly environment?: Readonly<Record<string, string>> | undefined;
 }
 
-/** A parameter that cannot be carried out, and why. */
+/** A parameter that cannot be used, and why. */
 export interface Unfit {
   readonly parameter: "command" | "environment";
   readonly message: string;
 }
 
-/** What execvp(3) would search where PATH is not set, without the current folder. */
+/** What execvp(3) searches without PATH, except the current folder. */
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
-/** Descriptors begin where sd_listen_fds(3) has them begin. */
+/** The first descriptor, as sd_listen_fds(3) defines it. */
 const FIRST_FD = 3;
-/** Number of the plan's memfd in the reply; the berth's descriptors follow it. */
+/** Index of the plan's memfd in the reply. The berth's descriptors follow it. */
 export const PLAN_INDEX = 0;
 
-// F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE (fcntl(2)): nobody changes what the launcher has checked.
+// F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE (fcntl(2)): nobody can change what the launcher checked.
 const ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8;
 
 /**
- * The plan's bytes for a berth and a lease, or what of the request cannot be carried out. `entry` is what the launcher
- * enters the root with: its descriptors follow the berth's.
+ * The plan's bytes for a berth and a lease, or what is wrong with the request. `entry` is what the launcher needs to
+ * enter the root; its descriptors follow the berth's.
  */
 export function makePlan(
   berth: Berth,
@@ -71,7 +71,7 @@ export function makePlan(
   ];
   const fds = names
     .map((name, index) => ({ name, index: PLAN_INDEX + 1 + index }))
-    // Who is in the root needs no descriptor of it.
+    // A server inside the root needs no descriptor of it.
     .filter((_, index) => !(server.enter && index === berth.sockets.length));
   const user = userOf(berth);
   const plan: Plan = {
@@ -81,7 +81,7 @@ export function makePlan(
     inheritEnvironment: server.inheritEnvironment,
     listenFds: server.deliver.includes("listen-fds"),
     reportBinds: server.deliver.includes("bind"),
-    // Root may look into every process; another user's broker only into those that let it, where Yama says so.
+    // A broker without root can inspect only processes that allow it, where Yama is on. Root can inspect all.
     ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
     fds: placesDescriptors(server.deliver) ? fds : [],
     capabilities: server.capabilities,
@@ -98,7 +98,7 @@ export function makePlan(
     : bytes;
 }
 
-/** A memfd that holds the plan and can never change again. Throws SYSTEM_ERROR when there is no fd left for it. */
+/** A memfd with the plan, which nobody can change. Throws SYSTEM_ERROR when no descriptor is left. */
 export function sealPlan(bytes: Buffer, sys: Native): FdHandle {
   const memfd = FdHandle.adopt(check("memfd_create", sys.memfd("berth-plan")), sys);
   try {
@@ -111,7 +111,7 @@ export function sealPlan(bytes: Buffer, sys: Native): FdHandle {
   }
 }
 
-/** Ids of the host; of a server that enters its root, those inside. */
+/** The ids to run as: those of the host, or for a server that enters its root, those inside. */
 function userOf({ spec: { server }, range }: Berth): Plan["user"] {
   if (server.rangeId === undefined) return server.user;
   const id = server.enter ? server.rangeId : (range?.base ?? 0) + server.rangeId;
@@ -129,7 +129,7 @@ function planRoot(berth: Berth, { mounts, binds, isRootless }: RootEntry): NonNu
   };
 }
 
-/** What a shell and its like expect of a user whom only the image knows. */
+/** The variables that shells expect. A user of the range exists only in the image. */
 function homeOf({ rangeId, user }: ServerSpec): Record<string, string> {
   if (user !== undefined) return { HOME: user.home, SHELL: user.shell, USER: user.name, LOGNAME: user.name };
   if (rangeId === undefined) return {};

@@ -1,7 +1,7 @@
 /**
- * Accepts connections on the control socket, and limits them, so that no client can block the others. Each user has a
- * limit. When descriptors run short, the connection that was idle longest is closed. Leases belong to processes, so
- * its client only has to connect again (hazards 6 and 12).
+ * Accepts connections on the control socket and limits them, so that no client can block the others. Each user has a
+ * limit. When descriptors run short, the connection that was idle longest is closed. Leases belong to processes, so a
+ * disconnected client only has to connect again (hazards 6 and 12).
  */
 import { constants } from "node:os";
 import { SysError } from "../../errors.ts";
@@ -24,7 +24,7 @@ export interface ListenerOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly brokerUid: number;
-  /** Milliseconds a begun message may take. */
+  /** Milliseconds in which a message must arrive once it has begun. */
   readonly deadline: number;
   /** Soft RLIMIT_NOFILE of this process. */
   readonly maxFds: number;
@@ -47,7 +47,7 @@ export class Listener {
   #isClosed = false;
   /** Set after the warning was logged, until a connection is accepted again. */
   #starved = false;
-  /** Times the queue was looked at, and how often it had been when health was asked about last and somebody waited. */
+  /** How often the queue was checked: now, and at the last health check at which a connection waited. */
   #looked = 0;
   #lookedAtLast: number | undefined;
 
@@ -60,8 +60,8 @@ export class Listener {
   }
 
   /**
-   * Asked now and then: false when a connection has waited since the last time and nobody has looked. It takes no
-   * descriptor, for a client that has used them all up must not have the broker ended.
+   * The health check: false when a connection has waited since the last check and nobody has accepted it. It needs no
+   * descriptor, so a client that uses up all descriptors cannot make it fail.
    */
   get healthy(): boolean {
     if (this.#isClosed) return false;
@@ -139,7 +139,7 @@ export class Listener {
       peer = Peer.of(handle.fd, sys);
     } catch (error) {
       handle.close();
-      log("warning", `a connection whose peer the kernel does not name was closed: ${error}`, { event: "refused" });
+      log("warning", `closed a connection: the kernel does not say who the peer is: ${error}`, { event: "refused" });
       return;
     }
     const scarce = handle.fd >= maxFds - RESERVE;

@@ -1,4 +1,4 @@
-/** io.berthd.Broker: what each method does with a call that is already decoded and valid. */
+/** The methods of io.berthd.Broker. Each call has been decoded and validated before. */
 import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
@@ -32,7 +32,7 @@ export interface MethodsContext {
   readonly interceptions: Interceptions;
   /** Address of the notify socket, for servers that systemd did not start. Undefined when the broker has none. */
   readonly notify: string | undefined;
-  /** `over` resolves when no takeover is under way: until then, nothing is granted. */
+  /** `over` resolves when no takeover is under way. Until then nothing is granted. */
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
 }

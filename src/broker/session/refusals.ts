@@ -1,4 +1,4 @@
-/** Turns a refusal into its Varlink error reply, with a sentence for people. Pure. */
+/** Makes the Varlink error reply of a refusal, with a message for people. Pure. */
 import { type Answer, refuse } from "../../varlink/service.ts";
 import type { Refusal } from "../berths/request.ts";
 
@@ -15,7 +15,7 @@ export function refusal(why: Refusal): Answer {
         message: `there is no berth ${quote(why.berth)}; \`berth ls\` lists them`,
       });
     case "occupied":
-      // The berth exists, so its name is one that a shell takes as it is.
+      // The berth exists, so its name needs no quoting in a shell.
       return refuse("io.berthd.Broker.BerthOccupied", {
         berth: why.berth,
         lease: why.lease,
@@ -45,7 +45,7 @@ export function refusal(why: Refusal): Answer {
   }
 }
 
-/** Names in messages come from the peer: bounded, and visibly quoted. */
+/** Names in messages come from the peer: quoted, and cut to a maximum. */
 function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
 }

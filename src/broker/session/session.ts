@@ -76,7 +76,7 @@ export class Session implements Requester {
     return this.#wire.closed;
   }
 
-  /** No call, message or event is under way: the client loses nothing but the connection if it is closed now. */
+  /** No call, message or event is under way. If the connection is closed now, the client loses nothing else. */
   get idle(): boolean {
     return !this.watching && !this.#waiting && !this.#wire.receiving && !this.#wire.queued;
   }
@@ -101,7 +101,7 @@ export class Session implements Requester {
     }
     if (this.watching) {
       closeAll(fds);
-      return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that watches takes no further call"));
+      return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that called Watch accepts no further call"));
     }
     this.lastActive = performance.now();
     const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds);
@@ -110,7 +110,7 @@ export class Session implements Requester {
     if (fatal) {
       this.#options.log(
         "notice",
-        `pid ${this.peer.pid} (uid ${this.peer.uid}) does not speak the protocol: connection closed`,
+        `pid ${this.peer.pid} (uid ${this.peer.uid}) sent an invalid message: connection closed`,
         {
           event: "protocol-error",
           pid: this.peer.pid,
@@ -129,7 +129,7 @@ export class Session implements Requester {
     if (answer.owned !== undefined) closeAll(answer.owned);
     // A failed wire reports its own error.
     if (!sent && !this.#wire.ending)
-      return this.#drop(new BerthError("CONNECTION_CLOSED", "it does not read its replies"));
+      return this.#drop(new BerthError("CONNECTION_CLOSED", "the client does not read its replies"));
     if (this.#wire.queued) this.#wire.setReading(false);
   }
 

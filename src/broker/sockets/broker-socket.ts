@@ -1,4 +1,4 @@
-/** A socket that the broker has for itself, beside those of berths: an earlier broker's, or a new one. */
+/** A socket of the broker itself, not of a berth: one that an earlier broker left, or a new one. */
 
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import type { Native } from "../../native.ts";
@@ -8,7 +8,9 @@ import { fits, type PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { isInode } from "./unix-path.ts";
 
-/** Of `passed` takes the one that fits, if its path is still there; else binds it. Throws {@link SysError}. */
+/**
+ * Takes over the fitting socket of `passed` if its path still exists; else binds a new one. Throws {@link SysError}.
+ */
 export function openBrokerSocket(
   listen: ListenAddress,
   options: SocketOptions,
@@ -20,7 +22,7 @@ export function openBrokerSocket(
   return left === undefined ? HeldSocket.open(listen, options, sys) : HeldSocket.adopt(left, listen, options, sys);
 }
 
-/** Whether it is what stands at that path: the broker before may have written it in another way. */
+/** Whether the socket has that path. An earlier broker may have written the same path in another way. */
 function isAt({ is, stored }: PassedSocket, { kind, address }: ListenAddress): boolean {
   if (typeof is === "string" || is.kind !== kind || address.family !== "unix" || address.abstract) return false;
   return typeof stored?.path === "bigint" && isInode(address.path, stored.path);

@@ -1,7 +1,7 @@
 /**
- * What a server had set on its own socket before bind(2) is set on the held one that takes its place, so that nothing
- * it did is lost. Only what differs from a new socket of that kind was set by it; the rest stays as configured. What
- * cannot be read back (joined multicast groups, attached filters) cannot be carried over: docs/bind-delivery.md.
+ * Copies the options that a server set on its own socket before bind(2) to the held socket that replaces it. An option
+ * that differs from a new socket's was set by the server; all others stay as configured. Multicast groups and filters
+ * cannot be read back, so they cannot be carried over: docs/bind-delivery.md.
  */
 
 import { carriedOptions, type KernelOption } from "../../config/keys/socket-options.ts";
@@ -10,7 +10,7 @@ import type { Native } from "../../native.ts";
 import * as so from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
 
-/** Settings of a held socket before they were changed, so that the next tenant finds it as configured. */
+/** Options of a held socket before they were changed, so that the next tenant finds it as configured. */
 export type Changed = ReadonlyMap<KernelOption, Int32Array>;
 
 /** One option of a socket that its program has set. */
@@ -19,9 +19,7 @@ export interface Setting {
   readonly value: Int32Array;
 }
 
-/**
- * What of the table differs from a new socket of that kind; nothing when there is no descriptor left to compare with.
- */
+/** The carried options that differ from a new socket's. Empty when no descriptor is left for a new socket. */
 export function settingsOf(own: number, domain: number, type: number, sys: Native): Setting[] {
   const fresh = sys.socket(domain, type, 0);
   if (fresh < 0) return [];
@@ -35,12 +33,12 @@ export function settingsOf(own: number, domain: number, type: number, sys: Nativ
 }
 
 /**
- * Sets on `held` what `own` was given beyond the defaults, O_NONBLOCK included. Returns what was changed. An option the
- * kernel refuses is left as it was: the server would find out by asking, as it would have from the kernel.
+ * Sets on `held` the options that differ on `own`, O_NONBLOCK included. Returns the earlier values. An option that the
+ * kernel refuses stays: the server sees that with getsockopt(2), as without berthd.
  */
 export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): Changed {
   const changed = new Map<KernelOption, Int32Array>();
-  // All are read before any is written, for one option may change another.
+  // Read all before writing any: one option may change another.
   const settings = settingsOf(own, domain, type, sys).map((setting) => ({
     ...setting,
     before: read(held, setting.option, sys),
@@ -54,8 +52,8 @@ export function carryOver(own: number, held: number, domain: number, type: numbe
 }
 
 /**
- * What of the table a socket has otherwise than another, and what the other has. `fresh` is one as configured: so a
- * broker that comes later finds what an earlier one had carried over to `held`.
+ * The carried options that differ between two sockets, with the values of `fresh`, which is as configured. So a later
+ * broker finds out what an earlier one carried over to `held`.
  */
 export function optionsBeyond(held: number, fresh: number, type: number, sys: Native): Changed {
   const changed = new Map<KernelOption, Int32Array>();
@@ -68,7 +66,7 @@ export function optionsBeyond(held: number, fresh: number, type: number, sys: Na
   return changed;
 }
 
-/** Takes back what {@link carryOver} did. */
+/** Undoes {@link carryOver}. */
 export function restoreOptions(held: number, changed: Changed, sys: Native): void {
   for (const option of carriedOptions) {
     const before = changed.get(option);

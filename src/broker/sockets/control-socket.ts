@@ -1,6 +1,6 @@
 /**
- * The broker's own socket: given, passed by a .socket unit, left by an earlier broker, or bound here. It accepts
- * nobody: that is listener.ts.
+ * The control socket: given by the program, passed by a .socket unit, left by an earlier broker, or bound here.
+ * listener.ts accepts the connections.
  */
 import { constants } from "node:os";
 import { resolve } from "node:path";
@@ -16,19 +16,17 @@ import type { NamedSocket } from "./named-socket.ts";
 import { describePassed, type PassedSocket, passedSocket } from "./passed-socket.ts";
 
 const CONTROL_BACKLOG = 4096;
-/** What units call it: the interface's name, the usual unit's, and what systemd calls a Varlink socket. */
+/** Names that units give it: the interface's name, the usual unit's name, and systemd's name for a Varlink socket. */
 const NAMES: readonly string[] = ["io.berthd.Broker", "berthd.socket", "varlink"];
 
-/**
- * Where it comes from is settled step by step while the broker starts: {@link take}, {@link takeSole}, {@link open}.
- */
+/** While the broker starts, it tries each source in turn: {@link take}, {@link takeSole}, {@link open}. */
 export class ControlSocket {
   readonly #wanted: string | FdHandle;
   readonly #mode: number;
   readonly #sys: Native;
   #socket: FdHandle | HeldSocket | undefined;
 
-  /** `wanted` is its path, or the socket itself, which is taken over. */
+  /** `wanted` is its path, or the socket itself, which this object then owns. */
   constructor(wanted: string | FdHandle, mode: number, sys: Native) {
     this.#wanted = wanted;
     this.#mode = mode;
@@ -36,7 +34,7 @@ export class ControlSocket {
     if (typeof wanted !== "string") this.#socket = wanted;
   }
 
-  /** Unless it was given, takes the one that bears its name. Returns the others. Throws DESCRIPTOR_MISMATCH. */
+  /** If none was given, takes the passed socket with its name. Returns the others. Throws DESCRIPTOR_MISMATCH. */
   take(passed: readonly PassedSocket[]): PassedSocket[] {
     const named = this.#socket === undefined ? namedControl(passed) : undefined;
     if (named !== undefined) this.#socket = named.handle;
@@ -44,7 +42,7 @@ export class ControlSocket {
     return passed.filter((one) => one !== named);
   }
 
-  /** If there is none yet, takes the one of those passed that can be nothing else. Throws DESCRIPTOR_MISMATCH. */
+  /** If there is none yet, takes the only passed socket that no berth uses. Throws DESCRIPTOR_MISMATCH. */
   takeSole(passed: readonly PassedSocket[], unclaimed: readonly PassedSocket[]): void {
     const sole = this.#socket === undefined ? soleControl(passed, unclaimed) : undefined;
     if (sole === undefined) return;
@@ -53,7 +51,7 @@ export class ControlSocket {
   }
 
   /**
-   * If there is none yet, takes that of an earlier broker, which `left` may have, or binds it. Returns its descriptor,
+   * If there is none yet, takes over the socket of an earlier broker from `left`, or binds it. Returns its descriptor,
    * borrowed. Throws BROKER_RUNNING.
    */
   open(left: readonly PassedSocket[]): number {
@@ -62,17 +60,17 @@ export class ControlSocket {
     return this.#socket.fd;
   }
 
-  /** The socket, if it is the broker's own and nobody gave it. */
+  /** The socket, if this broker or an earlier one bound it. */
   get own(): HeldSocket | undefined {
     return this.#socket instanceof HeldSocket ? this.#socket : undefined;
   }
 
-  /** As {@link own}, under its name in a store. */
+  /** As {@link own}, with its name in a store. */
   get named(): NamedSocket[] {
     return this.own === undefined ? [] : [{ name: "control", socket: this.own }];
   }
 
-  /** The path that it is still to be bound to. */
+  /** The path to bind, if it has none yet. */
   get unbound(): string | undefined {
     const wanted = this.#wanted;
     return typeof wanted === "string" && this.#socket === undefined && !wanted.startsWith("@") ? wanted : undefined;
@@ -84,7 +82,7 @@ export class ControlSocket {
     return this.#socket instanceof FdHandle || typeof wanted !== "string" ? "the socket it was given" : wanted;
   }
 
-  /** What a launcher that the broker starts is told. */
+  /** Its address, for a launcher that the broker starts. */
   get path(): string {
     const wanted = this.#wanted;
     const socket = this.#socket;
@@ -94,7 +92,7 @@ export class ControlSocket {
     return address?.family === "unix" ? `${address.abstract ? "@" : ""}${address.path}` : "";
   }
 
-  /** Closes it; what is stored of it is for the next broker. Idempotent. */
+  /** Closes it. Its stored copy stays for the next broker. Idempotent. */
   close(): void {
     if (this.own !== undefined) this.own.retire();
     else this.#socket?.close();
@@ -102,35 +100,29 @@ export class ControlSocket {
   }
 }
 
-/** The one that bears the control socket's name, whatever it is. */
+/** The passed socket with the control socket's name, whatever its kind. */
 function namedControl(passed: readonly PassedSocket[]): PassedSocket | undefined {
   return passed.find(({ name, stored }) => stored === undefined && NAMES.includes(name));
 }
 
-/** The one that can be nothing else: all that was passed beside what came from the store, and no berth's. */
+/** The only passed socket, apart from those of the store, if no berth uses it. */
 function soleControl(passed: readonly PassedSocket[], unclaimed: readonly PassedSocket[]): PassedSocket | undefined {
   const [only, ...others] = passed.filter(({ stored }) => stored === undefined);
   return only !== undefined && others.length === 0 && unclaimed.includes(only) ? only : undefined;
 }
 
-/**
- * Of a peer on any other socket than a listening UNIX stream one the kernel knows no credentials. Closes what is
- * refused.
- */
+/** Closes any socket but a listening UNIX stream socket and throws: only there does the kernel tell who the peer is. */
 function checkControl(passed: PassedSocket): void {
   const { is, handle } = passed;
   if (typeof is !== "string" && is.kind === "stream" && is.address.family === "unix") return;
   handle.close();
   throw new BerthError(
     "DESCRIPTOR_MISMATCH",
-    `the control socket that was passed is ${describePassed(passed)} and no listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit`,
+    `the control socket that was passed is ${describePassed(passed)}, not a listening UNIX stream socket; write ListenStream=/run/berthd/io.berthd.Broker in its unit`,
   );
 }
 
-/**
- * The socket at `path`, an `@name` for an abstract one: that of an earlier broker, which `passed` may have, or a new
- * one.
- */
+/** The socket at `path` (`@name` is abstract): the one of an earlier broker in `passed`, or a new one. */
 function ownControl(path: string, mode: number, passed: readonly PassedSocket[], sys: Native): HeldSocket {
   const abstract = path.startsWith("@");
   const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
@@ -140,6 +132,6 @@ function ownControl(path: string, mode: number, passed: readonly PassedSocket[],
     return openBrokerSocket(listen, options, passed, sys);
   } catch (cause) {
     if (!(cause instanceof SysError) || cause.errno !== constants.errno.EADDRINUSE) throw cause;
-    throw new BerthError("BROKER_RUNNING", `another program already serves on ${path}`, { cause });
+    throw new BerthError("BROKER_RUNNING", `another program already listens on ${path}`, { cause });
   }
 }

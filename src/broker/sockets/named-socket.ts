@@ -6,10 +6,10 @@ export interface NamedSocket {
   readonly socket: HeldSocket;
 }
 
-/** What a set of sockets is compared with: a berth, as far as its sockets need to know. */
+/** A berth, as far as its sockets need to know it. */
 export interface SocketOwner {
   readonly name: string;
   readonly sockets: readonly NamedSocket[];
-  /** Set while a tenant has the sockets, too. */
+  /** Set while a tenant has the sockets too. */
   readonly lease: object | undefined;
 }

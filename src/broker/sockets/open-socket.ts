@@ -1,4 +1,6 @@
-/** From the options of a `[sockets.NAME]` section to setsockopt(2), in the order the kernel wants. It binds nothing. */
+/**
+ * Sets the options of a `[sockets.NAME]` section with setsockopt(2), in the order the kernel needs. It binds nothing.
+ */
 import { constants } from "node:os";
 import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
 import { check } from "../../errors.ts";
@@ -29,16 +31,13 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
   }
 }
 
-/**
- * A server that calls accept or recv right away expects to wait there, as from systemd (NonBlocking=no,
- * systemd.service(5)).
- */
+/** Makes accept(2) and recv(2) block, as servers expect from systemd (NonBlocking=no, systemd.service(5)). */
 export function makeBlocking(fd: number, sys: Native): void {
   const flags = sys.getfl(fd);
   if (flags >= 0 && (flags & O_NONBLOCK) !== 0) sys.setfl(fd, flags & ~O_NONBLOCK);
 }
 
-/** Sets what must be set before bind(2). On a socket that is bound already, sets what can still be set. */
+/** Sets the options that must be set before bind(2). On a bound socket, sets those that can still change. */
 export function applyBindOptions(
   sys: Native,
   fd: number,
@@ -47,13 +46,13 @@ export function applyBindOptions(
   state: "unbound" | "bound" = "unbound",
 ): void {
   const isTcp = listen.kind === "stream" && listen.address.family !== "unix";
-  // Not on UDP, where it would let others take the port.
+  // Not on UDP: there it would let other processes take the port.
   if (isTcp) setOption(fd, listenerReuse, 1, listen, sys);
   if (state === "unbound") applyAll("unbound", sys, fd, listen, options);
   applyAll("bind", sys, fd, listen, options);
 }
 
-/** Sets what can be set at any time. */
+/** Sets the options that can change at any time. */
 export function applyOptions(sys: Native, fd: number, listen: ListenAddress, options: SocketOptions): void {
   applyAll("any", sys, fd, listen, options);
 }
@@ -76,7 +75,7 @@ function setOption(
   sys: Native,
 ): void {
   const raw = typeof value === "string" ? Buffer.from(`${value}\0`) : value;
-  // Beyond net.core.[rw]mem_max only CAP_NET_ADMIN helps; without it the kernel cuts the size (socket(7)).
+  // Above net.core.[rw]mem_max only CAP_NET_ADMIN helps; without it the kernel reduces the size (socket(7)).
   if (force !== undefined && sys.setsockopt(fd, level, force, raw) !== -EPERM) return;
   check(`setsockopt ${name}`, sys.setsockopt(fd, level, option, raw), formatListenAddress(listen));
 }

@@ -1,7 +1,7 @@
 /**
- * Sockets that were passed to the broker: from the service manager's store, where an earlier broker had put them, or by
- * a .socket unit that owns them. What one is, the kernel says (getsockname(2) and its options); whether it is what the
- * configuration asks for is decided here. It changes nothing.
+ * Sockets that were passed to the broker: by an earlier broker through the service manager's store, or by a .socket
+ * unit. Asks the kernel what each one is (getsockname(2) and options), and decides whether it fits the configuration.
+ * It changes nothing.
  */
 import { fstatSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
@@ -25,18 +25,18 @@ import { isInode } from "./unix-path.ts";
 
 /** A passed socket. The holder of this object owns its descriptor. */
 export interface PassedSocket {
-  /** As LISTEN_FDNAMES has it. */
+  /** Its name in LISTEN_FDNAMES. */
   readonly name: string;
   readonly handle: FdHandle;
-  /** Where it came from the store. */
+  /** Its parsed name, if it came from the store. */
   readonly stored?: StoredSocket;
-  /** Its copy there. */
+  /** Its copy in the store. */
   readonly storedCopy?: StoredCopy;
-  /** What the kernel says of it; a sentence when it is no socket a berth could have. */
+  /** What the kernel reports; a sentence if no berth could use it. */
   readonly is: ListenAddress | string;
 }
 
-/** Describes a descriptor for {@link fits}. Takes it over. */
+/** Describes a descriptor for {@link fits}. Owns the descriptor. */
 export function passedSocket(
   name: string,
   handle: FdHandle,
@@ -46,14 +46,14 @@ export function passedSocket(
   return { name, handle, is: identify(handle.fd, store.stored !== undefined, sys), ...store };
 }
 
-/** The socket's own inode: that of no other socket that is open. */
+/** The socket's inode: no other open socket has it. */
 export function socketInode(fd: number): bigint {
   return fstatSync(fd, { bigint: true }).ino;
 }
 
 /**
- * Whether the passed socket is the one that is asked for. One of ours is known by what it was bound with; of another's
- * the address it is bound to must be that of the configuration, where port 0 is any.
+ * Whether the passed socket fits. One of ours must have the same key: everything that was fixed at bind(2). One of a
+ * unit must be bound to the configured address; port 0 matches any port.
  */
 export function fits(
   passed: PassedSocket,
@@ -64,7 +64,7 @@ export function fits(
 ): boolean {
   const { is, stored } = passed;
   if (typeof is === "string" || is.kind !== listen.kind || is.address.family !== listen.address.family) return false;
-  // A tenant may have connected it, and then the kernel gives another address than the one it was bound to.
+  // A tenant may have connected it. Then the kernel returns another address than the one it was bound to.
   if (stored !== undefined)
     return (
       stored.hash === keyHash(key) && stored.inode === socketInode(passed.handle.fd) && isReachable(listen, stored)
@@ -73,12 +73,12 @@ export function fits(
   return sameAddress(is.address, listen.address, sys) && (is.address.family !== "ipv6" || is.dualStack === !v6only);
 }
 
-/** Whether nobody has removed or replaced the path it was bound to. */
+/** Whether its path is still the one it was bound to. */
 function isReachable({ address }: ListenAddress, { path }: StoredSocket): boolean {
   return address.family !== "unix" || address.abstract || typeof path !== "bigint" || isInode(address.path, path);
 }
 
-/** For a message: what was passed. */
+/** Describes a passed socket, for a message. */
 export function describePassed({ is }: Pick<PassedSocket, "is">): string {
   return typeof is === "string" ? is : formatListenAddress(is);
 }
@@ -91,11 +91,11 @@ function sameAddress(is: Address, wanted: Address, sys: Native): boolean {
   return is.host === wanted.host && sameScope && (wanted.port === 0 || is.port === wanted.port);
 }
 
-/** One of ours need not listen: a tenant may have stopped it. */
+/** One of ours need not listen: a tenant may have shut it down. */
 function identify(fd: number, ours: boolean, sys: Native): ListenAddress | string {
   const option = (level: number, name: number): number => socketOption(fd, level, name, sys);
   const kind = kindOfType(option(so.SOL_SOCKET, so.SO_TYPE));
-  if (kind === undefined) return "no socket that berthd knows";
+  if (kind === undefined) return "not a socket that berthd knows";
   const domain = option(so.SOL_SOCKET, so.SO_DOMAIN);
   const protocol = option(so.SOL_SOCKET, so.SO_PROTOCOL);
   const isKnown = isKnownProtocol(kind, domain === AF_UNIX ? "unix" : "inet", protocol);

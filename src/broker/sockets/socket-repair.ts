@@ -30,7 +30,7 @@ export function reviveSocket(socket: Repaired, sys: Native): Repair {
   return socket.listen.kind === "datagram" ? reviveDatagram(socket, sys) : reviveListener(socket, sys);
 }
 
-/** Switches off what would let another process bind the same address. Returns one sentence for each option. */
+/** Switches off options that let another process bind the same address. Returns one sentence for each option. */
 export function closeSharedAddress({ fd, listen, options }: Omit<Repaired, "bound">, sys: Native): string[] {
   return offAtLeaseEnd(listen, options).flatMap((kernel) => switchOff(fd, kernel, sys));
 }
@@ -38,8 +38,8 @@ export function closeSharedAddress({ fd, listen, options }: Omit<Repaired, "boun
 function reviveListener(socket: Repaired, sys: Native): Repair {
   const { fd, options } = socket;
   const hasStopped = socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) !== 1;
-  // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
-  // shut down keeps its address, and listens again when asked to.
+  // Always listen again: after a tenant's listen(fd, 0) nothing shows but a backlog of 0. A TCP listener that was shut
+  // down keeps its address, and listens again.
   const isBeyondRepair = sys.listen(fd, options.backlog) < 0 || isSpoilt(socket, sys);
   return {
     sentences: hasStopped && !isBeyondRepair ? ["was shut down by the server; it listens again"] : [],
@@ -57,12 +57,12 @@ function reviveDatagram(socket: Repaired, sys: Native): Repair {
   };
 }
 
-/** Whether no call can repair it: shut down, bound elsewhere, or behind a packet filter that is locked (socket(7)). */
+/** Whether no system call can repair it: it is shut down, bound elsewhere, or has a locked filter (socket(7)). */
 function isSpoilt({ fd, listen, bound }: Repaired, sys: Native): boolean {
   const events = sys.pollNow(fd, POLLRDHUP);
   if (events < 0 || (events & (POLLRDHUP | POLLHUP)) !== 0) return true;
   if (sys.setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, 0) === -EPERM) return true;
-  // A UNIX socket cannot be bound a second time.
+  // A UNIX socket cannot be bound twice.
   const now = listen.address.family === "unix" ? listen.address : boundAddress(fd, sys);
   return now === undefined || formatAddress(now) !== formatAddress(bound);
 }

@@ -229,7 +229,7 @@ describe("a peer that sends garbage", () => {
     await watcher.receive();
     await watcher.send(LIST, many(5));
     expect(await watcher.receive()).toBeUndefined();
-    await broker.logged(({ message }) => message.includes("a connection that watches takes no further call"));
+    await broker.logged(({ message }) => message.includes("a connection that called Watch accepts no further call"));
   });
 
   it("a peer that is gone before its reply is not said to be slow", async () => {
