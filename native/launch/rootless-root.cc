@@ -19,10 +19,17 @@ struct Folders {
   UniqueFd work;
 };
 
+// A tmpfs for changes. Absent limits are the kernel's defaults.
+struct Memory {
+  bool wanted = false;
+  const char* size = nullptr;
+  const char* inodes = nullptr;
+};
+
 struct Layers {
   List<int> lowers;  // from the top down
   Folders changes;
-  const char* memory = nullptr;  // the size of the tmpfs for changes; "": the kernel's default; nullptr: no tmpfs
+  Memory memory;
   uint64_t attributes = 0;
 };
 
@@ -39,15 +46,17 @@ void parseLayers(const char* const* words, Layers& layers) {
     if (strncmp(word, "lower=", 6) == 0) layers.lowers.push(openLayer(word + 6));
     else if (strncmp(word, "upper=", 6) == 0) layers.changes.upper.reset(openLayer(word + 6));
     else if (strncmp(word, "work=", 5) == 0) layers.changes.work.reset(openLayer(word + 5));
-    else if (strncmp(word, "tmpfs=", 6) == 0) layers.memory = word + 6;
+    else if (strcmp(word, "tmpfs") == 0) layers.memory.wanted = true;
+    else if (strncmp(word, "tmpfs-size=", 11) == 0) layers.memory.size = word + 11;
+    else if (strncmp(word, "tmpfs-nr_inodes=", 16) == 0) layers.memory.inodes = word + 16;
     else if (strcmp(word, "read-only") == 0) layers.attributes |= kMountReadOnly;
     else if (strcmp(word, "nosuid") == 0) layers.attributes |= kMountNoSuid;
     else if (strcmp(word, "nodev") == 0) layers.attributes |= kMountNoDev;
     else fail(kUsage, "--make-root does not take \"%s\"; only berthd uses it: install berthd and berth-launch of the same version", word);
   }
   const bool writes = layers.changes.upper.valid() && layers.changes.work.valid();
-  if (layers.lowers.size() == 0 || writes == (layers.memory != nullptr)) {
-    fail(kUsage, "--make-root needs lower=, and either tmpfs= or upper= and work=; see docs/roots.md");
+  if (layers.lowers.size() == 0 || writes == layers.memory.wanted) {
+    fail(kUsage, "--make-root needs lower=, and either tmpfs or upper= and work=; see docs/roots.md");
   }
 }
 
@@ -98,9 +107,10 @@ int finish(int context, const char* doing, uint64_t attributes) {
 
 // Makes the folders in a tmpfs. The mode of the upper one becomes the mode of the overlay's root. The tmpfs is attached
 // in this namespace: before Linux 6.15 the layers of an overlay must be.
-void makeMemory(const char* size, mode_t mode, Folders& folders) {
+void makeMemory(const Memory& memory, mode_t mode, Folders& folders) {
   UniqueFd context(openContext("tmpfs"));
-  if (size[0] != '\0' && !set(context.get(), "size", size)) failMount("set the size of a tmpfs", context.get());
+  if (memory.size != nullptr && !set(context.get(), "size", memory.size)) failMount("set the size of a tmpfs", context.get());
+  if (memory.inodes != nullptr && !set(context.get(), "nr_inodes", memory.inodes)) failMount("set the files of a tmpfs", context.get());
   if (!set(context.get(), "mode", "0700")) failMount("set the mode of a tmpfs", context.get());
   UniqueFd mount(finish(context.get(), "make a tmpfs", kMountNoSuid | kMountNoDev));
   if (moveMount(mount.get(), "/") != 0) {
@@ -141,7 +151,7 @@ int makeOverlay(Layers& layers) {
   struct stat image;
   if (fstat(layers.lowers[0], &image) != 0) fail(kSystem, "cannot examine the image: %m");
   const bool readOnly = (layers.attributes & kMountReadOnly) != 0;
-  if (layers.memory != nullptr) makeMemory(layers.memory, image.st_mode & 07777, layers.changes);
+  if (layers.memory.wanted) makeMemory(layers.memory, image.st_mode & 07777, layers.changes);
   // An overlay needs two layers, so the empty upper folder becomes the lowest.
   if (readOnly) layers.lowers.push(layers.changes.upper.release());
   UniqueFd context(openContext("overlay"));

@@ -1,6 +1,6 @@
 /** The `[root]` section: the images, whether what a tenant writes is kept, and the ids of its files. Pure. */
 import { isRangeBase, MAX_RANGE_BASE } from "../../accounts.ts";
-import { flag, matching, type Reader, refuse, size, word } from "../toml/reader.ts";
+import { flag, integer, matching, type Reader, refuse, size, word } from "../toml/reader.ts";
 import { type Context, type Key, openSection, present } from "../toml/section.ts";
 import type { Value } from "../toml/tree.ts";
 import { readBinds } from "./binds.ts";
@@ -8,6 +8,8 @@ import type { BindSpec, RootSpec, RootState, Shift } from "./spec.ts";
 
 /** overlayfs takes 500 layers; this is the longest list that an operator can still read. */
 const MAX_IMAGES = 64;
+/** The root, its work folders, and a few files. */
+const MIN_INODES = 16;
 
 const part = "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}";
 const image: Reader<string> = matching(
@@ -54,6 +56,12 @@ const keys = {
     default: '"persistent"',
   },
   size: { name: "size", type: "size", read: size(2 ** 53 - 1), unit: "bytes", default: "half of the memory" },
+  inodes: {
+    name: "inodes",
+    type: "integer",
+    read: integer(MIN_INODES, 2 ** 31 - 1),
+    default: "one for each 4 KiB of `size`",
+  },
   shift: {
     name: "shift",
     type: '"auto", "idmap", "metacopy" or "none"',
@@ -86,7 +94,11 @@ export function readRoot(value: Value, context: Context): RootSpec {
     readOnly: section.value(keys.readOnly),
     ready: section.value(keys.ready),
     binds: section.value(keys.binds),
-    ...present({ size: section.optional(keys.size), range: section.optional(keys.range) }),
+    ...present({
+      size: section.optional(keys.size),
+      inodes: section.optional(keys.inodes),
+      range: section.optional(keys.range),
+    }),
   };
   const noEffect = (key: Key<unknown>, why: string, remedy: string): void => {
     const entry = written(key);
@@ -95,9 +107,10 @@ export function readRoot(value: Value, context: Context): RootSpec {
   if (spec.readOnly) {
     const remedy = "remove it, or read-only";
     noEffect(keys.state, "nothing is ever written to a read-only root", remedy);
-    noEffect(keys.size, "nothing is ever written to a read-only root", remedy);
+    for (const key of [keys.size, keys.inodes]) noEffect(key, "nothing is ever written to a read-only root", remedy);
   } else if (spec.state === "persistent") {
-    noEffect(keys.size, "a persistent root is as large as its disk", 'remove it, or write state = "volatile"');
+    for (const key of [keys.size, keys.inodes])
+      noEffect(key, "a persistent root is as large as its disk", 'remove it, or write state = "volatile"');
   }
   if (spec.shift === "none") noEffect(keys.range, 'with shift = "none" the berth has no range', "remove it, or shift");
   return spec;

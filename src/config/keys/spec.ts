@@ -87,6 +87,8 @@ export interface RootSpec {
   readonly state: RootState;
   /** The most bytes of a volatile root; absent: the kernel's default for a tmpfs. */
   readonly size?: number;
+  /** The most files, folders and links of a volatile root; absent: as many as fit its size (tmpfs-limits.ts). */
+  readonly inodes?: number;
   readonly shift: Shift;
   readonly nosuid: boolean;
   readonly nodev: boolean;

@@ -8,14 +8,15 @@ import { closeAll, FdHandle } from "../../fd.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { type Native, RECEIVED_LENGTH } from "../../native.ts";
 import { socketPair } from "../../net/socket-queries.ts";
+import { type TmpfsLimits, tmpfsOptions } from "./tmpfs-limits.ts";
 import { whyNoNamespace } from "./userns-diagnosis.ts";
 
 /** The layers of the overlay. All paths are absolute. */
 export interface RootlessLayers {
   /** From the top down. */
   readonly lowers: readonly string[];
-  /** The folders for changes. Or a tmpfs: `size` is its limit in bytes, `undefined` for the kernel's default. */
-  readonly changes: { readonly upper: string; readonly work: string } | { readonly size: number | undefined };
+  /** The folders for changes, or the limits of a tmpfs for them. */
+  readonly changes: { readonly upper: string; readonly work: string } | TmpfsLimits;
   readonly readOnly: boolean;
   readonly nosuid: boolean;
   readonly nodev: boolean;
@@ -60,11 +61,15 @@ export async function mountRootless(layers: RootlessLayers, sys: Native): Promis
 function argumentsOf({ lowers, changes, readOnly, nosuid, nodev }: RootlessLayers): string[] {
   return [
     ...lowers.map((path) => `lower=${path}`),
-    ...("size" in changes ? [`tmpfs=${changes.size ?? ""}`] : [`upper=${changes.upper}`, `work=${changes.work}`]),
+    ...("upper" in changes ? [`upper=${changes.upper}`, `work=${changes.work}`] : memoryOf(changes)),
     ...(readOnly ? ["read-only"] : []),
     ...(nosuid ? ["nosuid"] : []),
     ...(nodev ? ["nodev"] : []),
   ];
+}
+
+function memoryOf(limits: TmpfsLimits): string[] {
+  return ["tmpfs", ...Object.entries(tmpfsOptions(limits)).map(([key, value]) => `tmpfs-${key}=${value}`)];
 }
 
 /** Waits until the helper ends. Undefined when it succeeded, else its error message. */

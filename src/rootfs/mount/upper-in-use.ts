@@ -17,7 +17,7 @@ const TEST_TMPFS_BYTES = 65_536;
 
 /** Whether an overlay uses the folder. False on a kernel that cannot tell: it cannot mount by descriptor either. */
 export function isUpperInUse(folder: FdHandle, sys: Native): boolean {
-  const own = volatileUpper(TEST_TMPFS_BYTES, OWNER, sys);
+  const own = volatileUpper({ size: TEST_TMPFS_BYTES }, OWNER, sys);
   try {
     void closeLater(mountOverlay({ lowers: [folder], upper: own }, { index: "on" }, 0, sys));
     return false;

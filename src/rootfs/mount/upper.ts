@@ -11,6 +11,7 @@ import { system } from "../disk/durable.ts";
 import type { Range } from "../ranges/range.ts";
 import { FsContext } from "./fs-context.ts";
 import { openFolder, pathOf, type Upper } from "./overlay.ts";
+import { type TmpfsLimits, tmpfsOptions } from "./tmpfs-limits.ts";
 
 /** The owner and mode of the root of an overlay. */
 export interface Owner {
@@ -55,11 +56,11 @@ export function persistentUpper(folder: string, owner: Owner, range: Range | und
   return openBoth(path, work, sys);
 }
 
-/** Makes a tmpfs of at most `size` bytes. Without `size` the kernel's default is half of the memory. */
-export function volatileUpper(size: number | undefined, owner: Owner, sys: Native): Upper {
+/** Makes a tmpfs with these limits. */
+export function volatileUpper(limits: TmpfsLimits, owner: Owner, sys: Native): Upper {
   using context = new FsContext("tmpfs", sys);
   context.set("mode", "0700");
-  if (size !== undefined) context.set("size", size);
+  for (const [key, value] of Object.entries(tmpfsOptions(limits))) context.set(key, value);
   const mount = context.mount(MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
   try {
     const upper = join(pathOf(mount), "upper");

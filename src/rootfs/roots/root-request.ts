@@ -6,6 +6,7 @@ export interface RootRequest {
   readonly images: readonly string[];
   readonly state: "persistent" | "volatile";
   readonly size?: number;
+  readonly inodes?: number;
   readonly shift: "auto" | Strategy;
   readonly nosuid: boolean;
   readonly nodev: boolean;

@@ -153,11 +153,11 @@ export class RootlessRoots {
   }
 
   #layers(berth: string, request: RootRequest, images: readonly ImageTree[]): RootlessLayers {
-    const { readOnly, nosuid, nodev, state, size } = request;
+    const { readOnly, nosuid, nodev, state, size, inodes } = request;
     const inMemory = readOnly || state === "volatile";
     return {
       lowers: images.map(({ tree }) => tree).reverse(),
-      changes: inMemory ? { size } : this.#folders(berth, images.at(-1)?.tree ?? "/"),
+      changes: inMemory ? { size, inodes } : this.#folders(berth, images.at(-1)?.tree ?? "/"),
       readOnly,
       nosuid,
       nodev,

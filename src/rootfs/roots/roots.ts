@@ -202,7 +202,7 @@ export class Roots {
   #upper({ berth, folder, request, images, range }: RootPlan): Upper | undefined | Promise<string | undefined> {
     if (request.readOnly) return undefined;
     const owner = ownerOf(images.at(-1)?.tree ?? "/", range);
-    if (request.state === "volatile") return volatileUpper(request.size, owner, this.#sys);
+    if (request.state === "volatile") return volatileUpper(request, owner, this.#sys);
     const upper = persistentUpper(folder, owner, range, this.#sys);
     let isFree = this.#free.delete(berth);
     try {

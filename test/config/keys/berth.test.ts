@@ -144,6 +144,7 @@ watchdog = "90s"
 image = ["base@12", "/srv/maps of %n"]
 state = "volatile"
 size = "64M"
+inodes = 1000
 shift = "metacopy"
 nosuid = false
 nodev = false
@@ -156,6 +157,7 @@ command = ["/x", "{root}/bin", "{fd:root}"]
       images: ["base@12", "/srv/maps of a"],
       state: "volatile",
       size: 67_108_864,
+      inodes: 1000,
       shift: "metacopy",
       nosuid: false,
       nodev: false,
@@ -310,6 +312,8 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inRoot('state = "tmp"'), /^3: .*not one of persistent, volatile/],
     [inRoot('size = "1M"'), /^3: root\.size has no effect: a persistent root is as large as its disk/],
     [inRoot('state = "volatile"\nsize = "lots"'), /^4: root\.size/],
+    [inRoot("inodes = 1000"), /^3: root\.inodes has no effect: a persistent root is as large as its disk/],
+    [inRoot('state = "volatile"\ninodes = 0'), /^4: root\.inodes is 0, which is not a whole number from 16/],
     [inRoot('shift = "chown"'), /^3: .*not one of auto, idmap, metacopy, none/],
     [inRoot('read-only = true\nstate = "volatile"'), /^4: root\.state has no effect: nothing is ever written/],
     [

@@ -66,11 +66,18 @@ describe("an overlay without privilege", () => {
     closeAll([second.mount, second.userns]);
   });
 
-  test("in memory is as large as it may be, and leaves nothing", async () => {
+  test("in memory has no more bytes and files than it may have, and leaves nothing", async () => {
     const made = await make({ changes: { size: 65_536 } });
     writeFileSync(inside(made, "new"), "new");
     expect(() => writeFileSync(inside(made, "large"), Buffer.alloc(200_000))).toThrow("ENOSPC");
     closeAll([made.mount, made.userns]);
+    const few = await make({ changes: { inodes: 20 } });
+    const write = (nth: number): void => writeFileSync(inside(few, `file-${nth}`), "");
+    for (let nth = 0; nth < 10; nth++) write(nth);
+    expect(() => {
+      for (let nth = 10; nth < 20; nth++) write(nth);
+    }).toThrow("ENOSPC");
+    closeAll([few.mount, few.userns]);
     expect(readdirSync(at("upper"))).toEqual([]);
   });
 

@@ -158,6 +158,26 @@ ${ATTACH}; print(tried(os.chown, "/mnt/tmp/sh", 1, 1), tried(os.mknod, "/mnt/tmp
     expect(tenant(second, BASE, `print(read("etc/motd"), owner("tmp/large"))`)).toBe("welcome ENOENT");
   });
 
+  it("that is volatile bounds empty files, links and attributes too, not only contents", async () => {
+    await using world = makeWorld();
+    // One file for each 4 KiB. The folders upper and work, and what overlayfs keeps there, count too.
+    const root = await world.build("a", { shift, state: "volatile", size: 1024 * 1024 });
+    const attack = `def many(call):
+    for n in range(100_000):
+        error = tried(call, n)
+        if error is not None: return "%s %s" % (n, error)
+    return "unlimited"
+os.fchdir(3)
+print(many(lambda n: os.close(os.open("tmp/%d" % n, os.O_CREAT))))
+print(many(lambda n: os.link("tmp/0", "tmp/l%d" % n)))
+print(many(lambda n: os.setxattr("tmp/%d" % n, "user.x", b"x" * 60_000)))`;
+    expect(tenant(root, BASE, attack)).toMatch(
+      /^2[345]\d ENOSPC\n0 ENOSPC\n0 (ENOSPC|EOPNOTSUPP)$/, // before Linux 6.6 a tmpfs takes no such attributes
+    );
+    const few = await world.build("b", { shift, state: "volatile", inodes: 40 });
+    expect(tenant(few, BASE + 65_536, attack)).toMatch(/^[23]\d ENOSPC\n0 ENOSPC\n0 (ENOSPC|EOPNOTSUPP)$/);
+  });
+
   it("follows the image to its next version at once, and keeps what was written", async () => {
     await using world = makeWorld();
     const first = await world.build("a", { shift });
