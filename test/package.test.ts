@@ -136,7 +136,10 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     }
   });
 
-  it("installs shift-own and shift-mount, which need no Node", async () => {
+  it("installs berth-launch, shift-own and shift-mount, which need no Node", async () => {
+    expect((await run(join(app, "node_modules/.bin/berth-launch"), ["--version"], { env: {} })).stdout).toMatch(
+      /^berth-launch /,
+    );
     expect((await run(join(app, "node_modules/.bin/shift-mount"), ["--version"], { env: {} })).stdout).toMatch(
       /^shift-mount /,
     );
