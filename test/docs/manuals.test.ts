@@ -52,6 +52,24 @@ test("berth(1) has the commands and options of berth, and no other", () => {
   expect(new Set(commands)).toEqual(new Set(["help", ...program.commands.map((command) => command.name())]));
 });
 
+test("the synopsis of berth(1) has every command, with its options", () => {
+  const synopsis = /^\.Sh SYNOPSIS\n([\s\S]*?)^\.Sh /m.exec(read("man/berth.1"))?.[1] ?? "";
+  const shown = synopsis.split(/^\.Nm$/m).flatMap((usage) => {
+    const name = /^\.Cm ([a-z ]+)$/m.exec(usage)?.[1];
+    return name === undefined
+      ? []
+      : [[name, new Set(Array.from(usage.matchAll(/ -([a-z][a-z-]+)/g), ([, option]) => option))] as const];
+  });
+  const leaves = (command: Command, path: readonly string[] = []): [string, Command][] =>
+    command.commands.length === 0
+      ? [[path.join(" "), command]]
+      : command.commands.flatMap((one) => leaves(one, [...path, one.name()]));
+  const there = leaves(createProgram()).map(
+    ([path, { options }]) => [path, new Set(options.map(({ long }) => (long ?? "").slice(2)))] as const,
+  );
+  expect(new Map(shown.filter(([name]) => name !== "help"))).toEqual(new Map(there));
+});
+
 test("berthd.toml(5) has every key of the configuration, and no other", () => {
   const documented = Array.from(read("man/berthd.toml.5").matchAll(/^\.It Ic ([a-z0-9-]+)$/gm), ([, key]) => key);
   expect(documented).toEqual(configurationKeys().map(({ key }) => key));
