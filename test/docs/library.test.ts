@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
-import { blocks, pages, read } from "./markdown.ts";
+import { blocks, pages, read, section, tableRows } from "./markdown.ts";
 
 const examples = pages.flatMap((page) =>
   blocks(read(page), "ts").map((code, index) => ({
@@ -35,6 +35,21 @@ beforeAll(async () => {
 afterAll(async () => {
   await broker[Symbol.asyncDispose]();
   folder[Symbol.dispose]();
+});
+
+test("the page has every option and member of a Broker, and no other", () => {
+  const chapter = section(read("docs/library.md"), "## Broker");
+  const documented = (heading: string): string[] =>
+    tableRows(chapter.slice(chapter.indexOf(heading))).flatMap(([cell = ""]) =>
+      Array.from(cell.matchAll(/\b[a-z]\w+/gi), ([name]) => name).filter(
+        (name) => !["or", "Broker", "options"].includes(name),
+      ),
+    );
+  const options = read("src/broker/broker-options.ts").matchAll(/(@internal \*\/)?\n {2}readonly (\w+)\??:/g);
+  const wanted = Array.from(options, ([, internal, name = ""]) => (internal === undefined ? [name] : [])).flat();
+  expect(documented("| option |").sort()).toEqual(wanted.sort());
+  const members = read("src/broker/broker.ts").matchAll(/^ {2}(?:static async|async|get)? ?([a-z]\w*)\([^)]*\): /gm);
+  expect(documented("| member |").sort()).toEqual(Array.from(members, ([, name = ""]) => name).sort());
 });
 
 test("every example says what it prints", () => {
