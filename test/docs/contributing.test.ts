@@ -97,6 +97,22 @@ describe("the tables of folders", () => {
     expect([...listed].sort()).toEqual([...folders("native"), ...folders("src")].sort());
   });
 
+  it("have every other folder of the repository", () => {
+    const made = [
+      ".git",
+      ...read(".gitignore")
+        .split("\n")
+        .map((line) => line.replace(/\/$/, "")),
+    ];
+    const there = readdirSync(packageRoot, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !made.includes(entry.name) && !["native", "src"].includes(entry.name))
+      .map(({ name }) => `${name}/`);
+    const listed = tableRows(chapter.slice(chapter.indexOf("| beside them |"))).flatMap(([names = ""]) =>
+      names.split(", ").map((name) => name.replaceAll("`", "")),
+    );
+    expect(listed.sort()).toEqual(there.sort());
+  });
+
   it.each(Object.entries(floors))(
     "have the rooms of %s, in the order that the layering test enforces",
     (folder, rooms) => {
