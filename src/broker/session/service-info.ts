@@ -6,5 +6,5 @@ import type { ServiceInfo } from "../../varlink/service.ts";
 
 export function serviceInfo(): ServiceInfo {
   const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
-  return { vendor: "berthd", product: "berthd", version, url: "https://berthd.io/" };
+  return { vendor: "berthd", product: "berthd", version, url: "https://github.com/berthd/berthd" };
 }
