@@ -264,7 +264,7 @@ const remedies: Readonly<Record<string, string>> = {
   EMFILE: "the broker may not open more files; raise its RLIMIT_NOFILE (LimitNOFILE=)",
   ENODEV: "the host has no such interface; name one that `ip link` shows",
   EAFNOSUPPORT: "this kernel does not have the address family; use an address of another one",
-  ENOENT: "the folder of the path does not exist; create it",
+  ENOENT: "the broker made the folder, but somebody removed it; find out who, and start again",
 };
 
 function group(wanted: readonly Wanted[]): Map<string, NamedSocket[]> {
