@@ -2,7 +2,12 @@
 import { defineConfig } from "vitest/config";
 
 /** They measure time or memory, or build with every processor: nothing else runs beside them, each other included. */
-const alone = ["test/e2e/death.test.ts", "test/e2e/scale.test.ts", "test/package.test.ts"];
+const alone = [
+  "test/attacks/{held-lock,slow-close,unanswered-file}.test.ts",
+  "test/e2e/death.test.ts",
+  "test/e2e/scale.test.ts",
+  "test/package.test.ts",
+];
 
 // It injects faults into system calls that a sanitizer's own start-up makes (.ci/sanitize). --exclude would not do: it
 // does not reach projects.

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { Attacker, call } from "../support/attacks/attacker.ts";
 import { Pinger } from "../support/attacks/pinger.ts";
 import { type FuseRequest, StuckFuse } from "../support/attacks/stuck-fuse.ts";
-import { descriptorCount, isAlive, residentKiB, stuckThreads } from "../support/attacks/vitals.ts";
+import { descriptorCount, isAlive, ownKiB, stuckThreads } from "../support/attacks/vitals.ts";
 import { spawnBroker } from "../support/broker.ts";
 import { mountsHere } from "../support/folders.ts";
 import { needs } from "../support/needs.ts";
@@ -124,13 +124,13 @@ describe("a pinger", () => {
     expect(wrong).toMatchObject({ cut: 0, refused: wrong.pings });
     broker.child.kill("SIGKILL");
     await broker.exited;
-    expect((await pinger.stop()).cut).toBe(1);
+    expect((await pinger.stop()).cut).toBeGreaterThan(0);
   });
 });
 
 it("a process's vitals are those of proc(5), and none of one that is gone", async () => {
   await using broker = await spawnBroker(berth);
-  expect(residentKiB(broker.pid)).toBeGreaterThan(10_000);
+  expect(ownKiB(broker.pid)).toBeGreaterThan(5000);
   expect(descriptorCount(broker.pid)).toBeGreaterThan(5);
   expect(isAlive(broker.pid)).toBe(true);
   broker.child.kill("SIGKILL");

@@ -1,12 +1,21 @@
 /** A client that does what no client should, in a process and under a user of its own: test/fixtures/attacks/attacker.c. */
+import { join } from "node:path";
+import { packageRoot } from "../../../src/native.ts";
 import { AttackProgram } from "./program.ts";
+
+const launcher = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
 
 export class Attacker implements AsyncDisposable {
   readonly #program: AttackProgram;
 
-  /** As that user; 0 stays root. */
-  constructor(uid: number) {
-    this.#program = new AttackProgram("attacker", [String(uid)]);
+  /** As that user; 0 stays root. `wrap` goes in front of its command line. */
+  constructor(uid: number, wrap: readonly string[] = []) {
+    this.#program = new AttackProgram("attacker", [String(uid)], wrap);
+  }
+
+  /** As the server of a berth, under what the berth says. */
+  static served(socket: string, berth: string): Attacker {
+    return new Attacker(0, [launcher, "--socket", socket, berth, "--"]);
   }
 
   get pid(): number {

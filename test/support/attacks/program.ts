@@ -37,8 +37,10 @@ export class AttackProgram {
   /** What it has said so far. */
   readonly lines: string[] = [];
 
-  constructor(name: Name, args: readonly string[]) {
-    this.#child = spawn(pathTo(name), args, { stdio: ["pipe", "pipe", "inherit"] });
+  /** `wrap` goes in front of its command line. */
+  constructor(name: Name, args: readonly string[], wrap: readonly string[] = []) {
+    const [command = "", ...rest] = [...wrap, pathTo(name), ...args];
+    this.#child = spawn(command, rest, { stdio: ["pipe", "pipe", "inherit"] });
     if (this.#child.stdout === null || this.#child.pid === undefined) throw new Error(`${name} could not be started`);
     this.pid = this.#child.pid;
     this.#child.stdin?.on("error", () => undefined); // it may end before it has read

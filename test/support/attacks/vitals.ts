@@ -11,9 +11,11 @@ export function isAlive(pid: number): boolean {
   return threads(pid).some((thread) => !["Z", "X", undefined].includes(stateOf(pid, thread)));
 }
 
-/** Resident memory in KiB. */
-export function residentKiB(pid: number): number {
-  return Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+/** Resident memory in KiB that is its own: no file's, however much of those the page cache has mapped. */
+export function ownKiB(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const of = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
+  return of("RssAnon") + of("RssShmem");
 }
 
 /** How many descriptors it has open. */

@@ -1,0 +1,56 @@
+/** A tenant has the kernel hold the lock of its berth's socket: it attaches a filter whose text never comes. */
+import { describe, it, vi } from "vitest";
+import { Attacker, call } from "../support/attacks/attacker.ts";
+import { Siege, TENANT } from "../support/attacks/siege.ts";
+import { StuckFuse } from "../support/attacks/stuck-fuse.ts";
+import { needs } from "../support/needs.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+describe.each(["uffd", "page"])("a tenant holds the lock of its berth's socket (%s)", needs("root"), (way) => {
+  async function hold(attacker: Attacker, fuse: StuckFuse): Promise<void> {
+    await attacker.do(`hold received ${way} ${fuse.file}`);
+    if (way === "page") await fuse.stuck("READ");
+  }
+
+  it.fails("and releases the berth", async () => {
+    await using siege = await Siege.begin();
+    await using attacker = await siege.attacker(TENANT);
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await hold(attacker, fuse);
+    await attacker.do(`send c - ${call("Release", { lease: "@lease" })}`);
+    await siege.nobodyNoticed();
+    await siege.canBeKilledAndStarted();
+  });
+
+  it("and root takes the berth from it", async () => {
+    await using siege = await Siege.begin();
+    await using attacker = await siege.attacker(TENANT);
+    await using other = new Attacker(0);
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await hold(attacker, fuse);
+    await other.do(`connect c ${siege.socket}`);
+    await other.do(`send c - ${call("Acquire", { berth: "prey", replace: "must" })}`);
+    await siege.nobodyNoticed();
+  });
+
+  it.fails("while the broker is killed, and the next one looks for living tenants", async () => {
+    await using siege = await Siege.begin();
+    await using attacker = await siege.attacker(TENANT);
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await hold(attacker, fuse);
+    await siege.canBeKilledAndStarted();
+  });
+});
+
+it.fails("a server holds the lock of the socket that it binds, under bind delivery", needs("root"), async () => {
+  await using siege = await Siege.begin();
+  await using server = Attacker.served(siege.socket, "prey");
+  await using fuse = await StuckFuse.mount(["READ"]);
+  await server.do("make s udp");
+  await server.do(`hold s page ${fuse.file}`);
+  await fuse.stuck("READ");
+  await server.do("bind s 127.0.0.1 0");
+  await siege.nobodyNoticed();
+  await siege.canBeKilledAndStarted();
+});

@@ -1,0 +1,129 @@
+/**
+ * A broker under attack, in a process of its own, and other clients of it: they ask 100 times a second, and must not
+ * notice. Berth `prey` may be taken by the attacker's user, `bystander` by another. Declare it before its attackers.
+ */
+import { setTimeout as pause } from "node:timers/promises";
+import { expect } from "vitest";
+import { type BrokerProcess, isReady, launchBroker, spawnBroker } from "../broker.ts";
+import { Attacker } from "./attacker.ts";
+import { Pinger, type Pings } from "./pinger.ts";
+import { descriptorCount, isAlive, ownKiB } from "./vitals.ts";
+
+/** Who attacks: a user that may take no berth, or one that has taken `prey`. */
+export const STRANGER = 65_533;
+export const TENANT = 65_534;
+const BYSTANDER = 65_532;
+
+/** The longest that any other client may wait, and for how much longer than the attack they are watched. */
+const LONGEST_MS = 250;
+const AFTERMATH_MS = 1000;
+/** How long what ends the attack may take. */
+const PATIENCE_MS = 5000;
+/** What the broker's own memory may differ by: V8 gives back what it has used when it likes. */
+const MEMORY_KIB = 24 * 1024;
+/** What a broker may have open for a while, of the attack's and of its own. */
+const DESCRIPTORS = 600;
+
+const files = {
+  "prey.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n[tenant]\nusers = [${TENANT}]\n[server]\nuser = "nobody"\ndeliver = ["bind"]`,
+  "bystander.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:0", "udp://127.0.0.1:0"]\n[tenant]\nusers = [${BYSTANDER}]`,
+};
+
+/** Milliseconds that a peer may take to read: the broker closes its connection then. */
+export const DEADLINE_MS = 2000;
+
+export class Siege implements AsyncDisposable {
+  readonly broker: BrokerProcess;
+  readonly #pingers: readonly Pinger[];
+  readonly #descriptors: number;
+  readonly #memory: number;
+  #next: BrokerProcess | undefined;
+
+  private constructor(broker: BrokerProcess, pingers: readonly Pinger[]) {
+    this.broker = broker;
+    this.#pingers = pingers;
+    this.#descriptors = descriptorCount(broker.pid);
+    this.#memory = ownKiB(broker.pid);
+  }
+
+  static async begin(): Promise<Siege> {
+    const broker = await spawnBroker(files, ["--deadline", String(DEADLINE_MS / 1000)]);
+    const pingers: Pinger[] = [];
+    try {
+      for (const uid of [0, BYSTANDER])
+        for (const connection of ["kept", "new"] as const)
+          pingers.push(await Pinger.start(broker.socket, { connection, uid }));
+      return new Siege(broker, pingers);
+    } catch (error) {
+      for (const pinger of pingers) await pinger[Symbol.asyncDispose]();
+      await broker[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get socket(): string {
+    return this.broker.socket;
+  }
+
+  /** An attacker with connection `c`; one that is the tenant has taken `prey`, and has its socket as `received`. */
+  async attacker(uid: number): Promise<Attacker> {
+    const attacker = new Attacker(uid);
+    try {
+      await attacker.do(`connect c ${this.socket}`);
+      if (uid === TENANT) expect(await attacker.call("c", "Acquire", { berth: "prey" })).toContain('"lease":');
+      return attacker;
+    } catch (error) {
+      await attacker[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * What other clients have seen until a while after the broker has come to `over`: each was answered, and soon. Ends
+   * their asking.
+   */
+  async nobodyNoticed(over: () => boolean = () => true): Promise<void> {
+    const deadline = performance.now() + PATIENCE_MS;
+    while (!over() && performance.now() < deadline) await pause(20);
+    await pause(AFTERMATH_MS); // what is to be seen is that nothing happens
+    const seen: Pings[] = [];
+    for (const pinger of this.#pingers) seen.push(await pinger.stop());
+    for (const pings of seen) expect(pings).toMatchObject({ refused: 0, cut: 0 });
+    expect(Math.max(...seen.map(({ longest }) => longest))).toBeLessThan(LONGEST_MS);
+    expect(over()).toBe(true);
+  }
+
+  /** Whether a line of its log has these words. */
+  hasLogged(words: string): boolean {
+    return this.broker.log.some(({ message }) => message.includes(words));
+  }
+
+  /** While it lasts, the attack takes no more than a few descriptors. */
+  descriptorsAreBounded(): void {
+    expect(descriptorCount(this.broker.pid)).toBeLessThan(this.#descriptors + DESCRIPTORS);
+  }
+
+  /** The attackers are gone: so is what they took. */
+  async nothingIsLeft(): Promise<void> {
+    for (const pinger of this.#pingers) await pinger[Symbol.asyncDispose]();
+    await expect.poll(() => descriptorCount(this.broker.pid)).toBeLessThanOrEqual(this.#descriptors);
+    await expect.poll(() => ownKiB(this.broker.pid) - this.#memory).toBeLessThan(MEMORY_KIB);
+  }
+
+  /** While the attack lasts: SIGKILL ends the broker, and the next one serves in its place. */
+  async canBeKilledAndStarted(): Promise<void> {
+    this.broker.child.kill("SIGKILL");
+    await expect.poll(() => isAlive(this.broker.pid), { timeout: 5000 }).toBe(false);
+    const next = launchBroker(this.broker.folder);
+    this.#next = next; // if the attack holds it up as well, it can only be waited for when the attack is over
+    await expect.poll(() => next.log.some(isReady)).toBe(true);
+    await using pinger = await Pinger.start(next.socket);
+    expect(await pinger.stop()).toMatchObject({ refused: 0, cut: 0 });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const pinger of this.#pingers) await pinger[Symbol.asyncDispose]();
+    await this.#next?.[Symbol.asyncDispose]();
+    await this.broker[Symbol.asyncDispose]();
+  }
+}
