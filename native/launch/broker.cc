@@ -43,6 +43,9 @@ int tryConnect(Conversation& broker, const char* path) {
   broker.path.append(path);
   broker.fd.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (broker.fd.get() < 0) return errno;
+  // Before it connects: from then on each message says who sent it.
+  const int on = 1;
+  if (setsockopt(broker.fd.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return errno;
   for (;;) {
     const int left = broker.left("accept the connection");
     const timeval patience = {left / 1000, left % 1000 * 1000};
@@ -78,20 +81,29 @@ void connectBroker(Conversation& broker, const char* socket) {
   fail(kSystem, "cannot connect to the broker at %s: %s; %s", broker.path.string(), strerror(error), remedy);
 }
 
-// Root accepts plans only from root's broker: another user who listens at the path could make root run any program.
-// SO_PEERCRED has the user that called listen(2).
+// Root obeys only root, and every other user only root and itself. Another user could make the launcher run any program.
+void requireUser(Conversation& broker, const char* does, uid_t uid) {
+  const uid_t own = geteuid();
+  if (uid == 0 || uid == own) return;
+  if (own == 0) {
+    fail(kSystem, "the broker at %s %s uid %u, and root uses only a broker of root; give that one's socket with "
+         "--socket, or start berth-launch as that user",
+         broker.path.string(), does, uid);
+  }
+  fail(kSystem,
+       "the broker at %s %s uid %u, and uid %u uses only its own broker or root's; give the socket of one with --socket",
+       broker.path.string(), does, uid, own);
+}
+
+// Before anything is sent. SO_PEERCRED has the user that called listen(2): another process may have got the socket
+// since, so receiveReply also finds out who answers.
 void checkBroker(Conversation& broker) {
-  if (geteuid() != 0) return;
   ucred credentials = {};
   socklen_t size = sizeof credentials;
   if (getsockopt(broker.fd.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
     fail(kSystem, "cannot read which user runs the broker at %s: %m", broker.path.string());
   }
-  if (credentials.uid != 0) {
-    fail(kSystem,
-         "the broker at %s runs as uid %u, and root uses only a broker of root; start berth-launch as that user",
-         broker.path.string(), credentials.uid);
-  }
+  requireUser(broker, "runs as", credentials.uid);
 }
 
 void appendArgument(Text& call, const char* what, const char* text, size_t length) {
@@ -163,12 +175,29 @@ void takeDescriptors(Conversation& broker, msghdr& message, Reply& reply) {
          kMaxFds);
 }
 
+// Notes who sent this part of the reply, as the kernel says (SCM_CREDENTIALS). Only root can claim another user.
+void takeSender(Conversation& broker, msghdr& message, Reply& reply) {
+  bool isKnown = false;
+  ucred sender = {};
+  forEachControl(message, [&](cmsghdr& header) {
+    if (header.cmsg_type != SCM_CREDENTIALS || header.cmsg_len != CMSG_LEN(sizeof sender)) return;
+    memcpy(&sender, CMSG_DATA(&header), sizeof sender);
+    isKnown = true;
+  });
+  if (!isKnown || (reply.hasSender && sender.uid != reply.sender)) {
+    fail(kSystem, "cannot tell which user sent the answer of the broker at %s; check that it is berthd",
+         broker.path.string());
+  }
+  reply.hasSender = true;
+  reply.sender = sender.uid;
+}
+
 // Reads up to and including the reply's NUL.
 void receiveReply(Conversation& broker, Text& text, Reply& reply) {
   constexpr size_t kChunk = 16384;
   for (;;) {
     broker.await(POLLIN, "answer");
-    ControlBuffer<> control;
+    ControlBuffer<CMSG_SPACE(sizeof(ucred))> control;
     const size_t start = text.size();
     iovec part = {text.grow(kChunk), kChunk};
     msghdr message = messageOf(part);
@@ -183,6 +212,7 @@ void receiveReply(Conversation& broker, Text& text, Reply& reply) {
       fail(kSystem, "the broker at %s closed the connection without an answer; see the broker's log",
            broker.path.string());
     }
+    takeSender(broker, message, reply);
     const void* const end = memchr(text.data() + start, '\0', static_cast<size_t>(n));
     if (end != nullptr) {
       if (end == text.end() - 1) return;
@@ -214,14 +244,6 @@ void judgeReply(Conversation& broker, const char* reply) {
   fail(kRefused, "%s", sentence.string());
 }
 
-// Sends the call, and `fd` with its first byte unless it is -1.
-void converse(Conversation& broker, const Text& call, int fd, Reply& reply) {
-  sendCall(broker, call, fd);
-  Text text;
-  receiveReply(broker, text, reply);
-  judgeReply(broker, text.data());
-}
-
 }  // namespace
 
 int Conversation::left(const char* doing) {
@@ -248,8 +270,12 @@ void offerBinds(Conversation& broker, const char* lease, int notify) {
   call.appendJson(lease);
   call.append("}}");
   call.push('\0');
+  sendCall(broker, call, notify);
+  // The same broker as before. Who it is cannot be asked again: in the root's user namespace it has no uid.
+  Text text;
   Reply reply;
-  converse(broker, call, notify, reply);
+  receiveReply(broker, text, reply);
+  judgeReply(broker, text.data());
 }
 
 void askBroker(Conversation& broker, const char* socket, const Request& request, double timeout, Reply& reply) {
@@ -259,7 +285,11 @@ void askBroker(Conversation& broker, const char* socket, const Request& request,
   broker.deadline = nowMs() + static_cast<int64_t>(timeout * 1000);
   connectBroker(broker, socket);
   checkBroker(broker);
-  converse(broker, call, -1, reply);
+  sendCall(broker, call, -1);
+  Text text;
+  receiveReply(broker, text, reply);
+  requireUser(broker, "answers as", reply.sender);
+  judgeReply(broker, text.data());
   if (reply.count == 0) fail(kSystem, "the broker at %s sent no plan; check that it is berthd", broker.path.string());
 }
 

@@ -95,10 +95,13 @@ struct Request {
   const char* replace = nullptr;
 };
 
-// The descriptors of a successful reply, in the message's order; the plan is the first.
+// The descriptors of a successful reply, in the message's order; the plan is the first. `sender` is the user that sent
+// it: all of it.
 struct Reply {
   UniqueFd fds[kMaxFds];
   size_t count = 0;
+  bool hasSender = false;
+  uid_t sender = 0;
 };
 
 // A connection to the broker, its path for messages, and the deadline.

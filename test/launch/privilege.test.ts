@@ -1,9 +1,23 @@
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { once } from "node:events";
+import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { packageRoot } from "../../src/native.ts";
 import { needs } from "../support/needs.ts";
-import { encode, FakeBroker, launch, launcher, nobody, planOf, run, statusIn } from "./fake-broker.ts";
+import {
+  encode,
+  FakeBroker,
+  launch,
+  launcher,
+  nobody,
+  type Outcome,
+  planOf,
+  run,
+  SEALED,
+  sentence,
+  statusIn,
+} from "./fake-broker.ts";
 
 /** What only root can do; elsewhere these are skipped, and their names say why. */
 
@@ -78,6 +92,61 @@ describe("a launch by root (needs root)", needs("root"), () => {
     } finally {
       theirs.kill();
     }
+  });
+});
+
+describe("a socket that root has opened, where another process answers (needs root)", needs("root"), () => {
+  const TENANT = 64_321;
+  const OTHER = 64_322;
+  const ROOT = { uid: 0, gid: 0 };
+
+  /** Launches as `user` at a socket of root on which `uid` answers with a plan. */
+  async function answered(uid: number, user: { uid: number; gid: number }, ...part: string[]): Promise<Outcome> {
+    using broker = new FakeBroker();
+    chmodSync(broker.folder, 0o755);
+    const plan = broker.memfd("plan", encode(planOf(["echo", "ran"], { user: { ...user, groups: [] } })), SEALED);
+    const path = join(broker.folder, "passed-on");
+    const fixture = join(packageRoot, "test/fixtures/launch/answer.py");
+    const tenant = spawn("python3", [fixture, path, String(uid), ...part], {
+      stdio: ["ignore", "pipe", "inherit", plan],
+    });
+    const ended = once(tenant, "close");
+    const says = tenant.stdout;
+    if (says === null) throw new Error("the tenant has a pipe");
+    try {
+      await once(says, "data");
+      return await run([launcher, "--socket", path, "arena"], user);
+    } finally {
+      tenant.kill();
+      await ended;
+    }
+  }
+
+  test("root obeys no plan of a tenant", async () => {
+    const { code, stdout, stderr } = await answered(TENANT, ROOT);
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toContain(`answers as uid ${TENANT}, and root uses only a broker of root; give that one's socket`);
+  });
+
+  test("root obeys no plan that a tenant has put behind root's own words", async () => {
+    const { code, stdout, stderr } = await answered(TENANT, ROOT, "part");
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toContain("cannot tell which user sent the answer");
+  });
+
+  test("a user obeys no plan of another user", async () => {
+    const { code, stdout, stderr } = await answered(TENANT, { uid: OTHER, gid: OTHER });
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toContain(`answers as uid ${TENANT}, and uid ${OTHER} uses only its own broker or root's`);
+  });
+
+  test.each([
+    ["root obeys root", 0, ROOT],
+    ["a user obeys itself", TENANT, { uid: TENANT, gid: TENANT }],
+    ["a user obeys root", 0, { uid: TENANT, gid: TENANT }],
+  ])("%s", async (_, uid, user) => {
+    expect(await answered(uid, user)).toMatchObject({ code: 0, stdout: "ran\n", stderr: "" });
   });
 });
 

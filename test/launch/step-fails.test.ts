@@ -49,6 +49,7 @@ describe("a step that fails (needs root and strace)", needs("root", "strace"), (
   test.each([
     ["fcntl:error=EPERM", "cannot open /dev/null"],
     ["connect:error=EPERM", "cannot connect to the broker"],
+    ["setsockopt:error=EPERM:when=1", "cannot connect to the broker"],
     ["getsockopt:error=EPERM", "cannot read which user runs the broker"],
     ["sendmsg:error=EPERM", "cannot send to the broker"],
     ["recvmsg:error=EPERM", "cannot read the answer"],
