@@ -15,7 +15,7 @@ constexpr unsigned kMoveMountToSymlinks = 0x10;  // MOVE_MOUNT_T_SYMLINKS
 constexpr unsigned kFsCloexec = 1;  // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
 
 // MOUNT_ATTR_…
-constexpr uint64_t kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountIdmap = 0x100000;
+constexpr uint64_t kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountNoExec = 8, kMountIdmap = 0x100000;
 
 // struct mount_attr (mount_setattr(2)).
 struct MountAttributes {

@@ -109,6 +109,26 @@ const char* notifySocket(const Plan& plan) {
   return address != nullptr && address[0] == '/' ? address : nullptr;
 }
 
+// Copies the socket at `path`, nothing else: the path may come from the user's environment, and name a folder or a link.
+int takeNotifySocket(const char* path) {
+  static const char remedy[] = "start berth-launch without NOTIFY_SOCKET, or as a user who may reach it";
+  UniqueFd socket(open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  struct stat status;
+  if (!socket.valid() || fstat(socket.get(), &status) != 0) {
+    fail(kSystem, "cannot open the service manager's socket %s: %m; %s", path, remedy);
+  }
+  if (!S_ISSOCK(status.st_mode)) {
+    fail(kSystem, "NOTIFY_SOCKET is %s, which is no socket; start berth-launch without NOTIFY_SOCKET: env -u NOTIFY_SOCKET",
+         path);
+  }
+  UniqueFd tree(copyTree(socket.get(), "", AT_EMPTY_PATH));
+  if (!tree.valid()) fail(kSystem, "cannot copy the service manager's socket %s into the root: %m; %s", path, remedy);
+  if (setMountAttributes(tree.get(), {kMountNoSuid | kMountNoDev | kMountNoExec, 0, 0, 0}) != 0) {
+    fail(kSystem, "cannot restrict the mount of %s: %m; berthd needs Linux 5.12 for it", path);
+  }
+  return tree.release();
+}
+
 // Copies the broker's mount, so that the next tenant can enter it as well. Before Linux 6.15 a detached mount cannot be
 // copied: then the mount itself is entered, and no other process can enter it again.
 void copyRoot(UniqueFd& root) {
@@ -203,11 +223,7 @@ void enterRoot(const Plan& plan, Reply& reply) {
   UniqueFd devices[kDeviceCount];
   takeDevices(devices);
   const char* const notify = notifySocket(plan);
-  UniqueFd notifyTree(notify == nullptr ? -1 : copyTree(AT_FDCWD, notify, 0));
-  if (notify != nullptr && !notifyTree.valid()) {
-    fail(kSystem, "cannot copy the service manager's socket %s into the root: %m; start berth-launch without NOTIFY_SOCKET, "
-                  "or as a user who may reach it", notify);
-  }
+  UniqueFd notifyTree(notify == nullptr ? -1 : takeNotifySocket(notify));
   List<int> binds;
   for (const PlanBind& bind : plan.binds) binds.push(takeBind(bind));
   copyRoot(reply.fds[plan.root]);

@@ -70,6 +70,9 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     return outcome.stdout.trimEnd().split("\n");
   }
 
+  /** What the launcher's environment has as the service manager's socket. */
+  const notify = (address: string): { readonly env: Record<string, string> } => ({ env: { NOTIFY_SOCKET: address } });
+
   async function refused(script: string, entry: Entry = {}, start = {}): Promise<string> {
     const outcome = await inside(script, entry, start);
     expect(outcome).toMatchObject({ code: 111, stdout: "", stderr: expect.stringMatching(sentence) });
@@ -241,7 +244,31 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     offerRoot(broker, layers, ["true"]);
     const lost = await launch(broker, ["arena"], { env: { NOTIFY_SOCKET: "/nonexistent/notify" } });
     expect(lost).toMatchObject({ code: 111, stderr: expect.stringMatching(sentence) });
-    expect(lost.stderr).toContain("cannot copy the service manager's socket /nonexistent/notify into the root");
+    expect(lost.stderr).toContain("cannot open the service manager's socket /nonexistent/notify: No such file");
+  });
+
+  test("a folder, a file or a link in NOTIFY_SOCKET is refused, and the server gets no folder of the host", async () => {
+    const home = join(folder.path, "home");
+    folder.write({ "home/secret": "the host's\n" });
+    chmodSync(home, 0o777);
+    symlinkSync(home, join(folder.path, "link"));
+    for (const path of [home, join(home, "secret"), join(folder.path, "link")]) {
+      const refusal = await refused(`cat "$NOTIFY_SOCKET/secret"; touch "$NOTIFY_SOCKET/written"`, {}, notify(path));
+      expect(refusal).toContain(`NOTIFY_SOCKET is ${path}, which is no socket`);
+    }
+    expect(readdirSync(home)).toEqual(["secret"]);
+  });
+
+  test("the socket in NOTIFY_SOCKET is mounted without devices, setuid and programs", async () => {
+    const address = join(folder.path, "notify");
+    const manager = createServer().listen(address);
+    await once(manager, "listening");
+    try {
+      const [line] = await said('grep " $NOTIFY_SOCKET " /proc/self/mountinfo', {}, notify(address));
+      expect(line?.split(" ")[5]?.split(",")).toEqual(expect.arrayContaining(["nosuid", "nodev", "noexec"]));
+    } finally {
+      manager.close();
+    }
   });
 
   test("it finds no key of the session that launched it", async () => {
