@@ -1,4 +1,5 @@
 // The little JSON that berth-launch speaks: it writes strings, and reads one. It parses no structure.
+#include "common/printable.h"
 #include "common/utf8.h"
 #include "launch.h"
 
@@ -38,23 +39,32 @@ uint32_t readHex(const char*& at) {
   return value;
 }
 
+void appendUnit(Text& out, uint32_t unit) {
+  char escaped[8];
+  snprintf(escaped, sizeof escaped, "\\u%04x", unit & 0xffff);
+  out.append(escaped);
+}
+
+// What a terminal would obey is escaped: a plan is also printed.
+void appendEscape(Text& out, uint32_t point) {
+  if (point < 0x10000) return appendUnit(out, point);
+  appendUnit(out, 0xd800 + ((point - 0x10000) >> 10));
+  appendUnit(out, 0xdc00 + ((point - 0x10000) & 0x3ff));
+}
+
 }  // namespace
 
 bool Text::appendJson(const char* text, size_t length) {
-  static const char hex[] = "0123456789abcdef";
   push('"');
   for (size_t at = 0; at < length;) {
-    const unsigned char c = static_cast<unsigned char>(text[at]);
     uint32_t point;
     const size_t sequence = decodeUtf8(text + at, length - at, &point);
     if (sequence == 0) return false;
-    if (c == '"' || c == '\\') {
+    if (point == '"' || point == '\\') {
       push('\\');
       push(text[at]);
-    } else if (c < 0x20) {
-      append("\\u00");
-      push(hex[c >> 4]);
-      push(hex[c & 15]);
+    } else if (!isPrintable(point)) {
+      appendEscape(*this, point);
     } else {
       append(text + at, sequence);
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "common/printable.h"
 #include "launch.h"
 #include "plan.h"
 
@@ -23,7 +24,14 @@ void fail(ExitCode code, const char* format, ...) {
   va_start(arguments, format);
   vsnprintf(sentence, sizeof sentence, format, arguments);
   va_end(arguments);
-  dprintf(STDERR_FILENO, "berth-launch: %s\n", sentence);
+  // One line, whatever names and messages are in it. No byte needs more than four.
+  char line[4 * sizeof sentence];
+  size_t length = 0;
+  escapeText(sentence, strlen(sentence), [&](const char* piece, size_t size) {
+    memcpy(line + length, piece, size);
+    length += size;
+  });
+  dprintf(STDERR_FILENO, "berth-launch: %.*s\n", static_cast<int>(length), line);
   _exit(code);
 }
 

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "common/printable.h"
+
 namespace berthd {
 namespace {
 
@@ -255,7 +257,10 @@ void printPlan(const char* berth, const Plan& plan) {
   }
   printf("%s\n", plan.capabilities == 0 ? " none" : "");
   for (const PlanLimit& limit : plan.limits) {
-    printf("%-12s %s", "limit", limit.resource);
+    Text resource;
+    escapeText(limit.resource, strlen(limit.resource),
+               [&](const char* piece, size_t size) { resource.append(piece, size); });
+    printf("%-12s %s", "limit", resource.string());
     printLimit("soft", limit.soft);
     printLimit("hard", limit.hard);
     printf("\n");

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "common/utf8.h"
+#include "common/printable.h"
 #include "shift.h"
 
 namespace berthd {
@@ -12,11 +12,7 @@ namespace {
 size_t printing(const std::string& text, size_t at) {
   uint32_t point = 0;
   const size_t length = decodeUtf8(text.data() + at, text.size() - at, &point);
-  const bool isControl = point < 0x20 || (point >= 0x7f && point < 0xa0);
-  // Line separators, and marks that change the direction of text.
-  const bool isLayout = (point >= 0x2028 && point <= 0x202e) || (point >= 0x2066 && point <= 0x2069) ||
-                        point == 0x200e || point == 0x200f || point == 0x61c;
-  return isControl || isLayout || point == '\\' ? 0 : length;
+  return isPrintable(point) && point != '\\' ? length : 0;
 }
 
 }  // namespace
