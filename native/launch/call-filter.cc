@@ -1,9 +1,11 @@
 // The call filter: a seccomp filter that refuses system calls no server needs, for this process and its descendants.
-// TIOCSTI and TIOCLINUX type into a terminal: a server could run commands in the shell that launched it.
+// TIOCSTI and TIOCLINUX type into a terminal: a server could run commands in the shell that launched it. Namespaces give
+// a server without privilege capabilities in them, and so a way to more of the kernel's code.
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -16,27 +18,39 @@ namespace {
 // One way into the kernel, and the numbers that calls have there.
 struct Abi {
   uint32_t arch;
-  uint32_t ioctl;
+  uint32_t ioctl, unshare, setns, clone;
 };
 
 constexpr Abi kAbis[] = {
 #if defined(__x86_64__)
-    {AUDIT_ARCH_X86_64, SYS_ioctl},
+    {AUDIT_ARCH_X86_64, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone},
     // The x32 variant has the same arch. Its ioctl has another number, and older kernels take that without kX32, too.
-    {AUDIT_ARCH_X86_64, 514},
-    {AUDIT_ARCH_I386, 54},
+    {AUDIT_ARCH_X86_64, 514, SYS_unshare, SYS_setns, SYS_clone},
+    {AUDIT_ARCH_I386, 54, 310, 346, 120},
 #elif defined(__aarch64__)
-    {AUDIT_ARCH_AARCH64, SYS_ioctl},
-    {AUDIT_ARCH_ARM, 54},
+    {AUDIT_ARCH_AARCH64, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone},
+    {AUDIT_ARCH_ARM, 54, 337, 375, 120},
 #else
-    {0, SYS_ioctl},
+    {0, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone},
 #endif
 };
 constexpr bool kHasOneAbi = sizeof kAbis == sizeof kAbis[0];
+constexpr uint32_t kClone3 = 435;  // everywhere
 constexpr uint32_t kX32 = 0x40000000;  // this bit in the number marks an x32 call
 
 constexpr uint32_t kPermit = SECCOMP_RET_ALLOW;
 constexpr uint32_t kForbid = SECCOMP_RET_ERRNO | EPERM;
+constexpr uint32_t kUnknown = SECCOMP_RET_ERRNO | ENOSYS;
+
+constexpr uint32_t kNamespaces =
+    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+constexpr uint32_t kNewTime = 0x80;  // CLONE_NEWTIME, which in clone(2) is part of a signal's number
+
+#if defined(__s390__)
+constexpr size_t kCloneFlags = 1;
+#else
+constexpr size_t kCloneFlags = 0;
+#endif
 
 constexpr uint32_t at(size_t offset) { return static_cast<uint32_t>(offset); }
 
@@ -60,6 +74,10 @@ class Program {
     decide(verdict);
     end(block);
   }
+  void decideIfAny(uint32_t bits, uint32_t verdict) {
+    code_[length_++] = BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, bits, 0, 1);
+    decide(verdict);
+  }
   // The block is skipped unless the loaded value is `value`.
   size_t beginIfEqual(uint32_t value) {
     add(BPF_JMP | BPF_JEQ | BPF_K, value);
@@ -76,7 +94,7 @@ class Program {
  private:
   void add(unsigned operation, uint32_t value) { code_[length_++] = {static_cast<uint16_t>(operation), 0, 0, value}; }
 
-  sock_filter code_[64] = {};
+  sock_filter code_[128] = {};
   size_t length_ = 0;
 };
 
@@ -89,9 +107,26 @@ void refuseTyping(Program& program, const Abi& abi) {
   program.end(ioctl);
 }
 
+void refuseFlags(Program& program, uint32_t call, size_t index, uint32_t flags) {
+  const size_t block = program.beginIfEqual(call);
+  program.load(argument(index));
+  program.decideIfAny(flags, kForbid);
+  program.decide(kPermit);
+  program.end(block);
+}
+
+// As systemd's RestrictNamespaces=yes. A filter cannot see the flags of clone3, which are in memory. Where it is unknown,
+// libc calls clone.
+void refuseNamespaces(Program& program, const Abi& abi) {
+  program.decideIfEqual(abi.setns, kForbid);
+  program.decideIfEqual(kClone3, kUnknown);
+  refuseFlags(program, abi.unshare, 0, kNamespaces | kNewTime);
+  refuseFlags(program, abi.clone, kCloneFlags, kNamespaces);
+}
+
 }  // namespace
 
-void restrictCalls() {
+void restrictCalls(bool noNamespaces) {
   Program program;
   for (const Abi& abi : kAbis) {
     program.load(at(offsetof(seccomp_data, arch)));
@@ -99,11 +134,12 @@ void restrictCalls() {
     program.load(at(offsetof(seccomp_data, nr)));
     program.mask(~kX32);
     refuseTyping(program, abi);
+    if (noNamespaces) refuseNamespaces(program, abi);
     if (!kHasOneAbi) program.end(block);
   }
   program.decide(kPermit);
   if (!program.install()) {
-    fail(kSystem, "cannot forbid the server to type into the terminal: %m; the kernel needs CONFIG_SECCOMP_FILTER");
+    fail(kSystem, "cannot install the call filter: %m; the kernel needs CONFIG_SECCOMP_FILTER");
   }
 }
 

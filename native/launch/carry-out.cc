@@ -168,7 +168,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
   if (plan.hasRoot) enterRoot(plan, reply);
   if (keepPrivilege) {
     requireKeyring(hasKeyring);
-    restrictCalls();
+    restrictCalls(false);
     execServer(plan);
   }
   umask(plan.umask);
@@ -180,7 +180,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
          plan.directory, getuid());
   }
   // The filters come last. They need no_new_privs, and the bind filter sees only the server's own binds.
-  restrictCalls();
+  restrictCalls(plan.noNamespaces);
   if (plan.reportBinds) {
     UniqueFd notify = reportBinds(plan.tracer);
     offerBinds(broker, plan.lease, notify.get());

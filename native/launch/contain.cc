@@ -37,6 +37,9 @@ void containRoot(const char* directory, Plan& plan, Reply& reply) {
   if (plan.reportBinds) {
     fail(kSystem, "--contain does not work with bind delivery; remove \"bind\" from server.deliver of the berth");
   }
+  if (plan.noNamespaces) {
+    fail(kSystem, "a container is made of namespaces; remove server.no-namespaces of the berth, or run without --contain");
+  }
   UniqueFd root = takeRoot(plan, reply);
   if (!root.valid()) fail(kSystem, "the berth has no root for --contain; add a section [root], or run without --contain");
   if (unshare(CLONE_NEWNS) != 0) {

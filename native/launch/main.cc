@@ -51,6 +51,7 @@ constexpr char kHelp[] =
     "  --replace no|try|must what to do about a tenant that holds the berth (default: as the berth says)\n"
     "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
+    "  --no-namespaces       the server can neither make nor enter namespaces, as with server.no-namespaces\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
     "  --contain DIR         COMMAND is a container manager that runs as root: it finds the berth's root mounted at DIR,\n"
     "                        for itself alone, gets the sockets, and keeps its privilege, which is its to give up\n"
@@ -71,6 +72,7 @@ struct Options {
   const char* socket = nullptr;
   double timeout = 10;
   bool dryRun = false;
+  bool noNamespaces = false;
   const char* contain = nullptr;
   int traceChannel = -1;
   int keepChannel = -1;
@@ -131,6 +133,7 @@ void parseOptions(int argc, char** argv, Options& options) {
   static const option known[] = {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
+      {"no-namespaces", no_argument, nullptr, 'n'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
       {"trace-binds", required_argument, nullptr, 'b'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
@@ -146,6 +149,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'r': options.request.replace = parseReplace(optarg); break;
       case 'e': addVariable(options.request.environment, optarg); break;
       case 't': options.timeout = parseTimeout(optarg); break;
+      case 'n': options.noNamespaces = true; break;
       case 'd': options.dryRun = true; break;
       case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
@@ -171,6 +175,9 @@ void parseOptions(int argc, char** argv, Options& options) {
   }
   if (options.contain != nullptr && geteuid() != 0) {
     fail(kUsage, "--contain needs root, because the container manager runs as root; start berth-launch as root");
+  }
+  if (options.contain != nullptr && options.noNamespaces) {
+    fail(kUsage, "--contain does not work with --no-namespaces, because a container is made of them; leave one out");
   }
   if (optind >= argc || argv[optind][0] == '\0') {
     fail(kUsage, "BERTH is missing; give one from the list of: berth ls");
@@ -200,6 +207,7 @@ int main(int argc, char** argv) {
   Plan plan;
   readPlan(reply.fds[0].get(), reply.count, plan);
   reply.fds[0].reset();
+  if (options.noNamespaces) plan.noNamespaces = true;
   if (options.dryRun) {
     printPlan(options.request.berth, plan);
     return 0;

@@ -120,7 +120,9 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       plan.inheritEnvironment = (flags & kInheritEnvironment) != 0;
       plan.listenFds = (flags & kListenFds) != 0;
       plan.reportBinds = (flags & kReportBinds) != 0;
-      return (flags & ~(kInheritEnvironment | kListenFds | kReportBinds)) != 0 ? "it has an unknown flag" : nullptr;
+      plan.noNamespaces = (flags & kNoNamespaces) != 0;
+      const uint32_t known = kInheritEnvironment | kListenFds | kReportBinds | kNoNamespaces;
+      return (flags & ~known) != 0 ? "it has an unknown flag" : nullptr;
     }
     case PlanTag::kUmask:
       if (length != 4 || readU32(payload) > 0777) return "its umask is malformed";
@@ -243,6 +245,7 @@ void printPlan(const char* berth, const Plan& plan) {
   }
   printf("%-12s %s\n", "listen-fds", plan.listenFds ? "yes" : "no");
   printf("%-12s %s\n", "bind", plan.reportBinds ? "reported to the broker" : "not reported");
+  if (plan.noNamespaces) printf("%-12s refused\n", "namespaces");
   if (plan.hasUser) {
     printf("%-12s uid %u gid %u groups", "user", plan.uid, plan.gid);
     if (plan.keepGroups) printf(" as they are");

@@ -12,7 +12,7 @@
 //   tag             payload
 //    1  Lease        1  text: the lease's id
 //    2  Flags        1  u32: bit 0 start from the launcher's environment, bit 1 set LISTEN_FDS and its kin,
-//                       bit 2 report each bind(2) to the broker
+//                       bit 2 report each bind(2) to the broker, bit 3 refuse namespaces
 //    3  Umask        1  u32: at most 0777
 //    4  Capabilities 1  u64: bit n keeps capability n as an ambient one
 //    5  Argument     +  text: the program, then its arguments
@@ -69,6 +69,7 @@ enum class PlanTag : uint32_t {
 constexpr uint32_t kInheritEnvironment = 1;
 constexpr uint32_t kListenFds = 2;
 constexpr uint32_t kReportBinds = 4;
+constexpr uint32_t kNoNamespaces = 8;
 
 constexpr uint32_t kKeepGroups = 1;
 constexpr uint32_t kReadOnly = 1;
@@ -105,6 +106,7 @@ struct Plan {
   bool inheritEnvironment = false;
   bool listenFds = false;
   bool reportBinds = false;
+  bool noNamespaces = false;
   mode_t umask = 0;
   uint64_t capabilities = 0;
   List<const char*> argv;

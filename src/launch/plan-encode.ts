@@ -34,6 +34,7 @@ const Tag = {
 const INHERIT_ENVIRONMENT = 1;
 const LISTEN_FDS = 2;
 const REPORT_BINDS = 4;
+const NO_NAMESPACES = 8;
 const KEEP_GROUPS = 1;
 const READ_ONLY = 1;
 
@@ -50,7 +51,8 @@ export function encodePlan(plan: Plan): Buffer | string {
   const flags =
     (plan.inheritEnvironment ? INHERIT_ENVIRONMENT : 0) |
     (plan.listenFds ? LISTEN_FDS : 0) |
-    (plan.reportBinds ? REPORT_BINDS : 0);
+    (plan.reportBinds ? REPORT_BINDS : 0) |
+    (plan.noNamespaces ? NO_NAMESPACES : 0);
   const kept = plan.capabilities.reduce((mask, capability) => mask | (1n << BigInt(capability)), 0n);
   const records: Buffer[] = [
     ...record(Tag.lease, text(plan.lease)),

@@ -43,6 +43,8 @@ export interface Plan {
   readonly listenFds: boolean;
   /** The launcher installs the bind filter, which reports each bind(2) of the server to the broker (Intercept). */
   readonly reportBinds: boolean;
+  /** The launcher installs a filter that refuses to make or enter namespaces. Absent: false. */
+  readonly noNamespaces?: boolean;
   /** The process that may ptrace the server under Yama. Absent if the broker may do so anyway. */
   readonly tracer?: number;
   /**

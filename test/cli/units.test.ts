@@ -17,7 +17,7 @@ test("print shows every unit, with the programs of this installation", async () 
   expect(code).toBe(0);
   for (const name of units) expect(stdout).toContain(`systemctl edit ${name}\n`);
   expect(stdout).toContain(`ExecStart=${process.execPath} ${cli.replace(/berth\.js$/, "berthd.js")} --state`);
-  expect(stdout).toContain(`ExecStart=${launcherPath()} %i`);
+  expect(stdout).toContain(`ExecStart=${launcherPath()} --no-namespaces %i`);
   expect(stdout).not.toMatch(/@[a-z-]+@(?!\.)/);
 });
 
@@ -62,7 +62,9 @@ test("install --prefix is for packages: their folder, their programs", async () 
   expect(code).toBe(0);
   const place = join(folder.path, "usr/lib/systemd/system");
   expect(readFileSync(join(place, "berthd.service"), "utf8")).toContain("ExecStart=/usr/bin/berthd --state");
-  expect(readFileSync(join(place, "berth@.service"), "utf8")).toContain("ExecStart=/usr/bin/berth-launch %i\n");
+  expect(readFileSync(join(place, "berth@.service"), "utf8")).toContain(
+    "ExecStart=/usr/bin/berth-launch --no-namespaces %i\n",
+  );
   const relative = await berth(["units", "install", "--root", folder.path, "--prefix", "usr"]);
   expect(relative.code).toBe(100);
   expect(relative.stderr).toContain("is not an absolute path");

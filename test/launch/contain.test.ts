@@ -77,6 +77,7 @@ describe("a container manager", needs("root"), () => {
 
   test.each<[string, Partial<Plan>, string[] | undefined, string]>([
     ["has no root", {}, ["game"], "has no root for --contain; add a section [root]"],
+    ["is to have no namespaces", { noNamespaces: true }, undefined, "remove server.no-namespaces"],
     ["is to have its binds reported", { reportBinds: true }, undefined, 'remove "bind" from server.deliver'],
   ])("is not started on a berth that %s", async (_, more, names, why) => {
     offer("echo ran", more, names);

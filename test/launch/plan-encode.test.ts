@@ -60,6 +60,7 @@ function decode(bytes: Buffer): Plan {
     inheritEnvironment: (flags & 1) !== 0,
     listenFds: (flags & 2) !== 0,
     reportBinds: (flags & 4) !== 0,
+    noNamespaces: (flags & 8) !== 0,
     umask: one(3).readUInt32LE(0),
     capabilities: Array.from({ length: 64 }, (_, i) => i).filter((i) => ((kept >> BigInt(i)) & 1n) !== 0n),
     argv: all(5).map((payload) => text(payload)),
@@ -99,6 +100,7 @@ const fields: fc.Arbitrary<Omit<Plan, "fds" | "root">> = fc.record(
     ),
     listenFds: fc.boolean(),
     reportBinds: fc.boolean(),
+    noNamespaces: fc.boolean(),
     tracer: fc.integer({ min: 1, max: 2 ** 22 }),
     notify: fc.record({
       address: string.filter((path) => path !== "").map((path) => `/${path}`),
@@ -120,6 +122,7 @@ const fields: fc.Arbitrary<Omit<Plan, "fds" | "root">> = fc.record(
       "environment",
       "listenFds",
       "reportBinds",
+      "noNamespaces",
       "capabilities",
       "limits",
       "umask",

@@ -271,6 +271,13 @@ describe("a launch into a root (needs root and debootstrap)", needs(...DEBIAN), 
     }
   });
 
+  test("the namespaces of a root are no obstacle to no-namespaces", async () => {
+    const script = "echo in; unshare --user true";
+    const outcome = await inside(script, { plan: { noNamespaces: true } });
+    expect(outcome).toMatchObject({ stdout: "in\n", stderr: expect.stringContaining("Operation not permitted") });
+    expect(await said("unshare --user echo made")).toEqual(["made"]);
+  });
+
   test("it finds no key of the session that launched it", async () => {
     const script = `print syscall(${KEYCTL}, 10, -3, my $type = "user", my $name = "berth-test", 0) < 0 ? $! : "found"`;
     offerRoot(broker, layers, ["perl", "-e", script]);

@@ -67,7 +67,7 @@ describe("a step that fails (needs root and strace)", needs("root", "strace"), (
     ["setresuid:error=EAGAIN", "cannot become uid 65534"],
     ["capset:error=EPERM", "cannot set the server's capabilities"],
     ["chdir:error=EACCES", "cannot enter the directory /"],
-    ["seccomp:error=EINVAL", "cannot forbid the server to type into the terminal"],
+    ["seccomp:error=EINVAL", "cannot install the call filter"],
     // A call that claims to have worked.
     ["setresuid:retval=0:when=1", "the change to uid 65534 gid 65534 had no effect"],
     ["setresgid:retval=0:when=1", "the change to uid 65534 gid 65534 had no effect"],

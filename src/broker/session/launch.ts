@@ -81,6 +81,7 @@ export function makePlan(
     inheritEnvironment: server.inheritEnvironment,
     listenFds: server.deliver.includes("listen-fds"),
     reportBinds: server.deliver.includes("bind"),
+    noNamespaces: server.noNamespaces,
     // A broker without root can inspect only processes that allow it, where Yama is on. Root can inspect all.
     ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
     fds: placesDescriptors(server.deliver) ? fds : [],

@@ -108,6 +108,7 @@ const keys = {
     fallback: noCapabilities,
     default: "[]",
   },
+  noNamespaces: { name: "no-namespaces", type: "boolean", read: flag, fallback: false, default: "false" },
   start: {
     name: "start",
     type: '"manual" or "on-demand"',
@@ -145,6 +146,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     umask: section.value(keys.umask),
     limits: [...new Map([...defaultLimits, ...section.value(keys.limits)]).values()],
     capabilities: section.value(keys.capabilities),
+    noNamespaces: section.value(keys.noNamespaces),
     start,
     ...present({
       user: user === undefined || "rangeId" in user ? undefined : user,

@@ -58,6 +58,8 @@ export interface ServerSpec {
   readonly limits: readonly LimitSpec[];
   /** Capabilities (numbers of linux/capability.h) that the server keeps as ambient ones; all others are dropped. */
   readonly capabilities: readonly number[];
+  /** The server can neither make nor enter namespaces. */
+  readonly noNamespaces: boolean;
   readonly start: StartMode;
   /** Seconds without traffic after which the broker stops the server; only with "on-demand". Absent: never. */
   readonly stopAfter?: number;

@@ -32,6 +32,7 @@ describe("a berth", () => {
       umask: 0o022,
       limits: [{ resource: "nofile", soft: 1024, hard: "keep" }],
       capabilities: [],
+      noNamespaces: false,
       start: "manual",
     });
   });
@@ -76,6 +77,7 @@ directory = "/srv"
 umask = "077"
 limits = { nofile = "512:2048", memlock = "64M", cpu = "unlimited", as = "1G:keep", core = 0 }
 capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
+no-namespaces = true
 start = "on-demand"
 stop-after = "15min"
 watchdog = "90s"
@@ -120,6 +122,7 @@ watchdog = "90s"
         { resource: "core", soft: 0, hard: 0 },
       ],
       capabilities: [0, 13, 40],
+      noNamespaces: true,
       start: "on-demand",
       stopAfter: 900,
       watchdog: 90,
