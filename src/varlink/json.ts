@@ -8,12 +8,26 @@ export const MAX_NESTING = 32;
 
 export type JsonObject = Record<string, unknown>;
 
+/** How many keys and array items an object may have in all, counted by its colons and commas. */
+export interface JsonLimit {
+  readonly values: number;
+  /** Called for an object with more: gives the limit that holds for it. It may be costly to find. */
+  readonly raise?: () => number;
+}
+
 /** Whether a decoded value is an object: not null, not an array. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+const UNLIMITED: JsonLimit = { values: Number.POSITIVE_INFINITY };
+
+// What countMembers returns for a text that is not decoded.
+const TOO_DEEP = -1;
+const TOO_MANY = -2;
+
 const QUOTE = 0x22;
+const COMMA = 0x2c;
 const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
 const BACKSLASH = 0x5c;
@@ -28,9 +42,11 @@ const CLOSE_BRACE = 0x7d;
  * text has colons outside strings. That holds however the key is spelt, and costs no set of keys (hazard 11,
  * json.test.ts).
  */
-export function decodeObject(text: string): JsonObject | string {
-  const written = countMembers(text);
-  if (written < 0) return `the message nests objects or arrays deeper than ${MAX_NESTING}`;
+export function decodeObject(text: string, limit: JsonLimit = UNLIMITED): JsonObject | string {
+  let written = countMembers(text, limit.values);
+  if (written === TOO_MANY && limit.raise !== undefined) written = countMembers(text, limit.raise());
+  if (written === TOO_MANY) return "the message has too many keys or array items";
+  if (written === TOO_DEEP) return `the message nests objects or arrays deeper than ${MAX_NESTING}`;
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -42,9 +58,13 @@ export function decodeObject(text: string): JsonObject | string {
   return value;
 }
 
-/** The colons outside strings, or -1 when the text nests too deep. Of text that is not JSON, any number. */
-function countMembers(text: string): number {
+/**
+ * The colons outside strings. TOO_DEEP when the text nests too deep, TOO_MANY when there are more colons and commas than
+ * `most`. Of text that is not JSON, any number.
+ */
+function countMembers(text: string, most: number): number {
   let members = 0;
+  let commas = 0;
   let depth = 0;
   const { length } = text;
   for (let at = 0; at < length; at++) {
@@ -53,11 +73,14 @@ function countMembers(text: string): number {
         at = endOfString(text, at);
         break;
       case COLON:
-        members++;
+        if (++members + commas > most) return TOO_MANY;
+        break;
+      case COMMA:
+        if (members + ++commas > most) return TOO_MANY;
         break;
       case OPEN_BRACE:
       case OPEN_BRACKET:
-        if (++depth > MAX_NESTING) return -1;
+        if (++depth > MAX_NESTING) return TOO_DEEP;
         break;
       case CLOSE_BRACE:
       case CLOSE_BRACKET:

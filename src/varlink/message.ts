@@ -1,6 +1,6 @@
 /** The Varlink messages as bytes: JSON objects that end in NUL (https://varlink.org/Method-Call). Pure. */
 import { isUtf8 } from "node:buffer";
-import { decodeObject, isObject } from "./json.ts";
+import { decodeObject, isObject, type JsonLimit } from "./json.ts";
 
 /** A JSON object: what parameters are. */
 export type Parameters = Readonly<Record<string, unknown>>;
@@ -52,11 +52,11 @@ export function encodeError(error: string, parameters: Parameters = none): Buffe
 }
 
 /** Decodes the first `length` bytes as a JSON object, or says in a sentence why they are none. */
-export function decodeBytes(bytes: Buffer, length: number): Parameters | string {
+export function decodeBytes(bytes: Buffer, length: number, limit?: JsonLimit): Parameters | string {
   const text = bytes.toString("utf8", 0, length);
   // A replacement character is the sign of bytes that were no UTF-8, or was itself sent.
   if (text.includes("\uFFFD") && !isUtf8(bytes.subarray(0, length))) return "the message is not UTF-8";
-  return decodeObject(text);
+  return decodeObject(text, limit);
 }
 
 /** Reads a decoded object as a call; a sentence when it is none. */

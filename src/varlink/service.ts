@@ -4,6 +4,7 @@
  */
 import { type Borrowed, closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
 import { type Interface, parseInterface } from "./idl.ts";
+import type { JsonLimit } from "./json.ts";
 import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
 import { serviceInterface } from "./org.varlink.service.ts";
 import type { ServiceMethods } from "./org.varlink.service.types.ts";
@@ -118,9 +119,9 @@ export class Service<C> {
   }
 
   /** Handles one message. Closes every fd that the handler did not keep. */
-  dispatch(context: C, bytes: Buffer, length: number, fds: readonly FdHandle[]): Dispatched {
+  dispatch(context: C, bytes: Buffer, length: number, fds: readonly FdHandle[], limit?: JsonLimit): Dispatched {
     try {
-      const object = decodeBytes(bytes, length);
+      const object = decodeBytes(bytes, length, limit);
       if (typeof object === "string") return { answer: invalidParameter("call", object), fatal: true };
       const call = readCall(object);
       if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };

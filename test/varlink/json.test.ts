@@ -123,4 +123,15 @@ describe("decodeObject", () => {
   ])("says that %j is not valid JSON", (text) => {
     expect(decodeObject(text)).toMatch(/^the message is not valid JSON: /);
   });
+
+  it("refuses more keys and array items than the limit, before they are decoded, unless the limit is raised", () => {
+    const text = '{"a":[1,2,3],"b":{"c":"x,y:z"}}';
+    const values = 6;
+    expect(decodeObject(text, { values })).toEqual(JSON.parse(text));
+    expect(decodeObject(text, { values: values - 1 })).toBe("the message has too many keys or array items");
+    expect(decodeObject(text, { values: 0, raise: () => values })).toEqual(JSON.parse(text));
+    expect(decodeObject(text, { values: 0, raise: () => values - 1 })).toContain("too many");
+    // Not even valid JSON: it was not looked at any further.
+    expect(decodeObject(`{"a":[${"0,".repeat(100_000)}`, { values: 1000 })).toContain("too many");
+  });
 });
