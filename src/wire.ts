@@ -8,7 +8,7 @@ import { DISCONNECT, MAX_FDS, type Native, native, type Poll, READABLE, WRITABLE
 import { POLLHUP } from "./net/socket-constants.ts";
 import { Inbox } from "./wire/inbox.ts";
 import { Outbox } from "./wire/outbox.ts";
-import type { Receiver, WireOptions } from "./wire/receiver.ts";
+import type { Receiver, Turn, WireOptions } from "./wire/receiver.ts";
 
 export type { Receiver, WireOptions } from "./wire/receiver.ts";
 
@@ -18,6 +18,8 @@ const DEFAULT_DEADLINE_MS = 10_000;
 
 /** The most messages to read after the peer has closed. A socket's default buffer holds fewer. */
 const LAST_WORDS = 512;
+/** As many of a wire that takes turns with others. */
+const LAST_WORDS_IN_TURN = 16;
 
 export class Wire {
   readonly #handle: FdHandle;
@@ -26,6 +28,9 @@ export class Wire {
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
   readonly #poll: Poll;
+  readonly #turn: Turn | undefined;
+  /** Bytes have arrived, and it is not yet this wire's turn to read them. */
+  #awaitsTurn = false;
   /** What the poll watches for. */
   #events = 0;
   #reading = true;
@@ -43,13 +48,17 @@ export class Wire {
       maxQueue = DEFAULT_MAX_QUEUE,
       deadline = DEFAULT_DEADLINE_MS,
       sys = native,
+      turn,
+      incomplete,
+      unread,
     } = options;
     // No object spread here: it costs microseconds per connection.
-    const settings = { framing, maxMessage, maxFdsAhead, maxQueue, deadline, sys };
+    const settings = { framing, maxMessage, maxFdsAhead, maxQueue, deadline, sys, incomplete, unread };
     const finish = (cause: BerthError | undefined): void => this.#finish(cause);
     this.#handle = handle;
     this.#sys = sys;
     this.#receiver = receiver;
+    this.#turn = turn;
     this.#inbox = new Inbox(handle, receiver, settings, finish);
     this.#outbox = new Outbox(handle, settings, () => this.#flush(), finish);
     this.#poll = new sys.Poll(handle.fd, (status, events) => this.#onReady(status, events));
@@ -111,6 +120,7 @@ export class Wire {
   /** Closes at once. The receiver is not told. Idempotent. */
   close(): void {
     if (this.closed) return;
+    this.#turn?.leave();
     this.#poll.close();
     this.#handle.close();
     this.#inbox.close();
@@ -130,9 +140,26 @@ export class Wire {
     // libuv reports EBADF for every socket error, for example when the peer closed without reading everything.
     if (status < 0) return this.#lose(new SysError("poll", -status));
     if ((events & WRITABLE) !== 0) this.#flush();
-    if ((events & READABLE) !== 0 && this.#reading) this.#inbox.read();
+    if ((events & READABLE) !== 0 && this.#reading) this.#readInTurn();
     if ((events & DISCONNECT) !== 0 && !this.closed && !this.#reading) this.#onDisconnect();
   }
+
+  #readInTurn(): void {
+    if (this.#turn === undefined) {
+      this.#inbox.read();
+    } else if (!this.#turn.run(this.#read)) {
+      this.#awaitsTurn = true;
+      this.#watch();
+    }
+  }
+
+  readonly #read = (): void => {
+    if (this.closed) return;
+    if (this.#reading && !this.#ending) this.#inbox.read();
+    if (!this.#awaitsTurn) return;
+    this.#awaitsTurn = false;
+    this.#watch();
+  };
 
   /** The peer has closed its socket, or shut down half of it. Messages it sent before that are no longer useful. */
   #onDisconnect(): void {
@@ -153,7 +180,8 @@ export class Wire {
     if (this.closed) return;
     const reading = this.#reading && !this.#ending;
     const writing = this.#outbox.wantsWritable;
-    const events = reading || writing ? (reading ? READABLE : 0) | (writing ? WRITABLE : 0) : this.#whileIdle();
+    const readable = reading && !this.#awaitsTurn ? READABLE : 0;
+    const events = reading || writing ? readable | (writing ? WRITABLE : 0) : this.#whileIdle();
     if (events === this.#events) return;
     this.#events = events;
     const result = this.#poll.start(events);
@@ -173,7 +201,8 @@ export class Wire {
   /** Nothing more can be sent. Messages that the peer sent before it closed, such as a refusal, are still read. */
   #lose(cause: BerthError): void {
     this.#lost = true;
-    for (let left = LAST_WORDS; left > 0 && this.#inbox.read(); left--);
+    const most = this.#turn === undefined ? LAST_WORDS : LAST_WORDS_IN_TURN;
+    for (let left = most; left > 0 && this.#inbox.read(); left--);
     this.#finish(cause);
   }
 

@@ -7,7 +7,7 @@ import { BerthError, SysError } from "../errors.ts";
 import { adoptReceived, closeAll, descriptorsTruncated, type FdHandle, NO_FDS } from "../fd.ts";
 import { MSG_TRUNC, type Native, RECEIVED_LENGTH } from "../native.ts";
 import { PartialFrame } from "./partial-frame.ts";
-import type { Receiver, WireOptions } from "./receiver.ts";
+import type { Memory, Receiver, WireSettings } from "./receiver.ts";
 
 const { EAGAIN, EMSGSIZE } = constants.errno;
 
@@ -22,9 +22,10 @@ export class Inbox {
   readonly #socket: FdHandle;
   readonly #receiver: Receiver;
   readonly #framed: boolean;
-  readonly #maxMessage: number;
+  #maxMessage: number;
   readonly #maxFdsAhead: number;
   readonly #deadline: number;
+  readonly #memory: Memory | undefined;
   readonly #sys: Native;
   readonly #onOver: (cause: BerthError | undefined) => void;
   #closed = false;
@@ -41,7 +42,7 @@ export class Inbox {
   constructor(
     socket: FdHandle,
     receiver: Receiver,
-    options: Required<WireOptions>,
+    options: WireSettings,
     onOver: (cause: BerthError | undefined) => void,
   ) {
     this.#socket = socket;
@@ -51,6 +52,7 @@ export class Inbox {
     this.#maxMessage = options.maxMessage;
     this.#maxFdsAhead = options.maxFdsAhead;
     this.#deadline = options.deadline;
+    this.#memory = options.incomplete;
     this.#sys = options.sys;
     this.#onOver = onOver;
   }
@@ -97,7 +99,7 @@ export class Inbox {
   #acceptFrame(size: number, fds: readonly FdHandle[]): void {
     const partial = this.#partial;
     const length = partial === undefined ? size : partial.length + size;
-    if (length > this.#maxMessage) return this.#refuse(fds, tooLarge(this.#maxMessage));
+    if (length > this.#maxMessage && length > this.#raiseLimit()) return this.#refuse(fds, tooLarge(this.#maxMessage));
     if (!this.#peeking && incoming.indexOf(0) !== size - 1) return this.#acceptUnexpected(size, fds);
     if (partial !== undefined) return this.#acceptMore(partial, size, fds);
     if (incoming[size - 1] !== 0) return this.#begin(incoming.subarray(0, size), fds);
@@ -142,7 +144,8 @@ export class Inbox {
       const problem = `a message carries ${fds.length} descriptors; at most ${this.#maxFdsAhead} are taken`;
       return this.#refuse(fds, new BerthError("PROTOCOL_ERROR", problem));
     }
-    this.#partial = new PartialFrame(chunk, fds);
+    this.#partial = new PartialFrame(fds, this.#memory);
+    if (!this.#partial.append(chunk)) return this.#onOver(tooManyIncomplete());
     if (this.#deadline > 0) {
       this.#deadlineTimer = setTimeout(() => {
         this.#onOver(new BerthError("PROTOCOL_ERROR", `a message took longer than ${this.#deadline} ms to arrive`));
@@ -155,7 +158,7 @@ export class Inbox {
       const problem = "fds came in the middle of a message, not with its first byte";
       return this.#refuse(fds, new BerthError("PROTOCOL_ERROR", problem));
     }
-    partial.append(incoming.subarray(0, size));
+    if (!partial.append(incoming.subarray(0, size))) return this.#onOver(tooManyIncomplete());
     if (incoming[size - 1] !== 0) return;
     this.#takePartial();
     this.#receiver.onMessage(partial.bytes, partial.length - 1, partial.fds);
@@ -164,8 +167,15 @@ export class Inbox {
   #takePartial(): PartialFrame | undefined {
     const partial = this.#partial;
     this.#partial = undefined;
+    partial?.free();
     clearTimeout(this.#deadlineTimer);
     return partial;
+  }
+
+  /** A message exceeds the limit: the receiver knows whether this peer may send larger ones. */
+  #raiseLimit(): number {
+    this.#maxMessage = this.#receiver.onLargeMessage?.() ?? this.#maxMessage;
+    return this.#maxMessage;
   }
 
   #refuse(fds: readonly FdHandle[], cause: BerthError): void {
@@ -176,6 +186,10 @@ export class Inbox {
 
 function tooLarge(limit: number): BerthError {
   return new BerthError("MESSAGE_TOO_LARGE", `a message exceeds ${limit} bytes`);
+}
+
+function tooManyIncomplete(): BerthError {
+  return new BerthError("MESSAGE_TOO_LARGE", "incomplete messages of this user hold too much memory");
 }
 
 function cutOff(): BerthError {

@@ -7,17 +7,20 @@
  */
 import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
-import { type Borrowed, borrow, closeAll, FdHandle, NO_FDS } from "../fd.ts";
+import { type Borrowed, borrow, closeAll, FdHandle, NO_FDS, NOTHING_BORROWED } from "../fd.ts";
 import type { Native } from "../native.ts";
-import type { WireOptions } from "./receiver.ts";
+import type { Memory, WireSettings } from "./receiver.ts";
 
-const { EAGAIN } = constants.errno;
+const { EAGAIN, ENOBUFS } = constants.errno;
 // Node does not name this one (asm-generic/errno.h).
 const ETOOMANYREFS = 109;
 
 /** The wait after ETOOMANYREFS: first, then doubled each time up to the longest. */
 const FIRST_RETRY_MS = 5;
 const LONGEST_RETRY_MS = 500;
+
+/** A queued descriptor counts as so many bytes: the broker can have only so many open. */
+const FD_BYTES = 16 * 1024;
 
 /** All bytes were sent, some are queued, the queue is full and nothing is sent, or sending failed with an error. */
 export type SendResult = "sent" | "queued" | "full" | SysError;
@@ -27,12 +30,15 @@ interface Queued {
   offset: number;
   /** Ours, until the first byte has gone: fds travel with it, once (hazard 10). */
   handles: readonly FdHandle[];
+  /** What of the memory it still holds. */
+  held: number;
 }
 
 export class Outbox {
   readonly #socket: FdHandle;
   readonly #maxQueue: number;
   readonly #deadline: number;
+  readonly #memory: Memory | undefined;
   readonly #sys: Native;
   readonly #onRetry: () => void;
   readonly #onOver: (cause: BerthError) => void;
@@ -43,15 +49,11 @@ export class Outbox {
   #deadlineTimer: NodeJS.Timeout | undefined;
 
   /** Borrows the socket. `onRetry`: call flush now. `onOver`: the peer did not read within the deadline. */
-  constructor(
-    socket: FdHandle,
-    options: Required<WireOptions>,
-    onRetry: () => void,
-    onOver: (cause: BerthError) => void,
-  ) {
+  constructor(socket: FdHandle, options: WireSettings, onRetry: () => void, onOver: (cause: BerthError) => void) {
     this.#socket = socket;
     this.#maxQueue = options.maxQueue;
     this.#deadline = options.deadline;
+    this.#memory = options.unread;
     this.#sys = options.sys;
     this.#onRetry = onRetry;
     this.#onOver = onOver;
@@ -72,12 +74,11 @@ export class Outbox {
     if (this.#queue.length === 0) {
       const sent = this.#sys.sendmsg(this.#socket.fd, bytes, 0, borrowed.fds, borrowed.count);
       if (sent === bytes.length) return "sent";
-      if (sent >= 0) return this.#enqueue(bytes, sent, NO_FDS);
+      if (sent >= 0) return this.#enqueue(bytes, sent, NOTHING_BORROWED);
       if (sent === -ETOOMANYREFS) this.#backOff();
       else if (sent !== -EAGAIN) return new SysError("sendmsg", -sent);
     } else if (this.#queuedBytes + bytes.length > this.#maxQueue) return "full";
-    const handles = this.#pin(borrowed);
-    return handles instanceof SysError ? handles : this.#enqueue(bytes, 0, handles);
+    return this.#enqueue(bytes, 0, borrowed);
   }
 
   /** Sends queued messages until the kernel's buffer is full. */
@@ -91,6 +92,7 @@ export class Outbox {
       this.#retryDelay = 0;
       closeAll(head.handles);
       head.handles = NO_FDS;
+      this.#release(head, sent + FD_BYTES * count);
       head.offset += sent;
       this.#queuedBytes -= sent;
       this.#deadlineTimer?.refresh();
@@ -106,11 +108,21 @@ export class Outbox {
   close(): void {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#deadlineTimer);
-    for (const { handles } of this.#queue.splice(0)) closeAll(handles);
+    for (const message of this.#queue.splice(0)) {
+      closeAll(message.handles);
+      this.#release(message, message.held);
+    }
   }
 
-  #enqueue(bytes: Uint8Array, offset: number, handles: readonly FdHandle[]): "queued" {
-    this.#queue.push({ bytes, offset, handles });
+  #enqueue(bytes: Uint8Array, offset: number, borrowed: Borrowed): SendResult {
+    const held = bytes.length - offset + FD_BYTES * borrowed.count;
+    if (this.#memory?.take(held) === false) return offset === 0 ? "full" : new SysError("sendmsg", ENOBUFS);
+    const handles = this.#pin(borrowed);
+    if (handles instanceof SysError) {
+      this.#memory?.give(held);
+      return handles;
+    }
+    this.#queue.push({ bytes, offset, handles, held });
     this.#queuedBytes += bytes.length - offset;
     if (this.#deadline > 0) {
       this.#deadlineTimer ??= setTimeout(() => {
@@ -118,6 +130,11 @@ export class Outbox {
       }, this.#deadline).unref();
     }
     return "queued";
+  }
+
+  #release(message: Queued, bytes: number): void {
+    message.held -= bytes;
+    this.#memory?.give(bytes);
   }
 
   /** Duplicates the descriptors that a message borrows (a tenant's stash may be among them), or returns the error. */

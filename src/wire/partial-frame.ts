@@ -3,6 +3,7 @@
  * limits and the deadline, and closes the fds.
  */
 import type { FdHandle } from "../fd.ts";
+import type { Memory } from "./receiver.ts";
 
 const NO_BYTES = Buffer.alloc(0);
 
@@ -11,21 +12,30 @@ export class PartialFrame {
   /** The first `length` bytes of `bytes` have arrived. */
   bytes: Buffer = NO_BYTES;
   length = 0;
+  readonly #memory: Memory | undefined;
 
-  constructor(chunk: Buffer, fds: readonly FdHandle[]) {
+  constructor(fds: readonly FdHandle[], memory: Memory | undefined) {
     this.fds = fds;
-    this.append(chunk);
+    this.#memory = memory;
   }
 
-  /** Appends the next bytes. */
-  append(chunk: Buffer): void {
+  /** Appends the next bytes. False when there is no memory for them. */
+  append(chunk: Buffer): boolean {
     const length = this.length + chunk.length;
     if (this.bytes.length < length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(4096, length * 2));
+      const size = Math.max(4096, length * 2);
+      if (this.#memory?.take(size - this.bytes.length) === false) return false;
+      const larger = Buffer.allocUnsafeSlow(size);
       this.bytes.copy(larger, 0, 0, this.length);
       this.bytes = larger;
     }
     chunk.copy(this.bytes, this.length);
     this.length = length;
+    return true;
+  }
+
+  /** Gives back what was taken of the memory. The bytes stay valid. Called once. */
+  free(): void {
+    this.#memory?.give(this.bytes.length);
   }
 }

@@ -14,6 +14,23 @@ export interface Receiver {
   onClosed(cause: BerthError | undefined): void;
   /** Everything queued has been sent. */
   onDrained?(): void;
+  /** A message has more bytes than `maxMessage`. Returns the limit of this connection from now on. */
+  onLargeMessage?(): number;
+}
+
+/** Decides when a wire reads, so that the wires of one user do not hold up those of others. */
+export interface Turn {
+  /** Runs `read` at once and returns true; or returns false, and runs it later. Until then it is not called again. */
+  run(read: () => void): boolean;
+  /** The wire has closed: a read that waits never happens. Idempotent. */
+  leave(): void;
+}
+
+/** Limits the bytes that several wires hold together. */
+export interface Memory {
+  /** Whether so many more bytes may be held. If so, `give` gives them back. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
 }
 
 export interface WireOptions {
@@ -27,5 +44,15 @@ export interface WireOptions {
   readonly maxQueue?: number;
   /** The most milliseconds for an incomplete message to arrive, and for a queued one to be sent. 0: no limit. */
   readonly deadline?: number;
+  /** When to read. Default: as soon as there is something to read. */
+  readonly turn?: Turn | undefined;
+  /** Bounds what incomplete messages hold, together with other wires. */
+  readonly incomplete?: Memory | undefined;
+  /** Bounds what queued messages hold, together with other wires. */
+  readonly unread?: Memory | undefined;
   readonly sys?: Native;
 }
+
+/** The options of a wire, with every default filled in. */
+export type WireSettings = Required<Omit<WireOptions, "turn" | "incomplete" | "unread">> &
+  Pick<WireOptions, "incomplete" | "unread">;
