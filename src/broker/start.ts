@@ -8,6 +8,7 @@ import { BerthError } from "../errors.ts";
 import { closeAll } from "../fd.ts";
 import { native } from "../native.ts";
 import { Service } from "../varlink/service.ts";
+import { maxWatchers } from "./access/limits.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
 import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
 import { BerthEvents } from "./berths/berth-events.ts";
@@ -251,7 +252,8 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     runner: createRunner({ socket: control.path, output: options.serverOutput ?? 2 }),
     limits: { ...DEFAULT_START_LIMITS, ...options.starts },
   });
-  const watchers = new Watchers();
+  const maxFds = maxOpenFiles();
+  const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));
   events.observe((event, berth) => watchers.tell(event, berth, (session) => berths.visible(berth, session)));
 
@@ -263,7 +265,8 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     log,
     brokerUid: process.geteuid?.() ?? 0,
     deadline: options.deadline ?? DEFAULT_DEADLINE_MS,
-    maxFds: maxOpenFiles(),
+    maxFds,
+    berths,
   });
   const snapshot = new TakeoverSnapshot({ berths, interceptions, locks, own, listener, notify, onDemand, sys, log });
   const serving = { ...parts, onDemand, listener, snapshot };
@@ -278,7 +281,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     sys,
     log,
   });
-  service.add(brokerMethods({ berths, interceptions, sys, notify: notify?.address, takeover, watchers }));
+  service.add(brokerMethods({ berths, interceptions, sys, notify: notify?.address, takeover, watchers, maxFds }));
   service.add(takeover.implementation);
   return { ...serving, takeover };
 }

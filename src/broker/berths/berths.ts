@@ -41,7 +41,7 @@ export class Berths {
   /** The leases and stashes of all berths. */
   readonly leases: Leases = new Leases();
   readonly stashes: Stashes;
-  readonly #visibility: Visibility = new Visibility();
+  readonly visibility: Visibility = new Visibility();
 
   constructor(options: BerthsOptions) {
     this.#options = options;
@@ -88,7 +88,7 @@ export class Berths {
     for (const berth of before.values()) this.#remove(berth);
     for (const socket of set.unwanted) socket.close();
     for (const socket of set.unclaimed) onUnclaimed(socket);
-    this.#visibility.update(specs);
+    this.visibility.update(specs);
     log("debug", `${specs.length} berths are configured`);
     return [];
   }
@@ -97,7 +97,7 @@ export class Berths {
   find(name: string, who: Requester): Berth | Refusal {
     const berth = this.#byName.get(name);
     if (who.privileged) return berth ?? { kind: "absent", berth: name };
-    return this.#visibility.mayTake(berth, who.peer) ? berth : { kind: "denied", berth: name };
+    return this.visibility.mayTake(berth, who.peer) ? berth : { kind: "denied", berth: name };
   }
 
   /** Whether the requester may see the berth in lists and events. */

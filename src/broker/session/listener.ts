@@ -10,9 +10,15 @@ import type { Log } from "../../log.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { Service } from "../../varlink/service.ts";
+import { Arrivals } from "../access/arrivals.ts";
+import { Budgets } from "../access/budgets.ts";
+import { ARRIVALS, type CallLimits, firstReservedFd, LARGE_CALL, SMALL_CALL } from "../access/limits.ts";
+import { Owners } from "../access/owners.ts";
 import { Peer } from "../access/peer.ts";
 import { isPrivileged } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
+import type { Berths } from "../berths/berths.ts";
+import { Crowd, type Newcomer } from "./crowd.ts";
 import { refusal } from "./refusals.ts";
 import { Session } from "./session.ts";
 
@@ -21,6 +27,7 @@ const { EAGAIN, ECONNABORTED, EMFILE, ENFILE } = constants.errno;
 export interface ListenerOptions {
   readonly service: Service<Session>;
   readonly quota: Quota;
+  readonly berths: Pick<Berths, "list" | "visibility">;
   readonly sys: Native;
   readonly log: Log;
   readonly brokerUid: number;
@@ -30,16 +37,17 @@ export interface ListenerOptions {
   readonly maxFds: number;
 }
 
-/** Descriptors that clients cannot use up: the broker needs them for pidfds, plans, duplicates and a reload. */
-const RESERVE = 16;
-/** Connections accepted in a row before connected clients get their turn. */
-const BATCH = 16;
+/** Milliseconds of accepting before connected clients get their turn. */
+const BATCH_MS = 4;
 /** Milliseconds to wait after a failed accept. */
 const PAUSE_MS = 50;
 
 export class Listener {
-  readonly sessions: Set<Session> = new Set();
   readonly #socket: number;
+  readonly #crowd: Crowd;
+  readonly #budgets: Budgets = new Budgets();
+  readonly #arrivals: Arrivals = new Arrivals();
+  readonly #owners: Owners;
   readonly #options: ListenerOptions;
   readonly #poll: Poll;
   #pause: NodeJS.Timeout | undefined;
@@ -47,6 +55,8 @@ export class Listener {
   #isClosed = false;
   /** Set after the warning was logged, until a connection is accepted again. */
   #starved = false;
+  /** When it was last logged that somebody connects too often. */
+  #saidAt = Number.NEGATIVE_INFINITY;
   /** How often the queue was checked: now, and at the last health check at which a connection waited. */
   #looked = 0;
   #lookedAtLast: number | undefined;
@@ -55,8 +65,18 @@ export class Listener {
   constructor(socket: number, options: ListenerOptions) {
     this.#socket = socket;
     this.#options = options;
+    this.#crowd = new Crowd(options.quota, options.log);
+    this.#owners = new Owners({
+      isPrivileged: (uid) => isPrivileged(uid, options.brokerUid),
+      ranges: () => options.berths.list().flatMap(({ range }) => range ?? []),
+    });
     this.#poll = new options.sys.Poll(socket, () => this.#accept());
     this.#watch();
+  }
+
+  /** The connections that are open. */
+  get sessions(): Set<Session> {
+    return this.#crowd.sessions;
   }
 
   /**
@@ -102,9 +122,10 @@ export class Listener {
 
   #accept(): void {
     this.#looked++;
-    for (let taken = 0; taken < BATCH; taken++) {
+    const start = performance.now();
+    for (let now = start; now - start < BATCH_MS; now = performance.now()) {
       const fd = this.#options.sys.accept(this.#socket);
-      if (fd >= 0) this.#admit(FdHandle.adopt(fd, this.#options.sys));
+      if (fd >= 0) this.#admit(FdHandle.adopt(fd, this.#options.sys), now);
       else if (fd === -EAGAIN) return;
       else if (fd !== -ECONNABORTED) return this.#refused(-fd);
     }
@@ -126,14 +147,14 @@ export class Listener {
         },
       );
     }
-    if (this.#evict(({ idle }) => idle)) return;
+    if (this.#crowd.evictIdle()) return;
     this.#poll.start(0);
     // While the poll is stopped, only this timer may keep the process alive.
     this.#pause = setTimeout(() => this.#watch(), PAUSE_MS);
   }
 
-  #admit(handle: FdHandle): void {
-    const { sys, quota, brokerUid, maxFds, service, log, deadline } = this.#options;
+  #admit(handle: FdHandle, now: number): void {
+    const { sys, quota, brokerUid, log } = this.#options;
     let peer: Peer;
     try {
       peer = Peer.of(handle.fd, sys);
@@ -142,72 +163,71 @@ export class Listener {
       log("warning", `closed a connection: the kernel does not say who the peer is: ${error}`, { event: "refused" });
       return;
     }
-    const scarce = handle.fd >= maxFds - RESERVE;
+    const privileged = isPrivileged(peer.uid, brokerUid);
+    const account = privileged ? peer.uid : this.#owners.accountOf(peer.uid, now);
+    if (!privileged && !this.#arrivals.admit(account, now)) {
+      handle.close();
+      this.#sayTooOften(peer, now);
+      return;
+    }
+    const scarce = handle.fd >= firstReservedFd(this.#options.maxFds, privileged);
     if (!scarce) this.#starved = false;
     // Close the user's own idle connections first. Only a user below its limit may take one from another user.
-    const isOwn = (session: Session): boolean => session.idle && session.peer.uid === peer.uid;
     const roomForUser =
-      quota.charge("connections", peer.uid) || (this.#evict(isOwn) && quota.charge("connections", peer.uid));
-    const roomForAll = !scarce || (roomForUser && this.#evictFromGreediest(peer.uid));
-    const session = new Session(handle, peer, {
-      service,
-      privileged: isPrivileged(peer.uid, brokerUid),
-      sys,
-      log,
-      deadline,
+      quota.charge("connections", account) || (this.#crowd.evictIdle(account) && quota.charge("connections", account));
+    const roomForAll = !scarce || (roomForUser && this.#crowd.evictFor({ account, privileged }));
+    const connection = scarce && roomForAll ? moveDown(handle) : handle;
+    const session = this.#open(connection, connection === handle ? peer : Peer.of(connection.fd, sys), {
+      account,
+      privileged,
     });
-    this.sessions.add(session);
     session.onceClosed(() => {
       this.sessions.delete(session);
-      if (roomForUser) quota.refund("connections", peer.uid);
+      if (roomForUser) quota.refund("connections", account);
     });
-    if (roomForUser && roomForAll) return;
-    const limit = roomForUser ? "descriptors" : "connections";
-    const message = roomForUser
-      ? "the broker has no descriptor left for another connection; try again"
-      : `uid ${peer.uid} has ${quota.limits.connections} connections open already`;
-    log("notice", `connection of pid ${peer.pid} (uid ${peer.uid}) refused: ${message}`, {
-      event: "refused",
-      limit,
-      uid: peer.uid,
-    });
+    if (!roomForUser || !roomForAll) this.#turnAway(session, roomForUser ? "descriptors" : "connections");
+  }
+
+  #open(handle: FdHandle, peer: Peer, newcomer: Newcomer): Session {
+    const { service, sys, log, deadline, berths } = this.#options;
+    const { account, privileged } = newcomer;
+    const callLimits = (): CallLimits => (privileged || berths.visibility.mayTakeAny(peer) ? LARGE_CALL : SMALL_CALL);
+    const budget = this.#budgets.of(account, privileged);
+    const session = new Session(handle, peer, { service, ...newcomer, sys, log, deadline, budget, callLimits });
+    this.sessions.add(session);
+    return session;
+  }
+
+  #turnAway(session: Session, limit: "descriptors" | "connections"): void {
+    const { quota, log } = this.#options;
+    const { pid, uid } = session.peer;
+    const who = session.account === uid ? `uid ${uid}` : `uid ${uid}, which counts as uid ${session.account},`;
+    const message =
+      limit === "descriptors"
+        ? "the broker has no descriptor left for another connection; try again"
+        : `${who} has ${quota.limits.connections} connections open already`;
+    log("notice", `connection of pid ${pid} (uid ${uid}) refused: ${message}`, { event: "refused", limit, uid });
     session.endWith(refusal({ kind: "limit", limit, message }));
   }
 
-  /** Closes an idle connection, else a busy one of a user who has more connections than the newcomer. */
-  #evictFromGreediest(newcomer: number): boolean {
-    const { quota } = this.#options;
-    const idle = this.#greediest((session) => session.idle);
-    if (idle !== undefined) return this.#evict((session) => session.idle && session.peer.uid === idle);
-    const busy = this.#greediest(() => true);
-    if (busy === undefined || quota.used("connections", busy) <= quota.used("connections", newcomer)) return false;
-    return this.#evict(({ peer }) => peer.uid === busy);
-  }
-
-  /** The user with the most connections, among those with one that qualifies. */
-  #greediest(qualifies: (session: Session) => boolean): number | undefined {
-    let greediest: number | undefined;
-    let most = 0;
-    for (const session of this.sessions) {
-      const used = qualifies(session) ? this.#options.quota.used("connections", session.peer.uid) : 0;
-      if (used > most) [greediest, most] = [session.peer.uid, used];
-    }
-    return greediest;
-  }
-
-  /** Closes the qualifying connection that has been silent longest. False when none qualifies. */
-  #evict(qualifies: (session: Session) => boolean): boolean {
-    let oldest: Session | undefined;
-    for (const session of this.sessions) {
-      if (qualifies(session) && !(oldest !== undefined && oldest.lastActive <= session.lastActive)) oldest = session;
-    }
-    if (oldest === undefined) return false;
-    this.#options.log("info", `connection of pid ${oldest.peer.pid} (uid ${oldest.peer.uid}) closed to make room`, {
-      event: "evicted",
-      pid: oldest.peer.pid,
-      uid: oldest.peer.uid,
+  /** Logged once a second at most, whoever it is. */
+  #sayTooOften({ pid, uid }: Peer, now: number): void {
+    if (now - this.#saidAt < 1000) return;
+    this.#saidAt = now;
+    const message = `uid ${uid} connects more than ${ARRIVALS.perSecond} times a second`;
+    this.#options.log("notice", `connection of pid ${pid} (uid ${uid}) closed: ${message}`, {
+      event: "refused",
+      limit: "arrivals",
+      uid,
     });
-    oldest.close();
-    return true;
   }
+}
+
+/**
+ * The connection under the lowest number that is free. So high numbers mean that few descriptors are left, also after a
+ * connection was closed for this one.
+ */
+function moveDown(handle: FdHandle): FdHandle {
+  using high = handle;
+  return high.dup();
 }

@@ -14,6 +14,7 @@ import {
   invalidParameter,
   type Methods,
 } from "../../varlink/service.ts";
+import { firstReservedFd } from "../access/limits.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Granted, Refusal } from "../berths/request.ts";
@@ -35,6 +36,8 @@ export interface MethodsContext {
   /** `over` resolves when no takeover is under way. Until then nothing is granted. */
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
+  /** RLIMIT_NOFILE. */
+  readonly maxFds: number;
 }
 
 /** The handler of one method: its parameters are typed, and have been validated. */
@@ -52,6 +55,7 @@ export function brokerMethods({
   notify,
   takeover,
   watchers,
+  maxFds,
 }: MethodsContext): Implementation<Session> {
   const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
     const known = session.grants.get(name);
@@ -95,16 +99,21 @@ export function brokerMethods({
     });
   };
 
+  /** Whether the broker must not keep it, for it is one of the last descriptors. */
+  const isReserved = ({ fd }: FdHandle, { privileged }: Session): boolean => fd >= firstReservedFd(maxFds, privileged);
+
   const stash: HandlerOf<"Stash"> = (session, { lease, name }, _, fds) => {
     if (!isStashName(name)) return invalidParameter("name", "a stash's name is 1 to 64 of A-Z a-z 0-9 _ . -");
     const [handle] = fds;
     if (handle === undefined) return invalidParameter("fds");
+    if (isReserved(handle, session)) return refusal(NO_DESCRIPTOR_LEFT);
     return done(berths.stash(lease, name, handle, session));
   };
 
   const intercept: HandlerOf<"Intercept"> = (session, { lease }, _, fds) => {
     const [notify] = fds;
     if (notify === undefined) return invalidParameter("fds");
+    if (isReserved(notify, session)) return refusal(NO_DESCRIPTOR_LEFT);
     return done(interceptions.begin(lease, notify, session));
   };
 
@@ -126,6 +135,8 @@ export function brokerMethods({
       Watch: {
         streams: true,
         handle: (session) => {
+          const full = watchers.makeRoom(session);
+          if (full !== undefined) return refusal(full);
           for (const berth of visible(berths, session)) session.send(eventAnswer("present", berth));
           watchers.add(session);
           return undefined;
@@ -134,6 +145,12 @@ export function brokerMethods({
     } satisfies Methods<Session, BrokerMethods>,
   };
 }
+
+const NO_DESCRIPTOR_LEFT: Refusal = {
+  kind: "limit",
+  limit: "descriptors",
+  message: "the broker has no descriptor left to keep this one; raise its RLIMIT_NOFILE",
+};
 
 /** The reply to a granted launch. Descriptors made for it are added to `made`; the caller closes them. */
 function launchReply(

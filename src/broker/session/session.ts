@@ -7,8 +7,11 @@ import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import type { JsonLimit } from "../../varlink/json.ts";
 import { type Answer, closeOwned, type Later, type Service } from "../../varlink/service.ts";
 import { Wire } from "../../wire.ts";
+import type { Budget } from "../access/budgets.ts";
+import { type CallLimits, SMALL_CALL } from "../access/limits.ts";
 import type { Peer } from "../access/peer.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
@@ -23,21 +26,25 @@ export interface Grant {
 
 export interface SessionOptions {
   readonly service: Service<Session>;
+  /** The uid whose limits the peer shares: see owners.ts. */
+  readonly account: number;
   readonly privileged: boolean;
   readonly sys: Native;
   readonly log: Log;
   readonly deadline: number;
+  readonly budget: Budget;
+  /** How large calls of this peer may be. Asked once, when a call is larger than SMALL_CALL. */
+  readonly callLimits: () => CallLimits;
 }
 
 /** Bytes of unread events before a watcher is disconnected. */
 const MAX_QUEUE = 8 * 1024 * 1024;
-/** Bytes of one request. The largest is a Launch with a command line and its environment. */
-const MAX_REQUEST = 1024 * 1024;
 /** Descriptors kept for a request that has not fully arrived. No method takes more than one. */
 const MAX_FDS_AHEAD = 1;
 
 export class Session implements Requester {
   readonly peer: Peer;
+  readonly account: number;
   readonly privileged: boolean;
   /** By berth name. A tenant that calls Acquire again gets this answer without a new decision. */
   readonly grants: Map<string, Grant> = new Map();
@@ -47,6 +54,8 @@ export class Session implements Requester {
   lastActive: number = performance.now();
   readonly #wire: Wire;
   readonly #options: SessionOptions;
+  readonly #jsonLimit: JsonLimit = { values: SMALL_CALL.values, raise: () => this.#callLimits.values };
+  #knownLimits: CallLimits | undefined;
   /** Set while a call waits for its answer. Later messages stay in `#kept` until then. */
   #waiting = false;
   /** While set, this connection is not read and its calls are not handled. */
@@ -59,16 +68,20 @@ export class Session implements Requester {
   /** Takes ownership of the connection. */
   constructor(handle: FdHandle, peer: Peer, options: SessionOptions) {
     this.peer = peer;
+    this.account = options.account;
     this.privileged = options.privileged;
     this.#options = options;
-    const { sys, deadline } = options;
+    const { sys, deadline, budget } = options;
     this.#wire = new Wire(handle, this, {
       framing: "nul",
-      maxMessage: MAX_REQUEST,
+      maxMessage: SMALL_CALL.bytes,
       maxFdsAhead: MAX_FDS_AHEAD,
       maxQueue: MAX_QUEUE,
       deadline,
       sys,
+      turn: budget.turn,
+      incomplete: budget.incomplete,
+      unread: budget.unread,
     });
   }
 
@@ -104,7 +117,7 @@ export class Session implements Requester {
       return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that called Watch accepts no further call"));
     }
     this.lastActive = performance.now();
-    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds);
+    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds, this.#jsonLimit);
     if (typeof answer === "function") this.#wait(answer);
     else if (answer !== undefined) this.send(answer);
     if (fatal) {
@@ -131,6 +144,10 @@ export class Session implements Requester {
     if (!sent && !this.#wire.ending)
       return this.#drop(new BerthError("CONNECTION_CLOSED", "the client does not read its replies"));
     if (this.#wire.queued) this.#wire.setReading(false);
+  }
+
+  onLargeMessage(): number {
+    return this.#callLimits.bytes;
   }
 
   onDrained(): void {
@@ -198,6 +215,11 @@ export class Session implements Requester {
 
   #read(): void {
     this.#wire.setReading(!this.#waiting && !this.#isPaused && !this.#wire.queued);
+  }
+
+  get #callLimits(): CallLimits {
+    this.#knownLimits ??= this.#options.callLimits();
+    return this.#knownLimits;
   }
 
   #tellClosed(): void {

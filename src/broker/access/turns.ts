@@ -1,0 +1,134 @@
+/**
+ * Whose message is read next. Each user may work for a quantum before others get their turn (deficit round robin), so a
+ * user with many or with expensive messages slows nobody else down. It measures work, but never looks at it.
+ *
+ * While there is time for everybody, a read happens at once. When a user has used its quantum, or all users together
+ * their slice, reads wait until the event loop has looked for new messages. Then users who have used little come first.
+ * Privileged users have a share of their own.
+ */
+import type { Turn } from "../../wire/receiver.ts";
+import { QUANTUM_MS, SLICE_MS } from "./limits.ts";
+
+/** Time, and what to do when the event loop has looked for new messages. Tests pass their own. */
+export interface EventLoop {
+  now(): number;
+  afterPoll(run: () => void): void;
+}
+
+const nodeLoop: EventLoop = { now: () => performance.now(), afterPoll: (run) => void setImmediate(run) };
+
+interface User {
+  readonly privileged: boolean;
+  connections: number;
+  /** Milliseconds used of this round's quantum. More than a quantum is a debt that the next rounds pay. */
+  used: number;
+  /** The round that `used` is about. */
+  round: number;
+  readonly waiting: Set<() => void>;
+}
+
+export class Turns {
+  readonly #loop: EventLoop;
+  readonly #users = new Map<number, User>();
+  /** Users with reads that wait: privileged ones, those with time left in their quantum, all others. */
+  readonly #reserved = new Set<User>();
+  readonly #early = new Set<User>();
+  readonly #late = new Set<User>();
+  #round = 0;
+  /** Milliseconds that reads of unprivileged users took at once in this round. */
+  #spent = 0;
+  #isScheduled = false;
+
+  constructor(loop: EventLoop = nodeLoop) {
+    this.#loop = loop;
+  }
+
+  /** The turns of one more connection of a user. */
+  join(account: number, privileged: boolean): Turn {
+    const key = privileged ? -1 - account : account;
+    const user = this.#users.get(key) ?? { privileged, connections: 0, used: 0, round: 0, waiting: new Set() };
+    this.#users.set(key, user);
+    user.connections++;
+    let waits: (() => void) | undefined;
+    let left = false;
+    return {
+      run: (read) => {
+        if (this.#mayRun(user)) {
+          const ms = this.#measure(user, read);
+          if (!privileged) this.#spent += ms;
+          return true;
+        }
+        waits = read;
+        this.#wait(user, read);
+        return false;
+      },
+      leave: () => {
+        if (left) return;
+        left = true;
+        if (waits !== undefined) user.waiting.delete(waits);
+        if (--user.connections === 0) this.#users.delete(key);
+      },
+    };
+  }
+
+  #mayRun(user: User): boolean {
+    this.#settle(user);
+    if (user.waiting.size > 0 || user.used >= QUANTUM_MS) return false;
+    return user.privileged || this.#spent < SLICE_MS;
+  }
+
+  #wait(user: User, read: () => void): void {
+    user.waiting.add(read);
+    if (user.privileged) this.#reserved.add(user);
+    else if (!this.#late.has(user)) (user.used < QUANTUM_MS ? this.#early : this.#late).add(user);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#loop.afterPoll(() => this.#next());
+  }
+
+  /** A new round: everybody has a new quantum. Each of the three groups has a slice, so none waits for another. */
+  #next(): void {
+    this.#isScheduled = false;
+    this.#round++;
+    this.#spent = 0;
+    this.#serve(this.#reserved, this.#reserved);
+    this.#serve(this.#early, this.#late);
+    this.#serve(this.#late, this.#late);
+    if (this.#reserved.size + this.#early.size + this.#late.size > 0) this.#schedule();
+  }
+
+  /** Serves users in their order until the slice is used. Those with more to do wait in `next`. */
+  #serve(users: Set<User>, next: Set<User>): void {
+    let spent = 0;
+    for (const user of [...users]) {
+      if (spent >= SLICE_MS) return;
+      users.delete(user);
+      this.#settle(user);
+      for (const read of user.waiting) {
+        if (user.used >= QUANTUM_MS || spent >= SLICE_MS) break;
+        user.waiting.delete(read);
+        spent += this.#measure(user, read);
+      }
+      if (user.waiting.size > 0) next.add(user);
+    }
+  }
+
+  #measure(user: User, read: () => void): number {
+    const start = this.#loop.now();
+    read();
+    const ms = this.#loop.now() - start;
+    user.used += ms;
+    return ms;
+  }
+
+  /** Each round that has begun pays a quantum of what was used. */
+  #settle(user: User): void {
+    if (user.round === this.#round) return;
+    user.used = Math.max(0, user.used - (this.#round - user.round) * QUANTUM_MS);
+    user.round = this.#round;
+  }
+}
