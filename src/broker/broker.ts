@@ -53,8 +53,10 @@ export class Broker implements AsyncDisposable {
   /**
    * Reads the configuration again. Sockets that stay the same stay open, with everything that queues on them. Throws
    * CONFIG_INVALID with every problem, and BROKER_RUNNING while another broker takes over; then nothing has changed.
+   * Does nothing once the broker is closed or replaced.
    */
   reload(): void {
+    if (this.#parts.listener.isClosed) return;
     if (this.#parts.takeover.isUnderWay)
       throw new BerthError("BROKER_RUNNING", "another broker is taking over, and reads the configuration itself");
     applyConfiguration(this.#parts, readConfiguration(this.#parts));

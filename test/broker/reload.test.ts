@@ -46,6 +46,17 @@ const failure = (run: () => void): string => {
 };
 
 describe("a reload", () => {
+  it("of a broker that was closed opens nothing, and starts no server", async () => {
+    const before = openFds();
+    {
+      await using test = await startBroker({ "a.toml": tcp(0) });
+      await test.broker.close();
+      rewrite(test, { "b.toml": tcp(0, '[server]\ncommand = ["/bin/true"]\nuser = 65534\nstart = "on-demand"\n') });
+      expect(test.broker.berths).toEqual([]);
+      expect(openFds()).toEqual(before);
+    }
+  });
+
   it("keeps what is the same, with the connections that wait on it; opens, closes and changes the rest", async () => {
     const before = openFds();
     const [same, gone, fresh, moved] = [await freePort(), await freePort(), await freePort(), await freePort()];

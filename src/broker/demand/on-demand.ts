@@ -29,7 +29,6 @@ export class OnDemand {
   readonly #queue = new Set<Starter>();
   readonly #connections = new Connections();
   #isPaused = false;
-  #isClosed = false;
 
   constructor(options: OnDemandOptions) {
     this.#options = options;
@@ -43,7 +42,6 @@ export class OnDemand {
 
   /** These are the berths now, as configured. */
   resume(berths: readonly Berth[]): void {
-    if (this.#isClosed) return;
     this.#isPaused = false;
     if (this.#queue.size > 0) setImmediate(() => this.#startNext());
     const wanted = new Set(berths.filter(({ spec }) => spec.server.start === "on-demand"));
@@ -67,7 +65,6 @@ export class OnDemand {
 
   /** Starts and stops nothing any more. What runs, runs on. */
   close(): void {
-    this.#isClosed = true;
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);
   }
 

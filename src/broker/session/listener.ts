@@ -106,6 +106,10 @@ export class Listener {
     for (const session of this.sessions) session.resume();
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   /** Stops accepting, and closes all connections except `exempt`. Idempotent. */
   close(exempt?: Session): void {
     if (this.#isClosed) return;
