@@ -224,6 +224,38 @@ it("a reload that wants the port of a tenant's socket for another is refused, an
     (await connected(port)).destroy();
   }));
 
+/** The command may write no byte to a file, memfds included. */
+const withoutFiles = ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh"];
+
+it("a lease that cannot be restored keeps no broker from starting, and none from serving", async () => {
+  await using manager = new FakeManager();
+  manager.config("a.toml", '[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n');
+  await manager.start();
+  await using tenant = await Puppet.connect(manager.socket);
+  await tenant.acquire("a");
+  await manager.end();
+  manager.wrap = withoutFiles;
+  await manager.start();
+  expect(said(manager)).toMatch(new RegExp(`berth a: the lease of pid ${tenant.pid} could not be restored: .*EFBIG`));
+  await using next = await Puppet.connect(manager.socket);
+  await next.acquire("a");
+  expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: next.pid } }]);
+});
+
+it("a record that cannot be read to its end keeps no broker from starting, and none from serving", async () => {
+  await using manager = new FakeManager();
+  await started(manager);
+  await manager.end();
+  // What is no entry is struck out, which fails: files may have no byte.
+  writeFileSync(`${manager.socket}.leases`, "{\0");
+  manager.wrap = withoutFiles;
+  await manager.start();
+  expect(said(manager)).toMatch(/cannot write .*\.leases, so the next broker cannot restore the leases: .*EFBIG/);
+  await using tenant = await Puppet.connect(manager.socket);
+  await tenant.acquire("a");
+  expect(await list(manager)).toMatchObject([{ state: "occupied" }]);
+});
+
 it("of two entries of one lease the newer one counts, and what is no entry is nothing", async () => {
   await using manager = new FakeManager();
   await using tenant = await Puppet.connect(await started(manager));

@@ -1,9 +1,10 @@
 /** A broker that was asked to hand over everything: it does, or goes on as if nobody had asked. */
-import { chmodSync, existsSync, lstatSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
 import { Predecessor } from "../../src/broker/restart/takeover-client.ts";
+import { BerthError } from "../../src/errors.ts";
 import { native } from "../../src/native.ts";
 import { POLLIN } from "../../src/net/socket-constants.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";
@@ -154,6 +155,35 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
     await expect.poll(() => served.broker.berths, patiently).toMatchObject([{ state: "vacant" }]);
   });
 
+  it("when it does not end at the other one's wish, which then leaves nothing open and no path", async () => {
+    using folder = new TestFolder({ "config/a.toml": '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n' });
+    const socket = `${folder.path}/broker.sock`;
+    const config = [`${folder.path}/config`];
+    // The old one has no socket for sd_notify(3), so the new one opens one.
+    const notify = `${socket}.notify`;
+    mkdirSync(notify);
+    const log: string[] = [];
+    await using broker = await Broker.start({
+      config,
+      socket,
+      log: (_, __, fields) => log.push(String(fields?.["event"])),
+    });
+    rmdirSync(notify);
+    const [before, berths] = [openFds(), broker.berths];
+    const predecessor = await Predecessor.find(socket);
+    if (predecessor === undefined) throw new Error("nobody listens");
+    const opened: boolean[] = [];
+    vi.spyOn(predecessor, "confirm").mockImplementation(async () => {
+      opened.push(existsSync(notify));
+      throw new BerthError("BROKER_RUNNING", "it goes on");
+    });
+    await expect(Broker.start({ config, socket, predecessor })).rejects.toThrow("it goes on");
+    await expect.poll(() => log).toContain("succession-failed");
+    expect(await fdsAgain(before)).toEqual(before);
+    expect([opened, existsSync(notify), broker.berths]).toEqual([[true], false, berths]);
+    expect(await list(socket)).toMatchObject([{ name: "a", state: "vacant" }]);
+  });
+
   it("or is stopped itself meanwhile: then it ends, and leaves all to the one that has it", async () => {
     const served = await startBroker({ "a.toml": '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n' });
     using peer = await RawPeer.connect(served.socket);
@@ -233,6 +263,7 @@ describe("who may take over", () => {
     if (predecessor === undefined) throw new Error("nobody listens");
     const { socket, folder } = served;
     await using heir = await Broker.start({ config: [`${folder.path}/config`], socket, predecessor });
+    served.broker.reload();
     expect([replaced, served.broker.berths, heir.berths]).toEqual([1, [], before]);
     expect((await list(socket)).map(({ name }) => name)).toEqual(["a"]);
   });
