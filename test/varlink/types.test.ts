@@ -1,5 +1,4 @@
 /** The TypeScript types of parameters and replies are those of the interface texts. */
-import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { parseInterface } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
@@ -19,15 +18,14 @@ it.each(interfaces)("%sMethods are the methods that the text of %s has", async (
 
 it.each(interfaces)(
   "%sMethods differ from a text of %s with one more field, method or member",
-  (prefix, name, text) => {
-    const file = readFileSync(new URL(`../../src/varlink/${name}.types.ts`, import.meta.url), "utf8");
-    expect(typesOf(parseInterface(text), prefix)).toBe(file);
+  (prefix, _name, text) => {
+    const types = typesOf(parseInterface(text), prefix);
     const changes = [
       text.replace(/^method (\w+)\(/m, "method $1(other: int) -> ()\nmethod Other$1("),
       text.replace(/\) -> \(/, ") -> (other: ?bool, "),
       `${text}method Another() -> ()\n`,
     ];
-    for (const changed of changes) expect(typesOf(parseInterface(changed), prefix)).not.toBe(file);
+    for (const changed of changes) expect(typesOf(parseInterface(changed), prefix)).not.toBe(types);
   },
 );
 
