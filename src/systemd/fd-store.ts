@@ -13,7 +13,7 @@ import type { ManagerSocket } from "./manager-socket.ts";
  * exceeds MAX_ARG_STRLEN (131,072), the manager cannot start the service again (execve(2)). The 8192 bytes are for
  * descriptors of .socket units.
  */
-const MAX_NAMES_BYTES = 131_072 - 8192;
+export const MAX_NAMES_BYTES: number = 131_072 - 8192;
 /** How long to wait until the manager closes removed descriptors, or answers a query. */
 const MANAGER_TIMEOUT_MS = 3000;
 

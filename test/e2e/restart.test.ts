@@ -165,6 +165,25 @@ describe("a broker that is killed", () => {
     await manager.until(() => manager.names.some((name) => name.startsWith("control.")));
     expect((await list(manager)).map(({ name, kept }) => [name, kept])).toEqual([["a", 1]]);
   });
+
+  it("stores no more stashes than leave room for every lease", async () => {
+    await using manager = new FakeManager({ max: 16 });
+    for (const name of ["a", "b"]) manager.config(`${name}.toml`, '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
+    await manager.start();
+    await using hoarder = await Puppet.connect(manager.socket);
+    const lease = await hoarder.acquire("a");
+    for (let at = 0; at < 20; at++) await hoarder.call("Stash", { lease, name: `s${at}` }, "[os.memfd_create('x')]");
+    await using other = await Puppet.connect(manager.socket);
+    await other.acquire("b");
+    await manager.until(() => said(manager).includes("keeps 16 descriptors and no more"));
+    // Two sockets of the broker; a socket and two leases for each berth; the rest is for stashes.
+    expect(manager.names.filter((name) => name.startsWith("stash."))).toHaveLength(16 - 2 - 2 * (1 + 2 * 2));
+    const berths = await list(manager);
+    expect(berths.map(({ state }) => state)).toEqual(["occupied", "occupied"]);
+    await manager.end();
+    await manager.start();
+    expect((await list(manager)).map((view) => view.lease)).toEqual(berths.map((view) => view.lease));
+  });
 });
 
 describe("killed at the very step", needs("root", "strace"), () => {

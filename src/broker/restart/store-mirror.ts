@@ -23,6 +23,7 @@ import { leaseName, rootName, type StoredStash, socketName, stashName } from "..
 import { wrapFd } from "../record/wrapped-fd.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
+import { StashShare, storeAdvice } from "./store-share.ts";
 
 /** Pause after the manager did not take a message. */
 const RETRY_MS = 10_000;
@@ -44,6 +45,7 @@ export class StoreMirror implements BindStore {
    * Stored descriptors by their file. A second one of a file must be wrapped, and so must one whose file is unknown.
    */
   readonly #files = new Map<string, number>();
+  readonly #stashes: StashShare;
   #serial = 0;
   #closed = false;
   /** Why something is not stored, and the reason that was logged last. */
@@ -53,6 +55,7 @@ export class StoreMirror implements BindStore {
 
   constructor(options: StoreMirrorOptions) {
     this.#options = options;
+    this.#stashes = new StashShare(options.store, options.berths);
   }
 
   /** Stores what of the berth is not stored yet, and updates the facts of its leases. */
@@ -161,8 +164,9 @@ export class StoreMirror implements BindStore {
     const file = fileOf(handle.fd);
     const packed = file === undefined || this.#files.has(file);
     const facts: StoredStash = { berth, name, lease, uid, serial: ++this.#serial, packed };
-    using wrapper = packed ? wrapFd(handle.fd, this.#options.sys) : undefined;
     const stored = stashName(facts);
+    if (!this.#stashes.hasRoom(stored)) return this.#lacks("full", stored);
+    using wrapper = packed ? wrapFd(handle.fd, this.#options.sys) : undefined;
     if (this.#store(stored, [(wrapper ?? handle).fd])) stashed.storedCopy = this.#storedCopy(stored, file);
   }
 
@@ -201,10 +205,12 @@ export class StoreMirror implements BindStore {
 
   #storedCopy(name: string, file?: string): StoredCopy {
     if (file !== undefined) this.#files.set(file, (this.#files.get(file) ?? 0) + 1);
+    if (isStash(name)) this.#stashes.add(name);
     const drop = (): void => {
       if (this.#closed) return;
       this.#options.store.remove(name);
       if (file !== undefined) this.#unfile(file);
+      if (isStash(name)) this.#stashes.remove(name);
       if (this.#lack === "full") setImmediate(() => this.keepAll());
     };
     const dropNow = (): void => {
@@ -224,6 +230,11 @@ export class StoreMirror implements BindStore {
     if (this.#closed || this.#retry !== undefined) return false;
     const why = this.#options.store.add(name, fds);
     if (why === undefined) return true;
+    this.#lacks(why, name);
+    return false;
+  }
+
+  #lacks(why: NotStored, name: string): void {
     this.#lack = why;
     if (why !== this.#said) this.#say(why, name);
     this.#said = why;
@@ -234,7 +245,6 @@ export class StoreMirror implements BindStore {
         this.keepAll();
       }, RETRY_MS).unref();
     }
-    return false;
   }
 
   #say(why: NotStored, name: string): void {
@@ -243,7 +253,7 @@ export class StoreMirror implements BindStore {
     const message =
       why === "unreachable"
         ? `the service manager takes no descriptors, so ${lost}; the broker tries again`
-        : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${advice(berths.list())}`;
+        : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${storeAdvice(berths.list())}`;
     log("error", message, { event: "not-stored", name, stored: store.count, max: store.max });
   }
 }
@@ -254,17 +264,8 @@ export function awaitRemovals(store: DescriptorStore, log: Log): void {
   log("warning", "the service manager does not close the descriptors it was told to remove", { event: "not-stored" });
 }
 
-/** The most descriptors that the berths have stored at once: sockets, and those of leases, handovers and roots. */
-function storeNeed(berths: Iterable<Berth>): number {
-  let need = 1; // the control socket
-  for (const { spec, sockets, stash } of berths)
-    need += sockets.length + stash.size + 2 * (spec.server.deliver.includes("bind") ? 4 : 2) + (spec.root ? 2 : 0);
-  return need;
-}
-
-/** The line to write into the unit. Half as much again leaves room for stashes. */
-function advice(berths: Iterable<Berth>): string {
-  return `set FileDescriptorStoreMax=${Math.ceil((storeNeed(berths) * 1.5) / 64) * 64} in its unit`;
+function isStash(name: string): boolean {
+  return name.startsWith("stash.");
 }
 
 function writePage(memfd: FdHandle, page: Buffer): void {
