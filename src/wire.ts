@@ -10,7 +10,7 @@ import { Inbox } from "./wire/inbox.ts";
 import { Outbox } from "./wire/outbox.ts";
 import type { Receiver, Turn, WireOptions } from "./wire/receiver.ts";
 
-export type { Receiver, WireOptions } from "./wire/receiver.ts";
+export type { Memory, Receiver, Turn, WireOptions } from "./wire/receiver.ts";
 
 const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
 const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;

@@ -39,7 +39,7 @@ import {
 } from "./restart/restore.ts";
 import { awaitRemovals, StoreMirror } from "./restart/store-mirror.ts";
 import { LENT, type Predecessor } from "./restart/takeover-client.ts";
-import { CONFIRM_TIMEOUT_MS, TakeoverServer } from "./restart/takeover-server.ts";
+import { CONFIRM_TIMEOUT_MS, TakeoverServer, takeoverObstacle } from "./restart/takeover-server.ts";
 import { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
 import { Listener } from "./session/listener.ts";
 import { brokerMethods } from "./session/methods.ts";
@@ -284,15 +284,6 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
   service.add(brokerMethods({ berths, interceptions, sys, notify: notify?.address, takeover, watchers, maxFds }));
   service.add(takeover.implementation);
   return { ...serving, takeover };
-}
-
-/** Why no other broker can take over from this one. */
-function takeoverObstacle({ mirror, control }: Foundation): string | undefined {
-  if (mirror !== undefined)
-    return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
-  return control.own === undefined
-    ? "its control socket is not its own; restart it with the program that passed the socket"
-    : undefined;
 }
 
 function restoreContext({ options, berths, interceptions, mirror, sys, log }: Foundation): RestoreContext {

@@ -59,8 +59,8 @@ export function decodeObject(text: string, limit: JsonLimit = UNLIMITED): JsonOb
 }
 
 /**
- * The colons outside strings. TOO_DEEP when the text nests too deep, TOO_MANY when there are more colons and commas than
- * `most`. Of text that is not JSON, any number.
+ * The colons outside strings. TOO_DEEP when the text nests too deep, TOO_MANY when there are more colons and commas
+ * than `most`. Of text that is not JSON, any number.
  */
 function countMembers(text: string, most: number): number {
   let members = 0;

@@ -1,4 +1,6 @@
-/** Whether a peer may take a berth, or any. It takes as long for a berth that is not there, so that time tells nothing. */
+/**
+ * Whether a peer may take a berth, or any. It takes as long for a berth that is not there, so that time tells nothing.
+ */
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { Peer } from "../access/peer.ts";
 import { mayTake } from "../access/policy.ts";

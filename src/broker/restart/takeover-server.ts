@@ -11,6 +11,8 @@ import type { SuccessionMethods } from "../../varlink/io.berthd.Succession.types
 import { encodeReply } from "../../varlink/message.ts";
 import { type Answer, answer, type Implementation, type Later, type Methods, refuse } from "../../varlink/service.ts";
 import type { Session } from "../session/session.ts";
+import type { ControlSocket } from "../sockets/control-socket.ts";
+import type { StoreMirror } from "./store-mirror.ts";
 import type { TakeoverSnapshot } from "./takeover-snapshot.ts";
 import { TakeoverStore } from "./takeover-store.ts";
 
@@ -164,4 +166,19 @@ const denied = refuse("org.varlink.service.PermissionDenied", {
 
 function unavailable(message: string): Answer {
   return refuse("io.berthd.Succession.Unavailable", { message });
+}
+
+/** What can be in the way of a takeover. */
+export interface ObstacleParts {
+  readonly mirror: StoreMirror | undefined;
+  readonly control: Pick<ControlSocket, "own">;
+}
+
+/** Why no other broker can take over from this one. */
+export function takeoverObstacle({ mirror, control }: ObstacleParts): string | undefined {
+  if (mirror !== undefined)
+    return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
+  return control.own === undefined
+    ? "its control socket is not its own; restart it with the program that passed the socket"
+    : undefined;
 }
