@@ -209,7 +209,8 @@ export class Berths {
 
   /** Repairs the sockets of vacant berths: a tenant may have exited while no broker was running. */
   repairVacant(): void {
-    for (const berth of this.#byName.values()) if (berth.lease === undefined) repairSockets(berth, this.#options);
+    for (const berth of this.#byName.values())
+      if (berth.lease === undefined) repairSockets(berth, this.#options, ({ isAdopted }) => isAdopted);
   }
 
   /** The berth of that name, without a check of policy. */

@@ -1,13 +1,16 @@
 /** Puts the sockets of a berth back into their configured state after its tenant has gone, and tells what was wrong. */
 import type { Log } from "../../log.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 
 export function repairSockets(
   berth: Berth,
   { log, events }: { readonly log: Log; readonly events: BerthEvents },
+  which: (socket: HeldSocket) => boolean = () => true,
 ): void {
   for (const { name, socket } of berth.sockets) {
+    if (!which(socket)) continue;
     for (const found of socket.repair()) {
       log("warning", `berth ${berth.name}: socket ${name} ${found}`, {
         event: "repaired",

@@ -1,7 +1,7 @@
 /**
- * Copies the options that a server set on its own socket before bind(2) to the held socket that replaces it. An option
- * that differs from a new socket's was set by the server; all others stay as configured. Multicast groups and filters
- * cannot be read back, so they cannot be carried over: docs/bind-delivery.md.
+ * What a server had set on its own socket before bind(2) is set on the held one that takes its place, so that nothing
+ * it did is lost. Only what differs from a new socket of that kind was set by it; the rest stays as configured. What
+ * cannot be read back (joined multicast groups, attached filters) cannot be carried over: docs/bind-delivery.md.
  */
 
 import { carriedOptions, type KernelOption } from "../../config/keys/socket-options.ts";
@@ -10,16 +10,15 @@ import type { Native } from "../../native.ts";
 import * as so from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
 
-/** Options of a held socket before they were changed, so that the next tenant finds it as configured. */
-export type Changed = ReadonlyMap<KernelOption, Int32Array>;
-
 /** One option of a socket that its program has set. */
 export interface Setting {
   readonly option: KernelOption;
   readonly value: Int32Array;
 }
 
-/** The carried options that differ from a new socket's. Empty when no descriptor is left for a new socket. */
+/**
+ * What of the table differs from a new socket of that kind; nothing when there is no descriptor left to compare with.
+ */
 export function settingsOf(own: number, domain: number, type: number, sys: Native): Setting[] {
   const fresh = sys.socket(domain, type, 0);
   if (fresh < 0) return [];
@@ -33,45 +32,19 @@ export function settingsOf(own: number, domain: number, type: number, sys: Nativ
 }
 
 /**
- * Sets on `held` the options that differ on `own`, O_NONBLOCK included. Returns the earlier values. An option that the
- * kernel refuses stays: the server sees that with getsockopt(2), as without berthd.
+ * Sets on `held` what `own` was given beyond the defaults, O_NONBLOCK included. Returns the names of the options it
+ * set. An option the kernel refuses is left as it was: the server would find out by asking, as it would have from the
+ * kernel. What is set is set back when the lease ends (socket-repair.ts).
  */
-export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): Changed {
-  const changed = new Map<KernelOption, Int32Array>();
-  // Read all before writing any: one option may change another.
-  const settings = settingsOf(own, domain, type, sys).map((setting) => ({
-    ...setting,
-    before: read(held, setting.option, sys),
-  }));
-  for (const { option, value, before } of settings)
-    if (before !== undefined && write(held, option, value, sys)) changed.set(option, before);
+export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): string[] {
+  const settings = settingsOf(own, domain, type, sys);
+  const carried = settings
+    .filter(({ option, value }) => write(held, option, value, sys))
+    .map(({ option }) => option.name);
   const flags = sys.getfl(own);
   const now = sys.getfl(held);
   if (flags >= 0 && now >= 0) sys.setfl(held, (now & ~so.O_NONBLOCK) | (flags & so.O_NONBLOCK));
-  return changed;
-}
-
-/**
- * The carried options that differ between two sockets, with the values of `fresh`, which is as configured. So a later
- * broker finds out what an earlier one carried over to `held`.
- */
-export function optionsBeyond(held: number, fresh: number, type: number, sys: Native): Changed {
-  const changed = new Map<KernelOption, Int32Array>();
-  for (const option of carriedOptions) {
-    if (option.level === so.IPPROTO_TCP && type !== SOCK_STREAM) continue;
-    const now = read(held, option, sys);
-    const usual = read(fresh, option, sys);
-    if (now !== undefined && usual !== undefined && !same(now, usual)) changed.set(option, usual);
-  }
-  return changed;
-}
-
-/** Undoes {@link carryOver}. */
-export function restoreOptions(held: number, changed: Changed, sys: Native): void {
-  for (const option of carriedOptions) {
-    const before = changed.get(option);
-    if (before !== undefined) write(held, option, before, sys);
-  }
+  return carried;
 }
 
 function read(fd: number, { level, option, words }: KernelOption, sys: Native): Int32Array | undefined {

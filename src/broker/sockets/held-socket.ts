@@ -3,8 +3,8 @@
  * tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts).
  */
 import { fchmodSync, lstatSync } from "node:fs";
-import type { KernelOption, SocketOptions } from "../../config/keys/socket-options.ts";
-import { check } from "../../errors.ts";
+import { type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
+import { check, SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import {
@@ -19,12 +19,17 @@ import { boundAddress } from "../../net/socket-queries.ts";
 import { typeNumber } from "../../net/transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import { carryOver, optionsBeyond, restoreOptions } from "./carry-over.ts";
+import { carryOver } from "./carry-over.ts";
 import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./open-socket.ts";
+import { configuredState, expectedState, type OptionState, readPlan } from "./option-state.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
+import { runPlan } from "./socket-call.ts";
 import { socketKey } from "./socket-key.ts";
-import { closeSharedAddress, reviveSocket } from "./socket-repair.ts";
+import { repairPlan } from "./socket-repair.ts";
 import { isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
+
+/** shutdown(2). */
+const SHUT_RDWR = 2;
 
 export class HeldSocket implements Disposable {
   readonly key: string;
@@ -33,12 +38,15 @@ export class HeldSocket implements Disposable {
   readonly #sys: Native;
   #options: SocketOptions;
   #handle: FdHandle;
-  /** Earlier values of options that a server carried over; they are set back when the lease ends. */
-  readonly #carried = new Map<KernelOption, Int32Array>();
+  /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
+  readonly #carried = new Set<string>();
+  /** Of a .socket unit: the options that the unit gave it. */
+  #given: OptionState | undefined;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own path is removed. */
   #inode: bigint | undefined;
+  #isAdopted = false;
   /** True if a .socket unit bound it: then the path belongs to the unit. */
   #foreign = false;
   /** Its copy in a store. The copy keeps the address in use. */
@@ -76,6 +84,7 @@ export class HeldSocket implements Disposable {
     const { handle, stored } = passed;
     const socket = new HeldSocket(listen, options, handle, sys);
     socket.storedCopy = passed.storedCopy;
+    socket.#isAdopted = true;
     try {
       const { address } = listen;
       const now = socket.#sockname();
@@ -83,7 +92,7 @@ export class HeldSocket implements Disposable {
         socket.#bound = { ...address, port: now.port };
       socket.#foreign = stored === undefined || stored.path === "foreign";
       if (address.family === "unix" && !address.abstract) socket.#inode = inodeBehind(address.path, stored);
-      if (!socket.#foreign) socket.#recallCarried();
+      if (socket.#foreign) socket.#given = runPlan(readPlan(listen), handle.fd, sys);
       if (stored === undefined) {
         makeBlocking(handle.fd, sys);
         applyBindOptions(sys, handle.fd, listen, options, "bound");
@@ -115,13 +124,18 @@ export class HeldSocket implements Disposable {
   /** Copies the options of a server's own socket, until the lease ends. */
   carryOver(own: number): void {
     const domain = familyNumber(this.listen.address);
-    const changed = carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys);
-    for (const [option, before] of changed) if (!this.#carried.has(option)) this.#carried.set(option, before);
+    for (const name of carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys))
+      this.#carried.add(name);
   }
 
   /** Where it is bound. For port 0, the port that the kernel chose. */
   get address(): Address {
     return this.#bound;
+  }
+
+  /** Whether an earlier broker or a .socket unit opened it, so that tenants may have had it. */
+  get isAdopted(): boolean {
+    return this.#isAdopted;
   }
 
   /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
@@ -136,6 +150,10 @@ export class HeldSocket implements Disposable {
 
   /** Applies the options that can change while the socket is open. */
   reconfigure(options: SocketOptions): void {
+    // An option that is no longer configured keeps its value until the lease ends: that was not the server's doing.
+    const kept = new Set(settingsFor("any", this.listen, options).map(({ kernel }) => kernel.name));
+    for (const { kernel } of settingsFor("any", this.listen, this.#options))
+      if (!kept.has(kernel.name)) this.#carried.add(kernel.name);
     this.#options = options;
     applyOptions(this.#sys, this.fd, this.listen, options);
     this.#startListening();
@@ -146,17 +164,33 @@ export class HeldSocket implements Disposable {
   }
 
   /**
-   * Repairs what a tenant may have changed on the shared description. Returns one sentence for each repair. If nothing
-   * else helps, it opens a new socket on the same address.
+   * Sets right what a tenant may have changed on the shared description. Returns one sentence for each repair. If
+   * nothing else helps, it opens a new socket on the same address.
    */
   repair(): string[] {
-    restoreOptions(this.fd, this.#carried, this.#sys);
+    const { listen } = this;
+    let uncompared: string | undefined;
+    const configured = (mustBeNew: boolean): OptionState => {
+      try {
+        return this.#configured(mustBeNew);
+      } catch (error) {
+        if (!(error instanceof SysError)) throw error;
+        uncompared = error.message;
+        return [];
+      }
+    };
+    const plan = repairPlan({
+      listen,
+      options: this.#options,
+      bound: this.#bound,
+      carried: new Set(this.#carried),
+      configured,
+    });
+    const { sentences, beyondRepair } = runPlan(plan, this.fd, this.#sys);
     this.#carried.clear();
-    makeBlocking(this.fd, this.#sys); // nearly every server changes it, so there is no sentence about it
-    const about = { listen: this.listen, options: this.#options };
-    const { sentences, isBeyondRepair } = reviveSocket({ ...about, fd: this.fd, bound: this.#bound }, this.#sys);
-    if (isBeyondRepair) sentences.push(this.#reopen());
-    return [...sentences, ...closeSharedAddress({ ...about, fd: this.fd }, this.#sys)];
+    if (uncompared !== undefined)
+      sentences.push(`may have options that the server set: there is no new socket to compare it with (${uncompared})`);
+    return beyondRepair === undefined ? sentences : [...sentences, this.#reopen(beyondRepair)];
   }
 
   /** Opens it again after {@link close}, to undo a failed reload. */
@@ -223,32 +257,33 @@ export class HeldSocket implements Disposable {
    * Opens a new socket on the same address, and describes that. Closes ours first, because two cannot be bound. The gap
    * takes microseconds.
    */
-  #reopen(): string {
+  #reopen(reason: string): string {
     try {
       const fresh = openSocket(this.listen, this.#options, this.#sys);
       this.#removePath();
+      // Where the former tenant still has it: a TCP socket that does not listen leaves its address to others.
+      this.#sys.shutdown(this.fd, SHUT_RDWR);
       this.#handle.close();
       this.#handle = fresh;
       this.storedCopy?.dropNow();
       this.storedCopy = undefined;
       this.#foreign = false;
+      this.#given = undefined;
       this.#bind();
-      return "was left unusable by the server; it was opened again";
+      return `${reason}; it was opened again`;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      return `was left unusable by the server and cannot be opened again: ${why}; berthd tries again when the next lease ends`;
+      return `${reason} and cannot be opened again: ${why}; berthd tries again when the next lease ends`;
     }
   }
 
-  /** Finds out what its tenant had set under an earlier broker, as far as the options still show it. */
-  #recallCarried(): void {
-    try {
-      using fresh = openSocket(this.listen, this.#options, this.#sys);
-      for (const [option, before] of optionsBeyond(this.fd, fresh.fd, typeNumber(this.listen.kind), this.#sys))
-        this.#carried.set(option, before);
-    } catch {
-      // No descriptor left for a socket to compare with: the tenant's options stay.
-    }
+  /** What its options should be between leases. Throws {@link SysError} when no new socket can be opened. */
+  #configured(mustBeNew: boolean): OptionState {
+    const { listen } = this;
+    const { address } = listen;
+    const state = configuredState(listen, this.#options, this.#sys, mustBeNew);
+    const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
+    return expectedState(listen, this.#options, { fresh: state, given: this.#given, scope });
   }
 }
 

@@ -1,74 +1,178 @@
 /**
- * Repairs what a tenant changed on a shared open file description, as far as system calls can (hazard 16;
- * test/broker/sockets/held-socket.test.ts). It never opens or closes a socket: that is held-socket.ts.
+ * The plan that sets right what a tenant changed on a shared open file description, as far as system calls can (hazard
+ * 16; test/broker/sockets/held-socket.test.ts). It never opens or closes a socket: that is held-socket.ts.
  */
-import { constants } from "node:os";
-import { type KernelOption, offAtLeaseEnd, type SocketOptions } from "../../config/keys/socket-options.ts";
-import type { Native } from "../../native.ts";
-import { type Address, formatAddress, type ListenAddress } from "../../net/address.ts";
-import { POLLHUP, POLLRDHUP, SO_ACCEPTCONN, SO_DETACH_FILTER, SOL_SOCKET } from "../../net/socket-constants.ts";
-import { boundAddress, isConnected, socketOption } from "../../net/socket-queries.ts";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
+import { type Address, decodeSockaddr, formatAddress, type ListenAddress } from "../../net/address.ts";
+import {
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  POLLERR,
+  POLLHUP,
+  POLLRDHUP,
+  SO_ACCEPTCONN,
+  SO_ERROR,
+  SOL_SOCKET,
+} from "../../net/socket-constants.ts";
+import { differences, namesOf, type OptionState, readState, setBackCalls, stateCalls } from "./option-state.ts";
+import type { SocketCall, SocketPlan, SocketResult } from "./socket-call.ts";
+import { type TenantOption, unreadableReset } from "./tenant-options.ts";
 
-const { EPERM } = constants.errno;
+const O_ACCMODE = 3;
+const SO_MEMINFO = 55;
+/** SK_MEMINFO_OPTMEM: the memory of filters, MD5 keys, group memberships and IPv6 headers (linux/sock_diag.h). */
+const MEMINFO_OPTMEM = 6;
+const IP_RECVERR = 11;
+const IPV6_RECVERR = 25;
+/** More names than this make no sentence. */
+const MAX_NAMES = 8;
 
 /** A socket to repair: what it is and where it was bound. */
-interface Repaired {
-  readonly fd: number;
+export interface Repaired {
   readonly listen: ListenAddress;
   readonly options: SocketOptions;
   readonly bound: Address;
+  /** What its options should be. `mustBeNew`: not as remembered, but as a new socket has them at this moment. */
+  configured(mustBeNew: boolean): OptionState;
+  /** Names of options that the broker itself changed for the tenant. */
+  readonly carried: ReadonlySet<string>;
 }
 
-/** One sentence for each repair, or "beyond repair" when only a new socket helps. */
-interface Repair {
+/** One sentence for each repair, and why only a new socket helps, if so. */
+export interface Repair {
   readonly sentences: string[];
-  readonly isBeyondRepair: boolean;
+  readonly beyondRepair?: string;
 }
 
-/** Makes it accept or receive again. */
-export function reviveSocket(socket: Repaired, sys: Native): Repair {
-  return socket.listen.kind === "datagram" ? reviveDatagram(socket, sys) : reviveListener(socket, sys);
+/** What one look at the socket found. */
+interface Findings {
+  /** Before it was asked to listen again. */
+  readonly hasStopped: boolean;
+  readonly isConnected: boolean;
+  readonly hasErrors: boolean;
+  /** No call can repair it: shut down, bound elsewhere, or it does not listen. */
+  readonly isSpoilt: boolean;
+  readonly flags: number;
+  readonly changed: readonly TenantOption[];
+  readonly keepsMemory: boolean;
 }
 
-/** Switches off options that let another process bind the same address. Returns one sentence for each option. */
-export function closeSharedAddress({ fd, listen, options }: Omit<Repaired, "bound">, sys: Native): string[] {
-  return offAtLeaseEnd(listen, options).flatMap((kernel) => switchOff(fd, kernel, sys));
+/** Makes it accept or receive again, with the options it was configured with. */
+export function* repairPlan(socket: Repaired): SocketPlan<Repair> {
+  const { listen, carried, configured } = socket;
+  const calls = lookCalls(socket);
+  const results = yield calls;
+  let found = examine(socket, results, configured(false));
+  // A sysctl may have changed since that was remembered.
+  if (found.changed.length > 0) found = examine(socket, results, configured(true));
+  const setFlags = flagCalls(found);
+  if (isFine(found)) {
+    if (setFlags.length > 0) yield setFlags; // nearly every server changes O_NONBLOCK, so there is no sentence
+    return { sentences: listenSentence(found) };
+  }
+  const remedies = [
+    ...setFlags,
+    ...(found.isConnected ? [dissolve] : []),
+    ...(found.hasErrors ? errorCalls(listen) : []),
+    ...setBackCalls(listen, found.changed, configured(false)),
+  ];
+  const left = examine(socket, (yield [...remedies, ...calls]).slice(remedies.length), configured(false));
+  const sentences =
+    found.isConnected && !left.isConnected ? ["was connected to one peer by the server; it is disconnected again"] : [];
+  if (!left.isSpoilt) sentences.push(...listenSentence(found));
+  const names = namesOf(
+    found.changed.filter((option) => !left.changed.includes(option)),
+    carried,
+  );
+  if (names.length > 0 && !left.isSpoilt)
+    sentences.push(`had ${list(names)} changed by the server; set back as configured`);
+  const why = reasonFor(left);
+  return { sentences, ...(why !== undefined && { beyondRepair: why }) };
 }
 
-function reviveListener(socket: Repaired, sys: Native): Repair {
-  const { fd, options } = socket;
-  const hasStopped = socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) !== 1;
-  // Always listen again: after a tenant's listen(fd, 0) nothing shows but a backlog of 0. A TCP listener that was shut
-  // down keeps its address, and listens again.
-  const isBeyondRepair = sys.listen(fd, options.backlog) < 0 || isSpoilt(socket, sys);
+/** One look: first what is set in any case, then all that can be asked. */
+function lookCalls({ listen, options }: Repaired): readonly SocketCall[] {
+  return [
+    ask(SO_ACCEPTCONN),
+    // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
+    // shut down keeps its address, and listens again when asked to.
+    listen.kind === "datagram" ? { call: "getpeername" } : { call: "listen", backlog: options.backlog },
+    ask(SO_ERROR), // to read it clears it
+    { call: "poll", events: POLLRDHUP },
+    { call: "getsockname" },
+    { call: "getfl" },
+    ...stateCalls(listen),
+    ...unreadableReset(listen),
+    // After the filter was detached.
+    { call: "getsockopt", level: SOL_SOCKET, option: SO_MEMINFO, words: 9 },
+  ];
+}
+
+function examine({ listen, bound }: Repaired, results: readonly SocketResult[], configured: OptionState): Findings {
+  const [accepts, peerOrListen, , poll, name, flags, ...rest] = results;
+  const isDatagram = listen.kind === "datagram";
+  const events = poll?.result ?? -1;
+  const memory = rest.at(-1);
+  const hasFailed = !isDatagram && (peerOrListen?.result ?? -1) < 0;
   return {
-    sentences: hasStopped && !isBeyondRepair ? ["was shut down by the server; it listens again"] : [],
-    isBeyondRepair,
+    hasStopped: !isDatagram && accepts?.value[0] !== 1,
+    isConnected: isDatagram && (peerOrListen?.result ?? -1) >= 0,
+    hasErrors: events > 0 && (events & POLLERR) !== 0,
+    isSpoilt: hasFailed || events < 0 || (events & (POLLRDHUP | POLLHUP)) !== 0 || !isBoundTo(bound, name),
+    flags: flags?.result ?? -1,
+    changed: differences(listen, readState(rest.slice(0, configured.length)), configured),
+    keepsMemory: memory !== undefined && memory.result >= 0 && memory.value[MEMINFO_OPTMEM] !== 0,
   };
 }
 
-function reviveDatagram(socket: Repaired, sys: Native): Repair {
-  const { fd } = socket;
-  // AF_UNSPEC dissolves the association with one peer (connect(2)).
-  const isFreed = isConnected(fd, sys) && sys.connect(fd, new Uint8Array(16)) >= 0;
-  return {
-    sentences: isFreed ? ["was connected to one peer by the server; it is disconnected again"] : [],
-    isBeyondRepair: isSpoilt(socket, sys),
-  };
+/** A UNIX socket cannot be bound a second time. */
+function isBoundTo(bound: Address, name: SocketResult | undefined): boolean {
+  if (bound.family === "unix") return true;
+  if (name === undefined || name.result < 0) return false;
+  const bytes = new Uint8Array(name.value.buffer, name.value.byteOffset, name.result);
+  const now = decodeSockaddr(bytes);
+  return now !== undefined && formatAddress(now) === formatAddress(bound);
 }
 
-/** Whether no system call can repair it: it is shut down, bound elsewhere, or has a locked filter (socket(7)). */
-function isSpoilt({ fd, listen, bound }: Repaired, sys: Native): boolean {
-  const events = sys.pollNow(fd, POLLRDHUP);
-  if (events < 0 || (events & (POLLRDHUP | POLLHUP)) !== 0) return true;
-  if (sys.setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, 0) === -EPERM) return true;
-  // A UNIX socket cannot be bound twice.
-  const now = listen.address.family === "unix" ? listen.address : boundAddress(fd, sys);
-  return now === undefined || formatAddress(now) !== formatAddress(bound);
+function isFine({ isConnected, hasErrors, isSpoilt, changed, keepsMemory }: Findings): boolean {
+  return !isConnected && !hasErrors && !isSpoilt && changed.length === 0 && !keepsMemory;
 }
 
-function switchOff(fd: number, { name, level, option }: KernelOption, sys: Native): string[] {
-  if (socketOption(fd, level, option, sys) !== 1) return [];
-  sys.setsockopt(fd, level, option, 0);
-  return [`had ${name} set by the server; it is switched off again`];
+function reasonFor({ isSpoilt, isConnected, changed, keepsMemory }: Findings): string | undefined {
+  if (isSpoilt || isConnected) return "was left unusable by the server";
+  if (changed.length > 0)
+    return `had ${list(changed.map(({ name }) => name))} changed by the server, which cannot be set back`;
+  return keepsMemory ? "has a filter, an MD5 key or a multicast group of the server's" : undefined;
+}
+
+function listenSentence({ hasStopped }: Findings): string[] {
+  return hasStopped ? ["was shut down by the server; it listens again"] : [];
+}
+
+function flagCalls({ flags }: Findings): readonly SocketCall[] {
+  // O_NONBLOCK: a server that calls accept or recv right away expects to wait there (systemd.service(5)).
+  return flags < 0 || (flags & ~O_ACCMODE & SETTABLE) === 0 ? [] : [{ call: "setfl", flags: flags & ~SETTABLE }];
+}
+
+/** O_APPEND, O_NONBLOCK, O_ASYNC and O_NOATIME: what fcntl(2) F_SETFL changes on a socket. */
+const SETTABLE = 0o2000 | 0o4000 | 0o20000 | 0o1000000;
+
+/** AF_UNSPEC dissolves the association with one peer (connect(2)). */
+const dissolve: SocketCall = { call: "connect", sockaddr: new Uint8Array(16) };
+
+/** To switch these off empties the queue of errors (ip(7)). */
+function errorCalls({ address }: ListenAddress): readonly SocketCall[] {
+  if (address.family === "unix") return [];
+  const ipv4: SocketCall = { call: "setsockopt", level: IPPROTO_IP, option: IP_RECVERR, value: 0 };
+  const ipv6: SocketCall = { call: "setsockopt", level: IPPROTO_IPV6, option: IPV6_RECVERR, value: 0 };
+  return address.family === "ipv6" ? [ipv4, ipv6] : [ipv4];
+}
+
+function ask(option: number): SocketCall {
+  return { call: "getsockopt", level: SOL_SOCKET, option, words: 1 };
+}
+
+function list(names: readonly string[]): string {
+  const more = names.length - MAX_NAMES;
+  return more > 0 ? `${names.slice(0, MAX_NAMES).join(", ")} and ${more} more` : names.join(", ");
 }

@@ -253,14 +253,6 @@ export const carriedOptions: readonly KernelOption[] = [
 /** Set on every TCP listener: it can come back while connections of the last one linger. */
 export const listenerReuse: KernelOption = SO_REUSEADDR;
 
-/**
- * Switched off when the lease ends, unless the berth sets them: with either, another process can bind the address
- * beside the broker and take what comes for it (socket(7)).
- */
-export function offAtLeaseEnd({ kind }: ListenAddress, { reusePort = false }: SocketOptions): KernelOption[] {
-  return [...(reusePort ? [] : [SO_REUSEPORT]), ...(kind === "datagram" ? [SO_REUSEADDR] : [])];
-}
-
 /** What `options` set on a socket, in order, of those options that can be set at `when`. */
 export function settingsFor(
   when: SettableWhen,

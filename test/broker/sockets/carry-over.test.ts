@@ -1,9 +1,12 @@
 import { expect, onTestFinished, test } from "vitest";
-import { carryOver, restoreOptions } from "../../../src/broker/sockets/carry-over.ts";
+import { carryOver } from "../../../src/broker/sockets/carry-over.ts";
+import { differences, type OptionState, readPlan, setBackCalls } from "../../../src/broker/sockets/option-state.ts";
+import { runPlan, type SocketPlan } from "../../../src/broker/sockets/socket-call.ts";
+import { unreadableReset } from "../../../src/broker/sockets/tenant-options.ts";
 import { carriedOptions, type KernelOption } from "../../../src/config/keys/socket-options.ts";
 import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";
-import { AF_INET, AF_INET6, AF_UNIX } from "../../../src/net/address.ts";
+import { type Address, AF_INET, AF_INET6, AF_UNIX, type ListenAddress } from "../../../src/net/address.ts";
 import * as so from "../../../src/net/socket-constants.ts";
 import { SOCK_DGRAM, SOCK_STREAM } from "../../../src/net/transport.ts";
 import { openFds } from "../../support/fds.ts";
@@ -56,6 +59,22 @@ function set(fd: number, option: KernelOption, value: number | number[] = unusua
   return native.setsockopt(fd, option.level, option.option, raw) >= 0;
 }
 
+/** A socket of that kind as a berth has it. */
+function listenOf(domain: number, type: number): ListenAddress {
+  const kind = type === SOCK_STREAM ? "stream" : "datagram";
+  const address: Address =
+    domain === AF_UNIX
+      ? { family: "unix", path: "x", abstract: true }
+      : { family: domain === AF_INET ? "ipv4" : "ipv6", host: domain === AF_INET ? "0.0.0.0" : "::", port: 0 };
+  return { kind, address, dualStack: false };
+}
+
+/** As at the end of a lease. */
+function* setBack(listen: ListenAddress, wanted: OptionState): SocketPlan<void> {
+  const found = differences(listen, yield* readPlan(listen), wanted);
+  yield [...unreadableReset(listen), ...setBackCalls(listen, found, wanted)];
+}
+
 const kinds = [
   ["UDP", AF_INET, SOCK_DGRAM],
   ["TCP", AF_INET, SOCK_STREAM],
@@ -72,9 +91,10 @@ test.each(kinds)("%s: each option that the socket takes is carried over, and tak
     const held = socket(domain, type);
     const usual = all(held);
     if (!set(own, option) || get(own, option).join() === get(held, option).join()) continue;
-    const changed = carryOver(own, held, domain, type, native);
+    const configured = runPlan(readPlan(listenOf(domain, type)), held, native);
+    expect(carryOver(own, held, domain, type, native)).toContain(option.name);
     expect({ [option.name]: get(held, option) }).toEqual({ [option.name]: get(own, option) });
-    restoreOptions(held, changed, native);
+    runPlan(setBack(listenOf(domain, type), configured), held, native);
     expect({ option: option.name, ...all(held) }).toEqual({ option: option.name, ...usual });
     carried.push(option.name);
   }
@@ -122,9 +142,10 @@ test("a priority beside a type of service is carried over and taken back, though
   const configured = all(held);
   set(own, option("IP_TOS"));
   set(own, option("SO_PRIORITY"), 3);
-  const changed = carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+  const state = runPlan(readPlan(listenOf(AF_INET, SOCK_DGRAM)), held, native);
+  carryOver(own, held, AF_INET, SOCK_DGRAM, native);
   expect([get(held, option("IP_TOS")), get(held, option("SO_PRIORITY"))]).toEqual([[0x10], [3]]);
-  restoreOptions(held, changed, native);
+  runPlan(setBack(listenOf(AF_INET, SOCK_DGRAM), state), held, native);
   expect(all(held)).toEqual(configured);
 });
 
@@ -133,9 +154,10 @@ test("a buffer configured beyond the host's limit has that size again afterwards
   const held = socket(AF_INET, SOCK_DGRAM);
   check("setsockopt", native.setsockopt(held, so.SOL_SOCKET, so.SO_RCVBUFFORCE, 32 << 20));
   set(own, option("SO_RCVBUF"));
-  const changed = carryOver(own, held, AF_INET, SOCK_DGRAM, native);
+  const state = runPlan(readPlan(listenOf(AF_INET, SOCK_DGRAM)), held, native);
+  carryOver(own, held, AF_INET, SOCK_DGRAM, native);
   expect(get(held, option("SO_RCVBUF"))).toEqual([60_000]);
-  restoreOptions(held, changed, native);
+  runPlan(setBack(listenOf(AF_INET, SOCK_DGRAM), state), held, native);
   expect(get(held, option("SO_RCVBUF"))).toEqual([64 << 20]);
 });
 

@@ -1,0 +1,137 @@
+/**
+ * The state of a socket's options ({@link tenantOptions}): how to read it, what differs between two, and what sets one
+ * back to the other. Pure but for {@link configuredState}, which opens a socket of its own to read.
+ */
+import { type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
+import type { Native } from "../../native.ts";
+import type { ListenAddress } from "../../net/address.ts";
+import { openSocket } from "./open-socket.ts";
+import { runPlan, type SocketCall, type SocketResult } from "./socket-call.ts";
+import { type TenantOption, tenantOptions } from "./tenant-options.ts";
+
+/** By option, in the order of the table: its value, or undefined where the kernel does not tell. */
+export type OptionState = readonly (Int32Array | undefined)[];
+
+/** The calls that read the options, for {@link readState}. */
+export function stateCalls(listen: ListenAddress): readonly SocketCall[] {
+  return tenantOptions(listen).map(({ level, option, words }) => ({ call: "getsockopt", level, option, words }));
+}
+
+export function readState(results: readonly SocketResult[]): OptionState {
+  return results.map(({ result, value }) => (result < 0 ? undefined : value));
+}
+
+/** What of `now` differs from `wanted`. What cannot be read of `wanted` is not compared. */
+export function differences(listen: ListenAddress, now: OptionState, wanted: OptionState): TenantOption[] {
+  return tenantOptions(listen).flatMap((option, index) => {
+    const should = wanted[index];
+    const is = now[index];
+    return should === undefined || (is !== undefined && same(is, should)) ? [] : [option];
+  });
+}
+
+/** What sets them back, in the order of the table, and with them those options that this changes too. */
+export function setBackCalls(
+  listen: ListenAddress,
+  found: readonly TenantOption[],
+  wanted: OptionState,
+): readonly SocketCall[] {
+  const names = new Set(found.map(({ name }) => name));
+  return tenantOptions(listen).flatMap((option, index) => {
+    const value = wanted[index];
+    if (option.follows?.some((cause) => names.has(cause)) === true) names.add(option.name);
+    return value === undefined || !names.has(option.name) ? [] : setCalls(option, value);
+  });
+}
+
+function setCalls({ level, option, set, force }: TenantOption, value: Int32Array): SocketCall[] {
+  const call = (name: number, raw: number | Uint8Array): SocketCall => ({
+    call: "setsockopt",
+    level,
+    option: name,
+    value: raw,
+  });
+  const word = value[0] ?? 0;
+  if (set === "never") return [];
+  if (set === "linger") return [call(option, bytesOf(Int32Array.of(word, 0)))];
+  if (set === "empty" && value.every((each) => each === 0)) return [call(option, new Uint8Array(0))];
+  if (set === "buffer") {
+    const size = Math.floor(word / 2); // the kernel reports it doubled
+    return [call(option, size), ...(force === undefined ? [] : [call(force, size)])];
+  }
+  return [call(option, value.length === 1 ? word : bytesOf(value))];
+}
+
+/** For a sentence: the options that were changed, without those that changed only because another did. */
+export function namesOf(found: readonly TenantOption[], carried: ReadonlySet<string> = new Set()): string[] {
+  const causes = new Set([...found.map(({ name }) => name), ...carried]);
+  return found
+    .filter(({ name, follows }) => !carried.has(name) && follows?.some((cause) => causes.has(cause)) !== true)
+    .map(({ name }) => name);
+}
+
+/** How many states are remembered: of a configuration with more kinds of sockets, some are read each time. */
+const MAX_REMEMBERED = 64;
+const remembered = new WeakMap<Native, Map<string, OptionState>>();
+
+/**
+ * The state of a new socket with these options: read once for all that are alike, and again when it `mustBeNew`, for
+ * sysctls may have changed. Throws {@link SysError} when no socket can be opened.
+ */
+export function configuredState(
+  listen: ListenAddress,
+  options: SocketOptions,
+  sys: Native,
+  mustBeNew = false,
+): OptionState {
+  const known = remembered.get(sys) ?? new Map<string, OptionState>();
+  remembered.set(sys, known);
+  const { address, kind, dualStack } = listen;
+  const key = JSON.stringify([address.family, kind, dualStack, options]);
+  const before = mustBeNew ? undefined : known.get(key);
+  if (before !== undefined) return before;
+  using fresh = openSocket(listen, options, sys);
+  const state = runPlan(readPlan(listen), fresh.fd, sys);
+  if (known.size >= MAX_REMEMBERED) known.clear();
+  known.set(key, state);
+  return state;
+}
+
+/** The state of the socket itself: for one that a .socket unit set up, which has options of its own. */
+export function* readPlan(
+  listen: ListenAddress,
+): Generator<readonly SocketCall[], OptionState, readonly SocketResult[]> {
+  return readState(yield stateCalls(listen));
+}
+
+/**
+ * What a bound socket's options should be: those of a new one, but for the interface of the address's scope (0: none),
+ * and for what a .socket unit had `given` it and the berth does not set.
+ */
+export function expectedState(
+  listen: ListenAddress,
+  options: SocketOptions,
+  { fresh, given, scope }: { fresh: OptionState; given: OptionState | undefined; scope: number },
+): OptionState {
+  if (given === undefined && scope === 0) return fresh;
+  const ours = new Set(settingsFor("any", listen, options).map(({ kernel }) => kernel.name));
+  return tenantOptions(listen).map(({ name, follows = [] }, index) => {
+    // To bind to an address with a scope binds to its interface.
+    if (name === "SO_BINDTODEVICE" && scope !== 0) return Int32Array.of(scope);
+    const isOurs = ours.has(name) || follows.some((cause) => ours.has(cause)) || sharesAddress(name);
+    return given === undefined || isOurs ? fresh[index] : given[index];
+  });
+}
+
+/** With either, another process can bind the address beside the broker and take what comes for it (socket(7)). */
+function sharesAddress(name: string): boolean {
+  return name === "SO_REUSEPORT" || name === "SO_REUSEADDR";
+}
+
+function bytesOf(words: Int32Array): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+}
+
+function same(a: Int32Array, b: Int32Array): boolean {
+  return a.every((word, index) => word === b[index]);
+}

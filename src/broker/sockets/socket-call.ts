@@ -1,0 +1,75 @@
+/**
+ * System calls on one socket as data, so that they can be carried out in another process, many at once. A plan is a
+ * generator: it gives a batch of calls and gets their results. It decides, and never calls the kernel itself.
+ */
+import type { Native } from "../../native.ts";
+
+export type SocketCall =
+  /** getsockopt(2) of this many ints. */
+  | { readonly call: "getsockopt"; readonly level: number; readonly option: number; readonly words: number }
+  | {
+      readonly call: "setsockopt";
+      readonly level: number;
+      readonly option: number;
+      readonly value: number | Uint8Array;
+    }
+  | { readonly call: "getsockname" }
+  | { readonly call: "getpeername" }
+  | { readonly call: "listen"; readonly backlog: number }
+  | { readonly call: "connect"; readonly sockaddr: Uint8Array }
+  /** poll(2) without a wait. */
+  | { readonly call: "poll"; readonly events: number }
+  /** fcntl(2) F_GETFL and F_SETFL. */
+  | { readonly call: "getfl" }
+  | { readonly call: "setfl"; readonly flags: number };
+
+export interface SocketResult {
+  /** As the system call's: -errno when it failed. Of getsockname the address's length. */
+  readonly result: number;
+  /** What getsockopt or getsockname gave. */
+  readonly value: Int32Array;
+}
+
+/** Gives batches of calls; ends with what came of it. */
+export type SocketPlan<T> = Generator<readonly SocketCall[], T, readonly SocketResult[]>;
+
+/** Carries a plan out here and now. */
+export function runPlan<T>(plan: SocketPlan<T>, fd: number, sys: Native): T {
+  let step = plan.next();
+  while (step.done !== true) step = plan.next(step.value.map((call) => runCall(call, fd, sys)));
+  return step.value;
+}
+
+const NOTHING = new Int32Array(0);
+/** struct sockaddr_storage. */
+const SOCKADDR_WORDS = 32;
+
+function runCall(call: SocketCall, fd: number, sys: Native): SocketResult {
+  switch (call.call) {
+    case "getsockopt": {
+      const value = new Int32Array(call.words);
+      return { result: sys.getsockopt(fd, call.level, call.option, value), value };
+    }
+    case "setsockopt":
+      return { result: sys.setsockopt(fd, call.level, call.option, call.value), value: NOTHING };
+    case "getsockname": {
+      const value = new Int32Array(SOCKADDR_WORDS);
+      return { result: sys.getsockname(fd, new Uint8Array(value.buffer)), value };
+    }
+    case "getpeername":
+      return { result: sys.getpeername(fd, new Uint8Array(4 * SOCKADDR_WORDS)), value: NOTHING };
+    case "listen":
+      return { result: sys.listen(fd, call.backlog), value: NOTHING };
+    case "connect":
+      return { result: sys.connect(fd, call.sockaddr), value: NOTHING };
+    case "poll":
+      return { result: sys.pollNow(fd, call.events), value: NOTHING };
+    case "getfl":
+      return { result: sys.getfl(fd), value: NOTHING };
+    case "setfl":
+      return { result: sys.setfl(fd, call.flags), value: NOTHING };
+    default:
+      call satisfies never;
+      return call;
+  }
+}
