@@ -1,5 +1,6 @@
 /** The broker's log: one line for each event, for people, for journald, or as JSON for programs. Writes to stderr. */
 import { fstatSync } from "node:fs";
+import { printable, printableJson } from "./printable.ts";
 
 export type Level = "error" | "warning" | "notice" | "info" | "debug";
 
@@ -36,14 +37,8 @@ export function createLog(
   const lowest = priorities[threshold];
   return (level, message, fields = {}) => {
     if (priorities[level] > lowest) return;
-    if (format === "json") write(`${JSON.stringify({ time: now().toISOString(), level, message, ...fields })}\n`);
-    else if (format === "journal") write(`<${priorities[level]}>${oneLine(message)}\n`);
-    else write(`${now().toISOString()} ${level.padEnd(7)} ${oneLine(message)}\n`);
+    if (format === "json") write(`${printableJson({ time: now().toISOString(), level, message, ...fields })}\n`);
+    else if (format === "journal") write(`<${priorities[level]}>${printable(message)}\n`);
+    else write(`${now().toISOString()} ${level.padEnd(7)} ${printable(message)}\n`);
   };
-}
-
-/** What a peer or a file name brought in must not begin a line of its own, nor drive a terminal. */
-function oneLine(message: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this removes
-  return message.replace(/[\u0000-\u001f\u007f]/g, " ");
 }

@@ -1,5 +1,5 @@
 // Text for a terminal: whatever a name or a message contains, it cannot move the cursor, reorder a line or begin one.
-// src/cli/printable.ts does the same.
+// src/printable.ts does the same.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /** The table of `berth ls`, and the live one of `npm start`. */
 import { readFileSync } from "node:fs";
 import { native } from "../native.ts";
+import { printable } from "../printable.ts";
 import type { BerthRecord, DescriptorRecord, LeaseRecord } from "./berth-records.ts";
-import { printable } from "./printable.ts";
 import { type Cell, renderTable, type Style } from "./table.ts";
 
 const titles = ["NAME", "STATE", "PID", "USER", "SOCKETS"];

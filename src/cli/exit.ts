@@ -1,6 +1,6 @@
 /** Exit codes of every program of this package, and how an error becomes one. */
 import { BerthError, type ErrorCode, RefusedError } from "../errors.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../printable.ts";
 
 export const EXIT_REFUSED = 1;
 export const EXIT_USAGE = 100;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
 import { packageRoot } from "../native.ts";
+import { printable } from "../printable.ts";
 import { addCheck } from "./commands/check.ts";
 import { addCompletion } from "./commands/completion.ts";
 import { addExplain } from "./commands/explain.ts";
@@ -14,7 +15,6 @@ import { addShow } from "./commands/show.ts";
 import { addUnits } from "./commands/units.ts";
 import { addWatch } from "./commands/watch.ts";
 import { socketOption } from "./options.ts";
-import { printable } from "./printable.ts";
 import { print } from "./stdout.ts";
 
 const help = `

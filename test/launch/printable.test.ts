@@ -1,6 +1,6 @@
 /** Names and messages that would control a terminal, or forge a line, in what the launcher prints. */
 import { describe, expect, test } from "vitest";
-import { printable } from "../../src/cli/printable.ts";
+import { printable } from "../../src/printable.ts";
 import { encode, FakeBroker, launch, launcher, planOf, run } from "./fake-broker.ts";
 
 /** All that a terminal may obey, and the characters beside it. No surrogates: UTF-8 has none. */

@@ -1,11 +1,12 @@
 /** The files that a broker locks, so that no two brokers share a socket or a state folder. It removes none of them. */
-import { constants as files, fstatSync, mkdirSync, openSync, statSync } from "node:fs";
+import { constants as files, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import { LOCK_EX, type Native } from "../../native.ts";
+import { asSysError, system } from "../../rootfs/disk/durable.ts";
 
-const FLAGS = files.O_RDWR | files.O_CREAT;
+const FLAGS = files.O_RDWR | files.O_CREAT | files.O_NOFOLLOW | files.O_NONBLOCK;
 
 export class Locks {
   readonly #held: FdHandle[] = [];
@@ -26,8 +27,8 @@ export class Locks {
       this.#held.push(known);
       return;
     }
-    mkdirSync(dirname(path), { recursive: true, mode: folderMode });
-    const lock = FdHandle.adopt(openSync(path, FLAGS, 0o600), this.#sys);
+    system(dirname(path), () => mkdirSync(dirname(path), { recursive: true, mode: folderMode }));
+    const lock = openLock(path, this.#sys);
     this.#held.push(lock);
     const result = this.#sys.flock(lock.fd, LOCK_EX);
     if (result >= 0) return;
@@ -53,8 +54,35 @@ export class Locks {
   }
 }
 
+/** Only a regular file of the broker's user: another user could hold its lock, or have a link changed in its place. */
+function openLock(path: string, sys: Native): FdHandle {
+  const lock = openFile(path, sys);
+  const problem = typeof lock === "string" ? lock : problemOf(lock);
+  if (typeof lock !== "string" && problem === undefined) return lock;
+  if (typeof lock !== "string") lock.close();
+  throw new BerthError("SYSTEM_ERROR", `cannot lock ${path}: ${problem}; move it away: mv ${path} ${path}.old`);
+}
+
+/** Or a sentence that says what is in its place. */
+function openFile(path: string, sys: Native): FdHandle | string {
+  try {
+    return FdHandle.adopt(openSync(path, FLAGS, 0o600), sys);
+  } catch (error) {
+    const there = lstatSync(path, { throwIfNoEntry: false });
+    if (there?.isSymbolicLink() === true) return "it is a symbolic link";
+    if (there?.isFile() === false) return "it is no regular file";
+    throw asSysError(error, path);
+  }
+}
+
+function problemOf(lock: FdHandle): string | undefined {
+  const found = fstatSync(lock.fd);
+  if (!found.isFile()) return "it is no regular file";
+  return found.uid === process.geteuid?.() ? undefined : `it belongs to uid ${found.uid}`;
+}
+
 function isFile(lock: FdHandle, path: string): boolean {
-  const there = statSync(path, { throwIfNoEntry: false });
+  const there = lstatSync(path, { throwIfNoEntry: false });
   const ours = fstatSync(lock.fd);
   return there?.ino === ours.ino && there.dev === ours.dev;
 }

@@ -7,9 +7,9 @@ import { type LoadedConfig, loadConfig } from "../../config/load.ts";
 import { formatProblem } from "../../config/toml/problem.ts";
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { EXIT_REFUSED } from "../exit.ts";
 import { jsonOption } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { print } from "../stdout.ts";
 
 interface CheckOptions {

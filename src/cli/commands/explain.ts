@@ -4,12 +4,12 @@ import { BERTH_NAME_RULE, parseBerthName } from "../../config/toml/name.ts";
 import { BerthError, errnoName } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { formatListenAddress } from "../../net/address.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
 import type { SeenBind } from "../explain/recorder.ts";
 import { explainOthers, suggestBerth } from "../explain/suggestion.ts";
 import { traceBinds } from "../explain/trace.ts";
 import { jsonOption } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { print } from "../stdout.ts";
 
 interface ExplainOptions {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { IMAGE_RULE, parseReference } from "../../rootfs/images/image-name.ts";
 import { type ImageRecord, Images } from "../../rootfs/images/images.ts";
 import { importImage } from "../../rootfs/images/import.ts";
@@ -18,7 +19,6 @@ import {
   stateFolder,
   stateOption,
 } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
 

@@ -1,9 +1,9 @@
 /** `berth ls`: the berths that the caller may take. */
 import type { Command } from "commander";
+import { printable, printableJson } from "../../printable.ts";
 import { listBerths } from "../berth-records.ts";
 import { berthTable } from "../berth-table.ts";
 import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { hasColours, print } from "../stdout.ts";
 
 interface LsOptions extends SocketChoice {

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { accountConflict, processesIn } from "../../rootfs/ranges/ids-in-use.ts";
 import { lastOf } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
@@ -16,7 +17,6 @@ import {
   stateFolder,
   stateOption,
 } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
 

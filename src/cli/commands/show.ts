@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { RefusedError } from "../../errors.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { type BerthRecord, type LeaseRecord, listBerths, type StartRecord } from "../berth-records.ts";
 import { uidOf, userName } from "../berth-table.ts";
 import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
 

@@ -9,9 +9,9 @@ import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { packageRoot } from "../../native.ts";
+import { printable } from "../../printable.ts";
 import { type Programs, renderUnit, UNIT_MARK, type Unit, unitNames } from "../../systemd/units.ts";
 import { EXIT_REFUSED } from "../exit.ts";
-import { printable } from "../printable.ts";
 import { print } from "../stdout.ts";
 
 interface PlaceOptions {

@@ -2,9 +2,9 @@
 import type { Command } from "commander";
 import { connect } from "../../client/connect.ts";
 import { BerthError } from "../../errors.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { type EventRecord, readEvent } from "../berth-records.ts";
 import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
-import { printable, printableJson } from "../printable.ts";
 import { print } from "../stdout.ts";
 
 interface WatchOptions extends SocketChoice {

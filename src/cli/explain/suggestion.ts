@@ -4,7 +4,7 @@ import { isLoopback } from "../../broker/bind/bind-match.ts";
 import { findConflicts } from "../../config/conflicts.ts";
 import { errnoName } from "../../errors.ts";
 import { type Address, formatListenAddress, type ListenAddress, mappedIPv4 } from "../../net/address.ts";
-import { printable } from "../printable.ts";
+import { printable } from "../../printable.ts";
 import type { SeenBind } from "./recorder.ts";
 
 const { EACCES, EADDRINUSE } = constants.errno;

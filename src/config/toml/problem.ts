@@ -1,5 +1,7 @@
 /** Problems of a configuration. They are collected, never thrown, so that one run names all of them. */
 
+import { printable } from "../../printable.ts";
+
 /** Where a value was written, for messages about it. `line` counts from 1. */
 export interface Origin {
   readonly file: string;
@@ -24,7 +26,9 @@ export function formatOrigin(origin: Origin): string {
 
 /** `file:line: message`, and the remedy on an indented line of its own. */
 export function formatProblem(problem: Problem): string {
-  return `${formatOrigin(problem)}: ${problem.message}\n  ${problem.remedy}`;
+  const { message, remedy } = problem;
+  // A newline in a name must not begin a problem of its own.
+  return `${printable(`${formatOrigin(problem)}: ${message}`)}\n  ${printable(remedy)}`;
 }
 
 /** Collects problems. A problem of a template is kept once, not once for each instance. */

@@ -1,4 +1,7 @@
-/** Text for a terminal: whatever a name or an address contains, it cannot move the cursor or reorder a line. Pure. */
+/**
+ * Text for people, in a terminal or a log: whatever a name or an address contains, it cannot move the cursor, begin a
+ * line of its own or reorder one. Pure.
+ */
 
 // Control characters, invisible format characters (bidirectional overrides among them), line and paragraph separators,
 // and halves of surrogate pairs.

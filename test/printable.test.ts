@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { printable, printableJson } from "../../src/cli/printable.ts";
+import { printable, printableJson } from "../src/printable.ts";
 
 const hostile = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 const anyText = fc.string({ unit: "binary" });
