@@ -6,7 +6,8 @@ import type { Problem } from "../config/toml/problem.ts";
 import { formatProblem } from "../config/toml/problem.ts";
 import { BerthError } from "../errors.ts";
 import type { BrokerParts, Foundation } from "./parts.ts";
-import type { PassedSocket } from "./sockets/passed-socket.ts";
+import { writeHeldNote } from "./restart/held-note.ts";
+import { type PassedSocket, socketInode } from "./sockets/passed-socket.ts";
 
 /** Opens nothing. Throws CONFIG_INVALID with every problem in its message. */
 export function readConfiguration({
@@ -24,14 +25,15 @@ export function readConfiguration({
 }
 
 /** The parts that hear of another configuration: the berths, what starts their servers, and what writes them down. */
-type Configured = Pick<Foundation, "berths" | "mirror"> & Partial<Pick<BrokerParts, "onDemand" | "ledger">>;
+type Configured = Pick<Foundation, "berths" | "mirror" | "locks" | "log"> &
+  Partial<Pick<BrokerParts, "onDemand" | "ledger">>;
 
 /**
  * Makes the berths those of the configuration: all of it, or nothing. Of `offered`, which is taken over, returns the
  * sockets that no berth wants. Throws CONFIG_INVALID with every problem.
  */
 export function applyConfiguration(
-  { berths, mirror, onDemand, ledger }: Configured,
+  { berths, mirror, onDemand, ledger, locks, log }: Configured,
   specs: readonly BerthSpec[],
   offered: readonly PassedSocket[] = [],
 ): PassedSocket[] {
@@ -42,8 +44,26 @@ export function applyConfiguration(
   // Also after a failure: a socket that had to be opened again is another one.
   mirror?.keepAll();
   ledger?.keepAll(berths.list());
+  noteHeld({ berths, locks, log });
   checkProblems(problems);
   return unclaimed;
+}
+
+/** Notes which sockets this broker holds, for the case that the next one finds no record of leases. */
+export function noteHeld({ berths, locks, log }: Pick<Foundation, "berths" | "locks" | "log">): void {
+  const lock = locks.ofSocket;
+  if (lock === undefined) return;
+  try {
+    const sockets = berths.list().flatMap((berth) => berth.sockets);
+    if (sockets.length === 0) return; // a failed start holds nothing: the note of the last broker stays
+    writeHeldNote(
+      lock.fd,
+      sockets.map(({ socket }) => socketInode(socket.fd)),
+    );
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    log("warning", `cannot note the held sockets in the lock file: ${error.message}`, { event: "ledger" });
+  }
 }
 
 /** Throws CONFIG_INVALID if there are any. */

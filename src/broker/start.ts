@@ -2,10 +2,7 @@
  * How a broker starts: inherit, settle, take over, begin. Each step is given what the steps before it made, and returns
  * what it made. When a step fails, everything is closed, and a broker that was to be replaced goes on.
  */
-import { join } from "node:path";
 import type { BerthSpec } from "../config/keys/spec.ts";
-import { BerthError } from "../errors.ts";
-import { closeAll } from "../fd.ts";
 import { native } from "../native.ts";
 import { Service } from "../varlink/service.ts";
 import { maxWatchers } from "./access/limits.ts";
@@ -16,22 +13,19 @@ import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
 import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
-import { applyConfiguration, readConfiguration } from "./configuration.ts";
+import { applyConfiguration, noteHeld, readConfiguration } from "./configuration.ts";
 import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
+import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { NotifySocket } from "./notify/notify-socket.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
 import { closeUnclaimed } from "./restart/close-unclaimed.ts";
-import { Ledger } from "./restart/ledger.ts";
 import { Locks } from "./restart/locks.ts";
-import { reclaimAll } from "./restart/reclaim.ts";
 import {
   closeInherited,
   type InheritedFds,
-  joinInherited,
-  noInheritedFds,
   type RestoreContext,
   restore,
   restoreBinds,
@@ -50,12 +44,6 @@ import { ControlSocket } from "./sockets/control-socket.ts";
 import type { PassedSocket } from "./sockets/passed-socket.ts";
 
 const DEFAULT_DEADLINE_MS = 10_000;
-
-/** What came from outside of this process, and the record of leases that led to it. */
-interface Inherited {
-  readonly fds: InheritedFds;
-  readonly ledger: Ledger | undefined;
-}
 
 /** A broker that holds its berths, and what of its inheritance has no place yet. */
 interface Settlement {
@@ -76,7 +64,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   let fds = sortInherited(options.passed ?? [], foundation.mirror, foundation.sys);
   try {
     const specs = readConfiguration(foundation);
-    const inherited = await inherit(foundation, fds);
+    const inherited = await inherit(foundation, specs, fds);
     fds = inherited.fds;
     made = { ...foundation, ledger: inherited.ledger };
     const settlement = settle(foundation, specs, inherited);
@@ -113,66 +101,6 @@ function layFoundation(options: BrokerOptions): Foundation {
   const interceptions = new Interceptions({ berths, quota, sys, log, store: mirror });
   const control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
   return { options, sys, log, quota, events, roots, berths, mirror, interceptions, control, locks: new Locks(sys) };
-}
-
-/**
- * Step 1: gets all that earlier brokers, units and the service manager left for this one, and the locks that keep other
- * brokers away. Owns `passed`. Throws BROKER_RUNNING.
- */
-async function inherit(foundation: Foundation, passed: InheritedFds): Promise<Inherited> {
-  const { control, sys } = foundation;
-  const { predecessor, passed: given = [] } = foundation.options;
-  let fds = passed;
-  if (predecessor !== undefined) {
-    if (given.length > 0)
-      throw new BerthError(
-        "USAGE",
-        "options passed and predecessor exclude each other: a broker with passed descriptors cannot take over",
-      );
-    fds = sortInherited(await predecessor.takeOver(), undefined, sys, LENT);
-  }
-  try {
-    fds = { ...fds, sockets: control.take(fds.sockets) };
-    takeLocks(foundation, fds);
-    // What a predecessor wrote down it hands over itself.
-    if (predecessor !== undefined) return { fds, ledger: undefined };
-    const opened = openLedger(foundation);
-    return { fds: joinInherited(fds, opened?.reclaimed ?? noInheritedFds()), ledger: opened?.ledger };
-  } catch (error) {
-    closeInherited(fds);
-    throw error;
-  }
-}
-
-/** The inherited locks of files that this broker does not lock are closed. */
-function takeLocks({ options: { state }, control, locks }: Foundation, inherited: InheritedFds): void {
-  if (state !== undefined) locks.take(join(state, "lock"), 0o700, inherited.locks);
-  const path = control.unbound;
-  if (path !== undefined) locks.take(`${path}.lock`, 0o755, inherited.locks);
-  closeAll(inherited.locks.filter((lock) => !locks.has(lock)));
-}
-
-/**
- * The record of leases, beside the control socket, and what its tenants still have of an earlier broker that handed
- * over nothing. A broker that cannot open the record serves without, and logs why.
- */
-function openLedger(foundation: Foundation): { ledger: Ledger; reclaimed: InheritedFds } | undefined {
-  const { control, log, sys, options } = foundation;
-  const { path } = control;
-  if (path === "" || path.startsWith("@")) return undefined;
-  let ledger: Ledger | undefined;
-  try {
-    ledger = Ledger.open(`${path}.leases`, foundation);
-    const entries = ledger.read();
-    const reclaimed = options.predecessor === undefined ? reclaimAll(entries, foundation) : [];
-    return { ledger, reclaimed: sortInherited(reclaimed, undefined, sys) };
-  } catch (error) {
-    ledger?.close();
-    if (!(error instanceof Error)) throw error;
-    const message = `cannot write ${path}.leases, so the next broker cannot restore the leases: ${error.message}`;
-    log("warning", message, { event: "ledger" });
-    return undefined;
-  }
 }
 
 /** Step 2: makes the berths those of the configuration, and gives everything that was inherited its place in them. */
@@ -243,7 +171,11 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
   mirror?.keepOwn(control.named);
   mirror?.keepAll();
   ledger?.begin(berths.list());
+  noteHeld(parts);
   events.record((_, berth) => ledger?.keep(berth));
+  events.record((event) => {
+    if (event === "repaired") noteHeld(parts); // it may have been opened again
+  });
 
   const onDemand = new OnDemand({
     sys,

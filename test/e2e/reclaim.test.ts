@@ -1,6 +1,8 @@
 /** A broker that ends with no service manager to keep anything, and the next one, which finds its tenants. */
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { SLOT } from "../../src/broker/record/slot-file.ts";
 import { FakeManager } from "../support/fake-manager.ts";
@@ -166,20 +168,96 @@ result = None`);
     }));
 });
 
-it.each([
-  ["that others may read", (file: string) => writeFileSync(file, "", { mode: 0o644 })],
-  ["that is a link", (file: string) => symlinkSync("/etc/passwd", file)],
-  ["that is a folder", (file: string) => mkdirSync(file)],
-  ["that is another program's", (file: string) => writeFileSync(file, "root:x:0:0", { mode: 0o600 })],
-])("a file of leases %s is not believed, and the broker serves without", async (_, make) => {
+/** What can be in the place of the record of leases. */
+const unbelievable: readonly (readonly [string, (file: string) => void])[] = [
+  ["that others may read", (file) => writeFileSync(file, "", { mode: 0o644 })],
+  ["that is a link", (file) => symlinkSync("/etc/passwd", file)],
+  ["that is a folder", (file) => mkdirSync(file)],
+  ["that is a pipe", (file) => execFileSync("mkfifo", [file])],
+  ["that is another program's", (file) => writeFileSync(file, "root:x:0:0", { mode: 0o600 })],
+];
+
+it.each(unbelievable)("a file of leases %s is set aside, and the broker writes one of its own", async (_, make) => {
   await using manager = new FakeManager();
-  make(`${manager.socket}.leases`);
-  await manager.start();
-  expect(said(manager)).toMatch(/cannot write .*\.leases, so the next broker cannot restore the leases: /);
-  expect(await list(manager)).toEqual([]);
+  const file = `${manager.socket}.leases`;
+  make(file);
+  const made = lstatSync(file).ino;
+  await using tenant = await Puppet.connect(await started(manager));
+  expect(said(manager)).toMatch(/cannot believe .*\.leases, so it was renamed .*\.leases\.unusable-1: /);
+  expect(lstatSync(`${file}.unusable-1`).ino).toBe(made);
+  const lease = await tenant.acquire("a");
+  expect(entriesIn(file)).toMatchObject([{ lease }]);
 });
 
-it("nor one that has a second name, and neither is changed", async () => {
+describe("a broker whose record of leases is lost, while a server lives", () => {
+  const losses: typeof unbelievable = [
+    ["gone", () => undefined],
+    ["empty", (file) => writeFileSync(file, "", { mode: 0o600 })],
+    ["cut", (file) => writeFileSync(file, '{"serial":1,"pid":', { mode: 0o600 })],
+    ...unbelievable,
+  ];
+
+  it.each(losses)("starts with one %s, and the server has its berth still", (_, make) =>
+    world(async ({ manager, port, tenant }) => {
+      await manager.end();
+      const file = `${manager.socket}.leases`;
+      rmSync(file);
+      make(file);
+      await manager.start();
+      expect(said(manager)).toContain(`no record names its tenant; pid ${tenant.pid} has its sockets`);
+      expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: tenant.pid } }]);
+      const shared = inodesOf(manager.child?.pid ?? -1);
+      const theirs = (await tenant.do("result = ['socket:[%d]' % os.fstat(fd).st_ino for fd in b.fds]")) as string[];
+      expect(shared).toEqual(expect.arrayContaining(theirs));
+      (await connected(port)).destroy();
+      await tenant.kill();
+      await expect.poll(async () => (await list(manager))[0]?.state).toBe("vacant");
+      await using next = await Puppet.connect(manager.socket);
+      await next.acquire("a");
+    }),
+  );
+
+  it("knows it by its user, when nothing of the earlier broker is left (needs root)", needs("root"), async () => {
+    await using manager = new FakeManager();
+    const port = await freePort();
+    const berth = (user: string): string =>
+      `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n[tenant]\nusers = ["${user}"]\n`;
+    manager.config("a.toml", berth("nobody"));
+    await manager.start();
+    await using tenant = await Puppet.connect(manager.socket, { uid: 65534, gid: 65534 });
+    await tenant.acquire("a");
+    await manager.end();
+    for (const name of ["leases", "lock"]) rmSync(`${manager.socket}.${name}`);
+    manager.config("a.toml", berth("daemon"));
+    manager.launch();
+    await manager.exited();
+    // Of a user that may not take the berth it is any program's.
+    expect(said(manager)).toMatch(
+      new RegExp(`EADDRINUSE.*pid ${tenant.pid} \\(python3?[^)]*\\) has this address`, "s"),
+    );
+    rmSync(`${manager.socket}.lock`);
+    manager.config("a.toml", berth("nobody"));
+    await manager.start();
+    expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: tenant.pid } }]);
+  });
+
+  it("leaves another program of its own user its port, and names it", async () => {
+    await using manager = new FakeManager();
+    await started(manager);
+    await manager.end();
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
+    manager.launch();
+    await manager.exited();
+    expect(said(manager)).toContain(`pid ${process.pid} (`);
+    server.close();
+    await once(server, "close");
+  });
+});
+
+it("one that has a second name is set aside, and the other is not changed", async () => {
   await using manager = new FakeManager();
   manager.folder.write({ other: '{"mine":true}\n' });
   const other = `${manager.folder.path}/other`;
@@ -187,7 +265,7 @@ it("nor one that has a second name, and neither is changed", async () => {
   linkSync(other, `${manager.socket}.leases`);
   await using tenant = await Puppet.connect(await started(manager));
   await tenant.acquire("a");
-  expect(said(manager)).toMatch(/cannot write .*\.leases/);
+  expect(said(manager)).toMatch(/cannot believe .*\.leases/);
   expect(readFileSync(other, "utf8")).toBe('{"mine":true}\n');
 });
 

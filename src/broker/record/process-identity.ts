@@ -30,7 +30,8 @@ function hasPidfs(pidfd: number): boolean {
   return pidfs;
 }
 
-function bootId(): string {
+/** One for each start of the machine. */
+export function bootId(): string {
   boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
   return boot;
 }

@@ -8,6 +8,8 @@ import { BerthError } from "../../errors.ts";
 
 /** Bytes of a slot, with the NUL after the text. The unused rest is a hole in the file and takes no disk. */
 export const SLOT = 32_768;
+/** A hundred thousand leases. */
+const MAX_SIZE = 100_000 * SLOT;
 const EMPTY: Uint8Array = Buffer.alloc(1);
 const BRACE = 0x7b;
 
@@ -31,7 +33,7 @@ export class SlotFile implements Disposable {
     const found = fstatSync(fd);
     const isOurs =
       found.isFile() && found.nlink === 1 && found.uid === process.geteuid?.() && (found.mode & 0o077) === 0;
-    if (isOurs && hasSlots(fd, found.size)) return new SlotFile(fd);
+    if (isOurs && found.size <= MAX_SIZE && hasSlots(fd, found.size)) return new SlotFile(fd);
     closeSync(fd);
     throw new BerthError(
       "SYSTEM_ERROR",

@@ -3,6 +3,7 @@
  * The next broker reads it to find the tenants that still live, and the sockets they hold (reclaim.ts).
  */
 
+import { lstatSync, renameSync } from "node:fs";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
@@ -47,15 +48,23 @@ export class Ledger {
   #begun = false;
   #complained = false;
 
-  private constructor(path: string, options: LedgerOptions) {
+  private constructor(path: string, file: SlotFile, options: LedgerOptions) {
     this.#path = path;
-    this.#file = SlotFile.open(path);
+    this.#file = file;
     this.#options = options;
   }
 
-  /** Throws as {@link SlotFile.open}. */
+  /** A file that cannot be believed is renamed, and logged. Throws as {@link SlotFile.open} when that fails too. */
   static open(path: string, options: LedgerOptions): Ledger {
-    return new Ledger(path, options);
+    try {
+      return new Ledger(path, SlotFile.open(path), options);
+    } catch (error) {
+      const aside = error instanceof Error ? setAside(path) : undefined;
+      if (!(error instanceof Error) || aside === undefined) throw error;
+      const message = `cannot believe ${path}, so it was renamed ${aside}: ${error.message}`;
+      options.log("warning", message, { event: "ledger" });
+      return new Ledger(path, SlotFile.open(path), options);
+    }
   }
 
   /** The leases that an earlier broker recorded. They stay in the file until {@link begin}. */
@@ -168,6 +177,21 @@ export class Ledger {
       this.#options.log("warning", message, { event: "ledger" });
     }
   }
+}
+
+/** Renames whatever has this name, a link itself included. Returns the new name; undefined when that fails. */
+function setAside(path: string): string | undefined {
+  for (let number = 1; number <= 9; number++) {
+    const aside = `${path}.unusable-${number}`;
+    if (lstatSync(aside, { throwIfNoEntry: false }) !== undefined) continue;
+    try {
+      renameSync(path, aside);
+      return aside;
+    } catch {
+      return undefined;
+    }
+  }
+  return undefined;
 }
 
 function parse(text: string): LedgerEntry | undefined {

@@ -11,6 +11,8 @@ const FLAGS = files.O_RDWR | files.O_CREAT | files.O_NOFOLLOW | files.O_NONBLOCK
 export class Locks {
   readonly #held: FdHandle[] = [];
   readonly #sys: Native;
+  /** The lock of the control socket, if it is one of them. */
+  ofSocket: FdHandle | undefined;
 
   constructor(sys: Native) {
     this.#sys = sys;
@@ -19,19 +21,19 @@ export class Locks {
   /**
    * Locks a file. Creates it if it is missing, and its folder with these permission bits. Throws BROKER_RUNNING if
    * another process has the lock. The lock ends with the process, so the file stays (flock(2)). If `inherited` has the
-   * open file of a predecessor's lock, that one is used: the lock belongs to the open file.
+   * open file of a predecessor's lock, that one is used: the lock belongs to the open file. Returns it, borrowed.
    */
-  take(path: string, folderMode: number, inherited: readonly FdHandle[] = []): void {
+  take(path: string, folderMode: number, inherited: readonly FdHandle[] = []): FdHandle {
     const known = inherited.find((lock) => isFile(lock, path));
     if (known !== undefined) {
       this.#held.push(known);
-      return;
+      return known;
     }
     system(dirname(path), () => mkdirSync(dirname(path), { recursive: true, mode: folderMode }));
     const lock = openLock(path, this.#sys);
     this.#held.push(lock);
     const result = this.#sys.flock(lock.fd, LOCK_EX);
-    if (result >= 0) return;
+    if (result >= 0) return lock;
     throw new BerthError(
       "BROKER_RUNNING",
       `another broker is running: it holds ${path}; stop it, or choose another --socket and --state; --replace takes over from it`,

@@ -96,7 +96,7 @@ function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: Reclai
 }
 
 /** The tenant's descriptor, if it is still that socket. The tenant may have put another file in its place. */
-function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Native): FdHandle | undefined {
+export function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Native): FdHandle | undefined {
   const fd = sys.pidfdGetfd(tenant, number);
   if (fd === -EBADF) return undefined;
   // If it is not a socket, any other call may wait for its file system, and so may close(2).

@@ -14,6 +14,7 @@ import { formatListenAddress, type ListenAddress } from "../../net/address.ts";
 import { HeldSocket } from "./held-socket.ts";
 import type { NamedSocket, SocketOwner } from "./named-socket.ts";
 import { describePassed, fits, type PassedSocket, socketInode } from "./passed-socket.ts";
+import { describeHolders } from "./socket-holders.ts";
 import { socketKey } from "./socket-key.ts";
 
 const { EADDRINUSE } = constants.errno;
@@ -252,8 +253,16 @@ function problemOf(want: Wanted, error: Error): Problem {
   return {
     ...origin,
     message: `berth ${want.berth}, socket ${want.spec.name}: ${error.message}`,
-    remedy: remedies[errno ?? ""] ?? `check the address and the options of the socket at ${formatOrigin(origin)}`,
+    remedy:
+      (errno === "EADDRINUSE" ? holderRemedy(want.listen) : undefined) ??
+      remedies[errno ?? ""] ??
+      `check the address and the options of the socket at ${formatOrigin(origin)}`,
   };
+}
+
+function holderRemedy(listen: ListenAddress): string | undefined {
+  const holders = describeHolders(listen);
+  return holders === undefined ? undefined : `${holders} has this address; stop it, or choose another`;
 }
 
 const remedies: Readonly<Record<string, string>> = {

@@ -1,0 +1,117 @@
+/**
+ * Which processes have the socket of an address: the kernel lists addresses in /proc/net, and the descriptors of each
+ * process in /proc/PID/fd. It touches no socket and no process.
+ */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { endianness } from "node:os";
+import { encodeSockaddr, type ListenAddress } from "../../net/address.ts";
+
+/** A process and its descriptor of a socket. */
+export interface Holder {
+  readonly pid: number;
+  readonly fd: number;
+}
+
+/** A socket in /proc/net. */
+export interface BoundSocket {
+  readonly inode: bigint;
+  /** Who created it; unknown of a UNIX socket. */
+  readonly uid: number | undefined;
+}
+
+/** Reads each table of /proc/net once. */
+export class SocketTables {
+  readonly #rows = new Map<string, readonly string[]>();
+
+  /** The sockets that are bound to exactly this address. One that should listen does. */
+  boundTo({ kind, address }: ListenAddress): BoundSocket[] {
+    if (address.family === "unix") {
+      const name = address.abstract ? `@${address.path}` : address.path;
+      return this.#table("unix").flatMap((row) => {
+        const found = /^\S+ \S+ \S+ (\S+) \S+ \S+ +(\d+) (.*)$/.exec(row);
+        const listens = kind === "datagram" || (Number.parseInt(found?.[1] ?? "0", 16) & UNIX_LISTENS) !== 0;
+        return found?.[3] === name && listens ? [{ inode: BigInt(found[2] ?? 0), uid: undefined }] : [];
+      });
+    }
+    if (address.port === 0) return [];
+    const table = `${kind === "datagram" ? "udp" : "tcp"}${address.family === "ipv6" ? "6" : ""}`;
+    const local = asListed(encodeSockaddr(address), address.family, address.port);
+    return this.#table(table).flatMap((row) => {
+      const [, at, , state, , , , uid, , inode] = row.trim().split(/\s+/);
+      const isThere = at === local && (kind === "datagram" || state === TCP_LISTEN);
+      return isThere && inode !== undefined ? [{ inode: BigInt(inode), uid: Number(uid) }] : [];
+    });
+  }
+
+  #table(name: string): readonly string[] {
+    const known = this.#rows.get(name);
+    if (known !== undefined) return known;
+    const rows = (textOf(`/proc/net/${name}`) ?? "").split("\n").slice(1);
+    this.#rows.set(name, rows);
+    return rows;
+  }
+}
+
+const TCP_LISTEN = "0A";
+/** __SO_ACCEPTCON in the column Flags. */
+const UNIX_LISTENS = 0x10000;
+/** Descriptors of one process that are looked at. */
+const MAX_LOOKED = 65_536;
+
+/** Every process, but this one, that has one of these sockets. */
+export function holdersOf(inodes: readonly bigint[]): Map<bigint, Holder[]> {
+  const wanted = new Map(inodes.map((inode) => [`socket:[${inode}]`, inode]));
+  const found = new Map<bigint, Holder[]>();
+  if (wanted.size === 0) return found;
+  for (const name of namesIn("/proc")) {
+    if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
+    for (const fd of namesIn(`/proc/${name}/fd`).slice(0, MAX_LOOKED)) {
+      const inode = wanted.get(linkOf(`/proc/${name}/fd/${fd}`));
+      if (inode === undefined) continue;
+      const holders = found.get(inode) ?? [];
+      found.set(inode, holders);
+      if (!holders.some(({ pid }) => pid === Number(name))) holders.push({ pid: Number(name), fd: Number(fd) });
+    }
+  }
+  return found;
+}
+
+/** For a message: `pid 812 (nginx)` of each process that has the address; undefined when none can be found. */
+export function describeHolders(listen: ListenAddress): string | undefined {
+  const inodes = new SocketTables().boundTo(listen).map(({ inode }) => inode);
+  const pids = new Set([...holdersOf(inodes).values()].flat().map(({ pid }) => pid));
+  if (pids.size === 0) return undefined;
+  return Array.from(pids, (pid) => `pid ${pid} (${(textOf(`/proc/${pid}/comm`) ?? "?").trim()})`).join(", ");
+}
+
+/** The kernel prints each word of an address as a number in its own byte order (proc_pid_net(5)). */
+function asListed(sockaddr: Uint8Array, family: "ipv4" | "ipv6", port: number): string {
+  const bytes = family === "ipv6" ? sockaddr.subarray(8, 24) : sockaddr.subarray(4, 8);
+  const words = Array.from({ length: bytes.length / 4 }, (_, index) => bytes.slice(4 * index, 4 * index + 4));
+  const host = words.map((word) => Buffer.from(endianness() === "LE" ? word.reverse() : word).toString("hex"));
+  return `${host.join("")}:${port.toString(16).padStart(4, "0")}`.toUpperCase();
+}
+
+function textOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return undefined; // it has exited
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // it has exited, or is another user's
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // closed since
+  }
+}
