@@ -1,4 +1,5 @@
-// The session keyring, keyrings(7): what the launcher's session keeps there, tickets and passwords, is not the server's.
+// The session keyring (keyrings(7)). The launcher's session may keep tickets and passwords there: the server must not
+// have them.
 #include <errno.h>
 #include <linux/keyctl.h>
 #include <sys/syscall.h>

@@ -30,7 +30,8 @@
 //   14  Bind         *  u32 flags, text source, text target: a folder or file of the launcher's own tree, with all
 //                       mounts below it, mounted in the root as by Mount. Bit 0: read-only
 //   15  Notify       ?  u64 microseconds, text address: if the launcher's environment has no NOTIFY_SOCKET, it is
-//                       set to the address; unless they are 0, WATCHDOG_USEC to the microseconds, WATCHDOG_PID to this process
+//                       set to the address. Unless the microseconds are 0, WATCHDOG_USEC is set to them,
+//                       and WATCHDOG_PID to this process
 //
 // Any deviation refuses the whole plan. It is carried out with privilege, so nothing in it is guessed.
 #pragma once

@@ -1,4 +1,4 @@
-/** What a broker is started with. */
+/** The options of a broker. */
 import type { BerthSpec } from "../config/keys/spec.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Log } from "../log.ts";
@@ -11,44 +11,42 @@ import type { StartLimits } from "./demand/starter.ts";
 import type { Predecessor } from "./restart/takeover-client.ts";
 
 export interface BrokerOptions {
-  /** Configuration folders in rising precedence. */
+  /** Configuration folders. Later ones override earlier ones. */
   readonly config?: readonly string[];
-  /** Berths given by the program itself instead of by `config`. */
+  /** Berths from the program, instead of `config`. */
   readonly berths?: readonly BerthSpec[];
-  /**
-   * Path of the control socket, or the socket itself, listening, as from socket activation; the broker then owns it.
-   */
+  /** Path of the control socket, or a listening socket, for example from socket activation. The broker then owns it. */
   readonly socket: string | FdHandle;
   /**
-   * Descriptors passed to this process (sd_listen_fds(3)), the broker's from now on: sockets of berths that .socket
-   * units own, the control socket if it is among them, and what an earlier broker had put into `store`.
+   * Descriptors that this process inherited (sd_listen_fds(3)); the broker owns them. They can be sockets of berths,
+   * the control socket, and what an earlier broker put into `store`.
    */
   readonly passed?: readonly PassedFd[];
-  /** The service manager's store of descriptors, where there is one: all that is held is kept there too. */
+  /** The service manager's store, if there is one. The broker keeps a copy of all its descriptors there. */
   readonly store?: DescriptorStore;
   /**
-   * The broker that has the socket now: all that it has is taken over, and it ends. Nothing may be `passed` beside it.
-   * Closed when that is done, or has failed.
+   * The running broker. This one takes over everything from it, and then it ends. Excludes `passed`. Closed afterwards,
+   * also after a failure.
    */
   readonly predecessor?: Predecessor;
-  /** Another broker has taken over from this one, which is closed. */
+  /** Called when another broker has taken over and this one is closed. */
   readonly onReplaced?: () => void;
-  /** Something that a status line would tell has changed. */
+  /** Called when something changed that a status line shows. */
   readonly onChange?: () => void;
-  /** Folder for what must outlive the broker; locked, so that two brokers never share one. */
+  /** Folder for images, ranges and roots. Locked, so that two brokers never share one. */
   readonly state?: string;
-  /** Ids that ranges of berths with a root are taken from. Default: those that systemd sets apart for containers. */
+  /** The ids for ranges of berths with a root. Default: those that systemd reserves for containers. */
   readonly ranges?: Pool;
-  /** Permission bits of the control socket's path. Who may do what is decided by policy, so 0666 is the default. */
+  /** Permission bits of the control socket's path. Default 0666, because policy decides who may do what. */
   readonly socketMode?: number;
   readonly quota?: Partial<QuotaLimits>;
-  /** Milliseconds a message may take to arrive, and a reply to be read. Default 10,000. */
+  /** Milliseconds for a message to arrive, and for a reply to be read. Default 10,000. */
   readonly deadline?: number;
-  /** How servers are started on demand. */
+  /** Limits for servers that start on demand. */
   readonly starts?: Partial<StartLimits>;
-  /** Descriptor that the output of servers goes to that the broker itself starts. Default: standard error. */
+  /** Descriptor for the output of servers that the broker starts itself. Default: standard error. */
   readonly serverOutput?: number;
-  /** Default: nothing is logged. */
+  /** Default: no log. */
   readonly log?: Log;
   /** @internal */
   readonly sys?: Native;

@@ -1,6 +1,6 @@
 /**
- * A running broker: it answers on the control socket until it is closed. How it starts is start.ts, what it is made of
- * parts.ts. The rooms, from the bottom up: access and record, sockets, berths, bind with demand and notify, session,
+ * A running broker, which serves on the control socket until it is closed. start.ts starts it; parts.ts lists its
+ * parts. The rooms, from the bottom up: access and record, sockets, berths, bind with demand and notify, session,
  * restart.
  */
 import { BerthError } from "../errors.ts";
@@ -10,7 +10,7 @@ import { applyConfiguration, readConfiguration } from "./configuration.ts";
 import { type BrokerParts, closeParts } from "./parts.ts";
 import { startBroker } from "./start.ts";
 
-/** A running broker. Async-disposable: the end of it closes every socket it holds. */
+/** A running broker. Disposing of it closes every socket that it holds. */
 export class Broker implements AsyncDisposable {
   readonly #parts: BrokerParts;
 
@@ -19,53 +19,52 @@ export class Broker implements AsyncDisposable {
   }
 
   /**
-   * Starts a broker. Throws CONFIG_INVALID with every problem of the configuration in its message, BROKER_RUNNING when
-   * another serves on the socket or the state folder, SYSTEM_ERROR when the machine refuses. Whatever it throws, a
-   * broker that was to be replaced goes on as before.
+   * Starts a broker. Throws CONFIG_INVALID with every problem of the configuration, BROKER_RUNNING when another broker
+   * uses the socket or the state folder, and SYSTEM_ERROR when the system refuses. After a failure a broker that was to
+   * be replaced keeps serving.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
     return new Broker(await startBroker(options));
   }
 
-  /** The berths as they are now. */
+  /** The berths now. */
   get berths(): BerthView[] {
     return this.#parts.berths.list().map((berth) => berth.view());
   }
 
-  /** Where it answers, for people. */
+  /** The address of the control socket, for people. */
   get where(): string {
     return this.#parts.control.where;
   }
 
   /**
-   * Whether it does its work: it looks at connections that come. Connections that wait for free descriptors count as
-   * seen.
+   * Whether it works: it accepts connections in time. A connection that waits for free descriptors counts as accepted.
    */
   get healthy(): boolean {
     return this.#parts.listener.healthy;
   }
 
-  /** How many connections are open. */
+  /** The number of open connections. */
   get connections(): number {
     return this.#parts.listener.sessions.size;
   }
 
   /**
-   * Reads the configuration again. Sockets that stay the same stay open, with everything that queues on them. Throws
+   * Reads the configuration again. Unchanged sockets stay open with everything that is queued on them. Throws
    * CONFIG_INVALID with every problem, and BROKER_RUNNING while another broker takes over; then nothing has changed.
    * Does nothing once the broker is closed or replaced.
    */
   reload(): void {
     if (this.#parts.listener.isClosed) return;
     if (this.#parts.takeover.isUnderWay)
-      throw new BerthError("BROKER_RUNNING", "another broker is taking over, and reads the configuration itself");
+      throw new BerthError("BROKER_RUNNING", "another broker is taking over; it reads the configuration itself");
     applyConfiguration(this.#parts, readConfiguration(this.#parts));
   }
 
-  /** Closes the control socket, every connection and every held socket. Tenants keep what they have. Idempotent. */
+  /** Closes the control socket, all connections and all held sockets. Tenants keep their descriptors. Idempotent. */
   async close(): Promise<void> {
     const { takeover, snapshot } = this.#parts;
-    // A broker that was given everything goes on alone: it sees that this one is gone, and needs no answer.
+    // A successor that has everything goes on alone: it sees this one exit and needs no answer.
     const isGiven = takeover.hasGiven;
     takeover.close();
     if (!isGiven) snapshot.abandon();

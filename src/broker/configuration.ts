@@ -1,4 +1,4 @@
-/** The berths that a broker is to have: read from its folders or given by the program, and made so. */
+/** Reads the configured berths from folders or options, and applies them to the broker. */
 import { systemAccounts } from "../accounts.ts";
 import type { BerthSpec } from "../config/keys/spec.ts";
 import { loadConfig } from "../config/load.ts";
@@ -9,7 +9,7 @@ import type { BrokerParts, Foundation } from "./parts.ts";
 import { writeHeldNote } from "./restart/held-note.ts";
 import { type PassedSocket, socketInode } from "./sockets/passed-socket.ts";
 
-/** Opens nothing. Throws CONFIG_INVALID with every problem in its message. */
+/** Reads them and opens nothing. Throws CONFIG_INVALID with every problem in its message. */
 export function readConfiguration({
   options: { config = [], berths },
   roots,
@@ -29,8 +29,8 @@ type Configured = Pick<Foundation, "berths" | "mirror" | "locks" | "log"> &
   Partial<Pick<BrokerParts, "onDemand" | "ledger">>;
 
 /**
- * Makes the berths those of the configuration: all of it, or nothing. Of `offered`, which is taken over, returns the
- * sockets that no berth wants. Throws CONFIG_INVALID with every problem.
+ * Applies the configuration, all or nothing. Owns `offered`, and returns the sockets of it that no berth uses. Throws
+ * CONFIG_INVALID with every problem.
  */
 export function applyConfiguration(
   { berths, mirror, onDemand, ledger, locks, log }: Configured,
@@ -41,7 +41,7 @@ export function applyConfiguration(
   onDemand?.pause();
   const problems = berths.apply(specs, offered, (offer) => unclaimed.push(offer));
   onDemand?.resume(berths.list());
-  // Also after a failure: a socket that had to be opened again is another one.
+  // Also after a failure: some sockets may have been reopened.
   mirror?.keepAll();
   ledger?.keepAll(berths.list());
   noteHeld({ berths, locks, log });

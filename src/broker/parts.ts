@@ -20,7 +20,7 @@ import type { Session } from "./session/session.ts";
 import type { ControlSocket } from "./sockets/control-socket.ts";
 import type { NamedSocket } from "./sockets/named-socket.ts";
 
-/** What there is before anything is opened. */
+/** The parts that exist before anything is opened. */
 export interface Foundation {
   readonly options: BrokerOptions;
   readonly sys: Native;
@@ -38,7 +38,7 @@ export interface Foundation {
 
 /** A broker that holds its berths. */
 export interface Settled extends Foundation {
-  /** Absent where leases are not written down. */
+  /** Absent if leases cannot be recorded. */
   readonly ledger: Ledger | undefined;
   /** Absent where the socket could not be opened. */
   readonly notify: NotifySocket | undefined;
@@ -52,24 +52,24 @@ export interface BrokerParts extends Settled {
   readonly takeover: TakeoverServer;
 }
 
-/** The sockets that a broker has bound for itself. */
+/** The broker's own sockets. */
 export function ownSockets({ control, notify }: Pick<Settled, "control" | "notify">): NamedSocket[] {
   return [...control.named, ...(notify === undefined ? [] : [{ name: "notify", socket: notify.socket }])];
 }
 
 /** How a broker ends. */
 export interface End {
-  /** Everything was given to a broker that took over. */
+  /** Another broker has taken over everything. */
   readonly isGiven?: boolean;
-  /** The connection that stays open: the one on which that broker waits for an answer. */
+  /** The connection of that broker: it stays open for the answer. */
   readonly successor?: Session | undefined;
 }
 
-/** Closes all parts there are. What is stored, or was given to another broker, stays as it is. Idempotent. */
+/** Closes all existing parts. What is stored or was handed over stays. Idempotent. */
 export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven = false, successor }: End = {}): void {
   const { ledger } = parts;
   parts.listener?.close(successor);
-  // From here on nothing is removed from the store: it is for the next broker.
+  // From here on the store does not change: it is for the next broker.
   parts.mirror?.close();
   parts.snapshot?.close();
   parts.control.close();

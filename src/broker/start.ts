@@ -1,6 +1,6 @@
 /**
- * How a broker starts: inherit, settle, take over, begin. Each step is given what the steps before it made, and returns
- * what it made. When a step fails, everything is closed, and a broker that was to be replaced goes on.
+ * How a broker starts: inherit, settle, take over, begin. Each step gets the results of earlier steps and returns its
+ * own. If a step fails, everything is closed, and a broker that was to be replaced keeps serving.
  */
 import type { BerthSpec } from "../config/keys/spec.ts";
 import { native } from "../native.ts";
@@ -50,13 +50,13 @@ interface Settlement {
   readonly parts: Settled;
   /** The control socket, borrowed. */
   readonly controlFd: number;
-  /** Sockets that no berth wants. */
+  /** Sockets that no berth uses. */
   readonly unclaimed: readonly PassedSocket[];
-  /** Binds of running servers: they are answered when no other broker answers them any more. */
+  /** Binds of running servers. They are answered once no other broker answers them. */
   readonly binds: Pick<InheritedFds, "binds" | "fallbacks">;
 }
 
-/** Owns what was passed from the first instant. Throws as `Broker.start`. */
+/** Owns the passed descriptors at once. Throws as `Broker.start`. */
 export async function startBroker(options: BrokerOptions): Promise<BrokerParts> {
   const { predecessor } = options;
   const foundation = layFoundation(options);
@@ -84,7 +84,7 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   }
 }
 
-/** What needs nothing but the options. It opens nothing. */
+/** The parts that need only the options. It opens nothing. */
 function layFoundation(options: BrokerOptions): Foundation {
   const { sys = native, log = () => undefined, store } = options;
   const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
@@ -122,7 +122,7 @@ function settle(foundation: Foundation, specs: readonly BerthSpec[], { fds, ledg
   };
 }
 
-/** Beside the control socket. A broker that cannot open it serves without, and logs why. */
+/** Opens the notify socket beside the control socket. A broker that cannot open it serves without it, and logs why. */
 function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): NotifySocket | undefined {
   const { berths, control, events, sys, log } = foundation;
   const notices = new TenantNotices({ berths, log, events });
@@ -144,11 +144,12 @@ function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): N
 }
 
 /**
- * Step 3, with a predecessor: it ends, and what both had is this broker's alone. Throws BROKER_RUNNING if it goes on.
+ * Step 3, with a predecessor: it ends, and everything belongs to this broker alone. Throws BROKER_RUNNING if the
+ * predecessor keeps serving.
  */
 async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settled> {
   const { berths, notify, log } = parts;
-  // Until it has ended, it is the predecessor that sees tenants exit and reads what they report.
+  // Until it has ended, the predecessor handles exits of tenants and their messages.
   berths.leases.pause();
   notify?.pause();
   await predecessor.confirm();
@@ -161,7 +162,7 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
   return { ...parts, ledger };
 }
 
-/** Step 4: no other broker has any of it now. Answers clients, and the binds of servers that run already. */
+/** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): BrokerParts {
   const { options, sys, log, quota, events, berths, mirror, interceptions, locks, ledger, notify, control } = parts;
   for (const offer of unclaimed) closeUnclaimed(offer, berths, log);
@@ -219,6 +220,6 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
 }
 
 function restoreContext({ options, berths, interceptions, mirror, sys, log }: Foundation): RestoreContext {
-  // What a predecessor hands over is in no store of ours yet.
+  // A predecessor's descriptors are not in our store yet.
   return { berths, interceptions, mirror: options.predecessor === undefined ? mirror : undefined, sys, log };
 }

@@ -1,4 +1,4 @@
-/** The roots of a broker's berths: what is in its state folder, images and ranges, put together. */
+/** The roots of a broker's berths, made from the images and ranges in its state folder. */
 import { join } from "node:path";
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
@@ -14,10 +14,10 @@ import { Roots } from "../../rootfs/roots/roots.ts";
 import type { Berth } from "./berth.ts";
 import type { Refusal, Waiting } from "./request.ts";
 
-/** What is in the state folder, opened when the first berth has a root. */
+/** The contents of the state folder, opened when the first berth has a root. */
 interface State {
   readonly roots: Roots | RootlessRoots;
-  /** Absent where the broker has one id, its own user's. */
+  /** Absent in a broker without root, which has only its user's id. */
   readonly ranges?: Ranges;
 }
 
@@ -28,7 +28,7 @@ export class BerthRoots {
   readonly #sys: Native;
   #state: State | undefined;
 
-  /** `state` is the broker's state folder, where it has one; `ranges` where ranges are taken from, if it says so. */
+  /** `state` is the broker's state folder; `ranges` is the pool of ids, if it is not the default. */
   constructor({ state, ranges }: { readonly state?: string; readonly ranges?: Pool }, log: Log, sys: Native) {
     this.#folder = state;
     this.#pool = ranges;
@@ -36,7 +36,7 @@ export class BerthRoots {
     this.#sys = sys;
   }
 
-  /** What keeps these berths from having roots. */
+  /** Why these berths cannot have roots. */
   problems(specs: readonly BerthSpec[]): Problem[] {
     if (this.#folder !== undefined) return [];
     return specs
@@ -48,7 +48,7 @@ export class BerthRoots {
       }));
   }
 
-  /** The range that is reserved for a berth. */
+  /** The range reserved for a berth. */
   rangeOf({ name, root }: BerthSpec): Range | undefined {
     if (root === undefined || root.shift === "none") return undefined;
     const found = this.#open()
@@ -57,7 +57,7 @@ export class BerthRoots {
     return found === undefined ? undefined : { base: found.base, count: found.count };
   }
 
-  /** Builds the berth's root, if it should have one and has none. Undefined: there is nothing more to do. */
+  /** Builds the berth's root if it needs one and has none. Undefined: nothing to wait for. */
   ensure(berth: Berth): Waiting | Refusal | undefined {
     const { root } = berth.spec;
     if (berth.root !== undefined || root === undefined) return undefined;
@@ -74,14 +74,14 @@ export class BerthRoots {
     return undefined;
   }
 
-  /** Takes over a root that an earlier broker built for the tenants there are. */
+  /** Restores a root that an earlier broker built for the present tenants. */
   adopt(berth: Berth, mount: FdHandle, facts: RootFacts): void {
     berth.root = this.#open().roots.adopt(mount, facts);
     berth.range = facts.range;
     berth.generation++;
   }
 
-  /** Lets go of the berth's root, if it has one; of the next one too, if it is to have none. */
+  /** Releases the berth's root, if it has one. With `next: false`, also the one built ahead. */
   release(berth: Berth, { next = true }: { readonly next?: boolean } = {}): void {
     const { root } = berth;
     if (root !== undefined) {
@@ -93,12 +93,12 @@ export class BerthRoots {
     if (!next) this.forget(berth);
   }
 
-  /** A root belongs to its tenants: without a tenant it goes. */
+  /** Releases the root of a berth without tenants: a root belongs to its tenants. */
   dropIdle(berth: Berth): void {
     if (berth.lease === undefined && berth.incoming === undefined) this.release(berth);
   }
 
-  /** Lets go of what stands ready for the berth's next lease: it may not be what that asks for. */
+  /** Discards the root that was built ahead: it may not fit the new configuration. */
   forget({ name }: Berth): void {
     this.#state?.roots.forget(name);
   }
@@ -111,7 +111,7 @@ export class BerthRoots {
 
   #open(): State {
     if (this.#state !== undefined) return this.#state;
-    const folder = this.#folder ?? "/nonexistent"; // problems() has kept such berths out
+    const folder = this.#folder ?? "/nonexistent"; // problems() has rejected such berths
     const images = new Images(join(folder, "images"), this.#sys);
     if (process.geteuid?.() !== 0) {
       this.#state = { roots: new RootlessRoots({ state: folder, images, sys: this.#sys }) };

@@ -1,6 +1,6 @@
 /**
- * One berth: what it holds, who has it, and what is waiting in it for the next tenant. It decides nothing about who
- * may do what; it keeps the state and turns it into descriptors.
+ * One berth: its sockets, leases, stash and root. It holds the state and turns it into descriptors. It decides nothing
+ * about permissions.
  */
 
 import type { BerthSpec, RootState } from "../../config/keys/spec.ts";
@@ -33,7 +33,7 @@ export type BerthEvent =
 
 export type BerthState = "vacant" | "occupied" | "handover";
 
-/** A descriptor as the wire names it; `index` only in a message that carries it. */
+/** A descriptor as in replies. `index` is present only in a message that carries it. */
 export interface DescriptorView {
   readonly name: string;
   readonly kind: SocketKind | "root" | "stash";
@@ -48,20 +48,20 @@ export interface LeaseView {
   readonly unit?: string;
 }
 
-/** How the server of a berth that starts on demand fares. */
+/** The state of a server that starts on demand. */
 export interface StartView {
   readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
-  /** Starts in a row that failed. */
+  /** How many starts in a row have failed. */
   readonly failures: number;
-  /** Why the last of them did, and the server's exit status or the signal that ended it. */
+  /** Why the last one failed, and the server's exit status or signal. */
   readonly reason?: string;
   readonly status?: number;
   readonly signal?: string;
-  /** When it is tried again, in microseconds since 1970. */
+  /** Time of the next try, in microseconds since 1970. */
   readonly next?: number;
 }
 
-/** A berth's root; the strategy is known while it has one. */
+/** A berth's root. The strategy is known while a root exists. */
 export interface RootView {
   readonly images: readonly string[];
   readonly state: RootState | "readonly";
@@ -77,32 +77,32 @@ export interface BerthView {
   readonly root?: RootView;
   readonly lease?: LeaseView;
   readonly ready?: boolean;
-  /** What the tenant says of itself. */
+  /** The tenant's own status text. */
   readonly status?: string;
   readonly start?: StartView;
-  /** Descriptors of it in the service manager's store. */
+  /** How many of its descriptors are in the service manager's store. */
   readonly kept?: number;
 }
 
 export class Berth {
   spec: BerthSpec;
   sockets: readonly NamedSocket[];
-  /** The present tenant's. */
+  /** The present tenant's lease. */
   lease: Lease | undefined;
-  /** The newcomer's, during a handover. */
+  /** The newcomer's lease during a handover. */
   incoming: Lease | undefined;
-  /** Set while its server starts on demand. */
+  /** Set while its server is one that starts on demand. */
   start: StartView | undefined;
-  /** Built with the first lease, and let go of with the last. */
+  /** Built for the first lease, released with the last. */
   root: Root | undefined;
-  /** Its copy in the store. */
+  /** The root's copy in the store. */
   rootCopy: StoredCopy | undefined;
-  /** The ids that are reserved for it. */
+  /** The ids reserved for it. */
   range: Range | undefined;
   readonly stash: Map<string, Stashed> = new Map();
-  /** Descriptors in the store of its servers whose binds are answered: two for each. */
+  /** Descriptors stored for its servers with bind delivery: two for each. */
   keptBinds = 0;
-  /** Changes whenever an answer made from this berth would be another one. */
+  /** Changes whenever an earlier answer about this berth becomes outdated. */
   generation = 0;
 
   constructor(spec: BerthSpec, sockets: readonly NamedSocket[]) {
@@ -114,10 +114,7 @@ export class Berth {
     return this.spec.name;
   }
 
-  /**
-   * Gives the berth another configuration and its sockets. Tells whether a socket is another one, and whether anything
-   * is.
-   */
+  /** Sets the configuration and the sockets. Returns whether a socket was replaced, and whether anything changed. */
   configure(spec: BerthSpec, sockets: readonly NamedSocket[]): { readonly moved: boolean; readonly changed: boolean } {
     const moved =
       sockets.length !== this.sockets.length || sockets.some(({ socket }, at) => this.sockets[at]?.socket !== socket);
@@ -138,12 +135,12 @@ export class Berth {
     return this.root !== undefined || this.spec.root !== undefined;
   }
 
-  /** How many descriptors one message to a tenant carries. */
+  /** How many descriptors a message to a tenant carries. */
   get size(): number {
     return this.sockets.length + (this.hasRoot ? 1 : 0) + this.stash.size;
   }
 
-  /** Descriptions in the order of {@link borrow}; with `first`, numbered from there. */
+  /** Descriptions in the order of {@link borrow}; numbered from `first` if given. */
   descriptors(first?: number): DescriptorView[] {
     const views: DescriptorView[] = this.sockets.map(({ name, socket }) => ({
       name,
@@ -156,8 +153,8 @@ export class Berth {
   }
 
   /**
-   * The descriptors themselves, borrowed, between `before` and `after`; `root` is what {@link Root.lend} gave, if there
-   * is one.
+   * The descriptors, borrowed, between `before` and `after`. `root` is the result of {@link Root.lend}, if there is a
+   * root.
    */
   borrow(root: FdHandle | undefined, before: readonly number[] = [], after: readonly number[] = []): Borrowed {
     const fds = [
@@ -185,7 +182,9 @@ export class Berth {
     };
   }
 
-  /** A lease is two descriptors, its tenant's pidfd and a page of facts; so is a root, its mount and its facts. */
+  /**
+   * A lease takes two descriptors, the tenant's pidfd and a page of facts; a root takes two, its mount and its facts.
+   */
   get #kept(): number {
     const sockets = this.sockets.filter(({ socket }) => socket.storedCopy !== undefined).length;
     const leases = [this.lease, this.incoming].filter((lease) => lease?.storedCopy !== undefined).length;
@@ -205,12 +204,12 @@ export class Berth {
   }
 }
 
-/** A configuration without where its values are written: two are the same when this is the same. */
+/** A configuration without the places of its values: equal texts mean equal configurations. */
 function meaning(spec: BerthSpec): string {
   return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
 }
 
-/** A lease as others see it. */
+/** A lease as clients see it. */
 export function leaseView(lease: Lease): LeaseView {
   const { pid, uid, unit } = lease.tenant;
   return { id: lease.id, pid, uid, ...(unit !== undefined && { unit }) };

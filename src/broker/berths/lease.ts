@@ -1,4 +1,6 @@
-/** A tenant's hold on a berth. It ends when the tenant says so or dies: its pidfd becomes readable (pidfd_open(2)). */
+/**
+ * A tenant's hold on a berth. It ends when the tenant releases it or exits: then its pidfd is readable (pidfd_open(2)).
+ */
 import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
@@ -10,7 +12,7 @@ import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
 
-/** Who holds the lease, as the kernel told at connect. */
+/** The holder, as the kernel reported it at connect. */
 export interface Tenant {
   readonly pid: number;
   readonly uid: number;
@@ -18,24 +20,24 @@ export interface Tenant {
 }
 
 export class Lease {
-  /** Random, unique, and no secret: knowing it gives no right. */
+  /** Random and unique, but no secret: it gives no rights. */
   readonly id: string;
   readonly tenant: Tenant;
-  /** The tenant has said that it serves. */
+  /** The tenant has reported READY. */
   ready = false;
-  /** Its copy outside of the broker. */
+  /** Its copy in a store. */
   storedCopy: StoredCopy | undefined;
   readonly #sys: Native;
-  /** What the tenant says of itself, sd_notify(3). */
+  /** The tenant's status text, sd_notify(3). */
   status: string | undefined;
-  /** Set while the tenant has to say that it is alive. */
+  /** Set while the tenant must send WATCHDOG=1. */
   watchdog: TenantWatchdog | undefined;
   #pidfd: FdHandle | undefined;
   #poll: Poll | undefined;
 
   /**
-   * Takes ownership of the pidfd; `onDeath` is called once, when the tenant has died and the lease had not ended. `id`
-   * is that of a lease which an earlier broker gave.
+   * Owns the pidfd. `onDeath` is called once if the tenant exits before the lease has ended. `id` is given for a lease
+   * of an earlier broker.
    */
   constructor(
     tenant: Tenant,
@@ -61,14 +63,12 @@ export class Lease {
     return this.#pidfd === undefined;
   }
 
-  /** Sends a signal to the tenant, and to nobody who has its pid after it. 0 or -errno. */
+  /** Sends a signal to the tenant, never to a later process with its pid. Returns 0 or -errno. */
   signal(number: number): number {
     return this.#pidfd === undefined ? -ESRCH : this.#sys.pidfdSignal(this.#pidfd.fd, number);
   }
 
-  /**
-   * Whether a pidfd is the tenant's. Where pidfds have no inodes of their own (before Linux 6.9), any is taken for it.
-   */
+  /** Whether a pidfd is the tenant's. Before Linux 6.9 pidfds have no inodes of their own: then any matches. */
   isOf(pidfd: number): boolean {
     return this.#pidfd !== undefined && fstatSync(this.#pidfd.fd).ino === fstatSync(pidfd).ino;
   }
@@ -78,7 +78,7 @@ export class Lease {
     return this.#pidfd?.fd;
   }
 
-  /** Ignores that the tenant exits, and its watchdog, until {@link resume}. */
+  /** Ignores the tenant's exit and its watchdog until {@link resume}. */
   pause(): void {
     this.#poll?.start(0);
     this.watchdog?.pause();
@@ -89,7 +89,7 @@ export class Lease {
     this.watchdog?.alive();
   }
 
-  /** Lets go of the tenant, and of the copy. Idempotent. */
+  /** Closes the pidfd and drops the copy. Idempotent. */
   end(): void {
     this.watchdog?.close();
     this.storedCopy?.drop();

@@ -1,12 +1,9 @@
-/**
- * Every lease there is, by its id and by its tenant, and who may speak for it. It gives no lease, and does not know
- * when one ends.
- */
+/** All leases, by id and by tenant, and who may act on them. It neither grants nor ends leases by itself. */
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 import type { Refusal, Speaker } from "./request.ts";
 
-/** A lease and what it is of. */
+/** A lease and its berth. */
 export interface Tenancy {
   readonly berth: Berth;
   readonly lease: Lease;
@@ -19,24 +16,24 @@ export class Leases {
     this.#byId.set(lease.id, { berth, lease });
   }
 
-  /** Lets go of the tenant. Its berth is the caller's to set right. */
+  /** Removes and closes the lease. The caller updates the berth. */
   end(lease: Lease): void {
     this.#byId.delete(lease.id);
     lease.end();
   }
 
-  /** The lease of that id. It asks no policy. */
+  /** The lease of that id, without a check of policy. */
   get(id: string): Lease | undefined {
     return this.#byId.get(id)?.lease;
   }
 
-  /** The lease if the requester may speak for it; another's lease is answered as one that is not there. */
+  /** The lease, if the requester may act on it. The refusal is the same for another's lease and for a missing one. */
   of(id: string, who: Speaker): Tenancy | Refusal {
     const found = this.#byId.get(id);
     return found !== undefined && (who.privileged || who.holds(found.lease)) ? found : { kind: "no-lease", lease: id };
   }
 
-  /** Ignores that tenants exit, until {@link resume}. */
+  /** Ignores exits of tenants until {@link resume}. */
   pause(): void {
     for (const { lease } of this.#byId.values()) lease.pause();
   }
@@ -45,7 +42,7 @@ export class Leases {
     for (const { lease } of this.#byId.values()) lease.resume();
   }
 
-  /** The nearest tenant, of a process and those above it. */
+  /** The first of these processes that is a tenant: a process, then its ancestors. */
   among(pids: readonly number[]): Tenancy | undefined {
     let nearest: Tenancy | undefined;
     let distance = pids.length;

@@ -1,4 +1,4 @@
-/** Puts the sockets of a berth back into their configured state after its tenant has gone, and tells what was wrong. */
+/** Restores the configured state of a berth's sockets after its tenant has gone, and logs what was wrong. */
 import type { Log } from "../../log.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { Berth } from "./berth.ts";

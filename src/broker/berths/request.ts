@@ -1,23 +1,23 @@
-/** What is asked of the berths: by whom, and how it can turn out. Types alone. */
+/** Requests to the berths, and their outcomes. Only types. */
 
 import type { Peer } from "../access/peer.ts";
 import type { Berth, LeaseView } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 
-/** Who speaks for a lease. */
+/** Somebody who acts on a lease. */
 export interface Speaker {
   /** Root or the broker's own user. */
   readonly privileged: boolean;
-  /** Whether it is the very process that holds this lease. */
+  /** Whether it is the process that holds this lease. */
   holds(lease: Lease): boolean;
 }
 
-/** Who asks. */
+/** A client that asks for a berth. */
 export interface Requester extends Speaker {
   readonly peer: Peer;
 }
 
-/** Whether a present tenant may be taken over from: no, if there is one, or there must be one. */
+/** Whether to take over from the present tenant: never, if there is one, or there must be one. */
 export type Replace = "no" | "try" | "must";
 
 export interface Granted {
@@ -26,7 +26,7 @@ export interface Granted {
   readonly lease: Lease;
 }
 
-/** Why a request was not granted. */
+/** Why a request was refused. */
 export type Refusal =
   | { readonly kind: "absent"; readonly berth: string }
   | { readonly kind: "denied"; readonly berth: string }
@@ -37,7 +37,7 @@ export type Refusal =
   | { readonly kind: "unsuitable"; readonly name: string; readonly message: string }
   | { readonly kind: "no-root"; readonly berth: string; readonly message: string };
 
-/** Not now: to be asked again when this has resolved, unless it resolved with why that would be in vain. */
+/** Ask again once `until` has resolved. If it resolves to a text, asking again is pointless, and the text says why. */
 export interface Waiting {
   readonly kind: "waiting";
   readonly berth: string;

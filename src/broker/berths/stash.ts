@@ -1,6 +1,6 @@
 /**
- * Descriptors a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds that
- * can be kept without harm are taken (hazard 15; test/broker/berths/stash.test.ts).
+ * Descriptors that a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds
+ * that are safe to keep are accepted (hazard 15; test/broker/berths/stash.test.ts).
  */
 import { type BigIntStats, fstatSync } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
@@ -10,39 +10,39 @@ import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET 
 import { isConnected, socketOption } from "../../net/socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 
-/** A stashed descriptor: held by the berth until a successor of its giver is ready. */
+/** A stashed descriptor. The berth holds it until a successor of its giver is ready. */
 export interface Stashed {
   readonly name: string;
   readonly handle: FdHandle;
   /** The lease that left it. */
   readonly lease: string;
-  /** Who is charged for it. */
+  /** The user who is charged for it. */
   readonly uid: number;
-  /** Its copy outside of the broker. */
+  /** Its copy in a store. */
   storedCopy?: StoredCopy;
 }
 
-/** What a descriptor may be called. */
+/** The valid names of a stashed descriptor. */
 export function isStashName(name: string): boolean {
   return /^[A-Za-z0-9_.-]{1,64}$/.test(name);
 }
 
 /**
- * A server that speaks sd_notify(3) may keep several descriptors under one name. Here each has its own, and this is the
+ * With sd_notify(3) a server may keep several descriptors under one name. Here each needs its own name: this one is for
  * number `nth` of them.
  */
 export function numberedName(name: string, nth: number): string {
   return nth === 0 ? name : `${name}~${nth}`;
 }
 
-/** The name that its giver knows a descriptor by. */
+/** The name under which its giver knows it. */
 export function shownName(name: string): string {
   return name.replace(/~\d+$/, "");
 }
 
 const identities = new WeakMap<FdHandle, string>();
 
-/** As {@link fileOf}, asked of the kernel once for a handle. */
+/** As {@link fileOf}, looked up once for each handle. */
 export function identityOf(handle: FdHandle): string | undefined {
   const identity = identities.get(handle) ?? fileOf(handle.fd);
   if (identity !== undefined) identities.set(handle, identity);
@@ -50,19 +50,20 @@ export function identityOf(handle: FdHandle): string | undefined {
 }
 
 /**
- * Which socket, pipe, file or memfd it is: the same for all its descriptors. Undefined if its file system does not say.
+ * Identifies the socket, pipe, file or memfd: equal for all its descriptors. Undefined if its file system does not
+ * tell.
  */
 export function fileOf(fd: number): string | undefined {
   const stat = statOf(fd);
   return stat && `${stat.dev}:${stat.ino}`;
 }
 
-/** Says in a sentence why a descriptor cannot be kept; undefined when it can. */
+/** Why a descriptor cannot be stashed, as a sentence; undefined when it can. */
 export function unsuitable(fd: number, sys: Native): string | undefined {
   const flags = sys.getfl(fd);
   if (flags < 0 || (flags & O_PATH) !== 0) return "an O_PATH descriptor names a file without opening it";
   const stat = statOf(fd);
-  if (stat === undefined) return "its file system does not say what it is";
+  if (stat === undefined) return "its file system does not tell its type";
   if (stat.isFile()) return undefined;
   if (stat.isFIFO()) {
     const events = sys.pollNow(fd, POLLIN);
@@ -72,13 +73,13 @@ export function unsuitable(fd: number, sys: Native): string | undefined {
   if (!stat.isSocket()) return "only sockets, pipes, files and memfds can be stashed";
   if (socketOption(fd, SOL_SOCKET, SO_DOMAIN, sys) !== AF_UNIX) return undefined;
   const isListening = socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) === 1;
-  // Held by its own other end it would never close: the broker's connection to its tenant, for one.
+  // If the broker held one end of a connection to itself or its tenant, the connection would never close.
   return isConnected(fd, sys) && !isListening
     ? "a connected UNIX socket would be kept open by its own other end"
     : undefined;
 }
 
-/** Undefined where we may not ask: of a FUSE file, for one, that another user has mounted (fuse(4), allow_other). */
+/** Undefined where we may not look: for example at a file of another user's FUSE mount (fuse(4), allow_other). */
 function statOf(fd: number): BigIntStats | undefined {
   try {
     return fstatSync(fd, { bigint: true });

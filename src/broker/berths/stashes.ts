@@ -1,6 +1,6 @@
 /**
- * What may be stashed: one kind of thing and so much of it, charged to the user who leaves it. It does not ask who
- * speaks for a lease, and tells nobody of what has changed.
+ * Puts descriptors into stashes: only allowed kinds, up to the limits, charged to the user who leaves them. It does not
+ * check who may act on a lease, and reports no events.
  */
 import type { FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
@@ -11,7 +11,7 @@ import type { Lease } from "./lease.ts";
 import type { Refusal } from "./request.ts";
 import { type Stashed, unsuitable } from "./stash.ts";
 
-// The most descriptors of a berth: one message carries them all, with a plan and a root (hazard 1).
+// The most descriptors of a berth: one message carries all of them, a plan and a root (hazard 1).
 const MAX_DESCRIPTORS = MAX_FDS - 2;
 
 export class Stashes {
@@ -23,7 +23,7 @@ export class Stashes {
     this.#sys = sys;
   }
 
-  /** Puts a descriptor into a berth, in the place of what was there under its name. Takes the handle if it does. */
+  /** Stashes a descriptor, and replaces one of the same name. Owns the handle if it succeeds. */
   put(berth: Berth, lease: Lease, name: string, handle: FdHandle): Refusal | undefined {
     const wrong = unsuitable(handle.fd, this.#sys);
     if (wrong !== undefined) return { kind: "unsuitable", name, message: `${name} cannot be stashed: ${wrong}` };
@@ -43,8 +43,7 @@ export class Stashes {
   }
 
   /**
-   * Puts back what was left under an earlier broker; undefined when there is no place for it. Takes the handle if it
-   * does.
+   * Restores a descriptor of an earlier broker. Undefined if there is no place for it. Owns the handle if it succeeds.
    */
   restore(berth: Berth, { name, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
     if (berth.size >= MAX_DESCRIPTORS || berth.stash.has(name)) return undefined;
@@ -55,7 +54,7 @@ export class Stashes {
     return stashed;
   }
 
-  /** Closes what a berth has under a name, if it has anything. */
+  /** Closes the descriptor of that name, if there is one. */
   drop(berth: Berth, name: string): void {
     const stashed = berth.stash.get(name);
     if (stashed === undefined) return;
@@ -65,7 +64,7 @@ export class Stashes {
     berth.generation++;
   }
 
-  /** Drops what other tenants than these leases' left in a berth. */
+  /** Drops what tenants other than these leases' left in a berth. */
   dropOthers(berth: Berth, leases: readonly (string | undefined)[]): void {
     for (const { name, lease } of [...berth.stash.values()]) if (!leases.includes(lease)) this.drop(berth, name);
   }

@@ -1,15 +1,12 @@
-/**
- * Ends a server that promised to send WATCHDOG=1 regularly and did not: first with SIGABRT, so that it leaves a core,
- * then with SIGKILL.
- */
+/** Ends a server that stopped sending WATCHDOG=1: first with SIGABRT, so that it dumps core, then with SIGKILL. */
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
 
 const { SIGABRT, SIGKILL } = constants.signals;
 
-/** Time to write a core, before SIGKILL. */
+/** Time to dump core before SIGKILL. */
 const ABORT_TIMEOUT_MS = 10_000;
-/** The longest that setTimeout(3) takes. */
+/** The longest time that Node's timers take. */
 const LONGEST_MS = 2 ** 31 - 1;
 
 /** A lease, as far as its watchdog needs to know. */
@@ -22,12 +19,12 @@ export class TenantWatchdog {
   readonly #berth: string;
   readonly #lease: Watched;
   readonly #log: Log;
-  /** Milliseconds; 0: it is not watched. */
+  /** Milliseconds; 0 means that it is not watched. */
   #time: number;
   #timer: NodeJS.Timeout | undefined;
   #isKilling = false;
 
-  /** Watches from now on. */
+  /** Starts watching. */
   constructor(berth: string, lease: Watched, time: number, log: Log) {
     this.#berth = berth;
     this.#lease = lease;
@@ -66,7 +63,7 @@ export class TenantWatchdog {
     this.#timer = setTimeout(() => this.#lease.signal(SIGKILL), ABORT_TIMEOUT_MS);
   }
 
-  /** Stops the timer until {@link alive}: nobody reads its messages meanwhile. */
+  /** Stops the timer until {@link alive}, while nobody reads the server's messages. */
   pause(): void {
     if (!this.#isKilling) clearTimeout(this.#timer);
   }

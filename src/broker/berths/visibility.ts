@@ -1,6 +1,4 @@
-/**
- * Whether a peer may take a berth, or any. It takes as long for a berth that is not there, so that time tells nothing.
- */
+/** Whether a peer may take a berth, or any. It takes as long for a missing berth, so that timing tells nothing. */
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { Peer } from "../access/peer.ts";
 import { mayTake } from "../access/policy.ts";
@@ -11,7 +9,7 @@ export class Visibility {
   #asksGroups = false;
   #asksUnits = false;
 
-  /** These are the berths from now on: what any of their policies asks is asked of every peer. */
+  /** Sets the berths. Each peer is asked everything that any policy of theirs needs. */
   update(specs: readonly BerthSpec[]): void {
     this.#specs = specs;
     this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);

@@ -46,9 +46,9 @@ export class ArrivalWatch {
   }
 
   /**
-   * An error is pending on a socket, as of a datagram that a former server sent to nobody, and hides from a poll what
-   * is to be read. Asking for it clears it; one in the error queue stays (IP_RECVERR, ip(7)), so look from time to
-   * time.
+   * A pending error, for example of a datagram that an earlier server sent to a closed port, hides from poll(2) what is
+   * to be read. Asking for the error clears it. An error in the error queue stays (IP_RECVERR, ip(7)), so check from
+   * time to time.
    */
   #look(fds: readonly number[]): void {
     this.disarm();

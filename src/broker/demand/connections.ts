@@ -1,6 +1,6 @@
 /**
- * Which connections are open to the addresses that berths hold, as the kernel lists them for everybody's servers
- * (proc_net(5)). A listing is used for one second, because reading it takes as long as the host has connections.
+ * Lists the open connections to the addresses that berths hold, from the kernel's own lists (proc_net(5)). A list is
+ * reused for one second, because reading it takes longer the more connections the host has.
  */
 import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
@@ -10,10 +10,10 @@ const FRESH_MS = 1000;
 
 export class Connections {
   #readAt = Number.NEGATIVE_INFINITY;
-  /** Local addresses as the kernel writes them, and ports alone. */
+  /** Local addresses in the kernel's notation, and ports alone. */
   readonly #tables: Record<"tcp" | "tcp6" | "unix", Set<string>> = { tcp: new Set(), tcp6: new Set(), unix: new Set() };
 
-  /** Whether somebody is connected to a socket that listens there. */
+  /** Whether a client is connected to a socket that listens there. */
   to(address: Address): boolean {
     this.#refresh();
     if (address.family === "unix") return this.#tables.unix.has((address.abstract ? "@" : "") + address.path);
@@ -35,7 +35,7 @@ export class Connections {
   }
 }
 
-/** Empty where there is no such protocol. */
+/** Empty where the kernel lacks the protocol. */
 function read(name: string): string {
   try {
     return readFileSync(`/proc/self/net/${name}`, "latin1");
@@ -44,7 +44,7 @@ function read(name: string): string {
   }
 }
 
-/** Of a listing of TCP sockets, where those that are connected (01) are bound: as `ADDRESS:PORT`, and as `PORT`. */
+/** From a list of TCP sockets: the local ends of connected ones (state 01), as `ADDRESS:PORT` and as `PORT`. */
 export function localAddresses(listing: string): Set<string> {
   const found = new Set<string>();
   for (const [, host, port] of listing.matchAll(/^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 01 /gm)) {
@@ -55,8 +55,8 @@ export function localAddresses(listing: string): Set<string> {
 }
 
 /**
- * Of a listing of UNIX sockets, the paths of those that are connected (03), or wait to be accepted (02): a connection
- * has the path of its listener.
+ * From a list of UNIX sockets: the paths of those that are connected (03) or wait to be accepted (02). A connection has
+ * the path of its listener.
  */
 export function unixPaths(listing: string): Set<string> {
   const found = new Set<string>();
@@ -68,7 +68,7 @@ export function unixPaths(listing: string): Set<string> {
   return found;
 }
 
-/** An address's bytes as the kernel prints them: words of 32 bits in the byte order of the machine. */
+/** An address as the kernel prints it: 32-bit words in the machine's byte order. */
 function asListed(bytes: Uint8Array): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let text = "";

@@ -1,6 +1,6 @@
 /**
- * Stops the server of one berth when it has had no traffic for the configured time. It checks eight times per period:
- * packets cost nothing, and a stop can come up to one eighth of the period late.
+ * Stops the server of one berth after the configured time without traffic. It checks eight times per period and adds no
+ * cost per packet. A stop can come up to one eighth of the period late.
  */
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
@@ -23,7 +23,7 @@ export interface IdleWatchOptions {
   readonly connections: Pick<Connections, "to">;
   /** Milliseconds from SIGTERM to SIGKILL. */
   readonly stopTimeout: number;
-  /** The server is about to be stopped. */
+  /** Called before the server is stopped. */
   readonly onStop: () => void;
 }
 
@@ -44,7 +44,7 @@ export class IdleWatch {
     this.update();
   }
 
-  /** The berth's tenant or its configuration may have changed. */
+  /** Call it when the berth's tenant or configuration may have changed. */
   update(): void {
     const { lease, spec, sockets } = this.#berth;
     const { stopAfter } = spec.server;
@@ -69,7 +69,7 @@ export class IdleWatch {
   #schedule(lease: Lease, stopAfter: number): void {
     this.#timer = setTimeout(() => {
       const now = performance.now();
-      // During a handover there are two tenants: stop neither.
+      // A handover has two tenants: stop neither.
       if (this.#traffic.seen(this.#berth.sockets) || this.#berth.incoming !== undefined) this.#lastSeen = now;
       if (now - this.#lastSeen >= stopAfter) this.#stop(lease, stopAfter);
       else this.#schedule(lease, stopAfter);
@@ -80,14 +80,14 @@ export class IdleWatch {
     const { name } = this.#berth;
     const { log, runner, onStop } = this.#options;
     this.#isStopping = true;
-    log("info", `berth ${name}: no traffic for ${stopAfter / 1000} s; pid ${lease.tenant.pid} is stopped`, {
+    log("info", `berth ${name}: no traffic for ${stopAfter / 1000} s; stopping pid ${lease.tenant.pid}`, {
       event: "stopping",
       berth: name,
       pid: lease.tenant.pid,
     });
     onStop();
     const isUnit = runner.stop(name, lease.tenant.unit, (reason) => {
-      log("warning", `berth ${name}: ${lease.tenant.unit} is not stopped by systemd: ${reason}`, {
+      log("warning", `berth ${name}: systemd did not stop ${lease.tenant.unit}: ${reason}`, {
         event: "stop-failed",
         berth: name,
       });
@@ -96,7 +96,7 @@ export class IdleWatch {
     if (!isUnit) this.#end(lease);
   }
 
-  /** Asks the tenant to end, and kills it when it does not. */
+  /** Sends SIGTERM, and SIGKILL when the tenant does not exit in time. */
   #end(lease: Lease): void {
     const { name } = this.#berth;
     const { log, stopTimeout } = this.#options;
@@ -105,7 +105,7 @@ export class IdleWatch {
     this.#timer = setTimeout(() => {
       log(
         "warning",
-        `berth ${name}: pid ${lease.tenant.pid} has not ended within ${stopTimeout / 1000} s, and is killed`,
+        `berth ${name}: pid ${lease.tenant.pid} did not exit within ${stopTimeout / 1000} s; sending SIGKILL`,
         {
           event: "killed",
           berth: name,

@@ -1,4 +1,4 @@
-/** The berths whose servers start on demand: each has a starter, and together they start no more than a few at once. */
+/** The berths whose servers start on demand. Each has a starter; a limit says how many start at once. */
 
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
@@ -34,13 +34,13 @@ export class OnDemand {
     this.#options = options;
   }
 
-  /** Watches no socket and starts nothing until {@link resume}: those of any berth may be closed. */
+  /** Watches no socket and starts nothing until {@link resume}: sockets may be closed meanwhile. */
   pause(): void {
     this.#isPaused = true;
     for (const { starter } of this.#byBerth.values()) starter.pause();
   }
 
-  /** These are the berths now, as configured. */
+  /** Sets the berths, as configured now. */
   resume(berths: readonly Berth[]): void {
     this.#isPaused = false;
     if (this.#queue.size > 0) setImmediate(() => this.#startNext());
@@ -56,14 +56,14 @@ export class OnDemand {
     }
   }
 
-  /** Something has happened to a berth. */
+  /** Handles an event of a berth. */
   observe(berth: Berth): void {
     const attended = this.#byBerth.get(berth);
     attended?.starter.update();
     attended?.idle.update();
   }
 
-  /** Starts and stops nothing any more. What runs, runs on. */
+  /** Starts and stops nothing any more. Servers keep running. */
   close(): void {
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);
   }
@@ -74,7 +74,7 @@ export class OnDemand {
       ...this.#options,
       enqueue: (one) => {
         this.#queue.add(one);
-        // Not within the poll that woke it: the loop turns between two starts.
+        // Not inside the poll callback that triggered it: the event loop turns between two starts.
         setImmediate(() => this.#startNext());
       },
       dequeue: (one) => {

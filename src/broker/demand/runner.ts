@@ -1,16 +1,16 @@
 /**
- * How a server is started and stopped: by systemd where that runs and has the unit `berth@NAME.service`, else as a
- * child of the broker, in a session of its own, that outlives it. What becomes of the berth is told by the lease, not
- * here.
+ * Starts and stops servers. Under systemd it uses the unit `berth@NAME.service` if there is one. Otherwise the server
+ * is a child of the broker in its own session, and outlives the broker. Whether the berth is taken shows in the lease,
+ * not here.
  */
 import { spawn } from "node:child_process";
 import { SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { findManager, type Manager } from "../../systemd/manager.ts";
 
-/** How a start ended, as far as that is known. */
+/** How a start ended, as far as it is known. */
 export interface RunResult {
-  /** In a few words, to be read after "because" or a colon. */
+  /** A short clause, to follow "because" or a colon. */
   readonly reason: string;
   /** Exit status, or the name of the signal that ended it. */
   readonly status?: number;
@@ -19,15 +19,16 @@ export interface RunResult {
 
 /** One start. */
 export interface Run {
-  /** Finds out whether it has ended, where that is not told by itself, and tells. */
+  /** Checks whether it has ended, if nothing else reports that, and reports it. */
   inquire(): void;
 }
 
 export interface Runner {
-  /** Starts the server of a berth. `onEnd` is told how it ended, or why it did not begin; once at least. */
+  /** Starts the server of a berth. `onEnd` is called at least once, with how it ended or why it did not begin. */
   start(berth: string, onEnd: (outcome: RunResult) => void): Run;
   /**
-   * Has the unit stopped that this berth's server is; false when it is none of ours. `refused` is told why it is not.
+   * Stops the unit of this berth's server. False if the unit is not one of ours. `refused` is called with the reason if
+   * systemd refuses.
    */
   stop(berth: string, unit: string | undefined, refused: (reason: string) => void): boolean;
 }
@@ -35,13 +36,13 @@ export interface Runner {
 export interface RunnerOptions {
   /** The broker's control socket, for the launcher. */
   readonly socket: string;
-  /** Where the output of servers goes: a descriptor of this process. */
+  /** A descriptor of this process, for the output of servers. */
   readonly output: number;
   /** Default: systemd, if this process may use it. */
   readonly manager?: Manager | undefined;
 }
 
-/** What speaks of the broker's own process to its service manager, and is not for its children. */
+/** Variables about the broker's own process. Its children must not get them. */
 const OWN_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID", "FDSTORE"];
 
 export function createRunner({ socket, output, manager = findManager() }: RunnerOptions): Runner {
@@ -65,18 +66,18 @@ function startUnit(manager: Manager, berth: string, onEnd: (outcome: RunResult) 
   manager.start(unit, (result) => {
     if (result.kind === "absent") return otherwise();
     hasBegun = true;
-    // systemctl says that it failed; how, the unit itself knows better.
+    // systemctl only says that it failed; the unit has the exit status.
     if (result.kind === "failed") inquire((end) => onEnd((end?.signal ?? end?.status) ? end : result));
   });
   return {
     inquire: () => {
-      // Before that it has not ended, but not begun.
+      // Before that, the unit has not begun yet.
       if (hasBegun) inquire((end) => end !== undefined && onEnd(end));
     },
   };
 }
 
-/** Names of berths are made of what names of units may have, so `%i` of the unit is the berth. */
+/** Every berth name is a valid instance name of a unit, so `%i` is the berth. */
 function unitOf(berth: string): string {
   return `berth@${berth}.service`;
 }
@@ -86,22 +87,22 @@ function startChild(socket: string, output: number, berth: string, onEnd: (outco
   for (const name of OWN_VARIABLES) delete environment[name];
   try {
     const child = spawn(launcherPath(), ["--socket", socket, berth], {
-      // A session of its own: a signal from the broker's terminal is not for the server.
+      // Its own session: signals of the broker's terminal must not reach the server.
       detached: true,
       stdio: ["ignore", output, output],
       env: environment,
     });
     child.unref();
-    child.on("error", (error) => onEnd({ reason: `berth-launch could not be run: ${error.message}` }));
+    child.on("error", (error) => onEnd({ reason: `cannot run berth-launch: ${error.message}` }));
     child.on("exit", (status, signal) => {
       if (signal !== null) onEnd({ reason: `it was ended by ${signal}`, signal });
       else onEnd({ reason: `it ended with status ${status}`, status: status ?? 0 });
     });
   } catch (error) {
-    // Not before our caller has got its Run.
+    // Later, because the caller must get its Run first.
     const message = error instanceof SysError || error instanceof Error ? error.message : String(error);
-    setImmediate(() => onEnd({ reason: `berth-launch could not be run: ${message}` }));
+    setImmediate(() => onEnd({ reason: `cannot run berth-launch: ${message}` }));
   }
-  // The exit is told by itself, before or after.
+  // The exit event is reported on its own.
   return { inquire: () => undefined };
 }

@@ -15,16 +15,16 @@ import type { Run, Runner, RunResult } from "./runner.ts";
 
 /** Times are milliseconds. */
 export interface StartLimits {
-  /** Servers starting at once; the others wait for their turn. */
+  /** How many servers start at once. Others are queued. */
   readonly concurrent: number;
-  /** A server that has its berth for so long has started; one that ends before has failed. */
+  /** A server that keeps its berth this long has started. One that ends earlier has failed. */
   readonly settle: number;
-  /** How long to wait after a failed start. Doubled with every further one in a row, up to the longest. */
+  /** Delay after a failed start. It doubles with every further failure in a row, up to the longest delay. */
   readonly firstDelay: number;
   readonly longestDelay: number;
-  /** How long a server may take until it has its berth. */
+  /** How long a server may take to acquire its berth. */
   readonly timeout: number;
-  /** How long a server may take to end when it is stopped; then it is killed. */
+  /** How long a server may take to exit after SIGTERM, before SIGKILL. */
   readonly patience: number;
 }
 
@@ -44,22 +44,22 @@ export interface StarterContext {
   readonly runner: Runner;
   readonly limits: StartLimits;
   readonly events: BerthEvents;
-  /** Has {@link Starter.start} called as soon as few enough others are starting. */
+  /** Calls {@link Starter.start} when few enough other servers are starting. */
   readonly enqueue: (starter: Starter) => void;
-  /** It is neither queued nor starting any more. */
+  /** Removes it from the queue and from those that are starting. */
   readonly dequeue: (starter: Starter) => void;
 }
 
 type Phase = StartView["state"] | "ending";
 
-/** How long it may take to find out how a server ended, in milliseconds. */
+/** Milliseconds to wait until it is known how a server ended. */
 const INQUIRY_TIMEOUT_MS = 5000;
 const ASK_INTERVAL_MS = 500;
 
-/** The start that is under way, or that the present tenant came of. */
+/** The current start, or the one that the present tenant came from. */
 interface Current {
   readonly run: Run;
-  /** Known once its process has ended. */
+  /** Set once its process has ended. */
   outcome?: RunResult;
 }
 
@@ -69,9 +69,9 @@ export class Starter {
   readonly #arrivals: ArrivalWatch;
   #phase: Phase = "waiting";
   #current: Current | undefined;
-  /** What is waited for beside events: the end of a delay or of a timeout. */
+  /** The end of the current delay or timeout. */
   #timer: NodeJS.Timeout | undefined;
-  /** When the berth was taken, on the clock of performance.now(). */
+  /** When the berth was acquired, by performance.now(). */
   #since = 0;
   #failures = 0;
   /** How the last failed start ended. */
@@ -87,12 +87,12 @@ export class Starter {
     else this.#occupied();
   }
 
-  /** The idle watch stops the server: its exit is no failure. */
+  /** The idle watch stops the server, so its exit is not a failure. */
   expectEnd(): void {
     this.#isStopped = true;
   }
 
-  /** Watches nothing until {@link resume}: sockets may be closed meanwhile. */
+  /** Watches no socket until {@link resume}: sockets may be closed meanwhile. */
   pause(): void {
     this.#isPaused = true;
     this.#arrivals.disarm();
@@ -103,14 +103,14 @@ export class Starter {
     if (this.#phase === "waiting") this.#arm();
   }
 
-  /** The berth may have been taken, or have become vacant. */
+  /** Call it when the berth may have been acquired or become vacant. */
   update(): void {
     const isVacant = this.berth.state === "vacant";
     if (!isVacant && this.#phase !== "running") this.#occupied();
     if (isVacant && this.#phase === "running") this.#vacated();
   }
 
-  /** Its turn has come. */
+  /** Starts the server: it is first in the queue. */
   start(): void {
     const { runner, limits, log, events } = this.#context;
     const { name } = this.berth;
@@ -125,11 +125,11 @@ export class Starter {
       }),
     };
     this.#current = current;
-    this.#inquire(limits.timeout, { reason: `it has not taken the berth within ${limits.timeout / 1000} s` });
+    this.#inquire(limits.timeout, { reason: `it did not acquire the berth within ${limits.timeout / 1000} s` });
     events.tell("starting", this.berth);
   }
 
-  /** Starts nothing any more. What runs, runs on. */
+  /** Starts nothing any more. A running server keeps running. */
   close(): void {
     this.#arrivals.disarm();
     clearTimeout(this.#timer);
@@ -188,16 +188,16 @@ export class Starter {
 
   #vacated(): void {
     if (this.#isStopped) this.#failures = 0;
-    // It was ours to stop, or never ours to start.
+    // We stopped it ourselves, or did not start it.
     if (this.#isStopped || this.#current === undefined) return this.#wait();
     this.#enter("ending");
     const { run, outcome } = this.#current;
     if (outcome !== undefined) return this.#ended(outcome);
-    this.#inquire(INQUIRY_TIMEOUT_MS, { reason: "it gave the berth back" });
+    this.#inquire(INQUIRY_TIMEOUT_MS, { reason: "it released the berth" });
     run.inquire();
   }
 
-  /** Asks from time to time how it ended, until it has, or in the end takes `otherwise` for an answer. */
+  /** Checks from time to time how it ended. After a time limit, takes `otherwise` as the answer. */
   #inquire(timeout: number, otherwise: RunResult): void {
     const deadline = performance.now() + timeout;
     const ask = (): void => {
@@ -213,7 +213,7 @@ export class Starter {
     if (this.#phase === "starting") return this.#fail(outcome);
     if (this.#phase !== "ending") return;
     const hasServedLongEnough = performance.now() - this.#since >= this.#context.limits.settle;
-    // A server that has served and left nothing unread may exit early: nothing would start it again at once.
+    // A server that exits with 0 and leaves nothing unread may exit early: nothing would restart it at once.
     const isDone = outcome.status === 0 && !this.#arrivals.waits(this.#fds);
     if (!hasServedLongEnough && !isDone) return this.#fail(outcome);
     this.#failures = 0;
@@ -230,7 +230,7 @@ export class Starter {
     const delay = Math.min(limits.firstDelay * 2 ** (this.#failures - 1), limits.longestDelay);
     this.#enter("failed");
     this.#show(Date.now() + delay);
-    log("warning", `berth ${name}: its server did not start: ${outcome.reason}; next try in ${delay / 1000} s`, {
+    log("warning", `berth ${name}: its server did not start: ${outcome.reason}; trying again in ${delay / 1000} s`, {
       event: "start-failed",
       berth: name,
       failures: this.#failures,

@@ -1,6 +1,6 @@
 /**
- * Whether the sockets of a berth are in use, without a cost for each packet: of a UDP socket the kernel tells when the
- * last datagram came that its server has read; of a listener, whether a connection to it is open.
+ * Whether the sockets of a berth are in use, without any cost per packet. For UDP, the kernel tells when the last
+ * datagram that was read arrived. For a listener, it tells whether a connection is open.
  */
 import type { Native } from "../../native.ts";
 import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../net/socket-constants.ts";
@@ -19,13 +19,13 @@ export class Traffic {
     this.#connections = connections;
   }
 
-  /** Whether one of them has been in use since this was asked last, or is now. */
+  /** Whether any of them has been used since the last call, or is in use now. */
   seen(sockets: readonly NamedSocket[]): boolean {
-    // All of them, for each has its own memory.
+    // Ask all of them: each remembers its own last time.
     return sockets.map(({ socket }) => this.#used(socket)).includes(true);
   }
 
-  /** Whether its server has the kernel give it the times, which then stand still for us: it may be in use. */
+  /** Whether the server itself asks for timestamps. Then they do not change for us, so the socket may be in use. */
   #isBlind(socket: HeldSocket): boolean {
     return [SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING].some(
       (option) => socketOption(socket.fd, SOL_SOCKET, option, this.#sys) > 0,

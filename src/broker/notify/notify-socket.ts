@@ -1,7 +1,7 @@
 /**
- * The socket on which servers say how they are, sd_notify(3), where no systemd listens to them: the plan of a launch
- * tells them of it. Anybody may send to it. Who did, the kernel says with each message; what does not come from a
- * tenant or a process that it has started is passed over (test/broker/notify/notify-socket.test.ts).
+ * The socket for sd_notify(3) messages of servers without systemd. The plan of a launch tells servers its address. Any
+ * process may send to it; the kernel says which one did. Messages of processes that are neither a tenant nor its
+ * descendant are ignored (test/broker/notify/notify-socket.test.ts).
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -20,35 +20,35 @@ import type { PassedSocket } from "../sockets/passed-socket.ts";
 export interface NotifySocketOptions {
   readonly sys: Native;
   readonly log: Log;
-  /** Among these may be a predecessor's, which is taken then. */
+  /** Passed sockets. A predecessor's notify socket among them is used. */
   readonly offered?: readonly PassedSocket[];
   /** The first of these processes that is a tenant. */
   readonly tenantAmong: (pids: readonly number[]) => Tenancy | undefined;
-  /** A tenant has said something. What is not taken of the descriptors that came is closed. */
+  /** Called with each tenant's message. Descriptors that nobody takes are closed afterwards. */
   readonly onMessage: (tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]) => void;
 }
 
 const { EMSGSIZE } = constants.errno;
 
-/** NOTIFY_BUFFER_MAX of systemd. */
+/** The same as systemd's NOTIFY_BUFFER_MAX. */
 const MAX_MESSAGE = 4096;
-/** Messages read in a row, and how long to leave the rest alone then, in milliseconds: a flood gets little of us. */
+/** Messages read in a row, and the pause after them in milliseconds: a flood must not occupy the broker. */
 const BATCH = 32;
-/** So many descriptors are as much work as a message. */
+/** This many descriptors cost as much as one message. */
 const FDS_PER_MESSAGE = 8;
 const PAUSE_MS = 10;
-/** How far a sender may be below the tenant that it speaks for. */
+/** How many generations below its tenant a sender may be. */
 const MAX_DEPTH = 8;
-/** How often to say that messages are passed over, in milliseconds. */
+/** Milliseconds between two log lines about ignored messages. */
 const COMPLAINT_INTERVAL_MS = 10_000;
 
 export class NotifySocket {
-  /** What NOTIFY_SOCKET is set to. */
+  /** The value of NOTIFY_SOCKET. */
   readonly address: string;
   readonly #socket: HeldSocket;
   readonly #options: NotifySocketOptions;
   readonly #poll: Poll;
-  /** Whether the kernel says which process sent a message, and not only its number (Linux 6.5). */
+  /** Whether the kernel passes a pidfd of the sender, and not only its number (Linux 6.5). */
   readonly #hasPidfds: boolean;
   readonly #buffer = new Uint8Array(MAX_MESSAGE);
   readonly #received = new Int32Array(RECEIVED_LENGTH);
@@ -68,7 +68,7 @@ export class NotifySocket {
     check("poll", this.#poll.start(READABLE));
   }
 
-  /** Opens it at a path, or at an abstract address for a name with `@`. Throws SYSTEM_ERROR. */
+  /** Opens it at a path, or for a name with `@` at an abstract address. Throws SYSTEM_ERROR. */
   static open(path: string, options: NotifySocketOptions): NotifySocket {
     const abstract = path.startsWith("@");
     const address = { family: "unix", path: abstract ? path.slice(1) : path, abstract } as const;
@@ -87,12 +87,12 @@ export class NotifySocket {
     }
   }
 
-  /** The socket itself, for those who keep it. */
+  /** The socket, for those that store it or hand it over. */
   get socket(): HeldSocket {
     return this.#socket;
   }
 
-  /** Reads nothing until {@link resume}: messages wait. */
+  /** Reads nothing until {@link resume}. Messages wait in the socket. */
   pause(): void {
     clearTimeout(this.#pause);
     this.#poll.start(0);
@@ -138,14 +138,14 @@ export class NotifySocket {
     return true;
   }
 
-  /** The tenant that sent a message, or that the sender was started by. */
+  /** The tenant that sent a message, or whose descendant did. */
   #tenantOf(pid: number, pidfd: FdHandle | undefined): Tenancy | undefined {
     if (pid === 0 || (this.#hasPidfds && pidfd === undefined)) return undefined;
     const line = ancestry(pid);
     const found = this.#options.tenantAmong(line);
     if (found === undefined || pidfd === undefined) return found;
     if (found.lease.tenant.pid === pid) return found.lease.isOf(pidfd.fd) ? found : undefined;
-    // Another process may have the number by now. The parents are the sender's only if it still lives.
+    // Another process may have that number by now. Its ancestors are the sender's only if the sender still lives.
     return this.#options.sys.pollNow(pidfd.fd, POLLIN) === 0 ? found : undefined;
   }
 
@@ -166,7 +166,7 @@ export class NotifySocket {
   }
 }
 
-/** A process and those above it, as far as they are looked at. */
+/** A process and its ancestors, up to the limit. */
 function ancestry(pid: number): number[] {
   const line: number[] = [];
   for (let at = pid; at > 1 && line.length < MAX_DEPTH; at = parentOf(at)) line.push(at);
@@ -179,6 +179,6 @@ function parentOf(pid: number): number {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
   } catch {
-    return 0; // it is gone
+    return 0; // it has exited
   }
 }

@@ -10,7 +10,7 @@ import type { Refusal, Speaker } from "../berths/request.ts";
 import { identityOf, isStashName, numberedName, shownName } from "../berths/stash.ts";
 import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
 
-/** The name of descriptors that are kept without one (sd_pid_notify_with_fds(3)). */
+/** The name of descriptors without FDNAME (sd_pid_notify_with_fds(3)). */
 const UNNAMED = "stored";
 /** Refusals logged for one lease, so that a server cannot fill the log. */
 const MAX_COMPLAINTS = 10;
@@ -21,7 +21,7 @@ export interface NoticesOptions {
   readonly events: BerthEvents;
 }
 
-/** Duplicates each descriptor that it keeps; the caller closes those that came with the message. */
+/** Duplicates each descriptor that it keeps. The caller closes the originals. */
 export class TenantNotices {
   readonly #options: NoticesOptions;
   readonly #complaints = new WeakMap<Lease, number>();
@@ -45,7 +45,7 @@ export class TenantNotices {
       events.tell("status", berth);
     }
     this.#watch(tenancy, message);
-    // What is in the store of sd_notify(3) stays there until the server removes it.
+    // Descriptors of FDSTORE=1 stay until the server removes them.
     if (message.ready && !lease.ready) berths.ready(lease.id, self, "keep");
     if (!message.stopping || this.#stopping.has(lease)) return;
     this.#stopping.add(lease);
@@ -57,7 +57,7 @@ export class TenantNotices {
     events.tell("stopping", berth);
   }
 
-  /** Keeps another descriptor under a name; one that is kept under it already is the same. */
+  /** Stashes another descriptor under a name, unless that one is already stashed under it. */
   #store({ berth, lease }: Tenancy, name: string, fd: FdHandle, self: Speaker): void {
     const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is not a name of 1 to 64 characters A-Z a-z 0-9 _ . -`;
     let refused: Refusal | undefined = { kind: "unsuitable", name, message };
@@ -91,7 +91,7 @@ export class TenantNotices {
   #watch({ berth, lease }: Tenancy, message: TenantMessage): void {
     const { watchdogTime, watchdog, ready, stopping } = message;
     const { watchdog: configured = 0 } = berth.spec.server;
-    // Watched from its first sign of life on: it may take long to start.
+    // The watchdog begins with the first message about it or READY=1: a server may take long to start.
     const begins = ready || watchdog !== undefined || watchdogTime !== undefined;
     if (begins) lease.watchdog ??= new TenantWatchdog(berth.name, lease, configured * 1000, this.#options.log);
     if (watchdogTime !== undefined) lease.watchdog?.change(watchdogTime / 1000);

@@ -14,7 +14,7 @@ export interface LeaseFacts {
   readonly unit: string | undefined;
   /** The tenant reported that it serves. */
   readonly ready: boolean;
-  /** It is the newcomer of a handover. */
+  /** It is the newcomer's lease in a handover. */
   readonly incoming: boolean;
 }
 
@@ -24,7 +24,7 @@ export function encodeLeaseFacts({ pid, uid, unit, ready, incoming }: LeaseFacts
   return page;
 }
 
-/** The facts of a page; undefined when it holds none. */
+/** The facts of a page; undefined when it has none. */
 export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
   const end = page.indexOf(0);
   let value: unknown;

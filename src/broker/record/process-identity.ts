@@ -11,7 +11,7 @@ const PIDFS_MAGIC = 0x50494446;
  * start time (proc_pid_stat(5)): then the caller must check afterwards, by the pidfd, that the process still lives.
  */
 export function processIdentity(pid: number, pidfd: number): string | undefined {
-  // The number of a pidfd's inode is never given to another.
+  // An inode number of a pidfd is never reused.
   if (hasPidfs(pidfd)) return `${bootId()} pidfd ${fstatSync(pidfd, { bigint: true }).ino}`;
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");

@@ -92,7 +92,7 @@ export class SlotFile implements Disposable {
     this.close();
   }
 
-  /** From byte `from` of it on. A disk that is full takes a part. */
+  /** Writes the text from byte `from` on. A full disk may accept only a part. */
   #put(bytes: Uint8Array, from: number, at: number): void {
     for (let done = from; done < bytes.length; ) {
       const size = writeSync(this.#open, bytes, done, bytes.length - done, at + done);
@@ -102,12 +102,12 @@ export class SlotFile implements Disposable {
   }
 
   get #open(): number {
-    if (this.#fd === undefined) throw new BerthError("DESCRIPTOR_CLOSED", "the file was closed");
+    if (this.#fd === undefined) throw new BerthError("DESCRIPTOR_CLOSED", "the record of leases is closed");
     return this.#fd;
   }
 }
 
-/** Whether every slot begins as one does. */
+/** Whether every slot is free or begins like a record. */
 function hasSlots(fd: number, size: number): boolean {
   const first = Buffer.alloc(1);
   for (let at = 0; at < size; at += SLOT) {

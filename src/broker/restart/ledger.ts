@@ -140,7 +140,7 @@ export class Ledger {
     });
   }
 
-  /** Undefined when the tenant has exited: then its number may be another process's. */
+  /** Undefined when the tenant has exited: another process may have its number. */
   #processOf({ tenant, pidfd }: Lease): string | undefined {
     if (pidfd === undefined) return undefined;
     const identity = processIdentity(tenant.pid, pidfd);

@@ -21,13 +21,13 @@ const TAKE_OVER_TIMEOUT_MS = 30_000;
 /** A process that closed its last connection exits within this time. */
 const EXIT_TIMEOUT_MS = 10_000;
 
-/** Marks what the predecessor still has, too: a new broker that fails must not remove it. */
+/** Marks what the predecessor also has: a new broker that fails must not remove it. */
 export const LENT: StoredCopy = { drop: () => undefined, dropNow: () => undefined };
 
 export class Predecessor implements Disposable {
   readonly pid: number;
   readonly #client: VarlinkClient;
-  /** The predecessor sent it. The process that the kernel names for the socket may be another one by now. */
+  /** The predecessor's pidfd, which it sent itself: by now another process may have the socket's pid. */
   #pidfd: FdHandle | undefined;
 
   private constructor(socket: FdHandle, pid: number) {
@@ -62,8 +62,8 @@ export class Predecessor implements Disposable {
   }
 
   /**
-   * Everything it has, under the names of stored-name.ts; the caller owns it. The predecessor now waits for
-   * {@link confirm}, or for the connection to close. Throws BROKER_RUNNING when it gives nothing.
+   * Gets everything under the names of stored-name.ts; the caller owns it. The predecessor then waits for
+   * {@link confirm}, or for the connection to close. Throws BROKER_RUNNING when it hands over nothing.
    */
   async takeOver(): Promise<PassedFd[]> {
     const passed: PassedFd[] = [];
@@ -88,7 +88,7 @@ export class Predecessor implements Disposable {
     }
   }
 
-  /** Tells the predecessor to end. Throws BROKER_RUNNING when it goes on instead. */
+  /** Tells the predecessor to end. Throws BROKER_RUNNING if it keeps serving. */
   async confirm(): Promise<void> {
     try {
       const reply = await this.#client.call("io.berthd.Succession.Confirm");

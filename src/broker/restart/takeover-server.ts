@@ -78,7 +78,7 @@ export class TakeoverServer {
   #takeOver(session: Session): Answer | Later {
     const { obstacle, log } = this.#options;
     if (!session.privileged) return denied;
-    const why = this.isUnderWay ? "another broker is taking over from it just now" : obstacle;
+    const why = this.isUnderWay ? "another broker is already taking over" : obstacle;
     if (why !== undefined) return unavailable(why);
     this.#successor = session;
     session.onceClosed(() => {
@@ -179,6 +179,6 @@ export function takeoverObstacle({ mirror, control }: ObstacleParts): string | u
   if (mirror !== undefined)
     return "it is a service whose manager keeps its descriptors; `systemctl restart berthd` loses nothing";
   return control.own === undefined
-    ? "its control socket is not its own; restart it with the program that passed the socket"
+    ? "another program passed its control socket; restart it with that program"
     : undefined;
 }

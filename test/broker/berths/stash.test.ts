@@ -163,7 +163,7 @@ for n in range(10000):
   });
 });
 
-it("is refused, and ends nobody, where its file system does not say what it is", () => {
+it("is refused where its file system does not tell its type, and the broker keeps running", () => {
   // As with a FUSE file of another user: fcntl(2) answers, fstat(2) does not.
-  expect(unsuitable(9999, { ...native, getfl: () => 0 })).toContain("does not say");
+  expect(unsuitable(9999, { ...native, getfl: () => 0 })).toContain("does not tell");
 });

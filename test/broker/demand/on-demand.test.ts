@@ -132,7 +132,7 @@ describe("a server that does not start", () => {
     );
     expect(failed[0]).toMatchObject({ state: "vacant", start: { reason: "it ended with status 3" } });
     expect(failed[0]?.start?.next).toBeGreaterThan(Date.now() * 1000 - 10_000_000);
-    const delays = broker.log.flatMap(({ message }) => /next try in (\S+) s$/.exec(message)?.[1] ?? []);
+    const delays = broker.log.flatMap(({ message }) => /trying again in (\S+) s$/.exec(message)?.[1] ?? []);
     expect(delays.slice(0, 4)).toEqual(["0.02", "0.04", "0.05", "0.05"]);
     const before = watcher.events.length;
     programs.write({ fixed: "" });
