@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** `berthd`: the broker as a daemon. Options in, a {@link Broker} out, and the signals that reload and stop it. */
+/**
+ * `berthd`: the broker as a daemon. Reads the options, starts a {@link Broker}, and handles the signals for reload and
+ * stop.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError, Option } from "commander";
@@ -34,10 +37,10 @@ interface Options {
   readonly logLevel: Level;
 }
 
-/** Whether to take over from a broker that runs on the socket: no, if there is one, or there must be one. */
+/** Whether to take over from a broker on the socket: never, if there is one, or there must be one. */
 type Replace = "no" | "try" | "must";
 
-/** How long the end waits for the service manager to have heard of it, in milliseconds. */
+/** Milliseconds to wait at exit until the service manager has received the last message. */
 const BARRIER_TIMEOUT_MS = 5000;
 
 const help = `
@@ -60,8 +63,8 @@ function command(): Command {
     .description("Holds listening sockets and hands them over as file descriptors to processes without privilege.")
     .version(version)
     .option("--config <dir>", "configuration folder; repeat for more, later ones win", collect, [])
-    .option("--state <dir>", "folder for what must outlive the broker; locked while it runs")
-    .option("--ranges <first-last>", "ids that berths with a root get theirs from", parsePool)
+    .option("--state <dir>", "folder for images, ranges and roots; locked while it runs")
+    .option("--ranges <first-last>", "ids for berths with a root", parsePool)
     .option("--socket <path>", "control socket; @name for an abstract one")
     .addOption(
       new Option("--replace <how>", "take over from the broker on that socket: if there is one, or there must be one")
@@ -99,21 +102,18 @@ function count(text: string): number {
   return value;
 }
 
-/**
- * What the service manager offers: where it listens, whether it keeps descriptors, and how often it wants to hear of
- * us.
- */
+/** What the service manager set: where it listens, whether it stores descriptors, and the watchdog's interval. */
 interface Service {
   readonly notify: Notify;
   readonly manager: ManagerSocket | undefined;
   readonly store: FdStore | undefined;
   /** Milliseconds. */
   readonly watchdog: number | undefined;
-  /** While it is told. */
+  /** The running watchdog. */
   watched?: Disposable;
 }
 
-/** The variables are removed: no child is to take them for its own. */
+/** Reads the variables and removes them: children must not use them. */
 function findService(log: Log, env: NodeJS.ProcessEnv): Service {
   const notify = createNotify((message) => log("warning", message, { event: "notify" }), env);
   const address = managerAddress(env);
@@ -129,7 +129,7 @@ async function main(argv: readonly string[]): Promise<void> {
   const options = command().parse(argv).opts<Options>();
   const log = createLog(options.logFormat ?? (stderrIsJournal() ? "journal" : "text"), options.logLevel);
   const service = findService(log, process.env);
-  // A reload that is asked for before there is what could be read again.
+  // A reload requested before there is a configuration to read again.
   let isReloadDue = false;
   const remember = (): void => {
     isReloadDue = true;
@@ -165,7 +165,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (isReloadDue) process.emit("SIGHUP", "SIGHUP");
 }
 
-/** The broker to take over from. One that was passed its sockets is the only one that can have them. */
+/** The broker to take over from. With passed sockets there is none: only this process can have them. */
 async function findPredecessor(
   how: Replace,
   socket: string,
@@ -174,14 +174,14 @@ async function findPredecessor(
   if (how === "no") return undefined;
   const found = passed.length > 0 ? undefined : await Predecessor.find(socket);
   if (found !== undefined || how === "try") return found;
-  const why = passed.length > 0 ? "the program that started this one passed it sockets" : "nobody listens there";
+  const why = passed.length > 0 ? "the program that started this one passed it sockets" : "no program listens there";
   throw new BerthError(
     "BROKER_UNREACHABLE",
-    `no broker to take over from at ${socket}: ${why}; --replace try starts in any case`,
+    `no broker to take over from at ${socket}: ${why}; --replace try starts anyway`,
   );
 }
 
-/** What `systemctl status` says of a start that failed. */
+/** What `systemctl status` shows after a failed start. */
 function failure(error: unknown): string {
   const errno = error instanceof SysError ? error : error instanceof Error ? error.cause : undefined;
   const [line = ""] = String(error instanceof Error ? error.message : error).split("\n");
@@ -194,7 +194,7 @@ function describe(broker: Broker): string {
   return `${berths.length} ${berths.length === 1 ? "berth" : "berths"}, ${taken} taken`;
 }
 
-/** Nothing is heard or said any more, so that the process ends with the broker. */
+/** Handles and reports nothing any more, so that the process ends with the broker. */
 function end({ notify, watched }: Service, status: StatusLine): void {
   for (const name of ["SIGHUP", "SIGTERM", "SIGINT"]) process.removeAllListeners(name);
   notify("STOPPING=1\nSTATUS=stopping");
@@ -222,11 +222,11 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
     log("info", `stopped by ${signal}`, { event: "stopped" });
     end(service, status);
     void broker.close();
-    // What was said just now comes from a process that the manager knows, as long as it is there
+    // The manager attributes a message to a process that still exists, so wait until it has read the last one
     // (sd_notify_barrier(3)).
     manager
       ?.barrier(BARRIER_TIMEOUT_MS)
-      .catch((error: unknown) => log("warning", `the service manager was left: ${error}`));
+      .catch((error: unknown) => log("warning", `the service manager may have missed the last message: ${error}`));
   };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);

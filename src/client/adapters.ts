@@ -1,6 +1,6 @@
 /**
- * Node's own sockets on descriptors that were handed over. Node takes any descriptor for what it is told it is
- * (hazards 21 and 22), so what it really is is asked of the kernel first; test/client/adapters.test.ts.
+ * Makes Node's sockets from descriptors that were handed over. Node never checks a descriptor's type (hazards 21 and
+ * 22), so this asks the kernel first; test/client/adapters.test.ts.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
@@ -12,7 +12,7 @@ import { SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOL_SOCKET } from "../net/socket-con
 import { boundAddress, socketOption } from "../net/socket-queries.ts";
 import { SOCK_DGRAM, SOCK_STREAM } from "../net/transport.ts";
 
-/** A backlog that leaves the kernel's own bound, net.core.somaxconn, in force. */
+/** A backlog that leaves only the kernel's limit, net.core.somaxconn. */
 const LARGE_BACKLOG = 4096;
 
 /** A server that listens on a duplicate of `handle`, a listening stream socket. Throws DESCRIPTOR_MISMATCH. */
@@ -27,9 +27,9 @@ export function netServer(handle: FdHandle, name: string, sys: Native, backlog: 
   }
   const server = createServer();
   const { fd } = handle;
-  // exclusive: in a cluster's worker the primary would be asked to listen, which does not have the descriptor.
+  // exclusive: a cluster's worker would otherwise ask the primary to listen, which does not have the descriptor.
   server.listen({ fd: handle.dup().steal(), exclusive: true });
-  // Node has just listened with its own backlog of 511; on the shared socket that would hold for everybody.
+  // Node has just called listen(2) with its own backlog of 511, on a socket that everybody shares.
   check("listen", sys.listen(fd, backlog), name);
   return server;
 }
@@ -47,7 +47,7 @@ export function dgramSocket(handle: FdHandle, name: string, sys: Native): Socket
       domain === AF_UNIX ? "Node has no UNIX datagram sockets; use fd() and a library that has" : undefined,
     );
   }
-  // Node takes an unbound socket too, and says that it listens on port 0.
+  // Node accepts an unbound socket too, and reports port 0.
   const address = boundAddress(handle.fd, sys, name);
   if (address === undefined || address.family === "unix" || address.port === 0) {
     throw mismatch(name, "bound to a port", undefined);

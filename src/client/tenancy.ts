@@ -1,4 +1,4 @@
-/** What a tenant has: its lease, its descriptors, and the words it can have with the broker about them. */
+/** A tenant's lease and descriptors, and its calls to the broker about them. */
 import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import { BerthError, RefusedError } from "../errors.ts";
@@ -14,7 +14,7 @@ import { DirectoryHandle } from "./directory-handle.ts";
 export interface TenantDescriptor {
   readonly name: string;
   readonly kind: SocketKind | "root" | "stash";
-  /** Where a socket is bound, as the configuration writes it: `udp://0.0.0.0:27960`. */
+  /** The address of a socket, as in the configuration: `udp://0.0.0.0:27960`. */
   readonly address: string | undefined;
   readonly handle: FdHandle;
 }
@@ -24,13 +24,13 @@ export interface TenancyOptions {
   readonly lease: string;
   readonly descriptors: readonly TenantDescriptor[];
   readonly client: VarlinkClient;
-  /** Connects again when the broker, short of descriptors, has let the idle connection go. */
+  /** Connects again if the broker closed the idle connection because it ran short of descriptors. */
   readonly reconnect: (signal: AbortSignal | undefined) => Promise<VarlinkClient>;
 }
 
 /**
- * A berth that this process holds. Async-disposable: the end of it closes what was made of it and gives the berth
- * back. Should the process die instead, the broker sees it, and the sockets stay open for the next tenant.
+ * A berth that this process holds. Disposing of it closes what was made from it and releases the berth. If the process
+ * dies, the broker notices, and the sockets stay open for the next tenant.
  */
 export class Tenancy implements AsyncDisposable {
   readonly berth: string;
@@ -51,8 +51,8 @@ export class Tenancy implements AsyncDisposable {
   }
 
   /**
-   * The descriptor of a name; `index` counts those of one name, in the order of their addresses. It stays the
-   * tenancy's: dup() what must outlive it. Throws DESCRIPTOR_MISMATCH when the berth has none of that name.
+   * The descriptor with that name; `index` counts the addresses of one name. The tenancy keeps it: dup() what must
+   * outlive it. Throws DESCRIPTOR_MISMATCH when the berth has no such descriptor.
    */
   fd(name: string, index = 0): FdHandle {
     const named = this.descriptors.filter((descriptor) => descriptor.name === name);
@@ -85,8 +85,8 @@ export class Tenancy implements AsyncDisposable {
   }
 
   /**
-   * A `net.Server` that listens on the socket: give it a "connection" listener at once. Closing it leaves the berth's
-   * socket open. Throws DESCRIPTOR_MISMATCH for what is no listening stream socket.
+   * A `net.Server` that listens on the socket: add a "connection" listener at once. Closing it leaves the berth's
+   * socket open. Throws DESCRIPTOR_MISMATCH unless it is a listening stream socket.
    */
   net(name: string, index = 0): Server {
     const server = netServer(this.fd(name, index), name, native);
@@ -94,16 +94,16 @@ export class Tenancy implements AsyncDisposable {
   }
 
   /**
-   * A bound `dgram.Socket` on a UDP socket of the berth: give it a "message" listener at once. It listens already, so
-   * there is no "listening" event to wait for. Throws DESCRIPTOR_MISMATCH for anything else.
+   * A bound `dgram.Socket` on a UDP socket of the berth: add a "message" listener at once. It already receives, so
+   * there is no "listening" event. Throws DESCRIPTOR_MISMATCH for anything else.
    */
   dgram(name: string, index = 0): Socket {
     return this.#keep(dgramSocket(this.fd(name, index), name, native));
   }
 
   /**
-   * Leaves a descriptor in the berth for this tenant's successor, who finds it under `name`. `fd` stays the caller's.
-   * Throws a RefusedError for what cannot be kept.
+   * Leaves a copy of a descriptor in the berth. This tenant's successor finds it under `name`. `fd` still belongs to
+   * the caller. Throws a RefusedError if it cannot be stashed.
    */
   async stash(name: string, fd: FdHandle | number, options: WaitOptions = {}): Promise<void> {
     if (fd instanceof FdHandle) return this.#call("Stash", { lease: this.lease, name }, options, [fd]);
@@ -114,12 +114,12 @@ export class Tenancy implements AsyncDisposable {
     return await this.#call("Stash", { lease: this.lease, name }, options, [handle]);
   }
 
-  /** Says that this process serves now: a handover is complete, and what predecessors had stashed is dropped. */
+  /** Reports that this process serves now. This completes a handover, and drops what predecessors stashed. */
   async ready(options: WaitOptions = {}): Promise<void> {
     await this.#call("Ready", { lease: this.lease }, options);
   }
 
-  /** Gives the berth back: closes servers and sockets made here, and the descriptors. Idempotent. */
+  /** Releases the berth: closes the servers and sockets made here, and the descriptors. Idempotent. */
   release(options: WaitOptions = {}): Promise<void> {
     this.#released ??= this.#release(options);
     return this.#released;
@@ -137,7 +137,7 @@ export class Tenancy implements AsyncDisposable {
     try {
       await this.#call("Release", { lease: this.lease }, options);
     } catch (error) {
-      // It has ended by other means, another Tenancy of this process for one: that is what was asked for.
+      // The lease has already ended, for example by another Tenancy of this process. That is what the caller wanted.
       if (!(error instanceof RefusedError) || error.error !== "io.berthd.Broker.NoSuchLease") throw error;
     } finally {
       this.#client.close();

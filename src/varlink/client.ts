@@ -1,6 +1,6 @@
 /**
- * The client side of Varlink: calls in, replies out, in order, over one connection. Calls may be pipelined. An
- * abandoned call (its signal aborted) still has its reply read when it comes, and the fds in it closed.
+ * The client side of Varlink: calls and their replies, in order, over one connection. Calls may be pipelined. If a call
+ * is aborted, its reply is still read, and its descriptors are closed.
  */
 import { abortError, BerthError, RefusedError } from "../errors.ts";
 import { borrow, closeAll, type FdHandle, NO_FDS } from "../fd.ts";
@@ -8,7 +8,7 @@ import { Wire } from "../wire.ts";
 import { connectUnix, type UnixConnectOptions } from "./connect.ts";
 import { decodeBytes, encodeCall, type Parameters, readReply } from "./message.ts";
 
-/** A reply: its parameters, and the descriptors that came with it, which are the caller's to close or dispose. */
+/** A reply: its parameters and its descriptors. The caller closes or disposes of the descriptors. */
 export class Reply implements Disposable {
   readonly parameters: Parameters;
   readonly fds: readonly FdHandle[];
@@ -29,28 +29,28 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** One call whose replies are still to come. */
+/** One call that waits for its replies. */
 interface Pending {
   readonly more: boolean;
   reply(reply: Reply, continues: boolean): void;
   fail(error: Error): void;
-  /** Nobody waits any more: replies are dropped, their fds closed. */
+  /** The call was aborted: its replies are dropped and their descriptors closed. */
   abandoned: boolean;
 }
 
-/** Replies of this size are accepted: a List of thousands of berths. */
+/** The largest reply: enough for a List of thousands of berths. */
 const MAX_REPLY = 16 * 1024 * 1024;
 const MAX_PENDING = 1024;
-/** Replies of a stream that may wait for their reader before the connection stops reading. */
+/** How many replies of a stream may wait for their reader before the connection stops reading. */
 const STREAM_AHEAD = 64;
 
-/** A connection to a Varlink service. Disposable: the end of it closes the socket. */
+/** A connection to a Varlink service. Disposing of it closes the socket. */
 export class VarlinkClient implements Disposable {
   readonly #wire: Wire;
   readonly #pending: Pending[] = [];
   #closed: BerthError | undefined;
 
-  /** Takes ownership of a connected UNIX stream socket. */
+  /** Owns a connected UNIX stream socket. */
   constructor(socket: FdHandle) {
     this.#wire = new Wire(
       socket,
@@ -109,8 +109,8 @@ export class VarlinkClient implements Disposable {
   }
 
   /**
-   * Calls a method with `more` and yields its replies as they come. Leaving the loop closes the connection, for that
-   * is how a Varlink client ends a stream; give a stream a connection of its own.
+   * Calls a method with `more` and yields its replies. Leaving the loop closes the connection: that is how a Varlink
+   * client ends a stream. So give a stream its own connection.
    */
   async *stream(
     method: string,
@@ -166,7 +166,7 @@ export class VarlinkClient implements Disposable {
     }
   }
 
-  /** Closes the connection; calls still waiting fail with CONNECTION_CLOSED. Idempotent. */
+  /** Closes the connection. Calls that wait fail with CONNECTION_CLOSED. Idempotent. */
   close(): void {
     if (this.#wire.closed) return;
     this.#wire.close();
@@ -177,7 +177,7 @@ export class VarlinkClient implements Disposable {
     this.close();
   }
 
-  /** False when the connection is over: what comes then, a last reply or the end, goes to the calls that wait. */
+  /** False when the connection is over. Its last reply or its end then goes to the calls that wait. */
   #send(bytes: Buffer, fds: readonly FdHandle[]): boolean {
     if (this.#closed !== undefined) throw this.#closed;
     if (this.#pending.length >= MAX_PENDING) {
@@ -197,8 +197,9 @@ export class VarlinkClient implements Disposable {
     const message = typeof object === "string" ? object : readReply(object);
     const pending = this.#pending[0];
     if (typeof message === "string") return this.#refuse(message, fds);
-    if (pending === undefined) return this.#refuse("a reply came that no call waits for", fds);
-    if (message.continues && !pending.more) return this.#refuse("a call for one reply got one that continues", fds);
+    if (pending === undefined) return this.#refuse("it sent a reply to no call", fds);
+    if (message.continues && !pending.more)
+      return this.#refuse("it sent a continuing reply to a call for one reply", fds);
     if (!message.continues || message.error !== undefined) {
       this.#pending.shift();
       if (this.#pending.length === 0) this.#wire.unref();

@@ -1,13 +1,13 @@
 /**
- * The Varlink interface description language: text → syntax tree, by the grammar of
- * https://varlink.org/Interface-Definition with what sd-varlink adds (upper case in interface names, `any`).
- * The text that is served is the text that is parsed: nothing here writes descriptions, and nothing validates values.
+ * Parses the Varlink interface description language into a syntax tree. The grammar is that of
+ * https://varlink.org/Interface-Definition, with sd-varlink's additions (upper case in interface names, `any`). It
+ * writes no descriptions and validates no values.
  */
 import { BerthError } from "../errors.ts";
 
 type Primitive = "bool" | "int" | "float" | "string" | "object" | "any";
 
-/** A type as written. `named` refers to a type of the same interface; the parser has checked that it is there. */
+/** A type as written. `named` refers to a type of the same interface; the parser has checked that it exists. */
 export type Type =
   | { readonly kind: Primitive }
   | { readonly kind: "nullable" | "array" | "map"; readonly of: Type }
@@ -50,9 +50,7 @@ export interface ErrorMember {
   readonly docs: string;
 }
 
-/**
- * One interface. Members are keyed by their bare names, which are unique across all three maps, in the order written.
- */
+/** One interface. Members have their bare names, unique across all three maps, in the order written. */
 export interface Interface {
   readonly name: string;
   readonly docs: string;
@@ -61,7 +59,7 @@ export interface Interface {
   readonly errors: ReadonlyMap<string, ErrorMember>;
 }
 
-/** How deep types may nest in each other: far beyond any real interface, far from the end of our stack. */
+/** How deep types may nest: more than any real interface needs, and far from the end of our stack. */
 const MAX_DEPTH = 32;
 
 const INTERFACE_NAME = /^[A-Za-z](-*[A-Za-z0-9])*(\.[A-Za-z0-9](-*[A-Za-z0-9])*)+$/;
@@ -72,7 +70,7 @@ const primitives: ReadonlyMap<string, Type> = new Map(
   (["bool", "int", "float", "string", "object", "any"] as const).map((kind) => [kind, { kind }]),
 );
 
-/** A token, where it begins, and the comment above it. The end of the text is a token with an empty `text`. */
+/** A token, its place, and the comment above it. At the end of the text, `text` is empty. */
 interface Token {
   readonly text: string;
   readonly offset: number;
@@ -80,7 +78,7 @@ interface Token {
 }
 
 class Scanner {
-  /** The token not yet taken. */
+  /** The next token. */
   peek: Token;
   readonly #source: string;
   #offset = 0;
@@ -108,19 +106,19 @@ class Scanner {
     return this.take();
   }
 
-  /** Takes a token that matches `pattern`; `what` says in the error what that would have been. */
+  /** Takes a token that matches `pattern`. `what` describes it in the error. */
   name(pattern: RegExp, what: string): Token {
     if (!pattern.test(this.peek.text)) this.fail(what);
     return this.take();
   }
 
-  /** Throws: `expected` should have stood where the next token is. */
+  /** Throws: the next token should have been `expected`. */
   fail(expected: string): never {
     const { text } = this.peek;
     this.refuse(this.peek, `expected ${expected}, found ${text === "" ? "the end of the text" : `"${text}"`}`);
   }
 
-  /** Throws: `problem`, found at `token`. */
+  /** Throws `problem`, with the place of `token`. */
   refuse(token: Token, problem: string): never {
     const before = this.#source.slice(0, token.offset);
     const line = before.split("\n").length;
@@ -131,12 +129,12 @@ class Scanner {
   #scan(): Token {
     const docs = this.#blank();
     const offset = this.#offset;
-    // Brackets are tokens as a whole: the grammar has no blanks inside `[]` and `[string]`.
+    // `[]` and `[string]` are single tokens: the grammar allows no blanks inside.
     const text = this.#match(/->|\[\]|\[string\]|[(),:?]|[A-Za-z0-9_.-]+|.|$/suy);
     return { text, offset, docs };
   }
 
-  /** Passes blanks and comments. Returns the last block of comment lines, if nothing parts it from what follows. */
+  /** Skips blanks and comments. Returns the last block of comment lines if it is directly above the next token. */
   #blank(): string {
     let docs: string[] = [];
     let ownLine = this.#offset === 0;
@@ -147,7 +145,7 @@ class Scanner {
       if (lines > 1) docs = [];
       const comment = this.#match(/(?:#[^\n]*)?/y);
       if (comment === "") return docs.join("\n");
-      // A comment behind something on its line is about that, not about what comes next.
+      // A comment at the end of a line describes that line, not the next token.
       if (ownLine) docs.push(comment.replace(/^# ?/, "").trimEnd());
     }
   }
@@ -207,7 +205,7 @@ function parseStruct(scanner: Scanner, references: Token[]): Struct {
   return group;
 }
 
-/** What stands in parentheses: its first entry tells a struct from an enum. */
+/** The contents of parentheses. The first entry shows whether it is a struct or an enum. */
 function parseGroup(scanner: Scanner, references: Token[], depth: number): Struct | Enum {
   scanner.expect("(");
   if (scanner.skip(")")) return { kind: "struct", fields: [] };

@@ -1,29 +1,29 @@
 /**
- * Validators compiled from an interface description: closures that hold a decoded JSON value against the types of its
- * text, without allocating when it fits. They say where a value is wrong; what to do about it is the caller's.
+ * Compiles an interface description into validators of decoded JSON values. A valid value costs no allocation. A
+ * validator says where a value is wrong; the caller decides what to do.
  */
 import { BerthError } from "../errors.ts";
 import type { Interface, Struct, Type } from "./idl.ts";
 import { isObject } from "./json.ts";
 
 /**
- * Returns undefined if the parameters fit, else the dotted path of the first that does not, like `command.2`;
- * "parameters" if they are not an object at all. Absent or null parameters are the same as `{}`.
+ * Returns undefined if the parameters are valid, else the dotted path of the first wrong one, like `command.2`;
+ * "parameters" if they are not an object. Absent or null parameters count as `{}`.
  */
 export type Validator = (parameters: unknown) => string | undefined;
 
 /**
- * What becomes of a field that the interface text does not have. A broker refuses it: an option it does not know must
- * not be ignored silently. A client ignores it: a newer broker's replies may have fields added.
+ * What to do with a field that the interface does not have. A broker refuses it: it must not silently ignore an option.
+ * A client ignores it: a newer broker's replies may have more fields.
  */
 export type UnknownFields = "refuse" | "ignore";
 
-/** Validates the input of a method, given by its bare name. @throws BerthError if the interface does not have it. */
+/** Validates the input of a method, by its bare name. @throws BerthError if the interface does not have it. */
 export function compileParameters(iface: Interface, method: string): Validator {
   return compile(iface, found(iface, "method", method, iface.methods).input, "refuse");
 }
 
-/** Validates what a method answers. @throws BerthError if the interface does not have the method. */
+/** Validates the reply of a method. @throws BerthError if the interface does not have the method. */
 export function compileReply(iface: Interface, method: string, unknownFields: UnknownFields = "refuse"): Validator {
   return compile(iface, found(iface, "method", method, iface.methods).output, unknownFields);
 }
@@ -36,8 +36,8 @@ export function compileError(iface: Interface, error: string, unknownFields: Unk
 }
 
 /**
- * What the interface wants at a path that the validator of `method` has refused, as a sentence. Only for messages.
- * @throws BerthError if the interface does not have the method.
+ * Describes, as a sentence, the type at a path that the validator of `method` refused. Only for messages. @throws
+ * BerthError if the interface does not have the method.
  */
 export function explainParameters(iface: Interface, method: string, path: string): string {
   let type: Type | undefined = found(iface, "method", method, iface.methods).input;
@@ -46,10 +46,10 @@ export function explainParameters(iface: Interface, method: string, path: string
   return type === undefined ? `there is no parameter ${shown}` : `${shown} must be ${wordsOf(iface, type)}`;
 }
 
-/** Of a path in a message: the caller chooses its length. */
+/** A path for a message: the caller chooses its length, so it is cut. */
 const MAX_SHOWN = 80;
 
-/** The type of a field, element or value inside a type; undefined: there is none. */
+/** The type of a field or element; undefined if there is none. */
 function inside(iface: Interface, type: Type, part: string): Type | undefined {
   switch (type.kind) {
     case "nullable":
@@ -117,7 +117,7 @@ type Check = (value: unknown) => string | undefined;
 interface Context {
   readonly iface: Interface;
   readonly unknownFields: UnknownFields;
-  /** Checks of named types, entered before they are compiled, so that a type may contain itself. */
+  /** Checks of named types. They are registered before they are compiled, so that a type may contain itself. */
   readonly named: Map<string, Check>;
 }
 
@@ -126,7 +126,7 @@ function compileType(context: Context, type: Type): Check {
     case "bool":
       return (value) => (typeof value === "boolean" ? undefined : "");
     case "int":
-      // Beyond 2⁵³ JSON.parse has already rounded: what arrived is not what was sent.
+      // Above 2⁵³ JSON.parse has already rounded the number.
       return (value) => (Number.isSafeInteger(value) ? undefined : "");
     case "float":
       return (value) => (Number.isFinite(value) ? undefined : "");
@@ -187,7 +187,7 @@ function compileStruct(context: Context, struct: Struct): Check {
   return (value) => {
     if (!isObject(value)) return "";
     for (const { name, check } of fields) {
-      // A field may be called `constructor`, and JSON.parse makes own `__proto__` keys: only own ones are fields.
+      // Only own properties are fields: a field may be called `constructor`, and JSON.parse makes own `__proto__` keys.
       const path = check(Object.hasOwn(value, name) ? value[name] : undefined);
       if (path !== undefined) return join(name, path);
     }

@@ -91,7 +91,7 @@ test("a Node server's TCP, UDP and IPv6 sockets become a section for each port",
   const { game = [], ...others } = sockets(toml);
   expect(game.toSorted()).toEqual([`tcp://*:${port}`, `udp://0.0.0.0:${port}`, `udp://[::]:${port}`]);
   expect(others).toEqual({});
-  expect(toml).toContain("# tcp://127.0.0.1:0 by node: any port will do");
+  expect(toml).toContain("# tcp://127.0.0.1:0 by node: any free port will do");
 });
 
 test("what a server had set before bind is told, with the program and how often it asked", async () => {
@@ -182,7 +182,7 @@ test("a server that binds nothing gives no configuration and 1", async () => {
   expect(await berth(["explain", "arena", "true"])).toEqual({
     code: 1,
     stdout: "",
-    stderr: "berth: the server bound nothing that a berth could hold; see what it says above, or give it longer\n",
+    stderr: "berth: the server bound nothing that a berth could hold; read its output above, or give it more time\n",
   });
 });
 
@@ -197,7 +197,7 @@ test.each([
   [["explain", "--for", "0", "arena", "true"], "--for 0 is not a number of seconds"],
   [["explain", "--for", "soon", "arena", "true"], "--for soon is not a number of seconds"],
   [["explain", "arena"], "command"],
-  [["explain", "arena", "--"], "no server is given"],
+  [["explain", "arena", "--"], "the server is missing"],
 ])("%j is a mistake of the caller's", async (args, message) => {
   const { code, stdout, stderr } = await berth(args);
   expect({ code, stdout }).toEqual({ code: 100, stdout: "" });

@@ -191,7 +191,7 @@ test("berth show says what a server says of itself, and why one did not start", 
   expect(await show("busy")).toMatch(/^ {2}status +map dm6, 3 players$/m);
   expect(await show("broken")).toBe(
     "  state     vacant\n  start     on demand, failed\n" +
-      "  failed    3 times, at last because it ended with status 1\n  next try  2023-11-14T22:13:20.000Z\n",
+      "  failed    3 times; last reason: it ended with status 1\n  next try  2023-11-14T22:13:20.000Z\n",
   );
   expect(await show("shy")).toBe("  state  vacant\n  start  on demand, waiting\n");
 });

@@ -76,7 +76,7 @@ test("port 0, paths and addresses that this host lacks are told of and not held"
     bind("unix:///run/game"),
     bind("udp://192.0.2.1:9", { error: EADDRNOTAVAIL }),
   ];
-  const lines = ["any port will do", "a path or name of its own", "failed with EADDRNOTAVAIL"];
+  const lines = ["any free port will do", "its own path or name", "failed with EADDRNOTAVAIL"];
   expect(explainOthers(binds)).toEqual(lines.map((line) => expect.stringContaining(line)));
   expect(suggestBerth({ name: "arena", command: ["game"], binds, isRoot: false })).toBeUndefined();
   const toml = suggest(...binds, bind("udp://0.0.0.0:9000"));
@@ -100,7 +100,7 @@ test("a port that the caller may not have is one for the broker", () => {
 test("of addresses that exclude each other the one for more is held", () => {
   const specific = suggest(bind("udp://192.0.2.1:9000"), bind("udp://0.0.0.0:9000"));
   expect(sockets(specific)).toEqual({ game: ["udp://0.0.0.0:9000"] });
-  expect(specific).toContain("is given the socket for udp://0.0.0.0:9000");
+  expect(specific).toContain("gets the socket for udp://0.0.0.0:9000");
   const families = suggest(bind("tcp://0.0.0.0:9000", { error: EADDRINUSE }), bind("tcp://*:9000"));
   expect(sockets(families)).toEqual({ game: ["tcp://*:9000"] });
   expect(families).toContain("cannot be held beside tcp://*:9000");

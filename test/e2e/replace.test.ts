@@ -244,7 +244,7 @@ describe("--replace", () => {
     await broker.closed;
     expect([broker.child.exitCode, said(broker)]).toEqual([
       111,
-      `berthd: no broker to take over from at ${broker.socket}: nobody listens there; --replace try starts in any case`,
+      `berthd: no broker to take over from at ${broker.socket}: no program listens there; --replace try starts anyway`,
     ]);
   });
 

@@ -1,4 +1,4 @@
-/** `berth completion SHELL`: a script that completes commands, options and berths' names. */
+/** `berth completion SHELL`: a script that completes commands, options and names of berths. */
 import { Argument, type Command } from "commander";
 import { bashScript } from "../completion/bash.ts";
 import { fishScript } from "../completion/fish.ts";

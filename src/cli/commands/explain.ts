@@ -1,4 +1,4 @@
-/** `berth explain NAME -- COMMAND`: what a server binds, as the configuration of a berth for it. It asks no broker. */
+/** `berth explain NAME -- COMMAND`: runs a server and prints a configuration for what it binds. It needs no broker. */
 import type { Command } from "commander";
 import { BERTH_NAME_RULE, parseBerthName } from "../../config/toml/name.ts";
 import { BerthError, errnoName } from "../../errors.ts";
@@ -33,18 +33,18 @@ export function addExplain(program: Command): void {
   program
     .command("explain")
     .description("run a server, and print the configuration of a berth for what it binds")
-    .argument("<name>", "what the berth is to be called")
+    .argument("<name>", "the name of the berth")
     .argument("<command...>", "the server")
-    .option("--for <seconds>", "end the server after so long")
+    .option("--for <seconds>", "end the server after this time")
     .addOption(jsonOption("what was seen"))
-    // What follows the berth is the server's, however much it looks like an option of ours.
+    // Options after the name belong to the server.
     .passThroughOptions()
     .addHelpText("after", help)
     .action(async (name: string, words: string[], { for: seconds, json }: ExplainOptions) => {
       const command = words[0] === "--" ? words.slice(1) : words;
       mustBeName(name);
       if (command.length === 0)
-        throw new BerthError("USAGE", "no server is given; write berth explain NAME -- COMMAND");
+        throw new BerthError("USAGE", "the server is missing; write berth explain NAME -- COMMAND");
       const duration = seconds === undefined ? undefined : milliseconds(seconds);
       const stop = stopSignal();
       const trace = await traceBinds(command, { stop, duration, say, sys: native });
@@ -59,7 +59,7 @@ export function addExplain(program: Command): void {
       else if (toml !== undefined) print(toml);
       if (toml !== undefined) return;
       for (const line of explainOthers(binds)) say(line);
-      say("the server bound nothing that a berth could hold; see what it says above, or give it longer");
+      say("the server bound nothing that a berth could hold; read its output above, or give it more time");
       process.exitCode = EXIT_REFUSED;
     });
 }
@@ -90,7 +90,7 @@ function milliseconds(text: string): number {
   throw new BerthError("USAGE", `--for ${printable(text)} ${rule}`);
 }
 
-/** Fires at Ctrl-C and its kin: the server is ended first, and what was seen is printed. */
+/** Fires at SIGINT and similar signals: the server is ended first, and the result is still printed. */
 function stopSignal(): AbortSignal {
   const stopping = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => stopping.abort());

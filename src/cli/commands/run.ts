@@ -1,6 +1,6 @@
 /**
- * `berth run NAME`: becomes berth-launch, in this process, which becomes the server. It never opens or writes to the
- * standard streams: they are the server's, and must reach it as they came.
+ * `berth run NAME`: replaces this process with berth-launch, which becomes the server. It never opens or writes to the
+ * standard streams: the server must get them unchanged.
  */
 import { type Command, Option } from "commander";
 import { BerthError, SysError } from "../../errors.ts";
@@ -30,14 +30,14 @@ export function addRun(program: Command): void {
   program
     .command("run")
     .description("start a server without privilege, its sockets already open")
-    .argument("<berth>", "the berth it takes")
+    .argument("<berth>", "the berth to run in")
     .argument("[command...]", "what to run (default: the berth's own server.command)")
     .addOption(socketOption())
     .addOption(new Option("--replace <how>", "take over from a present tenant").choices(["no", "try", "must"]))
     .option("--setenv <name=value>", "set a variable for the server; may be repeated", collect)
     .option("--timeout <seconds>", "wait this long for the broker (default: 10)")
-    .option("--dry-run", "print what would be done, and give the berth back")
-    // What follows the berth is the server's, however much it looks like an option of ours.
+    .option("--dry-run", "print what would be done, and release the berth")
+    // Options after the berth belong to the server.
     .passThroughOptions()
     .addHelpText("after", help)
     .action(async (name: string, words: string[], _options: RunOptions, command: Command) => {
@@ -64,7 +64,10 @@ async function launcherArguments(name: string, words: readonly string[], options
   ];
 }
 
-/** The first that a broker answers on; of a single one the launcher itself says what is wrong with it. */
+/**
+ * The first path on which a broker answers. If there is only one path, the launcher itself reports what is wrong with
+ * it.
+ */
 async function reachableSocket(paths: readonly string[]): Promise<string> {
   const [only] = paths;
   if (only !== undefined && paths.length === 1) return only;

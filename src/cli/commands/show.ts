@@ -1,4 +1,4 @@
-/** `berth show NAME`: everything that the broker tells of one berth. */
+/** `berth show NAME`: everything that the broker reports about one berth. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { RefusedError } from "../../errors.ts";
@@ -65,7 +65,7 @@ function factsOf({ state, failures, reason, next }: StartRecord): [string, strin
   const facts: [string, string][] = [["start", `on demand, ${state}`]];
   if (failures > 0) {
     const times = failures === 1 ? "once" : `${failures} times`;
-    facts.push(["failed", `${times}${reason ? `, at last because ${printable(reason)}` : ""}`]);
+    facts.push(["failed", `${times}${reason ? `; last reason: ${printable(reason)}` : ""}`]);
   }
   if (next) facts.push(["next try", new Date(next / 1000).toISOString()]);
   return facts;
@@ -75,7 +75,7 @@ function tenantOf(lease: LeaseRecord): string {
   return `pid ${lease.pid}${programOf(lease.pid)}, runs as ${userName(uidOf(lease))}, took it as ${userName(lease.uid)}`;
 }
 
-/** What runs under the pid now, by proc(5) comm; nothing when it has ended or is hidden from the caller. */
+/** The program that has the pid now (proc(5), comm). Empty if it has exited or is hidden from the caller. */
 function programOf(pid: number): string {
   try {
     return ` (${printable(readFileSync(`/proc/${pid}/comm`, "utf8").trimEnd())})`;

@@ -1,4 +1,4 @@
-/** What a server asks bind(2) for: noted, carried out, and never judged. */
+/** Records what a server binds. It lets every bind(2) happen and judges none. */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { basename } from "node:path";
@@ -19,21 +19,21 @@ import * as so from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
 import { kindOfType } from "../../net/transport.ts";
 
-/** Lets the kernel carry out the call as it stands. */
+/** The answer that lets the kernel carry out the call. */
 const CONTINUE = -1;
-/** Different addresses that are noted; a berth that needs more is none that anybody writes by hand. */
+/** The most different addresses to record. Nobody writes a berth with more by hand. */
 const MAX_BINDS = 100;
 
-/** One address that was asked for. */
+/** One address that was bound, or that a process tried to bind. */
 export interface SeenBind {
   readonly listen: ListenAddress;
-  /** What the kernel said: 0, or an errno. Of a UNIX socket it is not known. */
+  /** The kernel's result: 0 or an errno. Unknown for a UNIX socket. */
   readonly error: number;
-  /** What was set before and is carried over, by name; an option of several words has them all. */
+  /** Options that were set before bind(2) and that bind delivery carries over, by name; all words of an option. */
   readonly options: Readonly<Record<string, readonly number[]>>;
   /** The options it had set that are fixed at bind(2), by their keys of the configuration. */
   readonly fixedAtBind: Readonly<Record<string, boolean | string>>;
-  /** The first process that asked, its program (proc(5), cmdline), and how often it was asked for in all. */
+  /** The first process that bound it, its program (proc(5), cmdline), and the number of calls. */
   readonly pid: number;
   readonly program: string;
   readonly count: number;
@@ -55,7 +55,7 @@ export class Recorder {
     return [...this.#binds.values()];
   }
 
-  /** The processes that have bound something, as pidfds; the caller closes them. */
+  /** Pidfds of the processes that have bound something; the caller closes them. */
   get processes(): Iterable<FdHandle> {
     return this.#processes.values();
   }
@@ -65,7 +65,7 @@ export class Recorder {
     for (const pidfd of this.#processes.values()) this.#sys.pidfdSignal(pidfd.fd, number);
   }
 
-  /** Notes a bind and returns what to answer. The server waits meanwhile, so its pid is its own. */
+  /** Records a bind and returns the answer. The server waits meanwhile, so no other process can get its pid. */
   see(report: BindReport): number {
     if (report.error !== 0) {
       if (report.error === constants.errno.EPERM) this.#once(blind);
@@ -80,7 +80,7 @@ export class Recorder {
     const v6only = this.#option(socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const listen = { kind, address, dualStack: address.family === "ipv6" && address.host === "::" && !v6only };
     const noted = { listen, options: this.#options(socket, domain, type), fixedAtBind: this.#fixedAtBind(socket) };
-    // A path is the server's own to find: it may be relative, or below another root.
+    // The server itself must bind a path: it may be relative, or below another root.
     const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
     this.#note({ ...noted, error: Math.max(0, error), pid: report.pid, program: programOf(report.pid), count: 1 });
     return error;
@@ -90,7 +90,7 @@ export class Recorder {
     const key = `${formatListenAddress(bind.listen)} ${bind.error}`;
     const known = this.#binds.get(key);
     if (known === undefined && this.#binds.size >= MAX_BINDS) {
-      return this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not noted`);
+      return this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not recorded`);
     }
     this.#binds.set(key, known === undefined ? bind : { ...known, count: known.count + 1 });
     if (this.#processes.has(bind.pid)) return;
@@ -139,11 +139,11 @@ export class Recorder {
 }
 
 const blind =
-  "cannot look at the server's binds, for ptrace is restricted; run this as root, or set kernel.yama.ptrace_scope=1 or 0";
+  "cannot read the server's binds: ptrace is restricted; run this as root, or set kernel.yama.ptrace_scope=1 or 0";
 
 function programOf(pid: number): string {
   try {
-    // Not comm: it is a thread's, and newer Nodes call theirs "MainThread".
+    // Not comm: that is the name of a thread, and newer Nodes call theirs "MainThread".
     const [program] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0", 1);
     return basename(program ?? "") || "?";
   } catch {

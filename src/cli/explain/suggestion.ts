@@ -1,4 +1,4 @@
-/** From what a server was seen to bind to the configuration of a berth for it. Pure: binds in, TOML out. */
+/** Turns what a server bound into the configuration of a berth. Pure: binds in, TOML out. */
 import { constants } from "node:os";
 import { isLoopback } from "../../broker/bind/bind-match.ts";
 import { findConflicts } from "../../config/conflicts.ts";
@@ -8,26 +8,26 @@ import { printable } from "../../printable.ts";
 import type { SeenBind } from "./recorder.ts";
 
 const { EACCES, EADDRINUSE } = constants.errno;
-/** Below it a bind takes privilege (ip(7)), so `other-binds = "loopback"` does not let it through. */
+/** Lower ports need privilege (ip(7)), so `other-binds = "loopback"` does not allow them. */
 const FIRST_FREE_PORT = 1024;
-/** Servers that hop to another port when theirs is busy try the next ones. */
+/** A server that finds its port busy often tries the next ports, up to this distance. */
 const HOPS = 10;
 
 export interface Berth {
   readonly name: string;
   readonly command: readonly string[];
   readonly binds: readonly SeenBind[];
-  /** Whether the server was run by root: then it must be said who it is to be. */
+  /** Whether root ran the server: then the berth must name a user. */
   readonly isRoot: boolean;
 }
 
-/** A bind, and why it is in no section of its own; `undefined` when it is. */
+/** A bind, and why it has no section of its own; `undefined` if it has one. */
 interface Judged {
   readonly bind: SeenBind;
   readonly why: string | undefined;
 }
 
-/** The text of NAME.toml, which loads without a problem whatever was seen; undefined when there is nothing to hold. */
+/** The text of NAME.toml. It always loads without a problem. Undefined when no socket can be held. */
 export function suggestBerth({ name, command, binds, isRoot }: Berth): string | undefined {
   const judged = judge(binds);
   const held = judged.filter(({ why }) => why === undefined).map(({ bind }) => bind);
@@ -37,7 +37,7 @@ export function suggestBerth({ name, command, binds, isRoot }: Berth): string | 
   return [
     `# ${printable(name)}.toml: what berth explain saw its server bind.`,
     ...sections(held),
-    ...(others.length === 0 ? [] : ["", "# Seen, and to be held by nobody:"]),
+    ...(others.length === 0 ? [] : ["", "# Seen, but not part of the berth:"]),
     ...others.map((line) => `# ${line}`),
     "",
     "[server]",
@@ -49,14 +49,14 @@ export function suggestBerth({ name, command, binds, isRoot }: Berth): string | 
   ].join("\n");
 }
 
-/** A line for each bind that has no place in the configuration: why it needs none, or can have none. */
+/** A line for each bind without a place in the configuration: why it needs none, or can have none. */
 export function explainOthers(binds: readonly SeenBind[]): string[] {
   return judge(binds).flatMap(({ bind, why }) => (why === undefined ? [] : [`${title(bind)}: ${why}`]));
 }
 
 const loopback = 'reaches this host alone; other-binds = "loopback" below lets it through';
 
-/** Each bind in the order seen. Sockets for more addresses are chosen first, for they stand in for the others. */
+/** Each bind in the order seen. Sockets for more addresses are chosen first: they can replace the others. */
 function judge(binds: readonly SeenBind[]): Judged[] {
   const wanted = binds.filter((bind) => reasonByItself(bind) === undefined);
   const isPublic = wanted.some(({ listen }) => !isLoopback(listen.address));
@@ -72,10 +72,10 @@ function judge(binds: readonly SeenBind[]): Judged[] {
 }
 
 function reasonByItself({ listen: { address }, error }: SeenBind): string | undefined {
-  if (address.family === "unix") return "a path or name of its own, which needs no berth; it can be held, in a section";
+  if (address.family === "unix") return "its own path or name, which needs no berth; add a section to hold it";
   if (error !== 0 && error !== EADDRINUSE && error !== EACCES)
-    return `failed with ${errnoName(error)}, here as anywhere`;
-  if (address.port === 0) return "any port will do, so it is never refused";
+    return `failed with ${errnoName(error)}; it would fail in a berth too`;
+  if (address.port === 0) return "any free port will do, so this bind is never refused";
   return undefined;
 }
 
@@ -85,11 +85,11 @@ function isOwnBusiness(address: Address): boolean {
 
 function breadth({ listen: { address, dualStack }, error }: SeenBind): number {
   const isWildcard = address.family !== "unix" && (address.host === "::" || address.host === "0.0.0.0");
-  // What the kernel has granted goes before what it has refused.
+  // Binds that succeeded are chosen before those that failed.
   return (error === 0 ? 4 : 0) + (dualStack ? 2 : isWildcard ? 1 : 0);
 }
 
-/** A port that was taken only because another one was busy. */
+/** A port that was bound only because another one was busy. */
 function hopReason({ listen, error }: SeenBind, binds: readonly SeenBind[]): string | undefined {
   const { kind, address } = listen;
   if (error !== 0 || address.family === "unix") return undefined;
@@ -102,7 +102,7 @@ function hopReason({ listen, error }: SeenBind, binds: readonly SeenBind[]): str
       address.port > other.listen.address.port &&
       address.port <= other.listen.address.port + HOPS,
   );
-  return busy && `taken because ${formatListenAddress(busy.listen)} was busy, which cannot happen in a berth`;
+  return busy && `taken because ${formatListenAddress(busy.listen)} was busy, which does not happen in a berth`;
 }
 
 function rivalReason(bind: SeenBind, chosen: readonly SeenBind[]): string | undefined {
@@ -110,11 +110,11 @@ function rivalReason(bind: SeenBind, chosen: readonly SeenBind[]): string | unde
   if (rival === undefined) return undefined;
   const text = formatListenAddress(rival.listen);
   return rival.listen.address.family === bind.listen.address.family
-    ? `is given the socket for ${text}`
+    ? `gets the socket for ${text}`
     : `cannot be held beside ${text}; tell the server to use one of them`;
 }
 
-/** By the configuration's own rules, so that what is suggested passes them. */
+/** Uses the configuration's own rules, so the suggestion passes them. */
 function excludes(a: ListenAddress, b: ListenAddress): boolean {
   const origin = { file: "", line: 0 };
   const socket = (listen: ListenAddress) => ({
@@ -153,8 +153,10 @@ function notes(bind: SeenBind): string[] {
   const carried = options.length === 0 ? "" : `: ${options.join(" ")}, carried over`;
   return [
     `# ${title(bind)}${carried}`,
-    ...(bind.error === EADDRINUSE ? ["#   busy now (EADDRINUSE): end what has it before the broker starts"] : []),
-    ...(bind.error === EACCES ? ["#   not permitted to you (EACCES), but to a broker that runs as root"] : []),
+    ...(bind.error === EADDRINUSE
+      ? ["#   busy now (EADDRINUSE): stop the program that has it before the broker starts"]
+      : []),
+    ...(bind.error === EACCES ? ["#   you may not bind it (EACCES), but a broker that runs as root may"] : []),
     ...Object.entries(bind.fixedAtBind).map(([key, value]) => {
       const text = typeof value === "string" ? tomlString(value) : String(value);
       return `#   it set this too, which is fixed at bind(2); add it if you want it: ${key} = ${text}`;
@@ -166,9 +168,7 @@ function title({ listen, program, count }: SeenBind): string {
   return `${printable(formatListenAddress(listen))} by ${printable(program)}${count > 1 ? `, ${count} times` : ""}`;
 }
 
-/**
- * A basic string of TOML that means the text: `%` begins a specifier, and what a terminal would obey is escaped too.
- */
+/** The text as a basic string of TOML. Escapes `%`, which begins a specifier, and control characters. */
 function tomlString(text: string): string {
   return JSON.stringify(text.replaceAll("%", "%%")).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
     return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, "0")}`;

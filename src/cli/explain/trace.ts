@@ -1,6 +1,6 @@
 /**
- * Runs a server under the bind filter, without a broker and without a berth, and notes what it binds. It changes
- * nothing about the server: each bind is carried out as it was asked, on the very socket, and its result passed back.
+ * Runs a server under the bind filter, without a broker or a berth, and records what it binds. It changes nothing: each
+ * bind happens on the server's own socket, and the server gets the result.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -15,33 +15,33 @@ import { Recorder, type SeenBind } from "./recorder.ts";
 
 const { SIGTERM, SIGKILL } = constants.signals;
 const CHANNEL_FD = 3;
-/** How long a server may take to end by itself, and how long its end may take to be seen. */
+/** How long a server may take to exit by itself, and how long the exit may take to be noticed. */
 const GRACE_MS = 5000;
 const LAST_MS = 1000;
-/** The longest a timer can wait, 24 days; also what keeps this process alive. */
+/** The longest time of a timer, 24 days. This timer also keeps the process alive. */
 const FOREVER_MS = 2 ** 31 - 1;
 
 export interface Trace {
   readonly binds: readonly SeenBind[];
-  /** Of the process that was started; both null when it still runs, after everything that was tried. */
+  /** The result of the process that was started. Both are null if it still runs after every attempt to end it. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Whether the server ran under the filter at all; if not, the launcher has said why. */
+  /** Whether the server ran under the filter. If not, the launcher has printed the reason. */
   readonly started: boolean;
 }
 
 export interface TraceOptions {
   /** Ends the server when it fires. */
   readonly stop: AbortSignal;
-  /** Ends the server after so many milliseconds. */
+  /** Ends the server after this many milliseconds. */
   readonly duration?: number | undefined;
-  /** Gets sentences for people. */
+  /** Called with messages for people. */
   readonly say: (sentence: string) => void;
   readonly sys: Native;
 }
 
 /**
- * Runs the command until no process of it is left, `stop` fires or `duration` is over; then ends what is left of it.
+ * Runs the command until all its processes have exited, `stop` fires, or `duration` is over. Then ends what still runs.
  */
 export async function traceBinds(command: readonly string[], options: TraceOptions): Promise<Trace> {
   const { stop, duration = FOREVER_MS, say, sys } = options;
@@ -61,7 +61,7 @@ export async function traceBinds(command: readonly string[], options: TraceOptio
   try {
     await firstOf([end.signal, stop], duration);
     if (!end.signal.aborted) await endServer(child, recorder, end.signal);
-    if (!end.signal.aborted) say("a process of the server is still there; its binds fail from now on");
+    if (!end.signal.aborted) say("a process of the server still runs; its binds fail from now on");
     const hasExited = child.exitCode !== null || child.signalCode !== null || end.signal.aborted;
     const [code, signal] = hasExited ? await exited : [null, null];
     return { binds: recorder.binds, code, signal, started: true };
@@ -72,7 +72,7 @@ export async function traceBinds(command: readonly string[], options: TraceOptio
   }
 }
 
-/** Standard output is for the result alone, so the server's goes to standard error. */
+/** Standard output is for the result only, so the server's output goes to standard error. */
 function launch(command: readonly string[], channel: FdHandle): ChildProcess {
   using theirs = channel;
   return spawn(launcherPath(), ["--trace-binds", String(CHANNEL_FD), "--", ...command], {
@@ -92,7 +92,7 @@ function intercept(notify: number, recorder: Recorder, onEnded: () => void, sys:
   throw new SysError("pthread_create", -result);
 }
 
-/** The process that was started, and whatever else has bound something: a server that went to the background, too. */
+/** The process that was started, and any other that has bound something, such as a server in the background. */
 async function endServer(child: ChildProcess, recorder: Recorder, ended: AbortSignal): Promise<void> {
   for (const [signal, patience] of [
     [SIGTERM, GRACE_MS],

@@ -1,8 +1,7 @@
 /**
- * Opening what lies beneath a directory, and nothing else: openat2(2) resolves the whole path with the directory as its
- * root, so that `..`, absolute links and links of /proc cannot lead out of it, whatever is renamed meanwhile (hazard
- * 31; test/client/directory-attack.test.ts). What has to be made, renamed or removed is named in a parent that was
- * opened so.
+ * Opens files beneath a directory. openat2(2) resolves the whole path with the directory as its root. So `..`, absolute
+ * links and links of /proc cannot lead out of it, even during renames (hazard 31;
+ * test/client/directory-attack.test.ts). Calls that create, rename or remove use a parent that was opened this way.
  */
 import { constants as files } from "node:fs";
 import { constants } from "node:os";
@@ -14,7 +13,7 @@ import { type BeneathPath, pathBytes, shown, splitPath } from "./path.ts";
 
 const { EAGAIN, ENOSYS } = constants.errno;
 
-/** openat2(2): what `resolve` may forbid. */
+/** openat2(2): what `resolve` can forbid. */
 export const RESOLVE_NO_XDEV = 0x01;
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_NO_SYMLINKS = 0x04;
@@ -26,13 +25,13 @@ const IN_ROOT: number = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 const TMPFILE = 0o20000000;
 
 /**
- * How often a path is tried while openat2 says EAGAIN: it does so when anything on the machine was renamed since it set
- * out and it then stands at a `..`, for it cannot be sure of where that leads. While another process renamed as fast as
- * it could, paths with ten `..` took two tries; only one with hundreds, which nobody needs, took more than this.
+ * How often to try a path while openat2 says EAGAIN. It does so at a `..` if anything on the machine was renamed
+ * meanwhile, because it cannot be sure where `..` leads. Under constant renames, paths with ten `..` took two tries;
+ * only one with hundreds took more than this.
  */
 export const ATTEMPTS = 64;
 
-/** A name in a directory that is open: what the calls that take both are given. */
+/** A name in an open directory, for calls that take both. */
 export class Entry implements Disposable {
   readonly directory: FdHandle;
   readonly name: Uint8Array;
@@ -48,8 +47,8 @@ export class Entry implements Disposable {
 }
 
 /**
- * Opens a path beneath `root`, which may be any directory descriptor, O_PATH ones included. It never waits: not for the
- * other end of a FIFO, nor for a process with a lease on the file (both O_NONBLOCK), and takes no controlling terminal.
+ * Opens a path beneath `root`, any directory descriptor, also an O_PATH one. It never waits for the other end of a FIFO
+ * or for a file's lease (O_NONBLOCK), and takes no controlling terminal (O_NOCTTY).
  */
 export function openBeneath(
   sys: Native,
@@ -59,13 +58,13 @@ export function openBeneath(
   mode = 0,
   resolve: number = IN_ROOT,
 ): FdHandle {
-  // openat2 knows no flag that it would ignore: with O_PATH nothing is opened that could wait, without O_CREAT no mode.
+  // openat2 rejects flags that it would ignore: O_NONBLOCK with O_PATH, and a mode without O_CREAT.
   const all = (flags & O_PATH) !== 0 ? flags : flags | files.O_NONBLOCK | files.O_NOCTTY;
   const creates = (flags & (files.O_CREAT | TMPFILE)) !== 0;
   return openAt(sys, root.fd, path, all, creates ? mode : 0, resolve);
 }
 
-/** Opens a directory by a path of this process's own, followed wherever it leads. */
+/** Opens a directory by a path of this process, which may lead anywhere. */
 export function openDirectory(sys: Native, path: BeneathPath): FdHandle {
   return openAt(sys, AT_FDCWD, path, O_PATH | files.O_DIRECTORY, 0, 0);
 }
@@ -88,7 +87,7 @@ function openAt(
   throw new SysError("openat2", -result, shown(path));
 }
 
-/** The parent of a path, open, and its last name, which nothing has looked at. */
+/** The open parent of a path, and its last name, which has not been looked up. */
 export function openEntry(sys: Native, root: FdHandle, path: BeneathPath): Entry {
   const { parent, name } = splitPath(path);
   return new Entry(openBeneath(sys, root, parent, O_PATH | files.O_DIRECTORY), name);

@@ -1,4 +1,7 @@
-/** Whole files: opened beneath a directory, read and written on threads of the pool, closed there too. */
+/**
+ * Reads and writes whole files beneath a directory. Opening is by openat2(2); reading, writing and closing happen on
+ * pool threads.
+ */
 import { randomBytes } from "node:crypto";
 import { constants as files, fstatSync, fsync, read, writeFile } from "node:fs";
 import { constants } from "node:os";
@@ -18,12 +21,12 @@ const syncFd = promisify(fsync);
 
 const { EFBIG } = constants.errno;
 
-/** So many bytes are read between two looks at the signal. */
+/** Bytes read between two checks of the signal. */
 const READ_AT_ONCE = 1 << 20;
 
 const { O_ACCMODE, O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = { O_ACCMODE: 3, ...files };
 
-/** Opens a file; emptying it (O_TRUNC) is not left to openat2(2), which would do it on the event loop. */
+/** Opens a file. O_TRUNC is done afterwards on a pool thread: openat2(2) would do it on the event loop. */
 export async function openFile(
   sys: Native,
   root: FdHandle,
@@ -43,7 +46,7 @@ export async function openFile(
   }
 }
 
-/** All that is in a file. */
+/** Reads the whole file. */
 export async function readWhole(
   sys: Native,
   root: FdHandle,
@@ -59,9 +62,9 @@ export async function readWhole(
   }
 }
 
-// Not fs.readFile: given a descriptor, it takes an error or an abort for the end of the file.
+// Not fs.readFile: with a descriptor it treats an error or an abort as the end of the file.
 async function readToEnd(file: FdHandle, path: BeneathPath, signal: AbortSignal | undefined): Promise<Buffer> {
-  // One byte more than the file has, so that the end is met without growing.
+  // One byte more than the size, so that the end is found without growing.
   let data = room(Math.max(fstatSync(file.fd).size + 1, 8192), path);
   let length = 0;
   for (;;) {
@@ -77,7 +80,7 @@ async function readToEnd(file: FdHandle, path: BeneathPath, signal: AbortSignal 
   }
 }
 
-/** A file may claim to be larger than any memory. */
+/** A file can claim to be larger than the memory. */
 function room(bytes: number, path: BeneathPath): Buffer {
   try {
     return Buffer.allocUnsafe(bytes);
@@ -86,7 +89,7 @@ function room(bytes: number, path: BeneathPath): Buffer {
   }
 }
 
-/** What is to be written, and how. */
+/** What to write, and how. */
 export interface Writing extends WaitOptions {
   readonly data: FileData;
   readonly encoding: BufferEncoding | undefined;
@@ -94,7 +97,7 @@ export interface Writing extends WaitOptions {
   readonly mode: number;
 }
 
-/** Writes from where the file's position is. */
+/** Writes from the file's position on. */
 export async function writeWhole(
   sys: Native,
   root: FdHandle,
@@ -112,8 +115,8 @@ export async function writeWhole(
 }
 
 /**
- * Puts a new file in the place of a path's last name, whatever stands there, links included: readers see the old one or
- * the new one, and so does the disk after a crash. A file that could not be written is removed again.
+ * Replaces the last name of a path with a new file, links included. Readers see the old file or the new one, and so
+ * does the disk after a crash. If writing fails, the new file is removed.
  */
 export async function replaceWhole(sys: Native, root: FdHandle, path: BeneathPath, writing: Writing): Promise<void> {
   if (writing.signal?.aborted) throw abortError(writing.signal);
@@ -140,7 +143,7 @@ function write(file: FdHandle, path: BeneathPath, { data, encoding, signal }: Wr
   return explained(writeFd(file.fd, data, { encoding: encoding ?? "utf8", signal }), path, signal);
 }
 
-/** Errors of node:fs as those of the other calls, and an abort as the signal's own reason. */
+/** Turns errors of node:fs into those of the other calls, and an abort into the signal's reason. */
 async function explained<T>(work: Promise<T>, path: BeneathPath, signal?: AbortSignal | undefined): Promise<T> {
   try {
     return await work;

@@ -1,4 +1,4 @@
-/** What is in a directory: getdents64(2), a buffer at a time, so that a large one does not hold up the event loop. */
+/** Reads directories with getdents64(2), one buffer at a time, so that a large one does not block the event loop. */
 import { constants as files, fstatSync } from "node:fs";
 import { constants, endianness } from "node:os";
 import { setImmediate } from "node:timers/promises";
@@ -10,7 +10,7 @@ import { openBeneath } from "./beneath.ts";
 
 const { ENOENT } = constants.errno;
 
-/** What an entry is. A link is a link, whatever it leads to. */
+/** The type of an entry. A link is "symlink", whatever it leads to. */
 export type EntryType =
   | "file"
   | "directory"
@@ -21,13 +21,13 @@ export type EntryType =
   | "block-device"
   | "unknown";
 
-/** An entry as the kernel has it. */
+/** An entry as the kernel returns it. */
 export interface RawEntry {
   readonly name: Buffer;
   readonly type: EntryType;
 }
 
-/** S_IFMT of a mode, shifted by 12, which is what d_type is too (readdir(3), DTTOIF). */
+/** S_IFMT of a mode, shifted by 12: the same number as d_type (readdir(3), DTTOIF). */
 const types: Readonly<Record<number, EntryType>> = {
   1: "fifo",
   2: "character-device",
@@ -38,10 +38,10 @@ const types: Readonly<Record<number, EntryType>> = {
   12: "socket",
 };
 
-/** Room for some 300 names of usual length: a millisecond's work, if each of them is to be removed. */
+/** Room for about 300 names of usual length. Removing them takes about a millisecond. */
 const BUFFER = 8192;
 
-/** Yields the entries of an open directory in batches, without `.` and `..`, and lets others run in between. */
+/** Yields the entries of an open directory in batches, without `.` and `..`. Other work runs in between. */
 export async function* readEntries(
   sys: Native,
   directory: FdHandle,
@@ -52,8 +52,7 @@ export async function* readEntries(
   for (;;) {
     if (signal?.aborted) throw abortError(signal);
     const length = sys.getdents64(directory.fd, buffer);
-    // A directory that was removed while it was open has nothing in it; the kernel says ENOENT then, as no path was
-    // wrong.
+    // A directory that was removed while it is open is empty: the kernel returns ENOENT then.
     if (length === 0 || length === -ENOENT) return;
     check("getdents64", length, path);
     yield parse(buffer.subarray(0, length)).flatMap((entry) => known(sys, directory, entry));
@@ -76,7 +75,7 @@ function parse(records: Buffer): RawEntry[] {
   return entries;
 }
 
-/** Some file systems leave the type out; then the file is asked, and left out itself if it is gone meanwhile. */
+/** Some file systems leave the type out. Then the file is asked; a file that is gone meanwhile is left out. */
 function known(sys: Native, directory: FdHandle, entry: RawEntry): RawEntry[] {
   if (entry.type !== "unknown") return [entry];
   try {

@@ -1,7 +1,6 @@
 /**
- * Closes files off the event loop. The last close of a removed file waits while the kernel frees it: for a
- * few hundred megabytes in many pieces that took 18 seconds when measured, and the owner of the file chooses the
- * pieces.
+ * Closes files on pool threads. The last close of a removed file waits until the kernel has freed it. A few hundred
+ * megabytes in many pieces took 18 seconds, and the file's owner chooses the pieces.
  */
 import { close, constants as files, fstatSync, ftruncate } from "node:fs";
 import { promisify } from "node:util";
@@ -14,16 +13,16 @@ import { openBeneath } from "./beneath.ts";
 const closeFd = promisify(close);
 const truncateFd = promisify(ftruncate);
 
-/** What is on at most so many bytes of disk is freed at once. */
+/** A file with at most this many bytes on disk is freed at once. */
 const SMALL = 65_536;
 
-/** Keeps a large file alive while a name of it is taken away; give the result to {@link letGo} afterwards. */
+/** Keeps a large file open while a name of it is removed. Give the result to {@link letGo} afterwards. */
 export function holdIfLarge(sys: Native, directory: FdHandle, name: Uint8Array): FdHandle | undefined {
   let file: FdHandle;
   try {
     file = openBeneath(sys, directory, name, O_PATH | files.O_NOFOLLOW);
   } catch (error) {
-    // Whatever is wrong with that name, the call that it is held for says so.
+    // If something is wrong with the name, the removal itself reports it.
     if (error instanceof SysError) return undefined;
     throw error;
   }
@@ -33,12 +32,12 @@ export function holdIfLarge(sys: Native, directory: FdHandle, name: Uint8Array):
   return undefined;
 }
 
-/** Closes it on a thread of the pool. */
+/** Closes it on a pool thread. */
 export async function letGo(file: FdHandle | undefined): Promise<void> {
   if (file?.open) await closeFd(file.steal());
 }
 
-/** O_TRUNC of an open regular file, on a thread of the pool. */
+/** Empties an open regular file on a pool thread. */
 export async function empty(file: FdHandle): Promise<void> {
   const stat = fstatSync(file.fd);
   if (stat.isFile() && stat.size > 0) await truncateFd(file.fd, 0);

@@ -5,8 +5,8 @@ import { BerthError } from "../../errors.ts";
 const { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
 
 /**
- * As node:fs has them: `r` reads, `w` writes a new or emptied file, `a` appends, `+` does both, `x` insists on a new
- * file; or a number made of `fs.constants.O_*`.
+ * As in node:fs: `r` reads, `w` writes a new or emptied file, `a` appends, `+` does both, `x` requires a new file. Or a
+ * number made of `fs.constants.O_*`.
  */
 export type OpenFlags = "r" | "r+" | "w" | "w+" | "wx" | "wx+" | "a" | "a+" | "ax" | "ax+" | number;
 
@@ -23,10 +23,13 @@ const numbers: Readonly<Record<Exclude<OpenFlags, number>, number>> = {
   "ax+": O_RDWR | O_CREAT | O_APPEND | O_EXCL,
 };
 
-/** Throws USAGE for letters that mean nothing. */
+/** Throws USAGE for unknown letters. */
 export function openFlags(flags: OpenFlags): number {
   if (typeof flags === "number") return flags;
   if (!Object.hasOwn(numbers, flags))
-    throw new BerthError("USAGE", `"${flags}" is no way to open a file: use one of ${Object.keys(numbers).join(", ")}`);
+    throw new BerthError(
+      "USAGE",
+      `"${flags}" does not say how to open a file: use one of ${Object.keys(numbers).join(", ")}`,
+    );
   return numbers[flags];
 }

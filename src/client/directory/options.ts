@@ -1,35 +1,34 @@
-/** What the methods of a DirectoryHandle are told, and what they give. Types alone; names are those of node:fs. */
+/** Options and results of the methods of DirectoryHandle. Only types; the names are those of node:fs. */
 import type { WaitOptions } from "../../wait-options.ts";
 import type { EntryType } from "./entries.ts";
 import type { OpenFlags } from "./open-flags.ts";
 
-/** What can be written at once. */
+/** Data for one write. */
 export type FileData = string | NodeJS.ArrayBufferView;
 
 export interface ReadFileOptions extends WaitOptions {
-  /** Gives a string instead of a Buffer. */
+  /** Return a string instead of a Buffer. */
   readonly encoding?: BufferEncoding | undefined;
 }
 
 export interface WriteFileOptions extends WaitOptions {
-  /** Of `data`, if it is a string. "utf8" if not given. */
+  /** Encoding of `data`, if it is a string. Default: "utf8". */
   readonly encoding?: BufferEncoding | undefined;
   /** Permissions of a new file, before the umask. 0o666 if not given. */
   readonly mode?: number | undefined;
   /** "w" if not given. */
   readonly flag?: OpenFlags | undefined;
   /**
-   * Writes a new file, brings it to the disk, and puts it in the place of the old one: a reader, or someone who
-   * switches the machine off, has all of one or all of the other. A link is replaced, not followed; owner and mode are
-   * a new file's.
+   * Write a new file, flush it, and then replace the old one. A reader, or a crash, sees all of one or all of the
+   * other. A link is replaced, not followed. Owner and mode are those of a new file.
    */
   readonly atomic?: boolean | undefined;
 }
 
 export interface ReaddirOptions extends WaitOptions {
-  /** "utf8" (if not given), or "buffer", for names that are no text. */
+  /** "utf8" (default), or "buffer" for names that are not UTF-8. */
   readonly encoding?: "utf8" | "buffer" | undefined;
-  /** Gives {@link DirectoryEntry}s instead of names. */
+  /** Return {@link DirectoryEntry}s instead of names. */
   readonly withFileTypes?: boolean | undefined;
 }
 
@@ -40,9 +39,9 @@ export interface DirectoryEntry<Name extends string | Buffer = string> {
 }
 
 export interface RmOptions extends WaitOptions {
-  /** Removes directories too, with all that is in them, but for what is mounted there (EXDEV). */
+  /** Remove directories too, with everything inside. A mount inside stays (EXDEV). */
   readonly recursive?: boolean | undefined;
-  /** Says nothing if it is not there. */
+  /** Ignore a path that does not exist. */
   readonly force?: boolean | undefined;
 }
 

@@ -1,13 +1,13 @@
 /**
- * Paths beneath a directory as the kernel takes them: bytes, because a file name on Linux is any bytes but `/` and NUL.
- * Never looks at a file.
+ * Paths beneath a directory as the kernel takes them: bytes, because a file name can have any byte except `/` and NUL.
+ * It never looks at a file.
  */
 import { BerthError } from "../../errors.ts";
 
-/** A path beneath a {@link DirectoryHandle}; as bytes when it is not, or may not be, UTF-8. */
+/** A path beneath a {@link DirectoryHandle}. Use bytes if it may not be UTF-8. */
 export type BeneathPath = string | Uint8Array;
 
-/** A path cut before its last component. `name` keeps one of its trailing slashes: it says "only if a directory". */
+/** A path, split before its last component. `name` keeps one trailing slash: it means "only if a directory". */
 export interface SplitPath {
   readonly parent: Uint8Array;
   readonly name: Uint8Array;
@@ -21,16 +21,19 @@ export function pathBytes(path: BeneathPath): Buffer {
   const bytes = Buffer.from(path);
   if (bytes.length === 0) throw new BerthError("USAGE", 'the path is empty; the directory itself is "."');
   if (bytes.includes(0))
-    throw new BerthError("USAGE", `the path ${shown(path)} has a NUL in it, which no file name has`);
-  // Buffer.from() makes U+FFFD of a lone surrogate: another file's name.
+    throw new BerthError("USAGE", `the path ${shown(path)} has a NUL byte, which a file name cannot have`);
+  // Buffer.from() replaces a lone surrogate with U+FFFD: the name of another file.
   if (typeof path === "string" && bytes.toString() !== path)
-    throw new BerthError("USAGE", `the path ${shown(path)} is no well-formed text; give the name's bytes in a Buffer`);
+    throw new BerthError(
+      "USAGE",
+      `the path ${shown(path)} is not well-formed text; give the bytes of the name in a Buffer`,
+    );
   return bytes;
 }
 
 /**
- * Cuts a path for a call that takes a directory and a name in it. Throws USAGE if it ends in `.`, `..` or is `/`: those
- * name no entry that could be made, renamed or removed, and `..` in such a call would be looked up without any bound.
+ * Splits a path for a call that takes a directory and a name. Throws USAGE for `/` and paths that end in `.` or `..`:
+ * they name no entry, and openat2(2) could not keep `..` inside.
  */
 export function splitPath(path: BeneathPath): SplitPath {
   const bytes = pathBytes(path);
@@ -45,7 +48,7 @@ export function splitPath(path: BeneathPath): SplitPath {
   };
 }
 
-/** The path up to each of its components that names an entry, the shortest first: `a`, `a/b`, `a/b/c`. */
+/** The path up to each component that names an entry, shortest first: `a`, `a/b`, `a/b/c`. */
 export function prefixes(path: BeneathPath): Uint8Array[] {
   const bytes = pathBytes(path);
   const found: Uint8Array[] = [];
@@ -57,7 +60,7 @@ export function prefixes(path: BeneathPath): Uint8Array[] {
   return found.reverse();
 }
 
-/** For messages: as text, quoted if need be. */
+/** For messages: as text, quoted if necessary. */
 export function shown(path: BeneathPath): string {
   const text = typeof path === "string" ? path : Buffer.from(path).toString();
   return /^[\w./@:+~-]+$/.test(text) ? text : JSON.stringify(text);
@@ -83,7 +86,7 @@ function isDots(name: Uint8Array): boolean {
   return (name.length === 1 || name.length === 2) && name.every((byte) => byte === DOT);
 }
 
-/** A name that was read at `path`, as a string. Throws USAGE if it is not UTF-8. */
+/** A name read in the directory `path`, as a string. Throws USAGE if it is not UTF-8. */
 export function textOf(name: Buffer, path: BeneathPath): string {
   const text = nameText(name);
   if (text !== undefined) return text;

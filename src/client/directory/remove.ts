@@ -1,6 +1,6 @@
 /**
- * Removing a directory with all that is in it, beneath an open parent. Nothing is followed: links are removed, not what
- * they lead to, and a mount inside is left alone with all that it shows.
+ * Removes a directory with everything inside, beneath an open parent. It removes links, not their targets. It leaves
+ * mounts inside alone.
  */
 import { randomBytes } from "node:crypto";
 import { constants as files } from "node:fs";
@@ -15,18 +15,18 @@ import { shown } from "./path.ts";
 
 const { EISDIR, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, EXDEV } = constants.errno;
 
-/** unlinkat(2): as rmdir(2). */
+/** unlinkat(2): act like rmdir(2). */
 export const AT_REMOVEDIR = 0x200;
 
-/** Directories held open above one another; what is deeper is moved up first, so depth costs no descriptors. */
+/** How many nested directories are open at once. Deeper ones are moved up first, so depth costs no descriptors. */
 export const DEPTH = 32;
 
-/** How often a directory is gone through again because something was put into it meanwhile. */
+/** How often a directory is read again because something was created in it meanwhile. */
 const ROUNDS = 16;
 
 /**
- * Removes an entry of any kind. Throws SysError; ENOTEMPTY when somebody keeps filling a directory. What was removed
- * before that stays removed.
+ * Removes an entry of any kind. Throws SysError; ENOTEMPTY if a process keeps creating files there. What is removed
+ * stays removed.
  */
 export async function removeTree(sys: Native, entry: Entry, signal?: AbortSignal | undefined): Promise<void> {
   await new TreeRemoval(sys, signal).remove(entry.directory, entry.name, shown(entry.name), []);
@@ -35,7 +35,7 @@ export async function removeTree(sys: Native, entry: Entry, signal?: AbortSignal
 class TreeRemoval {
   readonly #sys: Native;
   readonly #signal: AbortSignal | undefined;
-  /** How many directories were moved up: each is work that is still to be found at the top. */
+  /** How many directories were moved up. Each must still be removed at the top. */
   #moved = 0;
 
   constructor(sys: Native, signal: AbortSignal | undefined) {
@@ -44,8 +44,8 @@ class TreeRemoval {
   }
 
   /**
-   * Removes `name`, whatever it is by then; `above` are the directories opened on the way to it, the topmost first.
-   * What is swapped for something else between two calls is met again in the next round.
+   * Removes `name`, whatever its kind is by then. `above` are the directories opened on the way, topmost first. An
+   * entry that is replaced between two calls is handled in the next round.
    */
   async remove(parent: FdHandle, name: Uint8Array, path: string, above: readonly FdHandle[]): Promise<void> {
     for (let round = 0; round < ROUNDS; round++) {
@@ -59,13 +59,13 @@ class TreeRemoval {
       const moved = this.#moved;
       await this.#empty(parent, name, path, above);
       if (this.#unlink(parent, name, path, AT_REMOVEDIR)) return;
-      // What was moved here from below is progress, not somebody else's doing.
+      // Directories that were moved here are progress, not the work of another process.
       if (this.#moved > moved) round = 0;
     }
     throw new SysError("unlinkat", ENOTEMPTY, path);
   }
 
-  /** Whether it is gone; false if it is of the other kind, or not empty. */
+  /** Whether it was removed. False if it is of the other kind, or not empty. */
   #unlink(parent: FdHandle, name: Uint8Array, path: string, flags: number): boolean {
     const result = this.#sys.unlinkat(parent.fd, name, flags);
     if (result === 0 || result === -ENOENT) return true;
@@ -73,12 +73,12 @@ class TreeRemoval {
     throw new SysError("unlinkat", -result, path);
   }
 
-  /** Whether it was moved into the topmost directory, where it will be found, because it stands too deep. */
+  /** Moves a directory that is too deep into the topmost one, where it is removed later. Returns whether it did. */
   #moveUp(parent: FdHandle, name: Uint8Array, path: string, above: readonly FdHandle[]): boolean {
     const top = above[0];
     if (top === undefined || above.length < DEPTH) return false;
     const result = this.#sys.renameat2(parent.fd, name, top.fd, Buffer.from(randomBytes(16).toString("hex")), 0);
-    // A directory of an overlay's lower layer cannot be moved: then a descriptor is what each level costs.
+    // A directory of an overlay's lower layer cannot be moved. Then each level costs a descriptor.
     if (result === -EXDEV) return false;
     if (result < 0 && result !== -ENOENT) throw new SysError("renameat2", -result, path);
     this.#moved++;
@@ -96,7 +96,7 @@ class TreeRemoval {
     }
   }
 
-  /** The directory, unless something else stands there by now. */
+  /** Opens the directory; undefined if it is something else by now. */
   #open(parent: FdHandle, name: Uint8Array, path: string): FdHandle | undefined {
     const flags = files.O_RDONLY | files.O_DIRECTORY | files.O_NOFOLLOW;
     const resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
