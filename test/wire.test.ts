@@ -186,7 +186,7 @@ describe("receiving frames", () => {
     pump.wire.close();
   });
 
-  it("says nothing of a peer that closes between frames, PROTOCOL_ERROR of one that closes within", async () => {
+  it("ends without an error when a peer closes between frames, and with PROTOCOL_ERROR inside one", async () => {
     const file = memfd();
     const fine = new Listening();
     say("whole\0");
@@ -540,7 +540,7 @@ describe("sending", () => {
     expect([listening.texts, listening.closed]).toEqual([[], [undefined]]);
   });
 
-  it("close() with a queue closes what was pinned, and tells nobody", () => {
+  it("close() with a queue closes the pinned descriptors, and calls no handler", () => {
     const listening = new Listening();
     const file = memfd();
     fill(own);

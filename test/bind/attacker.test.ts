@@ -68,7 +68,7 @@ describe("a hostile server (on ports that need root)", needs("root"), () => {
     expect(await linesOf(broker, "victim", [program, "closed", "621"])).toEqual(["done"]);
   });
 
-  test("whose address stands in memory that never comes holds up nobody else", needs("root"), async () => {
+  test("whose address is in memory that never loads delays no other server", needs("root"), async () => {
     // As root, for whom the kernel waits in userfaultfd(2) even on another's behalf.
     await using own = await spawnBroker({
       "victim.toml": `${berth({ game: ["udp://127.0.0.1:623"] })}capabilities = ["CAP_SYS_PTRACE"]\n`,
@@ -84,7 +84,7 @@ describe("a hostile server (on ports that need root)", needs("root"), () => {
     expect(await eventually(() => footprint(own.pid), before)).toEqual(before);
   });
 
-  test("that offers the broker something else than reports of its own is told so", async () => {
+  test("that sends another descriptor than its seccomp listener gets an error", async () => {
     await using server = new Server(program, ["impostor", "621", "0", broker.socket]);
     expect(await server.ended()).toEqual([
       "Acquire ok",
@@ -98,7 +98,7 @@ describe("a hostile server (on ports that need root)", needs("root"), () => {
   });
 
   // A second for each report that it has to give up as the broker was first.
-  test("that takes the reports away before the broker can read them makes it wait for nobody else", {
+  test("that consumes its own reports does not delay other servers", {
     timeout: 90_000,
   }, async () => {
     await using server = new Server(program, ["thief", "621", "0", broker.socket]);

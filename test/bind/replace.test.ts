@@ -85,7 +85,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
       expect((await server.said(3)).at(-1)).toBe("[Errno 99] Cannot assign requested address");
     }));
 
-  it("is answered by the first broker when the other one goes without having confirmed", () =>
+  it("is answered by the first broker when the other one exits without confirming", () =>
     rebinding(async ({ dynasty, server, held, fallback, rebind }) => {
       const { pid, socket, log } = dynasty.broker;
       const before = openFds(pid);
@@ -108,7 +108,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
       await expect.poll(() => files(openFds(pid)), patiently).toEqual(files(before));
     }));
 
-  it("of a later server is answered as well: the bind fallback that was handed over is told of it", () =>
+  it("of a later server is answered too: the inherited bind fallback gets its filter", () =>
     rebinding(async ({ dynasty, fallback }) => {
       const port = await freePort();
       dynasty.config({ "other.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) });

@@ -72,7 +72,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
       }),
   );
 
-  it("is answered by the next broker when one is killed in the instant it was told of it", needs("strace"), () =>
+  it("is answered by the next broker when one is killed right after it received the call", needs("strace"), () =>
     rebinding(async ({ manager, server, held }) => {
       const stop = await inject(manager.child?.pid ?? -1, "ioctl", "delay_exit=20000000:when=1");
       const record = (): string => {

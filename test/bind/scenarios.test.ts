@@ -104,7 +104,7 @@ describe("a server under bind delivery", needs("root"), () => {
     expect(await scenario("one", "closes", 611)).toEqual(["0", "1 0"]);
   });
 
-  test("that connected before is told EINVAL, as by the kernel", async () => {
+  test("that is connected already gets EINVAL, as from the kernel", async () => {
     expect((await scenario("one", "connected", 611))[0]).toMatch(/^EINVAL /);
   });
 
@@ -174,7 +174,7 @@ describe("an address that is not the berth's", needs("root"), () => {
     expect(await scenario(name, "others", port)).toEqual(answers);
   });
 
-  test("is refused with a line that says what was asked and what there is", async () => {
+  test("is refused with a log line that names the address and the berth's sockets", async () => {
     const line = await broker.logged(({ event, message }) => event === "bind-refused" && message.includes("10611"));
     expect(line.message).toContain("berth one");
     expect(line.message).toContain("udp://127.0.0.1:10611");
@@ -237,7 +237,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-describe("a broker that goes", needs("root"), () => {
+describe("a broker that stops", needs("root"), () => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
     "%s: what a server has serves on, a new bind is refused in plain words, and its bind fallback ends with the last server",
     async (signal) => {

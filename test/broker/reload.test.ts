@@ -57,7 +57,7 @@ describe("a reload", () => {
     }
   });
 
-  it("keeps what is the same, with the connections that wait on it; opens, closes and changes the rest", async () => {
+  it("keeps unchanged sockets with their queued connections, and opens, closes and changes the rest", async () => {
     const before = openFds();
     const [same, gone, fresh, moved] = [await freePort(), await freePort(), await freePort(), await freePort()];
     {
@@ -158,7 +158,7 @@ describe("a reload", () => {
     expect(await inodes(test, "a")).toEqual(socket);
   });
 
-  it("that needs a port of somebody else's leaves everything as it was, and a tenant's next answer is right", async () => {
+  it("that needs another program's port changes nothing, and a tenant's next answer is right", async () => {
     const [port, other] = [await freePort(), await freePort()];
     const rival = createServer().listen(other, "127.0.0.1");
     await once(rival, "listening");

@@ -98,7 +98,7 @@ describe("berth completion bash", () => {
     expect(await completions(`berth image rm --state ${state.path} ar`)).toEqual(["arena@1"]);
   });
 
-  test("runs nothing of what a broker calls its berths", async () => {
+  test("runs no command from the names of berths", async () => {
     using evil = new TestFolder();
     const names = "$(touch pwned)\\n`touch pwned`\\n;touch pwned\\ngood\\n";
     program(evil, `case $1 in completion) exec ${process.execPath} ${cli} "$@" ;; esac; printf '%b' '${names}'`);

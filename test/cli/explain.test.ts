@@ -94,7 +94,7 @@ test("a Node server's TCP, UDP and IPv6 sockets become a section for each port",
   expect(toml).toContain("# tcp://127.0.0.1:0 by node: any free port will do");
 });
 
-test("what a server had set before bind is told, with the program and how often it asked", async () => {
+test("options that a server set before bind are reported, with the program and the number of calls", async () => {
   const port = await freePort();
   const { binds, exit } = await explain(
     10,
@@ -129,7 +129,7 @@ test("standard output is the configuration alone; the server's goes to standard 
   expect(sockets(stdout)).toEqual({ game: [`udp://127.0.0.1:${port}`] });
 });
 
-test("a bind that fails, fails for the server too, and is told with its errno", async () => {
+test("a bind that fails also fails for the server, and is reported with its errno", async () => {
   const busy = createSocket("udp4").bind(0, "127.0.0.1");
   await once(busy, "listening");
   const { port } = busy.address();

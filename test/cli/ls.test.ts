@@ -169,7 +169,7 @@ describe("a broker that is not to be trusted", () => {
   });
 });
 
-test("berth show says what a server says of itself, and why one did not start", async () => {
+test("berth show prints a server's status, and why one did not start", async () => {
   const lease = { id: "1", pid: process.pid, uid: 0 };
   const start = {
     state: "failed",
@@ -196,7 +196,7 @@ test("berth show says what a server says of itself, and why one did not start", 
   expect(await show("shy")).toBe("  state  vacant\n  start  on demand, waiting\n");
 });
 
-test("without a broker, it is said where one was looked for", async () => {
+test("without a broker, the message names the paths that were tried", async () => {
   const { code, stderr } = await berth(["ls", "--socket", "/nonexistent/broker"]);
   expect(code).toBe(111);
   expect(stderr).toMatch(/^berth: cannot reach a broker at \/nonexistent\/broker: .*\n$/);

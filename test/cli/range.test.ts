@@ -30,7 +30,7 @@ const range = (command: string, ...args: string[]): Promise<Ended> =>
   berth(["range", command, ...args, "--state", state, "--config", join(folder.path, "config")]);
 
 describe("berth range", () => {
-  test("ls says whose each range is, and which configuration it is for", async () => {
+  test("ls shows the berth of each range, and its configuration", async () => {
     const { code, stdout } = await range("ls");
     expect(code).toBe(0);
     expect(stdout.split("\n")[0]).toMatch(/^OWNER +FIRST +LAST +PROCESSES +CONFIGURATION$/);

@@ -40,7 +40,7 @@ describe("berth run", () => {
     for (const flag of flags) expect(flag & O_NONBLOCK).toBe(0);
   });
 
-  test("what follows the berth is the server's, options of ours included", async () => {
+  test("everything after the berth belongs to the server, even options of our own", async () => {
     for (const args of [
       ["run", "lobby", "echo", "--json", "--socket", "x", "--", "--help"],
       ["run", "lobby", "--", "echo", "--json", "--socket", "x", "--", "--help"],

@@ -70,7 +70,7 @@ test("a loopback port that takes privilege is held: other-binds would not let it
   });
 });
 
-test("port 0, paths and addresses that this host lacks are told of and not held", () => {
+test("port 0, paths and addresses that this host lacks are listed, not held", () => {
   const binds = [
     bind("udp://0.0.0.0:0"),
     bind("unix:///run/game"),
@@ -84,7 +84,7 @@ test("port 0, paths and addresses that this host lacks are told of and not held"
   for (const line of lines) expect(toml).toContain(line);
 });
 
-test("a busy port is what the server wants; the one it hopped to is not", () => {
+test("a busy port is suggested, not the next one that the server tried", () => {
   const busy = { error: EADDRINUSE };
   const toml = suggest(bind("udp://0.0.0.0:27960", busy), bind("udp://0.0.0.0:27961"), bind("udp://0.0.0.0:28960"));
   expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:27960"], "game-2": ["udp://0.0.0.0:28960"] });

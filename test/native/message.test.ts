@@ -273,7 +273,7 @@ describe("recvcred", () => {
     expect(sender[3]).toBe(-1);
   });
 
-  it("knows nobody where the socket was not asked to tell", () => {
+  it("gives no sender where the socket did not ask for credentials", () => {
     sender.fill(7);
     send("x");
     expect(native.recvcred(b.fd, data, 0, received, sender)).toBe(1);

@@ -47,7 +47,7 @@ function isAttached(fd: number): boolean {
 }
 
 describe("without root", () => {
-  it("calls on what is no mount, no type and no directory say so", () => {
+  it("calls fail on a descriptor that is not a mount, a type or a directory", () => {
     expect(native.openTree(AT_FDCWD, "/nonexistent", 0)).toBe(-ENOENT);
     expect(native.openTree(bad, "x", 0)).toBe(-EBADF);
     expect(native.fsconfigFlag(bad, "ro")).toBe(-EBADF);

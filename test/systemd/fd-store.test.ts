@@ -79,7 +79,7 @@ describe("the store", () => {
     expect(() => store.add(name, [0])).toThrow(expect.objectContaining({ code: "USAGE" }));
   });
 
-  it("says that nobody takes it, when nobody is there", () => {
+  it("reports it when no manager receives the message", () => {
     using folder = new TestFolder();
     const { store, manager } = storeAt(folder, 2);
     manager.close();

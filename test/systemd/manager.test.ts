@@ -40,7 +40,7 @@ describe("a start", () => {
     expect(await start(script)).toEqual(expected);
   });
 
-  it("that is to be undone, and cannot be, is told", async () => {
+  it("that cannot be undone is reported", async () => {
     const reason = await new Promise((resolve) => createManager("/nowhere/systemctl").stop("x", resolve));
     expect(reason).toContain("ENOENT");
   });

@@ -29,7 +29,7 @@ describe("watchdogInterval, as sd_watchdog_enabled(3)", () => {
 });
 
 describe("the watchdog", () => {
-  it("is told twice in an interval, not while the program is not well, and no more at the end", () => {
+  it("is sent twice in an interval, not while the program is unhealthy, and not after the end", () => {
     const told: string[] = [];
     let healthy = true;
     const watchdog = startWatchdog(
@@ -52,7 +52,7 @@ describe("the watchdog", () => {
 });
 
 describe("the status line", () => {
-  it("tells many changes as one, and none that comes to the same", () => {
+  it("sends many changes as one, and no change that restores the old text", () => {
     const told: string[] = [];
     let taken = 0;
     using status = new StatusLine(

@@ -92,7 +92,7 @@ describe("call", () => {
     expect(other.closed).toBe(true);
   });
 
-  it("hears why it was turned away by a service that said so and closed before the call was sent", async () => {
+  it("gets the reason from a service that refused it and closed before the call was sent", async () => {
     const [ours, theirs] = socketPair();
     using other = new VarlinkClient(ours);
     native.sendmsg(theirs.fd, Buffer.from('{"error":"a.b.Full","parameters":{}}\0'), 0, new Int32Array(0), 0);
@@ -236,7 +236,7 @@ describe("stream", () => {
   });
 });
 
-it("connect says where it found nobody", async () => {
+it("connect names the path where no service listens", async () => {
   await expect(VarlinkClient.connect("/nonexistent/socket")).rejects.toMatchObject({
     code: "BROKER_UNREACHABLE",
     message: "cannot reach a broker at /nonexistent/socket: there is no such socket; is berthd running?",

@@ -59,7 +59,7 @@ const config = {
   "idle.toml": '[sockets.a]\nlisten = ["unix://@berthd-conformance"]\n',
 };
 
-it("what a broker says fits what it says it says: every method, and every error that one process can cause", async () => {
+it("replies match the interface: every method, and every error that one process can cause", async () => {
   await using running = await startBroker(config);
   using client = await connect({ socket: running.socket });
   using watcher = await connect({ socket: running.socket });

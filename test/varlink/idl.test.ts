@@ -131,7 +131,7 @@ describe("names", () => {
   });
 });
 
-describe("what is not Varlink is refused where it stands", () => {
+describe("text that is not Varlink is refused with its line and column", () => {
   it.each([
     ["", 'line 1 column 1: expected "interface", found the end of the text'],
     ["interface a.b", 'line 1 column 14: expected "type", "method" or "error", found the end of the text'],

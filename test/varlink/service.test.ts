@@ -90,7 +90,7 @@ const invalid = (parameter: string, message: string = expect.any(String)): unkno
 });
 
 describe("dispatch", () => {
-  it("passes an answer on that comes later; to a call that wants none it comes as nothing, with its fds closed", () => {
+  it("sends an answer that comes later; for a oneway call it closes the answer's fds instead", () => {
     const settled = (flags: object): Answer | undefined => {
       const { answer: later } = dispatchBytes(encodeCall("a.b.Wait", {}, flags));
       if (typeof later !== "function") throw new Error("it came at once");

@@ -55,7 +55,7 @@ describe("who may take a berth", () => {
   const none = { uids: [], gids: [], units: [] };
   const peer = { uid: 1000, groups: [1000, 44], unit: "arena@bob.service" };
 
-  it("is who is named by uid, by any group, or by unit; and nobody when nobody is named", () => {
+  it("is a process that matches a uid, any of its groups, or its unit; none by default", () => {
     expect(mayTake(none, peer)).toBe(false);
     expect(mayTake({ ...none, uids: [1000] }, peer)).toBe(true);
     expect(mayTake({ ...none, uids: [44] }, peer)).toBe(false);

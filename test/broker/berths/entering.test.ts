@@ -273,7 +273,7 @@ ${server}`;
     }
   });
 
-  test("says what to set where users may have no user namespaces", async () => {
+  test("names the sysctl where users may not make user namespaces", async () => {
     // In a user namespace of the test's own, whose limit is that of no other.
     const forbid =
       'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --ambient-caps=-all --inh-caps=-all -- "$@"';

@@ -172,7 +172,7 @@ async function asking(test: TestBroker, other: Puppet, more = "pass"): Promise<P
 }
 
 describe("a root that has to be waited for (needs root)", needs("root"), () => {
-  it("is not waited for any more when the folder it is to be on is removed, and the broker goes on", async () => {
+  it("is given up when its folder is removed, and the broker keeps serving", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
     await using other = await Puppet.connect(test.socket);
@@ -183,7 +183,7 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
     expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "occupied" }] } });
   });
 
-  it("keeps the order of replies on its connection, and nobody else waiting", async () => {
+  it("keeps the order of replies on its connection, and delays no other client", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
     await using other = await Puppet.connect(test.socket);
@@ -212,7 +212,7 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
     expect(await second.do("result = b.receive()")).toMatchObject({ error: "io.berthd.Broker.BerthOccupied" });
   });
 
-  it("is nobody's when the one who asked for it has gone", async () => {
+  it("is dropped when the client that asked for it has disconnected", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
     await using waiter = await Puppet.connect(test.socket);
@@ -224,7 +224,7 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
     expect(test.broker.berths[0]?.lease?.pid).toBe(next.pid);
   });
 
-  it("still comes to one who has said all that it will say", async () => {
+  it("is still sent to a client that has shut down its sending side", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
     await using waiter = await Puppet.connect(test.socket);
@@ -233,7 +233,7 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
     expect(await waiter.do("result = b.receive()")).toHaveProperty("parameters.lease");
   });
 
-  it("is refused when whoever has it does not let go", async () => {
+  it("is refused when its present holder keeps it open", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
     await using waiter = await Puppet.connect(test.socket);

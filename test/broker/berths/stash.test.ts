@@ -62,7 +62,7 @@ describe("what a tenant stashes", () => {
     expect(test.broker.berths[0]?.descriptors).toHaveLength(2);
   });
 
-  it("is bounded per user, and the limit says so; what is dropped can be stashed again", async () => {
+  it("is limited for each user, with a message that names the limit; dropping one makes room", async () => {
     await using test = await startBroker(
       { "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:${await freePort()}"]` },
       { quota: { stash: 3 } },

@@ -27,7 +27,7 @@ function sendItself(fd: number): void {
   expect(native.sendmsg(sender.fd, Buffer.from("x"), 0, new Int32Array(0), 0)).toBe(1);
 }
 
-it("tells once, and has let go of the socket by then", () => {
+it("reports once, after it stopped watching the socket", () => {
   using socket = boundSocket("udp://127.0.0.1:0");
   const woken = vi.fn(() => expect(lastPoll().closed).toBe(true));
   const watch = new ArrivalWatch(scripted(), woken);
@@ -59,7 +59,7 @@ it("looks from time to time at a socket whose poll fails, instead of spinning", 
   expect(woken).toHaveBeenCalledTimes(1);
 });
 
-it("wakes nobody once it is disarmed", () => {
+it("reports nothing once it is disarmed", () => {
   using socket = boundSocket("udp://127.0.0.1:0");
   const watch = new ArrivalWatch(scripted(), () => expect.unreachable());
   watch.arm([socket.fd]);

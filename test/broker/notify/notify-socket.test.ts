@@ -87,7 +87,7 @@ const stashed = (one: Scene): string[] =>
     .map(({ name }) => name) ?? [];
 
 describe("a server that berth-launch starts outside of systemd", () => {
-  it("is told where to say how it is, and its READY=1 and STATUS= are seen", async () => {
+  it("gets NOTIFY_SOCKET, and its READY=1 and STATUS= arrive", async () => {
     await using one = await scene('watchdog = "90s"\n');
     const { pid } = await one.launch();
     expect(await one.do("result = os.environ['NOTIFY_SOCKET']")).toBe(`'${one.broker.socket}.notify'`);
@@ -104,7 +104,7 @@ describe("a server that berth-launch starts outside of systemd", () => {
     await one.watcher.until(({ event }) => event === "stopping");
   });
 
-  it("that is told of a service manager by whoever launched it speaks to that one", async () => {
+  it("that inherits NOTIFY_SOCKET from its service manager sends to that one", async () => {
     await using one = await scene("inherit-environment = false\n");
     const { pid } = await one.launch({ NOTIFY_SOCKET: "/run/other", WATCHDOG_USEC: "7", WATCHDOG_PID: "8" });
     expect(pid).toBeGreaterThan(0);
@@ -178,7 +178,7 @@ describe("descriptors that a server keeps with FDSTORE=1", () => {
     expect(stashed(one)).toHaveLength(250);
   });
 
-  it("fill no log when they are refused, nor does a server that says again and again that it stops", async () => {
+  it("do not fill the log when they are refused, nor does a server that repeats STOPPING=1", async () => {
     await using one = await scene();
     await one.launch();
     await one.do("[notify('FDSTORE=1\\nFDNAME=' + ':' * 3000, *[0] * 20) for _ in range(5)]; barrier()");
@@ -220,7 +220,7 @@ describe("a server under a watchdog", () => {
   });
 });
 
-describe("what is of no tenant, or is no message, is passed over", () => {
+describe("messages from other processes, and invalid ones, are ignored", () => {
   it("garbage of the server's own", async () => {
     await using one = await scene();
     await one.launch();

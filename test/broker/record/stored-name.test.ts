@@ -76,7 +76,7 @@ describe("the name of a stored descriptor", () => {
     expect(parseStoredName(name)).toEqual({ kind: "socket", socket, hash: "0", inode: 7n });
   });
 
-  it("says what only a successor gets", () => {
+  it("names what only a successor gets", () => {
     expect([LOCK_NAME, FALLBACK_NAME].map(parseStoredName)).toEqual([{ kind: "lock" }, { kind: "fallback" }]);
   });
 

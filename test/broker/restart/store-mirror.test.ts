@@ -6,7 +6,7 @@ import { ManagerSocket, managerAddress } from "../../../src/systemd/manager-sock
 import { TestFolder } from "../../support/broker.ts";
 import { boundSocket } from "../../support/sockets.ts";
 
-it("a stash from the store whose file system says nothing any more ends nobody, and can be dropped", () => {
+it("a stored stash whose file system no longer answers can be dropped, and the broker keeps running", () => {
   using folder = new TestFolder();
   using _ = boundSocket(`unix-dgram://${folder.path}/notify`);
   const address = managerAddress({ NOTIFY_SOCKET: `${folder.path}/notify` });

@@ -105,7 +105,7 @@ describe("a peer that sends garbage", () => {
     expect((await closedAfter(frame("List", {}, { upgrade: true }), many(3)))[0]?.error).toBe(INVALID);
   });
 
-  it("descriptors with a oneway call that is wrong are closed, and nothing is said", async () => {
+  it("descriptors with an invalid oneway call are closed, without a reply", async () => {
     using peer = await RawPeer.connect(broker.socket);
     await peer.send(frame("List", {}, { oneway: true }), many(9));
     await peer.send(frame("Acquire", { berth: 3 }, { oneway: true }), many(9));
@@ -232,7 +232,7 @@ describe("a peer that sends garbage", () => {
     await broker.logged(({ message }) => message.includes("a connection that called Watch accepts no further call"));
   });
 
-  it("a peer that is gone before its reply is not said to be slow", async () => {
+  it("a peer that disconnects before its reply is not logged as slow", async () => {
     for (let n = 0; n < 20; n++) {
       const peer = await RawPeer.connect(broker.socket);
       peer.trySend(LIST.repeat(50));

@@ -42,7 +42,7 @@ async function served(broker: BrokerProcess, uid?: number): Promise<void> {
 }
 
 describe("with at most 64 descriptors", () => {
-  it("60 idle clients keep nobody out, then or later, and a tenant let go of keeps its berth", async () => {
+  it("60 idle clients block no other client, and a disconnected tenant keeps its berth", async () => {
     await using broker = await smallBroker();
     using tenant = await RawPeer.connect(broker.socket);
     const lease = (await tenant.call("Acquire", { berth: "a" }))?.parameters["lease"];
@@ -57,7 +57,7 @@ describe("with at most 64 descriptors", () => {
     expect(again.fds).toHaveLength(1);
   });
 
-  it("60 watchers are refused with a reason beyond what there is, and keep what is held open", async () => {
+  it("watchers beyond the limit are refused with a reason, and held sockets stay open", async () => {
     const port = await freePort();
     await using broker = await smallBroker(port);
     using _ = await crowd(broker, 40, true);

@@ -50,7 +50,7 @@ async function unseen(action: () => void): Promise<void> {
   }
 }
 
-it("beside a call that takes none", async () => {
+it("with a call that takes none", async () => {
   using peer = await RawPeer.connect(broker.socket);
   await unseen(() => {
     expect(peer.trySend(frame("List"), [waiting.fd])).toBeGreaterThan(0);
@@ -59,7 +59,7 @@ it("beside a call that takes none", async () => {
   expect((await peer.receive())?.error).toBe("org.varlink.service.InvalidParameter");
 });
 
-it("beside a message of somebody who is no tenant", async () => {
+it("with a message of a process that is not a tenant", async () => {
   using sender = FdHandle.adopt(native.socket(AF_UNIX, SOCK_DGRAM, 0));
   const address = encodeSockaddr({ family: "unix", path: `${broker.socket}.notify`, abstract: false });
   expect(native.connect(sender.fd, address)).toBe(0);

@@ -126,7 +126,7 @@ const option = (name: string): KernelOption => {
   return found;
 };
 
-test("what the server left alone stays as the berth has it configured", () => {
+test("options that the server did not set stay as configured", () => {
   const own = socket(AF_INET, SOCK_DGRAM);
   const held = socket(AF_INET, SOCK_DGRAM);
   for (const name of ["SO_RCVBUF", "SO_BROADCAST", "IP_TOS", "IP_TTL"]) set(held, option(name));

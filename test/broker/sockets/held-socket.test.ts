@@ -42,7 +42,7 @@ async function repairsAfter(puppet: Puppet, { broker, log }: TestBroker): Promis
   return log.filter(({ event }) => event === "repaired").map(({ message }) => message);
 }
 
-describe("what a tenant does to a shared socket is set right when its lease ends", () => {
+describe("changes of a tenant to a shared socket are repaired when its lease ends", () => {
   const berth = (listen: string, more = ""): Record<string, string> => ({
     "arena.toml": `[sockets.game]\nlisten = ["${listen}"]\n${more}`,
   });
@@ -329,7 +329,7 @@ describe("every kind of socket is held as it was asked for", () => {
   });
 });
 
-describe("a path where something stands already", () => {
+describe("a path that exists already", () => {
   it("a socket that a dead program left is replaced", async () => {
     using folder = new TestFolder();
     const path = join(folder.path, "a.sock");

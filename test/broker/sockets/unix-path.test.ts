@@ -18,7 +18,7 @@ function bound(path: string): FdHandle {
 }
 
 describe("the path of a UNIX socket", () => {
-  it("gets its mode, and its inode is told", async () => {
+  it("gets its mode, and its inode is returned", async () => {
     const before = openFds();
     using folder = new TestFolder();
     const path = join(folder.path, "s");

@@ -41,7 +41,7 @@ describe("files", () => {
     ]);
   });
 
-  it("that cannot be read are problems, each with its reason, and hang nobody", () => {
+  it("that cannot be read are reported, each with its reason, and never block", () => {
     const root = folder({
       "dangling.toml": { link: "nowhere" },
       "loop.toml": { link: "loop.toml" },
@@ -128,7 +128,7 @@ describe("instances", () => {
     expect(server.command).toEqual(["arena@bob"]);
   });
 
-  it("need say only what differs, over the template's drop-ins and below their own", () => {
+  it("need only what differs: it overrides the template's drop-ins, and their own override it", () => {
     const files = {
       ...template,
       "lib/arena@.toml.d/x.toml": `${command("template drop-in")}umask = "077"`,

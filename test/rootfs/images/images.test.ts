@@ -173,7 +173,7 @@ it("a version that is there already is not imported over", async () => {
 });
 
 describe("a staging folder", () => {
-  it("that was left by somebody who was killed is removed by the next; one that is in use is not", async () => {
+  it("that a killed process left is removed by the next one, unless it is in use", async () => {
     using living = Staging.open(images.folder, native);
     const left = Staging.open(images.folder, native);
     mkdirSync(join(left.folder, "tree"));

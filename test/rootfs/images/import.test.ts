@@ -379,7 +379,7 @@ describe(
       },
     );
 
-    it("of another digest than was said, that is cut short, or that is none, is refused and leaves nothing", async () => {
+    it("with another digest, cut short, or not an archive, is refused and leaves nothing", async () => {
       make();
       await expect(run({ source: index, digest: "0".repeat(64) })).rejects.toThrow(failed("the digest of"));
       truncateSync(index, statSync(index).size - 100);

@@ -138,7 +138,7 @@ for (const [tool, options] of TOOLS)
       expect(work()).toEqual([]);
     });
 
-    it("that is killed alone has its program's folder left to it, until that ends by itself", async () => {
+    it("that is killed alone leaves the folder to its program until the program ends", async () => {
       const { child, pid, program, ended } = await begin(source);
       process.kill(program, "SIGSTOP");
       try {

@@ -150,7 +150,7 @@ it("a removal, and a change of the current version: before or after, nothing bet
   expect(readdirSync(`${state}/images/.work`)).toEqual([]);
 });
 
-it("what a program left by a killed import still works on is not removed under its hands", async () => {
+it("the folder of a program that outlives a killed import is not removed while it works", async () => {
   const images = `${state}/images`;
   const staging = Staging.open(images, native);
   const child = spawn("cat", [], { stdio: ["pipe", "ignore", "ignore", staging.lock] });

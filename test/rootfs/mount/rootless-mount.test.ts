@@ -57,7 +57,7 @@ describe("an overlay without privilege", () => {
     expect(readFileSync(at("above/both"), "utf8")).toBe("above");
   });
 
-  test("goes on where it was when it is made again", async () => {
+  test("continues with its files when it is built again", async () => {
     const first = await make();
     writeFileSync(inside(first, "a"), "mine");
     closeAll([first.mount, first.userns]);

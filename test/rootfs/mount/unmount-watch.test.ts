@@ -28,7 +28,7 @@ function tmpfs(): FdHandle {
 }
 
 describe("a file system that is watched (needs root)", needs("root"), () => {
-  it("has ended when nobody has it open any more, in whatever order", () => {
+  it("ends when no process has it open any more, in any order", () => {
     const endings = new UnmountWatch(native);
     const mounts = Array.from({ length: 300 }, tmpfs);
     const watches = mounts.map((mount) => endings.watch(mount) ?? -1);

@@ -80,7 +80,7 @@ describe("a layer of owners (needs root)", needs("root"), () => {
     expect(ownersIn(upper ?? "")).toEqual(complete);
   });
 
-  it("is gone on with when shift-own is killed at any file", needs("strace"), () => {
+  it("continues after shift-own was killed at any file", needs("strace"), () => {
     let killed = 0;
     for (let file = 1; file <= 4; file++) {
       const inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `inject=fchownat:signal=KILL:when=${file}`];
@@ -96,7 +96,7 @@ describe("a layer of owners (needs root)", needs("root"), () => {
     expect(ownersIn(run(0) ?? "")).toEqual(complete);
   });
 
-  it("waits for another process that is still at it, and takes what that one has made", async () => {
+  it("waits for another process that builds it, and uses the result", async () => {
     const shifts = new MetacopyLayers(native);
     const images = [{ name: tree, tree }];
     const finished = run(0) ?? "";

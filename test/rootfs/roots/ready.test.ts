@@ -59,7 +59,7 @@ describe("a root that stands ready (needs root)", needs("root"), () => {
     }
   });
 
-  it("keeps nobody from removing its image, until it is somebody's", async () => {
+  it("lets its image be removed until a tenant has it", async () => {
     const counted = counting();
     await using world = counted.world;
     const holds = (): string[] => openFds().filter((fd) => fd.endsWith(` -> ${join(world.folder.path, "arena")}`));
@@ -71,7 +71,7 @@ describe("a root that stands ready (needs root)", needs("root"), () => {
     await expect.poll(holds).toEqual([]);
   });
 
-  it("is not taken for another: by what is asked for, or by a folder that was exchanged", async () => {
+  it("is not used for another configuration, or after its folder was exchanged", async () => {
     const counted = counting();
     await using world = counted.world;
     const upper = join(world.folder.path, "state/roots/a/upper");
@@ -102,7 +102,7 @@ describe("a root that stands ready (needs root)", needs("root"), () => {
     expect(await again()).toBe("mine");
   });
 
-  it("is let go of when somebody has changed the folder of what is written, or the image's", async () => {
+  it("is discarded when its state folder or its image's folder has changed", async () => {
     const counted = counting();
     await using world = counted.world;
     await readyAfter(counted);
@@ -166,7 +166,7 @@ describe("a root that stands ready (needs root)", needs("root"), () => {
     expect(await settled(third)).toBe(last);
   });
 
-  it("goes when the broker is short of descriptors for another, which is given once there are some", async () => {
+  it("is discarded when the broker runs short of descriptors for another one", async () => {
     let short = false;
     const folders = (directory: number, path: string, flags: number): number =>
       short ? -constants.errno.EMFILE : native.openTree(directory, path, flags);
@@ -183,7 +183,7 @@ describe("a root that stands ready (needs root)", needs("root"), () => {
     expect(tenant(await world.build("b"), BASE + 65_536, 'print(read("etc/motd"))')).toBe("welcome");
   });
 
-  it("goes when it is forgotten, and its folder is free then", async () => {
+  it("is discarded when it is forgotten, and its folder is free then", async () => {
     const counted = counting();
     await using world = counted.world;
     await readyAfter(counted);

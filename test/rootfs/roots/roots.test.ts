@@ -203,7 +203,7 @@ print(many(lambda n: os.setxattr("tmp/%d" % n, "user.x", b"x" * 60_000)))`;
     );
   });
 
-  it("is not made while somebody has the last one open, and is as soon as nobody has", async () => {
+  it("is built as soon as no process has the last one open, and not before", async () => {
     await using world = makeWorld();
     const first = await world.build("a", { shift });
     tenant(first, BASE, `write("etc/motd", "mine")`);
@@ -254,7 +254,7 @@ describe("a root (needs root)", needs("root"), () => {
     expect(tenant(root, BASE, attack)).toBe("EACCES 0 True");
   });
 
-  it("goes by metacopy where the kernel maps no ids, and says so once", async () => {
+  it("uses metacopy where the kernel cannot idmap, and logs that once", async () => {
     const idmap = (_: number, set: number): number => ((set & MOUNT_ATTR_IDMAP) === 0 ? 0 : -EINVAL);
     await using world = makeWorld(scripted({ mountSetattr: idmap }));
     const auto = { shift: "auto" } as const;
@@ -263,7 +263,7 @@ describe("a root (needs root)", needs("root"), () => {
     expect(await world.refusal("c", { shift: "idmap" })).toMatch(/^mount_setattr \/.*\/arena: EINVAL$/);
   });
 
-  it("goes by idmap where the kernel can, unless told otherwise", async () => {
+  it("uses idmap where the kernel can, unless configured otherwise", async () => {
     await using world = makeWorld();
     expect((await world.build("a", { shift: "auto" })).facts.strategy).toBe("idmap");
     expect(world.fallbacks).toEqual([]);

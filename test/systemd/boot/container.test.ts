@@ -126,7 +126,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     expect(await machine.ok(["berth", "ls"])).toMatch(/^demo +vacant/m);
   }, 60_000);
 
-  test("leaves nothing when it is killed, and finds what it wrote when it comes back", async () => {
+  test("leaves nothing when it is killed, and finds its files when it is restarted", async () => {
     await running();
     await hello();
     const before = await inside();

@@ -101,7 +101,7 @@ describe("units on a booted systemd", needs(...MACHINE), () => {
     await machine.ok(["systemctl", "stop", "berth@other.service"]);
   });
 
-  test("a broker that stands still is started again, and its sockets and servers stay", async () => {
+  test("a broker that hangs is restarted, and its sockets and servers stay", async () => {
     const before = await inodesAt(machine, 154);
     const { MainPID: game } = await machine.show("berth@arena.service", "MainPID");
     machine.write({ "/run/systemd/system/berthd.service.d/watchdog.conf": "[Service]\nWatchdogSec=5s\n" });
