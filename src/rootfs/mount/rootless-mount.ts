@@ -8,6 +8,7 @@ import { closeAll, FdHandle } from "../../fd.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { type Native, RECEIVED_LENGTH } from "../../native.ts";
 import { socketPair } from "../../net/socket-queries.ts";
+import { helperProblem } from "./helper-problem.ts";
 import { type TmpfsLimits, tmpfsOptions } from "./tmpfs-limits.ts";
 import { whyNoNamespace } from "./userns-diagnosis.ts";
 
@@ -31,7 +32,6 @@ export interface RootlessMount {
 }
 
 const HELPER_TIMEOUT_MS = 10_000;
-const MAX_ERROR_LENGTH = 2000;
 
 /** Makes the overlay. Rejects with SYSTEM_ERROR: the cause, and what to set when the system forbids it. */
 export async function mountRootless(layers: RootlessLayers, sys: Native): Promise<RootlessMount> {
@@ -47,7 +47,7 @@ export async function mountRootless(layers: RootlessLayers, sys: Native): Promis
   } finally {
     theirs.close();
   }
-  const problem = await problemOf(child);
+  const problem = await helperProblem(child, "berth-launch");
   const fds = received(channel, sys);
   const [userns, mount, ...others] = fds;
   if (problem === undefined && userns !== undefined && mount !== undefined && others.length === 0)
@@ -70,20 +70,6 @@ function argumentsOf({ lowers, changes, readOnly, nosuid, nodev }: RootlessLayer
 
 function memoryOf(limits: TmpfsLimits): string[] {
   return ["tmpfs", ...Object.entries(tmpfsOptions(limits)).map(([key, value]) => `tmpfs-${key}=${value}`)];
-}
-
-/** Waits until the helper ends. Undefined when it succeeded, else its error message. */
-async function problemOf(child: ChildProcess): Promise<string | undefined> {
-  let errors = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-    errors = (errors + text).slice(-MAX_ERROR_LENGTH);
-  });
-  const end = await new Promise<string | number>((resolve) => {
-    child.once("error", (error) => resolve(error.message));
-    child.once("close", (code, signal) => resolve(signal ?? code ?? 0));
-  });
-  if (end === 0) return undefined;
-  return errors.trim().replace(/^berth-launch: /, "") || `berth-launch ended with ${end}`;
 }
 
 function received(channel: FdHandle, sys: Native): FdHandle[] {

@@ -18,6 +18,7 @@ import { closeLater } from "../disk/close-later.ts";
 import { system, writeDurably } from "../disk/durable.ts";
 import { tryLock } from "../disk/lock.ts";
 import { type ImageTree, labelOf } from "../images/image-source.ts";
+import { helperProblem } from "../mount/helper-problem.ts";
 import { closeUpper, METACOPY, mountOverlay, openFolder } from "../mount/overlay.ts";
 import { ownerOf, persistentUpper } from "../mount/upper.ts";
 import type { Range } from "../ranges/range.ts";
@@ -30,8 +31,6 @@ export interface ShiftedLayer {
 
 /** How often to check whether another process has freed the lock. */
 const POLL_INTERVAL_MS = 100;
-/** The number of characters of shift-own's error that are reported. */
-const MAX_ERROR_LENGTH = 2000;
 
 export class MetacopyLayers {
   readonly #sys: Native;
@@ -139,18 +138,10 @@ export class MetacopyLayers {
     const args = ["-s", String(base), "-r", String(count), "/proc/self/fd/3/."];
     const child = spawn(programPath("shift-own"), args, { stdio: ["ignore", "ignore", "pipe", mount.fd, lock.fd] });
     this.#children.add(child);
-    let errors = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      errors = (errors + text).slice(-MAX_ERROR_LENGTH);
-    });
-    const end = await new Promise<string | number>((resolve) => {
-      child.once("error", (error) => resolve(error.message));
-      child.once("close", (code, signal) => resolve(signal ?? code ?? 0));
-    });
+    const problem = await helperProblem(child, "shift-own");
     this.#children.delete(child);
-    if (end === 0) return undefined;
-    if (this.#isClosed) return STOPPING;
-    return `shift-own could not shift the owners of the image's files: ${errors.trim() || `it ended with ${end}`}`;
+    if (problem === undefined) return undefined;
+    return this.#isClosed ? STOPPING : `shift-own could not shift the owners of the image's files: ${problem}`;
   }
 }
 
