@@ -10,26 +10,14 @@ import type { SocketKind } from "../../net/transport.ts";
 import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Root, Strategy } from "../../rootfs/roots/root.ts";
+import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
 /** What a Watch reports. */
-export type BerthEvent =
-  | "present"
-  | "added"
-  | "changed"
-  | "removed"
-  | "acquired"
-  | "ready"
-  | "handover"
-  | "released"
-  | "repaired"
-  | "starting"
-  | "failed"
-  | "stopping"
-  | "status";
+export type BerthEvent = BrokerMethods["Watch"]["reply"]["event"];
 
 export type BerthState = "vacant" | "occupied" | "handover";
 
