@@ -102,7 +102,7 @@ it("that no berth uses is closed and logged; the only one may be the control soc
     manager.launch();
     await manager.exited();
     // It is no control socket either, and it is all there is.
-    expect(said(manager)).toMatch(/the control socket that was passed is tcp:.* no listening UNIX stream socket/);
+    expect(said(manager)).toMatch(/the control socket that was passed is tcp:.*, not a listening UNIX stream socket/);
   }
   const units = [
     { name: "my.socket", handle: boundSocket(`unix://${address}`, 5) },
