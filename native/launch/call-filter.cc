@@ -19,19 +19,19 @@ namespace {
 struct Abi {
   uint32_t arch;
   uint32_t ioctl, unshare, setns, clone;
+  uint32_t x32Ioctl;  // 0 where there is no x32
 };
 
 constexpr Abi kAbis[] = {
 #if defined(__x86_64__)
-    {AUDIT_ARCH_X86_64, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone},
     // The x32 variant has the same arch. Its ioctl has another number, and older kernels take that without kX32, too.
-    {AUDIT_ARCH_X86_64, 514, SYS_unshare, SYS_setns, SYS_clone},
-    {AUDIT_ARCH_I386, 54, 310, 346, 120},
+    {AUDIT_ARCH_X86_64, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone, 514},
+    {AUDIT_ARCH_I386, 54, 310, 346, 120, 0},
 #elif defined(__aarch64__)
-    {AUDIT_ARCH_AARCH64, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone},
-    {AUDIT_ARCH_ARM, 54, 337, 375, 120},
+    {AUDIT_ARCH_AARCH64, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone, 0},
+    {AUDIT_ARCH_ARM, 54, 337, 375, 120, 0},
 #else
-    {0, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone},
+    {0, SYS_ioctl, SYS_unshare, SYS_setns, SYS_clone, 0},
 #endif
 };
 constexpr bool kHasOneAbi = sizeof kAbis == sizeof kAbis[0];
@@ -98,8 +98,8 @@ class Program {
   size_t length_ = 0;
 };
 
-void refuseTyping(Program& program, const Abi& abi) {
-  const size_t ioctl = program.beginIfEqual(abi.ioctl);
+void refuseTyping(Program& program, uint32_t call) {
+  const size_t ioctl = program.beginIfEqual(call);
   program.load(argument(1));
   program.decideIfEqual(TIOCSTI, kForbid);
   program.decideIfEqual(TIOCLINUX, kForbid);
@@ -127,14 +127,19 @@ void refuseNamespaces(Program& program, const Abi& abi) {
 }  // namespace
 
 void restrictCalls(bool noNamespaces) {
+  // Short: the kernel runs it once for each number of a system call when it is installed.
   Program program;
+  program.load(at(offsetof(seccomp_data, arch)));
   for (const Abi& abi : kAbis) {
-    program.load(at(offsetof(seccomp_data, arch)));
     const size_t block = kHasOneAbi ? 0 : program.beginIfEqual(abi.arch);
     program.load(at(offsetof(seccomp_data, nr)));
-    program.mask(~kX32);
-    refuseTyping(program, abi);
+    if (abi.x32Ioctl != 0) {
+      program.mask(~kX32);
+      refuseTyping(program, abi.x32Ioctl);
+    }
+    refuseTyping(program, abi.ioctl);
     if (noNamespaces) refuseNamespaces(program, abi);
+    program.decide(kPermit);
     if (!kHasOneAbi) program.end(block);
   }
   program.decide(kPermit);
