@@ -34,7 +34,7 @@ export interface SessionOptions {
   readonly deadline: number;
   readonly budget: Budget;
   /** How large calls of this peer may be. Asked once, when a call is larger than SMALL_CALL. */
-  readonly callLimits: () => CallLimits;
+  readonly callLimits: (session: Session) => CallLimits;
 }
 
 /** Bytes of unread events before a watcher is disconnected. */
@@ -218,7 +218,7 @@ export class Session implements Requester {
   }
 
   get #callLimits(): CallLimits {
-    this.#knownLimits ??= this.#options.callLimits();
+    this.#knownLimits ??= this.#options.callLimits(this);
     return this.#knownLimits;
   }
 
