@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { packageRoot } from "../../../src/native.ts";
 import { AttackProgram } from "./program.ts";
 
-const launcher = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
+/** Where the launcher is. */
+export const launcher: string = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
 
 export class Attacker implements AsyncDisposable {
   readonly #program: AttackProgram;
@@ -36,6 +37,13 @@ export class Attacker implements AsyncDisposable {
     const answer = await this.#program.heard(() => true, from);
     if (answer.startsWith("ok ")) return { text: answer.slice(3) };
     return { error: answer.replace(/^error /, ""), text: "" };
+  }
+
+  /** Does some lines again and again, whatever comes of each. Resolves early when it is ended for what it does. */
+  async keepDoing(seconds: number, lines: readonly string[]): Promise<void> {
+    await this.do("record");
+    for (const line of lines) await this.try(line);
+    await this.try(`repeat ${seconds}`);
   }
 
   /** Calls a method of io.berthd.Broker on a connection, and gives the reply as text. */

@@ -8,7 +8,7 @@ import { packageRoot } from "../../../src/native.ts";
 import { compileC } from "../compile.ts";
 import { temporaryFolder } from "../folders.ts";
 
-export type Name = "attacker" | "fuse" | "ping";
+export type Name = "attacker" | "echo" | "fuse" | "ping" | "players";
 
 const compiled = new Map<Name, string>();
 let folder: string | undefined;

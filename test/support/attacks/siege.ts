@@ -2,12 +2,13 @@
  * A broker under attack, in a process of its own, and other clients of it: they ask 100 times a second, and must not
  * notice. Berth `prey` may be taken by the attacker's user, `bystander` by another. Declare it before its attackers.
  */
+import { setPriority } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "vitest";
-import { type BrokerProcess, isReady, launchBroker, spawnBroker } from "../broker.ts";
+import { type BrokerProcess, type ConfigFiles, isReady, launchBroker, spawnBroker } from "../broker.ts";
 import { Attacker } from "./attacker.ts";
 import { Pinger, type Pings } from "./pinger.ts";
-import { descriptorCount, isAlive, ownKiB } from "./vitals.ts";
+import { descriptorCount, isAlive, ownKiB, threads } from "./vitals.ts";
 
 /** Who attacks: a user that may take no berth, or one that has taken `prey`. */
 export const STRANGER = 65_533;
@@ -46,10 +47,13 @@ export class Siege implements AsyncDisposable {
     this.#memory = ownKiB(broker.pid);
   }
 
-  static async begin(): Promise<Siege> {
-    const broker = await spawnBroker(files, ["--deadline", String(DEADLINE_MS / 1000)]);
+  /** With more berths, if so wished. */
+  static async begin(berths: ConfigFiles = {}): Promise<Siege> {
+    const broker = await spawnBroker({ ...files, ...berths }, ["--deadline", String(DEADLINE_MS / 1000)]);
     const pingers: Pinger[] = [];
     try {
+      // What else the machine does is no part of the attack.
+      for (const thread of threads(broker.pid)) setPriority(thread, -15);
       for (const uid of [0, BYSTANDER])
         for (const connection of ["kept", "new"] as const)
           pingers.push(await Pinger.start(broker.socket, { connection, uid }));
@@ -82,12 +86,11 @@ export class Siege implements AsyncDisposable {
    * What other clients have seen until a while after the broker has come to `over`: each was answered, and soon. Ends
    * their asking.
    */
-  async nobodyNoticed(over: () => boolean = () => true): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS;
+  async nobodyNoticed(over: () => boolean = () => true, patience = PATIENCE_MS): Promise<void> {
+    const deadline = performance.now() + patience;
     while (!over() && performance.now() < deadline) await pause(20);
     await pause(AFTERMATH_MS); // what is to be seen is that nothing happens
-    const seen: Pings[] = [];
-    for (const pinger of this.#pingers) seen.push(await pinger.stop());
+    const seen: Pings[] = await Promise.all(this.#pingers.map((pinger) => pinger.stop()));
     for (const pings of seen) expect(pings).toMatchObject({ refused: 0, cut: 0 });
     expect(Math.max(...seen.map(({ longest }) => longest))).toBeLessThan(LONGEST_MS);
     expect(over()).toBe(true);

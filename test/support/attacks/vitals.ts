@@ -23,7 +23,8 @@ export function descriptorCount(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-function threads(pid: number): number[] {
+/** Its threads; none when it is gone. */
+export function threads(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).map(Number);
   } catch {

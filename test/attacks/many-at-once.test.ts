@@ -1,0 +1,74 @@
+/** Every attack at once, by twenty users, beside games that are played: nothing of theirs is lost. */
+import { expect, it } from "vitest";
+import { Attacker, call } from "../support/attacks/attacker.ts";
+import { Game } from "../support/attacks/players.ts";
+import { Siege } from "../support/attacks/siege.ts";
+import { StuckFuse } from "../support/attacks/stuck-fuse.ts";
+import { needs } from "../support/needs.ts";
+import { freePort } from "../support/ports.ts";
+
+const SECONDS = 60;
+const PLAYERS = 200;
+const FIRST_UID = 64_000;
+
+const LIST = call("List");
+const STASH = call("Stash", { lease: "@lease", name: "state" });
+
+/** What each attacker does all the time: on a connection `c` to SOCKET, with the berth BERTH if it may take it. */
+const attacks = (file: string): readonly (readonly string[])[] => [
+  ["make l lingering", "buffer c 16384", `fill c ${LIST}`, "buffer c 1000000", `send c l ${LIST}`, "close l"],
+  ["make l lingering", `send c l*200 ${LIST}`, "close l", "receive c"],
+  ["make l loaded", `send c l ${STASH}`, "close l", "receive c"],
+  [`make f open ${file}`, `send c f*9 ${LIST}`, "receive c", `send c f ${STASH}`, "receive c", "close f"],
+  ["hold r uffd", `send c - ${call("Release", { lease: "@lease" })}`, "receive c"],
+  ["connect many SOCKET 200", `send many - ${call("Watch", {}, { more: true })}`, "close many"],
+  [`send c - {"method":"io.berthd.Broker.List","parameters":{"x":${"[".repeat(60_000)}`, "drain c"],
+  [`send c - {"method":"io.berthd.Broker.List","parameters":{"x":"${"y".repeat(100_000)}"}}`, "drain c"],
+  ["make n namespace", `send c n*253 ${STASH}`, "receive c", "make s self", `send c s ${STASH}`, "receive c"],
+  ["bytes c - 7b226d", "make p pipe-in", "bytes c p*9 6574", "make q memfd", `send c q*253 ${LIST}`],
+];
+
+/** Ten strangers and ten tenants, one of each for each attack. */
+class Mob implements AsyncDisposable {
+  readonly #attackers: Attacker[] = [];
+
+  attack(siege: Siege, file: string): void {
+    for (const [n, lines] of attacks(file).entries()) {
+      for (const uid of [FIRST_UID + n, FIRST_UID + 100 + n]) {
+        const attacker = new Attacker(uid);
+        this.#attackers.push(attacker);
+        const begin = ["connect c SOCKET", `send c - ${call("Acquire", { berth: `prey-${n}` })}`, "receive c r"];
+        const round = [...begin, ...lines, "pause 50"].map((line) => line.replace("SOCKET", siege.socket));
+        // A tenant may be ended for what it does.
+        attacker.keepDoing(SECONDS, round).catch(() => undefined);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#attackers.map((attacker) => attacker[Symbol.asyncDispose]()));
+  }
+}
+
+it.fails(`20 attackers for ${SECONDS} s`, { ...needs("root"), timeout: 120_000 }, async () => {
+  const port = await freePort();
+  const prey = attacks("").map((_, n) => [
+    `prey-${n}.toml`,
+    `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n[tenant]\nusers = [${FIRST_UID + 100 + n}]\n`,
+  ]);
+  await using siege = await Siege.begin({
+    ...Object.fromEntries(prey),
+    "played.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}", "udp://127.0.0.1:${port}"]\nbacklog = 1024\n[server]\nuser = "nobody"\n`,
+  });
+  await using game = await Game.begin(siege.socket, "played", port, PLAYERS);
+  await using mob = new Mob();
+  await using fuse = await StuckFuse.mount();
+  await fuse.withhold("FLUSH", "GETATTR", "STATFS");
+  mob.attack(siege, fuse.file);
+  const end = performance.now() + SECONDS * 1000;
+  await siege.nobodyNoticed(() => performance.now() > end, SECONDS * 1000);
+  const { sent, ...rest } = await game.over();
+  expect(sent).toBeGreaterThan(PLAYERS * SECONDS);
+  expect(rest).toMatchObject({ lost: 0, wrong: 0 });
+  await siege.canBeKilledAndStarted();
+});
