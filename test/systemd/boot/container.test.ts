@@ -29,7 +29,7 @@ image = "/srv/debian"
 [server]
 enter = true
 user = "range:1000"
-command = ["/usr/bin/perl", "-e", 'open(my $l, "+<&=3") or die; while (accept(my $c, $l)) { syswrite($c, "uid=$>\\n"); close $c }']
+command = ["/usr/bin/perl", "-e", 'open(my $l, "+<&=3") or die; while (accept(my $c, $l)) { syswrite($c, "uid=$>\\n" . qx(unshare --user echo made 2>&1)); close $c }']
 `;
 // An image in the machine's own layer could not have its owners mapped: these are in memory.
 const image = "/var/lib/berthd/demo-image";
@@ -160,7 +160,10 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
 
   test("a server that enters its root by itself needs no container: berth@.service lets it", async () => {
     await machine.ok(["systemctl", "start", "berth@inner.service"]);
-    expect((await ask(machine, "tcp", 7102, "", 5)).toString()).toBe("uid=1000\n");
+    // And once it is in, the unit refuses it further namespaces.
+    expect((await ask(machine, "tcp", 7102, "", 5)).toString()).toBe(
+      "uid=1000\nunshare: unshare failed: Operation not permitted\n",
+    );
     const { MainPID } = await machine.show("berth@inner.service", "MainPID");
     const { range } = JSON.parse(await machine.ok(["berth", "show", "--json", "inner"])) as { range: { base: number } };
     expect(machine.read(`/proc/${MainPID}/status`)).toMatch(new RegExp(`^Uid:\t${range.base + 1000}\t`, "m"));
