@@ -54,6 +54,19 @@
       "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
     },
     {
+      "target_name": "berth-guard",
+      "type": "executable",
+      "sources": [
+        "native/guard/calls.cc",
+        "native/guard/confine.cc",
+        "native/guard/main.cc",
+        "native/guard/sorter.cc",
+        "native/guard/worker.cc"
+      ],
+      "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
+    },
+    {
       "target_name": "shift-own",
       "type": "executable",
       "sources": [

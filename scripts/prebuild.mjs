@@ -27,5 +27,5 @@ const addon = readdirSync(folder).find((name) => name.endsWith(".node"));
 if (addon === undefined) throw new Error(`prebuildify left no addon in ${folder}`);
 // prebuildify moves the addon away; this checkout goes on using its own.
 copyFileSync(join(folder, addon), join(release, "berthd.node"));
-for (const program of ["berth-launch", "shift-mount", "shift-own"])
+for (const program of ["berth-guard", "berth-launch", "shift-mount", "shift-own"])
   copyFileSync(join(release, program), join(folder, program));

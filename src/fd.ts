@@ -13,13 +13,16 @@ function isFd(number: number): number is Fd {
   return Number.isInteger(number) && number >= 0;
 }
 
+/** The calls that an owner of a descriptor makes. */
+export type FdCalls = Pick<Native, "close" | "closeForeign" | "dup">;
+
 /** The one owner of an open file descriptor. Disposable: `using handle = FdHandle.adopt(fd)`. */
 export class FdHandle implements Disposable {
-  readonly #sys: Native;
+  readonly #sys: FdCalls;
   readonly #foreign: boolean;
   #fd: Fd | undefined;
 
-  private constructor(fd: Fd, sys: Native, foreign: boolean) {
+  private constructor(fd: Fd, sys: FdCalls, foreign: boolean) {
     this.#fd = fd;
     this.#sys = sys;
     this.#foreign = foreign;
@@ -28,21 +31,21 @@ export class FdHandle implements Disposable {
   /** Takes ownership of an open descriptor. From here on only this handle closes it. */
   static adopt(fd: number): FdHandle;
   /** @internal */
-  static adopt(fd: number, sys: Native): FdHandle;
-  static adopt(fd: number, sys: Native = native): FdHandle {
+  static adopt(fd: number, sys: FdCalls): FdHandle;
+  static adopt(fd: number, sys: FdCalls = native): FdHandle {
     if (!isFd(fd)) throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not a file descriptor`);
     return new FdHandle(fd, sys, false);
   }
 
   /**
    * Takes ownership of a descriptor of what somebody else has opened, who may have made it so that close(2) waits: for
-   * a program that does not answer, for a peer that does not read. A wait is another thread's, here and in each
-   * duplicate.
+   * a program that does not answer, for a peer that does not read. `closeForeign` of `sys` waits elsewhere, for this
+   * handle and for each duplicate.
    */
   static adoptForeign(fd: number): FdHandle;
   /** @internal */
-  static adoptForeign(fd: number, sys: Native): FdHandle;
-  static adoptForeign(fd: number, sys: Native = native): FdHandle {
+  static adoptForeign(fd: number, sys: FdCalls): FdHandle;
+  static adoptForeign(fd: number, sys: FdCalls = native): FdHandle {
     if (!isFd(fd)) throw new BerthError("DESCRIPTOR_CLOSED", `${fd} is not a file descriptor`);
     return new FdHandle(fd, sys, true);
   }

@@ -5,13 +5,16 @@ import { join } from "node:path";
 import { BerthError } from "./errors.ts";
 import { packageRoot } from "./native.ts";
 
+/** The native programs of the package. */
+export type ProgramName = "berth-guard" | "berth-launch" | "shift-mount" | "shift-own";
+
 /** The launcher's path. Throws LAUNCHER_MISSING. */
 export function launcherPath(root: string = packageRoot): string {
   return programPath("berth-launch", root);
 }
 
 /** A native program's path; what was built here goes before what came with the package. Throws LAUNCHER_MISSING. */
-export function programPath(name: "berth-launch" | "shift-mount" | "shift-own", root: string = packageRoot): string {
+export function programPath(name: ProgramName, root: string = packageRoot): string {
   const places = [join(root, "build/Release", name), join(root, `prebuilds/linux-${arch()}`, name)];
   const found = places.find(isExecutable);
   if (found !== undefined) return found;

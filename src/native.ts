@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AccountCalls } from "./accounts.ts";
 import { BerthError } from "./errors.ts";
+import type { BindReport, Interceptor } from "./native-interceptor.ts";
 
 /** Readiness of one descriptor on the event loop, by libuv's uv_poll. Level-triggered. */
 export interface Poll {
@@ -25,41 +26,6 @@ export interface Poll {
 
 /** Called with 0 and the events that hold, or with -errno when polling itself failed. */
 export type PollCallback = (status: number, events: number) => void;
-
-/** One bind(2) that a server is waiting in. */
-export interface BindReport {
-  /** The server's process and thread, in the broker's PID namespace. */
-  readonly pid: number;
-  readonly thread: number;
-  /** The socket's number in the server. */
-  readonly fd: number;
-  /** A positive errno when the server could not be looked at; then the rest is empty. */
-  readonly error: number;
-  /** An earlier process received it, and may have done what it asks for, but for the answer. */
-  readonly recalled: boolean;
-  /** A duplicate of the server's socket, borrowed until the answer. */
-  readonly socket: number;
-  /** A copy of the `struct sockaddr` it asked for. */
-  readonly sockaddr: Uint8Array;
-}
-
-/** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
-export interface Interceptor {
-  /**
-   * After close: whether its thread has ended, and its descriptors are closed. Until then it may still receive a call,
-   * which it writes down and does not answer.
-   */
-  ended(): boolean;
-  /** Begins. Returns 0 or -errno. */
-  start(): number;
-  /**
-   * Answers the report that was last given: 0 success, a positive errno, or -1 to let the kernel carry the call out.
-   * `socket`, if not -1, is put in the place of the server's socket first, and is taken ownership of in any case.
-   */
-  answer(verdict: number, socket: number): void;
-  /** Answers no more. Idempotent. */
-  close(): void;
-}
 
 /** process.cc also has the calls of {@link AccountCalls}. */
 export interface Native extends AccountCalls {
@@ -88,6 +54,18 @@ export interface Native extends AccountCalls {
    * -1). The pidfd needs SO_PASSPIDFD (Linux 6.5) and a sender that is not reaped (else < 0); the caller closes it.
    */
   recvcred(socket: number, data: Uint8Array, offset: number, received: Int32Array, sender: Int32Array): number;
+
+  /**
+   * Reads bytes, never descriptors. `mode`: {@link FRAME} reads as recvframe does, {@link LOOK} leaves the bytes where
+   * they are. For both, -ENOMSG means that descriptors come with them, and nothing is read. {@link TAKE} reads what
+   * there is, for a socket that no descriptor can reach: the kernel closes any that come.
+   */
+  recvbytes(socket: number, data: Uint8Array, offset: number, mode: number): number;
+  /**
+   * Who sent the next datagram: [pid, uid, gid] into `sender`, which needs SO_PASSCRED and no SO_PASSPIDFD. 1 if it
+   * carries descriptors, 0 if not, or -errno. The datagram stays.
+   */
+  peeksender(socket: number, sender: Int32Array): number;
 
   // socket.cc ----------------------------------------------------------------------------------------------------
   /** socket(2) with SOCK_CLOEXEC | SOCK_NONBLOCK. */
@@ -237,6 +215,11 @@ export interface Native extends AccountCalls {
 export const READABLE = 1;
 export const WRITABLE = 2;
 export const DISCONNECT = 4;
+
+/** Modes of recvbytes. */
+export const FRAME = 0;
+export const LOOK = 1;
+export const TAKE = 2;
 
 /** Operations of flock(2). */
 export const LOCK_SH = 1;

@@ -154,7 +154,7 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     const env = { ...npm, JOBS: "max" };
     await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app, env });
     expect(readdirSync(join(installed, "build/Release"))).toEqual(
-      expect.arrayContaining(["berthd.node", "berth-launch", "shift-mount", "shift-own"]),
+      expect.arrayContaining(["berthd.node", "berth-guard", "berth-launch", "shift-mount", "shift-own"]),
     );
     expect((await run(process.execPath, ["use.mjs"], { cwd: app })).stdout).toBe("hello\n");
     expect((await run(join(app, "node_modules/.bin/shift-own"), ["--version"])).stdout).toMatch(/^shift-own \d/);

@@ -1,4 +1,5 @@
 // sendmsg(2) and recvmsg(2) with SCM_RIGHTS (unix(7), cmsg(3)).
+#include <errno.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -147,6 +148,52 @@ Napi::Value receiveFrame(const Napi::CallbackInfo& info) {
   return receive<0>(info, socket, part, received);
 }
 
+// Never receives a descriptor: without a control buffer a peek leaves them where they are, and says that there are some
+// (MSG_CTRUNC, recvmsg(2)). `mode`: 0 a frame, 1 look only, 2 take what is there where no descriptor can come.
+Napi::Value receiveBytes(const Napi::CallbackInfo& info) {
+  int32_t socket, offset, mode;
+  Span<uint8_t> data;
+  if (!readArguments(info, &socket, &data, &offset, &mode)) return info.Env().Undefined();
+  if (offset < 0 || static_cast<size_t>(offset) >= data.length) {
+    refuse(info, 2, "an offset within the buffer");
+    return info.Env().Undefined();
+  }
+  iovec part = {data.data + offset, data.length - static_cast<size_t>(offset)};
+  if (mode == 2) return outcome(info, retryOnEintr([&] { return ::recv(socket, part.iov_base, part.iov_len, MSG_DONTWAIT); }));
+  msghdr message = messageOf(part);
+  const ssize_t size = retryOnEintr([&] { return ::recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT); });
+  if (size < 0) return outcome(info, size);
+  if ((message.msg_flags & MSG_CTRUNC) != 0) return Napi::Number::New(info.Env(), -ENOMSG);
+  if (size == 0 || mode == 1) return outcome(info, size);
+  auto* end = static_cast<char*>(std::memchr(part.iov_base, 0, static_cast<size_t>(size)));
+  const size_t length = end == nullptr ? static_cast<size_t>(size)
+                                       : static_cast<size_t>(end - static_cast<char*>(part.iov_base)) + 1;
+  return outcome(info, retryOnEintr([&] { return ::recv(socket, part.iov_base, length, MSG_DONTWAIT); }));
+}
+
+// A control buffer that the credentials fill: there is no room for a descriptor.
+Napi::Value peekSender(const Napi::CallbackInfo& info) {
+  int32_t socket;
+  Span<int32_t> sender;
+  if (!readArguments(info, &socket, &sender)) return info.Env().Undefined();
+  if (sender.length < 3) {
+    refuse(info, 1, "an Int32Array of three");
+    return info.Env().Undefined();
+  }
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+  char byte;
+  iovec part = {&byte, sizeof byte};
+  msghdr message = messageOf(part);
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t size = retryOnEintr([&] { return ::recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT); });
+  if (size < 0) return outcome(info, size);
+  sender.data[0] = 0;
+  sender.data[1] = sender.data[2] = -1;
+  takeSender(message, sender.data);
+  return Napi::Number::New(info.Env(), (message.msg_flags & MSG_CTRUNC) != 0 ? 1 : 0);
+}
+
 }  // namespace
 
 void exportMessage(Napi::Env env, Napi::Object exports) {
@@ -155,6 +202,8 @@ void exportMessage(Napi::Env env, Napi::Object exports) {
   exportFunction<peekMessage>(env, exports, "peekmsg");
   exportFunction<receiveWithSender>(env, exports, "recvcred");
   exportFunction<receiveFrame>(env, exports, "recvframe");
+  exportFunction<receiveBytes>(env, exports, "recvbytes");
+  exportFunction<peekSender>(env, exports, "peeksender");
 }
 
 }  // namespace berthd

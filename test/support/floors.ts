@@ -1,7 +1,7 @@
 /** The rooms of folders of src/, from the bottom up. Those of one floor do not import each other. */
 export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
   broker: [
-    ["access", "record"],
+    ["access", "guard", "record"],
     ["sockets"],
     ["berths"],
     ["bind", "demand", "notify"],

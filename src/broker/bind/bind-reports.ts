@@ -4,7 +4,8 @@
  */
 import { check, SysError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
-import type { BindReport, Interceptor, Native } from "../../native.ts";
+import type { Native } from "../../native.ts";
+import type { BindReport, Interceptor } from "../../native-interceptor.ts";
 
 const NO_RECORD = -1;
 

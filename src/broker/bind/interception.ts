@@ -9,7 +9,8 @@ import { constants } from "node:os";
 import type { ServerSpec } from "../../config/keys/spec.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
-import type { BindReport, Native } from "../../native.ts";
+import type { Native } from "../../native.ts";
+import type { BindReport } from "../../native-interceptor.ts";
 import {
   type Address,
   AF_INET,
@@ -57,6 +58,9 @@ export interface InterceptionOptions {
 
 /** A socket a server may get, in the form {@link matchBind} decides on. */
 interface Offer extends Candidate, NamedSocket {}
+
+/** What to tell who sends another descriptor than a seccomp listener. */
+export const NO_LISTENER: string = "the descriptor is not a seccomp listener";
 
 /** Whether a descriptor is a seccomp listener. A read from anything else could wait for ever. */
 export function isNotifyDescriptor(fd: number): boolean {

@@ -5,7 +5,8 @@ import { basename } from "node:path";
 import { settingsOf } from "../../broker/sockets/carry-over.ts";
 import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
-import type { BindReport, Native } from "../../native.ts";
+import type { Native } from "../../native.ts";
+import type { BindReport } from "../../native-interceptor.ts";
 import {
   AF_INET,
   AF_INET6,

@@ -9,7 +9,8 @@ import { SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { recvFds } from "../../fd-channel.ts";
 import { launcherPath } from "../../launcher-path.ts";
-import type { BindReport, Interceptor, Native } from "../../native.ts";
+import type { Native } from "../../native.ts";
+import type { BindReport, Interceptor } from "../../native-interceptor.ts";
 import { socketPair } from "../../net/socket-queries.ts";
 import { Recorder, type SeenBind } from "./recorder.ts";
 

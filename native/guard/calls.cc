@@ -1,0 +1,98 @@
+// The calls of kRun, one after the other, on descriptors that somebody else may hold up.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "guard.h"
+
+namespace berthd {
+namespace {
+
+struct Head {
+  int32_t call, index, a, b, length;
+};
+
+struct Result {
+  int32_t value, length;
+};
+
+constexpr size_t padded(size_t length) { return (length + 3) & ~static_cast<size_t>(3); }
+
+int32_t outcome(int result) { return result < 0 ? -errno : result; }
+
+// `bytes` are the call's own; `room` is where its answer goes, and `length` what there is of it before and after.
+int32_t carryOut(const Head& head, int fd, const uint8_t* bytes, uint8_t* room, socklen_t* length) {
+  const auto given = static_cast<socklen_t>(head.length);
+  const auto* address = reinterpret_cast<const sockaddr*>(bytes);
+  const socklen_t space = *length;
+  *length = 0;
+  switch (head.call) {
+    case kGetsockopt: {
+      socklen_t size = given < space ? given : space;
+      const int result = ::getsockopt(fd, head.a, head.b, room, &size);
+      if (result == 0) *length = size;
+      return outcome(result);
+    }
+    case kSetsockopt:
+      return outcome(::setsockopt(fd, head.a, head.b, bytes, given));
+    case kGetsockname:
+    case kGetpeername: {
+      socklen_t size = space < sizeof(sockaddr_storage) ? space : sizeof(sockaddr_storage);
+      auto* name = reinterpret_cast<sockaddr*>(room);
+      const int result = head.call == kGetsockname ? ::getsockname(fd, name, &size) : ::getpeername(fd, name, &size);
+      if (result == 0) *length = size < sizeof(sockaddr_storage) ? size : sizeof(sockaddr_storage);
+      return outcome(result);
+    }
+    case kBind:
+      return outcome(::bind(fd, address, given));
+    case kConnect:
+      return outcome(::connect(fd, address, given));
+    case kListen:
+      return outcome(::listen(fd, head.a));
+    case kShutdown:
+      return outcome(::shutdown(fd, head.a));
+    case kPoll: {
+      pollfd watched = {fd, static_cast<short>(head.a), 0};
+      const int result = ::poll(&watched, 1, 0);
+      return result < 0 ? -errno : watched.revents;
+    }
+    case kGetfl:
+      return outcome(::fcntl(fd, F_GETFL));
+    case kSetfl:
+      return outcome(::fcntl(fd, F_SETFL, head.a));
+    default:
+      return -ENOSYS;
+  }
+}
+
+}  // namespace
+
+long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room) {
+  size_t at = 0, written = 0;
+  while (at < length) {
+    Head head;
+    if (length - at < sizeof head) return -1;
+    memcpy(&head, in + at, sizeof head);
+    at += sizeof head;
+    const bool brings = head.call != kGetsockopt;
+    const size_t size = static_cast<size_t>(head.length);
+    if (head.length < 0 || (brings && padded(size) > length - at)) return -1;
+    if (written + sizeof(Result) + sizeof(sockaddr_storage) > room) return -1;
+    uint8_t* const answer = out + written + sizeof(Result);
+    auto space = static_cast<socklen_t>(room - written - sizeof(Result));
+    Result result = {-EBADF, 0};
+    if (head.index >= 0 && static_cast<size_t>(head.index) < count) {
+      result.value = carryOut(head, fds[head.index].get(), in + at, answer, &space);
+      result.length = result.value < 0 ? 0 : static_cast<int32_t>(space);
+    }
+    memcpy(out + written, &result, sizeof result);
+    written += sizeof result + padded(static_cast<size_t>(result.length));
+    if (written > room) return -1;
+    if (brings) at += padded(size);
+  }
+  return static_cast<long>(written);
+}
+
+}  // namespace berthd

@@ -1,0 +1,44 @@
+// berth-guard: processes that touch descriptors which somebody else has or had, so that the broker does not have to. A
+// peer can make such a call wait for ever, and not even SIGKILL ends some of these waits.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/fd.h"
+#include "protocol.h"
+
+namespace berthd {
+
+// Drops what the zygote never needs: all capabilities but CAP_NET_ADMIN, for good.
+bool dropPrivilege();
+
+// Leaves a worker nothing but bytes and descriptors: no capability, but CAP_NET_ADMIN if it is kept (SO_RCVBUFFORCE,
+// SO_MARK, SO_PRIORITY), and a seccomp filter that allows only what a worker calls. False with errno.
+bool confine(bool keepNetAdmin);
+
+// What a worker asks about a descriptor, opened before it is confined.
+class Sorter {
+ public:
+  // False with errno.
+  bool open();
+  // Makes no call that a file system could leave without an answer.
+  Verdict look(int fd) const;
+
+ private:
+  bool isSeccompListener(int fd) const;
+  bool isLocal(unsigned major, unsigned minor) const;
+
+  UniqueFd own_;     // /proc/self/fd
+  UniqueFd mounts_;  // /proc/self/mountinfo
+  unsigned pipeMajor_ = 0;
+  unsigned pipeMinor_ = 0;
+};
+
+// Carries out the calls of kRun. `in` is what follows the request's two integers. Returns the length of `out`, or -1 for
+// a request that is none.
+long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room);
+
+// Serves requests on the channel until the broker closes it.
+void serveWorker(int channel, bool keepNetAdmin);
+
+}  // namespace berthd

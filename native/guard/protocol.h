@@ -1,0 +1,62 @@
+// What the broker and its guard say to each other, on UNIX seqpacket sockets: one message, one request or reply. All
+// integers are int32_t in the machine's own order, for both ends run on one machine. src/broker/guard/protocol.ts is the
+// other end.
+#pragma once
+#include <stdint.h>
+
+namespace berthd {
+
+// The first integer of a request. The second is its number, which the reply begins with.
+enum Request : int32_t {
+  // To the zygote: [kFork, id, keepNetAdmin], and the worker's end of its channel. Reply: [id, pid or -errno], with a
+  // pidfd.
+  kFork = 1,
+  // To a worker: [kReceive, id, mode, most], and a connection. Reads one message from it. Reply: [id, size or -errno,
+  // flags, pid, uid, gid, count, verdict × count], the bytes; descriptors that passed, then the sender's pidfd. Once
+  // the others are closed, a second reply: [id, kFinished].
+  kReceive = 2,
+  // [kHold, id] and descriptors: keeps them until kDrop. No reply.
+  kHold = 3,
+  // [kDrop, id]: closes everything held. Reply: [id, how many].
+  kDrop = 4,
+  // [kRun, id], calls, and the descriptors that they are about. Reply: [id, how many], results.
+  kRun = 5,
+};
+
+// The second reply to kReceive. No size is as small.
+constexpr int32_t kFinished = INT32_MIN;
+
+// How kReceive reads.
+enum Mode : int32_t {
+  kFrame = 0,     // a stream, up to the first NUL
+  kDatagram = 1,  // a datagram, with who sent it
+  kBytes = 2,     // a datagram without its descriptors: the kernel drops them
+};
+
+// What a worker thinks of a descriptor: kPasses, or why it does not.
+enum Verdict : int32_t {
+  kPasses = 0,
+  kIsPath = 1,        // O_PATH
+  kIsOther = 2,       // no socket, pipe, file, memfd or seccomp listener
+  kIsUnknown = 3,     // statx(2) fails
+  kMayNotAnswer = 4,  // a file of FUSE, of the network, or of a file system that is not known
+  kIsTooMany = 5,     // more than `most` came
+};
+
+// A call of kRun: [call, index of the descriptor, a, b, length], and so many bytes, padded to a multiple of four.
+// A result: [what it returned or -errno, length], and so many bytes, padded.
+enum Call : int32_t {
+  kGetsockopt = 1,   // a: level, b: option, length: room; the bytes are not looked at
+  kSetsockopt = 2,   // a: level, b: option, bytes: value
+  kGetsockname = 3,
+  kGetpeername = 4,
+  kBind = 5,         // bytes: address
+  kConnect = 6,      // bytes: address
+  kListen = 7,       // a: backlog
+  kShutdown = 8,     // a: how
+  kPoll = 9,         // a: events; does not wait. Returns revents
+  kGetfl = 10,
+  kSetfl = 11,       // a: flags
+};
+
+}  // namespace berthd

@@ -1,0 +1,284 @@
+/**
+ * Does what a peer or tenant could make wait: receiving, examining and closing descriptors that somebody else has or
+ * had, and calls on such sockets. Each user has worker processes of its own. If one gets stuck it is that user's loss:
+ * the process is killed, or left behind if not even SIGKILL ends its wait (docs/security.md).
+ */
+
+import { isScarcity } from "../../errors.ts";
+import type { FdCalls, FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import {
+  DROP,
+  decodeReceived,
+  decodeResults,
+  encodeReceive,
+  encodeRun,
+  encodeWords,
+  FINISHED,
+  type GuardCall,
+  type GuardResult,
+  HOLD,
+  type ReceivedMessage,
+  type ReceiveMode,
+} from "./protocol.ts";
+import { GuardWorker, type GuardWorkerOptions } from "./worker.ts";
+import { Zygote } from "./zygote.ts";
+
+export type { GuardCall, GuardResult, ReceivedMessage, ReceiveMode } from "./protocol.ts";
+
+/** Whose descriptor it is: a uid, or the broker itself for what has no single owner. */
+export type Owner = number | "broker";
+
+/** A message with the descriptors that passed; the receiver owns them. `pidfd` is its sender's, of a datagram. */
+export interface GuardedMessage extends ReceivedMessage {
+  readonly fds: readonly FdHandle[];
+  readonly pidfd: FdHandle | undefined;
+}
+
+export interface GuardOptions {
+  readonly sys: Native;
+  readonly log: Log;
+}
+
+/** Workers at once, stuck ones not counted. Idle ones make room. */
+const MAX_WORKERS = 128;
+/** Stuck workers of one user, from which on nothing more is received from it. */
+const MAX_STUCK = 8;
+/** A worker without work ends after this many milliseconds. */
+const IDLE_MS = 3000;
+/** When to try again to close what no worker has taken, in milliseconds. */
+const RETRY_MS = 50;
+
+const NO_FDS = new Int32Array(0);
+
+export class Guard implements Disposable {
+  readonly #sys: Native;
+  readonly #log: Log;
+  readonly #workers = new Map<string, GuardWorker>();
+  readonly #stuck = new Map<Owner, Set<GuardWorker>>();
+  /** Descriptors that are still to be closed. */
+  readonly #unclosed: { readonly owner: Owner; readonly fd: number }[] = [];
+  #zygote: Zygote | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #sweep: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  /** Starts nothing yet. */
+  constructor({ sys, log }: GuardOptions) {
+    this.#sys = sys;
+    this.#log = log;
+  }
+
+  /** Starts the guard's process ahead of its first use. Without one, descriptors are refused: the log says why. */
+  start(): void {
+    this.#ready();
+  }
+
+  /** Workers that did not answer, were killed, and have not ended. */
+  get stuck(): number {
+    let count = 0;
+    for (const workers of this.#stuck.values()) count += workers.size;
+    return count;
+  }
+
+  /** Whether a worker of the owner has not finished what it was asked. */
+  isBusy(owner: Owner): boolean {
+    return this.#workers.get(String(owner))?.busy === true;
+  }
+
+  /**
+   * Reads one message with at most `most` descriptors from a socket that is borrowed until this resolves. Undefined
+   * when no worker can be had, or the owner has made it wait.
+   */
+  receive(owner: Owner, socket: number, mode: ReceiveMode, most: number): Promise<GuardedMessage | undefined> {
+    const worker = this.#isTrusted(owner) ? this.#worker(owner, false) : undefined;
+    return new Promise((resolve) => {
+      if (worker === undefined) return resolve(undefined);
+      const id = worker.nextId();
+      const onReply = (reply: Buffer | undefined, fds: readonly FdHandle[]): void => {
+        if (reply === undefined) return resolve(undefined);
+        if (reply.readInt32LE(4) === FINISHED) return;
+        const message = decodeReceived(reply);
+        const passed = message.verdicts.filter((verdict) => verdict === undefined).length;
+        resolve({ ...message, fds: fds.slice(0, passed), pidfd: fds[passed] });
+      };
+      if (worker.request(id, encodeReceive(id, mode, most), Int32Array.of(socket), onReply, 2) < 0) resolve(undefined);
+    });
+  }
+
+  /**
+   * Carries out calls on borrowed descriptors, in their order, in one round. "stuck": they took too long, and the
+   * worker was killed. "unavailable": there is no worker, and nothing was done.
+   */
+  run(
+    owner: Owner,
+    fds: readonly number[],
+    calls: readonly GuardCall[],
+  ): Promise<readonly GuardResult[] | "stuck" | "unavailable"> {
+    const worker = this.#worker(owner, true);
+    return new Promise((resolve) => {
+      if (worker === undefined) return resolve("unavailable");
+      const id = worker.nextId();
+      const onReply = (reply: Buffer | undefined): void => {
+        if (reply === undefined) return resolve("stuck");
+        resolve(decodeResults(reply.subarray(8), calls.length) ?? "unavailable");
+      };
+      if (worker.request(id, encodeRun(id, calls), Int32Array.from(fds), onReply) < 0) resolve("unavailable");
+    });
+  }
+
+  /** Takes ownership of a descriptor and has it closed. It leaves this process at once. */
+  close(owner: Owner, fd: number): void {
+    if (!this.#pass(owner, fd)) this.#postpone(owner, fd);
+  }
+
+  /** The calls for handles of what the owner has or had. */
+  callsOf(owner: Owner): FdCalls {
+    return {
+      close: (fd) => this.#sys.close(fd),
+      dup: (fd) => this.#sys.dup(fd),
+      closeForeign: (fd) => {
+        this.close(owner, fd);
+        return 0;
+      },
+    };
+  }
+
+  /** A copy of the system calls whose `closeForeign` is this guard's. */
+  guarded(): Native {
+    return { ...this.#sys, ...this.callsOf("broker") };
+  }
+
+  /** Workers carry out what they were asked, and end. Idempotent. */
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    clearInterval(this.#sweep);
+    for (const { owner, fd } of this.#unclosed.splice(0)) if (!this.#pass(owner, fd)) this.#sys.closeForeign(fd);
+    for (const worker of [...this.#workers.values()]) worker.close();
+    this.#workers.clear();
+    for (const workers of this.#stuck.values()) for (const worker of workers) worker.forget();
+    this.#stuck.clear();
+    this.#zygote?.close();
+    this.#zygote = undefined;
+  }
+
+  /**
+   * The worker gets the descriptor, then this process closes its own, which is not the last: closing cannot wait. Only
+   * then is the worker told to close it.
+   */
+  #pass(owner: Owner, fd: number): boolean {
+    const worker = this.#worker(owner, false);
+    if (worker === undefined || worker.tell(encodeWords(HOLD, 0), Int32Array.of(fd)) < 0) return false;
+    this.#sys.close(fd);
+    const id = worker.nextId();
+    // If the channel is full the next close tells it, or its end.
+    worker.request(id, encodeWords(DROP, id), NO_FDS, () => this.#closeAgain());
+    return true;
+  }
+
+  /** No worker takes it: its channel is full, or there is none. Then a thread of this process waits. */
+  #postpone(owner: Owner, fd: number): void {
+    const hasWorker = this.#worker(owner, false) !== undefined;
+    if (!hasWorker && (this.#sys.closeForeign(fd) >= 0 || this.#closed)) return;
+    this.#unclosed.push({ owner, fd });
+    this.#retry ??= setTimeout(() => this.#closeAgain(), RETRY_MS).unref();
+  }
+
+  #closeAgain(): void {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    for (const { owner, fd } of this.#unclosed.splice(0)) this.close(owner, fd);
+  }
+
+  #isTrusted(owner: Owner): boolean {
+    return (this.#stuck.get(owner)?.size ?? 0) < MAX_STUCK;
+  }
+
+  #worker(owner: Owner, keepNetAdmin: boolean): GuardWorker | undefined {
+    const key = `${owner}${keepNetAdmin ? "+" : ""}`;
+    const known = this.#workers.get(key);
+    if (known !== undefined && !known.ended) return known;
+    if (this.#workers.size >= MAX_WORKERS && !this.#endIdle(0)) return undefined;
+    const zygote = this.#ready();
+    if (zygote === undefined) return undefined;
+    const forget = (worker: GuardWorker): void => {
+      if (this.#workers.get(key) === worker) this.#workers.delete(key);
+    };
+    const options: GuardWorkerOptions = {
+      sys: this.#sys,
+      received: this.callsOf(owner),
+      onStuck: (stuck) => {
+        forget(stuck);
+        this.#leaveBehind(owner, stuck);
+      },
+      onEnd: (ended) => {
+        forget(ended);
+        this.#hasEnded(owner, ended);
+      },
+    };
+    const worker = this.#fork(zygote, keepNetAdmin, options);
+    if (worker === undefined) return undefined;
+    this.#workers.set(key, worker);
+    this.#sweep ??= setInterval(() => this.#endIdle(IDLE_MS), IDLE_MS).unref();
+    return worker;
+  }
+
+  #fork(zygote: Zygote, keepNetAdmin: boolean, options: GuardWorkerOptions): GuardWorker | undefined {
+    try {
+      return GuardWorker.fork(zygote, keepNetAdmin, options);
+    } catch (error) {
+      if (!isScarcity(error)) throw error;
+      return undefined;
+    }
+  }
+
+  #leaveBehind(owner: Owner, worker: GuardWorker): void {
+    const workers = this.#stuck.get(owner) ?? new Set();
+    this.#stuck.set(owner, workers.add(worker));
+    const whose = owner === "broker" ? "a descriptor of no single user" : `a descriptor of uid ${owner}`;
+    this.#log("warning", `${whose} made a guard process wait too long; the process is killed`, {
+      event: "guard-stuck",
+      ...(owner !== "broker" && { uid: owner }),
+      stuck: this.stuck,
+    });
+  }
+
+  #hasEnded(owner: Owner, worker: GuardWorker): void {
+    const workers = this.#stuck.get(owner);
+    if (workers?.delete(worker) && workers.size === 0) this.#stuck.delete(owner);
+  }
+
+  /** Ends workers that have had nothing to do for so long. Returns whether there were any. */
+  #endIdle(milliseconds: number): boolean {
+    const before = performance.now() - milliseconds;
+    const idle = [...this.#workers].filter(([, worker]) => !worker.busy && worker.idleSince <= before);
+    for (const [key, worker] of idle) {
+      this.#workers.delete(key);
+      worker.close();
+    }
+    return idle.length > 0;
+  }
+
+  #ready(): Zygote | undefined {
+    if (this.#closed) return undefined;
+    if (this.#zygote !== undefined && !this.#zygote.ended) return this.#zygote;
+    try {
+      this.#zygote = Zygote.start(this.#sys);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#zygote = undefined;
+      this.#log("warning", `cannot start berth-guard: ${error.message}; clients cannot pass descriptors`, {
+        event: "guard",
+      });
+    }
+    return this.#zygote;
+  }
+}
+
+/** A descriptor of a message that did not pass, in a sentence. */
+export function refusedOf(message: Pick<ReceivedMessage, "verdicts">): string[] {
+  return message.verdicts.filter((verdict) => verdict !== undefined);
+}

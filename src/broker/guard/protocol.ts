@@ -1,0 +1,179 @@
+/** What is said to berth-guard, as bytes: native/guard/protocol.h describes each message. Pure. */
+
+/** Requests: their first integer. */
+export const FORK = 1;
+export const RECEIVE = 2;
+export const HOLD = 3;
+export const DROP = 4;
+export const RUN = 5;
+
+/** The second integer of the second reply to {@link RECEIVE}: the descriptors that were refused are closed. */
+export const FINISHED: number = -(2 ** 31);
+
+/** How {@link RECEIVE} reads. */
+export type ReceiveMode = "frame" | "datagram" | "bytes";
+
+const MODES: Readonly<Record<ReceiveMode, number>> = { frame: 0, datagram: 1, bytes: 2 };
+
+/** A system call for a worker, about the descriptor at `index` of those that come with the request. */
+export type GuardCall =
+  | {
+      readonly call: "getsockopt";
+      readonly index: number;
+      readonly level: number;
+      readonly option: number;
+      readonly room: number;
+    }
+  | {
+      readonly call: "setsockopt";
+      readonly index: number;
+      readonly level: number;
+      readonly option: number;
+      readonly value: Uint8Array;
+    }
+  | { readonly call: "getsockname" | "getpeername" | "getfl"; readonly index: number }
+  | { readonly call: "bind" | "connect"; readonly index: number; readonly address: Uint8Array }
+  | { readonly call: "listen"; readonly index: number; readonly backlog: number }
+  | { readonly call: "shutdown"; readonly index: number; readonly how: number }
+  | { readonly call: "poll"; readonly index: number; readonly events: number }
+  | { readonly call: "setfl"; readonly index: number; readonly flags: number };
+
+/** What a call returned, or -errno; and the bytes it gave. */
+export interface GuardResult {
+  readonly value: number;
+  readonly bytes: Uint8Array;
+}
+
+/** A message that a worker has received. */
+export interface ReceivedMessage {
+  /** Its bytes as recvmsg(2) counts them, or -errno. */
+  readonly size: number;
+  readonly bytes: Buffer;
+  readonly flags: number;
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** For each descriptor that came: undefined if it passed, or why it did not. */
+  readonly verdicts: readonly (string | undefined)[];
+}
+
+const WORD = 4;
+const NO_BYTES = new Uint8Array(0);
+
+/** Why a descriptor was refused, by its number in the protocol, after "cannot be used: ". */
+const REASONS: readonly (string | undefined)[] = [
+  undefined,
+  "an O_PATH descriptor names a file without opening it",
+  "only sockets, pipes, files and memfds can be stashed",
+  "its file system does not say what it is",
+  "its file system may wait for a program or a network (FUSE, NFS); only local files can be stashed",
+  "too many descriptors came with it",
+];
+
+const NUMBERS = {
+  getsockopt: 1,
+  setsockopt: 2,
+  getsockname: 3,
+  getpeername: 4,
+  bind: 5,
+  connect: 6,
+  listen: 7,
+  shutdown: 8,
+  poll: 9,
+  getfl: 10,
+  setfl: 11,
+} as const satisfies Record<GuardCall["call"], number>;
+
+/** A request of integers only. */
+export function encodeWords(...words: number[]): Uint8Array {
+  return new Uint8Array(Int32Array.from(words).buffer);
+}
+
+/** A request to read one message of the socket that comes with it, and at most `most` descriptors. */
+export function encodeReceive(id: number, mode: ReceiveMode, most: number): Uint8Array {
+  return encodeWords(RECEIVE, id, MODES[mode], most);
+}
+
+/** A request to carry out calls in their order. */
+export function encodeRun(id: number, calls: readonly GuardCall[]): Uint8Array {
+  const parts = calls.map(encodeCall);
+  const bytes = new Uint8Array(2 * WORD + parts.reduce((sum, part) => sum + part.length, 0));
+  bytes.set(encodeWords(RUN, id));
+  let at = 2 * WORD;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** The results of `count` calls, from the bytes after a reply's first two integers; undefined if they are none. */
+export function decodeResults(bytes: Buffer, count: number): GuardResult[] | undefined {
+  const results: GuardResult[] = [];
+  for (let at = 0; results.length < count; ) {
+    if (at + 2 * WORD > bytes.length) return undefined;
+    const value = bytes.readInt32LE(at);
+    const length = bytes.readInt32LE(at + WORD);
+    at += 2 * WORD;
+    results.push({ value, bytes: Uint8Array.prototype.slice.call(bytes, at, at + length) });
+    at += padded(length);
+  }
+  return results;
+}
+
+/** The first reply to {@link RECEIVE}: `bytes` is the whole of it. Copies what it returns. */
+export function decodeReceived(bytes: Buffer): ReceivedMessage {
+  const word = (index: number): number => bytes.readInt32LE(index * WORD);
+  const count = word(6);
+  const verdicts = Array.from({ length: count }, (_, at) => REASONS[word(7 + at)]);
+  const size = word(1);
+  const start = (7 + count) * WORD;
+  return {
+    size,
+    bytes: Buffer.from(bytes.subarray(start, start + Math.max(0, size))),
+    flags: word(2),
+    pid: word(3),
+    uid: word(4) >>> 0,
+    gid: word(5) >>> 0,
+    verdicts,
+  };
+}
+
+function encodeCall(call: GuardCall): Uint8Array {
+  const [a, b, bytes, length = bytes.length] = partsOf(call);
+  const encoded = new Uint8Array(5 * WORD + padded(bytes.length));
+  encoded.set(encodeWords(NUMBERS[call.call], call.index, a, b, length));
+  encoded.set(bytes, 5 * WORD);
+  return encoded;
+}
+
+/** The call's own two integers, its bytes, and their length where it is not theirs. */
+function partsOf(call: GuardCall): readonly [number, number, Uint8Array, number?] {
+  switch (call.call) {
+    case "getsockopt":
+      return [call.level, call.option, NO_BYTES, call.room];
+    case "setsockopt":
+      return [call.level, call.option, call.value];
+    case "getsockname":
+    case "getpeername":
+    case "getfl":
+      return [0, 0, NO_BYTES];
+    case "bind":
+    case "connect":
+      return [0, 0, call.address];
+    case "listen":
+      return [call.backlog, 0, NO_BYTES];
+    case "shutdown":
+      return [call.how, 0, NO_BYTES];
+    case "poll":
+      return [call.events, 0, NO_BYTES];
+    case "setfl":
+      return [call.flags, 0, NO_BYTES];
+    default:
+      return call satisfies never;
+  }
+}
+
+function padded(length: number): number {
+  return (length + WORD - 1) & -WORD;
+}

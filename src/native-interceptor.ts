@@ -1,0 +1,36 @@
+/** The addon's object that answers the bind(2) calls of one server (seccomp_unotify(2)). Types only. */
+
+/** One bind(2) that a server is waiting in. */
+export interface BindReport {
+  /** The server's process and thread, in the broker's PID namespace. */
+  readonly pid: number;
+  readonly thread: number;
+  /** The socket's number in the server. */
+  readonly fd: number;
+  /** A positive errno when the server could not be looked at; then the rest is empty. */
+  readonly error: number;
+  /** An earlier process received it, and may have done what it asks for, but for the answer. */
+  readonly recalled: boolean;
+  /** A duplicate of the server's socket, borrowed until the answer. */
+  readonly socket: number;
+  /** A copy of the `struct sockaddr` it asked for. */
+  readonly sockaddr: Uint8Array;
+}
+
+/** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
+export interface Interceptor {
+  /**
+   * After close: whether its thread has ended, and its descriptors are closed. Until then it may still receive a call,
+   * which it writes down and does not answer.
+   */
+  ended(): boolean;
+  /** Begins. Returns 0 or -errno. */
+  start(): number;
+  /**
+   * Answers the report that was last given: 0 success, a positive errno, or -1 to let the kernel carry the call out.
+   * `socket`, if not -1, is put in the place of the server's socket first, and is taken ownership of in any case.
+   */
+  answer(verdict: number, socket: number): void;
+  /** Answers no more. Idempotent. */
+  close(): void;
+}

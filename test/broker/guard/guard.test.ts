@@ -1,0 +1,143 @@
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, describe, expect, it } from "vitest";
+import { Guard, refusedOf } from "../../../src/broker/guard/guard.ts";
+import { FdHandle } from "../../../src/fd.ts";
+import { native } from "../../../src/native.ts";
+import { encodeSockaddr } from "../../../src/net/address.ts";
+import { SO_TYPE, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
+import { boundAddress, socketPair } from "../../../src/net/socket-queries.ts";
+import { fdsAgain, openFds } from "../../support/fds.ts";
+
+const opened: { close(): void }[] = [];
+
+function guard(): Guard {
+  const made = new Guard({ sys: native, log: () => undefined });
+  opened.push({ close: () => made[Symbol.dispose]() });
+  return made;
+}
+
+afterEach(() => {
+  for (const one of opened.splice(0)) one.close();
+});
+
+/** Two ends of a stream on which `text` waits, with the descriptors. */
+function sent(text: string, fds: readonly number[]): FdHandle {
+  const [one, other] = socketPair("stream", native);
+  opened.push(one, other);
+  native.sendmsg(one.fd, Buffer.from(text), 0, Int32Array.from(fds), fds.length);
+  return other;
+}
+
+describe("a message", () => {
+  it("comes with its bytes up to the first NUL, and the descriptors that came with them", async () => {
+    const socket = sent("hello\0more", [0]);
+    const memfd = native.memfd("m");
+    const message = await guard().receive(1, sent("hello\0more", [memfd]).fd, "frame", 4);
+    closeSync(memfd);
+    expect(message?.bytes.toString()).toBe("hello\0");
+    expect(message?.fds).toHaveLength(1);
+    for (const handle of message?.fds ?? []) handle.close();
+    expect(socket.open).toBe(true);
+  });
+
+  it("passes sockets, pipes, memfds and files, and says of others why they do not", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "berthd-test-"));
+    writeFileSync(join(folder, "file"), "");
+    const file = openSync(join(folder, "file"), "r");
+    const directory = openSync(folder, "r");
+    const path = native.openat2(-100, Buffer.from(folder), 0o10000000, 0, 0);
+    const [one, other] = socketPair("datagram", native);
+    opened.push(one, other);
+    const device = openSync("/dev/null", "r");
+    const proc = openSync("/proc/self/status", "r");
+    const namespace = openSync("/proc/self/ns/net", "r");
+    const numbers = [file, one.fd, directory, path, device, proc, namespace];
+    const message = await guard().receive(1, sent("x\0", numbers).fd, "frame", 9);
+    for (const fd of [file, directory, path, device, proc, namespace]) closeSync(fd);
+    rmSync(folder, { recursive: true });
+    expect(message?.verdicts.map((verdict) => verdict === undefined)).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(refusedOf(message ?? { verdicts: [] })[1]).toContain("O_PATH");
+    expect(message?.fds).toHaveLength(2);
+    for (const handle of message?.fds ?? []) handle.close();
+  });
+
+  it("with more descriptors than are taken passes none of them", async () => {
+    const message = await guard().receive(1, sent("x\0", [0, 0, 0]).fd, "frame", 2);
+    expect(message?.fds).toEqual([]);
+    expect(message?.verdicts).toHaveLength(3);
+    expect(message?.verdicts[0]).toContain("too many");
+  });
+
+  it("that is not there is an errno, and the end of the stream is a size of 0", async () => {
+    const test = guard();
+    const [one, other] = socketPair("stream", native);
+    opened.push(other);
+    expect((await test.receive(1, other.fd, "frame", 1))?.size).toBe(-11);
+    one.close();
+    expect((await test.receive(1, other.fd, "frame", 1))?.size).toBe(0);
+  });
+});
+
+describe("calls", () => {
+  it("are carried out in their order, each with its result", async () => {
+    const socket = FdHandle.adopt(native.socket(2, 2, 0));
+    opened.push(socket);
+    const bytes = encodeSockaddr({ family: "ipv4", host: "127.0.0.1", port: 0 }, 0);
+    const results = await guard().run(
+      1,
+      [socket.fd],
+      [
+        { call: "getsockopt", index: 0, level: SOL_SOCKET, option: SO_TYPE, room: 4 },
+        { call: "bind", index: 0, address: bytes },
+        { call: "bind", index: 0, address: bytes },
+        { call: "getsockname", index: 0 },
+        { call: "setsockopt", index: 0, level: SOL_SOCKET, option: 6, value: new Uint8Array([1, 0, 0, 0]) },
+        { call: "listen", index: 1, backlog: 1 },
+      ],
+    );
+    if (typeof results === "string") throw new Error(results);
+    expect(results.map(({ value }) => value)).toEqual([0, 0, -22, 0, 0, -9]);
+    expect([...(results[0]?.bytes ?? [])]).toEqual([2, 0, 0, 0]);
+    expect(results[3]?.bytes).toHaveLength(16);
+    expect(boundAddress(socket.fd, native)).toMatchObject({ host: "127.0.0.1" });
+  });
+});
+
+describe("closing", () => {
+  it("leaves no descriptor in this process, and none in the worker", async () => {
+    const test = guard();
+    test.start();
+    const [one, other] = socketPair("stream", native);
+    opened.push(one);
+    test.close(7, other.steal());
+    await expect.poll(() => native.pollNow(one.fd, 1) & 0x10).toBe(0x10);
+    const before = openFds();
+    for (let round = 0; round < 20; round++) test.close(7, native.memfd("m"));
+    expect(openFds()).toEqual(before);
+    // More than the worker's channel takes at once.
+    for (let round = 0; round < 500; round++) test.close(7, native.memfd("m"));
+    expect(await fdsAgain(before)).toEqual(before);
+  });
+
+  it("ends with the guard, and everything that it was given is closed", async () => {
+    const before = openFds();
+    const [one, other] = socketPair("stream", native);
+    {
+      using test = new Guard({ sys: native, log: () => undefined });
+      test.close("broker", other.steal());
+    }
+    await expect.poll(() => native.pollNow(one.fd, 1) & 0x10).toBe(0x10);
+    one.close();
+    expect(openFds()).toEqual(before);
+  });
+});
