@@ -4,17 +4,21 @@
  */
 import { type BerthError, SysError } from "./errors.ts";
 import { type Borrowed, type FdHandle, NOTHING_BORROWED } from "./fd.ts";
-import { DISCONNECT, MAX_FDS, type Native, native, type Poll, READABLE, WRITABLE } from "./native.ts";
+import { DISCONNECT, LOOK, MAX_FDS, type Native, native, type Poll, READABLE, WRITABLE } from "./native.ts";
 import { POLLHUP } from "./net/socket-constants.ts";
 import { Inbox } from "./wire/inbox.ts";
 import { Outbox } from "./wire/outbox.ts";
-import type { Receiver, Turn, WireOptions } from "./wire/receiver.ts";
+import type { DescriptorGate, Receiver, Turn, WireOptions } from "./wire/receiver.ts";
 
-export type { Memory, Receiver, Turn, WireOptions } from "./wire/receiver.ts";
+export type { DescriptorGate, GatedRead, Memory, Receiver, Turn, WireOptions } from "./wire/receiver.ts";
 
 const DEFAULT_MAX_MESSAGE: number = 1024 * 1024;
 const DEFAULT_MAX_QUEUE: number = 4 * 1024 * 1024;
 const DEFAULT_DEADLINE_MS = 10_000;
+
+/** shutdown(2): the peer can send no more. */
+const SHUT_RD = 0;
+const scrap = new Uint8Array(1);
 
 /** The most messages to read after the peer has closed. A socket's default buffer holds fewer. */
 const LAST_WORDS = 512;
@@ -31,6 +35,7 @@ export class Wire {
   readonly #turn: Turn | undefined;
   /** Bytes have arrived, and it is not yet this wire's turn to read them. */
   #awaitsTurn = false;
+  readonly #gate: DescriptorGate | undefined;
   /** What the poll watches for. */
   #events = 0;
   #reading = true;
@@ -51,15 +56,17 @@ export class Wire {
       turn,
       incomplete,
       unread,
+      gate,
     } = options;
     // No object spread here: it costs microseconds per connection.
-    const settings = { framing, maxMessage, maxFdsAhead, maxQueue, deadline, sys, incomplete, unread };
+    const settings = { framing, maxMessage, maxFdsAhead, maxQueue, deadline, sys, incomplete, unread, gate };
     const finish = (cause: BerthError | undefined): void => this.#finish(cause);
     this.#handle = handle;
     this.#sys = sys;
     this.#receiver = receiver;
     this.#turn = turn;
-    this.#inbox = new Inbox(handle, receiver, settings, finish);
+    this.#gate = gate;
+    this.#inbox = new Inbox(handle, receiver, settings, finish, () => this.#watch());
     this.#outbox = new Outbox(handle, settings, () => this.#flush(), finish);
     this.#poll = new sys.Poll(handle.fd, (status, events) => this.#onReady(status, events));
     this.#watch();
@@ -122,7 +129,7 @@ export class Wire {
     if (this.closed) return;
     this.#turn?.leave();
     this.#poll.close();
-    this.#handle.close();
+    this.#closeSocket();
     this.#inbox.close();
     this.#outbox.close();
   }
@@ -136,12 +143,23 @@ export class Wire {
     this.#poll.unref();
   }
 
+  /** Descriptors in the socket's queue are closed with it, and that could wait. */
+  #closeSocket(): void {
+    const gate = this.#gate;
+    if (gate === undefined || !gate.isOpen || this.#inbox.ended) return this.#handle.close();
+    // After this nothing more gets into the queue.
+    this.#sys.shutdown(this.#handle.fd, SHUT_RD);
+    if (this.#sys.recvbytes(this.#handle.fd, scrap, 0, LOOK) === 0) this.#handle.close();
+    else gate.close(this.#handle);
+  }
+
   #onReady(status: number, events: number): void {
     // libuv reports EBADF for every socket error, for example when the peer closed without reading everything.
     if (status < 0) return this.#lose(new SysError("poll", -status));
     if ((events & WRITABLE) !== 0) this.#flush();
     if ((events & READABLE) !== 0 && this.#reading) this.#readInTurn();
-    if ((events & DISCONNECT) !== 0 && !this.closed && !this.#reading) this.#onDisconnect();
+    const isIdle = !this.#reading || this.#inbox.waiting;
+    if ((events & DISCONNECT) !== 0 && !this.closed && isIdle) this.#onDisconnect();
   }
 
   #readInTurn(): void {
@@ -178,7 +196,7 @@ export class Wire {
 
   #watch(): void {
     if (this.closed) return;
-    const reading = this.#reading && !this.#ending;
+    const reading = this.#reading && !this.#ending && !this.#inbox.waiting;
     const writing = this.#outbox.wantsWritable;
     const readable = reading && !this.#awaitsTurn ? READABLE : 0;
     const events = reading || writing ? readable | (writing ? WRITABLE : 0) : this.#whileIdle();

@@ -9,6 +9,7 @@ import type { Berths } from "./berths/berths.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
+import type { Guard } from "./guard/guard.ts";
 import type { NotifySocket } from "./notify/notify-socket.ts";
 import type { Ledger } from "./restart/ledger.ts";
 import type { Locks } from "./restart/locks.ts";
@@ -24,6 +25,7 @@ import type { NamedSocket } from "./sockets/named-socket.ts";
 export interface Foundation {
   readonly options: BrokerOptions;
   readonly sys: Native;
+  readonly guard: Guard;
   readonly log: Log;
   readonly quota: Quota;
   readonly events: BerthEvents;
@@ -80,4 +82,5 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   ledger?.close();
   parts.roots.close();
   parts.locks.close();
+  parts.guard[Symbol.dispose]();
 }

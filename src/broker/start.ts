@@ -3,26 +3,20 @@
  * own. If a step fails, everything is closed, and a broker that was to be replaced keeps serving.
  */
 import type { BerthSpec } from "../config/keys/spec.ts";
-import { native } from "../native.ts";
 import { Service } from "../varlink/service.ts";
 import { maxWatchers } from "./access/limits.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
-import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
-import { BerthEvents } from "./berths/berth-events.ts";
-import { BerthRoots } from "./berths/berth-roots.ts";
-import { Berths } from "./berths/berths.ts";
-import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { applyConfiguration, noteHeld, readConfiguration } from "./configuration.ts";
 import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
+import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { NotifySocket } from "./notify/notify-socket.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
 import { closeUnclaimed } from "./restart/close-unclaimed.ts";
-import { Locks } from "./restart/locks.ts";
 import {
   closeInherited,
   type InheritedFds,
@@ -31,7 +25,6 @@ import {
   restoreBinds,
   sortInherited,
 } from "./restart/restore.ts";
-import { awaitRemovals, StoreMirror } from "./restart/store-mirror.ts";
 import { LENT, type Predecessor } from "./restart/takeover-client.ts";
 import { CONFIRM_TIMEOUT_MS, TakeoverServer, takeoverObstacle } from "./restart/takeover-server.ts";
 import { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
@@ -40,7 +33,6 @@ import { brokerMethods } from "./session/methods.ts";
 import { serviceInfo } from "./session/service-info.ts";
 import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
-import { ControlSocket } from "./sockets/control-socket.ts";
 import type { PassedSocket } from "./sockets/passed-socket.ts";
 
 const DEFAULT_DEADLINE_MS = 10_000;
@@ -82,25 +74,6 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   } finally {
     predecessor?.close();
   }
-}
-
-/** The parts that need only the options. It opens nothing. */
-function layFoundation(options: BrokerOptions): Foundation {
-  const { sys = native, log = () => undefined, store } = options;
-  const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
-  const events = new BerthEvents(options.onChange);
-  const roots = new BerthRoots(options, log, sys);
-  const awaitClosed = (): void => {
-    if (store !== undefined) awaitRemovals(store, log);
-  };
-  const berths = new Berths({ roots, sys, log, quota, events, awaitClosed });
-  const mirror = store && new StoreMirror({ store, sys, log, berths });
-  events.record((event, berth) => {
-    if (event !== "removed") mirror?.keep(berth);
-  });
-  const interceptions = new Interceptions({ berths, quota, sys, log, store: mirror });
-  const control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
-  return { options, sys, log, quota, events, roots, berths, mirror, interceptions, control, locks: new Locks(sys) };
 }
 
 /** Step 2: makes the berths those of the configuration, and gives everything that was inherited its place in them. */
@@ -164,10 +137,12 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 
 /** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): BrokerParts {
-  const { options, sys, log, quota, events, berths, mirror, interceptions, locks, ledger, notify, control } = parts;
+  const { options, sys, guard, log, quota, events, berths, mirror, interceptions, locks, ledger, notify, control } =
+    parts;
   for (const offer of unclaimed) closeUnclaimed(offer, berths, log);
   restoreBinds(binds, restoreContext(parts));
   berths.repairVacant();
+  guard.start();
   const own = ownSockets(parts);
   mirror?.keepOwn(control.named);
   mirror?.keepAll();
@@ -200,6 +175,8 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     deadline: options.deadline ?? DEFAULT_DEADLINE_MS,
     maxFds,
     berths,
+    guard,
+    keepsDescriptorsOut: control.keepsDescriptorsOut,
   });
   const snapshot = new TakeoverSnapshot({ berths, interceptions, locks, own, listener, notify, onDemand, sys, log });
   const serving = { ...parts, onDemand, listener, snapshot };

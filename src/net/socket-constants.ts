@@ -25,6 +25,8 @@ export const SO_DOMAIN = 39;
 export const SO_PASSPIDFD = 76;
 /** Linux 6.5. */
 export const SO_PEERPIDFD = 77;
+/** Linux 6.16. */
+export const SO_PASSRIGHTS = 83;
 
 export const IPPROTO_IP = 0;
 export const IP_TOS = 1;

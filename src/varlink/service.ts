@@ -54,6 +54,8 @@ export interface Method<C, P> {
   readonly fds?: number;
   /** The method needs `more`: a call without it gets ExpectedMore. */
   readonly streams?: boolean;
+  /** The answer when a descriptor of the call was not let through. `why` is a sentence. Default: InvalidParameter. */
+  readonly refuseFd?: (parameters: P, why: string) => Answer;
 }
 
 /**
@@ -107,6 +109,8 @@ function withoutReply(later: Later): Later {
     });
 }
 
+const NONE_REFUSED: readonly string[] = Object.freeze([]);
+
 const NO_ANSWER: Dispatched = { answer: undefined, fatal: false };
 
 export class Service<C> {
@@ -118,14 +122,24 @@ export class Service<C> {
     for (const implementation of implementations) this.add(implementation);
   }
 
-  /** Handles one message. Closes every fd that the handler did not keep. */
-  dispatch(context: C, bytes: Buffer, length: number, fds: readonly FdHandle[], limit?: JsonLimit): Dispatched {
+  /**
+   * Handles one message. Closes every fd that the handler did not keep. `refused` says why other descriptors of the
+   * message were not let through.
+   */
+  dispatch(
+    context: C,
+    bytes: Buffer,
+    length: number,
+    fds: readonly FdHandle[],
+    limit?: JsonLimit,
+    refused: readonly string[] = NONE_REFUSED,
+  ): Dispatched {
     try {
       const object = decodeBytes(bytes, length, limit);
       if (typeof object === "string") return { answer: invalidParameter("call", object), fatal: true };
       const call = readCall(object);
       if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };
-      const reply = this.#answer(context, call, fds);
+      const reply = this.#answer(context, call, fds, refused);
       if (!call.oneway && reply !== undefined) return { answer: reply, fatal: false };
       if (typeof reply === "function") return { answer: withoutReply(reply), fatal: false };
       closeOwned(reply);
@@ -135,16 +149,27 @@ export class Service<C> {
     }
   }
 
-  #answer(context: C, call: CallMessage, fds: readonly FdHandle[]): Answer | Later | undefined {
+  #answer(
+    context: C,
+    call: CallMessage,
+    fds: readonly FdHandle[],
+    refused: readonly string[],
+  ): Answer | Later | undefined {
     const entry = this.#methods.get(call.method);
     if (entry === undefined) return this.#unknown(call.method);
     const wrong = entry.validate(call.parameters);
     if (wrong !== undefined) return invalidParameter(wrong, entry.explain(wrong));
-    if (fds.length !== (entry.method.fds ?? 0)) {
-      return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${fds.length}`);
+    const came = fds.length + refused.length;
+    if (came !== (entry.method.fds ?? 0)) {
+      return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${came}`);
+    }
+    const [why] = refused;
+    if (why !== undefined) {
+      const { refuseFd = () => invalidParameter("fds", why) } = entry.method;
+      return refuseFd(call.parameters as never, why);
     }
     if (entry.method.streams === true && !call.more) return refuse("org.varlink.service.ExpectedMore");
-    // The only cast: `validate` checked the parameters against the interface text, and the handler's type follows it.
+    // The only casts: `validate` checked the parameters against the interface text, and the handler's type follows it.
     return entry.method.handle(context, call.parameters as never, call, fds);
   }
 

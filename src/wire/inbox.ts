@@ -5,14 +5,16 @@
 import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
 import { adoptReceived, closeAll, descriptorsTruncated, type FdHandle, NO_FDS } from "../fd.ts";
-import { MSG_TRUNC, type Native, RECEIVED_LENGTH } from "../native.ts";
+import { FRAME, MSG_TRUNC, type Native, RECEIVED_LENGTH, TAKE } from "../native.ts";
 import { PartialFrame } from "./partial-frame.ts";
-import type { Memory, Receiver, WireSettings } from "./receiver.ts";
+import type { DescriptorGate, GatedRead, Memory, Receiver, WireSettings } from "./receiver.ts";
 
-const { EAGAIN, EMSGSIZE } = constants.errno;
+const { EAGAIN, EMSGSIZE, ENOMSG } = constants.errno;
 
 /** After this many frames of one length in a row, the inbox assumes that the peer waits for each reply. */
 const STEADY = 8;
+
+const NONE_REFUSED: readonly string[] = Object.freeze([]);
 
 // Shared by every wire of this thread: a message is handled before the next one is read.
 const incoming = Buffer.allocUnsafeSlow(64 * 1024);
@@ -28,7 +30,13 @@ export class Inbox {
   readonly #memory: Memory | undefined;
   readonly #sys: Native;
   readonly #onOver: (cause: BerthError | undefined) => void;
+  readonly #gate: DescriptorGate | undefined;
+  readonly #onResumed: () => void;
   #closed = false;
+  /** Set while the gate reads: nothing is read here meanwhile. */
+  #waiting = false;
+  /** The peer sends no more, and everything was read. */
+  #ended = false;
   /** Whether to find the end of a frame before reading it. If not, a read takes at most `#room` bytes. */
   #peeking: boolean;
   #room: Buffer = incoming;
@@ -38,12 +46,16 @@ export class Inbox {
   #partial: PartialFrame | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
-  /** Borrows the socket. `onOver`: no more messages arrive. Without a cause, the peer closed normally. */
+  /**
+   * Borrows the socket. `onOver`: no more messages arrive. Without a cause, the peer closed normally. `onResumed`:
+   * {@link waiting} is over.
+   */
   constructor(
     socket: FdHandle,
     receiver: Receiver,
     options: WireSettings,
     onOver: (cause: BerthError | undefined) => void,
+    onResumed: () => void,
   ) {
     this.#socket = socket;
     this.#receiver = receiver;
@@ -55,11 +67,21 @@ export class Inbox {
     this.#memory = options.incomplete;
     this.#sys = options.sys;
     this.#onOver = onOver;
+    this.#gate = options.gate;
+    this.#onResumed = onResumed;
   }
 
   /** Whether part of a message has arrived. */
   get receiving(): boolean {
     return this.#partial !== undefined;
+  }
+
+  get waiting(): boolean {
+    return this.#waiting;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
   }
 
   /**
@@ -70,13 +92,58 @@ export class Inbox {
    * without fds. It then reads at most that length.
    */
   read(): boolean {
-    if (this.#closed) return false;
-    const size = this.#peeking
-      ? this.#sys.recvframe(this.#socket.fd, incoming, 0, received)
-      : this.#sys.recvmsg(this.#socket.fd, this.#room, 0, received);
+    if (this.#closed || this.#waiting) return false;
+    const gate = this.#gate;
+    const size = gate === undefined ? this.#receive() : this.#receiveBytes(gate);
     if (size === -EAGAIN) return false;
+    if (size === -ENOMSG && gate !== undefined) {
+      this.#readGated(gate);
+      return false;
+    }
     this.#accept(size);
     return !this.#closed;
+  }
+
+  #receive(): number {
+    return this.#peeking
+      ? this.#sys.recvframe(this.#socket.fd, incoming, 0, received)
+      : this.#sys.recvmsg(this.#socket.fd, this.#room, 0, received);
+  }
+
+  #receiveBytes(gate: DescriptorGate): number {
+    received[0] = 0;
+    received[1] = 0;
+    if (this.#peeking) return this.#sys.recvbytes(this.#socket.fd, incoming, 0, FRAME);
+    if (!gate.isOpen) return this.#sys.recvbytes(this.#socket.fd, this.#room, 0, TAKE);
+    return this.#sys.recvbytes(this.#socket.fd, this.#room, 0, FRAME);
+  }
+
+  #readGated(gate: DescriptorGate): void {
+    this.#waiting = true;
+    this.#onResumed();
+    void gate.read(this.#socket.fd).then((read) => {
+      this.#waiting = false;
+      if (this.#closed) return read === undefined ? undefined : closeAll(read.fds);
+      this.#acceptGated(read);
+      if (!this.#closed) this.#onResumed();
+    });
+  }
+
+  #acceptGated(read: GatedRead | undefined): void {
+    if (read === undefined) return this.#onOver(new BerthError("PROTOCOL_ERROR", "its descriptors cannot be received"));
+    const { size, bytes, fds, refused } = read;
+    if (size === -EAGAIN) return;
+    if (size === -EMSGSIZE) return this.#onOver(descriptorsTruncated());
+    if (size < 0) return this.#onOver(new SysError("recvmsg", -size));
+    if (size === 0) return this.#atEnd();
+    this.#peeking = true;
+    this.#sameLength = 0;
+    this.#acceptFrame(bytes, size, fds, refused);
+  }
+
+  #atEnd(): void {
+    this.#ended = true;
+    this.#onOver(this.receiving ? cutOff() : undefined);
   }
 
   /** Stops delivering, and closes the fds of an incomplete message. Idempotent. */
@@ -90,21 +157,21 @@ export class Inbox {
     if (size === -EMSGSIZE) return this.#onOver(descriptorsTruncated());
     if (size < 0) return this.#onOver(new SysError("recvmsg", -size));
     const fds = adoptReceived(received, this.#sys);
-    if (size === 0 && fds.length === 0) return this.#onOver(this.receiving ? cutOff() : undefined);
-    if (this.#framed) this.#acceptFrame(size, fds);
+    if (size === 0 && fds.length === 0) return this.#atEnd();
+    if (this.#framed) this.#acceptFrame(incoming, size, fds);
     else if (((received[1] ?? 0) & MSG_TRUNC) !== 0) this.#refuse(fds, tooLarge(incoming.length));
     else this.#receiver.onMessage(incoming, size, fds);
   }
 
-  #acceptFrame(size: number, fds: readonly FdHandle[]): void {
+  #acceptFrame(source: Buffer, size: number, fds: readonly FdHandle[], refused?: readonly string[]): void {
     const partial = this.#partial;
     const length = partial === undefined ? size : partial.length + size;
     if (length > this.#maxMessage && length > this.#raiseLimit()) return this.#refuse(fds, tooLarge(this.#maxMessage));
     if (!this.#peeking && incoming.indexOf(0) !== size - 1) return this.#acceptUnexpected(size, fds);
-    if (partial !== undefined) return this.#acceptMore(partial, size, fds);
-    if (incoming[size - 1] !== 0) return this.#begin(incoming.subarray(0, size), fds);
+    if (partial !== undefined) return this.#acceptMore(partial, source.subarray(0, size), fds, refused);
+    if (source[size - 1] !== 0) return this.#begin(source.subarray(0, size), fds, refused);
     this.#learn(size, fds.length);
-    this.#receiver.onMessage(incoming, size - 1, fds);
+    this.#receiver.onMessage(source, size - 1, fds, refused);
   }
 
   /** Whether the peer's frames show that it waits for each reply. */
@@ -139,12 +206,13 @@ export class Inbox {
     }
   }
 
-  #begin(chunk: Buffer, fds: readonly FdHandle[]): void {
-    if (fds.length > this.#maxFdsAhead) {
-      const problem = `a message carries ${fds.length} descriptors; at most ${this.#maxFdsAhead} are taken`;
+  #begin(chunk: Buffer, fds: readonly FdHandle[], refused: readonly string[] = NONE_REFUSED): void {
+    const count = fds.length + refused.length;
+    if (count > this.#maxFdsAhead) {
+      const problem = `a message carries ${count} descriptors; at most ${this.#maxFdsAhead} are taken`;
       return this.#refuse(fds, new BerthError("PROTOCOL_ERROR", problem));
     }
-    this.#partial = new PartialFrame(fds, this.#memory);
+    this.#partial = new PartialFrame(fds, refused, this.#memory);
     if (!this.#partial.append(chunk)) return this.#onOver(tooManyIncomplete());
     if (this.#deadline > 0) {
       this.#deadlineTimer = setTimeout(() => {
@@ -153,15 +221,20 @@ export class Inbox {
     }
   }
 
-  #acceptMore(partial: PartialFrame, size: number, fds: readonly FdHandle[]): void {
-    if (fds.length > 0) {
+  #acceptMore(
+    partial: PartialFrame,
+    chunk: Buffer,
+    fds: readonly FdHandle[],
+    refused: readonly string[] = NONE_REFUSED,
+  ): void {
+    if (fds.length + refused.length > 0) {
       const problem = "fds came in the middle of a message, not with its first byte";
       return this.#refuse(fds, new BerthError("PROTOCOL_ERROR", problem));
     }
-    if (!partial.append(incoming.subarray(0, size))) return this.#onOver(tooManyIncomplete());
-    if (incoming[size - 1] !== 0) return;
+    if (!partial.append(chunk)) return this.#onOver(tooManyIncomplete());
+    if (chunk[chunk.length - 1] !== 0) return;
     this.#takePartial();
-    this.#receiver.onMessage(partial.bytes, partial.length - 1, partial.fds);
+    this.#receiver.onMessage(partial.bytes, partial.length - 1, partial.fds, partial.refused);
   }
 
   #takePartial(): PartialFrame | undefined {

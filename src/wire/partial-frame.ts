@@ -9,13 +9,16 @@ const NO_BYTES = Buffer.alloc(0);
 
 export class PartialFrame {
   readonly fds: readonly FdHandle[];
+  /** Why other descriptors that came were not let through. */
+  readonly refused: readonly string[];
   /** The first `length` bytes of `bytes` have arrived. */
   bytes: Buffer = NO_BYTES;
   length = 0;
   readonly #memory: Memory | undefined;
 
-  constructor(fds: readonly FdHandle[], memory: Memory | undefined) {
+  constructor(fds: readonly FdHandle[], refused: readonly string[], memory: Memory | undefined) {
     this.fds = fds;
+    this.refused = refused;
     this.#memory = memory;
   }
 

@@ -7,9 +7,10 @@ import type { Native } from "../native.ts";
 export interface Receiver {
   /**
    * A message: the first `length` bytes of `bytes`, valid only until this returns, without the NUL of a frame. The
-   * receiver owns `fds` from the first instant.
+   * receiver owns `fds` from the first instant. `refused` says of other descriptors that came why they were not let
+   * through.
    */
-  onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void;
+  onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[], refused?: readonly string[]): void;
   /** The connection is over. `cause` is undefined when the peer closed it normally. Called once, never from `send`. */
   onClosed(cause: BerthError | undefined): void;
   /** Everything queued has been sent. */
@@ -33,6 +34,29 @@ export interface Memory {
   give(bytes: number): void;
 }
 
+/** What was read of a stream for a wire whose descriptors are received elsewhere. */
+export interface GatedRead {
+  /** The number of bytes, 0 at the end of the stream, or -errno. */
+  readonly size: number;
+  readonly bytes: Buffer;
+  /** The descriptors that were let through. The reader owns them. */
+  readonly fds: readonly FdHandle[];
+  readonly refused: readonly string[];
+}
+
+/**
+ * Receives and closes what a peer may have sent with its messages, so that this process does not: receiving or closing
+ * a descriptor can wait for the program that made it.
+ */
+export interface DescriptorGate {
+  /** Whether descriptors of the peer can reach the socket at all. */
+  readonly isOpen: boolean;
+  /** Reads a frame, at most, of the borrowed socket. Undefined when that failed. */
+  read(socket: number): Promise<GatedRead | undefined>;
+  /** Closes the socket, and the descriptors in its queue. */
+  close(socket: FdHandle): void;
+}
+
 export interface WireOptions {
   /** "nul": a message on a stream ends in NUL. "message": one recvmsg(2) returns one message. */
   readonly framing: "nul" | "message";
@@ -51,8 +75,10 @@ export interface WireOptions {
   /** Bounds what queued messages hold, together with other wires. */
   readonly unread?: Memory | undefined;
   readonly sys?: Native;
+  /** Default: descriptors are received and closed here. */
+  readonly gate?: DescriptorGate | undefined;
 }
 
 /** The options of a wire, with every default filled in. */
-export type WireSettings = Required<Omit<WireOptions, "turn" | "incomplete" | "unread">> &
-  Pick<WireOptions, "incomplete" | "unread">;
+export type WireSettings = Required<Omit<WireOptions, "turn" | "incomplete" | "unread" | "gate">> &
+  Pick<WireOptions, "incomplete" | "unread" | "gate">;

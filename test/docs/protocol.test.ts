@@ -156,7 +156,14 @@ async function replay(block: string, socket: string, leases: Leases): Promise<nu
   );
   let compared = 0;
   try {
-    for (const { sign, text, fds } of stepsOf(block)) {
+    const steps = stepsOf(block);
+    // A connection on which nothing was answered yet may send no descriptors.
+    if (steps[0]?.sign === "→" && steps[0].fds > 0) {
+      wire.send(Buffer.from('{"method": "org.varlink.service.GetInfo"}\0'));
+      if (received.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      received.shift();
+    }
+    for (const { sign, text, fds } of steps) {
       if (sign === "→") {
         const handles = newFiles(fds);
         wire.send(Buffer.from(`${leases.toActual(text)}\0`), borrow(handles));

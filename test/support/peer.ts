@@ -26,6 +26,14 @@ export class RawPeer implements Disposable {
     }
   }
 
+  /** As {@link connect}, and has had an answer: a peer with privilege or a lease may send descriptors then. */
+  static async known(socket: string, uid?: number): Promise<RawPeer> {
+    const peer = await RawPeer.connect(socket, uid);
+    await peer.send(`${JSON.stringify({ method: "org.varlink.service.GetInfo" })}\0`);
+    await peer.receive();
+    return peer;
+  }
+
   get fd(): number {
     return this.#handle.fd;
   }

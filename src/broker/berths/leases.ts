@@ -11,14 +11,21 @@ export interface Tenancy {
 
 export class Leases {
   readonly #byId = new Map<string, Tenancy>();
+  readonly #byPid = new Map<number, readonly Lease[]>();
 
   add(berth: Berth, lease: Lease): void {
     this.#byId.set(lease.id, { berth, lease });
+    const { pid } = lease.tenant;
+    this.#byPid.set(pid, [...this.ofPid(pid), lease]);
   }
 
   /** Removes and closes the lease. The caller updates the berth. */
   end(lease: Lease): void {
     this.#byId.delete(lease.id);
+    const { pid } = lease.tenant;
+    const others = this.ofPid(pid).filter((other) => other !== lease);
+    if (others.length > 0) this.#byPid.set(pid, others);
+    else this.#byPid.delete(pid);
     lease.end();
   }
 
@@ -31,6 +38,11 @@ export class Leases {
   of(id: string, who: Speaker): Tenancy | Refusal {
     const found = this.#byId.get(id);
     return found !== undefined && (who.privileged || who.holds(found.lease)) ? found : { kind: "no-lease", lease: id };
+  }
+
+  /** The leases that were given to a process of that number. */
+  ofPid(pid: number): readonly Lease[] {
+    return this.#byPid.get(pid) ?? [];
   }
 
   /** Ignores exits of tenants until {@link resume}. */

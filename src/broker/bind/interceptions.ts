@@ -11,7 +11,7 @@ import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
 import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
-import { type BindSource, Interception, isNotifyDescriptor } from "./interception.ts";
+import { type BindSource, Interception, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
@@ -64,7 +64,7 @@ export class Interceptions {
     if ("kind" in found) return found;
     const { berth, lease } = found;
     if (!isNotifyDescriptor(notify.fd)) {
-      return { kind: "unsuitable", name: "notify", message: "the descriptor is not a seccomp listener" };
+      return { kind: "unsuitable", name: "notify", message: NO_LISTENER };
     }
     if (this.#byLease.has(id)) {
       return { kind: "limit", limit: "interceptions", message: `the binds of lease ${id} are answered already` };

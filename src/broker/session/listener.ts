@@ -4,7 +4,7 @@
  * disconnected client only has to connect again (hazards 6 and 12).
  */
 import { constants } from "node:os";
-import { SysError } from "../../errors.ts";
+import { isScarcity, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
@@ -18,7 +18,10 @@ import { Peer } from "../access/peer.ts";
 import { isPrivileged } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { Berths } from "../berths/berths.ts";
+import type { Leases } from "../berths/leases.ts";
+import type { Guard } from "../guard/guard.ts";
 import { Crowd, type Newcomer } from "./crowd.ts";
+import { PeerGate } from "./peer-gate.ts";
 import { refusal } from "./refusals.ts";
 import { Session } from "./session.ts";
 
@@ -27,7 +30,7 @@ const { EAGAIN, ECONNABORTED, EMFILE, ENFILE } = constants.errno;
 export interface ListenerOptions {
   readonly service: Service<Session>;
   readonly quota: Quota;
-  readonly berths: Pick<Berths, "list" | "visibility">;
+  readonly berths: Pick<Berths, "leases" | "list" | "visibility">;
   readonly sys: Native;
   readonly log: Log;
   readonly brokerUid: number;
@@ -35,6 +38,9 @@ export interface ListenerOptions {
   readonly deadline: number;
   /** Soft RLIMIT_NOFILE of this process. */
   readonly maxFds: number;
+  readonly guard: Guard;
+  /** Whether the kernel keeps descriptors of new connections out. */
+  readonly keepsDescriptorsOut: boolean;
 }
 
 /** Milliseconds of accepting before connected clients get their turn. */
@@ -193,13 +199,15 @@ export class Listener {
   }
 
   #open(handle: FdHandle, peer: Peer, { account, privileged }: Newcomer): Session {
-    const { service, sys, log, deadline } = this.#options;
+    const { service, sys, log, deadline, berths, guard, keepsDescriptorsOut } = this.#options;
     const budget = this.#budgets.of(account, privileged);
     const callLimits = this.#callLimits;
+    const gate = new PeerGate({ guard, uid: peer.uid, keptOut: keepsDescriptorsOut, sys });
     // No object spread here: it costs microseconds per connection.
-    const options = { service, account, privileged, sys, log, deadline, budget, callLimits };
+    const options = { service, account, privileged, sys, log, deadline, budget, callLimits, gate };
     const session = new Session(handle, peer, options);
     this.sessions.add(session);
+    if (holdsLease(session, berths.leases)) session.letDescriptorsIn();
     return session;
   }
 
@@ -238,4 +246,14 @@ export class Listener {
 function moveDown(handle: FdHandle): FdHandle {
   using high = handle;
   return high.dup();
+}
+
+/** Whether the peer is a tenant. Without a descriptor to find out with, it is none: it can call Acquire again. */
+function holdsLease(session: Session, leases: Pick<Leases, "ofPid">): boolean {
+  try {
+    return leases.ofPid(session.peer.pid).some((lease) => session.holds(lease));
+  } catch (error) {
+    if (!isScarcity(error)) throw error;
+    return false;
+  }
 }

@@ -19,6 +19,7 @@ import type { Berth } from "../berths/berth.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Granted, Refusal } from "../berths/request.ts";
 import { isStashName } from "../berths/stash.ts";
+import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import { refusal } from "./refusals.ts";
@@ -64,6 +65,7 @@ export function brokerMethods({
       const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
+      session.letDescriptorsIn();
       const root = berth.root?.lend();
       const granting: Reply<"Acquire"> = { lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) };
       const reply = { ...answer(granting, berth.borrow(root)), ...(root !== undefined && { owned: [root] }) };
@@ -84,6 +86,7 @@ export function brokerMethods({
       const known = [berth.lease, berth.incoming].find((lease) => lease !== undefined && session.holds(lease));
       const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
+      session.letDescriptorsIn();
       const made: FdHandle[] = [];
       let reply: Answer | Refusal | undefined;
       try {
@@ -129,9 +132,18 @@ export function brokerMethods({
       Acquire: { handle: acquire },
       Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
       Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },
-      Stash: { handle: (...call) => guarded(() => stash(...call)), fds: 1 },
+      Stash: {
+        handle: (...call) => guarded(() => stash(...call)),
+        fds: 1,
+        refuseFd: ({ name }, why) =>
+          refusal({ kind: "unsuitable", name, message: `${name} cannot be stashed: ${why}` }),
+      },
       Launch: { handle: launch },
-      Intercept: { handle: (...call) => guarded(() => intercept(...call)), fds: 1 },
+      Intercept: {
+        handle: (...call) => guarded(() => intercept(...call)),
+        fds: 1,
+        refuseFd: () => refusal({ kind: "unsuitable", name: "notify", message: NO_LISTENER }),
+      },
       Watch: {
         streams: true,
         handle: (session) => {

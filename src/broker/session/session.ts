@@ -16,6 +16,7 @@ import type { Peer } from "../access/peer.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Requester } from "../berths/request.ts";
+import type { PeerGate } from "./peer-gate.ts";
 
 /** An answer to Acquire that can be sent again, as long as the berth's generation stays the same. */
 export interface Grant {
@@ -35,6 +36,15 @@ export interface SessionOptions {
   readonly budget: Budget;
   /** How large calls of this peer may be. Asked once, when a call is larger than SMALL_CALL. */
   readonly callLimits: (session: Session) => CallLimits;
+  /** Receives the descriptors that the peer may send. */
+  readonly gate: PeerGate;
+}
+
+/** A message that waits for the answer to the one before it. */
+interface KeptMessage {
+  readonly bytes: Buffer;
+  readonly fds: readonly FdHandle[];
+  readonly refused: readonly string[] | undefined;
 }
 
 /** Bytes of unread events before a watcher is disconnected. */
@@ -60,7 +70,7 @@ export class Session implements Requester {
   #waiting = false;
   /** While set, this connection is not read and its calls are not handled. */
   #isPaused = false;
-  readonly #kept: { readonly bytes: Buffer; readonly fds: readonly FdHandle[] }[] = [];
+  readonly #kept: KeptMessage[] = [];
   readonly #closers: (() => void)[] = [];
   /** The lease that this process is known to hold. */
   #confirmed: Lease | undefined;
@@ -82,7 +92,14 @@ export class Session implements Requester {
       turn: budget.turn,
       incomplete: budget.incomplete,
       unread: budget.unread,
+      gate: options.gate,
     });
+    if (options.privileged) this.letDescriptorsIn();
+  }
+
+  /** Lets the peer send descriptors: it is privileged, or has a lease. */
+  letDescriptorsIn(): void {
+    if (!this.closed) this.#options.gate.open(this.#wire.fd);
   }
 
   get closed(): boolean {
@@ -106,10 +123,10 @@ export class Session implements Requester {
     return true;
   }
 
-  onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {
+  onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[], refused?: readonly string[]): void {
     // One read can bring several messages. Keep them until the call before them is answered.
     if (this.#waiting || this.#isPaused) {
-      this.#kept.push({ bytes: Buffer.from(bytes.subarray(0, length)), fds });
+      this.#kept.push({ bytes: Buffer.from(bytes.subarray(0, length)), fds, refused });
       return;
     }
     if (this.watching) {
@@ -117,7 +134,7 @@ export class Session implements Requester {
       return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that called Watch accepts no further call"));
     }
     this.lastActive = performance.now();
-    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds, this.#jsonLimit);
+    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds, this.#jsonLimit, refused);
     if (typeof answer === "function") this.#wait(answer);
     else if (answer !== undefined) this.send(answer);
     if (fatal) {
@@ -209,7 +226,7 @@ export class Session implements Requester {
     while (!this.#waiting && !this.#isPaused && !this.closed) {
       const next = this.#kept.shift();
       if (next === undefined) return this.#read();
-      this.onMessage(next.bytes, next.bytes.length, next.fds);
+      this.onMessage(next.bytes, next.bytes.length, next.fds, next.refused);
     }
   }
 

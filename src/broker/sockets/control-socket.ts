@@ -9,6 +9,7 @@ import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import type { ListenAddress } from "../../net/address.ts";
+import { SO_PASSRIGHTS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { boundAddress } from "../../net/socket-queries.ts";
 import { openBrokerSocket } from "./broker-socket.ts";
 import { HeldSocket } from "./held-socket.ts";
@@ -25,6 +26,7 @@ export class ControlSocket {
   readonly #mode: number;
   readonly #sys: Native;
   #socket: FdHandle | HeldSocket | undefined;
+  #keepsDescriptorsOut = false;
 
   /** `wanted` is its path, or the socket itself, which this object then owns. */
   constructor(wanted: string | FdHandle, mode: number, sys: Native) {
@@ -57,7 +59,14 @@ export class ControlSocket {
   open(left: readonly PassedSocket[]): number {
     const wanted = this.#wanted;
     this.#socket ??= typeof wanted === "string" ? ownControl(wanted, this.#mode, left, this.#sys) : wanted;
-    return this.#socket.fd;
+    const { fd } = this.#socket;
+    this.#keepsDescriptorsOut = this.#sys.setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, 0) >= 0;
+    return fd;
+  }
+
+  /** Whether a new connection brings no descriptors unless it is allowed to (SO_PASSRIGHTS, Linux 6.16). */
+  get keepsDescriptorsOut(): boolean {
+    return this.#keepsDescriptorsOut;
   }
 
   /** The socket, if this broker or an earlier one bound it. */

@@ -27,7 +27,7 @@ describe("a peer that sends garbage", () => {
 
   afterEach(async () => {
     {
-      using client = await RawPeer.connect(broker.socket);
+      using client = await RawPeer.known(broker.socket);
       expect((await client.call("List"))?.parameters["berths"]).toHaveLength(1);
     }
     expect(await fdsAgain(before, broker.pid)).toEqual(before);
@@ -37,7 +37,7 @@ describe("a peer that sends garbage", () => {
 
   /** Sends, and gives every reply until the broker has closed. */
   async function closedAfter(data: string | Uint8Array, fds: readonly number[] = []) {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     await peer.send(data, fds);
     return await peer.receiveAll();
   }
@@ -78,14 +78,14 @@ describe("a peer that sends garbage", () => {
     ["a NUL in the command", frame("Launch", { berth: "a", command: ["\0"] }), "command"],
     ["a descriptor missing", frame("Stash", { lease: "x", name: "y" }), "fds"],
   ])("%s: is told which, and may go on", async (_, data, parameter) => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     await peer.send(data);
     expect(await peer.receive()).toMatchObject({ error: INVALID, parameters: { parameter } });
     expect((await peer.call("List"))?.error).toBeUndefined();
   });
 
   it("unknown methods and interfaces have their own errors", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     expect((await peer.call("Nothing"))?.error).toBe("org.varlink.service.MethodNotFound");
     for (const method of ["no.such.Thing", "plain", "", ".", "__proto__", "constructor.x"]) {
       await peer.send(`${JSON.stringify({ method })}\0`);
@@ -94,7 +94,7 @@ describe("a peer that sends garbage", () => {
   });
 
   it("descriptors with a call that takes none, or too many, or with JSON that is none, are closed and refused", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     for (const count of [1, 2, 253]) {
       const reply = await peer.call("List", {}, many(count));
       expect(reply).toMatchObject({ error: INVALID, parameters: { parameter: "fds" } });
@@ -106,7 +106,7 @@ describe("a peer that sends garbage", () => {
   });
 
   it("descriptors with an invalid oneway call are closed, without a reply", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     await peer.send(frame("List", {}, { oneway: true }), many(9));
     await peer.send(frame("Acquire", { berth: 3 }, { oneway: true }), many(9));
     expect((await peer.call("List"))?.parameters["berths"]).toHaveLength(1);
@@ -115,7 +115,7 @@ describe("a peer that sends garbage", () => {
   const expectsFds = "takes 0 descriptors, not 1";
 
   it("descriptors belong to the frame whose first byte they came with: in two sends", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     peer.trySend(LIST);
     peer.trySend(frame("Watch", { x: 1 }, { more: true }).replace('"x":1', ""), [file]);
     expect((await peer.receive())?.parameters["berths"]).toHaveLength(1);
@@ -123,14 +123,14 @@ describe("a peer that sends garbage", () => {
   });
 
   it("… in one send of two frames, to the first", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     peer.trySend(`${LIST}${LIST}`, [file]);
     expect((await peer.receive())?.parameters["message"]).toContain(expectsFds);
     expect((await peer.receive())?.parameters["berths"]).toHaveLength(1);
   });
 
   it("… and still when the peer has been read without looking for frames' ends", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     for (let n = 0; n < 12; n++) expect((await peer.call("List"))?.error).toBeUndefined();
     peer.trySend(LIST);
     peer.trySend(LIST, [file]);
@@ -141,7 +141,7 @@ describe("a peer that sends garbage", () => {
   });
 
   it("nothing that follows a broken frame is done, however it arrives", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     const acquire = frame("Acquire", { berth: "a" });
     const long = frame("List", {}).replace("{", `{${" ".repeat(acquire.length)}`);
     for (let n = 0; n < 12; n++) {
@@ -151,12 +151,12 @@ describe("a peer that sends garbage", () => {
     await peer.send(`{\0${acquire}`);
     const replies = await peer.receiveAll();
     expect(replies).toMatchObject([{ error: INVALID }]);
-    using client = await RawPeer.connect(broker.socket);
+    using client = await RawPeer.known(broker.socket);
     expect(JSON.stringify((await client.call("List"))?.parameters)).toContain('"vacant"');
   });
 
   it("more descriptors than any method takes, with a message that is never finished, are not kept waiting for", async () => {
-    const peers = await Promise.all(Array.from({ length: 8 }, () => RawPeer.connect(broker.socket)));
+    const peers = await Promise.all(Array.from({ length: 8 }, () => RawPeer.known(broker.socket)));
     try {
       for (const peer of peers) peer.trySend("{", many(253));
       for (const peer of peers) expect(await peer.receive()).toBeUndefined();
@@ -167,10 +167,10 @@ describe("a peer that sends garbage", () => {
   });
 
   it("descriptors in the middle of a message end the connection", async () => {
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     peer.trySend(LIST.slice(0, 9), [file]);
     // A reply on another connection: the broker has read the part.
-    using other = await RawPeer.connect(broker.socket);
+    using other = await RawPeer.known(broker.socket);
     await other.call("List");
     peer.trySend(LIST.slice(9), [file]);
     expect(await peer.receive()).toBeUndefined();
@@ -179,7 +179,7 @@ describe("a peer that sends garbage", () => {
 
   it("253 descriptors with each 16 KiB of a message, in a loop, are refused every time and never pile up", async () => {
     const text = frame("List", { x: "y".repeat(16_384) });
-    using peer = await RawPeer.connect(broker.socket);
+    using peer = await RawPeer.known(broker.socket);
     let most = 0;
     for (let n = 0; n < 60; n++) {
       await peer.send(text, many(253));
@@ -196,7 +196,7 @@ describe("a peer that sends garbage", () => {
   });
 
   it("a byte a second, and silence in mid-message, meet the deadline", async () => {
-    using slow = await RawPeer.connect(broker.socket);
+    using slow = await RawPeer.known(broker.socket);
     slow.trySend('{"m');
     const drip = setInterval(() => slow.trySend("e"), 300);
     expect(await slow.receive()).toBeUndefined();
@@ -207,13 +207,13 @@ describe("a peer that sends garbage", () => {
   it("a peer that pipelines and never reads is dropped; so is a watcher; another is served meanwhile", {
     timeout: 60_000,
   }, async () => {
-    using deaf = await RawPeer.connect(broker.socket);
+    using deaf = await RawPeer.known(broker.socket);
     let sent = 0;
     for (let taken = 0; taken >= 0; taken = deaf.trySend(LIST.repeat(500))) sent += taken;
     expect(sent).toBeGreaterThan(1000);
-    using watcher = await RawPeer.connect(broker.socket);
+    using watcher = await RawPeer.known(broker.socket);
     await watcher.send(frame("Watch", {}, { more: true }));
-    using client = await RawPeer.connect(broker.socket);
+    using client = await RawPeer.known(broker.socket);
     for (let n = 0; n < 3000; n++) {
       const lease = (await client.call("Acquire", { berth: "a" }))?.parameters["lease"];
       for (const { fd } of client.fds.splice(0)) native.close(fd);
@@ -224,7 +224,7 @@ describe("a peer that sends garbage", () => {
   });
 
   it("a watcher that calls again is disconnected", async () => {
-    using watcher = await RawPeer.connect(broker.socket);
+    using watcher = await RawPeer.known(broker.socket);
     await watcher.send(frame("Watch", {}, { more: true }));
     await watcher.receive();
     await watcher.send(LIST, many(5));
@@ -234,11 +234,11 @@ describe("a peer that sends garbage", () => {
 
   it("a peer that disconnects before its reply is not logged as slow", async () => {
     for (let n = 0; n < 20; n++) {
-      const peer = await RawPeer.connect(broker.socket);
+      const peer = await RawPeer.known(broker.socket);
       peer.trySend(LIST.repeat(50));
       peer.close();
     }
-    using client = await RawPeer.connect(broker.socket);
+    using client = await RawPeer.known(broker.socket);
     await client.call("List");
     expect(broker.log.filter(({ message }) => message.includes("does not read"))).toEqual([]);
   });
@@ -267,16 +267,16 @@ describe("a peer that sends garbage", () => {
     });
     await fc.assert(
       fc.asyncProperty(sends, async (list) => {
-        const peer = await RawPeer.connect(broker.socket);
+        const peer = await RawPeer.known(broker.socket);
         for (const [data, fds] of list) if (data.length > 0) peer.trySend(data, many(fds));
         peer.close();
-        using client = await RawPeer.connect(broker.socket);
+        using client = await RawPeer.known(broker.socket);
         expect((await client.call("List"))?.parameters["berths"]).toHaveLength(1);
       }),
       { numRuns: 100_000, interruptAfterTimeLimit: 4000 },
     );
     // This process may have become the tenant; nothing else of it is left.
-    using client = await RawPeer.connect(broker.socket);
+    using client = await RawPeer.known(broker.socket);
     const lease = (await client.call("Acquire", { berth: "a" }))?.parameters["lease"];
     expect((await client.call("Release", { lease }))?.error).toBeUndefined();
   });

@@ -52,6 +52,9 @@ async function unseen(action: () => void): Promise<void> {
 
 it("with a call that takes none", async () => {
   using peer = await RawPeer.connect(broker.socket);
+  // Before its first answer nobody can send a descriptor.
+  expect(peer.trySend(frame("List"), [waiting.fd])).toBe(-1);
+  await peer.call("List");
   await unseen(() => {
     expect(peer.trySend(frame("List"), [waiting.fd])).toBeGreaterThan(0);
     native.close(waiting.fd);

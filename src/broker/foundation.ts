@@ -1,0 +1,47 @@
+/** The parts of a broker that need nothing but its options. None of them opens anything. */
+import { native } from "../native.ts";
+import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
+import { BerthEvents } from "./berths/berth-events.ts";
+import { BerthRoots } from "./berths/berth-roots.ts";
+import { Berths } from "./berths/berths.ts";
+import { Interceptions } from "./bind/interceptions.ts";
+import type { BrokerOptions } from "./broker-options.ts";
+import { Guard } from "./guard/guard.ts";
+import type { Foundation } from "./parts.ts";
+import { Locks } from "./restart/locks.ts";
+import { awaitRemovals, StoreMirror } from "./restart/store-mirror.ts";
+import { ControlSocket } from "./sockets/control-socket.ts";
+
+/** What needs nothing but the options. It opens nothing. */
+export function layFoundation(options: BrokerOptions): Foundation {
+  const { log = () => undefined, store } = options;
+  const guard = new Guard({ sys: options.sys ?? native, log });
+  const sys = guard.guarded();
+  const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
+  const events = new BerthEvents(options.onChange);
+  const roots = new BerthRoots(options, log, sys);
+  const awaitClosed = (): void => {
+    if (store !== undefined) awaitRemovals(store, log);
+  };
+  const berths = new Berths({ roots, sys, log, quota, events, awaitClosed });
+  const mirror = store && new StoreMirror({ store, sys, log, berths });
+  events.record((event, berth) => {
+    if (event !== "removed") mirror?.keep(berth);
+  });
+  const interceptions = new Interceptions({ berths, quota, sys, log, store: mirror });
+  const control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
+  return {
+    options,
+    sys,
+    guard,
+    log,
+    quota,
+    events,
+    roots,
+    berths,
+    mirror,
+    interceptions,
+    control,
+    locks: new Locks(sys),
+  };
+}
