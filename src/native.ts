@@ -120,10 +120,14 @@ export interface Native extends AccountCalls {
    * -errno.
    */
   pollFor(fd: number, events: number, milliseconds: number): number;
-  /** flock(2) with LOCK_NB always: {@link LOCK_SH} or {@link LOCK_EX}. */
+  /** flock(2) with LOCK_NB always: LOCK_SH or LOCK_EX. */
   flock(fd: number, operation: number): number;
-  /** fcntl(2) F_OFD_SETLK of the whole file: {@link F_RDLCK} or {@link F_WRLCK}. What systemd's lock files have. */
+  /** fcntl(2) F_OFD_SETLK of the whole file: F_RDLCK or F_WRLCK. What systemd's lock files have. */
   recordLock(fd: number, type: number): number;
+  /** lseek(2): the new offset, or -errno. SEEK_DATA is -ENXIO where only a hole follows. */
+  lseek(fd: number, offset: number, whence: number): number;
+  /** ioctl(2) FICLONE: makes the file `to` share all blocks of the file `from`. */
+  ficlone(to: number, from: number): number;
   /** memfd_create(2) with MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL where the kernel knows it. */
   memfd(name: string): number;
   /** F_ADD_SEALS. */
@@ -133,6 +137,10 @@ export interface Native extends AccountCalls {
   /** openat2(2) with O_CLOEXEC added: `flags` and `mode` as in open(2), `resolve` of RESOLVE_*. */
   openat2(directory: number, path: Uint8Array, flags: number, mode: number, resolve: number): number;
   mkdirat(directory: number, name: Uint8Array, mode: number): number;
+  /** mknodat(2); `device` is st_rdev. */
+  mknodat(directory: number, name: Uint8Array, mode: number, device: number): number;
+  /** utimensat(2) of a path: seconds and nanoseconds of the access time, then of the modification time. */
+  utimens(path: Uint8Array, accessed: number, accessedNs: number, modified: number, modifiedNs: number): number;
   /** unlinkat(2); `flags` is 0 or AT_REMOVEDIR. */
   unlinkat(directory: number, name: Uint8Array, flags: number): number;
   renameat2(fromDirectory: number, from: Uint8Array, toDirectory: number, to: Uint8Array, flags: number): number;
@@ -187,10 +195,12 @@ export interface Native extends AccountCalls {
   userns(base: number, count: number, owner: number): number;
 
   // xattr.cc: paths and names are bytes without NUL ------------------------------------------------------------------
-  /** llistxattr(2) into `names`, each ended by NUL: how many bytes, or -errno (ERANGE: they do not fit). */
-  llistxattr(path: Uint8Array, names: Uint8Array): number;
-  /** lgetxattr(2) into `value`: how many bytes, or -errno (ERANGE: they do not fit). */
-  lgetxattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
+  /** listxattr(2) into `names`, each ended by NUL: how many bytes, or -errno (ERANGE: they do not fit). */
+  listxattr(path: Uint8Array, names: Uint8Array): number;
+  /** getxattr(2) into `value`: how many bytes, or -errno (ERANGE: they do not fit). */
+  getxattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
+  /** setxattr(2), whether there is such an attribute or not. */
+  setxattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
 
   // seccomp.cc ---------------------------------------------------------------------------------------------------
   /**
@@ -220,14 +230,6 @@ export const DISCONNECT = 4;
 export const FRAME = 0;
 export const LOOK = 1;
 export const TAKE = 2;
-
-/** Operations of flock(2). */
-export const LOCK_SH = 1;
-export const LOCK_EX = 2;
-
-/** Locks of fcntl(2): shared, which needs a file open for reading, and exclusive, which needs one open for writing. */
-export const F_RDLCK = 0;
-export const F_WRLCK = 1;
 
 /** recvmsg(2), among the flags in `received`: the message was longer than the buffer. */
 export const MSG_TRUNC = 0x20;

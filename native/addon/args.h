@@ -30,9 +30,12 @@ inline bool refuse(const Napi::CallbackInfo& info, size_t index, const char* exp
 template <typename Integer>
 bool readInteger(const Napi::CallbackInfo& info, size_t index, Integer* out) {
   using Limits = std::numeric_limits<Integer>;
+  // Beyond 2^53 a number of JavaScript is not exact.
+  constexpr double kExact = 9007199254740992.0;
+  constexpr double kLeast = sizeof(Integer) < sizeof(int64_t) ? static_cast<double>(Limits::min()) : -kExact;
+  constexpr double kMost = sizeof(Integer) < sizeof(int64_t) ? static_cast<double>(Limits::max()) : kExact;
   double value;
-  if (napi_get_value_double(info.Env(), info[index], &value) != napi_ok ||
-      !(value >= Limits::min() && value <= Limits::max()) || value != std::trunc(value)) {
+  if (napi_get_value_double(info.Env(), info[index], &value) != napi_ok || !(value >= kLeast && value <= kMost) || value != std::trunc(value)) {
     return refuse(info, index, "an integer in range");
   }
   *out = static_cast<Integer>(value);
@@ -40,6 +43,7 @@ bool readInteger(const Napi::CallbackInfo& info, size_t index, Integer* out) {
 }
 
 inline bool readArgument(const Napi::CallbackInfo& info, size_t index, int32_t* out) { return readInteger(info, index, out); }
+inline bool readArgument(const Napi::CallbackInfo& info, size_t index, int64_t* out) { return readInteger(info, index, out); }
 inline bool readArgument(const Napi::CallbackInfo& info, size_t index, uint32_t* out) { return readInteger(info, index, out); }
 
 inline bool readArray(const Napi::CallbackInfo& info, size_t index, napi_typedarray_type type, void** data,

@@ -1,8 +1,10 @@
-// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2); and memfd_create(2) with
-// seals.
+// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), lseek(2); and memfd_create(2)
+// with seals.
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -83,6 +85,19 @@ Napi::Value recordLock(const Napi::CallbackInfo& info) {
   return outcome(info, ::fcntl(fd, F_OFD_SETLK, &whole));
 }
 
+Napi::Value seek(const Napi::CallbackInfo& info) {
+  int32_t fd, whence;
+  int64_t offset = 0;
+  if (!readArguments(info, &fd, &offset, &whence)) return info.Env().Undefined();
+  return outcome(info, ::lseek(fd, offset, whence));
+}
+
+Napi::Value shareBlocks(const Napi::CallbackInfo& info) {
+  int32_t to, from;
+  if (!readArguments(info, &to, &from)) return info.Env().Undefined();
+  return outcome(info, ::ioctl(to, FICLONE, from));
+}
+
 Napi::Value makeMemFd(const Napi::CallbackInfo& info) {
   std::string name;
   if (!readArguments(info, &name)) return info.Env().Undefined();
@@ -106,6 +121,8 @@ void exportDescriptor(Napi::Env env, Napi::Object exports) {
   exportFunction<pollFor>(env, exports, "pollFor");
   exportFunction<lock>(env, exports, "flock");
   exportFunction<recordLock>(env, exports, "recordLock");
+  exportFunction<seek>(env, exports, "lseek");
+  exportFunction<shareBlocks>(env, exports, "ficlone");
   exportFunction<makeMemFd>(env, exports, "memfd");
   exportFunction<setFlags<F_ADD_SEALS>>(env, exports, "addSeals");
 }

@@ -35,6 +35,23 @@ Napi::Value mkdirAt(const Napi::CallbackInfo& info) {
   return outcome(info, ::mkdirat(directory, name.bytes.c_str(), mode));
 }
 
+Napi::Value makeNodeAt(const Napi::CallbackInfo& info) {
+  int32_t directory;
+  uint32_t mode, device;
+  PathBytes name;
+  if (!readArguments(info, &directory, &name, &mode, &device)) return info.Env().Undefined();
+  return outcome(info, ::mknodat(directory, name.bytes.c_str(), mode, device));
+}
+
+Napi::Value setTimes(const Napi::CallbackInfo& info) {
+  PathBytes path;
+  int64_t accessed = 0, modified = 0;
+  uint32_t accessedNs, modifiedNs;
+  if (!readArguments(info, &path, &accessed, &accessedNs, &modified, &modifiedNs)) return info.Env().Undefined();
+  const timespec times[] = {{accessed, accessedNs}, {modified, modifiedNs}};
+  return outcome(info, ::utimensat(AT_FDCWD, path.bytes.c_str(), times, 0));
+}
+
 Napi::Value unlinkAt(const Napi::CallbackInfo& info) {
   int32_t directory, flags;
   PathBytes name;
@@ -78,6 +95,8 @@ Napi::Value getDents(const Napi::CallbackInfo& info) {
 void exportDirectory(Napi::Env env, Napi::Object exports) {
   exportFunction<openAt2>(env, exports, "openat2");
   exportFunction<mkdirAt>(env, exports, "mkdirat");
+  exportFunction<makeNodeAt>(env, exports, "mknodat");
+  exportFunction<setTimes>(env, exports, "utimens");
   exportFunction<unlinkAt>(env, exports, "unlinkat");
   exportFunction<renameAt2>(env, exports, "renameat2");
   exportFunction<symlinkAt>(env, exports, "symlinkat");

@@ -1,8 +1,10 @@
 /** How far an import is: a line that changes on a terminal, else one line for each step. Writes to standard error. */
 import type { ImportStep, OnProgress } from "../rootfs/images/import.ts";
+import { printable } from "../printable.ts";
 
 export interface Progress {
   readonly onProgress: OnProgress;
+  readonly onWarning: (message: string) => void;
   /** Leaves the terminal's line empty. */
   readonly end: () => void;
 }
@@ -26,8 +28,11 @@ export function importProgress(
       stream.write(`\r\x1b[K${current}: ${files} files`);
     }
   };
+  const onWarning = (message: string): void => {
+    stream.write(`berth: warning: ${printable(message)}\n`);
+  };
   const end = (): void => {
     if (stream.isTTY && step !== undefined) stream.write("\r\x1b[K");
   };
-  return { onProgress, end };
+  return { onProgress, onWarning, end };
 }

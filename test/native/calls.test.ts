@@ -1,14 +1,25 @@
 /** Every call of the addon but those of messages and polls: what it returns, its errno, and its refusals. */
 import { spawn, spawnSync } from "node:child_process";
-import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, symlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants as files,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { constants, userInfo } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import { FdHandle } from "../../src/fd.ts";
-import { F_RDLCK, F_WRLCK, LOCK_EX, LOCK_SH, type Native, native } from "../../src/native.ts";
+import { F_RDLCK, F_WRLCK, LOCK_EX, LOCK_SH, SEEK_DATA, SEEK_HOLE } from "../../src/file-constants.ts";
+import { AT_FDCWD, type Native, native } from "../../src/native.ts";
 import { AF_INET, AF_INET6, AF_UNIX, decodeSockaddr, encodeSockaddr } from "../../src/net/address.ts";
 import {
   IPPROTO_TCP,
   O_NONBLOCK,
+  O_PATH,
   POLLIN,
   POLLOUT,
   SO_ACCEPTCONN,
@@ -36,6 +47,7 @@ const {
   ECONNREFUSED,
   EINVAL,
   ENODATA,
+  ENXIO,
   ENOENT,
   ENOPROTOOPT,
   EPERM,
@@ -400,28 +412,40 @@ describe("process.cc", () => {
 });
 
 describe("xattr.cc", () => {
-  it(
-    "llistxattr and lgetxattr give names and bytes of the file itself, and say when they do not fit",
-    needs("setfattr"),
-    () => {
-      using folder = new TestFolder({ file: "" });
-      const path = Buffer.from(`${folder.path}/file`);
-      const link = Buffer.from(`${folder.path}/link`);
-      symlinkSync(path, link);
-      const { status, stderr } = spawnSync("setfattr", ["-n", "user.note", "-v", "0x00ff41", path.toString()]);
-      expect({ status, stderr: stderr.toString() }).toEqual({ status: 0, stderr: "" });
-      const buffer = Buffer.alloc(256);
-      const names = native.llistxattr(path, buffer);
-      expect(buffer.toString("latin1", 0, names).split("\0")).toContain("user.note");
-      expect(native.lgetxattr(path, Buffer.from("user.note"), buffer)).toBe(3);
-      expect([...buffer.subarray(0, 3)]).toEqual([0x00, 0xff, 0x41]);
-      expect(native.lgetxattr(path, Buffer.from("user.note"), new Uint8Array(2))).toBe(-ERANGE);
-      expect(native.llistxattr(path, new Uint8Array(2))).toBe(-ERANGE);
-      expect(native.lgetxattr(path, Buffer.from("user.none"), buffer)).toBe(-ENODATA);
-      expect(buffer.toString("latin1", 0, Math.max(native.llistxattr(link, buffer), 0))).not.toContain("user.note");
-      expect(native.llistxattr(Buffer.from("/nonexistent"), buffer)).toBe(-ENOENT);
-    },
-  );
+  it("sets, gives and lists attributes, says when they do not fit, and reaches a link itself by an open one", () => {
+    using folder = new TestFolder({ file: "" });
+    const path = Buffer.from(`${folder.path}/file`);
+    const name = Buffer.from("user.note");
+    expect(native.setxattr(path, name, Buffer.from([0x00, 0xff, 0x41]))).toBe(0);
+    const buffer = Buffer.alloc(256);
+    const names = native.listxattr(path, buffer);
+    expect(buffer.toString("latin1", 0, names).split("\0")).toContain("user.note");
+    expect(native.getxattr(path, name, buffer)).toBe(3);
+    expect([...buffer.subarray(0, 3)]).toEqual([0x00, 0xff, 0x41]);
+    expect(native.getxattr(path, name, new Uint8Array(2))).toBe(-ERANGE);
+    expect(native.listxattr(path, new Uint8Array(2))).toBe(-ERANGE);
+    expect(native.getxattr(path, Buffer.from("user.none"), buffer)).toBe(-ENODATA);
+    expect(native.listxattr(Buffer.from("/nonexistent"), buffer)).toBe(-ENOENT);
+    symlinkSync(path, `${folder.path}/link`);
+    using link = FdHandle.adopt(
+      native.openat2(AT_FDCWD, Buffer.from(`${folder.path}/link`), O_PATH | files.O_NOFOLLOW, 0, 0),
+    );
+    const listed = native.listxattr(Buffer.from(`/proc/self/fd/${link.fd}`), buffer);
+    expect(buffer.toString("latin1", 0, listed)).not.toContain("user.note");
+  });
+});
+
+describe("descriptor.cc", () => {
+  it("lseek finds data and holes", () => {
+    using folder = new TestFolder({ file: "" });
+    const fd = openSync(`${folder.path}/file`, "r+");
+    ftruncateSync(fd, 1 << 20);
+    expect(native.lseek(fd, 0, SEEK_DATA)).toBe(-ENXIO);
+    writeSync(fd, "x", (1 << 20) - 1);
+    expect(native.lseek(fd, 0, SEEK_DATA)).toBeGreaterThan(0);
+    expect(native.lseek(fd, 0, SEEK_HOLE)).toBe(0);
+    closeSync(fd);
+  });
 });
 
 /** Valid arguments for each call, on descriptors that are not open; each one is then made wrong in turn. */
@@ -457,6 +481,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   pollFor: [bad, 0, 0],
   flock: [bad, 2],
   recordLock: [bad, 0],
+  lseek: [bad, 0, 0],
+  ficlone: [bad, bad],
   memfd: ["x".repeat(300)],
   addSeals: [bad, 0],
   openat2: [bad, Buffer.from("x"), 0, 0, 0],
@@ -466,8 +492,11 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   symlinkat: [Buffer.from("x"), bad, Buffer.from("y")],
   readlinkat: [bad, Buffer.from("x"), new Uint8Array(1)],
   getdents64: [bad, new Uint8Array(1)],
-  llistxattr: [Buffer.from("/nonexistent"), new Uint8Array(1)],
-  lgetxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
+  mknodat: [bad, Buffer.from("x"), 0, 0],
+  utimens: [Buffer.from("/nonexistent"), 0, 0, 0, 0],
+  listxattr: [Buffer.from("/nonexistent"), new Uint8Array(1)],
+  getxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
+  setxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
   pidfdOpen: [-1],
   pidfdSignal: [bad, 0],
   pidfdGetfd: [bad, 0],
@@ -499,15 +528,20 @@ describe("arguments of the wrong type", () => {
     expect(Object.keys(signatures).sort()).toEqual(calls.sort());
   });
 
+  /** Arguments of 64 bits: offsets and times. */
+  const wide: Readonly<Record<string, readonly number[]>> = { lseek: [1], utimens: [1, 3] };
+
   it.each(Object.keys(signatures))("%s refuses them with a TypeError", (name) => {
     const valid = signatures[name] ?? [];
     if (name !== "exec") expect(() => call(name, valid)).not.toThrow();
     valid.forEach((right, index) => {
       const lone = valid.length === 1 && (name === "passwd" || name === "group");
       const wrong = [undefined, null, {}, Symbol("x"), true, 1n, new Float64Array(4), [1], ["a\0b"]];
-      if (typeof right === "number")
-        wrong.push("0", Number.NaN, 1.5, 2 ** 32, -(2 ** 31) - 1, Number.POSITIVE_INFINITY);
-      else if (!lone) wrong.push(0);
+      if (typeof right === "number") {
+        wrong.push("0", Number.NaN, 1.5, Number.POSITIVE_INFINITY);
+        wrong.push(...(wide[name]?.includes(index) ? [2 ** 63, -(2 ** 63)] : [2 ** 32, -(2 ** 31) - 1]));
+      }
+      if (typeof right !== "number" && !lone) wrong.push(0);
       if (typeof right === "string") wrong.push("a\0b");
       for (const value of wrong) {
         const args = valid.map((argument, at) => (at === index ? value : argument));

@@ -3,7 +3,8 @@ import { constants as files, fstatSync, lstatSync, mkdirSync, openSync } from "n
 import { dirname } from "node:path";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
-import { LOCK_EX, type Native } from "../../native.ts";
+import { LOCK_EX } from "../../file-constants.ts";
+import type { Native } from "../../native.ts";
 import { asSysError, system } from "../../rootfs/disk/durable.ts";
 
 const FLAGS = files.O_RDWR | files.O_CREAT | files.O_NOFOLLOW | files.O_NONBLOCK;

@@ -110,7 +110,8 @@ function addImport(image: Command): void {
       };
       const manifest = await interruptible(async (signal) => {
         try {
-          return await importImage(imagesOf(state), request, { signal, onProgress: progress.onProgress });
+          const { onProgress, onWarning } = progress;
+          return await importImage(imagesOf(state), request, { signal, onProgress, onWarning });
         } finally {
           progress.end();
         }

@@ -7,17 +7,12 @@ import { constants as files } from "node:fs";
 import { constants } from "node:os";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
+import { RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS } from "../../file-constants.ts";
 import { AT_FDCWD, type Native } from "../../native.ts";
 import { O_PATH } from "../../net/socket-constants.ts";
 import { type BeneathPath, pathBytes, shown, splitPath } from "./path.ts";
 
 const { EAGAIN, ENOSYS } = constants.errno;
-
-/** openat2(2): what `resolve` can forbid. */
-export const RESOLVE_NO_XDEV = 0x01;
-export const RESOLVE_NO_MAGICLINKS = 0x02;
-export const RESOLVE_NO_SYMLINKS = 0x04;
-const RESOLVE_IN_ROOT = 0x10;
 
 const IN_ROOT: number = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
 

@@ -6,7 +6,8 @@ import { constants, openSync } from "node:fs";
 import { constants as os } from "node:os";
 import { BerthError, check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
-import { LOCK_EX, LOCK_SH, type Native } from "../../native.ts";
+import { LOCK_EX, LOCK_SH } from "../../file-constants.ts";
+import type { Native } from "../../native.ts";
 import { system } from "./durable.ts";
 
 /**

@@ -2,7 +2,9 @@
 import { createHash, type Hash } from "node:crypto";
 import { BerthError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
-import { type Pause, type TreeEntry, walkTree } from "./tree-walk.ts";
+import type { OpenTree } from "./open-tree.ts";
+import type { Pause } from "./pause.ts";
+import { type TreeEntry, walkTree } from "./tree-walk.ts";
 
 export interface TreeSummary {
   /**
@@ -16,9 +18,9 @@ export interface TreeSummary {
 }
 
 /** Digests a tree. Calls `onEntry` for each entry. */
-export async function digestTree(root: string, sys: Native, pause: Pause, onEntry: () => void): Promise<TreeSummary> {
+export async function digestTree(tree: OpenTree, sys: Native, pause: Pause, onEntry: () => void): Promise<TreeSummary> {
   const sum = new Sum();
-  for await (const entry of walkTree(root, sys, pause)) {
+  for await (const entry of walkTree(tree, sys, pause)) {
     sum.add(entry);
     onEntry();
   }
@@ -30,8 +32,8 @@ export async function digestTree(root: string, sys: Native, pause: Pause, onEntr
  * names the first file that differs and how.
  */
 export async function compareTrees(
-  original: string,
-  copy: string,
+  original: OpenTree,
+  copy: OpenTree,
   without: ReadonlySet<string>,
   sys: Native,
   pause: Pause,
@@ -44,7 +46,7 @@ export async function compareTrees(
       const [{ value: wanted }, { value: got }] = [await left.next(), await right.next()];
       if (wanted === undefined && got === undefined) return sum.summary();
       const difference = differenceOf(wanted, got);
-      if (difference !== undefined) throw different(original, difference);
+      if (difference !== undefined) throw different(original.path, difference);
       if (got === undefined) continue;
       if (!without.has(got.path)) sum.add(got);
       onEntry();

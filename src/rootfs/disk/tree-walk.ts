@@ -1,13 +1,17 @@
 /**
- * Reads a tree entry by entry, in the byte order of the names: everything that an import must preserve. It follows no
- * symbolic link and enters no other file system (hazard 28: an image has no mounts inside). Only access times change.
+ * Reads a tree entry by entry, in the byte order of the names: everything that an import must preserve. What it says of
+ * an entry comes from one descriptor (open-tree.ts). Only access times change.
  */
 import { createHash } from "node:crypto";
-import { closeSync, constants, lstatSync, openSync, readdirSync, readlinkSync, readSync } from "node:fs";
-import { constants as os } from "node:os";
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import { check } from "../../errors.ts";
+import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
+import { attributesOf } from "./attributes.ts";
 import { system } from "./durable.ts";
+import { filesOf, kindOf, type OpenFile, type OpenTree } from "./open-tree.ts";
+import type { Pause } from "./pause.ts";
+import { pathOf } from "./proc-path.ts";
 
 /** One entry of a tree. Names and link targets may be any bytes, so they are decoded as latin1. */
 export interface TreeEntry {
@@ -28,103 +32,87 @@ export interface TreeEntry {
   readonly attributes?: Readonly<Record<string, string>>;
 }
 
-const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
-const { ENOTSUP } = os.errno;
+const { S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, O_RDONLY, O_NONBLOCK } = constants;
 const CHUNK_BYTES = 1 << 20;
-
-/**
- * Called between entries and between the parts of large files. It may wait, so that signal handlers run. It may throw
- * to stop the walk.
- */
-export type Pause = () => Promise<void>;
+/** PATH_MAX. */
+const MAX_TARGET_BYTES = 4096;
 
 /** Walks a tree. Nobody may remove files from it during the walk. Throws SYSTEM_ERROR with the path. */
-export async function* walkTree(root: string, sys: Native, pause: Pause): AsyncGenerator<TreeEntry> {
-  const walk = new Walk(Buffer.from(root), sys, pause);
-  yield* walk.visit(Buffer.alloc(0));
-}
-
-class Walk {
-  readonly #root: Buffer;
-  readonly #sys: Native;
-  readonly #pause: Pause;
-  readonly #device: bigint;
-  readonly #chunk: Buffer = Buffer.allocUnsafe(CHUNK_BYTES);
-  /** The first name of each file that has several names, by inode number. */
-  readonly #first = new Map<bigint, string>();
-
-  constructor(root: Buffer, sys: Native, pause: Pause) {
-    this.#root = root;
-    this.#sys = sys;
-    this.#pause = pause;
-    this.#device = system(String(root), () => lstatSync(root, { bigint: true })).dev;
-  }
-
-  async *visit(path: Buffer): AsyncGenerator<TreeEntry> {
-    await this.#pause();
-    const file = path.length === 0 ? this.#root : Buffer.concat([this.#root, SLASH, path]);
-    const where = String(file);
-    const stat = system(where, () => lstatSync(file, { bigint: true }));
-    const name = path.toString("latin1");
-    const kind = Number(stat.mode) & S_IFMT;
-    const first = kind === S_IFDIR || stat.nlink === 1n ? undefined : this.#first.get(stat.ino);
-    if (kind !== S_IFDIR && stat.nlink > 1n && first === undefined) this.#first.set(stat.ino, name);
-    const attributes = this.#attributes(file, where);
+export async function* walkTree(tree: OpenTree, sys: Native, pause: Pause): AsyncGenerator<TreeEntry> {
+  const names = new FirstNames();
+  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  for await (const file of filesOf(tree, sys, pause)) {
+    const { path, where, handle, stat } = file;
+    const first = names.of(file);
+    const attributes = attributesOf(handle, where, sys).map(([name, value]) => [name, value.toString("hex")] as const);
     yield {
-      path: name,
+      path: path.toString("latin1"),
       mode: stat.mode.toString(8),
       owner: `${stat.uid}:${stat.gid}`,
       modified: String(stat.mtimeNs),
-      ...(first !== undefined && { link: first }),
-      ...(first === undefined && (await this.#content(file, where, kind, stat.rdev))),
-      ...(Object.keys(attributes).length > 0 && { attributes }),
+      ...(first !== undefined && { link: first.toString("latin1") }),
+      ...(first === undefined && (await contentOf(file, chunk, sys, pause))),
+      ...(attributes.length > 0 && { attributes: Object.fromEntries(attributes) }),
     };
-    if (kind !== S_IFDIR || stat.dev !== this.#device) return;
-    const names = system(where, () => readdirSync(file, { encoding: "buffer" })).sort(Buffer.compare);
-    for (const child of names) yield* this.visit(path.length === 0 ? child : Buffer.concat([path, SLASH, child]));
-  }
-
-  async #content(
-    file: Buffer,
-    where: string,
-    kind: number,
-    device: bigint,
-  ): Promise<Pick<TreeEntry, "content" | "size">> {
-    if (kind === S_IFREG) return await this.#hash(file, where);
-    if (kind === S_IFLNK) return { content: system(where, () => readlinkSync(file, "latin1")) };
-    return kind === S_IFCHR || kind === S_IFBLK ? { content: String(device) } : {};
-  }
-
-  async #hash(file: Buffer, where: string): Promise<{ content: string; size: number }> {
-    // O_NONBLOCK: if somebody has replaced the file with a FIFO, open(2) must not wait for a writer.
-    const fd = system(where, () => openSync(file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-    try {
-      const hash = createHash("sha256");
-      let size = 0;
-      for (;;) {
-        const length = system(where, () => readSync(fd, this.#chunk));
-        if (length === 0) return { content: hash.digest("hex"), size };
-        hash.update(this.#chunk.subarray(0, length));
-        size += length;
-        await this.#pause();
-      }
-    } finally {
-      closeSync(fd);
-    }
-  }
-
-  #attributes(file: Buffer, where: string): Record<string, string> {
-    const length = this.#sys.llistxattr(file, this.#chunk);
-    if (length === 0 || length === -ENOTSUP) return {};
-    check("llistxattr", length, where);
-    const names = this.#chunk.toString("latin1", 0, length).split("\0").slice(0, -1).sort();
-    return Object.fromEntries(
-      names.map((name) => {
-        const size = check("lgetxattr", this.#sys.lgetxattr(file, Buffer.from(name, "latin1"), this.#chunk), where);
-        return [name, this.#chunk.toString("hex", 0, size)];
-      }),
-    );
   }
 }
 
-const SLASH = Buffer.from("/");
+/** The first name of each file that has several names. */
+export class FirstNames {
+  readonly #names = new Map<string, Buffer>();
+
+  /** Undefined for a file whose first name this is. */
+  of({ path, stat }: OpenFile): Buffer | undefined {
+    if (kindOf(stat) === S_IFDIR || stat.nlink === 1n) return undefined;
+    const file = `${stat.dev}:${stat.ino}`;
+    const first = this.#names.get(file);
+    if (first === undefined) this.#names.set(file, path);
+    return first;
+  }
+}
+
+/** Opens the regular file itself. Nothing can have taken its place, so open(2) does not wait for a FIFO. */
+export function openToRead(handle: FdHandle, where: string): number {
+  return system(where, () => openSync(pathOf(handle), O_RDONLY | O_NONBLOCK));
+}
+
+/** The bytes in a link. */
+export function targetOf(handle: FdHandle, where: string, sys: Native): Buffer {
+  const target = Buffer.alloc(MAX_TARGET_BYTES);
+  const length = check("readlinkat", sys.readlinkat(handle.fd, Buffer.alloc(0), target), where);
+  return target.subarray(0, length);
+}
+
+async function contentOf(
+  { handle, where, stat }: OpenFile,
+  chunk: Buffer,
+  sys: Native,
+  pause: Pause,
+): Promise<Pick<TreeEntry, "content" | "size">> {
+  const kind = kindOf(stat);
+  if (kind === S_IFREG) return await hash(handle, where, chunk, pause);
+  if (kind === S_IFLNK) return { content: targetOf(handle, where, sys).toString("latin1") };
+  return kind === S_IFCHR || kind === S_IFBLK ? { content: String(stat.rdev) } : {};
+}
+
+async function hash(
+  handle: FdHandle,
+  where: string,
+  chunk: Buffer,
+  pause: Pause,
+): Promise<{ content: string; size: number }> {
+  const fd = openToRead(handle, where);
+  try {
+    const sum = createHash("sha256");
+    let size = 0;
+    for (;;) {
+      const length = system(where, () => readSync(fd, chunk));
+      if (length === 0) return { content: sum.digest("hex"), size };
+      sum.update(chunk.subarray(0, length));
+      size += length;
+      await pause();
+    }
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -4,10 +4,12 @@
  * image's files, so the tenant can open every device node in the image. For this reason an imported image contains only
  * harmless device nodes. Only {@link removeDevices} changes a tree.
  */
-import { closeSync, constants, fstatSync, lstatSync, openSync, readdirSync, unlinkSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, unlinkSync } from "node:fs";
 import { BerthError } from "../../errors.ts";
+import type { Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
-import type { Pause } from "../disk/tree-walk.ts";
+import { filesOf, kindOf, type OpenTree } from "../disk/open-tree.ts";
+import type { Pause } from "../disk/pause.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
 
 export interface DeviceNode {
@@ -38,24 +40,14 @@ const HARMLESS: ReadonlySet<string> = new Set([
 const MAX_NAMED = 3;
 
 /** Every device node that is not harmless, in the byte order of the names. Enters no other file system. */
-export async function findDevices(tree: string, pause: Pause): Promise<DeviceNode[]> {
-  const root = Buffer.from(tree);
-  const device = system(tree, () => lstatSync(root)).dev;
+export async function findDevices(tree: OpenTree, sys: Native, pause: Pause): Promise<DeviceNode[]> {
   const found: DeviceNode[] = [];
-  const folders: Buffer[] = [Buffer.alloc(0)];
-  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    await pause();
-    const at = below(root, folder);
-    if (system(String(at), () => lstatSync(at)).dev !== device) continue;
-    for (const entry of system(String(at), () => readdirSync(at, { withFileTypes: true, encoding: "buffer" }))) {
-      const path = below(folder, entry.name);
-      if (entry.isDirectory()) folders.push(path);
-      else if (entry.isBlockDevice() || entry.isCharacterDevice()) {
-        const kind = entry.isBlockDevice() ? "block" : "character";
-        const number = numberOf(system(String(path), () => lstatSync(below(root, path))).rdev);
-        if (kind === "block" || !HARMLESS.has(number)) found.push({ path: path.toString("latin1"), kind, number });
-      }
-    }
+  for await (const { path, stat } of filesOf(tree, sys, pause)) {
+    const kind = kindOf(stat);
+    if (kind !== constants.S_IFBLK && kind !== constants.S_IFCHR) continue;
+    const number = numberOf(Number(stat.rdev));
+    if (kind === constants.S_IFCHR && HARMLESS.has(number)) continue;
+    found.push({ path: path.toString("latin1"), kind: kind === constants.S_IFBLK ? "block" : "character", number });
   }
   return found.sort((a, b) => (a.path < b.path ? -1 : 1));
 }

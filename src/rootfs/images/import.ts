@@ -3,23 +3,23 @@
  * the result with the source, and moves it into place. A failed import changes no image. The next import removes the
  * files that it left in staging. An import needs root for files of other owners, devices and capabilities.
  */
-import { mkdirSync, realpathSync, statSync } from "node:fs";
+import { mkdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { setImmediate } from "node:timers/promises";
-import { abortError, BerthError } from "../../errors.ts";
+import { BerthError } from "../../errors.ts";
 import { type Native, native } from "../../native.ts";
 import { system, writeDurably } from "../disk/durable.ts";
+import { type OpenTree, openTree } from "../disk/open-tree.ts";
+import { type Pause, pauseFor } from "../disk/pause.ts";
 import { compareTrees, digestTree, type TreeSummary } from "../disk/tree-digest.ts";
-import type { Pause } from "../disk/tree-walk.ts";
 import { archiveDigest, type CasyncSource, compareArchive, extract, isRemote } from "./casync.ts";
+import { copyTree } from "./copy-tree.ts";
 import { type DeviceNode, findDevices, hasDevices, removeDevices } from "./devices.ts";
 import { IMAGE_RULE, parseReference } from "./image-name.ts";
 import type { Images } from "./images.ts";
 import { encodeManifest, type ImageSource, type Manifest } from "./manifest.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
+import { openSource, othersWhoMayWrite } from "./source-folder.ts";
 import { Staging } from "./staging.ts";
-
-const PAUSE_INTERVAL_MS = 20;
 
 export interface ImportRequest {
   readonly name: string;
@@ -44,6 +44,8 @@ export type OnProgress = (step: ImportStep, files: number) => void;
 export interface ImportOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
+  /** Called with a sentence about a danger that does not end the import. */
+  readonly onWarning?: (message: string) => void;
   readonly sys?: Native;
 }
 
@@ -54,12 +56,16 @@ export interface ImportOptions {
 export async function importImage(
   images: Images,
   request: ImportRequest,
-  { signal, onProgress = () => undefined, sys = native }: ImportOptions = {},
+  { signal, onProgress = () => undefined, onWarning = () => undefined, sys = native }: ImportOptions = {},
 ): Promise<Manifest> {
   const { name, version = versionOf(new Date()) } = request;
   if (parseReference(`${name}@${version}`)?.kind !== "image")
     throw new BerthError("USAGE", `"${name}@${version}" is not a valid name of a version; ${IMAGE_RULE}`);
-  const source = sourceOf(request);
+  const named = sourceOf(request);
+  using folder = named.kind === "directory" ? openSource(named.location, sys) : undefined;
+  const source: ImageSource = folder === undefined ? named : { ...named, location: folder.path };
+  const others = folder && othersWhoMayWrite(folder);
+  if (others !== undefined) onWarning(others);
   images.mustBeFree(name, version);
   using staging = Staging.open(images.folder, sys);
   try {
@@ -72,8 +78,8 @@ export async function importImage(
     const { dropDevices = false } = request;
     const work: Work = { tree, command, sys, onProgress, pause: pauseFor(signal), dropDevices };
     const filled =
-      source.kind === "directory"
-        ? await copyFolder(source.location, work)
+      folder !== undefined
+        ? await copyFolder(folder, work)
         : await extractArchive(
             { index: source.location, stores: request.stores ?? [], options: request.casync ?? [] },
             images,
@@ -119,25 +125,18 @@ interface Filled extends TreeSummary {
   readonly droppedDevices?: number;
 }
 
-/** Copies with cp(1): it keeps owners, modes, times, attributes, hard links and holes, and shares blocks if it can. */
-async function copyFolder(folder: string, work: Work): Promise<Filled> {
-  const { tree, command, sys, onProgress, pause } = work;
+/** Copies the folder, then compares the copy with it. Both follow no link and read only what is in the folder. */
+async function copyFolder(folder: OpenTree, work: Work): Promise<Filled> {
+  const { tree, sys, onProgress, pause } = work;
   // Check the source first, so that a refusal comes at once. The copy is checked again below: the source may change.
-  await devicesToDrop(folder, folder, work);
-  const count = counter((files) => onProgress("copying", files));
-  const argv = [
-    "cp",
-    "--archive",
-    "--verbose",
-    "--one-file-system",
-    "--reflink=auto",
-    "--no-target-directory",
-  ] as const;
-  await runCommand([...argv, "--", folder, tree], { ...command, onLine: count });
-  const devices = await devicesToDrop(tree, folder, work);
+  await devicesToDrop(folder, folder.path, work);
+  const copied = counter((files) => onProgress("copying", files));
+  await copyTree(folder, tree, sys, pause, copied);
+  using copy = openTree(tree, sys);
+  const devices = await devicesToDrop(copy, folder.path, work);
   const summary = await compareTrees(
     folder,
-    tree,
+    copy,
     new Set(devices.map(({ path }) => path)),
     sys,
     pause,
@@ -159,13 +158,14 @@ async function extractArchive(source: CasyncSource, images: Images, name: string
     counter((files) => onProgress("extracting", files)),
     command,
   );
-  const devices = await devicesToDrop(tree, source.index, work);
+  using extracted = openTree(tree, sys);
+  const devices = await devicesToDrop(extracted, source.index, work);
   onProgress("comparing", 0);
   await compareArchive(source, tree, command);
   const archive = await archiveDigest(source, tree, command);
   const dropped = await drop(devices, work);
   const summary = await digestTree(
-    tree,
+    extracted,
     sys,
     pause,
     counter((files) => onProgress("comparing", files)),
@@ -175,11 +175,11 @@ async function extractArchive(source: CasyncSource, images: Images, name: string
 
 /** The device nodes to remove. Throws IMPORT_FAILED when there are some and `dropDevices` is false. */
 async function devicesToDrop(
-  tree: string,
+  tree: OpenTree,
   source: string,
-  { dropDevices, pause }: Work,
+  { dropDevices, sys, pause }: Work,
 ): Promise<readonly DeviceNode[]> {
-  const devices = await findDevices(tree, pause);
+  const devices = await findDevices(tree, sys, pause);
   if (devices.length > 0 && !dropDevices) throw hasDevices(source, devices);
   return devices;
 }
@@ -198,7 +198,7 @@ function sourceOf({ source, stores, casync }: ImportRequest): ImageSource {
         "USAGE",
         `${source} is a folder: --store and --casync are only for an index (.caidx); remove them`,
       );
-    return { kind: "directory", location: system(source, () => realpathSync(source)) };
+    return { kind: "directory", location: source };
   }
   if (stores !== undefined && stores.filter(isRemote).length > 1)
     throw new BerthError(
@@ -224,16 +224,5 @@ function counter(report: (count: number) => void): () => void {
   return () => {
     count += 1;
     report(count);
-  };
-}
-
-/** A pause that lets signal handlers and timers run, about fifty times a second. */
-function pauseFor(signal: AbortSignal | undefined): Pause {
-  let last = performance.now();
-  return async () => {
-    if (signal?.aborted) throw abortError(signal);
-    if (performance.now() - last < PAUSE_INTERVAL_MS) return;
-    await setImmediate();
-    last = performance.now();
   };
 }

@@ -1,4 +1,4 @@
-/** Runs the programs of an import (cp, casync, sync, touch). Reports their lines as they come, and why they failed. */
+/** Runs the programs of an import (casync, sync, touch). Reports their lines as they come, and why they failed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";

@@ -6,6 +6,7 @@ import { check } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import { AT_FDCWD, type Native } from "../../native.ts";
 import { closeLater } from "../disk/close-later.ts";
+import { pathOf } from "../disk/proc-path.ts";
 import { FsContext } from "./fs-context.ts";
 
 /** The folders for changes. Both are on one mount. Nothing else may use them while the overlay exists. */
@@ -34,11 +35,6 @@ export const PLAIN: OverlayOptions = { redirect_dir: "on", metacopy: "off", inde
 
 /** With metacopy=on, a change of owner or mode copies only these up. The contents stay in the lower layer. */
 export const METACOPY: OverlayOptions = { ...PLAIN, metacopy: "on" };
-
-/** A path to an open file. Only this process can use it. */
-export function pathOf(handle: FdHandle): string {
-  return `/proc/self/fd/${handle.fd}`;
-}
 
 /** Opens a folder as a layer, with O_PATH: the descriptor names the folder and cannot read it (open(2)). */
 export function openFolder(path: string, sys: Native): FdHandle {

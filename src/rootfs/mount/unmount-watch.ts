@@ -5,7 +5,7 @@
 import { readSync } from "node:fs";
 import { FdHandle } from "../../fd.ts";
 import { IN_NONBLOCK, IN_UNMOUNT, type Native } from "../../native.ts";
-import { pathOf } from "./overlay.ts";
+import { pathOf } from "../disk/proc-path.ts";
 
 /** A struct inotify_event without a name: the watch, a mask, a cookie, and the length of the name. */
 const EVENT_BYTES = 16;

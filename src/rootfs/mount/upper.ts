@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, type Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
+import { pathOf } from "../disk/proc-path.ts";
 import type { Range } from "../ranges/range.ts";
 import { FsContext } from "./fs-context.ts";
-import { openFolder, pathOf, type Upper } from "./overlay.ts";
+import { openFolder, type Upper } from "./overlay.ts";
 import { type TmpfsLimits, tmpfsOptions } from "./tmpfs-limits.ts";
 
 /** The owner and mode of the root of an overlay. */

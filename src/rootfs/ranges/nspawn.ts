@@ -10,7 +10,8 @@ import { constants as os } from "node:os";
 import { join } from "node:path";
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
-import { F_RDLCK, F_WRLCK, type Native } from "../../native.ts";
+import { F_RDLCK, F_WRLCK } from "../../file-constants.ts";
+import type { Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
 
 /** The result of locking a base. `absent`: this host has no systemd, or berthd may not write its lock files. */

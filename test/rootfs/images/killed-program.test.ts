@@ -1,5 +1,5 @@
 /**
- * SIGKILL while cp(1) or casync(1) runs for an import. It hits both processes, only the import, or only the program.
+ * SIGKILL while casync(1) runs for an import. It hits both processes, only the import, or only the program.
  * No process ever sees half an image, and the next import works.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
@@ -14,7 +14,7 @@ import { importImage } from "../../../src/rootfs/images/import.ts";
 import { Staging } from "../../../src/rootfs/images/staging.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
-import { type Needs, needs } from "../../support/needs.ts";
+import { needs } from "../../support/needs.ts";
 import { fixtures } from "../../support/puppet.ts";
 
 // Each import is a process of its own.
@@ -110,62 +110,55 @@ async function tidied(): Promise<string[]> {
   return work();
 }
 
-const TOOLS: readonly (readonly [string, Needs])[] = [
-  ["cp", {}],
-  ["casync", needs("root", "casync")],
-];
-for (const [tool, options] of TOOLS)
-  describe(`an import by ${tool}`, options, () => {
-    let source: string;
+describe("an import by casync", needs("root", "casync"), () => {
+  let source: string;
 
-    beforeEach(async () => {
-      source = join(folder.path, "source");
-      await importWhole("before");
-      if (tool === "cp") return;
-      execFileSync("casync", ["make", join(folder.path, "arena.caidx"), source], { stdio: "ignore" });
-      source = join(folder.path, "arena.caidx");
-    });
+  beforeEach(async () => {
+    source = join(folder.path, "arena.caidx");
+    await importWhole("before");
+    execFileSync("casync", ["make", source, join(folder.path, "source")], { stdio: "ignore" });
+  });
 
-    it("that is killed with its program leaves what the next import removes", async () => {
-      const { pid, program, ended } = await begin(source);
-      process.kill(-pid, "SIGKILL");
+  it("that is killed with its program leaves what the next import removes", async () => {
+    const { pid, program, ended } = await begin(source);
+    process.kill(-pid, "SIGKILL");
+    await ended;
+    await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
+    expect(visible()).toEqual(["before current"]);
+    expect(halfDone()).toBeGreaterThan(0);
+    await importWhole("half");
+    expect(visible()).toEqual(["half current", "before"]);
+    expect(work()).toEqual([]);
+  });
+
+  it("that is killed alone leaves the folder to its program until the program ends", async () => {
+    const { child, pid, program, ended } = await begin(source);
+    process.kill(program, "SIGSTOP");
+    try {
+      child.kill("SIGKILL");
       await ended;
-      await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
+      expect(stateOf(pid)).toBeUndefined();
       expect(visible()).toEqual(["before current"]);
-      expect(halfDone()).toBeGreaterThan(0);
       await importWhole("half");
       expect(visible()).toEqual(["half current", "before"]);
-      expect(work()).toEqual([]);
-    });
-
-    it("that is killed alone leaves the folder to its program until the program ends", async () => {
-      const { child, pid, program, ended } = await begin(source);
-      process.kill(program, "SIGSTOP");
-      try {
-        child.kill("SIGKILL");
-        await ended;
-        expect(stateOf(pid)).toBeUndefined();
-        expect(visible()).toEqual(["before current"]);
-        await importWhole("half");
-        expect(visible()).toEqual(["half current", "before"]);
-        expect(work()).toHaveLength(1);
-        expect(halfDone()).toBeGreaterThan(0);
-        process.kill(program, "SIGCONT");
-        await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
-      } finally {
-        if (stateOf(program) === "T") process.kill(program, "SIGKILL");
-      }
-      expect(visible()).toEqual(["half current", "before"]);
-      expect(await tidied()).toEqual([]);
-    });
-
-    it("whose program is killed fails, says so, and leaves nothing", async () => {
-      const { child, program: pid, said, ended } = await begin(source);
-      process.kill(pid, "SIGKILL");
-      child.kill("SIGCONT");
-      expect(await ended).toEqual([1, null]);
-      expect(await said).toMatch(new RegExp(`^IMPORT_FAILED: ${tool} failed \\(SIGKILL\\): `));
-      expect(visible()).toEqual(["before current"]);
-      expect(work()).toEqual([]);
-    });
+      expect(work()).toHaveLength(1);
+      expect(halfDone()).toBeGreaterThan(0);
+      process.kill(program, "SIGCONT");
+      await vi.waitUntil(() => hasEnded(program), { timeout: 30_000 });
+    } finally {
+      if (stateOf(program) === "T") process.kill(program, "SIGKILL");
+    }
+    expect(visible()).toEqual(["half current", "before"]);
+    expect(await tidied()).toEqual([]);
   });
+
+  it("whose program is killed fails, says so, and leaves nothing", async () => {
+    const { child, program: pid, said, ended } = await begin(source);
+    process.kill(pid, "SIGKILL");
+    child.kill("SIGCONT");
+    expect(await ended).toEqual([1, null]);
+    expect(await said).toMatch(/^IMPORT_FAILED: casync failed \(SIGKILL\): /);
+    expect(visible()).toEqual(["before current"]);
+    expect(work()).toEqual([]);
+  });
+});
