@@ -29,6 +29,7 @@ export const request: RootRequest = {
 function imagesIn(folder: string): ImageSource {
   return {
     resolve: (name) => {
+      if (name.startsWith("/")) return { name, tree: name };
       const tree = join(folder, name);
       return existsSync(tree)
         ? { name, version: "1", tree }

@@ -17,11 +17,19 @@ import type { Native } from "../../native.ts";
 import { closeLater } from "../disk/close-later.ts";
 import { system, writeDurably } from "../disk/durable.ts";
 import { tryLock } from "../disk/lock.ts";
+import { pauseFor } from "../disk/pause.ts";
 import { type ImageTree, labelOf } from "../images/image-source.ts";
 import { helperProblem } from "../mount/helper-problem.ts";
 import { closeUpper, METACOPY, mountOverlay, openFolder } from "../mount/overlay.ts";
 import { ownerOf, persistentUpper } from "../mount/upper.ts";
 import type { Range } from "../ranges/range.ts";
+import { listingOf } from "./listing.ts";
+
+/** The state of folders that images name by their paths, as it was a moment ago. */
+interface Listing {
+  readonly digest: string;
+  readonly at: number;
+}
 
 /** A finished layer. `lock` protects it from removal. */
 export interface ShiftedLayer {
@@ -31,12 +39,15 @@ export interface ShiftedLayer {
 
 /** How often to check whether another process has freed the lock. */
 const POLL_INTERVAL_MS = 100;
+/** A listing is used by the client that waited for it. Later the folders may have changed. */
+const LISTING_TIMEOUT_MS = 1000;
 
 export class MetacopyLayers {
   readonly #sys: Native;
   readonly #running = new Map<string, Promise<string | undefined>>();
   readonly #children = new Set<ChildProcess>();
-  #isClosed = false;
+  readonly #listings = new Map<string, Listing>();
+  readonly #stop = new AbortController();
 
   constructor(sys: Native) {
     this.#sys = sys;
@@ -44,31 +55,61 @@ export class MetacopyLayers {
 
   /**
    * The layer in `folder` for these images with the ids of the range. If it does not exist yet, a promise: it resolves
-   * to undefined when the layer is finished, or to the problem.
+   * to undefined when the layer is finished, or to the problem. An image that is named by its path can change. So its
+   * files are listed each time, which takes a promise, too.
    */
   layer(folder: string, images: readonly ImageTree[], range: Range): ShiftedLayer | Promise<string | undefined> {
-    const path = join(folder, keyOf(images, range));
-    const running = this.#running.get(path);
+    const key = JSON.stringify([folder, images.map(({ tree, version }) => [tree, version]), range.base, range.count]);
+    const running = this.#running.get(key);
     if (running !== undefined) return running;
-    if (isDone(path)) {
-      const lock = tryLock(path, "shared", this.#sys);
-      if (lock !== undefined && isDone(path)) return { upper: join(path, "upper"), lock };
-      lock?.close();
+    const listed = this.#listed(key, images);
+    if (listed !== undefined) {
+      const path = join(folder, nameOf(images, range, listed));
+      if (isDone(path)) {
+        const lock = tryLock(path, "shared", this.#sys);
+        if (lock !== undefined && isDone(path)) return { upper: join(path, "upper"), lock };
+        lock?.close();
+      }
     }
-    const shift = this.#make(path, images, range)
+    const made = this.#prepare(key, folder, images, range, listed)
       .catch((error: unknown) => {
+        if (this.#stop.signal.aborted) return STOPPING;
         if (error instanceof BerthError) return error.message;
         throw error;
       })
-      .finally(() => this.#running.delete(path));
-    this.#running.set(path, shift);
-    return shift;
+      .finally(() => this.#running.delete(key));
+    this.#running.set(key, made);
+    return made;
   }
 
   /** Stops running shifts. The next broker continues them. */
   close(): void {
-    this.#isClosed = true;
+    this.#stop.abort(new Error(STOPPING));
+    this.#listings.clear();
     for (const child of this.#children) child.kill("SIGTERM");
+  }
+
+  /** The listing of the images, once. Undefined when there is none, or an old one. */
+  #listed(key: string, images: readonly ImageTree[]): string | undefined {
+    if (images.every(({ version }) => version !== undefined)) return "";
+    const listing = this.#listings.get(key);
+    this.#listings.delete(key);
+    return listing !== undefined && performance.now() - listing.at < LISTING_TIMEOUT_MS ? listing.digest : undefined;
+  }
+
+  async #prepare(
+    key: string,
+    folder: string,
+    images: readonly ImageTree[],
+    range: Range,
+    listed: string | undefined,
+  ): Promise<string | undefined> {
+    const digest = listed ?? (await listingOf(images, this.#sys, pauseFor(this.#stop.signal)));
+    const path = join(folder, nameOf(images, range, digest));
+    const problem = isDone(path) ? undefined : await this.#make(path, images, range);
+    if (digest !== "" && problem === undefined && !this.#stop.signal.aborted)
+      this.#listings.set(key, { digest, at: performance.now() });
+    return problem;
   }
 
   async #make(path: string, images: readonly ImageTree[], range: Range): Promise<string | undefined> {
@@ -111,7 +152,7 @@ export class MetacopyLayers {
    * Undefined when the broker stops.
    */
   async #lock(path: string): Promise<FdHandle | undefined> {
-    while (!this.#isClosed) {
+    while (!this.#stop.signal.aborted) {
       const lock = tryLock(path, "exclusive", this.#sys);
       if (lock !== undefined) return lock;
       await setTimeout(POLL_INTERVAL_MS);
@@ -134,20 +175,21 @@ export class MetacopyLayers {
 
   /** Runs shift-own on the mount. Returns its error if it failed. It inherits the lock, and holds it if berthd dies. */
   async #run(mount: FdHandle, lock: FdHandle, { base, count }: Range): Promise<string | undefined> {
-    if (this.#isClosed) return STOPPING;
+    if (this.#stop.signal.aborted) return STOPPING;
     const args = ["-s", String(base), "-r", String(count), "/proc/self/fd/3/."];
     const child = spawn(programPath("shift-own"), args, { stdio: ["ignore", "ignore", "pipe", mount.fd, lock.fd] });
     this.#children.add(child);
     const problem = await helperProblem(child, "shift-own");
     this.#children.delete(child);
     if (problem === undefined) return undefined;
-    return this.#isClosed ? STOPPING : `shift-own could not shift the owners of the image's files: ${problem}`;
+    return this.#stop.signal.aborted ? STOPPING : `shift-own could not shift the owners of the image's files: ${problem}`;
   }
 }
 
-/** A key of the layer's images and range. Versions never change, and an image folder named by its path must not. */
-function keyOf(images: readonly ImageTree[], { base, count }: Range): string {
-  const text = JSON.stringify([images.map(({ tree, version }) => [tree, version]), base, count]);
+/** The name of a layer. Versions never change. A folder that is named by its path has changed if its listing has. */
+function nameOf(images: readonly ImageTree[], { base, count }: Range, listing: string): string {
+  const named = images.map(({ tree, version }) => [tree, version]);
+  const text = JSON.stringify([named, base, count, ...(listing === "" ? [] : [listing])]);
   return createHash("sha256").update(text).digest("hex").slice(0, 24);
 }
 

@@ -178,6 +178,21 @@ print(many(lambda n: os.setxattr("tmp/%d" % n, "user.x", b"x" * 60_000)))`;
     expect(tenant(few, BASE + 65_536, attack)).toMatch(/^[23]\d ENOSPC\n0 ENOSPC\n0 (ENOSPC|EOPNOTSUPP)$/);
   });
 
+  it("of a folder named by its path follows what has changed there: owners, modes and new files", async () => {
+    await using world = makeWorld();
+    const image = join(world.folder.path, "arena");
+    const of = { shift, images: [image] };
+    const first = await world.build("a", of);
+    expect(tenant(first, 65_534, `print(read("etc/motd"))`)).toBe("welcome");
+    world.release("a", first);
+    const script = "chmod 600 etc/motd && chown 33:33 bin/su && echo new >etc/new && chown 33:33 etc/new";
+    execFileSync("sh", ["-ec", script], { cwd: image });
+    const second = await world.build("a", of);
+    expect(tenant(second, 65_534, `print(read("etc/motd"), owner("bin/su"), owner("etc/new"))`)).toBe(
+      `EACCES ${BASE + 33}:${BASE + 33} 100755 ${BASE + 33}:${BASE + 33} 100644`,
+    );
+  });
+
   it("follows the image to its next version at once, and keeps what was written", async () => {
     await using world = makeWorld();
     const first = await world.build("a", { shift });
