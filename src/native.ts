@@ -130,8 +130,9 @@ export interface Native extends AccountCalls {
   ficlone(to: number, from: number): number;
   /** memfd_create(2) with MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL where the kernel knows it. */
   memfd(name: string): number;
-  /** F_ADD_SEALS. */
+  /** F_ADD_SEALS, and F_GET_SEALS: -EINVAL for a file that is not in memory. */
   addSeals(fd: number, seals: number): number;
+  getSeals(fd: number): number;
 
   // directory.cc: names are bytes without NUL ----------------------------------------------------------------------
   /** openat2(2) with O_CLOEXEC added: `flags` and `mode` as in open(2), `resolve` of RESOLVE_*. */

@@ -125,6 +125,7 @@ void exportDescriptor(Napi::Env env, Napi::Object exports) {
   exportFunction<shareBlocks>(env, exports, "ficlone");
   exportFunction<makeMemFd>(env, exports, "memfd");
   exportFunction<setFlags<F_ADD_SEALS>>(env, exports, "addSeals");
+  exportFunction<getFlags<F_GET_SEALS>>(env, exports, "getSeals");
 }
 
 }  // namespace berthd

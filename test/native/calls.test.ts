@@ -485,6 +485,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   ficlone: [bad, bad],
   memfd: ["x".repeat(300)],
   addSeals: [bad, 0],
+  getSeals: [bad],
   openat2: [bad, Buffer.from("x"), 0, 0, 0],
   mkdirat: [bad, Buffer.from("x"), 0],
   unlinkat: [bad, Buffer.from("x"), 0],

@@ -2,13 +2,14 @@
  * Descriptors that a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds
  * that are safe to keep are accepted (hazard 15; test/broker/berths/stash.test.ts).
  */
-import { type BigIntStats, fstatSync } from "node:fs";
+import { type BigIntStats, fstatSync, readFileSync, readlinkSync } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { AF_UNIX } from "../../net/address.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { isConnected, socketOption } from "../../net/socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
+import { type FileFacts, parseMounts, whyNotKept } from "./stash-file.ts";
 
 /** A stashed descriptor. The berth holds it until a successor of its giver is ready. */
 export interface Stashed {
@@ -64,8 +65,9 @@ export function unsuitable(fd: number, sys: Native): string | undefined {
   if (flags < 0 || (flags & O_PATH) !== 0) return "an O_PATH descriptor names a file without opening it";
   const stat = statOf(fd);
   if (stat === undefined) return "its file system does not tell its type";
-  if (stat.isFile()) return undefined;
-  if (stat.isFIFO()) {
+  if (stat.isFile() || stat.isFIFO()) {
+    const why = whyNotKept(factsOf(fd, stat, sys), parseMounts(readFileSync("/proc/self/mountinfo", "utf8")));
+    if (why !== undefined || stat.isFile()) return why;
     const events = sys.pollNow(fd, POLLIN);
     const widowed = events >= 0 && (events & (POLLHUP | POLLERR)) !== 0;
     return widowed ? "the other end of the pipe is closed" : undefined;
@@ -77,6 +79,26 @@ export function unsuitable(fd: number, sys: Native): string | undefined {
   return isConnected(fd, sys) && !isListening
     ? "a connected UNIX socket would be kept open by its own other end"
     : undefined;
+}
+
+/** What cannot wait: the names and numbers that the kernel has of an open file (proc(5)). */
+function factsOf(fd: number, { dev }: BigIntStats, sys: Native): FileFacts {
+  const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
+  return {
+    device: `${major(dev)}:${minor(dev)}`,
+    mountId: mount === undefined ? undefined : Number(mount),
+    isPipe: readlinkSync(`/proc/self/fd/${fd}`).startsWith("pipe:["),
+    isMemory: sys.getSeals(fd) >= 0,
+  };
+}
+
+/** As gnu_dev_major(3) and gnu_dev_minor(3) take st_dev apart. */
+function major(device: bigint): bigint {
+  return ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+}
+
+function minor(device: bigint): bigint {
+  return (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
 }
 
 /** Undefined where we may not look: for example at a file of another user's FUSE mount (fuse(4), allow_other). */

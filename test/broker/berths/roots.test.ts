@@ -75,6 +75,22 @@ describe("a berth with a root (needs root)", needs("root"), () => {
     }
   });
 
+  it("cannot be locked by a stash of a file in it: written, of the image, or a FIFO", async () => {
+    await using test = await broker();
+    await using first = await Puppet.connect(test.socket);
+    const lease = await first.acquire("a");
+    for (const path of ["mine", "etc/motd", "fifo"]) {
+      const opened = `os.open("${path}", os.O_RDWR | os.O_CREAT, dir_fd=b.fds[-1])`;
+      if (path === "fifo") await first.do('os.mkfifo("fifo", dir_fd=b.fds[-1])');
+      const refused = await first.call("Stash", { lease, name: "it" }, `[${opened}]`);
+      expect(refused.parameters["message"]).toContain("a file of a berth's root");
+    }
+    await first.kill();
+    await using second = await Puppet.connect(test.socket);
+    await second.acquire("a");
+    expect(await second.do('result = os.path.exists("/proc/self/fd/%d/mine" % b.fds[-1])')).toBe(true);
+  });
+
   it("is shared with a newcomer in a handover, and lasts as long as one of them", async () => {
     await using test = await broker('state = "volatile"');
     await using first = await Puppet.connect(test.socket);

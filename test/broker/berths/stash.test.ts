@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { unsuitable } from "../../../src/broker/berths/stash.ts";
+import { parseMounts, whyNotKept } from "../../../src/broker/berths/stash-file.ts";
 import { native } from "../../../src/native.ts";
 import { startBroker } from "../../support/broker.ts";
 import { freePort } from "../../support/ports.ts";
@@ -96,6 +97,8 @@ describe("what a tenant stashes", () => {
     ["an epoll descriptor", "globals().setdefault('epoll', select.epoll()).fileno()", "only sockets"],
     ["a device", "os.open('/dev/null', os.O_RDWR)", "only sockets"],
     ["a pidfd", "os.pidfd_open(os.getpid())", "only sockets"],
+    ["a namespace", "os.open('/proc/self/ns/mnt', 0)", "not mounted on the host"],
+    ["a file of procfs", "os.open('/proc/self/mountinfo', 0)", "a file of proc can keep"],
     ["a pipe nobody writes to", "(lambda p: (os.close(p[1]), p[0])[1])(os.pipe())", "closed"],
     ["a pipe nobody reads from", "(lambda p: (os.close(p[0]), p[1])[1])(os.pipe())", "closed"],
   ])("%s is refused, and says why", async (_, fd, why) => {
@@ -166,4 +169,38 @@ for n in range(10000):
 it("is refused where its file system does not tell its type, and the broker keeps running", () => {
   // As with a FUSE file of another user: fcntl(2) answers, fstat(2) does not.
   expect(unsuitable(9999, { ...native, getfl: () => 0 })).toContain("does not tell");
+});
+
+describe("a file", () => {
+  const mounts = parseMounts(
+    [
+      "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw",
+      "23 22 0:20 / /sys rw - sysfs sysfs rw",
+      "24 22 0:30 / /srv/my\\040files rw shared:9 master:1 - btrfs /dev/sdb rw",
+      "25 22 0:40 / /home/a rw - fuse.sshfs a rw",
+      "26 22 0:50 / /mnt rw - overlay overlay rw",
+      "27 22 0:60 / /dev/mqueue rw - mqueue mqueue rw",
+    ].join("\n"),
+  );
+  it.each([
+    ["on a disk", { device: "8:1" }, undefined],
+    ["on a disk of another mount namespace", { device: "8:7" }, undefined],
+    ["of a subvolume", { device: "0:99", mountId: 24 }, undefined],
+    ["in memory", { device: "0:1", isMemory: true }, undefined],
+    ["that is a pipe", { device: "0:2", isPipe: true }, undefined],
+    ["of a device that is mounted nowhere", { device: "0:99" }, "not mounted on the host"],
+    ["of sysfs", { device: "0:20" }, "a file of sysfs can keep"],
+    ["of a message queue", { device: "0:60" }, "a file of mqueue can keep"],
+    ["of a FUSE program", { device: "0:40" }, "a file of fuse.sshfs can keep"],
+    ["of an overlay", { device: "0:50" }, "a berth's root"],
+  ])("%s", (_, facts, why) => {
+    const refusal = whyNotKept({ isPipe: false, isMemory: false, ...facts }, mounts);
+    if (why === undefined) expect(refusal).toBeUndefined();
+    else expect(refusal).toContain(why);
+  });
+
+  it("of an overlay is kept where the host itself is on it", () => {
+    const inContainer = parseMounts("22 1 0:50 / / rw,relatime - overlay overlay rw");
+    expect(whyNotKept({ device: "0:50", isPipe: false, isMemory: false }, inContainer)).toBeUndefined();
+  });
 });
