@@ -1,6 +1,7 @@
 /** How far an import is: a line that changes on a terminal, else one line for each step. Writes to standard error. */
-import type { ImportStep, OnProgress } from "../rootfs/images/import.ts";
+
 import { printable } from "../printable.ts";
+import type { ImportStep, OnProgress } from "../rootfs/images/import.ts";
 
 export interface Progress {
   readonly onProgress: OnProgress;

@@ -182,7 +182,9 @@ export class MetacopyLayers {
     const problem = await helperProblem(child, "shift-own");
     this.#children.delete(child);
     if (problem === undefined) return undefined;
-    return this.#stop.signal.aborted ? STOPPING : `shift-own could not shift the owners of the image's files: ${problem}`;
+    return this.#stop.signal.aborted
+      ? STOPPING
+      : `shift-own could not shift the owners of the image's files: ${problem}`;
   }
 }
 
