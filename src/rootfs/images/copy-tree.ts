@@ -1,7 +1,7 @@
 /**
- * Copies a tree that somebody else may change meanwhile, by descriptors (open-tree.ts). It keeps owners, modes, times,
- * attributes, hard links and holes, and shares blocks where the file system can. What the file system or the user cannot
- * keep is left out: the import compares the copy with the tree, and says so. Nobody else can reach the copy.
+ * Copies a tree that another user can change meanwhile, by descriptors (open-tree.ts). It keeps owners, modes, times,
+ * attributes, hard links and holes, and shares blocks where the file system can. It leaves out what the file system or
+ * the user cannot keep: the import compares the copy with the tree, and says so. Nobody else can reach the copy.
  */
 import {
   type BigIntStats,
@@ -40,7 +40,7 @@ const BILLION = 1_000_000_000n;
 
 type Attributes = ReturnType<typeof attributesOf>;
 
-/** Copies into the folder `to`, which must not exist. Throws SYSTEM_ERROR. Throws IMPORT_FAILED if the tree has `to` in it. */
+/** Copies into the folder `to`, which must not exist. Throws SYSTEM_ERROR, or IMPORT_FAILED if the tree has it inside. */
 export async function copyTree(
   tree: OpenTree,
   to: string,

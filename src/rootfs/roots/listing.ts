@@ -1,4 +1,4 @@
-/** Tells whether anything about the files of an image has changed that a metacopy layer has stored: owners and modes. */
+/** Tells whether names, owners or modes in an image have changed, which a metacopy layer has stored. */
 import { createHash } from "node:crypto";
 import type { Native } from "../../native.ts";
 import { filesOf, openTree } from "../disk/open-tree.ts";
