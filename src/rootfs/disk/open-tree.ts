@@ -1,7 +1,7 @@
 /**
- * Goes through a tree file by file, by descriptors. It looks each name up in a folder that is open, and follows no link.
- * So a user who can change the tree meanwhile cannot lead the walk out of it (hazard 65). It enters no other file system
- * (hazard 28: an image has no mounts inside), and opens no file for reading.
+ * Goes through a tree file by file, by descriptors. It looks each name up in a folder that is open, and follows no
+ * link. So a user who can change the tree meanwhile cannot lead the walk out of it (hazard 65). It enters no other file
+ * system (hazard 28: an image has no mounts inside), and opens no file for reading.
  */
 import { type BigIntStats, constants, fstatSync, readdirSync } from "node:fs";
 import { check } from "../../errors.ts";

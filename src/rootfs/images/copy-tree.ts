@@ -40,7 +40,7 @@ const BILLION = 1_000_000_000n;
 
 type Attributes = ReturnType<typeof attributesOf>;
 
-/** Copies into the folder `to`, which must not exist. Throws SYSTEM_ERROR, or IMPORT_FAILED if the tree has it inside. */
+/** Copies into the folder `to`, which must not exist. Throws SYSTEM_ERROR, or IMPORT_FAILED if it is in the tree. */
 export async function copyTree(
   tree: OpenTree,
   to: string,
