@@ -22,33 +22,30 @@ describe.each([
     await attacker.do("close l");
   }
 
-  it.fails.each(["lingering", "loaded"])(
-    "leaves a %s socket in the connection that the broker closes",
-    async (kind) => {
-      await using siege = await Siege.begin();
-      {
-        await using attacker = await siege.attacker(uid);
-        await leaveUnread(attacker, kind);
-        await siege.nobodyNoticed(() => siege.hasLogged("has not read for"));
-      }
-      await siege.nothingIsLeft();
-    },
-  );
+  it.each(["lingering", "loaded"])("leaves a %s socket in the connection that the broker closes", async (kind) => {
+    await using siege = await Siege.begin();
+    {
+      await using attacker = await siege.attacker(uid);
+      await leaveUnread(attacker, kind);
+      await siege.nobodyNoticed(() => siege.hasLogged("has not read for"));
+    }
+    await siege.nothingIsLeft();
+  });
 
-  it.fails("sends more sockets that linger than the broker has threads, then as many descriptors as it takes", async () => {
+  it("sends more sockets that linger than the broker has threads, then as many descriptors as it takes", async () => {
     await using siege = await Siege.begin();
     {
       await using attacker = await siege.attacker(uid);
       for (let n = 0; n < 40; n++) {
         await attacker.do(`make l${n} lingering`);
-        await attacker.try(`send c l${n} ${LIST}`);
+        const { error } = await attacker.try(`send c l${n} ${LIST}`);
         await attacker.do(`close l${n}`);
-        await attacker.try("receive c");
+        if (error === undefined) await attacker.try("receive c");
       }
       await attacker.do("make n lingering");
       for (let n = 0; n < 80; n++) {
-        await attacker.try(`send c n*253 ${LIST}`);
-        await attacker.try("receive c");
+        const { error } = await attacker.try(`send c n*253 ${LIST}`);
+        if (error === undefined) await attacker.try("receive c");
       }
       await siege.nobodyNoticed();
       siege.descriptorsAreBounded();
@@ -57,14 +54,14 @@ describe.each([
     await siege.canBeKilledAndStarted();
   });
 
-  it.fails("has the broker killed and started while sockets of its linger", async () => {
+  it("has the broker killed and started while sockets of its linger", async () => {
     await using siege = await Siege.begin();
     await using attacker = await siege.attacker(uid);
     for (let n = 0; n < 8; n++) {
       await attacker.do(`make l${n} lingering`);
-      await attacker.try(`send c l${n} ${LIST}`);
+      const { error } = await attacker.try(`send c l${n} ${LIST}`);
       await attacker.do(`close l${n}`);
-      await attacker.try("receive c");
+      if (error === undefined) await attacker.try("receive c");
     }
     await leaveUnread(attacker, "lingering");
     await siege.nobodyNoticed(() => siege.hasLogged("has not read for"));

@@ -14,24 +14,23 @@ describe.each([
   ["a stranger", STRANGER],
   ["a tenant", TENANT],
 ] as const)("%s", needs("root"), (_, uid) => {
-  const cases: [FuseRequest, string, string, number[]][] = [
-    ["FLUSH", "with a call that takes none", LIST, [STRANGER, TENANT]],
-    ["GETATTR", "with a call that takes none", LIST, []],
-    ["FLUSH", "as a stash", STASH, [STRANGER, TENANT]],
-    ["GETATTR", "as a stash", STASH, [TENANT]],
-    ["STATFS", "as a stash", STASH, []],
+  const cases: [FuseRequest, string, string][] = [
+    ["FLUSH", "with a call that takes none", LIST],
+    ["GETATTR", "with a call that takes none", LIST],
+    ["FLUSH", "as a stash", STASH],
+    ["GETATTR", "as a stash", STASH],
+    ["STATFS", "as a stash", STASH],
   ];
-  describe.each(cases)("sends a file", (request, where, text, succeeds) => {
-    const attack = succeeds.includes(uid) ? it.fails : it;
-    attack(`that never answers ${request}, ${where}`, async () => {
+  describe.each(cases)("sends a file", (request, where, text) => {
+    it(`that never answers ${request}, ${where}`, async () => {
       await using siege = await Siege.begin();
       await using attacker = await siege.attacker(uid);
       await using fuse = await StuckFuse.mount();
       await attacker.do(`make f open ${fuse.file}`);
       await fuse.withhold(request);
       for (let n = 0; n < 4; n++) {
-        await attacker.try(`send c f ${text}`);
-        await attacker.try("receive c");
+        const { error } = await attacker.try(`send c f ${text}`);
+        if (error === undefined) await attacker.try("receive c");
       }
       await siege.nobodyNoticed();
       siege.descriptorsAreBounded();
@@ -54,7 +53,7 @@ describe.each([
   });
 });
 
-it.fails("a file that stops answering after it was stashed is the tenant's loss", needs("root"), async () => {
+it("a file that stops answering after it was stashed is the tenant's loss", needs("root"), async () => {
   await using siege = await Siege.begin();
   await using attacker = await siege.attacker(TENANT);
   await using fuse = await StuckFuse.mount();
