@@ -97,15 +97,16 @@ function settle(foundation: Foundation, specs: readonly BerthSpec[], { fds, ledg
 
 /** Opens the notify socket beside the control socket. A broker that cannot open it serves without it, and logs why. */
 function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): NotifySocket | undefined {
-  const { berths, control, events, sys, log } = foundation;
+  const { berths, control, events, sys, guard, log } = foundation;
   const notices = new TenantNotices({ berths, log, events });
   try {
     return NotifySocket.open(`${control.path}.notify`, {
       sys,
+      guard,
       log,
       offered,
       tenantAmong: (pids) => berths.leases.among(pids),
-      onMessage: (tenancy, message, fds) => notices.handle(tenancy, message, fds),
+      onMessage: (tenancy, message, fds, refused) => notices.handle(tenancy, message, fds, refused),
     });
   } catch (error) {
     if (!(error instanceof Error)) throw error;

@@ -27,8 +27,11 @@ import { Zygote } from "./zygote.ts";
 
 export type { GuardCall, GuardResult, ReceivedMessage, ReceiveMode } from "./protocol.ts";
 
-/** Whose descriptor it is: a uid, or the broker itself for what has no single owner. */
-export type Owner = number | "broker";
+/**
+ * Whose descriptor it is: a uid, the broker itself for what has no single owner, or a stranger: somebody from whom
+ * nothing is taken.
+ */
+export type Owner = number | "broker" | "stranger";
 
 /** A message with the descriptors that passed; the receiver owns them. `pidfd` is its sender's, of a datagram. */
 export interface GuardedMessage extends ReceivedMessage {
@@ -82,9 +85,9 @@ export class Guard implements Disposable {
     return count;
   }
 
-  /** Whether a worker of the owner has not finished what it was asked. */
-  isBusy(owner: Owner): boolean {
-    return this.#workers.get(String(owner))?.busy === true;
+  /** Whether messages are received for the owner: it has not made too many workers wait. */
+  trusts(owner: Owner): boolean {
+    return (this.#stuck.get(owner)?.size ?? 0) < MAX_STUCK;
   }
 
   /**
@@ -92,7 +95,7 @@ export class Guard implements Disposable {
    * when no worker can be had, or the owner has made it wait.
    */
   receive(owner: Owner, socket: number, mode: ReceiveMode, most: number): Promise<GuardedMessage | undefined> {
-    const worker = this.#isTrusted(owner) ? this.#worker(owner, false) : undefined;
+    const worker = this.trusts(owner) ? this.#worker(owner, false) : undefined;
     return new Promise((resolve) => {
       if (worker === undefined) return resolve(undefined);
       const id = worker.nextId();
@@ -193,10 +196,6 @@ export class Guard implements Disposable {
     for (const { owner, fd } of this.#unclosed.splice(0)) this.close(owner, fd);
   }
 
-  #isTrusted(owner: Owner): boolean {
-    return (this.#stuck.get(owner)?.size ?? 0) < MAX_STUCK;
-  }
-
   #worker(owner: Owner, keepNetAdmin: boolean): GuardWorker | undefined {
     const key = `${owner}${keepNetAdmin ? "+" : ""}`;
     const known = this.#workers.get(key);
@@ -238,10 +237,10 @@ export class Guard implements Disposable {
   #leaveBehind(owner: Owner, worker: GuardWorker): void {
     const workers = this.#stuck.get(owner) ?? new Set();
     this.#stuck.set(owner, workers.add(worker));
-    const whose = owner === "broker" ? "a descriptor of no single user" : `a descriptor of uid ${owner}`;
+    const whose = typeof owner === "number" ? `a descriptor of uid ${owner}` : "a descriptor of no single user";
     this.#log("warning", `${whose} made a guard process wait too long; the process is killed`, {
       event: "guard-stuck",
-      ...(owner !== "broker" && { uid: owner }),
+      ...(typeof owner === "number" && { uid: owner }),
       stuck: this.stuck,
     });
   }

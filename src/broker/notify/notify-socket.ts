@@ -8,24 +8,43 @@ import { constants } from "node:os";
 import { check } from "../../errors.ts";
 import { adoptReceived, closeAll, FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
-import { MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../../native.ts";
+import { MAX_FDS, MSG_TRUNC, type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../../native.ts";
 import { formatAddress } from "../../net/address.ts";
 import { POLLIN, SO_PASSCRED, SO_PASSPIDFD, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { readTenantMessage, type TenantMessage } from "../../systemd/tenant-message.ts";
 import type { Tenancy } from "../berths/leases.ts";
+import { type Guard, refusedOf } from "../guard/guard.ts";
 import { openBrokerSocket } from "../sockets/broker-socket.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
 
 export interface NotifySocketOptions {
   readonly sys: Native;
+  /** Receives messages that carry descriptors. */
+  readonly guard: Guard;
   readonly log: Log;
   /** Passed sockets. A predecessor's notify socket among them is used. */
   readonly offered?: readonly PassedSocket[];
   /** The first of these processes that is a tenant. */
   readonly tenantAmong: (pids: readonly number[]) => Tenancy | undefined;
   /** Called with each tenant's message. Descriptors that nobody takes are closed afterwards. */
-  readonly onMessage: (tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]) => void;
+  readonly onMessage: (
+    tenancy: Tenancy,
+    message: TenantMessage,
+    fds: readonly FdHandle[],
+    refused: readonly string[],
+  ) => void;
+}
+
+/** A message, and who sent it as the kernel says. */
+interface NotifyMessage {
+  readonly bytes: Uint8Array;
+  readonly flags: number;
+  readonly pid: number;
+  readonly pidfd: FdHandle | undefined;
+  readonly fds: readonly FdHandle[];
+  /** Why other descriptors that came were not let through. */
+  readonly refused: readonly string[];
 }
 
 const { EMSGSIZE } = constants.errno;
@@ -34,8 +53,6 @@ const { EMSGSIZE } = constants.errno;
 const MAX_MESSAGE = 4096;
 /** Messages read in a row, and the pause after them in milliseconds: a flood must not occupy the broker. */
 const BATCH = 32;
-/** This many descriptors cost as much as one message. */
-const FDS_PER_MESSAGE = 8;
 const PAUSE_MS = 10;
 /** How many generations below its tenant a sender may be. */
 const MAX_DEPTH = 8;
@@ -56,6 +73,8 @@ export class NotifySocket {
   #pause: NodeJS.Timeout | undefined;
   #complaint: NodeJS.Timeout | undefined;
   #ignored = 0;
+  #isPaused = false;
+  #isClosed = false;
 
   private constructor(socket: HeldSocket, options: NotifySocketOptions) {
     const { sys } = options;
@@ -94,15 +113,18 @@ export class NotifySocket {
 
   /** Reads nothing until {@link resume}. Messages wait in the socket. */
   pause(): void {
+    this.#isPaused = true;
     clearTimeout(this.#pause);
     this.#poll.start(0);
   }
 
   resume(): void {
-    this.#poll.start(READABLE);
+    this.#isPaused = false;
+    this.#watch();
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#pause);
     clearTimeout(this.#complaint);
     this.#poll.close();
@@ -110,17 +132,33 @@ export class NotifySocket {
   }
 
   #read(): void {
-    for (let work = 0; work < BATCH; ) {
+    for (let work = 0; work < BATCH; work++) {
+      const next = this.#hasDescriptors();
+      if (next === undefined) return;
+      if (next) return this.#readGuarded();
       if (!this.#readOne()) return;
-      work += 1 + (this.#received[0] ?? 0) / FDS_PER_MESSAGE;
     }
     this.#poll.start(0);
-    this.#pause = setTimeout(() => this.#poll.start(READABLE), PAUSE_MS);
+    this.#pause = setTimeout(() => this.#watch(), PAUSE_MS);
   }
 
-  /** Reads a message; false when there is none. */
+  #watch(): void {
+    if (!this.#isPaused && !this.#isClosed) this.#poll.start(READABLE);
+  }
+
+  /** Whether the next message carries descriptors; undefined when there is none. A pidfd of its sender would be one. */
+  #hasDescriptors(): boolean | undefined {
+    const { sys } = this.#options;
+    const { fd } = this.#socket;
+    if (this.#hasPidfds) sys.setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, 0);
+    const result = sys.peeksender(fd, this.#sender);
+    if (this.#hasPidfds) sys.setsockopt(fd, SOL_SOCKET, SO_PASSPIDFD, 1);
+    return result < 0 ? undefined : result === 1;
+  }
+
+  /** Reads a message without descriptors; false when there is none. */
   #readOne(): boolean {
-    const { sys, onMessage } = this.#options;
+    const { sys } = this.#options;
     const size = sys.recvcred(this.#socket.fd, this.#buffer, 0, this.#received, this.#sender);
     if (size === -EMSGSIZE) this.#ignore();
     if (size < 0) return size === -EMSGSIZE;
@@ -128,14 +166,43 @@ export class NotifySocket {
     const fds = adoptReceived(this.#received, sys);
     const [pid = 0, , , number = -1] = this.#sender;
     using pidfd = number < 0 ? undefined : FdHandle.adopt(number, sys);
+    this.#deliver({ flags, pid, pidfd, fds, refused: [], bytes: this.#buffer.subarray(0, size) });
+    return true;
+  }
+
+  /**
+   * Has a guard process read a message with descriptors. Those of a stranger are not received, nor those of a tenant
+   * that has made too many such processes wait.
+   */
+  #readGuarded(): void {
+    const { guard, tenantAmong } = this.#options;
+    const { fd } = this.#socket;
+    this.#poll.start(0);
+    const uid = tenantAmong(ancestry(this.#sender[0] ?? 0))?.lease.tenant.uid;
+    const reading =
+      uid === undefined || !guard.trusts(uid)
+        ? guard.receive("stranger", fd, "bytes", 0)
+        : guard.receive(uid, fd, "datagram", MAX_FDS);
+    void reading.then((message) => {
+      // Without a guard it is read here, and a thread closes its descriptors.
+      if (message === undefined) this.#isClosed || this.#readOne();
+      else if (message.size >= 0) {
+        const flags = message.size > MAX_MESSAGE ? MSG_TRUNC : 0;
+        this.#deliver({ ...message, flags, refused: refusedOf(message) });
+      }
+      message?.pidfd?.close();
+      this.#watch();
+    });
+  }
+
+  #deliver({ flags, pid, pidfd, fds, refused, bytes }: NotifyMessage): void {
     try {
-      const tenant = (flags & MSG_TRUNC) !== 0 ? undefined : this.#tenantOf(pid, pidfd);
+      const tenant = (flags & MSG_TRUNC) !== 0 || this.#isClosed ? undefined : this.#tenantOf(pid, pidfd);
       if (tenant === undefined) this.#ignore();
-      else onMessage(tenant, readTenantMessage(this.#buffer.subarray(0, size)), fds);
+      else this.#options.onMessage(tenant, readTenantMessage(bytes), fds, refused);
     } finally {
       closeAll(fds);
     }
-    return true;
   }
 
   /** The tenant that sent a message, or whose descendant did. */

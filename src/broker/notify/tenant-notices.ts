@@ -31,7 +31,8 @@ export class TenantNotices {
     this.#options = options;
   }
 
-  handle(tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[]): void {
+  /** `refused` says why other descriptors of the message were not let through. */
+  handle(tenancy: Tenancy, message: TenantMessage, fds: readonly FdHandle[], refused: readonly string[] = []): void {
     const { berth, lease } = tenancy;
     const { berths, log, events } = this.#options;
     const self: Speaker = { privileged: false, holds: (other) => other === lease };
@@ -39,7 +40,10 @@ export class TenantNotices {
     if (message.storeRemove && message.name !== undefined) {
       for (const key of [...berth.stash.keys()]) if (shownName(key) === name) berths.unstash(lease.id, key, self);
     }
-    if (message.store) for (const fd of fds) this.#store(tenancy, name, fd, self);
+    if (message.store) {
+      for (const fd of fds) this.#store(tenancy, name, fd, self);
+      for (const why of refused) this.#complain(tenancy, why);
+    }
     if (message.status !== undefined && message.status !== (lease.status ?? "")) {
       lease.status = message.status === "" ? undefined : message.status;
       events.tell("status", berth);
@@ -71,21 +75,20 @@ export class TenantNotices {
       }
       refused = this.#options.berths.stash(lease.id, numberedName(name, nth), fd, self);
     }
-    if (refused === undefined || !("message" in refused)) return;
+    if (refused !== undefined && "message" in refused) this.#complain({ berth, lease }, refused.message);
+  }
+
+  #complain({ berth, lease }: Tenancy, why: string): void {
     const complaints = (this.#complaints.get(lease) ?? 0) + 1;
     if (complaints > MAX_COMPLAINTS) return;
     this.#complaints.set(lease, complaints);
     const { pid } = lease.tenant;
     const more = complaints === MAX_COMPLAINTS ? "; further refusals are not logged" : "";
-    this.#options.log(
-      "warning",
-      `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${refused.message}${more}`,
-      {
-        event: "stash-refused",
-        berth: berth.name,
-        pid,
-      },
-    );
+    this.#options.log("warning", `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${why}${more}`, {
+      event: "stash-refused",
+      berth: berth.name,
+      pid,
+    });
   }
 
   #watch({ berth, lease }: Tenancy, message: TenantMessage): void {

