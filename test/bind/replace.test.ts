@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
+import { guardsEnded } from "../support/guards.ts";
 import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { freePort } from "../support/ports.ts";
@@ -88,6 +89,7 @@ describe("a bind", { ...needs("root"), timeout: 60_000 }, () => {
   it("is answered by the first broker when the other one exits without confirming", () =>
     rebinding(async ({ dynasty, server, held, fallback, rebind }) => {
       const { pid, socket, log } = dynasty.broker;
+      await guardsEnded(pid);
       const before = openFds(pid);
       for (let round = 1; round <= 3; round++) {
         rebind(300);

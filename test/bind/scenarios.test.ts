@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { childrenOf } from "../support/guards.ts";
 import { inject } from "../support/inject.ts";
 import { needs } from "../support/needs.ts";
 import { asUser } from "../support/wrap.ts";
@@ -246,7 +247,7 @@ describe("a broker that stops", needs("root"), () => {
       });
       await using server = run(own, "a", [program, "serve", "617"]);
       await server.said(1);
-      const fallback = Number(readFileSync(`/proc/${own.pid}/task/${own.pid}/children`, "utf8"));
+      const [fallback = 0] = childrenOf(own.pid, "berth-keep");
       expect(isRunning(fallback)).toBe(true);
       const exited = new Promise((resolve) => own.child.once("exit", (code, by) => resolve(by ?? code)));
       own.child.kill(signal);

@@ -10,6 +10,7 @@ import { POLLIN } from "../../src/net/socket-constants.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { guardsEnded } from "../support/guards.ts";
 import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
@@ -29,6 +30,7 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
     await using tenant = await Puppet.connect(old.socket);
     const lease = await tenant.acquire("a");
     await tenant.call("Stash", { lease, name: "players" }, '[os.memfd_create("players")]');
+    await guardsEnded(old.pid);
     const fds = openFds(old.pid);
     const berths = await list(old.socket);
     const ino = lstatSync(path, { bigint: true });
@@ -169,6 +171,7 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
       log: (_, __, fields) => log.push(String(fields?.["event"])),
     });
     rmdirSync(notify);
+    await guardsEnded(process.pid);
     const [before, berths] = [openFds(), broker.berths];
     const predecessor = await Predecessor.find(socket);
     if (predecessor === undefined) throw new Error("nobody listens");

@@ -454,6 +454,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   recvmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   peekmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   recvframe: [bad, new Uint8Array(1), 0, new Int32Array(255)],
+  recvbytes: [bad, new Uint8Array(1), 0, 0],
+  peeksender: [bad, new Int32Array(3)],
   recvcred: [bad, new Uint8Array(1), 0, new Int32Array(255), new Int32Array(4)],
   socket: [12345, 1, 0],
   socketpair: [12345, 1, new Int32Array(2)],

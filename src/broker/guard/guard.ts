@@ -49,7 +49,7 @@ const MAX_WORKERS = 128;
 /** Stuck workers of one user, from which on nothing more is received from it. */
 const MAX_STUCK = 8;
 /** A worker without work ends after this many milliseconds. */
-const IDLE_MS = 3000;
+const IDLE_MS = 1000;
 /** When to try again to close what no worker has taken, in milliseconds. */
 const RETRY_MS = 50;
 

@@ -66,7 +66,8 @@ const REASONS: readonly (string | undefined)[] = [
   "an O_PATH descriptor names a file without opening it",
   "only sockets, pipes, files and memfds can be stashed",
   "its file system does not say what it is",
-  "its file system may wait for a program or a network (FUSE, NFS); only local files can be stashed",
+  "it is a file of a berth's root, or of a file system that is not local (FUSE, NFS, proc) or not mounted on the host; " +
+    "copy what is in it to a memfd",
   "too many descriptors came with it",
 ];
 

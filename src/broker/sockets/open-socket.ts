@@ -6,7 +6,7 @@ import { type KernelOption, listenerReuse, type SocketOptions, settingsFor } fro
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { familyNumber, formatListenAddress, type ListenAddress } from "../../net/address.ts";
+import { familyNumber, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
 import { O_NONBLOCK } from "../../net/socket-constants.ts";
 import { typeNumber } from "../../net/transport.ts";
 
@@ -19,7 +19,10 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
     sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0),
     formatListenAddress(listen),
   );
-  const handle = FdHandle.adopt(fd, sys);
+  // What strangers have sent to a UNIX socket is closed with it, and that could wait. An abstract name must be free at
+  // once, for it is bound again.
+  const mayWait = pathOf(listen.address) !== undefined;
+  const handle = mayWait ? FdHandle.adoptForeign(fd, sys) : FdHandle.adopt(fd, sys);
   try {
     makeBlocking(fd, sys);
     applyBindOptions(sys, fd, listen, options);

@@ -149,10 +149,13 @@ describe("a stranger that knows a lease (needs root, to be another user)", needs
     const port = await freePort();
     await using test = await startBroker({
       "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n[tenant]\nusers = [65534, 65533]`,
+      "lobby.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n[tenant]\nusers = [65534]',
     });
     await using tenant = await Puppet.connect(test.socket, { uid: 65534, gid: 65534 });
     await using stranger = await Puppet.connect(test.socket, { uid: 65534, gid: 65534 });
     const lease = await tenant.acquire("arena");
+    // Without a lease it could send no descriptor.
+    await stranger.acquire("lobby");
     const unknown = "0".repeat(lease.length);
     for (const [method, more, fds] of [
       ["Release", {}, "[]"],

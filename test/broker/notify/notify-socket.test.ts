@@ -181,7 +181,9 @@ describe("descriptors that a server keeps with FDSTORE=1", () => {
   it("do not fill the log when they are refused, nor does a server that repeats STOPPING=1", async () => {
     await using one = await scene();
     await one.launch();
-    await one.do("[notify('FDSTORE=1\\nFDNAME=' + ':' * 3000, *[os.memfd_create('m')] * 20) for _ in range(5)]; barrier()");
+    await one.do(
+      "[notify('FDSTORE=1\\nFDNAME=' + ':' * 3000, *[os.memfd_create('m')] * 20) for _ in range(5)]; barrier()",
+    );
     await one.do("[notify('STOPPING=1') for _ in range(50)]; barrier()");
     const told = (wanted: string): string[] =>
       one.broker.log.filter(({ event }) => event === wanted).map(({ message }) => message);
