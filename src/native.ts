@@ -85,6 +85,11 @@ export interface Native extends AccountCalls {
   setsockopt(fd: number, level: number, option: number, value: number | Uint8Array): number;
   /** getsockopt(2) into `value`, as many words as it has. Returns 0 or -errno. A peer pidfd comes this way. */
   getsockopt(fd: number, level: number, option: number, value: Int32Array): number;
+  /**
+   * getsockopt(2) of many options. `asked` has [level, option, words] for each; `values` gets the result and so many
+   * words for each, one after the other. Returns how many were asked for: fewer if `values` is too small.
+   */
+  getsockopts(fd: number, asked: Int32Array, values: Int32Array): number;
   /** SO_PEERCRED into `credentials`: [pid, uid, gid]. Returns 0 or -errno. */
   peercred(fd: number, credentials: Int32Array): number;
   /** SO_PEERGROUPS into `groups`; how many there are (may exceed the array: then nothing was written), or -errno. */

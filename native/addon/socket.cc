@@ -111,6 +111,26 @@ Napi::Value getOption(const Napi::CallbackInfo& info) {
   return outcome(info, ::getsockopt(fd, level, option, value.data, &length));
 }
 
+// `asked` has [level, option, ints] for each option; `values` gets [result, ints …] for each.
+Napi::Value getOptions(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  Span<int32_t> asked, values;
+  if (!readArguments(info, &fd, &asked, &values)) return info.Env().Undefined();
+  size_t at = 0, count = 0;
+  for (size_t i = 0; i + 2 < asked.length; i += 3) {
+    const int32_t words = asked.data[i + 2];
+    if (words < 0 || values.length - at < 1 + static_cast<size_t>(words)) break;
+    auto length = static_cast<socklen_t>(static_cast<size_t>(words) * sizeof(int32_t));
+    int32_t* const value = values.data + at + 1;
+    std::memset(value, 0, length);
+    const int result = ::getsockopt(fd, asked.data[i], asked.data[i + 1], value, &length);
+    values.data[at] = result < 0 ? -errno : result;
+    at += 1 + static_cast<size_t>(words);
+    count++;
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(count));
+}
+
 Napi::Value peerCredentials(const Napi::CallbackInfo& info) {
   int32_t fd;
   Span<int32_t> out;
@@ -176,6 +196,7 @@ void exportSocket(Napi::Env env, Napi::Object exports) {
   exportFunction<socketName<getPeerName>>(env, exports, "getpeername");
   exportFunction<setOption>(env, exports, "setsockopt");
   exportFunction<getOption>(env, exports, "getsockopt");
+  exportFunction<getOptions>(env, exports, "getsockopts");
   exportFunction<peerCredentials>(env, exports, "peercred");
   exportFunction<peerGroups>(env, exports, "peergroups");
   exportFunction<lastReceived>(env, exports, "lastReceived");

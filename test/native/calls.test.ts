@@ -456,6 +456,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   recvframe: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   recvbytes: [bad, new Uint8Array(1), 0, 0],
   peeksender: [bad, new Int32Array(3)],
+  getsockopts: [bad, new Int32Array(3), new Int32Array(2)],
   recvcred: [bad, new Uint8Array(1), 0, new Int32Array(255), new Int32Array(4)],
   socket: [12345, 1, 0],
   socketpair: [12345, 1, new Int32Array(2)],

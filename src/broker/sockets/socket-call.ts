@@ -36,8 +36,55 @@ export type SocketPlan<T> = Generator<readonly SocketCall[], T, readonly SocketR
 /** Carries a plan out here and now. */
 export function runPlan<T>(plan: SocketPlan<T>, fd: number, sys: Native): T {
   let step = plan.next();
-  while (step.done !== true) step = plan.next(step.value.map((call) => runCall(call, fd, sys)));
+  while (step.done !== true) step = plan.next(runBatch(step.value, fd, sys));
   return step.value;
+}
+
+/** Options that follow each other are read by one call of the addon: a repair reads more than a hundred. */
+function runBatch(calls: readonly SocketCall[], fd: number, sys: Native): readonly SocketResult[] {
+  const results: SocketResult[] = [];
+  for (let at = 0; at < calls.length; ) {
+    const call = calls[at];
+    if (call === undefined) break;
+    const reads = readsFrom(calls, at);
+    if (reads.length > 1) results.push(...readOptions(reads, fd, sys));
+    else results.push(runCall(call, fd, sys));
+    at += Math.max(1, reads.length);
+  }
+  return results;
+}
+
+type Read = Extract<SocketCall, { readonly call: "getsockopt" }>;
+
+/** The calls of getsockopt that follow each other from there on. */
+function readsFrom(calls: readonly SocketCall[], start: number): readonly Read[] {
+  const reads: Read[] = [];
+  for (let at = start; at < calls.length; at++) {
+    const call = calls[at];
+    if (call?.call !== "getsockopt") break;
+    reads.push(call);
+  }
+  return reads;
+}
+
+function readOptions(reads: readonly Read[], fd: number, sys: Native): readonly SocketResult[] {
+  const asked = new Int32Array(3 * reads.length);
+  let words = 0;
+  reads.forEach((read, index) => {
+    asked[3 * index] = read.level;
+    asked[3 * index + 1] = read.option;
+    asked[3 * index + 2] = read.words;
+    words += 1 + read.words;
+  });
+  const values = new Int32Array(words);
+  sys.getsockopts(fd, asked, values);
+  let at = 0;
+  return reads.map((read) => {
+    const result = values[at] ?? 0;
+    const value = values.subarray(at + 1, at + 1 + read.words);
+    at += 1 + read.words;
+    return { result, value };
+  });
 }
 
 const NOTHING = new Int32Array(0);
