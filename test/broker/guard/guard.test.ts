@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
@@ -9,6 +9,7 @@ import { encodeSockaddr } from "../../../src/net/address.ts";
 import { SO_TYPE, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
 import { boundAddress, socketPair } from "../../../src/net/socket-queries.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
+import { childrenOf } from "../../support/guards.ts";
 
 const opened: { close(): void }[] = [];
 
@@ -110,6 +111,43 @@ describe("calls", () => {
     expect([...(results[0]?.bytes ?? [])]).toEqual([2, 0, 0, 0]);
     expect(results[3]?.bytes).toHaveLength(16);
     expect(boundAddress(socket.fd, native)).toMatchObject({ host: "127.0.0.1" });
+  });
+});
+
+/** The workers of the guards in this process. */
+function workers(): number[] {
+  return childrenOf(process.pid, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-guard-w"));
+}
+
+describe("a worker", () => {
+  it("has no capability, cannot get one, and may call only what it needs", async () => {
+    const test = guard();
+    await test.receive(1, sent("x\0", []).fd, "frame", 1);
+    await test.run(1, [], []);
+    const status = workers().map((pid) => readFileSync(`/proc/${pid}/status`, "utf8"));
+    const field = (name: string): (string | undefined)[] =>
+      status.map((text) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(text)?.[1]).sort();
+    // CAP_NET_ADMIN is 12: the one that makes calls needs it for SO_RCVBUFFORCE, and has it if the broker does.
+    const netAdmin = process.geteuid?.() === 0 ? "0000000000001000" : "0000000000000000";
+    expect(field("CapEff")).toEqual(["0000000000000000", netAdmin]);
+    expect(field("CapPrm")).toEqual(field("CapEff"));
+    expect(field("NoNewPrivs")).toEqual(["1", "1"]);
+    expect(field("Seccomp")).toEqual(["2", "2"]);
+  });
+
+  it("that does not answer is killed, and the next one answers", async () => {
+    const log: string[] = [];
+    const test = new Guard({ sys: native, log: (_, message) => log.push(message) });
+    opened.push({ close: () => test[Symbol.dispose]() });
+    await test.receive(7, sent("x\0", []).fd, "frame", 1);
+    const [pid = 0] = workers();
+    process.kill(pid, "SIGSTOP");
+    const { fd } = sent("y\0", []);
+    expect(await test.receive(7, fd, "frame", 1)).toBeUndefined();
+    expect(log).toEqual([expect.stringContaining("a descriptor of uid 7 made a guard process wait too long")]);
+    await expect.poll(() => test.stuck).toBe(0);
+    expect(workers()).not.toContain(pid);
+    expect((await test.receive(7, fd, "frame", 1))?.bytes.toString()).toBe("y\0");
   });
 });
 
