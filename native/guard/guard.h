@@ -26,7 +26,7 @@ class Sorter {
 
  private:
   bool isSeccompListener(int fd) const;
-  bool isLocal(unsigned major, unsigned minor) const;
+  bool isLocal(uint64_t mount, unsigned major, unsigned minor) const;
 
   UniqueFd own_;     // /proc/self/fd
   UniqueFd mounts_;  // /proc/self/mountinfo

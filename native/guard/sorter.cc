@@ -12,6 +12,10 @@
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000
 #endif
+// Linux 5.8.
+#ifndef STATX_MNT_ID
+#define STATX_MNT_ID 0x1000
+#endif
 #ifndef F_GET_SEALS
 #define F_GET_SEALS 1034
 #endif
@@ -27,7 +31,7 @@ constexpr char kListener[] = "anon_inode:seccomp notify";
 
 // AT_STATX_DONT_SYNC: FUSE answers from what it has cached (statx(2)).
 bool look(int fd, struct statx* status) {
-  return ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, status) == 0;
+  return ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MNT_ID, status) == 0;
 }
 
 bool isLocalType(const char* type) {
@@ -37,20 +41,27 @@ bool isLocalType(const char* type) {
   return false;
 }
 
-// A line of mountinfo (proc_pid_mountinfo(5)): ID PARENT MAJOR:MINOR … - TYPE SOURCE OPTIONS. 1: of that device and
-// local, 0: of that device and not, -1: of another one.
-int judge(char* line, unsigned major, unsigned minor) {
-  char* at = strchr(line, ' ');
-  at = at == nullptr ? nullptr : strchr(at + 1, ' ');
-  if (at == nullptr) return -1;
+struct MountLine {
+  unsigned long id, major, minor;
+  bool isLocal;
+};
+
+// A line of mountinfo (proc_pid_mountinfo(5)): ID PARENT MAJOR:MINOR … - TYPE SOURCE OPTIONS.
+bool readLine(char* line, MountLine* mount) {
   char* end;
-  if (strtoul(at + 1, &end, 10) != major || *end != ':' || strtoul(end + 1, &end, 10) != minor || *end != ' ') return -1;
+  mount->id = strtoul(line, &end, 10);
+  char* at = *end == ' ' ? strchr(end + 1, ' ') : nullptr;
+  if (at == nullptr) return false;
+  mount->major = strtoul(at + 1, &end, 10);
+  if (*end != ':') return false;
+  mount->minor = strtoul(end + 1, &end, 10);
   char* type = strstr(end, " - ");
-  if (type == nullptr) return -1;
+  if (type == nullptr) return false;
   type += 3;
   char* after = strchr(type, ' ');
   if (after != nullptr) *after = '\0';
-  return isLocalType(type) ? 1 : 0;
+  mount->isLocal = isLocalType(type);
+  return true;
 }
 
 }  // namespace
@@ -80,7 +91,8 @@ Verdict Sorter::look(int fd) const {
   if (!S_ISREG(status.stx_mode) && !S_ISFIFO(status.stx_mode)) return kIsOther;
   // Only files in memory have seals: a memfd, whose file system is mounted nowhere.
   if (S_ISREG(status.stx_mode) && ::fcntl(fd, F_GET_SEALS) >= 0) return kPasses;
-  return isLocal(major, minor) ? kPasses : kMayNotAnswer;
+  const uint64_t mount = (status.stx_mask & STATX_MNT_ID) == 0 ? 0 : status.stx_mnt_id;
+  return isLocal(mount, major, minor) ? kPasses : kMayNotAnswer;
 }
 
 bool Sorter::isSeccompListener(int fd) const {
@@ -98,24 +110,28 @@ bool Sorter::isSeccompListener(int fd) const {
   return size == static_cast<ssize_t>(sizeof kListener - 1) && memcmp(link, kListener, sizeof kListener - 1) == 0;
 }
 
-// A device that is mounted nowhere here: a disk of another mount namespace, or an anonymous device, which may be
-// anything.
-bool Sorter::isLocal(unsigned major, unsigned minor) const {
+// By its mount, for each subvolume of Btrfs has a device of its own; else by its device. One that is mounted nowhere here
+// is a disk of another mount namespace, or an anonymous device, which may be anything.
+bool Sorter::isLocal(uint64_t mount, unsigned major, unsigned minor) const {
   static char buffer[64 * 1024];
   size_t kept = 0;
   off_t at = 0;
+  bool isLocalDevice = major != 0;
   for (;;) {
     const ssize_t size =
         retryOnEintr([&] { return ::pread(mounts_.get(), buffer + kept, sizeof buffer - 1 - kept, at); });
-    if (size <= 0) return major != 0;
+    if (size <= 0) return isLocalDevice;
     at += size;
     kept += static_cast<size_t>(size);
     buffer[kept] = '\0';
     char* line = buffer;
     while (char* end = strchr(line, '\n')) {
       *end = '\0';
-      const int verdict = judge(line, major, minor);
-      if (verdict >= 0) return verdict == 1;
+      MountLine found;
+      if (readLine(line, &found)) {
+        if (found.id == mount) return found.isLocal;
+        if (found.major == major && found.minor == minor) isLocalDevice = found.isLocal;
+      }
       line = end + 1;
     }
     kept = static_cast<size_t>(buffer + kept - line);
