@@ -1,4 +1,7 @@
-/** Every attack at once, by twenty users, beside games that are played: nothing of theirs is lost. */
+/**
+ * Attacks of every kind at once, by eighteen users, beside games that are played: nothing of theirs is lost. Not a tenant
+ * that holds the lock of its socket: that one still holds up the broker, and would hide the others (held-lock.test.ts).
+ */
 import { expect, it } from "vitest";
 import { Attacker, call } from "../support/attacks/attacker.ts";
 import { Game } from "../support/attacks/players.ts";
@@ -20,7 +23,6 @@ const attacks = (file: string): readonly (readonly string[])[] => [
   ["make l lingering", `send c l*200 ${LIST}`, "close l", "receive c"],
   ["make l loaded", `send c l ${STASH}`, "close l", "receive c"],
   [`make f open ${file}`, `send c f*9 ${LIST}`, "receive c", `send c f ${STASH}`, "receive c", "close f"],
-  ["hold r uffd", `send c - ${call("Release", { lease: "@lease" })}`, "receive c"],
   ["connect many SOCKET 200", `send many - ${call("Watch", {}, { more: true })}`, "close many"],
   [`send c - {"method":"io.berthd.Broker.List","parameters":{"x":${"[".repeat(60_000)}`, "drain c"],
   [`send c - {"method":"io.berthd.Broker.List","parameters":{"x":"${"y".repeat(100_000)}"}}`, "drain c"],
@@ -28,7 +30,7 @@ const attacks = (file: string): readonly (readonly string[])[] => [
   ["bytes c - 7b226d", "make p pipe-in", "bytes c p*9 6574", "make q memfd", `send c q*253 ${LIST}`],
 ];
 
-/** Ten strangers and ten tenants, one of each for each attack. */
+/** As many strangers as tenants, one of each for each attack. */
 class Mob implements AsyncDisposable {
   readonly #attackers: Attacker[] = [];
 
@@ -50,7 +52,7 @@ class Mob implements AsyncDisposable {
   }
 }
 
-it.fails(`20 attackers for ${SECONDS} s`, { ...needs("root"), timeout: 120_000 }, async () => {
+it(`18 attackers for ${SECONDS} s`, { ...needs("root"), timeout: 120_000 }, async () => {
   const port = await freePort();
   const prey = attacks("").map((_, n) => [
     `prey-${n}.toml`,
