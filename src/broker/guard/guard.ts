@@ -27,10 +27,7 @@ import { Zygote } from "./zygote.ts";
 
 export type { GuardCall, GuardResult, ReceivedMessage, ReceiveMode } from "./protocol.ts";
 
-/**
- * Whose descriptor it is: a uid, the broker itself for what has no single owner, or a stranger: somebody from whom
- * nothing is taken.
- */
+/** Whose descriptor it is: a user's, no single user's ("broker"), or a sender's who may pass none ("stranger"). */
 export type Owner = number | "broker" | "stranger";
 
 /** A message with the descriptors that passed; the receiver owns them. `pidfd` is its sender's, of a datagram. */
@@ -50,6 +47,8 @@ const MAX_WORKERS = 128;
 const MAX_STUCK = 8;
 /** A worker without work ends after this many milliseconds. */
 const IDLE_MS = 1000;
+/** The least time between two starts of the zygote, in milliseconds. One that cannot run must not slow each message. */
+const START_INTERVAL_MS = 1000;
 /** When to try again to close what no worker has taken, in milliseconds. */
 const RETRY_MS = 50;
 
@@ -63,6 +62,7 @@ export class Guard implements Disposable {
   /** Descriptors that are still to be closed. */
   readonly #unclosed: { readonly owner: Owner; readonly fd: number }[] = [];
   #zygote: Zygote | undefined;
+  #startedAt = Number.NEGATIVE_INFINITY;
   #retry: NodeJS.Timeout | undefined;
   #sweep: NodeJS.Timeout | undefined;
   #closed = false;
@@ -264,6 +264,9 @@ export class Guard implements Disposable {
   #ready(): Zygote | undefined {
     if (this.#closed) return undefined;
     if (this.#zygote !== undefined && !this.#zygote.ended) return this.#zygote;
+    const now = performance.now();
+    if (now - this.#startedAt < START_INTERVAL_MS) return undefined;
+    this.#startedAt = now;
     try {
       this.#zygote = Zygote.start(this.#sys);
     } catch (error) {

@@ -179,3 +179,29 @@ describe("closing", () => {
     expect(openFds()).toEqual(before);
   });
 });
+
+it("a guard that cannot be started is not tried at every message, and closing works without it", async () => {
+  const log: string[] = [];
+  let tries = 0;
+  const socketpair: typeof native.socketpair = () => {
+    tries++;
+    return -24; // EMFILE
+  };
+  const test = new Guard({ sys: { ...native, socketpair }, log: (_, message) => log.push(message) });
+  opened.push({ close: () => test[Symbol.dispose]() });
+  const socket = sent("x\0", []);
+  for (let round = 0; round < 20; round++) expect(await test.receive(1, socket.fd, "frame", 1)).toBeUndefined();
+  expect([tries, log.length]).toEqual([1, 1]);
+  const [one, other] = socketPair("stream", native);
+  opened.push(one);
+  test.close(1, other.steal());
+  expect(native.pollNow(one.fd, 1) & 0x10).toBe(0x10);
+});
+
+it("passes files of the file systems that the broker keeps: both have the same list", () => {
+  const words = (text: string | undefined): string[] => (text?.match(/\w+/g) ?? []).sort();
+  const ofGuard = /kLocal\[\] = \{(.*?)\}/s.exec(readFileSync("native/guard/sorter.cc", "utf8"))?.[1];
+  const ofBroker = /LOCAL: .*?"(.*?)"/s.exec(readFileSync("src/broker/berths/stash-file.ts", "utf8"))?.[1];
+  expect(words(ofGuard)).toContain("ext4");
+  expect(words(ofGuard)).toEqual(words(ofBroker));
+});
