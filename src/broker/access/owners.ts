@@ -1,6 +1,6 @@
 /**
- * Whom a user counts as. One who has subordinate ids (subuid(5)) can be 65,536 users, and so can whoever is root in a
- * berth's range. All of them share one user's limits.
+ * The user that an id counts as. A user with subordinate ids (subuid(5)) can act as 65,536 users, and so can root in a
+ * berth's range. All these ids share the limits of one user.
  */
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** What is said to berth-guard, as bytes: native/guard/protocol.h describes each message. Pure. */
+/** Encodes requests to berth-guard and decodes its replies; native/guard/protocol.h describes each message. Pure. */
 
 /** Requests: their first integer. */
 export const FORK = 1;

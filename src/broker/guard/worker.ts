@@ -13,7 +13,7 @@ const { EAGAIN } = constants.errno;
 const { SIGKILL } = constants.signals;
 
 /** How long a worker may take for one request, in milliseconds. */
-export const ANSWER_TIMEOUT_MS = 2000;
+const ANSWER_TIMEOUT_MS = 2000;
 
 const SO_SNDBUFFORCE = 32;
 const CHANNEL_BYTES = 1024 * 1024;

@@ -184,9 +184,10 @@ export class NotifySocket {
         ? guard.receive("stranger", fd, "bytes", 0)
         : guard.receive(uid, fd, "datagram", MAX_FDS);
     void reading.then((message) => {
-      // Without a guard it is read here, and a thread closes its descriptors.
-      if (message === undefined) this.#isClosed || this.#readOne();
-      else if (message.size >= 0) {
+      // Without a guard the broker reads it, and a thread closes its descriptors.
+      if (message === undefined) {
+        if (!this.#isClosed) this.#readOne();
+      } else if (message.size >= 0) {
         const flags = message.size > MAX_MESSAGE ? MSG_TRUNC : 0;
         this.#deliver({ ...message, flags, refused: refusedOf(message) });
       }

@@ -226,7 +226,7 @@ export class Listener {
     session.endWith(refusal({ kind: "limit", limit, message }));
   }
 
-  /** Logged once a second at most, whoever it is. */
+  /** Logs at most one line a second, for all users together. */
   #sayTooOften({ pid, uid }: Peer, now: number): void {
     if (now - this.#saidAt < 1000) return;
     this.#saidAt = now;
