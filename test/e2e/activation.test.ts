@@ -61,11 +61,7 @@ it("is taken by its name, with all its addresses, or by its address; options are
 });
 
 it.each([
-  [
-    "another port",
-    (port: number) => boundSocket(`tcp://127.0.0.1:${port + 1}`, 5),
-    /is tcp:\/\/127.0.0.1:\d+, and the socket is/,
-  ],
+  ["another port", () => boundSocket("tcp://127.0.0.1:0", 5), /is tcp:\/\/127.0.0.1:\d+, and the socket is/],
   [
     "another kind",
     (port: number) => boundSocket(`udp://127.0.0.1:${port}`),

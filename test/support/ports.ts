@@ -1,7 +1,15 @@
 /** Ports for tests: free a moment ago, and different each time. */
-import { createSocket, type Socket as Datagrams } from "node:dgram";
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
+import { constants } from "node:os";
+import { check } from "../../src/errors.ts";
+import { FdHandle } from "../../src/fd.ts";
+import { native } from "../../src/native.ts";
+import { AF_INET6, encodeSockaddr } from "../../src/net/address.ts";
+import { SOCK_DGRAM, SOCK_STREAM } from "../../src/net/transport.ts";
+
+const { EADDRINUSE } = constants.errno;
 
 /**
  * Below those that the kernel gives out by itself (ip(7), ip_local_port_range): of these any connection of another
@@ -12,29 +20,25 @@ const [FIRST, BLOCK, BLOCKS] = [17_408, 32, 125];
 const HALF = FIRST + (Number(process.env["VITEST_POOL_ID"] ?? 0) % 2) * BLOCK * BLOCKS;
 let asked = 0;
 
-/** A port that is free for TCP and UDP on 127.0.0.1. */
-export async function freePort(): Promise<number> {
+/** A port at which nothing is bound, with TCP or UDP, at any address of this machine. */
+export function freePort(): Promise<number> {
   while (asked < BLOCK * BLOCKS) {
     const port = HALF + (((process.pid % BLOCKS) * BLOCK + asked++) % (BLOCK * BLOCKS));
-    if (await isFree(port)) return port;
+    if (isFree(port, SOCK_STREAM) && isFree(port, SOCK_DGRAM)) return Promise.resolve(port);
   }
-  throw new Error("no port is free");
+  return Promise.reject(new Error("no port is free"));
 }
 
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const udp = createSocket("udp4");
-  const bound = (one: Server | Datagrams): Promise<boolean> =>
-    new Promise((resolve) => {
-      one.once("error", () => resolve(false));
-      one.once("listening", () => resolve(true));
-    });
-  server.listen(port, "127.0.0.1");
-  udp.bind(port, "127.0.0.1");
-  const free = await Promise.all([bound(server), bound(udp)]);
-  udp.close();
-  await new Promise((resolve) => server.close(resolve));
-  return free.every((one) => one);
+/**
+ * Without SO_REUSEADDR, which Node's servers set: a connection of an earlier test in TIME_WAIT does not prevent a bind
+ * with it, but one without it (tcp(7)).
+ */
+function isFree(port: number, type: number): boolean {
+  using socket = FdHandle.adopt(check("socket", native.socket(AF_INET6, type, 0)));
+  const everywhere = encodeSockaddr({ family: "ipv6", host: "::", port });
+  const bound = native.bind(socket.fd, everywhere);
+  if (bound < 0 && bound !== -EADDRINUSE) check("bind", bound);
+  return bound === 0;
 }
 
 /** Connects, and gives what the server says first; rejects when it refuses. */
