@@ -129,6 +129,8 @@ export interface Native extends AccountCalls {
   flock(fd: number, operation: number): number;
   /** fcntl(2) F_OFD_SETLK of the whole file: F_RDLCK or F_WRLCK. What systemd's lock files have. */
   recordLock(fd: number, type: number): number;
+  /** kcmp(2) KCMP_FILE of two descriptors of this process: 0 if they are the same open file, 1 to 3 if not. */
+  kcmp(one: number, other: number): number;
   /** lseek(2): the new offset, or -errno. SEEK_DATA is -ENXIO where only a hole follows. */
   lseek(fd: number, offset: number, whence: number): number;
   /** ioctl(2) FICLONE: makes the file `to` share all blocks of the file `from`. */

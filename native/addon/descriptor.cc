@@ -1,11 +1,13 @@
-// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), lseek(2); and memfd_create(2)
-// with seals.
+// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), kcmp(2), lseek(2); and
+// memfd_create(2) with seals.
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "args.h"
@@ -85,6 +87,13 @@ Napi::Value recordLock(const Napi::CallbackInfo& info) {
   return outcome(info, ::fcntl(fd, F_OFD_SETLK, &whole));
 }
 
+Napi::Value compareFiles(const Napi::CallbackInfo& info) {
+  int32_t one, other;
+  if (!readArguments(info, &one, &other)) return info.Env().Undefined();
+  pid_t self = ::getpid();
+  return outcome(info, ::syscall(SYS_kcmp, self, self, KCMP_FILE, one, other));
+}
+
 Napi::Value seek(const Napi::CallbackInfo& info) {
   int32_t fd, whence;
   int64_t offset = 0;
@@ -121,6 +130,7 @@ void exportDescriptor(Napi::Env env, Napi::Object exports) {
   exportFunction<pollFor>(env, exports, "pollFor");
   exportFunction<lock>(env, exports, "flock");
   exportFunction<recordLock>(env, exports, "recordLock");
+  exportFunction<compareFiles>(env, exports, "kcmp");
   exportFunction<seek>(env, exports, "lseek");
   exportFunction<shareBlocks>(env, exports, "ficlone");
   exportFunction<makeMemFd>(env, exports, "memfd");

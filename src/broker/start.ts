@@ -98,7 +98,7 @@ function settle(foundation: Foundation, specs: readonly BerthSpec[], { fds, ledg
 /** Opens the notify socket beside the control socket. A broker that cannot open it serves without it, and logs why. */
 function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): NotifySocket | undefined {
   const { berths, control, events, sys, guard, log } = foundation;
-  const notices = new TenantNotices({ berths, log, events });
+  const notices = new TenantNotices({ berths, sys, log, events });
   try {
     return NotifySocket.open(`${control.path}.notify`, {
       sys,

@@ -18,6 +18,8 @@ export interface TenantMessage {
   /** Close the descriptors stashed under `name`. */
   readonly storeRemove: boolean;
   readonly name?: string;
+  /** Close the descriptor of this message once earlier messages are handled (sd_notify_barrier(3)). */
+  readonly barrier: boolean;
 }
 
 /** A longer status is cut to this many characters. */
@@ -46,6 +48,7 @@ export function readTenantMessage(bytes: Uint8Array): TenantMessage {
     ...(time !== undefined && /^\d{1,15}$/.test(time) && { watchdogTime: Number(time) }),
     store: values.get("FDSTORE") === "1",
     storeRemove: values.get("FDSTOREREMOVE") === "1",
+    barrier: values.get("BARRIER") === "1",
     ...(name !== undefined && { name }),
   };
 }

@@ -356,6 +356,15 @@ describe("process.cc", () => {
     expect(native.pidfdGetfd(bad, 0)).toBe(-EBADF);
   });
 
+  it("kcmp tells the same open file from one that was opened again", () => {
+    const file = keep(FdHandle.adopt(native.memfd("a file")));
+    const same = keep(FdHandle.adopt(native.dup(file.fd)));
+    const again = keep(FdHandle.adopt(openSync(`/proc/self/fd/${file.fd}`, "r")));
+    expect(native.kcmp(file.fd, same.fd)).toBe(0);
+    expect([1, 2]).toContain(native.kcmp(file.fd, again.fd));
+    expect(native.kcmp(file.fd, bad)).toBe(-EBADF);
+  });
+
   it("passwd finds a user by name and by number, with groups; undefined for nobody", () => {
     const root = native.passwd("root");
     expect(root).toEqual({
@@ -503,6 +512,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   setxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
   pidfdOpen: [-1],
   pidfdSignal: [bad, 0],
+  kcmp: [bad, bad],
   pidfdGetfd: [bad, 0],
   exec: ["/nonexistent", ["x"], ["A=b"]],
   openTree: [bad, "x", 0],

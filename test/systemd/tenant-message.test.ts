@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { readTenantMessage, type TenantMessage } from "../../src/systemd/tenant-message.ts";
 
-const nothing: TenantMessage = { ready: false, stopping: false, store: false, storeRemove: false };
+const nothing: TenantMessage = { ready: false, stopping: false, store: false, storeRemove: false, barrier: false };
 
 it.each<[string, Partial<TenantMessage>]>([
   ["READY=1", { ready: true }],
@@ -21,7 +21,7 @@ it.each<[string, Partial<TenantMessage>]>([
   ["WATCHDOG_USEC=-1\nWATCHDOG_USEC=1e3", {}],
   ["FDSTORE=1\nFDNAME=state", { store: true, name: "state" }],
   ["FDSTOREREMOVE=1\nFDNAME=state", { storeRemove: true, name: "state" }],
-  ["MAINPID=1\nEXTEND_TIMEOUT_USEC=1\nBARRIER=1\nX_MINE=1\n=\n\n", {}],
+  ["MAINPID=1\nEXTEND_TIMEOUT_USEC=1\nBARRIER=1\nX_MINE=1\n=\n\n", { barrier: true }],
 ])("%j", (text, expected) => {
   expect(readTenantMessage(Buffer.from(text))).toEqual({ ...nothing, ...expected });
 });

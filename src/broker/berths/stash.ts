@@ -41,13 +41,15 @@ export function shownName(name: string): string {
   return name.replace(/~\d+$/, "");
 }
 
-const identities = new WeakMap<FdHandle, string>();
-
-/** As {@link fileOf}, looked up once for each handle. */
-export function identityOf(handle: FdHandle): string | undefined {
-  const identity = identities.get(handle) ?? fileOf(handle.fd);
-  if (identity !== undefined) identities.set(handle, identity);
-  return identity;
+/**
+ * Whether two descriptors are the same open file. Two may have one inode and differ: a file that was opened twice, the
+ * two ends of a pipe. A kernel without kcmp(2) has only the inode to compare.
+ */
+export function isSameOpenFile(one: FdHandle, other: FdHandle, sys: Native): boolean {
+  const order = sys.kcmp(one.fd, other.fd);
+  if (order >= 0) return order === 0;
+  const file = fileOf(one.fd);
+  return file !== undefined && file === fileOf(other.fd);
 }
 
 /**

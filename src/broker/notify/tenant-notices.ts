@@ -1,22 +1,24 @@
 /** Handles the sd_notify(3) messages of tenants. */
 import type { FdHandle } from "../../fd.ts";
-import type { Log } from "../../log.ts";
+import type { Level, Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
 import type { TenantMessage } from "../../systemd/tenant-message.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Tenancy } from "../berths/leases.ts";
 import type { Refusal, Speaker } from "../berths/request.ts";
-import { identityOf, isStashName, numberedName, shownName } from "../berths/stash.ts";
+import { isSameOpenFile, isStashName, numberedName, shownName } from "../berths/stash.ts";
 import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
 
 /** The name of descriptors without FDNAME (sd_pid_notify_with_fds(3)). */
 const UNNAMED = "stored";
-/** Refusals logged for one lease, so that a server cannot fill the log. */
+/** Dropped descriptors logged for one lease at each level, so that a server cannot fill the log. */
 const MAX_COMPLAINTS = 10;
 
 export interface NoticesOptions {
   readonly berths: Berths;
+  readonly sys: Native;
   readonly log: Log;
   readonly events: BerthEvents;
 }
@@ -24,7 +26,7 @@ export interface NoticesOptions {
 /** Duplicates each descriptor that it keeps. The caller closes the originals. */
 export class TenantNotices {
   readonly #options: NoticesOptions;
-  readonly #complaints = new WeakMap<Lease, number>();
+  readonly #complaints = new WeakMap<Lease, Partial<Record<Level, number>>>();
   readonly #stopping = new WeakSet<Lease>();
 
   constructor(options: NoticesOptions) {
@@ -43,6 +45,8 @@ export class TenantNotices {
     if (message.store) {
       for (const fd of fds) this.#store(tenancy, name, fd, self);
       for (const why of refused) this.#complain(tenancy, why);
+    } else if (!message.barrier && fds.length + refused.length > 0) {
+      this.#complain(tenancy, "it came without FDSTORE=1");
     }
     if (message.status !== undefined && message.status !== (lease.status ?? "")) {
       lease.status = message.status === "" ? undefined : message.status;
@@ -66,25 +70,27 @@ export class TenantNotices {
     const message = `FDNAME=${JSON.stringify(name.slice(0, 80))} is not a name of 1 to 64 characters A-Z a-z 0-9 _ . -`;
     let refused: Refusal | undefined = { kind: "unsuitable", name, message };
     if (isStashName(name)) {
-      const identity = identityOf(fd);
       let nth = 0;
       for (; ; nth++) {
         const known = berth.stash.get(numberedName(name, nth));
         if (known === undefined) break;
-        if (identity !== undefined && identityOf(known.handle) === identity) return;
+        if (isSameOpenFile(fd, known.handle, this.#options.sys))
+          return this.#complain({ berth, lease }, `the berth has it already under the name ${name}`, "info");
       }
       refused = this.#options.berths.stash(lease.id, numberedName(name, nth), fd, self);
     }
     if (refused !== undefined && "message" in refused) this.#complain({ berth, lease }, refused.message);
   }
 
-  #complain({ berth, lease }: Tenancy, why: string): void {
-    const complaints = (this.#complaints.get(lease) ?? 0) + 1;
+  /** Logs why a descriptor is dropped. What is no fault of the server is counted apart: it must not hide a refusal. */
+  #complain({ berth, lease }: Tenancy, why: string, level: Level = "warning"): void {
+    const known = this.#complaints.get(lease) ?? {};
+    const complaints = (known[level] ?? 0) + 1;
     if (complaints > MAX_COMPLAINTS) return;
-    this.#complaints.set(lease, complaints);
+    this.#complaints.set(lease, { ...known, [level]: complaints });
     const { pid } = lease.tenant;
-    const more = complaints === MAX_COMPLAINTS ? "; further refusals are not logged" : "";
-    this.#options.log("warning", `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${why}${more}`, {
+    const more = complaints === MAX_COMPLAINTS ? "; further ones are not logged" : "";
+    this.#options.log(level, `berth ${berth.name}: a descriptor of pid ${pid} is not kept: ${why}${more}`, {
       event: "stash-refused",
       berth: berth.name,
       pid,

@@ -1,7 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { unsuitable } from "../../../src/broker/berths/stash.ts";
+import { isSameOpenFile, unsuitable } from "../../../src/broker/berths/stash.ts";
 import { parseMounts, whyNotKept } from "../../../src/broker/berths/stash-file.ts";
+import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { startBroker } from "../../support/broker.ts";
 import { freePort } from "../../support/ports.ts";
@@ -169,6 +170,14 @@ for n in range(10000):
 it("is refused where its file system does not tell its type, and the broker keeps running", () => {
   // As with a FUSE file of another user: fcntl(2) answers, fstat(2) does not.
   expect(unsuitable(9999, { ...native, getfl: () => 0 })).toContain("does not tell");
+});
+
+it("is the same as another by its inode, where the kernel has no kcmp(2)", () => {
+  const old = { ...native, kcmp: () => -38 };
+  using one = FdHandle.adopt(native.memfd("one"));
+  using same = one.dup();
+  using other = FdHandle.adopt(native.memfd("other"));
+  expect([isSameOpenFile(one, same, old), isSameOpenFile(one, other, old)]).toEqual([true, false]);
 });
 
 describe("a file", () => {

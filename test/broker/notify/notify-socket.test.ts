@@ -178,6 +178,36 @@ describe("descriptors that a server keeps with FDSTORE=1", () => {
     expect(stashed(one)).toHaveLength(250);
   });
 
+  it("are each kept when they are one file opened twice, or the two ends of a pipe: only the same open file is dropped", async () => {
+    await using one = await scene();
+    const first = await one.launch();
+    await one.do("p = os.pipe(); notify('FDSTORE=1\\nFDNAME=pipe', *p); barrier()");
+    await one.do("f = [os.open(sys.argv[0], 0) for _ in range(2)]; os.lseek(f[1], 7, 0)");
+    await one.do("notify('FDSTORE=1\\nFDNAME=file', *f, os.dup(f[0])); barrier()");
+    expect(stashed(one)).toEqual(["pipe", "pipe", "file", "file"]);
+    const dropped = one.broker.log.filter(({ event }) => event === "stash-refused");
+    expect(dropped.map(({ level, message }) => [level, message])).toEqual([
+      [
+        "info",
+        `berth arena: a descriptor of pid ${first.pid} is not kept: the berth has it already under the name file`,
+      ],
+    ]);
+    first.kill("SIGKILL");
+    await one.watcher.count("released", 1);
+    await one.launch();
+    expect(await one.do("result = [os.lseek(n, 0, 1) for n in fds['file']]")).toBe("[0, 7]");
+    expect(await one.do("result = os.write(fds['pipe'][1], b'x'), os.read(fds['pipe'][0], 1)")).toBe("(1, b'x')");
+  });
+
+  it("are logged when they are dropped because the message does not ask to keep them", async () => {
+    await using one = await scene();
+    const { pid } = await one.launch();
+    expect(await one.do("notify('FDNAME=state', os.memfd_create('m')); result = barrier()")).toBe("True");
+    expect(one.broker.log.map(({ message }) => message)).toContain(
+      `berth arena: a descriptor of pid ${pid} is not kept: it came without FDSTORE=1`,
+    );
+  });
+
   it("do not fill the log when they are refused, nor does a server that repeats STOPPING=1", async () => {
     await using one = await scene();
     await one.launch();
@@ -189,7 +219,7 @@ describe("descriptors that a server keeps with FDSTORE=1", () => {
       one.broker.log.filter(({ event }) => event === wanted).map(({ message }) => message);
     expect(told("stopping")).toHaveLength(1);
     expect(told("stash-refused")).toHaveLength(10);
-    expect(told("stash-refused").at(-1)).toMatch(/":{80}" is not a name of .*; further refusals are not logged$/);
+    expect(told("stash-refused").at(-1)).toMatch(/":{80}" is not a name of .*; further ones are not logged$/);
   });
 });
 
