@@ -12,6 +12,8 @@ export { type ConnectOptions, connect } from "./client/connect.ts";
 export type { EntryType } from "./client/directory/entries.ts";
 export type { OpenFlags } from "./client/directory/open-flags.ts";
 export type {
+  AppendFileOptions,
+  CopyFileOptions,
   DirectoryEntry,
   FileData,
   ReaddirOptions,

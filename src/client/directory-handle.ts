@@ -12,7 +12,6 @@ import {
   type Stats,
   type WriteStream,
 } from "node:fs";
-import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "../errors.ts";
 import type { FdHandle } from "../fd.ts";
 import { type Native, native } from "../native.ts";
@@ -20,10 +19,14 @@ import { O_PATH } from "../net/socket-constants.ts";
 import type { WaitOptions } from "../wait-options.ts";
 import { openBeneath, openDirectory, openEntry } from "./directory/beneath.ts";
 import { openFile, readWhole, replaceWhole, writeWhole } from "./directory/content.ts";
+import { copyWhole } from "./directory/copy.ts";
 import { type RawEntry, readEntries } from "./directory/entries.ts";
 import { holdIfLarge, letGo } from "./directory/large-file.ts";
+import { makeDirectories, makeDirectory } from "./directory/make.ts";
 import { type OpenFlags, openFlags } from "./directory/open-flags.ts";
 import type {
+  AppendFileOptions,
+  CopyFileOptions,
   DirectoryEntry,
   FileData,
   ReaddirOptions,
@@ -33,10 +36,9 @@ import type {
   WriteFileOptions,
   WriteStreamOptions,
 } from "./directory/options.ts";
-import { type BeneathPath, pathBytes, prefixes, shown, textOf } from "./directory/path.ts";
+import { type BeneathPath, pathBytes, shown, textOf } from "./directory/path.ts";
 import { AT_REMOVEDIR, removeTree } from "./directory/remove.ts";
 
-const { EEXIST } = constants.errno;
 const RENAME_NOREPLACE = 1; // renameat2(2)
 const TARGET_MAX = 4096; // the longest target of a symbolic link, PATH_MAX
 
@@ -133,6 +135,20 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     return await replaceWhole(this.#sys, this.handle, path, writing);
   }
 
+  /** Writes to the end of a file, on threads of the pool. The file is made if it does not exist. */
+  async appendFile(path: BeneathPath, data: FileData, options: BufferEncoding | AppendFileOptions = {}): Promise<void> {
+    const { encoding, signal, mode } = typeof options === "string" ? ({ encoding: options } as const) : options;
+    await this.writeFile(path, data, { encoding, signal, mode, flag: "a" });
+  }
+
+  /**
+   * Copies a file's bytes and permissions, on threads of the pool. Links are followed on both sides, and neither can
+   * lead out. With `replace: false` it throws EEXIST when `to` exists. An abort can leave a part of the file.
+   */
+  async copyFile(from: BeneathPath, to: BeneathPath, options: CopyFileOptions = {}): Promise<void> {
+    await copyWhole(this.#sys, this.handle, from, to, options);
+  }
+
   /** A stream of a file's bytes, which closes it. */
   async createReadStream(path: BeneathPath, options: ReadStreamOptions = {}): Promise<ReadStream> {
     const file = await this.open(path);
@@ -193,10 +209,8 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
     path: BeneathPath,
     { recursive = false, mode = 0o777 }: { readonly recursive?: boolean; readonly mode?: number } = {},
   ): Promise<void> {
-    if (!recursive) return this.#mkdir(path, mode);
-    if (this.#isDirectory(path)) return;
-    for (const prefix of prefixes(path)) this.#mkdir(prefix, mode, true);
-    this.#open(path, O_PATH | files.O_DIRECTORY).close();
+    if (recursive) makeDirectories(this.#sys, this.handle, path, mode);
+    else makeDirectory(this.#sys, this.handle, path, mode);
   }
 
   /** Renames a file, directory or link. With `replace: false` it throws EEXIST when `to` exists. */
@@ -278,22 +292,5 @@ export class DirectoryHandle implements Disposable, AsyncDisposable {
 
   #open(path: BeneathPath, flags: number): FdHandle {
     return openBeneath(this.#sys, this.handle, path, flags);
-  }
-
-  /** Returns false if the path does not exist. Throws if it is not a directory or cannot be opened. */
-  #isDirectory(path: BeneathPath): boolean {
-    try {
-      this.#open(path, O_PATH | files.O_DIRECTORY).close();
-      return true;
-    } catch (error) {
-      if (error instanceof SysError && error.errnoName === "ENOENT") return false;
-      throw error;
-    }
-  }
-
-  #mkdir(path: BeneathPath, mode: number, mayExist = false): void {
-    using entry = openEntry(this.#sys, this.handle, path);
-    const result = this.#sys.mkdirat(entry.directory.fd, entry.name, mode);
-    if (!mayExist || result !== -EEXIST) check("mkdirat", result, shown(path));
   }
 }

@@ -126,6 +126,45 @@ describe("files", () => {
     await expect(root.open("new", "rw")).rejects.toEqual(usage('"rw"'));
   });
 
+  it("appendFile makes a file, and writes to its end", async () => {
+    await root.appendFile("log", "grü", { mode: 0o600 });
+    await root.appendFile("log", "c39f65", "hex");
+    expect(readFileSync(at("log"), "utf8")).toBe("grüße");
+    expect(statSync(at("log")).mode & 0o777).toBe(0o600);
+    await expect(root.appendFile("a", "x")).rejects.toEqual(system("EISDIR"));
+    const signal = AbortSignal.abort(new Error("no longer"));
+    await expect(root.appendFile("log", "x", { signal })).rejects.toThrow("no longer");
+  });
+
+  it("copyFile copies bytes and mode as node:fs does, over an old file too, and never loses a file copied onto itself", async () => {
+    const bytes = Buffer.alloc((1 << 20) + 5, "abc");
+    writeFileSync(at("from"), bytes, { mode: 0o640 });
+    writeFileSync(at("to"), Buffer.alloc(3 << 20), { mode: 0o600 });
+    await root.copyFile("from", "to");
+    expect(readFileSync(at("to")).equals(bytes)).toBe(true);
+    expect(statSync(at("to")).mode & 0o777).toBe(0o640);
+    symlinkSync("from", at("same"));
+    await root.copyFile("from", "same");
+    expect(readFileSync(at("from")).equals(bytes)).toBe(true);
+    await expect(root.copyFile("from", "to", { replace: false })).rejects.toEqual(system("EEXIST"));
+    await expect(root.copyFile("none", "to")).rejects.toEqual(system("ENOENT"));
+    await expect(root.copyFile("a", "new")).rejects.toEqual(system("EISDIR", "read"));
+    expect(existsSync(at("new"))).toBe(false);
+    const signal = AbortSignal.abort(new Error("no longer"));
+    await expect(root.copyFile("from", "new", { signal })).rejects.toThrow("no longer");
+  });
+
+  it("copyFile cannot read or write outside", async () => {
+    symlinkSync("/secret", at("out"));
+    symlinkSync("../outside/secret", at("out2"));
+    for (const link of ["out", "out2"]) {
+      await expect(root.copyFile(link, "copy")).rejects.toEqual(system("ENOENT"));
+    }
+    await root.copyFile("other", "out");
+    expect(readFileSync(at("secret"), "utf8")).toBe("other");
+    expect(readFileSync(join(folder.path, "outside/secret"), "utf8")).toBe("secret");
+  });
+
   it("readFile and writeFile do what those of node:fs do", async () => {
     await root.writeFile("b", "grüße");
     expect(await root.readFile("b")).toEqual(Buffer.from("grüße"));

@@ -144,7 +144,7 @@ function write(file: FdHandle, path: BeneathPath, { data, encoding, signal }: Wr
 }
 
 /** Turns errors of node:fs into those of the other calls, and an abort into the signal's reason. */
-async function explained<T>(work: Promise<T>, path: BeneathPath, signal?: AbortSignal | undefined): Promise<T> {
+export async function explained<T>(work: Promise<T>, path: BeneathPath, signal?: AbortSignal | undefined): Promise<T> {
   try {
     return await work;
   } catch (error) {

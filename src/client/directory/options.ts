@@ -25,6 +25,18 @@ export interface WriteFileOptions extends WaitOptions {
   readonly atomic?: boolean | undefined;
 }
 
+export interface AppendFileOptions extends WaitOptions {
+  /** Encoding of `data`, if it is a string. Default: "utf8". */
+  readonly encoding?: BufferEncoding | undefined;
+  /** Permissions of a new file, before the umask. 0o666 if not given. */
+  readonly mode?: number | undefined;
+}
+
+export interface CopyFileOptions extends WaitOptions {
+  /** false: throw EEXIST when the target exists. Default: true. */
+  readonly replace?: boolean | undefined;
+}
+
 export interface ReaddirOptions extends WaitOptions {
   /** "utf8" (default), or "buffer" for names that are not UTF-8. */
   readonly encoding?: "utf8" | "buffer" | undefined;
