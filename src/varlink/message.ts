@@ -20,6 +20,9 @@ export interface ReplyMessage {
   readonly error: string | undefined;
 }
 
+/** Fields of a call that may be absent. */
+const OPTIONAL: ReadonlySet<string> = new Set(["parameters", "oneway", "more", "upgrade"]);
+
 const none: Parameters = Object.freeze({});
 
 /** Bytes of a message, its NUL included. */
@@ -67,9 +70,10 @@ export function readCall(object: Parameters): CallMessage | string {
   let more = false;
   for (const key of Object.keys(object)) {
     const value = object[key];
+    // null is what an absent optional field may be written as (https://varlink.org/Interface-Definition).
+    if (value === null && OPTIONAL.has(key)) continue;
     if (key === "method" && typeof value === "string") method = value;
     else if (key === "parameters" && isObject(value)) parameters = value;
-    else if (key === "parameters" && value === null) parameters = none;
     else if (key === "oneway" && typeof value === "boolean") oneway = value;
     else if (key === "more" && typeof value === "boolean") more = value;
     else if (key === "upgrade" && value === false) continue;
@@ -84,9 +88,13 @@ export function readCall(object: Parameters): CallMessage | string {
 /** Reads a decoded object as a reply; a sentence when it is none. Unknown fields are passed over. */
 export function readReply(object: Parameters): ReplyMessage | string {
   const { parameters, continues, error } = object;
-  if (parameters !== undefined && parameters !== null && !isObject(parameters))
-    return "the reply's parameters are no object";
-  if (continues !== undefined && typeof continues !== "boolean") return "the reply's continues is no boolean";
-  if (error !== undefined && typeof error !== "string") return "the reply's error is no string";
-  return { parameters: parameters ?? none, continues: continues ?? false, error };
+  if (isGiven(parameters) && !isObject(parameters)) return "the reply's parameters are no object";
+  if (isGiven(continues) && typeof continues !== "boolean") return "the reply's continues is no boolean";
+  if (isGiven(error) && typeof error !== "string") return "the reply's error is no string";
+  return { parameters: parameters ?? none, continues: continues ?? false, error: error ?? undefined };
+}
+
+/** Whether a field is there. `{}` is every value that is not null or undefined. */
+function isGiven(value: unknown): value is NonNullable<unknown> {
+  return value !== undefined && value !== null;
 }

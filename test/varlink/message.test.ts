@@ -60,6 +60,22 @@ describe("readCall", () => {
   });
 });
 
+it('"more": null, "oneway": null and "upgrade": null are as good as absent, and so are those of a reply', () => {
+  expect(readCall({ method: "a.b.C", parameters: null, more: null, oneway: null, upgrade: null })).toEqual({
+    method: "a.b.C",
+    parameters: {},
+    more: false,
+    oneway: false,
+  });
+  expect(readReply({ parameters: null, continues: null, error: null })).toEqual({
+    parameters: {},
+    continues: false,
+    error: undefined,
+  });
+  expect(readCall({ method: null })).toContain('"method" is unknown or of the wrong type');
+  expect(readCall({ method: "a.b.C", surprise: null })).toContain('"surprise" is unknown');
+});
+
 describe("decodeBytes", () => {
   it("refuses bytes that are not UTF-8, and takes a replacement character that was really sent", () => {
     const bad = Buffer.from([0x7b, 0x22, 0xc3, 0x22, 0x3a, 0x31, 0x7d]);
