@@ -24,6 +24,9 @@ function inChild(environment: string, fds: readonly number[], script: string): u
   return JSON.parse(child.stdout);
 }
 
+/** A process that has opened nothing itself. */
+const ownFds = (): ReadonlySet<number> => new Set();
+
 describe("listenFds", () => {
   it("takes over what was passed, by name, sets CLOEXEC, and removes the variables: a second call finds none", () => {
     const socket = boundSocket("tcp://127.0.0.1:0", 4);
@@ -58,6 +61,50 @@ describe("listenFds", () => {
     });
   });
 
+  it.each([
+    ["all passed descriptors were closed", 1, 0],
+    ["one was passed, and two are named", 2, 1],
+    ["one was passed, and twelve are named", 12, 1],
+  ])("never adopts Node's own descriptors when LISTEN_FDS lies: %s", (_, count, passed) => {
+    const socket = boundSocket("tcp://127.0.0.1:0", 4);
+    const result = inChild(
+      `LISTEN_PID=$$ LISTEN_FDS=${count}`,
+      new Array<number>(passed).fill(socket.fd),
+      `import { listenFds } from ${module};
+       import { readdirSync } from "node:fs";
+       const before = readdirSync("/proc/self/fd").length;
+       let problem;
+       try { listenFds(); } catch (error) { problem = { code: error.code, message: error.message }; }
+       console.log(JSON.stringify({ ...problem, closed: before - readdirSync("/proc/self/fd").length }));`,
+    );
+    socket.close();
+    expect(result).toEqual({
+      code: "USAGE",
+      message: expect.stringContaining(`descriptor ${3 + passed} (unknown) is this program's own`),
+      closed: 0,
+    });
+  });
+
+  it("never adopts a socket that the program itself listens on", () => {
+    const socket = boundSocket("tcp://127.0.0.1:0", 4);
+    const result = inChild(
+      "LISTEN_PID=$$ LISTEN_FDS=1",
+      [socket.fd],
+      `import { listenFds } from ${module};
+       import { once } from "node:events";
+       import { connect, createServer } from "node:net";
+       const server = createServer((player) => player.end()).listen({ fd: 3 });
+       await once(server, "listening");
+       const player = connect(server.address().port);
+       await once(server, "connection");
+       try { listenFds(); } catch (error) { console.log(JSON.stringify(error.code)); }
+       server.close();
+       player.destroy();`,
+    );
+    socket.close();
+    expect(result).toBe("USAGE");
+  });
+
   it("sets CLOEXEC itself: not every descriptor was there for Node to find at its start (hazard 18)", () => {
     const set: number[][] = [];
     const setfd = (...args: [number, number]): number => {
@@ -65,7 +112,7 @@ describe("listenFds", () => {
       return 0;
     };
     const env = { LISTEN_PID: String(process.pid), LISTEN_FDS: "2" };
-    const passed = listenFds({ env, sys: { ...native, getfd: () => 0, setfd } });
+    const passed = listenFds({ env, ownFds, sys: { ...native, getfd: () => 0, setfd } });
     expect(set).toEqual([
       [3, 1],
       [4, 1],
@@ -87,7 +134,7 @@ describe("listenFds", () => {
     const id = fstatSync(own.fd, { bigint: true }).ino;
     const passed = (pidfdId: string): number => {
       const env = { LISTEN_PID: String(process.pid), LISTEN_FDS: "2", LISTEN_PIDFDID: pidfdId };
-      const fds = listenFds({ env, sys: { ...native, getfd: () => 0, setfd: () => 0 } });
+      const fds = listenFds({ env, ownFds, sys: { ...native, getfd: () => 0, setfd: () => 0 } });
       for (const { handle } of fds) handle.steal();
       return fds.length;
     };
@@ -103,7 +150,7 @@ describe("listenFds", () => {
   ])("refuses %s", (_, variables, code) => {
     const env = { LISTEN_PID: String(process.pid), ...variables };
     const sys = { ...native, setfd: () => 0, getfd: (fd: number) => (fd > 100 ? -9 : 0) };
-    expect(() => listenFds({ env, sys })).toThrow(expect.objectContaining({ code }));
+    expect(() => listenFds({ env, ownFds, sys })).toThrow(expect.objectContaining({ code }));
     expect(env).toEqual({});
   });
 });
