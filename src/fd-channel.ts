@@ -2,6 +2,8 @@
  * Plain descriptor passing for programs of one's own: messages with fds over a UNIX socket, without a protocol.
  * The broker's protocol is in src/varlink; this passes descriptors without any protocol.
  */
+import { once } from "node:events";
+import type { Socket } from "node:net";
 import { constants } from "node:os";
 import { abortError, BerthError, check, SysError } from "./errors.ts";
 import { adoptReceived, borrow, closeAll, descriptorsTruncated, FdHandle, NOTHING_BORROWED } from "./fd.ts";
@@ -146,21 +148,24 @@ export class FdChannel implements Disposable {
 
 /**
  * Sends one message with descriptors over a UNIX socket that stays the caller's. Waits while the socket is full.
- * On a stream socket all bytes are sent, and the descriptors travel with the first of them.
+ * On a stream socket all bytes are sent, and the descriptors travel with the first of them. A net.Socket first sends
+ * what was written to it before; until this call is over, write nothing else to it.
  */
 export async function sendFds(
-  socket: number,
+  socket: number | Socket,
   fds: readonly FdHandle[],
   data: Uint8Array | string = "\0",
   options: WaitOptions = {},
 ): Promise<void> {
   const { signal } = options;
   const bytes = checkMessage(data, fds);
+  if (typeof socket !== "number") await flushed(socket, signal);
   let borrowed = borrow(fds);
   for (let offset = 0; offset < bytes.length; ) {
     if (signal?.aborted) throw abortError(signal);
-    const sent = native.sendmsg(socket, bytes, offset, borrowed.fds, borrowed.count);
-    if (sent === -EAGAIN) await ready(socket, WRITABLE, signal);
+    const number = typeof socket === "number" ? socket : numberOf(socket);
+    const sent = native.sendmsg(number, bytes, offset, borrowed.fds, borrowed.count);
+    if (sent === -EAGAIN) await ready(number, WRITABLE, signal);
     else {
       offset += check("sendmsg", sent);
       borrowed = NOTHING_BORROWED;
@@ -196,6 +201,33 @@ export async function recvFds(
     }
     return length === 0 && fds.length === 0 ? undefined : new FdMessage(data.subarray(0, length), fds);
   }
+}
+
+/** Resolves when the socket is connected and has given to the kernel what was written to it. */
+async function flushed(socket: Socket, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted) throw abortError(signal);
+  if (socket.connecting) await once(socket, "connect", { signal });
+  if (socket.writableLength === 0 || socket.writableEnded) return;
+  await new Promise<void>((resolve, reject) => {
+    const abort = (): void => {
+      if (signal !== undefined) reject(abortError(signal));
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    // Nothing, after everything else. If that fails, sendmsg says why.
+    socket.write("", () => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    });
+  });
+}
+
+/** The descriptor of a net.Socket, which Node does not publish: its handle has had it since Node 0.10. */
+function numberOf(socket: Socket): number {
+  const handle: unknown = Reflect.get(socket, "_handle");
+  const fd: unknown = typeof handle === "object" && handle !== null ? Reflect.get(handle, "fd") : undefined;
+  if (typeof fd !== "number" || fd < 0)
+    throw new BerthError("DESCRIPTOR_CLOSED", "the net.Socket is not open, so no descriptor can be sent on it");
+  return fd;
 }
 
 function checkMessage(data: Uint8Array | string, fds: readonly FdHandle[]): Uint8Array {

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { Socket } from "node:net";
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -187,6 +189,47 @@ describe("sendFds and recvFds", () => {
     expect(native.getfd(left.fd)).toBe(1);
     left.close();
     expect(await recvFds(right.fd)).toBeUndefined();
+    right.close();
+  });
+
+  it("sendFds takes a net.Socket: the fds follow all that was written to it, and it goes on", async () => {
+    const [left, right] = socketPair();
+    const socket = new Socket({ fd: left.steal() });
+    const before = Buffer.alloc(1_000_000, "x");
+    socket.write(before);
+    const sending = sendFds(socket, [file], "fds");
+    const parts: Buffer[] = [];
+    let end = -1;
+    for (let length = 0; length < before.length + 3; ) {
+      using part = await recvFds(right.fd);
+      if (part === undefined) break;
+      parts.push(part.data);
+      length += part.data.length;
+      // The kernel ends what one call receives after a part with fds.
+      if (part.fds.length > 0) end = length;
+    }
+    await sending;
+    expect([end, Buffer.concat(parts).toString("latin1", before.length)]).toEqual([before.length + 3, "fds"]);
+    socket.write("after");
+    using after = await recvFds(right.fd);
+    expect(after?.data.toString()).toBe("after");
+    socket.destroy();
+    await once(socket, "close");
+    await expect(sendFds(socket, [file])).rejects.toMatchObject({ code: "DESCRIPTOR_CLOSED" });
+    right.close();
+  });
+
+  it("sendFds to a net.Socket that does not drain ends with the signal's reason", async () => {
+    const [left, right] = socketPair();
+    const socket = new Socket({ fd: left.steal() });
+    socket.write(Buffer.alloc(3_000_000));
+    const controller = new AbortController();
+    const sending = sendFds(socket, [file], "fds", { signal: controller.signal });
+    controller.abort(new Error("no longer"));
+    await expect(sending).rejects.toThrow("no longer");
+    const closed = once(socket, "close");
+    socket.destroy();
+    await closed;
     right.close();
   });
 
