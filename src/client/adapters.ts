@@ -2,6 +2,7 @@
  * Makes Node's sockets from descriptors that were handed over. Node never checks a descriptor's type (hazards 21 and
  * 22), so this asks the kernel first; test/client/adapters.test.ts.
  */
+import cluster from "node:cluster";
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
 import { BerthError, check } from "../errors.ts";
@@ -27,11 +28,24 @@ export function netServer(handle: FdHandle, name: string, sys: Native, backlog: 
   }
   const server = createServer();
   const { fd } = handle;
-  // exclusive: a cluster's worker would otherwise ask the primary to listen, which does not have the descriptor.
-  server.listen({ fd: handle.dup().steal(), exclusive: true });
+  listenHere(server, handle.dup().steal());
   // Node has just called listen(2) with its own backlog of 511, on a socket that everybody shares.
   check("listen", sys.listen(fd, backlog), name);
   return server;
+}
+
+/**
+ * Listens in this process. A worker of node:cluster would ask the primary to listen, which has another descriptor of
+ * that number, or none. `exclusive` does not help: Node ignores it for a descriptor. It asks isPrimary during the call.
+ */
+function listenHere(server: Server, fd: number): void {
+  const { isPrimary } = cluster;
+  Object.assign(cluster, { isPrimary: true });
+  try {
+    server.listen({ fd });
+  } finally {
+    Object.assign(cluster, { isPrimary });
+  }
 }
 
 /** A bound socket on a duplicate of `handle`, a UDP socket of either family. Throws DESCRIPTOR_MISMATCH. */

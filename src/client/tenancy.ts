@@ -119,7 +119,10 @@ export class Tenancy implements AsyncDisposable {
     await this.#call("Ready", { lease: this.lease }, options);
   }
 
-  /** Releases the berth: closes the servers and sockets made here, and the descriptors. Idempotent. */
+  /**
+   * Releases the berth: closes the servers and sockets made here, and the descriptors. Idempotent. If the broker could
+   * not be asked, the descriptors are closed all the same, and another call asks it again.
+   */
   release(options: WaitOptions = {}): Promise<void> {
     this.#released ??= this.#release(options);
     return this.#released;
@@ -130,7 +133,7 @@ export class Tenancy implements AsyncDisposable {
   }
 
   async #release(options: WaitOptions): Promise<void> {
-    for (const made of this.#made) made.close();
+    for (const made of this.#made) closeOnce(made);
     this.#made.clear();
     this.#root?.close();
     closeAll(this.descriptors.map(({ handle }) => handle));
@@ -138,7 +141,9 @@ export class Tenancy implements AsyncDisposable {
       await this.#call("Release", { lease: this.lease }, options);
     } catch (error) {
       // The lease has already ended, for example by another Tenancy of this process. That is what the caller wanted.
-      if (!(error instanceof RefusedError) || error.error !== "io.berthd.Broker.NoSuchLease") throw error;
+      if (error instanceof RefusedError && error.error === "io.berthd.Broker.NoSuchLease") return;
+      this.#released = undefined;
+      throw error;
     } finally {
       this.#client.close();
     }
@@ -158,6 +163,15 @@ export class Tenancy implements AsyncDisposable {
   ): Promise<void> {
     if (this.#client.closed) this.#client = await this.#options.reconnect(signal);
     using _ = await this.#client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
+  }
+}
+
+/** Closes it, unless the program has: its "close" event may still be to come. A dgram.Socket closed twice throws. */
+function closeOnce(made: Server | Socket): void {
+  try {
+    made.close();
+  } catch (error) {
+    if (!(error instanceof Error) || !("code" in error) || error.code !== "ERR_SOCKET_DGRAM_NOT_RUNNING") throw error;
   }
 }
 

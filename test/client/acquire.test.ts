@@ -1,11 +1,14 @@
+import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, connect as connectTcp } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { acquire } from "../../src/client/acquire.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { FdHandle } from "../../src/fd.ts";
-import { native } from "../../src/native.ts";
+import { native, packageRoot } from "../../src/native.ts";
 import { socketPaths } from "../../src/net/socket-path.ts";
 import { connectUnix } from "../../src/varlink/connect.ts";
 import { startBroker } from "../support/broker.ts";
@@ -76,6 +79,29 @@ describe("acquire from a broker", () => {
     await tenancy[Symbol.asyncDispose]();
   });
 
+  it("release succeeds after a socket was closed in the same tick, and gives the berth back", async () => {
+    await using broker = await startBroker(arena);
+    const tenancy = await acquire("arena", { socket: broker.socket });
+    tenancy.dgram("query").close();
+    tenancy.net("game").close();
+    await tenancy.release();
+    expect(broker.broker.berths[0]?.state).toBe("vacant");
+  });
+
+  it.each(["cluster", "thread"])("net() listens in a %s worker, on the worker's own descriptor", async (how) => {
+    await using broker = await startBroker(arena);
+    const program = join(packageRoot, "test/fixtures/worker-tenant.mjs");
+    const env = { ...process.env, BERTHD_SOCKET: broker.socket };
+    const child = spawn(process.execPath, [program, how, "arena"], { env, stdio: ["pipe", "pipe", "inherit"] });
+    const exited = once(child, "exit");
+    const [line] = await once(createInterface(child.stdout), "line");
+    const [text] = await once(connectTcp(Number(line), "127.0.0.1"), "data");
+    // The worker is a worker again afterwards.
+    expect(text.toString()).toBe(`${how} ${how === "thread"}`);
+    child.stdin.end();
+    expect(await exited).toEqual([0, null]);
+  });
+
   it("stashes by handle and by number, for the successor, who finds them by name", async () => {
     await using broker = await startBroker(arena);
     {
@@ -125,6 +151,23 @@ describe("acquire from a broker that a test plays", () => {
     expect(fake.connections[1]?.calls.map(({ method }) => method)).toEqual(
       expect.arrayContaining(["io.berthd.Broker.Ready", "io.berthd.Broker.Release"]),
     );
+  });
+
+  it("release that fails can be called again, and then gives the berth back", async () => {
+    let refusals = 1;
+    using fake = new FakeService(path, (call, connection) => {
+      if (call["method"] === "io.berthd.Broker.Acquire") connection.reply({ parameters: granted }, [file]);
+      else if (refusals-- > 0) connection.reply({ error: "io.berthd.Broker.LimitReached", parameters: {} });
+      else connection.reply({ parameters: {} });
+    });
+    const tenancy = await acquire("arena", { socket: path });
+    await expect(tenancy.release()).rejects.toMatchObject({ error: "io.berthd.Broker.LimitReached" });
+    await tenancy.release();
+    expect(fake.connections.flatMap(({ calls }) => calls.map(({ method }) => method))).toEqual([
+      "io.berthd.Broker.Acquire",
+      "io.berthd.Broker.Release",
+      "io.berthd.Broker.Release",
+    ]);
   });
 
   it.each<[string, Message, number]>([
