@@ -28,6 +28,7 @@ export type ErrorCode =
   | "STATE_DAMAGED"
   | "SYSCALL_MISSING"
   | "SYSTEM_ERROR"
+  | "TENANCY_CHANGED"
   | "TOO_MANY_DESCRIPTORS"
   | "USAGE";
 

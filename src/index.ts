@@ -26,7 +26,8 @@ export type {
 } from "./client/directory/options.ts";
 export type { BeneathPath } from "./client/directory/path.ts";
 export { DirectoryHandle } from "./client/directory-handle.ts";
-export { Tenancy, type TenancyOptions, type TenantDescriptor } from "./client/tenancy.ts";
+export { Tenancy, type TenancyEvents, type TenancyOptions, type TenantDescriptor } from "./client/tenancy.ts";
+export type { TenancyEvent } from "./client/tenancy-watch.ts";
 export type { SocketOptions } from "./config/keys/socket-options.ts";
 export type {
   BerthSpec,

@@ -44,6 +44,7 @@ export interface BerthRecord {
   readonly lease?: LeaseRecord | null;
   readonly ready?: boolean | null;
   readonly status?: string | null;
+  readonly outdated?: boolean | null;
   readonly start?: StartRecord | null;
   readonly kept?: number | null;
 }

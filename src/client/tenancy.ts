@@ -1,5 +1,6 @@
 /** A tenant's lease and descriptors, and its calls to the broker about them. */
 import type { Socket } from "node:dgram";
+import { EventEmitter } from "node:events";
 import type { Server } from "node:net";
 import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
@@ -9,6 +10,7 @@ import type { VarlinkClient } from "../varlink/client.ts";
 import type { WaitOptions } from "../wait-options.ts";
 import { dgramSocket, netServer } from "./adapters.ts";
 import { DirectoryHandle } from "./directory-handle.ts";
+import { type TenancyEvent, watchTenancy } from "./tenancy-watch.ts";
 
 /** One descriptor of the berth; the tenancy owns `handle`. */
 export interface TenantDescriptor {
@@ -28,11 +30,20 @@ export interface TenancyOptions {
   readonly reconnect: (signal: AbortSignal | undefined) => Promise<VarlinkClient>;
 }
 
+/** The listeners' arguments: why, as a {@link BerthError} with the code TENANCY_CHANGED. */
+export type TenancyEvents = Readonly<Record<TenancyEvent, [reason: BerthError]>>;
+
+const EVENTS: readonly TenancyEvent[] = ["replaced", "removed", "outdated"];
+
 /**
  * A berth that this process holds. Disposing of it closes what was made from it and releases the berth. If the process
  * dies, the broker notices, and the sockets stay open for the next tenant.
+ *
+ * It emits "replaced" when another tenant has taken the berth over, "removed" when the berth is no longer configured or
+ * somebody else has ended the lease, and "outdated" when the configuration of the berth has changed. Listening to them
+ * does not keep the process alive.
  */
-export class Tenancy implements AsyncDisposable {
+export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposable {
   readonly berth: string;
   readonly lease: string;
   readonly descriptors: readonly TenantDescriptor[];
@@ -42,12 +53,30 @@ export class Tenancy implements AsyncDisposable {
   #client: VarlinkClient;
   #released: Promise<void> | undefined;
 
+  /** Ends the watch, once there is one. */
+  #watch: AbortController | undefined;
+
   constructor(options: TenancyOptions) {
+    super();
     this.berth = options.berth;
     this.lease = options.lease;
     this.descriptors = options.descriptors;
     this.#options = options;
     this.#client = options.client;
+    // Nobody is asked what nobody wants to know.
+    EventEmitter.prototype.on.call(this, "newListener", (event: unknown) => {
+      if (EVENTS.some((known) => known === event)) this.#startWatch();
+    });
+  }
+
+  /**
+   * A signal that is aborted at the first of these events, or of all three without arguments. Its reason is a
+   * BerthError with the code TENANCY_CHANGED.
+   */
+  signal(...events: readonly TenancyEvent[]): AbortSignal {
+    const controller = new AbortController();
+    for (const event of events.length === 0 ? EVENTS : events) this.once(event, (reason) => controller.abort(reason));
+    return controller.signal;
   }
 
   /**
@@ -133,6 +162,7 @@ export class Tenancy implements AsyncDisposable {
   }
 
   async #release(options: WaitOptions): Promise<void> {
+    this.#watch?.abort();
     for (const made of this.#made) closeOnce(made);
     this.#made.clear();
     this.#root?.close();
@@ -147,6 +177,18 @@ export class Tenancy implements AsyncDisposable {
     } finally {
       this.#client.close();
     }
+  }
+
+  #startWatch(): void {
+    if (this.#watch !== undefined || this.#released !== undefined) return;
+    this.#watch = new AbortController();
+    const { berth, lease } = this;
+    const { reconnect } = this.#options;
+    const tell = (event: TenancyEvent, reason: BerthError): void => {
+      // What a listener throws is the program's to see, not the watch's.
+      process.nextTick(() => this.emit(event, reason));
+    };
+    void watchTenancy({ berth, lease, connect: reconnect, tell }, this.#watch.signal);
   }
 
   #keep<T extends Server | Socket>(made: T): T {

@@ -49,6 +49,7 @@ export class VarlinkClient implements Disposable {
   readonly #wire: Wire;
   readonly #pending: Pending[] = [];
   #closed: BerthError | undefined;
+  #isIdle = false;
 
   /** Owns a connected UNIX stream socket. */
   constructor(socket: FdHandle) {
@@ -66,6 +67,12 @@ export class VarlinkClient implements Disposable {
   /** Connects to the service at a path; `@name` is abstract. Throws BROKER_UNREACHABLE. */
   static async connect(path: string, options: UnixConnectOptions = {}): Promise<VarlinkClient> {
     return new VarlinkClient(await connectUnix(path, options));
+  }
+
+  /** From now on, calls that wait for replies do not keep the process alive. */
+  unref(): void {
+    this.#isIdle = true;
+    this.#wire.unref();
   }
 
   get closed(): boolean {
@@ -189,7 +196,7 @@ export class VarlinkClient implements Disposable {
   }
 
   #push(pending: Pending): void {
-    if (this.#pending.push(pending) === 1) this.#wire.ref();
+    if (this.#pending.push(pending) === 1 && !this.#isIdle) this.#wire.ref();
   }
 
   #onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[]): void {

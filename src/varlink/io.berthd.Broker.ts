@@ -99,6 +99,10 @@ type Berth (
   ready: ?bool,
   # What the tenant's server says of itself, for people (sd_notify(3), STATUS=).
   status: ?string,
+  # True if the configuration has changed since the tenant took the berth: it may hold other sockets
+  # than the next one will. Taking the berth again gives it the new ones, and ends this. Absent
+  # otherwise.
+  outdated: ?bool,
   # Where its server starts on demand.
   start: ?Start,
   # How many descriptors the service manager keeps for it, so that they outlive the broker: each of

@@ -45,6 +45,7 @@ export interface Berth {
   readonly lease?: Lease | null | undefined;
   readonly ready?: boolean | null | undefined;
   readonly status?: string | null | undefined;
+  readonly outdated?: boolean | null | undefined;
   readonly start?: Start | null | undefined;
   readonly kept?: number | null | undefined;
 }

@@ -67,6 +67,8 @@ export interface BerthView {
   readonly ready?: boolean;
   /** The tenant's own status text. */
   readonly status?: string;
+  /** The configuration has changed since the tenant took it. */
+  readonly outdated?: true;
   readonly start?: StartView;
   /** How many of its descriptors are in the service manager's store. */
   readonly kept?: number;
@@ -165,6 +167,7 @@ export class Berth {
       ...(this.hasRoot && { root: this.#rootView() }),
       ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
       ...(this.lease?.status !== undefined && { status: this.lease.status }),
+      ...(this.lease?.outdated === true && { outdated: true as const }),
       ...(this.start !== undefined && { start: this.start }),
       ...(kept > 0 && { kept }),
     };

@@ -111,7 +111,9 @@ export class Berths {
     if ("kind" in berth) return berth;
     const { roots } = this.#options;
     for (const lease of [berth.lease, berth.incoming]) {
-      if (lease !== undefined && who.holds(lease)) return roots.ensure(berth) ?? { kind: "granted", berth, lease };
+      if (lease === undefined || !who.holds(lease)) continue;
+      lease.outdated = false; // it gets all that is new
+      return roots.ensure(berth) ?? { kind: "granted", berth, lease };
     }
     if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };
     const inTheWay = berth.incoming ?? (replace === "no" ? berth.lease : undefined);
@@ -268,6 +270,7 @@ export class Berths {
   #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"]): void {
     const { moved, changed } = berth.configure(spec, sockets);
     if (changed) this.#options.roots.forget(berth);
+    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined && changed) lease.outdated = true;
     if (moved && berth.lease !== undefined) {
       const { pid } = berth.lease.tenant;
       const message = `berth ${berth.name}: its sockets changed; pid ${pid} keeps those it has until it asks again`;

@@ -25,6 +25,8 @@ export class Lease {
   readonly tenant: Tenant;
   /** The tenant has reported READY. */
   ready = false;
+  /** The configuration has changed since the tenant took the berth. */
+  outdated = false;
   /** Its copy in a store. */
   storedCopy: StoredCopy | undefined;
   readonly #sys: Native;

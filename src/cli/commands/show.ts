@@ -40,13 +40,14 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, root, lease, ready, status, start } = berth;
+  const { name, state, descriptors, range, root, lease, ready, status, outdated, start } = berth;
   const facts: [string, string][] = [["state", state]];
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);
     facts.push(["ready", ready ? "yes" : "not said"], ["lease", printable(lease.id)]);
     if (status) facts.push(["status", printable(status)]);
+    if (outdated) facts.push(["outdated", "its configuration has changed since; restart the server"]);
   }
   if (start) facts.push(...factsOf(start));
   if (root) {
