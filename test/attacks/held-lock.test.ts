@@ -1,5 +1,5 @@
 /** A tenant has the kernel hold the lock of its berth's socket: it attaches a filter whose text never comes. */
-import { describe, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Attacker, call } from "../support/attacks/attacker.ts";
 import { Siege, TENANT } from "../support/attacks/siege.ts";
 import { StuckFuse } from "../support/attacks/stuck-fuse.ts";
@@ -43,14 +43,54 @@ describe.each(["uffd", "page"])("a tenant holds the lock of its berth's socket (
   });
 });
 
-it.fails("a server holds the lock of the socket that it binds, under bind delivery", needs("root"), async () => {
-  await using siege = await Siege.begin();
-  await using server = Attacker.served(siege.socket, "prey");
-  await using fuse = await StuckFuse.mount(["READ"]);
-  await server.do("make s udp");
-  await server.do(`hold s page ${fuse.file}`);
-  await fuse.stuck("READ");
-  await server.do("bind s 127.0.0.1 0");
-  await siege.nobodyNoticed();
-  await siege.canBeKilledAndStarted();
+describe("under bind delivery", needs("root"), () => {
+  const STUCK = "a bind of its server failed: the kernel did not answer";
+
+  it("a server locks the socket that it binds", async () => {
+    await using siege = await Siege.begin();
+    await using server = Attacker.served(siege.socket, "prey");
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await server.do("make s udp");
+    await server.do(`hold s page ${fuse.file}`);
+    await fuse.stuck("READ");
+    await server.do("bind s 127.0.0.1 0");
+    await siege.nobodyNoticed(() => siege.hasLogged(STUCK));
+    await siege.canBeKilledAndStarted();
+  });
+
+  it("a server locks its berth's socket, and binds another that it has set up", async () => {
+    await using siege = await Siege.begin();
+    await using server = Attacker.served(siege.socket, "prey");
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await server.do("make s udp");
+    await server.do("bind s 127.0.0.1 0");
+    await expect.poll(() => siege.hasLogged("got socket game")).toBe(true);
+    await server.do(`hold s page ${fuse.file}`);
+    await fuse.stuck("READ");
+    await server.do("make t udp");
+    await server.do("buffer t 30000");
+    await server.do("bind t 127.0.0.1 0");
+    await siege.nobodyNoticed(() => siege.hasLogged(STUCK));
+  });
+
+  it.fails("a server binds an address in memory that never comes", async () => {
+    await using siege = await Siege.begin();
+    await using server = Attacker.served(siege.socket, "prey");
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await server.do("make s udp");
+    await server.do(`bindpage s ${fuse.file}`);
+    await fuse.stuck("READ");
+    await siege.nobodyNoticed();
+    await siege.canBeKilledAndStarted();
+  });
+
+  it.fails("a server binds a file that never answers that it is closed", async () => {
+    await using siege = await Siege.begin();
+    await using server = Attacker.served(siege.socket, "prey");
+    await using fuse = await StuckFuse.mount(["FLUSH"]);
+    await server.do(`make s open ${fuse.file}`);
+    await server.do("bind s 127.0.0.1 0");
+    await siege.nobodyNoticed();
+    await siege.canBeKilledAndStarted();
+  });
 });

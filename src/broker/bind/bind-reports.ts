@@ -21,6 +21,8 @@ export class BindReports {
   readonly #sys: Native;
   readonly #onReport: (report: BindReport | null) => void;
   #interceptor: Interceptor;
+  /** What has no answer yet. */
+  #current: BindReport | undefined;
   /** Their numbers. The interceptor owns these two until it is closed. */
   #fds: readonly number[] = [];
   /** Our own duplicates, while paused. */
@@ -38,8 +40,14 @@ export class BindReports {
     this.#interceptor = this.#begin(record === undefined ? [notify] : [notify, record]);
   }
 
+  /** Whether this report still waits for its answer. So long its socket is open. */
+  awaits(report: BindReport): boolean {
+    return this.#current === report;
+  }
+
   /** Answers the last report: see {@link Interceptor.answer}. */
   answer(verdict: number, socket: number): void {
+    this.#current = undefined;
     this.#interceptor.answer(verdict, socket);
   }
 
@@ -56,6 +64,7 @@ export class BindReports {
     } finally {
       if (this.#paused === undefined) closeAll(pair);
     }
+    this.#current = undefined;
     this.#interceptor.close();
   }
 
@@ -78,6 +87,7 @@ export class BindReports {
   }
 
   close(): void {
+    this.#current = undefined;
     this.#interceptor.close();
     if (this.#paused !== undefined) closeAll(this.#paused);
     this.#paused = undefined;
@@ -89,7 +99,11 @@ export class BindReports {
     const interceptor = new this.#sys.Interceptor(
       notify.steal(),
       // A report without an answer before the pause is reported again.
-      (report) => interceptor === this.#interceptor && this.#paused === undefined && this.#onReport(report),
+      (report) => {
+        if (interceptor !== this.#interceptor || this.#paused !== undefined) return;
+        this.#current = report ?? undefined;
+        this.#onReport(report);
+      },
       record?.steal() ?? NO_RECORD,
     );
     const result = interceptor.start();

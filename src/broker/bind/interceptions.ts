@@ -9,14 +9,17 @@ import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
+import type { PlanGuard } from "../sockets/guarded-plan.ts";
+import type { BindSource } from "./bind-answers.ts";
 import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
-import { type BindSource, Interception, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
+import { Interception, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
   readonly quota: Quota;
   readonly sys: Native;
+  readonly guard: PlanGuard;
   readonly log: Log;
   /** A store that keeps notify descriptors beyond this broker: then no fallback is needed. */
   readonly store: BindStore | undefined;
@@ -186,7 +189,7 @@ export class Interceptions {
     whose: { readonly berth: BindSource; readonly lease: { readonly ended: boolean } },
     onEnd: () => void,
   ): void {
-    const { berths, sys, log } = this.#options;
+    const { berths, sys, guard, log } = this.#options;
     const kept = storedCopy === undefined ? 0 : 2;
     const berth = berths.get(whose.berth.name);
     const end = (): void => {
@@ -197,7 +200,7 @@ export class Interceptions {
       onEnd();
       if (this.#byLease.size === 0) this.#fallback.release();
     };
-    const interception = new Interception(notify, record, { ...whose, sys, log, onEnded: end });
+    const interception = new Interception(notify, record, { ...whose, sys, guard, log, onEnded: end });
     this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
     if (berth !== undefined) berth.keptBinds += kept;
   }

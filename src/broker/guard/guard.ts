@@ -43,7 +43,7 @@ export interface GuardOptions {
 
 /** Workers at once, stuck ones not counted. Idle ones make room. */
 const MAX_WORKERS = 128;
-/** Stuck workers of one user, from which on nothing more is received from it. */
+/** Stuck workers of one user, from which on nothing more is received from it, or called for it. */
 const MAX_STUCK = 8;
 /** A worker without work ends after this many milliseconds. */
 const IDLE_MS = 1000;
@@ -58,7 +58,7 @@ export class Guard implements Disposable {
   readonly #sys: Native;
   readonly #log: Log;
   readonly #workers = new Map<string, GuardWorker>();
-  readonly #stuck = new Map<Owner, Set<GuardWorker>>();
+  readonly #stuck = new Map<string, Set<GuardWorker>>();
   /** Descriptors that are still to be closed. */
   readonly #unclosed: { readonly owner: Owner; readonly fd: number }[] = [];
   #zygote: Zygote | undefined;
@@ -85,9 +85,12 @@ export class Guard implements Disposable {
     return count;
   }
 
-  /** Whether messages are received for the owner: it has not made too many workers wait. */
+  /**
+   * Whether messages are received for the owner: it has not made too many workers wait. Those of {@link run} do not
+   * count, for a server that root has started holds up root's workers there.
+   */
   trusts(owner: Owner): boolean {
-    return (this.#stuck.get(owner)?.size ?? 0) < MAX_STUCK;
+    return !this.#isExhausted(keyOf(owner, false));
   }
 
   /**
@@ -112,16 +115,18 @@ export class Guard implements Disposable {
 
   /**
    * Carries out calls on borrowed descriptors, in their order, in one round. "stuck": they took too long, and the
-   * worker was killed. "unavailable": there is no worker, and nothing was done.
+   * worker was killed; or so many workers of this owner wait already that nothing was done. "unavailable": there is no
+   * worker, and nothing was done.
    */
   run(
     owner: Owner,
     fds: readonly number[],
     calls: readonly GuardCall[],
   ): Promise<readonly GuardResult[] | "stuck" | "unavailable"> {
-    const worker = this.#worker(owner, true);
+    const isExhausted = this.#isExhausted(keyOf(owner, true));
+    const worker = isExhausted ? undefined : this.#worker(owner, true);
     return new Promise((resolve) => {
-      if (worker === undefined) return resolve("unavailable");
+      if (worker === undefined) return resolve(isExhausted ? "stuck" : "unavailable");
       const id = worker.nextId();
       const onReply = (reply: Buffer | undefined): void => {
         if (reply === undefined) return resolve("stuck");
@@ -197,7 +202,7 @@ export class Guard implements Disposable {
   }
 
   #worker(owner: Owner, keepNetAdmin: boolean): GuardWorker | undefined {
-    const key = `${owner}${keepNetAdmin ? "+" : ""}`;
+    const key = keyOf(owner, keepNetAdmin);
     const known = this.#workers.get(key);
     if (known !== undefined && !known.ended) return known;
     if (this.#workers.size >= MAX_WORKERS && !this.#endIdle(0)) return undefined;
@@ -211,11 +216,11 @@ export class Guard implements Disposable {
       received: this.callsOf(owner),
       onStuck: (stuck) => {
         forget(stuck);
-        this.#leaveBehind(owner, stuck);
+        this.#leaveBehind(owner, key, stuck);
       },
       onEnd: (ended) => {
         forget(ended);
-        this.#hasEnded(owner, ended);
+        this.#hasEnded(key, ended);
       },
     };
     const worker = this.#fork(zygote, keepNetAdmin, options);
@@ -234,9 +239,13 @@ export class Guard implements Disposable {
     }
   }
 
-  #leaveBehind(owner: Owner, worker: GuardWorker): void {
-    const workers = this.#stuck.get(owner) ?? new Set();
-    this.#stuck.set(owner, workers.add(worker));
+  #isExhausted(key: string): boolean {
+    return (this.#stuck.get(key)?.size ?? 0) >= MAX_STUCK;
+  }
+
+  #leaveBehind(owner: Owner, key: string, worker: GuardWorker): void {
+    const workers = this.#stuck.get(key) ?? new Set();
+    this.#stuck.set(key, workers.add(worker));
     const whose = typeof owner === "number" ? `a descriptor of uid ${owner}` : "a descriptor of no single user";
     this.#log("warning", `${whose} made a guard process wait too long; the process is killed`, {
       event: "guard-stuck",
@@ -245,9 +254,9 @@ export class Guard implements Disposable {
     });
   }
 
-  #hasEnded(owner: Owner, worker: GuardWorker): void {
-    const workers = this.#stuck.get(owner);
-    if (workers?.delete(worker) && workers.size === 0) this.#stuck.delete(owner);
+  #hasEnded(key: string, worker: GuardWorker): void {
+    const workers = this.#stuck.get(key);
+    if (workers?.delete(worker) && workers.size === 0) this.#stuck.delete(key);
   }
 
   /** Ends workers that have had nothing to do for so long. Returns whether there were any. */
@@ -278,6 +287,11 @@ export class Guard implements Disposable {
     }
     return this.#zygote;
   }
+}
+
+/** A user has one worker for what it sends and one, with CAP_NET_ADMIN, for calls: neither holds up the other. */
+function keyOf(owner: Owner, keepNetAdmin: boolean): string {
+  return `${owner}${keepNetAdmin ? "+" : ""}`;
 }
 
 /** A descriptor of a message that did not pass, in a sentence. */

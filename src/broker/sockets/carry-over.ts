@@ -9,6 +9,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
+import { runPlan, type SocketCall, type SocketPlan, type SocketResult } from "./socket-call.ts";
 
 /** One option of a socket that its program has set. */
 export interface Setting {
@@ -16,48 +17,80 @@ export interface Setting {
   readonly value: Int32Array;
 }
 
-/**
- * What of the table differs from a new socket of that kind; nothing when there is no descriptor left to compare with.
- */
-export function settingsOf(own: number, domain: number, type: number, sys: Native): Setting[] {
+/** What a server has set on its own socket. */
+export interface OwnSettings {
+  /** What of the table differs from a new socket of that kind. */
+  readonly settings: readonly Setting[];
+  /** As fcntl(2) F_GETFL gives them, or -errno. */
+  readonly flags: number;
+}
+
+/** The calls that read a socket of this type, for {@link ownSettings}. */
+export function readCalls(type: number): readonly SocketCall[] {
+  return [
+    { call: "getfl" },
+    ...optionsOf(type).map(({ level, option, words }): SocketCall => ({ call: "getsockopt", level, option, words })),
+  ];
+}
+
+/** Compares what was read with a new socket; with no descriptor left for one, nothing counts as set. */
+export function ownSettings(results: readonly SocketResult[], domain: number, type: number, sys: Native): OwnSettings {
+  const [flags, ...own] = results;
   const fresh = sys.socket(domain, type, 0);
-  if (fresh < 0) return [];
+  if (fresh < 0) return { settings: [], flags: flags?.result ?? -1 };
   using reference = FdHandle.adopt(fresh, sys);
-  return carriedOptions.flatMap((option) => {
-    if (option.level === so.IPPROTO_TCP && type !== SOCK_STREAM) return [];
-    const value = read(own, option, sys);
-    const usual = read(reference.fd, option, sys);
-    return value === undefined || usual === undefined || same(value, usual) ? [] : [{ option, value }];
+  const [, ...usual] = runPlan(readPlan(type), reference.fd, sys);
+  const settings = optionsOf(type).flatMap((option, index) => {
+    const is = wordsIn(own[index]);
+    const was = wordsIn(usual[index]);
+    return is === undefined || was === undefined || same(is, was) ? [] : [{ option, value: is }];
   });
+  return { settings, flags: flags?.result ?? -1 };
+}
+
+/** What a socket's program has set on it, of a socket that nobody can hold up. */
+export function settingsOf(own: number, domain: number, type: number, sys: Native): readonly Setting[] {
+  return ownSettings(runPlan(readPlan(type), own, sys), domain, type, sys).settings;
 }
 
 /**
- * Sets on `held` what `own` was given beyond the defaults, O_NONBLOCK included. Returns the names of the options it
- * set. An option the kernel refuses is left as it was: the server would find out by asking, as it would have from the
- * kernel. What is set is set back when the lease ends (socket-repair.ts).
+ * Sets on the held socket, which has these flags, what the server's own was given beyond the defaults, O_NONBLOCK
+ * included. An option the kernel refuses is left as it was: the server would find out by asking, as it would have from
+ * the kernel. What is set is set back when the lease ends (socket-repair.ts).
  */
-export function carryOver(own: number, held: number, domain: number, type: number, sys: Native): string[] {
-  const settings = settingsOf(own, domain, type, sys);
-  const carried = settings
-    .filter(({ option, value }) => write(held, option, value, sys))
-    .map(({ option }) => option.name);
-  const flags = sys.getfl(own);
-  const now = sys.getfl(held);
-  if (flags >= 0 && now >= 0) sys.setfl(held, (now & ~so.O_NONBLOCK) | (flags & so.O_NONBLOCK));
-  return carried;
+export function* carryOver({ settings, flags }: OwnSettings, now: number): SocketPlan<void> {
+  const calls = settings.flatMap(setCalls);
+  const wanted = (now & ~so.O_NONBLOCK) | (flags & so.O_NONBLOCK);
+  if (flags >= 0 && now >= 0 && wanted !== now) calls.push({ call: "setfl", flags: wanted });
+  if (calls.length > 0) yield calls;
 }
 
-function read(fd: number, { level, option, words }: KernelOption, sys: Native): Int32Array | undefined {
-  const value = new Int32Array(words);
-  return sys.getsockopt(fd, level, option, value) < 0 ? undefined : value;
+function* readPlan(type: number): SocketPlan<readonly SocketResult[]> {
+  return yield readCalls(type);
 }
 
-function write(fd: number, { level, option, words, force }: KernelOption, value: Int32Array, sys: Native): boolean {
-  if (words > 1) return sys.setsockopt(fd, level, option, new Uint8Array(value.buffer)) >= 0;
+function optionsOf(type: number): readonly KernelOption[] {
+  return type === SOCK_STREAM ? carriedOptions : notOfTcp;
+}
+
+const notOfTcp = carriedOptions.filter(({ level }) => level !== so.IPPROTO_TCP);
+
+function wordsIn(result: SocketResult | undefined): Int32Array | undefined {
+  return result === undefined || result.result < 0 ? undefined : result.value;
+}
+
+function setCalls({ option: { level, option, words, force }, value }: Setting): readonly SocketCall[] {
+  const set = (name: number, raw: number | Uint8Array): SocketCall => ({
+    call: "setsockopt",
+    level,
+    option: name,
+    value: raw,
+  });
+  if (words > 1) return [set(option, new Uint8Array(value.buffer, value.byteOffset, value.byteLength))];
   const word = value[0] ?? 0;
-  if (force === undefined) return sys.setsockopt(fd, level, option, word) >= 0;
-  const bytes = Math.floor(word / 2);
-  return sys.setsockopt(fd, level, force, bytes) >= 0 || sys.setsockopt(fd, level, option, bytes) >= 0;
+  if (force === undefined) return [set(option, word)];
+  const bytes = Math.floor(word / 2); // the kernel reports it doubled
+  return [set(option, bytes), set(force, bytes)];
 }
 
 function same(a: Int32Array, b: Int32Array): boolean {

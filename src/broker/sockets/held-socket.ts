@@ -7,23 +7,15 @@ import { type SocketOptions, settingsFor } from "../../config/keys/socket-option
 import { check, SysError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import {
-  type Address,
-  encodeSockaddr,
-  familyNumber,
-  formatListenAddress,
-  type ListenAddress,
-  pathOf,
-} from "../../net/address.ts";
+import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
 import { boundAddress } from "../../net/socket-queries.ts";
-import { typeNumber } from "../../net/transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import { carryOver } from "./carry-over.ts";
+import { carryOver, type OwnSettings } from "./carry-over.ts";
 import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./open-socket.ts";
 import { configuredState, expectedState, type OptionState, readPlan } from "./option-state.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
-import { runPlan } from "./socket-call.ts";
+import { runPlan, type SocketPlan } from "./socket-call.ts";
 import { socketKey } from "./socket-key.ts";
 import { repairPlan } from "./socket-repair.ts";
 import { isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
@@ -121,11 +113,10 @@ export class HeldSocket implements Disposable {
     return address.family === "ipv6" && (dualStack || !this.#options.v6only);
   }
 
-  /** Copies the options of a server's own socket, until the lease ends. */
-  carryOver(own: number): void {
-    const domain = familyNumber(this.listen.address);
-    for (const name of carryOver(own, this.fd, domain, typeNumber(this.listen.kind), this.#sys))
-      this.#carried.add(name);
+  /** The plan that sets on it what a server has set on its own socket. It stays until the lease ends. */
+  carryOver(own: OwnSettings): SocketPlan<void> {
+    for (const { option } of own.settings) this.#carried.add(option.name);
+    return carryOver(own, this.#sys.getfl(this.fd));
   }
 
   /** Where it is bound. For port 0, the port that the kernel chose. */

@@ -16,7 +16,7 @@ export type SocketCall =
   | { readonly call: "getsockname" }
   | { readonly call: "getpeername" }
   | { readonly call: "listen"; readonly backlog: number }
-  | { readonly call: "connect"; readonly sockaddr: Uint8Array }
+  | { readonly call: "bind" | "connect"; readonly sockaddr: Uint8Array }
   /** poll(2) without a wait. */
   | { readonly call: "poll"; readonly events: number }
   /** fcntl(2) F_GETFL and F_SETFL. */
@@ -107,6 +107,8 @@ function runCall(call: SocketCall, fd: number, sys: Native): SocketResult {
       return { result: sys.getpeername(fd, new Uint8Array(4 * SOCKADDR_WORDS)), value: NOTHING };
     case "listen":
       return { result: sys.listen(fd, call.backlog), value: NOTHING };
+    case "bind":
+      return { result: sys.bind(fd, call.sockaddr), value: NOTHING };
     case "connect":
       return { result: sys.connect(fd, call.sockaddr), value: NOTHING };
     case "poll":

@@ -1,0 +1,271 @@
+/**
+ * Decides what a bind(2) of a server comes to: the held socket for that address, or what `server.other-binds` says. The
+ * broker copies the arguments once, so later changes by the server do not count. An internet bind that is not the
+ * berth's is never handed back to the kernel, unless all binds are allowed. This is no sandbox (docs/security.md).
+ */
+import { fstatSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { constants } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
+import type { ServerSpec } from "../../config/keys/spec.ts";
+import { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { BindReport } from "../../native-interceptor.ts";
+import {
+  type Address,
+  AF_INET,
+  AF_UNIX,
+  decodeSockaddr,
+  formatAddress,
+  formatListenAddress,
+} from "../../net/address.ts";
+import type { SocketKind } from "../../net/transport.ts";
+import type { Owner } from "../guard/guard.ts";
+import { type PlanGuard, runGuarded, type Unanswered } from "../sockets/guarded-plan.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
+import type { SocketPlan } from "../sockets/socket-call.ts";
+import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
+import { makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
+
+const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENOBUFS, EPERM, ETIMEDOUT } = constants.errno;
+
+/** What a bind(2) of the server comes to. */
+export interface Answer {
+  /** 0, an errno, or -1 to let the kernel carry out the call. */
+  readonly verdict: number;
+  /** What the server gets in the place of its own socket. */
+  readonly held?: FdHandle;
+}
+
+/** The kernel carries out the call. */
+const CONTINUE: Answer = { verdict: -1 };
+
+/** How often and when to try again where no guard process can be had: for half a second in all. */
+const MAX_TRIES = 10;
+const RETRY_MS = 50;
+/** Different refusals that are logged for one server. */
+const MAX_LOGGED = 32;
+
+/** What the server may get: the sockets of a berth, or none if the berth is no longer configured. */
+export interface BindSource {
+  readonly name: string;
+  readonly sockets: readonly NamedSocket[];
+  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds"> };
+}
+
+export interface BindAnswersOptions {
+  readonly berth: BindSource;
+  readonly lease: { readonly ended: boolean };
+  readonly sys: Native;
+  readonly guard: PlanGuard;
+  readonly log: Log;
+  /** Whether the report still waits for its answer. So long its socket is open. */
+  readonly awaits: (report: BindReport) => boolean;
+}
+
+/** The server's own socket. */
+type OwnSocket = SocketMake & SocketState;
+
+/** A socket a server may get, in the form {@link matchBind} decides on. */
+interface Offer extends Candidate, NamedSocket {}
+
+export class BindAnswers {
+  readonly #options: BindAnswersOptions;
+  readonly #sys: Native;
+  /** The path in /proc of each socket's last place. Among equal sockets, the server gets one that it no longer has. */
+  readonly #given = new Map<HeldSocket, string>();
+  readonly #logged = new Set<string>();
+
+  constructor(options: BindAnswersOptions) {
+    this.#options = options;
+    this.#sys = options.sys;
+  }
+
+  /** Resolves with the answer. It means nothing if nobody awaits it any more. */
+  async decide(report: BindReport): Promise<Answer> {
+    if (report.error !== 0) {
+      if (report.error === EPERM) this.note("error", "ptrace", blind);
+      return { verdict: report.error };
+    }
+    const make = makeOf(report.socket, this.#sys);
+    if (make === undefined) return CONTINUE;
+    const found = await this.#run(report, () => ({ plan: statePlan(make, this.#sys), fd: report.socket }));
+    if (typeof found === "string") return this.#unanswered(found);
+    const own = { ...make, ...found.value };
+    const address = addressOf(report.sockaddr, make.domain);
+    if (report.recalled && this.#isDone(report.socket, own, address)) return { verdict: 0 };
+    return make.isInet ? this.#answerInet(report, own, address) : this.#answerUnix(report, own, address);
+  }
+
+  #answerInet(report: BindReport, own: OwnSocket, address: Address | number): Answer | Promise<Answer> {
+    if (typeof address === "number") return { verdict: address };
+    if (address.family === "unix") return { verdict: EAFNOSUPPORT };
+    if (this.#options.lease.ended) return this.#refuse(own.kind, address, "its lease has ended");
+    if (own.bound !== undefined) return { verdict: EINVAL };
+    const found = this.#find({ ...own, address }, address.port === 0);
+    if (found !== undefined && own.isServed) return this.#deliver(report, own, found, address);
+    // Port 0 takes no address from anyone. The broker binds the server's own socket itself, so that the server cannot
+    // change the address in between.
+    if (address.port === 0) return this.#bindHere(report);
+    const { otherBinds } = this.#options.berth.spec.server;
+    if (otherBinds === "allow") return CONTINUE;
+    if (otherBinds === "loopback" && isLoopback(address) && address.port >= firstFreePort())
+      return this.#bindHere(report);
+    return this.#refuse(own.kind, address, `the berth has ${this.#describe()}`);
+  }
+
+  /** A UNIX address that the berth does not have is bound by the server itself; the file system decides. */
+  #answerUnix(report: BindReport, own: OwnSocket, address: Address | number): Answer | Promise<Answer> {
+    if (typeof address === "number" || this.#options.lease.ended || own.bound !== undefined) return CONTINUE;
+    const found = this.#find({ ...own, address }, false);
+    return found === undefined ? CONTINUE : this.#deliver(report, own, found, address);
+  }
+
+  #find(request: { kind: SocketKind; address: Address; v6only: boolean }, ephemeral: boolean): Offer | undefined {
+    const offers = this.#options.berth.sockets.flatMap(({ name, socket }): Offer[] => {
+      const { listen } = socket;
+      const chosenByKernel = listen.address.family !== "unix" && listen.address.port === 0;
+      if (ephemeral && !chosenByKernel) return [];
+      const address = ephemeral ? listen.address : socket.address;
+      return [{ name, socket, kind: listen.kind, address, dualStack: socket.dualStack }];
+    });
+    const fitting = matchBind(request, offers);
+    return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
+  }
+
+  /** Whether the server still has the socket where it was put. */
+  #has(socket: HeldSocket): boolean {
+    try {
+      return readlinkSync(this.#given.get(socket) ?? "") === `socket:[${fstatSync(socket.fd).ino}]`;
+    } catch {
+      return false; // it was not handed over, or it was closed
+    }
+  }
+
+  async #deliver(report: BindReport, own: OwnSocket, { name, socket }: Offer, asked: Address): Promise<Answer> {
+    const fd = this.#sys.dup(socket.fd);
+    if (fd < 0) return { verdict: EMFILE };
+    const held = FdHandle.adoptForeign(fd, this.#sys);
+    const done = await this.#run(report, () => ({ plan: socket.carryOver(own), fd }));
+    if (typeof done === "string") {
+      held.close();
+      return this.#unanswered(done);
+    }
+    if (this.#options.lease.ended) {
+      held.close();
+      return this.#refuse(own.kind, asked, "its lease has ended");
+    }
+    this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
+    const { berth } = this.#options;
+    this.#options.log(
+      "info",
+      `berth ${berth.name}: pid ${report.pid} bound ${formatAddress(asked)} and got socket ${name}`,
+      {
+        event: "bound",
+        berth: berth.name,
+        socket: name,
+        pid: report.pid,
+        address: formatListenAddress(socket.listen),
+      },
+    );
+    return { verdict: 0, held };
+  }
+
+  async #bindHere(report: BindReport): Promise<Answer> {
+    const { sockaddr } = report;
+    const bound = await this.#run(report, () => ({ plan: bindPlan(sockaddr), fd: report.socket }));
+    return typeof bound === "string" ? this.#unanswered(bound) : { verdict: Math.max(0, -bound.value) };
+  }
+
+  /**
+   * Carries out a plan in a guard process of the server's user. Its descriptor stays open as long as the report is
+   * awaited.
+   */
+  async #run<T>(report: BindReport, make: () => { readonly plan: SocketPlan<T>; readonly fd: number }) {
+    const { guard, awaits } = this.#options;
+    for (let tries = 0; ; tries++) {
+      if (!awaits(report)) return "gone";
+      const { plan, fd } = make();
+      const outcome = await runGuarded(plan, fd, guard, userOf(report.pid));
+      if (!awaits(report)) return "gone";
+      if (outcome !== "unavailable" || tries === MAX_TRIES) return outcome;
+      await pause(RETRY_MS);
+    }
+  }
+
+  /** Nobody can say what the socket is, or set what it needs. */
+  #unanswered(why: Unanswered | "gone"): Answer {
+    if (why === "gone") return CONTINUE;
+    const [message, verdict] =
+      why === "stuck"
+        ? [
+            "the kernel did not answer a question about its socket in time: another call of the server locks it",
+            ETIMEDOUT,
+          ]
+        : ["no guard process can be started to look at its socket", ENOBUFS];
+    this.note("warning", why, `a bind of its server failed: ${message}`);
+    return { verdict };
+  }
+
+  #refuse(kind: SocketKind, address: Address, why: string): Answer {
+    const asked = formatListenAddress({ kind, address, dualStack: false });
+    this.note("warning", asked, `its server may not bind ${asked}: ${why}`);
+    return { verdict: EACCES };
+  }
+
+  #describe(): string {
+    const addresses = this.#options.berth.sockets.map(({ socket }) =>
+      formatListenAddress({ ...socket.listen, address: socket.address }),
+    );
+    return `${addresses.join(", ") || "no sockets"} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
+  }
+
+  /** Whether a broker that was killed during this call had already handed over the socket. */
+  #isDone(socket: number, { bound }: SocketState, asked: Address | number): boolean {
+    const { ino } = fstatSync(socket);
+    if (this.#options.berth.sockets.some((held) => fstatSync(held.socket.fd).ino === ino)) return true;
+    if (typeof asked === "number" || asked.family === "unix") return false;
+    if (bound === undefined || bound.family === "unix") return false;
+    return bound.host === asked.host && [0, bound.port].includes(asked.port);
+  }
+
+  /** Logs each message once per server, up to a limit. */
+  note(level: "error" | "warning", key: string, message: string): void {
+    if (this.#logged.has(key) || this.#logged.size >= MAX_LOGGED) return;
+    this.#logged.add(key);
+    const { berth } = this.#options;
+    this.#options.log(level, `berth ${berth.name}: ${message}`, { event: "bind-refused", berth: berth.name });
+  }
+}
+
+const blind =
+  "the broker may not inspect its server (ptrace is restricted), so the server's binds fail with EPERM; " +
+  "run the broker as root, or set kernel.yama.ptrace_scope=1 or 0";
+
+function* bindPlan(sockaddr: Uint8Array): SocketPlan<number> {
+  const [bound] = yield [{ call: "bind", sockaddr }];
+  return bound?.result ?? -EINVAL;
+}
+
+/** Whose guard processes the server's sockets may make wait: its own user's, also when root has started it. */
+function userOf(pid: number): Owner {
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? "stranger";
+}
+
+/** The address, or the errno that the kernel would return. */
+function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
+  if (sockaddr.length < (domain === AF_UNIX ? 2 : domain === AF_INET ? 16 : 24)) return EINVAL;
+  // Old programs write AF_UNSPEC for the any address of AF_INET (ip(7)).
+  const bytes = Buffer.from(sockaddr);
+  const family = bytes.readUInt16LE(0);
+  if (domain === AF_INET && family === 0 && bytes.readUInt32BE(4) === 0) bytes.writeUInt16LE(AF_INET, 0);
+  else if (family !== domain) return domain === AF_UNIX ? EINVAL : EAFNOSUPPORT;
+  return decodeSockaddr(bytes) ?? EINVAL;
+}
+
+/** The lowest port that needs no privilege (ip(7)). The broker must not bind a lower one for the server. */
+function firstFreePort(): number {
+  const text = readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8");
+  return Number(text);
+}

@@ -1,0 +1,60 @@
+/**
+ * What a server's own socket is, which it is about to bind. What the kernel says without taking the socket's lock is
+ * asked here; all else is a plan for a guard process, for the server can have the kernel hold that lock.
+ */
+import type { Native } from "../../native.ts";
+import { type Address, AF_INET, AF_INET6, AF_UNIX, decodeSockaddr } from "../../net/address.ts";
+import * as so from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
+import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transport.ts";
+import { type OwnSettings, ownSettings, readCalls } from "../sockets/carry-over.ts";
+import type { SocketCall, SocketPlan } from "../sockets/socket-call.ts";
+
+/** What a socket was made as. */
+export interface SocketMake {
+  readonly domain: number;
+  readonly type: number;
+  readonly kind: SocketKind;
+  readonly isInet: boolean;
+  /** TCP, MPTCP, UDP or UNIX; not SCTP, UDP-Lite or another protocol. */
+  readonly isServed: boolean;
+}
+
+/** What only the socket itself knows. */
+export interface SocketState extends OwnSettings {
+  /** Undefined if it has no address yet. */
+  readonly bound: Address | undefined;
+  readonly v6only: boolean;
+}
+
+/** Undefined for netlink, packet and other families: those never belong to a berth. */
+export function makeOf(socket: number, sys: Native): SocketMake | undefined {
+  const option = (name: number): number => socketOption(socket, so.SOL_SOCKET, name, sys);
+  const domain = option(so.SO_DOMAIN);
+  const type = option(so.SO_TYPE);
+  const kind = kindOfType(type);
+  const isInet = domain === AF_INET || domain === AF_INET6;
+  if (kind === undefined || (!isInet && domain !== AF_UNIX)) return undefined;
+  const isServed = isKnownProtocol(kind, isInet ? "inet" : "unix", option(so.SO_PROTOCOL));
+  return { domain, type, kind, isInet, isServed };
+}
+
+/** All that an answer needs, in one batch. */
+export function* statePlan({ domain, type }: SocketMake, sys: Native): SocketPlan<SocketState> {
+  const first: SocketCall[] = [
+    { call: "getsockname" },
+    { call: "getsockopt", level: so.IPPROTO_IPV6, option: so.IPV6_V6ONLY, words: 1 },
+  ];
+  const [name, v6only, ...rest] = yield [...first, ...readCalls(type)];
+  const address = name === undefined || name.result < 0 ? undefined : addressIn(name.value, name.result);
+  const isBound = address !== undefined && (address.family === "unix" || address.port !== 0);
+  return {
+    ...ownSettings(rest, domain, type, sys),
+    bound: isBound ? address : undefined,
+    v6only: v6only !== undefined && v6only.result >= 0 && v6only.value[0] === 1,
+  };
+}
+
+function addressIn(words: Int32Array, length: number): Address | undefined {
+  return decodeSockaddr(new Uint8Array(words.buffer, words.byteOffset, length));
+}

@@ -1,0 +1,68 @@
+/**
+ * Carries out plans on sockets that a tenant has or had. A tenant can have the kernel hold a socket's lock for ever, so
+ * each batch of calls is one round of a guard process, never a call of this one.
+ */
+import type { Guard, GuardCall, GuardResult, Owner } from "../guard/guard.ts";
+import type { SocketCall, SocketPlan, SocketResult } from "./socket-call.ts";
+
+/** What a guard does for a plan. */
+export type PlanGuard = Pick<Guard, "run">;
+
+/** Why a plan did not come to its end: as {@link Guard.run}. */
+export type Unanswered = "stuck" | "unavailable";
+
+const WORD = Int32Array.BYTES_PER_ELEMENT;
+const NO_WORDS = new Int32Array(0);
+
+/** Carries out a plan on a borrowed socket, which must stay open until this resolves. */
+export async function runGuarded<T>(
+  plan: SocketPlan<T>,
+  fd: number,
+  guard: PlanGuard,
+  owner: Owner,
+): Promise<{ readonly value: T } | Unanswered> {
+  let step = plan.next();
+  while (step.done !== true) {
+    const calls = step.value;
+    const results = await guard.run(owner, [fd], calls.map(guardCall));
+    if (typeof results === "string") return results;
+    step = plan.next(calls.map((call, index) => socketResult(call, results[index])));
+  }
+  return { value: step.value };
+}
+
+function guardCall(call: SocketCall): GuardCall {
+  switch (call.call) {
+    case "getsockopt":
+      return { ...call, index: 0, room: call.words * WORD };
+    case "setsockopt":
+      return { ...call, index: 0, value: typeof call.value === "number" ? wordOf(call.value) : call.value };
+    case "connect":
+      return { call: "connect", index: 0, address: call.sockaddr };
+    case "bind":
+      return { call: "bind", index: 0, address: call.sockaddr };
+    default:
+      return { ...call, index: 0 };
+  }
+}
+
+function wordOf(value: number): Uint8Array {
+  return new Uint8Array(Int32Array.of(value).buffer);
+}
+
+function socketResult(call: SocketCall, result: GuardResult | undefined): SocketResult {
+  if (result === undefined) throw new Error("a guard gives as many results as it was asked for");
+  const { value, bytes } = result;
+  if (value < 0 || bytes.length === 0) return { result: value, value: wordsOf(call, bytes) };
+  const isName = call.call === "getsockname" || call.call === "getpeername";
+  return { result: isName ? bytes.length : value, value: wordsOf(call, bytes) };
+}
+
+/** As many words as were asked for: what the kernel did not fill is 0. */
+function wordsOf(call: SocketCall, bytes: Uint8Array): Int32Array {
+  const words = call.call === "getsockopt" ? call.words : Math.ceil(bytes.length / WORD);
+  if (words === 0) return NO_WORDS;
+  const padded = new Uint8Array(words * WORD);
+  padded.set(bytes.subarray(0, padded.length));
+  return new Int32Array(padded.buffer);
+}
