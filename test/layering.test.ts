@@ -33,7 +33,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   rootfs: ["fd", "native", "errors", "launcher-path", "net", "accounts", "file-constants"],
   varlink: ["fd", "wire", "errors", "net", "native"],
   systemd: ["fd", "launch", "native", "errors", "net"],
-  client: ["varlink", "fd", "native", "errors", "net", "placeholder", "wait-options", "file-constants"],
+  client: [
+    ...["varlink", "fd", "native", "errors", "net", "placeholder", "wait-options", "file-constants"],
+    ...["config", "accounts"], // without a broker, for development
+  ],
   broker: all.filter((layer) => !["client", "cli", "index", "fd-channel"].includes(layer)),
   cli: all.filter((layer) => layer !== "index"),
   index: all.filter((layer) => layer !== "cli"),

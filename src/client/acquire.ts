@@ -13,6 +13,13 @@ export interface AcquireOptions extends ConnectOptions {
   readonly replace?: "no" | "try" | "must";
   /** Wait until the berth is free instead of being refused as occupied. */
   readonly wait?: boolean;
+  /**
+   * "bind": where no broker answers, read the berth's configuration and open its sockets in this process. For
+   * development: there is no lease, no root, and nothing outlives the process. A warning says so.
+   */
+  readonly fallback?: "bind";
+  /** With `fallback`: folders of berth files in rising precedence. Default: those of `berthd`. */
+  readonly config?: readonly string[];
 }
 
 const OCCUPIED = "io.berthd.Broker.BerthOccupied";
@@ -30,7 +37,14 @@ const WORTH_ASKING: ReadonlySet<unknown> = new Set(["present", "added", "release
  * ```
  */
 export async function acquire(name: string, options: AcquireOptions = {}): Promise<Tenancy> {
-  const client = await connect(options);
+  let client: VarlinkClient;
+  try {
+    client = await connect(options);
+  } catch (error) {
+    if (options.fallback === undefined || !(error instanceof BerthError) || error.code !== "BROKER_UNREACHABLE")
+      throw error;
+    return await withoutBroker(name, options, error);
+  }
   try {
     const reply =
       options.wait === true ? await acquireWhenFree(client, name, options) : await call(client, name, options);
@@ -46,6 +60,19 @@ export async function acquire(name: string, options: AcquireOptions = {}): Promi
     client.close();
     throw error;
   }
+}
+
+async function withoutBroker(name: string, { config }: AcquireOptions, cause: BerthError): Promise<Tenancy> {
+  // Only now: a server in production has no use for the reader of configuration.
+  const { bindSockets } = await import("./without-broker.ts");
+  const descriptors = await bindSockets(name, config, cause);
+  process.emitWarning(`berth ${name}: no broker answers, so this process has opened the sockets itself`, {
+    type: "BerthWarning",
+    code: "BERTH_FALLBACK",
+    detail: cause.message,
+  });
+  const reconnect = (): Promise<never> => Promise.reject(cause);
+  return new Tenancy({ berth: name, lease: "", descriptors, client: undefined, reconnect });
 }
 
 function call(client: VarlinkClient, name: string, { replace, signal }: AcquireOptions): Promise<Reply> {

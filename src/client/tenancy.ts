@@ -25,7 +25,8 @@ export interface TenancyOptions {
   readonly berth: string;
   readonly lease: string;
   readonly descriptors: readonly TenantDescriptor[];
-  readonly client: VarlinkClient;
+  /** Undefined where no broker answered, and this process has opened the sockets itself. */
+  readonly client: VarlinkClient | undefined;
   /** Connects again if the broker closed the idle connection because it ran short of descriptors. */
   readonly reconnect: (signal: AbortSignal | undefined) => Promise<VarlinkClient>;
 }
@@ -47,10 +48,12 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
   readonly berth: string;
   readonly lease: string;
   readonly descriptors: readonly TenantDescriptor[];
+  /** Whether a broker has granted it. False after `fallback: "bind"`: then there is no lease. */
+  readonly isLeased: boolean;
   readonly #options: TenancyOptions;
   readonly #made = new Set<Server | Socket>();
   #root: DirectoryHandle | undefined;
-  #client: VarlinkClient;
+  #client: VarlinkClient | undefined;
   #released: Promise<void> | undefined;
 
   /** Ends the watch, once there is one. */
@@ -63,6 +66,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     this.descriptors = options.descriptors;
     this.#options = options;
     this.#client = options.client;
+    this.isLeased = options.client !== undefined;
     // Nobody is asked what nobody wants to know.
     EventEmitter.prototype.on.call(this, "newListener", (event: unknown) => {
       if (EVENTS.some((known) => known === event)) this.#startWatch();
@@ -145,7 +149,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
 
   /** Reports that this process serves now. This completes a handover, and drops what predecessors stashed. */
   async ready(options: WaitOptions = {}): Promise<void> {
-    await this.#call("Ready", { lease: this.lease }, options);
+    if (this.isLeased) await this.#call("Ready", { lease: this.lease }, options);
   }
 
   /**
@@ -167,6 +171,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     this.#made.clear();
     this.#root?.close();
     closeAll(this.descriptors.map(({ handle }) => handle));
+    if (!this.isLeased) return;
     try {
       await this.#call("Release", { lease: this.lease }, options);
     } catch (error) {
@@ -175,12 +180,12 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
       this.#released = undefined;
       throw error;
     } finally {
-      this.#client.close();
+      this.#client?.close();
     }
   }
 
   #startWatch(): void {
-    if (this.#watch !== undefined || this.#released !== undefined) return;
+    if (this.#watch !== undefined || this.#released !== undefined || !this.isLeased) return;
     this.#watch = new AbortController();
     const { berth, lease } = this;
     const { reconnect } = this.#options;
@@ -203,8 +208,10 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     { signal }: WaitOptions,
     fds: readonly FdHandle[] = [],
   ): Promise<void> {
-    if (this.#client.closed) this.#client = await this.#options.reconnect(signal);
-    using _ = await this.#client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
+    // Without a lease this throws why there is no broker.
+    const client = this.#client?.closed === false ? this.#client : await this.#options.reconnect(signal);
+    this.#client = client;
+    using _ = await client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
   }
 }
 
