@@ -6,7 +6,9 @@ import { BerthError } from "../errors.ts";
 import { native } from "../native.ts";
 
 /** The configuration, with only those berths that have a root. */
-export function configuredRoots(directories: readonly string[] = defaultConfigDirectories()): LoadedConfig {
+export function configuredRoots(
+  directories: readonly string[] = defaultConfigDirectories(),
+): Pick<LoadedConfig, "specs" | "problems"> {
   const { specs, problems } = loadConfig({ directories, accounts: systemAccounts(native) });
   return { specs: specs.filter(({ root }) => root !== undefined), problems };
 }

@@ -8,7 +8,7 @@ import { normalize } from "node:path";
 import { formatListenAddress, type InetAddress, type ListenAddress, mappedIPv4 } from "../net/address.ts";
 import type { BerthSpec, SocketSpec } from "./keys/spec.ts";
 import type { Origin, Problem } from "./toml/problem.ts";
-import { formatOrigin, ProblemList } from "./toml/problem.ts";
+import { formatOrigin } from "./toml/problem.ts";
 
 /** One address of one berth. */
 interface Claim {
@@ -25,26 +25,101 @@ interface Host {
   readonly host: string | undefined;
 }
 
-/**
- * Every two addresses of all berths that cannot both be bound. The problem is reported at the later one and names the
- * earlier. Of many equal addresses each is reported against the first only.
- */
-export function findConflicts(specs: readonly Pick<BerthSpec, "name" | "sockets">[]): Problem[] {
-  const problems = new ProblemList();
-  // Only claims in the same bucket can meet: the same protocol and port, path or name.
-  const buckets = new Map<string, Claim[]>();
-  for (const claim of specs.flatMap(claimsOf)) {
-    const key = bucketOf(claim.listen);
-    if (key === undefined) continue;
-    const earlier = buckets.get(key) ?? [];
-    buckets.set(key, earlier);
-    const rivals = earlier.filter((other) => excludes(claim, other));
-    const equal = rivals.find((other) => sameHosts(claim, other));
-    if (equal === undefined) earlier.push(claim);
-    for (const other of equal === undefined ? rivals : [equal]) reportConflict(claim, other, problems);
-  }
-  return problems.sorted();
+/** A problem between two berths, at the one that gives way. */
+export interface Conflict {
+  /** The berth that must be changed. */
+  readonly berth: string;
+  readonly problem: Problem;
 }
+
+/** Whether a berth has this address already, with a living server. It keeps it then. */
+export type HoldsAddress = (berth: string, listen: ListenAddress) => boolean;
+
+/**
+ * Every two addresses of all berths that cannot both be bound. The berth that holds an address keeps it, else the first
+ * of `berths`. A berth with a conflict takes no address from berths without one. Of many equal addresses each is
+ * reported against the first only. Its time grows with the number of addresses, not with its square.
+ */
+export function findConflicts(
+  berths: readonly Pick<BerthSpec, "name" | "sockets">[],
+  holds: HoldsAddress = () => false,
+): Conflict[] {
+  const taken = new ClaimIndex();
+  const conflicts: Conflict[] = [];
+  const all = berths.map(claimsOf);
+  const held = new Set(all.flat().filter(({ berth, listen }) => holds(berth, listen)));
+  for (const claim of held) taken.add(claim);
+  const losers: Claim[][] = [];
+  for (const claims of all) {
+    const fresh = claims.filter((claim) => !held.has(claim));
+    if (excludeThemselves(fresh) || fresh.some((claim) => taken.rivalsOf(claim).length > 0)) losers.push(fresh);
+    else for (const claim of fresh) taken.add(claim);
+  }
+  for (const claim of losers.flat()) conflicts.push(...place(claim, taken));
+  return conflicts;
+}
+
+/** Whether a berth asks for addresses that it cannot have together. */
+function excludeThemselves(claims: readonly Claim[]): boolean {
+  const own = new ClaimIndex();
+  return claims.length > 1 && claims.some((claim) => place(claim, own).length > 0);
+}
+
+/** Adds a claim, and returns its conflicts with earlier ones. */
+function place(claim: Claim, taken: ClaimIndex): Conflict[] {
+  const rivals = taken.rivalsOf(claim);
+  const equal = rivals.find((other) => sameHosts(claim, other));
+  if (equal === undefined) taken.add(claim);
+  return (equal === undefined ? rivals : [equal]).map((other) => conflictOf(claim, other));
+}
+
+const ANY = "any";
+
+/**
+ * Claims by everything that decides whether the kernel lets two of them be (socket(7) on SO_REUSEPORT and
+ * SO_BINDTODEVICE). Each is filed under its own values and under {@link ANY}, so that a look-up finds only rivals.
+ */
+class ClaimIndex {
+  readonly #claims = new Map<string, Claim[]>();
+
+  add(claim: Claim): void {
+    const bucket = bucketOf(claim.listen);
+    if (bucket === undefined) return;
+    for (const { family, host = "*" } of claim.hosts)
+      for (const at of [host, ANY])
+        for (const device of [deviceOf(claim) ?? "", ANY])
+          for (const reuse of [shares(claim), ANY]) this.#put(`${bucket} ${family} ${at} ${device} ${reuse}`, claim);
+    if (claim.hosts.length === 0) this.#put(bucket, claim);
+  }
+
+  /** Those that the kernel refuses beside `claim`, at most {@link MAX_RIVALS}. */
+  rivalsOf(claim: Claim): Claim[] {
+    const bucket = bucketOf(claim.listen);
+    if (bucket === undefined) return [];
+    if (claim.hosts.length === 0) return (this.#claims.get(bucket) ?? []).slice(0, MAX_RIVALS);
+    const rivals = new Set<Claim>();
+    const device = deviceOf(claim);
+    const devices = device === undefined ? [ANY] : [device, ""];
+    const reuse = shares(claim) === "shared" ? "alone" : ANY;
+    for (const { family, host } of claim.hosts)
+      for (const at of host === undefined ? [ANY] : [host, "*"])
+        for (const one of devices)
+          for (const other of this.#claims.get(`${bucket} ${family} ${at} ${one} ${reuse}`) ?? []) {
+            if (rivals.size >= MAX_RIVALS) return [...rivals];
+            rivals.add(other);
+          }
+    return [...rivals];
+  }
+
+  #put(key: string, claim: Claim): void {
+    const list = this.#claims.get(key);
+    if (list === undefined) this.#claims.set(key, [claim]);
+    else if (list.at(-1) !== claim) list.push(claim);
+  }
+}
+
+/** Conflicts reported for one address. More of them help nobody. */
+const MAX_RIVALS = 16;
 
 function claimsOf({ name, sockets }: Pick<BerthSpec, "name" | "sockets">): Claim[] {
   return sockets.flatMap((socket) =>
@@ -71,17 +146,8 @@ function host(family: InetAddress["family"], text: string): Host {
   return { family, host: text === "::" || text === "0.0.0.0" ? undefined : text };
 }
 
-/**
- * Whether the kernel refuses the second of two claims in one bucket (socket(7) on SO_REUSEPORT and SO_BINDTODEVICE).
- */
-function excludes(a: Claim, b: Claim): boolean {
-  if (a.listen.address.family === "unix") return true;
-  if (a.socket.options.reusePort === true && b.socket.options.reusePort === true) return false;
-  const [deviceA, deviceB] = [deviceOf(a), deviceOf(b)];
-  if (deviceA !== undefined && deviceB !== undefined && deviceA !== deviceB) return false;
-  return a.hosts.some((x) =>
-    b.hosts.some((y) => x.family === y.family && (x.host === undefined || y.host === undefined || x.host === y.host)),
-  );
+function shares({ socket }: Claim): "shared" | "alone" {
+  return socket.options.reusePort === true ? "shared" : "alone";
 }
 
 /** The zone of a link-local address binds the socket to that interface, as `device` does (ipv6(7)). */
@@ -95,7 +161,7 @@ function sameHosts(a: Claim, b: Claim): boolean {
   return identity(a) === identity(b);
 }
 
-function reportConflict(later: Claim, earlier: Claim, problems: ProblemList): void {
+function conflictOf(later: Claim, earlier: Claim): Conflict {
   const name = (claim: Claim): string =>
     `${formatListenAddress(claim.listen)} of ${claim.berth} (socket ${claim.socket.name})`;
   const message = `${name(later)} conflicts with ${name(earlier)}, ${formatOrigin(earlier.listen.origin)}`;
@@ -103,5 +169,6 @@ function reportConflict(later: Claim, earlier: Claim, problems: ProblemList): vo
     later.listen.address.family === "unix"
       ? "give one of them another path or name"
       : "give one of them another port or address, or set reuse-port = true on both to share it";
-  problems.report(later.listen.origin, message, remedy);
+  const { file, line } = later.listen.origin;
+  return { berth: later.berth, problem: { file, line, message, remedy } };
 }

@@ -1,12 +1,15 @@
-/** Loads a configuration: directories → files → merged tables → specs. It reads the disk and looks up users once. */
-
+/**
+ * Loads a configuration: directories → files → merged tables → drafts → berths. It reads the disk and looks up users
+ * once. A problem concerns one berth, or all that a template is for, and the others are loaded as if it were not there.
+ */
 import type { Accounts } from "../accounts.ts";
-import { findConflicts } from "./conflicts.ts";
+import { type Conflict, findConflicts, type HoldsAddress } from "./conflicts.ts";
 import { readBerth } from "./keys/berth.ts";
 import type { BerthSpec } from "./keys/spec.ts";
-import { findRangeConflicts } from "./range-conflicts.ts";
+import { findRangeConflicts, type HoldsRange } from "./range-conflicts.ts";
 import { composeBerths } from "./toml/compose.ts";
-import type { Problem } from "./toml/problem.ts";
+import { concerns } from "./toml/concern.ts";
+import type { Origin, Problem } from "./toml/problem.ts";
 import { ProblemList, type Report } from "./toml/problem.ts";
 import { readConfigFiles } from "./toml/read-files.ts";
 
@@ -16,31 +19,105 @@ export interface LoadOptions {
   readonly accounts: Accounts;
 }
 
+/** A berth that cannot be used as it is configured. */
+export interface TroubledBerth {
+  readonly name: string;
+  readonly origin: Origin;
+  readonly problems: readonly Problem[];
+  /** What could be read of it, with defaults for the rest; undefined where nothing could be. */
+  readonly draft: BerthSpec | undefined;
+}
+
+/** Berths as they were read, before two of them are compared. */
+export interface Drafts {
+  /** By name. `problems` are those of their files. */
+  readonly berths: readonly TroubledBerth[];
+  /** What concerns no single berth. */
+  readonly general: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  /** The directories that exist. */
+  readonly directories: readonly string[];
+}
+
 export interface LoadedConfig {
-  /** The berths without a problem of their own, by name. Two of them may still conflict: see `problems`. */
+  /** The berths without any problem, by name. They can be opened, whatever is wrong with others. */
   readonly specs: readonly BerthSpec[];
-  /** Every problem, by file and line. Open nothing unless this is empty. */
+  /** The others, by name. */
+  readonly troubled: readonly TroubledBerth[];
+  /** What concerns no single berth. */
+  readonly general: readonly Problem[];
+  /** What is likely a mistake, and no problem. */
+  readonly warnings: readonly Problem[];
+  /** Every problem, by file and line. */
   readonly problems: readonly Problem[];
 }
 
+/** What berths have already: it stays theirs. */
+export interface Holdings {
+  readonly address: HoldsAddress;
+  readonly range: HoldsRange;
+}
+
+const nothing: Holdings = { address: () => false, range: () => false };
+
 /** Reads the configuration. Its problems are in the result, never thrown. */
-export function loadConfig({ directories, accounts }: LoadOptions): LoadedConfig {
-  const problems = new ProblemList();
-  const files = readConfigFiles(directories, problems.report);
-  const specs: BerthSpec[] = [];
-  const drafts: BerthSpec[] = [];
-  for (const berth of composeBerths(files, problems.report)) {
-    let isValid = true;
-    const report: Report = (...problem) => {
-      isValid = false;
-      problems.report(...problem);
-    };
-    const spec = readBerth(berth, { report, accounts });
-    drafts.push(spec);
-    if (isValid) specs.push(spec);
+export function loadConfig(options: LoadOptions): LoadedConfig {
+  return settleConflicts(readDrafts(options));
+}
+
+/** Reads the files of all berths. */
+export function readDrafts({ directories, accounts }: LoadOptions): Drafts {
+  const ofFiles = new ProblemList();
+  const warnings = new ProblemList();
+  const files = readConfigFiles(directories, ofFiles.report, warnings.report);
+  const composed = composeBerths(files, ofFiles.report);
+  const concerned = concerns(
+    directories,
+    composed.map(({ name }) => name),
+  );
+  const general: Problem[] = [];
+  const byBerth = new Map<string, ProblemList>(composed.map(({ name }) => [name.full, new ProblemList()]));
+  for (const problem of ofFiles.sorted()) {
+    const names = concerned(problem.file);
+    if (names.length === 0) general.push(problem);
+    for (const name of names) byBerth.get(name)?.report(problem, problem.message, problem.remedy);
   }
-  // Of all drafts, so that another mistake in a file does not hide its conflicts.
-  for (const { file, line, message, remedy } of [...findConflicts(drafts), ...findRangeConflicts(drafts)])
-    problems.report({ file, line }, message, remedy);
-  return { specs, problems: problems.sorted() };
+  const berths = composed.map(({ name: { full }, name, origin, table }): TroubledBerth => {
+    const problems = byBerth.get(full) ?? new ProblemList();
+    const report: Report = (...problem) => problems.report(...problem);
+    const draft = table === undefined ? undefined : readBerth({ name, origin, table }, { report, accounts });
+    return { name: full, origin, problems: problems.sorted(), draft };
+  });
+  return { berths, general, warnings: warnings.sorted(), directories: files.directories };
+}
+
+/** Tells the berths without problems from the others. A berth gives way to one that `holds` the address or range. */
+export function settleConflicts({ berths, general, warnings }: Drafts, holds: Holdings = nothing): LoadedConfig {
+  // Of all drafts, so that another mistake in a file does not hide its conflicts. Those without a mistake come first.
+  const drafts = [...berths]
+    .sort((a, b) => Number(a.problems.length > 0) - Number(b.problems.length > 0))
+    .flatMap(({ draft }) => draft ?? []);
+  const conflicts = byBerth([...findConflicts(drafts, holds.address), ...findRangeConflicts(drafts, holds.range)]);
+  const all = new ProblemList();
+  for (const { file, line, message, remedy } of general) all.report({ file, line }, message, remedy);
+  const specs: BerthSpec[] = [];
+  const troubled: TroubledBerth[] = [];
+  for (const berth of berths) {
+    const { draft } = berth;
+    const problems = [...berth.problems, ...(conflicts.get(berth.name) ?? [])];
+    if (problems.length === 0 && draft !== undefined) specs.push(draft);
+    else troubled.push({ ...berth, problems });
+    for (const { file, line, message, remedy } of problems) all.report({ file, line }, message, remedy);
+  }
+  return { specs, troubled, general, warnings, problems: all.sorted() };
+}
+
+function byBerth(conflicts: readonly Conflict[]): Map<string, Problem[]> {
+  const found = new Map<string, Problem[]>();
+  for (const { berth, problem } of conflicts) {
+    const list = found.get(berth);
+    if (list === undefined) found.set(berth, [problem]);
+    else list.push(problem);
+  }
+  return found;
 }

@@ -34,6 +34,30 @@ describe("berth check", () => {
     expect(lines.at(-1)).toBe("3 problems");
   });
 
+  test("tells the berths with problems from the others, which a broker serves", async () => {
+    using folder = new TestFolder({ ...berths, "oops.toml": "[sockets", "arena.tml": "" });
+    const { code, stdout } = await berth(["check", folder.path]);
+    expect(code).toBe(1);
+    expect(stdout.split("\n").slice(-6)).toEqual([
+      expect.stringMatching(/arena\.tml:1: warning: this file is not read/),
+      expect.stringContaining("rename it"),
+      "with problems: oops",
+      "3 berths with 5 sockets: fine",
+      "1 problem",
+      "",
+    ]);
+    const { stdout: json } = await berth(["check", "--json", folder.path]);
+    expect(JSON.parse(json)).toMatchObject({ berths: 3, withProblems: ["oops"], warnings: [{ line: 1 }] });
+  });
+
+  test("a warning alone is no problem", async () => {
+    using folder = new TestFolder({ ...berths, "arena.tml": "" });
+    expect(await berth(["check", folder.path])).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("warning: "),
+    });
+  });
+
   test("--json gives the same to programs", async () => {
     using folder = new TestFolder({ "a.toml": '[sockets.game]\nlisten = ["tcp://nowhere:1"]\n' });
     const { code, stdout } = await berth(["check", "--json", folder.path]);

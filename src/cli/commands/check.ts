@@ -56,17 +56,26 @@ function mustBeDirectory(path: string): void {
   }
 }
 
-function textResult({ specs, problems }: LoadedConfig, directories: readonly string[]): string {
+function textResult(loaded: LoadedConfig, directories: readonly string[]): string {
+  const { specs, troubled, problems, warnings } = loaded;
+  const lines = [
+    ...problems.map(formatProblem),
+    ...warnings.map((warning) => formatProblem({ ...warning, message: `warning: ${warning.message}` })),
+  ].flatMap((text) => text.split("\n").map(printable));
+  const fine = `${count(specs.length, "berth")} with ${count(socketsOf(loaded), "socket")}: fine`;
   if (problems.length > 0) {
-    const lines = problems.flatMap((problem) => formatProblem(problem).split("\n")).map(printable);
-    return `${[...lines, count(problems.length, "problem")].join("\n")}\n`;
-  }
-  if (specs.length === 0) return `no berths in ${directories.map(printable).join(" or ")}\n`;
-  return `${count(specs.length, "berth")} with ${count(socketsOf({ specs }), "socket")}: fine\n`;
+    if (troubled.length > 0) lines.push(`with problems: ${troubled.map(({ name }) => printable(name)).join(" ")}`);
+    if (specs.length > 0) lines.push(fine);
+    lines.push(count(problems.length, "problem"));
+  } else lines.push(specs.length === 0 ? `no berths in ${directories.map(printable).join(" or ")}` : fine);
+  return `${lines.join("\n")}\n`;
 }
 
-function jsonResult({ specs, problems }: LoadedConfig): string {
-  return `${printableJson({ berths: specs.length, sockets: socketsOf({ specs }), problems }, 2)}\n`;
+function jsonResult(loaded: LoadedConfig): string {
+  const { specs, troubled, problems, warnings } = loaded;
+  const counts = { berths: specs.length, sockets: socketsOf(loaded) };
+  const names = troubled.map(({ name }) => name);
+  return `${printableJson({ ...counts, problems, withProblems: names, warnings }, 2)}\n`;
 }
 
 /** Each address is one socket. */

@@ -1,9 +1,9 @@
 /** One berth's merged table → its BerthSpec. Pure. It reports every problem, and goes on with the key's default. */
-import type { ComposedBerth } from "../toml/compose.ts";
-import { specifiersOf } from "../toml/name.ts";
+import { type BerthName, specifiersOf } from "../toml/name.ts";
+import type { Origin } from "../toml/problem.ts";
 import { type Context, emptyTable } from "../toml/section.ts";
 import { suggest } from "../toml/suggest.ts";
-import { expandTable } from "../toml/tree.ts";
+import { expandTable, type Table } from "../toml/tree.ts";
 import { readRoot, rootKeys } from "./root.ts";
 import { readServer, serverKeys } from "./server.ts";
 import { readSockets, socketKeys } from "./sockets.ts";
@@ -13,7 +13,10 @@ import { readTenant, tenantKeys } from "./tenant.ts";
 const sectionNames = ["sockets", "root", "tenant", "server"];
 
 /** Validates a berth. The result may be used only if nothing was reported. */
-export function readBerth({ name, origin, table }: ComposedBerth, context: Context): BerthSpec {
+export function readBerth(
+  { name, origin, table }: { readonly name: BerthName; readonly origin: Origin; readonly table: Table },
+  context: Context,
+): BerthSpec {
   const { entries } = expandTable(table, specifiersOf(name), context.report);
   for (const [key, value] of entries) {
     if (sectionNames.includes(key)) continue;

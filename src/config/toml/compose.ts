@@ -19,13 +19,14 @@ import { mergeTables, parseTree, type Table } from "./tree.ts";
 export interface ComposedBerth {
   readonly name: BerthName;
   readonly origin: Origin;
-  readonly table: Table;
+  /** Undefined if its files could not be read: then that was reported. */
+  readonly table: Table | undefined;
 }
 
 /** One file or a merge of several: a table; "absent": there is no such file; "failed": it was reported. */
 type Layer = Table | "absent" | "failed";
 
-/** The berths of these files, by name. A berth whose files could not be read is reported and left out. */
+/** The berths of these files, by name. A berth whose files could not be read is reported, and has no table. */
 export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth[] {
   const templates = new Map<string, Layer>();
   const template = (name: string): Layer => {
@@ -43,8 +44,8 @@ export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth
     } else if (!isMasked(name, file)) {
       const table = composeLayers([name.kind === "instance" ? template(name.template) : "absent"], stem, files, report);
       const origin = { file: file.path, line: 1 };
-      if (typeof table === "object") berths.push({ name, origin, table });
       if (table === "absent") reportNoTemplate(name, origin, report);
+      berths.push({ name, origin, table: typeof table === "object" ? table : undefined });
     }
   }
   reportOrphans(files, report);

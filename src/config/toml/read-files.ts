@@ -3,6 +3,7 @@ import { type Dirent, readdirSync, readFileSync, readlinkSync, statSync } from "
 import { basename, dirname, join } from "node:path";
 import { BERTH_NAME_RULE, parseBerthName } from "./name.ts";
 import { compareText, type Report } from "./problem.ts";
+import { editDistance } from "./suggest.ts";
 
 /** What a `.toml` name leads to. */
 export type Content =
@@ -27,6 +28,8 @@ export interface DropIns {
 
 /** Everything found, each under its name without `.toml` or `.toml.d`. */
 export interface ConfigFiles {
+  /** The directories that exist. */
+  readonly directories: readonly string[];
   readonly berths: ReadonlyMap<string, ConfigFile>;
   readonly dropIns: ReadonlyMap<string, DropIns>;
 }
@@ -36,16 +39,29 @@ const FILE_SIZE_MAX: number = 1024 * 1024;
 
 /**
  * Reads `directories`, given in rising precedence: a file replaces the one of the same name in an earlier directory,
- * and so does a drop-in. A directory that does not exist is skipped.
+ * and so does a drop-in. A directory that does not exist is skipped. `warn` hears of what is likely a mistake.
  */
-export function readConfigFiles(directories: readonly string[], report: Report): ConfigFiles {
+export function readConfigFiles(directories: readonly string[], report: Report, warn: Report): ConfigFiles {
+  const found: string[] = [];
   const berths = new Map<string, string>();
   const dropIns = new Map<string, Map<string, string>>();
   for (const directory of directories) {
-    for (const entry of list(directory, report)) {
+    const entries = list(directory, report);
+    if (entries === undefined) continue;
+    found.push(directory);
+    for (const entry of entries) {
       const path = join(directory, entry.name);
       const [stem = "", suffix] = entry.name.split(/(\.toml(?:\.d)?)$/);
-      if (suffix === undefined || entry.name.startsWith(".")) continue;
+      if (entry.name.startsWith(".")) continue;
+      if (suffix === undefined) {
+        if (isMisspelt(entry.name))
+          warn(
+            { file: path, line: 1 },
+            "this file is not read: its name does not end in .toml",
+            "rename it, or move it",
+          );
+        continue;
+      }
       if (suffix === ".toml.d" && entry.isFile()) continue;
       if (parseBerthName(stem) === undefined) {
         report({ file: path, line: 1 }, `"${stem}" cannot name a berth`, `rename it: ${BERTH_NAME_RULE}`);
@@ -54,13 +70,14 @@ export function readConfigFiles(directories: readonly string[], report: Report):
       } else {
         const files = dropIns.get(stem) ?? new Map<string, string>();
         dropIns.set(stem, files);
-        for (const { name } of list(path, report)) {
+        for (const { name } of list(path, report) ?? []) {
           if (name.endsWith(".toml") && !name.startsWith(".")) files.set(name, join(path, name));
         }
       }
     }
   }
   return {
+    directories: found,
     berths: new Map([...berths].map(([stem, path]) => [stem, readConfigFile(path, report)])),
     dropIns: new Map([...dropIns].flatMap(([stem, files]) => readDropIns(stem, files, report))),
   };
@@ -72,7 +89,14 @@ function readDropIns(stem: string, files: ReadonlyMap<string, string>, report: R
   return first === undefined ? [] : [[stem, { directory: dirname(first.path), files: sorted }]];
 }
 
-function list(directory: string, report: Report): Dirent[] {
+/** Whether a name likely should end in `.toml`: arena.tml, arena.TOML. Copies of editors and packages do not count. */
+function isMisspelt(name: string): boolean {
+  const extension = /\.([A-Za-z]+)$/.exec(name)?.[1]?.toLowerCase();
+  return extension !== undefined && editDistance(extension, "toml") <= 1;
+}
+
+/** The entries; undefined if there is no such directory, or it cannot be read: then that is reported. */
+function list(directory: string, report: Report): Dirent[] | undefined {
   try {
     return readdirSync(directory, { withFileTypes: true });
   } catch (error) {
@@ -83,7 +107,7 @@ function list(directory: string, report: Report): Dirent[] {
         "let the broker's user read it (chmod, chown), or remove it",
       );
     }
-    return [];
+    return undefined;
   }
 }
 
