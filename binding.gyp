@@ -39,6 +39,7 @@
         "native/launch/call-filter.cc",
         "native/launch/carry-out.cc",
         "native/launch/contain.cc",
+        "native/launch/end-with.cc",
         "native/launch/exec.cc",
         "native/launch/json.cc",
         "native/launch/keyring.cc",

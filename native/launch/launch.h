@@ -154,6 +154,9 @@ UniqueFd reportBinds(uint32_t tracer);
 // Runs `command` (ended by nullptr) with its binds reported to the other end of `channel`, or ends the process.
 [[noreturn]] void traceBinds(int channel, const char* const* command);
 
+// Runs `command` (ended by nullptr) to its end, and ends as it did; kills it and all it started when `parent` ends.
+[[noreturn]] void endWith(pid_t parent, const char* const* command);
+
 // The bind fallback: answers for the broker at the other end of `channel` once it is gone. Takes ownership of
 // `channel`.
 [[noreturn]] void keepBinds(int channel);

@@ -1,5 +1,5 @@
 // berth-launch: takes a berth from the broker, carries out the plan, and becomes the server in the same process. The
-// broker decides all policy. Anything unexpected ends the launcher before exec. It never forks.
+// broker decides all policy. Anything unexpected ends the launcher before exec. Only --end-with forks.
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -42,6 +42,7 @@ constexpr char kHelp[] =
     "       berth-launch --trace-binds FD [--] COMMAND [ARG…]\n"
     "       berth-launch --keep-binds FD\n"
     "       berth-launch --make-root FD WORD…\n"
+    "       berth-launch --end-with PID [--] COMMAND [ARG…]\n"
     "\n"
     "Takes BERTH from berthd and runs COMMAND, or else the berth's own server.command, in this process, with the\n"
     "berth's descriptors from fd 3 upward and without privilege.\n"
@@ -59,6 +60,7 @@ constexpr char kHelp[] =
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
     "  --keep-binds FD       no berth: answer reported binds once the broker at the other end of the UNIX socket FD is gone\n"
     "  --make-root FD        no berth: make a root for a broker without privilege, and send it over the UNIX socket FD\n"
+    "  --end-with PID        no berth: run COMMAND as it is; kill it, and what it started, when PID, our parent, ends\n"
     "  --help, --version\n"
     "\n"
     "Exit status: the server's own; before it runs, 1 refused by the broker, 100 usage, 111 anything that failed.\n"
@@ -77,6 +79,7 @@ struct Options {
   int traceChannel = -1;
   int keepChannel = -1;
   int rootChannel = -1;
+  pid_t parent = 0;
   Request request;
 };
 
@@ -98,6 +101,16 @@ int parseFd(const char* option, const char* text) {
     fail(kUsage, "%s %s is not the number of a descriptor above 2; pass a connected UNIX socket, as 3", option, text);
   }
   return static_cast<int>(fd);
+}
+
+pid_t parsePid(const char* text) {
+  char* end = nullptr;
+  errno = 0;
+  const long pid = strtol(text, &end, 10);
+  if (end == text || *end != '\0' || errno != 0 || pid <= 0 || pid > INT_MAX) {
+    fail(kUsage, "--end-with %s is not the number of a process; write for example --end-with $$", text);
+  }
+  return static_cast<pid_t>(pid);
 }
 
 const char* parseReplace(const char* text) {
@@ -137,6 +150,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
       {"trace-binds", required_argument, nullptr, 'b'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
+      {"end-with", required_argument, nullptr, 'p'},
       {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
       {nullptr, 0, nullptr, 0},
   };
@@ -155,6 +169,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
       case 'k': options.keepChannel = parseFd("--keep-binds", optarg); break;
       case 'm': options.rootChannel = parseFd("--make-root", optarg); break;
+      case 'p': options.parent = parsePid(optarg); break;
       case 'h': printAndExit(kHelp);
       case 'v': printAndExit("berth-launch " BERTHD_VERSION "\n");
       case ':': fail(kUsage, "option %s needs a value; see berth-launch --help", argv[optind - 1]);
@@ -167,8 +182,9 @@ void parseOptions(int argc, char** argv, Options& options) {
     options.request.command.push(nullptr);
     return;
   }
-  if (options.traceChannel >= 0) {
-    if (optind >= argc) fail(kUsage, "COMMAND is missing; run berth-launch --trace-binds FD COMMAND");
+  if (options.traceChannel >= 0 || options.parent > 0) {
+    const char* const what = options.parent > 0 ? "--end-with PID" : "--trace-binds FD";
+    if (optind >= argc) fail(kUsage, "COMMAND is missing; run berth-launch %s COMMAND", what);
     while (optind < argc) options.request.command.push(argv[optind++]);
     options.request.command.push(nullptr);
     return;
@@ -198,6 +214,7 @@ int main(int argc, char** argv) {
   parseOptions(argc, argv, options);
   if (options.keepChannel >= 0) keepBinds(options.keepChannel);
   if (options.rootChannel >= 0) makeRoot(options.rootChannel, options.request.command.data());
+  if (options.parent > 0) endWith(options.parent, options.request.command.data());
   if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.request.command.data());
 
   Conversation broker;

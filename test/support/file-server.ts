@@ -8,6 +8,8 @@ export class FileServer implements AsyncDisposable {
   readonly url: string;
   /** Paths that were asked for and are there, in order. */
   readonly requests: string[] = [];
+  /** Called before each file is sent; false leaves the client without an answer. */
+  onRequest: (path: string) => boolean = () => true;
   readonly #server: Server;
 
   private constructor(server: Server, folder: string, port: number) {
@@ -15,8 +17,10 @@ export class FileServer implements AsyncDisposable {
     this.url = `http://127.0.0.1:${port}`;
     server.on("request", ({ url = "/" }, response) => {
       try {
-        response.end(readFileSync(join(folder, normalize(url))));
+        const bytes = readFileSync(join(folder, normalize(url)));
+        if (!this.onRequest(url)) return;
         this.requests.push(url);
+        response.end(bytes);
       } catch {
         response.writeHead(404).end();
       }

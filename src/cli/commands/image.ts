@@ -43,7 +43,8 @@ interface RemoveChoice extends StateChoice, ConfigChoice {
 const importHelp = `
 The source is a folder or a casync index. A folder is copied. An index is a path, a URL (http, https, ftp, sftp) or
 HOST:PATH (ssh); casync fetches and checks its chunks. The import compares the result with the source. Then it makes
-the new version the current one. An interrupted import leaves no version. Chunks of the current version are reused.
+the new version the current one. An interrupted import leaves no version. Chunks of the current version are
+reused, and those that an interrupted import has fetched.
 A tree with device nodes is refused, because tenants could open them. These nodes are allowed: null, zero, full,
 random, urandom, tty, ptmx. With --drop-devices, the other nodes are not imported.
 Importing devices, capabilities or files of other owners needs root.

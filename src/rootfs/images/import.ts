@@ -3,9 +3,10 @@
  * the result with the source, and moves it into place. A failed import changes no image. The next import removes the
  * files that it left in staging. An import needs root for files of other owners, devices and capabilities.
  */
-import { mkdirSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BerthError } from "../../errors.ts";
+import { closeAll } from "../../fd.ts";
 import { type Native, native } from "../../native.ts";
 import { system, writeDurably } from "../disk/durable.ts";
 import { type OpenTree, openTree } from "../disk/open-tree.ts";
@@ -18,6 +19,7 @@ import { IMAGE_RULE, parseReference } from "./image-name.ts";
 import type { Images } from "./images.ts";
 import { encodeManifest, type ImageSource, type Manifest } from "./manifest.ts";
 import { type CommandOptions, runCommand } from "./run-command.ts";
+import { isFetched, type Seeds, seedsFor } from "./seeds.ts";
 import { openSource, othersWhoMayWrite } from "./source-folder.ts";
 import { Staging } from "./staging.ts";
 
@@ -67,12 +69,14 @@ export async function importImage(
   const others = folder && othersWhoMayWrite(folder);
   if (others !== undefined) onWarning(others);
   images.mustBeFree(name, version);
+  const archive = { index: source.location, stores: request.stores ?? [], options: request.casync ?? [] };
+  const keepsFetched = folder === undefined && isFetched(archive);
   using staging = Staging.open(images.folder, sys);
   try {
-    await staging.tidy();
+    if (!keepsFetched) await staging.tidy();
     const finished = join(staging.folder, "version");
     system(finished, () => mkdirSync(finished, { mode: 0o700 }));
-    const tree = join(finished, "tree");
+    const tree = join(staging.folder, TREE);
     // A program that inherits the lock keeps its staging folder, even if this process is killed.
     const command = { inherit: staging.lock, ...(signal !== undefined && { signal }) };
     const { dropDevices = false } = request;
@@ -81,9 +85,8 @@ export async function importImage(
       folder !== undefined
         ? await copyFolder(folder, work)
         : await extractArchive(
-            { index: source.location, stores: request.stores ?? [], options: request.casync ?? [] },
-            images,
-            name,
+            archive,
+            seedsFor(images, name, archive, keepsFetched ? treesIn(staging.leftovers) : []),
             work,
           );
     const digest = filled.archive ?? filled.digest;
@@ -94,21 +97,27 @@ export async function importImage(
       );
     onProgress("flushing", filled.entries);
     await runCommand(["sync", "--file-system", tree], command);
-    const { archive, ...summary } = filled;
+    const { archive: archiveDigest, ...summary } = filled;
     const manifest: Manifest = {
       name,
       version,
       ...summary,
       imported: new Date().toISOString(),
-      source: { ...source, ...(archive !== undefined && { digest: archive }) },
+      source: { ...source, ...(archiveDigest !== undefined && { digest: archiveDigest }) },
     };
     writeDurably(join(finished, "manifest.json"), encodeManifest(manifest));
     images.publish(finished, manifest, true);
     return manifest;
+  } catch (error) {
+    if (keepsFetched) await keepLargest(staging);
+    throw error;
   } finally {
     await staging.clear();
   }
 }
+
+/** The tree in a staging folder. */
+const TREE = "version/tree";
 
 interface Work {
   readonly tree: string;
@@ -145,19 +154,15 @@ async function copyFolder(folder: OpenTree, work: Work): Promise<Filled> {
   return { ...summary, ...(await drop(devices, work)) };
 }
 
-/** Extracts with casync. The current version is the seed: casync fetches only the chunks that it does not have. */
-async function extractArchive(source: CasyncSource, images: Images, name: string, work: Work): Promise<Filled> {
+/** Extracts with casync, which fetches only the chunks that the seeds do not have. Closes the locks of the seeds. */
+async function extractArchive(source: CasyncSource, seeds: Seeds, work: Work): Promise<Filled> {
   const { tree, command, sys, onProgress, pause } = work;
-  const current = images.resolve(name);
-  using _held = "tree" in current ? images.hold(current) : undefined;
-  const seeds = "tree" in current ? [current.tree] : [];
-  await extract(
-    source,
-    tree,
-    seeds,
-    counter((files) => onProgress("extracting", files)),
-    command,
-  );
+  const onFile = counter((files) => onProgress("extracting", files));
+  try {
+    await extract(source, tree, seeds.trees, onFile, command);
+  } finally {
+    closeAll(seeds.locks);
+  }
   using extracted = openTree(tree, sys);
   const devices = await devicesToDrop(extracted, source.index, work);
   onProgress("comparing", 0);
@@ -171,6 +176,37 @@ async function extractArchive(source: CasyncSource, images: Images, name: string
     counter((files) => onProgress("comparing", files)),
   );
   return { archive, ...summary, ...dropped };
+}
+
+function treesIn(folders: readonly string[]): string[] {
+  return folders.map((folder) => join(folder, TREE));
+}
+
+/**
+ * After an import that fetched did not end: keeps the folder that has most of a tree, for the next import to take
+ * chunks from. The others go, so that many attempts need no more room than one.
+ */
+async function keepLargest(staging: Staging): Promise<void> {
+  let most = 0;
+  for (const folder of [staging.folder, ...staging.leftovers]) {
+    const size = await diskUsage(join(folder, TREE));
+    if (size > most) staging.keep(folder);
+    most = Math.max(most, size);
+  }
+}
+
+/** Bytes on disk, as far as du(1) could count them; 0 if there is no such folder. */
+async function diskUsage(path: string): Promise<number> {
+  let bytes = 0;
+  const onLine = (line: string): void => {
+    bytes = Number.parseInt(line, 10);
+  };
+  try {
+    if (existsSync(path)) await runCommand(["du", "--summarize", "--block-size=1", path], { onLine });
+  } catch (error) {
+    if (!(error instanceof BerthError)) throw error; // it has counted the rest
+  }
+  return bytes;
 }
 
 /** The device nodes to remove. Throws IMPORT_FAILED when there are some and `dropDevices` is false. */

@@ -1,8 +1,11 @@
 /** Runs the programs of an import (casync, sync, touch). Reports their lines as they come, and why they failed. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { abortError, BerthError } from "../../errors.ts";
+import { launcherPath } from "../../launcher-path.ts";
 
 export interface CommandOptions {
   readonly signal?: AbortSignal;
@@ -24,8 +27,11 @@ const MAX_ERROR_LINES = 3;
 export async function runCommand(argv: readonly [string, ...string[]], options: CommandOptions = {}): Promise<void> {
   const { signal, inherit, onLine, onNote } = options;
   if (signal?.aborted) throw abortError(signal);
-  const [program, ...args] = argv;
-  const child = spawn(program, args, {
+  const [program] = argv;
+  if (!isInstalled(program))
+    throw new BerthError("IMPORT_FAILED", `${program} is not installed; on Debian: apt install ${packageOf(program)}`);
+  // With this process the program ends, too, and what it has started: they must not go on fetching for nobody.
+  const child = spawn(launcherPath(), ["--end-with", String(process.pid), "--", ...argv], {
     stdio: ["ignore", "pipe", "pipe", ...(inherit === undefined ? [] : [inherit])],
     // LC_ALL=C: messages are in English, and names are not quoted differently by locale.
     env: { ...process.env, LC_ALL: "C" },
@@ -50,14 +56,21 @@ export async function runCommand(argv: readonly [string, ...string[]], options: 
       "IMPORT_FAILED",
       `${program} failed (${how}): ${errorLines.join("; ") || "it printed no reason"}`,
     );
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
-    throw new BerthError("IMPORT_FAILED", `${program} is not installed; on Debian: apt install ${packageOf(program)}`, {
-      cause: error,
-    });
   } finally {
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** Whether PATH has the program, as execvp(3) looks for it. */
+function isInstalled(program: string): boolean {
+  return (process.env["PATH"] ?? "/usr/local/bin:/bin:/usr/bin").split(":").some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
 }
 
 function packageOf(program: string): string {

@@ -1,7 +1,8 @@
 /**
  * The staging area, where versions of images are built and deleted: one folder `images/.work/ID` for each import or
  * removal. Its process holds a lock on the folder. The kernel frees the lock when the last process with its descriptor
- * ends. So a folder without a lock is a leftover of a killed process. The next import or removal deletes leftovers.
+ * ends. So a folder without a lock is a leftover of a killed process, or of an import that failed while it fetched. The
+ * next import may read leftovers. It deletes them, as a removal does.
  */
 import { mkdirSync, mkdtempSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
@@ -17,6 +18,7 @@ export class Staging implements Disposable {
   /** Leftovers of other processes. They are locked, so that no other process removes them at the same time. */
   readonly #leftovers: readonly (readonly [string, FdHandle])[];
   readonly #lock: FdHandle;
+  #kept: string | undefined;
 
   private constructor(folder: string, lock: FdHandle, leftovers: readonly (readonly [string, FdHandle])[]) {
     this.folder = folder;
@@ -51,17 +53,27 @@ export class Staging implements Disposable {
     return this.#lock.fd;
   }
 
+  /** The folders of imports that did not end. Nobody else removes or changes them. */
+  get leftovers(): readonly string[] {
+    return this.#leftovers.map(([path]) => path);
+  }
+
+  /** Leaves one of {@link leftovers}, or the folder itself, for the next import: {@link clear} will not remove it. */
+  keep(folder: string): void {
+    this.#kept = folder;
+  }
+
   /** Removes the leftovers of other processes. */
   async tidy(): Promise<void> {
     for (const [path, lock] of this.#leftovers) {
-      if (lock.open) await remove(path);
+      if (lock.open && path !== this.#kept) await remove(path);
       lock.close();
     }
   }
 
   /** Removes the folder with its contents, and the leftovers of other processes. */
   async clear(): Promise<void> {
-    await remove(this.folder);
+    if (this.folder !== this.#kept) await remove(this.folder);
     await this.tidy();
   }
 

@@ -49,19 +49,24 @@ afterEach(async () => {
   folder[Symbol.dispose]();
 });
 
-function run(request: Partial<ImportRequest> = {}, onProgress: OnProgress = () => undefined): Promise<Manifest> {
-  return importImage(images, { name: "arena", version: "1", source, ...request }, { onProgress });
+function run(
+  request: Partial<ImportRequest> = {},
+  onProgress: OnProgress = () => undefined,
+  signal?: AbortSignal,
+): Promise<Manifest> {
+  const options = { onProgress, ...(signal !== undefined && { signal }) };
+  return importImage(images, { name: "arena", version: "1", source, ...request }, options);
 }
 
 const tree = (version = "1"): string => join(images.folder, "arena", version, "tree");
 const failed = (part: string | RegExp) =>
   expect.objectContaining({ code: "IMPORT_FAILED", message: expect.stringMatching(part) });
 
-/** Expects no image, and no leftover files. */
-function expectNothing(): void {
+/** Expects no image, and no leftover files, but for what was fetched. */
+function expectNothing(leftovers = 0): void {
   expect(images.list()).toEqual([]);
   expect(existsSync(images.folder) ? readdirSync(images.folder) : [".work"]).toEqual([".work"]);
-  if (existsSync(images.folder)) expect(readdirSync(join(images.folder, ".work"))).toEqual([]);
+  if (existsSync(images.folder)) expect(readdirSync(join(images.folder, ".work"))).toHaveLength(leftovers);
 }
 
 /** What {@link makeItHard} needs, and looking at it. */
@@ -358,8 +363,50 @@ describe(
       expect(again).toBeLessThan(chunks().length / 2);
     });
 
+    it("over http that is interrupted, again and again, fetches no chunk twice but those it was at", async () => {
+      await using server = await FileServer.start(join(folder.path, "web"));
+      for (let n = 0; n < 12; n++) writeFileSync(join(source, `more-${n}`), randomBytes(200_000));
+      make();
+      const at = `${server.url}/arena.caidx`;
+      const isChunk = (path: string): boolean => path.includes("/default.castr/");
+      const all = chunks().length;
+      let fetched = 0;
+      for (const part of [0.3, 0.3]) {
+        const controller = new AbortController();
+        let left = Math.floor(all * part);
+        server.onRequest = (path) => {
+          if (isChunk(path) && left-- <= 0) controller.abort();
+          return !controller.signal.aborted;
+        };
+        await expect(run({ source: at }, undefined, controller.signal)).rejects.toThrow("aborted");
+        expectNothing(1);
+        fetched += server.requests.splice(0).filter(isChunk).length;
+      }
+      server.onRequest = () => true;
+      await run({ source: at });
+      fetched += server.requests.filter(isChunk).length;
+      expect(fetched).toBeGreaterThanOrEqual(all);
+      expect(fetched).toBeLessThan(all * 1.3);
+      expect(readdirSync(join(images.folder, ".work"))).toEqual([]);
+    });
+
+    it("over http for a second image fetches only what the first has not", async () => {
+      await using server = await FileServer.start(join(folder.path, "web"));
+      make();
+      await run({ source: `${server.url}/arena.caidx` });
+      server.requests.splice(0);
+      writeFileSync(join(source, "etc/motd"), "another\n");
+      index = join(folder.path, "web/hall.caidx");
+      make();
+      await run({ name: "hall", source: `${server.url}/hall.caidx` });
+      expect(readFileSync(join(images.folder, "hall/1/tree/etc/motd"), "utf8")).toBe("another\n");
+      const fetched = server.requests.filter((path) => path.includes("/default.castr/")).length;
+      expect(fetched).toBeGreaterThan(0);
+      expect(fetched).toBeLessThan(chunks().length / 2);
+    });
+
     it.each(["local", "http"])(
-      "with a corrupt chunk, or without one, is refused and leaves nothing (%s)",
+      "with a corrupt chunk, or without one, is refused and leaves nothing but what was fetched (%s)",
       async (how) => {
         await using server = await FileServer.start(join(folder.path, "web"));
         make();
@@ -369,10 +416,10 @@ describe(
         bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 1, bytes.length >> 1);
         writeFileSync(join(store, victim), bytes);
         await expect(run({ source: at })).rejects.toThrow(failed(/^casync failed \(exit status 1\): /));
-        expectNothing();
+        expectNothing(how === "http" ? 1 : 0);
         rmSync(join(store, victim));
         await expect(run({ source: at })).rejects.toThrow(failed(/^casync failed \(exit status 1\): /));
-        expectNothing();
+        expectNothing(how === "http" ? 1 : 0);
       },
     );
 
