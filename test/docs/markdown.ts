@@ -21,6 +21,7 @@ export const pages: readonly string[] = [
     "notify",
     "on-demand",
     "protocol",
+    "recipes",
     "releasing",
     "restart",
     "roots",

@@ -1,10 +1,17 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { native } from "../../src/native.ts";
+import { native, packageRoot } from "../../src/native.ts";
 import { createNotify } from "../../src/systemd/notify.ts";
 import { TestFolder } from "../support/broker.ts";
 import { openFds } from "../support/fds.ts";
 import { boundSocket } from "../support/sockets.ts";
+
+it("unix-dgram is optional: npm says nothing where it cannot be built (hazard 23)", () => {
+  const manifest: unknown = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8"));
+  expect(manifest).toMatchObject({ optionalDependencies: { "unix-dgram": expect.any(String) } });
+  expect(manifest).not.toHaveProperty(["dependencies", "unix-dgram"]);
+});
 
 const data = Buffer.alloc(4096);
 
