@@ -261,7 +261,7 @@ function ready(fd: number, events: number, signal: AbortSignal | undefined): Pro
       if (signal !== undefined) finish(abortError(signal));
     };
     // Whatever is wrong with the socket, the call that waits learns better by trying.
-    const poll = new native.Poll(watched.fd, () => finish());
+    const poll = new native.Poll(watched.fd, () => finish(), true);
     const result = poll.start(events);
     if (result < 0) return finish(new SysError("poll", -result));
     signal?.addEventListener("abort", abort, { once: true });

@@ -223,9 +223,11 @@ export interface Native extends AccountCalls {
   ) => Interceptor;
 
   // poll.cc ------------------------------------------------------------------------------------------------------
+  /** `keepsFlags`: O_NONBLOCK, which libuv sets, is as it was when start() returns. For open files that others share. */
   Poll: new (
     fd: number,
     callback: PollCallback,
+    keepsFlags?: boolean,
   ) => Poll;
 }
 

@@ -1,4 +1,6 @@
-// Readiness of a descriptor on Node's event loop, by libuv's uv_poll. The descriptor stays its owner's.
+// Readiness of a descriptor on Node's event loop, by libuv's uv_poll. The descriptor stays its owner's. libuv sets
+// O_NONBLOCK, which all have who share the open file: with a third argument true, it is as before when start() returns.
+#include <fcntl.h>
 #include <uv.h>
 
 #include "args.h"
@@ -60,6 +62,7 @@ class Poll : public Napi::ObjectWrap<Poll> {
       refuse(info, 1, "a function");
       return;
     }
+    keepFlags_ = info[2].IsBoolean() && info[2].As<Napi::Boolean>().Value();
     watch_ = new Watch();
     watch_->owner = &watch_;
     watch_->env = info.Env();
@@ -80,7 +83,9 @@ class Poll : public Napi::ObjectWrap<Poll> {
     if (!watch_->opened) {
       uv_loop_t* loop;
       napi_get_uv_event_loop(info.Env(), &loop);
+      const int flags = keepFlags_ ? fcntl(fd_, F_GETFL) : -1;
       int result = uv_poll_init(loop, &watch_->handle, fd_);
+      if (flags >= 0 && (flags & O_NONBLOCK) == 0) fcntl(fd_, F_SETFL, flags);
       if (result < 0) return Napi::Number::New(info.Env(), result);
       watch_->handle.data = watch_;
       watch_->opened = true;
@@ -114,6 +119,7 @@ class Poll : public Napi::ObjectWrap<Poll> {
   }
 
   int32_t fd_ = -1;
+  bool keepFlags_ = false;
   bool referenced_ = true;
   Watch* watch_ = nullptr;
 };

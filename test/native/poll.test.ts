@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
 import { DISCONNECT, native, packageRoot, READABLE, WRITABLE } from "../../src/native.ts";
+import { O_NONBLOCK } from "../../src/net/socket-constants.ts";
 import { runWithAddon } from "../support/addon-child.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { memfd, socketPair } from "../support/sockets.ts";
@@ -118,6 +119,14 @@ describe("Poll", () => {
     expect(await first.ready).toEqual([0, READABLE]);
     other.close();
     twin.close();
+  });
+
+  it.each([true, false])("sets O_NONBLOCK, unless it is to keep the flags (%s)", (keepsFlags) => {
+    native.setfl(a.fd, native.getfl(a.fd) & ~O_NONBLOCK);
+    const poll = new native.Poll(a.fd, () => undefined, keepsFlags);
+    expect(poll.start(READABLE)).toBe(0);
+    expect((native.getfl(a.fd) & O_NONBLOCK) !== 0).toBe(!keepsFlags);
+    poll.close();
   });
 
   it.each<[string, readonly unknown[]]>([

@@ -25,10 +25,11 @@ export class ArrivalWatch {
   arm(fds: readonly number[]): void {
     this.disarm();
     for (const fd of fds) {
-      const poll = new this.#sys.Poll(fd, (status) => {
+      const onReady = (status: number): void => {
         if (status === 0) this.#wake();
         else this.#look(fds);
-      });
+      };
+      const poll = new this.#sys.Poll(fd, onReady, true); // a server may expect to wait in recv(2)
       this.#polls.push(poll);
       if (poll.start(READABLE) < 0) return this.#look(fds);
     }

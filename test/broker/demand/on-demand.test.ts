@@ -7,9 +7,12 @@ import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import type { StartLimits } from "../../../src/broker/demand/starter.ts";
+import { native } from "../../../src/native.ts";
+import { O_NONBLOCK } from "../../../src/net/socket-constants.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { isRoot } from "../../support/needs.ts";
+import { RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
 import { fixtures } from "../../support/puppet.ts";
 import { Watcher } from "../../support/watcher.ts";
@@ -171,6 +174,18 @@ describe("a server that does not start", () => {
     expect(failed.start).toMatchObject({ failures: 1, status: 111 });
   });
 });
+
+it.each(["udp", "tcp"])(
+  "waiting for the first packet leaves a %s socket blocking, as its server expects it",
+  async (kind) => {
+    await using started = await onDemand({ "a.toml": berth(`${kind}://127.0.0.1:${await freePort()}`, echo) });
+    using peer = await RawPeer.connect(started.socket);
+    const { parameters } = (await peer.call("Acquire", { berth: "a" })) ?? {};
+    const flags = peer.fds.map(({ fd }) => native.getfl(fd) & O_NONBLOCK);
+    await peer.call("Release", { lease: parameters?.["lease"] });
+    expect(flags).toEqual([0]);
+  },
+);
 
 it("a server that has served, and left nothing unread, may end at once", async () => {
   const port = await freePort();
