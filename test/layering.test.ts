@@ -29,8 +29,9 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   launch: ["errors", "accounts"],
   log: ["printable"],
   printable: [],
+  "make-folders": [],
   "wait-options": [],
-  rootfs: ["fd", "native", "errors", "launcher-path", "net", "accounts", "file-constants"],
+  rootfs: ["fd", "native", "errors", "launcher-path", "net", "accounts", "file-constants", "make-folders"],
   varlink: ["fd", "wire", "errors", "net", "native"],
   systemd: ["fd", "launch", "native", "errors", "net"],
   client: [

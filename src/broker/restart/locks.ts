@@ -1,9 +1,10 @@
 /** The files that a broker locks, so that no two brokers share a socket or a state folder. It removes none of them. */
-import { constants as files, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
+import { constants as files, fstatSync, lstatSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 import { BerthError, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import { LOCK_EX } from "../../file-constants.ts";
+import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
 import { asSysError, system } from "../../rootfs/disk/durable.ts";
 
@@ -30,7 +31,7 @@ export class Locks {
       this.#held.push(known);
       return known;
     }
-    system(dirname(path), () => mkdirSync(dirname(path), { recursive: true, mode: folderMode }));
+    system(dirname(path), () => makeFolders(dirname(path), folderMode));
     const lock = openLock(path, this.#sys);
     this.#held.push(lock);
     const result = this.#sys.flock(lock.fd, LOCK_EX);

@@ -10,7 +10,6 @@ import {
   constants as files,
   fstatSync,
   lstatSync,
-  mkdirSync,
   openSync,
   unlinkSync,
 } from "node:fs";
@@ -19,6 +18,7 @@ import { dirname } from "node:path";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
+import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
 import { AF_UNIX, encodeSockaddr, formatAddress } from "../../net/address.ts";
 import { O_PATH } from "../../net/socket-constants.ts";
@@ -31,7 +31,7 @@ const { EADDRINUSE, ECONNREFUSED } = constants.errno;
  * file.
  */
 export function prepareUnixPath(path: string, kind: SocketKind, sys: Native): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  makeFolders(dirname(path), 0o755);
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isSocket()) {

@@ -3,11 +3,12 @@
  * overwrites a file that another program wrote.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
+import { makeFolders } from "../../make-folders.ts";
 import { packageRoot } from "../../native.ts";
 import { printable } from "../../printable.ts";
 import { type Programs, renderUnit, UNIT_MARK, type Unit, unitNames } from "../../systemd/units.ts";
@@ -72,7 +73,7 @@ function install({ root = "/", prefix, dryRun }: InstallOptions): void {
   const programs = programsAt(prefix);
   const folder = join(resolve(root), prefix === undefined ? "/etc/systemd/system" : join(prefix, "lib/systemd/system"));
   const units = unitNames().map((name) => renderUnit(name, programs));
-  if (!dryRun) mkdirSync(folder, { recursive: true });
+  if (!dryRun) makeFolders(folder, 0o777);
   const results = units.map((unit) => [place(folder, unit, dryRun), join(folder, unit.name)] as const);
   for (const [result, path] of results) print(`${result.padEnd(9)} ${path}\n`);
   if (results.some(([result]) => result === "left")) {

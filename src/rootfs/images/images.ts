@@ -16,6 +16,7 @@ import {
 import { dirname, join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
+import { makeFolders } from "../../make-folders.ts";
 import { type Native, native } from "../../native.ts";
 import { moveDurably, syncFolder, system } from "../disk/durable.ts";
 import { lockHolders } from "../disk/holders.ts";
@@ -205,7 +206,7 @@ export class Images {
   }
 
   #exclusively(): FdHandle {
-    system(this.folder, () => mkdirSync(this.folder, { recursive: true, mode: 0o700 }));
+    system(this.folder, () => makeFolders(this.folder, 0o700));
     return lockBriefly(this.folder, this.#sys);
   }
 

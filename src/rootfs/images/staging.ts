@@ -4,10 +4,11 @@
  * ends. So a folder without a lock is a leftover of a killed process, or of an import that failed while it fetched. The
  * next import may read leftovers. It deletes them, as a removal does.
  */
-import { mkdirSync, mkdtempSync, readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { closeAll, type FdHandle } from "../../fd.ts";
+import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
 import { asSysError, system } from "../disk/durable.ts";
 import { lockBriefly, tryLock } from "../disk/lock.ts";
@@ -29,7 +30,7 @@ export class Staging implements Disposable {
   /** Makes a new staging folder in `images`. */
   static open(images: string, sys: Native): Staging {
     const place = join(images, ".work");
-    system(place, () => mkdirSync(place, { recursive: true, mode: 0o700 }));
+    system(place, () => makeFolders(place, 0o700));
     // A new folder has no lock yet. This lock keeps others from deleting it as a leftover.
     using _creation = lockBriefly(place, sys);
     const leftovers: (readonly [string, FdHandle])[] = [];

@@ -6,6 +6,7 @@
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError } from "../../errors.ts";
+import { makeFolders } from "../../make-folders.ts";
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, type Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
 import { pathOf } from "../disk/proc-path.ts";
@@ -41,7 +42,7 @@ export function persistentUpper(folder: string, owner: Owner, range: Range | und
     // rename(2) when the folder is complete: a crash leaves no upper folder with the wrong owner.
     const next = `${path}.new`;
     system(next, () => {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolders(folder, 0o700);
       rmSync(next, { recursive: true, force: true });
       makeFolder(next, owner);
       renameSync(next, path);

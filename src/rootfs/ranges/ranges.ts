@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { isRangeBase, RANGE_SIZE } from "../../accounts.ts";
 import { BerthError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
+import { makeFolders } from "../../make-folders.ts";
 import { type Native, native } from "../../native.ts";
 import { syncFolder, system, writeDurably } from "../disk/durable.ts";
 import { lockBriefly } from "../disk/lock.ts";
@@ -210,7 +211,7 @@ export class Ranges implements Disposable {
   #create(): void {
     if (isThere(this.#folder)) return;
     const parent = dirname(this.#folder);
-    system(parent, () => mkdirSync(parent, { recursive: true, mode: 0o700 }));
+    system(parent, () => makeFolders(parent, 0o700));
     using _lock = lockBriefly(parent, this.#sys);
     if (isThere(this.#folder)) return;
     const next = `${this.#folder}.new`;

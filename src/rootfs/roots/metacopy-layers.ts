@@ -6,13 +6,14 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { programPath } from "../../launcher-path.ts";
+import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
 import { closeLater } from "../disk/close-later.ts";
 import { system, writeDurably } from "../disk/durable.ts";
@@ -113,7 +114,7 @@ export class MetacopyLayers {
   }
 
   async #make(path: string, images: readonly ImageTree[], range: Range): Promise<string | undefined> {
-    system(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    system(path, () => makeFolders(path, 0o700));
     const lock = await this.#lock(path);
     if (lock === undefined) return STOPPING;
     try {

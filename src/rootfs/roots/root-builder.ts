@@ -1,8 +1,9 @@
 /** Mounts one root from its images, upper folder and ids, by idmap, metacopy or none. It stores no roots. */
-import { mkdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
+import { makeFolders } from "../../make-folders.ts";
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, type Native } from "../../native.ts";
 import { closeLater } from "../disk/close-later.ts";
 import { system } from "../disk/durable.ts";
@@ -133,7 +134,7 @@ export class RootBuilder {
   #emptyFolder(): FdHandle {
     // A berth's name never starts with a dot.
     const path = join(this.#options.state, "roots", ".empty");
-    system(path, () => mkdirSync(path, { recursive: true, mode: 0o700 }));
+    system(path, () => makeFolders(path, 0o700));
     return openFolder(path, this.#sys);
   }
 }

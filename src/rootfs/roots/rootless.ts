@@ -7,6 +7,7 @@ import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
+import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
 import { system } from "../disk/durable.ts";
 import { type ImageSource, type ImageTree, labelOf } from "../images/image-source.ts";
@@ -169,9 +170,9 @@ export class RootlessRoots {
     const folder = join(this.#options.state, "roots", berth);
     const [upper, work] = [join(folder, "upper"), join(folder, "work")];
     system(folder, () => {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolders(folder, 0o700);
       if (statSync(upper, { throwIfNoEntry: false }) === undefined) mkdirSync(upper, statSync(image).mode & 0o7777);
-      mkdirSync(work, { recursive: true, mode: 0o700 });
+      makeFolders(work, 0o700);
     });
     return { upper, work };
   }
