@@ -1,7 +1,13 @@
-/** Renders the unit files of the package with the paths of an installation. It writes no file. */
+/**
+ * Renders the unit files of the package with the paths of an installation, for the system's manager or for that of a
+ * user. It writes no file.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../native.ts";
+
+/** Which manager reads the files: the system's, or each user's own (`systemd --user`). */
+export type UnitManager = "system" | "user";
 
 /** The programs that the unit files start. Every path is absolute. */
 export interface Programs {
@@ -18,29 +24,44 @@ export interface Unit {
   readonly text: string;
 }
 
-/** The first line of every file that we write. A file without it is not overwritten. */
+/** The beginning of every file that we write. A file without it is neither overwritten nor removed. */
 export const UNIT_MARK = "# Installed by `berth units install`; to change it: systemctl edit";
 
 const folder = join(packageRoot, "units");
 
-/** The names of all unit files, sorted. */
-export function unitNames(): string[] {
-  return readdirSync(folder).sort();
+/** What the two managers have in different places (systemd.unit(5), SPECIFIERS). */
+const PLACES: Readonly<Record<UnitManager, Readonly<Record<string, string>>>> = {
+  system: { run: "/run", state: "/var/lib/berthd", target: "multi-user.target" },
+  // Not %S: before systemd 254 that is the folder of configuration.
+  user: { run: "%t", state: "%h/.local/state/berthd", target: "default.target" },
+};
+
+/** The names of all unit files, sorted. A user's manager has no containers: those need root. */
+export function unitNames(manager: UnitManager = "system"): string[] {
+  return readdirSync(folder)
+    .filter((name) => manager === "system" || !name.startsWith("container"))
+    .sort();
 }
 
 /** One unit file, ready to be read by systemd. */
-export function renderUnit(name: string, programs: Programs): Unit {
+export function renderUnit(name: string, programs: Programs, manager: UnitManager = "system"): Unit {
   // From 253 on, `systemctl reload` waits until the broker reports that it has reloaded (systemd.service(5)).
   const tells = programs.systemd >= 253;
   const values: Readonly<Record<string, string>> = {
+    ...PLACES[manager],
     berthd: programs.berthd.map(execWord).join(" "),
     "berth-launch": execWord(programs.launcher),
     notify: tells ? "notify-reload" : "notify",
     reload: tells ? "ReloadSignal=SIGHUP" : "ExecReload=kill -HUP $MAINPID",
   };
   const text = readFileSync(join(folder, name), "utf8");
-  const filled = text.replace(/@([a-z-]+)@/g, (whole, key: string) => values[key] ?? whole);
-  return { name, text: `${UNIT_MARK} ${name}\n\n${filled}` };
+  // Lines between `# {system` and `# }` need privilege that a user's manager does not have.
+  const block = /^# \{system\n([\s\S]*?)^# \}\n/gm;
+  const filled = text
+    .replace(block, manager === "system" ? "$1" : "")
+    .replace(/@([a-z-]+)@/g, (whole, key: string) => values[key] ?? whole);
+  const edit = manager === "system" ? "" : "--user ";
+  return { name, text: `${UNIT_MARK} ${edit}${name}\n\n${filled}` };
 }
 
 /** Quotes a word of ExecStart=, so that systemd passes it unchanged (systemd.service(5), COMMAND LINES). */

@@ -78,6 +78,63 @@ test("install --dry-run says it all and writes nothing", async () => {
   expect(existsSync(join(folder.path, "etc"))).toBe(false);
 });
 
+test("--systemd names the version of the machine that will read the files, not of the one that builds them", async () => {
+  const print = async (version: string) =>
+    (await berth(["units", "print", "--systemd", version, "berthd.service"])).stdout;
+  expect(await print("252")).toContain("\nType=notify\n");
+  expect(await print("257")).toContain("\nType=notify-reload\n");
+  using folder = new TestFolder();
+  await berth(["units", "install", "--systemd", "257", "--prefix", "/usr", "--root", folder.path]);
+  expect(readFileSync(join(folder.path, "usr/lib/systemd/system/berthd.service"), "utf8")).toContain("notify-reload");
+  const { code, stderr } = await berth(["units", "print", "--systemd", "new"]);
+  expect([code, stderr]).toEqual([100, "berth: --systemd new is not a version; write for example 257\n"]);
+});
+
+test("install --user writes units for a user's own manager, which has no privilege, and none of containers", async () => {
+  using folder = new TestFolder();
+  const env = { XDG_CONFIG_HOME: "/home/a/.config" };
+  const { code, stdout } = await berth(["units", "install", "--user", "--root", folder.path], env);
+  expect(code).toBe(0);
+  const place = join(folder.path, "home/a/.config/systemd/user");
+  expect(readdirSync(place).sort()).toEqual(units.filter((name) => !name.startsWith("container")));
+  expect(stdout.match(/^wrote /gm)).toHaveLength(5);
+  const text = (name: string): string => readFileSync(join(place, name), "utf8");
+  expect(text("berthd.service")).toContain(" --state %h/.local/state/berthd\n");
+  expect(text("berthd.socket")).toContain("ListenStream=%t/berthd/io.berthd.Broker");
+  expect(text("berths.target")).toContain("WantedBy=default.target");
+  for (const name of readdirSync(place))
+    expect(text(name)).not.toMatch(/^(Capability|Protect|Private|OOMScore)|[{}]$/m);
+  const packaged = await berth(["units", "install", "--user", "--prefix", "/usr", "--root", folder.path]);
+  expect(packaged.stdout).toContain(`wrote     ${join(folder.path, "usr/lib/systemd/user/berthd.service")}\n`);
+});
+
+test("remove takes what install wrote, of earlier versions too, and leaves everything else", async () => {
+  using folder = new TestFolder();
+  const place = join(folder.path, "etc/systemd/system");
+  await berth(["units", "install", "--root", folder.path]);
+  const earlier = readFileSync(join(place, "berths.slice"), "utf8").replaceAll("berths.slice", "gone.slice");
+  const others = { "berthd.socket": "[Socket]\nListenStream=/else\n", "mine.service": "[Service]\nExecStart=true\n" };
+  for (const [name, text] of Object.entries({ ...others, "gone.slice": earlier }))
+    writeFileSync(join(place, name), text);
+  const dry = await berth(["units", "remove", "--root", folder.path, "--dry-run"]);
+  expect(readdirSync(place)).toHaveLength(units.length + 2);
+  const { code, stdout } = await berth(["units", "remove", "--root", folder.path]);
+  expect([dry.code, dry.stdout]).toEqual([code, stdout]);
+  const removed = [...units.filter((name) => name !== "berthd.socket"), "gone.slice"].sort();
+  expect(stdout).toBe(
+    [`left      ${place}/berthd.socket`, ...removed.map((name) => `removed   ${place}/${name}`), ""].join("\n"),
+  );
+  expect(code).toBe(1);
+  expect(readdirSync(place).sort()).toEqual(Object.keys(others));
+  expect((await berth(["units", "remove", "--root", join(folder.path, "empty")])).stdout).toMatch(/^no unit of berth/);
+});
+
+test("every service has a name in the log of its own, not that of the program that runs it", async () => {
+  const { stdout } = await berth(["units", "print"]);
+  const names = Array.from(stdout.matchAll(/^SyslogIdentifier=(.*)$/gm), ([, name]) => name);
+  expect(names).toEqual(["%i", "berthd", "%N", "%i"]);
+});
+
 test("a reload is waited for where systemd knows how", () => {
   const programs = { berthd: ["/usr/bin/berthd"], launcher: "/usr/bin/berth-launch" };
   expect(renderUnit("berthd.service", { ...programs, systemd: 252 }).text).toContain("\nType=notify\nExecReload=kill ");

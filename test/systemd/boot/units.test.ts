@@ -54,6 +54,8 @@ describe("units on a booted systemd", needs(...MACHINE), () => {
     expect(await machine.ok(["berth", "ls"])).toMatch(/^arena +vacant/m);
     const { ActiveState, StatusText } = await machine.show("berthd.service", "ActiveState", "StatusText");
     expect([ActiveState, StatusText]).toEqual(["active", expect.stringMatching(/^3 berths/)]);
+    // Not node[…], which every program in JavaScript is.
+    expect(await machine.journal("berthd.service")).toMatch(/ berthd\[\d+\]: ready/);
   });
 
   test("a server runs as its own user, without privilege, on ports that the broker holds", async () => {
@@ -130,4 +132,26 @@ describe("units on a booted systemd", needs(...MACHINE), () => {
     expect(await machine.ok(["berth", "ls"])).not.toContain("occupied");
     expect(await inodesAt(machine, 154)).toEqual(before);
   });
+
+  test("a user's own manager runs broker and servers, whose sockets stay when the broker is restarted", async () => {
+    await machine.ok(["useradd", "--create-home", "--uid", "7000", "player"]);
+    await machine.ok(["systemctl", "start", "user@7000.service"]);
+    const as = (script: string): Promise<string> =>
+      machine.ok(["runuser", "-u", "player", "--", "env", "XDG_RUNTIME_DIR=/run/user/7000", "sh", "-euc", script]);
+    const mine = `${listen(7900)}[server]\n${server}`;
+    await as(`mkdir -p ~/.config/berthd; cat >~/.config/berthd/mine.toml <<'END'\n${mine}END`);
+    await as("berth units install --user && systemctl --user daemon-reload && systemctl --user start berthd.socket");
+    await as("systemctl --user start berth@mine");
+    expect(await as("berth ls")).toMatch(/^mine +occupied/m);
+    expect((await ask(machine, "tcp", 7900, "BZFLAG\r\n\r\n", 9)).toString("latin1")).toMatch(/^BZFS0\d{3}/);
+    const before = await inodesAt(machine, 7900);
+    await as("systemctl --user stop berth@mine; systemctl --user restart berthd");
+    expect(await as("berth ls")).toMatch(/^mine +vacant/m);
+    expect(await inodesAt(machine, 7900)).toEqual(before);
+    expect(await as("berth range ls")).toBe("no ranges\n");
+    const said = await as("systemd-analyze --user verify --man=no ~/.config/systemd/user/* 2>&1");
+    expect(said).toBe("");
+    await as("systemctl --user stop berthd.socket berthd.service && berth units remove --user");
+    expect(await as("ls -A ~/.config/systemd/user")).toBe("");
+  }, 60_000);
 });
