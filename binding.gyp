@@ -52,7 +52,7 @@
         "native/launch/trace-binds.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
-      "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
+      "ldflags": ["-pthread", "-static-libgcc", "-Wl,--as-needed"]
     },
     {
       "target_name": "berth-guard",

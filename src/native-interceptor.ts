@@ -7,12 +7,17 @@ export interface BindReport {
   readonly thread: number;
   /** The socket's number in the server. */
   readonly fd: number;
-  /** A positive errno when the server could not be looked at; then the rest is empty. */
+  /**
+   * A positive errno when the server could not be looked at; then the rest is empty. ETIMEDOUT: its memory did not come
+   * in time.
+   */
   readonly error: number;
   /** An earlier process received it, and may have done what it asks for, but for the answer. */
   readonly recalled: boolean;
   /** A duplicate of the server's socket, borrowed until the answer. */
   readonly socket: number;
+  /** -1, or a descriptor that is no socket. Who gets the report owns it: to close it may wait. */
+  readonly stray: number;
   /** A copy of the `struct sockaddr` it asked for. */
   readonly sockaddr: Uint8Array;
 }

@@ -1,13 +1,12 @@
 // The arguments of a reported bind(2) call. The addon and the bind fallback both read them. They may be stale by the
 // time they are used (seccomp_unotify(2)). Changes nothing.
 #pragma once
-#include <errno.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
-#include <unistd.h>
+
+#include "memory-reader.h"
 
 namespace berthd {
 
@@ -17,17 +16,11 @@ struct BindCall {
   int length = 0;
 };
 
-// /proc/PID/mem would also read memory that the server cannot read itself, where bind(2) fails with EFAULT.
-inline bool readMemory(pid_t thread, uint64_t address, void* data, size_t size) {
-  iovec here = {data, size};
-  iovec there = {reinterpret_cast<void*>(address), size};
-  return size == 0 || ::process_vm_readv(thread, &here, 1, &there, 1, 0) == static_cast<ssize_t>(size);
-}
-
-// Returns 0, or EFAULT when the arguments are in memory that cannot be read.
-inline int readBindCall(const seccomp_notif& notification, BindCall* call) {
+// Returns 0, or why the arguments cannot be read where they are in memory: as MemoryReader::read.
+inline int readBindCall(const seccomp_notif& notification, MemoryReader& memory, BindCall* call) {
   uint64_t args[3] = {notification.data.args[0], notification.data.args[1], notification.data.args[2]};
   int error = 0;
+  static_cast<void>(memory);  // elsewhere they are in registers
 #ifdef __x86_64__
   if (notification.data.arch == AUDIT_ARCH_I386) {
     constexpr int kSocketCall = 102;  // socketcall(SYS_BIND, long[3]) of a 32-bit program
@@ -36,7 +29,7 @@ inline int readBindCall(const seccomp_notif& notification, BindCall* call) {
     if (notification.data.nr == kSocketCall) {
       const uint32_t where = words[1];
       words[0] = words[1] = words[2] = 0;
-      if (!readMemory(static_cast<pid_t>(notification.pid), where, words, sizeof words)) error = EFAULT;
+      error = memory.read(static_cast<pid_t>(notification.pid), where, words, sizeof words);
     }
     for (int i = 0; i < 3; i++) args[i] = words[i];
   }

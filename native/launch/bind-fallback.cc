@@ -20,14 +20,14 @@ namespace berthd {
 namespace {
 
 // Whether bind(2) asks for a port of the internet; port 0, which takes nothing from anybody, does not count.
-bool asksForPort(const seccomp_notif& notification) {
+bool asksForPort(const seccomp_notif& notification, MemoryReader& memory) {
   BindCall call;
   // What cannot be read is not handed back to the kernel, which might read something else there.
-  if (readBindCall(notification, &call) != 0) return true;
+  if (readBindCall(notification, memory, &call) != 0) return true;
   sockaddr_in inet = {};  // a sockaddr_in6 begins in the same way
   constexpr size_t kBeginning = sizeof inet.sin_family + sizeof inet.sin_port;
   if (call.length < static_cast<int>(kBeginning)) return false;
-  if (!readMemory(static_cast<pid_t>(notification.pid), call.address, &inet, kBeginning)) return true;
+  if (memory.read(static_cast<pid_t>(notification.pid), call.address, &inet, kBeginning) != 0) return true;
   const bool isInet = inet.sin_family == AF_INET || inet.sin_family == AF_INET6 || inet.sin_family == AF_UNSPEC;
   return isInet && inet.sin_port != 0;
 }
@@ -36,27 +36,28 @@ bool asksForPort(const seccomp_notif& notification) {
 struct Filter {
   UniqueFd notify;
   UniqueFd record;
+  MemoryReader memory;
 };
 
-void answer(int notify, const seccomp_notif& call) {
+void answer(Filter& filter, const seccomp_notif& call) {
   seccomp_notif_resp response = {};
   response.id = call.id;
-  if (asksForPort(call)) response.error = -EADDRNOTAVAIL;
+  if (asksForPort(call, filter.memory)) response.error = -EADDRNOTAVAIL;
   else response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
-  ioctl(notify, SECCOMP_IOCTL_NOTIF_SEND, &response);
+  ioctl(filter.notify.get(), SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 
-void answerNext(int notify) {
+void answerNext(Filter& filter) {
   alignas(seccomp_notif) char bytes[512] = {};  // the kernel may know a larger one
   auto* const call = reinterpret_cast<seccomp_notif*>(bytes);
-  if (ioctl(notify, SECCOMP_IOCTL_NOTIF_RECV, call) == 0) answer(notify, *call);
+  if (ioctl(filter.notify.get(), SECCOMP_IOCTL_NOTIF_RECV, call) == 0) answer(filter, *call);
 }
 
 // The call that the broker had received and not answered, if there is one: the kernel reports none a second time.
-void answerLast(const Filter& filter) {
+void answerLast(Filter& filter) {
   seccomp_notif call;
   if (pread(filter.record.get(), &call, sizeof call, 0) != sizeof call) return;
-  if (ioctl(filter.notify.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) == 0) answer(filter.notify.get(), call);
+  if (ioctl(filter.notify.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &call.id) == 0) answer(filter, call);
 }
 
 // Takes one filter and its record from the broker; false when the broker is gone.
@@ -98,7 +99,7 @@ void serve(List<Filter>& filters, const List<pollfd>& ready) {
   size_t kept = 0;
   for (size_t i = 0; i < filters.size(); i++) {
     if ((ready[i].revents & ~POLLIN) != 0) continue;  // POLLHUP: no process has it
-    if (ready[i].revents != 0) answerNext(filters[i].notify.get());
+    if (ready[i].revents != 0) answerNext(filters[i]);
     if (kept != i) filters[kept] = static_cast<Filter&&>(filters[i]);
     kept++;
   }
@@ -121,7 +122,7 @@ void keepBinds(int inherited) {
     const bool isBrokerGone = !channel.valid();
     // In each round: a thread of a closing broker may receive a call after it was told to stop.
     if (isBrokerGone)
-      for (const Filter& filter : filters) answerLast(filter);
+      for (size_t i = 0; i < filters.size(); i++) answerLast(filters[i]);
     watched.shrink(0);
     for (const Filter& filter : filters) {
       watched.push({filter.notify.get(), static_cast<short>(isBrokerGone ? POLLIN : 0), 0});

@@ -73,7 +73,7 @@ describe("under bind delivery", needs("root"), () => {
     await siege.nobodyNoticed(() => siege.hasLogged(STUCK));
   });
 
-  it.fails("a server binds an address in memory that never comes", async () => {
+  it("a server binds an address in memory that never comes", async () => {
     await using siege = await Siege.begin();
     await using server = Attacker.served(siege.socket, "prey");
     await using fuse = await StuckFuse.mount(["READ"]);
@@ -84,7 +84,7 @@ describe("under bind delivery", needs("root"), () => {
     await siege.canBeKilledAndStarted();
   });
 
-  it.fails("a server binds a file that never answers that it is closed", async () => {
+  it("a server binds a file that never answers that it is closed", async () => {
     await using siege = await Siege.begin();
     await using server = Attacker.served(siege.socket, "prey");
     await using fuse = await StuckFuse.mount(["FLUSH"]);

@@ -41,42 +41,67 @@ long readNumber(const char* path, const char* key, int base) {
   return found == nullptr ? -1 : std::strtol(found + std::strlen(key), nullptr, base);
 }
 
+// The flags of a descriptor of the server as open(2) has them; -1 where there is none.
+long readFlags(pid_t thread, int number) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", thread, number);
+  return readNumber(path, "flags:", 8);
+}
+
+// Whether that descriptor of the server is a socket. What is none is not fetched: to close it again may wait for ever.
+bool isSocket(pid_t thread, int number) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/fd/%d", thread, number);
+  char target[8];
+  constexpr char kSocket[] = {'s', 'o', 'c', 'k', 'e', 't', ':', '['};
+  // Where nothing can be read, to fetch it says why.
+  const ssize_t size = ::readlink(path, target, sizeof target);
+  return size < 0 || (size == sizeof kSocket && std::memcmp(target, kSocket, sizeof kSocket) == 0);
+}
+
 // Returns what bind(2) itself would find wrong with its arguments, in the order in which it would.
-int find(const BindCall& call, BindReport* report) {
+int find(const BindCall& call, BindReport* report, MemoryReader& memory) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/status", report->thread);
   report->process = static_cast<pid_t>(readNumber(path, "\nTgid:", 10));
   UniqueFd pidfd(openPidfd(report->thread, report->process));
   if (!pidfd.valid()) return errno;
-  report->socket.reset(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), call.fd, 0)));
-  if (!report->socket.valid()) return errno;
+  if (!isSocket(report->thread, call.fd)) {
+    const long flags = readFlags(report->thread, call.fd);
+    return flags >= 0 && (flags & O_PATH) != 0 ? EBADF : ENOTSOCK;
+  }
+  const int number = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), call.fd, 0));
+  if (number < 0) return errno;
   int domain;
   socklen_t size = sizeof domain;
-  if (::getsockopt(report->socket.get(), SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) return errno;
+  if (::getsockopt(number, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) {
+    report->stray = number;  // the server has put it there just now
+    return ENOTSOCK;
+  }
+  report->socket.reset(number);
   if (call.length < 0 || static_cast<size_t>(call.length) > kAddressMax) return EINVAL;
-  if (!readMemory(report->thread, call.address, report->address, static_cast<size_t>(call.length))) return EFAULT;
+  const int error = memory.read(report->thread, call.address, report->address, static_cast<size_t>(call.length));
+  if (error != 0) return error;
   report->cloexec = isCloexec(report->thread, call.fd);
   return 0;
 }
 
 }  // namespace
 
-BindReport lookAtBind(const seccomp_notif& notification) {
+BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory) {
   BindReport report;
   report.id = notification.id;
   report.thread = static_cast<pid_t>(notification.pid);
   BindCall call;
-  report.error = readBindCall(notification, &call);
+  report.error = readBindCall(notification, memory, &call);
   report.number = call.fd;
   report.length = call.length;
-  if (report.error == 0) report.error = find(call, &report);
+  if (report.error == 0) report.error = find(call, &report, memory);
   return report;
 }
 
 bool isCloexec(pid_t thread, int number) {
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", thread, number);
-  long flags = readNumber(path, "flags:", 8);
+  const long flags = readFlags(thread, number);
   return flags >= 0 && (flags & O_CLOEXEC) != 0;
 }
 

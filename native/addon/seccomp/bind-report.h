@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "common/fd.h"
+#include "common/memory-reader.h"
 
 namespace berthd {
 
@@ -20,13 +21,14 @@ struct BindReport {
   int number = -1;  // the socket's number in the server
   bool cloexec = false;
   UniqueFd socket;
+  int stray = -1;  // what was no socket: whoever takes it must have a guard close it, for to close it may wait
   uint8_t address[kAddressMax] = {};
   int length = 0;
   int error = 0;  // why the report is incomplete: an errno
   bool recalled = false;  // an earlier broker received it
 };
 
-BindReport lookAtBind(const seccomp_notif& notification);
+BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory);
 
 // Whether that descriptor of the server is closed by execve(2).
 bool isCloexec(pid_t thread, int number);

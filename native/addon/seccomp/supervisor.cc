@@ -30,6 +30,7 @@ Napi::Object describe(Napi::Env env, const BindReport& report) {
   // Borrowed: the thread keeps it, for its other numbers in the server are found by it.
   object.Set("socket", Napi::Number::New(env, report.socket.get()));
   const size_t length = report.error == 0 ? static_cast<size_t>(report.length) : 0;
+  object.Set("stray", Napi::Number::New(env, report.stray));
   object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, report.address, length));
   return object;
 }
@@ -68,7 +69,7 @@ void Supervisor::run() {
 
 // Answers one call. Returns false when nobody is there any more to say how.
 bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
-  auto report = std::make_shared<BindReport>(lookAtBind(notification));
+  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_));
   report->recalled = recalled;
   if (!listener_.isValid(report->id)) return true;
   Verdict verdict;

@@ -64,6 +64,7 @@ class Supervisor {
   }
 
   SeccompListener listener_;
+  MemoryReader memory_;
   UniqueFd wake_;
   Napi::ThreadSafeFunction tell_;
   std::mutex mutex_;

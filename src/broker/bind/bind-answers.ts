@@ -20,8 +20,8 @@ import {
   formatListenAddress,
 } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
-import type { Owner } from "../guard/guard.ts";
-import { type PlanGuard, runGuarded, type Unanswered } from "../sockets/guarded-plan.ts";
+import type { Guard, Owner } from "../guard/guard.ts";
+import { runGuarded, type Unanswered } from "../sockets/guarded-plan.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { SocketPlan } from "../sockets/socket-call.ts";
@@ -58,7 +58,7 @@ export interface BindAnswersOptions {
   readonly berth: BindSource;
   readonly lease: { readonly ended: boolean };
   readonly sys: Native;
-  readonly guard: PlanGuard;
+  readonly guard: Pick<Guard, "run" | "close">;
   readonly log: Log;
   /** Whether the report still waits for its answer. So long its socket is open. */
   readonly awaits: (report: BindReport) => boolean;
@@ -86,6 +86,12 @@ export class BindAnswers {
   async decide(report: BindReport): Promise<Answer> {
     if (report.error !== 0) {
       if (report.error === EPERM) this.note("error", "ptrace", blind);
+      if (report.error === ETIMEDOUT)
+        this.note(
+          "warning",
+          "memory",
+          "a bind of its server failed: the memory that holds its address cannot be read in time",
+        );
       return { verdict: report.error };
     }
     const make = makeOf(report.socket, this.#sys);
@@ -249,7 +255,7 @@ function* bindPlan(sockaddr: Uint8Array): SocketPlan<number> {
 }
 
 /** Whose guard processes the server's sockets may make wait: its own user's, also when root has started it. */
-function userOf(pid: number): Owner {
+export function userOf(pid: number): Owner {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? "stranger";
 }
 

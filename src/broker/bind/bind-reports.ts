@@ -20,6 +20,7 @@ export function bindRecord(sys: Native): FdHandle {
 export class BindReports {
   readonly #sys: Native;
   readonly #onReport: (report: BindReport | null) => void;
+  readonly #onStray: (report: BindReport) => void;
   #interceptor: Interceptor;
   /** What has no answer yet. */
   #current: BindReport | undefined;
@@ -28,15 +29,20 @@ export class BindReports {
   /** Our own duplicates, while paused. */
   #paused: Pair | undefined;
 
-  /** Takes ownership of both descriptors. Throws SYSTEM_ERROR when there is no thread or descriptor for it. */
+  /**
+   * Takes ownership of both descriptors. `onStray` owns the stray descriptor of a report. Throws SYSTEM_ERROR when there
+   * is no thread or descriptor for it.
+   */
   constructor(
     notify: FdHandle,
     record: FdHandle | undefined,
     onReport: (report: BindReport | null) => void,
+    onStray: (report: BindReport) => void,
     sys: Native,
   ) {
     this.#sys = sys;
     this.#onReport = onReport;
+    this.#onStray = onStray;
     this.#interceptor = this.#begin(record === undefined ? [notify] : [notify, record]);
   }
 
@@ -100,6 +106,7 @@ export class BindReports {
       notify.steal(),
       // A report without an answer before the pause is reported again.
       (report) => {
+        if (report !== null && report.stray >= 0) this.#onStray(report);
         if (interceptor !== this.#interceptor || this.#paused !== undefined) return;
         this.#current = report ?? undefined;
         this.#onReport(report);

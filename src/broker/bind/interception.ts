@@ -5,7 +5,7 @@
 import { readlinkSync } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
 import type { BindReport } from "../../native-interceptor.ts";
-import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
+import { BindAnswers, type BindAnswersOptions, userOf } from "./bind-answers.ts";
 import { BindReports } from "./bind-reports.ts";
 
 const NO_SOCKET = -1;
@@ -46,7 +46,8 @@ export class Interception {
       if (call === null) options.onEnded();
       else if (!this.#closed) this.#throttle(call);
     };
-    this.#reports = new BindReports(notify, record, report, options.sys);
+    const closeStray = ({ pid, stray }: BindReport): void => options.guard.close(userOf(pid), stray);
+    this.#reports = new BindReports(notify, record, report, closeStray, options.sys);
     this.#answers = new BindAnswers({ ...options, awaits: (call) => this.#reports.awaits(call) });
   }
 

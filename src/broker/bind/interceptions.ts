@@ -7,9 +7,9 @@ import type { Native } from "../../native.ts";
 import type { Quota } from "../access/quota.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
+import type { Guard } from "../guard/guard.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
-import type { PlanGuard } from "../sockets/guarded-plan.ts";
 import type { BindSource } from "./bind-answers.ts";
 import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
@@ -19,7 +19,7 @@ export interface InterceptionsOptions {
   readonly berths: Berths;
   readonly quota: Quota;
   readonly sys: Native;
-  readonly guard: PlanGuard;
+  readonly guard: Pick<Guard, "run" | "close">;
   readonly log: Log;
   /** A store that keeps notify descriptors beyond this broker: then no fallback is needed. */
   readonly store: BindStore | undefined;
