@@ -12,6 +12,7 @@ import { POLLIN } from "../../net/socket-constants.ts";
 import type { Service } from "../../varlink/service.ts";
 import { Arrivals } from "../access/arrivals.ts";
 import { Budgets } from "../access/budgets.ts";
+import { Complaints } from "../access/complaints.ts";
 import { ARRIVALS, type CallLimits, firstReservedFd, LARGE_CALL, SMALL_CALL } from "../access/limits.ts";
 import { Owners } from "../access/owners.ts";
 import { Peer } from "../access/peer.ts";
@@ -53,6 +54,7 @@ export class Listener {
   readonly #crowd: Crowd;
   readonly #budgets: Budgets = new Budgets();
   readonly #arrivals: Arrivals = new Arrivals();
+  readonly #complaints: Complaints;
   readonly #owners: Owners;
   readonly #options: ListenerOptions;
   readonly #poll: Poll;
@@ -71,6 +73,7 @@ export class Listener {
   constructor(socket: number, options: ListenerOptions) {
     this.#socket = socket;
     this.#options = options;
+    this.#complaints = new Complaints(options.log);
     this.#crowd = new Crowd(options.quota, options.log);
     this.#owners = new Owners({
       isPrivileged: (uid) => isPrivileged(uid, options.brokerUid),
@@ -123,6 +126,7 @@ export class Listener {
     clearTimeout(this.#pause);
     this.#poll.close();
     for (const session of this.sessions) if (session !== exempt) session.close();
+    this.#complaints.close();
   }
 
   #watch(): void {
@@ -164,7 +168,8 @@ export class Listener {
   }
 
   #admit(handle: FdHandle, now: number): void {
-    const { sys, quota, brokerUid, log } = this.#options;
+    const { sys, quota, brokerUid } = this.#options;
+    const { log } = this.#complaints;
     let peer: Peer;
     try {
       peer = Peer.of(handle.fd, sys);
@@ -199,7 +204,8 @@ export class Listener {
   }
 
   #open(handle: FdHandle, peer: Peer, { account, privileged }: Newcomer): Session {
-    const { service, sys, log, deadline, berths, guard, keepsDescriptorsOut } = this.#options;
+    const { service, sys, deadline, berths, guard, keepsDescriptorsOut } = this.#options;
+    const { log } = this.#complaints;
     const budget = this.#budgets.of(account, privileged);
     const callLimits = this.#callLimits;
     const gate = new PeerGate({ guard, uid: peer.uid, keptOut: keepsDescriptorsOut, sys });
@@ -215,7 +221,8 @@ export class Listener {
     privileged || this.#options.berths.visibility.mayTakeAny(peer) ? LARGE_CALL : SMALL_CALL;
 
   #turnAway(session: Session, limit: "descriptors" | "connections"): void {
-    const { quota, log } = this.#options;
+    const { quota } = this.#options;
+    const { log } = this.#complaints;
     const { pid, uid } = session.peer;
     const who = session.account === uid ? `uid ${uid}` : `uid ${uid}, which counts as uid ${session.account},`;
     const message =

@@ -72,6 +72,8 @@ export class Session implements Requester {
   #isPaused = false;
   readonly #kept: KeptMessage[] = [];
   readonly #closers: (() => void)[] = [];
+  /** Set once a log line says why the connection ends: it gets no second one. */
+  #isReported = false;
   /** The lease that this process is known to hold. */
   #confirmed: Lease | undefined;
 
@@ -138,6 +140,7 @@ export class Session implements Requester {
     if (typeof answer === "function") this.#wait(answer);
     else if (answer !== undefined) this.send(answer);
     if (fatal) {
+      this.#isReported = true;
       this.#options.log(
         "notice",
         `pid ${this.peer.pid} (uid ${this.peer.uid}) sent an invalid message: connection closed`,
@@ -254,6 +257,8 @@ export class Session implements Requester {
   }
 
   #report(cause: BerthError): void {
+    if (this.#isReported) return;
+    this.#isReported = true;
     this.#options.log("notice", `connection of pid ${this.peer.pid} (uid ${this.peer.uid}) dropped: ${cause.message}`, {
       event: "dropped",
       pid: this.peer.pid,
