@@ -163,7 +163,7 @@ export class Service<C> {
     if (came !== (entry.method.fds ?? 0)) {
       return invalidParameter("fds", `${call.method} takes ${entry.method.fds ?? 0} descriptors, not ${came}`);
     }
-    const [why] = refused;
+    const why = refused[0];
     if (why !== undefined) {
       const { refuseFd = () => invalidParameter("fds", why) } = entry.method;
       return refuseFd(call.parameters as never, why);

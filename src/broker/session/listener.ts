@@ -142,6 +142,8 @@ export class Listener {
       if (fd >= 0) this.#admit(FdHandle.adopt(fd, this.#options.sys), now);
       else if (fd === -EAGAIN) return;
       else if (fd !== -ECONNABORTED) return this.#refused(-fd);
+      // With nobody in the queue accept(2) still makes a socket, and destroys it: that costs several times a poll(2).
+      if ((this.#options.sys.pollNow(this.#socket, POLLIN) & POLLIN) === 0) return;
     }
   }
 
@@ -213,7 +215,7 @@ export class Listener {
     const options = { service, account, privileged, sys, log, deadline, budget, callLimits, gate };
     const session = new Session(handle, peer, options);
     this.sessions.add(session);
-    if (holdsLease(session, berths.leases)) session.letDescriptorsIn();
+    if (privileged || holdsLease(session, berths.leases)) session.letDescriptorsIn();
     return session;
   }
 
