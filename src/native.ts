@@ -60,7 +60,7 @@ export interface Native extends AccountCalls {
    * they are. For both, -ENOMSG means that descriptors come with them, and nothing is read. {@link TAKE} reads what
    * there is, for a socket that no descriptor can reach: the kernel closes any that come.
    */
-  recvbytes(socket: number, data: Uint8Array, offset: number, mode: number): number;
+  recvbytes(socket: number, data: Uint8Array, mode: number): number;
   /**
    * Who sent the next datagram: [pid, uid, gid] into `sender`, which needs SO_PASSCRED and no SO_PASSPIDFD. 1 if it
    * carries descriptors, 0 if not, or -errno. The datagram stays.

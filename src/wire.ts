@@ -35,6 +35,8 @@ export class Wire {
   readonly #turn: Turn | undefined;
   /** Bytes have arrived, and it is not yet this wire's turn to read them. */
   #awaitsTurn = false;
+  /** It has waited for longer than until the event loop looked again, so the poll is not asked about bytes meanwhile. */
+  #awaitsLong = false;
   readonly #gate: DescriptorGate | undefined;
   /** What the poll watches for. */
   #events = 0;
@@ -149,7 +151,7 @@ export class Wire {
     if (gate === undefined || !gate.isOpen || this.#inbox.ended) return this.#handle.close();
     // After this nothing more gets into the queue.
     this.#sys.shutdown(this.#handle.fd, SHUT_RD);
-    if (this.#sys.recvbytes(this.#handle.fd, scrap, 0, LOOK) === 0) this.#handle.close();
+    if (this.#sys.recvbytes(this.#handle.fd, scrap, LOOK) === 0) this.#handle.close();
     else gate.close(this.#handle);
   }
 
@@ -165,17 +167,20 @@ export class Wire {
   #readInTurn(): void {
     if (this.#turn === undefined) {
       this.#inbox.read();
-    } else if (!this.#turn.run(this.#read)) {
-      this.#awaitsTurn = true;
+    } else if (this.#awaitsTurn) {
+      this.#awaitsLong = true;
       this.#watch();
+    } else {
+      this.#awaitsTurn = !this.#turn.run(this.#read);
     }
   }
 
   readonly #read = (): void => {
     if (this.closed) return;
-    if (this.#reading && !this.#ending) this.#inbox.read();
-    if (!this.#awaitsTurn) return;
     this.#awaitsTurn = false;
+    if (this.#reading && !this.#ending) this.#inbox.read();
+    if (!this.#awaitsLong) return;
+    this.#awaitsLong = false;
     this.#watch();
   };
 
@@ -198,7 +203,7 @@ export class Wire {
     if (this.closed) return;
     const reading = this.#reading && !this.#ending && !this.#inbox.waiting;
     const writing = this.#outbox.wantsWritable;
-    const readable = reading && !this.#awaitsTurn ? READABLE : 0;
+    const readable = reading && !this.#awaitsLong ? READABLE : 0;
     const events = reading || writing ? readable | (writing ? WRITABLE : 0) : this.#whileIdle();
     if (events === this.#events) return;
     this.#events = events;

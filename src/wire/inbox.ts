@@ -94,13 +94,23 @@ export class Inbox {
   read(): boolean {
     if (this.#closed || this.#waiting) return false;
     const gate = this.#gate;
-    const size = gate === undefined ? this.#receive() : this.#receiveBytes(gate);
+    if (gate !== undefined) return this.#readBytes(gate);
+    const size = this.#receive();
     if (size === -EAGAIN) return false;
-    if (size === -ENOMSG && gate !== undefined) {
+    this.#accept(size);
+    return !this.#closed;
+  }
+
+  /** Reads a frame without descriptors; has the gate read one that has some. */
+  #readBytes(gate: DescriptorGate): boolean {
+    const size = this.#receiveBytes(gate);
+    if (size > 0) this.#acceptFrame(incoming, size, NO_FDS);
+    else if (size === -EAGAIN) return false;
+    else if (size === -ENOMSG) {
       this.#readGated(gate);
       return false;
-    }
-    this.#accept(size);
+    } else if (size === 0) this.#atEnd();
+    else this.#onOver(new SysError("recvmsg", -size));
     return !this.#closed;
   }
 
@@ -111,11 +121,9 @@ export class Inbox {
   }
 
   #receiveBytes(gate: DescriptorGate): number {
-    received[0] = 0;
-    received[1] = 0;
-    if (this.#peeking) return this.#sys.recvbytes(this.#socket.fd, incoming, 0, FRAME);
-    if (!gate.isOpen) return this.#sys.recvbytes(this.#socket.fd, this.#room, 0, TAKE);
-    return this.#sys.recvbytes(this.#socket.fd, this.#room, 0, FRAME);
+    if (this.#peeking) return this.#sys.recvbytes(this.#socket.fd, incoming, FRAME);
+    if (!gate.isOpen) return this.#sys.recvbytes(this.#socket.fd, this.#room, TAKE);
+    return this.#sys.recvbytes(this.#socket.fd, this.#room, FRAME);
   }
 
   #readGated(gate: DescriptorGate): void {

@@ -463,7 +463,7 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   recvmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   peekmsg: [bad, new Uint8Array(1), 0, new Int32Array(255)],
   recvframe: [bad, new Uint8Array(1), 0, new Int32Array(255)],
-  recvbytes: [bad, new Uint8Array(1), 0, 0],
+  recvbytes: [bad, new Uint8Array(1), 0],
   peeksender: [bad, new Int32Array(3)],
   getsockopts: [bad, new Int32Array(3), new Int32Array(2)],
   recvcred: [bad, new Uint8Array(1), 0, new Int32Array(255), new Int32Array(4)],
