@@ -49,6 +49,7 @@
         "native/launch/root.cc",
         "native/launch/rootless-root.cc",
         "native/launch/send-fds.cc",
+        "native/launch/terminal.cc",
         "native/launch/trace-binds.cc"
       ],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],

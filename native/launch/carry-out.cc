@@ -1,6 +1,7 @@
 // Carries a plan out: signals, descriptors, limits, root, privilege, directory, exec. The order matters: a later step
 // would make an earlier one impossible. The server can undo none of them. A step that fails ends the process.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -161,6 +162,8 @@ void openStandardFds() {
 
 void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege) {
   resetSignals();
+  // Before the root is entered, which has a /dev of its own. A server with CAP_SYS_ADMIN can type into any terminal.
+  const bool canType = keepPrivilege || (plan.capabilities >> CAP_SYS_ADMIN & 1) != 0 || canReachTerminal();
   placeDescriptors(plan, reply, broker);
   // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
@@ -168,7 +171,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
   if (plan.hasRoot) enterRoot(plan, reply);
   if (keepPrivilege) {
     requireKeyring(hasKeyring);
-    restrictCalls(false);
+    restrictCalls(canType, false);
     execServer(plan);
   }
   umask(plan.umask);
@@ -180,7 +183,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
          plan.directory, getuid());
   }
   // The filters come last. They need no_new_privs, and the bind filter sees only the server's own binds.
-  restrictCalls(plan.noNamespaces);
+  restrictCalls(canType, plan.noNamespaces);
   if (plan.reportBinds) {
     UniqueFd notify = reportBinds(plan.tracer);
     offerBinds(broker, plan.lease, notify.get());

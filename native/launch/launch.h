@@ -143,9 +143,12 @@ void containRoot(const char* directory, Plan& plan, Reply& reply);
 // Keeps only the ids and capabilities of the plan, for good, or ends the process.
 void dropPrivilege(const Plan& plan);
 
-// Installs the call filter: the server cannot type into its terminal, nor, if so asked, make or join namespaces. Needs
-// no_new_privs or CAP_SYS_ADMIN. Ends the process if it cannot.
-void restrictCalls(bool noNamespaces);
+// Whether this process has a terminal, or a server could get one from it.
+bool canReachTerminal();
+
+// Installs the call filter: the server can neither type into a terminal (`noTyping`) nor make or join namespaces. Needs
+// no_new_privs or CAP_SYS_ADMIN. Ends the process if it cannot. If nothing is to be refused, there is no filter.
+void restrictCalls(bool noTyping, bool noNamespaces);
 
 // Installs the bind filter: each bind(2) from here on is reported on the returned descriptor. Ends the process if it
 // cannot. `tracer` is the pid that may look into this process (0: no permission is needed).

@@ -130,6 +130,8 @@ export interface Start {
   readonly uid?: number;
   readonly gid?: number;
   readonly env?: Record<string, string>;
+  /** In a session of its own, which has no terminal. */
+  readonly detached?: boolean;
 }
 
 /** Runs a command to its end. */

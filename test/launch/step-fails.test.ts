@@ -17,6 +17,7 @@ function tamper(broker: FakeBroker, inject: string): Promise<Outcome> {
     ],
     limits: [{ resource: "core", soft: 0, hard: "keep" }],
     capabilities: [CAP_NET_BIND_SERVICE],
+    noNamespaces: true,
     directory: "/",
   });
   broker.offer(encode(plan), ["a", "b"]);
