@@ -7,6 +7,8 @@ import { needs } from "../../support/needs.ts";
 
 const server = `#!/usr/bin/perl
 open(my $listener, "+<&=3") or die "fd 3: $!";
+die "LISTEN_PID=$ENV{LISTEN_PID}, not $$" unless $ENV{LISTEN_PID} == $$;
+$SIG{TERM} = sub { open(my $file, ">", "/srv/saved"); print $file "by SIGTERM\n"; close $file; exit 0 };
 while (accept(my $client, $listener)) {
   open(my $map, "<", "/proc/self/uid_map");
   my @map = split(" ", <$map>);
@@ -21,6 +23,10 @@ const settings = `[Unit]
 Requires=container-veth@demo.service
 [Service]
 Environment="COMMAND=/usr/bin/perl /srv/server.pl"
+`;
+const deaf = `[Service]
+Environment=STOP_SECONDS=0.5
+Environment="COMMAND=/usr/bin/perl -e '$SIG{TERM} = $SIG{HUP} = q(IGNORE); sleep 1000'"
 `;
 const inner = `[sockets.game]
 listen = ["tcp://127.0.0.1:7102"]
@@ -45,6 +51,8 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
           "/etc/berthd/demo.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:7100"]\n[root]\nimage = ["/srv/debian", "${image}"]\n`,
           "/etc/berthd/bare.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7101"]\n',
           "/etc/berthd/inner.toml": inner,
+          "/etc/berthd/deaf.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7104"]\n[root]\nimage = "/srv/debian"\n',
+          "/etc/systemd/system/container@deaf.service.d/settings.conf": deaf,
           "/etc/berthd/booted.toml": `[sockets.hello]\nlisten = ["tcp://127.0.0.1:7103"]\n[root]\nimage = ["/srv/trixie", "${units}"]\n`,
           "/etc/systemd/system/container@demo.service.d/settings.conf": settings,
         },
@@ -136,6 +144,45 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     expect(await inside()).not.toBe(before);
     expect(machine.read(`/proc/${await inside()}/root/srv/written`)).toBe("by the server\n");
     await machine.ok(["systemctl", "stop", "container@demo.service"]);
+  }, 60_000);
+
+  test("a program gets SIGTERM when its container is stopped, and ends in its own time", async () => {
+    await running();
+    await hello(); // then it has its handler
+    await machine.ok(["systemctl", "stop", "container@demo.service"]);
+    expect(await machine.show("container@demo", "Result", "ActiveState")).toEqual({
+      Result: "success",
+      ActiveState: "inactive",
+    });
+    await running();
+    expect(machine.read(`/proc/${await inside()}/root/srv/saved`)).toBe("by SIGTERM\n");
+  }, 60_000);
+
+  test("a container that ends by itself takes its network and its link with it", async () => {
+    await hello();
+    expect(await machine.sh("ls /sys/class/net")).toBe("lo\nve-demo\n");
+    await machine.ok(["kill", "-TERM", await inside()]);
+    await machine.waitFor("the end of its network", async () => (await machine.sh("ls /sys/class/net")) === "lo\n");
+    await machine.waitFor("the end of both", async () => {
+      const { stdout } = await machine.run(["systemctl", "is-active", "container@demo", "container-veth@demo"]);
+      return stdout === "inactive\ninactive\n";
+    });
+  }, 60_000);
+
+  test("a program that ignores SIGTERM is killed after a while, and its container has not failed", async () => {
+    await machine.ok(["systemctl", "start", "container@deaf.service"]);
+    const pid = await machine.waitFor("it to be deaf", async () => {
+      const { stdout } = await machine.run(["pgrep", "-f", "^/usr/bin/perl -e .*sleep 1000"]);
+      const [, ignored] =
+        /^SigIgn:\s+(\w+)$/m.exec(stdout === "" ? "" : machine.read(`/proc/${stdout.trim()}/status`)) ?? [];
+      return ignored !== undefined && (BigInt(`0x${ignored}`) & 0x4000n) !== 0n && stdout.trim();
+    });
+    await machine.ok(["systemctl", "stop", "container@deaf.service"]);
+    expect(await machine.show("container@deaf", "Result", "ActiveState")).toEqual({
+      Result: "success",
+      ActiveState: "inactive",
+    });
+    expect((await machine.run(["test", "-e", `/proc/${pid}`])).code).toBe(1);
   }, 60_000);
 
   test("boots an image that has a systemd, which takes the socket for its own socket unit", async () => {
