@@ -1,5 +1,7 @@
 /** The parts of a broker that need nothing but its options. None of them opens anything. */
 import { native } from "../native.ts";
+import { Owners } from "./access/owners.ts";
+import { isPrivileged } from "./access/policy.ts";
 import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
 import { BerthEvents } from "./berths/berth-events.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
@@ -17,7 +19,13 @@ export function layFoundation(options: BrokerOptions): Foundation {
   const { log = () => undefined, store } = options;
   const guard = new Guard({ sys: options.sys ?? native, log });
   const sys = guard.guarded();
-  const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota });
+  const hasNoLimits = (uid: number): boolean => isPrivileged(uid, process.geteuid?.() ?? 0);
+  const owners = new Owners({
+    isPrivileged: hasNoLimits,
+    ranges: () => berths.list().flatMap(({ range }) => range ?? []),
+  });
+  const accountOf = (uid: number): number => (hasNoLimits(uid) ? uid : owners.accountOf(uid, performance.now()));
+  const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota }, accountOf);
   const events = new BerthEvents(options.onChange);
   const roots = new BerthRoots(options, log, sys);
   const awaitClosed = (): void => {
@@ -35,6 +43,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
     sys,
     guard,
     log,
+    owners,
     quota,
     events,
     roots,

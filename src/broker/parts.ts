@@ -2,6 +2,7 @@
 
 import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
+import type { Owners } from "./access/owners.ts";
 import type { Quota } from "./access/quota.ts";
 import type { BerthEvents } from "./berths/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";
@@ -27,6 +28,7 @@ export interface Foundation {
   readonly sys: Native;
   readonly guard: Guard;
   readonly log: Log;
+  readonly owners: Owners;
   readonly quota: Quota;
   readonly events: BerthEvents;
   readonly roots: BerthRoots;

@@ -170,6 +170,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
   const listener = new Listener(controlFd, {
     service,
     quota,
+    owners: parts.owners,
     sys,
     log,
     brokerUid: process.geteuid?.() ?? 0,

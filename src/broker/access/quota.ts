@@ -1,4 +1,7 @@
-/** The limits of each user: connections, stashed descriptors, servers with bind delivery. */
+/**
+ * The limits of each user: connections, stashed descriptors, servers with bind delivery. A user is charged as the
+ * account that owners.ts tells. Who charges remembers the account: who owns an id can change.
+ */
 
 export type Resource = "connections" | "stash" | "interceptions";
 
@@ -14,26 +17,35 @@ export class Quota {
     interceptions: new Map(),
   };
 
-  constructor(limits: QuotaLimits = DEFAULT_QUOTA) {
+  /** The account whose limits a user shares. */
+  readonly accountOf: (uid: number) => number;
+
+  constructor(limits: QuotaLimits = DEFAULT_QUOTA, accountOf: (uid: number) => number = (uid) => uid) {
     this.limits = limits;
+    this.accountOf = accountOf;
   }
 
-  /** Charges one to a user. False when that would exceed the limit; then nothing is charged. */
-  charge(resource: Resource, uid: number): boolean {
-    const used = this.used(resource, uid);
+  /** Charges one to an account. False when that would exceed the limit; then nothing is charged. */
+  charge(resource: Resource, account: number): boolean {
+    const used = this.used(resource, account);
     if (used >= this.limits[resource]) return false;
-    this.#used[resource].set(uid, used + 1);
+    this.#used[resource].set(account, used + 1);
     return true;
   }
 
   /** Takes one charge back. */
-  refund(resource: Resource, uid: number): void {
-    const used = this.used(resource, uid) - 1;
-    if (used > 0) this.#used[resource].set(uid, used);
-    else this.#used[resource].delete(uid);
+  refund(resource: Resource, account: number): void {
+    const used = this.used(resource, account) - 1;
+    if (used > 0) this.#used[resource].set(account, used);
+    else this.#used[resource].delete(account);
   }
 
-  used(resource: Resource, uid: number): number {
-    return this.#used[resource].get(uid) ?? 0;
+  used(resource: Resource, account: number): number {
+    return this.#used[resource].get(account) ?? 0;
   }
+}
+
+/** For a message about a limit. */
+export function describeUser(uid: number, account: number): string {
+  return uid === account ? `uid ${uid}` : `uid ${uid}, which counts as uid ${account},`;
 }

@@ -17,8 +17,9 @@ export interface Stashed {
   readonly handle: FdHandle;
   /** The lease that left it. */
   readonly lease: string;
-  /** The user who is charged for it. */
+  /** The user who left it, and the account that is charged for it. */
   readonly uid: number;
+  readonly account: number;
   /** Its copy in a store. */
   storedCopy?: StoredCopy;
 }

@@ -4,7 +4,7 @@
  */
 import type { FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
-import type { Quota } from "../access/quota.ts";
+import { describeUser, type Quota } from "../access/quota.ts";
 import type { StoredStash } from "../record/stored-name.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
@@ -24,21 +24,22 @@ export class Stashes {
   }
 
   /** Stashes a descriptor, and replaces one of the same name. Owns the handle if it succeeds. */
-  put(berth: Berth, lease: Lease, name: string, handle: FdHandle): Refusal | undefined {
+  put(berth: Berth, lease: Pick<Lease, "id" | "tenant">, name: string, handle: FdHandle): Refusal | undefined {
     const wrong = unsuitable(handle.fd, this.#sys);
     if (wrong !== undefined) return { kind: "unsuitable", name, message: `${name} cannot be stashed: ${wrong}` };
     const { uid } = lease.tenant;
+    const account = this.#quota.accountOf(uid);
     const known = berth.stash.get(name);
     if (known === undefined && berth.size >= MAX_DESCRIPTORS) {
       return { kind: "limit", limit: "stash", message: `a berth holds at most ${MAX_DESCRIPTORS} descriptors` };
     }
-    if (known?.uid !== uid && !this.#quota.charge("stash", uid)) {
-      const message = `uid ${uid} has ${this.#quota.limits.stash} descriptors stashed already`;
+    if (known?.account !== account && !this.#quota.charge("stash", account)) {
+      const message = `${describeUser(uid, account)} has ${this.#quota.limits.stash} descriptors stashed already`;
       return { kind: "limit", limit: "stash", message };
     }
-    if (known?.uid === uid) dispose(known);
+    if (known?.account === account) dispose(known);
     else this.drop(berth, name);
-    berth.stash.set(name, { name, handle: handle.move(), lease: lease.id, uid });
+    berth.stash.set(name, { name, handle: handle.move(), lease: lease.id, uid, account });
     return undefined;
   }
 
@@ -47,8 +48,9 @@ export class Stashes {
    */
   restore(berth: Berth, { name, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
     if (berth.size >= MAX_DESCRIPTORS || berth.stash.has(name)) return undefined;
-    if (!this.#quota.charge("stash", uid)) return undefined;
-    const stashed: Stashed = { name, handle, lease, uid };
+    const account = this.#quota.accountOf(uid);
+    if (!this.#quota.charge("stash", account)) return undefined;
+    const stashed: Stashed = { name, handle, lease, uid, account };
     berth.stash.set(name, stashed);
     berth.generation++;
     return stashed;
@@ -60,7 +62,7 @@ export class Stashes {
     if (stashed === undefined) return;
     berth.stash.delete(name);
     dispose(stashed);
-    this.#quota.refund("stash", stashed.uid);
+    this.#quota.refund("stash", stashed.account);
     berth.generation++;
   }
 

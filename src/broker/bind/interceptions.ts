@@ -4,7 +4,7 @@ import { BerthError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { Quota } from "../access/quota.ts";
+import { describeUser, type Quota } from "../access/quota.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
 import type { Guard } from "../guard/guard.ts";
@@ -73,21 +73,22 @@ export class Interceptions {
       return { kind: "limit", limit: "interceptions", message: `the binds of lease ${id} are answered already` };
     }
     const { uid } = lease.tenant;
-    if (!quota.charge("interceptions", uid)) {
+    const account = quota.accountOf(uid);
+    if (!quota.charge("interceptions", account)) {
       return {
         kind: "limit",
         limit: "interceptions",
-        message: `uid ${uid} has ${quota.limits.interceptions} servers with bind delivery`,
+        message: `${describeUser(uid, account)} has ${quota.limits.interceptions} servers with bind delivery`,
       };
     }
     const kept = store?.keepBinds(berth.name, id, notify.fd);
     const record = kept?.record ?? this.#fallback.keep(notify.fd);
     try {
       const descriptors = { notify: notify.move(), record, storedCopy: kept?.storedCopy };
-      this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", uid));
+      this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", account));
     } catch (error) {
       kept?.storedCopy.drop();
-      quota.refund("interceptions", uid);
+      quota.refund("interceptions", account);
       throw error;
     }
     return undefined;
@@ -98,13 +99,13 @@ export class Interceptions {
     const { berths, quota } = this.#options;
     const berth = berths.get(name) ?? departed(name);
     const lease = berths.leases.get(id);
-    const uid = lease?.tenant.uid;
-    const charged = uid !== undefined && quota.charge("interceptions", uid);
+    const account = lease && quota.accountOf(lease.tenant.uid);
+    const charged = account !== undefined && quota.charge("interceptions", account);
     const { notify, storedCopy } = descriptors;
     const isKept = storedCopy !== undefined || descriptors.isKept === true;
     const record = isKept ? descriptors.record : this.#fallback.keep(notify.fd, descriptors.record);
     const refund = (): void => {
-      if (charged) quota.refund("interceptions", uid);
+      if (charged) quota.refund("interceptions", account);
     };
     try {
       this.#serve(id, { notify, record, storedCopy }, { berth, lease: lease ?? { ended: true } }, refund);

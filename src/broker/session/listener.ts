@@ -14,7 +14,7 @@ import { Arrivals } from "../access/arrivals.ts";
 import { Budgets } from "../access/budgets.ts";
 import { Complaints } from "../access/complaints.ts";
 import { ARRIVALS, type CallLimits, firstReservedFd, LARGE_CALL, SMALL_CALL } from "../access/limits.ts";
-import { Owners } from "../access/owners.ts";
+import type { Owners } from "../access/owners.ts";
 import { Peer } from "../access/peer.ts";
 import { isPrivileged } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
@@ -31,7 +31,8 @@ const { EAGAIN, ECONNABORTED, EMFILE, ENFILE } = constants.errno;
 export interface ListenerOptions {
   readonly service: Service<Session>;
   readonly quota: Quota;
-  readonly berths: Pick<Berths, "leases" | "list" | "visibility">;
+  readonly owners: Owners;
+  readonly berths: Pick<Berths, "leases" | "visibility">;
   readonly sys: Native;
   readonly log: Log;
   readonly brokerUid: number;
@@ -55,7 +56,6 @@ export class Listener {
   readonly #budgets: Budgets = new Budgets();
   readonly #arrivals: Arrivals = new Arrivals();
   readonly #complaints: Complaints;
-  readonly #owners: Owners;
   readonly #options: ListenerOptions;
   readonly #poll: Poll;
   #pause: NodeJS.Timeout | undefined;
@@ -75,10 +75,6 @@ export class Listener {
     this.#options = options;
     this.#complaints = new Complaints(options.log);
     this.#crowd = new Crowd(options.quota, options.log);
-    this.#owners = new Owners({
-      isPrivileged: (uid) => isPrivileged(uid, options.brokerUid),
-      ranges: () => options.berths.list().flatMap(({ range }) => range ?? []),
-    });
     this.#poll = new options.sys.Poll(socket, () => this.#accept());
     this.#watch();
   }
@@ -181,7 +177,7 @@ export class Listener {
       return;
     }
     const privileged = isPrivileged(peer.uid, brokerUid);
-    const account = privileged ? peer.uid : this.#owners.accountOf(peer.uid, now);
+    const account = privileged ? peer.uid : this.#options.owners.accountOf(peer.uid, now);
     if (!privileged && !this.#arrivals.admit(account, now)) {
       handle.close();
       this.#sayTooOften(peer, now);
