@@ -164,10 +164,18 @@ export interface Native extends AccountCalls {
   pidfdOpen(pid: number): number;
   /** pidfd_send_signal(2); signal 0 asks whether it is alive. */
   pidfdSignal(pidfd: number, signal: number): number;
+  /**
+   * Sends a signal to the process group that the process leads, also once it has ended (PIDFD_SIGNAL_PROCESS_GROUP).
+   * -EINVAL before Linux 6.9.
+   */
+  pidfdSignalGroup(pidfd: number, signal: number): number;
   /** pidfd_getfd(2): a duplicate of that descriptor of the process, close-on-exec, or -errno. */
   pidfdGetfd(pidfd: number, fd: number): number;
-  /** execve(2) in this very process, with fds 0–2 kept open and all others closed. Returns only -errno. */
-  exec(path: string, argv: readonly string[], env: readonly string[]): number;
+  /**
+   * execve(2) in this very process, with fds 0–2 and `passed` more kept open and all others closed. Returns only
+   * -errno.
+   */
+  exec(path: string, argv: readonly string[], env: readonly string[], passed: number): number;
 
   // mount.cc -----------------------------------------------------------------------------------------------------
   /** open_tree(2), with OPEN_TREE_CLOEXEC always. With {@link OPEN_TREE_CLONE} the result is a detached mount. */

@@ -32,6 +32,14 @@ Napi::Value pidfdSignal(const Napi::CallbackInfo& info) {
   return outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
 }
 
+// The process group that the process leads. EINVAL before Linux 6.9.
+Napi::Value pidfdSignalGroup(const Napi::CallbackInfo& info) {
+  constexpr unsigned kProcessGroup = 1U << 2;  // PIDFD_SIGNAL_PROCESS_GROUP
+  int32_t pidfd, signal;
+  if (!readArguments(info, &pidfd, &signal)) return info.Env().Undefined();
+  return outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, kProcessGroup));
+}
+
 // The result is close-on-exec.
 Napi::Value pidfdGetfd(const Napi::CallbackInfo& info) {
   int32_t pidfd, fd;
@@ -39,11 +47,13 @@ Napi::Value pidfdGetfd(const Napi::CallbackInfo& info) {
   return outcome(info, ::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
 }
 
-// Node marks all descriptors CLOEXEC when it starts, 0 to 2 included; the program that follows wants these three.
+// Node marks all descriptors CLOEXEC when it starts, 0 to 2 included; the program that follows wants these three, and
+// `passed` more.
 Napi::Value execInPlace(const Napi::CallbackInfo& info) {
   std::string path;
   std::vector<std::string> arguments, variables;
-  if (!readArguments(info, &path, &arguments, &variables)) return info.Env().Undefined();
+  uint32_t passed;
+  if (!readArguments(info, &path, &arguments, &variables, &passed)) return info.Env().Undefined();
   auto pointers = [](std::vector<std::string>& strings) {
     std::vector<char*> list;
     list.reserve(strings.size() + 1);
@@ -52,11 +62,12 @@ Napi::Value execInPlace(const Napi::CallbackInfo& info) {
     return list;
   };
   std::vector<char*> argv = pointers(arguments), envp = pointers(variables);
-  for (int fd = 0; fd < 3; fd++) {
-    int flags = ::fcntl(fd, F_GETFD);
-    if (flags >= 0) ::fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC);
+  const uint32_t kept = 3 + std::min(passed, 0xffffu);
+  for (uint32_t fd = 0; fd < kept; fd++) {
+    int flags = ::fcntl(static_cast<int>(fd), F_GETFD);
+    if (flags >= 0) ::fcntl(static_cast<int>(fd), F_SETFD, flags & ~FD_CLOEXEC);
   }
-  if (::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return outcome(info, -1);
+  if (::syscall(SYS_close_range, kept, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return outcome(info, -1);
   return outcome(info, ::execve(path.c_str(), argv.data(), envp.data()));
 }
 
@@ -130,6 +141,7 @@ Napi::Value findGroup(const Napi::CallbackInfo& info) {
 void exportProcess(Napi::Env env, Napi::Object exports) {
   exportFunction<pidfdOpen>(env, exports, "pidfdOpen");
   exportFunction<pidfdSignal>(env, exports, "pidfdSignal");
+  exportFunction<pidfdSignalGroup>(env, exports, "pidfdSignalGroup");
   exportFunction<pidfdGetfd>(env, exports, "pidfdGetfd");
   exportFunction<execInPlace>(env, exports, "exec");
   exportFunction<findUser>(env, exports, "passwd");

@@ -17,6 +17,7 @@ namespace {
 constexpr char kSystemSocket[] = "/run/berthd/io.berthd.Broker";
 constexpr char kUserSocket[] = "berthd/io.berthd.Broker";
 constexpr size_t kReplyMax = 1 << 20;
+constexpr size_t kCallMax = 1 << 20;  // LARGE_CALL in src/broker/access/limits.ts
 
 int64_t nowMs() {
   timespec now;
@@ -137,6 +138,12 @@ void writeCall(const Request& request, Text& call) {
   }
   call.append("}}");
   call.push('\0');
+  if (call.size() > kCallMax) {
+    fail(kUsage,
+         "the command and the variables of --setenv take %zu bytes, and a call has room for %zu; shorten them, or write "
+         "them into a file that the server reads",
+         call.size(), kCallMax);
+  }
 }
 
 void sendCall(Conversation& broker, const Text& call, int fd) {

@@ -17,10 +17,13 @@ constexpr int kFirstFd = 3;  // SD_LISTEN_FDS_START
 static_assert(sizeof(rlim_t) == 8, "limits are 64 bits wide");
 
 // Node leaves SIGPIPE and SIGXFSZ ignored, and the signal mask is inherited too (hazard 19). A system call, because
-// libc hides two real-time signals. A zeroed struct sigaction is SIG_DFL.
+// libc hides two real-time signals. A zeroed struct sigaction is SIG_DFL. SIGHUP stays ignored: that is nohup(1).
 void resetSignals() {
   static const unsigned char byDefault[64] = {};
+  struct sigaction hangup = {};
+  const bool isNohup = sigaction(SIGHUP, nullptr, &hangup) == 0 && hangup.sa_handler == SIG_IGN;
   for (int signal = 1; signal < NSIG; signal++) {
+    if (signal == SIGHUP && isNohup) continue;
     if (syscall(SYS_rt_sigaction, signal, byDefault, nullptr, NSIG / 8) != 0 && signal != SIGKILL &&
         signal != SIGSTOP) {
       fail(kSystem, "cannot reset signal %d to its default: %m", signal);
@@ -68,13 +71,14 @@ void closeAllBut(List<int>& kept, int first) {
   closeRange(static_cast<unsigned>(first), ~0u);
 }
 
-// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear. Closes everything above them, except the connection to the
-// broker and the descriptors of the root.
-void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
+// Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and after them those that the launcher was passed. Closes
+// everything above them, except the connection to the broker and the descriptors of the root.
+void placeDescriptors(const Plan& plan, Reply& reply, const Inherited& inherited, Conversation& broker) {
   List<int> sources;
   // Each index occurs once (decodePlan), so each descriptor is released once. The plan may leave out descriptors of the
   // reply: they are closed with the rest.
   for (const PlanDescriptor& descriptor : plan.descriptors) sources.push(reply.fds[descriptor.index].release());
+  for (const int fd : inherited.fds) sources.push(fd);
   const int above = kFirstFd + static_cast<int>(sources.size());
   List<int> kept;
   if (plan.reportBinds) keepAbove(broker.fd, above, kept);
@@ -91,8 +95,8 @@ void placeDescriptors(const Plan& plan, Reply& reply, Conversation& broker) {
     }
     makeRoom(sources, i + 1, place);
     if (dup3(sources[i], place, 0) < 0) {
-      fail(kSystem, "cannot place descriptor %s at fd %d: %m; raise the limit of open files: ulimit -n 4096", plan.descriptors[i].name,
-           place);
+      fail(kSystem, "cannot place descriptor %s at fd %d: %m; raise the limit of open files: ulimit -n 4096",
+           i < plan.descriptors.size() ? plan.descriptors[i].name : "of the service manager", place);
     }
     // The old number is closed below, or overwritten by the descriptor whose place it is.
   }
@@ -160,11 +164,11 @@ void openStandardFds() {
   }
 }
 
-void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege) {
+void carryOut(const Plan& plan, Reply& reply, Inherited& inherited, Conversation& broker, bool keepPrivilege) {
   resetSignals();
   // Before the root is entered, which has a /dev of its own. A server with CAP_SYS_ADMIN can type into any terminal.
   const bool canType = keepPrivilege || (plan.capabilities >> CAP_SYS_ADMIN & 1) != 0 || canReachTerminal();
-  placeDescriptors(plan, reply, broker);
+  placeDescriptors(plan, reply, inherited, broker);
   // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
   const bool hasKeyring = leaveKeyring();
@@ -172,7 +176,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
   if (keepPrivilege) {
     requireKeyring(hasKeyring);
     restrictCalls(canType, false);
-    execServer(plan);
+    execServer(plan, inherited);
   }
   umask(plan.umask);
   dropPrivilege(plan);
@@ -188,7 +192,7 @@ void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPri
     UniqueFd notify = reportBinds(plan.tracer);
     offerBinds(broker, plan.lease, notify.get());
   }
-  execServer(plan);
+  execServer(plan, inherited);
 }
 
 }  // namespace berthd

@@ -48,12 +48,12 @@ bool isNotify(const char* entry) {
 
 // Owns the text of variables in the environment.
 struct Variables {
-  Text listenFds, listenPid, listenNames, notify, watchdog, watchdogPid;
+  Text listenFds, listenPid, listenNames, listenPidfdId, notify, watchdog, watchdogPid;
 };
 
-void setActivation(const Plan& plan, Variables& variables, List<const char*>& environment) {
+void setActivation(const Plan& plan, Inherited& inherited, Variables& variables, List<const char*>& environment) {
   char number[48];
-  snprintf(number, sizeof number, "LISTEN_FDS=%zu", plan.descriptors.size());
+  snprintf(number, sizeof number, "LISTEN_FDS=%zu", plan.descriptors.size() + inherited.fds.size());
   variables.listenFds.append(number);
   snprintf(number, sizeof number, "LISTEN_PID=%d", static_cast<int>(getpid()));
   variables.listenPid.append(number);
@@ -62,9 +62,17 @@ void setActivation(const Plan& plan, Variables& variables, List<const char*>& en
     if (i > 0) variables.listenNames.append(":");
     variables.listenNames.append(plan.descriptors[i].name);
   }
+  if (inherited.fds.size() > 0) {
+    // Its first colon separates it from names before it.
+    variables.listenNames.append(inherited.names.string() + (plan.descriptors.size() == 0 ? 1 : 0));
+  }
   environment.push(variables.listenFds.string());
   environment.push(variables.listenPid.string());
   environment.push(variables.listenNames.string());
+  if (inherited.pidfdId == nullptr) return;
+  variables.listenPidfdId.append("LISTEN_PIDFDID=");
+  variables.listenPidfdId.append(inherited.pidfdId);
+  environment.push(variables.listenPidfdId.string());
 }
 
 void setNotify(const Plan& plan, Variables& variables, List<const char*>& environment) {
@@ -83,7 +91,7 @@ void setNotify(const Plan& plan, Variables& variables, List<const char*>& enviro
 
 // The plan's variables override the launcher's. If a service manager started the launcher, the server keeps its
 // NOTIFY_SOCKET, even if the plan drops all other variables. Otherwise it gets the plan's.
-void buildEnvironment(const Plan& plan, Variables& variables, List<const char*>& environment) {
+void buildEnvironment(const Plan& plan, Inherited& inherited, Variables& variables, List<const char*>& environment) {
   const char* const manager = getenv("NOTIFY_SOCKET");
   const bool isManaged = manager != nullptr && *manager != '\0';
   for (char** inherited = environ; *inherited != nullptr; inherited++) {
@@ -94,7 +102,7 @@ void buildEnvironment(const Plan& plan, Variables& variables, List<const char*>&
   for (const char* entry : plan.environment) {
     if (!isActivation(entry)) environment.push(entry);
   }
-  if (plan.listenFds) setActivation(plan, variables, environment);
+  if (plan.listenFds || inherited.fds.size() > 0) setActivation(plan, inherited, variables, environment);
   if (plan.notify != nullptr && findVariable(environment, "NOTIFY_SOCKET") == nullptr) {
     setNotify(plan, variables, environment);
   }
@@ -141,10 +149,10 @@ void buildEnvironment(const Plan& plan, Variables& variables, List<const char*>&
 
 }  // namespace
 
-void execServer(const Plan& plan) {
+void execServer(const Plan& plan, Inherited& inherited) {
   Variables variables;
   List<const char*> environment;
-  buildEnvironment(plan, variables, environment);
+  buildEnvironment(plan, inherited, variables, environment);
   const char* const path = findVariable(environment, "PATH");
   environment.push(nullptr);
   List<const char*> argv;

@@ -123,6 +123,16 @@ void askBroker(Conversation& broker, const char* socket, const Request& request,
 // Calls io.berthd.Broker.Intercept with the descriptor on which bind(2) calls are reported, or ends the process.
 void offerBinds(Conversation& broker, const char* lease, int notify);
 
+// What a service manager passed to this process, from fd 3 upward.
+struct Inherited {
+  List<int> fds;
+  Text names;                     // of each, with a colon before it
+  const char* pidfdId = nullptr;  // LISTEN_PIDFDID, which is valid for the server: it is the same process
+};
+
+// Reads LISTEN_FDS and what belongs to it; or ends the process if these contradict each other.
+void takeInherited(Inherited& inherited);
+
 struct Plan;
 
 // Makes fds 0–2 exist and survive exec, before anything else of ours can land on their numbers.
@@ -169,10 +179,11 @@ UniqueFd reportBinds(uint32_t tracer);
 [[noreturn]] void makeRoot(int channel, const char* const* words);
 
 // Execs the plan's program in the plan's environment, or ends the process.
-[[noreturn]] void execServer(const Plan& plan);
+[[noreturn]] void execServer(const Plan& plan, Inherited& inherited);
 
 // Obeys the plan and becomes the server, or ends the process. `keepPrivilege`: it becomes a container manager instead,
 // as the user and where it is.
-[[noreturn]] void carryOut(const Plan& plan, Reply& reply, Conversation& broker, bool keepPrivilege);
+[[noreturn]] void carryOut(const Plan& plan, Reply& reply, Inherited& inherited, Conversation& broker,
+                           bool keepPrivilege);
 
 }  // namespace berthd

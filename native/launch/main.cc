@@ -199,7 +199,13 @@ void parseOptions(int argc, char** argv, Options& options) {
     fail(kUsage, "BERTH is missing; give one from the list of: berth ls");
   }
   options.request.berth = argv[optind++];
-  if (optind < argc && strcmp(argv[optind], "--") == 0) optind++;
+  if (optind < argc && strcmp(argv[optind], "--") == 0) {
+    optind++;
+  } else if (optind < argc && argv[optind][0] == '-') {
+    fail(kUsage, "%s comes after the berth's name; write options before it: berth-launch %s %s. To run a program of that "
+         "name: berth-launch %s -- %s",
+         argv[optind], argv[optind], options.request.berth, options.request.berth, argv[optind]);
+  }
   while (optind < argc) options.request.command.push(argv[optind++]);
 }
 
@@ -217,6 +223,8 @@ int main(int argc, char** argv) {
   if (options.parent > 0) endWith(options.parent, options.request.command.data());
   if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.request.command.data());
 
+  Inherited inherited;
+  takeInherited(inherited);
   Conversation broker;
   Reply reply;
   askBroker(broker, options.socket, options.request, options.timeout, reply);
@@ -230,5 +238,5 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (options.contain != nullptr) containRoot(options.contain, plan, reply);
-  carryOut(plan, reply, broker, options.contain != nullptr);
+  carryOut(plan, reply, inherited, broker, options.contain != nullptr);
 }

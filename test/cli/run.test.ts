@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync } from "node:fs";
+import { chmodSync, closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { launcherPath } from "../../src/launcher-path.ts";
@@ -48,6 +48,34 @@ describe("berth run", () => {
     ]) {
       expect(await berth(args, env)).toEqual({ code: 0, stdout: "--json --socket x -- --help\n", stderr: "" });
     }
+  });
+
+  test("an option after the berth's name is refused, and takes no berth; after -- it is a program", async () => {
+    for (const option of ["--replace", "--dry-run", "-x"]) {
+      const outcome = await berth(["run", "lobby", option, "try"], env);
+      expect(outcome).toMatchObject({ code: 100, stdout: "" });
+      expect(outcome.stderr).toContain(`write options before it: berth run ${option} lobby`);
+    }
+    const outcome = await berth(["run", "lobby", "--", "--dry-run"], env);
+    expect(outcome).toMatchObject({ code: 111, stderr: expect.stringContaining("cannot run --dry-run") });
+  });
+
+  test("hands over what a service manager passed to it, after the berth's descriptors", async () => {
+    const script = 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=motd exec "$@"';
+    const server = 'echo "$LISTEN_FDNAMES"; readlink /proc/$$/fd/4';
+    const command = [process.execPath, cli, "run", "lobby", "--", "bash", "-c", server];
+    const file = openSync("/etc/hostname", "r");
+    const child = spawn("sh", ["-c", script, "sh", ...command], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "inherit", file],
+    });
+    closeSync(file);
+    let said = "";
+    child.stdout?.on("data", (chunk) => {
+      said += chunk;
+    });
+    await once(child, "close");
+    expect(said).toBe("web:motd\n/etc/hostname\n");
   });
 
   test("--setenv sets variables, the last one of a name", async () => {

@@ -2,7 +2,7 @@
  * A scripted broker for the launcher's tests: one listening socket, and for each call that arrives the answer the test
  * asked for. It knows nothing of berths.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { check } from "../../src/errors.ts";
@@ -135,8 +135,18 @@ export interface Start {
 }
 
 /** Runs a command to its end. */
-export async function run(command: readonly [string, ...string[]], start: Start = {}): Promise<Outcome> {
-  const child: ChildProcess = spawn(command[0], command.slice(1), { stdio: ["ignore", "pipe", "pipe"], ...start });
+export function run(command: readonly [string, ...string[]], start: Start = {}): Promise<Outcome> {
+  return runWith(command, [], start);
+}
+
+/** Runs a command to its end, with these descriptors from 3 upward. */
+export async function runWith(
+  command: readonly [string, ...string[]],
+  fds: readonly number[],
+  start: Start = {},
+): Promise<Outcome> {
+  const stdio: StdioOptions = ["ignore", "pipe", "pipe", ...fds];
+  const child: ChildProcess = spawn(command[0], command.slice(1), { stdio, ...start });
   let stdout = "";
   let stderr = "";
   child.stdout?.setEncoding("utf8").on("data", (part: string) => (stdout += part));

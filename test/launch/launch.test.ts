@@ -150,6 +150,14 @@ describe("a launch", () => {
     expect(statusIn(stdout, "SigBlk")).toBe("0000000000000000");
   });
 
+  test("nohup stays nohup: a SIGHUP that the launcher ignores is ignored by the server", async () => {
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(["cat", "/proc/self/status"])));
+    const nohup = ["env", "--ignore-signal=HUP,INT,PIPE", launcher, "--socket", broker.path, "arena"] as const;
+    const { stdout } = await run(nohup);
+    expect(statusIn(stdout, "SigIgn")).toBe("0000000000000001"); // SIGHUP is 1
+  });
+
   test("sets limits, umask and directory", async () => {
     using broker = new FakeBroker();
     const limits = [

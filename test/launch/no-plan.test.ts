@@ -102,6 +102,8 @@ describe("usage", () => {
     [[""], "BERTH is missing"],
     [["--nonsense", "arena"], "there is no option --nonsense;"],
     [["-x", "arena"], "there is no option -x;"],
+    [["arena", "--replace", "try"], "write options before it: berth-launch --replace arena"],
+    [["arena", "--dry-run"], "To run a program of that name: berth-launch arena -- --dry-run"],
     [["--socket"], "option --socket needs a value"],
     [["--replace", "maybe", "arena"], "write no, try or must"],
     [["--setenv", "A", "arena"], "write --setenv NAME=VALUE"],
@@ -128,6 +130,18 @@ describe("usage", () => {
     const { code, stderr } = await run(["sh", "-c", script, launcher, broker.path]);
     expect(code).toBe(100);
     expect(stderr).toContain(`berth-launch: ${words} is not valid UTF-8`);
+    expect(broker.calls).toEqual([]);
+  });
+
+  test("arguments above 1 MiB are refused with a sentence, before a berth is taken", async () => {
+    using broker = new FakeBroker();
+    const words = Array.from({ length: 10 }, () => "x".repeat(110_000));
+    const { code, stderr } = await launch(broker, ["arena", "--", "true", ...words]);
+    expect(code).toBe(100);
+    expect(stderr).toMatch(sentence);
+    expect(stderr).toMatch(
+      /^berth-launch: the command and the variables of --setenv take 1100\d+ bytes, and a call has room for 1048576;/,
+    );
     expect(broker.calls).toEqual([]);
   });
 

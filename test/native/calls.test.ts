@@ -399,7 +399,7 @@ describe("process.cc", () => {
     const { stdout, stderr, code } = await runWithAddon(
       `sys.memfd("held"); sys.setfd(3, 0);
        require("node:fs").writeSync(1, process.pid + "\\n");
-       sys.exec("/bin/sh", ["sh", "-c", 'echo $$; echo $GREETING; for f in $(seq 0 40); do [ ! -e /proc/$$/fd/$f ] || echo -n " $f"; done; exit 7'], ["GREETING=hello"]);`,
+       sys.exec("/bin/sh", ["sh", "-c", 'echo $$; echo $GREETING; for f in $(seq 0 40); do [ ! -e /proc/$$/fd/$f ] || echo -n " $f"; done; exit 7'], ["GREETING=hello"], 0);`,
       { fds: [extra] },
     );
     closeSync(extra);
@@ -412,8 +412,8 @@ describe("process.cc", () => {
   it("exec returns the errno when the program cannot be started", async () => {
     const { stdout } = await runWithAddon(
       `console.log(JSON.stringify([
-         sys.exec("/nonexistent", ["x"], []), sys.exec("/etc/passwd", ["x"], []),
-         sys.exec("/bin/true", ["x", "y".repeat(1 << 20)], []),
+         sys.exec("/nonexistent", ["x"], [], 0), sys.exec("/etc/passwd", ["x"], [], 0),
+         sys.exec("/bin/true", ["x", "y".repeat(1 << 20)], [], 0),
        ]));`,
     );
     expect(JSON.parse(stdout)).toEqual([-ENOENT, -EACCES, -E2BIG]);
@@ -512,9 +512,10 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   setxattr: [Buffer.from("/nonexistent"), Buffer.from("user.x"), new Uint8Array(1)],
   pidfdOpen: [-1],
   pidfdSignal: [bad, 0],
+  pidfdSignalGroup: [bad, 0],
   kcmp: [bad, bad],
   pidfdGetfd: [bad, 0],
-  exec: ["/nonexistent", ["x"], ["A=b"]],
+  exec: ["/nonexistent", ["x"], ["A=b"], 0],
   openTree: [bad, "x", 0],
   mountSetattr: [bad, 0, -1],
   fsopen: ["berthd-no-such"],

@@ -7,6 +7,7 @@ import { BerthError, SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import { native } from "../../native.ts";
 import { socketPaths } from "../../net/socket-path.ts";
+import { listenFds } from "../../systemd/activation.ts";
 import { connectUnix } from "../../varlink/connect.ts";
 import { collect, type SocketChoice, socketOption } from "../options.ts";
 
@@ -41,16 +42,24 @@ export function addRun(program: Command): void {
     .passThroughOptions()
     .addHelpText("after", help)
     .action(async (name: string, words: string[], _options: RunOptions, command: Command) => {
+      const passed = countPassed(process.env);
       const path = launcherPath();
       const argv = ["berth-launch", ...(await launcherArguments(name, words, command.optsWithGlobals<RunOptions>()))];
       const env = Object.entries(process.env).map(([variable, value]) => `${variable}=${value}`);
-      throw new SysError("execve", -native.exec(path, argv, env), path);
+      throw new SysError("execve", -native.exec(path, argv, env, passed), path);
     });
 }
 
 async function launcherArguments(name: string, words: readonly string[], options: RunOptions): Promise<string[]> {
   const { replace, setenv = [], timeout, dryRun, socket } = options;
-  const server = words[0] === "--" ? words.slice(1) : words;
+  const [first = ""] = words;
+  if (first.startsWith("-") && first !== "--") {
+    const message =
+      `${first} comes after the berth's name; write options before it: berth run ${first} ${name}. ` +
+      `To run a program of that name: berth run ${name} -- ${first}`;
+    throw new BerthError("USAGE", message);
+  }
+  const server = first === "--" ? words.slice(1) : words;
   return [
     "--socket",
     socket ?? (await reachableSocket(socketPaths())),
@@ -62,6 +71,13 @@ async function launcherArguments(name: string, words: readonly string[], options
     name,
     ...(server.length === 0 ? [] : ["--", ...server]),
   ];
+}
+
+/** How many descriptors a service manager passed to this process: the launcher gets them. */
+function countPassed(env: NodeJS.ProcessEnv): number {
+  const passed = listenFds({ env: { ...env } });
+  for (const { handle } of passed) handle.steal();
+  return passed.length;
 }
 
 /**
