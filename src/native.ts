@@ -100,6 +100,11 @@ export interface Native extends AccountCalls {
    * duplicates. It stands still while SO_TIMESTAMP or one of its kin is set.
    */
   lastReceived(fd: number, stamp: Int32Array): number;
+  /**
+   * SIOCUNIXFILE (linux/un.h): an O_PATH descriptor of the file that a UNIX socket is bound to, -ENOENT if it is bound
+   * to none, or -errno. Needs CAP_NET_ADMIN.
+   */
+  unixFile(fd: number): number;
   /** if_nametoindex(3): 0 if there is no such interface. */
   ifindex(name: string): number;
 
@@ -125,6 +130,11 @@ export interface Native extends AccountCalls {
    * -errno.
    */
   pollFor(fd: number, events: number, milliseconds: number): number;
+  /**
+   * statx(2) with AT_STATX_DONT_SYNC, which asks no file system: [mode, major and minor of the device, low and high half
+   * of the inode] into `into`. Only the type is true of the mode. Returns 0 or -errno.
+   */
+  statNow(fd: number, into: Uint32Array): number;
   /** flock(2) with LOCK_NB always: LOCK_SH or LOCK_EX. */
   flock(fd: number, operation: number): number;
   /** fcntl(2) F_OFD_SETLK of the whole file: F_RDLCK or F_WRLCK. What systemd's lock files have. */

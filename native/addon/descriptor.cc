@@ -1,4 +1,4 @@
-// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), kcmp(2), lseek(2); and
+// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), kcmp(2), statx(2), lseek(2); and
 // memfd_create(2) with seals.
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,9 @@
 #include "close-foreign.h"
 #include "exports.h"
 
+#ifndef AT_STATX_DONT_SYNC
+#define AT_STATX_DONT_SYNC 0x4000
+#endif
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
@@ -94,6 +98,27 @@ Napi::Value compareFiles(const Napi::CallbackInfo& info) {
   return outcome(info, ::syscall(SYS_kcmp, self, self, KCMP_FILE, one, other));
 }
 
+// AT_STATX_DONT_SYNC: what the kernel knows, without a request to a file system that may not answer.
+Napi::Value look(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  Span<uint32_t> into;
+  if (!readArguments(info, &fd, &into)) return info.Env().Undefined();
+  if (into.length < 5) {
+    refuse(info, 1, "a Uint32Array of five");
+    return info.Env().Undefined();
+  }
+  struct statx status;
+  int result = ::statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, &status);
+  if (result == 0) {
+    into.data[0] = status.stx_mode;
+    into.data[1] = status.stx_dev_major;
+    into.data[2] = status.stx_dev_minor;
+    into.data[3] = static_cast<uint32_t>(status.stx_ino);
+    into.data[4] = static_cast<uint32_t>(status.stx_ino >> 32);
+  }
+  return outcome(info, result);
+}
+
 Napi::Value seek(const Napi::CallbackInfo& info) {
   int32_t fd, whence;
   int64_t offset = 0;
@@ -131,6 +156,7 @@ void exportDescriptor(Napi::Env env, Napi::Object exports) {
   exportFunction<lock>(env, exports, "flock");
   exportFunction<recordLock>(env, exports, "recordLock");
   exportFunction<compareFiles>(env, exports, "kcmp");
+  exportFunction<look>(env, exports, "statNow");
   exportFunction<seek>(env, exports, "lseek");
   exportFunction<shareBlocks>(env, exports, "ficlone");
   exportFunction<makeMemFd>(env, exports, "memfd");

@@ -10,6 +10,10 @@
 #include "args.h"
 #include "exports.h"
 
+// Linux 4.3, in linux/un.h, which sys/un.h does not go with.
+#ifndef SIOCUNIXFILE
+#define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
+#endif
 #ifndef SO_PEERGROUPS
 #define SO_PEERGROUPS 59
 #endif
@@ -162,6 +166,12 @@ Napi::Value peerGroups(const Napi::CallbackInfo& info) {
   return outcome(info, result);
 }
 
+Napi::Value openUnixFile(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  if (!readArguments(info, &fd)) return info.Env().Undefined();
+  return outcome(info, ::ioctl(fd, SIOCUNIXFILE));
+}
+
 Napi::Value lastReceived(const Napi::CallbackInfo& info) {
   int32_t fd;
   Span<int32_t> stamp;
@@ -199,6 +209,7 @@ void exportSocket(Napi::Env env, Napi::Object exports) {
   exportFunction<getOptions>(env, exports, "getsockopts");
   exportFunction<peerCredentials>(env, exports, "peercred");
   exportFunction<peerGroups>(env, exports, "peergroups");
+  exportFunction<openUnixFile>(env, exports, "unixFile");
   exportFunction<lastReceived>(env, exports, "lastReceived");
   exportFunction<interfaceIndex>(env, exports, "ifindex");
 }

@@ -2,14 +2,14 @@
  * Descriptors that a tenant leaves in its berth for its successor: player connections, a memfd of state. Only kinds
  * that are safe to keep are accepted (hazard 15; test/broker/berths/stash.test.ts).
  */
-import { type BigIntStats, fstatSync, readFileSync, readlinkSync } from "node:fs";
-import type { FdHandle } from "../../fd.ts";
+import { readFileSync, readlinkSync } from "node:fs";
+import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { AF_UNIX } from "../../net/address.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { isConnected, socketOption } from "../../net/socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
-import { type FileFacts, parseMounts, whyNotKept } from "./stash-file.ts";
+import { type FileFacts, type Mount, parseMounts, whyNotKept } from "./stash-file.ts";
 
 /** A stashed descriptor. The berth holds it until a successor of its giver is ready. */
 export interface Stashed {
@@ -49,66 +49,83 @@ export function shownName(name: string): string {
 export function isSameOpenFile(one: FdHandle, other: FdHandle, sys: Native): boolean {
   const order = sys.kcmp(one.fd, other.fd);
   if (order >= 0) return order === 0;
-  const file = fileOf(one.fd);
-  return file !== undefined && file === fileOf(other.fd);
+  const file = fileOf(one.fd, sys);
+  return file !== undefined && file === fileOf(other.fd, sys);
 }
 
 /**
  * Identifies the socket, pipe, file or memfd: equal for all its descriptors. Undefined if its file system does not
  * tell.
  */
-export function fileOf(fd: number): string | undefined {
-  const stat = statOf(fd);
-  return stat && `${stat.dev}:${stat.ino}`;
+export function fileOf(fd: number, sys: Pick<Native, "statNow">): string | undefined {
+  const file = look(fd, sys);
+  return file && `${file.device}:${file.inode}`;
 }
 
-/** Why a descriptor cannot be stashed, as a sentence; undefined when it can. */
+/** Why a descriptor cannot be stashed, as a sentence; undefined when it can. Nothing here can wait. */
 export function unsuitable(fd: number, sys: Native): string | undefined {
+  const why = unkeepable(fd, sys);
+  if (why !== undefined || look(fd, sys)?.type !== S_IFIFO) return why;
+  const events = sys.pollNow(fd, POLLIN);
+  const widowed = events >= 0 && (events & (POLLHUP | POLLERR)) !== 0;
+  return widowed ? "the other end of the pipe is closed" : undefined;
+}
+
+/** As {@link unsuitable}, for one that was stashed before: what is in a pipe is kept when its other end has closed. */
+export function unkeepable(fd: number, sys: Native): string | undefined {
   const flags = sys.getfl(fd);
   if (flags < 0 || (flags & O_PATH) !== 0) return "an O_PATH descriptor names a file without opening it";
-  const stat = statOf(fd);
-  if (stat === undefined) return "its file system does not tell its type";
-  if (stat.isFile() || stat.isFIFO()) {
-    const why = whyNotKept(factsOf(fd, stat, sys), parseMounts(readFileSync("/proc/self/mountinfo", "utf8")));
-    if (why !== undefined || stat.isFile()) return why;
-    const events = sys.pollNow(fd, POLLIN);
-    const widowed = events >= 0 && (events & (POLLHUP | POLLERR)) !== 0;
-    return widowed ? "the other end of the pipe is closed" : undefined;
-  }
-  if (!stat.isSocket()) return "only sockets, pipes, files and memfds can be stashed";
-  if (socketOption(fd, SOL_SOCKET, SO_DOMAIN, sys) !== AF_UNIX) return undefined;
-  const isListening = socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) === 1;
-  // If the broker held one end of a connection to itself or its tenant, the connection would never close.
-  return isConnected(fd, sys) && !isListening
-    ? "a connected UNIX socket would be kept open by its own other end"
-    : undefined;
+  const file = look(fd, sys);
+  if (file === undefined) return "its file system does not tell its type";
+  if (file.type === S_IFREG || file.type === S_IFIFO) return whyNotKept(factsOf(fd, file, sys), mounts());
+  if (file.type !== S_IFSOCK) return "only sockets, pipes, files and memfds can be stashed";
+  return socketOption(fd, SOL_SOCKET, SO_DOMAIN, sys) === AF_UNIX ? unkeepableUnix(fd, sys) : undefined;
 }
 
-/** What cannot wait: the names and numbers that the kernel has of an open file (proc(5)). */
-function factsOf(fd: number, { dev }: BigIntStats, sys: Native): FileFacts {
+function unkeepableUnix(fd: number, sys: Native): string | undefined {
+  const isListening = socketOption(fd, SOL_SOCKET, SO_ACCEPTCONN, sys) === 1;
+  // If the broker held one end of a connection to itself or its tenant, the connection would never close.
+  if (isConnected(fd, sys) && !isListening) return "a connected UNIX socket would be kept open by its own other end";
+  // A bound socket keeps the mount of its path alive. A broker without root cannot ask for it.
+  const bound = sys.unixFile(fd);
+  if (bound < 0) return undefined;
+  using path = FdHandle.adopt(bound, sys);
+  const file = look(path.fd, sys);
+  const why = file && whyNotKept(factsOf(path.fd, file, sys), mounts());
+  return why === undefined ? undefined : "its path is in a berth's root, or in a file system that would be kept busy";
+}
+
+const S_IFMT = 0o170000;
+const S_IFIFO = 0o010000;
+const S_IFREG = 0o100000;
+const S_IFSOCK = 0o140000;
+
+interface OpenFile {
+  readonly type: number;
+  /** Major and minor number. */
+  readonly device: string;
+  readonly inode: string;
+}
+
+/** Undefined where we may not look. */
+function look(fd: number, sys: Pick<Native, "statNow">): OpenFile | undefined {
+  const stat = new Uint32Array(5);
+  if (sys.statNow(fd, stat) < 0) return undefined;
+  const [mode = 0, major, minor, low, high] = stat;
+  return { type: mode & S_IFMT, device: `${major}:${minor}`, inode: `${high}:${low}` };
+}
+
+function mounts(): Mount[] {
+  return parseMounts(readFileSync("/proc/self/mountinfo", "utf8"));
+}
+
+/** The names and numbers that the kernel has of an open file (proc(5)). */
+function factsOf(fd: number, { device }: OpenFile, sys: Native): FileFacts {
   const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
   return {
-    device: `${major(dev)}:${minor(dev)}`,
+    device,
     mountId: mount === undefined ? undefined : Number(mount),
     isPipe: readlinkSync(`/proc/self/fd/${fd}`).startsWith("pipe:["),
     isMemory: sys.getSeals(fd) >= 0,
   };
-}
-
-/** As gnu_dev_major(3) and gnu_dev_minor(3) take st_dev apart. */
-function major(device: bigint): bigint {
-  return ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
-}
-
-function minor(device: bigint): bigint {
-  return (device & 0xffn) | ((device >> 12n) & 0xffffff00n);
-}
-
-/** Undefined where we may not look: for example at a file of another user's FUSE mount (fuse(4), allow_other). */
-function statOf(fd: number): BigIntStats | undefined {
-  try {
-    return fstatSync(fd, { bigint: true });
-  } catch {
-    return undefined;
-  }
 }

@@ -9,7 +9,7 @@ import type { StoredStash } from "../record/stored-name.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 import type { Refusal } from "./request.ts";
-import { type Stashed, unsuitable } from "./stash.ts";
+import { type Stashed, unkeepable, unsuitable } from "./stash.ts";
 
 // The most descriptors of a berth: one message carries all of them, a plan and a root (hazard 1).
 const MAX_DESCRIPTORS = MAX_FDS - 2;
@@ -44,10 +44,11 @@ export class Stashes {
   }
 
   /**
-   * Restores a descriptor of an earlier broker. Undefined if there is no place for it. Owns the handle if it succeeds.
+   * Restores a descriptor of an earlier broker. Undefined if there is no place for it, or it may not be kept. Owns the handle if it succeeds.
    */
   restore(berth: Berth, { name, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
     if (berth.size >= MAX_DESCRIPTORS || berth.stash.has(name)) return undefined;
+    if (unkeepable(handle.fd, this.#sys) !== undefined) return undefined;
     const account = this.#quota.accountOf(uid);
     if (!this.#quota.charge("stash", account)) return undefined;
     const stashed: Stashed = { name, handle, lease, uid, account };

@@ -189,10 +189,14 @@ function restoreStash({ stored, is, handle }: InheritedFds["stashes"][number], c
   }
   found?.close();
   mirror?.forget(stored);
-  log("notice", `berth ${is.berth}: the stashed ${is.name} was closed: the berth has no place for it any more`, {
-    event: "declined",
-    name: stored,
-  });
+  log(
+    "notice",
+    `berth ${is.berth}: the stashed ${is.name} was closed: the berth has no place for it any more, or it may not be kept`,
+    {
+      event: "declined",
+      name: stored,
+    },
+  );
 }
 
 /** After the leases: a root belongs to its tenants. */

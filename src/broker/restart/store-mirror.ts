@@ -106,7 +106,7 @@ export class StoreMirror implements BindStore {
 
   /** The copy of something that came from the store under this name. */
   recall(name: string, fd?: number): StoredCopy {
-    return this.#storedCopy(name, fd === undefined ? undefined : fileOf(fd));
+    return this.#storedCopy(name, fd === undefined ? undefined : fileOf(fd, this.#options.sys));
   }
 
   /** As {@link recall} for a lease. Owns the page of its facts. */
@@ -155,13 +155,13 @@ export class StoreMirror implements BindStore {
     if (socket.storedCopy !== undefined) return;
     const { identity, fd } = socket;
     const stored = socketName({ socket: name, ...(berth !== undefined && { berth }), ...identity });
-    if (this.#store(stored, [fd])) socket.storedCopy = this.#storedCopy(stored, fileOf(fd));
+    if (this.#store(stored, [fd])) socket.storedCopy = this.#storedCopy(stored, fileOf(fd, this.#options.sys));
   }
 
   #keepStash(stashed: Stashed, berth: string): void {
     if (stashed.storedCopy !== undefined) return;
     const { name, lease, uid, handle } = stashed;
-    const file = fileOf(handle.fd);
+    const file = fileOf(handle.fd, this.#options.sys);
     const packed = file === undefined || this.#files.has(file);
     const facts: StoredStash = { berth, name, lease, uid, serial: ++this.#serial, packed };
     const stored = stashName(facts);

@@ -1,10 +1,15 @@
-import { writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { isSameOpenFile, unsuitable } from "../../../src/broker/berths/stash.ts";
+import { isSameOpenFile, unkeepable, unsuitable } from "../../../src/broker/berths/stash.ts";
 import { parseMounts, whyNotKept } from "../../../src/broker/berths/stash-file.ts";
+import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { startBroker } from "../../support/broker.ts";
+import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
+import { SOCK_STREAM } from "../../../src/net/transport.ts";
+import { startBroker, TestFolder } from "../../support/broker.ts";
+import { needs } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
 import { Puppet } from "../../support/puppet.ts";
 
@@ -212,4 +217,39 @@ describe("a file", () => {
     const inContainer = parseMounts("22 1 0:50 / / rw,relatime - overlay overlay rw");
     expect(whyNotKept({ device: "0:50", isPipe: false, isMemory: false }, inContainer)).toBeUndefined();
   });
+});
+
+describe("a UNIX socket that listens on a path", needs("root"), () => {
+  /** Listening at the path; the caller closes it. */
+  function listenAt(path: string): FdHandle {
+    const socket = FdHandle.adopt(native.socket(AF_UNIX, SOCK_STREAM, 0));
+    check("bind", native.bind(socket.fd, encodeSockaddr({ family: "unix", path, abstract: false }, 0)));
+    check("listen", native.listen(socket.fd, 1));
+    return socket;
+  }
+
+  it("is kept where the host has that path", () => {
+    using folder = new TestFolder();
+    using socket = listenAt(`${folder.path}/s`);
+    expect(unsuitable(socket.fd, native)).toBeUndefined();
+  });
+
+  it("is refused where it would keep a mount alive, also when it comes back from the store", () => {
+    using context = FdHandle.adopt(check("fsopen", native.fsopen("tmpfs")));
+    check("fsconfig", native.fsconfigCreate(context.fd));
+    using mount = FdHandle.adopt(check("fsmount", native.fsmount(context.fd, 0)));
+    using socket = listenAt(`/proc/self/fd/${mount.fd}/s`);
+    expect(unsuitable(socket.fd, native)).toContain("its path is in a berth's root");
+    expect(unkeepable(socket.fd, native)).toContain("its path is in a berth's root");
+  });
+});
+
+it("a pipe whose other end has closed is not stashed, and stays if it was stashed before", () => {
+  using folder = new TestFolder();
+  const path = `${folder.path}/fifo`;
+  execFileSync("mkfifo", [path]);
+  using end = FdHandle.adopt(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK));
+  closeSync(openSync(path, constants.O_WRONLY));
+  expect(unsuitable(end.fd, native)).toContain("closed");
+  expect(unkeepable(end.fd, native)).toBeUndefined();
 });
