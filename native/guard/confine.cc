@@ -19,12 +19,16 @@ bool readCapabilities(__user_cap_data_struct (&data)[2]) {
   return syscall(SYS_capget, &header, data) == 0;
 }
 
-// Only lowers: of CAP_NET_ADMIN no more than there is now.
+constexpr unsigned long kKept[] = {CAP_NET_ADMIN, CAP_NET_RAW};
+
+constexpr bool isKept(unsigned long capability) { return capability == kKept[0] || capability == kKept[1]; }
+
+// Only lowers: of kKept no more than there is now.
 bool setCapabilities(bool keepNetAdmin) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (!readCapabilities(data)) return false;
-  const uint32_t kept = keepNetAdmin ? data[0].permitted & CAP_TO_MASK(CAP_NET_ADMIN) : 0;
+  const uint32_t kept = keepNetAdmin ? data[0].permitted & (CAP_TO_MASK(kKept[0]) | CAP_TO_MASK(kKept[1])) : 0;
   __user_cap_data_struct lowered[2] = {{kept, kept, 0}, {0, 0, 0}};
   return syscall(SYS_capset, &header, lowered) == 0;
 }
@@ -81,7 +85,7 @@ bool installFilter() {
 bool dropPrivilege() {
   for (unsigned long capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++) {
     // EPERM without CAP_SETPCAP: no_new_privs makes the bounding set harmless.
-    if (capability != CAP_NET_ADMIN) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    if (!isKept(capability)) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
   }
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && setCapabilities(true);

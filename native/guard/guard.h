@@ -9,11 +9,11 @@
 
 namespace berthd {
 
-// Drops what the zygote never needs: all capabilities but CAP_NET_ADMIN, for good.
+// Drops what the zygote never needs: all capabilities but CAP_NET_ADMIN and CAP_NET_RAW, for good.
 bool dropPrivilege();
 
-// Leaves a worker nothing but bytes and descriptors: no capability, but CAP_NET_ADMIN if it is kept (SO_RCVBUFFORCE,
-// SO_MARK, SO_PRIORITY), and a seccomp filter that allows only what a worker calls. False with errno.
+// Leaves a worker nothing but bytes and descriptors: no capability, but those two if they are kept (SO_RCVBUFFORCE,
+// SO_MARK, SO_BINDTODEVICE), and a seccomp filter that allows only what a worker calls. False with errno.
 bool confine(bool keepNetAdmin);
 
 // What a worker asks about a descriptor, opened before it is confined.

@@ -22,13 +22,16 @@ import {
   type ReceivedMessage,
   type ReceiveMode,
 } from "./protocol.ts";
-import { GuardWorker, type GuardWorkerOptions } from "./worker.ts";
+import { GuardWorker, type GuardWorkerOptions, type NoReply } from "./worker.ts";
 import { Zygote } from "./zygote.ts";
 
 export type { GuardCall, GuardResult, ReceivedMessage, ReceiveMode } from "./protocol.ts";
 
-/** Whose descriptor it is: a user's, no single user's ("broker"), or a sender's who may pass none ("stranger"). */
-export type Owner = number | "broker" | "stranger";
+/**
+ * Whose descriptor it is: a user's, no single user's ("broker"), or a sender's who may pass none ("stranger"). Of a
+ * socket that must hold up no other, its own.
+ */
+export type Owner = number | "broker" | "stranger" | `socket ${bigint}`;
 
 /** A message with the descriptors that passed; the receiver owns them. `pidfd` is its sender's, of a datagram. */
 export interface GuardedMessage extends ReceivedMessage {
@@ -102,8 +105,8 @@ export class Guard implements Disposable {
     return new Promise((resolve) => {
       if (worker === undefined) return resolve(undefined);
       const id = worker.nextId();
-      const onReply = (reply: Buffer | undefined, fds: readonly FdHandle[]): void => {
-        if (reply === undefined) return resolve(undefined);
+      const onReply = (reply: Buffer | NoReply, fds: readonly FdHandle[]): void => {
+        if (typeof reply === "string") return resolve(undefined);
         if (reply.readInt32LE(4) === FINISHED) return;
         const message = decodeReceived(reply);
         const passed = message.verdicts.filter((verdict) => verdict === undefined).length;
@@ -115,21 +118,23 @@ export class Guard implements Disposable {
 
   /**
    * Carries out calls on borrowed descriptors, in their order, in one round. "stuck": they took too long, and the
-   * worker was killed; or so many workers of this owner wait already that nothing was done. "unavailable": there is no
-   * worker, and nothing was done.
+   * worker was killed; `onFreed` is called when it has ended, and trying again makes sense. "unavailable": no worker
+   * did anything. When too many of this owner's wait already it is that with `onFreed`, and "stuck" without.
    */
   run(
     owner: Owner,
     fds: readonly number[],
     calls: readonly GuardCall[],
-  ): Promise<readonly GuardResult[] | "stuck" | "unavailable"> {
+    onFreed?: () => void,
+  ): Promise<readonly GuardResult[] | NoReply> {
     const isExhausted = this.#isExhausted(keyOf(owner, true));
     const worker = isExhausted ? undefined : this.#worker(owner, true);
     return new Promise((resolve) => {
-      if (worker === undefined) return resolve(isExhausted ? "stuck" : "unavailable");
+      if (worker === undefined) return resolve(isExhausted && onFreed === undefined ? "stuck" : "unavailable");
       const id = worker.nextId();
-      const onReply = (reply: Buffer | undefined): void => {
-        if (reply === undefined) return resolve("stuck");
+      const onReply = (reply: Buffer | NoReply): void => {
+        if (reply === "stuck") worker.onFreed = onFreed;
+        if (typeof reply === "string") return resolve(reply);
         resolve(decodeResults(reply.subarray(8), calls.length) ?? "unavailable");
       };
       if (worker.request(id, encodeRun(id, calls), Int32Array.from(fds), onReply) < 0) resolve("unavailable");
@@ -292,9 +297,4 @@ export class Guard implements Disposable {
 /** A user has one worker for what it sends and one, with CAP_NET_ADMIN, for calls: neither holds up the other. */
 function keyOf(owner: Owner, keepNetAdmin: boolean): string {
   return `${owner}${keepNetAdmin ? "+" : ""}`;
-}
-
-/** A descriptor of a message that did not pass, in a sentence. */
-export function refusedOf(message: Pick<ReceivedMessage, "verdicts">): string[] {
-  return message.verdicts.filter((verdict) => verdict !== undefined);
 }

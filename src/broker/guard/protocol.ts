@@ -140,6 +140,11 @@ export function decodeReceived(bytes: Buffer): ReceivedMessage {
   };
 }
 
+/** The descriptors of a message that did not pass, each in a sentence. */
+export function refusedOf({ verdicts }: Pick<ReceivedMessage, "verdicts">): string[] {
+  return verdicts.filter((verdict) => verdict !== undefined);
+}
+
 function encodeCall(call: GuardCall): Uint8Array {
   const [a, b, bytes, length = bytes.length] = partsOf(call);
   const encoded = new Uint8Array(5 * WORD + padded(bytes.length));

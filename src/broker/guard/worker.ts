@@ -22,8 +22,11 @@ const CHANNEL_BYTES = 1024 * 1024;
 const incoming = Buffer.allocUnsafeSlow(72 * 1024);
 const received = new Int32Array(RECEIVED_LENGTH);
 
+/** Why there is no reply: it took too long, or the worker ended before its turn came. */
+export type NoReply = "stuck" | "unavailable";
+
 /** A reply, valid until the callback returns, and its descriptors, which the callback owns. */
-export type OnReply = (reply: Buffer | undefined, fds: readonly FdHandle[]) => void;
+export type OnReply = (reply: Buffer | NoReply, fds: readonly FdHandle[]) => void;
 
 interface Pending {
   readonly onReply: OnReply;
@@ -55,6 +58,8 @@ export class GuardWorker {
   #pidfd: FdHandle | undefined;
   #exit: Poll | undefined;
   #killed = false;
+  /** Called when its process has ended after it was killed: nothing holds up what it did any more. */
+  onFreed: (() => void) | undefined;
   /** When it last had nothing to do, by performance.now(). */
   idleSince: number = performance.now();
 
@@ -105,8 +110,8 @@ export class GuardWorker {
   }
 
   /**
-   * Sends a request, with borrowed descriptors. `onReply` gets each of its replies, or undefined when the worker ends
-   * before. Returns 0 or -errno; then the request was not sent.
+   * Sends a request, with borrowed descriptors. `onReply` gets each of its replies, or why there is none. Returns 0 or
+   * -errno; then the request was not sent.
    */
   request(id: number, bytes: Uint8Array, fds: Int32Array, onReply: OnReply, replies = 1): number {
     if (this.ended) return -constants.errno.EPIPE;
@@ -130,7 +135,7 @@ export class GuardWorker {
     this.#channel.close();
     const pending = [...this.#pending.values()];
     this.#pending.clear();
-    for (const { onReply } of pending) onReply(undefined, []);
+    for (const { onReply } of pending) onReply("unavailable", []);
     if (this.#pidfd === undefined) return;
     // Nobody waits for its exit unless it was killed.
     if (!this.#killed) this.#forget();
@@ -160,14 +165,15 @@ export class GuardWorker {
 
   #hasEnded(): void {
     this.#forget();
-    this.close();
-    this.#onEnd(this);
+    this.#fail();
   }
 
   /** There is no process any more that answers. */
   #fail(): void {
     this.close();
     this.#onEnd(this);
+    this.onFreed?.();
+    this.onFreed = undefined;
   }
 
   #watch(): void {
@@ -185,14 +191,18 @@ export class GuardWorker {
     }
     // What has come while this process itself was held up is no wait of the worker.
     this.#read();
-    if (this.#pending.values().next().value !== oldest) return this.#watch();
-    this.#kill();
+    const [first] = this.#pending;
+    if (first?.[1] !== oldest) return this.#watch();
+    this.#kill(first);
   }
 
-  #kill(): void {
+  /** It carries requests out in their order, so only the first one is to blame. */
+  #kill([id, { onReply }]: readonly [number, Pending]): void {
     this.#killed = true;
     if (this.#pidfd !== undefined) this.#sys.pidfdSignal(this.#pidfd.fd, SIGKILL);
+    this.#pending.delete(id);
     this.#onStuck(this);
+    onReply("stuck", []);
     this.close();
   }
 

@@ -6,7 +6,8 @@ import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { SO_PASSRIGHTS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import type { DescriptorGate, GatedRead } from "../../wire.ts";
-import { type Guard, refusedOf } from "../guard/guard.ts";
+import type { Guard } from "../guard/guard.ts";
+import { refusedOf } from "../guard/protocol.ts";
 
 /** Descriptors taken of one message. No method takes more than one; a message with more of them is answered so. */
 const MAX_DESCRIPTORS = 8;

@@ -2,7 +2,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { Guard, refusedOf } from "../../../src/broker/guard/guard.ts";
+import { Guard } from "../../../src/broker/guard/guard.ts";
+import { refusedOf } from "../../../src/broker/guard/protocol.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { encodeSockaddr } from "../../../src/net/address.ts";
@@ -127,9 +128,9 @@ describe("a worker", () => {
     const status = workers().map((pid) => readFileSync(`/proc/${pid}/status`, "utf8"));
     const field = (name: string): (string | undefined)[] =>
       status.map((text) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(text)?.[1]).sort();
-    // CAP_NET_ADMIN is 12: the one that makes calls needs it for SO_RCVBUFFORCE, and has it if the broker does.
-    const netAdmin = process.geteuid?.() === 0 ? "0000000000001000" : "0000000000000000";
-    expect(field("CapEff")).toEqual(["0000000000000000", netAdmin]);
+    // CAP_NET_ADMIN is 12, CAP_NET_RAW 13: the one that makes calls needs them (SO_RCVBUFFORCE), and has what the broker has.
+    const forCalls = process.geteuid?.() === 0 ? "0000000000003000" : "0000000000000000";
+    expect(field("CapEff")).toEqual(["0000000000000000", forCalls]);
     expect(field("CapPrm")).toEqual(field("CapEff"));
     expect(field("NoNewPrivs")).toEqual(["1", "1"]);
     expect(field("Seccomp")).toEqual(["2", "2"]);
