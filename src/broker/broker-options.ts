@@ -8,6 +8,7 @@ import type { PassedFd } from "../systemd/activation.ts";
 import type { DescriptorStore } from "../systemd/fd-store.ts";
 import type { QuotaLimits } from "./access/quota.ts";
 import type { StartLimits } from "./demand/starter.ts";
+import type { Guard } from "./guard/guard.ts";
 import type { Predecessor } from "./restart/takeover-client.ts";
 
 export interface BrokerOptions {
@@ -50,4 +51,6 @@ export interface BrokerOptions {
   readonly log?: Log;
   /** @internal */
   readonly sys?: Native;
+  /** @internal */
+  readonly guard?: Guard;
 }

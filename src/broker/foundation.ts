@@ -6,6 +6,7 @@ import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
 import { BerthEvents } from "./berths/berth-events.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
+import { Repairs } from "./berths/repairs.ts";
 import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { Guard } from "./guard/guard.ts";
@@ -17,7 +18,7 @@ import { ControlSocket } from "./sockets/control-socket.ts";
 /** What needs nothing but the options. It opens nothing. */
 export function layFoundation(options: BrokerOptions): Foundation {
   const { log = () => undefined, store } = options;
-  const guard = new Guard({ sys: options.sys ?? native, log });
+  const guard = options.guard ?? new Guard({ sys: options.sys ?? native, log });
   const sys = guard.guarded();
   const hasNoLimits = (uid: number): boolean => isPrivileged(uid, process.geteuid?.() ?? 0);
   const owners = new Owners({
@@ -31,7 +32,8 @@ export function layFoundation(options: BrokerOptions): Foundation {
   const awaitClosed = (): void => {
     if (store !== undefined) awaitRemovals(store, log);
   };
-  const berths = new Berths({ roots, sys, log, quota, events, awaitClosed });
+  const repairs = new Repairs({ sys, log, guard, events });
+  const berths = new Berths({ roots, sys, log, quota, events, repairs, awaitClosed });
   const mirror = store && new StoreMirror({ store, sys, log, berths });
   events.record((event, berth) => {
     if (event !== "removed") mirror?.keep(berth);
@@ -47,6 +49,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
     quota,
     events,
     roots,
+    repairs,
     berths,
     mirror,
     interceptions,

@@ -13,6 +13,7 @@ import { Ledger } from "./restart/ledger.ts";
 import { reclaimAll } from "./restart/reclaim.ts";
 import { closeInherited, type InheritedFds, joinInherited, noInheritedFds, sortInherited } from "./restart/restore.ts";
 import { LENT } from "./restart/takeover-client.ts";
+import { examineSockets } from "./sockets/examine-sockets.ts";
 import { socketInode } from "./sockets/passed-socket.ts";
 
 /** What came from outside of this process, and the record of leases that led to it. */
@@ -45,14 +46,20 @@ export async function inherit(
     fds = { ...fds, sockets: control.take(fds.sockets) };
     takeLocks(foundation, fds);
     // What a predecessor wrote down it hands over itself.
-    if (predecessor !== undefined) return { fds, ledger: undefined };
+    if (predecessor !== undefined) return { fds: await examined(fds, foundation), ledger: undefined };
     const opened = openLedger(foundation);
     fds = joinInherited(fds, opened?.reclaimed ?? noInheritedFds());
-    return { fds: joinInherited(fds, findUnrecorded(foundation, specs, fds)), ledger: opened?.ledger };
+    fds = joinInherited(fds, findUnrecorded(foundation, specs, fds));
+    return { fds: await examined(fds, foundation), ledger: opened?.ledger };
   } catch (error) {
     closeInherited(fds);
     throw error;
   }
+}
+
+/** With what the sockets tell, unless a tenant holds them up. */
+async function examined(fds: InheritedFds, { guard }: Foundation): Promise<InheritedFds> {
+  return { ...fds, sockets: [...(await examineSockets(fds.sockets, guard))] };
 }
 
 /** The inherited locks of files that this broker does not lock are closed. */

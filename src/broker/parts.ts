@@ -7,6 +7,7 @@ import type { Quota } from "./access/quota.ts";
 import type { BerthEvents } from "./berths/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { Berths } from "./berths/berths.ts";
+import type { Repairs } from "./berths/repairs.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
@@ -32,6 +33,7 @@ export interface Foundation {
   readonly quota: Quota;
   readonly events: BerthEvents;
   readonly roots: BerthRoots;
+  readonly repairs: Repairs;
   readonly berths: Berths;
   /** Absent where no service manager stores descriptors. */
   readonly mirror: StoreMirror | undefined;
@@ -80,6 +82,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.notify?.close();
   parts.onDemand?.close();
   parts.interceptions.close(isGiven);
+  parts.repairs.close();
   parts.berths.close((berth) => ledger?.has(berth) === true);
   ledger?.close();
   parts.roots.close();

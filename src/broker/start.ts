@@ -138,12 +138,12 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 
 /** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): BrokerParts {
-  const { options, sys, guard, log, quota, events, berths, mirror, interceptions, locks, ledger, notify, control } =
-    parts;
+  const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions, locks } = parts;
+  const { ledger, notify, control } = parts;
   for (const offer of unclaimed) closeUnclaimed(offer, berths, log);
   restoreBinds(binds, restoreContext(parts));
-  berths.repairVacant();
   guard.start();
+  repairs.start(berths.list());
   const own = ownSockets(parts);
   mirror?.keepOwn(control.named);
   mirror?.keepAll();
@@ -164,6 +164,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
   const maxFds = maxOpenFiles();
   const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));
+  repairs.observe((berth) => onDemand.observe(berth));
   events.observe((event, berth) => watchers.tell(event, berth, (session) => berths.visible(berth, session)));
 
   const service = new Service<Session>(serviceInfo());
@@ -180,7 +181,18 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     guard,
     keepsDescriptorsOut: control.keepsDescriptorsOut,
   });
-  const snapshot = new TakeoverSnapshot({ berths, interceptions, locks, own, listener, notify, onDemand, sys, log });
+  const snapshot = new TakeoverSnapshot({
+    repairs,
+    berths,
+    interceptions,
+    locks,
+    own,
+    listener,
+    notify,
+    onDemand,
+    sys,
+    log,
+  });
   const serving = { ...parts, onDemand, listener, snapshot };
   const takeover = new TakeoverServer({
     snapshot,

@@ -13,7 +13,7 @@ describe.each(["uffd", "page"])("a tenant holds the lock of its berth's socket (
     if (way === "page") await fuse.stuck("READ");
   }
 
-  it.fails("and releases the berth", async () => {
+  it("and releases the berth", async () => {
     await using siege = await Siege.begin();
     await using attacker = await siege.attacker(TENANT);
     await using fuse = await StuckFuse.mount(["READ"]);
@@ -34,7 +34,7 @@ describe.each(["uffd", "page"])("a tenant holds the lock of its berth's socket (
     await siege.nobodyNoticed();
   });
 
-  it.fails("while the broker is killed, and the next one looks for living tenants", async () => {
+  it("while the broker is killed, and the next one looks for living tenants", async () => {
     await using siege = await Siege.begin();
     await using attacker = await siege.attacker(TENANT);
     await using fuse = await StuckFuse.mount(["READ"]);

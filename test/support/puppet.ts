@@ -70,6 +70,11 @@ export class Puppet implements AsyncDisposable {
     return String(parameters["lease"]);
   }
 
+  /** Resolves when it has been reaped. */
+  get exited(): Promise<unknown> {
+    return this.#exited;
+  }
+
   /** SIGKILL; resolves when it has been reaped. */
   async kill(): Promise<void> {
     this.#child.kill("SIGKILL");

@@ -147,6 +147,7 @@ export class Berth {
    * root.
    */
   borrow(root: FdHandle | undefined, before: readonly number[] = [], after: readonly number[] = []): Borrowed {
+    for (const { socket } of this.sockets) socket.share();
     const fds = [
       ...before,
       ...this.sockets.map(({ socket }) => socket.fd),

@@ -20,7 +20,7 @@ import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { Lease, type Tenant } from "./lease.ts";
 import { Leases } from "./leases.ts";
-import { repairSockets } from "./repair.ts";
+import type { Repairs } from "./repairs.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
 import { Stashes } from "./stashes.ts";
 import { Visibility } from "./visibility.ts";
@@ -31,6 +31,7 @@ export interface BerthsOptions {
   readonly quota: Quota;
   readonly roots: BerthRoots;
   readonly events: BerthEvents;
+  readonly repairs: Repairs;
   /** As {@link SocketSources.awaitClosed}. */
   readonly awaitClosed: SocketSources["awaitClosed"];
 }
@@ -66,7 +67,7 @@ export class Berths {
     passed: readonly PassedSocket[] = [],
     onUnclaimed: (passed: PassedSocket) => void = () => undefined,
   ): Problem[] {
-    const { sys, log, roots, events, awaitClosed } = this.#options;
+    const { sys, log, roots, events, repairs, awaitClosed } = this.#options;
     const set = openSockets(specs, { present: this.list(), passed, sys, awaitClosed });
     if (Array.isArray(set)) {
       // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
@@ -88,6 +89,7 @@ export class Berths {
     for (const berth of before.values()) this.#remove(berth);
     for (const socket of set.unwanted) socket.close();
     for (const socket of set.unclaimed) onUnclaimed(socket);
+    for (const berth of this.#byName.values()) repairs.begin(berth);
     this.visibility.update(specs);
     log("debug", `${specs.length} berths are configured`);
     return [];
@@ -109,7 +111,7 @@ export class Berths {
   acquire(name: string, who: Requester, replace: Replace): Granted | Waiting | Refusal {
     const berth = this.find(name, who);
     if ("kind" in berth) return berth;
-    const { roots } = this.#options;
+    const { roots, repairs } = this.#options;
     for (const lease of [berth.lease, berth.incoming]) {
       if (lease === undefined || !who.holds(lease)) continue;
       lease.outdated = false; // it gets all that is new
@@ -118,6 +120,8 @@ export class Berths {
     if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };
     const inTheWay = berth.incoming ?? (replace === "no" ? berth.lease : undefined);
     if (inTheWay !== undefined) return { kind: "occupied", berth: name, lease: leaseView(inTheWay) };
+    const until = berth.lease === undefined ? repairs.pending(berth) : undefined;
+    if (until !== undefined) return { kind: "waiting", berth: name, until };
     try {
       return roots.ensure(berth) ?? this.#grant(berth, who);
     } finally {
@@ -209,12 +213,6 @@ export class Berths {
     return berth;
   }
 
-  /** Repairs the sockets of vacant berths: a tenant may have exited while no broker was running. */
-  repairVacant(): void {
-    for (const berth of this.#byName.values())
-      if (berth.lease === undefined) repairSockets(berth, this.#options, ({ isAdopted }) => isAdopted);
-  }
-
   /** The berth of that name, without a check of policy. */
   get(name: string): Berth | undefined {
     return this.#byName.get(name);
@@ -250,6 +248,7 @@ export class Berths {
   }
 
   #end(berth: Berth, lease: Lease, why: string): void {
+    if (berth.lease === lease && berth.incoming === undefined) this.#options.repairs.afterLease(berth, lease);
     this.leases.end(lease);
     if (berth.incoming === lease) berth.incoming = undefined;
     else if (berth.lease === lease) {
@@ -262,7 +261,6 @@ export class Berths {
       lease: lease.id,
       pid: lease.tenant.pid,
     });
-    if (berth.lease === undefined) repairSockets(berth, this.#options);
     this.#options.roots.dropIdle(berth);
     this.#emit("released", berth);
   }

@@ -35,6 +35,11 @@ export class ArrivalWatch {
     }
   }
 
+  /** Whether it watches any. */
+  get armed(): boolean {
+    return this.#polls.length > 0 || this.#retry !== undefined;
+  }
+
   disarm(): void {
     for (const poll of this.#polls.splice(0)) poll.close();
     clearTimeout(this.#retry);

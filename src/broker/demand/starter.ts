@@ -103,11 +103,12 @@ export class Starter {
     if (this.#phase === "waiting") this.#arm();
   }
 
-  /** Call it when the berth may have been acquired or become vacant. */
+  /** Call it when the berth may have been acquired or become vacant, or its sockets are right again. */
   update(): void {
     const isVacant = this.berth.state === "vacant";
     if (!isVacant && this.#phase !== "running") this.#occupied();
     if (isVacant && this.#phase === "running") this.#vacated();
+    else if (this.#phase === "waiting" && !this.#arrivals.armed) this.#arm();
   }
 
   /** Starts the server: it is first in the queue. */
@@ -163,7 +164,9 @@ export class Starter {
   }
 
   #arm(): void {
-    if (!this.#isPaused) this.#arrivals.arm(this.#fds);
+    // A socket that is set right may be opened again, and nobody gets the berth before. Then there is an update.
+    const isReady = this.berth.sockets.every(({ socket }) => socket.due === undefined);
+    if (!this.#isPaused && isReady) this.#arrivals.arm(this.#fds);
   }
 
   get #fds(): number[] {

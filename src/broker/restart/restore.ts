@@ -19,6 +19,7 @@ import type { StoredCopy } from "../record/stored-copy.ts";
 import { parseStoredName, type StoredLease, type StoredName } from "../record/stored-name.ts";
 import { unwrapFd } from "../record/wrapped-fd.ts";
 import { type PassedSocket, passedSocket, socketInode } from "../sockets/passed-socket.ts";
+import { SocketTables } from "../sockets/socket-holders.ts";
 import type { StoreMirror } from "./store-mirror.ts";
 
 /** An inherited descriptor, with its name in the store. */
@@ -77,16 +78,17 @@ export function sortInherited(
   lent?: StoredCopy,
 ): InheritedFds {
   const sorted = noInheritedFds();
+  const tables = new SocketTables();
   for (const { name, handle } of passed) {
     const is = parseStoredName(name);
     if (is !== undefined) mirror?.count(name);
     // A newer broker may hand over kinds that this one does not know.
     if (is === undefined && lent !== undefined) handle.close();
-    else if (is === undefined) sorted.sockets.push(passedSocket(name, handle, sys));
+    else if (is === undefined) sorted.sockets.push(passedSocket(name, handle, sys, { tables }));
     else if (is.kind === "socket") {
       const storedCopy = mirror?.recall(name, handle.fd) ?? lent;
       sorted.sockets.push(
-        passedSocket(name, handle, sys, { stored: is, ...(storedCopy !== undefined && { storedCopy }) }),
+        passedSocket(name, handle, sys, { tables, stored: is, ...(storedCopy !== undefined && { storedCopy }) }),
       );
     } else if (is.kind === "lease") sorted.leases.push({ stored: name, is, handle });
     else if (is.kind === "stash") sorted.stashes.push({ stored: name, is, handle });

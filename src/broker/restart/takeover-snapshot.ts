@@ -7,6 +7,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { Berths } from "../berths/berths.ts";
+import type { Repairs } from "../berths/repairs.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { OnDemand } from "../demand/on-demand.ts";
 import type { NotifySocket } from "../notify/notify-socket.ts";
@@ -20,6 +21,7 @@ import type { TakeoverStore } from "./takeover-store.ts";
 
 /** The parts of a broker that a snapshot is made of. */
 export interface SnapshotParts {
+  readonly repairs: Repairs;
   readonly berths: Berths;
   readonly interceptions: Interceptions;
   readonly locks: Locks;
@@ -42,12 +44,12 @@ export class TakeoverSnapshot {
 
   /** Pauses everything but the connection of the successor. Resolves when nothing can change. Throws SYSTEM_ERROR. */
   async pause(successor: Session): Promise<void> {
-    const { berths, interceptions, listener, notify, onDemand } = this.#parts;
+    const { repairs, berths, interceptions, listener, notify, onDemand } = this.#parts;
     listener.pause(successor);
     onDemand.pause();
     notify?.pause();
     berths.leases.pause();
-    await interceptions.pause();
+    await Promise.all([repairs.pause(), interceptions.pause()]);
   }
 
   /** Stores a copy of everything. From now on it belongs to the successor as well. Throws SYSTEM_ERROR. */
@@ -77,18 +79,19 @@ export class TakeoverSnapshot {
 
   /** Goes on where {@link pause} has stopped. */
   resume(): void {
-    const { berths, interceptions, own, listener, notify, onDemand, log } = this.#parts;
+    const { repairs, berths, interceptions, own, listener, notify, onDemand, log } = this.#parts;
     this.abandon();
     for (const { name, socket } of [...own, ...berths.list().flatMap(({ sockets }) => sockets)]) {
       try {
         // The successor may have set other options.
-        socket.reconfigure(socket.options);
+        socket.reapply();
       } catch (error) {
         log("warning", `the options of socket ${name} could not be set again: ${error}`, {
           event: "succession-failed",
         });
       }
     }
+    repairs.resume(berths.list());
     interceptions.resume();
     berths.leases.resume();
     notify?.resume();

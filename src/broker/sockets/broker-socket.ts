@@ -19,7 +19,9 @@ export function openBrokerSocket(
 ): HeldSocket {
   const key = socketKey(listen, options);
   const left = passed.find((one) => fits(one, listen, options, key, sys) || isAt(one, listen));
-  return left === undefined ? HeldSocket.open(listen, options, sys) : HeldSocket.adopt(left, listen, options, sys);
+  return left === undefined
+    ? HeldSocket.open(listen, options, sys)
+    : HeldSocket.adopt(left, listen, options, sys, "broker");
 }
 
 /** Whether the socket has that path. An earlier broker may have written the same path in another way. */

@@ -1,44 +1,41 @@
 /**
  * One bound socket that the broker holds. Opens it with the configured options. At the end of a lease, repairs what a
- * tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts).
+ * tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts). Once
+ * anybody else has or had it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
  */
 import { fchmodSync, lstatSync } from "node:fs";
-import { type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
-import { check, SysError } from "../../errors.ts";
+import type { SocketOptions } from "../../config/keys/socket-options.ts";
+import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
-import { boundAddress } from "../../net/socket-queries.ts";
+import { SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { boundAddress, socketOption } from "../../net/socket-queries.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { carryOver, type OwnSettings } from "./carry-over.ts";
-import { applyBindOptions, applyOptions, makeBlocking, openSocket } from "./open-socket.ts";
-import { configuredState, expectedState, type OptionState, readPlan } from "./option-state.ts";
+import { applyOptions, checkOptions, openSocket } from "./open-socket.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
-import { runPlan, type SocketPlan } from "./socket-call.ts";
+import type { SocketPlan } from "./socket-call.ts";
+import { type CaredFor, type Due, SocketCare, scopeIndex } from "./socket-care.ts";
 import { socketKey } from "./socket-key.ts";
-import { repairPlan } from "./socket-repair.ts";
 import { isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
 
-/** shutdown(2). */
-const SHUT_RDWR = 2;
+/** Whose socket an earlier broker left: a berth's, which tenants may have had, or the broker's own. */
+export type Whose = "berth" | "broker";
 
-export class HeldSocket implements Disposable {
+export class HeldSocket implements Disposable, CaredFor {
   readonly key: string;
   readonly #hash: string;
   readonly listen: ListenAddress;
   readonly #sys: Native;
   #options: SocketOptions;
   #handle: FdHandle;
-  /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
-  readonly #carried = new Set<string>();
-  /** Of a .socket unit: the options that the unit gave it. */
-  #given: OptionState | undefined;
+  readonly #care: SocketCare;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own path is removed. */
   #inode: bigint | undefined;
-  #isAdopted = false;
   /** True if a .socket unit bound it: then the path belongs to the unit. */
   #foreign = false;
   /** Its copy in a store. The copy keeps the address in use. */
@@ -52,6 +49,7 @@ export class HeldSocket implements Disposable {
     this.#handle = handle;
     this.#bound = listen.address;
     this.#sys = sys;
+    this.#care = new SocketCare(this, sys);
   }
 
   /**
@@ -69,32 +67,37 @@ export class HeldSocket implements Disposable {
   }
 
   /**
-   * Takes over a passed socket that {@link fits}. Applies the options that can change on an open socket. Throws
-   * {@link SysError}; the socket is closed then.
+   * Takes over a passed socket that {@link fits}. The options that can change on an open socket become {@link due}
+   * where it is a berth's. Throws {@link SysError}; the socket is closed then.
    */
-  static adopt(passed: PassedSocket, listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
-    const { handle, stored } = passed;
+  static adopt(
+    passed: PassedSocket,
+    listen: ListenAddress,
+    options: SocketOptions,
+    sys: Native,
+    whose: Whose = "berth",
+  ): HeldSocket {
+    const { handle, stored, is, given } = passed;
     const socket = new HeldSocket(listen, options, handle, sys);
     socket.storedCopy = passed.storedCopy;
-    socket.#isAdopted = true;
     try {
       const { address } = listen;
-      const now = socket.#sockname();
-      if (address.family !== "unix" && now !== undefined && now.family !== "unix")
-        socket.#bound = { ...address, port: now.port };
+      if (address.family !== "unix" && typeof is !== "string" && is.address.family !== "unix")
+        socket.#bound = { ...address, port: is.address.port };
       socket.#foreign = stored === undefined || stored.path === "foreign";
       if (address.family === "unix" && !address.abstract) socket.#inode = inodeBehind(address.path, stored);
-      if (socket.#foreign) socket.#given = runPlan(readPlan(listen), handle.fd, sys);
-      if (stored === undefined) {
-        makeBlocking(handle.fd, sys);
-        applyBindOptions(sys, handle.fd, listen, options, "bound");
-      }
-      socket.reconfigure(options);
+      if (whose === "berth") socket.#care.adopt(stored === undefined, given);
+      socket.reapply();
       return socket;
     } catch (error) {
       socket.leave();
       throw error;
     }
+  }
+
+  /** Whether it is not closed. */
+  get open(): boolean {
+    return this.#handle.open;
   }
 
   get fd(): number {
@@ -115,18 +118,13 @@ export class HeldSocket implements Disposable {
 
   /** The plan that sets on it what a server has set on its own socket. It stays until the lease ends. */
   carryOver(own: OwnSettings): SocketPlan<void> {
-    for (const { option } of own.settings) this.#carried.add(option.name);
+    for (const { option } of own.settings) this.#care.carried.add(option.name);
     return carryOver(own, this.#sys.getfl(this.fd));
   }
 
   /** Where it is bound. For port 0, the port that the kernel chose. */
   get address(): Address {
     return this.#bound;
-  }
-
-  /** Whether an earlier broker or a .socket unit opened it, so that tenants may have had it. */
-  get isAdopted(): boolean {
-    return this.#isAdopted;
   }
 
   /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
@@ -139,49 +137,37 @@ export class HeldSocket implements Disposable {
     return this.#options;
   }
 
-  /** Applies the options that can change while the socket is open. */
-  reconfigure(options: SocketOptions): void {
-    // An option that is no longer configured keeps its value until the lease ends: that was not the server's doing.
-    const kept = new Set(settingsFor("any", this.listen, options).map(({ kernel }) => kernel.name));
-    for (const { kernel } of settingsFor("any", this.listen, this.#options))
-      if (!kept.has(kernel.name)) this.#carried.add(kernel.name);
-    this.#options = options;
-    applyOptions(this.#sys, this.fd, this.listen, options);
-    this.#startListening();
-    const { address } = this.listen;
-    // The path of a .socket unit has the mode and owner that the unit gives it.
-    if (address.family === "unix" && !address.abstract && !this.#foreign)
-      setPathAccess(address.path, options, this.#inode);
+  /** Somebody else gets it: from now on its lock may be held. */
+  share(): void {
+    this.#care.isShared = true;
+  }
+
+  /** What of it waits for {@link tend}; nothing once it is closed. */
+  get due(): Due | undefined {
+    return this.#handle.open ? this.#care.due : undefined;
+  }
+
+  /** A tenant is gone, and may have changed it. */
+  needsRepair(): void {
+    this.#care.needsRepair();
   }
 
   /**
-   * Sets right what a tenant may have changed on the shared description. Returns one sentence for each repair. If
-   * nothing else helps, it opens a new socket on the same address.
+   * Applies the options that can change while the socket is open. If somebody else has or had it, they are checked, and
+   * become {@link due} if they differ. Throws {@link SysError} for options that the kernel refuses.
    */
-  repair(): string[] {
-    const { listen } = this;
-    let uncompared: string | undefined;
-    const configured = (mustBeNew: boolean): OptionState => {
-      try {
-        return this.#configured(mustBeNew);
-      } catch (error) {
-        if (!(error instanceof SysError)) throw error;
-        uncompared = error.message;
-        return [];
-      }
-    };
-    const plan = repairPlan({
-      listen,
-      options: this.#options,
-      bound: this.#bound,
-      carried: new Set(this.#carried),
-      configured,
-    });
-    const { sentences, beyondRepair } = runPlan(plan, this.fd, this.#sys);
-    this.#carried.clear();
-    if (uncompared !== undefined)
-      sentences.push(`may have options that the server set: there is no new socket to compare it with (${uncompared})`);
-    return beyondRepair === undefined ? sentences : [...sentences, this.#reopen(beyondRepair)];
+  reconfigure(options: SocketOptions): void {
+    if (!this.#care.isShared || JSON.stringify(options) !== JSON.stringify(this.#options)) this.#apply(options);
+  }
+
+  /** Sets its options again: another broker may have set others. Throws {@link SysError}. */
+  reapply(): void {
+    this.#apply(this.#options);
+  }
+
+  /** Plans what is {@link due}, for the guard. `tell` gets one sentence for each thing that was wrong. */
+  tend(tell: (sentences: readonly string[]) => void): SocketPlan<void> {
+    return this.#care.plan(tell, (why) => this.#reopen(why));
   }
 
   /** Opens it again after {@link close}, to undo a failed reload. */
@@ -195,7 +181,7 @@ export class HeldSocket implements Disposable {
     if (!this.#handle.open) return;
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.#handle.close();
+    this.#closeHandle();
     this.#removePath();
   }
 
@@ -214,6 +200,30 @@ export class HeldSocket implements Disposable {
     this.close();
   }
 
+  #apply(options: SocketOptions): void {
+    const { listen } = this;
+    if (this.#care.isShared) {
+      checkOptions(listen, options, this.#care.place, this.#sys);
+      this.#care.needsSettings(options);
+    } else {
+      this.#care.keep(options);
+      applyOptions(this.#sys, this.fd, listen, options);
+      this.#startListening(options);
+    }
+    this.#options = options;
+    const pathname = pathOf(listen.address);
+    // The path of a .socket unit has the mode and owner that the unit gives it.
+    if (pathname !== undefined && !this.#foreign) setPathAccess(pathname, options, this.#inode);
+  }
+
+  /** A tenant's own connection may linger (SO_LINGER, socket(7)): the guard waits for it. A listener never does. */
+  #closeHandle(): void {
+    const isTcp = this.listen.kind === "stream" && this.listen.address.family !== "unix";
+    if (isTcp && this.#care.isShared && socketOption(this.fd, SOL_SOCKET, SO_ACCEPTCONN, this.#sys) !== 1)
+      this.#sys.closeForeign(this.#handle.steal());
+    else this.#handle.close();
+  }
+
   #removePath(): void {
     const { address } = this.listen;
     if (address.family === "unix" && !address.abstract && !this.#foreign) removeUnixPath(address.path, this.#inode);
@@ -230,18 +240,14 @@ export class HeldSocket implements Disposable {
     if (pathname !== undefined) fchmodSync(this.fd, 0o600);
     check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
     if (pathname !== undefined) this.#inode = setPathAccess(pathname, this.#options);
-    this.#bound = this.#sockname() ?? address;
-    this.#startListening();
+    if (address.family !== "unix") this.#bound = boundAddress(this.fd, this.#sys) ?? address;
+    this.#startListening(this.#options);
+    this.#care.begin();
   }
 
-  #sockname(): Address | undefined {
-    if (this.listen.address.family === "unix") return this.listen.address;
-    return boundAddress(this.fd, this.#sys);
-  }
-
-  #startListening(): void {
+  #startListening({ backlog }: SocketOptions): void {
     if (this.listen.kind === "datagram") return;
-    check("listen", this.#sys.listen(this.fd, this.#options.backlog), formatListenAddress(this.listen));
+    check("listen", this.#sys.listen(this.fd, backlog), formatListenAddress(this.listen));
   }
 
   /**
@@ -252,14 +258,11 @@ export class HeldSocket implements Disposable {
     try {
       const fresh = openSocket(this.listen, this.#options, this.#sys);
       this.#removePath();
-      // Where the former tenant still has it: a TCP socket that does not listen leaves its address to others.
-      this.#sys.shutdown(this.fd, SHUT_RDWR);
-      this.#handle.close();
+      this.#closeHandle();
       this.#handle = fresh;
       this.storedCopy?.dropNow();
       this.storedCopy = undefined;
       this.#foreign = false;
-      this.#given = undefined;
       this.#bind();
       return `${reason}; it was opened again`;
     } catch (error) {
@@ -267,20 +270,6 @@ export class HeldSocket implements Disposable {
       return `${reason} and cannot be opened again: ${why}; berthd tries again when the next lease ends`;
     }
   }
-
-  /** What its options should be between leases. Throws {@link SysError} when no new socket can be opened. */
-  #configured(mustBeNew: boolean): OptionState {
-    const { listen } = this;
-    const { address } = listen;
-    const state = configuredState(listen, this.#options, this.#sys, mustBeNew);
-    const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
-    return expectedState(listen, this.#options, { fresh: state, given: this.#given, scope });
-  }
-}
-
-function scopeIndex(scope: string | undefined, sys: Native): number {
-  if (scope === undefined) return 0;
-  return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
 }
 
 /** The inode of the path, if the socket is bound to it. A stored socket's inode is recorded; a unit's is trusted. */

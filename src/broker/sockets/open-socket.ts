@@ -34,6 +34,18 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
   }
 }
 
+/**
+ * Throws {@link SysError} if the kernel refuses options that a bound socket can get: of a unit's also those of its
+ * bind. Without a descriptor to try it with, it does not know.
+ */
+export function checkOptions(listen: ListenAddress, options: SocketOptions, place: "unit" | "held", sys: Native): void {
+  const fd = sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0);
+  if (fd < 0) return;
+  using fresh = FdHandle.adopt(fd, sys);
+  if (place === "unit") applyBindOptions(sys, fresh.fd, listen, options, "bound");
+  applyOptions(sys, fresh.fd, listen, options);
+}
+
 /** Makes accept(2) and recv(2) block, as servers expect from systemd (NonBlocking=no, systemd.service(5)). */
 export function makeBlocking(fd: number, sys: Native): void {
   const flags = sys.getfl(fd);

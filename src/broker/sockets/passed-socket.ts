@@ -1,7 +1,7 @@
 /**
  * Sockets that were passed to the broker: by an earlier broker through the service manager's store, or by a .socket
- * unit. Asks the kernel what each one is (getsockname(2) and options), and decides whether it fits the configuration.
- * It changes nothing.
+ * unit. Tells what each one is, as far as that needs no lock of it, and decides whether it fits the configuration. It
+ * changes nothing.
  */
 import { fstatSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
@@ -21,6 +21,8 @@ import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
+import type { OptionState } from "./option-state.ts";
+import { SocketTables } from "./socket-holders.ts";
 import { isInode } from "./unix-path.ts";
 
 /** A passed socket. The holder of this object owns its descriptor. */
@@ -34,16 +36,25 @@ export interface PassedSocket {
   readonly storedCopy?: StoredCopy;
   /** What the kernel reports; a sentence if no berth could use it. */
   readonly is: ListenAddress | string;
+  /** The options that it came with, where a .socket unit had bound it. */
+  readonly given?: OptionState;
+  /** It did not answer: what it is, is known only as far as that needs no lock. */
+  readonly isMute?: true;
 }
 
-/** Describes a descriptor for {@link fits}. Owns the descriptor. */
+/** Describes a descriptor, as far as that needs no socket's lock: examine-sockets.ts does the rest. Owns it. */
 export function passedSocket(
   name: string,
   handle: FdHandle,
   sys: Native,
-  store: { readonly stored?: StoredSocket; readonly storedCopy?: StoredCopy } = {},
+  { tables = new SocketTables(), ...store }: PassedFrom = {},
 ): PassedSocket {
-  return { name, handle, is: identify(handle.fd, store.stored !== undefined, sys), ...store };
+  return { name, handle, is: identify(handle.fd, store.stored !== undefined, tables, sys), ...store };
+}
+
+interface PassedFrom extends Pick<PassedSocket, "stored" | "storedCopy"> {
+  /** For many, read once. */
+  readonly tables?: SocketTables;
 }
 
 /** The socket's inode: no other open socket has it. */
@@ -70,7 +81,8 @@ export function fits(
       stored.hash === keyHash(key) && stored.inode === socketInode(passed.handle.fd) && isReachable(listen, stored)
     );
   const v6only = !listen.dualStack && options.v6only;
-  return sameAddress(is.address, listen.address, sys) && (is.address.family !== "ipv6" || is.dualStack === !v6only);
+  const isAsOpen = is.address.family !== "ipv6" || passed.isMute === true || is.dualStack === !v6only;
+  return sameAddress(is.address, listen.address, sys) && isAsOpen;
 }
 
 /** Whether its path is still the one it was bound to. */
@@ -91,8 +103,11 @@ function sameAddress(is: Address, wanted: Address, sys: Native): boolean {
   return is.host === wanted.host && sameScope && (wanted.port === 0 || is.port === wanted.port);
 }
 
-/** One of ours need not listen: a tenant may have shut it down. */
-function identify(fd: number, ours: boolean, sys: Native): ListenAddress | string {
+/**
+ * What the kernel tells without the socket's lock, which a tenant may hold. One of ours need not listen: a tenant may
+ * have shut it down. An address that is not listed is the unspecified one, until somebody asks for it.
+ */
+function identify(fd: number, ours: boolean, tables: SocketTables, sys: Native): ListenAddress | string {
   const option = (level: number, name: number): number => socketOption(fd, level, name, sys);
   const kind = kindOfType(option(so.SOL_SOCKET, so.SO_TYPE));
   if (kind === undefined) return "not a socket that berthd knows";
@@ -103,8 +118,12 @@ function identify(fd: number, ours: boolean, sys: Native): ListenAddress | strin
     return "a socket of another protocol than TCP, UDP and UNIX";
   if (!ours && kind !== "datagram" && option(so.SOL_SOCKET, so.SO_ACCEPTCONN) !== 1)
     return `a ${kind} socket that does not listen`;
-  const address = boundAddressIfKnown(fd, sys);
-  if (address === undefined) return "a socket without an address";
-  const dualStack = domain === AF_INET6 && option(so.IPPROTO_IPV6, so.IPV6_V6ONLY) === 0;
-  return { kind, address, dualStack };
+  if (domain === AF_UNIX) {
+    // The name of a UNIX socket takes no lock to read (unix_getname in net/unix/af_unix.c).
+    const address = boundAddressIfKnown(fd, sys);
+    return address === undefined ? "a socket without an address" : { kind, address, dualStack: false };
+  }
+  const family = domain === AF_INET6 ? "ipv6" : "ipv4";
+  const unspecified: Address = { family, host: family === "ipv6" ? "::" : "0.0.0.0", port: 0 };
+  return { kind, address: tables.addressOf(kind, family, socketInode(fd)) ?? unspecified, dualStack: false };
 }

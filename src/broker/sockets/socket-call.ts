@@ -16,6 +16,7 @@ export type SocketCall =
   | { readonly call: "getsockname" }
   | { readonly call: "getpeername" }
   | { readonly call: "listen"; readonly backlog: number }
+  | { readonly call: "shutdown"; readonly how: number }
   | { readonly call: "bind" | "connect"; readonly sockaddr: Uint8Array }
   /** poll(2) without a wait. */
   | { readonly call: "poll"; readonly events: number }
@@ -33,7 +34,7 @@ export interface SocketResult {
 /** Gives batches of calls; ends with what came of it. */
 export type SocketPlan<T> = Generator<readonly SocketCall[], T, readonly SocketResult[]>;
 
-/** Carries a plan out here and now. */
+/** Carries a plan out here and now: only for a socket that nobody else has or had. */
 export function runPlan<T>(plan: SocketPlan<T>, fd: number, sys: Native): T {
   let step = plan.next();
   while (step.done !== true) step = plan.next(runBatch(step.value, fd, sys));
@@ -109,6 +110,8 @@ function runCall(call: SocketCall, fd: number, sys: Native): SocketResult {
       return { result: sys.listen(fd, call.backlog), value: NOTHING };
     case "bind":
       return { result: sys.bind(fd, call.sockaddr), value: NOTHING };
+    case "shutdown":
+      return { result: sys.shutdown(fd, call.how), value: NOTHING };
     case "connect":
       return { result: sys.connect(fd, call.sockaddr), value: NOTHING };
     case "poll":

@@ -4,7 +4,16 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { endianness } from "node:os";
-import { encodeSockaddr, type ListenAddress } from "../../net/address.ts";
+import { setImmediate } from "node:timers/promises";
+import {
+  type Address,
+  AF_INET,
+  AF_INET6,
+  decodeSockaddr,
+  encodeSockaddr,
+  type ListenAddress,
+} from "../../net/address.ts";
+import type { SocketKind } from "../../net/transport.ts";
 
 /** A process and its descriptor of a socket. */
 export interface Holder {
@@ -22,6 +31,8 @@ export interface BoundSocket {
 /** Reads each table of /proc/net once. */
 export class SocketTables {
   readonly #rows = new Map<string, readonly string[]>();
+  /** The columns of each table's rows, by inode. */
+  readonly #byInode = new Map<string, ReadonlyMap<string, string>>();
 
   /** The sockets that are bound to exactly this address. One that should listen does. */
   boundTo({ kind, address }: ListenAddress): BoundSocket[] {
@@ -34,13 +45,33 @@ export class SocketTables {
       });
     }
     if (address.port === 0) return [];
-    const table = `${kind === "datagram" ? "udp" : "tcp"}${address.family === "ipv6" ? "6" : ""}`;
+    const table = tableOf(kind, address.family);
     const local = asListed(encodeSockaddr(address), address.family, address.port);
     return this.#table(table).flatMap((row) => {
       const [, at, , state, , , , uid, , inode] = row.trim().split(/\s+/);
       const isThere = at === local && (kind === "datagram" || state === TCP_LISTEN);
       return isThere && inode !== undefined ? [{ inode: BigInt(inode), uid: Number(uid) }] : [];
     });
+  }
+
+  /**
+   * Where an internet socket is bound; undefined when it is not listed, as a TCP socket that does not listen. A scope
+   * is not listed.
+   */
+  addressOf(kind: SocketKind, family: "ipv4" | "ipv6", inode: bigint): Address | undefined {
+    const table = tableOf(kind, family);
+    let known = this.#byInode.get(table);
+    if (known === undefined) {
+      known = new Map(
+        this.#table(table).map((row) => {
+          const [, local = "", , , , , , , , number = ""] = row.trim().split(/\s+/);
+          return [number, local];
+        }),
+      );
+      this.#byInode.set(table, known);
+    }
+    const local = known.get(String(inode));
+    return local === undefined ? undefined : fromListed(local, family);
   }
 
   #table(name: string): readonly string[] {
@@ -76,6 +107,47 @@ export function holdersOf(inodes: readonly bigint[]): Map<bigint, Holder[]> {
   return found;
 }
 
+/** How long a search goes on before others get their turn, in milliseconds. */
+const SLICE_MS = 5;
+
+/** The processes of some users that have one of these sockets. Others are served meanwhile, however many there are. */
+export async function holdersAmong(
+  inodes: readonly bigint[],
+  isTheirs: (uid: number) => boolean,
+): Promise<{ readonly pid: number; readonly inode: bigint }[]> {
+  const wanted = new Map(inodes.map((inode) => [`socket:[${inode}]`, inode]));
+  const found: { readonly pid: number; readonly inode: bigint }[] = [];
+  let since = performance.now();
+  for (const name of namesIn("/proc")) {
+    if (!/^\d+$/.test(name) || Number(name) === process.pid || !isOf(name, isTheirs)) continue;
+    for (const fd of namesIn(`/proc/${name}/fd`).slice(0, MAX_LOOKED)) {
+      if (performance.now() - since > SLICE_MS) {
+        await setImmediate();
+        since = performance.now();
+      }
+      const inode = wanted.get(linkOf(`/proc/${name}/fd/${fd}`));
+      if (inode === undefined) continue;
+      found.push({ pid: Number(name), inode });
+      break;
+    }
+  }
+  return found;
+}
+
+/** Whether a process is one of those users', and has the socket. */
+export function hasSocket(pid: number, inode: bigint, isTheirs: (uid: number) => boolean): boolean {
+  const link = `socket:[${inode}]`;
+  return (
+    isOf(String(pid), isTheirs) && namesIn(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === link)
+  );
+}
+
+/** By its effective user id. */
+function isOf(pid: string, isTheirs: (uid: number) => boolean): boolean {
+  const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(textOf(`/proc/${pid}/status`) ?? "")?.[1];
+  return uid !== undefined && isTheirs(Number(uid));
+}
+
 /** For a message: `pid 812 (nginx)` of each process that has the address; undefined when none can be found. */
 export function describeHolders(listen: ListenAddress): string | undefined {
   const inodes = new SocketTables().boundTo(listen).map(({ inode }) => inode);
@@ -90,6 +162,24 @@ function asListed(sockaddr: Uint8Array, family: "ipv4" | "ipv6", port: number): 
   const words = Array.from({ length: bytes.length / 4 }, (_, index) => bytes.slice(4 * index, 4 * index + 4));
   const host = words.map((word) => Buffer.from(endianness() === "LE" ? word.reverse() : word).toString("hex"));
   return `${host.join("")}:${port.toString(16).padStart(4, "0")}`.toUpperCase();
+}
+
+/** The other way round. */
+function fromListed(text: string, family: "ipv4" | "ipv6"): Address | undefined {
+  const [host = "", port = ""] = text.split(":");
+  const bytes = Buffer.alloc(family === "ipv6" ? 28 : 16);
+  bytes[endianness() === "LE" ? 0 : 1] = family === "ipv6" ? AF_INET6 : AF_INET;
+  bytes.writeUInt16BE(Number.parseInt(port, 16), 2);
+  const start = family === "ipv6" ? 8 : 4;
+  for (let at = 0; at < host.length; at += 8) {
+    const word = Buffer.from(host.slice(at, at + 8), "hex");
+    bytes.set(endianness() === "LE" ? word.reverse() : word, start + at / 2);
+  }
+  return decodeSockaddr(bytes);
+}
+
+function tableOf(kind: SocketKind, family: "ipv4" | "ipv6"): string {
+  return `${kind === "datagram" ? "udp" : "tcp"}${family === "ipv6" ? "6" : ""}`;
 }
 
 function textOf(path: string): string | undefined {

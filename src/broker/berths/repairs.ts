@@ -1,0 +1,272 @@
+/**
+ * Sets the sockets of berths right in the background, through the guard: their options, and after a lease all that its
+ * tenant changed. Until then nobody gets the berth. A tenant that makes the kernel hold its socket's lock is ended;
+ * others never notice.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { isPrivileged } from "../access/policy.ts";
+import type { Owner } from "../guard/guard.ts";
+import { type PlanGuard, runAllGuarded } from "../sockets/guarded-plan.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
+import type { Berth } from "./berth.ts";
+import type { BerthEvents } from "./berth-events.ts";
+import type { Lease } from "./lease.ts";
+import { endTenant, type LastTenant } from "./tenant-end.ts";
+
+export interface RepairsOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly guard: PlanGuard;
+  readonly events: BerthEvents;
+}
+
+/** When to try again where there is no guard process: at first, and at most. */
+const FIRST_DELAY_MS = 100;
+const LONGEST_DELAY_MS = 5000;
+/** From this delay on it is worth a line in the log. */
+const TOLD_DELAY_MS = 4 * FIRST_DELAY_MS;
+/** A guard process that has not ended so long after SIGKILL waits in the kernel for a lock: it was not just slow. */
+const KILL_MS = 250;
+
+/** Rounds at once of one user's sockets: more would fill the channel to its guard process. */
+const MOST_ROUNDS = 8;
+
+/** One berth whose sockets are set right. */
+interface Repair {
+  readonly stopped: AbortSignal;
+  readonly done: Promise<undefined>;
+  /** The tenant that may be to blame. */
+  last: LastTenant | undefined;
+}
+
+export class Repairs {
+  readonly #options: RepairsOptions;
+  readonly #byBerth = new Map<Berth, Repair>();
+  readonly #rounds = new Rounds(MOST_ROUNDS);
+  readonly #observers: ((berth: Berth) => void)[] = [];
+  /** Ends all waiting. */
+  #stop = AbortSignal.abort();
+  #abort: () => void = () => undefined;
+
+  /** Begins nothing before {@link start}. */
+  constructor(options: RepairsOptions) {
+    this.#options = options;
+  }
+
+  /** Calls `hear` for each berth whose sockets are right again. */
+  observe(hear: (berth: Berth) => void): void {
+    this.#observers.push(hear);
+  }
+
+  /** What to wait for before anybody gets a vacant berth; undefined if its sockets are right. */
+  pending(berth: Berth): Promise<undefined> | undefined {
+    if (dueOf(berth).length === 0) return undefined;
+    return this.#byBerth.get(berth)?.done ?? Promise.resolve(undefined);
+  }
+
+  /** Its last lease is about to end: the tenant may have changed every socket. */
+  afterLease(berth: Berth, lease: Lease): void {
+    for (const { socket } of berth.sockets) socket.needsRepair();
+    this.begin(berth, lease);
+  }
+
+  /** Begins what is due for the berth's sockets, if it has not begun. */
+  begin(berth: Berth, lease: Lease | undefined = berth.lease): void {
+    const stopped = this.#stop;
+    if (stopped.aborted || dueOf(berth).length === 0) return;
+    const known = this.#byBerth.get(berth);
+    if (known !== undefined && !known.stopped.aborted) {
+      if (lease === undefined) return;
+      known.last?.pidfd?.close();
+      known.last = this.#lastOf(lease);
+      return;
+    }
+    let settle: (value: undefined) => void = () => undefined;
+    const done = new Promise<undefined>((resolve) => {
+      settle = resolve;
+    });
+    const repair: Repair = { stopped, done, last: lease && this.#lastOf(lease) };
+    this.#byBerth.set(berth, repair);
+    // What the caller does comes first: a Release is answered, and everybody is told of it.
+    setImmediate(() => {
+      void this.#run(berth, repair).then(() => settle(undefined));
+    });
+  }
+
+  /** Begins. The tenants of vacant berths may have exited while no broker was running. */
+  start(berths: readonly Berth[]): void {
+    for (const { lease, sockets } of berths)
+      if (lease === undefined) for (const { socket } of sockets) socket.needsRepair();
+    this.resume(berths);
+  }
+
+  /** Begins nothing until {@link resume}. Resolves when the guard does nothing about any socket any more. */
+  async pause(): Promise<void> {
+    this.#abort();
+    await this.#rounds.over();
+  }
+
+  /** Begins what is due for these berths. */
+  resume(berths: readonly Berth[]): void {
+    const controller = new AbortController();
+    this.#stop = controller.signal;
+    this.#abort = () => controller.abort();
+    for (const berth of berths) this.begin(berth);
+  }
+
+  /** Begins nothing any more. What is still due is the next broker's. */
+  close(): void {
+    this.#abort();
+  }
+
+  async #run(berth: Berth, repair: Repair): Promise<void> {
+    const { stopped } = repair;
+    let turn: Turn = "first";
+    for (let delay = FIRST_DELAY_MS; !stopped.aborted && dueOf(berth).length > 0; turn = "later") {
+      const outcome = await this.#round(berth, repair, turn);
+      if (outcome === "done") delay = FIRST_DELAY_MS;
+      else if (outcome === "unavailable") {
+        if (delay === TOLD_DELAY_MS) this.#tellWaiting(berth);
+        await sleep(delay, undefined, { signal: stopped }).catch(ignoreAbort);
+        delay = Math.min(2 * delay, LONGEST_DELAY_MS);
+      } else await this.#unstick(berth, repair, outcome);
+    }
+    repair.last?.pidfd?.close();
+    if (this.#byBerth.get(berth) === repair) this.#byBerth.delete(berth);
+    if (!stopped.aborted) for (const hear of this.#observers) hear(berth);
+  }
+
+  /** One try. If it got stuck, resolves with what resolves when the guard process has ended. */
+  async #round(
+    berth: Berth,
+    { stopped, last }: Repair,
+    turn: Turn,
+  ): Promise<"done" | "unavailable" | { freed: Promise<void> }> {
+    const { guard } = this.#options;
+    const owner = ownerOf(berth, last, turn);
+    let onFreed: () => void = () => undefined;
+    const freed = new Promise<void>((resolve) => {
+      onFreed = resolve;
+    });
+    const outcome = await this.#rounds.run(owner, () => {
+      const planned = dueOf(berth).map(({ name, socket }) => ({
+        fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),
+        plan: socket.tend((sentences) => this.#tell(berth, name, sentences)),
+      }));
+      return runAllGuarded(stopped.aborted ? [] : planned, guard, owner, onFreed);
+    });
+    return outcome === "stuck" ? { freed } : outcome;
+  }
+
+  /** Ends those who hold a lock, until the guard's process that waits for it has ended. */
+  async #unstick(berth: Berth, repair: Repair, { freed }: { readonly freed: Promise<void> }): Promise<void> {
+    let isFree = false;
+    void freed.then(() => {
+      isFree = true;
+    });
+    const wait = async (milliseconds: number): Promise<void> => {
+      const limit = new AbortController();
+      const signal = AbortSignal.any([repair.stopped, limit.signal]);
+      await Promise.race([freed, sleep(milliseconds, undefined, { signal }).catch(ignoreAbort)]);
+      limit.abort();
+    };
+    await wait(KILL_MS);
+    for (
+      let delay = FIRST_DELAY_MS;
+      !isFree && !repair.stopped.aborted;
+      delay = Math.min(2 * delay, LONGEST_DELAY_MS)
+    ) {
+      const ended = await endTenant(berth, repair.last, this.#options.sys);
+      if (ended.length > 0 || delay === FIRST_DELAY_MS) this.#tellStuck(berth, repair.last, ended);
+      await wait(delay);
+    }
+  }
+
+  #lastOf({ tenant, pidfd }: Lease): LastTenant {
+    const copy = pidfd === undefined ? -1 : this.#options.sys.dup(pidfd);
+    return { tenant, pidfd: copy < 0 ? undefined : FdHandle.adopt(copy, this.#options.sys) };
+  }
+
+  #tell(berth: Berth, socket: string, sentences: readonly string[]): void {
+    const { log, events } = this.#options;
+    for (const sentence of sentences) {
+      log("warning", `berth ${berth.name}: socket ${socket} ${sentence}`, {
+        event: "repaired",
+        berth: berth.name,
+        socket,
+      });
+      berth.generation++;
+      events.change("repaired", berth);
+    }
+  }
+
+  #tellStuck({ name }: Berth, last: LastTenant | undefined, ended: readonly number[]): void {
+    const who = last === undefined ? "a tenant" : `pid ${last.tenant.pid} (uid ${last.tenant.uid})`;
+    const what = ended.length === 0 ? "no process of its user has the socket" : `ended pid ${ended.join(", ")}`;
+    const message = `berth ${name}: ${who} has the kernel hold the lock of its socket, so nobody else gets the berth`;
+    this.#options.log("warning", `${message}; ${what}`, {
+      event: "tenant-ended",
+      berth: name,
+      ...(last !== undefined && { pid: last.tenant.pid, uid: last.tenant.uid }),
+    });
+  }
+
+  #tellWaiting({ name }: Berth): void {
+    const message = `berth ${name}: there is no guard process to set its sockets right, so nobody gets the berth`;
+    this.#options.log("warning", `${message}; trying again`, { event: "guard", berth: name });
+  }
+}
+
+/** At most so many rounds at once of each owner. */
+class Rounds {
+  readonly #most: number;
+  readonly #active = new Map<Owner, Set<Promise<unknown>>>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  async run<T>(owner: Owner, round: () => Promise<T>): Promise<T> {
+    const active = this.#active.get(owner) ?? new Set();
+    this.#active.set(owner, active);
+    while (active.size >= this.#most) await Promise.race(active);
+    const one = round();
+    active.add(one);
+    try {
+      return await one;
+    } finally {
+      active.delete(one);
+      if (active.size === 0) this.#active.delete(owner);
+    }
+  }
+
+  /** Resolves when those that run now are over. */
+  async over(): Promise<void> {
+    await Promise.all([...this.#active.values()].flatMap((active) => [...active]));
+  }
+}
+
+type Turn = "first" | "later";
+
+/**
+ * Whose guard process does it: the tenant's. Root's and the broker's are shared by the servers that root starts, so one
+ * that got stuck there holds up no other a second time.
+ */
+function ownerOf({ sockets }: Berth, last: LastTenant | undefined, turn: Turn): Owner {
+  const uid = last?.tenant.uid;
+  if (uid !== undefined && (turn === "first" || !isPrivileged(uid, process.geteuid?.() ?? 0))) return uid;
+  const [first] = sockets;
+  return turn === "first" || first?.socket.open !== true ? "broker" : `socket ${socketInode(first.socket.fd)}`;
+}
+
+function dueOf(berth: Berth): readonly NamedSocket[] {
+  return berth.sockets.filter(({ socket }) => socket.due !== undefined);
+}
+
+function ignoreAbort(error: unknown): void {
+  if (!(error instanceof Error) || error.name !== "AbortError") throw error;
+}

@@ -1,0 +1,157 @@
+/**
+ * What is still to be done to a held socket that somebody else has or had, who may hold its lock: as a plan for the
+ * guard. It makes no call on the socket.
+ */
+import { type SocketOptions, settingsFor } from "../../config/keys/socket-options.ts";
+import { SysError } from "../../errors.ts";
+import type { Native } from "../../native.ts";
+import type { Address, ListenAddress } from "../../net/address.ts";
+import { configuredState, expectedState, type OptionState } from "./option-state.ts";
+import { settingsPlan } from "./settings-plan.ts";
+import type { SocketPlan } from "./socket-call.ts";
+import { repairPlan } from "./socket-repair.ts";
+
+/** To set its options, or to set right all that a tenant may have changed. */
+export type Due = "settings" | "repair";
+
+/** The socket, as far as the plans need to know it. */
+export interface CaredFor {
+  readonly listen: ListenAddress;
+  readonly options: SocketOptions;
+  /** Where it is bound. */
+  readonly address: Address;
+}
+
+/** shutdown(2). */
+const SHUT_RDWR = 2;
+
+export class SocketCare {
+  readonly #socket: CaredFor;
+  readonly #sys: Native;
+  /** Somebody else has or had it. */
+  isShared = false;
+  #due: Due | undefined;
+  /** Changes with each thing that becomes due: what was begun before is then out of date. */
+  #dues = 0;
+  /** How often it was opened. */
+  #opens = 0;
+  /** Its options are not set as they are configured. */
+  #isUnset = false;
+  /** Of a .socket unit: whether its options are still those of the unit, and which these were, if that is known. */
+  #isUnits = false;
+  #given: OptionState | undefined;
+  /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
+  readonly carried: Set<string> = new Set();
+
+  constructor(socket: CaredFor, sys: Native) {
+    this.#socket = socket;
+    this.#sys = sys;
+  }
+
+  /** It was passed by an earlier broker or a unit. */
+  adopt(isUnits: boolean, given: OptionState | undefined): void {
+    this.isShared = true;
+    this.#isUnits = isUnits;
+    this.#given = given;
+  }
+
+  /** It is a new socket, which nobody has seen. */
+  begin(): void {
+    this.isShared = false;
+    this.#due = undefined;
+    this.#opens++;
+    this.#isUnset = false;
+    this.#isUnits = false;
+    this.#given = undefined;
+  }
+
+  /** Which options {@link settingsPlan} sets: of a socket that comes from a unit, also those of its bind. */
+  get place(): "unit" | "held" {
+    return this.#isUnits ? "unit" : "held";
+  }
+
+  get due(): Due | undefined {
+    return this.#due;
+  }
+
+  /** It gets other options. */
+  needsSettings(options: SocketOptions): void {
+    this.keep(options);
+    this.#isUnset = true;
+    this.#due ??= "settings";
+    this.#dues++;
+  }
+
+  /** An option that is no longer configured keeps its value until the lease ends: that was not the server's doing. */
+  keep(options: SocketOptions): void {
+    const { listen } = this.#socket;
+    const kept = new Set(settingsFor("any", listen, options).map(({ kernel }) => kernel.name));
+    for (const { kernel } of settingsFor("any", listen, this.#socket.options))
+      if (!kept.has(kernel.name)) this.carried.add(kernel.name);
+  }
+
+  /** A tenant is gone, and may have changed it. */
+  needsRepair(): void {
+    if (!this.isShared) return;
+    this.#due = "repair";
+    this.#dues++;
+  }
+
+  /**
+   * The plan of what is due. `tell` gets one sentence for each thing that was wrong. If nothing else helps, `reopen`
+   * opens a new socket on the same address, and says what came of it.
+   */
+  *plan(tell: (sentences: readonly string[]) => void, reopen: (why: string) => string): SocketPlan<void> {
+    const { listen, options, address } = this.#socket;
+    const due = this.#due;
+    const dues = this.#dues;
+    const opens = this.#opens;
+    if (due === undefined) return;
+    const sentences = this.#isUnset ? yield* settingsPlan(listen, options, this.place) : [];
+    let beyondRepair: string | undefined;
+    if (due === "repair") {
+      const compared = this.#compared();
+      const carried = new Set(this.carried);
+      const repair = yield* repairPlan({ listen, options, bound: address, carried, configured: compared.configured });
+      sentences.push(...repair.sentences, ...compared.problems());
+      ({ beyondRepair } = repair);
+      // Where the former tenant still has it: a TCP socket that does not listen leaves its address to others.
+      if (beyondRepair !== undefined) yield [{ call: "shutdown", how: SHUT_RDWR }];
+    }
+    // What was found out is about another socket.
+    if (opens !== this.#opens) return;
+    if (dues === this.#dues) {
+      if (due === "repair") this.carried.clear();
+      this.#due = undefined;
+      this.#isUnset = false;
+      this.#isUnits = false;
+    }
+    // Opened again, it is as configured, whatever has become due meanwhile.
+    if (beyondRepair !== undefined) sentences.push(reopen(beyondRepair));
+    tell(sentences);
+  }
+
+  /** What its options should be between leases. Without a new socket to compare it with there is a problem to tell. */
+  #compared(): { configured(mustBeNew: boolean): OptionState; problems(): string[] } {
+    const { listen, options } = this.#socket;
+    let problem: string | undefined;
+    const configured = (mustBeNew: boolean): OptionState => {
+      try {
+        const fresh = configuredState(listen, options, this.#sys, mustBeNew);
+        const scope = listen.address.family === "ipv6" ? scopeIndex(listen.address.scope, this.#sys) : 0;
+        return expectedState(listen, options, { fresh, given: this.#given, scope });
+      } catch (error) {
+        if (!(error instanceof SysError)) throw error;
+        problem = `may have options that the server set: there is no new socket to compare it with (${error.message})`;
+        return [];
+      }
+    };
+    return { configured, problems: () => (problem === undefined ? [] : [problem]) };
+  }
+}
+
+/** The index of the interface that an IPv6 address is of; 0: of none. */
+export function scopeIndex(scope: string | undefined, sys: Native): number {
+  if (scope === undefined) return 0;
+  return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
+}

@@ -1,0 +1,45 @@
+/** A guard that carries calls on sockets out when the test says so, or never. All else it does as always. */
+import { Guard, type GuardCall, type GuardResult, type Owner } from "../../src/broker/guard/guard.ts";
+import type { NoReply } from "../../src/broker/guard/worker.ts";
+import { native } from "../../src/native.ts";
+
+/** What becomes of a round: it is carried out, or not. */
+type Fate = "done" | NoReply;
+
+export class HeldUpGuard extends Guard {
+  readonly #waiting: ((fate: Fate) => void)[] = [];
+  #frees: (() => void)[] = [];
+  /** The owners of all rounds so far. */
+  readonly owners: Owner[] = [];
+
+  constructor() {
+    super({ sys: native, log: () => undefined });
+  }
+
+  /** How many rounds wait for the test. */
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  /** Lets those that wait go on. */
+  decide(fate: Fate): void {
+    for (const decide of this.#waiting.splice(0)) decide(fate);
+  }
+
+  /** The processes that got stuck have ended. */
+  free(): void {
+    for (const free of this.#frees.splice(0)) free();
+  }
+
+  override async run(
+    owner: Owner,
+    fds: readonly number[],
+    calls: readonly GuardCall[],
+    onFreed?: () => void,
+  ): Promise<readonly GuardResult[] | NoReply> {
+    this.owners.push(owner);
+    const fate = await new Promise<Fate>((resolve) => this.#waiting.push(resolve));
+    if (fate === "stuck" && onFreed !== undefined) this.#frees.push(onFreed);
+    return fate === "done" ? await super.run(owner, fds, calls) : fate;
+  }
+}
