@@ -2,6 +2,7 @@
  * How a broker starts: inherit, settle, take over, begin. Each step gets the results of earlier steps and returns its
  * own. If a step fails, everything is closed, and a broker that was to be replaced keeps serving.
  */
+import { resolve } from "node:path";
 import type { BerthSpec } from "../config/keys/spec.ts";
 import { Service } from "../varlink/service.ts";
 import { maxWatchers } from "./access/limits.ts";
@@ -205,7 +206,18 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     sys,
     log,
   });
-  service.add(brokerMethods({ berths, interceptions, sys, notify: notify?.address, takeover, watchers, maxFds }));
+  service.add(
+    brokerMethods({
+      berths,
+      interceptions,
+      sys,
+      notify: notify?.address,
+      takeover,
+      watchers,
+      maxFds,
+      state: options.state && resolve(options.state),
+    }),
+  );
   service.add(takeover.implementation);
   return { ...serving, takeover };
 }

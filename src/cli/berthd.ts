@@ -23,6 +23,7 @@ import { createNotify, type Notify } from "../systemd/notify.ts";
 import { StatusLine } from "../systemd/status-line.ts";
 import { startWatchdog, watchdogInterval } from "../systemd/watchdog.ts";
 import { EXIT_USAGE, fail } from "./exit.ts";
+import { stateFolderFor } from "./state-folder.ts";
 
 interface Options {
   readonly config: readonly string[];
@@ -63,7 +64,10 @@ function command(): Command {
     .description("Holds listening sockets and hands them over as file descriptors to processes without privilege.")
     .version(version)
     .option("--config <dir>", "configuration folder; repeat for more, later ones win", collect, [])
-    .option("--state <dir>", "folder for images, ranges and roots; locked while it runs")
+    .option(
+      "--state <dir>",
+      "folder for images, ranges and roots; locked while it runs (default, with roots: the user's)",
+    )
     .option("--ranges <first-last>", "ids for berths with a root", parsePool)
     .option("--socket <path>", "control socket; @name for an abstract one")
     .addOption(
@@ -142,13 +146,15 @@ async function main(argv: readonly string[]): Promise<void> {
     const socket = options.socket ?? ownSocketPath();
     const predecessor = await findPredecessor(options.replace, socket, passed);
     const Broker = await loadBroker();
+    const config = options.config.length > 0 ? options.config : defaultConfigDirectories();
+    const state = stateFolderFor(options.state, config);
     broker = await Broker.start({
-      config: options.config.length > 0 ? options.config : defaultConfigDirectories(),
+      config,
       socket,
       passed,
       ...(predecessor !== undefined && { predecessor }),
       ...(service.store !== undefined && { store: service.store }),
-      ...(options.state !== undefined && { state: options.state }),
+      ...(state !== undefined && { state }),
       ...(options.ranges !== undefined && { ranges: options.ranges }),
       deadline: options.deadline * 1000,
       quota: { connections: options.maxConnections, stash: options.maxStash },

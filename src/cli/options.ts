@@ -1,7 +1,5 @@
 /** Options that several commands of `berth` have. */
-import { resolve } from "node:path";
 import { Option } from "commander";
-import { defaultStateDirectory } from "../config/directories.ts";
 
 /** `--socket PATH`: before the command's name or after it. */
 export function socketOption(): Option {
@@ -25,17 +23,12 @@ export function collect(value: string, list: readonly string[] = []): string[] {
 
 /** `--state DIR`: as berthd has it. */
 export function stateOption(): Option {
-  return new Option("--state <directory>", "the state folder, as of berthd");
+  return new Option("--state <directory>", "the state folder (default: the running broker's)");
 }
 
 /** What {@link stateOption} gives. */
 export interface StateChoice {
   readonly state?: string;
-}
-
-/** The state folder that was named, else where a broker of this user's that was set up as usual has it. */
-export function stateFolder(named: string | undefined): string {
-  return resolve(named ?? defaultStateDirectory());
 }
 
 /** `--config DIR`, repeated: as berthd has it. */

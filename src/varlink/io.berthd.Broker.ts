@@ -114,6 +114,13 @@ type Berth (
 # The berths that the caller may take; for root and the broker's own user, all of them.
 method List() -> (berths: []Berth)
 
+# The folder of the broker's images, ranges and roots, for programs that work on it. Only root and the
+# broker's user may ask.
+method GetStateFolder() -> (
+  # Its absolute path; absent if the broker has none.
+  folder: ?string
+)
+
 # Takes a berth: the caller becomes its tenant, and gets its descriptors with the reply. The present
 # tenant gets the same lease again, with fresh descriptors. A takeover ends in one of three ways: the
 # newcomer calls Ready, and the old lease ends; or the old tenant goes first, and the newcomer has the

@@ -57,6 +57,12 @@ export interface BrokerMethods {
       readonly berths: readonly Berth[];
     };
   };
+  readonly GetStateFolder: {
+    readonly parameters: Readonly<Record<string, never>>;
+    readonly reply: {
+      readonly folder?: string | null | undefined;
+    };
+  };
   readonly Acquire: {
     readonly parameters: {
       readonly berth: string;

@@ -86,6 +86,7 @@ it("replies match the interface: every method, and every error that one process 
   await call(client, "Launch", { berth: "idle" });
   await call(client, "Acquire", { berth: "arena", replace: "must" });
   await call(client, "List");
+  await call(client, "GetStateFolder");
   const { lease } = await call(client, "Acquire", { berth: "arena" });
   await call(client, "List");
   const file = memfd();

@@ -242,6 +242,8 @@ type Start (state: (waiting, queued, starting, running, failed), failures: int, 
 type Root (images: []string, state: (persistent, volatile, readonly), strategy: ?(idmap, metacopy, none))
 type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, root: ?Root, lease: ?Lease, ready: ?bool, status: ?string, outdated: ?bool, start: ?Start, kept: ?int)
 method List() -> (berths: []Berth)
+
+method GetStateFolder() -> (folder: ?string)
 method Acquire(berth: string, replace: ?(no, try, must)) -> (lease: string, descriptors: []Descriptor, range: ?Range)
 method Release(lease: string) -> ()
 method Stash(lease: string, name: string) -> ()

@@ -13,6 +13,7 @@ import {
   type Implementation,
   invalidParameter,
   type Methods,
+  refuse,
 } from "../../varlink/service.ts";
 import { firstReservedFd } from "../access/limits.ts";
 import type { Berth } from "../berths/berth.ts";
@@ -39,6 +40,8 @@ export interface MethodsContext {
   readonly watchers: Watchers;
   /** RLIMIT_NOFILE. */
   readonly maxFds: number;
+  /** Absolute path of the state folder, if there is one. */
+  readonly state: string | undefined;
 }
 
 /** The handler of one method: its parameters are typed, and have been validated. */
@@ -57,6 +60,7 @@ export function brokerMethods({
   takeover,
   watchers,
   maxFds,
+  state,
 }: MethodsContext): Implementation<Session> {
   const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
     const known = session.grants.get(name);
@@ -129,6 +133,12 @@ export function brokerMethods({
           return answer({ berths: views } satisfies Reply<"List">);
         },
       },
+      GetStateFolder: {
+        handle: ({ privileged }) =>
+          privileged
+            ? answer({ ...(state !== undefined && { folder: state }) } satisfies Reply<"GetStateFolder">)
+            : refuse(DENIED, { message: "only root and the broker's user may ask for the state folder" }),
+      },
       Acquire: { handle: acquire },
       Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
       Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },
@@ -157,6 +167,8 @@ export function brokerMethods({
     } satisfies Methods<Session, BrokerMethods>,
   };
 }
+
+const DENIED = "org.varlink.service.PermissionDenied";
 
 const NO_DESCRIPTOR_LEFT: Refusal = {
   kind: "limit",

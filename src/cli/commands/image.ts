@@ -1,4 +1,4 @@
-/** `berth image`: the directory trees that roots are made of. It works on the state folder and asks no broker. */
+/** `berth image`: the trees that roots are made of. It works on the state folder, also while no broker runs. */
 import { join } from "node:path";
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
@@ -15,10 +15,11 @@ import {
   configOption,
   forceOption,
   jsonOption,
+  type SocketChoice,
   type StateChoice,
-  stateFolder,
   stateOption,
 } from "../options.ts";
+import { stateFolder } from "../state-folder.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
 
@@ -97,8 +98,8 @@ function addImport(image: Command): void {
     .addOption(stateOption())
     .addOption(jsonOption("the version"))
     .addHelpText("after", importHelp)
-    .action(async (name: string, source: string, choice: ImportChoice) => {
-      const { json, state, version, store, digest, dropDevices, casync } = choice;
+    .action(async (name: string, source: string, choice: ImportChoice, command: Command) => {
+      const { json, version, store, digest, dropDevices, casync } = choice;
       const progress = importProgress();
       const request = {
         name,
@@ -112,7 +113,7 @@ function addImport(image: Command): void {
       const manifest = await interruptible(async (signal) => {
         try {
           const { onProgress, onWarning } = progress;
-          return await importImage(imagesOf(state), request, { signal, onProgress, onWarning });
+          return await importImage(await imagesOf(command), request, { signal, onProgress, onWarning });
         } finally {
           progress.end();
         }
@@ -135,8 +136,8 @@ function addList(image: Command): void {
     .addOption(jsonOption("the list").conflicts("names"))
     .option("--names", "print only NAME@VERSION, one a line")
     .addHelpText("after", listHelp)
-    .action(({ state, json, names }: ListChoice) => {
-      const records = imagesOf(state).list();
+    .action(async ({ json, names }: ListChoice, command: Command) => {
+      const records = (await imagesOf(command)).list();
       if (json) print(`${printableJson(records, 2)}\n`);
       else if (names) print(records.map(({ name, version }) => `${name}@${version}\n`).join(""));
       else print(imageTable(records, hasColours()));
@@ -152,9 +153,9 @@ function addRemove(image: Command): void {
     .addOption(stateOption())
     .addOption(configOption())
     .addHelpText("after", removeHelp)
-    .action(async (reference: string, { state, config, force }: RemoveChoice) => {
+    .action(async (reference: string, { config, force }: RemoveChoice, command: Command) => {
       const { name, version } = parsed(reference);
-      const images = imagesOf(state);
+      const images = await imagesOf(command);
       const current = images.resolve(name);
       const needed = (image: string): boolean =>
         image === name
@@ -180,16 +181,17 @@ function addUse(image: Command): void {
     .argument("<image>", "NAME@VERSION")
     .addOption(stateOption())
     .addHelpText("after", useHelp)
-    .action((reference: string, { state }: StateChoice) => {
+    .action(async (reference: string, _: StateChoice, command: Command) => {
       const { name, version } = parsed(reference);
       if (version === undefined)
         throw new BerthError("USAGE", `${name} is no version: write NAME@VERSION (berth image ls lists them)`);
-      imagesOf(state).use(name, version);
+      (await imagesOf(command)).use(name, version);
     });
 }
 
-function imagesOf(state: string | undefined): Images {
-  return new Images(join(stateFolder(state), "images"));
+/** The images of the state folder that the command's options mean. */
+async function imagesOf(command: Command): Promise<Images> {
+  return new Images(join(await stateFolder(command.optsWithGlobals<StateChoice & SocketChoice>()), "images"));
 }
 
 function parsed(reference: string): { readonly name: string; readonly version: string | undefined } {

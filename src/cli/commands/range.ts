@@ -1,4 +1,4 @@
-/** `berth range`: the reserved ranges of ids. It works on the state folder and asks no broker. */
+/** `berth range`: the reserved ranges of ids. It works on the state folder, also while no broker runs. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
@@ -13,10 +13,11 @@ import {
   configOption,
   forceOption,
   jsonOption,
+  type SocketChoice,
   type StateChoice,
-  stateFolder,
   stateOption,
 } from "../options.ts";
+import { stateFolder } from "../state-folder.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
 
@@ -70,8 +71,8 @@ export function addRange(program: Command): void {
     .addOption(jsonOption("the list").conflicts("names"))
     .option("--names", "print only the owners, one per line")
     .addHelpText("after", listHelp)
-    .action(({ state, config, json, names }: ListChoice) => {
-      const ranges = Ranges.open(join(stateFolder(state), "ranges"));
+    .action(async ({ config, json, names }: ListChoice, command: Command) => {
+      const ranges = Ranges.open(join(await folderOf(command), "ranges"));
       if (names)
         print(
           ranges
@@ -92,8 +93,8 @@ export function addRange(program: Command): void {
     .addOption(stateOption())
     .addOption(configOption())
     .addHelpText("after", forgetHelp)
-    .action((owner: string, { state, config, force }: ForgetChoice) => {
-      const folder = stateFolder(state);
+    .action(async (owner: string, { config, force }: ForgetChoice, command: Command) => {
+      const folder = await folderOf(command);
       const ranges = Ranges.open(join(folder, "ranges"));
       const record = recordsOf(ranges, config).find((candidate) => candidate.owner === owner);
       if (record === undefined)
@@ -106,6 +107,11 @@ export function addRange(program: Command): void {
         );
       ranges.forget(owner);
     });
+}
+
+/** The state folder that the command's options mean. */
+function folderOf(command: Command): Promise<string> {
+  return stateFolder(command.optsWithGlobals<StateChoice & SocketChoice>());
 }
 
 function recordsOf(ranges: Ranges, config: readonly string[] | undefined): RangeRecord[] {
