@@ -241,7 +241,7 @@ export interface Native extends AccountCalls {
   ) => Interceptor;
 
   // poll.cc ------------------------------------------------------------------------------------------------------
-  /** `keepsFlags`: O_NONBLOCK, which libuv sets, is as it was when start() returns. For open files that others share. */
+  /** `keepsFlags`, for open files that others share: start() leaves O_NONBLOCK, which libuv sets, as it was. */
   Poll: new (
     fd: number,
     callback: PollCallback,

@@ -35,7 +35,7 @@ export class Wire {
   readonly #turn: Turn | undefined;
   /** Bytes have arrived, and it is not yet this wire's turn to read them. */
   #awaitsTurn = false;
-  /** It has waited for longer than until the event loop looked again, so the poll is not asked about bytes meanwhile. */
+  /** Its turn has not come before the event loop looked again, so the poll is not asked about bytes meanwhile. */
   #awaitsLong = false;
   readonly #gate: DescriptorGate | undefined;
   /** What the poll watches for. */

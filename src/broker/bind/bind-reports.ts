@@ -30,8 +30,8 @@ export class BindReports {
   #paused: Pair | undefined;
 
   /**
-   * Takes ownership of both descriptors. `onStray` owns the stray descriptor of a report. Throws SYSTEM_ERROR when there
-   * is no thread or descriptor for it.
+   * Takes ownership of both descriptors. `onStray` owns the stray descriptor of a report. Throws SYSTEM_ERROR when
+   * there is no thread or descriptor for it.
    */
   constructor(
     notify: FdHandle,
