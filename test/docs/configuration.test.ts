@@ -1,3 +1,4 @@
+import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { Accounts } from "../../src/accounts.ts";
@@ -6,7 +7,7 @@ import { loadConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/toml/problem.ts";
 import { TestFolder } from "../support/broker.ts";
 import { documentedKeys } from "./key-lists.ts";
-import { blocks, pages, read } from "./markdown.ts";
+import { blocks, pages, read, section } from "./markdown.ts";
 
 const page = read("docs/configuration.md");
 
@@ -55,4 +56,31 @@ test("the example of a template gives its instance what the page says", () => {
   expect(alice?.sockets[0]?.listen.map(({ address }) => "port" in address && address.port)).toEqual([27962, 27962]);
   expect(alice?.server.command).toEqual(["node", join("/srv/quake", "server.mjs")]);
   expect(alice?.tenant.units).toEqual(["quake@alice.service"]);
+});
+
+test("a game that opens its own port can use a berth: an example of the page does", () => {
+  using folder = new TestFolder(examples(section(page, "## Examples")));
+  const { specs } = loadConfig({ directories: [folder.path], accounts });
+  const unmodified = specs.filter(({ server }) => server.deliver.includes("bind"));
+  expect(unmodified.length).toBeGreaterThan(0);
+  expect(page).not.toMatch(/open their own ports? cannot/);
+  expect(page).toContain('it calls bind(2) as always (`deliver = ["bind"]`)');
+});
+
+test("README: an instance can be a link to the template, as its commands make it; the next one has another port", () => {
+  const readme = read("README.md");
+  const [template = "", second = ""] = blocks(readme, "toml");
+  const [, target = "", link = ""] = /^\$ ln -s (\S+) (\S+)$/m.exec(readme) ?? [];
+  using folder = new TestFolder({ [target]: template, "arena@alice.toml": second });
+  symlinkSync(target, join(folder.path, link));
+  const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
+  expect(problems.map(formatProblem)).toEqual([]);
+  const ports = specs.map(({ name, sockets }) => [
+    name,
+    sockets[0]?.listen.map(({ address }) => "port" in address && address.port),
+  ]);
+  expect(ports).toEqual([
+    ["arena@alice", [27961, 27961]],
+    ["arena@bob", [27960, 27960]],
+  ]);
 });

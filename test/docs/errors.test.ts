@@ -27,6 +27,13 @@ test("every error of the interfaces has its section, and no other has one", () =
   expect(headings(section(page, "## Varlink errors"))).toEqual(errors.sort());
 });
 
+test("InterfaceNotFound lists the interfaces that a broker has, and says that there is no other", () => {
+  const text = section(page, "### org.varlink.service.InterfaceNotFound");
+  const named = Array.from(text.matchAll(/`([a-z]+(?:\.[A-Za-z]+)+)`/g), ([, name]) => name);
+  const served = [brokerInterface, successionInterface, serviceInterface].map((one) => parseInterface(one).name);
+  expect(named.sort()).toEqual(served.sort());
+});
+
 test("every section of an error says something", () => {
   for (const heading of headings(page)) expect(section(page, `### ${heading}`).trim().length).toBeGreaterThan(40);
 });
