@@ -18,6 +18,18 @@ it("makes every folder that is missing, with the mode, and leaves those that exi
   expect([path, join(path, ".."), folder.path].map((one) => statSync(one).mode & 0o777)).toEqual([0o700, 0o700, 0o711]);
 });
 
+it("gives new folders their mode whatever the umask: a group's console stays reachable under UMask=0077", () => {
+  using folder = new TestFolder();
+  const path = join(folder.path, "a/b");
+  const before = process.umask(0o077);
+  try {
+    makeFolders(path, 0o755);
+  } finally {
+    process.umask(before);
+  }
+  expect([path, join(path, "..")].map((one) => statSync(one).mode & 0o777)).toEqual([0o755, 0o755]);
+});
+
 it("says what is in the way", () => {
   using folder = new TestFolder({ file: "" });
   writeFileSync(join(folder.path, "other"), "");
