@@ -4,6 +4,7 @@
  * same time would overwrite each other.
  */
 import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { dirname } from "node:path";
 import { SysError } from "../../errors.ts";
 
@@ -49,10 +50,16 @@ export function system<Result>(path: string, action: () => Result): Result {
   }
 }
 
+const { EROFS } = constants.errno;
+
+const READ_ONLY =
+  "its file system is read-only: mount it writable, name it in ReadWritePaths= of the unit, or choose another folder";
+
 /** Turns an error of node:fs or node:child_process into a {@link SysError}. Returns any other error unchanged. */
 export function asSysError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !("errno" in error) || typeof error.errno !== "number") return error;
   const syscall = "syscall" in error && typeof error.syscall === "string" ? error.syscall : "open";
   const where = "path" in error && typeof error.path === "string" ? error.path : path;
-  return new SysError(syscall, Math.abs(error.errno), where);
+  const errno = Math.abs(error.errno);
+  return new SysError(syscall, errno, where, errno === EROFS ? READ_ONLY : undefined);
 }
