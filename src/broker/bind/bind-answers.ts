@@ -245,9 +245,12 @@ export class BindAnswers {
   }
 }
 
-const blind =
-  "the broker may not inspect its server (ptrace is restricted), so the server's binds fail with EPERM; " +
-  "run the broker as root, or set kernel.yama.ptrace_scope=1 or 0";
+/** Why the broker cannot look into its servers. Root without that capability is usually in a container. */
+const blind = `the broker may not inspect its server, so the server's binds fail with EPERM; ${
+  process.geteuid?.() === 0
+    ? "give the broker CAP_SYS_PTRACE: --cap-add SYS_PTRACE, or in CapabilityBoundingSet= of its unit"
+    : "run the broker as root or with CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope=1 or 0"
+}`;
 
 function* bindPlan(sockaddr: Uint8Array): SocketPlan<number> {
   const [bound] = yield [{ call: "bind", sockaddr }];
