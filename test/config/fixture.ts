@@ -7,10 +7,15 @@ import type { BerthSpec } from "../../src/config/keys/spec.ts";
 import { type LoadedConfig, loadConfig } from "../../src/config/load.ts";
 import { temporaryFolder } from "../support/folders.ts";
 
-/** Users arena-bob (1001) and games (60), group players (70). */
+const groups = [
+  { name: "players", gid: 70 },
+  { name: "domain users", gid: 513 },
+];
+
+/** Users arena-bob (1001) and games (60), groups players (70) and "domain users" (513). */
 export const accounts: Accounts = {
   passwd: (user) => [bob, games].find((entry) => entry.name === user || entry.uid === user),
-  group: (group) => [{ name: "players", gid: 70 }].find((entry) => entry.name === group || entry.gid === group),
+  group: (group) => groups.find((entry) => entry.name === group || entry.gid === group),
 };
 
 export const bob: PasswdEntry = {

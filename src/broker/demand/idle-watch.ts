@@ -8,20 +8,21 @@ import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Connections } from "./connections.ts";
+import { Ending } from "./ending.ts";
 import type { Runner } from "./runner.ts";
 import { Traffic } from "./traffic.ts";
 
 /** Checks per period. */
 const CHECKS = 8;
 
-const { SIGTERM, SIGKILL } = constants.signals;
+const { SIGTERM } = constants.signals;
 
 export interface IdleWatchOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly runner: Runner;
   readonly connections: Pick<Connections, "to">;
-  /** Milliseconds from SIGTERM to SIGKILL. */
+  /** Milliseconds from SIGTERM to SIGKILL, unless the berth says another time. */
   readonly stopTimeout: number;
   /** Called before the server is stopped. */
   readonly onStop: () => void;
@@ -36,6 +37,7 @@ export class IdleWatch {
   #lastSeen = 0;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
+  #ending: Ending | undefined;
 
   constructor(berth: Berth, options: IdleWatchOptions) {
     this.#berth = berth;
@@ -64,6 +66,7 @@ export class IdleWatch {
 
   close(): void {
     clearTimeout(this.#timer);
+    this.#ending?.close();
   }
 
   #schedule(lease: Lease, stopAfter: number): void {
@@ -96,23 +99,19 @@ export class IdleWatch {
     if (!isUnit) this.#end(lease);
   }
 
-  /** Sends SIGTERM, and SIGKILL when the tenant does not exit in time. */
+  /** Asks the tenant to end, and kills what is left when that takes too long. */
   #end(lease: Lease): void {
-    const { name } = this.#berth;
-    const { log, stopTimeout } = this.#options;
-    if (lease.ended) return;
-    lease.signal(SIGTERM);
-    this.#timer = setTimeout(() => {
-      log(
-        "warning",
-        `berth ${name}: pid ${lease.tenant.pid} did not exit within ${stopTimeout / 1000} s; sending SIGKILL`,
-        {
-          event: "killed",
-          berth: name,
-          pid: lease.tenant.pid,
-        },
-      );
-      lease.signal(SIGKILL);
-    }, stopTimeout);
+    const { name, spec } = this.#berth;
+    const { log, sys, stopTimeout } = this.#options;
+    const { pidfd } = lease;
+    if (pidfd === undefined) return;
+    const { stopSignal = SIGTERM } = spec.server;
+    const timeout = spec.server.stopTimeout === undefined ? stopTimeout : spec.server.stopTimeout * 1000;
+    const onKill = (): void => {
+      const message = `berth ${name}: the server of pid ${lease.tenant.pid} did not end within ${timeout / 1000} s; sent SIGKILL`;
+      log("warning", message, { event: "killed", berth: name, pid: lease.tenant.pid });
+    };
+    this.#ending?.close();
+    this.#ending = new Ending(lease, pidfd, { sys, signal: stopSignal, timeout, onKill });
   }
 }

@@ -1,7 +1,7 @@
 /** The `[server]` section: the program that a launch runs, and its user. Pure. */
 
 import type { PasswdEntry } from "../../accounts.ts";
-import { serverUser } from "../toml/account-readers.ts";
+import { gid, serverUser } from "../toml/account-readers.ts";
 import type { Origin } from "../toml/problem.ts";
 import {
   duration,
@@ -21,6 +21,7 @@ import { type Context, type Key, openSection, present, type Section } from "../t
 import type { Value } from "../toml/tree.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
+import { signalName } from "./signal-name.ts";
 import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
@@ -59,7 +60,8 @@ const refuse: OtherBinds = "refuse";
 const ADD_ROOT = 'add [root] with image = "NAME"';
 const noCapabilities: readonly number[] = [];
 const manual: StartMode = "manual";
-const WEEK = 7 * 24 * 3600;
+const DAY = 24 * 3600;
+const WEEK = 7 * DAY;
 
 const keys = {
   command: { name: "command", type: "array of strings", read: commandLine, fallback: noWords, default: "[]" },
@@ -69,6 +71,7 @@ const keys = {
     read: serverUser,
     default: "the launcher's user, unless that is root",
   },
+  group: { name: "group", type: "group name or id", read: gid, default: "the user's own" },
   enter: { name: "enter", type: "boolean", read: flag, fallback: false, default: "false" },
   deliver: {
     name: "deliver",
@@ -116,6 +119,8 @@ const keys = {
     fallback: manual,
     default: '"manual"',
   },
+  stopSignal: { name: "stop-signal", type: "signal name", read: signalName, default: '"SIGTERM"' },
+  stopTimeout: { name: "stop-timeout", type: "duration", read: duration(DAY), default: '"10s"' },
   stopAfter: { name: "stop-after", type: "duration", read: duration(WEEK), default: "never" },
   watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
 };
@@ -134,6 +139,8 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     checkPlaceholders(value, origin, { ...targets, enter }, deliver, context.report);
   const user = section.optional(keys.user);
   checkUser(section, user, enter, targets.root, context);
+  const group = section.optional(keys.group);
+  checkGroup(section, user, context);
   const start = section.value(keys.start);
   checkStart(section, start, command.length > 0, targets.sockets, context);
   return {
@@ -149,10 +156,12 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     noNamespaces: section.value(keys.noNamespaces),
     start,
     ...present({
-      user: user === undefined || "rangeId" in user ? undefined : user,
+      user: user === undefined || "rangeId" in user ? undefined : withGroup(user, group),
       rangeId: user !== undefined && "rangeId" in user ? user.rangeId : enter ? 0 : undefined,
       directory: section.optional(keys.directory),
       stopAfter: section.optional(keys.stopAfter),
+      stopSignal: section.optional(keys.stopSignal),
+      stopTimeout: section.optional(keys.stopTimeout),
       watchdog: section.optional(keys.watchdog),
     }),
   };
@@ -169,6 +178,15 @@ function checkStart(
   const { origin } = table.entries.get(keys.start.name) ?? table;
   if (start === "on-demand" && !hasCommand) {
     report(origin, 'server.start is "on-demand", but there is no server.command', 'add command = ["/path/of/program"]');
+  }
+  for (const { name } of [keys.stopSignal, keys.stopTimeout]) {
+    const written = table.entries.get(name);
+    if (written === undefined || table.entries.has(keys.stopAfter.name)) continue;
+    report(
+      written.origin,
+      `server.${name} says how the broker stops the server, and it does not`,
+      'add stop-after = "15min"',
+    );
   }
   const stop = table.entries.get(keys.stopAfter.name);
   if (stop === undefined) return;
@@ -187,6 +205,23 @@ function checkStart(
       remedy,
     );
   }
+}
+
+/** Another primary group takes the place of the user's own (credentials(7)). The other groups stay. */
+function withGroup(user: PasswdEntry, group: number | undefined): PasswdEntry {
+  if (group === undefined) return user;
+  return { ...user, gid: group, groups: [...new Set(user.groups.map((id) => (id === user.gid ? group : id)))] };
+}
+
+function checkGroup(
+  { table }: Section,
+  user: PasswdEntry | { readonly rangeId: number } | undefined,
+  { report }: Context,
+): void {
+  const written = table.entries.get(keys.group.name);
+  if (written === undefined || (user !== undefined && !("rangeId" in user))) return;
+  const message = "server.group is the group of a user of the host, and server.user names none";
+  report(written.origin, message, 'add user = "NAME", or remove group');
 }
 
 /** A server that enters the root has an id of the range, and both need a [root]. */

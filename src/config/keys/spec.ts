@@ -63,6 +63,10 @@ export interface ServerSpec {
   readonly start: StartMode;
   /** Seconds without traffic after which the broker stops the server; only with "on-demand". Absent: never. */
   readonly stopAfter?: number;
+  /** The signal that asks the server to stop. Absent: SIGTERM. */
+  readonly stopSignal?: number;
+  /** Seconds from that signal to SIGKILL. Absent: the broker's own limit. */
+  readonly stopTimeout?: number;
   /** Seconds within which the server must send WATCHDOG=1, again and again, once it is ready. Absent: it need not. */
   readonly watchdog?: number;
 }

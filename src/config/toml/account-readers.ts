@@ -8,7 +8,9 @@ function nameOrId(value: Value, reading: Reading): string | number | undefined {
   const written = value.kind === "scalar" ? value.value : undefined;
   const id = typeof written === "string" && /^\d{1,10}$/.test(written) ? Number(written) : written;
   if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= MAX_ID) return id;
-  if (typeof id === "string" && id !== "" && !/[\0:\s]/.test(id)) return id;
+  // Directory services have names with spaces ("domain users"). No name ends in one, or has a tab or a newline.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  if (typeof id === "string" && id !== "" && !/[\u0000-\u001f\u007f:]|^\s|\s$/.test(id)) return id;
   return refuse(
     value,
     reading,
@@ -19,7 +21,10 @@ function nameOrId(value: Value, reading: Reading): string | number | undefined {
 
 function absent(kind: "user" | "group", name: string | number, value: Value, { label, report }: Reading): undefined {
   const add = kind === "user" ? "useradd --system" : "groupadd --system";
-  const remedy = typeof name === "number" ? "name one that exists" : `correct the name, or create it: ${add} ${name}`;
+  const remedy =
+    typeof name === "number"
+      ? "name one that exists"
+      : `correct the name, or create it: ${add} ${/\s/.test(name) ? JSON.stringify(name) : name}`;
   report(
     value.origin,
     `${label}: there is no ${kind} ${typeof name === "number" ? name : `"${name}"`} on this system`,

@@ -17,8 +17,8 @@ import { leaksNothing } from "../../support/fds.ts";
 import { scripted } from "../../support/scripted-native.ts";
 import { memfd } from "../../support/sockets.ts";
 
-const { SIGTERM, SIGKILL } = constants.signals;
-const { ENOENT } = constants.errno;
+const { SIGINT, SIGTERM, SIGKILL } = constants.signals;
+const { EINVAL, ENOENT } = constants.errno;
 
 leaksNothing();
 beforeEach(() => {
@@ -28,8 +28,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-function spec(listen: string, stopAfter: string | undefined): BerthSpec {
-  const stop = stopAfter === undefined ? "" : `stop-after = "${stopAfter}"\n`;
+function spec(listen: string, stopAfter: string | undefined, more: string): BerthSpec {
+  const stop = stopAfter === undefined ? "" : `stop-after = "${stopAfter}"\n${more}`;
   const server = `[server]\ncommand = ["x"]\nstart = "on-demand"\n${stop}`;
   using folder = new TestFolder({ "arena.toml": `[sockets.game]\nlisten = ["${listen}"]\n${server}` });
   const accounts = { passwd: () => undefined, group: () => undefined };
@@ -52,9 +52,9 @@ class Scene implements Disposable {
   /** systemd does not stop it. */
   isRefused = false;
 
-  constructor(listen: string, stopAfter: string | undefined, unit?: string) {
+  constructor(listen: string, stopAfter: string | undefined, unit?: string, more = "") {
     this.unit = unit;
-    const configuration = spec(listen, stopAfter);
+    const configuration = spec(listen, stopAfter, more);
     const [game] = configuration.sockets;
     const [address] = game?.listen ?? [];
     if (game === undefined || address === undefined) throw new Error("no socket");
@@ -62,6 +62,8 @@ class Scene implements Disposable {
     this.berth = new Berth(configuration, [{ name: "game", socket: this.socket }]);
     this.occupy();
     const sys = scripted({
+      pidfdSignal: (_, signal) => this.#note(`signal ${signal}`),
+      pidfdSignalGroup: () => -EINVAL, // as before Linux 6.9
       lastReceived: (_, stamp) => {
         if (this.stamp === undefined) return -ENOENT;
         stamp[0] = this.stamp;
@@ -87,9 +89,8 @@ class Scene implements Disposable {
   }
 
   occupy(): void {
-    const sys = scripted({ pidfdSignal: (_, signal) => this.#note(`signal ${signal}`) });
     const tenant = { pid: 1, uid: 0, unit: this.unit };
-    this.berth.lease = new Lease(tenant, memfd("pidfd"), sys, () => undefined);
+    this.berth.lease = new Lease(tenant, memfd("pidfd"), scripted({}), () => undefined);
   }
 
   /** Its tenant is gone. */
@@ -115,6 +116,12 @@ class Scene implements Disposable {
 const seconds = (count: number): unknown => vi.advanceTimersByTime(count * 1000);
 
 describe("a server with a UDP socket", () => {
+  it("gets its stop-signal, and its stop-timeout for a long save", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s", undefined, 'stop-signal = "INT"\nstop-timeout = "15s"\n');
+    seconds(96);
+    expect(scene.done).toEqual(["80: stopping", `80: signal ${SIGINT}`, `95: signal ${SIGKILL}`]);
+  });
+
   it("is asked to end after that time without a datagram, and killed when it does not", () => {
     using scene = new Scene("udp://127.0.0.1:0", "80s");
     seconds(79);
@@ -196,7 +203,7 @@ describe("the configuration changes while it runs", () => {
   ])("to %s", (changed, expected) => {
     using scene = new Scene("udp://127.0.0.1:0", "80s");
     seconds(40);
-    scene.berth.spec = spec("udp://127.0.0.1:0", changed);
+    scene.berth.spec = spec("udp://127.0.0.1:0", changed, "");
     scene.watch.update();
     seconds(3600);
     expect(scene.done.slice(0, 1)).toEqual(expected);

@@ -80,6 +80,8 @@ capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
 no-namespaces = true
 start = "on-demand"
 stop-after = "15min"
+stop-signal = "SIGINT"
+stop-timeout = "20s"
 watchdog = "90s"
 `,
     });
@@ -125,8 +127,19 @@ watchdog = "90s"
       noNamespaces: true,
       start: "on-demand",
       stopAfter: 900,
+      stopSignal: 2,
+      stopTimeout: 20,
       watchdog: 90,
     });
+  });
+
+  it("looks a group with spaces up as it is written, and takes server.group for the user's own", () => {
+    const text = `${socket}[tenant]\ngroups = ["domain users"]\n[server]\nuser = "arena-bob"\ngroup = "domain users"\n`;
+    const { tenant, server } = berth({ "etc/a.toml": text });
+    expect(tenant.gids).toEqual([513]);
+    expect(server.user).toEqual({ ...bob, gid: 513, groups: bob.groups.map((id) => (id === bob.gid ? 513 : id)) });
+    for (const name of [" x", "x ", "a\\tb", "a:b"])
+      expect(problemsOf(`${socket}[tenant]\ngroups = ["${name}"]\n`)[0]).toContain("is not a name or a numeric id");
   });
 
   it("with a root needs no socket, and has its defaults or what is written", () => {
@@ -360,6 +373,18 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       /^5: .*would stop a server that nothing starts again \| add start = "on-demand"/,
     ],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = 10'), /^6: .*not a time/],
+    [
+      inServer('command = ["x"]\nstart = "on-demand"\nstop-timeout = "1h"'),
+      /^6: server\.stop-timeout says how the broker stops the server, and it does not \| add stop-after/,
+    ],
+    [
+      inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = "KILL"'),
+      /^7: .*not the name of a signal that a server can handle/,
+    ],
+    [
+      inServer('group = "players"'),
+      /^4: server\.group is the group of a user of the host, and server\.user names none/,
+    ],
     [inServer('watchdog = "8days"'), /^4: .*not a time/],
     [
       '[sockets.a]\nlisten = ["unix-dgram://@a"]\n[server]\ncommand = ["x"]\nstart = "on-demand"\nstop-after = "1h"',
