@@ -22,6 +22,26 @@ constexpr size_t padded(size_t length) { return (length + 3) & ~static_cast<size
 
 int32_t outcome(int result) { return result < 0 ? -errno : result; }
 
+// More than any queue of connections or messages holds.
+constexpr int32_t kMostDrained = 1 << 20;
+
+// The kernel drops the descriptors that come with a message, for there is no room for them.
+int32_t drain(int fd) {
+  int isListening = 0;
+  socklen_t size = sizeof isListening;
+  ::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &isListening, &size);
+  for (int32_t count = 0; count < kMostDrained; count++) {
+    pollfd watched = {fd, POLLIN, 0};
+    if (::poll(&watched, 1, 0) <= 0 || (watched.revents & POLLIN) == 0) return count;
+    char byte;
+    const bool isTaken = isListening != 0
+                             ? UniqueFd(::accept4(fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)).valid()
+                             : ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT) >= 0;
+    if (!isTaken) return count;
+  }
+  return kMostDrained;
+}
+
 // `bytes` are the call's own; `room` is where its answer goes, and `length` what there is of it before and after.
 int32_t carryOut(const Head& head, int fd, const uint8_t* bytes, uint8_t* room, socklen_t* length) {
   const auto given = static_cast<socklen_t>(head.length);
@@ -62,6 +82,8 @@ int32_t carryOut(const Head& head, int fd, const uint8_t* bytes, uint8_t* room, 
       return outcome(::fcntl(fd, F_GETFL));
     case kSetfl:
       return outcome(::fcntl(fd, F_SETFL, head.a));
+    case kDrain:
+      return drain(fd);
     default:
       return -ENOSYS;
   }

@@ -57,6 +57,7 @@ enum Call : int32_t {
   kPoll = 9,         // a: events; does not wait. Returns revents
   kGetfl = 10,
   kSetfl = 11,       // a: flags
+  kDrain = 12,       // takes what waits, connections or messages, and drops it. Returns how many
 };
 
 }  // namespace berthd

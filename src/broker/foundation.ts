@@ -6,6 +6,7 @@ import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
 import { BerthEvents } from "./berths/berth-events.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
+import { emptyQueues } from "./berths/empty-queues.ts";
 import { Repairs } from "./berths/repairs.ts";
 import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
@@ -28,7 +29,10 @@ export function layFoundation(options: BrokerOptions): Foundation {
   const accountOf = (uid: number): number => (hasNoLimits(uid) ? uid : owners.accountOf(uid, performance.now()));
   const quota = new Quota({ ...DEFAULT_QUOTA, ...options.quota }, accountOf);
   const events = new BerthEvents(options.onChange);
-  const roots = new BerthRoots(options, log, sys);
+  const roots = new BerthRoots(options, log, sys, (name) => {
+    const berth = berths.get(name);
+    if (berth !== undefined) void emptyQueues(berth, guard, log);
+  });
   const awaitClosed = (): void => {
     if (store !== undefined) awaitRemovals(store, log);
   };

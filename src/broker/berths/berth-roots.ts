@@ -26,14 +26,24 @@ export class BerthRoots {
   readonly #pool: Pool | undefined;
   readonly #log: Log;
   readonly #sys: Native;
+  readonly #onInUse: (berth: string) => void;
   #state: State | undefined;
 
-  /** `state` is the broker's state folder; `ranges` is the pool of ids, if it is not the default. */
-  constructor({ state, ranges }: { readonly state?: string; readonly ranges?: Pool }, log: Log, sys: Native) {
+  /**
+   * `state` is the broker's state folder; `ranges` is the pool of ids, if it is not the default. `onInUse` is called
+   * while a client waits for a root, if the one before it stays in use.
+   */
+  constructor(
+    { state, ranges }: { readonly state?: string; readonly ranges?: Pool },
+    log: Log,
+    sys: Native,
+    onInUse: (berth: string) => void,
+  ) {
     this.#folder = state;
     this.#pool = ranges;
     this.#log = log;
     this.#sys = sys;
+    this.#onInUse = onInUse;
   }
 
   /** Why these berths cannot have roots. */
@@ -125,6 +135,7 @@ export class BerthRoots {
       state: folder,
       images,
       ranges,
+      onInUse: this.#onInUse,
       onFallback: (reason) => {
         const message = `this system cannot idmap images, so the broker shifts their owners (metacopy): ${reason}`;
         this.#log("notice", message, { event: "root-fallback" });

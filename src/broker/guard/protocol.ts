@@ -31,7 +31,7 @@ export type GuardCall =
       readonly option: number;
       readonly value: Uint8Array;
     }
-  | { readonly call: "getsockname" | "getpeername" | "getfl"; readonly index: number }
+  | { readonly call: "getsockname" | "getpeername" | "getfl" | "drain"; readonly index: number }
   | { readonly call: "bind" | "connect"; readonly index: number; readonly address: Uint8Array }
   | { readonly call: "listen"; readonly index: number; readonly backlog: number }
   | { readonly call: "shutdown"; readonly index: number; readonly how: number }
@@ -83,6 +83,7 @@ const NUMBERS = {
   poll: 9,
   getfl: 10,
   setfl: 11,
+  drain: 12,
 } as const satisfies Record<GuardCall["call"], number>;
 
 /** A request of integers only. */
@@ -163,6 +164,7 @@ function partsOf(call: GuardCall): readonly [number, number, Uint8Array, number?
     case "getsockname":
     case "getpeername":
     case "getfl":
+    case "drain":
       return [0, 0, NO_BYTES];
     case "bind":
     case "connect":

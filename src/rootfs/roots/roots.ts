@@ -24,6 +24,8 @@ export interface RootsOptions extends RootBuilderOptions {
   readonly images: ImageSource;
   /** Reserves a range permanently (ranges.ts). */
   readonly ranges: { reserve(owner: string, wanted?: number): Range };
+  /** Half the time is over, and the root that the berth had is still in use. */
+  readonly onInUse?: (berth: string) => void;
 }
 
 /** How long to wait until processes that a tenant left behind end, and how often to check. */
@@ -242,6 +244,7 @@ export class Roots {
       } catch {
         return "the broker is stopping; try again when the next one runs";
       }
+      if (waited === UPPER_FREE_TIMEOUT_MS / 2) this.#options.onInUse?.(berth);
       using upper = openFolder(join(folder, "upper"), this.#sys);
       if (!this.#isInUse(berth, upper)) return undefined;
     }

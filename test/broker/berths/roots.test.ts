@@ -199,6 +199,28 @@ describe("a root that has to be waited for (needs root)", needs("root"), () => {
     expect(await other.call("List")).toMatchObject({ parameters: { berths: [{ name: "a", state: "occupied" }] } });
   });
 
+  it("is free again when it was left in the queues of the berth's own UNIX sockets", async () => {
+    const [datagram, stream] = [join(images.path, "d"), join(images.path, "l")];
+    const sockets = `[sockets.d]\nlisten = ["unix-dgram://${datagram}"]\n[sockets.l]\nlisten = ["unix://${stream}"]\n`;
+    await using test = await broker("", sockets);
+    await using left = await Puppet.connect(test.socket);
+    await left.acquire("a");
+    await left.do(`import socket
+for kind, path in ((socket.SOCK_DGRAM, "${datagram}"), (socket.SOCK_STREAM, "${stream}")):
+    s = socket.socket(socket.AF_UNIX, kind)
+    s.connect(path)
+    socket.send_fds(s, [b"x"], [b.fds[-1]])`);
+    await left.kill();
+    await expect.poll(() => test.broker.berths[0]?.state).toBe("vacant");
+    await using next = await Puppet.connect(test.socket);
+    await next.acquire("a");
+    expect(await next.do(read)).toBe("one");
+    expect(test.log.filter(({ event }) => event === "queue-emptied")).toMatchObject([
+      { socket: "d", dropped: 1 },
+      { socket: "l", dropped: 1 },
+    ]);
+  });
+
   it("keeps the order of replies on its connection, and delays no other client", async () => {
     await using test = await broker();
     await using left = await leftBehind(test);
