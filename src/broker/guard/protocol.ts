@@ -58,6 +58,8 @@ export interface ReceivedMessage {
 }
 
 const WORD = 4;
+/** The integers before a call's bytes. */
+const HEAD = 5;
 const NO_BYTES = new Uint8Array(0);
 
 /** Why a descriptor was refused, by its number in the protocol, after "cannot be used: ". */
@@ -96,15 +98,25 @@ export function encodeReceive(id: number, mode: ReceiveMode, most: number): Uint
   return encodeWords(RECEIVE, id, MODES[mode], most);
 }
 
-/** A request to carry out calls in their order. */
+/** A request to carry out calls in their order. A repair has hundreds, so this makes no object for each. */
 export function encodeRun(id: number, calls: readonly GuardCall[]): Uint8Array {
-  const parts = calls.map(encodeCall);
-  const bytes = new Uint8Array(2 * WORD + parts.reduce((sum, part) => sum + part.length, 0));
-  bytes.set(encodeWords(RUN, id));
-  let at = 2 * WORD;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
+  let size = 2 * WORD;
+  for (const call of calls) size += HEAD * WORD + padded(bytesOf(call).length);
+  const words = new Int32Array(size / WORD);
+  const bytes = new Uint8Array(words.buffer);
+  words[0] = RUN;
+  words[1] = id;
+  let at = 2;
+  for (const call of calls) {
+    const own = bytesOf(call);
+    words[at] = NUMBERS[call.call];
+    words[at + 1] = call.index;
+    words[at + 2] = first(call);
+    words[at + 3] = call.call === "getsockopt" || call.call === "setsockopt" ? call.option : 0;
+    words[at + 4] = call.call === "getsockopt" ? call.room : own.length;
+    at += HEAD;
+    if (own.length > 0) bytes.set(own, at * WORD);
+    at += padded(own.length) / WORD;
   }
   return bytes;
 }
@@ -112,12 +124,13 @@ export function encodeRun(id: number, calls: readonly GuardCall[]): Uint8Array {
 /** The results of `count` calls, from the bytes after a reply's first two integers; undefined if they are none. */
 export function decodeResults(bytes: Buffer, count: number): GuardResult[] | undefined {
   const results: GuardResult[] = [];
+  const copy = Uint8Array.prototype.slice.call(bytes);
   for (let at = 0; results.length < count; ) {
     if (at + 2 * WORD > bytes.length) return undefined;
     const value = bytes.readInt32LE(at);
     const length = bytes.readInt32LE(at + WORD);
     at += 2 * WORD;
-    results.push({ value, bytes: Uint8Array.prototype.slice.call(bytes, at, at + length) });
+    results.push({ value, bytes: length === 0 ? NO_BYTES : copy.subarray(at, at + length) });
     at += padded(length);
   }
   return results;
@@ -146,40 +159,35 @@ export function refusedOf({ verdicts }: Pick<ReceivedMessage, "verdicts">): stri
   return verdicts.filter((verdict) => verdict !== undefined);
 }
 
-function encodeCall(call: GuardCall): Uint8Array {
-  const [a, b, bytes, length = bytes.length] = partsOf(call);
-  const encoded = new Uint8Array(5 * WORD + padded(bytes.length));
-  encoded.set(encodeWords(NUMBERS[call.call], call.index, a, b, length));
-  encoded.set(bytes, 5 * WORD);
-  return encoded;
-}
-
-/** The call's own two integers, its bytes, and their length where it is not theirs. */
-function partsOf(call: GuardCall): readonly [number, number, Uint8Array, number?] {
+/** The first of the call's own two integers. */
+function first(call: GuardCall): number {
   switch (call.call) {
     case "getsockopt":
-      return [call.level, call.option, NO_BYTES, call.room];
     case "setsockopt":
-      return [call.level, call.option, call.value];
+      return call.level;
+    case "listen":
+      return call.backlog;
+    case "shutdown":
+      return call.how;
+    case "poll":
+      return call.events;
+    case "setfl":
+      return call.flags;
     case "getsockname":
     case "getpeername":
     case "getfl":
     case "drain":
-      return [0, 0, NO_BYTES];
     case "bind":
     case "connect":
-      return [0, 0, call.address];
-    case "listen":
-      return [call.backlog, 0, NO_BYTES];
-    case "shutdown":
-      return [call.how, 0, NO_BYTES];
-    case "poll":
-      return [call.events, 0, NO_BYTES];
-    case "setfl":
-      return [call.flags, 0, NO_BYTES];
+      return 0;
     default:
       return call satisfies never;
   }
+}
+
+function bytesOf(call: GuardCall): Uint8Array {
+  if (call.call === "setsockopt") return call.value;
+  return call.call === "bind" || call.call === "connect" ? call.address : NO_BYTES;
 }
 
 function padded(length: number): number {

@@ -97,7 +97,7 @@ async function runSome(
 function guardCall(call: SocketCall, index: number): GuardCall {
   switch (call.call) {
     case "getsockopt":
-      return { ...call, index, room: call.words * WORD };
+      return { call: "getsockopt", index, level: call.level, option: call.option, room: call.words * WORD };
     case "setsockopt":
       return { ...call, index, value: typeof call.value === "number" ? wordOf(call.value) : call.value };
     case "connect":
@@ -125,6 +125,8 @@ function socketResult(call: SocketCall, result: GuardResult | undefined): Socket
 function wordsOf(call: SocketCall, bytes: Uint8Array): Int32Array {
   const words = call.call === "getsockopt" ? call.words : Math.ceil(bytes.length / WORD);
   if (words === 0) return NO_WORDS;
+  // Results begin at whole words.
+  if (bytes.length === words * WORD) return new Int32Array(bytes.buffer, bytes.byteOffset, words);
   const padded = new Uint8Array(words * WORD);
   padded.set(bytes.subarray(0, padded.length));
   return new Int32Array(padded.buffer);
