@@ -47,7 +47,7 @@ export async function inherit(
     takeLocks(foundation, fds);
     // What a predecessor wrote down it hands over itself.
     if (predecessor !== undefined) return { fds: await examined(fds, foundation), ledger: undefined };
-    const opened = openLedger(foundation);
+    const opened = openLedger(foundation, fds);
     fds = joinInherited(fds, opened?.reclaimed ?? noInheritedFds());
     fds = joinInherited(fds, findUnrecorded(foundation, specs, fds));
     return { fds: await examined(fds, foundation), ledger: opened?.ledger };
@@ -74,7 +74,10 @@ function takeLocks({ options: { state }, control, locks }: Foundation, inherited
  * The record of leases, beside the control socket, and what its tenants still have of an earlier broker that handed
  * over nothing. A broker that cannot open the record serves without, and logs why.
  */
-export function openLedger(foundation: Foundation): { ledger: Ledger; reclaimed: InheritedFds } | undefined {
+export function openLedger(
+  foundation: Foundation,
+  { leases }: Pick<InheritedFds, "leases"> = noInheritedFds(),
+): { ledger: Ledger; reclaimed: InheritedFds } | undefined {
   const { control, log, sys, options } = foundation;
   const { path } = control;
   if (path === "" || path.startsWith("@")) return undefined;
@@ -82,7 +85,8 @@ export function openLedger(foundation: Foundation): { ledger: Ledger; reclaimed:
   try {
     ledger = Ledger.open(`${path}.leases`, foundation);
     const entries = ledger.read();
-    const reclaimed = options.predecessor === undefined ? reclaimAll(entries, foundation) : [];
+    const stored = new Set(leases.map(({ is }) => is.lease));
+    const reclaimed = options.predecessor === undefined ? reclaimAll(entries, { sys, log, stored }) : [];
     return { ledger, reclaimed: sortInherited(reclaimed, undefined, sys) };
   } catch (error) {
     ledger?.close();

@@ -26,6 +26,8 @@ const MAX_LOOKED = 65_536;
 export interface ReclaimOptions {
   readonly sys: Native;
   readonly log: Log;
+  /** Leases that the store has as well: whoever restores them from there logs their end. */
+  readonly stored: ReadonlySet<string>;
 }
 
 /**
@@ -46,18 +48,19 @@ export function reclaimAll(entries: readonly LedgerEntry[], options: ReclaimOpti
 }
 
 /** Empty when the tenant has exited. Throws SYSTEM_ERROR when no descriptors are free. */
-function reclaim(entry: LedgerEntry, { sys, log }: ReclaimOptions): PassedFd[] {
+function reclaim(entry: LedgerEntry, options: ReclaimOptions): PassedFd[] {
   const { berth, lease, facts } = entry;
+  const { sys } = options;
   const found = sys.pidfdOpen(facts.pid);
-  if (found === -ESRCH) return tellExited(entry, log);
+  if (found === -ESRCH) return tellExited(entry, options);
   using tenant = FdHandle.adopt(check("pidfd_open", found), sys);
   // In this order: if the process of the pidfd still lives after its number was looked at, the number was its own.
   const identity = processIdentity(facts.pid, tenant.fd);
-  if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) return tellExited(entry, log);
+  if (identity !== entry.process || sys.pollNow(tenant.fd, POLLIN) !== 0) return tellExited(entry, options);
   using page = FdHandle.adopt(check("memfd_create", sys.memfd("berth-lease")), sys);
   writeSync(page.fd, encodeLeaseFacts(facts), 0, undefined, 0);
   const name = leaseName("lease", { berth, lease });
-  const sockets = reclaimSockets(entry, tenant.fd, { sys, log });
+  const sockets = reclaimSockets(entry, tenant.fd, options);
   return [...sockets, { name, handle: tenant.move() }, { name, handle: page.move() }];
 }
 
@@ -115,7 +118,8 @@ function linkOf(path: string): string {
   }
 }
 
-function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, log: Log): [] {
+function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, { log, stored }: ReclaimOptions): [] {
+  if (stored.has(lease)) return [];
   log("notice", `berth ${berth}: pid ${pid} no longer has it: it exited while no broker was running`, {
     event: "released",
     berth,
