@@ -191,15 +191,20 @@ export class Machine implements AsyncDisposable {
 
   /** Starts a command inside that the test talks to; it ends with the test, or when the test kills it. */
   spawn(command: readonly string[], stdin: "ignore" | "pipe" = "pipe"): ChildProcess {
-    const enter = ["--target", String(this.leader), "--all", "--wdns=/", "--"];
     const env = {
       PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
       HOME: "/root",
       LANG: "C.UTF-8",
     };
+    const [program = "", ...args] = [...this.inside, ...command];
+    return spawn(program, args, { stdio: [stdin, "pipe", "pipe"], env });
+  }
+
+  /** What makes a command run inside, in front of its command line. */
+  get inside(): readonly string[] {
+    const enter = ["nsenter", "--target", String(this.leader), "--all", "--wdns=/", "--"];
     // The child within the machine's PID namespace is nsenter's own: it must not outlive it.
-    const inside = ["setpriv", "--pdeathsig", "KILL", "--", ...command];
-    return spawn("nsenter", [...enter, ...inside], { stdio: [stdin, "pipe", "pipe"], env });
+    return [...enter, "setpriv", "--pdeathsig", "KILL", "--"];
   }
 
   /** Writes files by absolute path inside, folders above them included. */

@@ -14,7 +14,7 @@ const compiled = new Map<Name, string>();
 let folder: string | undefined;
 
 /** The program's path. Everybody may run it. */
-function pathTo(name: Name): string {
+export function pathTo(name: Name): string {
   const known = compiled.get(name);
   if (known !== undefined) return known;
   if (folder === undefined) {

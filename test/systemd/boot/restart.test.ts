@@ -1,13 +1,17 @@
 /** What a booted systemd keeps of a broker that is killed, restarted, or given too small a store. */
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Attacker, call } from "../../support/attacks/attacker.ts";
+import { pathTo } from "../../support/attacks/program.ts";
 import { bootMachine, MACHINE, type Machine, PACKAGE } from "../../support/machine.ts";
 import { needs } from "../../support/needs.ts";
 
 const CONTROL = "/run/berthd/io.berthd.Broker";
+/** Users that attack: one that may take no berth, and one that may take `prey`. */
+const [STRANGER, TENANT] = [65_533, 65_534];
 const fixture = (name: string): string => join(PACKAGE, "test/fixtures", name);
 
 interface Listed {
@@ -52,8 +56,11 @@ class Program implements AsyncDisposable {
 describe("a broker under systemd", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
+    const attacker = dirname(pathTo("attacker"));
     machine = await bootMachine({
+      binds: { [attacker]: attacker },
       files: {
+        "/etc/berthd/prey.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:5000"]\n[tenant]\nusers = [${TENANT}]\n`,
         "/etc/berthd/game.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:4000", "udp://127.0.0.1:4000"]\n',
         "/etc/berthd/spare.toml": '[sockets.s]\nlisten = ["unix:///run/spare.sock", "tcp://[::1]:4001"]\n',
         "/etc/berthd/owned.toml": '[sockets.query]\nlisten = ["tcp://127.0.0.1:4002"]\nbacklog = 7\n',
@@ -84,14 +91,14 @@ describe("a broker under systemd", needs(...MACHINE), () => {
   test("is started by its first client, and takes the socket of a .socket unit for the berth it is named after", async () => {
     expect((await machine.show("berthd.service", "ActiveState"))["ActiveState"]).toBe("inactive");
     const berths = await list();
-    expect(berths.map(({ name }) => name)).toEqual(["game", "owned", "spare"]);
+    expect(berths.map(({ name }) => name)).toEqual(["game", "owned", "prey", "spare"]);
     expect(await machine.show("berthd.service", "ActiveState", "StatusText")).toEqual({
       ActiveState: "active",
-      StatusText: "3 berths, 0 taken",
+      StatusText: "4 berths, 0 taken",
     });
     expect(await machine.sh("ss -Htln 'sport = 4002' | awk '{print $3}'")).toBe("7\n");
-    expect(await stored()).toBe(5);
-    expect(keptBy(berths)).toBe(5);
+    expect(await stored()).toBe(6);
+    expect(keptBy(berths)).toBe(6);
   });
 
   test("is killed ten times under load: nobody is refused, no lease, descriptor or player is lost", async () => {
@@ -127,8 +134,31 @@ describe("a broker under systemd", needs(...MACHINE), () => {
       expect(await inodes()).toBe(sockets);
     }
     await machine.waitFor("the lease to end", async () => (await list()).every(({ lease }) => lease === undefined));
-    await machine.waitFor("the store to follow", async () => (await stored()) === 5);
+    await machine.waitFor("the store to follow", async () => (await stored()) === 6);
   }, 60_000);
+
+  test("is restarted by systemctl, and killed, while attacks last", async () => {
+    const begin = async (uid: number, lines: readonly string[]): Promise<Attacker> => {
+      const attacker = new Attacker(uid, machine.inside);
+      for (const line of [`connect c ${CONTROL}`, ...lines]) await attacker.do(line);
+      return attacker;
+    };
+    await using stranger = await begin(STRANGER, ["make l lingering"]);
+    const acquire = [`send c - ${call("Acquire", { berth: "prey" })}`, "receive c received"];
+    await using tenant = await begin(TENANT, [...acquire, "make l lingering"]);
+    await tenant.do(`send c l ${call("Stash", { lease: "@lease", name: "player" })}`);
+    await tenant.do("hold received uffd");
+    await tenant.do(`send c - ${call("Release", { lease: "@lease" })}`);
+    for (let n = 0; n < 8; n++) {
+      for (const attacker of [stranger, tenant]) await attacker.try(`send c l*9 ${call("List")}`);
+    }
+    for (const command of [["restart"], ["kill", "-s", "KILL"], ["restart"]]) {
+      const { MainPID = "" } = await machine.show("berthd.service", "MainPID");
+      await machine.ok(["systemctl", ...command, "berthd"], { timeout: 15_000 });
+      await restarted(MainPID);
+      expect((await list()).map(({ name }) => name)).toEqual(["game", "owned", "prey", "spare"]);
+    }
+  }, 90_000);
 
   test("with a store that is too small says how large it must be, and serves", async () => {
     machine.write({ "/etc/systemd/system/berthd.service.d/store.conf": "[Service]\nFileDescriptorStoreMax=3\n" });
