@@ -232,9 +232,11 @@ void receiveReply(Conversation& broker, Text& text, Reply& reply) {
   }
 }
 
+bool startsWith(const char* text, const char* prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
 // berthd writes "error" first in an error reply and "message" last, so nothing has to be parsed here. Quotes in a JSON
 // string are escaped, so these patterns cannot occur inside a string.
-void judgeReply(Conversation& broker, const char* reply) {
+void judgeReply(Conversation& broker, const char* reply, int absentStatus) {
   static const char success[] = "{\"parameters\":{";
   static const char error[] = "{\"error\":\"";
   static const char message[] = "\"message\":\"";
@@ -248,7 +250,10 @@ void judgeReply(Conversation& broker, const char* reply) {
     found += sizeof message - 1;
   Text sentence;
   appendUnescaped(sentence, text);
-  fail(kRefused, "%s", sentence.string());
+  const char* const name = reply + sizeof error - 1;
+  const bool isAbsent = startsWith(name, "io.berthd.Broker.NoSuchBerth\"") ||
+                        startsWith(name, "org.varlink.service.PermissionDenied\"");
+  fail(isAbsent ? static_cast<ExitCode>(absentStatus) : kRefused, "%s", sentence.string());
 }
 
 }  // namespace
@@ -282,7 +287,7 @@ void offerBinds(Conversation& broker, const char* lease, int notify) {
   Text text;
   Reply reply;
   receiveReply(broker, text, reply);
-  judgeReply(broker, text.data());
+  judgeReply(broker, text.data(), kRefused);
 }
 
 void askBroker(Conversation& broker, const char* socket, const Request& request, double timeout, Reply& reply) {
@@ -296,7 +301,7 @@ void askBroker(Conversation& broker, const char* socket, const Request& request,
   Text text;
   receiveReply(broker, text, reply);
   requireUser(broker, "answers as", reply.sender);
-  judgeReply(broker, text.data());
+  judgeReply(broker, text.data(), request.absentStatus);
   if (reply.count == 0) fail(kSystem, "the broker at %s sent no plan; check that it is berthd", broker.path.string());
 }
 

@@ -93,6 +93,7 @@ struct Request {
   List<const char*> command;
   List<const char*> environment;  // NAME=VALUE, each name once
   const char* replace = nullptr;
+  int absentStatus = kRefused;  // exit code where there is no such berth, or the caller may not take it
 };
 
 // The descriptors of a successful reply, in the message's order; the plan is the first. `sender` is the user that sent

@@ -51,6 +51,7 @@ constexpr char kHelp[] =
     "                        $XDG_RUNTIME_DIR/berthd/io.berthd.Broker, else /run/berthd/io.berthd.Broker)\n"
     "  --replace no|try|must what to do about a tenant that holds the berth (default: as the berth says)\n"
     "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
+    "  --absent-status N     exit with N, 1 to 255, if there is no such berth or you may not take it (default: 1)\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
     "  --no-namespaces       the server can neither make nor enter namespaces, as with server.no-namespaces\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
@@ -113,6 +114,16 @@ pid_t parsePid(const char* text) {
   return static_cast<pid_t>(pid);
 }
 
+int parseStatus(const char* text) {
+  char* end = nullptr;
+  errno = 0;
+  const long status = strtol(text, &end, 10);
+  if (end == text || *end != '\0' || errno != 0 || status < 1 || status > 255) {
+    fail(kUsage, "--absent-status %s is not an exit code from 1 to 255; write for example --absent-status 101", text);
+  }
+  return static_cast<int>(status);
+}
+
 const char* parseReplace(const char* text) {
   if (strcmp(text, "no") != 0 && strcmp(text, "try") != 0 && strcmp(text, "must") != 0) {
     fail(kUsage, "--replace %s is not known; write no, try or must", text);
@@ -146,7 +157,7 @@ void parseOptions(int argc, char** argv, Options& options) {
   static const option known[] = {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
-      {"no-namespaces", no_argument, nullptr, 'n'},
+      {"no-namespaces", no_argument, nullptr, 'n'}, {"absent-status", required_argument, nullptr, 'a'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
       {"trace-binds", required_argument, nullptr, 'b'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
@@ -164,6 +175,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'e': addVariable(options.request.environment, optarg); break;
       case 't': options.timeout = parseTimeout(optarg); break;
       case 'n': options.noNamespaces = true; break;
+      case 'a': options.request.absentStatus = parseStatus(optarg); break;
       case 'd': options.dryRun = true; break;
       case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;

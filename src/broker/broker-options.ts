@@ -16,6 +16,13 @@ export interface BrokerOptions {
   readonly config?: readonly string[];
   /** Berths from the program, instead of `config`. */
   readonly berths?: readonly BerthSpec[];
+  /** Refuses to start if any berth has a problem. Default: true with `predecessor`; else the others are served. */
+  readonly strict?: boolean;
+  /**
+   * Runs every reload: `reload` throws CONFIG_INVALID. Default: it is only called. A daemon tells its service manager
+   * and its log.
+   */
+  readonly onReload?: (reload: () => void) => void;
   /** Path of the control socket, or a listening socket, for example from socket activation. The broker then owns it. */
   readonly socket: string | FdHandle;
   /**

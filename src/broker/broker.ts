@@ -3,11 +3,10 @@
  * parts. The rooms, from the bottom up: access and record, sockets, berths, bind with demand and notify, session,
  * restart.
  */
-import { BerthError } from "../errors.ts";
 import type { BerthView } from "./berths/berth.ts";
 import type { BrokerOptions } from "./broker-options.ts";
-import { applyConfiguration, readConfiguration } from "./configuration.ts";
 import { type BrokerParts, closeParts } from "./parts.ts";
+import { reloadParts } from "./reloader.ts";
 import { startBroker } from "./start.ts";
 
 /** A running broker. Disposing of it closes every socket that it holds. */
@@ -19,9 +18,9 @@ export class Broker implements AsyncDisposable {
   }
 
   /**
-   * Starts a broker. Throws CONFIG_INVALID with every problem of the configuration, BROKER_RUNNING when another broker
-   * uses the socket or the state folder, and SYSTEM_ERROR when the system refuses. After a failure a broker that was to
-   * be replaced keeps serving.
+   * Starts a broker. A berth with a problem is there with its problem, and the others are served; with `strict` it
+   * throws CONFIG_INVALID with every problem. Throws BROKER_RUNNING when another broker uses the socket or the state
+   * folder, and SYSTEM_ERROR when the system refuses. After a failure a broker that was to be replaced keeps serving.
    */
   static async start(options: BrokerOptions): Promise<Broker> {
     return new Broker(await startBroker(options));
@@ -51,14 +50,16 @@ export class Broker implements AsyncDisposable {
 
   /**
    * Reads the configuration again. Unchanged sockets stay open with everything that is queued on them. Throws
-   * CONFIG_INVALID with every problem, and BROKER_RUNNING while another broker takes over; then nothing has changed.
-   * Does nothing once the broker is closed or replaced.
+   * CONFIG_INVALID with every problem that is not there yet, and BROKER_RUNNING while another broker takes over; then
+   * nothing has changed. Does nothing once the broker is closed or replaced.
    */
   reload(): void {
-    if (this.#parts.listener.isClosed) return;
-    if (this.#parts.takeover.isUnderWay)
-      throw new BerthError("BROKER_RUNNING", "another broker is taking over; it reads the configuration itself");
-    applyConfiguration(this.#parts, readConfiguration(this.#parts));
+    if (!this.#parts.listener.isClosed) reloadParts(this.#parts);
+  }
+
+  /** Whether the configuration on disk is not the one in force, for the last reload was refused. */
+  get outdated(): boolean {
+    return this.#parts.reloader.isRefused;
   }
 
   /** Closes the control socket, all connections and all held sockets. Tenants keep their descriptors. Idempotent. */

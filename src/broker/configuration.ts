@@ -1,51 +1,82 @@
 /** Reads the configured berths from folders or options, and applies them to the broker. */
 import { systemAccounts } from "../accounts.ts";
-import type { BerthSpec } from "../config/keys/spec.ts";
-import { loadConfig } from "../config/load.ts";
-import type { Problem } from "../config/toml/problem.ts";
-import { formatProblem } from "../config/toml/problem.ts";
-import { BerthError } from "../errors.ts";
+import { type Drafts, type LoadedConfig, readDrafts, settleConflicts } from "../config/load.ts";
+import { ConfigError } from "../config/toml/problem.ts";
+import { formatListenAddress, type ListenAddress } from "../net/address.ts";
+import type { ApplyOptions } from "./berths/registry.ts";
 import type { BrokerParts, Foundation } from "./parts.ts";
 import { writeHeldNote } from "./restart/held-note.ts";
 import { type PassedSocket, socketInode } from "./sockets/passed-socket.ts";
 
-/** Reads them and opens nothing. Throws CONFIG_INVALID with every problem in its message. */
-export function readConfiguration({
-  options: { config = [], berths },
-  roots,
-  sys,
-}: Pick<Foundation, "options" | "roots" | "sys">): readonly BerthSpec[] {
-  const { specs, problems } =
+/** Reads the files, or takes the berths of the options. It opens nothing. */
+export function readConfiguration({ options, roots, sys }: Pick<Foundation, "options" | "roots" | "sys">): Drafts {
+  const { config = [], berths } = options;
+  const drafts =
     berths === undefined
-      ? loadConfig({ directories: config, accounts: systemAccounts(sys) })
-      : { specs: berths, problems: [] };
-  checkProblems(problems);
-  checkProblems(roots.problems(specs));
-  return specs;
+      ? readDrafts({ directories: config, accounts: systemAccounts(sys) })
+      : {
+          berths: berths.map((draft) => ({ name: draft.name, origin: draft.origin, problems: [], draft })),
+          general: [],
+          warnings: [],
+          directories: [],
+        };
+  const rootless = new Map(roots.problems(drafts.berths.map(({ draft }) => draft)).map((one) => [one.berth, one]));
+  if (rootless.size === 0) return drafts;
+  const withRoots = drafts.berths.map((berth) => {
+    const found = rootless.get(berth.name);
+    return found === undefined ? berth : { ...berth, problems: [...berth.problems, found.problem] };
+  });
+  return { ...drafts, berths: withRoots };
+}
+
+/**
+ * Decides conflicts: a berth keeps the address of a socket that is held, and the range that is reserved for it.
+ * `sockets` tells them as {@link heldAs} does.
+ */
+export function decide(drafts: Drafts, sockets: ReadonlySet<string>, roots: Foundation["roots"]): LoadedConfig {
+  const byName = new Map(drafts.berths.map(({ name, draft }) => [name, draft]));
+  return settleConflicts(drafts, {
+    address: (berth, listen) => sockets.has(heldAs(berth, listen)),
+    range: (berth, base) => {
+      const draft = byName.get(berth);
+      return draft !== undefined && roots.hasFolder && roots.rangeOf(draft)?.base === base;
+    },
+  });
+}
+
+/** A berth and an address that it holds, as one text. */
+export function heldAs(berth: string, listen: ListenAddress): string {
+  return `${berth} ${formatListenAddress(listen)}`;
 }
 
 /** The parts that hear of another configuration: the berths, what starts their servers, and what writes them down. */
 type Configured = Pick<Foundation, "berths" | "mirror" | "locks" | "log"> &
-  Partial<Pick<BrokerParts, "onDemand" | "ledger">>;
+  Partial<Pick<BrokerParts, "onDemand" | "recovery" | "ledger">>;
 
 /**
- * Applies the configuration, all or nothing. Owns `offered`, and returns the sockets of it that no berth uses. Throws
- * CONFIG_INVALID with every problem.
+ * Applies the configuration, all or nothing but for what is tolerated. Owns `offered`, and returns the sockets of it
+ * that no berth uses. Throws CONFIG_INVALID with every problem.
  */
 export function applyConfiguration(
-  { berths, mirror, onDemand, ledger, locks, log }: Configured,
-  specs: readonly BerthSpec[],
+  { berths, mirror, onDemand, recovery, ledger, locks, log }: Configured,
+  config: Pick<LoadedConfig, "specs" | "troubled">,
+  tolerates: ApplyOptions["tolerates"],
   offered: readonly PassedSocket[] = [],
 ): PassedSocket[] {
   const unclaimed: PassedSocket[] = [];
   onDemand?.pause();
-  const problems = berths.apply(specs, offered, (offer) => unclaimed.push(offer));
+  const problems = berths.apply(config, {
+    passed: offered,
+    onUnclaimed: (offer) => unclaimed.push(offer),
+    ...(tolerates !== undefined && { tolerates }),
+  });
   onDemand?.resume(berths.list());
+  recovery?.update();
   // Also after a failure: some sockets may have been reopened.
   mirror?.keepAll();
   ledger?.keepAll(berths.list());
   noteHeld({ berths, locks, log });
-  checkProblems(problems);
+  if (problems.length > 0) throw new ConfigError(problems);
   return unclaimed;
 }
 
@@ -64,11 +95,4 @@ export function noteHeld({ berths, locks, log }: Pick<Foundation, "berths" | "lo
     if (!(error instanceof Error)) throw error;
     log("warning", `cannot note the held sockets in the lock file: ${error.message}`, { event: "ledger" });
   }
-}
-
-/** Throws CONFIG_INVALID if there are any. */
-function checkProblems(problems: readonly Problem[]): void {
-  if (problems.length === 0) return;
-  const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
-  throw new BerthError("CONFIG_INVALID", `the configuration has ${count}:\n${problems.map(formatProblem).join("\n")}`);
 }

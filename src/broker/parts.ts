@@ -8,6 +8,7 @@ import type { BerthEvents } from "./berths/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { Berths } from "./berths/berths.ts";
 import type { Repairs } from "./berths/repairs.ts";
+import type { Recovery } from "./berths/recovery.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
@@ -50,9 +51,19 @@ export interface Settled extends Foundation {
   readonly notify: NotifySocket | undefined;
 }
 
+/** Reads the configuration again. */
+export interface Reloads {
+  /** Whether the last reload was refused. */
+  readonly isRefused: boolean;
+  /** Throws CONFIG_INVALID. */
+  reload(parts: BrokerParts): void;
+}
+
 /** A broker that serves. */
 export interface BrokerParts extends Settled {
   readonly onDemand: OnDemand;
+  readonly recovery: Recovery;
+  readonly reloader: Reloads;
   readonly listener: Listener;
   readonly snapshot: TakeoverSnapshot;
   readonly takeover: TakeoverServer;
@@ -81,6 +92,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.control.close();
   parts.notify?.close();
   parts.onDemand?.close();
+  parts.recovery?.close();
   parts.interceptions.close(isGiven);
   parts.repairs.close();
   parts.berths.close((berth) => ledger?.has(berth) === true);

@@ -3,12 +3,14 @@
  * own. If a step fails, everything is closed, and a broker that was to be replaced keeps serving.
  */
 import { resolve } from "node:path";
-import type { BerthSpec } from "../config/keys/spec.ts";
+import type { Drafts, LoadedConfig } from "../config/load.ts";
+import { ConfigError } from "../config/toml/problem.ts";
 import { Service } from "../varlink/service.ts";
 import { maxWatchers } from "./access/limits.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
+import { Recovery } from "./berths/recovery.ts";
 import type { BrokerOptions } from "./broker-options.ts";
-import { applyConfiguration, noteHeld, readConfiguration } from "./configuration.ts";
+import { applyConfiguration, decide, heldAs, noteHeld, readConfiguration } from "./configuration.ts";
 import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
@@ -17,6 +19,7 @@ import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { NotifySocket } from "./notify/notify-socket.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
+import { Reloader, reloadParts, sayGeneral } from "./reloader.ts";
 import { closeUnclaimed } from "./restart/close-unclaimed.ts";
 import {
   closeInherited,
@@ -56,15 +59,21 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   let made: Foundation & Partial<BrokerParts> = foundation;
   let fds = sortInherited(options.passed ?? [], foundation.mirror, foundation.sys);
   try {
-    const specs = readConfiguration(foundation);
-    const inherited = await inherit(foundation, specs, fds);
+    const drafts = readConfiguration(foundation);
+    if (isStrict(options)) refuseProblems(decide(drafts, new Set(), foundation.roots));
+    const inherited = await inherit(
+      foundation,
+      drafts.berths.map(({ draft }) => draft),
+      fds,
+    );
     fds = inherited.fds;
     made = { ...foundation, ledger: inherited.ledger };
-    const settlement = settle(foundation, specs, inherited);
+    const config = decide(drafts, inheritedAddresses(inherited.fds), foundation.roots);
+    const settlement = settle(foundation, config, inherited);
     made = settlement.parts;
     const held = predecessor === undefined ? settlement.parts : await takeOver(settlement.parts, predecessor);
     made = held;
-    const parts = begin(held, settlement);
+    const parts = begin(held, settlement, drafts);
     made = parts;
     parts.onDemand.resume(parts.berths.list());
     return parts;
@@ -77,12 +86,31 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   }
 }
 
+/** A broker that takes over refuses by default: the one that runs serves its berths better. */
+function isStrict({ strict, predecessor }: BrokerOptions): boolean {
+  return strict ?? predecessor !== undefined;
+}
+
+/** Throws CONFIG_INVALID if there is any problem. */
+function refuseProblems({ problems }: LoadedConfig): void {
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+/** Which berth had which address in an earlier broker. */
+function inheritedAddresses({ sockets }: InheritedFds): Set<string> {
+  const held = new Set<string>();
+  for (const { stored, is } of sockets)
+    if (stored?.berth !== undefined && typeof is !== "string") held.add(heldAs(stored.berth, is));
+  return held;
+}
+
 /** Step 2: makes the berths those of the configuration, and gives everything that was inherited its place in them. */
-function settle(foundation: Foundation, specs: readonly BerthSpec[], { fds, ledger }: Inherited): Settlement {
-  const { control } = foundation;
+function settle(foundation: Foundation, config: LoadedConfig, { fds, ledger }: Inherited): Settlement {
+  const { control, log, options } = foundation;
   const ofBerths = fds.sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
   const ofBroker = fds.sockets.filter((offer) => !ofBerths.includes(offer));
-  const unclaimed = applyConfiguration(foundation, specs, ofBerths);
+  sayGeneral(config, log);
+  const unclaimed = applyConfiguration(foundation, config, () => !isStrict(options), ofBerths);
   control.takeSole(ofBerths, unclaimed);
   restore(fds, restoreContext(foundation));
   const controlFd = control.open(ofBroker);
@@ -138,7 +166,7 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 }
 
 /** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
-function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): BrokerParts {
+function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, loaded: Drafts): BrokerParts {
   const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions, locks } = parts;
   const { ledger, notify, control } = parts;
   for (const offer of unclaimed) closeUnclaimed(offer, berths, log);
@@ -194,7 +222,17 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     sys,
     log,
   });
-  const serving = { ...parts, onDemand, listener, snapshot };
+  const reloader = new Reloader(loaded);
+  const recovery = new Recovery({
+    berths,
+    sys,
+    isPaused: () => takeover.isUnderWay,
+    onCured: () => {
+      onDemand.resume(berths.list());
+      noteHeld(parts);
+    },
+  });
+  const serving = { ...parts, onDemand, recovery, reloader, listener, snapshot };
   const takeover = new TakeoverServer({
     snapshot,
     obstacle: takeoverObstacle(parts),
@@ -206,6 +244,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
     sys,
     log,
   });
+  const all = { ...serving, takeover };
   service.add(
     brokerMethods({
       berths,
@@ -216,10 +255,12 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement): Bro
       watchers,
       maxFds,
       state: options.state && resolve(options.state),
+      reload: () => reloadParts(all),
     }),
   );
   service.add(takeover.implementation);
-  return { ...serving, takeover };
+  recovery.update();
+  return all;
 }
 
 function restoreContext({ options, berths, interceptions, mirror, sys, log }: Foundation): RestoreContext {

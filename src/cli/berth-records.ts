@@ -30,6 +30,14 @@ export interface StartRecord {
   readonly next?: number | null;
 }
 
+/** The type Problem of the interface. */
+export interface ProblemRecord {
+  readonly file: string;
+  readonly line: number;
+  readonly message: string;
+  readonly remedy?: string | null;
+}
+
 /** The type Berth of the interface. Varlink lets an absent field be null. */
 export interface BerthRecord {
   readonly name: string;
@@ -47,6 +55,7 @@ export interface BerthRecord {
   readonly outdated?: boolean | null;
   readonly start?: StartRecord | null;
   readonly kept?: number | null;
+  readonly problems?: readonly ProblemRecord[] | null;
 }
 
 /** One reply of Watch. */

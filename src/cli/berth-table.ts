@@ -19,10 +19,17 @@ export function berthTable(berths: readonly BerthRecord[], isColoured: boolean):
   return renderTable([heading, ...berths.map(row)], isColoured);
 }
 
-function row({ name, state, lease, descriptors }: BerthRecord): Cell[] {
+/** What people read as a berth's state: a problem before all else. */
+export function stateOf({ state, problems }: BerthRecord): string {
+  return problems && problems.length > 0 ? "problem" : state;
+}
+
+function row(berth: BerthRecord): Cell[] {
+  const { name, state, lease, descriptors } = berth;
+  const shown = stateOf(berth);
   return [
     { text: printable(name) },
-    { text: state, style: stateStyles[state] },
+    { text: shown, style: shown === "problem" ? "red" : stateStyles[state] },
     { text: lease ? String(lease.pid) : "-" },
     { text: lease ? userName(uidOf(lease)) : "-" },
     { text: descriptors.map(describe).join(" ") },

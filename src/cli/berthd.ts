@@ -3,7 +3,7 @@
  * `berthd`: the broker as a daemon. Reads the options, starts a {@link Broker}, and handles the signals for reload and
  * stop.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Command, CommanderError, Option } from "commander";
 import { ownUnit } from "../broker/access/peer.ts";
@@ -27,6 +27,7 @@ import { stateFolderFor } from "./state-folder.ts";
 
 interface Options {
   readonly config: readonly string[];
+  readonly strict?: boolean;
   readonly state?: string;
   readonly ranges?: Pool;
   readonly socket?: string;
@@ -53,7 +54,7 @@ Signals:
 Examples:
   berthd                                        serve /etc/berthd on /run/berthd/io.berthd.Broker
   berthd --config ./berths --socket ./broker    serve a folder of one's own, as any user
-  berth check ./berths && systemctl reload berthd
+  berth check ./berths && berth reload
   berthd --replace try                          as the first, and take over everything from one that runs
 
 See berthd(8), berthd.toml(5) and berth(1).`;
@@ -64,6 +65,8 @@ function command(): Command {
     .description("Holds listening sockets and hands them over as file descriptors to processes without privilege.")
     .version(version)
     .option("--config <dir>", "configuration folder; repeat for more, later ones win", collect, [])
+    .addOption(new Option("--strict", "do not start if any berth has a problem; so it is by default with --replace"))
+    .addOption(new Option("--no-strict", "serve the berths without problems"))
     .option(
       "--state <dir>",
       "folder for images, ranges and roots; locked while it runs (default, with roots: the user's)",
@@ -139,6 +142,7 @@ async function main(argv: readonly string[]): Promise<void> {
     isReloadDue = true;
   };
   process.on("SIGHUP", remember);
+  for (const directory of options.config) mustExist(directory);
   const status = new StatusLine(() => (broker === undefined ? "starting" : describe(broker)), service.notify);
   let broker: Broker | undefined;
   try {
@@ -152,6 +156,7 @@ async function main(argv: readonly string[]): Promise<void> {
       config,
       socket,
       passed,
+      ...(options.strict !== undefined && { strict: options.strict }),
       ...(predecessor !== undefined && { predecessor }),
       ...(service.store !== undefined && { store: service.store }),
       ...(state !== undefined && { state }),
@@ -160,6 +165,7 @@ async function main(argv: readonly string[]): Promise<void> {
       quota: { connections: options.maxConnections, stash: options.maxStash },
       log,
       onChange: () => status.changed(),
+      onReload: (reload) => reloadAndTell(reload, () => broker, log, service, status),
       onReplaced: () => end(service, status),
     });
   } catch (error) {
@@ -195,9 +201,42 @@ function failure(error: unknown): string {
 }
 
 function describe(broker: Broker): string {
-  const { berths } = broker;
+  const { berths, outdated } = broker;
   const taken = berths.filter(({ state }) => state !== "vacant").length;
-  return `${berths.length} ${berths.length === 1 ? "berth" : "berths"}, ${taken} taken`;
+  const troubled = berths.filter(({ problems = [] }) => problems.length > 0).length;
+  const problems = troubled === 0 ? "" : `, ${troubled} with problems`;
+  const disk = outdated ? "; the configuration on disk is not the one in force: the last reload was refused" : "";
+  return `${berths.length} ${berths.length === 1 ? "berth" : "berths"}, ${taken} taken${problems}${disk}`;
+}
+
+/** Runs a reload, and tells the service manager and the log. Throws what it throws. */
+function reloadAndTell(
+  reload: () => void,
+  current: () => Broker | undefined,
+  log: Log,
+  { notify }: Service,
+  status: StatusLine,
+): void {
+  notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}\nSTATUS=reading the configuration`);
+  try {
+    reload();
+    const broker = current();
+    if (broker !== undefined)
+      log("info", `reloaded: ${describe(broker)}`, { event: "reloaded", berths: broker.berths.length });
+  } catch (error) {
+    if (!(error instanceof BerthError)) throw error;
+    for (const line of error.message.split("\n")) log("error", line, { event: "reload-failed" });
+    log("error", "the configuration was not reloaded; nothing changed", { event: "reload-failed" });
+    throw error;
+  } finally {
+    notify(`READY=1\n${status.take()}`);
+  }
+}
+
+/** A folder that somebody has named and that is not there is more likely mistyped than empty. */
+function mustExist(directory: string): void {
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  throw new BerthError("USAGE", `--config ${directory}: there is no such folder; name one that holds NAME.toml files`);
 }
 
 /** Handles and reports nothing any more, so that the process ends with the broker. */
@@ -212,16 +251,11 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
   const { notify, manager, watchdog } = service;
   const where = `${describe(broker)}, on ${broker.where}`;
   process.on("SIGHUP", () => {
-    notify(`RELOADING=1\nMONOTONIC_USEC=${process.hrtime.bigint() / 1000n}\nSTATUS=reading the configuration`);
     try {
       broker.reload();
-      log("info", `reloaded: ${describe(broker)}`, { event: "reloaded", berths: broker.berths.length });
     } catch (error) {
-      if (!(error instanceof BerthError)) throw error;
-      for (const line of error.message.split("\n")) log("error", line, { event: "reload-failed" });
-      log("error", "the configuration was not reloaded; nothing changed", { event: "reload-failed" });
+      if (!(error instanceof BerthError)) throw error; // it was logged
     }
-    notify(`READY=1\n${status.take()}`);
   });
   if (watchdog !== undefined) service.watched = startWatchdog(watchdog, () => broker.healthy, notify);
   const stop = (signal: NodeJS.Signals): void => {

@@ -10,6 +10,7 @@ import { addExplain } from "./commands/explain.ts";
 import { addImage } from "./commands/image.ts";
 import { addLs } from "./commands/ls.ts";
 import { addRange } from "./commands/range.ts";
+import { addReload } from "./commands/reload.ts";
 import { addRun } from "./commands/run.ts";
 import { addShow } from "./commands/show.ts";
 import { addUnits } from "./commands/units.ts";
@@ -40,6 +41,7 @@ export function createProgram(): Command {
   addLs(program);
   addShow(program);
   addWatch(program);
+  addReload(program);
   addRun(program);
   addCheck(program);
   addExplain(program);

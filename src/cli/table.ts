@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 // non-blocking for whatever `berth run` becomes (test/cli/run.test.ts).
 const { styleText }: typeof import("node:util") = createRequire(import.meta.url)("node:util");
 
-export type Style = "bold" | "dim" | "green" | "yellow";
+export type Style = "bold" | "dim" | "green" | "yellow" | "red";
 
 export interface Cell {
   readonly text: string;

@@ -12,6 +12,7 @@ import { concerns } from "./toml/concern.ts";
 import type { Origin, Problem } from "./toml/problem.ts";
 import { ProblemList, type Report } from "./toml/problem.ts";
 import { readConfigFiles } from "./toml/read-files.ts";
+import { emptyTable } from "./toml/section.ts";
 
 export interface LoadOptions {
   /** In rising precedence: `["/usr/lib/berthd", "/etc/berthd"]`. A directory that does not exist is skipped. */
@@ -24,8 +25,8 @@ export interface TroubledBerth {
   readonly name: string;
   readonly origin: Origin;
   readonly problems: readonly Problem[];
-  /** What could be read of it, with defaults for the rest; undefined where nothing could be. */
-  readonly draft: BerthSpec | undefined;
+  /** What could be read of it, with defaults for the rest. */
+  readonly draft: BerthSpec;
 }
 
 /** Berths as they were read, before two of them are compared. */
@@ -85,7 +86,10 @@ export function readDrafts({ directories, accounts }: LoadOptions): Drafts {
   const berths = composed.map(({ name: { full }, name, origin, table }): TroubledBerth => {
     const problems = byBerth.get(full) ?? new ProblemList();
     const report: Report = (...problem) => problems.report(...problem);
-    const draft = table === undefined ? undefined : readBerth({ name, origin, table }, { report, accounts });
+    const draft =
+      table === undefined
+        ? readBerth({ name, origin, table: emptyTable({ origin }) }, { report: () => undefined, accounts })
+        : readBerth({ name, origin, table }, { report, accounts });
     return { name: full, origin, problems: problems.sorted(), draft };
   });
   return { berths, general, warnings: warnings.sorted(), directories: files.directories };
@@ -96,7 +100,7 @@ export function settleConflicts({ berths, general, warnings }: Drafts, holds: Ho
   // Of all drafts, so that another mistake in a file does not hide its conflicts. Those without a mistake come first.
   const drafts = [...berths]
     .sort((a, b) => Number(a.problems.length > 0) - Number(b.problems.length > 0))
-    .flatMap(({ draft }) => draft ?? []);
+    .map(({ draft }) => draft);
   const conflicts = byBerth([...findConflicts(drafts, holds.address), ...findRangeConflicts(drafts, holds.range)]);
   const all = new ProblemList();
   for (const { file, line, message, remedy } of general) all.report({ file, line }, message, remedy);
@@ -105,7 +109,7 @@ export function settleConflicts({ berths, general, warnings }: Drafts, holds: Ho
   for (const berth of berths) {
     const { draft } = berth;
     const problems = [...berth.problems, ...(conflicts.get(berth.name) ?? [])];
-    if (problems.length === 0 && draft !== undefined) specs.push(draft);
+    if (problems.length === 0) specs.push(draft);
     else troubled.push({ ...berth, problems });
     for (const { file, line, message, remedy } of problems) all.report({ file, line }, message, remedy);
   }

@@ -13,6 +13,8 @@ export type UnitManager = "system" | "user";
 export interface Programs {
   /** The broker: the program and the arguments before its options, as `["/usr/bin/node", "/…/berthd.js"]`. */
   readonly berthd: readonly string[];
+  /** `berth`, as `berthd`. */
+  readonly berth: readonly string[];
   /** berth-launch. */
   readonly launcher: string;
   /** Version of the systemd that reads the files; 0 if unknown. */
@@ -45,20 +47,20 @@ export function unitNames(manager: UnitManager = "system"): string[] {
 
 /** One unit file, ready to be read by systemd. */
 export function renderUnit(name: string, programs: Programs, manager: UnitManager = "system"): Unit {
-  // From 253 on, `systemctl reload` waits until the broker reports that it has reloaded (systemd.service(5)).
-  const tells = programs.systemd >= 253;
+  // From 254 on, the delay between two restarts can grow (systemd.service(5)). Earlier versions complain of the keys.
+  const delay = programs.systemd >= 254 ? "RestartSteps=8\nRestartMaxDelaySec=30s\n" : "";
   const values: Readonly<Record<string, string>> = {
     ...PLACES[manager],
     berthd: programs.berthd.map(execWord).join(" "),
+    berth: programs.berth.map(execWord).join(" "),
     "berth-launch": execWord(programs.launcher),
-    notify: tells ? "notify-reload" : "notify",
-    reload: tells ? "ReloadSignal=SIGHUP" : "ExecReload=kill -HUP $MAINPID",
   };
   const text = readFileSync(join(folder, name), "utf8");
   // Lines between `# {system` and `# }` need privilege that a user's manager does not have.
   const block = /^# \{system\n([\s\S]*?)^# \}\n/gm;
   const filled = text
     .replace(block, manager === "system" ? "$1" : "")
+    .replace("@delay@\n", delay)
     .replace(/@([a-z-]+)@/g, (whole, key: string) => values[key] ?? whole);
   const edit = manager === "system" ? "" : "--user ";
   return { name, text: `${UNIT_MARK} ${edit}${name}\n\n${filled}` };

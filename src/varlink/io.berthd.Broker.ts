@@ -80,6 +80,14 @@ type Root (
   strategy: ?(idmap, metacopy, none)
 )
 
+# Why a berth cannot be taken, or a configuration not be used: where it was written, what is wrong, what to do.
+type Problem (
+  file: string,
+  line: int,
+  message: string,
+  remedy: ?string
+)
+
 # One server's place on this host.
 type Berth (
   # NAME, or TEMPLATE@INSTANCE.
@@ -108,7 +116,9 @@ type Berth (
   # How many descriptors the service manager keeps for it, so that they outlive the broker: each of
   # its own, two each for a root, a lease, and a server whose binds are answered. Absent where it
   # keeps none.
-  kept: ?int
+  kept: ?int,
+  # Why nobody can take it, where something is wrong. A busy port or missing address is tried again.
+  problems: ?[]Problem
 )
 
 # The berths that the caller may take; for root and the broker's own user, all of them.
@@ -191,6 +201,10 @@ method Intercept(
   lease: string
 ) -> ()
 
+# Reads the configuration again, all or nothing. Only for root and the broker's own user. The answer
+# has the number of berths, and the problems that were there before and still are.
+method Reload() -> (berths: int, problems: []Problem)
+
 # What happens to the berths that the caller may take. At first one reply with the event 'present'
 # for each of them, then one for everything that happens, until the caller closes the connection.
 # [Requires 'more' flag]
@@ -240,6 +254,22 @@ error BerthVacant (
   # Name of the berth.
   berth: string,
   # Why, for people.
+  message: ?string
+)
+
+# The berth's configuration has a mistake, or a socket of it could not be opened.
+error BerthHasProblems (
+  # Name of the berth.
+  berth: string,
+  problems: []Problem,
+  # The first of them, and what to do, for people.
+  message: ?string
+)
+
+# The configuration has problems that it did not have before. Nothing has changed.
+error ConfigurationInvalid (
+  problems: []Problem,
+  # All of them, for people.
   message: ?string
 )
 

@@ -36,6 +36,13 @@ export interface Root {
   readonly strategy?: "idmap" | "metacopy" | "none" | null | undefined;
 }
 
+export interface Problem {
+  readonly file: string;
+  readonly line: number;
+  readonly message: string;
+  readonly remedy?: string | null | undefined;
+}
+
 export interface Berth {
   readonly name: string;
   readonly state: "vacant" | "occupied" | "handover";
@@ -48,6 +55,7 @@ export interface Berth {
   readonly outdated?: boolean | null | undefined;
   readonly start?: Start | null | undefined;
   readonly kept?: number | null | undefined;
+  readonly problems?: readonly Problem[] | null | undefined;
 }
 
 export interface BrokerMethods {
@@ -111,6 +119,13 @@ export interface BrokerMethods {
       readonly lease: string;
     };
     readonly reply: Readonly<Record<string, never>>;
+  };
+  readonly Reload: {
+    readonly parameters: Readonly<Record<string, never>>;
+    readonly reply: {
+      readonly berths: number;
+      readonly problems: readonly Problem[];
+    };
   };
   readonly Watch: {
     readonly parameters: Readonly<Record<string, never>>;

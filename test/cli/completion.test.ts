@@ -52,7 +52,7 @@ describe("berth completion bash", () => {
   }
 
   test.each([
-    ["berth ", ["ls", "show", "watch", "run", "check", "explain", "image", "range", "units", "completion"]],
+    ["berth ", ["ls", "show", "watch", "reload", "run", "check", "explain", "image", "range", "units", "completion"]],
     ["berth co", ["completion"]],
     ["berth --so", ["--socket"]],
     ["berth ls --", ["--socket", "--json", "--names", "--help"]],
@@ -111,7 +111,19 @@ describe("berth completion bash", () => {
 test.each(["zsh", "fish"])("berth completion %s knows every command and where berths stand", async (shell) => {
   const { code, stdout } = await berth(["completion", shell]);
   expect(code).toBe(0);
-  for (const command of ["ls", "show", "watch", "run", "check", "explain", "image", "range", "units", "completion"])
+  for (const command of [
+    "ls",
+    "show",
+    "watch",
+    "reload",
+    "run",
+    "check",
+    "explain",
+    "image",
+    "range",
+    "units",
+    "completion",
+  ])
     expect(stdout).toMatch(new RegExp(`\\b${command}\\b`));
   expect(stdout.match(/_berth_berths\b/g)?.length).toBeGreaterThanOrEqual(4);
 });

@@ -17,7 +17,7 @@ test("print shows every unit, with the programs of this installation", async () 
   expect(code).toBe(0);
   for (const name of units) expect(stdout).toContain(`systemctl edit ${name}\n`);
   expect(stdout).toContain(`ExecStart=${process.execPath} ${cli.replace(/berth\.js$/, "berthd.js")} --state`);
-  expect(stdout).toContain(`ExecStart=${launcherPath()} --no-namespaces %i`);
+  expect(stdout).toContain(`ExecStart=${launcherPath()} --no-namespaces --absent-status 101 %i`);
   expect(stdout).not.toMatch(/@[a-z-]+@(?!\.)/);
 });
 
@@ -63,7 +63,7 @@ test("install --prefix is for packages: their folder, their programs", async () 
   const place = join(folder.path, "usr/lib/systemd/system");
   expect(readFileSync(join(place, "berthd.service"), "utf8")).toContain("ExecStart=/usr/bin/berthd --state");
   expect(readFileSync(join(place, "berth@.service"), "utf8")).toContain(
-    "ExecStart=/usr/bin/berth-launch --no-namespaces %i\n",
+    "ExecStart=/usr/bin/berth-launch --no-namespaces --absent-status 101 %i\n",
   );
   const relative = await berth(["units", "install", "--root", folder.path, "--prefix", "usr"]);
   expect(relative.code).toBe(100);
@@ -81,11 +81,11 @@ test("install --dry-run says it all and writes nothing", async () => {
 test("--systemd names the version of the machine that will read the files, not of the one that builds them", async () => {
   const print = async (version: string) =>
     (await berth(["units", "print", "--systemd", version, "berthd.service"])).stdout;
-  expect(await print("252")).toContain("\nType=notify\n");
-  expect(await print("257")).toContain("\nType=notify-reload\n");
+  expect(await print("252")).not.toContain("RestartSteps");
+  expect(await print("257")).toContain("\nRestartSteps=8\n");
   using folder = new TestFolder();
   await berth(["units", "install", "--systemd", "257", "--prefix", "/usr", "--root", folder.path]);
-  expect(readFileSync(join(folder.path, "usr/lib/systemd/system/berthd.service"), "utf8")).toContain("notify-reload");
+  expect(readFileSync(join(folder.path, "usr/lib/systemd/system/berthd.service"), "utf8")).toContain("RestartSteps");
   const { code, stderr } = await berth(["units", "print", "--systemd", "new"]);
   expect([code, stderr]).toEqual([100, "berth: --systemd new is not a version; write for example 257\n"]);
 });
@@ -135,11 +135,29 @@ test("every service has a name in the log of its own, not that of the program th
   expect(names).toEqual(["%i", "berthd", "%N", "%i"]);
 });
 
-test("a reload is waited for where systemd knows how", () => {
-  const programs = { berthd: ["/usr/bin/berthd"], launcher: "/usr/bin/berth-launch" };
-  expect(renderUnit("berthd.service", { ...programs, systemd: 252 }).text).toContain("\nType=notify\nExecReload=kill ");
-  expect(renderUnit("berthd.service", { ...programs, systemd: 253 }).text).toContain("\nType=notify-reload\nReloadSig");
+test("systemctl reload waits until the broker has reloaded, and fails with its problems", () => {
+  const programs = { berthd: ["/usr/bin/berthd"], berth: ["/usr/bin/berth"], launcher: "/usr/bin/berth-launch" };
+  for (const systemd of [252, 257]) {
+    const { text } = renderUnit("berthd.service", { ...programs, systemd });
+    expect(text).toContain("\nType=notify\n");
+    expect(text).toContain("\nExecReload=/usr/bin/berth reload\n");
+  }
   expect(unitNames()).toEqual(units);
+});
+
+test("the delay between restarts grows where systemd knows how", () => {
+  const programs = { berthd: ["/usr/bin/berthd"], berth: ["/usr/bin/berth"], launcher: "/usr/bin/berth-launch" };
+  for (const name of ["berthd.service", "berth@.service"]) {
+    expect(renderUnit(name, { ...programs, systemd: 253 }).text).not.toMatch(/RestartSteps|RestartMaxDelaySec|@delay/);
+    expect(renderUnit(name, { ...programs, systemd: 254 }).text).toMatch(/\nRestartSteps=8\nRestartMaxDelaySec=30s\n/);
+  }
+});
+
+test("a server whose berth does not exist is not started again and again", () => {
+  const programs = { berthd: ["/usr/bin/berthd"], berth: ["/usr/bin/berth"], launcher: "/usr/bin/berth-launch" };
+  const { text } = renderUnit("berth@.service", { ...programs, systemd: 252 });
+  expect(text).toContain(" --absent-status 101 %i\n");
+  expect(text).toMatch(/^RestartPreventExitStatus=.*\b101\b/m);
 });
 
 test("paths are taken as they are, whatever systemd would read into them", () => {

@@ -138,11 +138,11 @@ describe("a tenant's sockets and lease", () => {
 for fd in b.fds: os.close(fd)
 other = socket.create_server(("127.0.0.1", ${port}))
 result = None`);
-      manager.launch();
-      await manager.exited();
-      expect(said(manager)).toMatch(/EADDRINUSE/);
-      await tenant.do("other.close()\nresult = None");
       await manager.start();
+      expect(said(manager)).toMatch(/EADDRINUSE/);
+      expect(await list(manager)).toMatchObject([{ descriptors: [{ kind: "datagram" }, { kind: "stream" }], problems: [{ line: 2 }] }]);
+      await tenant.do("other.close()\nresult = None");
+      await manager.until(() => said(manager).includes("its problem is gone"));
       expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: tenant.pid } }]);
     }));
 
@@ -160,7 +160,7 @@ result = None`);
     world(async ({ manager, tenant, lease }) => {
       await manager.end();
       manager.config("b.toml", "wrong = true\n");
-      manager.launch();
+      manager.launch(["--strict"]);
       await manager.exited();
       rmSync(`${manager.folder.path}/config/b.toml`);
       await manager.start();
@@ -229,12 +229,12 @@ describe("a broker whose record of leases is lost, while a server lives", () => 
     await manager.end();
     for (const name of ["leases", "lock"]) rmSync(`${manager.socket}.${name}`);
     manager.config("a.toml", berth("daemon"));
-    manager.launch();
-    await manager.exited();
+    await manager.start();
     // Of a user that may not take the berth it is any program's.
     expect(said(manager)).toMatch(
       new RegExp(`EADDRINUSE.*pid ${tenant.pid} \\(python3?[^)]*\\) has this address`, "s"),
     );
+    await manager.end();
     rmSync(`${manager.socket}.lock`);
     manager.config("a.toml", berth("nobody"));
     await manager.start();
@@ -249,8 +249,7 @@ describe("a broker whose record of leases is lost, while a server lives", () => 
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
     manager.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
-    manager.launch();
-    await manager.exited();
+    await manager.start();
     expect(said(manager)).toContain(`pid ${process.pid} (`);
     server.close();
     await once(server, "close");
@@ -374,8 +373,7 @@ result = None`);
 
       await tenant.do("ctypes.CDLL(None).prctl(4, 0); result = None");
       await manager.end();
-      manager.launch();
-      await manager.exited();
+      await manager.start();
       expect(said(manager)).toMatch(
         /has sockets that cannot be duplicated from it \((EPERM|EACCES).*run the broker as root/,
       );

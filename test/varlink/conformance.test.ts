@@ -100,6 +100,7 @@ it("replies match the interface: every method, and every error that one process 
   }
   for (const handle of [file, left, right]) handle.close();
   await call(client, "Acquire", { berth: "arena" });
+  await call(client, "Reload");
   await call(client, "Ready", { lease });
   await call(client, "Ready", { lease: "none" });
   await call(client, "Release", { lease });

@@ -30,6 +30,12 @@ export class BerthEvents {
     this.#onChange();
   }
 
+  /** Reports that a berth, of which everybody heard that it was removed, has nothing any more. Only recorders run. */
+  forget(berth: Berth): void {
+    for (const hear of this.#recorders) hear("removed", berth);
+    this.#onChange();
+  }
+
   /** Reports an event that needs no record: only observers run. */
   tell(event: BerthEvent, berth: Berth): void {
     for (const hear of this.#observers) hear(event, berth);

@@ -47,15 +47,23 @@ export class BerthRoots {
   }
 
   /** Why these berths cannot have roots. */
-  problems(specs: readonly BerthSpec[]): Problem[] {
+  problems(specs: readonly BerthSpec[]): { readonly berth: string; readonly problem: Problem }[] {
     if (this.#folder !== undefined) return [];
     return specs
       .filter(({ root }) => root !== undefined)
       .map(({ name, origin }) => ({
-        ...origin,
-        message: `${name} has a root, but this broker has no folder for images and ranges`,
-        remedy: "start it with --state DIR",
+        berth: name,
+        problem: {
+          ...origin,
+          message: `${name} has a root, but this broker has no folder for images and ranges`,
+          remedy: "start it with --state DIR",
+        },
       }));
+  }
+
+  /** Whether there can be roots and ranges at all. */
+  get hasFolder(): boolean {
+    return this.#folder !== undefined;
   }
 
   /** The range reserved for a berth. */

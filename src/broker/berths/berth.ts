@@ -4,6 +4,7 @@
  */
 
 import type { BerthSpec, RootState } from "../../config/keys/spec.ts";
+import type { Problem } from "../../config/toml/problem.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
 import { formatListenAddress } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
@@ -13,6 +14,7 @@ import type { Root, Strategy } from "../../rootfs/roots/root.ts";
 import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
+import type { PassedSocket } from "../sockets/passed-socket.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
@@ -72,11 +74,17 @@ export interface BerthView {
   readonly start?: StartView;
   /** How many of its descriptors are in the service manager's store. */
   readonly kept?: number;
+  /** Why nobody can take it. */
+  readonly problems?: readonly Problem[];
 }
 
 export class Berth {
   spec: BerthSpec;
   sockets: readonly NamedSocket[];
+  /** Why nobody can take it; mostly none. */
+  problems: readonly Problem[] = [];
+  /** Its sockets of an earlier broker that have no place while its configuration cannot be read. */
+  aside: readonly PassedSocket[] = [];
   /** The present tenant's lease. */
   lease: Lease | undefined;
   /** The newcomer's lease during a handover. */
@@ -171,6 +179,7 @@ export class Berth {
       ...(this.lease?.outdated === true && { outdated: true as const }),
       ...(this.start !== undefined && { start: this.start }),
       ...(kept > 0 && { kept }),
+      ...(this.problems.length > 0 && { problems: this.problems.map(shownProblem) }),
     };
   }
 
@@ -199,6 +208,10 @@ export class Berth {
 /** A configuration without the places of its values: equal texts mean equal configurations. */
 function meaning(spec: BerthSpec): string {
   return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
+}
+
+function shownProblem({ file, line, message, remedy }: Problem): Problem {
+  return { file, line, message, remedy };
 }
 
 /** A lease as clients see it. */

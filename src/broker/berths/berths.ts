@@ -3,7 +3,6 @@
  * its tenant exits. Refusals are return values. It knows nothing of connections or of the wire.
  */
 
-import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
@@ -13,13 +12,14 @@ import type { RootFacts } from "../../rootfs/roots/root.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
-import type { PassedSocket } from "../sockets/passed-socket.ts";
-import { openSockets, type SocketSources } from "../sockets/socket-set.ts";
-import { Berth, type BerthEvent, leaseView } from "./berth.ts";
+import type { SocketFailure } from "../sockets/socket-failure.ts";
+import type { SocketSources } from "../sockets/socket-set.ts";
+import { type Berth, type BerthEvent, leaseView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { Lease, type Tenant } from "./lease.ts";
 import { Leases } from "./leases.ts";
+import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
 import type { Repairs } from "./repairs.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
 import { Stashes } from "./stashes.ts";
@@ -37,7 +37,7 @@ export interface BerthsOptions {
 }
 
 export class Berths {
-  readonly #byName = new Map<string, Berth>();
+  readonly #registry: Registry;
   readonly #options: BerthsOptions;
   /** The leases and stashes of all berths. */
   readonly leases: Leases = new Leases();
@@ -47,59 +47,48 @@ export class Berths {
   constructor(options: BerthsOptions) {
     this.#options = options;
     this.stashes = new Stashes(options.quota, options.sys);
+    const { leases, stashes } = this;
+    this.#registry = new Registry({ ...options, leases, stashes });
   }
 
   /** Sorted by name. */
   list(): Berth[] {
-    return [...this.#byName.values()];
+    return this.#registry.list();
   }
 
   get size(): number {
-    return this.#byName.size;
+    return this.#registry.size;
   }
 
   /**
-   * Replaces the configuration of all berths. If there are problems, it returns them and changes nothing. It owns the
-   * passed sockets; `onUnclaimed` gets those that no berth uses.
+   * Replaces the configuration of all berths. If there are problems that are not tolerated, it returns them and changes
+   * nothing.
    */
-  apply(
-    specs: readonly BerthSpec[],
-    passed: readonly PassedSocket[] = [],
-    onUnclaimed: (passed: PassedSocket) => void = () => undefined,
-  ): Problem[] {
-    const { sys, log, roots, events, repairs, awaitClosed } = this.#options;
-    const set = openSockets(specs, { present: this.list(), passed, sys, awaitClosed });
-    if (Array.isArray(set)) {
-      // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
-      for (const berth of this.#byName.values()) berth.generation++;
-      return set;
-    }
-    const before = new Map(this.#byName);
-    this.#byName.clear();
-    for (const spec of specs) {
-      const sockets = set.byBerth.get(spec.name) ?? [];
-      const known = before.get(spec.name);
-      before.delete(spec.name);
-      const berth = known ?? new Berth(spec, sockets);
-      berth.range = roots.rangeOf(spec);
-      this.#byName.set(spec.name, berth);
-      if (known === undefined) events.change("added", berth);
-      else this.#change(berth, spec, sockets);
-    }
-    for (const berth of before.values()) this.#remove(berth);
-    for (const socket of set.unwanted) socket.close();
-    for (const socket of set.unclaimed) onUnclaimed(socket);
-    for (const berth of this.#byName.values()) repairs.begin(berth);
-    this.visibility.update(specs);
-    log("debug", `${specs.length} berths are configured`);
+  apply(arrangement: Arrangement, options: ApplyOptions = {}): Problem[] {
+    const problems = this.#registry.apply(arrangement, options);
+    if (problems.length > 0) return problems;
+    for (const berth of this.list()) this.#options.repairs.begin(berth);
+    this.visibility.update(this.list().map(({ spec }) => spec));
     return [];
+  }
+
+  /** Berths with sockets that may be opened later, and why they are missing. */
+  get failures(): Registry["failures"] {
+    return this.#registry.failures;
+  }
+
+  /** Tries again to open what a berth lacks. Returns what still fails. */
+  recover(berth: Berth): readonly SocketFailure[] {
+    return this.#registry.recover(berth);
   }
 
   /** The berth if the requester may take it. The refusal is the same whether the berth is missing or forbidden. */
   find(name: string, who: Requester): Berth | Refusal {
-    const berth = this.#byName.get(name);
-    if (who.privileged) return berth ?? { kind: "absent", berth: name };
-    return this.visibility.mayTake(berth, who.peer) ? berth : { kind: "denied", berth: name };
+    const berth = this.#registry.get(name);
+    if (!who.privileged && !this.visibility.mayTake(berth, who.peer)) return { kind: "denied", berth: name };
+    if (berth === undefined) return { kind: "absent", berth: name };
+    const { problems } = berth;
+    return problems.length === 0 ? berth : { kind: "problem", berth: name, problems };
   }
 
   /** Whether the requester may see the berth in lists and events. */
@@ -183,20 +172,21 @@ export class Berths {
 
   /** Closes everything. Tenants keep what they have. */
   close(left: (berth: Berth) => boolean = () => false): void {
-    for (const berth of this.#byName.values()) {
+    for (const berth of this.#registry.all()) {
       // Keep the path of a socket that a tenant still serves on: without it, nobody can connect.
       const isLeft = left(berth);
       for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
+      for (const { handle } of berth.aside) handle.close();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
       this.stashes.clear(berth);
       this.#options.roots.release(berth, { next: false });
     }
-    this.#byName.clear();
+    this.#registry.clear();
   }
 
   /** Restores a lease of an earlier broker, and owns the pidfd; undefined when there is no such berth. */
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
-    const berth = this.#byName.get(name);
+    const berth = this.#registry.get(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
     const { pid, uid, unit, ready } = facts;
     const lease = this.#begin(berth, { pid, uid, unit }, pidfd, id);
@@ -207,7 +197,7 @@ export class Berths {
 
   /** Restores the root of a berth with tenants, and owns the mount; undefined when there are no tenants. */
   restoreRoot(name: string, mount: FdHandle, facts: RootFacts): Berth | undefined {
-    const berth = this.#byName.get(name);
+    const berth = this.#registry.get(name);
     if (berth?.lease === undefined || berth.root !== undefined) return undefined;
     this.#options.roots.adopt(berth, mount, facts);
     return berth;
@@ -215,7 +205,7 @@ export class Berths {
 
   /** The berth of that name, without a check of policy. */
   get(name: string): Berth | undefined {
-    return this.#byName.get(name);
+    return this.#registry.get(name);
   }
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {
@@ -261,31 +251,9 @@ export class Berths {
       lease: lease.id,
       pid: lease.tenant.pid,
     });
+    if (berth.lease === undefined && this.#registry.discard(berth)) return;
     this.#options.roots.dropIdle(berth);
     this.#emit("released", berth);
-  }
-
-  #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"]): void {
-    const { moved, changed } = berth.configure(spec, sockets);
-    if (changed) this.#options.roots.forget(berth);
-    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined && changed) lease.outdated = true;
-    if (moved && berth.lease !== undefined) {
-      const { pid } = berth.lease.tenant;
-      const message = `berth ${berth.name}: its sockets changed; pid ${pid} keeps those it has until it asks again`;
-      this.#options.log("notice", message, { event: "changed", berth: berth.name });
-    }
-    if (changed) this.#emit("changed", berth);
-  }
-
-  #remove(berth: Berth): void {
-    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
-    berth.lease = undefined;
-    berth.incoming = undefined;
-    this.#options.roots.release(berth, { next: false });
-    this.stashes.clear(berth);
-    this.#options.log("info", `berth ${berth.name}: no longer configured`, { event: "removed", berth: berth.name });
-    this.#options.events.change("removed", berth);
-    berth.generation++;
   }
 
   #emit(event: BerthEvent, berth: Berth): void {

@@ -1,5 +1,6 @@
 /** Requests to the berths, and their outcomes. Only types. */
 
+import type { Problem } from "../../config/toml/problem.ts";
 import type { Peer } from "../access/peer.ts";
 import type { Berth, LeaseView } from "./berth.ts";
 import type { Lease } from "./lease.ts";
@@ -32,6 +33,7 @@ export type Refusal =
   | { readonly kind: "denied"; readonly berth: string }
   | { readonly kind: "occupied"; readonly berth: string; readonly lease: LeaseView }
   | { readonly kind: "vacant"; readonly berth: string }
+  | { readonly kind: "problem"; readonly berth: string; readonly problems: readonly Problem[] }
   | { readonly kind: "no-lease"; readonly lease: string }
   | { readonly kind: "limit"; readonly limit: string; readonly message: string }
   | { readonly kind: "unsuitable"; readonly name: string; readonly message: string }

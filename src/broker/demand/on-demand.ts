@@ -22,6 +22,11 @@ interface Attended {
   readonly idle: IdleWatch;
 }
 
+/** A server is not started while its berth has a problem: it could not take it. */
+function isOnDemand({ spec, problems }: Berth): boolean {
+  return spec.server.start === "on-demand" && problems.length === 0;
+}
+
 export class OnDemand {
   readonly #options: OnDemandOptions;
   readonly #byBerth = new Map<Berth, Attended>();
@@ -44,7 +49,7 @@ export class OnDemand {
   resume(berths: readonly Berth[]): void {
     this.#isPaused = false;
     if (this.#queue.size > 0) setImmediate(() => this.#startNext());
-    const wanted = new Set(berths.filter(({ spec }) => spec.server.start === "on-demand"));
+    const wanted = new Set(berths.filter(isOnDemand));
     for (const [berth, attended] of this.#byBerth) if (!wanted.has(berth)) this.#forget(berth, attended);
     for (const berth of wanted) {
       const known = this.#byBerth.get(berth);

@@ -1,4 +1,5 @@
 /** The methods of io.berthd.Broker. Each call has been decoded and validated before. */
+import { ConfigError } from "../../config/toml/problem.ts";
 import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
@@ -42,6 +43,8 @@ export interface MethodsContext {
   readonly maxFds: number;
   /** Absolute path of the state folder, if there is one. */
   readonly state: string | undefined;
+  /** Reads the configuration again. Throws CONFIG_INVALID. */
+  readonly reload: () => void;
 }
 
 /** The handler of one method: its parameters are typed, and have been validated. */
@@ -61,6 +64,7 @@ export function brokerMethods({
   watchers,
   maxFds,
   state,
+  reload,
 }: MethodsContext): Implementation<Session> {
   const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
     const known = session.grants.get(name);
@@ -124,6 +128,22 @@ export function brokerMethods({
     return done(interceptions.begin(lease, notify, session));
   };
 
+  const reloadNow = (): Answer => {
+    try {
+      reload();
+      const left = berths.list().filter(({ problems }) => problems.length > 0);
+      const problems = left.flatMap((berth) => berth.view().problems ?? []);
+      return answer({ berths: berths.size, problems } satisfies Reply<"Reload">);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const problems = error.problems.map(({ file, line, message, remedy }) => ({ file, line, message, remedy }));
+      return refuse("io.berthd.Broker.ConfigurationInvalid", {
+        problems,
+        message: `${error.message}\nnothing changed`,
+      });
+    }
+  };
+
   return {
     text: brokerInterface,
     methods: {
@@ -141,6 +161,12 @@ export function brokerMethods({
       },
       Acquire: { handle: acquire },
       Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
+      Reload: {
+        handle: (session) => {
+          if (!session.privileged) return refuse("org.varlink.service.PermissionDenied", { message: NOT_YOURS });
+          return (reply) => void takeover.over().then(() => reply(session.closed ? undefined : reloadNow()));
+        },
+      },
       Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },
       Stash: {
         handle: (...call) => guarded(() => stash(...call)),
@@ -169,6 +195,7 @@ export function brokerMethods({
 }
 
 const DENIED = "org.varlink.service.PermissionDenied";
+const NOT_YOURS = "only root and the broker's own user may reload its configuration";
 
 const NO_DESCRIPTOR_LEFT: Refusal = {
   kind: "limit",

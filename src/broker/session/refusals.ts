@@ -1,4 +1,5 @@
 /** Makes the Varlink error reply of a refusal, with a message for people. Pure. */
+import { describeProblems } from "../../config/toml/problem.ts";
 import { type Answer, refuse } from "../../varlink/service.ts";
 import type { Refusal } from "../berths/request.ts";
 
@@ -25,6 +26,12 @@ export function refusal(why: Refusal): Answer {
       return refuse("io.berthd.Broker.BerthVacant", {
         berth: why.berth,
         message: `berth ${quote(why.berth)} has no tenant to take over from`,
+      });
+    case "problem":
+      return refuse("io.berthd.Broker.BerthHasProblems", {
+        berth: why.berth,
+        problems: why.problems.map(({ file, line, message, remedy }) => ({ file, line, message, remedy })),
+        message: `berth ${why.berth} has a problem: ${describeProblems(why.problems)}`,
       });
     case "no-lease":
       return refuse("io.berthd.Broker.NoSuchLease", {

@@ -40,8 +40,12 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, root, lease, ready, status, outdated, start } = berth;
+  const { name, state, descriptors, range, root, lease, ready, status, outdated, start, problems } = berth;
   const facts: [string, string][] = [["state", state]];
+  for (const { file, line, message, remedy } of problems ?? []) {
+    facts.push(["problem", printable(`${file}:${line}: ${message}`)]);
+    if (remedy) facts.push(["remedy", printable(remedy)]);
+  }
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);

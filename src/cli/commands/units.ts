@@ -201,11 +201,16 @@ function place(folder: string, { name, text }: Unit, dryRun: true | undefined): 
 
 function programsAt({ prefix, systemd = systemdVersion() }: PrintOptions): Programs {
   if (prefix === undefined) {
-    const berthd = [process.execPath, join(packageRoot, "dist/cli/berthd.js")];
-    return { berthd, launcher: launcherPath(), systemd };
+    const program = (name: string): string[] => [process.execPath, join(packageRoot, "dist/cli", name)];
+    return { berthd: program("berthd.js"), berth: program("berth.js"), launcher: launcherPath(), systemd };
   }
   mustBeAbsolute(prefix);
-  return { berthd: [join(prefix, "bin/berthd")], launcher: join(prefix, "bin/berth-launch"), systemd };
+  return {
+    berthd: [join(prefix, "bin/berthd")],
+    berth: [join(prefix, "bin/berth")],
+    launcher: join(prefix, "bin/berth-launch"),
+    systemd,
+  };
 }
 
 function mustBeAbsolute(prefix: string | undefined): void {

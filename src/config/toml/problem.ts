@@ -1,5 +1,6 @@
 /** Problems of a configuration. They are collected, never thrown, so that one run names all of them. */
 
+import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 
 /** Where a value was written, for messages about it. `line` counts from 1. */
@@ -29,6 +30,31 @@ export function formatProblem(problem: Problem): string {
   const { message, remedy } = problem;
   // A newline in a name must not begin a problem of its own.
   return `${printable(`${formatOrigin(problem)}: ${message}`)}\n  ${printable(remedy)}`;
+}
+
+/** One line about them: the first one whole, and how many others there are. */
+export function describeProblems(problems: readonly Problem[]): string {
+  const [first] = problems;
+  if (first === undefined) return "none";
+  const more = problems.length === 1 ? "" : `; and ${problems.length - 1} more`;
+  return `${formatOrigin(first)}: ${first.message}; ${first.remedy}${more}`;
+}
+
+/** The configuration cannot be used. Its message has every problem. */
+export class ConfigError extends BerthError {
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+    super("CONFIG_INVALID", `the configuration has ${count}:\n${problems.map(formatProblem).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+/** Whether two problems are the same one, although lines were added above it. */
+export function isSameProblem(a: Problem, b: Problem): boolean {
+  const text = ({ file, message }: Problem): string => `${file} ${message.replace(/(\.toml):\d+$/, "$1")}`;
+  return text(a) === text(b);
 }
 
 /** Collects problems. A problem of a template is kept once, not once for each instance. */

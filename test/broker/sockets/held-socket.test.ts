@@ -357,7 +357,7 @@ describe("a path that exists already", () => {
     const sockets = ["living", "file", "folder", "link"].map(
       (name) => `[sockets.${name}]\nlisten = ["unix://${at(name)}"]`,
     );
-    const started = startBroker({ "arena.toml": sockets.join("\n") });
+    const started = startBroker({ "arena.toml": sockets.join("\n") }, { strict: true });
     await expect(started).rejects.toThrow(/4 problems/);
     const message = String(await started.catch((error: unknown) => error));
     expect(message).toMatch(/socket living: bind .*EADDRINUSE/);
