@@ -9,23 +9,9 @@ import { fileURLToPath } from "node:url";
 import type { AccountCalls } from "./accounts.ts";
 import { BerthError } from "./errors.ts";
 import type { BindReport, Interceptor } from "./native-interceptor.ts";
+import type { Poll, PollCallback } from "./native-poll.ts";
 
-/** Readiness of one descriptor on the event loop, by libuv's uv_poll. Level-triggered. */
-export interface Poll {
-  /**
-   * Watches for `events` ({@link READABLE} | {@link WRITABLE} | {@link DISCONNECT}) from now on; 0 pauses. Returns 0 or
-   * -errno.
-   */
-  start(events: number): number;
-  /** Stops for good; the descriptor itself stays open and is the caller's. Idempotent. */
-  close(): void;
-  /** Whether this poll alone keeps the process alive: ref() yes (as at first), unref() no. */
-  ref(): void;
-  unref(): void;
-}
-
-/** Called with 0 and the events that hold, or with -errno when polling itself failed. */
-export type PollCallback = (status: number, events: number) => void;
+export type { Poll, PollCallback } from "./native-poll.ts";
 
 /** process.cc also has the calls of {@link AccountCalls}. */
 export interface Native extends AccountCalls {
