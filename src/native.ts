@@ -117,8 +117,8 @@ export interface Native extends AccountCalls {
    */
   pollFor(fd: number, events: number, milliseconds: number): number;
   /**
-   * statx(2) with AT_STATX_DONT_SYNC, which asks no file system: [mode, major and minor of the device, low and high half
-   * of the inode] into `into`. Only the type is true of the mode. Returns 0 or -errno.
+   * statx(2) with AT_STATX_DONT_SYNC, which asks no file system: [mode, major and minor of the device, low and high
+   * half of the inode] into `into`. Only the type is true of the mode. Returns 0 or -errno.
    */
   statNow(fd: number, into: Uint32Array): number;
   /** flock(2) with LOCK_NB always: LOCK_SH or LOCK_EX. */
@@ -187,9 +187,7 @@ export interface Native extends AccountCalls {
   fsconfigString(context: number, key: string, value: string): number;
   fsconfigFd(context: number, key: string, fd: number): number;
   fsconfigCreate(context: number): number;
-  /**
-   * fsmount(2), FSMOUNT_CLOEXEC: a detached mount with these MOUNT_ATTR_… bits, which lives as long as its descriptor.
-   */
+  /** fsmount(2), FSMOUNT_CLOEXEC: a detached mount with these MOUNT_ATTR_… bits. It ends with its descriptor. */
   fsmount(context: number, attributes: number): number;
 
   // inotify.cc ---------------------------------------------------------------------------------------------------
