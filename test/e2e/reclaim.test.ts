@@ -140,7 +140,9 @@ other = socket.create_server(("127.0.0.1", ${port}))
 result = None`);
       await manager.start();
       expect(said(manager)).toMatch(/EADDRINUSE/);
-      expect(await list(manager)).toMatchObject([{ descriptors: [{ kind: "datagram" }, { kind: "stream" }], problems: [{ line: 2 }] }]);
+      expect(await list(manager)).toMatchObject([
+        { descriptors: [{ kind: "datagram" }, { kind: "stream" }], problems: [{ line: 2 }] },
+      ]);
       await tenant.do("other.close()\nresult = None");
       await manager.until(() => said(manager).includes("its problem is gone"));
       expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: tenant.pid } }]);

@@ -31,6 +31,20 @@ describe("a broker that does not hand the berth over", () => {
     expect(await launch(broker)).toMatchObject({ code: 1, stderr: `berth-launch: ${occupied}\n` });
   });
 
+  test("--absent-status is the exit code where there is no such berth, or it may not be taken, and nowhere else", async () => {
+    using broker = new FakeBroker();
+    const codeOf = async (error: string, ...options: string[]) => {
+      broker.answer = { text: JSON.stringify({ error, parameters: { message: "no" } }), fds: [] };
+      return (await launch(broker, [...options, "arena"])).code;
+    };
+    const [absent, denied] = ["io.berthd.Broker.NoSuchBerth", "org.varlink.service.PermissionDenied"];
+    expect(await codeOf(absent)).toBe(1);
+    expect(await codeOf(absent, "--absent-status", "101")).toBe(101);
+    expect(await codeOf(denied, "--absent-status", "101")).toBe(101);
+    expect(await codeOf(occupied, "--absent-status", "101")).toBe(1);
+    for (const status of ["0", "256", "x"]) expect(await codeOf(absent, "--absent-status", status)).toBe(100);
+  });
+
   test("the descriptors of an error are not used", async () => {
     using broker = new FakeBroker();
     const plan = broker.memfd("plan", encode(planOf(["echo", "ran"])), SEALED);

@@ -45,12 +45,40 @@ describe("systemd 257", needs(...MACHINE, ...DEBIAN), () => {
   });
 
   test("a reload has been carried out when systemctl returns", async () => {
-    expect(await machine.show("berthd", "Type")).toEqual({ Type: "notify-reload" });
     for (let port = 7201; port < 7204; port++) {
       machine.write({ [`/etc/berthd/b${port}.toml`]: `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n` });
       await machine.ok(["systemctl", "reload", "berthd"]);
       expect(await machine.ok(["ss", "-Hlnt", `sport = :${port}`])).toContain("LISTEN");
     }
+  });
+
+  test("a reload with a mistake fails, prints it, and changes nothing; after a restart the others serve", async () => {
+    machine.write({ "/etc/berthd/typo.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:7209"]\nbaklog = 3\n' });
+    expect((await machine.run(["systemctl", "reload", "berthd"])).code).not.toBe(0);
+    expect((await machine.run(["berth", "reload"])).stderr).toContain("/etc/berthd/typo.toml:3: ");
+    expect(await machine.show("berthd", "StatusText")).toEqual({
+      StatusText: expect.stringContaining("not the one in force"),
+    });
+    await machine.ok(["systemctl", "restart", "berthd"]);
+    expect(await machine.ok(["berth", "ls"])).toMatch(/^a +vacant .*\n(.*\n)*typo +problem /m);
+    expect(await machine.show("berthd", "StatusText", "NRestarts")).toEqual({
+      StatusText: expect.stringContaining("1 with problems"),
+      NRestarts: "0",
+    });
+    await machine.ok(["rm", "/etc/berthd/typo.toml"]);
+    await machine.ok(["systemctl", "reload", "berthd"]);
+  });
+
+  test("a server whose berth does not exist is not started again", async () => {
+    await machine.run(["systemctl", "start", "berth@nowhere"]);
+    await machine.waitFor(
+      "its end",
+      async () => (await machine.show("berth@nowhere", "ActiveState"))["ActiveState"] === "failed",
+    );
+    expect(await machine.show("berth@nowhere", "ExecMainStatus", "NRestarts")).toEqual({
+      ExecMainStatus: "101",
+      NRestarts: "0",
+    });
   });
 
   test("a server is the process that systemd started", async () => {
