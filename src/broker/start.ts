@@ -111,7 +111,11 @@ function settle(foundation: Foundation, config: LoadedConfig, { fds, ledger }: I
   const ofBroker = fds.sockets.filter((offer) => !ofBerths.includes(offer));
   sayGeneral(config, log);
   const unclaimed = applyConfiguration(foundation, config, () => !isStrict(options), ofBerths);
-  control.takeSole(ofBerths, unclaimed);
+  const names = new Set(config.specs.flatMap(({ name, sockets }) => sockets.map((socket) => `${name}.${socket.name}`)));
+  control.takeSole(
+    ofBerths,
+    unclaimed.filter(({ name }) => !names.has(name)),
+  );
   restore(fds, restoreContext(foundation));
   const controlFd = control.open(ofBroker);
   const notify = openNotify(foundation, ofBroker);

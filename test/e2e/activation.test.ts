@@ -77,13 +77,11 @@ it.each([
     (port: number) => boundSocket(`udp://[::1]:${port}`),
     /is udp:\/\/\[::1\]:\d+, and the socket is/,
   ],
-])("that bears the name of a berth's socket and is %s is an error of the configuration", async (_, open, message) => {
+])("that bears the name of a berth's socket and is %s is a problem of the berth", async (_, open, message) => {
   const port = await freePort();
   await using manager = new FakeManager({ units: [{ name: "a.s", handle: open(port) }] });
   manager.config("a.toml", `[sockets.s]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
-  manager.launch();
-  await manager.exited();
-  expect(manager.child?.exitCode).toBe(1);
+  await manager.start();
   expect(said(manager)).toMatch(/a\.toml:2: berth a, socket s: the descriptor passed as a\.s/);
   expect(said(manager)).toMatch(message);
 });

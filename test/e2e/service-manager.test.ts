@@ -70,7 +70,9 @@ describe("notifications to the service manager", () => {
     folder.write({ "config/b.toml": "nonsense" });
     broker.child.kill("SIGHUP");
     expect(JSON.parse(await manager.line(/./))).toMatch(/^RELOADING=1\n/);
-    expect(JSON.parse(await manager.line(/./))).toMatch(/^READY=1\nSTATUS=1 berth, 0 taken$/);
+    expect(JSON.parse(await manager.line(/./))).toMatch(
+      /^READY=1\nSTATUS=1 berth, 0 taken; the configuration on disk is not the one in force: the last reload was refused$/,
+    );
     broker.child.kill("SIGTERM");
     expect(JSON.parse(await manager.line(/./))).toBe("STOPPING=1\nSTATUS=stopping");
     expect(await broker.exit()).toEqual([0, null]);

@@ -283,6 +283,6 @@ for kind, path in ((socket.SOCK_DGRAM, "${datagram}"), (socket.SOCK_STREAM, "${s
 });
 
 it("a berth with a root needs a state folder", async () => {
-  const started = startBroker({ "a.toml": '[root]\nimage = "x"\n' });
+  const started = startBroker({ "a.toml": '[root]\nimage = "x"\n' }, { strict: true });
   await expect(started).rejects.toThrow(/a has a root, but this broker has no folder .*\n +start it with --state DIR/);
 });
