@@ -19,8 +19,8 @@ export interface BrokerOptions {
   /** Refuses to start if any berth has a problem. Default: true with `predecessor`; else the others are served. */
   readonly strict?: boolean;
   /**
-   * Runs every reload: `reload` throws CONFIG_INVALID. Default: it is only called. A daemon tells its service manager
-   * and its log.
+   * Called for each reload that a client asks for, with the function that does it and throws CONFIG_INVALID. A daemon
+   * tells its service manager and its log of both. Default: that function is called.
    */
   readonly onReload?: (reload: () => void) => void;
   /** Path of the control socket, or a listening socket, for example from socket activation. The broker then owns it. */

@@ -112,6 +112,7 @@ describe("a broker that is killed", () => {
     expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant", kept: 1 }]);
     // Once, although the store and the record beside the socket both have the lease.
     expect(said(manager).match(/pid \d+ no longer has it: it exited while no broker was running/g)).toHaveLength(1);
+    await manager.until(() => /left unusable by the server; it was opened again/.test(said(manager)));
     (await connected(port)).destroy();
   });
 

@@ -1,7 +1,7 @@
 /**
  * Which berths there are: applies a configuration to them. A berth with a problem is there with its problem. One that
- * is no longer configured keeps its sockets for as long as it has a tenant, so that a file that was missing for a moment
- * costs nothing. It knows nothing of requests.
+ * is no longer configured keeps its sockets for as long as it has a tenant: a file may have been missing for a moment
+ * only. It knows nothing of requests.
  */
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { LoadedConfig } from "../../config/load.ts";

@@ -44,7 +44,8 @@ export class Stashes {
   }
 
   /**
-   * Restores a descriptor of an earlier broker. Undefined if there is no place for it, or it may not be kept. Owns the handle if it succeeds.
+   * Restores a descriptor of an earlier broker. Undefined if there is no place for it, or it may not be kept. Owns the
+   * handle if it succeeds.
    */
   restore(berth: Berth, { name, lease, uid }: StoredStash, handle: FdHandle): Stashed | undefined {
     if (berth.size >= MAX_DESCRIPTORS || berth.stash.has(name)) return undefined;
