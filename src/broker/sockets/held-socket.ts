@@ -82,7 +82,9 @@ export class HeldSocket implements Disposable, CaredFor {
     socket.storedCopy = passed.storedCopy;
     try {
       const { address } = listen;
-      if (address.family !== "unix" && typeof is !== "string" && is.address.family !== "unix")
+      // Any other port is the configured one, also where the kernel no longer lists a socket that a tenant shut down.
+      const isChosen = address.family !== "unix" && address.port === 0;
+      if (isChosen && typeof is !== "string" && is.address.family !== "unix")
         socket.#bound = { ...address, port: is.address.port };
       socket.#foreign = stored === undefined || stored.path === "foreign";
       if (address.family === "unix" && !address.abstract) socket.#inode = inodeBehind(address.path, stored);
