@@ -1,6 +1,7 @@
 // Readiness of a descriptor on Node's event loop, by libuv's uv_poll. The descriptor stays its owner's. libuv sets
 // O_NONBLOCK, which all have who share the open file: with a third argument true, it is as before when start() returns.
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <uv.h>
 
 #include "args.h"
@@ -85,7 +86,9 @@ class Poll : public Napi::ObjectWrap<Poll> {
       napi_get_uv_event_loop(info.Env(), &loop);
       const int flags = keepFlags_ ? fcntl(fd_, F_GETFL) : -1;
       int result = uv_poll_init(loop, &watch_->handle, fd_);
-      if (flags >= 0 && (flags & O_NONBLOCK) == 0) fcntl(fd_, F_SETFL, flags);
+      // Not by F_SETFL: it takes the socket's lock if somebody else has changed O_ASYNC meanwhile.
+      int isNonblocking = 0;
+      if (flags >= 0 && (flags & O_NONBLOCK) == 0) ioctl(fd_, FIONBIO, &isNonblocking);
       if (result < 0) return Napi::Number::New(info.Env(), result);
       watch_->handle.data = watch_;
       watch_->opened = true;

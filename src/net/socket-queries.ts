@@ -20,14 +20,14 @@ export function socketPair(kind: SocketKind, sys: Native): readonly [FdHandle, F
 }
 
 /** The value of an option that is one int and never negative, or -errno (getsockopt(2)). */
-export function socketOption(fd: number, level: number, option: number, sys: Native): number {
+export function socketOption(fd: number, level: number, option: number, sys: Pick<Native, "getsockopt">): number {
   const value = new Int32Array(1);
   const result = sys.getsockopt(fd, level, option, value);
   return result < 0 ? result : (value[0] ?? 0);
 }
 
 /** Reads the error that is pending on a socket, which clears it (socket(7), SO_ERROR). */
-export function clearPendingError(fd: number, sys: Native): void {
+export function clearPendingError(fd: number, sys: Pick<Native, "getsockopt">): void {
   socketOption(fd, SOL_SOCKET, SO_ERROR, sys);
 }
 

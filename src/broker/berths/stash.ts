@@ -8,6 +8,7 @@ import type { Native } from "../../native.ts";
 import { AF_UNIX } from "../../net/address.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { isConnected, socketOption } from "../../net/socket-queries.ts";
+import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { type FileFacts, type Mount, parseMounts, whyNotKept } from "./stash-file.ts";
 
@@ -46,7 +47,7 @@ export function shownName(name: string): string {
  * Whether two descriptors are the same open file. Two may have one inode and differ: a file that was opened twice, the
  * two ends of a pipe. A kernel without kcmp(2) has only the inode to compare.
  */
-export function isSameOpenFile(one: FdHandle, other: FdHandle, sys: Native): boolean {
+export function isSameOpenFile(one: FdHandle, other: FdHandle, sys: ForeignCalls): boolean {
   const order = sys.kcmp(one.fd, other.fd);
   if (order >= 0) return order === 0;
   const file = fileOf(one.fd, sys);
@@ -57,7 +58,7 @@ export function isSameOpenFile(one: FdHandle, other: FdHandle, sys: Native): boo
  * Identifies the socket, pipe, file or memfd: equal for all its descriptors. Undefined if its file system does not
  * tell.
  */
-export function fileOf(fd: number, sys: Pick<Native, "statNow">): string | undefined {
+export function fileOf(fd: number, sys: Pick<ForeignCalls, "statNow">): string | undefined {
   const file = look(fd, sys);
   return file && `${file.device}:${file.inode}`;
 }
@@ -108,7 +109,7 @@ interface OpenFile {
 }
 
 /** Undefined where we may not look. */
-function look(fd: number, sys: Pick<Native, "statNow">): OpenFile | undefined {
+function look(fd: number, sys: Pick<ForeignCalls, "statNow">): OpenFile | undefined {
   const stat = new Uint32Array(5);
   if (sys.statNow(fd, stat) < 0) return undefined;
   const [mode = 0, major, minor, low, high] = stat;
@@ -120,7 +121,7 @@ function mounts(): Mount[] {
 }
 
 /** The names and numbers that the kernel has of an open file (proc(5)). */
-function factsOf(fd: number, { device }: OpenFile, sys: Native): FileFacts {
+function factsOf(fd: number, { device }: OpenFile, sys: ForeignCalls): FileFacts {
   const mount = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1];
   return {
     device,

@@ -7,6 +7,7 @@ import { type Address, AF_INET, AF_INET6, AF_UNIX, decodeSockaddr } from "../../
 import * as so from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transport.ts";
+import type { ForeignCalls } from "../access/foreign-calls.ts";
 import { type OwnSettings, ownSettings, readCalls } from "../sockets/carry-over.ts";
 import type { SocketCall, SocketPlan } from "../sockets/socket-call.ts";
 
@@ -28,7 +29,7 @@ export interface SocketState extends OwnSettings {
 }
 
 /** Undefined for netlink, packet and other families: those never belong to a berth. */
-export function makeOf(socket: number, sys: Native): SocketMake | undefined {
+export function makeOf(socket: number, sys: ForeignCalls): SocketMake | undefined {
   const option = (name: number): number => socketOption(socket, so.SOL_SOCKET, name, sys);
   const domain = option(so.SO_DOMAIN);
   const type = option(so.SO_TYPE);

@@ -3,20 +3,21 @@
  * kernel for the server. It reports once, because what arrived stays until the server reads it
  * (test/broker/demand/on-demand.test.ts).
  */
-import { type Native, type Poll, READABLE } from "../../native.ts";
+import { type Poll, READABLE } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import { clearPendingError } from "../../net/socket-queries.ts";
+import type { ForeignCalls } from "../access/foreign-calls.ts";
 
 /** Milliseconds until a socket that cannot be watched is checked again. */
 const RETRY_INTERVAL_MS = 1000;
 
 export class ArrivalWatch {
-  readonly #sys: Native;
+  readonly #sys: ForeignCalls;
   readonly #onWake: () => void;
   readonly #polls: Poll[] = [];
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(sys: Native, onWake: () => void) {
+  constructor(sys: ForeignCalls, onWake: () => void) {
     this.#sys = sys;
     this.#onWake = onWake;
   }

@@ -2,19 +2,19 @@
  * Whether the sockets of a berth are in use, without any cost per packet. For UDP, the kernel tells when the last
  * datagram that was read arrived. For a listener, it tells whether a connection is open.
  */
-import type { Native } from "../../native.ts";
 import { SO_TIMESTAMP, SO_TIMESTAMPING, SO_TIMESTAMPNS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
+import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Connections } from "./connections.ts";
 
 export class Traffic {
-  readonly #sys: Native;
+  readonly #sys: ForeignCalls;
   readonly #connections: Pick<Connections, "to">;
   readonly #stamps = new Map<HeldSocket, string>();
 
-  constructor(sys: Native, connections: Pick<Connections, "to">) {
+  constructor(sys: ForeignCalls, connections: Pick<Connections, "to">) {
     this.#sys = sys;
     this.#connections = connections;
   }

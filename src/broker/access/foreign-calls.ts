@@ -1,0 +1,29 @@
+/**
+ * The calls that the broker may make on an open file that somebody else has or had. None of them waits for a peer, for
+ * a file system, or for a lock that a tenant can hold (lock_sock). All others are the guard's
+ * (test/foreign-calls.test.ts).
+ */
+import type { Native } from "../../native.ts";
+
+/** Each with the reason why it does not wait. */
+export const foreignCalls = {
+  dup: "takes a reference to the open file",
+  closeForeign: "the guard closes it",
+  getfl: "reads a field of the open file (F_GETFL)",
+  getSeals: "reads a field of a memfd; of other files it is EINVAL (F_GET_SEALS)",
+  kcmp: "compares pointers",
+  statNow: "asks no file system (AT_STATX_DONT_SYNC)",
+  unixFile: "takes a reference to the path of a UNIX socket (SIOCUNIXFILE)",
+  getsockopt: "of level SOL_SOCKET alone, which takes no lock (sk_getsockopt, net/core/sock.c)",
+  lastReceived: "reads a time stamp of a socket (SIOCGSTAMP)",
+  pollNow: "of a socket, a pipe or a pidfd; a file of FUSE is never asked",
+  Poll: "epoll_ctl(2) asks as pollNow does",
+  peercred: "reads who has connected (SO_PEERCRED)",
+  peergroups: "reads who has connected (SO_PEERGROUPS)",
+  pidfdGetfd: "takes a reference to the open file",
+  pidfdSignal: "of a pidfd",
+  pidfdSignalGroup: "of a pidfd",
+} as const satisfies Partial<Record<keyof Native, string>>;
+
+/** The addon, for code that handles what somebody else has or had. */
+export type ForeignCalls = Pick<Native, keyof typeof foreignCalls>;

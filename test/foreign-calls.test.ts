@@ -1,0 +1,98 @@
+/**
+ * Nobody holds the broker up: which system calls it makes, where, and on what. A call on an open file that somebody else
+ * has or had is one of `foreignCalls`; every other call is on something of the broker's own, and is listed here.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { foreignCalls } from "../src/broker/access/foreign-calls.ts";
+import { packageRoot } from "../src/native.ts";
+
+const folder = join(packageRoot, "src/broker");
+const files = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+
+const passed = readFileSync(join(folder, "sockets/passed-socket.ts"), "utf8");
+
+/** Calls that may wait, or for which it matters whose the descriptor is. */
+const own: Readonly<Record<string, readonly string[]>> = {
+  // A process of ours, on a channel to it.
+  "guard/worker.ts": ["recvmsg", "sendmsg", "setfl", "setsockopt"],
+  "guard/zygote.ts": ["recvmsg", "sendmsg", "setfl"],
+  "guard/guard.ts": ["close"], // a number that the guard has as well, or of a handle that nobody else has
+  "bind/bind-fallback.ts": ["sendmsg"],
+  // A kernel object that we made.
+  "bind/bind-reports.ts": ["Interceptor", "memfd"],
+  "record/wrapped-fd.ts": ["peekmsg", "sendmsg"],
+  "restart/former-tenants.ts": ["memfd"],
+  "restart/locks.ts": ["flock"],
+  "restart/reclaim.ts": ["memfd"],
+  "restart/store-mirror.ts": ["memfd"],
+  "session/launch.ts": ["addSeals", "memfd"],
+  "sockets/interface-watch.ts": ["bind", "recvbytes", "socket"],
+  "sockets/unix-path.ts": ["connect", "socket"], // non-blocking, to see whether somebody listens
+  // The broker's own sockets: the control socket, the notify socket, accepted connections.
+  "notify/notify-socket.ts": ["peeksender", "recvcred", "setsockopt"],
+  "session/listener.ts": ["accept"],
+  "session/peer-gate.ts": ["setsockopt"],
+  "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
+  // A held socket before anybody else gets it.
+  "sockets/carry-over.ts": ["runPlan", "socket"],
+  "sockets/held-socket.ts": ["bind", "boundAddress", "listen"],
+  "sockets/open-socket.ts": ["setfl", "setsockopt", "socket"],
+  "sockets/option-state.ts": ["runPlan"],
+  // Carries out a plan here and now: only for the two above.
+  "sockets/socket-call.ts": [
+    ...["bind", "connect", "getpeername", "getsockname", "getsockopts", "listen", "setfl", "setsockopt"],
+    "shutdown",
+  ],
+  // Of UNIX sockets only, whose names have a lock of their own (unix_getname, net/unix/af_unix.c).
+  "berths/stash.ts": ["isConnected"],
+  "sockets/passed-socket.ts": ["boundAddressIfKnown"],
+};
+
+/** They take no descriptor, or only one of a process. */
+const harmless = ["ifindex", "pidfdOpen", "pollFor"];
+/** Functions of net/socket-queries.ts that take a lock, and the one that carries out a plan here and now. */
+const functions = ["boundAddress", "boundAddressIfKnown", "isConnected", "runPlan"];
+
+function callsIn(text: string): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "").replace(/^import[\s\S]*?;$/gm, "");
+  const methods = Array.from(code.matchAll(/\b(?:sys|native)\.(\w+)\(/g), ([, name = ""]) => name);
+  const named = functions.filter((name) => new RegExp(`(?<!function )\\b${name}(?:<[^>]*>)?\\(`).test(code));
+  return [...new Set([...methods, ...named])].sort();
+}
+
+it("the broker makes no call that may wait on what somebody else has or had", () => {
+  const found = files.flatMap((file) => {
+    const calls = callsIn(readFileSync(join(folder, file), "utf8"));
+    const rest = calls.filter((name) => !(name in foreignCalls) && !harmless.includes(name));
+    return rest.length === 0 ? [] : [[file, rest] as const];
+  });
+  const expected = Object.fromEntries(Object.entries(own).map(([file, calls]) => [file, [...calls].sort()]));
+  expect(Object.fromEntries(found)).toEqual(expected);
+});
+
+it("options of other levels than SOL_SOCKET are read by plans alone", () => {
+  const readers = files.filter((file) => /\bgetsockopt\(/.test(readFileSync(join(folder, file), "utf8")));
+  expect(readers.filter((file) => file !== "sockets/socket-call.ts")).toEqual([]);
+  for (const file of files) {
+    const text = readFileSync(join(folder, file), "utf8");
+    const calls = text.match(/\bsocketOption\([^;]*/g) ?? [];
+    const levels = calls.filter(
+      (call) => !/\bSOL_SOCKET\b/.test(call) && !call.startsWith("socketOption(fd, level, name"),
+    );
+    expect(levels, file).toEqual([]);
+  }
+  const [, uses = ""] = /const option = \(level[\s\S]*?socketOption([\s\S]*?)\n}/.exec(passed) ?? [];
+  expect(uses).toMatch(/option\(so\.SOL_SOCKET/);
+  expect(uses).not.toMatch(/option\((?!so\.SOL_SOCKET)/);
+});
+
+it("a call is found however it is written, and not in a comment", () => {
+  expect(callsIn("this.#sys.listen(fd); options.sys.shutdown(fd, 2); native.dup(fd);")).toEqual([
+    "dup",
+    "listen",
+    "shutdown",
+  ]);
+  expect(callsIn("// sys.listen(fd)\n/* sys.bind() */ const a = isConnected(fd, sys);")).toEqual(["isConnected"]);
+});
