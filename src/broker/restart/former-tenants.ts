@@ -158,6 +158,7 @@ function readProcess(pid: number): Process | undefined {
       (new RegExp(`^${key}:\\s*(.*)$`, "m").exec(status)?.[1] ?? "").split(/\s+/).filter(Boolean).map(Number);
     const [, uid = -1] = numbers("Uid");
     const [, gid = -1] = numbers("Gid");
+    // The kernel reads no page of a file there, so no program can hold it up (environ_read, fs/proc/base.c: FOLL_ANON).
     const environment = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
     const lease = environment.find((line) => /^BERTHD_LEASE=[0-9a-f]{16}$/.test(line))?.slice("BERTHD_LEASE=".length);
     const unit = unitOfCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
