@@ -1,6 +1,6 @@
 /** Servers whose binds are answered, while another broker takes over from theirs. Needs root. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
 import { guardsEnded } from "../support/guards.ts";
@@ -10,6 +10,8 @@ import { freePort } from "../support/ports.ts";
 import { gaveUp, patiently, receiveAll, takeOver } from "../support/succession.ts";
 import { berth, copyFixture, inodesAt, run, type Server } from "./harness.ts";
 
+// A thousand binds take ten seconds on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 leaksNothing("soon");
 
 interface World {
