@@ -6,6 +6,7 @@ const alone = [
   "test/attacks/{fuzz-wire,held-lock,many-at-once,slow-close,unanswered-file}.test.ts",
   "test/broker/session/floods.test.ts",
   "test/e2e/death.test.ts",
+  "test/e2e/scale.test.ts",
   "test/package.test.ts",
 ];
 

@@ -18,9 +18,24 @@ export function childrenOf(pid: number, name: string): number[] {
     .map(Number);
 }
 
-/** Waits until no guard process of a broker is left but the one that forks: idle ones end after a short time. */
+/** Pidfds of processes that have ended, which the broker has not closed yet: proc_pid_fdinfo(5). */
+function stalePidfds(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fdinfo`).filter((fd) => {
+    try {
+      return /^Pid:\s+-1$/m.test(readFileSync(`/proc/${pid}/fdinfo/${fd}`, "utf8"));
+    } catch {
+      return false; // it has been closed
+    }
+  });
+}
+
+/**
+ * Waits until no guard process of a broker is left but the one that forks: idle ones end after a short time. Then the
+ * broker has nothing open for them.
+ */
 export async function guardsEnded(pid: number): Promise<void> {
   const workers = (): number[] =>
     childrenOf(pid, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-guard-w"));
   await expect.poll(workers, { timeout: 15_000, interval: 20 }).toEqual([]);
+  await expect.poll(() => stalePidfds(pid), { timeout: 15_000, interval: 20 }).toEqual([]);
 }

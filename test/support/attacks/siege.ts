@@ -3,8 +3,11 @@
  * notice. Berth `prey` may be taken by the attacker's user, `bystander` by another. Declare it before its attackers.
  */
 import { setPriority } from "node:os";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
 import { expect } from "vitest";
+import { packageRoot } from "../../../src/native.ts";
 import { type BrokerProcess, type ConfigFiles, isReady, launchBroker, spawnBroker } from "../broker.ts";
 import { Attacker } from "./attacker.ts";
 import { Pinger, type Pings } from "./pinger.ts";
@@ -33,12 +36,16 @@ const files = {
 /** Milliseconds that a peer may take to read: the broker closes its connection then. */
 export const DEADLINE_MS = 2000;
 
+/** Makes the broker collect its garbage at SIGUSR2. */
+const COLLECTOR = `--import=${pathToFileURL(join(packageRoot, "test/fixtures/collect.mjs")).href}`;
+
 export class Siege implements AsyncDisposable {
   readonly broker: BrokerProcess;
   readonly #pingers: readonly Pinger[];
   readonly #descriptors: number;
   readonly #memory: number;
   #next: BrokerProcess | undefined;
+  #collected = 0;
 
   private constructor(broker: BrokerProcess, pingers: readonly Pinger[]) {
     this.broker = broker;
@@ -49,7 +56,11 @@ export class Siege implements AsyncDisposable {
 
   /** With more berths, if so wished. */
   static async begin(berths: ConfigFiles = {}): Promise<Siege> {
-    const broker = await spawnBroker({ ...files, ...berths }, ["--deadline", String(DEADLINE_MS / 1000)]);
+    const broker = await spawnBroker(
+      { ...files, ...berths },
+      ["--deadline", String(DEADLINE_MS / 1000)],
+      ["env", `NODE_OPTIONS=${COLLECTOR}`],
+    );
     const pingers: Pinger[] = [];
     try {
       // What else the machine does is no part of the attack.
@@ -110,7 +121,15 @@ export class Siege implements AsyncDisposable {
   async nothingIsLeft(): Promise<void> {
     for (const pinger of this.#pingers) await pinger[Symbol.asyncDispose]();
     await expect.poll(() => descriptorCount(this.broker.pid)).toBeLessThanOrEqual(this.#descriptors);
-    await expect.poll(() => ownKiB(this.broker.pid) - this.#memory).toBeLessThan(MEMORY_KIB);
+    await expect.poll(() => this.#moreMemory()).toBeLessThan(MEMORY_KIB);
+  }
+
+  /** By how many KiB its memory in use has grown. */
+  async #moreMemory(): Promise<number> {
+    const words = `collected ${++this.#collected}`;
+    this.broker.child.kill("SIGUSR2");
+    await this.broker.logged(({ message }) => message === words);
+    return ownKiB(this.broker.pid) - this.#memory;
   }
 
   /** While the attack lasts: SIGKILL ends the broker, and the next one serves in its place. */
