@@ -5,8 +5,27 @@
  */
 import type { Native } from "../../native.ts";
 
+/** Their names in the addon. */
+type Name =
+  | "dup"
+  | "closeForeign"
+  | "getfl"
+  | "getSeals"
+  | "kcmp"
+  | "statNow"
+  | "unixFile"
+  | "getsockopt"
+  | "lastReceived"
+  | "pollNow"
+  | "Poll"
+  | "peercred"
+  | "peergroups"
+  | "pidfdGetfd"
+  | "pidfdSignal"
+  | "pidfdSignalGroup";
+
 /** Each with the reason why it does not wait. */
-export const foreignCalls = {
+export const foreignCalls: Readonly<Record<Name, string>> = {
   dup: "takes a reference to the open file",
   closeForeign: "the guard closes it",
   getfl: "reads a field of the open file (F_GETFL)",
@@ -23,7 +42,7 @@ export const foreignCalls = {
   pidfdGetfd: "takes a reference to the open file",
   pidfdSignal: "of a pidfd",
   pidfdSignalGroup: "of a pidfd",
-} as const satisfies Partial<Record<keyof Native, string>>;
+};
 
 /** The addon, for code that handles what somebody else has or had. */
-export type ForeignCalls = Pick<Native, keyof typeof foreignCalls>;
+export type ForeignCalls = Pick<Native, Name>;
