@@ -1,5 +1,5 @@
-// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), kcmp(2), statx(2), lseek(2); and
-// memfd_create(2) with seals.
+// What can be done with a descriptor of any kind: close, dup, fcntl(2), poll(2), flock(2), kcmp(2), statx(2), lseek(2);
+// and memfd_create(2) with seals.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/kcmp.h>

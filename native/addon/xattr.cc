@@ -1,5 +1,5 @@
-// Extended attributes: listxattr(2), getxattr(2), setxattr(2). To reach a link itself, give /proc/self/fd/N of a descriptor
-// that was opened with O_PATH and O_NOFOLLOW: the kernel goes to the link, and not on from there.
+// Extended attributes: listxattr(2), getxattr(2), setxattr(2). To reach a link itself, give /proc/self/fd/N of a
+// descriptor that was opened with O_PATH and O_NOFOLLOW: the kernel goes to the link, and not on from there.
 #include <sys/xattr.h>
 
 #include "args.h"

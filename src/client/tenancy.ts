@@ -67,7 +67,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     this.#options = options;
     this.#client = options.client;
     this.isLeased = options.client !== undefined;
-    // Nobody is asked what nobody wants to know.
+    // The broker is asked for events only once the program listens for one.
     EventEmitter.prototype.on.call(this, "newListener", (event: unknown) => {
       if (EVENTS.some((known) => known === event)) this.#startWatch();
     });

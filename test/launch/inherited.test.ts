@@ -13,7 +13,7 @@ afterEach(() => {
   closeSync(file);
 });
 
-/** The launcher, with `count` descriptors passed from 3 upward. LISTEN_PID is its own pid if it is not in `environment`. */
+/** The launcher, with `count` descriptors passed from 3 upward. LISTEN_PID is its pid if `environment` has none. */
 function launchWith(broker: FakeBroker, environment: string, count = 2): Promise<Outcome> {
   const script = `LISTEN_PID=$$ ${environment} exec "$0" --socket "$1" arena`;
   return runWith(["sh", "-c", script, launcher, broker.path], new Array<number>(count).fill(file));

@@ -21,7 +21,7 @@ struct BindReport {
   int number = -1;  // the socket's number in the server
   bool cloexec = false;
   UniqueFd socket;
-  int stray = -1;  // what was no socket: whoever takes it must have a guard close it, for to close it may wait
+  int stray = -1;  // what was no socket. A guard must close it: close(2) may wait
   uint8_t address[kAddressMax] = {};
   int length = 0;
   int error = 0;  // why the report is incomplete: an errno

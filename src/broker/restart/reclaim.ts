@@ -26,7 +26,7 @@ const MAX_LOOKED = 65_536;
 export interface ReclaimOptions {
   readonly sys: Native;
   readonly log: Log;
-  /** Leases that the store has as well: whoever restores them from there logs their end. */
+  /** Leases that the store has as well. Restoring them from there logs their end. */
   readonly stored: ReadonlySet<string>;
 }
 

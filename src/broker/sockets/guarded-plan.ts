@@ -86,7 +86,7 @@ async function runSome(
     steps = round.flatMap(({ fd, plan, calls: asked }) => {
       const answers = asked.map((call, index) => socketResult(call, results[at + index]));
       at += asked.length;
-      // It was closed meanwhile: nobody wants to know.
+      // It was closed meanwhile: the rest of its plan is not carried out.
       if (fd() === undefined) return [];
       const step = plan.next(answers);
       return step.done === true ? [] : [{ fd, plan, calls: step.value }];

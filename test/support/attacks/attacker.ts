@@ -1,4 +1,4 @@
-/** A client that does what no client should, in a process and under a user of its own: test/fixtures/attacks/attacker.c. */
+/** A client that misbehaves, in a process and under a user of its own: test/fixtures/attacks/attacker.c. */
 import { join } from "node:path";
 import { packageRoot } from "../../../src/native.ts";
 import { AttackProgram } from "./program.ts";
