@@ -36,12 +36,12 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "session/peer-gate.ts": ["setsockopt"],
   "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
   // A held socket before anybody else gets it.
-  "sockets/carry-over.ts": ["runPlan", "socket"],
+  "plans/carry-over.ts": ["runPlan", "socket"],
   "sockets/held-socket.ts": ["bind", "boundAddress", "listen"],
-  "sockets/open-socket.ts": ["setfl", "setsockopt", "socket"],
-  "sockets/option-state.ts": ["runPlan"],
+  "plans/open-socket.ts": ["setfl", "setsockopt", "socket"],
+  "plans/option-state.ts": ["runPlan"],
   // Carries out a plan here and now: only for the two above.
-  "sockets/socket-call.ts": [
+  "plans/socket-call.ts": [
     ...["bind", "connect", "getpeername", "getsockname", "getsockopts", "listen", "setfl", "setsockopt"],
     "shutdown",
   ],
@@ -74,7 +74,7 @@ it("the broker makes no call that may wait on what somebody else has or had", ()
 
 it("options of other levels than SOL_SOCKET are read by plans alone", () => {
   const readers = files.filter((file) => /\bgetsockopt\(/.test(readFileSync(join(folder, file), "utf8")));
-  expect(readers.filter((file) => file !== "sockets/socket-call.ts")).toEqual([]);
+  expect(readers.filter((file) => file !== "plans/socket-call.ts")).toEqual([]);
   for (const file of files) {
     const text = readFileSync(join(folder, file), "utf8");
     const calls = text.match(/\bsocketOption\([^;]*/g) ?? [];

@@ -93,7 +93,7 @@ it("an import upward is noticed, of types and out of a sub-folder too", () => {
 /** The one file of a room that the command line may use. */
 const fronts: Readonly<Record<string, string>> = {
   access: "peer.ts",
-  sockets: "carry-over.ts",
+  plans: "carry-over.ts",
   bind: "bind-match.ts",
   restart: "takeover-client.ts",
 };

@@ -2,6 +2,7 @@
 export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
   broker: [
     ["access", "guard", "record"],
+    ["plans"],
     ["sockets"],
     ["berths"],
     ["bind", "demand", "notify"],

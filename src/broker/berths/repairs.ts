@@ -9,7 +9,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { isPrivileged } from "../access/policy.ts";
 import type { Owner } from "../guard/guard.ts";
-import { type PlanGuard, runAllGuarded } from "../sockets/guarded-plan.ts";
+import { type PlanGuard, runAllGuarded } from "../plans/guarded-plan.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import type { Berth } from "./berth.ts";

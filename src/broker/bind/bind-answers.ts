@@ -21,10 +21,10 @@ import {
 } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { Guard, Owner } from "../guard/guard.ts";
-import { runGuarded, type Unanswered } from "../sockets/guarded-plan.ts";
+import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
+import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
-import type { SocketPlan } from "../sockets/socket-call.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
 import { makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
 

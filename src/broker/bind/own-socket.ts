@@ -8,8 +8,8 @@ import * as so from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transport.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
-import { type OwnSettings, ownSettings, readCalls } from "../sockets/carry-over.ts";
-import type { SocketCall, SocketPlan } from "../sockets/socket-call.ts";
+import { type OwnSettings, ownSettings, readCalls } from "../plans/carry-over.ts";
+import type { SocketCall, SocketPlan } from "../plans/socket-call.ts";
 
 /** What a socket was made as. */
 export interface SocketMake {

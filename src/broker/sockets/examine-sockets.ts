@@ -6,10 +6,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Address, decodeSockaddr, type ListenAddress } from "../../net/address.ts";
 import { IPPROTO_IPV6, IPV6_V6ONLY } from "../../net/socket-constants.ts";
 import type { Owner } from "../guard/guard.ts";
-import { type PlanGuard, runAllGuarded } from "./guarded-plan.ts";
-import { type OptionState, readState, stateCalls } from "./option-state.ts";
+import { type PlanGuard, runAllGuarded } from "../plans/guarded-plan.ts";
+import { type OptionState, readState, stateCalls } from "../plans/option-state.ts";
+import type { SocketCall, SocketPlan } from "../plans/socket-call.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
-import type { SocketCall, SocketPlan } from "./socket-call.ts";
 
 /** How long a start waits for them, twice: for all together, then for each that has not answered. */
 const ANSWER_MS = 500;

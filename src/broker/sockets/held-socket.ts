@@ -11,13 +11,13 @@ import type { Native } from "../../native.ts";
 import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
 import { SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { boundAddress, socketOption } from "../../net/socket-queries.ts";
+import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
+import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
+import type { SocketPlan } from "../plans/socket-call.ts";
+import { type CaredFor, type Due, SocketCare, scopeIndex } from "../plans/socket-care.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import { carryOver, type OwnSettings } from "./carry-over.ts";
-import { applyOptions, checkOptions, openSocket } from "./open-socket.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
-import type { SocketPlan } from "./socket-call.ts";
-import { type CaredFor, type Due, SocketCare, scopeIndex } from "./socket-care.ts";
 import { socketKey } from "./socket-key.ts";
 import { isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
 

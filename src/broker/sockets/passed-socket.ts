@@ -19,9 +19,9 @@ import {
 import * as so from "../../net/socket-constants.ts";
 import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
+import type { OptionState } from "../plans/option-state.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import type { OptionState } from "./option-state.ts";
 import { SocketTables } from "./socket-holders.ts";
 import { isInode } from "./unix-path.ts";
 

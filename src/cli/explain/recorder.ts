@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { basename } from "node:path";
-import { settingsOf } from "../../broker/sockets/carry-over.ts";
+import { settingsOf } from "../../broker/plans/carry-over.ts";
 import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";

@@ -2,8 +2,8 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { openSocket } from "../../../src/broker/plans/open-socket.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
-import { openSocket } from "../../../src/broker/sockets/open-socket.ts";
 import { socketKey } from "../../../src/broker/sockets/socket-key.ts";
 import {
   carriedOptions,

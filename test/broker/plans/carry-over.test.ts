@@ -4,10 +4,10 @@ import {
   type OwnSettings,
   ownSettings,
   readCalls,
-} from "../../../src/broker/sockets/carry-over.ts";
-import { differences, type OptionState, readPlan, setBackCalls } from "../../../src/broker/sockets/option-state.ts";
-import { runPlan, type SocketPlan } from "../../../src/broker/sockets/socket-call.ts";
-import { unreadableReset } from "../../../src/broker/sockets/tenant-options.ts";
+} from "../../../src/broker/plans/carry-over.ts";
+import { differences, type OptionState, readPlan, setBackCalls } from "../../../src/broker/plans/option-state.ts";
+import { runPlan, type SocketPlan } from "../../../src/broker/plans/socket-call.ts";
+import { unreadableReset } from "../../../src/broker/plans/tenant-options.ts";
 import { carriedOptions, type KernelOption } from "../../../src/config/keys/socket-options.ts";
 import { check } from "../../../src/errors.ts";
 import { native } from "../../../src/native.ts";

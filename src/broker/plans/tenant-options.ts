@@ -1,6 +1,6 @@
 /**
  * Every option that a tenant can set on a socket it was given, without any capability: found by trying all numbers at
- * all levels on each kind of socket (test/broker/sockets/tenant-options.test.ts). In the order in which they are set
+ * all levels on each kind of socket (test/broker/plans/tenant-options.test.ts). In the order in which they are set
  * back, for some change others. Data alone.
  */
 
