@@ -31,7 +31,7 @@ constexpr char kHelp[] =
     "\n"
     "      --oneshot         leave it mounted and exit\n"
     "      --idmap           let the kernel shift owners as they are read: at once, without space; from Linux 6.13\n"
-    "  -s, --shift SHIFT     the first id of the range (default: 0x6fff0000, the last range systemd has for containers)\n"
+    "  -s, --shift SHIFT     the first id of the range (default: 0)\n"
     "  -r, --range RANGE     how many ids the range has (default: 0x10000)\n"
     "  -v, --verbose         print each file whose owner changes\n"
     "  -j, --threads NUMBER  how many threads to use (default: one for each processor, at most 8)\n"
@@ -61,8 +61,7 @@ Options parseOptions(int argc, char** argv) {
       {nullptr, 0, nullptr, 0},
   };
   Options options;
-  // The last of systemd's ranges for containers: programs that choose one start at the first.
-  options.walk.shift = {0x6fff0000, 0x10000};
+  options.walk.shift = {0, kDefaultRange};
   opterr = 0;
   int found;
   while ((found = getopt_long(argc, argv, ":s:r:vj:", known, nullptr)) != -1) {
@@ -156,7 +155,11 @@ std::string shiftOwners(const Options& options, int directory, const char* name,
   Walk walk(options.walk);
   const int signalled = run(walk, std::move(root), path, signals);
   const Counts counts = walk.counts();
-  const std::string text = summary(counts, options.walk.shift, path, false);
+  // Below the mount point every file has a shifted owner, whoever set it.
+  Counts shown = counts;
+  shown.shifted += shown.unchanged;
+  shown.unchanged = 0;
+  const std::string text = summary(shown, options.walk.shift, options.mountpoint, false);
   if (signalled != 0) {
     dprintf(STDERR_FILENO, "shift-mount: %s; stopped, nothing is mounted; run it again to continue\n", text.c_str());
     _exit(kSignalled + signalled);
@@ -229,8 +232,8 @@ int main(int argc, char** argv) {
   if (int error = attach(mount.get(), mountpoint.c_str())) {
     fail(kSystem, "cannot mount at %s: %s; %s", printable(mountpoint).c_str(), strerror(-error), remedy(-error));
   }
-  dprintf(STDOUT_FILENO, "Mounted %s at %s%s\n%s\n", printable(lower).c_str(), printable(mountpoint).c_str(),
-          options.idmap ? ", ids mapped" : "", result.c_str());
+  dprintf(STDOUT_FILENO, "Mounted %s%s\n%s\n", printable(options.mountpoint).c_str(), options.idmap ? ", ids mapped" : "",
+          result.c_str());
   if (!options.oneshot) stay(mount.get(), mountpoint, signals.get());
   return 0;
 }

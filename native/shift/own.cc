@@ -16,7 +16,7 @@ namespace {
 using namespace berthd;
 
 constexpr char kHelp[] =
-    "Usage: shift-own -s SHIFT -r RANGE [OPTIONS] PATH\n"
+    "Usage: shift-own -s SHIFT [OPTIONS] PATH\n"
     "\n"
     "Moves the owners of PATH, and of everything below it, into the range from SHIFT up to SHIFT + RANGE. A user or group\n"
     "id becomes (id modulo RANGE) + SHIFT; an id in the range stays. Symbolic links are not followed, and mounts below\n"
@@ -24,7 +24,7 @@ constexpr char kHelp[] =
     "time; run it again to continue.\n"
     "\n"
     "  -s, --shift SHIFT     the first id of the range, such as 0x30000 or 196608\n"
-    "  -r, --range RANGE     how many ids the range has, such as 0x10000 or 65536\n"
+    "  -r, --range RANGE     how many ids the range has (default: 0x10000)\n"
     "  -v, --verbose         print each file whose owner changes\n"
     "  -n, --dry-run         change nothing; count what would change, and print it with -v\n"
     "  -m, --mounts          shift what is mounted below PATH, too\n"
@@ -35,9 +35,10 @@ constexpr char kHelp[] =
     "Exit status: 0, 1 some files could not be shifted, 100 usage, 111 any other failure, 130 interrupted.\n"
     "\n"
     "Examples:\n"
-    "  shift-own -s 0x30000 -r 0x10000 /srv/arena          owners 0 to 65535 become 196608 to 262143\n"
-    "  shift-own -n -v -s 196608 -r 65536 /srv/arena       what would that change?\n"
-    "  shift-own -s 0 -r 65536 /srv/arena                  back to 0 to 65535\n";
+    "  shift-own -s 0x30000 /srv/arena             owners 0 to 65535 become 196608 to 262143\n"
+    "  shift-own -n -v -s 196608 /srv/arena        what would that change?\n"
+    "  shift-own -s 0 /srv/arena                   back to 0 to 65535\n"
+    "  shift-own -s 0x30000 -r 0x4000 /srv/arena   a smaller range: 196608 to 212991\n";
 
 struct Options {
   WalkOptions walk;
@@ -54,6 +55,7 @@ Options parseOptions(int argc, char** argv) {
       {"version", no_argument, nullptr, 'V'},     {nullptr, 0, nullptr, 0},
   };
   Options options;
+  options.walk.shift.range = kDefaultRange;
   bool hasShift = false;
   opterr = 0;
   int found;
@@ -77,7 +79,6 @@ Options parseOptions(int argc, char** argv) {
   }
   const Shift& shift = options.walk.shift;
   if (!hasShift) fail(kUsage, "--shift is missing; give the first id of the range: -s 0x30000");
-  if (shift.range == 0) fail(kUsage, "--range is missing; give the number of ids in the range: -r 0x10000");
   checkRange(shift);
   if (options.json && options.walk.verbose) fail(kUsage, "--json and --verbose both write to standard output; use one of them");
   if (argc - optind != 1 || argv[optind][0] == '\0') {
@@ -112,7 +113,7 @@ void report(const Options& options, const Counts& counts, bool isStopped) {
             dryRun ? "true" : "false", isStopped ? "false" : "true");
     return;
   }
-  dprintf(STDOUT_FILENO, "%s%s\n", summary(counts, shift, trimmed(options.path), dryRun).c_str(),
+  dprintf(STDOUT_FILENO, "%s%s\n", summary(counts, shift, options.path, dryRun).c_str(),
           isStopped ? "; stopped, run it again to continue" : "");
 }
 

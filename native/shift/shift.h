@@ -19,6 +19,9 @@ struct Shift {
   uint32_t map(uint32_t id) const { return id - base < range ? id : id % range + base; }
 };
 
+// systemd gives each container so many ids (systemd-nspawn(1), --private-users=).
+constexpr uint32_t kDefaultRange = 0x10000;
+
 // One file. An open descriptor stays with the file when its name changes. Where no other user can change the names in
 // the folder, `folder` and `name` are enough.
 struct File {

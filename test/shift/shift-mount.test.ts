@@ -124,12 +124,11 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
   test("the classic example: mounted with owners shifted, the tree as it was, no data copied", async () => {
     const root = await lower();
     const before = fingerprint(root);
-    const { code, stdout, stderr } = shiftMount(["--oneshot", `${root}/`, `${at("int")}/`, `${at("shifted")}/`]);
+    const given = `${at("shifted")}/`;
+    const { code, stdout, stderr } = shiftMount(["--oneshot", ...toRange, `${root}/`, `${at("int")}/`, given]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toBe(
-      `Mounted ${root} at ${at("shifted")}\n18 files under ${at("shifted")} shifted with 0x6fff0000 using range 0x10000\n`,
-    );
-    const [first, player] = [0x6fff0000, 0x6fff0000 + 1000].map((id) => `${id}:${id}`);
+    expect(stdout).toBe(`Mounted ${given}\n18 files under ${given} shifted with 0x30000 using range 0x10000\n`);
+    const [first, player] = [0x30000, 0x30000 + 1000].map((id) => `${id}:${id}`);
     const names = readdirSync(at("shifted"), { recursive: true, encoding: "utf8" });
     expect(new Set(names.map((name) => ownerOf(join(at("shifted"), name))))).toEqual(new Set([first, player]));
     expect(ownerOf(at("shifted/home/player/save"))).toBe(player);
@@ -138,7 +137,7 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
     expect(names).toHaveLength(fingerprint(root).length - 2);
 
     expect(modeOf(at("shifted/bin/bbsuid"))).toBe("4111");
-    expect(capabilityOf(at("shifted/bin/ping"))).toBe(capabilityOf(join(root, "bin/ping"), 0x6fff0000));
+    expect(capabilityOf(at("shifted/bin/ping"))).toBe(capabilityOf(join(root, "bin/ping"), 0x30000));
     expect(lstatSync(at("shifted/bin/sh"))).toMatchObject({ nlink: 4, ino: lstatSync(at("shifted/bin/ls")).ino });
     expect(readFileSync(at("shifted/bin/sh"), "utf8")).toBe("#!busybox");
     expect(statSync(at("shifted/big")).size).toBe(8 << 20);
@@ -149,6 +148,17 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
     expect(fingerprint(root)).toEqual(before);
   });
 
+  test("without a shift it is by 0: the owners below the range stay, and each file is counted", async () => {
+    const root = await lower();
+    const given = `${at("shifted")}/`;
+    const { code, stdout } = shiftMount(["--oneshot", `${root}/`, `${at("int")}/`, given]);
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `Mounted ${given}\n18 files under ${given} shifted with 0x0 using range 0x10000\n`,
+    });
+    expect([ownerOf(at("shifted")), ownerOf(at("shifted/home/player/save"))]).toEqual(["0:0", "1000:1000"]);
+  });
+
   test("used again, INT is as it was left, and nothing is shifted twice", async () => {
     const root = await lower();
     const args = ["--oneshot", ...toRange, root, at("int"), at("shifted")];
@@ -157,7 +167,7 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
     rmSync(at("shifted/bin/ping"));
     expect(spawnSync("umount", [at("shifted")]).status).toBe(0);
     // "new" is root's of the host, who wrote it.
-    expect(shiftMount(args).stdout).toMatch(/\n1 file under .* range 0x10000, 17 files already there\n$/);
+    expect(shiftMount(args).stdout).toMatch(/\n18 files under .* range 0x10000\n$/);
     expect([existsSync(at("shifted/bin/ping")), ownerOf(at("shifted/new"))]).toEqual([false, "196608:196608"]);
   });
 
@@ -167,7 +177,7 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
     const { code, stdout } = shiftMount(["--idmap", "--oneshot", ...toRange, root, at("int"), at("shifted")]);
     expect({ code, stdout }).toEqual({
       code: 0,
-      stdout: `Mounted ${root} at ${at("shifted")}, ids mapped\n1 file under ${at("shifted")} shifted with 0x30000 using range 0x10000\n`,
+      stdout: `Mounted ${at("shifted")}, ids mapped\n1 file under ${at("shifted")} shifted with 0x30000 using range 0x10000\n`,
     });
     expect(ownerOf(at("shifted"))).toBe("196608:196608");
     expect(ownerOf(at("shifted/home/player/save"))).toBe("197608:197608");
@@ -241,7 +251,7 @@ describe("shift-mount (needs root, to mount)", needs("root"), () => {
   test.skipIf(!hasStrace)("a file that cannot be shifted is reported as shift-mount, not as shift-own", async () => {
     const inject = ["-e", "trace=fchownat", "-e", "inject=fchownat:error=EROFS:when=1"];
     const trace = ["-f", "-qqq", "-o", "/dev/null", ...inject];
-    const args = [program, "--oneshot", "-j", "1", await lower(), at("int"), at("shifted")];
+    const args = [program, "--oneshot", "-j", "1", ...toRange, await lower(), at("int"), at("shifted")];
     const { status, stderr } = spawnSync("strace", [...trace, ...args], { encoding: "utf8" });
     expect(status).toBe(1);
     const lines = stderr.trimEnd().split("\n");

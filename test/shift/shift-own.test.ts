@@ -20,7 +20,6 @@ import { modeOf, ownerOf, ownersBelow, shiftOwn, shiftOwnPath, toRange } from ".
 describe("the command line of shift-own", () => {
   test.each([
     ["no shift", ["-r", "1", "/"], "--shift is missing"],
-    ["no range", ["-s", "1", "/"], "--range is missing"],
     ["no path", ["-s", "1", "-r", "1"], "PATH is missing"],
     ["an empty path", ["-s", "1", "-r", "1", ""], "PATH is missing"],
     ["two paths", ["-s", "1", "-r", "1", "a", "b"], "more than one PATH"],
@@ -40,6 +39,16 @@ describe("the command line of shift-own", () => {
     expect({ code, stdout }).toEqual({ code: 100, stdout: "" });
     expect(stderr).toMatch(/^shift-own: [^\n]+\n$/);
     expect(stderr).toContain(part);
+  });
+
+  test("the classic command line: options after the path, and a range of 0x10000 that nobody names", () => {
+    using folder = new TestFolder();
+    const path = `${folder.path}/`;
+    const { code, stdout } = shiftOwn(["-n", "-s", "0x30000", path, "-v"]);
+    const owner = ownerOf(folder.path);
+    expect({ code, owner }).toEqual({ code: 0, owner: `${process.geteuid?.()}:${process.getegid?.()}` });
+    expect(stdout).toMatch(/^\d+:\d+ -> \d+:\d+ \.\. \/[^\n]+\n1 file under /);
+    expect(stdout).toContain(`\n1 file under ${path} would be shifted with 0x30000 using range 0x10000\n`);
   });
 
   test("the last range there is can be had", () => {
@@ -90,7 +99,7 @@ describe("shift-own (needs root, to change owners)", needs("root"), () => {
         `0:0 -> 196608:196608 .. ${path}/etc`,
         `1000:1001 -> 197608:197609 .. ${path}/bin/sh`,
         `1:2 -> 196609:196610 .. ${path}/bin`,
-        `6 files under ${path} shifted with 0x30000 using range 0x10000`,
+        `6 files under ${path}/ shifted with 0x30000 using range 0x10000`,
         `65535:65536 -> 262143:196608 .. ${path}/etc/motd`,
         `7:8 -> 196615:196616 .. ${path}/link`,
       ].sort(),
