@@ -22,6 +22,7 @@ import { Leases } from "./leases.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
 import type { Repairs } from "./repairs.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
+import { giveSockets } from "./socket-user.ts";
 import { Stashes } from "./stashes.ts";
 import { Visibility } from "./visibility.ts";
 
@@ -140,6 +141,7 @@ export class Berths {
     if (berth.incoming === lease && outgoing !== undefined) {
       berth.incoming = undefined;
       berth.lease = lease;
+      giveSockets(berth);
       this.leases.end(outgoing);
       const { pid } = lease.tenant;
       const message = `berth ${berth.name}: handed over from pid ${outgoing.tenant.pid} to pid ${pid}`;
@@ -231,8 +233,10 @@ export class Berths {
   #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, id?: string): Lease {
     const onDeath = (): void => this.#end(berth, lease, "it exited");
     const lease = new Lease(tenant, pidfd, this.#options.sys, onDeath, id);
-    if (berth.lease === undefined) berth.lease = lease;
-    else berth.incoming = lease;
+    if (berth.lease === undefined) {
+      berth.lease = lease;
+      giveSockets(berth);
+    } else berth.incoming = lease;
     this.leases.add(berth, lease);
     return lease;
   }
@@ -244,6 +248,7 @@ export class Berths {
     else if (berth.lease === lease) {
       berth.lease = berth.incoming;
       berth.incoming = undefined;
+      giveSockets(berth);
     }
     this.#options.log("info", `berth ${berth.name}: pid ${lease.tenant.pid} no longer has it: ${why}`, {
       event: "released",

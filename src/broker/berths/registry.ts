@@ -15,6 +15,7 @@ import { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import type { Leases } from "./leases.ts";
+import { giveSockets } from "./socket-user.ts";
 import type { Stashes } from "./stashes.ts";
 
 /** The berths of a configuration, with and without problems. */
@@ -117,6 +118,7 @@ export class Registry {
     const isSame = sockets.length === berth.sockets.length && textOf(before) === textOf(failures);
     if (isSame) return failures;
     berth.sockets = sockets;
+    giveSockets(berth);
     berth.generation++;
     if (failures.length === 0)
       log("notice", `berth ${berth.name}: its problem is gone, and it can be taken`, {
@@ -173,6 +175,7 @@ export class Registry {
         this.#options.events.change("added", berth);
       } else this.#change(berth, isFit ? spec : known.spec, sockets, textOf(had) !== textOf(berth.problems));
     }
+    for (const berth of this.#byName.values()) giveSockets(berth);
     for (const berth of before.values()) this.#remove(berth, set.unwanted);
     const kept = new Set([...this.#departed.values()].flatMap(({ sockets }) => sockets.map(({ socket }) => socket)));
     for (const socket of set.unwanted) if (!kept.has(socket)) socket.close();

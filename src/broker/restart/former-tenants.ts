@@ -1,7 +1,7 @@
 /**
  * Finds tenants of an earlier broker that no record names, for the record was lost: a process that may take a berth and
- * has a socket at its address that the broker's user created, or a
- * process that has a socket which an earlier broker noted. Returns their sockets and leases as a service manager's
+ * has a socket at its address that the broker's user created, or a process that has a socket which an earlier broker
+ * noted. Returns their sockets and leases as a service manager's
  * store would pass them. It takes nothing from any other process.
  */
 import { randomBytes } from "node:crypto";
@@ -68,7 +68,6 @@ export function findFormerTenants(
   });
 }
 
-/** Those that this user created: a broker's are. */
 function boundSockets(
   { name, listen, options }: BerthSpec["sockets"][number],
   tables: SocketTables,
@@ -78,8 +77,8 @@ function boundSockets(
     const hash = keyHash(socketKey(one, options));
     return tables
       .boundTo(one)
-      .filter(({ uid, inode }) => !have.has(inode) && (uid === undefined || uid === process.geteuid?.()))
-      .map(({ inode }) => ({ socket: name, listen: one, hash, inode }));
+      .filter((inode) => !have.has(inode))
+      .map((inode) => ({ socket: name, listen: one, hash, inode }));
   });
 }
 
@@ -107,7 +106,7 @@ function takeBack(spec: BerthSpec, found: readonly Found[], options: FormerTenan
       const holder = one.holders.find(({ pid }) => pid === tenant.pid);
       const handle = holder && duplicateSocket(pidfd.fd, holder.fd, one.inode, sys);
       if (handle === undefined) continue;
-      if (fstatSync(handle.fd).uid === process.geteuid?.()) taken.push({ name: nameOf(spec, one), handle });
+      if (isOurs(handle.fd)) taken.push({ name: nameOf(spec, one), handle });
       else handle.close();
     }
     if (taken.length === 0 || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
@@ -132,6 +131,12 @@ function takeBack(spec: BerthSpec, found: readonly Found[], options: FormerTenan
     log("warning", message, { event: "not-reclaimed", berth: spec.name, pid: tenant.pid });
     return [];
   }
+}
+
+/** Whether this user created a socket: the broker gives its sockets other users (socket-user.ts), but no other groups. */
+function isOurs(fd: number): boolean {
+  const { uid, gid } = fstatSync(fd);
+  return uid === process.geteuid?.() || (process.geteuid?.() === 0 && gid === process.getegid?.());
 }
 
 function nameOf({ name: berth }: BerthSpec, { socket, listen: { address }, hash, inode }: Found): string {

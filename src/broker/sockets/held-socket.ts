@@ -3,7 +3,7 @@
  * tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts). Once
  * anybody else has or had it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
  */
-import { fchmodSync, lstatSync } from "node:fs";
+import { fchmodSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
@@ -19,7 +19,8 @@ import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
-import { isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
+import { SocketUid, uidOfSocket } from "./socket-uid.ts";
+import { inodeAt, isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
 
 /** Whose socket an earlier broker left: a berth's, which tenants may have had, or the broker's own. */
 export type Whose = "berth" | "broker";
@@ -38,6 +39,7 @@ export class HeldSocket implements Disposable, CaredFor {
   #inode: bigint | undefined;
   /** True if a .socket unit bound it: then the path belongs to the unit. */
   #foreign = false;
+  readonly #uid = new SocketUid();
   /** Its copy in a store. The copy keeps the address in use. */
   storedCopy: StoredCopy | undefined;
 
@@ -54,10 +56,12 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /**
    * Opens, binds, and listens if it is a stream or seqpacket socket. Throws {@link SysError} with the address as path.
+   * Where another has the address and `reuse-port`, it must be the same user's: that of `beside`.
    */
-  static open(listen: ListenAddress, options: SocketOptions, sys: Native): HeldSocket {
+  static open(listen: ListenAddress, options: SocketOptions, sys: Native, beside?: HeldSocket): HeldSocket {
     const socket = new HeldSocket(listen, options, openSocket(listen, options, sys), sys);
     try {
+      if (beside !== undefined) socket.giveTo(uidOfSocket(beside.fd));
       socket.#bind();
       return socket;
     } catch (error) {
@@ -87,7 +91,9 @@ export class HeldSocket implements Disposable, CaredFor {
       if (isChosen && typeof is !== "string" && is.address.family !== "unix")
         socket.#bound = { ...address, port: is.address.port };
       socket.#foreign = stored === undefined || stored.path === "foreign";
-      if (address.family === "unix" && !address.abstract) socket.#inode = inodeBehind(address.path, stored);
+      // A stored socket's inode is recorded; a unit's is trusted.
+      if (address.family === "unix" && !address.abstract)
+        socket.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(address.path);
       if (whose === "berth") socket.#care.adopt(stored === undefined, given);
       socket.reapply();
       return socket;
@@ -144,6 +150,11 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#care.isShared = true;
   }
 
+  /** Makes it that user's, where the broker may, for rules by uid. */
+  giveTo(uid: number): void {
+    this.#uid.set(uid, this.#handle.open ? this.fd : undefined);
+  }
+
   /** What of it waits for {@link tend}; nothing once it is closed. */
   get due(): Due | undefined {
     return this.#handle.open ? this.#care.due : undefined;
@@ -175,6 +186,7 @@ export class HeldSocket implements Disposable, CaredFor {
   /** Opens it again after {@link close}, to undo a failed reload. */
   reopen(): void {
     this.#handle = openSocket(this.listen, this.#options, this.#sys);
+    this.#uid.renew(this.fd);
     this.#bind();
   }
 
@@ -262,6 +274,7 @@ export class HeldSocket implements Disposable, CaredFor {
       this.#removePath();
       this.#closeHandle();
       this.#handle = fresh;
+      this.#uid.renew(this.fd);
       this.storedCopy?.dropNow();
       this.storedCopy = undefined;
       this.#foreign = false;
@@ -272,10 +285,4 @@ export class HeldSocket implements Disposable, CaredFor {
       return `${reason} and cannot be opened again: ${why}; berthd tries again when the next lease ends`;
     }
   }
-}
-
-/** The inode of the path, if the socket is bound to it. A stored socket's inode is recorded; a unit's is trusted. */
-function inodeBehind(path: string, stored: StoredSocket | undefined): bigint | undefined {
-  if (typeof stored?.path === "bigint") return stored.path;
-  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
 }

@@ -21,36 +21,29 @@ export interface Holder {
   readonly fd: number;
 }
 
-/** A socket in /proc/net. */
-export interface BoundSocket {
-  readonly inode: bigint;
-  /** Who created it; unknown of a UNIX socket. */
-  readonly uid: number | undefined;
-}
-
 /** Reads each table of /proc/net once. */
 export class SocketTables {
   readonly #rows = new Map<string, readonly string[]>();
   /** The columns of each table's rows, by inode. */
   readonly #byInode = new Map<string, ReadonlyMap<string, string>>();
 
-  /** The sockets that are bound to exactly this address. One that should listen does. */
-  boundTo({ kind, address }: ListenAddress): BoundSocket[] {
+  /** The inodes of the sockets that are bound to exactly this address. One that should listen does. */
+  boundTo({ kind, address }: ListenAddress): bigint[] {
     if (address.family === "unix") {
       const name = address.abstract ? `@${address.path}` : address.path;
       return this.#table("unix").flatMap((row) => {
         const found = /^\S+ \S+ \S+ (\S+) \S+ \S+ +(\d+) (.*)$/.exec(row);
         const listens = kind === "datagram" || (Number.parseInt(found?.[1] ?? "0", 16) & UNIX_LISTENS) !== 0;
-        return found?.[3] === name && listens ? [{ inode: BigInt(found[2] ?? 0), uid: undefined }] : [];
+        return found?.[3] === name && listens ? [BigInt(found[2] ?? 0)] : [];
       });
     }
     if (address.port === 0) return [];
     const table = tableOf(kind, address.family);
     const local = asListed(encodeSockaddr(address), address.family, address.port);
     return this.#table(table).flatMap((row) => {
-      const [, at, , state, , , , uid, , inode] = row.trim().split(/\s+/);
+      const [, at, , state, , , , , , inode] = row.trim().split(/\s+/);
       const isThere = at === local && (kind === "datagram" || state === TCP_LISTEN);
-      return isThere && inode !== undefined ? [{ inode: BigInt(inode), uid: Number(uid) }] : [];
+      return isThere && inode !== undefined ? [BigInt(inode)] : [];
     });
   }
 
@@ -150,7 +143,7 @@ function isOf(pid: string, isTheirs: (uid: number) => boolean): boolean {
 
 /** For a message: `pid 812 (nginx)` of each process that has the address; undefined when none can be found. */
 export function describeHolders(listen: ListenAddress): string | undefined {
-  const inodes = new SocketTables().boundTo(listen).map(({ inode }) => inode);
+  const inodes = new SocketTables().boundTo(listen);
   const pids = new Set([...holdersOf(inodes).values()].flat().map(({ pid }) => pid));
   if (pids.size === 0) return undefined;
   return Array.from(pids, (pid) => `pid ${pid} (${(textOf(`/proc/${pid}/comm`) ?? "?").trim()})`).join(", ");

@@ -16,7 +16,7 @@ import { misfits, takePassed } from "./passed-places.ts";
 import type { PassedSocket } from "./passed-socket.ts";
 import { Rivals } from "./rivals.ts";
 import { failureOf, type SocketFailure } from "./socket-failure.ts";
-import { group, type Wanted, wantedBy } from "./wanted.ts";
+import { group, siblingOf, type Wanted, wantedBy } from "./wanted.ts";
 
 const { EADDRINUSE } = constants.errno;
 
@@ -64,7 +64,7 @@ export function openSockets(specs: readonly BerthSpec[], sources: SocketSources)
         want.held = adopted;
         taken.push(adopted);
       } else if (want.held === undefined) {
-        want.held = openOne(want, rivals, sources);
+        want.held = openOne(want, siblingOf(want), rivals, sources);
         opened.push(want.held);
       } else {
         changed.push([want.held, want.held.options]);
@@ -107,7 +107,7 @@ export function openMissing(
     want.held = at < 0 ? undefined : left.splice(at, 1)[0]?.socket;
     if (want.held !== undefined) continue;
     try {
-      want.held = HeldSocket.open(want.listen, want.spec.options, sys);
+      want.held = HeldSocket.open(want.listen, want.spec.options, sys, siblingOf(want));
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       failures.push(failureOf(want, error));
@@ -157,8 +157,13 @@ function adoptOne(want: Wanted, passed: PassedSocket, { sys, awaitClosed }: Sock
 }
 
 /** Opens one. If its address is in use, closes our unused sockets of the same port first, and tries again. */
-function openOne(want: Wanted, rivals: Rivals, { sys, awaitClosed }: SocketSources): HeldSocket {
-  const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys);
+function openOne(
+  want: Wanted,
+  beside: HeldSocket | undefined,
+  rivals: Rivals,
+  { sys, awaitClosed }: SocketSources,
+): HeldSocket {
+  const open = (): HeldSocket => HeldSocket.open(want.listen, want.spec.options, sys, beside);
   try {
     return open();
   } catch (error) {

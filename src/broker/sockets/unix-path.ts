@@ -84,6 +84,11 @@ export function isInode(path: string, inode: bigint | undefined): boolean {
   }
 }
 
+/** The inode of whatever has that name. */
+export function inodeAt(path: string): bigint | undefined {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
 /** Removes the path if it is still the socket of that inode. */
 export function removeUnixPath(path: string, inode: bigint | undefined): void {
   if (!isInode(path, inode)) return;

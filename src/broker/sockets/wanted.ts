@@ -11,21 +11,26 @@ export interface Wanted {
   readonly spec: SocketSpec;
   readonly listen: SocketSpec["listen"][number];
   readonly key: string;
+  /** All of the same berth. */
+  readonly ofBerth: readonly Wanted[];
   held: HeldSocket | undefined;
   passed: PassedSocket | undefined;
 }
 
 export function wantedBy(berth: BerthSpec): Wanted[] {
-  return berth.sockets.flatMap((spec) =>
-    spec.listen.map((listen) => ({
-      berth: berth.name,
-      spec,
-      listen,
-      key: socketKey(listen, spec.options),
-      held: undefined,
-      passed: undefined,
-    })),
-  );
+  const ofBerth: Wanted[] = [];
+  for (const spec of berth.sockets)
+    for (const listen of spec.listen) {
+      const key = socketKey(listen, spec.options);
+      ofBerth.push({ berth: berth.name, spec, listen, key, ofBerth, held: undefined, passed: undefined });
+    }
+  return ofBerth;
+}
+
+/** A held socket that shares the address by `reuse-port`: the same user must have both (sk_uid, socket(7)). */
+export function siblingOf({ spec, key, ofBerth }: Wanted): HeldSocket | undefined {
+  if (spec.options.reusePort !== true) return undefined;
+  return ofBerth.find((one) => one.held !== undefined && one.key === key)?.held;
 }
 
 /** What is held, by berth, in the order of the configuration. */

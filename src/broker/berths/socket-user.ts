@@ -1,0 +1,34 @@
+/**
+ * Whose a berth's sockets are: firewall rules by uid (`meta skuid`), routing rules by uid, `ss -e` and the kernel's
+ * check of SO_REUSEPORT go by the user of a socket. That is the server, not the broker. Pure but for {@link giveSockets}.
+ */
+import { isPrivileged } from "../access/policy.ts";
+import type { Berth } from "./berth.ts";
+
+/** What decides whose the sockets are. */
+type Owned = Pick<Berth, "range"> & {
+  readonly spec: Pick<Berth["spec"], "server" | "tenant">;
+  readonly lease: { readonly tenant: { readonly uid: number } } | undefined;
+};
+
+/**
+ * The tenant's user. A tenant of root or the broker's user starts a server that may be another's. While the berth is
+ * vacant: the only user that its configuration names.
+ */
+export function socketUser({ spec: { server, tenant }, range, lease }: Owned, brokerUid: number): number {
+  const holder = lease?.tenant.uid;
+  if (holder !== undefined && !isPrivileged(holder, brokerUid)) return holder;
+  if (server.user !== undefined) return server.user.uid;
+  if (server.rangeId !== undefined && range !== undefined) return range.base + server.rangeId;
+  const { uids, gids, units } = tenant;
+  const [only] = uids.length === 1 && gids.length === 0 && units.length === 0 ? uids : [];
+  return holder ?? only ?? brokerUid;
+}
+
+/** Gives the sockets to that user. Only root can. */
+export function giveSockets(berth: Berth): void {
+  const brokerUid = process.geteuid?.();
+  if (brokerUid !== 0) return;
+  const uid = socketUser(berth, brokerUid);
+  for (const { socket } of berth.sockets) socket.giveTo(uid);
+}
