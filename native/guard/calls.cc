@@ -42,8 +42,33 @@ int32_t drain(int fd) {
   return kMostDrained;
 }
 
+enum class Place { kRequest, kBatch };
+
+long runSome(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room,
+             Place place);
+
+// The results go to `room`, where the caller has them, unless they are as expected.
+int32_t runBatch(const uint8_t* bytes, size_t size, const UniqueFd& fd, uint8_t* room, socklen_t* length) {
+  const size_t space = *length;
+  *length = 0;
+  int32_t expected;
+  if (size < sizeof expected) return -EINVAL;
+  memcpy(&expected, bytes, sizeof expected);
+  bytes += sizeof expected;
+  size -= sizeof expected;
+  const size_t known = static_cast<size_t>(expected);
+  if (expected < 0 || known > size) return -EINVAL;
+  const long written = runSome(bytes + known, size - known, &fd, 1, room, space, Place::kBatch);
+  if (written < 0) return -EINVAL;
+  if (static_cast<size_t>(written) == known && memcmp(room, bytes, known) == 0) return 1;
+  *length = static_cast<socklen_t>(written);
+  return 0;
+}
+
 // `bytes` are the call's own; `room` is where its answer goes, and `length` what there is of it before and after.
-int32_t carryOut(const Head& head, int fd, const uint8_t* bytes, uint8_t* room, socklen_t* length) {
+int32_t carryOut(const Head& head, const UniqueFd& owned, const uint8_t* bytes, uint8_t* room, socklen_t* length) {
+  if (head.call == kBatch) return runBatch(bytes, static_cast<size_t>(head.length), owned, room, length);
+  const int fd = owned.get();
   const auto given = static_cast<socklen_t>(head.length);
   const auto* address = reinterpret_cast<const sockaddr*>(bytes);
   const socklen_t space = *length;
@@ -54,6 +79,16 @@ int32_t carryOut(const Head& head, int fd, const uint8_t* bytes, uint8_t* room, 
       const int result = ::getsockopt(fd, head.a, head.b, room, &size);
       if (result == 0) *length = size;
       return outcome(result);
+    }
+    case kGetword: {
+      socklen_t size = given < space ? given : space;
+      if (size < sizeof(int32_t)) return -EINVAL;
+      memset(room, 0, size);
+      socklen_t filled = size;
+      const int result = ::getsockopt(fd, head.a, head.b, room, &filled);
+      int32_t word;
+      memcpy(&word, room + size - sizeof word, sizeof word);
+      return result < 0 ? -errno : word;
     }
     case kSetsockopt:
       return outcome(::setsockopt(fd, head.a, head.b, bytes, given));
@@ -89,16 +124,16 @@ int32_t carryOut(const Head& head, int fd, const uint8_t* bytes, uint8_t* room, 
   }
 }
 
-}  // namespace
-
-long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room) {
+long runSome(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room,
+             Place place) {
   size_t at = 0, written = 0;
   while (at < length) {
     Head head;
     if (length - at < sizeof head) return -1;
     memcpy(&head, in + at, sizeof head);
     at += sizeof head;
-    const bool brings = head.call != kGetsockopt;
+    if (head.call == kBatch && place == Place::kBatch) return -1;
+    const bool brings = head.call != kGetsockopt && head.call != kGetword;
     const size_t size = static_cast<size_t>(head.length);
     if (head.length < 0 || (brings && padded(size) > length - at)) return -1;
     if (written + sizeof(Result) + sizeof(sockaddr_storage) > room) return -1;
@@ -106,15 +141,24 @@ long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t coun
     auto space = static_cast<socklen_t>(room - written - sizeof(Result));
     Result result = {-EBADF, 0};
     if (head.index >= 0 && static_cast<size_t>(head.index) < count) {
-      result.value = carryOut(head, fds[head.index].get(), in + at, answer, &space);
+      result.value = carryOut(head, fds[head.index], in + at, answer, &space);
       result.length = result.value < 0 ? 0 : static_cast<int32_t>(space);
     }
     memcpy(out + written, &result, sizeof result);
-    written += sizeof result + padded(static_cast<size_t>(result.length));
+    const size_t answered = static_cast<size_t>(result.length);
+    written += sizeof result + padded(answered);
     if (written > room) return -1;
+    // Results are compared, the bytes between them too.
+    memset(answer + answered, 0, padded(answered) - answered);
     if (brings) at += padded(size);
   }
   return static_cast<long>(written);
+}
+
+}  // namespace
+
+long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room) {
+  return runSome(in, length, fds, count, out, room, Place::kRequest);
 }
 
 }  // namespace berthd

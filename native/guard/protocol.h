@@ -58,6 +58,10 @@ enum Call : int32_t {
   kGetfl = 10,
   kSetfl = 11,       // a: flags
   kDrain = 12,       // takes what waits, connections or messages, and drops it. Returns how many
+  kGetword = 13,     // as kGetsockopt; returns the last integer that there is room for, and no bytes
+  // bytes: [length], so many bytes of results that are expected, calls. Carries these out on the one descriptor, until
+  // the end. Returns 1 and no bytes if the results are those, else 0 and the results. None of the calls is a kBatch.
+  kBatch = 14,
 };
 
 }  // namespace berthd

@@ -24,6 +24,16 @@ export type GuardCall =
       readonly option: number;
       readonly room: number;
     }
+  /** One int of an option's value, as what the call returned. */
+  | {
+      readonly call: "getword";
+      readonly index: number;
+      readonly level: number;
+      readonly option: number;
+      readonly word: number;
+    }
+  /** As {@link encodeBatch} makes it. Returns 1 and no bytes if the results are as expected, else 0 and the results. */
+  | { readonly call: "batch"; readonly index: number; readonly batch: Uint8Array }
   | {
       readonly call: "setsockopt";
       readonly index: number;
@@ -86,11 +96,13 @@ const NUMBERS = {
   getfl: 10,
   setfl: 11,
   drain: 12,
+  getword: 13,
+  batch: 14,
 } as const satisfies Record<GuardCall["call"], number>;
 
 /** A request of integers only. */
 export function encodeWords(...words: number[]): Uint8Array {
-  return new Uint8Array(Int32Array.from(words).buffer);
+  return bytesIn(Int32Array.from(words));
 }
 
 /** A request to read one message of the socket that comes with it, and at most `most` descriptors. */
@@ -98,40 +110,64 @@ export function encodeReceive(id: number, mode: ReceiveMode, most: number): Uint
   return encodeWords(RECEIVE, id, MODES[mode], most);
 }
 
-/** A request to carry out calls in their order. A repair has hundreds, so this makes no object for each. */
+/** A request to carry out calls in their order. */
 export function encodeRun(id: number, calls: readonly GuardCall[]): Uint8Array {
-  let size = 2 * WORD;
-  for (const call of calls) size += HEAD * WORD + padded(bytesOf(call).length);
-  const words = new Int32Array(size / WORD);
-  const bytes = new Uint8Array(words.buffer);
+  const words = new Int32Array(2 + sizeOf(calls));
   words[0] = RUN;
   words[1] = id;
-  let at = 2;
+  putCalls(words, 2, calls);
+  return bytesIn(words);
+}
+
+/**
+ * Calls on one descriptor, whatever their index is, that can be sent again and again, with the results that are
+ * expected: as bytes of an earlier result.
+ */
+export function encodeBatch(calls: readonly GuardCall[], expected: Uint8Array): Uint8Array {
+  const before = 1 + padded(expected.length) / WORD;
+  const words = new Int32Array(before + sizeOf(calls));
+  words[0] = padded(expected.length);
+  bytesIn(words).set(expected, WORD);
+  putCalls(words, before, calls);
+  return bytesIn(words);
+}
+
+/** How many integers the calls take. */
+function sizeOf(calls: readonly GuardCall[]): number {
+  let size = 0;
+  for (const call of calls) size += HEAD + padded(bytesOf(call).length) / WORD;
+  return size;
+}
+
+/** A repair has hundreds, so this makes no object for each. */
+function putCalls(words: Int32Array, start: number, calls: readonly GuardCall[]): void {
+  const bytes = bytesIn(words);
+  let at = start;
   for (const call of calls) {
     const own = bytesOf(call);
     words[at] = NUMBERS[call.call];
     words[at + 1] = call.index;
     words[at + 2] = first(call);
-    words[at + 3] = call.call === "getsockopt" || call.call === "setsockopt" ? call.option : 0;
-    words[at + 4] = call.call === "getsockopt" ? call.room : own.length;
+    words[at + 3] = second(call);
+    words[at + 4] = roomOf(call) ?? own.length;
     at += HEAD;
     if (own.length > 0) bytes.set(own, at * WORD);
     at += padded(own.length) / WORD;
   }
-  return bytes;
 }
 
 /** The results of `count` calls, from the bytes after a reply's first two integers; undefined if they are none. */
-export function decodeResults(bytes: Buffer, count: number): GuardResult[] | undefined {
+export function decodeResults(bytes: Uint8Array, count: number): GuardResult[] | undefined {
   const results: GuardResult[] = [];
-  const copy = Uint8Array.prototype.slice.call(bytes);
+  const copy = Uint8Array.prototype.slice.call(bytes, 0, bytes.length & -WORD);
+  const words = new Int32Array(copy.buffer);
   for (let at = 0; results.length < count; ) {
-    if (at + 2 * WORD > bytes.length) return undefined;
-    const value = bytes.readInt32LE(at);
-    const length = bytes.readInt32LE(at + WORD);
-    at += 2 * WORD;
-    results.push({ value, bytes: length === 0 ? NO_BYTES : copy.subarray(at, at + length) });
-    at += padded(length);
+    const value = words[at];
+    const length = words[at + 1];
+    if (value === undefined || length === undefined) return undefined;
+    at += 2;
+    results.push({ value, bytes: length === 0 ? NO_BYTES : copy.subarray(at * WORD, at * WORD + length) });
+    at += padded(length) / WORD;
   }
   return results;
 }
@@ -164,6 +200,7 @@ function first(call: GuardCall): number {
   switch (call.call) {
     case "getsockopt":
     case "setsockopt":
+    case "getword":
       return call.level;
     case "listen":
       return call.backlog;
@@ -179,15 +216,32 @@ function first(call: GuardCall): number {
     case "drain":
     case "bind":
     case "connect":
+    case "batch":
       return 0;
     default:
       return call satisfies never;
   }
 }
 
+/** The second of them. */
+function second(call: GuardCall): number {
+  return call.call === "getsockopt" || call.call === "setsockopt" || call.call === "getword" ? call.option : 0;
+}
+
+/** Of a call that reads: how many bytes the value has. */
+function roomOf(call: GuardCall): number | undefined {
+  if (call.call === "getsockopt") return call.room;
+  return call.call === "getword" ? (call.word + 1) * WORD : undefined;
+}
+
 function bytesOf(call: GuardCall): Uint8Array {
   if (call.call === "setsockopt") return call.value;
+  if (call.call === "batch") return call.batch;
   return call.call === "bind" || call.call === "connect" ? call.address : NO_BYTES;
+}
+
+function bytesIn(words: Int32Array): Uint8Array {
+  return new Uint8Array(words.buffer);
 }
 
 function padded(length: number): number {

@@ -9,7 +9,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
-import { runPlan, type SocketCall, type SocketPlan, type SocketResult } from "./socket-call.ts";
+import { type LocalPlan, runPlan, type SocketCall, type SocketResult } from "./socket-call.ts";
 
 /** One option of a socket that its program has set. */
 export interface Setting {
@@ -58,14 +58,14 @@ export function settingsOf(own: number, domain: number, type: number, sys: Nativ
  * included. An option the kernel refuses is left as it was: the server would find out by asking, as it would have from
  * the kernel. What is set is set back when the lease ends (socket-repair.ts).
  */
-export function* carryOver({ settings, flags }: OwnSettings, now: number): SocketPlan<void> {
+export function* carryOver({ settings, flags }: OwnSettings, now: number): LocalPlan<void> {
   const calls = settings.flatMap(setCalls);
   const wanted = (now & ~so.O_NONBLOCK) | (flags & so.O_NONBLOCK);
   if (flags >= 0 && now >= 0 && wanted !== now) calls.push({ call: "setfl", flags: wanted });
   if (calls.length > 0) yield calls;
 }
 
-function* readPlan(type: number): SocketPlan<readonly SocketResult[]> {
+function* readPlan(type: number): LocalPlan<readonly SocketResult[]> {
   return yield readCalls(type);
 }
 

@@ -2,17 +2,15 @@
  * Carries out plans on sockets that a tenant has or had. A tenant can have the kernel hold a socket's lock for ever, so
  * each batch of calls is one round of a guard process, never a call of this one.
  */
-import type { Guard, GuardCall, GuardResult, Owner } from "../guard/guard.ts";
-import type { SocketCall, SocketPlan, SocketResult } from "./socket-call.ts";
+import type { Guard, Owner } from "../guard/guard.ts";
+import { guardCall, socketResult } from "./guard-calls.ts";
+import type { SocketPlan } from "./socket-call.ts";
 
 /** What a guard does for a plan. */
 export type PlanGuard = Pick<Guard, "run">;
 
 /** Why a plan did not come to its end: as {@link Guard.run}. */
 export type Unanswered = "stuck" | "unavailable";
-
-const WORD = Int32Array.BYTES_PER_ELEMENT;
-const NO_WORDS = new Int32Array(0);
 
 /** Carries out a plan on a borrowed socket, which must stay open until this resolves. */
 export async function runGuarded<T>(
@@ -92,42 +90,4 @@ async function runSome(
       return step.done === true ? [] : [{ fd, plan, calls: step.value }];
     });
   }
-}
-
-function guardCall(call: SocketCall, index: number): GuardCall {
-  switch (call.call) {
-    case "getsockopt":
-      return { call: "getsockopt", index, level: call.level, option: call.option, room: call.words * WORD };
-    case "setsockopt":
-      return { ...call, index, value: typeof call.value === "number" ? wordOf(call.value) : call.value };
-    case "connect":
-      return { call: "connect", index, address: call.sockaddr };
-    case "bind":
-      return { call: "bind", index, address: call.sockaddr };
-    default:
-      return { ...call, index };
-  }
-}
-
-function wordOf(value: number): Uint8Array {
-  return new Uint8Array(Int32Array.of(value).buffer);
-}
-
-function socketResult(call: SocketCall, result: GuardResult | undefined): SocketResult {
-  if (result === undefined) throw new Error("a guard gives as many results as it was asked for");
-  const { value, bytes } = result;
-  if (value < 0 || bytes.length === 0) return { result: value, value: wordsOf(call, bytes) };
-  const isName = call.call === "getsockname" || call.call === "getpeername";
-  return { result: isName ? bytes.length : value, value: wordsOf(call, bytes) };
-}
-
-/** As many words as were asked for: what the kernel did not fill is 0. */
-function wordsOf(call: SocketCall, bytes: Uint8Array): Int32Array {
-  const words = call.call === "getsockopt" ? call.words : Math.ceil(bytes.length / WORD);
-  if (words === 0) return NO_WORDS;
-  // Results begin at whole words.
-  if (bytes.length === words * WORD) return new Int32Array(bytes.buffer, bytes.byteOffset, words);
-  const padded = new Uint8Array(words * WORD);
-  padded.set(bytes.subarray(0, padded.length));
-  return new Int32Array(padded.buffer);
 }

@@ -6,7 +6,7 @@ import { type SocketOptions, settingsFor } from "../../config/keys/socket-option
 import type { Native } from "../../native.ts";
 import type { ListenAddress } from "../../net/address.ts";
 import { openSocket } from "./open-socket.ts";
-import { runPlan, type SocketCall, type SocketResult } from "./socket-call.ts";
+import { type LocalPlan, runPlan, type SocketCall, type SocketResult } from "./socket-call.ts";
 import { type TenantOption, tenantOptions } from "./tenant-options.ts";
 
 /** By option, in the order of the table: its value, or undefined where the kernel does not tell. */
@@ -98,9 +98,7 @@ export function configuredState(
 }
 
 /** The state of the socket itself: for one that a .socket unit set up, which has options of its own. */
-export function* readPlan(
-  listen: ListenAddress,
-): Generator<readonly SocketCall[], OptionState, readonly SocketResult[]> {
+export function* readPlan(listen: ListenAddress): LocalPlan<OptionState> {
   return readState(yield stateCalls(listen));
 }
 

@@ -7,6 +7,8 @@ import type { Native } from "../../native.ts";
 export type SocketCall =
   /** getsockopt(2) of this many ints. */
   | { readonly call: "getsockopt"; readonly level: number; readonly option: number; readonly words: number }
+  /** getsockopt(2) of which one int, counted from 0, is the result. The others may change by themselves. */
+  | { readonly call: "getword"; readonly level: number; readonly option: number; readonly word: number }
   | {
       readonly call: "setsockopt";
       readonly level: number;
@@ -24,6 +26,14 @@ export type SocketCall =
   | { readonly call: "getfl" }
   | { readonly call: "setfl"; readonly flags: number };
 
+/** Many calls as one, which the guard compares with what is expected of them: see {@link Batch}. */
+export interface BatchCall {
+  readonly call: "batch";
+  readonly batch: { readonly bytes: Uint8Array };
+}
+
+export type PlannedCall = SocketCall | BatchCall;
+
 export interface SocketResult {
   /** As the system call's: -errno when it failed. Of getsockname the address's length. */
   readonly result: number;
@@ -31,11 +41,14 @@ export interface SocketResult {
   readonly value: Int32Array;
 }
 
-/** Gives batches of calls; ends with what came of it. */
-export type SocketPlan<T> = Generator<readonly SocketCall[], T, readonly SocketResult[]>;
+/** Gives lists of calls; ends with what came of it. */
+export type SocketPlan<T> = Generator<readonly PlannedCall[], T, readonly SocketResult[]>;
+
+/** A plan that this process can carry out as well. */
+export type LocalPlan<T> = Generator<readonly SocketCall[], T, readonly SocketResult[]>;
 
 /** Carries a plan out here and now: only for a socket that nobody else has or had. */
-export function runPlan<T>(plan: SocketPlan<T>, fd: number, sys: Native): T {
+export function runPlan<T>(plan: LocalPlan<T>, fd: number, sys: Native): T {
   let step = plan.next();
   while (step.done !== true) step = plan.next(runBatch(step.value, fd, sys));
   return step.value;
@@ -97,6 +110,11 @@ function runCall(call: SocketCall, fd: number, sys: Native): SocketResult {
     case "getsockopt": {
       const value = new Int32Array(call.words);
       return { result: sys.getsockopt(fd, call.level, call.option, value), value };
+    }
+    case "getword": {
+      const value = new Int32Array(call.word + 1);
+      const result = sys.getsockopt(fd, call.level, call.option, value);
+      return { result: result < 0 ? result : (value[call.word] ?? 0), value: NOTHING };
     }
     case "setsockopt":
       return { result: sys.setsockopt(fd, call.level, call.option, call.value), value: NOTHING };

@@ -14,11 +14,11 @@ import {
   SO_ERROR,
   SOL_SOCKET,
 } from "../../net/socket-constants.ts";
+import { Batch } from "./batch.ts";
 import { differences, namesOf, type OptionState, readState, setBackCalls, stateCalls } from "./option-state.ts";
 import type { SocketCall, SocketPlan, SocketResult } from "./socket-call.ts";
 import { type TenantOption, unreadableReset } from "./tenant-options.ts";
 
-const O_ACCMODE = 3;
 const SO_MEMINFO = 55;
 /** SK_MEMINFO_OPTMEM: the memory of filters, MD5 keys, group memberships and IPv6 headers (linux/sock_diag.h). */
 const MEMINFO_OPTMEM = 6;
@@ -52,7 +52,6 @@ interface Findings {
   readonly hasErrors: boolean;
   /** No call can repair it: shut down, bound elsewhere, or it does not listen. */
   readonly isSpoilt: boolean;
-  readonly flags: number;
   readonly changed: readonly TenantOption[];
   readonly keepsMemory: boolean;
 }
@@ -60,23 +59,24 @@ interface Findings {
 /** Makes it accept or receive again, with the options it was configured with. */
 export function* repairPlan(socket: Repaired): SocketPlan<Repair> {
   const { listen, carried, configured } = socket;
-  const calls = lookCalls(socket);
-  const results = yield calls;
-  let found = examine(socket, results, configured(false));
+  const look = lookAt(socket, configured(false));
+  const [seen, name] = yield [{ call: "batch", batch: look }, askName];
+  if (look.isExpected(seen) && isBoundTo(socket.bound, name)) return { sentences: [] };
+  const results = look.read(seen);
+  let found = examine(socket, results, name, configured(false));
   // A sysctl may have changed since that was remembered.
-  if (found.changed.length > 0) found = examine(socket, results, configured(true));
-  const setFlags = flagCalls(found);
+  if (found.changed.length > 0) found = examine(socket, results, name, configured(true));
   if (isFine(found)) {
-    if (setFlags.length > 0) yield setFlags; // nearly every server changes O_NONBLOCK, so there is no sentence
+    if (!found.hasStopped) lookAt(socket, configured(false)).expect(seen);
     return { sentences: listenSentence(found) };
   }
   const remedies = [
-    ...setFlags,
     ...(found.isConnected ? [dissolve] : []),
     ...(found.hasErrors ? errorCalls(listen) : []),
     ...setBackCalls(listen, found.changed, configured(false)),
   ];
-  const left = examine(socket, (yield [...remedies, ...calls]).slice(remedies.length), configured(false));
+  const after = (yield [...remedies, ...look.calls, askName]).slice(remedies.length);
+  const left = examine(socket, after.slice(0, -1), after.at(-1), configured(false));
   const sentences =
     found.isConnected && !left.isConnected ? ["was connected to one peer by the server; it is disconnected again"] : [];
   if (!left.isSpoilt) sentences.push(...listenSentence(found));
@@ -90,38 +90,54 @@ export function* repairPlan(socket: Repaired): SocketPlan<Repair> {
   return { sentences, ...(why !== undefined && { beyondRepair: why }) };
 }
 
-/** One look: first what is set in any case, then all that can be asked. */
+/** What a look finds where all is well: the same for all sockets of one state. */
+const looks = new WeakMap<OptionState, Batch>();
+
+/** One look at a socket that should have this state; what belongs to the one socket alone is asked beside it. */
+function lookAt(socket: Repaired, wanted: OptionState): Batch {
+  const known = looks.get(wanted) ?? new Batch(lookCalls(socket));
+  looks.set(wanted, known);
+  return known;
+}
+
+/** First what is set in any case, then all that can be asked. */
 function lookCalls({ listen, options }: Repaired): readonly SocketCall[] {
   return [
+    // Nearly every server changes O_NONBLOCK. One that calls accept or recv right away expects to wait there
+    // (systemd.service(5)). No other flag that fcntl(2) F_SETFL changes is set either.
+    { call: "setfl", flags: 0 },
     ask(SO_ACCEPTCONN),
     // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
     // shut down keeps its address, and listens again when asked to.
     listen.kind === "datagram" ? { call: "getpeername" } : { call: "listen", backlog: options.backlog },
     ask(SO_ERROR), // to read it clears it
     { call: "poll", events: POLLRDHUP },
-    { call: "getsockname" },
-    { call: "getfl" },
     ...stateCalls(listen),
     ...unreadableReset(listen),
     // After the filter was detached.
-    { call: "getsockopt", level: SOL_SOCKET, option: SO_MEMINFO, words: 9 },
+    { call: "getword", level: SOL_SOCKET, option: SO_MEMINFO, word: MEMINFO_OPTMEM },
   ];
 }
 
-function examine({ listen, bound }: Repaired, results: readonly SocketResult[], configured: OptionState): Findings {
-  const [accepts, peerOrListen, , poll, name, flags, ...rest] = results;
+const askName: SocketCall = { call: "getsockname" };
+
+function examine(
+  { listen, bound }: Repaired,
+  results: readonly SocketResult[],
+  name: SocketResult | undefined,
+  configured: OptionState,
+): Findings {
+  const [, accepts, peerOrListen, , poll, ...rest] = results;
   const isDatagram = listen.kind === "datagram";
   const events = poll?.result ?? -1;
-  const memory = rest.at(-1);
   const hasFailed = !isDatagram && (peerOrListen?.result ?? -1) < 0;
   return {
     hasStopped: !isDatagram && accepts?.value[0] !== 1,
     isConnected: isDatagram && (peerOrListen?.result ?? -1) >= 0,
     hasErrors: events > 0 && (events & POLLERR) !== 0,
     isSpoilt: hasFailed || events < 0 || (events & (POLLRDHUP | POLLHUP)) !== 0 || !isBoundTo(bound, name),
-    flags: flags?.result ?? -1,
     changed: differences(listen, readState(rest.slice(0, configured.length)), configured),
-    keepsMemory: memory !== undefined && memory.result >= 0 && memory.value[MEMINFO_OPTMEM] !== 0,
+    keepsMemory: (rest.at(-1)?.result ?? 0) > 0,
   };
 }
 
@@ -148,14 +164,6 @@ function reasonFor({ isSpoilt, isConnected, changed, keepsMemory }: Findings): s
 function listenSentence({ hasStopped }: Findings): string[] {
   return hasStopped ? ["was shut down by the server; it listens again"] : [];
 }
-
-function flagCalls({ flags }: Findings): readonly SocketCall[] {
-  // O_NONBLOCK: a server that calls accept or recv right away expects to wait there (systemd.service(5)).
-  return flags < 0 || (flags & ~O_ACCMODE & SETTABLE) === 0 ? [] : [{ call: "setfl", flags: flags & ~SETTABLE }];
-}
-
-/** O_APPEND, O_NONBLOCK, O_ASYNC and O_NOATIME: what fcntl(2) F_SETFL changes on a socket. */
-const SETTABLE = 0o2000 | 0o4000 | 0o20000 | 0o1000000;
 
 /** AF_UNSPEC dissolves the association with one peer (connect(2)). */
 const dissolve: SocketCall = { call: "connect", sockaddr: new Uint8Array(16) };

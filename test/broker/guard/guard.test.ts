@@ -2,13 +2,13 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { Guard } from "../../../src/broker/guard/guard.ts";
-import { refusedOf } from "../../../src/broker/guard/protocol.ts";
+import { Guard, type GuardCall, type GuardResult } from "../../../src/broker/guard/guard.ts";
+import { decodeResults, encodeBatch, refusedOf } from "../../../src/broker/guard/protocol.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { encodeSockaddr } from "../../../src/net/address.ts";
-import { SO_TYPE, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
-import { boundAddress, socketPair } from "../../../src/net/socket-queries.ts";
+import { SO_BROADCAST, SO_SNDBUF, SO_TYPE, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
+import { boundAddress, socketOption, socketPair } from "../../../src/net/socket-queries.ts";
 import { fdsAgain, openFds } from "../../support/fds.ts";
 import { childrenOf } from "../../support/guards.ts";
 
@@ -112,6 +112,87 @@ describe("calls", () => {
     expect([...(results[0]?.bytes ?? [])]).toEqual([2, 0, 0, 0]);
     expect(results[3]?.bytes).toHaveLength(16);
     expect(boundAddress(socket.fd, native)).toMatchObject({ host: "127.0.0.1" });
+  });
+});
+
+describe("a batch of calls", () => {
+  const udp = (): FdHandle => {
+    const socket = FdHandle.adopt(native.socket(2, 2, 0));
+    opened.push(socket);
+    return socket;
+  };
+  const type: GuardCall = { call: "getsockopt", index: 0, level: SOL_SOCKET, option: SO_TYPE, room: 4 };
+  const broadcast: GuardCall = { call: "getsockopt", index: 0, level: SOL_SOCKET, option: SO_BROADCAST, room: 4 };
+
+  async function run(test: Guard, fds: readonly number[], batch: Uint8Array, index = 0): Promise<GuardResult> {
+    const results = await test.run(1, fds, [{ call: "batch", index, batch }]);
+    const [first] = typeof results === "string" ? [] : results;
+    if (first === undefined) throw new Error(String(results));
+    return first;
+  }
+
+  it("is carried out on its descriptor, and gives the results of all", async () => {
+    const [test, one, other] = [guard(), udp(), udp()];
+    native.setsockopt(other.fd, SOL_SOCKET, SO_BROADCAST, 1);
+    const { value, bytes } = await run(
+      test,
+      [one.fd, other.fd],
+      encodeBatch([type, broadcast, type], new Uint8Array(0)),
+      1,
+    );
+    expect(value).toBe(0);
+    const results = decodeResults(bytes, 3);
+    expect(results?.map((each) => [each.value, ...each.bytes])).toEqual([
+      [0, 2, 0, 0, 0],
+      [0, 1, 0, 0, 0],
+      [0, 2, 0, 0, 0],
+    ]);
+  });
+
+  it("gives one word when the results are those that were expected, and all of them otherwise", async () => {
+    const [test, socket] = [guard(), udp()];
+    const calls = [broadcast, { call: "listen", index: 0, backlog: 1 } as const];
+    const { bytes } = await run(test, [socket.fd], encodeBatch(calls, new Uint8Array(0)));
+    const batch = encodeBatch(calls, bytes);
+    expect(await run(test, [socket.fd], batch)).toEqual({ value: 1, bytes: new Uint8Array(0) });
+    native.setsockopt(socket.fd, SOL_SOCKET, SO_BROADCAST, 1);
+    const changed = await run(test, [socket.fd], batch);
+    expect(changed.value).toBe(0);
+    expect(decodeResults(changed.bytes, 2)?.[0]?.bytes[0]).toBe(1);
+    expect((await run(test, [socket.fd], encodeBatch([broadcast], bytes))).value).toBe(0);
+  });
+
+  it("one int of an option is what the call returned", async () => {
+    const socket = udp();
+    const read = (level: number, option: number, word: number): GuardCall => ({
+      call: "getword",
+      index: 0,
+      level,
+      option,
+      word,
+    });
+    // SO_MEMINFO: the fourth is the send buffer (linux/sock_diag.h).
+    const results = await guard().run(
+      1,
+      [socket.fd],
+      [read(SOL_SOCKET, 55, 3), read(SOL_SOCKET, SO_TYPE, 0), read(SOL_SOCKET, 9999, 0)],
+    );
+    expect(results).toMatchObject([
+      { value: socketOption(socket.fd, SOL_SOCKET, SO_SNDBUF, native) },
+      { value: 2 },
+      { value: -92 },
+    ]);
+  });
+
+  it("that is none, or has another in it, is refused", async () => {
+    const [test, socket] = [guard(), udp()];
+    const inner = encodeBatch([type], new Uint8Array(0));
+    const outer = encodeBatch([{ call: "batch", index: 0, batch: inner }], new Uint8Array(0));
+    const wrong = [outer, new Uint8Array(0), new Uint8Array(Int32Array.of(-4).buffer), inner.subarray(0, 8)];
+    wrong.push(new Uint8Array(Int32Array.of(8, 0).buffer));
+    for (const batch of wrong) expect((await run(test, [socket.fd], batch)).value).toBe(-22);
+    expect((await run(test, [socket.fd], inner, 1)).value).toBe(-9);
+    expect((await run(test, [socket.fd], inner)).value).toBe(0);
   });
 });
 

@@ -6,7 +6,7 @@ import {
   readCalls,
 } from "../../../src/broker/plans/carry-over.ts";
 import { differences, type OptionState, readPlan, setBackCalls } from "../../../src/broker/plans/option-state.ts";
-import { runPlan, type SocketPlan } from "../../../src/broker/plans/socket-call.ts";
+import { type LocalPlan, runPlan } from "../../../src/broker/plans/socket-call.ts";
 import { unreadableReset } from "../../../src/broker/plans/tenant-options.ts";
 import { carriedOptions, type KernelOption } from "../../../src/config/keys/socket-options.ts";
 import { check } from "../../../src/errors.ts";
@@ -76,7 +76,7 @@ function listenOf(domain: number, type: number): ListenAddress {
 
 /** What was set on `own` is set on `held`; the names of these options. */
 function carryOver(own: number, held: number, domain: number, type: number): string[] {
-  function* readPlan(): SocketPlan<OwnSettings> {
+  function* readPlan(): LocalPlan<OwnSettings> {
     return ownSettings(yield readCalls(type), domain, type, native);
   }
   const found = runPlan(readPlan(), own, native);
@@ -85,7 +85,7 @@ function carryOver(own: number, held: number, domain: number, type: number): str
 }
 
 /** As at the end of a lease. */
-function* setBack(listen: ListenAddress, wanted: OptionState): SocketPlan<void> {
+function* setBack(listen: ListenAddress, wanted: OptionState): LocalPlan<void> {
   const found = differences(listen, yield* readPlan(listen), wanted);
   yield [...unreadableReset(listen), ...setBackCalls(listen, found, wanted)];
 }

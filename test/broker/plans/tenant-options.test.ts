@@ -57,6 +57,8 @@ describe("every lease begins with a socket in its configured state", () => {
     async (listen, twin) => {
       await using test = await startBroker(await twins(listen, twin));
       await using attacker = await tenant(test.socket);
+      // The guard then knows what a socket of this kind looks like when all is well.
+      await attacker.call("Release", { lease: await attacker.acquire("arena") });
       const lease = await attacker.acquire("arena");
       const before = await attacker.do("result = os.fstat(b.fds[0]).st_ino");
       const changed = await attacker.do("result = attack(b.fds[0])");
@@ -110,6 +112,7 @@ describe("every lease begins with a socket in its configured state", () => {
       const files = await twins(listen, listen.replace("PORT", "OTHER"));
       await using test = await startBroker(files);
       await using attacker = await tenant(test.socket);
+      await attacker.call("Release", { lease: await attacker.acquire("arena") });
       const lease = await attacker.acquire("arena");
       const before = await attacker.do("s = held(b.fds[0]); result = os.fstat(s.fileno()).st_ino");
       await attacker.do(harm);

@@ -45,6 +45,12 @@ async function repairsAfter(puppet: Puppet, test: TestBroker): Promise<string[]>
   return repairs;
 }
 
+/** A lease that changes nothing. The guard then knows what a socket of this kind looks like when all is well. */
+async function leaseAsUsual(test: TestBroker): Promise<void> {
+  using peer = await take(test);
+  await peer.call("Release", { lease: test.broker.berths[0]?.lease?.id });
+}
+
 describe("changes of a tenant to a shared socket are repaired when its lease ends", () => {
   const berth = (listen: string, more = ""): Record<string, string> => ({
     "arena.toml": `[sockets.game]\nlisten = ["${listen}"]\n${more}`,
@@ -66,6 +72,7 @@ describe("changes of a tenant to a shared socket are repaired when its lease end
     const port = await freePort();
     const address = listen.replace("PORT", String(port)).replace("FOLDER", folder.path);
     await using test = await startBroker(berth(address));
+    await leaseAsUsual(test);
     await using puppet = await Puppet.connect(test.socket);
     await puppet.acquire("arena");
     const before = (await puppet.do("result = str(held(b.fds[0]).getsockname())")) as string;
@@ -127,6 +134,7 @@ describe("changes of a tenant to a shared socket are repaired when its lease end
       const port = await freePort();
       const fill = (text: string): string => text.replaceAll("PORT", String(port)).replaceAll("FOLDER", folder.path);
       await using test = await startBroker(berth(fill(listen)));
+      await leaseAsUsual(test);
       await using puppet = await Puppet.connect(test.socket);
       await puppet.acquire("arena");
       const before = (await puppet.do("result = str(held(b.fds[0]).getsockname())")) as string;
