@@ -1,6 +1,6 @@
 /** Roots on a real kernel, by each strategy: what tenants see, what they can do, and what they cannot. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, symlinkSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -267,6 +267,15 @@ describe("a root (needs root)", needs("root"), () => {
     expect(tenant(root, BASE, `print(read("null"))`)).toBe("EACCES");
     const attack = `${ATTACH}; print(tried(open, "/mnt/null"), set_attributes(0, 4), open("/mnt/null").read() == "")`;
     expect(tenant(root, BASE, attack)).toBe("EACCES 0 True");
+  });
+
+  it.each(["idmap", "none"] as const)("by %s copies a file up whole, without metacopy", async (shift) => {
+    await using world = makeWorld();
+    const root = await world.build("a", { shift });
+    const uid = shift === "idmap" ? BASE + 33 : 33;
+    expect(tenant(root, uid, `os.chmod("home/score", 0o600, dir_fd=3); print(read("home/score"))`)).toBe("0");
+    // With metacopy the contents stay in the image, and this file has only zeros.
+    expect(readFileSync(join(world.folder.path, "state/roots/a/upper/home/score"), "utf8")).toBe("0");
   });
 
   it("uses metacopy where the kernel cannot idmap, and logs that once", async () => {
