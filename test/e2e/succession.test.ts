@@ -1,5 +1,6 @@
 /** A broker that was asked to hand over everything: it does, or goes on as if nobody had asked. */
 import { chmodSync, existsSync, lstatSync, mkdirSync, rmdirSync } from "node:fs";
+import { constants } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { Broker } from "../../src/broker/broker.ts";
@@ -17,6 +18,8 @@ import { connected, freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
 import { boundSocket } from "../support/sockets.ts";
 import { confirm, gaveUp, list, patiently, receiveAll, said, takeOver } from "../support/succession.ts";
+
+const { EMFILE } = constants.errno;
 
 leaksNothing("soon");
 
@@ -155,6 +158,42 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
     expect(served.broker.berths).toMatchObject([{ state: "occupied" }]);
     peer.close();
     await expect.poll(() => served.broker.berths, patiently).toMatchObject([{ state: "vacant" }]);
+  });
+
+  it.each([
+    ["for there is no descriptor for a copy", "dup"],
+    ["for there is no descriptor for its own pidfd", "pidfdOpen"],
+  ] as const)("when it cannot hand over everything, %s", async (_, call) => {
+    let isShort = false;
+    const scarce = (fd: number): number => (isShort ? -EMFILE : native[call](fd));
+    await using served = await startBroker(
+      { "a.toml": '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n' },
+      { sys: { ...native, [call]: scarce } },
+    );
+    await using tenant = await Puppet.connect(served.socket);
+    const lease = await tenant.acquire("a");
+    await guardsEnded(process.pid);
+    using peer = await RawPeer.connect(served.socket);
+    await peer.send(takeOver.replace("TakeOver", "Nothing"));
+    await peer.receive();
+    const before = openFds();
+    isShort = true;
+    await peer.send(takeOver);
+    expect(await peer.receive()).toMatchObject({
+      error: "io.berthd.Succession.Unavailable",
+      parameters: { message: expect.stringMatching(/^not everything could be handed over: .*EMFILE/) },
+    });
+    isShort = false;
+    expect(served.log.filter(gaveUp)).toHaveLength(1);
+    expect(peer.fds).toEqual([]);
+    expect(await fdsAgain(before)).toEqual(before);
+    // It answers others, sees its tenant exit, and hands over when it is asked again.
+    expect(await tenant.acquire("a")).toBe(lease);
+    await tenant.kill();
+    await expect.poll(() => served.broker.berths, patiently).toMatchObject([{ state: "vacant" }]);
+    await peer.send(takeOver);
+    expect(await receiveAll(peer)).toHaveLength(peer.fds.length);
+    expect(peer.fds.length).toBeGreaterThan(0);
   });
 
   it("when it does not end at the other one's wish, which then leaves nothing open and no path", async () => {
