@@ -288,6 +288,33 @@ it("a handover that was over, but for striking out who had the berth before, is 
   expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: lease, pid: two.pid } }]);
 });
 
+it("a handover goes on, whichever of its two tenants was recorded last", () =>
+  world(async ({ manager, tenant, lease }) => {
+    await using young = await Puppet.connect(manager.socket);
+    const newcomer = await young.acquire("a", "try");
+    const file = `${manager.socket}.leases`;
+    for (const first of [lease, newcomer]) {
+      if (first === newcomer) await tenant.do(`b = Broker(${JSON.stringify(manager.socket)})`);
+      // What is recorded again is recorded last.
+      if (first === newcomer) await tenant.call("Ready", { lease });
+      const serials = entriesIn(file).toSorted((a, b) => Number(a["serial"]) - Number(b["serial"]));
+      expect(serials.map((entry) => [entry["lease"], entry["incoming"]])).toEqual(
+        first === lease
+          ? [
+              [lease, false],
+              [newcomer, true],
+            ]
+          : [
+              [newcomer, true],
+              [lease, false],
+            ],
+      );
+      await manager.end();
+      await manager.start();
+      expect(await list(manager)).toMatchObject([{ state: "handover", lease: { id: lease, pid: tenant.pid } }]);
+    }
+  }));
+
 it("a reload that wants the port of a tenant's socket for another is refused, and the next broker finds that socket", () =>
   world(async ({ manager, port, tenant, lease }) => {
     const before = entriesIn(`${manager.socket}.leases`);

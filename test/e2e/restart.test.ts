@@ -116,7 +116,10 @@ describe("a broker that is killed", () => {
     await expect.poll(() => connected(port).then((socket) => socket.destroy().destroyed)).toBe(true);
   });
 
-  it("is followed by one that goes on with a handover", async () => {
+  it.each([
+    ["as they were stored", (manager: FakeManager) => manager.store],
+    ["the newcomer's first", (manager: FakeManager) => manager.store.reverse()],
+  ])("is followed by one that goes on with a handover: it gets the leases %s", async (_, order) => {
     await using manager = new FakeManager({ max: 64 });
     manager.config("a.toml", '[sockets.s]\nlisten = ["tcp://127.0.0.1:0"]\n');
     await manager.start();
@@ -126,11 +129,34 @@ describe("a broker that is killed", () => {
     const during = await list(manager);
     expect(during).toMatchObject([{ state: "handover", lease: { id: leases[0] }, kept: 5 }]);
     await manager.end();
+    order(manager);
     await manager.start();
     expect(await list(manager)).toEqual(during);
     await reconnect(young, manager);
     expect((await young.call("Ready", { lease: leases[1] })).error).toBeUndefined();
     expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { id: leases[1] }, ready: true, kept: 3 }]);
+  });
+
+  it("has only the new socket in the store, where a tenant had spoilt the old one", async () => {
+    await using manager = new FakeManager({ max: 64 });
+    const port = await freePort();
+    manager.config("a.toml", `[sockets.s]\nlisten = ["udp://127.0.0.1:${port}"]\n`);
+    await manager.start();
+    const stored = (): string[] => manager.names.filter((name) => name.startsWith("socket.a."));
+    const before = stored();
+    await using tenant = await Puppet.connect(manager.socket);
+    await tenant.acquire("a");
+    await tenant.do("s = held(b.fds[0]); s.connect(('127.0.0.1', 9)); s.shutdown(socket.SHUT_RDWR)");
+    await tenant.kill();
+    await manager.until(() => said(manager).includes("socket s was left unusable by the server"));
+    // A stored copy of the old socket would keep its address in use.
+    expect(said(manager)).toContain("it was opened again");
+    await manager.until(() => stored().some((name) => !before.includes(name)));
+    expect(stored()).toHaveLength(1);
+    await manager.end();
+    await manager.start();
+    expect(await list(manager)).toMatchObject([{ name: "a", state: "vacant", kept: 1 }]);
+    expect(said(manager)).not.toContain("unusable");
   });
 
   it("loses nothing to a configuration that cannot be read: the next one that can takes it all", async () => {
