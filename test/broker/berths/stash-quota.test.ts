@@ -39,6 +39,20 @@ it("what subordinate ids stash counts as their owner's, until it is dropped", ()
   expect(put(100_002, "b")).toBeUndefined();
   stashes.drop(berth, "a");
   expect(put(100_002, "c")).toBeUndefined();
+  // In the place of another account's it is that one's no longer: closed, and charged to the new owner.
+  const dropped: string[] = [];
+  const first = berth.stash.get("d");
+  if (first === undefined) throw new Error("it is not stashed");
+  first.storedCopy = { drop: () => dropped.push("d"), dropNow: () => undefined };
+  expect(put(100_002, "d")).toMatchObject({ limit: "stash" });
+  expect([first.handle.open, dropped]).toEqual([true, []]);
+  stashes.drop(berth, "a");
+  stashes.drop(berth, "b");
+  expect(put(100_002, "d")).toBeUndefined();
+  expect([first.handle.open, dropped, quota.used("stash", 1001)]).toEqual([false, ["d"], 0]);
+  const second = berth.stash.get("d");
+  expect(put(1000, "d")).toBeUndefined();
+  expect([second?.handle.open, quota.used("stash", 1000)]).toEqual([false, 2]);
   stashes.clear(berth);
   expect([quota.used("stash", 1000), quota.used("stash", 1001)]).toEqual([0, 0]);
 });

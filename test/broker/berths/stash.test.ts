@@ -9,6 +9,7 @@ import { native } from "../../../src/native.ts";
 import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { SOCK_STREAM } from "../../../src/net/transport.ts";
 import { startBroker, TestFolder } from "../../support/broker.ts";
+import { openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
 import { Puppet } from "../../support/puppet.ts";
@@ -61,6 +62,8 @@ describe("what a tenant stashes", () => {
       expect(await put(puppet, lease, text)).toBeUndefined();
       expect(await puppet.call("Acquire", { berth: "arena" })).toMatchObject({ parameters: { lease } });
       expect(await puppet.do("result = os.pread(b.fds[-1], 9, 0).decode()")).toBe(text);
+      // The one that it replaced is closed.
+      expect(openFds().filter((line) => line.includes("/memfd:m "))).toHaveLength(1);
     }
     // A newcomer's stash is for its own successor, and survives what its predecessor says.
     await one.call("Ready", { lease: first });
