@@ -133,6 +133,15 @@ watchdog = "90s"
     });
   });
 
+  it.each([
+    ["limits = { core = 0 }", [{ resource: "core", soft: 0, hard: 0 }]],
+    ["limits = {}", []],
+  ])("with %s has 1024 open files all the same", (text, more) => {
+    const files = { resource: "nofile", soft: 1024, hard: "keep" };
+    const { server } = berth({ "etc/a.toml": `${socket}[server]\n${text}\n` });
+    expect(server.limits).toEqual([files, ...more]);
+  });
+
   it("looks a group with spaces up as it is written, and takes server.group for the user's own", () => {
     const text = `${socket}[tenant]\ngroups = ["domain users"]\n[server]\nuser = "arena-bob"\ngroup = "domain users"\n`;
     const { tenant, server } = berth({ "etc/a.toml": text });
