@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { type Native, native } from "../../../src/native.ts";
+import { SO_PEERPIDFD } from "../../../src/net/socket-constants.ts";
 import { startBroker } from "../../support/broker.ts";
 import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
@@ -85,6 +87,7 @@ describe("a peer that may not take a berth (needs root, to be several users)", n
       { uid: NOBODY, gid: NOBODY, groups: [7, 4242] },
       { uid: NOBODY, gid: 4242 },
       { uid: NOBODY, gid: NOBODY, groups: [7, 42] },
+      { uid: NOBODY, gid: NOBODY, groups: [...Array.from({ length: 100 }, (_, index) => 1000 + index), 4242] },
     ];
     for (const user of users) {
       await using puppet = await Puppet.connect(test.socket, user);
@@ -93,8 +96,41 @@ describe("a peer that may not take a berth (needs root, to be several users)", n
       await puppet.kill();
       await expect.poll(() => test.broker.berths[0]?.state).toBe("vacant");
     }
-    expect(outcomes).toEqual(["taken", "taken", "taken", "org.varlink.service.PermissionDenied"]);
+    expect(outcomes).toEqual(["taken", "taken", "taken", "org.varlink.service.PermissionDenied", "taken"]);
   });
+
+  it.each([
+    ["groups", "groups = [4242]", "groups"],
+    ["unit", 'units = ["game.service"]', "unit"],
+  ])(
+    "is asked for its %s for a berth that does not exist too, so that the time tells nothing",
+    async (_, policy, fact) => {
+      const asked: string[] = [];
+      const sys: Native = {
+        ...native,
+        peergroups: (socket, groups) => {
+          asked.push("groups");
+          return native.peergroups(socket, groups);
+        },
+        getsockopt: (socket, level, option, value) => {
+          // Without its pidfd the kernel's word on its unit is not believed.
+          if (option === SO_PEERPIDFD) asked.push("unit");
+          return native.getsockopt(socket, level, option, value);
+        },
+      };
+      await using test = await startBroker(
+        { "secret.toml": `[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]\n[tenant]\n${policy}\n` },
+        { sys },
+      );
+      const askedFor = async (berth: string): Promise<string[]> => {
+        using peer = await RawPeer.connect(test.socket, NOBODY);
+        asked.length = 0;
+        expect((await peer.call("Acquire", { berth }))?.error).toBe("org.varlink.service.PermissionDenied");
+        return [...asked];
+      };
+      expect([await askedFor("secret"), await askedFor("sekret")]).toEqual([[fact], [fact]]);
+    },
+  );
 
   it("root is told that a berth does not exist", async () => {
     await using test = await twoBerths("users = []");

@@ -1,0 +1,53 @@
+/** Who is at the other end, where a pid is another process's by now or descriptors run out. */
+import { constants } from "node:os";
+import { expect, it, vi } from "vitest";
+import { Peer } from "../../../src/broker/access/peer.ts";
+import { type Native, native } from "../../../src/native.ts";
+import { POLLIN, SO_PEERPIDFD } from "../../../src/net/socket-constants.ts";
+import { leaksNothing } from "../../support/fds.ts";
+import { socketPair } from "../../support/sockets.ts";
+
+const { EMFILE, ENFILE, ESRCH } = constants.errno;
+
+vi.mock("node:fs", async (original) => {
+  const fs = await original<typeof import("node:fs")>();
+  // This process, as the kernel would show one of a service.
+  const own = `/proc/${process.pid}/cgroup`;
+  const readFileSync = (path: string, encoding: "utf8"): string =>
+    path === own ? "0::/system.slice/game.service\n" : fs.readFileSync(path, encoding);
+  return { ...fs, readFileSync };
+});
+
+leaksNothing();
+
+/** This process as a peer. */
+function withPeer(changes: Partial<Native>, test: (peer: Peer) => void): void {
+  const [ours, theirs] = socketPair();
+  try {
+    test(Peer.of(ours.fd, { ...native, ...changes }));
+  } finally {
+    ours.close();
+    theirs.close();
+  }
+}
+
+/** SO_PEERPIDFD fails with this errno. */
+const withoutPidfd = (errno: number): Partial<Native> => ({
+  getsockopt: (fd, level, option, value) =>
+    option === SO_PEERPIDFD ? -errno : native.getsockopt(fd, level, option, value),
+});
+
+it("the unit of a process that has the peer's pid after the peer has exited is not the peer's", () => {
+  withPeer({}, (peer) => expect(peer.unit).toBe("game.service"));
+  withPeer({ pollNow: () => POLLIN }, (peer) => expect([peer.alive, peer.unit]).toEqual([false, undefined]));
+  withPeer(withoutPidfd(ESRCH), (peer) => expect([peer.alive, peer.unit]).toEqual([false, undefined]));
+});
+
+it.each([EMFILE, ENFILE])("errno %i of a peer's pidfd is the broker's own scarcity: no word on the peer", (errno) => {
+  withPeer(withoutPidfd(errno), (peer) => {
+    const scarce = expect.objectContaining({ code: "SYSTEM_ERROR", errno });
+    expect(() => peer.pidfd()).toThrow(scarce);
+    expect(() => peer.alive).toThrow(scarce);
+    expect(() => peer.unit).toThrow(scarce);
+  });
+});
