@@ -3,7 +3,8 @@ import { lstatSync, mkdirSync, readFileSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { native } from "../../../src/native.ts";
+import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
+import { type Native, native } from "../../../src/native.ts";
 import { type Address, decodeSockaddr, encodeSockaddr } from "../../../src/net/address.ts";
 import * as so from "../../../src/net/socket-constants.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
@@ -338,6 +339,26 @@ describe("every kind of socket is held as it was asked for", () => {
     using peer = await take(test);
     expect(option(peer.fds[1]?.fd ?? -1, 1, so.SO_MARK)).toBe(77);
   });
+});
+
+it("a path belongs to the broker alone until its mode and owner are set", async () => {
+  using folder = new TestFolder();
+  const path = join(folder.path, "a.sock");
+  const modes: number[] = [];
+  const bind: Native["bind"] = (fd, address) => {
+    const result = native.bind(fd, address);
+    modes.push(lstatSync(path).mode & 0o777);
+    return result;
+  };
+  const umask = process.umask(0);
+  try {
+    const listen = { kind: "stream", address: { family: "unix", path, abstract: false }, dualStack: false } as const;
+    using _ = HeldSocket.open(listen, { backlog: 1, v6only: true, mode: 0o660 }, { ...native, bind });
+    modes.push(lstatSync(path).mode & 0o777);
+  } finally {
+    process.umask(umask);
+  }
+  expect(modes).toEqual([0o600, 0o660]);
 });
 
 describe("a path that exists already", () => {
