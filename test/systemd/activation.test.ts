@@ -124,7 +124,7 @@ describe("listenFds", () => {
   });
 
   it("leaves alone what was meant for another process (hazard 17)", () => {
-    const env = { LISTEN_PID: "1", LISTEN_FDS: "1", LISTEN_FDNAMES: "game" };
+    const env = { LISTEN_PID: "1", LISTEN_FDS: "1", LISTEN_FDNAMES: "game", LISTEN_PIDFDID: "7" };
     expect(listenFds({ env, sys: { ...native, setfd: () => -1, getfd: () => -1 } })).toEqual([]);
     expect(env).toEqual({});
   });
