@@ -96,6 +96,18 @@ describe("a launch", () => {
     ]);
   });
 
+  test.each(["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"])(
+    "gives the server no %s that it inherited, or that a plan has, where no descriptor is delivered",
+    async (name) => {
+      using broker = new FakeBroker();
+      const env = { PATH: "/usr/bin:/bin", [name]: "1" };
+      for (const environment of [{}, { [name]: "1" }]) {
+        broker.offer(encode(planOf(["env"], { listenFds: false, inheritEnvironment: true, environment })));
+        expect(await launch(broker, ["arena"], { env })).toMatchObject({ code: 0, stdout: "PATH=/usr/bin:/bin\n" });
+      }
+    },
+  );
+
   test("takes as many descriptors as one message holds", async () => {
     using broker = new FakeBroker();
     const names = Array.from({ length: 252 }, (_, index) => `fd-${index}`);

@@ -86,6 +86,20 @@ describe("a plan that cannot be trusted or followed ends the launch with 111, an
     expect(await refused(broker)).toContain("a descriptor that did not come");
   });
 
+  test.each([
+    ["uid", 0],
+    ["gid", 4],
+    ["group", 8],
+  ])("a user whose %s is the number that changes nothing", async (_, at) => {
+    using broker = new FakeBroker();
+    const USER = 9;
+    const plan = encode(planOf(["echo", "ran"], { user: { uid: 65_534, gid: 65_534, groups: [7] } }));
+    for (let start = 16; start < plan.length; start += 8 + plan.readUInt32LE(start + 4))
+      if (plan.readUInt32LE(start) === USER) plan.writeUInt32LE(0xffff_ffff, start + 8 + at);
+    broker.offer(plan);
+    expect(await refused(broker)).toContain("its user has the id 4294967295");
+  });
+
   const bind = { source: "/etc", target: "/srv", readOnly: true };
   const root = { userns: 2, mount: 3, keepGroups: true, mounts: [{ index: 4, target: "/srv" }], binds: [bind] };
 

@@ -66,6 +66,33 @@ describe("a launch by root (needs root)", needs("root"), () => {
     });
   });
 
+  test.each([
+    ["real uid", ["--ruid=0", "--euid=65534"]],
+    ["effective uid", ["--ruid=65534", "--euid=0"]],
+  ])(
+    "a launcher of which only the %s is root's refuses a plan without a user too",
+    needs("setpriv"),
+    async (_, ids) => {
+      using broker = new FakeBroker();
+      expect((await run(["chmod", "-R", "a+rwX", broker.folder])).code).toBe(0);
+      const { user: __, ...plan } = planOf(["echo", "ran"]);
+      broker.offer(encode(plan));
+      const { code, stdout, stderr } = await run(["setpriv", ...ids, launcher, "--socket", broker.path, "arena"]);
+      expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+      expect(stderr).toContain("does not say as which user its server runs; set server.user");
+    },
+  );
+
+  test("a launcher whose real uid alone is root's does not pass for the plan's user", needs("setpriv"), async () => {
+    using broker = new FakeBroker();
+    expect((await run(["chmod", "-R", "a+rwX", broker.folder])).code).toBe(0);
+    broker.offer(encode(planOf(["echo", "ran"], { user: nobody })));
+    const ids = ["--ruid=0", "--euid=65534", "--regid=65534", "--clear-groups"];
+    const { code, stdout, stderr } = await run(["setpriv", ...ids, launcher, "--socket", broker.path, "arena"]);
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr).toContain("cannot change to uid 65534 gid 65534 from uid 65534");
+  });
+
   test("a directory that only root may enter is refused, for the server is to be in it", async () => {
     using broker = new FakeBroker();
     const directory = join(broker.folder, "closed");
