@@ -1,12 +1,13 @@
 /** Reads the configured berths from folders or options, and applies them to the broker. */
 import { systemAccounts } from "../accounts.ts";
+import type { BerthSpec } from "../config/keys/spec.ts";
 import { type Drafts, type LoadedConfig, readDrafts, settleConflicts } from "../config/load.ts";
 import { ConfigError } from "../config/toml/problem.ts";
 import { formatListenAddress, type ListenAddress } from "../net/address.ts";
 import type { ApplyOptions } from "./berths/registry.ts";
 import type { BrokerParts, Foundation } from "./parts.ts";
 import { writeHeldNote } from "./restart/held-note.ts";
-import { type PassedSocket, socketInode } from "./sockets/passed-socket.ts";
+import type { PassedSocket } from "./sockets/passed-socket.ts";
 
 /** Reads the files, or takes the berths of the options. It opens nothing. */
 export function readConfiguration({ options, roots, sys }: Pick<Foundation, "options" | "roots" | "sys">): Drafts {
@@ -53,6 +54,12 @@ export function heldAs(berth: string, listen: ListenAddress): string {
 type Configured = Pick<Foundation, "berths" | "mirror" | "locks" | "log"> &
   Partial<Pick<BrokerParts, "onDemand" | "recovery" | "ledger">>;
 
+/** What an earlier broker left: sockets of berths, and drafts of berths that are not configured but have a tenant. */
+interface Inheritance {
+  readonly offered?: readonly PassedSocket[];
+  readonly absent?: readonly BerthSpec[];
+}
+
 /**
  * Applies the configuration, all or nothing but for what is tolerated. Owns `offered`, and returns the sockets of it
  * that no berth uses. Throws CONFIG_INVALID with every problem.
@@ -61,20 +68,21 @@ export function applyConfiguration(
   { berths, mirror, onDemand, recovery, ledger, locks, log }: Configured,
   config: Pick<LoadedConfig, "specs" | "troubled">,
   tolerates: ApplyOptions["tolerates"],
-  offered: readonly PassedSocket[] = [],
+  { offered = [], absent = [] }: Inheritance = {},
 ): PassedSocket[] {
   const unclaimed: PassedSocket[] = [];
   onDemand?.pause();
   const problems = berths.apply(config, {
     passed: offered,
     onUnclaimed: (offer) => unclaimed.push(offer),
+    absent,
     ...(tolerates !== undefined && { tolerates }),
   });
   onDemand?.resume(berths.list());
   recovery?.update();
   // Also after a failure: some sockets may have been reopened.
   mirror?.keepAll();
-  ledger?.keepAll(berths.list());
+  ledger?.keepAll(berths.all());
   noteHeld({ berths, locks, log });
   if (problems.length > 0) throw new ConfigError(problems);
   return unclaimed;
@@ -85,12 +93,9 @@ export function noteHeld({ berths, locks, log }: Pick<Foundation, "berths" | "lo
   const lock = locks.ofSocket;
   if (lock === undefined) return;
   try {
-    const sockets = berths.list().flatMap((berth) => berth.sockets);
-    if (sockets.length === 0) return; // a failed start holds nothing: the note of the last broker stays
-    writeHeldNote(
-      lock.fd,
-      sockets.map(({ socket }) => socketInode(socket.fd)),
-    );
+    const inodes = berths.inodes();
+    if (inodes.length === 0) return; // a failed start holds nothing: the note of the last broker stays
+    writeHeldNote(lock.fd, inodes);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     log("warning", `cannot note the held sockets in the lock file: ${error.message}`, { event: "ledger" });

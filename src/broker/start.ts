@@ -3,7 +3,8 @@
  * own. If a step fails, everything is closed, and a broker that was to be replaced keeps serving.
  */
 import { resolve } from "node:path";
-import type { Drafts, LoadedConfig } from "../config/load.ts";
+import { systemAccounts } from "../accounts.ts";
+import { type Drafts, draftsOf, type LoadedConfig } from "../config/load.ts";
 import { ConfigError } from "../config/toml/problem.ts";
 import { Service } from "../varlink/service.ts";
 import { maxWatchers } from "./access/limits.ts";
@@ -28,6 +29,7 @@ import {
   restore,
   restoreBinds,
   sortInherited,
+  tenanted,
 } from "./restart/restore.ts";
 import { LENT, type Predecessor } from "./restart/takeover-client.ts";
 import { CONFIRM_TIMEOUT_MS, TakeoverServer, takeoverObstacle } from "./restart/takeover-server.ts";
@@ -37,7 +39,7 @@ import { brokerMethods } from "./session/methods.ts";
 import { serviceInfo } from "./session/service-info.ts";
 import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
-import type { PassedSocket } from "./sockets/passed-socket.ts";
+import { type PassedSocket, withoutCopy } from "./sockets/passed-socket.ts";
 
 const DEFAULT_DEADLINE_MS = 10_000;
 
@@ -106,11 +108,12 @@ function inheritedAddresses({ sockets }: InheritedFds): Set<string> {
 
 /** Step 2: makes the berths those of the configuration, and gives everything that was inherited its place in them. */
 function settle(foundation: Foundation, config: LoadedConfig, { fds, ledger }: Inherited): Settlement {
-  const { control, log, options } = foundation;
+  const { control, log, options, sys } = foundation;
   const ofBerths = fds.sockets.filter(({ stored }) => stored === undefined || stored.berth !== undefined);
   const ofBroker = fds.sockets.filter((offer) => !ofBerths.includes(offer));
   sayGeneral(config, log);
-  const unclaimed = applyConfiguration(foundation, config, () => !isStrict(options), ofBerths);
+  const absent = draftsOf(absentFrom(config, tenanted(fds, sys)), systemAccounts(sys));
+  const unclaimed = applyConfiguration(foundation, config, () => !isStrict(options), { offered: ofBerths, absent });
   const names = new Set(config.specs.flatMap(({ name, sockets }) => sockets.map((socket) => `${name}.${socket.name}`)));
   control.takeSole(
     ofBerths,
@@ -126,6 +129,12 @@ function settle(foundation: Foundation, config: LoadedConfig, { fds, ledger }: I
     unclaimed: [...unclaimed, ...ofBroker].filter(({ handle }) => handle.open && !taken.includes(handle.fd)),
     binds: fds,
   };
+}
+
+/** Those of the names that are no configured berth's. */
+function absentFrom({ specs, troubled }: LoadedConfig, names: ReadonlySet<string>): string[] {
+  const configured = new Set([...specs, ...troubled].map(({ name }) => name));
+  return [...names].filter((name) => !configured.has(name));
 }
 
 /** Opens the notify socket beside the control socket. A broker that cannot open it serves without it, and logs why. */
@@ -160,8 +169,9 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
   berths.leases.pause();
   notify?.pause();
   await predecessor.confirm();
-  const sockets = [...ownSockets(parts), ...berths.list().flatMap((berth) => berth.sockets)];
+  const sockets = [...ownSockets(parts), ...berths.all().flatMap((berth) => berth.sockets)];
   for (const { socket } of sockets) if (socket.storedCopy === LENT) socket.storedCopy = undefined;
+  for (const berth of berths.all()) berth.aside = berth.aside.map(withoutCopy);
   berths.leases.resume();
   notify?.resume();
   const ledger = openLedger(parts)?.ledger;
@@ -180,7 +190,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const own = ownSockets(parts);
   mirror?.keepOwn(control.named);
   mirror?.keepAll();
-  ledger?.begin(berths.list());
+  ledger?.begin(berths.all());
   noteHeld(parts);
   events.record((_, berth) => ledger?.keep(berth));
   events.record((event) => {

@@ -9,6 +9,7 @@ import type { BerthSpec } from "./keys/spec.ts";
 import { findRangeConflicts, type HoldsRange } from "./range-conflicts.ts";
 import { composeBerths } from "./toml/compose.ts";
 import { concerns } from "./toml/concern.ts";
+import { type BerthName, parseBerthName } from "./toml/name.ts";
 import type { Origin, Problem } from "./toml/problem.ts";
 import { ProblemList, type Report } from "./toml/problem.ts";
 import { readConfigFiles } from "./toml/read-files.ts";
@@ -87,12 +88,22 @@ export function readDrafts({ directories, accounts }: LoadOptions): Drafts {
     const problems = byBerth.get(full) ?? new ProblemList();
     const report: Report = (...problem) => problems.report(...problem);
     const draft =
-      table === undefined
-        ? readBerth({ name, origin, table: emptyTable({ origin }) }, { report: () => undefined, accounts })
-        : readBerth({ name, origin, table }, { report, accounts });
+      table === undefined ? blank(name, origin, accounts) : readBerth({ name, origin, table }, { report, accounts });
     return { name: full, origin, problems: problems.sorted(), draft };
   });
   return { berths, general, warnings: warnings.sorted(), directories: files.directories };
+}
+
+/** What berths of these names would be without a file: they have nothing. A name that no berth can have is left out. */
+export function draftsOf(names: readonly string[], accounts: Accounts): BerthSpec[] {
+  return names.flatMap((full) => {
+    const name = parseBerthName(full);
+    return name === undefined || name.kind === "template" ? [] : [blank(name, { file: full, line: 1 }, accounts)];
+  });
+}
+
+function blank(name: BerthName, origin: Origin, accounts: Accounts): BerthSpec {
+  return readBerth({ name, origin, table: emptyTable({ origin }) }, { report: () => undefined, accounts });
 }
 
 /** Tells the berths without problems from the others. A berth gives way to one that `holds` the address or range. */

@@ -148,14 +148,17 @@ result = None`);
       expect(await list(manager)).toMatchObject([{ state: "occupied", lease: { pid: tenant.pid } }]);
     }));
 
-  it("go when the configuration has no such berth any more, and it is said", () =>
+  it("go with the tenant when the configuration has no such berth any more, and it is said", () =>
     world(async ({ manager, tenant }) => {
       await manager.end();
       rmSync(`${manager.folder.path}/config/a.toml`);
       await manager.start();
-      expect(said(manager)).toMatch(/no berth uses the passed descriptor socket\.a\.game/);
-      expect(said(manager)).toContain(`berth a: pid ${tenant.pid} no longer has it: the berth is no longer configured`);
-      expect(entriesIn(`${manager.socket}.leases`)).toEqual([]);
+      expect(said(manager)).toContain(
+        `berth a: no longer configured; its sockets stay open while pid ${tenant.pid} has them`,
+      );
+      await tenant.kill();
+      await manager.until(() => said(manager).includes(`berth a: pid ${tenant.pid} no longer has it: it exited`));
+      await expect.poll(() => entriesIn(`${manager.socket}.leases`)).toEqual([]);
     }));
 
   it("wait in their files while the configuration is wrong", () =>

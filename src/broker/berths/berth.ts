@@ -83,7 +83,7 @@ export class Berth {
   sockets: readonly NamedSocket[];
   /** Why nobody can take it; mostly none. */
   problems: readonly Problem[] = [];
-  /** Its sockets of an earlier broker that have no place while its configuration cannot be read. */
+  /** Its sockets of an earlier broker that have no place while its configuration cannot be read or is missing. */
   aside: readonly PassedSocket[] = [];
   /** The present tenant's lease. */
   lease: Lease | undefined;
@@ -187,7 +187,8 @@ export class Berth {
    * A lease takes two descriptors, the tenant's pidfd and a page of facts; a root takes two, its mount and its facts.
    */
   get #kept(): number {
-    const sockets = this.sockets.filter(({ socket }) => socket.storedCopy !== undefined).length;
+    const held = this.sockets.map(({ socket }) => socket);
+    const sockets = [...held, ...this.aside].filter(({ storedCopy }) => storedCopy !== undefined).length;
     const leases = [this.lease, this.incoming].filter((lease) => lease?.storedCopy !== undefined).length;
     let stashed = 0;
     for (const { storedCopy } of this.stash.values()) if (storedCopy !== undefined) stashed++;

@@ -12,6 +12,7 @@ import type { RootFacts } from "../../rootfs/roots/root.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import type { SocketSources } from "../sockets/socket-set.ts";
 import { type Berth, type BerthEvent, leaseView } from "./berth.ts";
@@ -55,6 +56,23 @@ export class Berths {
   /** Sorted by name. */
   list(): Berth[] {
     return this.#registry.list();
+  }
+
+  /** Also those that are no longer configured, while they have a tenant. */
+  all(): Berth[] {
+    return this.#registry.all();
+  }
+
+  /** The inodes of all sockets that the broker has for berths. */
+  inodes(): bigint[] {
+    return this.all().flatMap(({ sockets, aside }) =>
+      [...sockets.map(({ socket }) => socket.fd), ...aside.map(({ handle }) => handle.fd)].map(socketInode),
+    );
+  }
+
+  /** After all leases of an earlier broker were restored. */
+  settleAbsent(): void {
+    this.#registry.settleAbsent();
   }
 
   get size(): number {
@@ -188,7 +206,7 @@ export class Berths {
 
   /** Restores a lease of an earlier broker, and owns the pidfd; undefined when there is no such berth. */
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
-    const berth = this.#registry.get(name);
+    const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
     const { pid, uid, unit, ready } = facts;
     const lease = this.#begin(berth, { pid, uid, unit }, pidfd, id);
@@ -199,7 +217,7 @@ export class Berths {
 
   /** Restores the root of a berth with tenants, and owns the mount; undefined when there are no tenants. */
   restoreRoot(name: string, mount: FdHandle, facts: RootFacts): Berth | undefined {
-    const berth = this.#registry.get(name);
+    const berth = this.#registry.known(name);
     if (berth?.lease === undefined || berth.root !== undefined) return undefined;
     this.#options.roots.adopt(berth, mount, facts);
     return berth;
@@ -208,6 +226,11 @@ export class Berths {
   /** The berth of that name, without a check of policy. */
   get(name: string): Berth | undefined {
     return this.#registry.get(name);
+  }
+
+  /** As {@link get}; also one that is no longer configured. */
+  known(name: string): Berth | undefined {
+    return this.#registry.known(name);
   }
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {

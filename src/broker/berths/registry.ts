@@ -8,7 +8,7 @@ import type { LoadedConfig } from "../../config/load.ts";
 import { compareText, describeProblems, type Problem } from "../../config/toml/problem.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { PassedSocket } from "../sockets/passed-socket.ts";
+import { dropPassed, type PassedSocket } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import { openMissing, openSockets, type SocketSet, type SocketSources } from "../sockets/socket-set.ts";
 import { Berth } from "./berth.ts";
@@ -37,6 +37,8 @@ export interface ApplyOptions {
   readonly onUnclaimed?: (passed: PassedSocket) => void;
   /** As {@link SocketSources.tolerates}. */
   readonly tolerates?: SocketSources["tolerates"];
+  /** Drafts of berths that are not configured, but had a tenant in an earlier broker that still lives. */
+  readonly absent?: readonly BerthSpec[];
 }
 
 export class Registry {
@@ -53,6 +55,11 @@ export class Registry {
 
   get(name: string): Berth | undefined {
     return this.#byName.get(name);
+  }
+
+  /** Also one that is no longer configured. */
+  known(name: string): Berth | undefined {
+    return this.#byName.get(name) ?? this.#departed.get(name);
   }
 
   /** Sorted by name. */
@@ -84,7 +91,7 @@ export class Registry {
   /** As `Berths.apply`. */
   apply(
     { specs, troubled }: Arrangement,
-    { passed = [], onUnclaimed = () => undefined, tolerates = () => false }: ApplyOptions,
+    { passed = [], onUnclaimed = () => undefined, tolerates = () => false, absent = [] }: ApplyOptions,
   ): Problem[] {
     const { sys, log, awaitClosed } = this.#options;
     const names = new Set(troubled.map(({ name }) => name));
@@ -92,7 +99,8 @@ export class Registry {
     const aside = passed.filter(({ stored }) => stored?.berth !== undefined && names.has(stored.berth));
     const returned = present.flatMap((berth) => berth.aside.map(duplicate));
     const offered = [...passed.filter((one) => !aside.includes(one)), ...returned];
-    const set = openSockets(specs, { present, passed: offered, sys, awaitClosed, tolerates });
+    const owners = [...present, ...absent.map(({ name }) => ({ name, sockets: [], lease: {} }))];
+    const set = openSockets(specs, { present: owners, passed: offered, sys, awaitClosed, tolerates });
     if (Array.isArray(set)) {
       // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
       for (const berth of this.all()) berth.generation++;
@@ -101,7 +109,12 @@ export class Registry {
     }
     for (const berth of present) leaveAside(berth);
     this.#replace(set, { specs, troubled }, aside);
-    for (const socket of set.unclaimed) onUnclaimed(socket);
+    for (const spec of absent) this.#departed.set(spec.name, new Berth(spec, []));
+    for (const socket of set.unclaimed) {
+      const departed = this.#departed.get(socket.stored?.berth ?? "");
+      if (departed === undefined) onUnclaimed(socket);
+      else departed.aside = [...departed.aside, socket];
+    }
     log("debug", `${specs.length + troubled.length} berths are configured`);
     return [];
   }
@@ -136,12 +149,20 @@ export class Registry {
     const { roots, stashes, events } = this.#options;
     for (const { socket } of berth.sockets) socket.close();
     berth.sockets = [];
-    leaveAside(berth);
+    for (const passed of berth.aside) dropPassed(passed);
+    berth.aside = [];
     roots.release(berth, { next: false });
     stashes.clear(berth);
     berth.generation++;
     events.forget(berth);
     return true;
+  }
+
+  /** After leases were restored: closes what the berths have that are not configured and whose tenants have exited. */
+  settleAbsent(): void {
+    for (const berth of [...this.#departed.values()])
+      if (berth.lease === undefined) this.discard(berth);
+      else this.#sayRemoved(berth);
   }
 
   #replace(set: SocketSet, { specs, troubled }: Arrangement, aside: readonly PassedSocket[]): void {
@@ -176,7 +197,7 @@ export class Registry {
       } else this.#change(berth, isFit ? spec : known.spec, sockets, textOf(had) !== textOf(berth.problems));
     }
     for (const berth of this.#byName.values()) giveSockets(berth);
-    for (const berth of before.values()) this.#remove(berth, set.unwanted);
+    for (const berth of before.values()) this.#remove(berth, set.unwanted, returning.has(berth.name));
     const kept = new Set([...this.#departed.values()].flatMap(({ sockets }) => sockets.map(({ socket }) => socket)));
     for (const socket of set.unwanted) if (!kept.has(socket)) socket.close();
   }
@@ -213,21 +234,25 @@ export class Registry {
     if (changed || isOtherwise) events.change("changed", berth);
   }
 
-  #remove(berth: Berth, unwanted: SocketSet["unwanted"]): void {
-    const { log, events, roots, stashes } = this.#options;
+  #remove(berth: Berth, unwanted: SocketSet["unwanted"], isKnown: boolean): void {
+    const { events, roots, stashes } = this.#options;
     const { name, lease } = berth;
     const left = new Set(unwanted);
     berth.sockets = berth.sockets.filter(({ socket }) => left.has(socket));
     berth.problems = [];
-    const why = lease === undefined ? "" : `; its sockets stay open while pid ${lease.tenant.pid} has them`;
-    log("info", `berth ${name}: no longer configured${why}`, { event: "removed", berth: name });
+    if (!isKnown) this.#sayRemoved(berth);
     if (lease === undefined) {
       roots.release(berth, { next: false });
       stashes.clear(berth);
       leaveAside(berth);
     } else this.#departed.set(name, berth);
-    events.change("removed", berth);
+    if (!isKnown) events.change("removed", berth);
     berth.generation++;
+  }
+
+  #sayRemoved({ name, lease }: Berth): void {
+    const why = lease === undefined ? "" : `; its sockets stay open while pid ${lease.tenant.pid} has them`;
+    this.#options.log("info", `berth ${name}: no longer configured${why}`, { event: "removed", berth: name });
   }
 }
 
@@ -246,7 +271,7 @@ function duplicate(passed: PassedSocket): PassedSocket {
   return { ...passed, handle: passed.handle.dup() };
 }
 
-/** Closes the descriptors of sockets that a berth has aside. */
+/** Closes the descriptors of sockets that a berth has aside: others have taken over their copies in the store. */
 function leaveAside(berth: Berth): void {
   for (const { handle } of berth.aside) handle.close();
   berth.aside = [];

@@ -97,7 +97,7 @@ export class Interceptions {
   /** Restores a server of an earlier broker. Owns the descriptors. */
   restore(name: string, id: string, descriptors: Descriptors): void {
     const { berths, quota } = this.#options;
-    const berth = berths.get(name) ?? departed(name);
+    const berth = berths.known(name) ?? departed(name);
     const lease = berths.leases.get(id);
     const account = lease && quota.accountOf(lease.tenant.uid);
     const charged = account !== undefined && quota.charge("interceptions", account);
@@ -192,7 +192,7 @@ export class Interceptions {
   ): void {
     const { berths, sys, guard, log } = this.#options;
     const kept = storedCopy === undefined ? 0 : 2;
-    const berth = berths.get(whose.berth.name);
+    const berth = berths.known(whose.berth.name);
     const end = (): void => {
       if (!this.#byLease.delete(id)) return;
       interception.close();

@@ -126,12 +126,13 @@ export class Ledger {
     this.#file.close();
   }
 
-  #write(lease: Lease, { name: berth, incoming, sockets }: Berth): void {
+  #write(lease: Lease, { name: berth, incoming, sockets, aside }: Berth): void {
     this.#attempt(() => {
       const process = this.#processOf(lease);
       if (process === undefined) return; // it has exited, and the lease is about to end
       const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
-      const names = sockets.map(({ name: socket, socket: held }) => socketName({ berth, socket, ...held.identity }));
+      const held = sockets.map(({ name, socket }) => socketName({ berth, socket: name, ...socket.identity }));
+      const names = [...held, ...aside.map(({ name }) => name)];
       const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
       const known = this.#ofBerth(berth).get(lease.id);
       if (known?.text === text) return;

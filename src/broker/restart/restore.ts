@@ -115,9 +115,10 @@ export function restore(passed: InheritedFds, context: RestoreContext): void {
   restoreLeases(passed.leases, context);
   restoreRoots(passed.roots, context);
   for (const stash of passed.stashes) restoreStash(stash, context);
+  berths.settleAbsent();
   const { length } = passed.sockets.filter(({ stored }) => stored !== undefined);
   if (length + passed.leases.length + passed.stashes.length === 0) return;
-  const leases = berths.list().filter(({ lease }) => lease !== undefined).length;
+  const leases = berths.all().filter(({ lease }) => lease !== undefined).length;
   log("info", `restored from an earlier broker: ${length} sockets; ${leases} berths still have their tenants`, {
     event: "taken-back",
     sockets: length,
@@ -125,6 +126,12 @@ export function restore(passed: InheritedFds, context: RestoreContext): void {
     stashes: passed.stashes.length,
     binds: passed.binds.length,
   });
+}
+
+/** Names of the berths that have a living tenant. */
+export function tenanted({ leases }: Pick<InheritedFds, "leases">, sys: Native): Set<string> {
+  const living = leases.filter(({ handle }) => isPidfd(handle) && sys.pollNow(handle.fd, POLLIN) === 0);
+  return new Set(living.map(({ is }) => is.berth));
 }
 
 /** By name: a lease, a root and the binds of a server are two descriptors each, of which one is a memfd. */
@@ -183,7 +190,7 @@ function restoreStash({ stored, is, handle }: InheritedFds["stashes"][number], c
   mirror?.recallSerial(is.serial);
   const found = is.packed ? unwrapFd(handle, sys) : handle;
   if (is.packed) handle.close();
-  const berth = berths.get(is.berth);
+  const berth = berths.known(is.berth);
   const stashed = found && berth && berths.stashes.restore(berth, is, found);
   if (stashed !== undefined) {
     if (mirror !== undefined) stashed.storedCopy = mirror.recall(stored, stashed.handle.fd);

@@ -23,6 +23,7 @@ import { leaseName, rootName, type StoredStash, socketName, stashName } from "..
 import { wrapFd } from "../record/wrapped-fd.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
+import { type PassedSocket, withoutCopy } from "../sockets/passed-socket.ts";
 import { StashShare, storeAdvice } from "./store-share.ts";
 
 /** Pause after the manager did not take a message. */
@@ -33,7 +34,7 @@ export interface StoreMirrorOptions {
   readonly sys: Native;
   readonly log: Log;
   /** What could not be stored at first is tried again. */
-  readonly berths: Pick<Berths, "list">;
+  readonly berths: Pick<Berths, "all">;
 }
 
 export class StoreMirror implements BindStore {
@@ -61,6 +62,7 @@ export class StoreMirror implements BindStore {
   /** Stores what of the berth is not stored yet, and updates the facts of its leases. */
   keep(berth: Berth): void {
     for (const { name, socket } of berth.sockets) this.#keepSocket(socket, name, berth.name);
+    berth.aside = berth.aside.map((passed) => this.#keepPassed(passed));
     for (const stashed of berth.stash.values()) this.#keepStash(stashed, berth.name);
     // Before the lease: a restored lease without its root could not get that root again.
     this.#keepRoot(berth);
@@ -77,7 +79,7 @@ export class StoreMirror implements BindStore {
   keepAll(): void {
     this.#lack = undefined;
     for (const { name, socket } of this.#own) this.#keepSocket(socket, name);
-    for (const berth of this.#options.berths.list()) this.keep(berth);
+    for (const berth of this.#options.berths.all()) this.keep(berth);
     if (this.#lack === undefined) this.#said = undefined;
   }
 
@@ -142,8 +144,9 @@ export class StoreMirror implements BindStore {
     for (const record of this.#records.values()) record.close();
     this.#records.clear();
     for (const { socket } of this.#own) socket.storedCopy = undefined;
-    for (const berth of this.#options.berths.list()) {
+    for (const berth of this.#options.berths.all()) {
       for (const { socket } of berth.sockets) socket.storedCopy = undefined;
+      berth.aside = berth.aside.map(withoutCopy);
       for (const stashed of berth.stash.values()) delete stashed.storedCopy;
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) lease.storedCopy = undefined;
       berth.rootCopy = undefined;
@@ -156,6 +159,13 @@ export class StoreMirror implements BindStore {
     const { identity, fd } = socket;
     const stored = socketName({ socket: name, ...(berth !== undefined && { berth }), ...identity });
     if (this.#store(stored, [fd])) socket.storedCopy = this.#storedCopy(stored, fileOf(fd, this.#options.sys));
+  }
+
+  /** A socket that has no place now. It has its name of the earlier broker. */
+  #keepPassed(passed: PassedSocket): PassedSocket {
+    const { name, handle, storedCopy } = passed;
+    if (storedCopy !== undefined || !this.#store(name, [handle.fd])) return passed;
+    return { ...passed, storedCopy: this.#storedCopy(name, fileOf(handle.fd, this.#options.sys)) };
   }
 
   #keepStash(stashed: Stashed, berth: string): void {
@@ -253,7 +263,7 @@ export class StoreMirror implements BindStore {
     const message =
       why === "unreachable"
         ? `the service manager takes no descriptors, so ${lost}; the broker tries again`
-        : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${storeAdvice(berths.list())}`;
+        : `the service manager keeps ${store.max} descriptors and no more, so ${lost}: ${storeAdvice(berths.all())}`;
     log("error", message, { event: "not-stored", name, stored: store.count, max: store.max });
   }
 }

@@ -11,13 +11,13 @@ const STASH_NAMES_BYTES = MAX_NAMES_BYTES / 2;
 
 export class StashShare {
   readonly #store: Pick<DescriptorStore, "max">;
-  readonly #berths: Pick<Berths, "list">;
+  readonly #berths: Pick<Berths, "all">;
   #stored = 0;
   #nameBytes = 0;
   /** What everything else needs, until this turn of the event loop ends: many stashes are stored in one. */
   #needed: number | undefined;
 
-  constructor(store: Pick<DescriptorStore, "max">, berths: Pick<Berths, "list">) {
+  constructor(store: Pick<DescriptorStore, "max">, berths: Pick<Berths, "all">) {
     this.#store = store;
     this.#berths = berths;
   }
@@ -27,7 +27,7 @@ export class StashShare {
     if (this.#store.max === Number.POSITIVE_INFINITY) return true;
     if (this.#nameBytes + name.length + 1 > STASH_NAMES_BYTES) return false;
     if (this.#needed === undefined) {
-      this.#needed = neededBesideStashes(this.#berths.list());
+      this.#needed = neededBesideStashes(this.#berths.all());
       queueMicrotask(() => (this.#needed = undefined));
     }
     return this.#stored < this.#store.max - this.#needed;
@@ -47,8 +47,8 @@ export class StashShare {
 /** The most descriptors that the berths have stored at once: sockets, and those of leases, handovers and roots. */
 function neededBesideStashes(berths: Iterable<Berth>): number {
   let need = 2; // the control socket and the notify socket
-  for (const { spec, sockets } of berths)
-    need += sockets.length + 2 * (spec.server.deliver.includes("bind") ? 4 : 2) + (spec.root ? 2 : 0);
+  for (const { spec, sockets, aside } of berths)
+    need += sockets.length + aside.length + 2 * (spec.server.deliver.includes("bind") ? 4 : 2) + (spec.root ? 2 : 0);
   return need;
 }
 

@@ -23,7 +23,7 @@ import type { OptionState } from "../plans/option-state.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { SocketTables } from "./socket-holders.ts";
-import { isInode } from "./unix-path.ts";
+import { isInode, removeUnixPath } from "./unix-path.ts";
 
 /** A passed socket. The holder of this object owns its descriptor. */
 export interface PassedSocket {
@@ -57,6 +57,11 @@ interface PassedFrom extends Pick<PassedSocket, "stored" | "storedCopy"> {
   readonly tables?: SocketTables;
 }
 
+/** The same, with no copy in a store. */
+export function withoutCopy({ storedCopy: _, ...passed }: PassedSocket): PassedSocket {
+  return passed;
+}
+
 /** The socket's inode: no other open socket has it. */
 export function socketInode(fd: number): bigint {
   return fstatSync(fd, { bigint: true }).ino;
@@ -83,6 +88,14 @@ export function fits(
   const v6only = !listen.dualStack && options.v6only;
   const isAsOpen = is.address.family !== "ipv6" || passed.isMute === true || is.dualStack === !v6only;
   return sameAddress(is.address, listen.address, sys) && isAsOpen;
+}
+
+/** Closes it for good: its copy in the store, and its path if the broker made that. */
+export function dropPassed({ handle, is, stored, storedCopy }: PassedSocket): void {
+  storedCopy?.drop();
+  handle.close();
+  const isPath = typeof is !== "string" && is.address.family === "unix" && !is.address.abstract;
+  if (isPath && typeof stored?.path === "bigint") removeUnixPath(is.address.path, stored.path);
 }
 
 /** Whether its path is still the one it was bound to. */

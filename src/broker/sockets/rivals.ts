@@ -14,7 +14,8 @@ export class Rivals {
   readonly #passed: () => Map<string, PassedSocket[]>;
 
   /**
-   * Sockets of `present` with a tenant stay open: the tenant has them too, so closing ours would free nothing.
+   * Sockets of `present` with a tenant stay open: the tenant has them too, so closing ours would free nothing. The same
+   * holds for passed sockets of those berths.
    */
   constructor(unwanted: Iterable<HeldSocket>, unclaimed: readonly PassedSocket[], present: readonly SocketOwner[]) {
     this.#held = once(() => {
@@ -25,7 +26,13 @@ export class Rivals {
         ({ listen }) => placeOf(listen),
       );
     });
-    this.#passed = once(() => byPlace(unclaimed, ({ is }) => (typeof is === "string" ? undefined : placeOf(is))));
+    this.#passed = once(() => {
+      const taken = new Set(present.filter(({ lease }) => lease !== undefined).map(({ name }) => name));
+      return byPlace(
+        unclaimed.filter(({ stored }) => stored?.berth === undefined || !taken.has(stored.berth)),
+        ({ is }) => (typeof is === "string" ? undefined : placeOf(is)),
+      );
+    });
   }
 
   /** Closes those at this port or path. */

@@ -12,7 +12,7 @@ it("a stored stash whose file system no longer answers can be dropped, and the b
   const address = managerAddress({ NOTIFY_SOCKET: `${folder.path}/notify` });
   if (typeof address !== "object") throw new Error("no address");
   const store = new FdStore(new ManagerSocket(address, native), 8);
-  const mirror = new StoreMirror({ store, sys: native, log: () => {}, berths: { list: () => [] } });
+  const mirror = new StoreMirror({ store, sys: native, log: () => {}, berths: { all: () => [] } });
   mirror.count("stash.arena/state");
   // As with a file of a FUSE server that is gone: fstat(2) fails.
   mirror.recall("stash.arena/state", 9999).drop();
