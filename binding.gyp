@@ -41,6 +41,7 @@
         "native/launch/contain.cc",
         "native/launch/end-with.cc",
         "native/launch/exec.cc",
+        "native/launch/file-capabilities.cc",
         "native/launch/inherited.cc",
         "native/launch/json.cc",
         "native/launch/keyring.cc",

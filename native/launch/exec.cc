@@ -118,8 +118,24 @@ void buildEnvironment(const Plan& plan, Inherited& inherited, Variables& variabl
   else if (error == ENOENT) remedy = "install it, or correct server.command of the berth";
   else if (error == EACCES) remedy = "let the server's user read and execute it, and enter the directories above it";
   else if (error == ENOEXEC) remedy = "give a program for this machine, or a script that starts with #!";
+  else if (error == EPERM) remedy = "if it has file capabilities, remove them: setcap -r FILE; the berth's sockets need none";
   else if (error == E2BIG) remedy = "shorten its arguments and environment";
   fail(kSystem, "cannot run %s as uid %u: %s; %s", program, getuid(), strerror(error), remedy);
+}
+
+// Calls `visit` with each place of a name without slashes in PATH.
+template <class Visit>
+void forEachPlace(const char* program, const char* path, Visit visit) {
+  for (const char* directory = path; *program != '\0';) {
+    const char* const end = strchrnul(directory, ':');
+    Text candidate;
+    candidate.append(directory, static_cast<size_t>(end - directory));
+    if (candidate.size() > 0) candidate.append("/");
+    candidate.append(program);
+    visit(candidate.string());
+    if (*end == '\0') return;
+    directory = end + 1;
+  }
 }
 
 // As execvpe(3), but with PATH of the server's environment, and without the fallback to sh.
@@ -128,37 +144,54 @@ void buildEnvironment(const Plan& plan, Inherited& inherited, Variables& variabl
     execve(program, argv, environment);
     failExec(program, errno, nullptr);
   }
-  if (path == nullptr) path = kDefaultPath;
   int error = ENOENT;
-  for (const char* directory = path;;) {
-    const char* const end = strchrnul(directory, ':');
-    Text candidate;
-    candidate.append(directory, static_cast<size_t>(end - directory));
-    if (candidate.size() > 0) candidate.append("/");
-    candidate.append(program);
-    if (*program != '\0') execve(candidate.string(), argv, environment);
-    else errno = ENOENT;
+  forEachPlace(program, path, [&](const char* candidate) {
+    execve(candidate, argv, environment);
     if (errno == EACCES) error = EACCES;
     else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV && errno != ETIMEDOUT) {
-      failExec(candidate.string(), errno, nullptr);
+      failExec(candidate, errno, nullptr);
     }
-    if (*end == '\0') failExec(program, error, path);
-    directory = end + 1;
+  });
+  failExec(program, error, path);
+}
+
+// PATH of the server's environment.
+const char* searchPath(const Plan& plan) {
+  for (const char* entry : plan.environment) {
+    if (isNamed(entry, "PATH", 4)) return entry + 5;
   }
+  const char* const own = plan.inheritEnvironment ? getenv("PATH") : nullptr;
+  return own == nullptr ? kDefaultPath : own;
 }
 
 }  // namespace
+
+uint64_t fileCapabilities(const Plan& plan) {
+  const char* const program = plan.argv[0];
+  uint64_t capabilities = 0;
+  if (strchr(program, '/') == nullptr) {
+    forEachPlace(program, searchPath(plan), [&](const char* place) { capabilities |= fileCapabilities(place); });
+    return capabilities;
+  }
+  Text path;
+  if (*program != '/' && plan.directory != nullptr) {
+    path.append(plan.directory);
+    path.append("/");
+  }
+  path.append(program);
+  return fileCapabilities(path.string());
+}
 
 void execServer(const Plan& plan, Inherited& inherited) {
   Variables variables;
   List<const char*> environment;
   buildEnvironment(plan, inherited, variables, environment);
-  const char* const path = findVariable(environment, "PATH");
   environment.push(nullptr);
   List<const char*> argv;
   for (const char* argument : plan.argv) argv.push(argument);
   argv.push(nullptr);
-  execute(plan.argv[0], const_cast<char* const*>(argv.data()), const_cast<char* const*>(environment.data()), path);
+  execute(plan.argv[0], const_cast<char* const*>(argv.data()), const_cast<char* const*>(environment.data()),
+          searchPath(plan));
 }
 
 }  // namespace berthd

@@ -151,6 +151,12 @@ void enterRoot(const Plan& plan, Reply& reply);
 // or ends the process.
 void containRoot(const char* directory, Plan& plan, Reply& reply);
 
+// The file capabilities of a program that takes effect at once, and of the interpreters it names, as bits.
+uint64_t fileCapabilities(const char* program);
+
+// Those of the plan's program, before the plan's directory is entered.
+uint64_t fileCapabilities(const Plan& plan);
+
 // Keeps only the ids and capabilities of the plan, for good, or ends the process.
 void dropPrivilege(const Plan& plan);
 

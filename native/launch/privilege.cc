@@ -53,14 +53,16 @@ bool hasEffective(unsigned capability) {
   return (data[CAP_TO_INDEX(capability)].effective & CAP_TO_MASK(capability)) != 0;
 }
 
-// Without CAP_SETPCAP the bounding set cannot be changed. Then no_new_privs makes it harmless.
+// Without CAP_SETPCAP the bounding set cannot be changed. Then no_new_privs makes it harmless: so what a program with
+// file capabilities needs to start may stay in it.
 void dropBoundingSet(const Plan& plan) {
   if (!hasEffective(CAP_SETPCAP)) return;
+  const uint64_t needed = plan.capabilities | fileCapabilities(plan);
   for (unsigned capability = 0;; capability++) {
     const int present = prctl(PR_CAPBSET_READ, capability, 0, 0, 0);
     if (present < 0 && errno == EINVAL) return;  // beyond the kernel's last one (capabilities(7))
     if (present < 0) fail(kSystem, "cannot read capability %u of the bounding set: %m", capability);
-    if (present == 0 || (capability < 64 && keeps(plan, capability))) continue;
+    if (present == 0 || (capability < 64 && (needed >> capability & 1) != 0)) continue;
     if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0) {
       fail(kSystem, "cannot drop capability %u from the bounding set: %m", capability);
     }

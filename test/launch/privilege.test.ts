@@ -1,10 +1,10 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packageRoot } from "../../src/native.ts";
-import { needs } from "../support/needs.ts";
+import { needs, pathOf } from "../support/needs.ts";
 import {
   encode,
   FakeBroker,
@@ -121,6 +121,72 @@ describe("a launch by root (needs root)", needs("root"), () => {
     }
   });
 });
+
+describe(
+  "a program with file capabilities (needs root, setcap and setpriv)",
+  needs("root", "setcap", "setpriv"),
+  () => {
+    const SETS = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+
+    /** Launches cat, or a script that cat reads, where a file has capabilities. */
+    async function launched(
+      broker: FakeBroker,
+      given: { command: string; plan?: object; on?: string },
+    ): Promise<Outcome> {
+      chmodSync(broker.folder, 0o755);
+      copyFileSync("/bin/cat", join(broker.folder, "server"));
+      chmodSync(join(broker.folder, "server"), 0o755);
+      writeFileSync(join(broker.folder, "script"), `#! ${broker.folder}/server\n`, { mode: 0o755 });
+      execFileSync(pathOf("setcap"), [
+        "cap_net_bind_service,cap_sys_admin=+ep",
+        join(broker.folder, given.on ?? "server"),
+      ]);
+      broker.offer(encode(planOf([given.command, "/proc/self/status"], given.plan)));
+      return launch(broker);
+    }
+
+    test.each([
+      ["its path", (folder: string) => ({ command: `${folder}/server` })],
+      ["a path in the berth's directory", (folder: string) => ({ command: "./server", plan: { directory: folder } })],
+      [
+        "its name in PATH",
+        (folder: string) => ({ command: "server", plan: { environment: { PATH: `/none:${folder}` } } }),
+      ],
+      ["a script that it interprets", (folder: string) => ({ command: `${folder}/script` })],
+    ])("starts, by %s, and has none of them", async (_what, how) => {
+      using broker = new FakeBroker();
+      const { code, stdout, stderr } = await launched(broker, how(broker.folder));
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(statusIn(stdout, "NoNewPrivs")).toBe("1");
+      for (const set of SETS) expect([set, statusIn(stdout, set)]).toEqual([set, "0000000000000000"]);
+    });
+
+    test("as root has none of them either", async () => {
+      using broker = new FakeBroker();
+      const plan = { user: { uid: 0, gid: 0, groups: [] } };
+      const { stdout } = await launched(broker, { command: `${broker.folder}/server`, plan });
+      expect(statusIn(stdout, "Uid")).toBe("0\t0\t0\t0");
+      for (const set of SETS) expect([set, statusIn(stdout, set)]).toEqual([set, "0000000000000000"]);
+    });
+
+    test("that the launcher's own bounding set lacks is told what to do", async () => {
+      using broker = new FakeBroker();
+      await launched(broker, { command: "/bin/cat" });
+      broker.offer(encode(planOf([`${broker.folder}/server`])));
+      const without = "--bounding-set=-net_bind_service";
+      const { code, stderr } = await run([pathOf("setpriv"), without, launcher, "--socket", broker.path, "arena"]);
+      expect(code).toBe(111);
+      expect(stderr).toMatch(sentence);
+      expect(stderr).toContain("Operation not permitted; if it has file capabilities, remove them: setcap -r FILE");
+    });
+
+    test("another program beside it starts with an empty bounding set", async () => {
+      using broker = new FakeBroker();
+      const { stdout } = await launched(broker, { command: "/bin/cat" });
+      expect(statusIn(stdout, "CapBnd")).toBe("0000000000000000");
+    });
+  },
+);
 
 describe("a socket that root has opened, where another process answers (needs root)", needs("root"), () => {
   const TENANT = 64_321;
