@@ -168,13 +168,4 @@ describe("instances", () => {
       expect.stringMatching(/^etc\/arena@\.toml:2: this is not TOML: /),
     ]);
   });
-
-  it("load a thousand at a time", () => {
-    const instances = Array.from(
-      { length: 1000 },
-      (_, index) => [`arena@i${index}.toml`, { link: "arena@.toml" }] as const,
-    );
-    const root = folder({ "arena@.toml": template["lib/arena@.toml"], ...Object.fromEntries(instances) });
-    expect(loadConfig({ directories: [root], accounts })).toMatchObject({ problems: [], specs: { length: 1000 } });
-  });
 });
