@@ -1,0 +1,15 @@
+/** The tests that `npm run mutate` runs for a room. It passes their patterns (scripts/mutate.mjs). */
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: (process.env["BERTHD_MUTATE_TESTS"] ?? "").split(" "),
+    // The first measures time, the second starts a broker.
+    exclude: ["test/config/many.test.ts", "test/varlink/conformance.test.ts"],
+    // One thread for all test files of a change: a thread for each file takes several times longer.
+    isolate: false,
+    setupFiles: ["test/support/quick-properties.ts"],
+    testTimeout: 10_000,
+    hookTimeout: 10_000,
+  },
+});
