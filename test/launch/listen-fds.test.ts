@@ -40,15 +40,30 @@ describe("parseListenFds, as sd_listen_fds_with_names(3)", () => {
     expect(parseListenFds(env, 42)).toEqual({ ignored: "absent" });
   });
 
-  test.each(["", "0", "-1", "2x", " 2", "1e3", "0x2", "2147483647", "99999999999"])(
+  test.each(["", "0", "-1", "2x", "x2", " 2", "1e3", "0x2", "2147483645", "2147483647", "99999999999"])(
     "LISTEN_FDS=%j is an error and not a guess",
     (LISTEN_FDS) => {
-      expect(parseListenFds({ LISTEN_PID: "42", LISTEN_FDS }, 42)).toHaveProperty("invalid");
+      expect(parseListenFds({ LISTEN_PID: "42", LISTEN_FDS }, 42)).toEqual({
+        invalid: `LISTEN_FDS is "${LISTEN_FDS}", which is not a number of descriptors from 1 up`,
+      });
     },
   );
 
-  test.each(["", "0", "-42", "42x", "99999999999"])("LISTEN_PID=%j is an error", (LISTEN_PID) => {
-    expect(parseListenFds({ LISTEN_PID, LISTEN_FDS: "2" }, 42)).toHaveProperty("invalid");
+  test("of more descriptors than can be open, the names are counted first", () => {
+    // INT_MAX - 3 is the most that sd_listen_fds(3) takes.
+    expect(parseListenFds({ LISTEN_PID: "42", LISTEN_FDS: "2147483644", LISTEN_FDNAMES: "a:b" }, 42)).toEqual({
+      invalid: 'LISTEN_FDNAMES holds 2 names, "a:b", but LISTEN_FDS is 2147483644',
+    });
+  });
+
+  test.each(["", "0", "-42", "42x", "x42", "2147483648", "99999999999"])("LISTEN_PID=%j is an error", (LISTEN_PID) => {
+    expect(parseListenFds({ LISTEN_PID, LISTEN_FDS: "2" }, 42)).toEqual({
+      invalid: `LISTEN_PID is "${LISTEN_PID}", which is not a process id; start the program through its launcher`,
+    });
+  });
+
+  test.each(["1", "2147483647"])("LISTEN_PID=%s is another process", (LISTEN_PID) => {
+    expect(parseListenFds({ LISTEN_PID, LISTEN_FDS: "2" }, 42)).toEqual({ ignored: "not ours" });
   });
 
   test("LISTEN_PIDFDID must be ours where we know ours, and a number in any case", () => {
@@ -56,11 +71,19 @@ describe("parseListenFds, as sd_listen_fds_with_names(3)", () => {
     expect(parseListenFds(env, 42, 7n)).toHaveProperty("fds");
     expect(parseListenFds(env, 42)).toHaveProperty("fds");
     expect(parseListenFds(env, 42, 8n)).toEqual({ ignored: "not ours" });
-    expect(parseListenFds({ ...env, LISTEN_PIDFDID: "x" }, 42)).toHaveProperty("invalid");
+    for (const LISTEN_PIDFDID of ["x", "7x", "x7", "", "1".repeat(21)]) {
+      expect(parseListenFds({ ...env, LISTEN_PIDFDID }, 42)).toEqual({
+        invalid: `LISTEN_PIDFDID is "${LISTEN_PIDFDID}", which is not the number of a pidfd's inode`,
+      });
+    }
+    expect(parseListenFds({ ...env, LISTEN_PIDFDID: "1".repeat(20) }, 42)).toHaveProperty("fds");
   });
 
   test.each(["", "game", "a:b:c", "a:b:"])("names that do not match the count are an error: %j", (LISTEN_FDNAMES) => {
-    expect(parseListenFds({ ...ours, LISTEN_FDNAMES }, 42)).toHaveProperty("invalid");
+    const number = LISTEN_FDNAMES.split(":").length;
+    expect(parseListenFds({ ...ours, LISTEN_FDNAMES }, 42)).toEqual({
+      invalid: `LISTEN_FDNAMES holds ${number} names, "${LISTEN_FDNAMES}", but LISTEN_FDS is 2`,
+    });
   });
 });
 

@@ -174,44 +174,107 @@ describe("encodePlan", () => {
     );
   });
 
-  test.each<[string, Partial<Plan>]>([
-    ["no command", { argv: [] }],
-    ["a NUL in an argument", { argv: ["true", "a\0b"] }],
-    ["a NUL in a variable's value", { environment: { A: "\0" } }],
-    ["a variable without a name", { environment: { "": "b" } }],
-    ["a variable's name with =", { environment: { "A=B": "b" } }],
-    ["a NUL in a variable's name", { environment: { "A\0": "b" } }],
-    ["a descriptor's name with a colon", { fds: [{ name: "a:b", index: 1 }] }],
-    ["the plan's own index", { fds: [{ name: "game", index: 0 }] }],
-    ["an index that no message can have", { fds: [{ name: "game", index: 253 }] }],
+  const listen = (...indices: readonly number[]): Partial<Plan> => ({
+    fds: indices.map((index) => ({ name: "game", index })),
+  });
+  const mounted = (change: Partial<typeof root>): Partial<Plan> => ({ root: { ...root, ...change } });
+  const user = (uid: number, gid: number, ...groups: readonly number[]): Partial<Plan> => ({
+    user: { uid, gid, groups },
+  });
+  const limit = (soft: Rlimit["soft"], hard: Rlimit["hard"], resource = "nofile"): Partial<Plan> => ({
+    limits: [{ resource, soft, hard }],
+  });
+  const noCommand = "there is no command to run; give one, or set server.command of the berth";
+  const badArgument = "an argument of the command contains a NUL character, which exec cannot pass";
+  const badName = (name: string): string => `an environment variable cannot be called ${name}`;
+  const badPath = (path: string): string => `nothing can be mounted from or at ${path}, which is no absolute path`;
+  const badIndex = (index: number): string => `a descriptor has the index ${index}, which is not from 1 to 252`;
+  const badDirectory = (path: string): string => `the directory ${path} is not an absolute path`;
+  const badAddress = (address: string): string => `${address} is not the address of a UNIX socket`;
+  const badLimit = (text: string): string => `the limit ${text} is not whole numbers from 0 up`;
+  const twice = "two descriptors have the same index";
+
+  test.each<[string, Partial<Plan>, string]>([
+    ["no command", { argv: [] }, noCommand],
+    ["a NUL in an argument", { argv: ["true", "a\0b"] }, badArgument],
     [
-      "one index twice",
-      {
-        fds: [
-          { name: "a", index: 1 },
-          { name: "b", index: 1 },
-        ],
-      },
+      "a NUL in a variable's value",
+      { environment: { A: "\0" } },
+      "the environment variable A contains a NUL character, which exec cannot pass",
     ],
-    ["the index of a descriptor as that of the root", { root: { ...root, mount: 1 } }],
-    ["a mount at no absolute path", { root: { ...root, mounts: [{ index: 4, target: "srv" }] } }],
-    ["a bind at no absolute path", { root: { ...root, binds: [{ source: "/srv", target: "", readOnly: true }] } }],
-    ["a bind from no absolute path", { root: { ...root, binds: [{ source: "srv", target: "/", readOnly: true }] } }],
-    ["a mount with the index of the root", { root: { ...root, mounts: [{ index: 3, target: "/srv" }] } }],
-    ["a capability beyond the mask", { capabilities: [64] }],
-    ["the uid that means none", { user: { uid: 0xffff_ffff, gid: 1, groups: [] } }],
-    ["a group that means none", { user: { uid: 1, gid: 1, groups: [0xffff_ffff] } }],
-    ["a negative limit", { limits: [{ resource: "nofile", soft: -1, hard: "keep" }] }],
-    ["a fraction as limit", { limits: [{ resource: "nofile", soft: 1, hard: 1.5 }] }],
-    ["a umask beyond 0777", { umask: 0o1000 }],
-    ["a notify socket without an address", { notify: { address: "", watchdog: 0 } }],
-    ["half a microsecond", { notify: { address: "/run/x", watchdog: 0.5 } }],
-    ["a relative directory", { directory: "srv" }],
-    ["a NUL in the directory", { directory: "/\0" }],
-    ["a NUL in the lease", { lease: "\0" }],
-    ["more than the launcher reads", { argv: ["x".repeat(4 << 20)] }],
-  ])("%s is refused with a sentence", (_, change) => {
+    ["a variable without a name", { environment: { "": "b" } }, badName('""')],
+    ["a variable's name with =", { environment: { "A=B": "b" } }, badName('"A=B"')],
+    ["a NUL in a variable's name", { environment: { "A\0": "b" } }, badName('"A\\u0000"')],
+    [
+      "a descriptor's name with a colon",
+      { fds: [{ name: "a:b", index: 1 }] },
+      'a descriptor cannot be called "a:b": at most 255 ASCII characters, no ":"',
+    ],
+    ["the plan's own index", listen(0), badIndex(0)],
+    ["an index that no message can have", listen(253), badIndex(253)],
+    ["one index twice", listen(1, 1), twice],
+    ["the index of a descriptor as that of the root", mounted({ mount: 1 }), twice],
+    ["the index of a descriptor as that of the namespace", mounted({ userns: 1 }), twice],
+    ["a mount at no absolute path", mounted({ mounts: [{ index: 4, target: "srv" }] }), badPath('"srv"')],
+    ["a bind at no absolute path", mounted({ binds: [{ source: "/srv", target: "", readOnly: true }] }), badPath('""')],
+    [
+      "a bind from no absolute path",
+      mounted({ binds: [{ source: "srv", target: "/", readOnly: true }] }),
+      badPath('"srv"'),
+    ],
+    [
+      "a bind from a path with a NUL",
+      mounted({ binds: [{ source: "/\0", target: "/", readOnly: true }] }),
+      badPath('"/\\u0000"'),
+    ],
+    ["a mount with the index of the root", mounted({ mounts: [{ index: 3, target: "/srv" }] }), twice],
+    ["a capability beyond the mask", { capabilities: [64] }, "64 is not the number of a capability"],
+    ["a capability below the mask", { capabilities: [-1] }, "-1 is not the number of a capability"],
+    ["the uid that means none", user(0xffff_ffff, 1), "4294967295 is not a user or group id"],
+    ["the gid that means none", user(1, 0xffff_ffff), "4294967295 is not a user or group id"],
+    ["a group that means none", user(1, 1, 0xffff_ffff), "4294967295 is not a user or group id"],
+    ["a negative limit", limit(-1, "keep"), badLimit('"nofile" of -1 and keep')],
+    ["a fraction as limit", limit(1, 1.5), badLimit('"nofile" of 1 and 1.5')],
+    ["a NUL in the name of a limit", limit(1, 1, "a\0"), badLimit('"a\\u0000" of 1 and 1')],
+    ["no process as tracer", { tracer: 0 }, "0 is not a process id"],
+    ["a tracer above the largest pid", { tracer: 2 ** 22 + 1 }, "4194305 is not a process id"],
+    ["a umask beyond 0777", { umask: 0o1000 }, "the umask 512 is not from 0 to 0777"],
+    ["a notify socket without an address", { notify: { address: "", watchdog: 0 } }, badAddress('""')],
+    ["a notify socket with the shortest address", { notify: { address: "/", watchdog: 0 } }, badAddress('"/"')],
+    ["a notify socket at a relative path", { notify: { address: "run/x", watchdog: 0 } }, badAddress('"run/x"')],
+    ["a NUL in the notify socket", { notify: { address: "/x\0", watchdog: 0 } }, badAddress('"/x\\u0000"')],
+    ["half a microsecond", { notify: { address: "/run/x", watchdog: 0.5 } }, "0.5 is not a number of microseconds"],
+    ["a relative directory", { directory: "srv" }, badDirectory('"srv"')],
+    ["a NUL in the directory", { directory: "/\0" }, badDirectory('"/\\u0000"')],
+    ["a NUL in the lease", { lease: "\0" }, "the lease's id contains a NUL character"],
+    [
+      "more than the launcher reads",
+      { argv: ["x".repeat(4 << 20)] },
+      "the command and environment take 4194396 bytes, more than 4194304; shorten them",
+    ],
+  ])("%s is refused with a sentence", (_, change, sentence) => {
     expect(encodePlan(good)).toBeInstanceOf(Buffer);
-    expect(encodePlan({ ...good, ...change })).toBeTypeOf("string");
+    expect(encodePlan({ ...good, ...change })).toBe(sentence);
+  });
+
+  test.each<[string, Partial<Plan>]>([
+    ["the last index of a message", listen(252)],
+    ["the largest pid as tracer", { tracer: 2 ** 22 }],
+    ["an abstract notify socket", { notify: { address: "@x", watchdog: 0 } }],
+    ["an address that begins with a newline", { notify: { address: "/\n", watchdog: 0 } }],
+    ["the umask 0777", { umask: 0o777 }],
+    ["capability 63", { capabilities: [63] }],
+    ["no process without namespaces", { noNamespaces: false }],
+  ])("%s is accepted, and read back", (_, change) => {
+    const bytes = encodePlan({ ...good, ...change });
+    if (typeof bytes === "string") throw new Error(bytes);
+    expect(decode(bytes)).toMatchObject(change);
+  });
+
+  test("a plan of exactly the length that the launcher reads is accepted", () => {
+    const bytes = encodePlan({ ...good, argv: [""] });
+    const longest = (4 << 20) - bytes.length;
+    expect(encodePlan({ ...good, argv: ["x".repeat(longest)] })).toHaveProperty("length", 4 << 20);
+    expect(encodePlan({ ...good, argv: ["x".repeat(longest + 1)] })).toContain("take 4194305 bytes");
   });
 });
