@@ -33,7 +33,11 @@ describe("the held socket that a bind means", () => {
     ["udp://[::ffff:0:a00:1]:77", ["udp://[::]:77"], ["udp://[::]:77"]], // translated (RFC 2765), not mapped
     ["udp://[fe80::1%2]:77", ["udp://[fe80::1%3]:77"], []],
     ["unix:///run/a", ["unix:///run/a"], ["unix:///run/a"]],
-    ["unix:///run/a", ["unix-dgram:///run/a", "unix://@/run/a"], []],
+    ["unix:///run/a", ["unix-dgram:///run/a", "unix://@/run/a", "unix:///run/b"], []],
+    ["unix:///run/a", ["unix:///run/a", "unix:///run/a"], ["unix:///run/a", "unix:///run/a"]],
+    ["unix:///run/a", ["tcp://0.0.0.0:77"], []],
+    ["tcp://0.0.0.0:77", ["unix:///run/a"], []],
+    ["udp://[::]:77", ["udp://[::1]:77", "udp://*:77"], ["udp://*:77", "udp://[::1]:77"]],
   ])("%s of %j is %j", (asked, held, fitting) => {
     expect(match(asked, held)).toEqual(fitting);
   });
@@ -41,6 +45,23 @@ describe("the held socket that a bind means", () => {
   test("with IPV6_V6ONLY set, the socket that speaks IPv6 alone goes first", () => {
     expect(match("udp://[::]:77", ["udp://*:77", "udp://[::]:77"], true)).toEqual(["udp://[::]:77", "udp://*:77"]);
   });
+
+  test.each([
+    // A dual-stack socket for all is the better one of two that fit equally well, whatever else fits.
+    ["udp://[::]:77", ["udp://[fd00::1]:77", "udp://[::1]:77"]],
+    ["udp://[fd00::1]:77", ["udp://[::]:77", "udp://*:77"]],
+  ])(
+    "%s of %j: the one that takes IPv4 or not, as the server's own socket does, goes first",
+    (asked, [first, second]) => {
+      const request = { ...candidate(asked), v6only: false };
+      const held = [
+        { ...candidate(first ?? ""), dualStack: false },
+        { ...candidate(second ?? ""), dualStack: true },
+      ];
+      expect(matchBind(request, held).map(({ dualStack }) => dualStack)).toEqual([true, false]);
+      expect(matchBind({ ...request, v6only: true }, held).map(({ dualStack }) => dualStack)).toEqual([false, true]);
+    },
+  );
 
   const texts = fc
     .tuple(
