@@ -43,6 +43,8 @@ export interface BrokerOptions {
   readonly onChange?: () => void;
   /** Folder for images, ranges and roots. Locked, so that two brokers never share one. */
   readonly state?: string;
+  /** What `state` is if it is absent, from the first berth with a root on. Brokers without roots need none. */
+  readonly defaultState?: string;
   /** The ids for ranges of berths with a root. Default: those that systemd reserves for containers. */
   readonly ranges?: Pool;
   /** Permission bits of the control socket's path. Default 0666, because policy decides who may do what. */

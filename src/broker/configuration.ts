@@ -9,8 +9,14 @@ import type { BrokerParts, Foundation } from "./parts.ts";
 import { writeHeldNote } from "./restart/held-note.ts";
 import type { PassedSocket } from "./sockets/passed-socket.ts";
 
-/** Reads the files, or takes the berths of the options. It opens nothing. */
-export function readConfiguration({ options, roots, sys }: Pick<Foundation, "options" | "roots" | "sys">): Drafts {
+/**
+ * Reads the files, or takes the berths of the options. It opens nothing. `lockState` is called before the first berth
+ * with a root makes the default state folder this broker's.
+ */
+export function readConfiguration(
+  { options, roots, sys }: Pick<Foundation, "options" | "roots" | "sys">,
+  lockState: (folder: string) => void,
+): Drafts {
   const { config = [], berths } = options;
   const drafts =
     berths === undefined
@@ -21,7 +27,8 @@ export function readConfiguration({ options, roots, sys }: Pick<Foundation, "opt
           warnings: [],
           directories: [],
         };
-  const rootless = new Map(roots.problems(drafts.berths.map(({ draft }) => draft)).map((one) => [one.berth, one]));
+  const specs = drafts.berths.map(({ draft }) => draft);
+  const rootless = new Map(roots.problems(specs, lockState).map((one) => [one.berth, one]));
   if (rootless.size === 0) return drafts;
   const withRoots = drafts.berths.map((berth) => {
     const found = rootless.get(berth.name);
@@ -40,7 +47,7 @@ export function decide(drafts: Drafts, sockets: ReadonlySet<string>, roots: Foun
     address: (berth, listen) => sockets.has(heldAs(berth, listen)),
     range: (berth, base) => {
       const draft = byName.get(berth);
-      return draft !== undefined && roots.hasFolder && roots.rangeOf(draft)?.base === base;
+      return draft !== undefined && roots.folder !== undefined && roots.rangeOf(draft)?.base === base;
     },
   });
 }

@@ -5,11 +5,12 @@
 import { join } from "node:path";
 import type { BerthSpec } from "../config/keys/spec.ts";
 import { BerthError } from "../errors.ts";
-import { closeAll } from "../fd.ts";
+import { closeAll, type FdHandle } from "../fd.ts";
 import type { Foundation } from "./parts.ts";
 import { findFormerTenants } from "./restart/former-tenants.ts";
 import { readHeldNote } from "./restart/held-note.ts";
 import { Ledger } from "./restart/ledger.ts";
+import type { Locks } from "./restart/locks.ts";
 import { reclaimAll } from "./restart/reclaim.ts";
 import { closeInherited, type InheritedFds, joinInherited, noInheritedFds, sortInherited } from "./restart/restore.ts";
 import { LENT } from "./restart/takeover-client.ts";
@@ -63,11 +64,16 @@ async function examined(fds: InheritedFds, { guard }: Foundation): Promise<Inher
 }
 
 /** The inherited locks of files that this broker does not lock are closed. */
-function takeLocks({ options: { state }, control, locks }: Foundation, inherited: InheritedFds): void {
-  if (state !== undefined) locks.take(join(state, "lock"), 0o700, inherited.locks);
+function takeLocks({ roots, control, locks }: Foundation, inherited: InheritedFds): void {
+  if (roots.folder !== undefined) lockState(roots.folder, locks, inherited.locks);
   const path = control.unbound;
   if (path !== undefined) locks.ofSocket = locks.take(`${path}.lock`, 0o755, inherited.locks);
   closeAll(inherited.locks.filter((lock) => !locks.has(lock)));
+}
+
+/** Keeps other brokers from the state folder. Throws BROKER_RUNNING. */
+export function lockState(folder: string, locks: Locks, inherited: readonly FdHandle[] = []): void {
+  locks.take(join(folder, "lock"), 0o700, inherited);
 }
 
 /**

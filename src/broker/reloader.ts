@@ -7,6 +7,7 @@ import { ConfigError, formatProblem, isSameProblem, type Problem } from "../conf
 import { BerthError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { applyConfiguration, decide, heldAs, readConfiguration } from "./configuration.ts";
+import { lockState } from "./inherit.ts";
 import type { BrokerParts, Foundation, Reloads } from "./parts.ts";
 
 /** The part of a configuration that is of no berth. */
@@ -30,7 +31,7 @@ export class Reloader implements Reloads {
   reload(parts: BrokerParts): void {
     this.#isRefused = true;
     try {
-      const drafts = readConfiguration(parts);
+      const drafts = readConfiguration(parts, (folder) => lockState(folder, parts.locks));
       const config = decide(drafts, held(parts), parts.roots);
       const present = (berth: string): readonly Problem[] => parts.berths.get(berth)?.problems ?? [];
       const isKnown = (berth: string, problem: Problem): boolean =>

@@ -61,7 +61,8 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   let made: Foundation & Partial<BrokerParts> = foundation;
   let fds = sortInherited(options.passed ?? [], foundation.mirror, foundation.sys);
   try {
-    const drafts = readConfiguration(foundation);
+    // A predecessor has the lock of the state folder: inherit() takes it.
+    const drafts = readConfiguration(foundation, () => undefined);
     if (isStrict(options)) refuseProblems(decide(drafts, new Set(), foundation.roots));
     const inherited = await inherit(
       foundation,
@@ -268,7 +269,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       takeover,
       watchers,
       maxFds,
-      state: options.state && resolve(options.state),
+      state: () => parts.roots.folder && resolve(parts.roots.folder),
       reload: () => reloadParts(all),
     }),
   );

@@ -4,13 +4,13 @@
  * stop.
  */
 import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { Command, CommanderError, Option } from "commander";
 import { ownUnit } from "../broker/access/peer.ts";
 import type { Broker } from "../broker/broker.ts";
 import { loadBroker } from "../broker/load.ts";
 import { Predecessor } from "../broker/restart/takeover-client.ts";
-import { defaultConfigDirectories } from "../config/directories.ts";
+import { defaultConfigDirectories, defaultStateDirectory } from "../config/directories.ts";
 import { BerthError, SysError } from "../errors.ts";
 import { createLog, type Level, type Log, type LogFormat, stderrIsJournal } from "../log.ts";
 import { native, packageRoot } from "../native.ts";
@@ -23,7 +23,6 @@ import { createNotify, type Notify } from "../systemd/notify.ts";
 import { StatusLine } from "../systemd/status-line.ts";
 import { startWatchdog, watchdogInterval } from "../systemd/watchdog.ts";
 import { EXIT_USAGE, fail } from "./exit.ts";
-import { stateFolderFor } from "./state-folder.ts";
 
 interface Options {
   readonly config: readonly string[];
@@ -151,7 +150,6 @@ async function main(argv: readonly string[]): Promise<void> {
     const predecessor = await findPredecessor(options.replace, socket, passed);
     const Broker = await loadBroker();
     const config = options.config.length > 0 ? options.config : defaultConfigDirectories();
-    const state = stateFolderFor(options.state, config);
     broker = await Broker.start({
       config,
       socket,
@@ -159,7 +157,7 @@ async function main(argv: readonly string[]): Promise<void> {
       ...(options.strict !== undefined && { strict: options.strict }),
       ...(predecessor !== undefined && { predecessor }),
       ...(service.store !== undefined && { store: service.store }),
-      ...(state !== undefined && { state }),
+      ...(options.state === undefined ? { defaultState: defaultStateDirectory() } : { state: resolve(options.state) }),
       ...(options.ranges !== undefined && { ranges: options.ranges }),
       deadline: options.deadline * 1000,
       quota: { connections: options.maxConnections, stash: options.maxStash },

@@ -5,9 +5,7 @@
 import { resolve } from "node:path";
 import { connect } from "../client/connect.ts";
 import { defaultStateDirectory } from "../config/directories.ts";
-import { readConfigFiles } from "../config/toml/read-files.ts";
 import { BerthError, RefusedError } from "../errors.ts";
-import { configuredRoots } from "./configured.ts";
 import type { SocketChoice, StateChoice } from "./options.ts";
 
 /** A broker that is stopped answers nothing. */
@@ -32,23 +30,4 @@ async function brokersFolder(socket: string | undefined): Promise<string | undef
     if (!signal.aborted) throw error;
     throw new BerthError("BROKER_UNREACHABLE", "the broker does not tell its state folder; name it with --state DIR");
   }
-}
-
-/**
- * The state folder of a broker: the named one; the default one if a berth has a root; else none, so that brokers
- * without roots can run beside each other.
- */
-export function stateFolderFor(state: string | undefined, directories: readonly string[]): string | undefined {
-  if (state !== undefined) return resolve(state);
-  return speaksOfRoot(directories) && configuredRoots(directories).specs.length > 0
-    ? defaultStateDirectory()
-    : undefined;
-}
-
-/** Whether a file has the word. Most configurations need not be read twice. */
-function speaksOfRoot(directories: readonly string[]): boolean {
-  const ignore = (): void => undefined;
-  const { berths, dropIns } = readConfigFiles(directories, ignore, ignore);
-  const files = [...berths.values(), ...[...dropIns.values()].flatMap(({ files }) => files)];
-  return files.some(({ content }) => content.kind === "text" && content.text.includes("root"));
 }

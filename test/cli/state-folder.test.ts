@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, test } from "vitest";
-import { stateFolder, stateFolderFor } from "../../src/cli/state-folder.ts";
+import { stateFolder } from "../../src/cli/state-folder.ts";
 import { defaultStateDirectory } from "../../src/config/directories.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
@@ -37,14 +37,41 @@ describe("the default folder is meant", () => {
     await using broker = await fakeBroker([reply]);
     expect(await stateFolder({ socket: broker.socket })).toBe(defaultStateDirectory());
   });
+});
 
-  it("by a broker whose berths have a root; without roots it has none, so that two can run", () => {
-    using folder = new TestFolder({ "a.toml": `${berthFile}[server]\nuser = "root"\n`, "more/b.toml": berthFile });
-    const root = '[root]\nimage = "arena"\n';
-    expect(stateFolderFor(undefined, [folder.path])).toBeUndefined();
-    folder.write({ "a.toml.d/root.toml": root });
-    expect(stateFolderFor(undefined, [folder.path])).toBe(defaultStateDirectory());
-    expect(stateFolderFor("/named", [folder.path])).toBe("/named");
+describe("a broker that was given no state folder", () => {
+  const root = '[root]\nimage = "arena"\nshift = "none"\n';
+
+  it("has none without roots, and the default one from the first berth with a root on, by a reload too", async () => {
+    using folder = new TestFolder();
+    const state = join(folder.path, "state");
+    await using first = await startBroker({ "a.toml": berthFile }, { defaultState: state });
+    await using second = await startBroker({ "a.toml": berthFile }, { defaultState: state });
+    expect(await stateFolder({ socket: first.socket })).toBe(defaultStateDirectory());
+    expect(existsSync(state)).toBe(false);
+    first.folder.write({ "config/rooted.toml": root });
+    first.broker.reload();
+    expect(first.broker.berths.map(({ name, problems }) => [name, problems])).toEqual([
+      ["a", undefined],
+      ["rooted", undefined],
+    ]);
+    expect(await stateFolder({ socket: first.socket })).toBe(state);
+    expect(existsSync(join(state, "lock"))).toBe(true);
+
+    // It is the first one's now.
+    second.folder.write({ "config/rooted.toml": root });
+    expect(() => second.broker.reload()).toThrow(
+      `rooted has a root, but its folder ${state} cannot be used: another broker is running: it holds ${state}/lock`,
+    );
+    expect(second.broker.berths.map(({ name }) => name)).toEqual(["a"]);
+  });
+
+  it("has it from its start on where a berth has a root, and no other broker gets it", async () => {
+    using folder = new TestFolder();
+    const defaultState = join(folder.path, "state");
+    await using first = await startBroker({ "rooted.toml": root }, { defaultState });
+    expect(await stateFolder({ socket: first.socket })).toBe(defaultState);
+    await expect(startBroker({ "rooted.toml": root }, { defaultState })).rejects.toThrow(/it holds .*\/state\/lock/);
   });
 });
 

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
+import { BerthError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
@@ -21,8 +22,15 @@ interface State {
   readonly ranges?: Ranges;
 }
 
+export interface RootsOptions {
+  readonly state?: string;
+  readonly defaultState?: string;
+  readonly ranges?: Pool;
+}
+
 export class BerthRoots {
-  readonly #folder: string | undefined;
+  readonly #default: string | undefined;
+  #folder: string | undefined;
   readonly #pool: Pool | undefined;
   readonly #log: Log;
   readonly #sys: Native;
@@ -30,40 +38,50 @@ export class BerthRoots {
   #state: State | undefined;
 
   /**
-   * `state` is the broker's state folder; `ranges` is the pool of ids, if it is not the default. `onInUse` is called
-   * while a client waits for a root, if the one before it stays in use.
+   * `state` is the broker's state folder. Without it, `defaultState` becomes that with the first berth that has a root.
+   * `ranges` is the pool of ids, if it is not the default. `onInUse` is called while a client waits for a root, if the
+   * one before it stays in use.
    */
-  constructor(
-    { state, ranges }: { readonly state?: string; readonly ranges?: Pool },
-    log: Log,
-    sys: Native,
-    onInUse: (berth: string) => void,
-  ) {
+  constructor({ state, defaultState, ranges }: RootsOptions, log: Log, sys: Native, onInUse: (berth: string) => void) {
     this.#folder = state;
+    this.#default = defaultState;
     this.#pool = ranges;
     this.#log = log;
     this.#sys = sys;
     this.#onInUse = onInUse;
   }
 
-  /** Why these berths cannot have roots. */
-  problems(specs: readonly BerthSpec[]): { readonly berth: string; readonly problem: Problem }[] {
-    if (this.#folder !== undefined) return [];
-    return specs
-      .filter(({ root }) => root !== undefined)
-      .map(({ name, origin }) => ({
-        berth: name,
-        problem: {
-          ...origin,
-          message: `${name} has a root, but this broker has no folder for images and ranges`,
-          remedy: "start it with --state DIR",
-        },
-      }));
+  /** Why these berths cannot have roots. `lock` keeps others from the default folder, before it is used. */
+  problems(
+    specs: readonly BerthSpec[],
+    lock: (folder: string) => void,
+  ): { readonly berth: string; readonly problem: Problem }[] {
+    const rooted = specs.filter(({ root }) => root !== undefined);
+    if (this.#folder !== undefined || rooted.length === 0) return [];
+    const why = this.#useDefault(lock);
+    if (why === undefined) return [];
+    return rooted.map(({ name, origin }) => ({
+      berth: name,
+      problem: { ...origin, message: `${name} has a root, but ${why}`, remedy: "start it with --state DIR" },
+    }));
   }
 
-  /** Whether there can be roots and ranges at all. */
-  get hasFolder(): boolean {
-    return this.#folder !== undefined;
+  /** The folder of images, roots and ranges; undefined while no berth has a root, or where there can be none. */
+  get folder(): string | undefined {
+    return this.#folder;
+  }
+
+  /** A sentence if the default folder cannot be used. */
+  #useDefault(lock: (folder: string) => void): string | undefined {
+    if (this.#default === undefined) return "this broker has no folder for images and ranges";
+    try {
+      lock(this.#default);
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      return `its folder ${this.#default} cannot be used: ${error.message}`;
+    }
+    this.#folder = this.#default;
+    return undefined;
   }
 
   /** The range reserved for a berth. */

@@ -41,8 +41,8 @@ export interface MethodsContext {
   readonly watchers: Watchers;
   /** RLIMIT_NOFILE. */
   readonly maxFds: number;
-  /** Absolute path of the state folder, if there is one. */
-  readonly state: string | undefined;
+  /** Absolute path of the state folder, if there is one by now. */
+  readonly state: () => string | undefined;
   /** Reads the configuration again. Throws CONFIG_INVALID. */
   readonly reload: () => void;
 }
@@ -154,10 +154,12 @@ export function brokerMethods({
         },
       },
       GetStateFolder: {
-        handle: ({ privileged }) =>
-          privileged
-            ? answer({ ...(state !== undefined && { folder: state }) } satisfies Reply<"GetStateFolder">)
-            : refuse(DENIED, { message: "only root and the broker's user may ask for the state folder" }),
+        handle: ({ privileged }) => {
+          if (!privileged)
+            return refuse(DENIED, { message: "only root and the broker's user may ask for the state folder" });
+          const folder = state();
+          return answer({ ...(folder !== undefined && { folder }) } satisfies Reply<"GetStateFolder">);
+        },
       },
       Acquire: { handle: acquire },
       Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
