@@ -20,6 +20,8 @@ export interface CaredFor {
   readonly options: SocketOptions;
   /** Where it is bound. */
   readonly address: Address;
+  /** Whether clients can still reach it. */
+  readonly reachable: boolean;
 }
 
 /** shutdown(2). */
@@ -114,7 +116,9 @@ export class SocketCare {
       const carried = new Set(this.carried);
       const repair = yield* repairPlan({ listen, options, bound: address, carried, configured: compared.configured });
       sentences.push(...repair.sentences, ...compared.problems());
-      ({ beyondRepair } = repair);
+      // Many servers remove the path of their socket before they exit.
+      const unreachable = this.#socket.reachable ? undefined : "had its path removed or replaced";
+      beyondRepair = repair.beyondRepair ?? unreachable;
       // Where the former tenant still has it: a TCP socket that does not listen leaves its address to others.
       if (beyondRepair !== undefined) yield [{ call: "shutdown", how: SHUT_RDWR }];
     }

@@ -198,6 +198,23 @@ def deaf(lock):
     expect(lstatSync(path).isSocket()).toBe(true);
   });
 
+  it.each(["stream", "datagram"])("a %s socket whose path its tenant has removed is bound anew", async (kind) => {
+    using folder = new TestFolder();
+    const path = join(folder.path, "a.sock");
+    await using test = await startBroker(berth(`${kind === "stream" ? "unix" : "unix-dgram"}://${path}`));
+    await using puppet = await Puppet.connect(test.socket);
+    await puppet.acquire("arena");
+    await puppet.do(`os.unlink(${JSON.stringify(path)})`);
+    expect(await repairsAfter(puppet, test)).toEqual([
+      "berth arena: socket game had its path removed or replaced; it was opened again",
+    ]);
+    expect(lstatSync(path).isSocket()).toBe(true);
+    await using next = await Puppet.connect(test.socket);
+    await next.acquire("arena");
+    const type = kind === "stream" ? "SOCK_STREAM" : "SOCK_DGRAM";
+    await next.do(`c = socket.socket(socket.AF_UNIX, socket.${type}); c.connect(${JSON.stringify(path)})`);
+  });
+
   it("another's socket on that path is left alone, and the next lease's end tries again", async () => {
     using folder = new TestFolder();
     const path = join(folder.path, "a.sock");
