@@ -113,7 +113,7 @@ function checkIPv6({ name, listen, options }: SocketSpec, { table }: Section, { 
       report(
         origin,
         `[${address.host}] is link-local and needs an interface`,
-        `write [${address.host}%eth0] with your interface`,
+        `write [${address.host}%%eth0] with your interface`,
       );
     }
   }

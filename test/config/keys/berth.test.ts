@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { configurationKeys } from "../../../src/config/keys/berth.ts";
 import { formatProblem } from "../../../src/config/toml/problem.ts";
+import { printable } from "../../../src/printable.ts";
 import { berth, bob, load, problemsOf, socket } from "../fixture.ts";
 
 describe("a berth", () => {
@@ -247,7 +248,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
   const inBinds = (line: string): string => inRoot(`[server]\nenter = true\n[root.binds]\n${line}`);
   const inTenant = (line: string): string => `${socket}[tenant]\n${line}`;
 
-  it.each<[string, RegExp]>([
+  const mistakes: readonly (readonly [string, RegExp])[] = [
     // unknown keys
     [inGame("bakclog = 1"), /^3: \[sockets\.game\] has no key "bakclog" \| did you mean "backlog"\?$/],
     [`${socket}[servr]`, /^3: there is no section or key "servr" \| did you mean "server"\?$/],
@@ -307,7 +308,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     ['[sockets.a]\nlisten = ["unix:///a"]\nreuse-port = true', /^3: .*applies to tcp and udp/],
     ['[sockets.a]\nlisten = ["tcp://*:1"]\nv6only = true', /^3: .*contradicts its address \*/],
     ['[sockets.a]\nlisten = ["tcp://[::ffff:1.2.3.4]:1"]', /^2: .*is an IPv4 address/],
-    ['[sockets.a]\nlisten = ["tcp://[fe80::1]:1"]', /^2: .*link-local.*\[fe80::1%eth0\]/],
+    ['[sockets.a]\nlisten = ["tcp://[fe80::1]:1"]', /^2: .*link-local.*\[fe80::1%%eth0\]/],
     // sockets
     ["# nothing", /^1: a has no sockets/],
     ["[sockets]", /^1: a has no sockets/],
@@ -405,8 +406,114 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       /^5: \{fd:game\}: with deliver = \["bind"\] the server gets no descriptor numbers/,
     ],
     [inServer('deliver = ["listen-fd"]'), /^4: .*did you mean "listen-fds"\?$/],
-  ])("in %j", (toml, expected) => {
+    // the same in other ways
+    [inGame("zzzzzzzz = 1"), /^3: .*has no key "zzzzzzzz" \| write one of: listen, backlog/],
+    [`zzzzzzzz = 1\n${socket}`, /^1: there is no section or key "zzzzzzzz" \| write one of: sockets, root/],
+    [inGame("device = true"), /^3: .*is true, which is not a string \| write "…" in quotes$/],
+    [inGame("device = []"), /^3: .*is an array, which is not a string/],
+    [inGame("device = {}"), /^3: .*is a table, which is not a string/],
+    [inServer('user = "range:-1"'), /^4: server\.user is "range:-1"/],
+    [inServer("user = true"), /^4: server\.user is true/],
+    [inServer('user = "games"\ngroup = -1'), /^5: server\.group/],
+    [inServer('command = { a = "b" }'), /^4: .*write command = \[…\]$/],
+    [inServer("command = 5"), /^4: .*write command = \[5\]$/],
+    [inServer("environment = 5"), /^4: .*is 5, which is not a table/],
+    [inServer('environment = { "" = "" }'), /^4: "" cannot name an environment variable/],
+    [inServer('environment = { "1A" = "" }'), /^4: "1A" cannot name an environment variable/],
+    [inServer('environment = { "A B" = "" }'), /^4: "A B" cannot name an environment variable/],
+    [inServer("limits = { as = true }"), /^4: .*not a limit \(bytes\)/],
+    [inServer("limits = { as = [] }"), /^4: .*not a limit \(bytes\)/],
+    [inServer('limits = { as = "1:x" }'), /^4: .*not a limit \(bytes\)/],
+    [inServer('limits = { cpu = "x" }'), /^4: .*not a limit \(seconds\)/],
+    [inServer('limits = { rttime = "x" }'), /^4: .*not a limit \(microseconds\)/],
+    [inServer('limits = { nofile = "5x" }'), /^4: .*not a limit \(a number\)/],
+    [inServer('limits = { nofile = "x5" }'), /^4: .*not a limit \(a number\)/],
+    [inServer("capabilities = [1]"), /^4: .*is 1, which is not a string/],
+    [inServer('umask = "00022"'), /^4: .*octal/],
+    [inServer('umask = "022x"'), /^4: .*octal/],
+    [inServer('umask = "1022"'), /^4: .*octal/],
+    [inServer('directory = "a/b"'), /^4: .*absolute path/],
+    [inServer('watchdog = "7days"'), /^4: .*not a time/],
+    [inServer('watchdog = "169h"'), /^4: .*not a time/],
+    [inServer('watchdog = "0s"'), /^4: .*not a time/],
+    [inServer('watchdog = "x1s"'), /^4: .*not a time/],
+    [inServer('watchdog = "1sx"'), /^4: .*not a time/],
+    [inGame('receive-buffer = "x4M"'), /^3: .*not a size/],
+    [inGame('receive-buffer = "4Mx"'), /^3: .*not a size/],
+    [inGame("receive-buffer = 1.5"), /^3: .*not a size/],
+    [inGame("receive-buffer = []"), /^3: .*not a size/],
+    [inGame('receive-buffer = "99999999999999999"'), /^3: .*not a size/],
+    [inTenant('units = ["a b.service"]'), /^4: .*not a unit's name/],
+    [inTenant('units = ["a/b.service"]'), /^4: .*not a unit's name/],
+    [inTenant('units = ["[ab].service"]'), /^4: .*not a unit's name/],
+    [inTenant('units = ["a].service"]'), /^4: .*not a unit's name/],
+    [inTenant('units = [""]'), /^4: .*not a unit's name/],
+    [inTenant("units = [1]"), /^4: .*not a string/],
+    [inTenant("users = [1.5]"), /^4: .*numeric id/],
+    [inTenant("users = [-1]"), /^4: .*numeric id/],
+    [inTenant("users = [true]"), /^4: tenant\.users is true/],
+    [inTenant('users = [""]'), /^4: tenant\.users/],
+    [inTenant("groups = [4294967295]"), /^4: tenant\.groups/],
+    ['[sockets.a]\nlisten = ["tcp://[::FFFF:1.2.3.4]:1"]', /^2: .*is an IPv4 address/],
+    [
+      '[sockets.a]\nlisten = ["tcp://[fec0::1]:1", "tcp://[febf::1]:1", "tcp://[fe80::1%%a]:1"]',
+      /^2: \[febf::1\] is link-local/,
+    ],
+    ['[sockets.a]\nlisten = ["tcp://1.2.3.4"]', /^2: sockets\.a\.listen: "tcp:\/\/1\.2\.3\.4" does not end in/],
+    ['[sockets.a]\nlisten = ["tcp://*:1"]\n[server]\ncommand = ["x", "{port:zzzzzz}"]', /^4: .*write one of: a$/],
+    [
+      '[sockets.a]\nlisten = ["tcp://*:1", "tcp://*:2"]\n[server]\ncommand = ["x", "{port:a:2}"]',
+      /^4: .*socket a has 2 addresses: index 0 to 1 \| write \{port:a:0\}$/,
+    ],
+    [inServer('command = ["/x", "{fd:game:0000}"]'), /^4: .*socket game has one address/],
+    [inServer('command = ["/x", "{fd}"]'), /^4: \{fd\} is not complete/],
+    [inServer('command = ["/x", "{port:root}"]'), /^4: \{port:root\}: this berth has no socket "root"/],
+    [inRoot('[server]\ncommand = ["x", "{fd:game}"]'), /^4: .*no socket "game" \| add \[sockets\.game\] with listen/],
+    [
+      inRoot('[server]\ncommand = ["x", "{fd:root}"]\ndeliver = ["bind"]'),
+      /^4: \{fd:root\}: with deliver = \["bind"\]/,
+    ],
+    [inRoot('[server]\nenter = true\ncommand = ["x", "{fd:root}"]'), /^5: \{fd:root\}: with server\.enter/],
+    ['[root]\nimage = ""', /^2: root\.image is ""/],
+    ['[root]\nimage = "a@"', /^2: root\.image is "a@"/],
+    ['[root]\nimage = "@a"', /^2: root\.image is "@a"/],
+    ['[root]\nimage = ".a"', /^2: root\.image is "\.a"/],
+    [`[root]\nimage = "${"a".repeat(65)}"`, /^2: root\.image is "a{65}"/],
+    [`[root]\nimage = [${Array(65).fill('"a"').join()}]`, /^2: root\.image is an array, which is not one to 64 images/],
+    [inRoot('state = "volatile"\nsize = 0'), /^4: root\.size is 0, which is not a size/],
+    [inRoot('state = "volatile"\ninodes = 15'), /^4: root\.inodes is 15, which is not a whole number from 16/],
+    [inRoot("read-only = true\nsize = 5"), /^4: root\.size has no effect: nothing is ever written/],
+    [inRoot("read-only = true\ninodes = 50"), /^4: root\.inodes has no effect: nothing is ever written/],
+    [inRoot('range = "x"'), /^3: root\.range is "x"/],
+    [inBinds('"/dev/shm" = "/srv"'), /^6: .*filled by the launcher itself/],
+    [inBinds('"/tmp" = "/srv"'), /^6: .*filled by the launcher itself/],
+    [inBinds('"/run" = "/srv"'), /^6: .*filled by the launcher itself/],
+    [inBinds('"/dev" = "/srv"'), /^6: .*filled by the launcher itself/],
+    [inBinds('"/proc" = "/srv"'), /^6: .*filled by the launcher itself/],
+    [inBinds('"/a\\u0000" = "/srv"'), /^6: .*is not an absolute path without/],
+    [inBinds('"/a" = { source = "a" }'), /^6: root\.binds\.\/a\.source is "a", which is not an absolute path/],
+    [inBinds('"/a" = 5'), /^6: root\.binds\.\/a is 5, which is not a string/],
+    [inServer('command = ["%t"]'), /^4: "%t" has the unknown specifier "%t" \| only a berth TEMPLATE@INSTANCE has %i/],
+    [inServer('command = ["%x"]'), /^4: "%x" has the unknown specifier "%x" \| write %i \(instance\)/],
+    [inServer('stop-timeout = "5s"'), /^4: server\.stop-timeout says how the broker stops the server/],
+    [inServer('stop-signal = "INT"'), /^4: server\.stop-signal says how the broker stops the server/],
+    [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = "SIGSTOP"'), /^7: .*signal/],
+    [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = 15'), /^7: .*signal/],
+    [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-timeout = "25h"'), /^7: .*not a time/],
+  ];
+
+  it.each(mistakes)("in %j", (toml, expected) => {
     expect(problemsOf(toml)).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it("in the very words of mistakes.txt, which `npm test -- test/config/keys -u` writes", async () => {
+    const blocks = mistakes.map(
+      ([toml]) =>
+        `${toml}\n${problemsOf(toml)
+          .map((problem) => `=> ${printable(problem)}\n`)
+          .join("")}`,
+    );
+    await expect(blocks.join("\n")).toMatchFileSnapshot("mistakes.txt");
   });
 
   it("of one file, in the order of its lines", () => {
