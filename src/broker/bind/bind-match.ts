@@ -3,7 +3,7 @@
  * out. docs/bind-delivery.md has the rules in prose.
  */
 import { isIPv4 } from "node:net";
-import { type Address, type InetAddress, mappedIPv4 } from "../../net/address.ts";
+import { type Address, type InetAddress, mappedIPv4, type UnixAddress } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
 
 /** What the server asked for. */
@@ -42,11 +42,13 @@ function rankOf(request: BindRequest, candidate: Candidate): number {
   if (request.kind !== candidate.kind) return 0;
   const asked = request.address;
   const held = candidate.address;
-  if (asked.family === "unix" || held.family === "unix") return sameUnix(asked, held) ? 3 : 0;
+  if (asked.family === "unix") return held.family === "unix" && sameUnix(asked, held) ? 3 : 0;
   // The families must be the same, since the server reads peer addresses in the family it asked for.
-  if (asked.family !== held.family || asked.port !== held.port) return 0;
-  if (isMapped(asked) && !candidate.dualStack && !sameHost(asked, held)) return 0;
-  const wholeness = familyRank(request, candidate);
+  if (held.family === "unix" || asked.family !== held.family || asked.port !== held.port) return 0;
+  // Only a dual-stack socket reaches an IPv4 address mapped into IPv6 (::ffff:a.b.c.d).
+  if (mappedIPv4(asked.host) !== undefined && !candidate.dualStack && !sameHost(asked, held)) return 0;
+  // Among sockets for [::], one that is dual-stack as the server's own socket is comes first.
+  const wholeness = candidate.dualStack === !request.v6only ? 0.5 : 0;
   if (sameHost(asked, held)) return 3 + wholeness;
   // A server that binds every address gets the one address that the berth has.
   if (isWildcard(asked)) return 2 + wholeness;
@@ -54,24 +56,12 @@ function rankOf(request: BindRequest, candidate: Candidate): number {
   return isWildcard(held) && !isLoopback(asked) ? 1 + wholeness : 0;
 }
 
-/** Among sockets for [::], prefers one that is dual-stack as the server's own socket is. */
-function familyRank(request: BindRequest, candidate: Candidate): number {
-  return request.address.family === "ipv6" && candidate.dualStack === !request.v6only ? 0.5 : 0;
-}
-
-function sameUnix(asked: Address, held: Address): boolean {
-  return (
-    asked.family === "unix" && held.family === "unix" && asked.abstract === held.abstract && asked.path === held.path
-  );
+function sameUnix(asked: UnixAddress, held: UnixAddress): boolean {
+  return asked.abstract === held.abstract && asked.path === held.path;
 }
 
 function sameHost(asked: InetAddress, held: InetAddress): boolean {
   return asked.host === held.host && (asked.scope ?? "0") === (held.scope ?? "0");
-}
-
-/** An IPv4 address mapped into IPv6 (::ffff:a.b.c.d). Only a dual-stack socket reaches it. */
-function isMapped(address: InetAddress): boolean {
-  return address.family === "ipv6" && mappedIPv4(address.host) !== undefined;
 }
 
 function isWildcard(address: InetAddress): boolean {

@@ -102,6 +102,7 @@ test.each([
   ["tcp://[::ffff:127.0.0.1]:1", true],
   ["tcp://[::ffff:0.127.0.1]:1", false],
   ["tcp://[::]:1", false],
+  ["unix:///127.0.0.1", false],
 ])("%s reaches this host alone: %s", (text, loopback) => {
   expect(isLoopback(candidate(text).address)).toBe(loopback);
 });
