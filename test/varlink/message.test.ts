@@ -38,16 +38,25 @@ it("an error reply begins with its error, by which berth-launch knows it", () =>
 
 describe("readCall", () => {
   it.each([
-    [{ parameters: {} }, 'no "method"'],
-    [{ method: 1 }, '"method" is unknown or of the wrong type'],
-    [{ method: "a.b.C", parameters: [] }, '"parameters"'],
-    [{ method: "a.b.C", oneway: "yes" }, '"oneway"'],
-    [{ method: "a.b.C", more: 1 }, '"more"'],
-    [{ method: "a.b.C", surprise: 1 }, '"surprise" is unknown'],
-    [{ method: "a.b.C", upgrade: true }, "upgrades"],
-    [{ method: "a.b.C", oneway: true, more: true }, "either oneway or"],
+    [{ parameters: {} }, 'the call has no "method"'],
+    [{ method: 1 }, `the call's field "method" is unknown or of the wrong type`],
+    [{ method: "a.b.C", parameters: [] }, `the call's field "parameters" is unknown or of the wrong type`],
+    [{ method: "a.b.C", oneway: "yes" }, `the call's field "oneway" is unknown or of the wrong type`],
+    [{ method: "a.b.C", more: 1 }, `the call's field "more" is unknown or of the wrong type`],
+    [{ method: "a.b.C", surprise: {} }, `the call's field "surprise" is unknown or of the wrong type`],
+    [{ method: "a.b.C", surprise: false }, `the call's field "surprise" is unknown or of the wrong type`],
+    [{ method: "a.b.C", surprise: "" }, `the call's field "surprise" is unknown or of the wrong type`],
+    [{ method: "a.b.C", ["x".repeat(65)]: 1 }, `the call's field "${"x".repeat(64)}" is unknown or of the wrong type`],
+    [{ method: "a.b.C", upgrade: true }, "this service has no method that upgrades a connection"],
+    [{ method: "a.b.C", oneway: true, more: true }, "a call is either oneway or asks for more"],
   ])("says what is wrong with %j", (object, why) => {
-    expect(readCall(object)).toContain(why);
+    expect(readCall(object)).toBe(why);
+  });
+
+  it("takes either flag alone, and its parameters", () => {
+    const call = { method: "a.b.C", parameters: { x: 1 }, more: false, oneway: false };
+    expect(readCall({ ...call, more: true })).toEqual({ ...call, more: true });
+    expect(readCall({ ...call, oneway: true })).toEqual({ ...call, oneway: true });
   });
 
   it("takes null parameters for none, and false flags for absent ones", () => {
@@ -74,6 +83,23 @@ it('"more": null, "oneway": null and "upgrade": null are as good as absent, and 
   });
   expect(readCall({ method: null })).toContain('"method" is unknown or of the wrong type');
   expect(readCall({ method: "a.b.C", surprise: null })).toContain('"surprise" is unknown');
+});
+
+it.each([
+  [{ parameters: [] }, "the reply's parameters are no object"],
+  [{ parameters: "x" }, "the reply's parameters are no object"],
+  [{ continues: "yes" }, "the reply's continues is no boolean"],
+  [{ error: 1 }, "the reply's error is no string"],
+])("readReply says what is wrong with %j", (object, why) => {
+  expect(readReply(object)).toBe(why);
+});
+
+it("flags and parameters that say nothing are not sent", () => {
+  expect(encodeCall("a.b.C", {}).toString()).toBe('{"method":"a.b.C","parameters":{}}\0');
+  expect(encodeCall("a.b.C", {}, { oneway: true, more: false }).toString()).toBe(
+    '{"method":"a.b.C","parameters":{},"oneway":true}\0',
+  );
+  expect(encodeReply({ x: 1 }).toString()).toBe('{"parameters":{"x":1}}\0');
 });
 
 describe("decodeBytes", () => {

@@ -2,7 +2,15 @@ import { afterEach, describe, expect, it } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
-import { type Answer, answer, type Dispatched, type Methods, refuse, Service } from "../../src/varlink/service.ts";
+import {
+  type Answer,
+  answer,
+  type Dispatched,
+  invalidParameter,
+  type Methods,
+  refuse,
+  Service,
+} from "../../src/varlink/service.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { memfd } from "../support/sockets.ts";
 
@@ -12,6 +20,7 @@ method Keep() -> ()
 method Watch() -> (n: int)
 method Wait() -> ()
 method Fail() -> ()
+method Guard() -> ()
 error No ()
 `;
 interface Signatures {
@@ -20,6 +29,7 @@ interface Signatures {
   readonly Watch: { readonly parameters: object };
   readonly Wait: { readonly parameters: object };
   readonly Fail: { readonly parameters: object };
+  readonly Guard: { readonly parameters: object };
 }
 const made: FdHandle[] = [];
 const kept: FdHandle[] = [];
@@ -54,6 +64,7 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
           throw new Error("a defect");
         },
       },
+      Guard: { fds: 1, refuseFd: (_, why) => refuse("a.b.No", { why }), handle: () => answer({}) },
     } satisfies Methods<string, Signatures>,
   },
 ]);
@@ -144,7 +155,9 @@ describe("dispatch", () => {
       ["a.b.Keep", 2],
     ] as const) {
       const fds = Array.from({ length: count }, () => memfd());
-      expect(dispatch(method, method === "a.b.Echo" ? { text: "x" } : {}, {}, fds)).toEqual(invalid("fds"));
+      expect(dispatch(method, method === "a.b.Echo" ? { text: "x" } : {}, {}, fds)).toEqual(
+        invalid("fds", `${method} takes ${method === "a.b.Echo" ? 0 : 1} descriptors, not ${count}`),
+      );
       expect(fds.some(({ open }) => open)).toBe(false);
     }
     expect([made, kept]).toEqual([[], []]);
@@ -156,6 +169,7 @@ describe("dispatch", () => {
     const pass = (): FdHandle[] => all[all.push(given()) - 1] ?? [];
     dispatch("x.y.Z", {}, {}, pass());
     dispatchBytes(Buffer.from("garbage\0"), pass());
+    dispatchBytes(Buffer.from("{}\0"), pass());
     expect(() => dispatch("a.b.Fail", {}, {}, [])).toThrow("a defect");
     expect(dispatch("a.b.Keep", {}, {}, pass())).toEqual({ parameters: {} });
     expect(all.flat().some(({ open }) => open)).toBe(false);
@@ -175,6 +189,32 @@ describe("dispatch", () => {
       expect(replyOf(outcome)).toEqual(invalid("call"));
     },
   );
+});
+
+describe("a descriptor that was not let through", () => {
+  const call = (method: string, refused: readonly string[], fds: readonly FdHandle[] = []): unknown => {
+    const bytes = encodeCall(method, {});
+    return replyOf(service.dispatch("me", bytes, bytes.length - 1, fds, undefined, refused));
+  };
+
+  it("is one that the call carried, and the call is refused with the reason", () => {
+    expect(call("a.b.Keep", ["it is a folder"])).toEqual(invalid("fds", "it is a folder"));
+    expect(call("a.b.Guard", ["it is a folder"])).toEqual({ error: "a.b.No", parameters: { why: "it is a folder" } });
+    expect(kept).toEqual([]);
+  });
+
+  it("counts as one too many beside one that was let through", () => {
+    const file = memfd();
+    expect(call("a.b.Keep", ["it is a folder"], [file])).toEqual(invalid("fds", "a.b.Keep takes 1 descriptors, not 2"));
+    expect(file.open).toBe(false);
+  });
+});
+
+it("a refusal of a parameter has a sentence only if there is one", () => {
+  const text = (given: Answer): string => Buffer.from(given.bytes).toString();
+  const error = '"error":"org.varlink.service.InvalidParameter"';
+  expect(text(invalidParameter("x"))).toBe(`{${error},"parameters":{"parameter":"x"}}\0`);
+  expect(text(invalidParameter("x", "no"))).toBe(`{${error},"parameters":{"parameter":"x","message":"no"}}\0`);
 });
 
 describe("org.varlink.service", () => {

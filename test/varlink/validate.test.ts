@@ -1,19 +1,26 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseInterface } from "../../src/varlink/idl.ts";
+import { type Interface, parseInterface } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
-import { compileError, compileParameters, compileReply, type Validator } from "../../src/varlink/validate.ts";
+import {
+  compileError,
+  compileParameters,
+  compileReply,
+  explainParameters,
+  type Validator,
+} from "../../src/varlink/validate.ts";
 
-/** The validator of one parameter `v` of this type. */
+/** An interface with a method M that takes one parameter `v` of this type. */
+function interfaceOf(type: string): Interface {
+  return parseInterface(`interface a.b
+    type Point (x: int, y: int, note: ?string)
+    type Tree (value: int, children: ?[]Tree)
+    method M(v: ${type}) -> ()`);
+}
+
 function validatorOf(type: string): Validator {
-  return compileParameters(
-    parseInterface(`interface a.b
-      type Point (x: int, y: int, note: ?string)
-      type Tree (value: int, children: ?[]Tree)
-      method M(v: ${type}) -> ()`),
-    "M",
-  );
+  return compileParameters(interfaceOf(type), "M");
 }
 
 const broker = parseInterface(brokerInterface);
@@ -103,6 +110,44 @@ describe("the path of what is wrong", () => {
   });
 });
 
+describe("the sentence about what is wrong", () => {
+  it.each([
+    ["bool", "v", "v must be true or false"],
+    ["int", "v", "v must be a whole number"],
+    ["float", "v", "v must be a number"],
+    ["string", "v", "v must be a string"],
+    ["?string", "v", "v must be a string"],
+    ["[]int", "v", "v must be an array"],
+    ["[]int", "v.2", "v.2 must be a whole number"],
+    ["(a, b)", "v", "v must be one of a, b"],
+    ["any", "v", "v must be given"],
+    ["object", "v", "v must be an object"],
+    ["[string]int", "v", "v must be an object"],
+    ["[string]int", "v.KEY", "v.KEY must be a whole number"],
+    ["Point", "v", "v must be an object"],
+    ["Point", "v.note", "v.note must be a string"],
+    ["?Point", "v.x", "v.x must be a whole number"],
+    ["(a: int)", "v", "v must be an object"],
+    ["Tree", "v.children.0.value", "v.children.0.value must be a whole number"],
+    ["Point", "v.z", "there is no parameter v.z"],
+    ["int", "v.x", "there is no parameter v.x"],
+    ["int", "v.x.y", "there is no parameter v.x.y"],
+    ["int", "w", "there is no parameter w"],
+  ])("%s, %s: %s", (type, path, sentence) => {
+    expect(explainParameters(interfaceOf(type), "M", path)).toBe(sentence);
+  });
+
+  it("shows no more than the beginning of a long name", () => {
+    expect(explainParameters(interfaceOf("int"), "M", "w".repeat(1000))).toBe(
+      `there is no parameter ${"w".repeat(80)}`,
+    );
+  });
+
+  it("cannot be about a method that the interface does not have", () => {
+    expect(() => explainParameters(interfaceOf("int"), "N", "v")).toThrow('interface a.b has no method "N"');
+  });
+});
+
 describe("names of Object.prototype are fields like any other", () => {
   it.each(["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf"])(
     "%s is refused when unknown",
@@ -183,6 +228,8 @@ describe("io.berthd.Broker", () => {
   it("says which method or error an interface does not have", () => {
     expect(() => compileParameters(broker, "Aquire")).toThrow('interface io.berthd.Broker has no method "Aquire"');
     expect(() => compileReply(broker, "constructor")).toThrow('no method "constructor"');
-    expect(() => compileError(broker, "Acquire")).toThrow('no error "Acquire"');
+    expect(() => compileError(broker, "Acquire")).toThrow(
+      expect.objectContaining({ code: "PROTOCOL_ERROR", message: 'interface io.berthd.Broker has no error "Acquire"' }),
+    );
   });
 });
