@@ -29,7 +29,7 @@ export function matchesGlob(text: string, pattern: string): boolean {
   let resume = 0;
   let index = 0;
   while (index < text.length) {
-    if (at < pattern.length && (pattern[at] === "?" || (pattern[at] === text[index] && pattern[at] !== "*"))) {
+    if (pattern[at] === "?" || (pattern[at] === text[index] && pattern[at] !== "*")) {
       at++;
       index++;
     } else if (pattern[at] === "*") {

@@ -64,6 +64,23 @@ describe("who may take a berth", () => {
     expect(mayTake({ ...none, units: ["*"] }, { ...peer, unit: undefined })).toBe(false);
   });
 
+  it("takes any one of several units, and looks up groups and unit only for a berth that names some", () => {
+    expect(mayTake({ ...none, units: ["x.service", "arena@*.service"] }, peer)).toBe(true);
+    const lazy = {
+      uid: 1000,
+      get groups(): number[] {
+        throw new Error("the groups were looked up");
+      },
+      get unit(): string {
+        throw new Error("the unit was looked up");
+      },
+    };
+    expect(mayTake(none, lazy)).toBe(false);
+    expect(mayTake({ ...none, uids: [1000] }, lazy)).toBe(true);
+    expect(() => mayTake({ ...none, gids: [44] }, lazy)).toThrow("the groups were looked up");
+    expect(() => mayTake({ ...none, units: ["*"] }, lazy)).toThrow("the unit was looked up");
+  });
+
   it("root and the broker's own user are privileged, and nobody else is", () => {
     expect([isPrivileged(0, 5), isPrivileged(5, 5), isPrivileged(6, 5)]).toEqual([true, true, false]);
   });

@@ -23,7 +23,7 @@ it("a charge that is taken back can be made again", () => {
 });
 
 it("users share the limits of an account only when told so", () => {
-  expect(new Quota().limits).toEqual(DEFAULT_QUOTA);
+  expect(new Quota().limits).toEqual({ connections: 256, stash: 1024, interceptions: 1024 });
   expect(new Quota().accountOf(1000)).toBe(1000);
   expect(new Quota(DEFAULT_QUOTA, () => 7).accountOf(1000)).toBe(7);
 });
