@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadConfig, readDrafts, settleConflicts } from "../../src/config/load.ts";
+import { draftsOf, loadConfig, readDrafts, settleConflicts } from "../../src/config/load.ts";
 import { accounts, type Files, folder, socket } from "./fixture.ts";
 
 /** The good berths, the others with their problems, and what concerns none. */
@@ -125,10 +125,20 @@ describe("a file that is not read", () => {
     });
     expect({ good, general }).toEqual({ good: ["a"], general: [] });
     expect(warnings).toEqual([
-      expect.stringMatching(/^etc\/arena\.tml:1: this file is not read/),
-      expect.stringMatching(/^etc\/b\.TOML:1: /),
+      "etc/arena.tml:1: this file is not read: its name does not end in .toml",
+      "etc/b.TOML:1: this file is not read: its name does not end in .toml",
     ]);
+    const { warnings: whole } = loadConfig({ directories: [folder({ "a.tml": "" })], accounts });
+    expect(whole.map(({ remedy }) => remedy)).toEqual(["rename it, or move it"]);
   });
+});
+
+it("a berth without a file has nothing, and what no berth can be called is none", () => {
+  const drafts = draftsOf(["web", "arena@bob", "arena@", "a b"], accounts);
+  expect(drafts.map(({ name, origin, sockets, root }) => ({ name, origin, sockets, root }))).toEqual([
+    { name: "web", origin: { file: "web", line: 1 }, sockets: [], root: undefined },
+    { name: "arena@bob", origin: { file: "arena@bob", line: 1 }, sockets: [], root: undefined },
+  ]);
 });
 
 it("tells which directories exist, so that a missing one is not taken for no berths", () => {

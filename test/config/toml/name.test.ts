@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { expandSpecifiers, isSocketName, parseBerthName, specifiersOf } from "../../../src/config/toml/name.ts";
-import { closest, editDistance } from "../../../src/config/toml/suggest.ts";
+import { closest, editDistance, suggest } from "../../../src/config/toml/suggest.ts";
 
 describe("parseBerthName", () => {
   it("tells plain berths, templates and instances apart", () => {
@@ -36,6 +36,16 @@ describe("expandSpecifiers", () => {
     expect(expandSpecifiers("%i %n %t %% %%i", specifiers, expect.unreachable)).toBe("bob arena@bob arena % %i");
   });
 
+  it("leaves %i and %t of a berth that is no instance, and takes any character after the percent sign", () => {
+    const plain = parseBerthName("arena");
+    const unknown: string[] = [];
+    const own = plain === undefined ? new Map<string, string>() : specifiersOf(plain);
+    expect(expandSpecifiers("%n %i %t %\n%\u{1f9c0}", own, (specifier) => unknown.push(specifier))).toBe(
+      "arena %i %t %\n%\u{1f9c0}",
+    );
+    expect(unknown).toEqual(["%i", "%t", "%\n", "%\u{1f9c0}"]);
+  });
+
   it("names an unknown one and one that the end cuts off", () => {
     const unknown: string[] = [];
     expect(expandSpecifiers("%x 100%", specifiers, (specifier) => unknown.push(specifier))).toBe("%x 100%");
@@ -56,6 +66,38 @@ describe("closest", () => {
     expect(closest("reuseport", ["backlog", "reuse-port"])).toBe("reuse-port");
     expect(closest("bakclog", ["backlog", "mark"])).toBe("backlog");
     expect(closest("colour", ["backlog", "mark"])).toBeUndefined();
+  });
+
+  it.each([
+    ["a", "b", true],
+    ["a", "bc", false],
+    ["abcde", "abcxx", false],
+    ["abcdef", "abcdxx", true],
+    ["abcdef", "abcxxx", false],
+    ["ABCDEF", "abcdef", true],
+    ["abcdef", "ABCDEX", true],
+  ])("%s is a slip for %s: %s", (word, candidate, isSlip) => {
+    expect(closest(word, [candidate])).toBe(isSlip ? candidate : undefined);
+  });
+
+  it("prefers the nearest, and of equally near ones the first", () => {
+    expect(closest("abcdef", ["abcdxx", "abcdex", "abcdey"])).toBe("abcdex");
+  });
+
+  it("is what a remedy names, or else all candidates", () => {
+    expect(suggest("bakclog", ["backlog", "mark"])).toBe('did you mean "backlog"?');
+    expect(suggest("colour", ["backlog", "mark"])).toBe("write one of: backlog, mark");
+  });
+
+  it.each([
+    ["kitten", "sitting", 3],
+    ["", "abc", 3],
+    ["abc", "", 3],
+    ["flaw", "lawn", 2],
+    ["ab", "ba", 2],
+    ["abc", "xbc", 1],
+  ])("counts from %j to %j %i edits", (a, b, edits) => {
+    expect(editDistance(a, b)).toBe(edits);
   });
 
   it("measures a distance: zero to itself, the same both ways", () => {
