@@ -117,7 +117,7 @@ describe("every lease begins with a socket in its configured state", () => {
       const before = await attacker.do("s = held(b.fds[0]); result = os.fstat(s.fileno()).st_ino");
       await attacker.do(harm);
       // Otherwise it would still have the address.
-      await attacker.do("s.close(); os.close(b.fds[0])");
+      await attacker.do("s.close(); [os.close(fd) for fd in b.fds]");
       await attacker.call("Release", { lease });
       const [now, wanted] = await compare(test.socket);
       expect(repairs(test.log).join()).toMatch(new RegExp(`${words}.*; it was opened again`));
