@@ -110,13 +110,19 @@ export function encodeReceive(id: number, mode: ReceiveMode, most: number): Uint
   return encodeWords(RECEIVE, id, MODES[mode], most);
 }
 
-/** A request to carry out calls in their order. */
+/** A worker takes no longer request. */
+const MOST_BYTES = 64 * 1024;
+// A request is sent before the next one is made.
+const outgoing = new Int32Array(MOST_BYTES / WORD);
+
+/** A request to carry out calls in their order, valid until the next one. */
 export function encodeRun(id: number, calls: readonly GuardCall[]): Uint8Array {
-  const words = new Int32Array(2 + sizeOf(calls));
+  const size = 2 + sizeOf(calls);
+  const words = size <= outgoing.length ? outgoing : new Int32Array(size);
   words[0] = RUN;
   words[1] = id;
   putCalls(words, 2, calls);
-  return bytesIn(words);
+  return bytesIn(words).subarray(0, size * WORD);
 }
 
 /**

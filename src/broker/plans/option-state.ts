@@ -70,9 +70,16 @@ export function namesOf(found: readonly TenantOption[], carried: ReadonlySet<str
     .map(({ name }) => name);
 }
 
-/** How many states are remembered: of a configuration with more kinds of sockets, some are read each time. */
-const MAX_REMEMBERED = 64;
-const remembered = new WeakMap<Native, Map<string, OptionState>>();
+/** What is remembered of all new sockets that are alike. */
+interface Remembered {
+  state: OptionState | undefined;
+}
+
+/** How many kinds are remembered: of a configuration with more kinds of sockets, some are read again. */
+const MAX_KINDS = 64;
+const byKind = new WeakMap<Native, Map<string, Remembered>>();
+/** For sockets that were asked for before: it takes longer to describe what they are. */
+const byAddress = new WeakMap<ListenAddress, { options: SocketOptions; sys: Native; kind: Remembered }>();
 
 /**
  * The state of a new socket with these options: read once for all that are alike, and again when it `mustBeNew`, for
@@ -84,17 +91,26 @@ export function configuredState(
   sys: Native,
   mustBeNew = false,
 ): OptionState {
-  const known = remembered.get(sys) ?? new Map<string, OptionState>();
-  remembered.set(sys, known);
-  const { address, kind, dualStack } = listen;
-  const key = JSON.stringify([address.family, kind, dualStack, options]);
-  const before = mustBeNew ? undefined : known.get(key);
-  if (before !== undefined) return before;
+  const kind = kindOf(listen, options, sys);
+  if (kind.state !== undefined && !mustBeNew) return kind.state;
   using fresh = openSocket(listen, options, sys);
-  const state = runPlan(readPlan(listen), fresh.fd, sys);
-  if (known.size >= MAX_REMEMBERED) known.clear();
-  known.set(key, state);
-  return state;
+  kind.state = runPlan(readPlan(listen), fresh.fd, sys);
+  return kind.state;
+}
+
+function kindOf(listen: ListenAddress, options: SocketOptions, sys: Native): Remembered {
+  const before = byAddress.get(listen);
+  if (before !== undefined && before.options === options && before.sys === sys) return before.kind;
+  const kinds = byKind.get(sys) ?? new Map<string, Remembered>();
+  byKind.set(sys, kinds);
+  const { address, dualStack } = listen;
+  const key = JSON.stringify([address.family, listen.kind, dualStack, options]);
+  const known = kinds.get(key);
+  if (known === undefined && kinds.size >= MAX_KINDS) kinds.clear();
+  const kind = known ?? { state: undefined };
+  kinds.set(key, kind);
+  byAddress.set(listen, { options, sys, kind });
+  return kind;
 }
 
 /** The state of the socket itself: for one that a .socket unit set up, which has options of its own. */

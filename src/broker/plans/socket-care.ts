@@ -42,8 +42,12 @@ export class SocketCare {
   /** Of a .socket unit: whether its options are still those of the unit, and which these were, if that is known. */
   #isUnits = false;
   #given: OptionState | undefined;
+  /** What {@link expectedState} made of a new socket's state: the same as long as that is. */
+  #expected: { readonly fresh: OptionState; readonly scope: number; readonly state: OptionState } | undefined;
   /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
   readonly carried: Set<string> = new Set();
+  /** What the guard is setting on it for a tenant's bind. The socket is set right after that. */
+  readonly carrying: Set<Promise<unknown>> = new Set();
 
   constructor(socket: CaredFor, sys: Native) {
     this.#socket = socket;
@@ -55,6 +59,7 @@ export class SocketCare {
     this.isShared = true;
     this.#isUnits = isUnits;
     this.#given = given;
+    this.#expected = undefined;
   }
 
   /** It is a new socket, which nobody has seen. */
@@ -65,6 +70,7 @@ export class SocketCare {
     this.#isUnset = false;
     this.#isUnits = false;
     this.#given = undefined;
+    this.#expected = undefined;
   }
 
   /** Which options {@link settingsPlan} sets: of a socket that comes from a unit, also those of its bind. */
@@ -143,7 +149,13 @@ export class SocketCare {
       try {
         const fresh = configuredState(listen, options, this.#sys, mustBeNew);
         const scope = listen.address.family === "ipv6" ? scopeIndex(listen.address.scope, this.#sys) : 0;
-        return expectedState(listen, options, { fresh, given: this.#given, scope });
+        if (this.#expected?.fresh !== fresh || this.#expected.scope !== scope)
+          this.#expected = {
+            fresh,
+            scope,
+            state: expectedState(listen, options, { fresh, given: this.#given, scope }),
+          };
+        return this.#expected.state;
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
         problem = `may have options that the server set: there is no new socket to compare it with (${error.message})`;
