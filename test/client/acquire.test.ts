@@ -88,19 +88,27 @@ describe("acquire from a broker", () => {
     expect(broker.broker.berths[0]?.state).toBe("vacant");
   });
 
-  it.each(["cluster", "thread"])("net() listens in a %s worker, on the worker's own descriptor", async (how) => {
-    await using broker = await startBroker(arena);
-    const program = join(packageRoot, "test/fixtures/worker-tenant.mjs");
-    const env = { ...process.env, BERTHD_SOCKET: broker.socket };
-    const child = spawn(process.execPath, [program, how, "arena"], { env, stdio: ["pipe", "pipe", "inherit"] });
-    const exited = once(child, "exit");
-    const [line] = await once(createInterface(child.stdout), "line");
-    const [text] = await once(connectTcp(Number(line), "127.0.0.1"), "data");
-    // The worker is a worker again afterwards.
-    expect(text.toString()).toBe(`${how} ${how === "thread"}`);
-    child.stdin.end();
-    expect(await exited).toEqual([0, null]);
-  });
+  it.each(["cluster", "thread"])(
+    "net() and dgram() serve in a %s worker, on the worker's own descriptors",
+    async (how) => {
+      await using broker = await startBroker(arena);
+      const program = join(packageRoot, "test/fixtures/worker-tenant.mjs");
+      const env = { ...process.env, BERTHD_SOCKET: broker.socket };
+      const child = spawn(process.execPath, [program, how, "arena"], { env, stdio: ["pipe", "pipe", "inherit"] });
+      const exited = once(child, "exit");
+      const [line] = await once(createInterface(child.stdout), "line");
+      const [game, query] = String(line).split(" ").map(Number);
+      const [text] = await once(connectTcp(game ?? -1, "127.0.0.1"), "data");
+      // The worker is a worker again afterwards.
+      expect(text.toString()).toBe(`${how} ${how === "thread"}`);
+      const player = createSocket("udp4");
+      player.send("ping", query, "127.0.0.1");
+      expect(String((await once(player, "message"))[0])).toBe(`${how} ${how === "thread"}`);
+      player.close();
+      child.stdin.end();
+      expect(await exited).toEqual([0, null]);
+    },
+  );
 
   it("stashes by handle and by number, for the successor, who finds them by name", async () => {
     await using broker = await startBroker(arena);
