@@ -1,8 +1,8 @@
 /** Images of a state folder: references, the processes that hold a version, and removal. */
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { native } from "../../../src/native.ts";
+import { type Native, native } from "../../../src/native.ts";
 import { Images, type ImageVersion } from "../../../src/rootfs/images/images.ts";
 import { encodeManifest } from "../../../src/rootfs/images/manifest.ts";
 import { Staging } from "../../../src/rootfs/images/staging.ts";
@@ -154,6 +154,23 @@ describe("rm", () => {
     await expect(images.remove("arena")).rejects.toThrow(inUse("arena@1 is in use"));
     expect([text("arena@1"), text("arena@2")]).toEqual(["1", "2"]);
     expect(readdirSync(`${images.folder}/.work`)).toEqual([]);
+  });
+
+  it("between opening and locking makes the hold fail too, whether or not the version is there again", async () => {
+    const before = openFds();
+    for (const isBack of [false, true]) {
+      await publish("arena", "1");
+      const version = resolved("arena");
+      const folder = join(version.tree, "..");
+      const flock: Native["flock"] = (fd, operation) => {
+        renameSync(folder, `${folder}.removed`);
+        if (isBack) mkdirSync(join(folder, "tree"), { recursive: true });
+        return native.flock(fd, operation);
+      };
+      expect(() => new Images(images.folder, { ...native, flock }).hold(version)).toThrow(absent);
+      expect(openFds()).toEqual(before);
+      rmSync(join(images.folder, "arena"), { recursive: true });
+    }
   });
 
   it("between resolving and holding makes the hold fail, rather than hold what is gone", async () => {
