@@ -38,6 +38,13 @@ export interface ProblemRecord {
   readonly remedy?: string | null;
 }
 
+/** The type Wait of the interface. */
+export interface WaitRecord {
+  readonly for: "repair" | "lock" | "guard";
+  readonly pid?: number | null;
+  readonly message: string;
+}
+
 /** The type Berth of the interface. Varlink lets an absent field be null. */
 export interface BerthRecord {
   readonly name: string;
@@ -56,6 +63,7 @@ export interface BerthRecord {
   readonly start?: StartRecord | null;
   readonly kept?: number | null;
   readonly problems?: readonly ProblemRecord[] | null;
+  readonly wait?: WaitRecord | null;
 }
 
 /** One reply of Watch. */

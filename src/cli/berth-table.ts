@@ -19,9 +19,10 @@ export function berthTable(berths: readonly BerthRecord[], isColoured: boolean):
   return renderTable([heading, ...berths.map(row)], isColoured);
 }
 
-/** What people read as a berth's state: a problem before all else. */
-export function stateOf({ state, problems }: BerthRecord): string {
-  return problems && problems.length > 0 ? "problem" : state;
+/** What people read as a berth's state: a problem before all else. Nobody gets a vacant berth that is waiting. */
+export function stateOf({ state, problems, wait }: BerthRecord): string {
+  if (problems && problems.length > 0) return "problem";
+  return wait ? "waiting" : state;
 }
 
 function row(berth: BerthRecord): Cell[] {
@@ -29,7 +30,7 @@ function row(berth: BerthRecord): Cell[] {
   const shown = stateOf(berth);
   return [
     { text: printable(name) },
-    { text: shown, style: shown === "problem" ? "red" : stateStyles[state] },
+    { text: shown, style: shown === state ? stateStyles[state] : shown === "problem" ? "red" : "yellow" },
     { text: lease ? String(lease.pid) : "-" },
     { text: lease ? userName(uidOf(lease)) : "-" },
     { text: descriptors.map(describe).join(" ") },

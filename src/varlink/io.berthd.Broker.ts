@@ -25,8 +25,7 @@ type Descriptor (
   index: ?int
 )
 
-# A tenant's hold on a berth. It ends with Release, or with the death of the tenant's process,
-# whichever is first.
+# A tenant's hold on a berth. It ends with Release, or with the death of the tenant's process.
 type Lease (
   # Random, and no secret: it names the lease, and proves nothing about who names it.
   id: string,
@@ -38,8 +37,7 @@ type Lease (
   unit: ?string
 )
 
-# User and group ids reserved for a berth. An id inside the berth's root plus base is the id on the
-# host.
+# User and group ids reserved for a berth. An id inside its root plus base is the id on the host.
 type Range (
   # The first id on the host.
   base: int,
@@ -75,8 +73,7 @@ type Root (
   # readonly: nothing can be written.
   state: (persistent, volatile, readonly),
   # How the owners of the images' files became ids of the range. idmap: by the kernel, as they are
-  # looked at. metacopy: they were written down, once. none: they have not. Absent while the berth is
-  # vacant.
+  # looked at. metacopy: they were written down, once. none: they have not. Absent while vacant.
   strategy: ?(idmap, metacopy, none)
 )
 
@@ -87,6 +84,10 @@ type Problem (
   message: string,
   remedy: ?string
 )
+
+# What a vacant berth waits for. repair: its sockets are set right, for over a second. lock: its last
+# tenant, pid, has the kernel hold a socket's lock. guard: no process can set its sockets right.
+type Wait (for: (repair, lock, guard), pid: ?int, message: string)
 
 # One server's place on this host.
 type Berth (
@@ -108,17 +109,17 @@ type Berth (
   # What the tenant's server says of itself, for people (sd_notify(3), STATUS=).
   status: ?string,
   # True if the configuration has changed since the tenant took the berth: it may hold other sockets
-  # than the next one will. Taking the berth again gives it the new ones, and ends this. Absent
-  # otherwise.
+  # than the next one will. Taking the berth again gives it the new ones, and ends this.
   outdated: ?bool,
   # Where its server starts on demand.
   start: ?Start,
   # How many descriptors the service manager keeps for it, so that they outlive the broker: each of
-  # its own, two each for a root, a lease, and a server whose binds are answered. Absent where it
-  # keeps none.
+  # its own, two each for a root, a lease, and a server whose binds are answered.
   kept: ?int,
   # Why nobody can take it, where something is wrong. A busy port or missing address is tried again.
-  problems: ?[]Problem
+  problems: ?[]Problem,
+  # Why nobody gets it yet although it is vacant.
+  wait: ?Wait
 )
 
 # The berths that the caller may take; for root and the broker's own user, all of them.
@@ -194,8 +195,7 @@ method Launch(
 )
 
 # Has each bind(2) of the tenant and its children answered with the berth's own sockets. Exactly one
-# descriptor must come with the call: the one on which seccomp reports them (seccomp_unotify(2)), as
-# berth-launch makes it when the plan says so. Once for a lease.
+# descriptor must come with the call, once for a lease: where seccomp reports them (seccomp_unotify(2)).
 method Intercept(
   # Id of the lease.
   lease: string

@@ -43,6 +43,12 @@ export interface Problem {
   readonly remedy?: string | null | undefined;
 }
 
+export interface Wait {
+  readonly for: "repair" | "lock" | "guard";
+  readonly pid?: number | null | undefined;
+  readonly message: string;
+}
+
 export interface Berth {
   readonly name: string;
   readonly state: "vacant" | "occupied" | "handover";
@@ -56,6 +62,7 @@ export interface Berth {
   readonly start?: Start | null | undefined;
   readonly kept?: number | null | undefined;
   readonly problems?: readonly Problem[] | null | undefined;
+  readonly wait?: Wait | null | undefined;
 }
 
 export interface BrokerMethods {

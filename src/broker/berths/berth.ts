@@ -58,6 +58,16 @@ export interface RootView {
   readonly strategy?: Strategy;
 }
 
+/** What a vacant berth waits for: as the type Wait of the interface. */
+export interface WaitView {
+  readonly for: "repair" | "lock" | "guard";
+  readonly pid?: number;
+  readonly message: string;
+}
+
+/** An ordinary repair takes milliseconds: nobody needs to hear of it. */
+const SHORT_REPAIR_MS = 1000;
+
 /** A berth as List and Watch show it. */
 export interface BerthView {
   readonly name: string;
@@ -76,6 +86,7 @@ export interface BerthView {
   readonly kept?: number;
   /** Why nobody can take it. */
   readonly problems?: readonly Problem[];
+  readonly wait?: WaitView;
 }
 
 export class Berth {
@@ -95,6 +106,8 @@ export class Berth {
   root: Root | undefined;
   /** The root's copy in the store. */
   rootCopy: StoredCopy | undefined;
+  /** While its sockets are set right: why nobody gets it, and since when (`performance.now`). */
+  wait: { readonly view: WaitView; readonly since: number } | undefined;
   /** The ids reserved for it. */
   range: Range | undefined;
   readonly stash: Map<string, Stashed> = new Map();
@@ -180,6 +193,7 @@ export class Berth {
       ...(this.start !== undefined && { start: this.start }),
       ...(kept > 0 && { kept }),
       ...(this.problems.length > 0 && { problems: this.problems.map(shownProblem) }),
+      ...this.#shownWait(),
     };
   }
 
@@ -194,6 +208,12 @@ export class Berth {
     for (const { storedCopy } of this.stash.values()) if (storedCopy !== undefined) stashed++;
     const root = this.rootCopy === undefined ? 0 : 2;
     return sockets + stashed + 2 * leases + this.keptBinds + root;
+  }
+
+  #shownWait(): { readonly wait?: WaitView } {
+    if (this.wait === undefined || this.lease !== undefined) return {};
+    const { view, since } = this.wait;
+    return view.for === "repair" && performance.now() - since < SHORT_REPAIR_MS ? {} : { wait: view };
   }
 
   #rootView(): RootView {

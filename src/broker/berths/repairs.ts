@@ -12,7 +12,7 @@ import type { Owner } from "../guard/guard.ts";
 import { type PlanGuard, runAllGuarded } from "../plans/guarded-plan.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth, WaitView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { Lease } from "./lease.ts";
 import { endTenant, type LastTenant } from "./tenant-end.ts";
@@ -91,6 +91,10 @@ export class Repairs {
     });
     const repair: Repair = { stopped, done, last: lease && this.#lastOf(lease) };
     this.#byBerth.set(berth, repair);
+    berth.wait = {
+      view: { for: "repair", message: "its sockets are set right after its last tenant" },
+      since: performance.now(),
+    };
     // What the caller does comes first: a Release is answered, and everybody is told of it.
     setImmediate(() => {
       void this.#run(berth, repair).then(() => settle(undefined));
@@ -130,13 +134,16 @@ export class Repairs {
       const outcome = await this.#round(berth, repair, turn);
       if (outcome === "done") delay = FIRST_DELAY_MS;
       else if (outcome === "unavailable") {
-        if (delay === TOLD_DELAY_MS) this.#tellWaiting(berth);
+        if (delay === TOLD_DELAY_MS) this.#tellWaiting(berth, repair);
         await sleep(delay, undefined, { signal: stopped }).catch(ignoreAbort);
         delay = Math.min(2 * delay, LONGEST_DELAY_MS);
       } else await this.#unstick(berth, repair, outcome);
     }
     repair.last?.pidfd?.close();
-    if (this.#byBerth.get(berth) === repair) this.#byBerth.delete(berth);
+    if (this.#byBerth.get(berth) === repair) {
+      this.#byBerth.delete(berth);
+      this.#setWait(berth, undefined);
+    }
     if (!stopped.aborted) for (const hear of this.#observers) hear(berth);
   }
 
@@ -181,7 +188,7 @@ export class Repairs {
       delay = Math.min(2 * delay, LONGEST_DELAY_MS)
     ) {
       const ended = await endTenant(berth, repair.last, this.#options.sys);
-      if (ended.length > 0 || delay === FIRST_DELAY_MS) this.#tellStuck(berth, repair.last, ended);
+      if (ended.length > 0 || delay === FIRST_DELAY_MS) this.#tellStuck(berth, repair, ended);
       await wait(delay);
     }
   }
@@ -204,9 +211,26 @@ export class Repairs {
     }
   }
 
-  #tellStuck({ name }: Berth, last: LastTenant | undefined, ended: readonly number[]): void {
+  /** Watchers hear of a wait that is not short, and of its end. */
+  #setWait(berth: Berth, wait: WaitView | undefined): void {
+    const before = berth.wait;
+    berth.wait = wait && { view: wait, since: performance.now() };
+    if (before === undefined || before.view.for === (wait?.for ?? "repair")) return;
+    berth.generation++;
+    this.#options.events.tell("changed", berth);
+  }
+
+  #tellStuck(berth: Berth, repair: Repair, ended: readonly number[]): void {
+    const { name } = berth;
+    const { last } = repair;
     const who = last === undefined ? "a tenant" : `pid ${last.tenant.pid} (uid ${last.tenant.uid})`;
     const what = ended.length === 0 ? "no process of its user has the socket" : `ended pid ${ended.join(", ")}`;
+    if (this.#byBerth.get(berth) === repair)
+      this.#setWait(berth, {
+        for: "lock",
+        ...(last !== undefined && { pid: last.tenant.pid }),
+        message: `${who} has the kernel hold the lock of its socket`,
+      });
     const message = `berth ${name}: ${who} has the kernel hold the lock of its socket, so nobody else gets the berth`;
     this.#options.log("warning", `${message}; ${what}`, {
       event: "tenant-ended",
@@ -215,7 +239,10 @@ export class Repairs {
     });
   }
 
-  #tellWaiting({ name }: Berth): void {
+  #tellWaiting(berth: Berth, repair: Repair): void {
+    const { name } = berth;
+    if (this.#byBerth.get(berth) === repair)
+      this.#setWait(berth, { for: "guard", message: "there is no guard process to set its sockets right" });
     const message = `berth ${name}: there is no guard process to set its sockets right, so nobody gets the berth`;
     this.#options.log("warning", `${message}; trying again`, { event: "guard", berth: name });
   }

@@ -40,12 +40,13 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, root, lease, ready, status, outdated, start, problems } = berth;
+  const { name, state, descriptors, range, root, lease, ready, status, outdated, start, problems, wait } = berth;
   const facts: [string, string][] = [["state", state]];
   for (const { file, line, message, remedy } of problems ?? []) {
     facts.push(["problem", printable(`${file}:${line}: ${message}`)]);
     if (remedy) facts.push(["remedy", printable(remedy)]);
   }
+  if (wait) facts.push(["waiting", printable(wait.message)]);
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);

@@ -6,10 +6,11 @@ import { Predecessor } from "../../../src/broker/restart/takeover-client.ts";
 import { native } from "../../../src/native.ts";
 import { SO_RCVBUF, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
 import { socketOption } from "../../../src/net/socket-queries.ts";
+import { berth } from "../../cli/support.ts";
 import { startBroker, type TestBroker } from "../../support/broker.ts";
 import { HeldUpGuard } from "../../support/held-up-guard.ts";
 import { needs } from "../../support/needs.ts";
-import { RawPeer } from "../../support/peer.ts";
+import { frame, RawPeer } from "../../support/peer.ts";
 import { Puppet } from "../../support/puppet.ts";
 
 const arena = (more = ""): Record<string, string> => ({
@@ -21,6 +22,15 @@ async function take({ socket }: TestBroker): Promise<{ peer: RawPeer; lease: str
   const peer = await RawPeer.connect(socket);
   const reply = await peer.call("Acquire", { berth: "arena" });
   return { peer, lease: String(reply?.parameters["lease"]) };
+}
+
+/** The berth of the next event `changed`. */
+async function changed(watcher: RawPeer): Promise<unknown> {
+  for (;;) {
+    const reply = await watcher.receive();
+    if (reply === undefined) throw new Error("the broker has closed the connection");
+    if (reply.parameters["event"] === "changed") return reply.parameters["berth"];
+  }
 }
 
 /** A broker whose berth was taken and released: the guard waits with its repair. */
@@ -64,6 +74,10 @@ describe("while the guard sets the sockets of a berth right", () => {
     expect(test.log.map(({ event }) => event)).not.toContain("tenant-ended");
     guard.decide("unavailable");
     await expect.poll(() => test.log.map(({ message }) => message).join()).toContain("there is no guard process");
+    expect(test.broker.berths[0]?.wait).toEqual({
+      for: "guard",
+      message: "there is no guard process to set its sockets right",
+    });
     await expect.poll(() => guard.waiting).toBe(1);
     guard.decide("done");
     (await taken).peer[Symbol.dispose]();
@@ -102,6 +116,19 @@ describe("while the guard sets the sockets of a berth right", () => {
     guard.decide("done");
     expect(await answer).toMatchObject({ error: expect.stringContaining("NoSuchBerth") });
     peer[Symbol.dispose]();
+  });
+
+  it("a berth that waits for longer than a second says so", async () => {
+    const guard = new HeldUpGuard();
+    const { test, puppet } = await released(guard);
+    await using _ = test;
+    await using __ = puppet;
+    expect(test.broker.berths[0]).not.toHaveProperty("wait");
+    await expect
+      .poll(() => test.broker.berths[0]?.wait)
+      .toEqual({ for: "repair", message: "its sockets are set right after its last tenant" });
+    guard.decide("done");
+    await expect.poll(() => test.broker.berths[0]?.wait).toBeUndefined();
   });
 
   it("the broker can be closed", async () => {
@@ -146,6 +173,8 @@ describe("a tenant that has the kernel hold its socket's lock", needs("root"), (
     await using puppet = await Puppet.connect(test.socket, { uid: 65_534, gid: 65_534 });
     await puppet.call("Release", { lease: await puppet.acquire("arena") });
     await expect.poll(() => guard.waiting).toBe(1);
+    using watcher = await RawPeer.connect(test.socket);
+    await watcher.send(frame("Watch", {}, { more: true }));
     guard.decide("stuck");
     await puppet.exited;
     await expect
@@ -157,11 +186,21 @@ describe("a tenant that has the kernel hold its socket's lock", needs("root"), (
         message: expect.stringContaining(`ended pid ${puppet.pid}`),
       });
     expect(guard.owners).toEqual([65_534]);
-    const taken = take(test);
+    const wait = {
+      for: "lock",
+      pid: puppet.pid,
+      message: `pid ${puppet.pid} (uid 65534) has the kernel hold the lock of its socket`,
+    };
+    expect(await changed(watcher)).toMatchObject({ state: "vacant", wait });
+    expect((await berth(["--socket", test.socket, "ls"])).stdout).toMatch(/^arena +waiting /m);
+    expect((await berth(["--socket", test.socket, "show", "arena"])).stdout).toMatch(
+      new RegExp(`^ +waiting +pid ${puppet.pid} \\(uid 65534\\) has the kernel hold`, "m"),
+    );
     guard.free();
     await expect.poll(() => guard.waiting).toBe(1);
     guard.decide("done");
-    (await taken).peer[Symbol.dispose]();
+    expect(await changed(watcher)).not.toHaveProperty("wait");
+    (await take(test)).peer[Symbol.dispose]();
   });
 
   it("is not ended where the guard was only slow", async () => {
