@@ -8,13 +8,12 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { acquire } from "../../src/client/acquire.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { FdHandle } from "../../src/fd.ts";
-import { native, packageRoot } from "../../src/native.ts";
+import { packageRoot } from "../../src/native.ts";
 import { socketPaths } from "../../src/net/socket-path.ts";
-import { connectUnix } from "../../src/varlink/connect.ts";
 import { startBroker } from "../support/broker.ts";
 import { FakeService, type Message } from "../support/fake-service.ts";
 import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
-import { boundSocket, fileOf, memfd } from "../support/sockets.ts";
+import { fileOf, memfd } from "../support/sockets.ts";
 
 leaksNothing("soon");
 let file: FdHandle;
@@ -296,20 +295,5 @@ describe("connect", () => {
       process.env["XDG_RUNTIME_DIR"] = saved["XDG_RUNTIME_DIR"];
       if (saved["XDG_RUNTIME_DIR"] === undefined) delete process.env["XDG_RUNTIME_DIR"];
     }
-  });
-
-  it("waits while the backlog is full, until it is told not to or the time is over", async () => {
-    const listener = boundSocket(`unix://${path}`, 0);
-    const first = await connectUnix(path);
-    await expect(connectUnix(path, { timeout: 5 })).rejects.toThrow("its backlog stayed full");
-    const controller = new AbortController();
-    const waiting = connectUnix(path, { signal: controller.signal });
-    controller.abort(new Error("no longer"));
-    await expect(waiting).rejects.toThrow("no longer");
-    const patient = connectUnix(path);
-    const accepted = native.accept(listener.fd);
-    const second = await patient;
-    native.close(accepted);
-    for (const handle of [first, second, listener]) handle.close();
   });
 });

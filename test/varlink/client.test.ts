@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
@@ -81,7 +82,10 @@ describe("call", () => {
   it("still waiting fails with CONNECTION_CLOSED when the client or the service closes; later ones too", async () => {
     const mine = client.call("a.b.C");
     client.close();
-    await expect(mine).rejects.toMatchObject({ code: "CONNECTION_CLOSED" });
+    await expect(mine).rejects.toMatchObject({
+      code: "CONNECTION_CLOSED",
+      message: "the connection to the broker is closed",
+    });
     await expect(client.call("a.b.C")).rejects.toMatchObject({ code: "CONNECTION_CLOSED" });
     expect(() => client.oneway("a.b.C")).toThrow(expect.objectContaining({ code: "CONNECTION_CLOSED" }));
     const [ours, theirs] = socketPair();
@@ -111,7 +115,10 @@ describe("call", () => {
 
   it("is refused when 1024 already wait", async () => {
     const waiting = Array.from({ length: 1024 }, () => client.call("a.b.C").catch((error) => error.code));
-    await expect(client.call("a.b.C")).rejects.toMatchObject({ code: "PROTOCOL_ERROR", message: /1024/ });
+    await expect(client.call("a.b.C")).rejects.toMatchObject({
+      code: "PROTOCOL_ERROR",
+      message: "1024 calls already wait for their reply",
+    });
     client.close();
     expect(new Set(await Promise.all(waiting))).toEqual(new Set(["CONNECTION_CLOSED"]));
   });
@@ -119,25 +126,35 @@ describe("call", () => {
 
 describe("a reply that breaks the protocol ends the connection, closes its fds, and fails what waits", () => {
   it.each([
-    ["no JSON", "nonsense\0"],
-    ["no object", "[]\0"],
-    ["not UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d, 0])],
-    ["parameters that are no object", '{"parameters":[]}\0'],
-    ["an error that is no string", '{"error":1}\0'],
-    ["a continues that is no boolean", '{"continues":"yes"}\0'],
-    ["a reply that continues, to a call for one", '{"parameters":{},"continues":true}\0'],
-  ])("%s", async (_, bytes) => {
+    ["no JSON", "nonsense\0", "the message is not valid JSON"],
+    ["no object", "[]\0", "the message is valid JSON, but not an object"],
+    ["not UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d, 0]), "the message is not UTF-8"],
+    ["parameters that are no object", '{"parameters":[]}\0', "the reply's parameters are no object"],
+    ["an error that is no string", '{"error":1}\0', "the reply's error is no string"],
+    ["a continues that is no boolean", '{"continues":"yes"}\0', "the reply's continues is no boolean"],
+    [
+      "a reply that continues, to a call for one",
+      '{"parameters":{},"continues":true}\0',
+      "it sent a continuing reply to a call for one reply",
+    ],
+  ])("%s", async (_, bytes, why) => {
     const call = client.call("a.b.C");
     await service.until(() => service.calls.length === 1);
     service.raw(bytes, [file]);
-    await expect(call).rejects.toMatchObject({ code: "PROTOCOL_ERROR", message: /does not speak Varlink/ });
+    await expect(call).rejects.toMatchObject({
+      code: "PROTOCOL_ERROR",
+      message: expect.stringContaining(`the service does not speak Varlink: ${why}`),
+    });
     await expect(client.call("a.b.D")).rejects.toMatchObject({ code: "PROTOCOL_ERROR" });
   });
 
   it("a reply that no call waits for", async () => {
     service.reply({ parameters: {} }, [file]);
     await service.until(() => service.closed);
-    await expect(client.call("a.b.C")).rejects.toMatchObject({ code: "PROTOCOL_ERROR" });
+    await expect(client.call("a.b.C")).rejects.toMatchObject({
+      code: "PROTOCOL_ERROR",
+      message: "the service does not speak Varlink: it sent a reply to no call",
+    });
   });
 
   it("unknown fields of a reply are passed over", async () => {
@@ -156,6 +173,37 @@ it("oneway waits for nothing, and the replies of later calls are theirs", async 
   expect(service.fdCounts).toEqual([1, 0]);
   service.reply({ parameters: { mine: true } });
   expect((await call).parameters).toEqual({ mine: true });
+});
+
+it("a service that does not read is told from one that is gone, and calls already sent still wait", async () => {
+  const mute = socketPair();
+  using other = new VarlinkClient(mute[0]);
+  const padding = "x".repeat(4 * 1024 * 1024);
+  const waiting = other.call("a.b.C", { padding }).catch((error: unknown) => error);
+  await expect(other.call("a.b.C", { padding })).rejects.toMatchObject({
+    code: "CONNECTION_CLOSED",
+    message: "the service does not read its calls",
+  });
+  expect(other.closed).toBe(false);
+  mute[1].close();
+  expect(await waiting).toMatchObject({ code: "CONNECTION_CLOSED" });
+});
+
+it("a signal is left alone once its call or stream is over", async () => {
+  const { signal } = new AbortController();
+  const listeners = (): number => getEventListeners(signal, "abort").length;
+  const answered = client.call("a.b.C", {}, { signal });
+  const refused = client.call("a.b.D", {}, { signal });
+  const streamed = client.stream("a.b.E", {}, { signal }).next();
+  await service.until(() => service.calls.length === 3);
+  expect(listeners()).toBe(3);
+  service.reply({});
+  service.reply({ error: "a.b.No" });
+  service.reply({ error: "a.b.No" });
+  await answered;
+  await expect(refused).rejects.toMatchObject({ error: "a.b.No" });
+  await expect(streamed).rejects.toMatchObject({ error: "a.b.No" });
+  expect(listeners()).toBe(0);
 });
 
 describe("stream", () => {
