@@ -84,7 +84,7 @@ export function encodePlan(plan: Plan): Buffer | string {
 
   const length = records.reduce((sum, part) => sum + part.length, HEADER_LENGTH);
   if (length > PLAN_MAX) return `the command and environment take ${length} bytes, more than ${PLAN_MAX}; shorten them`;
-  return Buffer.concat([Buffer.from(MAGIC, "latin1"), u32(VERSION), u32(length), ...records], length);
+  return Buffer.concat([Buffer.from(MAGIC), u32(VERSION), u32(length), ...records], length);
 }
 
 function findProblem(plan: Plan): string | undefined {
@@ -169,7 +169,7 @@ function u64(value: bigint): Buffer {
 }
 
 function text(value: string): Buffer {
-  return Buffer.from(`${value}\0`, "utf8");
+  return Buffer.from(`${value}\0`);
 }
 
 function limit(value: Rlimit["hard"]): Buffer {

@@ -70,6 +70,7 @@ describe("parseListenFds, as sd_listen_fds_with_names(3)", () => {
     const env = { ...ours, LISTEN_PIDFDID: "7" };
     expect(parseListenFds(env, 42, 7n)).toHaveProperty("fds");
     expect(parseListenFds(env, 42)).toHaveProperty("fds");
+    expect(parseListenFds(ours, 42, 7n)).toHaveProperty("fds");
     expect(parseListenFds(env, 42, 8n)).toEqual({ ignored: "not ours" });
     for (const LISTEN_PIDFDID of ["x", "7x", "x7", "", "1".repeat(21)]) {
       expect(parseListenFds({ ...env, LISTEN_PIDFDID }, 42)).toEqual({
