@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { OWNERS_AGE_MS } from "../../../src/broker/access/limits.ts";
 import { Owners, type OwnersOptions } from "../../../src/broker/access/owners.ts";
 import { TestFolder } from "../../support/broker.ts";
+import { openFds } from "../../support/fds.ts";
 
 const PASSWD = `root:x:0:0::/root:/bin/sh
 alice:x:1000:1000::/home/alice:/bin/sh
@@ -31,6 +32,8 @@ describe("a user counts as", () => {
     ["the first id of such an owner, by a second entry", 600_009, 500_000],
     ["the first id of root's, not as root", 700_009, 700_000],
     ["itself, in what berthd has for its ranges", 800_009, 800_009],
+    ["itself, where the first id is not all digits", 900_001, 900_001],
+    ["itself, where the number of ids is not all digits", 950_001, 950_001],
   ])("%s", (_, uid, account) => {
     using etc = folder(`alice:100000:65536
 alice:300000:10
@@ -41,6 +44,9 @@ root:700000:10
 berthd:800000:65536
 garbage
 bob:x:1
+bob:9e5:10
+bob:950000:1e1
+bob:950000:x9
 `);
     expect(owners(etc.path).accountOf(uid, 0)).toBe(account);
   });
@@ -61,6 +67,30 @@ it("a change is seen within seconds, and files that are gone have no entries", (
   expect(known.accountOf(100_001, OWNERS_AGE_MS)).toBe(1001);
   for (const name of ["passwd", "subuid"]) rmSync(join(etc.path, name));
   expect(known.accountOf(100_001, 2 * OWNERS_AGE_MS)).toBe(100_001);
+});
+
+it("files and ranges are looked at once in a while, and are closed again", () => {
+  using etc = folder("alice:100000:10\n");
+  let asked = 0;
+  const ranges = (): [] => {
+    asked++;
+    return [];
+  };
+  const known = owners(etc.path, { ranges });
+  const before = openFds();
+  for (const now of [0, 1, OWNERS_AGE_MS - 1]) known.accountOf(100_001, now);
+  expect(asked).toBe(1);
+  known.accountOf(100_001, OWNERS_AGE_MS);
+  expect([asked, openFds()]).toEqual([2, before]);
+});
+
+it("of a line that the end of what is read cuts off, nothing counts", () => {
+  const line = "alice:200000:65536\n";
+  const cut = line.indexOf("5536");
+  const whole = "alice:100000:10\n";
+  using etc = folder(`${whole}${"#".repeat(1024 * 1024 - whole.length - 1 - cut)}\n${line}`);
+  const known = owners(etc.path);
+  expect([known.accountOf(100_001, 0), known.accountOf(200_001, 0)]).toEqual([1000, 200_001]);
 });
 
 it("of a file of 3 MiB only the beginning counts", () => {
