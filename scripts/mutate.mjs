@@ -161,18 +161,20 @@ function report(name, accepted, isPart) {
       if (Object.hasOwn(counts, status)) counts[status]++;
       if (status !== "Survived" && status !== "NoCoverage") continue;
       const { line } = location.start;
-      survivors.push({ file, line, from: plain(textAt(lines, location)), to: plain(replacement), mutatorName });
+      const [from, to] = [plain(textAt(lines, location)), plain(replacement)];
+      survivors.push({ file, line, whole: lines[line - 1].trim(), from, to, mutatorName });
     }
   }
-  const has = (list, one) => list.some(({ file, from, to }) => file === one.file && from === one.from && to === one.to);
-  const strangers = survivors.filter((one) => !has(accepted, one));
+  const strangers = survivors.filter((one) => !accepted.some((entry) => isOf(entry, one)));
   for (const { file, line, from, to, mutatorName } of strangers) {
     console.log(`${file}:${line} ${mutatorName}\n  - ${from}\n  + ${to}`);
   }
   if (strangers.length > 0) {
     console.log("Write a test for each, or list it in test/mutants.json with the reason why it may survive.");
   }
-  const gone = isPart ? [] : accepted.filter((one) => Object.hasOwn(files, one.file) && !has(survivors, one));
+  const gone = isPart
+    ? []
+    : accepted.filter((entry) => Object.hasOwn(files, entry.file) && !survivors.some((one) => isOf(entry, one)));
   for (const { file, from, to } of gone) {
     console.log(`${file}: no longer survives, so remove it from test/mutants.json\n  - ${from}\n  + ${to}`);
   }
@@ -182,6 +184,11 @@ function report(name, accepted, isPart) {
   const left = `${counts.Survived} survived, ${counts.NoCoverage} without coverage`;
   console.log(`${name}: ${killed} killed, ${left}, ${percent} %`);
   return percent >= LEAST_PERCENT && strangers.length === 0;
+}
+
+/** Whether an entry of test/mutants.json accepts a survivor. `in` is the line, where the text occurs in others too. */
+function isOf(entry, { file, whole, from, to }) {
+  return entry.file === file && entry.from === from && entry.to === to && (entry.in ?? whole) === whole;
 }
 
 function textAt(lines, { start, end }) {
