@@ -19,6 +19,8 @@
         "native/addon/poll.cc",
         "native/addon/process.cc",
         "native/addon/seccomp/bind-report.cc",
+        "native/addon/seccomp/describe.cc",
+        "native/addon/seccomp/epoll-report.cc",
         "native/addon/seccomp/interceptor.cc",
         "native/addon/seccomp/listener.cc",
         "native/addon/seccomp/supervisor.cc",
@@ -63,6 +65,7 @@
       "sources": [
         "native/guard/calls.cc",
         "native/guard/confine.cc",
+        "native/guard/epolls.cc",
         "native/guard/main.cc",
         "native/guard/sorter.cc",
         "native/guard/worker.cc"

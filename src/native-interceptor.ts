@@ -22,6 +22,33 @@ export interface BindReport {
   readonly sockaddr: Uint8Array;
 }
 
+/**
+ * Some of the epolls of a server whose bind(2) is being carried out. It waits for an answer, as a {@link BindReport}.
+ */
+export interface EpollReport {
+  readonly pid: number;
+  /** Whether the held socket is in the server's place for its own already. */
+  readonly isPlaced: boolean;
+  /** The server's own socket and the held one, borrowed until the answer. */
+  readonly socket: number;
+  readonly held: number;
+  /** The numbers of its own socket in the server. */
+  readonly numbers: Int32Array;
+  /** Pairs: an epoll's fdinfo (proc(5)), unread, and the epoll. Who gets the report owns them. */
+  readonly epolls: Int32Array;
+  /** Descriptors that are no epolls. Who gets the report owns them: to close one may wait. */
+  readonly strays: Int32Array;
+}
+
+/** A server's own socket, no longer needed. Who gets it owns it: to close it may wait for an epoll that has it. */
+export interface SpentSocket {
+  readonly pid: number;
+  readonly spent: number;
+}
+
+/** What an interceptor tells. Null: no process has the filter any more. */
+export type Told = BindReport | EpollReport | SpentSocket | null;
+
 /** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
 export interface Interceptor {
   /**
@@ -33,9 +60,12 @@ export interface Interceptor {
   start(): number;
   /**
    * Answers the report that was last given: 0 success, a positive errno, or -1 to let the kernel carry the call out.
-   * `socket`, if not -1, is put in the place of the server's socket first, and is taken ownership of in any case.
+   * `socket`, if not -1, is put in the place of the server's socket first, and is taken ownership of in any case. Then
+   * there is an {@link EpollReport} if the server has epolls; with `forgets` also one before.
+   *
+   * Answers an EpollReport by 0, by EAGAIN for the same report again, or by an errno for the server.
    */
-  answer(verdict: number, socket: number): void;
+  answer(verdict: number, socket: number, forgets: boolean): void;
   /** Answers no more. Idempotent. */
   close(): void;
 }

@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AccountCalls } from "./accounts.ts";
 import { BerthError } from "./errors.ts";
-import type { BindReport, Interceptor } from "./native-interceptor.ts";
+import type { Interceptor, Told } from "./native-interceptor.ts";
 import type { Poll, PollCallback } from "./native-poll.ts";
 
 export type { Poll, PollCallback } from "./native-poll.ts";
@@ -214,13 +214,13 @@ export interface Native extends AccountCalls {
 
   // seccomp.cc ---------------------------------------------------------------------------------------------------
   /**
-   * Takes ownership of both descriptors. `report` gets each bind, and null when no process has the filter. `record`, a
+   * Takes ownership of both descriptors. `tell` gets each bind, and null when no process has the filter. `record`, a
    * memfd or -1, holds the call that is being answered: another interceptor that is given both goes on with it, should
    * this process end before.
    */
   Interceptor: new (
     notify: number,
-    report: (report: BindReport | null) => void,
+    tell: (told: Told) => void,
     record: number,
   ) => Interceptor;
 

@@ -46,7 +46,7 @@ constexpr uint32_t kAllowed[] = {
     SYS_recvmsg,     SYS_sendmsg,      SYS_recvfrom, SYS_close,     SYS_statx,       SYS_fcntl,
     SYS_getsockopt,  SYS_setsockopt,   SYS_ppoll,    SYS_listen,    SYS_getsockname, SYS_getpeername,
     SYS_connect,     SYS_accept4,      SYS_bind,         SYS_shutdown, SYS_setitimer, SYS_readlinkat,  SYS_pread64,
-    SYS_exit_group,  SYS_rt_sigreturn, SYS_restart_syscall,
+    SYS_exit_group,  SYS_rt_sigreturn, SYS_restart_syscall, SYS_dup3, SYS_epoll_ctl,
 #ifdef SYS_poll
     SYS_poll,
 #endif

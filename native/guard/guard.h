@@ -38,6 +38,20 @@ class Sorter {
 // a request that is none.
 long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room);
 
+// What became of the registrations of a socket in epolls.
+struct Carried {
+  int32_t count = 0;
+  int32_t failed = 0;
+  int32_t error = 0;  // of the first that failed
+};
+
+// `fds` are a socket and, from the second on, pairs of an epoll's fdinfo and the epoll. Deletes what the epolls have of
+// the socket under those numbers. Returns how many.
+int32_t forgetRegistrations(const UniqueFd* fds, size_t count, const int32_t* numbers, size_t numberCount);
+
+// `fds` are the new socket, the old one, and pairs of an epoll's fdinfo and the epoll.
+Carried carryRegistrations(const UniqueFd* fds, size_t count);
+
 // Serves requests on the channel until the broker closes it.
 void serveWorker(int channel, bool keepNetAdmin);
 

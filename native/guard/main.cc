@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,6 +58,15 @@ void forkWorker(int32_t id, bool keepNetAdmin, UniqueFd channel) {
   reply(id, pid, UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))));
 }
 
+// A worker puts a socket at the number that a server has for it, and a server may have a higher limit than the broker.
+void allowHighNumbers() {
+  constexpr rlim_t kMost = 1024 * 1024;  // fs.nr_open, unless somebody has changed it
+  rlimit limit = {kMost, kMost};
+  if (setrlimit(RLIMIT_NOFILE, &limit) == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int serve() {
   for (;;) {
     int32_t words[3] = {};
@@ -89,6 +99,7 @@ int main(int count, char** arguments) {
     return 100;
   }
   prctl(PR_SET_DUMPABLE, 0);
+  berthd::allowHighNumbers();
   if (!berthd::dropPrivilege()) {
     fprintf(stderr, "berth-guard: cannot drop capabilities: %m\n");
     return 111;

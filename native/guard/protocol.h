@@ -21,6 +21,13 @@ enum Request : int32_t {
   kDrop = 4,
   // [kRun, id], calls, and the descriptors that they are about. Reply: [id, how many], results.
   kRun = 5,
+  // [kForget, id, number × n], a socket, and pairs of an epoll's fdinfo (proc(5)) and the epoll: deletes what each
+  // epoll has of the socket under those numbers. Reply: [id, how many]. The descriptors stay open until kDrop.
+  kForget = 6,
+  // [kCarry, id], a socket, the one that it replaces, and such pairs: what each epoll has of the old socket, it has of
+  // the new one from now on. Reply: [id, how many, how many failed, the errno of the first]. The descriptors stay open
+  // until kDrop.
+  kCarry = 7,
 };
 
 // The second reply to kReceive. No size is as small.

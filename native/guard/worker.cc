@@ -171,6 +171,24 @@ void onRun(int channel, int32_t id, size_t requestSize, size_t count) {
   sendReply(channel, kHead + (written < 0 ? 0 : static_cast<size_t>(written)), nullptr, 0);
 }
 
+void onForget(int channel, int32_t id, size_t requestSize, size_t count) {
+  const auto* numbers = reinterpret_cast<const int32_t*>(request + kHead);
+  put(0, id);
+  put(1, forgetRegistrations(came, count, numbers, (requestSize - kHead) / sizeof(int32_t)));
+  sendReply(channel, kHead, nullptr, 0);
+  onHold(count);
+}
+
+void onCarry(int channel, int32_t id, size_t count) {
+  const Carried carried = carryRegistrations(came, count);
+  put(0, id);
+  put(1, carried.count);
+  put(2, carried.failed);
+  put(3, carried.error);
+  sendReply(channel, 4 * sizeof(int32_t), nullptr, 0);
+  onHold(count);
+}
+
 // Returns false when the broker has closed the channel.
 bool serveOne(int channel, const Sorter& sorter) {
   iovec part = {request, sizeof request};
@@ -190,6 +208,8 @@ bool serveOne(int channel, const Sorter& sorter) {
   if (head[0] == kReceive) onReceive(channel, head[1], sorter, static_cast<size_t>(size));
   if (head[0] == kHold) onHold(count);
   if (head[0] == kDrop) onDrop(channel, head[1]);
+  if (head[0] == kForget) onForget(channel, head[1], static_cast<size_t>(size), count);
+  if (head[0] == kCarry) onCarry(channel, head[1], count);
   if (head[0] == kRun) onRun(channel, head[1], static_cast<size_t>(size), count);
   if (count > 0) {
     interruptibly([&] {

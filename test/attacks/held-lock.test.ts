@@ -93,4 +93,32 @@ describe("under bind delivery", needs("root"), () => {
     await siege.nobodyNoticed();
     await siege.canBeKilledAndStarted();
   });
+
+  it("a server locks an epoll that has the socket that it binds", async () => {
+    await using siege = await Siege.begin();
+    await using server = Attacker.served(siege.socket, "prey");
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await server.do("make s udp");
+    await server.do("epoll e s");
+    await server.do(`stick e ${fuse.file}`);
+    await fuse.stuck("READ");
+    await server.do("bind s 127.0.0.1 0");
+    await siege.nobodyNoticed(() => siege.hasLogged("may hear nothing on the socket that it bound"));
+    await siege.canBeKilledAndStarted();
+  });
+
+  it("a server locks such an epoll, and closes its own number of it", async () => {
+    await using siege = await Siege.begin();
+    await using server = Attacker.served(siege.socket, "prey");
+    await using fuse = await StuckFuse.mount(["READ"]);
+    await server.do("make s udp");
+    await server.do("epoll e s");
+    await server.do(`stick e ${fuse.file}`);
+    await fuse.stuck("READ");
+    await server.do("close e");
+    await server.do("bind s 127.0.0.1 0");
+    // Whoever closes the server's own socket for the last time waits for the epoll.
+    await siege.nobodyNoticed(() => siege.hasLogged("made a guard process wait too long"));
+    await siege.canBeKilledAndStarted();
+  });
 });

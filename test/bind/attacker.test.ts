@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../src/client/connect.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, compile, eventually, footprint, linesOf, run, Server } from "./harness.ts";
+import { berth, compile, eventually, footprint, inodesAt, linesOf, run, Server } from "./harness.ts";
 
 const folder = new TestFolder();
 let program: string;
@@ -46,6 +46,15 @@ async function latencies(count: number): Promise<number[]> {
 describe("a hostile server (on ports that need root)", needs("root"), () => {
   test("that changes the address in mid-call gets its berth's socket or none", async () => {
     expect(await linesOf(broker, "victim", [program, "races", "621", "622"])).toEqual(["raced 300 0"]);
+  });
+
+  // 10,000 rounds take three minutes, for the broker answers no more binds a second.
+  test("that changes its epolls and descriptors in eight threads has nothing else in its epolls", {
+    timeout: 60_000,
+  }, async () => {
+    const [held = ""] = inodesAt("udp", 621);
+    const rounds = process.env["BERTHD_TEST_ROUNDS"] ?? "1000";
+    expect(await linesOf(broker, "victim", [program, "epolls", "621", rounds, held])).toEqual(["raced 0"]);
   });
 
   test("that floods with binds from eight threads does not keep others from their berths", async () => {

@@ -64,13 +64,13 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/status", report->thread);
   report->process = static_cast<pid_t>(readNumber(path, "\nTgid:", 10));
-  UniqueFd pidfd(openPidfd(report->thread, report->process));
-  if (!pidfd.valid()) return errno;
+  report->pidfd.reset(openPidfd(report->thread, report->process));
+  if (!report->pidfd.valid()) return errno;
   if (!isSocket(report->thread, call.fd)) {
     const long flags = readFlags(report->thread, call.fd);
     return flags >= 0 && (flags & O_PATH) != 0 ? EBADF : ENOTSOCK;
   }
-  const int number = static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), call.fd, 0));
+  const int number = static_cast<int>(::syscall(SYS_pidfd_getfd, report->pidfd.get(), call.fd, 0));
   if (number < 0) return errno;
   int domain;
   socklen_t size = sizeof domain;

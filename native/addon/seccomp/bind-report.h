@@ -21,6 +21,7 @@ struct BindReport {
   int number = -1;  // the socket's number in the server
   bool cloexec = false;
   UniqueFd socket;
+  UniqueFd pidfd;  // of the thread
   int stray = -1;  // what was no socket. A guard must close it: close(2) may wait
   uint8_t address[kAddressMax] = {};
   int length = 0;

@@ -83,8 +83,10 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
   Napi::Value answer(const Napi::CallbackInfo& info) {
     int32_t value, socket;
     if (!readArguments(info, &value, &socket)) return info.Env().Undefined();
+    const bool forgets = info[2].IsBoolean() && info[2].As<Napi::Boolean>().Value();
     UniqueFd owned(socket);
-    if (supervisor_ != nullptr) supervisor_->answer(value, owned.release());
+    // Also after close: the thread waits on for what must not be lost.
+    if (Shared supervisor = running_.lock()) supervisor->answer(value, owned.release(), forgets);
     return info.Env().Undefined();
   }
 

@@ -1,39 +1,25 @@
 // The supervisor's way through one call: receive, look, ask, carry out.
 #include "supervisor.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
+#include <chrono>
+
+#include "describe.h"
 
 namespace berthd {
 namespace {
 
 constexpr int kStopped = -2;  // we were stopped before the socket was placed
 
-int wakeSignal() { return SIGRTMIN + 3; }
+// How long the thread waits for an answer that must not be lost, even when it was told to stop.
+constexpr auto kPatience = std::chrono::seconds(5);
 
-Napi::Object describe(Napi::Env env, const BindReport& report) {
-  Napi::Object object = Napi::Object::New(env);
-  object.Set("pid", Napi::Number::New(env, report.process));
-  object.Set("thread", Napi::Number::New(env, report.thread));
-  object.Set("fd", Napi::Number::New(env, report.number));
-  object.Set("error", Napi::Number::New(env, report.error));
-  object.Set("recalled", Napi::Boolean::New(env, report.recalled));
-  // Borrowed: the thread keeps it, for its other numbers in the server are found by it.
-  object.Set("socket", Napi::Number::New(env, report.socket.get()));
-  const size_t length = report.error == 0 ? static_cast<size_t>(report.length) : 0;
-  object.Set("stray", Napi::Number::New(env, report.stray));
-  object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, report.address, length));
-  return object;
-}
+int wakeSignal() { return SIGRTMIN + 3; }
 
 }  // namespace
 
@@ -77,15 +63,16 @@ bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
   // The next broker receives only later calls: without a record this call would wait for ever.
   if (!asked && listener_.recorded()) return false;
   if (!asked) verdict.value = EADDRNOTAVAIL;
-  carry(*report, verdict);
+  carry(report, verdict);
   return asked;
 }
 
-void Supervisor::answer(int value, int socket) {
+void Supervisor::answer(int value, int socket, bool forgets) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     verdict_.value = value;
     verdict_.socket.reset(socket);
+    verdict_.forgets = forgets;
     answered_ = true;
   }
   changed_.notify_one();
@@ -121,7 +108,7 @@ bool Supervisor::stopping() {
   return stopping_;
 }
 
-bool Supervisor::ask(const std::shared_ptr<BindReport>& report, Verdict* verdict) {
+bool Supervisor::ask(const Report& report, Verdict* verdict) {
   std::unique_lock<std::mutex> lock(mutex_);
   answered_ = false;
   bool told = tell([report](Napi::Env env, Napi::Function callback) {
@@ -134,39 +121,76 @@ bool Supervisor::ask(const std::shared_ptr<BindReport>& report, Verdict* verdict
   return true;
 }
 
-void Supervisor::carry(const BindReport& report, const Verdict& verdict) {
+void Supervisor::carry(const Report& report, const Verdict& verdict) {
   int value = verdict.value;
-  if (value == 0 && verdict.socket.valid()) value = replace(report, verdict.socket.get());
+  if (value == 0 && verdict.socket.valid()) value = replace(report, verdict);
   if (value == kStopped && listener_.recorded()) return;  // the next reader finds the call in the record
-  listener_.answer(report.id, value == kStopped ? EADDRNOTAVAIL : value);
+  // A socket that the server keeps is closed here before it can be missed: the server may want to close it, too.
+  if (hasSocket(*report)) report->socket.reset();
+  listener_.answer(report->id, value == kStopped ? EADDRNOTAVAIL : value);
+  giveAway(report);
 }
 
-// Puts `held` where the server's socket is, at every number the server has for it. The one it named comes last: once
-// that is another, nobody finds its own any more, and the next reader must see that the call was carried out.
-int Supervisor::replace(const BindReport& report, int held) {
-  replaceOthers(report, held);
-  return placeAt(report.id, held, report.number, report.cloexec);
+// Puts the held socket where the server's is, at every number that the server has for it and in its epolls.
+int Supervisor::replace(const Report& report, const Verdict& verdict) {
+  const int held = verdict.socket.get();
+  const Numbers numbers = numbersOf(*report);
+  int value = verdict.forgets ? askOfEpolls(report, numbers, held, false) : 0;
+  if (value == 0) value = place(*report, numbers, held);
+  // What the server registers under its number before this is carried over, and after it is the held socket's already.
+  return value == 0 ? askOfEpolls(report, numbers, held, true) : value;
 }
 
-void Supervisor::replaceOthers(const BindReport& report, int held) {
-  struct stat own;
-  if (::fstat(report.socket.get(), &own) != 0) return;
-  char link[64];
-  std::snprintf(link, sizeof link, "socket:[%llu]", static_cast<unsigned long long>(own.st_ino));
-  char folder[64];
-  std::snprintf(folder, sizeof folder, "/proc/%d/fd", report.thread);
-  DIR* directory = ::opendir(folder);
-  if (directory == nullptr) return;
-  while (dirent* entry = ::readdir(directory)) {
-    char target[64];
-    ssize_t size = ::readlinkat(::dirfd(directory), entry->d_name, target, sizeof target - 1);
-    if (size <= 0) continue;
-    target[size] = '\0';
-    if (std::strcmp(target, link) != 0) continue;
-    int number = std::atoi(entry->d_name);
-    if (number != report.number) placeAt(report.id, held, number, isCloexec(report.thread, number));
+// The number that the server named comes last: once that is another socket, nobody finds its own any more, and the next
+// reader must see that the call was carried out.
+int Supervisor::place(const BindReport& report, const Numbers& numbers, int held) {
+  int error = 0;
+  for (int number : numbers.own) {
+    const bool isNamed = number == report.number;
+    error = placeAt(report.id, held, number, isNamed ? report.cloexec : isCloexec(report.thread, number));
   }
-  ::closedir(directory);
+  return error;
+}
+
+// Some at a time, for each takes two descriptors. Returns 0, errno, or kStopped.
+int Supervisor::askOfEpolls(const Report& report, const Numbers& numbers, int held, bool isPlaced) {
+  int value = 0;
+  for (size_t at = 0; at < numbers.epolls.size() && value == 0; at += kEpollsAtOnce) {
+    do {
+      auto some = std::make_shared<EpollReport>(takeEpolls(*report, numbers, at));
+      some->held = held;
+      some->isPlaced = isPlaced;
+      // The server may have ended, and another process have its pid.
+      if (!listener_.isValid(report->id)) return ESRCH;
+      value = askOfSome(report, some);
+    } while (value == EAGAIN);
+  }
+  return value;
+}
+
+int Supervisor::askOfSome(const Report& report, std::shared_ptr<EpollReport> epolls) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  answered_ = false;
+  const bool told = tell([report, epolls](Napi::Env env, Napi::Function callback) {
+    if (env != nullptr) callback.Call({describe(env, *report, *epolls)});
+  });
+  if (!told) return epolls->isPlaced ? 0 : kStopped;
+  changed_.wait_for(lock, kPatience, [&] { return answered_ || (stopping_ && !epolls->isPlaced); });
+  if (answered_) return verdict_.value;
+  return epolls->isPlaced ? 0 : kStopped;
+}
+
+// To close the server's own socket for the last time may wait for ever: for the mutex of an epoll that has it.
+void Supervisor::giveAway(const Report& report) {
+  if (!report->socket.valid()) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  tell([report](Napi::Env env, Napi::Function callback) {
+    if (env == nullptr) return;
+    Napi::Object spent = Napi::Object::New(env);
+    spent.Set("pid", Napi::Number::New(env, report->process));
+    spent.Set("spent", Napi::Number::New(env, report->socket.release()));
+    callback.Call({spent});
+  });
 }
 
 // Returns 0, errno, or kStopped: a signal means that we may have to stop.

@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "bind-report.h"
+#include "epoll-report.h"
 #include "common/fd.h"
 #include "listener.h"
 
@@ -33,9 +34,10 @@ class Supervisor {
   // All that the thread does.
   void work();
 
-  // The event loop's answer to the report it was last told of: 0 and the socket to be put in the place of the server's
-  // (-1: none, ownership is taken), an errno, or kContinue.
-  void answer(int value, int socket);
+  // The event loop's answer to what it was last told of. To a report: 0 and the socket to be put in the place of the
+  // server's (-1: none, ownership is taken), an errno, or kContinue. `forgets`: the server may have had that socket
+  // before, so tell of its epolls before the socket is placed as well. To epolls: 0 or an errno.
+  void answer(int value, int socket, bool forgets);
 
   // On the JavaScript thread. Idempotent. From here on the thread does not touch `tell_`, which dies with the
   // environment.
@@ -45,16 +47,22 @@ class Supervisor {
   struct Verdict {
     int value = 0;
     UniqueFd socket;
+    bool forgets = false;
   };
+
+  using Report = std::shared_ptr<BindReport>;
 
   void run();
   bool serve(const seccomp_notif& notification, bool recalled);
   bool await();
   bool stopping();
-  bool ask(const std::shared_ptr<BindReport>& report, Verdict* verdict);
-  void carry(const BindReport& report, const Verdict& verdict);
-  int replace(const BindReport& report, int held);
-  void replaceOthers(const BindReport& report, int held);
+  bool ask(const Report& report, Verdict* verdict);
+  void carry(const Report& report, const Verdict& verdict);
+  int replace(const Report& report, const Verdict& verdict);
+  int place(const BindReport& report, const Numbers& numbers, int held);
+  int askOfEpolls(const Report& report, const Numbers& numbers, int held, bool isPlaced);
+  int askOfSome(const Report& report, std::shared_ptr<EpollReport> epolls);
+  void giveAway(const Report& report);
   int placeAt(uint64_t id, int held, int number, bool cloexec);
 
   // With `mutex_` held.

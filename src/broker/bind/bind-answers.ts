@@ -58,7 +58,7 @@ export interface BindAnswersOptions {
   readonly berth: BindSource;
   readonly lease: { readonly ended: boolean };
   readonly sys: Native;
-  readonly guard: Pick<Guard, "run" | "close">;
+  readonly guard: Pick<Guard, "run" | "spend" | "close">;
   readonly log: Log;
   /** Whether the report still waits for its answer. So long its socket is open. */
   readonly awaits: (report: BindReport) => boolean;

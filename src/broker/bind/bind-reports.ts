@@ -5,9 +5,10 @@
 import { check, SysError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import type { BindReport, Interceptor } from "../../native-interceptor.ts";
+import type { BindReport, EpollReport, Interceptor, Told } from "../../native-interceptor.ts";
 
 const NO_RECORD = -1;
+const NO_SOCKET = -1;
 
 /** The seccomp listener, and the memfd that records the call being answered, if there is one. */
 type Pair = readonly [notify: FdHandle, record: FdHandle] | readonly [notify: FdHandle];
@@ -17,10 +18,19 @@ export function bindRecord(sys: Native): FdHandle {
   return FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
 }
 
+export interface BindReportsOptions {
+  readonly sys: Native;
+  /** A bind that waits for its answer, or null: no process has the filter any more. */
+  readonly onReport: (report: BindReport | null) => void;
+  /** Owns the report's epolls. Resolves with 0, or an errno for the server. Called also while paused. */
+  readonly onEpolls: (report: EpollReport) => Promise<number>;
+  /** Owns a descriptor of the process. */
+  readonly onStray: (pid: number, fd: number) => void;
+}
+
 export class BindReports {
+  readonly #options: BindReportsOptions;
   readonly #sys: Native;
-  readonly #onReport: (report: BindReport | null) => void;
-  readonly #onStray: (report: BindReport) => void;
   #interceptor: Interceptor;
   /** What has no answer yet. */
   #current: BindReport | undefined;
@@ -29,20 +39,10 @@ export class BindReports {
   /** Our own duplicates, while paused. */
   #paused: Pair | undefined;
 
-  /**
-   * Takes ownership of both descriptors. `onStray` owns the stray descriptor of a report. Throws SYSTEM_ERROR when
-   * there is no thread or descriptor for it.
-   */
-  constructor(
-    notify: FdHandle,
-    record: FdHandle | undefined,
-    onReport: (report: BindReport | null) => void,
-    onStray: (report: BindReport) => void,
-    sys: Native,
-  ) {
-    this.#sys = sys;
-    this.#onReport = onReport;
-    this.#onStray = onStray;
+  /** Takes ownership of both descriptors. Throws SYSTEM_ERROR when there is no thread or descriptor for it. */
+  constructor(notify: FdHandle, record: FdHandle | undefined, options: BindReportsOptions) {
+    this.#options = options;
+    this.#sys = options.sys;
     this.#interceptor = this.#begin(record === undefined ? [notify] : [notify, record]);
   }
 
@@ -52,9 +52,9 @@ export class BindReports {
   }
 
   /** Answers the last report: see {@link Interceptor.answer}. */
-  answer(verdict: number, socket: number): void {
+  answer(verdict: number, socket: number, forgets: boolean): void {
     this.#current = undefined;
-    this.#interceptor.answer(verdict, socket);
+    this.#interceptor.answer(verdict, socket, forgets);
   }
 
   /** Reports nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. Idempotent. */
@@ -104,13 +104,7 @@ export class BindReports {
     this.#fds = [notify.fd, ...(record === undefined ? [] : [record.fd])];
     const interceptor = new this.#sys.Interceptor(
       notify.steal(),
-      // A report without an answer before the pause is reported again.
-      (report) => {
-        if (report !== null && report.stray >= 0) this.#onStray(report);
-        if (interceptor !== this.#interceptor || this.#paused !== undefined) return;
-        this.#current = report ?? undefined;
-        this.#onReport(report);
-      },
+      (told) => this.#hear(told, interceptor),
       record?.steal() ?? NO_RECORD,
     );
     const result = interceptor.start();
@@ -118,5 +112,19 @@ export class BindReports {
     interceptor.close();
     this.#fds = [];
     throw new SysError("pthread_create", -result);
+  }
+
+  #hear(told: Told, from: Interceptor): void {
+    const { onReport, onEpolls, onStray } = this.#options;
+    if (told !== null && "spent" in told) return onStray(told.pid, told.spent);
+    if (told !== null && "epolls" in told) {
+      for (const stray of told.strays) onStray(told.pid, stray);
+      return void onEpolls(told).then((value) => from.answer(value, NO_SOCKET, false));
+    }
+    if (told !== null && told.stray >= 0) onStray(told.pid, told.stray);
+    // A report without an answer before the pause is reported again.
+    if (from !== this.#interceptor || this.#paused !== undefined) return;
+    this.#current = told ?? undefined;
+    onReport(told);
   }
 }

@@ -4,9 +4,10 @@
  */
 import { readlinkSync } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
-import type { BindReport } from "../../native-interceptor.ts";
+import type { BindReport, EpollReport } from "../../native-interceptor.ts";
 import { BindAnswers, type BindAnswersOptions, userOf } from "./bind-answers.ts";
 import { BindReports } from "./bind-reports.ts";
+import { EpollCarrier } from "./epoll-carrier.ts";
 
 const NO_SOCKET = -1;
 
@@ -15,6 +16,8 @@ const BINDS_PER_SECOND = 200;
 const DELAY_MS = 20;
 
 export interface InterceptionOptions extends Omit<BindAnswersOptions, "awaits"> {
+  /** Whether an earlier broker has served it. */
+  readonly isRestored: boolean;
   /** No process has the filter any more. */
   readonly onEnded: () => void;
 }
@@ -30,7 +33,8 @@ export function isNotifyDescriptor(fd: number): boolean {
 export class Interception {
   readonly #reports: BindReports;
   readonly #answers: BindAnswers;
-  /** Reports that are being decided; more than one only after a pause. */
+  readonly #epolls: EpollCarrier;
+  /** Reports that are being decided or carried out; more than one only after a pause. */
   #deciding = 0;
   #second = 0;
   #binds = 0;
@@ -42,13 +46,19 @@ export class Interception {
    * Throws SYSTEM_ERROR when there is no thread or descriptor for it.
    */
   constructor(notify: FdHandle, record: FdHandle | undefined, options: InterceptionOptions) {
-    const report = (call: BindReport | null): void => {
-      if (call === null) options.onEnded();
-      else if (!this.#closed) this.#throttle(call);
-    };
-    const closeStray = ({ pid, stray }: BindReport): void => options.guard.close(userOf(pid), stray);
-    this.#reports = new BindReports(notify, record, report, closeStray, options.sys);
+    const { guard, sys } = options;
+    this.#reports = new BindReports(notify, record, {
+      sys,
+      onReport: (call) => {
+        if (call === null) options.onEnded();
+        else if (!this.#closed) this.#throttle(call);
+      },
+      onEpolls: (call) => this.#carry(call),
+      onStray: (pid, fd) => guard.close(userOf(pid), fd),
+    });
     this.#answers = new BindAnswers({ ...options, awaits: (call) => this.#reports.awaits(call) });
+    const note = (key: string, message: string): void => this.#answers.note("warning", key, message);
+    this.#epolls = new EpollCarrier({ guard, note, isRestored: options.isRestored });
   }
 
   /** Answers nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. */
@@ -100,8 +110,19 @@ export class Interception {
     this.#deciding++;
     try {
       const { verdict, held } = await this.#answers.decide(report);
-      if (!this.#reports.awaits(report)) held?.close();
-      else this.#reports.answer(verdict, held?.steal() ?? NO_SOCKET);
+      if (!this.#reports.awaits(report)) return held?.close();
+      const forgets = held !== undefined && this.#epolls.place(report, held.fd);
+      this.#reports.answer(verdict, held?.steal() ?? NO_SOCKET, forgets);
+    } finally {
+      this.#deciding--;
+    }
+  }
+
+  async #carry(report: EpollReport): Promise<number> {
+    this.#deciding++;
+    this.#binds++; // many epolls cost as much as many binds
+    try {
+      return await this.#epolls.carry(report);
     } finally {
       this.#deciding--;
     }

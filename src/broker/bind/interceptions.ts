@@ -13,13 +13,13 @@ import type { StoredLease } from "../record/stored-name.ts";
 import type { BindSource } from "./bind-answers.ts";
 import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
-import { Interception, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
+import { Interception, type InterceptionOptions, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
   readonly quota: Quota;
   readonly sys: Native;
-  readonly guard: Pick<Guard, "run" | "close">;
+  readonly guard: Pick<Guard, "run" | "spend" | "close">;
   readonly log: Log;
   /** A store that keeps notify descriptors beyond this broker: then no fallback is needed. */
   readonly store: BindStore | undefined;
@@ -85,7 +85,7 @@ export class Interceptions {
     const record = kept?.record ?? this.#fallback.keep(notify.fd);
     try {
       const descriptors = { notify: notify.move(), record, storedCopy: kept?.storedCopy };
-      this.#serve(id, descriptors, { berth, lease }, () => quota.refund("interceptions", account));
+      this.#serve(id, descriptors, { berth, lease, isRestored: false }, () => quota.refund("interceptions", account));
     } catch (error) {
       kept?.storedCopy.drop();
       quota.refund("interceptions", account);
@@ -108,7 +108,8 @@ export class Interceptions {
       if (charged) quota.refund("interceptions", account);
     };
     try {
-      this.#serve(id, { notify, record, storedCopy }, { berth, lease: lease ?? { ended: true } }, refund);
+      const whose = { berth, lease: lease ?? { ended: true }, isRestored: true };
+      this.#serve(id, { notify, record, storedCopy }, whose, refund);
     } catch (error) {
       refund();
       throw error;
@@ -187,7 +188,7 @@ export class Interceptions {
   #serve(
     id: string,
     { notify, record, storedCopy }: Descriptors,
-    whose: { readonly berth: BindSource; readonly lease: { readonly ended: boolean } },
+    whose: Pick<InterceptionOptions, "berth" | "lease" | "isRestored">,
     onEnd: () => void,
   ): void {
     const { berths, sys, guard, log } = this.#options;

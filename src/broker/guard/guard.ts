@@ -8,9 +8,10 @@ import { isScarcity } from "../../errors.ts";
 import type { FdCalls, FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import { type GuardedMessage, guardedMessage } from "./guarded-message.ts";
+import { keyOf, type Owner } from "./owner.ts";
 import {
   DROP,
-  decodeReceived,
   decodeResults,
   encodeReceive,
   encodeRun,
@@ -19,25 +20,15 @@ import {
   type GuardCall,
   type GuardResult,
   HOLD,
-  type ReceivedMessage,
   type ReceiveMode,
 } from "./protocol.ts";
+import { StuckWorkers } from "./stuck-workers.ts";
 import { GuardWorker, type GuardWorkerOptions, type NoReply } from "./worker.ts";
 import { Zygote } from "./zygote.ts";
 
+export type { GuardedMessage } from "./guarded-message.ts";
+export type { Owner } from "./owner.ts";
 export type { GuardCall, GuardResult, ReceivedMessage, ReceiveMode } from "./protocol.ts";
-
-/**
- * Whose descriptor it is: a user's, no single user's ("broker"), or a sender's who may pass none ("stranger"). Of a
- * socket that must hold up no other, its own.
- */
-export type Owner = number | "broker" | "stranger" | `socket ${bigint}`;
-
-/** A message with the descriptors that passed; the receiver owns them. `pidfd` is its sender's, of a datagram. */
-export interface GuardedMessage extends ReceivedMessage {
-  readonly fds: readonly FdHandle[];
-  readonly pidfd: FdHandle | undefined;
-}
 
 export interface GuardOptions {
   readonly sys: Native;
@@ -46,8 +37,6 @@ export interface GuardOptions {
 
 /** Workers at once, stuck ones not counted. Idle ones make room. */
 const MAX_WORKERS = 128;
-/** Stuck workers of one user, from which on nothing more is received from it, or called for it. */
-const MAX_STUCK = 8;
 /** A worker without work ends after this many milliseconds. */
 const IDLE_MS = 1000;
 /** The least time between two starts of the zygote, in milliseconds. One that cannot run must not slow each message. */
@@ -61,7 +50,7 @@ export class Guard implements Disposable {
   readonly #sys: Native;
   readonly #log: Log;
   readonly #workers = new Map<string, GuardWorker>();
-  readonly #stuck = new Map<string, Set<GuardWorker>>();
+  readonly #stuck = new StuckWorkers();
   /** Descriptors that are still to be closed. */
   readonly #unclosed: { readonly owner: Owner; readonly fd: number }[] = [];
   #zygote: Zygote | undefined;
@@ -83,9 +72,7 @@ export class Guard implements Disposable {
 
   /** Workers that did not answer, were killed, and have not ended. */
   get stuck(): number {
-    let count = 0;
-    for (const workers of this.#stuck.values()) count += workers.size;
-    return count;
+    return this.#stuck.count;
   }
 
   /**
@@ -93,7 +80,7 @@ export class Guard implements Disposable {
    * count, for a server that root has started holds up root's workers there.
    */
   trusts(owner: Owner): boolean {
-    return !this.#isExhausted(keyOf(owner, false));
+    return !this.#stuck.isExhausted(keyOf(owner, false));
   }
 
   /**
@@ -108,9 +95,7 @@ export class Guard implements Disposable {
       const onReply = (reply: Buffer | NoReply, fds: readonly FdHandle[]): void => {
         if (typeof reply === "string") return resolve(undefined);
         if (reply.readInt32LE(4) === FINISHED) return;
-        const message = decodeReceived(reply);
-        const passed = message.verdicts.filter((verdict) => verdict === undefined).length;
-        resolve({ ...message, fds: fds.slice(0, passed), pidfd: fds[passed] });
+        resolve(guardedMessage(reply, fds));
       };
       if (worker.request(id, encodeReceive(id, mode, most), Int32Array.of(socket), onReply, 2) < 0) resolve(undefined);
     });
@@ -127,7 +112,7 @@ export class Guard implements Disposable {
     calls: readonly GuardCall[],
     onFreed?: () => void,
   ): Promise<readonly GuardResult[] | NoReply> {
-    const isExhausted = this.#isExhausted(keyOf(owner, true));
+    const isExhausted = this.#stuck.isExhausted(keyOf(owner, true));
     const worker = isExhausted ? undefined : this.#worker(owner, true);
     return new Promise((resolve) => {
       if (worker === undefined) return resolve(isExhausted && onFreed === undefined ? "stuck" : "unavailable");
@@ -138,6 +123,33 @@ export class Guard implements Disposable {
         resolve(decodeResults(reply.subarray(8), calls.length) ?? "unavailable");
       };
       if (worker.request(id, encodeRun(id, calls), Int32Array.from(fds), onReply) < 0) resolve("unavailable");
+    });
+  }
+
+  /**
+   * Asks what `encode` makes, about borrowed descriptors and `spent` ones. Owns those, and has them closed.
+   * The reply, or why there is none, is as of {@link run}.
+   */
+  spend(
+    owner: Owner,
+    encode: (id: number) => Uint8Array,
+    borrowed: readonly number[],
+    spent: readonly number[],
+  ): Promise<Buffer | NoReply> {
+    const isExhausted = this.#stuck.isExhausted(keyOf(owner, true));
+    const worker = isExhausted ? undefined : this.#worker(owner, true);
+    return new Promise((resolve) => {
+      const id = worker?.nextId() ?? 0;
+      const fds = Int32Array.of(...borrowed, ...spent);
+      const onReply = (reply: Buffer | NoReply): void =>
+        resolve(typeof reply === "string" ? reply : Buffer.from(reply));
+      if (worker === undefined || worker.request(id, encode(id), fds, onReply) < 0) {
+        for (const fd of spent) this.close(owner, fd);
+        return resolve(isExhausted ? "stuck" : "unavailable");
+      }
+      // The worker keeps them, so this closes none for the last time: as in #pass.
+      for (const fd of spent) this.#sys.close(fd);
+      this.#drop(worker);
     });
   }
 
@@ -172,8 +184,7 @@ export class Guard implements Disposable {
     for (const { owner, fd } of this.#unclosed.splice(0)) if (!this.#pass(owner, fd)) this.#sys.closeForeign(fd);
     for (const worker of [...this.#workers.values()]) worker.close();
     this.#workers.clear();
-    for (const workers of this.#stuck.values()) for (const worker of workers) worker.forget();
-    this.#stuck.clear();
+    this.#stuck.forget();
     this.#zygote?.close();
     this.#zygote = undefined;
   }
@@ -186,10 +197,14 @@ export class Guard implements Disposable {
     const worker = this.#worker(owner, false);
     if (worker === undefined || worker.tell(encodeWords(HOLD, 0), Int32Array.of(fd)) < 0) return false;
     this.#sys.close(fd);
+    this.#drop(worker);
+    return true;
+  }
+
+  #drop(worker: GuardWorker): void {
     const id = worker.nextId();
     // If the channel is full the next close tells it, or its end.
     worker.request(id, encodeWords(DROP, id), NO_FDS, () => this.#closeAgain());
-    return true;
   }
 
   /** No worker takes it: its channel is full, or there is none. Then a thread of this process waits. */
@@ -225,7 +240,7 @@ export class Guard implements Disposable {
       },
       onEnd: (ended) => {
         forget(ended);
-        this.#hasEnded(key, ended);
+        this.#stuck.delete(key, ended);
       },
     };
     const worker = this.#fork(zygote, keepNetAdmin, options);
@@ -244,24 +259,14 @@ export class Guard implements Disposable {
     }
   }
 
-  #isExhausted(key: string): boolean {
-    return (this.#stuck.get(key)?.size ?? 0) >= MAX_STUCK;
-  }
-
   #leaveBehind(owner: Owner, key: string, worker: GuardWorker): void {
-    const workers = this.#stuck.get(key) ?? new Set();
-    this.#stuck.set(key, workers.add(worker));
+    this.#stuck.add(key, worker);
     const whose = typeof owner === "number" ? `a descriptor of uid ${owner}` : "a descriptor of no single user";
     this.#log("warning", `${whose} made a guard process wait too long; the process is killed`, {
       event: "guard-stuck",
       ...(typeof owner === "number" && { uid: owner }),
       stuck: this.stuck,
     });
-  }
-
-  #hasEnded(key: string, worker: GuardWorker): void {
-    const workers = this.#stuck.get(key);
-    if (workers?.delete(worker) && workers.size === 0) this.#stuck.delete(key);
   }
 
   /** Ends workers that have had nothing to do for so long. Returns whether there were any. */
@@ -292,9 +297,4 @@ export class Guard implements Disposable {
     }
     return this.#zygote;
   }
-}
-
-/** A user has one worker for what it sends and one, with CAP_NET_ADMIN, for calls: neither holds up the other. */
-function keyOf(owner: Owner, keepNetAdmin: boolean): string {
-  return `${owner}${keepNetAdmin ? "+" : ""}`;
 }

@@ -10,7 +10,7 @@ import { closeAll, type FdHandle } from "../../fd.ts";
 import { recvFds } from "../../fd-channel.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import type { Native } from "../../native.ts";
-import type { BindReport, Interceptor } from "../../native-interceptor.ts";
+import type { Interceptor, Told } from "../../native-interceptor.ts";
 import { socketPair } from "../../net/socket-queries.ts";
 import { Recorder, type SeenBind } from "./recorder.ts";
 
@@ -82,11 +82,12 @@ function launch(command: readonly string[], channel: FdHandle): ChildProcess {
 }
 
 function intercept(notify: number, recorder: Recorder, onEnded: () => void, sys: Native): Interceptor {
-  const report = (call: BindReport | null): void => {
-    if (call === null) onEnded();
-    else interceptor.answer(recorder.see(call), -1);
+  const tell = (told: Told): void => {
+    if (told === null) onEnded();
+    else if ("spent" in told) sys.close(told.spent);
+    else if ("sockaddr" in told) interceptor.answer(recorder.see(told), -1, false);
   };
-  const interceptor = new sys.Interceptor(notify, report, -1);
+  const interceptor = new sys.Interceptor(notify, tell, -1);
   const result = interceptor.start();
   if (result >= 0) return interceptor;
   interceptor.close();
