@@ -21,6 +21,9 @@ beforeAll(async () => {
     "java.toml": berth({ game: ["tcp://*:634", "udp://*:634"] }, own),
     "static.toml": berth({ game: ["udp://127.0.0.1:635"], query: ["tcp://127.0.0.1:635"] }),
     "raw.toml": berth({ game: ["udp://127.0.0.1:636"] }),
+    "nio.toml": berth({ game: ["tcp://*:637", "udp://*:637"] }, own),
+    "wesnoth.toml": berth({ game: ["tcp://127.0.0.1:638", "tcp://[::1]:638"] }, own),
+    "erlang.toml": berth({ game: ["udp://127.0.0.1:639"] }, own),
   });
 });
 
@@ -136,6 +139,49 @@ test("a Java server has its dual-stack sockets", { ...needs("root", "java"), tim
   expect((await askUdp(634, "v6", "::1")).toString()).toBe("v6");
   expect(await askTcp(634, "")).toBe("java\n");
   expectHeld(server.pid, 634, "tcp6", "udp6");
+});
+
+test("a Java server that selects before it binds hears its players", {
+  ...needs("root", "java"),
+  timeout: 60_000,
+}, async () => {
+  await using server = run(broker, "nio", [
+    pathOf("java"),
+    "-XX:TieredStopAtLevel=1",
+    copyFixture(folder, "Nio.java"),
+    "637",
+  ]);
+  await server.said(1);
+  expect((await askUdp(637, "v4")).toString()).toBe("v4");
+  expect(await askTcp(637, "")).toBe("java\n");
+  expectHeld(server.pid, 637, "tcp6", "udp6");
+});
+
+test(
+  "Wesnoth, whose Boost.Asio has its sockets in an epoll before it binds",
+  needs("root", "wesnothd-1.16"),
+  async () => {
+    await using server = run(broker, "wesnoth", [pathOf("wesnothd-1.16"), "-p", "638"]);
+    // A client without TLS says four zero bytes, and gets the number of its connection.
+    const hello = "\0\0\0\0";
+    for (const host of ["127.0.0.1", "::1"])
+      expect(await askTcp(638, hello, (answer) => answer.length >= 4, host)).toMatch(/^\0\0\0/);
+    expectHeld(server.pid, 638, "tcp", "tcp6");
+  },
+);
+
+test("an Erlang server, whose UDP is in an epoll before bind", {
+  ...needs("root", "erl"),
+  timeout: 30_000,
+}, async () => {
+  const echo = `{ok, S} = gen_udp:open(639, [binary, {active, true}, {ip, {127, 0, 0, 1}}]),
+    Loop = fun Again() -> receive {udp, S, Host, Port, Data} -> gen_udp:send(S, Host, Port, Data), Again() end end,
+    io:format("open~n"), Loop().`;
+  await using server = run(broker, "erlang", [pathOf("erl"), "-noshell", "-eval", echo]);
+  await server.said(1);
+  expect((await askUdp(639, "erlang")).toString()).toBe("erlang");
+  expect(inodesAt("udp", 639)).toHaveLength(1);
+  expect(socketsOf(broker.pid)).toEqual(expect.arrayContaining(inodesAt("udp", 639)));
 });
 
 test("a statically linked server", needs("root"), async () => {

@@ -20,6 +20,7 @@ const PACKAGES = {
   casync: "casync",
   "dbus-daemon": "dbus",
   debootstrap: "debootstrap",
+  erl: "erlang-base",
   flock: "util-linux",
   getcap: "libcap2-bin",
   getfattr: "attr",
@@ -40,6 +41,7 @@ const PACKAGES = {
   "systemd-socket-proxyd": "systemd",
   "teeworlds-server": "teeworlds-server",
   unshare: "util-linux",
+  "wesnothd-1.16": "wesnoth-1.16-server",
 } as const;
 
 export type Program = keyof typeof PACKAGES;
