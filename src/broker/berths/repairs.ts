@@ -248,32 +248,37 @@ export class Repairs {
   }
 }
 
-/** At most so many rounds at once of each owner. */
+/** At most so many rounds at once of each owner; the others wait in a line. */
 class Rounds {
   readonly #most: number;
-  readonly #active = new Map<Owner, Set<Promise<unknown>>>();
+  readonly #byOwner = new Map<Owner, { count: number; readonly line: (() => void)[] }>();
+  readonly #active = new Set<Promise<unknown>>();
 
   constructor(most: number) {
     this.#most = most;
   }
 
   async run<T>(owner: Owner, round: () => Promise<T>): Promise<T> {
-    const active = this.#active.get(owner) ?? new Set();
-    this.#active.set(owner, active);
-    while (active.size >= this.#most) await Promise.race(active);
+    const own = this.#byOwner.get(owner) ?? { count: 0, line: [] };
+    this.#byOwner.set(owner, own);
+    if (own.count < this.#most) own.count++;
+    else await new Promise<void>((resolve) => own.line.push(resolve));
     const one = round();
-    active.add(one);
+    this.#active.add(one);
     try {
       return await one;
     } finally {
-      active.delete(one);
-      if (active.size === 0) this.#active.delete(owner);
+      this.#active.delete(one);
+      // Its place is the next one's. To wake them all each time would take minutes for ten thousand berths.
+      const next = own.line.shift();
+      if (next !== undefined) next();
+      else if (--own.count === 0) this.#byOwner.delete(owner);
     }
   }
 
   /** Resolves when those that run now are over. */
   async over(): Promise<void> {
-    await Promise.all([...this.#active.values()].flatMap((active) => [...active]));
+    await Promise.all(this.#active);
   }
 }
 

@@ -101,6 +101,25 @@ describe("while the guard sets the sockets of a berth right", () => {
     peer[Symbol.dispose]();
   });
 
+  it("the berths of one user get their turns: a few at once, and none is forgotten", async () => {
+    const guard = new HeldUpGuard();
+    const names = Array.from({ length: 20 }, (_, index) => `arena${index}`);
+    await using test = await startBroker(
+      Object.fromEntries(names.map((name) => [`${name}.toml`, arena()["arena.toml"] ?? ""])),
+      { guard },
+    );
+    await using puppet = await Puppet.connect(test.socket);
+    for (const name of names) await puppet.acquire(name);
+    await puppet.kill();
+    for (const rounds of [8, 8, 4]) {
+      await expect.poll(() => guard.waiting).toBe(rounds);
+      guard.decide("done");
+    }
+    using peer = await RawPeer.connect(test.socket);
+    for (const berth of names) expect((await peer.call("Acquire", { berth }))?.error).toBeUndefined();
+    expect(guard.owners).toHaveLength(20);
+  });
+
   it("a reload without the berth ends the wait", async () => {
     const guard = new HeldUpGuard();
     const { test, puppet } = await released(guard);
