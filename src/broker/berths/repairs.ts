@@ -65,6 +65,7 @@ export class Repairs {
   /** What to wait for before anybody gets a vacant berth; undefined if its sockets are right. */
   pending(berth: Berth): Promise<undefined> | undefined {
     if (dueOf(berth).length === 0) return undefined;
+    this.begin(berth);
     return this.#byBerth.get(berth)?.done ?? Promise.resolve(undefined);
   }
 
@@ -159,6 +160,9 @@ export class Repairs {
     const freed = new Promise<void>((resolve) => {
       onFreed = resolve;
     });
+    // A bind that was being answered when the lease ended still changes the socket.
+    const carrying = dueOf(berth).flatMap(({ socket }) => [...socket.carrying]);
+    if (carrying.length > 0) await Promise.allSettled(carrying);
     const outcome = await this.#rounds.run(owner, () => {
       const planned = dueOf(berth).map(({ name, socket }) => ({
         fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),

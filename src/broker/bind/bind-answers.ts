@@ -21,6 +21,7 @@ import {
 } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { Guard, Owner } from "../guard/guard.ts";
+import type { OwnSettings } from "../plans/carry-over.ts";
 import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
@@ -63,6 +64,8 @@ export interface BindAnswersOptions {
   /** Whether the report still waits for its answer. So long its socket is open. */
   readonly awaits: (report: BindReport) => boolean;
 }
+
+const nothing: OwnSettings = { settings: [], flags: -1 };
 
 /** The server's own socket. */
 type OwnSocket = SocketMake & SocketState;
@@ -153,12 +156,16 @@ export class BindAnswers {
     const fd = this.#sys.dup(socket.fd);
     if (fd < 0) return { verdict: EMFILE };
     const held = FdHandle.adoptForeign(fd, this.#sys);
-    const done = await this.#run(report, () => ({ plan: socket.carryOver(own), fd }));
+    const { lease } = this.#options;
+    // A try after the lease's end sets nothing. One that has begun then ends before the socket is set right.
+    const carrying = this.#run(report, () => ({ plan: socket.carryOver(lease.ended ? nothing : own), fd }));
+    socket.carrying.add(carrying);
+    const done = await carrying.finally(() => socket.carrying.delete(carrying));
     if (typeof done === "string") {
       held.close();
       return this.#unanswered(done);
     }
-    if (this.#options.lease.ended) {
+    if (lease.ended) {
       held.close();
       return this.#refuse(own.kind, asked, "its lease has ended");
     }

@@ -130,6 +130,11 @@ export class HeldSocket implements Disposable, CaredFor {
     return carryOver(own, this.#sys.getfl(this.fd));
   }
 
+  /** The work of those who carry such a plan out, until it settles. */
+  get carrying(): Set<Promise<unknown>> {
+    return this.#care.carrying;
+  }
+
   /** Where it is bound. For port 0, the port that the kernel chose. */
   get address(): Address {
     return this.#bound;
