@@ -1,6 +1,7 @@
 /**
  * Whose a berth's sockets are: firewall rules by uid (`meta skuid`), routing rules by uid, `ss -e` and the kernel's
- * check of SO_REUSEPORT go by the user of a socket. That is the server, not the broker. Pure but for {@link giveSockets}.
+ * check of SO_REUSEPORT go by the user of a socket. That is the server, not the broker. Only {@link giveSockets} makes
+ * calls.
  */
 import { isPrivileged } from "../access/policy.ts";
 import type { Berth } from "./berth.ts";

@@ -133,7 +133,7 @@ function takeBack(spec: BerthSpec, found: readonly Found[], options: FormerTenan
   }
 }
 
-/** Whether this user created a socket: the broker gives its sockets other users (socket-user.ts), but no other groups. */
+/** Whether this user created a socket: the broker gives its sockets other users (socket-user.ts), never a group. */
 function isOurs(fd: number): boolean {
   const { uid, gid } = fstatSync(fd);
   return uid === process.geteuid?.() || (process.geteuid?.() === 0 && gid === process.getegid?.());

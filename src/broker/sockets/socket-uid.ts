@@ -1,6 +1,6 @@
 /**
- * Whose a held socket is (sk_uid): rules by uid, and the kernel's check of SO_REUSEPORT, go by it. fchown(2) of a socket
- * takes the lock of its inode alone, which no tenant can hold (test/attacks/held-lock.test.ts).
+ * Whose a held socket is (sk_uid): rules by uid, and the kernel's check of SO_REUSEPORT, go by it. fchown(2) of a
+ * socket takes the lock of its inode alone, which no tenant can hold (test/attacks/held-lock.test.ts).
  */
 import { fchownSync, fstatSync } from "node:fs";
 
