@@ -59,7 +59,7 @@ export function heldAs(berth: string, listen: ListenAddress): string {
 
 /** The parts that hear of another configuration: the berths, what starts their servers, and what writes them down. */
 type Configured = Pick<Foundation, "berths" | "mirror" | "locks" | "log"> &
-  Partial<Pick<BrokerParts, "onDemand" | "recovery" | "ledger">>;
+  Partial<Pick<BrokerParts, "onDemand" | "recovery" | "interfaces" | "ledger">>;
 
 /** What an earlier broker left: sockets of berths, and drafts of berths that are not configured but have a tenant. */
 interface Inheritance {
@@ -72,7 +72,7 @@ interface Inheritance {
  * that no berth uses. Throws CONFIG_INVALID with every problem.
  */
 export function applyConfiguration(
-  { berths, mirror, onDemand, recovery, ledger, locks, log }: Configured,
+  { berths, mirror, onDemand, recovery, interfaces, ledger, locks, log }: Configured,
   config: Pick<LoadedConfig, "specs" | "troubled">,
   tolerates: ApplyOptions["tolerates"],
   { offered = [], absent = [] }: Inheritance = {},
@@ -87,6 +87,7 @@ export function applyConfiguration(
   });
   onDemand?.resume(berths.list());
   recovery?.update();
+  interfaces?.update();
   // Also after a failure: some sockets may have been reopened.
   mirror?.keepAll();
   ledger?.keepAll(berths.all());

@@ -7,6 +7,7 @@ import type { Quota } from "./access/quota.ts";
 import type { BerthEvents } from "./berths/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { Berths } from "./berths/berths.ts";
+import type { InterfaceFollower } from "./berths/interface-follower.ts";
 import type { Recovery } from "./berths/recovery.ts";
 import type { Repairs } from "./berths/repairs.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
@@ -63,6 +64,7 @@ export interface Reloads {
 export interface BrokerParts extends Settled {
   readonly onDemand: OnDemand;
   readonly recovery: Recovery;
+  readonly interfaces: InterfaceFollower;
   readonly reloader: Reloads;
   readonly listener: Listener;
   readonly snapshot: TakeoverSnapshot;
@@ -93,6 +95,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.notify?.close();
   parts.onDemand?.close();
   parts.recovery?.close();
+  parts.interfaces?.close();
   parts.interceptions.close(isGiven);
   parts.repairs.close();
   parts.berths.close((berth) => ledger?.has(berth) === true);

@@ -9,6 +9,7 @@ import { ConfigError } from "../config/toml/problem.ts";
 import { Service } from "../varlink/service.ts";
 import { maxWatchers } from "./access/limits.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
+import { InterfaceFollower } from "./berths/interface-follower.ts";
 import { Recovery } from "./berths/recovery.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { applyConfiguration, decide, heldAs, noteHeld, readConfiguration } from "./configuration.ts";
@@ -245,9 +246,12 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     onCured: () => {
       onDemand.resume(berths.list());
       noteHeld(parts);
+      interfaces.update();
     },
   });
-  const serving = { ...parts, onDemand, recovery, reloader, listener, snapshot };
+  const isPaused = (): boolean => takeover.isUnderWay;
+  const interfaces = new InterfaceFollower({ berths, repairs, sys, log, isPaused });
+  const serving = { ...parts, onDemand, recovery, interfaces, reloader, listener, snapshot };
   const takeover = new TakeoverServer({
     snapshot,
     obstacle: takeoverObstacle(parts),
@@ -275,6 +279,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   );
   service.add(takeover.implementation);
   recovery.update();
+  interfaces.update();
   return all;
 }
 

@@ -21,6 +21,7 @@ export const SO_MARK = 36;
 export const SO_TIMESTAMPING = 37;
 export const SO_PROTOCOL = 38;
 export const SO_DOMAIN = 39;
+export const SO_BINDTOIFINDEX = 62;
 /** Linux 6.5. */
 export const SO_PASSPIDFD = 76;
 /** Linux 6.5. */

@@ -82,8 +82,9 @@ const byKind = new WeakMap<Native, Map<string, Remembered>>();
 const byAddress = new WeakMap<ListenAddress, { options: SocketOptions; sys: Native; kind: Remembered }>();
 
 /**
- * The state of a new socket with these options: read once for all that are alike, and again when it `mustBeNew`, for
- * sysctls may have changed. Throws {@link SysError} when no socket can be opened.
+ * The state of a new socket with these options, but for `device`: that interface may be gone. Read once for all that
+ * are alike, and again when it `mustBeNew`, for sysctls may have changed. Throws {@link SysError} when no socket can be
+ * opened.
  */
 export function configuredState(
   listen: ListenAddress,
@@ -93,7 +94,8 @@ export function configuredState(
 ): OptionState {
   const kind = kindOf(listen, options, sys);
   if (kind.state !== undefined && !mustBeNew) return kind.state;
-  using fresh = openSocket(listen, options, sys);
+  const { device: _, ...others } = options;
+  using fresh = openSocket(listen, others, sys);
   kind.state = runPlan(readPlan(listen), fresh.fd, sys);
   return kind.state;
 }
@@ -104,7 +106,8 @@ function kindOf(listen: ListenAddress, options: SocketOptions, sys: Native): Rem
   const kinds = byKind.get(sys) ?? new Map<string, Remembered>();
   byKind.set(sys, kinds);
   const { address, dualStack } = listen;
-  const key = JSON.stringify([address.family, listen.kind, dualStack, options]);
+  const { device: _, ...others } = options;
+  const key = JSON.stringify([address.family, listen.kind, dualStack, others]);
   const known = kinds.get(key);
   if (known === undefined && kinds.size >= MAX_KINDS) kinds.clear();
   const kind = known ?? { state: undefined };
@@ -119,19 +122,19 @@ export function* readPlan(listen: ListenAddress): LocalPlan<OptionState> {
 }
 
 /**
- * What a bound socket's options should be: those of a new one, but for the interface of the address's scope (0: none),
- * and for what a .socket unit had `given` it and the berth does not set.
+ * What a bound socket's options should be: those of a new one, but for the interface that it is bound to, and for what
+ * a .socket unit had `given` it and the berth does not set. `boundTo` is that interface's index, 0 for none, and
+ * undefined where the interface is gone: then nothing is compared with it.
  */
 export function expectedState(
   listen: ListenAddress,
   options: SocketOptions,
-  { fresh, given, scope }: { fresh: OptionState; given: OptionState | undefined; scope: number },
+  { fresh, given, boundTo }: { fresh: OptionState; given: OptionState | undefined; boundTo: number | undefined },
 ): OptionState {
-  if (given === undefined && scope === 0) return fresh;
+  if (given === undefined && boundTo === 0) return fresh;
   const ours = new Set(settingsFor("any", listen, options).map(({ kernel }) => kernel.name));
   return tenantOptions(listen).map(({ name, follows = [] }, index) => {
-    // To bind to an address with a scope binds to its interface.
-    if (name === "SO_BINDTODEVICE" && scope !== 0) return Int32Array.of(scope);
+    if (name === "SO_BINDTODEVICE" && boundTo !== 0) return boundTo === undefined ? undefined : Int32Array.of(boundTo);
     const isOurs = ours.has(name) || follows.some((cause) => ours.has(cause)) || sharesAddress(name);
     return given === undefined || isOurs ? fresh[index] : given[index];
   });

@@ -6,12 +6,13 @@ import { type SocketOptions, settingsFor } from "../../config/keys/socket-option
 import { SysError } from "../../errors.ts";
 import type { Native } from "../../native.ts";
 import type { Address, ListenAddress } from "../../net/address.ts";
+import { SO_BINDTOIFINDEX, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { configuredState, expectedState, type OptionState } from "./option-state.ts";
 import { settingsPlan } from "./settings-plan.ts";
 import type { SocketPlan } from "./socket-call.ts";
 import { repairPlan } from "./socket-repair.ts";
 
-/** To set its options, or to set right all that a tenant may have changed. */
+/** To set some of its options, or to set right all that a tenant may have changed. */
 export type Due = "settings" | "repair";
 
 /** The socket, as far as the plans need to know it. */
@@ -39,11 +40,15 @@ export class SocketCare {
   #opens = 0;
   /** Its options are not set as they are configured. */
   #isUnset = false;
+  /** The index of its interface, which has come back with another one. */
+  #moved: number | undefined;
   /** Of a .socket unit: whether its options are still those of the unit, and which these were, if that is known. */
   #isUnits = false;
   #given: OptionState | undefined;
   /** What {@link expectedState} made of a new socket's state: the same as long as that is. */
-  #expected: { readonly fresh: OptionState; readonly scope: number; readonly state: OptionState } | undefined;
+  #expected:
+    | { readonly fresh: OptionState; readonly boundTo: number | undefined; readonly state: OptionState }
+    | undefined;
   /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
   readonly carried: Set<string> = new Set();
   /** What the guard is setting on it for a tenant's bind. The socket is set right after that. */
@@ -68,6 +73,7 @@ export class SocketCare {
     this.#due = undefined;
     this.#opens++;
     this.#isUnset = false;
+    this.#moved = undefined;
     this.#isUnits = false;
     this.#given = undefined;
     this.#expected = undefined;
@@ -98,6 +104,14 @@ export class SocketCare {
       if (!kept.has(kernel.name)) this.carried.add(kernel.name);
   }
 
+  /** Its interface went and came back, and has this index. Without a tenant, a new socket is as good. */
+  needsInterface(index: number, isVacant: boolean): void {
+    this.#moved = index;
+    this.carried.add("SO_BINDTODEVICE");
+    this.#due = isVacant ? "repair" : (this.#due ?? "settings");
+    this.#dues++;
+  }
+
   /** A tenant is gone, and may have changed it. */
   needsRepair(): void {
     if (!this.isShared) return;
@@ -116,8 +130,11 @@ export class SocketCare {
     const opens = this.#opens;
     if (due === undefined) return;
     const sentences = this.#isUnset ? yield* settingsPlan(listen, options, this.place) : [];
-    let beyondRepair: string | undefined;
-    if (due === "repair") {
+    const stays = this.#moved === undefined ? undefined : yield* followPlan(this.#moved);
+    if (this.#moved !== undefined) sentences.push(stays ?? "follows its interface, which went and came back");
+    // Without a tenant it can be opened again.
+    let beyondRepair = due === "repair" && stays !== undefined ? "cannot follow its interface" : undefined;
+    if (due === "repair" && beyondRepair === undefined) {
       const compared = this.#compared();
       const carried = new Set(this.carried);
       const repair = yield* repairPlan({ listen, options, bound: address, carried, configured: compared.configured });
@@ -134,6 +151,7 @@ export class SocketCare {
       if (due === "repair") this.carried.clear();
       this.#due = undefined;
       this.#isUnset = false;
+      this.#moved = undefined;
       this.#isUnits = false;
     }
     // Opened again, it is as configured, whatever has become due meanwhile.
@@ -148,12 +166,13 @@ export class SocketCare {
     const configured = (mustBeNew: boolean): OptionState => {
       try {
         const fresh = configuredState(listen, options, this.#sys, mustBeNew);
-        const scope = listen.address.family === "ipv6" ? scopeIndex(listen.address.scope, this.#sys) : 0;
-        if (this.#expected?.fresh !== fresh || this.#expected.scope !== scope)
+        const name = interfaceOf(listen, options);
+        const boundTo = interfaceIndex(name, this.#sys) || (name === undefined ? 0 : undefined);
+        if (this.#expected?.fresh !== fresh || this.#expected.boundTo !== boundTo)
           this.#expected = {
             fresh,
-            scope,
-            state: expectedState(listen, options, { fresh, given: this.#given, scope }),
+            boundTo,
+            state: expectedState(listen, options, { fresh, given: this.#given, boundTo }),
           };
         return this.#expected.state;
       } catch (error) {
@@ -166,8 +185,22 @@ export class SocketCare {
   }
 }
 
-/** The index of the interface that an IPv6 address is of; 0: of none. */
-export function scopeIndex(scope: string | undefined, sys: Native): number {
-  if (scope === undefined) return 0;
-  return /^\d+$/.test(scope) ? Number(scope) : sys.ifindex(scope);
+/** Binds it to that interface; gives a sentence if it cannot. */
+function* followPlan(index: number): SocketPlan<string | undefined> {
+  const [bound] = yield [{ call: "setsockopt", level: SOL_SOCKET, option: SO_BINDTOIFINDEX, value: index }];
+  const errno = Math.max(0, -(bound?.result ?? 0));
+  if (errno === 0) return undefined;
+  const { message } = new SysError("setsockopt SO_BINDTOIFINDEX", errno);
+  return `cannot follow its interface, which went and came back: ${message}; give the broker CAP_NET_RAW, or restart the server`;
+}
+
+/** The interface that a socket is bound to: by `device`, or by the scope of its address. A name or an index. */
+export function interfaceOf({ address }: ListenAddress, { device }: SocketOptions): string | undefined {
+  return device ?? (address.family === "ipv6" ? address.scope : undefined);
+}
+
+/** The index of the interface of that name; 0: of none, or there is none now. */
+export function interfaceIndex(name: string | undefined, sys: Native): number {
+  if (name === undefined) return 0;
+  return /^\d+$/.test(name) ? Number(name) : sys.ifindex(name);
 }

@@ -3,7 +3,7 @@
  * 16; test/broker/sockets/held-socket.test.ts). It never opens or closes a socket: that is held-socket.ts.
  */
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
-import { type Address, decodeSockaddr, formatAddress, type ListenAddress } from "../../net/address.ts";
+import { type Address, decodeSockaddr, type ListenAddress } from "../../net/address.ts";
 import {
   IPPROTO_IP,
   IPPROTO_IPV6,
@@ -147,7 +147,8 @@ function isBoundTo(bound: Address, name: SocketResult | undefined): boolean {
   if (name === undefined || name.result < 0) return false;
   const bytes = new Uint8Array(name.value.buffer, name.value.byteOffset, name.result);
   const now = decodeSockaddr(bytes);
-  return now !== undefined && formatAddress(now) === formatAddress(bound);
+  // Of its scope only the name stays the same: that is SO_BINDTODEVICE.
+  return now !== undefined && now.family === bound.family && now.host === bound.host && now.port === bound.port;
 }
 
 function isFine({ isConnected, hasErrors, isSpoilt, changed, keepsMemory }: Findings): boolean {

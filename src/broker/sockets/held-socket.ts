@@ -14,9 +14,10 @@ import { boundAddress, socketOption } from "../../net/socket-queries.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
 import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
-import { type CaredFor, type Due, SocketCare, scopeIndex } from "../plans/socket-care.ts";
+import { type CaredFor, type Due, interfaceIndex, SocketCare } from "../plans/socket-care.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
+import { BoundInterface, withIndex } from "./bound-interface.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
@@ -33,6 +34,7 @@ export class HeldSocket implements Disposable, CaredFor {
   #options: SocketOptions;
   #handle: FdHandle;
   readonly #care: SocketCare;
+  readonly #interface: BoundInterface;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own path is removed. */
@@ -52,6 +54,7 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#bound = listen.address;
     this.#sys = sys;
     this.#care = new SocketCare(this, sys);
+    this.#interface = new BoundInterface(listen, options);
   }
 
   /**
@@ -94,6 +97,7 @@ export class HeldSocket implements Disposable, CaredFor {
       // A stored socket's inode is recorded; a unit's is trusted.
       if (address.family === "unix" && !address.abstract)
         socket.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(address.path);
+      socket.#interface.note(socket.fd, sys);
       if (whose === "berth") socket.#care.adopt(stored === undefined, given);
       socket.reapply();
       return socket;
@@ -137,7 +141,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Where it is bound. For port 0, the port that the kernel chose. */
   get address(): Address {
-    return this.#bound;
+    return withIndex(this.#bound, this.#sys);
   }
 
   /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
@@ -181,6 +185,13 @@ export class HeldSocket implements Disposable, CaredFor {
   /** Sets its options again: another broker may have set others. Throws {@link SysError}. */
   reapply(): void {
     this.#apply(this.#options);
+  }
+
+  /** Whether its interface is there. If that went and came back, it becomes {@link due} to bind to it again. */
+  follow(isVacant: boolean): "none" | "bound" | "gone" | "due" {
+    const index = this.#interface.compare(this.fd, this.#sys);
+    if (typeof index !== "string") this.#care.needsInterface(index, isVacant);
+    return typeof index === "string" ? index : "due";
   }
 
   /** Plans what is {@link due}, for the guard. `tell` gets one sentence for each thing that was wrong. */
@@ -254,13 +265,15 @@ export class HeldSocket implements Disposable, CaredFor {
     const path = formatListenAddress(this.listen);
     const pathname = pathOf(address);
     if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
-    const scope = address.family === "ipv6" ? scopeIndex(address.scope, this.#sys) : 0;
+    const scope = address.family === "ipv6" ? interfaceIndex(address.scope, this.#sys) : 0;
     // The path inherits the socket's permission bits. Nobody else may connect before its owner is set.
     if (pathname !== undefined) fchmodSync(this.fd, 0o600);
     check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
     if (pathname !== undefined) this.#inode = setPathAccess(pathname, this.#options);
-    if (address.family !== "unix") this.#bound = boundAddress(this.fd, this.#sys) ?? address;
+    const is = boundAddress(this.fd, this.#sys);
+    if (address.family !== "unix" && is?.family === address.family) this.#bound = { ...address, port: is.port };
     this.#startListening(this.#options);
+    this.#interface.note(this.fd, this.#sys);
     this.#care.begin();
   }
 
@@ -269,10 +282,7 @@ export class HeldSocket implements Disposable, CaredFor {
     check("listen", this.#sys.listen(this.fd, backlog), formatListenAddress(this.listen));
   }
 
-  /**
-   * Opens a new socket on the same address, and describes that. Closes ours first, because two cannot be bound. The gap
-   * takes microseconds.
-   */
+  /** Opens a new socket on the same address, and describes that. Closes ours first: two cannot be bound. */
   #reopen(reason: string): string {
     try {
       const fresh = openSocket(this.listen, this.#options, this.#sys);
