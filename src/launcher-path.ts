@@ -24,7 +24,8 @@ export function programPath(name: ProgramName, root: string = packageRoot): stri
   );
 }
 
-function isExecutable(path: string): boolean {
+/** Whether this user may execute the file. */
+export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return true;

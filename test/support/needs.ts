@@ -3,9 +3,9 @@
  * `describe("a layer of owners", needs("root", "strace"), () => …)`.
  */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import type { TaskMeta } from "vitest";
+import { isExecutable } from "../../src/launcher-path.ts";
 
 declare module "vitest" {
   interface TaskMeta {
@@ -87,15 +87,6 @@ function find(program: Program): string | undefined {
     .filter((folder) => folder !== "")
     .map((folder) => join(folder, program))
     .find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 let traces: boolean | undefined;
