@@ -1,7 +1,7 @@
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { Guard, type GuardCall, type GuardResult } from "../../../src/broker/guard/guard.ts";
 import { decodeResults, encodeBatch, refusedOf } from "../../../src/broker/guard/protocol.ts";
 import { FdHandle } from "../../../src/fd.ts";
@@ -231,6 +231,40 @@ describe("a worker", () => {
     expect(workers()).not.toContain(pid);
     expect((await test.receive(7, fd, "frame", 1))?.bytes.toString()).toBe("y\0");
   });
+});
+
+it("calls for a user that has eight stuck workers are given up at once, before they are made, and others' are made", async () => {
+  // Nobody can be made to wait beyond SIGKILL here, so the signal is not sent.
+  const test = new Guard({ sys: { ...native, pidfdSignal: () => 0 }, log: () => undefined });
+  const [one, other] = socketPair("stream", native);
+  opened.push(one, other, { close: () => test[Symbol.dispose]() });
+  const type: GuardCall = { call: "getsockopt", index: 0, level: SOL_SOCKET, option: SO_TYPE, room: 4 };
+  const ask = (owner: number, onFreed?: () => void) => test.run(owner, [one.fd], [type], onFreed);
+  const others = workers();
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
+  const stopped: number[] = [];
+  try {
+    for (let n = 0; n < 8; n++) {
+      expect(await ask(7)).toHaveLength(1);
+      const pid = workers().find((worker) => !stopped.includes(worker) && !others.includes(worker)) ?? 0;
+      process.kill(pid, "SIGSTOP");
+      stopped.push(pid);
+      const answer = ask(7);
+      vi.advanceTimersByTime(3000);
+      expect(await answer).toBe("stuck");
+    }
+    expect([test.stuck, stopped.length]).toEqual([8, 8]);
+    // A bind is answered with ETIMEDOUT then. A repair tries again when one has ended.
+    expect(await ask(7)).toBe("stuck");
+    expect(await ask(7, () => undefined)).toBe("unavailable");
+    expect(test.trusts(7)).toBe(true);
+    expect(await ask(8)).toHaveLength(1);
+  } finally {
+    vi.useRealTimers();
+    for (const pid of stopped) process.kill(pid, "SIGKILL");
+  }
+  await expect.poll(() => test.stuck).toBe(0);
+  expect(await ask(7)).toHaveLength(1);
 });
 
 describe("closing", () => {
