@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { configurationKeys } from "../../../src/config/keys/berth.ts";
+import { loadConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/toml/problem.ts";
 import { printable } from "../../../src/printable.ts";
-import { berth, bob, load, problemsOf, socket } from "../fixture.ts";
+import { accounts, berth, bob, folder, load, problemsOf, socket } from "../fixture.ts";
 
 describe("a berth", () => {
   it("with only an address has the defaults", () => {
@@ -216,6 +217,18 @@ user = "range:1000"`,
       enter: false,
       rangeId: 0,
     });
+  });
+
+  it("binds read-only unless it says otherwise, and leaves out a bind that cannot be read", () => {
+    const entered = '[root]\nimage = "arena"\n[server]\nenter = true\n[root.binds]\n';
+    expect(berth({ "etc/a.toml": `${entered}"/srv" = { source = "/home/maps" }` }).root?.binds).toEqual([
+      { target: "/srv", source: "/home/maps", readOnly: true },
+    ]);
+    const root = folder({ "a.toml": `${entered}"/a" = 5\n"/b" = { read-only = true }\n"/c" = "/srv"` });
+    const { troubled } = loadConfig({ directories: [root], accounts });
+    expect(troubled.map(({ draft }) => draft.root?.binds)).toEqual([
+      [{ target: "/c", source: "/srv", readOnly: true }],
+    ]);
   });
 
   it("has a range to itself", () => {
@@ -492,6 +505,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inBinds('"/proc" = "/srv"'), /^6: .*filled by the launcher itself/],
     [inBinds('"/a\\u0000" = "/srv"'), /^6: .*is not an absolute path without/],
     [inBinds('"/a" = { source = "a" }'), /^6: root\.binds\.\/a\.source is "a", which is not an absolute path/],
+    [inBinds('"/a" = "a/b"'), /^6: root\.binds\.\/a is "a\/b", which is not an absolute path/],
     [inBinds('"/a" = 5'), /^6: root\.binds\.\/a is 5, which is not a string/],
     [inServer('command = ["%t"]'), /^4: "%t" has the unknown specifier "%t" \| only a berth TEMPLATE@INSTANCE has %i/],
     [inServer('command = ["%x"]'), /^4: "%x" has the unknown specifier "%x" \| write %i \(instance\)/],
