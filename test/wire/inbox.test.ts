@@ -65,6 +65,7 @@ class Receiving {
       own,
       {
         onMessage: (bytes, length, fds, refused) => {
+          expect(length).toBeLessThanOrEqual(bytes.length);
           this.got.push({ text: bytes.toString("latin1", 0, length), files: fds.map(fileOf), refused });
           closeAll(fds);
         },
@@ -248,6 +249,92 @@ describe("behind a gate", () => {
       receiving.inbox.read();
     }
     expect(lengths).toEqual([...Array(8).fill(65_536), 7]);
+  });
+});
+
+describe("a peer that was steady", () => {
+  /** An inbox that has had nine equal frames, and how many bytes each of its later reads asks for. */
+  function afterNine(): { receiving: Receiving; lengths: number[] } {
+    const lengths: number[] = [];
+    const recvbytes: Native["recvbytes"] = (socket, data, mode) => {
+      lengths.push(data.length);
+      return native.recvbytes(socket, data, mode);
+    };
+    const gate = new Gate();
+    gate.isOpen = false;
+    const receiving = new Receiving({ gate, sys: { ...native, recvbytes } });
+    for (let frame = 0; frame < 9; frame++) {
+      say("steady\0");
+      receiving.inbox.read();
+    }
+    lengths.length = 0;
+    receiving.got.length = 0;
+    return { receiving, lengths };
+  }
+
+  it("and sends a shorter frame has the ends of its frames looked for again", () => {
+    const { receiving, lengths } = afterNine();
+    for (const text of ["x\0", "steady\0"]) {
+      say(text);
+      receiving.inbox.read();
+    }
+    expect([receiving.texts, lengths]).toEqual([
+      ["x", "steady"],
+      [7, 65_536],
+    ]);
+  });
+
+  it("and sends several short frames at once has each delivered with its own length", () => {
+    const { receiving, lengths } = afterNine();
+    say("a\0bc\0d\0e\0");
+    for (let read = 0; read < 2; read++) receiving.inbox.read();
+    expect([receiving.texts, lengths]).toEqual([
+      ["a", "bc", "d", "e"],
+      [7, 65_536],
+    ]);
+  });
+});
+
+it("without framing, a message of no bytes is one when it carries a descriptor", () => {
+  const recvmsg: Native["recvmsg"] = (_, __, ___, received) => {
+    received.set([1, 0, file.dup().steal()]);
+    return 0;
+  };
+  const receiving = new Receiving({ framing: "message", sys: { ...native, recvmsg } });
+  receiving.inbox.read();
+  expect(receiving.got).toEqual([{ text: "", files: [fileOf(file)], refused: undefined }]);
+  expect([receiving.over, receiving.inbox.ended]).toEqual([[], false]);
+});
+
+describe("descriptors that were not let through", () => {
+  it("count against the limit of an incomplete message", async () => {
+    const gate = new Gate();
+    const receiving = new Receiving({ gate });
+    say("a", [file]);
+    receiving.inbox.read();
+    gate.answer({ ...readBehindGate(), refused: ["it is a folder", "it is a pipe"] });
+    await turn();
+    expect(receiving.over).toEqual([
+      expect.objectContaining({ message: "a message carries 3 descriptors; at most 2 are taken" }),
+    ]);
+  });
+
+  it("may not come in the middle of a message either", async () => {
+    const gate = new Gate();
+    const receiving = new Receiving({ gate });
+    say("a");
+    receiving.inbox.read();
+    say("b", [file]);
+    receiving.inbox.read();
+    closeAll(readBehindGate().fds);
+    gate.answer({ size: 1, bytes: Buffer.from("b"), fds: [], refused: ["it is a folder"] });
+    await turn();
+    expect(receiving.over).toEqual([
+      expect.objectContaining({
+        code: "PROTOCOL_ERROR",
+        message: "fds came in the middle of a message, not with its first byte",
+      }),
+    ]);
   });
 });
 

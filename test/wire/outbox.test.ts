@@ -136,6 +136,14 @@ describe("what queued messages hold", () => {
   });
 });
 
+it("of a message that was sent in part, only the rest counts against the queue's limit", () => {
+  const sending = new Sending();
+  sending.takes.push(50);
+  expect([sending.send("a".repeat(60)), sending.send("b".repeat(91))]).toEqual(["queued", "full"]);
+  expect(sending.send("b".repeat(90))).toBe("queued");
+  sending.outbox.close();
+});
+
 describe("an error of the kernel", () => {
   it("is the outcome of the message that met it", () => {
     const sending = new Sending();
