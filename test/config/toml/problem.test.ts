@@ -39,6 +39,9 @@ it("an error of the configuration has every problem", () => {
 it("a problem is the same one although it has moved, and so has the place that it names", () => {
   const conflict = (line: number): string => `x conflicts with y, etc/b.toml:${line}`;
   expect(isSameProblem(problem("a", 1, conflict(1)), problem("a", 2, conflict(22), "other"))).toBe(true);
+  expect(isSameProblem(problem("a", 1, "x conflicts with y"), problem("a", 1, "x conflicts with y.toml:1"))).toBe(
+    false,
+  );
   expect(isSameProblem(problem("a", 1), problem("b", 1))).toBe(false);
   expect(isSameProblem(problem("a", 1, "x"), problem("a", 1, "y"))).toBe(false);
   expect(isSameProblem(problem("a", 1, "b.toml:1 is x"), problem("a", 1, "b.toml:2 is x"))).toBe(false);
