@@ -219,6 +219,12 @@ user = "range:1000"`,
     });
   });
 
+  it("may name the eleventh address of a socket, and a socket that is called root", () => {
+    const listen = Array.from({ length: 11 }, (_, index) => `"tcp://127.0.0.1:${index + 1}"`).join();
+    expect(problemsOf(`[sockets.a]\nlisten = [${listen}]\n[server]\ncommand = ["x", "{port:a:10}"]`)).toEqual([]);
+    expect(problemsOf('[sockets.root]\nlisten = ["tcp://*:1"]\n[server]\ncommand = ["x", "{fd:root}"]')).toEqual([]);
+  });
+
   it("binds read-only unless it says otherwise, and leaves out a bind that cannot be read", () => {
     const entered = '[root]\nimage = "arena"\n[server]\nenter = true\n[root.binds]\n';
     expect(berth({ "etc/a.toml": `${entered}"/srv" = { source = "/home/maps" }` }).root?.binds).toEqual([
@@ -479,6 +485,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       /^4: .*socket a has 2 addresses: index 0 to 1 \| write \{port:a:0\}$/,
     ],
     [inServer('command = ["/x", "{fd:game:0000}"]'), /^4: .*socket game has one address/],
+    ['[sockets.a]\nlisten = []\n[server]\ncommand = ["x", "{fd:a}"]', /^2: .*has no address to listen on/],
     [inServer('command = ["/x", "{fd}"]'), /^4: \{fd\} is not complete/],
     [inServer('command = ["/x", "{port:root}"]'), /^4: \{port:root\}: this berth has no socket "root"/],
     [inRoot('[server]\ncommand = ["x", "{fd:game}"]'), /^4: .*no socket "game" \| add \[sockets\.game\] with listen/],
