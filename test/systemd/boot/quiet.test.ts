@@ -1,8 +1,8 @@
 /**
  * A broker is restarted with a typo in one berth and a busy port in another. It says so once, and writes nothing more
  * however long that lasts: on this machine's systemd and on a newer one. BERTHD_QUIET_SECONDS is how long the test
- * listens; every night it is ten minutes. On systemd 252 the broker then wrote 6 lines. The unit of a server whose berth
- * has the typo wrote 1748: seven for each of its 250 starts.
+ * listens; every night it is ten minutes. On systemd 252 the broker then wrote 6 lines. The unit of a server whose
+ * berth has the typo wrote 1748: seven for each of its 250 starts.
  */
 import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
