@@ -51,8 +51,6 @@ export class SocketCare {
     | undefined;
   /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
   readonly carried: Set<string> = new Set();
-  /** What the guard is setting on it for a tenant's bind. The socket is set right after that. */
-  readonly carrying: Set<Promise<unknown>> = new Set();
 
   constructor(socket: CaredFor, sys: Native) {
     this.#socket = socket;

@@ -34,6 +34,8 @@ export class HeldSocket implements Disposable, CaredFor {
   #options: SocketOptions;
   #handle: FdHandle;
   readonly #care: SocketCare;
+  /** The work of those who carry out a plan of {@link carryOver}, until it settles. */
+  readonly carrying: Set<Promise<unknown>> = new Set();
   readonly #interface: BoundInterface;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
@@ -134,11 +136,6 @@ export class HeldSocket implements Disposable, CaredFor {
     return carryOver(own, this.#sys.getfl(this.fd));
   }
 
-  /** The work of those who carry such a plan out, until it settles. */
-  get carrying(): Set<Promise<unknown>> {
-    return this.#care.carrying;
-  }
-
   /** Where it is bound. For port 0, the port that the kernel chose. */
   get address(): Address {
     return withIndex(this.#bound, this.#sys);
@@ -146,8 +143,8 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
   get reachable(): boolean {
-    const { address } = this.listen;
-    return address.family !== "unix" || address.abstract || isInode(address.path, this.#inode);
+    const path = pathOf(this.listen.address);
+    return path === undefined || isInode(path, this.#inode);
   }
 
   get options(): SocketOptions {
@@ -255,8 +252,8 @@ export class HeldSocket implements Disposable, CaredFor {
   }
 
   #removePath(): void {
-    const { address } = this.listen;
-    if (address.family === "unix" && !address.abstract && !this.#foreign) removeUnixPath(address.path, this.#inode);
+    const path = pathOf(this.listen.address);
+    if (path !== undefined && !this.#foreign) removeUnixPath(path, this.#inode);
   }
 
   /** Binds. A socket that was bound before gets the same port. */
