@@ -42,7 +42,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
   events.record((event, berth) => {
     if (event !== "removed") mirror?.keep(berth);
   });
-  const interceptions = new Interceptions({ berths, quota, sys, guard, log, store: mirror });
+  const interceptions = new Interceptions({ berths, quota, sys, guard, log, events, store: mirror });
   const control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
   return {
     options,

@@ -15,6 +15,7 @@ import { socketInode } from "../sockets/passed-socket.ts";
 import type { Berth, WaitView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { Lease } from "./lease.ts";
+import { tellRepairs } from "./tell-repairs.ts";
 import { endTenant, type LastTenant } from "./tenant-end.ts";
 
 export interface RepairsOptions {
@@ -166,7 +167,7 @@ export class Repairs {
     const outcome = await this.#rounds.run(owner, () => {
       const planned = dueOf(berth).map(({ name, socket }) => ({
         fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),
-        plan: socket.tend((sentences) => this.#tell(berth, name, sentences)),
+        plan: socket.tend((sentences) => tellRepairs(berth, name, sentences, this.#options)),
       }));
       return runAllGuarded(stopped.aborted ? [] : planned, guard, owner, onFreed);
     });
@@ -200,19 +201,6 @@ export class Repairs {
   #lastOf({ tenant, pidfd }: Lease): LastTenant {
     const copy = pidfd === undefined ? -1 : this.#options.sys.dup(pidfd);
     return { tenant, pidfd: copy < 0 ? undefined : FdHandle.adopt(copy, this.#options.sys) };
-  }
-
-  #tell(berth: Berth, socket: string, sentences: readonly string[]): void {
-    const { log, events } = this.#options;
-    for (const sentence of sentences) {
-      log("warning", `berth ${berth.name}: socket ${socket} ${sentence}`, {
-        event: "repaired",
-        berth: berth.name,
-        socket,
-      });
-      berth.generation++;
-      events.change("repaired", berth);
-    }
   }
 
   /** Watchers hear of a wait that is not short, and of its end. */

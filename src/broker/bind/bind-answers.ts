@@ -11,14 +11,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { BindReport } from "../../native-interceptor.ts";
-import {
-  type Address,
-  AF_INET,
-  AF_UNIX,
-  decodeSockaddr,
-  formatAddress,
-  formatListenAddress,
-} from "../../net/address.ts";
+import { type Address, formatAddress, formatListenAddress } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { Guard, Owner } from "../guard/guard.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
@@ -26,7 +19,9 @@ import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
+import { addressOf } from "./asked-address.ts";
 import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
+import { FurtherBinds } from "./further-binds.ts";
 import { makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
 
 const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENOBUFS, EPERM, ETIMEDOUT } = constants.errno;
@@ -52,7 +47,7 @@ const MAX_LOGGED = 32;
 export interface BindSource {
   readonly name: string;
   readonly sockets: readonly NamedSocket[];
-  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds"> };
+  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds" | "deliver"> };
 }
 
 export interface BindAnswersOptions {
@@ -61,6 +56,10 @@ export interface BindAnswersOptions {
   readonly sys: Native;
   readonly guard: Pick<Guard, "run" | "spend" | "close">;
   readonly log: Log;
+  /** Whether an earlier broker has served this server. */
+  readonly isRestored: boolean;
+  /** As in {@link FurtherBinds}. */
+  readonly onReopened: (socket: string, sentences: readonly string[]) => void;
   /** Whether the report still waits for its answer. So long its socket is open. */
   readonly awaits: (report: BindReport) => boolean;
 }
@@ -78,11 +77,18 @@ export class BindAnswers {
   readonly #sys: Native;
   /** The path in /proc of each socket's last place. Among equal sockets, the server gets one that it no longer has. */
   readonly #given = new Map<HeldSocket, string>();
+  readonly #further: FurtherBinds;
   readonly #logged = new Set<string>();
 
   constructor(options: BindAnswersOptions) {
     this.#options = options;
     this.#sys = options.sys;
+    this.#further = new FurtherBinds({
+      ...options,
+      run: (report, make) => this.#run(report, make),
+      bind: (report, sockaddr) => this.#bindAt(report, sockaddr),
+      note: (key, message) => this.note("warning", key, message),
+    });
   }
 
   /** Resolves with the answer. It means nothing if nobody awaits it any more. */
@@ -153,6 +159,11 @@ export class BindAnswers {
   }
 
   async #deliver(report: BindReport, own: OwnSocket, { name, socket }: Offer, asked: Address): Promise<Answer> {
+    // Where a server gets its sockets at its start as well, nobody knows which copies it uses.
+    const isAlone = !this.#options.berth.spec.server.deliver.includes("listen-fds");
+    const further = isAlone ? await this.#further.prepare({ name, socket, report, asked }) : undefined;
+    if (further !== undefined) return this.#answerOf(further);
+    if (!this.#options.awaits(report)) return CONTINUE;
     const fd = this.#sys.dup(socket.fd);
     if (fd < 0) return { verdict: EMFILE };
     const held = FdHandle.adoptForeign(fd, this.#sys);
@@ -169,6 +180,7 @@ export class BindAnswers {
       held.close();
       return this.#refuse(own.kind, asked, "its lease has ended");
     }
+    this.#further.given(socket, asked);
     this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
     const { berth } = this.#options;
     this.#options.log(
@@ -186,9 +198,17 @@ export class BindAnswers {
   }
 
   async #bindHere(report: BindReport): Promise<Answer> {
-    const { sockaddr } = report;
+    return this.#answerOf(await this.#bindAt(report, report.sockaddr));
+  }
+
+  /** Binds the server's own socket; 0 or an errno. */
+  async #bindAt(report: BindReport, sockaddr: Uint8Array): Promise<number | Unanswered | "gone"> {
     const bound = await this.#run(report, () => ({ plan: bindPlan(sockaddr), fd: report.socket }));
-    return typeof bound === "string" ? this.#unanswered(bound) : { verdict: Math.max(0, -bound.value) };
+    return typeof bound === "string" ? bound : Math.max(0, -bound.value);
+  }
+
+  #answerOf(result: number | Unanswered | "gone"): Answer {
+    return typeof result === "number" ? { verdict: result } : this.#unanswered(result);
   }
 
   /**
@@ -267,17 +287,6 @@ function* bindPlan(sockaddr: Uint8Array): SocketPlan<number> {
 /** Whose guard processes the server's sockets may make wait: its own user's, also when root has started it. */
 export function userOf(pid: number): Owner {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? "stranger";
-}
-
-/** The address, or the errno that the kernel would return. */
-function addressOf(sockaddr: Uint8Array, domain: number): Address | number {
-  if (sockaddr.length < (domain === AF_UNIX ? 2 : domain === AF_INET ? 16 : 24)) return EINVAL;
-  // Old programs write AF_UNSPEC for the any address of AF_INET (ip(7)).
-  const bytes = Buffer.from(sockaddr);
-  const family = bytes.readUInt16LE(0);
-  if (domain === AF_INET && family === 0 && bytes.readUInt32BE(4) === 0) bytes.writeUInt16LE(AF_INET, 0);
-  else if (family !== domain) return domain === AF_UNIX ? EINVAL : EAFNOSUPPORT;
-  return decodeSockaddr(bytes) ?? EINVAL;
 }
 
 /** The lowest port that needs no privilege (ip(7)). The broker must not bind a lower one for the server. */

@@ -64,6 +64,7 @@ function sameHost(asked: InetAddress, held: InetAddress): boolean {
   return asked.host === held.host && (asked.scope ?? "0") === (held.scope ?? "0");
 }
 
-function isWildcard(address: InetAddress): boolean {
+/** Whether it stands for every address of its family. */
+export function isWildcard(address: InetAddress): boolean {
   return isIPv4(address.host) ? address.host === "0.0.0.0" : address.host === "::";
 }

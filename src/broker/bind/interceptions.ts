@@ -5,8 +5,10 @@ import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { describeUser, type Quota } from "../access/quota.ts";
+import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
+import { tellRepairs } from "../berths/tell-repairs.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
@@ -21,6 +23,7 @@ export interface InterceptionsOptions {
   readonly sys: Native;
   readonly guard: Pick<Guard, "run" | "spend" | "close">;
   readonly log: Log;
+  readonly events: BerthEvents;
   /** A store that keeps notify descriptors beyond this broker: then no fallback is needed. */
   readonly store: BindStore | undefined;
 }
@@ -48,7 +51,11 @@ interface Served {
 }
 
 /** A berth that is no longer configured: its server gets nothing. */
-const departed = (name: string): BindSource => ({ name, sockets: [], spec: { server: { otherBinds: "refuse" } } });
+const departed = (name: string): BindSource => ({
+  name,
+  sockets: [],
+  spec: { server: { otherBinds: "refuse", deliver: ["bind"] } },
+});
 
 export class Interceptions {
   readonly #byLease = new Map<string, Served>();
@@ -191,7 +198,7 @@ export class Interceptions {
     whose: Pick<InterceptionOptions, "berth" | "lease" | "isRestored">,
     onEnd: () => void,
   ): void {
-    const { berths, sys, guard, log } = this.#options;
+    const { berths, sys, guard, log, events } = this.#options;
     const kept = storedCopy === undefined ? 0 : 2;
     const berth = berths.known(whose.berth.name);
     const end = (): void => {
@@ -202,7 +209,10 @@ export class Interceptions {
       onEnd();
       if (this.#byLease.size === 0) this.#fallback.release();
     };
-    const interception = new Interception(notify, record, { ...whose, sys, guard, log, onEnded: end });
+    const onReopened = (socket: string, sentences: readonly string[]): void => {
+      if (berth !== undefined) tellRepairs(berth, socket, sentences, { log, events });
+    };
+    const interception = new Interception(notify, record, { ...whose, sys, guard, log, onReopened, onEnded: end });
     this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
     if (berth !== undefined) berth.keptBinds += kept;
   }

@@ -25,6 +25,9 @@ export interface CaredFor {
   readonly reachable: boolean;
 }
 
+/** In the sentence of a socket that could not be opened again: it is bound to nothing. */
+export const NOT_REOPENED = "cannot be opened again";
+
 /** shutdown(2). */
 const SHUT_RDWR = 2;
 
@@ -118,12 +121,15 @@ export class SocketCare {
   }
 
   /**
-   * The plan of what is due. `tell` gets one sentence for each thing that was wrong. If nothing else helps, `reopen`
+   * The plan of what is due, or is to be done now. `tell` gets one sentence for each thing that was wrong. If nothing else helps, `reopen`
    * opens a new socket on the same address, and says what came of it.
    */
-  *plan(tell: (sentences: readonly string[]) => void, reopen: (why: string) => string): SocketPlan<void> {
+  *plan(
+    tell: (sentences: readonly string[]) => void,
+    reopen: (why: string) => string,
+    due: Due | undefined = this.#due,
+  ): SocketPlan<void> {
     const { listen, options, address } = this.#socket;
-    const due = this.#due;
     const dues = this.#dues;
     const opens = this.#opens;
     if (due === undefined) return;

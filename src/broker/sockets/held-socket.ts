@@ -14,7 +14,7 @@ import { boundAddress, socketOption } from "../../net/socket-queries.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
 import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
-import { type CaredFor, type Due, interfaceIndex, SocketCare } from "../plans/socket-care.ts";
+import { type CaredFor, type Due, interfaceIndex, NOT_REOPENED, SocketCare } from "../plans/socket-care.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { BoundInterface, withIndex } from "./bound-interface.ts";
@@ -191,9 +191,9 @@ export class HeldSocket implements Disposable, CaredFor {
     return typeof index === "string" ? index : "due";
   }
 
-  /** Plans what is {@link due}, for the guard. `tell` gets one sentence for each thing that was wrong. */
-  tend(tell: (sentences: readonly string[]) => void): SocketPlan<void> {
-    return this.#care.plan(tell, (why) => this.#reopen(why));
+  /** Plans what is {@link due} or `now`, for the guard. `tell` gets one sentence for each thing that was wrong. */
+  tend(tell: (sentences: readonly string[]) => void, now: Due | undefined = this.due): SocketPlan<void> {
+    return this.#care.plan(tell, (why) => this.#reopen(why), now);
   }
 
   /** Opens it again after {@link close}, to undo a failed reload. */
@@ -294,7 +294,7 @@ export class HeldSocket implements Disposable, CaredFor {
       return `${reason}; it was opened again`;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
-      return `${reason} and cannot be opened again: ${why}; berthd tries again when the next lease ends`;
+      return `${reason} and ${NOT_REOPENED}: ${why}; berthd tries again when the next lease ends`;
     }
   }
 }

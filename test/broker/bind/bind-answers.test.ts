@@ -46,9 +46,12 @@ class BindWorld implements Disposable {
       check("socket", native.socket(familyNumber(listen.address), typeNumber(listen.kind), 0)),
     );
     const sockets = [{ name: "game", socket: this.held }];
-    const berth = { name: "arena", sockets, spec: { server: { otherBinds: "refuse" } } } as const;
+    const berth = { name: "arena", sockets, spec: { server: { otherBinds: "refuse", deliver: ["bind"] } } } as const;
     const { lease } = this;
-    this.#answers = new BindAnswers({ berth, lease, sys, guard, log: () => undefined, awaits: () => true });
+    this.#answers = new BindAnswers({
+      ...{ berth, lease, sys, guard, log: () => undefined, awaits: () => true },
+      ...{ isRestored: false, onReopened: () => undefined },
+    });
   }
 
   /** The server calls bind(2). */

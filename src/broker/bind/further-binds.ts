@@ -1,0 +1,139 @@
+/**
+ * What a further bind of a held socket comes to, as on plain Linux. If the server has no copy of it left, the socket is
+ * made as new before the server gets it. If it has one, a UDP address is in use, unless both may share it
+ * (SO_REUSEPORT, SO_REUSEADDR): then the server's own socket is bound beside the held one. So a socket that it connects
+ * to a single player, as servers of DTLS do, takes nothing from the others (hazard 53;
+ * test/bind/further-binds.test.ts).
+ */
+import { constants } from "node:os";
+import type { KernelOption } from "../../config/keys/socket-options.ts";
+import { SysError } from "../../errors.ts";
+import type { BindReport } from "../../native-interceptor.ts";
+import { type Address, encodeSockaddr, formatAddress } from "../../net/address.ts";
+import { SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
+import type { ForeignCalls } from "../access/foreign-calls.ts";
+import type { OwnSettings } from "../plans/carry-over.ts";
+import type { SocketPlan } from "../plans/socket-call.ts";
+import { NOT_REOPENED } from "../plans/socket-care.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
+import type { NamedSocket } from "../sockets/named-socket.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
+import { isWildcard } from "./bind-match.ts";
+import { copiesOf } from "./copies.ts";
+
+const { EADDRINUSE } = constants.errno;
+
+/** Searches for copies in a second. A server that binds more often gets its socket as it is. */
+const SEARCHES_PER_SECOND = 20;
+
+/** What the server asked for of which socket. */
+export interface FurtherBind extends NamedSocket {
+  readonly report: BindReport;
+  readonly asked: Address;
+}
+
+/** An errno or 0 for the server; or why nobody knows. */
+type Outcome = number | "stuck" | "unavailable" | "gone";
+
+export interface FurtherBindsOptions {
+  readonly sys: ForeignCalls;
+  /** An earlier broker has answered binds of this server: it may have got any socket. */
+  readonly isRestored: boolean;
+  /** Carries out a plan on the held socket, or with a number on that descriptor. */
+  readonly run: <T>(
+    report: BindReport,
+    make: () => { readonly plan: SocketPlan<T>; readonly fd: number },
+  ) => Promise<{ readonly value: T } | Exclude<Outcome, number>>;
+  readonly bind: (report: BindReport, sockaddr: Uint8Array) => Promise<Outcome>;
+  readonly note: (key: string, message: string) => void;
+  /** A socket was opened again, and what is to be said of it. */
+  readonly onReopened: (socket: string, sentences: readonly string[]) => void;
+}
+
+export class FurtherBinds {
+  readonly #options: FurtherBindsOptions;
+  /** The address that the server asked for when it got a socket last. */
+  readonly #asked = new Map<HeldSocket, Address>();
+  #second = 0;
+  #searches = 0;
+
+  constructor(options: FurtherBindsOptions) {
+    this.#options = options;
+  }
+
+  /** The server has got the socket. */
+  given(socket: HeldSocket, asked: Address): void {
+    this.#asked.set(socket, asked);
+  }
+
+  /** Undefined: it gets the held socket. Else the answer to its bind. */
+  async prepare(bind: FurtherBind): Promise<Outcome | undefined> {
+    const { socket, report, asked } = bind;
+    const before = this.#asked.get(socket);
+    if ((before === undefined && !this.#options.isRestored) || !this.#maySearch()) return undefined;
+    const copies = await copiesOf(socketInode(socket.fd), report.thread);
+    if (copies === "none") return this.#clean(bind);
+    const isUdp = socket.listen.kind === "datagram" && asked.family !== "unix";
+    return copies === "some" && isUdp && overlap(before, asked) ? this.#beside(bind) : undefined;
+  }
+
+  #maySearch(): boolean {
+    const second = Math.floor(performance.now() / 1000);
+    if (second !== this.#second) this.#searches = 0;
+    this.#second = second;
+    return ++this.#searches <= SEARCHES_PER_SECOND;
+  }
+
+  async #clean({ name, socket, report }: FurtherBind): Promise<Outcome | undefined> {
+    const inode = socketInode(socket.fd);
+    const said: string[] = [];
+    const plan = (): SocketPlan<void> => socket.tend((sentences) => said.push(...sentences), "repair");
+    const done = await this.#options.run(report, () => ({ plan: plan(), fd: socket.fd }));
+    if (socketInode(socket.fd) !== inode) {
+      socket.share();
+      this.#options.onReopened(name, said);
+    }
+    if (said.some((sentence) => sentence.includes(NOT_REOPENED))) return EADDRINUSE;
+    return typeof done === "string" ? done : undefined;
+  }
+
+  async #beside({ socket, report, asked }: FurtherBind): Promise<Outcome> {
+    const { sys, run, bind, note } = this.#options;
+    const shared = sharing(report.socket, sys);
+    const text = formatAddress(asked);
+    if (shared === undefined) {
+      note(`twice ${text}`, `its server bound ${text} while it still has the socket there: EADDRINUSE`);
+      return EADDRINUSE;
+    }
+    const setting = run(report, () => ({ plan: socket.carryOver(shared), fd: socket.fd }));
+    socket.carrying.add(setting);
+    const set = await setting.finally(() => socket.carrying.delete(setting));
+    if (typeof set === "string") return set;
+    const isWhole = asked.family !== "unix" && isWildcard(asked);
+    const result = await bind(report, isWhole ? encodeSockaddr(socket.address) : report.sockaddr);
+    if (typeof result === "number" && result > 0) {
+      const why = new SysError("bind", result).message;
+      note(`beside ${text}`, `its server may have no second socket at ${text}: ${why}`);
+    }
+    return result;
+  }
+}
+
+const ways: readonly KernelOption[] = [
+  { name: "SO_REUSEPORT", level: SOL_SOCKET, option: SO_REUSEPORT, words: 1 },
+  { name: "SO_REUSEADDR", level: SOL_SOCKET, option: SO_REUSEADDR, words: 1 },
+];
+
+/** What must be set on the held socket, so that this one may share its address; undefined: it does not want to. */
+function sharing(socket: number, sys: ForeignCalls): OwnSettings | undefined {
+  const set = ways.filter(({ option }) => socketOption(socket, SOL_SOCKET, option, sys) === 1);
+  const settings = set.map((option) => ({ option, value: Int32Array.of(1) }));
+  return settings.length === 0 ? undefined : { settings, flags: -1 };
+}
+
+/** Whether two addresses of one held socket are in each other's way; the first one is unknown after a restart. */
+function overlap(first: Address | undefined, second: Address): boolean {
+  if (first === undefined || first.family === "unix" || second.family === "unix") return true;
+  return first.host === second.host || isWildcard(first) || isWildcard(second);
+}
