@@ -121,8 +121,8 @@ export class SocketCare {
   }
 
   /**
-   * The plan of what is due, or is to be done now. `tell` gets one sentence for each thing that was wrong. If nothing else helps, `reopen`
-   * opens a new socket on the same address, and says what came of it.
+   * The plan of what is due, or is to be done now. `tell` gets one sentence for each thing that was wrong. If nothing
+   * else helps, `reopen` opens a new socket on the same address, and says what came of it.
    */
   *plan(
     tell: (sentences: readonly string[]) => void,
