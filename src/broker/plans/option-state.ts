@@ -62,11 +62,14 @@ function setCalls({ level, option, set, force }: TenantOption, value: Int32Array
   return [call(option, value.length === 1 ? word : bytesOf(value))];
 }
 
-/** For a sentence: the options that were changed, without those that changed only because another did. */
+/** For a sentence: the options that a server changed, without those that changed only because another did. */
 export function namesOf(found: readonly TenantOption[], carried: ReadonlySet<string> = new Set()): string[] {
   const causes = new Set([...found.map(({ name }) => name), ...carried]);
   return found
-    .filter(({ name, follows }) => !carried.has(name) && follows?.some((cause) => causes.has(cause)) !== true)
+    .filter(
+      ({ name, follows, isUsual }) =>
+        isUsual !== true && !carried.has(name) && follows?.some((cause) => causes.has(cause)) !== true,
+    )
     .map(({ name }) => name);
 }
 

@@ -22,6 +22,8 @@ export interface TenantOption {
   readonly force?: number;
   /** Options whose change changes this one too. */
   readonly follows?: readonly string[];
+  /** Runtimes set it on each socket that they are given: no server's doing, so no sentence says that it is set back. */
+  readonly isUsual?: true;
 }
 
 const SO_DETACH_FILTER = 27;
@@ -196,7 +198,7 @@ const last = rows(SOL_SOCKET, [
   ["SO_RCVBUF", 8, 1, { set: "buffer", force: 33, follows: ["SO_RCVLOWAT"] }],
   ["SO_SNDBUF", 7, 1, { set: "buffer", force: 32 }],
   ["SO_BUF_LOCK", 72, 1, { follows: ["SO_RCVBUF", "SO_SNDBUF"] }],
-  ["SO_REUSEADDR", 2],
+  ["SO_REUSEADDR", 2, 1, { isUsual: true }], // libuv, on each UDP socket that it opens
 ]);
 
 const unix = [...ofAll, ...ofUnix, ...last];
