@@ -44,6 +44,14 @@ void interruptibly(Work work) {
   setTimer(0);
 }
 
+// Closes the descriptors that came with the request.
+void closeAll(size_t count) {
+  if (count == 0) return;
+  interruptibly([&] {
+    for (size_t i = 0; i < count; i++) came[i].reset();
+  });
+}
+
 void sendReply(int channel, size_t size, const int* fds, size_t count) {
   iovec part = {reply, size};
   msghdr message = messageOf(part);
@@ -168,6 +176,8 @@ void onRun(int channel, int32_t id, size_t requestSize, size_t count) {
   const long written = runCalls(request + kHead, requestSize - kHead, came, count, reply + kHead, sizeof reply - kHead);
   put(0, id);
   put(1, written < 0 ? -EINVAL : 0);
+  // Before the reply: the broker may close its own now, and bind another socket to the address.
+  closeAll(count);
   sendReply(channel, kHead + (written < 0 ? 0 : static_cast<size_t>(written)), nullptr, 0);
 }
 
@@ -211,11 +221,7 @@ bool serveOne(int channel, const Sorter& sorter) {
   if (head[0] == kForget) onForget(channel, head[1], static_cast<size_t>(size), count);
   if (head[0] == kCarry) onCarry(channel, head[1], count);
   if (head[0] == kRun) onRun(channel, head[1], static_cast<size_t>(size), count);
-  if (count > 0) {
-    interruptibly([&] {
-      for (size_t i = 0; i < count; i++) came[i].reset();
-    });
-  }
+  closeAll(count);
   return true;
 }
 

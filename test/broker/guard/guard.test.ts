@@ -91,6 +91,20 @@ describe("a message", () => {
 });
 
 describe("calls", () => {
+  it("leave no copy of the socket behind: once answered, another socket can have its address", async () => {
+    const test = guard();
+    let address = encodeSockaddr({ family: "ipv4", host: "127.0.0.1", port: 0 }, 0);
+    for (let round = 0; round < 200; round++) {
+      using socket = FdHandle.adopt(native.socket(2, 2, 0));
+      expect([round, native.bind(socket.fd, address)]).toEqual([round, 0]);
+      const bound = boundAddress(socket.fd, native);
+      if (bound !== undefined) address = encodeSockaddr(bound, 0);
+      // Many copies, which take longer to close than an answer takes to come.
+      const copies = Array.from({ length: 200 }, () => socket.fd);
+      expect(await test.run(1, copies, [{ call: "getsockname", index: 0 }])).toHaveLength(1);
+    }
+  });
+
   it("are carried out in their order, each with its result", async () => {
     const socket = FdHandle.adopt(native.socket(2, 2, 0));
     opened.push(socket);
