@@ -2,7 +2,15 @@
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export type { PasswdEntry } from "./accounts.ts";
 export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/quota.ts";
-export type { BerthState, BerthView, DescriptorView, LeaseView, RootView, StartView } from "./broker/berths/berth.ts";
+export type {
+  BerthState,
+  BerthView,
+  DescriptorView,
+  LeaseView,
+  RootView,
+  StartView,
+  WaitView,
+} from "./broker/berths/berth.ts";
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
 export type { StartLimits } from "./broker/demand/starter.ts";

@@ -175,7 +175,16 @@ describe.each(ways)("a berth whose file is missing at a start, with %s", (way, m
       await tenant.kill();
       await broker.says(`berth a: pid ${tenant.pid} no longer has it: it exited`);
       await expect.poll(() => existsSync(path)).toBe(false);
-      await expect(connected(port)).rejects.toThrow("ECONNREFUSED");
+      // A guard process may still look at the socket, and has a copy as long.
+      const outcome = (): Promise<string> =>
+        connected(port).then(
+          (socket) => {
+            socket.destroy();
+            return "connected";
+          },
+          (error: Error) => error.message,
+        );
+      await expect.poll(outcome).toContain("ECONNREFUSED");
       broker.config("a.toml", `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n`);
       await reload(broker);
       expect((await list(broker.socket))[0]).toMatchObject({ name: "a", state: "vacant" });
