@@ -58,7 +58,7 @@ describe("under bind delivery", needs("root"), () => {
     await siege.canBeKilledAndStarted();
   });
 
-  it("a server locks its berth's socket, and binds another that it has set up", async () => {
+  it("a server locks its berth's socket, and binds another that shares the address", async () => {
     await using siege = await Siege.begin();
     await using server = Attacker.served(siege.socket, "prey");
     await using fuse = await StuckFuse.mount(["READ"]);
@@ -68,7 +68,8 @@ describe("under bind delivery", needs("root"), () => {
     await server.do(`hold s page ${fuse.file}`);
     await fuse.stuck("READ");
     await server.do("make t udp");
-    await server.do("buffer t 30000");
+    // So that the broker sets the held socket up to share its address.
+    await server.do("share t");
     await server.do("bind t 127.0.0.1 0");
     await siege.nobodyNoticed(() => siege.hasLogged(STUCK));
   });
