@@ -48,6 +48,7 @@
         "native/launch/json.cc",
         "native/launch/keyring.cc",
         "native/launch/main.cc",
+        "native/launch/patience.cc",
         "native/launch/plan.cc",
         "native/launch/privilege.cc",
         "native/launch/root.cc",

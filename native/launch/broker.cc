@@ -236,11 +236,12 @@ bool startsWith(const char* text, const char* prefix) { return strncmp(text, pre
 
 // berthd writes "error" first in an error reply and "message" last, so nothing has to be parsed here. Quotes in a JSON
 // string are escaped, so these patterns cannot occur inside a string.
-void judgeReply(Conversation& broker, const char* reply, int absentStatus) {
+// Returns false, with the sentence, if the berth has a problem and the request waits for its end.
+bool judgeReply(Conversation& broker, const char* reply, const Request& request, Text& sentence) {
   static const char success[] = "{\"parameters\":{";
   static const char error[] = "{\"error\":\"";
   static const char message[] = "\"message\":\"";
-  if (strncmp(reply, success, sizeof success - 1) == 0) return;
+  if (strncmp(reply, success, sizeof success - 1) == 0) return true;
   if (strncmp(reply, error, sizeof error - 1) != 0) {
     fail(kSystem, "the answer of the broker at %s is neither a success nor an error; check that it is berthd",
          broker.path.string());
@@ -248,12 +249,13 @@ void judgeReply(Conversation& broker, const char* reply, int absentStatus) {
   const char* text = reply + sizeof error - 1;
   for (const char* found = reply; (found = strstr(found, message)) != nullptr; text = found)
     found += sizeof message - 1;
-  Text sentence;
+  sentence.shrink(0);
   appendUnescaped(sentence, text);
   const char* const name = reply + sizeof error - 1;
+  if (request.waits && startsWith(name, "io.berthd.Broker.BerthHasProblems\"")) return false;
   const bool isAbsent = startsWith(name, "io.berthd.Broker.NoSuchBerth\"") ||
                         startsWith(name, "org.varlink.service.PermissionDenied\"");
-  fail(isAbsent ? static_cast<ExitCode>(absentStatus) : kRefused, "%s", sentence.string());
+  fail(isAbsent ? static_cast<ExitCode>(request.absentStatus) : kRefused, "%s", sentence.string());
 }
 
 }  // namespace
@@ -284,24 +286,30 @@ void offerBinds(Conversation& broker, const char* lease, int notify) {
   call.push('\0');
   sendCall(broker, call, notify);
   // The same broker as before. Who it is cannot be asked again: in the root's user namespace it has no uid.
-  Text text;
+  Text text, sentence;
   Reply reply;
   receiveReply(broker, text, reply);
-  judgeReply(broker, text.data(), kRefused);
+  judgeReply(broker, text.data(), Request(), sentence);
 }
 
 void askBroker(Conversation& broker, const char* socket, const Request& request, double timeout, Reply& reply) {
-  Text call;
+  Text call, sentence;
   writeCall(request, call);
   broker.timeout = timeout;
-  broker.deadline = nowMs() + static_cast<int64_t>(timeout * 1000);
-  connectBroker(broker, socket);
-  checkBroker(broker);
-  sendCall(broker, call, -1);
-  Text text;
-  receiveReply(broker, text, reply);
-  requireUser(broker, "answers as", reply.sender);
-  judgeReply(broker, text.data(), request.absentStatus);
+  for (Patience patience;; patience.wait(sentence.string())) {
+    broker.deadline = nowMs() + static_cast<int64_t>(timeout * 1000);
+    connectBroker(broker, socket);
+    checkBroker(broker);
+    sendCall(broker, call, -1);
+    Text text;
+    receiveReply(broker, text, reply);
+    requireUser(broker, "answers as", reply.sender);
+    if (judgeReply(broker, text.data(), request, sentence)) break;
+    broker.fd.reset();
+    for (size_t i = 0; i < reply.count; i++) reply.fds[i].reset();
+    reply.count = 0;
+    reply.hasSender = false;
+  }
   if (reply.count == 0) fail(kSystem, "the broker at %s sent no plan; check that it is berthd", broker.path.string());
 }
 

@@ -19,6 +19,9 @@ enum ExitCode : int { kRefused = 1, kUsage = 100, kSystem = 111 };
 // Ends the process with "berth-launch: SENTENCE" on stderr. Every failure ends here, before exec.
 [[noreturn, gnu::format(printf, 2, 3)]] void fail(ExitCode code, const char* format, ...);
 
+// Writes the same line, and goes on.
+[[gnu::format(printf, 1, 2)]] void warn(const char* format, ...);
+
 // A growing array of plain values, or of owners such as UniqueFd, which can move in memory byte by byte.
 template <class T>
 class List {
@@ -87,12 +90,24 @@ void appendUnescaped(Text& out, const char* json);
 // Sends a byte with descriptors over a connected UNIX socket, or ends the process. `what` names them for the message.
 void sendFds(int channel, const int* fds, size_t count, const char* what);
 
+// Waits for a berth with a problem, ever longer.
+class Patience {
+ public:
+  // `sentence` says which problem.
+  void wait(const char* sentence);
+
+ private:
+  Text told_;
+  unsigned seconds_ = 1;
+};
+
 // What to ask for. An absent `replace` and empty lists are left out of the call.
 struct Request {
   const char* berth = nullptr;
   List<const char*> command;
   List<const char*> environment;  // NAME=VALUE, each name once
   const char* replace = nullptr;
+  bool waits = false;             // while the berth has a problem
   int absentStatus = kRefused;  // exit code where there is no such berth, or the caller may not take it
 };
 

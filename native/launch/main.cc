@@ -15,16 +15,12 @@
 
 namespace berthd {
 
-void fail(ExitCode code, const char* format, ...) {
-  // The exit code stays the same when stderr cannot be written to.
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);
+namespace {
+
+// One line, whatever names and messages are in it. No byte needs more than four.
+void writeLine(const char* format, va_list arguments) {
   char sentence[4096];
-  va_list arguments;
-  va_start(arguments, format);
   vsnprintf(sentence, sizeof sentence, format, arguments);
-  va_end(arguments);
-  // One line, whatever names and messages are in it. No byte needs more than four.
   char line[4 * sizeof sentence];
   size_t length = 0;
   escapeText(sentence, strlen(sentence), [&](const char* piece, size_t size) {
@@ -32,7 +28,26 @@ void fail(ExitCode code, const char* format, ...) {
     length += size;
   });
   dprintf(STDERR_FILENO, "berth-launch: %.*s\n", static_cast<int>(length), line);
+}
+
+}  // namespace
+
+void fail(ExitCode code, const char* format, ...) {
+  // The exit code stays the same when stderr cannot be written to.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  va_list arguments;
+  va_start(arguments, format);
+  writeLine(format, arguments);
+  va_end(arguments);
   _exit(code);
+}
+
+void warn(const char* format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  writeLine(format, arguments);
+  va_end(arguments);
 }
 
 namespace {
@@ -52,6 +67,7 @@ constexpr char kHelp[] =
     "  --replace no|try|must what to do about a tenant that holds the berth (default: as the berth says)\n"
     "  --setenv NAME=VALUE   set a variable for the server; may be repeated\n"
     "  --absent-status N     exit with N, 1 to 255, if there is no such berth or you may not take it (default: 1)\n"
+    "  --wait                if the berth has a problem, wait until it has none\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
     "  --no-namespaces       the server can neither make nor enter namespaces, as with server.no-namespaces\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
@@ -158,6 +174,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
       {"no-namespaces", no_argument, nullptr, 'n'}, {"absent-status", required_argument, nullptr, 'a'},
+      {"wait", no_argument, nullptr, 'w'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
       {"trace-binds", required_argument, nullptr, 'b'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
@@ -176,6 +193,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 't': options.timeout = parseTimeout(optarg); break;
       case 'n': options.noNamespaces = true; break;
       case 'a': options.request.absentStatus = parseStatus(optarg); break;
+      case 'w': options.request.waits = true; break;
       case 'd': options.dryRun = true; break;
       case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;

@@ -17,7 +17,7 @@ test("print shows every unit, with the programs of this installation", async () 
   expect(code).toBe(0);
   for (const name of units) expect(stdout).toContain(`systemctl edit ${name}\n`);
   expect(stdout).toContain(`ExecStart=${process.execPath} ${cli.replace(/berth\.js$/, "berthd.js")} --state`);
-  expect(stdout).toContain(`ExecStart=${launcherPath()} --no-namespaces --absent-status 101 %i`);
+  expect(stdout).toContain(`ExecStart=${launcherPath()} --wait --no-namespaces --absent-status 101 %i`);
   expect(stdout).not.toMatch(/@[a-z-]+@(?!\.)/);
 });
 
@@ -63,7 +63,7 @@ test("install --prefix is for packages: their folder, their programs", async () 
   const place = join(folder.path, "usr/lib/systemd/system");
   expect(readFileSync(join(place, "berthd.service"), "utf8")).toContain("ExecStart=/usr/bin/berthd --state");
   expect(readFileSync(join(place, "berth@.service"), "utf8")).toContain(
-    "ExecStart=/usr/bin/berth-launch --no-namespaces --absent-status 101 %i\n",
+    "ExecStart=/usr/bin/berth-launch --wait --no-namespaces --absent-status 101 %i\n",
   );
   const relative = await berth(["units", "install", "--root", folder.path, "--prefix", "usr"]);
   expect(relative.code).toBe(100);

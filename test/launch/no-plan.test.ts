@@ -1,6 +1,10 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { native, RECEIVED_LENGTH } from "../../src/native.ts";
+import { boundSocket } from "../support/sockets.ts";
 import { encode, FakeBroker, launch, launcher, planOf, run, SEALED, sentence } from "./fake-broker.ts";
 
 describe("a broker that does not hand the berth over", () => {
@@ -43,6 +47,55 @@ describe("a broker that does not hand the berth over", () => {
     expect(await codeOf(denied, "--absent-status", "101")).toBe(101);
     expect(await codeOf(occupied, "--absent-status", "101")).toBe(1);
     for (const status of ["0", "256", "x"]) expect(await codeOf(absent, "--absent-status", status)).toBe(100);
+  });
+
+  describe("--wait", () => {
+    const problems = (message: string) => ({
+      text: JSON.stringify({ error: "io.berthd.Broker.BerthHasProblems", parameters: { message } }),
+      fds: [],
+    });
+
+    test("asks again until the berth has no problem, says each problem once, and has no descriptor of an error", async () => {
+      using broker = new FakeBroker();
+      broker.answer = { ...problems("the port is busy"), fds: [broker.memfd("plan")] };
+      const started = launch(broker, ["--wait", "arena", "--", "sh", "-c", "ls /proc/self/fd | wc -l"]);
+      await expect.poll(() => broker.calls.length, { timeout: 10_000 }).toBe(2);
+      broker.answer = problems("a typo");
+      await expect.poll(() => broker.calls.length, { timeout: 10_000 }).toBe(3);
+      broker.offer(encode(planOf(["sh", "-c", "ls /proc/self/fd | wc -l"])));
+      expect(await started).toMatchObject({
+        code: 0,
+        stdout: "4\n", // 0, 1, 2, and that of ls itself
+        stderr:
+          "berth-launch: the port is busy; waiting until it has none\nberth-launch: a typo; waiting until it has none\n",
+      });
+    });
+
+    test("waits for nothing else, and without it nothing is waited for", async () => {
+      using broker = new FakeBroker();
+      broker.answer = { text: JSON.stringify({ error: occupied, parameters: { message: "no" } }), fds: [] };
+      expect(await launch(broker, ["--wait", "arena"])).toMatchObject({ code: 1, stderr: "berth-launch: no\n" });
+      broker.answer = problems("a typo");
+      expect(await launch(broker)).toMatchObject({ code: 1, stderr: "berth-launch: a typo\n" });
+    });
+
+    test("tells the service manager, and ends at SIGTERM", async () => {
+      using broker = new FakeBroker();
+      const address = join(broker.folder, "notify");
+      using manager = boundSocket(`unix-dgram://${address}`);
+      broker.answer = problems("a typo");
+      const env = { ...process.env, NOTIFY_SOCKET: address };
+      const child = spawn(launcher, ["--socket", broker.path, "--wait", "arena"], { stdio: "ignore", env });
+      const ended = once(child, "exit");
+      const data = Buffer.alloc(4096);
+      const received = (): string => {
+        const size = native.recvmsg(manager.fd, data, 0, new Int32Array(RECEIVED_LENGTH));
+        return data.toString("utf8", 0, Math.max(0, size));
+      };
+      await expect.poll(received).toBe("EXTEND_TIMEOUT_USEC=90000000\nSTATUS=waiting: a typo");
+      child.kill("SIGTERM");
+      expect(await ended).toEqual([null, "SIGTERM"]);
+    });
   });
 
   test("the descriptors of an error are not used", async () => {
