@@ -6,12 +6,10 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../src/native.ts";
 import { TestFolder } from "./support/broker.ts";
+import { npmEnv as npm } from "./support/npm.ts";
 
 const run = promisify(execFile);
 
-// As scripts/test.mjs has it, for a registry whose certificates Node does not know by itself.
-const certificates = process.env["BERTHD_TEST_CA_CERTS"];
-const npm = { ...process.env, ...(certificates !== undefined && { NODE_EXTRA_CA_CERTS: certificates }) };
 // A compiler must not be needed where a prebuilt binary fits, and not be found when the test says so.
 const withoutCompiler = { ...npm, CC: "/bin/false", CXX: "/bin/false", npm_config_nodedir: "/nonexistent" };
 

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { npmEnv } from "../support/npm.ts";
 import { RawPeer } from "../support/peer.ts";
 import { endsWithTest } from "../support/wrap.ts";
 import { blocks, read, section } from "./markdown.ts";
@@ -30,7 +31,10 @@ player.on("error", (error) => { throw error; });`,
 
 /** Why the packages cannot be installed, as `needs` tells what is missing. */
 function registry(): object {
-  const { status } = spawnSync("npm", ["ping", "--fetch-retries=0", "--fetch-timeout=10000"], { stdio: "ignore" });
+  const { status } = spawnSync("npm", ["view", "ws@8", "name", "--fetch-retries=0", "--fetch-timeout=10000"], {
+    stdio: "ignore",
+    env: npmEnv,
+  });
   return status === 0 ? {} : { skip: true, meta: { needs: "needs npm's registry, which cannot be reached" } };
 }
 
@@ -41,7 +45,7 @@ describe("a recipe", registry(), () => {
   beforeAll(async () => {
     folder = new TestFolder({ "package.json": "{}" });
     const quiet = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--silent"];
-    execFileSync("npm", ["install", ...quiet, ...PACKAGES], { cwd: folder.path, stdio: "inherit" });
+    execFileSync("npm", ["install", ...quiet, ...PACKAGES], { cwd: folder.path, stdio: "inherit", env: npmEnv });
     mkdirSync(join(folder.path, "node_modules"), { recursive: true });
     symlinkSync(packageRoot, join(folder.path, "node_modules/berthd"));
     broker = await spawnBroker({
