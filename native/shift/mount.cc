@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "common/notify.h"
 #include "overlay.h"
 #include "program.h"
 
@@ -135,16 +134,9 @@ void checkAttributes(const std::string& upper) {
 
 // Tells the service manager, if there is one (sd_notify(3)).
 void notify(const char* state) {
-  const char* const path = getenv("NOTIFY_SOCKET");
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path == nullptr || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof address.sun_path) return;
-  memcpy(address.sun_path, path, strlen(path));
-  if (path[0] == '@') address.sun_path[0] = '\0';
-  const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + strlen(path));
-  if (sendto(socket.get(), state, strlen(state), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address), length) < 0) {
-    dprintf(STDERR_FILENO, "shift-mount: cannot notify %s: %m; the mount is not affected\n", printable(path).c_str());
+  if (const int error = notifyManager(state, 0)) {
+    dprintf(STDERR_FILENO, "shift-mount: cannot notify %s: %s; the mount is not affected\n",
+            printable(getenv("NOTIFY_SOCKET")).c_str(), strerror(error));
   }
 }
 
@@ -155,7 +147,7 @@ std::string shiftOwners(const Options& options, int directory, const char* name,
   Walk walk(options.walk);
   const int signalled = run(walk, std::move(root), path, signals);
   const Counts counts = walk.counts();
-  // Below the mount point every file has a shifted owner, whoever set it.
+  // An owner that was in the range already is shifted, too.
   Counts shown = counts;
   shown.shifted += shown.unchanged;
   shown.unchanged = 0;

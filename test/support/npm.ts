@@ -1,4 +1,4 @@
-/** The environment for npm: as scripts/test.mjs found it, for a registry whose certificates Node does not know by itself. */
+/** npm's environment, as scripts/test.mjs found it: Node may not know the certificates of the registry by itself. */
 const certificates = process.env["BERTHD_TEST_CA_CERTS"];
 export const npmEnv: NodeJS.ProcessEnv = {
   ...process.env,
