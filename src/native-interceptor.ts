@@ -18,6 +18,8 @@ export interface BindReport {
   readonly socket: number;
   /** -1, or a descriptor that is no socket. Who gets the report owns it: to close it may wait. */
   readonly stray: number;
+  /** The inode of its thread's network namespace; 0 where the kernel does not tell. */
+  readonly network: number;
   /** A copy of the `struct sockaddr` it asked for. */
   readonly sockaddr: Uint8Array;
 }

@@ -26,6 +26,8 @@ export const SO_BINDTOIFINDEX = 62;
 export const SO_PASSPIDFD = 76;
 /** Linux 6.5. */
 export const SO_PEERPIDFD = 77;
+/** Linux 5.14. */
+export const SO_NETNS_COOKIE = 71;
 /** Linux 6.16. */
 export const SO_PASSRIGHTS = 83;
 

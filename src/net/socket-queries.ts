@@ -4,7 +4,7 @@ import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { type Address, AF_UNIX, decodeSockaddr } from "./address.ts";
-import { SO_ERROR, SOL_SOCKET } from "./socket-constants.ts";
+import { SO_ERROR, SO_NETNS_COOKIE, SOL_SOCKET } from "./socket-constants.ts";
 import { type SocketKind, typeNumber } from "./transport.ts";
 
 /** struct sockaddr_storage: room for an address of any family. */
@@ -24,6 +24,15 @@ export function socketOption(fd: number, level: number, option: number, sys: Pic
   const value = new Int32Array(1);
   const result = sys.getsockopt(fd, level, option, value);
   return result < 0 ? result : (value[0] ?? 0);
+}
+
+/**
+ * Tells the network namespace of a socket from all others. It is that of the process when it made the socket. Undefined
+ * before Linux 5.14.
+ */
+export function networkCookie(fd: number, sys: Pick<Native, "getsockopt">): string | undefined {
+  const words = new Int32Array(2);
+  return sys.getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, words) < 0 ? undefined : words.join();
 }
 
 /** Reads the error that is pending on a socket, which clears it (socket(7), SO_ERROR). */

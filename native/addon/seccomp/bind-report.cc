@@ -48,6 +48,18 @@ long readFlags(pid_t thread, int number) {
   return readNumber(path, "flags:", 8);
 }
 
+// The link in /proc says "net:[4026531840]". To read it takes no lock that a server could hold.
+uint64_t networkOf(pid_t thread) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/ns/net", thread);
+  char target[64];
+  const ssize_t size = ::readlink(path, target, sizeof target - 1);
+  target[size < 0 ? 0 : size] = '\0';
+  constexpr char kBefore[] = "net:[";
+  constexpr size_t kLength = sizeof kBefore - 1;
+  return std::strncmp(target, kBefore, kLength) == 0 ? std::strtoull(target + kLength, nullptr, 10) : 0;
+}
+
 // Whether that descriptor of the server is a socket. What is none is not fetched: to close it again may wait for ever.
 bool isSocket(pid_t thread, int number) {
   char path[64];
@@ -82,6 +94,7 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory) {
   if (call.length < 0 || static_cast<size_t>(call.length) > kAddressMax) return EINVAL;
   const int error = memory.read(report->thread, call.address, report->address, static_cast<size_t>(call.length));
   if (error != 0) return error;
+  report->network = networkOf(report->thread);
   report->cloexec = isCloexec(report->thread, call.fd);
   return 0;
 }

@@ -22,6 +22,7 @@ struct BindReport {
   bool cloexec = false;
   UniqueFd socket;
   UniqueFd pidfd;  // of the thread
+  uint64_t network = 0;  // inode of the thread's network namespace; 0: unknown
   int stray = -1;  // what was no socket. A guard must close it: close(2) may wait
   uint8_t address[kAddressMax] = {};
   int length = 0;

@@ -20,6 +20,7 @@ Napi::Object describe(Napi::Env env, const BindReport& report) {
   object.Set("error", Napi::Number::New(env, report.error));
   object.Set("recalled", Napi::Boolean::New(env, report.recalled));
   object.Set("socket", Napi::Number::New(env, report.socket.get()));
+  object.Set("network", Napi::Number::New(env, static_cast<double>(report.network)));
   const size_t length = report.error == 0 ? static_cast<size_t>(report.length) : 0;
   object.Set("stray", Napi::Number::New(env, report.stray));
   object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, report.address, length));

@@ -9,6 +9,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";
+import { networkOf } from "../access/network.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
@@ -208,8 +209,8 @@ export class Berths {
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
     const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
-    const { pid, uid, unit, ready } = facts;
-    const lease = this.#begin(berth, { pid, uid, unit }, pidfd, id);
+    const { pid, uid, unit, network, ready } = facts;
+    const lease = this.#begin(berth, { pid, uid, unit, network }, pidfd, id);
     lease.ready = ready;
     berth.generation++;
     return lease;
@@ -242,12 +243,13 @@ export class Berths {
       pidfd?.close();
       return { kind: "denied", berth: berth.name };
     }
-    const tenant = { pid: peer.pid, uid: peer.uid, unit: peer.unit };
+    const known = { pid: peer.pid, uid: peer.uid, unit: peer.unit };
+    const tenant = { ...known, network: networkOf(peer.pid) };
     const event = berth.lease === undefined ? "acquired" : "handover";
     const lease = this.#begin(berth, tenant, pidfd);
     const how = event === "acquired" ? "taken" : "to be taken over";
     const message = `berth ${berth.name}: ${how} by pid ${tenant.pid} (uid ${tenant.uid})`;
-    log("info", message, { event, berth: berth.name, lease: lease.id, ...tenant });
+    log("info", message, { event, berth: berth.name, lease: lease.id, ...known });
     this.#emit(event, berth);
     return { kind: "granted", berth, lease };
   }

@@ -17,6 +17,8 @@ export interface Tenant {
   readonly pid: number;
   readonly uid: number;
   readonly unit: string | undefined;
+  /** Its network namespace when it took the berth. */
+  readonly network?: number | undefined;
 }
 
 export class Lease {

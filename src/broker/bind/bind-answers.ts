@@ -1,9 +1,10 @@
 /**
  * Decides what a bind(2) of a server comes to: the held socket for that address, or what `server.other-binds` says. The
  * broker copies the arguments once, so later changes by the server do not count. An internet bind that is not the
- * berth's is never handed back to the kernel, unless all binds are allowed. This is no sandbox (docs/security.md).
+ * berth's is handed back to the kernel only where all binds are allowed, or in another network namespace. This is no
+ * sandbox (docs/security.md).
  */
-import { fstatSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { fstatSync, readFileSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ServerSpec } from "../../config/keys/spec.ts";
@@ -13,18 +14,21 @@ import type { Native } from "../../native.ts";
 import type { BindReport } from "../../native-interceptor.ts";
 import { type Address, formatAddress, formatListenAddress } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
-import type { Guard, Owner } from "../guard/guard.ts";
+import type { Guard } from "../guard/guard.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
 import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { addressOf } from "./asked-address.ts";
-import { type Candidate, isLoopback, matchBind } from "./bind-match.ts";
+import { reportFailures, unanswered } from "./bind-failures.ts";
+import { type BindRequest, type Candidate, isLoopback, matchBind } from "./bind-match.ts";
 import { FurtherBinds } from "./further-binds.ts";
-import { makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
+import { areApart, describeElsewhere, isInOtherNetwork } from "./other-network.ts";
+import { bindPlan, makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
+import { userOf } from "./server-user.ts";
 
-const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE, ENOBUFS, EPERM, ETIMEDOUT } = constants.errno;
+const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE } = constants.errno;
 
 /** What a bind(2) of the server comes to. */
 export interface Answer {
@@ -47,12 +51,14 @@ const MAX_LOGGED = 32;
 export interface BindSource {
   readonly name: string;
   readonly sockets: readonly NamedSocket[];
-  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds" | "deliver"> };
+  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds" | "anyNamespace" | "deliver"> };
 }
 
 export interface BindAnswersOptions {
   readonly berth: BindSource;
   readonly lease: { readonly ended: boolean };
+  /** The network namespace in which the server was started, if that is known. */
+  readonly network: number | undefined;
   readonly sys: Native;
   readonly guard: Pick<Guard, "run" | "spend" | "close">;
   readonly log: Log;
@@ -94,17 +100,13 @@ export class BindAnswers {
   /** Resolves with the answer. It means nothing if nobody awaits it any more. */
   async decide(report: BindReport): Promise<Answer> {
     if (report.error !== 0) {
-      if (report.error === EPERM) this.note("error", "ptrace", blind);
-      if (report.error === ETIMEDOUT)
-        this.note(
-          "warning",
-          "memory",
-          "a bind of its server failed: the memory that holds its address cannot be read in time",
-        );
+      const failure = reportFailures.get(report.error);
+      if (failure !== undefined) this.note(...failure);
       return { verdict: report.error };
     }
     const make = makeOf(report.socket, this.#sys);
     if (make === undefined) return CONTINUE;
+    if (this.#isElsewhere(report) && this.#isApart(report)) return this.#passOn(report, make);
     const found = await this.#run(report, () => ({ plan: statePlan(make, this.#sys), fd: report.socket }));
     if (typeof found === "string") return this.#unanswered(found);
     const own = { ...make, ...found.value };
@@ -118,7 +120,7 @@ export class BindAnswers {
     if (address.family === "unix") return { verdict: EAFNOSUPPORT };
     if (this.#options.lease.ended) return this.#refuse(own.kind, address, "its lease has ended");
     if (own.bound !== undefined) return { verdict: EINVAL };
-    const found = this.#find({ ...own, address }, address.port === 0);
+    const found = this.#find(report, { ...own, address }, address.port === 0);
     if (found !== undefined && own.isServed) return this.#deliver(report, own, found, address);
     // Port 0 takes no address from anyone. The broker binds the server's own socket itself, so that the server cannot
     // change the address in between.
@@ -133,11 +135,37 @@ export class BindAnswers {
   /** A UNIX address that the berth does not have is bound by the server itself; the file system decides. */
   #answerUnix(report: BindReport, own: OwnSocket, address: Address | number): Answer | Promise<Answer> {
     if (typeof address === "number" || this.#options.lease.ended || own.bound !== undefined) return CONTINUE;
-    const found = this.#find({ ...own, address }, false);
+    const found = this.#find(report, { ...own, address }, false);
     return found === undefined ? CONTINUE : this.#deliver(report, own, found, address);
   }
 
-  #find(request: { kind: SocketKind; address: Address; v6only: boolean }, ephemeral: boolean): Offer | undefined {
+  #isElsewhere(report: BindReport): boolean {
+    return !this.#options.berth.spec.server.anyNamespace && isInOtherNetwork(report, this.#options.network);
+  }
+
+  /** Whether the server's own socket takes no address of the namespace that the berth's are in. */
+  #isApart({ socket }: BindReport): boolean {
+    const [held] = this.#options.berth.sockets;
+    return held !== undefined && areApart(socket, held.socket.fd, this.#sys);
+  }
+
+  /** What is bound in another network namespace is no matter of the berth's. Only what it may have meant is logged. */
+  #passOn(report: BindReport, { kind, domain }: SocketMake): Answer {
+    const address = addressOf(report.sockaddr, domain);
+    if (typeof address === "number" || this.#fitting({ kind, address, v6only: false }, false).length === 0)
+      return CONTINUE;
+    const asked = formatListenAddress({ kind, address, dualStack: false });
+    this.note("warning", `elsewhere ${asked}`, describeElsewhere(report.pid, asked));
+    return CONTINUE;
+  }
+
+  #find(report: BindReport, request: BindRequest, ephemeral: boolean): Offer | undefined {
+    if (this.#isElsewhere(report)) return undefined;
+    const fitting = this.#fitting(request, ephemeral);
+    return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
+  }
+
+  #fitting(request: BindRequest, ephemeral: boolean): Offer[] {
     const offers = this.#options.berth.sockets.flatMap(({ name, socket }): Offer[] => {
       const { listen } = socket;
       const chosenByKernel = listen.address.family !== "unix" && listen.address.port === 0;
@@ -145,8 +173,7 @@ export class BindAnswers {
       const address = ephemeral ? listen.address : socket.address;
       return [{ name, socket, kind: listen.kind, address, dualStack: socket.dualStack }];
     });
-    const fitting = matchBind(request, offers);
-    return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
+    return matchBind(request, offers);
   }
 
   /** Whether the server still has the socket where it was put. */
@@ -230,13 +257,7 @@ export class BindAnswers {
   /** Nobody can say what the socket is, or set what it needs. */
   #unanswered(why: Unanswered | "gone"): Answer {
     if (why === "gone") return CONTINUE;
-    const [message, verdict] =
-      why === "stuck"
-        ? [
-            "the kernel did not answer a question about its socket in time: another call of the server locks it",
-            ETIMEDOUT,
-          ]
-        : ["no guard process can be started to look at its socket", ENOBUFS];
+    const { message, verdict } = unanswered[why];
     this.note("warning", why, `a bind of its server failed: ${message}`);
     return { verdict };
   }
@@ -270,23 +291,6 @@ export class BindAnswers {
     const { berth } = this.#options;
     this.#options.log(level, `berth ${berth.name}: ${message}`, { event: "bind-refused", berth: berth.name });
   }
-}
-
-/** Why the broker cannot look into its servers. Root without that capability is usually in a container. */
-const blind = `the broker may not inspect its server, so the server's binds fail with EPERM; ${
-  process.geteuid?.() === 0
-    ? "give the broker CAP_SYS_PTRACE: --cap-add SYS_PTRACE, or in CapabilityBoundingSet= of its unit"
-    : "run the broker as root or with CAP_SYS_PTRACE, or set kernel.yama.ptrace_scope=1 or 0"
-}`;
-
-function* bindPlan(sockaddr: Uint8Array): SocketPlan<number> {
-  const [bound] = yield [{ call: "bind", sockaddr }];
-  return bound?.result ?? -EINVAL;
-}
-
-/** Whose guard processes the server's sockets may make wait: its own user's, also when root has started it. */
-export function userOf(pid: number): Owner {
-  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? "stranger";
 }
 
 /** The lowest port that needs no privilege (ip(7)). The broker must not bind a lower one for the server. */

@@ -10,7 +10,7 @@ import type { BindReport, EpollReport } from "../../native-interceptor.ts";
 import { decodeCarried, encodeCarry, encodeForget } from "../guard/epoll-requests.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { NoReply } from "../guard/worker.ts";
-import { userOf } from "./bind-answers.ts";
+import { userOf } from "./server-user.ts";
 
 const { EAGAIN, ENOBUFS, ETIMEDOUT } = constants.errno;
 

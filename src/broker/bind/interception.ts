@@ -5,9 +5,10 @@
 import { readlinkSync } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
 import type { BindReport, EpollReport } from "../../native-interceptor.ts";
-import { BindAnswers, type BindAnswersOptions, userOf } from "./bind-answers.ts";
+import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
 import { BindReports } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
+import { userOf } from "./server-user.ts";
 
 const NO_SOCKET = -1;
 

@@ -54,7 +54,7 @@ interface Served {
 const departed = (name: string): BindSource => ({
   name,
   sockets: [],
-  spec: { server: { otherBinds: "refuse", deliver: ["bind"] } },
+  spec: { server: { otherBinds: "refuse", anyNamespace: false, deliver: ["bind"] } },
 });
 
 export class Interceptions {
@@ -92,7 +92,9 @@ export class Interceptions {
     const record = kept?.record ?? this.#fallback.keep(notify.fd);
     try {
       const descriptors = { notify: notify.move(), record, storedCopy: kept?.storedCopy };
-      this.#serve(id, descriptors, { berth, lease, isRestored: false }, () => quota.refund("interceptions", account));
+      this.#serve(id, descriptors, { berth, lease, network: lease.tenant.network, isRestored: false }, () =>
+        quota.refund("interceptions", account),
+      );
     } catch (error) {
       kept?.storedCopy.drop();
       quota.refund("interceptions", account);
@@ -115,7 +117,8 @@ export class Interceptions {
       if (charged) quota.refund("interceptions", account);
     };
     try {
-      const whose = { berth, lease: lease ?? { ended: true }, isRestored: true };
+      const network = lease?.tenant.network;
+      const whose = { berth, lease: lease ?? { ended: true }, network, isRestored: true };
       this.#serve(id, { notify, record, storedCopy }, whose, refund);
     } catch (error) {
       refund();
@@ -195,7 +198,7 @@ export class Interceptions {
   #serve(
     id: string,
     { notify, record, storedCopy }: Descriptors,
-    whose: Pick<InterceptionOptions, "berth" | "lease" | "isRestored">,
+    whose: Pick<InterceptionOptions, "berth" | "lease" | "network" | "isRestored">,
     onEnd: () => void,
   ): void {
     const { berths, sys, guard, log, events } = this.#options;

@@ -2,6 +2,7 @@
  * What a server's own socket is, which it is about to bind. What the kernel says without taking the socket's lock is
  * asked here; all else is a plan for a guard process, for the server can have the kernel hold that lock.
  */
+import { constants } from "node:os";
 import type { Native } from "../../native.ts";
 import { type Address, AF_INET, AF_INET6, AF_UNIX, decodeSockaddr } from "../../net/address.ts";
 import * as so from "../../net/socket-constants.ts";
@@ -10,6 +11,8 @@ import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transpor
 import type { ForeignCalls } from "../access/foreign-calls.ts";
 import { type OwnSettings, ownSettings, readCalls } from "../plans/carry-over.ts";
 import type { SocketCall, SocketPlan } from "../plans/socket-call.ts";
+
+const { EINVAL } = constants.errno;
 
 /** What a socket was made as. */
 export interface SocketMake {
@@ -54,6 +57,12 @@ export function* statePlan({ domain, type }: SocketMake, sys: Native): SocketPla
     bound: isBound ? address : undefined,
     v6only: v6only !== undefined && v6only.result >= 0 && v6only.value[0] === 1,
   };
+}
+
+/** Binds it; 0 or -errno. */
+export function* bindPlan(sockaddr: Uint8Array): SocketPlan<number> {
+  const [bound] = yield [{ call: "bind", sockaddr }];
+  return bound?.result ?? -EINVAL;
 }
 
 function addressIn(words: Int32Array, length: number): Address | undefined {

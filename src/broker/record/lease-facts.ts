@@ -12,15 +12,17 @@ export interface LeaseFacts {
   readonly pid: number;
   readonly uid: number;
   readonly unit: string | undefined;
+  /** The inode of its network namespace when it took the berth. Older brokers did not note it. */
+  readonly network?: number | undefined;
   /** The tenant reported that it serves. */
   readonly ready: boolean;
   /** It is the newcomer's lease in a handover. */
   readonly incoming: boolean;
 }
 
-export function encodeLeaseFacts({ pid, uid, unit, ready, incoming }: LeaseFacts): Buffer {
+export function encodeLeaseFacts({ pid, uid, unit, network, ready, incoming }: LeaseFacts): Buffer {
   const page = Buffer.alloc(RECORD_SIZE);
-  page.write(JSON.stringify({ pid, uid, unit, ready, incoming }));
+  page.write(JSON.stringify({ pid, uid, unit, network, ready, incoming }));
   return page;
 }
 
@@ -34,8 +36,8 @@ export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { pid, uid, unit, ready, incoming } = value as Record<string, unknown>;
+  const { pid, uid, unit, network, ready, incoming } = value as Record<string, unknown>;
   if (typeof pid !== "number" || typeof uid !== "number" || typeof ready !== "boolean") return undefined;
   if (typeof incoming !== "boolean" || (unit !== undefined && typeof unit !== "string")) return undefined;
-  return { pid, uid, unit, ready, incoming };
+  return { pid, uid, unit, ready, incoming, ...(typeof network === "number" && { network }) };
 }

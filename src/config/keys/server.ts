@@ -87,6 +87,7 @@ const keys = {
     fallback: refuse,
     default: '"refuse"',
   },
+  anyNamespace: { name: "any-namespace", type: "boolean", read: flag, fallback: false, default: "false" },
   environment: {
     name: "environment",
     type: "table of strings",
@@ -148,6 +149,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     deliver,
     enter,
     otherBinds: section.value(keys.otherBinds),
+    anyNamespace: section.value(keys.anyNamespace),
     environment: Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
     inheritEnvironment: section.value(keys.inheritEnvironment),
     umask: section.value(keys.umask),

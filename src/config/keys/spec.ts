@@ -49,6 +49,8 @@ export interface ServerSpec {
   readonly enter: boolean;
   readonly deliver: readonly Delivery[];
   readonly otherBinds: OtherBinds;
+  /** Processes in other network namespaces than that of the launch get the sockets, too. */
+  readonly anyNamespace: boolean;
   readonly environment: Readonly<Record<string, string>>;
   /** true: the launcher's environment, then `environment` over it; false: only `environment` and PATH. */
   readonly inheritEnvironment: boolean;

@@ -46,11 +46,15 @@ class BindWorld implements Disposable {
       check("socket", native.socket(familyNumber(listen.address), typeNumber(listen.kind), 0)),
     );
     const sockets = [{ name: "game", socket: this.held }];
-    const berth = { name: "arena", sockets, spec: { server: { otherBinds: "refuse", deliver: ["bind"] } } } as const;
+    const berth = {
+      name: "arena",
+      sockets,
+      spec: { server: { otherBinds: "refuse", anyNamespace: false, deliver: ["bind"] } },
+    } as const;
     const { lease } = this;
     this.#answers = new BindAnswers({
       ...{ berth, lease, sys, guard, log: () => undefined, awaits: () => true },
-      ...{ isRestored: false, onReopened: () => undefined },
+      ...{ network: 7, isRestored: false, onReopened: () => undefined },
     });
   }
 
@@ -59,7 +63,17 @@ class BindWorld implements Disposable {
     const { pid } = process;
     const { fd } = this.#own;
     const sockaddr = encodeSockaddr(this.held.address);
-    return this.#answers.decide({ pid, thread: pid, fd, error: 0, recalled: false, socket: fd, stray: -1, sockaddr });
+    return this.#answers.decide({
+      pid,
+      thread: pid,
+      fd,
+      error: 0,
+      recalled: false,
+      socket: fd,
+      stray: -1,
+      network: 7,
+      sockaddr,
+    });
   }
 
   [Symbol.dispose](): void {

@@ -29,6 +29,7 @@ describe("a berth", () => {
       deliver: ["listen-fds"],
       enter: false,
       otherBinds: "refuse",
+      anyNamespace: false,
       environment: {},
       inheritEnvironment: true,
       umask: 0o022,
@@ -73,6 +74,7 @@ command = ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "
 user = "arena-bob"
 deliver = []
 other-binds = "loopback"
+any-namespace = true
 environment = { HOME = "/home/{port:game}" }
 inherit-environment = false
 directory = "/srv"
@@ -114,6 +116,7 @@ watchdog = "90s"
       user: bob,
       deliver: [],
       otherBinds: "loopback",
+      anyNamespace: true,
       environment: { HOME: "/home/{port:game}" },
       inheritEnvironment: false,
       directory: "/srv",
