@@ -1,4 +1,6 @@
 /** The attacks' own tools do what the tests rely on: without that no attack is one. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, fstatSync, openSync, statfsSync } from "node:fs";
 import { afterEach, describe, expect, it } from "vitest";
 import { Attacker, call } from "../support/attacks/attacker.ts";
@@ -115,6 +117,16 @@ describe("a pinger", () => {
       expect({ refused, cut }).toEqual({ refused: 0, cut: 0 });
     },
   );
+
+  it("does not count how long a broker that could run had no processor", needs("taskset", "chrt", "root"), async () => {
+    await using broker = await spawnBroker(berth, [], ["taskset", "--cpu-list", "0"]);
+    await using pinger = await Pinger.start(broker.socket);
+    const hog = ["taskset", "--cpu-list", "0", "chrt", "--fifo", "1", "sh", "-c", "while :; do :; done"];
+    await once(spawn("timeout", ["0.5", ...hog], { stdio: "inherit" }), "exit");
+    const { longest, withheld } = await pinger.stop();
+    expect(withheld).toBeGreaterThan(350);
+    expect(longest).toBeLessThan(350);
+  });
 
   it("counts what is refused and what is cut off", async () => {
     await using broker = await spawnBroker(berth);

@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import type { BerthView } from "../../src/broker/berths/berth.ts";
 import { ConfigError } from "../../src/config/toml/problem.ts";
 import { spawnBroker, startBroker, type TestBroker } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, openFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { frame, RawPeer } from "../support/peer.ts";
 import { freePort } from "../support/ports.ts";
@@ -122,7 +122,7 @@ describe("a broker with one bad berth", () => {
       expect(problems(test)).toEqual({});
       expect(broker.berths.flatMap(socketsOf)).toHaveLength(50);
     }
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it("refuses Acquire and Launch of it with the problem, its file and line", async () => {
@@ -163,7 +163,7 @@ describe("a broker with one bad berth", () => {
     await expect(startBroker({ "a.toml": tcp(0), "b.toml": "x = 1" }, strict)).rejects.toThrow(/b\.toml:1: /);
     await expect(startBroker({ "a.toml": tcp(0), "b.toml": tcp(busy) }, strict)).rejects.toThrow(/EADDRINUSE/);
     await closed(other);
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it("starts no server on demand for it", async () => {
@@ -268,7 +268,7 @@ describe("a berth whose file is missing or empty for one reload", () => {
       test.broker.reload();
       expect(find(test, "a")).toEqual(was);
     }
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it("loses both when the tenant ends meanwhile", async () => {

@@ -7,7 +7,7 @@ import { Session } from "../../src/broker/session/session.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { spawnBroker, startBroker } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, openFds } from "../support/fds.ts";
 import { frame, RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 
@@ -38,7 +38,7 @@ describe("a second broker", () => {
       expect((await peer.call("Acquire", { berth: "a" }))?.error).toBeUndefined();
       (await connected(port)).destroy();
     }
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it("on the same abstract socket is refused too", async () => {
@@ -74,7 +74,7 @@ describe("the end of a broker", () => {
     expect(native.listen(peer.fds[0]?.fd ?? -1, 5)).toBe(0);
     await test.broker.close();
     peer.close();
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it("by SIGTERM is clean, exit 0; by SIGKILL leaves files that do not hinder the next", async () => {
@@ -113,7 +113,7 @@ it("a passed control socket that is no listening UNIX socket is refused, and clo
     await expect(Broker.start({ berths: [], socket })).rejects.toMatchObject({ code: "DESCRIPTOR_MISMATCH" });
     expect(socket.open).toBe(false);
   }
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 it("a watcher that goes before it was told everything is forgotten", async () => {

@@ -31,7 +31,7 @@ import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { FakeService } from "../support/fake-service.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, openFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { scripted } from "../support/scripted-native.ts";
 import { fileOf, memfd } from "../support/sockets.ts";
@@ -51,7 +51,7 @@ beforeEach(async () => {
 afterEach(async () => {
   root.close();
   folder[Symbol.dispose]();
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 /** The real path of what stands in the root. */

@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { contentsOf } from "../rootfs/world.ts";
 import { TestFolder } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, openFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { fixtures } from "../support/puppet.ts";
 
@@ -68,6 +68,6 @@ describe(`${COUNT} berths on one image (needs root)`, needs("root", "unshare", "
       const written = readdirSync(join(folder.path, "state/roots"), { recursive: true, withFileTypes: true });
       expect(written.filter((entry) => !entry.isDirectory())).toEqual([]);
     }
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 });

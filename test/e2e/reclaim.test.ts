@@ -6,7 +6,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { SLOT } from "../../src/broker/record/slot-file.ts";
 import { FakeManager } from "../support/fake-manager.ts";
-import { fdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { expectFdsAgain, leaksNothing, openFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
@@ -410,6 +410,6 @@ result = None`);
         /has sockets that cannot be duplicated from it \((EPERM|EACCES).*run the broker as root/,
       );
     }
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   },
 );

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { contentsOf } from "../rootfs/world.ts";
 import { spawnBroker, startBroker, TestFolder } from "../support/broker.ts";
-import { fdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, openFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { fixtures, type User } from "../support/puppet.ts";
 
@@ -24,7 +24,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   home[Symbol.dispose]();
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 const upper = (berth: string): string => join(home.path, "state/roots", berth, "upper");

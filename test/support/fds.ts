@@ -19,7 +19,7 @@ export function openFds(pid: number | "self" = "self"): string[] {
 }
 
 /** Waits, for ten seconds at most, until exactly `before` is open again, and returns what is open then. */
-export async function fdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<string[]> {
+async function fdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<string[]> {
   const deadline = performance.now() + 10_000;
   let now = openFds(pid);
   while (now.join() !== before.join() && performance.now() < deadline) {
@@ -27,6 +27,14 @@ export async function fdsAgain(before: readonly string[], pid: number | "self" =
     now = openFds(pid);
   }
   return now;
+}
+
+/** Fails, saying what it is, when within ten seconds anything else than `before` stays open. */
+export async function expectFdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<void> {
+  const now = await fdsAgain(before, pid);
+  const closed = before.filter((fd) => !now.includes(fd));
+  const opened = now.filter((fd) => !before.includes(fd));
+  expect({ closed, opened }).toEqual({ closed: [], opened: [] });
 }
 
 /**
@@ -39,6 +47,7 @@ export function leaksNothing(when: "at once" | "soon" = "at once"): void {
     before = openFds();
   });
   afterEach(async () => {
-    expect(when === "soon" ? await fdsAgain(before) : openFds()).toEqual(before);
+    if (when === "soon") await expectFdsAgain(before);
+    else expect(openFds()).toEqual(before);
   });
 }

@@ -18,6 +18,7 @@ declare module "vitest" {
 const PACKAGES = {
   bzfs: "bzflag-server",
   casync: "casync",
+  chrt: "util-linux",
   "dbus-daemon": "dbus",
   debootstrap: "debootstrap",
   erl: "erlang-base",
@@ -37,6 +38,7 @@ const PACKAGES = {
   setpriv: "util-linux",
   ss: "iproute2",
   strace: "strace",
+  taskset: "util-linux",
   "systemd-nspawn": "systemd-container",
   "systemd-socket-proxyd": "systemd",
   "teeworlds-server": "teeworlds-server",

@@ -9,7 +9,7 @@ import { launcherPath } from "../../../src/launcher-path.ts";
 import { askTcp, run, Server } from "../../bind/harness.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../../support/broker.ts";
 import { DEBIAN, DEBIAN_TIMEOUT, debianTree } from "../../support/debian-tree.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { mountsHere } from "../../support/folders.ts";
 import { HeldNamespaces, namespaces } from "../../support/namespaces.ts";
 import { needs } from "../../support/needs.ts";
@@ -85,7 +85,7 @@ ${server}`;
     fds = openFds();
   });
   afterEach(async () => {
-    expect(await fdsAgain(fds)).toEqual(fds);
+    await expectFdsAgain(fds);
   });
 
   /** The berth's own command, started as `user`. */
@@ -172,7 +172,7 @@ describe("a broker without root (needs root, to become another user)", needs(...
   });
   afterEach(async () => {
     home[Symbol.dispose]();
-    expect(await fdsAgain(fds)).toEqual(fds);
+    await expectFdsAgain(fds);
   });
 
   /**

@@ -7,7 +7,7 @@ import { native } from "../../../src/native.ts";
 import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { SOCK_DGRAM } from "../../../src/net/transport.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { type Lingering, lingering } from "../../support/lingering.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { memfd } from "../../support/sockets.ts";
@@ -27,7 +27,7 @@ afterEach(async () => {
     using client = await RawPeer.connect(broker.socket);
     expect((await client.call("List"))?.error).toBeUndefined();
   }
-  expect(await fdsAgain(before, broker.pid)).toEqual(before);
+  await expectFdsAgain(before, broker.pid);
   waiting[Symbol.dispose]();
   const exited = once(broker.child, "exit");
   broker.child.kill("SIGTERM");

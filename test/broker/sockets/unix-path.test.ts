@@ -7,7 +7,7 @@ import { native } from "../../../src/native.ts";
 import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { SOCK_STREAM } from "../../../src/net/transport.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 
 const options = { backlog: 1, v6only: true, mode: 0o660 };
 
@@ -26,7 +26,7 @@ describe("the path of a UNIX socket", () => {
     const inode = setPathAccess(path, options);
     expect(lstatSync(path).mode & 0o7777).toBe(0o660);
     expect(isInode(path, inode)).toBe(true);
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it.each([
@@ -49,7 +49,7 @@ describe("the path of a UNIX socket", () => {
     expect(() => setPathAccess(path, options)).toThrow(/another process replaced it/);
     expect(() => setPathAccess(path, options, inode)).toThrow(/another process replaced it/);
     expect([file, `${file}.sock`].map((name) => statSync(name).mode & 0o7777)).toEqual([0o600, 0o600]);
-    expect(await fdsAgain(before)).toEqual(before);
+    await expectFdsAgain(before);
   });
 
   it("that was removed is an error, and is no longer that inode", () => {

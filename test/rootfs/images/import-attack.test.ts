@@ -19,7 +19,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Images } from "../../../src/rootfs/images/images.ts";
 import { importImage, type OnProgress } from "../../../src/rootfs/images/import.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -38,7 +38,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
   folder[Symbol.dispose]();
 });
 

@@ -27,7 +27,7 @@ import { Images } from "../../../src/rootfs/images/images.ts";
 import { type ImportRequest, importImage, type OnProgress } from "../../../src/rootfs/images/import.ts";
 import type { Manifest } from "../../../src/rootfs/images/manifest.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { FileServer } from "../../support/file-server.ts";
 import { isRoot, needs, pathOf } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
@@ -45,7 +45,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
   folder[Symbol.dispose]();
 });
 

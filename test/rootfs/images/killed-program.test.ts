@@ -11,7 +11,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Images } from "../../../src/rootfs/images/images.ts";
 import { importImage } from "../../../src/rootfs/images/import.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { fixtures } from "../../support/puppet.ts";
 
@@ -49,7 +49,7 @@ afterEach(async () => {
   }
   started = undefined;
   folder[Symbol.dispose]();
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 /** Starts an import of the version `half` in its own process group. Its program has started and cannot end. */

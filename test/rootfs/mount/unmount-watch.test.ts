@@ -7,7 +7,7 @@ import { pathOf } from "../../../src/rootfs/disk/proc-path.ts";
 import { FsContext } from "../../../src/rootfs/mount/fs-context.ts";
 import { openFolder } from "../../../src/rootfs/mount/overlay.ts";
 import { UnmountWatch } from "../../../src/rootfs/mount/unmount-watch.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
 
@@ -20,7 +20,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 function tmpfs(): FdHandle {

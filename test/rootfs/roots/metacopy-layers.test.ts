@@ -8,7 +8,7 @@ import { tryLock } from "../../../src/rootfs/disk/lock.ts";
 import { rangeAt } from "../../../src/rootfs/ranges/range.ts";
 import { MetacopyLayers } from "../../../src/rootfs/roots/metacopy-layers.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 
 // Each step is a process of its own.
@@ -37,7 +37,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   folder[Symbol.dispose]();
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 /** A run that is killed at a step. Returns its output if it ended by itself. `wrap` is put before its command. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MOUNT_ATTR_IDMAP, native } from "../../../src/native.ts";
 import type { Root, Strategy } from "../../../src/rootfs/roots/root.ts";
-import { fdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { scripted } from "../../support/scripted-native.ts";
 import { BASE, contentsOf, makeWorld, python, tenant } from "../world.ts";
@@ -21,7 +21,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  expect(await fdsAgain(before)).toEqual(before);
+  await expectFdsAgain(before);
 });
 
 describe.each(STRATEGIES)("a root by %s (needs root)", needs("root"), (shift) => {

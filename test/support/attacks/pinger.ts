@@ -1,12 +1,14 @@
 /** Another client of the broker, which asks 100 times a second: test/fixtures/attacks/ping.c, a process of its own. */
 import { AttackProgram } from "./program.ts";
 
-/** What came of the pings. Milliseconds. */
+/** What came of the pings. Milliseconds, without those in which broker or pinger could run and had no processor. */
 export interface Pings {
   readonly pings: number;
   readonly longest: number;
   readonly median: number;
   readonly p99: number;
+  /** The most that a ping's time is without. */
+  readonly withheld: number;
   /** Connections that were not accepted, and errors for an answer. */
   readonly refused: number;
   /** Connections that ended before the answer. */

@@ -22,7 +22,7 @@ const BYSTANDER = 65_532;
 const LONGEST_MS = 250;
 const AFTERMATH_MS = 1000;
 /** How long what ends the attack may take. */
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 20_000;
 /** What the broker's own memory may differ by: V8 gives back what it has used when it likes. */
 const MEMORY_KIB = 24 * 1024;
 /** What a broker may have open for a while, of the attack's and of its own. */
