@@ -104,12 +104,16 @@ export class Siege implements AsyncDisposable {
     const seen: Pings[] = await Promise.all(this.#pingers.map((pinger) => pinger.stop()));
     for (const pings of seen) expect(pings).toMatchObject({ refused: 0, cut: 0 });
     expect(Math.max(...seen.map(({ longest }) => longest))).toBeLessThan(LONGEST_MS);
-    expect(over()).toBe(true);
+    expect(over(), `the broker logged:\n${this.#said()}\n`).toBe(true);
   }
 
   /** Whether a line of its log has these words. */
   hasLogged(words: string): boolean {
     return this.broker.log.some(({ message }) => message.includes(words));
+  }
+
+  #said(): string {
+    return this.broker.log.map(({ message }) => message).join("\n");
   }
 
   /** While it lasts, the attack takes no more than a few descriptors. */
