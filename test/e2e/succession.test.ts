@@ -10,7 +10,7 @@ import { native } from "../../src/native.ts";
 import { POLLIN } from "../../src/net/socket-constants.ts";
 import { startBroker, TestFolder } from "../support/broker.ts";
 import { Dynasty } from "../support/dynasty.ts";
-import { expectFdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { expectFdsAgain, leaksNothing, openFds, settledFds } from "../support/fds.ts";
 import { guardsEnded } from "../support/guards.ts";
 import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
@@ -34,7 +34,7 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
     const lease = await tenant.acquire("a");
     await tenant.call("Stash", { lease, name: "players" }, '[os.memfd_create("players")]');
     await guardsEnded(old.pid);
-    const fds = openFds(old.pid);
+    const fds = await settledFds(old.pid);
     const berths = await list(old.socket);
     const ino = lstatSync(path, { bigint: true });
     await test(dynasty, async () => {

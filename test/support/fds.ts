@@ -18,6 +18,18 @@ export function openFds(pid: number | "self" = "self"): string[] {
     });
 }
 
+/** What a process has open when that has stayed the same for a while: a file that it reads meanwhile is none of it. */
+export async function settledFds(pid: number): Promise<string[]> {
+  let fds = openFds(pid);
+  for (let same = 0; same < 10; same++) {
+    await setTimeout(20);
+    const now = openFds(pid);
+    if (now.join() !== fds.join()) same = -1;
+    fds = now;
+  }
+  return fds;
+}
+
 /** Waits, for ten seconds at most, until exactly `before` is open again, and returns what is open then. */
 async function fdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<string[]> {
   const deadline = performance.now() + 10_000;

@@ -1,4 +1,5 @@
 /** A client that misbehaves, in a process and under a user of its own: test/fixtures/attacks/attacker.c. */
+import { readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../../src/native.ts";
 import { AttackProgram } from "./program.ts";
@@ -37,6 +38,12 @@ export class Attacker implements AsyncDisposable {
     const answer = await this.#program.heard(() => true, from);
     if (answer.startsWith("ok ")) return { text: answer.slice(3) };
     return { error: answer.replace(/^error /, ""), text: "" };
+  }
+
+  /** The file that its first descriptor of a name is, as `socket:[INODE]`. */
+  async file(name: string): Promise<string> {
+    const [fd] = (await this.do(`numbers ${name}`)).split(",");
+    return readlinkSync(`/proc/${this.pid}/fd/${fd}`);
   }
 
   /** Does some lines again and again, whatever comes of each. Resolves early when it is ended for what it does. */
