@@ -14,10 +14,10 @@ export function readResults(file) {
       const results = tests.map((test) => ({
         name: [name, ...test.ancestorTitles, test.title].join(" > "),
         outcome: test.status === "passed" || test.status === "failed" ? test.status : "skipped",
-        why: test.meta?.needs ?? firstLine(test.failureMessages?.[0]),
+        why: test.meta?.needs ?? beginningOf(test.failureMessages?.[0]),
       }));
       if (status === "failed" && !tests.some((test) => test.status === "failed"))
-        results.push({ name, outcome: "failed", why: firstLine(message) || "a hook failed: vitest says above which" });
+        results.push({ name, outcome: "failed", why: beginningOf(message) || "a hook failed: vitest says above which" });
       return results;
     },
   );
@@ -43,9 +43,9 @@ function of(tests, wanted) {
   return tests.filter(({ outcome }) => outcome === wanted);
 }
 
-/** Without the place in the code. A command's own words come after the first line, which is the command. */
-function firstLine(message = "") {
-  const lines = stripVTControlCharacters(message).split("\n    at ", 1)[0].trim().split("\n");
-  const said = /^Error: Command failed: /.test(lines[0]) ? lines.slice(0, 12).join("\n    ") : lines[0];
+/** The first lines of a message, without the place in the code. */
+function beginningOf(message = "") {
+  const text = stripVTControlCharacters(message).split("\n    at ", 1)[0].trim();
+  const said = text.split("\n").slice(0, 15).join("\n    ");
   return said.length > 1500 ? `${said.slice(0, 1500)} …` : said;
 }

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { native } from "../../../src/native.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
-import { expectFdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, openFds, settledFds } from "../../support/fds.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
 
@@ -22,7 +22,7 @@ describe("a peer that sends garbage", () => {
       "--deadline",
       "3",
     ]);
-    before = openFds(broker.pid);
+    before = await settledFds(broker.pid);
   });
 
   afterEach(async () => {

@@ -7,7 +7,7 @@ import { native } from "../../../src/native.ts";
 import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { SOCK_DGRAM } from "../../../src/net/transport.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
-import { expectFdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../../support/fds.ts";
 import { type Lingering, lingering } from "../../support/lingering.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { memfd } from "../../support/sockets.ts";
@@ -18,7 +18,7 @@ let waiting: Lingering;
 
 beforeEach(async () => {
   broker = await spawnBroker({ "a.toml": '[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]' });
-  before = openFds(broker.pid);
+  before = await settledFds(broker.pid);
   waiting = lingering();
 });
 
