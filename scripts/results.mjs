@@ -17,7 +17,11 @@ export function readResults(file) {
         why: test.meta?.needs ?? beginningOf(test.failureMessages?.[0]),
       }));
       if (status === "failed" && !tests.some((test) => test.status === "failed"))
-        results.push({ name, outcome: "failed", why: beginningOf(message) || "a hook failed: vitest says above which" });
+        results.push({
+          name,
+          outcome: "failed",
+          why: beginningOf(message) || "a hook failed: vitest says above which",
+        });
       return results;
     },
   );
