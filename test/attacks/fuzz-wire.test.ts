@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../src/native.ts";
+import { attackSeconds } from "../support/attacks/seconds.ts";
 import { needs } from "../support/needs.ts";
 
-const SECONDS = 60;
+const SECONDS = attackSeconds();
 const options = { ...needs("root"), timeout: (SECONDS + 60) * 1000 };
 
 /** Rejects with all that it printed, the seed included. */
