@@ -1,7 +1,15 @@
-/** `{fd:NAME}`, `{port:NAME}`, `{address:NAME}` (each with `:INDEX` for other than the first) and `{root}`. Pure. */
+/**
+ * `{fd:NAME}`, `{port:NAME}`, `{address:NAME}` (each with `:INDEX` for other than the first), `{root}`, and `{brace}`
+ * for a brace before such a word. Pure.
+ */
 
 /** One placeholder: [whole, what, name, index]. Any other brace is the server's own and stays. */
-export const placeholder: RegExp = /\{(fd|port|address|root)(?::([^{}:]*)(?::([^{}]*))?)?\}/g;
+export const placeholder: RegExp = /\{(?:(fd|port|address|root)(?::([^{}:]*)(?::([^{}]*))?)?|brace)\}/g;
+
+/** The text that expands to this one. */
+export function escapePlaceholders(text: string): string {
+  return text.replace(placeholder, (whole) => `{brace}${whole.slice(1)}`);
+}
 
 /** The name of the root's descriptor: in messages, in LISTEN_FDNAMES, in `{fd:root}`. */
 export const ROOT = "root";
@@ -35,7 +43,8 @@ export function expandPlaceholders(text: string, expansions: Expansions): string
   let problem: string | undefined;
   const expanded = text.replace(
     placeholder,
-    (whole, what: string, name: string | undefined, index: string | undefined) => {
+    (whole, what: string | undefined, name: string | undefined, index: string | undefined) => {
+      if (what === undefined) return "{";
       let value: string | number | undefined;
       if (what === "root") value = name === undefined ? root?.path : undefined;
       else if (what === "fd" && name === ROOT && root !== undefined) value = index === undefined ? root.fd : undefined;

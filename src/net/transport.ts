@@ -48,6 +48,19 @@ export function isKnownProtocol(kind: SocketKind, form: Form, protocol: number):
   return find(kind, form)?.[1].protocols.includes(protocol) ?? false;
 }
 
+const protocolNames: Readonly<Record<number, string>> = {
+  1: "ICMP",
+  58: "ICMPv6",
+  132: "SCTP",
+  136: "UDP-Lite",
+  256: "SMC",
+};
+
+/** The name of a protocol (SO_PROTOCOL) that no berth can have, for messages. */
+export function protocolName(protocol: number): string {
+  return protocolNames[protocol] ?? `protocol ${protocol}`;
+}
+
 function find(kind: SocketKind, form: Form): (typeof rows)[number] | undefined {
   return rows.find(([, row]) => row.kind === kind && row.form === form);
 }

@@ -34,6 +34,7 @@ beforeAll(async () => {
     "one.toml": berth({ game: ["udp://127.0.0.1:611"], query: ["tcp://127.0.0.1:611"] }),
     "allow.toml": berth({ game: ["udp://127.0.0.1:612"] }, 'other-binds = "allow"'),
     "loopback.toml": berth({ game: ["udp://127.0.0.1:613"] }, 'other-binds = "loopback"'),
+    "ephemeral.toml": berth({ game: ["udp://127.0.0.1:603"] }, 'other-binds = "ephemeral"'),
     "pair.toml": berth({ game: ["udp://127.0.0.1:614", "udp://127.0.0.2:614"] }),
     "any.toml": berth({ game: ["udp://127.0.0.1:0"] }),
     "group.toml": berth(
@@ -171,9 +172,10 @@ describe("a server under bind delivery", needs("root"), () => {
 
 describe("an address that is not the berth's", needs("root"), () => {
   test.each([
-    ["one", 611, ["0", "0", "EACCES", "EACCES", "EACCES", "lite EACCES"]],
-    ["loopback", 613, ["0", "0", "0", "EACCES", "EACCES", "lite EACCES"]],
-    ["allow", 612, ["0", "0", "0", "0", "EACCES", "lite EACCES"]],
+    ["one", 611, ["0", "0", "EACCES", "EACCES", "EACCES", "EACCES", "lite EACCES"]],
+    ["loopback", 613, ["0", "0", "0", "EACCES", "EACCES", "EACCES", "lite EACCES"]],
+    ["ephemeral", 603, ["0", "0", "EADDRINUSE", "EADDRINUSE", "EACCES", "0", "lite EACCES"]],
+    ["allow", 612, ["0", "0", "0", "0", "EACCES", "0", "lite EACCES"]],
   ])("is answered as other-binds says: %s", async (name, port, answers) => {
     expect(await scenario(name, "others", port)).toEqual(answers);
   });
@@ -183,6 +185,8 @@ describe("an address that is not the berth's", needs("root"), () => {
     expect(line.message).toContain("berth one");
     expect(line.message).toContain("udp://127.0.0.1:10611");
     expect(line.message).toContain("udp://127.0.0.1:611, tcp://127.0.0.1:611");
+    const lite = await broker.logged(({ message }) => message.includes("may not bind UDP-Lite 127.0.0.1:611"));
+    expect(lite.message).toContain("a berth holds TCP and UDP only");
   });
 });
 

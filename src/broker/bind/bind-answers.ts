@@ -4,7 +4,7 @@
  * berth's is handed back to the kernel only where all binds are allowed, or in another network namespace. This is no
  * sandbox (docs/security.md).
  */
-import { fstatSync, readFileSync, readlinkSync } from "node:fs";
+import { fstatSync, readlinkSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ServerSpec } from "../../config/keys/spec.ts";
@@ -13,7 +13,6 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { BindReport } from "../../native-interceptor.ts";
 import { type Address, formatAddress, formatListenAddress } from "../../net/address.ts";
-import type { SocketKind } from "../../net/transport.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
 import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
@@ -22,13 +21,14 @@ import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { addressOf } from "./asked-address.ts";
 import { reportFailures, unanswered } from "./bind-failures.ts";
-import { type BindRequest, type Candidate, isLoopback, matchBind } from "./bind-match.ts";
+import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
 import { FurtherBinds } from "./further-binds.ts";
+import { askedBy, decideOtherBind, explainRefusal, kernelPorts, nameAsked } from "./other-binds.ts";
 import { areApart, describeElsewhere, isInOtherNetwork } from "./other-network.ts";
 import { bindPlan, makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
 import { userOf } from "./server-user.ts";
 
-const { EACCES, EAFNOSUPPORT, EINVAL, EMFILE } = constants.errno;
+const { EACCES, EADDRINUSE, EAFNOSUPPORT, EINVAL, EMFILE } = constants.errno;
 
 /** What a bind(2) of the server comes to. */
 export interface Answer {
@@ -118,7 +118,7 @@ export class BindAnswers {
   #answerInet(report: BindReport, own: OwnSocket, address: Address | number): Answer | Promise<Answer> {
     if (typeof address === "number") return { verdict: address };
     if (address.family === "unix") return { verdict: EAFNOSUPPORT };
-    if (this.#options.lease.ended) return this.#refuse(own.kind, address, "its lease has ended");
+    if (this.#options.lease.ended) return this.#refuse(own, address, "its lease has ended");
     if (own.bound !== undefined) return { verdict: EINVAL };
     const found = this.#find(report, { ...own, address }, address.port === 0);
     if (found !== undefined && own.isServed) return this.#deliver(report, own, found, address);
@@ -126,10 +126,16 @@ export class BindAnswers {
     // change the address in between.
     if (address.port === 0) return this.#bindHere(report);
     const { otherBinds } = this.#options.berth.spec.server;
-    if (otherBinds === "allow") return CONTINUE;
-    if (otherBinds === "loopback" && isLoopback(address) && address.port >= firstFreePort())
-      return this.#bindHere(report);
-    return this.#refuse(own.kind, address, `the berth has ${this.#describe()}`);
+    const outcome = decideOtherBind(otherBinds, address, kernelPorts);
+    if (outcome === "kernel") return CONTINUE;
+    if (outcome === "here") return this.#bindHere(report);
+    const held = this.#options.berth.sockets.map(({ socket: { listen, address, dualStack } }) => ({
+      ...listen,
+      address,
+      dualStack,
+    }));
+    const why = explainRefusal(askedBy(own, address), held, otherBinds);
+    return this.#refuse(own, address, why, outcome === "busy" ? EADDRINUSE : EACCES);
   }
 
   /** A UNIX address that the berth does not have is bound by the server itself; the file system decides. */
@@ -205,7 +211,7 @@ export class BindAnswers {
     }
     if (lease.ended) {
       held.close();
-      return this.#refuse(own.kind, asked, "its lease has ended");
+      return this.#refuse(own, asked, "its lease has ended");
     }
     this.#further.given(socket, asked);
     this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
@@ -262,17 +268,10 @@ export class BindAnswers {
     return { verdict };
   }
 
-  #refuse(kind: SocketKind, address: Address, why: string): Answer {
-    const asked = formatListenAddress({ kind, address, dualStack: false });
+  #refuse(own: OwnSocket, address: Address, why: string, verdict: number = EACCES): Answer {
+    const asked = nameAsked(askedBy(own, address));
     this.note("warning", asked, `its server may not bind ${asked}: ${why}`);
-    return { verdict: EACCES };
-  }
-
-  #describe(): string {
-    const addresses = this.#options.berth.sockets.map(({ socket }) =>
-      formatListenAddress({ ...socket.listen, address: socket.address }),
-    );
-    return `${addresses.join(", ") || "no sockets"} and other-binds = "${this.#options.berth.spec.server.otherBinds}"`;
+    return { verdict };
   }
 
   /** Whether a broker that was killed during this call had already handed over the socket. */
@@ -291,10 +290,4 @@ export class BindAnswers {
     const { berth } = this.#options;
     this.#options.log(level, `berth ${berth.name}: ${message}`, { event: "bind-refused", berth: berth.name });
   }
-}
-
-/** The lowest port that needs no privilege (ip(7)). The broker must not bind a lower one for the server. */
-function firstFreePort(): number {
-  const text = readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8");
-  return Number(text);
 }

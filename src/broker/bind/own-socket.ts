@@ -20,6 +20,8 @@ export interface SocketMake {
   readonly type: number;
   readonly kind: SocketKind;
   readonly isInet: boolean;
+  /** SO_PROTOCOL. */
+  readonly protocol: number;
   /** TCP, MPTCP, UDP or UNIX; not SCTP, UDP-Lite or another protocol. */
   readonly isServed: boolean;
 }
@@ -39,8 +41,9 @@ export function makeOf(socket: number, sys: ForeignCalls): SocketMake | undefine
   const kind = kindOfType(type);
   const isInet = domain === AF_INET || domain === AF_INET6;
   if (kind === undefined || (!isInet && domain !== AF_UNIX)) return undefined;
-  const isServed = isKnownProtocol(kind, isInet ? "inet" : "unix", option(so.SO_PROTOCOL));
-  return { domain, type, kind, isInet, isServed };
+  const protocol = option(so.SO_PROTOCOL);
+  const isServed = isKnownProtocol(kind, isInet ? "inet" : "unix", protocol);
+  return { domain, type, kind, isInet, protocol, isServed };
 }
 
 /** All that an answer needs, in one batch. */

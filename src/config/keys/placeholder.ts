@@ -24,6 +24,7 @@ export function checkPlaceholders(
   report: Report,
 ): void {
   for (const [whole, what, name, index] of text.matchAll(placeholder)) {
+    if (what === undefined) continue;
     const socket = sockets.find((candidate) => candidate.name === name);
     const isRoot = what === "root" ? name === undefined : what === "fd" && name === ROOT && socket === undefined;
     if (!isRoot && (what === "root" || name === undefined)) {

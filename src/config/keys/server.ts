@@ -25,7 +25,7 @@ import { signalName } from "./signal-name.ts";
 import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
-const otherBinds: Reader<OtherBinds> = word<OtherBinds>("refuse", "allow", "loopback");
+const otherBinds: Reader<OtherBinds> = word<OtherBinds>("refuse", "allow", "loopback", "ephemeral");
 
 const commandLine: Reader<readonly Placed<string>[]> = (value, reading) => {
   const words = listOf(placed(text))(value, reading);
@@ -82,7 +82,7 @@ const keys = {
   },
   otherBinds: {
     name: "other-binds",
-    type: '"refuse", "allow" or "loopback"',
+    type: '"refuse", "allow", "loopback" or "ephemeral"',
     read: otherBinds,
     fallback: refuse,
     default: '"refuse"',

@@ -30,7 +30,7 @@ export interface LimitSpec {
 export type Delivery = "listen-fds" | "bind";
 
 /** What the broker does with a bind(2) to an address that is not the berth's, with `deliver = ["bind"]`. */
-export type OtherBinds = "refuse" | "allow" | "loopback";
+export type OtherBinds = "refuse" | "allow" | "loopback" | "ephemeral";
 
 /** Who starts the server: an operator or unit, or the broker at the first packet or connection. */
 export type StartMode = "manual" | "on-demand";
