@@ -25,11 +25,11 @@ type Descriptor (
   index: ?int
 )
 
-# A tenant's hold on a berth. It ends with Release, or with the death of the tenant's process.
+# A tenant's hold on a berth. It ends with Release, or with the last process of the tenant's server.
 type Lease (
   # Random, and no secret: it names the lease, and proves nothing about who names it.
   id: string,
-  # Process id of the tenant, as the broker sees it.
+  # Process id of the tenant as the broker sees it, or after its end of its oldest other process.
   pid: int,
   # User id of the tenant, as it was when it connected.
   uid: int,

@@ -32,6 +32,7 @@ beforeAll(async () => {
   program = compile(folder, "scenarios.c", ["-lpthread"]);
   broker = await spawnBroker({
     "one.toml": berth({ game: ["udp://127.0.0.1:611"], query: ["tcp://127.0.0.1:611"] }),
+    "brief.toml": berth({ game: ["udp://127.0.0.1:640"], query: ["tcp://127.0.0.1:640"] }, 'lease = "process"'),
     "allow.toml": berth({ game: ["udp://127.0.0.1:612"] }, 'other-binds = "allow"'),
     "loopback.toml": berth({ game: ["udp://127.0.0.1:613"] }, 'other-binds = "loopback"'),
     "ephemeral.toml": berth({ game: ["udp://127.0.0.1:603"] }, 'other-binds = "ephemeral"'),
@@ -191,19 +192,19 @@ describe("an address that is not the berth's", needs("root"), () => {
 });
 
 test(
-  "a child that outlives its server gets nothing of the berth, which the next tenant has",
+  "a child that outlives its server's lease gets nothing of the berth, which the next tenant has",
   needs("root"),
   async () => {
-    await using server = run(broker, "one", [program, "orphan", "611"]);
+    await using server = run(broker, "brief", [program, "orphan", "640"]);
     const [line = ""] = await server.said(1);
     const lease = await broker.logged(({ event, pid }) => event === "released" && pid === server.pid);
     expect(lease.message).toContain("no longer has it: it exited");
-    await using next = run(broker, "one", [program, "serve", "611"]);
+    await using next = run(broker, "brief", [program, "serve", "640"]);
     await next.said(1);
     process.kill(Number(/^waiting (\d+)$/.exec(line)?.[1]), "SIGUSR1");
     await server.until(({ lines }) => lines.length === 2);
     expect(server.lines[1]).toMatch(/^EACCES /);
-    expect((await askUdp(611, "still")).toString()).toBe("still");
+    expect((await askUdp(640, "still")).toString()).toBe("still");
   },
 );
 

@@ -35,7 +35,7 @@ export const foreignCalls: Readonly<Record<Name, string>> = {
   unixFile: "takes a reference to the path of a UNIX socket (SIOCUNIXFILE)",
   getsockopt: "of level SOL_SOCKET alone, which takes no lock (sk_getsockopt, net/core/sock.c)",
   lastReceived: "reads a time stamp of a socket (SIOCGSTAMP)",
-  pollNow: "of a socket, a pipe or a pidfd; a file of FUSE is never asked",
+  pollNow: "of a socket, a pipe, a pidfd or a seccomp listener; a file of FUSE is never asked",
   Poll: "epoll_ctl(2) asks as pollNow does",
   peercred: "reads who has connected (SO_PEERCRED)",
   peergroups: "reads who has connected (SO_PEERGROUPS)",

@@ -2,7 +2,6 @@
  * All berths of a broker, and the operations on them: acquire, hand over, stash, release, and the end of a lease when
  * its tenant exits. Refusals are return values. It knows nothing of connections or of the wire.
  */
-
 import type { Problem } from "../../config/toml/problem.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
@@ -13,6 +12,7 @@ import { networkOf } from "../access/network.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
+import { ownGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import type { SocketSources } from "../sockets/socket-set.ts";
@@ -21,6 +21,7 @@ import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { Lease, type Tenant } from "./lease.ts";
 import { Leases } from "./leases.ts";
+import { MainProcesses } from "./main-process.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
 import type { Repairs } from "./repairs.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
@@ -46,12 +47,14 @@ export class Berths {
   readonly leases: Leases = new Leases();
   readonly stashes: Stashes;
   readonly visibility: Visibility = new Visibility();
+  readonly mains: MainProcesses;
 
   constructor(options: BerthsOptions) {
     this.#options = options;
     this.stashes = new Stashes(options.quota, options.sys);
     const { leases, stashes } = this;
     this.#registry = new Registry({ ...options, leases, stashes });
+    this.mains = new MainProcesses({ ...options, leases, end: (berth, lease, why) => this.#end(berth, lease, why) });
   }
 
   /** Sorted by name. */
@@ -209,8 +212,8 @@ export class Berths {
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
     const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
-    const { pid, uid, unit, network, ready } = facts;
-    const lease = this.#begin(berth, { pid, uid, unit, network }, pidfd, id);
+    const { ready, incoming: _, ...tenant } = facts;
+    const lease = this.#begin(berth, tenant, pidfd, id);
     lease.ready = ready;
     berth.generation++;
     return lease;
@@ -238,26 +241,30 @@ export class Berths {
     const { sys, log } = this.#options;
     const { peer } = who;
     const pidfd = peer.pidfd();
+    const cgroup = berth.spec.server.lease === "server" ? ownGroup(peer.pid) : undefined;
     if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
       // The process has exited, or is in a PID namespace where the broker could not see it exit.
       pidfd?.close();
       return { kind: "denied", berth: berth.name };
     }
-    const known = { pid: peer.pid, uid: peer.uid, unit: peer.unit };
-    const tenant = { ...known, network: networkOf(peer.pid) };
+    const { pid, uid, unit } = peer;
+    const tenant = { pid, uid, unit, network: networkOf(pid), cgroup };
     const event = berth.lease === undefined ? "acquired" : "handover";
     const lease = this.#begin(berth, tenant, pidfd);
     const how = event === "acquired" ? "taken" : "to be taken over";
-    const message = `berth ${berth.name}: ${how} by pid ${tenant.pid} (uid ${tenant.uid})`;
-    log("info", message, { event, berth: berth.name, lease: lease.id, ...known });
+    const message = `berth ${berth.name}: ${how} by pid ${pid} (uid ${uid})`;
+    log("info", message, { event, berth: berth.name, lease: lease.id, pid, uid, unit });
     this.#emit(event, berth);
     return { kind: "granted", berth, lease };
   }
 
   /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
   #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, id?: string): Lease {
-    const onDeath = (): void => this.#end(berth, lease, "it exited");
-    const lease = new Lease(tenant, pidfd, this.#options.sys, onDeath, id);
+    const onExit = (): void => this.mains.update(berth, lease);
+    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, id);
+    const { lease: span, deliver } = berth.spec.server;
+    const mayHave = tenant.cgroup !== undefined || (id !== undefined && deliver.includes("bind"));
+    if (span === "server" && mayHave) lease.others = () => "unknown";
     if (berth.lease === undefined) {
       berth.lease = lease;
       giveSockets(berth);

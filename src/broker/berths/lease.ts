@@ -1,5 +1,7 @@
 /**
- * A tenant's hold on a berth. It ends when the tenant releases it or exits: then its pidfd is readable (pidfd_open(2)).
+ * A tenant's hold on a berth. It ends when the tenant releases it, or with its server. The server's main process is the
+ * one that took the berth, until that exits: then its pidfd is readable (pidfd_open(2)), and the lease may pass to
+ * another process of the server (main-process.ts).
  */
 import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
@@ -19,12 +21,17 @@ export interface Tenant {
   readonly unit: string | undefined;
   /** Its network namespace when it took the berth. */
   readonly network?: number | undefined;
+  /** Its control group, if it had that for itself when it took the berth. */
+  readonly cgroup?: string | undefined;
 }
+
+/** Whether processes of a server live, besides its main process; "unknown" where only a look at all processes tells. */
+export type Others = "some" | "none" | "unknown";
 
 export class Lease {
   /** Random and unique, but no secret: it gives no rights. */
   readonly id: string;
-  readonly tenant: Tenant;
+  #tenant: Tenant;
   /** The tenant has reported READY. */
   ready = false;
   /** The configuration has changed since the tenant took the berth. */
@@ -36,31 +43,50 @@ export class Lease {
   status: string | undefined;
   /** Set while the tenant must send WATCHDOG=1. */
   watchdog: TenantWatchdog | undefined;
+  /** Without it, the lease ends with the main process. */
+  others: (() => Others) | undefined;
+  readonly #onExit: () => void;
   #pidfd: FdHandle | undefined;
   #poll: Poll | undefined;
 
   /**
-   * Owns the pidfd. `onDeath` is called once if the tenant exits before the lease has ended. `id` is given for a lease
+   * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `id` is given for a lease
    * of an earlier broker.
    */
   constructor(
     tenant: Tenant,
     pidfd: FdHandle,
     sys: Native,
-    onDeath: () => void,
+    onExit: () => void,
     id: string = randomBytes(8).toString("hex"),
   ) {
     this.id = id;
-    this.tenant = tenant;
+    this.#tenant = tenant;
     this.#sys = sys;
+    this.#onExit = onExit;
     this.#pidfd = pidfd;
-    this.#poll = new sys.Poll(pidfd.fd, () => {
-      this.end();
-      onDeath();
-    });
-    const result = this.#poll.start(READABLE);
-    if (result < 0) this.end();
-    check("poll pidfd", result);
+    this.#watch(pidfd);
+  }
+
+  /** The main process, and who took the berth. */
+  get tenant(): Tenant {
+    return this.#tenant;
+  }
+
+  /** Whether its main process is known to live. */
+  get hasMain(): boolean {
+    return this.#poll !== undefined;
+  }
+
+  /** Another process is the main one now. Owns its pidfd. The copy in a store is of the former one: it is dropped. */
+  passTo(pid: number, pidfd: FdHandle): void {
+    this.storedCopy?.drop();
+    this.storedCopy = undefined;
+    this.#poll?.close();
+    this.#pidfd?.close();
+    this.#tenant = { ...this.#tenant, pid };
+    this.#pidfd = pidfd;
+    this.#watch(pidfd);
   }
 
   get ended(): boolean {
@@ -91,6 +117,18 @@ export class Lease {
   resume(): void {
     this.#poll?.start(READABLE);
     this.watchdog?.alive();
+  }
+
+  #watch(pidfd: FdHandle): void {
+    const poll = new this.#sys.Poll(pidfd.fd, () => {
+      poll.close();
+      this.#poll = undefined;
+      this.#onExit();
+    });
+    this.#poll = poll;
+    const result = poll.start(READABLE);
+    if (result < 0) this.end();
+    check("poll pidfd", result);
   }
 
   /** Closes the pidfd and drops the copy. Idempotent. */

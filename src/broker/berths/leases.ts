@@ -1,4 +1,5 @@
 /** All leases, by id and by tenant, and who may act on them. It neither grants nor ends leases by itself. */
+import type { FdHandle } from "../../fd.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 import type { Refusal, Speaker } from "./request.ts";
@@ -15,23 +16,31 @@ export class Leases {
 
   add(berth: Berth, lease: Lease): void {
     this.#byId.set(lease.id, { berth, lease });
-    const { pid } = lease.tenant;
-    this.#byPid.set(pid, [...this.ofPid(pid), lease]);
+    this.#file(lease);
+  }
+
+  /** Another process is the main one of its server now. Owns the pidfd. */
+  pass(lease: Lease, pid: number, pidfd: FdHandle): void {
+    this.#unfile(lease);
+    lease.passTo(pid, pidfd);
+    this.#file(lease);
   }
 
   /** Removes and closes the lease. The caller updates the berth. */
   end(lease: Lease): void {
     this.#byId.delete(lease.id);
-    const { pid } = lease.tenant;
-    const others = this.ofPid(pid).filter((other) => other !== lease);
-    if (others.length > 0) this.#byPid.set(pid, others);
-    else this.#byPid.delete(pid);
+    this.#unfile(lease);
     lease.end();
   }
 
   /** The lease of that id, without a check of policy. */
   get(id: string): Lease | undefined {
     return this.#byId.get(id)?.lease;
+  }
+
+  /** As {@link get}, with its berth. */
+  tenancyOf(id: string): Tenancy | undefined {
+    return this.#byId.get(id);
   }
 
   /** The lease, if the requester may act on it. The refusal is the same for another's lease and for a missing one. */
@@ -65,5 +74,17 @@ export class Leases {
       distance = at;
     }
     return nearest;
+  }
+
+  #file(lease: Lease): void {
+    const { pid } = lease.tenant;
+    this.#byPid.set(pid, [...this.ofPid(pid), lease]);
+  }
+
+  #unfile(lease: Lease): void {
+    const { pid } = lease.tenant;
+    const others = this.ofPid(pid).filter((other) => other !== lease);
+    if (others.length > 0) this.#byPid.set(pid, others);
+    else this.#byPid.delete(pid);
   }
 }

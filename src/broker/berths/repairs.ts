@@ -15,8 +15,10 @@ import { socketInode } from "../sockets/passed-socket.ts";
 import type { Berth, WaitView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { Lease } from "./lease.ts";
+import { Rounds } from "./rounds.ts";
+import { StillOpen } from "./still-open.ts";
 import { tellRepairs } from "./tell-repairs.ts";
-import { endTenant, type LastTenant } from "./tenant-end.ts";
+import { endTenant, type LastTenant, userTest } from "./tenant-end.ts";
 
 export interface RepairsOptions {
   readonly sys: Native;
@@ -42,12 +44,15 @@ interface Repair {
   readonly done: Promise<undefined>;
   /** The tenant that may be to blame. */
   last: LastTenant | undefined;
+  /** No process of its server lives, so none has the sockets. */
+  isOver: boolean;
 }
 
 export class Repairs {
   readonly #options: RepairsOptions;
   readonly #byBerth = new Map<Berth, Repair>();
-  readonly #rounds = new Rounds(MOST_ROUNDS);
+  readonly #rounds: Rounds = new Rounds(MOST_ROUNDS);
+  readonly #stillOpen: StillOpen;
   readonly #observers: ((berth: Berth) => void)[] = [];
   /** Ends all waiting. */
   #stop = AbortSignal.abort();
@@ -56,6 +61,7 @@ export class Repairs {
   /** Begins nothing before {@link start}. */
   constructor(options: RepairsOptions) {
     this.#options = options;
+    this.#stillOpen = new StillOpen(options.sys, options.log);
   }
 
   /** Calls `hear` for each berth whose sockets are right again. */
@@ -85,13 +91,14 @@ export class Repairs {
       if (lease === undefined) return;
       known.last?.pidfd?.close();
       known.last = this.#lastOf(lease);
+      known.isOver = isOver(lease);
       return;
     }
     let settle: (value: undefined) => void = () => undefined;
     const done = new Promise<undefined>((resolve) => {
       settle = resolve;
     });
-    const repair: Repair = { stopped, done, last: lease && this.#lastOf(lease) };
+    const repair: Repair = { stopped, done, last: lease && this.#lastOf(lease), isOver: isOver(lease) };
     this.#byBerth.set(berth, repair);
     berth.wait = {
       view: { for: "repair", message: "its sockets are set right after its last tenant" },
@@ -152,7 +159,7 @@ export class Repairs {
   /** One try. If it got stuck, resolves with what resolves when the guard process has ended. */
   async #round(
     berth: Berth,
-    { stopped, last }: Repair,
+    { stopped, last, isOver }: Repair,
     turn: Turn,
   ): Promise<"done" | "unavailable" | { freed: Promise<void> }> {
     const { guard } = this.#options;
@@ -164,10 +171,16 @@ export class Repairs {
     // A bind that was being answered when the lease ended still changes the socket.
     const carrying = dueOf(berth).flatMap(({ socket }) => [...socket.carrying]);
     if (carrying.length > 0) await Promise.allSettled(carrying);
+    const repaired = isOver ? [] : dueOf(berth).filter(({ socket }) => socket.due === "repair");
+    const kept = await this.#stillOpen.among(berth.name, repaired, userTest(berth, last?.tenant));
     const outcome = await this.#rounds.run(owner, () => {
       const planned = dueOf(berth).map(({ name, socket }) => ({
         fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),
-        plan: socket.tend((sentences) => tellRepairs(berth, name, sentences, this.#options)),
+        plan: socket.tend(
+          (sentences) => tellRepairs(berth, name, sentences, this.#options),
+          socket.due,
+          kept.has(socket),
+        ),
       }));
       return runAllGuarded(stopped.aborted ? [] : planned, guard, owner, onFreed);
     });
@@ -240,40 +253,6 @@ export class Repairs {
   }
 }
 
-/** At most so many rounds at once of each owner; the others wait in a line. */
-class Rounds {
-  readonly #most: number;
-  readonly #byOwner = new Map<Owner, { count: number; readonly line: (() => void)[] }>();
-  readonly #active = new Set<Promise<unknown>>();
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  async run<T>(owner: Owner, round: () => Promise<T>): Promise<T> {
-    const own = this.#byOwner.get(owner) ?? { count: 0, line: [] };
-    this.#byOwner.set(owner, own);
-    if (own.count < this.#most) own.count++;
-    else await new Promise<void>((resolve) => own.line.push(resolve));
-    const one = round();
-    this.#active.add(one);
-    try {
-      return await one;
-    } finally {
-      this.#active.delete(one);
-      // Its place is the next one's. To wake them all each time would take minutes for ten thousand berths.
-      const next = own.line.shift();
-      if (next !== undefined) next();
-      else if (--own.count === 0) this.#byOwner.delete(owner);
-    }
-  }
-
-  /** Resolves when those that run now are over. */
-  async over(): Promise<void> {
-    await Promise.all(this.#active);
-  }
-}
-
 type Turn = "first" | "later";
 
 /**
@@ -285,6 +264,10 @@ function ownerOf({ sockets }: Berth, last: LastTenant | undefined, turn: Turn): 
   if (uid !== undefined && (turn === "first" || !isPrivileged(uid, process.geteuid?.() ?? 0))) return uid;
   const [first] = sockets;
   return turn === "first" || first?.socket.open !== true ? "broker" : `socket ${socketInode(first.socket.fd)}`;
+}
+
+function isOver(lease: Lease | undefined): boolean {
+  return lease?.others?.() === "none" && !lease.hasMain;
 }
 
 function dueOf(berth: Berth): readonly NamedSocket[] {

@@ -42,7 +42,7 @@ export async function endTenant(berth: Berth, last: LastTenant | undefined, sys:
 }
 
 /** Whether a user is one that this berth's servers run as. Root and the broker's user have sockets of their own. */
-function userTest({ spec, range }: Berth, tenant: Tenant | undefined): (uid: number) => boolean {
+export function userTest({ spec, range }: Berth, tenant: Tenant | undefined): (uid: number) => boolean {
   const own = process.geteuid?.() ?? 0;
   return (uid) => {
     if (isPrivileged(uid, own)) return false;

@@ -16,11 +16,11 @@ import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import { NOT_REOPENED } from "../plans/socket-care.ts";
+import { copiesOf } from "../sockets/copies.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import { isWildcard } from "./bind-match.ts";
-import { copiesOf } from "./copies.ts";
 
 const { EADDRINUSE } = constants.errno;
 

@@ -4,7 +4,9 @@
  */
 import { readlinkSync } from "node:fs";
 import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
 import type { BindReport, EpollReport } from "../../native-interceptor.ts";
+import { POLLHUP } from "../../net/socket-constants.ts";
 import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
 import { BindReports } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
@@ -32,6 +34,7 @@ export function isNotifyDescriptor(fd: number): boolean {
 }
 
 export class Interception {
+  readonly #sys: Native;
   readonly #reports: BindReports;
   readonly #answers: BindAnswers;
   readonly #epolls: EpollCarrier;
@@ -48,6 +51,7 @@ export class Interception {
    */
   constructor(notify: FdHandle, record: FdHandle | undefined, options: InterceptionOptions) {
     const { guard, sys } = options;
+    this.#sys = sys;
     this.#reports = new BindReports(notify, record, {
       sys,
       onReport: (call) => {
@@ -81,6 +85,12 @@ export class Interception {
   /** What a successor needs, borrowed: the notify descriptor, and the record if there is one. */
   get descriptors(): readonly number[] {
     return this.#reports.descriptors;
+  }
+
+  /** Whether a process has the filter, as far as this broker can tell. */
+  get isAlive(): boolean {
+    const [notify] = this.descriptors;
+    return notify !== undefined && (this.#sys.pollNow(notify, POLLHUP) & POLLHUP) === 0;
   }
 
   /** Answers no more binds. For processes that still have the filter, the bind fallback answers. */

@@ -215,8 +215,19 @@ export class Interceptions {
     const onReopened = (socket: string, sentences: readonly string[]): void => {
       if (berth !== undefined) tellRepairs(berth, socket, sentences, { log, events });
     };
-    const interception = new Interception(notify, record, { ...whose, sys, guard, log, onReopened, onEnded: end });
+    const onEnded = (): void => {
+      end();
+      if (lease?.others !== undefined) lease.others = () => "none";
+      berths.mains.look(id);
+    };
+    const interception = new Interception(notify, record, { ...whose, sys, guard, log, onReopened, onEnded });
     this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
     if (berth !== undefined) berth.keptBinds += kept;
+    const lease = berths.leases.get(id);
+    if (lease === undefined || berth?.spec.server.lease !== "server") return;
+    lease.others = () => {
+      if (this.#byLease.get(id)?.interception !== interception) return "unknown";
+      return interception.isAlive ? "some" : "none";
+    };
   }
 }

@@ -122,12 +122,14 @@ export class SocketCare {
 
   /**
    * The plan of what is due, or is to be done now. `tell` gets one sentence for each thing that was wrong. If nothing
-   * else helps, `reopen` opens a new socket on the same address, and says what came of it.
+   * else helps, `reopen` opens a new socket on the same address, and says what came of it. `keepsFlags`: as in
+   * {@link repairPlan}.
    */
   *plan(
     tell: (sentences: readonly string[]) => void,
     reopen: (why: string) => string,
     due: Due | undefined = this.#due,
+    keepsFlags = false,
   ): SocketPlan<void> {
     const { listen, options, address } = this.#socket;
     const dues = this.#dues;
@@ -141,7 +143,8 @@ export class SocketCare {
     if (due === "repair" && beyondRepair === undefined) {
       const compared = this.#compared();
       const carried = new Set(this.carried);
-      const repair = yield* repairPlan({ listen, options, bound: address, carried, configured: compared.configured });
+      const { configured } = compared;
+      const repair = yield* repairPlan({ listen, options, bound: address, carried, configured, keepsFlags });
       sentences.push(...repair.sentences, ...compared.problems());
       // Many servers remove the path of their socket before they exit.
       const unreachable = this.#socket.reachable ? undefined : "had its path removed or replaced";

@@ -36,6 +36,8 @@ export interface Repaired {
   configured(mustBeNew: boolean): OptionState;
   /** Names of options that the broker itself changed for the tenant. */
   readonly carried: ReadonlySet<string>;
+  /** Another process has the socket: its O_NONBLOCK stays, for a thread of that process would wait for ever without. */
+  readonly keepsFlags: boolean;
 }
 
 /** One sentence for each repair, and why only a new socket helps, if so. */
@@ -95,17 +97,18 @@ const looks = new WeakMap<OptionState, Batch>();
 
 /** One look at a socket that should have this state; what belongs to the one socket alone is asked beside it. */
 function lookAt(socket: Repaired, wanted: OptionState): Batch {
+  if (socket.keepsFlags) return new Batch(lookCalls(socket));
   const known = looks.get(wanted) ?? new Batch(lookCalls(socket));
   looks.set(wanted, known);
   return known;
 }
 
 /** First what is set in any case, then all that can be asked. */
-function lookCalls({ listen, options }: Repaired): readonly SocketCall[] {
+function lookCalls({ listen, options, keepsFlags }: Repaired): readonly SocketCall[] {
   return [
     // Nearly every server changes O_NONBLOCK. One that calls accept or recv right away expects to wait there
     // (systemd.service(5)). No other flag that fcntl(2) F_SETFL changes is set either.
-    { call: "setfl", flags: 0 },
+    keepsFlags ? { call: "getfl" } : { call: "setfl", flags: 0 },
     ask(SO_ACCEPTCONN),
     // In any case: a tenant's listen(fd, 0) leaves no other trace than a backlog of nothing. A TCP listener that was
     // shut down keeps its address, and listens again when asked to.

@@ -8,7 +8,7 @@ import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { POLLIN } from "../../net/socket-constants.ts";
+import { POLLHUP, POLLIN } from "../../net/socket-constants.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import type { Berths } from "../berths/berths.ts";
 import { isNotifyDescriptor } from "../bind/interception.ts";
@@ -112,7 +112,7 @@ export interface RestoreContext {
 /** Restores leases, roots and stashes. The berths must have their sockets already. */
 export function restore(passed: InheritedFds, context: RestoreContext): void {
   const { berths, log } = context;
-  restoreLeases(passed.leases, context);
+  restoreLeases(passed, context);
   restoreRoots(passed.roots, context);
   for (const stash of passed.stashes) restoreStash(stash, context);
   berths.settleAbsent();
@@ -150,15 +150,18 @@ function pairs<Name>(
 }
 
 /** A lease is its tenant's pidfd and the page of its facts. */
-function restoreLeases(inherited: InheritedFds["leases"], context: RestoreContext): void {
-  const whole = [...pairs(inherited)].map(([stored, { is, page, other }]) => {
+function restoreLeases(inherited: Pick<InheritedFds, "leases" | "binds">, context: RestoreContext): void {
+  const whole = [...pairs(inherited.leases)].map(([stored, { is, page, other }]) => {
     const pidfd = other !== undefined && isPidfd(other) ? other : undefined;
     return { stored, is, page, other, pidfd, facts: readFacts(page) };
   });
   // The present tenant first: only then is a second tenant a newcomer.
   whole.sort((a, b) => Number(a.facts?.incoming ?? false) - Number(b.facts?.incoming ?? false));
   for (const { stored, is, page, other, pidfd, facts } of whole) {
-    const lease = facts && pidfd && restoreLease(is, pidfd, facts, context);
+    const isServed = inherited.binds.some(
+      (binds) => binds.is.lease === is.lease && isWatched(binds.handle, context.sys),
+    );
+    const lease = facts && pidfd && restoreLease(is, pidfd, facts, isServed, context);
     if (lease !== undefined && page !== undefined && context.mirror?.holds(stored)) {
       context.mirror.recallLease(lease, stored, page);
       continue;
@@ -170,7 +173,14 @@ function restoreLeases(inherited: InheritedFds["leases"], context: RestoreContex
   }
 }
 
-function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { berths, sys, log }: RestoreContext) {
+/** `isServed`: processes of its server live, whether or not its main process does. */
+function restoreLease(
+  is: StoredLease,
+  pidfd: FdHandle,
+  facts: LeaseFacts,
+  isServed: boolean,
+  { berths, sys, log }: RestoreContext,
+) {
   const isFree = (why: string): undefined => {
     log("notice", `berth ${is.berth}: pid ${facts.pid} no longer has it: ${why}`, {
       event: "released",
@@ -181,8 +191,13 @@ function restoreLease(is: StoredLease, pidfd: FdHandle, facts: LeaseFacts, { ber
   };
   // Its number in our PID namespace, which may differ from the earlier broker's.
   const pid = pidOf(pidfd);
-  if (pid === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return isFree("it exited while no broker was running");
-  return berths.restore(is.berth, is.lease, pidfd, { ...facts, pid }) ?? isFree("the berth is no longer configured");
+  const isAlive = pid !== undefined && sys.pollNow(pidfd.fd, POLLIN) === 0;
+  const goesOn = (isServed || facts.cgroup !== undefined) && berths.known(is.berth)?.spec.server.lease === "server";
+  if (!isAlive && !goesOn) return isFree("it exited while no broker was running");
+  return (
+    berths.restore(is.berth, is.lease, pidfd, { ...facts, pid: pid ?? facts.pid }) ??
+    isFree("the berth is no longer configured")
+  );
 }
 
 function restoreStash({ stored, is, handle }: InheritedFds["stashes"][number], context: RestoreContext): void {
@@ -250,6 +265,11 @@ export function restoreBinds(
       });
     }
   }
+}
+
+/** Whether it is a seccomp listener whose filter a process has. */
+function isWatched({ fd }: FdHandle, sys: Native): boolean {
+  return isNotifyDescriptor(fd) && (sys.pollNow(fd, POLLHUP) & POLLHUP) === 0;
 }
 
 function isPidfd({ fd }: FdHandle): boolean {

@@ -192,8 +192,8 @@ export class HeldSocket implements Disposable, CaredFor {
   }
 
   /** Plans what is {@link due} or `now`, for the guard. `tell` gets one sentence for each thing that was wrong. */
-  tend(tell: (sentences: readonly string[]) => void, now: Due | undefined = this.due): SocketPlan<void> {
-    return this.#care.plan(tell, (why) => this.#reopen(why), now);
+  tend(tell: (sentences: readonly string[]) => void, now?: Due, keepsFlags?: boolean): SocketPlan<void> {
+    return this.#care.plan(tell, (why) => this.#reopen(why), now ?? this.due, keepsFlags);
   }
 
   /** Opens it again after {@link close}, to undo a failed reload. */

@@ -22,7 +22,7 @@ import type { Value } from "../toml/tree.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import { signalName } from "./signal-name.ts";
-import type { Delivery, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
+import type { Delivery, LeaseSpan, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 
 const delivery: Reader<Delivery> = word<Delivery>("listen-fds", "bind");
 const otherBinds: Reader<OtherBinds> = word<OtherBinds>("refuse", "allow", "loopback", "ephemeral");
@@ -57,6 +57,7 @@ const noWords: readonly Placed<string>[] = [];
 const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
 const listenFds: readonly Delivery[] = ["listen-fds"];
 const refuse: OtherBinds = "refuse";
+const wholeServer: LeaseSpan = "server";
 const ADD_ROOT = 'add [root] with image = "NAME"';
 const noCapabilities: readonly number[] = [];
 const manual: StartMode = "manual";
@@ -113,6 +114,13 @@ const keys = {
     default: "[]",
   },
   noNamespaces: { name: "no-namespaces", type: "boolean", read: flag, fallback: false, default: "false" },
+  lease: {
+    name: "lease",
+    type: '"server" or "process"',
+    read: word<LeaseSpan>("server", "process"),
+    fallback: wholeServer,
+    default: '"server"',
+  },
   start: {
     name: "start",
     type: '"manual" or "on-demand"',
@@ -156,6 +164,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     limits: [...new Map([...defaultLimits, ...section.value(keys.limits)]).values()],
     capabilities: section.value(keys.capabilities),
     noNamespaces: section.value(keys.noNamespaces),
+    lease: section.value(keys.lease),
     start,
     ...present({
       user: user === undefined || "rangeId" in user ? undefined : withGroup(user, group),

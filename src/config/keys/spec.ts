@@ -32,6 +32,9 @@ export type Delivery = "listen-fds" | "bind";
 /** What the broker does with a bind(2) to an address that is not the berth's, with `deliver = ["bind"]`. */
 export type OtherBinds = "refuse" | "allow" | "loopback" | "ephemeral";
 
+/** A lease lasts until the last process of the server has exited, or until the process that took the berth has. */
+export type LeaseSpan = "server" | "process";
+
 /** Who starts the server: an operator or unit, or the broker at the first packet or connection. */
 export type StartMode = "manual" | "on-demand";
 
@@ -62,6 +65,7 @@ export interface ServerSpec {
   readonly capabilities: readonly number[];
   /** The server can neither make nor enter namespaces. */
   readonly noNamespaces: boolean;
+  readonly lease: LeaseSpan;
   readonly start: StartMode;
   /** Seconds without traffic after which the broker stops the server; only with "on-demand". Absent: never. */
   readonly stopAfter?: number;

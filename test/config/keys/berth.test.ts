@@ -36,6 +36,7 @@ describe("a berth", () => {
       limits: [{ resource: "nofile", soft: 1024, hard: "keep" }],
       capabilities: [],
       noNamespaces: false,
+      lease: "server",
       start: "manual",
     });
   });
@@ -82,6 +83,7 @@ umask = "077"
 limits = { nofile = "512:2048", memlock = "64M", cpu = "unlimited", as = "1G:keep", core = 0 }
 capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
 no-namespaces = true
+lease = "process"
 start = "on-demand"
 stop-after = "15min"
 stop-signal = "SIGINT"
@@ -130,6 +132,7 @@ watchdog = "90s"
       ],
       capabilities: [0, 13, 40],
       noNamespaces: true,
+      lease: "process",
       start: "on-demand",
       stopAfter: 900,
       stopSignal: 2,

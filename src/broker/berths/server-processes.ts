@@ -1,0 +1,151 @@
+/**
+ * The processes of a server that a lease was given to: those in a control group of its own, else those under a filter
+ * of seccomp that have the lease in their environment or a socket of the berth, and what these have started. A process
+ * of another user is none of them, whatever it says. Another process may have a number by the time it is used: callers
+ * check that by `since`. It signals nobody.
+ */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
+import { isPrivileged } from "../access/policy.ts";
+import { membersOfGroup } from "../sockets/control-group.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
+import type { Berth } from "./berth.ts";
+import type { Lease } from "./lease.ts";
+
+export interface ServerProcess {
+  readonly pid: number;
+  readonly parent: number;
+  /** When it started, in ticks since the machine has (proc_pid_stat(5)). */
+  readonly since: number;
+}
+
+/** How long a search goes on before others get their turn, in milliseconds. */
+const SLICE_MS = 5;
+/** Descriptors of one process that are looked at. */
+const MAX_LOOKED = 65_536;
+/** A process in execve(2) can make whoever reads its environment wait. */
+const READ_TIMEOUT_MS = 250;
+
+/** The oldest first. */
+export async function processesOf(berth: Berth, lease: Lease): Promise<readonly ServerProcess[]> {
+  const { cgroup } = lease.tenant;
+  const found =
+    cgroup === undefined
+      ? await searchUnderFilter(berth, lease)
+      : membersOfGroup(cgroup).flatMap((pid) => processOf(pid) ?? []);
+  return [...found].sort((a, b) => a.since - b.since || a.pid - b.pid);
+}
+
+/** What /proc tells of a process that runs; undefined when it has exited. Waits for nothing. */
+export function processOf(pid: number): ServerProcess | undefined {
+  const stat = textOf(`/proc/${pid}/stat`);
+  // After the name in parentheses, which may have any character: state, parent; the start is field 22.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [state = "", parent] = fields;
+  return state === "" || "ZXx".includes(state) ? undefined : { pid, parent: Number(parent), since: Number(fields[19]) };
+}
+
+async function searchUnderFilter(berth: Berth, lease: Lease): Promise<ServerProcess[]> {
+  const isTheirs = userTest(berth, lease);
+  const links = new Set(berth.sockets.map(({ socket }) => `socket:[${socketInode(socket.fd)}]`));
+  const known: ServerProcess[] = [];
+  const others: ServerProcess[] = [];
+  let since = performance.now();
+  for (const name of namesIn("/proc")) {
+    if (performance.now() - since > SLICE_MS) {
+      await setImmediate();
+      since = performance.now();
+    }
+    if (!/^\d+$/.test(name)) continue;
+    const trust = isTheirs(textOf(`/proc/${name}/status`));
+    const one = trust === "none" ? undefined : processOf(Number(name));
+    if (one === undefined) continue;
+    const isKnown =
+      (trust === "all" && hasOneOf(name, links)) || (await environmentOf(name)).includes(`BERTHD_LEASE=${lease.id}`);
+    (isKnown ? known : others).push(one);
+  }
+  return [...known, ...descendants(others, known)];
+}
+
+/** Those whose parent is known, or a descendant of one that is. */
+function descendants(among: readonly ServerProcess[], known: readonly ServerProcess[]): ServerProcess[] {
+  const family = new Set(known.map(({ pid }) => pid));
+  const found: ServerProcess[] = [];
+  for (let size = -1; size < found.length; ) {
+    size = found.length;
+    for (const one of among) {
+      if (family.has(one.pid) || !family.has(one.parent)) continue;
+      family.add(one.pid);
+      found.push(one);
+    }
+  }
+  return found;
+}
+
+/**
+ * What to believe of a process, by its /proc/PID/status. Root and the broker's user have sockets of their own: such a
+ * process must say that it has the lease.
+ */
+function userTest({ spec, range }: Berth, lease: Lease): (status: string) => "all" | "lease" | "none" {
+  const own = process.geteuid?.() ?? 0;
+  return (status) => {
+    if (!/^Seccomp:\t2$/m.test(status) || status.startsWith("Name:\tberth-guard")) return "none";
+    const uid = Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
+    if (isPrivileged(uid, own)) return "lease";
+    const isOfRange = range !== undefined && uid >= range.base && uid < range.base + range.count;
+    return isOfRange || uid === lease.tenant.uid || uid === spec.server.user?.uid ? "all" : "none";
+  };
+}
+
+function hasOneOf(pid: string, links: ReadonlySet<string>): boolean {
+  const folder = `/proc/${pid}/fd`;
+  return namesIn(folder)
+    .slice(0, MAX_LOOKED)
+    .some((fd) => links.has(linkOf(`${folder}/${fd}`)));
+}
+
+/** One at a time, for a read that waits takes a thread of the few that Node has. */
+let reading = false;
+
+/** Its variables; none if they cannot be read in time. */
+async function environmentOf(pid: string): Promise<readonly string[]> {
+  if (reading) return [];
+  reading = true;
+  const read = readFile(`/proc/${pid}/environ`, "latin1")
+    .catch(() => "") // it has exited, or is another user's
+    .finally(() => {
+      reading = false;
+    });
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(resolve, READ_TIMEOUT_MS, "");
+  });
+  const text = await Promise.race([read, late]);
+  clearTimeout(timer);
+  return text.split("\0");
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return ""; // it has exited
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // it has exited, or is another user's
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // closed since
+  }
+}

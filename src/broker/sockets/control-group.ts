@@ -1,0 +1,67 @@
+/**
+ * The control group of a process, if it has one for itself, as a service of systemd does: then all its members are the
+ * processes of one server. It changes none.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { join } from "node:path";
+
+/** Where hierarchies are mounted: version 2 alone, beside version 1, and systemd's own of version 1. */
+const HIERARCHIES: readonly (readonly [line: RegExp, roots: readonly string[]])[] = [
+  [/^0::(\/.+)$/m, ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]],
+  [/^\d+:name=systemd:(\/.+)$/m, ["/sys/fs/cgroup/systemd"]],
+];
+/** Groups below it that are looked at. */
+const MAX_GROUPS = 1000;
+
+/** Its folder; undefined if another process is in it as well, or there is no such folder. */
+export function ownGroup(pid: number): string | undefined {
+  const text = read(`/proc/${pid}/cgroup`);
+  for (const [line, roots] of HIERARCHIES) {
+    const path = line.exec(text)?.[1];
+    // ".." leads to what the broker, in a namespace of its own, cannot see.
+    if (path === undefined || path.split("/").includes("..")) continue;
+    const folder = roots
+      .map((root) => join(root, path))
+      .find((at) => beginningOf(join(at, "cgroup.procs")).trim() === `${pid}`);
+    if (folder !== undefined) return folder;
+  }
+  return undefined;
+}
+
+/** The processes in a group, and in the groups below it. */
+export function membersOfGroup(folder: string): number[] {
+  const folders = [folder];
+  for (let at = 0; at < folders.length && folders.length < MAX_GROUPS; at++) folders.push(...below(folders[at] ?? ""));
+  return folders.flatMap((one) => read(join(one, "cgroup.procs")).split("\n").filter(Boolean).map(Number));
+}
+
+function below(folder: string): string[] {
+  try {
+    const entries = readdirSync(folder, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(folder, name));
+  } catch {
+    return []; // it was removed
+  }
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return ""; // it has exited, or there is no such hierarchy
+  }
+}
+
+/** Enough to see whether there is a second number: a group may have thousands. */
+function beginningOf(path: string): string {
+  let file: number | undefined;
+  try {
+    file = openSync(path, "r");
+    const bytes = Buffer.alloc(32);
+    return bytes.toString("latin1", 0, readSync(file, bytes, 0, bytes.length, 0));
+  } catch {
+    return ""; // it has exited, or there is no such hierarchy
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * Whether a server still has a copy of a held socket, by what /proc tells of the processes under a filter, and of those
+ * of some users. It makes no call on any socket.
+ */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { setImmediate } from "node:timers/promises";
+
+/** "unknown": a process of the server's may not be looked at. */
+export type Copies = "some" | "none" | "unknown";
+
+/** How long a search goes on before others get their turn, in milliseconds. */
+const SLICE_MS = 5;
+/** Descriptors of one process that are looked at. */
+const MAX_LOOKED = 65_536;
+
+/** Looks at the thread that binds first: mostly that is the one, and it may have descriptors of its own. */
+export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
+  const others = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== binder);
+  let since = performance.now();
+  for (const pid of [String(binder), ...others]) {
+    if (performance.now() - since > SLICE_MS) {
+      await setImmediate();
+      since = performance.now();
+    }
+    if (!isUnderFilter(pid, textOf(`/proc/${pid}/status`))) continue;
+    const found = copiesIn(pid, inode);
+    if (found !== "none") return found;
+  }
+  return "none";
+}
+
+/** A socket, and whose processes may have it besides those under a filter. */
+interface Question {
+  readonly link: string;
+  readonly isTheirs: (uid: number) => boolean;
+  readonly answer: (has: boolean) => void;
+}
+
+/** Finds out whether any process has a copy. One pass over all processes answers all that were asked before it. */
+export class CopySearch {
+  #questions: Question[] = [];
+  #isRunning = false;
+
+  /** Whether a process under a filter has it, or one of these users'. */
+  has(inode: bigint, isTheirs: (uid: number) => boolean): Promise<boolean> {
+    return new Promise((answer) => {
+      this.#questions.push({ link: `socket:[${inode}]`, isTheirs, answer });
+      if (!this.#isRunning) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    while (this.#questions.length > 0) await pass(this.#questions.splice(0));
+    this.#isRunning = false;
+  }
+}
+
+async function pass(questions: readonly Question[]): Promise<void> {
+  const open = new Set(questions);
+  let since = performance.now();
+  for (const pid of readdirSync("/proc")) {
+    if (performance.now() - since > SLICE_MS) {
+      await setImmediate();
+      since = performance.now();
+    }
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    const status = textOf(`/proc/${pid}/status`);
+    if (status.startsWith("Name:\tberth-guard")) continue;
+    const uid = Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
+    const meant = isUnderFilter(pid, status) ? [...open] : [...open].filter(({ isTheirs }) => isTheirs(uid));
+    if (meant.length === 0) continue;
+    const links = new Set(linksOf(pid));
+    for (const question of meant) {
+      if (!links.has(question.link)) continue;
+      question.answer(true);
+      open.delete(question);
+    }
+  }
+  for (const { answer } of open) answer(false);
+}
+
+/** Not the guard's own processes, which are under a filter as well. The broker itself has none. */
+function isUnderFilter(pid: string, status: string): boolean {
+  return /^Seccomp:\t2$/m.test(status) && !status.startsWith("Name:\tberth-guard") && Number(pid) !== process.pid;
+}
+
+function linksOf(pid: string): string[] {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder)
+      .slice(0, MAX_LOOKED)
+      .map((fd) => linkOf(`${folder}/${fd}`));
+  } catch {
+    return []; // it has exited, or is another user's
+  }
+}
+
+function copiesIn(pid: string, inode: bigint): Copies {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    const numbers = readdirSync(folder).slice(0, MAX_LOOKED);
+    return numbers.some((fd) => linkOf(`${folder}/${fd}`) === `socket:[${inode}]`) ? "some" : "none";
+  } catch (error) {
+    const isForbidden = error instanceof Error && "code" in error && error.code === "EACCES";
+    const isServers = isForbidden && /^Uid:\t\d+\t(\d+)/m.exec(textOf(`/proc/${pid}/status`))?.[1] === ownUid();
+    return isServers ? "unknown" : "none";
+  }
+}
+
+/** A broker without root serves only servers of its own user. */
+function ownUid(): string {
+  return String(process.geteuid?.());
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return ""; // it has exited
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // closed since
+  }
+}
