@@ -4,17 +4,6 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { packageRoot } from "../native.ts";
 import { printable } from "../printable.ts";
-import { addCheck } from "./commands/check.ts";
-import { addCompletion } from "./commands/completion.ts";
-import { addExplain } from "./commands/explain.ts";
-import { addImage } from "./commands/image.ts";
-import { addLs } from "./commands/ls.ts";
-import { addRange } from "./commands/range.ts";
-import { addReload } from "./commands/reload.ts";
-import { addRun } from "./commands/run.ts";
-import { addShow } from "./commands/show.ts";
-import { addUnits } from "./commands/units.ts";
-import { addWatch } from "./commands/watch.ts";
 import { socketOption } from "./options.ts";
 import { print } from "./stdout.ts";
 
@@ -27,8 +16,26 @@ Examples:
 Exit status: 0, 1 refused, 100 usage, 111 system; of \`berth run\`, the server's own.
 See berth(1), berthd(8) and berthd.toml(5).`;
 
-/** A fresh program: parsing leaves its values in it, so one is good for one parse. */
-export function createProgram(): Command {
+/** Each command, in the order of the help. A command is loaded when it is called, or when all are shown. */
+const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = {
+  ls: async (program) => (await import("./commands/ls.ts")).addLs(program),
+  show: async (program) => (await import("./commands/show.ts")).addShow(program),
+  watch: async (program) => (await import("./commands/watch.ts")).addWatch(program),
+  reload: async (program) => (await import("./commands/reload.ts")).addReload(program),
+  run: async (program) => (await import("./commands/run.ts")).addRun(program),
+  check: async (program) => (await import("./commands/check.ts")).addCheck(program),
+  explain: async (program) => (await import("./commands/explain.ts")).addExplain(program),
+  image: async (program) => (await import("./commands/image.ts")).addImage(program),
+  range: async (program) => (await import("./commands/range.ts")).addRange(program),
+  units: async (program) => (await import("./commands/units.ts")).addUnits(program),
+  completion: async (program) => (await import("./commands/completion.ts")).addCompletion(program),
+};
+
+/**
+ * A fresh program: parsing leaves its values in it, so one is good for one parse. With the words of a command line, it
+ * has the command that they call and no other, where that is clear.
+ */
+export async function createProgram(words: readonly string[] = []): Promise<Command> {
   const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
   const program = new Command("berth")
     .description("Asks the broker that holds servers' sockets, and starts servers on them.")
@@ -38,18 +45,17 @@ export function createProgram(): Command {
     .configureOutput({ writeOut: print, outputError: (text, write) => write(sentence(text)) })
     .exitOverride()
     .addHelpText("after", help);
-  addLs(program);
-  addShow(program);
-  addWatch(program);
-  addReload(program);
-  addRun(program);
-  addCheck(program);
-  addExplain(program);
-  addImage(program);
-  addRange(program);
-  addUnits(program);
-  addCompletion(program);
+  const called = calledBy(words);
+  for (const [name, add] of Object.entries(commands)) if (called === undefined || called === name) await add(program);
   return program;
+}
+
+/** The command of a command line. Undefined when all are needed: for a text of help, or to tell of what is wrong. */
+function calledBy(words: readonly string[]): string | undefined {
+  const [first = "", second, third = ""] = words;
+  const name = first === "--socket" && second !== undefined ? third : first.startsWith("--socket=") ? second : first;
+  // Completion is made from all the others.
+  return name !== undefined && name !== "completion" && Object.hasOwn(commands, name) ? name : undefined;
 }
 
 /** commander's `error: …` as every error of ours is written. */

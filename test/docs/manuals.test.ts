@@ -42,9 +42,9 @@ test.each([
   expect(optionsOf(read(manual))).toEqual(optionsInHelp(run(programPath(name), "--help")));
 });
 
-test("berth(1) has the commands and options of berth, and no other", () => {
+test("berth(1) has the commands and options of berth, and no other", async () => {
   const manual = read("man/berth.1");
-  const program = createProgram();
+  const program = await createProgram();
   const longs = ({ options }: Command): string[] => options.map(({ long }) => (long ?? "").slice(2));
   const andBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(andBelow)];
   expect(optionsOf(manual)).toEqual(new Set(["help", ...andBelow(program).flatMap(longs)]));
@@ -52,7 +52,7 @@ test("berth(1) has the commands and options of berth, and no other", () => {
   expect(new Set(commands)).toEqual(new Set(["help", ...program.commands.map((command) => command.name())]));
 });
 
-test("the synopsis of berth(1) has every command, with its options", () => {
+test("the synopsis of berth(1) has every command, with its options", async () => {
   const synopsis = /^\.Sh SYNOPSIS\n([\s\S]*?)^\.Sh /m.exec(read("man/berth.1"))?.[1] ?? "";
   const shown = synopsis.split(/^\.Nm$/m).flatMap((usage) => {
     const name = /^\.Cm ([a-z ]+)$/m.exec(usage)?.[1];
@@ -64,7 +64,7 @@ test("the synopsis of berth(1) has every command, with its options", () => {
     command.commands.length === 0
       ? [[path.join(" "), command]]
       : command.commands.flatMap((one) => leaves(one, [...path, one.name()]));
-  const there = leaves(createProgram()).map(
+  const there = leaves(await createProgram()).map(
     ([path, { options }]) => [path, new Set(options.map(({ long }) => (long ?? "").slice(2)))] as const,
   );
   expect(new Map(shown.filter(([name]) => name !== "help"))).toEqual(new Map(there));
