@@ -1,0 +1,88 @@
+#!/usr/bin/env node
+/**
+ * `npm run bench:cli`: how long the commands that people type take, from their start to their end, beside a Node that
+ * does nothing. docs/benchmarks.md says what the figures mean. Needs no privilege. Never installs anything, never
+ * leaves anything running.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { columns, median } from "../bench/report.mjs";
+import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
+
+const usage = `Usage: npm run bench:cli -- [--quick] [--rounds N] [--json]
+
+  --quick      20 rounds instead of 100
+  --rounds N   how often every command has its turn
+  --json       print JSON instead of the table`;
+
+const FLOOR = "node -e 0";
+
+function read({ quick, json, rounds = quick ? "20" : "100" }) {
+  return { json, rounds: whole("rounds", rounds, 9999) };
+}
+
+/** What is run, by the words that people type. */
+function commandsOf(socket) {
+  const berth = [join(root, "dist/cli/berth.js"), "--socket", socket];
+  return {
+    [FLOOR]: ["-e", "0"],
+    "berth ls": [...berth, "ls"],
+    "berth show": [...berth, "show", "lobby"],
+    "berth run … true": [...berth, "run", "lobby", "--", "true"],
+    "berth --help": [...berth, "--help"],
+  };
+}
+
+/** Every command once in each round, milliseconds of each. */
+function measure(commands, rounds) {
+  const times = Object.fromEntries(Object.keys(commands).map((name) => [name, []]));
+  for (let round = 1; round <= rounds; round++) {
+    if (round % 10 === 1) say(`round ${round} of ${rounds}`);
+    for (const [name, args] of Object.entries(commands)) {
+      const begin = process.hrtime.bigint();
+      const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });
+      times[name].push(Number(process.hrtime.bigint() - begin) / 1e6);
+      if (status !== 0) throw new Error(`${name} ended with ${status}: ${stderr.trim()}`);
+    }
+  }
+  return times;
+}
+
+/** The middle and the shortest time of each command, and both as a ratio to the floor's. */
+function summarise(times) {
+  const least = (name) => Math.min(...times[name]);
+  return Object.keys(times).map((name) => ({
+    command: name,
+    p50: median(times[name]),
+    least: least(name),
+    ratio: median(times[name]) / median(times[FLOOR]),
+    leastRatio: least(name) / least(FLOOR),
+  }));
+}
+
+async function main({ json, rounds }) {
+  await inSession(async ({ machine, folder, processes }) => {
+    const [config, socket] = ["config", "broker.sock"].map((name) => join(folder, name));
+    mkdirSync(config);
+    const server = process.getuid() === 0 ? '[server]\nuser = "nobody"\n' : "";
+    writeFileSync(join(config, "lobby.toml"), `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${server}`);
+    const program = join(root, "dist/cli/berthd.js");
+    const command = [process.execPath, program, "--config", config, "--socket", socket];
+    await processes.serve(command, socket, join(folder, "broker.log"));
+    const rows = summarise(measure(commandsOf(socket), rounds));
+    if (json) return console.log(JSON.stringify({ machine, rounds, rows }, null, 2));
+    const { kernel, cpu, node, load } = machine;
+    console.log(`Linux ${kernel}, ${cpu}, Node ${node}, load ${load.toFixed(2)}\n${rounds} rounds\n`);
+    const lines = rows.map(({ command: name, p50, least, ratio, leastRatio }) => [
+      name,
+      ...[p50, least].map((ms) => ms.toFixed(1)),
+      ...[ratio, leastRatio].map((times) => times.toFixed(2)),
+    ]);
+    console.log(columns(["command", "p50 ms", "least ms", "ratio", "least ratio"], lines, [0], 0));
+  });
+}
+
+const flag = { type: "boolean", default: false };
+const options = { quick: flag, json: flag, rounds: { type: "string" } };
+await runBench({ name: "bench:cli", usage, options, read, main });
