@@ -65,8 +65,10 @@
       "type": "executable",
       "sources": [
         "native/guard/calls.cc",
+        "native/guard/close-apart.cc",
         "native/guard/confine.cc",
         "native/guard/epolls.cc",
+        "native/guard/keeper.cc",
         "native/guard/main.cc",
         "native/guard/sorter.cc",
         "native/guard/worker.cc"

@@ -17,6 +17,7 @@ const passed = readFileSync(join(folder, "sockets/passed-socket.ts"), "utf8");
 const own: Readonly<Record<string, readonly string[]>> = {
   // A process of ours, on a channel to it.
   "guard/worker.ts": ["recvmsg", "sendmsg", "setfl", "setsockopt"],
+  "guard/keeper-process.ts": ["recvmsg", "sendmsg", "setfl", "setsockopt", "shutdown"],
   "guard/zygote.ts": ["recvmsg", "sendmsg", "setfl"],
   "guard/guard.ts": ["close"], // a number that the guard has as well, or of a handle that nobody else has
   "bind/bind-fallback.ts": ["sendmsg"],

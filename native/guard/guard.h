@@ -16,6 +16,9 @@ bool dropPrivilege();
 // SO_MARK, SO_BINDTODEVICE), and a seccomp filter that allows only what a worker calls. False with errno.
 bool confine(bool keepNetAdmin);
 
+// As confine: leaves the keeper descriptors, and processes that are like it.
+bool confineKeeper();
+
 // What a worker asks about a descriptor, opened before it is confined.
 class Sorter {
  public:
@@ -54,5 +57,12 @@ Carried carryRegistrations(const UniqueFd* fds, size_t count);
 
 // Serves requests on the channel until the broker closes it.
 void serveWorker(int channel, bool keepNetAdmin);
+
+// Keeps what the broker gives it until the broker takes it back, or ends.
+void serveKeeper(int channel);
+
+// Owns the descriptors, and closes them for the last time. None holds up another: what waits does so in a process of its
+// own. Calls `onSlow` if that takes long; its result is whether to wait further. Returns whether all are closed.
+bool closeApart(const int* fds, size_t count, bool (*onSlow)(void*), void* argument);
 
 }  // namespace berthd

@@ -1,5 +1,5 @@
-// berth-guard: the zygote. It starts with the broker, and forks a worker for each request on descriptor 3. A worker
-// that gets stuck is killed or left behind by the broker; the zygote itself never touches a foreign descriptor.
+// berth-guard: the zygote. It starts with the broker, and forks a worker, or the keeper, for each request on descriptor 3.
+// A worker that gets stuck is killed or left behind by the broker; the zygote itself never touches a foreign descriptor.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -27,16 +27,18 @@ namespace {
 constexpr int kChannel = 3;
 
 // The worker keeps its channel and nothing else that was open here.
-[[noreturn]] void becomeWorker(UniqueFd channel, bool keepNetAdmin) {
-  prctl(PR_SET_NAME, "berth-guard-w");
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
+[[noreturn]] void becomeWorker(UniqueFd channel, int32_t role) {
+  prctl(PR_SET_NAME, role == kKeeper ? "berth-keeper" : "berth-guard-w");
+  // What the keeper has, it closes itself.
+  if (role != kKeeper) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int end = channel.release();
   if (end != kChannel) {
     dup2(end, kChannel);  // never executes anything, so close-on-exec does not matter
     close(end);
   }
   syscall(SYS_close_range, kChannel + 1, ~0U, 0);
-  serveWorker(kChannel, keepNetAdmin);
+  if (role == kKeeper) serveKeeper(kChannel);
+  else serveWorker(kChannel, role == kNetAdminWorker);
   _exit(0);
 }
 
@@ -50,9 +52,9 @@ void reply(int32_t id, int32_t pid, const UniqueFd& pidfd) {
   retryOnEintr([&] { return sendmsg(kChannel, &message, MSG_NOSIGNAL); });
 }
 
-void forkWorker(int32_t id, bool keepNetAdmin, UniqueFd channel) {
+void forkWorker(int32_t id, int32_t role, UniqueFd channel) {
   const pid_t pid = fork();
-  if (pid == 0) becomeWorker(static_cast<UniqueFd&&>(channel), keepNetAdmin);
+  if (pid == 0) becomeWorker(static_cast<UniqueFd&&>(channel), role);
   if (pid < 0) return reply(id, -errno, UniqueFd());
   // It is not reaped before the next round, so the number is still its own.
   reply(id, pid, UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))));
@@ -81,7 +83,7 @@ int serve() {
     UniqueFd channel;
     takeFds(message, [&](UniqueFd fd) { channel = static_cast<UniqueFd&&>(fd); });
     if (size == sizeof words && words[0] == kFork && channel.valid()) {
-      forkWorker(words[1], words[2] != 0, static_cast<UniqueFd&&>(channel));
+      forkWorker(words[1], words[2], static_cast<UniqueFd&&>(channel));
     }
   }
 }

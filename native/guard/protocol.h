@@ -8,8 +8,7 @@ namespace berthd {
 
 // The first integer of a request. The second is its number, which the reply begins with.
 enum Request : int32_t {
-  // To the zygote: [kFork, id, keepNetAdmin], and the worker's end of its channel. Reply: [id, pid or -errno], with a
-  // pidfd.
+  // To the zygote: [kFork, id, role], and the worker's end of its channel. Reply: [id, pid or -errno], with a pidfd.
   kFork = 1,
   // To a worker: [kReceive, id, mode, most], and a connection. Reads one message from it. Reply: [id, size or -errno,
   // flags, pid, uid, gid, count, verdict × count], the bytes; descriptors that passed, then the sender's pidfd. Once
@@ -28,7 +27,22 @@ enum Request : int32_t {
   // the new one from now on. Reply: [id, how many, how many failed, the errno of the first]. The descriptors stay open
   // until kDrop.
   kCarry = 7,
+  // To the keeper: [kKeep, 0, place × n], and n descriptors: has them in these places until kLeave. No reply.
+  kKeep = 8,
+  // [kLeave, id, place × n]: closes what is there, in another process. Reply: [id, 0] when all are closed; before it
+  // [id, 1] when that takes long. Or [id, -errno]: nothing was done.
+  kLeave = 9,
 };
+
+// What the zygote forks.
+enum Role : int32_t {
+  kWorker = 0,
+  kNetAdminWorker = 1,  // keeps CAP_NET_ADMIN and CAP_NET_RAW
+  kKeeper = 2,
+};
+
+// The keeper has so many places.
+constexpr int32_t kPlaces = 1 << 20;
 
 // The second reply to kReceive. No size is as small.
 constexpr int32_t kFinished = INT32_MIN;

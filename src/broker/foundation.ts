@@ -20,6 +20,8 @@ import { ControlSocket } from "./sockets/control-socket.ts";
 export function layFoundation(options: BrokerOptions): Foundation {
   const { log = () => undefined, store } = options;
   const guard = options.guard ?? new Guard({ sys: options.sys ?? native, log });
+  const { keeper } = guard;
+  if (store?.settled !== undefined) keeper.othersClosed = store.settled.bind(store);
   const sys = guard.guarded();
   const hasNoLimits = (uid: number): boolean => isPrivileged(uid, process.geteuid?.() ?? 0);
   const owners = new Owners({
@@ -35,6 +37,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
   });
   const awaitClosed = (): void => {
     if (store !== undefined) awaitRemovals(store, log);
+    keeper.settle();
   };
   const repairs = new Repairs({ sys, log, guard, events });
   const berths = new Berths({ roots, sys, log, quota, events, repairs, awaitClosed });

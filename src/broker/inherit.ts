@@ -9,6 +9,7 @@ import { closeAll, type FdHandle } from "../fd.ts";
 import type { Foundation } from "./parts.ts";
 import { findFormerTenants } from "./restart/former-tenants.ts";
 import { readHeldNote } from "./restart/held-note.ts";
+import { awaitLastKeeper } from "./restart/last-keeper.ts";
 import { Ledger } from "./restart/ledger.ts";
 import type { Locks } from "./restart/locks.ts";
 import { reclaimAll } from "./restart/reclaim.ts";
@@ -48,6 +49,8 @@ export async function inherit(
     takeLocks(foundation, fds);
     // What a predecessor wrote down it hands over itself.
     if (predecessor !== undefined) return { fds: await examined(fds, foundation), ledger: undefined };
+    const { ofSocket } = foundation.locks;
+    if (ofSocket !== undefined) await awaitLastKeeper(readHeldNote(ofSocket.fd).keeper, sys);
     const opened = openLedger(foundation, fds);
     fds = joinInherited(fds, opened?.reclaimed ?? noInheritedFds());
     fds = joinInherited(fds, findUnrecorded(foundation, specs, fds));
@@ -111,7 +114,7 @@ function findUnrecorded(
 ): InheritedFds {
   const found = findFormerTenants(specs, new Set(leases.map(({ is }) => is.berth)), {
     have: new Set(sockets.map(({ handle }) => socketInode(handle.fd))),
-    noted: locks.ofSocket === undefined ? new Set() : readHeldNote(locks.ofSocket.fd),
+    noted: locks.ofSocket === undefined ? new Set() : readHeldNote(locks.ofSocket.fd).inodes,
     rangeOf: (spec) => roots.rangeOf(spec),
     sys,
     log,

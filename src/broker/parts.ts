@@ -87,6 +87,8 @@ export interface End {
 /** Closes all existing parts. What is stored or was handed over stays. Idempotent. */
 export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven = false, successor }: End = {}): void {
   const { ledger } = parts;
+  const { keeper } = parts.guard;
+  keeper.retire();
   parts.listener?.close(successor);
   // From here on the store does not change: it is for the next broker.
   parts.mirror?.close();
@@ -101,6 +103,8 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.berths.close((berth) => ledger?.has(berth) === true);
   ledger?.close();
   parts.roots.close();
+  // A broker that starts now finds the addresses free; a successor has them.
+  keeper.close({ waits: !isGiven });
   parts.locks.close();
   parts.guard[Symbol.dispose]();
 }

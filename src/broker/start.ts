@@ -18,6 +18,7 @@ import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
 import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
+import { beginKeeping } from "./keeping.ts";
 import { NotifySocket } from "./notify/notify-socket.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
@@ -185,9 +186,10 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, loaded: Drafts): BrokerParts {
   const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions, locks } = parts;
   const { ledger, notify, control } = parts;
-  for (const offer of unclaimed) closeUnclaimed(offer, berths, log);
-  restoreBinds(binds, restoreContext(parts));
   guard.start();
+  beginKeeping(parts);
+  closeUnclaimed(unclaimed, parts);
+  restoreBinds(binds, restoreContext(parts));
   repairs.start(berths.list());
   const own = ownSockets(parts);
   mirror?.keepOwn(control.named);

@@ -35,6 +35,8 @@ export interface DescriptorStore {
   remove(name: string): void;
   /** Waits until removed descriptors are closed, so that their addresses are free. False if some are still open. */
   settle(): boolean;
+  /** As {@link settle}, without blocking the event loop. */
+  settled?(): Promise<boolean>;
 }
 
 /** The store of the service manager that started this process. */
@@ -109,6 +111,15 @@ export class FdStore implements DescriptorStore {
       if (!(error instanceof BerthError)) throw error;
     }
     return !this.#removalPending;
+  }
+
+  async settled(): Promise<boolean> {
+    try {
+      return !this.#removalPending || (await this.#manager.barrier(MANAGER_TIMEOUT_MS));
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      return false;
+    }
   }
 }
 

@@ -146,10 +146,10 @@ export class Registry {
   discard(berth: Berth): boolean {
     if (this.#departed.get(berth.name) !== berth) return false;
     this.#departed.delete(berth.name);
-    const { roots, stashes, events } = this.#options;
+    const { sys, roots, stashes, events } = this.#options;
     for (const { socket } of berth.sockets) socket.close();
     berth.sockets = [];
-    for (const passed of berth.aside) dropPassed(passed);
+    for (const passed of berth.aside) dropPassed(passed, sys);
     berth.aside = [];
     roots.release(berth, { next: false });
     stashes.clear(berth);
@@ -267,13 +267,16 @@ function groupBy<T>(all: readonly T[], nameOf: (one: T) => string): Map<string, 
 }
 
 /** Another descriptor of the same socket. */
-function duplicate(passed: PassedSocket): PassedSocket {
+function duplicate({ kept: _, ...passed }: PassedSocket): PassedSocket {
   return { ...passed, handle: passed.handle.dup() };
 }
 
 /** Closes the descriptors of sockets that a berth has aside: others have taken over their copies in the store. */
 function leaveAside(berth: Berth): void {
-  for (const { handle } of berth.aside) handle.close();
+  for (const { handle, kept } of berth.aside) {
+    handle.close();
+    kept?.drop();
+  }
   berth.aside = [];
 }
 

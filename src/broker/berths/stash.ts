@@ -9,6 +9,7 @@ import { AF_UNIX } from "../../net/address.ts";
 import { O_PATH, POLLERR, POLLHUP, POLLIN, SO_ACCEPTCONN, SO_DOMAIN, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { isConnected, socketOption } from "../../net/socket-queries.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
+import type { Kept } from "../guard/keeper.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { type FileFacts, type Mount, parseMounts, whyNotKept } from "./stash-file.ts";
 
@@ -23,6 +24,8 @@ export interface Stashed {
   readonly account: number;
   /** Its copy in a store. */
   storedCopy?: StoredCopy;
+  /** Its copy in the keeper. */
+  kept?: Kept;
 }
 
 /** The valid names of a stashed descriptor. */

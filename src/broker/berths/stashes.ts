@@ -81,4 +81,5 @@ export class Stashes {
 function dispose(stashed: Stashed): void {
   stashed.storedCopy?.drop();
   stashed.handle.close();
+  stashed.kept?.drop();
 }

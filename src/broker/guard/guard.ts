@@ -4,11 +4,11 @@
  * the process is killed, or left behind if not even SIGKILL ends its wait (docs/security.md).
  */
 
-import { isScarcity } from "../../errors.ts";
 import type { FdCalls, FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { type GuardedMessage, guardedMessage } from "./guarded-message.ts";
+import { Keeper } from "./keeper.ts";
 import { keyOf, type Owner } from "./owner.ts";
 import {
   DROP,
@@ -51,6 +51,8 @@ export class Guard implements Disposable {
   readonly #log: Log;
   readonly #workers = new Map<string, GuardWorker>();
   readonly #stuck = new StuckWorkers();
+  /** Has copies of what the broker shares with tenants. */
+  readonly keeper: Keeper;
   /** Descriptors that are still to be closed. */
   readonly #unclosed: { readonly owner: Owner; readonly fd: number }[] = [];
   #zygote: Zygote | undefined;
@@ -63,6 +65,7 @@ export class Guard implements Disposable {
   constructor({ sys, log }: GuardOptions) {
     this.#sys = sys;
     this.#log = log;
+    this.keeper = new Keeper({ sys, log, zygote: () => this.#ready() });
   }
 
   /** Starts the guard's process ahead of its first use. Without one, descriptors are refused: the log says why. */
@@ -181,6 +184,7 @@ export class Guard implements Disposable {
     this.#closed = true;
     clearTimeout(this.#retry);
     clearInterval(this.#sweep);
+    this.keeper.close({ waits: false });
     for (const { owner, fd } of this.#unclosed.splice(0)) if (!this.#pass(owner, fd)) this.#sys.closeForeign(fd);
     for (const worker of [...this.#workers.values()]) worker.close();
     this.#workers.clear();
@@ -243,20 +247,11 @@ export class Guard implements Disposable {
         this.#stuck.delete(key, ended);
       },
     };
-    const worker = this.#fork(zygote, keepNetAdmin, options);
+    const worker = GuardWorker.fork(zygote, keepNetAdmin, options);
     if (worker === undefined) return undefined;
     this.#workers.set(key, worker);
     this.#sweep ??= setInterval(() => this.#endIdle(IDLE_MS), IDLE_MS).unref();
     return worker;
-  }
-
-  #fork(zygote: Zygote, keepNetAdmin: boolean, options: GuardWorkerOptions): GuardWorker | undefined {
-    try {
-      return GuardWorker.fork(zygote, keepNetAdmin, options);
-    } catch (error) {
-      if (!isScarcity(error)) throw error;
-      return undefined;
-    }
   }
 
   #leaveBehind(owner: Owner, key: string, worker: GuardWorker): void {

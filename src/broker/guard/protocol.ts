@@ -6,6 +6,8 @@ export const RECEIVE = 2;
 export const HOLD = 3;
 export const DROP = 4;
 export const RUN = 5;
+export const KEEP = 8;
+export const LEAVE = 9;
 
 /** The second integer of the second reply to {@link RECEIVE}: the descriptors that were refused are closed. */
 export const FINISHED: number = -(2 ** 31);

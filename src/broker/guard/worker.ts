@@ -3,6 +3,7 @@
  * the user has made it wait. It is killed then, and everything that was asked of it fails. It decides nothing.
  */
 import { constants } from "node:os";
+import { isScarcity } from "../../errors.ts";
 import { closeAll, type FdCalls, FdHandle } from "../../fd.ts";
 import { type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../../native.ts";
 import { SOL_SOCKET } from "../../net/socket-constants.ts";
@@ -75,17 +76,26 @@ export class GuardWorker {
   }
 
   /**
-   * Forks one. It takes requests at once. Undefined when the zygote does not take the request. Throws SYSTEM_ERROR when
-   * there is no descriptor left.
+   * Forks one. It takes requests at once. Undefined when the zygote does not take the request, or there is no
+   * descriptor left.
    */
   static fork(zygote: Zygote, keepNetAdmin: boolean, options: GuardWorkerOptions): GuardWorker | undefined {
+    try {
+      return GuardWorker.#fork(zygote, keepNetAdmin, options);
+    } catch (error) {
+      if (!isScarcity(error)) throw error;
+      return undefined;
+    }
+  }
+
+  static #fork(zygote: Zygote, keepNetAdmin: boolean, options: GuardWorkerOptions): GuardWorker | undefined {
     const [ours, theirs] = socketPair("seqpacket", options.sys);
     using channel = theirs;
     options.sys.setfl(channel.fd, 0);
     // Room for a message's descriptors, each closed with two requests. Without privilege there is less.
     options.sys.setsockopt(ours.fd, SOL_SOCKET, SO_SNDBUFFORCE, CHANNEL_BYTES);
     const worker = new GuardWorker(ours, options);
-    const isAsked = zygote.fork(channel.fd, keepNetAdmin, (result) => {
+    const isAsked = zygote.fork(channel.fd, keepNetAdmin ? "net-admin worker" : "worker", (result) => {
       if (typeof result === "number") worker.#fail();
       else worker.#isBorn(result.pidfd);
     });

@@ -1,6 +1,6 @@
 /**
- * The process that forks guard workers. It is small, so a fork is cheap, and it starts before anybody can use up
- * processes or memory. It touches no descriptor but channels to workers.
+ * The process that forks guard workers and the keeper. It is small, so a fork is cheap, and it starts before anybody
+ * can use up processes or memory. It touches no descriptor but channels to those that it forks.
  */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
@@ -12,6 +12,11 @@ import { encodeWords, FORK } from "./protocol.ts";
 
 /** Called with the pid and a pidfd of the worker, or with the errno of fork(2). Called once, unless the zygote ends. */
 export type OnForked = (result: { readonly pid: number; readonly pidfd: FdHandle | undefined } | number) => void;
+
+/** What it forks. The second keeps CAP_NET_ADMIN and CAP_NET_RAW. */
+export type Role = "worker" | "net-admin worker" | "keeper";
+
+const ROLES: Readonly<Record<Role, number>> = { worker: 0, "net-admin worker": 1, keeper: 2 };
 
 const { EAGAIN, ESRCH } = constants.errno;
 
@@ -58,11 +63,11 @@ export class Zygote implements Disposable {
     return !this.#channel.open;
   }
 
-  /** Forks a worker that serves on `channel`, which is borrowed. False when the zygote has ended or does not answer. */
-  fork(channel: number, keepNetAdmin: boolean, onForked: OnForked): boolean {
+  /** Forks one that serves on `channel`, which is borrowed. False when the zygote has ended or does not answer. */
+  fork(channel: number, role: Role, onForked: OnForked): boolean {
     if (this.ended) return false;
     this.#lastId = (this.#lastId + 1) | 0;
-    const request = encodeWords(FORK, this.#lastId, keepNetAdmin ? 1 : 0);
+    const request = encodeWords(FORK, this.#lastId, ROLES[role]);
     const sent = this.#sys.sendmsg(this.#channel.fd, request, 0, Int32Array.of(channel), 1);
     if (sent < 0) return false;
     this.#waiting.set(this.#lastId, onForked);

@@ -11,6 +11,7 @@ import type { Native } from "../../native.ts";
 import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
 import { SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { boundAddress, socketOption } from "../../net/socket-queries.ts";
+import type { Keeper } from "../guard/keeper.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
 import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
@@ -18,6 +19,7 @@ import { type CaredFor, type Due, interfaceIndex, NOT_REOPENED, SocketCare } fro
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { BoundInterface, withIndex } from "./bound-interface.ts";
+import { KeptHandle } from "./kept-handle.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
@@ -32,7 +34,7 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly listen: ListenAddress;
   readonly #sys: Native;
   #options: SocketOptions;
-  #handle: FdHandle;
+  readonly #handle: KeptHandle;
   readonly #care: SocketCare;
   /** The work of those who carry out a plan of {@link carryOver}, until it settles. */
   readonly carrying: Set<Promise<unknown>> = new Set();
@@ -52,7 +54,7 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#hash = keyHash(this.key);
     this.listen = listen;
     this.#options = options;
-    this.#handle = handle;
+    this.#handle = new KeptHandle(handle, sys);
     this.#bound = listen.address;
     this.#sys = sys;
     this.#care = new SocketCare(this, sys);
@@ -156,6 +158,11 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#care.isShared = true;
   }
 
+  /** Has the keeper keep a copy of it, for somebody else has or had it. */
+  keep(keeper: Keeper, whose: string): void {
+    if (this.#care.isShared && this.#handle.open) this.#handle.keep(keeper, whose);
+  }
+
   /** Makes it that user's, where the broker may, for rules by uid. */
   giveTo(uid: number): void {
     this.#uid.set(uid, this.#handle.open ? this.fd : undefined);
@@ -171,10 +178,7 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#care.needsRepair();
   }
 
-  /**
-   * Applies the options that can change while the socket is open. If somebody else has or had it, they are checked, and
-   * become {@link due} if they differ. Throws {@link SysError} for options that the kernel refuses.
-   */
+  /** Applies options; once somebody else has or had it, checks them, and they become {@link due}. Throws. */
   reconfigure(options: SocketOptions): void {
     if (!this.#care.isShared || JSON.stringify(options) !== JSON.stringify(this.#options)) this.#apply(options);
   }
@@ -198,7 +202,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Opens it again after {@link close}, to undo a failed reload. */
   reopen(): void {
-    this.#handle = openSocket(this.listen, this.#options, this.#sys);
+    this.#handle.replace(openSocket(this.listen, this.#options, this.#sys), () => false);
     this.#uid.renew(this.fd);
     this.#bind();
   }
@@ -208,19 +212,18 @@ export class HeldSocket implements Disposable, CaredFor {
     if (!this.#handle.open) return;
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.#closeHandle();
+    this.#handle.close(() => this.#mayLinger());
     this.#removePath();
   }
 
   /** Closes our descriptor only: its copy is for another broker. */
   leave(): void {
-    this.#handle.close();
+    this.#handle.leave();
   }
 
   /** When the broker ends: leaves the socket to another broker if it has a copy, else closes it. */
   retire(): void {
-    if (this.storedCopy === undefined) this.close();
-    else this.leave();
+    this.storedCopy === undefined ? this.close() : this.leave();
   }
 
   [Symbol.dispose](): void {
@@ -243,12 +246,10 @@ export class HeldSocket implements Disposable, CaredFor {
     if (pathname !== undefined && !this.#foreign) setPathAccess(pathname, options, this.#inode);
   }
 
-  /** A tenant's own connection may linger (SO_LINGER, socket(7)): the guard waits for it. A listener never does. */
-  #closeHandle(): void {
+  /** A tenant's own connection may linger (SO_LINGER, socket(7)). A listener never does. */
+  #mayLinger(): boolean {
     const isTcp = this.listen.kind === "stream" && this.listen.address.family !== "unix";
-    if (isTcp && this.#care.isShared && socketOption(this.fd, SOL_SOCKET, SO_ACCEPTCONN, this.#sys) !== 1)
-      this.#sys.closeForeign(this.#handle.steal());
-    else this.#handle.close();
+    return isTcp && this.#care.isShared && socketOption(this.fd, SOL_SOCKET, SO_ACCEPTCONN, this.#sys) !== 1;
   }
 
   #removePath(): void {
@@ -284,11 +285,10 @@ export class HeldSocket implements Disposable, CaredFor {
     try {
       const fresh = openSocket(this.listen, this.#options, this.#sys);
       this.#removePath();
-      this.#closeHandle();
-      this.#handle = fresh;
-      this.#uid.renew(this.fd);
       this.storedCopy?.dropNow();
       this.storedCopy = undefined;
+      this.#handle.replace(fresh, () => this.#mayLinger());
+      this.#uid.renew(this.fd);
       this.#foreign = false;
       this.#bind();
       return `${reason}; it was opened again`;

@@ -5,7 +5,7 @@
  */
 import { fstatSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
-import type { FdHandle } from "../../fd.ts";
+import type { FdCalls, FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import {
   type Address,
@@ -19,6 +19,7 @@ import {
 import * as so from "../../net/socket-constants.ts";
 import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
+import type { Kept } from "../guard/keeper.ts";
 import type { OptionState } from "../plans/option-state.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
@@ -34,6 +35,8 @@ export interface PassedSocket {
   readonly stored?: StoredSocket;
   /** Its copy in the store. */
   readonly storedCopy?: StoredCopy;
+  /** Its copy in the keeper, while it has no place. */
+  readonly kept?: Kept;
   /** What the kernel reports; a sentence if no berth could use it. */
   readonly is: ListenAddress | string;
   /** The options that it came with, where a .socket unit had bound it. */
@@ -91,9 +94,12 @@ export function fits(
 }
 
 /** Closes it for good: its copy in the store, and its path if the broker made that. */
-export function dropPassed({ handle, is, stored, storedCopy }: PassedSocket): void {
+export function dropPassed({ handle, is, stored, storedCopy, kept }: PassedSocket, sys: FdCalls): void {
   storedCopy?.drop();
-  handle.close();
+  // A tenant may have had it: then this must not be the last one.
+  if (kept?.isThere === true) handle.close();
+  else sys.closeForeign(handle.steal());
+  kept?.drop();
   const isPath = typeof is !== "string" && is.address.family === "unix" && !is.address.abstract;
   if (isPath && typeof stored?.path === "bigint") removeUnixPath(is.address.path, stored.path);
 }

@@ -107,6 +107,12 @@ export class Siege implements AsyncDisposable {
     expect(over(), `the broker logged:\n${this.#said()}\n`).toBe(true);
   }
 
+  /** The broker that {@link canBeKilledAndStarted} has started. */
+  get successor(): BrokerProcess {
+    if (this.#next === undefined) throw new Error("the broker has not been killed");
+    return this.#next;
+  }
+
   /** Whether a line of its log has these words. */
   hasLogged(words: string): boolean {
     return this.broker.log.some(({ message }) => message.includes(words));

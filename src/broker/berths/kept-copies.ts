@@ -1,0 +1,18 @@
+/** Has the keeper keep a copy of each descriptor that a berth shares with tenants. It closes nothing. */
+import type { Keeper } from "../guard/keeper.ts";
+import type { Berth } from "./berth.ts";
+
+/** Keeps what is not kept yet. The caller flushes the keeper. */
+export function keepCopies(berth: Berth, keeper: Keeper): void {
+  const whose = `berth ${berth.name}`;
+  for (const { socket } of berth.sockets) {
+    if (berth.lease !== undefined) socket.share();
+    socket.keep(keeper, whose);
+  }
+  for (const stashed of berth.stash.values()) stashed.kept ??= keeper.keep(whose, () => fdOf(stashed));
+  berth.aside = berth.aside.map((one) => ({ ...one, kept: one.kept ?? keeper.keep(whose, () => fdOf(one)) }));
+}
+
+function fdOf({ handle }: Pick<Berth["aside"][number], "handle">): number | undefined {
+  return handle.open ? handle.fd : undefined;
+}

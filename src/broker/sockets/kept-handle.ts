@@ -1,0 +1,59 @@
+/**
+ * The broker's descriptor of a held socket, and the copy of it in the keeper. Once that is there, closing this one is
+ * not the last time, and cannot wait.
+ */
+import type { FdCalls, FdHandle } from "../../fd.ts";
+import type { Keeper, Kept } from "../guard/keeper.ts";
+
+export class KeptHandle {
+  readonly #sys: FdCalls;
+  #handle: FdHandle;
+  #kept: Kept | undefined;
+
+  constructor(handle: FdHandle, sys: FdCalls) {
+    this.#handle = handle;
+    this.#sys = sys;
+  }
+
+  get open(): boolean {
+    return this.#handle.open;
+  }
+
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
+  /** Has the keeper keep a copy, if it has none. `whose` is for the log. */
+  keep(keeper: Keeper, whose: string): void {
+    const handle = this.#handle;
+    this.#kept ??= keeper.keep(whose, () => (handle.open ? handle.fd : undefined));
+  }
+
+  /** Closes it for good. `isForeign`: if there is no copy, the guard closes it, for that may wait. */
+  close(isForeign: () => boolean): void {
+    this.#close(isForeign);
+    this.#kept?.drop();
+    this.#kept = undefined;
+  }
+
+  /** As {@link close}, and the other one takes its place. Its address is free then, unless a tenant holds that up. */
+  replace(fresh: FdHandle, isForeign: () => boolean): void {
+    this.#close(isForeign);
+    this.#handle = fresh;
+    this.#kept?.dropNow();
+    this.#kept = undefined;
+  }
+
+  /** Closes this descriptor: the socket is for another broker. */
+  leave(): void {
+    this.#handle.close();
+    this.#kept?.drop();
+    this.#kept = undefined;
+  }
+
+  #close(isForeign: () => boolean): void {
+    if (!this.#handle.open) return;
+    if (this.#kept?.isThere !== true && isForeign()) this.#sys.closeForeign(this.#handle.steal());
+    else this.#handle.close();
+  }
+}
