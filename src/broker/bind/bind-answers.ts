@@ -22,7 +22,7 @@ import type { NamedSocket } from "../sockets/named-socket.ts";
 import { addressOf } from "./asked-address.ts";
 import { reportFailures, unanswered } from "./bind-failures.ts";
 import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
-import { FurtherBinds } from "./further-binds.ts";
+import { boundBy, FurtherBinds } from "./further-binds.ts";
 import { askedBy, decideOtherBind, explainRefusal, kernelPorts, nameAsked } from "./other-binds.ts";
 import { areApart, describeElsewhere, isInOtherNetwork } from "./other-network.ts";
 import { bindPlan, makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
@@ -115,7 +115,7 @@ export class BindAnswers {
     return make.isInet ? this.#answerInet(report, own, address) : this.#answerUnix(report, own, address);
   }
 
-  #answerInet(report: BindReport, own: OwnSocket, address: Address | number): Answer | Promise<Answer> {
+  async #answerInet(report: BindReport, own: OwnSocket, address: Address | number): Promise<Answer> {
     if (typeof address === "number") return { verdict: address };
     if (address.family === "unix") return { verdict: EAFNOSUPPORT };
     if (this.#options.lease.ended) return this.#refuse(own, address, "its lease has ended");
@@ -129,6 +129,8 @@ export class BindAnswers {
     const outcome = decideOtherBind(otherBinds, address, kernelPorts);
     if (outcome === "kernel") return CONTINUE;
     if (outcome === "here") return this.#bindHere(report);
+    const now = boundBy(report.socket, own, address, this.#sys);
+    if (now !== undefined && (await this.#further.isTaken(now, report.thread))) return { verdict: EADDRINUSE };
     const held = this.#options.berth.sockets.map(({ socket: { listen, address, dualStack } }) => ({
       ...listen,
       address,
@@ -194,15 +196,18 @@ export class BindAnswers {
   async #deliver(report: BindReport, own: OwnSocket, { name, socket }: Offer, asked: Address): Promise<Answer> {
     // Where a server gets its sockets at its start as well, nobody knows which copies it uses.
     const isAlone = !this.#options.berth.spec.server.deliver.includes("listen-fds");
-    const further = isAlone ? await this.#further.prepare({ name, socket, report, asked }) : undefined;
-    if (further !== undefined) return this.#answerOf(further);
+    const now = boundBy(report.socket, own, asked, this.#sys);
+    const further = isAlone ? await this.#further.prepare({ name, socket, report, asked, now }) : undefined;
+    if (further !== undefined && further !== "again") return this.#answerOf(further);
     if (!this.#options.awaits(report)) return CONTINUE;
     const fd = this.#sys.dup(socket.fd);
     if (fd < 0) return { verdict: EMFILE };
     const held = FdHandle.adoptForeign(fd, this.#sys);
     const { lease } = this.#options;
     // A try after the lease's end sets nothing. One that has begun then ends before the socket is set right.
-    const carrying = this.#run(report, () => ({ plan: socket.carryOver(lease.ended ? nothing : own), fd }));
+    // A thread that serves on the socket already would wait for ever without its O_NONBLOCK.
+    const set = further === "again" ? { ...own, flags: -1 } : own;
+    const carrying = this.#run(report, () => ({ plan: socket.carryOver(lease.ended ? nothing : set), fd }));
     socket.carrying.add(carrying);
     const done = await carrying.finally(() => socket.carrying.delete(carrying));
     if (typeof done === "string") {
@@ -213,7 +218,7 @@ export class BindAnswers {
       held.close();
       return this.#refuse(own, asked, "its lease has ended");
     }
-    this.#further.given(socket, asked);
+    this.#further.given(socket, now);
     this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
     const { berth } = this.#options;
     this.#options.log(

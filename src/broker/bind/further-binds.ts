@@ -1,9 +1,9 @@
 /**
  * What a further bind of a held socket comes to, as on plain Linux. If the server has no copy of it left, the socket is
- * made as new before the server gets it. If it has one, a UDP address is in use, unless both may share it
- * (SO_REUSEPORT, SO_REUSEADDR): then the server's own socket is bound beside the held one. So a socket that it connects
- * to a single player, as servers of DTLS do, takes nothing from the others (hazard 53;
- * test/bind/further-binds.test.ts).
+ * made as new before the server gets it. If it has one, the address is in use, unless both may share it (SO_REUSEPORT,
+ * for UDP also SO_REUSEADDR). Then a TCP server gets the same socket again, and one of UDP has its own socket bound
+ * beside the held one. So a socket that it connects to a single player, as servers of DTLS do, takes nothing from the
+ * others (hazard 53; test/bind/further-binds.test.ts).
  */
 import { constants } from "node:os";
 import type { KernelOption } from "../../config/keys/socket-options.ts";
@@ -12,6 +12,7 @@ import type { BindReport } from "../../native-interceptor.ts";
 import { type Address, encodeSockaddr, formatAddress } from "../../net/address.ts";
 import { SO_REUSEADDR, SO_REUSEPORT, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
+import type { SocketKind } from "../../net/transport.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
@@ -20,17 +21,22 @@ import { copiesOf } from "../sockets/copies.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
+import { type Bound, conflict, mayShare, overlap } from "./bind-conflict.ts";
 import { isWildcard } from "./bind-match.ts";
 
 const { EADDRINUSE } = constants.errno;
 
 /** Searches for copies in a second. A server that binds more often gets its socket as it is. */
 const SEARCHES_PER_SECOND = 20;
+/** Binds of one socket that are remembered. */
+const MOST_REMEMBERED = 64;
 
 /** What the server asked for of which socket. */
 export interface FurtherBind extends NamedSocket {
   readonly report: BindReport;
   readonly asked: Address;
+  /** Undefined for a UNIX socket. */
+  readonly now: Bound | undefined;
 }
 
 /** An errno or 0 for the server; or why nobody knows. */
@@ -53,8 +59,8 @@ export interface FurtherBindsOptions {
 
 export class FurtherBinds {
   readonly #options: FurtherBindsOptions;
-  /** The address that the server asked for when it got a socket last. */
-  readonly #asked = new Map<HeldSocket, Address>();
+  /** What the server has asked for and got a socket for, since that socket was as new. */
+  readonly #before = new Map<HeldSocket, Bound[]>();
   #second = 0;
   #searches = 0;
 
@@ -63,19 +69,42 @@ export class FurtherBinds {
   }
 
   /** The server has got the socket. */
-  given(socket: HeldSocket, asked: Address): void {
-    this.#asked.set(socket, asked);
+  given(socket: HeldSocket, now: Bound | undefined): void {
+    const before = this.#before.get(socket) ?? [];
+    this.#before.set(socket, now === undefined ? before : [...before, now].slice(-MOST_REMEMBERED));
   }
 
-  /** Undefined: it gets the held socket. Else the answer to its bind. */
-  async prepare(bind: FurtherBind): Promise<Outcome | undefined> {
-    const { socket, report, asked } = bind;
-    const before = this.#asked.get(socket);
+  /**
+   * Undefined: it gets the held socket; "again": that, and it has the same one already. Else the answer to its bind.
+   */
+  async prepare(bind: FurtherBind): Promise<Outcome | "again" | undefined> {
+    const { socket, report, asked, now } = bind;
+    const before = this.#before.get(socket);
     if ((before === undefined && !this.#options.isRestored) || !this.#maySearch()) return undefined;
     const copies = await copiesOf(socketInode(socket.fd), report.thread);
-    if (copies === "none") return this.#clean(bind);
-    const isUdp = socket.listen.kind === "datagram" && asked.family !== "unix";
-    return copies === "some" && isUdp && overlap(before, asked) ? this.#beside(bind) : undefined;
+    if (copies === "none") {
+      this.#before.delete(socket);
+      return this.#clean(bind);
+    }
+    if (copies !== "some" || now === undefined) return undefined;
+    const inTheWay = before?.filter((one) => overlap(one, now));
+    if (inTheWay?.length === 0) return "again";
+    const isShared = inTheWay === undefined || inTheWay.every((one) => mayShare(one, now));
+    const isUdp = socket.listen.kind === "datagram";
+    if (isUdp && (now.reusesPort || now.reusesAddress) && isShared) return this.#beside(bind);
+    if (!isUdp && isShared) return "again";
+    const text = formatAddress(asked);
+    this.#options.note(`twice ${text}`, `its server bound ${text} while it still has the socket there: EADDRINUSE`);
+    return EADDRINUSE;
+  }
+
+  /** Whether the server still has a socket that is in the way of this bind, of an address that the berth has not. */
+  async isTaken(now: Bound, thread: number): Promise<boolean> {
+    for (const [socket, before] of this.#before) {
+      if (!before.some((one) => conflict(one, now))) continue;
+      if (this.#maySearch() && (await copiesOf(socketInode(socket.fd), thread)) === "some") return true;
+    }
+    return false;
   }
 
   #maySearch(): boolean {
@@ -102,10 +131,6 @@ export class FurtherBinds {
     const { sys, run, bind, note } = this.#options;
     const shared = sharing(report.socket, sys);
     const text = formatAddress(asked);
-    if (shared === undefined) {
-      note(`twice ${text}`, `its server bound ${text} while it still has the socket there: EADDRINUSE`);
-      return EADDRINUSE;
-    }
     const setting = run(report, () => ({ plan: socket.carryOver(shared), fd: socket.fd }));
     socket.carrying.add(setting);
     const set = await setting.finally(() => socket.carrying.delete(setting));
@@ -125,15 +150,20 @@ const ways: readonly KernelOption[] = [
   { name: "SO_REUSEADDR", level: SOL_SOCKET, option: SO_REUSEADDR, words: 1 },
 ];
 
-/** What must be set on the held socket, so that this one may share its address; undefined: it does not want to. */
-function sharing(socket: number, sys: ForeignCalls): OwnSettings | undefined {
+/** What must be set on the held socket, so that this one may share its address. */
+function sharing(socket: number, sys: ForeignCalls): OwnSettings {
   const set = ways.filter(({ option }) => socketOption(socket, SOL_SOCKET, option, sys) === 1);
-  const settings = set.map((option) => ({ option, value: Int32Array.of(1) }));
-  return settings.length === 0 ? undefined : { settings, flags: -1 };
+  return { settings: set.map((option) => ({ option, value: Int32Array.of(1) })), flags: -1 };
 }
 
-/** Whether two addresses of one held socket are in each other's way; the first one is unknown after a restart. */
-function overlap(first: Address | undefined, second: Address): boolean {
-  if (first === undefined || first.family === "unix" || second.family === "unix") return true;
-  return first.host === second.host || isWildcard(first) || isWildcard(second);
+/** What a server asks for by this socket; undefined if that is no internet address. */
+export function boundBy(
+  socket: number,
+  { kind, v6only }: { readonly kind: SocketKind; readonly v6only: boolean },
+  address: Address,
+  sys: ForeignCalls,
+): Bound | undefined {
+  if (address.family === "unix") return undefined;
+  const has = (option: number): boolean => socketOption(socket, SOL_SOCKET, option, sys) === 1;
+  return { kind, v6only, address, reusesPort: has(SO_REUSEPORT), reusesAddress: has(SO_REUSEADDR) };
 }
