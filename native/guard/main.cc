@@ -28,7 +28,7 @@ constexpr int kChannel = 3;
 
 // The worker keeps its channel and nothing else that was open here.
 [[noreturn]] void becomeWorker(UniqueFd channel, int32_t role) {
-  prctl(PR_SET_NAME, role == kKeeper ? "berth-keeper" : "berth-guard-w");
+  prctl(PR_SET_NAME, role == kKeeper ? "berth-guard-k" : "berth-guard-w");
   // What the keeper has, it closes itself.
   if (role != kKeeper) prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int end = channel.release();

@@ -42,7 +42,7 @@ async function takeBystander(socket: string): Promise<string> {
 }
 
 function keepersOf(broker: number): number[] {
-  return childrenOf(broker, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-keeper"));
+  return childrenOf(broker, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-guard-k"));
 }
 
 function told({ log }: BrokerProcess, event: string): readonly string[] {

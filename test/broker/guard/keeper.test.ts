@@ -21,7 +21,7 @@ function guard(log: string[] = []): Guard {
 }
 
 function keepers(): number[] {
-  return childrenOf(process.pid, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-keeper"));
+  return childrenOf(process.pid, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-guard-k"));
 }
 
 /** Two ends: the first one tells when the last descriptor of the second is closed. */
