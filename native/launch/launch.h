@@ -186,8 +186,9 @@ void restrictCalls(bool noTyping, bool noNamespaces);
 // cannot. `tracer` is the pid that may look into this process (0: no permission is needed).
 UniqueFd reportBinds(uint32_t tracer);
 
-// Runs `command` (ended by nullptr) with its binds reported to the other end of `channel`, or ends the process.
-[[noreturn]] void traceBinds(int channel, const char* const* command);
+// Runs `command` (ended by nullptr) with its binds reported to the other end of `channel`, or ends the process. `ids`:
+// nullptr, or UID:GID[,GROUP…] to run it as.
+[[noreturn]] void traceBinds(int channel, const char* ids, const char* const* command);
 
 // Runs `command` (ended by nullptr) to its end, and ends as it did; kills it and all it started when `parent` ends.
 [[noreturn]] void endWith(pid_t parent, const char* const* command);

@@ -54,7 +54,7 @@ namespace {
 
 constexpr char kHelp[] =
     "Usage: berth-launch [OPTIONS] BERTH [--] [COMMAND [ARG…]]\n"
-    "       berth-launch --trace-binds FD [--] COMMAND [ARG…]\n"
+    "       berth-launch --trace-binds FD [--as IDS] [--] COMMAND [ARG…]\n"
     "       berth-launch --keep-binds FD\n"
     "       berth-launch --make-root FD WORD…\n"
     "       berth-launch --end-with PID [--] COMMAND [ARG…]\n"
@@ -75,6 +75,7 @@ constexpr char kHelp[] =
     "                        for itself alone, gets the sockets, and keeps its privilege, which is its to give up\n"
     "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
+    "  --as UID:GID[,GROUP…] with --trace-binds, as root: run COMMAND as this user, without capabilities\n"
     "  --keep-binds FD       no berth: answer reported binds once the broker at the other end of the UNIX socket FD is gone\n"
     "  --make-root FD        no berth: make a root for a broker without privilege, and send it over the UNIX socket FD\n"
     "  --end-with PID        no berth: run COMMAND as it is; kill it, and what it started, when PID, our parent, ends\n"
@@ -94,6 +95,7 @@ struct Options {
   bool noNamespaces = false;
   const char* contain = nullptr;
   int traceChannel = -1;
+  const char* traceAs = nullptr;
   int keepChannel = -1;
   int rootChannel = -1;
   pid_t parent = 0;
@@ -176,7 +178,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"no-namespaces", no_argument, nullptr, 'n'}, {"absent-status", required_argument, nullptr, 'a'},
       {"wait", no_argument, nullptr, 'w'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
-      {"trace-binds", required_argument, nullptr, 'b'},
+      {"trace-binds", required_argument, nullptr, 'b'}, {"as", required_argument, nullptr, 'u'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
       {"end-with", required_argument, nullptr, 'p'},
       {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
@@ -197,6 +199,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'd': options.dryRun = true; break;
       case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
+      case 'u': options.traceAs = optarg; break;
       case 'k': options.keepChannel = parseFd("--keep-binds", optarg); break;
       case 'm': options.rootChannel = parseFd("--make-root", optarg); break;
       case 'p': options.parent = parsePid(optarg); break;
@@ -205,6 +208,9 @@ void parseOptions(int argc, char** argv, Options& options) {
       case ':': fail(kUsage, "option %s needs a value; see berth-launch --help", argv[optind - 1]);
       default: fail(kUsage, "there is no option %s; see berth-launch --help", argv[optind - 1]);
     }
+  }
+  if (options.traceAs != nullptr && options.traceChannel < 0) {
+    fail(kUsage, "--as goes with --trace-binds only; the user of a berth's server is server.user in its file");
   }
   if (options.keepChannel >= 0) return;
   if (options.rootChannel >= 0) {
@@ -251,7 +257,7 @@ int main(int argc, char** argv) {
   if (options.keepChannel >= 0) keepBinds(options.keepChannel);
   if (options.rootChannel >= 0) makeRoot(options.rootChannel, options.request.command.data());
   if (options.parent > 0) endWith(options.parent, options.request.command.data());
-  if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.request.command.data());
+  if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.traceAs, options.request.command.data());
 
   Inherited inherited;
   takeInherited(inherited);

@@ -2,17 +2,20 @@
 import { spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { systemAccounts } from "../../src/accounts.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/toml/problem.ts";
 import { launcherPath } from "../../src/launcher-path.ts";
+import { native } from "../../src/native.ts";
 import { formatListenAddress } from "../../src/net/address.ts";
-import { TestFolder } from "../support/broker.ts";
+import { askUdp, inodesAt, Server, socketsOf } from "../bind/harness.ts";
+import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs, pathOf } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { berth, Lines, start } from "./support.ts";
+import { berth, cli, Lines, start } from "./support.ts";
 
 interface Explained {
   readonly exit: { readonly code: number | null; readonly signal: string | null };
@@ -23,6 +26,8 @@ interface Explained {
     readonly pid: number;
     readonly program: string;
     readonly count: number;
+    readonly protocol?: string;
+    readonly lost: readonly string[];
   }[];
   readonly toml: string;
 }
@@ -35,7 +40,7 @@ async function explain(seconds: number, ...command: string[]): Promise<Explained
 /** The addresses of each socket, by its name; the configuration must be in order. */
 function sockets(toml: string): Record<string, string[]> {
   using folder = new TestFolder({ "arena.toml": toml });
-  const accounts = { passwd: () => undefined, group: () => undefined };
+  const accounts = systemAccounts(native);
   const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
   expect(problems.map(formatProblem)).toEqual([]);
   const found = specs.flatMap((spec) => spec.sockets);
@@ -121,6 +126,145 @@ test("options that a server set before bind are reported, with the program and t
   ]);
 });
 
+test("options that bind delivery does not carry over are named, and UDP-Lite is not called udp", async () => {
+  const port = await freePort();
+  const { binds, toml } = await explain(
+    10,
+    ...python(
+      "u = s.socket(s.AF_INET, s.SOCK_DGRAM)",
+      "u.setsockopt(s.SOL_SOCKET, 40, 1)", // SO_RXQ_OVFL
+      "u.setsockopt(s.SOL_SOCKET, s.SO_RCVBUF, 50000)",
+      "u.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)",
+      `u.bind(("127.0.0.1", ${port}))`,
+      "t = s.socket()",
+      "t.setsockopt(s.IPPROTO_TCP, s.TCP_MAXSEG, 600)",
+      `t.bind(("127.0.0.1", ${port}))`,
+      `s.socket(s.AF_INET, s.SOCK_DGRAM, 136).bind(("127.0.0.1", ${port}))`,
+    ),
+  );
+  expect(binds.map(({ address, protocol, lost }) => [address, protocol, lost])).toEqual([
+    [`udp://127.0.0.1:${port}`, undefined, ["SO_RXQ_OVFL"]],
+    [`tcp://127.0.0.1:${port}`, undefined, ["TCP_MAXSEG"]],
+    [`udp://127.0.0.1:${port}`, "UDP-Lite", []],
+  ]);
+  expect(sockets(toml)).toEqual({ game: [`udp://127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`] });
+  expect(toml).toContain(`# UDP-Lite 127.0.0.1:${port} by python3: a berth cannot hold UDP-Lite`);
+});
+
+/** Starts the built explain as nobody, whose ports below 1024 are not. */
+function explainAsNobody(...args: string[]): { code: number | null; stdout: string; stderr: string } {
+  const child = spawnSync(
+    pathOf("setpriv"),
+    ["--reuid=nobody", "--regid=nogroup", "--clear-groups", process.execPath, cli, "explain", ...args],
+    { encoding: "utf8", cwd: "/" },
+  );
+  return { code: child.status, stdout: child.stdout, stderr: child.stderr };
+}
+
+test(
+  "a port that the user may not bind is one for the broker, and the server goes on",
+  needs("root", "setpriv"),
+  async () => {
+    const script = python(
+      "def bind(kind, port):",
+      "  one = s.socket(s.AF_INET, kind)",
+      '  one.bind(("127.0.0.1", port))',
+      "bind(s.SOCK_DGRAM, 605)",
+      "bind(s.SOCK_STREAM, 605)",
+      'print("both", file=sys.stderr)',
+    );
+    const { code, stdout, stderr } = explainAsNobody("arena", "--", ...script);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "both\n" });
+    expect(sockets(stdout)).toEqual({ game: ["udp://127.0.0.1:605", "tcp://127.0.0.1:605"] });
+    expect(stdout).toContain("you may not bind it (EACCES)");
+    expect(stdout).toContain('[tenant]\nusers = ["nobody"]\n');
+  },
+);
+
+test(
+  "--user runs the server as a berth does: that user, its groups and HOME, no capability",
+  needs("root"),
+  async () => {
+    const port = await freePort();
+    const script = python(
+      `s.socket(s.AF_INET, s.SOCK_DGRAM).bind(("127.0.0.1", ${port}))`,
+      'status = dict(line.split(":", 1) for line in open("/proc/self/status"))',
+      'print(os.getresuid(), os.getresgid(), os.getgroups(), status["CapEff"].strip(), os.environ["USER"], os.getcwd())',
+    );
+    const { code, stdout, stderr } = await berth(["explain", "--user", "nobody", "arena", "--", ...script]);
+    expect(code).toBe(0);
+    const ids = "(65534, 65534, 65534) (65534, 65534, 65534) [65534] 0000000000000000 nobody";
+    expect(stderr).toContain(`${ids} ${process.cwd()}\n`);
+    expect(stdout).toContain('user = "nobody"\n');
+    expect(stdout).not.toContain("[tenant]");
+    expect(sockets(stdout)).toEqual({ game: [`udp://127.0.0.1:${port}`] });
+  },
+);
+
+test("as root without --user the berth names who called sudo, or nobody", needs("root"), async () => {
+  const port = await freePort();
+  const script = python(`s.socket(s.AF_INET, s.SOCK_DGRAM).bind(("127.0.0.1", ${port}))`);
+  const { stdout } = await berth(["explain", "arena", "--", ...script], { SUDO_USER: "games" });
+  expect(stdout).toContain("# It ran as root here.");
+  expect(stdout).toContain('user = "games"\n');
+  const { stdout: unknown } = await berth(["explain", "arena", "--", ...script], { SUDO_USER: "root" });
+  expect(unknown).toContain('user = "nobody"\n');
+});
+
+test("a folder that the user may not enter is not the berth's", needs("root"), async () => {
+  using folder = new TestFolder({ "closed/.keep": "" });
+  chmodSync(join(folder.path, "closed"), 0o700);
+  const port = await freePort();
+  const script = python(`s.socket(s.AF_INET, s.SOCK_DGRAM).bind(("127.0.0.1", ${port})); print(os.getcwd())`);
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    [cli, "explain", "--user", "nobody", "arena", "--", ...script],
+    {
+      encoding: "utf8",
+      cwd: join(folder.path, "closed"),
+    },
+  );
+  expect(stderr).toBe(`berth: nobody may not enter ${folder.path}/closed, so the server starts in /\n/\n`);
+  expect(stdout).toContain('directory = "/"\n');
+});
+
+test(
+  "what it prints works when pasted: in any folder, whatever braces and names are in the command",
+  needs("root"),
+  async () => {
+    using folder = new TestFolder({
+      "a game %/server.py": [
+        "#!/usr/bin/python3",
+        "import socket, sys",
+        "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+        'u.bind(("127.0.0.1", int(open("port").read())))',
+        "while True:",
+        "  _, player = u.recvfrom(9)",
+        '  u.sendto(" ".join(sys.argv[1:]).encode(), player)',
+      ].join("\n"),
+      "a game %/port": "606",
+    });
+    const cwd = join(folder.path, "a game %");
+    chmodSync(join(cwd, "server.py"), 0o755);
+    const words = ["{port}", "{fd:game} %i", "{brace}", '"\\'];
+    for (const explained of [
+      ["--user", "nobody"],
+      ["--user", "65534"],
+    ]) {
+      const { stdout } = spawnSync(
+        process.execPath,
+        [cli, "explain", "--for", "2", ...explained, "arena", "--", "./server.py", ...words],
+        { encoding: "utf8", cwd },
+      );
+      await using broker = await spawnBroker({ "arena.toml": stdout });
+      expect(broker.log.filter(({ level }) => level === "error")).toEqual([]);
+      await using server = new Server(launcherPath(), ["--socket", broker.socket, "arena"], { cwd: "/" });
+      expect((await askUdp(606, "?")).toString()).toBe(words.join(" "));
+      expect(socketsOf(server.pid)).toEqual(expect.arrayContaining(inodesAt("udp", 606)));
+    }
+  },
+);
+
 test("standard output is the configuration alone; the server's goes to standard error", async () => {
   const port = await freePort();
   const script = python(`u = s.socket(s.AF_INET, s.SOCK_DGRAM); u.bind(("127.0.0.1", ${port})); print("hello")`);
@@ -196,6 +340,7 @@ test.each([
   [["explain", "a/b", "true"], "cannot name a berth"],
   [["explain", "--for", "0", "arena", "true"], "--for 0 is not a number of seconds"],
   [["explain", "--for", "soon", "arena", "true"], "--for soon is not a number of seconds"],
+  [["explain", "--user", "no-such-user", "arena", "true"], "there is no user no-such-user"],
   [["explain", "arena"], "command"],
   [["explain", "arena", "--"], "the server is missing"],
 ])("%j is a mistake of the caller's", async (args, message) => {
@@ -208,6 +353,10 @@ test.each([
   [["--trace-binds", "2", "true"], "is not the number of a descriptor above 2"],
   [["--trace-binds", "3x", "true"], "is not the number of a descriptor above 2"],
   [["--trace-binds", "3"], "COMMAND is missing"],
+  [["--trace-binds", "3", "--as", "nobody", "true"], "--as nobody is not UID:GID[,GROUP…]"],
+  [["--trace-binds", "3", "--as", "1:1,", "true"], "--as 1:1, is not UID:GID[,GROUP…]"],
+  [["--trace-binds", "3", "--as", "1:4294967295", "true"], "is not UID:GID[,GROUP…]"],
+  [["--as", "1:1", "arena"], "--as goes with --trace-binds only"],
 ])("berth-launch %j is a mistake of the caller's", (args, message) => {
   const { status, stderr } = spawnSync(launcherPath(), args, { encoding: "utf8" });
   expect(status).toBe(100);

@@ -11,6 +11,8 @@ import * as so from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
 import { type LocalPlan, runPlan, type SocketCall, type SocketResult } from "./socket-call.ts";
 
+export { lostOptions } from "./lost-options.ts";
+
 /** One option of a socket that its program has set. */
 export interface Setting {
   readonly option: KernelOption;

@@ -2,38 +2,45 @@
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { basename } from "node:path";
-import { settingsOf } from "../../broker/plans/carry-over.ts";
+import { lostOptions, settingsOf } from "../../broker/plans/carry-over.ts";
 import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import type { BindReport } from "../../native-interceptor.ts";
 import {
+  type Address,
   AF_INET,
   AF_INET6,
   AF_UNIX,
   decodeSockaddr,
+  encodeSockaddr,
   familyNumber,
   formatListenAddress,
+  formOf,
   type ListenAddress,
 } from "../../net/address.ts";
 import * as so from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
-import { kindOfType } from "../../net/transport.ts";
+import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
 
 /** The answer that lets the kernel carry out the call. */
 const CONTINUE = -1;
 /** The most different addresses to record. Nobody writes a berth with more by hand. */
-const MAX_BINDS = 100;
+const MAX_BINDS = 1000;
 
 /** One address that was bound, or that a process tried to bind. */
 export interface SeenBind {
   readonly listen: ListenAddress;
+  /** SO_PROTOCOL of a socket that no berth can have, as UDP-Lite; absent for TCP, UDP and UNIX sockets. */
+  readonly protocol?: number;
   /** The kernel's result: 0 or an errno. Unknown for a UNIX socket. */
   readonly error: number;
   /** Options that were set before bind(2) and that bind delivery carries over, by name; all words of an option. */
   readonly options: Readonly<Record<string, readonly number[]>>;
   /** The options it had set that are fixed at bind(2), by their keys of the configuration. */
   readonly fixedAtBind: Readonly<Record<string, boolean | string>>;
+  /** Names of the options it had set that bind delivery does not carry over. */
+  readonly lost: readonly string[];
   /** The first process that bound it, its program (proc(5), cmdline), and the number of calls. */
   readonly pid: number;
   readonly program: string;
@@ -75,20 +82,37 @@ export class Recorder {
     const { socket } = report;
     const domain = this.#option(socket, so.SO_DOMAIN);
     const type = this.#option(socket, so.SO_TYPE);
+    const protocol = this.#option(socket, so.SO_PROTOCOL);
     const kind = kindOfType(type);
     const address = [AF_INET, AF_INET6, AF_UNIX].includes(domain) ? decodeSockaddr(report.sockaddr) : undefined;
     if (kind === undefined || address === undefined || familyNumber(address) !== domain) return CONTINUE;
     const v6only = this.#option(socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const listen = { kind, address, dualStack: address.family === "ipv6" && address.host === "::" && !v6only };
-    const noted = { listen, options: this.#options(socket, domain, type), fixedAtBind: this.#fixedAtBind(socket) };
+    const noted = {
+      listen,
+      options: this.#options(socket, domain, type),
+      fixedAtBind: this.#fixedAtBind(socket),
+      lost: this.#lost(socket, [domain, type, protocol], listen),
+      ...(isKnownProtocol(kind, formOf(address), protocol) ? {} : { protocol }),
+    };
     // The server itself must bind a path: it may be relative, or below another root.
     const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
     this.#note({ ...noted, error: Math.max(0, error), pid: report.pid, program: programOf(report.pid), count: 1 });
-    return error;
+    return error === constants.errno.EACCES ? this.#bindAnywhere(socket, address) : error;
+  }
+
+  /**
+   * A port that this user may not bind is one for the broker. The server gets any port in its place, and is told that
+   * it has the one it asked for, so that it goes on as it will in a berth.
+   */
+  #bindAnywhere(socket: number, address: Address): number {
+    if (address.family === "unix" || address.port === 0) return constants.errno.EACCES;
+    const { scope = "0", ...rest } = address;
+    return Math.max(0, -this.#sys.bind(socket, encodeSockaddr({ ...rest, port: 0 }, Number(scope))));
   }
 
   #note(bind: SeenBind): void {
-    const key = `${formatListenAddress(bind.listen)} ${bind.error}`;
+    const key = `${formatListenAddress(bind.listen)} ${bind.protocol} ${bind.error}`;
     const known = this.#binds.get(key);
     if (known === undefined && this.#binds.size >= MAX_BINDS) {
       return this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not recorded`);
@@ -106,6 +130,20 @@ export class Recorder {
     });
     const isNonBlocking = (this.#sys.getfl(socket) & so.O_NONBLOCK) !== 0;
     return Object.fromEntries(isNonBlocking ? [...set, ["O_NONBLOCK", [1]] as const] : set);
+  }
+
+  /** Compares with a new socket of that kind. */
+  #lost(socket: number, make: readonly [number, number, number], listen: ListenAddress): readonly string[] {
+    const fresh = this.#sys.socket(...make);
+    if (fresh < 0) return [];
+    using reference = FdHandle.adopt(fresh, this.#sys);
+    const read = (fd: number, { level, option, words }: Omit<KernelOption, "name">): string => {
+      const value = new Int32Array(words);
+      return `${this.#sys.getsockopt(fd, level, option, value)} ${value.join(" ")}`;
+    };
+    return lostOptions(listen)
+      .filter((option) => read(socket, option) !== read(reference.fd, option))
+      .map(({ name }) => name);
   }
 
   #fixedAtBind(socket: number): Record<string, boolean | string> {

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
+import type { PasswdEntry } from "../../accounts.ts";
 import { SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { recvFds } from "../../fd-channel.ts";
@@ -32,6 +33,10 @@ export interface Trace {
 }
 
 export interface TraceOptions {
+  /** The user that the server runs as; absent: this process's. */
+  readonly user?: PasswdEntry | undefined;
+  /** The folder that it starts in. */
+  readonly directory: string;
   /** Ends the server when it fires. */
   readonly stop: AbortSignal;
   /** Ends the server after this many milliseconds. */
@@ -45,10 +50,10 @@ export interface TraceOptions {
  * Runs the command until all its processes have exited, `stop` fires, or `duration` is over. Then ends what still runs.
  */
 export async function traceBinds(command: readonly string[], options: TraceOptions): Promise<Trace> {
-  const { stop, duration = FOREVER_MS, say, sys } = options;
+  const { user, directory, stop, duration = FOREVER_MS, say, sys } = options;
   const [ours, theirs] = socketPair("stream", sys);
   using channel = ours;
-  const child = launch(command, theirs);
+  const child = launch(command, theirs, directory, user);
   const exited = once(child, "exit") as Promise<[number | null, NodeJS.Signals | null]>;
   const message = await recvFds(channel.fd);
   const notify = message?.fds[0];
@@ -74,10 +79,16 @@ export async function traceBinds(command: readonly string[], options: TraceOptio
 }
 
 /** Standard output is for the result only, so the server's output goes to standard error. */
-function launch(command: readonly string[], channel: FdHandle): ChildProcess {
+function launch(command: readonly string[], channel: FdHandle, cwd: string, user?: PasswdEntry): ChildProcess {
   using theirs = channel;
-  return spawn(launcherPath(), ["--trace-binds", String(CHANNEL_FD), "--", ...command], {
+  const as = user === undefined ? [] : ["--as", `${user.uid}:${[user.gid, ...user.groups].join(",")}`];
+  return spawn(launcherPath(), ["--trace-binds", String(CHANNEL_FD), ...as, "--", ...command], {
     stdio: ["inherit", 2, 2, theirs.fd],
+    cwd,
+    // As a launch sets them for server.user.
+    ...(user === undefined
+      ? {}
+      : { env: { ...process.env, HOME: user.home, SHELL: user.shell, USER: user.name, LOGNAME: user.name } }),
   });
 }
 
