@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 
 /** They measure time or memory, or build with every processor: nothing else runs beside them, each other included. */
 const alone = [
-  "test/attacks/{fuzz-wire,held-lock,many-at-once,slow-close,unanswered-file}.test.ts",
+  "test/attacks/{agent,fuzz-wire,held-lock,many-at-once,slow-close,unanswered-file}.test.ts",
   "test/broker/session/floods.test.ts",
   "test/e2e/death.test.ts",
   "test/e2e/scale.test.ts",

@@ -34,6 +34,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   // The broker's own sockets: the control socket, the notify socket, accepted connections.
   "notify/notify-socket.ts": ["peeksender", "recvcred", "setsockopt"],
   "session/listener.ts": ["accept"],
+  "agent/agent-socket.ts": ["accept"],
   "session/peer-gate.ts": ["setsockopt"],
   "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
   // A held socket before anybody else gets it.

@@ -28,6 +28,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "fd-channel": ["native", "fd", "wire", "errors", "net", "wait-options"],
   config: ["errors", "net", "placeholder", "accounts", "printable"],
   launch: ["errors", "accounts"],
+  oci: [],
   log: ["printable"],
   printable: [],
   "make-folders": [],

@@ -4,6 +4,7 @@ import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
 import type { Owners } from "./access/owners.ts";
 import type { Quota } from "./access/quota.ts";
+import type { AgentSocket } from "./agent/agent-socket.ts";
 import type { BerthEvents } from "./berths/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { Berths } from "./berths/berths.ts";
@@ -50,6 +51,8 @@ export interface Settled extends Foundation {
   readonly ledger: Ledger | undefined;
   /** Absent where the socket could not be opened. */
   readonly notify: NotifySocket | undefined;
+  /** Absent where the socket could not be opened. */
+  readonly agent: AgentSocket | undefined;
 }
 
 /** Reads the configuration again. */
@@ -72,8 +75,12 @@ export interface BrokerParts extends Settled {
 }
 
 /** The broker's own sockets. */
-export function ownSockets({ control, notify }: Pick<Settled, "control" | "notify">): NamedSocket[] {
-  return [...control.named, ...(notify === undefined ? [] : [{ name: "notify", socket: notify.socket }])];
+export function ownSockets({ control, notify, agent }: Pick<Settled, "control" | "notify" | "agent">): NamedSocket[] {
+  const others = Object.entries({ notify, agent });
+  return [
+    ...control.named,
+    ...others.flatMap(([name, one]) => (one === undefined ? [] : { name, socket: one.socket })),
+  ];
 }
 
 /** How a broker ends. */
@@ -95,6 +102,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.snapshot?.close();
   parts.control.close();
   parts.notify?.close();
+  parts.agent?.close();
   parts.onDemand?.close();
   parts.recovery?.close();
   parts.interfaces?.close();

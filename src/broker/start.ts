@@ -7,12 +7,13 @@ import { systemAccounts } from "../accounts.ts";
 import { type Drafts, draftsOf, type LoadedConfig } from "../config/load.ts";
 import { ConfigError } from "../config/toml/problem.ts";
 import { Service } from "../varlink/service.ts";
-import { maxWatchers } from "./access/limits.ts";
+import { DEFAULT_DEADLINE_MS, maxWatchers } from "./access/limits.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
 import { InterfaceFollower } from "./berths/interface-follower.ts";
 import { Recovery } from "./berths/recovery.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { applyConfiguration, decide, heldAs, noteHeld, readConfiguration } from "./configuration.ts";
+import { openAgent, serveContainers } from "./container-agent.ts";
 import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
@@ -42,8 +43,6 @@ import { serviceInfo } from "./session/service-info.ts";
 import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
 import { type PassedSocket, withoutCopy } from "./sockets/passed-socket.ts";
-
-const DEFAULT_DEADLINE_MS = 10_000;
 
 /** A broker that holds its berths, and what of its inheritance has no place yet. */
 interface Settlement {
@@ -125,9 +124,10 @@ function settle(foundation: Foundation, config: LoadedConfig, { fds, ledger }: I
   restore(fds, restoreContext(foundation));
   const controlFd = control.open(ofBroker);
   const notify = openNotify(foundation, ofBroker);
-  const taken = [controlFd, notify?.socket.fd];
+  const agent = openAgent(foundation, ofBroker);
+  const taken = [controlFd, notify?.socket.fd, agent?.socket.fd];
   return {
-    parts: { ...foundation, ledger, notify },
+    parts: { ...foundation, ledger, notify, agent },
     controlFd,
     unclaimed: [...unclaimed, ...ofBroker].filter(({ handle }) => handle.open && !taken.includes(handle.fd)),
     binds: fds,
@@ -185,7 +185,7 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 /** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, loaded: Drafts): BrokerParts {
   const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions, locks } = parts;
-  const { ledger, notify, control } = parts;
+  const { ledger, notify, agent, control } = parts;
   guard.start();
   beginKeeping(parts);
   closeUnclaimed(unclaimed, parts);
@@ -236,6 +236,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     own,
     listener,
     notify,
+    agent,
     onDemand,
     sys,
     log,
@@ -280,6 +281,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     }),
   );
   service.add(takeover.implementation);
+  serveContainers(parts, takeover, maxFds);
   recovery.update();
   interfaces.update();
   return all;

@@ -21,3 +21,8 @@ export function socketPaths(env: NodeJS.ProcessEnv = process.env, uid: number = 
   const host = join("/run/berthd", SOCKET_NAME);
   return env["BERTHD_SOCKET"] || own === host ? [own] : [own, host];
 }
+
+/** Where a broker with that control socket hears of containers. */
+export function agentPath(control: string): string {
+  return `${control}.agent`;
+}

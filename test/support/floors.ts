@@ -7,6 +7,7 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["berths"],
     ["bind", "demand", "notify"],
     ["session"],
+    ["agent"],
     ["restart"],
     ["."], // broker.ts and what starts it
   ],

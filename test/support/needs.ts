@@ -32,6 +32,7 @@ const PACKAGES = {
   nsenter: "util-linux",
   prlimit: "util-linux",
   ps: "procps",
+  runc: "runc",
   script: "bsdutils",
   setcap: "libcap2-bin",
   setfattr: "attr",

@@ -13,6 +13,9 @@ export const LARGE_CALL: CallLimits = { bytes: 1024 * 1024, values: 65_536 };
 /** A call of any other peer, which has nothing to say that needs more. */
 export const SMALL_CALL: CallLimits = { bytes: 64 * 1024, values: 1024 };
 
+/** Milliseconds for a message to arrive, and for a reply to be read. */
+export const DEFAULT_DEADLINE_MS = 10_000;
+
 /** Milliseconds of work that a user has before others get their turn. */
 export const QUANTUM_MS = 1;
 /** Milliseconds of work for all such users together before the event loop looks for new messages. */

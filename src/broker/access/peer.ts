@@ -10,6 +10,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
+import { networkOf } from "./network.ts";
 
 const { ENOPROTOOPT } = constants.errno;
 
@@ -57,6 +58,11 @@ export class Peer {
   get unit(): string | undefined {
     if (this.#unit === undefined) this.#unit = this.#readUnit() ?? null;
     return this.#unit ?? undefined;
+  }
+
+  /** The network namespace it is in; undefined when it has exited, or may not be looked at. */
+  get network(): number | undefined {
+    return networkOf(this.pid);
   }
 
   /**

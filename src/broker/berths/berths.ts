@@ -8,7 +8,6 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";
-import { networkOf } from "../access/network.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
@@ -239,16 +238,16 @@ export class Berths {
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {
     const { sys, log } = this.#options;
-    const { peer } = who;
-    const pidfd = peer.pidfd();
-    const cgroup = berth.spec.server.lease === "server" ? ownGroup(peer.pid) : undefined;
+    const applicant = who.tenant ?? who.peer;
+    const pidfd = applicant.pidfd();
+    const cgroup = berth.spec.server.lease === "server" ? ownGroup(applicant.pid) : undefined;
     if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
       // The process has exited, or is in a PID namespace where the broker could not see it exit.
       pidfd?.close();
       return { kind: "denied", berth: berth.name };
     }
-    const { pid, uid, unit } = peer;
-    const tenant = { pid, uid, unit, network: networkOf(pid), cgroup };
+    const { pid, uid, unit, network } = applicant;
+    const tenant = { pid, uid, unit, network, cgroup };
     const event = berth.lease === undefined ? "acquired" : "handover";
     const lease = this.#begin(berth, tenant, pidfd);
     const how = event === "acquired" ? "taken" : "to be taken over";

@@ -15,8 +15,14 @@ export interface Speaker {
 
 /** A client that asks for a berth. */
 export interface Requester extends Speaker {
+  /** Whose credentials decide. */
   readonly peer: Peer;
+  /** Who gets the lease, if that is not the peer. */
+  readonly tenant?: Applicant;
 }
+
+/** A process that is to get a lease. */
+export type Applicant = Pick<Peer, "pid" | "uid" | "unit" | "network" | "pidfd">;
 
 /** Whether to take over from the present tenant: never, if there is one, or there must be one. */
 export type Replace = "no" | "try" | "must";

@@ -67,6 +67,11 @@ export class Interceptions {
     this.#fallback = new BindFallback(options.sys, options.log);
   }
 
+  /** Whether the binds of that lease's server are answered. */
+  has(id: string): boolean {
+    return this.#byLease.has(id);
+  }
+
   /** From now on answers the binds reported on `notify`, for the tenant of the lease. Owns the descriptor. */
   begin(id: string, notify: FdHandle, who: Requester): Refusal | undefined {
     const { berths, quota, store } = this.#options;

@@ -6,6 +6,7 @@ import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import type { AgentSocket } from "../agent/agent-socket.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Repairs } from "../berths/repairs.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
@@ -29,6 +30,7 @@ export interface SnapshotParts {
   readonly own: readonly NamedSocket[];
   readonly listener: Listener;
   readonly notify: NotifySocket | undefined;
+  readonly agent: AgentSocket | undefined;
   readonly onDemand: OnDemand;
   readonly sys: Native;
   readonly log: Log;
@@ -44,10 +46,11 @@ export class TakeoverSnapshot {
 
   /** Pauses everything but the connection of the successor. Resolves when nothing can change. Throws SYSTEM_ERROR. */
   async pause(successor: Session): Promise<void> {
-    const { repairs, berths, interceptions, listener, notify, onDemand } = this.#parts;
+    const { repairs, berths, interceptions, listener, notify, agent, onDemand } = this.#parts;
     listener.pause(successor);
     onDemand.pause();
     notify?.pause();
+    agent?.pause();
     berths.leases.pause();
     await Promise.all([repairs.pause(), interceptions.pause()]);
   }
@@ -79,7 +82,7 @@ export class TakeoverSnapshot {
 
   /** Goes on where {@link pause} has stopped. */
   resume(): void {
-    const { repairs, berths, interceptions, own, listener, notify, onDemand, log } = this.#parts;
+    const { repairs, berths, interceptions, own, listener, notify, agent, onDemand, log } = this.#parts;
     this.abandon();
     for (const { name, socket } of [...own, ...berths.list().flatMap(({ sockets }) => sockets)]) {
       try {
@@ -95,6 +98,7 @@ export class TakeoverSnapshot {
     interceptions.resume();
     berths.leases.resume();
     notify?.resume();
+    agent?.resume();
     onDemand.resume(berths.list());
     listener.resume();
   }

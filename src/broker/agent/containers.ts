@@ -1,0 +1,167 @@
+/**
+ * Gives berths to containers. The runtime's credentials decide which berth it may name. The lease is the container's:
+ * it ends with the container's first process. Its binds are answered as those of any server with bind delivery.
+ */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
+import { describeProblems } from "../../config/toml/problem.ts";
+import { check, isScarcity } from "../../errors.ts";
+import { closeAll, FdHandle } from "../../fd.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import { type ContainerState, readContainerState } from "../../oci/container-state.ts";
+import { firstReservedFd } from "../access/limits.ts";
+import { networkOf } from "../access/network.ts";
+import type { Owners } from "../access/owners.ts";
+import type { Berths } from "../berths/berths.ts";
+import type { Lease } from "../berths/lease.ts";
+import type { Applicant, Granted, Refusal, Requester } from "../berths/request.ts";
+import { NO_LISTENER } from "../bind/interception.ts";
+import type { Interceptions } from "../bind/interceptions.ts";
+import type { Runtime } from "./agent-socket.ts";
+import type { StateMessage } from "./state-connection.ts";
+
+const { ESRCH } = constants.errno;
+
+/** How long a container waits for the end of the one before it, and how often that is checked. */
+const PATIENCE_MS = 2000;
+const POLL_INTERVAL_MS = 20;
+/** How often a container waits for its berth to be set right. */
+const MAX_WAITS = 8;
+
+export interface ContainersOptions {
+  readonly berths: Berths;
+  readonly interceptions: Interceptions;
+  readonly owners: Owners;
+  readonly sys: Native;
+  readonly log: Log;
+  /** `over` resolves when no takeover is under way. Until then nothing is granted. */
+  readonly takeover: { over(): Promise<void> };
+  /** Soft RLIMIT_NOFILE of this process. */
+  readonly maxFds: number;
+}
+
+export class Containers {
+  readonly #options: ContainersOptions;
+
+  constructor(options: ContainersOptions) {
+    this.#options = options;
+  }
+
+  /** Owns the descriptors. Resolves with why the container gets no berth, if it gets none. */
+  async take(runtime: Runtime, { state, fds }: StateMessage): Promise<string | undefined> {
+    try {
+      const read = readContainerState(state, fds.length);
+      if (typeof read === "string") return `its container state is refused: ${read}`;
+      const notify = fds[read.listener];
+      if (notify !== undefined && notify.fd >= firstReservedFd(this.#options.maxFds, runtime.privileged))
+        return "the broker has no descriptor left for it; raise its RLIMIT_NOFILE";
+      return notify === undefined ? NO_LISTENER : await this.#serve(runtime, read, notify);
+    } catch (error) {
+      if (!isScarcity(error)) throw error;
+      return error.message;
+    } finally {
+      closeAll(fds);
+    }
+  }
+
+  async #serve(runtime: Runtime, state: ContainerState, notify: FdHandle): Promise<string | undefined> {
+    const { berths } = this.#options;
+    const name = state.berth;
+    if (state.pid !== state.init)
+      return `pid ${state.pid} was started in container ${state.id} by exec: only the container's own program is served`;
+    const tenant = this.#applicant(state, runtime);
+    if (typeof tenant === "string") return tenant;
+    const { peer, privileged } = runtime;
+    const holds = (lease: Lease): boolean => !lease.ended && lease.tenant.pid === tenant.pid;
+    const who = { peer, privileged, tenant, holds };
+    const until = performance.now() + PATIENCE_MS;
+    for (let waits = 0; ; ) {
+      await this.#options.takeover.over();
+      const berth = berths.find(name, who);
+      if (!("kind" in berth) && !berth.spec.server.deliver.includes("bind"))
+        return `berth ${name} does not serve containers; write deliver = ["bind"] into its [server]`;
+      const granted = berths.acquire(name, who, "no");
+      if (granted.kind === "granted") return this.#begin(granted, state, notify, who);
+      if (granted.kind === "waiting" && waits++ < MAX_WAITS) {
+        const problem = await granted.until;
+        if (problem !== undefined) return problem;
+      } else if (granted.kind === "occupied" && performance.now() < until) {
+        await pause(POLL_INTERVAL_MS); // the container before this one is about to end
+      } else return sentence(granted.kind === "waiting" ? { kind: "denied", berth: name } : granted);
+    }
+  }
+
+  #begin({ berth, lease }: Granted, state: ContainerState, notify: FdHandle, who: Requester): string | undefined {
+    const { berths, interceptions, log } = this.#options;
+    let isServed = interceptions.has(lease.id);
+    if (isServed) return `container ${state.id} has berth ${berth.name} already`;
+    try {
+      const refused = interceptions.begin(lease.id, notify, who);
+      isServed = refused === undefined;
+      if (refused !== undefined) return sentence(refused);
+    } finally {
+      if (!isServed) berths.release(lease.id, who);
+    }
+    const { pid } = state;
+    log("info", `berth ${berth.name}: serves container ${state.id}, pid ${pid}`, {
+      event: "container",
+      berth: berth.name,
+      container: state.id,
+      pid,
+    });
+    return undefined;
+  }
+
+  /**
+   * Who gets the lease: the container's first process, or a sentence. Another user's process gets none, for the broker
+   * may end the process that has a lease.
+   */
+  #applicant({ pid }: ContainerState, { peer, privileged, account }: Runtime): Applicant | string {
+    const { owners, sys } = this.#options;
+    let status: string;
+    try {
+      status = readFileSync(`/proc/${pid}/status`, "latin1");
+    } catch {
+      return `pid ${pid} has ended, or is in another PID namespace than the broker`;
+    }
+    const uid = Number(/^Uid:\t(\d+)/m.exec(status)?.[1]);
+    if (!/^Seccomp:\t2$/m.test(status)) return `pid ${pid} has no seccomp filter`;
+    if (!privileged && owners.accountOf(uid, performance.now()) !== account) return `pid ${pid} is another user's`;
+    return {
+      pid,
+      uid,
+      unit: undefined,
+      // Not the container's own: that is what server.any-namespace is for.
+      network: peer.network ?? networkOf("self"),
+      pidfd: () => {
+        const pidfd = sys.pidfdOpen(pid);
+        return pidfd === -ESRCH ? undefined : FdHandle.adopt(check("pidfd_open", pidfd), sys);
+      },
+    };
+  }
+}
+
+/** For the log, which only the operator reads. */
+function sentence(why: Refusal): string {
+  switch (why.kind) {
+    case "denied":
+      return `it may not take berth ${why.berth}, or there is none of that name; name its user in the berth's [tenant]`;
+    case "absent":
+      return `there is no berth ${why.berth}; correct listenerMetadata in the seccomp profile`;
+    case "occupied":
+      return `berth ${why.berth} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); end that first`;
+    case "vacant":
+    case "no-lease":
+      return "its container has ended";
+    case "problem":
+      return `berth ${why.berth} has a problem: ${describeProblems(why.problems)}`;
+    case "limit":
+    case "unsuitable":
+    case "no-root":
+      return why.message;
+    default:
+      return why satisfies never;
+  }
+}

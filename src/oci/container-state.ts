@@ -1,0 +1,50 @@
+/**
+ * What an OCI runtime tells a seccomp agent of a container: the "container process state" of the runtime specification,
+ * one JSON object, with the seccomp listener beside it. Pure.
+ */
+
+/** A process that a runtime has put under a filter. */
+export interface ContainerState {
+  /** The container's id. */
+  readonly id: string;
+  /** The process, as the runtime sees it. */
+  readonly pid: number;
+  /** The first process of the container. It is another one for what `exec` starts in a container that runs. */
+  readonly init: number;
+  /** The `listenerMetadata` of the seccomp profile: which berth it is for. */
+  readonly berth: string;
+  /** Which of the descriptors is the seccomp listener. */
+  readonly listener: number;
+}
+
+/** The name of the listener in `fds`. */
+const LISTENER = "seccompFd";
+/** A pid, as long as Linux allows it to be. */
+const MAX_PID = 2 ** 22;
+/** Characters of an id that the log quotes, and of a berth's name. */
+const MAX_ID = 64;
+const MAX_NAME = 255;
+
+/** Reads a decoded state, which came with so many descriptors; or a sentence says what is wrong with it. */
+export function readContainerState(state: Readonly<Record<string, unknown>>, came: number): ContainerState | string {
+  const { fds, pid, metadata } = state;
+  const container = isRecord(state["state"]) ? state["state"] : {};
+  const { id, pid: init } = container;
+  if (typeof id !== "string" || id === "") return "it has no state.id";
+  if (!isPid(pid)) return "its pid is no process number";
+  if (!Array.isArray(fds)) return "it has no fds";
+  if (fds.length !== came) return `it names ${fds.length} descriptors, and ${came} came with it`;
+  const listener = fds.indexOf(LISTENER);
+  if (listener < 0 || fds.lastIndexOf(LISTENER) !== listener) return `its fds must name one descriptor ${LISTENER}`;
+  if (typeof metadata !== "string" || metadata === "" || metadata.length > MAX_NAME)
+    return "it names no berth; write listenerMetadata = the berth's name into the seccomp profile";
+  return { id: id.slice(0, MAX_ID), pid, init: isPid(init) ? init : pid, berth: metadata, listener };
+}
+
+function isPid(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value > 0 && value <= MAX_PID;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,164 @@
+/** What the seccomp agent's socket takes from runtimes, and from others. A program plays runtime and container. */
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { packageRoot } from "../../../src/native.ts";
+import { eventually, inodesAt, NOBODY, Server } from "../../bind/harness.ts";
+import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
+import { compileC } from "../../support/compile.ts";
+import { leaksNothing } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
+import { freePort } from "../../support/ports.ts";
+
+const ENOSYS = "errno 38";
+const STRANGER = 65_533;
+
+const folder = new TestFolder();
+let world: TestBroker;
+let program: string;
+let port: number;
+
+beforeAll(() => {
+  program = compileC(join(packageRoot, "test/fixtures/oci/runtime.c"), join(folder.path, "runtime"));
+});
+
+afterAll(() => folder[Symbol.dispose]());
+
+leaksNothing("soon");
+
+beforeEach(async () => {
+  port = await freePort();
+  const users = `[tenant]\nusers = [${NOBODY}]\n`;
+  const deliver = '[server]\ndeliver = ["bind"]\n';
+  const berths = {
+    "arena.toml": `[sockets.game]\nlisten = ["udp://0.0.0.0:${port}"]\n${users}${deliver}`,
+    "plain.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${users}`,
+    "roots.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${deliver}`,
+  };
+  world = await startBroker(berths, { deadline: 300 });
+});
+
+afterEach(async () => {
+  await world[Symbol.asyncDispose]();
+});
+
+function stateOf(berth: string, change: object = {}): string {
+  const state = { ociVersion: "1.0.2", id: "c1", status: "creating", pid: "PID", bundle: "/b" };
+  const all = { ociVersion: "1.0.2", fds: ["seccompFd"], pid: "PID", metadata: berth, state, ...change };
+  return JSON.stringify(all).replaceAll('"PID"', "PID");
+}
+
+function runtime(text: string, fds = "l", uid = 0): Server {
+  return new Server(program, [`${world.socket}.agent`, text, fds, String(port)], { uid, gid: uid });
+}
+
+const refusals = (): string[] =>
+  world.log
+    .filter(({ event }) => event === "container-refused")
+    .map(({ message }) => message.replace(/^container of pid \d+ \(uid \d+\) refused: /, ""));
+const tenants = (): number => world.broker.berths.filter(({ lease }) => lease !== undefined).length;
+
+describe("the agent's socket", needs("root"), () => {
+  it.each([
+    ["root's runtime", 0, ""],
+    ["a runtime of a user that may take the berth", NOBODY, ""],
+    ["a state that comes in parts", NOBODY, " "],
+  ])("gives a container its berth's socket: %s", async (_, uid, first) => {
+    {
+      await using container = runtime(first + stateOf("arena"), "l", uid);
+      expect(await container.said(1)).toEqual(inodesAt("udp", port));
+      expect(tenants()).toBe(1);
+    }
+    expect(await eventually(tenants, 0)).toBe(0);
+    expect(refusals()).toEqual([]);
+  });
+
+  it("takes the listener among other descriptors", async () => {
+    await using container = runtime(stateOf("arena", { fds: ["other", "seccompFd"] }), "nl");
+    expect(await container.said(1)).toEqual(inodesAt("udp", port));
+  });
+
+  it.each([
+    ["a user that may take no berth", stateOf("arena"), "l", STRANGER, "its user may take no berth"],
+    [
+      "a user that may take another berth",
+      stateOf("roots"),
+      "l",
+      NOBODY,
+      "it may not take berth roots, or there is none of that name; name its user in the berth's [tenant]",
+    ],
+    [
+      "a name that is no berth's",
+      stateOf("absent"),
+      "l",
+      0,
+      "there is no berth absent; correct listenerMetadata in the seccomp profile",
+    ],
+    [
+      "a berth without bind delivery",
+      stateOf("plain"),
+      "l",
+      NOBODY,
+      'berth plain does not serve containers; write deliver = ["bind"] into its [server]',
+    ],
+    [
+      "a process of another user",
+      stateOf("arena", { pid: process.pid, state: { id: "c1" } }),
+      "l",
+      NOBODY,
+      `pid ${process.pid} has no seccomp filter`,
+    ],
+    [
+      "a process that has ended",
+      stateOf("arena", { pid: 4_194_304, state: { id: "c1" } }),
+      "l",
+      0,
+      "pid 4194304 has ended, or is in another PID namespace than the broker",
+    ],
+    [
+      "what exec has started",
+      stateOf("arena", { state: { id: "c1", pid: 1 } }),
+      "l",
+      0,
+      expect.stringMatching(
+        /^pid \d+ was started in container c1 by exec: only the container's own program is served$/,
+      ),
+    ],
+    [
+      "no descriptor",
+      stateOf("arena"),
+      "",
+      0,
+      "its container state is refused: it names 1 descriptors, and 0 came with it",
+    ],
+    [
+      "two descriptors",
+      stateOf("arena"),
+      "ll",
+      0,
+      "its container state is refused: it names 1 descriptors, and 2 came with it",
+    ],
+    ["a descriptor that is no listener", stateOf("arena"), "n", 0, "the descriptor is not a seccomp listener"],
+    ["a file that is none", stateOf("arena"), "z", 0, "it sent a descriptor that is no seccomp listener"],
+    ["more descriptors than a state may have", stateOf("arena"), "lllll", 0, expect.stringContaining("that is no")],
+    ["what is no JSON", "hello", "l", 0, "it is no JSON object"],
+    ["a list", "[]", "l", 0, "it is no JSON object"],
+    ["bad JSON", '{"a":}', "l", 0, expect.stringMatching(/ in time: the message is not valid JSON/)],
+    ["a key twice", '{"a":1,"a":2}', "l", 0, expect.stringMatching(/ in time: the message has the same key twice/)],
+    ["half a state", '{"pid":', "l", 0, "it sent no whole container state in time: it is not complete"],
+    ["too much", `{"a":"${"x".repeat(100_000)}`, "l", 0, expect.stringContaining("its container state is refused")],
+    ["nothing", "", "", 0, "it sent no whole container state"],
+  ])("refuses %s, with a sentence; the container's bind fails", async (_, text, fds, uid, why) => {
+    await using container = runtime(text, fds, uid);
+    expect(await container.said(1)).toEqual([ENOSYS]);
+    await expect.poll(refusals).toEqual([why]);
+    expect(tenants()).toBe(0);
+  });
+
+  it("gives a berth to one container at a time", async () => {
+    await using first = runtime(stateOf("arena"));
+    await first.said(1);
+    await using second = runtime(stateOf("arena"));
+    expect(await second.said(1)).toEqual([ENOSYS]);
+    expect(refusals()).toEqual([`berth arena is taken by pid ${first.pid} (uid 0); end that first`]);
+  });
+});

@@ -1,0 +1,52 @@
+/** What is read of a container process state. */
+import { expect, it } from "vitest";
+import { readContainerState } from "../../src/oci/container-state.ts";
+
+/** What runc 1.1.5 sends. */
+const sent = {
+  ociVersion: "1.0.2-dev",
+  fds: ["seccompFd"],
+  pid: 10139,
+  metadata: "arena",
+  state: { ociVersion: "1.0.2-dev", id: "t1", status: "creating", pid: 10139, bundle: "/srv/b" },
+};
+const read = { id: "t1", pid: 10139, init: 10139, berth: "arena", listener: 0 };
+
+it("is read as a runtime sends it", () => {
+  expect(readContainerState(sent, 1)).toEqual(read);
+});
+
+it.each<[string, object, number, object]>([
+  ["other descriptors beside the listener", { fds: ["other", "seccompFd"] }, 2, { listener: 1 }],
+  ["a process that exec has started", { pid: 7 }, 1, { pid: 7 }],
+  ["a container whose first process is not named", { state: { id: "t1" } }, 1, {}],
+  ["a longer id is cut", { state: { id: "x".repeat(100), pid: 10139 } }, 1, { id: "x".repeat(64) }],
+  ["the longest name of a berth", { metadata: "x".repeat(255) }, 1, { berth: "x".repeat(255) }],
+  ["the largest pid", { pid: 4194304, state: { id: "t1" } }, 1, { pid: 4194304, init: 4194304 }],
+])("%s", (_, change, came, result) => {
+  expect(readContainerState({ ...sent, ...change }, came)).toEqual({ ...read, ...result });
+});
+
+const namesBerth = "it names no berth; write listenerMetadata = the berth's name into the seccomp profile";
+
+it.each<[string, object, number, string]>([
+  ["no descriptor", {}, 0, "it names 1 descriptors, and 0 came with it"],
+  ["two descriptors", {}, 2, "it names 1 descriptors, and 2 came with it"],
+  ["two listeners", { fds: ["seccompFd", "seccompFd"] }, 2, "its fds must name one descriptor seccompFd"],
+  ["no listener", { fds: ["other"] }, 1, "its fds must name one descriptor seccompFd"],
+  ["no list of descriptors", { fds: "seccompFd" }, 1, "it has no fds"],
+  ["no pid", { pid: undefined }, 1, "its pid is no process number"],
+  ["a pid that is text", { pid: "10139" }, 1, "its pid is no process number"],
+  ["a pid that is no integer", { pid: 1.5 }, 1, "its pid is no process number"],
+  ["pid 0", { pid: 0 }, 1, "its pid is no process number"],
+  ["a pid above the largest", { pid: 4194305 }, 1, "its pid is no process number"],
+  ["no state", { state: null }, 1, "it has no state.id"],
+  ["a state that is a list", { state: [] }, 1, "it has no state.id"],
+  ["an empty id", { state: { id: "" } }, 1, "it has no state.id"],
+  ["no metadata", { metadata: undefined }, 1, namesBerth],
+  ["empty metadata", { metadata: "" }, 1, namesBerth],
+  ["metadata that is an object", { metadata: {} }, 1, namesBerth],
+  ["a name that is too long", { metadata: "x".repeat(256) }, 1, namesBerth],
+])("is refused with %s", (_, change, came, why) => {
+  expect(readContainerState({ ...sent, ...change }, came)).toBe(why);
+});

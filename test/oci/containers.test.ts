@@ -1,0 +1,175 @@
+/** Containers of runc, without a network of their own, that serve on a berth's sockets. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { packageRoot } from "../../src/native.ts";
+import { askUdp, inodesAt } from "../bind/harness.ts";
+import { type Logged, launchBroker, TestFolder } from "../support/broker.ts";
+import { Bundle, type Container, seccompFor } from "../support/bundle.ts";
+import { compileC } from "../support/compile.ts";
+import { FakeManager } from "../support/fake-manager.ts";
+import { needs } from "../support/needs.ts";
+import { freePort } from "../support/ports.ts";
+
+const ID = "berthd-test";
+
+const shared = new TestFolder();
+let program: string;
+let folder: TestFolder;
+let port: number;
+let bundle: Bundle;
+
+beforeAll(() => {
+  const source = join(packageRoot, "test/fixtures/oci/server.c");
+  program = compileC(source, join(shared.path, "server"), ["-static"]);
+});
+
+afterAll(() => shared[Symbol.dispose]());
+
+beforeEach(async () => {
+  port = await freePort();
+  folder = new TestFolder({ "config/arena.toml": berthOf("any-namespace = true") });
+  const agent = join(folder.path, "broker.sock.agent");
+  bundle = new Bundle(folder, program, seccompFor(agent, "arena"), [String(port)]);
+});
+
+afterEach(() => {
+  bundle.remove(ID);
+  folder[Symbol.dispose]();
+});
+
+function berthOf(server: string): string {
+  const listen = ["udp", "tcp"].map((scheme) => `${scheme}://0.0.0.0:${port}`);
+  return `[sockets.game]\nlisten = ${JSON.stringify(listen)}\n[server]\ndeliver = ["bind"]\n${server}\n`;
+}
+
+/** A container that serves. */
+async function serving(): Promise<Container> {
+  const container = bundle.run(ID);
+  await container.said(1);
+  return container;
+}
+
+async function ask(question: string): Promise<string> {
+  return (await askUdp(port, question)).toString();
+}
+
+/** Asks from an address of its own; returns that address, and the answer. */
+async function who(kind: "udp" | "tcp"): Promise<[string, string]> {
+  const localAddress = "127.0.5.5";
+  if (kind === "tcp") {
+    const socket = createConnection({ port, host: "127.0.0.1", localAddress });
+    await once(socket, "connect");
+    const own = `${localAddress}:${socket.localPort}`;
+    socket.end("who\n");
+    let answer = "";
+    for await (const part of socket.setEncoding("utf8")) answer += part;
+    return [own, answer.trim()];
+  }
+  const socket = createSocket("udp4");
+  socket.bind(0, localAddress);
+  await once(socket, "listening");
+  socket.send("who", port, "127.0.0.1");
+  const [answer]: unknown[] = await once(socket, "message");
+  const own = `${localAddress}:${socket.address().port}`;
+  socket.close();
+  return [own, String(answer)];
+}
+
+const hasEnded = ({ event }: Logged): boolean => event === "released";
+
+describe("a container without a network of its own", { ...needs("root", "runc"), timeout: 60_000 }, () => {
+  it("serves TCP and UDP on the broker's sockets, and sees the players' own addresses", async () => {
+    await using broker = launchBroker(folder);
+    await broker.logged(({ event }) => event === "ready");
+    await using container = await serving();
+    for (const kind of ["udp", "tcp"] as const) {
+      const [own, seen] = await who(kind);
+      expect(seen).toBe(own);
+    }
+    expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
+    expect(inodesAt("tcp", port)).toHaveLength(1);
+    expect(await ask(`bind ${port + 1}`)).toBe("13");
+    expect(container.stderr).toBe("");
+  });
+
+  it("is stopped, and the next one answers what came meanwhile", async () => {
+    await using broker = launchBroker(folder);
+    await broker.logged(({ event }) => event === "ready");
+    const before = inodesAt("udp", port);
+    for (const signal of ["TERM", "KILL"]) {
+      await using container = await serving();
+      // The first process of a PID namespace ignores a signal that it does not handle.
+      bundle.runc("kill", ID, signal === "TERM" ? "KILL" : signal);
+      await container.ended();
+      const answer = ask("inode");
+      await using next = await serving();
+      expect(before).toEqual([await answer]);
+      expect(next.stderr).toBe("");
+      bundle.runc("kill", ID, "KILL");
+      await next.ended();
+    }
+    expect(broker.log.filter(({ event }) => event === "container")).toHaveLength(4);
+    expect(broker.log.filter(({ level }) => level === "warning")).toEqual([]);
+  });
+
+  it("loses its berth with its first process, and keeps a second container out until then", async () => {
+    await using broker = launchBroker(folder);
+    await broker.logged(({ event }) => event === "ready");
+    await using container = await serving();
+    await using second = bundle.run(`${ID}-2`);
+    await second.ended();
+    expect(second.stderr).toContain("cannot serve: udp -38, tcp -38");
+    const refused = await broker.logged(({ event }) => event === "container-refused");
+    expect(refused.message).toContain("refused: berth arena is taken by pid");
+    expect(await ask("inode")).toBe(inodesAt("udp", port)[0]);
+    process.kill(bundle.pidOf(ID), "SIGKILL");
+    await container.ended();
+    await broker.logged(hasEnded);
+  });
+
+  it("gets no socket of the berth unless it may be in any namespace, and the log says what to set", async () => {
+    folder.write({ "config/arena.toml": berthOf("") });
+    await using broker = launchBroker(folder);
+    await broker.logged(({ event }) => event === "ready");
+    await using container = await serving(); // on its own network, where nobody reaches it
+    const { message } = await broker.logged(({ event }) => event === "bind-refused");
+    expect(message).toMatch(/^berth arena: pid \d+ of its server bound udp:.* set server\.any-namespace = true$/);
+    expect(container.stderr).toBe("");
+  });
+
+  it("serves on while the broker is killed, and the next broker answers its binds", async () => {
+    await using manager = new FakeManager({ max: 64 });
+    manager.config("arena.toml", berthOf("any-namespace = true"));
+    bundle = new Bundle(folder, program, seccompFor(`${manager.socket}.agent`, "arena"), [String(port)]);
+    await manager.start();
+    await using container = await serving();
+    const [inode] = inodesAt("udp", port);
+    await manager.end();
+    expect(await ask("inode")).toBe(inode);
+    const rebound = ask("rebind");
+    await manager.start();
+    expect(await rebound).toBe("0");
+    expect(await ask("inode")).toBe(inode);
+    await container.kill();
+    await expect.poll(() => manager.names.filter((name) => name.startsWith("lease."))).toEqual([]);
+  });
+
+  it("keeps its berth where nothing is stored: the next broker takes the sockets back from it", async () => {
+    const first = launchBroker(folder);
+    await first.logged(({ event }) => event === "ready");
+    await using container = await serving();
+    const [inode] = inodesAt("udp", port);
+    first.child.kill("SIGKILL");
+    await first.exited;
+    await using broker = launchBroker(folder);
+    await broker.logged(({ event }) => event === "ready");
+    expect(await ask("inode")).toBe(inode);
+    bundle.runc("kill", ID, "KILL");
+    await container.ended();
+    await broker.logged(hasEnded);
+    expect(inodesAt("udp", port)).toEqual([inode]);
+  });
+});

@@ -1,0 +1,106 @@
+/** Containers of runc whose image is one program, made from local files. Needs root and runc. */
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Server } from "../bind/harness.ts";
+import type { TestFolder } from "./broker.ts";
+import { pathOf } from "./needs.ts";
+import { endsWithTest } from "./wrap.ts";
+
+/** A JSON object that a test changes. */
+export type Json = { [key: string]: unknown };
+
+/** The capabilities that container managers give to a program by default, as far as these tests need them. */
+const CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"];
+
+/** The `linux.seccomp` of a container whose binds are told to an agent. */
+export function seccompFor(agent: string, berth: string): Json {
+  return {
+    defaultAction: "SCMP_ACT_ALLOW",
+    listenerPath: agent,
+    listenerMetadata: berth,
+    syscalls: [{ names: ["bind"], action: "SCMP_ACT_NOTIFY" }],
+  };
+}
+
+/** A container in the foreground. What it has of its output is open for as long as it lives. */
+export class Container extends Server {
+  readonly #remove: () => void;
+
+  constructor(command: string, args: readonly string[], remove: () => void) {
+    super(command, args);
+    this.#remove = remove;
+  }
+
+  override async kill(): Promise<void> {
+    this.#remove();
+    await this.ended();
+  }
+}
+
+export class Bundle {
+  readonly #folder: string;
+  readonly #state: string;
+
+  /** A bundle in a folder, whose program is `/server`. */
+  constructor(folder: TestFolder, program: string, seccomp: Json, args: readonly string[]) {
+    this.#folder = join(folder.path, "bundle");
+    this.#state = join(folder.path, "runc");
+    const root = join(this.#folder, "rootfs");
+    mkdirSync(join(root, "proc"), { recursive: true });
+    copyFileSync(program, join(root, "server"));
+    chmodSync(join(root, "server"), 0o755);
+    const sets = ["bounding", "effective", "permitted"].map((set) => [set, CAPABILITIES]);
+    const config: Json = {
+      ociVersion: "1.0.2",
+      process: {
+        user: { uid: 0, gid: 0 },
+        args: ["/server", ...args],
+        cwd: "/",
+        noNewPrivileges: true,
+        capabilities: Object.fromEntries(sets),
+      },
+      root: { path: "rootfs", readonly: true },
+      mounts: [{ destination: "/proc", type: "proc", source: "proc" }],
+      linux: {
+        namespaces: ["pid", "network", "ipc", "uts", "mount"].map((type) => ({ type })),
+        seccomp,
+      },
+    };
+    this.write(config);
+  }
+
+  write(config: Json): void {
+    writeFileSync(join(this.#folder, "config.json"), JSON.stringify(config));
+  }
+
+  /** Runs it in the foreground of a process of runc. It ends with the object. */
+  run(id: string): Container {
+    const [command = "", ...args] = [
+      ...endsWithTest,
+      pathOf("runc"),
+      "--root",
+      this.#state,
+      "run",
+      "-b",
+      this.#folder,
+      id,
+    ];
+    return new Container(command, args, () => this.remove(id));
+  }
+
+  /** A command of runc, such as `kill`. Returns what it prints. */
+  runc(...args: readonly string[]): string {
+    return execFileSync(pathOf("runc"), ["--root", this.#state, ...args], { encoding: "utf8", stdio: "pipe" });
+  }
+
+  /** The container's first process. */
+  pidOf(id: string): number {
+    const found: unknown = JSON.parse(this.runc("state", id));
+    return typeof found === "object" && found !== null && "pid" in found ? Number(found.pid) : -1;
+  }
+
+  remove(id: string): void {
+    this.runc("delete", "--force", id);
+  }
+}
