@@ -116,8 +116,8 @@ async function runStryker(name, { incremental, jobs, file }) {
     concurrency: Number(jobs),
     incremental,
     incrementalFile: join(folder, `${name}.incremental.json`),
-    // A loaded machine is not an endless loop.
-    timeoutMS: 8_000,
+    // A loaded machine is not an endless loop, and a test that waits for ever has failed before (vitest.mutate.config.ts).
+    timeoutMS: 20_000,
     reporters: ["json", "progress-append-only"],
     jsonReporter: { fileName: results },
     tempDirName: join(folder, `${name}-sandbox`),
@@ -136,7 +136,12 @@ async function runStryker(name, { incremental, jobs, file }) {
   const out = openSync(join(root, log), "w");
   const code = await run("nice", ["-n", "19", process.execPath, program, "run", settings], {
     cwd: root,
-    env: { ...process.env, BERTHD_MUTATE_TESTS: tests.join(" ") },
+    // Tests of the configuration make and remove thousands of folders: quicker in memory than on a disk.
+    env: {
+      ...(existsSync("/dev/shm") && { TMPDIR: "/dev/shm" }),
+      ...process.env,
+      BERTHD_MUTATE_TESTS: tests.join(" "),
+    },
     stdio: ["ignore", out, out],
   });
   if (code !== 0 || !existsSync(join(root, results))) {
@@ -156,11 +161,13 @@ function run(program, args, options) {
 function report(name, accepted, isPart) {
   const counts = { Killed: 0, Timeout: 0, Survived: 0, NoCoverage: 0 };
   const survivors = [];
+  let late = 0;
   const { files } = JSON.parse(readFileSync(join(root, folder, `${name}.json`), "utf8"));
   for (const [file, { source, mutants }] of Object.entries(files)) {
     const lines = source.split("\n");
-    for (const { status, location, replacement, mutatorName } of mutants) {
+    for (const { status, statusReason, location, replacement, mutatorName } of mutants) {
       if (Object.hasOwn(counts, status)) counts[status]++;
+      if (status === "Timeout" || /^(Test|Hook) timed out/.test(statusReason)) late++;
       if (status !== "Survived" && status !== "NoCoverage") continue;
       const { line } = location.start;
       const [from, to] = [plain(textAt(lines, location)), plain(replacement)];
@@ -184,7 +191,7 @@ function report(name, accepted, isPart) {
   const all = killed + counts.Survived + counts.NoCoverage;
   const percent = all === 0 ? 100 : Math.floor((killed * 1000) / all) / 10;
   const left = `${counts.Survived} survived, ${counts.NoCoverage} without coverage`;
-  console.log(`${name}: ${killed} killed, ${left}, ${percent} %`);
+  console.log(`${name}: ${killed} killed (${late} by the clock), ${left}, ${percent} %`);
   return percent >= LEAST_PERCENT && strangers.length === 0;
 }
 

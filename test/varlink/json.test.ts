@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeObject, MAX_NESTING } from "../../src/varlink/json.ts";
+import { runs } from "../support/property-runs.ts";
 
 /** `levels` objects inside each other. */
 const nested = (levels: number) => `${'{"a":'.repeat(levels - 1)}{}${"}".repeat(levels - 1)}`;
@@ -30,7 +31,7 @@ describe("decodeObject", () => {
           expect(decodeObject(text)).toEqual(JSON.parse(text));
         },
       ),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 
@@ -47,7 +48,7 @@ describe("decodeObject", () => {
         const decoded = decodeObject(text);
         if (typeof decoded !== "string") expect(decoded).toEqual(valid);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 
@@ -70,7 +71,7 @@ describe("decodeObject", () => {
         JSON.parse(text); // valid but for the repetition
         expect(decodeObject(text)).toBe("the message has the same key twice in one object");
       }),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 
