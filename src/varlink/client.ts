@@ -105,7 +105,7 @@ export class VarlinkClient implements Disposable {
       } catch (error) {
         return reject(error);
       }
-      signal?.addEventListener("abort", abort, { once: true });
+      signal?.addEventListener("abort", abort);
       this.#push(pending);
     });
   }
@@ -151,7 +151,7 @@ export class VarlinkClient implements Disposable {
     };
     this.#send(encodeCall(method, parameters, { more: true }), options.fds ?? NO_FDS);
     this.#push(pending);
-    signal?.addEventListener("abort", abort, { once: true });
+    signal?.addEventListener("abort", abort);
     try {
       for (;;) {
         const reply = ready.shift();
@@ -211,9 +211,11 @@ export class VarlinkClient implements Disposable {
       this.#pending.shift();
       if (this.#pending.length === 0) this.#wire.unref();
     }
-    if (pending.abandoned || message.error !== undefined) closeAll(fds);
-    if (pending.abandoned) return;
-    if (message.error !== undefined) return pending.fail(new RefusedError(message.error, message.parameters));
+    if (pending.abandoned) return closeAll(fds);
+    if (message.error !== undefined) {
+      closeAll(fds);
+      return pending.fail(new RefusedError(message.error, message.parameters));
+    }
     pending.reply(new Reply(message.parameters, fds), message.continues);
   }
 

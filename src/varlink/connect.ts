@@ -38,7 +38,7 @@ export async function connectUnix(path: string, options: UnixConnectOptions = {}
       if (result >= 0) return handle;
       // A stream socket that does not block says EAGAIN when the backlog is full, and is as it was (connect(2)).
       if (result !== -EAGAIN || performance.now() > deadline) throw unreachable(path, -result);
-      await delay(2, undefined, { ...(options.signal && { signal: options.signal }) }).catch(() => undefined);
+      await delay(2);
     }
   } catch (error) {
     handle.close();

@@ -90,7 +90,7 @@ class Scanner {
 
   take(): Token {
     const token = this.peek;
-    if (token.text !== "") this.peek = this.#scan();
+    this.peek = this.#scan();
     return token;
   }
 
@@ -130,7 +130,7 @@ class Scanner {
     const docs = this.#blank();
     const offset = this.#offset;
     // `[]` and `[string]` are single tokens: the grammar allows no blanks inside.
-    const text = this.#match(/->|\[\]|\[string\]|[(),:?]|[A-Za-z0-9_.-]+|.|$/suy);
+    const text = this.#match(/->|\[\]|\[string\]|[(),:?]|[A-Za-z0-9_.-]+|./suy);
     return { text, offset, docs };
   }
 
@@ -143,10 +143,10 @@ class Scanner {
       const lines = blanks.split("\n").length - 1;
       if (lines > 0) ownLine = true;
       if (lines > 1) docs = [];
-      const comment = this.#match(/(?:#[^\n]*)?/y);
+      const comment = this.#match(/#[^\n]*/y);
       if (comment === "") return docs.join("\n");
       // A comment at the end of a line describes that line, not the next token.
-      if (ownLine) docs.push(comment.replace(/^# ?/, "").trimEnd());
+      if (ownLine) docs.push(comment.replace(/# ?/, "").trimEnd());
     }
   }
 

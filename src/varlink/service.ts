@@ -30,7 +30,7 @@ export function refuse(error: string, parameters?: Parameters): Answer {
 
 /** org.varlink.service.InvalidParameter, with a sentence for people. */
 export function invalidParameter(parameter: string, message?: string): Answer {
-  return refuse("org.varlink.service.InvalidParameter", { parameter, ...(message !== undefined && { message }) });
+  return refuse("org.varlink.service.InvalidParameter", { parameter, message });
 }
 
 /**
@@ -140,12 +140,12 @@ export class Service<C> {
       const call = readCall(object);
       if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };
       const reply = this.#answer(context, call, fds, refused);
-      if (!call.oneway && reply !== undefined) return { answer: reply, fatal: false };
+      if (!call.oneway) return { answer: reply, fatal: false };
       if (typeof reply === "function") return { answer: withoutReply(reply), fatal: false };
       closeOwned(reply);
       return NO_ANSWER;
     } finally {
-      if (fds.length > 0) closeAll(fds);
+      closeAll(fds);
     }
   }
 

@@ -61,9 +61,8 @@ function inside(iface: Interface, type: Type, part: string): Type | undefined {
       return inside(iface, found(iface, "type", type.name, iface.types).type, part);
     case "struct":
       return type.fields.find(({ name }) => name === part)?.type;
-    default:
-      return undefined;
   }
+  return undefined;
 }
 
 function wordsOf(iface: Interface, type: Type): string {
@@ -202,10 +201,9 @@ function compileNamed(context: Context, name: string): Check {
   const known = context.named.get(name);
   if (known !== undefined) return known;
   const { type } = found(context.iface, "type", name, context.iface.types);
-  let check: Check = () => "";
   const self: Check = (value) => check(value);
   context.named.set(name, self);
-  check = compileType(context, type);
+  const check = compileType(context, type);
   return self;
 }
 

@@ -1,8 +1,10 @@
 import { getEventListeners } from "node:events";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { setImmediate } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { VarlinkClient } from "../../src/varlink/client.ts";
+import { Wire } from "../../src/wire.ts";
 import { FakeConnection } from "../support/fake-service.ts";
 import { leaksNothing, openFds } from "../support/fds.ts";
 import { fileOf, memfd, socketPair } from "../support/sockets.ts";
@@ -155,6 +157,8 @@ describe("a reply that breaks the protocol ends the connection, closes its fds, 
       code: "PROTOCOL_ERROR",
       message: "the service does not speak Varlink: it sent a reply to no call",
     });
+    client.close();
+    await expect(client.call("a.b.C")).rejects.toMatchObject({ code: "PROTOCOL_ERROR" });
   });
 
   it("unknown fields of a reply are passed over", async () => {
@@ -173,6 +177,60 @@ it("oneway waits for nothing, and the replies of later calls are theirs", async 
   expect(service.fdCounts).toEqual([1, 0]);
   service.reply({ parameters: { mine: true } });
   expect((await call).parameters).toEqual({ mine: true });
+});
+
+it("keeps the process alive only while a call waits, and not even then after unref", async () => {
+  let isAlive = true;
+  const spies = [
+    vi.spyOn(Wire.prototype, "ref").mockImplementation(() => {
+      isAlive = true;
+    }),
+    vi.spyOn(Wire.prototype, "unref").mockImplementation(() => {
+      isAlive = false;
+    }),
+  ];
+  onTestFinished(() => {
+    for (const spy of spies) spy.mockRestore();
+  });
+  const [ours, theirs] = socketPair();
+  using other = new VarlinkClient(ours);
+  const peer = new FakeConnection(theirs);
+  const seen = [isAlive];
+  const calls = [other.call("a.b.C"), other.call("a.b.D")];
+  seen.push(isAlive);
+  await peer.until(() => peer.calls.length === 2);
+  for (const call of calls) {
+    peer.reply({});
+    await call;
+    seen.push(isAlive);
+  }
+  expect(seen).toEqual([false, true, true, false]);
+  other.unref();
+  const last = other.call("a.b.E");
+  expect(isAlive).toBe(false);
+  await peer.until(() => peer.calls.length === 3);
+  peer.reply({});
+  await last;
+  isAlive = true;
+  other.unref();
+  expect(isAlive).toBe(false);
+  peer.wire.close();
+});
+
+it("is closed when it is disposed of", () => {
+  const [ours, theirs] = socketPair();
+  const other = new VarlinkClient(ours);
+  other[Symbol.dispose]();
+  expect(other.closed).toBe(true);
+  theirs.close();
+});
+
+it("takes a reply of a megabyte", async () => {
+  const call = client.call("a.b.C");
+  await service.until(() => service.calls.length === 1);
+  const text = "x".repeat(1024 * 1024);
+  service.reply({ parameters: { text } });
+  expect((await call).parameters["text"]).toHaveLength(text.length);
 });
 
 it("a service that does not read is told from one that is gone, and calls already sent still wait", async () => {
@@ -250,6 +308,41 @@ describe("stream", () => {
     service.reply({ error: "a.b.No" }, [file]);
     await expect(first).rejects.toMatchObject({ error: "a.b.No" });
     expect(client.closed).toBe(false);
+  });
+
+  it("ends with an error reply, although that says that it continues", async () => {
+    const first = client.stream("a.b.Watch").next();
+    await service.until(() => service.calls.length === 1);
+    service.reply({ error: "a.b.No", continues: true });
+    await expect(first).rejects.toMatchObject({ error: "a.b.No" });
+    const call = client.call("a.b.C");
+    service.reply({ parameters: { mine: true } });
+    expect((await call).parameters).toEqual({ mine: true });
+  });
+
+  it("takes no more than 64 replies ahead, and further ones only when its reader has taken these", async () => {
+    const stream = client.stream("a.b.Watch");
+    const first = stream.next();
+    await service.until(() => service.calls.length === 1);
+    const before = openFds().length;
+    const held = async (): Promise<number> => {
+      for (let turn = 0; turn < 50; turn++) await setImmediate();
+      return openFds().length - before;
+    };
+    const total = 100;
+    const reply = (at: number): void => service.reply({ parameters: { at }, continues: at < total - 1 }, [file]);
+    reply(0);
+    (await first).value?.[Symbol.dispose]();
+    for (let at = 1; at < total; at++) reply(at);
+    await vi.waitUntil(() => openFds().length - before >= 64, { interval: 1, timeout: 10_000 });
+    expect(await held()).toBe(64);
+    for (let at = 1; at < total; at++) {
+      const { value } = await stream.next();
+      expect(value?.parameters).toEqual({ at });
+      value?.[Symbol.dispose]();
+      if (at === 1) expect(await held()).toBe(63);
+    }
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
   });
 
   it("ends with the signal's reason, also while waiting", async () => {

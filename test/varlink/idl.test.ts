@@ -17,6 +17,7 @@ function refusal(text: string): string {
     parseInterface(text);
   } catch (error) {
     expect(error).toBeInstanceOf(BerthError);
+    expect(error).toHaveProperty("code", "PROTOCOL_ERROR");
     return error instanceof Error ? error.message : "";
   }
   return "accepted";
@@ -134,6 +135,7 @@ describe("names", () => {
 describe("text that is not Varlink is refused with its line and column", () => {
   it.each([
     ["", 'line 1 column 1: expected "interface", found the end of the text'],
+    ["interface a", 'line 1 column 11: expected an interface name like org.example.thing, found "a"'],
     ["interface a.b", 'line 1 column 14: expected "type", "method" or "error", found the end of the text'],
     ["interface a.b\nmethods M()", 'line 2 column 1: expected "type", "method" or "error", found "methods"'],
     ["interface a.b\nmethod M()\nerror E()", 'line 3 column 1: expected "->", found "error"'],
@@ -178,6 +180,12 @@ describe("text that is not Varlink is refused with its line and column", () => {
     expect(parseInterface(nest(31)).types.size).toBe(1);
     expect(refusal(nest(32))).toContain("types are nested deeper than 32");
     expect(refusal(nest(100_000))).toContain("types are nested deeper than 32");
+  });
+
+  it("a ? counts as a level of its own", () => {
+    const nest = (pairs: number) => `interface a.b type T (a: ${"?[]".repeat(pairs)}int)`;
+    expect(parseInterface(nest(15)).types.size).toBe(1);
+    for (const pairs of [16, 100_000]) expect(refusal(nest(pairs))).toContain("types are nested deeper than 32");
   });
 
   it("whatever the text, it is parsed or refused with a BerthError", () => {

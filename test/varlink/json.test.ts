@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { decodeObject, MAX_NESTING } from "../../src/varlink/json.ts";
 import { runs } from "../support/property-runs.ts";
 
@@ -138,7 +138,18 @@ describe("decodeObject", () => {
     expect(decodeObject(text, { values: values - 1 })).toBe("the message has too many keys or array items");
     expect(decodeObject(text, { values: 0, raise: () => values })).toEqual(JSON.parse(text));
     expect(decodeObject(text, { values: 0, raise: () => values - 1 })).toContain("too many");
+    const list = '{"a":[1,2,3]}';
+    expect(decodeObject(list, { values: 3 })).toEqual(JSON.parse(list));
+    expect(decodeObject(list, { values: 2 })).toContain("too many");
     // Not even valid JSON: it was not looked at any further.
     expect(decodeObject(`{"a":[${"0,".repeat(100_000)}`, { values: 1000 })).toContain("too many");
+  });
+
+  it("asks for a higher limit, which may be costly to find, only for a text with too many", () => {
+    const raise = vi.fn(() => 1000);
+    decodeObject('{"a":1}', { values: 1, raise });
+    decodeObject(nested(MAX_NESTING + 1), { values: 1000, raise });
+    decodeObject("[]", { values: 1, raise });
+    expect(raise).not.toHaveBeenCalled();
   });
 });

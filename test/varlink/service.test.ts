@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
@@ -19,6 +19,7 @@ method Echo(text: string) -> (text: string)
 method Keep() -> ()
 method Watch() -> (n: int)
 method Wait() -> ()
+method Leave() -> ()
 method Fail() -> ()
 method Guard() -> ()
 error No ()
@@ -28,6 +29,7 @@ interface Signatures {
   readonly Keep: { readonly parameters: object };
   readonly Watch: { readonly parameters: object };
   readonly Wait: { readonly parameters: object };
+  readonly Leave: { readonly parameters: object };
   readonly Fail: { readonly parameters: object };
   readonly Guard: { readonly parameters: object };
 }
@@ -59,6 +61,7 @@ const service = new Service<string>({ vendor: "v", product: "p", version: "1", u
           done({ ...answer({}, borrow([file])), owned: [file] });
         },
       },
+      Leave: { handle: () => (done) => done(undefined) },
       Fail: {
         handle: () => {
           throw new Error("a defect");
@@ -116,6 +119,14 @@ describe("dispatch", () => {
     expect(made.map(({ open }) => open)).toEqual([true, false]);
   });
 
+  it("waits for a oneway call whose caller is gone, and sends nothing", () => {
+    const { answer: later } = dispatchBytes(encodeCall("a.b.Leave", {}, { oneway: true }));
+    if (typeof later !== "function") throw new Error("it came at once");
+    const done = vi.fn();
+    later(done);
+    expect(done.mock.calls).toEqual([[undefined]]);
+  });
+
   it("hands a valid call to its method with its context; fds made for the answer are the sender's to close", () => {
     const outcome = dispatchBytes(encodeCall("a.b.Echo", { text: "hi" }));
     const { fatal } = outcome;
@@ -132,10 +143,22 @@ describe("dispatch", () => {
     expect(dispatch("a.b.Watch", {}, { oneway: true })).toBeUndefined();
   });
 
+  it("goes on after a oneway call, whether its answer comes at once or later", () => {
+    expect(dispatchBytes(encodeCall("a.b.Echo", { text: "hi" }, { oneway: true }))).toEqual({
+      answer: undefined,
+      fatal: false,
+    });
+    expect(dispatchBytes(encodeCall("a.b.Wait", {}, { oneway: true }))).toEqual({
+      answer: expect.any(Function),
+      fatal: false,
+    });
+  });
+
   it("refuses unknown interfaces and methods, by name", () => {
     const notFound = "org.varlink.service.InterfaceNotFound";
     expect(dispatch("x.y.Z")).toEqual({ error: notFound, parameters: { interface: "x.y" } });
     expect(dispatch("nodots")).toEqual({ error: notFound, parameters: { interface: "nodots" } });
+    expect(dispatch(".Z")).toEqual({ error: notFound, parameters: { interface: "" } });
     expect(dispatch("a.b.Nope")).toEqual({
       error: "org.varlink.service.MethodNotFound",
       parameters: { method: "a.b.Nope" },
@@ -181,14 +204,17 @@ describe("dispatch", () => {
     expect(dispatch("a.b.Watch", {}, { more: true })).toBeUndefined();
   });
 
-  it.each(["garbage", "[]", "{}", '{"method":"a.b.Echo","unknown":1}', '{"method":"a.b.Echo","method":"x"}'])(
-    "says what is wrong with %s, and that it is fatal",
-    (message) => {
-      const outcome = dispatchBytes(Buffer.from(`${message}\0`));
-      expect(outcome.fatal).toBe(true);
-      expect(replyOf(outcome)).toEqual(invalid("call"));
-    },
-  );
+  it.each([
+    ["garbage", "the message is not valid JSON"],
+    ["[]", "the message is valid JSON, but not an object"],
+    ["{}", 'the call has no "method"'],
+    ['{"method":"a.b.Echo","unknown":1}', `the call's field "unknown" is unknown or of the wrong type`],
+    ['{"method":"a.b.Echo","method":"x"}', "the message has the same key twice in one object"],
+  ])("says what is wrong with %s, and that it is fatal", (message, why) => {
+    const outcome = dispatchBytes(Buffer.from(`${message}\0`));
+    expect(outcome.fatal).toBe(true);
+    expect(replyOf(outcome)).toEqual(invalid("call", expect.stringContaining(why)));
+  });
 });
 
 describe("a descriptor that was not let through", () => {
@@ -233,6 +259,14 @@ describe("org.varlink.service", () => {
       error: "org.varlink.service.InterfaceNotFound",
       parameters: { interface: "x.y" },
     });
+  });
+});
+
+it("a service without interfaces of its own tells about itself", () => {
+  const bytes = encodeCall("org.varlink.service.GetInfo", {});
+  const bare = new Service({ vendor: "", product: "", version: "", url: "" });
+  expect(replyOf(bare.dispatch(undefined, bytes, bytes.length - 1, []))).toMatchObject({
+    parameters: { interfaces: ["org.varlink.service"] },
   });
 });
 

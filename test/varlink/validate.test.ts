@@ -143,6 +143,14 @@ describe("the sentence about what is wrong", () => {
     );
   });
 
+  it("cannot be about a type that the interface does not have", () => {
+    const point = { ...interfaceOf("Point"), types: new Map() };
+    const absent = 'interface a.b has no type "Point"';
+    expect(() => explainParameters(point, "M", "v")).toThrow(absent);
+    expect(() => explainParameters(point, "M", "v.x")).toThrow(absent);
+    expect(() => compileParameters(point, "M")).toThrow(absent);
+  });
+
   it("cannot be about a method that the interface does not have", () => {
     expect(() => explainParameters(interfaceOf("int"), "N", "v")).toThrow('interface a.b has no method "N"');
   });
@@ -172,6 +180,7 @@ describe("names of Object.prototype are fields like any other", () => {
   it("they are keys of a map like any other", () => {
     expect(validatorOf("[string]int")(JSON.parse('{"v":{"__proto__":1,"constructor":2}}'))).toBeUndefined();
     expect(validatorOf("[string]int")(JSON.parse('{"v":{"__proto__":"x"}}'))).toBe("v.__proto__");
+    expect(validatorOf("[string]int")({ v: Object.create({ inherited: "x" }) })).toBeUndefined();
   });
 });
 
