@@ -15,6 +15,8 @@ interface Claim {
   readonly berth: string;
   readonly socket: SocketSpec;
   readonly listen: ListenAddress & { readonly origin: Origin };
+  /** Its port, path or name, with what else makes two of them different. */
+  readonly bucket: string;
   /** IP addresses it receives for; empty for a UNIX socket. */
   readonly hosts: readonly Host[];
 }
@@ -83,20 +85,18 @@ class ClaimIndex {
   readonly #claims = new Map<string, Claim[]>();
 
   add(claim: Claim): void {
-    const bucket = bucketOf(claim.listen);
-    if (bucket === undefined) return;
+    const { bucket } = claim;
+    if (claim.hosts.length === 0) return this.#put(bucket, claim);
     for (const { family, host = "*" } of claim.hosts)
       for (const at of [host, ANY])
         for (const device of [deviceOf(claim) ?? "", ANY])
           for (const reuse of [shares(claim), ANY]) this.#put(`${bucket} ${family} ${at} ${device} ${reuse}`, claim);
-    if (claim.hosts.length === 0) this.#put(bucket, claim);
   }
 
   /** Those that the kernel refuses beside `claim`, at most {@link MAX_RIVALS}. */
   rivalsOf(claim: Claim): Claim[] {
-    const bucket = bucketOf(claim.listen);
-    if (bucket === undefined) return [];
-    if (claim.hosts.length === 0) return (this.#claims.get(bucket) ?? []).slice(0, MAX_RIVALS);
+    const { bucket } = claim;
+    if (claim.hosts.length === 0) return this.#claims.get(bucket) ?? [];
     const rivals = new Set<Claim>();
     const device = deviceOf(claim);
     const devices = device === undefined ? [ANY] : [device, ""];
@@ -114,7 +114,7 @@ class ClaimIndex {
   #put(key: string, claim: Claim): void {
     const list = this.#claims.get(key);
     if (list === undefined) this.#claims.set(key, [claim]);
-    else if (list.at(-1) !== claim) list.push(claim);
+    else list.push(claim);
   }
 }
 
@@ -123,7 +123,11 @@ const MAX_RIVALS = 16;
 
 function claimsOf({ name, sockets }: Pick<BerthSpec, "name" | "sockets">): Claim[] {
   return sockets.flatMap((socket) =>
-    socket.listen.map((listen) => ({ berth: name, socket, listen, hosts: hostsOf(listen, socket.options.v6only) })),
+    socket.listen.flatMap((listen) => {
+      const bucket = bucketOf(listen);
+      const hosts = hostsOf(listen, socket.options.v6only);
+      return bucket === undefined ? [] : [{ berth: name, socket, listen, bucket, hosts }];
+    }),
   );
 }
 
@@ -156,8 +160,7 @@ function deviceOf({ socket, listen: { address } }: Claim): string | undefined {
 }
 
 function sameHosts(a: Claim, b: Claim): boolean {
-  const identity = (claim: Claim): string =>
-    JSON.stringify([claim.hosts, deviceOf(claim), claim.socket.options.reusePort === true]);
+  const identity = (claim: Claim): string => JSON.stringify([claim.hosts, deviceOf(claim), shares(claim)]);
   return identity(a) === identity(b);
 }
 

@@ -109,9 +109,8 @@ function blank(name: BerthName, origin: Origin, accounts: Accounts): BerthSpec {
 /** Tells the berths without problems from the others. A berth gives way to one that `holds` the address or range. */
 export function settleConflicts({ berths, general, warnings }: Drafts, holds: Holdings = nothing): LoadedConfig {
   // Of all drafts, so that another mistake in a file does not hide its conflicts. Those without a mistake come first.
-  const drafts = [...berths]
-    .sort((a, b) => Number(a.problems.length > 0) - Number(b.problems.length > 0))
-    .map(({ draft }) => draft);
+  const isFaulty = ({ problems }: TroubledBerth): boolean => problems.length > 0;
+  const drafts = [...berths.filter((berth) => !isFaulty(berth)), ...berths.filter(isFaulty)].map(({ draft }) => draft);
   const conflicts = byBerth([...findConflicts(drafts, holds.address), ...findRangeConflicts(drafts, holds.range)]);
   const all = new ProblemList();
   for (const { file, line, message, remedy } of general) all.report({ file, line }, message, remedy);

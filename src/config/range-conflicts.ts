@@ -13,7 +13,7 @@ export type HoldsRange = (berth: string, base: number) => boolean;
  */
 export function findRangeConflicts(
   berths: readonly Pick<BerthSpec, "name" | "origin" | "root">[],
-  holds: HoldsRange = () => false,
+  holds: HoldsRange,
 ): Conflict[] {
   const conflicts: Conflict[] = [];
   const owners = new Map<number, Pick<BerthSpec, "name" | "origin">>();

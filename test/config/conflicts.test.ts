@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { findConflicts } from "../../src/config/conflicts.ts";
 import type { BerthSpec } from "../../src/config/keys/spec.ts";
+import { findRangeConflicts } from "../../src/config/range-conflicts.ts";
 import { parseListenAddress } from "../../src/net/address.ts";
 import { load } from "./fixture.ts";
 
@@ -22,8 +23,12 @@ function draft(name: string, line: number, text: string): Draft {
   return { name, sockets: [{ name: "s", listen: [{ ...listen, origin: { file: "f", line } }], options }] };
 }
 
-const conflicts = (...texts: string[]): number =>
-  findConflicts(texts.map((text, index) => draft(`b${index}`, index + 1, text))).length;
+const nobody = (): boolean => false;
+
+const conflicts = (...texts: string[]): number => {
+  const drafts = texts.map((text, index) => draft(`b${index}`, index + 1, text));
+  return findConflicts(drafts, nobody).length;
+};
 
 describe("findConflicts", () => {
   // Each was tried on a kernel: EADDRINUSE, or not.
@@ -70,6 +75,33 @@ describe("findConflicts", () => {
   it("reports each pair once; of many equal addresses each against the first", () => {
     expect(conflicts("udp://127.0.0.1:5", "udp://127.0.0.2:5", "udp://*:5")).toBe(2);
     expect(conflicts(...Array.from({ length: 100 }, () => "udp://*:5"))).toBe(99);
+    expect(conflicts("udp://*:5", "udp://*:5", "udp://127.0.0.1:5")).toBe(2);
+    expect(conflicts("udp://127.0.0.1:5", "udp://127.0.0.2:5", "udp://*:5", "udp://*:5")).toBe(3);
+    expect(conflicts("udp://*:5", "udp://*:5 reuse", "udp://127.0.0.1:5")).toBe(3);
+  });
+
+  it("reports no more than 16 for one address", () => {
+    const hosts = Array.from({ length: 20 }, (_, index) => `udp://127.0.0.${index + 1}:5`);
+    expect(conflicts(...hosts, "udp://*:5")).toBe(16);
+  });
+
+  it("lets a berth with two addresses keep both, and the next one gives way", () => {
+    const [one, two] = [draft("a", 1, "udp://*:5"), draft("a", 2, "udp://*:6")];
+    const both = { name: "a", sockets: [...one.sockets, ...two.sockets] };
+    expect(findConflicts([both, draft("b", 3, "udp://*:5")], nobody).map(({ berth }) => berth)).toEqual(["b"]);
+  });
+
+  it("says of a path that another one helps", () => {
+    const pair = [draft("a", 1, "unix:///run/a"), draft("b", 2, "unix:///run/a")];
+    expect(findConflicts(pair, nobody).map(({ problem }) => problem.remedy)).toEqual([
+      "give one of them another path or name",
+    ]);
+  });
+
+  it("of ranges, finds none between berths without a range", () => {
+    const file = { file: "f", line: 1 };
+    const names = ["a", "b"].map((name) => ({ name, origin: file }));
+    expect(findRangeConflicts(names, nobody)).toEqual([]);
   });
 
   it("names both places, inside one berth too", () => {

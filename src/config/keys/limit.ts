@@ -2,7 +2,7 @@
 
 import { parseSize, type Reader, type Reading, refuse, text } from "../toml/reader.ts";
 import { suggest } from "../toml/suggest.ts";
-import type { Value } from "../toml/tree.ts";
+import { scalarOf, type Value } from "../toml/tree.ts";
 import { capabilityNames, limitUnits } from "./kernel-names.ts";
 import type { LimitSpec } from "./spec.ts";
 
@@ -14,8 +14,7 @@ export function readLimit(resource: string, value: Value, reading: Reading): Lim
     reading.report(value.origin, `${reading.label}: "${resource}" is not a resource limit`, remedy);
     return undefined;
   }
-  const written = value.kind === "scalar" ? String(value.value) : "";
-  const [first = "", second = first, ...more] = written.split(":");
+  const [first = "", second = first, ...more] = String(scalarOf(value)).split(":");
   const amount = (part: string): number | "unlimited" | undefined => {
     if (part === "unlimited") return part;
     return unit === "bytes" || /^\d+$/.test(part) ? parseSize(part) : undefined;

@@ -49,7 +49,7 @@ export function checkPlaceholders(
         names.length === 0 ? `add [sockets.${name}] with listen = ["udp://*:27960"]` : suggest(name ?? "", names);
       report(origin, `${whole}: this berth has no socket "${name}"`, remedy);
     } else {
-      checkIndex(whole, what === "port", socket, index, origin, report);
+      checkIndex(whole, what === "port", socket, index ?? "0", origin, report);
     }
   }
 }
@@ -58,14 +58,14 @@ function checkIndex(
   whole: string,
   isPort: boolean,
   socket: SocketSpec,
-  index: string | undefined,
+  index: string,
   origin: Origin,
   report: Report,
 ): void {
   const count = socket.listen.length;
   // A problem of its `listen` has already been reported.
   if (count === 0) return;
-  const listen = /^\d{1,3}$/.test(index ?? "0") ? socket.listen[Number(index ?? "0")] : undefined;
+  const listen = /^\d{1,3}$/.test(index) ? socket.listen[Number(index)] : undefined;
   if (listen === undefined) {
     const indices = count === 1 ? "one address: index 0" : `${count} addresses: index 0 to ${count - 1}`;
     report(origin, `${whole}: socket ${socket.name} has ${indices}`, `write ${whole.replace(/:[^:]*$/, ":0}")}`);

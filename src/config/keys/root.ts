@@ -2,7 +2,7 @@
 import { isRangeBase, MAX_RANGE_BASE } from "../../accounts.ts";
 import { flag, integer, matching, type Reader, refuse, size, word } from "../toml/reader.ts";
 import { type Context, type Key, openSection, present } from "../toml/section.ts";
-import type { Value } from "../toml/tree.ts";
+import { scalarOf, type Value } from "../toml/tree.ts";
 import { readBinds } from "./binds.ts";
 import type { BindSpec, RootSpec, RootState, Shift } from "./spec.ts";
 
@@ -32,7 +32,7 @@ const state: Reader<RootState> = word<RootState>("persistent", "volatile");
 
 /** The first id of a range. */
 const base: Reader<number> = (value, reading) => {
-  const number = value.kind === "scalar" ? value.value : undefined;
+  const number = scalarOf(value);
   if (typeof number === "number" && isRangeBase(number)) return number;
   return refuse(
     value,

@@ -18,7 +18,7 @@ import {
   word,
 } from "../toml/reader.ts";
 import { type Context, type Key, openSection, present, type Section } from "../toml/section.ts";
-import type { Value } from "../toml/tree.ts";
+import { scalarOf, type Value } from "../toml/tree.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import { signalName } from "./signal-name.ts";
@@ -30,7 +30,7 @@ const otherBinds: Reader<OtherBinds> = word<OtherBinds>("refuse", "allow", "loop
 const commandLine: Reader<readonly Placed<string>[]> = (value, reading) => {
   const words = listOf(placed(text))(value, reading);
   const program = value.kind === "list" ? value.items[0] : undefined;
-  if (value.kind === "list" && (program === undefined || (program.kind === "scalar" && program.value === ""))) {
+  if (value.kind === "list" && (program === undefined || scalarOf(program) === "")) {
     reading.report(value.origin, `${reading.label} has no program`, 'write command = ["/path/of/program", "argument"]');
   }
   return words;
@@ -243,7 +243,7 @@ function checkUser(
   hasRoot: boolean,
   { report }: Context,
 ): void {
-  const written = (key: Key<unknown>): Origin => section.table.entries.get(key.name)?.origin ?? section.table.origin;
+  const written = (key: Key<unknown>): Origin => (section.table.entries.get(key.name) ?? section.table).origin;
   const inRange = user !== undefined && "rangeId" in user;
   if (enter && !hasRoot) report(written(keys.enter), "server.enter needs a root, and this berth has none", ADD_ROOT);
   else if (inRange && !hasRoot)

@@ -1,6 +1,7 @@
 /** Reads the name of a signal: SIGTERM, or TERM. */
 import { constants } from "node:os";
 import { type Reader, refuse } from "../toml/reader.ts";
+import { stringOf } from "../toml/tree.ts";
 
 const numbers: ReadonlyMap<string, number> = new Map(Object.entries(constants.signals));
 
@@ -8,7 +9,7 @@ const numbers: ReadonlyMap<string, number> = new Map(Object.entries(constants.si
 const UNFIT: ReadonlySet<string> = new Set(["SIGKILL", "SIGSTOP"]);
 
 export const signalName: Reader<number> = (value, reading) => {
-  const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
+  const written = stringOf(value);
   const name = written.startsWith("SIG") ? written : `SIG${written}`;
   const number = numbers.get(name);
   if (number !== undefined && !UNFIT.has(name)) return number;

@@ -25,7 +25,7 @@ const unit: Reader<string> = (value, reading) => {
   if (name === undefined) return undefined;
   const isGlob = /[*?]/.test(name);
   const hasType = unitTypes.some((type) => name.endsWith(`.${type}`));
-  if (name !== "" && !/[\s/[\]]/.test(name) && (isGlob || hasType)) return name;
+  if (!/[\s/[\]]/.test(name) && (isGlob || hasType)) return name;
   return refuse(value, reading, "a unit's name", 'write it with its type, as in "arena.service" or "arena@*.service"');
 };
 

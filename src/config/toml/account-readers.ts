@@ -1,13 +1,13 @@
 /** Reads users and groups: a name that the system knows, or a numeric id. */
 import { MAX_ID, type PasswdEntry, RANGE_SIZE } from "../../accounts.ts";
-import { type Reader, type Reading, refuse } from "./reader.ts";
-import type { Value } from "./tree.ts";
+import { isInteger, type Reader, type Reading, refuse } from "./reader.ts";
+import { scalarOf, stringOf, type Value } from "./tree.ts";
 
 /** A name, or an id written as a number or as digits. */
 function nameOrId(value: Value, reading: Reading): string | number | undefined {
-  const written = value.kind === "scalar" ? value.value : undefined;
+  const written = scalarOf(value);
   const id = typeof written === "string" && /^\d{1,10}$/.test(written) ? Number(written) : written;
-  if (typeof id === "number" && Number.isInteger(id) && id >= 0 && id <= MAX_ID) return id;
+  if (isInteger(id) && id >= 0 && id <= MAX_ID) return id;
   // Directory services have names with spaces ("domain users"). No name ends in one, or has a tab or a newline.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
   if (typeof id === "string" && id !== "" && !/[\u0000-\u001f\u007f:]|^\s|\s$/.test(id)) return id;
@@ -55,8 +55,8 @@ const account: Reader<PasswdEntry> = (value, reading) => {
 
 /** A user of the system, or an id inside the berth's range: "range" means "range:0". */
 export const serverUser: Reader<PasswdEntry | { readonly rangeId: number }> = (value, reading) => {
-  const written = value.kind === "scalar" ? value.value : undefined;
-  if (typeof written !== "string" || !/^range(:|$)/.test(written)) return account(value, reading);
+  const written = stringOf(value);
+  if (!/^range(:|$)/.test(written)) return account(value, reading);
   const id = /^range(?::(\d{1,5}))?$/.exec(written);
   const rangeId = Number(id?.[1] ?? 0);
   if (id !== null && rangeId < RANGE_SIZE) return { rangeId };

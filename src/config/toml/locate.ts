@@ -16,6 +16,7 @@ export function locate(toml: string): Place {
   return new Scanner(toml).document();
 }
 
+// A byte order mark counts as a blank.
 const blank = /(?:\s|#[^\n]*)*/y;
 const spaces = /[ \t]*/y;
 const simpleKey = /"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s.=\]"'#]+/y;
@@ -28,7 +29,7 @@ class Scanner {
   #line = 1;
 
   constructor(text: string) {
-    this.#text = text.startsWith("\uFEFF") ? text.slice(1) : text;
+    this.#text = text;
   }
 
   document(): Place {
@@ -74,7 +75,7 @@ class Scanner {
       this.#take(spaces);
       const name = this.#take(simpleKey);
       // The parser decodes the escapes of a quoted key.
-      names.push(/^["']/.test(name) ? (Object.keys(parse(`${name} = 0`))[0] ?? name) : name);
+      names.push(/["']/.test(name) ? (Object.keys(parse(`${name} = 0`))[0] ?? name) : name);
       this.#take(spaces);
     } while (this.#skip("."));
     return names;

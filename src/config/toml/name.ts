@@ -47,7 +47,6 @@ export function expandSpecifiers(
   specifiers: ReadonlyMap<string, string>,
   unknown: (specifier: string) => void,
 ): string {
-  if (!text.includes("%")) return text;
   return text.replace(/%(.?)/gsu, (whole, letter: string) => {
     const replacement = specifiers.get(letter);
     if (replacement === undefined) unknown(whole);

@@ -63,8 +63,7 @@ export class ProblemList {
 
   readonly report: Report = (origin, message, remedy) => {
     const problem: Problem = { file: origin.file, line: origin.line, message, remedy };
-    const text = formatProblem(problem);
-    if (!this.#seen.has(text)) this.#seen.set(text, problem);
+    this.#seen.set(formatProblem(problem), problem);
   };
 
   /** All of them, by file and line. */

@@ -5,7 +5,7 @@
 import type { Accounts } from "../../accounts.ts";
 import type { Origin, Report } from "./problem.ts";
 import { suggest } from "./suggest.ts";
-import type { Value } from "./tree.ts";
+import { scalarOf, stringOf, type Value } from "./tree.ts";
 
 /** What a reader may use besides the value. */
 export interface Reading {
@@ -36,13 +36,14 @@ export function refuse(value: Value, { label, report }: Reading, expected: strin
 }
 
 export const text: Reader<string> = (value, reading) => {
-  if (value.kind !== "scalar" || typeof value.value !== "string") {
-    const quoted = value.kind === "scalar" && typeof value.value === "number";
-    return refuse(value, reading, "a string", quoted ? `write it in quotes: "${value.value}"` : 'write "…" in quotes');
+  const written = scalarOf(value);
+  if (typeof written !== "string") {
+    const remedy = typeof written === "number" ? `write it in quotes: "${written}"` : 'write "…" in quotes';
+    return refuse(value, reading, "a string", remedy);
   }
   // The kernel takes every string as a C string: an argument, a path, a variable.
-  if (value.value.includes("\0")) return refuse(value, reading, "free of NUL bytes", "remove \\u0000");
-  return value.value;
+  if (written.includes("\0")) return refuse(value, reading, "free of NUL bytes", "remove \\u0000");
+  return written;
 };
 
 /** A string that `pattern` accepts. */
@@ -55,15 +56,21 @@ export function matching(pattern: RegExp, expected: string, remedy: string): Rea
 }
 
 export const flag: Reader<boolean> = (value, reading) => {
-  if (value.kind === "scalar" && typeof value.value === "boolean") return value.value;
+  const written = scalarOf(value);
+  if (typeof written === "boolean") return written;
   return refuse(value, reading, "true or false", "write true or false, without quotes");
 };
+
+/** Whether a value is a whole number. */
+export function isInteger(value: unknown): value is number {
+  return Number.isInteger(value);
+}
 
 /** A whole number from `min` to `max`. */
 export function integer(min: number, max: number): Reader<number> {
   return (value, reading) => {
-    const number = value.kind === "scalar" ? value.value : undefined;
-    if (typeof number === "number" && Number.isInteger(number) && number >= min && number <= max) return number;
+    const number = scalarOf(value);
+    if (isInteger(number) && number >= min && number <= max) return number;
     return refuse(
       value,
       reading,
@@ -90,9 +97,9 @@ export function parseSize(written: string): number | undefined {
 /** A size in bytes: a number, or a string with K, M or G (of 1024). */
 export function size(max: number): Reader<number> {
   return (value, reading) => {
-    const written = value.kind === "scalar" ? value.value : undefined;
+    const written = scalarOf(value);
     const bytes = typeof written === "string" ? parseSize(written) : written;
-    if (typeof bytes === "number" && Number.isInteger(bytes) && bytes >= 1 && bytes <= max) return bytes;
+    if (isInteger(bytes) && bytes >= 1 && bytes <= max) return bytes;
     return refuse(
       value,
       reading,
@@ -111,8 +118,7 @@ const durationUnits: ReadonlyMap<string, number> = new Map([
 /** A time in seconds, written as "10s", "15min" or "1h". */
 export function duration(max: number): Reader<number> {
   return (value, reading) => {
-    const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
-    const match = /^(\d{1,9})(s|min|h)$/.exec(written);
+    const match = /^(\d{1,9})(s|min|h)$/.exec(stringOf(value));
     const seconds = match === null ? 0 : Number(match[1]) * (durationUnits.get(match[2] ?? "") ?? 0);
     if (seconds >= 1 && seconds <= max) return seconds;
     return refuse(value, reading, `a time from 1 to ${max} seconds`, 'write a string with s, min or h: "10s", "15min"');
@@ -121,7 +127,7 @@ export function duration(max: number): Reader<number> {
 
 /** Permission bits as octal digits in a string, because TOML would read 660 as a decimal number. */
 export const octal: Reader<number> = (value, reading) => {
-  const written = value.kind === "scalar" && typeof value.value === "string" ? value.value : "";
+  const written = stringOf(value);
   if (/^0?[0-7]{3}$/.test(written)) return Number.parseInt(written, 8);
   return refuse(value, reading, "an octal number up to 0777 in quotes", 'write it as chmod does, in quotes: "0660"');
 };

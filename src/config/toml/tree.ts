@@ -25,6 +25,17 @@ export interface Table {
   readonly origin: Origin;
 }
 
+/** What a scalar holds; undefined for a list or a table. */
+export function scalarOf(value: Value): Scalar["value"] | undefined {
+  return value.kind === "scalar" ? value.value : undefined;
+}
+
+/** The text of a string; "" for everything else. */
+export function stringOf(value: Value): string {
+  const scalar = scalarOf(value);
+  return typeof scalar === "string" ? scalar : "";
+}
+
 /** Parses a text. If it is not TOML, the first error is reported, because the parser stops there; then undefined. */
 export function parseTree(file: string, toml: string, report: Report): Table | undefined {
   try {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { configurationKeys } from "../../../src/config/keys/berth.ts";
+import { limitUnits } from "../../../src/config/keys/kernel-names.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/toml/problem.ts";
 import { printable } from "../../../src/printable.ts";
@@ -243,6 +244,54 @@ user = "range:1000"`,
     ]);
   });
 
+  it("takes the least and the greatest of a number, a size and an id", () => {
+    const { tenant } = berth({ "etc/a.toml": `${socket}[tenant]\nusers = [0, 4294967294, "4294967294"]` });
+    expect(tenant.uids).toEqual([0, 4294967294, 4294967294]);
+    const images = Array(64).fill('"a"').join();
+    expect(berth({ "etc/a.toml": `[root]\nimage = [${images}]` }).root?.images).toHaveLength(64);
+  });
+
+  it("has no key for what is not written", () => {
+    const spec = berth({ "etc/a.toml": socket });
+    expect(Object.keys(spec)).toEqual(["name", "origin", "sockets", "tenant", "server"]);
+    expect(Object.keys(spec.server)).not.toContain("user");
+    expect(Object.keys(spec.sockets[0]?.options ?? {})).toEqual(["backlog", "v6only", "mode"]);
+  });
+
+  it("that runs as an id of its range has no user of the host", () => {
+    const { server } = berth({ "etc/a.toml": '[root]\nimage = "arena"\n[server]\nuser = "range:7"' });
+    expect([server.rangeId, server.user]).toEqual([7, undefined]);
+  });
+
+  it("keeps of a list of images those that can be read, and none when there is no list", () => {
+    const root = folder({ "a.toml": '[root]\nimage = ["gold", 5]', "b.toml": "[root]" });
+    const { troubled } = loadConfig({ directories: [root], accounts });
+    expect(troubled.map(({ draft }) => draft.root?.images)).toEqual([["gold"], []]);
+  });
+
+  it("may name a port where the server binds its sockets itself", () => {
+    expect(problemsOf(`${socket}[server]\ndeliver = ["bind"]\ncommand = ["x", "{port:game}"]`)).toEqual([]);
+  });
+
+  it("may stop for lack of traffic unless all its sockets are unix-dgram", () => {
+    const stop = '[server]\ncommand = ["x"]\nstart = "on-demand"\nstop-after = "1h"';
+    const blind = '[sockets.a]\nlisten = ["unix-dgram://@a"]\n';
+    for (const sockets of [
+      '[sockets.a]\nlisten = ["unix://@a"]\n',
+      '[sockets.a]\nlisten = ["unix-dgram://@a", "udp://127.0.0.1:1"]\n',
+      `${blind}${socket}`,
+      '[root]\nimage = "arena"\n',
+    ]) {
+      expect(problemsOf(sockets + stop)).toEqual([]);
+    }
+    expect(problemsOf(blind + stop)).toHaveLength(1);
+  });
+
+  it("needs an interface for a link-local address alone, and for no other", () => {
+    expect(problemsOf('[sockets.a]\nlisten = ["tcp://[fe80::1]:1"]\ndevice = "eth0"')).toEqual([]);
+    expect(problemsOf('[sockets.a]\nlisten = ["tcp://[2001:db8:fe80::1]:1"]')).toEqual([]);
+  });
+
   it("has a range to itself", () => {
     const rooted = '[root]\nimage = "x"\nrange = 0xA0000\n';
     expect(load({ "etc/a.toml": rooted, "etc/b.toml": rooted }).problems).toEqual([
@@ -310,6 +359,16 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('limits = { nofile = "4K" }'), /^4: .*is "4K", which is not a limit \(a number\)/],
     [inServer('limits = { as = "1:2:3" }'), /^4: .*not a limit \(bytes\)/],
     [inServer('limits = { as = "keep:1" }'), /^4: .*not a limit/],
+    [inServer("start = 5"), /^4: server\.start is 5, which is not a string/],
+    [inServer('command = " /bin/x  -p "'), /^4: .*not an array \| write command = \["\/bin\/x", "-p"\]$/],
+    [inServer('user = "arrange"'), /^4: server\.user: there is no user "arrange"/],
+    [inRoot('[server]\nuser = "range:range"'), /^4: server\.user is "range:range", which is not an id of the range/],
+    [inRoot('[server]\nuser = "range"\ngroup = "players"'), /^5: .*server\.user names none/],
+    [inTenant('users = ["x12"]'), /^4: tenant\.users: there is no user "x12"/],
+    [inTenant('users = ["12x"]'), /^4: tenant\.users: there is no user "12x"/],
+    ["[sockets.a]\nlisten = [5]", /^2: sockets\.a\.listen is 5, which is not a string/],
+    ["[sockets.a]\nlisten = []\ntos = 1", /^2: .*has no address to listen on/],
+    ['sockets = 1\n[root]\nimage = "arena"', /^1: sockets is 1, which is not a table/],
     [inServer('capabilities = ["CAP_NETRAW"]'), /^4: .*not a capability \| did you mean "CAP_NET_RAW"\?$/],
     [inServer("command = []"), /^4: server\.command has no program/],
     [inServer('command = [""]'), /^4: server\.command has no program/],
@@ -566,6 +625,14 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       berth({ "etc/a.toml": `${socket}[server.environment]\n__proto__ = "x"\n` }).server.environment,
     ).toHaveProperty(["__proto__"], "x");
   });
+});
+
+it("every limit of setrlimit(2) is known, with what it counts", () => {
+  const of = (unit: string): string[] => [...limitUnits].filter(([, one]) => one === unit).map(([name]) => name);
+  expect([...limitUnits.keys()]).toHaveLength(16);
+  expect(of("bytes")).toEqual(["as", "core", "data", "fsize", "memlock", "msgqueue", "rss", "stack"]);
+  expect(of("a number")).toEqual(["locks", "nice", "nofile", "nproc", "rtprio", "sigpending"]);
+  expect([of("seconds"), of("microseconds")]).toEqual([["cpu"], ["rttime"]]);
 });
 
 describe("configurationKeys", () => {

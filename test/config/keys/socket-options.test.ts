@@ -7,6 +7,7 @@ import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { socketKey } from "../../../src/broker/sockets/socket-key.ts";
 import {
   carriedOptions,
+  fixedAtBind,
   type KernelOption,
   type SocketOption,
   type SocketOptions,
@@ -111,6 +112,31 @@ test("what is set by listen(2) or on the path is set when the socket is bound", 
   expect(statSync(path).mode & 0o777).toBe(0o640);
   const elsewhere = rows.filter(([, { sets }]) => sets.length === 0).map(([, { name, when }]) => [name, when]);
   expect(elsewhere.map(([, when]) => when)).toEqual(expect.not.arrayContaining(["unbound", "bind", "any"]));
+});
+
+test.each<["unbound" | "bind" | "any", string, Partial<SocketOptions>, Record<string, number | string>]>([
+  ["unbound", "tcp://[::1]:1", {}, { IPV6_V6ONLY: 1 }],
+  ["unbound", "tcp://[::1]:1", { v6only: false }, { IPV6_V6ONLY: 0 }],
+  ["unbound", "tcp://*:1", {}, { IPV6_V6ONLY: 0 }],
+  ["unbound", "tcp://127.0.0.1:1", {}, {}],
+  ["bind", "tcp://127.0.0.1:1", { freebind: true, device: "lo" }, { IP_FREEBIND: 1, SO_BINDTODEVICE: "lo" }],
+  ["bind", "tcp://[::1]:1", { freebind: true }, { IPV6_FREEBIND: 1 }],
+  ["bind", "tcp://[::1]:1", { freebind: false, reusePort: false }, {}],
+  ["any", "udp://[::1]:1", { broadcast: false, reusePort: true }, { SO_BROADCAST: 0 }],
+  ["any", "udp://127.0.0.1:1", { tos: 8, packetInfo: true }, { IP_TOS: 8, IP_PKTINFO: 1 }],
+  ["any", "udp://[::1]:1", { tos: 8, packetInfo: true }, { IPV6_TCLASS: 8, IPV6_RECVPKTINFO: 1 }],
+  ["any", "udp://[::1]:1", { tos: 8, v6only: false }, { IP_TOS: 8, IPV6_TCLASS: 8 }],
+  ["any", "udp://*:1", { tos: 8 }, { IP_TOS: 8, IPV6_TCLASS: 8 }],
+  ["any", "unix://@a", { tos: 8, broadcast: true }, {}],
+])("at %s, on %s, %j sets %j", (when, listen, options, expected) => {
+  const settings = settingsFor(when, address(listen), { ...defaults, ...options });
+  expect(Object.fromEntries(settings.map(({ kernel, value }) => [kernel.name, value]))).toEqual(expected);
+});
+
+test("what is fixed at bind(2) is written with its keys, except those that are left out", () => {
+  const options: SocketOptions = { ...defaults, freebind: true, device: "lo", tos: 8 };
+  expect(fixedAtBind(options, [])).toEqual(["freebind=true", "v6only=true", "device=lo"]);
+  expect(fixedAtBind(options, ["v6only", "device"])).toEqual(["freebind=true"]);
 });
 
 test("another value of an option that is fixed at bind(2) opens another socket; any other option keeps it", () => {

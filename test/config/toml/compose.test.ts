@@ -3,7 +3,6 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { loadConfig } from "../../../src/config/load.ts";
-import { BERTH_NAME_RULE } from "../../../src/config/toml/name.ts";
 import { accounts, berth, folder, load, socket } from "../fixture.ts";
 
 const on = (port: number): string => `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n`;
@@ -38,12 +37,26 @@ describe("files", () => {
   it("that do not end in .toml, or are hidden, are passed over", () => {
     const names = { "etc/a.toml~": "x", "etc/README": "x", "etc/.#a.toml": { link: "nowhere" }, "etc/b.toml.d": "x" };
     expect(load(names)).toEqual({ specs: [], problems: [] });
+    const dropIns = { "etc/c.toml": socket, "etc/c.toml.d/README": "x", "etc/c.toml.d/.x.toml": "x" };
+    expect(load(dropIns)).toMatchObject({ specs: [{ name: "c" }], problems: [] });
+  });
+
+  it("that are drop-ins may have any name, and their folder may be a link to nothing", () => {
+    expect(names({ "etc/a.toml": socket, "etc/a.toml.d": { link: "nowhere" } })).toEqual(["a"]);
+    const linked = {
+      "etc/a.toml": socket,
+      "etc/more": command("linked"),
+      "etc/a.toml.d/x y.toml": { link: "../more" },
+    };
+    expect(berth(linked).server.command).toEqual(["linked"]);
   });
 
   it("with odd names are problems", () => {
+    const rule =
+      "a name has 1 to 64 of A-Z a-z 0-9 _ . - and begins with a letter or digit; an instance is TEMPLATE@INSTANCE";
     expect(load({ "etc/bad name.toml": socket, "etc/@.toml": socket }).problems).toEqual([
-      `etc/@.toml:1: "@" cannot name a berth | rename it: ${BERTH_NAME_RULE}`,
-      `etc/bad name.toml:1: "bad name" cannot name a berth | rename it: ${BERTH_NAME_RULE}`,
+      `etc/@.toml:1: "@" cannot name a berth | rename it: ${rule}`,
+      `etc/bad name.toml:1: "bad name" cannot name a berth | rename it: ${rule}`,
     ]);
   });
 
@@ -129,6 +142,12 @@ describe("drop-ins", () => {
     ]);
   });
 
+  it("put a value in the place of a table, which is reported where it stands", () => {
+    expect(load({ "etc/a.toml": socket, "etc/a.toml.d/x.toml": "\nsockets = 1" }).problems).toEqual([
+      expect.stringMatching(/^etc\/a\.toml\.d\/x\.toml:2: sockets is 1, which is not a table/),
+    ]);
+  });
+
   it("for a berth that no file makes exist are a problem", () => {
     expect(load({ "etc/arena@bbo.toml.d/x.toml": socket }).problems).toEqual([
       "etc/arena@bbo.toml.d:1: these drop-ins belong to arena@bbo.toml, which does not exist | create arena@bbo.toml, or remove this directory",
@@ -149,6 +168,8 @@ describe("instances", () => {
         "etc/arena@c.toml": "",
       }),
     ).toEqual(["arena@a", "arena@b", "arena@c"]);
+    const long = "x".repeat(64);
+    expect(names({ ...template, [`etc/arena@${long}.toml`]: { link: "arena@.toml" } })).toEqual([`arena@${long}`]);
   });
 
   it("expand %i, %n and %t", () => {
@@ -176,6 +197,17 @@ describe("instances", () => {
         "create arena@.toml, or remove this file",
     ]);
     expect(load({ ...template, "etc/arena@.toml": "", "etc/arena@bob.toml": "" }).problems).toHaveLength(1);
+    // Drop-ins of a template that is missing are none.
+    expect(load({ "etc/arena@.toml.d/x.toml": socket, "etc/arena@bob.toml": "" }).problems).toContainEqual(
+      expect.stringContaining("arena@bob is an instance of a template that is missing or masked"),
+    );
+  });
+
+  it("have nothing of their template when their own file cannot be read", () => {
+    for (const own of ["x =", { link: "nowhere" }]) {
+      const root = folder({ "arena@.toml": socket, "arena@bob.toml": own });
+      expect(loadConfig({ directories: [root], accounts }).troubled[0]?.draft.sockets).toEqual([]);
+    }
   });
 
   it("are masked by a link to /dev/null", () => {
@@ -196,7 +228,7 @@ describe("instances", () => {
     ]);
     expect(load({ "etc/arena@.toml": "a = 1\nb =" }).problems).toEqual([
       expect.stringMatching(
-        /^etc\/arena@\.toml:2: this is not TOML: (?!Invalid)[^\n]* \| correct it at column \d+; https:\/\/toml\.io\/en\/v1\.0\.0 has the rules$/,
+        /^etc\/arena@\.toml:2: this is not TOML: invalid value \| correct it at column \d+; https:\/\/toml\.io\/en\/v1\.0\.0 has the rules$/,
       ),
     ]);
   });

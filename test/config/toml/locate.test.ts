@@ -16,6 +16,7 @@ describe("locate", () => {
     expect(lineOf(toml, "a", "b")).toBe(2);
     expect(lineOf(toml, "a", "b", "c", "d")).toBe(3);
     expect(lineOf(toml, "e", "f", "h", "i", "0")).toBe(6);
+    expect([...(locate(toml).children.get("e")?.children.get("f")?.children.keys() ?? [])]).toEqual(["g", "h"]);
   });
 
   it("finds each element of an array over several lines, comments and commas between them", () => {
@@ -30,6 +31,17 @@ describe("locate", () => {
     expect(["a", "c", "d", "e", "f"].map((key) => lineOf(toml, key))).toEqual([1, 4, 6, 7, 8]);
   });
 
+  it.each([
+    ["a literal string of several lines", "a = '''x = [\n1 y,\n'''\nb = 1", ["b"], 4],
+    ["a string that goes on after a backslash", 'a = """x \\\n  y"""\nb = 1', ["b"], 3],
+    ["a literal string with a bracket", "a = ['x]y',\n2]\nb = 3", ["a", "1"], 2],
+    ["what follows that", "a = ['x]y',\n2]\nb = 3", ["b"], 3],
+    ["a literal key", "\n'ab.c' = 1", ["ab.c"], 2],
+    ["a value after several blanks", "a \t =  [\n1]", ["a", "0"], 2],
+  ])("reads past %s", (_, toml, path, line) => {
+    expect(lineOf(toml, ...path)).toBe(line);
+  });
+
   it("knows quoted keys, carriage returns and a byte order mark", () => {
     const toml = '\uFEFF[ "a.b" . \'c\' ]\r\n"\\u0064 e" = 1\r\nf = 2\r\n';
     expect(lineOf(toml, "a.b", "c", "d e")).toBe(2);
@@ -41,6 +53,7 @@ describe("locate", () => {
     expect(lineOf(toml, "a", "0", "b")).toBe(2);
     expect(lineOf(toml, "a", "1", "b")).toBe(4);
     expect(lineOf(toml, "a", "1", "c", "d")).toBe(6);
+    expect(lineOf("[[a.b]]\nc = 1\n", "a", "b", "0", "c")).toBe(2);
   });
 
   it("finds every key of any document, on a line that names it", () => {

@@ -64,6 +64,7 @@ describe("expandSpecifiers", () => {
 describe("closest", () => {
   it("finds a slip and nothing far away", () => {
     expect(closest("reuseport", ["backlog", "reuse-port"])).toBe("reuse-port");
+    expect(closest("aa", ["ab", "ac"])).toBe("ab");
     expect(closest("bakclog", ["backlog", "mark"])).toBe("backlog");
     expect(closest("colour", ["backlog", "mark"])).toBeUndefined();
   });

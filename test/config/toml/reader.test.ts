@@ -54,6 +54,7 @@ it.each([
   ['"100"', 100],
   ['"1K"', undefined],
   ["1.5", undefined],
+  ["[5]", undefined],
   ["true", undefined],
 ])("a size up to 100, written %s, is %s", (toml, value) => {
   expect(read(size(100), toml)).toEqual({ value, problems: value === undefined ? 1 : 0 });
