@@ -1,7 +1,7 @@
 /**
  * The socket options that a server can set before bind(2) and that bind delivery does not carry over to the held
- * socket: neither carried, nor a key of the configuration. What nobody can read (filters, multicast memberships) is not among
- * them: docs/bind-delivery.md. Data alone.
+ * socket: neither carried, nor a key of the configuration. What nobody can read (filters, multicast memberships) is not
+ * among them: docs/bind-delivery.md. Data alone.
  */
 import {
   carriedOptions,
