@@ -204,11 +204,20 @@ void serveKeeper(int channel) {
   for (;;) {
     while (waitpid(-1, nullptr, WNOHANG) > 0) continue;
     pollfd watched[1 + kMostLeaves] = {{channel, POLLIN, 0}};
-    // A negative number is not looked at.
-    for (size_t i = 0; i < kMostLeaves; i++) watched[1 + i] = {leaves[i].pipe.get(), POLLIN, 0};
-    if (poll(watched, 1 + kMostLeaves, -1) < 0) continue;
-    for (size_t i = 0; i < kMostLeaves; i++)
-      if (watched[1 + i].revents != 0) hearLeaf(channel, leaves[i]);
+    Leaf* whose[1 + kMostLeaves];
+    nfds_t count = 1;
+    // Those that there are: more than RLIMIT_NOFILE may not be watched at once (poll(2): EINVAL).
+    for (Leaf& leaf : leaves) {
+      if (!leaf.pipe.valid()) continue;
+      whose[count] = &leaf;
+      watched[count++] = {leaf.pipe.get(), POLLIN, 0};
+    }
+    if (poll(watched, count, -1) < 0) {
+      if (errno == EINTR) continue;
+      break;
+    }
+    for (nfds_t i = 1; i < count; i++)
+      if (watched[i].revents != 0) hearLeaf(channel, *whose[i]);
     if (watched[0].revents != 0 && !serveOne(channel)) break;
   }
   closeEverything();

@@ -1,8 +1,10 @@
 /** Hazards 6 and 12: short of descriptors, or flooded by one user, the broker serves the others. */
 import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
+import { isAlive } from "../../support/attacks/vitals.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";
+import { childrenOf } from "../../support/guards.ts";
 import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
 import { connected, freePort } from "../../support/ports.ts";
@@ -55,6 +57,18 @@ describe("with at most 64 descriptors", () => {
     using again = await RawPeer.connect(broker.socket);
     expect((await again.call("Acquire", { berth: "a" }))?.parameters["lease"]).toBe(lease);
     expect(again.fds).toHaveLength(1);
+  });
+
+  it("the process that keeps copies of the sockets ends with the broker", async () => {
+    await using broker = await smallBroker();
+    using tenant = await RawPeer.connect(broker.socket);
+    expect((await tenant.call("Acquire", { berth: "a" }))?.error).toBeUndefined();
+    const [zygote = 0] = childrenOf(broker.pid, "berth-guard");
+    await expect.poll(() => childrenOf(zygote, "berth-keeper")).toHaveLength(1);
+    const [keeper = 0] = childrenOf(zygote, "berth-keeper");
+    broker.child.kill("SIGKILL");
+    await broker.exited;
+    await expect.poll(() => isAlive(keeper)).toBe(false);
   });
 
   it("watchers beyond the limit are refused with a reason, and held sockets stay open", async () => {
