@@ -311,6 +311,23 @@ test("a server that goes to the background is seen, and ended by Ctrl-C", async 
   expect(isRunning(pid)).toBe(false);
 });
 
+test("a UDP port that the server closes again is no port of its berth", async () => {
+  const [game, source] = [await freePort(), await freePort()];
+  const script = python(
+    "def bind(port):",
+    "  u = s.socket(s.AF_INET, s.SOCK_DGRAM)",
+    '  u.bind(("0.0.0.0", port))',
+    "  return u",
+    `kept = bind(${game})`,
+    // The command shows no port: so neither is taken for one that an operator wrote.
+    `bind(int("${String(source).split("").join('""')}")).close()`,
+    "signal.pause()",
+  );
+  const { toml } = await explain(3, ...script);
+  expect(sockets(toml)).toEqual({ game: [`udp://0.0.0.0:${game}`] });
+  expect(toml).toContain('other-binds = "ephemeral"');
+});
+
 test("a server that ignores SIGTERM is killed after the grace", async () => {
   const port = await freePort();
   const script = python(

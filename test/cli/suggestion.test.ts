@@ -128,6 +128,16 @@ test("random source ports become other-binds, not sections", () => {
   expect(toml).toContain("# udp://0.0.0.0, 6 random ports from 1788 to 59999 by game: ");
 });
 
+test("a UDP port that was closed again is one to send from, unless the command names it", () => {
+  const closed = { isClosed: true } as const;
+  const toml = suggest(bind("udp://0.0.0.0:9053"), bind("udp://0.0.0.0:33001", closed));
+  expect(sockets(toml)).toEqual({ game: ["udp://0.0.0.0:9053"] });
+  expect(load(toml).server.otherBinds).toBe("ephemeral");
+  expect(toml).toContain("# udp://0.0.0.0, port 33001, closed again, by game: ");
+  const named = suggestBerth({ name: "arena", command: ["game", "9053"], binds: [bind("udp://0.0.0.0:9053", closed)] });
+  expect(sockets(named ?? "")).toEqual({ game: ["udp://0.0.0.0:9053"] });
+});
+
 test("many ports near each other, or named in the command, are no random ones", () => {
   const near = [9000, 9001, 9002, 9003, 9010, 9020].map((port) => bind(`udp://0.0.0.0:${port}`));
   expect(Object.keys(sockets(suggest(...near)))).toHaveLength(6);

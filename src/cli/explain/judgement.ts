@@ -155,5 +155,7 @@ export function title({ listen, protocol, program, count }: SeenBind): string {
 function randomTitle(name: string, group: readonly SeenBind[]): string {
   const ports = group.map(portOf);
   const programs = [...new Set(group.map(({ program }) => printable(program)))].join(", ");
+  const [only] = ports;
+  if (ports.length === 1) return `${name}, port ${only}, closed again, by ${programs}`;
   return `${name}, ${group.length} random ports from ${Math.min(...ports)} to ${Math.max(...ports)} by ${programs}`;
 }

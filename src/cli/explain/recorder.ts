@@ -41,6 +41,8 @@ export interface SeenBind {
   readonly fixedAtBind: Readonly<Record<string, boolean | string>>;
   /** Names of the options it had set that bind delivery does not carry over. */
   readonly lost: readonly string[];
+  /** Whether it was closed again while the server ran. Known of UDP ports only. */
+  readonly isClosed?: true;
   /** The first process that bound it, its program (proc(5), cmdline), and the number of calls. */
   readonly pid: number;
   readonly program: string;
@@ -61,6 +63,15 @@ export class Recorder {
 
   get binds(): SeenBind[] {
     return [...this.#binds.values()];
+  }
+
+  /** Looks which UDP ports are still bound, while the server runs: a resolver closes those that it only sends from. */
+  noteClosed(): void {
+    for (const [key, bind] of this.#binds) {
+      const { kind, address } = bind.listen;
+      if (kind !== "datagram" || address.family === "unix" || address.port === 0 || bind.error !== 0) continue;
+      if (isBound(bind.pid, address.port) === false) this.#binds.set(key, { ...bind, isClosed: true });
+    }
   }
 
   /** Pidfds of the processes that have bound something; the caller closes them. */
@@ -179,6 +190,20 @@ export class Recorder {
 
 const blind =
   "cannot read the server's binds: ptrace is restricted; run this as root, or set kernel.yama.ptrace_scope=1 or 0";
+
+/** Whether a UDP socket has the port, where that process is (proc_pid_net(5)); undefined if the process has ended. */
+function isBound(pid: number, port: number): boolean | undefined {
+  const end = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  try {
+    return ["udp", "udp6"].some((name) =>
+      readFileSync(`/proc/${pid}/net/${name}`, "utf8")
+        .split("\n")
+        .some((row) => row.trim().split(/\s+/)[1]?.endsWith(end)),
+    );
+  } catch {
+    return undefined;
+  }
+}
 
 function programOf(pid: number): string {
   try {

@@ -1,6 +1,6 @@
 /**
  * Tells ports that a server listens on from those that it only sends from: a resolver takes a random one for each
- * question. Pure.
+ * question, and closes it with the answer. Pure.
  */
 import { formatListenAddress } from "../../net/address.ts";
 import type { SeenBind } from "./recorder.ts";
@@ -22,7 +22,10 @@ export function sourcePorts(binds: readonly SeenBind[], command: readonly string
     const name = formatListenAddress({ ...bind.listen, address: { ...address, port: 0 } }).replace(/:0$/, "");
     groups.set(name, [...(groups.get(name) ?? []), bind]);
   }
-  return new Map([...groups].filter(([, group]) => isRandom(group)));
+  const sources = [...groups].map(
+    ([name, group]) => [name, isRandom(group) ? group : group.filter(({ isClosed }) => isClosed === true)] as const,
+  );
+  return new Map(sources.filter(([, group]) => group.length > 0));
 }
 
 /** A port that is bound as TCP, or at another address too, is one that players know. */

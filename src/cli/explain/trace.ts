@@ -66,7 +66,10 @@ export async function traceBinds(command: readonly string[], options: TraceOptio
   const interceptor = intercept(notify.steal(), recorder, () => end.abort(), sys);
   try {
     await firstOf([end.signal, stop], duration);
-    if (!end.signal.aborted) await endServer(child, recorder, end.signal);
+    if (!end.signal.aborted) {
+      recorder.noteClosed();
+      await endServer(child, recorder, end.signal);
+    }
     if (!end.signal.aborted) say("a process of the server still runs; its binds fail from now on");
     const hasExited = child.exitCode !== null || child.signalCode !== null || end.signal.aborted;
     const [code, signal] = hasExited ? await exited : [null, null];
