@@ -23,11 +23,9 @@ function draft(name: string, line: number, text: string): Draft {
   return { name, sockets: [{ name: "s", listen: [{ ...listen, origin: { file: "f", line } }], options }] };
 }
 
-const nobody = (): boolean => false;
-
 const conflicts = (...texts: string[]): number => {
   const drafts = texts.map((text, index) => draft(`b${index}`, index + 1, text));
-  return findConflicts(drafts, nobody).length;
+  return findConflicts(drafts).length;
 };
 
 describe("findConflicts", () => {
@@ -88,20 +86,18 @@ describe("findConflicts", () => {
   it("lets a berth with two addresses keep both, and the next one gives way", () => {
     const [one, two] = [draft("a", 1, "udp://*:5"), draft("a", 2, "udp://*:6")];
     const both = { name: "a", sockets: [...one.sockets, ...two.sockets] };
-    expect(findConflicts([both, draft("b", 3, "udp://*:5")], nobody).map(({ berth }) => berth)).toEqual(["b"]);
+    expect(findConflicts([both, draft("b", 3, "udp://*:5")]).map(({ berth }) => berth)).toEqual(["b"]);
   });
 
   it("says of a path that another one helps", () => {
     const pair = [draft("a", 1, "unix:///run/a"), draft("b", 2, "unix:///run/a")];
-    expect(findConflicts(pair, nobody).map(({ problem }) => problem.remedy)).toEqual([
-      "give one of them another path or name",
-    ]);
+    expect(findConflicts(pair).map(({ problem }) => problem.remedy)).toEqual(["give one of them another path or name"]);
   });
 
   it("of ranges, finds none between berths without a range", () => {
     const file = { file: "f", line: 1 };
     const names = ["a", "b"].map((name) => ({ name, origin: file }));
-    expect(findRangeConflicts(names, nobody)).toEqual([]);
+    expect(findRangeConflicts(names, () => false)).toEqual([]);
   });
 
   it("names both places, inside one berth too", () => {

@@ -196,15 +196,18 @@ it("keeps the process alive only while a call waits, and not even then after unr
   using other = new VarlinkClient(ours);
   const peer = new FakeConnection(theirs);
   const seen = [isAlive];
-  const calls = [other.call("a.b.C"), other.call("a.b.D")];
-  seen.push(isAlive);
+  const calls = ["a.b.C", "a.b.D"].map((method) => {
+    const call = other.call(method);
+    seen.push(isAlive);
+    return call;
+  });
   await peer.until(() => peer.calls.length === 2);
   for (const call of calls) {
     peer.reply({});
     await call;
     seen.push(isAlive);
   }
-  expect(seen).toEqual([false, true, true, false]);
+  expect(seen).toEqual([false, true, true, true, false]);
   other.unref();
   const last = other.call("a.b.E");
   expect(isAlive).toBe(false);
@@ -244,7 +247,7 @@ it("a service that does not read is told from one that is gone, and calls alread
   });
   expect(other.closed).toBe(false);
   mute[1].close();
-  expect(await waiting).toMatchObject({ code: "CONNECTION_CLOSED" });
+  expect(await waiting).toMatchObject({ code: "CONNECTION_CLOSED", cause: { code: "SYSTEM_ERROR" } });
 });
 
 it("a signal is left alone once its call or stream is over", async () => {

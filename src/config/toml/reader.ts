@@ -154,8 +154,7 @@ export function placed<T>(reader: Reader<T>): Reader<Placed<T>> {
 function asArray(value: Value, label: string): string {
   const key = label.slice(label.lastIndexOf(".") + 1);
   if (value.kind !== "scalar") return `${key} = […]`;
-  const words =
-    typeof value.value === "string" ? value.value.split(/\s+/).filter((word) => word !== "") : [value.value];
+  const words = typeof value.value === "string" ? value.value.split(/\s/).filter((word) => word !== "") : [value.value];
   return `${key} = [${words.map((word) => JSON.stringify(word)).join(", ")}]`;
 }
 

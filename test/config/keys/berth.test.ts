@@ -251,6 +251,13 @@ user = "range:1000"`,
     expect(berth({ "etc/a.toml": `[root]\nimage = [${images}]` }).root?.images).toHaveLength(64);
   });
 
+  it("may be for units of every type, and have an image whose path has a newline", () => {
+    const types = "service scope slice socket timer mount swap path target device automount".split(" ");
+    const units = types.map((type) => `a.${type}`);
+    expect(berth({ "etc/a.toml": `${socket}[tenant]\nunits = ${JSON.stringify(units)}` }).tenant.units).toEqual(units);
+    expect(berth({ "etc/a.toml": '[root]\nimage = "/a\\nb"' }).root?.images).toEqual(["/a\nb"]);
+  });
+
   it("has no key for what is not written", () => {
     const spec = berth({ "etc/a.toml": socket });
     expect(Object.keys(spec)).toEqual(["name", "origin", "sockets", "tenant", "server"]);
@@ -614,7 +621,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       Array.from({ length: count }, (_, index) => `"tcp://127.0.0.1:${index + 1}"`).join();
     expect(problemsOf(`[sockets.a]\nlisten = [${addresses(250)}]`)).toEqual([]);
     expect(problemsOf(`[sockets.a]\nlisten = [${addresses(251)}]`)).toEqual([
-      expect.stringMatching(/^1: this berth listens on 251 addresses/),
+      expect.stringMatching(/^1: this berth listens on 251 addresses.* \| move some of them to another berth$/),
     ]);
   });
 

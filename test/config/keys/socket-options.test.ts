@@ -9,6 +9,7 @@ import {
   carriedOptions,
   fixedAtBind,
   type KernelOption,
+  listenerReuse,
   type SocketOption,
   type SocketOptions,
   settingsFor,
@@ -111,7 +112,12 @@ test("what is set by listen(2) or on the path is set when the socket is bound", 
   using _socket = HeldSocket.open(address(`unix://${path}`), { ...defaults, mode: 0o640 }, native);
   expect(statSync(path).mode & 0o777).toBe(0o640);
   const elsewhere = rows.filter(([, { sets }]) => sets.length === 0).map(([, { name, when }]) => [name, when]);
-  expect(elsewhere.map(([, when]) => when)).toEqual(expect.not.arrayContaining(["unbound", "bind", "any"]));
+  expect(elsewhere).toEqual([
+    ["backlog", "listen"],
+    ["mode", "path"],
+    ["owner", "path"],
+    ["group", "path"],
+  ]);
 });
 
 test.each<["unbound" | "bind" | "any", string, Partial<SocketOptions>, Record<string, number | string>]>([
@@ -131,6 +137,36 @@ test.each<["unbound" | "bind" | "any", string, Partial<SocketOptions>, Record<st
 ])("at %s, on %s, %j sets %j", (when, listen, options, expected) => {
   const settings = settingsFor(when, address(listen), { ...defaults, ...options });
   expect(Object.fromEntries(settings.map(({ kernel, value }) => [kernel.name, value]))).toEqual(expected);
+});
+
+test("an option of the kernel has the name of the manual page", () => {
+  const names = rows.map(([key, { sets }]) => [key, sets.map(({ kernel }) => kernel.name).join(" ")]);
+  expect(Object.fromEntries(names)).toEqual({
+    backlog: "",
+    receiveBuffer: "SO_RCVBUF",
+    sendBuffer: "SO_SNDBUF",
+    freebind: "IP_FREEBIND IPV6_FREEBIND",
+    v6only: "IPV6_V6ONLY",
+    reusePort: "SO_REUSEPORT",
+    device: "SO_BINDTODEVICE",
+    broadcast: "SO_BROADCAST",
+    keepAlive: "SO_KEEPALIVE",
+    noDelay: "TCP_NODELAY",
+    deferAccept: "TCP_DEFER_ACCEPT",
+    tos: "IP_TOS IPV6_TCLASS",
+    priority: "SO_PRIORITY",
+    mark: "SO_MARK",
+    packetInfo: "IP_PKTINFO IPV6_RECVPKTINFO",
+    mode: "",
+    owner: "",
+    group: "",
+  });
+  expect(listenerReuse.name).toBe("SO_REUSEADDR");
+  expect(carriedOptions).toContain(socketOptions.receiveBuffer.sets[0]?.kernel);
+  expect([...new Set(carriedOptions.map(({ name }) => name))]).toHaveLength(carriedOptions.length);
+  expect(carriedOptions.map(({ name }) => name).filter((name) => !/^(SO|IP|IPV6|TCP)_[A-Z0-9_]+$/.test(name))).toEqual(
+    [],
+  );
 });
 
 test("what is fixed at bind(2) is written with its keys, except those that are left out", () => {

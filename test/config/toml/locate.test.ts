@@ -32,8 +32,8 @@ describe("locate", () => {
   });
 
   it.each([
-    ["a literal string of several lines", "a = '''x = [\n1 y,\n'''\nb = 1", ["b"], 4],
-    ["a string that goes on after a backslash", 'a = """x \\\n  y"""\nb = 1', ["b"], 3],
+    ["a literal string of several lines", "a = '''x y\nb = 5\n'''\nb = 1", ["b"], 4],
+    ["a string that goes on after a backslash", 'a = """x \\\nb = 5 \\\n"""\nb = 1', ["b"], 4],
     ["a literal string with a bracket", "a = ['x]y',\n2]\nb = 3", ["a", "1"], 2],
     ["what follows that", "a = ['x]y',\n2]\nb = 3", ["b"], 3],
     ["a literal key", "\n'ab.c' = 1", ["ab.c"], 2],
