@@ -2,20 +2,27 @@
  * The processes of a server that a lease was given to: those in a control group of its own, else those under a filter
  * of seccomp that have the lease in their environment or a socket of the berth, and what these have started. A process
  * of another user is none of them, whatever it says. Another process may have a number by the time it is used: callers
- * check that by `since`. It signals nobody.
+ * check that by `since`.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
+import { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
 import { isPrivileged } from "../access/policy.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 
+const { ESRCH } = constants.errno;
+
 export interface ServerProcess {
   readonly pid: number;
   readonly parent: number;
+  /** Its process group. */
+  readonly group: number;
   /** When it started, in ticks since the machine has (proc_pid_stat(5)). */
   readonly since: number;
 }
@@ -40,10 +47,20 @@ export async function processesOf(berth: Berth, lease: Lease): Promise<readonly 
 /** What /proc tells of a process that runs; undefined when it has exited. Waits for nothing. */
 export function processOf(pid: number): ServerProcess | undefined {
   const stat = textOf(`/proc/${pid}/stat`);
-  // After the name in parentheses, which may have any character: state, parent; the start is field 22.
+  // After the name in parentheses, which may have any character: state, parent, group; the start is field 22.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [state = "", parent] = fields;
-  return state === "" || "ZXx".includes(state) ? undefined : { pid, parent: Number(parent), since: Number(fields[19]) };
+  const [state = "", parent, group] = fields;
+  if (state === "" || "ZXx".includes(state)) return undefined;
+  return { pid, parent: Number(parent), group: Number(group), since: Number(fields[19]) };
+}
+
+/** Sends a signal to exactly that process. Returns 0 or -errno. */
+export function signalProcess({ pid, since }: ServerProcess, signal: number, sys: Native): number {
+  const opened = sys.pidfdOpen(pid);
+  if (opened < 0) return opened;
+  using pidfd = FdHandle.adopt(opened, sys);
+  // In this order: if it lives after its number was looked at, the number was its own.
+  return processOf(pid)?.since === since ? sys.pidfdSignal(pidfd.fd, signal) : -ESRCH;
 }
 
 async function searchUnderFilter(berth: Berth, lease: Lease): Promise<ServerProcess[]> {

@@ -1,7 +1,7 @@
 /**
  * Ends a server: a signal that asks, and SIGKILL for what is left after a time. If a script starts the server without
  * `exec`, the script is the tenant and the server its child. So both signals go to the process group of a tenant that
- * leads a session, as the broker starts them. What leaves that group is not found.
+ * leads a session, as the broker starts them, and to the server's processes that have left that group.
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -9,8 +9,8 @@ import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import type { Lease } from "../berths/lease.ts";
+import { type ServerProcess, signalProcess } from "../berths/server-processes.ts";
 
-const { ESRCH } = constants.errno;
 const { SIGKILL } = constants.signals;
 
 export interface EndingOptions {
@@ -18,6 +18,8 @@ export interface EndingOptions {
   readonly signal: number;
   /** Milliseconds until SIGKILL. */
   readonly timeout: number;
+  /** All processes of the server that can be found. */
+  readonly processes: () => Promise<readonly ServerProcess[]>;
   /** Called when something was left to be killed. */
   readonly onKill: () => void;
 }
@@ -28,33 +30,56 @@ export class Ending {
   /** Of its own: the lease ends with the tenant, and others of its group may live on. */
   readonly #pidfd: FdHandle;
   readonly #isGroup: boolean;
+  readonly #processes: EndingOptions["processes"];
+  /** Those that were found, and do not get the signals of the group. */
+  #others: readonly ServerProcess[] = [];
   readonly #timer: NodeJS.Timeout;
+  #isClosed = false;
 
   /** Sends the first signal. `pidfd`: the tenant's, borrowed. */
-  constructor(lease: Lease, pidfd: number, { sys, signal, timeout, onKill }: EndingOptions) {
+  constructor(lease: Lease, pidfd: number, { sys, signal, timeout, processes, onKill }: EndingOptions) {
     this.#sys = sys;
     this.#lease = lease;
+    this.#processes = processes;
     this.#pidfd = FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", sys.dup(pidfd)), sys);
-    this.#isGroup = leadsSession(lease.tenant.pid);
-    this.#signal(signal);
-    this.#timer = setTimeout(() => {
-      if (this.#signal(SIGKILL) >= 0) onKill();
-      this.close();
-    }, timeout);
+    const { pid } = lease.tenant;
+    this.#isGroup = leadsSession(pid);
+    const reached = this.#signal(signal);
+    void this.#find((one) => one.pid !== pid && !(reached === "group" && one.group === pid)).then((found) => {
+      for (const one of found) signalProcess(one, signal, sys);
+    });
+    this.#timer = setTimeout(() => void this.#kill(onKill), timeout);
   }
 
   /** Kills nobody any more. Idempotent. */
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#pidfd.close();
   }
 
-  #signal(number: number): number {
+  async #kill(onKill: () => void): Promise<void> {
+    let isKilled = this.#signal(SIGKILL) !== "nobody";
+    // What has the berth's sockets later may be of another lease.
+    if (!this.#lease.ended) await this.#find(() => true);
+    for (const one of this.#others) if (signalProcess(one, SIGKILL, this.#sys) >= 0) isKilled = true;
+    if (isKilled) onKill();
+    this.close();
+  }
+
+  /** Looks for processes, unless it is closed meanwhile. */
+  async #find(isMeant: (one: ServerProcess) => boolean): Promise<readonly ServerProcess[]> {
+    const found = (await this.#processes()).filter(isMeant);
+    this.#others = this.#isClosed ? [] : [...this.#others, ...found];
+    return this.#others;
+  }
+
+  /** Who got it. */
+  #signal(number: number): "group" | "tenant" | "nobody" {
     const { fd } = this.#pidfd;
-    const sent = this.#isGroup ? this.#sys.pidfdSignalGroup(fd, number) : -1;
     // Before Linux 6.9 there is no signal to a group that cannot hit another one.
-    if (sent >= 0) return sent;
-    return this.#lease.ended ? -ESRCH : this.#sys.pidfdSignal(fd, number);
+    if (this.#isGroup && this.#sys.pidfdSignalGroup(fd, number) >= 0) return "group";
+    return !this.#lease.ended && this.#sys.pidfdSignal(fd, number) >= 0 ? "tenant" : "nobody";
   }
 }
 

@@ -7,6 +7,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
+import { processesOf, type ServerProcess } from "../berths/server-processes.ts";
 import type { Connections } from "./connections.ts";
 import { Ending } from "./ending.ts";
 import type { Runner } from "./runner.ts";
@@ -112,6 +113,7 @@ export class IdleWatch {
       log("warning", message, { event: "killed", berth: name, pid: lease.tenant.pid });
     };
     this.#ending?.close();
-    this.#ending = new Ending(lease, pidfd, { sys, signal: stopSignal, timeout, onKill });
+    const processes = (): Promise<readonly ServerProcess[]> => processesOf(this.#berth, lease);
+    this.#ending = new Ending(lease, pidfd, { sys, signal: stopSignal, timeout, processes, onKill });
   }
 }

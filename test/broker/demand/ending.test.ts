@@ -6,6 +6,7 @@ import { constants } from "node:os";
 import { createInterface } from "node:readline";
 import { expect, it, vi } from "vitest";
 import { Lease } from "../../../src/broker/berths/lease.ts";
+import { processOf } from "../../../src/broker/berths/server-processes.ts";
 import { Ending } from "../../../src/broker/demand/ending.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
@@ -32,10 +33,11 @@ function leaseOf({ pid = -1 }: ChildProcess): Lease {
   return new Lease({ pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
 }
 
-function end(lease: Lease, timeout: number, onKill: () => void): Ending {
+function end(lease: Lease, timeout: number, onKill: () => void, pids: readonly number[] = []): Ending {
   const { pidfd } = lease;
   if (pidfd === undefined) throw new Error("it has ended already");
-  return new Ending(lease, pidfd, { sys: native, signal: SIGTERM, timeout, onKill });
+  const processes = async () => pids.flatMap((pid) => processOf(pid) ?? []);
+  return new Ending(lease, pidfd, { sys: native, signal: SIGTERM, timeout, processes, onKill });
 }
 
 const isGone = (pid: number): boolean => !existsSync(`/proc/${pid}`);
@@ -62,4 +64,36 @@ it("kills the child that ignores it, after the tenant itself has ended", async (
   expect(isGone(pid)).toBe(false);
   await expect.poll(() => isGone(pid)).toBe(true);
   expect(onKill).toHaveBeenCalledOnce();
+});
+
+it("asks a process of the server that has left the group to end, too", async () => {
+  const { child, pid, exited } = await startScript('exec setsid -w sh -c "echo \\$\\$; exec sleep 1000"');
+  const lease = leaseOf(child);
+  const onKill = vi.fn();
+  expect(processOf(pid)?.group).toBe(pid);
+  const ending = end(lease, 600_000, onKill, [pid]);
+  await exited;
+  await expect.poll(() => isGone(pid)).toBe(true);
+  ending.close();
+  lease.end();
+  expect(onKill).not.toHaveBeenCalled();
+});
+
+it("kills one that has left the group and ignores it, and another that began meanwhile is left alone", async () => {
+  const { child, pid, exited } = await startScript(
+    `exec setsid -w sh -c "trap \\"\\" TERM; echo \\$\\$; while :; do sleep 0.1; done"`,
+  );
+  const lease = leaseOf(child);
+  const onKill = vi.fn();
+  const pids = [pid];
+  end(lease, 300, onKill, pids);
+  await exited;
+  lease.end();
+  const next = await startScript("echo $$; exec sleep 1000");
+  pids.push(next.pid);
+  await expect.poll(() => isGone(pid)).toBe(true);
+  expect(onKill).toHaveBeenCalledOnce();
+  expect(isGone(next.pid)).toBe(false);
+  process.kill(next.pid, "SIGKILL");
+  await next.exited;
 });
