@@ -132,19 +132,19 @@ test("options that bind delivery does not carry over are named, and UDP-Lite is 
     10,
     ...python(
       "u = s.socket(s.AF_INET, s.SOCK_DGRAM)",
-      "u.setsockopt(s.SOL_SOCKET, 40, 1)", // SO_RXQ_OVFL
+      "u.setsockopt(s.SOL_SOCKET, 44, 1)", // SO_LOCK_FILTER
       "u.setsockopt(s.SOL_SOCKET, s.SO_RCVBUF, 50000)",
       "u.setsockopt(s.SOL_SOCKET, s.SO_REUSEADDR, 1)",
       `u.bind(("127.0.0.1", ${port}))`,
       "t = s.socket()",
-      "t.setsockopt(s.IPPROTO_TCP, s.TCP_MAXSEG, 600)",
+      "t.setsockopt(s.IPPROTO_TCP, s.TCP_WINDOW_CLAMP, 5000)",
       `t.bind(("127.0.0.1", ${port}))`,
       `s.socket(s.AF_INET, s.SOCK_DGRAM, 136).bind(("127.0.0.1", ${port}))`,
     ),
   );
   expect(binds.map(({ address, protocol, lost }) => [address, protocol, lost])).toEqual([
-    [`udp://127.0.0.1:${port}`, undefined, ["SO_RXQ_OVFL"]],
-    [`tcp://127.0.0.1:${port}`, undefined, ["TCP_MAXSEG"]],
+    [`udp://127.0.0.1:${port}`, undefined, ["SO_LOCK_FILTER"]],
+    [`tcp://127.0.0.1:${port}`, undefined, ["TCP_WINDOW_CLAMP"]],
     [`udp://127.0.0.1:${port}`, "UDP-Lite", []],
   ]);
   expect(sockets(toml)).toEqual({ game: [`udp://127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`] });

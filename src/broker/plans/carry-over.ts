@@ -4,7 +4,8 @@
  * cannot be read back (joined multicast groups, attached filters) cannot be carried over: docs/bind-delivery.md.
  */
 
-import { carriedOptions, type KernelOption } from "../../config/keys/socket-options.ts";
+import { carriedOptions } from "../../config/keys/carried-options.ts";
+import type { KernelOption } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import * as so from "../../net/socket-constants.ts";

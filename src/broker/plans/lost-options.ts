@@ -3,23 +3,15 @@
  * socket: neither carried, nor a key of the configuration. What nobody can read (filters, multicast memberships) is not
  * among them: docs/bind-delivery.md. Data alone.
  */
-import {
-  carriedOptions,
-  type KernelOption,
-  type SocketOption,
-  socketOptions,
-} from "../../config/keys/socket-options.ts";
+import { carriedOptions } from "../../config/keys/carried-options.ts";
+import { type KernelOption, type SocketOption, socketOptions } from "../../config/keys/socket-options.ts";
 import type { ListenAddress } from "../../net/address.ts";
-import { IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SO_REUSEADDR, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { IPPROTO_IPV6, IPV6_V6ONLY, SO_REUSEADDR, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { type TenantOption, tenantOptions } from "./tenant-options.ts";
-
-/** The table of tenant options lacks it: on a listener it needs no repair. */
-const maxseg: TenantOption = { name: "TCP_MAXSEG", level: IPPROTO_TCP, option: 2, words: 1 };
 
 /** Those that a socket of this kind can have. */
 export function lostOptions(listen: ListenAddress): readonly TenantOption[] {
-  const options = listen.kind === "stream" && listen.address.family !== "unix" ? [maxseg] : [];
-  return [...tenantOptions(listen), ...options].filter((option) => !isElsewhere(option));
+  return tenantOptions(listen).filter((option) => !isElsewhere(option));
 }
 
 const carried = new Set(carriedOptions.map(key));

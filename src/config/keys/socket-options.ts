@@ -98,30 +98,29 @@ const onPath: AppliesTo = {
 };
 
 // Numbers of Linux: asm-generic/socket.h, linux/in.h, linux/in6.h and linux/tcp.h.
-const kernel = (name: string, level: number, option: number, words = 1): KernelOption => ({
-  name,
-  level,
-  option,
-  words,
-});
-const SO_RCVBUF = { ...kernel("SO_RCVBUF", SOL_SOCKET, 8), force: 33 };
-const SO_SNDBUF = { ...kernel("SO_SNDBUF", SOL_SOCKET, 7), force: 32 };
-const SO_BROADCAST = kernel("SO_BROADCAST", SOL_SOCKET, 6);
-const SO_KEEPALIVE = kernel("SO_KEEPALIVE", SOL_SOCKET, 9);
-const SO_PRIORITY = kernel("SO_PRIORITY", SOL_SOCKET, 12);
+/** An option that needs nothing else; its value is so many ints long. */
+export function kernel(name: string, level: number, option: number, words: number = 1): KernelOption {
+  return { name, level, option, words };
+}
+
+export const SO_RCVBUF: KernelOption = { ...kernel("SO_RCVBUF", SOL_SOCKET, 8), force: 33 };
+export const SO_SNDBUF: KernelOption = { ...kernel("SO_SNDBUF", SOL_SOCKET, 7), force: 32 };
+export const SO_BROADCAST: KernelOption = kernel("SO_BROADCAST", SOL_SOCKET, 6);
+export const SO_KEEPALIVE: KernelOption = kernel("SO_KEEPALIVE", SOL_SOCKET, 9);
+export const SO_PRIORITY: KernelOption = kernel("SO_PRIORITY", SOL_SOCKET, 12);
 const SO_REUSEADDR = kernel("SO_REUSEADDR", SOL_SOCKET, 2);
 const SO_REUSEPORT = kernel("SO_REUSEPORT", SOL_SOCKET, 15);
 const SO_BINDTODEVICE = kernel("SO_BINDTODEVICE", SOL_SOCKET, 25, 4); // IFNAMSIZ bytes
 const SO_MARK = kernel("SO_MARK", SOL_SOCKET, 36);
-const IP_TOS = kernel("IP_TOS", IPPROTO_IP, 1);
-const IP_PKTINFO = kernel("IP_PKTINFO", IPPROTO_IP, 8);
+export const IP_TOS: KernelOption = kernel("IP_TOS", IPPROTO_IP, 1);
+export const IP_PKTINFO: KernelOption = kernel("IP_PKTINFO", IPPROTO_IP, 8);
 const IP_FREEBIND = kernel("IP_FREEBIND", IPPROTO_IP, 15);
 const IPV6_V6ONLY = kernel("IPV6_V6ONLY", IPPROTO_IPV6, 26);
-const IPV6_RECVPKTINFO = kernel("IPV6_RECVPKTINFO", IPPROTO_IPV6, 49);
-const IPV6_TCLASS = kernel("IPV6_TCLASS", IPPROTO_IPV6, 67);
+export const IPV6_RECVPKTINFO: KernelOption = kernel("IPV6_RECVPKTINFO", IPPROTO_IPV6, 49);
+export const IPV6_TCLASS: KernelOption = kernel("IPV6_TCLASS", IPPROTO_IPV6, 67);
 const IPV6_FREEBIND = kernel("IPV6_FREEBIND", IPPROTO_IPV6, 78);
-const TCP_NODELAY = kernel("TCP_NODELAY", IPPROTO_TCP, 1);
-const TCP_DEFER_ACCEPT = kernel("TCP_DEFER_ACCEPT", IPPROTO_TCP, 9);
+export const TCP_NODELAY: KernelOption = kernel("TCP_NODELAY", IPPROTO_TCP, 1);
+export const TCP_DEFER_ACCEPT: KernelOption = kernel("TCP_DEFER_ACCEPT", IPPROTO_TCP, 9);
 
 function option<T>(
   name: string,
@@ -204,51 +203,6 @@ export const socketOptions: { readonly [K in keyof SocketOptions]-?: SocketOptio
   owner: option("owner", "user name or id", uid, "path", { fit: onPath }),
   group: option("group", "group name or id", gid, "path", { fit: onPath }),
 };
-
-/**
- * What bind delivery carries over from the server's socket to the held one, and sets back when the lease ends. It is
- * the table of docs/bind-delivery.md, in its order, which a test compares.
- */
-export const carriedOptions: readonly KernelOption[] = [
-  SO_RCVBUF,
-  SO_SNDBUF,
-  SO_BROADCAST,
-  SO_KEEPALIVE,
-  kernel("SO_OOBINLINE", SOL_SOCKET, 10),
-  kernel("SO_LINGER", SOL_SOCKET, 13, 2),
-  kernel("SO_RCVLOWAT", SOL_SOCKET, 18),
-  kernel("SO_RCVTIMEO", SOL_SOCKET, 20, 4),
-  kernel("SO_SNDTIMEO", SOL_SOCKET, 21, 4),
-  kernel("SO_TIMESTAMP", SOL_SOCKET, 29),
-  IP_TOS,
-  SO_PRIORITY, // after IP_TOS, which sets it too
-  kernel("IP_TTL", IPPROTO_IP, 2),
-  IP_PKTINFO,
-  kernel("IP_MTU_DISCOVER", IPPROTO_IP, 10),
-  kernel("IP_RECVERR", IPPROTO_IP, 11),
-  kernel("IP_RECVTTL", IPPROTO_IP, 12),
-  kernel("IP_RECVTOS", IPPROTO_IP, 13),
-  kernel("IP_MULTICAST_IF", IPPROTO_IP, 32),
-  kernel("IP_MULTICAST_TTL", IPPROTO_IP, 33),
-  kernel("IP_MULTICAST_LOOP", IPPROTO_IP, 34),
-  kernel("IPV6_UNICAST_HOPS", IPPROTO_IPV6, 16),
-  kernel("IPV6_MULTICAST_IF", IPPROTO_IPV6, 17),
-  kernel("IPV6_MULTICAST_HOPS", IPPROTO_IPV6, 18),
-  kernel("IPV6_MULTICAST_LOOP", IPPROTO_IPV6, 19),
-  kernel("IPV6_MTU_DISCOVER", IPPROTO_IPV6, 23),
-  kernel("IPV6_RECVERR", IPPROTO_IPV6, 25),
-  IPV6_RECVPKTINFO,
-  kernel("IPV6_RECVHOPLIMIT", IPPROTO_IPV6, 51),
-  kernel("IPV6_RECVTCLASS", IPPROTO_IPV6, 66),
-  IPV6_TCLASS,
-  TCP_NODELAY,
-  kernel("TCP_KEEPIDLE", IPPROTO_TCP, 4),
-  kernel("TCP_KEEPINTVL", IPPROTO_TCP, 5),
-  kernel("TCP_KEEPCNT", IPPROTO_TCP, 6),
-  TCP_DEFER_ACCEPT,
-  kernel("TCP_USER_TIMEOUT", IPPROTO_TCP, 18),
-  kernel("TCP_FASTOPEN", IPPROTO_TCP, 23),
-];
 
 /** Set on every TCP listener: it can come back while connections of the last one linger. */
 export const listenerReuse: KernelOption = SO_REUSEADDR;

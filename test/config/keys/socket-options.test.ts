@@ -5,8 +5,8 @@ import { expect, test } from "vitest";
 import { openSocket } from "../../../src/broker/plans/open-socket.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { socketKey } from "../../../src/broker/sockets/socket-key.ts";
+import { carriedOptions } from "../../../src/config/keys/carried-options.ts";
 import {
-  carriedOptions,
   fixedAtBind,
   type KernelOption,
   listenerReuse,
