@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   explain: async (program) => (await import("./commands/explain.ts")).addExplain(program),
   image: async (program) => (await import("./commands/image.ts")).addImage(program),
   range: async (program) => (await import("./commands/range.ts")).addRange(program),
+  oci: async (program) => (await import("./commands/oci.ts")).addOci(program),
   units: async (program) => (await import("./commands/units.ts")).addUnits(program),
   completion: async (program) => (await import("./commands/completion.ts")).addCompletion(program),
 };

@@ -52,7 +52,10 @@ describe("berth completion bash", () => {
   }
 
   test.each([
-    ["berth ", ["ls", "show", "watch", "reload", "run", "check", "explain", "image", "range", "units", "completion"]],
+    [
+      "berth ",
+      ["ls", "show", "watch", "reload", "run", "check", "explain", "image", "range", "oci", "units", "completion"],
+    ],
     ["berth co", ["completion"]],
     ["berth --so", ["--socket"]],
     ["berth ls --", ["--socket", "--json", "--names", "--help"]],
@@ -68,6 +71,7 @@ describe("berth completion bash", () => {
     ["berth image ls --", ["--state", "--json", "--names", "--help"]],
     ["berth --socket x image rm --", ["--force", "--state", "--config", "--help"]],
     ["berth range ", ["ls", "forget"]],
+    ["berth oci ", ["profile", "spec"]],
     ["berth units p", ["print"]],
     ["berth nonsense ", []],
   ])("%j", async (line, expected) => {
@@ -121,6 +125,7 @@ test.each(["zsh", "fish"])("berth completion %s knows every command and where be
     "explain",
     "image",
     "range",
+    "oci",
     "units",
     "completion",
   ])

@@ -1,11 +1,14 @@
 /** Containers of runc, without a network of their own, that serve on a berth's sockets. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { packageRoot } from "../../src/native.ts";
+import { MINIMAL_PROFILE } from "../../src/oci/profile.ts";
 import { askUdp, inodesAt } from "../bind/harness.ts";
+import { berth } from "../cli/support.ts";
 import { type Logged, launchBroker, TestFolder } from "../support/broker.ts";
 import { Bundle, type Container, seccompFor } from "../support/bundle.ts";
 import { compileC } from "../support/compile.ts";
@@ -92,6 +95,25 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
     expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
     expect(inodesAt("tcp", port)).toHaveLength(1);
     expect(await ask(`bind ${port + 1}`)).toBe("13");
+    expect(container.stderr).toBe("");
+  });
+
+  it.each([
+    ["the default profile", false],
+    ["the minimal one", true],
+  ])("serves by the config.json that `berth oci spec` prints, with %s", async (_, isMinimal) => {
+    await using broker = launchBroker(folder);
+    await broker.logged(({ event }) => event === "ready");
+    bundle = new Bundle(folder, program, {}, [String(port)]);
+    const path = join(folder.path, "bundle/config.json");
+    const base = join(folder.path, "base.json");
+    writeFileSync(base, JSON.stringify(MINIMAL_PROFILE));
+    const words = ["oci", "spec", "arena", path, "--socket", broker.socket, ...(isMinimal ? ["--base", base] : [])];
+    const { code, stdout, stderr } = await berth(words);
+    expect([code, stderr]).toEqual([0, ""]);
+    writeFileSync(path, stdout);
+    await using container = await serving();
+    expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
     expect(container.stderr).toBe("");
   });
 

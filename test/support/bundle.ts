@@ -11,7 +11,7 @@ import { endsWithTest } from "./wrap.ts";
 export type Json = { [key: string]: unknown };
 
 /** The capabilities that container managers give to a program by default, as far as these tests need them. */
-const CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"];
+const CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL", "CAP_AUDIT_WRITE"];
 
 /** The `linux.seccomp` of a container whose binds are told to an agent. */
 export function seccompFor(agent: string, berth: string): Json {
