@@ -16,6 +16,7 @@
         "native/addon/inotify.cc",
         "native/addon/message.cc",
         "native/addon/mount.cc",
+        "native/addon/poll-thread.cc",
         "native/addon/poll.cc",
         "native/addon/process.cc",
         "native/addon/seccomp/bind-report.cc",

@@ -165,8 +165,15 @@ export interface Native extends AccountCalls {
    * -EINVAL before Linux 6.9.
    */
   pidfdSignalGroup(pidfd: number, signal: number): number;
-  /** pidfd_getfd(2): a duplicate of that descriptor of the process, close-on-exec, or -errno. */
-  pidfdGetfd(pidfd: number, fd: number): number;
+  /**
+   * pidfd_getfd(2): a duplicate, close-on-exec, or -errno. While the process executes a program the kernel waits, in a
+   * thread: -ETIMEDOUT after `milliseconds`.
+   */
+  pidfdGetfd(pidfd: number, fd: number, milliseconds: number): number;
+  /** The sockets of a process, a line each (`5 socket:[812]`), into `bytes`, as readProc. */
+  readSockets(pid: number, bytes: Uint8Array, milliseconds: number): number;
+  /** Reads a file of /proc/PID, and waits as pidfdGetfd. How many bytes, or -errno. */
+  readProc(path: string, bytes: Uint8Array, milliseconds: number): number;
   /**
    * execve(2) in this very process, with fds 0–2 and `passed` more kept open and all others closed. Returns only
    * -errno.
@@ -225,11 +232,11 @@ export interface Native extends AccountCalls {
   ) => Interceptor;
 
   // poll.cc ------------------------------------------------------------------------------------------------------
-  /** `keepsFlags`, for open files that others share: start() leaves O_NONBLOCK, which libuv sets, as it was. */
+  /** `isShared`, for open files that others have too: a thread watches them by poll(2), which changes nothing. */
   Poll: new (
     fd: number,
     callback: PollCallback,
-    keepsFlags?: boolean,
+    isShared?: boolean,
   ) => Poll;
 }
 

@@ -74,6 +74,41 @@ it("the broker makes no call that may wait on what somebody else has or had", ()
   expect(Object.fromEntries(found)).toEqual(expected);
 });
 
+/** What libuv watches is in no other epoll: epoll_ctl(2) would take a lock that any process can hold for ever. */
+const watched: Readonly<Record<string, string>> = {
+  "berths/lease.ts": "a pidfd of its own; a predecessor watches its copy no more",
+  "guard/keeper-process.ts": "a channel, made here",
+  "guard/worker.ts": "a channel and a pidfd, made here and by the guard",
+  "guard/zygote.ts": "a channel, made here",
+  "notify/notify-socket.ts": "the broker's own socket; a predecessor watches it no more",
+  "restart/last-keeper.ts": "a pidfd, made here",
+  "session/listener.ts": "the broker's own socket; a predecessor watches it no more",
+  "sockets/interface-watch.ts": "a netlink socket, made here",
+};
+
+it("the event loop's epoll has nothing that somebody else may have in an epoll", () => {
+  const found = files.flatMap((file) => {
+    const text = readFileSync(join(folder, file), "utf8");
+    return /new [\w.#]*\bPoll\(/.test(text) ? [[file, /new [\w.#]*\bPoll\([^;]*, true\);/.test(text)] as const] : [];
+  });
+  expect(found.filter(([, isShared]) => isShared).map(([file]) => file)).toEqual(["demand/arrival-watch.ts"]);
+  expect(
+    found
+      .filter(([, isShared]) => !isShared)
+      .map(([file]) => file)
+      .sort(),
+  ).toEqual(Object.keys(watched).sort());
+});
+
+it("the broker reads no link of another process's descriptors itself: the process can make that wait", () => {
+  const readers = files.filter((file) =>
+    /readlinkSync\([^)]*\/proc\/(?!self\/|\$\{pid\}\/ns\/)/.test(readFileSync(join(folder, file), "utf8")),
+  );
+  expect(readers).toEqual([]);
+  const links = files.filter((file) => /readlinkSync\((?!`\/proc\/)/.test(readFileSync(join(folder, file), "utf8")));
+  expect(links).toEqual([]);
+});
+
 it("options of other levels than SOL_SOCKET are read by plans alone", () => {
   const readers = files.filter((file) => /\bgetsockopt\(/.test(readFileSync(join(folder, file), "utf8")));
   expect(readers.filter((file) => file !== "plans/socket-call.ts")).toEqual([]);

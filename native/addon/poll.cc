@@ -1,11 +1,12 @@
-// Readiness of a descriptor on Node's event loop, by libuv's uv_poll. The descriptor stays its owner's. libuv sets
-// O_NONBLOCK, which all have who share the open file: with a third argument true, it is as before when start() returns.
-#include <fcntl.h>
-#include <sys/ioctl.h>
+// Readiness of a descriptor on Node's event loop. The descriptor stays its owner's. It is watched by libuv's uv_poll, or,
+// with a third argument true, as an open file that others share: see poll-thread.h.
 #include <uv.h>
+
+#include <optional>
 
 #include "args.h"
 #include "exports.h"
+#include "poll-thread.h"
 
 namespace berthd {
 namespace {
@@ -13,6 +14,8 @@ namespace {
 // Lives until libuv has closed the handle, which may be after the JavaScript object is gone.
 struct Watch {
   uv_poll_t handle;
+  uv_timer_t end;  // of a shared one: closed after the thread's own handle
+  std::optional<SharedWatch> shared;
   napi_env env;
   Napi::FunctionReference callback;
   napi_async_cleanup_hook_handle hook = nullptr;
@@ -33,12 +36,14 @@ void closeWatch(Watch* watch) {
   *watch->owner = nullptr;
   watch->callback.Reset();
   if (!watch->opened) return destroy(watch);
-  uv_close(reinterpret_cast<uv_handle_t*>(&watch->handle),
+  const bool isShared = watch->shared.has_value();
+  if (isShared) watch->shared->stop();
+  uv_close(isShared ? reinterpret_cast<uv_handle_t*>(&watch->end) : reinterpret_cast<uv_handle_t*>(&watch->handle),
            [](uv_handle_t* handle) { destroy(static_cast<Watch*>(handle->data)); });
 }
 
-void onReady(uv_poll_t* handle, int status, int events) {
-  auto* watch = static_cast<Watch*>(handle->data);
+void onReady(void* argument, int status, int events) {
+  auto* watch = static_cast<Watch*>(argument);
   Napi::Env env(watch->env);
   Napi::HandleScope scope(env);
   Napi::Function callback = watch->callback.Value();
@@ -63,7 +68,7 @@ class Poll : public Napi::ObjectWrap<Poll> {
       refuse(info, 1, "a function");
       return;
     }
-    keepFlags_ = info[2].IsBoolean() && info[2].As<Napi::Boolean>().Value();
+    isShared_ = info[2].IsBoolean() && info[2].As<Napi::Boolean>().Value();
     watch_ = new Watch();
     watch_->owner = &watch_;
     watch_->env = info.Env();
@@ -84,19 +89,41 @@ class Poll : public Napi::ObjectWrap<Poll> {
     if (!watch_->opened) {
       uv_loop_t* loop;
       napi_get_uv_event_loop(info.Env(), &loop);
-      const int flags = keepFlags_ ? fcntl(fd_, F_GETFL) : -1;
-      int result = uv_poll_init(loop, &watch_->handle, fd_);
-      // Not by F_SETFL: it takes the socket's lock if somebody else has changed O_ASYNC meanwhile.
-      int isNonblocking = 0;
-      if (flags >= 0 && (flags & O_NONBLOCK) == 0) ioctl(fd_, FIONBIO, &isNonblocking);
+      const int result = isShared_ ? openShared(loop) : open(loop);
       if (result < 0) return Napi::Number::New(info.Env(), result);
-      watch_->handle.data = watch_;
       watch_->opened = true;
-      if (!referenced_) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
+      keepAlive();
       Ref();  // the watch stays until close(), even if nothing refers to this object
     }
-    int result = events == 0 ? uv_poll_stop(&watch_->handle) : uv_poll_start(&watch_->handle, events, onReady);
-    return Napi::Number::New(info.Env(), result);
+    return Napi::Number::New(info.Env(), isShared_ ? watch_->shared->start(events) : startOwn(events));
+  }
+
+  int open(uv_loop_t* loop) {
+    const int result = uv_poll_init(loop, &watch_->handle, fd_);
+    watch_->handle.data = watch_;
+    return result;
+  }
+
+  int openShared(uv_loop_t* loop) {
+    const int result = uv_timer_init(loop, &watch_->end);
+    watch_->end.data = watch_;
+    if (result == 0) watch_->shared.emplace(loop, fd_, onReady, watch_);
+    return result;
+  }
+
+  int startOwn(int events) {
+    if (events == 0) return uv_poll_stop(&watch_->handle);
+    return uv_poll_start(&watch_->handle, events, [](uv_poll_t* handle, int status, int ready) {
+      onReady(handle->data, status, ready);
+    });
+  }
+
+  void keepAlive() {
+    if (watch_ == nullptr || !watch_->opened) return;
+    if (isShared_) return watch_->shared->keepAlive(referenced_);
+    auto* const handle = reinterpret_cast<uv_handle_t*>(&watch_->handle);
+    if (referenced_) uv_ref(handle);
+    else uv_unref(handle);
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {
@@ -107,13 +134,13 @@ class Poll : public Napi::ObjectWrap<Poll> {
 
   Napi::Value reference(const Napi::CallbackInfo& info) {
     referenced_ = true;
-    if (watch_ != nullptr && watch_->opened) uv_ref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
+    keepAlive();
     return info.Env().Undefined();
   }
 
   Napi::Value unreference(const Napi::CallbackInfo& info) {
     referenced_ = false;
-    if (watch_ != nullptr && watch_->opened) uv_unref(reinterpret_cast<uv_handle_t*>(&watch_->handle));
+    keepAlive();
     return info.Env().Undefined();
   }
 
@@ -122,7 +149,7 @@ class Poll : public Napi::ObjectWrap<Poll> {
   }
 
   int32_t fd_ = -1;
-  bool keepFlags_ = false;
+  bool isShared_ = false;
   bool referenced_ = true;
   Watch* watch_ = nullptr;
 };

@@ -1,4 +1,5 @@
 // Processes and who they belong to: pidfds, exec in place, passwd(5) and group(5) entries.
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
@@ -6,8 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
+#include <memory>
 
+#include "apart.h"
 #include "args.h"
+#include "common/fd.h"
 #include "exports.h"
 
 #ifndef SYS_pidfd_getfd
@@ -40,11 +45,52 @@ Napi::Value pidfdSignalGroup(const Napi::CallbackInfo& info) {
   return outcome(info, ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, kProcessGroup));
 }
 
-// The result is close-on-exec.
+// The result is close-on-exec. The kernel waits while the process executes another program (exec_update_lock), which
+// that process can make last for ever.
 Napi::Value pidfdGetfd(const Napi::CallbackInfo& info) {
   int32_t pidfd, fd;
-  if (!readArguments(info, &pidfd, &fd)) return info.Env().Undefined();
-  return outcome(info, ::syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+  uint32_t milliseconds;
+  if (!readArguments(info, &pidfd, &fd, &milliseconds)) return info.Env().Undefined();
+  // The thread may still need it when this call is over.
+  const int process = ::fcntl(pidfd, F_DUPFD_CLOEXEC, 3);
+  if (process < 0) return outcome(info, -1);
+  auto own = std::make_shared<UniqueFd>(process);
+  const int64_t result = apart(
+      milliseconds,
+      [own, fd]() -> int64_t {
+        const long number = ::syscall(SYS_pidfd_getfd, own->get(), fd, 0);
+        return number < 0 ? -errno : number;
+      },
+      [](int64_t number) {
+        if (number >= 0) ::close(static_cast<int>(number));
+      });
+  return Napi::Number::New(info.Env(), static_cast<double>(result));
+}
+
+// The kernel waits as in pidfdGetfd for some files of /proc/PID.
+Napi::Value readProc(const Napi::CallbackInfo& info) {
+  std::string path;
+  Span<uint8_t> bytes;
+  uint32_t milliseconds;
+  if (!readArguments(info, &path, &bytes, &milliseconds)) return info.Env().Undefined();
+  auto text = std::make_shared<std::vector<uint8_t>>(bytes.length);
+  const int64_t result = apart(
+      milliseconds,
+      [text, path]() -> int64_t {
+        UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!file.valid()) return -errno;
+        size_t at = 0;
+        while (at < text->size()) {
+          const ssize_t size = ::read(file.get(), text->data() + at, text->size() - at);
+          if (size < 0) return -errno;
+          if (size == 0) break;
+          at += static_cast<size_t>(size);
+        }
+        return static_cast<int64_t>(at);
+      },
+      [](int64_t) {});
+  if (result > 0) std::copy_n(text->data(), result, bytes.data);
+  return Napi::Number::New(info.Env(), static_cast<double>(result));
 }
 
 // Node marks all descriptors CLOEXEC when it starts, 0 to 2 included; the program that follows wants these three, and
@@ -136,6 +182,37 @@ Napi::Value findGroup(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// The sockets among a process's descriptors, a line each: `5 socket:[812]`. The kernel waits as in pidfdGetfd to read a
+// link of /proc/PID/fd (proc_pid_readlink, since Linux 6.18 at the latest).
+Napi::Value readSockets(const Napi::CallbackInfo& info) {
+  int32_t pid;
+  Span<uint8_t> bytes;
+  uint32_t milliseconds;
+  if (!readArguments(info, &pid, &bytes, &milliseconds)) return info.Env().Undefined();
+  auto text = std::make_shared<std::string>();
+  const size_t room = bytes.length;
+  const int64_t result = apart(
+      milliseconds,
+      [text, pid, room]() -> int64_t {
+        DIR* const folder = ::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str());
+        if (folder == nullptr) return -errno;
+        constexpr char kSocket[] = "socket:[";
+        while (const dirent* entry = ::readdir(folder)) {
+          char target[64];
+          const ssize_t size = ::readlinkat(::dirfd(folder), entry->d_name, target, sizeof target);
+          if (size < static_cast<ssize_t>(sizeof kSocket) || memcmp(target, kSocket, sizeof kSocket - 1) != 0) continue;
+          const std::string line = std::string(entry->d_name) + " " + std::string(target, static_cast<size_t>(size)) + "\n";
+          if (text->size() + line.size() > room) break;
+          *text += line;
+        }
+        ::closedir(folder);
+        return static_cast<int64_t>(text->size());
+      },
+      [](int64_t) {});
+  if (result > 0) std::copy_n(text->data(), result, bytes.data);
+  return Napi::Number::New(info.Env(), static_cast<double>(result));
+}
+
 }  // namespace
 
 void exportProcess(Napi::Env env, Napi::Object exports) {
@@ -143,6 +220,8 @@ void exportProcess(Napi::Env env, Napi::Object exports) {
   exportFunction<pidfdSignal>(env, exports, "pidfdSignal");
   exportFunction<pidfdSignalGroup>(env, exports, "pidfdSignalGroup");
   exportFunction<pidfdGetfd>(env, exports, "pidfdGetfd");
+  exportFunction<readSockets>(env, exports, "readSockets");
+  exportFunction<readProc>(env, exports, "readProc");
   exportFunction<execInPlace>(env, exports, "exec");
   exportFunction<findUser>(env, exports, "passwd");
   exportFunction<findGroup>(env, exports, "group");

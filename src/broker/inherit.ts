@@ -12,6 +12,7 @@ import { readHeldNote } from "./restart/held-note.ts";
 import { awaitLastKeeper } from "./restart/last-keeper.ts";
 import { Ledger } from "./restart/ledger.ts";
 import type { Locks } from "./restart/locks.ts";
+import { Patience } from "./restart/patience.ts";
 import { reclaimAll } from "./restart/reclaim.ts";
 import { closeInherited, type InheritedFds, joinInherited, noInheritedFds, sortInherited } from "./restart/restore.ts";
 import { LENT } from "./restart/takeover-client.ts";
@@ -51,9 +52,10 @@ export async function inherit(
     if (predecessor !== undefined) return { fds: await examined(fds, foundation), ledger: undefined };
     const { ofSocket } = foundation.locks;
     if (ofSocket !== undefined) await awaitLastKeeper(readHeldNote(ofSocket.fd).keeper, sys);
-    const opened = openLedger(foundation, fds);
+    const patience = new Patience();
+    const opened = openLedger(foundation, fds, patience);
     fds = joinInherited(fds, opened?.reclaimed ?? noInheritedFds());
-    fds = joinInherited(fds, findUnrecorded(foundation, specs, fds));
+    fds = joinInherited(fds, findUnrecorded(foundation, specs, fds, patience));
     return { fds: await examined(fds, foundation), ledger: opened?.ledger };
   } catch (error) {
     closeInherited(fds);
@@ -86,6 +88,7 @@ export function lockState(folder: string, locks: Locks, inherited: readonly FdHa
 export function openLedger(
   foundation: Foundation,
   { leases }: Pick<InheritedFds, "leases"> = noInheritedFds(),
+  patience: Patience = new Patience(),
 ): { ledger: Ledger; reclaimed: InheritedFds } | undefined {
   const { control, log, sys, options } = foundation;
   const { path } = control;
@@ -95,7 +98,7 @@ export function openLedger(
     ledger = Ledger.open(`${path}.leases`, foundation);
     const entries = ledger.read();
     const stored = new Set(leases.map(({ is }) => is.lease));
-    const reclaimed = options.predecessor === undefined ? reclaimAll(entries, { sys, log, stored }) : [];
+    const reclaimed = options.predecessor === undefined ? reclaimAll(entries, { sys, log, stored, patience }) : [];
     return { ledger, reclaimed: sortInherited(reclaimed, undefined, sys) };
   } catch (error) {
     ledger?.close();
@@ -111,11 +114,13 @@ function findUnrecorded(
   { roots, locks, sys, log }: Foundation,
   specs: readonly BerthSpec[],
   { leases, sockets }: InheritedFds,
+  patience: Patience,
 ): InheritedFds {
   const found = findFormerTenants(specs, new Set(leases.map(({ is }) => is.berth)), {
     have: new Set(sockets.map(({ handle }) => socketInode(handle.fd))),
     noted: locks.ofSocket === undefined ? new Set() : readHeldNote(locks.ofSocket.fd).inodes,
     rangeOf: (spec) => roots.rangeOf(spec),
+    patience,
     sys,
     log,
   });

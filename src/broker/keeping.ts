@@ -9,6 +9,7 @@ export function beginKeeping(parts: Settled): void {
   const { keeper } = guard;
   keeper.onBorn = () => noteHeld(parts);
   for (const berth of berths.all()) keepCopies(berth, keeper);
+  keeper.start();
   keeper.flush();
   events.record((_, berth) => {
     keepCopies(berth, keeper);

@@ -349,11 +349,18 @@ describe("process.cc", () => {
   it("pidfdGetfd duplicates a descriptor of a process, close-on-exec", () => {
     const own = keep(FdHandle.adopt(native.pidfdOpen(process.pid)));
     const file = keep(FdHandle.adopt(native.memfd("theirs")));
-    const copy = keep(FdHandle.adopt(native.pidfdGetfd(own.fd, file.fd)));
+    const copy = keep(FdHandle.adopt(native.pidfdGetfd(own.fd, file.fd, 5000)));
     expect(fstatSync(copy.fd).ino).toBe(fstatSync(file.fd).ino);
     expect(native.getfd(copy.fd)).toBe(FD_CLOEXEC);
-    expect(native.pidfdGetfd(own.fd, bad)).toBe(-EBADF);
-    expect(native.pidfdGetfd(bad, 0)).toBe(-EBADF);
+    expect(native.pidfdGetfd(own.fd, bad, 5000)).toBe(-EBADF);
+    expect(native.pidfdGetfd(bad, 0, 5000)).toBe(-EBADF);
+  });
+
+  it("readProc reads a file as far as there is room", () => {
+    const bytes = Buffer.alloc(4096);
+    const size = native.readProc("/proc/self/comm", bytes, 5000);
+    expect(bytes.toString("latin1", 0, size)).toBe(readFileSync("/proc/self/comm", "latin1"));
+    expect(native.readProc("/proc/self/comm", bytes.subarray(0, 1), 5000)).toBe(1);
   });
 
   it("kcmp tells the same open file from one that was opened again", () => {
@@ -516,7 +523,9 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   pidfdSignal: [bad, 0],
   pidfdSignalGroup: [bad, 0],
   kcmp: [bad, bad],
-  pidfdGetfd: [bad, 0],
+  pidfdGetfd: [bad, 0, 5000],
+  readSockets: [-1, new Uint8Array(1), 5000],
+  readProc: ["/nonexistent", new Uint8Array(1), 5000],
   exec: ["/nonexistent", ["x"], ["A=b"], 0],
   openTree: [bad, "x", 0],
   mountSetattr: [bad, 0, -1],

@@ -31,29 +31,43 @@ function say(text: string): void {
 }
 
 /** A poll on `a` that resolves `ready` once, and is closed then. */
-function watch(events: number): { poll: InstanceType<typeof native.Poll>; ready: Promise<[number, number]> } {
+function watch(
+  events: number,
+  isShared = false,
+): { poll: InstanceType<typeof native.Poll>; ready: Promise<[number, number]> } {
   let poll: InstanceType<typeof native.Poll> | undefined;
   const ready = new Promise<[number, number]>((resolve) => {
-    poll = new native.Poll(a.fd, (status, got) => {
-      poll?.close();
-      resolve([status, got]);
-    });
+    poll = new native.Poll(
+      a.fd,
+      (status, got) => {
+        poll?.close();
+        resolve([status, got]);
+      },
+      isShared,
+    );
   });
   if (poll === undefined) throw new Error("no poll");
   expect(poll.start(events)).toBe(0);
   return { poll, ready };
 }
 
-describe("Poll", () => {
+describe.each([
+  ["of its own", false],
+  ["that others share", true],
+])("Poll of an open file %s", (_, isShared) => {
   it("says when a descriptor is readable, and is level-triggered", async () => {
     let calls = 0;
     await new Promise<void>((resolve) => {
-      const poll = new native.Poll(a.fd, (status, events) => {
-        expect([status, events]).toEqual([0, READABLE]);
-        if (++calls < 3) return;
-        poll.close();
-        resolve();
-      });
+      const poll = new native.Poll(
+        a.fd,
+        (status, events) => {
+          expect([status, events]).toEqual([0, READABLE]);
+          if (++calls < 3) return;
+          poll.close();
+          resolve();
+        },
+        isShared,
+      );
       expect(poll.start(READABLE)).toBe(0);
       say("nobody reads this");
     });
@@ -61,8 +75,8 @@ describe("Poll", () => {
   });
 
   it("says when it is writable, and when the peer has gone", async () => {
-    expect(await watch(WRITABLE).ready).toEqual([0, WRITABLE]);
-    const gone = watch(DISCONNECT | READABLE);
+    expect(await watch(WRITABLE, isShared).ready).toEqual([0, WRITABLE]);
+    const gone = watch(DISCONNECT | READABLE, isShared);
     b.close();
     const [status, events] = await gone.ready;
     expect(status).toBe(0);
@@ -70,7 +84,7 @@ describe("Poll", () => {
   });
 
   it("start(0) pauses, start(READABLE) goes on", async () => {
-    const { poll, ready } = watch(READABLE);
+    const { poll, ready } = watch(READABLE, isShared);
     expect(poll.start(0)).toBe(0);
     say("x");
     let called = false;
@@ -84,7 +98,7 @@ describe("Poll", () => {
   });
 
   it("leaves the descriptor open when it is closed; close is idempotent and later use is EBADF or nothing", () => {
-    const { poll } = watch(READABLE);
+    const { poll } = watch(READABLE, isShared);
     poll.close();
     poll.close();
     expect(poll.start(READABLE)).toBe(-EBADF);
@@ -94,11 +108,41 @@ describe("Poll", () => {
   });
 
   it("can be closed before it was ever started", () => {
-    const poll = new native.Poll(a.fd, () => undefined);
+    const poll = new native.Poll(a.fd, () => undefined, isShared);
     poll.close();
     expect(poll.start(READABLE)).toBe(-EBADF);
   });
 
+  it("says EBADF for what is not open", () => {
+    const closed = new native.Poll(9999, () => undefined, isShared);
+    expect(closed.start(READABLE)).toBe(-EBADF);
+    closed.close();
+  });
+
+  it("watches several, and one callback may close all of them", async () => {
+    const polls: InstanceType<typeof native.Poll>[] = [];
+    let calls = 0;
+    await new Promise<void>((resolve) => {
+      for (const end of [a, b]) {
+        const poll = new native.Poll(
+          end.fd,
+          () => {
+            calls++;
+            for (const one of polls) one.close();
+            resolve();
+          },
+          isShared,
+        );
+        polls.push(poll);
+        expect(poll.start(WRITABLE)).toBe(0);
+      }
+    });
+    for (let turn = 0; turn < 5; turn++) await setImmediate();
+    expect(calls).toBe(1);
+  });
+});
+
+describe("Poll", () => {
   it("says EPERM for what cannot be polled, and EBADF for what is not open", () => {
     const file = memfd();
     const regular = new native.Poll(file.fd, () => undefined);
@@ -121,11 +165,11 @@ describe("Poll", () => {
     twin.close();
   });
 
-  it.each([true, false])("sets O_NONBLOCK, unless it is to keep the flags (%s)", (keepsFlags) => {
+  it.each([true, false])("sets O_NONBLOCK, unless others share the open file (%s)", (isShared) => {
     native.setfl(a.fd, native.getfl(a.fd) & ~O_NONBLOCK);
-    const poll = new native.Poll(a.fd, () => undefined, keepsFlags);
+    const poll = new native.Poll(a.fd, () => undefined, isShared);
     expect(poll.start(READABLE)).toBe(0);
-    expect((native.getfl(a.fd) & O_NONBLOCK) !== 0).toBe(!keepsFlags);
+    expect((native.getfl(a.fd) & O_NONBLOCK) !== 0).toBe(!isShared);
     poll.close();
   });
 

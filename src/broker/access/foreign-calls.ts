@@ -21,6 +21,8 @@ type Name =
   | "peercred"
   | "peergroups"
   | "pidfdGetfd"
+  | "readProc"
+  | "readSockets"
   | "pidfdSignal"
   | "pidfdSignalGroup";
 
@@ -36,10 +38,12 @@ export const foreignCalls: Readonly<Record<Name, string>> = {
   getsockopt: "of level SOL_SOCKET alone, which takes no lock (sk_getsockopt, net/core/sock.c)",
   lastReceived: "reads a time stamp of a socket (SIOCGSTAMP)",
   pollNow: "of a socket, a pipe, a pidfd or a seccomp listener; a file of FUSE is never asked",
-  Poll: "epoll_ctl(2) asks as pollNow does",
+  Poll: "a thread asks as pollNow does: the third argument is true",
   peercred: "reads who has connected (SO_PEERCRED)",
   peergroups: "reads who has connected (SO_PEERGROUPS)",
-  pidfdGetfd: "takes a reference to the open file",
+  pidfdGetfd: "a thread waits for the process, for a limited time",
+  readSockets: "a thread waits for the process, for a limited time",
+  readProc: "a thread waits for the process, for a limited time",
   pidfdSignal: "of a pidfd",
   pidfdSignalGroup: "of a pidfd",
 };

@@ -4,7 +4,7 @@
  * of another user is none of them, whatever it says. Another process may have a number by the time it is used: callers
  * check that by `since`.
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
@@ -13,6 +13,7 @@ import type { Native } from "../../native.ts";
 import { isPrivileged } from "../access/policy.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
+import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 
@@ -29,8 +30,6 @@ export interface ServerProcess {
 
 /** How long a search goes on before others get their turn, in milliseconds. */
 const SLICE_MS = 5;
-/** Descriptors of one process that are looked at. */
-const MAX_LOOKED = 65_536;
 /** A process in execve(2) can make whoever reads its environment wait. */
 const READ_TIMEOUT_MS = 250;
 
@@ -65,7 +64,7 @@ export function signalProcess({ pid, since }: ServerProcess, signal: number, sys
 
 async function searchUnderFilter(berth: Berth, lease: Lease): Promise<ServerProcess[]> {
   const isTheirs = userTest(berth, lease);
-  const links = new Set(berth.sockets.map(({ socket }) => `socket:[${socketInode(socket.fd)}]`));
+  const inodes = new Set(berth.sockets.map(({ socket }) => socketInode(socket.fd)));
   const known: ServerProcess[] = [];
   const others: ServerProcess[] = [];
   let since = performance.now();
@@ -79,7 +78,7 @@ async function searchUnderFilter(berth: Berth, lease: Lease): Promise<ServerProc
     const one = trust === "none" ? undefined : processOf(Number(name));
     if (one === undefined) continue;
     const isKnown =
-      (trust === "all" && hasOneOf(name, links)) || (await environmentOf(name)).includes(`BERTHD_LEASE=${lease.id}`);
+      (trust === "all" && hasOneOf(name, inodes)) || (await environmentOf(name)).includes(`BERTHD_LEASE=${lease.id}`);
     (isKnown ? known : others).push(one);
   }
   return [...known, ...descendants(others, known)];
@@ -115,11 +114,8 @@ function userTest({ spec, range }: Berth, lease: Lease): (status: string) => "al
   };
 }
 
-function hasOneOf(pid: string, links: ReadonlySet<string>): boolean {
-  const folder = `/proc/${pid}/fd`;
-  return namesIn(folder)
-    .slice(0, MAX_LOOKED)
-    .some((fd) => links.has(linkOf(`${folder}/${fd}`)));
+function hasOneOf(pid: string, inodes: ReadonlySet<bigint>): boolean {
+  return [...knownSocketsOf(Number(pid)).values()].some((inode) => inodes.has(inode));
 }
 
 /** One at a time, for a read that waits takes a thread of the few that Node has. */
@@ -156,13 +152,5 @@ function namesIn(folder: string): string[] {
     return readdirSync(folder);
   } catch {
     return []; // it has exited, or is another user's
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return ""; // closed since
   }
 }

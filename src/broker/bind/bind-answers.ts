@@ -4,7 +4,7 @@
  * berth's is handed back to the kernel only where all binds are allowed, or in another network namespace. This is no
  * sandbox (docs/security.md).
  */
-import { fstatSync, readlinkSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ServerSpec } from "../../config/keys/spec.ts";
@@ -19,6 +19,8 @@ import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
+import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import { addressOf } from "./asked-address.ts";
 import { reportFailures, unanswered } from "./bind-failures.ts";
 import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
@@ -82,7 +84,7 @@ export class BindAnswers {
   readonly #options: BindAnswersOptions;
   readonly #sys: Native;
   /** The path in /proc of each socket's last place. Among equal sockets, the server gets one that it no longer has. */
-  readonly #given = new Map<HeldSocket, string>();
+  readonly #given = new Map<HeldSocket, { readonly pid: number; readonly fd: number }>();
   readonly #further: FurtherBinds;
   readonly #logged = new Set<string>();
 
@@ -186,11 +188,8 @@ export class BindAnswers {
 
   /** Whether the server still has the socket where it was put. */
   #has(socket: HeldSocket): boolean {
-    try {
-      return readlinkSync(this.#given.get(socket) ?? "") === `socket:[${fstatSync(socket.fd).ino}]`;
-    } catch {
-      return false; // it was not handed over, or it was closed
-    }
+    const place = this.#given.get(socket);
+    return place !== undefined && knownSocketsOf(place.pid).get(place.fd) === socketInode(socket.fd);
   }
 
   async #deliver(report: BindReport, own: OwnSocket, { name, socket }: Offer, asked: Address): Promise<Answer> {
@@ -219,7 +218,7 @@ export class BindAnswers {
       return this.#refuse(own, asked, "its lease has ended");
     }
     this.#further.given(socket, now);
-    this.#given.set(socket, `/proc/${report.pid}/fd/${report.fd}`);
+    this.#given.set(socket, { pid: report.pid, fd: report.fd });
     const { berth } = this.#options;
     this.#options.log(
       "info",

@@ -3,13 +3,14 @@
  * an earlier time that the server had the held socket goes, as it would have when the server closed it: here close(2)
  * removes nothing, since the broker has the socket too. All of it happens in a guard process (native/guard/epolls.cc).
  */
-import { fstatSync, readlinkSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
 import type { BindReport, EpollReport } from "../../native-interceptor.ts";
 import { decodeCarried, encodeCarry, encodeForget } from "../guard/epoll-requests.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { NoReply } from "../guard/worker.ts";
+import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import { userOf } from "./server-user.ts";
 
 const { EAGAIN, ENOBUFS, ETIMEDOUT } = constants.errno;
@@ -109,11 +110,7 @@ export class EpollCarrier {
 }
 
 function isThere({ pid, number, inode }: Place): boolean {
-  try {
-    return readlinkSync(`/proc/${pid}/fd/${number}`) === `socket:[${inode}]`;
-  } catch {
-    return false;
-  }
+  return knownSocketsOf(pid).get(number) === inode;
 }
 
 function inodeOf(fd: number): bigint {

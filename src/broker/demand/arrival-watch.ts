@@ -30,7 +30,7 @@ export class ArrivalWatch {
         if (status === 0) this.#wake();
         else this.#look(fds);
       };
-      const poll = new this.#sys.Poll(fd, onReady, true); // a server may expect to wait in recv(2)
+      const poll = new this.#sys.Poll(fd, onReady, true);
       this.#polls.push(poll);
       if (poll.start(READABLE) < 0) return this.#look(fds);
     }

@@ -102,6 +102,11 @@ export class Keeper {
     };
   }
 
+  /** Starts the keeper ahead of its first use. */
+  start(): void {
+    if (!this.#isRetired && this.#ready() === undefined) this.#tryAgain();
+  }
+
   /** Gives the keeper what is new. It never waits. */
   flush(): void {
     if (this.#isRetired || this.#unsent.size === 0) return;

@@ -18,8 +18,10 @@ import { unitOfCgroup } from "../access/peer.ts";
 import { isPrivileged, mayTake, type PeerFacts } from "../access/policy.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { keyHash, leaseName, socketName } from "../record/stored-name.ts";
+import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import { type Holder, holdersOf, SocketTables } from "../sockets/socket-holders.ts";
 import { socketKey } from "../sockets/socket-key.ts";
+import type { Patience } from "./patience.ts";
 import { duplicateSocket } from "./reclaim.ts";
 
 export interface FormerTenantsOptions {
@@ -27,6 +29,7 @@ export interface FormerTenantsOptions {
   readonly have: ReadonlySet<bigint>;
   /** Inodes of sockets that an earlier broker noted as its own. */
   readonly noted: ReadonlySet<bigint>;
+  readonly patience: Patience;
   readonly sys: Native;
   readonly log: Log;
   /** The ids of a berth's range. */
@@ -61,7 +64,10 @@ export function findFormerTenants(
     .filter(({ name }) => !known.has(name))
     .map((spec) => ({ spec, sockets: spec.sockets.flatMap((socket) => boundSockets(socket, tables, options.have)) }))
     .filter(({ sockets }) => sockets.length > 0);
-  const holders = holdersOf(bound.flatMap(({ sockets }) => sockets.map(({ inode }) => inode)));
+  const holders = holdersOf(
+    bound.flatMap(({ sockets }) => sockets.map(({ inode }) => inode)),
+    (pid) => options.patience.spend((milliseconds) => knownSocketsOf(pid, milliseconds)),
+  );
   return bound.flatMap(({ spec, sockets }) => {
     const found = sockets.map((socket) => ({ ...socket, holders: holders.get(socket.inode) ?? [] }));
     return takeBack(spec, found, options);
@@ -86,7 +92,7 @@ function takeBack(spec: BerthSpec, found: readonly Found[], options: FormerTenan
   const { sys, log } = options;
   const processes = new Map<number, Process | undefined>();
   const isTenant = ({ pid }: Holder): boolean => {
-    if (!processes.has(pid)) processes.set(pid, readProcess(pid));
+    if (!processes.has(pid)) processes.set(pid, readProcess(pid, options));
     const one = processes.get(pid);
     return one !== undefined && couldBeTenant(spec, one, options);
   };
@@ -104,7 +110,7 @@ function takeBack(spec: BerthSpec, found: readonly Found[], options: FormerTenan
     using pidfd = FdHandle.adopt(check("pidfd_open", sys.pidfdOpen(tenant.pid)), sys);
     for (const one of ours) {
       const holder = one.holders.find(({ pid }) => pid === tenant.pid);
-      const handle = holder && duplicateSocket(pidfd.fd, holder.fd, one.inode, sys);
+      const handle = holder && duplicateSocket(pidfd.fd, holder.fd, one.inode, options);
       if (handle === undefined) continue;
       if (isOurs(handle.fd)) taken.push({ name: nameOf(spec, one), handle });
       else handle.close();
@@ -156,7 +162,18 @@ function couldBeTenant(spec: BerthSpec, one: Process, { rangeOf }: FormerTenants
   return isOfRange || spec.server.user?.uid === one.uid || mayTake(spec.tenant, one);
 }
 
-function readProcess(pid: number): Process | undefined {
+/** The longest that an environment may be whose lease is found. */
+const MAX_ENVIRONMENT_BYTES = 1 << 20;
+
+/** Throws where it may not be read, and where the process keeps the kernel waiting. */
+function environmentOf(pid: number, { sys, patience }: FormerTenantsOptions): string[] {
+  const path = `/proc/${pid}/environ`;
+  const bytes = Buffer.alloc(MAX_ENVIRONMENT_BYTES);
+  const size = patience.spend((milliseconds) => sys.readProc(path, bytes, milliseconds));
+  return bytes.toString("latin1", 0, check("read", size, path)).split("\0");
+}
+
+function readProcess(pid: number, options: FormerTenantsOptions): Process | undefined {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
     const numbers = (key: string): number[] =>
@@ -164,7 +181,7 @@ function readProcess(pid: number): Process | undefined {
     const [, uid = -1] = numbers("Uid");
     const [, gid = -1] = numbers("Gid");
     // The kernel reads no page of a file there, so no program can hold it up (environ_read, fs/proc/base.c: FOLL_ANON).
-    const environment = readFileSync(`/proc/${pid}/environ`, "latin1").split("\0");
+    const environment = environmentOf(pid, options);
     const lease = environment.find((line) => /^BERTHD_LEASE=[0-9a-f]{16}$/.test(line))?.slice("BERTHD_LEASE=".length);
     const unit = unitOfCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
     return { pid, parent: numbers("PPid")[0] ?? 0, uid, groups: [gid, ...numbers("Groups")], unit, lease };

@@ -3,7 +3,7 @@
  * sockets; pidfd_getfd(2) duplicates these out of the tenant. Everything is returned as a service manager's store would
  * pass it. A process or a socket that is not exactly the recorded one is left alone.
  */
-import { readdirSync, readlinkSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { constants } from "node:os";
 import { check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
@@ -16,18 +16,18 @@ import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { processIdentity } from "../record/process-identity.ts";
 import { leaseName, parseStoredName } from "../record/stored-name.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
+import { socketsOf } from "../sockets/process-sockets.ts";
 import type { LedgerEntry } from "./ledger.ts";
+import type { Patience } from "./patience.ts";
 
 const { EBADF, ESRCH } = constants.errno;
-
-/** Descriptors of one tenant that are looked at. More would let a tenant decide how long a start takes. */
-const MAX_LOOKED = 65_536;
 
 export interface ReclaimOptions {
   readonly sys: Native;
   readonly log: Log;
   /** Leases that the store has as well. Restoring them from there logs their end. */
   readonly stored: ReadonlySet<string>;
+  readonly patience: Patience;
 }
 
 /**
@@ -65,24 +65,22 @@ function reclaim(entry: LedgerEntry, options: ReclaimOptions): PassedFd[] {
 }
 
 /** Those of its berth's sockets that the tenant still has. */
-function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: ReclaimOptions): PassedFd[] {
+function reclaimSockets(entry: LedgerEntry, tenant: number, options: ReclaimOptions): PassedFd[] {
+  const { log } = options;
   const { pid } = entry.facts;
-  const wanted = new Map<string, { name: string; inode: bigint }>();
+  const wanted = new Map<bigint, { name: string; inode: bigint }>();
   for (const name of entry.sockets) {
     const is = parseStoredName(name);
-    if (is?.kind === "socket") wanted.set(`socket:[${is.inode}]`, { name, inode: is.inode });
+    if (is?.kind === "socket") wanted.set(is.inode, { name, inode: is.inode });
   }
   const taken: PassedFd[] = [];
-  let looked = 0;
   try {
-    for (const number of readdirSync(`/proc/${pid}/fd`)) {
-      if (wanted.size === 0 || ++looked > MAX_LOOKED) break;
-      const link = linkOf(`/proc/${pid}/fd/${number}`);
-      const socket = wanted.get(link);
+    for (const [number, inode] of options.patience.spend((milliseconds) => socketsOf(pid, milliseconds))) {
+      const socket = wanted.get(inode);
       if (socket === undefined) continue;
-      const handle = duplicateSocket(tenant, Number(number), socket.inode, sys);
+      const handle = duplicateSocket(tenant, number, socket.inode, options);
       if (handle === undefined) continue;
-      wanted.delete(link);
+      wanted.delete(inode);
       taken.push({ name: socket.name, handle });
     }
   } catch (error) {
@@ -99,8 +97,13 @@ function reclaimSockets(entry: LedgerEntry, tenant: number, { sys, log }: Reclai
 }
 
 /** The tenant's descriptor, if it is still that socket. The tenant may have put another file in its place. */
-export function duplicateSocket(tenant: number, number: number, inode: bigint, sys: Native): FdHandle | undefined {
-  const fd = sys.pidfdGetfd(tenant, number);
+export function duplicateSocket(
+  tenant: number,
+  number: number,
+  inode: bigint,
+  { sys, patience }: Pick<ReclaimOptions, "sys" | "patience">,
+): FdHandle | undefined {
+  const fd = patience.spend((milliseconds) => sys.pidfdGetfd(tenant, number, milliseconds));
   if (fd === -EBADF) return undefined;
   // If it is not a socket, any other call may wait for its file system, and so may close(2).
   const handle = FdHandle.adoptForeign(check("pidfd_getfd", fd), sys);
@@ -108,14 +111,6 @@ export function duplicateSocket(tenant: number, number: number, inode: bigint, s
   if (isSocket && socketInode(handle.fd) === inode) return handle;
   handle.close();
   return undefined;
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return ""; // closed since
-  }
 }
 
 function tellExited({ berth, lease, facts: { pid } }: LedgerEntry, { log, stored }: ReclaimOptions): [] {

@@ -2,16 +2,16 @@
  * Whether a server still has a copy of a held socket, by what /proc tells of the processes under a filter, and of those
  * of some users. It makes no call on any socket.
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
+import { SysError } from "../../errors.ts";
+import { knownSocketsOf, socketsOf } from "./process-sockets.ts";
 
 /** "unknown": a process of the server's may not be looked at. */
 export type Copies = "some" | "none" | "unknown";
 
 /** How long a search goes on before others get their turn, in milliseconds. */
 const SLICE_MS = 5;
-/** Descriptors of one process that are looked at. */
-const MAX_LOOKED = 65_536;
 
 /** Looks at the thread that binds first: mostly that is the one, and it may have descriptors of its own. */
 export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
@@ -31,7 +31,7 @@ export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
 
 /** A socket, and whose processes may have it besides those under a filter. */
 interface Question {
-  readonly link: string;
+  readonly inode: bigint;
   readonly isTheirs: (uid: number) => boolean;
   readonly answer: (has: boolean) => void;
 }
@@ -44,7 +44,7 @@ export class CopySearch {
   /** Whether a process under a filter has it, or one of these users'. */
   has(inode: bigint, isTheirs: (uid: number) => boolean): Promise<boolean> {
     return new Promise((answer) => {
-      this.#questions.push({ link: `socket:[${inode}]`, isTheirs, answer });
+      this.#questions.push({ inode, isTheirs, answer });
       if (!this.#isRunning) void this.#run();
     });
   }
@@ -70,9 +70,9 @@ async function pass(questions: readonly Question[]): Promise<void> {
     const uid = Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
     const meant = isUnderFilter(pid, status) ? [...open] : [...open].filter(({ isTheirs }) => isTheirs(uid));
     if (meant.length === 0) continue;
-    const links = new Set(linksOf(pid));
+    const inodes = new Set(knownSocketsOf(Number(pid)).values());
     for (const question of meant) {
-      if (!links.has(question.link)) continue;
+      if (!inodes.has(question.inode)) continue;
       question.answer(true);
       open.delete(question);
     }
@@ -85,24 +85,11 @@ function isUnderFilter(pid: string, status: string): boolean {
   return /^Seccomp:\t2$/m.test(status) && !status.startsWith("Name:\tberth-guard") && Number(pid) !== process.pid;
 }
 
-function linksOf(pid: string): string[] {
-  const folder = `/proc/${pid}/fd`;
-  try {
-    return readdirSync(folder)
-      .slice(0, MAX_LOOKED)
-      .map((fd) => linkOf(`${folder}/${fd}`));
-  } catch {
-    return []; // it has exited, or is another user's
-  }
-}
-
 function copiesIn(pid: string, inode: bigint): Copies {
-  const folder = `/proc/${pid}/fd`;
   try {
-    const numbers = readdirSync(folder).slice(0, MAX_LOOKED);
-    return numbers.some((fd) => linkOf(`${folder}/${fd}`) === `socket:[${inode}]`) ? "some" : "none";
+    return [...socketsOf(Number(pid)).values()].includes(inode) ? "some" : "none";
   } catch (error) {
-    const isForbidden = error instanceof Error && "code" in error && error.code === "EACCES";
+    const isForbidden = error instanceof SysError && ["EACCES", "ETIMEDOUT"].includes(error.errnoName);
     const isServers = isForbidden && /^Uid:\t\d+\t(\d+)/m.exec(textOf(`/proc/${pid}/status`))?.[1] === ownUid();
     return isServers ? "unknown" : "none";
   }
@@ -118,13 +105,5 @@ function textOf(path: string): string {
     return readFileSync(path, "latin1");
   } catch {
     return ""; // it has exited
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return ""; // closed since
   }
 }

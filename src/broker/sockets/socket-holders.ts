@@ -2,7 +2,7 @@
  * Which processes have the socket of an address: the kernel lists addresses in /proc/net, and the descriptors of each
  * process in /proc/PID/fd. It touches no socket and no process.
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { endianness } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import {
@@ -14,6 +14,7 @@ import {
   type ListenAddress,
 } from "../../net/address.ts";
 import type { SocketKind } from "../../net/transport.ts";
+import { knownSocketsOf } from "./process-sockets.ts";
 
 /** A process and its descriptor of a socket. */
 export interface Holder {
@@ -79,22 +80,21 @@ export class SocketTables {
 const TCP_LISTEN = "0A";
 /** __SO_ACCEPTCON in the column Flags. */
 const UNIX_LISTENS = 0x10000;
-/** Descriptors of one process that are looked at. */
-const MAX_LOOKED = 65_536;
-
 /** Every process, but this one, that has one of these sockets. */
-export function holdersOf(inodes: readonly bigint[]): Map<bigint, Holder[]> {
-  const wanted = new Map(inodes.map((inode) => [`socket:[${inode}]`, inode]));
+export function holdersOf(
+  inodes: readonly bigint[],
+  look: (pid: number) => ReadonlyMap<number, bigint> = knownSocketsOf,
+): Map<bigint, Holder[]> {
+  const wanted = new Set(inodes);
   const found = new Map<bigint, Holder[]>();
   if (wanted.size === 0) return found;
   for (const name of namesIn("/proc")) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
-    for (const fd of namesIn(`/proc/${name}/fd`).slice(0, MAX_LOOKED)) {
-      const inode = wanted.get(linkOf(`/proc/${name}/fd/${fd}`));
-      if (inode === undefined) continue;
+    for (const [fd, inode] of look(Number(name))) {
+      if (!wanted.has(inode)) continue;
       const holders = found.get(inode) ?? [];
       found.set(inode, holders);
-      if (!holders.some(({ pid }) => pid === Number(name))) holders.push({ pid: Number(name), fd: Number(fd) });
+      if (!holders.some(({ pid }) => pid === Number(name))) holders.push({ pid: Number(name), fd });
     }
   }
   return found;
@@ -108,18 +108,17 @@ export async function holdersAmong(
   inodes: readonly bigint[],
   isTheirs: (uid: number) => boolean,
 ): Promise<{ readonly pid: number; readonly inode: bigint }[]> {
-  const wanted = new Map(inodes.map((inode) => [`socket:[${inode}]`, inode]));
+  const wanted = new Set(inodes);
   const found: { readonly pid: number; readonly inode: bigint }[] = [];
   let since = performance.now();
   for (const name of namesIn("/proc")) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid || !isOf(name, isTheirs)) continue;
-    for (const fd of namesIn(`/proc/${name}/fd`).slice(0, MAX_LOOKED)) {
-      if (performance.now() - since > SLICE_MS) {
-        await setImmediate();
-        since = performance.now();
-      }
-      const inode = wanted.get(linkOf(`/proc/${name}/fd/${fd}`));
-      if (inode === undefined) continue;
+    if (performance.now() - since > SLICE_MS) {
+      await setImmediate();
+      since = performance.now();
+    }
+    for (const inode of knownSocketsOf(Number(name)).values()) {
+      if (!wanted.has(inode)) continue;
       found.push({ pid: Number(name), inode });
       break;
     }
@@ -129,10 +128,7 @@ export async function holdersAmong(
 
 /** Whether a process is one of those users', and has the socket. */
 export function hasSocket(pid: number, inode: bigint, isTheirs: (uid: number) => boolean): boolean {
-  const link = `socket:[${inode}]`;
-  return (
-    isOf(String(pid), isTheirs) && namesIn(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === link)
-  );
+  return isOf(String(pid), isTheirs) && [...knownSocketsOf(pid).values()].includes(inode);
 }
 
 /** By its effective user id. */
@@ -188,13 +184,5 @@ function namesIn(folder: string): string[] {
     return readdirSync(folder);
   } catch {
     return []; // it has exited, or is another user's
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return ""; // closed since
   }
 }

@@ -6,6 +6,7 @@ import { systemAccounts } from "../../../src/accounts.ts";
 import { Berth } from "../../../src/broker/berths/berth.ts";
 import { Lease } from "../../../src/broker/berths/lease.ts";
 import { Ledger } from "../../../src/broker/restart/ledger.ts";
+import { Patience } from "../../../src/broker/restart/patience.ts";
 import { reclaimAll } from "../../../src/broker/restart/reclaim.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 import { FdHandle } from "../../../src/fd.ts";
@@ -67,7 +68,7 @@ it("a lease is not given to a process that has its tenant's number, whatever the
   const said: string[] = [];
   const restore = (sys: Native): number => {
     const log = (_: unknown, message: string): void => void said.push(message);
-    const passed = reclaimAll(entries, { sys, log, stored: new Set() });
+    const passed = reclaimAll(entries, { sys, log, stored: new Set(), patience: new Patience() });
     for (const { handle } of passed) handle.close();
     return passed.length;
   };
