@@ -7,7 +7,6 @@ import { formatListenAddress, type ListenAddress } from "../net/address.ts";
 import type { ApplyOptions } from "./berths/registry.ts";
 import type { BrokerParts, Foundation } from "./parts.ts";
 import { writeHeldNote } from "./restart/held-note.ts";
-import { notedKeeper } from "./restart/last-keeper.ts";
 import type { PassedSocket } from "./sockets/passed-socket.ts";
 
 /**
@@ -59,7 +58,7 @@ export function heldAs(berth: string, listen: ListenAddress): string {
 }
 
 /** The parts that hear of another configuration: the berths, what starts their servers, and what writes them down. */
-type Configured = Pick<Foundation, "berths" | "mirror" | "guard" | "locks" | "log"> &
+type Configured = Pick<Foundation, "berths" | "mirror" | "locks" | "log"> &
   Partial<Pick<BrokerParts, "onDemand" | "recovery" | "interfaces" | "ledger">>;
 
 /** What an earlier broker left: sockets of berths, and drafts of berths that are not configured but have a tenant. */
@@ -73,7 +72,7 @@ interface Inheritance {
  * that no berth uses. Throws CONFIG_INVALID with every problem.
  */
 export function applyConfiguration(
-  { berths, mirror, guard, onDemand, recovery, interfaces, ledger, locks, log }: Configured,
+  { berths, mirror, onDemand, recovery, interfaces, ledger, locks, log }: Configured,
   config: Pick<LoadedConfig, "specs" | "troubled">,
   tolerates: ApplyOptions["tolerates"],
   { offered = [], absent = [] }: Inheritance = {},
@@ -92,19 +91,19 @@ export function applyConfiguration(
   // Also after a failure: some sockets may have been reopened.
   mirror?.keepAll();
   ledger?.keepAll(berths.all());
-  noteHeld({ berths, guard, locks, log });
+  noteHeld({ berths, locks, log });
   if (problems.length > 0) throw new ConfigError(problems);
   return unclaimed;
 }
 
 /** Notes which sockets this broker holds, and its keeper, for the next one. */
-export function noteHeld({ berths, guard, locks, log }: Pick<Foundation, "berths" | "guard" | "locks" | "log">): void {
+export function noteHeld({ berths, locks, log }: Pick<Foundation, "berths" | "locks" | "log">): void {
   const lock = locks.ofSocket;
   if (lock === undefined) return;
   try {
     const inodes = berths.inodes();
     if (inodes.length === 0) return; // a failed start holds nothing: the note of the last broker stays
-    writeHeldNote(lock.fd, inodes, notedKeeper(guard.keeper));
+    writeHeldNote(lock.fd, inodes, locks.keeper);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     log("warning", `cannot note the held sockets in the lock file: ${error.message}`, { event: "ledger" });

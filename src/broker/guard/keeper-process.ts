@@ -20,8 +20,8 @@ const NO_FDS = new Int32Array(0);
 
 export interface KeeperProcessOptions {
   readonly sys: Native;
-  /** It is known which process it is. */
-  readonly onBorn: () => void;
+  /** It is known which process it is. The pidfd is borrowed. */
+  readonly onBorn: (pid: number, pidfd: number) => void;
   /** A reply to {@link KeeperProcess.leave}: 0 when all is closed, 1 before that when it takes long, or -errno. */
   readonly onReply: (id: number, value: number) => void;
   /** It has ended. Called once, and not after {@link KeeperProcess.close}. */
@@ -32,8 +32,6 @@ export class KeeperProcess {
   readonly #options: KeeperProcessOptions;
   readonly #channel: FdHandle;
   readonly #poll: Poll;
-  #pid: number | undefined;
-  #pidfd: FdHandle | undefined;
 
   private constructor(channel: FdHandle, options: KeeperProcessOptions) {
     this.#channel = channel;
@@ -59,11 +57,6 @@ export class KeeperProcess {
     if (isAsked) return keeper;
     keeper.close(0);
     return undefined;
-  }
-
-  /** Its number and pidfd, borrowed, once they are known. */
-  get identity(): { readonly pid: number; readonly pidfd: number } | undefined {
-    return this.#pid === undefined || this.#pidfd === undefined ? undefined : { pid: this.#pid, pidfd: this.#pidfd.fd };
   }
 
   /** Gives it borrowed descriptors for these places. Returns 0 or -errno; then it has none of them. */
@@ -102,8 +95,6 @@ export class KeeperProcess {
     this.#poll.close();
     if (milliseconds > 0 && this.#options.sys.shutdown(this.#channel.fd, SHUT_WR) === 0) this.#drain(milliseconds);
     this.#channel.close();
-    this.#pidfd?.close();
-    this.#pidfd = undefined;
   }
 
   /** Until it closes its end. */
@@ -124,11 +115,9 @@ export class KeeperProcess {
     return Math.min(0, this.#options.sys.sendmsg(this.#channel.fd, bytes, 0, fds, fds.length));
   }
 
-  #isBorn(pid: number, pidfd: FdHandle | undefined): void {
-    if (!this.#channel.open) return pidfd?.close();
-    this.#pid = pid;
-    this.#pidfd = pidfd;
-    this.#options.onBorn();
+  #isBorn(pid: number, received: FdHandle | undefined): void {
+    using pidfd = received;
+    if (this.#channel.open && pidfd !== undefined) this.#options.onBorn(pid, pidfd.fd);
   }
 
   #end(): void {

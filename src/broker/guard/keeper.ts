@@ -58,19 +58,14 @@ export class Keeper {
   #lastId = 0;
   #hasEnded = false;
   #isRetired = false;
-  /** Called when it is known which process it is. */
-  onBorn: (() => void) | undefined;
+  /** Called with the keeper's process. The pidfd is borrowed. */
+  onBorn: ((pid: number, pidfd: number) => void) | undefined;
   /** Resolves when no other process has what was dropped: the service manager must not be the last one either. */
   othersClosed: () => Promise<unknown> = () => Promise.resolve();
 
   /** Starts nothing before there is something to keep. */
   constructor(options: KeeperOptions) {
     this.#options = options;
-  }
-
-  /** The keeper's process, once it is known. */
-  get identity(): KeeperProcess["identity"] {
-    return this.#process?.identity;
   }
 
   /** How many descriptors it closes now and has not closed yet. */
@@ -228,7 +223,7 @@ export class Keeper {
     try {
       this.#process = KeeperProcess.fork(zygote, {
         sys: this.#options.sys,
-        onBorn: () => this.onBorn?.(),
+        onBorn: (pid, pidfd) => this.onBorn?.(pid, pidfd),
         onReply: (id, value) => this.#onReply(id, value),
         onEnd: () => this.#onEnd(),
       });

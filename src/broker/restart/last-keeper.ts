@@ -5,17 +5,16 @@
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
-import type { Keeper } from "../guard/keeper.ts";
 import { processIdentity } from "../record/process-identity.ts";
 import type { NotedProcess } from "./held-note.ts";
 
 /** A keeper takes longer only if the machine is very slow. */
 const END_MS = 2000;
 
-/** This broker's keeper, for its note. */
-export function notedKeeper({ identity: known }: Keeper): NotedProcess | undefined {
-  const identity = known && processIdentity(known.pid, known.pidfd);
-  return known === undefined || identity === undefined ? undefined : { pid: known.pid, identity };
+/** A keeper, for the note of its broker. */
+export function notedKeeper(pid: number, pidfd: number): NotedProcess | undefined {
+  const identity = processIdentity(pid, pidfd);
+  return identity === undefined ? undefined : { pid, identity };
 }
 
 /** Resolves when the keeper that an earlier broker noted has ended, or after a while. */

@@ -7,6 +7,7 @@ import { LOCK_EX } from "../../file-constants.ts";
 import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
 import { asSysError, system } from "../../rootfs/disk/durable.ts";
+import type { NotedProcess } from "./held-note.ts";
 
 const FLAGS = files.O_RDWR | files.O_CREAT | files.O_NOFOLLOW | files.O_NONBLOCK;
 
@@ -15,6 +16,8 @@ export class Locks {
   readonly #sys: Native;
   /** The lock of the control socket, if it is one of them. */
   ofSocket: FdHandle | undefined;
+  /** The keeper that is noted in it. */
+  keeper: NotedProcess | undefined;
 
   constructor(sys: Native) {
     this.#sys = sys;
