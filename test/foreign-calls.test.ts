@@ -76,6 +76,8 @@ it("the broker makes no call that may wait on what somebody else has or had", ()
 
 /** What libuv watches is in no other epoll: epoll_ctl(2) would take a lock that any process can hold for ever. */
 const watched: Readonly<Record<string, string>> = {
+  "agent/agent-socket.ts": "the broker's own socket; a predecessor watches it no more",
+  "agent/state-connection.ts": "a connection, accepted here",
   "berths/lease.ts": "a pidfd of its own; a predecessor watches its copy no more",
   "guard/keeper-process.ts": "a channel, made here",
   "guard/worker.ts": "a channel and a pidfd, made here and by the guard",
