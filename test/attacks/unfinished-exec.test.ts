@@ -5,8 +5,9 @@
  */
 import { rmSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
+import { CopySearch } from "../../src/broker/sockets/copies.ts";
 import { Attacker } from "../support/attacks/attacker.ts";
-import { Siege, TENANT } from "../support/attacks/siege.ts";
+import { Siege, STRANGER, TENANT } from "../support/attacks/siege.ts";
 import { StuckFuse } from "../support/attacks/stuck-fuse.ts";
 import { needs } from "../support/needs.ts";
 
@@ -49,5 +50,16 @@ describe("a tenant does not come to the end of exec", needs("root"), () => {
     await siege.broker.exited;
     rmSync(`${siege.socket}.leases`);
     await siege.canBeKilledAndStarted();
+  });
+
+  it("and counts as one that may have what its user's berths hold, and no other's", async () => {
+    await using siege = await Siege.begin();
+    await using attacker = await siege.attacker(TENANT);
+    await using fuse = await StuckFuse.mount(["FLUSH"]);
+    await hold(attacker, fuse);
+    const nobodys = 1n; // an inode that no socket has
+    const search = new CopySearch();
+    expect(await search.has(nobodys, (uid) => uid === TENANT)).toBe(true);
+    expect(await search.has(nobodys, (uid) => uid === STRANGER)).toBe(false);
   });
 });

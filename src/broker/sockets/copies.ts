@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { SysError } from "../../errors.ts";
-import { knownSocketsOf, socketsOf } from "./process-sockets.ts";
+import { socketsOf } from "./process-sockets.ts";
 
 /** "unknown": a process of the server's may not be looked at. */
 export type Copies = "some" | "none" | "unknown";
@@ -15,6 +15,7 @@ const SLICE_MS = 5;
 
 /** Looks at the thread that binds first: mostly that is the one, and it may have descriptors of its own. */
 export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
+  const user = userIn(textOf(`/proc/${binder}/status`));
   const others = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== binder);
   let since = performance.now();
   for (const pid of [String(binder), ...others]) {
@@ -22,8 +23,9 @@ export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
       await setImmediate();
       since = performance.now();
     }
-    if (!isUnderFilter(pid, textOf(`/proc/${pid}/status`))) continue;
-    const found = copiesIn(pid, inode);
+    const status = textOf(`/proc/${pid}/status`);
+    if (!isUnderFilter(pid, status)) continue;
+    const found = copiesIn(pid, inode, userIn(status) === user);
     if (found !== "none") return found;
   }
   return "none";
@@ -67,12 +69,13 @@ async function pass(questions: readonly Question[]): Promise<void> {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
     const status = textOf(`/proc/${pid}/status`);
     if (status.startsWith("Name:\tberth-guard")) continue;
-    const uid = Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
-    const meant = isUnderFilter(pid, status) ? [...open] : [...open].filter(({ isTheirs }) => isTheirs(uid));
+    const theirs = [...open].filter(({ isTheirs }) => isTheirs(userIn(status)));
+    const meant = isUnderFilter(pid, status) ? [...open] : theirs;
     if (meant.length === 0) continue;
-    const inodes = new Set(knownSocketsOf(Number(pid)).values());
+    const inodes = inodesOf(Number(pid));
     for (const question of meant) {
-      if (!inodes.has(question.inode)) continue;
+      // Who does not answer in time may have it, if it is theirs.
+      if (inodes === "late" ? !theirs.includes(question) : !inodes.has(question.inode)) continue;
       question.answer(true);
       open.delete(question);
     }
@@ -85,19 +88,30 @@ function isUnderFilter(pid: string, status: string): boolean {
   return /^Seccomp:\t2$/m.test(status) && !status.startsWith("Name:\tberth-guard") && Number(pid) !== process.pid;
 }
 
-function copiesIn(pid: string, inode: bigint): Copies {
+function copiesIn(pid: string, inode: bigint, isServers: boolean): Copies {
   try {
     return [...socketsOf(Number(pid)).values()].includes(inode) ? "some" : "none";
   } catch (error) {
-    const isForbidden = error instanceof SysError && ["EACCES", "ETIMEDOUT"].includes(error.errnoName);
-    const isServers = isForbidden && /^Uid:\t\d+\t(\d+)/m.exec(textOf(`/proc/${pid}/status`))?.[1] === ownUid();
-    return isServers ? "unknown" : "none";
+    const mayHave = isLate(error) || isCode(error, "EACCES");
+    return mayHave && isServers ? "unknown" : "none";
   }
 }
 
-/** A broker without root serves only servers of its own user. */
-function ownUid(): string {
-  return String(process.geteuid?.());
+/** "late": it does not answer in time, or too many others do not. */
+function inodesOf(pid: number): ReadonlySet<bigint> | "late" {
+  try {
+    return new Set(socketsOf(pid).values());
+  } catch (error) {
+    return isLate(error) ? "late" : new Set();
+  }
+}
+
+const isCode = (error: unknown, code: string): boolean => error instanceof SysError && error.errnoName === code;
+const isLate = (error: unknown): boolean => isCode(error, "ETIMEDOUT") || isCode(error, "EAGAIN");
+
+/** The effective user of a process, by its status. */
+function userIn(status: string): number {
+  return Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
 }
 
 function textOf(path: string): string {
