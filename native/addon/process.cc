@@ -59,7 +59,9 @@ Napi::Value pidfdGetfd(const Napi::CallbackInfo& info) {
       milliseconds,
       [own, fd]() -> int64_t {
         const long number = ::syscall(SYS_pidfd_getfd, own->get(), fd, 0);
-        return number < 0 ? -errno : number;
+        const int error = errno;
+        own->reset();  // here, not when the thread ends: the caller has the result by then
+        return number < 0 ? -error : number;
       },
       [](int64_t number) {
         if (number >= 0) ::close(static_cast<int>(number));

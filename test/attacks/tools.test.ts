@@ -122,7 +122,7 @@ describe("a pinger", () => {
     await using broker = await spawnBroker(berth, [], ["taskset", "--cpu-list", "0"]);
     await using pinger = await Pinger.start(broker.socket);
     const hog = ["taskset", "--cpu-list", "0", "chrt", "--fifo", "1", "sh", "-c", "while :; do :; done"];
-    await once(spawn("timeout", ["0.5", ...hog], { stdio: "inherit" }), "exit");
+    await once(spawn("timeout", ["1", ...hog], { stdio: "inherit" }), "exit");
     const { longest, withheld } = await pinger.stop();
     expect(withheld).toBeGreaterThan(350);
     expect(longest).toBeLessThan(350);

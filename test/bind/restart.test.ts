@@ -2,7 +2,7 @@
 import { readlinkSync, readSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { FakeManager } from "../support/fake-manager.ts";
-import { expectFdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../support/fds.ts";
 import { inject } from "../support/inject.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
@@ -16,7 +16,7 @@ interface World {
 }
 
 async function rebinding(test: (world: World) => Promise<void>): Promise<void> {
-  const before = openFds();
+  const before = await settledFds();
   {
     await using manager = new FakeManager({ max: 64 });
     const port = await freePort();

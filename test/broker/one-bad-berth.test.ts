@@ -4,11 +4,11 @@ import { once } from "node:events";
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { BerthView } from "../../src/broker/berths/berth.ts";
 import { ConfigError } from "../../src/config/toml/problem.ts";
 import { spawnBroker, startBroker, type TestBroker } from "../support/broker.ts";
-import { expectFdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { frame, RawPeer } from "../support/peer.ts";
 import { freePort } from "../support/ports.ts";
@@ -64,7 +64,7 @@ async function cured(watcher: RawPeer, name: string): Promise<void> {
 
 describe("a broker with one bad berth", () => {
   it("and 49 more, of which nine have each another trouble, serves forty, and has fifty when the troubles end", async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       const busy = await freePort();
       const other = await occupied(busy);
@@ -156,7 +156,7 @@ describe("a broker with one bad berth", () => {
   });
 
   it("refuses to start with strict, and closes all", async () => {
-    const before = openFds();
+    const before = await settledFds();
     const busy = await freePort();
     const other = await occupied(busy);
     const strict = { strict: true };
@@ -254,7 +254,7 @@ describe("a berth whose file is missing or empty for one reload", () => {
     ["missing", undefined],
     ["empty", ""],
   ])("(%s) has its socket and its tenant when the file is back", async (_, text) => {
-    const before = openFds();
+    const before = await settledFds();
     {
       const port = await freePort();
       await using test = await startBroker({ "a.toml": tcp(port), "b.toml": tcp(0) });
@@ -280,7 +280,8 @@ describe("a berth whose file is missing or empty for one reload", () => {
     test.broker.reload();
     expect((await tenant.call("Release", { lease }))?.error).toBeUndefined();
     for (const fd of tenant.fds) fd.close();
-    await closed(await occupied(port));
+    // The keeper closes the broker's last copy, a moment later.
+    await vi.waitFor(async () => closed(await occupied(port)), 10_000);
     expect((await tenant.call("Release", { lease }))?.error).toBe("io.berthd.Broker.NoSuchLease");
   });
 });

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import { type Native, native } from "../../src/native.ts";
 import { SO_MARK } from "../../src/net/socket-constants.ts";
 import { spawnBroker, startBroker, type TestBroker, TestFolder } from "../support/broker.ts";
-import { expectFdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, openFds, settledFds } from "../support/fds.ts";
 import { frame, RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
@@ -47,7 +47,7 @@ const failure = (run: () => void): string => {
 
 describe("a reload", () => {
   it("of a broker that was closed opens nothing, and starts no server", async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       await using test = await startBroker({ "a.toml": tcp(0) });
       await test.broker.close();
@@ -58,7 +58,7 @@ describe("a reload", () => {
   });
 
   it("keeps unchanged sockets with their queued connections, and opens, closes and changes the rest", async () => {
-    const before = openFds();
+    const before = await settledFds();
     const [same, gone, fresh, moved] = [await freePort(), await freePort(), await freePort(), await freePort()];
     {
       await using test = await startBroker({
@@ -173,7 +173,7 @@ describe("a reload", () => {
     const keep = await inodes(test, "keep");
     await expect.poll(() => test.broker.connections).toBe(1);
     closeSync(hole);
-    const before = openFds();
+    const before = await settledFds();
     const message = failure(() => rewrite(test, { "a.toml": tcp(port), "b.toml": tcp(other) }));
     expect(message).toMatch(
       /b\.toml:2: berth b, socket game: bind tcp:\/\/127\.0\.0\.1:\d+: EADDRINUSE\n.*`ss -tulpn`/,
@@ -192,7 +192,7 @@ describe("a reload", () => {
   });
 
   it("in which an option cannot be set undoes what it had changed", async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       using folder = new TestFolder();
       const path = join(folder.path, "s");

@@ -7,7 +7,7 @@ import { Session } from "../../src/broker/session/session.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { spawnBroker, startBroker } from "../support/broker.ts";
-import { expectFdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../support/fds.ts";
 import { frame, RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 
@@ -17,7 +17,7 @@ const unixBerth = (folder: string, port: number) => ({
 
 describe("a second broker", () => {
   it("on the same socket, or the same state folder, is refused as BROKER_RUNNING; the first serves on", async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       const port = await freePort();
       await using first = await startBroker({ "a.toml": `[sockets.a]\nlisten = ["tcp://127.0.0.1:${port}"]` });
@@ -56,7 +56,7 @@ describe("the end of a broker", () => {
     ["vacant", []],
     ["taken", ["s", "d"]],
   ])("removes its paths and no others; a tenant keeps what it has, and where: %s", async (state, left) => {
-    const before = openFds();
+    const before = await settledFds();
     await using test = await startBroker({});
     const folder = test.folder.path;
     test.folder.write({
@@ -103,7 +103,7 @@ describe("the end of a broker", () => {
 });
 
 it("a passed control socket that is no listening UNIX socket is refused, and closed", async () => {
-  const before = openFds();
+  const before = await settledFds();
   for (const [domain, type] of [
     [2, 1],
     [1, 2],

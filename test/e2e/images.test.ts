@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { berth } from "../cli/support.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
-import { expectFdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 
@@ -14,7 +14,7 @@ const POOL = { first: 0x6100_0000, last: 0x6101_ffff };
 
 describe("a broker with images (mounts need root)", needs("root"), () => {
   test("gives ranges of --ranges, keeps a version from being removed, and has the new one at the next lease", async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       using folder = new TestFolder({ "one/motd": "first\n", "two/motd": "second\n" });
       const state = join(folder.path, "state");

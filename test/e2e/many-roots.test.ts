@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
 import { contentsOf } from "../rootfs/world.ts";
 import { TestFolder } from "../support/broker.ts";
-import { expectFdsAgain, openFds } from "../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { fixtures } from "../support/puppet.ts";
 
@@ -34,7 +34,7 @@ describe(`${COUNT} berths on one image (needs root)`, needs("root", "unshare", "
   test("taken at once are no mounts, processes or namespaces, and none is left when all is closed", {
     timeout: 120_000,
   }, async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       using folder = new TestFolder({ "arena/etc/motd": "welcome" });
       const image = contentsOf(join(folder.path, "arena"));

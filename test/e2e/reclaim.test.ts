@@ -6,7 +6,7 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { describe, expect, it } from "vitest";
 import { SLOT } from "../../src/broker/record/slot-file.ts";
 import { FakeManager } from "../support/fake-manager.ts";
-import { expectFdsAgain, leaksNothing, openFds } from "../support/fds.ts";
+import { expectFdsAgain, leaksNothing, openFds, settledFds } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
@@ -384,7 +384,7 @@ it(
   "a broker without root takes back from its own user's servers (needs root to become one)",
   needs("root", "setpriv"),
   async () => {
-    const before = openFds();
+    const before = await settledFds();
     {
       await using manager = new FakeManager({ wrap: asUser(65534) });
       for (const path of [manager.folder.path, `${manager.folder.path}/notify`]) chmodSync(path, 0o777);

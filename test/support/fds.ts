@@ -19,7 +19,7 @@ export function openFds(pid: number | "self" = "self"): string[] {
 }
 
 /** What a process has open when that has stayed the same for a while: a file that it reads meanwhile is none of it. */
-export async function settledFds(pid: number): Promise<string[]> {
+export async function settledFds(pid: number | "self" = "self"): Promise<string[]> {
   let fds = openFds(pid);
   for (let same = 0; same < 10; same++) {
     await setTimeout(20);

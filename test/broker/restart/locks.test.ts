@@ -2,7 +2,7 @@ import { chownSync, lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSy
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { startBroker, TestFolder } from "../../support/broker.ts";
-import { expectFdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../../support/fds.ts";
 import { isRoot, needs } from "../../support/needs.ts";
 
 /** Starts a broker whose lock file has been made already; what it says. */
@@ -15,7 +15,7 @@ async function refusal(folder: TestFolder, where: "socket" | "state"): Promise<u
 it.each(["socket", "state"] as const)(
   "a lock of the %s that is a link, a folder or another user's is refused with a sentence",
   async (where) => {
-    const before = openFds();
+    const before = await settledFds();
     const makers: readonly (readonly [string, (path: string, victim: string) => void])[] = [
       ["it is a symbolic link", (path, victim) => symlinkSync(victim, path)],
       ["it is a symbolic link", (path) => symlinkSync(`${path}.not-there`, path)],

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { isAlive } from "../../support/attacks/vitals.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
-import { openFds } from "../../support/fds.ts";
+import { openFds, settledFds } from "../../support/fds.ts";
 import { childrenOf } from "../../support/guards.ts";
 import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";
@@ -64,8 +64,8 @@ describe("with at most 64 descriptors", () => {
     using tenant = await RawPeer.connect(broker.socket);
     expect((await tenant.call("Acquire", { berth: "a" }))?.error).toBeUndefined();
     const [zygote = 0] = childrenOf(broker.pid, "berth-guard");
-    await expect.poll(() => childrenOf(zygote, "berth-keeper")).toHaveLength(1);
-    const [keeper = 0] = childrenOf(zygote, "berth-keeper");
+    await expect.poll(() => childrenOf(zygote, "berth-guard-k")).toHaveLength(1);
+    const [keeper = 0] = childrenOf(zygote, "berth-guard-k");
     broker.child.kill("SIGKILL");
     await broker.exited;
     await expect.poll(() => isAlive(keeper)).toBe(false);
@@ -106,7 +106,7 @@ describe("with at most 64 descriptors", () => {
     needs("prlimit"),
     async () => {
       await using broker = await smallBroker();
-      const open = new Set(openFds(broker.pid).map((line) => Number.parseInt(line, 10)));
+      const open = new Set((await settledFds(broker.pid)).map((line) => Number.parseInt(line, 10)));
       let lowest = 0;
       while (open.has(lowest)) lowest++;
       const limit = (soft: number) => execFileSync("prlimit", ["--pid", String(broker.pid), `--nofile=${soft}:64`]);

@@ -8,7 +8,7 @@ import { type Native, native } from "../../../src/native.ts";
 import { type Address, decodeSockaddr, encodeSockaddr } from "../../../src/net/address.ts";
 import * as so from "../../../src/net/socket-constants.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
-import { expectFdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { RawPeer } from "../../support/peer.ts";
 import { connected, freePort } from "../../support/ports.ts";
@@ -276,7 +276,7 @@ def deaf(lock):
 
 describe("every kind of socket is held as it was asked for", () => {
   it("tcp, udp, unix, unix-dgram, unix-seqpacket, abstract, dual stack: bound, listening, described", async () => {
-    const before = openFds();
+    const before = await settledFds();
     using folder = new TestFolder();
     const [tcp, udp, dual] = [await freePort(), await freePort(), await freePort()];
     const listen = [
@@ -420,7 +420,7 @@ describe("a path that exists already", () => {
   });
 
   it("a living one, a file, a folder and a symbolic link are refused by name, and stay", async () => {
-    const before = openFds();
+    const before = await settledFds();
     using folder = new TestFolder({ file: "mine" });
     const at = (name: string): string => join(folder.path, name);
     mkdirSync(at("folder"));

@@ -7,7 +7,7 @@ import { native } from "../../../src/native.ts";
 import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { SOCK_STREAM } from "../../../src/net/transport.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { expectFdsAgain, openFds } from "../../support/fds.ts";
+import { expectFdsAgain, settledFds } from "../../support/fds.ts";
 
 const options = { backlog: 1, v6only: true, mode: 0o660 };
 
@@ -19,7 +19,7 @@ function bound(path: string): FdHandle {
 
 describe("the path of a UNIX socket", () => {
   it("gets its mode, and its inode is returned", async () => {
-    const before = openFds();
+    const before = await settledFds();
     using folder = new TestFolder();
     const path = join(folder.path, "s");
     bound(path).close();
@@ -34,7 +34,7 @@ describe("the path of a UNIX socket", () => {
     ["a hard link to a file", (path: string, file: string) => linkSync(file, path)],
     ["a symbolic link to another socket", (path: string, file: string) => symlinkSync(`${file}.sock`, path)],
   ])("that somebody replaced by %s changes nothing of what it leads to", async (_, replace) => {
-    const before = openFds();
+    const before = await settledFds();
     using folder = new TestFolder();
     const path = join(folder.path, "s");
     const file = join(folder.path, "shadow");
