@@ -41,6 +41,7 @@ export type {
   BerthSpec,
   BindSpec,
   Delivery,
+  LeaseSpan,
   LimitSpec,
   OtherBinds,
   RootSpec,

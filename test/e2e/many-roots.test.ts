@@ -47,7 +47,7 @@ describe(`${COUNT} berths on one image (needs root)`, needs("root", "unshare", "
       );
       const { said, ...seen } = JSON.parse(stdout) as Readonly<Record<Stage, Seen>> & { readonly said: string };
       expect(seen.empty).toMatchObject({ processes: ["node"], held: [], roots: 0 });
-      expect([...seen.idle.processes].sort()).toEqual(["berth-guard", "berth-guard-k", "node", "node"]);
+      expect([...seen.idle.processes].sort()).toEqual(["berth-guard", "berth-guard", "node", "node"]);
       const { roots, ...taken } = seen.taken;
       // The broker has each once at least, and its tenant.
       expect(roots).toBeGreaterThanOrEqual(2 * COUNT);
