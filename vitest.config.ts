@@ -3,7 +3,8 @@ import { defineConfig } from "vitest/config";
 
 /** They measure time or memory, or build with every processor: nothing else runs beside them, each other included. */
 const alone = [
-  "test/attacks/{agent,fuzz-wire,held-lock,many-at-once,slow-close,unanswered-file}.test.ts",
+  "test/attacks/{agent,fuzz-wire,held-lock,last-closer,many-at-once,slow-close}.test.ts",
+  "test/attacks/{unanswered-file,unfinished-exec}.test.ts",
   "test/broker/session/floods.test.ts",
   "test/e2e/death.test.ts",
   "test/e2e/scale.test.ts",

@@ -63,6 +63,7 @@ describe("under bind delivery", needs("root"), () => {
     await using server = Attacker.served(siege.socket, "prey");
     await using fuse = await StuckFuse.mount(["READ"]);
     await server.do("make s udp");
+    await server.do("share s");
     const itsOwn = await server.file("s");
     await server.do("bind s 127.0.0.1 0");
     // The broker's log tells of it before the socket is there.
