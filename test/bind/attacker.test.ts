@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connect } from "../../src/client/connect.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, compile, eventually, footprint, inodesAt, linesOf, run, Server } from "./harness.ts";
+import { berth, compile, eventually, footprint, inodesAt, linesOf, run, Server, settledFootprint } from "./harness.ts";
 
 const folder = new TestFolder();
 let program: string;
@@ -16,7 +16,7 @@ beforeAll(async () => {
     "victim.toml": berth({ game: ["udp://127.0.0.1:621"] }),
     "neighbour.toml": berth({ game: ["udp://127.0.0.1:622"] }),
   });
-  idle = footprint(broker.pid);
+  idle = await settledFootprint(broker.pid);
 });
 
 // The broker lives, and keeps neither thread nor descriptor of a server that is gone.
@@ -83,7 +83,7 @@ describe("a hostile server (on ports that need root)", needs("root"), () => {
       "victim.toml": `${berth({ game: ["udp://127.0.0.1:623"] })}capabilities = ["CAP_SYS_PTRACE"]\n`,
       "neighbour.toml": berth({ game: ["udp://127.0.0.1:624"] }),
     });
-    const before = footprint(own.pid);
+    const before = await settledFootprint(own.pid);
     await using server = run(own, "victim", [program, "stuck", "623"]);
     expect(await server.said(1)).toEqual(["stuck"]);
     expect(await eventually(() => footprint(own.pid).threads, before.threads + 1)).toBe(before.threads + 1);

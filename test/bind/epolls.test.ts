@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, compile, eventually, footprint, linesOf, NOBODY } from "./harness.ts";
+import { berth, compile, eventually, footprint, linesOf, NOBODY, settledFootprint } from "./harness.ts";
 
 const folder = new TestFolder();
 let program: string;
@@ -18,7 +18,7 @@ beforeAll(async () => {
   broker = await spawnBroker({
     "both.toml": berth({ game: ["udp://127.0.0.1:641"], query: ["tcp://127.0.0.1:641"] }),
   });
-  idle = footprint(broker.pid);
+  idle = await settledFootprint(broker.pid);
 });
 
 afterAll(async () => {

@@ -9,6 +9,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { packageRoot } from "../../src/native.ts";
 import type { BrokerProcess, TestFolder } from "../support/broker.ts";
 import { compileC } from "../support/compile.ts";
+import { settledFds } from "../support/fds.ts";
 
 const launcher = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
 export const fixtures: string = join(packageRoot, "test/fixtures/bind");
@@ -140,6 +141,12 @@ export function inodesAt(protocol: "udp" | "tcp" | "udp6" | "tcp6", port: number
 /** Threads of a process, and its descriptors without what they are. */
 export function footprint(pid: number): { threads: number; fds: number } {
   return { threads: readdirSync(`/proc/${pid}/task`).length, fds: readdirSync(`/proc/${pid}/fd`).length };
+}
+
+/** The same of a process that has just started, when it has all that it starts with. */
+export async function settledFootprint(pid: number): Promise<{ threads: number; fds: number }> {
+  await settledFds(pid);
+  return footprint(pid);
 }
 
 /** Waits, for ten seconds at most, until `value` gives what is wanted; returns what it gave last. */

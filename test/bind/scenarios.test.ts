@@ -20,6 +20,7 @@ import {
   linesOf,
   NOBODY,
   run,
+  settledFootprint,
   socketsOf,
 } from "./harness.ts";
 
@@ -50,7 +51,7 @@ beforeAll(async () => {
     ),
     "unix.toml": berth({ rcon: [`unix://${join(folder.path, "rcon")}`], log: ["unix-dgram://@berthd-test-616"] }),
   });
-  idle = footprint(broker.pid);
+  idle = await settledFootprint(broker.pid);
 });
 
 afterAll(async () => {
