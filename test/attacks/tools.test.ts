@@ -109,10 +109,11 @@ describe("a pinger", () => {
       await using pinger = await Pinger.start(broker.socket, { connection });
       broker.child.kill("SIGSTOP");
       const start = performance.now();
-      await expect.poll(() => performance.now() - start).toBeGreaterThan(400);
+      await expect.poll(() => performance.now() - start).toBeGreaterThan(1000);
       broker.child.kill("SIGCONT");
       const { longest, pings, refused, cut } = await pinger.stop();
-      expect(longest).toBeGreaterThan(350);
+      // What is withheld meanwhile from the pinger itself does not count.
+      expect(longest).toBeGreaterThan(500);
       expect(pings).toBeGreaterThan(1);
       expect({ refused, cut }).toEqual({ refused: 0, cut: 0 });
     },
