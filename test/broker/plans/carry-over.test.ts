@@ -131,7 +131,7 @@ test.each(kinds)("%s: each option that the socket takes is carried over, and tak
   expect(openFds().length - before.length).toBe(2 * carriedOptions.length);
 });
 
-test("every option of the table is carried over by some kind of socket", () => {
+test("every option of the table is carried over by some kind of socket (some need root)", needs("root"), () => {
   const able = carriedOptions.filter((option) =>
     kinds.some(([, domain, type]) => {
       const own = socket(domain, type);
