@@ -53,6 +53,7 @@ const PACKAGES = {
   setcap: "libcap2-bin",
   setfattr: "attr",
   setpriv: "util-linux",
+  setsid: "util-linux",
   socat: "socat",
   ss: "iproute2",
   strace: "strace",

@@ -11,6 +11,7 @@ import { Ending } from "../../../src/broker/demand/ending.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { leaksNothing } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
 
 leaksNothing("soon");
 
@@ -66,7 +67,7 @@ it("kills the child that ignores it, after the tenant itself has ended", async (
   expect(onKill).toHaveBeenCalledOnce();
 });
 
-it("asks a process of the server that has left the group to end, too", async () => {
+it("asks a process of the server that has left the group to end, too", needs("setsid"), async () => {
   const { child, pid, exited } = await startScript('exec setsid -w sh -c "echo \\$\\$; exec sleep 1000"');
   const lease = leaseOf(child);
   const onKill = vi.fn();
@@ -79,21 +80,25 @@ it("asks a process of the server that has left the group to end, too", async () 
   expect(onKill).not.toHaveBeenCalled();
 });
 
-it("kills one that has left the group and ignores it, and another that began meanwhile is left alone", async () => {
-  const { child, pid, exited } = await startScript(
-    `exec setsid -w sh -c "trap \\"\\" TERM; echo \\$\\$; while :; do sleep 0.1; done"`,
-  );
-  const lease = leaseOf(child);
-  const onKill = vi.fn();
-  const pids = [pid];
-  end(lease, 300, onKill, pids);
-  await exited;
-  lease.end();
-  const next = await startScript("echo $$; exec sleep 1000");
-  pids.push(next.pid);
-  await expect.poll(() => isGone(pid)).toBe(true);
-  expect(onKill).toHaveBeenCalledOnce();
-  expect(isGone(next.pid)).toBe(false);
-  process.kill(next.pid, "SIGKILL");
-  await next.exited;
-});
+it(
+  "kills one that has left the group and ignores it, and another that began meanwhile is left alone",
+  needs("setsid"),
+  async () => {
+    const { child, pid, exited } = await startScript(
+      `exec setsid -w sh -c "trap \\"\\" TERM; echo \\$\\$; while :; do sleep 0.1; done"`,
+    );
+    const lease = leaseOf(child);
+    const onKill = vi.fn();
+    const pids = [pid];
+    end(lease, 300, onKill, pids);
+    await exited;
+    lease.end();
+    const next = await startScript("echo $$; exec sleep 1000");
+    pids.push(next.pid);
+    await expect.poll(() => isGone(pid)).toBe(true);
+    expect(onKill).toHaveBeenCalledOnce();
+    expect(isGone(next.pid)).toBe(false);
+    process.kill(next.pid, "SIGKILL");
+    await next.exited;
+  },
+);
