@@ -15,14 +15,14 @@ const MAX_GROUPS = 1000;
 
 /** Its folder; undefined if another process is in it as well, or there is no such folder. */
 export function ownGroup(pid: number): string | undefined {
-  const text = read(`/proc/${pid}/cgroup`);
+  const text = beginningOf(`/proc/${pid}/cgroup`);
   for (const [line, roots] of HIERARCHIES) {
     const path = line.exec(text)?.[1];
     // ".." leads to what the broker, in a namespace of its own, cannot see.
     if (path === undefined || path.split("/").includes("..")) continue;
     const folder = roots
       .map((root) => join(root, path))
-      .find((at) => beginningOf(join(at, "cgroup.procs")).trim() === `${pid}`);
+      .find((at) => beginningOf(join(at, "cgroup.procs"), 32).trim() === `${pid}`);
     if (folder !== undefined) return folder;
   }
   return undefined;
@@ -52,13 +52,15 @@ function read(path: string): string {
   }
 }
 
-/** Enough to see whether there is a second number: a group may have thousands. */
-function beginningOf(path: string): string {
+/** A page holds all groups of a process. 32 bytes show whether a group has a second member: it may have thousands. */
+const beginning: Buffer = Buffer.allocUnsafeSlow(4096);
+
+/** Without what readFileSync() asks the file first: every lease waits for this. */
+function beginningOf(path: string, most: number = beginning.length): string {
   let file: number | undefined;
   try {
     file = openSync(path, "r");
-    const bytes = Buffer.alloc(32);
-    return bytes.toString("latin1", 0, readSync(file, bytes, 0, bytes.length, 0));
+    return beginning.toString("latin1", 0, readSync(file, beginning, 0, most, 0));
   } catch {
     return ""; // it has exited, or there is no such hierarchy
   } finally {
