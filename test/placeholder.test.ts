@@ -1,4 +1,6 @@
-/** Placeholders that a server is to get as they are. The others: test/config/keys/berth.test.ts, test/e2e/serve.test.ts. */
+/**
+ * Placeholders that a server is to get as they are. The others: test/config/keys/berth.test.ts, test/e2e/serve.test.ts.
+ */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { escapePlaceholders, expandPlaceholders } from "../src/placeholder.ts";

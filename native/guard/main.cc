@@ -1,5 +1,6 @@
-// berth-guard: the zygote. It starts with the broker, and forks a worker, or the keeper, for each request on descriptor 3.
-// A worker that gets stuck is killed or left behind by the broker; the zygote itself never touches a foreign descriptor.
+// berth-guard: the zygote. It starts with the broker, and forks a worker, or the keeper, for each request on
+// descriptor 3. The broker kills or leaves behind a worker that gets stuck. The zygote itself never touches a foreign
+// descriptor.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
