@@ -5,15 +5,15 @@
  * check that by `since`.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { FdHandle } from "../../fd.ts";
-import type { Native } from "../../native.ts";
+import { type Native, native } from "../../native.ts";
 import { isPrivileged } from "../access/policy.ts";
+import { environmentOf } from "../access/process-environment.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
-import { knownSocketsOf } from "../sockets/process-sockets.ts";
+import { socketsOf } from "../sockets/process-sockets.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 
@@ -30,8 +30,10 @@ export interface ServerProcess {
 
 /** How long a search goes on before others get their turn, in milliseconds. */
 const SLICE_MS = 5;
-/** A process in execve(2) can make whoever reads its environment wait. */
-const READ_TIMEOUT_MS = 250;
+/** How long to wait for a process whose environment is read. */
+const LOOK_MS = 100;
+
+const none: ReadonlySet<bigint> = new Set();
 
 /** The oldest first. */
 export async function processesOf(berth: Berth, lease: Lease): Promise<readonly ServerProcess[]> {
@@ -77,9 +79,7 @@ async function searchUnderFilter(berth: Berth, lease: Lease): Promise<ServerProc
     const trust = isTheirs(textOf(`/proc/${name}/status`));
     const one = trust === "none" ? undefined : processOf(Number(name));
     if (one === undefined) continue;
-    const isKnown =
-      (trust === "all" && hasOneOf(name, inodes)) || (await environmentOf(name)).includes(`BERTHD_LEASE=${lease.id}`);
-    (isKnown ? known : others).push(one);
+    (isOfServer(one.pid, trust === "all" ? inodes : none, lease) ? known : others).push(one);
   }
   return [...known, ...descendants(others, known)];
 }
@@ -114,29 +114,14 @@ function userTest({ spec, range }: Berth, lease: Lease): (status: string) => "al
   };
 }
 
-function hasOneOf(pid: string, inodes: ReadonlySet<bigint>): boolean {
-  return [...knownSocketsOf(Number(pid)).values()].some((inode) => inodes.has(inode));
-}
-
-/** One at a time, for a read that waits takes a thread of the few that Node has. */
-let reading = false;
-
-/** Its variables; none if they cannot be read in time. */
-async function environmentOf(pid: string): Promise<readonly string[]> {
-  if (reading) return [];
-  reading = true;
-  const read = readFile(`/proc/${pid}/environ`, "latin1")
-    .catch(() => "") // it has exited, or is another user's
-    .finally(() => {
-      reading = false;
-    });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(resolve, READ_TIMEOUT_MS, "");
-  });
-  const text = await Promise.race([read, late]);
-  clearTimeout(timer);
-  return text.split("\0");
+/** Whether it has a socket of the berth, if that counts, or says that it has the lease. False if it does not answer. */
+function isOfServer(pid: number, inodes: ReadonlySet<bigint>, lease: Lease): boolean {
+  try {
+    if (inodes.size > 0 && [...socketsOf(pid).values()].some((inode) => inodes.has(inode))) return true;
+    return environmentOf(pid, LOOK_MS, native).includes(`BERTHD_LEASE=${lease.id}`);
+  } catch {
+    return false; // it has exited, is another user's, or waits
+  }
 }
 
 function textOf(path: string): string {

@@ -16,6 +16,7 @@ import { POLLIN } from "../../net/socket-constants.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import { unitOfCgroup } from "../access/peer.ts";
 import { isPrivileged, mayTake, type PeerFacts } from "../access/policy.ts";
+import { environmentOf } from "../access/process-environment.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { keyHash, leaseName, socketName } from "../record/stored-name.ts";
 import { knownSocketsOf } from "../sockets/process-sockets.ts";
@@ -162,17 +163,6 @@ function couldBeTenant(spec: BerthSpec, one: Process, { rangeOf }: FormerTenants
   return isOfRange || spec.server.user?.uid === one.uid || mayTake(spec.tenant, one);
 }
 
-/** The longest that an environment may be whose lease is found. */
-const MAX_ENVIRONMENT_BYTES = 1 << 20;
-
-/** Throws where it may not be read, and where the process keeps the kernel waiting. */
-function environmentOf(pid: number, { sys, patience }: FormerTenantsOptions): string[] {
-  const path = `/proc/${pid}/environ`;
-  const bytes = Buffer.alloc(MAX_ENVIRONMENT_BYTES);
-  const size = patience.spend((milliseconds) => sys.readProc(path, bytes, milliseconds));
-  return bytes.toString("latin1", 0, check("read", size, path)).split("\0");
-}
-
 function readProcess(pid: number, options: FormerTenantsOptions): Process | undefined {
   try {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
@@ -181,7 +171,8 @@ function readProcess(pid: number, options: FormerTenantsOptions): Process | unde
     const [, uid = -1] = numbers("Uid");
     const [, gid = -1] = numbers("Gid");
     // The kernel reads no page of a file there, so no program can hold it up (environ_read, fs/proc/base.c: FOLL_ANON).
-    const environment = environmentOf(pid, options);
+    const { patience, sys } = options;
+    const environment = patience.spend((milliseconds) => environmentOf(pid, milliseconds, sys));
     const lease = environment.find((line) => /^BERTHD_LEASE=[0-9a-f]{16}$/.test(line))?.slice("BERTHD_LEASE=".length);
     const unit = unitOfCgroup(readFileSync(`/proc/${pid}/cgroup`, "utf8"));
     return { pid, parent: numbers("PPid")[0] ?? 0, uid, groups: [gid, ...numbers("Groups")], unit, lease };
