@@ -124,6 +124,20 @@ describe("shift-own (needs root, to change owners)", needs("root"), () => {
     expect(ownersBelow(path)).toEqual(shifted);
   });
 
+  test("the classic command line moves a tree, and says so word for word", () => {
+    using folder = new TestFolder({ "alpine-shifted/hostname": "alpine" });
+    const path = join(folder.path, "alpine-shifted");
+    const { code, stdout, stderr } = shiftOwn(["-s", "0x30000", `${path}/`, "-v"]);
+    expect({ code, stdout, stderr }).toEqual({
+      code: 0,
+      stdout:
+        `0:0 -> 196608:196608 .. ${path}/hostname\n` +
+        `0:0 -> 196608:196608 .. ${path}\n` +
+        `2 files under ${path}/ shifted with 0x30000 using range 0x10000\n`,
+      stderr: "",
+    });
+  });
+
   test("a dry run says the same and changes nothing", () => {
     using folder = tree();
     const before = ownersBelow(folder.path);
