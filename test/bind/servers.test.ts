@@ -1,9 +1,10 @@
 /** Real servers that know nothing of any of this, as nobody, on ports below 1024 that only their berth holds. */
-import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs, pathOf } from "../support/needs.ts";
+import { writeEmptyGame } from "../support/quake.ts";
 import { askTcp, askUdp, berth, compile, copyFixture, inodesAt, Player, run, socketsOf } from "./harness.ts";
 
 const folder = new TestFolder();
@@ -40,33 +41,6 @@ function expectHeld(pid: number, port: number, ...protocols: Parameters<typeof i
   expect(socketsOf(pid)).toEqual(expect.arrayContaining(inodes));
 }
 
-/**
- * The smallest map that Quake's collision loader accepts (IBSP 46): a shader, two planes, a node, two leafs, a model.
- */
-function emptyMap(): Buffer {
-  const ints = (...values: number[]): Buffer => Buffer.from(Int32Array.from(values).buffer);
-  const floats = (...values: number[]): Buffer => Buffer.from(Float32Array.from(values).buffer);
-  const entities = '{\n"classname" "worldspawn"\n}\n{\n"classname" "info_player_deathmatch"\n"origin" "0 0 64"\n}\n\0';
-  const shader = Buffer.concat([Buffer.from("textures/common/caulk".padEnd(64, "\0")), ints(0, 1)]);
-  const box = [-512, -512, -512, 512, 512, 512];
-  const leaf = ints(0, 0, ...box, 0, 0, 0, 0);
-  const none = Buffer.alloc(0);
-  const lumps = [
-    ...[Buffer.from(entities), shader, floats(1, 0, 0, 0, -1, 0, 0, 0), ints(0, -1, -2, ...box)],
-    ...[Buffer.concat([leaf, leaf]), none, ints(0), Buffer.concat([floats(...box), ints(0, 0, 0, 0)])],
-    ...Array.from({ length: 9 }, () => none),
-  ];
-  let offset = 8 + lumps.length * 8;
-  const header = [Buffer.from("IBSP"), ints(46)];
-  const body = lumps.map((lump) => {
-    header.push(ints(offset, lump.length));
-    const padded = Buffer.concat([lump, Buffer.alloc(-lump.length & 3)]);
-    offset += padded.length;
-    return padded;
-  });
-  return Buffer.concat([...header, ...body]);
-}
-
 function quake(port: number): string[] {
   const set = {
     fs_basepath: folder.path,
@@ -83,9 +57,7 @@ describe("Quake III", needs("root", "ioq3ded"), () => {
   const getstatus = Buffer.from("\xff\xff\xff\xffgetstatus\n", "latin1");
 
   beforeAll(() => {
-    folder.write({ "empty/default.cfg": "\n", "empty/maps/.keep": "" });
-    writeFileSync(join(folder.path, "empty/maps/empty.bsp"), emptyMap());
-    symlinkSync("/usr/lib/ioquake3/baseq3/qagamex86_64.so", join(folder.path, "empty/qagamex86_64.so"));
+    writeEmptyGame(folder);
   });
 
   test("answers getstatus on its berth's socket", async () => {
