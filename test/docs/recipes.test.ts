@@ -64,7 +64,7 @@ describe("a recipe", registry(), () => {
   }
 
   test.each(Object.keys(CLIENTS))("for %s serves on the berth's socket", async (name) => {
-    const [code = "", ...more] = blocks(section(page, `## ${name}`), "js");
+    const [code = "", ...more] = blocks(section(page, `### ${name}`), "js");
     expect(more).toEqual([]);
     folder.write({ "server.mjs": code, "client.mjs": CLIENTS[name] ?? "" });
     await expect.poll(async () => (await arena())?.state).toBe("vacant");
