@@ -15,6 +15,7 @@ namespace berthd {
 namespace {
 
 constexpr char kSystemSocket[] = "/run/berthd/io.berthd.Broker";
+constexpr char kUserFolder[] = "/run/user/";
 constexpr char kUserSocket[] = "berthd/io.berthd.Broker";
 constexpr size_t kReplyMax = 1 << 20;
 constexpr size_t kCallMax = 1 << 20;  // LARGE_CALL in src/broker/access/limits.ts
@@ -263,8 +264,9 @@ bool judgeReply(Conversation& broker, const char* reply, const Request& request,
 int Conversation::left(const char* doing) {
   const int64_t remaining = deadline - nowMs();
   if (remaining <= 0) {
-    fail(kSystem, "the broker at %s did not %s within %g s; see the broker's log, or wait longer with --timeout",
-         path.string(), doing, timeout);
+    const bool isUsers = strncmp(path.string(), kUserFolder, sizeof kUserFolder - 1) == 0;
+    fail(kSystem, "the broker at %s did not %s within %g s; see its log (journalctl %s-u berthd), or wait longer: "
+         "--timeout %g", path.string(), doing, timeout, isUsers ? "--user " : "", 6 * timeout);
   }
   return static_cast<int>(remaining);
 }

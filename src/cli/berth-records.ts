@@ -1,11 +1,11 @@
 /** Berths as the broker tells of them: held against the interface before anybody relies on them. */
-import { connect } from "../client/connect.ts";
 import { BerthError } from "../errors.ts";
 import { parseInterface } from "../varlink/idl.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
 import type { Parameters } from "../varlink/message.ts";
 import { compileReply } from "../varlink/validate.ts";
-import type { SocketChoice } from "./options.ts";
+import { askBroker } from "./ask.ts";
+import type { BrokerChoice } from "./options.ts";
 
 export interface DescriptorRecord {
   readonly name: string;
@@ -85,12 +85,13 @@ function assertFits<T>(method: string, problem: string | undefined, _: Parameter
 }
 
 /** All berths that the caller may see. Throws BROKER_UNREACHABLE. */
-export async function listBerths({ socket }: SocketChoice): Promise<readonly BerthRecord[]> {
-  using client = await connect(socket === undefined ? {} : { socket });
-  using reply = await client.call("io.berthd.Broker.List");
-  const { parameters } = reply;
-  assertFits<{ readonly berths: readonly BerthRecord[] }>("List", problemOfList(parameters), parameters);
-  return parameters.berths;
+export function listBerths(choice: BrokerChoice): Promise<readonly BerthRecord[]> {
+  return askBroker(choice, async ({ client, signal }) => {
+    using reply = await client.call("io.berthd.Broker.List", {}, { signal });
+    const { parameters } = reply;
+    assertFits<{ readonly berths: readonly BerthRecord[] }>("List", problemOfList(parameters), parameters);
+    return parameters.berths;
+  });
 }
 
 /** Reads one reply of Watch. */

@@ -1,5 +1,6 @@
 /** Options that several commands of `berth` have. */
 import { Option } from "commander";
+import { BerthError } from "../errors.ts";
 
 /** `--socket PATH`: before the command's name or after it. */
 export function socketOption(): Option {
@@ -9,6 +10,29 @@ export function socketOption(): Option {
 /** What {@link socketOption} gives. */
 export interface SocketChoice {
   readonly socket?: string;
+}
+
+/** How long a command waits for the broker, in seconds, if `--timeout` does not say it. */
+export const DEFAULT_TIMEOUT_SECONDS = 10;
+const MAX_TIMEOUT_SECONDS = 86_400;
+
+/** `--timeout SECONDS`: of a command that asks the broker. */
+export function timeoutOption(): Option {
+  return new Option("--timeout <seconds>", "how long to wait for the broker (default: 10)").argParser(readSeconds);
+}
+
+/** What {@link socketOption} and {@link timeoutOption} give. */
+export interface BrokerChoice extends SocketChoice {
+  readonly timeout?: number;
+}
+
+function readSeconds(text: string): number {
+  const seconds = Number(text);
+  if (text.trim() !== "" && seconds > 0 && seconds <= MAX_TIMEOUT_SECONDS) return seconds;
+  throw new BerthError(
+    "USAGE",
+    `--timeout ${text} is not a number of seconds above 0 and at most ${MAX_TIMEOUT_SECONDS}; write for example --timeout 5`,
+  );
 }
 
 /** `--json`. */

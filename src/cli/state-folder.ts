@@ -3,31 +3,29 @@
  * the running broker. Without one, and for berthd itself, it is the default folder.
  */
 import { resolve } from "node:path";
-import { connect } from "../client/connect.ts";
 import { defaultStateDirectory } from "../config/directories.ts";
 import { BerthError, RefusedError } from "../errors.ts";
-import type { SocketChoice, StateChoice } from "./options.ts";
-
-/** A broker that is stopped answers nothing. */
-const ANSWER_TIMEOUT_MS = 5000;
+import { askBroker, NoAnswerError } from "./ask.ts";
+import type { BrokerChoice, StateChoice } from "./options.ts";
 
 /** The state folder of `berth image` and `berth range`: the named one, else the running broker's, else the default. */
-export async function stateFolder({ state, socket }: StateChoice & SocketChoice): Promise<string> {
-  return state === undefined ? ((await brokersFolder(socket)) ?? defaultStateDirectory()) : resolve(state);
+export async function stateFolder({ state, ...choice }: StateChoice & BrokerChoice): Promise<string> {
+  return state === undefined ? ((await brokersFolder(choice)) ?? defaultStateDirectory()) : resolve(state);
 }
 
 /** Undefined where no broker runs, or where it has no such folder or does not tell. */
-async function brokersFolder(socket: string | undefined): Promise<string | undefined> {
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+async function brokersFolder(choice: BrokerChoice): Promise<string | undefined> {
   try {
-    using client = await connect({ ...(socket !== undefined && { socket }), signal });
-    using reply = await client.call("io.berthd.Broker.GetStateFolder", {}, { signal });
-    const { folder } = reply.parameters;
-    return typeof folder === "string" ? folder : undefined;
+    return await askBroker(choice, async ({ client, signal }) => {
+      using reply = await client.call("io.berthd.Broker.GetStateFolder", {}, { signal });
+      const { folder } = reply.parameters;
+      return typeof folder === "string" ? folder : undefined;
+    });
   } catch (error) {
     if (error instanceof RefusedError) return undefined;
+    if (error instanceof NoAnswerError)
+      throw new BerthError("BROKER_UNREACHABLE", `${error.message}; or name the state folder: --state DIR`);
     if (error instanceof BerthError && error.code === "BROKER_UNREACHABLE") return undefined;
-    if (!signal.aborted) throw error;
-    throw new BerthError("BROKER_UNREACHABLE", "the broker does not tell its state folder; name it with --state DIR");
+    throw error;
   }
 }

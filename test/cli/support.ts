@@ -69,7 +69,7 @@ export class Lines {
   }
 }
 
-/** A service that answers each call with the same replies, whatever it was. */
+/** A service that answers GetInfo, and the first call of something else with replies that a test gives. */
 export interface FakeBroker extends AsyncDisposable {
   readonly socket: string;
 }
@@ -80,9 +80,11 @@ export async function fakeBroker(replies: readonly unknown[], thenCloses = false
   const socket = join(folder.path, "broker.sock");
   const server = createServer((client) => {
     client.on("error", () => client.destroy());
-    client.once("data", () => {
-      for (const reply of replies) client.write(`${JSON.stringify(reply)}\0`);
-      if (thenCloses) client.end();
+    client.setEncoding("utf8");
+    client.on("data", (calls: string) => {
+      const isInfo = calls.includes('"org.varlink.service.GetInfo"');
+      for (const reply of isInfo ? [{ parameters: {} }] : replies) client.write(`${JSON.stringify(reply)}\0`);
+      if (thenCloses && !isInfo) client.end();
     });
   }).listen(socket);
   await once(server, "listening");

@@ -10,14 +10,15 @@ import { berthsNaming } from "../configured.ts";
 import { importProgress } from "../import-progress.ts";
 import { interruptible } from "../interruptible.ts";
 import {
+  type BrokerChoice,
   type ConfigChoice,
   collect,
   configOption,
   forceOption,
   jsonOption,
-  type SocketChoice,
   type StateChoice,
   stateOption,
+  timeoutOption,
 } from "../options.ts";
 import { stateFolder } from "../state-folder.ts";
 import { hasColours, print } from "../stdout.ts";
@@ -96,6 +97,7 @@ function addImport(image: Command): void {
     .option("--drop-devices", "do not import device nodes that tenants could misuse")
     .option("--casync <option>", "an option for casync; repeat for more", collect)
     .addOption(stateOption())
+    .addOption(timeoutOption())
     .addOption(jsonOption("the version"))
     .addHelpText("after", importHelp)
     .action(async (name: string, source: string, choice: ImportChoice, command: Command) => {
@@ -133,6 +135,7 @@ function addList(image: Command): void {
     .command("ls")
     .description("list images, their versions and the berths that hold them")
     .addOption(stateOption())
+    .addOption(timeoutOption())
     .addOption(jsonOption("the list").conflicts("names"))
     .option("--names", "print only NAME@VERSION, one a line")
     .addHelpText("after", listHelp)
@@ -151,6 +154,7 @@ function addRemove(image: Command): void {
     .argument("<image>", "NAME or NAME@VERSION")
     .addOption(forceOption("even if a berth's configuration names it"))
     .addOption(stateOption())
+    .addOption(timeoutOption())
     .addOption(configOption())
     .addHelpText("after", removeHelp)
     .action(async (reference: string, { config, force }: RemoveChoice, command: Command) => {
@@ -180,6 +184,7 @@ function addUse(image: Command): void {
     .description("make a version the current one of its image")
     .argument("<image>", "NAME@VERSION")
     .addOption(stateOption())
+    .addOption(timeoutOption())
     .addHelpText("after", useHelp)
     .action(async (reference: string, _: StateChoice, command: Command) => {
       const { name, version } = parsed(reference);
@@ -191,7 +196,7 @@ function addUse(image: Command): void {
 
 /** The images of the state folder that the command's options mean. */
 async function imagesOf(command: Command): Promise<Images> {
-  return new Images(join(await stateFolder(command.optsWithGlobals<StateChoice & SocketChoice>()), "images"));
+  return new Images(join(await stateFolder(command.optsWithGlobals<StateChoice & BrokerChoice>()), "images"));
 }
 
 function parsed(reference: string): { readonly name: string; readonly version: string | undefined } {

@@ -3,10 +3,10 @@ import type { Command } from "commander";
 import { printable, printableJson } from "../../printable.ts";
 import { listBerths } from "../berth-records.ts";
 import { berthTable } from "../berth-table.ts";
-import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print } from "../stdout.ts";
 
-interface LsOptions extends SocketChoice {
+interface LsOptions extends BrokerChoice {
   readonly json?: true;
   readonly names?: true;
 }
@@ -21,6 +21,7 @@ export function addLs(program: Command): void {
     .command("ls")
     .description("list the berths you may take, and who has them")
     .addOption(socketOption())
+    .addOption(timeoutOption())
     .addOption(jsonOption("the list").conflicts("names"))
     .option("--names", "print only the names, one a line")
     .addHelpText("after", help)

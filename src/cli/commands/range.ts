@@ -9,13 +9,14 @@ import { lastOf } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import { configuredRoots } from "../configured.ts";
 import {
+  type BrokerChoice,
   type ConfigChoice,
   configOption,
   forceOption,
   jsonOption,
-  type SocketChoice,
   type StateChoice,
   stateOption,
+  timeoutOption,
 } from "../options.ts";
 import { stateFolder } from "../state-folder.ts";
 import { hasColours, print } from "../stdout.ts";
@@ -67,6 +68,7 @@ export function addRange(program: Command): void {
     .command("ls")
     .description("list the ranges, their owners and their uses")
     .addOption(stateOption())
+    .addOption(timeoutOption())
     .addOption(configOption())
     .addOption(jsonOption("the list").conflicts("names"))
     .option("--names", "print only the owners, one per line")
@@ -91,6 +93,7 @@ export function addRange(program: Command): void {
     .argument("<owner>", "the berth")
     .addOption(forceOption("even if the range is in use"))
     .addOption(stateOption())
+    .addOption(timeoutOption())
     .addOption(configOption())
     .addHelpText("after", forgetHelp)
     .action(async (owner: string, { config, force }: ForgetChoice, command: Command) => {
@@ -111,7 +114,7 @@ export function addRange(program: Command): void {
 
 /** The state folder that the command's options mean. */
 function folderOf(command: Command): Promise<string> {
-  return stateFolder(command.optsWithGlobals<StateChoice & SocketChoice>());
+  return stateFolder(command.optsWithGlobals<StateChoice & BrokerChoice>());
 }
 
 function recordsOf(ranges: Ranges, config: readonly string[] | undefined): RangeRecord[] {

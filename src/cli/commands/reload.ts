@@ -1,6 +1,5 @@
 /** `berth reload`: has the broker read its configuration again, and says what is wrong with it. */
 import type { Command } from "commander";
-import { connect } from "../../client/connect.ts";
 import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { parseInterface } from "../../varlink/idl.ts";
@@ -8,10 +7,11 @@ import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
 import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import type { Parameters } from "../../varlink/message.ts";
 import { compileReply } from "../../varlink/validate.ts";
-import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
+import { askBroker } from "../ask.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { print } from "../stdout.ts";
 
-interface ReloadOptions extends SocketChoice {
+interface ReloadOptions extends BrokerChoice {
   readonly json?: true;
 }
 
@@ -31,15 +31,17 @@ export function addReload(program: Command): void {
     .command("reload")
     .description("have the broker read its configuration again")
     .addOption(socketOption())
+    .addOption(timeoutOption())
     .addOption(jsonOption("the result"))
     .addHelpText("after", help)
     .action(async (_options: ReloadOptions, command: Command) => {
-      const { socket, json } = command.optsWithGlobals<ReloadOptions>();
-      using client = await connect(socket === undefined ? {} : { socket });
-      using reply = await client.call("io.berthd.Broker.Reload");
-      const { parameters } = reply;
-      assertReloaded(parameters);
-      print(json ? `${printableJson(parameters, 2)}\n` : describe(parameters));
+      const options = command.optsWithGlobals<ReloadOptions>();
+      await askBroker(options, async ({ client, signal }) => {
+        using reply = await client.call("io.berthd.Broker.Reload", {}, { signal });
+        const { parameters } = reply;
+        assertReloaded(parameters);
+        print(options.json ? `${printableJson(parameters, 2)}\n` : describe(parameters));
+      });
     });
 }
 

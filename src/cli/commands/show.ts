@@ -5,11 +5,11 @@ import { RefusedError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { type BerthRecord, type LeaseRecord, listBerths, type StartRecord } from "../berth-records.ts";
 import { uidOf, userName } from "../berth-table.ts";
-import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
 
-interface ShowOptions extends SocketChoice {
+interface ShowOptions extends BrokerChoice {
   readonly json?: true;
 }
 
@@ -24,6 +24,7 @@ export function addShow(program: Command): void {
     .description("show everything about one berth")
     .argument("<berth>", "its name")
     .addOption(socketOption())
+    .addOption(timeoutOption())
     .addOption(jsonOption("the berth"))
     .addHelpText("after", help)
     .action(async (name: string, _options: ShowOptions, command: Command) => {

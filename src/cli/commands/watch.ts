@@ -1,13 +1,14 @@
 /** `berth watch`: one line for everything that happens to the berths. */
 import type { Command } from "commander";
-import { connect } from "../../client/connect.ts";
 import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
+import type { VarlinkClient } from "../../varlink/client.ts";
+import { connectUntil, deadlineOf, NoAnswerError, secondsOf } from "../ask.ts";
 import { type EventRecord, readEvent } from "../berth-records.ts";
-import { jsonOption, type SocketChoice, socketOption } from "../options.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { print } from "../stdout.ts";
 
-interface WatchOptions extends SocketChoice {
+interface WatchOptions extends BrokerChoice {
   readonly json?: true;
 }
 
@@ -26,6 +27,7 @@ export function addWatch(program: Command): void {
     .description("print what happens to berths, as it happens")
     .argument("[berth...]", "only these")
     .addOption(socketOption())
+    .addOption(timeoutOption())
     .addOption(jsonOption("each event on a line of its own"))
     .addHelpText("after", help)
     .action((names: string[], _options: WatchOptions, command: Command) =>
@@ -33,12 +35,13 @@ export function addWatch(program: Command): void {
     );
 }
 
-async function watch(names: readonly string[], { socket, json }: WatchOptions): Promise<void> {
+async function watch(names: readonly string[], options: WatchOptions): Promise<void> {
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => stop.abort());
   const { signal } = stop;
+  const { json } = options;
   try {
-    using client = await connect({ signal, ...(socket !== undefined && { socket }) });
+    using client = await connectAnswering(options, signal);
     for await (const { parameters } of client.stream("io.berthd.Broker.Watch", {}, { signal })) {
       const event = readEvent(parameters);
       if (names.length === 0 || names.includes(event.berth.name)) print(json ? jsonLine(event) : textLine(event));
@@ -47,6 +50,20 @@ async function watch(names: readonly string[], { socket, json }: WatchOptions): 
   } catch (error) {
     if (signal.aborted) return;
     throw error instanceof BerthError && error.code === "CONNECTION_CLOSED" ? gone(error) : error;
+  }
+}
+
+/** A connection to a broker that has answered: a watch of no berths says nothing, nor does a broker that is stopped. */
+async function connectAnswering(options: WatchOptions, stop: AbortSignal): Promise<VarlinkClient> {
+  const deadline = deadlineOf(options);
+  const signal = AbortSignal.any([stop, deadline]);
+  const { client, path } = await connectUntil(options, signal);
+  try {
+    (await client.call("org.varlink.service.GetInfo", {}, { signal }))[Symbol.dispose]();
+    return client;
+  } catch (error) {
+    client.close();
+    throw deadline.aborted ? new NoAnswerError(path, secondsOf(options)) : error;
   }
 }
 

@@ -10,11 +10,11 @@ export type Completion =
 /** What the program itself lists when it is asked. */
 type Listed = "berth" | "image" | "owner";
 
-/** The commands that list it, one name a line. */
+/** The commands that list it, one name a line: soon or not at all, as somebody waits at the keyboard. */
 export const listings: Readonly<Record<Listed, string>> = {
-  berth: "ls --names",
-  image: "image ls --names",
-  owner: "range ls --names",
+  berth: "ls --timeout 2 --names",
+  image: "image ls --timeout 2 --names",
+  owner: "range ls --timeout 2 --names",
 };
 
 export interface OptionShape {
