@@ -159,7 +159,10 @@ function makePlace(server, work) {
   chownSync(place, NOBODY, NOBODY);
   const fill = (text) =>
     text.replaceAll("{DIR}", place).replaceAll("{PORT}", String(server.port)).replaceAll("{NODE}", process.execPath);
-  for (const [name, text] of Object.entries(server.files ?? {})) writeFileSync(join(place, name), fill(text));
+  for (const [name, text] of Object.entries(server.files ?? {})) {
+    writeFileSync(join(place, name), fill(text));
+    chownSync(join(place, name), NOBODY, NOBODY); // vsftpd reads no configuration of another user
+  }
   return { path: place, command: server.command.map(fill), expect: fill(server.ask.expect ?? "") };
 }
 

@@ -182,6 +182,22 @@ test(
 );
 
 test(
+  "a server that binds UDP to the number of its TCP port is told apart from one with a random port",
+  needs("root", "setpriv"),
+  async () => {
+    const script = python(
+      "tcp, udp = s.socket(s.AF_INET, s.SOCK_STREAM), s.socket(s.AF_INET, s.SOCK_DGRAM)",
+      'tcp.bind(("127.0.0.1", 606))',
+      "udp.bind(tcp.getsockname())",
+      "print(udp.getsockname() == tcp.getsockname(), file=sys.stderr)",
+    );
+    const { code, stdout, stderr } = explainAsNobody("arena", "--", ...script);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "True\n" });
+    expect(sockets(stdout)).toEqual({ game: ["tcp://127.0.0.1:606", "udp://127.0.0.1:606"] });
+  },
+);
+
+test(
   "--user runs the server as a berth does: that user, its groups and HOME, no capability",
   needs("root"),
   async () => {

@@ -20,7 +20,7 @@ import {
   type ListenAddress,
 } from "../../net/address.ts";
 import * as so from "../../net/socket-constants.ts";
-import { socketOption } from "../../net/socket-queries.ts";
+import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
 
 /** The answer that lets the kernel carry out the call. */
@@ -53,6 +53,8 @@ export class Recorder {
   readonly #binds = new Map<string, SeenBind>();
   readonly #processes = new Map<number, FdHandle>();
   readonly #reported = new Set<string>();
+  /** The ports that the server asked for, by those that it got in their place. */
+  readonly #askedFor = new Map<number, number>();
   readonly #sys: Native;
   readonly #report: (sentence: string) => void;
 
@@ -95,8 +97,9 @@ export class Recorder {
     const type = this.#option(socket, so.SO_TYPE);
     const protocol = this.#option(socket, so.SO_PROTOCOL);
     const kind = kindOfType(type);
-    const address = [AF_INET, AF_INET6, AF_UNIX].includes(domain) ? decodeSockaddr(report.sockaddr) : undefined;
-    if (kind === undefined || address === undefined || familyNumber(address) !== domain) return CONTINUE;
+    const written = [AF_INET, AF_INET6, AF_UNIX].includes(domain) ? decodeSockaddr(report.sockaddr) : undefined;
+    if (kind === undefined || written === undefined || familyNumber(written) !== domain) return CONTINUE;
+    const address = this.#askedAddress(written);
     const v6only = this.#option(socket, so.IPV6_V6ONLY, so.IPPROTO_IPV6) === 1;
     const listen = { kind, address, dualStack: address.family === "ipv6" && address.host === "::" && !v6only };
     const noted = {
@@ -108,7 +111,8 @@ export class Recorder {
     };
     // The server itself must bind a path: it may be relative, or below another root.
     const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
-    this.#note({ ...noted, error: Math.max(0, error), pid: report.pid, program: programOf(report.pid), count: 1 });
+    const refused = address === written ? Math.max(0, error) : constants.errno.EACCES;
+    this.#note({ ...noted, error: refused, pid: report.pid, program: programOf(report.pid), count: 1 });
     return error === constants.errno.EACCES ? this.#bindAnywhere(socket, address) : error;
   }
 
@@ -119,7 +123,16 @@ export class Recorder {
   #bindAnywhere(socket: number, address: Address): number {
     if (address.family === "unix" || address.port === 0) return constants.errno.EACCES;
     const { scope = "0", ...rest } = address;
-    return Math.max(0, -this.#sys.bind(socket, encodeSockaddr({ ...rest, port: 0 }, Number(scope))));
+    const result = this.#sys.bind(socket, encodeSockaddr({ ...rest, port: 0 }, Number(scope)));
+    const given = result < 0 ? undefined : boundAddressIfKnown(socket, this.#sys);
+    if (given !== undefined && given.family !== "unix") this.#askedFor.set(given.port, address.port);
+    return Math.max(0, -result);
+  }
+
+  /** A server may ask getsockname(2) for its TCP port, and bind UDP to the same: it means the one it asked for. */
+  #askedAddress(address: Address): Address {
+    const port = address.family === "unix" ? undefined : this.#askedFor.get(address.port);
+    return port === undefined || address.family === "unix" ? address : { ...address, port };
   }
 
   #note(bind: SeenBind): void {
