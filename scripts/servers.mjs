@@ -32,8 +32,8 @@ const FIRST_PORT = 651;
 const AGAIN_MS = 1200;
 const PATIENCE_MS = 20_000;
 const AT_ONCE = 3;
-/** As nobody no port below 1024 can be asked, so explain watches for this long. */
-const WATCH_SECONDS = "3";
+/** As nobody no port below 1024 can be asked, so explain watches for this long; for longer, if it saw nothing. */
+const WATCH_SECONDS = ["3", "15"];
 const PLACES = `${process.env.PATH}:/usr/sbin:/sbin:/usr/games`;
 
 const help = `Usage: npm run servers -- [--json] [--ci | NAME…]
@@ -49,6 +49,15 @@ its berth is what berth explain prints; it is asked at once, 1.2 s later, and on
 
 Exit status: 0, 1 when a server does not serve, 100 usage.
 Example: npm run servers -- memcached nginx`;
+
+/** Process groups that run. Ctrl-C does not reach them by itself. */
+const groups = new Set();
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    for (const group of groups) kill(group);
+    process.kill(process.pid, signal);
+  });
+}
 
 const folder = join(root, "scripts/servers");
 const servers = readdirSync(folder)
@@ -98,13 +107,7 @@ async function runAll(chosen, work) {
   await inTurns(results, async (result) => {
     result.place = makePlace(result.server, work);
     result.toml = await explainAsRoot(result.server, result.place);
-    const asNobody = await explain(
-      result.server,
-      result.place,
-      ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
-      ["--for", WATCH_SECONDS],
-    ).ended;
-    const difference = differs(result.toml, asNobody);
+    const difference = differs(result.toml, await explainAsNobody(result.server, result.place));
     if (difference !== undefined) throw new Error(`explain as nobody differs: ${difference}`);
   });
   const config = join(work, "config");
@@ -177,14 +180,17 @@ function explain(server, place, before, options) {
   const [command, ...args] = [...before, process.execPath, join(root, "dist/cli/berth.js"), "explain", ...options];
   const child = spawn(command, [...args, server.name, "--", found, ...place.command.slice(1)], {
     cwd: place.path,
+    detached: true, // apache2 signals all of its process group when it stops
     stdio: ["ignore", "pipe", "pipe"],
   });
+  groups.add(child.pid);
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (part) => (stdout += part));
   child.stderr.on("data", (part) => (stderr += part));
-  const ended = once(child, "close").then(([code]) => {
+  const ended = once(child, "close").then(([code, signal]) => {
+    groups.delete(child.pid);
     if (code === 0) return stdout;
-    throw new Error(`explain ended with ${code}: ${stderr}`);
+    throw new Error(`explain ended with ${code ?? signal}: ${stderr}`);
   });
   ended.catch(() => undefined);
   return { child, ended };
@@ -201,9 +207,19 @@ function isThere(path) {
 
 async function explainAsRoot(server, place) {
   const { child, ended } = explain(server, place, [], ["--user", "nobody"]);
-  await Promise.race([ask(server, place), ended.then(() => Promise.reject(new Error("it ended under explain")))]);
+  const early = ended.then((toml) => Promise.reject(new Error(`it ended under explain:\n${toml}`)));
+  early.catch(() => undefined);
+  await Promise.race([ask(server, place), early]);
   child.kill("SIGINT");
   return await ended;
+}
+
+async function explainAsNobody(server, place) {
+  const nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+  const [soon, late] = WATCH_SECONDS;
+  return await explain(server, place, nobody, ["--for", soon]).ended.catch(
+    () => explain(server, place, nobody, ["--for", late]).ended,
+  );
 }
 
 /** Both have the same sockets and server; the one of a user says besides who may take the berth. Comments differ. */
@@ -225,6 +241,7 @@ async function serve({ name, server, place }, socket, broker, log) {
       detached: true,
       stdio: ["ignore", "pipe", "pipe"],
     });
+    groups.add(child.pid);
     let said = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (part) => (said += part));
     const exited = once(child, "exit");
@@ -241,13 +258,18 @@ async function serve({ name, server, place }, socket, broker, log) {
       const lines = log.filter((line) => line.includes(`berth ${name}`));
       throw new Error(`${life} life: ${error.message}\n${said}${lines.join("\n")}`);
     } finally {
-      try {
-        process.kill(-child.pid, "SIGKILL");
-      } catch {
-        // it has ended
-      }
+      kill(child.pid);
       await exited;
+      groups.delete(child.pid);
     }
+  }
+}
+
+function kill(group) {
+  try {
+    process.kill(-group, "SIGKILL");
+  } catch {
+    // it has ended
   }
 }
 

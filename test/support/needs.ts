@@ -16,6 +16,7 @@ declare module "vitest" {
 
 /** The outside programs that tests start, and the Debian package of each. .ci/packages installs them all. */
 const PACKAGES = {
+  apache2: "apache2-bin",
   busybox: "busybox-static",
   bzfs: "bzflag-server",
   casync: "casync",
@@ -28,6 +29,7 @@ const PACKAGES = {
   flock: "util-linux",
   getcap: "libcap2-bin",
   getfattr: "attr",
+  gunicorn: "gunicorn",
   haproxy: "haproxy",
   ioq3ded: "ioquake3-server",
   ip: "iproute2",
@@ -43,6 +45,7 @@ const PACKAGES = {
   ncat: "ncat",
   nginx: "nginx-light",
   ngircd: "ngircd",
+  nsd: "nsd",
   nsenter: "util-linux",
   prlimit: "util-linux",
   "prometheus-node-exporter": "prometheus-node-exporter",
@@ -66,6 +69,7 @@ const PACKAGES = {
   tinyproxy: "tinyproxy-bin",
   unbound: "unbound",
   unshare: "util-linux",
+  vsftpd: "vsftpd",
   webfsd: "webfs",
   "wesnothd-1.16": "wesnoth-1.16-server",
 } as const;
