@@ -11,6 +11,8 @@ const help = `
 Examples:
   berth ls                   which berths there are, and who has them
   berth run arena@bob        start a server without privilege, with its sockets already open
+  berth new tanks --from bzflag --user games
+                             write the file of a berth, from a recipe of a game
   berth check ./berths       validate configuration before it is used
 
 Exit status: 0, 1 refused, 100 usage, 111 system; of \`berth run\`, the server's own.
@@ -23,6 +25,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   watch: async (program) => (await import("./commands/watch.ts")).addWatch(program),
   reload: async (program) => (await import("./commands/reload.ts")).addReload(program),
   run: async (program) => (await import("./commands/run.ts")).addRun(program),
+  new: async (program) => (await import("./commands/new.ts")).addNew(program),
   check: async (program) => (await import("./commands/check.ts")).addCheck(program),
   explain: async (program) => (await import("./commands/explain.ts")).addExplain(program),
   image: async (program) => (await import("./commands/image.ts")).addImage(program),

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { formatListenAddress } from "../../net/address.ts";
 import { escapePlaceholders } from "../../placeholder.ts";
 import { printable } from "../../printable.ts";
+import { tomlString } from "../toml-string.ts";
 import { isMapped, judge, title } from "./judgement.ts";
 import type { SeenBind } from "./recorder.ts";
 
@@ -92,11 +93,4 @@ function notes(bind: SeenBind): string[] {
       return `#   it set this too, which is fixed at bind(2); add it if you want it: ${key} = ${text}`;
     }),
   ];
-}
-
-/** The text as a basic string of TOML. Escapes `%`, which begins a specifier, and control characters. */
-function tomlString(text: string): string {
-  return JSON.stringify(text.replaceAll("%", "%%")).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
-    return `\\U${(character.codePointAt(0) ?? 0).toString(16).padStart(8, "0")}`;
-  });
 }
