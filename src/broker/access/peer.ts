@@ -10,6 +10,7 @@ import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
+import { beginningOf } from "./file-beginning.ts";
 import { networkOf } from "./network.ts";
 
 const { ENOPROTOOPT } = constants.errno;
@@ -22,6 +23,7 @@ export class Peer {
   readonly #sys: Native;
   #groups: readonly number[] | undefined;
   #unit: string | null | undefined;
+  #controlGroups: string | undefined;
 
   private constructor(socket: number, credentials: Int32Array, sys: Native) {
     this.#socket = socket;
@@ -60,6 +62,12 @@ export class Peer {
     return this.#unit ?? undefined;
   }
 
+  /** Its /proc/PID/cgroup when that was first asked for: a process of that number's, if this one has exited. */
+  get controlGroups(): string {
+    this.#controlGroups ??= this.pid === 0 ? "" : beginningOf(`/proc/${this.pid}/cgroup`);
+    return this.#controlGroups;
+  }
+
   /** The network namespace it is in; undefined when it has exited, or may not be looked at. */
   get network(): number | undefined {
     return networkOf(this.pid);
@@ -87,15 +95,9 @@ export class Peer {
   }
 
   #readUnit(): string | undefined {
-    if (this.pid === 0) return undefined;
-    let cgroups: string;
-    try {
-      cgroups = readFileSync(`/proc/${this.pid}/cgroup`, "utf8");
-    } catch {
-      return undefined; // it has exited
-    }
+    const groups = this.controlGroups;
     // Another process may have the pid by now. The file is the peer's only if the peer still lives.
-    return this.alive ? unitOfCgroup(cgroups) : undefined;
+    return groups !== "" && this.alive ? unitOfCgroup(groups) : undefined;
   }
 }
 

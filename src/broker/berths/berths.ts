@@ -11,14 +11,13 @@ import type { RootFacts } from "../../rootfs/roots/root.ts";
 import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
-import { ownGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import type { SocketSources } from "../sockets/socket-set.ts";
 import { type Berth, type BerthEvent, leaseView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
-import { Lease, type Tenant } from "./lease.ts";
+import { Lease, type Tenant, tenantOf } from "./lease.ts";
 import { Leases } from "./leases.ts";
 import { MainProcesses } from "./main-process.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
@@ -240,14 +239,13 @@ export class Berths {
     const { sys, log } = this.#options;
     const applicant = who.tenant ?? who.peer;
     const pidfd = applicant.pidfd();
-    const cgroup = berth.spec.server.lease === "server" ? ownGroup(applicant.pid) : undefined;
+    const tenant = tenantOf(applicant, berth.spec.server);
     if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
       // The process has exited, or is in a PID namespace where the broker could not see it exit.
       pidfd?.close();
       return { kind: "denied", berth: berth.name };
     }
-    const { pid, uid, unit, network } = applicant;
-    const tenant = { pid, uid, unit, network, cgroup };
+    const { pid, uid, unit } = tenant;
     const event = berth.lease === undefined ? "acquired" : "handover";
     const lease = this.#begin(berth, tenant, pidfd);
     const how = event === "acquired" ? "taken" : "to be taken over";

@@ -3,13 +3,17 @@
  * one that took the berth, until that exits: then its pidfd is readable (pidfd_open(2)), and the lease may pass to
  * another process of the server (main-process.ts).
  */
-import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
+import type { ServerSpec } from "../../config/keys/spec.ts";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
+import { processIdentity } from "../record/process-identity.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
+import { ownGroup } from "../sockets/control-group.ts";
+import { leaseId } from "./lease-id.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
@@ -23,6 +27,18 @@ export interface Tenant {
   readonly network?: number | undefined;
   /** Its control group, if it had that for itself when it took the berth. */
   readonly cgroup?: string | undefined;
+}
+
+/** What there is to know of a process that asks for the berth of such a server. */
+export function tenantOf(
+  who: Omit<Tenant, "cgroup"> & { readonly controlGroups?: string },
+  { lease, deliver }: Pick<ServerSpec, "lease" | "deliver">,
+): Tenant {
+  const { pid, uid, unit } = who;
+  const cgroup = lease === "server" ? ownGroup(pid, who.controlGroups) : undefined;
+  // Only binds of servers depend on it.
+  const network = deliver.includes("bind") ? who.network : undefined;
+  return { pid, uid, unit, network, cgroup };
 }
 
 /** Whether processes of a server live, besides its main process; "unknown" where only a look at all processes tells. */
@@ -47,19 +63,14 @@ export class Lease {
   others: (() => Others) | undefined;
   readonly #onExit: () => void;
   #pidfd: FdHandle | undefined;
+  #identity: string | undefined;
   #poll: Poll | undefined;
 
   /**
    * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `id` is given for a lease
    * of an earlier broker.
    */
-  constructor(
-    tenant: Tenant,
-    pidfd: FdHandle,
-    sys: Native,
-    onExit: () => void,
-    id: string = randomBytes(8).toString("hex"),
-  ) {
+  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, id: string = leaseId()) {
     this.id = id;
     this.#tenant = tenant;
     this.#sys = sys;
@@ -86,7 +97,19 @@ export class Lease {
     this.#pidfd?.close();
     this.#tenant = { ...this.#tenant, pid };
     this.#pidfd = pidfd;
+    this.#identity = undefined;
     this.#watch(pidfd);
+  }
+
+  /** Identifies the main process in a record; undefined when the lease has ended, or that process has. */
+  get processIdentity(): string | undefined {
+    if (this.#pidfd === undefined) return undefined;
+    if (this.#identity === undefined) {
+      const found = processIdentity(this.#tenant.pid, this.#pidfd.fd);
+      // If it lives after its number was looked at, the number was its own.
+      if (this.#sys.pollNow(this.#pidfd.fd, POLLIN) === 0) this.#identity = found;
+    }
+    return this.#identity;
   }
 
   get ended(): boolean {

@@ -22,7 +22,7 @@ export interface Requester extends Speaker {
 }
 
 /** A process that is to get a lease. */
-export type Applicant = Pick<Peer, "pid" | "uid" | "unit" | "network" | "pidfd">;
+export type Applicant = Pick<Peer, "pid" | "uid" | "unit" | "network" | "pidfd"> & Partial<Pick<Peer, "controlGroups">>;
 
 /** Whether to take over from the present tenant: never, if there is one, or there must be one. */
 export type Replace = "no" | "try" | "must";

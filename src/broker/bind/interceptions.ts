@@ -4,9 +4,11 @@ import { BerthError } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import { networkOf } from "../access/network.ts";
 import { describeUser, type Quota } from "../access/quota.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
+import type { Lease } from "../berths/lease.ts";
 import type { Refusal, Requester } from "../berths/request.ts";
 import { tellRepairs } from "../berths/tell-repairs.ts";
 import type { Guard } from "../guard/guard.ts";
@@ -97,7 +99,7 @@ export class Interceptions {
     const record = kept?.record ?? this.#fallback.keep(notify.fd);
     try {
       const descriptors = { notify: notify.move(), record, storedCopy: kept?.storedCopy };
-      this.#serve(id, descriptors, { berth, lease, network: lease.tenant.network, isRestored: false }, () =>
+      this.#serve(id, descriptors, { berth, lease, network: networkAtLaunch(lease), isRestored: false }, () =>
         quota.refund("interceptions", account),
       );
     } catch (error) {
@@ -235,4 +237,9 @@ export class Interceptions {
       return interception.isAlive ? "some" : "none";
     };
   }
+}
+
+/** Noted with the lease if the berth had bind delivery then; it may have got that by a reload meanwhile. */
+function networkAtLaunch({ tenant: { network, pid } }: Lease): number | undefined {
+  return network ?? networkOf(pid);
 }

@@ -4,7 +4,6 @@
  * noted. Returns their sockets and leases as a service manager's
  * store would pass them. It takes nothing from any other process.
  */
-import { randomBytes } from "node:crypto";
 import { fstatSync, lstatSync, readFileSync, writeSync } from "node:fs";
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import { check } from "../../errors.ts";
@@ -17,6 +16,7 @@ import type { PassedFd } from "../../systemd/activation.ts";
 import { unitOfCgroup } from "../access/peer.ts";
 import { isPrivileged, mayTake, type PeerFacts } from "../access/policy.ts";
 import { environmentOf } from "../access/process-environment.ts";
+import { leaseId } from "../berths/lease-id.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { keyHash, leaseName, socketName } from "../record/stored-name.ts";
 import { knownSocketsOf } from "../sockets/process-sockets.ts";
@@ -120,7 +120,7 @@ function takeBack(spec: BerthSpec, found: readonly Found[], options: FormerTenan
       closeAll(taken.map(({ handle }) => handle));
       return [];
     }
-    const lease = tenant.lease ?? randomBytes(8).toString("hex");
+    const lease = tenant.lease ?? leaseId();
     const name = leaseName("lease", { berth: spec.name, lease });
     using page = FdHandle.adopt(check("memfd_create", sys.memfd("berth-lease")), sys);
     const { pid, uid, unit } = tenant;

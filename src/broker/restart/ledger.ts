@@ -5,12 +5,9 @@
 
 import { lstatSync, renameSync } from "node:fs";
 import type { Log } from "../../log.ts";
-import type { Native } from "../../native.ts";
-import { POLLIN } from "../../net/socket-constants.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import { decodeLeaseFacts, type LeaseFacts } from "../record/lease-facts.ts";
-import { processIdentity } from "../record/process-identity.ts";
 import { SlotFile } from "../record/slot-file.ts";
 import { socketName } from "../record/stored-name.ts";
 
@@ -28,7 +25,6 @@ export interface LedgerEntry {
 }
 
 export interface LedgerOptions {
-  readonly sys: Native;
   readonly log: Log;
 }
 
@@ -128,7 +124,7 @@ export class Ledger {
 
   #write(lease: Lease, { name: berth, incoming, sockets, aside }: Berth): void {
     this.#attempt(() => {
-      const process = this.#processOf(lease);
+      const process = lease.processIdentity;
       if (process === undefined) return; // it has exited, and the lease is about to end
       const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
       const held = sockets.map(({ name, socket }) => socketName({ berth, socket: name, ...socket.identity }));
@@ -139,13 +135,6 @@ export class Ledger {
       this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(`{"serial":${++this.#serial},${text}`) });
       if (known !== undefined) this.#file.clear(known.slot);
     });
-  }
-
-  /** Undefined when the tenant has exited: another process may have its number. */
-  #processOf({ tenant, pidfd }: Lease): string | undefined {
-    if (pidfd === undefined) return undefined;
-    const identity = processIdentity(tenant.pid, pidfd);
-    return this.#options.sys.pollNow(pidfd, POLLIN) === 0 ? identity : undefined;
   }
 
   #clear(berth: string, but: readonly Lease[]): void {

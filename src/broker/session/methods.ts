@@ -73,6 +73,7 @@ export function brokerMethods({
       const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
+      session.confirm(lease);
       session.letDescriptorsIn();
       const root = berth.root?.lend();
       const granting: Reply<"Acquire"> = { lease: lease.id, descriptors: berth.descriptors(0), ...rangeOf(berth) };
@@ -94,6 +95,7 @@ export function brokerMethods({
       const known = [berth.lease, berth.incoming].find((lease) => lease !== undefined && session.holds(lease));
       const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
+      session.confirm(granted.lease);
       session.letDescriptorsIn();
       const made: FdHandle[] = [];
       let reply: Answer | Refusal | undefined;

@@ -123,8 +123,13 @@ export class Session implements Requester {
     if (lease.ended || lease.tenant.pid !== this.peer.pid) return false;
     if (this.#confirmed === lease) return true;
     if (!this.peer.alive) return false;
-    this.#confirmed = lease;
+    this.confirm(lease);
     return true;
+  }
+
+  /** The client's process holds the lease: it was just granted. */
+  confirm(lease: Lease): void {
+    this.#confirmed = lease;
   }
 
   onMessage(bytes: Buffer, length: number, fds: readonly FdHandle[], refused?: readonly string[]): void {

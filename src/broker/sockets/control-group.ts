@@ -2,8 +2,9 @@
  * The control group of a process, if it has one for itself, as a service of systemd does: then all its members are the
  * processes of one server. It changes none.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { beginningOf } from "../access/file-beginning.ts";
 
 /** Where hierarchies are mounted: version 2 alone, beside version 1, and systemd's own of version 1. */
 const HIERARCHIES: readonly (readonly [line: RegExp, roots: readonly string[]])[] = [
@@ -13,16 +14,21 @@ const HIERARCHIES: readonly (readonly [line: RegExp, roots: readonly string[]])[
 /** Groups below it that are looked at. */
 const MAX_GROUPS = 1000;
 
-/** Its folder; undefined if another process is in it as well, or there is no such folder. */
-export function ownGroup(pid: number): string | undefined {
-  const text = beginningOf(`/proc/${pid}/cgroup`);
+/** Shows whether a group has a second member: it may have thousands. */
+const TWO_MEMBERS = 32;
+
+/**
+ * Its folder; undefined if another process is in it as well, or there is no such folder. `text` is what
+ * /proc/PID/cgroup has.
+ */
+export function ownGroup(pid: number, text: string = beginningOf(`/proc/${pid}/cgroup`)): string | undefined {
   for (const [line, roots] of HIERARCHIES) {
     const path = line.exec(text)?.[1];
     // ".." leads to what the broker, in a namespace of its own, cannot see.
     if (path === undefined || path.split("/").includes("..")) continue;
     const folder = roots
       .map((root) => join(root, path))
-      .find((at) => beginningOf(join(at, "cgroup.procs"), 32).trim() === `${pid}`);
+      .find((at) => beginningOf(join(at, "cgroup.procs"), TWO_MEMBERS).trim() === `${pid}`);
     if (folder !== undefined) return folder;
   }
   return undefined;
@@ -49,21 +55,5 @@ function read(path: string): string {
     return readFileSync(path, "latin1");
   } catch {
     return ""; // it has exited, or there is no such hierarchy
-  }
-}
-
-/** A page holds all groups of a process. 32 bytes show whether a group has a second member: it may have thousands. */
-const beginning: Buffer = Buffer.allocUnsafeSlow(4096);
-
-/** Without what readFileSync() asks the file first: every lease waits for this. */
-function beginningOf(path: string, most: number = beginning.length): string {
-  let file: number | undefined;
-  try {
-    file = openSync(path, "r");
-    return beginning.toString("latin1", 0, readSync(file, beginning, 0, most, 0));
-  } catch {
-    return ""; // it has exited, or there is no such hierarchy
-  } finally {
-    if (file !== undefined) closeSync(file);
   }
 }

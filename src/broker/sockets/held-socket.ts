@@ -20,7 +20,7 @@ import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { BoundInterface, withIndex } from "./bound-interface.ts";
 import { KeptHandle } from "./kept-handle.ts";
-import { type PassedSocket, socketInode } from "./passed-socket.ts";
+import type { PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
 import { inodeAt, isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
@@ -123,7 +123,7 @@ export class HeldSocket implements Disposable, CaredFor {
   /** Identifies its copy in the store. */
   get identity(): Omit<StoredSocket, "berth" | "socket"> {
     const path = this.#foreign ? "foreign" : this.#inode;
-    return { hash: this.#hash, inode: socketInode(this.fd), ...(path !== undefined && { path }) };
+    return { hash: this.#hash, inode: this.#handle.inode, ...(path !== undefined && { path }) };
   }
 
   /** Whether it is bound to [::] and accepts IPv4 too. */

@@ -4,11 +4,13 @@
  */
 import type { FdCalls, FdHandle } from "../../fd.ts";
 import type { Keeper, Kept } from "../guard/keeper.ts";
+import { socketInode } from "./passed-socket.ts";
 
 export class KeptHandle {
   readonly #sys: FdCalls;
   #handle: FdHandle;
   #kept: Kept | undefined;
+  #inode: bigint | undefined;
 
   constructor(handle: FdHandle, sys: FdCalls) {
     this.#handle = handle;
@@ -21,6 +23,12 @@ export class KeptHandle {
 
   get fd(): number {
     return this.#handle.fd;
+  }
+
+  /** Its inode, which stays the same: each record of a lease has it. */
+  get inode(): bigint {
+    this.#inode ??= socketInode(this.#handle.fd);
+    return this.#inode;
   }
 
   /** Has the keeper keep a copy, if it has none. `whose` is for the log. */
@@ -40,6 +48,7 @@ export class KeptHandle {
   replace(fresh: FdHandle, isForeign: () => boolean): void {
     this.#close(isForeign);
     this.#handle = fresh;
+    this.#inode = undefined;
     this.#kept?.dropNow();
     this.#kept = undefined;
   }

@@ -9,13 +9,11 @@ import { socketPair } from "../../support/sockets.ts";
 
 const { EMFILE, ENFILE, ESRCH } = constants.errno;
 
-vi.mock("node:fs", async (original) => {
-  const fs = await original<typeof import("node:fs")>();
+vi.mock("../../../src/broker/access/file-beginning.ts", async (original) => {
+  const { beginningOf } = await original<typeof import("../../../src/broker/access/file-beginning.ts")>();
   // This process, as the kernel would show one of a service.
   const own = `/proc/${process.pid}/cgroup`;
-  const readFileSync = (path: string, encoding: "utf8"): string =>
-    path === own ? "0::/system.slice/game.service\n" : fs.readFileSync(path, encoding);
-  return { ...fs, readFileSync };
+  return { beginningOf: (path: string) => (path === own ? "0::/system.slice/game.service\n" : beginningOf(path)) };
 });
 
 leaksNothing();

@@ -31,13 +31,13 @@ afterEach(() => folder[Symbol.dispose]());
 const reused: Native = { ...native, pollNow: () => POLLIN };
 
 /** A berth that this process has. */
-function occupied(): { berth: Berth; lease: Lease } {
+function occupied(sys: Native): { berth: Berth; lease: Lease } {
   const { specs } = loadConfig({ directories: [join(folder.path, "config")], accounts: systemAccounts(native) });
   const [berth] = specs.map((spec) => new Berth(spec, []));
   if (berth === undefined) throw new Error("the berth is not configured");
   const { pid } = process;
   const pidfd = FdHandle.adopt(native.pidfdOpen(pid));
-  const lease = new Lease({ pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
+  const lease = new Lease({ pid, uid: 0, unit: undefined }, pidfd, sys, () => undefined);
   berth.lease = lease;
   return { berth, lease };
 }
@@ -45,12 +45,12 @@ function occupied(): { berth: Berth; lease: Lease } {
 /** Writes the lease into the record, and reads it as the next broker would. */
 function recorded(sys: Native) {
   rmSync(file, { force: true });
-  const { berth, lease } = occupied();
+  const { berth, lease } = occupied(sys);
   const log = (): void => undefined;
-  using ledger = { ledger: Ledger.open(file, { sys, log }), [Symbol.dispose]: () => ledger.ledger.close() };
+  using ledger = { ledger: Ledger.open(file, { log }), [Symbol.dispose]: () => ledger.ledger.close() };
   ledger.ledger.begin([berth]);
   lease.end();
-  const next = Ledger.open(file, { sys, log });
+  const next = Ledger.open(file, { log });
   try {
     return next.read();
   } finally {
