@@ -60,6 +60,7 @@ export interface BerthRecord {
   readonly ready?: boolean | null;
   readonly status?: string | null;
   readonly outdated?: boolean | null;
+  readonly older?: readonly string[] | null;
   readonly start?: StartRecord | null;
   readonly kept?: number | null;
   readonly problems?: readonly ProblemRecord[] | null;

@@ -3,34 +3,46 @@ import { readFileSync } from "node:fs";
 import { native } from "../native.ts";
 import { printable } from "../printable.ts";
 import type { BerthRecord, DescriptorRecord, LeaseRecord } from "./berth-records.ts";
-import { type Cell, renderTable, type Style } from "./table.ts";
+import { adviceOf, type ShownState, stateOf } from "./berth-state.ts";
+import { type Cell, renderTable, type Style, wrap } from "./table.ts";
 
 const titles = ["NAME", "STATE", "PID", "USER", "SOCKETS"];
 
-const stateStyles: Readonly<Record<BerthRecord["state"], Style>> = {
+/** Where there is no terminal, lines are as long as on the smallest usual one. */
+export const TABLE_WIDTH = 80;
+const INDENT = 2;
+
+const stateStyles: Readonly<Record<ShownState, Style>> = {
   vacant: "dim",
   occupied: "green",
   handover: "yellow",
+  starting: "yellow",
+  waiting: "yellow",
+  outdated: "yellow",
+  failed: "red",
+  problem: "red",
 };
 
-/** One line for each berth, under a line of titles. */
-export function berthTable(berths: readonly BerthRecord[], isColoured: boolean): string {
+/** A line of titles, one row for each berth, and a sentence for each that needs one. No line is longer than `room`. */
+export function berthTable(berths: readonly BerthRecord[], isColoured: boolean, room: number = TABLE_WIDTH): string {
   const heading: Cell[] = titles.map((text) => ({ text, style: "bold" }));
-  return renderTable([heading, ...berths.map(row)], isColoured);
+  const table = renderTable([heading, ...berths.map(row)], isColoured, room);
+  return `${table}${berths.map((berth) => advice(berth, room)).join("")}`;
 }
 
-/** What people read as a berth's state: a problem before all else. Nobody gets a vacant berth that is waiting. */
-export function stateOf({ state, problems, wait }: BerthRecord): string {
-  if (problems && problems.length > 0) return "problem";
-  return wait ? "waiting" : state;
+function advice(berth: BerthRecord, room: number): string {
+  const sentence = adviceOf(berth);
+  if (sentence === undefined) return "";
+  const [first = "", ...others] = wrap(`${printable(berth.name)}: ${sentence}`, room - INDENT);
+  return `${first}\n${others.map((line) => `${" ".repeat(INDENT)}${line}\n`).join("")}`;
 }
 
 function row(berth: BerthRecord): Cell[] {
-  const { name, state, lease, descriptors } = berth;
-  const shown = stateOf(berth);
+  const { name, lease, descriptors } = berth;
+  const state = stateOf(berth);
   return [
     { text: printable(name) },
-    { text: shown, style: shown === state ? stateStyles[state] : shown === "problem" ? "red" : "yellow" },
+    { text: state, style: stateStyles[state] },
     { text: lease ? String(lease.pid) : "-" },
     { text: lease ? userName(uidOf(lease)) : "-" },
     { text: descriptors.map(describe).join(" ") },

@@ -19,6 +19,11 @@ export function hasColours(): boolean {
   return process.stdout.isTTY === true && process.stdout.hasColors();
 }
 
+/** How long a line can be. Undefined where standard output is no terminal. */
+export function terminalWidth(): number | undefined {
+  return process.stdout.isTTY === true && process.stdout.columns > 0 ? process.stdout.columns : undefined;
+}
+
 function onError(error: NodeJS.ErrnoException): void {
   if (error.code === "EPIPE") process.exit(0);
   fail("berth", new BerthError("SYSTEM_ERROR", `cannot write to standard output: ${error.code ?? error.message}`));

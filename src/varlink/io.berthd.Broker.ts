@@ -111,6 +111,9 @@ type Berth (
   # True if the configuration has changed since the tenant took the berth: it may hold other sockets
   # than the next one will. Taking the berth again gives it the new ones, and ends this.
   outdated: ?bool,
+  # With outdated: the addresses that the tenant still has of an older configuration, and the berth
+  # has no longer.
+  older: ?[]string,
   # Where its server starts on demand.
   start: ?Start,
   # How many descriptors the service manager keeps for it, so that they outlive the broker: each of

@@ -59,6 +59,7 @@ export interface Berth {
   readonly ready?: boolean | null | undefined;
   readonly status?: string | null | undefined;
   readonly outdated?: boolean | null | undefined;
+  readonly older?: readonly string[] | null | undefined;
   readonly start?: Start | null | undefined;
   readonly kept?: number | null | undefined;
   readonly problems?: readonly Problem[] | null | undefined;

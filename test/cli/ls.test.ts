@@ -30,9 +30,10 @@ describe("a broker with three berths, one taken", () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     const rows = stdout.trimEnd().split("\n");
     expect(rows[0]?.split(/\s+/)).toEqual(["NAME", "STATE", "PID", "USER", "SOCKETS"]);
-    expect(rows[1]).toMatch(/^arena@alice {2}vacant +- +- +game=\S*127\.0\.0\.1:\d+ game=\S*\[::1\]:\d+$/);
-    expect(rows[2]).toMatch(/^arena@bob {4}vacant /);
-    const [name, state, pid, user, socket] = rows[3]?.split(/\s+/) ?? [];
+    expect(rows[1]).toMatch(/^arena@alice {2}vacant +- +- +game=\S*127\.0\.0\.1:\d+$/);
+    expect(rows[2]).toMatch(/^ +game=\S*\[::1\]:\d+$/);
+    expect(rows[3]).toMatch(/^arena@bob {4}vacant /);
+    const [name, state, pid, user, socket] = rows[5]?.split(/\s+/) ?? [];
     expect({ name, state, pid }).toEqual({ name: "lobby", state: "occupied", pid: String(tenant.pid) });
     expect(user).toMatch(runner);
     expect(socket).toMatch(/^web=\S*127\.0\.0\.1:\d+$/);
@@ -43,7 +44,8 @@ describe("a broker with three berths, one taken", () => {
     const [titles = "", ...rows] = stdout.trimEnd().split("\n");
     const starts = [...titles.matchAll(/\S+/g)].map(({ index }) => index).filter((index) => index > 0);
     expect(starts).toHaveLength(4);
-    for (const row of rows) for (const at of starts) expect(row.slice(at - 2, at + 1)).toMatch(/^ {2}\S$/);
+    for (const row of rows.filter((line) => !line.startsWith(" ")))
+      for (const at of starts) expect(row.slice(at - 2, at + 1)).toMatch(/^ {2}\S$/);
   });
 
   test("berth ls --json is the list as the broker gave it", async () => {
@@ -169,6 +171,33 @@ describe("a broker that is not to be trusted", () => {
   });
 });
 
+test("a tenant that has a port of an older configuration is outdated, until it is started again", async () => {
+  await using broker = await spawnBroker(berths);
+  const env = { BERTHD_SOCKET: broker.socket };
+  const run = async (): Promise<ReturnType<typeof start>> => {
+    const tenant = start(["run", "lobby"], env);
+    await broker.logged(({ event, pid }) => event === "acquired" && pid === tenant.pid);
+    return tenant;
+  };
+  const first = await run();
+  const before = JSON.parse((await berth(["show", "lobby", "--json"], env)).stdout).descriptors[0].address;
+  const file = String(berths["lobby.toml"]);
+  broker.folder.write({ "config/lobby.toml": file.replace("127.0.0.1", "127.0.0.2") });
+  expect((await berth(["reload"], env)).code).toBe(0);
+  const { stdout } = await berth(["ls"], env);
+  expect(stdout).toMatch(/^lobby +outdated .* web=tcp:\/\/127\.0\.0\.2:\d+$/m);
+  expect(stdout).toMatch(/^lobby: has tcp:.* of an older configuration; restart it$/m);
+  expect(stdout).toContain(`\nlobby: has ${before} of`);
+  expect((await berth(["show", "lobby"], env)).stdout).toMatch(
+    new RegExp(`^ {2}state +outdated\n(.*\n)* {2}outdated +has ${before} of an older configuration; restart it$`, "m"),
+  );
+  first.kill("SIGKILL");
+  await broker.logged(({ event }) => event === "released");
+  const second = await run();
+  expect((await berth(["ls"], env)).stdout).toMatch(/^lobby +occupied /m);
+  second.kill("SIGKILL");
+});
+
 test("berth show prints a server's status, and why one did not start", async () => {
   const lease = { id: "1", pid: process.pid, uid: 0 };
   const start = {
@@ -190,7 +219,7 @@ test("berth show prints a server's status, and why one did not start", async () 
     (await berth(["show", name, "--socket", broker.socket])).stdout.replace(/^.*\n/, "");
   expect(await show("busy")).toMatch(/^ {2}status +map dm6, 3 players$/m);
   expect(await show("broken")).toBe(
-    "  state     vacant\n  start     on demand, failed\n" +
+    "  state     failed\n  start     on demand, failed\n" +
       "  failed    3 times; last reason: it ended with status 1\n  next try  2023-11-14T22:13:20.000Z\n",
   );
   expect(await show("shy")).toBe("  state  vacant\n  start  on demand, waiting\n");

@@ -250,7 +250,7 @@ type Start (state: (waiting, queued, starting, running, failed), failures: int, 
 type Root (images: []string, state: (persistent, volatile, readonly), strategy: ?(idmap, metacopy, none))
 type Problem (file: string, line: int, message: string, remedy: ?string)
 type Wait (for: (repair, lock, guard), pid: ?int, message: string)
-type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, root: ?Root, lease: ?Lease, ready: ?bool, status: ?string, outdated: ?bool, start: ?Start, kept: ?int, problems: ?[]Problem, wait: ?Wait)
+type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, root: ?Root, lease: ?Lease, ready: ?bool, status: ?string, outdated: ?bool, older: ?[]string, start: ?Start, kept: ?int, problems: ?[]Problem, wait: ?Wait)
 method List() -> (berths: []Berth)
 
 method GetStateFolder() -> (folder: ?string)

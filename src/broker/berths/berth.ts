@@ -81,6 +81,8 @@ export interface BerthView {
   readonly status?: string;
   /** The configuration has changed since the tenant took it. */
   readonly outdated?: true;
+  /** Addresses of an older configuration that the tenant still has. */
+  readonly older?: readonly string[];
   readonly start?: StartView;
   /** How many of its descriptors are in the service manager's store. */
   readonly kept?: number;
@@ -153,10 +155,10 @@ export class Berth {
 
   /** Descriptions in the order of {@link borrow}; numbered from `first` if given. */
   descriptors(first?: number): DescriptorView[] {
-    const views: DescriptorView[] = this.sockets.map(({ name, socket }) => ({
-      name,
-      kind: socket.listen.kind,
-      address: formatListenAddress({ ...socket.listen, address: socket.address }),
+    const views: DescriptorView[] = this.sockets.map((one) => ({
+      name: one.name,
+      kind: one.socket.listen.kind,
+      address: addressText(one),
     }));
     if (this.hasRoot) views.push({ name: ROOT, kind: "root" });
     for (const { name } of this.stash.values()) views.push({ name: shownName(name), kind: "stash" });
@@ -190,6 +192,7 @@ export class Berth {
       ...(this.lease !== undefined && { lease: leaseView(this.lease), ready: this.lease.ready }),
       ...(this.lease?.status !== undefined && { status: this.lease.status }),
       ...(this.lease?.outdated === true && { outdated: true as const }),
+      ...(this.lease !== undefined && this.lease.older.length > 0 && { older: this.lease.older }),
       ...(this.start !== undefined && { start: this.start }),
       ...(kept > 0 && { kept }),
       ...(this.problems.length > 0 && { problems: this.problems.map(shownProblem) }),
@@ -224,6 +227,11 @@ export class Berth {
     const { images = [], state = "persistent", readOnly = false } = this.spec.root ?? {};
     return { images, state: readOnly ? "readonly" : state };
   }
+}
+
+/** Where a socket is bound, as the configuration writes it. */
+export function addressText({ socket }: NamedSocket): string {
+  return formatListenAddress({ ...socket.listen, address: socket.address });
 }
 
 /** A configuration without the places of its values: equal texts mean equal configurations. */

@@ -125,6 +125,7 @@ export class Berths {
     for (const lease of [berth.lease, berth.incoming]) {
       if (lease === undefined || !who.holds(lease)) continue;
       lease.outdated = false; // it gets all that is new
+      lease.older = [];
       return roots.ensure(berth) ?? { kind: "granted", berth, lease };
     }
     if (berth.lease === undefined && replace === "must") return { kind: "vacant", berth: name };

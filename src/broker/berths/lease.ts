@@ -52,6 +52,8 @@ export class Lease {
   ready = false;
   /** The configuration has changed since the tenant took the berth. */
   outdated = false;
+  /** With it: addresses that the tenant has and the berth has no longer. */
+  older: readonly string[] = [];
   /** Its copy in a store. */
   storedCopy: StoredCopy | undefined;
   readonly #sys: Native;

@@ -11,7 +11,7 @@ import type { Native } from "../../native.ts";
 import { dropPassed, type PassedSocket } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import { openMissing, openSockets, type SocketSet, type SocketSources } from "../sockets/socket-set.ts";
-import { Berth } from "./berth.ts";
+import { addressText, Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import type { Leases } from "./leases.ts";
@@ -223,9 +223,15 @@ export class Registry {
 
   #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"], isOtherwise: boolean): void {
     const { roots, log, events } = this.#options;
+    const before = berth.sockets.map(addressText);
     const { moved, changed } = berth.configure(spec, sockets);
     if (changed) roots.forget(berth);
-    for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined && changed) lease.outdated = true;
+    const now = new Set(sockets.map(addressText));
+    for (const lease of [berth.lease, berth.incoming]) {
+      if (lease === undefined || !changed) continue;
+      lease.outdated = true;
+      lease.older = [...new Set([...lease.older, ...before])].filter((address) => !now.has(address));
+    }
     if (moved && berth.lease !== undefined) {
       const { pid } = berth.lease.tenant;
       const message = `berth ${berth.name}: its sockets changed; pid ${pid} keeps those it has until it asks again`;

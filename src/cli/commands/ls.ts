@@ -4,7 +4,7 @@ import { printable, printableJson } from "../../printable.ts";
 import { listBerths } from "../berth-records.ts";
 import { berthTable } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
-import { hasColours, print } from "../stdout.ts";
+import { hasColours, print, terminalWidth } from "../stdout.ts";
 
 interface LsOptions extends BrokerChoice {
   readonly json?: true;
@@ -30,6 +30,6 @@ export function addLs(program: Command): void {
       const berths = await listBerths(options);
       if (options.json) print(`${printableJson(berths, 2)}\n`);
       else if (options.names) print(berths.map(({ name }) => `${printable(name)}\n`).join(""));
-      else print(berthTable(berths, hasColours()));
+      else print(berthTable(berths, hasColours(), terminalWidth()));
     });
 }

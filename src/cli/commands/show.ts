@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { RefusedError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { type BerthRecord, type LeaseRecord, listBerths, type StartRecord } from "../berth-records.ts";
+import { outdatedOf, stateOf } from "../berth-state.ts";
 import { uidOf, userName } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print } from "../stdout.ts";
@@ -41,8 +42,8 @@ function absent(name: string): RefusedError {
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {
-  const { name, state, descriptors, range, root, lease, ready, status, outdated, start, problems, wait } = berth;
-  const facts: [string, string][] = [["state", state]];
+  const { name, descriptors, range, root, lease, ready, status, outdated, start, problems, wait } = berth;
+  const facts: [string, string][] = [["state", stateOf(berth)]];
   for (const { file, line, message, remedy } of problems ?? []) {
     facts.push(["problem", printable(`${file}:${line}: ${message}`)]);
     if (remedy) facts.push(["remedy", printable(remedy)]);
@@ -53,7 +54,7 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);
     facts.push(["ready", ready ? "yes" : "not said"], ["lease", printable(lease.id)]);
     if (status) facts.push(["status", printable(status)]);
-    if (outdated) facts.push(["outdated", "its configuration has changed since; restart the server"]);
+    if (outdated) facts.push(["outdated", outdatedOf(berth)]);
   }
   if (start) facts.push(...factsOf(start));
   if (root) {

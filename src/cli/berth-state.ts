@@ -1,0 +1,60 @@
+/** What people read as a berth's state, and the sentence that goes with it. Pure. */
+import { printable } from "../printable.ts";
+import type { BerthRecord, StartRecord } from "./berth-records.ts";
+
+/** One word for a table. */
+export type ShownState = BerthRecord["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated";
+
+/** What keeps a berth from being used comes before all else. */
+export function stateOf({ state, problems, wait, start, outdated }: BerthRecord): ShownState {
+  if (problems && problems.length > 0) return "problem";
+  if (wait) return "waiting";
+  if (state === "vacant" && start?.state === "failed") return "failed";
+  if (state === "vacant" && (start?.state === "starting" || start?.state === "queued")) return "starting";
+  return state === "occupied" && outdated ? "outdated" : state;
+}
+
+/** Why it is in this state and what to do. Undefined where there is nothing to do. */
+export function adviceOf(berth: BerthRecord): string | undefined {
+  const { problems, wait, start } = berth;
+  switch (stateOf(berth)) {
+    case "problem": {
+      const [first] = problems ?? [];
+      if (first === undefined) return undefined;
+      const others = (problems?.length ?? 1) - 1;
+      const remedy = first.remedy ? `; ${first.remedy}` : "";
+      const more = others > 0 ? `; and ${others} more: berth show ${berth.name}` : "";
+      return printable(`${first.file}:${first.line}: ${first.message}${remedy}${more}`);
+    }
+    case "waiting":
+      return wait ? printable(wait.message) : undefined;
+    case "failed":
+      return start ? failureOf(start) : undefined;
+    case "outdated":
+      return outdatedOf(berth);
+    case "starting":
+    case "vacant":
+    case "occupied":
+    case "handover":
+      return undefined;
+  }
+}
+
+/** Why the last start failed, and when the next one is. */
+export function failureOf({ failures, reason, next }: StartRecord): string {
+  const times = failures === 1 ? "its server did not start" : `its server did not start, ${failures} times`;
+  const why = reason ? `: ${printable(reason)}` : "";
+  return `${times}${why}${next ? `; next try at ${timeOf(next)}` : ""}`;
+}
+
+/** What the tenant has of an older configuration. */
+export function outdatedOf({ older, lease }: BerthRecord): string {
+  const what = older && older.length > 0 ? `has ${older.map(printable).join(" ")} of` : "has settings of";
+  const how = lease?.unit ? `: systemctl restart ${printable(lease.unit)}` : "";
+  return `${what} an older configuration; restart it${how}`;
+}
+
+/** `2026-01-31T12:00:00Z` of microseconds since 1970. */
+function timeOf(microseconds: number): string {
+  return new Date(microseconds / 1000).toISOString().replace(/\.\d+Z$/, "Z");
+}
