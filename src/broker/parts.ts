@@ -14,6 +14,7 @@ import type { Repairs } from "./berths/repairs.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
+import type { Stops } from "./demand/stops.ts";
 import type { Guard } from "./guard/guard.ts";
 import type { NotifySocket } from "./notify/notify-socket.ts";
 import type { Ledger } from "./restart/ledger.ts";
@@ -66,6 +67,7 @@ export interface Reloads {
 /** A broker that serves. */
 export interface BrokerParts extends Settled {
   readonly onDemand: OnDemand;
+  readonly stops: Stops;
   readonly recovery: Recovery;
   readonly interfaces: InterfaceFollower;
   readonly reloader: Reloads;
@@ -104,6 +106,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.notify?.close();
   parts.agent?.close();
   parts.onDemand?.close();
+  parts.stops?.close();
   parts.recovery?.close();
   parts.interfaces?.close();
   parts.interceptions.close(isGiven);

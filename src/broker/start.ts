@@ -17,6 +17,7 @@ import { openAgent, serveContainers } from "./container-agent.ts";
 import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
+import { Stops } from "./demand/stops.ts";
 import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { beginKeeping } from "./keeping.ts";
@@ -201,13 +202,10 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     if (event === "repaired") noteHeld(parts); // it may have been opened again
   });
 
-  const onDemand = new OnDemand({
-    sys,
-    log,
-    events,
-    runner: createRunner({ socket: control.path, output: options.serverOutput ?? 2 }),
-    limits: { ...DEFAULT_START_LIMITS, ...options.starts },
-  });
+  const runner = createRunner({ socket: control.path, output: options.serverOutput ?? 2 });
+  const limits = { ...DEFAULT_START_LIMITS, ...options.starts };
+  const onDemand = new OnDemand({ sys, log, events, runner, limits });
+  const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });
   const maxFds = maxOpenFiles();
   const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));
@@ -254,7 +252,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   });
   const isPaused = (): boolean => takeover.isUnderWay;
   const interfaces = new InterfaceFollower({ berths, repairs, sys, log, isPaused });
-  const serving = { ...parts, onDemand, recovery, interfaces, reloader, listener, snapshot };
+  const serving = { ...parts, onDemand, stops, recovery, interfaces, reloader, listener, snapshot };
   const takeover = new TakeoverServer({
     snapshot,
     obstacle: takeoverObstacle(parts),
@@ -275,6 +273,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       notify: notify?.address,
       takeover,
       watchers,
+      stops,
       maxFds,
       state: () => parts.roots.folder && resolve(parts.roots.folder),
       reload: () => reloadParts(all),

@@ -2,12 +2,24 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
+import { join } from "node:path";
 
 /** The result of a start: the unit runs, does not exist, or failed with a reason. */
 export type StartResult =
   | { readonly kind: "started" }
   | { readonly kind: "absent" }
   | { readonly kind: "failed"; readonly reason: string };
+
+/** The result of a stop that was waited for. late: systemd goes on with it. */
+export type StopResult = { readonly kind: "stopped" | "late" } | { readonly kind: "refused"; readonly reason: string };
+
+/** A service as it is now. */
+export interface ServiceState {
+  /** Whether it starts, runs, stops, or waits to be started again. */
+  readonly isActive: boolean;
+  /** Its main process; 0 without one. */
+  readonly pid: number;
+}
 
 /** How a service ended. */
 export interface ServiceEnd {
@@ -21,6 +33,10 @@ export interface Manager {
   start(unit: string, told: (result: StartResult) => void): void;
   /** Requests the stop of a unit and does not wait. Calls `refused` only if systemd refuses the request. */
   stop(unit: string, refused: (reason: string) => void): void;
+  /** Stops a unit. Calls `told` when all its processes have ended, or after a time. */
+  end(unit: string, told: (result: StopResult) => void): void;
+  /** Tells what a service is doing. One that does not exist is not active. */
+  state(unit: string, told: (state: ServiceState) => void): void;
   /** Tells how a service ended; undefined while it starts, runs or stops. */
   ended(unit: string, told: (end: ServiceEnd | undefined) => void): void;
 }
@@ -29,6 +45,8 @@ export interface Manager {
 const NO_SUCH_UNIT = 5;
 /** A little more than systemd's default start timeout of 90 seconds. */
 const SYSTEMCTL_TIMEOUT_MS = 100_000;
+/** Not a status of systemctl: it took too long. */
+const TIMED_OUT = -2;
 // CLD_EXITED, waitid(2).
 const EXITED = "1";
 
@@ -37,12 +55,31 @@ export function findManager(): Manager | undefined {
   return existsSync("/run/systemd/system") && process.geteuid?.() === 0 ? createManager() : undefined;
 }
 
+/** The manager of this process's own user, if there is one; undefined for root. */
+export function findUserManager(): Manager | undefined {
+  const folder = process.env["XDG_RUNTIME_DIR"];
+  if (process.geteuid?.() === 0 || folder === undefined || !existsSync(join(folder, "systemd/private")))
+    return undefined;
+  return createManager("systemctl", { before: ["--user"] });
+}
+
+export interface ManagerOptions {
+  /** Arguments before those of the call. */
+  readonly before?: readonly string[];
+  /** Milliseconds that systemctl may take. */
+  readonly timeout?: number;
+}
+
 /** `program` is systemctl, or the replacement that a test gives. */
-export function createManager(program = "systemctl"): Manager {
+export function createManager(
+  program = "systemctl",
+  { before = [], timeout = SYSTEMCTL_TIMEOUT_MS }: ManagerOptions = {},
+): Manager {
   const call = (args: readonly string[], told: (status: number, stdout: string, problem: string) => void): void => {
-    const options = { timeout: SYSTEMCTL_TIMEOUT_MS, env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" } };
-    execFile(program, args, options, (error, stdout, stderr) => {
+    const options = { timeout, env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" } };
+    execFile(program, [...before, ...args], options, (error, stdout, stderr) => {
       if (error === null) return told(0, stdout, "");
+      if (error.killed === true) return told(TIMED_OUT, stdout, "");
       const [line = ""] = stderr.trim().split("\n");
       told(typeof error.code === "number" ? error.code : -1, stdout, line === "" ? error.message : line);
     });
@@ -57,6 +94,13 @@ export function createManager(program = "systemctl"): Manager {
       call(["stop", "--no-ask-password", "--no-block", "--", unit], (status, _, reason) => {
         if (status !== 0) refused(reason);
       }),
+    end: (unit, told) =>
+      call(["stop", "--no-ask-password", "--", unit], (status, _, reason) => {
+        if (status === 0) told({ kind: "stopped" });
+        else told(status === TIMED_OUT ? { kind: "late" } : { kind: "refused", reason });
+      }),
+    state: (unit, told) =>
+      call(["show", "--property=ActiveState,MainPID", "--", unit], (_, stdout) => told(readState(stdout))),
     ended: (unit, told) =>
       call(["show", "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus", "--", unit], (_, stdout) =>
         told(readEnd(stdout)),
@@ -65,8 +109,18 @@ export function createManager(program = "systemctl"): Manager {
 }
 
 /** Reads the output of `systemctl show` for a service. */
+export function readState(text: string): ServiceState {
+  const active = propertyOf(text, "ActiveState");
+  return { isActive: !["", "inactive", "failed"].includes(active), pid: Number(propertyOf(text, "MainPID")) };
+}
+
+function propertyOf(text: string, name: string): string {
+  return new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
+}
+
+/** Reads the output of `systemctl show` for a service. */
 export function readEnd(text: string): ServiceEnd | undefined {
-  const property = (name: string): string => new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
+  const property = (name: string): string => propertyOf(text, name);
   const isDown = ["inactive", "failed"].includes(property("ActiveState")) || property("SubState") === "auto-restart";
   if (!isDown) return undefined;
   const number = Number(property("ExecMainStatus"));

@@ -122,6 +122,17 @@ export interface BrokerMethods {
       readonly range?: Range | null | undefined;
     };
   };
+  readonly Stop: {
+    readonly parameters: {
+      readonly berth: string;
+    };
+    readonly reply: {
+      readonly lease?: Lease | null | undefined;
+      readonly unit?: string | null | undefined;
+      readonly killed: boolean;
+      readonly again: boolean;
+    };
+  };
   readonly Intercept: {
     readonly parameters: {
       readonly lease: string;

@@ -2,7 +2,7 @@
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { createManager, readEnd, type StartResult } from "../../src/systemd/manager.ts";
+import { createManager, readEnd, readState, type StartResult, type StopResult } from "../../src/systemd/manager.ts";
 import { TestFolder } from "../support/broker.ts";
 
 describe("a service that systemctl shows", () => {
@@ -49,4 +49,32 @@ describe("a start", () => {
     const result = await new Promise<StartResult>((resolve) => createManager("/nowhere/systemctl").start("x", resolve));
     expect(result).toMatchObject({ kind: "failed", reason: expect.stringContaining("ENOENT") });
   });
+});
+
+describe("a stop that is waited for", () => {
+  const stop = async (script: string): Promise<StopResult> => {
+    using folder = new TestFolder({ systemctl: `#!/bin/sh\n${script}\n` });
+    const program = join(folder.path, "systemctl");
+    chmodSync(program, 0o755);
+    const manager = createManager(program, { before: ["--user"], timeout: 5000 });
+    return await new Promise((resolve) => manager.end("berth@arena.service", resolve));
+  };
+
+  it.each<[string, StopResult]>([
+    ['test "$*" = "--user stop --no-ask-password -- berth@arena.service"', { kind: "stopped" }],
+    ["echo Access denied. >&2; exit 4", { kind: "refused", reason: "Access denied." }],
+    ["exec sleep 1000", { kind: "late" }],
+  ])("%s", async (script, expected) => {
+    expect(await stop(script)).toEqual(expected);
+  });
+});
+
+it.each([
+  ["ActiveState=active\nMainPID=12\n", { isActive: true, pid: 12 }],
+  ["MainPID=0\nActiveState=activating\n", { isActive: true, pid: 0 }],
+  ["MainPID=0\nActiveState=failed\n", { isActive: false, pid: 0 }],
+  ["MainPID=0\nActiveState=inactive\n", { isActive: false, pid: 0 }],
+  ["", { isActive: false, pid: 0 }],
+])("a service that systemctl shows as %j is active or not, and has a main process", (shown, expected) => {
+  expect(readState(shown)).toEqual(expected);
 });

@@ -101,6 +101,8 @@ it("replies match the interface: every method, and every error that one process 
   for (const handle of [file, left, right]) handle.close();
   await call(client, "Acquire", { berth: "arena" });
   await call(client, "Reload");
+  await call(client, "Stop", { berth: "idle" });
+  await call(client, "Stop", { berth: "arena" });
   await call(client, "Ready", { lease });
   await call(client, "Ready", { lease: "none" });
   await call(client, "Release", { lease });
@@ -108,12 +110,19 @@ it("replies match the interface: every method, and every error that one process 
   await call(client, "Launch", { berth: "arena" });
   await events.return();
 
-  expect([...watched].sort()).toEqual(["acquired", "changed", "present", "ready", "released"]);
+  expect([...watched].sort()).toEqual(["acquired", "changed", "present", "ready", "released", "stopping"]);
   for (const { name, methods } of interfaces) {
     // The reply of Intercept needs a process under a filter: test/bind has it.
     for (const method of methods.keys()) if (method !== "Intercept") expect(seen).toContain(`${name}.${method}`);
   }
-  for (const error of ["NoSuchBerth", "NoSuchLease", "BerthVacant", "LimitReached", "UnsuitableDescriptor"])
+  for (const error of [
+    "NoSuchBerth",
+    "NoSuchLease",
+    "BerthVacant",
+    "StopFailed",
+    "LimitReached",
+    "UnsuitableDescriptor",
+  ])
     expect(seen).toContain(`${broker}.${error}`);
   for (const error of ["InterfaceNotFound", "MethodNotFound", "InvalidParameter", "ExpectedMore"])
     expect(seen).toContain(`${standard}.${error}`);

@@ -45,6 +45,12 @@ export type Refusal =
   | { readonly kind: "unsuitable"; readonly name: string; readonly message: string }
   | { readonly kind: "no-root"; readonly berth: string; readonly message: string };
 
+/** Why a server was not stopped. */
+export type StopRefusal =
+  | Refusal
+  | { readonly kind: "not-yours"; readonly berth: string; readonly lease: LeaseView }
+  | { readonly kind: "not-stopped"; readonly berth: string; readonly lease?: LeaseView; readonly message: string };
+
 /** Ask again once `until` has resolved. If it resolves to a text, asking again is pointless, and the text says why. */
 export interface Waiting {
   readonly kind: "waiting";

@@ -55,6 +55,12 @@ export function processOf(pid: number): ServerProcess | undefined {
   return { pid, parent: Number(parent), group: Number(group), since: Number(fields[19]) };
 }
 
+/** Those of a process group that run. A look at all processes. */
+export function processesOfGroup(group: number): number[] {
+  const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => processOf(pid)?.group === group);
+}
+
 /** Sends a signal to exactly that process. Returns 0 or -errno. */
 export function signalProcess({ pid, since }: ServerProcess, signal: number, sys: Native): number {
   const opened = sys.pidfdOpen(pid);

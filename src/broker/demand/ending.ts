@@ -9,9 +9,20 @@ import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import type { Lease } from "../berths/lease.ts";
-import { type ServerProcess, signalProcess } from "../berths/server-processes.ts";
+import { processesOfGroup, processOf, type ServerProcess, signalProcess } from "../berths/server-processes.ts";
 
 const { SIGKILL } = constants.signals;
+
+/** How long a process may live after SIGKILL, in milliseconds. One that waits in the kernel lives on. */
+const KILL_TIMEOUT_MS = 10_000;
+/** When to look whether all have ended: at first, and at most. */
+const FIRST_LOOK_MS = 10;
+const LONGEST_LOOK_MS = 200;
+
+/** How it went. asked: all ended without SIGKILL. left: these live although they got SIGKILL. */
+export type EndingResult =
+  | { readonly kind: "asked" | "killed" | "closed" }
+  | { readonly kind: "left"; readonly pids: readonly number[] };
 
 export interface EndingOptions {
   readonly sys: Native;
@@ -25,16 +36,22 @@ export interface EndingOptions {
 }
 
 export class Ending {
+  /** Resolves when the lease and all its processes that were found have ended, or after {@link close}. */
+  readonly done: Promise<EndingResult>;
   readonly #sys: Native;
   readonly #lease: Lease;
   /** Of its own: the lease ends with the tenant, and others of its group may live on. */
   readonly #pidfd: FdHandle;
+  readonly #pid: number;
   readonly #isGroup: boolean;
   readonly #processes: EndingOptions["processes"];
   /** Those that were found, and do not get the signals of the group. */
   #others: readonly ServerProcess[] = [];
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
+  #look: NodeJS.Timeout | undefined;
+  #isKilled = false;
   #isClosed = false;
+  #tell: (result: EndingResult) => void = () => undefined;
 
   /** Sends the first signal. `pidfd`: the tenant's, borrowed. */
   constructor(lease: Lease, pidfd: number, { sys, signal, timeout, processes, onKill }: EndingOptions) {
@@ -42,29 +59,58 @@ export class Ending {
     this.#lease = lease;
     this.#processes = processes;
     this.#pidfd = FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", sys.dup(pidfd)), sys);
-    const { pid } = lease.tenant;
-    this.#isGroup = leadsSession(pid);
-    const reached = this.#signal(signal);
-    void this.#find((one) => one.pid !== pid && !(reached === "group" && one.group === pid)).then((found) => {
-      for (const one of found) signalProcess(one, signal, sys);
+    this.#pid = lease.tenant.pid;
+    this.#isGroup = leadsSession(this.#pid);
+    this.done = new Promise((resolve) => {
+      this.#tell = resolve;
     });
+    const reached = this.#signal(signal);
+    void this.#find((one) => one.pid !== this.#pid && !(reached === "group" && one.group === this.#pid)).then(
+      (found) => {
+        for (const one of found) signalProcess(one, signal, sys);
+        this.#await(FIRST_LOOK_MS);
+      },
+    );
     this.#timer = setTimeout(() => void this.#kill(onKill), timeout);
   }
 
   /** Kills nobody any more. Idempotent. */
   close(): void {
+    this.#finish({ kind: "closed" });
+  }
+
+  #finish(result: EndingResult): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#look);
     this.#pidfd.close();
+    this.#tell(result);
+  }
+
+  /** Looks from time to time whether all have ended. */
+  #await(delay: number): void {
+    if (this.#isClosed) return;
+    if (this.#remaining().length === 0) return this.#finish({ kind: this.#isKilled ? "killed" : "asked" });
+    this.#look = setTimeout(() => this.#await(Math.min(2 * delay, LONGEST_LOOK_MS)), delay);
+  }
+
+  /** Who is known to live. */
+  #remaining(): number[] {
+    const others = this.#others.filter(({ pid, since }) => processOf(pid)?.since === since).map(({ pid }) => pid);
+    const known = this.#lease.ended ? others : [this.#lease.tenant.pid, ...others];
+    // A look at all processes only where nothing else is left. A group has zombies, too.
+    if (known.length > 0 || !this.#isGroup || this.#sys.pidfdSignalGroup(this.#pidfd.fd, 0) < 0) return known;
+    return processesOfGroup(this.#pid).filter((pid) => pid !== this.#pid);
   }
 
   async #kill(onKill: () => void): Promise<void> {
-    let isKilled = this.#signal(SIGKILL) !== "nobody";
+    this.#isKilled = this.#signal(SIGKILL) !== "nobody";
     // What has the berth's sockets later may be of another lease.
     if (!this.#lease.ended) await this.#find(() => true);
-    for (const one of this.#others) if (signalProcess(one, SIGKILL, this.#sys) >= 0) isKilled = true;
-    if (isKilled) onKill();
-    this.close();
+    for (const one of this.#others) if (signalProcess(one, SIGKILL, this.#sys) >= 0) this.#isKilled = true;
+    if (this.#isKilled) onKill();
+    if (this.#isClosed) return;
+    this.#timer = setTimeout(() => this.#finish({ kind: "left", pids: this.#remaining() }), KILL_TIMEOUT_MS);
   }
 
   /** Looks for processes, unless it is closed meanwhile. */

@@ -21,7 +21,7 @@ const { SIGTERM } = constants.signals;
 export interface IdleWatchOptions {
   readonly sys: Native;
   readonly log: Log;
-  readonly runner: Runner;
+  readonly runner: Pick<Runner, "stop">;
   readonly connections: Pick<Connections, "to">;
   /** Milliseconds from SIGTERM to SIGKILL, unless the berth says another time. */
   readonly stopTimeout: number;

@@ -68,6 +68,11 @@ export class OnDemand {
     attended?.idle.update();
   }
 
+  /** Somebody stops the server of this berth, so its exit is not a failure. */
+  expectEnd(berth: Berth): void {
+    this.#byBerth.get(berth)?.starter.expectEnd();
+  }
+
   /** Starts and stops nothing any more. Servers keep running. */
   close(): void {
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);

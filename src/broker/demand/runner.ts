@@ -4,9 +4,17 @@
  * not here.
  */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
-import { findManager, type Manager } from "../../systemd/manager.ts";
+import {
+  findManager,
+  findUserManager,
+  type Manager,
+  type ServiceState,
+  type StopResult,
+} from "../../systemd/manager.ts";
+import type { Tenant } from "../berths/lease.ts";
 
 /** How a start ended, as far as it is known. */
 export interface RunResult {
@@ -31,7 +39,19 @@ export interface Runner {
    * systemd refuses.
    */
   stop(berth: string, unit: string | undefined, refused: (reason: string) => void): boolean;
+  /**
+   * Stops the unit that the server of this tenant runs as, and waits until its processes have ended: then systemd does
+   * not start it again. Without a tenant it is the berth's own unit, if that is active.
+   */
+  end(berth: string, tenant: Pick<Tenant, "pid" | "unit"> | undefined): Promise<UnitStop>;
 }
+
+/** What was done with a unit. none: no unit has this server. */
+export type UnitStop =
+  | { readonly kind: "none" }
+  | { readonly kind: "stopped"; readonly unit: string }
+  | { readonly kind: "late"; readonly unit: string }
+  | { readonly kind: "refused"; readonly reason: string; readonly unit: string };
 
 export interface RunnerOptions {
   /** The broker's control socket, for the launcher. */
@@ -40,13 +60,21 @@ export interface RunnerOptions {
   readonly output: number;
   /** Default: systemd, if this process may use it. */
   readonly manager?: Manager | undefined;
+  /** Which has the unit of a server that is to be stopped. Default: as `manager`, or the one of this process's user. */
+  readonly stopping?: Manager | undefined;
 }
 
 /** Variables about the broker's own process. Its children must not get them. */
 const OWN_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID", "FDSTORE"];
 
-export function createRunner({ socket, output, manager = findManager() }: RunnerOptions): Runner {
+export function createRunner({
+  socket,
+  output,
+  manager = findManager(),
+  stopping = manager ?? findUserManager(),
+}: RunnerOptions): Runner {
   return {
+    end: async (berth, tenant) => (stopping === undefined ? { kind: "none" } : await endUnit(stopping, berth, tenant)),
     start: (berth, onEnd) =>
       manager === undefined
         ? startChild(socket, output, berth, onEnd)
@@ -75,6 +103,31 @@ function startUnit(manager: Manager, berth: string, onEnd: (outcome: RunResult) 
       if (hasBegun) inquire((end) => end !== undefined && onEnd(end));
     },
   };
+}
+
+async function endUnit(
+  manager: Manager,
+  berth: string,
+  tenant: Pick<Tenant, "pid" | "unit"> | undefined,
+): Promise<UnitStop> {
+  const own = unitOf(berth);
+  const unit = tenant === undefined ? own : process.geteuid?.() === 0 ? tenant.unit : userUnitOf(tenant.pid);
+  if (unit?.endsWith(".service") !== true) return { kind: "none" };
+  const { isActive, pid } = await new Promise<ServiceState>((told) => manager.state(unit, told));
+  // Another unit may have more than this server in it: a shell's, or that of a whole session.
+  const isMeant = tenant === undefined || unit === own || unit === `container@${berth}.service` || pid === tenant.pid;
+  if (!isActive || !isMeant) return { kind: "none" };
+  const result = await new Promise<StopResult>((told) => manager.end(unit, told));
+  return { ...result, unit };
+}
+
+/** The unit of a user's manager that a process of this user is in. */
+function userUnitOf(pid: number): string | undefined {
+  try {
+    return /\/([^/\n]+\.service)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "latin1"))?.[1];
+  } catch {
+    return undefined; // it has exited
+  }
 }
 
 /** Every berth name is a valid instance name of a unit, so `%i` is the berth. */

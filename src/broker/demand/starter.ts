@@ -87,7 +87,7 @@ export class Starter {
     else this.#occupied();
   }
 
-  /** The idle watch stops the server, so its exit is not a failure. */
+  /** The broker stops the server, so its exit is not a failure. */
   expectEnd(): void {
     this.#isStopped = true;
   }

@@ -23,6 +23,7 @@ import type { Granted, Refusal } from "../berths/request.ts";
 import { isStashName } from "../berths/stash.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
+import type { Stops } from "../demand/stops.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import { refusal } from "./refusals.ts";
 import { guarded, retrying } from "./retry.ts";
@@ -39,6 +40,7 @@ export interface MethodsContext {
   /** `over` resolves when no takeover is under way. Until then nothing is granted. */
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
+  readonly stops: Stops;
   /** RLIMIT_NOFILE. */
   readonly maxFds: number;
   /** Absolute path of the state folder, if there is one by now. */
@@ -62,6 +64,7 @@ export function brokerMethods({
   notify,
   takeover,
   watchers,
+  stops,
   maxFds,
   state,
   reload,
@@ -130,6 +133,15 @@ export function brokerMethods({
     return done(interceptions.begin(lease, notify, session));
   };
 
+  const stop = async (name: string, session: Session): Promise<Answer | undefined> => {
+    await takeover.over();
+    const done = session.closed ? undefined : await stops.stop(name, session);
+    if (done === undefined || session.closed) return undefined;
+    if (done.kind !== "stopped") return refusal(done);
+    const { kind: _, ...stopped } = done;
+    return answer(stopped satisfies Reply<"Stop">);
+  };
+
   const reloadNow = (): Answer => {
     try {
       reload();
@@ -172,6 +184,12 @@ export function brokerMethods({
         },
       },
       Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },
+      Stop: {
+        handle:
+          (session, { berth }) =>
+          (reply) =>
+            void stop(berth, session).then(reply),
+      },
       Stash: {
         handle: (...call) => guarded(() => stash(...call)),
         fds: 1,

@@ -1,10 +1,10 @@
 /** Makes the Varlink error reply of a refusal, with a message for people. Pure. */
 import { describeProblems } from "../../config/toml/problem.ts";
 import { type Answer, refuse } from "../../varlink/service.ts";
-import type { Refusal } from "../berths/request.ts";
+import type { StopRefusal } from "../berths/request.ts";
 
 /** The error reply of a refusal. */
-export function refusal(why: Refusal): Answer {
+export function refusal(why: StopRefusal): Answer {
   switch (why.kind) {
     case "denied":
       return refuse("org.varlink.service.PermissionDenied", {
@@ -21,6 +21,16 @@ export function refusal(why: Refusal): Answer {
         berth: why.berth,
         lease: why.lease,
         message: `berth ${why.berth} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}); to take over: berth run --replace try ${why.berth}`,
+      });
+    case "not-yours":
+      return refuse("org.varlink.service.PermissionDenied", {
+        message: `berth ${why.berth} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}): only that user, root and the broker's own user may stop its server`,
+      });
+    case "not-stopped":
+      return refuse("io.berthd.Broker.StopFailed", {
+        berth: why.berth,
+        ...(why.lease !== undefined && { lease: why.lease }),
+        message: `berth ${why.berth}: ${why.message}`,
       });
     case "vacant":
       return refuse("io.berthd.Broker.BerthVacant", {

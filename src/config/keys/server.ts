@@ -190,15 +190,6 @@ function checkStart(
   if (start === "on-demand" && !hasCommand) {
     report(origin, 'server.start is "on-demand", but there is no server.command', 'add command = ["/path/of/program"]');
   }
-  for (const { name } of [keys.stopSignal, keys.stopTimeout]) {
-    const written = table.entries.get(name);
-    if (written === undefined || table.entries.has(keys.stopAfter.name)) continue;
-    report(
-      written.origin,
-      `server.${name} says how the broker stops the server, and it does not`,
-      'add stop-after = "15min"',
-    );
-  }
   const stop = table.entries.get(keys.stopAfter.name);
   if (stop === undefined) return;
   if (start !== "on-demand") {

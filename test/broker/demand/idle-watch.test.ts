@@ -74,7 +74,6 @@ class Scene implements Disposable {
       sys,
       log: () => undefined,
       runner: {
-        start: () => ({ inquire: () => undefined }),
         stop: (berth, name, refused) => {
           if (name === undefined) return false;
           this.#note(`${name} of ${berth} stopped`);

@@ -2,16 +2,27 @@
 import { closeSync, openSync } from "node:fs";
 import { expect, it } from "vitest";
 import { createRunner, type RunResult } from "../../../src/broker/demand/runner.ts";
-import type { Manager, ServiceEnd, StartResult } from "../../../src/systemd/manager.ts";
+import type { Manager, ServiceEnd, ServiceState, StartResult } from "../../../src/systemd/manager.ts";
+import { needs } from "../../support/needs.ts";
 
 /** A manager that does nothing but answer. */
-function manager(start: StartResult, end: ServiceEnd | undefined, calls: string[] = []): Manager {
+function manager(
+  start: StartResult,
+  end: ServiceEnd | undefined,
+  calls: string[] = [],
+  state: ServiceState = { isActive: true, pid: 7 },
+): Manager {
   return {
     start: (unit, told) => {
       calls.push(`start ${unit}`);
       setImmediate(() => told(start));
     },
     stop: (unit) => void calls.push(`stop ${unit}`),
+    end: (unit, told) => {
+      calls.push(`end ${unit}`);
+      setImmediate(() => told({ kind: "stopped" }));
+    },
+    state: (_, told) => setImmediate(() => told(state)),
     ended: (_, told) => setImmediate(() => told(end)),
   };
 }
@@ -64,4 +75,34 @@ it("stops the unit of that berth, and no other", () => {
   expect(runner.stop("arena@bob", "user@1000.service", never)).toBe(false);
   expect(runner.stop("arena@bob", undefined, never)).toBe(false);
   expect(calls).toEqual(["stop berth@arena@bob.service"]);
+});
+
+it.each([
+  ["the berth's own unit", 7, "berth@arena@bob.service", "berth@arena@bob.service"],
+  ["whatever its main process is", 8, "berth@arena@bob.service", "berth@arena@bob.service"],
+  ["that of its container", 8, "container@arena@bob.service", "container@arena@bob.service"],
+  ["another service whose main process is the tenant", 7, "game.service", "game.service"],
+  ["no service with another main process", 8, "ssh.service", undefined],
+  ["no session", 7, "session-1.scope", undefined],
+  ["no unit", 7, undefined, undefined],
+])("ends with all its processes: %s", needs("root"), async (_, pid, unit, expected) => {
+  const calls: string[] = [];
+  const runner = createRunner({
+    socket: "/nowhere",
+    output: 2,
+    manager: manager({ kind: "started" }, undefined, calls),
+  });
+  const done = await runner.end("arena@bob", { pid, unit });
+  expect(done).toEqual(expected === undefined ? { kind: "none" } : { kind: "stopped", unit: expected });
+  expect(calls).toEqual(expected === undefined ? [] : [`end ${expected}`]);
+});
+
+it.each([
+  [true, { kind: "stopped", unit: "berth@arena@bob.service" }],
+  [false, { kind: "none" }],
+])("without a tenant, ends the berth's own unit if that is active: %s", async (isActive, expected) => {
+  const given = manager({ kind: "started" }, undefined, [], { isActive, pid: 0 });
+  expect(await createRunner({ socket: "/nowhere", output: 2, manager: given }).end("arena@bob", undefined)).toEqual(
+    expected,
+  );
 });

@@ -475,10 +475,6 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     ],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = 10'), /^6: .*not a time/],
     [
-      inServer('command = ["x"]\nstart = "on-demand"\nstop-timeout = "1h"'),
-      /^6: server\.stop-timeout says how the broker stops the server, and it does not \| add stop-after/,
-    ],
-    [
       inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = "KILL"'),
       /^7: .*not the name of a signal that a server can handle/,
     ],
@@ -588,8 +584,6 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inBinds('"/a" = 5'), /^6: root\.binds\.\/a is 5, which is not a string/],
     [inServer('command = ["%t"]'), /^4: "%t" has the unknown specifier "%t" \| only a berth TEMPLATE@INSTANCE has %i/],
     [inServer('command = ["%x"]'), /^4: "%x" has the unknown specifier "%x" \| write %i \(instance\)/],
-    [inServer('stop-timeout = "5s"'), /^4: server\.stop-timeout says how the broker stops the server/],
-    [inServer('stop-signal = "INT"'), /^4: server\.stop-signal says how the broker stops the server/],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = "SIGSTOP"'), /^7: .*signal/],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = 15'), /^7: .*signal/],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-timeout = "25h"'), /^7: .*not a time/],
