@@ -24,8 +24,8 @@ function exitCodeOf(error: unknown): number {
 }
 
 /**
- * Prints an error as `PROGRAM: sentence` on standard error and sets the exit code; a defect keeps its stack. What a
- * broker says is shown, never obeyed.
+ * Prints an error as `PROGRAM: sentence` on standard error and sets the exit code, of several errors the highest; a
+ * defect keeps its stack. What a broker says is shown, never obeyed.
  */
 export function fail(program: string, error: unknown): void {
   const text =
@@ -35,5 +35,5 @@ export function fail(program: string, error: unknown): void {
         ? (error.stack ?? error.message)
         : String(error);
   process.stderr.write(`${program}: ${text.split("\n").map(printable).join("\n")}\n`);
-  process.exitCode = exitCodeOf(error);
+  process.exitCode = Math.max(Number(process.exitCode ?? 0), exitCodeOf(error));
 }

@@ -17,8 +17,8 @@ export const DEFAULT_TIMEOUT_SECONDS = 10;
 const MAX_TIMEOUT_SECONDS = 86_400;
 
 /** `--timeout SECONDS`: of a command that asks the broker. */
-export function timeoutOption(): Option {
-  return new Option("--timeout <seconds>", "how long to wait for the broker (default: 10)").argParser(readSeconds);
+export function timeoutOption(what = "the broker", seconds: number = DEFAULT_TIMEOUT_SECONDS): Option {
+  return new Option("--timeout <seconds>", `how long to wait for ${what} (default: ${seconds})`).argParser(readSeconds);
 }
 
 /** What {@link socketOption} and {@link timeoutOption} give. */

@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   show: async (program) => (await import("./commands/show.ts")).addShow(program),
   watch: async (program) => (await import("./commands/watch.ts")).addWatch(program),
   reload: async (program) => (await import("./commands/reload.ts")).addReload(program),
+  stop: async (program) => (await import("./commands/stop.ts")).addStop(program),
   run: async (program) => (await import("./commands/run.ts")).addRun(program),
   new: async (program) => (await import("./commands/new.ts")).addNew(program),
   check: async (program) => (await import("./commands/check.ts")).addCheck(program),

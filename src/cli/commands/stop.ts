@@ -1,0 +1,91 @@
+/** `berth stop`: has the broker end the servers of berths, and waits until they have ended. */
+import type { Command } from "commander";
+import { BerthError } from "../../errors.ts";
+import { printable } from "../../printable.ts";
+import { parseInterface } from "../../varlink/idl.ts";
+import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
+import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import type { Parameters } from "../../varlink/message.ts";
+import { compileReply } from "../../varlink/validate.ts";
+import { connectUntil, deadlineOf } from "../ask.ts";
+import { forBerths } from "../for-berths.ts";
+import { interruptible } from "../interruptible.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
+
+interface StopOptions extends BrokerChoice {
+  readonly json?: true;
+}
+
+/** How long the command waits for a server, in seconds. The broker waits as long as the berth says. */
+const STOP_SECONDS = 120;
+
+type Stopped = BrokerMethods["Stop"]["reply"];
+
+const help = `
+Every process of the server gets the berth's server.stop-signal (SIGTERM), and SIGKILL after server.stop-timeout (10 s).
+A server that is a unit of systemd is stopped by systemd, with the settings of that unit; it is not started again.
+The sockets stay open: what players send waits for the next server. With start = "on-demand" the next packet starts
+the server again.
+The command waits until the server has ended. At Ctrl-C, or after --timeout, the broker goes on without it.
+Exit status: 0 stopped, or nobody had it; 1 refused; 100 usage; 111 no broker, or not stopped in time.
+
+Examples:
+  berth stop arena@bob
+  berth stop --timeout 600 worlds
+  berth stop --json arena@alice arena@bob | jq -r '.[] | select(.killed).berth'`;
+
+export function addStop(program: Command): void {
+  program
+    .command("stop")
+    .description("end the servers of berths; the sockets stay open")
+    .argument("<berth...>", "the berths whose servers are to end")
+    .addOption(socketOption())
+    .addOption(timeoutOption("each server", STOP_SECONDS))
+    .addOption(jsonOption("the results"))
+    .addHelpText("after", help)
+    .action((names: string[], _options: StopOptions, command: Command) =>
+      interruptible(async (signal) => {
+        const options = command.optsWithGlobals<StopOptions>();
+        await forBerths(names, (name) => stop(name, options, signal), {
+          describe,
+          signal,
+          json: options.json === true,
+        });
+        if (signal.aborted)
+          process.stderr.write("berth: interrupted; the broker goes on stopping what it began to stop\n");
+      }),
+    );
+}
+
+const problemOf = compileReply(parseInterface(brokerInterface), "Stop", "ignore");
+
+function assertStopped(parameters: Parameters): asserts parameters is Parameters & Stopped {
+  const problem = problemOf(parameters);
+  if (problem === undefined) return;
+  throw new BerthError("PROTOCOL_ERROR", `the broker's reply to Stop has no usable ${problem}`);
+}
+
+async function stop(berth: string, options: StopOptions, interrupt: AbortSignal): Promise<Stopped> {
+  const choice = { timeout: STOP_SECONDS, ...options };
+  const late = deadlineOf(choice);
+  const signal = AbortSignal.any([interrupt, late]);
+  const { client } = await connectUntil(choice, signal);
+  using _ = client;
+  try {
+    using reply = await client.call("io.berthd.Broker.Stop", { berth }, { signal });
+    const { parameters } = reply;
+    assertStopped(parameters);
+    return parameters;
+  } catch (error) {
+    if (!late.aborted) throw error;
+    const message = `berth ${berth} has not stopped within ${choice.timeout} s, and the broker goes on; to wait again: berth stop ${berth}`;
+    throw new BerthError("ABORTED", message, { cause: error });
+  }
+}
+
+function describe({ lease, unit, killed, again }: Stopped): string {
+  const where = unit ? ` (${printable(unit)})` : "";
+  const how = killed ? "; it did not end in time and got SIGKILL" : "";
+  const what = lease ? `stopped pid ${lease.pid}${where}${how}` : unit ? `stopped ${printable(unit)}` : "nobody has it";
+  return again ? `${what}; the next packet starts it (server.start = "on-demand")` : what;
+}

@@ -1,0 +1,60 @@
+/** Does the same for each berth that a command line names, and prints what came of each. */
+import { BerthError, RefusedError } from "../errors.ts";
+import { printable, printableJson } from "../printable.ts";
+import { fail } from "./exit.ts";
+import { print } from "./stdout.ts";
+
+/** How many are acted on at once. */
+const AT_ONCE = 8;
+
+export interface ForBerthsOptions<Result> {
+  /** A result as people read it, after the berth's name. */
+  readonly describe: (result: Result) => string;
+  /** Prints one array of all results at the end. */
+  readonly json: boolean;
+  /** Ends it: nothing more is begun or printed. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A berth that fails does not keep the others from their turn. Each failure is a line on standard error, and sets the
+ * exit code; in JSON it is a record with `error` and `message`.
+ */
+export async function forBerths<Result extends object>(
+  names: readonly string[],
+  act: (name: string) => Promise<Result>,
+  { describe, json, signal }: ForBerthsOptions<Result>,
+): Promise<void> {
+  const wanted = [...new Set(names)];
+  const queue = [...wanted];
+  const records = new Map<string, object>();
+  const work = async (): Promise<void> => {
+    for (let name = queue.shift(); name !== undefined && !signal.aborted; name = queue.shift()) {
+      try {
+        const result = await act(name);
+        records.set(name, { berth: name, ...result });
+        if (!json) print(`${printable(name)}: ${describe(result)}\n`);
+      } catch (error) {
+        if (signal.aborted) return;
+        fail("berth", error);
+        records.set(name, { berth: name, ...failure(error) });
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, wanted.length) }, work));
+  if (json && !signal.aborted)
+    print(
+      `${printableJson(
+        wanted.map((name) => records.get(name)),
+        2,
+      )}\n`,
+    );
+}
+
+function failure(error: unknown): { readonly error: string; readonly message: string } {
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    error: error instanceof RefusedError ? error.error : error instanceof BerthError ? error.code : "",
+    message,
+  };
+}
