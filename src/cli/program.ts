@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   run: async (program) => (await import("./commands/run.ts")).addRun(program),
   new: async (program) => (await import("./commands/new.ts")).addNew(program),
   check: async (program) => (await import("./commands/check.ts")).addCheck(program),
+  doctor: async (program) => (await import("./commands/doctor.ts")).addDoctor(program),
   explain: async (program) => (await import("./commands/explain.ts")).addExplain(program),
   image: async (program) => (await import("./commands/image.ts")).addImage(program),
   range: async (program) => (await import("./commands/range.ts")).addRange(program),

@@ -2,18 +2,16 @@
  * `berth units`: prints, installs or removes the unit files of the package. It never starts or enables a unit, and
  * never touches a file that another program wrote.
  */
-import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
-import { launcherPath } from "../../launcher-path.ts";
 import { makeFolders } from "../../make-folders.ts";
-import { packageRoot } from "../../native.ts";
 import { printable } from "../../printable.ts";
 import { type Programs, renderUnit, UNIT_MARK, type Unit, type UnitManager, unitNames } from "../../systemd/units.ts";
 import { EXIT_REFUSED } from "../exit.ts";
+import { ownPrograms, systemdVersion } from "../installation.ts";
 import { print } from "../stdout.ts";
 
 interface ManagerOptions {
@@ -200,10 +198,7 @@ function place(folder: string, { name, text }: Unit, dryRun: true | undefined): 
 }
 
 function programsAt({ prefix, systemd = systemdVersion() }: PrintOptions): Programs {
-  if (prefix === undefined) {
-    const program = (name: string): string[] => [process.execPath, join(packageRoot, "dist/cli", name)];
-    return { berthd: program("berthd.js"), berth: program("berth.js"), launcher: launcherPath(), systemd };
-  }
+  if (prefix === undefined) return ownPrograms(systemd);
   mustBeAbsolute(prefix);
   return {
     berthd: [join(prefix, "bin/berthd")],
@@ -216,14 +211,4 @@ function programsAt({ prefix, systemd = systemdVersion() }: PrintOptions): Progr
 function mustBeAbsolute(prefix: string | undefined): void {
   if (prefix !== undefined && !isAbsolute(prefix))
     throw new BerthError("USAGE", `--prefix ${printable(prefix)} is not an absolute path; write for example /usr`);
-}
-
-/** The version of systemd on this machine. Without systemd it is 0, and the units use only what every version has. */
-function systemdVersion(): number {
-  try {
-    const version = execFileSync("systemctl", ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-    return Number(/^systemd (\d+)/.exec(version)?.[1] ?? 0);
-  } catch {
-    return 0;
-  }
 }

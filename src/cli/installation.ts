@@ -1,0 +1,22 @@
+/** Where the programs of this installation are, for the units that start them. */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { launcherPath } from "../launcher-path.ts";
+import { packageRoot } from "../native.ts";
+import type { Programs } from "../systemd/units.ts";
+
+/** The programs that run now, and not those of a package's prefix. */
+export function ownPrograms(systemd: number): Programs {
+  const program = (name: string): string[] => [process.execPath, join(packageRoot, "dist/cli", name)];
+  return { berthd: program("berthd.js"), berth: program("berth.js"), launcher: launcherPath(), systemd };
+}
+
+/** The version of systemd on this machine. Without systemd it is 0, and the units use only what every version has. */
+export function systemdVersion(): number {
+  try {
+    const version = execFileSync("systemctl", ["--version"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return Number(/^systemd (\d+)/.exec(version)?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
