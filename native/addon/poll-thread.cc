@@ -20,6 +20,8 @@ namespace berthd {
 namespace {
 
 constexpr size_t kStack = 64 * 1024;
+// When to try again what the kernel refuses.
+constexpr int kRetryMilliseconds = 100;
 
 short toPoll(int events) {
   short wanted = 0;
@@ -150,7 +152,9 @@ class PollThread {
       known_ = changes_;
       seen_.notify_all();
       lock.unlock();
-      const int count = ::poll(fds.data(), fds.size(), -1);
+      int count = ::poll(fds.data(), fds.size(), -1);
+      // More than RLIMIT_NOFILE, which somebody has lowered, are not looked at (EINVAL), or there is no memory.
+      if (count < 0 && errno != EINTR) count = ::poll(fds.data(), 1, kRetryMilliseconds);
       uint64_t value;
       if (count > 0 && fds[0].revents != 0 && ::read(wake_.get(), &value, sizeof value) < 0) value = 0;
       lock.lock();

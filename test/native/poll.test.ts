@@ -9,6 +9,7 @@ import { DISCONNECT, native, packageRoot, READABLE, WRITABLE } from "../../src/n
 import { O_NONBLOCK } from "../../src/net/socket-constants.ts";
 import { runWithAddon } from "../support/addon-child.ts";
 import { leaksNothing } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
 import { memfd, socketPair } from "../support/sockets.ts";
 
 const { EBADF, EPERM } = constants.errno;
@@ -215,6 +216,32 @@ describe("Poll", () => {
     );
     expect({ code, signal }).toEqual({ code: 1, signal: null });
     expect(stderr).toContain("Error: unhandled here");
+  });
+
+  it("of files that others share waits where more are watched than may be open now", needs("prlimit"), async () => {
+    const { stdout, code } = await runWithAddon(
+      `const { spawn } = require("node:child_process");
+       const pair = new Int32Array(2);
+       const polls = Array.from({ length: 30 }, () => {
+         sys.socketpair(1, 1, pair);
+         const poll = new sys.Poll(pair[0], () => { console.log("heard"); for (const one of polls) one.close(); }, true);
+         return poll;
+       });
+       const limits = "prlimit --pid $0 --nofile=20: && echo && sleep 1 && prlimit --pid $0 --nofile=1024:";
+       const shell = spawn("sh", ["-c", limits, String(process.pid)], { stdio: ["ignore", "pipe", "inherit"] });
+       for (const poll of polls) poll.start(1);
+       let before;
+       shell.stdout.once("data", () => {
+         for (const poll of polls) poll.start(1); // so that they are all looked at anew
+         before = process.cpuUsage();
+       });
+       shell.on("exit", () => {
+         const { user, system } = process.cpuUsage(before);
+         console.log(user + system < 500_000 ? "waited" : "used " + (user + system));
+         sys.sendmsg(pair[1], Buffer.from("x"), 0, new Int32Array(0), 0);
+       });`,
+    );
+    expect({ stdout, code }).toEqual({ stdout: "waited\nheard\n", code: 0 });
   });
 
   it("microtasks and nextTicks run after the callback", async () => {
