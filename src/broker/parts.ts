@@ -16,7 +16,7 @@ import type { BrokerOptions } from "./broker-options.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
 import type { Stops } from "./demand/stops.ts";
 import type { Guard } from "./guard/guard.ts";
-import type { NotifySocket } from "./notify/notify-socket.ts";
+import type { NotifySockets } from "./notify/notify-sockets.ts";
 import type { Ledger } from "./restart/ledger.ts";
 import type { Locks } from "./restart/locks.ts";
 import type { StoreMirror } from "./restart/store-mirror.ts";
@@ -50,8 +50,7 @@ export interface Foundation {
 export interface Settled extends Foundation {
   /** Absent if leases cannot be recorded. */
   readonly ledger: Ledger | undefined;
-  /** Absent where the socket could not be opened. */
-  readonly notify: NotifySocket | undefined;
+  readonly notify: NotifySockets;
   /** Absent where the socket could not be opened. */
   readonly agent: AgentSocket | undefined;
 }
@@ -78,11 +77,7 @@ export interface BrokerParts extends Settled {
 
 /** The broker's own sockets. */
 export function ownSockets({ control, notify, agent }: Pick<Settled, "control" | "notify" | "agent">): NamedSocket[] {
-  const others = Object.entries({ notify, agent });
-  return [
-    ...control.named,
-    ...others.flatMap(([name, one]) => (one === undefined ? [] : { name, socket: one.socket })),
-  ];
+  return [...control.named, ...notify.named, ...(agent === undefined ? [] : [{ name: "agent", socket: agent.socket }])];
 }
 
 /** How a broker ends. */

@@ -21,7 +21,7 @@ import { Stops } from "./demand/stops.ts";
 import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { beginKeeping } from "./keeping.ts";
-import { NotifySocket } from "./notify/notify-socket.ts";
+import { NotifySockets } from "./notify/notify-sockets.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
 import { Reloader, reloadParts, sayGeneral } from "./reloader.ts";
@@ -126,7 +126,7 @@ function settle(foundation: Foundation, config: LoadedConfig, { fds, ledger }: I
   const controlFd = control.open(ofBroker);
   const notify = openNotify(foundation, ofBroker);
   const agent = openAgent(foundation, ofBroker);
-  const taken = [controlFd, notify?.socket.fd, agent?.socket.fd];
+  const taken = [controlFd, ...notify.named.map(({ socket }) => socket.fd), agent?.socket.fd];
   return {
     parts: { ...foundation, ledger, notify, agent },
     controlFd,
@@ -141,26 +141,18 @@ function absentFrom({ specs, troubled }: LoadedConfig, names: ReadonlySet<string
   return [...names].filter((name) => !configured.has(name));
 }
 
-/** Opens the notify socket beside the control socket. A broker that cannot open it serves without it, and logs why. */
-function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): NotifySocket | undefined {
+/** Opens the notify sockets beside the control socket. */
+function openNotify(foundation: Foundation, offered: readonly PassedSocket[]): NotifySockets {
   const { berths, control, events, sys, guard, log } = foundation;
   const notices = new TenantNotices({ berths, sys, log, events });
-  try {
-    return NotifySocket.open(`${control.path}.notify`, {
-      sys,
-      guard,
-      log,
-      offered,
-      tenantAmong: (pids) => berths.leases.among(pids),
-      onMessage: (tenancy, message, fds, refused) => notices.handle(tenancy, message, fds, refused),
-    });
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    log("warning", `cannot open ${control.path}.notify, so servers cannot report READY=1: ${error.message}`, {
-      event: "notify",
-    });
-    return undefined;
-  }
+  return NotifySockets.open(`${control.path}.notify`, {
+    sys,
+    guard,
+    log,
+    offered,
+    tenantAmong: (pids) => berths.leases.among(pids),
+    onMessage: (tenancy, message, fds, refused) => notices.handle(tenancy, message, fds, refused),
+  });
 }
 
 /**
@@ -171,13 +163,13 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
   const { berths, notify, log } = parts;
   // Until it has ended, the predecessor handles exits of tenants and their messages.
   berths.leases.pause();
-  notify?.pause();
+  notify.pause();
   await predecessor.confirm();
   const sockets = [...ownSockets(parts), ...berths.all().flatMap((berth) => berth.sockets)];
   for (const { socket } of sockets) if (socket.storedCopy === LENT) socket.storedCopy = undefined;
   for (const berth of berths.all()) berth.aside = berth.aside.map(withoutCopy);
   berths.leases.resume();
-  notify?.resume();
+  notify.resume();
   const ledger = openLedger(parts)?.ledger;
   log("notice", `took over from pid ${predecessor.pid}`, { event: "took-over", pid: predecessor.pid });
   return { ...parts, ledger };
@@ -270,7 +262,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       berths,
       interceptions,
       sys,
-      notify: notify?.address,
+      notify,
       takeover,
       watchers,
       stops,

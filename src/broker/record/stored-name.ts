@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 
 /** A held socket. The inodes identify the socket, and its path if it has one. */
 export interface StoredSocket {
-  /** Absent for a socket of the broker itself: `control`, `notify` or `agent`. */
+  /** Absent for a socket of the broker itself: `control`, `notify`, `notify-name` or `agent`. */
   readonly berth?: string;
   readonly socket: string;
   /** {@link keyHash} of everything that cannot change after bind. */
@@ -59,7 +59,7 @@ export const LOCK_NAME = "lock.broker/file";
 export const FALLBACK_NAME = "keeper.broker/channel";
 
 /** Sockets of the broker itself. */
-const OWN = ["control.socket", "notify.socket", "agent.socket"];
+const OWN = ["control.socket", "notify.socket", "notify-name.socket", "agent.socket"];
 
 export function socketName({ berth, socket, hash, inode, path }: StoredSocket): string {
   const whose = berth === undefined ? `${socket}.socket` : `socket.${berth}.${socket}`;

@@ -11,7 +11,7 @@ import type { Berths } from "../berths/berths.ts";
 import type { Repairs } from "../berths/repairs.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { OnDemand } from "../demand/on-demand.ts";
-import type { NotifySocket } from "../notify/notify-socket.ts";
+import type { NotifySockets } from "../notify/notify-sockets.ts";
 import { BROKER_NAME, FALLBACK_NAME, LOCK_NAME, leaseName } from "../record/stored-name.ts";
 import type { Listener } from "../session/listener.ts";
 import type { Session } from "../session/session.ts";
@@ -29,7 +29,7 @@ export interface SnapshotParts {
   /** The sockets that it has bound for itself. */
   readonly own: readonly NamedSocket[];
   readonly listener: Listener;
-  readonly notify: NotifySocket | undefined;
+  readonly notify: NotifySockets;
   readonly agent: AgentSocket | undefined;
   readonly onDemand: OnDemand;
   readonly sys: Native;
@@ -49,7 +49,7 @@ export class TakeoverSnapshot {
     const { repairs, berths, interceptions, listener, notify, agent, onDemand } = this.#parts;
     listener.pause(successor);
     onDemand.pause();
-    notify?.pause();
+    notify.pause();
     agent?.pause();
     berths.leases.pause();
     await Promise.all([repairs.pause(), interceptions.pause()]);
@@ -97,7 +97,7 @@ export class TakeoverSnapshot {
     repairs.resume(berths.list());
     interceptions.resume();
     berths.leases.resume();
-    notify?.resume();
+    notify.resume();
     agent?.resume();
     onDemand.resume(berths.list());
     listener.resume();

@@ -24,6 +24,7 @@ import { isStashName } from "../berths/stash.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { Stops } from "../demand/stops.ts";
+import type { NotifySockets } from "../notify/notify-sockets.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 import { refusal } from "./refusals.ts";
 import { guarded, retrying } from "./retry.ts";
@@ -35,8 +36,8 @@ export interface MethodsContext {
   readonly berths: Berths;
   readonly sys: Native;
   readonly interceptions: Interceptions;
-  /** Address of the notify socket, for servers that systemd did not start. Undefined when the broker has none. */
-  readonly notify: string | undefined;
+  /** For servers that systemd did not start. */
+  readonly notify: NotifySockets;
   /** `over` resolves when no takeover is under way. Until then nothing is granted. */
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
@@ -93,7 +94,8 @@ export function brokerMethods({
       // Check the command first: a command that cannot run must not take the berth.
       const berth = berths.find(name, session);
       if ("kind" in berth) return berth;
-      const unfit = makePlan(berth, "", request, notify);
+      const address = notify.addressFor(berth.spec.server.capabilities, session.peer);
+      const unfit = makePlan(berth, "", request, address);
       if (!Buffer.isBuffer(unfit)) return invalidParameter(unfit.parameter, unfit.message);
       const known = [berth.lease, berth.incoming].find((lease) => lease !== undefined && session.holds(lease));
       const granted = berths.acquire(name, session, replace ?? "no");
@@ -103,7 +105,7 @@ export function brokerMethods({
       const made: FdHandle[] = [];
       let reply: Answer | Refusal | undefined;
       try {
-        reply = launchReply(granted, request, session.peer.uid, made, { sys, notify });
+        reply = launchReply(granted, request, session.peer.uid, made, { sys, notify: address });
         return reply;
       } finally {
         // No plan, no lease: undo what this call granted.
@@ -231,7 +233,7 @@ function launchReply(
   request: LaunchRequest,
   uid: number,
   made: FdHandle[],
-  { sys, notify }: Pick<MethodsContext, "sys" | "notify">,
+  { sys, notify }: { readonly sys: Native; readonly notify: string | undefined },
 ): Answer | Refusal {
   const keep = <T extends readonly FdHandle[]>(...handles: T): T => {
     made.push(...handles);

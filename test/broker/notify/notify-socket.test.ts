@@ -13,7 +13,7 @@ import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { SOCK_DGRAM } from "../../../src/net/transport.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
-import { isRoot } from "../../support/needs.ts";
+import { isRoot, needs } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
 import { fixtures } from "../../support/puppet.ts";
 import { Watcher } from "../../support/watcher.ts";
@@ -27,8 +27,12 @@ const user = isRoot ? "user = 65534\n" : "";
 interface Scene extends AsyncDisposable {
   readonly broker: TestBroker;
   readonly watcher: Watcher;
-  /** Starts a server through the launcher, with these variables, and waits for its lease. */
-  launch(env?: Readonly<Record<string, string>>, args?: readonly string[]): Promise<ChildProcess>;
+  /** Starts a server through the launcher, with these variables, and waits for its lease. `before` runs the launcher. */
+  launch(
+    env?: Readonly<Record<string, string>>,
+    args?: readonly string[],
+    before?: readonly string[],
+  ): Promise<ChildProcess>;
   /** Runs Python in the server; the repr of what it left in `result`. */
   do(code: string): Promise<string>;
   /** Runs Python in the server, whatever becomes of it. */
@@ -42,10 +46,11 @@ async function scene(more = ""): Promise<Scene> {
   const broker = await startBroker({ "arena.toml": configuration });
   const watcher = await Watcher.connect(broker.socket, 1);
   const children: ChildProcess[] = [];
-  const launch: Scene["launch"] = async (env = {}, args = []) => {
+  const launch: Scene["launch"] = async (env = {}, args = [], before = []) => {
     const from = watcher.events.length;
     const { NOTIFY_SOCKET: _, ...inherited } = process.env;
-    const child = spawn(launcherPath(), ["--socket", broker.socket, ...args, "arena"], {
+    const [program = "", ...words] = [...before, launcherPath(), "--socket", broker.socket, ...args, "arena"];
+    const child = spawn(program, words, {
       env: { ...inherited, ...env },
       stdio: ["ignore", "ignore", "inherit"],
     });
@@ -136,6 +141,61 @@ describe("a server that berth-launch starts outside of systemd", () => {
     await one.watcher.until(({ berth }) => berth.status === "from the child");
   });
 });
+
+describe("a server that may call chroot(2)", needs("root", "unshare"), () => {
+  const mayMove = 'capabilities = ["CAP_SYS_CHROOT"]\n';
+
+  it("is heard after it has: it gets an abstract name, and nobody else is heard there", async () => {
+    await using one = await scene(mayMove);
+    await one.launch();
+    const name = `${one.broker.socket}.notify`;
+    expect(await one.do("result = os.environ['NOTIFY_SOCKET']")).toBe(`'@${name}'`);
+    using stranger = FdHandle.adopt(native.socket(AF_UNIX, SOCK_DGRAM, 0));
+    expect(native.connect(stranger.fd, encodeSockaddr({ family: "unix", path: name, abstract: true }))).toBe(0);
+    expect(native.sendmsg(stranger.fd, Buffer.from("READY=1\nSTATUS=lies"), 0, new Int32Array(0), 0)).toBeGreaterThan(
+      0,
+    );
+    expect(await one.do("os.chroot('/proc/self/fdinfo'); notify('STATUS=inside'); result = barrier()")).toBe("True");
+    expect(view(one)).toMatchObject({ ready: false, status: "inside" });
+    await one.do("notify('READY=1\\nFDSTORE=1', os.memfd_create('m')); barrier()");
+    expect(view(one)).toMatchObject({ ready: true });
+    expect(stashed(one)).toEqual(["stored"]);
+  });
+
+  it("gets the path where the name does not reach: in another network namespace", async () => {
+    await using one = await scene(mayMove);
+    await one.launch({}, [], ["unshare", "--net"]);
+    const environment = `/proc/${one.broker.broker.berths[0]?.lease?.pid}/environ`;
+    await expect
+      .poll(() => readFileSync(environment, "latin1").split("\0"))
+      .toContain(`NOTIFY_SOCKET=${one.broker.socket}.notify`);
+  });
+});
+
+it(
+  "a broker whose abstract name another program has says so, and its servers get the path",
+  needs("root"),
+  async () => {
+    using folder = new TestFolder();
+    const socket = join(folder.path, "control");
+    using squatter = FdHandle.adopt(native.socket(AF_UNIX, SOCK_DGRAM, 0));
+    const name = encodeSockaddr({ family: "unix", path: `${socket}.notify`, abstract: true });
+    expect(native.bind(squatter.fd, name)).toBe(0);
+    const port = await freePort();
+    const command = 'command = ["/bin/sh", "-c", "echo $NOTIFY_SOCKET"]';
+    const configuration = `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[server]\n${user}${command}\ncapabilities = ["CAP_SYS_CHROOT"]\n`;
+    await using broker = await startBroker({ "arena.toml": configuration }, { socket });
+    expect(broker.log.map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(
+        /^cannot open @\S+\.notify, so servers that call chroot\(2\) cannot report READY=1: .*EADDRINUSE/,
+      ),
+    );
+    const { NOTIFY_SOCKET: _, ...env } = process.env;
+    const child = spawn(launcherPath(), ["--socket", socket, "arena"], { env, stdio: ["ignore", "pipe", "inherit"] });
+    const [said] = (await once(child.stdout, "data")) as [Buffer];
+    expect(said.toString()).toBe(`${socket}.notify\n`);
+  },
+);
 
 describe("descriptors that a server keeps with FDSTORE=1", () => {
   it("are the next tenant's, under the names they were given, as often as they were kept", async () => {

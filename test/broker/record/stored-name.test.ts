@@ -71,7 +71,7 @@ describe("the name of a stored descriptor", () => {
     );
   });
 
-  it.each(["control", "notify"])("of the %s socket is no berth's", (socket) => {
+  it.each(["control", "notify", "notify-name"])("of the %s socket is no berth's", (socket) => {
     const name = socketName({ socket, hash: "0", inode: 7n });
     expect(parseStoredName(name)).toEqual({ kind: "socket", socket, hash: "0", inode: 7n });
   });
