@@ -1,5 +1,6 @@
 /** Berths as the broker tells of them: held against the interface before anybody relies on them. */
-import { BerthError } from "../errors.ts";
+import { BerthError, RefusedError } from "../errors.ts";
+import { printableJson } from "../printable.ts";
 import { parseInterface } from "../varlink/idl.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
 import type { Parameters } from "../varlink/message.ts";
@@ -93,6 +94,14 @@ export function listBerths(choice: BrokerChoice): Promise<readonly BerthRecord[]
     assertFits<{ readonly berths: readonly BerthRecord[] }>("List", problemOfList(parameters), parameters);
     return parameters.berths;
   });
+}
+
+/** One berth that the caller may see. Throws NoSuchBerth as a broker does. */
+export async function findBerth(name: string, choice: BrokerChoice): Promise<BerthRecord> {
+  const berth = (await listBerths(choice)).find((candidate) => candidate.name === name);
+  if (berth !== undefined) return berth;
+  const message = `there is no berth ${printableJson(name)}, or you may not take it; \`berth ls\` lists those you may`;
+  throw new RefusedError("io.berthd.Broker.NoSuchBerth", { berth: name, message });
 }
 
 /** Reads one reply of Watch. */

@@ -24,6 +24,8 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   show: async (program) => (await import("./commands/show.ts")).addShow(program),
   watch: async (program) => (await import("./commands/watch.ts")).addWatch(program),
   reload: async (program) => (await import("./commands/reload.ts")).addReload(program),
+  start: async (program) => (await import("./commands/start.ts")).addStart(program),
+  restart: async (program) => (await import("./commands/restart.ts")).addRestart(program),
   stop: async (program) => (await import("./commands/stop.ts")).addStop(program),
   run: async (program) => (await import("./commands/run.ts")).addRun(program),
   new: async (program) => (await import("./commands/new.ts")).addNew(program),

@@ -1,8 +1,8 @@
 /** Starts, stops and queries units of the system's service manager with systemctl(1). */
-import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
+import { NO_SUCH_UNIT, type SystemctlOptions, systemctl, TIMED_OUT } from "./systemctl.ts";
 
 /** The result of a start: the unit runs, does not exist, or failed with a reason. */
 export type StartResult =
@@ -41,12 +41,6 @@ export interface Manager {
   ended(unit: string, told: (end: ServiceEnd | undefined) => void): void;
 }
 
-/** systemctl(1), EXIT STATUS: the unit does not exist. */
-const NO_SUCH_UNIT = 5;
-/** A little more than systemd's default start timeout of 90 seconds. */
-const SYSTEMCTL_TIMEOUT_MS = 100_000;
-/** Not a status of systemctl: it took too long. */
-const TIMED_OUT = -2;
 // CLD_EXITED, waitid(2).
 const EXITED = "1";
 
@@ -63,27 +57,10 @@ export function findUserManager(): Manager | undefined {
   return createManager("systemctl", { before: ["--user"] });
 }
 
-export interface ManagerOptions {
-  /** Arguments before those of the call. */
-  readonly before?: readonly string[];
-  /** Milliseconds that systemctl may take. */
-  readonly timeout?: number;
-}
-
 /** `program` is systemctl, or the replacement that a test gives. */
-export function createManager(
-  program = "systemctl",
-  { before = [], timeout = SYSTEMCTL_TIMEOUT_MS }: ManagerOptions = {},
-): Manager {
-  const call = (args: readonly string[], told: (status: number, stdout: string, problem: string) => void): void => {
-    const options = { timeout, env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" } };
-    execFile(program, [...before, ...args], options, (error, stdout, stderr) => {
-      if (error === null) return told(0, stdout, "");
-      if (error.killed === true) return told(TIMED_OUT, stdout, "");
-      const [line = ""] = stderr.trim().split("\n");
-      told(typeof error.code === "number" ? error.code : -1, stdout, line === "" ? error.message : line);
-    });
-  };
+export function createManager(program = "systemctl", options: Omit<SystemctlOptions, "program"> = {}): Manager {
+  const call = (args: readonly string[], told: (status: number, stdout: string, problem: string) => void): void =>
+    systemctl(args, { program, ...options }, ({ status, stdout, problem }) => told(status, stdout, problem));
   return {
     start: (unit, told) =>
       call(["start", "--no-ask-password", "--", unit], (status, _, reason) => {
@@ -114,7 +91,8 @@ export function readState(text: string): ServiceState {
   return { isActive: !["", "inactive", "failed"].includes(active), pid: Number(propertyOf(text, "MainPID")) };
 }
 
-function propertyOf(text: string, name: string): string {
+/** One property in the output of `systemctl show`. */
+export function propertyOf(text: string, name: string): string {
   return new RegExp(`^${name}=(.*)$`, "m").exec(text)?.[1] ?? "";
 }
 

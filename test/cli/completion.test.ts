@@ -59,6 +59,8 @@ describe("berth completion bash", () => {
         "show",
         "watch",
         "reload",
+        "start",
+        "restart",
         "stop",
         "run",
         "new",

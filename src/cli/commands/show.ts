@@ -1,9 +1,8 @@
 /** `berth show NAME`: everything that the broker reports about one berth. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { RefusedError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { type BerthRecord, type LeaseRecord, listBerths, type StartRecord } from "../berth-records.ts";
+import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord } from "../berth-records.ts";
 import { outdatedOf, stateOf } from "../berth-state.ts";
 import { uidOf, userName } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
@@ -30,15 +29,9 @@ export function addShow(program: Command): void {
     .addHelpText("after", help)
     .action(async (name: string, _options: ShowOptions, command: Command) => {
       const options = command.optsWithGlobals<ShowOptions>();
-      const berth = (await listBerths(options)).find((candidate) => candidate.name === name);
-      if (berth === undefined) throw absent(name);
+      const berth = await findBerth(name, options);
       print(options.json ? `${printableJson(berth, 2)}\n` : describe(berth, hasColours()));
     });
-}
-
-function absent(name: string): RefusedError {
-  const message = `there is no berth ${printableJson(name)}, or you may not take it; \`berth ls\` lists those you may`;
-  return new RefusedError("io.berthd.Broker.NoSuchBerth", { berth: name, message });
 }
 
 function describe(berth: BerthRecord, isColoured: boolean): string {

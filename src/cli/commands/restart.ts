@@ -1,0 +1,59 @@
+/** `berth restart`: has systemd stop the servers of berths and start them again on the same sockets. */
+import type { Command } from "commander";
+import { BerthError } from "../../errors.ts";
+import { printable } from "../../printable.ts";
+import { findBerth } from "../berth-records.ts";
+import { forBerths } from "../for-berths.ts";
+import { interruptible } from "../interruptible.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
+import { servicesFor, unitOf } from "../services.ts";
+import { awaitServer, mustBeSound, type Started } from "../started.ts";
+
+interface RestartOptions extends BrokerChoice {
+  readonly json?: true;
+}
+
+const help = `
+systemd restarts berth@NAME.service; a server that does not run is started. The sockets stay open: players who connect
+meanwhile wait. A server that systemd did not start is left alone: stop it with berth stop, and start it as before.
+Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no systemd, or the server did not start.
+
+Examples:
+  berth restart arena@bob
+  berth reload && berth restart --timeout 60 worlds`;
+
+export function addRestart(program: Command): void {
+  program
+    .command("restart")
+    .description("stop the servers of berths, and start them again on the same sockets")
+    .argument("<berth...>", "the berths whose servers are to be restarted")
+    .addOption(socketOption())
+    .addOption(timeoutOption("the broker, and for each server to start"))
+    .addOption(jsonOption("the results"))
+    .addHelpText("after", help)
+    .action((names: string[], _options: RestartOptions, command: Command) =>
+      interruptible(async (signal) => {
+        const options = command.optsWithGlobals<RestartOptions>();
+        const json = options.json === true;
+        await forBerths(names, (name) => restart(name, options, signal), { describe, signal, json });
+      }),
+    );
+}
+
+async function restart(name: string, options: BrokerChoice, signal: AbortSignal): Promise<Started> {
+  const berth = await findBerth(name, options);
+  mustBeSound(berth);
+  const { lease } = berth;
+  const unit = unitOf(name);
+  const services = await servicesFor(name);
+  if (lease && lease.unit !== unit && lease.pid !== (await services.mainOf(unit))) {
+    const message = `pid ${lease.pid} of berth ${name} is not ${unit}: berth stop ${name}, then start it as before`;
+    throw new BerthError("SYSTEM_ERROR", message);
+  }
+  await services.run("restart", [unit]);
+  return await awaitServer(name, services, options, signal, lease?.pid);
+}
+
+function describe({ pid, unit }: Started): string {
+  return `started pid ${pid}${unit ? ` (${printable(unit)})` : ""}`;
+}

@@ -1,0 +1,54 @@
+/** `berth start`: has systemd start the servers of berths, and waits until they have them. */
+import type { Command } from "commander";
+import { printable } from "../../printable.ts";
+import { findBerth } from "../berth-records.ts";
+import { forBerths } from "../for-berths.ts";
+import { interruptible } from "../interruptible.ts";
+import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
+import { servicesFor, unitOf } from "../services.ts";
+import { awaitServer, mustBeSound, type Started } from "../started.ts";
+
+interface StartOptions extends BrokerChoice {
+  readonly json?: true;
+}
+
+const help = `
+systemd starts berth@NAME.service and restarts the server if it crashes. Without systemd: berth run NAME.
+Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no systemd, or the server did not start.
+
+Examples:
+  berth start arena@bob
+  berth start --timeout 60 worlds
+  berth enable worlds && berth start worlds`;
+
+export function addStart(program: Command): void {
+  program
+    .command("start")
+    .description("start the servers of berths under systemd")
+    .argument("<berth...>", "the berths whose servers are to run")
+    .addOption(socketOption())
+    .addOption(timeoutOption("the broker, and for each server"))
+    .addOption(jsonOption("the results"))
+    .addHelpText("after", help)
+    .action((names: string[], _options: StartOptions, command: Command) =>
+      interruptible(async (signal) => {
+        const options = command.optsWithGlobals<StartOptions>();
+        const json = options.json === true;
+        await forBerths(names, (name) => start(name, options, signal), { describe, signal, json });
+      }),
+    );
+}
+
+/** Starts the server of one berth, unless it runs. */
+export async function start(name: string, options: BrokerChoice, signal: AbortSignal): Promise<Started> {
+  const berth = await findBerth(name, options);
+  mustBeSound(berth);
+  if (berth.lease) return { pid: berth.lease.pid, unit: berth.lease.unit ?? null, already: true };
+  const services = await servicesFor(name);
+  await services.run("start", [unitOf(name)]);
+  return await awaitServer(name, services, options, signal);
+}
+
+function describe({ pid, unit, already }: Started): string {
+  return `${already ? "runs already, as" : "started"} pid ${pid}${unit ? ` (${printable(unit)})` : ""}`;
+}

@@ -1,0 +1,65 @@
+/** Waits until the unit of a berth has its server running, or knows why not. It starts nothing. */
+import { setTimeout } from "node:timers/promises";
+import { BerthError } from "../errors.ts";
+import { deadlineOf, secondsOf } from "./ask.ts";
+import { type BerthRecord, findBerth } from "./berth-records.ts";
+import type { BrokerChoice } from "./options.ts";
+import { type Services, unitOf } from "./services.ts";
+
+/** How often to look, in milliseconds. */
+const LOOK_MS = 100;
+/** A server that has its berth this long has started. One with a mistake in its options mostly ends before. */
+const SETTLE_MS = 500;
+
+/** What `--json` prints of a server that was started. */
+export interface Started {
+  readonly pid: number;
+  readonly unit: string | null;
+  /** Whether it ran before. */
+  readonly already: boolean;
+}
+
+/**
+ * Resolves once a server has had the berth for a moment that is not of process `former`. Throws SYSTEM_ERROR if the
+ * unit has ended, and ABORTED at the deadline.
+ */
+export async function awaitServer(
+  berth: string,
+  services: Services,
+  choice: BrokerChoice,
+  interrupt: AbortSignal,
+  former?: number,
+): Promise<Started> {
+  const unit = unitOf(berth);
+  const late = deadlineOf(choice);
+  for (let [pid, since] = [0, 0]; !interrupt.aborted; await setTimeout(LOOK_MS)) {
+    const { lease } = await findBerth(berth, choice);
+    const now = performance.now();
+    if (lease && lease.pid !== former) {
+      if (lease.pid !== pid) [pid, since] = [lease.pid, now];
+      if (now - since >= SETTLE_MS) return { pid, unit: lease.unit ?? null, already: false };
+    } else {
+      const end = await services.endOf(unit);
+      if (end !== undefined) {
+        const message = `the server of berth ${berth} did not start: ${end.reason}; see: berth logs ${berth}`;
+        throw new BerthError("SYSTEM_ERROR", message);
+      }
+    }
+    if (late.aborted) {
+      const message = `${unit} has not taken berth ${berth} within ${secondsOf(choice)} s; see: berth logs ${berth}`;
+      throw new BerthError("ABORTED", message);
+    }
+  }
+  throw new BerthError("ABORTED", "interrupted");
+}
+
+/** Throws CONFIG_INVALID if nobody can take the berth. */
+export function mustBeSound({ name, problems }: BerthRecord): void {
+  const [first] = problems ?? [];
+  if (first === undefined) return;
+  const remedy = first.remedy ? `; ${first.remedy}` : "";
+  throw new BerthError(
+    "CONFIG_INVALID",
+    `berth ${name} has a problem: ${first.file}:${first.line}: ${first.message}${remedy}`,
+  );
+}

@@ -1,0 +1,100 @@
+/** An operator's verbs on a booted systemd: start, restart and stop of servers that systemd would start again. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
+import { inodesAt } from "../../support/machine-net.ts";
+import { needs } from "../../support/needs.ts";
+
+const berth = (port: number, command: string, server = ""): string =>
+  `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[server]\nuser = "nobody"\n${server}command = ["sh", "-c", '${command}']\n`;
+
+describe("the verbs on a booted systemd", needs(...MACHINE), () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await bootMachine({
+      files: {
+        "/etc/berthd/arena.toml": berth(154, "echo serving; sleep 1000 & exec sleep 1000"),
+        "/etc/berthd/broken.toml": berth(155, "echo no map >&2; exit 3"),
+        "/etc/berthd/always.toml": berth(156, 'trap "" TERM; while :; do sleep 0.1; done'),
+        "/etc/systemd/system/berth@always.service.d/test.conf": "[Service]\nRestart=always\nTimeoutStopSec=1\n",
+      },
+    });
+    await machine.ok(["berth", "units", "install"]);
+    await machine.ok(["systemctl", "daemon-reload"]);
+    await machine.ok(["systemctl", "start", "berthd.socket"]);
+  }, 90_000);
+  afterAll(async () => {
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  const mainPid = async (name: string): Promise<string | undefined> =>
+    (await machine.show(`berth@${name}.service`, "MainPID"))["MainPID"];
+
+  test("start waits until the server has its berth; a second one leaves it alone", async () => {
+    const said = await machine.ok(["berth", "start", "arena"]);
+    const pid = await mainPid("arena");
+    expect(said).toBe(`arena: started pid ${pid} (berth@arena.service)\n`);
+    expect(await machine.ok(["berth", "start", "arena"])).toBe(
+      `arena: runs already, as pid ${pid} (berth@arena.service)\n`,
+    );
+  });
+
+  test("restart has another server on the same socket", async () => {
+    const [before, inodes] = [await mainPid("arena"), await inodesAt(machine, 154)];
+    const [result] = JSON.parse(await machine.ok(["berth", "restart", "--json", "arena"]));
+    const pid = Number(await mainPid("arena"));
+    expect(result).toEqual({ berth: "arena", pid, unit: "berth@arena.service", already: false });
+    expect(pid).not.toBe(Number(before));
+    expect(await inodesAt(machine, 154)).toEqual(inodes);
+  });
+
+  test("start says how a server ended that did not start, and stop ends its restarts", async () => {
+    const { code, stdout, stderr } = await machine.run(["berth", "start", "broken", "nope"]);
+    expect({ code, stdout }).toEqual({ code: 111, stdout: "" });
+    expect(stderr.split("\n").sort()).toEqual([
+      "",
+      "berth: the server of berth broken did not start: it ended with status 3; see: berth logs broken",
+      expect.stringMatching(/^berth: there is no berth "nope", or you may not take it/),
+    ]);
+    expect(await machine.ok(["berth", "stop", "broken"])).toBe("broken: stopped berth@broken.service\n");
+    expect(await machine.show("berth@broken.service", "ActiveState")).not.toEqual({ ActiveState: "activating" });
+  });
+
+  test("stop ends one that systemd would always start again, with SIGKILL if it must, and it stays down", async () => {
+    await machine.ok(["berth", "start", "always"]);
+    const pid = await mainPid("always");
+    expect(await machine.ok(["berth", "stop", "always", "arena"])).toContain(
+      `always: stopped pid ${pid} (berth@always.service)\n`,
+    );
+    for (const name of ["always", "arena"]) {
+      const { ActiveState, NRestarts } = await machine.show(`berth@${name}.service`, "ActiveState", "NRestarts");
+      expect({ ActiveState, NRestarts }).toEqual({
+        ActiveState: expect.stringMatching(/^(inactive|failed)$/),
+        NRestarts: "0",
+      });
+    }
+    const berths = JSON.parse(await machine.ok(["berth", "ls", "--json"])) as { name: string; state: string }[];
+    expect(berths.map(({ name, state }) => `${name} ${state}`)).toEqual([
+      "always vacant",
+      "arena vacant",
+      "broken vacant",
+    ]);
+    expect(await inodesAt(machine, 154)).toHaveLength(1);
+    expect((await machine.run(["pgrep", "-u", "nobody", "sleep"])).stdout).toBe("");
+  });
+
+  test("restart leaves one alone that systemd did not start, and stop ends it", async () => {
+    await machine.sh("setsid -f berth run arena -- sleep 1000 </dev/null >/dev/null 2>&1");
+    const pid = await machine.waitFor("the server", async () => {
+      const [found] = JSON.parse(await machine.ok(["berth", "ls", "--json"])).filter(
+        ({ name }: { name: string }) => name === "arena",
+      );
+      return found.lease?.pid as number | undefined;
+    });
+    const { code, stderr } = await machine.run(["berth", "restart", "arena"]);
+    expect({ code, stderr }).toEqual({
+      code: 111,
+      stderr: `berth: pid ${pid} of berth arena is not berth@arena.service: berth stop arena, then start it as before\n`,
+    });
+    expect(await machine.ok(["berth", "stop", "arena"])).toBe(`arena: stopped pid ${pid}\n`);
+  });
+});
