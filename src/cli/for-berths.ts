@@ -4,7 +4,6 @@ import { printable, printableJson } from "../printable.ts";
 import { fail } from "./exit.ts";
 import { print } from "./stdout.ts";
 
-/** How many are acted on at once. */
 const AT_ONCE = 8;
 
 export interface ForBerthsOptions<Result> {
@@ -14,6 +13,8 @@ export interface ForBerthsOptions<Result> {
   readonly json: boolean;
   /** Ends it: nothing more is begun or printed. */
   readonly signal: AbortSignal;
+  /** How many are acted on at once. */
+  readonly atOnce?: number;
 }
 
 /**
@@ -23,7 +24,7 @@ export interface ForBerthsOptions<Result> {
 export async function forBerths<Result extends object>(
   names: readonly string[],
   act: (name: string) => Promise<Result>,
-  { describe, json, signal }: ForBerthsOptions<Result>,
+  { describe, json, signal, atOnce = AT_ONCE }: ForBerthsOptions<Result>,
 ): Promise<void> {
   const wanted = [...new Set(names)];
   const queue = [...wanted];
@@ -41,7 +42,7 @@ export async function forBerths<Result extends object>(
       }
     }
   };
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, wanted.length) }, work));
+  await Promise.all(Array.from({ length: Math.min(atOnce, wanted.length) }, work));
   if (json && !signal.aborted)
     print(
       `${printableJson(

@@ -1,7 +1,21 @@
 import { describe, expect, test } from "vitest";
 import { berth } from "./support.ts";
 
-const commands = ["ls", "show", "watch", "reload", "start", "restart", "stop", "run", "check", "completion"];
+const commands = [
+  "ls",
+  "show",
+  "watch",
+  "reload",
+  "start",
+  "restart",
+  "stop",
+  "logs",
+  "enable",
+  "disable",
+  "run",
+  "check",
+  "completion",
+];
 const nested = ["image import", "image ls", "image rm", "image use", "range ls", "range forget"];
 
 describe("berth", () => {

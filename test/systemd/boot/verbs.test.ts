@@ -1,5 +1,7 @@
 /** An operator's verbs on a booted systemd: start, restart and stop of servers that systemd would start again. */
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Lines } from "../../cli/support.ts";
 import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { inodesAt } from "../../support/machine-net.ts";
 import { needs } from "../../support/needs.ts";
@@ -36,6 +38,41 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
     expect(await machine.ok(["berth", "start", "arena"])).toBe(
       `arena: runs already, as pid ${pid} (berth@arena.service)\n`,
     );
+  });
+
+  test("logs prints what the server wrote, its last lines only if asked, and goes on with -f", async () => {
+    expect(await machine.ok(["berth", "logs", "arena"])).toMatch(/ arena\[\d+\]: serving$/m);
+    expect(await machine.ok(["berth", "logs", "-n", "0", "arena"])).toBe("");
+    const follow = machine.spawn(["berth", "logs", "-f", "-n", "1000", "arena"], "ignore");
+    if (follow.stdout === null) throw new Error("no stdout");
+    const lines = new Lines(follow.stdout);
+    await lines.find((line) => line.endsWith(": serving"));
+    await machine.ok(["berth", "restart", "arena"]);
+    await lines.find((line) => line.endsWith(": serving"));
+    const ended = once(follow, "close");
+    follow.kill("SIGINT");
+    await ended;
+    for (const wrong of ["arena@", "-x", "../a"])
+      expect((await machine.run(["berth", "logs", "--", wrong])).code).toBe(100);
+  });
+
+  test("enable has a server start at boot, with the socket of the broker, and disable no longer", async () => {
+    const units = ["berth@arena.service", "berths.target", "berthd.socket"];
+    const states = async (): Promise<string[]> =>
+      (await machine.run(["systemctl", "is-enabled", ...units])).stdout.trim().split("\n");
+    expect(await states()).toEqual(["disabled", "disabled", "disabled"]);
+    const pid = await mainPid("arena");
+    expect(await machine.ok(["berth", "enable", "--now", "arena"])).toBe(
+      `arena: starts at every boot (berth@arena.service); runs as pid ${pid}\n`,
+    );
+    expect(await states()).toEqual(["enabled", "enabled", "enabled"]);
+    expect(await machine.ok(["berth", "disable", "--json", "arena"])).toBe(
+      `${JSON.stringify([{ berth: "arena", unit: "berth@arena.service", enabled: false, pid: null }], null, 2)}\n`,
+    );
+    expect(await states()).toEqual(["disabled", "enabled", "enabled"]);
+    expect(await mainPid("arena")).toBe(pid);
+    expect((await machine.run(["berth", "enable", "nope"])).code).toBe(1);
+    expect((await machine.run(["berth", "disable", "a b"])).code).toBe(100);
   });
 
   test("restart has another server on the same socket", async () => {
