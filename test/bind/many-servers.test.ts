@@ -34,6 +34,7 @@ const programs: readonly Program[] = [
   "erl",
   "gunicorn",
   "haproxy",
+  "in.tftpd",
   "lighttpd",
   "memcached",
   "microsocks",

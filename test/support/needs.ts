@@ -31,6 +31,7 @@ const PACKAGES = {
   getfattr: "attr",
   gunicorn: "gunicorn",
   haproxy: "haproxy",
+  "in.tftpd": "tftpd-hpa",
   ioq3ded: "ioquake3-server",
   ip: "iproute2",
   java: "openjdk-17-jdk-headless",
