@@ -152,7 +152,7 @@ function startChild(socket: string, output: number, berth: string, onEnd: (outco
     child.unref();
     const report = reportOf(child);
     child.on("error", (error) => onEnd({ reason: `cannot run berth-launch: ${error.message}` }));
-    // Not "exit": the report may come after it. Its other end closes with the launcher, or when that becomes the server.
+    // Not "exit": the report may come after it. Its other end closes when the launcher ends or becomes the server.
     child.on("close", (status, signal) => {
       if (signal !== null) onEnd({ reason: `it was ended by ${signal}`, signal });
       else onEnd({ reason: report() ?? `it ended with status ${status}`, status: status ?? 0 });
