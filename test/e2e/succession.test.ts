@@ -63,7 +63,15 @@ describe("a broker goes on as if nothing had been asked", { timeout: 60_000 }, (
           expect(names).toHaveLength(peer.fds.length);
           expect(names.map((name) => name.split("/")[0]).sort()).toEqual(
             [
-              ...["control.socket", "notify.socket", "notify-name.socket", "agent.socket", "lock.broker", "process.broker", "stash.a"],
+              ...[
+                "control.socket",
+                "notify.socket",
+                "notify-name.socket",
+                "agent.socket",
+                "lock.broker",
+                "process.broker",
+                "stash.a",
+              ],
               ...["lease.a", "lease.a", "socket.a.s", "socket.a.s"],
             ].sort(),
           );
