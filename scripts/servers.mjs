@@ -33,6 +33,7 @@ const NOBODY = 65534;
 const FIRST_PORT = 651;
 const AGAIN_MS = 1200;
 const PATIENCE_MS = 20_000;
+const SETTLED_MS = 3000;
 const AT_ONCE = 3;
 /** As nobody no port below 1024 can be asked, so explain watches for this long; for longer, if it saw nothing. */
 const WATCH_SECONDS = ["3", "15"];
@@ -115,7 +116,12 @@ async function runAll(chosen, work) {
       result.toml = enterRoot(result.toml, inside, result.place.path, image);
       return; // it serves nobody who is not root
     }
-    const difference = differs(result.toml, await explainAsNobody(result.server, result.place));
+    let difference = differs(result.toml, await explainAsNobody(result.server, result.place));
+    if (difference !== undefined) {
+      // It may have answered before all of its threads had bound.
+      result.toml = await explainAsRoot(result.server, result.place, SETTLED_MS);
+      difference = differs(result.toml, await explainAsNobody(result.server, result.place));
+    }
     if (difference !== undefined) throw new Error(`explain as nobody differs: ${difference}`);
   });
   const config = join(work, "config");
@@ -216,11 +222,12 @@ function isThere(path) {
   }
 }
 
-async function explainAsRoot(server, place) {
+async function explainAsRoot(server, place, more = 0) {
   const { child, ended } = explain(server, place, [], server.inside === undefined ? ["--user", "nobody"] : []);
   const early = ended.then((toml) => Promise.reject(new Error(`it ended under explain:\n${toml}`)));
   early.catch(() => undefined);
   await Promise.race([ask(server, place), early]);
+  await pause(more);
   child.kill("SIGINT");
   return await ended;
 }

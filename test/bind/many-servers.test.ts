@@ -52,6 +52,7 @@ const programs: readonly Program[] = [
   "setpriv",
   "socat",
   "tinyproxy",
+  "turnserver",
   "unbound",
   "vsftpd",
   "webfsd",

@@ -68,6 +68,7 @@ const PACKAGES = {
   taskset: "util-linux",
   "teeworlds-server": "teeworlds-server",
   tinyproxy: "tinyproxy-bin",
+  turnserver: "coturn",
   unbound: "unbound",
   unshare: "util-linux",
   vsftpd: "vsftpd",
