@@ -239,11 +239,11 @@ describe("what comes next", () => {
     ["without systemd a broker", {}, ["berthd &", "berth run tanks"]],
     ["a broker that reads the folder", { config: ["/a b"] }, ["berthd --config '/a b' &", "berth run tanks"]],
     ["a running broker's reload", { brokerAnswers: true }, ["berth reload", "berth run tanks"]],
-    ["systemd's units", { hasSystemd: true, hasUnits: true }, [enable, "systemctl start berth@tanks"]],
+    ["systemd's units", { hasSystemd: true, hasUnits: true }, [enable, "berth start tanks"]],
     [
       "the units first, where there are none",
       { hasSystemd: true },
-      [`berth units install && systemctl daemon-reload && ${enable}`, "systemctl start berth@tanks"],
+      [`berth units install && systemctl daemon-reload && ${enable}`, "berth start tanks"],
     ],
     [
       "the folder, for the server's user",

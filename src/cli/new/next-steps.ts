@@ -32,7 +32,7 @@ export function nextSteps(about: Surroundings): readonly string[] {
     !about.hasCommand
       ? `berth run ${name} -- /path/of/the/server`
       : isRoot && about.hasSystemd
-        ? `systemctl start berth@${name}`
+        ? `berth start ${name}`
         : `berth run ${name}`,
   ];
 }
