@@ -67,7 +67,6 @@ describe("berth completion bash", () => {
         "disable",
         "run",
         "new",
-        "rm",
         "check",
         "doctor",
         "explain",

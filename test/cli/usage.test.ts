@@ -11,7 +11,6 @@ const commands = [
   "stop",
   "logs",
   "enable",
-  "rm",
   "disable",
   "run",
   "check",

@@ -1,0 +1,131 @@
+/**
+ * The pages for a day with berthd, followed on a booted systemd in the order of a machine's life: install, upgrade,
+ * backup and restore, removal; and rootless by an ordinary user.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { blocks, read } from "../../docs/markdown.ts";
+import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
+import { ask } from "../../support/machine-net.ts";
+import { needs } from "../../support/needs.ts";
+
+/** Writes down each start in its root, and which version of its image it sees. */
+const SERVER = "cat {root}/version >>{root}/starts; exec sleep 1000";
+const ARENA = `[sockets.game]
+listen = ["udp://127.0.0.1:27960"]
+[root]
+image = "arena"
+[server]
+command = ["/bin/sh", "-c", ${JSON.stringify(SERVER)}]
+user = "range"
+`;
+
+const UPPER = "/var/lib/berthd/roots/arena/upper";
+
+describe("a machine's life by the pages", needs(...MACHINE, "bzfs"), () => {
+  let machine: Machine;
+  beforeAll(async () => {
+    machine = await bootMachine({
+      files: { "/srv/trees/arena/version": "one\n", "/srv/trees/arena/map": "dm6\n" },
+    });
+  }, 90_000);
+  afterAll(async () => {
+    await machine?.[Symbol.asyncDispose]();
+  });
+
+  function steps(page: string): string[] {
+    const found = blocks(read(`docs/${page}.md`), "sh");
+    expect(found.length).toBeGreaterThan(0);
+    return found;
+  }
+
+  const answers = async (): Promise<string> =>
+    (await ask(machine, "tcp", 5154, "BZFLAG\r\n\r\n", 9)).toString("latin1").slice(0, 4);
+
+  /** What the server has written: a line for each start. */
+  async function starts(count: number): Promise<string[]> {
+    return await machine.waitFor(`${count} starts`, async () => {
+      const { stdout } = await machine.run(["cat", `${UPPER}/starts`]);
+      const lines = stdout.split("\n").slice(0, -1);
+      return lines.length === count ? lines : undefined;
+    });
+  }
+
+  test("README: three commands, and the server answers", async () => {
+    const [block = ""] = blocks(read("README.md"), "");
+    const [install, ...rest] = block.trimEnd().split("\n");
+    expect([install, rest.length]).toEqual(["npm install --global berthd", 2]);
+    for (const line of rest) await machine.sh(line);
+    // Answered as soon as the broker holds the port.
+    await machine.ok(["berth", "ls"]);
+    expect(await answers()).toBe("BZFS");
+    await machine.sh("systemctl disable --now berth@tanks berths.target berthd.socket berthd.service");
+    await machine.sh("rm /etc/berthd/tanks.toml && berth units remove && systemctl daemon-reload");
+  }, 60_000);
+
+  test("install.md: the first server answers, and nothing is wrong", async () => {
+    let printed = "";
+    for (const step of steps("install")) printed = await machine.sh(step);
+    expect(printed).toMatch(
+      /^tanks +occupied +\d+ +games +game=tcp:\/\/0\.0\.0\.0:5154 game=udp:\/\/0\.0\.0\.0:5154$/m,
+    );
+    expect(await answers()).toBe("BZFS");
+    expect(await machine.ok(["berth", "doctor"])).toMatch(/nothing is wrong\n$/);
+  }, 60_000);
+
+  test("upgrade.md: the broker is another one, the first server the same, and images go forth and back", async () => {
+    machine.write({ "/etc/berthd/arena.toml": ARENA });
+    await machine.sh("berth image import arena /srv/trees/arena --version 1 && berth reload");
+    await machine.sh("systemctl start berth@arena");
+    expect(await starts(1)).toEqual(["one"]);
+    machine.write({ "/srv/trees/arena/version": "two\n" });
+    const pid = async (unit: string): Promise<string | undefined> => (await machine.show(unit, "MainPID"))["MainPID"];
+    const before = [await pid("berthd"), await pid("berth@tanks")];
+    const [restart = "", forth = "", back = "", ...more] = steps("upgrade");
+    expect(more).toEqual([]);
+    await machine.sh(restart);
+    const after = [await pid("berthd"), await pid("berth@tanks")];
+    expect(after[0]).not.toBe(before[0]);
+    expect(after[1]).toBe(before[1]);
+    await machine.sh(forth);
+    expect(await starts(2)).toEqual(["one", "two"]);
+    await machine.sh(back);
+    expect(await starts(3)).toEqual(["one", "two", "one"]);
+    expect(await answers()).toBe("BZFS");
+  }, 60_000);
+
+  test("backup.md: what the server had written at the backup is there again", async () => {
+    const [backup = "", restore = "", ...more] = steps("backup");
+    expect(more).toEqual([]);
+    await machine.sh(backup);
+    const saved = await starts(4);
+    await machine.sh("systemctl restart berth@arena");
+    await starts(5);
+    const owner = await machine.ok(["stat", "-c", "%u", `${UPPER}/starts`]);
+    await machine.sh(restore);
+    // Three of the backup, and the start after the restore.
+    expect(await starts(4)).toEqual(saved);
+    expect(await machine.ok(["stat", "-c", "%u", `${UPPER}/starts`])).toBe(owner);
+  }, 60_000);
+
+  test("rootless.md: an ordinary user's server answers, and nothing of it stays", async () => {
+    await machine.sh("berth stop tanks && rm /etc/berthd/tanks.toml && berth reload");
+    await machine.ok(["useradd", "--create-home", "--uid", "7000", "player"]);
+    await machine.ok(["systemctl", "start", "user@7000.service"]);
+    const as = (script: string): Promise<string> =>
+      machine.ok(["runuser", "-u", "player", "--", "env", "XDG_RUNTIME_DIR=/run/user/7000", "bash", "-euc", script]);
+    const all = steps("rootless");
+    const printed: string[] = [];
+    for (const step of all.slice(0, -1)) printed.push(await as(step));
+    expect(printed.at(-1)).toMatch(/^tanks +occupied +\d+ +player +game=tcp/m);
+    expect(await answers()).toBe("BZFS");
+    await as(all.at(-1) ?? "");
+    expect(await as("ls -A ~/.config/systemd/user ~/.config/berthd | grep -v : || true")).toBe("\n");
+  }, 60_000);
+
+  test("removal.md: nothing of berthd runs or is left", async () => {
+    for (const step of steps("removal")) await machine.sh(step);
+    expect(await machine.sh("ls -A /etc/systemd/system /var/lib/berthd | grep -i berth: || true")).toBe("");
+    expect(await machine.sh("ls -d /etc/berthd 2>&1 || true")).toContain("No such file");
+    expect((await machine.run(["pgrep", "-a", "-f", "berthd.js|berth-launch|bzfs"])).stdout).toBe("");
+  }, 60_000);
+});
