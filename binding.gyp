@@ -44,6 +44,7 @@
         "native/launch/contain.cc",
         "native/launch/end-with.cc",
         "native/launch/exec.cc",
+        "native/launch/failure.cc",
         "native/launch/file-capabilities.cc",
         "native/launch/inherited.cc",
         "native/launch/json.cc",

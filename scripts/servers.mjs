@@ -12,12 +12,14 @@ import {
   chmodSync,
   chownSync,
   constants,
+  copyFileSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { connect } from "node:net";
@@ -31,6 +33,7 @@ const NOBODY = 65534;
 const FIRST_PORT = 651;
 const AGAIN_MS = 1200;
 const PATIENCE_MS = 20_000;
+const SETTLED_MS = 3000;
 const AT_ONCE = 3;
 /** As nobody no port below 1024 can be asked, so explain watches for this long; for longer, if it saw nothing. */
 const WATCH_SECONDS = ["3", "15"];
@@ -103,11 +106,22 @@ function list(json) {
 }
 
 async function runAll(chosen, work) {
+  const image = makeImage(work);
   const results = chosen.map((server) => ({ name: server.name, server, error: null }));
   await inTurns(results, async (result) => {
     result.place = makePlace(result.server, work);
     result.toml = await explainAsRoot(result.server, result.place);
-    const difference = differs(result.toml, await explainAsNobody(result.server, result.place));
+    const { inside } = result.server;
+    if (inside !== undefined) {
+      result.toml = enterRoot(result.toml, inside, result.place.path, image);
+      return; // it serves nobody who is not root
+    }
+    let difference = differs(result.toml, await explainAsNobody(result.server, result.place));
+    if (difference !== undefined) {
+      // It may have answered before all of its threads had bound.
+      result.toml = await explainAsRoot(result.server, result.place, SETTLED_MS);
+      difference = differs(result.toml, await explainAsNobody(result.server, result.place));
+    }
     if (difference !== undefined) throw new Error(`explain as nobody differs: ${difference}`);
   });
   const config = join(work, "config");
@@ -116,7 +130,10 @@ async function runAll(chosen, work) {
   const socket = join(work, "broker.sock");
   const broker = spawn(
     process.execPath,
-    [join(root, "dist/cli/berthd.js"), "--config", config, "--socket", socket, "--log-format", "json"],
+    [
+      join(root, "dist/cli/berthd.js"),
+      ...["--config", config, "--state", join(work, "state"), "--socket", socket, "--log-format", "json"],
+    ],
     {
       stdio: ["ignore", "inherit", "pipe"],
     },
@@ -205,11 +222,12 @@ function isThere(path) {
   }
 }
 
-async function explainAsRoot(server, place) {
-  const { child, ended } = explain(server, place, [], ["--user", "nobody"]);
+async function explainAsRoot(server, place, more = 0) {
+  const { child, ended } = explain(server, place, [], server.inside === undefined ? ["--user", "nobody"] : []);
   const early = ended.then((toml) => Promise.reject(new Error(`it ended under explain:\n${toml}`)));
   early.catch(() => undefined);
   await Promise.race([ask(server, place), early]);
+  await pause(more);
   child.kill("SIGINT");
   return await ended;
 }
@@ -232,6 +250,23 @@ function differs(asRoot, asNobody) {
   return one.join() === other.join()
     ? undefined
     : `${other.filter((line) => !one.includes(line))} instead of ${one.filter((line) => !other.includes(line))}`;
+}
+
+/** A root that has the host's programs, for servers that start as root and give it up. */
+function makeImage(work) {
+  const image = join(work, "image");
+  for (const folder of ["", "usr", "etc"]) mkdirSync(join(image, folder));
+  for (const name of ["bin", "lib", "lib64", "sbin"]) symlinkSync(`usr/${name}`, join(image, name));
+  for (const name of ["passwd", "group", "nsswitch.conf"]) copyFileSync(`/etc/${name}`, join(image, "etc", name));
+  return image;
+}
+
+/** The berth of a server that was explained as root: it is root of its own range, with these capabilities. */
+function enterRoot(toml, capabilities, place, image) {
+  const user = `user = "range"\nenter = true\ncapabilities = ${JSON.stringify(capabilities)}`;
+  const binds = ["/usr", place].map((path) => `"${path}" = "${path}"`);
+  const lines = ["", "[root]", `image = "${image}"`, 'state = "volatile"', "", "[root.binds]", ...binds, ""];
+  return toml.replace(/^user = .*$/m, user) + lines.join("\n");
 }
 
 async function serve({ name, server, place }, socket, broker, log) {
@@ -326,7 +361,7 @@ function askUdp(port, question) {
     const timer = setTimeout(() => finish(""), 300);
     socket.on("error", () => finish(""));
     socket.on("message", (message) => finish(message.toString("latin1")));
-    socket.connect(port, "127.0.0.1", () => socket.send(question));
+    socket.send(question, port, "127.0.0.1"); // not connected: TFTP answers from another port
   });
 }
 

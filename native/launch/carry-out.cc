@@ -81,6 +81,7 @@ void placeDescriptors(const Plan& plan, Reply& reply, const Inherited& inherited
   for (const int fd : inherited.fds) sources.push(fd);
   const int above = kFirstFd + static_cast<int>(sources.size());
   List<int> kept;
+  keepReport(above, kept);
   if (plan.reportBinds) keepAbove(broker.fd, above, kept);
   if (plan.hasRoot) {
     keepAbove(reply.fds[plan.userns], above, kept);

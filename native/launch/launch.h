@@ -22,6 +22,15 @@ enum ExitCode : int { kRefused = 1, kUsage = 100, kSystem = 111 };
 // Writes the same line, and goes on.
 [[gnu::format(printf, 1, 2)]] void warn(const char* format, ...);
 
+template <class T>
+class List;
+
+// Writes the sentence of a failure to this descriptor, too. The server does not get it.
+void reportTo(int fd);
+
+// Keeps the descriptor of --report above the server's numbers, among those that are `kept`.
+void keepReport(int above, List<int>& kept);
+
 // A growing array of plain values, or of owners such as UniqueFd, which can move in memory byte by byte.
 template <class T>
 class List {

@@ -4,51 +4,13 @@
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "common/printable.h"
 #include "launch.h"
 #include "plan.h"
 
 namespace berthd {
-
-namespace {
-
-// One line, whatever names and messages are in it. No byte needs more than four.
-void writeLine(const char* format, va_list arguments) {
-  char sentence[4096];
-  vsnprintf(sentence, sizeof sentence, format, arguments);
-  char line[4 * sizeof sentence];
-  size_t length = 0;
-  escapeText(sentence, strlen(sentence), [&](const char* piece, size_t size) {
-    memcpy(line + length, piece, size);
-    length += size;
-  });
-  dprintf(STDERR_FILENO, "berth-launch: %.*s\n", static_cast<int>(length), line);
-}
-
-}  // namespace
-
-void fail(ExitCode code, const char* format, ...) {
-  // The exit code stays the same when stderr cannot be written to.
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);
-  va_list arguments;
-  va_start(arguments, format);
-  writeLine(format, arguments);
-  va_end(arguments);
-  _exit(code);
-}
-
-void warn(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  writeLine(format, arguments);
-  va_end(arguments);
-}
 
 namespace {
 
@@ -69,6 +31,7 @@ constexpr char kHelp[] =
     "  --absent-status N     exit with N, 1 to 255, if there is no such berth or you may not take it (default: 1)\n"
     "  --wait                if the berth has a problem, wait until it has none\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
+    "  --report FD           write the reason of a failure to FD, too; the server does not get it\n"
     "  --no-namespaces       the server can neither make nor enter namespaces, as with server.no-namespaces\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
     "  --contain DIR         COMMAND is a container manager that runs as root: it finds the berth's root mounted at DIR,\n"
@@ -176,7 +139,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"socket", required_argument, nullptr, 's'}, {"replace", required_argument, nullptr, 'r'},
       {"setenv", required_argument, nullptr, 'e'}, {"timeout", required_argument, nullptr, 't'},
       {"no-namespaces", no_argument, nullptr, 'n'}, {"absent-status", required_argument, nullptr, 'a'},
-      {"wait", no_argument, nullptr, 'w'},
+      {"wait", no_argument, nullptr, 'w'},         {"report", required_argument, nullptr, 'o'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
       {"trace-binds", required_argument, nullptr, 'b'}, {"as", required_argument, nullptr, 'u'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
@@ -196,6 +159,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'n': options.noNamespaces = true; break;
       case 'a': options.request.absentStatus = parseStatus(optarg); break;
       case 'w': options.request.waits = true; break;
+      case 'o': reportTo(parseFd("--report", optarg)); break;
       case 'd': options.dryRun = true; break;
       case 'c': options.contain = optarg; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;

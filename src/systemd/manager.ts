@@ -43,6 +43,8 @@ export interface Manager {
 
 // CLD_EXITED, waitid(2).
 const EXITED = "1";
+/** What berth-launch says of itself before it fails. A server that runs has another status, or none. */
+const LAUNCHER_STATUS = /^berth-launch: (.+)$/;
 
 /** The system's manager, where systemd runs (sd_booted(3)) and we are root; else undefined. */
 export function findManager(): Manager | undefined {
@@ -79,8 +81,9 @@ export function createManager(program = "systemctl", options: Omit<SystemctlOpti
     state: (unit, told) =>
       call(["show", "--property=ActiveState,MainPID", "--", unit], (_, stdout) => told(readState(stdout))),
     ended: (unit, told) =>
-      call(["show", "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus", "--", unit], (_, stdout) =>
-        told(readEnd(stdout)),
+      call(
+        ["show", "--property=ActiveState,SubState,Result,ExecMainCode,ExecMainStatus,StatusText", "--", unit],
+        (_, stdout) => told(readEnd(stdout)),
       ),
   };
 }
@@ -102,7 +105,10 @@ export function readEnd(text: string): ServiceEnd | undefined {
   const isDown = ["inactive", "failed"].includes(property("ActiveState")) || property("SubState") === "auto-restart";
   if (!isDown) return undefined;
   const number = Number(property("ExecMainStatus"));
-  if (property("ExecMainCode") === EXITED) return { reason: `it ended with status ${number}`, status: number };
+  if (property("ExecMainCode") === EXITED) {
+    const [, sentence] = LAUNCHER_STATUS.exec(property("StatusText")) ?? [];
+    return { reason: sentence ?? `it ended with status ${number}`, status: number };
+  }
   if (number > 0) {
     const signal = Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? String(number);
     return { reason: `it was ended by ${signal}`, signal };

@@ -67,6 +67,7 @@ describe("berth completion bash", () => {
         "disable",
         "run",
         "new",
+        "rm",
         "check",
         "doctor",
         "explain",

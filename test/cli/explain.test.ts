@@ -197,6 +197,27 @@ test(
   },
 );
 
+test("a server that has several sockets of one address at once gets as many", needs("root", "setpriv"), async () => {
+  const script = python(
+    "def bind(kind, port):",
+    "  one = s.socket(s.AF_INET, kind)",
+    "  one.setsockopt(s.SOL_SOCKET, s.SO_REUSEPORT, 1)",
+    '  one.bind(("127.0.0.1", port))',
+    "  if kind == s.SOCK_STREAM: one.listen()",
+    "  return one",
+    "workers = [bind(kind, 606) for kind in (s.SOCK_DGRAM, s.SOCK_STREAM) for _ in range(3)]",
+    "bind(s.SOCK_DGRAM, 607).close()",
+    "again = bind(s.SOCK_DGRAM, 607)",
+    "signal.pause()",
+  );
+  const { stdout } = explainAsNobody("--for", "2", "arena", "--", ...script);
+  expect(sockets(stdout)).toEqual({
+    game: [...Array(3).fill("udp://127.0.0.1:606"), ...Array(3).fill("tcp://127.0.0.1:606")],
+    "game-2": ["udp://127.0.0.1:607"],
+  });
+  expect(stdout.match(/^reuse-port = true$/gm)).toHaveLength(1);
+});
+
 test(
   "--user runs the server as a berth does: that user, its groups and HOME, no capability",
   needs("root"),

@@ -4,8 +4,9 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { acquire } from "../../src/client/acquire.ts";
 import { Images } from "../../src/rootfs/images/images.ts";
-import { TestFolder } from "../support/broker.ts";
+import { startBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { berth, cli, type Ended, Lines } from "./support.ts";
 
@@ -68,6 +69,34 @@ describe("berth image", () => {
     expect(stderr).toContain(`(pid ${process.pid}) holds it for running servers`);
     expect((await image("ls")).stdout).toContain(`(pid ${process.pid})`);
     expect((await image("rm", "arena", "--force")).code).toBe(1);
+  });
+
+  test("ls and rm name the berths whose servers run on a version (needs root)", needs("root"), async () => {
+    await add("one");
+    await add("two");
+    const files = {
+      "arena.toml": '[root]\nimage = "arena@one"\n',
+      "idle.toml": '[root]\nimage = "arena@one"\n',
+    };
+    await using broker = await startBroker(files, { state });
+    const at = ["--socket", broker.socket];
+    const tenancy = await acquire("arena", { socket: broker.socket });
+    const { stdout } = await berth([...at, "image", "ls"]);
+    expect(stdout).toMatch(/^arena +one .* arena$/m);
+    expect(stdout).toMatch(/^arena +two \* .* -$/m);
+    expect(JSON.parse((await berth([...at, "image", "ls", "--json"])).stdout)).toMatchObject([
+      { version: "two", berths: [] },
+      { version: "one", berths: ["arena"] },
+    ]);
+    expect((await berth([...at, "image", "ls", "--state", state])).stdout).toMatch(/ arena$/m);
+    const config = ["--config", join(folder.path, "config")];
+    expect(await berth([...at, "image", "rm", "arena@one", ...config])).toEqual({
+      code: 1,
+      stdout: "",
+      stderr: "berth: servers of arena run on arena@one; stop them first: berth stop arena\n",
+    });
+    await tenancy.release();
+    expect((await berth([...at, "image", "rm", "arena@one", ...config])).code).toBe(0);
   });
 
   test("rm is refused while a berth is configured with it, unless --force", async () => {

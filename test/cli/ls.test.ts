@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type BrokerProcess, spawnBroker } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
@@ -196,6 +197,28 @@ test("a tenant that has a port of an older configuration is outdated, until it i
   const second = await run();
   expect((await berth(["ls"], env)).stdout).toMatch(/^lobby +occupied /m);
   second.kill("SIGKILL");
+});
+
+test("a berth whose server cannot start has failed, and ls says why in the launcher's words", async () => {
+  const user = process.geteuid?.() === 0 ? 'user = "nobody"\n' : "";
+  const server = `[server]\nstart = "on-demand"\ncommand = ["/nonexistent/server"]\n${user}`;
+  await using broker = await spawnBroker({
+    "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n${server}`,
+  });
+  const env = { BERTHD_SOCKET: broker.socket };
+  const { address } = JSON.parse((await berth(["show", "arena", "--json"], env)).stdout).descriptors[0];
+  const player = connect(Number(new URL(address).port), "127.0.0.1");
+  player.on("error", () => player.destroy()); // the broker ends before the connection is taken
+  await broker.logged(({ event }) => event === "start-failed");
+  const { stdout } = await berth(["ls"], { ...env });
+  expect(stdout).toMatch(/^arena +failed +- /m);
+  const [, advice = ""] = /^arena: (its server did not start[\s\S]*)/m.exec(stdout) ?? [];
+  expect(advice.replace(/\s+/g, " ")).toMatch(
+    /^its server did not start(, \d times)?: cannot run \/nonexistent\/server( as uid 65534)?: No such file or directory; .*; next try at 20/,
+  );
+  const { start: told } = JSON.parse((await berth(["show", "arena", "--json"], env)).stdout);
+  expect(told).toMatchObject({ state: "failed", status: 111 });
+  player.destroy();
 });
 
 test("berth show prints a server's status, and why one did not start", async () => {

@@ -9,6 +9,13 @@ describe("a service that systemctl shows", () => {
   const text = (active: string, sub: string, result: string, code: number, status: number): string =>
     `Result=${result}\nExecMainCode=${code}\nExecMainStatus=${status}\nActiveState=${active}\nSubState=${sub}\n`;
 
+  it("is told in the launcher's words, and not in those of its server", () => {
+    const ended = text("failed", "failed", "exit-code", 1, 111);
+    const reason = "cannot run /usr/games/x: No such file or directory";
+    expect(readEnd(`${ended}StatusText=berth-launch: ${reason}\n`)).toEqual({ reason, status: 111 });
+    expect(readEnd(`${ended}StatusText=map dm6, 3 players\n`)).toMatchObject({ reason: "it ended with status 111" });
+  });
+
   it.each([
     [text("active", "running", "success", 0, 0), undefined],
     [text("deactivating", "stop-sigterm", "success", 0, 0), undefined],

@@ -9,8 +9,9 @@ import * as so from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transport.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
-import { type OwnSettings, ownSettings, readCalls } from "../plans/carry-over.ts";
-import type { SocketCall, SocketPlan } from "../plans/socket-call.ts";
+import type { OwnSettings } from "../plans/carry-over.ts";
+import { NewSockets } from "../plans/new-sockets.ts";
+import type { SocketPlan } from "../plans/socket-call.ts";
 
 const { EINVAL } = constants.errno;
 
@@ -48,15 +49,18 @@ export function makeOf(socket: number, sys: ForeignCalls): SocketMake | undefine
 
 /** All that an answer needs, in one batch. */
 export function* statePlan({ domain, type }: SocketMake, sys: Native): SocketPlan<SocketState> {
-  const first: SocketCall[] = [
+  const kind = NewSockets.of(domain, type, sys);
+  const [name, v6only, flags, seen] = yield [
     { call: "getsockname" },
     { call: "getsockopt", level: so.IPPROTO_IPV6, option: so.IPV6_V6ONLY, words: 1 },
+    { call: "getfl" },
+    { call: "batch", batch: kind.batch },
   ];
-  const [name, v6only, ...rest] = yield [...first, ...readCalls(type)];
   const address = name === undefined || name.result < 0 ? undefined : addressIn(name.value, name.result);
   const isBound = address !== undefined && (address.family === "unix" || address.port !== 0);
   return {
-    ...ownSettings(rest, domain, type, sys),
+    settings: kind.settingsIn(seen),
+    flags: flags?.result ?? -1,
     bound: isBound ? address : undefined,
     v6only: v6only !== undefined && v6only.result >= 0 && v6only.value[0] === 1,
   };

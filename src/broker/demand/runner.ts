@@ -3,8 +3,9 @@
  * is a child of the broker in its own session, and outlives the broker. Whether the berth is taken shows in the lease,
  * not here.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { Socket } from "node:net";
 import { SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
 import {
@@ -63,6 +64,9 @@ export interface RunnerOptions {
   /** Which has the unit of a server that is to be stopped. Default: as `manager`, or the one of this process's user. */
   readonly stopping?: Manager | undefined;
 }
+
+/** The most of a launcher's sentence that is kept. */
+const REPORT_MAX = 1000;
 
 /** Variables about the broker's own process. Its children must not get them. */
 const OWN_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPID", "FDSTORE"];
@@ -139,17 +143,19 @@ function startChild(socket: string, output: number, berth: string, onEnd: (outco
   const environment = { ...process.env };
   for (const name of OWN_VARIABLES) delete environment[name];
   try {
-    const child = spawn(launcherPath(), ["--socket", socket, berth], {
+    const child = spawn(launcherPath(), ["--socket", socket, "--report", "3", berth], {
       // Its own session: signals of the broker's terminal must not reach the server.
       detached: true,
-      stdio: ["ignore", output, output],
+      stdio: ["ignore", output, output, "pipe"],
       env: environment,
     });
     child.unref();
+    const report = reportOf(child);
     child.on("error", (error) => onEnd({ reason: `cannot run berth-launch: ${error.message}` }));
-    child.on("exit", (status, signal) => {
+    // Not "exit": the report may come after it. Its other end closes when the launcher ends or becomes the server.
+    child.on("close", (status, signal) => {
       if (signal !== null) onEnd({ reason: `it was ended by ${signal}`, signal });
-      else onEnd({ reason: `it ended with status ${status}`, status: status ?? 0 });
+      else onEnd({ reason: report() ?? `it ended with status ${status}`, status: status ?? 0 });
     });
   } catch (error) {
     // Later, because the caller must get its Run first.
@@ -158,4 +164,19 @@ function startChild(socket: string, output: number, berth: string, onEnd: (outco
   }
   // The exit event is reported on its own.
   return { inquire: () => undefined };
+}
+
+/** The launcher's own sentence about a failure, as far as it has come. Undefined if it has become the server. */
+function reportOf(child: ChildProcess): () => string | undefined {
+  const stream = child.stdio[3];
+  let sentence = "";
+  if (stream instanceof Socket) {
+    stream.setEncoding("utf8");
+    stream.unref();
+    stream.on("data", (piece: string) => {
+      sentence = (sentence + piece).slice(0, REPORT_MAX);
+    });
+    stream.on("error", () => stream.destroy());
+  }
+  return () => (sentence === "" ? undefined : sentence);
 }

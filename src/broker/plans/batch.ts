@@ -45,6 +45,12 @@ export class Batch {
     this.#bytes = this.#encode();
   }
 
+  /** Expects nothing: the next results are told. */
+  forget(): void {
+    this.#expected = NOTHING;
+    this.#bytes = this.#encode();
+  }
+
   #encode(): Uint8Array {
     return encodeBatch(
       this.calls.map((call) => guardCall(call, 0)),

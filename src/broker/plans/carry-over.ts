@@ -28,32 +28,32 @@ export interface OwnSettings {
   readonly flags: number;
 }
 
-/** The calls that read a socket of this type, for {@link ownSettings}. */
-export function readCalls(type: number): readonly SocketCall[] {
-  return [
-    { call: "getfl" },
-    ...optionsOf(type).map(({ level, option, words }): SocketCall => ({ call: "getsockopt", level, option, words })),
-  ];
+/** The calls that read the options of a socket of this type, for {@link settingsBeside}. */
+export function optionCalls(type: number): readonly SocketCall[] {
+  return optionsOf(type).map(({ level, option, words }) => ({ call: "getsockopt", level, option, words }));
 }
 
-/** Compares what was read with a new socket; with no descriptor left for one, nothing counts as set. */
-export function ownSettings(results: readonly SocketResult[], domain: number, type: number, sys: Native): OwnSettings {
-  const [flags, ...own] = results;
-  const fresh = sys.socket(domain, type, 0);
-  if (fresh < 0) return { settings: [], flags: flags?.result ?? -1 };
-  using reference = FdHandle.adopt(fresh, sys);
-  const [, ...usual] = runPlan(readPlan(type), reference.fd, sys);
-  const settings = optionsOf(type).flatMap((option, index) => {
+/** What of these options is otherwise on a new socket, and so was set. What cannot be read was not. */
+export function settingsBeside(own: readonly SocketResult[], usual: readonly SocketResult[], type: number): Setting[] {
+  return optionsOf(type).flatMap((option, index) => {
     const is = wordsIn(own[index]);
     const was = wordsIn(usual[index]);
     return is === undefined || was === undefined || same(is, was) ? [] : [{ option, value: is }];
   });
-  return { settings, flags: flags?.result ?? -1 };
 }
 
 /** What a socket's program has set on it, of a socket that nobody can hold up. */
 export function settingsOf(own: number, domain: number, type: number, sys: Native): readonly Setting[] {
-  return ownSettings(runPlan(readPlan(type), own, sys), domain, type, sys).settings;
+  const usual = newSocket(domain, type, sys);
+  return usual === undefined ? [] : settingsBeside(runPlan(readPlan(type), own, sys), usual, type);
+}
+
+/** What a new socket gives for {@link optionCalls}; undefined if there is no descriptor left for one. */
+export function newSocket(domain: number, type: number, sys: Native): readonly SocketResult[] | undefined {
+  const fresh = sys.socket(domain, type, 0);
+  if (fresh < 0) return undefined;
+  using reference = FdHandle.adopt(fresh, sys);
+  return runPlan(readPlan(type), reference.fd, sys);
 }
 
 /**
@@ -69,7 +69,7 @@ export function* carryOver({ settings, flags }: OwnSettings, now: number): Local
 }
 
 function* readPlan(type: number): LocalPlan<readonly SocketResult[]> {
-  return yield readCalls(type);
+  return yield optionCalls(type);
 }
 
 function optionsOf(type: number): readonly KernelOption[] {

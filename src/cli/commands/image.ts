@@ -7,6 +7,7 @@ import { IMAGE_RULE, parseReference } from "../../rootfs/images/image-name.ts";
 import { type ImageRecord, Images } from "../../rootfs/images/images.ts";
 import { importImage } from "../../rootfs/images/import.ts";
 import { berthsNaming } from "../configured.ts";
+import { berthsOf, berthsOn } from "../image-holders.ts";
 import { importProgress } from "../import-progress.ts";
 import { interruptible } from "../interruptible.ts";
 import {
@@ -140,7 +141,7 @@ function addList(image: Command): void {
     .option("--names", "print only NAME@VERSION, one a line")
     .addHelpText("after", listHelp)
     .action(async ({ json, names }: ListChoice, command: Command) => {
-      const records = (await imagesOf(command)).list();
+      const records = await recordsOf(await imagesOf(command), command);
       if (json) print(`${printableJson(records, 2)}\n`);
       else if (names) print(records.map(({ name, version }) => `${name}@${version}\n`).join(""));
       else print(imageTable(records, hasColours()));
@@ -174,6 +175,16 @@ function addRemove(image: Command): void {
           `${reference} is in the configuration of ${berths.join(", ")}; remove it there first, or use --force`,
         );
       }
+      const users = (await recordsOf(images, command))
+        .filter((record) => record.name === name && (version === undefined || record.version === version))
+        .flatMap((record) => record.berths);
+      if (users.length > 0) {
+        const names = [...new Set(users)];
+        throw new BerthError(
+          "IMAGE_IN_USE",
+          `servers of ${names.join(", ")} run on ${reference}; stop them first: berth stop ${names.join(" ")}`,
+        );
+      }
       await images.remove(name, version);
     });
 }
@@ -199,24 +210,40 @@ async function imagesOf(command: Command): Promise<Images> {
   return new Images(join(await stateFolder(command.optsWithGlobals<StateChoice & BrokerChoice>()), "images"));
 }
 
+/** A version, and the berths whose servers run on it. */
+interface HeldImage extends ImageRecord {
+  readonly berths: readonly string[];
+}
+
+async function recordsOf(images: Images, command: Command): Promise<HeldImage[]> {
+  const records = images.list();
+  const isHeld = records.some(({ holders }) => holders.length > 0);
+  const choice = command.optsWithGlobals<StateChoice & BrokerChoice>();
+  const berths = isHeld ? await berthsOf(images.folder, choice) : [];
+  return records.map((record) => ({
+    ...record,
+    berths: record.holders.length > 0 ? berthsOn(berths, record) : [],
+  }));
+}
+
 function parsed(reference: string): { readonly name: string; readonly version: string | undefined } {
   const found = parseReference(reference);
   if (found?.kind === "image") return found;
   throw new BerthError("USAGE", `"${printable(reference)}" is not the name of an image; ${IMAGE_RULE}`);
 }
 
-function imageTable(records: readonly ImageRecord[], isColoured: boolean): string {
+function imageTable(records: readonly HeldImage[], isColoured: boolean): string {
   if (records.length === 0) return "no images\n";
   const heads = ["IMAGE", "VERSION", "FILES", "SIZE", "IMPORTED", "FROM", "HELD BY"];
   const header = heads.map((text): Cell => ({ text, style: "dim" }));
-  const rows = records.map(({ name, version, current, entries, bytes, imported, source, holders }): Cell[] => [
+  const rows = records.map(({ name, version, current, entries, bytes, imported, source, holders, berths }): Cell[] => [
     { text: name },
     current ? { text: `${version} *`, style: "green" } : { text: version },
     { text: String(entries) },
     { text: sizeOf(bytes) },
     { text: imported.replace("T", " ").slice(0, 16) },
     { text: printable(source.location) },
-    { text: holders.map(printable).join(", ") || "-" },
+    { text: (berths.length > 0 ? berths : holders).map(printable).join(", ") || "-" },
   ]);
   return renderTable([header, ...rows], isColoured);
 }

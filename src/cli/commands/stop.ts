@@ -65,7 +65,8 @@ function assertStopped(parameters: Parameters): asserts parameters is Parameters
   throw new BerthError("PROTOCOL_ERROR", `the broker's reply to Stop has no usable ${problem}`);
 }
 
-async function stop(berth: string, options: StopOptions, interrupt: AbortSignal): Promise<Stopped> {
+/** Stops the server of one berth. Throws ABORTED if it has not ended in time. */
+export async function stop(berth: string, options: BrokerChoice, interrupt: AbortSignal): Promise<Stopped> {
   const choice = { timeout: STOP_SECONDS, ...options };
   const late = deadlineOf(choice);
   const signal = AbortSignal.any([interrupt, late]);

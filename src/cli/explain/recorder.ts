@@ -22,6 +22,7 @@ import {
 import * as so from "../../net/socket-constants.ts";
 import { boundAddressIfKnown, socketOption } from "../../net/socket-queries.ts";
 import { isKnownProtocol, kindOfType } from "../../net/transport.ts";
+import { socketsAt } from "./sockets-at.ts";
 
 /** The answer that lets the kernel carry out the call. */
 const CONTINUE = -1;
@@ -41,6 +42,8 @@ export interface SeenBind {
   readonly fixedAtBind: Readonly<Record<string, boolean | string>>;
   /** Names of the options it had set that bind delivery does not carry over. */
   readonly lost: readonly string[];
+  /** How many sockets had the address at once, at the end: those of a server that sets SO_REUSEPORT. */
+  readonly together?: number;
   /** Whether it was closed again while the server ran. Known of UDP ports only. */
   readonly isClosed?: true;
   /** The first process that bound it, its program (proc(5), cmdline), and the number of calls. */
@@ -67,8 +70,14 @@ export class Recorder {
     return [...this.#binds.values()];
   }
 
-  /** Looks which UDP ports are still bound, while the server runs: a resolver closes those that it only sends from. */
-  noteClosed(): void {
+  /**
+   * Looks what is bound, while the server runs: a resolver closes the UDP ports that it only sends from, and workers of
+   * a server may each have a socket of one address.
+   */
+  noteOpen(): void {
+    for (const [key, bind] of this.#binds) {
+      if (bind.fixedAtBind["reuse-port"] === true) this.#binds.set(key, { ...bind, together: this.#together(bind) });
+    }
     for (const [key, bind] of this.#binds) {
       const { kind, address } = bind.listen;
       if (kind !== "datagram" || address.family === "unix" || address.port === 0 || bind.error !== 0) continue;
@@ -112,21 +121,37 @@ export class Recorder {
     // The server itself must bind a path: it may be relative, or below another root.
     const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
     const refused = address === written ? Math.max(0, error) : constants.errno.EACCES;
-    this.#note({ ...noted, error: refused, pid: report.pid, program: programOf(report.pid), count: 1 });
-    return error === constants.errno.EACCES ? this.#bindAnywhere(socket, address) : error;
+    const by = { pid: report.pid, program: programOf(report.pid) };
+    const count = this.#note({ ...noted, ...by, error: refused, count: 1 });
+    return error === constants.errno.EACCES ? this.#bindAnywhere(socket, address, count > 1) : error;
   }
 
   /**
    * A port that this user may not bind is one for the broker. The server gets any port in its place, and is told that
    * it has the one it asked for, so that it goes on as it will in a berth.
    */
-  #bindAnywhere(socket: number, address: Address): number {
+  #bindAnywhere(socket: number, address: Address, isAgain: boolean): number {
     if (address.family === "unix" || address.port === 0) return constants.errno.EACCES;
     const { scope = "0", ...rest } = address;
-    const result = this.#sys.bind(socket, encodeSockaddr({ ...rest, port: 0 }, Number(scope)));
+    const bindTo = (port: number): number => this.#sys.bind(socket, encodeSockaddr({ ...rest, port }, Number(scope)));
+    const [before] = this.#givenFor(address.port);
+    let result = before === undefined ? bindTo(0) : bindTo(before);
+    // The number may be another program's. The second bind of one address is the server's own mistake.
+    if (before !== undefined && result === -constants.errno.EADDRINUSE && !isAgain) result = bindTo(0);
     const given = result < 0 ? undefined : boundAddressIfKnown(socket, this.#sys);
     if (given !== undefined && given.family !== "unix") this.#askedFor.set(given.port, address.port);
     return Math.max(0, -result);
+  }
+
+  #givenFor(port: number): number[] {
+    return [...this.#askedFor].filter(([, asked]) => asked === port).map(([given]) => given);
+  }
+
+  #together({ pid, listen }: SeenBind): number {
+    const { address } = listen;
+    if (address.family === "unix") return 1;
+    const ports = [address.port, ...this.#givenFor(address.port)];
+    return ports.reduce((sum, port) => sum + socketsAt(pid, { ...listen, address: { ...address, port } }), 0);
   }
 
   /** A server may ask getsockname(2) for its TCP port, and bind UDP to the same: it means the one it asked for. */
@@ -135,16 +160,19 @@ export class Recorder {
     return port === undefined || address.family === "unix" ? address : { ...address, port };
   }
 
-  #note(bind: SeenBind): void {
+  /** How often it was seen. */
+  #note(bind: SeenBind): number {
     const key = `${formatListenAddress(bind.listen)} ${bind.protocol} ${bind.error}`;
     const known = this.#binds.get(key);
     if (known === undefined && this.#binds.size >= MAX_BINDS) {
-      return this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not recorded`);
+      this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not recorded`);
+      return 1;
     }
-    this.#binds.set(key, known === undefined ? bind : { ...known, count: known.count + 1 });
-    if (this.#processes.has(bind.pid)) return;
-    const pidfd = this.#sys.pidfdOpen(bind.pid);
+    const count = (known?.count ?? 0) + 1;
+    this.#binds.set(key, { ...(known ?? bind), count });
+    const pidfd = this.#processes.has(bind.pid) ? -1 : this.#sys.pidfdOpen(bind.pid);
     if (pidfd >= 0) this.#processes.set(bind.pid, FdHandle.adopt(pidfd, this.#sys));
+    return count;
   }
 
   #options(socket: number, domain: number, type: number): Record<string, readonly number[]> {

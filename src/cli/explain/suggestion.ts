@@ -8,6 +8,8 @@ import { isMapped, judge, title } from "./judgement.ts";
 import type { SeenBind } from "./recorder.ts";
 
 const { EACCES, EADDRINUSE } = constants.errno;
+/** The most sockets of one address. A server has one for each processor or worker. */
+const MAX_TOGETHER = 64;
 
 export interface Berth {
   readonly name: string;
@@ -64,16 +66,22 @@ function sections(binds: readonly SeenBind[]): string[] {
   const groups = new Map<string, SeenBind[]>();
   for (const bind of binds) {
     const { address } = bind.listen;
-    const key = `${address.family === "unix" ? "" : address.port} ${isMapped(bind.listen)}`;
+    const key = `${address.family === "unix" ? "" : address.port} ${isMapped(bind.listen)} ${together(bind) > 1}`;
     groups.set(key, [...(groups.get(key) ?? []), bind]);
   }
   return [...groups.values()].flatMap((group, index) => [
     "",
     `[sockets.${index === 0 ? "game" : `game-${index + 1}`}]`,
     ...group.flatMap(notes),
-    `listen = [${group.map(({ listen }) => tomlString(formatListenAddress(listen))).join(", ")}]`,
+    `listen = [${group.flatMap((bind) => Array(together(bind)).fill(tomlString(formatListenAddress(bind.listen)))).join(", ")}]`,
+    ...(group.some((bind) => together(bind) > 1) ? ["reuse-port = true"] : []),
     ...(group.some(({ listen }) => isMapped(listen)) ? ["v6only = false"] : []),
   ]);
+}
+
+/** How many sockets of its address the berth is to have. */
+function together({ together: sockets = 1 }: SeenBind): number {
+  return Math.max(1, Math.min(sockets, MAX_TOGETHER));
 }
 
 function notes(bind: SeenBind): string[] {
@@ -88,7 +96,11 @@ function notes(bind: SeenBind): string[] {
       : []),
     ...(bind.error === EACCES ? ["#   you may not bind it (EACCES), but a broker that runs as root may"] : []),
     ...(bind.lost.length === 0 ? [] : [`#   set before bind, and lost in a berth: ${bind.lost.join(" ")}`]),
-    ...Object.entries(bind.fixedAtBind).map(([key, value]) => {
+    ...(together(bind) > 1
+      ? [`#   it has ${together(bind)} sockets of this address at once, and so has the berth`]
+      : []),
+    ...Object.entries(bind.fixedAtBind).flatMap(([key, value]) => {
+      if (key === "reuse-port" && together(bind) > 1) return [];
       const text = typeof value === "string" ? tomlString(value) : String(value);
       return `#   it set this too, which is fixed at bind(2); add it if you want it: ${key} = ${text}`;
     }),

@@ -67,7 +67,7 @@ export async function traceBinds(command: readonly string[], options: TraceOptio
   try {
     await firstOf([end.signal, stop], duration);
     if (!end.signal.aborted) {
-      recorder.noteClosed();
+      recorder.noteOpen();
       await endServer(child, recorder, end.signal);
     }
     if (!end.signal.aborted) say("a process of the server still runs; its binds fail from now on");

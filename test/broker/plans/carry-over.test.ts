@@ -1,10 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import {
-  carryOver as carryOverPlan,
-  type OwnSettings,
-  ownSettings,
-  readCalls,
-} from "../../../src/broker/plans/carry-over.ts";
+import { carryOver as carryOverPlan, type OwnSettings, settingsOf } from "../../../src/broker/plans/carry-over.ts";
 import { differences, type OptionState, readPlan, setBackCalls } from "../../../src/broker/plans/option-state.ts";
 import { type LocalPlan, runPlan } from "../../../src/broker/plans/socket-call.ts";
 import { unreadableReset } from "../../../src/broker/plans/tenant-options.ts";
@@ -90,10 +85,7 @@ function listenOf(domain: number, type: number): ListenAddress {
 
 /** What was set on `own` is set on `held`; the names of these options. */
 function carryOver(own: number, held: number, domain: number, type: number): string[] {
-  function* readPlan(): LocalPlan<OwnSettings> {
-    return ownSettings(yield readCalls(type), domain, type, native);
-  }
-  const found = runPlan(readPlan(), own, native);
+  const found: OwnSettings = { settings: settingsOf(own, domain, type, native), flags: native.getfl(own) };
   runPlan(carryOverPlan(found, native.getfl(held)), held, native);
   return found.settings.map(({ option }) => option.name);
 }

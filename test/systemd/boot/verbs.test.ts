@@ -134,4 +134,15 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
     });
     expect(await machine.ok(["berth", "stop", "arena"])).toBe(`arena: stopped pid ${pid}\n`);
   });
+
+  test("rm removes a berth from the boot as well, and the server with it", async () => {
+    await machine.ok(["berth", "enable", "--now", "arena"]);
+    const pid = await mainPid("arena");
+    expect(await machine.ok(["berth", "rm", "--yes", "arena"])).toBe(
+      `arena: stopped pid ${pid}, removed /etc/berthd/arena.toml\n`,
+    );
+    expect(await machine.ok(["berth", "ls", "--names"])).toBe("always\nbroken\n");
+    expect((await machine.run(["systemctl", "is-enabled", "berth@arena.service"])).stdout).toBe("disabled\n");
+    expect((await machine.show("berth@arena.service", "ActiveState"))["ActiveState"]).toMatch(/^(inactive|failed)$/);
+  });
 });

@@ -1,0 +1,78 @@
+/** Who is told why a launch failed, besides whoever reads stderr. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { native, RECEIVED_LENGTH } from "../../src/native.ts";
+import { TestFolder } from "../support/broker.ts";
+import { boundSocket } from "../support/sockets.ts";
+import { encode, FakeBroker, launcher, planOf, run } from "./fake-broker.ts";
+
+describe("the reason of a failure", () => {
+  const script = 'exec 7>"$1"; shift; exec "$@"';
+
+  test("goes to the descriptor of --report too, after the server's have their places", async () => {
+    using folder = new TestFolder();
+    using broker = new FakeBroker();
+    const report = join(folder.path, "report");
+    broker.offer(encode(planOf(["/nonexistent/server"], { fds: [{ name: "game", index: 1 }] })), ["game"]);
+    const started = await run([
+      "sh",
+      "-c",
+      script,
+      "sh",
+      report,
+      launcher,
+      "--socket",
+      broker.path,
+      "--report",
+      "7",
+      "arena",
+    ]);
+    expect(started.code).toBe(111);
+    const reason = readFileSync(report, "utf8");
+    expect(reason).toMatch(/^cannot run \/nonexistent\/server as uid 65534: No such file or directory; [^\n]+$/);
+    expect(started.stderr).toBe(`berth-launch: ${reason}\n`);
+  });
+
+  test("leaves nothing open in a server that runs", async () => {
+    using folder = new TestFolder();
+    using broker = new FakeBroker();
+    broker.offer(encode(planOf(["ls", "/proc/self/fd"])));
+    const report = join(folder.path, "report");
+    const started = await run([
+      "sh",
+      "-c",
+      script,
+      "sh",
+      report,
+      launcher,
+      "--socket",
+      broker.path,
+      "--report",
+      "7",
+      "arena",
+    ]);
+    // 3 is the folder that ls reads.
+    expect(started).toMatchObject({ code: 0, stdout: "0\n1\n2\n3\n" });
+    expect(readFileSync(report, "utf8")).toBe("");
+  });
+
+  test("is the unit's status for the service manager", async () => {
+    using folder = new TestFolder();
+    const address = join(folder.path, "notify");
+    using manager = boundSocket(`unix-dgram://${address}`);
+    const env = { NOTIFY_SOCKET: address };
+    const started = await run([launcher, "--socket", "/nonexistent/broker", "arena"], { env });
+    expect(started.code).toBe(111);
+    const data = Buffer.alloc(4096);
+    const size = native.recvmsg(manager.fd, data, 0, new Int32Array(RECEIVED_LENGTH));
+    expect(data.toString("utf8", 0, Math.max(0, size))).toBe(`STATUS=${started.stderr.trimEnd()}`);
+  });
+
+  test("is wrong usage for a descriptor that is not open", async () => {
+    expect(await run([launcher, "--report", "77", "arena"])).toMatchObject({
+      code: 100,
+      stderr: "berth-launch: --report 77 is no open descriptor; pass one, as 3\n",
+    });
+  });
+});
