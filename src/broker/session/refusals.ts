@@ -8,7 +8,7 @@ export function refusal(why: StopRefusal): Answer {
   switch (why.kind) {
     case "denied":
       return refuse("org.varlink.service.PermissionDenied", {
-        message: `you may not take berth ${quote(why.berth)}, or there is none of that name`,
+        message: `you may not take berth ${quote(why.berth)}, or there is none of that name; \`berth ls\` lists those you may`,
       });
     case "absent":
       return refuse("io.berthd.Broker.NoSuchBerth", {
@@ -35,7 +35,7 @@ export function refusal(why: StopRefusal): Answer {
     case "vacant":
       return refuse("io.berthd.Broker.BerthVacant", {
         berth: why.berth,
-        message: `berth ${quote(why.berth)} has no tenant to take over from`,
+        message: `berth ${why.berth} has no tenant to take over from; to take it: berth run ${why.berth}`,
       });
     case "problem":
       return refuse("io.berthd.Broker.BerthHasProblems", {
