@@ -105,7 +105,9 @@ function keepServing(demo, signal) {
 }
 
 function hints({ port, socket }) {
-  return `Ask the server:   echo hello | nc -q1 127.0.0.1 ${port}      echo hello | nc -u -w1 127.0.0.1 ${port}
+  // Node is here for sure, nc may not be.
+  return `Ask the server:   node -e 'net.connect(${port}).end("hello").pipe(process.stdout)'
+                  node -e 's = dgram.createSocket("udp4"); s.send("hello", ${port}); s.on("message", (m) => (console.log(String(m)), s.close()))'
 Ask the broker:   export BERTHD_SOCKET=${socket}
                   node dist/cli/berth.js ls
                   node dist/cli/berth.js watch

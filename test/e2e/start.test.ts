@@ -1,0 +1,39 @@
+/** `npm start` for a newcomer: the commands that it prints to ask the server work, with nothing but Node. */
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { packageRoot } from "../../src/native.ts";
+import { endsWithTest } from "../support/wrap.ts";
+
+test("each command that asks the server is answered", { timeout: 30_000 }, async () => {
+  const [first = "", ...rest] = [...endsWithTest, process.execPath, join(packageRoot, "scripts/start.mjs")];
+  const demo = spawn(first, rest, {
+    env: { ...process.env, BERTHD_SKIP_BUILD: "1" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const closed = once(demo, "close");
+  try {
+    // It ends when nobody reads on.
+    let said = "";
+    await new Promise<void>((resolve, reject) => {
+      demo.once("close", () => reject(new Error(`npm start ended: ${said}`)));
+      demo.stdout.setEncoding("utf8").on("data", (part: string) => {
+        said += part;
+        if (said.includes("Ask the broker:")) resolve();
+      });
+    });
+    const [, asks = ""] = /Ask the server: ([\s\S]*)Ask the broker:/.exec(said) ?? [];
+    const commands = asks.trim().split("\n");
+    expect(commands).toHaveLength(2);
+    for (const command of commands) {
+      const env = { PATH: dirname(process.execPath) };
+      expect(execFileSync("/bin/sh", ["-c", command], { encoding: "utf8", env, timeout: 10_000 })).toContain(
+        "got: hello",
+      );
+    }
+  } finally {
+    demo.kill("SIGTERM");
+    await closed;
+  }
+});
