@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Ranges } from "../../src/rootfs/ranges/ranges.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
+import { needs, pathOf } from "../support/needs.ts";
 import { berth, berths, cli } from "./support.ts";
 
 /** As readline does before it calls the function: words broken at the break characters too. */
@@ -137,6 +138,42 @@ describe("berth completion bash", () => {
     expect(await completions("berth show ", evil.path)).toEqual(["good"]);
     expect(await completions("berth check ", evil.path)).toEqual([]);
     expect(await completions("berth run lobby pw", evil.path)).toEqual([]);
+  });
+});
+
+describe("berth completion fish, in fish", needs("fish"), () => {
+  const script = "berth completion fish | source; complete -C $argv[1]";
+
+  test.each([
+    ["berth comp", ["completion"]],
+    ["berth run --replace ", ["must", "no", "try"]],
+    ["berth show a", ["arena@alice", "arena@bob"]],
+    ["berth watch lobby lo", ["lobby"]],
+    ["berth image l", ["ls"]],
+    ["berth image rm --f", ["--force"]],
+  ])("%j", async (line, expected) => {
+    using folder = new TestFolder();
+    await using broker = await spawnBroker(berths);
+    program(folder, `exec ${process.execPath} ${cli} "$@"`);
+    const shell = spawn(pathOf("fish"), ["--no-config", "-c", script, line], {
+      cwd: folder.path,
+      env: { HOME: folder.path, PATH: `${folder.path}:${process.env["PATH"]}`, BERTHD_SOCKET: broker.socket },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let [said, complaints] = ["", ""];
+    shell.stdout.on("data", (chunk) => {
+      said += chunk;
+    });
+    shell.stderr.on("data", (chunk) => {
+      complaints += chunk;
+    });
+    await once(shell, "close");
+    expect(complaints).toBe("");
+    const words = said
+      .trimEnd()
+      .split("\n")
+      .map((found) => found.split("\t")[0]);
+    expect(words).toEqual(expected);
   });
 });
 

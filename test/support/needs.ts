@@ -26,6 +26,7 @@ const PACKAGES = {
   dnsmasq: "dnsmasq-base",
   dropbear: "dropbear-bin",
   erl: "erlang-base",
+  fish: "fish",
   flock: "util-linux",
   getcap: "libcap2-bin",
   getfattr: "attr",
