@@ -137,11 +137,17 @@ export function brokerMethods({
 
   const stop = async (name: string, session: Session): Promise<Answer | undefined> => {
     await takeover.over();
-    const done = session.closed ? undefined : await stops.stop(name, session);
-    if (done === undefined || session.closed) return undefined;
-    if (done.kind !== "stopped") return refusal(done);
-    const { kind: _, ...stopped } = done;
-    return answer(stopped satisfies Reply<"Stop">);
+    if (session.closed) return undefined;
+    try {
+      const done = await stops.stop(name, session);
+      if (done.kind !== "stopped") return refusal(done);
+      const { kind: _, ...stopped } = done;
+      return session.closed ? undefined : answer(stopped satisfies Reply<"Stop">);
+    } catch (error) {
+      return guarded(() => {
+        throw error;
+      });
+    }
   };
 
   const reloadNow = (): Answer => {

@@ -2,9 +2,10 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import { packageRoot } from "../../../src/native.ts";
+import { native, packageRoot } from "../../../src/native.ts";
 import { askUdp, berth, copyFixture, inodesAt, NOBODY, run, Server } from "../../bind/harness.ts";
 import { startBroker, type TestBroker } from "../../support/broker.ts";
 import { leaksNothing } from "../../support/fds.ts";
@@ -158,6 +159,18 @@ while True: signal.pause()`;
     expect(isGone(server.pid)).toBe(false);
     expect(await stop(test, "game", NOBODY)).toMatchObject({ parameters: { lease: { uid: NOBODY } } });
     expect(await stop(test, "game", NOBODY)).toEqual({ parameters: { killed: false, again: false } });
+    await server.ended();
+  });
+
+  it("is refused while the broker is out of descriptors, and done when it has some again", async () => {
+    let isShort = true;
+    const dup = (fd: number): number => (isShort ? -constants.errno.EMFILE : native.dup(fd));
+    await using test = await startBroker({ "game.toml": plain(user) }, { sys: { ...native, dup } });
+    const { server } = await python(test, `${told}signal.pause()`);
+    expect(await stop(test)).toMatchObject({ error: `${BROKER}.LimitReached`, parameters: { limit: "descriptors" } });
+    expect(isGone(server.pid)).toBe(false);
+    isShort = false;
+    expect(await stop(test)).toMatchObject({ parameters: { lease: { pid: server.pid } } });
     await server.ended();
   });
 
