@@ -48,10 +48,9 @@ export function failureOf({ failures, reason, next }: StartRecord): string {
 }
 
 /** What the tenant has of an older configuration. */
-export function outdatedOf({ older, lease }: BerthRecord): string {
+export function outdatedOf({ name, older }: BerthRecord): string {
   const what = older && older.length > 0 ? `has ${older.map(printable).join(" ")} of` : "has settings of";
-  const how = lease?.unit ? `: systemctl restart ${printable(lease.unit)}` : "";
-  return `${what} an older configuration; restart it${how}`;
+  return `${what} an older configuration; restart it: berth restart ${printable(name)}`;
 }
 
 /** `2026-01-31T12:00:00Z` of microseconds since 1970. */

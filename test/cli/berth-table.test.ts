@@ -41,12 +41,12 @@ describe("the state that people read", () => {
     [
       "outdated",
       { ...occupied, outdated: true, older: ["udp://127.0.0.1:41001"] },
-      "has udp://127.0.0.1:41001 of an older configuration; restart it",
+      "has udp://127.0.0.1:41001 of an older configuration; restart it: berth restart arena",
     ],
     [
       "outdated",
       { ...occupied, outdated: true, lease: { ...lease, unit: "berth@arena.service" } },
-      "has settings of an older configuration; restart it: systemctl restart berth@arena.service",
+      "has settings of an older configuration; restart it: berth restart arena",
     ],
   ])("is %s for %j", (state, berth, advice) => {
     expect([stateOf(berth), adviceOf(berth)]).toEqual([state, advice]);

@@ -187,10 +187,13 @@ test("a tenant that has a port of an older configuration is outdated, until it i
   expect((await berth(["reload"], env)).code).toBe(0);
   const { stdout } = await berth(["ls"], env);
   expect(stdout).toMatch(/^lobby +outdated .* web=tcp:\/\/127\.0\.0\.2:\d+$/m);
-  expect(stdout).toMatch(/^lobby: has tcp:.* of an older configuration; restart it$/m);
+  expect(stdout).toMatch(/^lobby: has tcp:.* of an older configuration; restart it:\s+berth\s+restart\s+lobby$/m);
   expect(stdout).toContain(`\nlobby: has ${before} of`);
   expect((await berth(["show", "lobby"], env)).stdout).toMatch(
-    new RegExp(`^ {2}state +outdated\n(.*\n)* {2}outdated +has ${before} of an older configuration; restart it$`, "m"),
+    new RegExp(
+      `^ {2}state +outdated\n(.*\n)* {2}outdated +has ${before} of an older configuration; restart it: berth restart lobby$`,
+      "m",
+    ),
   );
   first.kill("SIGKILL");
   await broker.logged(({ event }) => event === "released");
