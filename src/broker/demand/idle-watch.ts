@@ -3,6 +3,7 @@
  * cost per packet. A stop can come up to one eighth of the period late.
  */
 import { constants } from "node:os";
+import { isScarcity } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
@@ -15,6 +16,9 @@ import { Traffic } from "./traffic.ts";
 
 /** Checks per period. */
 const CHECKS = 8;
+
+/** When to try again to stop a server where the broker has no descriptor left for that. */
+const RETRY_MS = 1000;
 
 const { SIGTERM } = constants.signals;
 
@@ -114,6 +118,12 @@ export class IdleWatch {
     };
     this.#ending?.close();
     const processes = (): Promise<readonly ServerProcess[]> => processesOf(this.#berth, lease);
-    this.#ending = new Ending(lease, pidfd, { sys, signal: stopSignal, timeout, processes, onKill });
+    try {
+      this.#ending = new Ending(lease, pidfd, { sys, signal: stopSignal, timeout, processes, onKill });
+    } catch (error) {
+      if (!isScarcity(error)) throw error;
+      this.#ending = undefined;
+      this.#timer = setTimeout(() => this.#end(lease), RETRY_MS).unref();
+    }
   }
 }

@@ -18,7 +18,7 @@ import { scripted } from "../../support/scripted-native.ts";
 import { memfd } from "../../support/sockets.ts";
 
 const { SIGINT, SIGTERM, SIGKILL } = constants.signals;
-const { EINVAL, ENOENT } = constants.errno;
+const { EINVAL, EMFILE, ENOENT } = constants.errno;
 
 leaksNothing("soon"); // a stop looks at all processes
 beforeEach(() => {
@@ -51,6 +51,8 @@ class Scene implements Disposable {
   unit: string | undefined;
   /** systemd does not stop it. */
   isRefused = false;
+  /** The broker has no descriptor left. */
+  isShort = false;
 
   constructor(listen: string, stopAfter: string | undefined, unit?: string, more = "") {
     this.unit = unit;
@@ -63,6 +65,7 @@ class Scene implements Disposable {
     this.occupy();
     const sys = scripted({
       pidfdSignal: (_, signal) => this.#note(`signal ${signal}`),
+      dup: (fd) => (this.isShort ? -EMFILE : native.dup(fd)),
       pidfdSignalGroup: () => -EINVAL, // as before Linux 6.9
       lastReceived: (_, stamp) => {
         if (this.stamp === undefined) return -ENOENT;
@@ -127,6 +130,16 @@ describe("a server with a UDP socket", () => {
     expect(scene.done).toEqual([]);
     seconds(21);
     expect(scene.done).toEqual(["80: stopping", `80: signal ${SIGTERM}`, `90: signal ${SIGKILL}`]);
+  });
+
+  it("is stopped a little later where the broker had no descriptor left for that", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    scene.isShort = true;
+    seconds(83.5);
+    expect(scene.done).toEqual(["80: stopping"]);
+    scene.isShort = false;
+    seconds(10);
+    expect(scene.done).toEqual(["80: stopping", `84: signal ${SIGTERM}`]);
   });
 
   it("is left alone when it has ended in time", () => {
