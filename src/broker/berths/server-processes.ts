@@ -9,6 +9,7 @@ import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { FdHandle } from "../../fd.ts";
 import { type Native, native } from "../../native.ts";
+import type { Range } from "../../rootfs/ranges/range.ts";
 import { isPrivileged } from "../access/policy.ts";
 import { environmentOf } from "../access/process-environment.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
@@ -59,6 +60,20 @@ export function processOf(pid: number): ServerProcess | undefined {
 export function processesOfGroup(group: number): number[] {
   const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
   return pids.map(Number).filter((pid) => processOf(pid)?.group === group);
+}
+
+/**
+ * Whether a user who is not privileged may send a process signals: it is the user's by its real or its saved id, as
+ * kill(2) has it, or has an id of the berth's range.
+ */
+export function maySignal(uid: number, pid: number, range: Range | undefined): boolean {
+  const [real = -1, , saved = -1] =
+    /^Uid:\t(.*)$/m
+      .exec(textOf(`/proc/${pid}/status`))?.[1]
+      ?.split("\t")
+      .map(Number) ?? [];
+  const isOfRange = range !== undefined && real >= range.base && real < range.base + range.count;
+  return real === uid || saved === uid || isOfRange;
 }
 
 /** Sends a signal to exactly that process. Returns 0 or -errno. */

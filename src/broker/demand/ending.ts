@@ -31,6 +31,8 @@ export interface EndingOptions {
   readonly timeout: number;
   /** All processes of the server that can be found. */
   readonly processes: () => Promise<readonly ServerProcess[]>;
+  /** Which processes may get a signal; without it, all. */
+  readonly may?: (pid: number) => boolean;
   /** Called when something was left to be killed. */
   readonly onKill: () => void;
 }
@@ -43,8 +45,12 @@ export class Ending {
   /** Of its own: the lease ends with the tenant, and others of its group may live on. */
   readonly #pidfd: FdHandle;
   readonly #pid: number;
+  /** The tenant's process group gets the signals as one. */
   readonly #isGroup: boolean;
+  /** The group whose members are looked for, for not all of them may get the signals. */
+  readonly #group: number | undefined;
   readonly #processes: EndingOptions["processes"];
+  readonly #may: (pid: number) => boolean;
   /** Those that were found, and do not get the signals of the group. */
   #others: readonly ServerProcess[] = [];
   #timer: NodeJS.Timeout;
@@ -54,13 +60,16 @@ export class Ending {
   #tell: (result: EndingResult) => void = () => undefined;
 
   /** Sends the first signal. `pidfd`: the tenant's, borrowed. */
-  constructor(lease: Lease, pidfd: number, { sys, signal, timeout, processes, onKill }: EndingOptions) {
+  constructor(lease: Lease, pidfd: number, { sys, signal, timeout, processes, may, onKill }: EndingOptions) {
     this.#sys = sys;
     this.#lease = lease;
     this.#processes = processes;
     this.#pidfd = FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", sys.dup(pidfd)), sys);
     this.#pid = lease.tenant.pid;
-    this.#isGroup = leadsSession(this.#pid);
+    const leads = leadsSession(this.#pid);
+    this.#isGroup = leads && may === undefined;
+    this.#group = leads && may !== undefined ? this.#pid : undefined;
+    this.#may = may ?? (() => true);
     this.done = new Promise((resolve) => {
       this.#tell = resolve;
     });
@@ -115,8 +124,11 @@ export class Ending {
 
   /** Looks for processes, unless it is closed meanwhile. */
   async #find(isMeant: (one: ServerProcess) => boolean): Promise<readonly ServerProcess[]> {
-    const found = (await this.#processes()).filter(isMeant);
-    this.#others = this.#isClosed ? [] : [...this.#others, ...found];
+    const members =
+      this.#group === undefined ? [] : processesOfGroup(this.#group).flatMap((pid) => processOf(pid) ?? []);
+    const found = [...(await this.#processes()), ...members].filter((one) => isMeant(one) && this.#may(one.pid));
+    const known = new Map([...this.#others, ...found].map((one) => [one.pid, one]));
+    this.#others = this.#isClosed ? [] : [...known.values()];
     return this.#others;
   }
 
@@ -125,7 +137,8 @@ export class Ending {
     const { fd } = this.#pidfd;
     // Before Linux 6.9 there is no signal to a group that cannot hit another one.
     if (this.#isGroup && this.#sys.pidfdSignalGroup(fd, number) >= 0) return "group";
-    return !this.#lease.ended && this.#sys.pidfdSignal(fd, number) >= 0 ? "tenant" : "nobody";
+    if (this.#lease.ended || !this.#may(this.#lease.tenant.pid)) return "nobody";
+    return this.#sys.pidfdSignal(fd, number) >= 0 ? "tenant" : "nobody";
   }
 }
 

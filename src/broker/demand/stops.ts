@@ -10,8 +10,8 @@ import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Requester, StopRefusal } from "../berths/request.ts";
-import { processesOf } from "../berths/server-processes.ts";
-import { Ending, type EndingResult } from "./ending.ts";
+import { maySignal, processesOf } from "../berths/server-processes.ts";
+import { Ending, type EndingOptions, type EndingResult } from "./ending.ts";
 import type { OnDemand } from "./on-demand.ts";
 import type { Runner } from "./runner.ts";
 
@@ -91,7 +91,7 @@ export class Stops {
     return { kind: "not-stopped", berth: name, message };
   }
 
-  #stopAll(berth: Berth, leases: readonly Lease[], { peer }: Requester): Promise<OneStop[]> {
+  #stopAll(berth: Berth, leases: readonly Lease[], { peer, privileged }: Requester): Promise<OneStop[]> {
     const { log, onDemand, events } = this.#options;
     const fresh = leases.filter((lease) => !this.#underWay.has(lease));
     if (fresh.length > 0) {
@@ -102,18 +102,22 @@ export class Stops {
       const { pid } = lease.tenant;
       const message = `berth ${berth.name}: pid ${peer.pid} (uid ${peer.uid}) asked to stop it; stopping pid ${pid}`;
       log("info", message, { event: "stopping", berth: berth.name, pid });
-      const stop = this.#stopLease(berth, lease).finally(() => this.#underWay.delete(lease));
+      const may = privileged ? undefined : (one: number): boolean => maySignal(peer.uid, one, berth.range);
+      const stop = this.#stopLease(berth, lease, may).finally(() => this.#underWay.delete(lease));
       this.#underWay.set(lease, stop);
     }
     return Promise.all(leases.flatMap((lease) => this.#underWay.get(lease) ?? []));
   }
 
-  async #stopLease(berth: Berth, lease: Lease): Promise<OneStop> {
+  /** `may`: which processes this caller could end without the broker; all, if it is privileged. */
+  async #stopLease(berth: Berth, lease: Lease, may: EndingOptions["may"]): Promise<OneStop> {
     const { name } = berth;
     const { log, runner } = this.#options;
     const view = leaseView(lease);
     const failed = (message: string): OneStop => ({ kind: "not-stopped", berth: name, lease: view, message });
     if (view.pid === process.pid) return failed("this broker's own process has it: end the lease there");
+    if (may?.(view.pid) === false)
+      return failed(`pid ${view.pid} is no process of yours any more; only root may end it`);
     const done = await runner.end(name, lease.tenant);
     if (done.kind === "late") return failed(stillStopping(done.unit));
     if (done.kind === "refused") {
@@ -121,7 +125,7 @@ export class Stops {
       log("warning", message, { event: "stop-failed", berth: name });
     }
     const unit = done.kind === "stopped" ? { unit: done.unit } : {};
-    const result = await this.#end(berth, lease);
+    const result = await this.#end(berth, lease, may);
     switch (result.kind) {
       case "asked":
       case "killed":
@@ -136,7 +140,7 @@ export class Stops {
   }
 
   /** Asks the server to end, and kills what is left when that takes too long. */
-  async #end(berth: Berth, lease: Lease): Promise<EndingResult> {
+  async #end(berth: Berth, lease: Lease, may: EndingOptions["may"]): Promise<EndingResult> {
     const { log, sys, stopTimeout } = this.#options;
     const { pidfd } = lease;
     if (pidfd === undefined) return { kind: "asked" };
@@ -152,6 +156,7 @@ export class Stops {
       signal,
       timeout,
       processes: () => processesOf(berth, lease),
+      ...(may !== undefined && { may }),
       onKill,
     });
     this.#endings.add(ending);

@@ -162,6 +162,42 @@ while True: signal.pause()`;
     await server.ended();
   });
 
+  /** A server of nobody's whose process group has a process of root's, too. */
+  async function mixed(test: TestBroker): Promise<{ server: Server; root: number; pid: number }> {
+    const launcher = join(packageRoot, "build/Release/berth-launch");
+    const run = ["--socket", test.socket, "game", "--", "python3", "-u", "-c", `${told}signal.pause()`];
+    const code = `import os, signal, sys
+os.setsid()
+if os.fork() == 0:
+    print(os.getpid(), flush=True)
+    while True: signal.pause()
+os.setgroups([])
+os.setgid(${NOBODY})
+os.setuid(${NOBODY})
+os.execv(sys.argv[1], sys.argv[1:])`;
+    const server = new Server("python3", ["-c", code, launcher, ...run]);
+    const said = (await server.said(2)).map(Number);
+    const pid = test.broker.berths[0]?.lease?.pid ?? -1;
+    return { server, pid, root: said.find((one) => one !== pid) ?? -1 };
+  }
+
+  it("ends no process that its caller could not end, and all of the group for root", async () => {
+    const tenants = `[tenant]\nusers = ["nobody"]\n`;
+    for (const uid of [NOBODY, 0]) {
+      await using test = await startBroker({ "game.toml": `${plain()}\n${tenants}` });
+      const { root, pid } = await mixed(test);
+      try {
+        expect(await stop(test, "game", uid)).toMatchObject({ parameters: { lease: { pid, uid: NOBODY } } });
+        expect(isGone(pid)).toBe(true);
+        if (uid === 0) await expect.poll(() => isGone(root)).toBe(true);
+        else expect(isGone(root)).toBe(false);
+      } finally {
+        if (!isGone(root)) process.kill(root, "SIGKILL");
+        await expect.poll(() => isGone(root)).toBe(true);
+      }
+    }
+  });
+
   it("is refused while the broker is out of descriptors, and done when it has some again", async () => {
     let isShort = true;
     const dup = (fd: number): number => (isShort ? -constants.errno.EMFILE : native.dup(fd));
