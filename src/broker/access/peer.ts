@@ -10,8 +10,8 @@ import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN, SO_PEERPIDFD, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketOption } from "../../net/socket-queries.ts";
-import { beginningOf } from "./file-beginning.ts";
 import { networkOf } from "./network.ts";
+import { contentsOf } from "./small-file.ts";
 
 const { ENOPROTOOPT } = constants.errno;
 
@@ -64,7 +64,7 @@ export class Peer {
 
   /** Its /proc/PID/cgroup when that was first asked for: a process of that number's, if this one has exited. */
   get controlGroups(): string {
-    this.#controlGroups ??= this.pid === 0 ? "" : beginningOf(`/proc/${this.pid}/cgroup`);
+    this.#controlGroups ??= this.pid === 0 ? "" : contentsOf(`/proc/${this.pid}/cgroup`);
     return this.#controlGroups;
   }
 

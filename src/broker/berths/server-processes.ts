@@ -4,7 +4,6 @@
  * of another user is none of them, whatever it says. Another process may have a number by the time it is used: callers
  * check that by `since`.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { setImmediate } from "node:timers/promises";
 import { FdHandle } from "../../fd.ts";
@@ -12,9 +11,11 @@ import { type Native, native } from "../../native.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import { isPrivileged } from "../access/policy.ts";
 import { environmentOf } from "../access/process-environment.ts";
+import { contentsOf } from "../access/small-file.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import { socketsOf } from "../sockets/process-sockets.ts";
+import { userProcesses } from "../sockets/user-processes.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 
@@ -48,7 +49,7 @@ export async function processesOf(berth: Berth, lease: Lease): Promise<readonly 
 
 /** What /proc tells of a process that runs; undefined when it has exited. Waits for nothing. */
 export function processOf(pid: number): ServerProcess | undefined {
-  const stat = textOf(`/proc/${pid}/stat`);
+  const stat = contentsOf(`/proc/${pid}/stat`);
   // After the name in parentheses, which may have any character: state, parent, group; the start is field 22.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state = "", parent, group] = fields;
@@ -58,8 +59,7 @@ export function processOf(pid: number): ServerProcess | undefined {
 
 /** Those of a process group that run. A look at all processes. */
 export function processesOfGroup(group: number): number[] {
-  const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
-  return pids.map(Number).filter((pid) => processOf(pid)?.group === group);
+  return userProcesses().filter((pid) => processOf(pid)?.group === group);
 }
 
 /**
@@ -69,7 +69,7 @@ export function processesOfGroup(group: number): number[] {
 export function maySignal(uid: number, pid: number, range: Range | undefined): boolean {
   const [real = -1, , saved = -1] =
     /^Uid:\t(.*)$/m
-      .exec(textOf(`/proc/${pid}/status`))?.[1]
+      .exec(contentsOf(`/proc/${pid}/status`))?.[1]
       ?.split("\t")
       .map(Number) ?? [];
   const isOfRange = range !== undefined && real >= range.base && real < range.base + range.count;
@@ -91,14 +91,13 @@ async function searchUnderFilter(berth: Berth, lease: Lease): Promise<ServerProc
   const known: ServerProcess[] = [];
   const others: ServerProcess[] = [];
   let since = performance.now();
-  for (const name of namesIn("/proc")) {
+  for (const pid of userProcesses()) {
     if (performance.now() - since > SLICE_MS) {
       await setImmediate();
       since = performance.now();
     }
-    if (!/^\d+$/.test(name)) continue;
-    const trust = isTheirs(textOf(`/proc/${name}/status`));
-    const one = trust === "none" ? undefined : processOf(Number(name));
+    const trust = isTheirs(contentsOf(`/proc/${pid}/status`));
+    const one = trust === "none" ? undefined : processOf(pid);
     if (one === undefined) continue;
     (isOfServer(one.pid, trust === "all" ? inodes : none, lease) ? known : others).push(one);
   }
@@ -142,21 +141,5 @@ function isOfServer(pid: number, inodes: ReadonlySet<bigint>, lease: Lease): boo
     return environmentOf(pid, LOOK_MS, native).includes(`BERTHD_LEASE=${lease.id}`);
   } catch {
     return false; // it has exited, is another user's, or waits
-  }
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return ""; // it has exited
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return []; // it has exited, or is another user's
   }
 }

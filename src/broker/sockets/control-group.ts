@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { beginningOf } from "../access/file-beginning.ts";
+import { beginningOf, contentsOf } from "../access/small-file.ts";
 
 /** Where hierarchies are mounted: version 2 alone, beside version 1, and systemd's own of version 1. */
 const HIERARCHIES: readonly (readonly [line: RegExp, roots: readonly string[]])[] = [
@@ -21,7 +21,7 @@ const TWO_MEMBERS = 32;
  * Its folder; undefined if another process is in it as well, or there is no such folder. `text` is what
  * /proc/PID/cgroup has.
  */
-export function ownGroup(pid: number, text: string = beginningOf(`/proc/${pid}/cgroup`)): string | undefined {
+export function ownGroup(pid: number, text: string = contentsOf(`/proc/${pid}/cgroup`)): string | undefined {
   for (const [line, roots] of HIERARCHIES) {
     const path = line.exec(text)?.[1];
     // ".." leads to what the broker, in a namespace of its own, cannot see.

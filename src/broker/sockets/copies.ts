@@ -2,10 +2,11 @@
  * Whether a server still has a copy of a held socket, by what /proc tells of the processes under a filter, and of those
  * of some users. It makes no call on any socket.
  */
-import { readdirSync, readFileSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { SysError } from "../../errors.ts";
+import { contentsOf } from "../access/small-file.ts";
 import { socketsOf } from "./process-sockets.ts";
+import { userProcesses } from "./user-processes.ts";
 
 /** "unknown": a process of the server's may not be looked at. */
 export type Copies = "some" | "none" | "unknown";
@@ -15,15 +16,15 @@ const SLICE_MS = 5;
 
 /** Looks at the thread that binds first: mostly that is the one, and it may have descriptors of its own. */
 export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
-  const user = userIn(textOf(`/proc/${binder}/status`));
-  const others = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== binder);
+  const user = userIn(contentsOf(`/proc/${binder}/status`));
+  const others = userProcesses().filter((pid) => pid !== binder);
   let since = performance.now();
-  for (const pid of [String(binder), ...others]) {
+  for (const pid of [binder, ...others]) {
     if (performance.now() - since > SLICE_MS) {
       await setImmediate();
       since = performance.now();
     }
-    const status = textOf(`/proc/${pid}/status`);
+    const status = contentsOf(`/proc/${pid}/status`);
     if (!isUnderFilter(pid, status)) continue;
     const found = copiesIn(pid, inode, userIn(status) === user);
     if (found !== "none") return found;
@@ -61,18 +62,18 @@ export class CopySearch {
 async function pass(questions: readonly Question[]): Promise<void> {
   const open = new Set(questions);
   let since = performance.now();
-  for (const pid of readdirSync("/proc")) {
+  for (const pid of userProcesses()) {
     if (performance.now() - since > SLICE_MS) {
       await setImmediate();
       since = performance.now();
     }
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
-    const status = textOf(`/proc/${pid}/status`);
+    if (pid === process.pid) continue;
+    const status = contentsOf(`/proc/${pid}/status`);
     if (status.startsWith("Name:\tberth-guard")) continue;
     const theirs = [...open].filter(({ isTheirs }) => isTheirs(userIn(status)));
     const meant = isUnderFilter(pid, status) ? [...open] : theirs;
     if (meant.length === 0) continue;
-    const inodes = inodesOf(Number(pid));
+    const inodes = inodesOf(pid);
     for (const question of meant) {
       // Who does not answer in time may have it, if it is theirs.
       if (inodes === "late" ? !theirs.includes(question) : !inodes.has(question.inode)) continue;
@@ -84,13 +85,13 @@ async function pass(questions: readonly Question[]): Promise<void> {
 }
 
 /** Not the guard's own processes, which are under a filter as well. The broker itself has none. */
-function isUnderFilter(pid: string, status: string): boolean {
-  return /^Seccomp:\t2$/m.test(status) && !status.startsWith("Name:\tberth-guard") && Number(pid) !== process.pid;
+function isUnderFilter(pid: number, status: string): boolean {
+  return /^Seccomp:\t2$/m.test(status) && !status.startsWith("Name:\tberth-guard") && pid !== process.pid;
 }
 
-function copiesIn(pid: string, inode: bigint, isServers: boolean): Copies {
+function copiesIn(pid: number, inode: bigint, isServers: boolean): Copies {
   try {
-    return [...socketsOf(Number(pid)).values()].includes(inode) ? "some" : "none";
+    return [...socketsOf(pid).values()].includes(inode) ? "some" : "none";
   } catch (error) {
     const mayHave = isLate(error) || isCode(error, "EACCES");
     return mayHave && isServers ? "unknown" : "none";
@@ -112,12 +113,4 @@ const isLate = (error: unknown): boolean => isCode(error, "ETIMEDOUT") || isCode
 /** The effective user of a process, by its status. */
 function userIn(status: string): number {
   return Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, "latin1");
-  } catch {
-    return ""; // it has exited
-  }
 }

@@ -9,11 +9,11 @@ import { socketPair } from "../../support/sockets.ts";
 
 const { EMFILE, ENFILE, ESRCH } = constants.errno;
 
-vi.mock("../../../src/broker/access/file-beginning.ts", async (original) => {
-  const { beginningOf } = await original<typeof import("../../../src/broker/access/file-beginning.ts")>();
+vi.mock("../../../src/broker/access/small-file.ts", async (original) => {
+  const { contentsOf } = await original<typeof import("../../../src/broker/access/small-file.ts")>();
   // This process, as the kernel would show one of a service.
   const own = `/proc/${process.pid}/cgroup`;
-  return { beginningOf: (path: string) => (path === own ? "0::/system.slice/game.service\n" : beginningOf(path)) };
+  return { contentsOf: (path: string) => (path === own ? "0::/system.slice/game.service\n" : contentsOf(path)) };
 });
 
 leaksNothing();
