@@ -42,7 +42,7 @@ describe("docs/systemd.md", needs(...MACHINE), () => {
       ["blue", 5156],
     ] as const) {
       expect(printed).toMatch(
-        new RegExp(`^arena@${team} +occupied +\\d+ +arena-${team} +game=tcp://0.0.0.0:${port} `, "m"),
+        new RegExp(`^arena@${team} +occupied +\\d+ +arena-${team} +game=tcp://0.0.0.0:${port}$`, "m"),
       );
       expect(await answers(port)).toBe("BZFS");
     }
