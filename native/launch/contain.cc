@@ -14,13 +14,15 @@ namespace {
 
 constexpr char kRootName[] = "root";
 
+bool isNamed(const PlanDescriptor& descriptor, const char* name) { return strcmp(descriptor.name, name) == 0; }
+
 // Removes the root from the command's descriptors. They are passed into the container, and a directory would lead out
 // of it.
 UniqueFd takeRoot(Plan& plan, Reply& reply) {
   List<PlanDescriptor> others;
   UniqueFd root;
   for (const PlanDescriptor& descriptor : plan.descriptors) {
-    if (strcmp(descriptor.name, kRootName) == 0) root.reset(reply.fds[descriptor.index].release());
+    if (isNamed(descriptor, kRootName) || isNamed(descriptor, kRootToMount)) root.reset(reply.fds[descriptor.index].release());
     else others.push(descriptor);
   }
   plan.descriptors.shrink(0);
@@ -30,13 +32,26 @@ UniqueFd takeRoot(Plan& plan, Reply& reply) {
 
 }  // namespace
 
-void containRoot(const char* directory, Plan& plan, Reply& reply) {
+void dropRootToMount(Plan& plan) {
+  List<PlanDescriptor> others;
+  for (const PlanDescriptor& descriptor : plan.descriptors) {
+    if (!isNamed(descriptor, kRootToMount)) others.push(descriptor);
+  }
+  plan.descriptors.shrink(0);
+  for (const PlanDescriptor& descriptor : others) plan.descriptors.push(descriptor);
+}
+
+void containRoot(const char* directory, Binds binds, Plan& plan, Reply& reply) {
   if (plan.hasRoot) {
     fail(kSystem, "this berth's server enters its root by itself; remove server.enter, or run without --contain");
   }
-  if (plan.reportBinds) {
-    fail(kSystem, "--contain does not work with bind delivery; remove \"bind\" from server.deliver of the berth");
+  if (plan.reportBinds && binds == Binds::kByLauncher) {
+    fail(kSystem, "--contain does not work with bind delivery; remove \"bind\" from server.deliver of the berth, or add "
+         "--agent for a runtime with the profile of berth oci spec");
   }
+  plan.reportBinds = false;
+  // With NOTIFY_SOCKET runc waits until the container has sent READY=1, even when that has ended.
+  if (binds == Binds::kByRuntime) plan.notify = nullptr;
   if (plan.noNamespaces) {
     fail(kSystem, "a container is made of namespaces; remove server.no-namespaces of the berth, or run without --contain");
   }

@@ -171,9 +171,15 @@ bool leaveKeyring();
 // namespace; or ends the process.
 void enterRoot(const Plan& plan, Reply& reply);
 
+// Takes a root that the server does not get out of the plan.
+void dropRootToMount(Plan& plan);
+
+// Who has the binds of a container reported: the launcher cannot, for its filter would be the container manager's, too.
+enum class Binds { kByLauncher, kByRuntime };
+
 // Mounts the plan's root descriptor at `directory`, in a mount namespace of this process, and takes it out of the plan;
 // or ends the process.
-void containRoot(const char* directory, Plan& plan, Reply& reply);
+void containRoot(const char* directory, Binds binds, Plan& plan, Reply& reply);
 
 // The file capabilities of a program that takes effect at once, and of the interpreters it names, as bits.
 uint64_t fileCapabilities(const char* program);

@@ -36,6 +36,7 @@ constexpr char kHelp[] =
     "  --dry-run             print the plan, give the berth back, exit 0\n"
     "  --contain DIR         COMMAND is a container manager that runs as root: it finds the berth's root mounted at DIR,\n"
     "                        for itself alone, gets the sockets, and keeps its privilege, which is its to give up\n"
+    "  --agent               with --contain: the container's seccomp profile reports its binds (`berth oci spec`)\n"
     "  --trace-binds FD      no berth: run COMMAND as it is, its bind(2) calls reported over the UNIX socket FD, which\n"
     "                        gets one byte with seccomp's notify descriptor; `berth explain` is made of it\n"
     "  --as UID:GID[,GROUP…] with --trace-binds, as root: run COMMAND as this user, without capabilities\n"
@@ -57,6 +58,7 @@ struct Options {
   bool dryRun = false;
   bool noNamespaces = false;
   const char* contain = nullptr;
+  Binds binds = Binds::kByLauncher;
   int traceChannel = -1;
   const char* traceAs = nullptr;
   int keepChannel = -1;
@@ -141,6 +143,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"no-namespaces", no_argument, nullptr, 'n'}, {"absent-status", required_argument, nullptr, 'a'},
       {"wait", no_argument, nullptr, 'w'},         {"report", required_argument, nullptr, 'o'},
       {"dry-run", no_argument, nullptr, 'd'},      {"contain", required_argument, nullptr, 'c'},
+      {"agent", no_argument, nullptr, 'g'},
       {"trace-binds", required_argument, nullptr, 'b'}, {"as", required_argument, nullptr, 'u'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
       {"end-with", required_argument, nullptr, 'p'},
@@ -162,6 +165,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'o': reportTo(parseFd("--report", optarg)); break;
       case 'd': options.dryRun = true; break;
       case 'c': options.contain = optarg; break;
+      case 'g': options.binds = Binds::kByRuntime; break;
       case 'b': options.traceChannel = parseFd("--trace-binds", optarg); break;
       case 'u': options.traceAs = optarg; break;
       case 'k': options.keepChannel = parseFd("--keep-binds", optarg); break;
@@ -194,6 +198,9 @@ void parseOptions(int argc, char** argv, Options& options) {
   }
   if (options.contain != nullptr && options.noNamespaces) {
     fail(kUsage, "--contain does not work with --no-namespaces, because a container is made of them; leave one out");
+  }
+  if (options.contain == nullptr && options.binds == Binds::kByRuntime) {
+    fail(kUsage, "--agent is for a container; write --contain DIR, or leave --agent out");
   }
   if (optind >= argc || argv[optind][0] == '\0') {
     fail(kUsage, "BERTH is missing; give one from the list of: berth ls");
@@ -233,10 +240,11 @@ int main(int argc, char** argv) {
   readPlan(reply.fds[0].get(), reply.count, plan);
   reply.fds[0].reset();
   if (options.noNamespaces) plan.noNamespaces = true;
+  if (options.contain == nullptr) dropRootToMount(plan);
   if (options.dryRun) {
     printPlan(options.request.berth, plan);
     return 0;
   }
-  if (options.contain != nullptr) containRoot(options.contain, plan, reply);
+  if (options.contain != nullptr) containRoot(options.contain, options.binds, plan, reply);
   carryOut(plan, reply, inherited, broker, options.contain != nullptr);
 }

@@ -68,6 +68,8 @@ enum class PlanTag : uint32_t {
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
+// The name of a root that the server does not get: it can only be mounted for it (--contain).
+constexpr char kRootToMount[] = ".root";
 constexpr uint32_t kListenFds = 2;
 constexpr uint32_t kReportBinds = 4;
 constexpr uint32_t kNoNamespaces = 8;

@@ -87,6 +87,18 @@ describe("a container manager", needs("root"), () => {
     expect(stderr).toContain(why);
   });
 
+  test("is started on a berth whose binds the container's profile reports", async () => {
+    const script = `df --output=size ${place} | tail -1; grep ^Seccomp_filters: /proc/self/status`;
+    offer(script);
+    const usual = await contain();
+    offer(script, { reportBinds: true });
+    const { stdout, stderr, code } = await launch(broker, ["--contain", place, "--agent", "arena"]);
+    expect([stderr, code]).toEqual(["", 0]);
+    expect(stdout).toMatch(/^ *12348\nSeccomp_filters:\t\d+\n$/);
+    expect(stdout).toBe(usual.stdout); // no filter more than without bind delivery
+    expect((await launch(broker, ["--agent", "arena"])).stderr).toContain("--agent is for a container");
+  });
+
   test("is not started where there is no such folder", async () => {
     offer("echo ran");
     const { stdout, stderr, code } = await launch(broker, ["--contain", join(place, "none"), "arena"]);

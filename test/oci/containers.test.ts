@@ -1,7 +1,8 @@
 /** Containers of runc, without a network of their own, that serve on a berth's sockets. */
+import { execFileSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -17,6 +18,7 @@ import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
 
 const ID = "berthd-test";
+const launcher = join(packageRoot, "build/Release/berth-launch");
 
 const shared = new TestFolder();
 let program: string;
@@ -115,6 +117,36 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
     await using container = await serving();
     expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
     expect(container.stderr).toBe("");
+  });
+
+  it("serves in the berth's own root, with ids of its range, and the lease is the container's", async () => {
+    bundle = new Bundle(folder, program, {}, [String(port)]);
+    const place = join(folder.path, "place");
+    mkdirSync(place);
+    const root = `[root]\nimage = ${JSON.stringify(bundle.rootfs)}\n`;
+    folder.write({ "config/arena.toml": `${berthOf("any-namespace = true")}${root}` });
+    await using broker = launchBroker(folder, ["--state", join(folder.path, "state")]);
+    await broker.logged(({ event }) => event === "ready");
+    const words = ["oci", "spec", "arena", bundle.config, "--rootfs", place, "--socket", broker.socket];
+    const early = await berth(words);
+    expect([early.code, early.stdout]).toEqual([1, ""]);
+    const [, remedy = ""] = /take it: berth-launch (.*)\n$/.exec(early.stderr) ?? [];
+    execFileSync(launcher, ["--socket", broker.socket, ...remedy.split(" ")], { stdio: "pipe" });
+    const { code, stdout, stderr } = await berth(words);
+    expect([code, stderr]).toEqual([0, ""]);
+    writeFileSync(bundle.config, stdout);
+    const starter = [launcher, "--contain", place, "--agent", "--socket", broker.socket, "arena", "--"];
+    await using container = bundle.run(ID, starter);
+    await container.said(1);
+    const pid = bundle.pidOf(ID);
+    expect(await broker.logged(({ event }) => event === "passed")).toMatchObject({ berth: "arena", pid });
+    expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
+    const [, base] = /^\s*0\s+(\d+)/.exec(readFileSync(`/proc/${pid}/uid_map`, "utf8")) ?? [];
+    expect(statSync(`/proc/${pid}/root/server`).uid).toBe(Number(base));
+    expect(container.stderr).toBe("");
+    process.kill(pid, "SIGKILL");
+    await container.ended();
+    await broker.logged(hasEnded);
   });
 
   it("is stopped, and the next one answers what came meanwhile", async () => {

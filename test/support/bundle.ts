@@ -61,7 +61,10 @@ export class Bundle {
         capabilities: Object.fromEntries(sets),
       },
       root: { path: "rootfs", readonly: true },
-      mounts: [{ destination: "/proc", type: "proc", source: "proc" }],
+      mounts: [
+        { destination: "/proc", type: "proc", source: "proc" },
+        { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+      ],
       linux: {
         namespaces: ["pid", "network", "ipc", "uts", "mount"].map((type) => ({ type })),
         seccomp,
@@ -71,13 +74,24 @@ export class Bundle {
   }
 
   write(config: Json): void {
-    writeFileSync(join(this.#folder, "config.json"), JSON.stringify(config));
+    writeFileSync(this.config, JSON.stringify(config));
   }
 
-  /** Runs it in the foreground of a process of runc. It ends with the object. */
-  run(id: string): Container {
+  /** Where the configuration stands. */
+  get config(): string {
+    return join(this.#folder, "config.json");
+  }
+
+  /** The folder with its program. */
+  get rootfs(): string {
+    return join(this.#folder, "rootfs");
+  }
+
+  /** Runs it in the foreground of a process of runc, which this command starts. It ends with the object. */
+  run(id: string, starter: readonly string[] = []): Container {
     const [command = "", ...args] = [
       ...endsWithTest,
+      ...starter,
       pathOf("runc"),
       "--root",
       this.#state,

@@ -1,6 +1,7 @@
 /**
  * Gives berths to containers. The runtime's credentials decide which berth it may name. The lease is the container's:
- * it ends with the container's first process. Its binds are answered as those of any server with bind delivery.
+ * it ends with the container's first process. A runtime that has the berth itself, since it was started with its root
+ * (`berth-launch --contain`), leaves it to the container. Binds are answered as those of any server with bind delivery.
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -10,13 +11,15 @@ import { check, isScarcity } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
 import { type ContainerState, readContainerState } from "../../oci/container-state.ts";
 import { firstReservedFd } from "../access/limits.ts";
 import { networkOf } from "../access/network.ts";
 import type { Owners } from "../access/owners.ts";
+import type { Berth } from "../berths/berth.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
-import type { Applicant, Granted, Refusal, Requester } from "../berths/request.ts";
+import type { Applicant, Refusal, Requester } from "../berths/request.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { Runtime } from "./agent-socket.ts";
@@ -82,8 +85,9 @@ export class Containers {
       const berth = berths.find(name, who);
       if (!("kind" in berth) && !berth.spec.server.deliver.includes("bind"))
         return `berth ${name} does not serve containers; write deliver = ["bind"] into its [server]`;
+      if (!("kind" in berth) && this.#leaves(berth, runtime, tenant)) return this.#begin(berth, state, notify, who);
       const granted = berths.acquire(name, who, "no");
-      if (granted.kind === "granted") return this.#begin(granted, state, notify, who);
+      if (granted.kind === "granted") return this.#begin(granted.berth, state, notify, who);
       if (granted.kind === "waiting" && waits++ < MAX_WAITS) {
         const problem = await granted.until;
         if (problem !== undefined) return problem;
@@ -93,8 +97,21 @@ export class Containers {
     }
   }
 
-  #begin({ berth, lease }: Granted, state: ContainerState, notify: FdHandle, who: Requester): string | undefined {
+  /** Whether the runtime has the berth itself: then the container's first process has it from now on. */
+  #leaves(berth: Berth, { peer }: Runtime, container: Applicant): boolean {
+    const { berths, sys } = this.#options;
+    const { lease, incoming } = berth;
+    if (lease === undefined || incoming !== undefined || lease.tenant.pid !== peer.pid || !peer.alive) return false;
+    using pidfd = container.pidfd();
+    if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return false;
+    berths.mains.leave(berth, lease, container.pid, pidfd.move());
+    return true;
+  }
+
+  #begin(berth: Berth, state: ContainerState, notify: FdHandle, who: Requester): string | undefined {
     const { berths, interceptions, log } = this.#options;
+    const lease = [berth.lease, berth.incoming].find((one) => one !== undefined && who.holds(one));
+    if (lease === undefined) return "its container has ended";
     let isServed = interceptions.has(lease.id);
     if (isServed) return `container ${state.id} has berth ${berth.name} already`;
     try {

@@ -62,20 +62,30 @@ export class MainProcesses {
     this.#options.end(berth, lease, "it exited");
   }
 
+  /** The main process is another one from now on, as the former one wished. Owns the pidfd. */
+  leave(berth: Berth, lease: Lease, pid: number, pidfd: FdHandle): void {
+    this.#hand(berth, lease, pid, pidfd, `pid ${lease.tenant.pid} leaves the berth to its container`);
+  }
+
   /** False when that process has exited meanwhile. */
   #pass(berth: Berth, lease: Lease, pid: number, since: number): boolean {
-    const { sys, log, events, leases } = this.#options;
+    const { sys } = this.#options;
     const opened = sys.pidfdOpen(pid);
     if (opened < 0) return false;
     using pidfd = FdHandle.adopt(opened, sys);
     // In this order: if it lives after its number was looked at, the number was its own.
     if (processOf(pid)?.since !== since || sys.pollNow(pidfd.fd, POLLIN) !== 0) return false;
+    this.#hand(berth, lease, pid, pidfd.move(), `pid ${lease.tenant.pid} exited, and its server goes on`);
+    return true;
+  }
+
+  #hand(berth: Berth, lease: Lease, pid: number, pidfd: FdHandle, why: string): void {
+    const { log, events, leases } = this.#options;
     const former = lease.tenant.pid;
-    leases.pass(lease, pid, pidfd.move());
-    const message = `berth ${berth.name}: pid ${former} exited, and its server goes on: pid ${pid} has the berth`;
+    leases.pass(lease, pid, pidfd);
+    const message = `berth ${berth.name}: ${why}: pid ${pid} has the berth`;
     log("info", message, { event: "passed", berth: berth.name, lease: lease.id, pid, former });
     berth.generation++;
     events.change("changed", berth);
-    return true;
   }
 }

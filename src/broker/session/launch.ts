@@ -26,6 +26,8 @@ export interface Unfit {
 
 /** What execvp(3) searches without PATH, except the current folder. */
 const DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin";
+/** The root's name where no descriptor is for the server: the launcher can only mount it (kRootToMount, plan.h). */
+const ROOT_TO_MOUNT = ".root";
 /** The first descriptor, as sd_listen_fds(3) defines it. */
 const FIRST_FD = 3;
 /** Index of the plan's memfd in the reply. The berth's descriptors follow it. */
@@ -84,7 +86,7 @@ export function makePlan(
     noNamespaces: server.noNamespaces,
     // A broker without root can inspect only processes that allow it, where Yama is on. Root can inspect all.
     ...(process.geteuid?.() !== 0 && { tracer: process.pid }),
-    fds: placesDescriptors(server.deliver) ? fds : [],
+    fds: placesDescriptors(server.deliver) ? fds : rootToMount(berth),
     capabilities: server.capabilities,
     limits: server.limits,
     umask: server.umask,
@@ -170,4 +172,9 @@ function expansionsOf(berth: Berth): Expansions {
       placed &&
       !berth.spec.server.enter && { root: { fd: rootFd, path: `/proc/self/fd/${rootFd}` } }),
   };
+}
+
+/** For `--contain` on a berth that delivers by bind alone. */
+function rootToMount({ hasRoot, spec, sockets }: Berth): Plan["fds"] {
+  return hasRoot && !spec.server.enter ? [{ name: ROOT_TO_MOUNT, index: PLAN_INDEX + 1 + sockets.length }] : [];
 }

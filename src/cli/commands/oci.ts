@@ -69,8 +69,13 @@ export function addOci(program: Command): void {
           berth: name,
           message: `there is no berth ${printableJson(name)}, or you may not take it; \`berth ls\` lists those you may`,
         });
-      const profile = profileOf(name, options);
       const range = berth.range ?? undefined;
+      if (berth.root && range === undefined)
+        throw new BerthError(
+          "CONFIG_INVALID",
+          `berth ${name} has a root, but no range of ids before it was taken once; take it: berth-launch --dry-run ${name} -- true`,
+        );
+      const profile = profileOf(name, options);
       const patched = configForBerth(config, { profile, range, rootfs: options.rootfs }, process);
       print(`${printableJson(patched, 2)}\n`);
     });
