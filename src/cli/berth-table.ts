@@ -12,7 +12,7 @@ const titles = ["NAME", "STATE", "PID", "USER", "SOCKETS"];
 export const TABLE_WIDTH = 80;
 const INDENT = 2;
 
-const stateStyles: Readonly<Record<ShownState, Style>> = {
+export const stateStyles: Readonly<Record<ShownState, Style>> = {
   vacant: "dim",
   occupied: "green",
   handover: "yellow",

@@ -58,6 +58,7 @@ describe("berth completion bash", () => {
       [
         "ls",
         "show",
+        "top",
         "watch",
         "reload",
         "start",
@@ -183,6 +184,7 @@ test.each(["zsh", "fish"])("berth completion %s knows every command and where be
   for (const command of [
     "ls",
     "show",
+    "top",
     "watch",
     "reload",
     "run",

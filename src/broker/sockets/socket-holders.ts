@@ -3,16 +3,9 @@
  * process in /proc/PID/fd. It touches no socket and no process.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { endianness } from "node:os";
 import { setImmediate } from "node:timers/promises";
-import {
-  type Address,
-  AF_INET,
-  AF_INET6,
-  decodeSockaddr,
-  encodeSockaddr,
-  type ListenAddress,
-} from "../../net/address.ts";
+import type { Address, ListenAddress } from "../../net/address.ts";
+import { asListed, fromListed, tableOf } from "../../net/proc-net.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import { knownSocketsOf } from "./process-sockets.ts";
 
@@ -40,7 +33,7 @@ export class SocketTables {
     }
     if (address.port === 0) return [];
     const table = tableOf(kind, address.family);
-    const local = asListed(encodeSockaddr(address), address.family, address.port);
+    const local = asListed(address);
     return this.#table(table).flatMap((row) => {
       const [, at, , state, , , , , , inode] = row.trim().split(/\s+/);
       const isThere = at === local && (kind === "datagram" || state === TCP_LISTEN);
@@ -143,32 +136,6 @@ export function describeHolders(listen: ListenAddress): string | undefined {
   const pids = new Set([...holdersOf(inodes).values()].flat().map(({ pid }) => pid));
   if (pids.size === 0) return undefined;
   return Array.from(pids, (pid) => `pid ${pid} (${(textOf(`/proc/${pid}/comm`) ?? "?").trim()})`).join(", ");
-}
-
-/** The kernel prints each word of an address as a number in its own byte order (proc_pid_net(5)). */
-function asListed(sockaddr: Uint8Array, family: "ipv4" | "ipv6", port: number): string {
-  const bytes = family === "ipv6" ? sockaddr.subarray(8, 24) : sockaddr.subarray(4, 8);
-  const words = Array.from({ length: bytes.length / 4 }, (_, index) => bytes.slice(4 * index, 4 * index + 4));
-  const host = words.map((word) => Buffer.from(endianness() === "LE" ? word.reverse() : word).toString("hex"));
-  return `${host.join("")}:${port.toString(16).padStart(4, "0")}`.toUpperCase();
-}
-
-/** The other way round. */
-function fromListed(text: string, family: "ipv4" | "ipv6"): Address | undefined {
-  const [host = "", port = ""] = text.split(":");
-  const bytes = Buffer.alloc(family === "ipv6" ? 28 : 16);
-  bytes[endianness() === "LE" ? 0 : 1] = family === "ipv6" ? AF_INET6 : AF_INET;
-  bytes.writeUInt16BE(Number.parseInt(port, 16), 2);
-  const start = family === "ipv6" ? 8 : 4;
-  for (let at = 0; at < host.length; at += 8) {
-    const word = Buffer.from(host.slice(at, at + 8), "hex");
-    bytes.set(endianness() === "LE" ? word.reverse() : word, start + at / 2);
-  }
-  return decodeSockaddr(bytes);
-}
-
-function tableOf(kind: SocketKind, family: "ipv4" | "ipv6"): string {
-  return `${kind === "datagram" ? "udp" : "tcp"}${family === "ipv6" ? "6" : ""}`;
 }
 
 function textOf(path: string): string | undefined {
