@@ -9,7 +9,7 @@ import { native } from "../../../src/native.ts";
 import { encodeSockaddr } from "../../../src/net/address.ts";
 import { SO_BROADCAST, SO_SNDBUF, SO_TYPE, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
 import { boundAddress, socketOption, socketPair } from "../../../src/net/socket-queries.ts";
-import { expectFdsAgain, openFds } from "../../support/fds.ts";
+import { openFds } from "../../support/fds.ts";
 import { childrenOf } from "../../support/guards.ts";
 
 const opened: { close(): void }[] = [];
@@ -294,7 +294,8 @@ describe("closing", () => {
     expect(openFds()).toEqual(before);
     // More than the worker's channel takes at once.
     for (let round = 0; round < 500; round++) test.close(7, native.memfd("m"));
-    await expectFdsAgain(before);
+    // The worker's own may have come late, and go when it has had nothing to do for a while.
+    await expect.poll(() => openFds().filter((fd) => !before.includes(fd))).toEqual([]);
   });
 
   it("ends with the guard, and everything that it was given is closed", async () => {
