@@ -169,6 +169,7 @@ while True: signal.pause()`;
     const code = `import os, signal, sys
 os.setsid()
 if os.fork() == 0:
+    signal.signal(signal.SIGUSR1, lambda *_: print("alive", flush=True))
     print(os.getpid(), flush=True)
     while True: signal.pause()
 os.setgroups([])
@@ -185,12 +186,14 @@ os.execv(sys.argv[1], sys.argv[1:])`;
     const tenants = `[tenant]\nusers = ["nobody"]\n`;
     for (const uid of [NOBODY, 0]) {
       await using test = await startBroker({ "game.toml": `${plain()}\n${tenants}` });
-      const { root, pid } = await mixed(test);
+      const { server, root, pid } = await mixed(test);
       try {
         expect(await stop(test, "game", uid)).toMatchObject({ parameters: { lease: { pid, uid: NOBODY } } });
         expect(isGone(pid)).toBe(true);
-        if (uid === 0) await expect.poll(() => isGone(root)).toBe(true);
-        else expect(isGone(root)).toBe(false);
+        if (uid !== 0) {
+          process.kill(root, "SIGUSR1");
+          expect(await server.said(3)).toContain("alive");
+        } else await expect.poll(() => isGone(root)).toBe(true);
       } finally {
         if (!isGone(root)) process.kill(root, "SIGKILL");
         await expect.poll(() => isGone(root)).toBe(true);
