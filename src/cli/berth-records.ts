@@ -100,8 +100,13 @@ export function listBerths(choice: BrokerChoice): Promise<readonly BerthRecord[]
 export async function findBerth(name: string, choice: BrokerChoice): Promise<BerthRecord> {
   const berth = (await listBerths(choice)).find((candidate) => candidate.name === name);
   if (berth !== undefined) return berth;
+  throw noSuchBerth(name);
+}
+
+/** As the broker refuses it. */
+export function noSuchBerth(name: string): RefusedError {
   const message = `there is no berth ${printableJson(name)}, or you may not take it; \`berth ls\` lists those you may`;
-  throw new RefusedError("io.berthd.Broker.NoSuchBerth", { berth: name, message });
+  return new RefusedError("io.berthd.Broker.NoSuchBerth", { berth: name, message });
 }
 
 /** Reads one reply of Watch. */

@@ -2,12 +2,12 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { BerthError, RefusedError } from "../../errors.ts";
+import { BerthError } from "../../errors.ts";
 import { agentPath, ownSocketPath } from "../../net/socket-path.ts";
 import { configForBerth } from "../../oci/config.ts";
 import { isRecord, type Json, MINIMAL_PROFILE, profileWithAgent } from "../../oci/profile.ts";
 import { printableJson } from "../../printable.ts";
-import { listBerths } from "../berth-records.ts";
+import { findBerth } from "../berth-records.ts";
 import { type SocketChoice, socketOption } from "../options.ts";
 import { print } from "../stdout.ts";
 
@@ -63,12 +63,7 @@ export function addOci(program: Command): void {
     .action(async (name: string, file: string, _options: SpecOptions, command: Command) => {
       const options = command.optsWithGlobals<SpecOptions>();
       const config = readJson(file);
-      const berth = (await listBerths(options)).find((one) => one.name === name);
-      if (berth === undefined)
-        throw new RefusedError("io.berthd.Broker.NoSuchBerth", {
-          berth: name,
-          message: `there is no berth ${printableJson(name)}, or you may not take it; \`berth ls\` lists those you may`,
-        });
+      const berth = await findBerth(name, options);
       const range = berth.range ?? undefined;
       if (berth.root && range === undefined)
         throw new BerthError(

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printableJson } from "../../printable.ts";
-import { listBerths } from "../berth-records.ts";
+import { listBerths, noSuchBerth } from "../berth-records.ts";
 import { TABLE_WIDTH } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print, terminalWidth } from "../stdout.ts";
@@ -92,11 +92,7 @@ async function* looks(names: readonly string[], options: TopOptions, signal: Abo
 async function berthsOf(names: readonly string[], options: TopOptions) {
   const berths = await listBerths(options);
   const missing = names.find((name) => !berths.some((berth) => berth.name === name));
-  if (missing !== undefined)
-    throw new BerthError(
-      "USAGE",
-      `there is no berth ${printableJson(missing)}, or you may not take it; \`berth ls\` lists those you may`,
-    );
+  if (missing !== undefined) throw noSuchBerth(missing);
   return names.length === 0 ? berths : berths.filter(({ name }) => names.includes(name));
 }
 

@@ -85,7 +85,7 @@ describe("berth top", () => {
   });
 
   test.each([
-    [["top", "nope"], 100, 'there is no berth "nope"'],
+    [["top", "nope"], 1, 'there is no berth "nope"'],
     [["top", "--interval", "0"], 100, "--interval 0 is not a number of seconds from 0.1 to 3600"],
   ])("%j is refused", async (words, code, why) => {
     const ended = await berth(words, env);
