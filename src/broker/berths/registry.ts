@@ -223,12 +223,13 @@ export class Registry {
 
   #change(berth: Berth, spec: BerthSpec, sockets: Berth["sockets"], isOtherwise: boolean): void {
     const { roots, log, events } = this.#options;
-    const before = berth.sockets.map(addressText);
+    const tenants = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
+    // A reload comes here for each of ten thousand berths, most of which have nobody.
+    const before = tenants.length === 0 ? [] : berth.sockets.map(addressText);
     const { moved, changed } = berth.configure(spec, sockets);
     if (changed) roots.forget(berth);
-    const now = new Set(sockets.map(addressText));
-    for (const lease of [berth.lease, berth.incoming]) {
-      if (lease === undefined || !changed) continue;
+    const now = new Set(tenants.length === 0 ? [] : sockets.map(addressText));
+    for (const lease of changed ? tenants : []) {
       lease.outdated = true;
       lease.older = [...new Set([...lease.older, ...before])].filter((address) => !now.has(address));
     }
