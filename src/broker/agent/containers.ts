@@ -99,9 +99,11 @@ export class Containers {
 
   /** Whether the runtime has the berth itself: then the container's first process has it from now on. */
   #leaves(berth: Berth, { peer }: Runtime, container: Applicant): boolean {
-    const { berths, sys } = this.#options;
+    const { berths, interceptions, sys } = this.#options;
     const { lease, incoming } = berth;
     if (lease === undefined || incoming !== undefined || lease.tenant.pid !== peer.pid || !peer.alive) return false;
+    // Its binds are answered already: it is a server itself.
+    if (interceptions.has(lease.id)) return false;
     using pidfd = container.pidfd();
     if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) return false;
     berths.mains.leave(berth, lease, container.pid, pidfd.move());
