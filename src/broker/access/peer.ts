@@ -122,8 +122,13 @@ function unitOfPath(line: string): string | undefined {
   return part !== undefined && /^[^.].*\.(service|scope)$/.test(part) ? part.replace(/^_/, "") : undefined;
 }
 
+/** The unit of a user's own manager in /proc/PID/cgroup: the last part of a path. The user can make it any. */
+export function userUnitOfCgroup(text: string): string | undefined {
+  return /\/([^/\n]+\.service)$/m.exec(text)?.[1];
+}
+
 /** The unit of this process. For root it is a system unit, for other users a user unit. */
 export function ownUnit(): string | undefined {
   const cgroups = readFileSync("/proc/self/cgroup", "utf8");
-  return process.geteuid?.() === 0 ? unitOfCgroup(cgroups) : /\/([^/\n]+\.service)$/m.exec(cgroups)?.[1];
+  return process.geteuid?.() === 0 ? unitOfCgroup(cgroups) : userUnitOfCgroup(cgroups);
 }

@@ -4,7 +4,6 @@
  * not here.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { Socket } from "node:net";
 import { SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
@@ -15,6 +14,8 @@ import {
   type ServiceState,
   type StopResult,
 } from "../../systemd/manager.ts";
+import { userUnitOfCgroup } from "../access/peer.ts";
+import { contentsOf } from "../access/small-file.ts";
 import type { Tenant } from "../berths/lease.ts";
 
 /** How a start ended, as far as it is known. */
@@ -115,7 +116,12 @@ async function endUnit(
   tenant: Pick<Tenant, "pid" | "unit"> | undefined,
 ): Promise<UnitStop> {
   const own = unitOf(berth);
-  const unit = tenant === undefined ? own : process.geteuid?.() === 0 ? tenant.unit : userUnitOf(tenant.pid);
+  const unit =
+    tenant === undefined
+      ? own
+      : process.geteuid?.() === 0
+        ? tenant.unit
+        : userUnitOfCgroup(contentsOf(`/proc/${tenant.pid}/cgroup`));
   if (unit?.endsWith(".service") !== true) return { kind: "none" };
   const { isActive, pid } = await new Promise<ServiceState>((told) => manager.state(unit, told));
   // Another unit may have more than this server in it: a shell's, or that of a whole session.
@@ -123,15 +129,6 @@ async function endUnit(
   if (!isActive || !isMeant) return { kind: "none" };
   const result = await new Promise<StopResult>((told) => manager.end(unit, told));
   return { ...result, unit };
-}
-
-/** The unit of a user's manager that a process of this user is in. */
-function userUnitOf(pid: number): string | undefined {
-  try {
-    return /\/([^/\n]+\.service)$/m.exec(readFileSync(`/proc/${pid}/cgroup`, "latin1"))?.[1];
-  } catch {
-    return undefined; // it has exited
-  }
 }
 
 /** Every berth name is a valid instance name of a unit, so `%i` is the berth. */
