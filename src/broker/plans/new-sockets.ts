@@ -7,6 +7,11 @@ import { Batch } from "./batch.ts";
 import { newSocket, optionCalls, type Setting, settingsBeside } from "./carry-over.ts";
 import type { SocketResult } from "./socket-call.ts";
 
+/** When to look at a new socket again after a bind, in milliseconds. Its server may bind some more first. */
+const LOOK_MS = 100;
+
+const known = new WeakMap<Native, Map<string, NewSockets>>();
+
 /** New sockets of one domain and type. */
 export class NewSockets {
   readonly #domain: number;
@@ -60,7 +65,7 @@ export class NewSockets {
     return newSocket(this.#domain, this.#type, this.#sys);
   }
 
-  /** When the bind has its answer. */
+  /** Later: the bind that found what was expected still waits for its answer. */
   #lookSoon(): void {
     if (this.#isLooking) return;
     this.#isLooking = true;
@@ -72,8 +77,3 @@ export class NewSockets {
     }, LOOK_MS).unref();
   }
 }
-
-/** A server that binds has several sockets to bind, or none: then nobody waits for this. */
-const LOOK_MS = 100;
-
-const known = new WeakMap<Native, Map<string, NewSockets>>();
