@@ -3,6 +3,7 @@ import { BerthError, RefusedError } from "../errors.ts";
 import { printableJson } from "../printable.ts";
 import { parseInterface } from "../varlink/idl.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
+import type { BrokerMethods } from "../varlink/io.berthd.Broker.types.ts";
 import type { Parameters } from "../varlink/message.ts";
 import { compileReply } from "../varlink/validate.ts";
 import { askBroker } from "./ask.ts";
@@ -74,6 +75,8 @@ export interface EventRecord {
   readonly berth: BerthRecord;
 }
 
+export type StoppedRecord = BrokerMethods["Stop"]["reply"];
+
 const contract = parseInterface(brokerInterface);
 // A newer broker may tell more than this version knows.
 const problemOfList = compileReply(contract, "List", "ignore");
@@ -112,6 +115,13 @@ export function noSuchBerth(name: string): RefusedError {
 /** Reads one reply of Watch. */
 export function readEvent(parameters: Parameters): EventRecord {
   assertFits<EventRecord>("Watch", problemOfEvent(parameters), parameters);
+  return parameters;
+}
+
+/** The reply of Stop. */
+export function readStopped(parameters: Parameters): StoppedRecord {
+  const problem = compileReply(contract, "Stop", "ignore")(parameters);
+  assertFits<StoppedRecord>("Stop", problem, parameters);
   return parameters;
 }
 

@@ -2,12 +2,8 @@
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
-import { parseInterface } from "../../varlink/idl.ts";
-import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
-import type { Parameters } from "../../varlink/message.ts";
-import { compileReply } from "../../varlink/validate.ts";
 import { connectUntil, deadlineOf } from "../ask.ts";
+import { readStopped, type StoppedRecord } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
@@ -18,8 +14,6 @@ interface StopOptions extends BrokerChoice {
 
 /** How long the command waits for a server, in seconds. The broker waits as long as the berth says. */
 const STOP_SECONDS = 120;
-
-type Stopped = BrokerMethods["Stop"]["reply"];
 
 const help = `
 Every process of the server gets the berth's server.stop-signal (SIGTERM), and SIGKILL after server.stop-timeout (10 s).
@@ -57,16 +51,8 @@ export function addStop(program: Command): void {
     );
 }
 
-const problemOf = compileReply(parseInterface(brokerInterface), "Stop", "ignore");
-
-function assertStopped(parameters: Parameters): asserts parameters is Parameters & Stopped {
-  const problem = problemOf(parameters);
-  if (problem === undefined) return;
-  throw new BerthError("PROTOCOL_ERROR", `the broker's reply to Stop has no usable ${problem}`);
-}
-
 /** Stops the server of one berth. Throws ABORTED if it has not ended in time. */
-export async function stop(berth: string, options: BrokerChoice, interrupt: AbortSignal): Promise<Stopped> {
+export async function stop(berth: string, options: BrokerChoice, interrupt: AbortSignal): Promise<StoppedRecord> {
   const choice = { timeout: STOP_SECONDS, ...options };
   const late = deadlineOf(choice);
   const signal = AbortSignal.any([interrupt, late]);
@@ -74,9 +60,7 @@ export async function stop(berth: string, options: BrokerChoice, interrupt: Abor
   using _ = client;
   try {
     using reply = await client.call("io.berthd.Broker.Stop", { berth }, { signal });
-    const { parameters } = reply;
-    assertStopped(parameters);
-    return parameters;
+    return readStopped(reply.parameters);
   } catch (error) {
     if (!late.aborted) throw error;
     const message = `berth ${berth} has not stopped within ${choice.timeout} s, and the broker goes on; to wait again: berth stop ${berth}`;
@@ -84,7 +68,7 @@ export async function stop(berth: string, options: BrokerChoice, interrupt: Abor
   }
 }
 
-function describe({ lease, unit, killed, again }: Stopped): string {
+function describe({ lease, unit, killed, again }: StoppedRecord): string {
   const where = unit ? ` (${printable(unit)})` : "";
   const how = killed ? "; it did not end in time and got SIGKILL" : "";
   const what = lease ? `stopped pid ${lease.pid}${where}${how}` : unit ? `stopped ${printable(unit)}` : "nobody has it";
