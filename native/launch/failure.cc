@@ -1,4 +1,4 @@
-// How the launcher says why it fails: on stderr, to the service manager, and to whoever started it and asked (--report).
+// How the launcher says why it fails: on stderr, to the service manager, and to the program that started it (--report).
 #include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kSentenceMax = 4096;
 constexpr size_t kLineMax = 4 * kSentenceMax;  // no byte needs more than four
 
-// Where the last sentence goes, besides stderr: to whoever started this process. -1: nowhere.
+// Where the last sentence goes, besides stderr: to the program that started this process. -1: nowhere.
 int reportFd = -1;
 
 // Makes one line of it, whatever names and messages are in it. `line` has room for kLineMax bytes.

@@ -1,4 +1,4 @@
-/** Who is told why a launch failed, besides whoever reads stderr. */
+/** Who is told why a launch failed, besides standard error. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -8,26 +8,18 @@ import { boundSocket } from "../support/sockets.ts";
 import { encode, FakeBroker, launcher, planOf, run } from "./fake-broker.ts";
 
 describe("the reason of a failure", () => {
-  const script = 'exec 7>"$1"; shift; exec "$@"';
+  /** Starts the launcher with this file as its descriptor 7, for the report. */
+  const launch = (report: string, broker: FakeBroker): ReturnType<typeof run> => {
+    const script = 'exec 7>"$1"; shift; exec "$@"';
+    return run(["sh", "-c", script, "sh", report, launcher, "--socket", broker.path, "--report", "7", "arena"]);
+  };
 
   test("goes to the descriptor of --report too, after the server's have their places", async () => {
     using folder = new TestFolder();
     using broker = new FakeBroker();
     const report = join(folder.path, "report");
     broker.offer(encode(planOf(["/nonexistent/server"], { fds: [{ name: "game", index: 1 }] })), ["game"]);
-    const started = await run([
-      "sh",
-      "-c",
-      script,
-      "sh",
-      report,
-      launcher,
-      "--socket",
-      broker.path,
-      "--report",
-      "7",
-      "arena",
-    ]);
+    const started = await launch(report, broker);
     expect(started.code).toBe(111);
     const reason = readFileSync(report, "utf8");
     expect(reason).toMatch(/^cannot run \/nonexistent\/server as uid 65534: No such file or directory; [^\n]+$/);
@@ -39,19 +31,7 @@ describe("the reason of a failure", () => {
     using broker = new FakeBroker();
     broker.offer(encode(planOf(["ls", "/proc/self/fd"])));
     const report = join(folder.path, "report");
-    const started = await run([
-      "sh",
-      "-c",
-      script,
-      "sh",
-      report,
-      launcher,
-      "--socket",
-      broker.path,
-      "--report",
-      "7",
-      "arena",
-    ]);
+    const started = await launch(report, broker);
     // 3 is the folder that ls reads.
     expect(started).toMatchObject({ code: 0, stdout: "0\n1\n2\n3\n" });
     expect(readFileSync(report, "utf8")).toBe("");
