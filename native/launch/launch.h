@@ -167,6 +167,10 @@ void openStandardFds();
 // could still use the launcher's keys.
 bool leaveKeyring();
 
+// From here on standard output and error go to the log at `path`, which another process writes; or to where they went
+// before, with a warning.
+void logOutput(const char* path);
+
 // Makes the plan's root the process's own, so that nothing else of the file tree can be reached, as root of its user
 // namespace; or ends the process.
 void enterRoot(const Plan& plan, Reply& reply);

@@ -1,5 +1,6 @@
 // berth-launch: takes a berth from the broker, carries out the plan, and becomes the server in the same process. The
-// broker decides all policy. Anything unexpected ends the launcher before exec. Only --end-with forks.
+// broker decides all policy. Anything unexpected ends the launcher before exec. Only --end-with and
+// --log fork.
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -32,6 +33,7 @@ constexpr char kHelp[] =
     "  --wait                if the berth has a problem, wait until it has none\n"
     "  --timeout SECONDS     wait this long for the broker, all in all (default: 10)\n"
     "  --report FD           write the reason of a failure to FD, too; the server does not get it\n"
+    "  --log FILE            the server's output goes to this log, in lines with their time; FILE.1 to FILE.4 are older\n"
     "  --no-namespaces       the server can neither make nor enter namespaces, as with server.no-namespaces\n"
     "  --dry-run             print the plan, give the berth back, exit 0\n"
     "  --contain DIR         COMMAND is a container manager that runs as root: it finds the berth's root mounted at DIR,\n"
@@ -58,6 +60,7 @@ struct Options {
   bool dryRun = false;
   bool noNamespaces = false;
   const char* contain = nullptr;
+  const char* log = nullptr;
   Binds binds = Binds::kByLauncher;
   int traceChannel = -1;
   const char* traceAs = nullptr;
@@ -146,7 +149,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       {"agent", no_argument, nullptr, 'g'},
       {"trace-binds", required_argument, nullptr, 'b'}, {"as", required_argument, nullptr, 'u'},
       {"keep-binds", required_argument, nullptr, 'k'}, {"make-root", required_argument, nullptr, 'm'},
-      {"end-with", required_argument, nullptr, 'p'},
+      {"end-with", required_argument, nullptr, 'p'}, {"log", required_argument, nullptr, 'l'},
       {"help", no_argument, nullptr, 'h'},         {"version", no_argument, nullptr, 'v'},
       {nullptr, 0, nullptr, 0},
   };
@@ -159,6 +162,7 @@ void parseOptions(int argc, char** argv, Options& options) {
       case 'r': options.request.replace = parseReplace(optarg); break;
       case 'e': addVariable(options.request.environment, optarg); break;
       case 't': options.timeout = parseTimeout(optarg); break;
+      case 'l': options.log = optarg; break;
       case 'n': options.noNamespaces = true; break;
       case 'a': options.request.absentStatus = parseStatus(optarg); break;
       case 'w': options.request.waits = true; break;
@@ -230,6 +234,7 @@ int main(int argc, char** argv) {
   if (options.parent > 0) endWith(options.parent, options.request.command.data());
   if (options.traceChannel >= 0) traceBinds(options.traceChannel, options.traceAs, options.request.command.data());
 
+  if (options.log != nullptr) logOutput(options.log);
   Inherited inherited;
   takeInherited(inherited);
   Conversation broker;

@@ -54,6 +54,11 @@ export interface BrokerOptions {
   readonly deadline?: number;
   /** Limits for servers that start on demand. */
   readonly starts?: Partial<StartLimits>;
+  /**
+   * Folder for a log of each server that the broker starts itself: NAME.log, rotated. Default: none, so the output goes
+   * to `serverOutput`.
+   */
+  readonly serverLogs?: string;
   /** Descriptor for the output of servers that the broker starts itself. Default: standard error. */
   readonly serverOutput?: number;
   /** Default: no log. */

@@ -194,7 +194,8 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     if (event === "repaired") noteHeld(parts); // it may have been opened again
   });
 
-  const runner = createRunner({ socket: control.path, output: options.serverOutput ?? 2 });
+  const { serverOutput: output = 2, serverLogs: logs } = options;
+  const runner = createRunner({ socket: control.path, output, logs });
   const limits = { ...DEFAULT_START_LIMITS, ...options.starts };
   const onDemand = new OnDemand({ sys, log, events, runner, limits });
   const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });

@@ -158,6 +158,7 @@ async function main(argv: readonly string[]): Promise<void> {
       ...(predecessor !== undefined && { predecessor }),
       ...(service.store !== undefined && { store: service.store }),
       ...(options.state === undefined ? { defaultState: defaultStateDirectory() } : { state: resolve(options.state) }),
+      serverLogs: join(resolve(options.state ?? defaultStateDirectory()), "logs"),
       ...(options.ranges !== undefined && { ranges: options.ranges }),
       deadline: options.deadline * 1000,
       quota: { connections: options.maxConnections, stash: options.maxStash },

@@ -90,7 +90,7 @@ describe("berth completion bash", () => {
     ["berth watch lobby lo", ["lobby"]],
     ["berth show lobby ", []],
     ["berth stop lobby ar", ["arena@alice", "arena@bob"]],
-    ["berth logs --", ["--follow", "--lines", "--help"]],
+    ["berth logs --", ["--follow", "--lines", "--since", "--socket", "--state", "--timeout", "--json", "--help"]],
     ["berth enable arena", ["arena@alice", "arena@bob"]],
     ["berth stop --", ["--socket", "--timeout", "--json", "--help"]],
     ["berth completion ", ["bash", "zsh", "fish"]],

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { type BrokerProcess, spawnBroker } from "../support/broker.ts";
+import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { berth, berths, cli, fakeBroker, start } from "./support.ts";
 
@@ -205,9 +205,11 @@ test("a tenant that has a port of an older configuration is outdated, until it i
 test("a berth whose server cannot start has failed, and ls says why in the launcher's words", async () => {
   const user = process.geteuid?.() === 0 ? 'user = "nobody"\n' : "";
   const server = `[server]\nstart = "on-demand"\ncommand = ["/nonexistent/server"]\n${user}`;
-  await using broker = await spawnBroker({
-    "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n${server}`,
-  });
+  using state = new TestFolder();
+  await using broker = await spawnBroker(
+    { "arena.toml": `[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n${server}` },
+    ["--state", state.path],
+  );
   const env = { BERTHD_SOCKET: broker.socket };
   const { address } = JSON.parse((await berth(["show", "arena", "--json"], env)).stdout).descriptors[0];
   const player = connect(Number(new URL(address).port), "127.0.0.1");

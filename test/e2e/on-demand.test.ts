@@ -46,7 +46,7 @@ async function scene(more: string): Promise<Scene> {
   folder.write({ "tw.cfg": `sv_port ${port}\nbindaddr 127.0.0.1\nsv_register 0\nsv_name berthd-test\n` });
   const home = join(folder.path, "home");
   chmodSync(home, 0o777);
-  const broker = await spawnBroker({
+  const files = {
     "tee.toml": `
       [sockets.game]
       listen = ["udp://127.0.0.1:${port}"]
@@ -58,12 +58,12 @@ async function scene(more: string): Promise<Scene> {
       deliver = ["bind"]
       start = "on-demand"
       ${more}`,
-  });
+  };
+  const broker = await spawnBroker(files, ["--state", join(folder.path, "state")]);
   const watcher = await Watcher.connect(broker.socket, 1);
   const dispose = async (): Promise<void> => {
     const pids = new Set(watcher.events.flatMap(({ berth }) => berth.lease?.pid ?? []));
     broker.child.kill("SIGKILL");
-    // They have the broker's standard error, which ends with the last of them.
     for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGKILL");
     await watcher[Symbol.asyncDispose]();
     await broker[Symbol.asyncDispose]();

@@ -5,8 +5,10 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { Socket } from "node:net";
+import { dirname, join } from "node:path";
 import { SysError } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
+import { makeFolders } from "../../make-folders.ts";
 import {
   findManager,
   findUserManager,
@@ -58,8 +60,10 @@ export type UnitStop =
 export interface RunnerOptions {
   /** The broker's control socket, for the launcher. */
   readonly socket: string;
-  /** A descriptor of this process, for the output of servers. */
+  /** A descriptor of this process, for the output of servers that have no log of their own. */
   readonly output: number;
+  /** Folder of the logs of servers: NAME.log. */
+  readonly logs?: string | undefined;
   /** Default: systemd, if this process may use it. */
   readonly manager?: Manager | undefined;
   /** Which has the unit of a server that is to be stopped. Default: as `manager`, or the one of this process's user. */
@@ -75,6 +79,7 @@ const OWN_VARIABLES = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "MAINPI
 export function createRunner({
   socket,
   output,
+  logs,
   manager = findManager(),
   stopping = manager ?? findUserManager(),
 }: RunnerOptions): Runner {
@@ -82,8 +87,8 @@ export function createRunner({
     end: async (berth, tenant) => (stopping === undefined ? { kind: "none" } : await endUnit(stopping, berth, tenant)),
     start: (berth, onEnd) =>
       manager === undefined
-        ? startChild(socket, output, berth, onEnd)
-        : startUnit(manager, berth, onEnd, () => startChild(socket, output, berth, onEnd)),
+        ? startChild({ socket, output, logs }, berth, onEnd)
+        : startUnit(manager, berth, onEnd, () => startChild({ socket, output, logs }, berth, onEnd)),
     stop: (berth, unit, refused) => {
       if (manager === undefined || unit !== unitOf(berth)) return false;
       manager.stop(unit, refused);
@@ -136,11 +141,13 @@ function unitOf(berth: string): string {
   return `berth@${berth}.service`;
 }
 
-function startChild(socket: string, output: number, berth: string, onEnd: (outcome: RunResult) => void): Run {
+function startChild({ socket, output, logs }: RunnerOptions, berth: string, onEnd: (outcome: RunResult) => void): Run {
   const environment = { ...process.env };
   for (const name of OWN_VARIABLES) delete environment[name];
+  const log = logs === undefined ? [] : ["--log", join(logs, `${berth}.log`)];
   try {
-    const child = spawn(launcherPath(), ["--socket", socket, "--report", "3", berth], {
+    if (logs !== undefined) makeLogFolder(logs);
+    const child = spawn(launcherPath(), ["--socket", socket, "--report", "3", ...log, berth], {
       // Its own session: signals of the broker's terminal must not reach the server.
       detached: true,
       stdio: ["ignore", output, output, "pipe"],
@@ -161,6 +168,16 @@ function startChild(socket: string, output: number, berth: string, onEnd: (outco
   }
   // The exit event is reported on its own.
   return { inquire: () => undefined };
+}
+
+/** Where it cannot be made, the launcher says so, and writes to `output`. */
+function makeLogFolder(path: string): void {
+  try {
+    makeFolders(dirname(path), 0o700);
+    makeFolders(path, 0o750);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error)) throw error;
+  }
 }
 
 /** The launcher's own sentence about a failure, as far as it has come. Undefined if it has become the server. */
