@@ -1,7 +1,7 @@
 /** Hazards 7, 8, 10 and 11: whatever a peer sends, the broker lives, serves others, and keeps nothing of it. */
 import { openSync } from "node:fs";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { native } from "../../../src/native.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
 import { expectFdsAgain, openFds, settledFds } from "../../support/fds.ts";
@@ -13,34 +13,53 @@ const many = (count: number): number[] => new Array<number>(count).fill(file);
 const LIST = frame("List");
 const INVALID = "org.varlink.service.InvalidParameter";
 
-describe("a peer that sends garbage", () => {
-  let broker: BrokerProcess;
-  let before: string[];
+/** A broker, what it had open at first, and what must hold when a peer is done with it. */
+class Victim implements AsyncDisposable {
+  readonly broker: BrokerProcess;
+  readonly before: readonly string[];
 
-  beforeEach(async () => {
-    broker = await spawnBroker({ "a.toml": `[sockets.a]\nlisten = ["tcp://127.0.0.1:${await freePort()}"]` }, [
-      "--deadline",
-      "3",
-    ]);
-    before = await settledFds(broker.pid);
-  });
-
-  afterEach(async () => {
-    {
-      using client = await RawPeer.known(broker.socket);
-      expect((await client.call("List"))?.parameters["berths"]).toHaveLength(1);
-    }
-    await expectFdsAgain(before, broker.pid);
-    expect(broker.child.exitCode).toBeNull();
-    await broker[Symbol.asyncDispose]();
-  });
-
-  /** Sends, and gives every reply until the broker has closed. */
-  async function closedAfter(data: string | Uint8Array, fds: readonly number[] = []) {
-    using peer = await RawPeer.known(broker.socket);
-    await peer.send(data, fds);
-    return await peer.receiveAll();
+  private constructor(broker: BrokerProcess, before: readonly string[]) {
+    this.broker = broker;
+    this.before = before;
   }
+
+  static async start(): Promise<Victim> {
+    const listen = `listen = ["tcp://127.0.0.1:${await freePort()}"]`;
+    const broker = await spawnBroker({ "a.toml": `[sockets.a]\n${listen}` }, ["--deadline", "3"]);
+    return new Victim(broker, await settledFds(broker.pid));
+  }
+
+  async expectServes(): Promise<void> {
+    using client = await RawPeer.known(this.broker.socket);
+    expect((await client.call("List"))?.parameters["berths"]).toHaveLength(1);
+    expect(this.broker.child.exitCode).toBeNull();
+  }
+
+  /** Ends the broker; fails when it keeps a descriptor of a peer. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.expectServes();
+    await expectFdsAgain(this.before, this.broker.pid);
+    await this.broker[Symbol.asyncDispose]();
+  }
+}
+
+/** Sends, and gives every reply until the broker has closed. */
+async function closedAfter(broker: BrokerProcess, data: string | Uint8Array, fds: readonly number[] = []) {
+  using peer = await RawPeer.known(broker.socket);
+  await peer.send(data, fds);
+  return await peer.receiveAll();
+}
+
+describe("a peer that sends garbage", () => {
+  let victim: Victim;
+  let broker: BrokerProcess;
+
+  beforeAll(async () => {
+    victim = await Victim.start();
+    broker = victim.broker;
+  });
+  afterEach(() => victim.expectServes());
+  afterAll(() => victim[Symbol.asyncDispose]());
 
   it.each([
     ["a NUL alone", "\0"],
@@ -63,10 +82,9 @@ describe("a peer that sends garbage", () => {
     ["overlong UTF-8", Buffer.from([...Buffer.from('{"method":"'), 0xc0, 0x80, ...Buffer.from('"}\0')])],
     ["a byte order mark", `\uFEFF${LIST}`],
   ])("%s: is told what is wrong, and the connection is closed", async (_, data) => {
-    const replies = await closedAfter(data);
+    const replies = await closedAfter(broker, data);
     expect(replies).toMatchObject([{ error: INVALID, parameters: { parameter: "call" } }]);
     expect(String(replies[0]?.parameters["message"]).length).toBeGreaterThan(10);
-    await broker.logged(({ event }) => event === "protocol-error");
   });
 
   it.each([
@@ -101,8 +119,8 @@ describe("a peer that sends garbage", () => {
     }
     const stash = await peer.call("Stash", { lease: "x", name: "y" }, many(2));
     expect(stash?.parameters["message"]).toBe("io.berthd.Broker.Stash takes 1 descriptors, not 2");
-    expect((await closedAfter("{\0", many(253)))[0]?.error).toBe(INVALID);
-    expect((await closedAfter(frame("List", {}, { upgrade: true }), many(3)))[0]?.error).toBe(INVALID);
+    expect((await closedAfter(broker, "{\0", many(253)))[0]?.error).toBe(INVALID);
+    expect((await closedAfter(broker, frame("List", {}, { upgrade: true }), many(3)))[0]?.error).toBe(INVALID);
   });
 
   it("descriptors with an invalid oneway call are closed, without a reply", async () => {
@@ -154,6 +172,22 @@ describe("a peer that sends garbage", () => {
     using client = await RawPeer.known(broker.socket);
     expect(JSON.stringify((await client.call("List"))?.parameters)).toContain('"vacant"');
   });
+});
+
+describe("a peer that does worse, to a broker of each test's own", () => {
+  let victim: Victim;
+  let broker: BrokerProcess;
+
+  beforeEach(async () => {
+    victim = await Victim.start();
+    broker = victim.broker;
+  });
+  afterEach(() => victim[Symbol.asyncDispose]());
+
+  it("a broken call is logged", async () => {
+    await closedAfter(broker, "{}\0");
+    await broker.logged(({ event }) => event === "protocol-error");
+  });
 
   it("more descriptors than any method takes, with a message that is never finished, are not kept waiting for", async () => {
     const peers = await Promise.all(Array.from({ length: 8 }, () => RawPeer.known(broker.socket)));
@@ -186,12 +220,12 @@ describe("a peer that sends garbage", () => {
       expect((await peer.receive())?.error).toBe(INVALID);
       most = Math.max(most, openFds(broker.pid).length);
     }
-    expect(most).toBeLessThan(before.length + 10);
+    expect(most).toBeLessThan(victim.before.length + 10);
   });
 
   it("a flood of NULs, and one of text without any, end the connection with bounded memory", async () => {
-    await closedAfter(Buffer.alloc(1_000_000));
-    expect(await closedAfter(Buffer.alloc(3_000_000, "x"))).toEqual([]);
+    await closedAfter(broker, Buffer.alloc(1_000_000));
+    expect(await closedAfter(broker, Buffer.alloc(3_000_000, "x"))).toEqual([]);
     await broker.logged(({ message }) => message.includes("a message exceeds 1048576 bytes"));
   });
 
