@@ -18,7 +18,7 @@ const unsanitized = process.env["BERTHD_SANITIZED"] === "1" ? ["test/launch/step
 export default defineConfig({
   test: {
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3,
     testTimeout: 20_000,
     hookTimeout: 20_000,
     // How long to wait for what must come is no part of a test: its usual second ends while a loaded machine forks.
