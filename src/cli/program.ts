@@ -33,6 +33,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   disable: async (program) => (await import("./commands/enable.ts")).addDisable(program),
   run: async (program) => (await import("./commands/run.ts")).addRun(program),
   new: async (program) => (await import("./commands/new.ts")).addNew(program),
+  edit: async (program) => (await import("./commands/edit.ts")).addEdit(program),
   rm: async (program) => (await import("./commands/rm.ts")).addRm(program),
   check: async (program) => (await import("./commands/check.ts")).addCheck(program),
   doctor: async (program) => (await import("./commands/doctor.ts")).addDoctor(program),

@@ -69,6 +69,7 @@ describe("berth completion bash", () => {
         "disable",
         "run",
         "new",
+        "edit",
         "rm",
         "check",
         "doctor",

@@ -1,7 +1,7 @@
 /** Messages name a remedy. Each is taken from its message as it stands, pasted into a shell or a file, and works. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Ranges } from "../../src/rootfs/ranges/ranges.ts";
@@ -130,6 +130,47 @@ describe("a remedy for a shell", () => {
     expect(command).toBe(`rm -r ${files}`);
     expect(await paste(`${command} && berth range forget gone`)).toMatchObject({ code: 0, stderr: "" });
     expect(existsSync(files)).toBe(false);
+  });
+
+  test("a berth that is not there is written before it is edited", async () => {
+    const config = join(broker.folder.path, "config");
+    const command = await remedyOf(`edit --config ${config} tanks`, /to write it: (berth new .*)\n/);
+    const rest = `--config ${config} --from bzflag --dry-run${user && " --user nobody"}`;
+    expect(await paste(`${command} ${rest}`)).toMatchObject({ code: 0, stderr: "" });
+  });
+
+  test("a berth of a package is copied, and the copy edited", async () => {
+    folder.write({ "own/.keep": "" });
+    const [packaged, own] = [join(broker.folder.path, "config"), join(folder.path, "own")];
+    const words = `--config ${packaged} --config ${own}`;
+    const command = await remedyOf(`edit ${words} lobby`, /: (cp .* && berth edit lobby)\n/);
+    expect(await paste(`export EDITOR=true; ${command} ${words}`)).toMatchObject({ code: 0, stderr: "" });
+    expect(existsSync(join(own, "lobby.toml"))).toBe(true);
+  });
+
+  test("a berth that is masked is there again", async () => {
+    const config = join(broker.folder.path, "config");
+    symlinkSync("/dev/null", join(config, "masked.toml"));
+    const command = await remedyOf(`edit --config ${config} masked`, /to have the berth again: (rm .*)\n/);
+    expect((await paste(`${command} && berth check ${config}`)).code).toBe(0);
+  });
+
+  test("a file that somebody else has changed is compared, and written over", async () => {
+    const path = join(broker.folder.path, "config/lobby.toml");
+    folder.write({ "bin/editor": `#!/bin/sh\necho "# theirs" >> ${path}; echo "# mine" >> "$1"\n` });
+    chmodSync(join(folder.path, "bin/editor"), 0o755);
+    const { stderr } = await paste(
+      `TMPDIR=${folder.path} EDITOR=editor berth edit --config ${join(broker.folder.path, "config")} lobby`,
+    );
+    const [, compare = "", save = ""] = /to compare: (diff .*); to save yours: (cp .*)\n/.exec(stderr) ?? [];
+    expect((await paste(compare)).stdout).toMatch(/^-# theirs\n\+# mine$/m);
+    expect((await paste(save)).code).toBe(0);
+    expect(readFileSync(path, "utf8")).toMatch(/# mine\n$/);
+  });
+
+  test("a server that has no log is run in the terminal", async () => {
+    const command = await remedyOf(`logs --state ${state} lobby`, /to run it in this terminal: (berth run .*)\n/);
+    expect(await paste(`${command} -- true`)).toMatchObject({ code: 0, stderr: "" });
   });
 
   test("a command that is misspelt is looked up in the help", async () => {

@@ -11,6 +11,7 @@ const commands = [
   "stop",
   "logs",
   "enable",
+  "edit",
   "rm",
   "disable",
   "run",

@@ -104,7 +104,7 @@ async function create(name: BerthName, command: readonly string[], options: NewO
     "recipe" in source
       ? recipeDraft(name.full, source.recipe, readRecipe(source.recipe), ports, place)
       : plainDraft(name.full, source.listen, command, place);
-  const problems = problemsOf(name.full, draft, path, directories, accounts);
+  const problems = problemsOf([name.full], draft, path, directories, accounts);
   if (problems.length > 0) {
     const lines = problems.flatMap((problem) => formatProblem(problem).split("\n"));
     print(

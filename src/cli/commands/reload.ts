@@ -15,7 +15,8 @@ interface ReloadOptions extends BrokerChoice {
   readonly json?: true;
 }
 
-type Reloaded = BrokerMethods["Reload"]["reply"];
+/** What the broker says of it. */
+export type Reloaded = BrokerMethods["Reload"]["reply"];
 
 const help = `
 All of the new configuration is in force afterwards, or nothing has changed. What was wrong with a berth before, and
@@ -36,13 +37,19 @@ export function addReload(program: Command): void {
     .addHelpText("after", help)
     .action(async (_options: ReloadOptions, command: Command) => {
       const options = command.optsWithGlobals<ReloadOptions>();
-      await askBroker(options, async ({ client, signal }) => {
-        using reply = await client.call("io.berthd.Broker.Reload", {}, { signal });
-        const { parameters } = reply;
-        assertReloaded(parameters);
-        print(options.json ? `${printableJson(parameters, 2)}\n` : describe(parameters));
-      });
+      const reloaded = await askToReload(options);
+      print(options.json ? `${printableJson(reloaded, 2)}\n` : describeReloaded(reloaded));
     });
+}
+
+/** Has the broker reload. Throws its refusal, with every new problem. */
+export async function askToReload(choice: BrokerChoice): Promise<Reloaded> {
+  return await askBroker(choice, async ({ client, signal }) => {
+    using reply = await client.call("io.berthd.Broker.Reload", {}, { signal });
+    const { parameters } = reply;
+    assertReloaded(parameters);
+    return parameters;
+  });
 }
 
 const problemOf = compileReply(parseInterface(brokerInterface), "Reload", "ignore");
@@ -53,7 +60,8 @@ function assertReloaded(parameters: Parameters): asserts parameters is Parameter
   throw new BerthError("PROTOCOL_ERROR", `the broker's reply to Reload has no usable ${problem}`);
 }
 
-function describe({ berths, problems }: Reloaded): string {
+/** As people read it. */
+export function describeReloaded({ berths, problems }: Reloaded): string {
   const still = problems.map(({ file, line, message }) => `still ${printable(`${file}:${line}: ${message}`)}\n`);
   return `${still.join("")}reloaded: ${berths} ${berths === 1 ? "berth" : "berths"}\n`;
 }

@@ -9,9 +9,12 @@ import { BerthError } from "../../errors.ts";
 import { makeFolders } from "../../make-folders.ts";
 import { printable } from "../../printable.ts";
 
-/** The problems that the configuration would have with this file, and has not without it. Their file is `path`. */
+/**
+ * The problems that the configuration would have if the file `path` had this text, and has not now. `names` are the
+ * berths and templates that are read from it.
+ */
 export function problemsOf(
-  name: string,
+  names: readonly string[],
   text: string,
   path: string,
   directories: readonly string[],
@@ -19,13 +22,13 @@ export function problemsOf(
 ): readonly Problem[] {
   const folder = mkdtempSync(join(tmpdir(), "berth-new-"));
   try {
-    const tried = join(folder, `${name}.toml`);
-    writeFileSync(tried, text);
+    const tried = names.map((name) => join(folder, `${name}.toml`));
+    for (const one of tried) writeFileSync(one, text);
     const known = new Set(loadConfig({ directories, accounts }).problems.map(formatProblem));
     const { problems } = loadConfig({ directories: [...directories, folder], accounts });
+    const meant = (words: string): string => tried.reduce((all, one) => all.replaceAll(one, path), words);
     return problems
-      .map((problem) => ({ ...problem, message: problem.message.replaceAll(tried, path) }))
-      .map((problem) => (problem.file === tried ? { ...problem, file: path } : problem))
+      .map((problem) => ({ ...problem, file: meant(problem.file), message: meant(problem.message) }))
       .filter((problem) => problem.file === path || !known.has(formatProblem(problem)));
   } finally {
     rmSync(folder, { recursive: true });
