@@ -193,6 +193,8 @@ export class BindAnswers {
   }
 
   async #deliver(report: BindReport, own: OwnSocket, { name, socket }: Offer, asked: Address): Promise<Answer> {
+    const lost = this.#further.renewPath({ name, socket });
+    if (lost !== undefined) return { verdict: lost };
     // Where a server gets its sockets at its start as well, nobody knows which copies it uses.
     const isAlone = !this.#options.berth.spec.server.deliver.includes("listen-fds");
     const now = boundBy(report.socket, own, asked, this.#sys);

@@ -98,6 +98,17 @@ export class FurtherBinds {
     return EADDRINUSE;
   }
 
+  /**
+   * Many servers remove the path of their UNIX socket and bind it anew. What they get must be at that path (hazard 74;
+   * test/bind/unix-path.test.ts). An errno if it cannot be.
+   */
+  renewPath({ name, socket }: NamedSocket): number | undefined {
+    const said = socket.renewPath();
+    if (said === undefined) return undefined;
+    this.#before.delete(socket);
+    return this.#reopened(name, socket, [said]);
+  }
+
   /** Whether the server still has a socket that is in the way of this bind, of an address that the berth has not. */
   async isTaken(now: Bound, thread: number): Promise<boolean> {
     for (const [socket, before] of this.#before) {
@@ -119,12 +130,14 @@ export class FurtherBinds {
     const said: string[] = [];
     const plan = (): SocketPlan<void> => socket.tend((sentences) => said.push(...sentences), "repair");
     const done = await this.#options.run(report, () => ({ plan: plan(), fd: socket.fd }));
-    if (socketInode(socket.fd) !== inode) {
-      socket.share();
-      this.#options.onReopened(name, said);
-    }
-    if (said.some((sentence) => sentence.includes(NOT_REOPENED))) return EADDRINUSE;
-    return typeof done === "string" ? done : undefined;
+    const failed = socketInode(socket.fd) === inode ? undefined : this.#reopened(name, socket, said);
+    return failed ?? (typeof done === "string" ? done : undefined);
+  }
+
+  #reopened(name: string, socket: HeldSocket, said: readonly string[]): number | undefined {
+    socket.share();
+    this.#options.onReopened(name, said);
+    return said.some((sentence) => sentence.includes(NOT_REOPENED)) ? EADDRINUSE : undefined;
   }
 
   async #beside({ socket, report, asked }: FurtherBind): Promise<Outcome> {

@@ -28,6 +28,9 @@ export interface CaredFor {
 /** In the sentence of a socket that could not be opened again: it is bound to nothing. */
 export const NOT_REOPENED = "cannot be opened again";
 
+/** Why a UNIX socket is opened again whose server removed its path. */
+export const PATH_LOST = "had its path removed or replaced";
+
 /** shutdown(2). */
 const SHUT_RDWR = 2;
 
@@ -147,7 +150,7 @@ export class SocketCare {
       const repair = yield* repairPlan({ listen, options, bound: address, carried, configured, keepsFlags });
       sentences.push(...repair.sentences, ...compared.problems());
       // Many servers remove the path of their socket before they exit.
-      const unreachable = this.#socket.reachable ? undefined : "had its path removed or replaced";
+      const unreachable = this.#socket.reachable ? undefined : PATH_LOST;
       beyondRepair = repair.beyondRepair ?? unreachable;
       // Where the former tenant still has it: a TCP socket that does not listen leaves its address to others.
       if (beyondRepair !== undefined) yield [{ call: "shutdown", how: SHUT_RDWR }];

@@ -1,7 +1,7 @@
 /**
  * One bound socket that the broker holds. Opens it with the configured options. At the end of a lease, repairs what a
- * tenant changed on the shared open file description (hazard 16; test/broker/sockets/held-socket.test.ts). Once
- * anybody else has or had it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
+ * tenant changed on the shared description (hazard 16; test/broker/sockets/held-socket.test.ts). Once anybody else
+ * has or had it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
  */
 import { fchmodSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
@@ -15,17 +15,17 @@ import type { Keeper } from "../guard/keeper.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
 import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
-import { type CaredFor, type Due, interfaceIndex, NOT_REOPENED, SocketCare } from "../plans/socket-care.ts";
+import { type CaredFor, type Due, interfaceIndex, NOT_REOPENED, PATH_LOST, SocketCare } from "../plans/socket-care.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
 import { BoundInterface, withIndex } from "./bound-interface.ts";
 import { KeptHandle } from "./kept-handle.ts";
-import type { PassedSocket } from "./passed-socket.ts";
+import { boundAt, type PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
 import { inodeAt, isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
 
-/** Whose socket an earlier broker left: a berth's, which tenants may have had, or the broker's own. */
+/** Whose an adopted socket is: a berth's, which tenants may have had, or the broker's own. */
 export type Whose = "berth" | "broker";
 
 export class HeldSocket implements Disposable, CaredFor {
@@ -88,19 +88,15 @@ export class HeldSocket implements Disposable, CaredFor {
     sys: Native,
     whose: Whose = "berth",
   ): HeldSocket {
-    const { handle, stored, is, given } = passed;
+    const { handle, stored, given } = passed;
     const socket = new HeldSocket(listen, options, handle, sys);
     socket.storedCopy = passed.storedCopy;
     try {
-      const { address } = listen;
-      // Any other port is the configured one, also where the kernel no longer lists a socket that a tenant shut down.
-      const isChosen = address.family !== "unix" && address.port === 0;
-      if (isChosen && typeof is !== "string" && is.address.family !== "unix")
-        socket.#bound = { ...address, port: is.address.port };
+      socket.#bound = boundAt(passed, listen.address);
       socket.#foreign = stored === undefined || stored.path === "foreign";
       // A stored socket's inode is recorded; a unit's is trusted.
-      if (address.family === "unix" && !address.abstract)
-        socket.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(address.path);
+      const path = pathOf(listen.address);
+      if (path !== undefined) socket.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(path);
       socket.#interface.note(socket.fd, sys);
       if (whose === "berth") socket.#care.adopt(stored === undefined, given);
       socket.reapply();
@@ -207,6 +203,11 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#bind();
   }
 
+  /** If its path was removed or replaced: opens it again, and says what came of it. */
+  renewPath(): string | undefined {
+    return this.reachable ? undefined : this.#reopen(PATH_LOST);
+  }
+
   /** Closes our descriptor and its stored copy, and removes the path of a UNIX socket if it is still ours. */
   close(): void {
     if (!this.#handle.open) return;
@@ -260,13 +261,12 @@ export class HeldSocket implements Disposable, CaredFor {
   /** Binds. A socket that was bound before gets the same port. */
   #bind(): void {
     const address = this.#bound;
-    const path = formatListenAddress(this.listen);
     const pathname = pathOf(address);
     if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
     const scope = address.family === "ipv6" ? interfaceIndex(address.scope, this.#sys) : 0;
     // The path inherits the socket's permission bits. Nobody else may connect before its owner is set.
     if (pathname !== undefined) fchmodSync(this.fd, 0o600);
-    check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), path);
+    check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), formatListenAddress(this.listen));
     if (pathname !== undefined) this.#inode = setPathAccess(pathname, this.#options);
     const is = boundAddress(this.fd, this.#sys);
     if (address.family !== "unix" && is?.family === address.family) this.#bound = { ...address, port: is.port };

@@ -146,3 +146,10 @@ function identify(fd: number, ours: boolean, tables: SocketTables, sys: Native):
   const unspecified: Address = { family, host: family === "ipv6" ? "::" : "0.0.0.0", port: 0 };
   return { kind, address: tables.addressOf(kind, family, socketInode(fd)) ?? unspecified, dualStack: false };
 }
+
+/** Where it is bound. The kernel chose the port if that of `address`, the configured one, is 0. */
+export function boundAt({ is }: PassedSocket, address: Address): Address {
+  // Any other port is the configured one, also where the kernel no longer lists a socket that a tenant shut down.
+  if (address.family === "unix" || address.port !== 0) return address;
+  return typeof is === "string" || is.address.family === "unix" ? address : { ...address, port: is.address.port };
+}
