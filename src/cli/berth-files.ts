@@ -19,6 +19,11 @@ export function filesOf(berth: string, directories: readonly string[]): readonly
   throw new BerthError("CONFIG_INVALID", `there is no ${join(own, `${berth}.toml`)}, so there is nothing to remove`);
 }
 
+/** Whether any of the folders has a file or drop-ins of the berth. */
+export function isConfigured(berth: string, directories: readonly string[]): boolean {
+  return directories.some((folder) => presentIn(folder, berth).length > 0);
+}
+
 function presentIn(folder: string, berth: string): string[] {
   const paths = [`${berth}.toml`, `${berth}.toml.d`].map((name) => join(folder, name));
   return paths.filter((path) => lstatSync(path, { throwIfNoEntry: false }) !== undefined);

@@ -8,7 +8,7 @@ const AT_ONCE = 8;
 
 export interface ForBerthsOptions<Result> {
   /** A result as people read it, after the berth's name. */
-  readonly describe: (result: Result) => string;
+  readonly describe: (result: Result, berth: string) => string;
   /** Prints one array of all results at the end. */
   readonly json: boolean;
   /** Ends it: nothing more is begun or printed. */
@@ -34,7 +34,7 @@ export async function forBerths<Result extends object>(
       try {
         const result = await act(name);
         records.set(name, { berth: name, ...result });
-        if (!json) print(`${printable(name)}: ${describe(result)}\n`);
+        if (!json) print(`${printable(name)}: ${describe(result, name)}\n`);
       } catch (error) {
         if (signal.aborted) return;
         fail("berth", error);

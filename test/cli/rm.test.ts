@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
@@ -50,8 +50,63 @@ describe("berth rm", () => {
     const config = join(broker.folder.path, "config");
     const { stdout } = await berth(["rm", "--yes", "--json", "--config", config, "lobby"], env);
     const data = join(state.path, "roots/lobby");
-    expect(JSON.parse(stdout)).toEqual([{ berth: "lobby", files: [join(config, "lobby.toml")], pid: null, data }]);
+    expect(JSON.parse(stdout)).toEqual([
+      { berth: "lobby", files: [join(config, "lobby.toml")], pid: null, data, deleted: [] },
+    ]);
     expect(existsSync(join(data, "upper/save"))).toBe(true);
+  });
+
+  test("--data deletes what the server wrote and its log, and nothing of another berth or an image", async () => {
+    using state = new TestFolder({
+      "roots/lobby/upper/save": "x",
+      "roots/lobby2/upper/save": "x",
+      "images/arena/1/tree/file": "x",
+      "logs/lobby.log": "x",
+      "logs/lobby.log.1": "x",
+      "logs/lobby2.log": "x",
+    });
+    symlinkSync(join(state.path, "images"), join(state.path, "roots/lobby/upper/link"));
+    await using broker = await spawnBroker(berths, ["--state", state.path]);
+    const env = { BERTHD_SOCKET: broker.socket };
+    const config = join(broker.folder.path, "config");
+    const { code, stdout } = await berth(["rm", "--data", "--yes", "--config", config, "lobby"], env);
+    const deleted = ["roots/lobby", "logs/lobby.log", "logs/lobby.log.1"].map((name) => join(state.path, name));
+    expect({ code, stdout }).toEqual({
+      code: 0,
+      stdout: `lobby: removed ${[join(config, "lobby.toml"), ...deleted].join(" and ")}\n`,
+    });
+    expect(deleted.filter((path) => existsSync(path))).toEqual([]);
+    for (const kept of ["roots/lobby2/upper/save", "images/arena/1/tree/file", "logs/lobby2.log"])
+      expect(existsSync(join(state.path, kept)), kept).toBe(true);
+  });
+
+  test("the command that it names deletes what the server of a removed berth wrote", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "x" });
+    await using broker = await spawnBroker(berths, ["--state", state.path]);
+    const env = { BERTHD_SOCKET: broker.socket };
+    const config = join(broker.folder.path, "config");
+    const { stdout } = await berth(["rm", "--yes", "--config", config, "lobby"], env);
+    const [, command = ""] = /; to delete that: berth (.*)\n$/.exec(stdout) ?? [];
+    expect(command).toBe(`rm --data --yes --config ${config} lobby`);
+    const data = join(state.path, "roots/lobby");
+    expect(await berth(command.split(" "), env)).toEqual({ code: 0, stdout: `lobby: removed ${data}\n`, stderr: "" });
+    expect(existsSync(data)).toBe(false);
+    expect(await berth(command.split(" "), env)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("nothing to remove"),
+    });
+  });
+
+  test("takes patterns, which match whole names", async () => {
+    await using broker = await spawnBroker(berths);
+    const env = { BERTHD_SOCKET: broker.socket };
+    const config = join(broker.folder.path, "config");
+    const none = await berth(["rm", "--yes", "--config", config, "aren?"], env);
+    expect(none).toEqual({ code: 1, stdout: "", stderr: 'berth: no berth matches "aren?"; `berth ls` lists them\n' });
+    const { code, stdout } = await berth(["rm", "--yes", "--config", config, "arena@*", "lobby", "l?bby"], env);
+    expect(code).toBe(0);
+    expect(stdout.match(/^[^:]+/gm)).toEqual(["arena@alice", "arena@bob", "lobby"]);
+    expect(readdirSync(config)).toEqual(["arena@.toml"]);
   });
 
   test("asks first, so without a terminal and --yes it removes nothing", async () => {

@@ -36,6 +36,14 @@ describe("berth stop", () => {
     expect((await berth(["ls"], env)).stdout).not.toContain("occupied");
   });
 
+  test("takes a pattern, of which a berth that is named as well is stopped once", async () => {
+    await using broker = await spawnBroker(berths);
+    const { code, stdout } = await berth(["stop", "--json", "arena@?o?", "arena@*"], { BERTHD_SOCKET: broker.socket });
+    expect(code).toBe(0);
+    const names: readonly unknown[] = JSON.parse(stdout).map(({ berth }: { readonly berth: unknown }) => berth);
+    expect(names).toEqual(["arena@bob", "arena@alice"]);
+  });
+
   test("--json prints a record for each in the order given; one that fails does not keep the others", async () => {
     await using broker = await spawnBroker(berths);
     const env = { BERTHD_SOCKET: broker.socket };

@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { parseBerthName } from "../../config/toml/name.ts";
 import { BerthError } from "../../errors.ts";
 import { printableJson } from "../../printable.ts";
+import { berthNames } from "../berth-names.ts";
 import { findBerth } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
@@ -25,6 +26,7 @@ interface Enabled {
 
 const enableHelp = `
 systemd starts berth@NAME.service at every boot, with berths.target and berthd.socket, which are enabled as well.
+A name may be a pattern: 'arena@*' is every berth whose name begins so.
 Exit status: 0 enabled; 1 refused; 100 usage; 111 no broker, no systemd, or it is not allowed.
 
 Examples:
@@ -33,6 +35,7 @@ Examples:
 
 const disableHelp = `
 A server that runs goes on: berth stop ends it. A berth that is no longer configured can be disabled, too.
+A name may be a pattern: 'arena@*' is every berth whose name begins so.
 Exit status: 0 disabled; 100 usage; 111 no systemd, or it is not allowed.
 
 Examples:
@@ -62,18 +65,22 @@ export function addDisable(program: Command): void {
     .argument("<berth...>", "the berths")
     .addOption(jsonOption("the results"))
     .addHelpText("after", disableHelp)
-    .action((names: string[], options: EnableOptions) => forAll(names, options, disable));
+    .action((names: string[], _options: EnableOptions, command: Command) =>
+      forAll(names, command.optsWithGlobals<EnableOptions>(), disable),
+    );
 }
 
 /** One after the other: systemd reads all of its units again each time. */
 async function forAll(
   names: readonly string[],
-  { json }: EnableOptions,
+  options: EnableOptions,
   act: (name: string, signal: AbortSignal) => Promise<Enabled>,
 ): Promise<void> {
-  await interruptible((signal) =>
-    forBerths(names, (name) => act(name, signal), { describe, signal, json: json === true, atOnce: 1 }),
-  );
+  await interruptible(async (signal) => {
+    const json = options.json === true;
+    const meant = await berthNames(names, options);
+    await forBerths(meant, (name) => act(name, signal), { describe, signal, json, atOnce: 1 });
+  });
 }
 
 async function enable(name: string, options: EnableOptions, signal: AbortSignal): Promise<Enabled> {

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
+import { berthNames } from "../berth-names.ts";
 import { findBerth } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
@@ -16,6 +17,7 @@ interface RestartOptions extends BrokerChoice {
 const help = `
 systemd restarts berth@NAME.service; a server that does not run is started. The sockets stay open: players who connect
 meanwhile wait. A server that systemd did not start is left alone: stop it with berth stop, and start it as before.
+A name may be a pattern: 'arena@*' is every berth whose name begins so.
 Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no systemd, or the server did not start.
 
 Examples:
@@ -35,7 +37,11 @@ export function addRestart(program: Command): void {
       interruptible(async (signal) => {
         const options = command.optsWithGlobals<RestartOptions>();
         const json = options.json === true;
-        await forBerths(names, (name) => restart(name, options, signal), { describe, signal, json });
+        await forBerths(await berthNames(names, options), (name) => restart(name, options, signal), {
+          describe,
+          signal,
+          json,
+        });
       }),
     );
 }

@@ -1,6 +1,7 @@
 /** `berth start`: has systemd start the servers of berths, and waits until they have them. */
 import type { Command } from "commander";
 import { printable } from "../../printable.ts";
+import { berthNames } from "../berth-names.ts";
 import { findBerth } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
@@ -14,6 +15,7 @@ interface StartOptions extends BrokerChoice {
 
 const help = `
 systemd starts berth@NAME.service and restarts the server if it crashes. Without systemd: berth run NAME.
+A name may be a pattern: 'arena@*' is every berth whose name begins so.
 Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no systemd, or the server did not start.
 
 Examples:
@@ -34,7 +36,11 @@ export function addStart(program: Command): void {
       interruptible(async (signal) => {
         const options = command.optsWithGlobals<StartOptions>();
         const json = options.json === true;
-        await forBerths(names, (name) => start(name, options, signal), { describe, signal, json });
+        await forBerths(await berthNames(names, options), (name) => start(name, options, signal), {
+          describe,
+          signal,
+          json,
+        });
       }),
     );
 }

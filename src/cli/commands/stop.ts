@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import { connectUntil, deadlineOf } from "../ask.ts";
+import { berthNames } from "../berth-names.ts";
 import { readStopped, type StoppedRecord } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
@@ -21,10 +22,12 @@ A server that is a unit of systemd is stopped by systemd, with the settings of t
 The sockets stay open: what players send waits for the next server. With start = "on-demand" the next packet starts
 the server again.
 The command waits until the server has ended. At Ctrl-C, or after --timeout, the broker goes on without it.
+A name may be a pattern: 'arena@*' is every berth whose name begins so.
 Exit status: 0 stopped, or nobody had it; 1 refused; 100 usage; 111 no broker, or not stopped in time.
 
 Examples:
   berth stop arena@bob
+  berth stop 'arena@*'
   berth stop --timeout 600 worlds
   berth stop --json arena@alice arena@bob | jq -r '.[] | select(.killed).berth'`;
 
@@ -40,7 +43,7 @@ export function addStop(program: Command): void {
     .action((names: string[], _options: StopOptions, command: Command) =>
       interruptible(async (signal) => {
         const options = command.optsWithGlobals<StopOptions>();
-        await forBerths(names, (name) => stop(name, options, signal), {
+        await forBerths(await berthNames(names, options), (name) => stop(name, options, signal), {
           describe,
           signal,
           json: options.json === true,
