@@ -1,21 +1,18 @@
-/** Containers of runc, without a network of their own, that serve on a berth's sockets. */
+/** Containers of runc and crun, without a network of their own, that serve on a berth's sockets. */
 import { execFileSync } from "node:child_process";
-import { createSocket } from "node:dgram";
-import { once } from "node:events";
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { createConnection } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { MINIMAL_PROFILE } from "../../src/oci/profile.ts";
-import { askUdp, inodesAt } from "../bind/harness.ts";
+import { inodesAt } from "../bind/harness.ts";
 import { berth } from "../cli/support.ts";
 import { type Logged, launchBroker, TestFolder } from "../support/broker.ts";
 import { Bundle, type Container, seccompFor } from "../support/bundle.ts";
-import { compileC } from "../support/compile.ts";
 import { FakeManager } from "../support/fake-manager.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
+import { ask, berthAt, compileServer, who } from "./harness.ts";
 
 const ID = "berthd-test";
 const launcher = join(packageRoot, "build/Release/berth-launch");
@@ -27,15 +24,14 @@ let port: number;
 let bundle: Bundle;
 
 beforeAll(() => {
-  const source = join(packageRoot, "test/fixtures/oci/server.c");
-  program = compileC(source, join(shared.path, "server"), ["-static"]);
+  program = compileServer(shared);
 });
 
 afterAll(() => shared[Symbol.dispose]());
 
 beforeEach(async () => {
   port = await freePort();
-  folder = new TestFolder({ "config/arena.toml": berthOf("any-namespace = true") });
+  folder = new TestFolder({ "config/arena.toml": berthAt(port, "any-namespace = true") });
   const agent = join(folder.path, "broker.sock.agent");
   bundle = new Bundle(folder, program, seccompFor(agent, "arena"), [String(port)]);
 });
@@ -45,11 +41,6 @@ afterEach(() => {
   folder[Symbol.dispose]();
 });
 
-function berthOf(server: string): string {
-  const listen = ["udp", "tcp"].map((scheme) => `${scheme}://0.0.0.0:${port}`);
-  return `[sockets.game]\nlisten = ${JSON.stringify(listen)}\n[server]\ndeliver = ["bind"]\n${server}\n`;
-}
-
 /** A container that serves. */
 async function serving(): Promise<Container> {
   const container = bundle.run(ID);
@@ -57,74 +48,55 @@ async function serving(): Promise<Container> {
   return container;
 }
 
-async function ask(question: string): Promise<string> {
-  return (await askUdp(port, question)).toString();
-}
-
-/** Asks from an address of its own; returns that address, and the answer. */
-async function who(kind: "udp" | "tcp"): Promise<[string, string]> {
-  const localAddress = "127.0.5.5";
-  if (kind === "tcp") {
-    const socket = createConnection({ port, host: "127.0.0.1", localAddress });
-    await once(socket, "connect");
-    const own = `${localAddress}:${socket.localPort}`;
-    socket.end("who\n");
-    let answer = "";
-    for await (const part of socket.setEncoding("utf8")) answer += part;
-    return [own, answer.trim()];
-  }
-  const socket = createSocket("udp4");
-  socket.bind(0, localAddress);
-  await once(socket, "listening");
-  socket.send("who", port, "127.0.0.1");
-  const [answer]: unknown[] = await once(socket, "message");
-  const own = `${localAddress}:${socket.address().port}`;
-  socket.close();
-  return [own, String(answer)];
-}
-
 const hasEnded = ({ event }: Logged): boolean => event === "released";
 
-describe("a container without a network of its own", { ...needs("root", "runc"), timeout: 60_000 }, () => {
+describe("a container without a network of its own", {
+  ...needs("root", "runc", "crun", "unshare"),
+  timeout: 60_000,
+}, () => {
   it("serves TCP and UDP on the broker's sockets, and sees the players' own addresses", async () => {
     await using broker = launchBroker(folder);
     await broker.logged(({ event }) => event === "ready");
     await using container = await serving();
     for (const kind of ["udp", "tcp"] as const) {
-      const [own, seen] = await who(kind);
+      const [own, seen] = await who(kind, port);
       expect(seen).toBe(own);
     }
-    expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
+    expect(inodesAt("udp", port)).toEqual([await ask(port, "inode")]);
     expect(inodesAt("tcp", port)).toHaveLength(1);
-    expect(await ask(`bind ${port + 1}`)).toBe("13");
+    expect(await ask(port, `bind ${port + 1}`)).toBe("13");
     expect(container.stderr).toBe("");
   });
 
   it.each([
-    ["the default profile", false],
-    ["the minimal one", true],
-  ])("serves by the config.json that `berth oci spec` prints, with %s", async (_, isMinimal) => {
-    await using broker = launchBroker(folder);
-    await broker.logged(({ event }) => event === "ready");
-    bundle = new Bundle(folder, program, {}, [String(port)]);
-    const path = join(folder.path, "bundle/config.json");
-    const base = join(folder.path, "base.json");
-    writeFileSync(base, JSON.stringify(MINIMAL_PROFILE));
-    const words = ["oci", "spec", "arena", path, "--socket", broker.socket, ...(isMinimal ? ["--base", base] : [])];
-    const { code, stdout, stderr } = await berth(words);
-    expect([code, stderr]).toEqual([0, ""]);
-    writeFileSync(path, stdout);
-    await using container = await serving();
-    expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
-    expect(container.stderr).toBe("");
-  });
+    ["runc", "the default profile", false],
+    ["runc", "the minimal one", true],
+    ["crun", "the default profile", false],
+  ] as const)(
+    "of %s serves by the config.json that `berth oci spec` prints, with %s",
+    async (runtime, _, isMinimal) => {
+      await using broker = launchBroker(folder);
+      await broker.logged(({ event }) => event === "ready");
+      bundle = new Bundle(folder, program, {}, [String(port)], runtime);
+      const path = join(folder.path, "bundle/config.json");
+      const base = join(folder.path, "base.json");
+      writeFileSync(base, JSON.stringify(MINIMAL_PROFILE));
+      const words = ["oci", "spec", "arena", path, "--socket", broker.socket, ...(isMinimal ? ["--base", base] : [])];
+      const { code, stdout, stderr } = await berth(words);
+      expect([code, stderr]).toEqual([0, ""]);
+      writeFileSync(path, stdout);
+      await using container = await serving();
+      expect(inodesAt("udp", port)).toEqual([await ask(port, "inode")]);
+      expect(container.stderr).toBe("");
+    },
+  );
 
   it("serves in the berth's own root, with ids of its range, and the lease is the container's", async () => {
     bundle = new Bundle(folder, program, {}, [String(port)]);
     const place = join(folder.path, "place");
     mkdirSync(place);
     const root = `[root]\nimage = ${JSON.stringify(bundle.rootfs)}\n`;
-    folder.write({ "config/arena.toml": `${berthOf("any-namespace = true")}${root}` });
+    folder.write({ "config/arena.toml": `${berthAt(port, "any-namespace = true")}${root}` });
     await using broker = launchBroker(folder, ["--state", join(folder.path, "state")]);
     await broker.logged(({ event }) => event === "ready");
     const words = ["oci", "spec", "arena", bundle.config, "--rootfs", place, "--socket", broker.socket];
@@ -140,7 +112,7 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
     await container.said(1);
     const pid = bundle.pidOf(ID);
     expect(await broker.logged(({ event }) => event === "passed")).toMatchObject({ berth: "arena", pid });
-    expect(inodesAt("udp", port)).toEqual([await ask("inode")]);
+    expect(inodesAt("udp", port)).toEqual([await ask(port, "inode")]);
     const [, base] = /^\s*0\s+(\d+)/.exec(readFileSync(`/proc/${pid}/uid_map`, "utf8")) ?? [];
     expect(statSync(`/proc/${pid}/root/server`).uid).toBe(Number(base));
     expect(container.stderr).toBe("");
@@ -149,25 +121,30 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
     await broker.logged(hasEnded);
   });
 
-  it("is stopped, and the next one answers what came meanwhile", async () => {
-    await using broker = launchBroker(folder);
-    await broker.logged(({ event }) => event === "ready");
-    const before = inodesAt("udp", port);
-    for (const signal of ["TERM", "KILL"]) {
-      await using container = await serving();
-      // The first process of a PID namespace ignores a signal that it does not handle.
-      bundle.runc("kill", ID, signal === "TERM" ? "KILL" : signal);
-      await container.ended();
-      const answer = ask("inode");
-      await using next = await serving();
-      expect(before).toEqual([await answer]);
-      expect(next.stderr).toBe("");
-      bundle.runc("kill", ID, "KILL");
-      await next.ended();
-    }
-    expect(broker.log.filter(({ event }) => event === "container")).toHaveLength(4);
-    expect(broker.log.filter(({ level }) => level === "warning")).toEqual([]);
-  });
+  it.each(["runc", "crun"] as const)(
+    "of %s is stopped, and the next one answers what came meanwhile",
+    async (runtime) => {
+      const seccomp = seccompFor(join(folder.path, "broker.sock.agent"), "arena");
+      bundle = new Bundle(folder, program, seccomp, [String(port)], runtime);
+      await using broker = launchBroker(folder);
+      await broker.logged(({ event }) => event === "ready");
+      const before = inodesAt("udp", port);
+      for (const signal of ["TERM", "KILL"]) {
+        await using container = await serving();
+        // The first process of a PID namespace ignores a signal that it does not handle.
+        bundle.runtime("kill", ID, signal === "TERM" ? "KILL" : signal);
+        await container.ended();
+        const answer = ask(port, "inode");
+        await using next = await serving();
+        expect(before).toEqual([await answer]);
+        expect(next.stderr).toBe("");
+        bundle.runtime("kill", ID, "KILL");
+        await next.ended();
+      }
+      expect(broker.log.filter(({ event }) => event === "container")).toHaveLength(4);
+      expect(broker.log.filter(({ level }) => level === "warning")).toEqual([]);
+    },
+  );
 
   it("loses its berth with its first process, and keeps a second container out until then", async () => {
     await using broker = launchBroker(folder);
@@ -178,14 +155,14 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
     expect(second.stderr).toContain("cannot serve: udp -38, tcp -38");
     const refused = await broker.logged(({ event }) => event === "container-refused");
     expect(refused.message).toContain("refused: berth arena is taken by pid");
-    expect(await ask("inode")).toBe(inodesAt("udp", port)[0]);
+    expect(await ask(port, "inode")).toBe(inodesAt("udp", port)[0]);
     process.kill(bundle.pidOf(ID), "SIGKILL");
     await container.ended();
     await broker.logged(hasEnded);
   });
 
   it("gets no socket of the berth unless it may be in any namespace, and the log says what to set", async () => {
-    folder.write({ "config/arena.toml": berthOf("") });
+    folder.write({ "config/arena.toml": berthAt(port, "") });
     await using broker = launchBroker(folder);
     await broker.logged(({ event }) => event === "ready");
     await using container = await serving(); // on its own network, where nobody reaches it
@@ -196,17 +173,17 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
 
   it("serves on while the broker is killed, and the next broker answers its binds", async () => {
     await using manager = new FakeManager({ max: 64 });
-    manager.config("arena.toml", berthOf("any-namespace = true"));
+    manager.config("arena.toml", berthAt(port, "any-namespace = true"));
     bundle = new Bundle(folder, program, seccompFor(`${manager.socket}.agent`, "arena"), [String(port)]);
     await manager.start();
     await using container = await serving();
     const [inode] = inodesAt("udp", port);
     await manager.end();
-    expect(await ask("inode")).toBe(inode);
-    const rebound = ask("rebind");
+    expect(await ask(port, "inode")).toBe(inode);
+    const rebound = ask(port, "rebind");
     await manager.start();
     expect(await rebound).toBe("0");
-    expect(await ask("inode")).toBe(inode);
+    expect(await ask(port, "inode")).toBe(inode);
     await container.kill();
     await expect.poll(() => manager.names.filter((name) => name.startsWith("lease."))).toEqual([]);
   });
@@ -220,8 +197,8 @@ describe("a container without a network of its own", { ...needs("root", "runc"),
     await first.exited;
     await using broker = launchBroker(folder);
     await broker.logged(({ event }) => event === "ready");
-    expect(await ask("inode")).toBe(inode);
-    bundle.runc("kill", ID, "KILL");
+    expect(await ask(port, "inode")).toBe(inode);
+    bundle.runtime("kill", ID, "KILL");
     await container.ended();
     await broker.logged(hasEnded);
     expect(inodesAt("udp", port)).toEqual([inode]);

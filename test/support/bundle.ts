@@ -1,9 +1,10 @@
-/** Containers of runc whose image is one program, made from local files. Needs root and runc. */
+/** Containers of runc or crun whose image is one program, made from local files. Needs root and the runtime. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Server } from "../bind/harness.ts";
 import type { TestFolder } from "./broker.ts";
+import { withOneCgroupVersion } from "./cgroups.ts";
 import { pathOf } from "./needs.ts";
 import { endsWithTest } from "./wrap.ts";
 
@@ -41,11 +42,21 @@ export class Container extends Server {
 export class Bundle {
   readonly #folder: string;
   readonly #state: string;
+  /** The runtime, as the start of a command line. */
+  readonly #runtime: readonly [string, ...string[]];
 
   /** A bundle in a folder, whose program is `/server`. */
-  constructor(folder: TestFolder, program: string, seccomp: Json, args: readonly string[]) {
+  constructor(
+    folder: TestFolder,
+    program: string,
+    seccomp: Json,
+    args: readonly string[],
+    runtime: "runc" | "crun" = "runc",
+  ) {
     this.#folder = join(folder.path, "bundle");
-    this.#state = join(folder.path, "runc");
+    const [first = pathOf(runtime), ...rest] = runtime === "crun" ? [...withOneCgroupVersion(), pathOf(runtime)] : [];
+    this.#state = join(folder.path, "runtime");
+    this.#runtime = [first, ...rest, "--root", this.#state];
     const root = join(this.#folder, "rootfs");
     mkdirSync(join(root, "proc"), { recursive: true });
     copyFileSync(program, join(root, "server"));
@@ -87,34 +98,30 @@ export class Bundle {
     return join(this.#folder, "rootfs");
   }
 
-  /** Runs it in the foreground of a process of runc, which this command starts. It ends with the object. */
+  /** Runs it in the foreground of a process of the runtime, which this command starts. It ends with the object. */
   run(id: string, starter: readonly string[] = []): Container {
-    const [command = "", ...args] = [
-      ...endsWithTest,
-      ...starter,
-      pathOf("runc"),
-      "--root",
-      this.#state,
-      "run",
-      "-b",
-      this.#folder,
-      id,
-    ];
+    const [command = "", ...args] = [...endsWithTest, ...starter, ...this.#runtime, "run", "-b", this.#folder, id];
     return new Container(command, args, () => this.remove(id));
   }
 
-  /** A command of runc, such as `kill`. Returns what it prints. */
-  runc(...args: readonly string[]): string {
-    return execFileSync(pathOf("runc"), ["--root", this.#state, ...args], { encoding: "utf8", stdio: "pipe" });
+  /** A command of the runtime, such as `kill`. Returns what it prints. */
+  runtime(...args: readonly string[]): string {
+    const [command, ...first] = this.#runtime;
+    return execFileSync(command, [...first, ...args], { encoding: "utf8", stdio: "pipe" });
   }
 
   /** The container's first process. */
   pidOf(id: string): number {
-    const found: unknown = JSON.parse(this.runc("state", id));
+    const found: unknown = JSON.parse(this.runtime("state", id));
     return typeof found === "object" && found !== null && "pid" in found ? Number(found.pid) : -1;
   }
 
+  /** Ends it and removes it, unless it has done both already. */
   remove(id: string): void {
-    this.runc("delete", "--force", id);
+    try {
+      this.runtime("delete", "--force", id);
+    } catch (error) {
+      if (existsSync(join(this.#state, id))) throw error;
+    }
   }
 }
