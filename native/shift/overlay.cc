@@ -55,7 +55,7 @@ UniqueFd userNamespace(const Shift& shift) {
   const pid_t pid = static_cast<pid_t>(syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   if (pid < 0) return UniqueFd(-errno);
   if (pid == 0) {
-    for (;;) syscall(SYS_pause);
+    for (;;) syscall(SYS_ppoll, nullptr, 0, nullptr, nullptr, 0);  // arm64 has no pause(2)
   }
   char path[64];
   snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
