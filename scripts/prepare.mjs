@@ -101,12 +101,16 @@ function isExecutable(path) {
 
 function isBuilt() {
   const made = ["berthd.node", "berth-launch", "shift-mount", "shift-own"].map((name) => at("build/Release", name));
-  const sources = filesOf("native").filter((path) => /\.(cc|h)$/.test(path));
-  return !isOlder(made, [...sources, at("binding.gyp")]);
+  return !isOlder(made, nativeSources());
+}
+
+/** What the addon and the native programs are made from. */
+export function nativeSources() {
+  return [...filesOf("native").filter((path) => /\.(cc|h)$/.test(path)), at("binding.gyp")];
 }
 
 /** Whether one of `made` is missing, or older than one of `sources`. */
-function isOlder(made, sources) {
+export function isOlder(made, sources) {
   if (!made.every((path) => existsSync(path))) return true;
   const times = (paths) => paths.filter((path) => existsSync(path)).map((path) => statSync(path).mtimeMs);
   return Math.min(...times(made)) < Math.max(...times(sources));

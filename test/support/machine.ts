@@ -43,6 +43,8 @@ export interface MachineOptions {
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** A tree of another system, with a systemd in it, to boot instead of the host's own files. */
   readonly tree?: string;
+  /** Whether berthd and this Node are installed, as npm does it. Default: true. */
+  readonly installed?: boolean;
   /** Folders or files of the host to see inside, read-only: absolute path inside to path on the host. */
   readonly binds?: Readonly<Record<string, string>>;
 }
@@ -80,14 +82,15 @@ export class Machine implements AsyncDisposable {
   #leader: number | undefined;
 
   /** Use {@link bootMachine}. */
-  constructor({ files = {}, binds = {}, tree }: MachineOptions) {
+  constructor({ files = {}, binds = {}, tree, installed = true }: MachineOptions) {
     // Gone as soon as the machine has it.
     const folder = temporaryFolder("berthd-machine-");
     chmodSync(folder, 0o755);
     for (const [path, content] of Object.entries(files)) writeInto(folder, path, content);
     this.name = basename(folder);
     this.#cgroup = makeCgroup(this.name);
-    const bound = Object.entries({ [PACKAGE]: packageRoot, [NODE]: process.execPath, ...binds });
+    const npm = installed ? { [PACKAGE]: packageRoot, [NODE]: process.execPath } : {};
+    const bound = Object.entries({ ...npm, ...binds });
     const [command = "", ...args] = [
       // Its processes end with the test, however that ends; what it mounts goes with its mount namespace. A PID
       // namespace around nspawn's own, because nspawn can be killed without what it contains.
@@ -102,13 +105,14 @@ export class Machine implements AsyncDisposable {
         this.#cgroup,
         tree ?? "",
         tree === undefined ? hostMounts().join(" ") : "",
+        installed ? "berthd berth" : "",
       ],
       ...["systemd-nspawn", "--quiet", `--machine=${this.name}`],
       ...["--register=no", "--keep-unit", "--capability=all", "--private-network", "--console=pipe"],
       // Its usual filter has no pidfd_getfd(2), for example.
       "--system-call-filter=@known",
       // Images and roots: an overlay, which / is here, takes no idmap, a tmpfs does.
-      "--tmpfs=/var/lib/berthd",
+      ...(installed ? ["--tmpfs=/var/lib/berthd"] : []),
       ...bound.map(([inside, outside]) => `--bind-ro=${escapeBind(outside)}:${escapeBind(inside)}`),
       ...["--link-journal=no", "--boot"],
     ];
@@ -295,13 +299,13 @@ function childrenOf(pid: number): number[] {
 }
 
 /**
- * Run as `sh -euc SETUP sh FILES CGROUP TREE "MOUNTS" nspawn…` in a mount namespace of its own: a layer in memory over
+ * Run as `sh -euc SETUP sh FILES CGROUP TREE "MOUNTS" "PROGRAMS" nspawn…` in a mount namespace of its own: a layer in memory over
  * the TREE, or over the host's files and each of the MOUNTS that they consist of, of the host's cgroups only version 2,
  * and an empty
  * /run, which holds all that and nspawn's own.
  */
 const SETUP = `
-files=$1 cgroup=$2 tree=$3 mounts=$4; shift 4
+files=$1 cgroup=$2 tree=$3 mounts=$4 programs=$5; shift 5
 echo 0 >"$cgroup/cgroup.procs"
 # What tests that run beside this one have mounted in their folders would be busy as long as the machine runs.
 while read -r _ _ _ _ point _; do
@@ -320,9 +324,9 @@ for point in / $mounts; do
 done
 # What the host's operator enabled or changed is not wanted, only what packages bring.
 rm -rf "$root/etc/systemd/system" "$root/etc/fstab" "$root/etc/berthd" "$root/etc/machine-id"
-mkdir -p "$root/etc/systemd/system" "$root/usr/local/bin" "$root/var/lib/berthd"
+mkdir -p "$root/etc/systemd/system" "$root/usr/local/bin"
 touch "$root/etc/machine-id"
-for program in berthd berth; do
+for program in $programs; do
   # npm would link them; those of a build in the repository cannot be executed.
   printf '#!/bin/sh\\nexec ${NODE} ${PACKAGE}/dist/cli/%s.js "$@"\\n' $program >"$root/usr/local/bin/$program"
   chmod 755 "$root/usr/local/bin/$program"
