@@ -8,12 +8,17 @@ const alone = [
   "test/broker/session/floods.test.ts",
   "test/e2e/death.test.ts",
   "test/e2e/scale.test.ts",
+  "test/arm64.test.ts",
   "test/package.test.ts",
 ];
 
 // It injects faults into system calls that a sanitizer's own start-up makes (.ci/sanitize). --exclude would not do: it
 // does not reach projects.
 const unsanitized = process.env["BERTHD_SANITIZED"] === "1" ? ["test/launch/step-fails.test.ts"] : [];
+
+// They bring a Node of their own: one run of the suite is enough (.ci/run).
+const ownNode = ["test/arm64.test.ts", "test/systemd/boot/deb.test.ts"];
+const excluded = [...unsanitized, ...(process.env["BERTHD_OTHER_NODE"] === "1" ? ownNode : [])];
 
 export default defineConfig({
   test: {
@@ -26,11 +31,11 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "together", include: ["test/**/*.test.ts"], exclude: [...alone, ...unsanitized] },
+        test: { name: "together", include: ["test/**/*.test.ts"], exclude: [...alone, ...excluded] },
       },
       {
         extends: true,
-        test: { name: "alone", include: alone, maxWorkers: 1, sequence: { groupOrder: 1 } },
+        test: { name: "alone", include: alone, exclude: excluded, maxWorkers: 1, sequence: { groupOrder: 1 } },
       },
     ],
   },

@@ -16,6 +16,7 @@ declare module "vitest" {
 
 /** The outside programs that tests start, and the Debian package of each. .ci/packages installs them all. */
 const PACKAGES = {
+  "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
   apache2: "apache2-bin",
   busybox: "busybox-static",
   bzfs: "bzflag-server",
@@ -26,6 +27,7 @@ const PACKAGES = {
   "dbus-daemon": "dbus",
   debootstrap: "debootstrap",
   dnsmasq: "dnsmasq-base",
+  "dpkg-deb": "dpkg",
   dropbear: "dropbear-bin",
   erl: "erlang-base",
   fish: "fish",
@@ -55,6 +57,7 @@ const PACKAGES = {
   "prometheus-node-exporter": "prometheus-node-exporter",
   podman: "podman",
   ps: "procps",
+  "qemu-aarch64-static": "qemu-user-static",
   runc: "runc",
   rbldnsd: "rbldnsd",
   "redis-server": "redis-server",
