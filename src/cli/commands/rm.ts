@@ -1,6 +1,6 @@
 /**
- * `berth rm`: removes berths: their files, their place at boot, and their servers. With `--data`, what servers wrote, too.
- * Images stay.
+ * `berth rm`: removes berths: their files, their place at boot, and their servers. With `--data`, what servers wrote is
+ * deleted as well. Images stay.
  */
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
