@@ -3,110 +3,29 @@
  * `berthd`: the broker as a daemon. Reads the options, starts a {@link Broker}, and handles the signals for reload and
  * stop.
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { Command, CommanderError, Option } from "commander";
+import { CommanderError } from "commander";
 import { ownUnit } from "../broker/access/peer.ts";
 import type { Broker } from "../broker/broker.ts";
 import { loadBroker } from "../broker/load.ts";
 import { Predecessor } from "../broker/restart/takeover-client.ts";
 import { defaultConfigDirectories, defaultStateDirectory } from "../config/directories.ts";
 import { BerthError, SysError } from "../errors.ts";
-import { createLog, type Level, type Log, type LogFormat, stderrIsJournal } from "../log.ts";
-import { native, packageRoot } from "../native.ts";
+import { createLog, type Log, stderrIsJournal } from "../log.ts";
+import { native } from "../native.ts";
 import { ownSocketPath } from "../net/socket-path.ts";
-import { type Pool, parsePool } from "../rootfs/ranges/range.ts";
 import { listenFds, type PassedFd } from "../systemd/activation.ts";
 import { FdStore, fdStoreMax } from "../systemd/fd-store.ts";
 import { ManagerSocket, managerAddress } from "../systemd/manager-socket.ts";
 import { createNotify, type Notify } from "../systemd/notify.ts";
 import { StatusLine } from "../systemd/status-line.ts";
 import { startWatchdog, watchdogInterval } from "../systemd/watchdog.ts";
+import { type BerthdOptions, berthdCommand, type Replace } from "./berthd-options.ts";
 import { EXIT_USAGE, fail } from "./exit.ts";
-
-interface Options {
-  readonly config: readonly string[];
-  readonly strict?: boolean;
-  readonly state?: string;
-  readonly ranges?: Pool;
-  readonly socket?: string;
-  readonly replace: Replace;
-  readonly deadline: number;
-  readonly maxConnections: number;
-  readonly maxStash: number;
-  readonly logFormat?: LogFormat;
-  readonly logLevel: Level;
-}
-
-/** Whether to take over from a broker on the socket: never, if there is one, or there must be one. */
-type Replace = "no" | "try" | "must";
 
 /** Milliseconds to wait at exit until the service manager has received the last message. */
 const BARRIER_TIMEOUT_MS = 5000;
-
-const help = `
-Signals:
-  SIGHUP             read the configuration again; sockets that stay the same stay open
-  SIGTERM, SIGINT    stop: close every held socket; running servers keep theirs, and so does
-                     the service manager's store of descriptors, for the next broker
-
-Examples:
-  berthd                                        serve /etc/berthd on /run/berthd/io.berthd.Broker
-  berthd --config ./berths --socket ./broker    serve a folder of one's own, as any user
-  berth check ./berths && berth reload
-  berthd --replace try                          as the first, and take over everything from one that runs
-
-See berthd(8), berthd.toml(5) and berth(1).`;
-
-function command(): Command {
-  const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string };
-  return new Command("berthd")
-    .description("Holds listening sockets and hands them over as file descriptors to processes without privilege.")
-    .version(version)
-    .option("--config <dir>", "configuration folder; repeat for more, later ones win", collect, [])
-    .addOption(new Option("--strict", "do not start if any berth has a problem; so it is by default with --replace"))
-    .addOption(new Option("--no-strict", "serve the berths without problems"))
-    .option(
-      "--state <dir>",
-      "folder for images, ranges and roots; locked while it runs (default, with roots: the user's)",
-    )
-    .option("--ranges <first-last>", "ids for berths with a root", parsePool)
-    .option("--socket <path>", "control socket; @name for an abstract one")
-    .addOption(
-      new Option("--replace <how>", "take over from the broker on that socket: if there is one, or there must be one")
-        .choices(["no", "try", "must"])
-        .default("no"),
-    )
-    .option("--deadline <seconds>", "how long a message may take to arrive or to be read", seconds, 10)
-    .option("--max-connections <number>", "connections one user may have open", count, 256)
-    .option("--max-stash <number>", "descriptors one user may have stashed", count, 1024)
-    .addOption(new Option("--log-format <format>", "format of the log on stderr").choices(["text", "journal", "json"]))
-    .addOption(
-      new Option("--log-level <level>", "least important event to log")
-        .choices(["error", "warning", "notice", "info", "debug"])
-        .default("info"),
-    )
-    .addHelpText("after", help)
-    .allowExcessArguments(false)
-    .exitOverride();
-}
-
-function collect(value: string, list: readonly string[]): string[] {
-  return [...list, value];
-}
-
-function seconds(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 3600))
-    throw new BerthError("USAGE", `--deadline ${text}: write seconds, above 0 and up to 3600`);
-  return value;
-}
-
-function count(text: string): number {
-  const value = Number(text);
-  if (!(Number.isInteger(value) && value >= 1)) throw new BerthError("USAGE", `"${text}" is not a number from 1 up`);
-  return value;
-}
 
 /** What the service manager set: where it listens, whether it stores descriptors, and the watchdog's interval. */
 interface Service {
@@ -132,7 +51,7 @@ function findService(log: Log, env: NodeJS.ProcessEnv): Service {
 }
 
 async function main(argv: readonly string[]): Promise<void> {
-  const options = command().parse(argv).opts<Options>();
+  const options = berthdCommand().parse(argv).opts<BerthdOptions>();
   const log = createLog(options.logFormat ?? (stderrIsJournal() ? "journal" : "text"), options.logLevel);
   const service = findService(log, process.env);
   // A reload requested before there is a configuration to read again.

@@ -81,6 +81,7 @@ const PACKAGES = {
   vsftpd: "vsftpd",
   webfsd: "webfs",
   "wesnothd-1.16": "wesnoth-1.16-server",
+  zsh: "zsh",
 } as const;
 
 export type Program = keyof typeof PACKAGES;

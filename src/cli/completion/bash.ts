@@ -1,16 +1,23 @@
 /** The bash completion script. What a broker says is compared, never expanded: `compgen -W` would run it. Pure. */
-import { type CommandShape, type Completion, groupsOf, isListed, listings, withAllBelow } from "./shape.ts";
+import {
+  type CommandShape,
+  type Completion,
+  groupsOf,
+  identifierOf,
+  isListed,
+  listingsOf,
+  valueFlags,
+  withAllBelow,
+} from "./shape.ts";
 
 /** The script for a program, without bash-completion's help. */
 export function bashScript(program: CommandShape): string {
-  const { name } = program;
+  const name = identifierOf(program);
   const all = withAllBelow(program);
   const groups = groupsOf(program);
-  const takesValue = new Set(
-    all.flatMap(({ options }) => options.filter(({ value }) => value).map(({ long }) => long)),
-  );
-  return `# bash completion for ${name}: source <(${name} completion bash)
-${Object.entries(listings)
+  const takesValue = new Set(all.flatMap(valueFlags));
+  return `# bash completion for ${program.name}: source <(berth completion bash ${program.name})
+${listingsOf(program)
   .map(([kind, listing]) => listingFunction(name, kind, listing))
   .join("")}
 _${name}() {
@@ -32,9 +39,7 @@ _${name}() {
         previous=$word
         if [[ $word != -* ]]; then
           case $command in
-            '') command=$word ;;
-            ${groups.map(({ path }) => quoted(path)).join(" | ")}) command+=" $word" ;;
-            *) place+=1 ;;
+${wordCases(program)}            *) place+=1 ;;
           esac
         fi
         ;;
@@ -50,7 +55,13 @@ ${all.map((command) => `          ${quoted(command.path)}) ${fill({ kind: "words
         esac
       else
         case "$command $place" in
-${[program, ...groups].map(({ path, commands }) => `          '${path} 0') ${fill({ kind: "words", words: commands.map((command) => command.name) }, name)} ;;`).join("\n")}
+${[program, ...groups]
+  .filter(({ commands }) => commands.length > 0)
+  .map(
+    ({ path, commands }) =>
+      `          '${path} 0') ${fill({ kind: "words", words: commands.map((command) => command.name) }, name)} ;;`,
+  )
+  .join("\n")}
 ${all.flatMap((command) => argumentCases(command, name)).join("\n")}
         esac
       fi
@@ -60,8 +71,17 @@ ${all.flatMap((command) => argumentCases(command, name)).join("\n")}
     COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*@}"}"}")
   fi
 }
-complete -F _${name} ${name}
+complete -F _${name} ${program.name}
 `;
+}
+
+/** Which words are commands, and no arguments. */
+function wordCases(program: CommandShape): string {
+  const groups = groupsOf(program).map(({ path }) => quoted(path));
+  return [
+    ...(program.commands.length > 0 ? ["            '') command=$word ;;\n"] : []),
+    ...(groups.length > 0 ? [`            ${groups.join(" | ")}) command+=" $word" ;;\n`] : []),
+  ].join("");
 }
 
 /** Lists from where the options in front say. */
@@ -71,7 +91,7 @@ function listingFunction(program: string, kind: string, listing: string): string
   local found
   while IFS= read -r found; do
     [[ $found == "$cur"* && $found != *[!A-Za-z0-9_.@-]* ]] && COMPREPLY+=("$found")
-  done < <(command ${program} ${listing} \${${where}:+--${where} "$${where}"} 2>/dev/null)
+  done < <(command berth ${listing} \${${where}:+--${where} "$${where}"} 2>/dev/null)
 }
 `;
 }
@@ -80,9 +100,11 @@ function listingFunction(program: string, kind: string, listing: string): string
 function valueCases(commands: readonly CommandShape[], program: string): string {
   return commands
     .flatMap((command) =>
-      command.options.flatMap(({ long, value }) =>
-        value === undefined ? [] : [`    '${command.path} ${long}') ${fill(value, program)} ;;`],
-      ),
+      command.options.flatMap(({ short, long, value }) => {
+        if (value === undefined) return [];
+        const flags = (short ? [long, short] : [long]).map((flag) => quoted(`${command.path} ${flag}`));
+        return [`    ${flags.join(" | ")}) ${fill(value, program)} ;;`];
+      }),
     )
     .join("\n");
 }

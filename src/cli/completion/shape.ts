@@ -10,14 +10,32 @@ export type Completion =
 /** What the program itself lists when it is asked. */
 type Listed = "berth" | "image" | "owner";
 
-/** The commands that list it, one name a line: soon or not at all, as somebody waits at the keyboard. */
-export const listings: Readonly<Record<Listed, string>> = {
+/** The commands of berth that list it, one name a line: soon or not at all, as somebody waits at the keyboard. */
+const listings: Readonly<Record<Listed, string>> = {
   berth: "ls --timeout 2 --names",
   image: "image ls --timeout 2 --names",
   owner: "range ls --timeout 2 --names",
 };
 
+/** What a program needs of these. */
+export function listingsOf(program: CommandShape): readonly (readonly [Listed, string])[] {
+  const used = withAllBelow(program).flatMap((command) => [
+    ...command.options.flatMap(({ value }) => value?.kind ?? []),
+    ...command.arguments.map(({ kind }) => kind),
+  ]);
+  return listed.filter((kind) => used.includes(kind)).map((kind) => [kind, listings[kind]]);
+}
+
+const listed: readonly Listed[] = ["berth", "image", "owner"];
+
+/** The program's name, as a part of the name of a variable or function. */
+export function identifierOf({ name }: CommandShape): string {
+  return name.replaceAll("-", "_");
+}
+
 export interface OptionShape {
+  /** With its dash, as `-n`. */
+  readonly short: string | undefined;
   /** With its dashes: `--socket`. */
   readonly long: string;
   readonly description: string;
@@ -41,18 +59,19 @@ export interface CommandShape {
 function completionOf(name: string, choices: readonly string[] | undefined): Completion {
   if (choices !== undefined) return { kind: "words", words: choices };
   if (name === "berth" || name === "image" || name === "owner" || name === "directory") return { kind: name };
+  if (name === "dir") return { kind: "directory" };
   return { kind: name === "path" || name === "command" ? "file" : "text" };
 }
 
-function optionShape({ long, description, flags, required, argChoices }: Option): OptionShape {
+function optionShape({ short, long, description, flags, required, argChoices }: Option): OptionShape {
   const value = required ? completionOf(/<([^>]*)>/.exec(flags)?.[1] ?? "", argChoices) : undefined;
-  return { long: long ?? "", description, value };
+  return { short, long: long ?? "", description, value };
 }
 
 /** The shape of a command and all below it. */
 export function shapeOf(command: Command, path: readonly string[] = []): CommandShape {
   const places: readonly Argument[] = command.registeredArguments;
-  const help: OptionShape = { long: "--help", description: "say what it does", value: undefined };
+  const help: OptionShape = { short: undefined, long: "--help", description: "say what it does", value: undefined };
   return {
     name: command.name(),
     path: path.join(" "),
@@ -62,6 +81,11 @@ export function shapeOf(command: Command, path: readonly string[] = []): Command
     isVariadic: places.at(-1)?.variadic ?? false,
     commands: command.commands.map((child) => shapeOf(child, [...path, child.name()])),
   };
+}
+
+/** The options of a command that take a value, as they are written. */
+export function valueFlags({ options }: CommandShape): string[] {
+  return options.flatMap(({ short, long, value }) => (value === undefined ? [] : short ? [long, short] : [long]));
 }
 
 /** A command and all below it, each before its own. */

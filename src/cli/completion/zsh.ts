@@ -1,31 +1,50 @@
 /** The zsh completion script, on zsh's own `_arguments`. Pure. */
-import { type CommandShape, type Completion, groupsOf, isListed, listings, type OptionShape, quote } from "./shape.ts";
+import {
+  type CommandShape,
+  type Completion,
+  groupsOf,
+  identifierOf,
+  isListed,
+  listingsOf,
+  type OptionShape,
+  quote,
+} from "./shape.ts";
 
 /** The script for a program: a file `_NAME` in $fpath, or to be sourced after compinit. */
 export function zshScript(program: CommandShape): string {
-  const { name } = program;
-  return `#compdef ${name}
-# zsh completion for ${name}: ${name} completion zsh > DIR/_${name}, with DIR in fpath before compinit
+  const name = identifierOf(program);
+  return `#compdef ${program.name}
+# zsh completion for ${program.name}: berth completion zsh ${program.name} > DIR/_${program.name}, with DIR in fpath before compinit
 _${name}_listed() {
   local -a found where
   (( \${#opt_args[--state]} )) && where=(--state \${(Q)opt_args[--state]})
   (( \${#opt_args[--socket]} )) && where=(--socket \${(Q)opt_args[--socket]})
   [[ $1 == ls ]] && (( \${#${name}_socket} )) && where=(--socket $${name}_socket)
-  found=(\${(f)"$(command ${name} $@ --names $where 2>/dev/null)"})
+  found=(\${(f)"$(command berth $@ --names $where 2>/dev/null)"})
   compadd -a found
 }
-${Object.entries(listings)
+${listingsOf(program)
   .map(([kind, listing]) => `_${name}_${kind}s() { _${name}_listed ${listing.replace(/ --names$/, "")} }\n`)
   .join("")}
 ${groupsOf(program)
   .map((group) => commandFunction(group, name))
   .join("\n")}
-${commandFunction(program, name)}
-if [[ $funcstack[1] == _${name} ]]; then
+${program.commands.length > 0 ? commandFunction(program, name) : leafFunction(program, name)}
+if [[ $funcstack[1] == _${program.name} ]]; then
   _${name} "$@"
 else
-  compdef _${name} ${name}
+  compdef _${name} ${program.name}
 fi
+`;
+}
+
+/** Completes a program without commands. */
+function leafFunction(program: CommandShape, name: string): string {
+  return `_${name}() {
+  local context state line
+  local -A opt_args
+  _arguments ${specs(program, name).join(" ")}
+}
 `;
 }
 
@@ -73,9 +92,10 @@ function specs({ options, arguments: places, isVariadic }: CommandShape, program
   ];
 }
 
-function optionSpec({ long, description, value }: OptionShape, program: string): string {
+function optionSpec({ short, long, description, value }: OptionShape, program: string): string {
   const text = description.replace(/[[\]:\\]/g, "\\$&");
-  return quote(`${long}[${text}]${value === undefined ? "" : `:${value.kind}:${action(value, program)}`}`);
+  const rest = `[${text}]${value === undefined ? "" : `:${value.kind}:${action(value, program)}`}`;
+  return [...(short ? [short] : []), long].map((flag) => quote(flag + rest)).join(" ");
 }
 
 function action(completion: Completion, program: string): string {
