@@ -38,6 +38,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "session/peer-gate.ts": ["setsockopt"],
   "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
   // A held socket before anybody else gets it.
+  "sockets/console-sockets.ts": ["bind", "listen", "socket"],
   "plans/carry-over.ts": ["runPlan", "socket"],
   "sockets/held-socket.ts": ["bind", "boundAddress", "listen"],
   "plans/open-socket.ts": ["setfl", "setsockopt", "socket"],

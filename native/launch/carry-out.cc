@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "console.h"
 #include "plan.h"
 
 namespace berthd {
@@ -57,23 +58,10 @@ void keepAbove(UniqueFd& fd, int above, List<int>& kept) {
   kept.push(moved);
 }
 
-// Closes all descriptors from `first` up, except `kept`, which it sorts.
-void closeAllBut(List<int>& kept, int first) {
-  const auto inOrder = [](const void* left, const void* right) {
-    return *static_cast<const int*>(left) - *static_cast<const int*>(right);
-  };
-  // qsort(3) must not get the null pointer of an empty list.
-  if (kept.size() > 0) qsort(kept.data(), kept.size(), sizeof(int), inOrder);
-  for (const int fd : kept) {
-    if (fd > first) closeRange(static_cast<unsigned>(first), static_cast<unsigned>(fd - 1));
-    first = fd + 1;
-  }
-  closeRange(static_cast<unsigned>(first), ~0u);
-}
-
 // Puts the plan's descriptors at 3, 4, … with CLOEXEC clear, and after them those that the launcher was passed. Closes
-// everything above them, except the connection to the broker and the descriptors of the root.
-void placeDescriptors(const Plan& plan, Reply& reply, const Inherited& inherited, Conversation& broker) {
+// everything above them, except the connection to the broker and the descriptors of the root and of the console.
+void placeDescriptors(const Plan& plan, Reply& reply, const Inherited& inherited, Conversation& broker,
+                      Console& console) {
   List<int> sources;
   // Each index occurs once (decodePlan), so each descriptor is released once. The plan may leave out descriptors of the
   // reply: they are closed with the rest.
@@ -83,6 +71,11 @@ void placeDescriptors(const Plan& plan, Reply& reply, const Inherited& inherited
   List<int> kept;
   keepReport(above, kept);
   if (plan.reportBinds) keepAbove(broker.fd, above, kept);
+  if (console.valid()) {
+    keepAbove(console.listener, above, kept);
+    keepAbove(console.master, above, kept);
+    keepAbove(console.slave, above, kept);
+  }
   if (plan.hasRoot) {
     keepAbove(reply.fds[plan.userns], above, kept);
     keepAbove(reply.fds[plan.root], above, kept);
@@ -156,6 +149,19 @@ void requireKeyring(bool hasOne) {
 
 }  // namespace
 
+void closeAllBut(List<int>& kept, int first) {
+  const auto inOrder = [](const void* left, const void* right) {
+    return *static_cast<const int*>(left) - *static_cast<const int*>(right);
+  };
+  // qsort(3) must not get the null pointer of an empty list.
+  if (kept.size() > 0) qsort(kept.data(), kept.size(), sizeof(int), inOrder);
+  for (const int fd : kept) {
+    if (fd > first) closeRange(static_cast<unsigned>(first), static_cast<unsigned>(fd - 1));
+    first = fd + 1;
+  }
+  closeRange(static_cast<unsigned>(first), ~0u);
+}
+
 void openStandardFds() {
   for (int fd = 0; fd < kFirstFd; fd++) {
     // Node sets CLOEXEC on these, too (hazard 18). Other flags are shared with other processes, so they stay.
@@ -169,7 +175,10 @@ void carryOut(const Plan& plan, Reply& reply, Inherited& inherited, Conversation
   resetSignals();
   // Before the root is entered, which has a /dev of its own. A server with CAP_SYS_ADMIN can type into any terminal.
   const bool canType = keepPrivilege || (plan.capabilities >> CAP_SYS_ADMIN & 1) != 0 || canReachTerminal();
-  placeDescriptors(plan, reply, inherited, broker);
+  Console console;
+  // A container manager gives its container a terminal itself.
+  if (!keepPrivilege) openConsole(plan, reply, console);
+  placeDescriptors(plan, reply, inherited, broker, console);
   // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
   const bool hasKeyring = leaveKeyring();
@@ -187,6 +196,7 @@ void carryOut(const Plan& plan, Reply& reply, Inherited& inherited, Conversation
     fail(kSystem, "cannot enter the directory %s as uid %u: %m; create it for that user, or change server.directory",
          plan.directory, getuid());
   }
+  if (console.valid()) startConsole(console);
   // The filters come last. They need no_new_privs, and the bind filter sees only the server's own binds.
   restrictCalls(canType, plan.noNamespaces);
   if (plan.reportBinds) {

@@ -96,6 +96,9 @@ class Text : public List<char> {
 // characters become spaces. `json` ends with NUL.
 void appendUnescaped(Text& out, const char* json);
 
+// Closes all descriptors from `first` up, except `kept`, which it sorts.
+void closeAllBut(List<int>& kept, int first);
+
 // Sends a byte with descriptors over a connected UNIX socket, or ends the process. `what` names them for the message.
 void sendFds(int channel, const int* fds, size_t count, const char* what);
 

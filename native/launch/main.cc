@@ -1,6 +1,6 @@
 // berth-launch: takes a berth from the broker, carries out the plan, and becomes the server in the same process. The
-// broker decides all policy. Anything unexpected ends the launcher before exec. Only --end-with and
-// --log fork.
+// broker decides all policy. Anything unexpected ends the launcher before exec. Only --end-with, --log and
+// a console fork.
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>

@@ -45,7 +45,8 @@ bool repeats(PlanTag tag) {
 // Each descriptor of the message is moved to its use, so it has only one. 0 is the plan itself.
 const char* claim(uint32_t index, size_t received, const Plan& plan) {
   if (index == 0 || index >= received) return "it names a descriptor that did not come with it";
-  bool taken = plan.hasRoot && (index == plan.userns || index == plan.root);
+  bool taken = index == plan.console;
+  taken = taken || (plan.hasRoot && (index == plan.userns || index == plan.root));
   for (const PlanDescriptor& other : plan.descriptors) taken = taken || other.index == index;
   for (const PlanMount& other : plan.mounts) taken = taken || other.index == index;
   return taken ? "it names one descriptor twice" : nullptr;
@@ -164,6 +165,11 @@ const char* decodeRecord(PlanTag tag, const uint8_t* payload, size_t length, siz
       if (plan.notify == nullptr || (plan.notify[0] != '/' && plan.notify[0] != '@')) return "its notify is malformed";
       plan.watchdog = readU64(payload);
       return nullptr;
+    case PlanTag::kConsole: {
+      const char* const problem = length != 4 ? "its console is malformed" : claim(readU32(payload), received, plan);
+      if (problem == nullptr) plan.console = readU32(payload);
+      return problem;
+    }
   }
   return "it has an unknown record";
 }
@@ -277,6 +283,7 @@ void printPlan(const char* berth, const Plan& plan) {
     printText("  of", bind.source);
   }
   if (plan.notify != nullptr) printText("notify", plan.notify);
+  if (plan.console != 0) printf("%-12s a terminal of its own, unless standard input is one\n", "console");
   if (fflush(stdout) != 0) fail(kSystem, "cannot write the plan to standard output: %m; check where it is redirected");
 }
 

@@ -32,6 +32,8 @@
 //   15  Notify       ?  u64 microseconds, text address: if the launcher's environment has no NOTIFY_SOCKET, it is
 //                       set to the address. Unless the microseconds are 0, WATCHDOG_USEC is set to them,
 //                       and WATCHDOG_PID to this process
+//   16  Console      ?  u32 index of a listening UNIX socket: the server gets a terminal of its own as standard
+//                       streams, and its keeper answers there (console.h)
 //
 // Any deviation refuses the whole plan. It is carried out with privilege, so nothing in it is guessed.
 #pragma once
@@ -65,6 +67,7 @@ enum class PlanTag : uint32_t {
   kMount,
   kBind,
   kNotify,
+  kConsole,
 };
 
 constexpr uint32_t kInheritEnvironment = 1;
@@ -124,6 +127,7 @@ struct Plan {
   uint32_t tracer = 0;
   const char* notify = nullptr;
   uint64_t watchdog = 0;
+  uint32_t console = 0;  // an index in the message, as those below; 0: none
   bool hasRoot = false;
   uint32_t userns = 0;  // this, `root` and those of `mounts` are indices in the message
   uint32_t root = 0;

@@ -43,6 +43,7 @@ import { brokerMethods } from "./session/methods.ts";
 import { serviceInfo } from "./session/service-info.ts";
 import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
+import { ConsoleSockets } from "./sockets/console-sockets.ts";
 import { type PassedSocket, withoutCopy } from "./sockets/passed-socket.ts";
 
 /** A broker that holds its berths, and what of its inheritance has no place yet. */
@@ -194,6 +195,11 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     if (event === "repaired") noteHeld(parts); // it may have been opened again
   });
 
+  const consoles = new ConsoleSockets(control.path, sys);
+  const dropConsoles = (): void => consoles.retain((lease) => berths.leases.get(lease) !== undefined);
+  dropConsoles();
+  events.record(dropConsoles);
+
   const { serverOutput: output = 2, serverLogs: logs } = options;
   const runner = createRunner({ socket: control.path, output, logs });
   const limits = { ...DEFAULT_START_LIMITS, ...options.starts };
@@ -264,6 +270,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       interceptions,
       sys,
       notify,
+      consoles,
       takeover,
       watchers,
       stops,

@@ -29,6 +29,7 @@ const Tag = {
   mount: 13,
   bind: 14,
   notify: 15,
+  console: 16,
 } as const;
 
 const INHERIT_ENVIRONMENT = 1;
@@ -81,6 +82,7 @@ export function encodePlan(plan: Plan): Buffer | string {
     const { address, watchdog } = plan.notify;
     records.push(...record(Tag.notify, u64(BigInt(watchdog)), text(address)));
   }
+  if (plan.console !== undefined) records.push(...record(Tag.console, u32(plan.console)));
 
   const length = records.reduce((sum, part) => sum + part.length, HEADER_LENGTH);
   if (length > PLAN_MAX) return `the command and environment take ${length} bytes, more than ${PLAN_MAX}; shorten them`;
@@ -130,9 +132,9 @@ function findProblem(plan: Plan): string | undefined {
 }
 
 /** All descriptors that the plan names: each has one use. */
-function indicesOf({ fds, root }: Plan): number[] {
+function indicesOf({ fds, root, console }: Plan): number[] {
   const entered = root === undefined ? [] : [root.userns, root.mount, ...root.mounts.map(({ index }) => index)];
-  return [...fds.map(({ index }) => index), ...entered];
+  return [...fds.map(({ index }) => index), ...entered, ...(console === undefined ? [] : [console])];
 }
 
 function pathsOf({ root }: Plan): string[] {

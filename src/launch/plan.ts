@@ -60,6 +60,10 @@ export interface Plan {
   readonly directory?: string;
   /** The notify socket for the server, used if the launcher's environment has no NOTIFY_SOCKET. */
   readonly notify?: PlanNotify;
+  /**
+   * The descriptor of a listening UNIX socket: the server gets a terminal of its own, and readers of it connect there.
+   */
+  readonly console?: number;
   /** Absent: the launcher's own root stays. */
   readonly root?: PlanRoot;
 }

@@ -22,6 +22,11 @@ export function socketPaths(env: NodeJS.ProcessEnv = process.env, uid: number = 
   return env["BERTHD_SOCKET"] || own === host ? [own] : [own, host];
 }
 
+/** The folder of the consoles of a broker with that control socket: each has the id of its lease. */
+export function consoleFolder(control: string): string {
+  return `${control}.console`;
+}
+
 /** Where a broker with that control socket hears of containers. */
 export function agentPath(control: string): string {
   return `${control}.agent`;

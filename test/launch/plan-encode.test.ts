@@ -55,6 +55,7 @@ function decode(bytes: Buffer): Plan {
     watchdog: Number(payload.readBigUInt64LE(0)),
     address: text(payload, 8),
   }));
+  const [socket] = all(16).map((payload) => payload.readUInt32LE(0));
   return {
     lease: text(one(1)),
     inheritEnvironment: (flags & 1) !== 0,
@@ -81,6 +82,7 @@ function decode(bytes: Buffer): Plan {
     ...(tracer === undefined ? {} : { tracer }),
     ...(root === undefined ? {} : { root }),
     ...(notify === undefined ? {} : { notify }),
+    ...(socket === undefined ? {} : { console: socket }),
   };
 }
 

@@ -52,7 +52,11 @@ export class MainProcesses {
 
   async #search(berth: Berth, lease: Lease, delay: number): Promise<void> {
     const found = await processesOf(berth, lease);
-    if (lease.ended || lease.hasMain || found.some((one) => this.#pass(berth, lease, one.pid, one.since)))
+    if (
+      lease.ended ||
+      lease.hasMain ||
+      found.some((one) => !one.isConsole && this.#pass(berth, lease, one.pid, one.since))
+    )
       return void this.#searched.delete(lease);
     if (lease.others?.() === "some") {
       const again = (): void => void this.#search(berth, lease, Math.min(2 * delay, LONGEST_DELAY_MS));

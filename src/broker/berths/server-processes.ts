@@ -28,6 +28,8 @@ export interface ServerProcess {
   readonly group: number;
   /** When it started, in ticks since the machine has (proc_pid_stat(5)). */
   readonly since: number;
+  /** It says that it keeps the console (native/launch/console-keeper.cc): it ends with the server by itself. */
+  readonly isConsole: boolean;
 }
 
 /** How long a search goes on before others get their turn, in milliseconds. */
@@ -54,7 +56,8 @@ export function processOf(pid: number): ServerProcess | undefined {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state = "", parent, group] = fields;
   if (state === "" || "ZXx".includes(state)) return undefined;
-  return { pid, parent: Number(parent), group: Number(group), since: Number(fields[19]) };
+  const isConsole = stat.includes(" (berth-console) ");
+  return { pid, parent: Number(parent), group: Number(group), since: Number(fields[19]), isConsole };
 }
 
 /** Those of a process group that run. A look at all processes. */

@@ -38,7 +38,7 @@ const ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8;
 
 /**
  * The plan's bytes for a berth and a lease, or what is wrong with the request. `entry` is what the launcher needs to
- * enter the root; its descriptors follow the berth's.
+ * enter the root; its descriptors follow the berth's. The socket of the console is the last.
  */
 export function makePlan(
   berth: Berth,
@@ -94,6 +94,9 @@ export function makePlan(
     ...(server.directory !== undefined && { directory: server.directory }),
     ...(notify !== undefined && { notify: { address: notify, watchdog: (server.watchdog ?? 0) * 1_000_000 } }),
     ...(entry !== undefined && { root: planRoot(berth, entry) }),
+    ...(server.console && {
+      console: PLAN_INDEX + 1 + berth.size + (entry === undefined ? 0 : 1 + entry.mounts.length),
+    }),
   };
   const bytes = encodePlan(plan);
   return typeof bytes === "string"

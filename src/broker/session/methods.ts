@@ -1,10 +1,7 @@
 /** The methods of io.berthd.Broker. Each call has been decoded and validated before. */
 import { ConfigError } from "../../config/toml/problem.ts";
-import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
-import { MAX_FDS, type Native } from "../../native.ts";
-import type { Range } from "../../rootfs/ranges/range.ts";
-import { makeRootEntry, type RootEntry } from "../../rootfs/roots/root-entry.ts";
+import type { Native } from "../../native.ts";
 import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
 import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
 import {
@@ -19,13 +16,15 @@ import {
 import { firstReservedFd } from "../access/limits.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Granted, Refusal } from "../berths/request.ts";
+import type { Refusal } from "../berths/request.ts";
 import { isStashName } from "../berths/stash.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { Stops } from "../demand/stops.ts";
 import type { NotifySockets } from "../notify/notify-sockets.ts";
-import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
+import type { ConsoleSockets } from "../sockets/console-sockets.ts";
+import { makePlan } from "./launch.ts";
+import { launchReply, rangeOf } from "./launch-reply.ts";
 import { refusal } from "./refusals.ts";
 import { guarded, retrying } from "./retry.ts";
 import type { Session } from "./session.ts";
@@ -38,6 +37,7 @@ export interface MethodsContext {
   readonly interceptions: Interceptions;
   /** For servers that systemd did not start. */
   readonly notify: NotifySockets;
+  readonly consoles: ConsoleSockets;
   /** `over` resolves when no takeover is under way. Until then nothing is granted. */
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
@@ -63,6 +63,7 @@ export function brokerMethods({
   interceptions,
   sys,
   notify,
+  consoles,
   takeover,
   watchers,
   stops,
@@ -105,7 +106,7 @@ export function brokerMethods({
       const made: FdHandle[] = [];
       let reply: Answer | Refusal | undefined;
       try {
-        reply = launchReply(granted, request, session.peer.uid, made, { sys, notify: address });
+        reply = launchReply(granted, request, session.peer.uid, made, { sys, consoles, notify: address });
         return reply;
       } finally {
         // No plan, no lease: undo what this call granted.
@@ -233,54 +234,6 @@ const NO_DESCRIPTOR_LEFT: Refusal = {
   message: "the broker has no descriptor left to keep this one; raise its RLIMIT_NOFILE",
 };
 
-/** The reply to a granted launch. Descriptors made for it are added to `made`; the caller closes them. */
-function launchReply(
-  { berth, lease }: Granted,
-  request: LaunchRequest,
-  uid: number,
-  made: FdHandle[],
-  { sys, notify }: { readonly sys: Native; readonly notify: string | undefined },
-): Answer | Refusal {
-  const keep = <T extends readonly FdHandle[]>(...handles: T): T => {
-    made.push(...handles);
-    return handles;
-  };
-  const entry = entryOf(berth, uid, sys);
-  if (entry !== undefined && "kind" in entry) return entry;
-  const entered = entry === undefined ? [] : keep(entry.userns, ...entry.mounts.map(({ mount }) => mount));
-  if (1 + berth.size + entered.length > MAX_FDS) {
-    return {
-      kind: "limit",
-      limit: "descriptors",
-      message: `no message can carry all descriptors of ${berth.name}; remove binds`,
-    };
-  }
-  const plan = makePlan(berth, lease.id, request, notify, entry);
-  if (!Buffer.isBuffer(plan)) return invalidParameter(plan.parameter, plan.message);
-  const [memfd] = keep(sealPlan(plan, sys));
-  const root = berth.root === undefined ? undefined : keep(berth.root.lend())[0];
-  const reply: Reply<"Launch"> = { lease: lease.id, plan: PLAN_INDEX, ...rangeOf(berth) };
-  const entering = entered.map(({ fd }) => fd);
-  return { ...answer(reply, berth.borrow(root, [memfd.fd], entering)), owned: made };
-}
-
-/** What the launcher needs to enter the berth's root, if the server runs with ids of the range; or a refusal. */
-function entryOf(berth: Berth, uid: number, sys: Native): RootEntry | Refusal | undefined {
-  const { root, spec, name } = berth;
-  const { enter, rangeId } = spec.server;
-  const refused = (message: string): Refusal => ({ kind: "no-root", berth: name, message });
-  if (rangeId === undefined || root === undefined) return undefined;
-  if (root.userns !== undefined && rangeId !== 0)
-    return refused('a broker without root has one id to give: write server.user = "range", or start berthd as root');
-  if (!enter) return root.facts.range === undefined ? refused("it has no range for server.user to be in") : undefined;
-  try {
-    return makeRootEntry(root, uid, spec.root?.binds ?? [], sys);
-  } catch (error) {
-    if (!(error instanceof BerthError) || isScarcity(error)) throw error;
-    return refused(error.message);
-  }
-}
-
 function visible(berths: Berths, session: Session): Berth[] {
   return berths.list().filter((berth) => berths.visible(berth, session));
 }
@@ -290,8 +243,3 @@ function done(why: Refusal | undefined): Answer {
 }
 
 const nothing: Answer = answer({});
-
-function rangeOf({ root }: Berth): { range?: Range } {
-  const range = root?.facts.range;
-  return range === undefined ? {} : { range };
-}

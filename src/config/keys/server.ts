@@ -114,6 +114,7 @@ const keys = {
     default: "[]",
   },
   noNamespaces: { name: "no-namespaces", type: "boolean", read: flag, fallback: false, default: "false" },
+  console: { name: "console", type: "boolean", read: flag, fallback: false, default: "false" },
   lease: {
     name: "lease",
     type: '"server" or "process"',
@@ -164,6 +165,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     limits: [...new Map([...defaultLimits, ...section.value(keys.limits)]).values()],
     capabilities: section.value(keys.capabilities),
     noNamespaces: section.value(keys.noNamespaces),
+    console: section.value(keys.console),
     lease: section.value(keys.lease),
     start,
     ...present({

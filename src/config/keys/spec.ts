@@ -65,6 +65,8 @@ export interface ServerSpec {
   readonly capabilities: readonly number[];
   /** The server can neither make nor enter namespaces. */
   readonly noNamespaces: boolean;
+  /** The server gets a terminal of its own, which `berth console` shows. */
+  readonly console: boolean;
   readonly lease: LeaseSpan;
   readonly start: StartMode;
   /** Seconds without traffic after which the broker stops the server; only with "on-demand". Absent: never. */
