@@ -90,20 +90,34 @@ function assertFits<T>(method: string, problem: string | undefined, _: Parameter
 }
 
 /** All berths that the caller may see. Throws BROKER_UNREACHABLE. */
-export function listBerths(choice: BrokerChoice): Promise<readonly BerthRecord[]> {
-  return askBroker(choice, async ({ client, signal }) => {
+export async function listBerths(choice: BrokerChoice): Promise<readonly BerthRecord[]> {
+  return (await listFrom(choice)).berths;
+}
+
+/** With the path of the broker's socket. */
+function listFrom(choice: BrokerChoice): Promise<{ readonly berths: readonly BerthRecord[]; readonly path: string }> {
+  return askBroker(choice, async ({ client, path, signal }) => {
     using reply = await client.call("io.berthd.Broker.List", {}, { signal });
     const { parameters } = reply;
     assertFits<{ readonly berths: readonly BerthRecord[] }>("List", problemOfList(parameters), parameters);
-    return parameters.berths;
+    return { berths: parameters.berths, path };
   });
 }
 
 /** One berth that the caller may see. Throws NoSuchBerth as a broker does. */
 export async function findBerth(name: string, choice: BrokerChoice): Promise<BerthRecord> {
-  const berth = (await listBerths(choice)).find((candidate) => candidate.name === name);
-  if (berth !== undefined) return berth;
-  throw noSuchBerth(name);
+  return (await locateBerth(name, choice)).record;
+}
+
+/** As {@link findBerth}, with the path of the broker's socket. */
+export async function locateBerth(
+  name: string,
+  choice: BrokerChoice,
+): Promise<{ readonly record: BerthRecord; readonly path: string }> {
+  const { berths, path } = await listFrom(choice);
+  const record = berths.find((candidate) => candidate.name === name);
+  if (record === undefined) throw noSuchBerth(name);
+  return { record, path };
 }
 
 /** As the broker refuses it. */

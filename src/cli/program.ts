@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   restart: async (program) => (await import("./commands/restart.ts")).addRestart(program),
   stop: async (program) => (await import("./commands/stop.ts")).addStop(program),
   logs: async (program) => (await import("./commands/logs.ts")).addLogs(program),
+  console: async (program) => (await import("./commands/console.ts")).addConsole(program),
   enable: async (program) => (await import("./commands/enable.ts")).addEnable(program),
   disable: async (program) => (await import("./commands/enable.ts")).addDisable(program),
   run: async (program) => (await import("./commands/run.ts")).addRun(program),

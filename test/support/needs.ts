@@ -75,6 +75,7 @@ const PACKAGES = {
   taskset: "util-linux",
   "teeworlds-server": "teeworlds-server",
   tinyproxy: "tinyproxy-bin",
+  tmux: "tmux",
   turnserver: "coturn",
   unbound: "unbound",
   unshare: "util-linux",

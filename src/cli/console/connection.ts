@@ -1,0 +1,104 @@
+/** A connection to the keeper of a console. */
+
+import { once } from "node:events";
+import { createConnection, type Socket } from "node:net";
+import { join } from "node:path";
+import { BerthError, RefusedError } from "../../errors.ts";
+import { consoleFolder } from "../../net/socket-path.ts";
+import { locateBerth } from "../berth-records.ts";
+import type { BrokerChoice } from "../options.ts";
+import { type ConsoleEnd, FrameReader, inputFrames, sizeFrame } from "./frames.ts";
+
+/** A server that has a console. */
+export interface ConsoleServer {
+  readonly berth: string;
+  readonly lease: string;
+  readonly pid: number;
+  /** Where the keeper listens. */
+  readonly path: string;
+}
+
+/** The present server of the berth. Throws BerthVacant as a broker does. */
+export async function findConsole(berth: string, choice: BrokerChoice): Promise<ConsoleServer> {
+  const { record, path } = await locateBerth(berth, choice);
+  const { lease } = record;
+  if (!lease) {
+    const message = `nobody has berth ${berth}; to start its server: berth start ${berth}`;
+    throw new RefusedError("io.berthd.Broker.BerthVacant", { berth, message });
+  }
+  return { berth, lease: lease.id, pid: lease.pid, path: join(consoleFolder(path), lease.id) };
+}
+
+/** Gets output, and whether it is from before the connection. */
+export type Hear = (bytes: Buffer, isOld: boolean) => void;
+
+export class ConsoleConnection implements Disposable {
+  /** Resolves when the connection ends, unless this side closes it. */
+  readonly ended: Promise<ConsoleEnd>;
+  readonly #socket: Socket;
+
+  private constructor(socket: Socket, hear: Hear) {
+    this.#socket = socket;
+    const reader = new FrameReader();
+    this.ended = new Promise((resolve) => {
+      socket.on("data", (bytes: Buffer) => {
+        for (const frame of reader.push(bytes)) {
+          if (frame.kind === "output") hear(frame.bytes, frame.isOld);
+          else resolve(frame.end);
+        }
+      });
+      socket.on("close", () => resolve("lost"));
+    });
+    socket.on("error", () => socket.destroy());
+  }
+
+  /** Throws CONFIG_INVALID where the server has no console, and PermissionDenied. */
+  static async connect(server: ConsoleServer, hear: Hear): Promise<ConsoleConnection> {
+    const socket = createConnection({ path: server.path });
+    try {
+      await once(socket, "connect");
+    } catch (error) {
+      throw explain(error, server);
+    }
+    return new ConsoleConnection(socket, hear);
+  }
+
+  type(bytes: Buffer): void {
+    this.#socket.write(inputFrames(bytes));
+  }
+
+  resize(rows: number, columns: number): void {
+    this.#socket.write(sizeFrame(rows, columns));
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+}
+
+/** Says why the connection ended, where that is no ordinary end. */
+export function endError(end: Exclude<ConsoleEnd, "ended">, berth: string): BerthError {
+  const again = `to attach again: berth console ${berth}`;
+  const messages = {
+    slow: `more than 64 KiB of output waited for this terminal, so the console closed the connection; ${again}`,
+    full: `the console of berth ${berth} has 16 readers already; close one, then try again: berth console ${berth}`,
+    lost: `the console of berth ${berth} closed the connection without a word; ${again}`,
+  };
+  return new BerthError("CONNECTION_CLOSED", messages[end]);
+}
+
+function explain(error: unknown, { berth, pid, path }: ConsoleServer): unknown {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "EACCES") {
+    const message = `only root, the broker's user and the user who started pid ${pid} may use the console of berth ${berth}; try: sudo berth console ${berth}`;
+    return new RefusedError("org.varlink.service.PermissionDenied", { message });
+  }
+  if (code !== "ENOENT" && code !== "ECONNREFUSED") {
+    const cause = error instanceof Error ? error.message : String(error);
+    return new BerthError("SYSTEM_ERROR", `cannot connect to the console of berth ${berth} at ${path}: ${cause}`, {
+      cause: error,
+    });
+  }
+  const message = `the server of berth ${berth} (pid ${pid}) has no console: it runs on a terminal of its own, or was started without server.console = true; set that, then: berth restart ${berth}`;
+  return new BerthError("CONFIG_INVALID", message, { cause: error });
+}
