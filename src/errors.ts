@@ -24,6 +24,7 @@ export type ErrorCode =
   | "RANGE_IN_USE"
   | "RANGE_UNAVAILABLE"
   | "REFUSED"
+  | "STATE_ABSENT"
   | "STATE_BUSY"
   | "STATE_DAMAGED"
   | "SYSCALL_MISSING"

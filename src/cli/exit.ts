@@ -13,6 +13,7 @@ const refusals: readonly ErrorCode[] = [
   "IMPORT_FAILED",
   "RANGE_IN_USE",
   "RANGE_UNAVAILABLE",
+  "STATE_ABSENT",
 ];
 
 /** The exit code that says what kind of error it was. */

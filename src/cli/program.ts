@@ -36,6 +36,8 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   new: async (program) => (await import("./commands/new.ts")).addNew(program),
   edit: async (program) => (await import("./commands/edit.ts")).addEdit(program),
   rm: async (program) => (await import("./commands/rm.ts")).addRm(program),
+  backup: async (program) => (await import("./commands/backup.ts")).addBackup(program),
+  restore: async (program) => (await import("./commands/restore.ts")).addRestore(program),
   check: async (program) => (await import("./commands/check.ts")).addCheck(program),
   doctor: async (program) => (await import("./commands/doctor.ts")).addDoctor(program),
   explain: async (program) => (await import("./commands/explain.ts")).addExplain(program),

@@ -45,6 +45,7 @@ const PACKAGES = {
   memcached: "memcached",
   microsocks: "microsocks",
   minetestserver: "minetest-server",
+  "mkfs.btrfs": "btrfs-progs",
   mosquitto: "mosquitto",
   murmurd: "mumble-server",
   named: "bind9",

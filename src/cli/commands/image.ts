@@ -21,6 +21,7 @@ import {
   stateOption,
   timeoutOption,
 } from "../options.ts";
+import { sizeOf } from "../size.ts";
 import { stateFolder } from "../state-folder.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
@@ -246,12 +247,4 @@ function imageTable(records: readonly HeldImage[], isColoured: boolean): string 
     { text: (berths.length > 0 ? berths : holders).map(printable).join(", ") || "-" },
   ]);
   return renderTable([header, ...rows], isColoured);
-}
-
-/** `1.4 MiB`. */
-function sizeOf(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB"];
-  const step = Math.min(Math.floor(Math.log2(Math.max(bytes, 1)) / 10), units.length - 1);
-  const value = bytes / 1024 ** step;
-  return `${step === 0 ? value : value.toFixed(1)} ${units[step]}`;
 }

@@ -2,9 +2,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { accessSync, constants } from "node:fs";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { abortError, BerthError } from "../../errors.ts";
+import { abortError, BerthError, type ErrorCode } from "../../errors.ts";
 import { launcherPath } from "../../launcher-path.ts";
 
 export interface CommandOptions {
@@ -15,21 +15,26 @@ export interface CommandOptions {
   readonly onLine?: (line: string) => void;
   /** Called with each line of standard error. True when the line is not an error message. */
   readonly onNote?: (line: string) => boolean;
+  /** The highest exit status that is no failure. Default: 0. */
+  readonly mostStatus?: number;
+  /** The code of the error. Default: IMPORT_FAILED. */
+  readonly failure?: ErrorCode;
 }
 
 /** The number of error lines that go into the error. */
 const MAX_ERROR_LINES = 3;
 
 /**
- * Runs a program and waits until it ends. Throws IMPORT_FAILED with its last error lines when it fails, or when it is
- * not installed. When the signal is aborted, it stops the program first, then throws the signal's reason.
+ * Runs a program and waits until it ends. Gives its exit status. Throws IMPORT_FAILED, or `failure`, with the last
+ * error lines when it fails, or when it is not installed. When the signal is aborted, it stops the program first, then
+ * throws the signal's reason.
  */
-export async function runCommand(argv: readonly [string, ...string[]], options: CommandOptions = {}): Promise<void> {
-  const { signal, inherit, onLine, onNote } = options;
+export async function runCommand(argv: readonly [string, ...string[]], options: CommandOptions = {}): Promise<number> {
+  const { signal, inherit, onLine, onNote, mostStatus = 0, failure = "IMPORT_FAILED" } = options;
   if (signal?.aborted) throw abortError(signal);
   const [program] = argv;
   if (!isInstalled(program))
-    throw new BerthError("IMPORT_FAILED", `${program} is not installed; on Debian: apt install ${packageOf(program)}`);
+    throw new BerthError(failure, `${program} is not installed; on Debian: apt install ${packageOf(program)}`);
   // With this process the program ends, too, and what it has started: they must not go on fetching for nobody.
   const child = spawn(launcherPath(), ["--end-with", String(process.pid), "--", ...argv], {
     stdio: ["ignore", "pipe", "pipe", ...(inherit === undefined ? [] : [inherit])],
@@ -50,12 +55,9 @@ export async function runCommand(argv: readonly [string, ...string[]], options: 
   try {
     const [code, killedBy] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
     if (signal?.aborted) throw abortError(signal);
-    if (code === 0) return;
+    if (code !== null && code <= mostStatus) return code;
     const how = killedBy === null ? `exit status ${code}` : killedBy;
-    throw new BerthError(
-      "IMPORT_FAILED",
-      `${program} failed (${how}): ${errorLines.join("; ") || "it printed no reason"}`,
-    );
+    throw new BerthError(failure, `${program} failed (${how}): ${errorLines.join("; ") || "it printed no reason"}`);
   } finally {
     signal?.removeEventListener("abort", stop);
   }
@@ -65,7 +67,7 @@ export async function runCommand(argv: readonly [string, ...string[]], options: 
 function isInstalled(program: string): boolean {
   return (process.env["PATH"] ?? "/usr/local/bin:/bin:/usr/bin").split(":").some((folder) => {
     try {
-      accessSync(join(folder, program), constants.X_OK);
+      accessSync(resolve(folder, program), constants.X_OK);
       return true;
     } catch {
       return false;
@@ -74,5 +76,5 @@ function isInstalled(program: string): boolean {
 }
 
 function packageOf(program: string): string {
-  return program === "casync" ? "casync" : "coreutils";
+  return program === "casync" || program === "tar" ? program : "coreutils";
 }

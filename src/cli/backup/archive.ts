@@ -1,0 +1,130 @@
+/**
+ * The archive of a berth: what its servers wrote, by tar(1), with owners as numbers and all extended attributes, as
+ * overlayfs keeps its own there. The first member says whose files they are. An archive is complete or absent.
+ */
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { BerthError } from "../../errors.ts";
+import { printable } from "../../printable.ts";
+import { moveDurably, system } from "../../rootfs/disk/durable.ts";
+import { runCommand } from "../../rootfs/images/run-command.ts";
+
+/** The first member of an archive. */
+const ABOUT = "berth-backup.json";
+/** The folder of a berth's state that has what its servers wrote. */
+export const UPPER = "upper";
+
+/** How the files were kept still: the server was stopped, it was frozen while they were cloned, or not at all. */
+export type Taken = "stopped" | "snapshot" | "live";
+
+/** What an archive says of itself. */
+export interface About {
+  readonly berth: string;
+  /** ISO 8601, UTC. */
+  readonly time: string;
+  readonly taken: Taken;
+  /** The ids that the files belong to; null if the berth has none of its own. */
+  readonly range: { readonly base: number; readonly count: number } | null;
+  readonly images: readonly string[];
+}
+
+export const COMPRESSIONS = ["none", "gzip", "zstd", "xz"] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
+const SUFFIX: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", zstd: ".zst", xz: ".xz" };
+const KEEP = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"] as const;
+/** tar(1): some files changed while they were read. */
+const CHANGED = 1;
+
+export interface ArchiveOptions {
+  readonly signal: AbortSignal;
+  /** Called often while it is written, with the bytes that it has so far. */
+  readonly onBytes?: (bytes: number) => void;
+}
+
+/** `arena@bob-20260131T201500Z.tar`: a name that sorts by time. */
+export function archiveName({ berth, time }: About, compression: Compression): string {
+  return `${berth}-${time.replace(/[-:]|\.\d+/g, "")}.tar${SUFFIX[compression]}`;
+}
+
+/**
+ * Writes the folder `parent`/upper into a new archive, readable only to its owner. Gives its size in bytes. Throws
+ * SYSTEM_ERROR if the archive is there already, or if a file changed that was to be still.
+ */
+export async function writeArchive(
+  path: string,
+  parent: string,
+  about: About,
+  compression: Compression,
+  { signal, onBytes }: ArchiveOptions,
+): Promise<number> {
+  if (existsSync(path))
+    throw new BerthError(
+      "SYSTEM_ERROR",
+      `there is a file ${printable(path)} already; remove it, or choose another folder: --to`,
+    );
+  const partial = `${path}.partial`;
+  // Before tar writes to it: nobody else may read what servers wrote.
+  system(partial, () => writeFileSync(partial, "", { mode: 0o600 }));
+  chmodSync(partial, 0o600);
+  const folder = mkdtempSync(join(tmpdir(), "berth-backup-"));
+  const look = setInterval(() => onBytes?.(sizeOfFile(partial)), LOOK_MS);
+  try {
+    writeFileSync(join(folder, ABOUT), `${JSON.stringify(about, undefined, 2)}\n`);
+    const create = ["tar", "--create", ...KEEP, "--sparse", "--file", partial] as const;
+    const packed = compression === "none" ? [] : [`--${compression}`];
+    const mostStatus = about.taken === "live" ? CHANGED : 0;
+    const members = ["--directory", folder, ABOUT, "--directory", parent, "--", UPPER];
+    await runCommand([...create, ...packed, ...members], { signal, mostStatus, failure: "SYSTEM_ERROR" });
+    await runCommand(["sync", partial], { signal, failure: "SYSTEM_ERROR" });
+    moveDurably(partial, path);
+    return sizeOfFile(path);
+  } finally {
+    clearInterval(look);
+    rmSync(folder, { recursive: true, force: true });
+    rmSync(partial, { force: true });
+  }
+}
+
+const LOOK_MS = 100;
+
+/** What an archive says of itself; undefined for one that tar(1) made without `berth backup`. Throws SYSTEM_ERROR. */
+export async function readAbout(path: string, signal: AbortSignal): Promise<About | undefined> {
+  if (!existsSync(path)) throw new BerthError("SYSTEM_ERROR", `there is no file ${printable(path)}`);
+  const options = { signal, failure: "SYSTEM_ERROR" as const };
+  const names: string[] = [];
+  await runCommand(["tar", "--list", "--file", path], { ...options, onLine: (line) => void names.push(line) });
+  if (!names.some((name) => name === `${UPPER}/`))
+    throw new BerthError("SYSTEM_ERROR", `${printable(path)} has no folder ${UPPER}, so it is no backup of a berth`);
+  if (!names.includes(ABOUT)) return undefined;
+  const read = ["tar", "--extract", "--to-stdout", "--occurrence=1", "--file", path, ABOUT] as const;
+  const lines: string[] = [];
+  await runCommand(read, { ...options, onLine: (line) => void lines.push(line) });
+  return parseAbout(path, lines.join("\n"));
+}
+
+/**
+ * Extracts an archive's folder `upper` into `folder`, which must be new and be for nobody else. Throws SYSTEM_ERROR.
+ */
+export async function extractArchive(path: string, folder: string, signal: AbortSignal): Promise<void> {
+  const extract = ["tar", "--extract", ...KEEP, "--same-permissions", "--same-owner", "--file", path] as const;
+  await runCommand([...extract, "--directory", folder, UPPER], { signal, failure: "SYSTEM_ERROR" });
+  await runCommand(["sync", "--file-system", dirname(folder)], { signal, failure: "SYSTEM_ERROR" });
+}
+
+function parseAbout(path: string, text: string): About {
+  try {
+    const found = JSON.parse(text) as Partial<About> | null;
+    const range = found?.range;
+    const isRange = range === null || (Number.isSafeInteger(range?.base) && Number.isSafeInteger(range?.count));
+    if (typeof found?.berth === "string" && isRange) return found as About;
+  } catch {
+    // As below.
+  }
+  throw new BerthError("SYSTEM_ERROR", `${ABOUT} in ${printable(path)} is damaged, so the archive may be, too`);
+}
+
+function sizeOfFile(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}

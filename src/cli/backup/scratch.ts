@@ -1,0 +1,25 @@
+/** Folders of a command in a berth's state folder, for its own time. One that was killed leaves its own to the next. */
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { system } from "../../rootfs/disk/durable.ts";
+
+/** A new folder `WHAT-PID` in `parent`, for nobody else, removed with `using`. Removes those of commands that ended. */
+export class Scratch implements Disposable {
+  readonly path: string;
+
+  constructor(parent: string, what: "snapshot" | "restoring") {
+    this.path = join(parent, `${what}-${process.pid}`);
+    system(parent, () => {
+      for (const name of readdirSync(parent)) {
+        const pid = /^(?:snapshot|restoring)-(\d+)$/.exec(name)?.[1];
+        if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`)))
+          rmSync(join(parent, name), { recursive: true, force: true });
+      }
+      mkdirSync(this.path, { mode: 0o700 });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,210 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { spawnBroker, TestFolder } from "../support/broker.ts";
+import { needs } from "../support/needs.ts";
+import { berth, cli, Lines, start } from "./support.ts";
+
+/** No broker is there, so the commands work on the folder. */
+const nowhere = { BERTHD_SOCKET: "/nowhere/broker" };
+
+interface Saved {
+  readonly berth: string;
+  readonly file: string;
+  readonly taken: string;
+  readonly pid: number | null;
+}
+
+async function backUp(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Saved> {
+  const { code, stdout, stderr } = await berth(["backup", "--json", ...args], env);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const [saved] = JSON.parse(stdout) as Saved[];
+  if (saved === undefined) throw new Error("no record");
+  return saved;
+}
+
+const tar = (...args: string[]): string => execFileSync("tar", args, { encoding: "utf8" });
+
+describe("berth backup and restore, without a broker", () => {
+  test("what a berth had written is there again, and what it wrote since is gone", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/world/save": "one", "roots/lobby/upper/log": "old" });
+    using to = new TestFolder();
+    const args = ["--state", state.path];
+    const { code, stdout, stderr } = await berth(["backup", ...args, "--to", to.path, "lobby"], nowhere);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const [name = ""] = readdirSync(to.path);
+    const file = join(to.path, name);
+    expect(name).toMatch(/^lobby-\d{8}T\d{6}Z\.tar$/);
+    expect(stdout).toMatch(new RegExp(`^lobby: saved ${file} \\(\\S+ KiB\\)\\n$`));
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(tar("-xOf", file, "berth-backup.json"))).toMatchObject({ berth: "lobby", taken: "stopped" });
+    state.write({ "roots/lobby/upper/world/save": "two", "roots/lobby/upper/world/more": "x" });
+    const restored = await berth(["restore", ...args, "lobby", file], nowhere);
+    expect(restored).toEqual({
+      code: 0,
+      stdout: expect.stringMatching(/^lobby: restored \S+ of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n$/),
+      stderr: "",
+    });
+    const upper = join(state.path, "roots/lobby/upper");
+    expect(readFileSync(join(upper, "world/save"), "utf8")).toBe("one");
+    expect(existsSync(join(upper, "world/more"))).toBe(false);
+    expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+
+  test("--keep leaves the files of before beside, and names them", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one" });
+    const args = ["--state", state.path];
+    const { file } = await backUp([...args, "--to", state.path, "lobby"], nowhere);
+    state.write({ "roots/lobby/upper/save": "two" });
+    const { stdout } = await berth(["restore", "--keep", "--json", ...args, "lobby", file], nowhere);
+    const [{ before }] = JSON.parse(stdout) as [{ before: string }];
+    expect(readFileSync(join(before, "save"), "utf8")).toBe("two");
+    expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
+  });
+
+  test.each(["gzip", "xz"])("an archive may be packed: %s", async (how) => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one\n".repeat(10_000) });
+    const args = ["--state", state.path];
+    const { file } = await backUp([...args, "--to", state.path, "--compress", how, "lobby"], nowhere);
+    expect(statSync(file).size).toBeLessThan(10_000);
+    rmSync(join(state.path, "roots/lobby/upper"), { recursive: true });
+    expect((await berth(["restore", ...args, "lobby", file], nowhere)).code).toBe(0);
+    expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toHaveLength(40_000);
+  });
+
+  test("Ctrl-C leaves no part of an archive, and no process", async () => {
+    using state = new TestFolder();
+    mkdirSync(join(state.path, "roots/lobby/upper"), { recursive: true });
+    writeFileSync(join(state.path, "roots/lobby/upper/big"), Buffer.alloc(64 << 20, "entropy 0123456789"));
+    const args = ["backup", "--state", state.path, "--to", state.path, "--compress", "xz", "lobby"];
+    const child = start(args, nowhere);
+    const partial = (): string[] => readdirSync(state.path).filter((name) => name.endsWith(".partial"));
+    await expect.poll(partial).toHaveLength(1);
+    child.kill("SIGINT");
+    expect(await once(child, "exit")).toEqual([null, "SIGINT"]);
+    expect(readdirSync(state.path)).toEqual(["roots"]);
+  });
+
+  test.each([
+    ["a berth that is nowhere", ["backup", "nope"], 1, /^berth: there is no berth nope, and no folder /],
+    [
+      "a file that is nowhere",
+      ["restore", "lobby", "/nowhere/a.tar"],
+      111,
+      /^berth: there is no file \/nowhere\/a\.tar\n$/,
+    ],
+    ["a file that is no archive", ["restore", "lobby", cli], 111, /^berth: tar failed \(exit status 2\): /],
+  ])("refuses %s", async (_, [command = "", ...words], status, sentence) => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one" });
+    const { code, stderr } = await berth([command, "--state", state.path, ...words], nowhere);
+    expect(stderr).toMatch(sentence);
+    expect(code).toBe(status);
+    expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
+    expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+
+  test("an archive without the folder is refused, and leaves what there is", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one", "other/x": "" });
+    const file = join(state.path, "other.tar");
+    tar("-C", state.path, "-cf", file, "other");
+    const { code, stderr } = await berth(["restore", "--state", state.path, "lobby", file], nowhere);
+    expect({ code, stderr }).toEqual({
+      code: 111,
+      stderr: `berth: ${file} has no folder upper, so it is no backup of a berth\n`,
+    });
+    expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+});
+
+describe("berth backup and restore, with a broker", needs("root"), () => {
+  /** A broker with a berth `lobby` whose root keeps files, and one without a root. */
+  async function broker(state: TestFolder) {
+    state.write({ "tree/map": "dm6\n" });
+    const env = { BERTHD_SOCKET: "/nowhere/broker" };
+    const imported = await berth(["image", "import", "--state", state.path, "arena", join(state.path, "tree")], env);
+    expect(imported.code).toBe(0);
+    const lobby = '[root]\nimage = "arena"\n[server]\nuser = "range"\n';
+    const plain = '[sockets.web]\nlisten = ["tcp://127.0.0.1:0"]\n[server]\nuser = "nobody"\n';
+    return await spawnBroker({ "lobby.toml": lobby, "plain.toml": plain }, ["--state", state.path]);
+  }
+
+  const run = async (env: NodeJS.ProcessEnv, script: string): Promise<string> => {
+    const { code, stdout, stderr } = await berth(["run", "lobby", "--", "/bin/sh", "-c", script], env);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    return stdout;
+  };
+
+  test("the next server sees the restored files, as an owner of its range", async () => {
+    using state = new TestFolder();
+    await using served = await broker(state);
+    const env = { BERTHD_SOCKET: served.socket };
+    await run(env, "echo one >{root}/save; rm {root}/map");
+    const saved = await backUp(["--to", state.path, "lobby"], env);
+    expect(saved).toMatchObject({ taken: "stopped", pid: null });
+    await run(env, "echo two >{root}/save");
+    expect(await berth(["restore", "lobby", saved.file], env)).toMatchObject({ code: 0, stderr: "" });
+    // The removed file of the image stays removed: overlayfs's mark for it is in the archive.
+    expect(await run(env, "cat {root}/save; ls {root}; echo three >>{root}/save")).toBe("one\nsave\n");
+  });
+
+  test("nothing in an archive keeps an owner outside the range", async () => {
+    using state = new TestFolder();
+    await using served = await broker(state);
+    const env = { BERTHD_SOCKET: served.socket };
+    await run(env, "echo one >{root}/save");
+    state.write({ "evil/upper/shell": "#!/bin/sh\n" });
+    const evil = join(state.path, "evil/upper/shell");
+    chownSync(evil, 0, 0);
+    chmodSync(evil, 0o4755);
+    const file = join(state.path, "evil.tar");
+    tar("-C", join(state.path, "evil"), "-cf", file, "upper");
+    expect(await berth(["restore", "lobby", file], env)).toMatchObject({ code: 0, stderr: "" });
+    const { uid, gid } = lstatSync(join(state.path, "roots/lobby/upper/shell"));
+    expect([uid % 65_536, gid % 65_536]).toEqual([0, 0]);
+    expect(Math.min(uid, gid)).toBeGreaterThanOrEqual(65_536);
+  });
+
+  test("a server that was started by hand is not ended, since nothing would start it again", async () => {
+    using state = new TestFolder();
+    await using served = await broker(state);
+    const env = { BERTHD_SOCKET: served.socket };
+    const child = start(["run", "lobby", "--", "/bin/sh", "-c", "echo on >{root}/x; echo on; exec sleep 1000"], env);
+    await new Lines(child.stdout).find((line) => line === "on");
+    const { code, stderr } = await berth(["backup", "--to", state.path, "lobby"], env);
+    expect({ code, stderr }).toEqual({
+      code: 111,
+      stderr: `berth: pid ${child.pid} of berth lobby was started by hand, so nothing would start it again; end it first: berth stop lobby\n`,
+    });
+    const live = await backUp(["--live", "--to", state.path, "lobby"], env);
+    expect(live).toMatchObject({ taken: "live", pid: child.pid });
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  });
+
+  test("a berth without a root is told what to do instead", async () => {
+    using state = new TestFolder();
+    await using served = await broker(state);
+    const env = { BERTHD_SOCKET: served.socket };
+    const { code, stderr } = await berth(["backup", "plain"], env);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^berth: berth plain has no root, .*: berth stop plain; tar -cf plain\.tar FOLDER; berth start plain\n$/,
+    );
+    expect((await berth(["backup", "lobby"], env)).stderr).toBe(
+      "berth: no server has had berth lobby yet, so there is nothing to archive\n",
+    );
+  });
+});
