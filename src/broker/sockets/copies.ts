@@ -8,7 +8,7 @@ import { contentsOf } from "../access/small-file.ts";
 import { socketsOf } from "./process-sockets.ts";
 import { userProcesses } from "./user-processes.ts";
 
-/** "unknown": a process of the server's may not be looked at. */
+/** "unknown": none is found, and a process of the server's may not be looked at. */
 export type Copies = "some" | "none" | "unknown";
 
 /** How long a search goes on before others get their turn, in milliseconds. */
@@ -19,6 +19,7 @@ export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
   const user = userIn(contentsOf(`/proc/${binder}/status`));
   const others = userProcesses().filter((pid) => pid !== binder);
   let since = performance.now();
+  let isUnknown = false;
   for (const pid of [binder, ...others]) {
     if (performance.now() - since > SLICE_MS) {
       await setImmediate();
@@ -27,9 +28,10 @@ export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
     const status = contentsOf(`/proc/${pid}/status`);
     if (!isUnderFilter(pid, status)) continue;
     const found = copiesIn(pid, inode, userIn(status) === user);
-    if (found !== "none") return found;
+    if (found === "some") return found;
+    isUnknown ||= found === "unknown";
   }
-  return "none";
+  return isUnknown ? "unknown" : "none";
 }
 
 /** A socket, and whose processes may have it besides those under a filter. */
