@@ -3,22 +3,36 @@
  * one JSON object, with the seccomp listener beside it. Pure.
  */
 
-/** A process that a runtime has put under a filter. */
-export interface ContainerState {
+/** A process that a runtime has put under a filter: the first one of a container, or one that `exec` started in it. */
+export type ContainerState = FilteredProcess & (FirstProcess | ExecProcess);
+
+interface FilteredProcess {
   /** The container's id. */
   readonly id: string;
-  /** The process, as the runtime sees it. */
-  readonly pid: number;
-  /** The first process of the container. It is another one for what `exec` starts in a container that runs. */
-  readonly init: number;
   /** The `listenerMetadata` of the seccomp profile: which berth it is for. */
   readonly berth: string;
   /** Which of the descriptors is the seccomp listener. */
   readonly listener: number;
 }
 
+interface FirstProcess {
+  readonly byExec: false;
+  /** As the runtime sees it. */
+  readonly pid: number;
+}
+
+interface ExecProcess {
+  readonly byExec: true;
+  /** As the runtime sees it. crun does not tell it. */
+  readonly pid: number | undefined;
+  /** The first process of the container. Nor this. */
+  readonly init: number | undefined;
+}
+
 /** The name of the listener in `fds`. */
 const LISTENER = "seccompFd";
+/** The status of a container in which `exec` starts something. A container that is being started has another one. */
+const RUNNING = "running";
 /** A pid, as long as Linux allows it to be. */
 const MAX_PID = 2 ** 22;
 /** Characters of an id that the log quotes, and of a berth's name. */
@@ -29,16 +43,20 @@ const MAX_NAME = 255;
 export function readContainerState(state: Readonly<Record<string, unknown>>, came: number): ContainerState | string {
   const { fds, pid, metadata } = state;
   const container = isRecord(state["state"]) ? state["state"] : {};
-  const { id, pid: init } = container;
+  const { id, pid: init, status } = container;
   if (typeof id !== "string" || id === "") return "it has no state.id";
-  if (!isPid(pid)) return "its pid is no process number";
+  const isUnknown = pid === 0 && status === RUNNING;
+  if (!isUnknown && !isPid(pid)) return "its pid is no process number";
   if (!Array.isArray(fds)) return "it has no fds";
   if (fds.length !== came) return `it names ${fds.length} descriptors, and ${came} came with it`;
   const listener = fds.indexOf(LISTENER);
   if (listener < 0 || fds.lastIndexOf(LISTENER) !== listener) return `its fds must name one descriptor ${LISTENER}`;
   if (typeof metadata !== "string" || metadata === "" || metadata.length > MAX_NAME)
     return "it names no berth; write listenerMetadata = the berth's name into the seccomp profile";
-  return { id: id.slice(0, MAX_ID), pid, init: isPid(init) ? init : pid, berth: metadata, listener };
+  const all = { id: id.slice(0, MAX_ID), berth: metadata, listener };
+  const isFirst = status !== RUNNING && (init === pid || !isPid(init));
+  if (isFirst && isPid(pid)) return { ...all, byExec: false, pid };
+  return { ...all, byExec: true, pid: isPid(pid) ? pid : undefined, init: isPid(init) ? init : undefined };
 }
 
 function isPid(value: unknown): value is number {

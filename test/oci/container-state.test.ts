@@ -10,7 +10,7 @@ const sent = {
   metadata: "arena",
   state: { ociVersion: "1.0.2-dev", id: "t1", status: "creating", pid: 10139, bundle: "/srv/b" },
 };
-const read = { id: "t1", pid: 10139, init: 10139, berth: "arena", listener: 0 };
+const read = { id: "t1", byExec: false, pid: 10139, berth: "arena", listener: 0 };
 
 it("is read as a runtime sends it", () => {
   expect(readContainerState(sent, 1)).toEqual(read);
@@ -18,11 +18,23 @@ it("is read as a runtime sends it", () => {
 
 it.each<[string, object, number, object]>([
   ["other descriptors beside the listener", { fds: ["other", "seccompFd"] }, 2, { listener: 1 }],
-  ["a process that exec has started", { pid: 7 }, 1, { pid: 7 }],
+  ["a process that exec has started", { pid: 7 }, 1, { byExec: true, pid: 7, init: 10139 }],
+  [
+    "one of runc 1.1.5",
+    { pid: 7, state: { id: "t1", status: "running", pid: 10139 } },
+    1,
+    { byExec: true, pid: 7, init: 10139 },
+  ],
+  [
+    "one of crun 1.8.1",
+    { pid: 0, state: { id: "t1", status: "running", pid: 0 } },
+    1,
+    { byExec: true, pid: undefined, init: undefined },
+  ],
   ["a container whose first process is not named", { state: { id: "t1" } }, 1, {}],
   ["a longer id is cut", { state: { id: "x".repeat(100), pid: 10139 } }, 1, { id: "x".repeat(64) }],
   ["the longest name of a berth", { metadata: "x".repeat(255) }, 1, { berth: "x".repeat(255) }],
-  ["the largest pid", { pid: 4194304, state: { id: "t1" } }, 1, { pid: 4194304, init: 4194304 }],
+  ["the largest pid", { pid: 4194304, state: { id: "t1" } }, 1, { pid: 4194304 }],
 ])("%s", (_, change, came, result) => {
   expect(readContainerState({ ...sent, ...change }, came)).toEqual({ ...read, ...result });
 });

@@ -7,12 +7,12 @@ import { packageRoot } from "../../src/native.ts";
 import { MINIMAL_PROFILE } from "../../src/oci/profile.ts";
 import { inodesAt } from "../bind/harness.ts";
 import { berth } from "../cli/support.ts";
-import { type Logged, launchBroker, TestFolder } from "../support/broker.ts";
+import { isReady, type Logged, launchBroker, TestFolder } from "../support/broker.ts";
 import { Bundle, type Container, seccompFor } from "../support/bundle.ts";
 import { FakeManager } from "../support/fake-manager.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { ask, berthAt, compileServer, who } from "./harness.ts";
+import { ask, berthAt, compileServer, tell, who } from "./harness.ts";
 
 const ID = "berthd-test";
 const launcher = join(packageRoot, "build/Release/berth-launch");
@@ -203,4 +203,35 @@ describe("a container without a network of its own", {
     await broker.logged(hasEnded);
     expect(inodesAt("udp", port)).toEqual([inode]);
   });
+
+  it.each(["runc", "crun"] as const)(
+    "of %s gives what exec starts its other sockets, until the broker restarts",
+    async (runtime) => {
+      const other = await freePort();
+      const game = berthAt(port, "any-namespace = true");
+      folder.write({
+        "config/arena.toml": `[sockets.other]\nlisten = ["udp://0.0.0.0:${other}", "tcp://0.0.0.0:${other}"]\n${game}`,
+      });
+      const seccomp = seccompFor(join(folder.path, "broker.sock.agent"), "arena");
+      bundle = new Bundle(folder, program, seccomp, [String(port)], runtime);
+      const first = launchBroker(folder);
+      await first.logged(isReady);
+      await using container = await serving();
+      await using beside = bundle.exec(ID, "/server", String(other));
+      await beside.said(1);
+      expect([await ask(other, "inode")]).toEqual(inodesAt("udp", other));
+      await using twice = bundle.exec(ID, "/server", String(other));
+      await twice.ended();
+      expect(twice.stderr).toContain("tcp -98");
+      await using broker = launchBroker(folder, ["--replace", "must"]);
+      await broker.logged(isReady);
+      await first.exited;
+      expect(await ask(port, "rebind")).toBe("0");
+      await tell(other, "rebind");
+      await beside.ended();
+      expect(beside.stderr).toContain("cannot bind again: 38");
+      expect(await ask(port, "inode")).toBe(inodesAt("udp", port)[0]);
+      expect(container.stderr).toBe("");
+    },
+  );
 });

@@ -24,6 +24,15 @@ export async function ask(port: number, question: string): Promise<string> {
   return (await askUdp(port, question)).toString();
 }
 
+/** Says something by UDP that the server does not answer. */
+export async function tell(port: number, text: string): Promise<void> {
+  const socket = createSocket("udp4");
+  await new Promise<void>((resolve, reject) =>
+    socket.send(text, port, "127.0.0.1", (error) => (error === null ? resolve() : reject(error))),
+  );
+  socket.close();
+}
+
 /** Asks from an address of its own; returns that address, and the one that the server sees. */
 export async function who(kind: "udp" | "tcp", port: number): Promise<[string, string]> {
   const localAddress = "127.0.5.5";

@@ -104,6 +104,12 @@ export class Bundle {
     return new Container(command, args, () => this.remove(id));
   }
 
+  /** Starts a command in a container that runs, in the foreground of a process of the runtime. */
+  exec(id: string, ...command: readonly string[]): Server {
+    const [first = "", ...args] = [...endsWithTest, ...this.#runtime, "exec", id, ...command];
+    return new Server(first, args);
+  }
+
   /** A command of the runtime, such as `kill`. Returns what it prints. */
   runtime(...args: readonly string[]): string {
     const [command, ...first] = this.#runtime;

@@ -2,6 +2,7 @@
  * Gives berths to containers. The runtime's credentials decide which berth it may name. The lease is the container's:
  * it ends with the container's first process. A runtime that has the berth itself, since it was started with its root
  * (`berth-launch --contain`), leaves it to the container. Binds are answered as those of any server with bind delivery.
+ * What `exec` starts in a container is part of its server.
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";
@@ -47,6 +48,8 @@ export interface ContainersOptions {
 
 export class Containers {
   readonly #options: ContainersOptions;
+  /** The containers that got a berth from this broker. */
+  readonly #ids = new WeakMap<Lease, string>();
 
   constructor(options: ContainersOptions) {
     this.#options = options;
@@ -72,9 +75,8 @@ export class Containers {
   async #serve(runtime: Runtime, state: ContainerState, notify: FdHandle): Promise<string | undefined> {
     const { berths } = this.#options;
     const name = state.berth;
-    if (state.pid !== state.init)
-      return `pid ${state.pid} was started in container ${state.id} by exec: only the container's own program is served`;
-    const tenant = this.#applicant(state, runtime);
+    if (state.byExec) return await this.#join(runtime, state, notify);
+    const tenant = this.#applicant(state.pid, runtime);
     if (typeof tenant === "string") return tenant;
     const { peer, privileged } = runtime;
     const holds = (lease: Lease): boolean => !lease.ended && lease.tenant.pid === tenant.pid;
@@ -97,6 +99,29 @@ export class Containers {
     }
   }
 
+  /** What `exec` starts in a container belongs to its server. The lease stays with the container. */
+  async #join(
+    runtime: Runtime,
+    state: ContainerState & { byExec: true },
+    notify: FdHandle,
+  ): Promise<string | undefined> {
+    const { berths, interceptions, owners, takeover } = this.#options;
+    const { peer, privileged, account } = runtime;
+    await takeover.over();
+    const berth = berths.find(state.berth, { peer, privileged, holds: () => false });
+    if ("kind" in berth) return sentence(berth);
+    const { lease } = berth;
+    const isOf = lease !== undefined && (this.#ids.get(lease) === state.id || lease.tenant.pid === state.init);
+    if (!isOf || !interceptions.has(lease.id))
+      return `container ${state.id} is not known to have berth ${berth.name}, so a program that exec starts in it gets no socket; start the container again`;
+    if (!privileged && owners.accountOf(lease.tenant.uid, performance.now()) !== account)
+      return `container ${state.id} is another user's`;
+    const process = state.pid === undefined ? undefined : this.#applicant(state.pid, runtime);
+    if (typeof process === "string") return process;
+    const refused = interceptions.join(lease.id, notify);
+    return refused && sentence(refused);
+  }
+
   /** Whether the runtime has the berth itself: then the container's first process has it from now on. */
   #leaves(berth: Berth, { peer }: Runtime, container: Applicant): boolean {
     const { berths, interceptions, sys } = this.#options;
@@ -110,7 +135,12 @@ export class Containers {
     return true;
   }
 
-  #begin(berth: Berth, state: ContainerState, notify: FdHandle, who: Requester): string | undefined {
+  #begin(
+    berth: Berth,
+    state: ContainerState & { byExec: false },
+    notify: FdHandle,
+    who: Requester,
+  ): string | undefined {
     const { berths, interceptions, log } = this.#options;
     const lease = [berth.lease, berth.incoming].find((one) => one !== undefined && who.holds(one));
     if (lease === undefined) return "its container has ended";
@@ -123,6 +153,7 @@ export class Containers {
     } finally {
       if (!isServed) berths.release(lease.id, who);
     }
+    this.#ids.set(lease, state.id);
     const { pid } = state;
     log("info", `berth ${berth.name}: serves container ${state.id}, pid ${pid}`, {
       event: "container",
@@ -137,7 +168,7 @@ export class Containers {
    * Who gets the lease: the container's first process, or a sentence. Another user's process gets none, for the broker
    * may end the process that has a lease.
    */
-  #applicant({ pid }: ContainerState, { peer, privileged, account }: Runtime): Applicant | string {
+  #applicant(pid: number, { peer, privileged, account }: Runtime): Applicant | string {
     const { owners, sys } = this.#options;
     let status: string;
     try {

@@ -38,6 +38,9 @@ export class Interception {
   readonly #reports: BindReports;
   readonly #answers: BindAnswers;
   readonly #epolls: EpollCarrier;
+  readonly #options: InterceptionOptions;
+  /** Those of other filters of the same server, and what ends each. */
+  readonly #joined = new Map<Interception, () => void>();
   /** Reports that are being decided or carried out; more than one only after a pause. */
   #deciding = 0;
   #second = 0;
@@ -47,11 +50,17 @@ export class Interception {
 
   /**
    * Takes ownership of the notify descriptor, and of the memfd that records what is being answered, if there is one.
-   * Throws SYSTEM_ERROR when there is no thread or descriptor for it.
+   * Throws SYSTEM_ERROR when there is no thread or descriptor for it. `answers` are those of the same server.
    */
-  constructor(notify: FdHandle, record: FdHandle | undefined, options: InterceptionOptions) {
+  constructor(
+    notify: FdHandle,
+    record: FdHandle | undefined,
+    options: InterceptionOptions,
+    answers: BindAnswers = new BindAnswers({ ...options, awaits: (call) => this.#awaits(call) }),
+  ) {
     const { guard, sys } = options;
     this.#sys = sys;
+    this.#options = options;
     this.#reports = new BindReports(notify, record, {
       sys,
       onReport: (call) => {
@@ -61,25 +70,48 @@ export class Interception {
       onEpolls: (call) => this.#carry(call),
       onStray: (pid, fd) => guard.close(userOf(pid), fd),
     });
-    this.#answers = new BindAnswers({ ...options, awaits: (call) => this.#reports.awaits(call) });
+    this.#answers = answers;
     const note = (key: string, message: string): void => this.#answers.note("warning", key, message);
     this.#epolls = new EpollCarrier({ guard, note, isRestored: options.isRestored });
   }
 
+  /**
+   * Answers the binds of a process that has a filter of its own, as those of the server: it gets what the server may
+   * get, and knows what the server has. Owns the descriptor. No later broker answers them. `onEnded` is called when no
+   * process has that filter any more, or nobody answers. Throws SYSTEM_ERROR as the constructor.
+   */
+  join(notify: FdHandle, onEnded: () => void): void {
+    const end = (): void => {
+      if (!this.#joined.delete(other)) return;
+      other.close();
+      onEnded();
+    };
+    const other = new Interception(notify, undefined, { ...this.#options, onEnded: end }, this.#answers);
+    this.#joined.set(other, end);
+  }
+
+  /** How many have joined. */
+  get joined(): number {
+    return this.#joined.size;
+  }
+
   /** Answers nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. */
   pause(): void {
+    for (const other of this.#joined.keys()) other.pause();
     this.#reports.pause();
     clearTimeout(this.#delay);
   }
 
   /** Answers binds again. If it throws SYSTEM_ERROR, it answers no more binds of this server. */
   resume(): void {
+    for (const other of this.#joined.keys()) other.resume();
     this.#reports.resume();
   }
 
   /** Whether it is paused, and every call that it received is recorded, and none is being carried out. */
   get resting(): boolean {
-    return this.#deciding === 0 && this.#reports.resting;
+    const isResting = this.#deciding === 0 && this.#reports.resting;
+    return isResting && [...this.#joined.keys()].every((other) => other.resting);
   }
 
   /** What a successor needs, borrowed: the notify descriptor, and the record if there is one. */
@@ -98,6 +130,11 @@ export class Interception {
     this.#closed = true;
     clearTimeout(this.#delay);
     this.#reports.close();
+    for (const end of this.#joined.values()) end();
+  }
+
+  #awaits(report: BindReport): boolean {
+    return this.#reports.awaits(report) || [...this.#joined.keys()].some((other) => other.#reports.awaits(report));
   }
 
   #throttle(report: BindReport): void {

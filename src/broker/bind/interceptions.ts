@@ -39,6 +39,8 @@ interface Descriptors {
   readonly isKept?: boolean;
 }
 
+/** Further filters of one server. */
+const MAX_JOINED = 16;
 /** How long a pause waits for calls that are being answered, and how often it checks. */
 const PAUSE_TIMEOUT_MS = 1000;
 const POLL_INTERVAL_MS = 1;
@@ -105,6 +107,35 @@ export class Interceptions {
     } catch (error) {
       kept?.storedCopy.drop();
       quota.refund("interceptions", account);
+      throw error;
+    }
+    return undefined;
+  }
+
+  /**
+   * Answers also the binds reported on this other `notify`, for the same server. Owns the descriptor. The next broker
+   * does not answer them.
+   */
+  join(id: string, notify: FdHandle): Refusal | undefined {
+    const { berths, quota } = this.#options;
+    const served = this.#byLease.get(id);
+    const lease = berths.leases.get(id);
+    if (served === undefined || lease === undefined) return { kind: "no-lease", lease: id };
+    if (!isNotifyDescriptor(notify.fd)) return { kind: "unsuitable", name: "notify", message: NO_LISTENER };
+    const { uid } = lease.tenant;
+    const account = quota.accountOf(uid);
+    if (served.interception.joined >= MAX_JOINED || !quota.charge("interceptions", account)) {
+      return {
+        kind: "limit",
+        limit: "interceptions",
+        message: `berth ${served.berth} or ${describeUser(uid, account)} has too many programs with bind delivery`,
+      };
+    }
+    const refund = (): void => quota.refund("interceptions", account);
+    try {
+      served.interception.join(notify.move(), refund);
+    } catch (error) {
+      refund();
       throw error;
     }
     return undefined;

@@ -10,12 +10,15 @@ import { needs } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
 
 const ENOSYS = "errno 38";
+const EADDRINUSE = "errno 98";
 const STRANGER = 65_533;
 
 const folder = new TestFolder();
 let world: TestBroker;
 let program: string;
 let port: number;
+/** Another one of the same berth. */
+let second: number;
 
 beforeAll(() => {
   program = compileC(join(packageRoot, "test/fixtures/oci/runtime.c"), join(folder.path, "runtime"));
@@ -27,10 +30,11 @@ leaksNothing("soon");
 
 beforeEach(async () => {
   port = await freePort();
+  second = await freePort();
   const users = `[tenant]\nusers = [${NOBODY}]\n`;
   const deliver = '[server]\ndeliver = ["bind"]\n';
   const berths = {
-    "arena.toml": `[sockets.game]\nlisten = ["udp://0.0.0.0:${port}"]\n${users}${deliver}`,
+    "arena.toml": `[sockets.game]\nlisten = ["udp://0.0.0.0:${port}", "udp://0.0.0.0:${second}"]\n${users}${deliver}`,
     "plain.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${users}`,
     "roots.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${deliver}`,
   };
@@ -47,8 +51,14 @@ function stateOf(berth: string, change: object = {}): string {
   return JSON.stringify(all).replaceAll('"PID"', "PID");
 }
 
-function runtime(text: string, fds = "l", uid = 0): Server {
-  return new Server(program, [`${world.socket}.agent`, text, fds, String(port)], { uid, gid: uid });
+function runtime(text: string, fds = "l", uid = 0, at = port): Server {
+  return new Server(program, [`${world.socket}.agent`, text, fds, String(at)], { uid, gid: uid });
+}
+
+/** What exec starts in that container. */
+function exec(container: Server, uid: number, at: number, pids: object = {}): Server {
+  const state = { id: "c1", status: "running", pid: container.pid, ...pids };
+  return runtime(stateOf("arena", { state, ...pids }), "l", uid, at);
 }
 
 const refusals = (): string[] =>
@@ -115,13 +125,11 @@ describe("the agent's socket", needs("root"), () => {
       "pid 4194304 has ended, or is in another PID namespace than the broker",
     ],
     [
-      "what exec has started",
-      stateOf("arena", { state: { id: "c1", pid: 1 } }),
+      "what exec has started in a container that has no berth",
+      stateOf("arena", { state: { id: "c1", pid: 1, status: "running" } }),
       "l",
       0,
-      expect.stringMatching(
-        /^pid \d+ was started in container c1 by exec: only the container's own program is served$/,
-      ),
+      "container c1 is not known to have berth arena, so a program that exec starts in it gets no socket; start the container again",
     ],
     [
       "no descriptor",
@@ -160,5 +168,54 @@ describe("the agent's socket", needs("root"), () => {
     await using second = runtime(stateOf("arena"));
     expect(await second.said(1)).toEqual([ENOSYS]);
     expect(refusals()).toEqual([`berth arena is taken by pid ${first.pid} (uid 0); end that first`]);
+  });
+
+  it.each([
+    ["as runc says it", {}],
+    ["as crun says it, without pids", { pid: 0 }],
+  ])("gives what exec starts the other sockets of the container's berth, %s", async (_, pids) => {
+    for (const uid of [0, NOBODY]) {
+      await using container = runtime(stateOf("arena"), "l", uid);
+      await container.said(1);
+      await using beside = exec(container, uid, second, pids);
+      expect(await beside.said(1)).toEqual(inodesAt("udp", second));
+      await using late = exec(container, uid, port, pids);
+      expect(await late.said(1)).toEqual([EADDRINUSE]);
+      expect(world.broker.berths.flatMap(({ lease }) => lease?.pid ?? [])).toEqual([container.pid]);
+      await container.kill();
+      await eventually(tenants, 0);
+    }
+    expect(refusals()).toEqual([]);
+  });
+
+  it("gives no other user's program a socket, whatever it says of a container", async () => {
+    await using container = runtime(stateOf("arena"));
+    await container.said(1);
+    for (const pids of [{}, { pid: 0 }]) {
+      await using attacker = exec(container, NOBODY, second, pids);
+      expect(await attacker.said(1)).toEqual([ENOSYS]);
+    }
+    await using stranger = exec(container, STRANGER, second);
+    expect(await stranger.said(1)).toEqual([ENOSYS]);
+    const another = "container c1 is another user's";
+    await expect.poll(refusals).toEqual([another, another, "its user may take no berth"]);
+  });
+
+  it("answers the binds of a limited number of programs that exec has started", async () => {
+    await using container = runtime(stateOf("arena"));
+    await container.said(1);
+    const started: Server[] = [];
+    try {
+      while (started.length < 16) {
+        const one = exec(container, 0, second);
+        started.push(one);
+        expect(await one.said(1)).not.toEqual([ENOSYS]);
+      }
+      await using late = exec(container, 0, second);
+      expect(await late.said(1)).toEqual([ENOSYS]);
+    } finally {
+      for (const one of started) await one.kill();
+    }
+    expect(refusals()).toEqual(["berth arena or uid 0 has too many programs with bind delivery"]);
   });
 });
