@@ -1,4 +1,6 @@
 /** What the seccomp agent's socket takes from runtimes, and from others. A program plays runtime and container. */
+import { once } from "node:events";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { packageRoot } from "../../../src/native.ts";
@@ -148,6 +150,7 @@ describe("the agent's socket", needs("root"), () => {
     ["a descriptor that is no listener", stateOf("arena"), "n", 0, "the descriptor is not a seccomp listener"],
     ["a file that is none", stateOf("arena"), "z", 0, "it sent a descriptor that is no seccomp listener"],
     ["more descriptors than a state may have", stateOf("arena"), "lllll", 0, expect.stringContaining("that is no")],
+    ["ten descriptors", stateOf("arena"), "llllllllll", 0, expect.stringContaining("that is no")],
     ["what is no JSON", "hello", "l", 0, "it is no JSON object"],
     ["a list", "[]", "l", 0, "it is no JSON object"],
     ["bad JSON", '{"a":}', "l", 0, expect.stringMatching(/ in time: the message is not valid JSON/)],
@@ -199,6 +202,58 @@ describe("the agent's socket", needs("root"), () => {
     expect(await stranger.said(1)).toEqual([ENOSYS]);
     const another = "container c1 is another user's";
     await expect.poll(refusals).toEqual([another, another, "its user may take no berth"]);
+  });
+
+  it.each([
+    ["its own listener", "l"],
+    ["a pipe", "n"],
+  ])("gives no berth to a process of another user, for a runtime that sends %s", async (_, fds) => {
+    await using victim = runtime("hello");
+    expect(await victim.said(1)).toEqual([ENOSYS]);
+    const state = stateOf("arena", { pid: victim.pid, state: { id: "c1", pid: victim.pid } });
+    await using attacker = runtime(state, fds, NOBODY);
+    expect(await attacker.said(1)).toEqual([ENOSYS]);
+    await expect.poll(refusals).toEqual(["it is no JSON object", `pid ${victim.pid} is another user's`]);
+    expect(tenants()).toBe(0);
+  });
+
+  it("serves a listener of another filter no longer than its user's processes live", async () => {
+    await using named = runtime("hello", "l", NOBODY);
+    expect(await named.said(1)).toEqual([ENOSYS]);
+    const state = stateOf("arena", { pid: named.pid, state: { id: "c1", pid: named.pid } });
+    {
+      await using reported = runtime(state, "l", NOBODY);
+      expect(await reported.said(1)).toEqual(inodesAt("udp", port));
+      const [lease] = world.broker.berths.flatMap((one) => one.lease ?? []);
+      expect(lease).toMatchObject({ pid: named.pid, uid: NOBODY });
+      await named.kill();
+    }
+    await eventually(tenants, 0);
+    await using next = runtime(stateOf("arena"));
+    expect(await next.said(1)).toEqual(inodesAt("udp", port));
+  });
+
+  it("refuses a megabyte of metadata, and bytes that come one by one; others are served meanwhile", async () => {
+    const agent = `${world.socket}.agent`;
+    const large = connect(agent);
+    large.on("error", () => undefined); // the broker closes it before all is sent
+    const slow = connect(agent);
+    slow.on("error", () => undefined);
+    await once(slow, "connect");
+    const text = stateOf("arena", { pid: 1 });
+    let at = 0;
+    const timer = setInterval(() => slow.write(text.charAt(at++ % text.length)), 5);
+    const closed = [large, slow].map((one) => new Promise((resolve) => one.on("close", resolve)));
+    large.write(stateOf("x".repeat(1024 * 1024)));
+    try {
+      await using container = runtime(stateOf("arena"));
+      expect(await container.said(1)).toEqual(inodesAt("udp", port));
+      await Promise.all(closed);
+    } finally {
+      clearInterval(timer);
+    }
+    const sentence = /^(its container state is refused|it sent no whole container state in time): it is not complete$/;
+    expect(refusals()).toEqual([expect.stringMatching(sentence), expect.stringMatching(sentence)]);
   });
 
   it("answers the binds of a limited number of programs that exec has started", async () => {
