@@ -4,7 +4,7 @@
  * writes each berth, as root and as nobody. The server is asked at once and 1.2 s later, killed, and started again.
  * scripts/servers/*.json say how each one is started and asked. Needs root.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import {
@@ -28,6 +28,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as pause } from "node:timers/promises";
 import { main, prepare, root, Sentence } from "./prepare.mjs";
+import { writeSeen, writeTable } from "./servers-table.mjs";
 
 const NOBODY = 65534;
 const FIRST_PORT = 651;
@@ -37,10 +38,12 @@ const SETTLED_MS = 3000;
 const AT_ONCE = 3;
 /** As nobody no port below 1024 can be asked, so explain watches for this long; for longer, if it saw nothing. */
 const WATCH_SECONDS = ["3", "15"];
+const OPTIONS = ["--json", "--ci", "--list", "--record", "--table", "--help"];
 const PLACES = `${process.env.PATH}:/usr/sbin:/sbin:/usr/games`;
 
-const help = `Usage: npm run servers -- [--json] [--ci | NAME…]
+const help = `Usage: npm run servers -- [--json] [--record] [--ci | NAME…]
        npm run servers -- --list [--json]
+       npm run servers -- --table
 
 Runs real servers in berths, as nobody, on ports below 1024, as root. For each one:
 its berth is what berth explain prints; it is asked at once, 1.2 s later, and once more after SIGKILL.
@@ -48,6 +51,8 @@ its berth is what berth explain prints; it is asked at once, 1.2 s later, and on
   --ci      all servers that the tests run
   --list    names, packages and runtimes
   --json    print results as JSON
+  --record  write date and version of those that serve to scripts/servers-seen.json, and the table
+  --table   write the table in docs/servers.md
   --help
 
 Exit status: 0, 1 when a server does not serve, 100 usage.
@@ -67,7 +72,7 @@ const servers = readdirSync(folder)
   .sort()
   .map((file, index) => ({
     name: file.replace(/\.json$/, ""),
-    port: FIRST_PORT + index,
+    port: FIRST_PORT + 2 * index, // some take the next one, too
     ...JSON.parse(readFileSync(join(folder, file), "utf8")),
   }));
 
@@ -75,8 +80,9 @@ await main(async () => {
   const words = process.argv.slice(2);
   const json = words.includes("--json");
   const names = words.filter((word) => !word.startsWith("-"));
-  const unknown = words.find((word) => word.startsWith("-") && !["--json", "--ci", "--list", "--help"].includes(word));
+  const unknown = words.find((word) => word.startsWith("-") && !OPTIONS.includes(word));
   if (words.includes("--help")) return void console.log(help);
+  if (words.includes("--table")) return writeTable(servers);
   if (words.includes("--list")) return list(json);
   const strange = unknown ?? names.find((name) => !servers.some((server) => server.name === name));
   const chosen = servers.filter(({ name, ci }) => names.includes(name) || (words.includes("--ci") && ci));
@@ -93,6 +99,10 @@ await main(async () => {
     const results = await runAll(chosen, work);
     if (json) console.log(JSON.stringify(results, null, 2));
     else for (const one of results) console.log(`${one.name}: ${one.error ?? "serves"}`);
+    if (words.includes("--record")) {
+      remember(results);
+      writeTable(servers);
+    }
     process.exitCode = results.every(({ error }) => error === null) ? 0 : 1;
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -103,6 +113,19 @@ function list(json) {
   const rows = servers.map(({ name, package: from, runtime, ci = false }) => ({ name, package: from, runtime, ci }));
   if (json) console.log(JSON.stringify(rows, null, 2));
   else for (const row of rows) console.log([row.name, row.package, row.runtime, row.ci ? "ci" : ""].join("\t"));
+}
+
+/** Writes down which version of Debian's package served today. */
+function remember(results) {
+  const date = new Date().toISOString().slice(0, 10);
+  const served = results.filter(({ error }) => error === null).map(({ name }) => name);
+  const found = servers.filter(({ name, ci }) => !ci && served.includes(name));
+  writeSeen(Object.fromEntries(found.map((server) => [server.name, { date, version: versionOf(server) }])));
+}
+
+function versionOf({ package: from }) {
+  const [first] = from.split(" ");
+  return execFileSync("dpkg-query", ["--show", first], { encoding: "utf8" }).trim().split("\t")[1];
 }
 
 async function runAll(chosen, work) {

@@ -84,10 +84,19 @@ describe("a real server serves in the berth that explain writes, at once, later,
   });
 });
 
-test("docs/servers.md lists them all", () => {
+interface Seen {
+  readonly date: string;
+  readonly version: string;
+}
+
+test("docs/servers.md lists them all; those outside the tests have been seen", () => {
+  const seen = JSON.parse(readFileSync(join(packageRoot, "scripts/servers-seen.json"), "utf8")) as Record<string, Seen>;
+  const outside = servers.filter(({ ci }) => !ci).map(({ name }) => name);
+  expect(Object.keys(seen).sort()).toEqual(outside.sort());
+  const when = (name: string): string => `no: seen ${seen[name]?.date} with ${seen[name]?.version}`;
   const rows = servers.map(
     ({ name, package: from, runtime, needs: what = "nothing", ci }) =>
-      `| ${name} | ${from} | ${runtime} | ${what} | ${ci ? "yes" : "no"} |`,
+      `| ${name} | ${from} | ${runtime} | ${what} | ${ci ? "yes" : when(name)} |`,
   );
   const table = [
     "| server | Debian's package | runtime | what it needed | in the tests |",
