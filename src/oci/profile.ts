@@ -37,6 +37,9 @@ export const MINIMAL_PROFILE: Json = {
 /** SYS_BIND of socketcall(2), by which 32-bit programs bind. */
 const SOCKETCALL_BIND = 2;
 
+/** The call is reported to the agent. */
+const NOTIFY = "SCMP_ACT_NOTIFY";
+
 /** The profile with the rule, or a sentence that says why it cannot have it. */
 export function profileWithAgent(base: Json, { listenerPath, listenerMetadata }: AgentAddress): Json | string {
   const { syscalls } = base;
@@ -45,7 +48,10 @@ export function profileWithAgent(base: Json, { listenerPath, listenerMetadata }:
   if (typeof other === "string" && other !== "" && other !== listenerPath)
     return `it has another agent, ${other}, and the kernel allows only one`;
   const kept = syscalls.flatMap(withoutBind);
-  const rule = { names: ["bind"], action: "SCMP_ACT_NOTIFY", args: [] };
+  const reported = kept.find(({ action }) => action === NOTIFY);
+  if (reported !== undefined)
+    return `it reports other calls than bind(2) to an agent (${namesOf(reported).join(", ")}), and the broker answers none of them`;
+  const rule = { names: ["bind"], action: NOTIFY, args: [] };
   return { ...base, listenerPath, listenerMetadata, syscalls: [...kept, rule] };
 }
 

@@ -131,7 +131,7 @@ describe("a container of podman", { ...needs(...PODMAN), timeout: 30_000 }, () =
     expect(await ask(port, "inode")).toBe(inode);
   });
 
-  it("serves by an image that was made of local files, as it is", async () => {
+  it("serves by an image that was made of local files, as it is; what exec starts is answered", async () => {
     await using broker = await startedBroker();
     await using podman = new Podman(folder, program);
     const files = execFileSync("tar", ["-C", podman.rootfs, "-c", "."]);
@@ -142,5 +142,8 @@ describe("a container of podman", { ...needs(...PODMAN), timeout: 30_000 }, () =
     const [own, seen] = await who("udp", port);
     expect(seen).toBe(own);
     expect([await ask(port, "inode")]).toEqual(inodesAt("udp", port));
+    const { code, stderr } = await podman.run(["exec", "one", "/server", String(port + 1)]);
+    expect([code, stderr]).toEqual([1, "cannot serve: udp -13, tcp -13\n"]);
+    expect(count(broker, "container-refused")).toBe(0);
   });
 });

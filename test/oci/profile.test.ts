@@ -45,6 +45,17 @@ describe("a profile", () => {
     );
   });
 
+  it("reports no other call, for nobody would answer that", () => {
+    const base = { syscalls: [{ names: ["bind", "mkdir", "mount"], action: "SCMP_ACT_NOTIFY" }] };
+    expect(profileWithAgent(base, agent)).toBe(
+      "it reports other calls than bind(2) to an agent (mkdir, mount), and the broker answers none of them",
+    );
+    expect(profileWithAgent({ syscalls: [{ names: ["bind"], action: "SCMP_ACT_NOTIFY" }] }, agent)).toEqual({
+      ...agent,
+      syscalls: [notify],
+    });
+  });
+
   it.each([[{}], [{ syscalls: 1 }], [{ syscalls: ["bind"] }]])("is none: %o", (base) => {
     expect(profileWithAgent(base, agent)).toBe("it has no list of syscalls");
   });
