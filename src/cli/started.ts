@@ -1,4 +1,4 @@
-/** Waits until the unit of a berth has its server running, or knows why not. It starts nothing. */
+/** Waits until a berth has the server that was started, or knows why not. It starts nothing. */
 import { setTimeout } from "node:timers/promises";
 import { BerthError } from "../errors.ts";
 import { deadlineOf, secondsOf } from "./ask.ts";
@@ -20,12 +20,12 @@ export interface Started {
 }
 
 /**
- * Resolves once a server has had the berth for a moment that is not of process `former`. Throws SYSTEM_ERROR if the
- * unit has ended, and ABORTED at the deadline.
+ * Resolves once a server has had the berth for a moment that is not of process `former`. Throws SYSTEM_ERROR if it has
+ * ended, as `endOf` says, and ABORTED at the deadline.
  */
 export async function awaitServer(
   berth: string,
-  services: Services,
+  { endOf }: Pick<Services, "endOf">,
   choice: BrokerChoice,
   interrupt: AbortSignal,
   former?: number,
@@ -39,14 +39,14 @@ export async function awaitServer(
       if (lease.pid !== pid) [pid, since] = [lease.pid, now];
       if (now - since >= SETTLE_MS) return { pid, unit: lease.unit ?? null, already: false };
     } else {
-      const end = await services.endOf(unit);
+      const end = await endOf(unit);
       if (end !== undefined) {
         const message = `the server of berth ${berth} did not start: ${end.reason}; see: berth logs ${berth}`;
         throw new BerthError("SYSTEM_ERROR", message);
       }
     }
     if (late.aborted) {
-      const message = `${unit} has not taken berth ${berth} within ${secondsOf(choice)} s; see: berth logs ${berth}`;
+      const message = `the server of berth ${berth} has not taken it within ${secondsOf(choice)} s; see: berth logs ${berth}`;
       throw new BerthError("ABORTED", message);
     }
   }

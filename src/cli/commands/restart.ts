@@ -1,4 +1,4 @@
-/** `berth restart`: has systemd stop the servers of berths and start them again on the same sockets. */
+/** `berth restart`: stops the servers of berths and starts them again on the same sockets. */
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
@@ -7,8 +7,10 @@ import { findBerth } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
+import { hasSystemd, startHere } from "../own-start.ts";
 import { servicesFor, unitOf } from "../services.ts";
 import { awaitServer, mustBeSound, type Started } from "../started.ts";
+import { stop } from "./stop.ts";
 
 interface RestartOptions extends BrokerChoice {
   readonly json?: true;
@@ -17,8 +19,9 @@ interface RestartOptions extends BrokerChoice {
 const help = `
 systemd restarts berth@NAME.service; a server that does not run is started. The sockets stay open: players who connect
 meanwhile wait. A server that systemd did not start is left alone: stop it with berth stop, and start it as before.
+Where systemd does not run, the server is stopped as by berth stop, and then started as by berth start.
 A name may be a pattern: 'arena@*' is every berth whose name begins so.
-Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no systemd, or the server did not start.
+Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no unit, or the server did not start.
 
 Examples:
   berth restart arena@bob
@@ -50,6 +53,10 @@ async function restart(name: string, options: BrokerChoice, signal: AbortSignal)
   const berth = await findBerth(name, options);
   mustBeSound(berth);
   const { lease } = berth;
+  if (!hasSystemd()) {
+    if (lease) await stop(name, options, signal);
+    return await startHere(name, options, signal, lease?.pid);
+  }
   const unit = unitOf(name);
   const services = await servicesFor(name);
   if (lease && lease.unit !== unit && lease.pid !== (await services.mainOf(unit))) {

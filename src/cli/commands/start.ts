@@ -1,4 +1,4 @@
-/** `berth start`: has systemd start the servers of berths, and waits until they have them. */
+/** `berth start`: starts the servers of berths, under systemd where it runs, and waits until they have them. */
 import type { Command } from "commander";
 import { printable } from "../../printable.ts";
 import { berthNames } from "../berth-names.ts";
@@ -6,6 +6,7 @@ import { findBerth } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
+import { hasSystemd, startHere } from "../own-start.ts";
 import { servicesFor, unitOf } from "../services.ts";
 import { awaitServer, mustBeSound, type Started } from "../started.ts";
 
@@ -14,9 +15,10 @@ interface StartOptions extends BrokerChoice {
 }
 
 const help = `
-systemd starts berth@NAME.service and restarts the server if it crashes. Without systemd: berth run NAME.
+systemd starts berth@NAME.service and restarts the server if it crashes. Where systemd does not run, the server gets a
+session and a log of its own, and nothing restarts it. To run a server in the terminal: berth run NAME.
 A name may be a pattern: 'arena@*' is every berth whose name begins so.
-Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no systemd, or the server did not start.
+Exit status: 0 it runs; 1 refused; 100 usage; 111 no broker, no unit, or the server did not start.
 
 Examples:
   berth start arena@bob
@@ -26,7 +28,7 @@ Examples:
 export function addStart(program: Command): void {
   program
     .command("start")
-    .description("start the servers of berths under systemd")
+    .description("start the servers of berths, under systemd where it runs")
     .argument("<berth...>", "the berths whose servers are to run")
     .addOption(socketOption())
     .addOption(timeoutOption("the broker, and for each server"))
@@ -50,6 +52,7 @@ export async function start(name: string, options: BrokerChoice, signal: AbortSi
   const berth = await findBerth(name, options);
   mustBeSound(berth);
   if (berth.lease) return { pid: berth.lease.pid, unit: berth.lease.unit ?? null, already: true };
+  if (!hasSystemd()) return await startHere(name, options, signal);
   const services = await servicesFor(name);
   await services.run("start", [unitOf(name)]);
   return await awaitServer(name, services, options, signal);
