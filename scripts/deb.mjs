@@ -110,9 +110,11 @@ async function build(arch, revision, out) {
   settle(tree, epoch);
 
   say(`building ${name}`);
-  const options = ["--root-owner-group", "-Zxz", "--threads-max=1", "--build", tree, file];
+  const options = ["--root-owner-group", "-Zxz", "--build", tree, file];
+  // How many threads compress changes the bytes.
+  const env = { ...process.env, SOURCE_DATE_EPOCH: String(epoch), DPKG_DEB_THREADS_MAX: "1" };
   // dpkg-deb speaks on stdout, which is ours.
-  await run("dpkg-deb", options, { stdout: 2, env: { ...process.env, SOURCE_DATE_EPOCH: String(epoch) } });
+  await run("dpkg-deb", options, { stdout: 2, env });
   const path = join(out, name);
   mkdirSync(out, { recursive: true });
   copyFileSync(file, `${path}.part`);
