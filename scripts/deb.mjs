@@ -37,11 +37,14 @@ Builds berthd_VERSION-REVISION_ARCH.deb from this checkout, and prints its path.
 SOURCE_DATE_EPOCH   the time of all files, in seconds. Default: that of the commit
 Exit code: 0, 1 it could not be built, 100 usage.`;
 
-let child;
+/** What is in PATH once the package is installed. */
+const COMMANDS = ["berth", "berthd", "berth-launch", "shift-mount", "shift-own"];
+
+const running = new Set();
 let work;
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {
-    child?.kill(signal);
+    for (const child of running) child.kill(signal);
     clean();
     process.kill(process.pid, signal);
   });
@@ -152,14 +155,20 @@ async function binariesFor(arch) {
   return folder;
 }
 
+/** The scripts of each shell, in the folder and with the name that it looks for. */
 async function completions() {
-  const script = (shell) =>
-    run(process.execPath, [join(root, "dist/cli/berth.js"), "completion", shell], { stdout: "pipe" });
-  return {
-    "usr/share/bash-completion/completions/berth": await script("bash"),
-    "usr/share/zsh/vendor-completions/_berth": await script("zsh"),
-    "usr/share/fish/vendor_completions.d/berth.fish": await script("fish"),
+  const places = {
+    bash: (name) => `usr/share/bash-completion/completions/${name}`,
+    zsh: (name) => `usr/share/zsh/vendor-completions/_${name}`,
+    fish: (name) => `usr/share/fish/vendor_completions.d/${name}.fish`,
   };
+  const berth = join(root, "dist/cli/berth.js");
+  const wanted = Object.entries(places).flatMap(([shell, place]) => COMMANDS.map((name) => ({ shell, place, name })));
+  const scripts = wanted.map(async ({ shell, place, name }) => [
+    place(name),
+    await run(process.execPath, [berth, "completion", shell, name], { stdout: "pipe" }),
+  ]);
+  return Object.fromEntries(await Promise.all(scripts));
 }
 
 /** Seconds since 1970. */
@@ -176,7 +185,8 @@ async function sourceDate() {
 
 /** Its stdout, where that is a pipe. */
 async function run(program, args, { stdout = "ignore", env = process.env } = {}) {
-  child = spawn(program, args, { stdio: ["ignore", stdout, "inherit"], env });
+  const child = spawn(program, args, { stdio: ["ignore", stdout, "inherit"], env });
+  running.add(child);
   const output = [];
   child.stdout?.on("data", (part) => output.push(part));
   const code = await new Promise((resolved, reject) => {
@@ -184,7 +194,7 @@ async function run(program, args, { stdout = "ignore", env = process.env } = {})
       reject(new Sentence(why === "ENOENT" ? `there is no ${program}; ${howToGet(program)}` : message)),
     );
     child.once("close", resolved);
-  });
+  }).finally(() => running.delete(child));
   if (code !== 0) throw new Sentence(`${program} failed; what it said stands above`);
   return Buffer.concat(output).toString();
 }

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { packageRoot } from "../src/native.ts";
 import { TestFolder } from "./support/broker.ts";
 
-describe("npm run deb", () => {
+describe("npm run deb", { timeout: 60_000 }, () => {
   let folder: TestFolder;
   beforeEach(() => {
     folder = new TestFolder({ "tmp/.keep": "", "out/.keep": "" });

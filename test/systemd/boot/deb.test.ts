@@ -131,9 +131,13 @@ describe("the Debian package", needs(...MACHINE, ...DEBIAN), () => {
       "berth@a.service",
     ]);
     expect([stdout, stderr]).toEqual(["", ""]);
-    for (const program of ["berthd", "berth", "berth-launch", "shift-own", "shift-mount"])
+    for (const program of ["berthd", "berth", "berth-launch", "shift-own", "shift-mount"]) {
       expect(await machine.ok([program, "--version"])).toContain(VERSION);
-    expect(await machine.sh(". /usr/share/bash-completion/completions/berth && complete -p berth")).toContain("berth");
+      const bash = `. /usr/share/bash-completion/completions/${program} && complete -p ${program}`;
+      expect(await machine.sh(bash)).toMatch(new RegExp(`^complete .* ${program}$`, "m"));
+      expect(machine.read(`/usr/share/zsh/vendor-completions/_${program}`)).toMatch(/^#compdef /);
+      expect(machine.read(`/usr/share/fish/vendor_completions.d/${program}.fish`)).toContain(`complete -c ${program} `);
+    }
     expect(await machine.sh("zcat /usr/share/man/man1/berth.1.gz | head -3")).toContain(".Dt BERTH 1");
     expect(await machine.sh("zcat /usr/share/doc/berthd/changelog.Debian.gz")).toContain(`berthd (${VERSION}-1)`);
     // Not one file that dpkg would miss.
