@@ -43,6 +43,15 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
   test("logs prints what the server wrote, its last lines only if asked, and goes on with -f", async () => {
     expect(await machine.ok(["berth", "logs", "arena"])).toMatch(/ arena\[\d+\]: serving$/m);
     expect(await machine.ok(["berth", "logs", "-n", "0", "arena"])).toBe("");
+    expect(await machine.ok(["berth", "logs", "--since", "1h", "arena"])).toMatch(/ arena\[\d+\]: serving$/m);
+    expect(await machine.ok(["berth", "logs", "--since", "2199-01-01", "arena"])).toBe("");
+    const records = (await machine.ok(["berth", "logs", "--json", "arena"]))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const pid = Number(await mainPid("arena"));
+    expect(records).toContainEqual({ time: expect.stringMatching(/^\d.*Z$/), from: "server", pid, message: "serving" });
+    expect(records).toContainEqual(expect.objectContaining({ from: "systemd" }));
     const follow = machine.spawn(["berth", "logs", "-f", "-n", "1000", "arena"], "ignore");
     if (follow.stdout === null) throw new Error("no stdout");
     const lines = new Lines(follow.stdout);
