@@ -63,12 +63,19 @@ const readiness = { udp: (port) => () => echoes(port), tcp: (port) => () => swal
 
 /**
  * Starts everything. Returns the contenders of each case in the order in which they take turns, the plain one first:
- * `case` ("bind", "udp" or "tcp"), `label` and `command(amount, warmup)`. `proxy` is systemd-socket-proxyd, if there.
+ * `case` ("start", "bind", "udp" or "tcp"), `label` and `command(amount, warmup)`. `proxy` is systemd-socket-proxyd, if there.
  */
 export async function startBindContenders(processes, compiled, { root, launcher, proxy, folder }) {
   const programs = openToAll(compiled, folder);
   const names = [
+    "game",
+    "query",
+    "heldGame",
+    "heldQuery",
+    "berthGame",
+    "berthQuery",
     "loop",
+    "heldLoop",
     "berthLoop",
     "udp",
     "filteredUdp",
@@ -100,8 +107,17 @@ export async function startBindContenders(processes, compiled, { root, launcher,
   const loop = (port) => (cycles, warmup) => [programs.loop, String(port), String(cycles), String(warmup)];
   const udp = (port) => (cycles, warmup) => [programs.client, "udp", String(port), String(cycles), String(warmup)];
   const tcp = (port) => (megabytes) => [programs.client, "tcp", String(port), String(megabytes)];
+  const game = gameSockets("udp:", "tcp:", ports.game, ports.query);
+  const heldGame = gameSockets("udp:", "tcp:", ports.heldGame, ports.heldQuery);
+  const berthGame = gameSockets("udp:", "tcp:", ports.berthGame, ports.berthQuery);
+  const responding = (sockets, command) => [programs.responder, ...sockets, "--", ...command];
+  const heldLoop = [`udp:${ports.heldLoop}`];
   const contenders = [
+    { case: "start", label: "no filter", command: () => [programs.first, ...game] },
+    { case: "start", label: "C responder", command: () => responding(heldGame, [programs.first, ...heldGame]) },
+    { case: "start", label: "berth", command: () => inBerth("game", [programs.first, ...berthGame]) },
     { case: "bind", label: "no filter", command: loop(ports.loop) },
+    { case: "bind", label: "C responder", command: (...args) => responding(heldLoop, loop(ports.heldLoop)(...args)) },
     { case: "bind", label: "berth", command: (...args) => inBerth("loop", loop(ports.berthLoop)(...args)) },
     { case: "udp", label: "own socket", command: udp(ports.udp) },
     { case: "udp", label: "own socket, filter", command: udp(ports.filteredUdp) },
@@ -118,6 +134,9 @@ export async function startBindContenders(processes, compiled, { root, launcher,
   return contenders;
 }
 
+/** What a game binds: a port for players, the same of TCP, and one for queries. */
+const gameSockets = (udp, tcp, port, query) => [`${udp}${port}`, `${tcp}${port}`, `${udp}${query}`];
+
 /** Root's servers run as nobody, who may not be let into the folder of the checkout. */
 function openToAll(compiled, folder) {
   chmodSync(folder, 0o711);
@@ -129,20 +148,27 @@ function openToAll(compiled, folder) {
   return Object.fromEntries(copies);
 }
 
-async function startBroker(processes, root, folder, { berthLoop, otherUdp, berthUdp, berthTcp }) {
+async function startBroker(
+  processes,
+  root,
+  folder,
+  { berthGame, berthQuery, berthLoop, otherUdp, berthUdp, berthTcp },
+) {
   const [config, state, socket] = ["config", "state", "berthd.sock"].map((name) => join(folder, name));
   mkdirSync(config);
   mkdirSync(state);
+  const [udp, tcp] = [`udp://${host}:`, `tcp://${host}:`];
   const berths = {
-    loop: { listen: `udp://${host}:${berthLoop}`, otherBinds: "refuse" },
-    other: { listen: `udp://${host}:${otherUdp}`, otherBinds: "allow" },
-    udp: { listen: `udp://${host}:${berthUdp}`, otherBinds: "refuse" },
-    tcp: { listen: `tcp://${host}:${berthTcp}`, otherBinds: "refuse" },
+    game: { listen: gameSockets(udp, tcp, berthGame, berthQuery), otherBinds: "refuse" },
+    loop: { listen: [`${udp}${berthLoop}`], otherBinds: "refuse" },
+    other: { listen: [`${udp}${otherUdp}`], otherBinds: "allow" },
+    udp: { listen: [`${udp}${berthUdp}`], otherBinds: "refuse" },
+    tcp: { listen: [`${tcp}${berthTcp}`], otherBinds: "refuse" },
   };
   const user = process.geteuid() === 0 ? 'user = "nobody"' : "";
   for (const [berth, { listen, otherBinds }] of Object.entries(berths)) {
     const sections = [
-      ...["[sockets.game]", `listen = ["${listen}"]`],
+      ...["[sockets.game]", `listen = ${JSON.stringify(listen)}`],
       ...["[server]", 'deliver = ["bind"]', `other-binds = "${otherBinds}"`, user],
     ];
     writeFileSync(join(config, `${berth}.toml`), `${sections.join("\n")}\n`);

@@ -92,6 +92,8 @@ export function compileBind(root) {
   const build = compiler(root);
   return {
     loop: build("bind-loop"),
+    first: build("bind-first"),
+    responder: build("bind-responder"),
     server: build("bind-server"),
     client: build("bind-client"),
     forward: build("udp-forward"),

@@ -51,12 +51,23 @@ static int parse_socket(const char *text, struct sockaddr_in *address) {
   return text[0] == 't' ? SOCK_STREAM : SOCK_DGRAM;
 }
 
-int open_socket(const char *text) {
+static int bound_socket(const char *text, int flags, int *type) {
   struct sockaddr_in address;
-  int type = parse_socket(text, &address);
-  int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  *type = parse_socket(text, &address);
+  int fd = socket(AF_INET, *type | SOCK_CLOEXEC | flags, 0);
   if (fd < 0) die_errno("socket for %s", text);
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die_errno("bind to %s", text);
+  return fd;
+}
+
+int bind_socket(const char *text) {
+  int type;
+  return bound_socket(text, 0, &type);
+}
+
+int open_socket(const char *text) {
+  int type;
+  int fd = bound_socket(text, SOCK_NONBLOCK, &type);
   if (type == SOCK_STREAM && listen(fd, SOMAXCONN) < 0) die_errno("listen on %s", text);
   return fd;
 }
@@ -88,6 +99,12 @@ static uint64_t now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+uint64_t time_of(void (*cycle)(void)) {
+  uint64_t start = now();
+  cycle();
+  return now() - start;
 }
 
 static int ascending(const void *left, const void *right) {
@@ -123,9 +140,7 @@ void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, siz
   uint64_t begin = now();
   for (size_t i = 0; i < cycles; i++) {
     before();
-    uint64_t start = now();
-    cycle();
-    samples[i] = now() - start;
+    samples[i] = time_of(cycle);
   }
   double seconds = (double)(now() - begin) / 1e9;
   qsort(samples, cycles, sizeof *samples, ascending);

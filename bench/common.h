@@ -20,10 +20,16 @@ size_t parse_count(const char *text);
 // A socket on 127.0.0.1, written "tcp:PORT" (listening) or "udp:PORT" (bound).
 int open_socket(const char *text);
 
+// A bound socket on 127.0.0.1, written the same way; one of TCP does not listen.
+int bind_socket(const char *text);
+
 // Dies unless `fds` are exactly the sockets that `wanted` names, each once, in any order.
 void verify_sockets(const int *fds, size_t count, char *const *wanted);
 
 void close_all(const int *fds, size_t count);
+
+// Nanoseconds of CLOCK_MONOTONIC that one cycle takes.
+uint64_t time_of(void (*cycle)(void));
 
 // Runs `cycle` `warmup` times untimed, then `cycles` times with CLOCK_MONOTONIC around each, and prints one line of
 // JSON: cycles, p50 and p99 in nanoseconds (nearest rank), rate in cycles per second of the whole loop.

@@ -1,0 +1,35 @@
+// What binds cost a server that has just started: each of its sockets is bound once, and kept. It knows nothing of
+// filters.
+//
+//   bind-first tcp:PORT|udp:PORT…     on 127.0.0.1; prints {"times":[…]}, nanoseconds of socket and bind of each
+//
+// It waits before each bind: a real server also does other things first, and does them between its binds.
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define START_US 50000
+#define PAUSE_US 8000
+
+static const char *wanted;
+static int last;
+
+static void cycle(void) { last = bind_socket(wanted); }
+
+int main(int argc, char **argv) {
+  if (argc < 2 || argc - 1 > MAX_SOCKETS) die("usage: bind-first tcp:PORT|udp:PORT…");
+  uint64_t times[MAX_SOCKETS];
+  int fds[MAX_SOCKETS];
+  for (int i = 1; i < argc; i++) {
+    wanted = argv[i];
+    usleep(i == 1 ? START_US : PAUSE_US);
+    times[i - 1] = time_of(cycle);
+    fds[i - 1] = last;
+  }
+  verify_sockets(fds, (size_t)argc - 1, argv + 1);
+  printf("{\"times\":[");
+  for (int i = 1; i < argc; i++) printf("%s%llu", i == 1 ? "" : ",", (unsigned long long)times[i - 1]);
+  printf("]}\n");
+}
