@@ -8,6 +8,7 @@ import { carriedOptions } from "../../config/keys/carried-options.ts";
 import type { KernelOption } from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
+import { AF_INET6, AF_UNIX } from "../../net/address.ts";
 import * as so from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
 import { type LocalPlan, runPlan, type SocketCall, type SocketResult } from "./socket-call.ts";
@@ -28,14 +29,19 @@ export interface OwnSettings {
   readonly flags: number;
 }
 
-/** The calls that read the options of a socket of this type, for {@link settingsBeside}. */
-export function optionCalls(type: number): readonly SocketCall[] {
-  return optionsOf(type).map(({ level, option, words }) => ({ call: "getsockopt", level, option, words }));
+/** The calls that read the options of a socket of this domain and type, for {@link settingsBeside}. */
+export function optionCalls(domain: number, type: number): readonly SocketCall[] {
+  return optionsOf(domain, type).map(({ level, option, words }) => ({ call: "getsockopt", level, option, words }));
 }
 
 /** What of these options is otherwise on a new socket, and so was set. What cannot be read was not. */
-export function settingsBeside(own: readonly SocketResult[], usual: readonly SocketResult[], type: number): Setting[] {
-  return optionsOf(type).flatMap((option, index) => {
+export function settingsBeside(
+  own: readonly SocketResult[],
+  usual: readonly SocketResult[],
+  domain: number,
+  type: number,
+): Setting[] {
+  return optionsOf(domain, type).flatMap((option, index) => {
     const is = wordsIn(own[index]);
     const was = wordsIn(usual[index]);
     return is === undefined || was === undefined || same(is, was) ? [] : [{ option, value: is }];
@@ -45,7 +51,7 @@ export function settingsBeside(own: readonly SocketResult[], usual: readonly Soc
 /** What a socket's program has set on it, of a socket that nobody can hold up. */
 export function settingsOf(own: number, domain: number, type: number, sys: Native): readonly Setting[] {
   const usual = newSocket(domain, type, sys);
-  return usual === undefined ? [] : settingsBeside(runPlan(readPlan(type), own, sys), usual, type);
+  return usual === undefined ? [] : settingsBeside(runPlan(readPlan(domain, type), own, sys), usual, domain, type);
 }
 
 /** What a new socket gives for {@link optionCalls}; undefined if there is no descriptor left for one. */
@@ -53,7 +59,7 @@ export function newSocket(domain: number, type: number, sys: Native): readonly S
   const fresh = sys.socket(domain, type, 0);
   if (fresh < 0) return undefined;
   using reference = FdHandle.adopt(fresh, sys);
-  return runPlan(readPlan(type), reference.fd, sys);
+  return runPlan(readPlan(domain, type), reference.fd, sys);
 }
 
 /**
@@ -68,15 +74,22 @@ export function* carryOver({ settings, flags }: OwnSettings, now: number): Local
   if (calls.length > 0) yield calls;
 }
 
-function* readPlan(type: number): LocalPlan<readonly SocketResult[]> {
-  return yield optionCalls(type);
+function* readPlan(domain: number, type: number): LocalPlan<readonly SocketResult[]> {
+  return yield optionCalls(domain, type);
 }
 
-function optionsOf(type: number): readonly KernelOption[] {
-  return type === SOCK_STREAM ? carriedOptions : notOfTcp;
+/** Those of other families and protocols can be neither read nor set. */
+function optionsOf(domain: number, type: number): readonly KernelOption[] {
+  const levels = [so.SOL_SOCKET];
+  if (domain !== AF_UNIX) levels.push(so.IPPROTO_IP, type === SOCK_STREAM ? so.IPPROTO_TCP : so.IPPROTO_UDP);
+  if (domain === AF_INET6) levels.push(so.IPPROTO_IPV6);
+  const key = levels.join();
+  const options = byLevels.get(key) ?? carriedOptions.filter(({ level }) => levels.includes(level));
+  byLevels.set(key, options);
+  return options;
 }
 
-const notOfTcp = carriedOptions.filter(({ level }) => level !== so.IPPROTO_TCP);
+const byLevels = new Map<string, readonly KernelOption[]>();
 
 function wordsIn(result: SocketResult | undefined): Int32Array | undefined {
   return result === undefined || result.result < 0 ? undefined : result.value;

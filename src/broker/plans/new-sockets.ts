@@ -27,7 +27,7 @@ export class NewSockets {
     this.#domain = domain;
     this.#type = type;
     this.#sys = sys;
-    this.batch = new Batch(optionCalls(type));
+    this.batch = new Batch(optionCalls(domain, type));
   }
 
   static of(domain: number, type: number, sys: Native): NewSockets {
@@ -53,7 +53,7 @@ export class NewSockets {
     }
     const usual = this.#read();
     if (usual === undefined) return [];
-    const settings = settingsBeside(this.batch.read(seen), usual, this.#type);
+    const settings = settingsBeside(this.batch.read(seen), usual, this.#domain, this.#type);
     if (settings.length === 0) {
       this.#usual = usual;
       this.batch.expect(seen);
@@ -72,7 +72,7 @@ export class NewSockets {
     setTimeout(() => {
       this.#isLooking = false;
       const now = this.#read();
-      const isSame = now !== undefined && settingsBeside(now, this.#usual ?? [], this.#type).length === 0;
+      const isSame = now !== undefined && settingsBeside(now, this.#usual ?? [], this.#domain, this.#type).length === 0;
       if (!isSame) this.batch.forget();
     }, LOOK_MS).unref();
   }
