@@ -113,9 +113,14 @@ export async function startBindContenders(processes, compiled, { root, launcher,
   const responding = (sockets, command) => [programs.responder, ...sockets, "--", ...command];
   const heldLoop = [`udp:${ports.heldLoop}`];
   const contenders = [
-    { case: "start", label: "no filter", command: () => [programs.first, ...game] },
-    { case: "start", label: "C responder", command: () => responding(heldGame, [programs.first, ...heldGame]) },
-    { case: "start", label: "berth", command: () => inBerth("game", [programs.first, ...berthGame]) },
+    ...[[], ["set"]].flatMap((set) => [
+      { case: "start", set, label: "no filter", command: () => [programs.first, ...set, ...game] },
+      {
+        ...{ case: "start", set, label: "C responder" },
+        command: () => responding(heldGame, [programs.first, ...set, ...heldGame]),
+      },
+      { case: "start", set, label: "berth", command: () => inBerth("game", [programs.first, ...set, ...berthGame]) },
+    ]),
     { case: "bind", label: "no filter", command: loop(ports.loop) },
     { case: "bind", label: "C responder", command: (...args) => responding(heldLoop, loop(ports.heldLoop)(...args)) },
     { case: "bind", label: "berth", command: (...args) => inBerth("loop", loop(ports.berthLoop)(...args)) },

@@ -1,13 +1,18 @@
 // What binds cost a server that has just started: each of its sockets is bound once, and kept. It knows nothing of
 // filters.
 //
-//   bind-first tcp:PORT|udp:PORT…     on 127.0.0.1; prints {"times":[…]}, nanoseconds of socket and bind of each
+//   bind-first [set] tcp:PORT|udp:PORT…     on 127.0.0.1; prints {"times":[…]}, nanoseconds of socket and bind of each
+//
+// With "set", it sets SO_BROADCAST and O_NONBLOCK in between, as many servers set something.
 //
 // It waits before each bind: a real server also does other things first, and does them between its binds.
 #define _GNU_SOURCE
 #include "common.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define START_US 50000
@@ -15,11 +20,22 @@
 
 static const char *wanted;
 static int last;
+static int sets;
 
-static void cycle(void) { last = bind_socket(wanted); }
+static void prepare(int fd) {
+  int yes = 1;
+  if (!sets) return;
+  if (setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &yes, sizeof yes) < 0) die_errno("SO_BROADCAST");
+  if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0) die_errno("O_NONBLOCK");
+}
+
+static void cycle(void) { last = bind_socket(wanted, prepare); }
 
 int main(int argc, char **argv) {
-  if (argc < 2 || argc - 1 > MAX_SOCKETS) die("usage: bind-first tcp:PORT|udp:PORT…");
+  sets = argc > 1 && strcmp(argv[1], "set") == 0;
+  argc -= sets;
+  argv += sets;
+  if (argc < 2 || argc - 1 > MAX_SOCKETS) die("usage: bind-first [set] tcp:PORT|udp:PORT…");
   uint64_t times[MAX_SOCKETS];
   int fds[MAX_SOCKETS];
   for (int i = 1; i < argc; i++) {

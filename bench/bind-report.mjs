@@ -2,15 +2,17 @@
 import { columns, median } from "./report.mjs";
 
 const titles = {
-  first: "start, first bind",
-  next: "its further binds",
+  first: "first bind",
+  next: "further binds",
+  firstset: "first bind, options set",
+  nextset: "further binds, options set",
   bind: "socket + bind + close",
   udp: "datagram there and back",
   tcp: "stream",
 };
 
 /** The cases that are binds: the C responder's time is their floor. */
-const binds = ["first", "next", "bind"];
+const binds = ["first", "next", "firstset", "nextset", "bind"];
 const floor = "C responder";
 
 /**
@@ -20,13 +22,15 @@ const floor = "C responder";
 export function startsAsRounds(rounds) {
   const contenders = rounds[0].map(({ contender }) => contender);
   const cases = { first: ([first]) => [first], next: ([, ...next]) => next };
-  return Object.entries(cases).flatMap(([one, pick]) =>
-    contenders.map(({ label }, index) => ({
-      case: one,
+  const rows = Object.entries(cases).flatMap(([one, pick]) =>
+    contenders.map(({ label, set }, index) => ({
+      case: `${one}${set.join("")}`,
       label,
       rounds: rounds.map((round) => summaryOf(round[index].starts.flatMap(pick))),
     })),
   );
+  const order = Object.keys(titles);
+  return rows.toSorted((a, b) => order.indexOf(a.case) - order.indexOf(b.case));
 }
 
 function summaryOf(times) {

@@ -51,23 +51,24 @@ static int parse_socket(const char *text, struct sockaddr_in *address) {
   return text[0] == 't' ? SOCK_STREAM : SOCK_DGRAM;
 }
 
-static int bound_socket(const char *text, int flags, int *type) {
+static int bound_socket(const char *text, int flags, int *type, void (*prepare)(int fd)) {
   struct sockaddr_in address;
   *type = parse_socket(text, &address);
   int fd = socket(AF_INET, *type | SOCK_CLOEXEC | flags, 0);
   if (fd < 0) die_errno("socket for %s", text);
+  if (prepare != NULL) prepare(fd);
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die_errno("bind to %s", text);
   return fd;
 }
 
-int bind_socket(const char *text) {
+int bind_socket(const char *text, void (*prepare)(int fd)) {
   int type;
-  return bound_socket(text, 0, &type);
+  return bound_socket(text, 0, &type, prepare);
 }
 
 int open_socket(const char *text) {
   int type;
-  int fd = bound_socket(text, SOCK_NONBLOCK, &type);
+  int fd = bound_socket(text, SOCK_NONBLOCK, &type, NULL);
   if (type == SOCK_STREAM && listen(fd, SOMAXCONN) < 0) die_errno("listen on %s", text);
   return fd;
 }

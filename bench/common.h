@@ -20,8 +20,8 @@ size_t parse_count(const char *text);
 // A socket on 127.0.0.1, written "tcp:PORT" (listening) or "udp:PORT" (bound).
 int open_socket(const char *text);
 
-// A bound socket on 127.0.0.1, written the same way; one of TCP does not listen.
-int bind_socket(const char *text);
+// A bound socket on 127.0.0.1, written the same way; one of TCP does not listen. `prepare` is called before bind.
+int bind_socket(const char *text, void (*prepare)(int fd));
 
 // Dies unless `fds` are exactly the sockets that `wanted` names, each once, in any order.
 void verify_sockets(const int *fds, size_t count, char *const *wanted);
