@@ -87,7 +87,7 @@ async function servesHeldSockets(): Promise<void> {
 
 const hasEnded = (broker: BrokerProcess): Promise<unknown> => broker.logged(({ event }) => event === "released");
 
-describe("the commands of docs/containers.md", { ...needs(...PODMAN), timeout: 30_000 }, () => {
+describe("the commands of docs/containers.md", { ...needs(...PODMAN), timeout: 60_000 }, () => {
   it("start a container of podman, and end it", async () => {
     await using reader = new Reader();
     await reader.broker.logged(isReady);

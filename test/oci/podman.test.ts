@@ -56,7 +56,7 @@ async function tenant(broker: BrokerProcess): Promise<number | undefined> {
 const count = (broker: BrokerProcess, event: string): number =>
   broker.log.filter((line) => line["event"] === event).length;
 
-describe.each(["crun", "runc"])("a container of podman, by %s", { ...needs(...PODMAN), timeout: 30_000 }, (runtime) => {
+describe.each(["crun", "runc"])("a container of podman, by %s", { ...needs(...PODMAN), timeout: 60_000 }, (runtime) => {
   it("serves UDP and TCP; after stop, start and restart it has the same sockets", async () => {
     await using broker = await startedBroker();
     await using podman = new Podman(folder, program);
@@ -97,7 +97,7 @@ describe.each(["crun", "runc"])("a container of podman, by %s", { ...needs(...PO
   });
 });
 
-describe("a container of podman", { ...needs(...PODMAN), timeout: 30_000 }, () => {
+describe("a container of podman", { ...needs(...PODMAN), timeout: 60_000 }, () => {
   it("has the berth alone: a second one is refused, and the log says who has it", async () => {
     await using broker = await startedBroker();
     await using podman = new Podman(folder, program);
