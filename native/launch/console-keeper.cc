@@ -167,7 +167,9 @@ class Keeper {
       const ssize_t sent = ::send(reader.fd.get(), reader.out + reader.outFrom, reader.outTo - reader.outFrom,
                                   MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent < 0) {
-        if (errno != EAGAIN) reader.fd.reset();
+        if (errno == EAGAIN) return;
+        receive(reader);  // one that has left may have typed something before
+        reader.fd.reset();
         return;
       }
       reader.outFrom += static_cast<size_t>(sent);
