@@ -15,6 +15,7 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
     machine = await bootMachine({
       files: {
         "/etc/berthd/arena.toml": berth(154, "echo serving; sleep 1000 & exec sleep 1000"),
+        "/etc/berthd/worlds.toml": berth(157, 'while read -r line; do echo "got $line"; done', "console = true\n"),
         "/etc/berthd/broken.toml": berth(155, "echo no map >&2; exit 3"),
         "/etc/berthd/always.toml": berth(156, 'trap "" TERM; while :; do sleep 0.1; done'),
         "/etc/systemd/system/berth@always.service.d/test.conf": "[Service]\nRestart=always\nTimeoutStopSec=1\n",
@@ -63,6 +64,29 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
     await ended;
     for (const wrong of ["arena@", "-x", "../a"])
       expect((await machine.run(["berth", "logs", "--", wrong])).code).toBe(100);
+  });
+
+  test("console types on a server under systemd; its lines are in the journal, and its unit ends with it", async () => {
+    await machine.ok(["berth", "start", "worlds"]);
+    const pid = await mainPid("worlds");
+    const unit = "berth@worlds.service";
+    const sent = await machine.ok(["berth", "console", "--json", "--send", "save-all", "--wait", "1", "worlds"]);
+    expect(JSON.parse(sent)).toEqual({
+      berth: "worlds",
+      pid: Number(pid),
+      sent: ["save-all"],
+      output: ["save-all", "got save-all"],
+      ended: false,
+    });
+    expect(await machine.ok(["berth", "logs", "worlds"])).toMatch(/ worlds\[\d+\]: got save-all$/m);
+    await machine.ok(["berth", "stop", "worlds"]);
+    expect(await machine.show(unit, "ActiveState", "Result")).toEqual({ ActiveState: "inactive", Result: "success" });
+    // The keeper was no process that the server had left: the lease ended with the server.
+    const told = (await machine.ok(["journalctl", "-u", "berthd", "-o", "cat", "--no-pager"])).split("\n");
+    expect(told.filter((line) => line.includes(`pid ${pid} exited, and its server goes on`))).toEqual([]);
+    expect(told.filter((line) => line.includes(`berth worlds: pid ${pid} no longer has it: it exited`))).toHaveLength(
+      1,
+    );
   });
 
   test("enable has a server start at boot, with the socket of the broker, and disable no longer", async () => {
@@ -123,6 +147,7 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
       "always vacant",
       "arena vacant",
       "broken vacant",
+      "worlds vacant",
     ]);
     expect(await inodesAt(machine, 154)).toHaveLength(1);
     expect((await machine.run(["pgrep", "-u", "nobody", "sleep"])).stdout).toBe("");
@@ -150,7 +175,7 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
     expect(await machine.ok(["berth", "rm", "--yes", "arena"])).toBe(
       `arena: stopped pid ${pid}, removed /etc/berthd/arena.toml\n`,
     );
-    expect(await machine.ok(["berth", "ls", "--names"])).toBe("always\nbroken\n");
+    expect(await machine.ok(["berth", "ls", "--names"])).toBe("always\nbroken\nworlds\n");
     expect((await machine.run(["systemctl", "is-enabled", "berth@arena.service"])).stdout).toBe("disabled\n");
     expect((await machine.show("berth@arena.service", "ActiveState"))["ActiveState"]).toMatch(/^(inactive|failed)$/);
   });
