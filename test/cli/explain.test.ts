@@ -182,6 +182,26 @@ test(
 );
 
 test(
+  "a port below 1024 of an address that the host does not have is none for the broker",
+  needs("root", "setpriv"),
+  () => {
+    const script = python(
+      "def bind(family, host):",
+      "  one = s.socket(family, s.SOCK_DGRAM)",
+      "  try: one.bind((host, 605))",
+      "  except OSError as error: print(error.strerror, file=sys.stderr)",
+      'bind(s.AF_INET, "127.0.0.1")',
+      'bind(s.AF_INET, "192.0.2.1")',
+      'bind(s.AF_INET6, "7f00:1::")',
+    );
+    const { code, stdout, stderr } = explainAsNobody("arena", "--", ...script);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "Cannot assign requested address\n".repeat(2) });
+    expect(sockets(stdout)).toEqual({ game: ["udp://127.0.0.1:605"] });
+    expect(stdout).toContain("# udp://[7f00:1::]:605 by python3: failed with EADDRNOTAVAIL");
+  },
+);
+
+test(
   "a server that binds UDP to the number of its TCP port is told apart from one with a random port",
   needs("root", "setpriv"),
   async () => {

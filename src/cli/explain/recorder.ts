@@ -121,9 +121,12 @@ export class Recorder {
     // The server itself must bind a path: it may be relative, or below another root.
     const error = address.family === "unix" ? CONTINUE : Math.max(0, -this.#sys.bind(socket, report.sockaddr));
     const refused = address === written ? Math.max(0, error) : constants.errno.EACCES;
-    const by = { pid: report.pid, program: programOf(report.pid) };
-    const count = this.#note({ ...noted, ...by, error: refused, count: 1 });
-    return error === constants.errno.EACCES ? this.#bindAnywhere(socket, address, count > 1) : error;
+    const isAgain = this.#binds.has(keyOf({ ...noted, error: refused }));
+    const result = error === constants.errno.EACCES ? this.#bindAnywhere(socket, address, isAgain) : error;
+    // A port below 1024 is refused first. But an address that this host does not have is none for a broker, either.
+    const why = result === constants.errno.EADDRNOTAVAIL ? result : refused;
+    this.#note({ ...noted, pid: report.pid, program: programOf(report.pid), error: why, count: 1 });
+    return result;
   }
 
   /**
@@ -160,19 +163,16 @@ export class Recorder {
     return port === undefined || address.family === "unix" ? address : { ...address, port };
   }
 
-  /** How often it was seen. */
-  #note(bind: SeenBind): number {
-    const key = `${formatListenAddress(bind.listen)} ${bind.protocol} ${bind.error}`;
+  #note(bind: SeenBind): void {
+    const key = keyOf(bind);
     const known = this.#binds.get(key);
     if (known === undefined && this.#binds.size >= MAX_BINDS) {
       this.#once(`it binds more than ${MAX_BINDS} different addresses; the others are not recorded`);
-      return 1;
+      return;
     }
-    const count = (known?.count ?? 0) + 1;
-    this.#binds.set(key, { ...(known ?? bind), count });
+    this.#binds.set(key, { ...(known ?? bind), count: (known?.count ?? 0) + 1 });
     const pidfd = this.#processes.has(bind.pid) ? -1 : this.#sys.pidfdOpen(bind.pid);
     if (pidfd >= 0) this.#processes.set(bind.pid, FdHandle.adopt(pidfd, this.#sys));
-    return count;
   }
 
   #options(socket: number, domain: number, type: number): Record<string, readonly number[]> {
@@ -254,4 +254,8 @@ function programOf(pid: number): string {
   } catch {
     return "?";
   }
+}
+
+function keyOf({ listen, protocol, error }: Pick<SeenBind, "listen" | "protocol" | "error">): string {
+  return `${formatListenAddress(listen)} ${protocol} ${error}`;
 }
