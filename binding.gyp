@@ -22,12 +22,14 @@
         "native/addon/seccomp/bind-report.cc",
         "native/addon/seccomp/describe.cc",
         "native/addon/seccomp/epoll-report.cc",
+        "native/addon/seccomp/foreseen.cc",
         "native/addon/seccomp/interceptor.cc",
         "native/addon/seccomp/listener.cc",
         "native/addon/seccomp/supervisor.cc",
         "native/addon/socket.cc",
         "native/addon/userns.cc",
-        "native/addon/xattr.cc"
+        "native/addon/xattr.cc",
+        "native/common/socket-calls.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]
@@ -71,7 +73,7 @@
       "target_name": "berth-guard",
       "type": "executable",
       "sources": [
-        "native/guard/calls.cc",
+        "native/common/socket-calls.cc",
         "native/guard/close-apart.cc",
         "native/guard/confine.cc",
         "native/guard/epolls.cc",

@@ -48,8 +48,13 @@ export interface SpentSocket {
   readonly spent: number;
 }
 
+/** Binds were answered as foreseen: {@link Interceptor.delivered} has them. */
+export interface DeliveredTold {
+  readonly isDelivered: true;
+}
+
 /** What an interceptor tells. Null: no process has the filter any more. */
-export type Told = BindReport | EpollReport | SpentSocket | null;
+export type Told = BindReport | EpollReport | SpentSocket | DeliveredTold | null;
 
 /** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
 export interface Interceptor {
@@ -68,6 +73,20 @@ export interface Interceptor {
    * Answers an EpollReport by 0, by EAGAIN for the same report again, or by an errno for the server.
    */
   answer(verdict: number, socket: number, forgets: boolean): void;
+  /**
+   * From now on, a bind to exactly this address is answered without a report: it succeeds, and `held`, which is
+   * borrowed until {@link forget}, is put in the place of the server's socket. Once, and only if that socket gives what
+   * `calls` expect, `held` has no O_NONBLOCK, and the thread is in this network namespace (0: in any). `calls` are one
+   * batch: see encodeCalls. Epolls are told of as ever.
+   */
+  foresee(id: number, held: number, sockaddr: Uint8Array, network: number, calls: Uint8Array): void;
+  /** From now on all binds are reported. */
+  forget(): void;
+  /**
+   * The binds that were answered as foreseen since the last time: four numbers for each, its id, and the process, the
+   * thread and the socket's number there. Each is here before the server gets its socket. None once it is closed.
+   */
+  delivered(): Int32Array;
   /** Answers no more. Idempotent. */
   close(): void;
 }

@@ -39,6 +39,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
   // A held socket before anybody else gets it.
   "sockets/console-sockets.ts": ["bind", "listen", "socket"],
+  "plans/as-new.ts": ["setfl", "socket"],
   "plans/carry-over.ts": ["runPlan", "socket"],
   "sockets/held-socket.ts": ["bind", "boundAddress", "listen"],
   "plans/open-socket.ts": ["setfl", "setsockopt", "socket"],

@@ -37,41 +37,55 @@ class MemoryReader {
  public:
   MemoryReader() : id_(__atomic_add_fetch(&lastId, 1, __ATOMIC_RELAXED)) {}
 
-  // 0; EFAULT; ETIMEDOUT when it takes too long, or too many reads of this reader still wait; EAGAIN or ENOMEM.
-  int read(pid_t process, uint64_t address, void* data, size_t size) {
-    if (size == 0) return 0;
-    if (size > kMost) return EINVAL;
-    if (sweep() >= kMaxLeft) return ETIMEDOUT;
+  // What the reading process does with what it has read: it may wait as well, and must allocate nothing.
+  struct Next {
+    void (*work)(void* argument, const uint8_t* data);
+    void (*release)(void* argument);  // once nobody works with it any more
+    void* argument;
+  };
+
+  // Whether no read of this reader waits any more.
+  bool isIdle() { return sweep() == 0; }
+
+  // 0; EFAULT; ETIMEDOUT when it takes too long, or too many reads of this reader still wait; EAGAIN or ENOMEM. Owns the
+  // argument of `next`; 0 does not mean that this has come to its end.
+  int read(pid_t process, uint64_t address, void* data, size_t size, const Next& next = {nullptr, nullptr, nullptr}) {
+    if (size == 0 || size > kMost || sweep() >= kMaxLeft) {
+      drop(next);
+      return size == 0 ? 0 : size > kMost ? EINVAL : ETIMEDOUT;
+    }
     auto* job = static_cast<Job*>(aligned_alloc(alignof(Job), sizeof(Job)));
-    if (job == nullptr) return ENOMEM;
+    if (job == nullptr) {
+      drop(next);
+      return ENOMEM;
+    }
     job->process = process;
     job->address = address;
     job->size = size;
     job->isRead = false;
     job->owner = id_;
+    job->next = next;
     UniqueFd pidfd;
     const int error = start(job, &pidfd);
     if (error != 0) {
-      free(job);
+      release(job);
       return error;
     }
-    const bool hasEnded = await(pidfd.get());
-    if (!hasEnded) {
-      ::kill(job->reader, SIGKILL);
-      leave(job);
-      return ETIMEDOUT;
-    }
-    reap(job->reader, 0);
-    if (job->isRead) memcpy(data, job->data, size);
-    const bool isRead = job->isRead;
-    free(job);
-    return isRead ? 0 : EFAULT;
+    const bool hasEnded = await(pidfd.get(), job);
+    if (hasEnded) reap(job->reader, 0);
+    else ::kill(job->reader, SIGKILL);
+    const bool isRead = __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE);
+    if (isRead) memcpy(data, job->data, size);
+    if (hasEnded) release(job);
+    else leave(job);
+    return isRead ? 0 : hasEnded ? EFAULT : ETIMEDOUT;
   }
 
  private:
   static constexpr size_t kMost = 128;
   static constexpr size_t kMaxLeft = 4;
   static constexpr int64_t kTimeoutMs = 2000;
+  static constexpr int64_t kNextTimeoutMs = 100;
 
   struct alignas(16) Job {
     char stack[16 * 1024];
@@ -82,7 +96,8 @@ class MemoryReader {
     bool isRead;
     pid_t reader;
     uint64_t owner;
-    Job* next;
+    Next next;
+    Job* after;
   };
 
   // Those that were killed and may still wait, of all readers of this process.
@@ -98,7 +113,9 @@ class MemoryReader {
     if (syscall(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE) != 0) return 0;
     iovec here = {job->data, job->size};
     iovec there = {reinterpret_cast<void*>(job->address), job->size};
-    job->isRead = process_vm_readv(job->process, &here, 1, &there, 1, 0) == static_cast<ssize_t>(job->size);
+    if (process_vm_readv(job->process, &here, 1, &there, 1, 0) != static_cast<ssize_t>(job->size)) return 0;
+    __atomic_store_n(&job->isRead, true, __ATOMIC_RELEASE);
+    if (job->next.work != nullptr) job->next.work(job->next.argument, job->data);
     return 0;
   }
 
@@ -121,13 +138,16 @@ class MemoryReader {
     return time.tv_sec * int64_t{1000} + time.tv_nsec / 1000000;
   }
 
-  static bool await(int pidfd) {
-    const int64_t end = now() + kTimeoutMs;
+  // What it does after the read gets less time: the caller has what it came for.
+  static bool await(int pidfd, const Job* job) {
+    const int64_t begin = now();
     pollfd watched = {pidfd, POLLIN, 0};
-    for (int64_t rest = kTimeoutMs; rest > 0; rest = end - now()) {
-      if (poll(&watched, 1, static_cast<int>(rest)) > 0) return true;
+    for (;;) {
+      const int64_t age = now() - begin;
+      if (age >= kTimeoutMs || (age >= kNextTimeoutMs && __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE))) return false;
+      const int64_t end = age < kNextTimeoutMs ? kNextTimeoutMs : kTimeoutMs;
+      if (poll(&watched, 1, static_cast<int>(end - age)) > 0) return true;
     }
-    return false;
   }
 
   // Returns whether it has ended. No SIGCHLD tells of it, and nobody else waits for it.
@@ -140,9 +160,18 @@ class MemoryReader {
     return info.si_pid != 0;
   }
 
+  static void drop(const Next& next) {
+    if (next.release != nullptr) next.release(next.argument);
+  }
+
+  static void release(Job* job) {
+    drop(job->next);
+    free(job);
+  }
+
   static void leave(Job* job) {
     pthread_mutex_lock(&mutex);
-    job->next = left;
+    job->after = left;
     left = job;
     pthread_mutex_unlock(&mutex);
   }
@@ -154,12 +183,12 @@ class MemoryReader {
     for (Job** at = &left; *at != nullptr;) {
       Job* job = *at;
       if (reap(job->reader, WNOHANG)) {
-        *at = job->next;
-        free(job);
+        *at = job->after;
+        release(job);
         continue;
       }
       if (job->owner == id_) count++;
-      at = &job->next;
+      at = &job->after;
     }
     pthread_mutex_unlock(&mutex);
     return count;

@@ -1,11 +1,13 @@
 // The calls of kRun, one after the other, on descriptors that somebody else may hold up.
+#include "socket-calls.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "guard.h"
+#include "guard/protocol.h"
 
 namespace berthd {
 namespace {

@@ -37,10 +37,6 @@ class Sorter {
   unsigned pipeMinor_ = 0;
 };
 
-// Carries out the calls of kRun. `in` is what follows the request's two integers. Returns the length of `out`, or -1 for
-// a request that is none.
-long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t count, uint8_t* out, size_t room);
-
 // What became of the registrations of a socket in epolls.
 struct Carried {
   int32_t count = 0;

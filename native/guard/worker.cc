@@ -7,6 +7,7 @@
 #include <sys/time.h>
 
 #include "common/rights.h"
+#include "common/socket-calls.h"
 #include "guard.h"
 
 namespace berthd {

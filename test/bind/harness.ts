@@ -11,7 +11,7 @@ import type { BrokerProcess, TestFolder } from "../support/broker.ts";
 import { compileC } from "../support/compile.ts";
 import { settledFds } from "../support/fds.ts";
 
-const launcher = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
+export const launcher: string = process.env["BERTH_LAUNCH"] ?? join(packageRoot, "build/Release/berth-launch");
 export const fixtures: string = join(packageRoot, "test/fixtures/bind");
 export const NOBODY = 65534;
 

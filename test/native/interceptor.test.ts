@@ -21,6 +21,19 @@ describe("an Interceptor", () => {
     }
   });
 
+  it("foresees nothing of the wrong type, and nothing before it starts", () => {
+    const interceptor = new native.Interceptor(-1, nothing, -1);
+    const good: readonly unknown[] = [1, 0, new Uint8Array(16), 0, new Uint8Array(4)];
+    for (const at of good.keys()) {
+      const bad = good.map((value, index) => (index === at ? "3" : value));
+      expect(() => Reflect.apply(interceptor.foresee, interceptor, bad)).toThrow(TypeError);
+    }
+    Reflect.apply(interceptor.foresee, interceptor, good);
+    interceptor.forget();
+    expect(interceptor.delivered()).toEqual(new Int32Array());
+    interceptor.close();
+  });
+
   it("does not start without a descriptor", () => {
     const interceptor = new native.Interceptor(-1, nothing, -1);
     expect(interceptor.start()).toBe(-constants.errno.EBADF);

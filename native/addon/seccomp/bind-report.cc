@@ -22,10 +22,10 @@
 namespace berthd {
 namespace {
 
-// A thread may have a table of descriptors of its own, or outlive its process's first one. Linux 6.9; older ones know
-// only the first.
+// A thread may have a table of descriptors of its own, or outlive its process's first one. Older kernels know only the
+// first.
 int openPidfd(pid_t thread, pid_t process) {
-  int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD));
+  int pidfd = openThread(thread);
   return pidfd < 0 && errno == EINVAL ? static_cast<int>(::syscall(SYS_pidfd_open, process, 0)) : pidfd;
 }
 
@@ -71,11 +71,17 @@ bool isSocket(pid_t thread, int number) {
   return size < 0 || (size == sizeof kSocket && std::memcmp(target, kSocket, sizeof kSocket) == 0);
 }
 
-// Returns what bind(2) itself would find wrong with its arguments, in the order in which it would.
-int find(const BindCall& call, BindReport* report, MemoryReader& memory) {
+// Mostly the first thread binds, and to ask whether it is that one is a short call.
+pid_t processOf(pid_t thread) {
+  if (::syscall(SYS_tgkill, thread, thread, 0) == 0) return thread;
   char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/status", report->thread);
-  report->process = static_cast<pid_t>(readNumber(path, "\nTgid:", 10));
+  std::snprintf(path, sizeof path, "/proc/%d/status", thread);
+  return static_cast<pid_t>(readNumber(path, "\nTgid:", 10));
+}
+
+// Returns what bind(2) itself would find wrong with its arguments, in the order in which it would.
+int find(const BindCall& call, BindReport* report, MemoryReader& memory, const ForeseenBinds& binds) {
+  report->process = processOf(report->thread);
   report->pidfd.reset(openPidfd(report->thread, report->process));
   if (!report->pidfd.valid()) return errno;
   if (!isSocket(report->thread, call.fd)) {
@@ -92,8 +98,17 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory) {
   }
   report->socket.reset(number);
   if (call.length < 0 || static_cast<size_t>(call.length) > kAddressMax) return EINVAL;
-  const int error = memory.read(report->thread, call.address, report->address, static_cast<size_t>(call.length));
+  const auto length = static_cast<size_t>(call.length);
+  std::shared_ptr<BindLook> look;
+  MemoryReader::Next next = {nullptr, nullptr, nullptr};
+  // A server that has held up one look holds up no other.
+  if (!binds.empty() && memory.isIdle()) {
+    look = std::make_shared<BindLook>(binds, report->thread, call.fd, report->socket.get(), length);
+    next = BindLook::next(look);
+  }
+  const int error = memory.read(report->thread, call.address, report->address, length, next);
   if (error != 0) return error;
+  if (look != nullptr) report->foreseen = look->found();
   report->network = networkOf(report->thread);
   report->cloexec = isCloexec(report->thread, call.fd);
   return 0;
@@ -101,7 +116,9 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory) {
 
 }  // namespace
 
-BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory) {
+int openThread(pid_t thread) { return static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD)); }
+
+BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds) {
   BindReport report;
   report.id = notification.id;
   report.thread = static_cast<pid_t>(notification.pid);
@@ -109,7 +126,7 @@ BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory) {
   report.error = readBindCall(notification, memory, &call);
   report.number = call.fd;
   report.length = call.length;
-  if (report.error == 0) report.error = find(call, &report, memory);
+  if (report.error == 0) report.error = find(call, &report, memory, binds);
   return report;
 }
 

@@ -8,6 +8,7 @@
 
 #include "common/fd.h"
 #include "common/memory-reader.h"
+#include "foreseen.h"
 
 namespace berthd {
 
@@ -28,9 +29,14 @@ struct BindReport {
   int length = 0;
   int error = 0;  // why the report is incomplete: an errno
   bool recalled = false;  // an earlier broker received it
+  std::shared_ptr<const ForeseenBind> foreseen;
 };
 
-BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory);
+// `binds`: those that it may be one of.
+BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds);
+
+// A pidfd of that thread. -1 and EINVAL before Linux 6.9, which knows only processes.
+int openThread(pid_t thread);
 
 // Whether that descriptor of the server is closed by execve(2).
 bool isCloexec(pid_t thread, int number);

@@ -18,6 +18,9 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Interceptor",
                        {InstanceMethod<&Interceptor::start>("start"), InstanceMethod<&Interceptor::answer>("answer"),
+                        InstanceMethod<&Interceptor::foresee>("foresee"),
+                        InstanceMethod<&Interceptor::forget>("forget"),
+                        InstanceMethod<&Interceptor::delivered>("delivered"),
                         InstanceMethod<&Interceptor::close>("close"), InstanceMethod<&Interceptor::ended>("ended")});
   }
 
@@ -88,6 +91,42 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     // Also after close: the thread waits on for what must not be lost.
     if (Shared supervisor = running_.lock()) supervisor->answer(value, owned.release(), forgets);
     return info.Env().Undefined();
+  }
+
+  Napi::Value foresee(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    int32_t id, held;
+    Span<uint8_t> address, calls;
+    int64_t network;
+    if (!readArguments(info, &id, &held, &address, &network, &calls)) return env.Undefined();
+    Shared supervisor = running_.lock();
+    if (supervisor == nullptr) return env.Undefined();
+    ForeseenBind bind;
+    bind.id = id;
+    bind.held = held;
+    bind.address.assign(reinterpret_cast<const char*>(address.data), address.length);
+    bind.network = static_cast<uint64_t>(network);
+    bind.calls.assign(reinterpret_cast<const char*>(calls.data), calls.length);
+    supervisor->foresee(std::move(bind));
+    return env.Undefined();
+  }
+
+  Napi::Value forget(const Napi::CallbackInfo& info) {
+    if (Shared supervisor = running_.lock()) supervisor->forget();
+    return info.Env().Undefined();
+  }
+
+  Napi::Value delivered(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    const Shared supervisor = running_.lock();
+    const auto binds = supervisor == nullptr ? std::vector<Supervisor::Delivered>() : supervisor->delivered();
+    Napi::Int32Array numbers = Napi::Int32Array::New(env, 4 * binds.size());
+    size_t at = 0;
+    for (const auto& bind : binds) {
+      for (int number : {bind.id, static_cast<int>(bind.process), static_cast<int>(bind.thread), bind.number})
+        numbers[at++] = number;
+    }
+    return numbers;
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {

@@ -2,12 +2,15 @@
 #include "supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "describe.h"
 
@@ -55,10 +58,16 @@ void Supervisor::run() {
 
 // Answers one call. Returns false when nobody is there any more to say how.
 bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
-  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_));
+  // What an earlier broker received may have been carried out.
+  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_, recalled ? ForeseenBinds() : foreseen()));
   report->recalled = recalled;
   if (!listener_.isValid(report->id)) return true;
   Verdict verdict;
+  if (isForeseen(*report, &verdict)) {
+    carry(report, verdict);
+    tellDelivered();
+    return true;
+  }
   bool asked = ask(report, &verdict);
   // The next broker receives only later calls: without a record this call would wait for ever.
   if (!asked && listener_.recorded()) return false;
@@ -76,6 +85,55 @@ void Supervisor::answer(int value, int socket, bool forgets) {
     answered_ = true;
   }
   changed_.notify_one();
+}
+
+void Supervisor::foresee(ForeseenBind bind) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  foreseen_.push_back(std::make_shared<const ForeseenBind>(std::move(bind)));
+}
+
+void Supervisor::forget() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  foreseen_.clear();
+}
+
+std::vector<Supervisor::Delivered> Supervisor::delivered() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return std::exchange(delivered_, {});
+}
+
+ForeseenBinds Supervisor::foreseen() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return foreseen_;
+}
+
+// Whether the answer is known, and still counts. What is delivered is noted at once: nobody forgets it in between.
+bool Supervisor::isForeseen(const BindReport& report, Verdict* verdict) {
+  if (report.foreseen == nullptr || report.error != 0) return false;
+  const ForeseenBind& bind = *report.foreseen;
+  if (bind.network != 0 && report.network != bind.network) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (stopping_ || std::find(foreseen_.begin(), foreseen_.end(), report.foreseen) == foreseen_.end()) return false;
+  // The server's socket waits, and so must the held one.
+  const int flags = ::fcntl(bind.held, F_GETFL);
+  if (flags < 0 || (flags & O_NONBLOCK) != 0) return false;
+  verdict->socket.reset(::fcntl(bind.held, F_DUPFD_CLOEXEC, 3));
+  if (!verdict->socket.valid()) return false;
+  // Nor is that socket foreseen for another address: it is no longer as new.
+  const auto isSame = [&bind](const auto& other) { return other->held == bind.held; };
+  foreseen_.erase(std::remove_if(foreseen_.begin(), foreseen_.end(), isSame), foreseen_.end());
+  delivered_.push_back({bind.id, report.process, report.thread, report.number});
+  return true;
+}
+
+void Supervisor::tellDelivered() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  tell([](Napi::Env env, Napi::Function callback) {
+    if (env == nullptr) return;
+    Napi::Object told = Napi::Object::New(env);
+    told.Set("isDelivered", Napi::Boolean::New(env, true));
+    callback.Call({told});
+  });
 }
 
 void Supervisor::stop(pthread_t thread) {

@@ -10,9 +10,11 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "bind-report.h"
 #include "epoll-report.h"
+#include "foreseen.h"
 #include "common/fd.h"
 #include "listener.h"
 
@@ -39,6 +41,21 @@ class Supervisor {
   // before, so tell of its epolls before the socket is placed as well. To epolls: 0 or an errno.
   void answer(int value, int socket, bool forgets);
 
+  // The event loop foresees a bind: it need not be asked. `bind.held` is borrowed until it is forgotten.
+  void foresee(ForeseenBind bind);
+
+  // Forgets all of them: from here on the event loop is asked.
+  void forget();
+
+  // The binds that were answered as foreseen since the last time. Each is here before the server gets its socket.
+  struct Delivered {
+    int id;
+    pid_t process;
+    pid_t thread;
+    int number;
+  };
+  std::vector<Delivered> delivered();
+
   // On the JavaScript thread. Idempotent. From here on the thread does not touch `tell_`, which dies with the
   // environment.
   void stop(pthread_t thread);
@@ -57,6 +74,9 @@ class Supervisor {
   bool await();
   bool stopping();
   bool ask(const Report& report, Verdict* verdict);
+  ForeseenBinds foreseen();
+  bool isForeseen(const BindReport& report, Verdict* verdict);
+  void tellDelivered();
   void carry(const Report& report, const Verdict& verdict);
   int replace(const Report& report, const Verdict& verdict);
   int place(const BindReport& report, const Numbers& numbers, int held);
@@ -80,6 +100,8 @@ class Supervisor {
   bool answered_ = false;
   bool stopping_ = false;
   Verdict verdict_;
+  ForeseenBinds foreseen_;
+  std::vector<Delivered> delivered_;
   std::mutex ending_;  // a thread that has ended cannot be signalled
   bool ended_ = false;
 };

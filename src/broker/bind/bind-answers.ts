@@ -7,7 +7,6 @@
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
-import type { ServerSpec } from "../../config/keys/spec.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
@@ -19,12 +18,13 @@ import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
-import { socketInode } from "../sockets/passed-socket.ts";
-import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import { addressOf } from "./asked-address.ts";
+import type { Bound } from "./bind-conflict.ts";
 import { reportFailures, unanswered } from "./bind-failures.ts";
-import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
+import type { BindRequest } from "./bind-match.ts";
+import type { Binder } from "./bind-reports.ts";
 import { boundBy, FurtherBinds } from "./further-binds.ts";
+import { type BindSource, type Offer, Offers } from "./offers.ts";
 import { askedBy, decideOtherBind, explainRefusal, kernelPorts, nameAsked } from "./other-binds.ts";
 import { areApart, describeElsewhere, isInOtherNetwork } from "./other-network.ts";
 import { bindPlan, makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
@@ -49,13 +49,6 @@ const RETRY_MS = 50;
 /** Different refusals that are logged for one server. */
 const MAX_LOGGED = 32;
 
-/** What the server may get: the sockets of a berth, or none if the berth is no longer configured. */
-export interface BindSource {
-  readonly name: string;
-  readonly sockets: readonly NamedSocket[];
-  readonly spec: { readonly server: Pick<ServerSpec, "otherBinds" | "anyNamespace" | "deliver"> };
-}
-
 export interface BindAnswersOptions {
   readonly berth: BindSource;
   readonly lease: { readonly ended: boolean };
@@ -68,29 +61,34 @@ export interface BindAnswersOptions {
   readonly isRestored: boolean;
   /** As in {@link FurtherBinds}. */
   readonly onReopened: (socket: string, sentences: readonly string[]) => void;
+  /** The server is about to get this socket, and {@link BindAnswers.isFirst} knows that. */
+  readonly onGiven: (socket: HeldSocket) => void;
   /** Whether the report still waits for its answer. So long its socket is open. */
   readonly awaits: (report: BindReport) => boolean;
 }
 
 const nothing: OwnSettings = { settings: [], flags: -1 };
 
+/** A socket that the server gets, and for what. */
+export interface Given extends NamedSocket {
+  readonly asked: Address;
+  readonly now: Bound | undefined;
+}
+
 /** The server's own socket. */
 type OwnSocket = SocketMake & SocketState;
-
-/** A socket a server may get, in the form {@link matchBind} decides on. */
-interface Offer extends Candidate, NamedSocket {}
 
 export class BindAnswers {
   readonly #options: BindAnswersOptions;
   readonly #sys: Native;
-  /** The path in /proc of each socket's last place. Among equal sockets, the server gets one that it no longer has. */
-  readonly #given = new Map<HeldSocket, { readonly pid: number; readonly fd: number }>();
+  readonly offers: Offers;
   readonly #further: FurtherBinds;
   readonly #logged = new Set<string>();
 
   constructor(options: BindAnswersOptions) {
     this.#options = options;
     this.#sys = options.sys;
+    this.offers = new Offers(options.berth);
     this.#further = new FurtherBinds({
       ...options,
       run: (report, make) => this.#run(report, make),
@@ -162,7 +160,7 @@ export class BindAnswers {
   /** What is bound in another network namespace is no matter of the berth's. Only what it may have meant is logged. */
   #passOn(report: BindReport, { kind, domain }: SocketMake): Answer {
     const address = addressOf(report.sockaddr, domain);
-    if (typeof address === "number" || this.#fitting({ kind, address, v6only: false }, false).length === 0)
+    if (typeof address === "number" || this.offers.fitting({ kind, address, v6only: false }, false).length === 0)
       return CONTINUE;
     const asked = formatListenAddress({ kind, address, dualStack: false });
     this.note("warning", `elsewhere ${asked}`, describeElsewhere(report.pid, asked));
@@ -170,26 +168,7 @@ export class BindAnswers {
   }
 
   #find(report: BindReport, request: BindRequest, ephemeral: boolean): Offer | undefined {
-    if (this.#isElsewhere(report)) return undefined;
-    const fitting = this.#fitting(request, ephemeral);
-    return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
-  }
-
-  #fitting(request: BindRequest, ephemeral: boolean): Offer[] {
-    const offers = this.#options.berth.sockets.flatMap(({ name, socket }): Offer[] => {
-      const { listen } = socket;
-      const chosenByKernel = listen.address.family !== "unix" && listen.address.port === 0;
-      if (ephemeral && !chosenByKernel) return [];
-      const address = ephemeral ? listen.address : socket.address;
-      return [{ name, socket, kind: listen.kind, address, dualStack: socket.dualStack }];
-    });
-    return matchBind(request, offers);
-  }
-
-  /** Whether the server still has the socket where it was put. */
-  #has(socket: HeldSocket): boolean {
-    const place = this.#given.get(socket);
-    return place !== undefined && knownSocketsOf(place.pid).get(place.fd) === socketInode(socket.fd);
+    return this.#isElsewhere(report) ? undefined : this.offers.find(request, ephemeral);
   }
 
   async #deliver(report: BindReport, own: OwnSocket, { name, socket }: Offer, asked: Address): Promise<Answer> {
@@ -219,21 +198,25 @@ export class BindAnswers {
       held.close();
       return this.#refuse(own, asked, "its lease has ended");
     }
-    this.#further.given(socket, now);
-    this.#given.set(socket, { pid: report.pid, fd: report.fd });
-    const { berth } = this.#options;
-    this.#options.log(
-      "info",
-      `berth ${berth.name}: pid ${report.pid} bound ${formatAddress(asked)} and got socket ${name}`,
-      {
-        event: "bound",
-        berth: berth.name,
-        socket: name,
-        pid: report.pid,
-        address: formatListenAddress(socket.listen),
-      },
-    );
+    this.given({ name, socket, asked, now }, report);
+    this.#options.onGiven(socket);
     return { verdict: 0, held };
+  }
+
+  /** Whether the server has not had the socket since it was as new. */
+  isFirst(socket: HeldSocket): boolean {
+    return this.#further.isFirst(socket);
+  }
+
+  /** The server gets the socket. */
+  given({ name, socket, asked, now }: Given, { pid, fd }: Binder): void {
+    this.#further.given(socket, now);
+    this.offers.given(socket, pid, fd);
+    const { berth } = this.#options;
+    const address = formatListenAddress(socket.listen);
+    this.#options.log("info", `berth ${berth.name}: pid ${pid} bound ${formatAddress(asked)} and got socket ${name}`, {
+      ...{ event: "bound", berth: berth.name, socket: name, pid, address },
+    });
   }
 
   async #bindHere(report: BindReport): Promise<Answer> {

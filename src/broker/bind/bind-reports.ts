@@ -18,10 +18,23 @@ export function bindRecord(sys: Native): FdHandle {
   return FdHandle.adopt(check("memfd_create", sys.memfd("berth-binds")), sys);
 }
 
+/** A bind whose answer is known ahead of time: see {@link Interceptor.foresee}. */
+export interface ForeseenBind {
+  readonly held: number;
+  readonly sockaddr: Uint8Array;
+  readonly network: number;
+  readonly calls: Uint8Array;
+}
+
+/** Where such a bind was made. */
+export type Binder = Pick<BindReport, "pid" | "thread" | "fd">;
+
 export interface BindReportsOptions {
   readonly sys: Native;
   /** A bind that waits for its answer, or null: no process has the filter any more. */
   readonly onReport: (report: BindReport | null) => void;
+  /** That bind, by its number, was answered as foreseen. */
+  readonly onDelivered: (id: number, binder: Binder) => void;
   /** Owns the report's epolls. Resolves with 0, or an errno for the server. Called also while paused. */
   readonly onEpolls: (report: EpollReport) => Promise<number>;
   /** Owns a descriptor of the process. */
@@ -57,6 +70,17 @@ export class BindReports {
     this.#interceptor.answer(verdict, socket, forgets);
   }
 
+  /** Answers this bind without a report, once. */
+  foresee(id: number, { held, sockaddr, network, calls }: ForeseenBind): void {
+    if (this.#paused === undefined) this.#interceptor.foresee(id, held, sockaddr, network, calls);
+  }
+
+  /** Foresees nothing any more. Those that were answered until now are told of first. */
+  forget(): void {
+    this.#interceptor.forget();
+    this.#tellDelivered(this.#interceptor);
+  }
+
   /** Reports nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. Idempotent. */
   pause(): void {
     if (this.#paused !== undefined) return;
@@ -71,6 +95,7 @@ export class BindReports {
       if (this.#paused === undefined) closeAll(pair);
     }
     this.#current = undefined;
+    this.forget();
     this.#interceptor.close();
   }
 
@@ -94,10 +119,19 @@ export class BindReports {
 
   close(): void {
     this.#current = undefined;
+    this.forget();
     this.#interceptor.close();
     if (this.#paused !== undefined) closeAll(this.#paused);
     this.#paused = undefined;
     this.#fds = [];
+  }
+
+  #tellDelivered(interceptor: Interceptor): void {
+    const numbers = interceptor.delivered();
+    for (let at = 0; at < numbers.length; at += 4) {
+      const [id = -1, pid = 0, thread = 0, fd = -1] = numbers.subarray(at, at + 4);
+      this.#options.onDelivered(id, { pid, thread, fd });
+    }
   }
 
   #begin([notify, record]: Pair): Interceptor {
@@ -116,6 +150,9 @@ export class BindReports {
 
   #hear(told: Told, from: Interceptor): void {
     const { onReport, onEpolls, onStray } = this.#options;
+    // First: what comes next may be the end, or a further bind of the same socket.
+    this.#tellDelivered(from);
+    if (told !== null && "isDelivered" in told) return;
     if (told !== null && "spent" in told) return onStray(told.pid, told.spent);
     if (told !== null && "epolls" in told) {
       for (const stray of told.strays) onStray(told.pid, stray);

@@ -6,11 +6,12 @@
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import { setTimeout as pause } from "node:timers/promises";
-import type { BindReport, EpollReport } from "../../native-interceptor.ts";
+import type { EpollReport } from "../../native-interceptor.ts";
 import { decodeCarried, encodeCarry, encodeForget } from "../guard/epoll-requests.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { NoReply } from "../guard/worker.ts";
 import { knownSocketsOf } from "../sockets/process-sockets.ts";
+import type { Binder } from "./bind-reports.ts";
 import { userOf } from "./server-user.ts";
 
 const { EAGAIN, ENOBUFS, ETIMEDOUT } = constants.errno;
@@ -55,7 +56,7 @@ export class EpollCarrier {
   }
 
   /** The server is about to get this socket. Returns whether its epolls may know the socket already. */
-  place({ pid, fd }: BindReport, held: number): boolean {
+  place({ pid, fd }: Binder, held: number): boolean {
     const inode = inodeOf(held);
     const isKnown = this.#options.isRestored || this.#places.some((place) => place.inode === inode);
     this.#remember({ pid, number: fd, inode });

@@ -68,6 +68,11 @@ export class FurtherBinds {
     this.#options = options;
   }
 
+  /** Whether the server has not had the socket since it was as new. */
+  isFirst(socket: HeldSocket): boolean {
+    return !this.#before.has(socket);
+  }
+
   /** The server has got the socket. */
   given(socket: HeldSocket, now: Bound | undefined): void {
     const before = this.#before.get(socket) ?? [];

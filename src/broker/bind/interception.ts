@@ -7,9 +7,11 @@ import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import type { BindReport, EpollReport } from "../../native-interceptor.ts";
 import { POLLHUP } from "../../net/socket-constants.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
 import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
-import { BindReports } from "./bind-reports.ts";
+import { type Binder, BindReports } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
+import { ForeseenBinds } from "./foreseen-binds.ts";
 import { userOf } from "./server-user.ts";
 
 const NO_SOCKET = -1;
@@ -18,9 +20,7 @@ const NO_SOCKET = -1;
 const BINDS_PER_SECOND = 200;
 const DELAY_MS = 20;
 
-export interface InterceptionOptions extends Omit<BindAnswersOptions, "awaits"> {
-  /** Whether an earlier broker has served it. */
-  readonly isRestored: boolean;
+export interface InterceptionOptions extends Omit<BindAnswersOptions, "awaits" | "onGiven"> {
   /** No process has the filter any more. */
   readonly onEnded: () => void;
 }
@@ -37,6 +37,7 @@ export class Interception {
   readonly #sys: Native;
   readonly #reports: BindReports;
   readonly #answers: BindAnswers;
+  readonly #foreseen: ForeseenBinds;
   readonly #epolls: EpollCarrier;
   readonly #options: InterceptionOptions;
   /** Those of other filters of the same server, and what ends each. */
@@ -56,7 +57,12 @@ export class Interception {
     notify: FdHandle,
     record: FdHandle | undefined,
     options: InterceptionOptions,
-    answers: BindAnswers = new BindAnswers({ ...options, awaits: (call) => this.#awaits(call) }),
+    answers: BindAnswers = new BindAnswers({
+      ...options,
+      awaits: (call) => this.#awaits(call),
+      onGiven: (socket) => this.#foreseen.withdraw(socket),
+    }),
+    isFirstFilter = true,
   ) {
     const { guard, sys } = options;
     this.#sys = sys;
@@ -67,12 +73,22 @@ export class Interception {
         if (call === null) options.onEnded();
         else if (!this.#closed) this.#throttle(call);
       },
+      onDelivered: (id, binder) => this.#note(id, binder),
       onEpolls: (call) => this.#carry(call),
       onStray: (pid, fd) => guard.close(userOf(pid), fd),
     });
     this.#answers = answers;
+    const { offers } = answers;
+    const isFirst = (socket: HeldSocket): boolean => answers.isFirst(socket);
+    this.#foreseen = new ForeseenBinds({ ...options, offers, isFirst, thread: this.#reports });
     const note = (key: string, message: string): void => this.#answers.note("warning", key, message);
     this.#epolls = new EpollCarrier({ guard, note, isRestored: options.isRestored });
+    if (isFirstFilter) void this.#foreseen.begin();
+  }
+
+  /** The berth or its lease has changed. */
+  renew(): void {
+    this.#foreseen.renew();
   }
 
   /**
@@ -86,7 +102,9 @@ export class Interception {
       other.close();
       onEnded();
     };
-    const other = new Interception(notify, undefined, { ...this.#options, onEnded: end }, this.#answers);
+    const other = new Interception(notify, undefined, { ...this.#options, onEnded: end }, this.#answers, false);
+    // Two threads answer now, and both could give the same socket.
+    this.#foreseen.close();
     this.#joined.set(other, end);
   }
 
@@ -129,12 +147,22 @@ export class Interception {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#delay);
+    this.#foreseen.close();
     this.#reports.close();
     for (const end of this.#joined.values()) end();
   }
 
   #awaits(report: BindReport): boolean {
     return this.#reports.awaits(report) || [...this.#joined.keys()].some((other) => other.#reports.awaits(report));
+  }
+
+  /** A bind was answered as foreseen. */
+  #note(id: number, binder: Binder): void {
+    const bind = this.#foreseen.delivered(id);
+    if (bind === undefined) return;
+    this.#binds++;
+    this.#answers.given(bind, binder);
+    if (bind.socket.open) this.#epolls.place(binder, bind.socket.fd);
   }
 
   #throttle(report: BindReport): void {

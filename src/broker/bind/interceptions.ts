@@ -14,10 +14,10 @@ import { tellRepairs } from "../berths/tell-repairs.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { StoredLease } from "../record/stored-name.ts";
-import type { BindSource } from "./bind-answers.ts";
 import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
 import { Interception, type InterceptionOptions, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
+import type { BindSource } from "./offers.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
@@ -63,12 +63,16 @@ const departed = (name: string): BindSource => ({
 
 export class Interceptions {
   readonly #byLease = new Map<string, Served>();
+  readonly #ofBerth = new Map<string, ReadonlySet<Interception>>();
   readonly #options: InterceptionsOptions;
   readonly #fallback: BindFallback;
 
   constructor(options: InterceptionsOptions) {
     this.#options = options;
     this.#fallback = new BindFallback(options.sys, options.log);
+    options.events.observe((_, berth) => {
+      for (const served of this.#ofBerth.get(berth.name) ?? []) served.renew();
+    });
   }
 
   /** Whether the binds of that lease's server are answered. */
@@ -221,6 +225,7 @@ export class Interceptions {
       if (storedCopy === undefined) unanswered++;
     }
     this.#byLease.clear();
+    this.#ofBerth.clear();
     this.#fallback.release();
     if (unanswered === 0 || isReplaced) return;
     this.#options.log(
@@ -244,6 +249,7 @@ export class Interceptions {
     const berth = berths.known(whose.berth.name);
     const end = (): void => {
       if (!this.#byLease.delete(id)) return;
+      this.#file(whose.berth.name, interception, false);
       interception.close();
       storedCopy?.drop();
       if (berth !== undefined) berth.keptBinds -= kept;
@@ -260,6 +266,7 @@ export class Interceptions {
     };
     const interception = new Interception(notify, record, { ...whose, sys, guard, log, onReopened, onEnded });
     this.#byLease.set(id, { berth: whose.berth.name, interception, storedCopy, end });
+    this.#file(whose.berth.name, interception, true);
     if (berth !== undefined) berth.keptBinds += kept;
     const lease = berths.leases.get(id);
     if (lease === undefined || berth?.spec.server.lease !== "server") return;
@@ -267,6 +274,13 @@ export class Interceptions {
       if (this.#byLease.get(id)?.interception !== interception) return "unknown";
       return interception.isAlive ? "some" : "none";
     };
+  }
+
+  #file(berth: string, interception: Interception, isServed: boolean): void {
+    const others = [...(this.#ofBerth.get(berth) ?? [])].filter((one) => one !== interception);
+    const now = isServed ? [...others, interception] : others;
+    if (now.length > 0) this.#ofBerth.set(berth, new Set(now));
+    else this.#ofBerth.delete(berth);
   }
 }
 

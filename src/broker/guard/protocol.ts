@@ -127,6 +127,13 @@ export function encodeRun(id: number, calls: readonly GuardCall[]): Uint8Array {
   return bytesIn(words).subarray(0, size * WORD);
 }
 
+/** Calls alone, as they are in the request of {@link encodeRun}. */
+export function encodeCalls(calls: readonly GuardCall[]): Uint8Array {
+  const words = new Int32Array(sizeOf(calls));
+  putCalls(words, 0, calls);
+  return bytesIn(words);
+}
+
 /**
  * Calls on one descriptor, whatever their index is, that can be sent again and again, with the results that are
  * expected: as bytes of an earlier result.

@@ -25,9 +25,6 @@ import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
 import { inodeAt, isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
 
-/** Whose an adopted socket is: a berth's, which tenants may have had, or the broker's own. */
-export type Whose = "berth" | "broker";
-
 export class HeldSocket implements Disposable, CaredFor {
   readonly key: string;
   readonly #hash: string;
@@ -35,6 +32,8 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly #sys: Native;
   #options: SocketOptions;
   readonly #handle: KeptHandle;
+  /** Called before its descriptor is closed. */
+  readonly closing: Set<() => void>;
   readonly #care: SocketCare;
   /** The work of those who carry out a plan of {@link carryOver}, until it settles. */
   readonly carrying: Set<Promise<unknown>> = new Set();
@@ -55,6 +54,7 @@ export class HeldSocket implements Disposable, CaredFor {
     this.listen = listen;
     this.#options = options;
     this.#handle = new KeptHandle(handle, sys);
+    this.closing = this.#handle.closing;
     this.#bound = listen.address;
     this.#sys = sys;
     this.#care = new SocketCare(this, sys);
@@ -86,7 +86,7 @@ export class HeldSocket implements Disposable, CaredFor {
     listen: ListenAddress,
     options: SocketOptions,
     sys: Native,
-    whose: Whose = "berth",
+    whose: "berth" | "broker" = "berth",
   ): HeldSocket {
     const { handle, stored, given } = passed;
     const socket = new HeldSocket(listen, options, handle, sys);

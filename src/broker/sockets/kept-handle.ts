@@ -11,6 +11,8 @@ export class KeptHandle {
   #handle: FdHandle;
   #kept: Kept | undefined;
   #inode: bigint | undefined;
+  /** Called before the descriptor is closed: by those who have lent it to a thread. */
+  readonly closing: Set<() => void> = new Set();
 
   constructor(handle: FdHandle, sys: FdCalls) {
     this.#handle = handle;
@@ -55,6 +57,7 @@ export class KeptHandle {
 
   /** Closes this descriptor: the socket is for another broker. */
   leave(): void {
+    this.#tellClosing();
     this.#handle.close();
     this.#kept?.drop();
     this.#kept = undefined;
@@ -62,7 +65,12 @@ export class KeptHandle {
 
   #close(isForeign: () => boolean): void {
     if (!this.#handle.open) return;
+    this.#tellClosing();
     if (this.#kept?.isThere !== true && isForeign()) this.#sys.closeForeign(this.#handle.steal());
     else this.#handle.close();
+  }
+
+  #tellClosing(): void {
+    for (const tell of [...this.closing]) tell();
   }
 }

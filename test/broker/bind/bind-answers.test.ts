@@ -54,7 +54,7 @@ class BindWorld implements Disposable {
     const { lease } = this;
     this.#answers = new BindAnswers({
       ...{ berth, lease, sys, guard, log: () => undefined, awaits: () => true },
-      ...{ network: 7, isRestored: false, onReopened: () => undefined },
+      ...{ network: 7, isRestored: false, onReopened: () => undefined, onGiven: () => undefined },
     });
   }
 

@@ -1,0 +1,174 @@
+/** Binds whose answer is given before they are made: the first one of each held socket, by a socket that is as new. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readSync, writeFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { FdHandle } from "../../src/fd.ts";
+import { native } from "../../src/native.ts";
+import { socketPair } from "../../src/net/socket-queries.ts";
+import { startBroker, type TestBroker } from "../support/broker.ts";
+import { leaksNothing } from "../support/fds.ts";
+import { needs } from "../support/needs.ts";
+import { freePort } from "../support/ports.ts";
+import { berth, copyFixture, inodesAt, launcher } from "./harness.ts";
+
+const NEWLINE = 10;
+
+leaksNothing("soon");
+
+/** Counts what the broker foresees. */
+class Foreseeing {
+  #count = 0;
+  #wake: () => void = () => undefined;
+  readonly sys: typeof native;
+
+  constructor() {
+    const onForeseen = (): void => {
+      this.#count++;
+      this.#wake();
+    };
+    class Watched extends native.Interceptor {
+      override foresee(...bind: Parameters<InstanceType<typeof native.Interceptor>["foresee"]>): void {
+        super.foresee(...bind);
+        onForeseen();
+      }
+    }
+    this.sys = { ...native, Interceptor: Watched };
+  }
+
+  async has(count: number): Promise<void> {
+    while (this.#count < count)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+  }
+}
+
+/** A server of the berth that binds what it is told. */
+class Told implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #channel: FdHandle;
+
+  constructor({ folder, socket }: TestBroker) {
+    const script = copyFixture(folder, "bind-told.py");
+    const [ours, theirs] = socketPair("stream", native);
+    using channel = theirs;
+    native.setfl(ours.fd, 0);
+    native.setfl(channel.fd, 0);
+    this.#channel = ours;
+    this.#child = spawn(launcher, ["--socket", socket, "game", "--", "python3", "-u", script], {
+      stdio: [channel.fd, channel.fd, "inherit"],
+    });
+  }
+
+  /** Its first line. This process does other things meanwhile. */
+  async begins(): Promise<void> {
+    using poll = watch(this.#channel.fd);
+    await poll.readable;
+    expect(this.#read()).toBe("ready");
+  }
+
+  /** Its answer. Until then this process does nothing but wait. */
+  ask(question: string): string {
+    writeSync(this.#channel.fd, `${question}\n`);
+    return this.#read();
+  }
+
+  /** Its answer. This process does other things meanwhile. */
+  async answers(question: string): Promise<string> {
+    writeSync(this.#channel.fd, `${question}\n`);
+    using poll = watch(this.#channel.fd);
+    await poll.readable;
+    return this.#read();
+  }
+
+  /** The rest of a line waits: a poll has made the descriptor non-blocking. */
+  #read(): string {
+    native.setfl(this.#channel.fd, 0);
+    const byte = Buffer.alloc(1);
+    let line = "";
+    while (readSync(this.#channel.fd, byte) > 0 && byte[0] !== NEWLINE) line += byte.toString();
+    return line;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // Its input ends, and so does it.
+    this.#channel.close();
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
+  }
+}
+
+function watch(fd: number): { readable: Promise<void> } & Disposable {
+  let tell: () => void = () => undefined;
+  const readable = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  const poll = new native.Poll(fd, () => tell());
+  poll.start(1);
+  return { readable, [Symbol.dispose]: () => poll.close() };
+}
+
+function boundOf({ log }: TestBroker): (string | undefined)[] {
+  return log.filter(({ event }) => event === "bound").map(({ address }) => String(address));
+}
+
+describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 }, () => {
+  it("is answered while the broker's event loop does something else, and logged afterwards", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    const listen = [`udp://127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`, `udp://[::1]:${port}`];
+    await using broker = await startBroker({ "game.toml": berth({ game: listen }) }, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(6);
+    const asked = [`udp 127.0.0.1 ${port}`, `tcp 0.0.0.0 ${port}`, `udp ::1 ${port}`];
+    const held = (["udp", "tcp", "udp6"] as const).flatMap((protocol) => inodesAt(protocol, port));
+    expect(asked.map((one) => server.ask(one))).toEqual(held);
+    expect(boundOf(broker)).toEqual([]);
+    await expect.poll(() => boundOf(broker)).toEqual(listen);
+  });
+
+  it("is answered as without that where the server has the socket already", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) };
+    await using broker = await startBroker(files, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    const [held] = inodesAt("udp", port);
+    expect(await server.answers(`udp 0.0.0.0 ${port}`)).toBe(held);
+    expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EADDRINUSE");
+    expect(boundOf(broker)).toEqual([`udp://127.0.0.1:${port}`]);
+  });
+
+  it("gets what the berth has after a reload", async () => {
+    const foreseeing = new Foreseeing();
+    const [former, port] = [await freePort(), await freePort()];
+    const text = (at: number): string => berth({ game: [`udp://127.0.0.1:${at}`] });
+    await using broker = await startBroker({ "game.toml": text(former) }, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    writeFileSync(join(broker.folder.path, "config/game.toml"), text(port));
+    broker.broker.reload();
+    await foreseeing.has(4);
+    expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(inodesAt("udp", port)[0]);
+    expect(await server.answers(`udp 127.0.0.1 ${former}`)).toBe("EACCES");
+  });
+
+  it("gets nothing once the lease has ended", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    const text = berth({ game: [`udp://127.0.0.1:${port}`] }, 'lease = "process"');
+    await using broker = await startBroker({ "game.toml": text }, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    expect(await server.answers("leave")).toBe("left");
+    await expect.poll(() => broker.log.some(({ event }) => event === "released")).toBe(true);
+    expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EACCES");
+    expect(boundOf(broker)).toEqual([]);
+  });
+});
