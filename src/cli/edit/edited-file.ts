@@ -4,6 +4,7 @@
  */
 import {
   closeSync,
+  existsSync,
   fchmodSync,
   fchownSync,
   fsyncSync,
@@ -137,6 +138,8 @@ function notRegular(name: string, named: string, path: string): BerthError {
 /** The names under which the configuration has this file. A link to an instance's template is read as the template. */
 function* namesOf(path: string, directories: readonly string[]): Generator<string> {
   for (const directory of directories) {
+    // Most machines have not all of the folders.
+    if (!existsSync(directory)) continue;
     for (const entry of readdirSync(directory)) {
       const [, name] = /^([^.].*)\.toml$/.exec(entry) ?? [];
       if (name === undefined || !leadsTo(join(directory, entry), path)) continue;
