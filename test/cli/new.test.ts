@@ -3,8 +3,8 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { nextSteps, type Surroundings } from "../../src/cli/new/next-steps.ts";
-import { recipeNames } from "../../src/cli/new/recipes.ts";
+import { nextSteps, type Surroundings, stopSettingsOf } from "../../src/cli/new/next-steps.ts";
+import { readRecipe, recipeNames } from "../../src/cli/new/recipes.ts";
 import { askTcp } from "../bind/harness.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { isRoot, needs } from "../support/needs.ts";
@@ -232,6 +232,7 @@ describe("what comes next", () => {
     hasSystemd: false,
     hasUnits: false,
     hasCommand: true,
+    stopSettings: [],
   };
   const enable = "systemctl enable --now berthd.socket";
 
@@ -255,6 +256,20 @@ describe("what comes next", () => {
       { hasCommand: false, brokerAnswers: true },
       ["berth reload", "berth run tanks -- /path/of/the/server"],
     ],
+    [
+      "a drop-in, where systemd would stop the server otherwise than the recipe says",
+      { brokerAnswers: true, hasSystemd: true, stopSettings: ["KillSignal=SIGINT", "TimeoutStopSec=2min"] },
+      [
+        "berth reload",
+        "mkdir -p /etc/systemd/system/berth@tanks.service.d && printf '%s\\n' '[Service]' KillSignal=SIGINT TimeoutStopSec=2min >/etc/systemd/system/berth@tanks.service.d/stop.conf && systemctl daemon-reload",
+        "berth start tanks",
+      ],
+    ],
+    [
+      "no drop-in without systemd",
+      { brokerAnswers: true, stopSettings: ["KillSignal=SIGINT"] },
+      ["berth reload", "berth run tanks"],
+    ],
     ["another user's own broker", { isRoot: false, hasSystemd: true }, ["berthd &", "berth run tanks"]],
     [
       "an instance of a template",
@@ -263,6 +278,14 @@ describe("what comes next", () => {
     ],
   ] as const)("is %s", (_what, changed, expected) => {
     expect(nextSteps({ ...bare, ...changed })).toEqual(expected);
+  });
+
+  test.each([
+    ["valheim", ["KillSignal=SIGINT", "TimeoutStopSec=2min"]],
+    ["luanti", ["TimeoutStopSec=2min"]],
+    ["bzflag", []],
+  ] as const)("has the unit's settings for the stop of recipe %s", (name, settings) => {
+    expect(stopSettingsOf(readRecipe(name))).toEqual(settings);
   });
 
   test(

@@ -21,7 +21,7 @@ import {
   portChoice,
   recipeDraft,
 } from "../new/draft.ts";
-import { nextSteps } from "../new/next-steps.ts";
+import { nextSteps, stopSettingsOf } from "../new/next-steps.ts";
 import { type Ask, asking, canAsk } from "../new/questions.ts";
 import { readRecipe, recipeNames } from "../new/recipes.ts";
 import {
@@ -129,6 +129,7 @@ async function create(name: BerthName, command: readonly string[], options: NewO
     hasSystemd: existsSync("/run/systemd/system"),
     hasUnits: ["/etc", "/usr/lib", "/lib"].some((root) => existsSync(`${root}/systemd/system/berthd.socket`)),
     hasCommand: /^command = /m.test(draft),
+    stopSettings: stopSettingsOf(draft),
   });
   const recipe = "recipe" in source ? source.recipe : null;
   if (json) print(`${printableJson({ name: name.full, file: path, recipe, next }, 2)}\n`);

@@ -16,6 +16,8 @@ export interface Surroundings {
   readonly hasSystemd: boolean;
   readonly hasUnits: boolean;
   readonly hasCommand: boolean;
+  /** How the server is stopped, as a unit's settings: systemd does not read those of the berth. */
+  readonly stopSettings: readonly string[];
 }
 
 /** The commands, in their order. */
@@ -29,6 +31,7 @@ export function nextSteps(about: Surroundings): readonly string[] {
   return [
     ...(missingFolder === undefined ? [] : [`install -d ${owner}${shellWord(missingFolder)}`]),
     ...brokerStep(about),
+    ...stopStep(about),
     !about.hasCommand
       ? `berth run ${name} -- /path/of/the/server`
       : isRoot && about.hasSystemd
@@ -45,6 +48,24 @@ function brokerStep({ brokerAnswers, isRoot, hasSystemd, hasUnits, config }: Sur
     return [hasUnits ? enable : `berth units install && systemctl daemon-reload && ${enable}`];
   }
   return [`berthd ${config.map((folder) => `--config ${shellWord(folder)} `).join("")}&`];
+}
+
+/** Has the berth's unit stop the server as the berth says, by a drop-in. */
+function stopStep({ name, isRoot, hasSystemd, hasCommand, stopSettings }: Surroundings): string[] {
+  if (!isRoot || !hasSystemd || !hasCommand || stopSettings.length === 0) return [];
+  const folder = shellWord(`/etc/systemd/system/berth@${name}.service.d`);
+  const lines = ["[Service]", ...stopSettings].map(shellWord).join(" ");
+  return [`mkdir -p ${folder} && printf '%s\\n' ${lines} >${folder}/stop.conf && systemctl daemon-reload`];
+}
+
+/** The settings of a unit for what a berth's text says of its server's stop. */
+export function stopSettingsOf(text: string): readonly string[] {
+  const setting = (key: string): string | undefined => new RegExp(`^${key} = "(.*)"$`, "m").exec(text)?.[1];
+  const [signal, timeout] = [setting("stop-signal"), setting("stop-timeout")];
+  return [
+    ...(signal === undefined ? [] : [`KillSignal=${signal}`]),
+    ...(timeout === undefined ? [] : [`TimeoutStopSec=${timeout}`]),
+  ];
 }
 
 /** The text as one word of a shell. */
