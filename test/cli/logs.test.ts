@@ -128,7 +128,11 @@ describe("a log in files", () => {
 });
 
 test.each([
-  ["nope", 111, /^berth: there is no log \S+\/logs\/nope\.log: the broker has not started .*: berth run nope\n$/],
+  [
+    "nope",
+    111,
+    /^berth: there is no log \S+\/logs\/nope\.log: neither the broker nor berth start has started .*: berth run nope\n$/,
+  ],
   ["arena@", 100, /^berth: "arena@" is not the name of a berth/],
   ["../x", 100, /is not the name of a berth/],
 ])("refuses %s", async (name, status, sentence) => {

@@ -57,12 +57,12 @@ const help = `
 Writes FOLDER/NAME-TIME.tar: all files that the berth's servers wrote below its root, with owners, access lists and
 extended attributes. The image is not in it: berth image ls names its source.
 The server is stopped, its files are archived, and it is started again. The port stays open: players who connect
-meanwhile wait. No server can start in the berth until then, on demand neither.
+meanwhile wait. No server can start in the berth until then, not even on demand.
 With --snapshot the server is frozen only while its files are cloned. It needs a file system that can clone files (XFS,
 btrfs, bcachefs), and a server that systemd runs. Such a backup is what a power cut would leave.
 With --live the server runs on, and the files may be torn: one is old, another one new.
 It needs root, or the broker's user. The archive is complete or absent, also after Ctrl-C. berth restore reads it.
-Exit status: 0 saved; 1 refused; 100 usage; 111 no server could be stopped or started, or a file not be read.
+Exit status: 0 saved; 1 refused; 100 usage; 111 a server did not stop or start, or a file could not be read.
 
 Examples:
   berth backup arena@bob

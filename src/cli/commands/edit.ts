@@ -49,7 +49,7 @@ Exit status: 0 saved, or nothing to save; 1 refused, as the text has problems or
 Examples:
   berth edit worlds
   berth edit --reload arena@
-  EDITOR='sed -i s/27960/27961/' berth edit quake`;
+  VISUAL='sed -i s/27960/27961/g' berth edit quake`;
 
 export function addEdit(program: Command): void {
   program

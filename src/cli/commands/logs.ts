@@ -33,8 +33,8 @@ const MOST_LINES = 1_000_000;
 
 const help = `
 Under systemd the log is the journal of berth@NAME.service: what the server wrote, and what systemd and berth-launch say
-of it. A server that the broker started itself has its log in the state folder: logs/NAME.log, and NAME.log.1 to
-NAME.log.4 before it, of 4 MiB each. Its times are UTC. --state reads that log in any case.
+of it. Where systemd does not run, and for a server that the broker started itself, the log is in the state folder:
+logs/NAME.log, and NAME.log.1 to NAME.log.4 before it, of 4 MiB each. Its times are UTC. --state reads that log always.
 A server that was started by berth run writes to its own terminal.
 --since takes 30s, 10m, 2h, 1d, or a time: '2026-01-31 20:15'. Without --lines it prints all lines since then.
 Exit status: 0; of the journal, that of journalctl; 100 usage; 111 no log, or it cannot be read.
@@ -117,6 +117,6 @@ async function printFiles(name: string, options: LogsOptions, signal: AbortSigna
 }
 
 function noLog(name: string, path: string): BerthError {
-  const message = `there is no log ${printable(path)}: the broker has not started the server of berth ${name}; to run it in this terminal: berth run ${name}`;
+  const message = `there is no log ${printable(path)}: neither the broker nor berth start has started the server of berth ${name} there; to run it in this terminal: berth run ${name}`;
   return new BerthError("SYSTEM_ERROR", message);
 }

@@ -45,7 +45,8 @@ const help = `
 Replaces what the berth's servers wrote by what is in FILE, an archive of berth backup, of this berth or of another one.
 The files get owners of this berth's range of ids. They are unpacked while the server runs; it is stopped only for the
 exchange, and started again. With --keep, the files of before stay in the berth's state folder.
-Exit status: 0 restored; 1 refused; 100 usage; 111 the archive or the server does not work. Nothing has changed then.
+Exit status: 0 restored; 1 refused; 100 usage; 111 the archive or the server does not work. If it fails before the
+exchange, nothing has changed. If the server does not start after it, the files are restored.
 
 Examples:
   berth restore arena@bob arena@bob-20260131T201500Z.tar
