@@ -49,7 +49,7 @@ describe("a sentence of the page", needs("root"), () => {
   let printed = "";
 
   beforeAll(async () => {
-    const [mine, other, busy] = [await freePort(), await freePort(), await freePort()];
+    const [mine, other, busy, own] = [await freePort(), await freePort(), await freePort(), await freePort()];
     await using holder = Object.assign(createSocket("udp4"), {
       [Symbol.asyncDispose]: async () => void holder.close(),
     });
@@ -67,6 +67,7 @@ describe("a sentence of the page", needs("root"), () => {
       "ghost.toml": `${udp(0)}[server]\nuser = "no-such-user"\n${sleep}`,
       "busy.toml": udp(busy),
       "binds.toml": `${udp(mine)}[server]\nuser = "nobody"\ndeliver = ["bind"]\n${sleep}`,
+      "own.toml": `${udp(own)}[server]\nuser = "nobody"\n`,
       "twin.toml": udp(mine),
       "arena.tml": "",
     };
@@ -75,6 +76,8 @@ describe("a sentence of the page", needs("root"), () => {
     const launch = (name: string, uid?: number): Promise<string> =>
       output(launcherPath(), ["--socket", broker.socket, name], env, uid);
     for (const name of ["nowhere", "anybody", "folder", "program", "nothing", "image"]) printed += await launch(name);
+    const bind = `import socket; socket.socket(type=socket.SOCK_DGRAM).bind(("127.0.0.1", ${own}))`;
+    printed += await output(launcherPath(), ["--socket", broker.socket, "own", "--", "python3", "-c", bind], env);
     printed += await launch("anybody", NOBODY);
     printed += (await berth(["ls"], { BERTHD_SOCKET: "/nonexistent/broker" })).stderr;
     printed += (await berth(["check", join(broker.folder.path, "config")])).stdout;
