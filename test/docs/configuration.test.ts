@@ -70,7 +70,7 @@ test("a game that opens its own port can use a berth: an example of the page doe
 test("README: an instance can be a link to the template, as its commands make it; the next one has another port", () => {
   const readme = read("README.md");
   const [template = "", second = ""] = blocks(readme, "toml");
-  const [, target = "", link = ""] = /^\$ ln -s (\S+) (\S+)$/m.exec(readme) ?? [];
+  const [, target = "", link = ""] = /^# ln -s (\S+) (\S+)$/m.exec(readme) ?? [];
   using folder = new TestFolder({ [target]: template, "arena@alice.toml": second });
   symlinkSync(target, join(folder.path, link));
   const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
