@@ -57,6 +57,42 @@ describe("berth new", () => {
     ]);
   });
 
+  test("--explain runs the server, and the file has the addresses that it binds", async () => {
+    using folder = new TestFolder();
+    const port = await freePort();
+    const server = `require("node:dgram").createSocket("udp4").bind(${port}, "127.0.0.1")`;
+    const args = ["--explain", "--for", "2", ...asUser, "--", process.execPath, "--eval", server];
+    const { code, stdout } = await create(folder, "arena", ...args);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^wrote {3}\S+arena\.toml\nnext:/);
+    const text = readFileSync(join(folder.path, "arena.toml"), "utf8");
+    expect(text).toContain(`listen = ["udp://127.0.0.1:${port}"]`);
+    expect(text).toContain('deliver = ["bind"]');
+    expect((await berth(["check", folder.path])).stdout).toBe("1 berth with 1 socket: fine\n");
+  });
+
+  test("--explain writes nothing for a server that binds nothing", async () => {
+    using folder = new TestFolder();
+    const { code, stdout, stderr } = await create(folder, "arena", "--explain", ...asUser, "--", "true");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/the server bound nothing that a berth could hold/);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+
+  test.each([
+    [["--explain"], /the server is missing; write berth new NAME --explain -- COMMAND/],
+    [["--from", "bzflag", "--for", "3"], /--for needs --explain/],
+    [["--explain", "--port", "7", "--", "true"], /--port changes a recipe/],
+    [["--explain", "--from", "bzflag", "--", "true"], /cannot be used with/],
+    [["--explain", "--for", "x", "--", "true"], /--for x is not a number of seconds/],
+  ])("refuses %j", async (args, sentence) => {
+    using folder = new TestFolder();
+    const { code, stderr } = await create(folder, "arena", ...asUser, ...args);
+    expect(stderr).toMatch(sentence);
+    expect(code).toBe(100);
+    expect(readdirSync(folder.path)).toEqual([]);
+  });
+
   test("without a recipe the file has the addresses, the command as it is, and the folder", async () => {
     using folder = new TestFolder();
     const listen = ["--listen", "udp://*:27960", "--listen", "tcp://*:27960"];

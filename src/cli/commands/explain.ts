@@ -1,18 +1,13 @@
 /** `berth explain NAME -- COMMAND`: runs a server and prints a configuration for what it binds. It needs no broker. */
 import type { Command } from "commander";
-import { systemAccounts } from "../../accounts.ts";
 import { BERTH_NAME_RULE, parseBerthName } from "../../config/toml/name.ts";
 import { BerthError, errnoName } from "../../errors.ts";
-import { native } from "../../native.ts";
 import { formatListenAddress } from "../../net/address.ts";
 import { protocolName } from "../../net/transport.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
-import { programPath } from "../explain/program-path.ts";
+import { explainServer, sayWhyNothing } from "../explain/explained.ts";
 import type { SeenBind } from "../explain/recorder.ts";
-import { folderFor, serverUser, userOf } from "../explain/server-place.ts";
-import { explainOthers, suggestBerth } from "../explain/suggestion.ts";
-import { traceBinds } from "../explain/trace.ts";
 import { jsonOption } from "../options.ts";
 import { print } from "../stdout.ts";
 
@@ -21,8 +16,6 @@ interface ExplainOptions {
   readonly for?: string;
   readonly json?: true;
 }
-
-const MAX_SECONDS = 86_400;
 
 const help = `
 The server runs as you start it: same user, environment and folder, each bind carried out as it asks; its output goes
@@ -51,40 +44,21 @@ export function addExplain(program: Command): void {
     .action(async (name: string, words: string[], { user, for: seconds, json }: ExplainOptions) => {
       const command = words[0] === "--" ? words.slice(1) : words;
       mustBeName(name);
-      const [program] = command;
-      if (program === undefined)
+      if (command.length === 0)
         throw new BerthError("USAGE", "the server is missing; write berth explain NAME -- COMMAND");
-      const duration = seconds === undefined ? undefined : milliseconds(seconds);
-      const place = placeOf(user);
-      const stop = stopSignal();
-      const trace = await traceBinds(command, { ...place, user: place.as, stop, duration, say, sys: native });
-      if (!trace.started) {
+      const explained = await explainServer(name, command, { user, seconds });
+      if (explained === undefined) {
         process.exitCode = EXIT_SYSTEM;
         return;
       }
-      const { binds, code, signal } = trace;
-      const path = programPath(program, place.directory, process.env["PATH"] ?? "");
-      const berth = { name, command: [path, ...command.slice(1)], directory: place.directory, user: place.user, binds };
-      const toml = suggestBerth(berth);
+      const { binds, code, signal, toml } = explained;
       const result = { name, command, exit: { code, signal }, binds: binds.map(jsonBind), toml: toml ?? null };
       if (json) print(`${printableJson(result, 2)}\n`);
       else if (toml !== undefined) print(toml);
       if (toml !== undefined) return;
-      for (const line of explainOthers(binds, command)) say(line);
-      say("the server bound nothing that a berth could hold; read its output above, or give it more time");
+      sayWhyNothing(binds, command);
       process.exitCode = EXIT_REFUSED;
     });
-}
-
-/** As whom and where the server runs, and as whom it is to run in the berth. */
-function placeOf(name: string | undefined) {
-  const uid = process.geteuid?.() ?? -1;
-  const accounts = systemAccounts(native);
-  const as = name === undefined ? undefined : userOf(name, uid, accounts);
-  const here = process.cwd();
-  const directory = folderFor(as, here);
-  if (directory !== here) say(`${as?.name} may not enter ${printable(here)}, so the server starts in /`);
-  return { as, directory, user: serverUser(as, uid, process.env["SUDO_USER"], accounts) };
 }
 
 function jsonBind(bind: SeenBind) {
@@ -106,22 +80,4 @@ function jsonBind(bind: SeenBind) {
 function mustBeName(name: string): void {
   if (parseBerthName(name) !== undefined) return;
   throw new BerthError("USAGE", `"${printable(name)}" cannot name a berth: ${BERTH_NAME_RULE}`);
-}
-
-function milliseconds(text: string): number {
-  const seconds = Number(text);
-  if (text.trim() !== "" && seconds > 0 && seconds <= MAX_SECONDS) return seconds * 1000;
-  const rule = `is not a number of seconds above 0 and at most ${MAX_SECONDS}; write for example --for 10`;
-  throw new BerthError("USAGE", `--for ${printable(text)} ${rule}`);
-}
-
-/** Fires at SIGINT and similar signals: the server is ended first, and the result is still printed. */
-function stopSignal(): AbortSignal {
-  const stopping = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => stopping.abort());
-  return stopping.signal;
-}
-
-function say(sentence: string): void {
-  process.stderr.write(`berth: ${sentence}\n`);
 }

@@ -10,12 +10,14 @@ import { formatProblem } from "../../config/toml/problem.ts";
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { EXIT_REFUSED } from "../exit.ts";
+import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
+import { explainServer, sayWhyNothing } from "../explain/explained.ts";
 import { isThere, problemsOf, writeBerth } from "../new/berth-file.ts";
 import {
   folderOf,
   isAddress,
   mustBeFolder,
+  type Place,
   type PortChoice,
   plainDraft,
   portChoice,
@@ -38,6 +40,8 @@ import { print } from "../stdout.ts";
 interface NewOptions extends ConfigChoice, SocketChoice {
   readonly from?: string;
   readonly listen?: readonly string[];
+  readonly explain?: true;
+  readonly for?: string;
   readonly port?: readonly PortChoice[];
   readonly user?: string;
   readonly directory?: string;
@@ -47,7 +51,10 @@ interface NewOptions extends ConfigChoice, SocketChoice {
 }
 
 /** What the file is made from. */
-type Source = { readonly recipe: string } | { readonly listen: readonly string[] };
+type Source =
+  | { readonly recipe: string }
+  | { readonly listen: readonly string[] }
+  | { readonly seconds: string | undefined };
 
 /** A broker that does not answer at once is no reason to wait. */
 const ANSWER_TIMEOUT_MS = 2000;
@@ -56,11 +63,13 @@ const help = `
 The file goes to /etc/berthd, or of a user other than root to ~/.config/berthd; with --config, to the last folder named.
 On a terminal, what is missing is asked for: a recipe or an address, and as root the server's user.
 --port moves all ports of a recipe as far as the first one; --port SOCKET=PORT sets those of one socket.
+--explain runs the server as berth explain does, and writes what it binds; end it with Ctrl-C or --for.
 Exit status: 0 written, 1 refused with every problem, 100 usage, 111 system.
 
 Examples:
   berth new tanks --from bzflag --user games
   berth new quake --from quake3 --port 27961 --directory /srv/quake --user games
+  berth new quake --explain --for 10 --user games -- /usr/lib/ioquake3/ioq3ded +map q3dm1
   berth new arena --listen 'udp://*:27960' --user games -- /srv/arena/server --port {port:game}`;
 
 export function addNew(program: Command): void {
@@ -68,10 +77,14 @@ export function addNew(program: Command): void {
     .command("new")
     .description("write the file of a berth: from a recipe of a game, or from an address and a command")
     .argument("<name>", "the name of the berth")
-    .argument("[command...]", "with --listen: the server")
+    .argument("[command...]", "with --listen or --explain: the server")
     .addOption(socketOption())
     .addOption(new Option("--from <recipe>", "the game").choices(recipeNames()).conflicts("listen"))
     .option("--listen <address>", "where the server listens; repeat for more", collect)
+    .addOption(
+      new Option("--explain", "run the server, and take the addresses that it binds").conflicts(["from", "listen"]),
+    )
+    .addOption(new Option("--for <seconds>", "with --explain: end the server after this time"))
     .option("--port <port>", "another port than the recipe's; repeat for more", (text, all: PortChoice[] = []) => [
       ...all,
       portChoice(text),
@@ -103,7 +116,10 @@ async function create(name: BerthName, command: readonly string[], options: NewO
   const draft =
     "recipe" in source
       ? recipeDraft(name.full, source.recipe, readRecipe(source.recipe), ports, place)
-      : plainDraft(name.full, source.listen, command, place);
+      : "listen" in source
+        ? plainDraft(name.full, source.listen, command, place)
+        : await explainedDraft(name.full, source.seconds, command, place);
+  if (draft === undefined) return;
   const problems = problemsOf([name.full], draft, path, directories, accounts);
   if (problems.length > 0) {
     const lines = problems.flatMap((problem) => formatProblem(problem).split("\n"));
@@ -121,7 +137,7 @@ async function create(name: BerthName, command: readonly string[], options: NewO
   const next = nextSteps({
     name: name.full,
     isTemplate: name.kind === "template",
-    isRoot: process.geteuid?.() === 0,
+    isRoot: isRoot(),
     config: options.config === undefined && name.kind !== "template" ? [] : directories,
     user,
     missingFolder: missing(folderOf(draft)),
@@ -145,12 +161,19 @@ async function create(name: BerthName, command: readonly string[], options: NewO
 
 /** Asks for what is missing, or says which options it takes. */
 async function complete(
-  { from, listen, user }: NewOptions,
+  { from, listen, explain, for: seconds, user }: NewOptions,
   accounts: Accounts,
 ): Promise<{ source: Source; user: string | undefined }> {
+  if (seconds !== undefined && !explain) throw new BerthError("USAGE", "--for needs --explain");
   const given: Source | undefined =
-    from !== undefined ? { recipe: from } : listen !== undefined ? { listen } : undefined;
-  const needsUser = user === undefined && process.geteuid?.() === 0;
+    from !== undefined
+      ? { recipe: from }
+      : listen !== undefined
+        ? { listen }
+        : explain === undefined
+          ? undefined
+          : { seconds };
+  const needsUser = user === undefined && isRoot();
   if (given !== undefined && !needsUser) return { source: given, user };
   if (canAsk())
     return await asking(async (ask) => {
@@ -159,7 +182,10 @@ async function complete(
     });
   if (given === undefined) {
     const recipes = `--from RECIPE (${recipeNames().join(", ")})`;
-    throw new BerthError("USAGE", `name a recipe: ${recipes}; or where the server listens: --listen 'udp://*:27960'`);
+    throw new BerthError(
+      "USAGE",
+      `name a recipe: ${recipes}; or where the server listens: --listen 'udp://*:27960'; or run it: --explain -- COMMAND`,
+    );
   }
   throw new BerthError("USAGE", "say whose server it is: --user USER (--user root if you mean it)");
 }
@@ -185,6 +211,33 @@ function mustFit(source: Source, ports: readonly PortChoice[], command: readonly
     throw new BerthError("USAGE", "a recipe has its own command; change it in the file that is written");
   if ("listen" in source && ports.length > 0)
     throw new BerthError("USAGE", "--port changes a recipe; write the port into --listen");
+  if ("seconds" in source && ports.length > 0)
+    throw new BerthError("USAGE", "--port changes a recipe; give the server its port as it takes it");
+  if ("seconds" in source && command.length === 0)
+    throw new BerthError("USAGE", "the server is missing; write berth new NAME --explain -- COMMAND");
+}
+
+/** Undefined if there is no draft: what was wrong has been printed. */
+async function explainedDraft(
+  name: string,
+  seconds: string | undefined,
+  command: readonly string[],
+  { user, directory }: Place,
+): Promise<string | undefined> {
+  const explained = await explainServer(name, command, { seconds, user: isRoot() ? user : undefined, directory });
+  if (explained === undefined) {
+    process.exitCode = EXIT_SYSTEM;
+    return undefined;
+  }
+  if (explained.toml === undefined) {
+    sayWhyNothing(explained.binds, command);
+    process.exitCode = EXIT_REFUSED;
+  }
+  return explained.toml;
+}
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0;
 }
 
 function nameOf(text: string): BerthName {
