@@ -37,6 +37,7 @@ describe("a berth", () => {
       limits: [{ resource: "nofile", soft: 1024, hard: "keep" }],
       capabilities: [],
       noNamespaces: false,
+      console: false,
       lease: "server",
       start: "manual",
     });
@@ -84,6 +85,7 @@ umask = "077"
 limits = { nofile = "512:2048", memlock = "64M", cpu = "unlimited", as = "1G:keep", core = 0 }
 capabilities = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_CHECKPOINT_RESTORE"]
 no-namespaces = true
+console = true
 lease = "process"
 start = "on-demand"
 stop-after = "15min"
@@ -133,6 +135,7 @@ watchdog = "90s"
       ],
       capabilities: [0, 13, 40],
       noNamespaces: true,
+      console: true,
       lease: "process",
       start: "on-demand",
       stopAfter: 900,
