@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -91,7 +92,7 @@ describe("berth backup and restore, without a broker", () => {
     writeFileSync(join(state.path, "roots/lobby/upper/big"), Buffer.alloc(64 << 20, "entropy 0123456789"));
     const args = ["backup", "--state", state.path, "--to", state.path, "--compress", "xz", "lobby"];
     const child = start(args, nowhere);
-    const partial = (): string[] => readdirSync(state.path).filter((name) => name.endsWith(".partial"));
+    const partial = (): string[] => readdirSync(state.path).filter((name) => name.startsWith(".berth-backup-"));
     await expect.poll(partial).toHaveLength(1);
     child.kill("SIGINT");
     expect(await once(child, "exit")).toEqual([null, "SIGINT"]);
@@ -106,6 +107,8 @@ describe("berth backup and restore, without a broker", () => {
       111,
       /^berth: there is no file \/nowhere\/a\.tar\n$/,
     ],
+    ["a path for a name", ["backup", "../lobby"], 100, /^berth: "\.\.\/lobby" is not the name of a berth; /],
+    ["a path to restore to", ["restore", "..", cli], 100, /^berth: "\.\." is not the name of a berth; /],
     ["a file that is no archive", ["restore", "lobby", cli], 111, /^berth: tar failed \(exit status 2\): /],
   ])("refuses %s", async (_, [command = "", ...words], status, sentence) => {
     using state = new TestFolder({ "roots/lobby/upper/save": "one" });
@@ -114,6 +117,59 @@ describe("berth backup and restore, without a broker", () => {
     expect(code).toBe(status);
     expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
     expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+
+  test("an archive with a link in the place of the folder is refused, and what it leads to stays", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one", "away/x": "", "a/upper/y": "", "b/z": "" });
+    symlinkSync(join(state.path, "away"), join(state.path, "b/upper"));
+    const file = join(state.path, "evil.tar");
+    tar("-C", join(state.path, "a"), "-cf", file, "--no-recursion", "upper/");
+    tar("-C", join(state.path, "b"), "-rf", file, "upper");
+    const { code, stderr } = await berth(["restore", "--state", state.path, "lobby", file], nowhere);
+    expect(stderr).toMatch(/^berth: \S+evil\.tar cannot be restored: upper in it is no folder\n$|^berth: tar failed/);
+    expect(code).toBe(111);
+    expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
+    expect(readdirSync(join(state.path, "away"))).toEqual(["x"]);
+    expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+
+  test("an archive with a device is refused, and leaves what there is", needs("root"), async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one", "evil/upper/x": "" });
+    execFileSync("mknod", [join(state.path, "evil/upper/disk"), "b", "8", "0"]);
+    const file = join(state.path, "evil.tar");
+    tar("-C", join(state.path, "evil"), "-cf", file, "upper");
+    expect(await berth(["restore", "--state", state.path, "lobby", file], nowhere)).toEqual({
+      code: 111,
+      stdout: "",
+      stderr: `berth: ${file} cannot be restored: it has a device node, block 8:0 disk\n`,
+    });
+    expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+
+  test("an archive is never written over a file, nor through a link", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one" });
+    const args = ["--state", state.path, "--to", state.path, "lobby"];
+    const { file } = await backUp(args, nowhere);
+    const before = readFileSync(file);
+    const { code, stderr } = await berth(["backup", ...args], nowhere);
+    // Within the same second the name is the same.
+    if (code !== 0) expect(stderr).toContain(`there is a file ${file} already`);
+    expect(readFileSync(file)).toEqual(before);
+    expect(readdirSync(state.path).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  test("files of a range are not restored to a berth without one", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one" });
+    const about = { berth: "lobby", time: "2026-01-01T00:00:00Z", range: { base: 524288, count: 65536 }, images: [] };
+    using other = new TestFolder({ "upper/save": "two", "berth-backup.json": JSON.stringify(about) });
+    const file = join(state.path, "a.tar");
+    tar("-C", other.path, "-cf", file, "berth-backup.json", "upper");
+    const { code, stderr } = await berth(["restore", "--state", state.path, "lobby", file], nowhere);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining("berth lobby has no range of ids yet"),
+    });
+    expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
   });
 
   test("an archive without the folder is refused, and leaves what there is", async () => {

@@ -2,12 +2,15 @@
  * The archive of a berth: what its servers wrote, by tar(1), with owners as numbers and all extended attributes, as
  * overlayfs keeps its own there. The first member says whose files they are. An archive is complete or absent.
  */
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, linkSync, lstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BerthError } from "../../errors.ts";
+import { native } from "../../native.ts";
 import { printable } from "../../printable.ts";
-import { moveDurably, system } from "../../rootfs/disk/durable.ts";
+import { syncFolder, system } from "../../rootfs/disk/durable.ts";
+import { openTree } from "../../rootfs/disk/open-tree.ts";
+import { pauseFor } from "../../rootfs/disk/pause.ts";
+import { findDevices } from "../../rootfs/images/devices.ts";
 import { runCommand } from "../../rootfs/images/run-command.ts";
 
 /** The first member of an archive. */
@@ -33,7 +36,13 @@ export const COMPRESSIONS = ["none", "gzip", "zstd", "xz"] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
 const SUFFIX: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", zstd: ".zst", xz: ".xz" };
-const KEEP = ["--numeric-owner", "--acls", "--xattrs", "--xattrs-include=*"] as const;
+const KEEP = [
+  "--numeric-owner",
+  "--acls",
+  "--xattrs",
+  "--xattrs-include=*",
+  "--xattrs-exclude=trusted.berthd.*",
+] as const;
 /** tar(1): some files changed while they were read. */
 const CHANGED = 1;
 
@@ -64,13 +73,12 @@ export async function writeArchive(
       "SYSTEM_ERROR",
       `there is a file ${printable(path)} already; remove it, or choose another folder: --to`,
     );
-  const partial = `${path}.partial`;
-  // Before tar writes to it: nobody else may read what servers wrote.
-  system(partial, () => writeFileSync(partial, "", { mode: 0o600 }));
-  chmodSync(partial, 0o600);
-  const folder = mkdtempSync(join(tmpdir(), "berth-backup-"));
+  // A folder of its own: where others can write, nobody can foresee its name or put a link there.
+  const folder = system(path, () => mkdtempSync(join(dirname(path), ".berth-backup-")));
+  const partial = join(folder, "archive");
   const look = setInterval(() => onBytes?.(sizeOfFile(partial)), LOOK_MS);
   try {
+    writeFileSync(partial, "", { mode: 0o600, flag: "wx" });
     writeFileSync(join(folder, ABOUT), `${JSON.stringify(about, undefined, 2)}\n`);
     const create = ["tar", "--create", ...KEEP, "--sparse", "--file", partial] as const;
     const packed = compression === "none" ? [] : [`--${compression}`];
@@ -78,12 +86,13 @@ export async function writeArchive(
     const members = ["--directory", folder, ABOUT, "--directory", parent, "--", UPPER];
     await runCommand([...create, ...packed, ...members], { signal, mostStatus, failure: "SYSTEM_ERROR" });
     await runCommand(["sync", partial], { signal, failure: "SYSTEM_ERROR" });
-    moveDurably(partial, path);
+    // link(2), as rename(2) would replace what is there.
+    system(path, () => linkSync(partial, path));
+    syncFolder(dirname(path));
     return sizeOfFile(path);
   } finally {
     clearInterval(look);
     rmSync(folder, { recursive: true, force: true });
-    rmSync(partial, { force: true });
   }
 }
 
@@ -110,7 +119,19 @@ export async function readAbout(path: string, signal: AbortSignal): Promise<Abou
 export async function extractArchive(path: string, folder: string, signal: AbortSignal): Promise<void> {
   const extract = ["tar", "--extract", ...KEEP, "--same-permissions", "--same-owner", "--file", path] as const;
   await runCommand([...extract, "--directory", folder, UPPER], { signal, failure: "SYSTEM_ERROR" });
+  const upper = join(folder, UPPER);
+  // Archives come from anywhere: a later member may have put a link there.
+  if (!lstatSync(upper, { throwIfNoEntry: false })?.isDirectory()) throw unusable(path, `${UPPER} in it is no folder`);
+  using tree = openTree(upper, native);
+  const [device] = await findDevices(tree, native, pauseFor(signal));
+  // A server could open it, also where its root is mounted with nodev: rootfs/images/devices.ts.
+  if (device !== undefined)
+    throw unusable(path, `it has a device node, ${device.kind} ${device.number} ${device.path}`);
   await runCommand(["sync", "--file-system", dirname(folder)], { signal, failure: "SYSTEM_ERROR" });
+}
+
+function unusable(path: string, why: string): BerthError {
+  return new BerthError("SYSTEM_ERROR", `${printable(path)} cannot be restored: ${printable(why)}`);
 }
 
 function parseAbout(path: string, text: string): About {

@@ -1,5 +1,6 @@
 /** Folders of a command in a berth's state folder, for its own time. One that was killed leaves its own to the next. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { system } from "../../rootfs/disk/durable.ts";
 
@@ -13,13 +14,18 @@ export class Scratch implements Disposable {
       for (const name of readdirSync(parent)) {
         const pid = /^(?:snapshot|restoring)-(\d+)$/.exec(name)?.[1];
         if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`)))
-          rmSync(join(parent, name), { recursive: true, force: true });
+          remove(join(parent, name));
       }
       mkdirSync(this.path, { mode: 0o700 });
     });
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
+    remove(this.path);
   }
+}
+
+/** By rm(1): it never follows a link that a server's process has put in the place of a folder meanwhile. */
+function remove(path: string): void {
+  spawnSync("rm", ["-rf", "--one-file-system", "--", path], { stdio: "ignore" });
 }

@@ -15,7 +15,7 @@ import {
   UPPER,
   writeArchive,
 } from "../backup/archive.ts";
-import { holdBerth, knownBerth } from "../backup/held-berth.ts";
+import { holdBerth, knownBerth, mustBeBerth } from "../backup/held-berth.ts";
 import { Meter } from "../backup/meter.ts";
 import { Scratch } from "../backup/scratch.ts";
 import { takeSnapshot } from "../backup/snapshot.ts";
@@ -99,6 +99,7 @@ export function addBackup(program: Command): void {
 }
 
 async function backUp(name: string, options: BackupOptions, signal: AbortSignal): Promise<BackedUp> {
+  mustBeBerth(name);
   const state = await stateFolder(options);
   const folder = join(state, "roots", name);
   const known = await knownBerth(name, options);

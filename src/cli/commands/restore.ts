@@ -11,7 +11,7 @@ import { runCommand } from "../../rootfs/images/run-command.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import { extractArchive, readAbout, UPPER } from "../backup/archive.ts";
-import { holdBerth, knownBerth } from "../backup/held-berth.ts";
+import { holdBerth, knownBerth, mustBeBerth } from "../backup/held-berth.ts";
 import { Scratch } from "../backup/scratch.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
@@ -74,6 +74,7 @@ export function addRestore(program: Command): void {
 }
 
 async function restore(name: string, file: string, options: RestoreOptions, signal: AbortSignal): Promise<Restored> {
+  mustBeBerth(name);
   const about = await readAbout(file, signal);
   const known = await knownBerth(name, options);
   const state = await stateFolder(options);
@@ -96,6 +97,11 @@ async function restore(name: string, file: string, options: RestoreOptions, sign
   let before: string | null = null;
   try {
     const late = rangeOf(state, name);
+    if (late === undefined && about?.range)
+      throw new BerthError(
+        "STATE_ABSENT",
+        `berth ${printable(name)} has no range of ids yet, and the files have one; start the broker first`,
+      );
     if (late !== undefined && late.base !== early?.base) await giveTo(late, upper, signal);
     before = exchange(join(folder, UPPER), upper, staging.path, options.keep === true);
   } catch (error) {

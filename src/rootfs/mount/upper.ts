@@ -3,7 +3,7 @@
  * lease (volatile). The upper folder becomes the root of the overlay. So it has the owner and mode of the image's
  * folder. This module never reads the files in the folder.
  */
-import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { makeFolders } from "../../make-folders.ts";
@@ -37,7 +37,7 @@ export function ownerOf(tree: string, range: Range | undefined): Owner {
 export function persistentUpper(folder: string, owner: Owner, range: Range | undefined, sys: Native): Upper {
   const path = join(folder, "upper");
   const work = join(folder, "work");
-  const found = system(path, () => statSync(path, { throwIfNoEntry: false }));
+  const found = system(path, () => lstatSync(path, { throwIfNoEntry: false }));
   if (found === undefined) {
     // rename(2) when the folder is complete: a crash leaves no upper folder with the wrong owner.
     const next = `${path}.new`;
@@ -47,6 +47,11 @@ export function persistentUpper(folder: string, owner: Owner, range: Range | und
       makeFolder(next, owner);
       renameSync(next, path);
     });
+  } else if (!found.isDirectory()) {
+    throw new BerthError(
+      "STATE_DAMAGED",
+      `${path} is no folder; start with an empty one: \`mv ${folder} ${folder}.old\``,
+    );
   } else if (range !== undefined && !(found.uid >= range.base && found.uid < range.base + range.count)) {
     throw new BerthError(
       "STATE_DAMAGED",
