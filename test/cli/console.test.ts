@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type BrokerProcess, isReady, launchBroker, spawnBroker } from "../support/broker.ts";
@@ -139,6 +139,32 @@ describe("berth console", () => {
       await end(server);
     }
   });
+
+  test(
+    "a folder of another user in its place: neither the broker nor a reader uses it, and other berths work",
+    needs("root"),
+    async () => {
+      await using daemon = await broker();
+      const env = { BERTHD_SOCKET: daemon.socket };
+      const folder = `${daemon.socket}.console`;
+      mkdirSync(folder);
+      chownSync(folder, 65534, 65534);
+      const refused = await berth(["run", "toy"], env);
+      expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining(`cannot open a console in ${folder}`) });
+      const plain = start(["run", "plain"], env);
+      try {
+        await expect.poll(async () => (await berth(["show", "plain"], env)).stdout).toContain("occupied");
+        expect(await berth(["console", "--send", "secret", "plain"], env)).toMatchObject({
+          code: 111,
+          stderr: expect.stringContaining(`cannot trust the consoles in ${folder}`),
+        });
+      } finally {
+        await end(plain);
+      }
+      rmdirSync(folder);
+      await end(await serve(daemon));
+    },
+  );
 
   test("the console outlives the broker's end by SIGKILL, and its path goes with the lease", async () => {
     await using daemon = await broker();

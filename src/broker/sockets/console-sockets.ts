@@ -6,7 +6,7 @@
  * The kernel checks who may connect, by the owner of the path: who has the lease, who may also end the server
  * (test/cli/console.test.ts).
  */
-import { readdirSync, unlinkSync } from "node:fs";
+import { lstatSync, readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError, check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
@@ -18,6 +18,8 @@ import { SOCK_STREAM } from "../../net/transport.ts";
 import { setPathAccess } from "./unix-path.ts";
 
 const BACKLOG = 16;
+/** As broker/berths/lease-id.ts makes them. */
+const LEASE_ID = /^[0-9a-f]{16}$/;
 
 export class ConsoleSockets {
   readonly #folder: string;
@@ -29,7 +31,7 @@ export class ConsoleSockets {
   constructor(controlPath: string, sys: Native) {
     this.#folder = consoleFolder(controlPath);
     this.#sys = sys;
-    this.#leases = new Set(namesIn(this.#folder));
+    this.#leases = new Set(leasesIn(this.#folder));
   }
 
   /** A new listening socket. This user can reach it, besides root and the broker's user. Throws {@link BerthError}. */
@@ -40,6 +42,11 @@ export class ConsoleSockets {
       throw new BerthError("SYSTEM_ERROR", message);
     }
     makeFolders(this.#folder, 0o711);
+    const problem = problemOf(this.#folder);
+    if (problem !== undefined) {
+      const message = `cannot open a console in ${this.#folder}: ${problem}; remove it, or start berthd with --socket in a folder of its own`;
+      throw new BerthError("SYSTEM_ERROR", message);
+    }
     this.#remove(lease); // the same tenant launches a server again
     const handle = FdHandle.adopt(check("socket", this.#sys.socket(AF_UNIX, SOCK_STREAM, 0)), this.#sys);
     try {
@@ -61,19 +68,32 @@ export class ConsoleSockets {
   }
 
   #remove(lease: string): void {
-    if (!this.#leases.delete(lease)) return;
+    if (!this.#leases.delete(lease) || problemOf(this.#folder) !== undefined) return;
+    const path = join(this.#folder, lease);
     try {
-      unlinkSync(join(this.#folder, lease));
+      if (lstatSync(path).isSocket()) unlinkSync(path);
     } catch {
       // It is gone. A stale path does no harm: nobody listens there.
     }
   }
 }
 
-function namesIn(folder: string): string[] {
+function leasesIn(folder: string): string[] {
+  if (problemOf(folder) !== undefined) return []; // as where there has been no console yet
+  return readdirSync(folder).filter((name) => LEASE_ID.test(name));
+}
+
+/**
+ * Why the folder is not the broker's own. Where everybody may write, as in /tmp, somebody else may have made it first:
+ * as a link to a folder whose files are to go, or to answer in place of a server.
+ */
+function problemOf(folder: string): string | undefined {
   try {
-    return readdirSync(folder);
-  } catch {
-    return []; // there has been no console yet
+    const stat = lstatSync(folder);
+    if (!stat.isDirectory()) return "it is no folder";
+    if (stat.uid !== process.geteuid?.()) return `it is uid ${stat.uid}'s`;
+    return (stat.mode & 0o022) === 0 ? undefined : "others may write to it";
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
   }
 }

@@ -1,6 +1,7 @@
 /** A connection to the keeper of a console. */
 
 import { once } from "node:events";
+import { lstatSync, statSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
 import { join } from "node:path";
 import { BerthError, RefusedError } from "../../errors.ts";
@@ -26,7 +27,22 @@ export async function findConsole(berth: string, choice: BrokerChoice): Promise<
     const message = `nobody has berth ${berth}; to start its server: berth start ${berth}`;
     throw new RefusedError("io.berthd.Broker.BerthVacant", { berth, message });
   }
-  return { berth, lease: lease.id, pid: lease.pid, path: join(consoleFolder(path), lease.id) };
+  const folder = consoleFolder(path);
+  checkFolder(folder, path);
+  return { berth, lease: lease.id, pid: lease.pid, path: join(folder, lease.id) };
+}
+
+/**
+ * Another user may have made the folder first, for example beside a control socket in /tmp, and answer there. Its owner
+ * must be root, or the owner of the control socket.
+ */
+function checkFolder(folder: string, control: string): void {
+  const stat = lstatSync(folder, { throwIfNoEntry: false });
+  if (stat === undefined) return; // there is no console at all
+  const isTrusted = stat.uid === 0 || stat.uid === statSync(control, { throwIfNoEntry: false })?.uid;
+  if (stat.isDirectory() && isTrusted && (stat.mode & 0o022) === 0) return;
+  const message = `cannot trust the consoles in ${folder}: it is not the broker's own folder; remove it, or start berthd with --socket in a folder of its own`;
+  throw new BerthError("SYSTEM_ERROR", message);
 }
 
 /** Gets output, and whether it is from before the connection. */
