@@ -67,9 +67,7 @@ class Keeper {
   // Whether all of the output has gone into the log.
   bool isDone(int64_t deadline) {
     if (nowMs() >= deadline) return true;
-    if (!isDry_) return false;
-    log_.endLine();
-    return isLogClosed_ || log_.ready(true) == 0;
+    return isDry_ && (isLogClosed_ || log_.ready(true) == 0);
   }
 
   bool hasUntold() const {
@@ -114,6 +112,7 @@ class Keeper {
 
   void readOutput() {
     char piece[kPiece];
+      if (isDry_) log_.endLine();  // before it is written
     const ssize_t size = read(console_.master.get(), piece, sizeof piece);
     // This process has the other end open too, so nothing but an empty terminal gives an error.
     if (size <= 0) {
