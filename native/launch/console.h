@@ -63,9 +63,11 @@ class PlainLines {
   enum class State { kText, kEscape, kCharset, kSequence, kString, kStringEscape };
 
   void put(char byte);
+  void append(char byte);
 
   State state_ = State::kText;
   bool returned_ = false;  // the cursor is back at the beginning of the line
+  bool hasFirst_ = false;  // of the two bytes of a control character, or of another one
   size_t size_ = 0;
   char text_[4 * kPiece];
 };

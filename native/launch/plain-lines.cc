@@ -3,7 +3,19 @@
 
 namespace berthd {
 
+// U+0080 to U+009F are control characters, in UTF-8 the byte C2 and one of 80 to 9F. A terminal may obey them. The byte
+// C2 is held back until the next byte of text: there may be escape sequences between the two.
 void PlainLines::put(char byte) {
+  const unsigned char value = static_cast<unsigned char>(byte);
+  const bool isSecond = hasFirst_;
+  hasFirst_ = false;
+  if (isSecond && value >= 0x80 && value < 0xa0) return;
+  if (isSecond) append('\xc2');
+  if (value == 0xc2) hasFirst_ = true;
+  else append(byte);
+}
+
+void PlainLines::append(char byte) {
   if (byte == '\n') {
     returned_ = false;
   } else if (returned_) {

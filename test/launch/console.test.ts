@@ -155,6 +155,23 @@ describe("a server with a console", () => {
     expect(stdout === `red\n${numbers}last\n`).toBe(true);
   });
 
+  test("has no control character of two bytes in its log, also not from what is left between escape sequences", async () => {
+    using broker = new FakeBroker();
+    // U+009B begins a sequence, as ESC [ does. U+00A0 and é begin with the same byte, or end with one of those.
+    const bytes = [
+      "a\\302\\2332Jb",
+      "c\\302\\033[m\\233d",
+      "e\\302\\r\\237f",
+      "\\302\\240g",
+      "\\303\\251",
+      "\\342\\202\\254",
+    ];
+    offer(broker, bytes.map((line) => `printf '${line}\\n'; `).join(""));
+    const { code, stdout } = await launch(broker);
+    expect(code).toBe(0);
+    expect(stdout).toBe("a2Jb\ncd\ne\nf\n\u00a0g\né\n€\n");
+  });
+
   test("gets what readers type, and all readers see it; one that comes later sees what was before", async () => {
     using broker = new FakeBroker();
     const path = offer(broker, echoing);
