@@ -49,8 +49,8 @@ void startConsole(Console& console);
 // Text goes out in whole lines.
 class PlainLines {
  public:
-  // Whether kPiece bytes more have room.
-  bool hasRoom() const { return size_ + kPiece + 1 <= sizeof text_; }
+  // Whether kPiece bytes more have room, with what earlier bytes may add: a line's end, half a character, the last end.
+  bool hasRoom() const { return size_ + kPiece + 3 <= sizeof text_; }
   void add(const char* bytes, size_t size);
   // The text that can be written now, at most kPiece bytes. `all`: also a line that has not ended.
   size_t ready(bool all) const;
