@@ -216,6 +216,30 @@ describe("berth console on a terminal", needs("tmux"), () => {
     }
   });
 
+  test.each([
+    ["detach", ""],
+    ["--send", "--send hello --wait 2"],
+  ])("after %s long lines wrap again, though the server turned that off", async (_, args) => {
+    const turnsOff = toy.replace('echo \\"got', 'printf \\"\\\\033[?7l\\"; echo \\"got');
+    expect(turnsOff).not.toBe(toy);
+    await using daemon = await spawnBroker({ "toy.toml": turnsOff });
+    const server = await serve(daemon);
+    try {
+      using terminal = new Tmux(open(args), { BERTHD_SOCKET: daemon.socket });
+      if (args === "") {
+        await terminal.shows("ready");
+        terminal.type("hello");
+        terminal.press("Enter");
+      }
+      await terminal.shows("got hello");
+      expect(terminal.wraps).toBe(false);
+      if (args === "") terminal.press("C-]", "d");
+      await expect.poll(() => terminal.wraps, { timeout: 10_000 }).toBe(true);
+    } finally {
+      await end(server);
+    }
+  });
+
   test("a second reader sees what the first types; Ctrl-] Ctrl-C ends the server, and both learn of it", async () => {
     await using daemon = await broker();
     const server = await serve(daemon);

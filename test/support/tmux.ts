@@ -42,6 +42,11 @@ export class Tmux implements Disposable {
     return this.#tmux("capture-pane", "-p").trimEnd();
   }
 
+  /** Whether the terminal wraps long lines (DECAWM). */
+  get wraps(): boolean {
+    return this.#tmux("display-message", "-p", "#{wrap_flag}").trim() === "1";
+  }
+
   /** Resolves with the screen once it has the text. */
   async shows(text: string): Promise<string> {
     const deadline = performance.now() + PATIENCE_MS;

@@ -6,7 +6,7 @@ import type { BrokerChoice } from "../options.ts";
 import { print } from "../stdout.ts";
 import { ConsoleConnection, type ConsoleServer, endError, findConsole } from "./connection.ts";
 import { KEYS, Keys } from "./keys.ts";
-import { OutputFilter } from "./output-filter.ts";
+import { OutputFilter, RESTORED } from "./output-filter.ts";
 
 export interface AttachOptions extends BrokerChoice {
   /** Show only: what is typed here stays here. */
@@ -19,8 +19,6 @@ export interface AttachOptions extends BrokerChoice {
 
 /** How often to look for the next server, in milliseconds. */
 const LOOK_MS = 500;
-/** Colours and the cursor as they were. */
-const RESTORED = "\u001b[0m\u001b[?25h";
 
 /** Resolves when the operator has detached, the server has ended, or `signal` is aborted. */
 export async function attach(berth: string, options: AttachOptions, signal: AbortSignal): Promise<void> {

@@ -11,6 +11,9 @@ export type OutputFor = "screen" | "plain";
 /** What the filter is in the middle of: a control sequence, a string such as a title, the name of a character set. */
 type State = "text" | "escape" | "sequence" | "string" | "string-escape" | "charset";
 
+/** For a screen, at the end: colours, the cursor and the wrapping of long lines, as they were. */
+export const RESTORED = "\u001b[0m\u001b[?25h\u001b[?7h";
+
 const SEQUENCE_MAX = 64;
 const ESCAPE = "\u001b";
 const BELL = "\u0007";

@@ -6,7 +6,7 @@ import { printable, printableJson } from "../../printable.ts";
 import type { BrokerChoice } from "../options.ts";
 import { print } from "../stdout.ts";
 import { ConsoleConnection, endError, findConsole } from "./connection.ts";
-import { OutputFilter } from "./output-filter.ts";
+import { OutputFilter, RESTORED } from "./output-filter.ts";
 
 export interface SendOptions extends BrokerChoice {
   /** Seconds to go on printing after the last line. */
@@ -44,7 +44,8 @@ export async function send(
   signal: AbortSignal,
 ): Promise<void> {
   const server = await findConsole(berth, options);
-  const filter = new OutputFilter(process.stdout.isTTY === true && !options.json ? "screen" : "plain");
+  const isScreen = process.stdout.isTTY === true && !options.json;
+  const filter = new OutputFilter(isScreen ? "screen" : "plain");
   let output = "";
   using connection = await ConsoleConnection.connect(server, (bytes, isOld) => {
     if (isOld) return;
@@ -61,7 +62,10 @@ export async function send(
     }
     await sleep(1000 * options.wait, undefined, { signal: AbortSignal.any([signal, over.signal]) });
   };
-  const end = await Promise.race([connection.ended, typing()]).finally(() => over.abort());
+  const end = await Promise.race([connection.ended, typing()]).finally(() => {
+    over.abort();
+    if (isScreen) print(RESTORED);
+  });
   if (end !== undefined && end !== "ended") throw endError(end, berth);
   if (!options.json) return;
   const shown = output === "" ? [] : output.replace(/\n$/, "").split("\n");
