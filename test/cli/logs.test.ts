@@ -166,13 +166,17 @@ test("a record of the journal is a line, whatever bytes it has", () => {
     pid: 9,
     message: "hi",
   });
-  const ofSystemd = { ...record, SYSLOG_IDENTIFIER: "systemd", MESSAGE: "Started.", _PID: undefined };
-  expect(parseJournalRecord(JSON.stringify(ofSystemd))).toMatchObject({
-    from: "systemd",
-    pid: null,
-    message: "Started.",
-  });
   expect(parseJournalRecord("[]")).toMatchObject({ message: "" });
+});
+
+test.each([
+  ["the system's manager", { _PID: "1" }, "systemd"],
+  ["a user's manager", { _SYSTEMD_USER_UNIT: "init.scope" }, "systemd"],
+  ["a server that takes the name", {}, "server"],
+  ["a server of a user's manager that takes the name", { _SYSTEMD_USER_UNIT: "arena.service" }, "server"],
+])("a line in the name of systemd, by %s", (_, fields, from) => {
+  const record = { _PID: "9", SYSLOG_IDENTIFIER: "systemd", MESSAGE: "Started.", ...fields };
+  expect(parseJournalRecord(JSON.stringify(record))).toMatchObject({ from, message: "Started." });
 });
 
 describe("a server that the broker starts", () => {

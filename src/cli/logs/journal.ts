@@ -7,7 +7,7 @@ import { isExecutable } from "../../launcher-path.ts";
 import { native } from "../../native.ts";
 import { programPath } from "../explain/program-path.ts";
 import { print } from "../stdout.ts";
-import { jsonLine, parseJournalRecord } from "./log-line.ts";
+import { JOURNAL_FIELDS, jsonLine, parseJournalRecord } from "./log-line.ts";
 
 export interface JournalChoice {
   readonly unit: string;
@@ -45,7 +45,7 @@ export function becomeJournalctl(choice: JournalChoice): never {
 
 /** Prints the same lines as those of a log in files. Ends as journalctl does. */
 export async function printJournal(choice: JournalChoice, signal: AbortSignal): Promise<void> {
-  const words = [...argumentsFor(choice), "--output=json", "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_PID"];
+  const words = [...argumentsFor(choice), "--output=json", `--output-fields=${JOURNAL_FIELDS.join(",")}`];
   const child = spawn(journalctl(), words, { stdio: ["ignore", "pipe", "inherit"] });
   const stop = (): void => void child.kill();
   signal.addEventListener("abort", stop, { once: true });

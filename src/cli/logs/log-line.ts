@@ -19,6 +19,9 @@ export function parseLogLine(text: string): LogLine | undefined {
   return { time, from, pid: pid === undefined ? null : Number(pid), message };
 }
 
+/** What is read of a journal's record, besides its time. */
+export const JOURNAL_FIELDS = ["MESSAGE", "SYSLOG_IDENTIFIER", "_PID", "_SYSTEMD_USER_UNIT"] as const;
+
 /** A record of `journalctl --output=json`; undefined if it is none. */
 export function parseJournalRecord(text: string): LogLine | undefined {
   const record: unknown = JSON.parse(text);
@@ -27,21 +30,25 @@ export function parseJournalRecord(text: string): LogLine | undefined {
     __REALTIME_TIMESTAMP: micros,
     SYSLOG_IDENTIFIER: from,
     _PID: pid,
+    _SYSTEMD_USER_UNIT: userUnit,
     MESSAGE: message,
   } = { ...emptyRecord, ...record };
+  // Every program chooses its identifier. journald itself writes the fields that begin with an underscore.
+  const isManager = Number(pid) === 1 || userUnit === "init.scope";
   return {
     time: new Date(Number(micros) / 1000).toISOString(),
-    from: from === "systemd" ? "systemd" : "server",
+    from: isManager && from === "systemd" ? "systemd" : "server",
     pid: pid === null ? null : Number(pid),
     // journald gives what is not UTF-8 as a list of bytes.
     message: Array.isArray(message) ? Buffer.from(message).toString() : String(message ?? ""),
   };
 }
 
-const emptyRecord: Readonly<Record<"__REALTIME_TIMESTAMP" | "SYSLOG_IDENTIFIER" | "_PID" | "MESSAGE", unknown>> = {
+const emptyRecord: Readonly<Record<"__REALTIME_TIMESTAMP" | (typeof JOURNAL_FIELDS)[number], unknown>> = {
   __REALTIME_TIMESTAMP: 0,
   SYSLOG_IDENTIFIER: null,
   _PID: null,
+  _SYSTEMD_USER_UNIT: null,
   MESSAGE: null,
 };
 
