@@ -2,13 +2,9 @@
 // they type to the server. It waits for the log, as the server itself would, but for no reader. It ends with the server.
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include "console-history.h"
@@ -112,11 +108,11 @@ class Keeper {
 
   void readOutput() {
     char piece[kPiece];
-      if (isDry_) log_.endLine();  // before it is written
     const ssize_t size = read(console_.master.get(), piece, sizeof piece);
     // This process has the other end open too, so nothing but an empty terminal gives an error.
     if (size <= 0) {
       isDry_ = hasEnded_;
+      if (isDry_) log_.endLine();  // before it is written
       return;
     }
     history_.add(piece, static_cast<size_t>(size));
@@ -248,24 +244,9 @@ class Keeper {
   Reader readers_[kReaders];
 };
 
-// The server has the same user: it must not look into this process. No signal but SIGKILL ends it: a service manager
-// sends its signals to all processes of a unit, and the server's last words are still to come.
-void standApart() {
-  sigset_t all;
-  sigfillset(&all);
-  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct data[2] = {};
-  if (sigprocmask(SIG_SETMASK, &all, nullptr) != 0 || prctl(PR_SET_NAME, "berth-console") != 0 ||
-      prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 || syscall(SYS_capset, &header, data) != 0 ||
-      prctl(PR_SET_DUMPABLE, 0) != 0) {
-    _exit(kSystem);
-  }
-}
-
 }  // namespace
 
 void keepConsole(Console& console, UniqueFd& server) {
-  standApart();
   List<int> kept;
   const int needed[] = {STDOUT_FILENO, console.listener.get(), console.master.get(), console.slave.get(), server.get()};
   for (const int fd : needed) kept.push(fd);

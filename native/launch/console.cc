@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -51,6 +53,18 @@ void controlTerminal(int slave) {
        leads ? strerror(errno) : "the launcher is in a pipeline with others; start it without one");
 }
 
+// The server has the same user: it must not look into the keeper. No signal but SIGKILL ends it: a service manager sends
+// its signals to all processes of a unit, and the server's last words are still to come. False with errno if it fails.
+bool standApart() {
+  sigset_t all;
+  sigfillset(&all);
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  return sigprocmask(SIG_SETMASK, &all, nullptr) == 0 && prctl(PR_SET_NAME, "berth-console") == 0 &&
+         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 && syscall(SYS_capset, &header, data) == 0 &&
+         prctl(PR_SET_DUMPABLE, 0) == 0;
+}
+
 void startKeeper(Console& console) {
   UniqueFd server(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
   if (!server.valid()) fail(kSystem, "cannot watch the server's process for its console: %m");
@@ -58,6 +72,8 @@ void startKeeper(Console& console) {
   // The keeper is a child's child: its end is no SIGCHLD for the server.
   if (child == 0) {
     setsid();
+    // The keeper inherits it: so there is no moment in which it can be looked into.
+    if (!standApart()) _exit(errno);
     const pid_t keeper = fork();
     if (keeper == 0) keepConsole(console, server);
     _exit(keeper < 0 ? errno : 0);
