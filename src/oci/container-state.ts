@@ -35,8 +35,8 @@ const LISTENER = "seccompFd";
 const RUNNING = "running";
 /** A pid, as long as Linux allows it to be. */
 const MAX_PID = 2 ** 22;
-/** Characters of an id that the log quotes, and of a berth's name. */
-const MAX_ID = 64;
+/** Characters of an id, as runc allows them, and of a berth's name. */
+const MAX_ID = 1024;
 const MAX_NAME = 255;
 
 /** Reads a decoded state, which came with so many descriptors; or a sentence says what is wrong with it. */
@@ -45,6 +45,7 @@ export function readContainerState(state: Readonly<Record<string, unknown>>, cam
   const container = isRecord(state["state"]) ? state["state"] : {};
   const { id, pid: init, status } = container;
   if (typeof id !== "string" || id === "") return "it has no state.id";
+  if (id.length > MAX_ID) return `its state.id has more than ${MAX_ID} characters`;
   const isUnknown = pid === 0 && status === RUNNING;
   if (!isUnknown && !isPid(pid)) return "its pid is no process number";
   if (!Array.isArray(fds)) return "it has no fds";
@@ -53,7 +54,7 @@ export function readContainerState(state: Readonly<Record<string, unknown>>, cam
   if (listener < 0 || fds.lastIndexOf(LISTENER) !== listener) return `its fds must name one descriptor ${LISTENER}`;
   if (typeof metadata !== "string" || metadata === "" || metadata.length > MAX_NAME)
     return "it names no berth; write listenerMetadata = the berth's name into the seccomp profile";
-  const all = { id: id.slice(0, MAX_ID), berth: metadata, listener };
+  const all = { id, berth: metadata, listener };
   const isFirst = status !== RUNNING && (init === pid || !isPid(init));
   if (isFirst && isPid(pid)) return { ...all, byExec: false, pid };
   return { ...all, byExec: true, pid: isPid(pid) ? pid : undefined, init: isPid(init) ? init : undefined };

@@ -32,7 +32,7 @@ it.each<[string, object, number, object]>([
     { byExec: true, pid: undefined, init: undefined },
   ],
   ["a container whose first process is not named", { state: { id: "t1" } }, 1, {}],
-  ["a longer id is cut", { state: { id: "x".repeat(100), pid: 10139 } }, 1, { id: "x".repeat(64) }],
+  ["the longest id, whole", { state: { id: "x".repeat(1024), pid: 10139 } }, 1, { id: "x".repeat(1024) }],
   ["the longest name of a berth", { metadata: "x".repeat(255) }, 1, { berth: "x".repeat(255) }],
   ["the largest pid", { pid: 4194304, state: { id: "t1" } }, 1, { pid: 4194304 }],
 ])("%s", (_, change, came, result) => {
@@ -54,6 +54,7 @@ it.each<[string, object, number, string]>([
   ["a pid above the largest", { pid: 4194305 }, 1, "its pid is no process number"],
   ["no state", { state: null }, 1, "it has no state.id"],
   ["a state that is a list", { state: [] }, 1, "it has no state.id"],
+  ["an id that is too long", { state: { id: "x".repeat(1025) } }, 1, "its state.id has more than 1024 characters"],
   ["an empty id", { state: { id: "" } }, 1, "it has no state.id"],
   ["no metadata", { metadata: undefined }, 1, namesBerth],
   ["empty metadata", { metadata: "" }, 1, namesBerth],

@@ -33,6 +33,8 @@ const PATIENCE_MS = 2000;
 const POLL_INTERVAL_MS = 20;
 /** How often a container waits for its berth to be set right. */
 const MAX_WAITS = 8;
+/** Characters of a container's id that a message has: as many as those of Podman and Docker have. */
+const SHOWN_ID = 64;
 
 export interface ContainersOptions {
   readonly berths: Berths;
@@ -113,9 +115,9 @@ export class Containers {
     const { lease } = berth;
     const isOf = lease !== undefined && (this.#ids.get(lease) === state.id || lease.tenant.pid === state.init);
     if (!isOf || !interceptions.has(lease.id))
-      return `container ${state.id} is not known to have berth ${berth.name}, so a program that exec starts in it gets no socket; start the container again`;
+      return `container ${shown(state.id)} is not known to have berth ${berth.name}, so a program that exec starts in it gets no socket; start the container again`;
     if (!privileged && owners.accountOf(lease.tenant.uid, performance.now()) !== account)
-      return `container ${state.id} is another user's`;
+      return `container ${shown(state.id)} is another user's`;
     const process = state.pid === undefined ? undefined : this.#applicant(state.pid, runtime);
     if (typeof process === "string") return process;
     const refused = interceptions.join(lease.id, notify);
@@ -145,7 +147,7 @@ export class Containers {
     const lease = [berth.lease, berth.incoming].find((one) => one !== undefined && who.holds(one));
     if (lease === undefined) return "its container has ended";
     let isServed = interceptions.has(lease.id);
-    if (isServed) return `container ${state.id} has berth ${berth.name} already`;
+    if (isServed) return `container ${shown(state.id)} has berth ${berth.name} already`;
     try {
       const refused = interceptions.begin(lease.id, notify, who);
       isServed = refused === undefined;
@@ -155,10 +157,10 @@ export class Containers {
     }
     this.#ids.set(lease, state.id);
     const { pid } = state;
-    log("info", `berth ${berth.name}: serves container ${state.id}, pid ${pid}`, {
+    log("info", `berth ${berth.name}: serves container ${shown(state.id)}, pid ${pid}`, {
       event: "container",
       berth: berth.name,
-      container: state.id,
+      container: shown(state.id),
       pid,
     });
     return undefined;
@@ -191,6 +193,10 @@ export class Containers {
       },
     };
   }
+}
+
+function shown(id: string): string {
+  return id.slice(0, SHOWN_ID);
 }
 
 /** For the log, which only the operator reads. */
