@@ -1,7 +1,7 @@
 /** Binds whose answer is given before they are made: the first one of each held socket, by a socket that is as new. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readSync, writeFileSync, writeSync } from "node:fs";
+import { readSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
@@ -156,6 +156,26 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
     await foreseeing.has(4);
     expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(inodesAt("udp", port)[0]);
     expect(await server.answers(`udp 127.0.0.1 ${former}`)).toBe("EACCES");
+  });
+
+  it("gets nothing that its berth, which was removed, has no more: another berth has got it", async () => {
+    const foreseeing = new Foreseeing();
+    const [port, kept] = [await freePort(), await freePort()];
+    const listen = [port, kept].map((at) => `udp://127.0.0.1:${at}`);
+    await using broker = await startBroker({ "game.toml": berth({ game: listen }) }, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(4);
+    const config = join(broker.folder.path, "config");
+    const [held] = inodesAt("udp", port);
+    renameSync(join(config, "game.toml"), join(broker.folder.path, "former"));
+    broker.broker.reload();
+    await foreseeing.has(8);
+    writeFileSync(join(config, "other.toml"), berth({ game: [`udp://127.0.0.1:${port}`] }));
+    broker.broker.reload();
+    expect(inodesAt("udp", port)).toEqual([held]);
+    expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EACCES");
+    expect(await server.answers(`udp 127.0.0.1 ${kept}`)).toBe(inodesAt("udp", kept)[0]);
   });
 
   it("gets nothing once the lease has ended", async () => {

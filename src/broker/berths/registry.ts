@@ -245,6 +245,7 @@ export class Registry {
     const { events, roots, stashes } = this.#options;
     const { name, lease } = berth;
     const left = new Set(unwanted);
+    const had = berth.sockets.length;
     berth.sockets = berth.sockets.filter(({ socket }) => left.has(socket));
     berth.problems = [];
     if (!isKnown) this.#sayRemoved(berth);
@@ -254,6 +255,7 @@ export class Registry {
       leaveAside(berth);
     } else this.#departed.set(name, berth);
     if (!isKnown) events.change("removed", berth);
+    else if (berth.sockets.length < had) events.tell("changed", berth);
     berth.generation++;
   }
 

@@ -32,7 +32,7 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly #sys: Native;
   #options: SocketOptions;
   readonly #handle: KeptHandle;
-  /** Called before its descriptor is closed. */
+  /** Called before its descriptor is closed, and before another berth gets it. */
   readonly closing: Set<() => void>;
   readonly #care: SocketCare;
   /** The work of those who carry out a plan of {@link carryOver}, until it settles. */

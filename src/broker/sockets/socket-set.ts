@@ -85,8 +85,10 @@ export function openSockets(specs: readonly BerthSpec[], sources: SocketSources)
     for (const [socket, options] of changed) problems.push(...restore(socket, () => socket.reconfigure(options)));
     return problems;
   }
+  const byBerth = group(wanted);
+  takeBack(present, byBerth);
   return {
-    byBerth: group(wanted),
+    byBerth,
     unwanted: [...unwanted].filter((socket) => !rivals.closed.has(socket)),
     unclaimed: unclaimed.filter(({ handle }) => handle.open),
     failures,
@@ -142,6 +144,16 @@ function keepWhatFits(wanted: readonly Wanted[], present: Iterable<SocketOwner>)
     if (want.held !== undefined) spare.delete(want.held);
   }
   return spare;
+}
+
+/** Those who have lent a socket to a thread take it back before it is no longer its berth's, and maybe another's. */
+function takeBack(present: Iterable<SocketOwner>, byBerth: SocketSet["byBerth"]): void {
+  for (const { name, sockets } of present) {
+    for (const { socket } of sockets) {
+      if (socket.closing.size === 0 || byBerth.get(name)?.some((one) => one.socket === socket)) continue;
+      for (const tell of [...socket.closing]) tell();
+    }
+  }
 }
 
 /** Takes over a passed socket. Undefined if an earlier broker's is beyond repair: then its address is free. */
