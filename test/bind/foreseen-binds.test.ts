@@ -20,6 +20,8 @@ leaksNothing("soon");
 /** Counts what the broker foresees. */
 class Foreseeing {
   #count = 0;
+  /** How often it forgot all of that. */
+  forgets = 0;
   #wake: () => void = () => undefined;
   readonly sys: typeof native;
 
@@ -28,10 +30,18 @@ class Foreseeing {
       this.#count++;
       this.#wake();
     };
+    const onForgotten = (): void => {
+      this.forgets++;
+    };
     class Watched extends native.Interceptor {
       override foresee(...bind: Parameters<InstanceType<typeof native.Interceptor>["foresee"]>): void {
         super.foresee(...bind);
         onForeseen();
+      }
+
+      override forget(): void {
+        super.forget();
+        onForgotten();
       }
     }
     this.sys = { ...native, Interceptor: Watched };
@@ -156,6 +166,21 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
     await foreseeing.has(4);
     expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(inodesAt("udp", port)[0]);
     expect(await server.answers(`udp 127.0.0.1 ${former}`)).toBe("EACCES");
+  });
+
+  it("costs nothing more for each STATUS= of the server", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    const text = berth({ game: [`udp://127.0.0.1:${port}`] });
+    await using broker = await startBroker({ "game.toml": text }, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    const { forgets } = foreseeing;
+    expect(await server.answers("status playing")).toBe("sent");
+    await expect.poll(() => broker.broker.berths[0]?.status).toBe("playing");
+    expect(foreseeing.forgets).toBe(forgets);
+    expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(inodesAt("udp", port)[0]);
   });
 
   it("gets nothing that its berth, which was removed, has no more: another berth has got it", async () => {

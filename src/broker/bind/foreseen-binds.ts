@@ -51,7 +51,8 @@ export class ForeseenBinds {
   readonly #foreseen = new Map<number, Foreseen>();
   #lastId = 0;
   #isClosed = false;
-  readonly #onClosing = (): void => this.forget();
+  #due: NodeJS.Immediate | undefined;
+  readonly #onClosing = (): void => this.renew();
 
   constructor(options: ForeseenBindsOptions) {
     this.#options = options;
@@ -65,9 +66,14 @@ export class ForeseenBinds {
     this.renew();
   }
 
-  /** The berth, its lease or what the server has is otherwise now. */
+  /** The berth, its lease or what the server has is otherwise now. Of many such events at a time, one costs. */
   renew(): void {
-    this.forget();
+    this.#forget();
+    if (!this.#isClosed) this.#due ??= setImmediate(() => this.#foreseeAll());
+  }
+
+  #foreseeAll(): void {
+    this.#due = undefined;
     const { berth, lease, isRestored } = this.#options;
     // After a restart, or where a server gets its sockets at its start as well, nobody knows what it has.
     if (this.#isClosed || lease.ended || isRestored || berth.spec.server.deliver.includes("listen-fds")) return;
@@ -79,13 +85,6 @@ export class ForeseenBinds {
     if ([...this.#foreseen.values()].some((bind) => bind.socket === socket)) this.renew();
   }
 
-  /** Nothing is foreseen until {@link renew}. */
-  forget(): void {
-    this.#options.thread.forget();
-    for (const { socket } of this.#foreseen.values()) socket.closing.delete(this.#onClosing);
-    this.#foreseen.clear();
-  }
-
   /** What the server got by the bind of that number. */
   delivered(id: number): Foreseen | undefined {
     return this.#foreseen.get(id);
@@ -93,7 +92,14 @@ export class ForeseenBinds {
 
   close(): void {
     this.#isClosed = true;
-    this.forget();
+    clearImmediate(this.#due);
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#options.thread.forget();
+    for (const { socket } of this.#foreseen.values()) socket.closing.delete(this.#onClosing);
+    this.#foreseen.clear();
   }
 
   #foresee(bind: Foreseen): void {
@@ -114,12 +120,13 @@ export class ForeseenBinds {
     for (const { socket } of berth.sockets) {
       const { listen, address } = socket;
       // A scope is told apart by its index, which may change.
-      if (!socket.open || address.family === "unix" || address.scope !== undefined) continue;
+      if (!socket.open || !isFirst(socket) || address.family === "unix" || address.scope !== undefined) continue;
       const { kind } = listen;
       const { v6only } = this.#kindOf(listen);
       for (const host of [address.host, address.family === "ipv6" ? "::" : "0.0.0.0"]) {
         const asked = { ...address, host };
-        const offer = offers.find({ kind, address: asked, v6only }, false);
+        // Of several that fit, the server gets another one only while it has the best. A search would tell.
+        const [offer] = offers.fitting({ kind, address: asked, v6only }, false);
         if (offer === undefined || !isFirst(offer.socket)) continue;
         const now = { kind, v6only, address: asked, reusesPort: false, reusesAddress: false };
         answers.set(`${kind} ${formatAddress(asked)}`, { name: offer.name, socket: offer.socket, asked, now });

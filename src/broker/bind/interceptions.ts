@@ -6,6 +6,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { networkOf } from "../access/network.ts";
 import { describeUser, type Quota } from "../access/quota.ts";
+import type { BerthEvent } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
@@ -45,6 +46,9 @@ const MAX_JOINED = 16;
 const PAUSE_TIMEOUT_MS = 1000;
 const POLL_INTERVAL_MS = 1;
 
+/** They change nothing of what a server may get; a tenant causes some as often as it likes. */
+const TRIFLES: ReadonlySet<BerthEvent> = new Set(["status", "stopping", "repaired"]);
+
 /** One server, by the id of its lease. */
 interface Served {
   readonly berth: string;
@@ -70,7 +74,8 @@ export class Interceptions {
   constructor(options: InterceptionsOptions) {
     this.#options = options;
     this.#fallback = new BindFallback(options.sys, options.log);
-    options.events.observe((_, berth) => {
+    options.events.observe((event, berth) => {
+      if (TRIFLES.has(event)) return;
       for (const served of this.#ofBerth.get(berth.name) ?? []) served.renew();
     });
   }
