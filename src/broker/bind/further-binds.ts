@@ -88,8 +88,9 @@ export class FurtherBinds {
     if ((before === undefined && !this.#options.isRestored) || !this.#maySearch()) return undefined;
     const copies = await copiesOf(socketInode(socket.fd), report.thread);
     if (copies === "none") {
-      this.#before.delete(socket);
-      return this.#clean(bind);
+      const failed = await this.#clean(bind);
+      if (failed === undefined) this.#before.delete(socket);
+      return failed;
     }
     if (copies !== "some" || now === undefined) return undefined;
     const inTheWay = before?.filter((one) => overlap(one, now));

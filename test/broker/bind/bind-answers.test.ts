@@ -14,7 +14,7 @@ import { leaksNothing } from "../../support/fds.ts";
 import { HeldUpGuard } from "../../support/held-up-guard.ts";
 import { fileOf } from "../../support/sockets.ts";
 
-const { EACCES, EMFILE } = constants.errno;
+const { EACCES, EMFILE, ETIMEDOUT } = constants.errno;
 /** The verdict that lets the kernel carry the call out. */
 const CONTINUE = -1;
 
@@ -56,6 +56,10 @@ class BindWorld implements Disposable {
       ...{ berth, lease, sys, guard, log: () => undefined, awaits: () => true },
       ...{ network: 7, isRestored: false, onReopened: () => undefined, onGiven: () => undefined },
     });
+  }
+
+  get isFirst(): boolean {
+    return this.#answers.isFirst(this.held);
   }
 
   /** The server calls bind(2). */
@@ -127,4 +131,19 @@ describe.each([
     await nextRound();
     expect(await answer).toEqual({ verdict: EMFILE });
   });
+});
+
+it("a socket that could not be made as new is not taken for a new one afterwards", async () => {
+  using world = new BindWorld("udp://127.0.0.1:0");
+  const first = world.bind();
+  await nextRound();
+  await nextRound();
+  (await first).held?.close();
+  expect(world.isFirst).toBe(false);
+  const second = world.bind();
+  await nextRound();
+  await expect.poll(() => guard.waiting).toBe(1);
+  guard.decide("stuck");
+  expect(await second).toEqual({ verdict: ETIMEDOUT });
+  expect(world.isFirst).toBe(false);
 });
