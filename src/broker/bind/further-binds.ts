@@ -26,7 +26,10 @@ import { isWildcard } from "./bind-match.ts";
 
 const { EADDRINUSE } = constants.errno;
 
-/** Searches for copies in a second. A server that binds more often gets its socket as it is. */
+/**
+ * Searches for copies and lost paths in a second. A server that binds more often gets its socket as it is, or none if
+ * its path is lost.
+ */
 const SEARCHES_PER_SECOND = 20;
 /** Binds of one socket that are remembered. */
 const MOST_REMEMBERED = 64;
@@ -109,6 +112,13 @@ export class FurtherBinds {
    * test/bind/unix-path.test.ts). An errno if it cannot be.
    */
   renewPath({ name, socket }: NamedSocket): number | undefined {
+    if (socket.reachable) return undefined;
+    if (!this.#maySearch()) {
+      const text = formatAddress(socket.address);
+      const often = `its server removed ${text} and bound it again too often: EADDRINUSE for the rest of the second`;
+      this.#options.note(`path ${text}`, often);
+      return EADDRINUSE;
+    }
     const said = socket.renewPath();
     if (said === undefined) return undefined;
     this.#before.delete(socket);
