@@ -23,7 +23,7 @@ const excluded = [...unsanitized, ...(process.env["BERTHD_OTHER_NODE"] === "1" ?
 export default defineConfig({
   test: {
     pool: "forks",
-    maxWorkers: 3,
+    maxWorkers: 2,
     testTimeout: 20_000,
     hookTimeout: 20_000,
     // How long to wait for what must come is no part of a test: its usual second ends while a loaded machine forks.
