@@ -43,7 +43,7 @@ class Server implements AsyncDisposable {
     await expect.poll(() => this.output, { timeout: 10_000 }).toContain(text);
   }
 
-  /** The keeper's process: the only one of that name with the console's listening socket. */
+  /** The keeper's process: the only one of that name with the console's listening socket. Only root sees its sockets. */
   keeper(inode: string): number[] {
     return readdirSync("/proc")
       .map(Number)
@@ -237,7 +237,7 @@ describe("a server with a console", () => {
     }
   });
 
-  test("ends with the server's own status, and leaves no process behind", async () => {
+  test("ends with the server's own status, and leaves no process behind", needs("root"), async () => {
     using broker = new FakeBroker();
     const path = offer(broker, echoing);
     const server = new Server(broker);
@@ -255,7 +255,7 @@ describe("a server with a console", () => {
 });
 
 describe("the keeper of a console", () => {
-  test("has no privilege and no filter, blocks all signals, and is no child of the server", async () => {
+  test("has no privilege and no filter, blocks all signals, and is no child of the server", needs("root"), async () => {
     using broker = new FakeBroker();
     const path = offer(broker, echoing, { noNamespaces: true });
     await using server = new Server(broker);
