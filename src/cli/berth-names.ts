@@ -1,4 +1,5 @@
 /** The berths that a command line names: by their names, or by patterns as a shell has them, `arena@*`. */
+import { parseBerthName } from "../config/toml/name.ts";
 import { BerthError } from "../errors.ts";
 import { printableJson } from "../printable.ts";
 import { listBerths } from "./berth-records.ts";
@@ -12,6 +13,13 @@ export async function berthNames(words: readonly string[], choice: BrokerChoice)
   if (!words.some(isPattern)) return [...new Set(words)];
   const known = (await listBerths(choice)).map(({ name }) => name);
   return [...new Set(words.flatMap((word) => (isPattern(word) ? matching(word, known) : [word])))];
+}
+
+/** Throws USAGE for a word that cannot name a berth: it may become part of a path. */
+export function mustBeBerth(name: string, allowed?: "or template"): void {
+  const kind = parseBerthName(name)?.kind;
+  if (kind === undefined || (kind === "template" && allowed === undefined))
+    throw new BerthError("USAGE", `${printableJson(name)} is not the name of a berth; \`berth ls\` lists them`);
 }
 
 function isPattern(word: string): boolean {

@@ -2,9 +2,8 @@
  * Keeps a berth's files still: stops its server, and takes the berth, so that no other server starts meanwhile, on
  * demand neither. Afterwards it starts the server again, if systemd ran it. It touches no file.
  */
-import { parseBerthName } from "../../config/toml/name.ts";
 import { BerthError, RefusedError } from "../../errors.ts";
-import { printable, printableJson } from "../../printable.ts";
+import { printable } from "../../printable.ts";
 import { connectUntil, deadlineOf } from "../ask.ts";
 import { type BerthRecord, listBerths } from "../berth-records.ts";
 import { stop } from "../commands/stop.ts";
@@ -17,13 +16,6 @@ export interface HeldBerth {
   readonly stopped: number | null;
   /** Gives the berth back, and starts the server that was stopped. Its pid; null if there is none to start. */
   release(): Promise<number | null>;
-}
-
-/** The name becomes part of a path. Throws USAGE. */
-export function mustBeBerth(name: string): void {
-  const kind = parseBerthName(name)?.kind;
-  if (kind === undefined || kind === "template")
-    throw new BerthError("USAGE", `${printableJson(name)} is not the name of a berth; \`berth ls\` lists them`);
 }
 
 /** The berth as the broker knows it. Undefined where no broker runs, or where it has no such berth. */
@@ -47,11 +39,12 @@ export async function holdBerth(
   if (berth === undefined) return { stopped: null, release: () => Promise.resolve(null) };
   const unit = await unitOfServer(berth);
   const stopped = berth.lease ? ((await stop(name, choice, signal)).lease?.pid ?? null) : null;
+  // Also after Ctrl-C: the server ran before.
   const start = async (): Promise<number | null> => {
     if (unit === undefined) return null;
     const services = await servicesFor(name);
     await services.run("start", [unit]);
-    return (await awaitServer(name, services, choice, AbortSignal.any([]))).pid;
+    return (await awaitServer(name, services, choice, new AbortController().signal)).pid;
   };
   try {
     const giveBack = await take(name, choice);

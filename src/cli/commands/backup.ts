@@ -15,11 +15,11 @@ import {
   UPPER,
   writeArchive,
 } from "../backup/archive.ts";
-import { holdBerth, knownBerth, mustBeBerth } from "../backup/held-berth.ts";
+import { holdBerth, knownBerth } from "../backup/held-berth.ts";
 import { Meter } from "../backup/meter.ts";
 import { Scratch } from "../backup/scratch.ts";
 import { takeSnapshot } from "../backup/snapshot.ts";
-import { berthNames } from "../berth-names.ts";
+import { berthNames, mustBeBerth } from "../berth-names.ts";
 import type { BerthRecord } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";

@@ -3,11 +3,10 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import { systemAccounts } from "../../accounts.ts";
 import { defaultConfigDirectories } from "../../config/directories.ts";
-import { parseBerthName } from "../../config/toml/name.ts";
 import { formatProblem, type Problem } from "../../config/toml/problem.ts";
-import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { printable, printableJson } from "../../printable.ts";
+import { mustBeBerth } from "../berth-names.ts";
 import { EditedFile } from "../edit/edited-file.ts";
 import { editorCommand, runEditor } from "../edit/editor.ts";
 import { EXIT_REFUSED } from "../exit.ts";
@@ -68,8 +67,7 @@ export function addEdit(program: Command): void {
 }
 
 async function edit(name: string, options: EditOptions): Promise<void> {
-  if (parseBerthName(name) === undefined)
-    throw new BerthError("USAGE", `${printableJson(name)} is not the name of a berth; \`berth ls\` lists them`);
+  mustBeBerth(name, "or template");
   const editor = editorCommand();
   const directories = options.config?.map((path) => resolve(path)) ?? defaultConfigDirectories();
   const file = new EditedFile(name, directories);

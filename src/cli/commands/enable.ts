@@ -1,9 +1,6 @@
 /** `berth enable` and `berth disable`: whether systemd starts the servers of berths when the machine starts. */
 import { type Command, Option } from "commander";
-import { parseBerthName } from "../../config/toml/name.ts";
-import { BerthError } from "../../errors.ts";
-import { printableJson } from "../../printable.ts";
-import { berthNames } from "../berth-names.ts";
+import { berthNames, mustBeBerth } from "../berth-names.ts";
 import { findBerth } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
@@ -93,9 +90,7 @@ async function enable(name: string, options: EnableOptions, signal: AbortSignal)
 }
 
 async function disable(name: string): Promise<Enabled> {
-  const kind = parseBerthName(name)?.kind;
-  if (kind === undefined || kind === "template")
-    throw new BerthError("USAGE", `${printableJson(name)} is not the name of a berth; \`berth ls\` lists them`);
+  mustBeBerth(name);
   const unit = unitOf(name);
   await (await servicesFor(name)).run("disable", [unit]);
   return { unit, enabled: false, pid: null };

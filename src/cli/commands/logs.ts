@@ -1,9 +1,9 @@
 /** `berth logs`: what a berth's server wrote, from the journal of its unit, or from the log that the broker keeps. */
 import { join } from "node:path";
 import { type Command, Option } from "commander";
-import { parseBerthName } from "../../config/toml/name.ts";
 import { BerthError } from "../../errors.ts";
-import { printable, printableJson } from "../../printable.ts";
+import { printable } from "../../printable.ts";
+import { mustBeBerth } from "../berth-names.ts";
 import { interruptible } from "../interruptible.ts";
 import { becomeJournalctl, type JournalChoice, printJournal } from "../logs/journal.ts";
 import { FolderWatch, LogReader, logName } from "../logs/log-files.ts";
@@ -72,9 +72,7 @@ function readLines(text: string): number {
 }
 
 async function logs(name: string, options: LogsOptions): Promise<void> {
-  const kind = parseBerthName(name)?.kind;
-  if (kind === undefined || kind === "template")
-    throw new BerthError("USAGE", `${printableJson(name)} is not the name of a berth; \`berth ls\` lists them`);
+  mustBeBerth(name);
   const journal = options.state === undefined ? await journalOf(name, options) : undefined;
   if (journal !== undefined && !options.json) becomeJournalctl(journal);
   await interruptible(async (signal) => {

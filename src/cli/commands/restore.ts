@@ -11,8 +11,9 @@ import { runCommand } from "../../rootfs/images/run-command.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import { extractArchive, readAbout, UPPER } from "../backup/archive.ts";
-import { holdBerth, knownBerth, mustBeBerth } from "../backup/held-berth.ts";
+import { holdBerth, knownBerth } from "../backup/held-berth.ts";
 import { Scratch } from "../backup/scratch.ts";
+import { mustBeBerth } from "../berth-names.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import {

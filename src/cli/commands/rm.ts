@@ -5,13 +5,12 @@
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { defaultConfigDirectories } from "../../config/directories.ts";
-import { parseBerthName } from "../../config/toml/name.ts";
 import { BerthError, RefusedError } from "../../errors.ts";
-import { printable, printableJson } from "../../printable.ts";
+import { printable } from "../../printable.ts";
 import { askBroker } from "../ask.ts";
 import { dataOf, deleteData } from "../berth-data.ts";
 import { filesOf, isConfigured, withoutFiles } from "../berth-files.ts";
-import { berthNames } from "../berth-names.ts";
+import { berthNames, mustBeBerth } from "../berth-names.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { shellWord } from "../new/next-steps.ts";
@@ -86,9 +85,7 @@ export function addRm(program: Command): void {
 }
 
 async function remove(name: string, options: RmOptions, signal: AbortSignal): Promise<Removed> {
-  const kind = parseBerthName(name)?.kind;
-  if (kind === undefined || kind === "template")
-    throw new BerthError("USAGE", `${printableJson(name)} is not the name of a berth; \`berth ls\` lists them`);
+  mustBeBerth(name);
   const directories = options.config?.map((path) => resolve(path)) ?? defaultConfigDirectories();
   const data = dataOf(name, await stateFolder(options));
   const isOnlyData = options.data && data.length > 0 && !isConfigured(name, directories);
