@@ -1,4 +1,4 @@
-/** `npm run deb` as a program: what it says, and what it leaves. test/systemd/boot/deb.test.ts installs what it builds. */
+/** `npm run deb` as a program: its messages, and what it leaves. test/systemd/boot/deb.test.ts installs the package. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, readdirSync } from "node:fs";

@@ -1,6 +1,6 @@
-// --log: what the server writes to its standard output and error becomes lines of a log of its own. A process beside the
-// server copies them, from a pipe. It belongs to nobody: it outlives the broker, and ends when the last process has closed
-// the pipe. It has no capability, and can reach no folder but that of the logs.
+// --log: what the server writes to its standard output and error becomes lines of a log of its own. A process beside
+// the server copies them, from a pipe. It is nobody's child: it outlives the broker, and ends when the last process has
+// closed the pipe. It has no capability, and can reach no folder but that of the logs.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>

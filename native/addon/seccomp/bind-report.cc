@@ -22,8 +22,8 @@
 namespace berthd {
 namespace {
 
-// A thread may have a table of descriptors of its own, or outlive its process's first one. Older kernels know only the
-// first.
+// A thread may have a table of descriptors of its own, or outlive its process's first one. Before Linux 6.9 there are
+// only pidfds of the first.
 int openPidfd(pid_t thread, pid_t process) {
   int pidfd = openThread(thread);
   return pidfd < 0 && errno == EINVAL ? static_cast<int>(::syscall(SYS_pidfd_open, process, 0)) : pidfd;

@@ -1,6 +1,6 @@
 /**
- * What an operator's keys mean on a console. Keys that end or stop a program are held back: whoever wants to leave
- * presses Ctrl-C, and that would end the server for all its players. Pure.
+ * What an operator's keys mean on a console. Keys that end or stop a program are held back: an operator who wants to
+ * leave presses Ctrl-C, and that would end the server for all its players. Pure.
  */
 
 /** What to do, in this order. */
