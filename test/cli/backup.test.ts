@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { giveName } from "../../src/cli/backup/archive.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { berth, cli, Lines, start } from "./support.ts";
@@ -156,6 +157,18 @@ describe("berth backup and restore, without a broker", () => {
     if (code !== 0) expect(stderr).toContain(`there is a file ${file} already`);
     expect(readFileSync(file)).toEqual(before);
     expect(readdirSync(state.path).filter((name) => name.startsWith("."))).toEqual([]);
+  });
+
+  test("an archive gets its name also where there are no hard links, and replaces nothing there", () => {
+    using folder = new TestFolder({ archive: "new", there: "old" });
+    const link = (): never => {
+      throw Object.assign(new Error("link"), { code: "EPERM" });
+    };
+    const at = (name: string): string => join(folder.path, name);
+    expect(() => giveName(at("archive"), at("there"), link)).toThrow(/there is a file \S+there already/);
+    giveName(at("archive"), at("name"), link);
+    expect(readdirSync(folder.path).sort()).toEqual(["name", "there"]);
+    expect(readFileSync(at("there"), "utf8")).toBe("old");
   });
 
   test("files of a range are not restored to a berth without one", async () => {

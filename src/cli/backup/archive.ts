@@ -2,7 +2,7 @@
  * The archive of a berth: what its servers wrote, by tar(1), with owners as numbers and all extended attributes, as
  * overlayfs keeps its own there. The first member says whose files they are. An archive is complete or absent.
  */
-import { existsSync, linkSync, lstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, lstatSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
@@ -68,11 +68,7 @@ export async function writeArchive(
   compression: Compression,
   { signal, onBytes }: ArchiveOptions,
 ): Promise<number> {
-  if (existsSync(path))
-    throw new BerthError(
-      "SYSTEM_ERROR",
-      `there is a file ${printable(path)} already; remove it, or choose another folder: --to`,
-    );
+  mustBeAbsent(path);
   // A folder of its own: where others can write, nobody can foresee its name or put a link there.
   const folder = system(path, () => mkdtempSync(join(dirname(path), ".berth-backup-")));
   const partial = join(folder, "archive");
@@ -86,8 +82,7 @@ export async function writeArchive(
     const members = ["--directory", folder, ABOUT, "--directory", parent, "--", UPPER];
     await runCommand([...create, ...packed, ...members], { signal, mostStatus, failure: "SYSTEM_ERROR" });
     await runCommand(["sync", partial], { signal, failure: "SYSTEM_ERROR" });
-    // link(2), as rename(2) would replace what is there.
-    system(path, () => linkSync(partial, path));
+    system(path, () => giveName(partial, path));
     syncFolder(dirname(path));
     return sizeOfFile(path);
   } finally {
@@ -97,6 +92,28 @@ export async function writeArchive(
 }
 
 const LOOK_MS = 100;
+
+function mustBeAbsent(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
+  throw new BerthError(
+    "SYSTEM_ERROR",
+    `there is a file ${printable(path)} already; remove it, or choose another folder: --to`,
+  );
+}
+
+/** What link(2) says on file systems without hard links, such as FAT and CIFS, where backups are often kept. */
+const NO_LINKS: ReadonlySet<unknown> = new Set(["EPERM", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"]);
+
+/** By link(2) where it can: rename(2) would replace a file that has come meanwhile. Throws SYSTEM_ERROR for one. */
+export function giveName(from: string, to: string, link: typeof linkSync = linkSync): void {
+  try {
+    link(from, to);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && NO_LINKS.has(error.code))) throw error;
+    mustBeAbsent(to);
+    renameSync(from, to);
+  }
+}
 
 /** What an archive says of itself; undefined for one that tar(1) made without `berth backup`. Throws SYSTEM_ERROR. */
 export async function readAbout(path: string, signal: AbortSignal): Promise<About | undefined> {
