@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -18,6 +19,7 @@ import { describe, expect, test } from "vitest";
 import { giveName } from "../../src/cli/backup/archive.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
+import { freePort } from "../support/ports.ts";
 import { berth, cli, Lines, start } from "./support.ts";
 
 /** No broker is there, so the commands work on the folder. */
@@ -261,6 +263,27 @@ describe("berth backup and restore, with a broker", needs("root"), () => {
     expect(live).toMatchObject({ taken: "live", pid: child.pid });
     child.kill("SIGKILL");
     await once(child, "exit");
+  });
+
+  test("a server on demand is stopped, and the next packet starts it", async () => {
+    using state = new TestFolder();
+    await using served = await broker(state);
+    const env = { BERTHD_SOCKET: served.socket };
+    const port = await freePort();
+    const server = `command = ["/bin/sh", "-c", "echo x >>{root}/starts; exec sleep 1000"]\nstart = "on-demand"\n`;
+    const game = `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[root]\nimage = "arena"\n`;
+    served.folder.write({ "config/game.toml": `${game}[server]\nuser = "range"\n${server}` });
+    expect((await berth(["reload"], env)).code).toBe(0);
+    const player = createSocket("udp4");
+    player.send("hello", port, "127.0.0.1");
+    const saves = join(state.path, "roots/game/upper/starts");
+    await expect.poll(() => existsSync(saves) && readFileSync(saves, "utf8")).toBe("x\n");
+    player.close();
+    const { code, stdout, stderr } = await berth(["backup", "--to", state.path, "game"], env);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^game: saved \S+ \(\S+ KiB\); its server was stopped, and the next packet starts it\n$/);
+    // It never read that packet, so this is the next one, too.
+    await expect.poll(() => readFileSync(saves, "utf8")).toBe("x\nx\n");
   });
 
   test("a berth without a root is told what to do instead", async () => {

@@ -49,8 +49,10 @@ interface BackedUp {
   readonly taken: Taken;
   /** How long no server ran, in milliseconds; with a snapshot, how long it was frozen. */
   readonly paused: number;
-  /** The server that runs afterwards; null if none was running. */
+  /** The server that runs afterwards; null if none was running, or if the next packet starts it. */
   readonly pid: number | null;
+  /** The server that was stopped; null if none was. */
+  readonly stopped: number | null;
 }
 
 const help = `
@@ -121,11 +123,12 @@ async function backUp(name: string, options: BackupOptions, signal: AbortSignal)
     using meter = new Meter(name);
     return await writeArchive(file, parent, about, options.compress, { signal, onBytes: (bytes) => meter.show(bytes) });
   };
-  if (taken === "live") return { file, bytes: await write(folder), taken, paused: 0, pid: known?.lease?.pid ?? null };
+  const running = { pid: known?.lease?.pid ?? null, stopped: null };
+  if (taken === "live") return { file, bytes: await write(folder), taken, paused: 0, ...running };
   if (taken === "snapshot") {
     using clone = new Scratch(folder, "snapshot");
     const paused = await takeSnapshot(name, join(folder, UPPER), clone.path, signal);
-    return { file, bytes: await write(clone.path), taken, paused, pid: known?.lease?.pid ?? null };
+    return { file, bytes: await write(clone.path), taken, paused, ...running };
   }
   const held = await holdBerth(known, name, options, signal);
   const since = performance.now();
@@ -134,7 +137,7 @@ async function backUp(name: string, options: BackupOptions, signal: AbortSignal)
     throw error;
   });
   const paused = held.stopped === null ? 0 : Math.round(performance.now() - since);
-  return { file, bytes, taken, paused, pid: await held.release() };
+  return { file, bytes, taken, paused, pid: await held.release(), stopped: held.stopped };
 }
 
 function nothingWritten(name: string, berth: BerthRecord | undefined, folder: string): BerthError {
@@ -150,7 +153,7 @@ function nothingWritten(name: string, berth: BerthRecord | undefined, folder: st
   return new BerthError("STATE_ABSENT", message);
 }
 
-function describe({ file, bytes, taken, paused, pid }: BackedUp): string {
+function describe({ file, bytes, taken, paused, pid, stopped }: BackedUp): string {
   const seconds = (paused / 1000).toFixed(1);
   const how =
     taken === "live"
@@ -158,7 +161,9 @@ function describe({ file, bytes, taken, paused, pid }: BackedUp): string {
       : taken === "snapshot"
         ? `; its server was frozen for ${paused} ms`
         : pid === null
-          ? ""
+          ? stopped === null
+            ? ""
+            : `; its server was stopped, and the next packet starts it`
           : `; its server was stopped for ${seconds} s, and runs as pid ${pid}`;
   return `saved ${printable(file)} (${sizeOf(bytes)})${how}`;
 }
