@@ -35,6 +35,7 @@ const FIRST_PORT = 651;
 const AGAIN_MS = 1200;
 const PATIENCE_MS = 20_000;
 const SETTLED_MS = 3000;
+const END_MS = 10_000;
 const AT_ONCE = 3;
 /** As nobody no port below 1024 can be asked, so explain watches for this long; for longer, if it saw nothing. */
 const WATCH_SECONDS = ["3", "15"];
@@ -320,6 +321,16 @@ async function serve({ name, server, place }, socket, broker, log) {
       await exited;
       groups.delete(child.pid);
     }
+    await untilReleased(name, log, life);
+  }
+}
+
+/** The lease lasts as long as any of the server's processes: its workers may end after the main one. */
+async function untilReleased(name, log, life) {
+  const isRelease = (line) => line.includes(`"message":"berth ${name}: `) && line.includes('"event":"released"');
+  const lives = life === "first" ? 1 : 2;
+  for (const end = Date.now() + END_MS; log.filter(isRelease).length < lives; await pause(10)) {
+    if (Date.now() > end) throw new Error(`${life} life: its lease did not end with it`);
   }
 }
 
