@@ -23,6 +23,7 @@ export const pages: readonly string[] = [
     "migrating",
     "notify",
     "on-demand",
+    "performance",
     "protocol",
     "recipes",
     "releasing",

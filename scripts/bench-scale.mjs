@@ -1,0 +1,95 @@
+#!/usr/bin/env node
+/**
+ * `npm run bench:scale`: what a broker of many berths takes: its start, a check of its configuration, its memory, and a
+ * reload after one berth has changed, with the longest wait of a client that asks for another berth meanwhile.
+ * docs/benchmarks.md says what the figures mean. Never installs anything, never leaves anything running.
+ */
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { columns, median } from "../bench/report.mjs";
+import { change, configure, nameOf, ways } from "../bench/scale-config.mjs";
+import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
+import { Caller } from "../bench/varlink-caller.mjs";
+
+const usage = `Usage: npm run bench:scale -- [--quick] [--reloads N] [--json]
+
+  --quick      100 and 1000 berths and 4 reloads, instead of 100, 1000, 3000 and 10000 berths and 10 reloads
+  --reloads N  how often each broker reloads
+  --json       print JSON instead of the table`;
+
+const CHECK_MS = 60_000;
+
+function read({ quick, json, reloads = quick ? "4" : "10" }) {
+  return {
+    json,
+    reloads: whole("reloads", reloads, 1000),
+    sizes: quick ? [100, 1000] : [100, 1000, 3000, 10_000],
+  };
+}
+
+/** MiB of memory that a process has now. */
+function memoryOf(pid) {
+  return Number(/^VmRSS:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
+}
+
+/** When the broker said that it serves, in milliseconds since 1970; undefined if it has not yet. */
+function readyAt(log, count) {
+  const line = /^(\S+) info +ready: (.*)$/m.exec(existsSync(log) ? readFileSync(log, "utf8") : "");
+  if (line === null) return undefined;
+  if (!line[2].startsWith(`${count} berths, 0 taken, on `)) throw new Error(`the broker says: ${line[2]}`);
+  return Date.parse(line[1]);
+}
+
+async function measure({ way, count }, { folder: parent, processes, reloads }) {
+  say(`${count} berths on ${way}`);
+  // A folder for each broker: beside its socket, the one before recorded the lease of this process.
+  const folder = join(parent, `${count} ${way}`);
+  const [config, state, socket, log] = ["config", "state", "broker.sock", "broker.log"].map((n) => join(folder, n));
+  configure(config, way, count);
+  const begin = process.hrtime.bigint();
+  await processes.run([process.execPath, join(root, "dist/cli/berth.js"), "check", config], CHECK_MS);
+  const check = Number(process.hrtime.bigint() - begin) / 1e6;
+  const program = join(root, "dist/cli/berthd.js");
+  const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
+  const started = Date.now();
+  const pid = await processes.serve(command, () => readyAt(log, count) !== undefined, log);
+  const start = readyAt(log, count) - started;
+  const memory = memoryOf(pid);
+  const [operator, tenant] = [await Caller.open(socket), await Caller.open(socket)];
+  const times = [];
+  const waits = [];
+  const reload = async () => times.push((await operator.call("Reload")).ms);
+  for (let turn = 0; turn < reloads; turn++) {
+    change(config, way, count, turn % 2 === 1);
+    waits.push(...(await tenant.during(reload, "Acquire", { berth: nameOf(0) })));
+  }
+  const after = memoryOf(pid);
+  operator.close();
+  tenant.close();
+  await processes.stop();
+  rmSync(folder, { recursive: true });
+  return { way, berths: count, start, check, memory, reload: median(times), stall: Math.max(...waits), after };
+}
+
+async function main({ json, reloads, sizes }) {
+  await inSession(async ({ machine, folder, processes }) => {
+    const rows = [];
+    for (const count of sizes)
+      for (const way of Object.keys(ways)) rows.push(await measure({ way, count }, { folder, processes, reloads }));
+    if (json) return console.log(JSON.stringify({ machine, reloads, rows }, null, 2));
+    const { kernel, cpu, node, core, load } = machine;
+    console.log(`Linux ${kernel}, ${cpu}, Node ${node}, brokers pinned to core ${core}, load ${load.toFixed(2)}`);
+    console.log(`${reloads} reloads of each broker; one berth has changed at each\n`);
+    const header = ["berths", "on", "start ms", "check ms", "RSS MiB", "reload ms", "stall ms", "RSS after"];
+    const lines = rows.map(({ berths, way, start, check, memory, reload, stall, after }) => [
+      String(berths),
+      way,
+      ...[start, check, memory, reload, stall, after].map((number) => number.toFixed(0)),
+    ]);
+    console.log(columns(header, lines, [1], 1));
+  });
+}
+
+const flag = { type: "boolean", default: false };
+const options = { quick: flag, json: flag, reloads: { type: "string" } };
+await runBench({ name: "bench:scale", usage, options, read, main });
