@@ -43,6 +43,12 @@ export async function prepare() {
     await step("compiling TypeScript", ["run", "build:ts"]);
     writeFileSync(stamp, "");
   }
+  const webStamp = at("node_modules/.berthd-web-compiled");
+  const webSources = filesOf("packages/web").filter((path) => !/\/packages\/web\/(dist|node_modules)\//.test(path));
+  if (!existsSync(at("packages/web/dist/server")) || isOlder([webStamp], webSources)) {
+    await step("compiling the status page", ["run", "build:web"]);
+    writeFileSync(webStamp, "");
+  }
 }
 
 /** Runs the program of a script; a {@link Sentence} ends it as one line on stderr and exit code 1. */
