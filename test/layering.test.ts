@@ -15,6 +15,7 @@ const all = [...new Set(files.map(layerOf))];
 
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   errors: [],
+  "berth-state": ["printable", "varlink"],
   placeholder: [],
   "file-constants": [],
   accounts: ["errors"],

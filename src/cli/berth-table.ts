@@ -1,9 +1,9 @@
 /** The table of `berth ls`, and the live one of `npm start`. */
 import { readFileSync } from "node:fs";
+import { adviceOf, type ShownState, stateOf } from "../berth-state.ts";
 import { native } from "../native.ts";
 import { printable } from "../printable.ts";
 import type { BerthRecord, DescriptorRecord, LeaseRecord } from "./berth-records.ts";
-import { adviceOf, type ShownState, stateOf } from "./berth-state.ts";
 import { type Cell, renderTable, type Style, wrap } from "./table.ts";
 
 const titles = ["NAME", "STATE", "PID", "USER", "SOCKETS"];

@@ -1,7 +1,7 @@
 /** What people read in `berth ls`: the state of each berth, what to do about it, and lines that fit a terminal. */
 import { describe, expect, test } from "vitest";
+import { adviceOf, stateOf } from "../../src/berth-state.ts";
 import type { BerthRecord } from "../../src/cli/berth-records.ts";
-import { adviceOf, stateOf } from "../../src/cli/berth-state.ts";
 import { berthTable, TABLE_WIDTH } from "../../src/cli/berth-table.ts";
 import { renderTable, wrap } from "../../src/cli/table.ts";
 

@@ -1,9 +1,9 @@
 /** `berth show NAME`: everything that the broker reports about one berth. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { outdatedOf, stateOf } from "../../berth-state.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord } from "../berth-records.ts";
-import { outdatedOf, stateOf } from "../berth-state.ts";
 import { uidOf, userName } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print } from "../stdout.ts";

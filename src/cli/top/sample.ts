@@ -1,9 +1,9 @@
 /** What each berth's server does at one moment, and between two. */
 import { readFileSync } from "node:fs";
+import { type ShownState, stateOf } from "../../berth-state.ts";
 import type { ListenAddress } from "../../net/address.ts";
 import { parseListenAddress } from "../../net/address.ts";
 import type { BerthRecord } from "../berth-records.ts";
-import { type ShownState, stateOf } from "../berth-state.ts";
 import { countSockets, readTables, type SocketCounts } from "./socket-counts.ts";
 import { readProcesses, type Use, useOf } from "./usage.ts";
 

@@ -1,12 +1,12 @@
 /** What people read as a berth's state, and the sentence that goes with it. Pure. */
-import { printable } from "../printable.ts";
-import type { BerthRecord, StartRecord } from "./berth-records.ts";
+import { printable } from "./printable.ts";
+import type { Berth, Start } from "./varlink/io.berthd.Broker.types.ts";
 
 /** One word for a table. */
-export type ShownState = BerthRecord["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated";
+export type ShownState = Berth["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated";
 
 /** What keeps a berth from being used comes before all else. */
-export function stateOf({ state, problems, wait, start, outdated }: BerthRecord): ShownState {
+export function stateOf({ state, problems, wait, start, outdated }: Berth): ShownState {
   if (problems && problems.length > 0) return "problem";
   if (wait) return "waiting";
   if (state === "vacant" && start?.state === "failed") return "failed";
@@ -15,7 +15,7 @@ export function stateOf({ state, problems, wait, start, outdated }: BerthRecord)
 }
 
 /** Why it is in this state and what to do. Undefined where there is nothing to do. */
-export function adviceOf(berth: BerthRecord): string | undefined {
+export function adviceOf(berth: Berth): string | undefined {
   const { problems, wait, start } = berth;
   switch (stateOf(berth)) {
     case "problem": {
@@ -41,14 +41,14 @@ export function adviceOf(berth: BerthRecord): string | undefined {
 }
 
 /** Why the last start failed, and when the next one is. */
-export function failureOf({ failures, reason, next }: StartRecord): string {
+export function failureOf({ failures, reason, next }: Start): string {
   const times = failures === 1 ? "its server did not start" : `its server did not start, ${failures} times`;
   const why = reason ? `: ${printable(reason)}` : "";
   return `${times}${why}${next ? `; next try at ${timeOf(next)}` : ""}`;
 }
 
 /** What the tenant has of an older configuration. */
-export function outdatedOf({ name, older }: BerthRecord): string {
+export function outdatedOf({ name, older }: Berth): string {
   const what = older && older.length > 0 ? `has ${older.map(printable).join(" ")} of` : "has settings of";
   return `${what} an older configuration; restart it: berth restart ${printable(name)}`;
 }
