@@ -1,6 +1,7 @@
 /// <reference types="node" preserve="true" />
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export type { PasswdEntry } from "./accounts.ts";
+export { adviceOf as berthAdvice, type ShownState as BerthStateWord, stateOf as berthState } from "./berth-state.ts";
 export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/quota.ts";
 export type {
   BerthState,
@@ -16,6 +17,7 @@ export type { BrokerOptions } from "./broker/broker-options.ts";
 export type { StartLimits } from "./broker/demand/starter.ts";
 export { Predecessor } from "./broker/restart/takeover-client.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
+export { type BerthEventRecord, BrokerClient, type Metric, type MetricFamily } from "./client/broker-client.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
 export type { EntryType } from "./client/directory/entries.ts";
 export type { OpenFlags } from "./client/directory/open-flags.ts";
@@ -65,5 +67,15 @@ export { type ListenFdsOptions, listenFds, type PassedFd } from "./systemd/activ
 export type { DescriptorStore, NotStored } from "./systemd/fd-store.ts";
 export { type CallOptions, Reply, VarlinkClient } from "./varlink/client.ts";
 export type { UnixConnectOptions } from "./varlink/connect.ts";
+export type {
+  Berth as BerthRecord,
+  Descriptor as DescriptorRecord,
+  Lease as LeaseRecord,
+  Problem as ProblemRecord,
+  Range as RangeRecord,
+  Root as RootRecord,
+  Start as StartRecord,
+  Wait as WaitRecord,
+} from "./varlink/io.berthd.Broker.types.ts";
 export type { Parameters as VarlinkParameters } from "./varlink/message.ts";
 export type { WaitOptions } from "./wait-options.ts";

@@ -10,6 +10,7 @@ import { emptyQueues } from "./berths/empty-queues.ts";
 import { Repairs } from "./berths/repairs.ts";
 import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
+import { BrokerCounts } from "./counts/broker-counts.ts";
 import { Guard } from "./guard/guard.ts";
 import type { Foundation } from "./parts.ts";
 import { Locks } from "./restart/locks.ts";
@@ -54,6 +55,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
     log,
     owners,
     quota,
+    counts: new BrokerCounts(),
     events,
     roots,
     repairs,

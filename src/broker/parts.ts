@@ -13,6 +13,7 @@ import type { Recovery } from "./berths/recovery.ts";
 import type { Repairs } from "./berths/repairs.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
+import type { BrokerCounts } from "./counts/broker-counts.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
 import type { Stops } from "./demand/stops.ts";
 import type { Guard } from "./guard/guard.ts";
@@ -35,6 +36,7 @@ export interface Foundation {
   readonly log: Log;
   readonly owners: Owners;
   readonly quota: Quota;
+  readonly counts: BrokerCounts;
   readonly events: BerthEvents;
   readonly roots: BerthRoots;
   readonly repairs: Repairs;

@@ -21,6 +21,7 @@ import { Stops } from "./demand/stops.ts";
 import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { beginKeeping } from "./keeping.ts";
+import { metricsMethods } from "./metrics/methods.ts";
 import { NotifySockets } from "./notify/notify-sockets.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
@@ -224,6 +225,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     berths,
     guard,
     keepsDescriptorsOut: control.keepsDescriptorsOut,
+    counts: parts.counts,
   });
   const snapshot = new TakeoverSnapshot({
     repairs,
@@ -277,8 +279,10 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       maxFds,
       state: () => parts.roots.folder && resolve(parts.roots.folder),
       reload: () => reloadParts(all),
+      counts: parts.counts,
     }),
   );
+  service.add(metricsMethods({ ...parts, maxFds, listener, watchers }));
   service.add(takeover.implementation);
   serveContainers(parts, takeover, maxFds);
   recovery.update();

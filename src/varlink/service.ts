@@ -16,6 +16,8 @@ export interface Answer {
   readonly borrowed: Borrowed;
   /** Handles made only for this answer. The sender closes them after the send. */
   readonly owned?: readonly FdHandle[];
+  /** The name of the error, if it is an error reply. */
+  readonly error?: string;
 }
 
 /** A successful reply. */
@@ -25,7 +27,7 @@ export function answer(parameters: Parameters, borrowed: Borrowed = NOTHING_BORR
 
 /** An error reply. */
 export function refuse(error: string, parameters?: Parameters): Answer {
-  return { bytes: encodeError(error, parameters), borrowed: NOTHING_BORROWED };
+  return { bytes: encodeError(error, parameters), borrowed: NOTHING_BORROWED, error };
 }
 
 /** org.varlink.service.InvalidParameter, with a sentence for people. */

@@ -3,6 +3,7 @@ import { EXIT_REFUSED, EXIT_SYSTEM, EXIT_USAGE } from "../../src/cli/exit.ts";
 import { parseInterface } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
 import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
+import { metricsInterface } from "../../src/varlink/io.systemd.Metrics.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 import { read, section, tableRows, withoutBlocks } from "./markdown.ts";
 
@@ -20,7 +21,7 @@ test("every code of errors.ts has its section, and no other code has one", () =>
 });
 
 test("every error of the interfaces has its section, and no other has one", () => {
-  const errors = [brokerInterface, successionInterface, serviceInterface]
+  const errors = [brokerInterface, successionInterface, metricsInterface, serviceInterface]
     .map(parseInterface)
     .flatMap(({ name, errors }) => Array.from(errors.keys(), (error) => `${name}.${error}`));
   expect(errors.length).toBeGreaterThan(0);
@@ -30,7 +31,9 @@ test("every error of the interfaces has its section, and no other has one", () =
 test("InterfaceNotFound lists the interfaces that a broker has, and says that there is no other", () => {
   const text = section(page, "### org.varlink.service.InterfaceNotFound");
   const named = Array.from(text.matchAll(/`([a-z]+(?:\.[A-Za-z]+)+)`/g), ([, name]) => name);
-  const served = [brokerInterface, successionInterface, serviceInterface].map((one) => parseInterface(one).name);
+  const served = [brokerInterface, successionInterface, metricsInterface, serviceInterface].map(
+    (one) => parseInterface(one).name,
+  );
   expect(named.sort()).toEqual(served.sort());
 });
 

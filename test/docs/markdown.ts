@@ -20,6 +20,7 @@ export const pages: readonly string[] = [
     "images",
     "install",
     "library",
+    "metrics",
     "migrating",
     "notify",
     "on-demand",

@@ -12,6 +12,7 @@ import { VarlinkClient } from "../../src/varlink/client.ts";
 import { connectUnix } from "../../src/varlink/connect.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
 import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
+import { metricsInterface } from "../../src/varlink/io.systemd.Metrics.ts";
 import { Wire } from "../../src/wire.ts";
 import { startBroker } from "../support/broker.ts";
 import { blocks, read, section } from "./markdown.ts";
@@ -51,6 +52,7 @@ async function said(child: ChildProcess, line: RegExp): Promise<RegExpExecArray>
 test("the interfaces in the page are those that are served, to the byte", () => {
   expect(blocks(section(page, "## The interface"), "")).toEqual([brokerInterface]);
   expect(blocks(section(page, "## Between brokers"), "")).toEqual([successionInterface]);
+  expect(blocks(section(page, "## Measurements"), "")).toEqual([metricsInterface]);
 });
 
 test("the Python client of the page takes a berth, serves on it, and gives it back", async () => {

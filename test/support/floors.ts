@@ -1,13 +1,13 @@
 /** The rooms of folders of src/, from the bottom up. Those of one floor do not import each other. */
 export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
   broker: [
-    ["access", "guard", "record"],
+    ["access", "counts", "guard", "record"],
     ["plans"],
     ["sockets"],
     ["berths"],
     ["bind", "demand", "notify"],
     ["session"],
-    ["agent"],
+    ["agent", "metrics"],
     ["restart"],
     ["."], // broker.ts and what starts it
   ],

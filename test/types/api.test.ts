@@ -11,7 +11,7 @@ import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import * as berthd from "berthd";
 import {
-  acquire, type AcquireOptions, BerthError, Broker, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
+  acquire, type AcquireOptions, berthAdvice, BerthError, type BerthRecord, berthState, type BerthStateWord, Broker, BrokerClient, type MetricFamily, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
   type DescriptorStore, listenFds, type QuotaLimits, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
 } from "berthd";
 import manifest from "berthd/package.json" with { type: "json" };
@@ -42,6 +42,15 @@ export async function everything(signal: AbortSignal): Promise<void> {
   await tenancy.ready({ signal });
   await tenancy.release({ signal });
   using client: VarlinkClient = await connect({ signal });
+  using broker: BrokerClient = await connect({ socket: "/run/x" });
+  const berths: readonly BerthRecord[] = await broker.berths({ signal });
+  for (const berth of berths) console.log(berthState(berth) satisfies BerthStateWord, berthAdvice(berth)?.length);
+  for await (const { event, berth } of broker.watch({ signal })) console.log(event satisfies string, berth.lease?.pid);
+  for await (const { name, value, object, fields } of broker.metrics({ signal })) {
+    same<typeof value, number | string>(true);
+    console.log(name, object?.length, fields?.["le"] satisfies string | undefined);
+  }
+  const families: readonly MetricFamily[] = await broker.metricFamilies();
   using reply: Reply = await client.call("io.berthd.Broker.List", {}, { signal });
   for await (const event of client.stream("io.berthd.Broker.Watch", {}, { signal })) event[Symbol.dispose]();
   const [left, right] = FdChannel.pair("seqpacket");
@@ -62,8 +71,9 @@ export async function everything(signal: AbortSignal): Promise<void> {
   (await root.createReadStream("a", { start: 1, signal })).pipe(await root.createWriteStream("b", { flags: "wx" }));
   console.log(names, raw, entries.map(({ type }) => type === "file"), both, link, DirectoryHandle.adopt(handle));
   for (const { name, handle: passed } of listenFds()) console.log(name satisfies string, passed satisfies FdHandle);
-  const broker: Broker = await Broker.start({ config: ["/etc/berthd"], socket: "/run/x" });
-  await broker.close();
+  const own: Broker = await Broker.start({ config: ["/etc/berthd"], socket: "/run/x" });
+  await own.close();
+  console.log(families);
   const fault: BerthError = new SysError("bind", 98);
   if (fault instanceof RefusedError) console.log(fault.error satisfies string);
   console.log(server, socket, reply, message);

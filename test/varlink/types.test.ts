@@ -3,12 +3,14 @@ import { expect, it } from "vitest";
 import { parseInterface } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
 import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
+import { metricsInterface } from "../../src/varlink/io.systemd.Metrics.ts";
 import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 import { typesOf } from "../support/varlink-types.ts";
 
 const interfaces = [
   ["Broker", "io.berthd.Broker", brokerInterface],
   ["Succession", "io.berthd.Succession", successionInterface],
+  ["Metrics", "io.systemd.Metrics", metricsInterface],
   ["Service", "org.varlink.service", serviceInterface],
 ] as const;
 

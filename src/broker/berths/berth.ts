@@ -12,6 +12,7 @@ import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Root, Strategy } from "../../rootfs/roots/root.ts";
 import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import { BerthCounts } from "../counts/berth-counts.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
@@ -115,6 +116,7 @@ export class Berth {
   readonly stash: Map<string, Stashed> = new Map();
   /** Descriptors stored for its servers with bind delivery: two for each. */
   keptBinds = 0;
+  readonly counts: BerthCounts = new BerthCounts();
   /** Changes whenever an earlier answer about this berth becomes outdated. */
   generation = 0;
 

@@ -213,6 +213,7 @@ export class BindAnswers {
     this.#further.given(socket, now);
     this.offers.given(socket, pid, fd);
     const { berth } = this.#options;
+    berth.counts.binds.held++;
     const address = formatListenAddress(socket.listen);
     this.#options.log("info", `berth ${berth.name}: pid ${pid} bound ${formatAddress(asked)} and got socket ${name}`, {
       ...{ event: "bound", berth: berth.name, socket: name, pid, address },

@@ -3,10 +3,12 @@
  * Binds beyond a rate wait, and none is answered while it is paused.
  */
 import { readlinkSync } from "node:fs";
+import { constants } from "node:os";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import type { BindReport, EpollReport } from "../../native-interceptor.ts";
 import { POLLHUP } from "../../net/socket-constants.ts";
+import type { BindResult } from "../counts/berth-counts.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
 import { type Binder, BindReports } from "./bind-reports.ts";
@@ -15,6 +17,7 @@ import { ForeseenBinds } from "./foreseen-binds.ts";
 import { userOf } from "./server-user.ts";
 
 const NO_SOCKET = -1;
+const { EACCES, EADDRINUSE } = constants.errno;
 
 /** Binds per second that are answered at once. More have to wait, so a flood only costs the server that floods. */
 const BINDS_PER_SECOND = 200;
@@ -188,6 +191,7 @@ export class Interception {
       const { verdict, held } = await this.#answers.decide(report);
       if (!this.#reports.awaits(report)) return held?.close();
       const forgets = held !== undefined && this.#epolls.place(report, held.fd);
+      if (held === undefined) this.#options.berth.counts.binds[resultOf(verdict)]++;
       this.#reports.answer(verdict, held?.steal() ?? NO_SOCKET, forgets);
     } finally {
       this.#deciding--;
@@ -203,4 +207,11 @@ export class Interception {
       this.#deciding--;
     }
   }
+}
+
+/** What a bind came to that did not get a socket of the berth's. */
+function resultOf(verdict: number): BindResult {
+  if (verdict < 0) return "kernel";
+  if (verdict === 0) return "own";
+  return verdict === EACCES ? "refused" : verdict === EADDRINUSE ? "busy" : "failed";
 }

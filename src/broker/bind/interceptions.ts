@@ -18,7 +18,7 @@ import type { StoredLease } from "../record/stored-name.ts";
 import { BindFallback } from "./bind-fallback.ts";
 import type { BindStore } from "./bind-store.ts";
 import { Interception, type InterceptionOptions, isNotifyDescriptor, NO_LISTENER } from "./interception.ts";
-import type { BindSource } from "./offers.ts";
+import { departed } from "./offers.ts";
 
 export interface InterceptionsOptions {
   readonly berths: Berths;
@@ -57,13 +57,6 @@ interface Served {
   /** Ends the interception and drops its stored copy. */
   readonly end: () => void;
 }
-
-/** A berth that is no longer configured: its server gets nothing. */
-const departed = (name: string): BindSource => ({
-  name,
-  sockets: [],
-  spec: { server: { otherBinds: "refuse", anyNamespace: false, deliver: ["bind"] } },
-});
 
 export class Interceptions {
   readonly #byLease = new Map<string, Served>();
@@ -148,6 +141,11 @@ export class Interceptions {
       throw error;
     }
     return undefined;
+  }
+
+  /** How many servers have bind delivery. */
+  get size(): number {
+    return this.#byLease.size;
   }
 
   /** Restores a server of an earlier broker. Owns the descriptors. */

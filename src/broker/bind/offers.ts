@@ -1,5 +1,6 @@
 /** The sockets of a berth as a server may get them, and which of them it has. It answers no bind. */
 import type { ServerSpec } from "../../config/keys/spec.ts";
+import { BerthCounts } from "../counts/berth-counts.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
@@ -10,8 +11,17 @@ import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
 export interface BindSource {
   readonly name: string;
   readonly sockets: readonly NamedSocket[];
+  readonly counts: Pick<BerthCounts, "binds">;
   readonly spec: { readonly server: Pick<ServerSpec, "otherBinds" | "anyNamespace" | "deliver"> };
 }
+
+/** A berth that is no longer configured: its server gets nothing. */
+export const departed = (name: string): BindSource => ({
+  name,
+  sockets: [],
+  counts: new BerthCounts(),
+  spec: { server: { otherBinds: "refuse", anyNamespace: false, deliver: ["bind"] } },
+});
 
 /** A socket a server may get, in the form {@link matchBind} decides on. */
 export interface Offer extends Candidate, NamedSocket {}

@@ -13,11 +13,12 @@ const RETRY_INTERVAL_MS = 1000;
 
 export class ArrivalWatch {
   readonly #sys: ForeignCalls;
-  readonly #onWake: () => void;
+  readonly #onWake: (fd: number) => void;
   readonly #polls: Poll[] = [];
   #retry: NodeJS.Timeout | undefined;
 
-  constructor(sys: ForeignCalls, onWake: () => void) {
+  /** `onWake` gets the descriptor at which something has arrived. */
+  constructor(sys: ForeignCalls, onWake: (fd: number) => void) {
     this.#sys = sys;
     this.#onWake = onWake;
   }
@@ -27,7 +28,7 @@ export class ArrivalWatch {
     this.disarm();
     for (const fd of fds) {
       const onReady = (status: number): void => {
-        if (status === 0) this.#wake();
+        if (status === 0) this.#wake(fd);
         else this.#look(fds);
       };
       const poll = new this.#sys.Poll(fd, onReady, true);
@@ -49,7 +50,12 @@ export class ArrivalWatch {
 
   /** Whether a datagram or connection waits for the server now. */
   waits(fds: readonly number[]): boolean {
-    return fds.some((fd) => (Math.max(0, this.#sys.pollNow(fd, POLLIN)) & POLLIN) !== 0);
+    return this.#first(fds) !== undefined;
+  }
+
+  /** The first of them at which something waits. */
+  #first(fds: readonly number[]): number | undefined {
+    return fds.find((fd) => (Math.max(0, this.#sys.pollNow(fd, POLLIN)) & POLLIN) !== 0);
   }
 
   /**
@@ -60,12 +66,13 @@ export class ArrivalWatch {
   #look(fds: readonly number[]): void {
     this.disarm();
     for (const fd of fds) clearPendingError(fd, this.#sys);
-    if (this.waits(fds)) this.#wake();
+    const first = this.#first(fds);
+    if (first !== undefined) this.#wake(first);
     else this.#retry = setTimeout(() => this.arm(fds), RETRY_INTERVAL_MS);
   }
 
-  #wake(): void {
+  #wake(fd: number): void {
     this.disarm();
-    this.#onWake();
+    this.#onWake(fd);
   }
 }

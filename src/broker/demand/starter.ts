@@ -82,7 +82,7 @@ export class Starter {
   constructor(berth: Berth, context: StarterContext) {
     this.berth = berth;
     this.#context = context;
-    this.#arrivals = new ArrivalWatch(context.sys, () => this.#wake());
+    this.#arrivals = new ArrivalWatch(context.sys, (fd) => this.#wake(fd));
     if (berth.state === "vacant") this.#wait();
     else this.#occupied();
   }
@@ -173,7 +173,9 @@ export class Starter {
     return this.berth.sockets.map(({ socket }) => socket.fd);
   }
 
-  #wake(): void {
+  #wake(fd: number): void {
+    const woken = this.berth.sockets.find(({ socket }) => socket.fd === fd);
+    this.berth.counts.wakes[woken?.socket.listen.kind === "datagram" ? "datagram" : "connection"]++;
     this.#enter("queued");
     this.#context.enqueue(this);
   }

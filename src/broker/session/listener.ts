@@ -20,6 +20,7 @@ import { isPrivileged } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Leases } from "../berths/leases.ts";
+import type { BrokerCounts } from "../counts/broker-counts.ts";
 import type { Guard } from "../guard/guard.ts";
 import { Crowd, type Newcomer } from "./crowd.ts";
 import { PeerGate } from "./peer-gate.ts";
@@ -43,6 +44,7 @@ export interface ListenerOptions {
   readonly guard: Guard;
   /** Whether the kernel keeps descriptors of new connections out. */
   readonly keepsDescriptorsOut: boolean;
+  readonly counts: BrokerCounts;
 }
 
 /** Milliseconds of accepting before connected clients get their turn. */
@@ -179,6 +181,7 @@ export class Listener {
     const privileged = isPrivileged(peer.uid, brokerUid);
     const account = privileged ? peer.uid : this.#options.owners.accountOf(peer.uid, now);
     if (!privileged && !this.#arrivals.admit(account, now)) {
+      this.#options.counts.refusedConnections.arrivals++;
       handle.close();
       this.#sayTooOften(peer, now);
       return;
@@ -202,14 +205,15 @@ export class Listener {
   }
 
   #open(handle: FdHandle, peer: Peer, { account, privileged }: Newcomer): Session {
-    const { service, sys, deadline, berths, guard, keepsDescriptorsOut } = this.#options;
+    const { service, sys, deadline, berths, guard, keepsDescriptorsOut, counts } = this.#options;
     const { log } = this.#complaints;
     const budget = this.#budgets.of(account, privileged);
     const callLimits = this.#callLimits;
     const gate = new PeerGate({ guard, uid: peer.uid, keptOut: keepsDescriptorsOut, sys });
     // No object spread here: it costs microseconds per connection.
-    const options = { service, account, privileged, sys, log, deadline, budget, callLimits, gate };
+    const options = { service, account, privileged, sys, log, deadline, budget, callLimits, gate, counts };
     const session = new Session(handle, peer, options);
+    counts.connections++;
     this.sessions.add(session);
     if (privileged || holdsLease(session, berths.leases)) session.letDescriptorsIn();
     return session;
@@ -219,7 +223,8 @@ export class Listener {
     privileged || this.#options.berths.visibility.mayTakeAny(peer) ? LARGE_CALL : SMALL_CALL;
 
   #turnAway(session: Session, limit: "descriptors" | "connections"): void {
-    const { quota } = this.#options;
+    const { quota, counts } = this.#options;
+    counts.refusedConnections[limit]++;
     const { log } = this.#complaints;
     const { pid, uid } = session.peer;
     const who = session.account === uid ? `uid ${uid}` : `uid ${uid}, which counts as uid ${session.account},`;

@@ -20,6 +20,7 @@ import type { Refusal } from "../berths/request.ts";
 import { isStashName } from "../berths/stash.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
+import type { BrokerCounts } from "../counts/broker-counts.ts";
 import type { Stops } from "../demand/stops.ts";
 import type { NotifySockets } from "../notify/notify-sockets.ts";
 import type { ConsoleSockets } from "../sockets/console-sockets.ts";
@@ -28,6 +29,7 @@ import { launchReply, rangeOf } from "./launch-reply.ts";
 import { refusal } from "./refusals.ts";
 import { guarded, retrying } from "./retry.ts";
 import type { Session } from "./session.ts";
+import { timed } from "./timed.ts";
 import { eventAnswer, type Watchers } from "./watchers.ts";
 
 /** The parts of the broker that the methods use. */
@@ -48,6 +50,7 @@ export interface MethodsContext {
   readonly state: () => string | undefined;
   /** Reads the configuration again. Throws CONFIG_INVALID. */
   readonly reload: () => void;
+  readonly counts: Pick<BrokerCounts, "acquires">;
 }
 
 /** The handler of one method: its parameters are typed, and have been validated. */
@@ -70,6 +73,7 @@ export function brokerMethods({
   maxFds,
   state,
   reload,
+  counts,
 }: MethodsContext): Implementation<Session> {
   const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
     const known = session.grants.get(name);
@@ -184,7 +188,7 @@ export function brokerMethods({
           return answer({ ...(folder !== undefined && { folder }) } satisfies Reply<"GetStateFolder">);
         },
       },
-      Acquire: { handle: acquire },
+      Acquire: { handle: timed(acquire, counts.acquires) },
       Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
       Reload: {
         handle: (session) => {
@@ -205,7 +209,7 @@ export function brokerMethods({
         refuseFd: ({ name }, why) =>
           refusal({ kind: "unsuitable", name, message: `${name} cannot be stashed: ${why}` }),
       },
-      Launch: { handle: launch },
+      Launch: { handle: timed(launch, counts.acquires) },
       Intercept: {
         handle: (...call) => guarded(() => intercept(...call)),
         fds: 1,

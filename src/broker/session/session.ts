@@ -16,6 +16,7 @@ import type { Peer } from "../access/peer.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Requester } from "../berths/request.ts";
+import type { BrokerCounts } from "../counts/broker-counts.ts";
 import type { PeerGate } from "./peer-gate.ts";
 
 /** An answer to Acquire that can be sent again, as long as the berth's generation stays the same. */
@@ -38,6 +39,7 @@ export interface SessionOptions {
   readonly callLimits: (session: Session) => CallLimits;
   /** Receives the descriptors that the peer may send. */
   readonly gate: PeerGate;
+  readonly counts: Pick<BrokerCounts, "refused">;
 }
 
 /** A message that waits for the answer to the one before it. */
@@ -75,6 +77,7 @@ export class Session implements Requester {
   #isPaused = false;
   readonly #kept: KeptMessage[] = [];
   readonly #closers: (() => void)[] = [];
+  readonly #drainers: (() => void)[] = [];
   /** Set once a log line says why the connection ends: it gets no second one. */
   #isReported = false;
   /** The lease that this process is known to hold. */
@@ -165,6 +168,7 @@ export class Session implements Requester {
    * Sends an answer. A client that does not read its answers is not read from; when the queue is full, it is dropped.
    */
   send(answer: Answer): void {
+    if (answer.error !== undefined) this.#options.counts.refused(answer.error);
     const sent = this.#wire.send(answer.bytes, answer.borrowed);
     if (answer.owned !== undefined) closeAll(answer.owned);
     // A failed wire reports its own error.
@@ -178,6 +182,7 @@ export class Session implements Requester {
   }
 
   onDrained(): void {
+    for (const hear of this.#drainers.splice(0)) hear();
     this.#read();
   }
 
@@ -191,6 +196,15 @@ export class Session implements Requester {
   onceClosed(hear: () => void): void {
     if (this.closed) hear();
     else this.#closers.push(hear);
+  }
+
+  /**
+   * Calls `hear` once, when all that was sent has left this process or the connection is closed; at once if that is so
+   * now. Who sends many replies waits for it after each, so that a client that does not read holds up only itself.
+   */
+  onceDrained(hear: () => void): void {
+    if (this.closed || !this.#wire.queued) hear();
+    else this.#drainers.push(hear);
   }
 
   /** Stops reading and handling calls until {@link resume}. */
@@ -250,7 +264,7 @@ export class Session implements Requester {
   }
 
   #tellClosed(): void {
-    for (const hear of this.#closers.splice(0)) hear();
+    for (const hear of [...this.#closers.splice(0), ...this.#drainers.splice(0)]) hear();
   }
 
   #forgetKept(): void {

@@ -49,6 +49,10 @@ export class Watchers {
     });
   }
 
+  get size(): number {
+    return this.#sessions.size;
+  }
+
   /** Tells every watcher who may see the berth. One message for all: the kernel copies it. */
   tell(event: BerthEvent, berth: Berth, maySee: (session: Session) => boolean): void {
     if (this.#sessions.size === 0) return;

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Answer, BindAnswers } from "../../../src/broker/bind/bind-answers.ts";
+import { BerthCounts } from "../../../src/broker/counts/berth-counts.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
@@ -49,6 +50,7 @@ class BindWorld implements Disposable {
     const berth = {
       name: "arena",
       sockets,
+      counts: new BerthCounts(),
       spec: { server: { otherBinds: "refuse", anyNamespace: false, deliver: ["bind"] } },
     } as const;
     const { lease } = this;

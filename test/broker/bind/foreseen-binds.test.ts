@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { afterEach, expect, it, vi } from "vitest";
 import { ForeseenBinds } from "../../../src/broker/bind/foreseen-binds.ts";
 import { Offers } from "../../../src/broker/bind/offers.ts";
+import { BerthCounts } from "../../../src/broker/counts/berth-counts.ts";
 import { Guard } from "../../../src/broker/guard/guard.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { native } from "../../../src/native.ts";
@@ -25,6 +26,7 @@ it("many changes at a time cost one look, and none at a process; what was forese
   const sockets = [first, second].map((socket, at) => ({ name: `game${at}`, socket }));
   const berth = {
     ...{ name: "arena", sockets },
+    counts: new BerthCounts(),
     spec: { server: { otherBinds: "refuse", anyNamespace: false, deliver: ["bind"] } },
   } as const;
   const offers = new Offers(berth);

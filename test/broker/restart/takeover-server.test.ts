@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { Budgets } from "../../../src/broker/access/budgets.ts";
 import { LARGE_CALL } from "../../../src/broker/access/limits.ts";
 import { Peer } from "../../../src/broker/access/peer.ts";
+import { BrokerCounts } from "../../../src/broker/counts/broker-counts.ts";
 import { Guard } from "../../../src/broker/guard/guard.ts";
 import { TakeoverServer } from "../../../src/broker/restart/takeover-server.ts";
 import { PeerGate } from "../../../src/broker/session/peer-gate.ts";
@@ -56,7 +57,16 @@ function connection(): VarlinkClient {
   const gate = new PeerGate({ guard, uid: peer.uid, keptOut: false, sys: native });
   sessions.push(
     new Session(theirs, peer, {
-      ...{ service, account: peer.uid, privileged: true, sys: native, log: () => undefined, deadline: 0, gate },
+      ...{
+        service,
+        account: peer.uid,
+        privileged: true,
+        sys: native,
+        log: () => undefined,
+        deadline: 0,
+        gate,
+        counts: new BrokerCounts(),
+      },
       budget: new Budgets().of(peer.uid, true),
       callLimits: () => LARGE_CALL,
     }),

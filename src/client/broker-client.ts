@@ -1,0 +1,103 @@
+/** The raw client with the calls that have typed results: what a program that shows berths needs. It takes no berth. */
+import { BerthError } from "../errors.ts";
+import { VarlinkClient } from "../varlink/client.ts";
+import { parseInterface } from "../varlink/idl.ts";
+import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
+import type { Berth, BrokerMethods } from "../varlink/io.berthd.Broker.types.ts";
+import { metricsInterface } from "../varlink/io.systemd.Metrics.ts";
+import type { Parameters } from "../varlink/message.ts";
+import { compileReply } from "../varlink/validate.ts";
+import type { WaitOptions } from "../wait-options.ts";
+
+/** One reply of Watch: what happened, and the berth as it is now. */
+export interface BerthEventRecord {
+  /** As docs/protocol.md lists them: `present`, `acquired`, … */
+  readonly event: string;
+  readonly berth: Berth;
+}
+
+/** One measurement. Values of one family differ by `object`, the berth's name, and by `fields`. */
+export interface Metric {
+  /** As `io.berthd.Broker.Leases`. docs/metrics.md lists them. */
+  readonly name: string;
+  readonly value: number | string;
+  /** Absent if it is about the broker. */
+  readonly object?: string | null | undefined;
+  readonly fields?: Readonly<Record<string, string>> | null | undefined;
+}
+
+/** What the values of one name are. */
+export interface MetricFamily {
+  readonly name: string;
+  readonly description: string;
+  readonly type: "counter" | "gauge" | "string";
+}
+
+const broker = parseInterface(brokerInterface);
+const metrics = parseInterface(metricsInterface);
+// A newer broker may tell more than this version knows.
+const problems = {
+  list: compileReply(broker, "List", "ignore"),
+  watch: compileReply(broker, "Watch", "ignore"),
+  metric: compileReply(metrics, "List", "ignore"),
+  family: compileReply(metrics, "Describe", "ignore"),
+};
+
+/** The connection that `connect()` makes. Streams need one of their own: leaving their loop early closes it. */
+export class BrokerClient extends VarlinkClient {
+  /** The berths that this user may see. Throws PROTOCOL_ERROR if the reply is not of the interface. */
+  async berths({ signal }: WaitOptions = {}): Promise<readonly Berth[]> {
+    using reply = await this.call("io.berthd.Broker.List", {}, { signal });
+    const { parameters } = reply;
+    assertFits<BrokerMethods["List"]["reply"]>("List", problems.list(parameters), parameters);
+    return parameters.berths;
+  }
+
+  /**
+   * What happens to these berths: first `present` for each, then each event. It ends only with the connection, and
+   * throws CONNECTION_CLOSED then.
+   */
+  async *watch({ signal }: WaitOptions = {}): AsyncGenerator<BerthEventRecord, void, void> {
+    for await (const { parameters } of this.stream("io.berthd.Broker.Watch", {}, { signal })) {
+      assertFits<BerthEventRecord>("Watch", problems.watch(parameters), parameters);
+      yield parameters;
+    }
+  }
+
+  /**
+   * The measurements of the broker and of these berths, as they are now (io.systemd.Metrics). Throws RefusedError
+   * `io.systemd.Metrics.NoSuchMetric` if this user may see no berth.
+   */
+  async *metrics({ signal }: WaitOptions = {}): AsyncGenerator<Metric, void, void> {
+    for await (const { parameters } of this.stream("io.systemd.Metrics.List", {}, { signal })) {
+      assertFits<Metric>("io.systemd.Metrics.List", problems.metric(parameters) ?? unfit(parameters), parameters);
+      yield parameters;
+    }
+  }
+
+  /** All families that there are. */
+  async metricFamilies({ signal }: WaitOptions = {}): Promise<readonly MetricFamily[]> {
+    const families: MetricFamily[] = [];
+    for await (const { parameters } of this.stream("io.systemd.Metrics.Describe", {}, { signal })) {
+      assertFits<MetricFamily>("io.systemd.Metrics.Describe", problems.family(parameters), parameters);
+      families.push(parameters);
+    }
+    return families;
+  }
+}
+
+/** What the interface's types `any` and `object` leave open. */
+function unfit({ value, fields }: Parameters): string | undefined {
+  if (typeof value !== "number" && typeof value !== "string") return "value";
+  const isText = Object.values(fields ?? {}).every((one) => typeof one === "string");
+  return isText ? undefined : "fields";
+}
+
+/** The types above are the interface's. Throws PROTOCOL_ERROR if a reply does not fit. */
+function assertFits<T>(method: string, problem: string | undefined, _: Parameters): asserts _ is Parameters & T {
+  if (problem !== undefined)
+    throw new BerthError(
+      "PROTOCOL_ERROR",
+      `the broker's reply to ${method} has no usable ${problem}; is it a berthd of this version?`,
+    );
+}
