@@ -8,6 +8,8 @@ export type {
   BerthView,
   DescriptorView,
   LeaseView,
+  PlayersView,
+  QueryView,
   RootView,
   StartView,
   WaitView,
@@ -17,7 +19,13 @@ export type { BrokerOptions } from "./broker/broker-options.ts";
 export type { StartLimits } from "./broker/demand/starter.ts";
 export { Predecessor } from "./broker/restart/takeover-client.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
-export { type BerthEventRecord, BrokerClient, type Metric, type MetricFamily } from "./client/broker-client.ts";
+export {
+  type BerthEventRecord,
+  BrokerClient,
+  type Metric,
+  type MetricFamily,
+  type PlayersReport,
+} from "./client/broker-client.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
 export type { EntryType } from "./client/directory/entries.ts";
 export type { OpenFlags } from "./client/directory/open-flags.ts";
@@ -46,6 +54,7 @@ export type {
   LeaseSpan,
   LimitSpec,
   OtherBinds,
+  QuerySpec,
   RootSpec,
   RootState,
   ServerSpec,
@@ -71,7 +80,9 @@ export type {
   Berth as BerthRecord,
   Descriptor as DescriptorRecord,
   Lease as LeaseRecord,
+  Players as PlayersRecord,
   Problem as ProblemRecord,
+  Query as QueryRecord,
   Range as RangeRecord,
   Root as RootRecord,
   Start as StartRecord,

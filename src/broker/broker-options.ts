@@ -1,5 +1,5 @@
 /** The options of a broker. */
-import type { BerthSpec } from "../config/keys/spec.ts";
+import type { BerthSpec, TenantSpec } from "../config/keys/spec.ts";
 import type { FdHandle } from "../fd.ts";
 import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
@@ -49,6 +49,8 @@ export interface BrokerOptions {
   readonly ranges?: Pool;
   /** Permission bits of the control socket's path. Default 0666, because policy decides who may do what. */
   readonly socketMode?: number;
+  /** Who may see every berth and report its players, but take none. */
+  readonly observers?: TenantSpec;
   readonly quota?: Partial<QuotaLimits>;
   /** Milliseconds for a message to arrive, and for a reply to be read. Default 10,000. */
   readonly deadline?: number;

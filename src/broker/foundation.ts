@@ -41,7 +41,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
     keeper.settle();
   };
   const repairs = new Repairs({ sys, log, guard, events });
-  const berths = new Berths({ roots, sys, log, quota, events, repairs, awaitClosed });
+  const berths = new Berths({ roots, sys, log, quota, events, repairs, awaitClosed, observers: options.observers });
   const mirror = store && new StoreMirror({ store, sys, log, berths });
   events.record((event, berth) => {
     if (event !== "removed") mirror?.keep(berth);

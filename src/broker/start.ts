@@ -210,7 +210,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));
   repairs.observe((berth) => onDemand.observe(berth));
-  events.observe((event, berth) => watchers.tell(event, berth, (session) => berths.visible(berth, session)));
+  events.observe((event, berth) => watchers.tell(event, berth, (session) => berths.visibility.sees(berth, session)));
 
   const service = new Service<Session>(serviceInfo());
   const listener = new Listener(controlFd, {

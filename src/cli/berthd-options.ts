@@ -19,6 +19,8 @@ export interface BerthdOptions {
   readonly deadline: number;
   readonly maxConnections: number;
   readonly maxStash: number;
+  /** Names or ids of users. */
+  readonly observer: readonly string[];
   readonly logFormat?: LogFormat;
   readonly logLevel: Level;
 }
@@ -63,6 +65,7 @@ export function berthdCommand(): Command {
     .option("--deadline <seconds>", "how long a message may take to arrive or to be read", seconds, 10)
     .option("--max-connections <number>", "connections one user may have open", count, 256)
     .option("--max-stash <number>", "descriptors one user may have stashed", count, 1024)
+    .option("--observer <user>", "who may see all berths and report players; repeat for more", collect, [])
     .addOption(new Option("--log-format <format>", "format of the log on stderr").choices(["text", "journal", "json"]))
     .addOption(
       new Option("--log-level <level>", "least important event to log")

@@ -6,6 +6,7 @@
 import { statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { CommanderError } from "commander";
+import { systemAccounts } from "../accounts.ts";
 import { ownUnit } from "../broker/access/peer.ts";
 import type { Broker } from "../broker/broker.ts";
 import { loadBroker } from "../broker/load.ts";
@@ -23,6 +24,7 @@ import { StatusLine } from "../systemd/status-line.ts";
 import { startWatchdog, watchdogInterval } from "../systemd/watchdog.ts";
 import { type BerthdOptions, berthdCommand, type Replace } from "./berthd-options.ts";
 import { EXIT_USAGE, fail } from "./exit.ts";
+import { observersOf } from "./observers.ts";
 
 /** Milliseconds to wait at exit until the service manager has received the last message. */
 const BARRIER_TIMEOUT_MS = 5000;
@@ -80,6 +82,7 @@ async function main(argv: readonly string[]): Promise<void> {
       serverLogs: join(resolve(options.state ?? defaultStateDirectory()), "logs"),
       ...(options.ranges !== undefined && { ranges: options.ranges }),
       deadline: options.deadline * 1000,
+      observers: observersOf(options.observer, systemAccounts(native), log),
       quota: { connections: options.maxConnections, stash: options.maxStash },
       log,
       onChange: () => status.changed(),

@@ -33,6 +33,16 @@ export interface MetricFamily {
   readonly type: "counter" | "gauge" | "string";
 }
 
+/** Who plays on a berth, for {@link BrokerClient.report}. */
+export interface PlayersReport {
+  /** How many play, and how many can. Absent: nobody knows. */
+  readonly players?: number | undefined;
+  readonly max?: number | undefined;
+  /** What the server calls itself, and its map: at most 128 characters, none of them a control character. */
+  readonly name?: string | undefined;
+  readonly map?: string | undefined;
+}
+
 const broker = parseInterface(brokerInterface);
 const metrics = parseInterface(metricsInterface);
 // A newer broker may tell more than this version knows.
@@ -73,6 +83,14 @@ export class BrokerClient extends VarlinkClient {
       assertFits<Metric>("io.systemd.Metrics.List", problems.metric(parameters) ?? unfit(parameters), parameters);
       yield parameters;
     }
+  }
+
+  /**
+   * Reports who plays on a berth, as an observer of it. Nothing in the report: nobody knows any more. Throws
+   * RefusedError `org.varlink.service.PermissionDenied`, and `io.berthd.Broker.BerthVacant` if it has no tenant.
+   */
+  async report(berth: string, players: PlayersReport = {}, { signal }: WaitOptions = {}): Promise<void> {
+    (await this.call("io.berthd.Broker.Report", { berth, ...players }, { signal }))[Symbol.dispose]();
   }
 
   /** All families that there are. */

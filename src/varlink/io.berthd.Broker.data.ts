@@ -80,6 +80,29 @@ type Problem (
 # tenant, pid, has the kernel hold a socket's lock. guard: no process can set its sockets right.
 type Wait (for: (repair, lock, guard), pid: ?int, message: string)
 
+# How to ask the server of a berth who plays: for the programs that do. The broker asks no server.
+type Query (
+  # The protocol, as those programs name it: quake3.
+  type: string,
+  # Absent: the address of its first socket.
+  host: ?string,
+  # Absent if no socket of it is open.
+  port: ?int
+)
+
+# Who plays on a berth, as somebody has reported it. It is forgotten when the lease ends, and a minute after the last
+# report.
+type Players (
+  # How many play, and how many can.
+  count: int,
+  max: ?int,
+  # What the server calls itself, and its map.
+  name: ?string,
+  map: ?string,
+  # When it was reported, in microseconds since 1970.
+  at: int
+)
+
 # One server's place on this host.
 type Berth (
   # NAME, or TEMPLATE@INSTANCE.
@@ -113,5 +136,9 @@ type Berth (
   # Why nobody can take it, where something is wrong. A busy port or missing address is tried again.
   problems: ?[]Problem,
   # Why nobody gets it yet although it is vacant.
-  wait: ?Wait
+  wait: ?Wait,
+  # How to ask its server who plays, where the configuration says it.
+  query: ?Query,
+  # Who plays, where somebody has reported it.
+  players: ?Players
 )`;

@@ -12,7 +12,7 @@ interface io.berthd.Broker
 
 ${brokerData}
 
-# The berths that the caller may take; for root and the broker's own user, all of them.
+# The berths that the caller may take or see; for root and the broker's own user, all of them.
 method List() -> (berths: []Berth)
 
 # The folder of the broker's images, ranges and roots, for programs that work on it. Only root and the
@@ -113,7 +113,7 @@ method Intercept(
 # has the number of berths, and the problems that were there before and still are.
 method Reload() -> (berths: int, problems: []Problem)
 
-# What happens to the berths that the caller may take. At first one reply with the event 'present'
+# What happens to the berths that List gives the caller. At first one reply with the event 'present'
 # for each of them, then one for everything that happens, until the caller closes the connection.
 # [Requires 'more' flag]
 method Watch() -> (
@@ -123,14 +123,29 @@ method Watch() -> (
   # the broker has put it right. starting: something came for the server, and the broker starts it.
   # failed: such a start came to nothing. stopping: there was no traffic or somebody
   # called Stop, and the broker stops the server; or the server says that it stops. status: it says
-  # something else of itself.
+  # something else of itself. players: somebody has reported other players, at most once a second.
   event: (
     present, added, changed, removed, acquired, ready, handover, released, repaired, starting,
-    failed, stopping, status
+    failed, stopping, status, players
   ),
   # The berth as it is after the event; after 'removed', as it was before.
   berth: Berth
 )
+
+# Reports who plays on a berth. Only for root, the broker's own user and who is an observer of the berth: its
+# configuration names them. A report counts for a minute, unless the lease ends. Two reports of a berth within a tenth
+# of a second are LimitReached. A berth that has no tenant is BerthVacant.
+method Report(
+  # Name of the berth.
+  berth: string,
+  # How many play. Absent: nobody knows any more.
+  players: ?int,
+  # How many can.
+  max: ?int,
+  # What the server calls itself, and its map: at most 128 characters, none of them a control character.
+  name: ?string,
+  map: ?string
+) -> ()
 
 # There is no such berth. Only root and the broker's own user are told; others get PermissionDenied.
 error NoSuchBerth (

@@ -49,6 +49,20 @@ export interface Wait {
   readonly message: string;
 }
 
+export interface Query {
+  readonly type: string;
+  readonly host?: string | null | undefined;
+  readonly port?: number | null | undefined;
+}
+
+export interface Players {
+  readonly count: number;
+  readonly max?: number | null | undefined;
+  readonly name?: string | null | undefined;
+  readonly map?: string | null | undefined;
+  readonly at: number;
+}
+
 export interface Berth {
   readonly name: string;
   readonly state: "vacant" | "occupied" | "handover";
@@ -64,6 +78,8 @@ export interface Berth {
   readonly kept?: number | null | undefined;
   readonly problems?: readonly Problem[] | null | undefined;
   readonly wait?: Wait | null | undefined;
+  readonly query?: Query | null | undefined;
+  readonly players?: Players | null | undefined;
 }
 
 export interface BrokerMethods {
@@ -162,8 +178,19 @@ export interface BrokerMethods {
         | "starting"
         | "failed"
         | "stopping"
-        | "status";
+        | "status"
+        | "players";
       readonly berth: Berth;
     };
+  };
+  readonly Report: {
+    readonly parameters: {
+      readonly berth: string;
+      readonly players?: number | null | undefined;
+      readonly max?: number | null | undefined;
+      readonly name?: string | null | undefined;
+      readonly map?: string | null | undefined;
+    };
+    readonly reply: Readonly<Record<string, never>>;
   };
 }

@@ -11,7 +11,7 @@ import { blocks, pages, read, section } from "./markdown.ts";
 
 const page = read("docs/configuration.md");
 
-test.each(["sockets.NAME", "root", "tenant", "server"])(
+test.each(["sockets.NAME", "root", "tenant", "observer", "server"])(
   "[%s]: every key is documented as it is, and none is invented",
   (name) => {
     const keys = configurationKeys().filter((key) => key.section === name);

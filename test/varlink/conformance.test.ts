@@ -100,6 +100,9 @@ it("replies match the interface: every method, and every error that one process 
   }
   for (const handle of [file, left, right]) handle.close();
   await call(client, "Acquire", { berth: "arena" });
+  await call(client, "Report", { berth: "arena", players: 3, max: 16, name: "a", map: "b" });
+  await call(client, "Report", { berth: "idle", players: 3 });
+  await call(client, "List");
   await call(client, "Reload");
   await call(client, "Stop", { berth: "idle" });
   await call(client, "Stop", { berth: "arena" });
@@ -110,7 +113,7 @@ it("replies match the interface: every method, and every error that one process 
   await call(client, "Launch", { berth: "arena" });
   await events.return();
 
-  expect([...watched].sort()).toEqual(["acquired", "changed", "present", "ready", "released", "stopping"]);
+  expect([...watched].sort()).toEqual(["acquired", "changed", "players", "present", "ready", "released", "stopping"]);
   for (const { name, methods } of interfaces) {
     // The reply of Intercept needs a process under a filter: test/bind has it.
     for (const method of methods.keys()) if (method !== "Intercept") expect(seen).toContain(`${name}.${method}`);

@@ -13,8 +13,8 @@ export function isPrivileged(uid: number, brokerUid: number): boolean {
   return uid === 0 || uid === brokerUid;
 }
 
-/** Whether the peer is named by the berth's `[tenant]` section. */
-export function mayTake(tenant: TenantSpec, peer: PeerFacts): boolean {
+/** Whether the section names the peer: a berth's `[tenant]`, who may take it, or its `[observer]`, who may see it. */
+export function isNamed(tenant: TenantSpec, peer: PeerFacts): boolean {
   if (tenant.uids.includes(peer.uid)) return true;
   if (tenant.gids.length > 0 && peer.groups.some((gid) => tenant.gids.includes(gid))) return true;
   if (tenant.units.length === 0) return false;

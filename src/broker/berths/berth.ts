@@ -3,7 +3,7 @@
  * about permissions.
  */
 
-import type { BerthSpec, RootState } from "../../config/keys/spec.ts";
+import type { BerthSpec, QuerySpec, RootState } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
 import { formatListenAddress } from "../../net/address.ts";
@@ -69,6 +69,23 @@ export interface WaitView {
 /** An ordinary repair takes milliseconds: nobody needs to hear of it. */
 const SHORT_REPAIR_MS = 1000;
 
+/** How to ask a berth's server who plays: as the type Query of the interface. */
+export interface QueryView {
+  readonly type: string;
+  readonly host?: string;
+  readonly port?: number;
+}
+
+/** Who plays, as an observer has reported it: as the type Players of the interface. */
+export interface PlayersView {
+  readonly count: number;
+  readonly max?: number;
+  readonly name?: string;
+  readonly map?: string;
+  /** Microseconds since 1970. */
+  readonly at: number;
+}
+
 /** A berth as List and Watch show it. */
 export interface BerthView {
   readonly name: string;
@@ -90,6 +107,8 @@ export interface BerthView {
   /** Why nobody can take it. */
   readonly problems?: readonly Problem[];
   readonly wait?: WaitView;
+  readonly query?: QueryView;
+  readonly players?: PlayersView;
 }
 
 export class Berth {
@@ -103,6 +122,8 @@ export class Berth {
   lease: Lease | undefined;
   /** The newcomer's lease during a handover. */
   incoming: Lease | undefined;
+  /** What an observer has reported of its players, while that is true. */
+  players: PlayersView | undefined;
   /** Set while its server is one that starts on demand. */
   start: StartView | undefined;
   /** Built for the first lease, released with the last. */
@@ -129,15 +150,22 @@ export class Berth {
     return this.spec.name;
   }
 
-  /** Sets the configuration and the sockets. Returns whether a socket was replaced, and whether anything changed. */
-  configure(spec: BerthSpec, sockets: readonly NamedSocket[]): { readonly moved: boolean; readonly changed: boolean } {
+  /**
+   * Sets the configuration and the sockets. Returns whether a socket was replaced, whether anything changed, and
+   * whether that is something that a tenant has got with its lease.
+   */
+  configure(
+    spec: BerthSpec,
+    sockets: readonly NamedSocket[],
+  ): { readonly moved: boolean; readonly changed: boolean; readonly outdates: boolean } {
     const moved =
       sockets.length !== this.sockets.length || sockets.some(({ socket }, at) => this.sockets[at]?.socket !== socket);
     const changed = moved || meaning(this.spec) !== meaning(spec);
+    const outdates = moved || (changed && meaning(forTenant(this.spec)) !== meaning(forTenant(spec)));
     this.spec = spec;
     this.sockets = sockets;
     this.generation++;
-    return { moved, changed };
+    return { moved, changed, outdates };
   }
 
   get state(): BerthState {
@@ -199,6 +227,8 @@ export class Berth {
       ...(kept > 0 && { kept }),
       ...(this.problems.length > 0 && { problems: this.problems.map(shownProblem) }),
       ...this.#shownWait(),
+      ...(this.spec.server.query !== undefined && { query: this.#query(this.spec.server.query) }),
+      ...(this.players !== undefined && { players: this.players }),
     };
   }
 
@@ -221,6 +251,13 @@ export class Berth {
     return view.for === "repair" && performance.now() - since < SHORT_REPAIR_MS ? {} : { wait: view };
   }
 
+  /** With the port of its first socket that has one, unless the configuration has another. */
+  #query({ type, host, port }: QuerySpec): QueryView {
+    const [own] = this.sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
+    const asked = port ?? own;
+    return { type, ...(host !== undefined && { host }), ...(asked !== undefined && { port: asked }) };
+  }
+
   #rootView(): RootView {
     if (this.root !== undefined) {
       const { images, state, strategy } = this.root.facts;
@@ -236,8 +273,13 @@ export function addressText({ socket }: NamedSocket): string {
   return formatListenAddress({ ...socket.listen, address: socket.address });
 }
 
+/** What of a configuration is about a tenant: not who observes it, and how. */
+function forTenant({ observer: _, server: { query: __, ...server }, ...spec }: BerthSpec): Omit<BerthSpec, "observer"> {
+  return { ...spec, server };
+}
+
 /** A configuration without the places of its values: equal texts mean equal configurations. */
-function meaning(spec: BerthSpec): string {
+function meaning(spec: Omit<BerthSpec, "observer">): string {
   return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
 }
 

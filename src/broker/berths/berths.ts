@@ -2,13 +2,13 @@
  * All berths of a broker, and the operations on them: acquire, hand over, stash, release, and the end of a lease when
  * its tenant exits. Refusals are return values. It knows nothing of connections or of the wire.
  */
+import type { TenantSpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";
-import { mayTake } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
@@ -22,6 +22,7 @@ import { Leases } from "./leases.ts";
 import { MainProcesses } from "./main-process.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
 import type { Repairs } from "./repairs.ts";
+import { Reports } from "./reports.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
 import { giveSockets } from "./socket-user.ts";
 import { Stashes } from "./stashes.ts";
@@ -34,6 +35,8 @@ export interface BerthsOptions {
   readonly roots: BerthRoots;
   readonly events: BerthEvents;
   readonly repairs: Repairs;
+  /** Who may see every berth and report its players. */
+  readonly observers?: TenantSpec | undefined;
   /** As {@link SocketSources.awaitClosed}. */
   readonly awaitClosed: SocketSources["awaitClosed"];
 }
@@ -44,12 +47,15 @@ export class Berths {
   /** The leases and stashes of all berths. */
   readonly leases: Leases = new Leases();
   readonly stashes: Stashes;
-  readonly visibility: Visibility = new Visibility();
+  readonly visibility: Visibility;
+  readonly reports: Reports;
   readonly mains: MainProcesses;
 
   constructor(options: BerthsOptions) {
     this.#options = options;
     this.stashes = new Stashes(options.quota, options.sys);
+    this.visibility = new Visibility(options.observers);
+    this.reports = new Reports(options.events);
     const { leases, stashes } = this;
     this.#registry = new Registry({ ...options, leases, stashes });
     this.mains = new MainProcesses({ ...options, leases, end: (berth, lease, why) => this.#end(berth, lease, why) });
@@ -110,11 +116,6 @@ export class Berths {
     if (berth === undefined) return { kind: "absent", berth: name };
     const { problems } = berth;
     return problems.length === 0 ? berth : { kind: "problem", berth: name, problems };
-  }
-
-  /** Whether the requester may see the berth in lists and events. */
-  visible(berth: Berth, who: Requester): boolean {
-    return who.privileged || mayTake(berth.spec.tenant, who.peer);
   }
 
   /** Gives the berth to the process that asks. A tenant that asks again gets the lease that it has. */
@@ -195,6 +196,7 @@ export class Berths {
 
   /** Closes everything. Tenants keep what they have. */
   close(left: (berth: Berth) => boolean = () => false): void {
+    this.reports.close();
     for (const berth of this.#registry.all()) {
       // Keep the path of a socket that a tenant still serves on: without it, nobody can connect.
       const isLeft = left(berth);

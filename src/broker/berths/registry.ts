@@ -226,10 +226,10 @@ export class Registry {
     const tenants = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
     // A reload comes here for each of ten thousand berths, most of which have nobody.
     const before = tenants.length === 0 ? [] : berth.sockets.map(addressText);
-    const { moved, changed } = berth.configure(spec, sockets);
-    if (changed) roots.forget(berth);
+    const { moved, changed, outdates } = berth.configure(spec, sockets);
+    if (outdates) roots.forget(berth);
     const now = new Set(tenants.length === 0 ? [] : sockets.map(addressText));
-    for (const lease of changed ? tenants : []) {
+    for (const lease of outdates ? tenants : []) {
       lease.outdated = true;
       lease.older = [...new Set([...lease.older, ...before])].filter((address) => !now.has(address));
     }

@@ -51,6 +51,12 @@ export type StopRefusal =
   | { readonly kind: "not-yours"; readonly berth: string; readonly lease: LeaseView }
   | { readonly kind: "not-stopped"; readonly berth: string; readonly lease?: LeaseView; readonly message: string };
 
+/** Why a report was not taken. */
+export type ReportRefusal =
+  | Refusal
+  | { readonly kind: "not-observer"; readonly berth: string }
+  | { readonly kind: "no-tenant"; readonly berth: string };
+
 /** Ask again once `until` has resolved. If it resolves to a text, asking again is pointless, and the text says why. */
 export interface Waiting {
   readonly kind: "waiting";

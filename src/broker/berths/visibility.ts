@@ -1,29 +1,64 @@
-/** Whether a peer may take a berth, or any. It takes as long for a missing berth, so that timing tells nothing. */
-import type { BerthSpec } from "../../config/keys/spec.ts";
+/**
+ * Whether a peer may take a berth, or any; and whether it may see one. It takes as long for a missing berth, so that
+ * timing tells nothing.
+ */
+import type { BerthSpec, TenantSpec } from "../../config/keys/spec.ts";
 import type { Peer } from "../access/peer.ts";
-import { mayTake } from "../access/policy.ts";
+import { isNamed } from "../access/policy.ts";
 import type { Berth } from "./berth.ts";
+import type { Requester } from "./request.ts";
+
+const nobody: TenantSpec = { uids: [], gids: [], units: [] };
 
 export class Visibility {
+  /** Who may see every berth. */
+  readonly #observers: TenantSpec;
   #specs: readonly BerthSpec[] = [];
   #asksGroups = false;
   #asksUnits = false;
 
+  constructor(observers: TenantSpec = nobody) {
+    this.#observers = observers;
+  }
+
   /** Sets the berths. Each peer is asked everything that any policy of theirs needs. */
   update(specs: readonly BerthSpec[]): void {
     this.#specs = specs;
-    this.#asksGroups = specs.some(({ tenant }) => tenant.gids.length > 0);
-    this.#asksUnits = specs.some(({ tenant }) => tenant.units.length > 0);
+    const sections = [this.#observers, ...specs.flatMap(({ tenant, observer }) => [tenant, observer ?? nobody])];
+    this.#asksGroups = sections.some(({ gids }) => gids.length > 0);
+    this.#asksUnits = sections.some(({ units }) => units.length > 0);
   }
 
   /** Whether there is a berth that the peer may take. */
   mayTakeAny(peer: Peer): boolean {
-    return this.#specs.some(({ tenant }) => mayTake(tenant, peer));
+    return this.#specs.some(({ tenant }) => isNamed(tenant, peer));
   }
 
   mayTake(berth: Berth | undefined, peer: Peer): berth is Berth {
+    this.#ask(peer);
+    return berth !== undefined && isNamed(berth.spec.tenant, peer);
+  }
+
+  /** Whether the peer may see the berth although it may not take it, and may report its players. */
+  observes(berth: Berth | undefined, peer: Peer): berth is Berth {
+    this.#ask(peer);
+    if (berth === undefined) return false;
+    return isNamed(this.#observers, peer) || isNamed(berth.spec.observer ?? nobody, peer);
+  }
+
+  /** Whether the requester may see the berth in lists and events. */
+  sees(berth: Berth, { privileged, peer }: Pick<Requester, "privileged" | "peer">): boolean {
+    const { tenant, observer } = berth.spec;
+    return (
+      privileged ||
+      isNamed(tenant, peer) ||
+      isNamed(this.#observers, peer) ||
+      (observer !== undefined && isNamed(observer, peer))
+    );
+  }
+
+  #ask(peer: Peer): void {
     if (this.#asksGroups) void peer.groups;
     if (this.#asksUnits) void peer.unit;
-    return berth !== undefined && mayTake(berth.spec.tenant, peer);
   }
 }

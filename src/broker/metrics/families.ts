@@ -16,6 +16,8 @@ type BerthFamily =
   | "StartFailures"
   | "Wakes"
   | "Binds"
+  | "Players"
+  | "PlayersLimit"
   | "HeldDescriptors"
   | "QueueBytes"
   | "QueueLimitBytes"
@@ -65,6 +67,8 @@ const perBerth: Readonly<Record<BerthFamily, Family>> = {
   StartFailures: counter("Starts on demand that failed"),
   Wakes: counter("How often a datagram or a connection woke its server, by cause"),
   Binds: counter("Calls of bind(2) of its server that the broker answered, by result"),
+  Players: gauge("Players, where an observer has reported them"),
+  PlayersLimit: gauge("How many can play, where an observer has reported it"),
   HeldDescriptors: gauge("Descriptors that the broker holds for it, by kind"),
   QueueBytes: gauge("Memory of the datagrams that wait in a socket"),
   QueueLimitBytes: gauge("The most memory of waiting datagrams; beyond it they are dropped"),

@@ -42,6 +42,8 @@ export function measureBerth(berth: Berth, measuring: BerthMeasuring): Measured[
   }
   if (spec.server.deliver.includes("bind"))
     for (const [result, value] of Object.entries(counts.binds)) add("Binds", value, { result });
+  add("Players", berth.players?.count);
+  add("PlayersLimit", berth.players?.max);
   add("HeldDescriptors", sockets.length, { kind: "socket" });
   add("HeldDescriptors", berth.root === undefined ? 0 : 1, { kind: "root" });
   add("HeldDescriptors", stash.size, { kind: "stash" });

@@ -45,7 +45,7 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
     const states = new Map<string, number>();
     for (const berth of berths.list()) {
       // The configuration can change between two slices.
-      if (berths.get(berth.name) !== berth || !berths.visible(berth, session)) continue;
+      if (berths.get(berth.name) !== berth || !berths.visibility.sees(berth, session)) continue;
       const state = stateOf(berth.view());
       states.set(state, (states.get(state) ?? 0) + 1);
       for (const one of measureBerth(berth, { sys, acceptQueues: queues })) yield listed(one);
@@ -62,7 +62,7 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
 
   const list = (session: Session): Later | ReturnType<typeof refuse> => {
     // Who may see no berth costs nothing more.
-    if (!session.privileged && !berths.list().some((berth) => berths.visible(berth, session)))
+    if (!session.privileged && !berths.list().some((berth) => berths.visibility.sees(berth, session)))
       return refuse("io.systemd.Metrics.NoSuchMetric");
     return (reply) =>
       void Promise.all([acceptQueues.read(), countDescriptors()]).then(([queues, open]) =>

@@ -14,7 +14,7 @@ import type { ListenAddress } from "../../net/address.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { PassedFd } from "../../systemd/activation.ts";
 import { unitOfCgroup } from "../access/peer.ts";
-import { isPrivileged, mayTake, type PeerFacts } from "../access/policy.ts";
+import { isNamed, isPrivileged, type PeerFacts } from "../access/policy.ts";
 import { environmentOf } from "../access/process-environment.ts";
 import { leaseId } from "../berths/lease-id.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
@@ -160,7 +160,7 @@ function couldBeTenant(spec: BerthSpec, one: Process, { rangeOf }: FormerTenants
   if (isPrivileged(one.uid, process.geteuid?.() ?? 0)) return one.lease !== undefined;
   const range = rangeOf(spec);
   const isOfRange = range !== undefined && one.uid >= range.base && one.uid < range.base + range.count;
-  return isOfRange || spec.server.user?.uid === one.uid || mayTake(spec.tenant, one);
+  return isOfRange || spec.server.user?.uid === one.uid || isNamed(spec.tenant, one);
 }
 
 function readProcess(pid: number, options: FormerTenantsOptions): Process | undefined {

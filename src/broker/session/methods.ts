@@ -27,6 +27,7 @@ import type { ConsoleSockets } from "../sockets/console-sockets.ts";
 import { makePlan } from "./launch.ts";
 import { launchReply, rangeOf } from "./launch-reply.ts";
 import { refusal } from "./refusals.ts";
+import { reportPlayers } from "./report-players.ts";
 import { guarded, retrying } from "./retry.ts";
 import type { Session } from "./session.ts";
 import { timed } from "./timed.ts";
@@ -209,6 +210,7 @@ export function brokerMethods({
         refuseFd: ({ name }, why) =>
           refusal({ kind: "unsuitable", name, message: `${name} cannot be stashed: ${why}` }),
       },
+      Report: { handle: (session, report) => reportPlayers(berths, session, report) },
       Launch: { handle: timed(launch, counts.acquires) },
       Intercept: {
         handle: (...call) => guarded(() => intercept(...call)),
@@ -239,7 +241,7 @@ const NO_DESCRIPTOR_LEFT: Refusal = {
 };
 
 function visible(berths: Berths, session: Session): Berth[] {
-  return berths.list().filter((berth) => berths.visible(berth, session));
+  return berths.list().filter((berth) => berths.visibility.sees(berth, session));
 }
 
 function done(why: Refusal | undefined): Answer {

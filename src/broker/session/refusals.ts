@@ -1,10 +1,10 @@
 /** Makes the Varlink error reply of a refusal, with a message for people. Pure. */
 import { describeProblems } from "../../config/toml/problem.ts";
 import { type Answer, refuse } from "../../varlink/service.ts";
-import type { StopRefusal } from "../berths/request.ts";
+import type { ReportRefusal, StopRefusal } from "../berths/request.ts";
 
 /** The error reply of a refusal. */
-export function refusal(why: StopRefusal): Answer {
+export function refusal(why: StopRefusal | ReportRefusal): Answer {
   switch (why.kind) {
     case "denied":
       return refuse("org.varlink.service.PermissionDenied", {
@@ -42,6 +42,15 @@ export function refusal(why: StopRefusal): Answer {
         berth: why.berth,
         problems: why.problems.map(({ file, line, message, remedy }) => ({ file, line, message, remedy })),
         message: `berth ${why.berth} has a problem: ${describeProblems(why.problems)}`,
+      });
+    case "not-observer":
+      return refuse("org.varlink.service.PermissionDenied", {
+        message: `you may not report the players of berth ${why.berth}: write your user into its [observer] users`,
+      });
+    case "no-tenant":
+      return refuse("io.berthd.Broker.BerthVacant", {
+        berth: why.berth,
+        message: `berth ${why.berth} has no tenant, so nobody plays there`,
       });
     case "no-lease":
       return refuse("io.berthd.Broker.NoSuchLease", {

@@ -10,7 +10,7 @@ import { readSockets, socketKeys } from "./sockets.ts";
 import type { BerthSpec } from "./spec.ts";
 import { readTenant, tenantKeys } from "./tenant.ts";
 
-const sectionNames = ["sockets", "root", "tenant", "server"];
+const sectionNames = ["sockets", "root", "tenant", "observer", "server"];
 
 /** Validates a berth. The result may be used only if nothing was reported. */
 export function readBerth(
@@ -51,11 +51,13 @@ export function readBerth(
       "[root.binds] has no effect unless the server enters the root",
       "add enter = true to [server]",
     );
+  const observer = entries.get("observer");
   return {
     name: name.full,
     origin,
     sockets,
     tenant: readTenant(entries.get("tenant") ?? absent, context),
+    ...(observer !== undefined && { observer: readTenant(observer, context, "observer") }),
     server,
     ...(root !== undefined && { root }),
   };
@@ -78,6 +80,7 @@ export function configurationKeys(): ConfigurationKey[] {
     ["sockets.NAME", socketKeys],
     ["root", rootKeys],
     ["tenant", tenantKeys],
+    ["observer", tenantKeys],
     ["server", serverKeys],
   ] as const;
   return sections.flatMap(([section, keys]) =>

@@ -21,6 +21,7 @@ import { type Context, type Key, openSection, present, type Section } from "../t
 import { scalarOf, type Value } from "../toml/tree.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
+import { queryReader } from "./query.ts";
 import { signalName } from "./signal-name.ts";
 import type { Delivery, LeaseSpan, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 
@@ -133,6 +134,7 @@ const keys = {
   stopTimeout: { name: "stop-timeout", type: "duration", read: duration(DAY), default: '"10s"' },
   stopAfter: { name: "stop-after", type: "duration", read: duration(WEEK), default: "never" },
   watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
+  query: { name: "query", type: "table", read: queryReader(true), default: "none" },
 };
 
 /** The keys of `[server]`. */
@@ -176,8 +178,13 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
       stopSignal: section.optional(keys.stopSignal),
       stopTimeout: section.optional(keys.stopTimeout),
       watchdog: section.optional(keys.watchdog),
+      query: section.optional({ ...keys.query, read: queryReader(hasPort(targets.sockets)) }),
     }),
   };
+}
+
+function hasPort(sockets: readonly SocketSpec[]): boolean {
+  return sockets.some(({ listen }) => listen.some(({ address }) => address.family !== "unix"));
 }
 
 /** A start on demand needs a command, and only a server that starts on demand may be stopped for lack of traffic. */

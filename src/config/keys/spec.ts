@@ -11,7 +11,7 @@ export interface SocketSpec {
   readonly options: SocketOptions;
 }
 
-/** Who may take the berth besides root and the broker's own user. `units` may hold shell globs. */
+/** Who may take the berth besides root and the broker's own user; or see it. `units` may hold shell globs. */
 export interface TenantSpec {
   readonly uids: readonly number[];
   readonly gids: readonly number[];
@@ -37,6 +37,16 @@ export type LeaseSpan = "server" | "process";
 
 /** Who starts the server: an operator or unit, or the broker at the first packet or connection. */
 export type StartMode = "manual" | "on-demand";
+
+/** How to ask the server who plays: for the programs that do. */
+export interface QuerySpec {
+  /** The protocol, as those programs name it: `quake3`. */
+  readonly type: string;
+  /** Absent: the port of the berth's first socket that has one. */
+  readonly port?: number;
+  /** Absent: the address of that socket. */
+  readonly host?: string;
+}
 
 export interface ServerSpec {
   /** Program and arguments; a launch expands `{fd:game}` and other placeholders. Empty: the caller gives a command. */
@@ -77,6 +87,8 @@ export interface ServerSpec {
   readonly stopTimeout?: number;
   /** Seconds within which the server must send WATCHDOG=1, again and again, once it is ready. Absent: it need not. */
   readonly watchdog?: number;
+  /** How to ask it who plays. Absent: nobody asks. */
+  readonly query?: QuerySpec;
 }
 
 /** Whether what a tenant writes is kept for the next tenant, or is gone when the lease ends. */
@@ -123,6 +135,8 @@ export interface BerthSpec {
   readonly origin: Origin;
   readonly sockets: readonly SocketSpec[];
   readonly tenant: TenantSpec;
+  /** Who may see the berth and report its players, but not take it. Absent: nobody else. */
+  readonly observer?: TenantSpec;
   readonly server: ServerSpec;
   readonly root?: RootSpec;
 }

@@ -1,4 +1,7 @@
-/** The `[tenant]` section: the users, groups and units that may take the berth. Pure. */
+/**
+ * The `[tenant]` section: the users, groups and units that may take the berth; and `[observer]`: those that may see it.
+ * Pure.
+ */
 import { gid, uid } from "../toml/account-readers.ts";
 import { listOf, type Reader, refuse, text } from "../toml/reader.ts";
 import { type Context, type DefaultedKey, type Key, openSection } from "../toml/section.ts";
@@ -41,11 +44,11 @@ const keys = {
   units: list("units", "array of systemd unit names or globs", unit),
 };
 
-/** The keys of `[tenant]`. */
+/** The keys of `[tenant]`, and of `[observer]`. */
 export const tenantKeys: readonly Key<unknown>[] = Object.values(keys);
 
-/** Reads the `[tenant]` table. */
-export function readTenant(value: Value, context: Context): TenantSpec {
-  const section = openSection("tenant", value, keys, context);
+/** Reads the `[tenant]` or the `[observer]` table. */
+export function readTenant(value: Value, context: Context, name: "tenant" | "observer" = "tenant"): TenantSpec {
+  const section = openSection(name, value, keys, context);
   return { uids: section.value(keys.users), gids: section.value(keys.groups), units: section.value(keys.units) };
 }

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { unitOfCgroup } from "../../../src/broker/access/peer.ts";
-import { isPrivileged, matchesGlob, mayTake } from "../../../src/broker/access/policy.ts";
+import { isNamed, isPrivileged, matchesGlob } from "../../../src/broker/access/policy.ts";
 
 describe("the unit of a process is the one systemd made, not one its own processes named", () => {
   it.each([
@@ -56,16 +56,16 @@ describe("who may take a berth", () => {
   const peer = { uid: 1000, groups: [1000, 44], unit: "arena@bob.service" };
 
   it("is a process that matches a uid, any of its groups, or its unit; none by default", () => {
-    expect(mayTake(none, peer)).toBe(false);
-    expect(mayTake({ ...none, uids: [1000] }, peer)).toBe(true);
-    expect(mayTake({ ...none, uids: [44] }, peer)).toBe(false);
-    expect(mayTake({ ...none, gids: [44] }, peer)).toBe(true);
-    expect(mayTake({ ...none, units: ["arena@*.service"] }, peer)).toBe(true);
-    expect(mayTake({ ...none, units: ["*"] }, { ...peer, unit: undefined })).toBe(false);
+    expect(isNamed(none, peer)).toBe(false);
+    expect(isNamed({ ...none, uids: [1000] }, peer)).toBe(true);
+    expect(isNamed({ ...none, uids: [44] }, peer)).toBe(false);
+    expect(isNamed({ ...none, gids: [44] }, peer)).toBe(true);
+    expect(isNamed({ ...none, units: ["arena@*.service"] }, peer)).toBe(true);
+    expect(isNamed({ ...none, units: ["*"] }, { ...peer, unit: undefined })).toBe(false);
   });
 
   it("takes any one of several units, and looks up groups and unit only for a berth that names some", () => {
-    expect(mayTake({ ...none, units: ["x.service", "arena@*.service"] }, peer)).toBe(true);
+    expect(isNamed({ ...none, units: ["x.service", "arena@*.service"] }, peer)).toBe(true);
     const lazy = {
       uid: 1000,
       get groups(): number[] {
@@ -75,10 +75,10 @@ describe("who may take a berth", () => {
         throw new Error("the unit was looked up");
       },
     };
-    expect(mayTake(none, lazy)).toBe(false);
-    expect(mayTake({ ...none, uids: [1000] }, lazy)).toBe(true);
-    expect(() => mayTake({ ...none, gids: [44] }, lazy)).toThrow("the groups were looked up");
-    expect(() => mayTake({ ...none, units: ["*"] }, lazy)).toThrow("the unit was looked up");
+    expect(isNamed(none, lazy)).toBe(false);
+    expect(isNamed({ ...none, uids: [1000] }, lazy)).toBe(true);
+    expect(() => isNamed({ ...none, gids: [44] }, lazy)).toThrow("the groups were looked up");
+    expect(() => isNamed({ ...none, units: ["*"] }, lazy)).toThrow("the unit was looked up");
   });
 
   it("root and the broker's own user are privileged, and nobody else is", () => {

@@ -72,6 +72,8 @@ group = "70"
 users = ["arena-bob", 5, "6"]
 groups = ["players"]
 units = ["berth@bob.service", "game-*"]
+[observer]
+users = [7]
 [server]
 command = ["/bin/x", "{fd:game:1}", "{port:game}", "{address:1:0}", "{other}", "100%%"]
 user = "arena-bob"
@@ -92,6 +94,7 @@ stop-after = "15min"
 stop-signal = "SIGINT"
 stop-timeout = "20s"
 watchdog = "90s"
+query = { type = "quake3", port = 27960, host = "::1" }
 `,
     });
     expect(spec.sockets.map(({ name }) => name)).toEqual(["game", "1"]);
@@ -142,7 +145,9 @@ watchdog = "90s"
       stopSignal: 2,
       stopTimeout: 20,
       watchdog: 90,
+      query: { type: "quake3", port: 27960, host: "::1" },
     });
+    expect(spec.observer).toEqual({ uids: [7], gids: [], units: [] });
   });
 
   it.each([
@@ -590,6 +595,17 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = "SIGSTOP"'), /^7: .*signal/],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = 15'), /^7: .*signal/],
     [inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-timeout = "25h"'), /^7: .*not a time/],
+    [inServer('query = "quake3"'), /^4: server\.query is "quake3", which is not a table \| write \{ type/],
+    [inServer('query = { type = "Quake 3" }'), /^4: server\.query\.type .* not 1 to 32 of a-z 0-9 - /],
+    [inServer('query = { type = "a2s", port = 0 }'), /^4: server\.query\.port .* from 1 to 65535/],
+    [inServer('query = { type = "a2s", host = "a b" }'), /^4: server\.query\.host .*not an address/],
+    [inServer('query = { type = "a2s", ports = 1 }'), /^4: server\.query has no key "ports" \| did you mean "port"/],
+    [inServer("query = { port = 1 }"), /^4: server\.query has no type \| write \{ type = "quake3"/],
+    [
+      '[sockets.a]\nlisten = ["unix:///run/a"]\n[server]\nquery = { type = "a2s" }',
+      /^4: .* no port, and the berth has/,
+    ],
+    [`${socket}[observer]\nuser = ["x"]`, /^4: \[observer\] has no key "user" \| did you mean "users"/],
   ];
 
   it.each(mistakes)("in %j", (toml, expected) => {

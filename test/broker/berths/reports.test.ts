@@ -1,0 +1,130 @@
+/** Reports of players, with a clock of the test's own. */
+import { expect, it } from "vitest";
+import { Berth } from "../../../src/broker/berths/berth.ts";
+import { BerthEvents } from "../../../src/broker/berths/berth-events.ts";
+import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Reports } from "../../../src/broker/berths/reports.ts";
+import { check } from "../../../src/errors.ts";
+import { FdHandle } from "../../../src/fd.ts";
+import { native } from "../../../src/native.ts";
+import { socket, berth as specOf } from "../../config/fixture.ts";
+
+class Clock {
+  #now = 1_000_000;
+  readonly #timers = new Map<() => void, number>();
+
+  now = (): number => this.#now;
+
+  after = (milliseconds: number, run: () => void): (() => void) => {
+    this.#timers.set(run, this.#now + milliseconds);
+    return () => this.#timers.delete(run);
+  };
+
+  get timers(): number {
+    return this.#timers.size;
+  }
+
+  pass(milliseconds: number): void {
+    const end = this.#now + milliseconds;
+    for (;;) {
+      const due = [...this.#timers].filter(([, at]) => at <= end).sort(([, one], [, other]) => one - other)[0];
+      if (due === undefined) break;
+      this.#timers.delete(due[0]);
+      this.#now = due[1];
+      due[0]();
+    }
+    this.#now = end;
+  }
+}
+
+function lease(): Lease {
+  const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
+  const tenant = { pid: process.pid, uid: 0, unit: undefined };
+  return new Lease(tenant, pidfd, native, () => undefined);
+}
+
+class World implements Disposable {
+  readonly clock: Clock = new Clock();
+  readonly events: BerthEvents = new BerthEvents();
+  readonly berth: Berth = new Berth(specOf({ "etc/a.toml": socket }), []);
+  readonly told: (number | undefined)[] = [];
+  readonly reports: Reports = new Reports(this.events, this.clock);
+
+  constructor() {
+    this.events.observe((event, { players }) => event === "players" && this.told.push(players?.count));
+    this.berth.lease = lease();
+  }
+
+  [Symbol.dispose](): void {
+    this.reports.close();
+    this.berth.lease?.end();
+  }
+}
+
+it("a change is told at once, further ones of the same second together, and what is the same not at all", () => {
+  using world = new World();
+  const { berth, clock, reports, told } = world;
+  reports.put(berth, { count: 1 });
+  expect(told).toEqual([1]);
+  for (const count of [2, 3, 4]) {
+    clock.pass(200);
+    expect(reports.put(berth, { count })).toBeUndefined();
+  }
+  expect(told).toEqual([1]);
+  expect(berth.players).toEqual({ count: 4, at: 1_000_600_000 });
+  clock.pass(400);
+  expect(told).toEqual([1, 4]);
+  clock.pass(30_000);
+  reports.put(berth, { count: 4 });
+  clock.pass(5000);
+  expect(told).toEqual([1, 4]);
+  reports.put(berth, { count: 4, map: "q3dm17" });
+  expect(told).toEqual([1, 4, 4]);
+});
+
+it("a report is forgotten after 60 s without another, or when it says that nobody knows any more", () => {
+  using world = new World();
+  const { berth, clock, reports, told } = world;
+  reports.put(berth, { count: 1 });
+  clock.pass(59_000);
+  reports.put(berth, { count: 1 });
+  clock.pass(59_999);
+  expect(berth.players?.count).toBe(1);
+  clock.pass(1);
+  expect(berth.players).toBeUndefined();
+  expect(told).toEqual([1, undefined]);
+  reports.put(berth, { count: 2 });
+  clock.pass(2000);
+  reports.put(berth, undefined);
+  expect(berth.players).toBeUndefined();
+  expect(told).toEqual([1, undefined, 2, undefined]);
+});
+
+it("a report is forgotten with its lease, before anybody is told that this has ended", () => {
+  using world = new World();
+  const { berth, clock, events, reports, told } = world;
+  const seen: unknown[] = [];
+  events.observe((event, { players }) => event === "released" && seen.push(players));
+  reports.put(berth, { count: 1 });
+  clock.pass(200);
+  reports.put(berth, { count: 2 });
+  berth.lease?.end();
+  berth.lease = undefined;
+  events.change("released", berth);
+  expect(seen).toEqual([undefined]);
+  expect(clock.timers).toBe(0);
+  clock.pass(100_000);
+  expect(told).toEqual([1]);
+  expect(reports.put(berth, { count: 1 })).toEqual({ kind: "no-tenant", berth: "a" });
+});
+
+it("two reports within 100 ms: the second is refused, and changes nothing", () => {
+  using world = new World();
+  const { berth, clock, reports } = world;
+  reports.put(berth, { count: 1 });
+  clock.pass(99);
+  expect(reports.put(berth, { count: 2 })).toMatchObject({ kind: "limit", limit: "reports" });
+  expect(berth.players?.count).toBe(1);
+  clock.pass(1);
+  expect(reports.put(berth, { count: 2 })).toBeUndefined();
+});
