@@ -3,71 +3,18 @@ import { BerthError, RefusedError } from "../errors.ts";
 import { printableJson } from "../printable.ts";
 import { parseInterface } from "../varlink/idl.ts";
 import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
-import type { BrokerMethods } from "../varlink/io.berthd.Broker.types.ts";
+import type { Berth as BerthRecord, BrokerMethods } from "../varlink/io.berthd.Broker.types.ts";
 import type { Parameters } from "../varlink/message.ts";
 import { compileReply } from "../varlink/validate.ts";
 import { askBroker } from "./ask.ts";
 import type { BrokerChoice } from "./options.ts";
 
-export interface DescriptorRecord {
-  readonly name: string;
-  readonly kind: "stream" | "datagram" | "seqpacket" | "root" | "stash";
-  readonly address?: string | null;
-}
-
-export interface LeaseRecord {
-  readonly id: string;
-  readonly pid: number;
-  readonly uid: number;
-  readonly unit?: string | null;
-}
-
-/** The type Start of the interface. */
-export interface StartRecord {
-  readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
-  readonly failures: number;
-  readonly reason?: string | null;
-  readonly status?: number | null;
-  readonly signal?: string | null;
-  readonly next?: number | null;
-}
-
-/** The type Problem of the interface. */
-export interface ProblemRecord {
-  readonly file: string;
-  readonly line: number;
-  readonly message: string;
-  readonly remedy?: string | null;
-}
-
-/** The type Wait of the interface. */
-export interface WaitRecord {
-  readonly for: "repair" | "lock" | "guard";
-  readonly pid?: number | null;
-  readonly message: string;
-}
-
-/** The type Berth of the interface. Varlink lets an absent field be null. */
-export interface BerthRecord {
-  readonly name: string;
-  readonly state: "vacant" | "occupied" | "handover";
-  readonly descriptors: readonly DescriptorRecord[];
-  readonly range?: { readonly base: number; readonly count: number } | null;
-  readonly root?: {
-    readonly images: readonly string[];
-    readonly state: "persistent" | "volatile" | "readonly";
-    readonly strategy?: "idmap" | "metacopy" | "none" | null;
-  } | null;
-  readonly lease?: LeaseRecord | null;
-  readonly ready?: boolean | null;
-  readonly status?: string | null;
-  readonly outdated?: boolean | null;
-  readonly older?: readonly string[] | null;
-  readonly start?: StartRecord | null;
-  readonly kept?: number | null;
-  readonly problems?: readonly ProblemRecord[] | null;
-  readonly wait?: WaitRecord | null;
-}
+export type {
+  Berth as BerthRecord,
+  Descriptor as DescriptorRecord,
+  Lease as LeaseRecord,
+  Start as StartRecord,
+} from "../varlink/io.berthd.Broker.types.ts";
 
 /** One reply of Watch. */
 export interface EventRecord {

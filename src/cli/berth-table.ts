@@ -7,6 +7,8 @@ import type { BerthRecord, DescriptorRecord, LeaseRecord } from "./berth-records
 import { type Cell, renderTable, type Style, wrap } from "./table.ts";
 
 const titles = ["NAME", "STATE", "PID", "USER", "SOCKETS"];
+/** A column before the sockets, if players are known of any berth. */
+const PLAYERS = "PLAYERS";
 
 /** Where there is no terminal, lines are as long as on the smallest usual one. */
 export const TABLE_WIDTH = 80;
@@ -25,8 +27,13 @@ export const stateStyles: Readonly<Record<ShownState, Style>> = {
 
 /** A line of titles, one row for each berth, and a sentence for each that needs one. No line is longer than `room`. */
 export function berthTable(berths: readonly BerthRecord[], isColoured: boolean, room: number = TABLE_WIDTH): string {
-  const heading: Cell[] = titles.map((text) => ({ text, style: "bold" }));
-  const table = renderTable([heading, ...berths.map(row)], isColoured, room);
+  const hasPlayers = berths.some(({ players }) => players);
+  const shown = hasPlayers ? titles.toSpliced(-1, 0, PLAYERS) : titles;
+  const heading: Cell[] = shown.map((text) => ({ text, style: "bold" }));
+  const rows = berths.map((berth) =>
+    hasPlayers ? row(berth).toSpliced(-1, 0, { text: playersOf(berth) }) : row(berth),
+  );
+  const table = renderTable([heading, ...rows], isColoured, room);
   return `${table}${berths.map((berth) => advice(berth, room)).join("")}`;
 }
 
@@ -47,6 +54,12 @@ function row(berth: BerthRecord): Cell[] {
     { text: lease ? userName(uidOf(lease)) : "-" },
     { text: descriptors.map(describe).join(" ") },
   ];
+}
+
+/** `7/16`, or `7` where nobody knows how many can play. */
+export function playersOf({ players }: BerthRecord): string {
+  if (!players) return "-";
+  return typeof players.max === "number" ? `${players.count}/${players.max}` : String(players.count);
 }
 
 function describe({ name, kind, address }: DescriptorRecord): string {

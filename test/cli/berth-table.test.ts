@@ -56,6 +56,25 @@ describe("the state that people read", () => {
   });
 });
 
+test("players have a column as soon as they are known of any berth", () => {
+  const at = 1_700_000_000_000_000;
+  const rows = (...berths: BerthRecord[]): string[][] =>
+    berthTable(berths, false, 1000)
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split(/ {2,}/));
+  expect(rows(vacant, occupied)[0]).not.toContain("PLAYERS");
+  const known = [
+    vacant,
+    { ...occupied, players: { count: 7, max: 16, at } },
+    { ...occupied, players: { count: 0, at } },
+  ];
+  const [titles = [], ...shown] = rows(...known);
+  const column = titles.indexOf("PLAYERS");
+  expect(titles[column + 1]).toBe("SOCKETS");
+  expect(shown.map((cells) => cells[column])).toEqual(["-", "7/16", "0"]);
+});
+
 describe("80 columns", () => {
   const part = "a".repeat(64);
   const descriptors = [

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { outdatedOf, stateOf } from "../../berth-state.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord } from "../berth-records.ts";
-import { uidOf, userName } from "../berth-table.ts";
+import { playersOf, uidOf, userName } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
@@ -49,6 +49,7 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
     if (status) facts.push(["status", printable(status)]);
     if (outdated) facts.push(["outdated", outdatedOf(berth)]);
   }
+  if (berth.players) facts.push(["players", playersText(berth)]);
   if (start) facts.push(...factsOf(start));
   if (root) {
     const by = root.strategy ? `, by ${root.strategy}` : "";
@@ -60,6 +61,13 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
   }
   const rows = facts.map(([label, text]): Cell[] => [{ text: `  ${label}`, style: "dim" }, { text }]);
   return renderTable([[{ text: printable(name), style: "bold" }], ...rows], isColoured);
+}
+
+/** `7/16, map q3dm17, "Arena", as of 2026-01-31T12:00:00.000Z`. */
+function playersText(berth: BerthRecord): string {
+  const { map, name, at } = berth.players ?? { at: 0 };
+  const what = [playersOf(berth), ...(map ? [`map ${printable(map)}`] : []), ...(name ? [`"${printable(name)}"`] : [])];
+  return `${what.join(", ")}, as of ${new Date(at / 1000).toISOString()}`;
 }
 
 function factsOf({ state, failures, reason, next }: StartRecord): [string, string][] {

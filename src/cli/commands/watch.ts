@@ -14,7 +14,7 @@ interface WatchOptions extends BrokerChoice {
 
 const help = `
 Prints what is there (present), then a line for each event, until Ctrl-C: time, event, berth, pid of the tenant.
-Events: added changed removed acquired ready handover released repaired starting failed stopping status.
+Events: added changed removed acquired ready handover released repaired starting failed stopping status players.
 
 Examples:
   berth watch
