@@ -1,0 +1,213 @@
+/** The history in a file: what it keeps, how it is thinned out, and what it survives. */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { History, type Sample } from "../../packages/web/src/history/history.ts";
+import { hoursOf, monthOf, readSparks, seriesOf, timelineOf } from "../../packages/web/src/history/series.ts";
+import { SqliteFile } from "../../packages/web/src/history/sqlite.ts";
+import { packageRoot } from "../../src/native.ts";
+import { TestFolder } from "../support/broker.ts";
+import { needs } from "../support/needs.ts";
+import { endsWithTest } from "../support/wrap.ts";
+
+const HOUR = 3_600_000;
+const arena = { host: "fsn-1", name: "arena" };
+const scales = { slots: 32, memoryLimit: null };
+
+function sample(players: number | null, more: Partial<Sample> = {}): Sample {
+  return { ...arena, players, cpu: 0.5, memory: 1_000_000, queue: 0, drops: 0, ...more };
+}
+
+async function open(path: string, told: string[] = [], maxBytes?: number): Promise<History> {
+  return History.open(await SqliteFile.open(path, maxBytes), (message) => told.push(message));
+}
+
+describe("the history", () => {
+  it("gives the plots of a day and of a month, with the hours thinned out", async () => {
+    using folder = new TestFolder();
+    const history = await open(join(folder.path, "h.db"));
+    const now = Math.floor(Date.now() / (4 * HOUR)) * 4 * HOUR + HOUR / 2;
+    for (let at = now - 5 * HOUR; at < now; at += 5 * 60_000) {
+      await history.sampled(at, [sample(at < now - 2 * HOUR ? 4 : 10, { drops: at === now - HOUR ? 7 : 0 })]);
+    }
+    const day = await seriesOf(history, arena, "24h", now, scales);
+    expect(day.players.mean.at(-2)).toBe(10);
+    expect(day.players.mean.at(-20)).toBe(4);
+    expect(day.players.limit).toBe(32);
+    expect(day.players.mean[0]).toBe(null);
+    expect(day.lost).toEqual([{ from: now - HOUR, to: now - HOUR + 600_000 }]);
+    expect(day.idle[0]?.from).toBe(day.start - day.step / 2);
+    const month = await seriesOf(history, arena, "30d", now, scales);
+    expect(month.players.mean.slice(0, 177).every((mean) => mean === null)).toBe(true);
+    expect(month.players.mean[178]).toBeGreaterThan(3);
+    expect(month.players.high[178]).toBe(10);
+    expect(await monthOf(history, arena, now)).toHaveLength(180);
+    expect((await hoursOf(history, "fsn-1", undefined)).length).toBeGreaterThan(3);
+    expect((await readSparks(history, arena, now)).at(-1)?.mean).toBe(10);
+    await history.close();
+  });
+
+  it("keeps the events of each berth apart, and the newest of one that has too many", async () => {
+    using folder = new TestFolder();
+    const history = await open(join(folder.path, "h.db"));
+    const now = Date.now();
+    for (let count = 0; count < 2_100; count++) {
+      const event = { at: now - 2_100 + count, kind: "crash", text: `Crash ${count}`, detail: null } as const;
+      await history.happened(arena, event);
+    }
+    await history.happened(
+      { host: "fsn-1", name: "other" },
+      { at: now - 9_999, kind: "lease", text: "x", detail: "y" },
+    );
+    await history.sampled(now, [sample(1)]);
+    const { events, more } = await timelineOf(history, arena, undefined, 3);
+    expect([events.map(({ text }) => text), more]).toEqual([["Crash 2099", "Crash 2098", "Crash 2097"], true]);
+    const older = await timelineOf(history, arena, events.at(-1)?.at, 5_000);
+    expect(older.events).toHaveLength(1_997);
+    const other = await timelineOf(history, { host: "fsn-1", name: "other" }, undefined, 3);
+    expect(other.events).toEqual([{ at: now - 9_999, kind: "lease", text: "x", detail: "y" }]);
+    await history.close();
+  });
+
+  it("forgets what is too old, and keeps the hours for eight weeks", async () => {
+    using folder = new TestFolder();
+    const history = await open(join(folder.path, "h.db"));
+    const now = Math.floor(Date.now() / HOUR) * HOUR + HOUR / 2;
+    const day = 24 * HOUR;
+    for (const at of [now - 60 * day, now - 59 * day, now - 50 * day, now - 50 * day + HOUR, now]) {
+      await history.sampled(at, [sample(3)]);
+    }
+    const samples = await history.sql.all("SELECT at FROM sample");
+    expect(samples.map((row) => row["at"])).toEqual([Math.floor(now / 1000)]);
+    const hours = await hoursOf(history, "fsn-1", "arena");
+    expect(hours.map(({ at }) => Math.round((now - at) / day))).toEqual([50, 50]);
+    await history.close();
+  });
+
+  it("stays within its largest size: the oldest samples make room", { timeout: 60_000 }, async () => {
+    using folder = new TestFolder();
+    const path = join(folder.path, "h.db");
+    const told: string[] = [];
+    const history = await open(path, told, 1024 * 1024);
+    const start = Math.floor(Date.now() / HOUR) * HOUR;
+    const berths = Array.from({ length: 100 }, (_, at) => `berth-${at}`);
+    for (let round = 0; round < 300; round++) {
+      await history.sampled(
+        start + round * 10_000,
+        berths.map((name) => sample(2, { name })),
+      );
+    }
+    await history.sampled(start + 3_000_000, [sample(9)]);
+    expect(history.trouble).toBe(undefined);
+    const [row] = await history.sql.all("SELECT min(at) AS oldest, max(at) AS newest FROM sample");
+    expect(row).toMatchObject({ newest: start / 1000 + 3000 });
+    expect(Number(row?.["oldest"])).toBeGreaterThan(start / 1000);
+    expect(told.length).toBeGreaterThan(1);
+    await history.close();
+    expect(statSync(path).size).toBeLessThanOrEqual(1024 * 1024);
+  });
+
+  it("has one process at a time, and says which file it is about", async () => {
+    using folder = new TestFolder();
+    const path = join(folder.path, "h.db");
+    const history = await open(path);
+    await expect(SqliteFile.open(path, undefined, 2)).rejects.toThrow(/another process has the history .*h\.db/);
+    await history.close();
+    await (await open(path)).close();
+    await expect(SqliteFile.open(join(folder.path, "absent/h.db"))).rejects.toThrow(/absent.*does its folder exist/);
+  });
+
+  it("refuses a file that is something else, and leaves it as it is", async () => {
+    using folder = new TestFolder({ "h.db": "these are no pages of a database\n".repeat(500) });
+    const path = join(folder.path, "h.db");
+    const size = statSync(path).size;
+    await expect(open(path)).rejects.toThrow(/history .*h\.db cannot be used: .*not a database/);
+    expect(statSync(path).size).toBe(size);
+  });
+});
+
+/** A process that writes samples for ever, and says how many. */
+const writer = `
+import { History } from ${JSON.stringify(join(packageRoot, "packages/web/dist/server/history/history.js"))};
+import { SqliteFile } from ${JSON.stringify(join(packageRoot, "packages/web/dist/server/history/sqlite.js"))};
+const history = await History.open(await SqliteFile.open(process.argv[1]), console.error);
+const [{ last }] = await history.sql.all("SELECT coalesce(max(at), 0) AS last FROM sample");
+for (let at = last + 1; ; at++) {
+  const names = Array.from({ length: 50 }, (_, index) => "berth-" + index);
+  await history.sampled(at * 1000, names.map((name) => ({ host: "h", name, players: 1, cpu: 1, memory: 1, queue: 0, drops: 0 })));
+  console.log(at);
+  await new Promise(setImmediate);
+}`;
+
+it("survives SIGKILL at any moment: each sample that was told is there, whole", { timeout: 60_000 }, async () => {
+  using folder = new TestFolder();
+  const path = join(folder.path, "h.db");
+  for (const [round, lines] of [3, 40, 17, 90].entries()) {
+    const [command = "", ...rest] = [...endsWithTest, process.execPath, "--input-type=module", "--eval", writer, path];
+    const child = spawn(command, rest, { stdio: ["ignore", "pipe", "inherit"] });
+    let told: string[] = [];
+    let text = "";
+    await new Promise<void>((resolve, reject) => {
+      child.once("error", reject);
+      child.stdout.on("data", (chunk) => {
+        text += chunk;
+        told = text.split("\n").slice(0, -1);
+        if (told.length >= lines) resolve();
+      });
+    });
+    child.kill("SIGKILL");
+    await once(child, "close");
+    told = text.split("\n").slice(0, -1);
+    const sql = await SqliteFile.open(path);
+    const counts = await sql.all("SELECT at, count(*) AS berths FROM sample GROUP BY at HAVING count(*) != 50");
+    const [row] = await sql.all("SELECT max(at) AS last FROM sample");
+    expect(await sql.all("PRAGMA integrity_check")).toEqual([{ integrity_check: "ok" }]);
+    expect([round, counts]).toEqual([round, []]);
+    expect(Number(row?.["last"])).toBeGreaterThanOrEqual(Number(told.at(-1)));
+    await sql.close();
+  }
+});
+
+describe("on a full disk", needs("root"), () => {
+  it("says so, goes on, and writes again when there is room", { timeout: 60_000 }, async () => {
+    using folder = new TestFolder();
+    const disk = join(folder.path, "disk");
+    mkdirSync(disk);
+    expect(spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).status).toBe(0);
+    try {
+      const told: string[] = [];
+      const history = await open(join(disk, "h.db"), told);
+      const filler = join(disk, "filler");
+      const berths = Array.from({ length: 100 }, (_, at) => `berth-${at}`);
+      const start = Math.floor(Date.now() / HOUR) * HOUR;
+      const write = (round: number): Promise<void> =>
+        history.sampled(
+          start + round * 10_000,
+          berths.map((name) => sample(2, { name })),
+        );
+      await write(0);
+      expect(history.trouble).toBe(undefined);
+      // What is left of it.
+      expect(() => writeFileSync(filler, Buffer.alloc(1024 * 1024))).toThrow(/ENOSPC/);
+      let round = 1;
+      while (history.trouble === undefined && round < 200) await write(round++);
+      expect(told[0]).toMatch(/^the history cannot be written, and is tried again: /);
+      await write(round++);
+      expect(told).toHaveLength(1);
+      expect(
+        (await seriesOf(history, { host: "fsn-1", name: "berth-5" }, "24h", start, scales)).players.mean,
+      ).toContain(2);
+      rmSync(filler);
+      await write(round++);
+      expect(told.slice(1)).toEqual(["the history is written again"]);
+      const [row] = await history.sql.all("SELECT max(at) AS last FROM sample");
+      expect(row?.["last"]).toBe(start / 1000 + (round - 1) * 10);
+      expect(await history.sql.all("PRAGMA integrity_check")).toEqual([{ integrity_check: "ok" }]);
+      await history.close();
+    } finally {
+      spawnSync("umount", [disk]);
+    }
+  });
+});
