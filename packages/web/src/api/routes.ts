@@ -1,0 +1,207 @@
+/** Which address has which answer. */
+import { readFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
+import { join } from "node:path";
+import { quietWeek } from "../history/quiet.ts";
+import { hoursOf, monthOf, seriesOf, timelineOf } from "../history/series.ts";
+import { type Answer, Body, jsonAnswer, jsonBody, refusal } from "../http/answer.ts";
+import { headersOf } from "../http/headers.ts";
+import type { PageFile } from "../http/page-files.ts";
+import type { Routes } from "../http/server.ts";
+import type { Streams } from "../http/streams.ts";
+import type { Known } from "../model/known.ts";
+import { detailOf, publicOf } from "../model/row.ts";
+import { packageFolder } from "../package-folder.ts";
+import type { Site } from "../site.ts";
+import type { BerthRow, Quiet, QuietHour } from "./shapes.ts";
+
+const API = "/api/v1";
+/** The most events of one answer. */
+const MAX_EVENTS = 200;
+/** How long the quietest hour is good for. */
+const QUIET_KEEP_MS = 10 * 60_000;
+
+export interface RouteParts {
+  readonly site: Site;
+  readonly streams: Streams;
+  readonly files: ReadonlyMap<string, PageFile>;
+  metricsText(): Promise<string>;
+}
+
+const openApi: Body = new Body(readFileSync(join(packageFolder, "openapi.json")));
+
+export class ApiRoutes implements Routes {
+  readonly #parts: RouteParts;
+  readonly #quiet = new Map<string, { readonly at: number; readonly answer: Promise<Quiet> }>();
+
+  constructor(parts: RouteParts) {
+    this.#parts = parts;
+  }
+
+  isPublic(path: string): boolean {
+    if (path === "/healthz" || path.startsWith("/p/") || path.startsWith(`${API}/public/`)) return true;
+    // The files hold no data, and the public page is made of some of them.
+    return path !== "/" && this.#parts.files.has(path);
+  }
+
+  stream(path: string, response: ServerResponse, address: string): boolean {
+    const { site, streams } = this.#parts;
+    if (path !== `${API}/events`) return false;
+    return streams.add(response, address, () => streams.event("state", site.shownBody.bytes.toString("utf8")));
+  }
+
+  async answer(path: string, query: URLSearchParams): Promise<Answer> {
+    const file = this.#parts.files.get(path);
+    if (file !== undefined) return { status: 200, headers: file.headers, body: new Body(file.bytes, file.zipped) };
+    if (path === "/healthz") return this.#health();
+    if (path === "/metrics") return this.#metrics();
+    if (path.startsWith("/p/")) return this.#publicPage(path.slice(3));
+    if (!path.startsWith(`${API}/`)) return nothingHere();
+    const [what = "", host = "", name = "", part, ...rest] = path.slice(API.length + 1).split("/");
+    if (rest.length > 0) return nothingHere();
+    const depth = path.slice(API.length + 1).split("/").length;
+    if (what === "overview" && depth === 1) return jsonAnswer(this.#parts.site.shownBody);
+    if (what === "openapi.json" && depth === 1) return jsonAnswer(openApi);
+    if (what === "quiet" && depth === 1) return this.#quietAnswer(query.get("berth"));
+    if (what === "events" && depth === 1) return refusal(503, "too-many", "too many streams are open; close some");
+    if (what === "public" && depth === 2) return this.#public(host);
+    if (what !== "berths" || depth < 3) return nothingHere();
+    return this.#berth(host, name, part, query);
+  }
+
+  async #berth(host: string, name: string, part: string | undefined, query: URLSearchParams): Promise<Answer> {
+    const { site } = this.#parts;
+    const row = host === site.place.host ? site.rowOf(name) : undefined;
+    const known = site.berths.get(name);
+    // What was is told also of a berth that is there no longer.
+    const isRemembered = site.history?.idOf({ host, name }) !== undefined;
+    if (part === undefined) {
+      return row === undefined || known === undefined
+        ? noBerth()
+        : jsonAnswer(jsonBody(await this.#detail(known, row)));
+    }
+    if (row === undefined && !isRemembered) return noBerth();
+    if (site.history === undefined)
+      return refusal(404, "no-history", "no history is kept; start it with --history FILE");
+    const now = Date.now();
+    if (part === "series") {
+      const range = query.get("range") ?? "24h";
+      if (range !== "24h" && range !== "30d") return refusal(400, "bad-request", "range is 24h or 30d");
+      const scales = { slots: row?.slots ?? null, memoryLimit: row?.memory?.limit ?? null };
+      return jsonAnswer(jsonBody(await seriesOf(site.history, { host, name }, range, now, scales)));
+    }
+    if (part !== "timeline") return nothingHere();
+    const limit = numberIn(query, "limit", 50);
+    const before = numberIn(query, "before", Number.MAX_SAFE_INTEGER);
+    if (limit === undefined || limit < 1 || before === undefined) {
+      return refusal(400, "bad-request", "limit and before are whole numbers above 0");
+    }
+    return jsonAnswer(jsonBody(await timelineOf(site.history, { host, name }, before, Math.min(limit, MAX_EVENTS))));
+  }
+
+  async #detail(known: Known, row: BerthRow) {
+    const { site } = this.#parts;
+    let quietest: QuietHour | null = null;
+    if (site.history !== undefined) quietest = (await this.#quietOf(`${row.host}/${row.name}`)).best;
+    const publicPage = site.publicBerths.has(row.name) ? `/p/${row.name}` : null;
+    return detailOf(known, row, { quietest, publicPage }, Date.now());
+  }
+
+  async #quietAnswer(berth: string | null): Promise<Answer> {
+    const { site } = this.#parts;
+    if (site.history === undefined)
+      return refusal(404, "no-history", "no history is kept; start it with --history FILE");
+    if (berth !== null) {
+      const [host = "", name = ""] = berth.split("/");
+      const isHere = host === site.place.host && site.rowOf(name) !== undefined;
+      if (!isHere && site.history.idOf({ host, name }) === undefined) return noBerth();
+    }
+    return jsonAnswer(jsonBody(await this.#quietOf(berth)));
+  }
+
+  /** Computed at most every ten minutes for each berth: the hours change slowly. */
+  #quietOf(berth: string | null): Promise<Quiet> {
+    const now = Date.now();
+    const key = berth ?? "";
+    const known = this.#quiet.get(key);
+    if (known !== undefined && now - known.at < QUIET_KEEP_MS) return known.answer;
+    // Berths come and go.
+    if (this.#quiet.size > 2_000) this.#quiet.clear();
+    const answer = this.#computeQuiet(berth, now);
+    this.#quiet.set(key, { at: now, answer });
+    answer.catch(() => this.#quiet.delete(key));
+    return answer;
+  }
+
+  async #computeQuiet(berth: string | null, now: number): Promise<Quiet> {
+    const { site } = this.#parts;
+    const { host } = site.place;
+    const { zone } = site.facts;
+    const [, name = ""] = berth?.split("/") ?? [];
+    const hours =
+      site.history === undefined ? [] : await hoursOf(site.history, host, berth === null ? undefined : name);
+    const week = quietWeek(hours, zone, now);
+    const remedy = berth === null || week.best === null ? null : restartThen(name, week.best.next, zone);
+    return { berth, host, zone, ...week, remedy };
+  }
+
+  async #public(name: string): Promise<Answer> {
+    const { site } = this.#parts;
+    const title = site.publicBerths.get(name);
+    const row = site.rowOf(name);
+    if (title === undefined || row === undefined) return nothingHere();
+    const at = site.facts.unreachableSince ?? site.shown.at;
+    const month = site.history === undefined ? [] : await monthOf(site.history, { host: row.host, name }, Date.now());
+    return jsonAnswer(jsonBody(publicOf(row, title, month, at)));
+  }
+
+  #publicPage(name: string): Answer {
+    const file = this.#parts.files.get("/p");
+    if (file === undefined || !this.#parts.site.publicBerths.has(name)) return nothingHere();
+    return { status: 200, headers: file.headers, body: new Body(file.bytes, file.zipped) };
+  }
+
+  #health(): Answer {
+    const { site } = this.#parts;
+    const isWell = site.facts.unreachableSince === null;
+    const text = isWell ? "ok\n" : "the broker does not answer\n";
+    return {
+      status: isWell ? 200 : 503,
+      headers: headersOf("text/plain; charset=utf-8"),
+      body: new Body(Buffer.from(text)),
+    };
+  }
+
+  async #metrics(): Promise<Answer> {
+    const text = await this.#parts.metricsText();
+    return {
+      status: 200,
+      headers: headersOf("text/plain; version=0.0.4; charset=utf-8"),
+      body: new Body(Buffer.from(text)),
+    };
+  }
+}
+
+function nothingHere(): Answer {
+  return refusal(404, "not-found", "there is nothing at this address");
+}
+
+function noBerth(): Answer {
+  return refusal(404, "not-found", "there is no such berth");
+}
+
+/** Undefined for what is no whole number. */
+function numberIn(query: URLSearchParams, name: string, otherwise: number): number | undefined {
+  const text = query.get(name);
+  if (text === null) return otherwise;
+  return /^\d{1,16}$/.test(text) ? Number(text) : undefined;
+}
+
+/** systemd-run(1) takes local time. */
+function restartThen(name: string, at: number, zone: string) {
+  const format = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "short" });
+  return {
+    what: "Restart it then",
+    command: `systemd-run --on-calendar="${format.format(at)}" berth restart ${name}`,
+  };
+}

@@ -1,0 +1,110 @@
+/** What the list, the detail and the public page show of a berth. Pure but for the names of users. */
+import type { BerthDetail, BerthRow, PublicBerth, QuietHour } from "../api/shapes.ts";
+import { playerAddress } from "./address.ts";
+import { FRESH_MS, type Known } from "./known.ts";
+import { causeOf } from "./state.ts";
+import { clean } from "./text.ts";
+import type { Users } from "./users.ts";
+import { whyOf } from "./why.ts";
+
+/** What is the same for all berths of this host. */
+export interface Place {
+  readonly host: string;
+  /** Instead of a wildcard address. */
+  readonly address: string | null;
+  readonly users: Users;
+}
+
+export function rowOf(known: Known, { host, address, users }: Place, now: number): BerthRow {
+  const { record, measured } = known;
+  const { lease, root } = record;
+  const isServing = record.state !== "vacant";
+  const query = known.query !== undefined && now - known.query.at < FRESH_MS ? known.query : undefined;
+  const image = root?.images.at(-1);
+  return {
+    host,
+    name: record.name,
+    state: known.state,
+    since: known.since,
+    cause: causeOf(known, now),
+    outdated: record.outdated ? { image: null, configuration: true } : null,
+    drain: null,
+    game: query?.game ?? null,
+    map: query?.map ?? null,
+    players: query?.players ?? null,
+    slots: query?.slots ?? null,
+    spark: known.players.spark(now),
+    ...playerAddress(record.descriptors, address),
+    image: image === undefined ? null : clean(image.split("/").at(-1) ?? image, 60),
+    memory:
+      isServing && measured !== undefined && measured.memory !== null
+        ? { used: measured.memory, limit: measured.memoryLimit }
+        : null,
+    restarts: measured?.restarts ?? null,
+    user: lease ? users.ofProcess(lease.pid, lease.uid) : null,
+  };
+}
+
+export function detailOf(
+  known: Known,
+  row: BerthRow,
+  more: { readonly quietest: QuietHour | null; readonly publicPage: string | null },
+  now: number,
+): BerthDetail {
+  const { record, measured } = known;
+  const { lease, start, status } = record;
+  return {
+    ...row,
+    why: whyOf(known, now),
+    tenant: lease ? { pid: lease.pid, user: row.user ?? "", unit: lease.unit ?? null } : null,
+    starts: start ? "on-demand" : lease?.unit ? "unit" : lease ? "hand" : null,
+    status: status ? clean(status, 300) : null,
+    cpu: record.state === "vacant" ? null : known.cpu,
+    sockets: measured?.sockets ?? [],
+    ...more,
+  };
+}
+
+/** Nothing of who runs it, where, or why it fails. */
+export function publicOf(row: BerthRow, title: string, month: readonly (number | null)[], now: number): PublicBerth {
+  const state = publicState(row);
+  const isOpen = state === "open";
+  return {
+    name: row.name,
+    title: clean(title, 100),
+    game: row.game,
+    map: isOpen ? row.map : null,
+    state,
+    players: isOpen ? row.players : null,
+    slots: row.slots,
+    address: row.address,
+    join: joinLink(row),
+    month,
+    at: now,
+  };
+}
+
+function publicState({ state }: BerthRow): PublicBerth["state"] {
+  switch (state) {
+    case "serving":
+    case "problem":
+    case "handover":
+      return "open";
+    case "asleep":
+      return "wakes";
+    case "starting":
+    case "draining":
+      return "soon";
+    case "failed":
+    case "vacant":
+      return "closed";
+  }
+}
+
+/** A link for Steam's games, which all take this form. The address is ours; the game's name decides nothing else. */
+function joinLink({ address, game }: BerthRow): string | null {
+  if (address === null || game === null) return null;
+  return /counter-strike|team fortress|valheim|rust|left 4 dead|garry/i.test(game)
+    ? `steam://connect/${address}`
+    : null;
+}

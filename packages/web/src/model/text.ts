@@ -1,0 +1,28 @@
+/** Text that came from a server, a player or a configuration: without control characters, and no longer than shown. */
+
+/** Also characters that turn the direction of what follows, which could make one name look like another. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it removes
+const UNSHOWABLE = /[\s\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/g;
+
+export function clean(text: string, longest: number): string {
+  const plain = text.replace(UNSHOWABLE, " ").trim();
+  return plain.length <= longest ? plain : `${[...plain.slice(0, longest - 1)].join("").trimEnd()}…`;
+}
+
+/** 2.5 s, 12 s, 4 min, 3 h 05 min, 4 d 2 h. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`;
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 24
+    ? `${hours} h ${String(minutes % 60).padStart(2, "0")} min`
+    : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** 4 GB, 1.5 GB, 300 MB: decimal, as the page shows them. */
+export function size(bytes: number): string {
+  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1).replace(".0", "")} GB` : `${Math.round(bytes / 1e6)} MB`;
+}

@@ -1,0 +1,155 @@
+/** Why a berth does not run, what is wrong with it, or what goes on, with commands to copy. Pure. */
+import type { Remedy, Why } from "../api/shapes.ts";
+import type { Known } from "./known.ts";
+import { trouble } from "./state.ts";
+import { clean, duration, size } from "./text.ts";
+
+/** Milliseconds since 1970, of the broker's microseconds. */
+export function timeOf(microseconds: number | null | undefined): number | null {
+  return microseconds === null || microseconds === undefined ? null : Math.floor(microseconds / 1000);
+}
+
+export function whyOf(known: Known, now: number): Why | null {
+  const { record, state } = known;
+  const { name } = record;
+  switch (state) {
+    case "failed":
+      return failed(known);
+    case "problem":
+      return wrong(known, now);
+    case "draining":
+      return null;
+    case "handover":
+      return now_("Two servers share the sockets. Until the newcomer says that it is ready, the old one stays.");
+    case "starting":
+      if (record.wait) return now_(clean(record.wait.message, 300));
+      return record.state === "vacant"
+        ? now_("Something has come for the server, and the broker starts it. Whoever joins waits.")
+        : now_("Its server has taken the berth, and has not said yet that it is ready.");
+    case "serving":
+      return outdated(known);
+    case "asleep":
+      return {
+        ...now_("Its port is open: the first packet or connection starts its server.", [
+          { what: "Wake it now", command: `berth start ${name}` },
+        ]),
+        kind: "not-running",
+      };
+    case "vacant":
+      return {
+        ...now_("Nobody has taken the berth. Its port is open, and what arrives waits for a server.", [
+          { what: "Start it", command: `berth start ${name}` },
+          {
+            what: "Or let the first packet start it: add this to its file, then berth reload",
+            command: '[server]\nstart = "on-demand"',
+          },
+        ]),
+        kind: "not-running",
+      };
+  }
+}
+
+function now_(text: string, remedies: readonly Remedy[] = []): Why {
+  return { kind: "now", text, words: null, next: null, remedies };
+}
+
+function failed({ record }: Known): Why {
+  const { name, problems, wait, start } = record;
+  const [problem] = problems ?? [];
+  if (problem !== undefined) return { ...configuration(problem, problems?.length ?? 1), kind: "not-running" };
+  if (wait) return { ...now_(clean(wait.message, 500)), kind: "not-running" };
+  const times = start && start.failures > 1 ? ` ${start.failures} times in a row` : "";
+  const reason = start?.reason ? `: ${clean(start.reason, 500)}` : "";
+  return {
+    kind: "not-running",
+    text: `Its server did not start${times}${reason}. Its port stays open: what arrives waits for the next try.`,
+    words: null,
+    next: timeOf(start?.next),
+    remedies: [
+      { what: "Read what it wrote", command: `berth logs ${name}` },
+      { what: "Start it now, not at the next try", command: `berth start ${name}` },
+    ],
+  };
+}
+
+interface Problem {
+  readonly file: string;
+  readonly line: number;
+  readonly message: string;
+  readonly remedy?: string | null | undefined;
+}
+
+function configuration({ file, line, message, remedy }: Problem, count: number): Why {
+  const more = count > 1 ? ` There are ${count - 1} more problems.` : "";
+  const advice = remedy ? ` ${clean(remedy, 300)}.` : "";
+  return {
+    kind: "wrong",
+    text: `${clean(`${file}:${line}: ${message}`, 500)}.${advice}${more}`,
+    words: null,
+    next: null,
+    remedies: [
+      { what: "See every problem with its remedy", command: "berth check" },
+      { what: "When they are solved", command: "berth reload" },
+    ],
+  };
+}
+
+function wrong(known: Known, now: number): Why | null {
+  const { record } = known;
+  const { name, problems } = record;
+  const found = trouble(known, now);
+  const make = (text: string, remedies: readonly Remedy[]): Why => ({ ...now_(text, remedies), kind: "wrong" });
+  const larger: readonly Remedy[] = [
+    {
+      what: "Give the socket a larger receive buffer: add this to its file",
+      command: `[sockets.${socketName(known)}]\nreceive-buffer = "4M"`,
+    },
+    { what: "Then apply it; nobody is disconnected", command: "berth check && berth reload" },
+  ];
+  switch (found?.kind) {
+    case "loss":
+      return make(
+        `Its server reads more slowly than packets come: for ${duration(now - found.since)} the kernel has thrown away ` +
+          `${found.count.toLocaleString("en-US")} packets. Players feel that as lag.`,
+        larger,
+      );
+    case "queue":
+      return make("Its receive queue is nearly full: the server reads more slowly than packets come.", larger);
+    case "memory":
+      return make(
+        `Its server uses ${size(found.used)} of the ${size(found.limit)} that it may use. ` +
+          "Beyond that the kernel kills it.",
+        [
+          {
+            what: "Allow it more",
+            command: `systemctl set-property ${unitOf(known)} MemoryMax=${Math.ceil((found.limit * 1.5) / 2 ** 20)}M`,
+          },
+          { what: "See what uses it", command: `berth top ${name}` },
+        ],
+      );
+    case "configuration": {
+      const [problem] = problems ?? [];
+      return problem === undefined ? null : configuration(problem, problems?.length ?? 1);
+    }
+    case undefined:
+      return null;
+  }
+}
+
+function unitOf({ record }: Known): string {
+  return record.lease?.unit ?? `berth@${record.name}.service`;
+}
+
+function socketName({ record, measured }: Known): string {
+  const fullest = [...(measured?.sockets ?? [])].sort((a, b) => (b.drops ?? 0) - (a.drops ?? 0))[0];
+  return fullest?.name ?? record.descriptors.find(({ kind }) => kind === "datagram")?.name ?? "game";
+}
+
+function outdated({ record }: Known): Why | null {
+  if (!record.outdated) return null;
+  const older = record.older ?? [];
+  const what = older.length > 0 ? ` It still has ${older.map((one) => clean(one, 80)).join(", ")}.` : "";
+  return now_(`Its configuration has changed since its server started.${what}`, [
+    { what: "Restart it; players are disconnected", command: `berth restart ${record.name}` },
+  ]);
+}
