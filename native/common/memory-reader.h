@@ -1,10 +1,7 @@
 // Reads the memory of another process, which can make the read wait for ever (userfaultfd(2), a page of a FUSE file), in
-// some cases beyond SIGKILL. So a process of its own reads, which shares our memory and has none of our descriptors: a
-// thread that waits there would keep this process, and all that it has open, from ending.
+// some cases beyond SIGKILL. So a process of its own reads (reader-job.h), and stays for the next read.
 #pragma once
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,37 +9,61 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "fd.h"
+#include "reader-job.h"
+#include "rights.h"
 
-#ifndef SYS_close_range
-#define SYS_close_range 436
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
 #endif
-#ifndef CLOSE_RANGE_UNSHARE
-#define CLOSE_RANGE_UNSHARE 2
-#endif
-#ifndef CLONE_PIDFD
-#define CLONE_PIDFD 0x1000
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
 #endif
 
 namespace berthd {
 
+// Of one thread, which starts the reading process and with which that ends.
 class MemoryReader {
  public:
   MemoryReader() : id_(__atomic_add_fetch(&lastId, 1, __ATOMIC_RELAXED)) {}
+  MemoryReader(MemoryReader&& other) noexcept
+      : id_(other.id_), job_(other.job_), channel_(static_cast<UniqueFd&&>(other.channel_)) {
+    other.job_ = nullptr;
+  }
+  MemoryReader& operator=(MemoryReader&& other) noexcept {
+    if (this == &other) return *this;
+    rest();
+    id_ = other.id_;
+    job_ = other.job_;
+    other.job_ = nullptr;
+    channel_ = static_cast<UniqueFd&&>(other.channel_);
+    return *this;
+  }
+  ~MemoryReader() { rest(); }
 
-  // What the reading process does with what it has read: it may wait as well, and must allocate nothing.
-  struct Next {
-    void (*work)(void* argument, const uint8_t* data);
-    void (*release)(void* argument);  // once nobody works with it any more
-    void* argument;
-  };
+  using Next = ReaderJob::Next;
+
+  // Starts the process ahead of its first use. 0 or errno.
+  int begin() { return job_ == nullptr ? start() : 0; }
+
+  // Whether it is there.
+  bool isThere() const { return job_ != nullptr; }
+
+  // Ends it. The next read starts another one.
+  void rest() {
+    channel_.reset();
+    if (job_ == nullptr) return;
+    ::kill(job_->reader, SIGKILL);
+    reap(job_->reader, 0);
+    free(job_);
+    job_ = nullptr;
+  }
 
   // Whether no read of this reader waits any more.
   bool isIdle() { return sweep() == 0; }
@@ -50,86 +71,107 @@ class MemoryReader {
   // 0; EFAULT; ETIMEDOUT when it takes too long, or too many reads of this reader still wait; EAGAIN or ENOMEM. Owns the
   // argument of `next`; 0 does not mean that this has come to its end.
   int read(pid_t process, uint64_t address, void* data, size_t size, const Next& next = {nullptr, nullptr, nullptr}) {
-    if (size == 0 || size > kMost || sweep() >= kMaxLeft) {
+    const bool isLate = size > 0 && size <= ReaderJob::kMost && sweep() >= kMaxLeft;
+    const int error = size > ReaderJob::kMost ? EINVAL : isLate ? ETIMEDOUT : size == 0 ? 0 : begin();
+    if (error != 0 || size == 0) {
       drop(next);
-      return size == 0 ? 0 : size > kMost ? EINVAL : ETIMEDOUT;
+      return error;
     }
-    auto* job = static_cast<Job*>(aligned_alloc(alignof(Job), sizeof(Job)));
-    if (job == nullptr) {
-      drop(next);
-      return ENOMEM;
-    }
+    Job* const job = job_;
     job->process = process;
     job->address = address;
     job->size = size;
     job->isRead = false;
-    job->owner = id_;
-    job->next = next;
-    UniqueFd pidfd;
-    const int error = start(job, &pidfd);
-    if (error != 0) {
-      release(job);
-      return error;
-    }
-    const bool hasEnded = await(pidfd.get(), job);
-    if (hasEnded) reap(job->reader, 0);
-    else ::kill(job->reader, SIGKILL);
+    const Outcome outcome = carryOut(next);
     const bool isRead = __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE);
     if (isRead) memcpy(data, job->data, size);
-    if (hasEnded) release(job);
-    else leave(job);
-    return isRead ? 0 : hasEnded ? EFAULT : ETIMEDOUT;
+    conclude(outcome);
+    return isRead ? 0 : outcome == Outcome::kLate ? ETIMEDOUT : EFAULT;
+  }
+
+  // Whether the process takes a descriptor, now that it has read something.
+  bool mayGive() {
+    if (channel_.valid()) return true;
+    if (job_ == nullptr || job_->pair[1] < 0) return false;
+    const UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, job_->reader, 0)));
+    channel_.reset(static_cast<int>(syscall(SYS_pidfd_getfd, pidfd.get(), job_->pair[1], 0)));
+    return channel_.valid();
+  }
+
+  // Has the process do something with a copy of this descriptor, which is borrowed. 0 when it has; ETIMEDOUT; or an
+  // errno when it has not. Owns the argument of `next`.
+  int give(int fd, const Next& next) {
+    if (!mayGive() || !send(fd)) {
+      drop(next);
+      return EIO;
+    }
+    job_->size = 0;
+    const Outcome outcome = carryOut(next);
+    conclude(outcome);
+    return outcome == Outcome::kDone ? 0 : outcome == Outcome::kLate ? ETIMEDOUT : EIO;
   }
 
  private:
-  static constexpr size_t kMost = 128;
   static constexpr size_t kMaxLeft = 4;
   static constexpr int64_t kTimeoutMs = 2000;
   static constexpr int64_t kNextTimeoutMs = 100;
 
-  struct alignas(16) Job {
-    char stack[16 * 1024];
-    uint8_t data[kMost];
-    pid_t process;
-    uint64_t address;
-    size_t size;
-    bool isRead;
-    pid_t reader;
-    uint64_t owner;
-    Next next;
-    Job* after;
-  };
+  enum class Outcome { kDone, kLate, kDied };
+
+  using Job = ReaderJob;
 
   // Those that were killed and may still wait, of all readers of this process.
   static inline pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   static inline Job* left = nullptr;
   static inline uint64_t lastId = 0;
 
-  // In the new process. It shares the starting thread's errno, which that one does not look at meanwhile.
-  static int work(void* argument) {
-    auto* job = static_cast<Job*>(argument);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    // What is open here would stay open as long as this waits.
-    if (syscall(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE) != 0) return 0;
-    iovec here = {job->data, job->size};
-    iovec there = {reinterpret_cast<void*>(job->address), job->size};
-    if (process_vm_readv(job->process, &here, 1, &there, 1, 0) != static_cast<ssize_t>(job->size)) return 0;
-    __atomic_store_n(&job->isRead, true, __ATOMIC_RELEASE);
-    if (job->next.work != nullptr) job->next.work(job->next.argument, job->data);
-    return 0;
+  bool send(int fd) const {
+    char byte = 0;
+    iovec part = {&byte, 1};
+    msghdr message = messageOf(part);
+    ControlBuffer<> room;
+    attachFds(message, room, &fd, 1);
+    return sendmsg(channel_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
   }
 
-  static int start(Job* job, UniqueFd* pidfd) {
+  int start() {
+    auto* job = static_cast<Job*>(aligned_alloc(alignof(Job), sizeof(Job)));
+    if (job == nullptr) return ENOMEM;
+    job->phase = ReaderJob::kReady;
+    job->pair[0] = job->pair[1] = -1;
+    job->parent = getpid();
+    job->owner = id_;
+    job->next = {nullptr, nullptr, nullptr};
     // No handler of ours may run in it.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int number = -1;
-    job->reader = clone(work, job->stack + sizeof job->stack, CLONE_VM | CLONE_FILES | CLONE_PIDFD, job, &number);
+    job->reader = clone(ReaderJob::serve, job->stack + sizeof job->stack, CLONE_VM | CLONE_FILES, job);
     const int error = job->reader < 0 ? errno : 0;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    pidfd->reset(number);
+    if (error != 0) free(job);
+    else job_ = job;
     return error;
+  }
+
+  Outcome carryOut(const Next& next) {
+    job_->next = next;
+    __atomic_store_n(&job_->phase, ReaderJob::kBusy, __ATOMIC_RELEASE);
+    job_->wake();
+    return await(job_);
+  }
+
+  // One that is late may wait for ever.
+  void conclude(Outcome outcome) {
+    if (outcome == Outcome::kDone) {
+      drop(job_->next);
+      job_->next = {nullptr, nullptr, nullptr};
+      return;
+    }
+    channel_.reset();
+    ::kill(job_->reader, SIGKILL);
+    leave(job_);
+    job_ = nullptr;
   }
 
   static int64_t now() {
@@ -139,14 +181,16 @@ class MemoryReader {
   }
 
   // What it does after the read gets less time: the caller has what it came for.
-  static bool await(int pidfd, const Job* job) {
+  static Outcome await(const Job* job) {
     const int64_t begin = now();
-    pollfd watched = {pidfd, POLLIN, 0};
+    constexpr timespec kTurn = {0, kNextTimeoutMs * 1000000};
     for (;;) {
+      job->wait(ReaderJob::kBusy, &kTurn);
+      if (__atomic_load_n(&job->phase, __ATOMIC_ACQUIRE) == ReaderJob::kReady) return Outcome::kDone;
       const int64_t age = now() - begin;
-      if (age >= kTimeoutMs || (age >= kNextTimeoutMs && __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE))) return false;
-      const int64_t end = age < kNextTimeoutMs ? kNextTimeoutMs : kTimeoutMs;
-      if (poll(&watched, 1, static_cast<int>(end - age)) > 0) return true;
+      const bool isNext = job->size == 0 || __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE);
+      if (age >= (isNext ? kNextTimeoutMs : kTimeoutMs)) return Outcome::kLate;
+      if (reap(job->reader, WNOHANG | WNOWAIT)) return Outcome::kDied;
     }
   }
 
@@ -164,11 +208,6 @@ class MemoryReader {
     if (next.release != nullptr) next.release(next.argument);
   }
 
-  static void release(Job* job) {
-    drop(job->next);
-    free(job);
-  }
-
   static void leave(Job* job) {
     pthread_mutex_lock(&mutex);
     job->after = left;
@@ -184,7 +223,8 @@ class MemoryReader {
       Job* job = *at;
       if (reap(job->reader, WNOHANG)) {
         *at = job->after;
-        release(job);
+        drop(job->next);
+        free(job);
         continue;
       }
       if (job->owner == id_) count++;
@@ -195,6 +235,8 @@ class MemoryReader {
   }
 
   uint64_t id_;
+  Job* job_ = nullptr;
+  UniqueFd channel_;  // our end of the pair
 };
 
 }  // namespace berthd

@@ -44,6 +44,7 @@ void answer(Filter& filter, const seccomp_notif& call) {
   response.id = call.id;
   if (asksForPort(call, filter.memory)) response.error = -EADDRNOTAVAIL;
   else response.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+  filter.memory.rest();
   ioctl(filter.notify.get(), SECCOMP_IOCTL_NOTIF_SEND, &response);
 }
 

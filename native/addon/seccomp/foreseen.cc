@@ -33,7 +33,7 @@ BindLook::BindLook(ForeseenBinds binds, pid_t thread, int number, int socket, si
     : binds_(std::move(binds)), thread_(thread), number_(number), length_(length), inode_(inodeOf(socket)) {}
 
 MemoryReader::Next BindLook::next(const Share& look) {
-  return {[](void* argument, const uint8_t* data) { (*static_cast<Share*>(argument))->work(data); },
+  return {[](void* argument, const uint8_t* data, int) { (*static_cast<Share*>(argument))->work(data); },
           [](void* argument) { delete static_cast<Share*>(argument); }, new Share(look)};
 }
 

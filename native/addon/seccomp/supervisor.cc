@@ -17,6 +17,9 @@
 namespace berthd {
 namespace {
 
+// How long the process that reads stays for the next bind.
+constexpr int kIdleMs = 5000;
+
 constexpr int kStopped = -2;  // we were stopped before the socket was placed
 
 // How long the thread waits for an answer that must not be lost, even when it was told to stop.
@@ -37,12 +40,14 @@ void Supervisor::prepareSignal() {
 
 void Supervisor::work() {
   run();
+  memory_.rest();
   std::lock_guard<std::mutex> ending(ending_);
   ended_ = true;
 }
 
 void Supervisor::run() {
   seccomp_notif notification = {};
+  memory_.begin();
   bool going = !listener_.recall(&notification) || serve(notification, true);
   while (going && await()) {
     int error = listener_.receive(&notification);
@@ -153,8 +158,9 @@ void Supervisor::stop(pthread_t thread) {
 bool Supervisor::await() {
   pollfd watched[] = {{listener_.notify(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
   for (;;) {
-    int ready = ::poll(watched, 2, -1);
+    int ready = ::poll(watched, 2, memory_.isThere() ? kIdleMs : -1);
     if (stopping() || (ready < 0 && errno != EINTR)) return false;
+    if (ready == 0) memory_.rest();
     if (ready <= 0) continue;
     if ((watched[0].revents & POLLIN) != 0) return true;
     if (watched[0].revents != 0) return false;  // POLLHUP: the last process with the filter is gone
