@@ -50,7 +50,8 @@ export interface SpentSocket {
 
 /** Binds were answered as foreseen: {@link Interceptor.delivered} has them. */
 export interface DeliveredTold {
-  readonly isDelivered: true;
+  /** False: somebody holds up the held socket of the last one. Its bind failed with ETIMEDOUT. */
+  readonly isDelivered: boolean;
 }
 
 /** What an interceptor tells. Null: no process has the filter any more. */
@@ -78,15 +79,32 @@ export interface Interceptor {
    * borrowed until {@link forget}, is put in the place of the server's socket. Once, and only if that socket gives what
    * `calls` expect, `held` has no O_NONBLOCK, and the thread is in this network namespace (0: in any). `calls` are one
    * batch: see encodeCalls. Epolls are told of as ever.
+   *
+   * The server's socket may give something else where `variations` say so, in four numbers for each: the call's place
+   * in the batch, how it may vary (native/addon/seccomp/foreseen.h), and a level and an option. That is set on `held`.
+   * Whether an option was set, a new socket of this domain and type tells.
    */
-  foresee(id: number, held: number, sockaddr: Uint8Array, network: number, calls: Uint8Array): void;
+  foresee(
+    id: number,
+    held: number,
+    sockaddr: Uint8Array,
+    network: number,
+    calls: Uint8Array,
+    domain: number,
+    type: number,
+    variations: Int32Array,
+  ): void;
   /** From now on all binds are reported. */
   forget(): void;
   /**
-   * The binds that were answered as foreseen since the last time: four numbers for each, its id, and the process, the
-   * thread and the socket's number there. Each is here before the server gets its socket. None once it is closed.
+   * The binds that were answered as foreseen since the last time, in five numbers and more for each: its id, the
+   * process, the thread, the socket's number there, how many calls gave something else than expected, and the place of
+   * each of those. Each is here before its held socket is changed, and before the server gets that. None once it is
+   * closed.
    */
   delivered(): Int32Array;
+  /** Whether the held socket of the last of them is being changed. */
+  changing(): boolean;
   /** Answers no more. Idempotent. */
   close(): void;
 }

@@ -163,4 +163,30 @@ long runCalls(const uint8_t* in, size_t length, const UniqueFd* fds, size_t coun
   return runSome(in, length, fds, count, out, room, Place::kRequest);
 }
 
+BatchResults BatchResults::expected(const uint8_t* calls, size_t length) {
+  int32_t size;
+  if (length < sizeof(Head) + sizeof size) return BatchResults(nullptr, 0);
+  memcpy(&size, calls + sizeof(Head), sizeof size);
+  const size_t before = sizeof(Head) + sizeof size;
+  const bool isThere = size >= 0 && static_cast<size_t>(size) <= length - before;
+  return BatchResults(calls + before, isThere ? static_cast<size_t>(size) : 0);
+}
+
+BatchResults BatchResults::given(const uint8_t* out, size_t written) {
+  CallResult batch;
+  if (!BatchResults(out, written).next(&batch) || batch.value != 0) return BatchResults(nullptr, 0);
+  return BatchResults(batch.bytes, static_cast<size_t>(batch.length));
+}
+
+bool BatchResults::next(CallResult* result) {
+  Result head;
+  const size_t left = static_cast<size_t>(end_ - at_);
+  if (left < sizeof head) return false;
+  memcpy(&head, at_, sizeof head);
+  if (head.length < 0 || padded(static_cast<size_t>(head.length)) > left - sizeof head) return false;
+  *result = {head.value, head.length, at_ + sizeof head};
+  at_ += sizeof head + padded(static_cast<size_t>(head.length));
+  return true;
+}
+
 }  // namespace berthd

@@ -1,9 +1,12 @@
 /** A tenant has the kernel hold the lock of its berth's socket: it attaches a filter whose text never comes. */
+import { readdirSync, readlinkSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
+import { inodesAt } from "../bind/harness.ts";
 import { Attacker, call } from "../support/attacks/attacker.ts";
 import { Siege, TENANT } from "../support/attacks/siege.ts";
 import { StuckFuse } from "../support/attacks/stuck-fuse.ts";
 import { needs } from "../support/needs.ts";
+import { freePort } from "../support/ports.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -55,6 +58,27 @@ describe("under bind delivery", needs("root"), () => {
     await fuse.stuck("READ");
     await server.do("bind s 127.0.0.1 0");
     await siege.nobodyNoticed(() => siege.hasLogged(STUCK));
+    await siege.canBeKilledAndStarted();
+  });
+
+  it("somebody locks a socket whose server has set something on its own, which is to be set there", async () => {
+    const port = await freePort();
+    const target = `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[server]\nuser = "nobody"\ndeliver = ["bind"]`;
+    await using siege = await Siege.begin({ "target.toml": target });
+    await using other = new Attacker(0);
+    await using server = Attacker.served(siege.socket, "target");
+    await using fuse = await StuckFuse.mount(["READ"]);
+    const held = inodesAt("udp", port)[0];
+    const { pid } = siege.broker;
+    const fd = readdirSync(`/proc/${pid}/fd`).find((name) => linkOf(pid, name) === `socket:[${held}]`);
+    await other.do(`take held ${pid} ${fd}`);
+    await server.do("make s udp");
+    await server.do("buffer s 5000");
+    await other.do(`hold held page ${fuse.file}`);
+    await fuse.stuck("READ");
+    await server.do(`bind s 127.0.0.1 ${port}`);
+    await siege.nobodyNoticed(() => siege.hasLogged(STUCK));
+    expect(await server.file("s")).not.toBe(`socket:[${held}]`);
     await siege.canBeKilledAndStarted();
   });
 
@@ -126,3 +150,11 @@ describe("under bind delivery", needs("root"), () => {
     await siege.canBeKilledAndStarted();
   });
 });
+
+function linkOf(pid: number, fd: string): string {
+  try {
+    return readlinkSync(`/proc/${pid}/fd/${fd}`);
+  } catch {
+    return ""; // it is closed
+  }
+}

@@ -1,12 +1,15 @@
 /** Binds whose answer is given before they are made: the first one of each held socket, by a socket that is as new. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { readdirSync, readlinkSync, readSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
-import { socketPair } from "../../src/net/socket-queries.ts";
+import { AF_INET } from "../../src/net/address.ts";
+import { SOL_SOCKET } from "../../src/net/socket-constants.ts";
+import { socketOption, socketPair } from "../../src/net/socket-queries.ts";
+import { SOCK_DGRAM } from "../../src/net/transport.ts";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { needs } from "../support/needs.ts";
@@ -14,6 +17,8 @@ import { freePort } from "../support/ports.ts";
 import { berth, copyFixture, inodesAt, launcher } from "./harness.ts";
 
 const NEWLINE = 10;
+const SO_BROADCAST = 6;
+const SO_RCVBUF = 8;
 
 leaksNothing("soon");
 
@@ -22,6 +27,11 @@ class Foreseeing {
   #count = 0;
   /** How often it forgot all of that. */
   forgets = 0;
+  /** Each int of this value, of what a new socket gives, is expected to be the other one. */
+  wrong: { readonly is: number; readonly expected: number } | undefined;
+  /** Whether it looks as if the held socket was still being changed, and how often somebody has asked. */
+  isChanging = false;
+  asked = 0;
   #wake: () => void = () => undefined;
   readonly sys: typeof native;
 
@@ -33,10 +43,25 @@ class Foreseeing {
     const onForgotten = (): void => {
       this.forgets++;
     };
+    const expectation = (calls: Uint8Array): Uint8Array => {
+      const words = new Int32Array(calls.slice().buffer);
+      const { wrong } = this;
+      if (wrong === undefined) return calls;
+      return new Uint8Array(words.map((word) => (word === wrong.is ? wrong.expected : word)).buffer);
+    };
+    const stillChanging = (): boolean => {
+      this.asked++;
+      return this.isChanging;
+    };
     class Watched extends native.Interceptor {
       override foresee(...bind: Parameters<InstanceType<typeof native.Interceptor>["foresee"]>): void {
-        super.foresee(...bind);
+        const [id, held, sockaddr, network, calls, ...rest] = bind;
+        super.foresee(id, held, sockaddr, network, expectation(calls), ...rest);
         onForeseen();
+      }
+
+      override changing(): boolean {
+        return stillChanging() || super.changing();
       }
 
       override forget(): void {
@@ -123,20 +148,129 @@ function boundOf({ log }: TestBroker): (string | undefined)[] {
   return log.filter(({ event }) => event === "bound").map(({ address }) => String(address));
 }
 
+/** SO_RCVBUF of a new socket. */
+function defaultReceive(): number {
+  const fd = native.socket(AF_INET, SOCK_DGRAM, 0);
+  const value = socketOption(fd, SOL_SOCKET, SO_RCVBUF, native);
+  native.close(fd);
+  return value;
+}
+
+/** Where this process has that socket. */
+function ownNumberOf(inode: string | undefined): number {
+  const fds = readdirSync("/proc/self/fd").filter((fd) => linkOf(fd) === `socket:[${inode}]`);
+  return Number(fds[0] ?? -1);
+}
+
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return ""; // the folder's own
+  }
+}
+
 describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 }, () => {
   it("is answered while the broker's event loop does something else, and logged afterwards", async () => {
     const foreseeing = new Foreseeing();
     const port = await freePort();
-    const listen = [`udp://127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`, `udp://[::1]:${port}`];
+    const listen = [`udp://127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`, `udp://[::1]:${port}`, `tcp://[::1]:${port}`];
     await using broker = await startBroker({ "game.toml": berth({ game: listen }) }, { sys: foreseeing.sys });
     await using server = new Told(broker);
     await server.begins();
-    await foreseeing.has(6);
-    const asked = [`udp 127.0.0.1 ${port}`, `tcp 0.0.0.0 ${port}`, `udp ::1 ${port}`];
-    const held = (["udp", "tcp", "udp6"] as const).flatMap((protocol) => inodesAt(protocol, port));
+    await foreseeing.has(12);
+    const asked = [`udp 127.0.0.1 ${port}`, `tcp 0.0.0.0 ${port}`, `udp ::1 ${port}`, `tcp :: ${port} only nonblock`];
+    const held = (["udp", "tcp", "udp6", "tcp6"] as const).flatMap((protocol) => inodesAt(protocol, port));
     expect(asked.map((one) => server.ask(one))).toEqual(held);
     expect(boundOf(broker)).toEqual([]);
     await expect.poll(() => boundOf(broker)).toEqual(listen);
+  });
+
+  it("carries over what the server has set, without the event loop, and takes it back afterwards", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`, `tcp://127.0.0.1:${port}`] }) };
+    await using broker = await startBroker(files, { sys: foreseeing.sys });
+    const [udp] = inodesAt("udp", port);
+    const [tcp] = inodesAt("tcp", port);
+    const set = "broadcast receive=70000 ttl=9 nonblock reuse";
+    const seen: string[] = [];
+    {
+      await using server = new Told(broker);
+      await server.begins();
+      await foreseeing.has(4);
+      expect(server.ask(`udp 127.0.0.1 ${port} ${set}`)).toBe(udp);
+      seen.push(server.ask("see"));
+      expect(server.ask(`tcp 0.0.0.0 ${port} nonblock`)).toBe(tcp);
+      seen.push(server.ask("see"));
+      expect(boundOf(broker)).toEqual([]);
+    }
+    {
+      await using server = new Told(broker);
+      await server.begins();
+      expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe(udp);
+      seen.push(await server.answers("see"));
+    }
+    expect(seen).toEqual([
+      "broadcast=1 nonblock=1 receive=140000 ttl=9",
+      expect.stringMatching(/^broadcast=0 nonblock=1 receive=\d+ ttl=64$/),
+      `broadcast=0 nonblock=0 receive=${defaultReceive()} ttl=64`,
+    ]);
+    expect(broker.log.filter(({ message }) => message.includes("changed by the server"))).toEqual([]);
+  });
+
+  it("counts nothing as set that only a sysctl has changed since", async () => {
+    const foreseeing = new Foreseeing();
+    foreseeing.wrong = { is: defaultReceive(), expected: 4096 };
+    const port = await freePort();
+    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }, "", 'receive-buffer = "50K"') };
+    await using broker = await startBroker(files, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    expect(await server.answers(`udp 127.0.0.1 ${port} broadcast`)).toBe(inodesAt("udp", port)[0]);
+    expect(await server.answers("see")).toBe("broadcast=1 nonblock=0 receive=102400 ttl=64");
+  });
+
+  it("shares its address as its server wants it shared", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) };
+    await using broker = await startBroker(files, { sys: foreseeing.sys });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    const [held] = inodesAt("udp", port);
+    expect(server.ask(`udp 127.0.0.1 ${port} reuse`)).toBe(held);
+    const second = await server.answers(`udp 127.0.0.1 ${port} reuse`);
+    expect(inodesAt("udp", port).toSorted()).toEqual([held, second].toSorted());
+    expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EADDRINUSE");
+  });
+
+  it("is set right only after the thread has set on it what a server had set whose lease has ended", async () => {
+    const foreseeing = new Foreseeing();
+    const port = await freePort();
+    await using broker = await startBroker(
+      { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) },
+      { sys: foreseeing.sys },
+    );
+    const broadcast = (): number => {
+      const fd = ownNumberOf(inodesAt("udp", port)[0]);
+      return socketOption(fd, SOL_SOCKET, SO_BROADCAST, native);
+    };
+    {
+      await using server = new Told(broker);
+      await server.begins();
+      await foreseeing.has(2);
+      foreseeing.isChanging = true;
+      expect(await server.answers(`udp 127.0.0.1 ${port} broadcast`)).toBe(inodesAt("udp", port)[0]);
+    }
+    await expect.poll(() => broker.log.some(({ event }) => event === "released")).toBe(true);
+    const { asked } = foreseeing;
+    await expect.poll(() => foreseeing.asked).toBeGreaterThan(asked + 20);
+    expect(broadcast()).toBe(1);
+    foreseeing.isChanging = false;
+    await expect.poll(broadcast).toBe(0);
   });
 
   it("is answered as without that where the server has the socket already", async () => {

@@ -1,7 +1,7 @@
 /** A guard that carries calls on sockets out when the test says so, or never. All else it does as always. */
 import { Guard, type GuardCall, type GuardResult, type Owner } from "../../src/broker/guard/guard.ts";
 import type { NoReply } from "../../src/broker/guard/worker.ts";
-import { native } from "../../src/native.ts";
+import { type Native, native } from "../../src/native.ts";
 
 /** What becomes of a round: it is carried out, or not. */
 type Fate = "done" | NoReply;
@@ -12,8 +12,8 @@ export class HeldUpGuard extends Guard {
   /** The owners of all rounds so far. */
   readonly owners: Owner[] = [];
 
-  constructor() {
-    super({ sys: native, log: () => undefined });
+  constructor(sys: Native = native) {
+    super({ sys, log: () => undefined });
   }
 
   /** How many rounds wait for the test. */

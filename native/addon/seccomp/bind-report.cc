@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "common/bind-call.h"
 
@@ -109,6 +110,7 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory, const F
   const int error = memory.read(report->thread, call.address, report->address, length, next);
   if (error != 0) return error;
   if (look != nullptr) report->foreseen = look->found();
+  report->look = std::move(look);
   report->network = networkOf(report->thread);
   report->cloexec = isCloexec(report->thread, call.fd);
   return 0;

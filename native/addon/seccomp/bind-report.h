@@ -30,6 +30,7 @@ struct BindReport {
   int error = 0;  // why the report is incomplete: an errno
   bool recalled = false;  // an earlier broker received it
   std::shared_ptr<const ForeseenBind> foreseen;
+  std::shared_ptr<BindLook> look;  // that found it
 };
 
 // `binds`: those that it may be one of.

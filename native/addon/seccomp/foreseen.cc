@@ -1,7 +1,10 @@
-// What the reading process asks: is the address one of them, and the server's socket as expected?
+// What the reading process asks: is the address one of them, and the server's socket as expected, but for what it may
+// have set? And what it does then: it sets that on the held socket.
 #include "foreseen.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,14 +30,34 @@ uint64_t inodeOf(int fd) {
   return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
 }
 
+void release(void* argument) { delete static_cast<Share*>(argument); }
+
+bool isSame(const CallResult& a, const CallResult& b) {
+  return a.value == b.value && a.length == b.length &&
+         std::memcmp(a.bytes, b.bytes, static_cast<size_t>(a.length)) == 0;
+}
+
+// What a new socket gives for that option at this moment.
+bool isUsual(int fresh, const Variation& variation, const CallResult& usual) {
+  uint8_t value[64];
+  socklen_t size = static_cast<socklen_t>(usual.length);
+  if (size > sizeof value || ::getsockopt(fresh, variation.level, variation.option, value, &size) != 0) return false;
+  return size == static_cast<socklen_t>(usual.length) && std::memcmp(value, usual.bytes, size) == 0;
+}
+
 }  // namespace
 
 BindLook::BindLook(ForeseenBinds binds, pid_t thread, int number, int socket, size_t length)
     : binds_(std::move(binds)), thread_(thread), number_(number), length_(length), inode_(inodeOf(socket)) {}
 
 MemoryReader::Next BindLook::next(const Share& look) {
-  return {[](void* argument, const uint8_t* data, int) { (*static_cast<Share*>(argument))->work(data); },
-          [](void* argument) { delete static_cast<Share*>(argument); }, new Share(look)};
+  return {[](void* argument, const uint8_t* data, int) { (*static_cast<Share*>(argument))->work(data); }, release,
+          new Share(look)};
+}
+
+MemoryReader::Next BindLook::carryOver(const Share& look) {
+  return {[](void* argument, const uint8_t*, int held) { (*static_cast<Share*>(argument))->carryAll(held); }, release,
+          new Share(look)};
 }
 
 std::shared_ptr<const ForeseenBind> BindLook::found() const {
@@ -42,12 +65,28 @@ std::shared_ptr<const ForeseenBind> BindLook::found() const {
   return found < 0 ? nullptr : binds_[static_cast<size_t>(found)];
 }
 
+std::vector<int32_t> BindLook::varied() const {
+  std::vector<int32_t> indices;
+  for (size_t i = 0; i < count_; i++) indices.push_back(varied_[i].index);
+  return indices;
+}
+
+bool BindLook::carries() const {
+  const auto bind = found();
+  for (size_t i = 0; bind != nullptr && i < count_; i++) {
+    for (const Variation& variation : bind->variations)
+      if (variation.index == varied_[i].index && variation.how != Variation::kTell) return true;
+  }
+  return false;
+}
+
 // Allocates nothing, and touches no share: the thread that has started it may let go of its own meanwhile.
 void BindLook::work(const uint8_t* data) {
   for (size_t i = 0; i < binds_.size(); i++) {
     const ForeseenBind& bind = *binds_[i];
     if (bind.address.size() != length_ || std::memcmp(bind.address.data(), data, length_) != 0) continue;
-    if (isAsExpected(bind)) __atomic_store_n(&found_, static_cast<int>(i), __ATOMIC_RELEASE);
+    if (!isAsExpected(bind)) continue;
+    __atomic_store_n(&found_, static_cast<int>(i), __ATOMIC_RELEASE);
     return;
   }
 }
@@ -61,7 +100,81 @@ bool BindLook::isAsExpected(const ForeseenBind& bind) {
   const auto* calls = reinterpret_cast<const uint8_t*>(bind.calls.data());
   const long written = runCalls(calls, bind.calls.size(), &socket, 1, results_, sizeof results_);
   constexpr int32_t kAsExpected[] = {1, 0};
-  return written == sizeof kAsExpected && std::memcmp(results_, kAsExpected, sizeof kAsExpected) == 0;
+  if (written == sizeof kAsExpected && std::memcmp(results_, kAsExpected, sizeof kAsExpected) == 0) return true;
+  return written > 0 && mayVary(bind, static_cast<size_t>(written));
+}
+
+// What is expected may be older than a change of a sysctl, so what the server seems to have set is compared with a new
+// socket.
+bool BindLook::mayVary(const ForeseenBind& bind, size_t written) {
+  auto usual = BatchResults::expected(reinterpret_cast<const uint8_t*>(bind.calls.data()), bind.calls.size());
+  auto now = BatchResults::given(results_, written);
+  UniqueFd fresh;
+  Varied varied = {0, {}, {}};
+  bool isLast = false;
+  count_ = 0;
+  for (;; varied.index++) {
+    isLast = !usual.next(&varied.was);
+    if (isLast != !now.next(&varied.is)) return false;
+    if (isLast) return count_ > 0;
+    if (isSame(varied.was, varied.is)) continue;
+    if (count_ == kMostVaried) return false;
+    if (!fresh.valid()) fresh.reset(::socket(bind.domain, bind.type | SOCK_CLOEXEC, 0));
+    if (!mayVary(bind, varied, fresh.get())) return false;
+    varied_[count_++] = varied;
+  }
+}
+
+bool BindLook::mayVary(const ForeseenBind& bind, const Varied& varied, int fresh) const {
+  const auto& [index, was, is] = varied;
+  bool mayVary = false;
+  for (const Variation& variation : bind.variations) {
+    if (variation.index != index) continue;
+    mayVary = true;
+    switch (variation.how) {
+      case Variation::kNonblock:
+        // No other flag.
+        if (is.value != (was.value | O_NONBLOCK)) return false;
+        break;
+      case Variation::kSet:
+      case Variation::kSetHalf:
+        if (was.value != 0 || is.value != 0 || !isUsual(fresh, variation, was)) return false;
+        break;
+      default:
+        break;
+    }
+  }
+  return mayVary;
+}
+
+void BindLook::carryAll(int held) const {
+  const auto& variations = binds_[static_cast<size_t>(found_)]->variations;
+  for (size_t i = 0; i < count_; i++) {
+    for (const Variation& variation : variations)
+      if (variation.index == varied_[i].index) carry(variation, varied_[i].is, held);
+  }
+}
+
+// An option that the kernel refuses is left as it was.
+void BindLook::carry(const Variation& variation, const CallResult& value, int held) const {
+  int32_t word = 0;
+  switch (variation.how) {
+    case Variation::kSet:
+      ::setsockopt(held, variation.level, variation.option, value.bytes, static_cast<socklen_t>(value.length));
+      break;
+    case Variation::kSetHalf:
+    case Variation::kForceHalf:
+      if (value.length != sizeof word) break;
+      std::memcpy(&word, value.bytes, sizeof word);
+      word /= 2;
+      ::setsockopt(held, variation.level, variation.option, &word, sizeof word);
+      break;
+    case Variation::kNonblock:
+      ::fcntl(held, F_SETFL, ::fcntl(held, F_GETFL) | O_NONBLOCK);
+      break;
+    default:
+      break;
+  }
 }
 
 }  // namespace berthd

@@ -10,8 +10,24 @@
 #include <vector>
 
 #include "common/memory-reader.h"
+#include "common/socket-calls.h"
 
 namespace berthd {
+
+// What a server may have set on its socket, and what then becomes of it.
+struct Variation {
+  enum How : int32_t {
+    kSet = 0,        // this option of the held socket gets the same value
+    kSetHalf = 1,    // half of it: the kernel tells twice what was set
+    kForceHalf = 2,  // the same by another option, which nobody can read
+    kNonblock = 3,   // F_GETFL with O_NONBLOCK: the held socket gets O_NONBLOCK
+    kTell = 4,       // nothing: JavaScript is told
+  };
+  int32_t index;  // of the call in the batch
+  int32_t how;
+  int32_t level;
+  int32_t option;
+};
 
 struct ForeseenBind {
   int id = 0;
@@ -19,6 +35,9 @@ struct ForeseenBind {
   std::string address;   // a struct sockaddr
   uint64_t network = 0;  // inode of the network namespace; 0: any
   std::string calls;     // of guard/protocol.h: one kBatch, which knows what to expect
+  int domain = 0;        // of the socket
+  int type = 0;
+  std::vector<Variation> variations;  // in the order in which they are carried out
 };
 
 using ForeseenBinds = std::vector<std::shared_ptr<const ForeseenBind>>;
@@ -31,12 +50,33 @@ class BindLook {
   // For MemoryReader, which works on a share of `look`.
   static MemoryReader::Next next(const std::shared_ptr<BindLook>& look);
 
+  // As next, of a found one: sets on the descriptor that is given what the server has set on its socket.
+  static MemoryReader::Next carryOver(const std::shared_ptr<BindLook>& look);
+
   // Once the address is read: the bind that it is, or null. Null as well while the look has not ended.
   std::shared_ptr<const ForeseenBind> found() const;
 
+  // Of a found one: which calls gave something else than expected.
+  std::vector<int32_t> varied() const;
+
+  // Of a found one: whether there is anything to be carried over.
+  bool carries() const;
+
  private:
+  static constexpr size_t kMostVaried = 32;
+
+  struct Varied {
+    int32_t index;
+    CallResult was;
+    CallResult is;
+  };
+
   void work(const uint8_t* data);
   bool isAsExpected(const ForeseenBind& bind);
+  bool mayVary(const ForeseenBind& bind, size_t written);
+  bool mayVary(const ForeseenBind& bind, const Varied& varied, int fresh) const;
+  void carry(const Variation& variation, const CallResult& value, int held) const;
+  void carryAll(int held) const;
 
   const ForeseenBinds binds_;
   const pid_t thread_;
@@ -44,6 +84,8 @@ class BindLook {
   const size_t length_;
   uint64_t inode_ = 0;  // of the socket that the report is about
   int found_ = -1;
+  size_t count_ = 0;
+  Varied varied_[kMostVaried];  // the bytes are those of results_, and of the bind
   uint8_t results_[4096];
 };
 

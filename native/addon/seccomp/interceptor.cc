@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "addon/args.h"
 #include "common/fd.h"
@@ -21,6 +24,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
                         InstanceMethod<&Interceptor::foresee>("foresee"),
                         InstanceMethod<&Interceptor::forget>("forget"),
                         InstanceMethod<&Interceptor::delivered>("delivered"),
+                        InstanceMethod<&Interceptor::changing>("changing"),
                         InstanceMethod<&Interceptor::close>("close"), InstanceMethod<&Interceptor::ended>("ended")});
   }
 
@@ -95,10 +99,12 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
 
   Napi::Value foresee(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    int32_t id, held;
+    int32_t id, held, domain, type;
     Span<uint8_t> address, calls;
+    Span<int32_t> variations;
     int64_t network;
-    if (!readArguments(info, &id, &held, &address, &network, &calls)) return env.Undefined();
+    if (!readArguments(info, &id, &held, &address, &network, &calls, &domain, &type, &variations))
+      return env.Undefined();
     Shared supervisor = running_.lock();
     if (supervisor == nullptr) return env.Undefined();
     ForeseenBind bind;
@@ -107,6 +113,12 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     bind.address.assign(reinterpret_cast<const char*>(address.data), address.length);
     bind.network = static_cast<uint64_t>(network);
     bind.calls.assign(reinterpret_cast<const char*>(calls.data), calls.length);
+    bind.domain = domain;
+    bind.type = type;
+    for (size_t at = 0; at + 4 <= variations.length; at += 4) {
+      const int32_t* const words = variations.data + at;
+      bind.variations.push_back({words[0], words[1], words[2], words[3]});
+    }
     supervisor->foresee(std::move(bind));
     return env.Undefined();
   }
@@ -120,13 +132,20 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     Napi::Env env = info.Env();
     const Shared supervisor = running_.lock();
     const auto binds = supervisor == nullptr ? std::vector<Supervisor::Delivered>() : supervisor->delivered();
-    Napi::Int32Array numbers = Napi::Int32Array::New(env, 4 * binds.size());
-    size_t at = 0;
+    std::vector<int32_t> all;
     for (const auto& bind : binds) {
-      for (int number : {bind.id, static_cast<int>(bind.process), static_cast<int>(bind.thread), bind.number})
-        numbers[at++] = number;
+      const auto count = static_cast<int32_t>(bind.varied.size());
+      all.insert(all.end(), {bind.id, bind.process, bind.thread, bind.number, count});
+      all.insert(all.end(), bind.varied.begin(), bind.varied.end());
     }
+    Napi::Int32Array numbers = Napi::Int32Array::New(env, all.size());
+    std::copy(all.begin(), all.end(), numbers.Data());
     return numbers;
+  }
+
+  Napi::Value changing(const Napi::CallbackInfo& info) {
+    const Shared supervisor = running_.lock();
+    return Napi::Boolean::New(info.Env(), supervisor != nullptr && supervisor->changing());
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {

@@ -69,8 +69,9 @@ bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
   if (!listener_.isValid(report->id)) return true;
   Verdict verdict;
   if (isForeseen(*report, &verdict)) {
+    carryOver(*report, &verdict);
     carry(report, verdict);
-    tellDelivered();
+    tellDelivered(verdict.value != 0);
     return true;
   }
   bool asked = ask(report, &verdict);
@@ -112,14 +113,21 @@ ForeseenBinds Supervisor::foreseen() {
   return foreseen_;
 }
 
+bool Supervisor::changing() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return changing_;
+}
+
 // Whether the answer is known, and still counts. What is delivered is noted at once: nobody forgets it in between.
 bool Supervisor::isForeseen(const BindReport& report, Verdict* verdict) {
   if (report.foreseen == nullptr || report.error != 0) return false;
   const ForeseenBind& bind = *report.foreseen;
   if (bind.network != 0 && report.network != bind.network) return false;
+  const bool carries = report.look->carries();
+  if (carries && !memory_.mayGive()) return false;
   std::lock_guard<std::mutex> lock(mutex_);
   if (stopping_ || std::find(foreseen_.begin(), foreseen_.end(), report.foreseen) == foreseen_.end()) return false;
-  // The server's socket waits, and so must the held one.
+  // The held socket is as new, and so it waits.
   const int flags = ::fcntl(bind.held, F_GETFL);
   if (flags < 0 || (flags & O_NONBLOCK) != 0) return false;
   verdict->socket.reset(::fcntl(bind.held, F_DUPFD_CLOEXEC, 3));
@@ -127,16 +135,26 @@ bool Supervisor::isForeseen(const BindReport& report, Verdict* verdict) {
   // Nor is that socket foreseen for another address: it is no longer as new.
   const auto isSame = [&bind](const auto& other) { return other->held == bind.held; };
   foreseen_.erase(std::remove_if(foreseen_.begin(), foreseen_.end(), isSame), foreseen_.end());
-  delivered_.push_back({bind.id, report.process, report.thread, report.number});
+  delivered_.push_back({bind.id, report.process, report.thread, report.number, report.look->varied()});
+  changing_ = carries;
   return true;
 }
 
-void Supervisor::tellDelivered() {
+// Sets on the held socket what the server has set on its own. Who had the socket before may hold it up.
+void Supervisor::carryOver(const BindReport& report, Verdict* verdict) {
+  if (!changing()) return;
+  const int error = memory_.give(verdict->socket.get(), BindLook::carryOver(report.look));
+  if (error != 0) *verdict = {ETIMEDOUT, UniqueFd(), false};
   std::lock_guard<std::mutex> lock(mutex_);
-  tell([](Napi::Env env, Napi::Function callback) {
+  changing_ = false;
+}
+
+void Supervisor::tellDelivered(bool isStuck) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  tell([isStuck](Napi::Env env, Napi::Function callback) {
     if (env == nullptr) return;
     Napi::Object told = Napi::Object::New(env);
-    told.Set("isDelivered", Napi::Boolean::New(env, true));
+    told.Set("isDelivered", Napi::Boolean::New(env, !isStuck));
     callback.Call({told});
   });
 }

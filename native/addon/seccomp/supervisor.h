@@ -47,14 +47,19 @@ class Supervisor {
   // Forgets all of them: from here on the event loop is asked.
   void forget();
 
-  // The binds that were answered as foreseen since the last time. Each is here before the server gets its socket.
+  // The binds that were answered as foreseen since the last time. Each is here before its held socket is changed, and
+  // before the server gets that.
   struct Delivered {
     int id;
     pid_t process;
     pid_t thread;
     int number;
+    std::vector<int32_t> varied;  // the calls that gave something else than expected
   };
   std::vector<Delivered> delivered();
+
+  // Whether the held socket of the last of them is being changed.
+  bool changing();
 
   // On the JavaScript thread. Idempotent. From here on the thread does not touch `tell_`, which dies with the
   // environment.
@@ -76,7 +81,8 @@ class Supervisor {
   bool ask(const Report& report, Verdict* verdict);
   ForeseenBinds foreseen();
   bool isForeseen(const BindReport& report, Verdict* verdict);
-  void tellDelivered();
+  void carryOver(const BindReport& report, Verdict* verdict);
+  void tellDelivered(bool isStuck);
   void carry(const Report& report, const Verdict& verdict);
   int replace(const Report& report, const Verdict& verdict);
   int place(const BindReport& report, const Numbers& numbers, int held);
@@ -102,6 +108,7 @@ class Supervisor {
   Verdict verdict_;
   ForeseenBinds foreseen_;
   std::vector<Delivered> delivered_;
+  bool changing_ = false;
   std::mutex ending_;  // a thread that has ended cannot be signalled
   bool ended_ = false;
 };

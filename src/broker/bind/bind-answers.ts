@@ -252,10 +252,14 @@ export class BindAnswers {
 
   /** Nobody can say what the socket is, or set what it needs. */
   #unanswered(why: Unanswered | "gone"): Answer {
-    if (why === "gone") return CONTINUE;
+    return why === "gone" ? CONTINUE : { verdict: this.noteUnanswered(why) };
+  }
+
+  /** Returns the errno for the server. */
+  noteUnanswered(why: Unanswered): number {
     const { message, verdict } = unanswered[why];
     this.note("warning", why, `a bind of its server failed: ${message}`);
-    return { verdict };
+    return verdict;
   }
 
   #refuse(own: OwnSocket, address: Address, why: string, verdict: number = EACCES): Answer {

@@ -2,6 +2,7 @@
  * Receives the binds that the kernel reports of one server. While paused, another reader with the same two descriptors,
  * in this process or another, can go on. interception.ts decides the answers.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { check, SysError } from "../../errors.ts";
 import { closeAll, FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
@@ -9,6 +10,9 @@ import type { BindReport, EpollReport, Interceptor, Told } from "../../native-in
 
 const NO_RECORD = -1;
 const NO_SOCKET = -1;
+
+/** When to look again. To change a socket takes microseconds; who holds it up has a tenth of a second. */
+const CHANGED_MS = 2;
 
 /** The seccomp listener, and the memfd that records the call being answered, if there is one. */
 type Pair = readonly [notify: FdHandle, record: FdHandle] | readonly [notify: FdHandle];
@@ -24,6 +28,16 @@ export interface ForeseenBind {
   readonly sockaddr: Uint8Array;
   readonly network: number;
   readonly calls: Uint8Array;
+  readonly kind: { readonly domain: number; readonly type: number; readonly variations: Int32Array };
+}
+
+/** What a server got by such a bind. */
+export interface DeliveredBind extends Binder {
+  readonly id: number;
+  /** The places of the calls that gave something else than expected. */
+  readonly varied: Int32Array;
+  /** While the held socket is being changed. */
+  readonly changing: Promise<void> | undefined;
 }
 
 /** Where such a bind was made. */
@@ -33,8 +47,10 @@ export interface BindReportsOptions {
   readonly sys: Native;
   /** A bind that waits for its answer, or null: no process has the filter any more. */
   readonly onReport: (report: BindReport | null) => void;
-  /** That bind, by its number, was answered as foreseen. */
-  readonly onDelivered: (id: number, binder: Binder) => void;
+  /** That bind was answered as foreseen. */
+  readonly onDelivered: (bind: DeliveredBind) => void;
+  /** Somebody held up the held socket of the last one, which failed. */
+  readonly onStuck: () => void;
   /** Owns the report's epolls. Resolves with 0, or an errno for the server. Called also while paused. */
   readonly onEpolls: (report: EpollReport) => Promise<number>;
   /** Owns a descriptor of the process. */
@@ -71,8 +87,10 @@ export class BindReports {
   }
 
   /** Answers this bind without a report, once. */
-  foresee(id: number, { held, sockaddr, network, calls }: ForeseenBind): void {
-    if (this.#paused === undefined) this.#interceptor.foresee(id, held, sockaddr, network, calls);
+  foresee(id: number, { held, sockaddr, network, calls, kind }: ForeseenBind): void {
+    const { domain, type, variations } = kind;
+    if (this.#paused === undefined)
+      this.#interceptor.foresee(id, held, sockaddr, network, calls, domain, type, variations);
   }
 
   /** Foresees nothing any more. Those that were answered until now are told of first. */
@@ -128,9 +146,11 @@ export class BindReports {
 
   #tellDelivered(interceptor: Interceptor): void {
     const numbers = interceptor.delivered();
-    for (let at = 0; at < numbers.length; at += 4) {
-      const [id = -1, pid = 0, thread = 0, fd = -1] = numbers.subarray(at, at + 4);
-      this.#options.onDelivered(id, { pid, thread, fd });
+    const changing = interceptor.changing() ? changed(interceptor) : undefined;
+    for (let at = 0; at < numbers.length; ) {
+      const [id = -1, pid = 0, thread = 0, fd = -1, count = 0] = numbers.subarray(at, at + 5);
+      at += 5 + count;
+      this.#options.onDelivered({ id, pid, thread, fd, varied: numbers.subarray(at - count, at), changing });
     }
   }
 
@@ -149,10 +169,10 @@ export class BindReports {
   }
 
   #hear(told: Told, from: Interceptor): void {
-    const { onReport, onEpolls, onStray } = this.#options;
+    const { onReport, onEpolls, onStray, onStuck } = this.#options;
     // First: what comes next may be the end, or a further bind of the same socket.
     this.#tellDelivered(from);
-    if (told !== null && "isDelivered" in told) return;
+    if (told !== null && "isDelivered" in told) return told.isDelivered ? undefined : onStuck();
     if (told !== null && "spent" in told) return onStray(told.pid, told.spent);
     if (told !== null && "epolls" in told) {
       for (const stray of told.strays) onStray(told.pid, stray);
@@ -164,4 +184,8 @@ export class BindReports {
     this.#current = told ?? undefined;
     onReport(told);
   }
+}
+
+async function changed(interceptor: Interceptor): Promise<void> {
+  while (interceptor.changing()) await pause(CHANGED_MS);
 }

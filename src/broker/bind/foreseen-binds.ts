@@ -1,10 +1,12 @@
 /**
  * Binds whose answer can be given before the server makes them: the first one of each held socket, by a socket that is
- * as new. The thread that the kernel reports them to compares bytes and answers, so such a server does not wait for the
- * event loop. All others are decided when they come, by bind-answers.ts, whose rules these are.
+ * as new but for what can be carried over. The thread that the kernel reports them to compares bytes, carries that over
+ * and answers, so such a server does not wait for the event loop. All others are decided when they come, by
+ * bind-answers.ts, whose rules these are.
  */
 import type { Native } from "../../native.ts";
 import {
+  AF_INET6,
   encodeSockaddr,
   familyNumber,
   formatAddress,
@@ -12,7 +14,7 @@ import {
   type ListenAddress,
 } from "../../net/address.ts";
 import { typeNumber } from "../../net/transport.ts";
-import { AsNew } from "../plans/as-new.ts";
+import { AsNew, type SetBefore } from "../plans/as-new.ts";
 import type { PlanGuard } from "../plans/guarded-plan.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
@@ -26,6 +28,7 @@ const ANY_NETWORK = 0;
 export interface Foreseen extends NamedSocket {
   readonly asked: InetAddress;
   readonly now: Bound;
+  readonly kind: AsNew;
 }
 
 export interface ForeseenBindsOptions {
@@ -43,7 +46,7 @@ export interface ForeseenBindsOptions {
   readonly thread: Pick<BindReports, "foresee" | "forget">;
 }
 
-/** New sockets, by domain and type. */
+/** New sockets, by domain, type and IPV6_V6ONLY. */
 const kinds = new WeakMap<Native, Map<string, AsNew>>();
 
 export class ForeseenBinds {
@@ -61,7 +64,7 @@ export class ForeseenBinds {
   /** Finds out what new sockets of the berth's kinds are, and begins. */
   async begin(): Promise<void> {
     const { berth, sys, guard } = this.#options;
-    const all = new Set(berth.sockets.map(({ socket }) => this.#kindOf(socket.listen)));
+    const all = new Set(berth.sockets.flatMap(({ socket }) => this.#kindsOf(socket.listen)));
     for (const kind of all) await kind.learn(sys, guard);
     this.renew();
   }
@@ -85,9 +88,13 @@ export class ForeseenBinds {
     if ([...this.#foreseen.values()].some((bind) => bind.socket === socket)) this.renew();
   }
 
-  /** What the server got by the bind of that number. */
-  delivered(id: number): Foreseen | undefined {
-    return this.#foreseen.get(id);
+  /** What the server got by the bind of that number, and had set before: the calls at these places have varied. */
+  delivered(id: number, varied: Int32Array): (Foreseen & { readonly before: SetBefore }) | undefined {
+    const bind = this.#foreseen.get(id);
+    if (bind === undefined) return undefined;
+    const before = bind.kind.setBefore(varied);
+    const { reusesPort, reusesAddress } = before;
+    return { ...bind, before, now: { ...bind.now, reusesPort, reusesAddress } };
   }
 
   close(): void {
@@ -104,13 +111,15 @@ export class ForeseenBinds {
 
   #foresee(bind: Foreseen): void {
     const { berth, network, thread } = this.#options;
-    const { calls } = this.#kindOf(bind.socket.listen);
+    const { kind } = bind;
+    const { calls } = kind;
     if (calls === undefined) return;
     const where = berth.spec.server.anyNamespace ? ANY_NETWORK : (network ?? ANY_NETWORK);
     const id = ++this.#lastId;
     this.#foreseen.set(id, bind);
     bind.socket.closing.add(this.#onClosing);
-    thread.foresee(id, { held: bind.socket.fd, sockaddr: encodeSockaddr(bind.asked), network: where, calls });
+    const sockaddr = encodeSockaddr(bind.asked);
+    thread.foresee(id, { held: bind.socket.fd, sockaddr, network: where, calls, kind });
   }
 
   /** The addresses of its sockets, and all addresses with their ports. */
@@ -121,28 +130,33 @@ export class ForeseenBinds {
       const { listen, address } = socket;
       // A scope is told apart by its index, which may change.
       if (!socket.open || !isFirst(socket) || address.family === "unix" || address.scope !== undefined) continue;
-      const { kind } = listen;
-      const { v6only } = this.#kindOf(listen);
-      for (const host of [address.host, address.family === "ipv6" ? "::" : "0.0.0.0"]) {
-        const asked = { ...address, host };
-        // Of several that fit, the server gets another one only while it has the best. A search would tell.
-        const [offer] = offers.fitting({ kind, address: asked, v6only }, false);
-        if (offer === undefined || !isFirst(offer.socket)) continue;
-        const now = { kind, v6only, address: asked, reusesPort: false, reusesAddress: false };
-        answers.set(`${kind} ${formatAddress(asked)}`, { name: offer.name, socket: offer.socket, asked, now });
+      for (const kind of this.#kindsOf(listen)) {
+        for (const host of [address.host, address.family === "ipv6" ? "::" : "0.0.0.0"]) {
+          const asked = { ...address, host };
+          const request = { kind: listen.kind, address: asked, v6only: kind.v6only };
+          // Of several that fit, the server gets another one only while it has the best. A search would tell.
+          const [offer] = offers.fitting(request, false);
+          if (offer === undefined || !isFirst(offer.socket)) continue;
+          const { name, socket } = offer;
+          const now = { ...request, reusesPort: false, reusesAddress: false };
+          answers.set(`${listen.kind} ${formatAddress(asked)} ${kind.v6only}`, { name, socket, asked, now, kind });
+        }
       }
     }
     return [...answers.values()];
   }
 
-  #kindOf({ kind, address }: ListenAddress): AsNew {
+  /** What a server may bind to get such a socket. */
+  #kindsOf({ kind, address }: ListenAddress): readonly AsNew[] {
     const { sys } = this.#options;
     const known = kinds.get(sys) ?? new Map<string, AsNew>();
     kinds.set(sys, known);
     const [domain, type] = [familyNumber(address), typeNumber(kind)];
-    const key = `${domain} ${type}`;
-    const found = known.get(key) ?? new AsNew(domain, type);
-    known.set(key, found);
-    return found;
+    return (domain === AF_INET6 ? [false, true] : [false]).map((v6only) => {
+      const key = `${domain} ${type} ${v6only}`;
+      const found = known.get(key) ?? new AsNew(domain, type, v6only);
+      known.set(key, found);
+      return found;
+    });
   }
 }

@@ -11,7 +11,7 @@ import { POLLHUP } from "../../net/socket-constants.ts";
 import type { BindResult } from "../counts/berth-counts.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
-import { type Binder, BindReports } from "./bind-reports.ts";
+import { BindReports, type DeliveredBind } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
 import { ForeseenBinds } from "./foreseen-binds.ts";
 import { userOf } from "./server-user.ts";
@@ -76,7 +76,8 @@ export class Interception {
         if (call === null) options.onEnded();
         else if (!this.#closed) this.#throttle(call);
       },
-      onDelivered: (id, binder) => this.#note(id, binder),
+      onDelivered: (bind) => this.#note(bind),
+      onStuck: () => this.#answers.noteUnanswered("stuck"),
       onEpolls: (call) => this.#carry(call),
       onStray: (pid, fd) => guard.close(userOf(pid), fd),
     });
@@ -160,10 +161,16 @@ export class Interception {
   }
 
   /** A bind was answered as foreseen. */
-  #note(id: number, binder: Binder): void {
-    const bind = this.#foreseen.delivered(id);
+  #note({ id, varied, changing, ...binder }: DeliveredBind): void {
+    const bind = this.#foreseen.delivered(id, varied);
     if (bind === undefined) return;
     this.#binds++;
+    const { carried, carrying } = bind.socket;
+    for (const name of bind.before.names) carried.add(name);
+    if (changing !== undefined) {
+      carrying.add(changing);
+      void changing.then(() => carrying.delete(changing));
+    }
     this.#answers.given(bind, binder);
     if (bind.socket.open) this.#epolls.place(binder, bind.socket.fd);
   }

@@ -79,7 +79,7 @@ function* readPlan(domain: number, type: number): LocalPlan<readonly SocketResul
 }
 
 /** Those of other families and protocols can be neither read nor set. */
-function optionsOf(domain: number, type: number): readonly KernelOption[] {
+export function optionsOf(domain: number, type: number): readonly KernelOption[] {
   const levels = [so.SOL_SOCKET];
   if (domain !== AF_UNIX) levels.push(so.IPPROTO_IP, type === SOCK_STREAM ? so.IPPROTO_TCP : so.IPPROTO_UDP);
   if (domain === AF_INET6) levels.push(so.IPPROTO_IPV6);

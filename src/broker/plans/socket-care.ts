@@ -23,6 +23,8 @@ export interface CaredFor {
   readonly address: Address;
   /** Whether clients can still reach it. */
   readonly reachable: boolean;
+  /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
+  readonly carried: Set<string>;
 }
 
 /** In the sentence of a socket that could not be opened again: it is bound to nothing. */
@@ -55,8 +57,6 @@ export class SocketCare {
   #expected:
     | { readonly fresh: OptionState; readonly boundTo: number | undefined; readonly state: OptionState }
     | undefined;
-  /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
-  readonly carried: Set<string> = new Set();
 
   constructor(socket: CaredFor, sys: Native) {
     this.#socket = socket;
@@ -105,13 +105,13 @@ export class SocketCare {
     const { listen } = this.#socket;
     const kept = new Set(settingsFor("any", listen, options).map(({ kernel }) => kernel.name));
     for (const { kernel } of settingsFor("any", listen, this.#socket.options))
-      if (!kept.has(kernel.name)) this.carried.add(kernel.name);
+      if (!kept.has(kernel.name)) this.#socket.carried.add(kernel.name);
   }
 
   /** Its interface went and came back, and has this index. Without a tenant, a new socket is as good. */
   needsInterface(index: number, isVacant: boolean): void {
     this.#moved = index;
-    this.carried.add("SO_BINDTODEVICE");
+    this.#socket.carried.add("SO_BINDTODEVICE");
     this.#due = isVacant ? "repair" : (this.#due ?? "settings");
     this.#dues++;
   }
@@ -145,7 +145,7 @@ export class SocketCare {
     let beyondRepair = due === "repair" && stays !== undefined ? "cannot follow its interface" : undefined;
     if (due === "repair" && beyondRepair === undefined) {
       const compared = this.#compared();
-      const carried = new Set(this.carried);
+      const carried = new Set(this.#socket.carried);
       const { configured } = compared;
       const repair = yield* repairPlan({ listen, options, bound: address, carried, configured, keepsFlags });
       sentences.push(...repair.sentences, ...compared.problems());
@@ -158,7 +158,7 @@ export class SocketCare {
     // What was found out is about another socket.
     if (opens !== this.#opens) return;
     if (dues === this.#dues) {
-      if (due === "repair") this.carried.clear();
+      if (due === "repair") this.#socket.carried.clear();
       this.#due = undefined;
       this.#isUnset = false;
       this.#moved = undefined;

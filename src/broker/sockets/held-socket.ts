@@ -1,7 +1,7 @@
 /**
- * One bound socket that the broker holds. Opens it with the configured options. At the end of a lease, repairs what a
- * tenant changed on the shared description (hazard 16; test/broker/sockets/held-socket.test.ts). Once anybody else
- * has or had it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
+ * One bound socket that the broker holds, with the configured options. At the end of a lease, repairs what a tenant
+ * changed on the shared description (hazard 16; test/broker/sockets/held-socket.test.ts). Once anybody else has or had
+ * it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
  */
 import { fchmodSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
@@ -37,6 +37,7 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly #care: SocketCare;
   /** The work of those who carry out a plan of {@link carryOver}, until it settles. */
   readonly carrying: Set<Promise<unknown>> = new Set();
+  readonly carried: Set<string> = new Set();
   readonly #interface: BoundInterface;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
@@ -130,7 +131,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** The plan that sets on it what a server has set on its own socket. It stays until the lease ends. */
   carryOver(own: OwnSettings): SocketPlan<void> {
-    for (const { option } of own.settings) this.#care.carried.add(option.name);
+    for (const { option } of own.settings) this.carried.add(option.name);
     return carryOver(own, this.#sys.getfl(this.fd));
   }
 
@@ -242,9 +243,8 @@ export class HeldSocket implements Disposable, CaredFor {
       this.#startListening(options);
     }
     this.#options = options;
-    const pathname = pathOf(listen.address);
-    // The path of a .socket unit has the mode and owner that the unit gives it.
-    if (pathname !== undefined && !this.#foreign) setPathAccess(pathname, options, this.#inode);
+    const path = this.#foreign ? undefined : pathOf(listen.address); // a .socket unit says who may use its own
+    if (path !== undefined) setPathAccess(path, options, this.#inode);
   }
 
   /** A tenant's own connection may linger (SO_LINGER, socket(7)). A listener never does. */
@@ -276,8 +276,8 @@ export class HeldSocket implements Disposable, CaredFor {
   }
 
   #startListening({ backlog }: SocketOptions): void {
-    if (this.listen.kind === "datagram") return;
-    check("listen", this.#sys.listen(this.fd, backlog), formatListenAddress(this.listen));
+    if (this.listen.kind !== "datagram")
+      check("listen", this.#sys.listen(this.fd, backlog), formatListenAddress(this.listen));
   }
 
   /** Opens a new socket on the same address, and describes that. Closes ours first: two cannot be bound. */
