@@ -73,6 +73,18 @@ export class OnDemand {
     this.#byBerth.get(berth)?.starter.expectEnd();
   }
 
+  /**
+   * Does not start the server of this berth until the returned function is called. So whoever stopped it can take the
+   * berth first, although packets wait.
+   */
+  hold(berth: Berth): () => void {
+    const starter = this.#byBerth.get(berth)?.starter;
+    starter?.hold();
+    return () => {
+      if (starter !== undefined && this.#byBerth.get(berth)?.starter === starter) starter.release();
+    };
+  }
+
   /** Starts and stops nothing any more. Servers keep running. */
   close(): void {
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);

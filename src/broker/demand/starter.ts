@@ -78,6 +78,8 @@ export class Starter {
   #failure: RunResult | undefined;
   #isStopped = false;
   #isPaused = false;
+  /** Stops that are under way. */
+  #holds = 0;
 
   constructor(berth: Berth, context: StarterContext) {
     this.berth = berth;
@@ -90,6 +92,17 @@ export class Starter {
   /** The broker stops the server, so its exit is not a failure. */
   expectEnd(): void {
     this.#isStopped = true;
+  }
+
+  /** Starts nothing until {@link release}: whoever stops the server may want the berth afterwards. */
+  hold(): void {
+    this.#holds++;
+    this.#arrivals.disarm();
+  }
+
+  release(): void {
+    this.#holds--;
+    if (this.#phase === "waiting") this.#arm();
   }
 
   /** Watches no socket until {@link resume}: sockets may be closed meanwhile. */
@@ -166,7 +179,7 @@ export class Starter {
   #arm(): void {
     // A socket that is set right may be opened again, and nobody gets the berth before. Then there is an update.
     const isReady = this.berth.sockets.every(({ socket }) => socket.due === undefined);
-    if (!this.#isPaused && isReady) this.#arrivals.arm(this.#fds);
+    if (!this.#isPaused && this.#holds === 0 && isReady) this.#arrivals.arm(this.#fds);
   }
 
   get #fds(): number[] {

@@ -23,7 +23,7 @@ export interface StopsOptions {
   readonly log: Log;
   readonly events: BerthEvents;
   readonly runner: Pick<Runner, "end">;
-  readonly onDemand: Pick<OnDemand, "expectEnd">;
+  readonly onDemand: Pick<OnDemand, "expectEnd" | "hold">;
   /** Milliseconds from the signal to SIGKILL, unless the berth says another time. */
   readonly stopTimeout: number;
 }
@@ -56,8 +56,13 @@ export class Stops {
     if ("kind" in berth) return berth;
     const again = berth.spec.server.start === "on-demand";
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
-    const results =
-      leases.length === 0 ? [await this.#stopVacant(berth, who)] : await this.#stopAll(berth, leases, who);
+    const release = this.#options.onDemand.hold(berth);
+    const results = await (leases.length === 0
+      ? this.#stopVacant(berth, who).then((one) => [one])
+      : this.#stopAll(berth, leases, who)
+    )
+      // The caller's next call comes first: a stop and an acquire in one go get the berth.
+      .finally(() => setImmediate(release));
     const failed = results.find((one) => one.kind === "not-stopped");
     if (failed !== undefined) return failed;
     const stopped = results.filter((one) => one.kind === "stopped");

@@ -4,9 +4,10 @@
  */
 import { BerthError, RefusedError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
+import type { VarlinkClient } from "../../varlink/client.ts";
 import { connectUntil, deadlineOf } from "../ask.ts";
 import { type BerthRecord, listBerths } from "../berth-records.ts";
-import { stop } from "../commands/stop.ts";
+import { stopOn } from "../commands/stop.ts";
 import type { BrokerChoice } from "../options.ts";
 import { servicesFor, unitOf } from "../services.ts";
 import { awaitServer } from "../started.ts";
@@ -38,7 +39,6 @@ export async function holdBerth(
 ): Promise<HeldBerth> {
   if (berth === undefined) return { stopped: null, release: () => Promise.resolve(null) };
   const unit = await unitOfServer(berth);
-  const stopped = berth.lease ? ((await stop(name, choice, signal)).lease?.pid ?? null) : null;
   // Also after Ctrl-C: the server ran before.
   const start = async (): Promise<number | null> => {
     if (unit === undefined) return null;
@@ -46,19 +46,30 @@ export async function holdBerth(
     await services.run("start", [unit]);
     return (await awaitServer(name, services, choice, new AbortController().signal)).pid;
   };
-  try {
-    const giveBack = await take(name, choice);
-    return {
-      stopped,
-      release: async () => {
-        await giveBack();
-        return await start();
-      },
-    };
-  } catch (error) {
-    await start();
-    throw error;
+  const late = deadlineOf(choice);
+  const { client } = await connectUntil(choice, AbortSignal.any([signal, late]));
+  // Both at once, so that no packet that waits starts the next server between them.
+  const stopping = berth.lease ? stopOn(client, name, choice, signal, late) : undefined;
+  const taking = take(client, name, late);
+  const [stop, taken] = await Promise.allSettled([stopping, taking]);
+  if (stop.status === "rejected") {
+    using _ = client;
+    if (taken.status === "fulfilled") await taken.value(deadlineOf(choice));
+    throw stop.reason; // it still runs
   }
+  if (taken.status === "rejected") {
+    client.close();
+    await start();
+    throw taken.reason;
+  }
+  return {
+    stopped: stop.value?.lease?.pid ?? null,
+    release: async () => {
+      using _ = client;
+      await taken.value(deadlineOf(choice));
+      return await start();
+    },
+  };
 }
 
 /** The unit of the berth's server. Undefined if no server runs, or if the broker itself starts it on demand. */
@@ -76,19 +87,22 @@ async function unitOfServer({ name, lease, start }: BerthRecord): Promise<string
   throw new BerthError("SYSTEM_ERROR", message);
 }
 
-/** Takes the berth for this process. A berth with a problem cannot be taken, and no server can start in it either. */
-async function take(name: string, choice: BrokerChoice): Promise<() => Promise<void>> {
-  const signal = deadlineOf(choice);
-  const { client } = await connectUntil(choice, signal);
+/**
+ * Takes the berth for this process, and returns what gives it back. A berth with a problem cannot be taken, and no
+ * server can start in it either.
+ */
+async function take(
+  client: VarlinkClient,
+  name: string,
+  signal: AbortSignal,
+): Promise<(deadline: AbortSignal) => Promise<void>> {
   try {
     using reply = await client.call("io.berthd.Broker.Acquire", { berth: name }, { signal });
     const { lease } = reply.parameters;
-    return async () => {
-      using _ = client;
-      using __ = await client.call("io.berthd.Broker.Release", { lease }, { signal: deadlineOf(choice) });
+    return async (deadline) => {
+      using _ = await client.call("io.berthd.Broker.Release", { lease }, { signal: deadline });
     };
   } catch (error) {
-    client.close();
     if (error instanceof RefusedError && NOT_STARTABLE.has(error.error)) return () => Promise.resolve();
     throw error;
   }

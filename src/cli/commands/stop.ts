@@ -2,7 +2,8 @@
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
-import { connectUntil, deadlineOf } from "../ask.ts";
+import type { VarlinkClient } from "../../varlink/client.ts";
+import { connectUntil, deadlineOf, secondsOf } from "../ask.ts";
 import { berthNames } from "../berth-names.ts";
 import { readStopped, type StoppedRecord } from "../berth-records.ts";
 import { forBerths } from "../for-berths.ts";
@@ -58,15 +59,25 @@ export function addStop(program: Command): void {
 export async function stop(berth: string, options: BrokerChoice, interrupt: AbortSignal): Promise<StoppedRecord> {
   const choice = { timeout: STOP_SECONDS, ...options };
   const late = deadlineOf(choice);
-  const signal = AbortSignal.any([interrupt, late]);
-  const { client } = await connectUntil(choice, signal);
+  const { client } = await connectUntil(choice, AbortSignal.any([interrupt, late]));
   using _ = client;
+  return await stopOn(client, berth, choice, interrupt, late);
+}
+
+/** As {@link stop}, on a connection. The broker handles its next call when the server has ended, or cannot be ended. */
+export async function stopOn(
+  client: VarlinkClient,
+  berth: string,
+  choice: BrokerChoice,
+  interrupt: AbortSignal,
+  late: AbortSignal,
+): Promise<StoppedRecord> {
   try {
-    using reply = await client.call("io.berthd.Broker.Stop", { berth }, { signal });
+    using reply = await client.call("io.berthd.Broker.Stop", { berth }, { signal: AbortSignal.any([interrupt, late]) });
     return readStopped(reply.parameters);
   } catch (error) {
     if (!late.aborted) throw error;
-    const message = `berth ${berth} has not stopped within ${choice.timeout} s, and the broker goes on; to wait again: berth stop ${berth}`;
+    const message = `berth ${berth} has not stopped within ${secondsOf(choice)} s, and the broker goes on; to wait again: berth stop ${berth}`;
     throw new BerthError("ABORTED", message, { cause: error });
   }
 }

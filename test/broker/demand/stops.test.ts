@@ -243,4 +243,28 @@ os.execv(sys.argv[1], sys.argv[1:])`;
     }
     expect(test.log.filter(({ event }) => event === "start-failed")).toEqual([]);
   });
+
+  it("of one that starts on demand, and an Acquire in the same go, get the berth while packets wait", async () => {
+    const port = await freePort();
+    const listen = `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[server]\n${user}start = "on-demand"\n`;
+    await using test = await startBroker({ "game.toml": `${listen}command = ["sleep", "1000"]\n` });
+    const player = createSocket("udp4");
+    const hasServer = (): unknown => test.broker.berths[0]?.lease && test.broker.berths[0].lease.pid !== process.pid;
+    try {
+      player.send("nobody reads it", port, "127.0.0.1");
+      for (let round = 0; round < 5; round++) {
+        await expect.poll(hasServer, { timeout: 20_000 }).toBe(true);
+        using peer = await RawPeer.connect(test.socket);
+        await peer.send(frame("Stop", { berth: "game" }) + frame("Acquire", { berth: "game" }));
+        expect(await peer.receive()).toMatchObject({ parameters: { again: true } });
+        const { parameters } = (await peer.receive()) ?? {};
+        expect(parameters).toMatchObject({ lease: expect.any(String) });
+        for (const fd of peer.fds) fd.close();
+        // Not after the last round: the packet would start another server.
+        if (round < 4) await peer.call("Release", { lease: parameters?.["lease"] });
+      }
+    } finally {
+      player.close();
+    }
+  });
 });
