@@ -24,7 +24,7 @@ function read({ quick, json, rounds = quick ? "20" : "100" }) {
 
 /** What is run, by the words that people type. */
 function commandsOf(socket) {
-  const berth = [join(root, "dist/cli/berth.js"), "--socket", socket];
+  const berth = [join(root, "dist/berth/berth.cjs"), "--socket", socket];
   return {
     [FLOOR]: ["-e", "0"],
     "berth ls": [...berth, "ls"],

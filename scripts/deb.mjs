@@ -162,7 +162,7 @@ async function completions() {
     zsh: (name) => `usr/share/zsh/vendor-completions/_${name}`,
     fish: (name) => `usr/share/fish/vendor_completions.d/${name}.fish`,
   };
-  const berth = join(root, "dist/cli/berth.js");
+  const berth = join(root, "dist/berth/berth.cjs");
   const wanted = Object.entries(places).flatMap(([shell, place]) => COMMANDS.map((name) => ({ shell, place, name })));
   const scripts = wanted.map(async ({ shell, place, name }) => [
     place(name),

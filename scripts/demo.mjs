@@ -21,7 +21,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, Sentence } from "./prepare.mjs";
 
-const berth = join(root, "dist/cli/berth.js");
+const berth = join(root, "dist/berth/berth.cjs");
 const NOBODY = 65534;
 const HOST = "127.0.0.1";
 /** Milliseconds that starting, answering or ending may take. */

@@ -37,8 +37,8 @@ export async function prepare() {
   // Not in dist, which is packed as it is.
   const stamp = at("node_modules/.berthd-compiled");
   if (
-    !existsSync(at("dist/cli/berth.js")) ||
-    isOlder([stamp], [...filesOf("src"), at("tsconfig.json"), at("tsconfig.build.json")])
+    !existsSync(at("dist/berth/berth.cjs")) ||
+    isOlder([stamp], [...filesOf("src"), at("tsconfig.json"), at("tsconfig.build.json"), at("scripts/bundle.mjs")])
   ) {
     await step("compiling TypeScript", ["run", "build:ts"]);
     writeFileSync(stamp, "");

@@ -218,7 +218,7 @@ function explain(server, place, before, options) {
         .map((at) => join(at, program))
         .find(isThere);
   if (found === undefined) throw new Error(`there is no ${program}: apt-get install ${server.package}`);
-  const [command, ...args] = [...before, process.execPath, join(root, "dist/cli/berth.js"), "explain", ...options];
+  const [command, ...args] = [...before, process.execPath, join(root, "dist/berth/berth.cjs"), "explain", ...options];
   const child = spawn(command, [...args, server.name, "--", found, ...place.command.slice(1)], {
     cwd: place.path,
     detached: true, // apache2 signals all of its process group when it stops

@@ -109,9 +109,9 @@ function hints({ port, socket }) {
   return `Ask the server:   node -e 'net.connect(${port}).end("hello").pipe(process.stdout)'
                   node -e 's = dgram.createSocket("udp4"); s.send("hello", ${port}); s.on("message", (m) => (console.log(String(m)), s.close()))'
 Ask the broker:   export BERTHD_SOCKET=${socket}
-                  node dist/cli/berth.js ls
-                  node dist/cli/berth.js watch
-                  node dist/cli/berth.js run arena@bob -- sleep 60
+                  node dist/berth/berth.cjs ls
+                  node dist/berth/berth.cjs watch
+                  node dist/berth/berth.cjs run arena@bob -- sleep 60
 Kill the server:  kill -9 PID      its port stays open, and the next server answers
 Ctrl-C stops it all.
 `;

@@ -51,8 +51,8 @@ export async function layOut(root, tree, { arch, binaries, modules, completions,
   copy(from("units"), into(LIB, "units"));
   copy(from("examples/recipes"), into(LIB, "examples/recipes"));
   copyFileSync(from("package.json"), into(LIB, "package.json"));
-  for (const name of ["berth.js", "berthd.js"]) {
-    const path = into(LIB, "dist/cli", name);
+  for (const name of ["dist/berth/berth.cjs", "dist/cli/berthd.js"]) {
+    const path = into(LIB, name);
     // Debian's Node, and not one that a user has in PATH.
     write(path, readFileSync(path, "utf8").replace(/^#!.*/, "#!/usr/bin/node"));
   }
@@ -61,7 +61,7 @@ export async function layOut(root, tree, { arch, binaries, modules, completions,
   const addon = readdirSync(binaries).find((name) => name.endsWith(".node"));
   copyTo(join(binaries, addon), into(native, "berthd.glibc.node"));
 
-  link(into("usr/bin/berth"), into(LIB, "dist/cli/berth.js"));
+  link(into("usr/bin/berth"), into(LIB, "dist/berth/berth.cjs"));
   link(into("usr/sbin/berthd"), into(LIB, "dist/cli/berthd.js"));
   for (const [name, folder] of [
     ["berth-launch", "usr/bin"],

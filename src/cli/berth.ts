@@ -3,12 +3,16 @@
 import { CommanderError } from "commander";
 import { EXIT_USAGE, fail } from "./exit.ts";
 
-try {
-  // Imported here, so that an addon which is not built is a sentence like every other error.
-  const { createProgram } = await import("./program.ts");
-  const program = await createProgram(process.argv.slice(2));
-  await program.parseAsync(process.argv);
-} catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
-  else fail("berth", error);
+async function run(): Promise<void> {
+  try {
+    // Imported here, so that an addon which is not built is a sentence like every other error.
+    const { createProgram } = await import("./program.ts");
+    const program = await createProgram(process.argv.slice(2));
+    await program.parseAsync(process.argv);
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+    else fail("berth", error);
+  }
 }
+
+void run();

@@ -7,8 +7,9 @@ import type { Programs } from "../systemd/units.ts";
 
 /** The programs that run now, and not those of a package's prefix. */
 export function ownPrograms(systemd: number): Programs {
-  const program = (name: string): string[] => [process.execPath, join(packageRoot, "dist/cli", name)];
-  return { berthd: program("berthd.js"), berth: program("berth.js"), launcher: launcherPath(), systemd };
+  const program = (path: string): string[] => [process.execPath, join(packageRoot, path)];
+  const programs = { berthd: program("dist/cli/berthd.js"), berth: program("dist/berth/berth.cjs") };
+  return { ...programs, launcher: launcherPath(), systemd };
 }
 
 /** The version of systemd on this machine. Without systemd it is 0, and the units use only what every version has. */

@@ -8,7 +8,7 @@ import type { Readable } from "node:stream";
 import { packageRoot } from "../../src/native.ts";
 import { type ConfigFiles, TestFolder } from "../support/broker.ts";
 
-export const cli: string = join(packageRoot, "dist/cli/berth.js");
+export const cli: string = join(packageRoot, "dist/berth/berth.cjs");
 
 /** Two instances of a template, and a plain berth that has a server; ports are whatever is free. */
 export const berths: ConfigFiles = {

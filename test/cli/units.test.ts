@@ -3,9 +3,10 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { launcherPath } from "../../src/launcher-path.ts";
+import { packageRoot } from "../../src/native.ts";
 import { execWord, renderUnit, unitNames } from "../../src/systemd/units.ts";
 import { TestFolder } from "../support/broker.ts";
-import { berth, cli } from "./support.ts";
+import { berth } from "./support.ts";
 
 const units = [
   ...["berth@.service", "berthd.service", "berthd.socket", "berths.slice", "berths.target"],
@@ -16,7 +17,7 @@ test("print shows every unit, with the programs of this installation", async () 
   const { code, stdout } = await berth(["units", "print"]);
   expect(code).toBe(0);
   for (const name of units) expect(stdout).toContain(`systemctl edit ${name}\n`);
-  expect(stdout).toContain(`ExecStart=${process.execPath} ${cli.replace(/berth\.js$/, "berthd.js")} --state`);
+  expect(stdout).toContain(`ExecStart=${process.execPath} ${join(packageRoot, "dist/cli/berthd.js")} --state`);
   expect(stdout).toContain(`ExecStart=${launcherPath()} --wait --no-namespaces --absent-status 101 %i`);
   expect(stdout).not.toMatch(/@[a-z-]+@(?!\.)/);
 });

@@ -15,7 +15,7 @@ import { fixtures } from "../support/puppet.ts";
 
 const launchers: [string, readonly string[]][] = [
   ["berth-launch", [launcherPath()]],
-  ["berth run", [process.execPath, join(packageRoot, "dist/cli/berth.js"), "run"]],
+  ["berth run", [process.execPath, join(packageRoot, "dist/berth/berth.cjs"), "run"]],
 ];
 
 /** A server started through a launcher, killed at the end. */

@@ -327,7 +327,8 @@ mkdir -p "$root/etc/systemd/system" "$root/usr/local/bin"
 touch "$root/etc/machine-id"
 for program in $programs; do
   # npm would link them; those of a build in the repository cannot be executed.
-  printf '#!/bin/sh\\nexec ${NODE} ${PACKAGE}/dist/cli/%s.js "$@"\\n' $program >"$root/usr/local/bin/$program"
+  case $program in berth) main=dist/berth/berth.cjs ;; *) main=dist/cli/$program.js ;; esac
+  printf '#!/bin/sh\\nexec ${NODE} ${PACKAGE}/%s "$@"\\n' $main >"$root/usr/local/bin/$program"
   chmod 755 "$root/usr/local/bin/$program"
 done
 cp -a "$files/." "$root"

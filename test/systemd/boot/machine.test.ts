@@ -24,7 +24,7 @@ describe("a booted machine", needs(...MACHINE), () => {
     expect(machine.read("/etc/berthd/a.toml")).toBe("# here\n");
     expect(await machine.ok([NODE, "--version"])).toBe(`${process.version}\n`);
     expect(await machine.ok(["berthd", "--version"])).toMatch(/^\d+\.\d+\.\d+\n$/);
-    expect(await machine.ok(["ls", `${PACKAGE}/dist/cli/berth.js`])).toBe(`${PACKAGE}/dist/cli/berth.js\n`);
+    expect(await machine.ok(["ls", `${PACKAGE}/dist/berth/berth.cjs`])).toBe(`${PACKAGE}/dist/berth/berth.cjs\n`);
   });
 
   test("tells what a command said, how it ended, and what it was given to read", async () => {
