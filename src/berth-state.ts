@@ -6,12 +6,12 @@ import type { Berth, Start } from "./varlink/io.berthd.Broker.types.ts";
 export type ShownState = Berth["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated";
 
 /** What keeps a berth from being used comes before all else. */
-export function stateOf({ state, problems, wait, start, outdated }: Berth): ShownState {
+export function stateOf({ state, problems, wait, start, outdated, root }: Berth): ShownState {
   if (problems && problems.length > 0) return "problem";
   if (wait) return "waiting";
   if (state === "vacant" && start?.state === "failed") return "failed";
   if (state === "vacant" && (start?.state === "starting" || start?.state === "queued")) return "starting";
-  return state === "occupied" && outdated ? "outdated" : state;
+  return state === "occupied" && (outdated || root?.newer) ? "outdated" : state;
 }
 
 /** Why it is in this state and what to do. Undefined where there is nothing to do. */
@@ -47,10 +47,31 @@ export function failureOf({ failures, reason, next }: Start): string {
   return `${times}${why}${next ? `; next try at ${timeOf(next)}` : ""}`;
 }
 
-/** What the tenant has of an older configuration. */
-export function outdatedOf({ name, older }: Berth): string {
+/** What the tenant has of an older configuration, or of older images. */
+export function outdatedOf({ name, older, outdated, root }: Berth): string {
   const what = older && older.length > 0 ? `has ${older.map(printable).join(" ")} of` : "has settings of";
-  return `${what} an older configuration; restart it: berth restart ${printable(name)}`;
+  const has = outdated ? `${what} an older configuration` : `has ${(root?.images ?? []).map(printable).join(" + ")}`;
+  const now = root?.newer ? `; its image is ${root.newer.map(printable).join(" + ")} now` : "";
+  return `${has}${now}; restart it: berth restart ${printable(name)}`;
+}
+
+/** A command that shows more of what is wrong with it, or ends that. Undefined where there is nothing to do. */
+export function commandOf(berth: Berth): string | undefined {
+  switch (stateOf(berth)) {
+    case "problem":
+      return "berth check";
+    case "failed":
+      return `berth logs ${berth.name}`;
+    case "outdated":
+      return `berth restart ${berth.name}`;
+    case "waiting":
+      return `berth show ${berth.name}`;
+    case "starting":
+    case "vacant":
+    case "occupied":
+    case "handover":
+      return undefined;
+  }
 }
 
 /** `2026-01-31T12:00:00Z` of microseconds since 1970. */

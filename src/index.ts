@@ -1,7 +1,12 @@
 /// <reference types="node" preserve="true" />
 /** What the package offers to programs. Everything exported here is API; docs/ and the declarations describe it. */
 export type { PasswdEntry } from "./accounts.ts";
-export { adviceOf as berthAdvice, type ShownState as BerthStateWord, stateOf as berthState } from "./berth-state.ts";
+export {
+  adviceOf as berthAdvice,
+  commandOf as berthCommand,
+  type ShownState as BerthStateWord,
+  stateOf as berthState,
+} from "./berth-state.ts";
 export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/quota.ts";
 export type {
   BerthState,
@@ -13,7 +18,8 @@ export type {
   RootView,
   StartView,
   WaitView,
-} from "./broker/berths/berth.ts";
+  WakeView,
+} from "./broker/berths/berth-view.ts";
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
 export type { StartLimits } from "./broker/demand/starter.ts";
@@ -46,6 +52,7 @@ export type { BeneathPath } from "./client/directory/path.ts";
 export { DirectoryHandle } from "./client/directory-handle.ts";
 export { Tenancy, type TenancyEvents, type TenancyOptions, type TenantDescriptor } from "./client/tenancy.ts";
 export type { TenancyEvent } from "./client/tenancy-watch.ts";
+export { tenantUser } from "./client/tenant-user.ts";
 export type { SocketOptions } from "./config/keys/socket-options.ts";
 export type {
   BerthSpec,
@@ -87,6 +94,7 @@ export type {
   Root as RootRecord,
   Start as StartRecord,
   Wait as WaitRecord,
+  Wake as WakeRecord,
 } from "./varlink/io.berthd.Broker.types.ts";
 export type { Parameters as VarlinkParameters } from "./varlink/message.ts";
 export type { WaitOptions } from "./wait-options.ts";

@@ -8,6 +8,7 @@ import type { Broker } from "./broker.ts";
 export async function loadBroker(): Promise<typeof Broker> {
   await import("./berths/berths.ts");
   await import("./session/methods.ts");
+  await import("./metrics/methods.ts");
   await import("./restart/restore.ts");
   return (await import("./broker.ts")).Broker;
 }

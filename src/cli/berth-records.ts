@@ -14,6 +14,7 @@ export type {
   Descriptor as DescriptorRecord,
   Lease as LeaseRecord,
   Start as StartRecord,
+  Wake as WakeRecord,
 } from "../varlink/io.berthd.Broker.types.ts";
 
 /** One reply of Watch. */

@@ -1,9 +1,8 @@
 /** The table of `berth ls`, and the live one of `npm start`. */
-import { readFileSync } from "node:fs";
 import { adviceOf, type ShownState, stateOf } from "../berth-state.ts";
-import { native } from "../native.ts";
+import { tenantUser } from "../client/tenant-user.ts";
 import { printable } from "../printable.ts";
-import type { BerthRecord, DescriptorRecord, LeaseRecord } from "./berth-records.ts";
+import type { BerthRecord, DescriptorRecord } from "./berth-records.ts";
 import { type Cell, renderTable, type Style, wrap } from "./table.ts";
 
 const titles = ["NAME", "STATE", "PID", "USER", "SOCKETS"];
@@ -51,7 +50,7 @@ function row(berth: BerthRecord): Cell[] {
     { text: printable(name) },
     { text: state, style: stateStyles[state] },
     { text: lease ? String(lease.pid) : "-" },
-    { text: lease ? userName(uidOf(lease)) : "-" },
+    { text: lease ? printable(tenantUser(lease)) : "-" },
     { text: descriptors.map(describe).join(" ") },
   ];
 }
@@ -64,23 +63,4 @@ export function playersOf({ players }: BerthRecord): string {
 
 function describe({ name, kind, address }: DescriptorRecord): string {
   return `${printable(name)}=${printable(address ?? kind)}`;
-}
-
-/**
- * Whom the tenant runs as now: a launcher takes the berth with the privilege that it then drops (proc(5) status). Where
- * that cannot be seen, whom it was when it took it.
- */
-export function uidOf({ pid, uid }: LeaseRecord): number {
-  try {
-    const effective = /^Uid:\t\d+\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-    return effective === undefined ? uid : Number(effective);
-  } catch {
-    return uid;
-  }
-}
-
-/** The user's name where the system knows one, else the id. */
-export function userName(uid: number): string {
-  const entry = native.passwd(uid);
-  return typeof entry === "object" ? printable(entry.name) : String(uid);
 }

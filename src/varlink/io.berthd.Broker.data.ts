@@ -25,7 +25,9 @@ type Lease (
   # User id of the tenant, as it was when it connected.
   uid: int,
   # The tenant's systemd unit, where it has one.
-  unit: ?string
+  unit: ?string,
+  # When it was granted, in microseconds since 1970. Absent where an older broker granted it.
+  since: ?int
 )
 
 # User and group ids reserved for a berth. An id inside its root plus base is the id on the host.
@@ -65,7 +67,9 @@ type Root (
   state: (persistent, volatile, readonly),
   # How the owners of the images' files became ids of the range. idmap: by the kernel, as they are
   # looked at. metacopy: they were written down, once. none: they have not. Absent while vacant.
-  strategy: ?(idmap, metacopy, none)
+  strategy: ?(idmap, metacopy, none),
+  # The images that the next tenant gets, where one of them is of another version by now.
+  newer: ?[]string
 )
 
 # Why a berth cannot be taken, or a configuration not be used: where it was written, what is wrong, what to do.
@@ -79,6 +83,15 @@ type Problem (
 # What a vacant berth waits for. repair: its sockets are set right, for over a second. lock: its last
 # tenant, pid, has the kernel hold a socket's lock. guard: no process can set its sockets right.
 type Wait (for: (repair, lock, guard), pid: ?int, message: string)
+
+# What woke the server of a berth that starts on demand, the last time.
+type Wake (
+  # When, in microseconds since 1970.
+  at: int,
+  cause: (datagram, connection),
+  # Name of the socket at which it came.
+  socket: ?string
+)
 
 # How to ask the server of a berth who plays: for the programs that do. The broker asks no server.
 type Query (
@@ -137,6 +150,13 @@ type Berth (
   problems: ?[]Problem,
   # Why nobody gets it yet although it is vacant.
   wait: ?Wait,
+  # When it got into its state, in microseconds since 1970; at the earliest, when this broker began. Occupied: when its
+  # lease was granted. Otherwise it changes also with how its start fares.
+  since: ?int,
+  # How often it was given out again, since this broker knows it: its server was started again. Absent: never.
+  restarts: ?int,
+  # What woke its server last.
+  wake: ?Wake,
   # How to ask its server who plays, where the configuration says it.
   query: ?Query,
   # Who plays, where somebody has reported it.

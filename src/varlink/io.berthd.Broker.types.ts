@@ -14,6 +14,7 @@ export interface Lease {
   readonly pid: number;
   readonly uid: number;
   readonly unit?: string | null | undefined;
+  readonly since?: number | null | undefined;
 }
 
 export interface Range {
@@ -34,6 +35,7 @@ export interface Root {
   readonly images: readonly string[];
   readonly state: "persistent" | "volatile" | "readonly";
   readonly strategy?: "idmap" | "metacopy" | "none" | null | undefined;
+  readonly newer?: readonly string[] | null | undefined;
 }
 
 export interface Problem {
@@ -47,6 +49,12 @@ export interface Wait {
   readonly for: "repair" | "lock" | "guard";
   readonly pid?: number | null | undefined;
   readonly message: string;
+}
+
+export interface Wake {
+  readonly at: number;
+  readonly cause: "datagram" | "connection";
+  readonly socket?: string | null | undefined;
 }
 
 export interface Query {
@@ -78,6 +86,9 @@ export interface Berth {
   readonly kept?: number | null | undefined;
   readonly problems?: readonly Problem[] | null | undefined;
   readonly wait?: Wait | null | undefined;
+  readonly since?: number | null | undefined;
+  readonly restarts?: number | null | undefined;
+  readonly wake?: Wake | null | undefined;
   readonly query?: Query | null | undefined;
   readonly players?: Players | null | undefined;
 }

@@ -1,6 +1,6 @@
 /** What people read in `berth ls`: the state of each berth, what to do about it, and lines that fit a terminal. */
 import { describe, expect, test } from "vitest";
-import { adviceOf, stateOf } from "../../src/berth-state.ts";
+import { adviceOf, commandOf, stateOf } from "../../src/berth-state.ts";
 import type { BerthRecord } from "../../src/cli/berth-records.ts";
 import { berthTable, TABLE_WIDTH } from "../../src/cli/berth-table.ts";
 import { renderTable, wrap } from "../../src/cli/table.ts";
@@ -48,6 +48,16 @@ describe("the state that people read", () => {
       { ...occupied, outdated: true, lease: { ...lease, unit: "berth@arena.service" } },
       "has settings of an older configuration; restart it: berth restart arena",
     ],
+    [
+      "outdated",
+      { ...occupied, root: { images: ["base@1", "arena@1"], state: "persistent", newer: ["base@1", "arena@2"] } },
+      "has base@1 + arena@1; its image is base@1 + arena@2 now; restart it: berth restart arena",
+    ],
+    [
+      "outdated",
+      { ...occupied, outdated: true, root: { images: ["arena@1"], state: "volatile", newer: ["arena@2"] } },
+      "has settings of an older configuration; its image is arena@2 now; restart it: berth restart arena",
+    ],
   ])("is %s for %j", (state, berth, advice) => {
     expect([stateOf(berth), adviceOf(berth)]).toEqual([state, advice]);
     const table = berthTable([berth], false, 1000);
@@ -73,6 +83,17 @@ test("players have a column as soon as they are known of any berth", () => {
   const column = titles.indexOf("PLAYERS");
   expect(titles[column + 1]).toBe("SOCKETS");
   expect(shown.map((cells) => cells[column])).toEqual(["-", "7/16", "0"]);
+});
+
+test.each<[BerthRecord, string | undefined]>([
+  [vacant, undefined],
+  [occupied, undefined],
+  [{ ...occupied, outdated: true }, "berth restart arena"],
+  [{ ...vacant, start: failed }, "berth logs arena"],
+  [{ ...vacant, problems: [problem] }, "berth check"],
+  [{ ...vacant, wait: { for: "lock", message: "pid 7 holds it" } }, "berth show arena"],
+])("the command that helps with %j is %s", (berth, command) => {
+  expect(commandOf(berth)).toBe(command);
 });
 
 describe("80 columns", () => {

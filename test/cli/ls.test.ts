@@ -110,6 +110,7 @@ describe("a broker with three berths, one taken", () => {
     expect(facts.map((line) => line.trim().split(/\s{2,}/)[0])).toEqual([
       "state",
       "tenant",
+      "since",
       "ready",
       "lease",
       "stream",

@@ -133,6 +133,7 @@ function comparable(text: string): unknown {
       .replace(/pid \d+ \(uid \d+\)/g, "pid PID (uid UID)")
       .replace(/"(pid|uid)": ?\d+/g, '"$1": 0')
       .replace(/,\s*"unit": ?"[^"]*"/g, "")
+      .replace(/,\s*"(since|restarts)": ?\d+/g, "")
       .replace(/"version": ?"[^"]*"/g, '"version": ""'),
   );
 }

@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { VarlinkClient } from "../../src/varlink/client.ts";
 import { berth } from "../cli/support.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { expectFdsAgain, settledFds } from "../support/fds.ts";
@@ -35,6 +36,14 @@ describe("a broker with images (mounts need root)", needs("root"), () => {
 
       expect(await load("two")).toMatchObject({ code: 0 });
       expect(readFileSync(join(root, "motd"), "utf8")).toBe("first\n");
+      using client = await VarlinkClient.connect(broker.socket);
+      const listed = async () => (await client.call("io.berthd.Broker.List")).parameters["berths"];
+      await expect
+        .poll(listed, { timeout: 10_000 })
+        .toMatchObject([{ root: { images: ["arena@one"], newer: ["arena@two"] } }]);
+      expect((await berth(["ls", "--socket", broker.socket])).stdout.replace(/\s+/g, " ")).toContain(
+        "arena: has arena@one; its image is arena@two now; restart it: berth restart arena",
+      );
       const refused = await berth(["image", "rm", "arena@one", ...here]);
       expect(refused.code).toBe(1);
       expect(refused.stderr).toContain(`(pid ${broker.pid}) holds it for running servers`);

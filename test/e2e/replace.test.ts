@@ -10,7 +10,7 @@ import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
-import { list, patiently, said } from "../support/succession.ts";
+import { lasting, list, patiently, said } from "../support/succession.ts";
 
 leaksNothing("soon");
 
@@ -69,7 +69,7 @@ threading.Thread(target=serve, args=(held(b.fds[0]),), daemon=True).start()`);
       using peer = await RawPeer.connect(first.socket);
       const reply = await peer.call("List");
       if (reply === undefined) cutOff++;
-      else expect(reply.parameters["berths"]).toEqual(berths);
+      else expect(lasting(reply.parameters["berths"] as object[])).toEqual(berths);
     });
     for (let n = 0; n < 5; n++) {
       const old = dynasty.broker;

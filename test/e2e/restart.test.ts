@@ -11,6 +11,7 @@ import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { connected, freePort } from "../support/ports.ts";
 import { Puppet } from "../support/puppet.ts";
+import { lasting } from "../support/succession.ts";
 
 leaksNothing("soon");
 
@@ -24,7 +25,7 @@ interface View {
 
 async function list(manager: FakeManager): Promise<View[]> {
   using peer = await RawPeer.connect(manager.socket);
-  return (await peer.call("List"))?.parameters["berths"] as View[];
+  return lasting((await peer.call("List"))?.parameters["berths"] as View[]);
 }
 
 const said = (manager: FakeManager): string => manager.log.map(({ message }) => message).join("\n");

@@ -11,10 +11,15 @@ export interface View {
 /** For a poll: whoever is waited for may have to wait for the processor. */
 export const patiently = { timeout: 15_000 } as const;
 
-/** What a broker lists for root or its own user. */
+/** Without what begins anew with a broker: since when a berth is vacant, and how often it was given out again. */
+export function lasting<T extends object>(berths: readonly T[]): T[] {
+  return berths.map((berth) => ({ ...berth, since: undefined, restarts: undefined }));
+}
+
+/** What a broker lists for root or its own user, as far as it outlives the broker. */
 export async function list(socket: string): Promise<View[]> {
   using peer = await RawPeer.connect(socket);
-  return (await peer.call("List"))?.parameters["berths"] as View[];
+  return lasting((await peer.call("List"))?.parameters["berths"] as View[]);
 }
 
 /** The calls of io.berthd.Succession, as they are sent. */

@@ -11,7 +11,7 @@ import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import * as berthd from "berthd";
 import {
-  acquire, type AcquireOptions, berthAdvice, BerthError, type BerthRecord, berthState, type BerthStateWord, Broker, BrokerClient, type MetricFamily, type PlayersReport, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
+  acquire, type AcquireOptions, berthAdvice, berthCommand, BerthError, type BerthRecord, berthState, type BerthStateWord, Broker, BrokerClient, type MetricFamily, tenantUser, type PlayersReport, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
   type DescriptorStore, listenFds, type QuotaLimits, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
 } from "berthd";
 import manifest from "berthd/package.json" with { type: "json" };
@@ -44,7 +44,7 @@ export async function everything(signal: AbortSignal): Promise<void> {
   using client: VarlinkClient = await connect({ signal });
   using broker: BrokerClient = await connect({ socket: "/run/x" });
   const berths: readonly BerthRecord[] = await broker.berths({ signal });
-  for (const berth of berths) console.log(berthState(berth) satisfies BerthStateWord, berthAdvice(berth)?.length);
+  for (const berth of berths) console.log(berthState(berth) satisfies BerthStateWord, berthAdvice(berth)?.length, berthCommand(berth)?.length, berth.lease && tenantUser(berth.lease));
   for await (const { event, berth } of broker.watch({ signal })) console.log(event satisfies string, berth.lease?.pid);
   for await (const { name, value, object, fields } of broker.metrics({ signal })) {
     same<typeof value, number | string>(true);

@@ -244,15 +244,16 @@ describe("org.varlink.service", () => {
 /** Names and types only, as docs/protocol.md and clients rely on them: fields may be added, never renamed. */
 const contract = `interface io.berthd.Broker
 type Descriptor (name: string, kind: (stream, datagram, seqpacket, root, stash), address: ?string, index: ?int)
-type Lease (id: string, pid: int, uid: int, unit: ?string)
+type Lease (id: string, pid: int, uid: int, unit: ?string, since: ?int)
 type Range (base: int, count: int)
 type Start (state: (waiting, queued, starting, running, failed), failures: int, reason: ?string, status: ?int, signal: ?string, next: ?int)
-type Root (images: []string, state: (persistent, volatile, readonly), strategy: ?(idmap, metacopy, none))
+type Root (images: []string, state: (persistent, volatile, readonly), strategy: ?(idmap, metacopy, none), newer: ?[]string)
 type Problem (file: string, line: int, message: string, remedy: ?string)
 type Wait (for: (repair, lock, guard), pid: ?int, message: string)
+type Wake (at: int, cause: (datagram, connection), socket: ?string)
 type Query (type: string, host: ?string, port: ?int)
 type Players (count: int, max: ?int, name: ?string, map: ?string, at: int)
-type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, root: ?Root, lease: ?Lease, ready: ?bool, status: ?string, outdated: ?bool, older: ?[]string, start: ?Start, kept: ?int, problems: ?[]Problem, wait: ?Wait, query: ?Query, players: ?Players)
+type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, root: ?Root, lease: ?Lease, ready: ?bool, status: ?string, outdated: ?bool, older: ?[]string, start: ?Start, kept: ?int, problems: ?[]Problem, wait: ?Wait, since: ?int, restarts: ?int, wake: ?Wake, query: ?Query, players: ?Players)
 method List() -> (berths: []Berth)
 
 method GetStateFolder() -> (folder: ?string)

@@ -227,9 +227,9 @@ describe("io.berthd.Broker", () => {
   });
 
   it("a field that a newer broker added is ignored at any depth, but only on request", () => {
-    const newer = { event: "ready", berth: { ...berth, lease: { ...berth.lease, since: 1 }, load: 2 }, more: {} };
+    const newer = { event: "ready", berth: { ...berth, lease: { ...berth.lease, load: 1 }, load: 2 }, more: {} };
     expect(compileReply(broker, "Watch", "ignore")(newer)).toBeUndefined();
-    expect(compileReply(broker, "Watch")(newer)).toBe("berth.lease.since");
+    expect(compileReply(broker, "Watch")(newer)).toBe("berth.lease.load");
     expect(compileReply(broker, "Watch", "ignore")({ ...newer, berth: null })).toBe("berth");
     expect(compileError(broker, "NoSuchBerth", "ignore")({ berth: "a", hint: "b" })).toBeUndefined();
   });

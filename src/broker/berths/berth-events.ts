@@ -1,5 +1,6 @@
 /** Tells the parts of a broker about its berths. Each part subscribes when it is made. */
-import type { Berth, BerthEvent } from "./berth.ts";
+import type { Berth } from "./berth.ts";
+import type { BerthEvent } from "./berth-view.ts";
 
 type Hear = (event: BerthEvent, berth: Berth) => void;
 
@@ -38,6 +39,7 @@ export class BerthEvents {
 
   /** Reports an event that needs no record: only observers run. */
   tell(event: BerthEvent, berth: Berth): void {
+    berth.noteState();
     for (const hear of this.#observers) hear(event, berth);
   }
 }

@@ -7,6 +7,7 @@ import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { Images } from "../../rootfs/images/images.ts";
+import { LatestImages } from "../../rootfs/images/latest-images.ts";
 import type { Pool, Range } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import type { Root, RootFacts } from "../../rootfs/roots/root.ts";
@@ -20,6 +21,7 @@ interface State {
   readonly roots: Roots | RootlessRoots;
   /** Absent in a broker without root, which has only its user's id. */
   readonly ranges?: Ranges;
+  readonly images: LatestImages;
 }
 
 export interface RootsOptions {
@@ -100,8 +102,7 @@ export class BerthRoots {
     const built = this.#open().roots.build(berth.name, root);
     if ("until" in built) return { kind: "waiting", berth: berth.name, until: built.until };
     if ("problem" in built) return { kind: "no-root", berth: berth.name, message: built.problem };
-    berth.root = built;
-    berth.range = built.facts.range;
+    this.#give(berth, built);
     this.#log("info", `berth ${berth.name}: root of ${describe(built)}`, {
       event: "root",
       berth: berth.name,
@@ -112,8 +113,7 @@ export class BerthRoots {
 
   /** Restores a root that an earlier broker built for the present tenants. */
   adopt(berth: Berth, mount: FdHandle, facts: RootFacts): void {
-    berth.root = this.#open().roots.adopt(mount, facts);
-    berth.range = facts.range;
+    this.#give(berth, this.#open().roots.adopt(mount, facts));
     berth.generation++;
   }
 
@@ -145,12 +145,20 @@ export class BerthRoots {
     this.#state = undefined;
   }
 
+  #give(berth: Berth, root: Root): void {
+    const { images } = this.#open();
+    berth.root = root;
+    berth.range = root.facts.range;
+    berth.latestImages = () => images.labels(berth.spec.root?.images ?? root.facts.images);
+  }
+
   #open(): State {
     if (this.#state !== undefined) return this.#state;
     const folder = this.#folder ?? "/nonexistent"; // problems() has rejected such berths
     const images = new Images(join(folder, "images"), this.#sys);
     if (process.geteuid?.() !== 0) {
-      this.#state = { roots: new RootlessRoots({ state: folder, images, sys: this.#sys }) };
+      const roots = new RootlessRoots({ state: folder, images, sys: this.#sys });
+      this.#state = { roots, images: new LatestImages(images) };
       return this.#state;
     }
     const ranges = Ranges.open(join(folder, "ranges"), {
@@ -168,7 +176,7 @@ export class BerthRoots {
       },
       sys: this.#sys,
     });
-    this.#state = { roots, ranges };
+    this.#state = { roots, ranges, images: new LatestImages(images) };
     return this.#state;
   }
 }

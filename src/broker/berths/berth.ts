@@ -3,113 +3,34 @@
  * about permissions.
  */
 
-import type { BerthSpec, QuerySpec, RootState } from "../../config/keys/spec.ts";
+import type { BerthSpec, QuerySpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
 import { formatListenAddress } from "../../net/address.ts";
-import type { SocketKind } from "../../net/transport.ts";
 import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
-import type { Root, Strategy } from "../../rootfs/roots/root.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import type { Root } from "../../rootfs/roots/root.ts";
 import { BerthCounts } from "../counts/berth-counts.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
+import type {
+  BerthState,
+  BerthView,
+  DescriptorView,
+  LeaseView,
+  PlayersView,
+  QueryView,
+  RootView,
+  StartView,
+  WaitView,
+  WakeView,
+} from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
-/** What a Watch reports. */
-export type BerthEvent = BrokerMethods["Watch"]["reply"]["event"];
-
-export type BerthState = "vacant" | "occupied" | "handover";
-
-/** A descriptor as in replies. `index` is present only in a message that carries it. */
-export interface DescriptorView {
-  readonly name: string;
-  readonly kind: SocketKind | "root" | "stash";
-  readonly address?: string;
-  readonly index?: number;
-}
-
-export interface LeaseView {
-  readonly id: string;
-  readonly pid: number;
-  readonly uid: number;
-  readonly unit?: string;
-}
-
-/** The state of a server that starts on demand. */
-export interface StartView {
-  readonly state: "waiting" | "queued" | "starting" | "running" | "failed";
-  /** How many starts in a row have failed. */
-  readonly failures: number;
-  /** Why the last one failed, and the server's exit status or signal. */
-  readonly reason?: string;
-  readonly status?: number;
-  readonly signal?: string;
-  /** Time of the next try, in microseconds since 1970. */
-  readonly next?: number;
-}
-
-/** A berth's root. The strategy is known while a root exists. */
-export interface RootView {
-  readonly images: readonly string[];
-  readonly state: RootState | "readonly";
-  readonly strategy?: Strategy;
-}
-
-/** What a vacant berth waits for: as the type Wait of the interface. */
-export interface WaitView {
-  readonly for: "repair" | "lock" | "guard";
-  readonly pid?: number;
-  readonly message: string;
-}
-
 /** An ordinary repair takes milliseconds: nobody needs to hear of it. */
 const SHORT_REPAIR_MS = 1000;
-
-/** How to ask a berth's server who plays: as the type Query of the interface. */
-export interface QueryView {
-  readonly type: string;
-  readonly host?: string;
-  readonly port?: number;
-}
-
-/** Who plays, as an observer has reported it: as the type Players of the interface. */
-export interface PlayersView {
-  readonly count: number;
-  readonly max?: number;
-  readonly name?: string;
-  readonly map?: string;
-  /** Microseconds since 1970. */
-  readonly at: number;
-}
-
-/** A berth as List and Watch show it. */
-export interface BerthView {
-  readonly name: string;
-  readonly state: BerthState;
-  readonly descriptors: readonly DescriptorView[];
-  readonly range?: Range;
-  readonly root?: RootView;
-  readonly lease?: LeaseView;
-  readonly ready?: boolean;
-  /** The tenant's own status text. */
-  readonly status?: string;
-  /** The configuration has changed since the tenant took it. */
-  readonly outdated?: true;
-  /** Addresses of an older configuration that the tenant still has. */
-  readonly older?: readonly string[];
-  readonly start?: StartView;
-  /** How many of its descriptors are in the service manager's store. */
-  readonly kept?: number;
-  /** Why nobody can take it. */
-  readonly problems?: readonly Problem[];
-  readonly wait?: WaitView;
-  readonly query?: QueryView;
-  readonly players?: PlayersView;
-}
 
 export class Berth {
   spec: BerthSpec;
@@ -124,6 +45,12 @@ export class Berth {
   incoming: Lease | undefined;
   /** What an observer has reported of its players, while that is true. */
   players: PlayersView | undefined;
+  /** What woke its server last. */
+  wake: WakeView | undefined;
+  /** The images that a root would have that is built now, if there are all of them. Set with the root. */
+  latestImages: (() => readonly string[] | undefined) | undefined;
+  #notedKey = "";
+  #since = 0;
   /** Set while its server is one that starts on demand. */
   start: StartView | undefined;
   /** Built for the first lease, released with the last. */
@@ -211,8 +138,28 @@ export class Berth {
     return { fds: Int32Array.from(fds), count: fds.length };
   }
 
+  /** Something has happened to it: notes since when it is in its state. */
+  noteState(): void {
+    const key = this.#stateKey;
+    if (key === this.#notedKey) return;
+    this.#notedKey = key;
+    this.#since = Date.now() * 1000;
+  }
+
+  /** What people call its state. */
+  get #stateKey(): string {
+    return `${this.state} ${this.start?.state} ${this.problems.length > 0}`;
+  }
+
+  /** When it got into its state, in microseconds since 1970; undefined if nobody was there to see that. */
+  get since(): number | undefined {
+    if (this.state === "occupied") return this.lease?.since;
+    return this.#stateKey === this.#notedKey ? this.#since : undefined;
+  }
+
   view(): BerthView {
     const kept = this.#kept;
+    const { since } = this;
     return {
       name: this.name,
       state: this.state,
@@ -227,6 +174,9 @@ export class Berth {
       ...(kept > 0 && { kept }),
       ...(this.problems.length > 0 && { problems: this.problems.map(shownProblem) }),
       ...this.#shownWait(),
+      ...(since !== undefined && { since }),
+      ...(this.counts.restarts > 0 && { restarts: this.counts.restarts }),
+      ...(this.wake !== undefined && { wake: this.wake }),
       ...(this.spec.server.query !== undefined && { query: this.#query(this.spec.server.query) }),
       ...(this.players !== undefined && { players: this.players }),
     };
@@ -261,7 +211,8 @@ export class Berth {
   #rootView(): RootView {
     if (this.root !== undefined) {
       const { images, state, strategy } = this.root.facts;
-      return { images, state, strategy };
+      const latest = this.latestImages?.() ?? images;
+      return { images, state, strategy, ...(latest.join() !== images.join() && { newer: latest }) };
     }
     const { images = [], state = "persistent", readOnly = false } = this.spec.root ?? {};
     return { images, state: readOnly ? "readonly" : state };
@@ -290,5 +241,6 @@ function shownProblem({ file, line, message, remedy }: Problem): Problem {
 /** A lease as clients see it. */
 export function leaseView(lease: Lease): LeaseView {
   const { pid, uid, unit } = lease.tenant;
-  return { id: lease.id, pid, uid, ...(unit !== undefined && { unit }) };
+  const { id, since } = lease;
+  return { id, pid, uid, ...(unit !== undefined && { unit }), ...(since !== undefined && { since }) };
 }

@@ -14,10 +14,11 @@ import type { LeaseFacts } from "../record/lease-facts.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import type { SocketSources } from "../sockets/socket-set.ts";
-import { type Berth, type BerthEvent, leaseView } from "./berth.ts";
+import { type Berth, leaseView } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
-import { Lease, type Tenant, tenantOf } from "./lease.ts";
+import type { BerthEvent } from "./berth-view.ts";
+import { type FormerLease, Lease, type Tenant, tenantOf } from "./lease.ts";
 import { Leases } from "./leases.ts";
 import { MainProcesses } from "./main-process.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
@@ -199,8 +200,7 @@ export class Berths {
     this.reports.close();
     for (const berth of this.#registry.all()) {
       // Keep the path of a socket that a tenant still serves on: without it, nobody can connect.
-      const isLeft = left(berth);
-      for (const { socket } of berth.sockets) isLeft ? socket.leave() : socket.retire();
+      for (const { socket } of berth.sockets) left(berth) ? socket.leave() : socket.retire();
       for (const { handle } of berth.aside) handle.close();
       for (const lease of [berth.lease, berth.incoming]) if (lease !== undefined) this.leases.end(lease);
       this.stashes.clear(berth);
@@ -213,8 +213,8 @@ export class Berths {
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
     const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
-    const { ready, incoming: _, ...tenant } = facts;
-    const lease = this.#begin(berth, tenant, pidfd, id);
+    const { ready, incoming: _, since, ...tenant } = facts;
+    const lease = this.#begin(berth, tenant, pidfd, { id, since });
     lease.ready = ready;
     berth.generation++;
     return lease;
@@ -259,11 +259,11 @@ export class Berths {
   }
 
   /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
-  #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, id?: string): Lease {
+  #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, former?: FormerLease): Lease {
     const onExit = (): void => this.mains.update(berth, lease);
-    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, id);
+    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, former);
     const { lease: span, deliver } = berth.spec.server;
-    const mayHave = tenant.cgroup !== undefined || (id !== undefined && deliver.includes("bind"));
+    const mayHave = tenant.cgroup !== undefined || (former !== undefined && deliver.includes("bind"));
     if (span === "server" && mayHave) lease.others = () => "unknown";
     if (berth.lease === undefined) {
       berth.lease = lease;

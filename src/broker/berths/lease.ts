@@ -29,6 +29,12 @@ export interface Tenant {
   readonly cgroup?: string | undefined;
 }
 
+/** A lease that an earlier broker granted. */
+export interface FormerLease {
+  readonly id: string;
+  readonly since?: number | undefined;
+}
+
 /** What there is to know of a process that asks for the berth of such a server. */
 export function tenantOf(
   who: Omit<Tenant, "cgroup"> & { readonly controlGroups?: string },
@@ -48,6 +54,8 @@ export class Lease {
   /** Random and unique, but no secret: it gives no rights. */
   readonly id: string;
   #tenant: Tenant;
+  /** When it was granted, in microseconds since 1970. Undefined if an earlier broker did that and did not note it. */
+  readonly since: number | undefined;
   /** The tenant has reported READY. */
   ready = false;
   /** The configuration has changed since the tenant took the berth. */
@@ -69,11 +77,12 @@ export class Lease {
   #poll: Poll | undefined;
 
   /**
-   * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `id` is given for a lease
-   * of an earlier broker.
+   * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `former` is given for a
+   * lease of an earlier broker.
    */
-  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, id: string = leaseId()) {
-    this.id = id;
+  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, former?: FormerLease) {
+    this.id = former?.id ?? leaseId();
+    this.since = former === undefined ? Date.now() * 1000 : former.since;
     this.#tenant = tenant;
     this.#sys = sys;
     this.#onExit = onExit;

@@ -2,8 +2,9 @@
  * What observers report of the players of berths. It is kept in memory: until a minute has passed without a new report,
  * or the lease that it is about has ended. Watchers hear of a change, at most once a second for each berth.
  */
-import type { Berth, PlayersView } from "./berth.ts";
+import type { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
+import type { PlayersView } from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
 import type { ReportRefusal } from "./request.ts";
 

@@ -2,7 +2,8 @@
 
 import type { Problem } from "../../config/toml/problem.ts";
 import type { Peer } from "../access/peer.ts";
-import type { Berth, LeaseView } from "./berth.ts";
+import type { Berth } from "./berth.ts";
+import type { LeaseView } from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
 
 /** Somebody who acts on a lease. */

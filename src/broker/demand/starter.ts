@@ -8,8 +8,9 @@
 
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { Berth, StartView } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
+import type { StartView } from "../berths/berth-view.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Run, Runner, RunResult } from "./runner.ts";
 
@@ -188,7 +189,9 @@ export class Starter {
 
   #wake(fd: number): void {
     const woken = this.berth.sockets.find(({ socket }) => socket.fd === fd);
-    this.berth.counts.wakes[woken?.socket.listen.kind === "datagram" ? "datagram" : "connection"]++;
+    const cause = woken?.socket.listen.kind === "datagram" ? "datagram" : "connection";
+    this.berth.counts.wakes[cause]++;
+    this.berth.wake = { at: Date.now() * 1000, cause, ...(woken !== undefined && { socket: woken.name }) };
     this.#enter("queued");
     this.#context.enqueue(this);
   }

@@ -5,8 +5,9 @@
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { type Berth, type LeaseView, leaseView } from "../berths/berth.ts";
+import { type Berth, leaseView } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
+import type { LeaseView } from "../berths/berth-view.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Lease } from "../berths/lease.ts";
 import type { Requester, StopRefusal } from "../berths/request.ts";

@@ -16,15 +16,17 @@ export interface LeaseFacts {
   readonly network?: number | undefined;
   /** Its control group, if it had that for itself. */
   readonly cgroup?: string | undefined;
+  /** When it was granted, in microseconds since 1970. Older brokers did not note it. */
+  readonly since?: number | undefined;
   /** The tenant reported that it serves. */
   readonly ready: boolean;
   /** It is the newcomer's lease in a handover. */
   readonly incoming: boolean;
 }
 
-export function encodeLeaseFacts({ pid, uid, unit, network, cgroup, ready, incoming }: LeaseFacts): Buffer {
+export function encodeLeaseFacts({ pid, uid, unit, network, cgroup, since, ready, incoming }: LeaseFacts): Buffer {
   const page = Buffer.alloc(RECORD_SIZE);
-  page.write(JSON.stringify({ pid, uid, unit, network, cgroup, ready, incoming }));
+  page.write(JSON.stringify({ pid, uid, unit, network, cgroup, since, ready, incoming }));
   return page;
 }
 
@@ -38,9 +40,13 @@ export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { pid, uid, unit, network, cgroup, ready, incoming } = value as Record<string, unknown>;
+  const { pid, uid, unit, network, cgroup, since, ready, incoming } = value as Record<string, unknown>;
   if (typeof pid !== "number" || typeof uid !== "number" || typeof ready !== "boolean") return undefined;
   if (typeof incoming !== "boolean" || (unit !== undefined && typeof unit !== "string")) return undefined;
   if (cgroup !== undefined && typeof cgroup !== "string") return undefined;
-  return { pid, uid, unit, cgroup, ready, incoming, ...(typeof network === "number" && { network }) };
+  return {
+    ...{ pid, uid, unit, cgroup, ready, incoming },
+    ...(typeof network === "number" && { network }),
+    ...(typeof since === "number" && { since }),
+  };
 }

@@ -126,7 +126,12 @@ export class Ledger {
     this.#attempt(() => {
       const process = lease.processIdentity;
       if (process === undefined) return; // it has exited, and the lease is about to end
-      const facts: LeaseFacts = { ...lease.tenant, ready: lease.ready, incoming: lease === incoming };
+      const facts: LeaseFacts = {
+        ...lease.tenant,
+        since: lease.since,
+        ready: lease.ready,
+        incoming: lease === incoming,
+      };
       const held = sockets.map(({ name, socket }) => socketName({ berth, socket: name, ...socket.identity }));
       const names = [...held, ...aside.map(({ name }) => name)];
       const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);

@@ -2,9 +2,10 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { outdatedOf, stateOf } from "../../berth-state.ts";
+import { tenantUser, userName } from "../../client/tenant-user.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord } from "../berth-records.ts";
-import { playersOf, uidOf, userName } from "../berth-table.ts";
+import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord, type WakeRecord } from "../berth-records.ts";
+import { playersOf } from "../berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasColours, print } from "../stdout.ts";
 import { type Cell, renderTable } from "../table.ts";
@@ -44,11 +45,14 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
   if (wait) facts.push(["waiting", printable(wait.message)]);
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
+    if (lease.since) facts.push(["since", timeOf(lease.since)]);
     if (lease.unit) facts.push(["unit", printable(lease.unit)]);
     facts.push(["ready", ready ? "yes" : "not said"], ["lease", printable(lease.id)]);
     if (status) facts.push(["status", printable(status)]);
-    if (outdated) facts.push(["outdated", outdatedOf(berth)]);
+    if (outdated || root?.newer) facts.push(["outdated", outdatedOf(berth)]);
   }
+  if (berth.restarts) facts.push(["restarts", String(berth.restarts)]);
+  if (berth.wake) facts.push(["woken", wokenText(berth.wake)]);
   if (berth.players) facts.push(["players", playersText(berth)]);
   if (start) facts.push(...factsOf(start));
   if (root) {
@@ -63,11 +67,21 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
   return renderTable([[{ text: printable(name), style: "bold" }], ...rows], isColoured);
 }
 
+/** `2026-01-31T12:00:00.000Z` of microseconds since 1970. */
+function timeOf(microseconds: number): string {
+  return new Date(microseconds / 1000).toISOString();
+}
+
+/** `by a datagram at game, 2026-01-31T12:00:00.000Z`. */
+function wokenText({ at, cause, socket }: WakeRecord): string {
+  return `by a ${cause}${socket ? ` at ${printable(socket)}` : ""}, ${timeOf(at)}`;
+}
+
 /** `7/16, map q3dm17, "Arena", as of 2026-01-31T12:00:00.000Z`. */
 function playersText(berth: BerthRecord): string {
   const { map, name, at } = berth.players ?? { at: 0 };
   const what = [playersOf(berth), ...(map ? [`map ${printable(map)}`] : []), ...(name ? [`"${printable(name)}"`] : [])];
-  return `${what.join(", ")}, as of ${new Date(at / 1000).toISOString()}`;
+  return `${what.join(", ")}, as of ${timeOf(at)}`;
 }
 
 function factsOf({ state, failures, reason, next }: StartRecord): [string, string][] {
@@ -76,12 +90,12 @@ function factsOf({ state, failures, reason, next }: StartRecord): [string, strin
     const times = failures === 1 ? "once" : `${failures} times`;
     facts.push(["failed", `${times}${reason ? `; last reason: ${printable(reason)}` : ""}`]);
   }
-  if (next) facts.push(["next try", new Date(next / 1000).toISOString()]);
+  if (next) facts.push(["next try", timeOf(next)]);
   return facts;
 }
 
 function tenantOf(lease: LeaseRecord): string {
-  return `pid ${lease.pid}${programOf(lease.pid)}, runs as ${userName(uidOf(lease))}, took it as ${userName(lease.uid)}`;
+  return `pid ${lease.pid}${programOf(lease.pid)}, runs as ${printable(tenantUser(lease))}, took it as ${printable(userName(lease.uid))}`;
 }
 
 /** The program that has the pid now (proc(5), comm). Empty if it has exited or is hidden from the caller. */

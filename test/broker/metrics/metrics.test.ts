@@ -106,6 +106,8 @@ describe("each counter grows when its event happens", () => {
     const wakes = await valuesOf(test, "Wakes", "arena");
     expect(wakes["datagram"]).toBeGreaterThanOrEqual(1);
     expect(wakes["connection"]).toBe(0);
+    const [view] = test.broker.berths;
+    expect(view?.wake).toEqual({ at: expect.any(Number), cause: "datagram", socket: "game" });
     const { "": failures } = await valuesOf(test, "StartFailures", "arena");
     expect(failures).toBeGreaterThanOrEqual(1);
     const { "": starts } = await valuesOf(test, "Starts", "arena");

@@ -3,7 +3,15 @@ import { decodeLeaseFacts, encodeLeaseFacts, RECORD_SIZE } from "../../../src/br
 
 it.each([
   { pid: 7, uid: 1000, unit: undefined, ready: false, incoming: false },
-  { pid: 8, uid: 0, unit: "a.service", cgroup: "/sys/fs/cgroup/a.service", ready: true, incoming: false },
+  {
+    pid: 8,
+    uid: 0,
+    unit: "a.service",
+    since: 1_700_000_000_000_000,
+    cgroup: "/sys/fs/cgroup/a.service",
+    ready: true,
+    incoming: false,
+  },
   { pid: 4_194_304, uid: 4_294_967_294, unit: `${"ü".repeat(120)}.service`, ready: true, incoming: true },
 ])("what is written is read back: $pid", (facts) => {
   const page = encodeLeaseFacts(facts);
