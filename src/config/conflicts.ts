@@ -48,7 +48,9 @@ export function findConflicts(
 ): Conflict[] {
   const taken = new ClaimIndex();
   const conflicts: Conflict[] = [];
-  const all = berths.map(claimsOf);
+  const crowded = crowdedBuckets(berths);
+  if (crowded.size === 0) return conflicts;
+  const all = berths.map((berth) => claimsOf(berth).filter(({ bucket }) => crowded.has(bucket)));
   const held = new Set(all.flat().filter(({ berth, listen }) => holds(berth, listen)));
   for (const claim of held) taken.add(claim);
   const losers: Claim[][] = [];
@@ -59,6 +61,40 @@ export function findConflicts(
   }
   for (const claim of losers.flat()) conflicts.push(...place(claim, taken));
   return conflicts;
+}
+
+/**
+ * The buckets in which two addresses may exclude each other. Most have one address, or many that all differ and none of
+ * which is a wildcard: then nothing has to be compared.
+ */
+function crowdedBuckets(berths: readonly Pick<BerthSpec, "sockets">[]): Set<string> {
+  const first = new Map<string, readonly Host[]>();
+  const hosts = new Map<string, Set<string>>();
+  const crowded = new Set<string>();
+  const file = (bucket: string, found: readonly Host[]): void => {
+    const known = hosts.get(bucket) ?? new Set();
+    hosts.set(bucket, known);
+    for (const { family, host } of found) {
+      const text = `${family} ${host}`;
+      if (host === undefined || known.has(text)) crowded.add(bucket);
+      known.add(text);
+    }
+  };
+  for (const { sockets } of berths)
+    for (const { listen, options } of sockets)
+      for (const one of listen) {
+        const bucket = bucketOf(one);
+        if (bucket === undefined || crowded.has(bucket)) continue;
+        const found = hostsOf(one, options.v6only);
+        const before = first.get(bucket);
+        if (before === undefined) first.set(bucket, found);
+        else if (found.length === 0) crowded.add(bucket);
+        else {
+          if (!hosts.has(bucket)) file(bucket, before);
+          file(bucket, found);
+        }
+      }
+  return crowded;
 }
 
 /** Whether a berth asks for addresses that it cannot have together. */
@@ -96,7 +132,7 @@ class ClaimIndex {
   /** Those that the kernel refuses beside `claim`, at most {@link MAX_RIVALS}. */
   rivalsOf(claim: Claim): Claim[] {
     const { bucket } = claim;
-    if (claim.hosts.length === 0) return this.#claims.get(bucket) ?? [];
+    if (claim.hosts.length === 0) return (this.#claims.get(bucket) ?? []).slice(0, MAX_RIVALS);
     const rivals = new Set<Claim>();
     const device = deviceOf(claim);
     const devices = device === undefined ? [ANY] : [device, ""];
