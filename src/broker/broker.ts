@@ -6,7 +6,7 @@
 import type { BerthView } from "./berths/berth-view.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { type BrokerParts, closeParts } from "./parts.ts";
-import { reloadParts } from "./reloader.ts";
+import { reloadInSlices, reloadParts } from "./reloader.ts";
 import { startBroker } from "./start.ts";
 
 /** A running broker. Disposing of it closes every socket that it holds. */
@@ -29,6 +29,13 @@ export class Broker implements AsyncDisposable {
   /** The berths now. */
   get berths(): BerthView[] {
     return this.#parts.berths.list().map((berth) => berth.view());
+  }
+
+  /** How many berths there are, how many of them are taken, and how many have problems. */
+  get counts(): { readonly berths: number; readonly taken: number; readonly troubled: number } {
+    const all = this.#parts.berths.list();
+    const taken = all.filter(({ state }) => state !== "vacant").length;
+    return { berths: all.length, taken, troubled: all.filter(({ problems }) => problems.length > 0).length };
   }
 
   /** The address of the control socket, for people. */
@@ -55,6 +62,11 @@ export class Broker implements AsyncDisposable {
    */
   reload(): void {
     if (!this.#parts.listener.isClosed) reloadParts(this.#parts);
+  }
+
+  /** As {@link reload}, but calls are answered while the files are read. */
+  async reloadInSlices(): Promise<void> {
+    if (!this.#parts.listener.isClosed) await reloadInSlices(this.#parts);
   }
 
   /** Whether the configuration on disk is not the one in force, for the last reload was refused. */

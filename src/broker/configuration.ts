@@ -1,7 +1,9 @@
 /** Reads the configured berths from folders or options, and applies them to the broker. */
-import { systemAccounts } from "../accounts.ts";
+
+import type { HoldsAddress } from "../config/conflicts.ts";
+import type { Drafts } from "../config/drafts.ts";
 import type { BerthSpec } from "../config/keys/spec.ts";
-import { type Drafts, type LoadedConfig, readDrafts, settleConflicts } from "../config/load.ts";
+import { type LoadedConfig, settleConflicts } from "../config/load.ts";
 import { ConfigError } from "../config/toml/problem.ts";
 import { formatListenAddress, type ListenAddress } from "../net/address.ts";
 import type { ApplyOptions } from "./berths/registry.ts";
@@ -10,23 +12,14 @@ import { writeHeldNote } from "./restart/held-note.ts";
 import type { PassedSocket } from "./sockets/passed-socket.ts";
 
 /**
- * Reads the files, or takes the berths of the options. It opens nothing. `lockState` is called before the first berth
- * with a root makes the default state folder this broker's.
+ * Reads the files, step by step, or takes the berths of the options. It opens nothing. `lockState` is called before the
+ * first berth with a root makes the default state folder this broker's.
  */
-export function readConfiguration(
-  { options, roots, sys }: Pick<Foundation, "options" | "roots" | "sys">,
+export function* readConfiguration(
+  { options, roots, reader }: Pick<Foundation, "options" | "roots" | "reader">,
   lockState: (folder: string) => void,
-): Drafts {
-  const { config = [], berths } = options;
-  const drafts =
-    berths === undefined
-      ? readDrafts({ directories: config, accounts: systemAccounts(sys) })
-      : {
-          berths: berths.map((draft) => ({ name: draft.name, origin: draft.origin, problems: [], draft })),
-          general: [],
-          warnings: [],
-          directories: [],
-        };
+): Generator<undefined, Drafts> {
+  const drafts = reader === undefined ? given(options.berths ?? []) : yield* reader.read();
   const specs = drafts.berths.map(({ draft }) => draft);
   const rootless = new Map(roots.problems(specs, lockState).map((one) => [one.berth, one]));
   if (rootless.size === 0) return drafts;
@@ -37,24 +30,28 @@ export function readConfiguration(
   return { ...drafts, berths: withRoots };
 }
 
-/**
- * Decides conflicts: a berth keeps the address of a socket that is held, and the range that is reserved for it.
- * `sockets` tells them as {@link heldAs} does.
- */
-export function decide(drafts: Drafts, sockets: ReadonlySet<string>, roots: Foundation["roots"]): LoadedConfig {
-  const byName = new Map(drafts.berths.map(({ name, draft }) => [name, draft]));
+/** Berths from the program. */
+function given(specs: readonly BerthSpec[]): Drafts {
+  const berths = specs.map((draft) => ({ name: draft.name, origin: draft.origin, problems: [], draft }));
+  return { berths, general: [], warnings: [], directories: [] };
+}
+
+/** Decides conflicts: a berth keeps the address of a socket that is held, and the range that is reserved for it. */
+export function decide(drafts: Drafts, holds: HoldsAddress, roots: Foundation["roots"]): LoadedConfig {
+  let byName: ReadonlyMap<string, BerthSpec> | undefined;
   return settleConflicts(drafts, {
-    address: (berth, listen) => sockets.has(heldAs(berth, listen)),
+    address: holds,
     range: (berth, base) => {
+      byName ??= new Map(drafts.berths.map(({ name, draft }) => [name, draft]));
       const draft = byName.get(berth);
       return draft !== undefined && roots.folder !== undefined && roots.rangeOf(draft)?.base === base;
     },
   });
 }
 
-/** A berth and an address that it holds, as one text. */
-export function heldAs(berth: string, listen: ListenAddress): string {
-  return `${berth} ${formatListenAddress(listen)}`;
+/** Whether two addresses are written alike. */
+export function isSameAddress(a: ListenAddress, b: ListenAddress): boolean {
+  return a === b || formatListenAddress(a) === formatListenAddress(b);
 }
 
 /** The parts that hear of another configuration: the berths, what starts their servers, and what writes them down. */

@@ -1,4 +1,6 @@
 /** The parts of a broker that need nothing but its options. None of them opens anything. */
+import { systemAccounts } from "../accounts.ts";
+import { DraftReader } from "../config/drafts.ts";
 import { native } from "../native.ts";
 import { Owners } from "./access/owners.ts";
 import { isPrivileged } from "./access/policy.ts";
@@ -48,8 +50,10 @@ export function layFoundation(options: BrokerOptions): Foundation {
   });
   const interceptions = new Interceptions({ berths, quota, sys, guard, log, events, store: mirror });
   const control = new ControlSocket(options.socket, options.socketMode ?? 0o666, sys);
+  const { config: directories = [], berths: given } = options;
   return {
     options,
+    reader: given === undefined ? new DraftReader({ directories, accounts: systemAccounts(sys) }) : undefined,
     sys,
     guard,
     log,

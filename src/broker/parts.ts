@@ -1,5 +1,6 @@
 /** The parts of a broker, as the steps of start.ts make them, and the order in which they are closed. */
 
+import type { DraftReader } from "../config/drafts.ts";
 import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
 import type { Owners } from "./access/owners.ts";
@@ -31,6 +32,8 @@ import type { NamedSocket } from "./sockets/named-socket.ts";
 /** The parts that exist before anything is opened. */
 export interface Foundation {
   readonly options: BrokerOptions;
+  /** Reads the configuration folders. Absent where the berths are given by the program. */
+  readonly reader: DraftReader | undefined;
   readonly sys: Native;
   readonly guard: Guard;
   readonly log: Log;
@@ -63,6 +66,8 @@ export interface Reloads {
   readonly isRefused: boolean;
   /** Throws CONFIG_INVALID. */
   reload(parts: BrokerParts): void;
+  /** Reads while others are served. What it returns applies it, and throws as {@link reload}. */
+  prepare(parts: BrokerParts): Promise<() => void>;
 }
 
 /** A broker that serves. */

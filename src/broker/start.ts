@@ -4,15 +4,19 @@
  */
 import { resolve } from "node:path";
 import { systemAccounts } from "../accounts.ts";
-import { type Drafts, draftsOf, type LoadedConfig } from "../config/load.ts";
+import type { HoldsAddress } from "../config/conflicts.ts";
+import { type Drafts, draftsOf } from "../config/drafts.ts";
+import type { LoadedConfig } from "../config/load.ts";
+import { toEnd } from "../config/steps.ts";
 import { ConfigError } from "../config/toml/problem.ts";
+import { formatListenAddress } from "../net/address.ts";
 import { Service } from "../varlink/service.ts";
 import { DEFAULT_DEADLINE_MS, maxWatchers } from "./access/limits.ts";
 import { maxOpenFiles } from "./access/open-files.ts";
 import { InterfaceFollower } from "./berths/interface-follower.ts";
 import { Recovery } from "./berths/recovery.ts";
 import type { BrokerOptions } from "./broker-options.ts";
-import { applyConfiguration, decide, heldAs, noteHeld, readConfiguration } from "./configuration.ts";
+import { applyConfiguration, decide, noteHeld, readConfiguration } from "./configuration.ts";
 import { openAgent, serveContainers } from "./container-agent.ts";
 import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
@@ -25,7 +29,7 @@ import { metricsMethods } from "./metrics/methods.ts";
 import { NotifySockets } from "./notify/notify-sockets.ts";
 import { TenantNotices } from "./notify/tenant-notices.ts";
 import { type BrokerParts, closeParts, type Foundation, ownSockets, type Settled } from "./parts.ts";
-import { Reloader, reloadParts, sayGeneral } from "./reloader.ts";
+import { Reloader, reloadInSlices, sayGeneral } from "./reloader.ts";
 import { closeUnclaimed } from "./restart/close-unclaimed.ts";
 import {
   closeInherited,
@@ -66,8 +70,8 @@ export async function startBroker(options: BrokerOptions): Promise<BrokerParts> 
   let fds = sortInherited(options.passed ?? [], foundation.mirror, foundation.sys);
   try {
     // A predecessor has the lock of the state folder: inherit() takes it.
-    const drafts = readConfiguration(foundation, () => undefined);
-    if (isStrict(options)) refuseProblems(decide(drafts, new Set(), foundation.roots));
+    const drafts = toEnd(readConfiguration(foundation, () => undefined));
+    if (isStrict(options)) refuseProblems(decide(drafts, () => false, foundation.roots));
     const inherited = await inherit(
       foundation,
       drafts.berths.map(({ draft }) => draft),
@@ -103,12 +107,12 @@ function refuseProblems({ problems }: LoadedConfig): void {
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
-/** Which berth had which address in an earlier broker. */
-function inheritedAddresses({ sockets }: InheritedFds): Set<string> {
+/** Whether a berth had an address in an earlier broker. */
+function inheritedAddresses({ sockets }: InheritedFds): HoldsAddress {
   const held = new Set<string>();
   for (const { stored, is } of sockets)
-    if (stored?.berth !== undefined && typeof is !== "string") held.add(heldAs(stored.berth, is));
-  return held;
+    if (stored?.berth !== undefined && typeof is !== "string") held.add(`${stored.berth} ${formatListenAddress(is)}`);
+  return (berth, listen) => held.size > 0 && held.has(`${berth} ${formatListenAddress(listen)}`);
 }
 
 /** Step 2: makes the berths those of the configuration, and gives everything that was inherited its place in them. */
@@ -278,7 +282,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       stops,
       maxFds,
       state: () => parts.roots.folder && resolve(parts.roots.folder),
-      reload: () => reloadParts(all),
+      reload: () => reloadInSlices(all),
       counts: parts.counts,
     }),
   );

@@ -122,12 +122,11 @@ function failure(error: unknown): string {
 }
 
 function describe(broker: Broker): string {
-  const { berths, outdated } = broker;
-  const taken = berths.filter(({ state }) => state !== "vacant").length;
-  const troubled = berths.filter(({ problems = [] }) => problems.length > 0).length;
+  const { counts, outdated } = broker;
+  const { berths, taken, troubled } = counts;
   const problems = troubled === 0 ? "" : `, ${troubled} with problems`;
   const disk = outdated ? "; the configuration on disk is not the one in force: the last reload was refused" : "";
-  return `${berths.length} ${berths.length === 1 ? "berth" : "berths"}, ${taken} taken${problems}${disk}`;
+  return `${berths} ${berths === 1 ? "berth" : "berths"}, ${taken} taken${problems}${disk}`;
 }
 
 /** Runs a reload, and tells the service manager and the log. Throws what it throws. */
@@ -143,7 +142,7 @@ function reloadAndTell(
     reload();
     const broker = current();
     if (broker !== undefined)
-      log("info", `reloaded: ${describe(broker)}`, { event: "reloaded", berths: broker.berths.length });
+      log("info", `reloaded: ${describe(broker)}`, { event: "reloaded", berths: broker.counts.berths });
   } catch (error) {
     if (!(error instanceof BerthError)) throw error;
     for (const line of error.message.split("\n")) log("error", line, { event: "reload-failed" });
@@ -172,11 +171,9 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
   const { notify, manager, watchdog } = service;
   const where = `${describe(broker)}, on ${broker.where}`;
   process.on("SIGHUP", () => {
-    try {
-      broker.reload();
-    } catch (error) {
+    void broker.reloadInSlices().catch((error: unknown) => {
       if (!(error instanceof BerthError)) throw error; // it was logged
-    }
+    });
   });
   if (watchdog !== undefined) service.watched = startWatchdog(watchdog, () => broker.healthy, notify);
   const stop = (signal: NodeJS.Signals): void => {
@@ -191,7 +188,7 @@ function serve(broker: Broker, log: Log, service: Service, status: StatusLine): 
   };
   process.once("SIGTERM", stop);
   process.once("SIGINT", stop);
-  log("info", `ready: ${where}`, { event: "ready", berths: broker.berths.length });
+  log("info", `ready: ${where}`, { event: "ready", berths: broker.counts.berths });
   notify(`READY=1\nMAINPID=${process.pid}\n${status.take()}`);
 }
 

@@ -1,45 +1,14 @@
 /**
- * Loads a configuration: directories → files → merged tables → drafts → berths. It reads the disk and looks up users
- * once. A problem concerns one berth, or all that a template is for, and the others are loaded as if it were not there.
+ * Loads a configuration: drafts.ts reads the drafts of all berths, and here they are compared. A problem concerns one
+ * berth, or all that a template is for, and the others are loaded as if it were not there.
  */
-import type { Accounts } from "../accounts.ts";
+
 import { type Conflict, findConflicts, type HoldsAddress } from "./conflicts.ts";
-import { readBerth } from "./keys/berth.ts";
+import { DraftReader, type Drafts, type LoadOptions, type TroubledBerth } from "./drafts.ts";
 import type { BerthSpec } from "./keys/spec.ts";
 import { findRangeConflicts, type HoldsRange } from "./range-conflicts.ts";
-import { composeBerths } from "./toml/compose.ts";
-import { concerns } from "./toml/concern.ts";
-import { type BerthName, parseBerthName } from "./toml/name.ts";
-import type { Origin, Problem } from "./toml/problem.ts";
-import { ProblemList, type Report } from "./toml/problem.ts";
-import { readConfigFiles } from "./toml/read-files.ts";
-import { emptyTable } from "./toml/section.ts";
-
-export interface LoadOptions {
-  /** In rising precedence: `["/usr/lib/berthd", "/etc/berthd"]`. A directory that does not exist is skipped. */
-  readonly directories: readonly string[];
-  readonly accounts: Accounts;
-}
-
-/** A berth that cannot be used as it is configured. */
-export interface TroubledBerth {
-  readonly name: string;
-  readonly origin: Origin;
-  readonly problems: readonly Problem[];
-  /** What could be read of it, with defaults for the rest. */
-  readonly draft: BerthSpec;
-}
-
-/** Berths as they were read, before two of them are compared. */
-export interface Drafts {
-  /** By name. `problems` are those of their files. */
-  readonly berths: readonly TroubledBerth[];
-  /** What concerns no single berth. */
-  readonly general: readonly Problem[];
-  readonly warnings: readonly Problem[];
-  /** The directories that exist. */
-  readonly directories: readonly string[];
-}
+import { toEnd } from "./steps.ts";
+import { type Problem, ProblemList } from "./toml/problem.ts";
 
 export interface LoadedConfig {
   /** The berths without any problem, by name. They can be opened, whatever is wrong with others. */
@@ -68,42 +37,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig {
 }
 
 /** Reads the files of all berths. */
-export function readDrafts({ directories, accounts }: LoadOptions): Drafts {
-  const ofFiles = new ProblemList();
-  const warnings = new ProblemList();
-  const files = readConfigFiles(directories, ofFiles.report, warnings.report);
-  const composed = composeBerths(files, ofFiles.report);
-  const concerned = concerns(
-    directories,
-    composed.map(({ name }) => name),
-  );
-  const general: Problem[] = [];
-  const byBerth = new Map<string, ProblemList>(composed.map(({ name }) => [name.full, new ProblemList()]));
-  for (const problem of ofFiles.sorted()) {
-    const names = concerned(problem.file);
-    if (names.length === 0) general.push(problem);
-    for (const name of names) byBerth.get(name)?.report(problem, problem.message, problem.remedy);
-  }
-  const berths = composed.map(({ name: { full }, name, origin, table }): TroubledBerth => {
-    const problems = byBerth.get(full) ?? new ProblemList();
-    const report: Report = (...problem) => problems.report(...problem);
-    const draft =
-      table === undefined ? blank(name, origin, accounts) : readBerth({ name, origin, table }, { report, accounts });
-    return { name: full, origin, problems: problems.sorted(), draft };
-  });
-  return { berths, general, warnings: warnings.sorted(), directories: files.directories };
-}
-
-/** What berths of these names would be without a file: they have nothing. A name that no berth can have is left out. */
-export function draftsOf(names: readonly string[], accounts: Accounts): BerthSpec[] {
-  return names.flatMap((full) => {
-    const name = parseBerthName(full);
-    return name === undefined || name.kind === "template" ? [] : [blank(name, { file: full, line: 1 }, accounts)];
-  });
-}
-
-function blank(name: BerthName, origin: Origin, accounts: Accounts): BerthSpec {
-  return readBerth({ name, origin, table: emptyTable({ origin }) }, { report: () => undefined, accounts });
+export function readDrafts(options: LoadOptions): Drafts {
+  return toEnd(new DraftReader(options).read());
 }
 
 /** Tells the berths without problems from the others. A berth gives way to one that `holds` the address or range. */

@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { draftsOf, loadConfig, readDrafts, settleConflicts } from "../../src/config/load.ts";
+import { draftsOf } from "../../src/config/drafts.ts";
+import { loadConfig, readDrafts, settleConflicts } from "../../src/config/load.ts";
 import { accounts, type Files, folder, socket } from "./fixture.ts";
 
 /** The good berths, the others with their problems, and what concerns none. */

@@ -27,6 +27,7 @@ import type {
   WakeView,
 } from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
+import { isSameForTenant, isSameMeaning } from "./meaning.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
 /** An ordinary repair takes milliseconds: nobody needs to hear of it. */
@@ -87,8 +88,8 @@ export class Berth {
   ): { readonly moved: boolean; readonly changed: boolean; readonly outdates: boolean } {
     const moved =
       sockets.length !== this.sockets.length || sockets.some(({ socket }, at) => this.sockets[at]?.socket !== socket);
-    const changed = moved || meaning(this.spec) !== meaning(spec);
-    const outdates = moved || (changed && meaning(forTenant(this.spec)) !== meaning(forTenant(spec)));
+    const changed = moved || !isSameMeaning(this.spec, spec);
+    const outdates = moved || (changed && !isSameForTenant(this.spec, spec));
     this.spec = spec;
     this.sockets = sockets;
     this.generation++;
@@ -222,16 +223,6 @@ export class Berth {
 /** Where a socket is bound, as the configuration writes it. */
 export function addressText({ socket }: NamedSocket): string {
   return formatListenAddress({ ...socket.listen, address: socket.address });
-}
-
-/** What of a configuration is about a tenant: not who observes it, and how. */
-function forTenant({ observer: _, server: { query: __, ...server }, ...spec }: BerthSpec): Omit<BerthSpec, "observer"> {
-  return { ...spec, server };
-}
-
-/** A configuration without the places of its values: equal texts mean equal configurations. */
-function meaning(spec: Omit<BerthSpec, "observer">): string {
-  return JSON.stringify(spec, (key, value) => (key === "origin" ? undefined : value));
 }
 
 function shownProblem({ file, line, message, remedy }: Problem): Problem {

@@ -74,9 +74,10 @@ export class Berths {
 
   /** The inodes of all sockets that the broker has for berths. */
   inodes(): bigint[] {
-    return this.all().flatMap(({ sockets, aside }) =>
-      [...sockets.map(({ socket }) => socket.fd), ...aside.map(({ handle }) => handle.fd)].map(socketInode),
-    );
+    return this.all().flatMap(({ sockets, aside }) => [
+      ...sockets.map(({ socket }) => socket.identity.inode),
+      ...aside.map(({ handle }) => socketInode(handle.fd)),
+    ]);
   }
 
   /** After all leases of an earlier broker were restored. */
@@ -88,10 +89,7 @@ export class Berths {
     return this.#registry.size;
   }
 
-  /**
-   * Replaces the configuration of all berths. If there are problems that are not tolerated, it returns them and changes
-   * nothing.
-   */
+  /** Replaces the configuration of all berths. Returns problems that are not tolerated: then nothing has changed. */
   apply(arrangement: Arrangement, options: ApplyOptions = {}): Problem[] {
     const problems = this.#registry.apply(arrangement, options);
     if (problems.length > 0) return problems;

@@ -16,3 +16,12 @@ export function keepCopies(berth: Berth, keeper: Keeper): void {
 function fdOf({ handle }: Pick<Berth["aside"][number], "handle">): number | undefined {
   return handle.open ? handle.fd : undefined;
 }
+
+/** Closes the descriptors of sockets that a berth has aside: others have taken over their copies in the store. */
+export function leaveAside(berth: Pick<Berth, "aside">): void {
+  for (const { handle, kept } of berth.aside) {
+    handle.close();
+    kept?.drop();
+  }
+  berth.aside = [];
+}

@@ -8,13 +8,15 @@ import type { LoadedConfig } from "../../config/load.ts";
 import { compareText, describeProblems, type Problem } from "../../config/toml/problem.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { dropPassed, type PassedSocket } from "../sockets/passed-socket.ts";
+import { dropPassed, duplicate, type PassedSocket } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import { openMissing, openSockets, type SocketSet, type SocketSources } from "../sockets/socket-set.ts";
 import { addressText, Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
+import { leaveAside } from "./kept-copies.ts";
 import type { Leases } from "./leases.ts";
+import { isSettled } from "./meaning.ts";
 import { giveSockets } from "./socket-user.ts";
 import type { Stashes } from "./stashes.ts";
 
@@ -95,12 +97,15 @@ export class Registry {
   ): Problem[] {
     const { sys, log, awaitClosed } = this.#options;
     const names = new Set(troubled.map(({ name }) => name));
-    const present = this.all().filter(({ name }) => !names.has(name));
+    // Of ten thousand berths a reload changes a few: the others are as they are.
+    const same = this.#unchanged(passed.length === 0 ? specs : []);
+    const present = this.all().filter((berth) => !names.has(berth.name) && !same.has(berth));
     const aside = passed.filter(({ stored }) => stored?.berth !== undefined && names.has(stored.berth));
     const returned = present.flatMap((berth) => berth.aside.map(duplicate));
     const offered = [...passed.filter((one) => !aside.includes(one)), ...returned];
     const owners = [...present, ...absent.map(({ name }) => ({ name, sockets: [], lease: {} }))];
-    const set = openSockets(specs, { present: owners, passed: offered, sys, awaitClosed, tolerates });
+    const others = specs.filter(({ name }) => !same.has(this.#byName.get(name)));
+    const set = openSockets(others, { present: owners, passed: offered, sys, awaitClosed, tolerates });
     if (Array.isArray(set)) {
       // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
       for (const berth of this.all()) berth.generation++;
@@ -108,7 +113,7 @@ export class Registry {
       return set;
     }
     for (const berth of present) leaveAside(berth);
-    this.#replace(set, { specs, troubled }, aside);
+    this.#replace(set, { specs, troubled }, aside, same);
     for (const spec of absent) this.#departed.set(spec.name, new Berth(spec, []));
     for (const socket of set.unclaimed) {
       const departed = this.#departed.get(socket.stored?.berth ?? "");
@@ -165,7 +170,18 @@ export class Registry {
       else this.#sayRemoved(berth);
   }
 
-  #replace(set: SocketSet, { specs, troubled }: Arrangement, aside: readonly PassedSocket[]): void {
+  /** Those that have all that their configuration says, and whose configuration is the same. */
+  #unchanged(specs: readonly BerthSpec[]): Set<Berth | undefined> {
+    const known = specs.map((spec) => ({ spec, berth: this.#byName.get(spec.name) }));
+    return new Set(known.flatMap(({ spec, berth }) => (berth?.spec === spec && isSettled(berth) ? berth : [])));
+  }
+
+  #replace(
+    set: SocketSet,
+    { specs, troubled }: Arrangement,
+    aside: readonly PassedSocket[],
+    same: ReadonlySet<Berth | undefined>,
+  ): void {
     const before = new Map(this.all().map((berth) => [berth.name, berth]));
     const returning = new Set(this.#departed.keys());
     const failed = groupBy(set.failures, ({ berth }) => berth);
@@ -180,6 +196,10 @@ export class Registry {
     for (const { name, spec, problems, isFit } of all) {
       const known = before.get(name);
       before.delete(name);
+      if (known !== undefined && same.has(known)) {
+        this.#byName.set(name, known);
+        continue;
+      }
       const sockets = isFit ? (set.byBerth.get(name) ?? []) : (known?.sockets ?? []);
       const berth = known ?? new Berth(spec, sockets);
       this.#byName.set(name, berth);
@@ -196,7 +216,7 @@ export class Registry {
         this.#options.events.change("added", berth);
       } else this.#change(berth, isFit ? spec : known.spec, sockets, textOf(had) !== textOf(berth.problems));
     }
-    for (const berth of this.#byName.values()) giveSockets(berth);
+    for (const berth of this.#byName.values()) if (!same.has(berth)) giveSockets(berth);
     for (const berth of before.values()) this.#remove(berth, set.unwanted, returning.has(berth.name));
     const kept = new Set([...this.#departed.values()].flatMap(({ sockets }) => sockets.map(({ socket }) => socket)));
     for (const socket of set.unwanted) if (!kept.has(socket)) socket.close();
@@ -273,20 +293,6 @@ function groupBy<T>(all: readonly T[], nameOf: (one: T) => string): Map<string, 
     else group.push(one);
   }
   return groups;
-}
-
-/** Another descriptor of the same socket. */
-function duplicate({ kept: _, ...passed }: PassedSocket): PassedSocket {
-  return { ...passed, handle: passed.handle.dup() };
-}
-
-/** Closes the descriptors of sockets that a berth has aside: others have taken over their copies in the store. */
-function leaveAside(berth: Berth): void {
-  for (const { handle, kept } of berth.aside) {
-    handle.close();
-    kept?.drop();
-  }
-  berth.aside = [];
 }
 
 function textOf(problems: readonly (Problem | SocketFailure)[]): string {

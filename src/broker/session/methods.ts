@@ -50,7 +50,7 @@ export interface MethodsContext {
   /** Absolute path of the state folder, if there is one by now. */
   readonly state: () => string | undefined;
   /** Reads the configuration again. Throws CONFIG_INVALID. */
-  readonly reload: () => void;
+  readonly reload: () => Promise<void>;
   readonly counts: Pick<BrokerCounts, "acquires">;
 }
 
@@ -156,9 +156,9 @@ export function brokerMethods({
     }
   };
 
-  const reloadNow = (): Answer => {
+  const reloaded = async (): Promise<Answer> => {
     try {
-      reload();
+      await reload();
       const left = berths.list().filter(({ problems }) => problems.length > 0);
       const problems = left.flatMap((berth) => berth.view().problems ?? []);
       return answer({ berths: berths.size, problems } satisfies Reply<"Reload">);
@@ -194,7 +194,7 @@ export function brokerMethods({
       Reload: {
         handle: (session) => {
           if (!session.privileged) return refuse("org.varlink.service.PermissionDenied", { message: NOT_YOURS });
-          return (reply) => void takeover.over().then(() => reply(session.closed ? undefined : reloadNow()));
+          return (reply) => void reloaded().then((it) => reply(session.closed ? undefined : it));
         },
       },
       Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },

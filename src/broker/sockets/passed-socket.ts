@@ -104,6 +104,11 @@ export function dropPassed({ handle, is, stored, storedCopy, kept }: PassedSocke
   if (isPath && typeof stored?.path === "bigint") removeUnixPath(is.address.path, stored.path);
 }
 
+/** Another descriptor of the same socket. */
+export function duplicate({ kept: _, ...passed }: PassedSocket): PassedSocket {
+  return { ...passed, handle: passed.handle.dup() };
+}
+
 /** Whether its path is still the one it was bound to. */
 function isReachable({ address }: ListenAddress, { path }: StoredSocket): boolean {
   return address.family !== "unix" || address.abstract || typeof path !== "bigint" || isInode(address.path, path);

@@ -54,7 +54,10 @@ const absolutePath = matching(/^\//, "an absolute path", "write a path that begi
 const defaultLimits: ReadonlyMap<string, LimitSpec> = new Map([
   ["nofile", { resource: "nofile", soft: 1024, hard: "keep" }],
 ]);
+const onlyDefaultLimits: readonly LimitSpec[] = [...defaultLimits.values()];
 const noWords: readonly Placed<string>[] = [];
+const noCommand: readonly string[] = [];
+const noEnvironment: ServerSpec["environment"] = {};
 const noVariables: ReadonlyMap<string, Placed<string>> = new Map();
 const listenFds: readonly Delivery[] = ["listen-fds"];
 const refuse: OtherBinds = "refuse";
@@ -153,18 +156,22 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
   checkUser(section, user, enter, targets.root, context);
   const group = section.optional(keys.group);
   checkGroup(section, user, context);
+  const limits = section.value(keys.limits);
   const start = section.value(keys.start);
   checkStart(section, start, command.length > 0, targets.sockets, context);
   return {
-    command: command.map(({ value }) => value),
+    command: command.length === 0 ? noCommand : command.map(({ value }) => value),
     deliver,
     enter,
     otherBinds: section.value(keys.otherBinds),
     anyNamespace: section.value(keys.anyNamespace),
-    environment: Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
+    environment:
+      environment.size === 0
+        ? noEnvironment
+        : Object.fromEntries([...environment].map(([name, { value }]) => [name, value])),
     inheritEnvironment: section.value(keys.inheritEnvironment),
     umask: section.value(keys.umask),
-    limits: [...new Map([...defaultLimits, ...section.value(keys.limits)]).values()],
+    limits: limits === defaultLimits ? onlyDefaultLimits : [...new Map([...defaultLimits, ...limits]).values()],
     capabilities: section.value(keys.capabilities),
     noNamespaces: section.value(keys.noNamespaces),
     console: section.value(keys.console),

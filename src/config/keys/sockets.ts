@@ -66,11 +66,18 @@ function readSocket(name: string, value: Value, context: Context): SocketSpec {
 }
 
 /** The value of each option; one without a default is left out when it is not written. */
-function readOptions(section: Section): SocketOptions;
-function readOptions(section: Section): object {
-  const rows = Object.entries<SocketOption<unknown>>(socketOptions);
-  return present(Object.fromEntries(rows.map(([key, row]) => [key, section.optional(row) ?? row.fallback])));
+function readOptions({ table, optional }: Section): SocketOptions {
+  return [...table.entries.keys()].every((key) => key === listenKey.name) ? defaultOptions : optionsOf(optional);
 }
+
+function optionsOf(read: Section["optional"]): SocketOptions;
+function optionsOf(read: Section["optional"]): object {
+  return present(Object.fromEntries(rows.map(([key, row]) => [key, read(row) ?? row.fallback])));
+}
+
+const rows = Object.entries<SocketOption<unknown>>(socketOptions);
+/** One object for all sockets that have no option: most of ten thousand have none. */
+const defaultOptions = optionsOf(() => undefined);
 
 function checkListen(name: string, table: Table, context: Context): void {
   const listen = table.entries.get("listen");

@@ -47,8 +47,12 @@ const keys = {
 /** The keys of `[tenant]`, and of `[observer]`. */
 export const tenantKeys: readonly Key<unknown>[] = Object.values(keys);
 
+/** One object for all berths that name nobody. */
+const nobody: TenantSpec = { uids: none, gids: none, units: none };
+
 /** Reads the `[tenant]` or the `[observer]` table. */
 export function readTenant(value: Value, context: Context, name: "tenant" | "observer" = "tenant"): TenantSpec {
+  if (value.kind === "table" && value.entries.size === 0) return nobody;
   const section = openSection(name, value, keys, context);
   return { uids: section.value(keys.users), gids: section.value(keys.groups), units: section.value(keys.units) };
 }

@@ -7,33 +7,65 @@
  * An instance exists if the file TEMPLATE@INSTANCE.toml exists. The file is a link to the template, is empty, or has
  * what differs from the template. Without a template it has everything. A link to /dev/null masks any berth; an empty
  * file masks a plain berth or a template. Drop-ins are merged in the order of their file names. Each text is parsed
- * once, however many instances use it.
+ * once, however many instances use it, and that of a template only if it has changed.
  */
+import type { ConfigFile } from "./file-cache.ts";
 import { type BerthName, parseBerthName } from "./name.ts";
 import type { Origin } from "./problem.ts";
 import { compareText, type Report } from "./problem.ts";
-import type { ConfigFile, ConfigFiles } from "./read-files.ts";
+import type { ConfigFiles } from "./read-files.ts";
 import { mergeTables, parseTree, type Table } from "./tree.ts";
 
-/** A berth before it is validated; `origin` is the file that makes it exist. */
+/** A berth before its files are merged; `origin` is the file that makes it exist. */
 export interface ComposedBerth {
   readonly name: BerthName;
   readonly origin: Origin;
-  /** Undefined if its files could not be read: then that was reported. */
-  readonly table: Table | undefined;
+  /** What its table is made of, in order: where all are the same objects as before, the table is the same. */
+  readonly parts: readonly (ConfigFile | Layer)[];
+  /** Merges its files. Undefined if they could not be read: then that is reported. */
+  readonly table: () => Table | undefined;
 }
 
 /** One file or a merge of several: a table; "absent": there is no such file; "failed": it was reported. */
-type Layer = Table | "absent" | "failed";
+export type Layer = Table | "absent" | "failed";
+
+/** The layers of templates, kept from one reading to the next. */
+export class TemplateCache {
+  #known: ReadonlyMap<string, TemplateLayer> = new Map();
+
+  /** Begins another reading. `layer` composes the files of a template unless they are as before. */
+  begin(files: ConfigFiles, report: Report): { readonly layer: (name: string) => Layer; readonly done: () => void } {
+    const before = this.#known;
+    const known = new Map<string, TemplateLayer>();
+    const layer = (template: string): Layer => {
+      const now = known.get(template);
+      if (now !== undefined) return now.layer;
+      const stem = `${template}@`;
+      const parts = filesOf(files, stem);
+      const earlier = before.get(template);
+      // What failed is composed again, to be reported again.
+      const isSame = earlier !== undefined && earlier.layer !== "failed" && isSameList(earlier.parts, parts);
+      const composed = isSame ? earlier.layer : composeLayers(["absent"], parts, files.berths.has(stem), report);
+      known.set(template, { parts, layer: composed });
+      return composed;
+    };
+    return {
+      layer,
+      done: () => {
+        this.#known = known;
+      },
+    };
+  }
+}
+
+interface TemplateLayer {
+  readonly parts: readonly ConfigFile[];
+  readonly layer: Layer;
+}
 
 /** The berths of these files, by name. A berth whose files could not be read is reported, and has no table. */
-export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth[] {
-  const templates = new Map<string, Layer>();
-  const template = (name: string): Layer => {
-    const known = templates.get(name) ?? composeLayers(["absent"], `${name}@`, files, report);
-    templates.set(name, known);
-    return known;
-  };
+export function composeBerths(files: ConfigFiles, report: Report, templates: TemplateCache): ComposedBerth[] {
+  const { layer: template, done } = templates.begin(files, report);
   const berths: ComposedBerth[] = [];
   for (const [stem, file] of [...files.berths].sort(([a], [b]) => compareText(a, b))) {
     const name = parseBerthName(stem);
@@ -42,21 +74,40 @@ export function composeBerths(files: ConfigFiles, report: Report): ComposedBerth
       // Reports its syntax errors, even if it has no instance.
       template(name.template);
     } else if (!isMasked(name, file)) {
-      const table = composeLayers([name.kind === "instance" ? template(name.template) : "absent"], stem, files, report);
+      const below = name.kind === "instance" ? template(name.template) : "absent";
+      const own = filesOf(files, stem);
       const origin = { file: file.path, line: 1 };
-      if (table === "absent") reportNoTemplate(name, origin, report);
-      berths.push({ name, origin, table: typeof table === "object" ? table : undefined });
+      const table = (): Table | undefined => {
+        const layer = composeLayers([below], own, true, report);
+        if (layer === "absent") reportNoTemplate(name, origin, report);
+        return typeof layer === "object" ? layer : undefined;
+      };
+      berths.push({ name, origin, parts: [below, ...own], table });
     }
   }
+  done();
   reportOrphans(files, report);
   return berths;
 }
 
-/** Merges a berth's own file and drop-ins over `below`. Drop-ins alone make no berth: then it is "absent". */
-function composeLayers(below: readonly Layer[], stem: string, files: ConfigFiles, report: Report): Layer {
-  const base = merge([...below, parseFile(files.berths.get(stem), report)]);
+/** Whether both have the same objects. */
+export function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((one, at) => one === b[at]);
+}
+
+/** A berth's or template's own file, if there is one, and its drop-ins. */
+function filesOf({ berths, dropIns }: ConfigFiles, stem: string): ConfigFile[] {
+  const own = berths.get(stem);
+  const others = dropIns.get(stem)?.files ?? [];
+  return own === undefined ? [...others] : [own, ...others];
+}
+
+/** Merges own file and drop-ins over `below`. Drop-ins alone make no berth: then it is "absent". */
+function composeLayers(below: readonly Layer[], files: readonly ConfigFile[], hasOwn: boolean, report: Report): Layer {
+  const own = hasOwn ? files.slice(0, 1) : [];
+  const base = merge([...below, ...own.map((file) => parseFile(file, report))]);
   if (base === "absent") return base;
-  return merge([base, ...(files.dropIns.get(stem)?.files ?? []).map((file) => parseFile(file, report))]);
+  return merge([base, ...files.slice(own.length).map((file) => parseFile(file, report))]);
 }
 
 function merge(layers: readonly Layer[]): Layer {
@@ -65,8 +116,8 @@ function merge(layers: readonly Layer[]): Layer {
   return tables.length === 0 ? "absent" : tables.reduce(mergeTables);
 }
 
-function parseFile(file: ConfigFile | undefined, report: Report): Layer {
-  if (file === undefined || isEmpty(file)) return "absent";
+function parseFile(file: ConfigFile, report: Report): Layer {
+  if (isEmpty(file)) return "absent";
   const { content, path } = file;
   return content.kind === "text" ? (parseTree(path, content.text, report) ?? "failed") : "failed";
 }

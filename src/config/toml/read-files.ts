@@ -1,24 +1,10 @@
-/** Reads configuration directories. Only this file of the folder reads the disk. It never writes and never parses. */
-import { type Dirent, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+/** Reads configuration directories. It never writes and never parses. */
+import { type Dirent, readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { ConfigFile, FileCache } from "./file-cache.ts";
 import { BERTH_NAME_RULE, parseBerthName } from "./name.ts";
 import { compareText, type Report } from "./problem.ts";
 import { editDistance } from "./suggest.ts";
-
-/** What a `.toml` name leads to. */
-export type Content =
-  | { readonly kind: "text"; readonly text: string }
-  /** A link to /dev/null. */
-  | { readonly kind: "null" }
-  /** A link to the instance's template, known by its name: the template may be in another directory. */
-  | { readonly kind: "template" }
-  /** Could not be read; this has been reported. */
-  | { readonly kind: "unreadable" };
-
-export interface ConfigFile {
-  readonly path: string;
-  readonly content: Content;
-}
 
 /** The drop-ins of one berth, by file name; `directory` is the first they were found in. */
 export interface DropIns {
@@ -34,14 +20,17 @@ export interface ConfigFiles {
   readonly dropIns: ReadonlyMap<string, DropIns>;
 }
 
-/** Longer than any real configuration, so that a wrong link to a data file does not fill the memory. */
-const FILE_SIZE_MAX: number = 1024 * 1024;
-
 /**
  * Reads `directories`, given in rising precedence: a file replaces the one of the same name in an earlier directory,
- * and so does a drop-in. A directory that does not exist is skipped. `warn` hears of what is likely a mistake.
+ * and so does a drop-in. A directory that does not exist is skipped. `warn` hears of what is likely a mistake. It stops
+ * after each file, so that the caller can do something else.
  */
-export function readConfigFiles(directories: readonly string[], report: Report, warn: Report): ConfigFiles {
+export function* readConfigFiles(
+  directories: readonly string[],
+  cache: FileCache,
+  report: Report,
+  warn: Report,
+): Generator<undefined, ConfigFiles> {
   const found: string[] = [];
   const berths = new Map<string, string>();
   const dropIns = new Map<string, Map<string, string>>();
@@ -76,17 +65,22 @@ export function readConfigFiles(directories: readonly string[], report: Report, 
       }
     }
   }
-  return {
-    directories: found,
-    berths: new Map([...berths].map(([stem, path]) => [stem, readConfigFile(path, report)])),
-    dropIns: new Map([...dropIns].flatMap(([stem, files]) => readDropIns(stem, files, report))),
-  };
-}
-
-function readDropIns(stem: string, files: ReadonlyMap<string, string>, report: Report): [string, DropIns][] {
-  const sorted = [...files].sort(([a], [b]) => compareText(a, b)).map(([, path]) => readConfigFile(path, report));
-  const first = sorted[0];
-  return first === undefined ? [] : [[stem, { directory: dirname(first.path), files: sorted }]];
+  const { read, done } = cache.begin();
+  const files = new Map<string, ConfigFile>();
+  for (const [stem, path] of berths) {
+    files.set(stem, readConfigFile(path, read, report));
+    yield;
+  }
+  const sets = new Map<string, DropIns>();
+  for (const [stem, paths] of dropIns) {
+    const sorted = [...paths].sort(([a], [b]) => compareText(a, b));
+    const set = sorted.map(([, path]) => readConfigFile(path, read, report));
+    const first = set[0];
+    if (first !== undefined) sets.set(stem, { directory: dirname(first.path), files: set });
+    yield;
+  }
+  done();
+  return { directories: found, berths: files, dropIns: sets };
 }
 
 /** Whether a name likely should end in `.toml`: arena.tml, arena.TOML. Copies of editors and packages do not count. */
@@ -111,9 +105,9 @@ function list(directory: string, report: Report): Dirent[] | undefined {
   }
 }
 
-function readConfigFile(path: string, report: Report): ConfigFile {
+function readConfigFile(path: string, read: (path: string) => ConfigFile, report: Report): ConfigFile {
   try {
-    return { path, content: readContent(path) };
+    return read(path);
   } catch (error) {
     report(
       { file: path, line: 1 },
@@ -129,30 +123,6 @@ const remedies: ReadonlyMap<string, string> = new Map([
   ["ENOENT", "the link leads to a missing file: correct or remove the link"],
   ["ELOOP", "the link leads to itself: correct or remove the link"],
 ]);
-
-function readContent(path: string): Content {
-  const target = linkTarget(path);
-  const name = parseBerthName(basename(path, ".toml"));
-  if (target !== undefined && name?.kind === "instance" && basename(target) === `${name.template}@.toml`) {
-    return { kind: "template" };
-  }
-  // Checked before it is opened, because opening a FIFO would wait for a writer.
-  const status = statSync(path);
-  if (status.isCharacterDevice() && status.rdev === statSync("/dev/null").rdev) return { kind: "null" };
-  if (!status.isFile()) throw new Error("it is not a regular file");
-  if (status.size > FILE_SIZE_MAX) throw new Error(`it is longer than ${FILE_SIZE_MAX} bytes`);
-  return { kind: "text", text: new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path)) };
-}
-
-function linkTarget(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch (error) {
-    // readlink(2) fails with EINVAL if it is not a link.
-    if (codeOf(error) === "EINVAL") return undefined;
-    throw error;
-  }
-}
 
 function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";

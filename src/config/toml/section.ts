@@ -49,17 +49,26 @@ export function openSection(
   context: Context,
 ): Section {
   const table = asTable(label, value, context);
-  const known = Object.values(keys).map((key) => key.name);
-  for (const [name, entry] of table.entries) {
-    if (known.includes(name)) continue;
-    context.report(entry.origin, `[${label}] has no key "${name}"`, suggest(name, known));
-  }
+  if (table.entries.size > 0) reportUnknown(label, table, keys, context);
   const optional = <T>(key: Key<T>): T | undefined => {
     const entry = table.entries.get(key.name);
+    // Most keys of most berths are absent: nothing is made for them.
+    if (entry === undefined) return undefined;
     const reading: Reading = { ...context, label: `${label}.${key.name}` };
-    return entry === undefined ? undefined : key.read(entry, reading);
+    return key.read(entry, reading);
   };
   return { table, optional, value: (key) => optional(key) ?? key.fallback };
+}
+
+function reportUnknown(
+  label: string,
+  { entries }: Table,
+  keys: Readonly<Record<string, Key<unknown>>>,
+  { report }: Context,
+): void {
+  const known = Object.values(keys).map((key) => key.name);
+  for (const [name, { origin }] of entries)
+    if (!known.includes(name)) report(origin, `[${label}] has no key "${name}"`, suggest(name, known));
 }
 
 /** The table itself. Anything else is reported, and read as an empty table. */

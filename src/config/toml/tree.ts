@@ -89,15 +89,23 @@ export function mergeTables(base: Table, over: Table): Table {
 
 /** The same table with the specifiers in its strings expanded. An unknown one is reported. */
 export function expandTable(tree: Table, specifiers: ReadonlyMap<string, string>, report: Report): Table {
-  const entries = new Map([...tree.entries].map(([key, value]) => [key, expandValue(value, specifiers, report)]));
-  return { ...tree, entries };
+  let isSame = true;
+  const entries = new Map<string, Value>();
+  for (const [key, value] of tree.entries) {
+    const expanded = expandValue(value, specifiers, report);
+    isSame &&= expanded === value;
+    entries.set(key, expanded);
+  }
+  return isSame ? tree : { ...tree, entries };
 }
 
 function expandValue(value: Value, specifiers: ReadonlyMap<string, string>, report: Report): Value {
   if (value.kind === "table") return expandTable(value, specifiers, report);
-  if (value.kind === "list")
-    return { ...value, items: value.items.map((item) => expandValue(item, specifiers, report)) };
-  if (typeof value.value !== "string") return value;
+  if (value.kind === "list") {
+    const items = value.items.map((item) => expandValue(item, specifiers, report));
+    return items.every((item, at) => item === value.items[at]) ? value : { ...value, items };
+  }
+  if (typeof value.value !== "string" || !value.value.includes("%")) return value;
   const text = expandSpecifiers(value.value, specifiers, (specifier) => {
     const remedy =
       specifier === "%i" || specifier === "%t"
