@@ -128,7 +128,7 @@ describe("berth-web beside a broker", { timeout: 60_000 }, () => {
     const berth = await askJson<PublicBerth>(web, "/api/v1/public/arena");
     expect(berth).toMatchObject({ title: "The Arena", name: "arena" });
     expect(Object.keys(berth).sort()).toEqual(
-      ["address", "at", "game", "join", "map", "month", "name", "players", "slots", "state", "title"].sort(),
+      ["address", "at", "game", "join", "map", "month", "name", "players", "slots", "spark", "state", "title"].sort(),
     );
     const { status, body } = await ask(web, "/api/v1/public/lazy");
     expect([status, JSON.parse(body) as ApiError]).toMatchObject([404, { error: { code: "not-found" } }]);

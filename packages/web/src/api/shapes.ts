@@ -182,6 +182,8 @@ export interface PublicBerth {
   readonly address: string | null;
   /** A link that opens the game, as steam://connect/203.0.113.7:27015. */
   readonly join: string | null;
+  /** As {@link BerthRow.spark}. */
+  readonly spark: readonly (number | null)[];
   /** The mean of players in each 4 hours of 30 days, the oldest first: 180 numbers. */
   readonly month: readonly (number | null)[];
   /** When this was true. Older than a minute: the broker does not answer. */

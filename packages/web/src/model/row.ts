@@ -79,6 +79,7 @@ export function publicOf(row: BerthRow, title: string, month: readonly (number |
     slots: row.slots,
     address: row.address,
     join: joinLink(row),
+    spark: row.spark,
     month,
     at: now,
   };
