@@ -45,7 +45,11 @@ export async function prepare() {
   }
   const webStamp = at("node_modules/.berthd-web-compiled");
   const webSources = filesOf("packages/web").filter((path) => !/\/packages\/web\/(dist|node_modules)\//.test(path));
-  if (!existsSync(at("packages/web/dist/server")) || isOlder([webStamp], webSources)) {
+  if (
+    !existsSync(at("packages/web/dist/server")) ||
+    !existsSync(at("packages/web/dist/page/index.html")) ||
+    isOlder([webStamp], webSources)
+  ) {
     await step("compiling the status page", ["run", "build:web"]);
     writeFileSync(webStamp, "");
   }

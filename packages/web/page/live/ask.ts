@@ -1,0 +1,57 @@
+/** Questions to /api/v1, and components that ask them again and again. */
+import { useEffect, useState } from "preact/hooks";
+import type { ApiError } from "../../src/api/shapes.ts";
+import { whileVisible } from "./visible.ts";
+
+export type Answer<T> =
+  | { readonly kind: "waiting" }
+  | { readonly kind: "ok"; readonly value: T }
+  | { readonly kind: "refused"; readonly code: ApiError["error"]["code"] | "unreachable"; readonly message: string };
+
+/** `path` is beneath /api/v1. Throws only when `signal` aborts. */
+export async function ask<T>(path: string, signal: AbortSignal): Promise<Answer<T>> {
+  try {
+    const response = await fetch(`/api/v1/${path}`, { signal, headers: { accept: "application/json" } });
+    if (response.ok) return { kind: "ok", value: await response.json() };
+    const { error }: ApiError = await response.json();
+    return { kind: "refused", code: error.code, message: error.message };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { kind: "refused", code: "unreachable", message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/**
+ * The answer to `path`: asked at once, when `path` or `again` changes, and each `everyMs` while the tab is visible.
+ * An answer is shown until the next one is there; that of another path is not.
+ */
+export function useAnswer<T>(path: string, everyMs: number, again: unknown = undefined): Answer<T> {
+  const [shown, show] = useState<{ readonly path: string; readonly answer: Answer<T> }>();
+  // `again` is a reason to ask, not part of the question.
+  useEffect(() => {
+    const ended = new AbortController();
+    const once = async (): Promise<void> => {
+      const answer = await ask<T>(path, ended.signal).catch(() => undefined);
+      if (answer === undefined || ended.signal.aborted) return;
+      // A moment without an answer does not take away what is shown.
+      show((before) =>
+        answer.kind === "refused" && answer.code === "unreachable" && before?.path === path ? before : { path, answer },
+      );
+    };
+    const stop = whileVisible(() => {
+      void once();
+      const timer = setInterval(() => void once(), everyMs);
+      return () => clearInterval(timer);
+    });
+    return () => {
+      stop();
+      ended.abort();
+    };
+  }, [path, everyMs, again]);
+  return shown?.path === path ? shown.answer : { kind: "waiting" };
+}
+
+/** `HOST/NAME` as part of an address. */
+export function berthPath(host: string, name: string): string {
+  return `${encodeURIComponent(host)}/${encodeURIComponent(name)}`;
+}

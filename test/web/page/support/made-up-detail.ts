@@ -1,0 +1,187 @@
+/** What is shown of one made-up berth when it is opened. */
+import type {
+  BerthDetail,
+  BerthRow,
+  PublicBerth,
+  Quiet,
+  QuietHour,
+  Series,
+  Timeline,
+  Why,
+} from "../../../../packages/web/src/api/shapes.ts";
+import { DAY, HOUR, randomOf } from "./made-up.ts";
+import { loadAt } from "./made-up-games.ts";
+
+const MINUTE = 60_000;
+
+export function madeUpDetail(row: BerthRow): BerthDetail {
+  const runs = row.memory !== null;
+  const bad = row.state === "problem";
+  return {
+    ...row,
+    why: whyOf(row),
+    tenant: runs ? { pid: 50_903, user: row.user ?? "nobody", unit: `berth@${row.name}.service` } : null,
+    starts: row.state === "asleep" ? "on-demand" : row.state === "vacant" ? "hand" : "unit",
+    status: null,
+    cpu: runs ? 0.4 : null,
+    sockets: [
+      {
+        name: "game",
+        address: `${row.protocol}://0.0.0.0:27015`,
+        queue: { bytes: bad ? 4_194_304 : 0, limit: 4_194_304 },
+        drops: bad ? 1204 : 0,
+        backlog: null,
+      },
+    ],
+    quietest: madeUpQuiet(row).best,
+    publicPage: row.name === "cs2@dust2" ? "/p/cs2@dust2" : null,
+  };
+}
+
+function whyOf({ name, state }: BerthRow): Why | null {
+  const why = (kind: Why["kind"], text: string, remedies: Why["remedies"], more: Partial<Why> = {}): Why => ({
+    kind,
+    text,
+    words: null,
+    next: null,
+    remedies,
+    ...more,
+  });
+  switch (state) {
+    case "failed":
+      return why(
+        "not-running",
+        "The kernel killed it five times because it needed more than the 4 GB that its unit allows (SIGKILL, exit status 137). Its port stays open: players who connect wait for the next server.",
+        [
+          { what: "Allow it more memory", command: `systemctl set-property berth@${name}.service MemoryMax=6G` },
+          { what: "Start it now, not at the next try", command: `systemctl restart berth@${name}` },
+        ],
+        {
+          words:
+            "[14:02:31] [Server thread/INFO]: Preparing spawn area: 84%\n[14:02:33] java.lang.OutOfMemoryError: Java heap space",
+          next: Date.now() + 164_000,
+        },
+      );
+    case "problem":
+      return why(
+        "wrong",
+        "The server reads slower than packets come: its receive queue has been full for 5 minutes and the kernel has thrown away 1,204 packets. Players feel it as lag.",
+        [
+          {
+            what: "Give the socket a larger receive buffer: add this to its drop-in",
+            command: '[sockets.game]\nreceive-buffer = "4M"',
+          },
+          { what: "Then apply it; nobody is disconnected", command: "berth check && systemctl reload berthd" },
+        ],
+      );
+    case "draining":
+      return why("now", "New joins wait for the next server; it starts at 0:00, or when the last player leaves.", [
+        { what: "Keep it after all", command: `berth drain --cancel ${name}` },
+      ]);
+    case "asleep":
+      return why("not-running", "Nobody has played for 15 minutes, so it was stopped. The first packet starts it.", [
+        { what: "Wake it now", command: `systemctl start berth@${name}` },
+      ]);
+    default:
+      return null;
+  }
+}
+
+export function madeUpSeries(row: BerthRow, range: Series["range"]): Series {
+  const [count, step] = range === "24h" ? [144, 10 * MINUTE] : [180, 4 * HOUR];
+  const start = Date.now() - (count - 0.5) * step;
+  const random = randomOf(row.name + range);
+  const slots = row.slots ?? 16;
+  const full = Array.from({ length: count }, (_, at) => loadAt(start + at * step, 0) * (0.8 + random() * 0.2));
+  const plot = (top: number, limit: number | null): Series["players"] => ({
+    mean: full.map((part) => Math.round(part * top * 100) / 100),
+    high: full.map((part) => Math.min(top, Math.round(part * top * 120) / 100)),
+    limit,
+  });
+  const crash = start + (count - 30) * step;
+  return {
+    range,
+    start,
+    step,
+    players: plot(slots * 0.9, slots),
+    packets: plot(900, null),
+    cpu: plot(0.6, null),
+    memory: plot((row.memory?.limit ?? 2 ** 30) * 0.9, row.memory?.limit ?? 2 ** 30),
+    idle: [{ from: crash, to: crash + 3 * step }],
+    lost: row.state === "problem" ? [{ from: start + (count - 5) * step, to: start + count * step }] : [],
+    crashes: [crash],
+  };
+}
+
+export function madeUpTimeline(row: BerthRow): Timeline {
+  const since = row.since ?? Date.now() - HOUR;
+  return {
+    more: true,
+    events: [
+      { at: since, kind: "lease", text: "Lease taken by pid 50903", detail: `user ${row.user}, ready after 3.2 s` },
+      { at: since - 26 * HOUR, kind: "takeover", text: "Taken over in 2.1 s, nobody dropped", detail: "by a reload" },
+      {
+        at: since - 50 * HOUR,
+        kind: "crash",
+        text: "Crashed: SIGSEGV, exit status 139",
+        detail: "restarted after 6 ms; 3 joins waited, none was refused",
+      },
+    ],
+  };
+}
+
+/** `row` undefined: all berths of the host. */
+export function madeUpQuiet(row: BerthRow | undefined, days: number = 56): Quiet {
+  const random = randomOf(row?.name ?? "all");
+  const top = row?.slots ?? 400;
+  const monday = new Date("2026-11-30T00:00:00").getTime();
+  const mean = Array.from({ length: 7 }, (_, day) =>
+    Array.from(
+      { length: 24 },
+      (_, hour) => loadAt(monday + day * DAY + hour * HOUR, 0.5) * top * (0.9 + random() * 0.2),
+    ),
+  );
+  const at = (weekday: number, hour: number): QuietHour => ({
+    weekday,
+    hour,
+    mean: mean[weekday]?.[hour] ?? 0,
+    high: (mean[weekday]?.[hour] ?? 0) * 1.6,
+    next: Date.now() + 2 * DAY + 15 * HOUR,
+  });
+  const enough = days >= 14;
+  return {
+    berth: row === undefined ? null : `${row.host}/${row.name}`,
+    host: row?.host ?? "fsn-1",
+    zone: "Europe/Berlin",
+    days,
+    enough,
+    mean,
+    best: enough ? at(1, 5) : null,
+    others: enough ? [at(4, 5), at(2, 5)] : [],
+    remedy:
+      row === undefined || !enough
+        ? null
+        : {
+            what: "Restart it then",
+            command: `systemd-run --on-calendar="2026-12-01 05:00" systemctl restart berth@${row.name}`,
+          },
+  };
+}
+
+export function madeUpPublic(row: BerthRow): PublicBerth {
+  const series = madeUpSeries(row, "30d");
+  return {
+    name: row.name,
+    title: "Dust II, all day",
+    game: row.game,
+    map: row.map,
+    state: "open",
+    players: row.players,
+    slots: row.slots,
+    address: row.address,
+    join: `steam://connect/${row.address}`,
+    spark: row.spark,
+    month: series.players.mean,
+    at: Date.now(),
+  };
+}
