@@ -21,6 +21,7 @@ const PACKAGES = {
   busybox: "busybox-static",
   bzfs: "bzflag-server",
   casync: "casync",
+  chromium: "chromium",
   chrt: "util-linux",
   conmon: "conmon",
   crun: "crun",
