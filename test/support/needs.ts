@@ -56,6 +56,8 @@ const PACKAGES = {
   nsd: "nsd",
   nsenter: "util-linux",
   prlimit: "util-linux",
+  promtool: "prometheus",
+  prometheus: "prometheus",
   "prometheus-node-exporter": "prometheus-node-exporter",
   podman: "podman",
   ps: "procps",

@@ -24,6 +24,7 @@ export function happeningOf(
   switch (event) {
     case "present":
     case "status":
+    case "players":
       return undefined;
     case "added":
       return make("added", "Added to the configuration");
