@@ -46,6 +46,7 @@ export class Site {
   readonly #timer: NodeJS.Timeout;
   #shown: Overview;
   #body: Body | undefined;
+  #firstEvent: Buffer | undefined;
   #patchedAt = 0;
   #soon: NodeJS.Timeout | undefined;
   #sampledAt = 0;
@@ -84,6 +85,12 @@ export class Site {
   get shownBody(): Body {
     this.#body ??= jsonBody(this.#shown);
     return this.#body;
+  }
+
+  /** The first event of every stream that begins within a tick: also the bytes are shared. */
+  get shownEvent(): Buffer {
+    this.#firstEvent ??= this.#streams.event("state", this.shownBody.bytes.toString("utf8"));
+    return this.#firstEvent;
   }
 
   rowOf(name: string): BerthRow | undefined {
@@ -181,6 +188,7 @@ export class Site {
     const patch = patchOf(this.#shown, next, now);
     this.#shown = next;
     this.#body = undefined;
+    this.#firstEvent = undefined;
     if (patch === undefined) return;
     this.#patchedAt = now;
     this.#streams.send("patch", JSON.stringify(patch));

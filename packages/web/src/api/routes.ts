@@ -47,7 +47,7 @@ export class ApiRoutes implements Routes {
   stream(path: string, response: ServerResponse, address: string): boolean {
     const { site, streams } = this.#parts;
     if (path !== `${API}/events`) return false;
-    return streams.add(response, address, () => streams.event("state", site.shownBody.bytes.toString("utf8")));
+    return streams.add(response, address, () => site.shownEvent);
   }
 
   async answer(path: string, query: URLSearchParams): Promise<Answer> {

@@ -64,7 +64,7 @@ export class Berths {
       retell(known, at);
       if (known.record.state === "vacant" || now === undefined) return [];
       const isFresh = known.query !== undefined && at - known.query.at < FRESH_MS;
-      const players = isFresh ? (known.query?.players ?? null) : null;
+      const players = known.record.players?.count ?? (isFresh ? (known.query?.players ?? null) : null);
       if (players !== null) known.players.add(at, players);
       return [{ host, name: known.record.name, players, cpu: known.cpu, memory: now.memory, queue: now.queue, drops }];
     });

@@ -46,6 +46,7 @@ export const SPARK_POINTS = 48;
 /** The mean of players by half hours, for the last day. The present half hour is shown when it is over. */
 export class PlayersOfADay {
   readonly #means = new Map<number, number>();
+  #spark: { readonly slot: number; readonly means: readonly (number | null)[] } | undefined;
   #slot = 0;
   #sum = 0;
   #count = 0;
@@ -53,6 +54,7 @@ export class PlayersOfADay {
   /** A mean of an earlier half hour, out of the history. */
   restore(at: number, mean: number): void {
     this.#means.set(Math.floor(at / HALF_HOUR), Math.round(mean * 10) / 10);
+    this.#spark = undefined;
   }
 
   add(at: number, players: number): void {
@@ -70,10 +72,14 @@ export class PlayersOfADay {
     this.#count = 0;
   }
 
-  /** The oldest first. Null where nothing was measured. */
-  spark(now: number): (number | null)[] {
+  /** The oldest first. Null where nothing was measured. The same array until another half hour is over. */
+  spark(now: number): readonly (number | null)[] {
     const slot = Math.floor(now / HALF_HOUR);
     if (slot !== this.#slot && this.#count > 0) this.#begin(slot);
-    return Array.from({ length: SPARK_POINTS }, (_, at) => this.#means.get(slot - SPARK_POINTS + at) ?? null);
+    if (this.#spark?.slot !== slot) {
+      const means = Array.from({ length: SPARK_POINTS }, (_, at) => this.#means.get(slot - SPARK_POINTS + at) ?? null);
+      this.#spark = { slot, means };
+    }
+    return this.#spark.means;
   }
 }

@@ -19,6 +19,7 @@ export function rowOf(known: Known, { host, address, users }: Place, now: number
   const { record, measured } = known;
   const { lease, root } = record;
   const isServing = record.state !== "vacant";
+  const { players: reported } = record;
   const query = known.query !== undefined && now - known.query.at < FRESH_MS ? known.query : undefined;
   const image = root?.images.at(-1);
   return {
@@ -30,9 +31,9 @@ export function rowOf(known: Known, { host, address, users }: Place, now: number
     outdated: record.outdated ? { image: null, configuration: true } : null,
     drain: null,
     game: query?.game ?? null,
-    map: query?.map ?? null,
-    players: query?.players ?? null,
-    slots: query?.slots ?? null,
+    map: cleanOrNull(reported?.map ?? query?.map),
+    players: reported?.count ?? query?.players ?? null,
+    slots: reported?.max ?? query?.slots ?? null,
     spark: known.players.spark(now),
     ...playerAddress(record.descriptors, address),
     image: image === undefined ? null : clean(image.split("/").at(-1) ?? image, 60),
@@ -43,6 +44,10 @@ export function rowOf(known: Known, { host, address, users }: Place, now: number
     restarts: measured?.restarts ?? null,
     user: lease ? users.ofProcess(lease.pid, lease.uid) : null,
   };
+}
+
+function cleanOrNull(text: string | null | undefined): string | null {
+  return text ? clean(text, 60) : null;
 }
 
 export function detailOf(

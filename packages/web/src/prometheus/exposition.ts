@@ -1,7 +1,7 @@
 /** The text of /metrics. Made at most once a second, however many ask. */
 import type { Metric } from "berthd";
 import { Counter, Gauge, Registry } from "prom-client";
-import type { BerthRow, StateWord } from "../api/shapes.ts";
+import type { BerthRow } from "../api/shapes.ts";
 import { AcquireHistogram } from "./acquire-histogram.ts";
 import { type ExposedFamily, exposedFamilies } from "./families.ts";
 
@@ -18,17 +18,6 @@ const PREFIX = "io.berthd.Broker.";
 /** The broker sees to it that its errors are few; this is in case it does not. */
 const MAX_SERIES_PER_BROKER_FAMILY = 200;
 
-const words: readonly StateWord[] = [
-  "failed",
-  "problem",
-  "draining",
-  "handover",
-  "starting",
-  "serving",
-  "asleep",
-  "vacant",
-];
-
 /** `metrics` is empty while the broker does not answer. */
 export async function exposition(metrics: readonly Metric[], facts: WebFacts): Promise<string> {
   const registry = new Registry();
@@ -41,14 +30,11 @@ export async function exposition(metrics: readonly Metric[], facts: WebFacts): P
     gauge("web_history_writable", "Whether the history can be written: 1, else 0.").set(facts.historyWorks ? 1 : 0);
   }
   if (!facts.isUp) return registry.metrics();
-  const state = gauge("berth_state", "1 for the word that the berth has on the status page, 0 for the others.", [
-    "berth",
-    "state",
-  ]);
+  const state = gauge("berth_state", "1, for the word that the berth has on the status page.", ["berth", "state"]);
   const players = gauge("players", "Players of the berth's server, as it says.", ["berth"]);
   const slots = gauge("player_slots", "The most players of the berth's server, as it says.", ["berth"]);
   for (const row of facts.rows) {
-    for (const word of words) state.set({ berth: row.name, state: word }, row.state === word ? 1 : 0);
+    state.set({ berth: row.name, state: row.state }, 1);
     if (row.players !== null) players.set({ berth: row.name }, row.players);
     if (row.slots !== null) slots.set({ berth: row.name }, row.slots);
   }
