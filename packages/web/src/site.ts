@@ -16,6 +16,7 @@ import { measuredOf } from "./model/measured.ts";
 import { patchOf } from "./model/patch.ts";
 import { type Place, rowOf } from "./model/row.ts";
 import { Users } from "./model/users.ts";
+import { PlayersOfBerths } from "./players/players-of-berths.ts";
 
 export interface SiteOptions {
   readonly host: string;
@@ -43,6 +44,7 @@ export class Site {
   readonly history: History | undefined;
   readonly #streams: Streams;
   readonly #link: BrokerLink;
+  readonly #players: PlayersOfBerths;
   readonly #timer: NodeJS.Timeout;
   #shown: Overview;
   #body: Body | undefined;
@@ -67,6 +69,7 @@ export class Site {
       connected: () => this.#connected(),
       lost: (why, nextTry) => this.#lost(why, nextTry),
     });
+    this.#players = new PlayersOfBerths(this.berths, this.#link);
     this.#shown = this.#overview(Date.now());
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#link.start();
@@ -168,7 +171,10 @@ export class Site {
           this.#sampling = false;
         });
     }
-    if (this.facts.unreachableSince === null) this.berths.tick(now);
+    if (this.facts.unreachableSince === null) {
+      this.berths.tick(now);
+      this.#players.tick(now);
+    }
     if (now - this.#patchedAt >= TICK_MS) this.#show(now);
   }
 

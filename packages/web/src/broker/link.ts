@@ -2,7 +2,7 @@
  * The connection to the broker: it watches, and measures when asked. A broker that goes away is tried again, a little
  * later each time; the process goes on meanwhile.
  */
-import { type BerthEventRecord, type BrokerClient, connect, type Metric } from "berthd";
+import { type BerthEventRecord, type BrokerClient, connect, type Metric, type PlayersReport } from "berthd";
 
 export interface LinkEvents {
   /** What happens, in order. After each new connection it begins with `present` for every berth. */
@@ -68,10 +68,21 @@ export class BrokerLink {
     return connect({ ...(this.#socket !== undefined && { socket: this.#socket }), signal });
   }
 
+  /** The connection for single questions. */
+  async #asking(): Promise<BrokerClient> {
+    if (this.#measuring === undefined || this.#measuring.closed) this.#measuring = await this.#connect();
+    return this.#measuring;
+  }
+
+  /** Reports who plays on a berth. Throws where this user is no observer of it. */
+  async report(berth: string, players: PlayersReport): Promise<void> {
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(MEASURE_MS)]);
+    await (await this.#asking()).report(berth, players, { signal });
+  }
+
   /** The measurements as they are now. Throws what the library throws. */
   async measure(): Promise<Metric[]> {
-    if (this.#measuring === undefined || this.#measuring.closed) this.#measuring = await this.#connect();
-    const client = this.#measuring;
+    const client = await this.#asking();
     const metrics: Metric[] = [];
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(MEASURE_MS)]);
     for await (const metric of client.metrics({ signal })) metrics.push(metric);

@@ -1,0 +1,139 @@
+/** Who plays: what is asked, when, and what of the answer is believed. */
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { describe, expect, it, vi } from "vitest";
+import type { Overview } from "../../packages/web/src/api/shapes.ts";
+import { Asker, LAST_PAUSE_MS, PAUSE_MS } from "../../packages/web/src/players/asker.ts";
+import { answerOf, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
+import { connect } from "../../src/index.ts";
+import type { Berth } from "../../src/varlink/io.berthd.Broker.types.ts";
+import { spawnBroker } from "../support/broker.ts";
+import { askJson, startWeb } from "../support/web/web-process.ts";
+
+const user = process.getuid?.() === 0 ? 'user = "nobody"' : "";
+
+const berth: Berth = {
+  name: "arena",
+  state: "occupied",
+  lease: { id: "l1", pid: 1, uid: 1 },
+  descriptors: [{ name: "game", kind: "datagram", address: "udp://[::]:27960" }],
+  query: { type: "quake3" },
+};
+
+describe("the question", () => {
+  it("goes to the berth's own socket, or where the configuration says", () => {
+    expect(questionOf(berth)).toEqual({ type: "quake3", host: "::1", port: 27960 });
+    const elsewhere = { ...berth, query: { type: "valve", host: "10.0.0.9", port: 5 } };
+    expect(questionOf(elsewhere)).toEqual({ type: "valve", host: "10.0.0.9", port: 5 });
+  });
+
+  it("is not asked of a vacant berth, nor without a query", () => {
+    expect([questionOf({ ...berth, state: "vacant" }), questionOf({ ...berth, query: null })]).toEqual([
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it("names a game, or else a protocol", () => {
+    const types = ["q3a", "quake3", "minecraft-bedrock", "constructor"].map((type) =>
+      typeFor(type, { q3a: 1 }, ["quake3", "minecraftbedrock"]),
+    );
+    expect(types).toEqual(["q3a", "protocol-quake3", "protocol-minecraftbedrock", undefined]);
+  });
+});
+
+describe("the answer", () => {
+  it("is believed within reason: numbers that are counts, text without control characters", () => {
+    expect(answerOf({ numplayers: 7, maxplayers: "16", name: "\u001b[31mRed\n", map: "q3dm17" })).toEqual({
+      players: 7,
+      slots: 16,
+      name: "[31mRed",
+      map: "q3dm17",
+    });
+    expect(answerOf({ players: [{}, {}], maxplayers: 0 })).toEqual({ players: 2, slots: null, name: null, map: null });
+    expect(answerOf({ numplayers: 1e15, map: "x".repeat(1000) })?.players).toBe(100_000);
+    expect(answerOf({ numplayers: 1, map: "x".repeat(1000) })?.map).toHaveLength(128);
+  });
+
+  it.each([undefined, null, 5, "x", {}, { numplayers: -1 }, { numplayers: 1.5 }, { numplayers: null }])(
+    "%j says nothing",
+    (result) => expect(answerOf(result)).toBe(undefined),
+  );
+});
+
+it("a server that does not answer is asked less and less often, and told of once", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
+  try {
+    let asked = 0;
+    const failed: string[] = [];
+    let works = false;
+    const asker = new Asker({
+      ask: async () => {
+        asked++;
+        if (!works) throw new Error("no answer");
+        return { players: 1, slots: 2, name: null, map: null };
+      },
+      answered: () => undefined,
+      failed: (name, why) => failed.push(`${name}: ${why}`),
+    });
+    const askedIn = async (ms: number): Promise<number> => {
+      const before = asked;
+      for (let at = 0; at < ms; at += 1000) {
+        vi.setSystemTime(Date.now() + 1000);
+        asker.tick([berth], Date.now());
+        await new Promise(setImmediate);
+      }
+      return asked - before;
+    };
+    expect(await askedIn(60 * 60_000)).toBeLessThan(20);
+    expect(failed).toEqual(["arena: no answer"]);
+    works = true;
+    await askedIn(LAST_PAUSE_MS);
+    const often = await askedIn(10 * PAUSE_MS);
+    expect(often).toBeGreaterThanOrEqual(9);
+    expect(often).toBeLessThanOrEqual(11);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+/** Answers as Quake III does: https://www.quake3world.com, `getstatus`. */
+async function quakeServer(): Promise<Socket> {
+  const socket = createSocket("udp4").bind(0, "127.0.0.1");
+  socket.on("message", (message, { port, address }) => {
+    if (!message.toString("latin1").includes("getstatus")) return;
+    const status = "\\sv_hostname\\Red\\mapname\\q3dm17\\sv_maxclients\\12";
+    socket.send(
+      Buffer.from(`\xff\xff\xff\xffstatusResponse\n${status}\n5 20 "one"\n7 31 "two"\n`, "latin1"),
+      port,
+      address,
+    );
+  });
+  await once(socket, "listening");
+  return socket;
+}
+
+it("players of a real question are on the page and in List, without their names", { timeout: 60_000 }, async () => {
+  const server = await quakeServer();
+  try {
+    const query = `query = { type = "quake3", host = "127.0.0.1", port = ${server.address().port} }`;
+    await using broker = await spawnBroker({
+      "arena.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n[server]\ncommand = ["true"]\n${user}\n${query}\n`,
+    });
+    await using web = await startWeb(broker.socket);
+    const client = await connect({ socket: broker.socket });
+    (await client.call("io.berthd.Broker.Acquire", { berth: "arena" }))[Symbol.dispose]();
+    await vi.waitFor(async () => {
+      const { berths } = await askJson<Overview>(web, "/api/v1/overview");
+      expect(berths[0]).toMatchObject({ players: 2, slots: 12, map: "q3dm17" });
+    }, 30_000);
+    await vi.waitFor(async () => {
+      const [record] = await client.berths();
+      expect(record?.players).toMatchObject({ count: 2, max: 12, name: "Red", map: "q3dm17" });
+    }, 30_000);
+    expect(JSON.stringify(await askJson(web, "/api/v1/overview"))).not.toContain('"one"');
+    client.close();
+  } finally {
+    server.close();
+  }
+});
