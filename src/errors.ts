@@ -31,7 +31,8 @@ export type ErrorCode =
   | "SYSTEM_ERROR"
   | "TENANCY_CHANGED"
   | "TOO_MANY_DESCRIPTORS"
-  | "USAGE";
+  | "USAGE"
+  | "WEB_UNREACHABLE";
 
 /** A fault of ours or of the machine: what was tried, on what, why it failed, what to do. */
 export class BerthError extends Error {

@@ -23,6 +23,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   ls: async (program) => (await import("./commands/ls.ts")).addLs(program),
   show: async (program) => (await import("./commands/show.ts")).addShow(program),
   top: async (program) => (await import("./commands/top.ts")).addTop(program),
+  history: async (program) => (await import("./commands/history.ts")).addHistory(program),
   watch: async (program) => (await import("./commands/watch.ts")).addWatch(program),
   reload: async (program) => (await import("./commands/reload.ts")).addReload(program),
   start: async (program) => (await import("./commands/start.ts")).addStart(program),
