@@ -1,12 +1,13 @@
 /**
- * What `npm start` runs: a broker with the examples' configuration in a folder of its own, and the example server on
- * the berth `echo`. Everything ends with {@link Demo#stop}: the processes it started, and the folder.
+ * What `npm start` runs: a broker with the examples' configuration in a folder of its own, the example server on the
+ * berth `echo`, and the status page on the berth `web`. Everything ends with {@link Demo#stop}: the processes it started, and the folder.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   cpSync,
   mkdirSync,
@@ -22,8 +23,11 @@ import { join } from "node:path";
 import { root, Sentence } from "./prepare.mjs";
 
 const berth = join(root, "dist/berth/berth.cjs");
+const page = join(root, "packages/web/dist/server/main.js");
 const NOBODY = 65534;
 const HOST = "127.0.0.1";
+/** As in examples/web.toml. */
+const WEB_PORT = 9115;
 /** Milliseconds that starting, answering or ending may take. */
 export const PATIENCE = 10_000;
 
@@ -70,8 +74,10 @@ export class Demo {
     cpSync(join(root, "examples/vault"), this.image, { recursive: true });
     this.port = await this.#choosePort();
     this.#writeConfiguration();
+    await this.#writePage();
     const config = ["--config", join(root, "examples/demo"), "--config", join(this.#folder, "config")];
-    const rest = ["--state", join(this.#folder, "state"), "--socket", this.socket];
+    // It may see every berth, and take none.
+    const rest = ["--state", join(this.#folder, "state"), "--socket", this.socket, "--observer", String(this.uid)];
     this.broker = this.#spawn("broker", join(root, "dist/cli/berthd.js"), [...config, ...rest]);
     await this.#untilReady();
   }
@@ -109,6 +115,36 @@ export class Demo {
       `[sockets]\nchat.listen = ["tcp://${HOST}:${this.port}"]\ngame.listen = ["udp://${HOST}:${this.port}"]\n\n[server]\ncommand = ${command}\n${isRoot ? `user = ${NOBODY}\n` : ""}`,
     );
     this.#writeDropIn("vault", `[root]\nimage = "${this.image}"\n${isRoot ? '[server]\nuser = "range"\n' : ""}`);
+  }
+
+  /** The berth of the status page. There is none where its user has no way into the clone. */
+  async #writePage() {
+    const nobody = process.getuid() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
+    const reads = spawnSync(this.#node, [page, "--version"], { ...nobody, cwd: this.#folder });
+    if (reads.status !== 0) {
+      this.note = `${this.note ? `${this.note}\n` : ""}no status page: uid ${this.uid} cannot read ${page}`;
+      return;
+    }
+    this.webPort = (await isFree(WEB_PORT)) ? WEB_PORT : await freePort();
+    const state = join(this.#folder, "web");
+    mkdirSync(state);
+    if (process.getuid() === 0) chownSync(state, NOBODY, NOBODY);
+    const command = [this.#node, page, "--socket", this.socket, "--history", join(state, "history.db")];
+    const user = process.getuid() === 0 ? `user = ${NOBODY}\n` : "";
+    writeFileSync(
+      join(this.#folder, "config/web.toml"),
+      `[sockets.http]\nlisten = ["tcp://${HOST}:${this.webPort}"]\n\n[server]\ncommand = ${JSON.stringify(command)}\n${user}`,
+    );
+  }
+
+  /** Where the status page is. Undefined where there is none. */
+  get webAddress() {
+    return this.webPort === undefined ? undefined : `http://${HOST}:${this.webPort}/`;
+  }
+
+  /** Starts the status page: `berth run web`. */
+  launchPage() {
+    if (this.webPort !== undefined) this.#spawn("web", berth, ["run", "--socket", this.socket, "web"]);
   }
 
   #writeDropIn(name, text) {

@@ -37,6 +37,25 @@ export async function proveAll(demo, proved) {
 
   await proveSurvival(demo, server, proved);
   await proveRoot(demo, proved);
+  if (demo.webAddress !== undefined) await provePage(demo, proved);
+}
+
+/** The status page answers, as itself and with the berths. */
+async function provePage(demo, proved) {
+  const deadline = performance.now() + PATIENCE;
+  for (;;) {
+    try {
+      const { berths } = await (await fetch(new URL("api/v1/overview", demo.webAddress), limit())).json();
+      const echo = berths.find(({ name }) => name === "echo");
+      const type = (await fetch(demo.webAddress, limit())).headers.get("content-type");
+      demand(echo !== undefined, `it shows ${berths.length} berths, and not echo`);
+      demand(type?.startsWith("text/html"), `its page is ${type}`);
+      return proved(`the status page at ${demo.webAddress} shows ${berths.length} berths, and echo is ${echo.state}`);
+    } catch (error) {
+      if (performance.now() > deadline) throw new Sentence(`the status page: ${error.message}\n${demo.log("web")}`);
+      await delay(50);
+    }
+  }
 }
 
 /** A tenant changes a file of its root: the next one has it so, and the image is what it was. */

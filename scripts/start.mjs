@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm start`: a broker, a server without privilege, and what the broker sees of them, until Ctrl-C. With `-- --once`
+ * `npm start`: a broker, a server and the status page without privilege, and what the broker sees, until Ctrl-C. With `-- --once`
  * it queries the server itself, prints what that proved, and ends.
  */
 import { parseArgs, stripVTControlCharacters } from "node:util";
@@ -29,6 +29,7 @@ await main(async () => {
   const demo = await Demo.start();
   try {
     if (demo.note) console.log(demo.note);
+    demo.launchPage();
     if (once) await Promise.race([prove(demo), untilStopped(stop.signal)]);
     else await show(demo, stop.signal);
     return 0;
@@ -104,9 +105,10 @@ function keepServing(demo, signal) {
   });
 }
 
-function hints({ port, socket }) {
+function hints({ port, socket, webAddress }) {
   // Node is here for sure, nc may not be.
-  return `Ask the server:   node -e 'net.connect(${port}).end("hello").pipe(process.stdout)'
+  const page = webAddress === undefined ? "" : `See the berths:   ${webAddress} in a browser\n`;
+  return `${page}Ask the server:   node -e 'net.connect(${port}).end("hello").pipe(process.stdout)'
                   node -e 's = dgram.createSocket("udp4"); s.send("hello", ${port}); s.on("message", (m) => (console.log(String(m)), s.close()))'
 Ask the broker:   export BERTHD_SOCKET=${socket}
                   node dist/berth/berth.cjs ls

@@ -2,11 +2,11 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { dirname, join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { endsWithTest } from "../support/wrap.ts";
 
-test("each command that asks the server is answered", { timeout: 30_000 }, async () => {
+test("each command that asks the server is answered, and so is the status page", { timeout: 30_000 }, async () => {
   const [first = "", ...rest] = [...endsWithTest, process.execPath, join(packageRoot, "scripts/start.mjs")];
   const demo = spawn(first, rest, {
     env: { ...process.env, BERTHD_SKIP_BUILD: "1" },
@@ -23,6 +23,8 @@ test("each command that asks the server is answered", { timeout: 30_000 }, async
         if (said.includes("Ask the broker:")) resolve();
       });
     });
+    const address = /See the berths: +(\S+)/.exec(said)?.[1] ?? "";
+    await vi.waitFor(async () => expect((await fetch(new URL("healthz", address))).status).toBe(200), 10_000);
     const [, asks = ""] = /Ask the server: ([\s\S]*)Ask the broker:/.exec(said) ?? [];
     const commands = asks.trim().split("\n");
     expect(commands).toHaveLength(2);
