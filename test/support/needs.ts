@@ -39,6 +39,7 @@ const PACKAGES = {
   haproxy: "haproxy",
   "in.tftpd": "tftpd-hpa",
   ioq3ded: "ioquake3-server",
+  initdb: "postgresql-15",
   ip: "iproute2",
   java: "openjdk-17-jdk-headless",
   lighttpd: "lighttpd",
@@ -60,6 +61,7 @@ const PACKAGES = {
   prometheus: "prometheus",
   "prometheus-node-exporter": "prometheus-node-exporter",
   podman: "podman",
+  postgres: "postgresql-15",
   ps: "procps",
   "qemu-aarch64-static": "qemu-user-static",
   runc: "runc",
@@ -93,7 +95,8 @@ export type Program = keyof typeof PACKAGES;
 
 /** Folders that hold such programs and are not in everybody's PATH. .ci/bare names none. */
 const FOLDERS =
-  process.env["BERTHD_TEST_FOLDERS"] ?? "/usr/sbin:/sbin:/usr/games:/usr/lib/ioquake3:/usr/lib/systemd:/lib/systemd";
+  process.env["BERTHD_TEST_FOLDERS"] ??
+  "/usr/sbin:/sbin:/usr/games:/usr/lib/ioquake3:/usr/lib/systemd:/lib/systemd:/usr/lib/postgresql/15/bin";
 
 export const isRoot: boolean = process.getuid?.() === 0;
 

@@ -3,6 +3,8 @@ import type { Server } from "node:http";
 import { type FdHandle, listenFds } from "berthd";
 import { ApiRoutes } from "./api/routes.ts";
 import { Fault } from "./fault.ts";
+import { isPostgres, PostgresDatabase } from "./history/postgres.ts";
+import type { Sql } from "./history/sql.ts";
 import { SqliteFile } from "./history/sqlite.ts";
 import { limits } from "./http/limits.ts";
 import { readPageFiles } from "./http/page-files.ts";
@@ -32,8 +34,7 @@ export class WebServer {
     const isGuarded = token !== undefined || tls?.ca !== undefined;
     for (const place of options.listen) if (!isGuarded && !isLocal(place)) throw unsafe(place);
     const passed = options.listen.length > 0 ? [] : socketsOf(env);
-    const sql = options.history === undefined ? undefined : await SqliteFile.open(options.history);
-    const history = await Site.openHistory(sql);
+    const history = await Site.openHistory(await databaseOf(options));
     const streams = new Streams(limits);
     const site = new Site(options, streams, history);
     const cached = new CachedExposition(() => metricsText(site, streams));
@@ -77,6 +78,11 @@ export class WebServer {
     );
     await this.#site.close();
   }
+}
+
+async function databaseOf({ history }: WebOptions): Promise<Sql | undefined> {
+  if (history === undefined) return undefined;
+  return isPostgres(history) ? PostgresDatabase.open(history) : SqliteFile.open(history);
 }
 
 async function metricsText(site: Site, streams: Streams): Promise<string> {
