@@ -19,7 +19,7 @@ const user = process.getuid?.() === 0 ? 'user = "root"' : "";
 
 async function berth(args: readonly string[], socket?: string) {
   const env = { ...process.env, ...(socket !== undefined && { BERTHD_SOCKET: socket }) };
-  return run(process.execPath, [join(packageRoot, "dist/cli/berth.js"), ...args], { env });
+  return run(process.execPath, [join(packageRoot, "dist/berth/berth.cjs"), ...args], { env });
 }
 
 const series = {
@@ -124,7 +124,7 @@ it("berth-web serves on the socket of its berth, as examples/web.toml has it", n
     "web.toml.d/test.toml": `[sockets.http]\nlisten = ["tcp://127.0.0.1:${port}"]\n[server]\ncommand = ["${process.execPath}", "${program}"]\nuser = "root"\n`,
   });
   const env = { ...process.env, BERTHD_SOCKET: broker.socket };
-  const child = execFile(process.execPath, [join(packageRoot, "dist/cli/berth.js"), "run", "web"], { env });
+  const child = execFile(process.execPath, [join(packageRoot, "dist/berth/berth.cjs"), "run", "web"], { env });
   const ended = once(child, "close");
   try {
     await vi.waitFor(async () => {

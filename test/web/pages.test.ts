@@ -32,7 +32,7 @@ const files = {
 
 /** Takes a berth with a server that is killed with the test. */
 async function take(broker: BrokerProcess, name: string) {
-  const [command = "", ...rest] = [...endsWithTest, process.execPath, join(packageRoot, "dist/cli/berth.js")];
+  const [command = "", ...rest] = [...endsWithTest, process.execPath, join(packageRoot, "dist/berth/berth.cjs")];
   const child = spawn(command, [...rest, "run", "--socket", broker.socket, name], { stdio: "ignore" });
   await broker.logged(({ message, pid }) => message.includes("taken by") && pid === child.pid);
   return child;
