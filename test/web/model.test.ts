@@ -132,6 +132,12 @@ describe("the timeline", () => {
     expect(told("released", occupied, handover)).toMatchObject({ text: "Handover given up" });
   });
 
+  it("says what woke a server", () => {
+    const woken = told("starting", { ...vacant, wake: { at: 1, cause: "datagram", socket: "game" } });
+    expect(woken).toMatchObject({ kind: "wake", text: "Woke: a packet came", detail: "at socket game" });
+    expect(told("starting", vacant)?.text).toContain("something came");
+  });
+
   it("names the signal or the status of a crash", () => {
     const failed = (more: object): Berth => ({ ...vacant, start: { state: "failed", failures: 1, ...more } });
     expect(told("failed", failed({ signal: "SIGSEGV" }))).toMatchObject({ kind: "crash", text: "Crashed: SIGSEGV" });
@@ -141,6 +147,23 @@ describe("the timeline", () => {
       detail: "no such image",
     });
   });
+});
+
+it("since when a berth is as it is, and what is newer, are the broker's words where it has them", () => {
+  const since = (now - 5_000) * 1000;
+  const present = known({ ...occupied, since, lease: { ...lease, since } }, "present").found;
+  expect([present.since, present.leasedAt]).toEqual([now - 5_000, now - 5_000]);
+  const root = { images: ["arena@2.4.1"], state: "persistent", newer: ["arena@2.5.0"] } as const;
+  const place = { host: "h", address: null, users: new Users() };
+  const { found } = known({ ...occupied, root, outdated: true, restarts: 3 });
+  expect(rowOf(found, place, now)).toMatchObject({
+    outdated: { image: "arena@2.5.0", configuration: true },
+    image: "arena@2.4.1",
+    restarts: 3,
+  });
+  expect(whyOf(found, now)?.text).toBe(
+    "Its configuration has changed since its server started. The next server gets the image arena@2.5.0.",
+  );
 });
 
 it("measurements of a berth's sockets are put together", () => {

@@ -7,6 +7,7 @@ import { type Answered, FRESH_MS, type Known, PlayersOfADay } from "./known.ts";
 import type { Measured } from "./measured.ts";
 import { stateOf } from "./state.ts";
 import { startOfProcess, type Users } from "./users.ts";
+import { timeOf } from "./why.ts";
 
 export class Berths {
   readonly #known = new Map<string, Known>();
@@ -83,11 +84,11 @@ export class Berths {
 }
 
 function unknownYet(record: BerthRecord, at: number, isPresent: boolean): Known {
-  const leasedAt = record.lease ? (isPresent ? startOfProcess(record.lease.pid) : at) : null;
+  const leasedAt = leaseBegin(record, isPresent, at);
   const known: Known = {
     record,
     state: "vacant",
-    since: isPresent ? leasedAt : at,
+    since: timeOf(record.since) ?? (isPresent ? leasedAt : at),
     measured: undefined,
     cpu: null,
     loss: undefined,
@@ -105,8 +106,7 @@ function update(known: Known, { event, berth }: BerthEventRecord, at: number): v
   known.record = berth;
   if (berth.ready === true) known.saysReady = true;
   if (isOther) {
-    const seen = event === "present" && berth.lease ? startOfProcess(berth.lease.pid) : at;
-    known.leasedAt = berth.lease ? seen : null;
+    known.leasedAt = leaseBegin(berth, event === "present", at);
     known.measured = undefined;
     known.loss = undefined;
     known.cpu = null;
@@ -115,13 +115,19 @@ function update(known: Known, { event, berth }: BerthEventRecord, at: number): v
   retell(known, at, isOther);
 }
 
+/** An older broker does not say when it granted the lease: then the server's process began about then. */
+function leaseBegin({ lease }: BerthRecord, isPresent: boolean, at: number): number | null {
+  if (!lease) return null;
+  return timeOf(lease.since) ?? (isPresent ? startOfProcess(lease.pid) : at);
+}
+
 /** A new tenant is a new beginning, also of the same word. */
 function retell(known: Known, at: number, isNew = false): void {
   const state = stateOf(known, at);
   if (state === known.state && !isNew) return;
   known.state = state;
-  // A problem ends: the server has served all the while.
-  known.since = state === "serving" ? known.leasedAt : at;
+  // A problem ends: the server has served all the while. What the broker has not said, began now.
+  known.since = state === "serving" ? known.leasedAt : state === "problem" ? at : (timeOf(known.record.since) ?? at);
 }
 
 function used(before: Measured | undefined, now: Measured, seconds: number | undefined): number | null {

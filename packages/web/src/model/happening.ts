@@ -43,12 +43,17 @@ export function happeningOf(
     case "repaired":
       return make("repaired", "A socket was put right", "the last server had left it in another state");
     case "starting":
-      return make("wake", "Woke: something came for its server");
+      return make("wake", wakeOf(berth), berth.wake?.socket ? `at socket ${clean(berth.wake.socket, 40)}` : null);
     case "failed":
       return failed(start, make);
     case "stopping":
       return make("stopping", "Its server is stopping", berth.status ? clean(berth.status, 200) : null);
   }
+}
+
+function wakeOf({ wake }: BerthRecord): string {
+  if (!wake) return "Woke: something came for its server";
+  return wake.cause === "datagram" ? "Woke: a packet came" : "Woke: a connection came";
 }
 
 type Make = (kind: TimelineEvent["kind"], text: string, detail?: string | null) => TimelineEvent;

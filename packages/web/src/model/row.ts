@@ -28,7 +28,7 @@ export function rowOf(known: Known, { host, address, users }: Place, now: number
     state: known.state,
     since: known.since,
     cause: causeOf(known, now),
-    outdated: record.outdated ? { image: null, configuration: true } : null,
+    outdated: outdatedOf(record),
     drain: null,
     game: query?.game ?? null,
     map: cleanOrNull(reported?.map ?? query?.map),
@@ -41,9 +41,16 @@ export function rowOf(known: Known, { host, address, users }: Place, now: number
       isServing && measured !== undefined && measured.memory !== null
         ? { used: measured.memory, limit: measured.memoryLimit }
         : null,
-    restarts: measured?.restarts ?? null,
+    restarts: record.restarts ?? measured?.restarts ?? 0,
     user: lease ? users.ofProcess(lease.pid, lease.uid) : null,
   };
+}
+
+/** An older image than the next tenant gets, or an older configuration than the one in force. */
+function outdatedOf({ outdated, root }: Known["record"]): BerthRow["outdated"] {
+  const newer = root?.newer?.at(-1);
+  if (newer === undefined && !outdated) return null;
+  return { image: newer === undefined ? null : clean(newer, 60), configuration: outdated === true };
 }
 
 function cleanOrNull(text: string | null | undefined): string | null {

@@ -146,10 +146,13 @@ function socketName({ record, measured }: Known): string {
 }
 
 function outdated({ record }: Known): Why | null {
-  if (!record.outdated) return null;
+  const newer = record.root?.newer?.map((one) => clean(one, 60)).join(" + ");
+  if (!record.outdated && newer === undefined) return null;
   const older = record.older ?? [];
   const what = older.length > 0 ? ` It still has ${older.map((one) => clean(one, 80)).join(", ")}.` : "";
-  return now_(`Its configuration has changed since its server started.${what}`, [
+  const configuration = record.outdated ? [`Its configuration has changed since its server started.${what}`] : [];
+  const image = newer === undefined ? [] : [`The next server gets the image ${newer}.`];
+  return now_([...configuration, ...image].join(" "), [
     { what: "Restart it; players are disconnected", command: `berth restart ${record.name}` },
   ]);
 }
