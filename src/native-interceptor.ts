@@ -20,6 +20,9 @@ export interface BindReport {
   readonly stray: number;
   /** The inode of its thread's network namespace; 0 where the kernel does not tell. */
   readonly network: number;
+  /** The number of the question that was asked of its socket, and the results; -1 and nothing: see inquire. */
+  readonly question: number;
+  readonly state: Uint8Array;
   /** A copy of the `struct sockaddr` it asked for. */
   readonly sockaddr: Uint8Array;
 }
@@ -94,6 +97,11 @@ export interface Interceptor {
     type: number,
     variations: Int32Array,
   ): void;
+  /**
+   * From now on, these calls (see encodeCalls) are made on each socket of this domain and type whose bind is reported,
+   * in the place of those before. A report has no results where they took too long.
+   */
+  inquire(id: number, domain: number, type: number, calls: Uint8Array): void;
   /** From now on all binds are reported. */
   forget(): void;
   /**

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readdirSync, readlinkSync, readSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { Guard } from "../../src/broker/guard/guard.ts";
 import type { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { AF_INET } from "../../src/net/address.ts";
@@ -285,6 +286,29 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
     expect(await server.answers(`udp 0.0.0.0 ${port}`)).toBe(held);
     expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EADDRINUSE");
     expect(boundOf(broker)).toEqual([`udp://127.0.0.1:${port}`]);
+  });
+
+  it("needs no guard process that says what another socket is", async () => {
+    const foreseeing = new Foreseeing();
+    const asked: unknown[] = [];
+    class Counting extends Guard {
+      override run(...question: Parameters<Guard["run"]>): ReturnType<Guard["run"]> {
+        asked.push(question[0]);
+        return super.run(...question);
+      }
+    }
+    using guard = new Counting({ sys: foreseeing.sys, log: () => undefined });
+    const port = await freePort();
+    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) };
+    await using broker = await startBroker(files, { guard });
+    await using server = new Told(broker);
+    await server.begins();
+    await foreseeing.has(2);
+    expect(await server.answers(`udp 127.0.0.1 ${port} ttl=9`)).toBe(inodesAt("udp", port)[0]);
+    const before = asked.length;
+    expect(await server.answers(`udp 127.0.0.1 ${port} nonblock`)).toBe("EADDRINUSE");
+    expect(await server.answers("udp 127.0.0.1 9")).toBe("EACCES");
+    expect(asked.slice(before)).toEqual([]);
   });
 
   it("gets what the berth has after a reload", async () => {

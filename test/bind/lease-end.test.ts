@@ -13,9 +13,10 @@ import { berth, run } from "./harness.ts";
 describe("a lease that ends while a bind of its server is answered", needs("root"), () => {
   it("leaves nothing on the socket of what the server had set on its own", async () => {
     const port = await freePort();
-    // The event loop answers.
+    // The event loop answers, and asks a guard process about the socket.
     class Asking extends native.Interceptor {
       override foresee(): void {}
+      override inquire(): void {}
     }
     const guard = new HeldUpGuard({ ...native, Interceptor: Asking });
     await using test = await startBroker({ "arena.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) }, { guard });

@@ -35,6 +35,17 @@ describe("an Interceptor", () => {
     interceptor.close();
   });
 
+  it("asks nothing of the wrong type", () => {
+    const interceptor = new native.Interceptor(-1, nothing, -1);
+    const good: readonly unknown[] = [1, 2, 2, new Uint8Array(4)];
+    for (const at of good.keys()) {
+      const bad = good.map((value, index) => (index === at ? "3" : value));
+      expect(() => Reflect.apply(interceptor.inquire, interceptor, bad)).toThrow(TypeError);
+    }
+    expect(Reflect.apply(interceptor.inquire, interceptor, good)).toBeUndefined();
+    interceptor.close();
+  });
+
   it("does not start without a descriptor", () => {
     const interceptor = new native.Interceptor(-1, nothing, -1);
     expect(interceptor.start()).toBe(-constants.errno.EBADF);

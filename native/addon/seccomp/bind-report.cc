@@ -81,7 +81,8 @@ pid_t processOf(pid_t thread) {
 }
 
 // Returns what bind(2) itself would find wrong with its arguments, in the order in which it would.
-int find(const BindCall& call, BindReport* report, MemoryReader& memory, const ForeseenBinds& binds) {
+int find(const BindCall& call, BindReport* report, MemoryReader& memory, const ForeseenBinds& binds,
+         const StateQuestions& questions) {
   report->process = processOf(report->thread);
   report->pidfd.reset(openPidfd(report->thread, report->process));
   if (!report->pidfd.valid()) return errno;
@@ -103,13 +104,16 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory, const F
   std::shared_ptr<BindLook> look;
   MemoryReader::Next next = {nullptr, nullptr, nullptr};
   // A server that has held up one look holds up no other.
-  if (!binds.empty() && memory.isIdle()) {
-    look = std::make_shared<BindLook>(binds, report->thread, call.fd, report->socket.get(), length);
+  if ((!binds.empty() || !questions.empty()) && memory.isIdle()) {
+    look = std::make_shared<BindLook>(binds, questions, report->thread, call.fd, report->socket.get(), length);
     next = BindLook::next(look);
   }
   const int error = memory.read(report->thread, call.address, report->address, length, next);
   if (error != 0) return error;
-  if (look != nullptr) report->foreseen = look->found();
+  if (look != nullptr) {
+    report->foreseen = look->found();
+    report->question = look->question(&report->state);
+  }
   report->look = std::move(look);
   report->network = networkOf(report->thread);
   report->cloexec = isCloexec(report->thread, call.fd);
@@ -120,7 +124,8 @@ int find(const BindCall& call, BindReport* report, MemoryReader& memory, const F
 
 int openThread(pid_t thread) { return static_cast<int>(::syscall(SYS_pidfd_open, thread, PIDFD_THREAD)); }
 
-BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds) {
+BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds,
+                      const StateQuestions& questions) {
   BindReport report;
   report.id = notification.id;
   report.thread = static_cast<pid_t>(notification.pid);
@@ -128,7 +133,7 @@ BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, c
   report.error = readBindCall(notification, memory, &call);
   report.number = call.fd;
   report.length = call.length;
-  if (report.error == 0) report.error = find(call, &report, memory, binds);
+  if (report.error == 0) report.error = find(call, &report, memory, binds, questions);
   return report;
 }
 

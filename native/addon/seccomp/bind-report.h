@@ -31,10 +31,13 @@ struct BindReport {
   bool recalled = false;  // an earlier broker received it
   std::shared_ptr<const ForeseenBind> foreseen;
   std::shared_ptr<BindLook> look;  // that found it
+  int question = -1;  // or the question that it has asked
+  std::string state;  // and the results
 };
 
-// `binds`: those that it may be one of.
-BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds);
+// `binds`: those that it may be one of. `questions`: what to ask otherwise.
+BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds,
+                      const StateQuestions& questions);
 
 // A pidfd of that thread. -1 and EINVAL before Linux 6.9, which knows only processes.
 int openThread(pid_t thread);

@@ -22,6 +22,9 @@ Napi::Object describe(Napi::Env env, const BindReport& report) {
   object.Set("socket", Napi::Number::New(env, report.socket.get()));
   object.Set("network", Napi::Number::New(env, static_cast<double>(report.network)));
   const size_t length = report.error == 0 ? static_cast<size_t>(report.length) : 0;
+  object.Set("question", Napi::Number::New(env, report.question));
+  const auto* state = reinterpret_cast<const uint8_t*>(report.state.data());
+  object.Set("state", Napi::Buffer<uint8_t>::Copy(env, state, report.state.size()));
   object.Set("stray", Napi::Number::New(env, report.stray));
   object.Set("sockaddr", Napi::Buffer<uint8_t>::Copy(env, report.address, length));
   return object;

@@ -30,6 +30,13 @@ uint64_t inodeOf(int fd) {
   return ::fstat(fd, &status) == 0 ? status.st_ino : 0;
 }
 
+// -1 without a socket.
+int optionOf(int fd, int option) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
+}
+
 void release(void* argument) { delete static_cast<Share*>(argument); }
 
 bool isSame(const CallResult& a, const CallResult& b) {
@@ -47,8 +54,8 @@ bool isUsual(int fresh, const Variation& variation, const CallResult& usual) {
 
 }  // namespace
 
-BindLook::BindLook(ForeseenBinds binds, pid_t thread, int number, int socket, size_t length)
-    : binds_(std::move(binds)), thread_(thread), number_(number), length_(length), inode_(inodeOf(socket)) {}
+BindLook::BindLook(ForeseenBinds binds, StateQuestions questions, pid_t thread, int number, int socket, size_t length)
+    : binds_(std::move(binds)), questions_(std::move(questions)), thread_(thread), number_(number), length_(length), inode_(inodeOf(socket)) {}
 
 MemoryReader::Next BindLook::next(const Share& look) {
   return {[](void* argument, const uint8_t* data, int) { (*static_cast<Share*>(argument))->work(data); }, release,
@@ -89,14 +96,42 @@ void BindLook::work(const uint8_t* data) {
     __atomic_store_n(&found_, static_cast<int>(i), __ATOMIC_RELEASE);
     return;
   }
+  ask();
+}
+
+// This process has a table of descriptors of its own: it takes the socket again.
+UniqueFd BindLook::take() const {
+  const UniqueFd pidfd(openThread(thread_));
+  UniqueFd socket(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), number_, 0)));
+  // The server may have put another one there.
+  if (socket.valid() && inodeOf(socket.get()) != inode_) socket.reset();
+  return socket;
+}
+
+void BindLook::ask() {
+  const UniqueFd socket = questions_.empty() ? UniqueFd() : take();
+  const int domain = optionOf(socket.get(), SO_DOMAIN);
+  const int type = optionOf(socket.get(), SO_TYPE);
+  for (const auto& question : questions_) {
+    if (question->domain != domain || question->type != type) continue;
+    const auto* calls = reinterpret_cast<const uint8_t*>(question->calls.data());
+    const long written = runCalls(calls, question->calls.size(), &socket, 1, results_, sizeof results_);
+    if (written <= 0) return;
+    answered_ = static_cast<size_t>(written);
+    __atomic_store_n(&question_, question->id, __ATOMIC_RELEASE);
+    return;
+  }
+}
+
+int BindLook::question(std::string* results) const {
+  const int id = __atomic_load_n(&question_, __ATOMIC_ACQUIRE);
+  if (id >= 0) results->assign(reinterpret_cast<const char*>(results_), answered_);
+  return id;
 }
 
 bool BindLook::isAsExpected(const ForeseenBind& bind) {
-  // This process has a table of descriptors of its own, which is empty: it takes the socket again.
-  const UniqueFd pidfd(openThread(thread_));
-  const UniqueFd socket(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), number_, 0)));
-  // The server may have put another one there.
-  if (!socket.valid() || inodeOf(socket.get()) != inode_) return false;
+  const UniqueFd socket = take();
+  if (!socket.valid()) return false;
   const auto* calls = reinterpret_cast<const uint8_t*>(bind.calls.data());
   const long written = runCalls(calls, bind.calls.size(), &socket, 1, results_, sizeof results_);
   constexpr int32_t kAsExpected[] = {1, 0};

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "common/fd.h"
 #include "common/memory-reader.h"
 #include "common/socket-calls.h"
 
@@ -42,10 +43,20 @@ struct ForeseenBind {
 
 using ForeseenBinds = std::vector<std::shared_ptr<const ForeseenBind>>;
 
-// Looks which of them a bind is, in the process that reads the address: the server may hold up each call on its socket.
+// What JavaScript asks of each socket of this domain and type that is bound otherwise: calls of guard/protocol.h.
+struct StateQuestion {
+  int id = 0;
+  int domain = 0;
+  int type = 0;
+  std::string calls;
+};
+
+using StateQuestions = std::vector<std::shared_ptr<const StateQuestion>>;
+
+// Looks which of them a bind is, and else asks, in the process that reads the address: the server may hold up each call on its socket.
 class BindLook {
  public:
-  BindLook(ForeseenBinds binds, pid_t thread, int number, int socket, size_t length);
+  BindLook(ForeseenBinds binds, StateQuestions questions, pid_t thread, int number, int socket, size_t length);
 
   // For MemoryReader, which works on a share of `look`.
   static MemoryReader::Next next(const std::shared_ptr<BindLook>& look);
@@ -55,6 +66,9 @@ class BindLook {
 
   // Once the address is read: the bind that it is, or null. Null as well while the look has not ended.
   std::shared_ptr<const ForeseenBind> found() const;
+
+  // Of one that is not found: the number of the question, or -1, and its results.
+  int question(std::string* results) const;
 
   // Of a found one: which calls gave something else than expected.
   std::vector<int32_t> varied() const;
@@ -72,6 +86,8 @@ class BindLook {
   };
 
   void work(const uint8_t* data);
+  UniqueFd take() const;
+  void ask();
   bool isAsExpected(const ForeseenBind& bind);
   bool mayVary(const ForeseenBind& bind, size_t written);
   bool mayVary(const ForeseenBind& bind, const Varied& varied, int fresh) const;
@@ -79,11 +95,14 @@ class BindLook {
   void carryAll(int held) const;
 
   const ForeseenBinds binds_;
+  const StateQuestions questions_;
   const pid_t thread_;
   const int number_;
   const size_t length_;
   uint64_t inode_ = 0;  // of the socket that the report is about
   int found_ = -1;
+  int question_ = -1;
+  size_t answered_ = 0;  // bytes of results_
   size_t count_ = 0;
   Varied varied_[kMostVaried];  // the bytes are those of results_, and of the bind
   uint8_t results_[4096];

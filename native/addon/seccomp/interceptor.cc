@@ -22,6 +22,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     return DefineClass(env, "Interceptor",
                        {InstanceMethod<&Interceptor::start>("start"), InstanceMethod<&Interceptor::answer>("answer"),
                         InstanceMethod<&Interceptor::foresee>("foresee"),
+                        InstanceMethod<&Interceptor::inquire>("inquire"),
                         InstanceMethod<&Interceptor::forget>("forget"),
                         InstanceMethod<&Interceptor::delivered>("delivered"),
                         InstanceMethod<&Interceptor::changing>("changing"),
@@ -121,6 +122,15 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     }
     supervisor->foresee(std::move(bind));
     return env.Undefined();
+  }
+
+  Napi::Value inquire(const Napi::CallbackInfo& info) {
+    StateQuestion question;
+    Span<uint8_t> calls;
+    if (!readArguments(info, &question.id, &question.domain, &question.type, &calls)) return info.Env().Undefined();
+    question.calls.assign(reinterpret_cast<const char*>(calls.data), calls.length);
+    if (Shared supervisor = running_.lock()) supervisor->inquire(std::move(question));
+    return info.Env().Undefined();
   }
 
   Napi::Value forget(const Napi::CallbackInfo& info) {

@@ -64,7 +64,8 @@ void Supervisor::run() {
 // Answers one call. Returns false when nobody is there any more to say how.
 bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
   // What an earlier broker received may have been carried out.
-  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_, recalled ? ForeseenBinds() : foreseen()));
+  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_, recalled ? ForeseenBinds() : foreseen(),
+                                                        questions()));
   report->recalled = recalled;
   if (!listener_.isValid(report->id)) return true;
   Verdict verdict;
@@ -98,6 +99,15 @@ void Supervisor::foresee(ForeseenBind bind) {
   foreseen_.push_back(std::make_shared<const ForeseenBind>(std::move(bind)));
 }
 
+void Supervisor::inquire(StateQuestion question) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto isFormer = [&question](const auto& other) {
+    return other->domain == question.domain && other->type == question.type;
+  };
+  questions_.erase(std::remove_if(questions_.begin(), questions_.end(), isFormer), questions_.end());
+  questions_.push_back(std::make_shared<const StateQuestion>(std::move(question)));
+}
+
 void Supervisor::forget() {
   std::lock_guard<std::mutex> lock(mutex_);
   foreseen_.clear();
@@ -116,6 +126,11 @@ ForeseenBinds Supervisor::foreseen() {
 bool Supervisor::changing() {
   std::lock_guard<std::mutex> lock(mutex_);
   return changing_;
+}
+
+StateQuestions Supervisor::questions() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return questions_;
 }
 
 // Whether the answer is known, and still counts. What is delivered is noted at once: nobody forgets it in between.

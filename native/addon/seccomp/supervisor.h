@@ -44,6 +44,9 @@ class Supervisor {
   // The event loop foresees a bind: it need not be asked. `bind.held` is borrowed until it is forgotten.
   void foresee(ForeseenBind bind);
 
+  // Asks this of the sockets of its domain and type from here on, and no longer what was asked of those before.
+  void inquire(StateQuestion question);
+
   // Forgets all of them: from here on the event loop is asked.
   void forget();
 
@@ -80,6 +83,7 @@ class Supervisor {
   bool stopping();
   bool ask(const Report& report, Verdict* verdict);
   ForeseenBinds foreseen();
+  StateQuestions questions();
   bool isForeseen(const BindReport& report, Verdict* verdict);
   void carryOver(const BindReport& report, Verdict* verdict);
   void tellDelivered(bool isStuck);
@@ -107,6 +111,7 @@ class Supervisor {
   bool stopping_ = false;
   Verdict verdict_;
   ForeseenBinds foreseen_;
+  StateQuestions questions_;
   std::vector<Delivered> delivered_;
   bool changing_ = false;
   std::mutex ending_;  // a thread that has ended cannot be signalled

@@ -29,6 +29,7 @@ import { askedBy, decideOtherBind, explainRefusal, kernelPorts, nameAsked } from
 import { areApart, describeElsewhere, isInOtherNetwork } from "./other-network.ts";
 import { bindPlan, makeOf, type SocketMake, type SocketState, statePlan } from "./own-socket.ts";
 import { userOf } from "./server-user.ts";
+import type { StateQuestions } from "./state-questions.ts";
 
 const { EACCES, EADDRINUSE, EAFNOSUPPORT, EINVAL, EMFILE } = constants.errno;
 
@@ -97,8 +98,8 @@ export class BindAnswers {
     });
   }
 
-  /** Resolves with the answer. It means nothing if nobody awaits it any more. */
-  async decide(report: BindReport): Promise<Answer> {
+  /** Resolves with the answer; it means nothing if nobody awaits it any more. `questions`: of the report's thread. */
+  async decide(report: BindReport, questions: Pick<StateQuestions, "ask" | "answerIn">): Promise<Answer> {
     if (report.error !== 0) {
       const failure = reportFailures.get(report.error);
       if (failure !== undefined) this.note(...failure);
@@ -107,12 +108,24 @@ export class BindAnswers {
     const make = makeOf(report.socket, this.#sys);
     if (make === undefined) return CONTINUE;
     if (this.#isElsewhere(report) && this.#isApart(report)) return this.#passOn(report, make);
-    const found = await this.#run(report, () => ({ plan: statePlan(make, this.#sys), fd: report.socket }));
+    const found = await this.#stateOf(report, make, questions);
     if (typeof found === "string") return this.#unanswered(found);
-    const own = { ...make, ...found.value };
+    const own = { ...make, ...found };
     const address = addressOf(report.sockaddr, make.domain);
     if (report.recalled && this.#isDone(report.socket, own, address)) return { verdict: 0 };
     return make.isInet ? this.#answerInet(report, own, address) : this.#answerUnix(report, own, address);
+  }
+
+  async #stateOf(
+    report: BindReport,
+    make: SocketMake,
+    questions: Pick<StateQuestions, "ask" | "answerIn">,
+  ): Promise<SocketState | Unanswered | "gone"> {
+    const known = questions.answerIn(report, make);
+    const plan = (): SocketPlan<SocketState> => statePlan(make, this.#sys);
+    const found = known ? { value: known } : await this.#run(report, () => ({ plan: plan(), fd: report.socket }));
+    questions.ask(make);
+    return typeof found === "string" ? found : found.value;
   }
 
   async #answerInet(report: BindReport, own: OwnSocket, address: Address | number): Promise<Answer> {

@@ -93,6 +93,11 @@ export class BindReports {
       this.#interceptor.foresee(id, held, sockaddr, network, calls, domain, type, variations);
   }
 
+  /** See {@link Interceptor.inquire}. A thread that takes over is not told. */
+  inquire(id: number, domain: number, type: number, calls: Uint8Array): void {
+    if (this.#paused === undefined) this.#interceptor.inquire(id, domain, type, calls);
+  }
+
   /** Foresees nothing any more. Those that were answered until now are told of first. */
   forget(): void {
     this.#interceptor.forget();

@@ -15,6 +15,7 @@ import { BindReports, type DeliveredBind } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
 import { ForeseenBinds } from "./foreseen-binds.ts";
 import { userOf } from "./server-user.ts";
+import { StateQuestions } from "./state-questions.ts";
 
 const NO_SOCKET = -1;
 const { EACCES, EADDRINUSE } = constants.errno;
@@ -41,6 +42,7 @@ export class Interception {
   readonly #reports: BindReports;
   readonly #answers: BindAnswers;
   readonly #foreseen: ForeseenBinds;
+  readonly #questions: StateQuestions;
   readonly #epolls: EpollCarrier;
   readonly #options: InterceptionOptions;
   /** Those of other filters of the same server, and what ends each. */
@@ -85,6 +87,8 @@ export class Interception {
     const { offers } = answers;
     const isFirst = (socket: HeldSocket): boolean => answers.isFirst(socket);
     this.#foreseen = new ForeseenBinds({ ...options, offers, isFirst, thread: this.#reports });
+    this.#questions = new StateQuestions(sys, this.#reports);
+    this.#questions.askOf(options.berth.sockets.map(({ socket }) => socket.listen));
     const note = (key: string, message: string): void => this.#answers.note("warning", key, message);
     this.#epolls = new EpollCarrier({ guard, note, isRestored: options.isRestored });
     if (isFirstFilter) void this.#foreseen.begin();
@@ -195,7 +199,7 @@ export class Interception {
   async #serve(report: BindReport): Promise<void> {
     this.#deciding++;
     try {
-      const { verdict, held } = await this.#answers.decide(report);
+      const { verdict, held } = await this.#answers.decide(report, this.#questions);
       if (!this.#reports.awaits(report)) return held?.close();
       const forgets = held !== undefined && this.#epolls.place(report, held.fd);
       if (held === undefined) this.#options.berth.counts.binds[resultOf(verdict)]++;

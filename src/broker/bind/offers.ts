@@ -43,6 +43,8 @@ export class Offers {
   /** The best one for the request. `ephemeral`: it asks for port 0. */
   find(request: BindRequest, ephemeral: boolean): Offer | undefined {
     const fitting = this.fitting(request, ephemeral);
+    // To look at the server is only worth it where there is a choice.
+    if (fitting.length <= 1) return fitting[0];
     return fitting.find(({ socket }) => !this.#has(socket)) ?? fitting[0];
   }
 

@@ -11,7 +11,7 @@ import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transpor
 import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
 import { NewSockets } from "../plans/new-sockets.ts";
-import type { SocketPlan } from "../plans/socket-call.ts";
+import type { PlannedCall, SocketPlan, SocketResult } from "../plans/socket-call.ts";
 
 const { EINVAL } = constants.errno;
 
@@ -48,14 +48,27 @@ export function makeOf(socket: number, sys: ForeignCalls): SocketMake | undefine
 }
 
 /** All that an answer needs, in one batch. */
-export function* statePlan({ domain, type }: SocketMake, sys: Native): SocketPlan<SocketState> {
-  const kind = NewSockets.of(domain, type, sys);
-  const [name, v6only, flags, seen] = yield [
+export function* statePlan(make: SocketMake, sys: Native): SocketPlan<SocketState> {
+  return stateIn(yield stateCalls(make, sys), make, sys);
+}
+
+/** Its calls, */
+export function stateCalls({ domain, type }: Pick<SocketMake, "domain" | "type">, sys: Native): readonly PlannedCall[] {
+  return [
     { call: "getsockname" },
     { call: "getsockopt", level: so.IPPROTO_IPV6, option: so.IPV6_V6ONLY, words: 1 },
     { call: "getfl" },
-    { call: "batch", batch: kind.batch },
+    { call: "batch", batch: NewSockets.of(domain, type, sys).batch },
   ];
+}
+
+/** and what their results mean. */
+export function stateIn(
+  [name, v6only, flags, seen]: readonly SocketResult[],
+  { domain, type }: Pick<SocketMake, "domain" | "type">,
+  sys: Native,
+): SocketState {
+  const kind = NewSockets.of(domain, type, sys);
   const address = name === undefined || name.result < 0 ? undefined : addressIn(name.value, name.result);
   const isBound = address !== undefined && (address.family === "unix" || address.port !== 0);
   return {

@@ -69,17 +69,11 @@ class BindWorld implements Disposable {
     const { pid } = process;
     const { fd } = this.#own;
     const sockaddr = encodeSockaddr(this.held.address);
-    return this.#answers.decide({
-      pid,
-      thread: pid,
-      fd,
-      error: 0,
-      recalled: false,
-      socket: fd,
-      stray: -1,
-      network: 7,
-      sockaddr,
-    });
+    const report = {
+      ...{ pid, thread: pid, fd, error: 0, recalled: false, socket: fd, stray: -1, network: 7, sockaddr },
+      ...{ question: -1, state: new Uint8Array(0) },
+    };
+    return this.#answers.decide(report, { ask: () => undefined, answerIn: () => undefined });
   }
 
   [Symbol.dispose](): void {
