@@ -186,12 +186,20 @@ async function startBroker(
 /** Throws unless the server has a socket of the broker's: otherwise it is not this that is measured. */
 function mustShare(broker, server, kind) {
   const sockets = (pid) => {
-    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    const links = readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`));
     return links.filter((link) => link.startsWith("socket:"));
   };
   const held = new Set(sockets(broker));
   const own = sockets(server);
   if (!own.some((link) => held.has(link))) {
     throw new Error(`the ${kind} server in the berth has ${own.join(", ") || "no socket"}, none of them the broker's`);
+  }
+}
+
+function linkOf(path) {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return ""; // it was closed meanwhile
   }
 }
