@@ -10,6 +10,7 @@ const alone = [
   "test/e2e/scale.test.ts",
   "test/arm64.test.ts",
   "test/package.test.ts",
+  "test/web/attacks.test.ts",
 ];
 
 // It injects faults into system calls that a sanitizer's own start-up makes (.ci/sanitize). --exclude would not do: it

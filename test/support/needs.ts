@@ -60,6 +60,7 @@ const PACKAGES = {
   promtool: "prometheus",
   prometheus: "prometheus",
   "prometheus-node-exporter": "prometheus-node-exporter",
+  openssl: "openssl",
   podman: "podman",
   postgres: "postgresql-15",
   ps: "procps",

@@ -24,9 +24,18 @@ export interface Reply {
   readonly body: string;
 }
 
-/** Starts it on a port of its own, and waits until it listens. */
+/** Starts it on a port of its own, and waits until it listens. If another program took the port, it takes the next. */
 export async function startWeb(socket: string, args: readonly string[] = []): Promise<WebProcess> {
-  const port = await freePort();
+  for (let tries = 3; ; tries--) {
+    try {
+      return await startAt(await freePort(), socket, args);
+    } catch (error) {
+      if (tries === 1 || !String(error).includes("EADDRINUSE")) throw error;
+    }
+  }
+}
+
+async function startAt(port: number, socket: string, args: readonly string[]): Promise<WebProcess> {
   const [command = "", ...rest] = [...endsWithTest, process.execPath, program];
   const child = spawn(command, [...rest, "--listen", `127.0.0.1:${port}`, "--socket", socket, ...args], {
     stdio: ["ignore", "inherit", "pipe"],

@@ -1,0 +1,83 @@
+/** berth-web with certificates: who has one of the authority reads, and nobody else. */
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { type RequestOptions, request } from "node:https";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { TestFolder } from "../support/broker.ts";
+import { needs, pathOf } from "../support/needs.ts";
+import { runWeb, startWeb, type WebProcess } from "../support/web/web-process.ts";
+
+describe("berth-web with --client-ca", needs("openssl"), () => {
+  const folder = new TestFolder();
+  const at = (name: string): string => join(folder.path, name);
+  let web: WebProcess;
+
+  /** A key and a certificate for a name, by the authority, or by itself. */
+  function certify(name: string, by?: string): void {
+    const signed = by === undefined ? [] : ["-CA", at(`${by}.pem`), "-CAkey", at(`${by}.key`)];
+    const args = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    const made = spawnSync(
+      pathOf("openssl"),
+      [...args, ...signed, "-subj", `/CN=${name}`, "-keyout", at(`${name}.key`), "-out", at(`${name}.pem`)],
+      { encoding: "utf8" },
+    );
+    if (made.status !== 0) throw new Error(made.stderr);
+  }
+
+  beforeAll(async () => {
+    certify("authority");
+    certify("localhost", "authority");
+    certify("reader", "authority");
+    certify("stranger");
+    const tls = [
+      "--tls-cert",
+      at("localhost.pem"),
+      "--tls-key",
+      at("localhost.key"),
+      "--client-ca",
+      at("authority.pem"),
+    ];
+    web = await startWeb(at("no-broker.sock"), tls);
+  }, 60_000);
+  afterAll(async () => {
+    await web?.[Symbol.asyncDispose]();
+    folder[Symbol.dispose]();
+  });
+
+  async function ask(who: RequestOptions): Promise<[number | undefined, string]> {
+    const sent = request({
+      ...{ host: "127.0.0.1", port: web.port, path: "/api/v1/overview", servername: "localhost", agent: false },
+      ...{ ca: readFileSync(at("authority.pem")), checkServerIdentity: () => undefined },
+      ...who,
+    });
+    sent.end();
+    const [response] = await once(sent, "response");
+    return [response.statusCode, await text(response)];
+  }
+
+  const as = (name: string): RequestOptions => ({
+    cert: readFileSync(at(`${name}.pem`)),
+    key: readFileSync(at(`${name}.key`)),
+  });
+
+  it("lets a client with a certificate of the authority read", async () => {
+    expect(await ask(as("reader"))).toEqual([200, expect.stringContaining('"berths":[]')]);
+  });
+
+  it("refuses a client without one, or with one that it made itself", async () => {
+    await expect(ask({})).rejects.toThrow(/alert|ECONNRESET|socket hang up|EPIPE/i);
+    await expect(ask(as("stranger"))).rejects.toThrow(/alert|ECONNRESET|socket hang up|EPIPE/i);
+  });
+
+  it("says which file it cannot read", async () => {
+    const args = ["--listen", "127.0.0.1:0", "--tls-cert", at("absent.pem"), "--tls-key", at("localhost.key")];
+    const { code, err } = await runWeb([...args, "--json"]);
+    expect([code, JSON.parse(err)]).toMatchObject([
+      111,
+      { error: "FILE_UNREADABLE", message: expect.stringMatching(/--tls-cert: .*absent\.pem/) },
+    ]);
+  });
+});
