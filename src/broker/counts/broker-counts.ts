@@ -5,7 +5,9 @@ import { Latency } from "./latency.ts";
 export type ConnectionLimit = "connections" | "descriptors" | "arrivals";
 
 export class BrokerCounts {
-  /** Calls of Acquire and Launch that were granted. */
+  /** Calls of Acquire on one connection that got the answer of the one before again: these are not timed. */
+  repeated = 0;
+  /** All other calls of Acquire and Launch that were granted. */
   readonly acquires: Latency = new Latency();
   /** Connections that were accepted. */
   connections = 0;

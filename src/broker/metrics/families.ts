@@ -83,8 +83,8 @@ const perBerth: Readonly<Record<BerthFamily, Family>> = {
 const ofBroker: Readonly<Record<BrokerFamily, Family>> = {
   Berths: gauge("Berths that the caller may see, by state"),
   Acquires: counter("Calls of Acquire and Launch that were granted"),
-  AcquireSecondsBucket: counter("Granted calls that took at most le seconds: a cumulative histogram"),
-  AcquireSecondsSum: counter("How long all granted calls took together"),
+  AcquireSecondsBucket: counter("Timed calls that took at most le seconds: a cumulative histogram"),
+  AcquireSecondsSum: counter("How long all timed calls took together"),
   Refusals: counter("Error replies, by the name of the error"),
   ConnectionsAccepted: counter("Connections that clients made"),
   ConnectionsRefused: counter("Connections that were closed because of a limit, by limit"),

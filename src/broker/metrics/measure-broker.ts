@@ -27,7 +27,7 @@ export function measureBroker(broker: BrokerMeasuring): Measured[] {
   };
   const { counts } = broker;
   for (const [state, value] of broker.berths) add("Berths", value, { state });
-  add("Acquires", counts.acquires.calls);
+  add("Acquires", counts.acquires.calls + counts.repeated);
   for (const [le, calls] of counts.acquires.buckets) add("AcquireSecondsBucket", calls, { le });
   add("AcquireSecondsSum", counts.acquires.seconds);
   for (const [error, value] of counts.errors) add("Refusals", value, { error });

@@ -51,7 +51,7 @@ export interface MethodsContext {
   readonly state: () => string | undefined;
   /** Reads the configuration again. Throws CONFIG_INVALID. */
   readonly reload: () => Promise<void>;
-  readonly counts: Pick<BrokerCounts, "acquires">;
+  readonly counts: Pick<BrokerCounts, "acquires" | "repeated">;
 }
 
 /** The handler of one method: its parameters are typed, and have been validated. */
@@ -76,10 +76,8 @@ export function brokerMethods({
   reload,
   counts,
 }: MethodsContext): Implementation<Session> {
-  const acquire: HandlerOf<"Acquire"> = (session, { berth: name, replace }) => {
-    const known = session.grants.get(name);
-    if (known !== undefined && known.generation === known.berth.generation) return known.answer;
-    return retrying(session, takeover, () => {
+  const grant: HandlerOf<"Acquire"> = (session, { berth: name, replace }) =>
+    retrying(session, takeover, () => {
       const granted = berths.acquire(name, session, replace ?? "no");
       if (granted.kind !== "granted") return granted;
       const { berth, lease } = granted;
@@ -92,6 +90,14 @@ export function brokerMethods({
       if (root === undefined) session.grants.set(name, { berth, generation: berth.generation, answer: reply });
       return reply;
     });
+  const decide = timed(grant, counts.acquires);
+
+  const acquire: HandlerOf<"Acquire"> = (session, parameters, call, fds) => {
+    const known = session.grants.get(parameters.berth);
+    if (known === undefined || known.generation !== known.berth.generation)
+      return decide(session, parameters, call, fds);
+    counts.repeated++;
+    return known.answer;
   };
 
   const launch: HandlerOf<"Launch"> = (session, { berth: name, replace, command, environment }) => {
@@ -189,7 +195,7 @@ export function brokerMethods({
           return answer({ ...(folder !== undefined && { folder }) } satisfies Reply<"GetStateFolder">);
         },
       },
-      Acquire: { handle: timed(acquire, counts.acquires) },
+      Acquire: { handle: acquire },
       Release: { handle: (session, { lease }) => done(berths.release(lease, session)) },
       Reload: {
         handle: (session) => {

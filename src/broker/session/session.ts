@@ -77,7 +77,8 @@ export class Session implements Requester {
   #isPaused = false;
   readonly #kept: KeptMessage[] = [];
   readonly #closers: (() => void)[] = [];
-  readonly #drainers: (() => void)[] = [];
+  /** Most connections never have one: an array for each would cost time. */
+  #drainers: (() => void)[] | undefined;
   /** Set once a log line says why the connection ends: it gets no second one. */
   #isReported = false;
   /** The lease that this process is known to hold. */
@@ -182,7 +183,7 @@ export class Session implements Requester {
   }
 
   onDrained(): void {
-    for (const hear of this.#drainers.splice(0)) hear();
+    this.#tellDrained();
     this.#read();
   }
 
@@ -204,6 +205,7 @@ export class Session implements Requester {
    */
   onceDrained(hear: () => void): void {
     if (this.closed || !this.#wire.queued) hear();
+    else if (this.#drainers === undefined) this.#drainers = [hear];
     else this.#drainers.push(hear);
   }
 
@@ -263,8 +265,15 @@ export class Session implements Requester {
     return this.#knownLimits;
   }
 
+  #tellDrained(): void {
+    const hearers = this.#drainers;
+    this.#drainers = undefined;
+    for (const hear of hearers ?? []) hear();
+  }
+
   #tellClosed(): void {
-    for (const hear of [...this.#closers.splice(0), ...this.#drainers.splice(0)]) hear();
+    for (const hear of this.#closers.splice(0)) hear();
+    this.#tellDrained();
   }
 
   #forgetKept(): void {

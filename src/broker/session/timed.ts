@@ -6,18 +6,19 @@ import type { Latency } from "../counts/latency.ts";
 export function timed<C, P>(handle: Handler<C, P>, latency: Latency): Handler<C, P> {
   return (context, parameters, call, fds) => {
     const start = performance.now();
-    const note = (answer: Answer | undefined): void => {
-      if (answer !== undefined && answer.error === undefined) latency.note(performance.now() - start);
-    };
     const result = handle(context, parameters, call, fds);
     if (typeof result !== "function") {
-      note(result);
+      note(latency, start, result);
       return result;
     }
     return (done) =>
       result((answer) => {
-        note(answer);
+        note(latency, start, answer);
         done(answer);
       });
   };
+}
+
+function note(latency: Latency, start: number, answer: Answer | undefined): void {
+  if (answer !== undefined && answer.error === undefined) latency.note(performance.now() - start);
 }

@@ -54,6 +54,15 @@ describe("each counter grows when its event happens", () => {
     expect(sum).toBeGreaterThan(0);
   });
 
+  it("a tenant that asks again is counted, and not timed", async () => {
+    await using test = await startBroker(lobby);
+    using peer = await RawPeer.connect(test.socket);
+    for (let n = 0; n < 3; n++) await peer.call("Acquire", { berth: "lobby" });
+    expect(await valuesOf(test, "Acquires")).toEqual({ "": 3 });
+    expect((await valuesOf(test, "AcquireSecondsBucket"))["+Inf"]).toBe(1);
+    expect(await valuesOf(test, "Leases", "lobby")).toEqual({ "": 1 });
+  });
+
   it("takeovers", async () => {
     await using test = await startBroker(lobby);
     await using _former = await acquire("lobby", { socket: test.socket });
