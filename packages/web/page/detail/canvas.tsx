@@ -61,6 +61,7 @@ function optionsOf(
   onAt: (at: number | null) => void,
 ): uPlot.Options {
   const none = { show: false };
+  const isBand = line.high !== null;
   return {
     width: box.clientWidth,
     height: HEIGHT,
@@ -77,8 +78,9 @@ function optionsOf(
         fill: () => colourOf(box, "accent", 0.1),
         points: none,
       },
-      ...(line.high === null ? [] : [{ width: 0, fill: () => colourOf(box, "accent", 0.2), points: none }]),
+      ...(isBand ? [{ points: none }] : []),
     ],
+    bands: isBand ? [{ series: [2, 1], fill: () => colourOf(box, "accent", 0.25) }] : [],
     hooks: {
       setCursor: [(plot) => onAt(plot.cursor.idx ?? null)],
       drawClear: [(plot) => drawIdle(plot, idle, colourOf(box, "ink3", 0.12))],
