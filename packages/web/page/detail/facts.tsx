@@ -10,7 +10,7 @@ import { CopyButton } from "../parts/copy-button.tsx";
 
 const STARTS: Readonly<Record<NonNullable<BerthDetail["starts"]>, string>> = {
   "on-demand": "on demand",
-  unit: "with the host",
+  unit: "by its unit",
   hand: "by hand",
 };
 
@@ -55,7 +55,7 @@ export function Facts({
         <Fact name="Tenant">{tenant === null ? <None /> : `pid ${tenant.pid} as ${tenant.user}`}</Fact>
         <Fact name="Memory">
           {memory === null ? (
-            <None />
+            <None text={tenant === null ? "none" : "not known"} />
           ) : (
             <span class={isFull(memory) ? "warn" : ""}>
               {bytes(memory.used)}
@@ -98,8 +98,8 @@ function Fact({ name, children }: { readonly name: string; readonly children: Co
   );
 }
 
-function None(): JSX.Element {
-  return <span class="muted">none</span>;
+function None({ text = "none" }: { readonly text?: string }): JSX.Element {
+  return <span class="muted">{text}</span>;
 }
 
 function playersText({ players, slots }: BerthRow): string {

@@ -32,7 +32,8 @@ function HostCard({ card }: { readonly card: Card }): JSX.Element {
       </div>
       <div>
         <span class="figure">
-          {count(totals.players)} <small>/ {count(totals.slots)} players</small>
+          {count(totals.players)}
+          <small>{totals.slots === 0 ? "" : ` / ${count(totals.slots)}`} players</small>
         </span>
         {down === null ? <Spark values={host.spark} top={null} span="24 h" /> : null}
       </div>

@@ -11,7 +11,8 @@ export function TotalsBar({ totals }: { readonly totals: Totals }): JSX.Element 
     <div class="totals" role="group" aria-label="Totals, to filter by">
       <div class="total">
         <b>
-          {count(totals.players)} <small>/ {count(totals.slots)}</small>
+          {count(totals.players)}
+          {totals.slots === 0 ? null : <small> / {count(totals.slots)}</small>}
         </b>
         players
       </div>

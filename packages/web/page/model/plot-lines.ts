@@ -7,7 +7,7 @@ import { highest } from "./spark-path.ts";
 export interface PlotLine {
   readonly key: "players" | "packets" | "cpu" | "memory";
   readonly title: string;
-  /** `32 slots`: the end of the scale, which begins at zero. */
+  /** `0 to 32 slots`, or that nothing was measured. */
   readonly scale: string;
   readonly top: number;
   readonly mean: readonly (number | null)[];
@@ -42,13 +42,14 @@ const KINDS: readonly Kind[] = [
 export function plotLines(series: Series): readonly PlotLine[] {
   return KINDS.map(({ key, title, least, text, limitText }): PlotLine => {
     const plot: Plot = series[key];
+    const isMeasured = highest(plot.mean) !== null;
     const most = Math.max(highest(plot.mean) ?? 0, highest(plot.high) ?? 0, least);
     const limit = plot.limit === null || limitText(plot.limit) === "" ? null : plot.limit;
     const top = limit === null ? niceTop(most * 1.05) : Math.max(limit, most);
     return {
       key,
       title,
-      scale: `0 to ${limit === null ? text(top) : limitText(limit)}`,
+      scale: isMeasured ? `0 to ${limit === null ? text(top) : limitText(limit)}` : "not measured",
       top,
       mean: plot.mean,
       high: series.range === "30d" ? plot.high : null,

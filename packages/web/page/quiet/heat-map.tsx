@@ -51,7 +51,7 @@ export function HeatMap({ quiet }: { readonly quiet: Quiet }): JSX.Element {
                 <span
                   key={hour}
                   role="gridcell"
-                  class={`cell heat${shadeOf(value ?? 0, top)}${isBest ? " best" : ""}`}
+                  class={`cell ${value === null ? "unmeasured" : `heat${shadeOf(value, top)}`}${isBest ? " best" : ""}`}
                   style={{ "--h": hour }}
                   tabIndex={same(cell, tabStop) ? 0 : -1}
                   data-cell={`${day} ${hour}`}
@@ -68,7 +68,7 @@ export function HeatMap({ quiet }: { readonly quiet: Quiet }): JSX.Element {
       </div>
       <div class="heat-legend">
         <span class="num">{shown === null ? "" : sentence(shown, valueAt(shown), same(shown, best))}</span>
-        <span class="scale" aria-hidden="true">
+        <span class="scale" aria-hidden="true" hidden={top === 0}>
           <span class="num">0</span>
           {SHADES.map((shade) => (
             <i key={shade} class={`heat${shade}`} />

@@ -71,8 +71,8 @@ function Found({ quiet }: { readonly quiet: Quiet }): JSX.Element {
         <>
           <p class="answer">Not known yet</p>
           <p class="lede">
-            There are measurements of {plural(days, "day")}; two weeks are needed to name an hour. This is what there
-            is.
+            {days === 0 ? "Nothing has been measured yet" : `There are measurements of ${plural(days, "day")}`}; two
+            weeks are needed to name an hour.
           </p>
         </>
       )}

@@ -54,6 +54,11 @@ describe("plots", () => {
     expect(plotLines(crowded)[0]?.top).toBe(31);
   });
 
+  it("that have no values say that nothing was measured, and no scale", () => {
+    const unknown: Series = { ...series, cpu: { mean: [null, null], high: [null, null], limit: null } };
+    expect(plotLines(unknown)[2]?.scale).toBe("not measured");
+  });
+
   it("share one axis that ends now", () => {
     const times = timesOf(series);
     expect(times).toHaveLength(144);
