@@ -5,6 +5,7 @@
 //   client SOCKET BERTH reply                  tcp:PORT|udp:PORT…    prints the reply, without its NUL
 //   client SOCKET BERTH hold    CYCLES WARMUP  tcp:PORT|udp:PORT…    times Acquire over one connection
 //   client SOCKET BERTH connect CYCLES WARMUP  tcp:PORT|udp:PORT…    times connect + Acquire + close
+//   client SOCKET BERTH lease   CYCLES WARMUP  tcp:PORT|udp:PORT…    times Acquire + Release over one connection
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -29,9 +30,9 @@ static void open_connection(void) {
   if (connect(connection, (struct sockaddr *)&server, sizeof server) < 0) die_errno("connect to %s", server.sun_path);
 }
 
-// Sends the request and receives the reply up to its NUL; returns how many descriptors came into `fds`.
-static size_t exchange(int fds[static MAX_SOCKETS]) {
-  if (send(connection, request, request_size, MSG_NOSIGNAL) != (ssize_t)request_size) die_errno("send");
+// Sends a message and receives the reply up to its NUL; returns how many descriptors came into `fds`.
+static size_t exchange_text(const char *text, size_t size, int fds[static MAX_SOCKETS]) {
+  if (send(connection, text, size, MSG_NOSIGNAL) != (ssize_t)size) die_errno("send");
   size_t length = 0, count = 0;
   do {
     union {
@@ -57,6 +58,10 @@ static size_t exchange(int fds[static MAX_SOCKETS]) {
   return count;
 }
 
+static size_t exchange(int fds[static MAX_SOCKETS]) {
+  return exchange_text(request, request_size, fds);
+}
+
 static void acquire(void) {
   int fds[MAX_SOCKETS];
   size_t count = exchange(fds);
@@ -68,6 +73,26 @@ static void connect_and_acquire(void) {
   open_connection();
   acquire();
   close(connection);
+}
+
+// Each Acquire is of a vacant berth, and waits until the broker has set the sockets right after the last lease.
+static void release(void) {
+  static const char name[] = "\"lease\":\"";
+  const char *id = strstr(reply, name);
+  const char *end = id == NULL ? NULL : strchr(id + sizeof name - 1, '"');
+  if (end == NULL) die("there is no lease in %s", reply);
+  char text[256];
+  int size = snprintf(text, sizeof text, "{\"method\":\"io.berthd.Broker.Release\",\"parameters\":{%.*s}}",
+                      (int)(end + 1 - id), id);
+  if (size < 0 || (size_t)size >= sizeof text) die("the lease's name is too long");
+  int fds[MAX_SOCKETS];
+  size_t count = exchange_text(text, (size_t)size + 1, fds);
+  if (count != 0 || strstr(reply, "error") != NULL) die("Release was answered with %s", reply);
+}
+
+static void lease(void) {
+  acquire();
+  release();
 }
 
 // A broker learns of the last tenant's death from its pidfd, which may be a moment after this process has started.
@@ -91,7 +116,7 @@ int main(int argc, char **argv) {
   bool timed = argc > 3 && strcmp(argv[3], "reply") != 0;
   int first = timed ? 6 : 4;
   if (argc <= first || argc - first > MAX_SOCKETS)
-    die("usage: client SOCKET BERTH reply|hold|connect [CYCLES WARMUP] tcp:PORT|udp:PORT…");
+    die("usage: client SOCKET BERTH reply|hold|lease|connect [CYCLES WARMUP] tcp:PORT|udp:PORT…");
   wanted_count = (size_t)(argc - first);
   if (strlen(argv[1]) >= sizeof server.sun_path) die("the path %s is too long for a socket", argv[1]);
   strcpy(server.sun_path, argv[1]);
@@ -106,11 +131,14 @@ int main(int argc, char **argv) {
     puts(reply);
   } else if (strcmp(argv[3], "hold") == 0) {
     measure(acquire, parse_count(argv[4]), parse_count(argv[5]));
+  } else if (strcmp(argv[3], "lease") == 0) {
+    release(); // that of verify()
+    measure(lease, parse_count(argv[4]), parse_count(argv[5]));
   } else if (strcmp(argv[3], "connect") == 0) {
     close(connection);
     measure(connect_and_acquire, parse_count(argv[4]), parse_count(argv[5]));
   } else {
-    die("\"%s\" is not reply, hold or connect", argv[3]);
+    die("\"%s\" is not reply, hold, lease or connect", argv[3]);
   }
   return 0;
 }

@@ -16,10 +16,15 @@ const kinds = new Map([
 const names = ["game", "query", "admin", "map"];
 const PROBE_MS = 30_000;
 
-/** What is timed: one call over a connection that stays, or all of connect, call and close. */
+/**
+ * What is timed: one call over a connection that stays, of a tenant or for a new lease that is released again, or all
+ * of connect, call and close.
+ */
 export const cases = [
   { mode: "hold", count: 1 },
   { mode: "hold", count: 4 },
+  { mode: "lease", count: 1 },
+  { mode: "lease", count: 4 },
   { mode: "connect", count: 1 },
   { mode: "connect", count: 4 },
 ];
@@ -66,8 +71,8 @@ export async function startContenders(processes, programs, root, folder) {
     // Rules are read when a client connects, so their form makes no difference to a connection that stays.
     const connecting = ({ mode }) => mode === "connect";
     contenders.push(
-      s6Contender("s6 retrieve", directory, "retrieve", () => true),
-      s6Contender("s6 getdump", directory, "getdump", ({ count }) => count > 1),
+      s6Contender("s6 retrieve", directory, "retrieve", ({ mode }) => mode !== "lease"),
+      s6Contender("s6 getdump", directory, "getdump", ({ mode, count }) => mode !== "lease" && count > 1),
       s6Contender("s6 retrieve, cdb rules", cdb, "retrieve", connecting),
       s6Contender("s6 getdump, cdb rules", cdb, "getdump", (one) => connecting(one) && one.count > 1),
     );

@@ -3,7 +3,7 @@
 /** berthd's promise: a call over a connection that stays, one descriptor, at most this many times the floor's p50. */
 export const TARGET = 1.8;
 
-const operations = { hold: "acquire", connect: "connect + acquire + close" };
+const operations = { hold: "acquire", lease: "acquire + release", connect: "connect + acquire + close" };
 
 /** The middle one, or the mean of the two in the middle. */
 export function median(numbers) {
@@ -34,13 +34,13 @@ export function summarise(results) {
   return rows.map((row) => ({ ...row, ratio: row.p50 / floorOf(row).p50 }));
 }
 
-/** Whether berthd keeps its promise. */
+/** Whether berthd keeps its promise; undefined if that was not measured. */
 export function judge(rows) {
   const row = rows.find(
     ({ operation, descriptors, contender }) =>
       contender === "berthd" && operation === operations.hold && descriptors === 1,
   );
-  return { limit: TARGET, ratio: row.ratio, met: row.ratio <= TARGET };
+  return row && { limit: TARGET, ratio: row.ratio, met: row.ratio <= TARGET };
 }
 
 export function verdict({ limit, ratio, met }) {

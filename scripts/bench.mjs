@@ -9,21 +9,29 @@ import { cases, startContenders } from "../bench/contenders.mjs";
 import { judge, machineLine, summarise, table, verdict } from "../bench/report.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--json]
+const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--only OPERATION] [--json]
 
   --quick      3 rounds of 10000 cycles, instead of 5 of 100000
   --rounds N   how often every contender has its turn
-  --cycles N   timed calls in a turn; connect + acquire + close does a fifth of them
+  --cycles N   timed calls in a turn; the longer operations do a fifth of them
+  --only OP    hold, lease or connect alone; npm run bench:lease is bench -- --only lease
   --json       print JSON instead of the table`;
 
-const WARMUP = { hold: 5000, connect: 2000 };
+const WARMUP = { hold: 5000, lease: 2000, connect: 2000 };
 
-function read({ quick, json, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
-  return { json, rounds: whole("rounds", rounds, 999), cycles: whole("cycles", cycles, 99_999_999) };
+function read({ quick, json, only, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
+  if (only !== undefined && WARMUP[only] === undefined)
+    throw new Error(`--only is "${only}"; it takes one of ${Object.keys(WARMUP).join(", ")}`);
+  return {
+    json,
+    chosen: cases.filter(({ mode }) => only === undefined || mode === only),
+    rounds: whole("rounds", rounds, 999),
+    cycles: whole("cycles", cycles, 99_999_999),
+  };
 }
 
-async function measure(processes, contenders, { rounds, cycles }) {
-  const results = cases.flatMap((one) =>
+async function measure(processes, contenders, { chosen, rounds, cycles }) {
+  const results = chosen.flatMap((one) =>
     contenders.filter(({ takesPart }) => takesPart(one)).map((contender) => ({ case: one, contender, rounds: [] })),
   );
   for (let round = 1; round <= rounds; round++) {
@@ -38,7 +46,7 @@ async function measure(processes, contenders, { rounds, cycles }) {
   return results.map(({ case: one, contender, rounds: done }) => ({ case: one, label: contender.label, rounds: done }));
 }
 
-async function main({ json, rounds, cycles }) {
+async function main({ json, chosen, rounds, cycles }) {
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const withoutS6 = s6Missing();
@@ -47,7 +55,7 @@ async function main({ json, rounds, cycles }) {
 
   await inSession(async ({ machine, folder, processes }) => {
     const { contenders, replyBytes } = await startContenders(processes, programs, root, folder);
-    const rows = summarise(await measure(processes, contenders, { rounds, cycles }));
+    const rows = summarise(await measure(processes, contenders, { chosen, rounds, cycles }));
     const target = judge(rows);
     if (json) {
       console.log(JSON.stringify({ machine, rounds, cycles, replyBytes, rows, target }, null, 2));
@@ -57,10 +65,16 @@ async function main({ json, rounds, cycles }) {
     console.log(machineLine(machine));
     console.log(`medians of ${rounds} rounds; replies of floor and berthd: ${replies.join(", ")}\n`);
     console.log(`${table(rows)}\n`);
-    console.log(verdict(target));
+    if (target !== undefined) console.log(verdict(target));
   });
 }
 
 const flag = { type: "boolean", default: false };
-const options = { quick: flag, json: flag, rounds: { type: "string" }, cycles: { type: "string" } };
+const options = {
+  quick: flag,
+  json: flag,
+  only: { type: "string" },
+  rounds: { type: "string" },
+  cycles: { type: "string" },
+};
 await runBench({ name: "bench", usage, options, read, main });
