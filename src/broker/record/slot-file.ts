@@ -1,6 +1,7 @@
 /**
- * A file of texts for the next process, each in a slot of its own. A text is written only into a free slot. So a
- * process that is killed while it writes leaves the other texts intact, and its own whole or absent. Nothing is
+ * A file of texts for the next process, each in a slot of its own. A text is written only into a free slot, by one
+ * write. So a process that is killed while it writes leaves the other texts intact. Its own is whole, absent, or the
+ * beginning of it, with what an older text of the slot had behind: each text must tell that by itself. Nothing is
  * flushed: the file outlives the process, not the machine.
  */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from "node:fs";
@@ -62,9 +63,7 @@ export class SlotFile implements Disposable {
       throw new BerthError("SYSTEM_ERROR", `the record has ${bytes.length} bytes; at most ${SLOT} fit`);
     const slot = this.#free.pop() ?? this.#slots++;
     try {
-      // The first byte last: until then the slot counts as free.
-      this.#put(bytes, 1, slot * SLOT);
-      this.#put(bytes.subarray(0, 1), 0, slot * SLOT);
+      this.#put(bytes, slot * SLOT);
     } catch (error) {
       this.#free.push(slot);
       throw error;
@@ -74,7 +73,7 @@ export class SlotFile implements Disposable {
 
   /** Frees a slot. Without texts the file is empty. */
   clear(slot: number): void {
-    this.#put(EMPTY, 0, slot * SLOT);
+    this.#put(EMPTY, slot * SLOT);
     this.#free.push(slot);
     if (this.#free.length < this.#slots || this.#slots < 64) return;
     ftruncateSync(this.#open, 0);
@@ -92,9 +91,9 @@ export class SlotFile implements Disposable {
     this.close();
   }
 
-  /** Writes the text from byte `from` on. A full disk may accept only a part. */
-  #put(bytes: Uint8Array, from: number, at: number): void {
-    for (let done = from; done < bytes.length; ) {
+  /** A full disk may accept only a part. */
+  #put(bytes: Uint8Array, at: number): void {
+    for (let done = 0; done < bytes.length; ) {
       const size = writeSync(this.#open, bytes, done, bytes.length - done, at + done);
       if (size === 0) throw new BerthError("SYSTEM_ERROR", "the disk is full");
       done += size;

@@ -3,6 +3,7 @@
  * The next broker reads it to find the tenants that still live, and the sockets they hold (reclaim.ts).
  */
 
+import { randomInt } from "node:crypto";
 import { lstatSync, renameSync } from "node:fs";
 import type { Log } from "../../log.ts";
 import type { Berth } from "../berths/berth.ts";
@@ -33,6 +34,9 @@ interface Written {
   readonly text: string;
   readonly slot: number;
 }
+
+/** The most that randomInt() takes. */
+const MAX_MARK = 2 ** 48 - 1;
 
 export class Ledger {
   readonly #path: string;
@@ -137,7 +141,7 @@ export class Ledger {
       const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
       const known = this.#ofBerth(berth).get(lease.id);
       if (known?.text === text) return;
-      this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(`{"serial":${++this.#serial},${text}`) });
+      this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(whole(++this.#serial, text)) });
       if (known !== undefined) this.#file.clear(known.slot);
     });
   }
@@ -189,11 +193,20 @@ function setAside(path: string): string | undefined {
   return undefined;
 }
 
+/**
+ * The text of a slot. Its `begin` and `end` are the same random number: of halves of two texts they are not. So a text
+ * that was written in part is told from a whole one, whatever the slot held before.
+ */
+function whole(serial: number, text: string): string {
+  const mark = randomInt(MAX_MARK);
+  return `{"serial":${serial},"begin":${mark},${text.slice(0, -1)},"end":${mark}}`;
+}
+
 function parse(text: string): LedgerEntry | undefined {
   const facts = decodeLeaseFacts(Buffer.from(text));
   if (facts === undefined) return undefined;
-  const { serial, berth, lease, process, sockets } = JSON.parse(text) as Record<string, unknown>;
+  const { serial, berth, lease, process, sockets, begin, end } = JSON.parse(text) as Record<string, unknown>;
   if (typeof berth !== "string" || typeof lease !== "string" || typeof process !== "string") return undefined;
-  if (typeof serial !== "number" || !Array.isArray(sockets)) return undefined;
+  if (typeof serial !== "number" || begin !== end || !Array.isArray(sockets)) return undefined;
   return { berth, lease, serial, facts, process, sockets: sockets.filter((name) => typeof name === "string") };
 }

@@ -1,5 +1,5 @@
 /** The record of leases where a process is known by its number: as on a kernel without pidfs. */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { systemAccounts } from "../../../src/accounts.ts";
@@ -77,4 +77,30 @@ it("a lease is not given to a process that has its tenant's number, whatever the
     0,
     [`berth a: pid ${process.pid} no longer has it: it exited while no broker was running`],
   ]);
+});
+
+it("a record that was written only in part, over an older one, is none", () => {
+  const texts = [1, 2].map(() => {
+    const [entry] = recorded(native);
+    expect(entry?.berth).toBe("a");
+    return readFileSync(file);
+  });
+  const [older = Buffer.alloc(0), newer = Buffer.alloc(0)] = texts;
+  const lease = (bytes: Buffer): string => /"lease":"([^"]+)"/.exec(bytes.toString())?.[1] ?? "";
+  expect(lease(older)).not.toBe(lease(newer));
+  const textOf = (bytes: Buffer): string => bytes.toString().split("\0", 1)[0] ?? "";
+  const { length } = textOf(newer);
+  let none = 0;
+  for (let cut = 1; cut <= length; cut++) {
+    writeFileSync(file, Buffer.concat([newer.subarray(0, cut), older.subarray(cut)]), { mode: 0o600 });
+    const ledger = Ledger.open(file, { log: () => undefined });
+    const found = ledger.read().map((entry) => entry.lease);
+    ledger.close();
+    // Where the two are alike, a part is the whole of one of them.
+    const mixed = textOf(Buffer.concat([newer.subarray(0, cut), older.subarray(cut)]));
+    const isWhole = [older, newer].some((one) => textOf(one) === mixed);
+    if (!isWhole) none++;
+    expect(isWhole ? [] : found).toEqual([]);
+  }
+  expect(none).toBeGreaterThan(100);
 });
