@@ -47,7 +47,7 @@ async function measure({ way, count }, { folder: parent, processes, reloads }) {
   const [config, state, socket, log] = ["config", "state", "broker.sock", "broker.log"].map((n) => join(folder, n));
   configure(config, way, count);
   const begin = process.hrtime.bigint();
-  await processes.run([process.execPath, join(root, "dist/cli/berth.js"), "check", config], CHECK_MS);
+  await processes.run([process.execPath, join(root, "dist/berth/berth.cjs"), "check", config], CHECK_MS);
   const check = Number(process.hrtime.bigint() - begin) / 1e6;
   const program = join(root, "dist/cli/berthd.js");
   const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
