@@ -40,15 +40,16 @@ export type HoldsAddress = (berth: string, listen: ListenAddress) => boolean;
 /**
  * Every two addresses of all berths that cannot both be bound. The berth that holds an address keeps it, else the first
  * of `berths`. A berth with a conflict takes no address from berths without one. Of many equal addresses each is
- * reported against the first only. Its time grows with the number of addresses, not with its square.
+ * reported against the first only. `crowded` is what {@link Crowds} finds of `berths`. Its time grows with the number
+ * of addresses, not with its square.
  */
 export function findConflicts(
   berths: readonly Pick<BerthSpec, "name" | "sockets">[],
   holds: HoldsAddress = () => false,
+  crowded: ReadonlySet<string> = crowdsOf(berths),
 ): Conflict[] {
   const taken = new ClaimIndex();
   const conflicts: Conflict[] = [];
-  const crowded = crowdedBuckets(berths);
   if (crowded.size === 0) return conflicts;
   const all = berths.map((berth) => claimsOf(berth).filter(({ bucket }) => crowded.has(bucket)));
   const held = new Set(all.flat().filter(({ berth, listen }) => holds(berth, listen)));
@@ -64,37 +65,47 @@ export function findConflicts(
 }
 
 /**
- * The buckets in which two addresses may exclude each other. Most have one address, or many that all differ and none of
- * which is a wildcard: then nothing has to be compared.
+ * Finds the buckets in which two addresses may exclude each other. Most have one address, or many that all differ and
+ * none of which is a wildcard: then nothing has to be compared.
  */
-function crowdedBuckets(berths: readonly Pick<BerthSpec, "sockets">[]): Set<string> {
-  const first = new Map<string, readonly Host[]>();
-  const hosts = new Map<string, Set<string>>();
-  const crowded = new Set<string>();
-  const file = (bucket: string, found: readonly Host[]): void => {
-    const known = hosts.get(bucket) ?? new Set();
-    hosts.set(bucket, known);
-    for (const { family, host } of found) {
+export class Crowds {
+  readonly #first = new Map<string, readonly Host[]>();
+  readonly #hosts = new Map<string, Set<string>>();
+  /** Those that were found so far. */
+  readonly found: Set<string> = new Set();
+
+  add({ sockets }: Pick<BerthSpec, "sockets">): void {
+    for (const { listen, options } of sockets) for (const one of listen) this.#add(one, options.v6only);
+  }
+
+  #add(listen: ListenAddress, v6only: boolean): void {
+    const bucket = bucketOf(listen);
+    if (bucket === undefined || this.found.has(bucket)) return;
+    const hosts = hostsOf(listen, v6only);
+    const before = this.#first.get(bucket);
+    if (before === undefined) this.#first.set(bucket, hosts);
+    else if (hosts.length === 0) this.found.add(bucket);
+    else {
+      if (!this.#hosts.has(bucket)) this.#file(bucket, before);
+      this.#file(bucket, hosts);
+    }
+  }
+
+  #file(bucket: string, hosts: readonly Host[]): void {
+    const known = this.#hosts.get(bucket) ?? new Set();
+    this.#hosts.set(bucket, known);
+    for (const { family, host } of hosts) {
       const text = `${family} ${host}`;
-      if (host === undefined || known.has(text)) crowded.add(bucket);
+      if (host === undefined || known.has(text)) this.found.add(bucket);
       known.add(text);
     }
-  };
-  for (const { sockets } of berths)
-    for (const { listen, options } of sockets)
-      for (const one of listen) {
-        const bucket = bucketOf(one);
-        if (bucket === undefined || crowded.has(bucket)) continue;
-        const found = hostsOf(one, options.v6only);
-        const before = first.get(bucket);
-        if (before === undefined) first.set(bucket, found);
-        else if (found.length === 0) crowded.add(bucket);
-        else {
-          if (!hosts.has(bucket)) file(bucket, before);
-          file(bucket, found);
-        }
-      }
-  return crowded;
+  }
+}
+
+function crowdsOf(berths: readonly Pick<BerthSpec, "sockets">[]): ReadonlySet<string> {
+  const crowds = new Crowds();
+  for (const berth of berths) crowds.add(berth);
+  return crowds.found;
 }
 
 /** Whether a berth asks for addresses that it cannot have together. */

@@ -4,6 +4,7 @@
  * draft, the same object. It reads in steps, so that a broker can serve between them.
  */
 import type { Accounts } from "../accounts.ts";
+import { Crowds } from "./conflicts.ts";
 import { readBerth } from "./keys/berth.ts";
 import type { BerthSpec, ServerSpec } from "./keys/spec.ts";
 import { KnownAccounts, type Lookup } from "./known-accounts.ts";
@@ -39,6 +40,8 @@ export interface Drafts {
   readonly warnings: readonly Problem[];
   /** The directories that exist. */
   readonly directories: readonly string[];
+  /** What {@link Crowds} finds of the drafts. Absent: it was not looked for. */
+  readonly crowded?: ReadonlySet<string>;
 }
 
 /** A berth as it was read, and from what. */
@@ -75,17 +78,24 @@ export class DraftReader {
     this.#accounts.begin();
     const known = new Map<string, Read>();
     const berths: TroubledBerth[] = [];
+    const crowds = new Crowds();
     for (const one of composed) {
       yield;
       const before = this.#known.get(one.name.full);
       const read = before !== undefined && isSame(before, one) ? before : this.#draft(one);
       if (read.isWhole) known.set(one.name.full, read);
       berths.push(read.berth);
+      crowds.add(read.berth.draft);
     }
     this.#known = known;
     this.#servers.clear();
     const { directories } = files;
-    return { ...share(berths, composed, ofFiles, this.#directories), warnings: warnings.sorted(), directories };
+    return {
+      ...share(berths, composed, ofFiles, this.#directories),
+      warnings: warnings.sorted(),
+      directories,
+      crowded: crowds.found,
+    };
   }
 
   #draft({ name, origin, parts, table }: ComposedBerth): Read {

@@ -42,11 +42,17 @@ export function readDrafts(options: LoadOptions): Drafts {
 }
 
 /** Tells the berths without problems from the others. A berth gives way to one that `holds` the address or range. */
-export function settleConflicts({ berths, general, warnings }: Drafts, holds: Holdings = nothing): LoadedConfig {
+export function settleConflicts(
+  { berths, general, warnings, crowded }: Drafts,
+  holds: Holdings = nothing,
+): LoadedConfig {
   // Of all drafts, so that another mistake in a file does not hide its conflicts. Those without a mistake come first.
   const isFaulty = ({ problems }: TroubledBerth): boolean => problems.length > 0;
   const drafts = [...berths.filter((berth) => !isFaulty(berth)), ...berths.filter(isFaulty)].map(({ draft }) => draft);
-  const conflicts = byBerth([...findConflicts(drafts, holds.address), ...findRangeConflicts(drafts, holds.range)]);
+  const conflicts = byBerth([
+    ...findConflicts(drafts, holds.address, crowded),
+    ...findRangeConflicts(drafts, holds.range),
+  ]);
   const all = new ProblemList();
   for (const { file, line, message, remedy } of general) all.report({ file, line }, message, remedy);
   const specs: BerthSpec[] = [];

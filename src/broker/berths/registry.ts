@@ -172,8 +172,8 @@ export class Registry {
 
   /** Those that have all that their configuration says, and whose configuration is the same. */
   #unchanged(specs: readonly BerthSpec[]): Set<Berth | undefined> {
-    const known = specs.map((spec) => ({ spec, berth: this.#byName.get(spec.name) }));
-    return new Set(known.flatMap(({ spec, berth }) => (berth?.spec === spec && isSettled(berth) ? berth : [])));
+    const known = specs.map(({ name }) => this.#byName.get(name));
+    return new Set(known.filter((berth, at) => berth !== undefined && berth.spec === specs[at] && isSettled(berth)));
   }
 
   #replace(
