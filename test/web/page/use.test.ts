@@ -94,7 +94,7 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
       expect(await page.evaluate("navigator.clipboard.readText()")).toBe(address);
       await page.keyboard.press("Escape");
       await page.waitForSelector(".detail", { state: "detached" });
-      expect(await page.locator(`${rowOf("arena@blue")} a:focus`).count()).toBe(1);
+      await page.waitForSelector(`${rowOf("arena@blue")} a:focus`);
       await page.keyboard.press("Escape");
       await expect.poll(() => page.inputValue("#filter")).toBe("");
       await page.keyboard.press("?");
