@@ -236,6 +236,21 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     });
   });
 
+  it("draws its plots in the theme's colours, and alike when they are drawn again", async () => {
+    await withPage(async (page) => {
+      await page.click(rowOf("cs2@mirage"));
+      await page.waitForSelector(".plots canvas");
+      const drawn = (): Promise<string> => page.evaluate("document.querySelector('.plots canvas').toDataURL()");
+      const light = await drawn();
+      // From the system's theme, which is light, to light.
+      await page.click('button[aria-label^="Theme"]');
+      await page.waitForSelector('button[aria-label="Theme: light"]');
+      expect(await drawn()).toBe(light);
+      await page.click('button[aria-label^="Theme"]');
+      await expect.poll(drawn).not.toBe(light);
+    });
+  });
+
   it("has one tab stop in the map of quiet hours, which arrows move", async () => {
     await withPage(async (page) => {
       await page.click("nav >> text=Quiet hours");

@@ -46,6 +46,9 @@ function xOf(plot: uPlot, time: Time): number {
 
 function fill(plot: uPlot, from: number, to: number, top: number, height: number, colour: string): void {
   if (to <= from) return;
+  // uPlot remembers the colour that it set last, and does not set it again.
+  plot.ctx.save();
   plot.ctx.fillStyle = colour;
   plot.ctx.fillRect(from, top, to - from, height);
+  plot.ctx.restore();
 }
