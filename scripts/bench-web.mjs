@@ -1,0 +1,137 @@
+#!/usr/bin/env node
+/**
+ * `npm run bench:web`: what open status pages cost the broker: how long an acquire takes while berth-web watches it for
+ * so many pages, beside the same without berth-web. Both by turns in one run, while another berth is taken and given
+ * back. docs/benchmarks.md says what the figures mean. Never installs anything, never leaves anything running.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { get } from "node:http";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { columns, median } from "../bench/report.mjs";
+import { configure, nameOf } from "../bench/scale-config.mjs";
+import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
+import { Caller } from "../bench/varlink-caller.mjs";
+
+const usage = `Usage: npm run bench:web -- [--quick] [--berths N] [--pages N] [--rounds N] [--json]
+
+  --quick      3 rounds instead of 10
+  --berths N   berths of the broker (default: 500)
+  --pages N    open pages (default: 50)
+  --rounds N   how often each of the two has its turn, of 5 seconds
+  --json       print JSON instead of the table`;
+
+const TURN_MS = 5000;
+/** Twenty times a second another berth is taken and given back: pages have something to show. */
+const CHANGE_MS = 50;
+const READY_MS = 15_000;
+
+function read({ quick, json, berths = "500", pages = "50", rounds = quick ? "3" : "10" }) {
+  return {
+    json,
+    berths: whole("berths", berths, 10_000),
+    pages: whole("pages", pages, 128), // as many as berth-web gives one address
+    rounds: whole("rounds", rounds, 999),
+  };
+}
+
+/** MiB of memory that a process has had at most. */
+function mostMemoryOf(pid) {
+  return Number(/^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
+}
+
+/** berth-web on the other cores, with its pages. Resolves with what ends both, and says how much memory it took. */
+async function openPages({ folder, processes, socket, others }, count) {
+  const log = join(folder, "web.log");
+  const said = () => (existsSync(log) ? readFileSync(log, "utf8") : "");
+  const before = said().length;
+  const port = () => /listening on \S*:(\d+)/.exec(said().slice(before))?.[1];
+  const program = join(root, "packages/web/dist/server/main.js");
+  const command = ["taskset", "-c", others, process.execPath, program, "--socket", socket, "--listen", "127.0.0.1:0"];
+  const pid = await processes.serve(command, () => port() !== undefined, log);
+  const requests = [];
+  let events = 0;
+  const open = () =>
+    new Promise((resolve, reject) => {
+      const request = get({ port: port(), path: "/api/v1/events", agent: false }, (response) => {
+        if (response.statusCode !== 200) return reject(new Error(`a stream was refused: ${response.statusCode}`));
+        response.on("data", () => events++);
+        response.on("error", () => undefined);
+        response.once("data", resolve);
+      });
+      request.on("error", reject);
+      requests.push(request);
+    });
+  await Promise.all(Array.from({ length: count }, open));
+  return async () => {
+    const memory = mostMemoryOf(pid);
+    for (const request of requests) request.on("error", () => undefined).destroy();
+    process.kill(pid, "SIGTERM");
+    for (const end = Date.now() + READY_MS; existsSync(`/proc/${pid}`); await delay(10))
+      if (Date.now() > end) throw new Error("berth-web does not end");
+    if (events <= count) throw new Error("nothing has been streamed to the pages");
+    return memory;
+  };
+}
+
+/** Milliseconds of each acquire in one turn. */
+async function turn(tenant, other) {
+  const change = async () => {
+    for (const end = performance.now() + TURN_MS; performance.now() < end; await delay(CHANGE_MS)) {
+      const { parameters } = await other.call("Acquire", { berth: nameOf(1) });
+      await other.call("Release", { lease: parameters.lease });
+    }
+  };
+  return await tenant.during(change, "Acquire", { berth: nameOf(0) });
+}
+
+function summarise(rounds) {
+  const at = (share) =>
+    median(rounds.map((times) => times.toSorted((a, b) => a - b)[Math.floor(share * (times.length - 1))]));
+  return { p50: at(0.5), p99: at(0.99), calls: rounds.reduce((sum, times) => sum + times.length, 0) };
+}
+
+async function main({ json, berths, pages, rounds }) {
+  await inSession(async ({ machine, folder, processes }) => {
+    const [config, state, socket, log] = ["config", "state", "broker.sock", "broker.log"].map((n) => join(folder, n));
+    configure(config, "different ports", berths);
+    const program = join(root, "dist/cli/berthd.js");
+    const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
+    await processes.serve(command, socket, log);
+    const [tenant, other] = [await Caller.open(socket), await Caller.open(socket)];
+    const others = machine.core === 0 ? "0" : `0-${machine.core - 1}`;
+    await turn(tenant, other);
+    const times = { none: [], open: [] };
+    const memories = [];
+    for (let round = 1; round <= rounds; round++) {
+      say(`round ${round} of ${rounds}`);
+      times.none.push(await turn(tenant, other));
+      const close = await openPages({ folder, processes, socket, others }, pages);
+      times.open.push(await turn(tenant, other));
+      memories.push(await close());
+    }
+    tenant.close();
+    other.close();
+    const rows = [
+      { pages: 0, ...summarise(times.none) },
+      { pages, ...summarise(times.open), memory: Math.max(...memories) },
+    ].map((row, _, [{ p50, p99 }]) => ({ ...row, ratio: row.p50 / p50, p99Ratio: row.p99 / p99 }));
+    if (json) return console.log(JSON.stringify({ machine, berths, rounds, rows }, null, 2));
+    const { kernel, cpu, node, core, load } = machine;
+    console.log(`Linux ${kernel}, ${cpu}, Node ${node}, broker pinned to core ${core}, load ${load.toFixed(2)}`);
+    console.log(`${berths} berths, ${rounds} rounds\n`);
+    const header = ["open pages", "p50 µs", "p99 µs", "ratio", "p99 ratio", "berth-web RSS MiB"];
+    const lines = rows.map(({ pages: count, p50, p99, ratio, p99Ratio, memory }) => [
+      String(count),
+      ...[p50, p99].map((ms) => (1000 * ms).toFixed(0)),
+      ...[ratio, p99Ratio].map((number) => number.toFixed(2)),
+      memory === undefined ? "-" : memory.toFixed(0),
+    ]);
+    console.log(columns(header, lines, [], 0));
+  });
+}
+
+const flag = { type: "boolean", default: false };
+const text = { type: "string" };
+const options = { quick: flag, json: flag, berths: text, pages: text, rounds: text };
+await runBench({ name: "bench:web", usage, options, read, main });
