@@ -122,7 +122,7 @@ function isNeeded(path) {
 function isExecuted(full, path) {
   if (path.startsWith("DEBIAN/")) return /\/(config|postinst|prerm|postrm)$/.test(path);
   if (path.startsWith(DOC)) return (statSync(full).mode & 0o100) !== 0;
-  return NATIVE.includes(basename(path)) || /^usr\/lib\/berthd\/dist\/cli\/berthd?\.js$/.test(path);
+  return NATIVE.includes(basename(path)) || /^usr\/lib\/berthd\/dist\/(berth\/berth\.cjs|cli\/berthd\.js)$/.test(path);
 }
 
 export function write(path, text) {
