@@ -30,6 +30,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "restart/store-mirror.ts": ["memfd"],
   "session/launch.ts": ["addSeals", "memfd"],
   "sockets/interface-watch.ts": ["bind", "recvbytes", "socket"],
+  "metrics/accept-queues.ts": ["recvbytes", "sendmsg", "socket"], // netlink; the dump takes no socket's lock
   "sockets/unix-path.ts": ["connect", "socket"], // non-blocking, to see whether somebody listens
   // The broker's own sockets: the control socket, the notify socket, accepted connections.
   "notify/notify-socket.ts": ["peeksender", "recvcred", "setsockopt"],
@@ -39,7 +40,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
   // A held socket before anybody else gets it.
   "sockets/console-sockets.ts": ["bind", "listen", "socket"],
-  "plans/as-new.ts": ["setfl", "socket"],
+  "plans/as-new.ts": ["setfl", "setsockopt", "socket"],
   "plans/carry-over.ts": ["runPlan", "socket"],
   "sockets/held-socket.ts": ["bind", "boundAddress", "listen"],
   "plans/open-socket.ts": ["setfl", "setsockopt", "socket"],
@@ -115,7 +116,11 @@ it("the broker reads no link of another process's descriptors itself: the proces
 
 it("options of other levels than SOL_SOCKET are read by plans alone", () => {
   const readers = files.filter((file) => /\bgetsockopt\(/.test(readFileSync(join(folder, file), "utf8")));
-  expect(readers.filter((file) => file !== "plans/socket-call.ts")).toEqual([]);
+  const measuring = "metrics/measure-berth.ts";
+  expect(readers.filter((file) => file !== "plans/socket-call.ts")).toEqual([measuring]);
+  const measured = readFileSync(join(folder, measuring), "utf8").match(/\bgetsockopt\(.*/g);
+  // Of this level none takes the socket's lock (sk_getsockopt, net/core/sock.c).
+  expect(measured).toEqual([expect.stringMatching(/^getsockopt\(socket\.fd, SOL_SOCKET, SO_MEMINFO, /)]);
   for (const file of files) {
     const text = readFileSync(join(folder, file), "utf8");
     const calls = text.match(/\bsocketOption\([^;]*/g) ?? [];
