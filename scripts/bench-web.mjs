@@ -5,7 +5,6 @@
  * back. docs/benchmarks.md says what the figures mean. Never installs anything, never leaves anything running.
  */
 import { existsSync, readFileSync } from "node:fs";
-import { get } from "node:http";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { columns, median } from "../bench/report.mjs";
@@ -49,27 +48,19 @@ async function openPages({ folder, processes, socket, others }, count) {
   const program = join(root, "packages/web/dist/server/main.js");
   const command = ["taskset", "-c", others, process.execPath, program, "--socket", socket, "--listen", "127.0.0.1:0"];
   const pid = await processes.serve(command, () => port() !== undefined, log);
-  const requests = [];
-  let events = 0;
-  const open = () =>
-    new Promise((resolve, reject) => {
-      const request = get({ port: port(), path: "/api/v1/events", agent: false }, (response) => {
-        if (response.statusCode !== 200) return reject(new Error(`a stream was refused: ${response.statusCode}`));
-        response.on("data", () => events++);
-        response.on("error", () => undefined);
-        response.once("data", resolve);
-      });
-      request.on("error", reject);
-      requests.push(request);
-    });
-  await Promise.all(Array.from({ length: count }, open));
+  const pages = ["taskset", "-c", others, process.execPath, join(root, "bench/web-pages.mjs"), port(), String(count)];
+  const pagesLog = join(folder, `pages-${pid}.log`);
+  const pagesPid = await processes.serve(pages, () => readFileSync(pagesLog, "utf8").includes("open"), pagesLog);
   return async () => {
     const memory = mostMemoryOf(pid);
-    for (const request of requests) request.on("error", () => undefined).destroy();
-    process.kill(pid, "SIGTERM");
-    for (const end = Date.now() + READY_MS; existsSync(`/proc/${pid}`); await delay(10))
-      if (Date.now() > end) throw new Error("berth-web does not end");
-    if (events <= count) throw new Error("nothing has been streamed to the pages");
+    for (const one of [pagesPid, pid]) {
+      if (!existsSync(`/proc/${one}`)) throw new Error("berth-web or a page has ended");
+      process.kill(one, "SIGTERM");
+      for (const end = Date.now() + READY_MS; existsSync(`/proc/${one}`); await delay(10))
+        if (Date.now() > end) throw new Error("berth-web or a page does not end");
+    }
+    const changes = Number(/^changes (\d+)$/m.exec(readFileSync(pagesLog, "utf8"))?.[1]);
+    if (!(changes > count)) throw new Error("the pages were shown no changes");
     return memory;
   };
 }
