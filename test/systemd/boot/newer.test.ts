@@ -44,6 +44,31 @@ describe("systemd 257", needs(...MACHINE, ...DEBIAN), () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining("NoSuchBerth")]);
   });
 
+  test("varlinkctl lists and describes the measurements", async () => {
+    const ask = async (method: string): Promise<Record<string, unknown>[]> => {
+      const text = await machine.ok([
+        "varlinkctl",
+        "call",
+        "--more",
+        "-j",
+        SOCKET,
+        `io.systemd.Metrics.${method}`,
+        "{}",
+      ]);
+      return text
+        .split("\u001e")
+        .flatMap((part) => part.split("\n"))
+        .filter((line) => line.trim() !== "")
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    };
+    expect(await machine.ok(["varlinkctl", "introspect", SOCKET, "io.systemd.Metrics"])).toContain("method Describe(");
+    const [values, families] = [await ask("List"), await ask("Describe")];
+    expect(values).toContainEqual({ name: "io.berthd.Broker.Leases", object: "a", value: 0 });
+    expect(new Set(families.map(({ type }) => type))).toEqual(new Set(["counter", "gauge", "string"]));
+    const names = new Set(families.map(({ name }) => name));
+    expect(values.map(({ name }) => name).filter((name) => !names.has(name))).toEqual([]);
+  });
+
   test("a reload has been carried out when systemctl returns", async () => {
     for (let port = 7201; port < 7204; port++) {
       machine.write({ [`/etc/berthd/b${port}.toml`]: `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n` });
