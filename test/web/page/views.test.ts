@@ -88,6 +88,7 @@ describe("the status page", { timeout: 60_000, ...needs("chromium") }, () => {
       await page.setViewportSize({ width, height: width === 360 ? 800 : 900 });
       for (const theme of THEMES) {
         await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
+        await seen.drawn();
         // Nothing but colours differs between the themes.
         const rules = theme === "light" ? undefined : ["color-contrast"];
         found.push(...(await violations(page, rules)).map((text) => `${width} ${theme}: ${text}`));

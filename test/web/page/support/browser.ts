@@ -58,9 +58,15 @@ export class Seen implements AsyncDisposable {
     await this.page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: full });
   }
 
+  /** Resolves when the page has been drawn as it is after a change of its size or colours: it hears of that in a frame. */
+  async drawn(): Promise<void> {
+    await this.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
+  }
+
   /** How far the page can be scrolled sideways, in pixels. */
-  sideways(): Promise<number> {
-    return this.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+  async sideways(): Promise<number> {
+    await this.drawn();
+    return await this.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
