@@ -83,7 +83,8 @@ export class Stops {
     const others = leases.find(({ tenant }) => tenant.uid !== who.peer.uid);
     if (who.privileged) return berth ?? { kind: "absent", berth: name };
     const isOwn = leases.length > 0 && others === undefined;
-    if (berth === undefined || (!isOwn && !berths.visibility.sees(berth, who))) return { kind: "denied", berth: name };
+    if (berth === undefined || (!isOwn && !berths.visibility.mayTake(berth, who.peer)))
+      return { kind: "denied", berth: name };
     return others === undefined ? berth : { kind: "not-yours", berth: name, lease: leaseView(others) };
   }
 

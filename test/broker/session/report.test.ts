@@ -97,6 +97,11 @@ describe("who may report and see (needs root, to be several users)", needs("root
         });
       expect(peer.fds).toEqual([]);
     }
+    using everywhere = await RawPeer.connect(test.socket, EVERYWHERE);
+    // Nobody has this one, so there would be nothing to stop.
+    expect(await everywhere.call("Stop", { berth: "other" })).toMatchObject({
+      error: "org.varlink.service.PermissionDenied",
+    });
     using observer = await RawPeer.connect(test.socket, OBSERVER);
     expect(await observer.call("Report", { berth: "seen", players: 3 })).toEqual({ parameters: {} });
     expect(test.broker.berths.find(({ name }) => name === "seen")?.players?.count).toBe(3);
