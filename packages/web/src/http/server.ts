@@ -56,6 +56,8 @@ export function httpServer(guard: Guard, routes: Routes, tls: TlsMaterial | unde
           { ...options, ...tls, requestCert: tls.ca !== undefined, rejectUnauthorized: true, minVersion: "TLSv1.2" },
           listener,
         );
+  // Node sets this one again after each answer of a connection. Streams lift it for themselves.
+  server.timeout = limits.idleMs;
   server.maxHeadersCount = 64;
   server.maxRequestsPerSocket = 1_000;
   server.maxConnections = limits.connections;

@@ -5,7 +5,7 @@ import type { Limits } from "./limits.ts";
 import { Tally } from "./tally.ts";
 
 /** Proxies close what is silent for longer. */
-const PING_MS = 15_000;
+const PING_MS = 10_000;
 
 export class Streams {
   readonly #open = new Set<ServerResponse>();
@@ -27,6 +27,8 @@ export class Streams {
 
   /** Begins a stream with its first event. False where a limit is reached: nothing has been written then. */
   add(response: ServerResponse, address: string, first: () => Buffer): boolean {
+    // Behind another answer of its connection, which may be a stream without an end.
+    if (response.socket === null) return false;
     const giveBack = this.#tally.take(address);
     if (giveBack === undefined) return false;
     response.once("close", () => {
@@ -53,7 +55,7 @@ export class Streams {
 
   #write(bytes: Buffer): void {
     for (const response of this.#open) {
-      if ((response.socket?.writableLength ?? 0) > this.#unreadBytes) response.destroy();
+      if (response.writableLength > this.#unreadBytes) response.destroy();
       else response.write(bytes);
     }
   }
