@@ -42,6 +42,25 @@ it("values of one berth are added up, and a broker that is away is told as such"
   expect(away).not.toContain("berthd_leases_total");
 });
 
+it("the broker's histogram is passed on as it is", async () => {
+  const of = (name: string, value: number, le?: string) => {
+    return { name: `io.berthd.Broker.${name}`, value, ...(le !== undefined && { fields: { le } }) };
+  };
+  const metrics = [
+    ...[of("AcquireSecondsBucket", 2, "0.001"), of("AcquireSecondsBucket", 5, "+Inf")],
+    ...[of("AcquireSecondsSum", 0.25), of("Acquires", 5)],
+  ];
+  const text = await exposition(metrics, { rows: [], isUp: true, streams: 0, historyWorks: undefined });
+  const lines = text.split("\n").filter((line) => line.includes("berthd_acquire_duration_seconds"));
+  expect(lines.slice(1)).toEqual([
+    "# TYPE berthd_acquire_duration_seconds histogram",
+    'berthd_acquire_duration_seconds_bucket{le="0.001"} 2',
+    'berthd_acquire_duration_seconds_bucket{le="+Inf"} 5',
+    "berthd_acquire_duration_seconds_sum 0.25",
+    "berthd_acquire_duration_seconds_count 5",
+  ]);
+});
+
 describe("with Debian's Prometheus", needs("prometheus", "promtool"), () => {
   let broker: BrokerProcess;
   let web: WebProcess;

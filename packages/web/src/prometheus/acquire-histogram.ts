@@ -1,20 +1,24 @@
 /** How long Acquire took, as a histogram of Prometheus: the broker has counted already, so nothing is observed here. */
 import type { Metric } from "berthd";
-import { Histogram, type Registry } from "prom-client";
+import { Gauge, Histogram, type Registry } from "prom-client";
 
 const PREFIX = "io.berthd.Broker.";
 const NAME = "berthd_acquire_duration_seconds";
 
-export class AcquireHistogram extends Histogram<"le"> {
+/** A Gauge to the registry: that asks a Histogram for its own observations, past {@link get}. */
+export class AcquireHistogram extends Gauge<"le"> {
   readonly #metrics: readonly Metric[];
+  readonly #about: Histogram<"le">;
 
   constructor(metrics: readonly Metric[], registry: Registry) {
-    super({ name: NAME, help: "How long calls of Acquire and Launch took that were granted.", registers: [registry] });
+    const about = { name: NAME, help: "How long calls of Acquire and Launch took that were granted." };
+    super({ ...about, registers: [registry] });
+    this.#about = new Histogram({ ...about, registers: [] });
     this.#metrics = metrics;
   }
 
   override async get(): ReturnType<Histogram<"le">["get"]> {
-    const about = await super.get();
+    const about = await this.#about.get();
     const numberOf = (family: string): number => {
       const found = this.#metrics.find(({ name }) => name === PREFIX + family)?.value;
       return typeof found === "number" ? found : 0;
