@@ -10,7 +10,7 @@ export function observersOf(names: readonly string[], accounts: Accounts, log: L
     if (/^\d{1,10}$/.test(name)) return Number(name);
     const uid = uidOf(name, accounts);
     if (typeof uid === "number") return uid;
-    const message = `--observer ${name}: ${uid}; until berthd is started again, it sees no berth by that`;
+    const message = `--observer ${name}: ${uid}`;
     log("warning", message, { event: "observer" });
     return [];
   });
@@ -20,7 +20,9 @@ export function observersOf(names: readonly string[], accounts: Accounts, log: L
 /** A user's id, or why it is not known. */
 function uidOf(name: string, accounts: Accounts): number | string {
   try {
-    return accounts.passwd(name)?.uid ?? "there is no such user";
+    return (
+      accounts.passwd(name)?.uid ?? `there is no such user; create it (useradd --system ${name}), then restart berthd`
+    );
   } catch (error) {
     if (!(error instanceof BerthError)) throw error;
     return error.message;

@@ -20,7 +20,7 @@ it("names and ids become ids; a user that is missing or cannot be looked up is l
     units: [],
   });
   expect(logged).toEqual([
-    "--observer gone: there is no such user; until berthd is started again, it sees no berth by that",
+    "--observer gone: there is no such user; create it (useradd --system gone), then restart berthd",
     expect.stringMatching(/^--observer broken: getpwnam_r/),
   ]);
 });

@@ -2,6 +2,7 @@
  * What this process knows and shows: it joins the broker's events, its measurements, the history and the open pages.
  * The one place where time passes.
  */
+import { userInfo } from "node:os";
 import type { BerthEventRecord, Metric } from "berthd";
 import type { BerthRow, Overview } from "./api/shapes.ts";
 import { BrokerLink } from "./broker/link.ts";
@@ -147,6 +148,7 @@ export class Site {
       .then(({ version, names }) => {
         this.facts.version = version;
         this.berths.keepOnly(names);
+        if (names.length === 0) console.error("berth-web: %s", seesNone());
       })
       .catch(() => undefined); // the watch fails too, and is begun again
   }
@@ -211,6 +213,11 @@ export class Site {
     await this.#link.close();
     await this.history?.close();
   }
+}
+
+function seesNone(): string {
+  const { username } = userInfo();
+  return `user ${username} sees no berth; if there are some, start the broker with: berthd --observer ${username}`;
 }
 
 function messageOf(error: unknown): string {

@@ -35,6 +35,10 @@ export function Empty(): JSX.Element {
         ))}
       </ol>
       <p class="by-itself">It appears here by itself, as soon as the broker knows it.</p>
+      <p class="by-itself">
+        Are there berths already? Then the user of this page may not see them: start berthd with --observer and its
+        name.
+      </p>
     </div>
   );
 }

@@ -2,7 +2,14 @@
  * The connection to the broker: it watches, and measures when asked. A broker that goes away is tried again, a little
  * later each time; the process goes on meanwhile.
  */
-import { type BerthEventRecord, type BrokerClient, connect, type Metric, type PlayersReport } from "berthd";
+import {
+  type BerthEventRecord,
+  type BrokerClient,
+  connect,
+  type Metric,
+  type PlayersReport,
+  RefusedError,
+} from "berthd";
 
 export interface LinkEvents {
   /** What happens, in order. After each new connection it begins with `present` for every berth. */
@@ -85,7 +92,12 @@ export class BrokerLink {
     const client = await this.#asking();
     const metrics: Metric[] = [];
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(MEASURE_MS)]);
-    for await (const metric of client.metrics({ signal })) metrics.push(metric);
+    try {
+      for await (const metric of client.metrics({ signal })) metrics.push(metric);
+    } catch (error) {
+      // This user may see no berth.
+      if (!(error instanceof RefusedError && error.error === "io.systemd.Metrics.NoSuchMetric")) throw error;
+    }
     return metrics;
   }
 

@@ -22,6 +22,9 @@ export function readNamed(option: string, path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (error) {
-    throw new Fault("FILE_UNREADABLE", `${option}: ${error instanceof Error ? error.message : error}`);
+    throw new Fault(
+      "FILE_UNREADABLE",
+      `${option} ${path} cannot be read: ${error instanceof Error ? error.message : error}`,
+    );
   }
 }
