@@ -23,7 +23,6 @@ describe("examples/web.toml under systemd", { ...needs(...MACHINE), timeout: 90_
         "/usr/local/bin/berth-web": `#!/bin/sh\nexec ${NODE} ${PACKAGE}/packages/web/dist/server/main.js "$@"\n`,
         "/etc/berthd/arena.toml": arena,
         "/etc/berthd/web.toml": readFileSync(join(packageRoot, "examples/web.toml")),
-        "/etc/systemd/system/berthd.service.d/observer.conf": `[Service]\nExecStart=\nExecStart=${NODE} ${PACKAGE}/dist/cli/berthd.js --observer berth-web\n`,
       },
     });
     await machine.sh(
@@ -31,7 +30,12 @@ describe("examples/web.toml under systemd", { ...needs(...MACHINE), timeout: 90_
         "chmod 755 /usr/local/bin/berth-web",
         "useradd --system --create-home --home-dir /var/lib/berth-web --shell /usr/sbin/nologin berth-web",
         "berth units install && systemctl daemon-reload && systemctl start berthd.socket",
-        "berth start web arena",
+        "mkdir -p /etc/systemd/system/berthd.service.d",
+        "start=$(systemctl cat berthd | grep '^ExecStart=.' | tail -n 1)",
+        `printf '[Service]\\nExecStart=\\n%s --observer berth-web\\n' "$start" >/etc/systemd/system/berthd.service.d/observer.conf`,
+        "systemctl daemon-reload && systemctl restart berthd",
+        "berth enable --now web",
+        "berth start arena",
       ].join("\n"),
     );
   }, 120_000);
