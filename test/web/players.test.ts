@@ -6,6 +6,7 @@ import type { Overview } from "../../packages/web/src/api/shapes.ts";
 import { Asker, LAST_PAUSE_MS, PAUSE_MS } from "../../packages/web/src/players/asker.ts";
 import { answerOf, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
 import { connect } from "../../src/index.ts";
+import { printable } from "../../src/printable.ts";
 import type { Berth } from "../../src/varlink/io.berthd.Broker.types.ts";
 import { spawnBroker } from "../support/broker.ts";
 import { askJson, startWeb } from "../support/web/web-process.ts";
@@ -53,6 +54,14 @@ describe("the answer", () => {
     expect(answerOf({ players: [{}, {}], maxplayers: 0 })).toEqual({ players: 2, slots: null, name: null, map: null });
     expect(answerOf({ numplayers: 1e15, map: "x".repeat(1000) })?.players).toBe(100_000);
     expect(answerOf({ numplayers: 1, map: "x".repeat(1000) })?.map).toHaveLength(128);
+  });
+
+  it("has no text that the broker refuses: nothing invisible, and no half of a character", () => {
+    const names = ["a\u00adb\u061cc\ud83dd", "\u{1f600}".repeat(100), `x${"\u{1f600}".repeat(100)}`].map(
+      (name) => answerOf({ numplayers: 1, name })?.name ?? "",
+    );
+    expect(names).toEqual(["a b c d", `${"\u{1f600}".repeat(63)}…`, `x${"\u{1f600}".repeat(63)}…`]);
+    for (const name of names) expect([printable(name), name.length <= 128]).toEqual([name, true]);
   });
 
   it.each([undefined, null, 5, "x", {}, { numplayers: -1 }, { numplayers: 1.5 }, { numplayers: null }])(

@@ -1,12 +1,18 @@
 /** Text that came from a server, a player or a configuration: without control characters, and no longer than shown. */
 
-/** Also characters that turn the direction of what follows, which could make one name look like another. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it removes
-const UNSHOWABLE = /[\s\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+/g;
+/** Also invisible characters, such as those that turn the direction of what follows; and halves of characters. */
+const UNSHOWABLE = /[\s\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu;
 
+/** `longest` in UTF-16 units, as the broker counts; it is cut between characters, never inside of one. */
 export function clean(text: string, longest: number): string {
   const plain = text.replace(UNSHOWABLE, " ").trim();
-  return plain.length <= longest ? plain : `${[...plain.slice(0, longest - 1)].join("").trimEnd()}…`;
+  if (plain.length <= longest) return plain;
+  let cut = "";
+  for (const character of plain) {
+    if (cut.length + character.length >= longest) break;
+    cut += character;
+  }
+  return `${cut.trimEnd()}…`;
 }
 
 /** 2.5 s, 12 s, 4 min, 3 h 05 min, 4 d 2 h. */
