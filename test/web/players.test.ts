@@ -1,14 +1,21 @@
 /** Who plays: what is asked, when, and what of the answer is believed. */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { createServer } from "node:http";
+import { type AddressInfo, createServer as listen } from "node:net";
+import { monitorEventLoopDelay } from "node:perf_hooks";
 import { describe, expect, it, vi } from "vitest";
 import type { Overview } from "../../packages/web/src/api/shapes.ts";
-import { Asker, LAST_PAUSE_MS, PAUSE_MS } from "../../packages/web/src/players/asker.ts";
-import { answerOf, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
+import { Asker, AskingEnded, LAST_PAUSE_MS, PAUSE_MS } from "../../packages/web/src/players/asker.ts";
+import { AskingProcesses } from "../../packages/web/src/players/asking-processes.ts";
+import { answerOf, type Question, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
 import { connect } from "../../src/index.ts";
 import { printable } from "../../src/printable.ts";
 import type { Berth } from "../../src/varlink/io.berthd.Broker.types.ts";
 import { spawnBroker } from "../support/broker.ts";
+import { freePort } from "../support/ports.ts";
+import { valveBomb } from "../support/web/valve-bomb.ts";
 import { askJson, startWeb } from "../support/web/web-process.ts";
 
 const user = process.getuid?.() === 0 ? 'user = "nobody"' : "";
@@ -50,8 +57,15 @@ describe("the answer", () => {
       slots: 16,
       name: "[31mRed",
       map: "q3dm17",
+      game: null,
     });
-    expect(answerOf({ players: [{}, {}], maxplayers: 0 })).toEqual({ players: 2, slots: null, name: null, map: null });
+    expect(answerOf({ players: [{}, {}], maxplayers: 0 })).toEqual({
+      players: 2,
+      slots: null,
+      name: null,
+      map: null,
+      game: null,
+    });
     expect(answerOf({ numplayers: 1e15, map: "x".repeat(1000) })?.players).toBe(100_000);
     expect(answerOf({ numplayers: 1, map: "x".repeat(1000) })?.map).toHaveLength(128);
   });
@@ -80,7 +94,7 @@ it("a server that does not answer is asked less and less often, and told of once
       ask: async () => {
         asked++;
         if (!works) throw new Error("no answer");
-        return { players: 1, slots: 2, name: null, map: null };
+        return { players: 1, slots: 2, name: null, map: null, game: null };
       },
       answered: () => undefined,
       failed: (name, why) => failed.push(`${name}: ${why}`),
@@ -104,6 +118,26 @@ it("a server that does not answer is asked less and less often, and told of once
   } finally {
     vi.useRealTimers();
   }
+});
+
+it("a server whose question ended the process that asks is asked alone, one such at a time", async () => {
+  const alone: string[] = [];
+  const together: string[] = [];
+  const hangs = new Promise<never>(() => undefined);
+  const asker = new Asker({
+    ask: (question, isAlone) => {
+      (isAlone ? alone : together).push(question.host);
+      return isAlone ? hangs : Promise.reject(new AskingEnded("ended"));
+    },
+    answered: () => undefined,
+    failed: () => undefined,
+  });
+  const berths = ["a", "b"].map((name) => ({ ...berth, name, query: { type: "valve", host: name } }));
+  for (const at of [0, 1, 2]) {
+    asker.tick(berths, Date.now() + at * LAST_PAUSE_MS);
+    await new Promise(setImmediate);
+  }
+  expect([together, alone]).toEqual([["a", "b"], ["a"]]);
 });
 
 /** Answers as Quake III does: https://www.quake3world.com, `getstatus`. */
@@ -142,7 +176,124 @@ it("players of a real question are on the page and in List, without their names"
     }, 30_000);
     expect(JSON.stringify(await askJson(web, "/api/v1/overview"))).not.toContain('"one"');
     client.close();
+    const [pid] = children(web.child.pid);
+    web.child.kill("SIGTERM");
+    await once(web.child, "exit");
+    expect([web.child.exitCode, web.child.signalCode]).toEqual([0, null]);
+    await vi.waitFor(() => expect(existsSync(`/proc/${pid}`)).toBe(false), 30_000);
   } finally {
     server.close();
   }
 });
+
+function children(pid: number | undefined): string[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+}
+
+describe("the process that asks", () => {
+  const at = (type: string, port: number): Question => ({ type, host: "127.0.0.1", port });
+
+  it("is ended when an answer fills it or holds it up, and others are asked on", { timeout: 120_000 }, async () => {
+    const [server, bomb] = await Promise.all([quakeServer(), valveBomb()]);
+    const processes = new AskingProcesses();
+    const delay = monitorEventLoopDelay();
+    const friend = at("quake3", server.address().port);
+    const enemy = at("valve", bomb.address().port);
+    const ended = /^no answer to valve from 127\.0\.0\.1:\d+: .+; see server\.query in its file$/;
+    try {
+      await expect(processes.ask(friend, false)).resolves.toMatchObject({ players: 2 });
+      const [first] = processes.pids;
+      delay.enable();
+      const error: unknown = await processes.ask(enemy, false).catch((error) => error);
+      expect(error).toBeInstanceOf(AskingEnded);
+      expect(String(error)).toMatch(/too much memory|too long|has ended/);
+      await expect(processes.ask(friend, false)).resolves.toMatchObject({ players: 2 });
+      expect(processes.pids).not.toContain(first);
+      const alone = expect(processes.ask(enemy, true)).rejects.toThrow(ended);
+      await expect(processes.ask(friend, false)).resolves.toMatchObject({ players: 2, slots: 12, name: "Red" });
+      await alone;
+      expect(delay.max / 1e6).toBeLessThan(1000);
+    } finally {
+      delay.disable();
+      server.close();
+      bomb.close();
+    }
+  });
+
+  it("is ended also by an answer that holds up the others for a few seconds", { timeout: 60_000 }, async () => {
+    const root = { description: "<".repeat(250_000), channels: [], users: [] };
+    const mumble = listen((socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", () => socket.write(JSON.stringify({ name: "slow", root })));
+    }).listen(0, "127.0.0.1");
+    await once(mumble, "listening");
+    const { port }: AddressInfo = Object(mumble.address());
+    try {
+      const error: unknown = await new AskingProcesses().ask(at("mgm", port), false).catch((error) => error);
+      expect(error).toBeInstanceOf(AskingEnded);
+      expect(String(error)).toContain("reading an answer takes too long");
+    } finally {
+      mumble.close();
+    }
+  });
+
+  it("has none of the page's sockets, and of its environment only PATH", { timeout: 60_000 }, async () => {
+    const server = await quakeServer();
+    const sockets = (pid: number | "self"): string[] =>
+      readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+        const target = linkOf(`/proc/${pid}/fd/${fd}`);
+        return target.startsWith("socket:") ? [target] : [];
+      });
+    try {
+      const processes = new AskingProcesses();
+      await processes.ask(at("quake3", server.address().port), false);
+      const own = sockets("self");
+      expect(own).not.toEqual([]);
+      const [pid = 0] = processes.pids;
+      expect(sockets(pid).filter((socket) => own.includes(socket))).toEqual([]);
+      expect(readFileSync(`/proc/${pid}/environ`, "utf8")).toBe(`PATH=${process.env["PATH"]}\0`);
+    } finally {
+      server.close();
+    }
+  });
+
+  it("follows no redirection, and asks for nothing compressed", { timeout: 60_000 }, async () => {
+    const seen: unknown[] = [];
+    const server = createServer(({ url, headers }, response) => {
+      seen.push([url, headers["accept-encoding"]]);
+      response.writeHead(302, { location: "/elsewhere" }).end();
+    }).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port }: AddressInfo = Object(server.address());
+    try {
+      const answer = new AskingProcesses().ask(at("eco", port), false);
+      await expect(answer).rejects.toThrow(
+        `no answer to eco from 127.0.0.1:${port}: Bad status code: 302; see server.query in its file`,
+      );
+      expect(seen).toEqual([["/frontpage", undefined]]);
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+
+  it.each([
+    ["nobody", "there is no game and no protocol of this name"],
+    ["minecraft-vanilla", "nothing listens there"],
+    ["quake3", "it did not answer in time"],
+  ])("says in words why %s gives no answer: %s", { timeout: 60_000 }, async (type, why) => {
+    const port = await freePort();
+    await expect(new AskingProcesses().ask(at(type, port), false)).rejects.toThrow(
+      `no answer to ${type} from 127.0.0.1:${port}: ${why}; see server.query in its file`,
+    );
+  });
+});
+
+/** Where a descriptor leads; nowhere where it is closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}

@@ -1,17 +1,18 @@
 /**
- * Asks the servers of berths who plays, each in its protocol, by gamedig. That reads what strangers send: so it is in
- * this process, which has no privilege, and it is loaded only when a berth has a query. A server that does not answer
- * is asked less often.
+ * Asks the servers of berths who plays, each in its protocol. A server that does not answer is asked less often; one
+ * that was asked when the process that asks had to be ended, alone.
  */
 import type { BerthRecord } from "berthd";
-import { answerOf, type PlayersAnswer, type Question, questionOf, typeFor } from "./question.ts";
+import { type PlayersAnswer, type Question, questionOf } from "./question.ts";
 
-/** Asks one server. Rejects if it does not answer. */
-export type Ask = (question: Question) => Promise<PlayersAnswer | undefined>;
+/** Asks one server. Rejects if it does not answer; with {@link AskingEnded} where it may be to blame for more. */
+export type Ask = (question: Question, isAlone: boolean) => Promise<PlayersAnswer>;
+
+/** The process that asks had to be ended. One of the servers that were asked then is to blame. */
+export class AskingEnded extends Error {}
 
 export interface AskerOptions {
   readonly ask: Ask;
-  /** `game` is its name in words, where the type is a game's. */
   answered(berth: string, answer: PlayersAnswer): void;
   /** Once for each berth, until it has answered. */
   failed(berth: string, why: string): void;
@@ -22,18 +23,25 @@ export const PAUSE_MS = 15_000;
 export const LAST_PAUSE_MS: number = 5 * 60_000;
 /** How many are asked at once. */
 const MOST = 16;
+/** After the process ended n times, the server is asked alone until it has answered 2 to the power of n times. */
+const MOST_ENDS = 6;
 
 interface Asked {
   next: number;
   pause: number;
   isUnderWay: boolean;
   isTold: boolean;
+  /** How often the process that asks ended while this server was asked. */
+  ends: number;
+  /** How many answers it owes before it is asked beside others. */
+  owed: number;
 }
 
 export class Asker {
   readonly #options: AskerOptions;
   readonly #asked = new Map<string, Asked>();
   #underWay = 0;
+  #isAloneUnderWay = false;
 
   constructor(options: AskerOptions) {
     this.#options = options;
@@ -47,46 +55,43 @@ export class Asker {
       if (question === undefined) continue;
       const key = `${berth.name} ${berth.lease?.id}`;
       names.add(key);
-      const asked = this.#asked.get(key) ?? { next: now, pause: PAUSE_MS, isUnderWay: false, isTold: false };
+      const asked = this.#asked.get(key) ?? fresh(now);
       this.#asked.set(key, asked);
       if (asked.next > now || asked.isUnderWay || this.#underWay >= MOST) continue;
+      if (asked.owed > 0 && this.#isAloneUnderWay) continue;
       void this.#ask(berth.name, question, asked);
     }
     for (const key of this.#asked.keys()) if (!names.has(key)) this.#asked.delete(key);
   }
 
   async #ask(name: string, question: Question, asked: Asked): Promise<void> {
+    const isAlone = asked.owed > 0;
     asked.isUnderWay = true;
     this.#underWay++;
+    if (isAlone) this.#isAloneUnderWay = true;
     try {
-      const answer = await this.#options.ask(question);
-      if (answer === undefined) throw new Error("its answer has no number of players");
+      const answer = await this.#options.ask(question, isAlone);
+      asked.owed = Math.max(0, asked.owed - 1);
       asked.pause = PAUSE_MS;
       asked.isTold = false;
       this.#options.answered(name, answer);
     } catch (error) {
+      if (error instanceof AskingEnded) {
+        asked.ends = Math.min(MOST_ENDS, asked.ends + 1);
+        asked.owed = 2 ** asked.ends;
+      }
       if (!asked.isTold) this.#options.failed(name, error instanceof Error ? error.message : String(error));
       asked.isTold = true;
       asked.pause = Math.min(LAST_PAUSE_MS, asked.pause * 2);
     } finally {
       asked.isUnderWay = false;
       this.#underWay--;
+      if (isAlone) this.#isAloneUnderWay = false;
       asked.next = Date.now() + asked.pause;
     }
   }
 }
 
-/** By gamedig. It asks one port once, and waits two seconds. */
-export async function askByGamedig({ type, host, port }: Question): Promise<PlayersAnswer | undefined> {
-  const { GameDig, games, protocols } = await import("gamedig");
-  const known = typeFor(type, games, Object.keys(protocols));
-  if (known === undefined) throw new Error(`there is no game and no protocol called ${type}; see docs/web.md`);
-  const options = { givenPortOnly: true, maxRetries: 1, socketTimeout: 2_000, attemptTimeout: 4_000 };
-  return answerOf(await GameDig.query({ type: known, host, port, requestPlayers: false, ...options }));
-}
-
-/** The name of the game, where the type is one and not only a protocol. */
-export async function gameNamed(type: string): Promise<string | null> {
-  const { games } = await import("gamedig");
-  return Object.hasOwn(games, type) ? (games[type]?.name ?? null) : null;
+function fresh(now: number): Asked {
+  return { next: now, pause: PAUSE_MS, isUnderWay: false, isTold: false, ends: 0, owed: 0 };
 }

@@ -1,7 +1,7 @@
 /** What is used of gamedig, which has no types of its own. What it answers comes from strangers: it is unknown. */
 declare module "gamedig" {
   export const games: Readonly<Record<string, { readonly name: string }>>;
-  export const protocols: Readonly<Record<string, unknown>>;
+  export const protocols: Readonly<Record<string, { readonly prototype: object }>>;
   export const GameDig: {
     query(options: {
       readonly type: string;

@@ -1,20 +1,22 @@
 /** Asks the servers of all berths who plays, shows it, and reports it to the broker: then `berth ls` has it too. */
 import type { BrokerLink } from "../broker/link.ts";
 import type { Berths } from "../model/berths.ts";
-import { Asker, askByGamedig, gameNamed } from "./asker.ts";
+import { Asker } from "./asker.ts";
+import { AskingProcesses } from "./asking-processes.ts";
 import type { PlayersAnswer } from "./question.ts";
 
 export class PlayersOfBerths {
   readonly #berths: Berths;
   readonly #link: Pick<BrokerLink, "report">;
   readonly #asker: Asker;
+  readonly #processes = new AskingProcesses();
   #isRefused = false;
 
   constructor(berths: Berths, link: Pick<BrokerLink, "report">) {
     this.#berths = berths;
     this.#link = link;
     this.#asker = new Asker({
-      ask: askByGamedig,
+      ask: (question, isAlone) => this.#processes.ask(question, isAlone),
       answered: (name, answer) => void this.#answered(name, answer),
       failed: (name, why) => console.error("berth-web: berth %s does not say who plays: %s", name, why),
     });
@@ -27,9 +29,8 @@ export class PlayersOfBerths {
     );
   }
 
-  async #answered(berth: string, { players, slots, name, map }: PlayersAnswer): Promise<void> {
-    const type = this.#berths.get(berth)?.record.query?.type;
-    const game = type === undefined ? null : await gameNamed(type);
+  async #answered(berth: string, answer: PlayersAnswer): Promise<void> {
+    const { players, slots, name, map, game } = answer;
     this.#berths.answered(berth, { at: Date.now(), players, slots, game, map });
     try {
       await this.#link.report(berth, {

@@ -15,8 +15,12 @@ export interface PlayersAnswer {
   /** What the server calls itself. */
   readonly name: string | null;
   readonly map: string | null;
+  /** Its name in words, where the type is a game's and not only a protocol's. */
+  readonly game: string | null;
 }
 
+/** The exit code of the process that asks, when it has worked too long for an answer. */
+export const STUCK = 75;
 /** A server with more players than this tells stories. */
 const MOST_PLAYERS = 100_000;
 const LONGEST = 128;
@@ -45,7 +49,7 @@ export function typeFor(type: string, games: Readonly<Record<string, unknown>>, 
 }
 
 /** Undefined where the answer has no number of players. */
-export function answerOf(result: unknown): PlayersAnswer | undefined {
+export function answerOf(result: unknown, game: unknown = null): PlayersAnswer | undefined {
   if (typeof result !== "object" || result === null) return undefined;
   const facts: Readonly<Record<string, unknown>> = { ...result };
   const players =
@@ -56,7 +60,15 @@ export function answerOf(result: unknown): PlayersAnswer | undefined {
     slots: countIn(facts["maxplayers"]) || null,
     name: textIn(facts["name"]),
     map: textIn(facts["map"]),
+    game: textIn(game),
   };
+}
+
+/** What the process that asks has sent: it is believed no more than the stranger whom it asked. */
+export function answerIn(sent: unknown): PlayersAnswer | undefined {
+  if (typeof sent !== "object" || sent === null) return undefined;
+  const { players, slots, name, map, game }: Readonly<Record<string, unknown>> = { ...sent };
+  return answerOf({ numplayers: players, maxplayers: slots, name, map }, game);
 }
 
 function countIn(value: unknown): number | undefined {
