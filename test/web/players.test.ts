@@ -7,8 +7,11 @@ import { type AddressInfo, createServer as listen } from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { describe, expect, it, vi } from "vitest";
 import type { Overview } from "../../packages/web/src/api/shapes.ts";
+import { Berths } from "../../packages/web/src/model/berths.ts";
+import { Users } from "../../packages/web/src/model/users.ts";
 import { Asker, AskingEnded, LAST_PAUSE_MS, PAUSE_MS } from "../../packages/web/src/players/asker.ts";
 import { AskingProcesses } from "../../packages/web/src/players/asking-processes.ts";
+import { PlayersOfBerths } from "../../packages/web/src/players/players-of-berths.ts";
 import { answerOf, type Question, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
 import { connect } from "../../src/index.ts";
 import { printable } from "../../src/printable.ts";
@@ -189,6 +192,29 @@ it("players of a real question are on the page and in List, without their names"
 function children(pid: number | undefined): string[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
 }
+
+it("a refused report is told of once for each berth", { timeout: 60_000 }, async () => {
+  const server = await quakeServer();
+  const told = vi.spyOn(console, "error").mockReturnValue(undefined);
+  try {
+    const berths = new Berths(new Users());
+    const query = { type: "quake3", host: "127.0.0.1", port: server.address().port };
+    for (const name of ["a", "b"]) berths.apply({ event: "present", berth: { ...berth, name, query } }, Date.now());
+    const players = new PlayersOfBerths(berths, { report: () => Promise.reject(new Error("refused")) });
+    const answers = (): unknown[] => berths.all().map(({ query }) => query?.players);
+    for (const later of [0, 1]) {
+      const asked = Date.now();
+      players.tick(asked + later * LAST_PAUSE_MS);
+      const isAnswered = (): boolean => berths.all().every(({ query }) => (query?.at ?? 0) >= asked);
+      await vi.waitFor(() => expect(isAnswered()).toBe(true), 30_000);
+    }
+    expect(answers()).toEqual([2, 2]);
+    expect(told.mock.calls.map(([, name]) => name).sort()).toEqual(["a", "b"]);
+  } finally {
+    told.mockRestore();
+    server.close();
+  }
+});
 
 describe("the process that asks", () => {
   const at = (type: string, port: number): Question => ({ type, host: "127.0.0.1", port });

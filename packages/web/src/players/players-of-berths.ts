@@ -10,7 +10,8 @@ export class PlayersOfBerths {
   readonly #link: Pick<BrokerLink, "report">;
   readonly #asker: Asker;
   readonly #processes = new AskingProcesses();
-  #isRefused = false;
+  /** Berths whose last report the broker refused. */
+  readonly #refused = new Set<string>();
 
   constructor(berths: Berths, link: Pick<BrokerLink, "report">) {
     this.#berths = berths;
@@ -39,11 +40,11 @@ export class PlayersOfBerths {
         ...(name !== null && { name }),
         ...(map !== null && { map }),
       });
-      this.#isRefused = false;
+      this.#refused.delete(berth);
     } catch (error) {
       // Its server may have ended meanwhile; and it is shown here all the same.
-      if (!this.#isRefused) console.error("berth-web: the players of %s are not reported: %s", berth, error);
-      this.#isRefused = true;
+      if (!this.#refused.has(berth)) console.error("berth-web: the players of %s are not reported: %s", berth, error);
+      this.#refused.add(berth);
     }
   }
 }
