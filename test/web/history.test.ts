@@ -5,7 +5,9 @@ import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { History, type Sample } from "../../packages/web/src/history/history.ts";
+import { MAX_EVENTS_PER_BERTH } from "../../packages/web/src/history/schema.ts";
 import { hoursOf, monthOf, readSparks, seriesOf, timelineOf } from "../../packages/web/src/history/series.ts";
+import { insertRows, numberOf, type Sql } from "../../packages/web/src/history/sql.ts";
 import { SqliteFile } from "../../packages/web/src/history/sqlite.ts";
 import { packageRoot } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
@@ -22,6 +24,21 @@ function sample(players: number | null, more: Partial<Sample> = {}): Sample {
 
 async function open(path: string, told: string[] = [], maxBytes?: number): Promise<History> {
   return History.open(await SqliteFile.open(path, maxBytes), (message) => told.push(message));
+}
+
+const crowdedArena = { ...arena, name: "crowded" };
+
+/** Events as an older version left them: more of one berth than are kept. */
+async function crowd({ sql }: History, berth: number, from: number, count: number): Promise<void> {
+  const rows = Array.from({ length: count }, (_, at) => [berth, from + at, "lease", "Taken by pid 123456", "as evil"]);
+  await sql.run(insertRows("event", ["berth", "at", "kind", "text", "detail"], rows));
+}
+
+async function countOf(history: History, table: "sample" | "event", berth = arena): Promise<number> {
+  const [row] = await history.sql.all(`SELECT count(*) AS count FROM ${table} WHERE berth = ?`, [
+    history.idOf(berth) ?? -1,
+  ]);
+  return numberOf(row?.["count"]) ?? 0;
 }
 
 describe("the history", () => {
@@ -54,7 +71,7 @@ describe("the history", () => {
     const history = await open(join(folder.path, "h.db"));
     const now = Date.now();
     for (let count = 0; count < 2_100; count++) {
-      const event = { at: now - 2_100 + count, kind: "crash", text: `Crash ${count}`, detail: null } as const;
+      const event = { at: now - (2_100 - count) * 1_000, kind: "crash", text: `Crash ${count}`, detail: null } as const;
       await history.happened(arena, event);
     }
     await history.happened(
@@ -107,6 +124,152 @@ describe("the history", () => {
     expect(told.length).toBeGreaterThan(1);
     await history.close();
     expect(statSync(path).size).toBeLessThanOrEqual(1024 * 1024);
+  });
+
+  it("a tenant that takes and releases its berth in a loop costs the others nothing", { timeout: 60_000 }, async () => {
+    using folder = new TestFolder();
+    const told: string[] = [];
+    const history = await open(join(folder.path, "h.db"), told, 1024 * 1024);
+    const start = Math.floor(Date.now() / HOUR) * HOUR;
+    for (let round = 0; round < 30; round++) {
+      await history.sampled(start + round * 10_000, [sample(2)]);
+      for (let cycle = 0; cycle < 400; cycle++) {
+        const text = `Taken by pid ${round * 400 + cycle}`;
+        await history.happened(crowdedArena, { at: start + round * 10_000, kind: "lease", text, detail: null });
+      }
+    }
+    await history.sampled(start + 300_000, [sample(2)]);
+    expect([told, await countOf(history, "sample"), await countOf(history, "event", crowdedArena)]).toEqual([
+      [],
+      31,
+      5 * 61,
+    ]);
+    const { events } = await timelineOf(history, crowdedArena, undefined, 2);
+    expect(events.map(({ text }) => text)).toContain("… and 2339 more, then: Taken by pid 11999");
+    await history.close();
+  });
+
+  it("counts what was left out also when it is closed", async () => {
+    using folder = new TestFolder();
+    const path = join(folder.path, "h.db");
+    const history = await open(path);
+    const at = Date.now();
+    for (const text of Array.from({ length: 63 }, (_, index) => `Crash ${index}`)) {
+      await history.happened(arena, { at, kind: "crash", text, detail: null });
+    }
+    await history.close();
+    const again = await open(path);
+    const { events } = await timelineOf(again, arena, undefined, 100);
+    expect(events).toHaveLength(61);
+    expect(events.map(({ text }) => text)).toContain("… and 2 more, then: Crash 62");
+    await again.close();
+  });
+
+  it("a file full of one berth's events is written again, and the others lose no sample", {
+    timeout: 60_000,
+  }, async () => {
+    using folder = new TestFolder();
+    const told: string[] = [];
+    const history = await open(join(folder.path, "h.db"), told, 1024 * 1024);
+    const start = Math.floor(Date.now() / HOUR) * HOUR;
+    for (let round = 0; round < 100; round++) {
+      await history.sampled(start + round * 10_000, [sample(2), sample(1, crowdedArena)]);
+    }
+    const berth = history.idOf(crowdedArena) ?? -1;
+    let from = start;
+    await expect(
+      (async () => {
+        for (; from < start + 1_000_000; from += 100) await crowd(history, berth, from, 100);
+      })(),
+    ).rejects.toThrow(/full/);
+    let tries = 0;
+    let more = start + 1_000_000;
+    // Until it is refused, and then until it is not.
+    while (told.length < 2 && tries++ < 2_000) {
+      more += 10_000;
+      await history.sampled(more, [sample(2)]);
+    }
+    expect(told).toEqual([
+      expect.stringMatching(/^the history cannot be written, .*full/),
+      "the history is written again",
+    ]);
+    // One is the write that was refused.
+    expect(await countOf(history, "sample")).toBe(100 + tries - 1);
+    expect(await countOf(history, "event", crowdedArena)).toBe(MAX_EVENTS_PER_BERTH);
+    await history.close();
+  });
+
+  it("a file full of the events of many berths is written again: the oldest events make room", {
+    timeout: 60_000,
+  }, async () => {
+    using folder = new TestFolder();
+    const told: string[] = [];
+    const history = await open(join(folder.path, "h.db"), told, 1024 * 1024);
+    const start = Math.floor(Date.now() / HOUR) * HOUR;
+    await history.sampled(start, [sample(2)]);
+    let berth = 10;
+    await expect(
+      (async () => {
+        for (; berth < 1_000; berth++) await crowd(history, berth, start + berth * 1_000, 100);
+      })(),
+    ).rejects.toThrow(/full/);
+    let rounds = 0;
+    while (told.length < 2 && rounds++ < 2_000) await history.sampled(start + rounds * 10_000, [sample(2)]);
+    expect(told).toHaveLength(2);
+    expect(await countOf(history, "sample")).toBe(rounds);
+    const [row] = await history.sql.all("SELECT min(berth) AS first, max(berth) AS last FROM event");
+    expect(numberOf(row?.["first"])).toBeGreaterThan(10);
+    expect(row?.["last"]).toBe(berth - 1);
+    await history.close();
+  });
+
+  it("looks once for where the events of a crowded berth end, however many there are", {
+    timeout: 60_000,
+  }, async () => {
+    using folder = new TestFolder();
+    const history = await open(join(folder.path, "h.db"));
+    const start = Math.floor(Date.now() / HOUR) * HOUR;
+    await history.sampled(start, [sample(2), sample(1, crowdedArena)]);
+    await crowd(history, history.idOf(arena) ?? -1, start, 10);
+    const began = performance.now();
+    await crowd(history, history.idOf(crowdedArena) ?? -1, start, 60_000);
+    const written = performance.now();
+    await history.sampled(start + HOUR, [sample(2)]);
+    // Removing them takes half as long as writing them. One look for each event takes more than ten times as long.
+    expect(performance.now() - written).toBeLessThan(5 * (written - began));
+    expect([await countOf(history, "event", crowdedArena), await countOf(history, "event")]).toEqual([
+      MAX_EVENTS_PER_BERTH,
+      10,
+    ]);
+    await history.close();
+  });
+
+  it("loses no event that comes while others are being written", async () => {
+    using folder = new TestFolder();
+    const file = await SqliteFile.open(join(folder.path, "h.db"));
+    let meanwhile: (() => void) | undefined;
+    const slow: Sql = {
+      all: (sql, values) => file.all(sql, values),
+      close: () => file.close(),
+      async run(statements) {
+        await file.run(statements);
+        if (statements.some(({ sql }) => sql.startsWith("INSERT INTO event"))) meanwhile?.();
+      },
+    };
+    const history = await History.open(slow, () => undefined);
+    const at = Date.now();
+    let second: Promise<void> | undefined;
+    meanwhile = () => {
+      meanwhile = undefined;
+      second = history.happened(arena, { at, kind: "crash", text: "second", detail: null });
+    };
+    await history.happened(arena, { at: at - 1, kind: "crash", text: "first", detail: null });
+    await second;
+    expect((await timelineOf(history, arena, undefined, 5)).events.map(({ text }) => text)).toEqual([
+      "second",
+      "first",
+    ]);
+    await history.close();
   });
 
   it("has one process at a time, and says which file it is about", async () => {

@@ -3,13 +3,10 @@
  * database refuses is remembered as trouble, and the next write is a new try.
  */
 import type { TimelineEvent, TimelineKind } from "../api/history-shapes.ts";
-import { KEEP_EVENTS, KEEP_HOURS, KEEP_SAMPLES, MAX_EVENTS_PER_BERTH, schema } from "./schema.ts";
-import { insertRows, numberOf, type Sql, type Statement, textOf } from "./sql.ts";
-
-export interface BerthId {
-  readonly host: string;
-  readonly name: string;
-}
+import { type BerthId, EventLimit, type Happened, keyOf } from "./event-limit.ts";
+import { KEEP_SAMPLES, schema } from "./schema.ts";
+import { insertRows, numberOf, type Sql, textOf } from "./sql.ts";
+import { removals, removalsWhenFull, summaries } from "./thinning.ts";
 
 /** What was measured of one berth at one time. */
 export interface Sample extends BerthId {
@@ -23,10 +20,6 @@ export interface Sample extends BerthId {
   readonly drops: number | null;
 }
 
-export interface Happened extends BerthId {
-  readonly event: TimelineEvent;
-}
-
 /** Events that wait while the database refuses writes. */
 const MAX_WAITING = 1_000;
 const HOUR = 3600;
@@ -34,6 +27,7 @@ const HOUR = 3600;
 export class History {
   readonly sql: Sql;
   readonly #ids = new Map<string, number>();
+  readonly #limit = new EventLimit();
   #waiting: Happened[] = [];
   #trouble: string | undefined;
   #hour = 0;
@@ -71,18 +65,21 @@ export class History {
     return [...this.#ids].filter(([key]) => key.startsWith(`${host}/`)).map(([, id]) => id);
   }
 
+  /** Of a berth with too many in a minute, the rest is counted instead. */
   happened(berth: BerthId, event: TimelineEvent): Promise<void> {
-    this.#waiting.push({ ...berth, event });
-    // The oldest ones are lost first.
-    if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
+    const events = this.#limit.admit({ ...berth, event });
+    if (events.length === 0) return this.#last;
+    this.#wait(events);
     return this.#queue(() => this.#writeEvents());
   }
 
   /** Samples of one moment, in milliseconds since 1970. */
   sampled(at: number, samples: readonly Sample[]): Promise<void> {
+    this.#wait(this.#limit.over(at));
     return this.#queue(async () => {
       const seconds = Math.floor(at / 1000);
-      await this.#writeEvents();
+      // It makes room, so it must not wait for a write that needs some.
+      await this.#thinOut(seconds);
       await this.#know(samples);
       const rows = samples.map((one) => [
         this.idOf(one) ?? 0,
@@ -95,26 +92,41 @@ export class History {
       ]);
       const columns = ["berth", "at", "players", "cpu", "memory", "queue", "drops"];
       if (rows.length > 0) await this.sql.run(insertRows("sample", columns, rows, "ON CONFLICT DO NOTHING"));
-      const hour = Math.floor(seconds / HOUR) * HOUR;
-      if (hour !== this.#hour) {
-        // The first time it may be a restart after hours.
-        const from = this.#hour === 0 ? seconds - KEEP_SAMPLES : this.#hour - HOUR;
-        await this.sql.run([...summaries(from, hour), ...removals(seconds)]);
-        this.#hour = hour;
-      }
+      await this.#writeEvents();
     });
   }
 
+  async #thinOut(seconds: number): Promise<void> {
+    const hour = Math.floor(seconds / HOUR) * HOUR;
+    if (hour === this.#hour) return;
+    await this.sql.run(await removals(this.sql, seconds));
+    // The first time it may be a restart after hours.
+    const from = this.#hour === 0 ? seconds - KEEP_SAMPLES : this.#hour - HOUR;
+    await this.sql.run(summaries(from, hour, seconds));
+    this.#hour = hour;
+  }
+
+  /** The oldest ones are lost first. */
+  #wait(events: readonly Happened[]): void {
+    this.#waiting = [...this.#waiting, ...events].slice(-MAX_WAITING);
+  }
+
   async #writeEvents(): Promise<void> {
-    if (this.#waiting.length === 0) return;
     const events = this.#waiting;
-    await this.#know(events);
-    const rows = events.map((one) => {
-      const { at, kind, text, detail } = one.event;
-      return [this.idOf(one) ?? 0, at, kind satisfies TimelineKind, text, detail];
-    });
-    await this.sql.run(insertRows("event", ["berth", "at", "kind", "text", "detail"], rows));
-    this.#waiting = this.#waiting.slice(events.length);
+    if (events.length === 0) return;
+    // More may come meanwhile.
+    this.#waiting = [];
+    try {
+      await this.#know(events);
+      const rows = events.map((one) => {
+        const { at, kind, text, detail } = one.event;
+        return [this.idOf(one) ?? 0, at, kind satisfies TimelineKind, text, detail];
+      });
+      await this.sql.run(insertRows("event", ["berth", "at", "kind", "text", "detail"], rows));
+    } catch (error) {
+      this.#waiting = [...events, ...this.#waiting].slice(-MAX_WAITING);
+      throw error;
+    }
   }
 
   async #know(berths: readonly BerthId[]): Promise<void> {
@@ -140,51 +152,23 @@ export class History {
         if (this.#trouble === undefined) this.#tell(`the history cannot be written, and is tried again: ${trouble}`);
         this.#trouble = trouble;
         // The largest size is reached, if it is not the disk that is full: then this is refused too.
-        if (/full/.test(trouble)) await this.sql.run(removalOfOldest()).catch(() => undefined);
+        if (/full/.test(trouble)) await this.#makeRoom().catch(() => undefined);
       }
     });
     return this.#last;
   }
 
+  async #makeRoom(): Promise<void> {
+    await this.sql.run(await removalsWhenFull(this.sql));
+  }
+
   async close(): Promise<void> {
-    await this.#last;
+    this.#wait(this.#limit.over(Number.POSITIVE_INFINITY));
+    await this.#queue(() => this.#writeEvents());
     await this.sql.close();
   }
 }
 
-function keyOf({ host, name }: BerthId): string {
-  return `${host}/${name}`;
-}
-
 function whole(value: number | null): number | null {
   return value === null ? null : Math.round(value);
-}
-
-/** Each hour between that has no summary yet. */
-function summaries(from: number, to: number): Statement[] {
-  const sql = `INSERT INTO hourly
-    SELECT berth, at / ${HOUR} * ${HOUR} AS hour, count(*), count(players),
-      avg(CAST(players AS double precision)), max(players), avg(cpu), max(cpu),
-      avg(CAST(memory AS double precision)), max(memory), max(queue), sum(drops)
-    FROM sample WHERE at >= ? AND at < ? GROUP BY berth, hour
-    ON CONFLICT (berth, at) DO NOTHING`;
-  return [{ sql, values: [Math.ceil(from / HOUR) * HOUR, to] }];
-}
-
-function removals(now: number): Statement[] {
-  const crowded = `SELECT berth FROM event GROUP BY berth HAVING count(*) > ${MAX_EVENTS_PER_BERTH}`;
-  const newest = `SELECT at FROM event AS other WHERE other.berth = event.berth
-    ORDER BY at DESC LIMIT 1 OFFSET ${MAX_EVENTS_PER_BERTH}`;
-  return [
-    { sql: "DELETE FROM sample WHERE at < ?", values: [now - KEEP_SAMPLES] },
-    { sql: "DELETE FROM hourly WHERE at < ?", values: [now - KEEP_HOURS] },
-    { sql: "DELETE FROM event WHERE at < ?", values: [(now - KEEP_EVENTS) * 1000] },
-    { sql: `DELETE FROM event WHERE berth IN (${crowded}) AND at <= (${newest})`, values: [] },
-  ];
-}
-
-/** A tenth of the samples: those of the file's largest size come from more berths than it was made for. */
-function removalOfOldest(): Statement[] {
-  const oldest = "SELECT min(at) + (max(at) - min(at)) / 10 + 1 FROM sample";
-  return [{ sql: `DELETE FROM sample WHERE at < (${oldest})`, values: [] }];
 }

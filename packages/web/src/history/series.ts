@@ -1,6 +1,7 @@
 /** The plots of one berth: measurements in steps of equal length. */
 import type { Plot, Series, Span, Timeline, TimelineEvent, TimelineKind } from "../api/history-shapes.ts";
-import type { BerthId, History } from "./history.ts";
+import type { BerthId } from "./event-limit.ts";
+import type { History } from "./history.ts";
 import type { HourOfPlayers } from "./quiet.ts";
 import { numberOf, type SqlRow, textOf } from "./sql.ts";
 
