@@ -48,16 +48,19 @@ it("the broker's histogram is passed on as it is", async () => {
   };
   const metrics = [
     ...[of("AcquireSecondsBucket", 2, "0.001"), of("AcquireSecondsBucket", 5, "+Inf")],
-    ...[of("AcquireSecondsSum", 0.25), of("Acquires", 5)],
+    ...[of("AcquireSecondsSum", 0.25), of("Acquires", 7)],
   ];
   const text = await exposition(metrics, { rows: [], isUp: true, streams: 0, historyWorks: undefined });
-  const lines = text.split("\n").filter((line) => line.includes("berthd_acquire_duration_seconds"));
+  const lines = text.split("\n").filter((line) => line.includes("berthd_acquire"));
   expect(lines.slice(1)).toEqual([
     "# TYPE berthd_acquire_duration_seconds histogram",
     'berthd_acquire_duration_seconds_bucket{le="0.001"} 2',
     'berthd_acquire_duration_seconds_bucket{le="+Inf"} 5',
     "berthd_acquire_duration_seconds_sum 0.25",
     "berthd_acquire_duration_seconds_count 5",
+    "# HELP berthd_acquires_total Calls of Acquire and Launch that were granted.",
+    "# TYPE berthd_acquires_total counter",
+    "berthd_acquires_total 7",
   ]);
 });
 

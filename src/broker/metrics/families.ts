@@ -96,7 +96,7 @@ const ofBroker: Readonly<Record<BrokerFamily, Family>> = {
   ResidentBytes: gauge("Resident memory of the broker"),
   CpuSeconds: counter("Processor time of the broker"),
   BusySeconds: counter("How long the event loop of the broker was busy"),
-  DelaySeconds: gauge("How long the event loop let this very call wait at last"),
+  DelaySeconds: gauge("How long this call waited for the event loop"),
   UptimeSeconds: gauge("How long the broker has been running"),
 };
 

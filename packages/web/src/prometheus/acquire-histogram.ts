@@ -19,24 +19,19 @@ export class AcquireHistogram extends Gauge<"le"> {
 
   override async get(): ReturnType<Histogram<"le">["get"]> {
     const about = await this.#about.get();
-    const numberOf = (family: string): number => {
-      const found = this.#metrics.find(({ name }) => name === PREFIX + family)?.value;
-      return typeof found === "number" ? found : 0;
-    };
+    const sum = this.#metrics.find(({ name }) => name === `${PREFIX}AcquireSecondsSum`)?.value;
     const buckets = this.#metrics.flatMap(({ name, value, fields }) =>
       name === `${PREFIX}AcquireSecondsBucket` && typeof value === "number" && fields?.["le"] !== undefined
         ? [{ metricName: `${NAME}_bucket`, labels: { le: fields["le"] }, value }]
         : [],
     );
-    const count = numberOf("Acquires");
-    const hasInfinity = buckets.some(({ labels }) => labels.le === "+Inf");
-    const infinity = hasInfinity ? [] : [{ metricName: `${NAME}_bucket`, labels: { le: "+Inf" }, value: count }];
+    // Not the family Acquires: that also counts calls whose time is not taken.
+    const count = buckets.find(({ labels }) => labels.le === "+Inf")?.value ?? 0;
     return {
       ...about,
       values: [
         ...buckets,
-        ...infinity,
-        { metricName: `${NAME}_sum`, labels: {}, value: numberOf("AcquireSecondsSum") },
+        { metricName: `${NAME}_sum`, labels: {}, value: typeof sum === "number" ? sum : 0 },
         { metricName: `${NAME}_count`, labels: {}, value: count },
       ],
     };

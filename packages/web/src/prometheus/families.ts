@@ -36,6 +36,7 @@ const ofBerth: readonly Row[] = [
 ];
 
 const ofBroker: readonly Row[] = [
+  ["acquires_total", "counter", "Acquires", "Calls of Acquire and Launch that were granted."],
   ["refusals_total", "counter", "Refusals", "Error replies of the broker, by error."],
   ["connections_accepted_total", "counter", "ConnectionsAccepted", "Connections that clients made to the broker."],
   ["connections_refused_total", "counter", "ConnectionsRefused", "Connections closed because of a limit, by limit."],
@@ -47,7 +48,7 @@ const ofBroker: readonly Row[] = [
   ["resident_memory_bytes", "gauge", "ResidentBytes", "Resident memory of the broker."],
   ["cpu_seconds_total", "counter", "CpuSeconds", "Processor time of the broker."],
   ["busy_seconds_total", "counter", "BusySeconds", "How long the broker's event loop was busy."],
-  ["event_loop_delay_seconds", "gauge", "DelaySeconds", "How long the broker's event loop let a call wait at last."],
+  ["event_loop_delay_seconds", "gauge", "DelaySeconds", "How long the last such call waited for the event loop."],
   ["uptime_seconds", "gauge", "UptimeSeconds", "How long the broker has been running."],
 ];
 
