@@ -13,16 +13,26 @@ import type { Known } from "../model/known.ts";
 import { detailOf, publicOf } from "../model/row.ts";
 import { packageFolder } from "../package-folder.ts";
 import type { Site } from "../site.ts";
-import type { BerthRow, Quiet, QuietHour } from "./shapes.ts";
+import { Kept } from "./kept.ts";
+import type { BerthRow, PublicBerth, Quiet, QuietHour } from "./shapes.ts";
 
 const API = "/api/v1";
 /** The most events of one answer. */
 const MAX_EVENTS = 200;
 /** How long the quietest hour is good for. */
 const QUIET_KEEP_MS = 10 * 60_000;
+/** How long the body of a public berth is good for, and its plot of 30 days: anybody may ask for them. */
+const PUBLIC_KEEP_MS = 5_000;
+const MONTH_KEEP_MS = 60_000;
+
+/** What the answers are made of. */
+type ShownSite = Pick<
+  Site,
+  "berths" | "facts" | "history" | "place" | "publicBerths" | "rowOf" | "shown" | "shownBody" | "shownEvent"
+>;
 
 export interface RouteParts {
-  readonly site: Site;
+  readonly site: ShownSite;
   readonly streams: Streams;
   readonly files: ReadonlyMap<string, PageFile>;
   metricsText(): Promise<string>;
@@ -32,7 +42,9 @@ const openApi: Body = new Body(readFileSync(join(packageFolder, "openapi.json"))
 
 export class ApiRoutes implements Routes {
   readonly #parts: RouteParts;
-  readonly #quiet = new Map<string, { readonly at: number; readonly answer: Promise<Quiet> }>();
+  readonly #quiet = new Kept<Quiet>(QUIET_KEEP_MS);
+  readonly #publicBodies = new Kept<Body>(PUBLIC_KEEP_MS);
+  readonly #months = new Kept<PublicBerth["month"]>(MONTH_KEEP_MS);
 
   constructor(parts: RouteParts) {
     this.#parts = parts;
@@ -81,8 +93,7 @@ export class ApiRoutes implements Routes {
         : jsonAnswer(jsonBody(await this.#detail(known, row)));
     }
     if (row === undefined && !isRemembered) return noBerth();
-    if (site.history === undefined)
-      return refusal(404, "no-history", "no history is kept; start it with --history FILE");
+    if (site.history === undefined) return noHistory();
     const now = Date.now();
     if (part === "series") {
       const range = query.get("range") ?? "24h";
@@ -109,10 +120,10 @@ export class ApiRoutes implements Routes {
 
   async #quietAnswer(berth: string | null): Promise<Answer> {
     const { site } = this.#parts;
-    if (site.history === undefined)
-      return refusal(404, "no-history", "no history is kept; start it with --history FILE");
+    if (site.history === undefined) return noHistory();
     if (berth !== null) {
-      const [host = "", name = ""] = berth.split("/");
+      const [host = "", name = "", ...rest] = berth.split("/");
+      if (rest.length > 0) return refusal(400, "bad-request", "berth is HOST/NAME");
       const isHere = host === site.place.host && site.rowOf(name) !== undefined;
       if (!isHere && site.history.idOf({ host, name }) === undefined) return noBerth();
     }
@@ -121,16 +132,7 @@ export class ApiRoutes implements Routes {
 
   /** Computed at most every ten minutes for each berth: the hours change slowly. */
   #quietOf(berth: string | null): Promise<Quiet> {
-    const now = Date.now();
-    const key = berth ?? "";
-    const known = this.#quiet.get(key);
-    if (known !== undefined && now - known.at < QUIET_KEEP_MS) return known.answer;
-    // Berths come and go.
-    if (this.#quiet.size > 2_000) this.#quiet.clear();
-    const answer = this.#computeQuiet(berth, now);
-    this.#quiet.set(key, { at: now, answer });
-    answer.catch(() => this.#quiet.delete(key));
-    return answer;
+    return this.#quiet.of(berth ?? "", () => this.#computeQuiet(berth, Date.now()));
   }
 
   async #computeQuiet(berth: string | null, now: number): Promise<Quiet> {
@@ -150,9 +152,15 @@ export class ApiRoutes implements Routes {
     const title = site.publicBerths.get(name);
     const row = site.rowOf(name);
     if (title === undefined || row === undefined) return nothingHere();
+    return jsonAnswer(await this.#publicBodies.of(name, () => this.#computePublic(row, title)));
+  }
+
+  async #computePublic(row: BerthRow, title: string): Promise<Body> {
+    const { site } = this.#parts;
+    const { history } = site;
     const at = site.facts.unreachableSince ?? site.shown.at;
-    const month = site.history === undefined ? [] : await monthOf(site.history, { host: row.host, name }, Date.now());
-    return jsonAnswer(jsonBody(publicOf(row, title, month, at)));
+    const month = history === undefined ? [] : await this.#months.of(row.name, () => monthOf(history, row, Date.now()));
+    return jsonBody(publicOf(row, title, month, at));
   }
 
   #publicPage(name: string): Answer {
@@ -184,6 +192,10 @@ export class ApiRoutes implements Routes {
 
 function nothingHere(): Answer {
   return refusal(404, "not-found", "there is nothing at this address");
+}
+
+function noHistory(): Answer {
+  return refusal(404, "no-history", "berth-web keeps no history; start it with --history FILE");
 }
 
 function noBerth(): Answer {
