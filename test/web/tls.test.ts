@@ -77,7 +77,7 @@ describe("berth-web with --client-ca", needs("openssl"), () => {
     const { code, err } = await runWeb([...args, "--json"]);
     expect([code, JSON.parse(err)]).toMatchObject([
       111,
-      { error: "FILE_UNREADABLE", message: expect.stringMatching(/--tls-cert: .*absent\.pem/) },
+      { error: "FILE_UNREADABLE", message: expect.stringMatching(/--tls-cert .*absent\.pem cannot be read/) },
     ]);
   });
 });
