@@ -8,7 +8,7 @@ import { limits as usual } from "../../packages/web/src/http/limits.ts";
 import { httpServer, type Routes } from "../../packages/web/src/http/server.ts";
 import { Streams } from "../../packages/web/src/http/streams.ts";
 
-const limits = { ...usual, idleMs: 300, unreadBytes: 64 * 1024 };
+const limits = { ...usual, idleMs: 300, answerMs: 600, unreadBytes: 64 * 1024 };
 /** More than the buffers of a connection on loopback take. */
 const large = new Body(Buffer.alloc(32 * 1024 * 1024, "x"));
 const small = new Body(Buffer.from('"small"'));

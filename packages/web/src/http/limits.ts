@@ -10,6 +10,8 @@ export interface Limits {
   readonly headersMs: number;
   /** Milliseconds without a byte until an idle connection is closed. */
   readonly idleMs: number;
+  /** Milliseconds in which an answer that is no stream must be taken: requests behind it count as bytes. */
+  readonly answerMs: number;
   /** Bytes that may wait for a client that does not read its stream. */
   readonly unreadBytes: number;
 }
@@ -21,5 +23,6 @@ export const limits: Limits = {
   streams: 384,
   headersMs: 5_000,
   idleMs: 15_000,
+  answerMs: 60_000,
   unreadBytes: 1024 * 1024,
 };

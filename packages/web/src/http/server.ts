@@ -84,6 +84,8 @@ async function handle(request: IncomingMessage, response: ServerResponse, guard:
     return send(request, response, refusal(401, "denied", "this server asks for its token", ask));
   }
   if (request.method === "GET" && routes.stream(path, response, address)) return;
+  const late = setTimeout(() => request.socket.destroy(), guard.limits.answerMs);
+  response.once("close", () => clearTimeout(late));
   send(request, response, await routes.answer(path, query));
 }
 
