@@ -25,7 +25,7 @@ const rooms = {
   launch: { mutate: ["src/launch/*.ts"], tests: ["test/launch/{listen-fds,plan-encode}.test.ts"] },
   wire: { mutate: ["src/wire/*.ts"], tests: ["test/wire.test.ts", "test/wire/*.test.ts"] },
   varlink: {
-    mutate: ["src/varlink/*.ts", "!src/varlink/*.types.ts"],
+    mutate: ["src/varlink/**/*.ts", "!src/varlink/**/*.types.ts"],
     tests: ["test/varlink/*.test.ts"],
   },
   config: {

@@ -1,6 +1,6 @@
 /** What people read as a berth's state, and the sentence that goes with it. Pure. */
 import { printable } from "./printable.ts";
-import type { Berth, Start } from "./varlink/io.berthd.Broker.types.ts";
+import type { Berth, Start } from "./varlink/interfaces/io.berthd.Broker.types.ts";
 
 /** One word for a table. */
 export type ShownState = Berth["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated";

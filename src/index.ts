@@ -95,6 +95,6 @@ export type {
   Start as StartRecord,
   Wait as WaitRecord,
   Wake as WakeRecord,
-} from "./varlink/io.berthd.Broker.types.ts";
+} from "./varlink/interfaces/io.berthd.Broker.types.ts";
 export type { Parameters as VarlinkParameters } from "./varlink/message.ts";
 export type { WaitOptions } from "./wait-options.ts";

@@ -2,8 +2,8 @@
 import { BerthError, RefusedError } from "../errors.ts";
 import { printableJson } from "../printable.ts";
 import { parseInterface } from "../varlink/idl.ts";
-import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
-import type { Berth as BerthRecord, BrokerMethods } from "../varlink/io.berthd.Broker.types.ts";
+import { brokerInterface } from "../varlink/interfaces/io.berthd.Broker.ts";
+import type { Berth as BerthRecord, BrokerMethods } from "../varlink/interfaces/io.berthd.Broker.types.ts";
 import type { Parameters } from "../varlink/message.ts";
 import { compileReply } from "../varlink/validate.ts";
 import { askBroker } from "./ask.ts";
@@ -15,7 +15,7 @@ export type {
   Lease as LeaseRecord,
   Start as StartRecord,
   Wake as WakeRecord,
-} from "../varlink/io.berthd.Broker.types.ts";
+} from "../varlink/interfaces/io.berthd.Broker.types.ts";
 
 /** One reply of Watch. */
 export interface EventRecord {

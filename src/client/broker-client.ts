@@ -2,9 +2,9 @@
 import { BerthError } from "../errors.ts";
 import { VarlinkClient } from "../varlink/client.ts";
 import { parseInterface } from "../varlink/idl.ts";
-import { brokerInterface } from "../varlink/io.berthd.Broker.ts";
-import type { Berth, BrokerMethods } from "../varlink/io.berthd.Broker.types.ts";
-import { metricsInterface } from "../varlink/io.systemd.Metrics.ts";
+import { brokerInterface } from "../varlink/interfaces/io.berthd.Broker.ts";
+import type { Berth, BrokerMethods } from "../varlink/interfaces/io.berthd.Broker.types.ts";
+import { metricsInterface } from "../varlink/interfaces/io.systemd.Metrics.ts";
 import type { Parameters } from "../varlink/message.ts";
 import { compileReply } from "../varlink/validate.ts";
 import type { WaitOptions } from "../wait-options.ts";

@@ -1,7 +1,7 @@
 /** Whom a tenant runs as now: the user who took the berth may be another. */
 import { readFileSync } from "node:fs";
 import { native } from "../native.ts";
-import type { Lease } from "../varlink/io.berthd.Broker.types.ts";
+import type { Lease } from "../varlink/interfaces/io.berthd.Broker.types.ts";
 
 /** The user's name, or the id where the system knows no name. It must run on the tenant's host. */
 export function tenantUser(lease: Pick<Lease, "pid" | "uid">): string {

@@ -4,10 +4,10 @@
  */
 import { type Borrowed, closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
 import { type Interface, parseInterface } from "./idl.ts";
+import { serviceInterface } from "./interfaces/org.varlink.service.ts";
+import type { ServiceMethods } from "./interfaces/org.varlink.service.types.ts";
 import type { JsonLimit } from "./json.ts";
 import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
-import { serviceInterface } from "./org.varlink.service.ts";
-import type { ServiceMethods } from "./org.varlink.service.types.ts";
 import { compileParameters, explainParameters, type Validator } from "./validate.ts";
 
 /** An answer: the bytes of a reply, and the descriptors that go with it. */

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { EXIT_REFUSED, EXIT_SYSTEM, EXIT_USAGE } from "../../src/cli/exit.ts";
 import { parseInterface } from "../../src/varlink/idl.ts";
-import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
-import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
-import { metricsInterface } from "../../src/varlink/io.systemd.Metrics.ts";
-import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { brokerInterface } from "../../src/varlink/interfaces/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/interfaces/io.berthd.Succession.ts";
+import { metricsInterface } from "../../src/varlink/interfaces/io.systemd.Metrics.ts";
+import { serviceInterface } from "../../src/varlink/interfaces/org.varlink.service.ts";
 import { read, section, tableRows, withoutBlocks } from "./markdown.ts";
 
 const page = read("docs/errors.md");

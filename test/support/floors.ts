@@ -13,4 +13,5 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
   ],
   config: [["toml"], ["keys"], ["."]],
   rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
+  varlink: [["interfaces"], ["."]],
 };

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BerthError } from "../../src/errors.ts";
 import { type Field, parseInterface, type Type } from "../../src/varlink/idl.ts";
-import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
-import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
-import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { brokerInterface } from "../../src/varlink/interfaces/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/interfaces/io.berthd.Succession.ts";
+import { serviceInterface } from "../../src/varlink/interfaces/org.varlink.service.ts";
 
 /** The type that `text` is parsed to, as a method's only parameter. */
 function typeOf(text: string): Type | undefined {

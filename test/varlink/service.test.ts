@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { borrow, type FdHandle } from "../../src/fd.ts";
+import { serviceInterface } from "../../src/varlink/interfaces/org.varlink.service.ts";
 import { decodeBytes, encodeCall, type Parameters } from "../../src/varlink/message.ts";
-import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
 import {
   type Answer,
   answer,

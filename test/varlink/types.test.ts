@@ -1,10 +1,10 @@
 /** The TypeScript types of parameters and replies are those of the interface texts. */
 import { expect, it } from "vitest";
 import { parseInterface } from "../../src/varlink/idl.ts";
-import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
-import { successionInterface } from "../../src/varlink/io.berthd.Succession.ts";
-import { metricsInterface } from "../../src/varlink/io.systemd.Metrics.ts";
-import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { brokerInterface } from "../../src/varlink/interfaces/io.berthd.Broker.ts";
+import { successionInterface } from "../../src/varlink/interfaces/io.berthd.Succession.ts";
+import { metricsInterface } from "../../src/varlink/interfaces/io.systemd.Metrics.ts";
+import { serviceInterface } from "../../src/varlink/interfaces/org.varlink.service.ts";
 import { typesOf } from "../support/varlink-types.ts";
 
 const interfaces = [
@@ -15,7 +15,9 @@ const interfaces = [
 ] as const;
 
 it.each(interfaces)("%sMethods are the methods that the text of %s has", async (prefix, name, text) => {
-  await expect(typesOf(parseInterface(text), prefix)).toMatchFileSnapshot(`../../src/varlink/${name}.types.ts`);
+  await expect(typesOf(parseInterface(text), prefix)).toMatchFileSnapshot(
+    `../../src/varlink/interfaces/${name}.types.ts`,
+  );
 });
 
 it.each(interfaces)(

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Interface, parseInterface } from "../../src/varlink/idl.ts";
-import { brokerInterface } from "../../src/varlink/io.berthd.Broker.ts";
-import { serviceInterface } from "../../src/varlink/org.varlink.service.ts";
+import { brokerInterface } from "../../src/varlink/interfaces/io.berthd.Broker.ts";
+import { serviceInterface } from "../../src/varlink/interfaces/org.varlink.service.ts";
 import {
   compileError,
   compileParameters,

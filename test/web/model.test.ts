@@ -12,7 +12,7 @@ import { causeOf } from "../../packages/web/src/model/state.ts";
 import { clean, duration, size } from "../../packages/web/src/model/text.ts";
 import { Users } from "../../packages/web/src/model/users.ts";
 import { whyOf } from "../../packages/web/src/model/why.ts";
-import type { Berth } from "../../src/varlink/io.berthd.Broker.types.ts";
+import type { Berth } from "../../src/varlink/interfaces/io.berthd.Broker.types.ts";
 
 const vacant: Berth = {
   name: "arena",

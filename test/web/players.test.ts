@@ -15,7 +15,7 @@ import { PlayersOfBerths } from "../../packages/web/src/players/players-of-berth
 import { answerOf, type Question, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
 import { connect } from "../../src/index.ts";
 import { printable } from "../../src/printable.ts";
-import type { Berth } from "../../src/varlink/io.berthd.Broker.types.ts";
+import type { Berth } from "../../src/varlink/interfaces/io.berthd.Broker.types.ts";
 import { spawnBroker } from "../support/broker.ts";
 import { freePort } from "../support/ports.ts";
 import { valveBomb } from "../support/web/valve-bomb.ts";

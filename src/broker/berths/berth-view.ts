@@ -4,7 +4,7 @@ import type { Problem } from "../../config/toml/problem.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Strategy } from "../../rootfs/roots/root.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 
 /** What a Watch reports. */
 export type BerthEvent = BrokerMethods["Watch"]["reply"]["event"];

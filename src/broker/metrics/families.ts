@@ -2,7 +2,7 @@
  * The families of measurements: their names, types and descriptions, as Describe gives them and docs/metrics.md lists
  * them. Times are seconds, sizes are bytes. Pure.
  */
-import type { MetricsMethods } from "../../varlink/io.systemd.Metrics.types.ts";
+import type { MetricsMethods } from "../../varlink/interfaces/io.systemd.Metrics.types.ts";
 
 /** In front of the name of each family. */
 export const PREFIX = "io.berthd.Broker.";

@@ -1,8 +1,8 @@
 /** The methods of io.systemd.Metrics. A caller sees the berths that it sees in io.berthd.Broker.List. */
 import { stateOf } from "../../berth-state.ts";
 import type { Native } from "../../native.ts";
-import { metricsInterface } from "../../varlink/io.systemd.Metrics.ts";
-import type { MetricsMethods } from "../../varlink/io.systemd.Metrics.types.ts";
+import { metricsInterface } from "../../varlink/interfaces/io.systemd.Metrics.ts";
+import type { MetricsMethods } from "../../varlink/interfaces/io.systemd.Metrics.types.ts";
 import { type Implementation, type Later, type Methods, refuse } from "../../varlink/service.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";

@@ -6,8 +6,8 @@
 import { borrow } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { successionInterface } from "../../varlink/io.berthd.Succession.ts";
-import type { SuccessionMethods } from "../../varlink/io.berthd.Succession.types.ts";
+import { successionInterface } from "../../varlink/interfaces/io.berthd.Succession.ts";
+import type { SuccessionMethods } from "../../varlink/interfaces/io.berthd.Succession.types.ts";
 import { encodeReply } from "../../varlink/message.ts";
 import { type Answer, answer, type Implementation, type Later, type Methods, refuse } from "../../varlink/service.ts";
 import type { Session } from "../session/session.ts";

@@ -4,7 +4,7 @@ import type { FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import { makeRootEntry, type RootEntry } from "../../rootfs/roots/root-entry.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Granted, Refusal } from "../berths/request.ts";

@@ -2,8 +2,8 @@
 import { ConfigError } from "../../config/toml/problem.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { brokerInterface } from "../../varlink/io.berthd.Broker.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import { brokerInterface } from "../../varlink/interfaces/io.berthd.Broker.ts";
+import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import {
   type Answer,
   answer,

@@ -1,6 +1,6 @@
 /** The method Report: what an observer knows of the players of a berth. No call of it is logged. */
 import { printable } from "../../printable.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Berths } from "../berths/berths.ts";

@@ -1,6 +1,6 @@
 /** The sessions that called Watch. Each gets the events of the berths it may see. */
 import { NOTHING_BORROWED } from "../../fd.ts";
-import type { BrokerMethods } from "../../varlink/io.berthd.Broker.types.ts";
+import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { encodeReply } from "../../varlink/message.ts";
 import type { Answer } from "../../varlink/service.ts";
 import type { Berth } from "../berths/berth.ts";
