@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import type { Span, Time } from "../../src/api/shapes.ts";
 import { theme } from "../frame/theme.ts";
-import type { PlotLine } from "../model/plot-lines.ts";
+import type { PlotLine } from "../model/drawing/plot-lines.ts";
 import { colourOf, drawCrashes, drawIdle, drawLost } from "./plot-marks.ts";
 
 const HEIGHT = 68;

@@ -2,8 +2,8 @@
 import type { ComponentChildren, JSX } from "preact";
 import type { BerthDetail, BerthRow } from "../../src/api/shapes.ts";
 import { isFull, newerVersion } from "../model/berth-lines.ts";
+import { DAY_NAMES } from "../model/drawing/heat.ts";
 import { bytes, hourOfDay } from "../model/format.ts";
-import { DAY_NAMES } from "../model/heat.ts";
 import { hrefOf } from "../model/route.ts";
 import { queueTrouble } from "../model/sockets.ts";
 import { CopyButton } from "../parts/copy-button.tsx";

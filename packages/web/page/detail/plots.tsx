@@ -2,8 +2,8 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { Series } from "../../src/api/shapes.ts";
-import { axisTexts, cursorTime, type PlotLine, plotLines, timesOf } from "../model/plot-lines.ts";
-import { highest } from "../model/spark-path.ts";
+import { axisTexts, cursorTime, type PlotLine, plotLines, timesOf } from "../model/drawing/plot-lines.ts";
+import { highest } from "../model/drawing/spark-path.ts";
 import { say } from "../parts/say.ts";
 import { Canvas } from "./canvas.tsx";
 

@@ -1,6 +1,6 @@
 /** A sparkline of players. Its scale is 0 to the slots, the same in each row: a full server looks full. */
 import type { JSX } from "preact";
-import { highest, sparkPath } from "../model/spark-path.ts";
+import { highest, sparkPath } from "../model/drawing/spark-path.ts";
 import { memo } from "./memo.ts";
 
 const WIDTH = 72;

@@ -2,9 +2,9 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import type { Quiet } from "../../src/api/shapes.ts";
+import { type Cell, DAY_NAMES, shadeOf, step } from "../model/drawing/heat.ts";
+import { highest } from "../model/drawing/spark-path.ts";
 import { hourOfDay, mean } from "../model/format.ts";
-import { type Cell, DAY_NAMES, shadeOf, step } from "../model/heat.ts";
-import { highest } from "../model/spark-path.ts";
 
 const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
 const SHADES = [0, 1, 2, 3, 4, 5, 6];

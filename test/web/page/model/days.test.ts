@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
 import { byDay, dayTitle, withEvent } from "../../../../packages/web/page/model/days.ts";
-import { shadeOf, step } from "../../../../packages/web/page/model/heat.ts";
 import { queueTrouble } from "../../../../packages/web/page/model/sockets.ts";
 import type { SocketFacts, TimelineEvent } from "../../../../packages/web/src/api/shapes.ts";
 
@@ -24,19 +23,6 @@ describe("events", () => {
     const known = [event(5), event(3)];
     expect(withEvent(known, event(5))).toBe(known);
     expect(withEvent(known, event(4)).map(({ at }) => at)).toEqual([5, 4, 3]);
-  });
-});
-
-describe("the map of quiet hours", () => {
-  it("has its darkest shade at the highest value, and the lightest everywhere when nobody plays", () => {
-    expect([0, 4, 10].map((players) => shadeOf(players, 10))).toEqual([0, 2, 6]);
-    expect(shadeOf(0, 0)).toBe(0);
-  });
-  it("is walked by arrows, which stop at its edges and turn with it", () => {
-    expect(step({ day: 1, hour: 5 }, "ArrowRight", false)).toEqual({ day: 1, hour: 6 });
-    expect(step({ day: 1, hour: 5 }, "ArrowRight", true)).toEqual({ day: 2, hour: 5 });
-    expect(step({ day: 0, hour: 23 }, "ArrowRight", false)).toBeUndefined();
-    expect(step({ day: 0, hour: 0 }, "Home", false)).toBeUndefined();
   });
 });
 

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { busiestByDay } from "../../../../packages/web/page/model/month.ts";
-import { axisTexts, plotLines, timesOf } from "../../../../packages/web/page/model/plot-lines.ts";
-import { niceTop } from "../../../../packages/web/page/model/scale.ts";
-import { sparkPath } from "../../../../packages/web/page/model/spark-path.ts";
+import { shadeOf, step } from "../../../../packages/web/page/model/drawing/heat.ts";
+import { busiestByDay } from "../../../../packages/web/page/model/drawing/month.ts";
+import { axisTexts, plotLines, timesOf } from "../../../../packages/web/page/model/drawing/plot-lines.ts";
+import { niceTop } from "../../../../packages/web/page/model/drawing/scale.ts";
+import { sparkPath } from "../../../../packages/web/page/model/drawing/spark-path.ts";
 import type { Series } from "../../../../packages/web/src/api/shapes.ts";
 import { madeUpBerth } from "../support/made-up.ts";
 import { madeUpSeries } from "../support/made-up-detail.ts";
@@ -69,4 +70,17 @@ describe("plots", () => {
 
 it("a month is the highest of each day, and a day without measurements is none", () => {
   expect(busiestByDay([1, 2, 9, 3, 2, 1, ...Array.from({ length: 6 }, () => null)])).toEqual([9, null]);
+});
+
+describe("the map of quiet hours", () => {
+  it("has its darkest shade at the highest value, and the lightest everywhere when nobody plays", () => {
+    expect([0, 4, 10].map((players) => shadeOf(players, 10))).toEqual([0, 2, 6]);
+    expect(shadeOf(0, 0)).toBe(0);
+  });
+  it("is walked by arrows, which stop at its edges and turn with it", () => {
+    expect(step({ day: 1, hour: 5 }, "ArrowRight", false)).toEqual({ day: 1, hour: 6 });
+    expect(step({ day: 1, hour: 5 }, "ArrowRight", true)).toEqual({ day: 2, hour: 5 });
+    expect(step({ day: 0, hour: 23 }, "ArrowRight", false)).toBeUndefined();
+    expect(step({ day: 0, hour: 0 }, "Home", false)).toBeUndefined();
+  });
 });

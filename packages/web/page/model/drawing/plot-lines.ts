@@ -1,6 +1,6 @@
 /** The four plots of a berth as names, scales and texts. Pure. */
-import type { Plot, Series, Span, Time } from "../../src/api/shapes.ts";
-import { bytes, clockTime, count, dayAndMonth } from "./format.ts";
+import type { Plot, Series, Span, Time } from "../../../src/api/shapes.ts";
+import { bytes, clockTime, count, dayAndMonth } from "../format.ts";
 import { niceTop } from "./scale.ts";
 import { highest } from "./spark-path.ts";
 
