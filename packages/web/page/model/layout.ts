@@ -51,7 +51,7 @@ export function layOut(berths: Iterable<BerthRow>, wanted: Wanted, isUnreachable
   }).filter((section) => section.keys.length > 0);
 }
 
-export function groupOf(berth: BerthRow, isUnreachable: IsUnreachable): GroupKey {
+function groupOf(berth: BerthRow, isUnreachable: IsUnreachable): GroupKey {
   return isUnreachable(berth.host) ? "unreachable" : STATES[berth.state].group;
 }
 

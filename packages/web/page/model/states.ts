@@ -44,8 +44,3 @@ export const GROUPS: readonly { readonly key: GroupKey; readonly title: string; 
   { key: "asleep", title: "Asleep", folds: true },
   { key: "vacant", title: "Vacant", folds: true },
 ];
-
-/** Whether a server runs in this state. */
-export function runs(state: StateWord): boolean {
-  return state !== "failed" && state !== "asleep" && state !== "vacant";
-}

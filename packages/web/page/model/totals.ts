@@ -3,7 +3,6 @@ import type { BerthRow } from "../../src/api/shapes.ts";
 import { STATES } from "./states.ts";
 
 export interface Totals {
-  readonly berths: number;
   readonly players: number;
   readonly slots: number;
   readonly trouble: number;
@@ -14,9 +13,8 @@ export interface Totals {
 }
 
 export function totalsOf(berths: Iterable<BerthRow>): Totals {
-  const sum = { berths: 0, players: 0, slots: 0, trouble: 0, changing: 0, serving: 0, asleep: 0, vacant: 0 };
+  const sum = { players: 0, slots: 0, trouble: 0, changing: 0, serving: 0, asleep: 0, vacant: 0 };
   for (const berth of berths) {
-    sum.berths += 1;
     sum.players += berth.players ?? 0;
     sum.slots += berth.slots ?? 0;
     sum[STATES[berth.state].group] += 1;
