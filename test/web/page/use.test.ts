@@ -165,6 +165,7 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
       expect(await page.locator(".stale .row").count()).toBe(30);
       expect(await page.title()).toBe("Not reachable · fsn-1 · berthd");
       expect(await page.textContent(".live")).toBe("Not live");
+      expect(await said(page)).toBe("This page's server does not answer");
       await seen.shot("server-not-reachable-1440-light");
       server.isDown = false;
       await page.waitForSelector(".note", { state: "detached" });

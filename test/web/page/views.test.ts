@@ -10,6 +10,8 @@ import { PageServer } from "./support/page-server.ts";
 
 const WIDTHS = [360, 768, 1440];
 const THEMES = ["light", "dark"] as const;
+/** What screen readers read whenever it changes. Countdowns and figures change too often for that. */
+const LIVE_REGIONS = "output, [role=alert], [role=status], [role=log], [aria-live]";
 
 interface View {
   readonly name: string;
@@ -83,6 +85,7 @@ describe("the status page", { timeout: 60_000, ...needs("chromium") }, () => {
     const { page } = seen;
     await page.waitForSelector(view.shows, { state: "attached" });
     expect(await sidewaysOf(seen)).toEqual([]);
+    expect(await page.locator(LIVE_REGIONS).count()).toBe(1);
     const found: string[] = [];
     for (const width of WIDTHS) {
       await page.setViewportSize({ width, height: width === 360 ? 800 : 900 });

@@ -47,7 +47,7 @@ export function Plots({ series }: PlotsProps): JSX.Element {
                 <b>{line.title}</b> {line.scale}
               </span>
               <span>
-                <span>{when}</span> <output>{textAt(line, shown)}</output>
+                <span>{when}</span> <span class="value">{textAt(line, shown)}</span>
               </span>
             </figcaption>
             <Canvas

@@ -1,11 +1,13 @@
 /** A box on top of what was last known: who does not answer, what goes on regardless, and where to look. */
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
 import type { Host, Time } from "../../src/api/shapes.ts";
 import { now } from "../live/clock.ts";
 import type { Connection } from "../live/stream.ts";
 import { asOf } from "../model/format.ts";
 import { Command } from "../parts/command.tsx";
 import { Icon } from "../parts/icon.tsx";
+import { say } from "../parts/say.ts";
 import { For, NextTry } from "../parts/ticking.tsx";
 
 /** The broker of a host. */
@@ -43,6 +45,7 @@ export function Denied({ message }: { readonly message: string }): JSX.Element {
   );
 }
 
+/** Screen readers read the title once. As a live region, the box would make them read its countdown each second. */
 function Note({
   title,
   children,
@@ -50,8 +53,9 @@ function Note({
   readonly title: string;
   readonly children: JSX.Element | JSX.Element[];
 }): JSX.Element {
+  useEffect(() => say(title), [title]);
   return (
-    <div class="note" role="alert">
+    <div class="note">
       <Icon name="failed" />
       <div>
         <h2>{title}</h2>
