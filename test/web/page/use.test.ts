@@ -104,6 +104,24 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     });
   });
 
+  it("copies without the clipboard of HTTPS, and claims nothing when the browser refuses", async () => {
+    await withPage(async (page) => {
+      const copy = page.locator(`${rowOf("arena@bob")} .copy`);
+      const address = await page.textContent(`${rowOf("arena@bob")} .address .two-lines > :first-child`);
+      await page.evaluate(
+        "globalThis.clipboard = navigator.clipboard; Object.defineProperty(navigator, 'clipboard', { value: undefined })",
+      );
+      await copy.click();
+      await expect.poll(() => said(page)).toBe(`Copied ${address}`);
+      expect(await page.evaluate("clipboard.readText()")).toBe(address);
+      await page.waitForSelector(`${rowOf("arena@bob")} .copy:not([data-copied])`);
+      await page.evaluate("document.execCommand = () => false");
+      await copy.click();
+      await expect.poll(() => said(page)).toBe(`Your browser did not copy ${address}`);
+      expect(await copy.getAttribute("data-copied")).toBeNull();
+    });
+  });
+
   it("has an address for each view, and the browser's Back works", async () => {
     await withPage(async (page) => {
       await page.click(rowOf("arena@bob"));

@@ -15,9 +15,9 @@ export function CopyButton({ text, what }: { readonly text: string; readonly wha
     return () => clearTimeout(timer);
   }, [copied]);
   const copy = async (): Promise<void> => {
-    await putOnClipboard(text);
-    setCopied(true);
-    say(`Copied ${text}`);
+    const isCopied = await putOnClipboard(text);
+    setCopied(isCopied);
+    say(isCopied ? `Copied ${text}` : `Your browser did not copy ${text}`);
   };
   return (
     <button
@@ -33,18 +33,21 @@ export function CopyButton({ text, what }: { readonly text: string; readonly wha
   );
 }
 
-async function putOnClipboard(text: string): Promise<void> {
+/** False: the browser refused. */
+async function putOnClipboard(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
+    return true;
   } catch {
-    // There is no clipboard on plain HTTP but of this machine; the older way works there.
+    // Browsers have navigator.clipboard only on HTTPS and on localhost. execCommand works on plain HTTP too.
     const focused = document.activeElement;
     const area = document.createElement("textarea");
     area.value = text;
     document.body.append(area);
     area.select();
-    document.execCommand("copy");
+    const isCopied = document.execCommand("copy");
     area.remove();
     if (focused instanceof HTMLElement) focused.focus();
+    return isCopied;
   }
 }
