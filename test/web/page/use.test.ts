@@ -255,6 +255,31 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     });
   });
 
+  it("scrolls the detail so that its head hides no control that has the focus", async () => {
+    await withPage(async (page) => {
+      await page.setViewportSize({ width: 1440, height: 640 });
+      await page.click(rowOf("cs2@mirage"));
+      await page.waitForSelector(".plots canvas");
+      await page.focus(".events button");
+      const hidden = (): Promise<string | null | undefined> =>
+        page.evaluate(`(() => {
+          const [focused, head] = [document.activeElement, document.querySelector(".detail-head")];
+          if (head.contains(focused)) return undefined;
+          const isHidden = focused.getBoundingClientRect().top < head.getBoundingClientRect().bottom;
+          return isHidden ? focused.outerHTML : null;
+        })()`);
+      const found: (string | null)[] = [];
+      for (let at = 0; at < 20; at += 1) {
+        await page.keyboard.press("Shift+Tab");
+        const one = await hidden();
+        if (one === undefined) break;
+        found.push(one);
+      }
+      expect(found.length).toBeGreaterThan(4);
+      expect(found.filter((one) => one !== null)).toEqual([]);
+    });
+  });
+
   it("draws its plots in the theme's colours, and alike when they are drawn again", async () => {
     await withPage(async (page) => {
       await page.click(rowOf("cs2@mirage"));
