@@ -68,6 +68,6 @@ async function retry(pause: number, ended: AbortSignal): Promise<void> {
     connection.set({ kind: "denied", message: answer.message });
     return;
   }
-  const timer = setTimeout(() => connect(Math.min(pause * 2, MAX_RETRY_MS), ended), pause);
-  ended.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  // After an abort, connect does nothing. A listener for each try would stay until then.
+  setTimeout(() => connect(Math.min(pause * 2, MAX_RETRY_MS), ended), pause);
 }
