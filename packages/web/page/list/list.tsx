@@ -4,7 +4,7 @@ import { useMemo, useRef } from "preact/hooks";
 import type { BerthRow, Host, Time } from "../../src/api/shapes.ts";
 import { useStore } from "../live/store.ts";
 import { count } from "../model/format.ts";
-import { layOut } from "../model/layout.ts";
+import { type IsUnreachable, layOut } from "../model/layout.ts";
 import { keyOf } from "../model/world.ts";
 import { Group } from "./group.tsx";
 import { useHeld, useOccupied } from "./use-held.ts";
@@ -15,9 +15,11 @@ const DENSE_FROM = 101;
 export interface ListProps {
   readonly berths: readonly BerthRow[];
   readonly hosts: ReadonlyMap<string, Host>;
+  /** Such hosts' berths have a group of their own. */
+  readonly isUnreachable: IsUnreachable;
   /** Of the world: the order is made anew when it grows. */
   readonly revision: number;
-  /** A fleet's list: with the hosts' names, and a group for those that are not reachable. */
+  /** A fleet's list: with the hosts' names. */
   readonly isFleet: boolean;
   /** The host, or "fleet". */
   readonly scope: string;
@@ -26,13 +28,14 @@ export interface ListProps {
   readonly asOf: Time | null;
 }
 
-export function List({ berths, hosts, revision, isFleet, scope, openKey, asOf }: ListProps): JSX.Element {
+export function List(props: ListProps): JSX.Element {
+  const { berths, hosts, isUnreachable, revision, isFleet, scope, openKey, asOf } = props;
   const table = useRef<HTMLDivElement>(null);
   const choice = useStore(choiceStore);
   const { filter, only, order } = choice;
   // Not of the berths: numbers alone change no order.
   const fresh = useMemo(
-    () => layOut(berths, { filter, only, order }, (host) => isFleet && !isReachable(hosts.get(host))),
+    () => layOut(berths, { filter, only, order }, isUnreachable),
     [revision, scope, filter, only, order],
   );
   const sections = useHeld(fresh, useOccupied(table), [scope, filter, only, order].join("\n"));
@@ -63,10 +66,6 @@ export function List({ berths, hosts, revision, isFleet, scope, openKey, asOf }:
       ))}
     </div>
   );
-}
-
-function isReachable(host: Host | undefined): boolean {
-  return host?.unreachableSince === null;
 }
 
 function Columns(): JSX.Element {

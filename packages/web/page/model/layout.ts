@@ -30,16 +30,21 @@ export interface Section {
   readonly keys: readonly string[];
 }
 
-type IsUnreachable = (host: string) => boolean;
+export type IsUnreachable = (host: string) => boolean;
 
-/** `isUnreachable` is asked for the berths' hosts: such berths have a group of their own. */
-export function layOut(berths: Iterable<BerthRow>, wanted: Wanted, isUnreachable: IsUnreachable): readonly Section[] {
+/** The berths that the filter and the group leave, in no order. */
+export function matching(berths: Iterable<BerthRow>, wanted: Wanted, isUnreachable: IsUnreachable): BerthRow[] {
   const words = wanted.filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const shown = [...berths].filter(
+  return [...berths].filter(
     (berth) =>
       (wanted.only === null || groupOf(berth, isUnreachable) === wanted.only) &&
       words.every((word) => searched(berth).includes(word)),
   );
+}
+
+/** `isUnreachable` is asked for the berths' hosts: such berths have a group of their own. */
+export function layOut(berths: Iterable<BerthRow>, wanted: Wanted, isUnreachable: IsUnreachable): readonly Section[] {
+  const shown = matching(berths, wanted, isUnreachable);
   if (shown.length === 0) return [];
   if (wanted.order !== "trouble") {
     const keys = shown.sort(COMPARE[wanted.order]).map(keyOf);

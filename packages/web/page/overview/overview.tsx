@@ -8,7 +8,7 @@ import { choice as choiceStore } from "../list/wanted.ts";
 import { useStore } from "../live/store.ts";
 import { connection, world as worldStore } from "../live/stream.ts";
 import { plural } from "../model/format.ts";
-import { layOut } from "../model/layout.ts";
+import { type IsUnreachable, matching } from "../model/layout.ts";
 import { berthsOf, hostOf, type Scope } from "../model/scope.ts";
 import { totalsOf } from "../model/totals.ts";
 import { Empty } from "./empty.tsx";
@@ -20,15 +20,14 @@ export function Overview(props: { readonly scope: Scope | undefined; readonly op
   const { scope, openKey } = props;
   const world = useStore(worldStore);
   const link = useStore(connection);
-  const { filter, only, order } = useStore(choiceStore);
+  const choice = useStore(choiceStore);
   const host = hostOf(scope, world);
   if (link.kind === "connecting" && host === undefined) return <Loading />;
   const isFleet = scope?.kind === "fleet";
   const berths = berthsOf(scope, world);
-  const isUnreachable = (id: string): boolean => isFleet && world.hosts.get(id)?.unreachableSince !== null;
+  const isUnreachable: IsUnreachable = (id) => isFleet && world.hosts.get(id)?.unreachableSince !== null;
   const down = isFleet ? null : (host?.unreachableSince ?? null);
   const asOf = down ?? (link.kind === "live" ? null : world.at);
-  const shown = layOut(berths, { filter, only, order }, isUnreachable).reduce((sum, { keys }) => sum + keys.length, 0);
   const totals = <TotalsBar totals={totalsOf(berths)} />;
   return (
     <main id="main" class={asOf === null ? "" : "stale"}>
@@ -57,10 +56,11 @@ export function Overview(props: { readonly scope: Scope | undefined; readonly op
         <Empty />
       ) : (
         <>
-          <Tools shown={shown} all={berths.length} />
+          <Tools shown={matching(berths, choice, isUnreachable).length} all={berths.length} />
           <List
             berths={berths}
             hosts={world.hosts}
+            isUnreachable={isUnreachable}
             revision={world.revision}
             isFleet={isFleet}
             scope={isFleet ? "fleet" : host.id}
