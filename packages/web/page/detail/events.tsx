@@ -6,13 +6,12 @@ import { useAnswer } from "../live/ask.ts";
 import { now } from "../live/clock.ts";
 import { useStore } from "../live/store.ts";
 import { lastEvent } from "../live/stream.ts";
-import { byDay, withEvent } from "../model/days.ts";
+import { byDay, MOST_EVENTS, withEvent } from "../model/days.ts";
 import { clockTime } from "../model/format.ts";
 import { Icon, type IconName } from "../parts/icon.tsx";
 
 const ASK_EVERY_MS = 60_000;
 const FIRST = 30;
-const MORE = 200;
 
 type Tone = "failed" | "problem" | "handover" | "draining" | "serving" | "plain";
 
@@ -60,7 +59,7 @@ export function Events({ berth, path }: { readonly berth: BerthRow; readonly pat
       {answer.kind === "refused" && known === undefined ? <p class="muted">{answer.message}</p> : null}
       {known !== undefined && events.length === 0 ? <p class="muted">Nothing yet.</p> : null}
       {known?.more && limit === FIRST ? (
-        <button type="button" class="text-button" onClick={() => setLimit(MORE)}>
+        <button type="button" class="text-button" onClick={() => setLimit(MOST_EVENTS)}>
           Show older ones
         </button>
       ) : null}

@@ -1,6 +1,9 @@
 /** What happened, by day. Pure. */
 import type { Time, TimelineEvent } from "../../src/api/shapes.ts";
 
+/** The most events that are kept: a berth that crashes again and again may stay open for days. */
+export const MOST_EVENTS = 200;
+
 export interface Day {
   readonly title: string;
   readonly events: readonly TimelineEvent[];
@@ -28,8 +31,8 @@ export function dayTitle(time: Time, now: Time): string {
   return new Date(time).toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long" });
 }
 
-/** Adds what has just happened to what is known, without doubles, the newest first. */
+/** Adds what has just happened to what is known: without doubles, the newest first, at most MOST_EVENTS. */
 export function withEvent(events: readonly TimelineEvent[], event: TimelineEvent): readonly TimelineEvent[] {
   if (events.some((one) => one.at === event.at && one.kind === event.kind && one.text === event.text)) return events;
-  return [event, ...events].sort((a, b) => b.at - a.at);
+  return [event, ...events].sort((a, b) => b.at - a.at).slice(0, MOST_EVENTS);
 }

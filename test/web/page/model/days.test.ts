@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { byDay, dayTitle, withEvent } from "../../../../packages/web/page/model/days.ts";
+import { byDay, dayTitle, MOST_EVENTS, withEvent } from "../../../../packages/web/page/model/days.ts";
 import { queueTrouble } from "../../../../packages/web/page/model/sockets.ts";
 import type { SocketFacts, TimelineEvent } from "../../../../packages/web/src/api/shapes.ts";
 
@@ -23,6 +23,11 @@ describe("events", () => {
     const known = [event(5), event(3)];
     expect(withEvent(known, event(5))).toBe(known);
     expect(withEvent(known, event(4)).map(({ at }) => at)).toEqual([5, 4, 3]);
+  });
+  it("are kept up to a limit, which the oldest leave", () => {
+    const full = Array.from({ length: MOST_EVENTS }, (_, at) => event(MOST_EVENTS - at));
+    const after = withEvent(full, event(MOST_EVENTS + 1));
+    expect([after.length, after[0]?.at, after.at(-1)?.at]).toEqual([MOST_EVENTS, MOST_EVENTS + 1, 2]);
   });
 });
 
