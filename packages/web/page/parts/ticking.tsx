@@ -7,13 +7,13 @@ import { countdown, duration, shortDuration } from "../model/format.ts";
 
 /** `text` of the present time, each second. `frozen`: of that time only, as what is known is as old as that. */
 function useTicking(text: (at: Time) => string, frozen: Time | null): string {
-  const [shown, show] = useState("");
   const present = text(frozen ?? now());
+  const [, drawAgain] = useState(present);
   useEffect(() => {
     if (frozen !== null) return undefined;
-    return ticks.subscribe(() => show(text(now())));
+    return ticks.subscribe(() => drawAgain(text(now())));
   });
-  return shown === "" || frozen !== null ? present : text(now());
+  return present;
 }
 
 export interface Since {
