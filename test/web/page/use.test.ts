@@ -11,6 +11,10 @@ const crash = { ...bob, state: "failed", cause: "SIGSEGV, 1×", memory: null, pl
 const rowOf = (name: string): string => `.row[data-key="fsn-1/${name}"]`;
 const focused = (page: Page): Promise<string> => page.evaluate("document.activeElement.textContent");
 const said = (page: Page): Promise<string | null> => page.textContent("#say");
+const hide = (page: Page, hidden: boolean): Promise<void> =>
+  page.evaluate(
+    `Object.defineProperty(document, "hidden", { configurable: true, get: () => ${hidden} }); document.dispatchEvent(new Event("visibilitychange"))`,
+  );
 const firstNames = (page: Page): Promise<string[]> => page.locator(".row .name a").allTextContents();
 
 describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
@@ -158,18 +162,14 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
 
   it("asks for nothing while its tab is hidden, and for all of it when it is seen again", async () => {
     await withPage(async (page, server) => {
-      const hide = (hidden: boolean): Promise<void> =>
-        page.evaluate(
-          `Object.defineProperty(document, "hidden", { configurable: true, get: () => ${hidden} }); document.dispatchEvent(new Event("visibilitychange"))`,
-        );
       await page.click(rowOf("arena@bob"));
       await page.waitForSelector(".plots");
-      await hide(true);
+      await hide(page, true);
       await expect.poll(() => server.streams).toBe(0);
       server.overview = overviewOf(
         thirtyBerths("fsn-1").map((row) => (row.name === bob.name ? { ...row, ...crash } : row)),
       );
-      await hide(false);
+      await hide(page, false);
       await page.waitForSelector(`${rowOf("arena@bob")}[data-state=failed]`);
       expect(server.streams).toBe(1);
     });
@@ -331,6 +331,23 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
         expect(asked.filter((path) => path.startsWith("/api/"))).toEqual(["/api/v1/public/cs2%40dust2"]);
         expect(await page.textContent("main")).not.toMatch(/fsn-1|berthd|1\.40\.7|cs2-dust2|GB|pid/);
         await seen.shot("public-page-1440-light");
+      },
+      overviewOf(thirtyBerths("fsn-1")),
+      "/p/cs2@dust2",
+    );
+  });
+
+  it("tells players that its server does not answer, not that there is no such page, and asks again", async () => {
+    await withPage(
+      async (page, server, seen) => {
+        server.isDown = true;
+        await page.reload();
+        await page.waitForSelector("h1 >> text=No answer");
+        server.isDown = false;
+        await hide(page, true);
+        await hide(page, false);
+        await page.waitForSelector(".join");
+        expect(seen.errors.splice(0).filter((text) => !text.includes("Failed to load resource"))).toEqual([]);
       },
       overviewOf(thirtyBerths("fsn-1")),
       "/p/cs2@dust2",

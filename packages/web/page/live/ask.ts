@@ -3,10 +3,16 @@ import { useEffect, useState } from "preact/hooks";
 import type { ApiError } from "../../src/api/shapes.ts";
 import { whileVisible } from "./visible.ts";
 
+/** "unreachable": there was no answer, or none of the API's. */
+type RefusalCode = ApiError["error"]["code"] | "unreachable";
+
 export type Answer<T> =
   | { readonly kind: "waiting" }
   | { readonly kind: "ok"; readonly value: T }
-  | { readonly kind: "refused"; readonly code: ApiError["error"]["code"] | "unreachable"; readonly message: string };
+  | { readonly kind: "refused"; readonly code: RefusalCode; readonly message: string };
+
+/** Refusals that a later question may not get: they do not take away what is shown. */
+const PASSING: ReadonlySet<RefusalCode> = new Set(["unreachable", "too-many", "fault"]);
 
 /** `path` is beneath /api/v1. Throws only when `signal` aborts. */
 export async function ask<T>(path: string, signal: AbortSignal): Promise<Answer<T>> {
@@ -33,10 +39,8 @@ export function useAnswer<T>(path: string, everyMs: number, again: unknown = und
     const once = async (): Promise<void> => {
       const answer = await ask<T>(path, ended.signal).catch(() => undefined);
       if (answer === undefined || ended.signal.aborted) return;
-      // A moment without an answer does not take away what is shown.
-      show((before) =>
-        answer.kind === "refused" && answer.code === "unreachable" && before?.path === path ? before : { path, answer },
-      );
+      const passes = answer.kind === "refused" && PASSING.has(answer.code);
+      show((before) => (passes && before?.path === path ? before : { path, answer }));
     };
     const stop = whileVisible(() => {
       void once();

@@ -26,10 +26,15 @@ export function PublicPage({ name }: { readonly name: string }): JSX.Element {
     if (berth !== null) document.title = titleOf(berth);
   }, [berth]);
   if (answer.kind === "refused") {
+    const isMissing = answer.code === "not-found";
     return (
       <main id="main" class="public">
-        <h1>No such page</h1>
-        <p class="muted">There is no public page here, or no longer.</p>
+        <h1>{isMissing ? "No such page" : "No answer"}</h1>
+        <p class="muted">
+          {isMissing
+            ? "There is no public page here, or no longer."
+            : "The server of this page does not answer now. The page asks again by itself."}
+        </p>
       </main>
     );
   }
