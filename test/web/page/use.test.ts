@@ -2,6 +2,7 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { needs } from "../../support/needs.ts";
+import { violations } from "./support/axe.ts";
 import { launchBrowser, Seen } from "./support/browser.ts";
 import { madeUpBerth, madeUpFleet, manyBerths, overviewOf, thirtyBerths } from "./support/made-up.ts";
 import { PageServer } from "./support/page-server.ts";
@@ -103,6 +104,7 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
       await expect.poll(() => page.inputValue("#filter")).toBe("");
       await page.keyboard.press("?");
       await page.waitForSelector("dialog[open]");
+      expect(await violations(page)).toEqual([]);
       await page.keyboard.press("Escape");
       await page.waitForSelector("dialog:not([open])", { state: "attached" });
     });
