@@ -1,6 +1,6 @@
 /**
- * Builds the status page into dist/page: index.html and public.html, with files beside them whose names carry a hash of
- * what they hold. `{{NAME}}` in the pages is the address of what the entry NAME became; data-inline puts a script there.
+ * Builds the status page into dist/page: index.html and public.html, and their files with a hash in each name. In the
+ * pages, `{{NAME}}` becomes the address of the file that was built from NAME. A script with data-inline is written out.
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join, relative } from "node:path";

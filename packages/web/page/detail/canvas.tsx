@@ -1,4 +1,4 @@
-/** One plot, drawn by uPlot. What it says stands above it, nothing inside. */
+/** One plot, drawn by uPlot, without text: plots.tsx writes its name, scale and value above it. */
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";

@@ -16,7 +16,7 @@ import { WhyBox } from "./why-box.tsx";
 
 export interface DetailProps {
   readonly berth: BerthRow;
-  /** What is shown is as old as that. Null: it is live. */
+  /** When the data was current. Null: it is current now. */
   readonly frozen: Time | null;
   /** Address of the list to go back to. */
   readonly back: string;

@@ -1,4 +1,4 @@
-/** A berth that is to end: the countdown, who is on, and how to call it off. */
+/** A berth that drains: the countdown, how many players are on, and the command that cancels the drain. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { BerthRow, Time, Why } from "../../src/api/shapes.ts";

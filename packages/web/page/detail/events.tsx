@@ -37,7 +37,7 @@ export function Events({ berth, path }: { readonly berth: BerthRow; readonly pat
   const [limit, setLimit] = useState(FIRST);
   const answer = useAnswer<Timeline>(`berths/${path}/timeline?limit=${limit}`, ASK_EVERY_MS, berth.state);
   const heard = useHeard(berth);
-  // The longer list is another question: what is shown stays until it is answered.
+  // The page shows the short list until the answer with the longer one comes.
   const [known, setKnown] = useState<Timeline>();
   useEffect(() => {
     if (answer.kind === "ok") setKnown(answer.value);

@@ -1,4 +1,4 @@
-/** What is known of a berth, as names and values. */
+/** The facts of a berth, as names and values. */
 import type { ComponentChildren, JSX } from "preact";
 import type { BerthDetail, BerthRow } from "../../src/api/shapes.ts";
 import { isFull, newerVersion } from "../model/berth-lines.ts";

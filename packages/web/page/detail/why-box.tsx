@@ -1,4 +1,4 @@
-/** Why it is not running or what is wrong: the cause, its last words, the next try, and what to do. */
+/** Why it is not running or what is wrong: the cause, the last lines of its output, the next try, and commands. */
 import type { JSX } from "preact";
 import type { StateWord, Time, Why } from "../../src/api/shapes.ts";
 import { STATES } from "../model/states.ts";

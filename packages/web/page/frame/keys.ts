@@ -7,7 +7,7 @@ export interface KeyActions {
   readonly close: () => boolean;
 }
 
-/** Returns what ends it. */
+/** Returns a function that ends it. */
 export function listenToKeys(actions: KeyActions): () => void {
   const onKey = (event: KeyboardEvent): void => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;

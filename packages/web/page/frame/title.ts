@@ -1,4 +1,4 @@
-/** The tab's title and icon count problems; a berth that gets into trouble is said to screen readers. */
+/** The title and the icon of the tab count problems. When a berth gets into trouble, screen readers announce it. */
 import { useEffect, useRef } from "preact/hooks";
 import type { StateWord } from "../../src/api/shapes.ts";
 import problemIcon from "../icons/problem.svg";

@@ -17,14 +17,14 @@ export interface ListProps {
   readonly hosts: ReadonlyMap<string, Host>;
   /** Such hosts' berths have a group of their own. */
   readonly isUnreachable: IsUnreachable;
-  /** Of the world: the order is made anew when it grows. */
+  /** Of the world: the list is sorted again when it grows. */
   readonly revision: number;
   /** A fleet's list: with the hosts' names. */
   readonly isFleet: boolean;
   /** The host, or "fleet". */
   readonly scope: string;
   readonly openKey: string | null;
-  /** All that is shown is as old as that. Null: it is live, but for hosts that do not answer. */
+  /** When the data was current. Null: it is current now, except that of hosts that do not answer. */
   readonly asOf: Time | null;
 }
 
@@ -33,7 +33,7 @@ export function List(props: ListProps): JSX.Element {
   const table = useRef<HTMLDivElement>(null);
   const choice = useStore(choiceStore);
   const { filter, only, order } = choice;
-  // Not of the berths: numbers alone change no order.
+  // `berths` is left out: a change of numbers alone must not change the order.
   const fresh = useMemo(
     () => layOut(berths, { filter, only, order }, isUnreachable),
     [revision, scope, filter, only, order],

@@ -17,7 +17,7 @@ export interface RowProps {
   readonly open: boolean;
   /** Names the host in the second line. */
   readonly withHost: boolean;
-  /** Its host is not reachable: what is shown is as old as that. */
+  /** When the data was current, where the host does not answer. Null: it is current now. */
   readonly frozen: Time | null;
 }
 

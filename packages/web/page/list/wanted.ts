@@ -1,4 +1,4 @@
-/** What the reader wants of the list: kept while other views are looked at. */
+/** How the reader wants the list: filter, order, opened groups. It is kept while the reader is in another view. */
 import { createStore, type Store } from "../live/store.ts";
 import type { Wanted } from "../model/layout.ts";
 import type { GroupKey } from "../model/states.ts";

@@ -14,7 +14,7 @@ export type Answer<T> =
 /** Refusals that a later question may not get: they do not take away what is shown. */
 const PASSING: ReadonlySet<RefusalCode> = new Set(["unreachable", "too-many", "fault"]);
 
-/** `path` is beneath /api/v1. Throws only when `signal` aborts. */
+/** `path` is below /api/v1. Throws only when `signal` aborts. */
 export async function ask<T>(path: string, signal: AbortSignal): Promise<Answer<T>> {
   try {
     const response = await fetch(`/api/v1/${path}`, { signal, headers: { accept: "application/json" } });
@@ -29,7 +29,7 @@ export async function ask<T>(path: string, signal: AbortSignal): Promise<Answer<
 
 /**
  * The answer to `path`: asked at once, when `path` or `again` changes, and each `everyMs` while the tab is visible.
- * An answer is shown until the next one is there; that of another path is not.
+ * It returns an answer until the next one comes, but never that of another path.
  */
 export function useAnswer<T>(path: string, everyMs: number, again: unknown = undefined): Answer<T> {
   const [shown, show] = useState<{ readonly path: string; readonly answer: Answer<T> }>();

@@ -21,7 +21,7 @@ export function follow(serverTime: Time): void {
 
 export const ticks: Store<Time> = createStore(now());
 
-/** Starts the ticks. Returns what ends them. */
+/** Starts the ticks. Returns a function that ends them. */
 export function startClock(): () => void {
   return whileVisible(() => {
     ticks.set(now());

@@ -1,7 +1,7 @@
 /** Whether a media query holds. */
 import { useEffect, useState } from "preact/hooks";
 
-/** Below this the detail is a page of its own; page.css has the same number. */
+/** Below this the detail is a page of its own; the files of css/ have the same number. */
 export const PHONE = "(max-width: 47.99em)";
 
 export function useMedia(query: string): boolean {

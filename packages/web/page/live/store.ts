@@ -1,10 +1,10 @@
-/** A value that components draw and others change. */
+/** A value outside of the components. Each component that uses it is drawn again when it changes. */
 import { useEffect, useState } from "preact/hooks";
 
 export interface Store<T> {
   readonly get: () => T;
   readonly set: (value: T) => void;
-  /** Calls `changed` after each change. Returns what ends it. */
+  /** Calls `changed` after each change. Returns a function that ends that. */
   readonly subscribe: (changed: () => void) => () => void;
 }
 

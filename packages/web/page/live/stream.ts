@@ -14,7 +14,7 @@ export type Connection =
 
 const MIN_RETRY_MS = 1000;
 const MAX_RETRY_MS = 15_000;
-/** The server sends at least a comment each 15 s; that is not seen here, but a broken connection is. */
+/** EventSource does not show the server's pings, so a connection that dies without an error stays "live". */
 const STREAM = "/api/v1/events";
 
 export const world: Store<World> = createStore(NOTHING);
@@ -22,7 +22,7 @@ export const connection: Store<Connection> = createStore<Connection>({ kind: "co
 /** The last event of any berth's timeline. */
 export const lastEvent: Store<StreamTimeline | undefined> = createStore<StreamTimeline | undefined>(undefined);
 
-/** Connects while the tab is visible, and again with growing pauses. Returns what ends it. */
+/** Connects while the tab is visible; after an error again, with growing pauses. Returns a function that ends it. */
 export function startStream(): () => void {
   return whileVisible(() => {
     const ended = new AbortController();

@@ -1,6 +1,9 @@
-/** Whether anybody sees the tab. A hidden one asks for nothing. */
+/** Stops work while the tab is hidden: a hidden tab asks the server for nothing. */
 
-/** Calls `show` while the tab is visible, and what it returned when it is hidden. Returns what ends both. */
+/**
+ * Calls `show` when the tab is or becomes visible, and the function that `show` returned when the tab is hidden.
+ * Returns a function that ends both.
+ */
 export function whileVisible(show: () => () => void): () => void {
   let hide: (() => void) | undefined;
   const follow = (): void => {

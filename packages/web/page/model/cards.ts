@@ -5,7 +5,7 @@ import { type Totals, totalsOf } from "./totals.ts";
 export interface Card {
   readonly host: Host;
   readonly totals: Totals;
-  /** Of its berths, the worst first; those that are none are left out. */
+  /** Of its berths, the worst first; parts without a berth are left out. */
   readonly parts: readonly Part[];
 }
 

@@ -7,7 +7,7 @@ export type Route =
   | { readonly view: "berth"; readonly host: string; readonly name: string }
   | { readonly view: "quiet"; readonly host: string | null; readonly name: string | null };
 
-/** Anything unknown is the home view. Undefined: a place within the page, no view. */
+/** An unknown address is the home view. Undefined: an anchor in the page, such as `#main`. */
 export function parseRoute(hash: string): Route | undefined {
   if (hash !== "" && !hash.startsWith("#/")) return undefined;
   const [view, host = "", name = ""] = hash

@@ -1,4 +1,4 @@
-/** What the page knows of hosts and berths, and how the stream of events changes it. Pure. */
+/** The hosts and berths that the page knows, and how the events of the stream change them. Pure. */
 import type { BerthKey, BerthPatch, BerthRow, Host, Overview, Patch, Time } from "../../src/api/shapes.ts";
 
 export interface World {
@@ -56,7 +56,7 @@ function hasSameOrder(world: World, hosts: ReadonlyMap<string, Host>, berths: Re
   return true;
 }
 
-/** A new berth's patch has every field. One that lacks its state belongs to a berth that is gone. */
+/** The patch of a new berth has every field. A patch without some belongs to a berth that was removed. */
 function whole(change: BerthPatch): BerthRow | undefined {
   return isWhole(change) ? change : undefined;
 }

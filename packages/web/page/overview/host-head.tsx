@@ -5,7 +5,7 @@ import { now } from "../live/clock.ts";
 import { asOf, bytes } from "../model/format.ts";
 import { For } from "../parts/ticking.tsx";
 
-/** `asOfTime`: what is shown is as old as that. Null: it is live. */
+/** `asOfTime`: when the data was current. Null: it is current now. */
 export function HostHead(props: {
   readonly host: Host;
   readonly asOfTime: Time | null;

@@ -1,4 +1,4 @@
-/** Grey blocks while the first answer is awaited; page-states.css shows them after 300 ms only. */
+/** Grey blocks until the first answer comes. page-states.css shows them only after 300 ms. */
 import type { JSX } from "preact";
 
 const ROWS = [0, 1, 2, 3, 4, 5, 6, 7];

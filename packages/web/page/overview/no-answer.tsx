@@ -1,4 +1,4 @@
-/** A box on top of what was last known: who does not answer, what goes on regardless, and where to look. */
+/** A box above the last known data: who does not answer, what still works, and a command that shows why. */
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Host, Time } from "../../src/api/shapes.ts";

@@ -1,4 +1,4 @@
-/** One of the icons that index.html defines. It says nothing by itself: a word stands beside it. */
+/** One of the icons that index.html defines. Screen readers skip it: each icon has a word or a label beside it. */
 import type { JSX } from "preact";
 
 export type IconName =

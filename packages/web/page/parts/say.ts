@@ -1,4 +1,4 @@
-/** The page's one status region: what is said there, screen readers read. */
+/** The page's one status region. Screen readers announce each text that is put there. */
 
 export function say(text: string): void {
   const region = document.getElementById("say");

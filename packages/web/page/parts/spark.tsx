@@ -10,7 +10,7 @@ export interface SparkProps {
   readonly values: readonly (number | null)[];
   /** Null: as high as the highest value. */
   readonly top: number | null;
-  /** Of the time: "24 h". */
+  /** How long it covers: "24 h". */
   readonly span: string;
 }
 

@@ -5,7 +5,7 @@ import type { Time } from "../../src/api/shapes.ts";
 import { now, ticks } from "../live/clock.ts";
 import { countdown, duration, shortDuration } from "../model/format.ts";
 
-/** `text` of the present time, each second. `frozen`: of that time only, as what is known is as old as that. */
+/** `text` of the present time, once a second. With `frozen`, when the data was current: `text` of that time. */
 function useTicking(text: (at: Time) => string, frozen: Time | null): string {
   const present = text(frozen ?? now());
   const [, drawAgain] = useState(present);

@@ -101,7 +101,7 @@ function Month({ berth }: { readonly berth: PublicBerth }): JSX.Element | null {
       <h2>The last 30 days</h2>
       <div class="days" role="img" aria-label={`Players in 30 days: at the most ${Math.round(most)}`}>
         {days.map((players, at) => (
-          // The days have no name but their place.
+          // A day has no other key than its place.
           <i key={at} style={{ height: `${Math.round((Math.min(players ?? 0, top) / top) * 100)}%` }} />
         ))}
       </div>

@@ -7,7 +7,7 @@ import { highest } from "./spark-path.ts";
 export interface PlotLine {
   readonly key: "players" | "packets" | "cpu" | "memory";
   readonly title: string;
-  /** `0 to 32 slots`, or that nothing was measured. */
+  /** `0 to 32 slots`, or `not measured`. */
   readonly scale: string;
   readonly top: number;
   readonly mean: readonly (number | null)[];
