@@ -36,6 +36,12 @@ it.each(["index.html", "public.html"])("%s has no inline handler and no style at
   expect(text(page)).not.toMatch(/\son\w+=|\sstyle=|<style/);
 });
 
+it("both pages draw the same icons: what public.html defines is in index.html too", () => {
+  const symbols = text("public.html").match(/<symbol .*<\/symbol>/g) ?? [];
+  expect(symbols.length).toBeGreaterThan(3);
+  expect(symbols.filter((symbol) => !text("index.html").includes(symbol))).toEqual([]);
+});
+
 it("every file but the pages carries a hash of what it holds", () => {
   const others = readdirSync(folder).filter((file) => !file.endsWith(".html"));
   expect(others.filter((file) => !/-[A-Z0-9]{8}\.(js|css|svg)$/.test(file))).toEqual([]);

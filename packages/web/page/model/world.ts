@@ -7,7 +7,7 @@ export interface World {
   readonly hosts: ReadonlyMap<string, Host>;
   /** By {@link keyOf}. */
   readonly berths: ReadonlyMap<string, BerthRow>;
-  /** Grows with each change that may change the order of the list: a state, a host that answers no more, a new berth. */
+  /** Grows when the order of the list may change: a state, a new berth, a host that does not answer any more. */
   readonly revision: number;
 }
 
