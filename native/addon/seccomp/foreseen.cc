@@ -1,5 +1,5 @@
-// What the reading process asks: is the address one of them, and the server's socket as expected, but for what it may
-// have set? And what it does then: it sets that on the held socket.
+// The look of the reading process: whether a bind is a foreseen one, and what the server has set on its socket before.
+// Then the same process sets that on the held socket.
 #include "foreseen.h"
 
 #include <errno.h>
@@ -55,7 +55,12 @@ bool isUsual(int fresh, const Variation& variation, const CallResult& usual) {
 }  // namespace
 
 BindLook::BindLook(ForeseenBinds binds, StateQuestions questions, pid_t thread, int number, int socket, size_t length)
-    : binds_(std::move(binds)), questions_(std::move(questions)), thread_(thread), number_(number), length_(length), inode_(inodeOf(socket)) {}
+    : binds_(std::move(binds)),
+      questions_(std::move(questions)),
+      thread_(thread),
+      number_(number),
+      length_(length),
+      inode_(inodeOf(socket)) {}
 
 MemoryReader::Next BindLook::next(const Share& look) {
   return {[](void* argument, const uint8_t* data, int) { (*static_cast<Share*>(argument))->work(data); }, release,
@@ -130,6 +135,7 @@ int BindLook::question(std::string* results) const {
 }
 
 bool BindLook::isAsExpected(const ForeseenBind& bind) {
+  count_ = 0;  // an earlier bind of the same address may have had some
   const UniqueFd socket = take();
   if (!socket.valid()) return false;
   const auto* calls = reinterpret_cast<const uint8_t*>(bind.calls.data());
@@ -147,7 +153,6 @@ bool BindLook::mayVary(const ForeseenBind& bind, size_t written) {
   UniqueFd fresh;
   Varied varied = {0, {}, {}};
   bool isLast = false;
-  count_ = 0;
   for (;; varied.index++) {
     isLast = !usual.next(&varied.was);
     if (isLast != !now.next(&varied.is)) return false;

@@ -1,5 +1,5 @@
 // Binds whose answer JavaScript has given ahead of time: a socket that is as these calls expect, to exactly this
-// address, gets this held socket. Each is answered once. Whatever is otherwise is asked for as ever. It decides nothing.
+// address, gets this held socket. Each is answered once. JavaScript decides all other binds. It decides nothing itself.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -15,14 +15,14 @@
 
 namespace berthd {
 
-// What a server may have set on its socket, and what then becomes of it.
+// What a server may have set on its socket before the bind, and how that is set on the held socket.
 struct Variation {
   enum How : int32_t {
     kSet = 0,        // this option of the held socket gets the same value
-    kSetHalf = 1,    // half of it: the kernel tells twice what was set
-    kForceHalf = 2,  // the same by another option, which nobody can read
+    kSetHalf = 1,    // half of it: getsockopt gives twice what was set, as of SO_RCVBUF (socket(7))
+    kForceHalf = 2,  // half of it, by an option that cannot be read: SO_RCVBUFFORCE
     kNonblock = 3,   // F_GETFL with O_NONBLOCK: the held socket gets O_NONBLOCK
-    kTell = 4,       // nothing: JavaScript is told
+    kTell = 4,       // nothing is set: JavaScript is told, and decides
   };
   int32_t index;  // of the call in the batch
   int32_t how;
@@ -43,7 +43,8 @@ struct ForeseenBind {
 
 using ForeseenBinds = std::vector<std::shared_ptr<const ForeseenBind>>;
 
-// What JavaScript asks of each socket of this domain and type that is bound otherwise: calls of guard/protocol.h.
+// Calls of guard/protocol.h on a socket of this domain and type whose bind is not foreseen. JavaScript needs the
+// results to decide that bind.
 struct StateQuestion {
   int id = 0;
   int domain = 0;
@@ -53,7 +54,8 @@ struct StateQuestion {
 
 using StateQuestions = std::vector<std::shared_ptr<const StateQuestion>>;
 
-// Looks which of them a bind is, and else asks, in the process that reads the address: the server may hold up each call on its socket.
+// Looks for the foreseen bind that a bind is. If it is none of them, makes the calls of the question instead. The
+// process that reads the address does this: the server may hold up each call on its socket.
 class BindLook {
  public:
   BindLook(ForeseenBinds binds, StateQuestions questions, pid_t thread, int number, int socket, size_t length);
@@ -61,19 +63,19 @@ class BindLook {
   // For MemoryReader, which works on a share of `look`.
   static MemoryReader::Next next(const std::shared_ptr<BindLook>& look);
 
-  // As next, of a found one: sets on the descriptor that is given what the server has set on its socket.
+  // As next, for a bind that was found: sets on the given descriptor what the server has set on its own socket.
   static MemoryReader::Next carryOver(const std::shared_ptr<BindLook>& look);
 
-  // Once the address is read: the bind that it is, or null. Null as well while the look has not ended.
+  // Once the address is read: the foreseen bind that was found, or null. Null as well while the look has not ended.
   std::shared_ptr<const ForeseenBind> found() const;
 
-  // Of one that is not found: the number of the question, or -1, and its results.
+  // If none was found: the number of the question whose calls were made, and their results. -1 if there was none.
   int question(std::string* results) const;
 
-  // Of a found one: which calls gave something else than expected.
+  // If one was found: which of its calls gave something else than expected.
   std::vector<int32_t> varied() const;
 
-  // Of a found one: whether there is anything to be carried over.
+  // If one was found: whether something has to be set on its held socket.
   bool carries() const;
 
  private:
