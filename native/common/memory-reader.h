@@ -1,5 +1,5 @@
-// Reads the memory of another process, which can make the read wait for ever (userfaultfd(2), a page of a FUSE file), in
-// some cases beyond SIGKILL. So a process of its own reads (reader-job.h), and stays for the next read.
+// Reads the memory of another process, which can make the read wait for ever (userfaultfd(2), a page of a FUSE file).
+// Not even SIGKILL ends some of these waits. So a process of its own reads (reader-job.h), and stays for the next read.
 #pragma once
 #include <errno.h>
 #include <pthread.h>
@@ -68,11 +68,12 @@ class MemoryReader {
   // Whether no read of this reader waits any more.
   bool isIdle() { return sweep() == 0; }
 
-  // 0; EFAULT; ETIMEDOUT when it takes too long, or too many reads of this reader still wait; EAGAIN or ENOMEM. Owns the
-  // argument of `next`; 0 does not mean that this has come to its end.
+  // 0; EFAULT; EINVAL for more than ReaderJob::kMost; ETIMEDOUT when it takes too long, or too many reads of this
+  // reader still wait; EAGAIN or ENOMEM. Owns the argument of `next`. 0 does not mean that `next` has ended its work.
   int read(pid_t process, uint64_t address, void* data, size_t size, const Next& next = {nullptr, nullptr, nullptr}) {
-    const bool isLate = size > 0 && size <= ReaderJob::kMost && sweep() >= kMaxLeft;
-    const int error = size > ReaderJob::kMost ? EINVAL : isLate ? ETIMEDOUT : size == 0 ? 0 : begin();
+    int error = 0;
+    if (size > ReaderJob::kMost) error = EINVAL;
+    else if (size > 0) error = sweep() >= kMaxLeft ? ETIMEDOUT : begin();
     if (error != 0 || size == 0) {
       drop(next);
       return error;

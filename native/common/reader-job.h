@@ -1,5 +1,5 @@
-// The process that reads memory for a MemoryReader, and what the two share. It shares all our memory and has none of our
-// descriptors: a thread that waits in such a read would keep this process, and all that it has open, from ending.
+// The process that reads memory for a MemoryReader, and what both use. It shares all our memory and has none of our
+// descriptors. A thread that waits in such a read would keep this process from ending, with all that it has open.
 #pragma once
 #include <linux/futex.h>
 #include <signal.h>
@@ -30,8 +30,8 @@ struct alignas(16) ReaderJob {
 
   enum Phase : int32_t { kReady = 0, kBusy = 1 };
 
-  // What it does with what it has read, or with the descriptor that it was given: it may wait as well, and must allocate
-  // nothing.
+  // What it does with what it has read, or with the descriptor that it was given. That may wait as well, and must
+  // allocate nothing.
   struct Next {
     void (*work)(void* argument, const uint8_t* data, int given);
     void (*release)(void* argument);  // once nobody works with it any more

@@ -30,12 +30,12 @@ struct BindReport {
   int error = 0;  // why the report is incomplete: an errno
   bool recalled = false;  // an earlier broker received it
   std::shared_ptr<const ForeseenBind> foreseen;
-  std::shared_ptr<BindLook> look;  // that found it
-  int question = -1;  // or the question that it has asked
-  std::string state;  // and the results
+  std::shared_ptr<BindLook> look;  // the look that found it
+  int question = -1;  // if it found none: the question whose calls it has made
+  std::string state;  // their results
 };
 
-// `binds`: those that it may be one of. `questions`: what to ask otherwise.
+// `binds`: the foreseen ones. `questions`: for a bind that is none of them.
 BindReport lookAtBind(const seccomp_notif& notification, MemoryReader& memory, const ForeseenBinds& binds,
                       const StateQuestions& questions);
 

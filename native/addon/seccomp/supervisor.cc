@@ -155,7 +155,7 @@ bool Supervisor::isForeseen(const BindReport& report, Verdict* verdict) {
   return true;
 }
 
-// Sets on the held socket what the server has set on its own. Who had the socket before may hold it up.
+// Sets on the held socket what the server has set on its own. A process that had the held socket before may hold it up.
 void Supervisor::carryOver(const BindReport& report, Verdict* verdict) {
   if (!changing()) return;
   const int error = memory_.give(verdict->socket.get(), BindLook::carryOver(report.look));
