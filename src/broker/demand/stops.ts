@@ -58,12 +58,13 @@ export class Stops {
     const again = berth.spec.server.start === "on-demand";
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
     const release = this.#options.onDemand.hold(berth);
-    const results = await (leases.length === 0
-      ? this.#stopVacant(berth, who).then((one) => [one])
-      : this.#stopAll(berth, leases, who)
-    )
+    let results: readonly OneStop[];
+    try {
+      results = leases.length === 0 ? [await this.#stopVacant(berth, who)] : await this.#stopAll(berth, leases, who);
+    } finally {
       // The caller's next call comes first: a stop and an acquire in one go get the berth.
-      .finally(() => setImmediate(release));
+      setImmediate(release);
+    }
     const failed = results.find((one) => one.kind === "not-stopped");
     if (failed !== undefined) return failed;
     const stopped = results.filter((one) => one.kind === "stopped");
