@@ -74,8 +74,8 @@ export class OnDemand {
   }
 
   /**
-   * Does not start the server of this berth until the returned function is called. So whoever stopped it can take the
-   * berth first, although packets wait.
+   * Does not start the server of this berth until the returned function is called. So the client that stopped it can
+   * take the berth first, although packets wait.
    */
   hold(berth: Berth): () => void {
     const starter = this.#byBerth.get(berth)?.starter;

@@ -95,7 +95,7 @@ export class Starter {
     this.#isStopped = true;
   }
 
-  /** Starts nothing until {@link release}: whoever stops the server may want the berth afterwards. */
+  /** Starts nothing until {@link release}: the client that stops the server may want to take the berth afterwards. */
   hold(): void {
     this.#holds++;
     this.#arrivals.disarm();
