@@ -122,8 +122,8 @@ export class BindAnswers {
     questions: Pick<StateQuestions, "ask" | "answerIn">,
   ): Promise<SocketState | Unanswered | "gone"> {
     const known = questions.answerIn(report, make);
-    const plan = (): SocketPlan<SocketState> => statePlan(make, this.#sys);
-    const found = known ? { value: known } : await this.#run(report, () => ({ plan: plan(), fd: report.socket }));
+    const run = () => this.#run(report, () => ({ plan: statePlan(make, this.#sys), fd: report.socket }));
+    const found = known === undefined ? await run() : { value: known };
     questions.ask(make);
     return typeof found === "string" ? found : found.value;
   }

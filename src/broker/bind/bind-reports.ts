@@ -11,7 +11,7 @@ import type { BindReport, EpollReport, Interceptor, Told } from "../../native-in
 const NO_RECORD = -1;
 const NO_SOCKET = -1;
 
-/** When to look again. To change a socket takes microseconds; who holds it up has a tenth of a second. */
+/** When to look again. To change a socket takes microseconds, or a tenth of a second if somebody holds it up. */
 const CHANGED_MS = 2;
 
 /** The seccomp listener, and the memfd that records the call being answered, if there is one. */
@@ -36,7 +36,7 @@ export interface DeliveredBind extends Binder {
   readonly id: number;
   /** The places of the calls that gave something else than expected. */
   readonly varied: Int32Array;
-  /** While the held socket is being changed. */
+  /** Resolves when the held socket is no longer being changed; undefined if it is not. */
   readonly changing: Promise<void> | undefined;
 }
 

@@ -52,7 +52,7 @@ export function* statePlan(make: SocketMake, sys: Native): SocketPlan<SocketStat
   return stateIn(yield stateCalls(make, sys), make, sys);
 }
 
-/** Its calls, */
+/** The calls of {@link statePlan}. */
 export function stateCalls({ domain, type }: Pick<SocketMake, "domain" | "type">, sys: Native): readonly PlannedCall[] {
   return [
     { call: "getsockname" },
@@ -62,7 +62,7 @@ export function stateCalls({ domain, type }: Pick<SocketMake, "domain" | "type">
   ];
 }
 
-/** and what their results mean. */
+/** What the results of {@link stateCalls} mean. */
 export function stateIn(
   [name, v6only, flags, seen]: readonly SocketResult[],
   { domain, type }: Pick<SocketMake, "domain" | "type">,

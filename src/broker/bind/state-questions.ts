@@ -1,6 +1,6 @@
 /**
- * What a server's own socket is, as the process found that has read the address: so no guard process need be asked.
- * Where it did not look, or what it compared with is out of date, one is asked as ever.
+ * The state of a server's own socket, as a report has it: the process that read the address has asked the socket. So no
+ * guard process has to be asked. A report without that state, or with one that is out of date, still needs one.
  */
 import type { Native } from "../../native.ts";
 import type { BindReport } from "../../native-interceptor.ts";
@@ -26,12 +26,12 @@ export class StateQuestions {
     this.#thread = thread;
   }
 
-  /** Has sockets such as these looked at when they are bound. */
+  /** From now on, reports of sockets such as these have their state. */
   askOf(listens: readonly ListenAddress[]): void {
     for (const { kind, address } of listens) this.ask({ domain: familyNumber(address), type: typeNumber(kind) });
   }
 
-  /** Has sockets of this kind looked at when they are bound. Costs nothing if they are. */
+  /** From now on, reports of sockets of this kind have their state. Costs nothing if they do already. */
   ask({ domain, type }: Kind): void {
     const { bytes } = NewSockets.of(domain, type, this.#sys).batch;
     const key = `${domain} ${type}`;
@@ -42,23 +42,18 @@ export class StateQuestions {
     this.#thread.inquire(id, domain, type, encodeCalls(calls));
   }
 
-  /** What the report says of its socket; undefined if it says nothing, or something out of date. */
+  /** The state that the report has; undefined if it has none, or one that is out of date. */
   answerIn({ question, state }: BindReport, kind: Kind): SocketState | undefined {
     const key = `${kind.domain} ${kind.type}`;
     const asked = this.#asked.get(key);
-    // Another thread has taken over, perhaps: it is told again.
+    // Perhaps another thread has taken over, which does not know the question.
     if (question < 0) this.#asked.delete(key);
     const { bytes } = NewSockets.of(kind.domain, kind.type, this.#sys).batch;
     if (asked === undefined || asked.id !== question || asked.batch !== bytes) return undefined;
     const calls = stateCalls(kind, this.#sys);
     const results = decodeResults(state, calls.length);
-    return (
-      results &&
-      stateIn(
-        calls.map((call, index) => socketResult(call, results[index])),
-        kind,
-        this.#sys,
-      )
-    );
+    if (results === undefined) return undefined;
+    const found = calls.map((call, index) => socketResult(call, results[index]));
+    return stateIn(found, kind, this.#sys);
   }
 }
