@@ -135,6 +135,37 @@ class Told implements AsyncDisposable {
   }
 }
 
+/** A broker whose berth has one UDP socket, and its server. */
+interface Served extends AsyncDisposable {
+  readonly foreseeing: Foreseeing;
+  readonly broker: TestBroker;
+  readonly server: Told;
+  readonly port: number;
+  /** The inode of the held socket. */
+  readonly held: string | undefined;
+  /** Resolves when the server runs, and the broker foresees both of its binds. */
+  begins(): Promise<void>;
+}
+
+async function serve(more = ""): Promise<Served> {
+  const foreseeing = new Foreseeing();
+  const port = await freePort();
+  const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }, more) };
+  const broker = await startBroker(files, { sys: foreseeing.sys });
+  const server = new Told(broker);
+  return {
+    ...{ foreseeing, broker, server, port, held: inodesAt("udp", port)[0] },
+    begins: async () => {
+      await server.begins();
+      await foreseeing.has(2);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await server[Symbol.asyncDispose]();
+      await broker[Symbol.asyncDispose]();
+    },
+  };
+}
+
 function watch(fd: number): { readable: Promise<void> } & Disposable {
   let tell: () => void = () => undefined;
   const readable = new Promise<void>((resolve) => {
@@ -234,14 +265,9 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
   });
 
   it("shares its address as its server wants it shared", async () => {
-    const foreseeing = new Foreseeing();
-    const port = await freePort();
-    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) };
-    await using broker = await startBroker(files, { sys: foreseeing.sys });
-    await using server = new Told(broker);
-    await server.begins();
-    await foreseeing.has(2);
-    const [held] = inodesAt("udp", port);
+    await using served = await serve();
+    const { server, port, held } = served;
+    await served.begins();
     expect(server.ask(`udp 127.0.0.1 ${port} reuse`)).toBe(held);
     const second = await server.answers(`udp 127.0.0.1 ${port} reuse`);
     expect(inodesAt("udp", port).toSorted()).toEqual([held, second].toSorted());
@@ -275,14 +301,9 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
   });
 
   it("is answered as without that where the server has the socket already", async () => {
-    const foreseeing = new Foreseeing();
-    const port = await freePort();
-    const files = { "game.toml": berth({ game: [`udp://127.0.0.1:${port}`] }) };
-    await using broker = await startBroker(files, { sys: foreseeing.sys });
-    await using server = new Told(broker);
-    await server.begins();
-    await foreseeing.has(2);
-    const [held] = inodesAt("udp", port);
+    await using served = await serve();
+    const { broker, server, port, held } = served;
+    await served.begins();
     expect(await server.answers(`udp 0.0.0.0 ${port}`)).toBe(held);
     expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EADDRINUSE");
     expect(boundOf(broker)).toEqual([`udp://127.0.0.1:${port}`]);
@@ -327,18 +348,14 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
   });
 
   it("costs nothing more for each STATUS= of the server", async () => {
-    const foreseeing = new Foreseeing();
-    const port = await freePort();
-    const text = berth({ game: [`udp://127.0.0.1:${port}`] });
-    await using broker = await startBroker({ "game.toml": text }, { sys: foreseeing.sys });
-    await using server = new Told(broker);
-    await server.begins();
-    await foreseeing.has(2);
+    await using served = await serve();
+    const { foreseeing, broker, server, port, held } = served;
+    await served.begins();
     const { forgets } = foreseeing;
     expect(await server.answers("status playing")).toBe("sent");
     await expect.poll(() => broker.broker.berths[0]?.status).toBe("playing");
     expect(foreseeing.forgets).toBe(forgets);
-    expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(inodesAt("udp", port)[0]);
+    expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(held);
   });
 
   it("gets nothing that its berth, which was removed, has no more: another berth has got it", async () => {
@@ -362,13 +379,9 @@ describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 
   });
 
   it("gets nothing once the lease has ended", async () => {
-    const foreseeing = new Foreseeing();
-    const port = await freePort();
-    const text = berth({ game: [`udp://127.0.0.1:${port}`] }, 'lease = "process"');
-    await using broker = await startBroker({ "game.toml": text }, { sys: foreseeing.sys });
-    await using server = new Told(broker);
-    await server.begins();
-    await foreseeing.has(2);
+    await using served = await serve('lease = "process"');
+    const { broker, server, port } = served;
+    await served.begins();
     expect(await server.answers("leave")).toBe("left");
     await expect.poll(() => broker.log.some(({ event }) => event === "released")).toBe(true);
     expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EACCES");
