@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { packageRoot } from "../src/native.ts";
 import { floors } from "./support/floors.ts";
-import { circles, imports, layerOf, localImports, type Sources, upward } from "./support/layers.ts";
+import { circles, imports, layerOf, localImports, roomOf, type Sources, upward } from "./support/layers.ts";
 
 const source = join(packageRoot, "src");
 const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
@@ -50,8 +50,7 @@ it("every file belongs to a layer and a room that is known here", () => {
   expect(all.filter((layer) => mayImport[layer] === undefined)).toEqual([]);
   for (const [folder, rooms] of Object.entries(floors)) {
     const known = rooms.flat();
-    const inside = files.filter((file) => file.startsWith(`${folder}/`)).map((file) => file.split("/"));
-    const names = new Set(inside.map(([, room = "", file]) => (file === undefined ? "." : room)));
+    const names = new Set(files.flatMap((file) => roomOf(file, folder) ?? []));
     expect([...names].sort()).toEqual([...known].sort());
   }
 });
@@ -88,6 +87,9 @@ it("an import upward is noticed, of types and out of a sub-folder too", () => {
   ]);
   expect(feed("rootfs/disk/lock.ts", 'const { Roots } = await import("../roots/roots.ts");')).toEqual([
     "rootfs/disk/lock.ts -> rootfs/roots/roots.ts",
+  ]);
+  expect(feed("broker/bind/server/own-socket.ts", 'import { Offers } from "../offers.ts";')).toEqual([
+    "broker/bind/server/own-socket.ts -> broker/bind/offers.ts",
   ]);
   expect(feed(berth, 'import { HeldSocket } from "../sockets/held-socket.ts";')).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** The rooms of folders of src/, from the bottom up. Those of one floor do not import each other. */
+/** The rooms of folders of src/, by the folder, from the bottom up. Those of one floor do not import each other. */
 export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = {
   broker: [
     ["access", "counts", "guard", "record"],
@@ -11,6 +11,7 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["restart"],
     ["."], // broker.ts and what starts it
   ],
+  "broker/bind": [["server"], ["."]], // the server that binds, and what it gets
   config: [["toml"], ["keys"], ["."]],
   rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
   varlink: [["interfaces"], ["."]],

@@ -27,21 +27,24 @@ export function layerOf(file: string): string {
 /** Imports between the rooms of a folder that go up or sideways. A file without a room is in the room ".". */
 export function upward(sources: Sources, floors: Readonly<Record<string, readonly (readonly string[])[]>>): string[] {
   const wrong: string[] = [];
-  for (const file of sources.keys()) {
-    const folder = layerOf(file);
-    const rooms = floors[folder];
-    if (rooms === undefined) continue;
+  for (const [folder, rooms] of Object.entries(floors)) {
     const floorOf = (room: string): number => rooms.findIndex((floor) => floor.includes(room));
-    for (const target of localImports(sources, file)) {
-      if (layerOf(target) !== folder || roomOf(target) === roomOf(file)) continue;
-      if (floorOf(roomOf(target)) >= floorOf(roomOf(file))) wrong.push(`${file} -> ${target}`);
+    for (const file of sources.keys()) {
+      const room = roomOf(file, folder);
+      for (const target of localImports(sources, file)) {
+        const other = roomOf(target, folder);
+        if (room === undefined || other === undefined || other === room) continue;
+        if (floorOf(other) >= floorOf(room)) wrong.push(`${file} -> ${target}`);
+      }
     }
   }
   return wrong;
 }
 
-function roomOf(file: string): string {
-  const [, room = "", inside] = file.split("/");
+/** The room of a file in a folder; undefined if the file is not in that folder. */
+export function roomOf(file: string, folder: string): string | undefined {
+  if (!file.startsWith(`${folder}/`)) return undefined;
+  const [room = "", inside] = file.slice(folder.length + 1).split("/");
   return inside === undefined ? "." : room;
 }
 

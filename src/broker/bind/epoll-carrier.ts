@@ -12,7 +12,7 @@ import type { Guard } from "../guard/guard.ts";
 import type { NoReply } from "../guard/worker.ts";
 import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import type { Binder } from "./bind-reports.ts";
-import { userOf } from "./server-user.ts";
+import { userOf } from "./server/server-user.ts";
 
 const { EAGAIN, ENOBUFS, ETIMEDOUT } = constants.errno;
 

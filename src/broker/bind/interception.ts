@@ -14,7 +14,7 @@ import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
 import { BindReports, type DeliveredBind } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
 import { ForeseenBinds } from "./foreseen-binds.ts";
-import { userOf } from "./server-user.ts";
+import { userOf } from "./server/server-user.ts";
 import { StateQuestions } from "./state-questions.ts";
 
 const NO_SOCKET = -1;

@@ -10,7 +10,7 @@ import { decodeResults, encodeCalls } from "../guard/protocol.ts";
 import { guardCall, socketResult } from "../plans/guard-calls.ts";
 import { NewSockets } from "../plans/new-sockets.ts";
 import type { BindReports } from "./bind-reports.ts";
-import { type SocketMake, type SocketState, stateCalls, stateIn } from "./own-socket.ts";
+import { type SocketMake, type SocketState, stateCalls, stateIn } from "./server/own-socket.ts";
 
 type Kind = Pick<SocketMake, "domain" | "type">;
 

@@ -2,9 +2,9 @@
  * Binds of processes that have left the network namespace in which their server was started, such as containers that it
  * starts. A socket of the berth would be reachable from outside there, and not from inside.
  */
-import type { BindReport } from "../../native-interceptor.ts";
-import { networkCookie } from "../../net/socket-queries.ts";
-import type { ForeignCalls } from "../access/foreign-calls.ts";
+import type { BindReport } from "../../../native-interceptor.ts";
+import { networkCookie } from "../../../net/socket-queries.ts";
+import type { ForeignCalls } from "../../access/foreign-calls.ts";
 
 /** `launched`: where the server was started, if that is known. */
 export function isInOtherNetwork({ network }: BindReport, launched: number | undefined): boolean {

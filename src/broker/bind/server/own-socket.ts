@@ -3,15 +3,15 @@
  * asked here; all else is a plan for a guard process, for the server can have the kernel hold that lock.
  */
 import { constants } from "node:os";
-import type { Native } from "../../native.ts";
-import { type Address, AF_INET, AF_INET6, AF_UNIX, decodeSockaddr } from "../../net/address.ts";
-import * as so from "../../net/socket-constants.ts";
-import { socketOption } from "../../net/socket-queries.ts";
-import { isKnownProtocol, kindOfType, type SocketKind } from "../../net/transport.ts";
-import type { ForeignCalls } from "../access/foreign-calls.ts";
-import type { OwnSettings } from "../plans/carry-over.ts";
-import { NewSockets } from "../plans/new-sockets.ts";
-import type { PlannedCall, SocketPlan, SocketResult } from "../plans/socket-call.ts";
+import type { Native } from "../../../native.ts";
+import { type Address, AF_INET, AF_INET6, AF_UNIX, decodeSockaddr } from "../../../net/address.ts";
+import * as so from "../../../net/socket-constants.ts";
+import { socketOption } from "../../../net/socket-queries.ts";
+import { isKnownProtocol, kindOfType, type SocketKind } from "../../../net/transport.ts";
+import type { ForeignCalls } from "../../access/foreign-calls.ts";
+import type { OwnSettings } from "../../plans/carry-over.ts";
+import { NewSockets } from "../../plans/new-sockets.ts";
+import type { PlannedCall, SocketPlan, SocketResult } from "../../plans/socket-call.ts";
 
 const { EINVAL } = constants.errno;
 

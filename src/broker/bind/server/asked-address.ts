@@ -1,6 +1,6 @@
 /** The address that a server asks for in bind(2). Pure. */
 import { constants } from "node:os";
-import { type Address, AF_INET, AF_UNIX, decodeSockaddr } from "../../net/address.ts";
+import { type Address, AF_INET, AF_UNIX, decodeSockaddr } from "../../../net/address.ts";
 
 const { EAFNOSUPPORT, EINVAL } = constants.errno;
 
