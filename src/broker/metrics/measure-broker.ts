@@ -12,7 +12,8 @@ export interface BrokerMeasuring {
   readonly connections: number;
   readonly watchers: number;
   readonly bindServers: number;
-  readonly openDescriptors: number;
+  /** Undefined if they could not be counted. */
+  readonly openDescriptors: number | undefined;
   readonly maxFds: number;
   /** Milliseconds. */
   readonly delay: number;
@@ -22,7 +23,8 @@ export interface BrokerMeasuring {
 
 export function measureBroker(broker: BrokerMeasuring): Measured[] {
   const all: Measured[] = [];
-  const add = (family: FamilyName, value: number, fields?: Measured["fields"]): void => {
+  const add = (family: FamilyName, value: number | undefined, fields?: Measured["fields"]): void => {
+    if (value === undefined) return;
     all.push({ family, value, ...(fields !== undefined && { fields }) });
   };
   const { counts } = broker;
@@ -48,9 +50,15 @@ export function measureBroker(broker: BrokerMeasuring): Measured[] {
   return all;
 }
 
-/** How many descriptors this process has open. From Linux 6.2 on the kernel has the number; else a thread counts. */
-export async function countDescriptors(): Promise<number> {
-  const folder = "/proc/self/fd";
-  const { size } = await stat(folder);
-  return size > 0 ? size : (await readdir(folder)).length;
+/**
+ * How many descriptors this process has open. From Linux 6.2 on the kernel has the number; else a thread counts.
+ * Undefined if it cannot: counting takes a descriptor, and there may be none left.
+ */
+export async function countDescriptors(folder = "/proc/self/fd"): Promise<number | undefined> {
+  try {
+    const { size } = await stat(folder);
+    return size > 0 ? size : (await readdir(folder)).length;
+  } catch {
+    return undefined;
+  }
 }

@@ -41,7 +41,7 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
     berths.all().filter(({ lease }) => lease !== undefined),
   );
 
-  function* measure(session: Session, queues: ReadonlyMap<number, AcceptQueue>, open: number): Generator<Reply> {
+  function* measure(session: Session, queues: ReadonlyMap<number, AcceptQueue>, open?: number): Generator<Reply> {
     const states = new Map<string, number>();
     for (const berth of berths.list()) {
       // The configuration can change between two slices.
