@@ -1,6 +1,5 @@
 /** The measurements of one berth: what was counted of it, and what the kernel tells now. It takes no socket's lock. */
-import { fstatSync } from "node:fs";
-import { stateOf } from "../../berth-state.ts";
+import type { ShownState } from "../../berth-state.ts";
 import type { Native } from "../../native.ts";
 import { SOL_SOCKET } from "../../net/socket-constants.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
@@ -23,15 +22,15 @@ export interface BerthMeasuring {
   readonly acceptQueues: ReadonlyMap<number, AcceptQueue>;
 }
 
-/** Counters of what cannot happen to it are left out. */
-export function measureBerth(berth: Berth, measuring: BerthMeasuring): Measured[] {
+/** `state` is the berth's, as people read it. Leaves out counters of what its configuration does not do. */
+export function measureBerth(berth: Berth, state: ShownState, measuring: BerthMeasuring): Measured[] {
   const all: Measured[] = [];
   const add = (family: FamilyName, value: number | string | undefined, fields?: Measured["fields"]): void => {
     if (value === undefined) return;
     all.push({ family, value, object: berth.name, ...(fields !== undefined && { fields }) });
   };
   const { counts, spec, sockets, stash, lease } = berth;
-  add("State", stateOf(berth.view()));
+  add("State", state);
   add("Leases", counts.leases);
   add("Takeovers", counts.takeovers);
   add("Restarts", counts.restarts);
@@ -65,7 +64,7 @@ function measureSocket(
   if (!socket.open) return; // it could not be opened again
   const fields = { socket: name, address: addressText(one) };
   if (socket.listen.kind !== "datagram") {
-    const queue = acceptQueues.get(fstatSync(socket.fd).ino);
+    const queue = acceptQueues.get(Number(socket.identity.inode));
     if (queue === undefined) return; // its tenant has shut it down
     add("AcceptQueue", queue.length, fields);
     add("AcceptQueueLimit", queue.limit, fields);

@@ -43,15 +43,20 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
 
   function* measure(session: Session, queues: ReadonlyMap<number, AcceptQueue>, open?: number): Generator<Reply> {
     const states = new Map<string, number>();
+    const measuring = { sys, acceptQueues: queues };
     for (const berth of berths.list()) {
       // The configuration can change between two slices.
       if (berths.get(berth.name) !== berth || !berths.visibility.sees(berth, session)) continue;
       const state = stateOf(berth.view());
       states.set(state, (states.get(state) ?? 0) + 1);
-      for (const one of measureBerth(berth, { sys, acceptQueues: queues })) yield listed(one);
+      for (const one of measureBerth(berth, state, measuring)) yield listed(one);
     }
     const broker: BrokerMeasuring = {
-      ...{ counts: context.counts, startedAt, maxFds: context.maxFds, delay: slices.delay, berths: states },
+      counts: context.counts,
+      startedAt,
+      maxFds: context.maxFds,
+      delay: slices.delay,
+      berths: states,
       connections: context.listener.sessions.size,
       watchers: context.watchers.size,
       bindServers: context.interceptions.size,
@@ -61,7 +66,7 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
   }
 
   const list = (session: Session): Later | ReturnType<typeof refuse> => {
-    // Who may see no berth costs nothing more.
+    // A caller that may see no berth is refused before anything is measured.
     if (!session.privileged && !berths.list().some((berth) => berths.visibility.sees(berth, session)))
       return refuse("io.systemd.Metrics.NoSuchMetric");
     return (reply) =>
