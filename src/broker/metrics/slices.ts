@@ -30,15 +30,16 @@ export class Slices {
   }
 
   #run(): void {
-    this.#isScheduled = false;
     const start = performance.now();
     this.delay = start - this.#scheduledAt;
     do {
       const [piece] = this.#jobs;
-      if (piece === undefined) return;
+      if (piece === undefined) break;
       this.#jobs.delete(piece);
       if (piece()) this.#jobs.add(piece);
     } while (performance.now() - start < SLICE_MS);
+    // Not before: what a piece adds now must not count this slice as a delay.
+    this.#isScheduled = false;
     if (this.#jobs.size > 0) this.#schedule();
   }
 }
