@@ -69,18 +69,17 @@ export class Reports {
       };
     known?.cancelEnd();
     const reported: Reported = known ?? {
-      ...{
-        lease,
-        reportedAt: now,
-        toldAt: Number.NEGATIVE_INFINITY,
-        cancelEvent: undefined,
-        cancelEnd: () => undefined,
-      },
+      lease,
+      reportedAt: now,
+      toldAt: Number.NEGATIVE_INFINITY,
+      cancelEvent: undefined,
+      cancelEnd: () => undefined,
     };
     reported.reportedAt = now;
     reported.cancelEnd = this.#clock.after(FRESH_MS, () => {
+      const wasKnown = berth.players !== undefined;
       this.#forget(berth);
-      this.#events.tell("players", berth);
+      if (wasKnown) this.#events.tell("players", berth);
     });
     this.#byBerth.set(berth, reported);
     const before = berth.players;

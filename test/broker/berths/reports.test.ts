@@ -98,6 +98,9 @@ it("a report is forgotten after 60 s without another, or when it says that nobod
   reports.put(berth, undefined);
   expect(berth.players).toBeUndefined();
   expect(told).toEqual([1, undefined, 2, undefined]);
+  clock.pass(60_000);
+  expect(told).toEqual([1, undefined, 2, undefined]);
+  expect(clock.timers).toBe(0);
 });
 
 it("a report is forgotten with its lease, before anybody is told that this has ended", () => {
