@@ -1,7 +1,7 @@
 /** io.systemd.Metrics of a real broker: what is counted, who sees it, and who waits for whom. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { linkSync } from "node:fs";
+import { linkSync, renameSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -187,7 +187,31 @@ it("every value has a family that Describe has, of its type, and a number is fin
     expect([name, typeof value]).toEqual([name, type === "string" ? "string" : "number"]);
     if (typeof value === "number") expect(value).toBeGreaterThanOrEqual(0);
   }
-  expect(new Set(metrics.map(({ name }) => name)).size).toBeGreaterThan(20);
+  const listed = new Set(metrics.map(({ name }) => name));
+  const absent = Array.from(families.keys(), (name) => name.replace("io.berthd.Broker.", "")).filter(
+    (name) => !listed.has(`io.berthd.Broker.${name}`),
+  );
+  // No refusal yet, no server on demand, no bind delivery, no report, no datagram socket, no tenant.
+  expect(absent).toEqual([
+    ...["Starts", "StartFailures", "Wakes", "Binds", "Players", "PlayersLimit"],
+    ...["QueueBytes", "QueueLimitBytes", "Drops"],
+    ...["TenantMemoryBytes", "TenantMemoryLimitBytes", "TenantCpuSeconds", "Refusals"],
+  ]);
+});
+
+it("counters go on when the berth's configuration changes, and begin again when the berth was away", async () => {
+  await using test = await startBroker(lobby);
+  await (await acquire("lobby", { socket: test.socket })).release();
+  test.folder.write({ "config/lobby.toml": `${lobby["lobby.toml"]}[server]\numask = '0077'\n` });
+  test.broker.reload();
+  expect(await valuesOf(test, "Leases", "lobby")).toEqual({ "": 1 });
+  const { path } = test.folder;
+  renameSync(join(path, "config/lobby.toml"), join(path, "lobby.toml"));
+  test.broker.reload();
+  expect(await valuesOf(test, "Leases", "lobby")).toEqual({});
+  renameSync(join(path, "lobby.toml"), join(path, "config/lobby.toml"));
+  test.broker.reload();
+  expect(await valuesOf(test, "Leases", "lobby")).toEqual({ "": 0 });
 });
 
 it("without 'more' both methods are ExpectedMore", async () => {
