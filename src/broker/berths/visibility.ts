@@ -43,18 +43,16 @@ export class Visibility {
   observes(berth: Berth | undefined, peer: Peer): berth is Berth {
     this.#ask(peer);
     if (berth === undefined) return false;
-    return isNamed(this.#observers, peer) || isNamed(berth.spec.observer ?? nobody, peer);
+    return this.#isObserver(berth, peer);
   }
 
   /** Whether the requester may see the berth in lists and events. */
   sees(berth: Berth, { privileged, peer }: Pick<Requester, "privileged" | "peer">): boolean {
-    const { tenant, observer } = berth.spec;
-    return (
-      privileged ||
-      isNamed(tenant, peer) ||
-      isNamed(this.#observers, peer) ||
-      (observer !== undefined && isNamed(observer, peer))
-    );
+    return privileged || isNamed(berth.spec.tenant, peer) || this.#isObserver(berth, peer);
+  }
+
+  #isObserver({ spec }: Berth, peer: Peer): boolean {
+    return isNamed(this.#observers, peer) || isNamed(spec.observer ?? nobody, peer);
   }
 
   #ask(peer: Peer): void {
