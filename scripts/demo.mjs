@@ -1,6 +1,7 @@
 /**
  * What `npm start` runs: a broker with the examples' configuration in a folder of its own, the example server on the
- * berth `echo`, and the status page on the berth `web`. Everything ends with {@link Demo#stop}: the processes it started, and the folder.
+ * berth `echo`, and the status page on the berth `web`. Everything ends with {@link Demo#stop}: the processes it
+ * started, and the folder.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm start`: a broker, a server and the status page without privilege, and what the broker sees, until Ctrl-C. With `-- --once`
- * it queries the server itself, prints what that proved, and ends.
+ * `npm start`: a broker, a server and the status page without privilege, and what the broker sees, until Ctrl-C. With
+ * `-- --once` it queries the server itself, prints what that proved, and ends.
  */
 import { parseArgs, stripVTControlCharacters } from "node:util";
 import { Demo } from "./demo.mjs";
