@@ -21,8 +21,8 @@ const SLICE_MS = 5;
 
 interface Reading {
   readonly drafts: Drafts;
-  /** How often everything was read at once, when it began. */
-  readonly reading: number;
+  /** {@link Reloader.reload} calls before it began. */
+  readonly reloads: number;
 }
 
 export class Reloader implements Reloads {
@@ -30,7 +30,8 @@ export class Reloader implements Reloads {
   #loaded: Loaded;
   /** Set while the configuration on disk is not the one in force: the last reload was refused. */
   #isRefused = false;
-  #readings = 0;
+  /** How often {@link reload} was called. */
+  #reloads = 0;
   #current: Promise<Reading> | undefined;
   #next: Promise<Reading> | undefined;
 
@@ -44,7 +45,7 @@ export class Reloader implements Reloads {
 
   /** Reads all at once, and applies it. Throws CONFIG_INVALID with every new problem: then nothing has changed. */
   reload(parts: BrokerParts): void {
-    this.#readings++;
+    this.#reloads++;
     this.#guarded(parts, () => this.#apply(parts, toEnd(this.#read(parts))));
   }
 
@@ -58,7 +59,7 @@ export class Reloader implements Reloads {
       this.#guarded(parts, () => {
         if ("error" in read) throw read.error;
         // If all was read at once meanwhile, and applied, these drafts may be older.
-        this.#apply(parts, read.reading === this.#readings ? read.drafts : toEnd(this.#read(parts)));
+        this.#apply(parts, read.reloads === this.#reloads ? read.drafts : toEnd(this.#read(parts)));
       });
   }
 
@@ -72,9 +73,9 @@ export class Reloader implements Reloads {
       this.#next ??= current.then(after, after);
       return this.#next;
     }
-    const reading = this.#readings;
+    const reloads = this.#reloads;
     this.#current = inSlices(this.#read(parts), SLICE_MS)
-      .then((drafts) => ({ drafts, reading }))
+      .then((drafts) => ({ drafts, reloads }))
       .finally(() => {
         this.#current = undefined;
       });
