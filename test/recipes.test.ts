@@ -12,6 +12,7 @@ import { spawnBroker, TestFolder } from "./support/broker.ts";
 import { needs, type Program } from "./support/needs.ts";
 import { freePort } from "./support/ports.ts";
 import { writeEmptyGame } from "./support/quake.ts";
+import { isObject } from "./support/web/json-schema.ts";
 
 const folder = join(packageRoot, "examples/recipes");
 const recipes = readdirSync(folder).map((file) => basename(file, ".toml"));
@@ -25,8 +26,23 @@ function textOf(name: string): string {
   return readFileSync(join(folder, `${name}.toml`), "utf8");
 }
 
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "string");
+}
+
+function isRecipe(value: unknown): value is Recipe {
+  if (!isObject(value)) return false;
+  const { sockets, server } = value;
+  if (!isObject(sockets) || !isObject(server)) return false;
+  const { command, directory } = server;
+  const isServer = isTexts(command) && (directory === undefined || typeof directory === "string");
+  return isServer && Object.values(sockets).every((one) => isObject(one) && isTexts(one["listen"]));
+}
+
 function contentOf(name: string): Recipe {
-  return parse(textOf(name)) as unknown as Recipe;
+  const content: unknown = parse(textOf(name));
+  if (!isRecipe(content)) throw new Error(`${name}.toml is no recipe: it has no sockets with listen, or no command`);
+  return content;
 }
 
 /** A line of a recipe's head, such as `# Stop:    SIGTERM`. */
