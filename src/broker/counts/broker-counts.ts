@@ -1,4 +1,4 @@
-/** What a broker counts of its clients, from its start on: numbers that grow in place. Nobody is told of them. */
+/** What a broker counts of its clients, from its start on: numbers that grow in place, read only for the metrics. */
 import { Latency } from "./latency.ts";
 
 /** Why a connection was refused. */

@@ -1,4 +1,4 @@
-/** Counts what happens to berths. Only integers grow; nobody is told. */
+/** Counts what happens to berths. Only integers grow: nothing is sent or logged. */
 import type { Berth } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 

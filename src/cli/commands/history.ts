@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { bestHourText, historyCsv, historyTable } from "../history/history-text.ts";
-import { type BestHour, bestHourOf, type Step, stepsOf } from "../history/past.ts";
+import { type BestHour, bestHourOf, notUnderstood, type Step, stepsOf } from "../history/past.ts";
 import { askWeb, DEFAULT_WEB, isObject, type WebChoice } from "../history/web-client.ts";
 import { readSince } from "../logs/since.ts";
 import { DEFAULT_TIMEOUT_SECONDS, jsonOption, timeoutOption } from "../options.ts";
@@ -81,5 +81,5 @@ async function hostOf(choice: WebChoice): Promise<string> {
   const first: unknown = Array.isArray(hosts) ? hosts[0] : undefined;
   const id = isObject(first) ? first["id"] : undefined;
   if (typeof id === "string") return id;
-  throw new BerthError("PROTOCOL_ERROR", "the answer of berth-web is not understood; is it of this version?");
+  throw notUnderstood();
 }

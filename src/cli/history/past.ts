@@ -58,6 +58,7 @@ function numberOrNull(value: unknown): number | null {
   return typeof value === "number" ? value : null;
 }
 
-function notUnderstood(): BerthError {
+/** PROTOCOL_ERROR: an answer of berth-web has another shape. */
+export function notUnderstood(): BerthError {
   return new BerthError("PROTOCOL_ERROR", "the answer of berth-web is not understood; is it of this version?");
 }
