@@ -9,6 +9,7 @@ import { MAX_EVENTS_PER_BERTH } from "../../packages/web/src/history/schema.ts";
 import { hoursOf, monthOf, readSparks, seriesOf, timelineOf } from "../../packages/web/src/history/series.ts";
 import { insertRows, numberOf, type Sql } from "../../packages/web/src/history/sql.ts";
 import { SqliteFile } from "../../packages/web/src/history/sqlite.ts";
+import { TimelineFeed } from "../../packages/web/src/timeline-feed.ts";
 import { packageRoot } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
@@ -24,6 +25,10 @@ function sample(players: number | null, more: Partial<Sample> = {}): Sample {
 
 async function open(path: string, told: string[] = [], maxBytes?: number): Promise<History> {
   return History.open(await SqliteFile.open(path, maxBytes), (message) => told.push(message));
+}
+
+function feedOf(history: History): TimelineFeed {
+  return new TimelineFeed({ keep: (happened) => history.happened(happened), show: () => undefined });
 }
 
 const crowdedArena = { ...arena, name: "crowded" };
@@ -72,19 +77,17 @@ describe("the history", () => {
     const now = Date.now();
     for (let count = 0; count < 2_100; count++) {
       const event = { at: now - (2_100 - count) * 1_000, kind: "crash", text: `Crash ${count}`, detail: null } as const;
-      await history.happened(arena, event);
+      await history.happened([{ ...arena, event }]);
     }
-    await history.happened(
-      { host: "fsn-1", name: "other" },
-      { at: now - 9_999, kind: "lease", text: "x", detail: "y" },
-    );
+    const event = { at: now - 9_999, kind: "lease", text: "x", detail: "y" } as const;
+    await history.happened([{ host: "fsn-1", name: "other", event }]);
     await history.sampled(now, [sample(1)]);
     const { events, more } = await timelineOf(history, arena, undefined, 3);
     expect([events.map(({ text }) => text), more]).toEqual([["Crash 2099", "Crash 2098", "Crash 2097"], true]);
     const older = await timelineOf(history, arena, events.at(-1)?.at, 5_000);
     expect(older.events).toHaveLength(1_997);
     const other = await timelineOf(history, { host: "fsn-1", name: "other" }, undefined, 3);
-    expect(other.events).toEqual([{ at: now - 9_999, kind: "lease", text: "x", detail: "y" }]);
+    expect(other.events).toEqual([event]);
     await history.close();
   });
 
@@ -130,14 +133,17 @@ describe("the history", () => {
     using folder = new TestFolder();
     const told: string[] = [];
     const history = await open(join(folder.path, "h.db"), told, 1024 * 1024);
+    const feed = feedOf(history);
     const start = Math.floor(Date.now() / HOUR) * HOUR;
     for (let round = 0; round < 30; round++) {
+      await feed.tick(start + round * 10_000);
       await history.sampled(start + round * 10_000, [sample(2)]);
       for (let cycle = 0; cycle < 400; cycle++) {
         const text = `Taken by pid ${round * 400 + cycle}`;
-        await history.happened(crowdedArena, { at: start + round * 10_000, kind: "lease", text, detail: null });
+        await feed.happened(crowdedArena, { at: start + round * 10_000, kind: "lease", text, detail: null });
       }
     }
+    await feed.tick(start + 300_000);
     await history.sampled(start + 300_000, [sample(2)]);
     expect([told, await countOf(history, "sample"), await countOf(history, "event", crowdedArena)]).toEqual([
       [],
@@ -153,10 +159,12 @@ describe("the history", () => {
     using folder = new TestFolder();
     const path = join(folder.path, "h.db");
     const history = await open(path);
+    const feed = feedOf(history);
     const at = Date.now();
     for (const text of Array.from({ length: 63 }, (_, index) => `Crash ${index}`)) {
-      await history.happened(arena, { at, kind: "crash", text, detail: null });
+      await feed.happened(arena, { at, kind: "crash", text, detail: null });
     }
+    await feed.close();
     await history.close();
     const again = await open(path);
     const { events } = await timelineOf(again, arena, undefined, 100);
@@ -273,9 +281,9 @@ describe("the history", () => {
     let second: Promise<void> | undefined;
     meanwhile = () => {
       meanwhile = undefined;
-      second = history.happened(arena, { at, kind: "crash", text: "second", detail: null });
+      second = history.happened([{ ...arena, event: { at, kind: "crash", text: "second", detail: null } }]);
     };
-    await history.happened(arena, { at: at - 1, kind: "crash", text: "first", detail: null });
+    await history.happened([{ ...arena, event: { at: at - 1, kind: "crash", text: "first", detail: null } }]);
     await second;
     expect((await timelineOf(history, arena, undefined, 5)).events.map(({ text }) => text)).toEqual([
       "second",

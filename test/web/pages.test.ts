@@ -12,11 +12,13 @@ import type {
   PublicBerth,
   Quiet,
   Series,
+  StreamTimeline,
   Timeline,
 } from "../../packages/web/src/api/shapes.ts";
+import { connect } from "../../src/index.ts";
 import { packageRoot } from "../../src/native.ts";
 import { type BrokerProcess, launchBroker, spawnBroker } from "../support/broker.ts";
-import { EventStream } from "../support/web/event-stream.ts";
+import { EventStream, type StreamEvent } from "../support/web/event-stream.ts";
 import { faults, isObject, resolve, type Schema } from "../support/web/json-schema.ts";
 import { ask, askJson, startWeb, type WebProcess } from "../support/web/web-process.ts";
 import { endsWithTest } from "../support/wrap.ts";
@@ -155,6 +157,26 @@ describe("berth-web beside a broker", { timeout: 60_000 }, () => {
     // It notices an answer that is not as described.
     const wrong = { ...(await overview()), berths: [{ name: 5 }], more: 1 };
     expect(faults(file, resolve(file, "#/components/schemas/Overview"), wrong).length).toBeGreaterThan(3);
+  });
+
+  it("a tenant that takes and releases its berth in a loop is told to pages as seldom as it is kept", async () => {
+    using stream = new EventStream(web.port);
+    await stream.until(({ name }) => name === "state");
+    const client = await connect({ socket: broker.socket });
+    const cycle = async (berth: string): Promise<void> => {
+      using reply = await client.call("io.berthd.Broker.Acquire", { berth });
+      (await client.call("io.berthd.Broker.Release", { lease: String(reply.parameters["lease"]) }))[Symbol.dispose]();
+    };
+    for (let count = 0; count < 100; count++) await cycle("lazy");
+    await vi.waitFor(() => cycle("arena"), 10_000);
+    client.close();
+    const told = (berth: string) => (event: StreamEvent) =>
+      event.name === "timeline" && (event.data as StreamTimeline).name === berth;
+    await stream.until(told("arena"));
+    const events = stream.events.filter(told("lazy"));
+    // Of 200. The loop may run in two minutes: then the first of them is counted by one more event.
+    expect(events.length).toBeGreaterThanOrEqual(60);
+    expect(events.length).toBeLessThanOrEqual(121);
   });
 
   it("goes on without the broker, says since when, and finds the next one by itself", { timeout: 60_000 }, async () => {

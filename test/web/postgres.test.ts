@@ -70,7 +70,7 @@ describe("in a real PostgreSQL", needs("root", "postgres", "initdb", "setpriv"),
     expect((await hoursOf(one, "fsn-1", undefined)).every(({ mean }) => mean >= 4)).toBe(true);
     expect((await readSparks(one, arena, now)).at(-1)?.mean).toBe(10);
     const event = { at: now, kind: "crash", text: "Crashed: SIGSEGV", detail: null } as const;
-    await one.happened(arena, event);
+    await one.happened([{ ...arena, event }]);
     expect(await timelineOf(one, arena, undefined, 5)).toEqual({ events: [event], more: false });
     await one.close();
     await two.close();

@@ -18,6 +18,7 @@ import { patchOf } from "./model/patch.ts";
 import { type Place, rowOf } from "./model/row.ts";
 import { Users } from "./model/users.ts";
 import { PlayersOfBerths } from "./players/players-of-berths.ts";
+import { TimelineFeed } from "./timeline-feed.ts";
 
 export interface SiteOptions {
   readonly host: string;
@@ -46,6 +47,7 @@ export class Site {
   readonly #streams: Streams;
   readonly #link: BrokerLink;
   readonly #players: PlayersOfBerths;
+  readonly #feed: TimelineFeed;
   readonly #timer: NodeJS.Timeout;
   #shown: Overview;
   #body: Body | undefined;
@@ -71,6 +73,10 @@ export class Site {
       lost: (why, nextTry) => this.#lost(why, nextTry),
     });
     this.#players = new PlayersOfBerths(this.berths, this.#link);
+    this.#feed = new TimelineFeed({
+      keep: async (happened) => history?.happened(happened),
+      show: (happened) => streams.send("timeline", JSON.stringify(happened)),
+    });
     this.#shown = this.#overview(Date.now());
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#link.start();
@@ -119,10 +125,7 @@ export class Site {
     // A new server is measured before long.
     if (record.event === "acquired") this.#sampledAt = Math.min(this.#sampledAt, at - SAMPLE_MANY_MS + TICK_MS);
     this.#soon ??= setTimeout(() => this.#show(Date.now()), Math.max(SOON_MS, this.#patchedAt + TICK_MS - at));
-    if (event === undefined) return;
-    const berth = { host: this.place.host, name };
-    void this.history?.happened(berth, event);
-    this.#streams.send("timeline", JSON.stringify({ ...berth, event }));
+    if (event !== undefined) void this.#feed.happened({ host: this.place.host, name }, event);
   }
 
   /** The sparkline of a berth that was there before this process, and since when it is as it is. */
@@ -163,6 +166,7 @@ export class Site {
 
   #tick(): void {
     const now = Date.now();
+    void this.#feed.tick(now);
     const pause = this.berths.size > MANY ? SAMPLE_MANY_MS : SAMPLE_MS;
     if (this.facts.unreachableSince === null && now - this.#sampledAt >= pause && !this.#sampling) {
       this.#sampledAt = now;
@@ -211,6 +215,7 @@ export class Site {
     clearInterval(this.#timer);
     clearTimeout(this.#soon);
     await this.#link.close();
+    await this.#feed.close();
     await this.history?.close();
   }
 }

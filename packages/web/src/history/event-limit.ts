@@ -1,4 +1,4 @@
-/** How many events of one berth are kept as they come: its tenant can take and release it in a loop. */
+/** How many events of one berth are told as they come: its tenant can take and release it in a loop. */
 import type { TimelineEvent } from "../api/history-shapes.ts";
 
 export interface BerthId {
@@ -25,7 +25,7 @@ interface Minute {
 export class EventLimit {
   readonly #minutes = new Map<string, Minute>();
 
-  /** What to write of it: the event, nothing, or before it what counts those that were left out. */
+  /** What to tell of it: the event, nothing, or before it the event that counts those left out. */
   admit(one: Happened): Happened[] {
     const key = keyOf(one);
     const number = Math.floor(one.event.at / MINUTE_MS);

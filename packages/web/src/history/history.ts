@@ -2,8 +2,8 @@
  * The history of berths: what was measured and what happened, kept for weeks. It never fails its callers: what the
  * database refuses is remembered as trouble, and the next write is a new try.
  */
-import type { TimelineEvent, TimelineKind } from "../api/history-shapes.ts";
-import { type BerthId, EventLimit, type Happened, keyOf } from "./event-limit.ts";
+import type { TimelineKind } from "../api/history-shapes.ts";
+import { type BerthId, type Happened, keyOf } from "./event-limit.ts";
 import { KEEP_SAMPLES, schema } from "./schema.ts";
 import { insertRows, numberOf, type Sql, textOf } from "./sql.ts";
 import { removals, removalsWhenFull, summaries } from "./thinning.ts";
@@ -27,7 +27,6 @@ const HOUR = 3600;
 export class History {
   readonly sql: Sql;
   readonly #ids = new Map<string, number>();
-  readonly #limit = new EventLimit();
   #waiting: Happened[] = [];
   #trouble: string | undefined;
   #hour = 0;
@@ -65,17 +64,14 @@ export class History {
     return [...this.#ids].filter(([key]) => key.startsWith(`${host}/`)).map(([, id]) => id);
   }
 
-  /** Of a berth with too many in a minute, the rest is counted instead. */
-  happened(berth: BerthId, event: TimelineEvent): Promise<void> {
-    const events = this.#limit.admit({ ...berth, event });
-    if (events.length === 0) return this.#last;
+  /** Events, as the feed of timelines limits them. */
+  happened(events: readonly Happened[]): Promise<void> {
     this.#wait(events);
     return this.#queue(() => this.#writeEvents());
   }
 
   /** Samples of one moment, in milliseconds since 1970. */
   sampled(at: number, samples: readonly Sample[]): Promise<void> {
-    this.#wait(this.#limit.over(at));
     return this.#queue(async () => {
       const seconds = Math.floor(at / 1000);
       // It makes room, so it must not wait for a write that needs some.
@@ -163,7 +159,6 @@ export class History {
   }
 
   async close(): Promise<void> {
-    this.#wait(this.#limit.over(Number.POSITIVE_INFINITY));
     await this.#queue(() => this.#writeEvents());
     await this.sql.close();
   }
