@@ -7,12 +7,15 @@ import { type AddressInfo, createServer as listen } from "node:net";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { describe, expect, it, vi } from "vitest";
 import type { Overview } from "../../packages/web/src/api/shapes.ts";
+import { limits } from "../../packages/web/src/http/limits.ts";
+import { Streams } from "../../packages/web/src/http/streams.ts";
 import { Berths } from "../../packages/web/src/model/berths.ts";
 import { Users } from "../../packages/web/src/model/users.ts";
 import { Asker, AskingEnded, LAST_PAUSE_MS, PAUSE_MS } from "../../packages/web/src/players/asker.ts";
 import { AskingProcesses } from "../../packages/web/src/players/asking-processes.ts";
 import { PlayersOfBerths } from "../../packages/web/src/players/players-of-berths.ts";
 import { answerOf, type Question, questionOf, typeFor } from "../../packages/web/src/players/question.ts";
+import { Site } from "../../packages/web/src/site.ts";
 import { connect } from "../../src/index.ts";
 import { printable } from "../../src/printable.ts";
 import type { Berth } from "../../src/varlink/interfaces/io.berthd.Broker.types.ts";
@@ -191,6 +194,64 @@ it("players of a real question are on the page and in List, without their names"
 
 function children(pid: number | undefined): string[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+}
+
+it("a site that is closed ends the process that asks", { timeout: 60_000 }, async () => {
+  const server = await quakeServer();
+  try {
+    const query = `query = { type = "quake3", host = "127.0.0.1", port = ${server.address().port} }`;
+    await using broker = await spawnBroker({
+      "arena.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n[server]\ncommand = ["true"]\n${user}\n${query}\n`,
+    });
+    const client = await connect({ socket: broker.socket });
+    (await client.call("io.berthd.Broker.Acquire", { berth: "arena" }))[Symbol.dispose]();
+    const streams = new Streams(limits);
+    const options = { host: "vm", socket: broker.socket, address: undefined, publicBerths: new Map<string, string>() };
+    const site = new Site(options, streams, undefined);
+    await vi.waitFor(() => expect(site.rowOf("arena")).toMatchObject({ players: 2 }), 30_000);
+    expect(askingProcesses()).toHaveLength(1);
+    await site.close();
+    streams.close();
+    await vi.waitFor(() => expect(askingProcesses()).toEqual([]), 10_000);
+    client.close();
+  } finally {
+    server.close();
+  }
+});
+
+it("no berth is blamed for a question that the end of berth-web has cut off", async () => {
+  const silent = createSocket("udp4").bind(0, "127.0.0.1");
+  await once(silent, "listening");
+  const told = vi.spyOn(console, "error").mockReturnValue(undefined);
+  try {
+    const berths = new Berths(new Users());
+    const query = { type: "quake3", host: "127.0.0.1", port: silent.address().port };
+    berths.apply({ event: "present", berth: { ...berth, query } }, Date.now());
+    const players = new PlayersOfBerths(berths, { report: () => Promise.reject(new Error("refused")) });
+    players.tick(Date.now());
+    players.close();
+    await vi.waitFor(() => expect(askingProcesses()).toEqual([]), 10_000);
+    expect(told.mock.calls).toEqual([]);
+  } finally {
+    told.mockRestore();
+    silent.close();
+  }
+});
+
+/** The children of this process that ask servers. */
+function askingProcesses(): string[] {
+  const tasks = readdirSync("/proc/self/task");
+  const pids = tasks.flatMap((task) => readFileSync(`/proc/self/task/${task}/children`, "utf8").trim().split(" "));
+  return pids.filter((pid) => pid !== "" && commandOf(pid).includes("gamedig-child"));
+}
+
+/** Empty where it has ended. */
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 it("a refused report is told of once for each berth", { timeout: 60_000 }, async () => {

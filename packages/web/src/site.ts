@@ -214,6 +214,7 @@ export class Site {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     clearTimeout(this.#soon);
+    this.#players.close();
     await this.#link.close();
     await this.#feed.close();
     await this.history?.close();

@@ -76,6 +76,11 @@ export class AskingProcess {
     });
   }
 
+  /** Ends the process. Questions under way are rejected. */
+  close(): void {
+    this.#end("berth-web ends");
+  }
+
   #send(id: number, asked: UnderWay): void {
     asked.looks = 0;
     this.#child.stdin.write(`${JSON.stringify({ id, ...asked.question })}\n`);

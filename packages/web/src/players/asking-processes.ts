@@ -25,6 +25,12 @@ export class AskingProcesses {
     return [this.#common, this.#alone].flatMap((one) => (one?.pid === undefined || one.hasEnded ? [] : [one.pid]));
   }
 
+  /** Ends them. A question after that starts another one. */
+  close(): void {
+    this.#common?.close();
+    this.#alone?.close();
+  }
+
   #process(isAlone: boolean): AskingProcess {
     const present = isAlone ? this.#alone : this.#common;
     if (present !== undefined && !present.hasEnded) return present;

@@ -12,6 +12,7 @@ export class PlayersOfBerths {
   readonly #processes = new AskingProcesses();
   /** Berths whose last report the broker refused. */
   readonly #refused = new Set<string>();
+  #isClosed = false;
 
   constructor(berths: Berths, link: Pick<BrokerLink, "report">) {
     this.#berths = berths;
@@ -19,7 +20,9 @@ export class PlayersOfBerths {
     this.#asker = new Asker({
       ask: (question, isAlone) => this.#processes.ask(question, isAlone),
       answered: (name, answer) => void this.#answered(name, answer),
-      failed: (name, why) => console.error("berth-web: berth %s does not say who plays: %s", name, why),
+      failed: (name, why) => {
+        if (!this.#isClosed) console.error("berth-web: berth %s does not say who plays: %s", name, why);
+      },
     });
   }
 
@@ -28,6 +31,12 @@ export class PlayersOfBerths {
       this.#berths.all().map(({ record }) => record),
       now,
     );
+  }
+
+  /** Ends the processes that ask. */
+  close(): void {
+    this.#isClosed = true;
+    this.#processes.close();
   }
 
   async #answered(berth: string, answer: PlayersAnswer): Promise<void> {
