@@ -3,12 +3,24 @@ import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type RequestOptions, request } from "node:https";
+import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connect as connectTls } from "node:tls";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { jsonAnswer, jsonBody } from "../../packages/web/src/http/answer.ts";
+import { limits } from "../../packages/web/src/http/limits.ts";
+import { httpServer, type Routes } from "../../packages/web/src/http/server.ts";
+import { Streams } from "../../packages/web/src/http/streams.ts";
 import { TestFolder } from "../support/broker.ts";
 import { needs, pathOf } from "../support/needs.ts";
 import { runWeb, startWeb, type WebProcess } from "../support/web/web-process.ts";
+
+/** Resolves when the server has closed it. */
+async function closedBy(socket: Socket): Promise<void> {
+  socket.on("error", () => undefined).resume();
+  await once(socket, "close");
+}
 
 describe("berth-web with --client-ca", needs("openssl"), () => {
   const folder = new TestFolder();
@@ -70,6 +82,46 @@ describe("berth-web with --client-ca", needs("openssl"), () => {
   it("refuses a client without one, or with one that it made itself", async () => {
     await expect(ask({})).rejects.toThrow(/alert|ECONNRESET|socket hang up|EPIPE/i);
     await expect(ask(as("stranger"))).rejects.toThrow(/alert|ECONNRESET|socket hang up|EPIPE/i);
+  });
+
+  /** The server itself, with short limits. */
+  async function serve(): Promise<{ readonly port: number; readonly streams: Streams } & Disposable> {
+    const short = { ...limits, idleMs: 300 };
+    const streams = new Streams(short);
+    const routes: Routes = {
+      isPublic: () => true,
+      answer: async () => jsonAnswer(jsonBody("answer")),
+      stream: (_path, response, address) => streams.add(response, address, () => streams.event("state", "{}")),
+    };
+    const [cert, key] = [readFileSync(at("localhost.pem")), readFileSync(at("localhost.key"))];
+    const server = httpServer({ hostNames: [], token: undefined, limits: short }, routes, { cert, key, ca: undefined });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const address = server.address();
+    if (typeof address !== "object" || address === null) throw new Error("no port");
+    const dispose = (): void => {
+      streams.close();
+      server.close();
+      server.closeAllConnections();
+    };
+    return { port: address.port, streams, [Symbol.dispose]: dispose };
+  }
+
+  it("keeps a stream on which nothing happens for longer than a connection may be idle", async () => {
+    using served = await serve();
+    const stream = connectTls(served.port, { rejectUnauthorized: false });
+    stream.write("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await once(stream, "data");
+    // Connections that came later are idle as long as this one, and longer than they may be.
+    for (let count = 0; count < 3; count++) await closedBy(connectTls(served.port, { rejectUnauthorized: false }));
+    expect([served.streams.count, stream.closed]).toEqual([1, false]);
+    stream.destroy();
+    await vi.waitFor(() => expect(served.streams.count).toBe(0));
+  });
+
+  it("closes a connection that makes no handshake, and one that asks nothing after it", async () => {
+    using served = await serve();
+    await closedBy(connectTcp(served.port, "127.0.0.1"));
+    await closedBy(connectTls(served.port, { rejectUnauthorized: false }));
   });
 
   it("says which file it cannot read", async () => {

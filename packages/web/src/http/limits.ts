@@ -8,7 +8,7 @@ export interface Limits {
   readonly streams: number;
   /** Milliseconds until the headers of a request must be there, the first byte of a connection included. */
   readonly headersMs: number;
-  /** Milliseconds without a byte until an idle connection is closed. */
+  /** Milliseconds without a byte until an idle connection is closed. A handshake of TLS may take as long in all. */
   readonly idleMs: number;
   /** Milliseconds in which an answer that is no stream must be taken: requests behind it count as bytes. */
   readonly answerMs: number;

@@ -53,7 +53,14 @@ export function httpServer(guard: Guard, routes: Routes, tls: TlsMaterial | unde
     tls === undefined
       ? createServer(options, listener)
       : createTlsServer(
-          { ...options, ...tls, requestCert: tls.ca !== undefined, rejectUnauthorized: true, minVersion: "TLSv1.2" },
+          {
+            ...options,
+            ...tls,
+            requestCert: tls.ca !== undefined,
+            rejectUnauthorized: true,
+            minVersion: "TLSv1.2",
+            handshakeTimeout: limits.idleMs,
+          },
           listener,
         );
   // Node sets this one again after each answer of a connection. Streams lift it for themselves.
@@ -66,6 +73,9 @@ export function httpServer(guard: Guard, routes: Routes, tls: TlsMaterial | unde
     const giveBack = tally.take(socket.remoteAddress ?? "");
     if (giveBack === undefined) return socket.destroy();
     socket.once("close", giveBack);
+  });
+  // With TLS on the encrypted socket, not on the raw one below it: a stream can lift only the timer of its own socket.
+  server.on(tls === undefined ? "connection" : "secureConnection", (socket: Socket) => {
     socket.setTimeout(limits.idleMs, () => socket.destroy());
   });
   server.on("clientError", (_error, socket) => socket.destroy());
