@@ -35,6 +35,8 @@ export const PATIENCE = 10_000;
 export class Demo {
   /** The user the server runs as. */
   uid = process.getuid();
+  /** Sentences for the user: what differs from the usual here. */
+  notes = [];
   #folder;
   #node = process.execPath;
   #children = new Set();
@@ -100,7 +102,7 @@ export class Demo {
     for (let tries = 0; tries < 20; tries++) {
       const port = await freePort();
       if (await isFree(port)) {
-        this.note = `port ${wanted} is in use here, so the server has ${port}`;
+        this.notes.push(`port ${wanted} is in use here, so the server has ${port}`);
         return port;
       }
     }
@@ -123,10 +125,13 @@ export class Demo {
     const nobody = process.getuid() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
     const reads = spawnSync(this.#node, [page, "--version"], { ...nobody, cwd: this.#folder });
     if (reads.status !== 0) {
-      this.note = `${this.note ? `${this.note}\n` : ""}no status page: uid ${this.uid} cannot read ${page}`;
+      this.notes.push(`no status page: uid ${this.uid} cannot read ${page}`);
       return;
     }
     this.webPort = (await isFree(WEB_PORT)) ? WEB_PORT : await freePort();
+    if (this.webPort !== WEB_PORT) {
+      this.notes.push(`port ${WEB_PORT} is in use here, so the status page has ${this.webPort}`);
+    }
     const state = join(this.#folder, "web");
     mkdirSync(state);
     if (process.getuid() === 0) chownSync(state, NOBODY, NOBODY);

@@ -28,7 +28,7 @@ await main(async () => {
   process.stdout.on("error", () => stop.abort());
   const demo = await Demo.start();
   try {
-    if (demo.note) console.log(demo.note);
+    for (const note of demo.notes) console.log(note);
     demo.launchPage();
     if (once) await Promise.race([prove(demo), untilStopped(stop.signal)]);
     else await show(demo, stop.signal);

@@ -1,12 +1,19 @@
 /** `npm start` for a newcomer: the commands that it prints to ask the server work, with nothing but Node. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { endsWithTest } from "../support/wrap.ts";
 
-test("each command that asks the server is answered, and so is the status page", { timeout: 30_000 }, async () => {
+/** Where the status page is, if no other program has the port. */
+const WEB_PORT = 9115;
+
+test("each command that asks the server is answered, and so is the status page on another port", {
+  timeout: 30_000,
+}, async () => {
+  using _ = await takePort(WEB_PORT);
   const [first = "", ...rest] = [...endsWithTest, process.execPath, join(packageRoot, "scripts/start.mjs")];
   const demo = spawn(first, rest, {
     env: { ...process.env, BERTHD_SKIP_BUILD: "1" },
@@ -25,6 +32,8 @@ test("each command that asks the server is answered, and so is the status page",
     });
     const address = /See the berths: +(\S+)/.exec(said)?.[1] ?? "";
     await vi.waitFor(async () => expect((await fetch(new URL("healthz", address))).status).toBe(200), 10_000);
+    const { port } = new URL(address);
+    expect(said).toContain(`port ${WEB_PORT} is in use here, so the status page has ${port}\n`);
     const [, asks = ""] = /Ask the server: ([\s\S]*)Ask the broker:/.exec(said) ?? [];
     const commands = asks.trim().split("\n");
     expect(commands).toHaveLength(2);
@@ -39,3 +48,13 @@ test("each command that asks the server is answered, and so is the status page",
     await closed;
   }
 });
+
+/** Takes it, if it is not taken already. */
+function takePort(port: number): Promise<Disposable> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    const taken: Disposable = { [Symbol.dispose]: () => void server.close() };
+    server.once("error", () => resolve(taken));
+    server.listen(port, "127.0.0.1", () => resolve(taken));
+  });
+}
