@@ -9,7 +9,7 @@ export interface Before {
   readonly leasedAt: number | null;
 }
 
-/** `userOf` names a uid. Undefined for what is no news. */
+/** `userOf` names a uid. Undefined for an event that does not belong in the timeline. */
 export function happeningOf(
   { event, berth }: BerthEventRecord,
   before: Before,
@@ -52,7 +52,7 @@ export function happeningOf(
 }
 
 function wakeOf({ wake }: BerthRecord): string {
-  if (!wake) return "Woke: something came for its server";
+  if (!wake) return "Woke: a packet or connection came";
   return wake.cause === "datagram" ? "Woke: a packet came" : "Woke: a connection came";
 }
 

@@ -20,12 +20,14 @@ export function whyOf(known: Known, now: number): Why | null {
     case "draining":
       return null;
     case "handover":
-      return now_("Two servers share the sockets. Until the newcomer says that it is ready, the old one stays.");
+      return now_("Two servers share the sockets. Until the new one reports that it is ready, the old one stays.");
     case "starting":
       if (record.wait) return now_(clean(record.wait.message, 300));
       return record.state === "vacant"
-        ? now_("Something has come for the server, and the broker starts it. Whoever joins waits.")
-        : now_("Its server has taken the berth, and has not said yet that it is ready.");
+        ? now_(
+            "A packet or connection arrived, so the broker starts the server. Players who join wait until it is ready.",
+          )
+        : now_("Its server has taken the berth, and has not reported yet that it is ready.");
     case "serving":
       return outdated(known);
     case "asleep":
