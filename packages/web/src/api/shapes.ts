@@ -191,8 +191,8 @@ export interface PublicBerth {
 }
 
 /**
- * The events of /api/v1/events, by their name. `state` comes first, and again when the server could not keep up with
- * changes; it replaces everything. A `patch` comes at most once a second. A comment line comes every 15 s.
+ * The events of /api/v1/events, by their name. `state` comes first, and replaces everything. A `patch` comes at most
+ * once a second. A comment line comes every 10 s. A client that reads too slowly is disconnected.
  */
 export interface StreamEvents {
   readonly state: Overview;
