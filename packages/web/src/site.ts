@@ -1,6 +1,6 @@
 /**
  * What this process knows and shows: it joins the broker's events, its measurements, the history and the open pages.
- * The one place where time passes.
+ * Its timer measures, asks who plays, and sends patches.
  */
 import { userInfo } from "node:os";
 import type { BerthEventRecord, Metric } from "berthd";

@@ -42,7 +42,7 @@ function placeOf(web: string): RequestOptions {
     const { protocol, hostname, port } = new URL(web);
     if (protocol === "http:") return { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 80 : Number(port) };
   } catch {
-    // said below
+    // not an address: thrown below
   }
   throw new BerthError("USAGE", `--web ${web} is no address; write for example --web ${DEFAULT_WEB}, or unix:PATH`);
 }

@@ -50,8 +50,8 @@ export type TimelineKind =
   | "released" // the lease has ended
   | "stopping" // the server is being stopped, or says that it stops
   | "crash" // the server ended by a signal or with a status
-  | "failed" // a start came to nothing
-  | "wake" // something came for the server, and the broker starts it
+  | "failed" // a start failed
+  | "wake" // a packet or connection came, and the broker starts the server
   | "drain" // a drain has begun or ended
   | "repaired" // a socket has been put right
   | "changed" // its configuration has changed

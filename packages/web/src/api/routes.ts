@@ -85,7 +85,7 @@ export class ApiRoutes implements Routes {
     const { site } = this.#parts;
     const row = host === site.place.host ? site.rowOf(name) : undefined;
     const known = site.berths.get(name);
-    // What was is told also of a berth that is there no longer.
+    // The history also answers for a berth that has been removed.
     const isRemembered = site.history?.idOf({ host, name }) !== undefined;
     if (part === undefined) {
       return row === undefined || known === undefined

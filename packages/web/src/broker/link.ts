@@ -22,7 +22,7 @@ export interface LinkEvents {
 const FIRST_PAUSE_MS = 250;
 const LAST_PAUSE_MS = 15_000;
 const CONNECT_MS = 5_000;
-/** A broker that does not tell its measurements in this time is busy with something else. */
+/** How long the broker may take for its measurements, and for a report. */
 const MEASURE_MS = 10_000;
 
 export class BrokerLink {

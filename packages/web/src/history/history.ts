@@ -74,7 +74,7 @@ export class History {
   sampled(at: number, samples: readonly Sample[]): Promise<void> {
     return this.#queue(async () => {
       const seconds = Math.floor(at / 1000);
-      // It makes room, so it must not wait for a write that needs some.
+      // First, because it frees the space that the writes below may need.
       await this.#thinOut(seconds);
       await this.#know(samples);
       const rows = samples.map((one) => [
@@ -102,7 +102,7 @@ export class History {
     this.#hour = hour;
   }
 
-  /** The oldest ones are lost first. */
+  /** When too many wait, the oldest are dropped. */
   #wait(events: readonly Happened[]): void {
     this.#waiting = [...this.#waiting, ...events].slice(-MAX_WAITING);
   }

@@ -1,6 +1,6 @@
 /**
- * The Host header, against DNS rebinding: a stranger's page in a browser that has its own name point to this server
- * sends that name. Pure.
+ * The Host header, against DNS rebinding: a foreign web site can make its own name point to this server. A browser
+ * that shows that site then sends the foreign name here. Pure.
  */
 import { isLoopback } from "../options/listen.ts";
 

@@ -10,7 +10,7 @@ export interface Limits {
   readonly headersMs: number;
   /** Milliseconds without a byte until an idle connection is closed. A handshake of TLS may take as long in all. */
   readonly idleMs: number;
-  /** Milliseconds in which an answer that is no stream must be taken: requests behind it count as bytes. */
+  /** Milliseconds for a client to read an answer that is no stream. More requests reset the idle time, not this. */
   readonly answerMs: number;
   /** Bytes that may wait for a client that does not read its stream. */
   readonly unreadBytes: number;

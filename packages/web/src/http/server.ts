@@ -1,6 +1,6 @@
 /**
- * The HTTP server: who may ask, and within which bounds. What is answered, `routes` decide. It reads no body of a
- * request, and only GET and HEAD.
+ * The HTTP server: who may ask, and within which bounds. `routes` make the answers. It allows only GET and
+ * HEAD, and reads no body of a request.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
@@ -103,7 +103,7 @@ function refusedFor(request: IncomingMessage, guard: Guard, isUnix: boolean): An
   if (!isOwnHost(request.headers.host, guard.hostNames, isUnix)) {
     return refusal(421, "denied", "this server does not have that name; start it with --host-name NAME");
   }
-  // A body would be bytes for nobody.
+  // No route reads a body.
   const { "content-length": length, "transfer-encoding": encoding } = request.headers;
   if ((length !== undefined && length !== "0") || encoding !== undefined) {
     return refusal(413, "bad-request", "a request has no body here", { Connection: "close" });

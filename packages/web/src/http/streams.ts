@@ -35,7 +35,7 @@ export class Streams {
       giveBack();
       this.#open.delete(response);
     });
-    // Its silence is no reason to close it: a ping that cannot be written is.
+    // A silent stream stays open: its client has nothing to send. Pings that nobody reads end it.
     response.socket?.setTimeout(0);
     response.writeHead(200, { ...headersOf("text/event-stream"), "X-Accel-Buffering": "no" });
     response.write(first());

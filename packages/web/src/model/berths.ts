@@ -77,7 +77,7 @@ export class Berths {
     if (known !== undefined) known.query = answer;
   }
 
-  /** Some words end by themselves, as a problem does when no packet has been lost for a while. */
+  /** Some states end with time: a problem ends when no packet has been lost for a while. */
   tick(at: number): void {
     for (const known of this.#known.values()) retell(known, at);
   }
@@ -121,12 +121,12 @@ function leaseBegin({ lease }: BerthRecord, isPresent: boolean, at: number): num
   return timeOf(lease.since) ?? (isPresent ? startOfProcess(lease.pid) : at);
 }
 
-/** A new tenant is a new beginning, also of the same word. */
+/** With a new tenant the time begins again, even if the state stays the same. */
 function retell(known: Known, at: number, isNew = false): void {
   const state = stateOf(known, at);
   if (state === known.state && !isNew) return;
   known.state = state;
-  // A problem ends: the server has served all the while. What the broker has not said, began now.
+  // After a problem, it has been serving since its lease began. If the broker gives no time, the state began now.
   known.since = state === "serving" ? known.leasedAt : state === "problem" ? at : (timeOf(known.record.since) ?? at);
 }
 

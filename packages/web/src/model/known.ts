@@ -13,7 +13,7 @@ export interface Known {
   cpu: number | null;
   /** Datagrams lost since losses began, and when the last one was. */
   loss: Loss | undefined;
-  /** Whether one of its servers has said that it is ready: then the next one is not until it says so, too. */
+  /** Whether a server of this berth has ever reported ready. If so, the next one is starting until it does. */
   saysReady: boolean;
   /** When its present lease began, as far as that was seen. */
   leasedAt: number | null;

@@ -35,13 +35,14 @@ function vacantState({ problems, wait, start }: BerthRecord): StateWord {
   }
 }
 
-/** Why a berth that serves is no good; undefined where it is. */
+/** Why a serving berth has a problem; see {@link trouble}. */
 export type Trouble =
   | { readonly kind: "loss"; readonly count: number; readonly since: number }
   | { readonly kind: "queue"; readonly bytes: number }
   | { readonly kind: "memory"; readonly used: number; readonly limit: number }
   | { readonly kind: "configuration"; readonly message: string };
 
+/** Undefined where a serving berth has no problem. */
 export function trouble({ record, measured, loss }: Facts, now: number): Trouble | undefined {
   if (loss !== undefined && now - loss.last < FRESH_MS) return { kind: "loss", count: loss.count, since: loss.since };
   if (measured !== undefined && measured.queueFullness > QUEUE_FULL)

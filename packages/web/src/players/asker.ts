@@ -1,6 +1,6 @@
 /**
- * Asks the servers of berths who plays, each in its protocol. A server that does not answer is asked less often; one
- * that was asked when the process that asks had to be ended, alone.
+ * Asks the servers of berths who plays, each in its protocol. A server that does not answer is asked less often. When
+ * the process that asks had to be ended, each server that it was asking is asked alone from then on.
  */
 import type { BerthRecord } from "berthd";
 import { type PlayersAnswer, type Question, questionOf } from "./question.ts";
@@ -47,7 +47,7 @@ export class Asker {
     this.#options = options;
   }
 
-  /** Asks whoever is due. `now` in milliseconds. */
+  /** Asks each server whose pause is over, as many at once as there may be. `now` in milliseconds. */
   tick(berths: readonly BerthRecord[], now: number): void {
     const names = new Set<string>();
     for (const berth of berths) {

@@ -18,7 +18,7 @@ const LATEST_MS = 6_000;
 /** To load gamedig, on a machine that is busy. */
 const START_MS = 30_000;
 const IDLE_MS = 60_000;
-/** How often it is looked at. Time is counted in looks: so a page that stood still blames nobody. */
+/** How often it is checked. Time is counted in checks: no server is blamed while this process itself stands still. */
 const LOOK_MS = 250;
 const MOST_MEMORY = 256 * 2 ** 20;
 const TOO_LONG = "reading an answer takes too long";
@@ -52,7 +52,7 @@ export class AskingProcess {
     this.#child.stdin.on("error", () => undefined);
     this.#child.stdout.setEncoding("utf8").on("data", (text: string) => this.#read(text));
     this.#watch = setInterval(() => this.#look(), LOOK_MS).unref();
-    // It ends when its input does, so nobody need wait for it.
+    // It ends when its input does, so it need not keep this process alive.
     this.#child.unref();
     for (const pipe of [this.#child.stdin, this.#child.stdout]) if (pipe instanceof Socket) pipe.unref();
   }

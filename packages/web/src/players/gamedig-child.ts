@@ -49,7 +49,7 @@ function send(message: unknown): void {
   process.stdout.write(`${JSON.stringify(message)}\n`);
 }
 
-/** Others wait for their answers meanwhile: so the server that takes long is to be asked alone. */
+/** The answers of other servers wait meanwhile. After this end, the server that takes long is asked alone. */
 function endIfStuck(): void {
   const { user, system } = process.cpuUsage(work);
   if (user + system > MOST_WORK) process.exit(STUCK);

@@ -21,7 +21,7 @@ export interface PlayersAnswer {
 
 /** The exit code of the process that asks, when it has worked too long for an answer. */
 export const STUCK = 75;
-/** A server with more players than this tells stories. */
+/** More players than a real server has. */
 const MOST_PLAYERS = 100_000;
 const LONGEST = 128;
 

@@ -15,7 +15,7 @@ export interface WebFacts {
 }
 
 const PREFIX = "io.berthd.Broker.";
-/** The broker sees to it that its errors are few; this is in case it does not. */
+/** The broker bounds how many kinds of errors it counts. This is a second bound. */
 const MAX_SERIES_PER_BROKER_FAMILY = 200;
 
 /** `metrics` is empty while the broker does not answer. */
