@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
+import { usage as webUsage } from "../../packages/web/src/options/options.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { configurationKeys } from "../../src/config/keys/berth.ts";
 import { launcherPath, programPath } from "../../src/launcher-path.ts";
@@ -40,6 +41,23 @@ test.each([
   ["shift-mount", "man/shift-mount.8"],
 ] as const)("the manual of %s has its options, and no other", (name, manual) => {
   expect(optionsOf(read(manual))).toEqual(optionsInHelp(run(programPath(name), "--help")));
+});
+
+test("berth-web(1) has the options of berth-web in its synopsis and its list, and no other", () => {
+  const manual = read("packages/web/man/berth-web.1");
+  const synopsis = /^\.Sh SYNOPSIS\n([\s\S]*?)^\.Sh /m.exec(manual)?.[1] ?? "";
+  const list = Array.from(manual.matchAll(/^\.It (Fl .*)$/gm), ([, item = ""]) => item).join("\n");
+  const options = optionsInHelp(webUsage);
+  expect(optionsOf(list)).toEqual(options);
+  expect(new Set([...optionsOf(synopsis), "help", "version"])).toEqual(options);
+  // --observer is one of berthd's.
+  expect(optionsOf(manual)).toEqual(new Set([...options, "observer"]));
+});
+
+test("the package of berth-web brings its manual", () => {
+  const { man, files } = JSON.parse(read("packages/web/package.json")) as { man: string; files: string[] };
+  expect(read(join("packages/web", man))).toContain(".Dt BERTH-WEB 1");
+  expect(files).toContain(dirname(man).replace("./", ""));
 });
 
 test("berth(1) has the commands and options of berth, and no other", async () => {
