@@ -4,8 +4,18 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, closeSync, copyFileSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
+import { expect } from "vitest";
 import type { TestFolder } from "./broker.ts";
 import { withOneCgroupVersion } from "./cgroups.ts";
 import { pathOf } from "./needs.ts";
@@ -118,7 +128,29 @@ export class Podman implements AsyncDisposable {
     if ((await this.run(args)).code !== 0) await this.ok(...args);
   }
 
+  /**
+   * Removes all containers, and waits until no process uses the folder. A monitor starts `podman container cleanup` when
+   * its container has ended; that writes into the folder, also after the container was removed.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.remove("--all");
+    await expect.poll(() => processesNaming(this.#folder), { timeout: 30_000 }).toEqual([]);
+  }
+}
+
+/** The command lines of processes that name a folder: podman's own and its monitors' do. */
+function processesNaming(folder: string): string[] {
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(commandLineOf)
+    .filter((line) => line.includes(folder));
+}
+
+/** A process's command line, empty for one that has ended: proc_pid_cmdline(5). */
+function commandLineOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ");
+  } catch {
+    return "";
   }
 }
