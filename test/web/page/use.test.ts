@@ -32,8 +32,10 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
   ): Promise<void> => {
     await using server = await PageServer.start(overview);
     await using seen = await Seen.open(browser, server.url + path, { width: 1440 });
-    await seen.page.waitForSelector("#main .row, .join");
-    await work(seen.page, server, seen);
+    await seen.telling(async () => {
+      await seen.page.waitForSelector("#main .row, .join");
+      await work(seen.page, server, seen);
+    });
     expect(seen.errors).toEqual([]);
   };
 
@@ -280,6 +282,17 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
       expect(found.length).toBeGreaterThan(4);
       expect(found.filter((one) => one !== null)).toEqual([]);
     });
+  });
+
+  it("says that a part cannot be loaded, and loads it when it can", async () => {
+    await using server = await PageServer.start(overviewOf(thirtyBerths("fsn-1")));
+    await using seen = await Seen.open(browser, server.url, { width: 1440 });
+    const { page } = seen;
+    await page.route("**/plots-*.js", (route) => route.abort());
+    await page.click(rowOf("cs2@mirage"));
+    await page.waitForSelector("text=This part cannot be loaded. Reload the page.");
+    await page.unroute("**/plots-*.js");
+    await page.waitForSelector(".plots canvas");
   });
 
   it("draws its plots in the theme's colours, and alike when they are drawn again", async () => {

@@ -7,7 +7,13 @@ export interface Loader<P> {
   loaded?: ComponentType<P>;
 }
 
-/** Shows nothing until it is loaded; once loaded, it is there at once. */
+/** Between a load that failed and the next. */
+const AGAIN_MS = 3000;
+
+/**
+ * Shows nothing until it is loaded; once loaded, it is there at once. A load that fails is tried again while the
+ * component is wanted: the server may be away for a moment. An upgrade of the server takes the file away for ever.
+ */
 export function Lazy<P extends object>({
   loader,
   props,
@@ -15,13 +21,24 @@ export function Lazy<P extends object>({
   readonly loader: Loader<P>;
   readonly props: P;
 }): JSX.Element | null {
+  const [failures, countFailures] = useState(0);
   const [, drawAgain] = useState(0);
   useEffect(() => {
-    if (loader.loaded !== undefined) return;
-    void loader.load().then((component) => {
+    if (loader.loaded !== undefined) return undefined;
+    let isWanted = true;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const failed = (): void => {
+      if (isWanted) timer = setTimeout(() => countFailures(failures + 1), AGAIN_MS);
+    };
+    loader.load().then((component) => {
       loader.loaded = component;
-      drawAgain((n) => n + 1);
-    });
-  }, [loader]);
-  return loader.loaded === undefined ? null : h(loader.loaded, props);
+      if (isWanted) drawAgain((n) => n + 1);
+    }, failed);
+    return () => {
+      isWanted = false;
+      clearTimeout(timer);
+    };
+  }, [loader, failures]);
+  if (loader.loaded !== undefined) return h(loader.loaded, props);
+  return failures === 0 ? null : <p class="muted">This part cannot be loaded. Reload the page.</p>;
 }

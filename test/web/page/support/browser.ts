@@ -51,6 +51,17 @@ export class Seen implements AsyncDisposable {
     return seen;
   }
 
+  /** What fails in `work` tells what the page showed then. */
+  async telling(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const text = await this.page.innerText("body", { timeout: 2000 }).catch((none: unknown) => String(none));
+      const shown = `The page ${this.page.url()} showed:\n${text}\nIts errors: ${JSON.stringify(this.errors)}`;
+      throw new Error(`${error instanceof Error ? error.message : String(error)}\n${shown}`, { cause: error });
+    }
+  }
+
   /** Keeps a picture where CI asks for it. */
   async shot(name: string, full: boolean = false): Promise<void> {
     if (SHOTS === undefined) return;
