@@ -1,5 +1,6 @@
 /** Numbers and times as the page writes them: "12 ms", "4 d 2 h", "1.5 GB". Pure. */
 import type { Time } from "../../src/api/shapes.ts";
+import { size } from "../../src/model/text.ts";
 
 const NO_BREAK = "\u00a0";
 const two = (n: number): string => String(n).padStart(2, "0");
@@ -15,13 +16,9 @@ export function mean(n: number): string {
   return n < 0.95 ? n.toFixed(1) : String(Math.round(n));
 }
 
-/** `1.5 GB`. Steps of 1024, so that what a unit writes as 4G is "4 GB". */
+/** `1.5 GB`, as the server writes sizes into its sentences, but in one piece. */
 export function bytes(n: number): string {
-  const units = ["B", "KB", "MB", "GB", "TB"];
-  const step = Math.min(Math.floor(Math.log2(Math.max(n, 1)) / 10), units.length - 1);
-  const value = n / 1024 ** step;
-  const digits = value < 10 && step > 2 ? value.toFixed(1).replace(/\.0$/, "") : String(Math.round(value));
-  return `${digits}${NO_BREAK}${units[step]}`;
+  return size(n).replaceAll(" ", NO_BREAK);
 }
 
 /** `12 s`, `4 min`, `3 h 09 min`, `4 d 2 h`. Below zero is `0 s`. */

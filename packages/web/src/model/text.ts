@@ -28,7 +28,17 @@ export function duration(ms: number): string {
     : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** 4 GB, 1.5 GB, 300 MB: decimal, as the page shows them. */
+const UNITS = ["B", "KB", "MB", "GB", "TB"] as const;
+
+/** 4 GB, 1.5 GB, 300 MB. Steps of 1024, so that what a unit of systemd writes as 4G is "4 GB". */
 export function size(bytes: number): string {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1).replace(".0", "")} GB` : `${Math.round(bytes / 1e6)} MB`;
+  let value = Math.max(0, bytes);
+  let step = 0;
+  // What would be written as 1024 of a unit is 1 of the next.
+  while (step < UNITS.length - 1 && Math.round(value) >= 1024) {
+    value /= 1024;
+    step++;
+  }
+  const digits = step > 2 && value < 9.95 ? value.toFixed(1).replace(/\.0$/, "") : String(Math.round(value));
+  return `${digits} ${UNITS[step]}`;
 }

@@ -9,6 +9,7 @@ import {
   plural,
   shortDuration,
 } from "../../../../packages/web/page/model/format.ts";
+import { size } from "../../../../packages/web/src/model/text.ts";
 
 const HOUR = 3_600_000;
 const plain = (text: string): string => text.replaceAll("\u00a0", " ");
@@ -49,6 +50,20 @@ it("shows a limit of 4 GiB as 4 GB, as its unit says 4G", () => {
     "300 MB",
     "0 B",
   ]);
+});
+
+it.each([
+  [0, "0 B"],
+  [1023, "1023 B"],
+  [1023.6 * 1024, "1 MB"],
+  [1024 ** 2, "1 MB"],
+  [300 * 1024 ** 2, "300 MB"],
+  [1.5e9, "1.4 GB"],
+  [9.96 * 1024 ** 3, "10 GB"],
+  [3 * 1024 ** 4, "3 TB"],
+  [5000 * 1024 ** 4, "5000 TB"],
+])("%d bytes are one size in a row of the page and in a sentence of the server", (n, text) => {
+  expect([plain(bytes(n)), size(n)]).toEqual([text, text]);
 });
 
 it("shows small means with a digit, and none as 0", () => {
