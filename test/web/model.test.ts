@@ -81,8 +81,34 @@ describe("the word for a berth", () => {
     expect(why?.remedies.map(({ command }) => command)).toEqual(["berth logs arena", "berth start arena"]);
     const broken = known({ ...vacant, problems: [problem, problem] }).found;
     expect(whyOf(broken, now)?.text).toBe(
-      "/etc/berthd/arena.toml:3: the port is in use. end it. There are 1 more problems.",
+      "/etc/berthd/arena.toml:3: the port is in use. End it. There is 1 more problem.",
     );
+  });
+
+  it.each<[string, Berth, string]>([
+    [
+      "vacant",
+      vacant,
+      "No server runs. The port is open: packets and connections wait in the kernel until one starts.",
+    ],
+    [
+      "asleep",
+      { ...vacant, start: { state: "waiting", failures: 0 } },
+      "Its port is open: the first packet or connection starts its server.",
+    ],
+    [
+      "failed",
+      { ...vacant, start },
+      "Its server did not start 5 times in a row: out of memory. The port stays open: packets and connections wait in the kernel.",
+    ],
+    [
+      "handover",
+      { ...occupied, state: "handover" },
+      "A new server takes over. Both have the sockets. The old one goes on until the new one is ready.",
+    ],
+  ])("is explained in plain words: %s", (word, record, text) => {
+    const { found } = known(record);
+    expect([found.state, whyOf(found, now)?.text]).toEqual([word, text]);
   });
 
   it("is problem while packets are lost, and five minutes after", () => {

@@ -20,7 +20,7 @@ export function whyOf(known: Known, now: number): Why | null {
     case "draining":
       return null;
     case "handover":
-      return now_("Two servers share the sockets. Until the new one reports that it is ready, the old one stays.");
+      return now_("A new server takes over. Both have the sockets. The old one goes on until the new one is ready.");
     case "starting":
       if (record.wait) return now_(clean(record.wait.message, 300));
       return record.state === "vacant"
@@ -39,7 +39,7 @@ export function whyOf(known: Known, now: number): Why | null {
       };
     case "vacant":
       return {
-        ...now_("Nobody has taken the berth. Its port is open, and what arrives waits for a server.", [
+        ...now_("No server runs. The port is open: packets and connections wait in the kernel until one starts.", [
           { what: "Start it", command: `berth start ${name}` },
           {
             what: "Or let the first packet start it: add this to its file, then berth reload",
@@ -64,7 +64,7 @@ function failed({ record }: Known): Why {
   const reason = start?.reason ? `: ${clean(start.reason, 500)}` : "";
   return {
     kind: "not-running",
-    text: `Its server did not start${times}${reason}. Its port stays open: what arrives waits for the next try.`,
+    text: `Its server did not start${times}${reason}. The port stays open: packets and connections wait in the kernel.`,
     words: null,
     next: timeOf(start?.next),
     remedies: [
@@ -82,8 +82,9 @@ interface Problem {
 }
 
 function configuration({ file, line, message, remedy }: Problem, count: number): Why {
-  const more = count > 1 ? ` There are ${count - 1} more problems.` : "";
-  const advice = remedy ? ` ${clean(remedy, 300)}.` : "";
+  const others = count - 1;
+  const more = others === 0 ? "" : others === 1 ? " There is 1 more problem." : ` There are ${others} more problems.`;
+  const advice = remedy ? ` ${sentence(clean(remedy, 300))}.` : "";
   return {
     kind: "wrong",
     text: `${clean(`${file}:${line}: ${message}`, 500)}.${advice}${more}`,
@@ -91,9 +92,13 @@ function configuration({ file, line, message, remedy }: Problem, count: number):
     next: null,
     remedies: [
       { what: "See every problem with its remedy", command: "berth check" },
-      { what: "When they are solved", command: "berth reload" },
+      { what: "After you have corrected them", command: "berth reload" },
     ],
   };
+}
+
+function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function wrong(known: Known, now: number): Why | null {
@@ -111,16 +116,16 @@ function wrong(known: Known, now: number): Why | null {
   switch (found?.kind) {
     case "loss":
       return make(
-        `Its server reads more slowly than packets come: for ${duration(now - found.since)} the kernel has thrown away ` +
-          `${found.count.toLocaleString("en-US")} packets. Players feel that as lag.`,
+        `Packets come faster than its server reads them. In ${duration(now - found.since)} the kernel has dropped ` +
+          `${found.count.toLocaleString("en-US")} packets. Players notice that as lag.`,
         larger,
       );
     case "queue":
-      return make("Its receive queue is nearly full: the server reads more slowly than packets come.", larger);
+      return make("Its receive queue is nearly full: packets come faster than its server reads them.", larger);
     case "memory":
       return make(
         `Its server uses ${size(found.used)} of the ${size(found.limit)} that it may use. ` +
-          "Beyond that the kernel kills it.",
+          "The kernel kills it when it needs more.",
         [
           {
             what: "Allow it more",
