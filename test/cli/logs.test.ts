@@ -150,7 +150,7 @@ test("--since takes how long ago, and times with and without a zone", () => {
   expect(readSince("2026-01-31 20:15")).toEqual(new Date(2026, 0, 31, 20, 15));
   expect(readSince("2026-01-31")).toEqual(new Date(2026, 0, 31));
   for (const wrong of ["", "yesterday", "10", "2026-13-01", "2026-01-01T25:00"])
-    expect(() => readSince(wrong), wrong).toThrow(/is no time; write for example --since 10m/);
+    expect(() => readSince(wrong), wrong).toThrow(/is not a time; write how long ago, as --since 10m or 7d, or a time/);
 });
 
 test("a record of the journal is a line, whatever bytes it has", () => {

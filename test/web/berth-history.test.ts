@@ -101,7 +101,7 @@ it("berth history says what to do when berth-web is not there, or asks for a tok
   });
   await expect(berth(["history", "arena", "--web", "ftp://x"])).rejects.toMatchObject({
     code: 100,
-    stderr: expect.stringMatching(/--web ftp:\/\/x is no address/),
+    stderr: expect.stringMatching(/--web ftp:\/\/x is not an address/),
   });
   const other = createServer((request, response) => {
     response.statusCode = request.headers.authorization === "Bearer right" ? 200 : 401;

@@ -44,7 +44,10 @@ function placeOf(web: string): RequestOptions {
   } catch {
     // not an address: thrown below
   }
-  throw new BerthError("USAGE", `--web ${web} is no address; write for example --web ${DEFAULT_WEB}, or unix:PATH`);
+  throw new BerthError(
+    "USAGE",
+    `--web ${web} is not an address; write --web http://HOST:PORT, as --web ${DEFAULT_WEB}, or --web unix:/PATH`,
+  );
 }
 
 function headersOf({ tokenFile }: WebChoice): Record<string, string> {

@@ -1,4 +1,4 @@
-/** The value of `berth logs --since`: a time, or how long ago. Pure but for the clock. */
+/** The value of --since: a time, or how long ago. Pure but for the clock. */
 import { BerthError } from "../../errors.ts";
 
 const seconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
@@ -15,6 +15,6 @@ export function readSince(text: string, now: number = Date.now()): Date {
   if (!Number.isNaN(since.getTime())) return since;
   throw new BerthError(
     "USAGE",
-    `--since ${text} is no time; write for example --since 10m, or --since '2026-01-31 20:15'`,
+    `--since ${text} is not a time; write how long ago, as --since 10m or 7d, or a time, as --since '2026-01-31 20:15'`,
   );
 }
