@@ -52,9 +52,10 @@ describe("the past of a berth", () => {
 
   it("names the best hour with the command for it, when it is known", () => {
     const best = { weekday: 1, hour: 5, mean: 0.34, high: 2, next: 5 };
-    const text = bestHourText(bestHourOf({ best, remedy: { what: "x", command: "berth restart arena" } }));
+    const text = bestHourText(bestHourOf({ best, remedy: { what: "x", command: "berth restart arena" } }), true);
     expect(text).toBe("The best hour for a restart: Tuesday, 05:00 (0.3 players on average).\n  berth restart arena\n");
-    expect(bestHourText(bestHourOf({ best: null }))).toMatch(/not known yet: that takes two weeks/);
+    expect(bestHourText(bestHourOf({ best: null }), true)).toMatch(/not known yet: that takes two weeks/);
+    expect(bestHourText(undefined, false)).toMatch(/not known yet: no players were measured; set server.query/);
   });
 
   it("is refused where the answer is not understood", () => {
@@ -80,8 +81,11 @@ it("berth history shows a berth of berth-web, as text, JSON and CSV", { timeout:
   // The history knows a berth once something has happened on it.
   await berth(["run", "arena"], broker.socket);
   const at = ["history", "arena", "--web", web.base];
-  await vi.waitFor(async () => expect((await berth(at)).stdout).toMatch(/^ +MEAN +HIGH\n/), 30_000);
-  expect((await berth(at)).stdout).toMatch(/^players +- +-/m);
+  await vi.waitFor(
+    async () => expect((await berth(at)).stdout).toMatch(/^berth-web has measured nothing of arena since \d{4}-/),
+    30_000,
+  );
+  expect((await berth(at)).stdout).toMatch(/\nIt measures while a server runs: players if the berth has server.query/);
   expect(JSON.parse((await berth([...at, "--json", "--since", "12h"])).stdout)).toMatchObject({
     berth: "arena",
     best: null,

@@ -2,8 +2,8 @@
 import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { bestHourText, historyCsv, historyTable } from "../history/history-text.ts";
-import { type BestHour, bestHourOf, notUnderstood, type Step, stepsOf } from "../history/past.ts";
+import { bestHourText, historyCsv, historyTable, isMeasured, nothingText } from "../history/history-text.ts";
+import { type BestHour, bestHourOf, measures, notUnderstood, type Step, stepsOf } from "../history/past.ts";
 import { askWeb, DEFAULT_WEB, isObject, type WebChoice } from "../history/web-client.ts";
 import { readSince } from "../logs/since.ts";
 import { DEFAULT_TIMEOUT_SECONDS, jsonOption, timeoutOption } from "../options.ts";
@@ -63,7 +63,8 @@ async function showHistory(name: string, options: HistoryOptions): Promise<void>
   const best = bestHourOf(quiet);
   if (options.csv) print(historyCsv(steps));
   else if (options.json) print(`${printableJson(record(name, steps, best), 2)}\n`);
-  else print(`${historyTable(steps, hasColours())}${bestHourText(best)}`);
+  else if (!measures.some((measure) => isMeasured(steps, measure))) print(nothingText(name, options.since));
+  else print(`${historyTable(steps, hasColours())}${bestHourText(best, isMeasured(steps, "players"))}`);
 }
 
 function record(berth: string, steps: readonly Step[], best: BestHour | undefined) {

@@ -11,6 +11,18 @@ const WIDTH = 48;
 
 const titles: Readonly<Record<Measure, string>> = { players: "players", cpu: "CPU%", memory: "memory" };
 
+/** What to print where no step has a measurement. `since` in local time. */
+export function nothingText(berth: string, since: Date): string {
+  const time = since.toLocaleString("sv-SE").slice(0, 16);
+  return `berth-web has measured nothing of ${printable(berth)} since ${time}.
+It measures while a server runs: players if the berth has server.query, processor and memory if a unit of systemd runs it.
+`;
+}
+
+export function isMeasured(steps: readonly Step[], measure: Measure): boolean {
+  return steps.some(({ mean }) => mean[measure] !== null);
+}
+
 export function historyTable(steps: readonly Step[], isColoured: boolean): string {
   const heading: Cell[] = ["", "MEAN", "HIGH", ""].map((text) => ({ text, style: "bold" }));
   return renderTable([heading, ...measures.map((measure) => row(measure, steps))], isColoured);
@@ -45,8 +57,11 @@ export function sparkline(values: readonly (number | null)[], width: number): st
 }
 
 /** When it is best restarted, or why that is not known yet. */
-export function bestHourText(best: BestHour | undefined): string {
-  if (best === undefined) return "The best hour for a restart is not known yet: that takes two weeks with players.\n";
+export function bestHourText(best: BestHour | undefined, hasPlayers: boolean): string {
+  if (best === undefined) {
+    const why = hasPlayers ? "that takes two weeks of measured players" : "no players were measured; set server.query";
+    return `The best hour for a restart is not known yet: ${why}.\n`;
+  }
   const { weekday, hour, mean, command } = best;
   const average = `${Math.round(mean * 10) / 10} players on average`;
   const when = `The best hour for a restart: ${days[weekday]}, ${String(hour).padStart(2, "0")}:00 (${average}).`;
