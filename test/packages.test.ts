@@ -51,7 +51,8 @@ describe.each(packages)("packages/%s", (name) => {
   it("goes with the berthd of this checkout", () => {
     const { version } = manifestOf(packageRoot);
     expect(manifest.version).toBe(version);
-    expect(manifest.dependencies?.["berthd"]).toBe(version);
+    // Those that use it.
+    expect(manifest.dependencies?.["berthd"] ?? version).toBe(version);
   });
 
   it("has no circle of imports", () => {
@@ -68,6 +69,27 @@ describe.each(packages)("packages/%s", (name) => {
     );
     expect(wide).toEqual([]);
   });
+});
+
+it("packages/doorman decides without doing: it imports no module that reaches a socket, a file or a clock", () => {
+  const source = join(packageRoot, "packages/doorman/src");
+  const texts = readdirSync(source, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => readFileSync(join(source, file), "utf8"));
+  expect(texts.length).toBeGreaterThan(10);
+  const modules = texts.flatMap((text) => imports(text).filter((name) => !name.startsWith(".")));
+  expect(modules).toEqual(["node:crypto"]); // for a keyed hash
+  expect(texts.filter((text) => /\b(?:Date\.|performance\.|setTimeout|setInterval|process\.)/.test(text))).toEqual([]);
+});
+
+it("the broker loads no codec of a game: nothing in src/ names packages/doorman", () => {
+  const source = join(packageRoot, "src");
+  const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+  const naming = files.filter((file) =>
+    imports(readFileSync(join(source, file), "utf8")).some((name) => /doorman/.test(name)),
+  );
+  expect(files.length).toBeGreaterThan(100);
+  expect(naming).toEqual([]);
 });
 
 it("an import of berthd's inside is noticed, by a path or by a name", () => {

@@ -1,0 +1,31 @@
+/** Text that goes into answers. A name from a configuration must not break the format it is put into. */
+
+/** Without control characters (a NUL or newline ends a string in most protocols), and without those in `reserved`. */
+function plain(text: string, reserved: string): string {
+  return [...text]
+    .filter((one) => !/\p{Cc}/u.test(one) && !reserved.includes(one))
+    .join("")
+    .trim();
+}
+
+/** UTF-8 of at most so many bytes, ending with a whole character. */
+export function utf8(text: string, most: number, reserved = ""): Buffer {
+  const bytes = Buffer.from(plain(text, reserved), "utf8");
+  let end = Math.min(most, bytes.length);
+  // A byte 10xxxxxx continues a character.
+  while (end > 0 && end < bytes.length && ((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
+  return bytes.subarray(0, end);
+}
+
+/** Latin-1 of at most so many bytes; `?` for what it lacks. */
+export function latin1(text: string, most: number, reserved = ""): string {
+  return [...plain(text, reserved)]
+    .map((one) => ((one.codePointAt(0) ?? 0) < 0x100 ? one : "?"))
+    .join("")
+    .slice(0, most);
+}
+
+/** A whole number from 0 to `most`. */
+export function count(value: number, most: number): number {
+  return Number.isFinite(value) ? Math.min(most, Math.max(0, Math.trunc(value))) : 0;
+}
