@@ -88,7 +88,7 @@ describe("berth-web beside a broker", { timeout: 60_000 }, () => {
       kind: "not-running",
       remedies: [{ command: "berth start lazy" }],
     });
-    expect((await detail("arena")).why?.text).toContain("Nobody has taken the berth");
+    expect((await detail("arena")).why?.text).toContain("No server runs");
   });
 
   it("tells open pages within a second that a server came and crashed, and keeps both in the timeline", async () => {
