@@ -18,8 +18,8 @@ interface Served extends Disposable {
   readonly streams: Streams;
 }
 
-async function serve(): Promise<Served> {
-  const streams = new Streams(limits);
+async function serve(pingMs: number = limits.pingMs): Promise<Served> {
+  const streams = new Streams({ ...limits, pingMs });
   const routes: Routes = {
     isPublic: () => true,
     answer: async (path) => jsonAnswer(path === "/large" ? large : small),
@@ -97,5 +97,18 @@ it("a stream that nobody reads is dropped", async () => {
       { timeout: 10_000, interval: 10 },
     )
     .toBe(0);
+  socket.destroy();
+});
+
+it("a stream on which nothing happens has pings, which a page can hear", async () => {
+  using served = await serve(50);
+  const socket = await open(served.port);
+  let text = "";
+  socket.setEncoding("utf8").on("data", (chunk) => {
+    text += chunk;
+  });
+  socket.write(get("/events"));
+  await expect.poll(() => text.match(/^event: ping$/gm)?.length ?? 0, { timeout: 15_000 }).toBeGreaterThan(1);
+  expect(text).toMatch(/event: state\n[\s\S]*event: ping\ndata: \{"at":\d{13}\}\n/);
   socket.destroy();
 });

@@ -196,6 +196,52 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     });
   });
 
+  it("is not live when its connection is dead without an error, and goes on when there is an answer again", async () => {
+    await withPage(async (page, server) => {
+      await page.clock.install();
+      await page.reload();
+      await expect.poll(() => page.textContent(".live")).toBe("Live");
+      server.isMute = true;
+      await page.clock.fastForward(24_000);
+      expect(await page.textContent(".live")).toBe("Live");
+      await page.clock.fastForward(2_000);
+      await expect.poll(() => page.textContent(".live")).toBe("Not live");
+      expect(await page.textContent(".note h2")).toBe("This page's server does not answer");
+      // The question why has no answer either.
+      await page.clock.fastForward(21_000);
+      server.isMute = false;
+      await page.clock.fastForward(5_000);
+      await page.waitForSelector(".note", { state: "detached" });
+      expect(await page.textContent(".live")).toBe("Live");
+    });
+  });
+
+  it("stays live by pings where nothing changes", async () => {
+    await withPage(async (page, server) => {
+      await page.clock.install();
+      await page.addInitScript(`{
+        const Source = EventSource;
+        globalThis.pings = 0;
+        globalThis.sources = 0;
+        globalThis.EventSource = class extends Source {
+          constructor(address) {
+            super(address);
+            globalThis.sources++;
+            this.addEventListener("ping", () => globalThis.pings++);
+          }
+        };
+      }`);
+      await page.reload();
+      await expect.poll(() => page.textContent(".live")).toBe("Live");
+      for (const pings of [1, 2, 3]) {
+        await page.clock.fastForward(20_000);
+        server.send("ping", { at: Date.now() });
+        await expect.poll(() => page.evaluate("pings")).toBe(pings);
+      }
+      expect([await page.textContent(".live"), await page.evaluate("sources")]).toEqual(["Live", 1]);
+    });
+  });
+
   it("shows 200 of a long group, folds what sleeps, and opens it for a filter", async () => {
     await withPage(
       async (page) => {

@@ -14,16 +14,26 @@ export type Answer<T> =
 /** Refusals that a later question may not get: they do not take away what is shown. */
 const PASSING: ReadonlySet<RefusalCode> = new Set(["unreachable", "too-many", "fault"]);
 
+/** How long an answer may take, until its last byte: of a connection that is dead there is none. */
+const ANSWER_MS = 20_000;
+
 /** `path` is below /api/v1. Throws only when `signal` aborts. */
 export async function ask<T>(path: string, signal: AbortSignal): Promise<Answer<T>> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new Error("no answer came in time")), ANSWER_MS);
   try {
-    const response = await fetch(`/api/v1/${path}`, { signal, headers: { accept: "application/json" } });
+    const response = await fetch(`/api/v1/${path}`, {
+      signal: AbortSignal.any([signal, late.signal]),
+      headers: { accept: "application/json" },
+    });
     if (response.ok) return { kind: "ok", value: await response.json() };
     const { error }: ApiError = await response.json();
     return { kind: "refused", code: error.code, message: error.message };
   } catch (error) {
     signal.throwIfAborted();
     return { kind: "refused", code: "unreachable", message: error instanceof Error ? error.message : String(error) };
+  } finally {
+    clearTimeout(timer);
   }
 }
 

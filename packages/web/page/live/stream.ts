@@ -1,5 +1,5 @@
 /** The one stream of changes (server-sent events). It keeps the world up to date while the tab is visible. */
-import type { Overview, Patch, StreamTimeline, Time } from "../../src/api/shapes.ts";
+import type { Overview, Patch, Ping, StreamTimeline, Time } from "../../src/api/shapes.ts";
 import { NOTHING, type World, withOverview, withPatch } from "../model/world.ts";
 import { ask } from "./ask.ts";
 import { follow, now } from "./clock.ts";
@@ -14,7 +14,8 @@ export type Connection =
 
 const MIN_RETRY_MS = 1000;
 const MAX_RETRY_MS = 15_000;
-/** EventSource does not show the server's pings, so a connection that dies without an error stays "live". */
+/** The server sends a ping every 10 s. A connection that brings nothing for longer is dead, without an error. */
+const SILENCE_MS = 25_000;
 const STREAM = "/api/v1/events";
 
 export const world: Store<World> = createStore(NOTHING);
@@ -35,9 +36,23 @@ function connect(retryMs: number, ended: AbortSignal): void {
   if (ended.aborted) return;
   const source = new EventSource(STREAM);
   let pause = retryMs;
-  const close = (): void => source.close();
+  const close = (): void => {
+    clearTimeout(silence);
+    source.close();
+  };
+  const lose = (): void => {
+    close();
+    ended.removeEventListener("abort", close);
+    void retry(pause, ended);
+  };
+  let silence = setTimeout(lose, SILENCE_MS);
+  const hear = (): void => {
+    clearTimeout(silence);
+    silence = setTimeout(lose, SILENCE_MS);
+  };
   ended.addEventListener("abort", close, { once: true });
   source.addEventListener("state", (event) => {
+    hear();
     const overview: Overview = JSON.parse(event.data);
     pause = MIN_RETRY_MS;
     follow(overview.at);
@@ -45,16 +60,21 @@ function connect(retryMs: number, ended: AbortSignal): void {
     connection.set({ kind: "live" });
   });
   source.addEventListener("patch", (event) => {
+    hear();
     const patch: Patch = JSON.parse(event.data);
     follow(patch.at);
     world.set(withPatch(world.get(), patch));
   });
-  source.addEventListener("timeline", (event) => lastEvent.set(JSON.parse(event.data)));
-  source.addEventListener("error", () => {
-    source.close();
-    ended.removeEventListener("abort", close);
-    void retry(pause, ended);
+  source.addEventListener("timeline", (event) => {
+    hear();
+    lastEvent.set(JSON.parse(event.data));
   });
+  source.addEventListener("ping", (event) => {
+    hear();
+    const ping: Ping = JSON.parse(event.data);
+    follow(ping.at);
+  });
+  source.addEventListener("error", lose);
 }
 
 /** EventSource does not say why it failed, so the overview is asked for: it may be a refusal. */

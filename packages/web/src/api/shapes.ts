@@ -192,12 +192,18 @@ export interface PublicBerth {
 
 /**
  * The events of /api/v1/events, by their name. `state` comes first, and replaces everything. A `patch` comes at most
- * once a second. A comment line comes every 10 s. A client that reads too slowly is disconnected.
+ * once a second, and a `ping` every 10 s. A client that reads too slowly is disconnected.
  */
 export interface StreamEvents {
   readonly state: Overview;
   readonly patch: Patch;
   readonly timeline: StreamTimeline;
+  readonly ping: Ping;
+}
+
+/** The stream is alive, even where nothing changes. */
+export interface Ping {
+  readonly at: Time;
 }
 
 export interface Patch {

@@ -14,6 +14,8 @@ export interface Limits {
   readonly answerMs: number;
   /** Bytes that may wait for a client that does not read its stream. */
   readonly unreadBytes: number;
+  /** Milliseconds between two pings of a stream: a proxy closes what is silent, and a page takes it for dead. */
+  readonly pingMs: number;
 }
 
 export const limits: Limits = {
@@ -25,4 +27,5 @@ export const limits: Limits = {
   idleMs: 15_000,
   answerMs: 60_000,
   unreadBytes: 1024 * 1024,
+  pingMs: 10_000,
 };

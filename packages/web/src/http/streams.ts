@@ -4,9 +4,6 @@ import { headersOf } from "./headers.ts";
 import type { Limits } from "./limits.ts";
 import { Tally } from "./tally.ts";
 
-/** Proxies close what is silent for longer. */
-const PING_MS = 10_000;
-
 export class Streams {
   readonly #open = new Set<ServerResponse>();
   readonly #tally: Tally;
@@ -17,7 +14,8 @@ export class Streams {
   constructor(limits: Limits) {
     this.#tally = new Tally({ perAddress: limits.streamsPerAddress, total: limits.streams });
     this.#unreadBytes = limits.unreadBytes;
-    this.#ping = setInterval(() => this.#write(Buffer.from(": still here\n\n")), PING_MS);
+    // An event and not a comment: EventSource shows no comment to a page.
+    this.#ping = setInterval(() => this.send("ping", JSON.stringify({ at: Date.now() })), limits.pingMs);
     this.#ping.unref();
   }
 

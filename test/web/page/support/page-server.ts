@@ -33,6 +33,8 @@ export class PageServer implements AsyncDisposable {
   isDown = false;
   /** Does not begin the stream of events. */
   isSlow = false;
+  /** Takes every question of the API and answers none; its streams stay open and bring nothing. As a dead network. */
+  isMute = false;
   readonly #server: Server;
   readonly #streams = new Set<ServerResponse>();
 
@@ -77,6 +79,7 @@ export class PageServer implements AsyncDisposable {
     const url = new URL(request.url ?? "/", this.url);
     if (!url.pathname.startsWith("/api/")) return sendFile(url.pathname, response);
     if (this.isDown) return void request.socket.destroy();
+    if (this.isMute) return;
     if (url.pathname === "/api/v1/events") return this.#stream(response);
     const answer = this.#tell(url);
     response.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json" });
