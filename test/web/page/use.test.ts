@@ -398,6 +398,13 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     );
   });
 
+  it("tells players that there is no page where its name is not well formed", async () => {
+    await using server = await PageServer.start(overviewOf(thirtyBerths("fsn-1")));
+    await using seen = await Seen.open(browser, `${server.url}/p/%zz`, { width: 360 });
+    await seen.page.waitForSelector("h1 >> text=No such page");
+    expect(seen.errors.filter((text) => !text.includes("Failed to load resource"))).toEqual([]);
+  });
+
   it("tells players that its server does not answer, not that there is no such page, and asks again", async () => {
     await withPage(
       async (page, server, seen) => {

@@ -43,7 +43,8 @@ function encoded(part: string): string {
   return encodeURIComponent(part).replaceAll("%40", "@");
 }
 
-function decoded(part: string): string {
+/** A part that is not well formed stays as it is. */
+export function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {
