@@ -84,7 +84,7 @@ describe("the history", () => {
     expect(month.players.mean[178]).toBeGreaterThan(3);
     expect(month.players.high[178]).toBe(10);
     expect(await monthOf(history, arena, now)).toHaveLength(180);
-    expect((await hoursOf(history, "fsn-1", undefined)).length).toBeGreaterThan(3);
+    expect((await hoursOf(history, "fsn-1", null)).length).toBeGreaterThan(3);
     expect((await readSparks(history, arena, now)).at(-1)?.mean).toBe(10);
     await history.close();
   });

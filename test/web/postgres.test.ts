@@ -67,7 +67,8 @@ describe("in a real PostgreSQL", needs("root", "postgres", "initdb", "setpriv"),
     const month = await seriesOf(one, arena, "30d", now, scales);
     expect(month.players.high[178]).toBe(10);
     expect((await monthOf(two, { host: "fsn-2", name: "arena" }, now))[178]).toBe(1);
-    expect((await hoursOf(one, "fsn-1", undefined)).every(({ mean }) => mean >= 4)).toBe(true);
+    expect((await hoursOf(one, "fsn-1", null)).every(({ mean }) => mean >= 4)).toBe(true);
+    expect(await hoursOf(one, "nowhere", null)).toEqual([]);
     expect((await readSparks(one, arena, now)).at(-1)?.mean).toBe(10);
     const event = { at: now, kind: "crash", text: "Crashed: SIGSEGV", detail: null } as const;
     await one.happened([{ ...arena, event }]);

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ApiRoutes, type RouteParts } from "../../packages/web/src/api/routes.ts";
-import type { BerthRow, PublicBerth } from "../../packages/web/src/api/shapes.ts";
+import type { BerthRow, PublicBerth, Quiet } from "../../packages/web/src/api/shapes.ts";
 import { History } from "../../packages/web/src/history/history.ts";
 import type { Sql } from "../../packages/web/src/history/sql.ts";
 import { SqliteFile } from "../../packages/web/src/history/sqlite.ts";
@@ -22,6 +22,10 @@ interface TestSite {
   /** Reads of the hours. */
   readonly reads: () => number;
   show(change: Partial<BerthRow>): void;
+  /** What was played an hour ago. */
+  sampled(host: string, name: string, players: number): Promise<void>;
+  /** Writes the summary of that hour. */
+  summarised(): Promise<void>;
 }
 
 /** A site with the public berth vm/arena. */
@@ -29,9 +33,9 @@ async function siteWith(history: string | undefined): Promise<TestSite & AsyncDi
   let row = madeUpBerth("vm", "arena", { players: 1 });
   let reads = 0;
   const file = history === undefined ? undefined : await openCounting(history, () => reads++);
-  await file?.sampled(Date.now() - HOUR, [
-    { host: "vm", name: "arena", players: 1, cpu: 0, memory: 0, queue: 0, drops: 0 },
-  ]);
+  const sampled = async (host: string, name: string, players: number): Promise<void> =>
+    file?.sampled(Date.now() - HOUR, [{ host, name, players, cpu: 0, memory: 0, queue: 0, drops: 0 }]);
+  await sampled("vm", "arena", 1);
   const users = new Users();
   const shown = { at: Date.now(), hosts: [], berths: [] };
   const site: RouteParts["site"] = {
@@ -49,6 +53,8 @@ async function siteWith(history: string | undefined): Promise<TestSite & AsyncDi
   return {
     routes: new ApiRoutes({ site, streams, files: new Map(), metricsText: async () => "" }),
     reads: () => reads,
+    sampled,
+    summarised: async () => file?.sampled(Date.now(), []),
     show(change) {
       row = { ...row, ...change };
     },
@@ -113,6 +119,28 @@ describe("answers that need the history", () => {
     expect(site.reads()).toBe(0);
     for (let count = 0; count < 3; count++) expect((await ask(site, "/api/v1/quiet?berth=vm/arena")).status).toBe(200);
     expect(site.reads()).toBe(1);
+  });
+
+  it("quiet hours are those of the host that was asked for, also of another one in the same history", async () => {
+    using folder = new TestFolder();
+    await using site = await siteWith(join(folder.path, "h.db"));
+    await site.sampled("other", "arena", 7);
+    await site.summarised();
+    const meansOf = async (address: string): Promise<unknown> => {
+      const { status, body } = await ask(site, address);
+      expect(status).toBe(200);
+      const { host, berth, mean }: Quiet = JSON.parse(body);
+      return { host, berth, players: mean.flat().filter((one) => one !== null) };
+    };
+    const of = (host: string, berth: string | null, players: number) => ({ host, berth, players: [players] });
+    expect(await meansOf("/api/v1/quiet")).toEqual(of("vm", null, 1));
+    expect(await meansOf("/api/v1/quiet?host=vm")).toEqual(of("vm", null, 1));
+    expect(await meansOf("/api/v1/quiet?host=other")).toEqual(of("other", null, 7));
+    expect(await meansOf("/api/v1/quiet?berth=other/arena")).toEqual(of("other", "other/arena", 7));
+    expect(await ask(site, "/api/v1/quiet?host=nowhere")).toEqual({
+      status: 404,
+      body: expect.stringContaining("there is no such host"),
+    });
   });
 
   it.each(["/api/v1/quiet", "/api/v1/berths/vm/arena/series"])(

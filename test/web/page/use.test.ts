@@ -356,6 +356,19 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     });
   });
 
+  it("asks for the quiet hours of the host that it names, and not of another one", async () => {
+    await withPage(
+      async (page) => {
+        const asked = page.waitForRequest((request) => request.url().includes("/api/v1/quiet"));
+        await page.evaluate("location.hash = '#/quiet/hel-1'");
+        expect(new URL((await asked).url()).search).toBe("?host=hel-1");
+        expect(await page.textContent("select[aria-label=Berth] option")).toBe("All berths on hel-1");
+      },
+      madeUpFleet(),
+      "/#/fleet",
+    );
+  });
+
   it("has one tab stop in the map of quiet hours, which arrows move", async () => {
     await withPage(async (page) => {
       await page.click("nav >> text=Quiet hours");

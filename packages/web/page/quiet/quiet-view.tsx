@@ -20,8 +20,7 @@ export interface QuietProps {
 const ASK_EVERY_MS = 600_000;
 
 export function QuietView({ host, name }: QuietProps): JSX.Element {
-  const path = host !== null && name !== null ? `quiet?berth=${berthPath(host, name)}` : "quiet";
-  const answer = useAnswer<Quiet>(path, ASK_EVERY_MS);
+  const answer = useAnswer<Quiet>(questionOf(host, name), ASK_EVERY_MS);
   return (
     <main id="main">
       <div class="head">
@@ -35,6 +34,11 @@ export function QuietView({ host, name }: QuietProps): JSX.Element {
       {answer.kind === "refused" ? <p class="lede">{answer.message}</p> : null}
     </main>
   );
+}
+
+function questionOf(host: string | null, name: string | null): string {
+  if (host === null) return "quiet";
+  return name === null ? `quiet?host=${encodeURIComponent(host)}` : `quiet?berth=${berthPath(host, name)}`;
 }
 
 function BerthSelect({ host, name }: QuietProps): JSX.Element {

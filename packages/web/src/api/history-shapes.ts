@@ -72,6 +72,7 @@ export interface Quiet {
   /** HOST/NAME; null for all berths of the host. */
   readonly berth: string | null;
   readonly host: string;
+  /** The time zone of the hours: that of the host of this server. */
   readonly zone: string;
   /** How many days of measurements there are, 56 at most. */
   readonly days: number;

@@ -74,7 +74,7 @@ export class ApiRoutes implements Routes {
     const depth = path.slice(API.length + 1).split("/").length;
     if (what === "overview" && depth === 1) return jsonAnswer(this.#parts.site.shownBody);
     if (what === "openapi.json" && depth === 1) return jsonAnswer(openApi);
-    if (what === "quiet" && depth === 1) return this.#quietAnswer(query.get("berth"));
+    if (what === "quiet" && depth === 1) return this.#quietAnswer(query);
     if (what === "events" && depth === 1) return refusal(503, "too-many", "too many streams are open; close some");
     if (what === "public" && depth === 2) return this.#public(host);
     if (what !== "berths" || depth < 3) return nothingHere();
@@ -113,38 +113,41 @@ export class ApiRoutes implements Routes {
   async #detail(known: Known, row: BerthRow) {
     const { site } = this.#parts;
     let quietest: QuietHour | null = null;
-    if (site.history !== undefined) quietest = (await this.#quietOf(`${row.host}/${row.name}`)).best;
+    if (site.history !== undefined) quietest = (await this.#quietOf(row.host, row.name)).best;
     const publicPage = site.publicBerths.has(row.name) ? `/p/${row.name}` : null;
     return detailOf(known, row, { quietest, publicPage }, Date.now());
   }
 
-  async #quietAnswer(berth: string | null): Promise<Answer> {
+  /** Of one berth, of all of one host, or of all of this host. A history in PostgreSQL also has other hosts. */
+  async #quietAnswer(query: URLSearchParams): Promise<Answer> {
     const { site } = this.#parts;
-    if (site.history === undefined) return noHistory();
-    if (berth !== null) {
-      const [host = "", name = "", ...rest] = berth.split("/");
-      if (rest.length > 0) return refusal(400, "bad-request", "berth is HOST/NAME");
-      const isHere = host === site.place.host && site.rowOf(name) !== undefined;
-      if (!isHere && site.history.idOf({ host, name }) === undefined) return noBerth();
+    const { history, place } = site;
+    if (history === undefined) return noHistory();
+    const berth = query.get("berth");
+    if (berth === null) {
+      const host = query.get("host") ?? place.host;
+      if (host !== place.host && history.idsOf(host).length === 0) return noHost();
+      return jsonAnswer(jsonBody(await this.#quietOf(host, null)));
     }
-    return jsonAnswer(jsonBody(await this.#quietOf(berth)));
+    const [host = "", name = "", ...rest] = berth.split("/");
+    if (rest.length > 0) return refusal(400, "bad-request", "berth is HOST/NAME");
+    const isHere = host === place.host && site.rowOf(name) !== undefined;
+    if (!isHere && history.idOf({ host, name }) === undefined) return noBerth();
+    return jsonAnswer(jsonBody(await this.#quietOf(host, name)));
   }
 
-  /** Computed at most every ten minutes for each berth: the hours change slowly. */
-  #quietOf(berth: string | null): Promise<Quiet> {
-    return this.#quiet.of(berth ?? "", () => this.#computeQuiet(berth, Date.now()));
+  /** `name` is null for all berths of the host. Computed at most every ten minutes: the hours change slowly. */
+  #quietOf(host: string, name: string | null): Promise<Quiet> {
+    return this.#quiet.of(`${host}/${name ?? ""}`, () => this.#computeQuiet(host, name, Date.now()));
   }
 
-  async #computeQuiet(berth: string | null, now: number): Promise<Quiet> {
-    const { site } = this.#parts;
-    const { host } = site.place;
-    const { zone } = site.facts;
-    const [, name = ""] = berth?.split("/") ?? [];
-    const hours =
-      site.history === undefined ? [] : await hoursOf(site.history, host, berth === null ? undefined : name);
+  async #computeQuiet(host: string, name: string | null, now: number): Promise<Quiet> {
+    const { history, facts } = this.#parts.site;
+    const { zone } = facts;
+    const hours = history === undefined ? [] : await hoursOf(history, host, name);
     const week = quietWeek(hours, zone, now);
-    const remedy = berth === null || week.best === null ? null : restartThen(name, week.best.next, zone);
-    return { berth, host, zone, ...week, remedy };
+    const remedy = name === null || week.best === null ? null : restartThen(name, week.best.next, zone);
+    return { berth: name === null ? null : `${host}/${name}`, host, zone, ...week, remedy };
   }
 
   async #public(name: string): Promise<Answer> {
@@ -200,6 +203,10 @@ function noHistory(): Answer {
 
 function noBerth(): Answer {
   return refusal(404, "not-found", "there is no such berth");
+}
+
+function noHost(): Answer {
+  return refusal(404, "not-found", "there is no such host");
 }
 
 /** Undefined for what is no whole number. */

@@ -10,7 +10,7 @@
  * | /api/v1/berths/HOST/NAME | {@link BerthDetail} |
  * | /api/v1/berths/HOST/NAME/series?range=24h\|30d | {@link Series} |
  * | /api/v1/berths/HOST/NAME/timeline?before=TIME&limit=N | {@link Timeline} |
- * | /api/v1/quiet, /api/v1/quiet?berth=HOST/NAME | {@link Quiet} |
+ * | /api/v1/quiet, /api/v1/quiet?host=HOST, /api/v1/quiet?berth=HOST/NAME | {@link Quiet} |
  * | /api/v1/public/NAME | {@link PublicBerth}: needs no token |
  * | /api/v1/events | server-sent events: {@link StreamEvents} |
  *

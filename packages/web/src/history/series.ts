@@ -175,8 +175,10 @@ export async function monthOf(history: History, berth: BerthId, now: number): Pr
 }
 
 /** Players by the hour for all weeks that are kept: of one berth, or of all of a host together. */
-export async function hoursOf(history: History, host: string, name: string | undefined): Promise<HourOfPlayers[]> {
-  const ids = name === undefined ? history.idsOf(host) : [history.idOf({ host, name }) ?? -1];
+export async function hoursOf(history: History, host: string, name: string | null): Promise<HourOfPlayers[]> {
+  const ids = name === null ? history.idsOf(host) : [history.idOf({ host, name }) ?? -1];
+  // PostgreSQL refuses an empty list.
+  if (ids.length === 0) return [];
   const marks = ids.map(() => "?").join(", ");
   const rows = await history.sql.all(
     `SELECT at, sum(players) AS mean, sum(players_high) AS high FROM hourly
