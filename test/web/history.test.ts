@@ -302,7 +302,9 @@ describe("the history", () => {
     await expect(SqliteFile.open(path, undefined, 2)).rejects.toThrow(/another process has the history .*h\.db/);
     await history.close();
     await (await open(path)).close();
-    await expect(SqliteFile.open(join(folder.path, "absent/h.db"))).rejects.toThrow(/absent.*does its folder exist/);
+    await expect(SqliteFile.open(join(folder.path, "absent/h.db"))).rejects.toThrow(
+      /there is no folder .*absent; make it/,
+    );
   });
 
   it("refuses a file that is something else, and leaves it as it is", async () => {

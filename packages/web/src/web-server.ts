@@ -10,6 +10,7 @@ import { limits } from "./http/limits.ts";
 import { readPageFiles } from "./http/page-files.ts";
 import { type Guard, httpServer, type TlsMaterial } from "./http/server.ts";
 import { Streams } from "./http/streams.ts";
+import { listenFault } from "./listen-fault.ts";
 import { readNamed, readToken } from "./options/files.ts";
 import { isLocal, type ListenPlace } from "./options/listen.ts";
 import type { WebOptions } from "./options/options.ts";
@@ -140,14 +141,7 @@ async function listenOn(server: Server, handle: FdHandle, isGuarded: boolean): P
 
 function listening(server: Server, at: { host?: string; port?: number; path?: string; fd?: number }): Promise<Server> {
   return new Promise((resolve, reject) => {
-    server.once("error", (error) =>
-      reject(
-        new Fault(
-          "LISTEN_FAILED",
-          `${at.path ?? (at.fd === undefined ? `${at.host}:${at.port}` : "the passed socket")}: ${error.message}`,
-        ),
-      ),
-    );
+    server.once("error", (error) => reject(listenFault(at, error)));
     server.listen(at, () => resolve(server));
   });
 }

@@ -5,6 +5,7 @@
 import { unlinkSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { Fault } from "../fault.ts";
+import { isTooLong, pathTrouble, tooLong } from "../listen-fault.ts";
 
 export interface OwnedFile {
   release(): Promise<void>;
@@ -17,8 +18,11 @@ const PAUSE_MS = 250;
 /** Waits for the present owner to end: a restart overlaps. Throws HISTORY_FAILED if it does not. */
 export async function lockOf(path: string, tries: number = TRIES): Promise<OwnedFile> {
   const socket = `${path}.owner`;
+  if (isTooLong(socket)) {
+    throw new Fault("HISTORY_FAILED", `the history ${path} needs the socket ${socket} beside it: ${tooLong}`);
+  }
   for (let left = tries; left > 0; left--) {
-    const server = await listen(socket);
+    const server = await listen(path, socket);
     if (server !== undefined) {
       return { release: () => new Promise((resolve) => server.close(() => resolve())) };
     }
@@ -29,12 +33,12 @@ export async function lockOf(path: string, tries: number = TRIES): Promise<Owned
 }
 
 /** Undefined if something is at that path already. */
-function listen(socket: string): Promise<Server | undefined> {
+function listen(path: string, socket: string): Promise<Server | undefined> {
   return new Promise((resolve, reject) => {
     const server = createServer((connection) => connection.destroy());
     server.once("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EADDRINUSE") return resolve(undefined);
-      reject(new Fault("HISTORY_FAILED", `${socket}: ${error.message}; does its folder exist, and is it yours?`));
+      reject(new Fault("HISTORY_FAILED", `the history ${path} cannot be kept: ${pathTrouble(socket, error)}`));
     });
     server.listen(socket, () => {
       server.unref();

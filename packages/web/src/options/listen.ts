@@ -1,6 +1,7 @@
 /** Where the server listens, and whether that is safe without a proof of who asks. Pure. */
 import { isIP } from "node:net";
 import { Fault } from "../fault.ts";
+import { isTooLong, tooLong } from "../listen-fault.ts";
 
 export type ListenPlace =
   | { readonly kind: "tcp"; readonly host: string; readonly port: number }
@@ -11,6 +12,7 @@ export function parseListen(text: string): ListenPlace {
   if (text.startsWith("unix:")) {
     const path = text.slice("unix:".length);
     if (!path.startsWith("/")) throw usage(text, "a UNIX socket needs an absolute path: unix:/run/berth-web.sock");
+    if (isTooLong(path)) throw usage(text, tooLong);
     return { kind: "unix", path };
   }
   const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
