@@ -8,6 +8,28 @@ export interface GroupUse {
   readonly cpuSeconds?: number;
 }
 
+const FRESH_MS = 1000;
+
+/** Of many groups: the files of each are read again after a second at the earliest, however often clients ask. */
+export class GroupUses {
+  #readAt = Number.NEGATIVE_INFINITY;
+  #found = new Map<string, GroupUse>();
+
+  /** Of a group's folder. */
+  of(folder: string): GroupUse {
+    const now = performance.now();
+    if (now - this.#readAt >= FRESH_MS) {
+      this.#readAt = now;
+      this.#found = new Map();
+    }
+    const known = this.#found.get(folder);
+    if (known !== undefined) return known;
+    const use = groupUse(folder);
+    this.#found.set(folder, use);
+    return use;
+  }
+}
+
 /** Of a group's folder. */
 export function groupUse(folder: string): GroupUse {
   const memory = numberOf(beginningOf(join(folder, "memory.current")));

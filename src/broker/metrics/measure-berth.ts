@@ -7,7 +7,7 @@ import { addressText, type Berth } from "../berths/berth.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { AcceptQueue } from "./accept-queues.ts";
 import type { FamilyName, Measured } from "./families.ts";
-import { groupUse } from "./group-use.ts";
+import type { GroupUses } from "./group-use.ts";
 
 const SO_MEMINFO = 55;
 // SK_MEMINFO_… (linux/sock_diag.h): which word of it is what.
@@ -16,8 +16,9 @@ const RECEIVE_BUFFER = 1;
 const DROPPED = 8;
 const WORDS = 9;
 
-/** What the berths' listening sockets have, by inode, and the calls for the others. */
+/** What the berths' listening sockets have, by inode, the calls for the others, and what control groups use. */
 export interface BerthMeasuring {
+  readonly groupUses: GroupUses;
   readonly sys: Pick<Native, "getsockopt"> & Pick<ForeignCalls, "getsockopt">;
   readonly acceptQueues: ReadonlyMap<number, AcceptQueue>;
 }
@@ -48,7 +49,7 @@ export function measureBerth(berth: Berth, state: ShownState, measuring: BerthMe
   add("HeldDescriptors", stash.size, { kind: "stash" });
   for (const one of sockets) measureSocket(one, measuring, add);
   if (lease?.tenant.cgroup === undefined) return all;
-  const { memory, memoryLimit, cpuSeconds } = groupUse(lease.tenant.cgroup);
+  const { memory, memoryLimit, cpuSeconds } = measuring.groupUses.of(lease.tenant.cgroup);
   add("TenantMemoryBytes", memory);
   add("TenantMemoryLimitBytes", memoryLimit);
   add("TenantCpuSeconds", cpuSeconds);

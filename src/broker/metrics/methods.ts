@@ -11,6 +11,7 @@ import type { Session } from "../session/session.ts";
 import { type AcceptQueue, AcceptQueues } from "./accept-queues.ts";
 import { countEvents } from "./count-events.ts";
 import { described, listed } from "./families.ts";
+import { GroupUses } from "./group-use.ts";
 import { measureBerth } from "./measure-berth.ts";
 import { type BrokerMeasuring, countDescriptors, measureBroker } from "./measure-broker.ts";
 import { sendAll } from "./send-all.ts";
@@ -35,6 +36,7 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
   const { berths, events, sys } = context;
   const slices = new Slices();
   const acceptQueues = new AcceptQueues(sys);
+  const groupUses = new GroupUses();
   const startedAt = performance.now();
   countEvents(
     events,
@@ -43,7 +45,7 @@ export function metricsMethods(context: MetricsContext): Implementation<Session>
 
   function* measure(session: Session, queues: ReadonlyMap<number, AcceptQueue>, open?: number): Generator<Reply> {
     const states = new Map<string, number>();
-    const measuring = { sys, acceptQueues: queues };
+    const measuring = { sys, acceptQueues: queues, groupUses };
     for (const berth of berths.list()) {
       // The configuration can change between two slices.
       if (berths.get(berth.name) !== berth || !berths.visibility.sees(berth, session)) continue;

@@ -1,6 +1,8 @@
-import { expect, it } from "vitest";
-import { groupUse } from "../../../src/broker/metrics/group-use.ts";
+import { afterEach, expect, it, vi } from "vitest";
+import { GroupUses, groupUse } from "../../../src/broker/metrics/group-use.ts";
 import { TestFolder } from "../../support/broker.ts";
+
+afterEach(() => void vi.useRealTimers());
 
 it("reads memory, its limit, and processor time; what is absent or without a limit says nothing", () => {
   using folder = new TestFolder({
@@ -12,4 +14,17 @@ it("reads memory, its limit, and processor time; what is absent or without a lim
   folder.write({ "memory.max": "max\n", "cpu.stat": "user_usec 1\n" });
   expect(groupUse(folder.path)).toEqual({ memory: 4_096_000 });
   expect(groupUse(`${folder.path}/gone`)).toEqual({});
+});
+
+it("reads the files of a group once a second, however often it is asked", () => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+  using folder = new TestFolder({ "a/memory.current": "1\n", "b/memory.current": "2\n" });
+  const uses = new GroupUses();
+  const both = () => [uses.of(`${folder.path}/a`), uses.of(`${folder.path}/b`)];
+  expect(both()).toEqual([{ memory: 1 }, { memory: 2 }]);
+  folder.write({ "a/memory.current": "3\n" });
+  vi.advanceTimersByTime(999);
+  expect(both()).toEqual([{ memory: 1 }, { memory: 2 }]);
+  vi.advanceTimersByTime(1);
+  expect(both()).toEqual([{ memory: 3 }, { memory: 2 }]);
 });
