@@ -53,6 +53,8 @@ describe("berth-web beside a broker", { timeout: 60_000 }, () => {
       history,
       "--public",
       "arena=The Arena",
+      "--public",
+      "arenna=A Mistake",
       "--address",
       "play.example",
     ]);
@@ -138,6 +140,11 @@ describe("berth-web beside a broker", { timeout: 60_000 }, () => {
     );
     const { status, body } = await ask(web, "/api/v1/public/lazy");
     expect([status, JSON.parse(body) as ApiError]).toMatchObject([404, { error: { code: "not-found" } }]);
+  });
+
+  it("warns of a public page for a berth that there is not", async () => {
+    await vi.waitFor(() => expect(web.log()).toContain("--public arenna: there is no such berth"), 30_000);
+    expect(web.log()).not.toContain("--public arena:");
   });
 
   it("answers as its OpenAPI file says", async () => {

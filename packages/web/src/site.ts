@@ -152,6 +152,7 @@ export class Site {
         this.facts.version = version;
         this.berths.keepOnly(names);
         if (names.length === 0) console.error("berth-web: %s", seesNone());
+        for (const name of missing(this.publicBerths, names)) console.error("berth-web: %s", hasNoPage(name));
       })
       .catch(() => undefined); // the watch fails too, and is begun again
   }
@@ -219,6 +220,15 @@ export class Site {
     await this.#feed.close();
     await this.history?.close();
   }
+}
+
+function missing(wanted: ReadonlyMap<string, string>, names: readonly string[]): string[] {
+  const there = new Set(names);
+  return [...wanted.keys()].filter((name) => !there.has(name));
+}
+
+function hasNoPage(name: string): string {
+  return `--public ${name}: there is no such berth, or user ${userInfo().username} may not see it, so /p/${name} has no data; all berths: berth ls`;
 }
 
 function seesNone(): string {
