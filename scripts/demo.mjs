@@ -69,7 +69,7 @@ export class Demo {
   }
 
   async #start() {
-    this.#folder = mkdtempSync(join(tmpdir(), "berthd-demo-"));
+    this.#folder = this.#makeFolder();
     // The server reads its program here, as a user that may have no way into the clone.
     chmodSync(this.#folder, 0o755);
     copyFileSync(join(root, "examples/echo-server.mjs"), join(this.#folder, "echo-server.mjs"));
@@ -83,6 +83,16 @@ export class Demo {
     const rest = ["--state", join(this.#folder, "state"), "--socket", this.socket, "--observer", String(this.uid)];
     this.broker = this.#spawn("broker", join(root, "dist/cli/berthd.js"), [...config, ...rest]);
     await this.#untilReady();
+  }
+
+  #makeFolder() {
+    try {
+      return mkdtempSync(join(tmpdir(), "berthd-demo-"));
+    } catch (error) {
+      throw new Sentence(
+        `no folder can be made in ${tmpdir()}: ${error.message}; name another one: TMPDIR=/var/tmp npm start`,
+      );
+    }
   }
 
   #prepareNobody() {
