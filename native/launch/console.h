@@ -11,7 +11,7 @@
 //           'd'  the reader was too slow, and the connection ends
 //           'f'  there are too many readers, and the connection ends
 //
-// src/cli/console/frames.ts mirrors this file.
+// src/net/console-frames.ts mirrors this file.
 #pragma once
 
 #include <stddef.h>

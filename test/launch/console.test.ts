@@ -5,11 +5,11 @@ import { chmodSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { FrameReader, inputFrames, sizeFrame } from "../../src/cli/console/frames.ts";
 import { check } from "../../src/errors.ts";
 import type { Plan } from "../../src/launch/plan.ts";
 import { native } from "../../src/native.ts";
 import { encodeSockaddr } from "../../src/net/address.ts";
+import { FrameReader, inputFrames, sizeFrame } from "../../src/net/console-frames.ts";
 import { needs } from "../support/needs.ts";
 import { encode, FakeBroker, launch, launcher, planOf, run, statusIn } from "./fake-broker.ts";
 

@@ -5,10 +5,10 @@ import { lstatSync, statSync } from "node:fs";
 import { createConnection, type Socket } from "node:net";
 import { join } from "node:path";
 import { BerthError, RefusedError } from "../../errors.ts";
+import { type ConsoleEnd, FrameReader, inputFrames, sizeFrame } from "../../net/console-frames.ts";
 import { consoleFolder } from "../../net/socket-path.ts";
 import { locateBerth } from "../berth-records.ts";
 import type { BrokerChoice } from "../options.ts";
-import { type ConsoleEnd, FrameReader, inputFrames, sizeFrame } from "./frames.ts";
 
 /** A server that has a console. */
 export interface ConsoleServer {
