@@ -3,19 +3,23 @@ import { printable } from "./printable.ts";
 import type { Berth, Start } from "./varlink/interfaces/io.berthd.Broker.types.ts";
 
 /** One word for a table. */
-export type ShownState = Berth["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated";
+export type ShownState = Berth["state"] | "problem" | "waiting" | "failed" | "starting" | "outdated" | "draining";
 
 /** What keeps a berth from being used comes before all else. */
-export function stateOf({ state, problems, wait, start, outdated, root }: Berth): ShownState {
+export function stateOf({ state, problems, wait, start, outdated, root, drain }: Berth): ShownState {
   if (problems && problems.length > 0) return "problem";
   if (wait) return "waiting";
   if (state === "vacant" && start?.state === "failed") return "failed";
   if (state === "vacant" && (start?.state === "starting" || start?.state === "queued")) return "starting";
+  if (state === "occupied" && drain) return "draining";
   return state === "occupied" && (outdated || root?.newer) ? "outdated" : state;
 }
 
-/** Why it is in this state and what to do. Undefined where there is nothing to do. */
-export function adviceOf(berth: Berth): string | undefined {
+/**
+ * Why it is in this state and what to do. Undefined where there is nothing to do. `now`: milliseconds since 1970, for
+ * what is left until a deadline.
+ */
+export function adviceOf(berth: Berth, now: number = Date.now()): string | undefined {
   const { problems, wait, start } = berth;
   switch (stateOf(berth)) {
     case "problem": {
@@ -32,6 +36,8 @@ export function adviceOf(berth: Berth): string | undefined {
       return start ? failureOf(start) : undefined;
     case "outdated":
       return outdatedOf(berth);
+    case "draining":
+      return `${drainOf(berth, now)}; to keep its server: berth drain --cancel ${printable(berth.name)}`;
     case "starting":
     case "vacant":
     case "occupied":
@@ -55,6 +61,22 @@ export function outdatedOf({ name, older, outdated, root }: Berth): string {
   return `${has}${now}; restart it: berth restart ${printable(name)}`;
 }
 
+/** When the server of a berth that drains is stopped: `stops once nobody plays, at the latest in 12:03 (…); 7 play`. */
+export function drainOf({ drain, players }: Pick<Berth, "drain" | "players">, now: number): string {
+  const deadline = drain?.deadline;
+  const latest = deadline ? `, at the latest in ${leftUntil(deadline, now)} (${timeOf(deadline)})` : "";
+  const count = players ? `; ${players.count === 1 ? "1 plays" : `${players.count} play`}` : "";
+  return `its server stops once nobody plays${latest}${count}`;
+}
+
+/** `1:02:03`, or `12:03` under an hour. `deadline`: microseconds since 1970. */
+export function leftUntil(deadline: number, now: number): string {
+  const seconds = Math.max(0, Math.ceil((deadline / 1000 - now) / 1000));
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const two = (number: number): string => String(number).padStart(2, "0");
+  return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
+}
+
 /** A command that shows more of what is wrong with it, or ends that. Undefined where there is nothing to do. */
 export function commandOf(berth: Berth): string | undefined {
   switch (stateOf(berth)) {
@@ -64,6 +86,8 @@ export function commandOf(berth: Berth): string | undefined {
       return `berth logs ${berth.name}`;
     case "outdated":
       return `berth restart ${berth.name}`;
+    case "draining":
+      return `berth drain --cancel ${berth.name}`;
     case "waiting":
       return `berth show ${berth.name}`;
     case "starting":

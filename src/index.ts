@@ -12,6 +12,7 @@ export type {
   BerthState,
   BerthView,
   DescriptorView,
+  DrainView,
   LeaseView,
   PlayersView,
   QueryView,
@@ -23,11 +24,13 @@ export type {
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
 export type { StartLimits } from "./broker/demand/starter.ts";
+export type { DrainLimits } from "./broker/drain/drain-step.ts";
 export { Predecessor } from "./broker/restart/takeover-client.ts";
 export { type AcquireOptions, acquire } from "./client/acquire.ts";
 export {
   type BerthEventRecord,
   BrokerClient,
+  type DrainOptions,
   type Metric,
   type MetricFamily,
   type PlayersReport,
@@ -86,6 +89,7 @@ export type { UnixConnectOptions } from "./varlink/connect.ts";
 export type {
   Berth as BerthRecord,
   Descriptor as DescriptorRecord,
+  Draining as DrainRecord,
   Lease as LeaseRecord,
   Players as PlayersRecord,
   Problem as ProblemRecord,

@@ -8,6 +8,7 @@ import type { PassedFd } from "../systemd/activation.ts";
 import type { DescriptorStore } from "../systemd/fd-store.ts";
 import type { QuotaLimits } from "./access/quota.ts";
 import type { StartLimits } from "./demand/starter.ts";
+import type { DrainLimits } from "./drain/drain-step.ts";
 import type { Guard } from "./guard/guard.ts";
 import type { Predecessor } from "./restart/takeover-client.ts";
 
@@ -56,6 +57,8 @@ export interface BrokerOptions {
   readonly deadline?: number;
   /** Limits for servers that start on demand. */
   readonly starts?: Partial<StartLimits>;
+  /** Times of drains. */
+  readonly drains?: Partial<DrainLimits>;
   /**
    * Folder for a log of each server that the broker starts itself: NAME.log, rotated. Default: none, so the output goes
    * to `serverOutput`.

@@ -17,6 +17,7 @@ import type { BrokerOptions } from "./broker-options.ts";
 import type { BrokerCounts } from "./counts/broker-counts.ts";
 import type { OnDemand } from "./demand/on-demand.ts";
 import type { Stops } from "./demand/stops.ts";
+import type { Drains } from "./drain/drains.ts";
 import type { Guard } from "./guard/guard.ts";
 import type { NotifySockets } from "./notify/notify-sockets.ts";
 import type { Ledger } from "./restart/ledger.ts";
@@ -74,6 +75,7 @@ export interface Reloads {
 export interface BrokerParts extends Settled {
   readonly onDemand: OnDemand;
   readonly stops: Stops;
+  readonly drains: Drains;
   readonly recovery: Recovery;
   readonly interfaces: InterfaceFollower;
   readonly reloader: Reloads;
@@ -108,6 +110,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.notify?.close();
   parts.agent?.close();
   parts.onDemand?.close();
+  parts.drains?.close();
   parts.stops?.close();
   parts.recovery?.close();
   parts.interfaces?.close();

@@ -22,6 +22,7 @@ import { OnDemand } from "./demand/on-demand.ts";
 import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
 import { Stops } from "./demand/stops.ts";
+import { Drains } from "./drain/drains.ts";
 import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { beginKeeping } from "./keeping.ts";
@@ -183,8 +184,8 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 
 /** Step 4: no other broker has any of it now. Serves clients, and answers the binds of running servers. */
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, loaded: Drafts): BrokerParts {
-  const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions, locks } = parts;
-  const { ledger, notify, agent, control } = parts;
+  const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions } = parts;
+  const { ledger, notify, control } = parts;
   guard.start();
   beginKeeping(parts);
   closeUnclaimed(unclaimed, parts);
@@ -210,6 +211,8 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const limits = { ...DEFAULT_START_LIMITS, ...options.starts };
   const onDemand = new OnDemand({ sys, log, events, runner, limits });
   const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });
+  const isPaused = (): boolean => takeover.isUnderWay;
+  const drains = new Drains({ sys, log, events, stops, onDemand, consoles, isPaused, limits: options.drains });
   const maxFds = maxOpenFiles();
   const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));
@@ -231,33 +234,20 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
     keepsDescriptorsOut: control.keepsDescriptorsOut,
     counts: parts.counts,
   });
-  const snapshot = new TakeoverSnapshot({
-    repairs,
-    berths,
-    interceptions,
-    locks,
-    own,
-    listener,
-    notify,
-    agent,
-    onDemand,
-    sys,
-    log,
-  });
+  const snapshot = new TakeoverSnapshot({ ...parts, own, listener, onDemand });
   const reloader = new Reloader(loaded);
   const recovery = new Recovery({
     berths,
     sys,
-    isPaused: () => takeover.isUnderWay,
+    isPaused,
     onCured: () => {
       onDemand.resume(berths.list());
       noteHeld(parts);
       interfaces.update();
     },
   });
-  const isPaused = (): boolean => takeover.isUnderWay;
   const interfaces = new InterfaceFollower({ berths, repairs, sys, log, isPaused });
-  const serving = { ...parts, onDemand, stops, recovery, interfaces, reloader, listener, snapshot };
+  const serving = { ...parts, onDemand, stops, drains, recovery, interfaces, reloader, listener, snapshot };
   const takeover = new TakeoverServer({
     snapshot,
     obstacle: takeoverObstacle(parts),
@@ -280,6 +270,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       takeover,
       watchers,
       stops,
+      drains,
       maxFds,
       state: () => parts.roots.folder && resolve(parts.roots.folder),
       reload: () => reloadInSlices(all),
@@ -291,6 +282,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   serveContainers(parts, takeover, maxFds);
   recovery.update();
   interfaces.update();
+  drains.resume(berths.all());
   return all;
 }
 

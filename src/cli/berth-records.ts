@@ -24,6 +24,8 @@ export interface EventRecord {
 }
 
 export type StoppedRecord = BrokerMethods["Stop"]["reply"];
+export type DrainRecord = BrokerMethods["Drain"]["reply"];
+export type CancelRecord = BrokerMethods["CancelDrain"]["reply"];
 
 const contract = parseInterface(brokerInterface);
 // A newer broker may tell more than this version knows.
@@ -84,6 +86,20 @@ export function readEvent(parameters: Parameters): EventRecord {
 export function readStopped(parameters: Parameters): StoppedRecord {
   const problem = compileReply(contract, "Stop", "ignore")(parameters);
   assertFits<StoppedRecord>("Stop", problem, parameters);
+  return parameters;
+}
+
+/** The reply of Drain. */
+export function readDrain(parameters: Parameters): DrainRecord {
+  const problem = compileReply(contract, "Drain", "ignore")(parameters);
+  assertFits<DrainRecord>("Drain", problem, parameters);
+  return parameters;
+}
+
+/** The reply of CancelDrain. */
+export function readCancel(parameters: Parameters): CancelRecord {
+  const problem = compileReply(contract, "CancelDrain", "ignore")(parameters);
+  assertFits<CancelRecord>("CancelDrain", problem, parameters);
   return parameters;
 }
 

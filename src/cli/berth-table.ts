@@ -20,6 +20,7 @@ export const stateStyles: Readonly<Record<ShownState, Style>> = {
   starting: "yellow",
   waiting: "yellow",
   outdated: "yellow",
+  draining: "yellow",
   failed: "red",
   problem: "red",
 };

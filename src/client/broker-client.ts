@@ -3,7 +3,7 @@ import { BerthError } from "../errors.ts";
 import { VarlinkClient } from "../varlink/client.ts";
 import { parseInterface } from "../varlink/idl.ts";
 import { brokerInterface } from "../varlink/interfaces/io.berthd.Broker.ts";
-import type { Berth, BrokerMethods } from "../varlink/interfaces/io.berthd.Broker.types.ts";
+import type { Berth, BrokerMethods, Draining } from "../varlink/interfaces/io.berthd.Broker.types.ts";
 import { metricsInterface } from "../varlink/interfaces/io.systemd.Metrics.ts";
 import type { Parameters } from "../varlink/message.ts";
 import { compileReply } from "../varlink/validate.ts";
@@ -43,12 +43,20 @@ export interface PlayersReport {
   readonly map?: string | undefined;
 }
 
+/** For {@link BrokerClient.drain}. */
+export interface DrainOptions extends WaitOptions {
+  /** In how many seconds the server is stopped at the latest. Without it: only when nobody plays. */
+  readonly within?: number | undefined;
+}
+
 const broker = parseInterface(brokerInterface);
 const metrics = parseInterface(metricsInterface);
 // A newer broker may tell more than this version knows.
 const problems = {
   list: compileReply(broker, "List", "ignore"),
   watch: compileReply(broker, "Watch", "ignore"),
+  drain: compileReply(broker, "Drain", "ignore"),
+  cancelDrain: compileReply(broker, "CancelDrain", "ignore"),
   metric: compileReply(metrics, "List", "ignore"),
   family: compileReply(metrics, "Describe", "ignore"),
 };
@@ -91,6 +99,26 @@ export class BrokerClient extends VarlinkClient {
    */
   async report(berth: string, players: PlayersReport = {}, { signal }: WaitOptions = {}): Promise<void> {
     (await this.call("io.berthd.Broker.Report", { berth, ...players }, { signal }))[Symbol.dispose]();
+  }
+
+  /**
+   * Has a berth's server stopped once nobody plays any more, and at the latest after `within` seconds (1 to 604,800).
+   * Resolves when that has begun, with the times in microseconds since 1970; undefined if nobody had the berth. Throws
+   * RefusedError `org.varlink.service.PermissionDenied` if this user may not stop its server.
+   */
+  async drain(berth: string, { within, signal }: DrainOptions = {}): Promise<Draining | undefined> {
+    using reply = await this.call("io.berthd.Broker.Drain", { berth, within }, { signal });
+    const { parameters } = reply;
+    assertFits<BrokerMethods["Drain"]["reply"]>("Drain", problems.drain(parameters), parameters);
+    return parameters.drain ?? undefined;
+  }
+
+  /** Cancels a drain: the server goes on. Resolves with what was cancelled; undefined if the berth was not draining. */
+  async cancelDrain(berth: string, { signal }: WaitOptions = {}): Promise<Draining | undefined> {
+    using reply = await this.call("io.berthd.Broker.CancelDrain", { berth }, { signal });
+    const { parameters } = reply;
+    assertFits<BrokerMethods["CancelDrain"]["reply"]>("CancelDrain", problems.cancelDrain(parameters), parameters);
+    return parameters.drain ?? undefined;
   }
 
   /** All families that there are. */

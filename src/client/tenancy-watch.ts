@@ -11,9 +11,10 @@ import { isObject } from "../varlink/json.ts";
 /**
  * replaced: another tenant has taken the berth over. removed: the berth is no longer configured, or the lease was ended
  * by somebody else. After these the lease has ended. outdated: the configuration of the berth has changed; acquire it
- * again to get its new sockets.
+ * again to get its new sockets. draining: the server is to end, once nobody plays or at a deadline. drain-cancelled: it
+ * is not to end any more.
  */
-export type TenancyEvent = "replaced" | "removed" | "outdated";
+export type TenancyEvent = "replaced" | "removed" | "outdated" | "draining" | "drain-cancelled";
 
 export interface Watched {
   readonly berth: string;
@@ -57,6 +58,8 @@ class Judge {
   /** It has been the berth's lease, and not only that of a newcomer. */
   #present = false;
   #outdated = false;
+  /** The drain that was told last. */
+  #drain: string | undefined;
 
   constructor(watched: Watched) {
     this.#watched = watched;
@@ -75,19 +78,31 @@ class Judge {
     else this.#look(berth);
   }
 
-  #look({ lease, state, outdated }: Readonly<Record<string, unknown>>): void {
+  #look({ lease, state, outdated, drain }: Readonly<Record<string, unknown>>): void {
     if (this.over) return;
     if (isObject(lease) && lease["id"] === this.#watched.lease) {
       this.#present = true;
       if (outdated === true && !this.#outdated)
         this.#tell("outdated", "its configuration has changed; acquire it again to get its new sockets");
       this.#outdated = outdated === true;
+      this.#lookAtDrain(isObject(drain) ? drain : undefined);
       return;
     }
     // A newcomer's lease is not shown before it is ready.
     if (state === "handover" && !this.#present) return;
     if (isObject(lease)) this.#end("replaced", `pid ${String(lease["pid"])} has taken it over`);
     else this.#end("removed", "the lease was ended by somebody else");
+  }
+
+  /** A drain is told when it begins, and again when its deadline is another. */
+  #lookAtDrain(drain: Readonly<Record<string, unknown>> | undefined): void {
+    const { deadline } = drain ?? {};
+    const known = this.#drain;
+    this.#drain = drain && String(deadline ?? "");
+    if (this.#drain === known) return;
+    if (this.#drain === undefined) return this.#tell("drain-cancelled", "its drain was cancelled: the server goes on");
+    const latest = typeof deadline === "number" ? `, at the latest at ${new Date(deadline / 1000).toISOString()}` : "";
+    this.#tell("draining", `its server is stopped once nobody plays${latest}`);
   }
 
   #end(event: "replaced" | "removed", why: string): void {

@@ -34,15 +34,18 @@ export interface TenancyOptions {
 /** The listeners' arguments: why, as a {@link BerthError} with the code TENANCY_CHANGED. */
 export type TenancyEvents = Readonly<Record<TenancyEvent, [reason: BerthError]>>;
 
-const EVENTS: readonly TenancyEvent[] = ["replaced", "removed", "outdated"];
+const EVENTS: readonly TenancyEvent[] = ["replaced", "removed", "outdated", "draining", "drain-cancelled"];
+/** Those of a signal that names none. */
+const CHANGES: readonly TenancyEvent[] = ["replaced", "removed", "outdated"];
 
 /**
  * A berth that this process holds. Disposing of it closes what was made from it and releases the berth. If the process
  * dies, the broker notices, and the sockets stay open for the next tenant.
  *
  * It emits "replaced" when another tenant has taken the berth over, "removed" when the berth is no longer configured or
- * somebody else has ended the lease, and "outdated" when the configuration of the berth has changed. Listening to them
- * does not keep the process alive.
+ * somebody else has ended the lease, and "outdated" when the configuration of the berth has changed. "draining": the
+ * broker stops this process once nobody plays or at a deadline, and "drain-cancelled": it does not after all. Listening
+ * to them does not keep the process alive.
  */
 export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposable {
   readonly berth: string;
@@ -74,12 +77,12 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
   }
 
   /**
-   * A signal that is aborted at the first of these events, or of all three without arguments. Its reason is a
-   * BerthError with the code TENANCY_CHANGED.
+   * A signal that is aborted at the first of these events; without arguments, at "replaced", "removed" or "outdated".
+   * Its reason is a BerthError with the code TENANCY_CHANGED.
    */
   signal(...events: readonly TenancyEvent[]): AbortSignal {
     const controller = new AbortController();
-    for (const event of events.length === 0 ? EVENTS : events) this.once(event, (reason) => controller.abort(reason));
+    for (const event of events.length === 0 ? CHANGES : events) this.once(event, (reason) => controller.abort(reason));
     return controller.signal;
   }
 

@@ -66,6 +66,27 @@ describe("the state that people read", () => {
   });
 });
 
+describe("a drain", () => {
+  const now = Date.parse("2026-01-31T12:00:00Z");
+  const keep = "to keep its server: berth drain --cancel arena";
+  test.each<[number | undefined, number | undefined, string]>([
+    [undefined, undefined, "its server stops once nobody plays"],
+    [undefined, 1, "its server stops once nobody plays; 1 plays"],
+    [723, 7, "its server stops once nobody plays, at the latest in 12:03 (2026-01-31T12:12:03Z); 7 play"],
+    [3600 + 62, 0, "its server stops once nobody plays, at the latest in 1:01:02 (2026-01-31T13:01:02Z); 0 play"],
+    [-5, undefined, "its server stops once nobody plays, at the latest in 0:00 (2026-01-31T11:59:55Z)"],
+  ])("of %s s left, with %s players, is a sentence", (seconds, count, sentence) => {
+    const deadline = seconds === undefined ? undefined : (now + seconds * 1000) * 1000;
+    const players = count === undefined ? undefined : { count, at: now * 1000 };
+    const berth: BerthRecord = { ...occupied, outdated: true, drain: { began: now * 1000, deadline }, players };
+    expect([stateOf(berth), adviceOf(berth, now)]).toEqual(["draining", `${sentence}; ${keep}`]);
+  });
+
+  test("during a handover is not what people read first", () => {
+    expect(stateOf({ ...occupied, state: "handover", drain: { began: 1 } })).toBe("handover");
+  });
+});
+
 test("players have a column as soon as they are known of any berth", () => {
   const at = 1_700_000_000_000_000;
   const rows = (...berths: BerthRecord[]): string[][] =>
@@ -89,6 +110,7 @@ test.each<[BerthRecord, string | undefined]>([
   [vacant, undefined],
   [occupied, undefined],
   [{ ...occupied, outdated: true }, "berth restart arena"],
+  [{ ...occupied, drain: { began: 1 } }, "berth drain --cancel arena"],
   [{ ...vacant, start: failed }, "berth logs arena"],
   [{ ...vacant, problems: [problem] }, "berth check"],
   [{ ...vacant, wait: { for: "lock", message: "pid 7 holds it" } }, "berth show arena"],

@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import { acquire } from "../../src/client/acquire.ts";
 import { connect } from "../../src/client/connect.ts";
 import type { Tenancy } from "../../src/client/tenancy.ts";
+import type { TenancyEvent } from "../../src/client/tenancy-watch.ts";
 import { packageRoot } from "../../src/native.ts";
 import { isReady, launchBroker, spawnBroker, startBroker } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
@@ -19,7 +20,7 @@ const arena = { "arena.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n'
 const changed = `${arena["arena.toml"]}[sockets.query]\nlisten = ["udp://127.0.0.1:0"]\n`;
 
 /** Resolves with the event's message. To be asked for before it can happen. */
-async function heard(tenancy: Tenancy, event: "replaced" | "removed" | "outdated"): Promise<string> {
+async function heard(tenancy: Tenancy, event: TenancyEvent): Promise<string> {
   const [{ code, message }] = await once(tenancy, event);
   expect(code).toBe("TENANCY_CHANGED");
   return message;
@@ -52,6 +53,24 @@ describe("a tenancy emits", () => {
     await broker.broker.reload();
     await outdated;
     expect(signal.reason.message).toContain("its configuration has changed");
+  });
+
+  it('"draining" when its server is to end, again for another deadline, and "drain-cancelled"', async () => {
+    await using broker = await startBroker(arena);
+    await using tenancy = await acquire("arena", { socket: broker.socket });
+    const signal = tenancy.signal();
+    using client = await connect({ socket: broker.socket });
+    const draining = heard(tenancy, "draining");
+    expect(await client.drain("arena")).toEqual({ began: expect.any(Number) });
+    expect(await draining).toBe("berth arena: its server is stopped once nobody plays");
+    const again = heard(tenancy, "draining");
+    await client.drain("arena", { within: 600 });
+    expect(await again).toMatch(/once nobody plays, at the latest at \d{4}-.*Z$/);
+    const cancelled = heard(tenancy, "drain-cancelled");
+    expect((await client.cancelDrain("arena"))?.deadline).toBeGreaterThan(Date.now() * 1000);
+    expect(await cancelled).toBe("berth arena: its drain was cancelled: the server goes on");
+    expect(await client.cancelDrain("arena")).toBeUndefined();
+    expect(signal.aborted).toBe(false);
   });
 
   it('"removed" when the berth is no longer configured', async () => {

@@ -6,6 +6,7 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["sockets"],
     ["berths"],
     ["bind", "demand", "notify"],
+    ["drain"],
     ["session"],
     ["agent", "metrics"],
     ["restart"],

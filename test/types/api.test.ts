@@ -11,7 +11,7 @@ import type { Socket } from "node:dgram";
 import type { Server } from "node:net";
 import * as berthd from "berthd";
 import {
-  acquire, type AcquireOptions, berthAdvice, berthCommand, BerthError, type BerthRecord, berthState, type BerthStateWord, Broker, BrokerClient, type MetricFamily, tenantUser, type PlayersReport, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
+  acquire, type AcquireOptions, berthAdvice, berthCommand, BerthError, type BerthRecord, berthState, type BerthStateWord, Broker, BrokerClient, type MetricFamily, tenantUser, type PlayersReport, type DrainRecord, type DrainOptions, type BrokerOptions, connect, type DirectoryEntry, DirectoryHandle, type ErrorCode, type Fd, FdChannel, FdHandle, FdMessage,
   type DescriptorStore, listenFds, type QuotaLimits, recvFds, RefusedError, Reply, sendFds, SysError, Tenancy, VarlinkClient,
 } from "berthd";
 import manifest from "berthd/package.json" with { type: "json" };
@@ -51,6 +51,8 @@ export async function everything(signal: AbortSignal): Promise<void> {
     console.log(name, object?.length, fields?.["le"] satisfies string | undefined);
   }
   await broker.report("arena", { players: 3, max: 16, map: "q3dm17" } satisfies PlayersReport, { signal });
+  const drain: DrainRecord | undefined = await broker.drain("arena", { within: 600, signal } satisfies DrainOptions);
+  console.log(drain?.deadline, (await broker.cancelDrain("arena", { signal }))?.began);
   const families: readonly MetricFamily[] = await broker.metricFamilies();
   using reply: Reply = await client.call("io.berthd.Broker.List", {}, { signal });
   for await (const event of client.stream("io.berthd.Broker.Watch", {}, { signal })) event[Symbol.dispose]();

@@ -104,6 +104,10 @@ it("replies match the interface: every method, and every error that one process 
   await call(client, "Report", { berth: "idle", players: 3 });
   await call(client, "List");
   await call(client, "Reload");
+  await call(client, "Drain", { berth: "arena", within: 600 });
+  await call(client, "List");
+  await call(client, "CancelDrain", { berth: "arena" });
+  await call(client, "Drain", { berth: "idle" });
   await call(client, "Stop", { berth: "idle" });
   await call(client, "Stop", { berth: "arena" });
   await call(client, "Ready", { lease });

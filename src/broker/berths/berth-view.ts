@@ -81,6 +81,12 @@ export interface PlayersView {
   readonly at: number;
 }
 
+/** Its server is to end: as the type Draining of the interface. */
+export interface DrainView {
+  readonly began: number;
+  readonly deadline?: number;
+}
+
 /** A berth as List and Watch show it. */
 export interface BerthView {
   readonly name: string;
@@ -109,4 +115,5 @@ export interface BerthView {
   readonly wake?: WakeView;
   readonly query?: QueryView;
   readonly players?: PlayersView;
+  readonly drain?: DrainView;
 }

@@ -11,6 +11,8 @@ import { ROOT } from "../../placeholder.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
 import type { Root } from "../../rootfs/roots/root.ts";
 import { BerthCounts } from "../counts/berth-counts.ts";
+import { wallTimeOf } from "../record/boot-time.ts";
+import type { DrainFacts } from "../record/lease-facts.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
@@ -18,6 +20,7 @@ import type {
   BerthState,
   BerthView,
   DescriptorView,
+  DrainView,
   LeaseView,
   PlayersView,
   QueryView,
@@ -44,7 +47,7 @@ export class Berth {
   lease: Lease | undefined;
   /** The newcomer's lease during a handover. */
   incoming: Lease | undefined;
-  /** What an observer has reported of its players, while that is true. */
+  /** Who plays, as its server says or an observer has reported, while that is true. */
   players: PlayersView | undefined;
   /** What woke its server last. */
   wake: WakeView | undefined;
@@ -180,6 +183,7 @@ export class Berth {
       ...(this.wake !== undefined && { wake: this.wake }),
       ...(this.spec.server.query !== undefined && { query: this.#query(this.spec.server.query) }),
       ...(this.players !== undefined && { players: this.players }),
+      ...(this.lease?.drain !== undefined && { drain: drainView(this.lease.drain) }),
     };
   }
 
@@ -227,6 +231,11 @@ export function addressText({ socket }: NamedSocket): string {
 
 function shownProblem({ file, line, message, remedy }: Problem): Problem {
   return { file, line, message, remedy };
+}
+
+/** A drain as clients see it. */
+export function drainView({ began, deadline }: DrainFacts): DrainView {
+  return { began, ...(deadline !== undefined && { deadline: wallTimeOf(deadline) }) };
 }
 
 /** A lease as clients see it. */

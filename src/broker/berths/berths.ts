@@ -211,9 +211,10 @@ export class Berths {
   restore(name: string, id: string, pidfd: FdHandle, facts: LeaseFacts): Lease | undefined {
     const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
-    const { ready, incoming: _, since, ...tenant } = facts;
+    const { ready, incoming: _, since, drain, ...tenant } = facts;
     const lease = this.#begin(berth, tenant, pidfd, { id, since });
     lease.ready = ready;
+    lease.drain = drain;
     berth.generation++;
     return lease;
   }

@@ -10,6 +10,7 @@ import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
+import type { DrainFacts } from "../record/lease-facts.ts";
 import { processIdentity } from "../record/process-identity.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { ownGroup } from "../sockets/control-group.ts";
@@ -27,6 +28,13 @@ export interface Tenant {
   readonly network?: number | undefined;
   /** Its control group, if it had that for itself when it took the berth. */
   readonly cgroup?: string | undefined;
+}
+
+/** How many play, as the server says. `at`: microseconds since 1970. */
+export interface SaidPlayers {
+  readonly count: number;
+  readonly max?: number;
+  readonly at: number;
 }
 
 /** A lease that an earlier broker granted. */
@@ -67,6 +75,10 @@ export class Lease {
   readonly #sys: Native;
   /** The tenant's status text, sd_notify(3). */
   status: string | undefined;
+  /** Who plays, in the server's own words: X_BERTHD_PLAYERS of sd_notify(3). */
+  said: SaidPlayers | undefined;
+  /** Set while its server is to end. */
+  drain: DrainFacts | undefined;
   /** Set while the tenant must send WATCHDOG=1. */
   watchdog: TenantWatchdog | undefined;
   /** Without it, the lease ends with the main process. */

@@ -1,6 +1,7 @@
 /**
- * What observers report of the players of berths. It is kept in memory: until a minute has passed without a new report,
- * or the lease that it is about has ended. Watchers hear of a change, at most once a second for each berth.
+ * Who plays on berths, as observers report and as the servers themselves say. It is kept in memory: a report until a
+ * minute has passed without a new one, and both until the lease has ended. What the server says itself comes first.
+ * Watchers hear of a change, at most once a second for each berth.
  */
 import type { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
@@ -33,6 +34,7 @@ const systemClock: ReportClock = {
 /** What is known of one berth. */
 interface Reported {
   readonly lease: Lease;
+  report: PlayersView | undefined;
   reportedAt: number;
   toldAt: number;
   /** Cancels the next event, and the end of the report. */
@@ -52,6 +54,7 @@ export class Reports {
     events.record((_, berth) => {
       const known = this.#byBerth.get(berth);
       if (known !== undefined && known.lease !== berth.lease) this.#forget(berth);
+      if (berth.players === undefined && berth.lease?.said !== undefined) berth.players = playersOf(berth, undefined);
     });
   }
 
@@ -60,37 +63,54 @@ export class Reports {
     const { lease, name } = berth;
     if (lease === undefined) return { kind: "no-tenant", berth: name };
     const now = this.#clock.now();
-    const known = this.#byBerth.get(berth);
-    if (known !== undefined && Math.abs(now - known.reportedAt) < REPORT_INTERVAL_MS)
+    const reported = this.#of(berth, lease);
+    if (Math.abs(now - reported.reportedAt) < REPORT_INTERVAL_MS)
       return {
         kind: "limit",
         limit: "reports",
         message: `berth ${name} has had a report just now; one a second is plenty`,
       };
-    known?.cancelEnd();
-    const reported: Reported = known ?? {
-      lease,
-      reportedAt: now,
-      toldAt: Number.NEGATIVE_INFINITY,
-      cancelEvent: undefined,
-      cancelEnd: () => undefined,
-    };
+    reported.cancelEnd();
     reported.reportedAt = now;
+    reported.report = players && { ...players, at: now * 1000 };
     reported.cancelEnd = this.#clock.after(FRESH_MS, () => {
-      const wasKnown = berth.players !== undefined;
-      this.#forget(berth);
-      if (wasKnown) this.#events.tell("players", berth);
+      reported.report = undefined;
+      this.#show(berth, reported);
     });
-    this.#byBerth.set(berth, reported);
-    const before = berth.players;
-    berth.players = players && { ...players, at: now * 1000 };
-    if (!isSame(before, berth.players)) this.#tell(berth, reported, now);
+    this.#show(berth, reported);
     return undefined;
+  }
+
+  /** The server of a berth has said who plays. */
+  update(berth: Berth): void {
+    const { lease } = berth;
+    if (lease !== undefined) this.#show(berth, this.#of(berth, lease));
   }
 
   /** Forgets everything. */
   close(): void {
     for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
+  }
+
+  #of(berth: Berth, lease: Lease): Reported {
+    const known = this.#byBerth.get(berth);
+    if (known !== undefined) return known;
+    const reported: Reported = {
+      lease,
+      report: undefined,
+      reportedAt: Number.NEGATIVE_INFINITY,
+      toldAt: Number.NEGATIVE_INFINITY,
+      cancelEvent: undefined,
+      cancelEnd: () => undefined,
+    };
+    this.#byBerth.set(berth, reported);
+    return reported;
+  }
+
+  #show(berth: Berth, reported: Reported): void {
+    const before = berth.players;
+    berth.players = playersOf(berth, reported.report);
+    if (!isSame(before, berth.players)) this.#tell(berth, reported, this.#clock.now());
   }
 
   #tell(berth: Berth, reported: Reported, now: number): void {
@@ -112,6 +132,11 @@ export class Reports {
     this.#byBerth.delete(berth);
     berth.players = undefined;
   }
+}
+
+/** What the server says, with what only an observer knows: its name and map. */
+function playersOf({ lease }: Berth, report: PlayersView | undefined): PlayersView | undefined {
+  return lease?.said === undefined ? report : { ...report, ...lease.said };
 }
 
 function isSame(one: PlayersView | undefined, other: PlayersView | undefined): boolean {

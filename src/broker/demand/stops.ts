@@ -39,6 +39,14 @@ export interface Stopped {
   readonly again: boolean;
 }
 
+/** Why servers are stopped, and with whose rights. */
+export interface StopCause {
+  readonly privileged: boolean;
+  readonly uid: number;
+  /** For the log: a clause. */
+  readonly why: string;
+}
+
 type OneStop = Omit<Stopped, "again"> | Extract<StopRefusal, { kind: "not-stopped" }>;
 
 export class Stops {
@@ -53,14 +61,22 @@ export class Stops {
 
   /** Resolves when all processes of the berth's server have ended, or cannot be ended. */
   async stop(name: string, who: Requester): Promise<Stopped | StopRefusal> {
-    const berth = this.#find(name, who);
+    const berth = this.find(name, who);
     if ("kind" in berth) return berth;
-    const again = berth.spec.server.start === "on-demand";
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
+    const { pid, uid } = who.peer;
+    const why = `pid ${pid} (uid ${uid}) asked to stop it`;
+    return await this.end(berth, leases, { privileged: who.privileged, uid, why });
+  }
+
+  /** Ends these leases of a berth with their servers. Without any it ends a unit that is to take the berth. */
+  async end(berth: Berth, leases: readonly Lease[], cause: StopCause): Promise<Stopped | StopRefusal> {
+    const again = berth.spec.server.start === "on-demand";
     const release = this.#options.onDemand.hold(berth);
     let results: readonly OneStop[];
     try {
-      results = leases.length === 0 ? [await this.#stopVacant(berth, who)] : await this.#stopAll(berth, leases, who);
+      results =
+        leases.length === 0 ? [await this.#stopVacant(berth, cause)] : await this.#stopAll(berth, leases, cause);
     } finally {
       // The caller's next call comes first: a stop and an acquire in one go get the berth.
       setImmediate(release);
@@ -77,7 +93,7 @@ export class Stops {
   }
 
   /** The berth, if this caller may stop its server. Also one that is no longer configured, while it has a tenant. */
-  #find(name: string, who: Requester): Berth | StopRefusal {
+  find(name: string, who: Requester): Berth | StopRefusal {
     const { berths } = this.#options;
     const berth = berths.known(name);
     const leases = [berth?.lease, berth?.incoming].filter((lease) => lease !== undefined);
@@ -90,7 +106,7 @@ export class Stops {
   }
 
   /** Nobody has the berth, but its unit may be starting, or wait to be started again. */
-  async #stopVacant({ name }: Berth, { privileged }: Requester): Promise<OneStop> {
+  async #stopVacant({ name }: Berth, { privileged }: StopCause): Promise<OneStop> {
     const { runner } = this.#options;
     const done = privileged ? await runner.end(name, undefined) : ({ kind: "none" } as const);
     if (done.kind === "none") return nothingToStop;
@@ -99,7 +115,7 @@ export class Stops {
     return { kind: "not-stopped", berth: name, message };
   }
 
-  #stopAll(berth: Berth, leases: readonly Lease[], { peer, privileged }: Requester): Promise<OneStop[]> {
+  #stopAll(berth: Berth, leases: readonly Lease[], { privileged, uid, why }: StopCause): Promise<OneStop[]> {
     const { log, onDemand, events } = this.#options;
     const fresh = leases.filter((lease) => !this.#underWay.has(lease));
     if (fresh.length > 0) {
@@ -108,9 +124,9 @@ export class Stops {
     }
     for (const lease of fresh) {
       const { pid } = lease.tenant;
-      const message = `berth ${berth.name}: pid ${peer.pid} (uid ${peer.uid}) asked to stop it; stopping pid ${pid}`;
+      const message = `berth ${berth.name}: ${why}; stopping pid ${pid}`;
       log("info", message, { event: "stopping", berth: berth.name, pid });
-      const may = privileged ? undefined : (one: number): boolean => maySignal(peer.uid, one, berth.range);
+      const may = privileged ? undefined : (one: number): boolean => maySignal(uid, one, berth.range);
       const stop = this.#stopLease(berth, lease, may).finally(() => this.#underWay.delete(lease));
       this.#underWay.set(lease, stop);
     }

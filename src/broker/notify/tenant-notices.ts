@@ -52,6 +52,10 @@ export class TenantNotices {
       lease.status = message.status === "" ? undefined : message.status;
       events.tell("status", berth);
     }
+    if (message.players !== undefined) {
+      lease.said = message.players === "unknown" ? undefined : { ...message.players, at: Date.now() * 1000 };
+      berths.reports.update(berth);
+    }
     this.#watch(tenancy, message);
     // Descriptors of FDSTORE=1 stay until the server removes them.
     if (message.ready && !lease.ready) berths.ready(lease.id, self, "keep");

@@ -7,6 +7,17 @@
 /** A page: written as a whole, zeros behind the text. */
 export const RECORD_SIZE = 4096;
 
+/** Its server is to end. */
+export interface DrainFacts {
+  /** When that was asked for, in microseconds since 1970. */
+  readonly began: number;
+  /** When the server is stopped at the latest, by {@link bootTime}. Undefined: only when nobody plays. */
+  readonly deadline: number | undefined;
+  /** Who asked for it: the server is ended with that user's rights. */
+  readonly uid: number;
+  readonly privileged: boolean;
+}
+
 export interface LeaseFacts {
   /** The number at connect, for messages. The pidfd identifies the process. */
   readonly pid: number;
@@ -22,11 +33,14 @@ export interface LeaseFacts {
   readonly ready: boolean;
   /** It is the newcomer's lease in a handover. */
   readonly incoming: boolean;
+  /** Absent: its server is not to end. */
+  readonly drain?: DrainFacts | undefined;
 }
 
-export function encodeLeaseFacts({ pid, uid, unit, network, cgroup, since, ready, incoming }: LeaseFacts): Buffer {
+export function encodeLeaseFacts(facts: LeaseFacts): Buffer {
+  const { pid, uid, unit, network, cgroup, since, ready, incoming, drain } = facts;
   const page = Buffer.alloc(RECORD_SIZE);
-  page.write(JSON.stringify({ pid, uid, unit, network, cgroup, since, ready, incoming }));
+  page.write(JSON.stringify({ pid, uid, unit, network, cgroup, since, ready, incoming, drain }));
   return page;
 }
 
@@ -40,7 +54,7 @@ export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { pid, uid, unit, network, cgroup, since, ready, incoming } = value as Record<string, unknown>;
+  const { pid, uid, unit, network, cgroup, since, ready, incoming, drain } = value as Record<string, unknown>;
   if (typeof pid !== "number" || typeof uid !== "number" || typeof ready !== "boolean") return undefined;
   if (typeof incoming !== "boolean" || (unit !== undefined && typeof unit !== "string")) return undefined;
   if (cgroup !== undefined && typeof cgroup !== "string") return undefined;
@@ -48,5 +62,15 @@ export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
     ...{ pid, uid, unit, cgroup, ready, incoming },
     ...(typeof network === "number" && { network }),
     ...(typeof since === "number" && { since }),
+    ...drainOf(drain),
   };
+}
+
+/** Without what cannot be read: then the server is not to end. */
+function drainOf(value: unknown): { readonly drain?: DrainFacts } {
+  if (typeof value !== "object" || value === null) return {};
+  const { began, deadline, uid, privileged } = value as Record<string, unknown>;
+  if (typeof began !== "number" || typeof uid !== "number" || typeof privileged !== "boolean") return {};
+  if (deadline !== undefined && typeof deadline !== "number") return {};
+  return { drain: { began, deadline, uid, privileged } };
 }

@@ -135,6 +135,7 @@ export class Ledger {
         since: lease.since,
         ready: lease.ready,
         incoming: lease === incoming,
+        drain: lease.drain,
       };
       const held = sockets.map(({ name, socket }) => socketName({ berth, socket: name, ...socket.identity }));
       const names = [...held, ...aside.map(({ name }) => name)];

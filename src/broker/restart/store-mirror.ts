@@ -191,9 +191,9 @@ export class StoreMirror implements BindStore {
   }
 
   #keepLease(lease: Lease, berth: Berth): void {
-    const { pidfd, tenant, ready, since } = lease;
+    const { pidfd, tenant, ready, since, drain } = lease;
     if (pidfd === undefined) return;
-    const page = encodeLeaseFacts({ ...tenant, since, ready, incoming: lease === berth.incoming });
+    const page = encodeLeaseFacts({ ...tenant, since, ready, incoming: lease === berth.incoming, drain });
     const known = this.#records.get(lease);
     if (known !== undefined) return writePage(known, page);
     const record = FdHandle.adopt(check("memfd_create", this.#options.sys.memfd("berth-lease")), this.#options.sys);

@@ -10,6 +10,7 @@ import {
   type Handler,
   type Implementation,
   invalidParameter,
+  type Later,
   type Methods,
   refuse,
 } from "../../varlink/service.ts";
@@ -22,8 +23,10 @@ import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { BrokerCounts } from "../counts/broker-counts.ts";
 import type { Stops } from "../demand/stops.ts";
+import type { Drains } from "../drain/drains.ts";
 import type { NotifySockets } from "../notify/notify-sockets.ts";
 import type { ConsoleSockets } from "../sockets/console-sockets.ts";
+import { cancelDrain, drain } from "./drain.ts";
 import { makePlan } from "./launch.ts";
 import { launchReply, rangeOf } from "./launch-reply.ts";
 import { refusal } from "./refusals.ts";
@@ -45,6 +48,7 @@ export interface MethodsContext {
   readonly takeover: { over(): Promise<void> };
   readonly watchers: Watchers;
   readonly stops: Stops;
+  readonly drains: Drains;
   /** RLIMIT_NOFILE. */
   readonly maxFds: number;
   /** Absolute path of the state folder, if there is one by now. */
@@ -71,6 +75,7 @@ export function brokerMethods({
   takeover,
   watchers,
   stops,
+  drains,
   maxFds,
   state,
   reload,
@@ -147,19 +152,28 @@ export function brokerMethods({
     return done(interceptions.begin(lease, notify, session));
   };
 
-  const stop = async (name: string, session: Session): Promise<Answer | undefined> => {
-    await takeover.over();
-    if (session.closed) return undefined;
-    try {
-      const done = await stops.stop(name, session);
-      if (done.kind !== "stopped") return refusal(done);
-      const { kind: _, ...stopped } = done;
-      return session.closed ? undefined : answer(stopped satisfies Reply<"Stop">);
-    } catch (error) {
-      return guarded(() => {
-        throw error;
-      });
-    }
+  /** Answers when it is done, unless the caller has gone. Not while a takeover is under way. */
+  const later = (session: Session, act: () => Promise<Answer>): Later => {
+    const run = async (): Promise<Answer | undefined> => {
+      await takeover.over();
+      if (session.closed) return undefined;
+      try {
+        const done = await act();
+        return session.closed ? undefined : done;
+      } catch (error) {
+        return guarded(() => {
+          throw error;
+        });
+      }
+    };
+    return (reply) => void run().then(reply);
+  };
+
+  const stop = async (name: string, session: Session): Promise<Answer> => {
+    const done = await stops.stop(name, session);
+    if (done.kind !== "stopped") return refusal(done);
+    const { kind: _, ...stopped } = done;
+    return answer(stopped satisfies Reply<"Stop">);
   };
 
   const reloaded = async (): Promise<Answer> => {
@@ -204,11 +218,10 @@ export function brokerMethods({
         },
       },
       Ready: { handle: (session, { lease }) => done(berths.ready(lease, session)) },
-      Stop: {
-        handle:
-          (session, { berth }) =>
-          (reply) =>
-            void stop(berth, session).then(reply),
+      Stop: { handle: (session, { berth }) => later(session, () => stop(berth, session)) },
+      Drain: { handle: (session, asked) => later(session, () => drain(drains, session, asked)) },
+      CancelDrain: {
+        handle: (session, { berth }) => later(session, async () => cancelDrain(drains, session, berth)),
       },
       Stash: {
         handle: (...call) => guarded(() => stash(...call)),

@@ -62,6 +62,12 @@ export class ConsoleSockets {
     }
   }
 
+  /** The path for the console of a lease; undefined if it has none. */
+  pathOf(lease: string): string | undefined {
+    const isOurs = this.#leases.has(lease) && problemOf(this.#folder) === undefined;
+    return isOurs ? join(this.#folder, lease) : undefined;
+  }
+
   /** Removes the paths of leases that are no more. */
   retain(isHeld: (lease: string) => boolean): void {
     for (const lease of this.#leases) if (!isHeld(lease)) this.#remove(lease);

@@ -19,6 +19,7 @@ import {
 } from "../toml/reader.ts";
 import { type Context, type Key, openSection, present, type Section } from "../toml/section.ts";
 import { scalarOf, type Value } from "../toml/tree.ts";
+import { consoleLine } from "./console-line.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import { queryReader } from "./query.ts";
@@ -136,6 +137,8 @@ const keys = {
   stopSignal: { name: "stop-signal", type: "signal name", read: signalName, default: '"SIGTERM"' },
   stopTimeout: { name: "stop-timeout", type: "duration", read: duration(DAY), default: '"10s"' },
   stopAfter: { name: "stop-after", type: "duration", read: duration(WEEK), default: "never" },
+  drainSignal: { name: "drain-signal", type: "signal name", read: signalName, default: "none" },
+  drainCommand: { name: "drain-command", type: "string", read: consoleLine, default: "none" },
   watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
   query: { name: "query", type: "table", read: queryReader(true), default: "none" },
 };
@@ -157,6 +160,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
   const group = section.optional(keys.group);
   checkGroup(section, user, context);
   const limits = section.value(keys.limits);
+  checkDrainCommand(section, context);
   const start = section.value(keys.start);
   checkStart(section, start, command.length > 0, targets.sockets, context);
   return {
@@ -184,6 +188,8 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
       stopAfter: section.optional(keys.stopAfter),
       stopSignal: section.optional(keys.stopSignal),
       stopTimeout: section.optional(keys.stopTimeout),
+      drainSignal: section.optional(keys.drainSignal),
+      drainCommand: section.optional(keys.drainCommand),
       watchdog: section.optional(keys.watchdog),
       query: section.optional({ ...keys.query, read: queryReader(hasPort(targets.sockets)) }),
     }),
@@ -192,6 +198,14 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
 
 function hasPort(sockets: readonly SocketSpec[]): boolean {
   return sockets.some(({ listen }) => listen.some(({ address }) => address.family !== "unix"));
+}
+
+/** A command is typed on the console. */
+function checkDrainCommand(section: Section, { report }: Context): void {
+  const written = section.table.entries.get(keys.drainCommand.name);
+  if (written === undefined || section.value(keys.console)) return;
+  const remedy = "add console = true, or remove drain-command";
+  report(written.origin, "server.drain-command is typed on the server's console, and it has none", remedy);
 }
 
 /** A start on demand needs a command, and only a server that starts on demand may be stopped for lack of traffic. */

@@ -85,6 +85,10 @@ export interface ServerSpec {
   readonly stopSignal?: number;
   /** Seconds from that signal to SIGKILL. Absent: the broker's own limit. */
   readonly stopTimeout?: number;
+  /** The signal that tells the server that its berth is drained. Absent: none. */
+  readonly drainSignal?: number;
+  /** The line that is typed on the server's console when its berth is drained. Absent: none. */
+  readonly drainCommand?: string;
   /** Seconds within which the server must send WATCHDOG=1, again and again, once it is ready. Absent: it need not. */
   readonly watchdog?: number;
   /** How to ask it who plays. Absent: nobody asks. */

@@ -103,8 +103,8 @@ type Query (
   port: ?int
 )
 
-# Who plays on a berth, as somebody has reported it. It is forgotten when the lease ends, and a minute after the last
-# report.
+# Who plays on a berth, as its server says or an observer has reported. It is forgotten when the lease ends, and what an
+# observer has reported also a minute after the last report.
 type Players (
   # How many play, and how many can.
   count: int,
@@ -114,6 +114,14 @@ type Players (
   map: ?string,
   # When it was reported, in microseconds since 1970.
   at: int
+)
+
+# The server of a berth is to end: once nobody plays any more, and at the latest at the deadline.
+type Draining (
+  # When it was asked for, in microseconds since 1970.
+  began: int,
+  # When the server is stopped at the latest, in microseconds since 1970. Absent: only when nobody plays any more.
+  deadline: ?int
 )
 
 # One server's place on this host.
@@ -159,6 +167,8 @@ type Berth (
   wake: ?Wake,
   # How to ask its server who plays, where the configuration says it.
   query: ?Query,
-  # Who plays, where somebody has reported it.
-  players: ?Players
+  # Who plays, where its server or somebody else has said it.
+  players: ?Players,
+  # With a tenant: its server is to end. Watchers hear by 'changed' that a drain begins, changes or is cancelled.
+  drain: ?Draining
 )`;

@@ -102,6 +102,32 @@ method Stop(
   again: bool
 )
 
+# Has the server of a berth stopped as Stop does, but only once nobody plays any more, or when the time is up. It
+# answers at once, and the broker goes on without the caller. For the same callers as Stop. Called again, it changes the
+# deadline. The server is told as the berth's configuration says. A berth that nobody has is stopped as by Stop.
+method Drain(
+  # Name of the berth.
+  berth: string,
+  # In how many seconds the server is stopped at the latest: 1 to 604800. Absent: only when nobody plays any more.
+  within: ?int
+) -> (
+  # The drain. Absent if nobody had the berth.
+  drain: ?Draining,
+  # Whose server is to end. Absent if nobody had the berth.
+  lease: ?Lease,
+  # The unit that was stopped at once, as nobody had the berth.
+  unit: ?string
+)
+
+# Cancels a drain: the server goes on. For the same callers as Stop.
+method CancelDrain(
+  # Name of the berth.
+  berth: string
+) -> (
+  # The drain that was cancelled. Absent: the berth was not draining.
+  drain: ?Draining
+)
+
 # Has each bind(2) of the tenant and its children answered with the berth's own sockets. Exactly one
 # descriptor must come with the call, once for a lease: where seccomp reports them (seccomp_unotify(2)).
 method Intercept(
@@ -117,13 +143,14 @@ method Reload() -> (berths: int, problems: []Problem)
 # for each of them, then one for everything that happens, until the caller closes the connection.
 # [Requires 'more' flag]
 method Watch() -> (
-  # present: it was there when the watch began. added, changed, removed: so says the configuration.
+  # present: it was there when the watch began. added, changed, removed: so says the configuration;
+  # changed also when something else of it has changed, such as its drain.
   # acquired: it has a tenant. ready: the tenant called Ready. handover: a newcomer took it over.
   # released: a lease ended. repaired: a tenant had left a socket in a state unfit for the next, and
   # the broker has put it right. starting: something came for the server, and the broker starts it.
   # failed: such a start came to nothing. stopping: there was no traffic or somebody
   # called Stop, and the broker stops the server; or the server says that it stops. status: it says
-  # something else of itself. players: somebody has reported other players, at most once a second.
+  # something else of itself. players: other players are known, at most once a second.
   event: (
     present, added, changed, removed, acquired, ready, handover, released, repaired, starting,
     failed, stopping, status, players

@@ -71,6 +71,11 @@ export interface Players {
   readonly at: number;
 }
 
+export interface Draining {
+  readonly began: number;
+  readonly deadline?: number | null | undefined;
+}
+
 export interface Berth {
   readonly name: string;
   readonly state: "vacant" | "occupied" | "handover";
@@ -91,6 +96,7 @@ export interface Berth {
   readonly wake?: Wake | null | undefined;
   readonly query?: Query | null | undefined;
   readonly players?: Players | null | undefined;
+  readonly drain?: Draining | null | undefined;
 }
 
 export interface BrokerMethods {
@@ -158,6 +164,25 @@ export interface BrokerMethods {
       readonly unit?: string | null | undefined;
       readonly killed: boolean;
       readonly again: boolean;
+    };
+  };
+  readonly Drain: {
+    readonly parameters: {
+      readonly berth: string;
+      readonly within?: number | null | undefined;
+    };
+    readonly reply: {
+      readonly drain?: Draining | null | undefined;
+      readonly lease?: Lease | null | undefined;
+      readonly unit?: string | null | undefined;
+    };
+  };
+  readonly CancelDrain: {
+    readonly parameters: {
+      readonly berth: string;
+    };
+    readonly reply: {
+      readonly drain?: Draining | null | undefined;
     };
   };
   readonly Intercept: {

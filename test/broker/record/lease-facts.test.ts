@@ -13,6 +13,22 @@ it.each([
     incoming: false,
   },
   { pid: 4_194_304, uid: 4_294_967_294, unit: `${"ü".repeat(120)}.service`, ready: true, incoming: true },
+  {
+    pid: 9,
+    uid: 0,
+    unit: undefined,
+    ready: true,
+    incoming: false,
+    drain: { began: 1_700_000_000_000_000, deadline: 12_345.678, uid: 1000, privileged: false },
+  },
+  {
+    pid: 10,
+    uid: 0,
+    unit: undefined,
+    ready: true,
+    incoming: false,
+    drain: { began: 1, deadline: undefined, uid: 0, privileged: true },
+  },
 ])("what is written is read back: $pid", (facts) => {
   const page = encodeLeaseFacts(facts);
   expect(page.length).toBe(RECORD_SIZE);
@@ -33,3 +49,12 @@ it.each([
   page.write(text);
   expect(decodeLeaseFacts(page)).toBeUndefined();
 });
+
+it.each(["7", "null", "{}", '{"began":1,"uid":0}', '{"began":1,"uid":0,"privileged":true,"deadline":"soon"}'])(
+  "a drain %j that cannot be read is none, and the lease is as it was",
+  (drain) => {
+    const page = Buffer.alloc(RECORD_SIZE);
+    page.write(`{"pid":1,"uid":2,"ready":true,"incoming":false,"drain":${drain}}`);
+    expect(decodeLeaseFacts(page)).toEqual({ pid: 1, uid: 2, ready: true, incoming: false });
+  },
+);

@@ -93,6 +93,8 @@ start = "on-demand"
 stop-after = "15min"
 stop-signal = "SIGINT"
 stop-timeout = "20s"
+drain-signal = "SIGUSR1"
+drain-command = "say bye"
 watchdog = "90s"
 query = { type = "quake3", port = 27960, host = "::1" }
 `,
@@ -144,6 +146,8 @@ query = { type = "quake3", port = 27960, host = "::1" }
       stopAfter: 900,
       stopSignal: 2,
       stopTimeout: 20,
+      drainSignal: 10,
+      drainCommand: "say bye",
       watchdog: 90,
       query: { type: "quake3", port: 27960, host: "::1" },
     });
@@ -486,6 +490,13 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       inServer('command = ["x"]\nstart = "on-demand"\nstop-after = "1h"\nstop-signal = "KILL"'),
       /^7: .*not the name of a signal that a server can handle/,
     ],
+    [
+      inServer('command = ["x"]\ndrain-command = "say bye"'),
+      /^5: server.drain-command is typed on the server's console, and it has none \| add console = true/,
+    ],
+    [inServer('console = true\ndrain-command = ""'), /^5: .*not one line without control characters/],
+    [inServer('console = true\ndrain-command = "say\\tbye"'), /^5: .*not one line without control characters/],
+    [inServer('drain-signal = "KILL"'), /^4: .*not the name of a signal that a server can handle/],
     [
       inServer('group = "players"'),
       /^4: server\.group is the group of a user of the host, and server\.user names none/,

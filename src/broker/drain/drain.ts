@@ -1,0 +1,123 @@
+/**
+ * The drain of one lease: it looks from time to time whether anybody plays, and then has the server stopped, at the
+ * latest at the deadline. It never looks at packets: the kernel tells when the last one came.
+ */
+import { isScarcity } from "../../errors.ts";
+import type { Log } from "../../log.ts";
+import type { Native } from "../../native.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { Lease } from "../berths/lease.ts";
+import type { Connections } from "../demand/connections.ts";
+import type { Stops } from "../demand/stops.ts";
+import { Traffic } from "../demand/traffic.ts";
+import { bootTime } from "../record/boot-time.ts";
+import type { DrainFacts } from "../record/lease-facts.ts";
+import { type DrainLimits, drainStep, type KnownPlayers } from "./drain-step.ts";
+
+/** When to try again to stop a server while the broker is handed over, or has no descriptor left. */
+const RETRY_MS = 1000;
+
+export interface DrainOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  readonly stops: Pick<Stops, "end">;
+  readonly connections: Pick<Connections, "to">;
+  readonly limits: DrainLimits;
+  /** Whether this broker is being replaced: it stops nothing then. */
+  readonly isPaused: () => boolean;
+  /** The server cannot be stopped, so the drain is over. */
+  readonly onFailed: () => void;
+}
+
+export class Drain {
+  readonly lease: Lease;
+  readonly #berth: Berth;
+  readonly #options: DrainOptions;
+  readonly #traffic: Traffic;
+  #facts: DrainFacts;
+  #lastSeen: number;
+  #timer: NodeJS.Timeout | undefined;
+  #isStopping = false;
+
+  constructor(berth: Berth, lease: Lease, facts: DrainFacts, options: DrainOptions) {
+    this.lease = lease;
+    this.#berth = berth;
+    this.#options = options;
+    this.#facts = facts;
+    this.#traffic = new Traffic(options.sys, options.connections);
+    this.#traffic.seen(berth.sockets);
+    this.#lastSeen = bootTime();
+    // Later: the caller must get its answer first.
+    this.#timer = setTimeout(() => this.look(), 0);
+  }
+
+  /** Sets another deadline. */
+  change(facts: DrainFacts): void {
+    this.#facts = facts;
+    if (this.#isStopping) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), 0);
+  }
+
+  /** Looks whether the server is to be stopped now. Call it also when other players are known. */
+  look(): void {
+    if (this.#isStopping) return;
+    clearTimeout(this.#timer);
+    const { limits, isPaused } = this.#options;
+    const { sockets } = this.#berth;
+    const now = bootTime();
+    if (this.#traffic.seen(sockets)) this.#lastSeen = now;
+    const canSee = sockets.some(({ socket: { listen } }) => !(listen.kind === "datagram" && isUnix(listen)));
+    const step = drainStep(
+      {
+        now,
+        deadline: this.#facts.deadline,
+        lastSeen: canSee ? this.#lastSeen : undefined,
+        players: this.#players,
+      },
+      limits,
+    );
+    if (step.kind === "wait") this.#timer = setTimeout(() => this.look(), step.milliseconds);
+    else if (isPaused()) this.#timer = setTimeout(() => this.look(), RETRY_MS);
+    else void this.#stop(step.why);
+  }
+
+  /** Stops nothing any more. Idempotent. */
+  close(): void {
+    this.#isStopping = true;
+    clearTimeout(this.#timer);
+  }
+
+  get #players(): KnownPlayers | undefined {
+    // What is shown is of the berth's present tenant: during a handover, this one.
+    const { players, lease } = this.#berth;
+    if (players === undefined || lease !== this.lease) return undefined;
+    return { count: players.count, isCurrent: lease.said !== undefined || players.at >= this.#facts.began };
+  }
+
+  async #stop(why: "empty" | "deadline"): Promise<void> {
+    this.#isStopping = true;
+    const { stops, log, onFailed } = this.#options;
+    const { name } = this.#berth;
+    const { privileged, uid } = this.#facts;
+    const clause = why === "empty" ? "it is drained, and nobody plays" : "the deadline of its drain has come";
+    try {
+      const done = await stops.end(this.#berth, [this.lease], { privileged, uid, why: clause });
+      if (done.kind === "stopped" || this.lease.ended) return;
+      const reason = "message" in done ? done.message : done.kind;
+      log("warning", `berth ${name}: its server was not stopped, so its drain is over: ${reason}`, {
+        event: "drain-failed",
+        berth: name,
+      });
+      onFailed();
+    } catch (error) {
+      if (!isScarcity(error)) throw error;
+      this.#isStopping = false;
+      this.#timer = setTimeout(() => this.look(), RETRY_MS);
+    }
+  }
+}
+
+function isUnix({ address }: { readonly address: { readonly family: string } }): boolean {
+  return address.family === "unix";
+}

@@ -1,0 +1,142 @@
+/**
+ * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. It is in the
+ * lease's record before anybody hears of it, so the next broker goes on with it (test/broker/drain/drains.test.ts).
+ */
+import type { Berth } from "../berths/berth.ts";
+import { drainView, leaseView } from "../berths/berth.ts";
+import type { BerthEvents } from "../berths/berth-events.ts";
+import type { DrainView, LeaseView } from "../berths/berth-view.ts";
+import type { Lease } from "../berths/lease.ts";
+import type { Requester, StopRefusal } from "../berths/request.ts";
+import { Connections } from "../demand/connections.ts";
+import type { OnDemand } from "../demand/on-demand.ts";
+import type { Stops } from "../demand/stops.ts";
+import { bootTime } from "../record/boot-time.ts";
+import type { DrainFacts } from "../record/lease-facts.ts";
+import { type AnnounceOptions, announce } from "./announce.ts";
+import { Drain, type DrainOptions } from "./drain.ts";
+import { DEFAULT_DRAIN_LIMITS, type DrainLimits } from "./drain-step.ts";
+
+export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions {
+  readonly limits: Partial<DrainLimits> | undefined;
+  readonly events: BerthEvents;
+  readonly stops: Pick<Stops, "end" | "find" | "stop">;
+  readonly onDemand: Pick<OnDemand, "expectEnd">;
+}
+
+/** What was begun. Without a drain nobody had the berth. */
+export interface Begun {
+  readonly kind: "begun";
+  readonly drain?: DrainView;
+  readonly lease?: LeaseView;
+  readonly unit?: string;
+}
+
+/** What was cancelled, if there was a drain. */
+export interface Cancelled {
+  readonly kind: "cancelled";
+  readonly drain?: DrainView;
+}
+
+export class Drains {
+  readonly #options: DrainsOptions;
+  readonly #connections = new Connections();
+  readonly #byBerth = new Map<Berth, Drain>();
+
+  constructor(options: DrainsOptions) {
+    this.#options = options;
+    const { events, onDemand } = options;
+    // Before the end of the lease is seen as a failure: a server may end by itself once it is told.
+    events.record((_, berth) => {
+      const drain = this.#byBerth.get(berth);
+      if (drain === undefined || !drain.lease.ended) return;
+      this.#forget(berth);
+      if (berth.lease === undefined) onDemand.expectEnd(berth);
+    });
+    events.observe((event, berth) => {
+      if (event === "players") this.#byBerth.get(berth)?.look();
+    });
+  }
+
+  /** Goes on with the drains of an earlier broker. */
+  resume(berths: readonly Berth[]): void {
+    for (const berth of berths) {
+      const { lease } = berth;
+      if (lease?.drain !== undefined) this.#byBerth.set(berth, this.#make(berth, lease.drain, lease));
+    }
+  }
+
+  /** `within`: seconds. A berth that drains gets the new deadline, and its server is not told again. */
+  async begin(name: string, who: Requester, within: number | undefined): Promise<Begun | StopRefusal> {
+    const { stops } = this.#options;
+    const berth = stops.find(name, who);
+    if ("kind" in berth) return berth;
+    const { lease } = berth;
+    if (lease === undefined) {
+      const done = await stops.stop(name, who);
+      if (done.kind !== "stopped") return done;
+      return { kind: "begun", ...(done.unit !== undefined && { unit: done.unit }) };
+    }
+    const known = lease.drain;
+    const facts: DrainFacts = {
+      began: known?.began ?? Date.now() * 1000,
+      deadline: within === undefined ? undefined : bootTime() + within * 1000,
+      uid: who.peer.uid,
+      privileged: who.privileged,
+    };
+    lease.drain = facts;
+    this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) asked to drain it; ${endOf(within)}`);
+    this.#options.events.change("changed", berth);
+    if (known === undefined) announce(berth, lease, facts, this.#options);
+    const drain = this.#byBerth.get(berth);
+    if (drain === undefined) this.#byBerth.set(berth, this.#make(berth, facts, lease));
+    else drain.change(facts);
+    return { kind: "begun", drain: drainView(facts), lease: leaseView(lease) };
+  }
+
+  cancel(name: string, who: Requester): Cancelled | StopRefusal {
+    const berth = this.#options.stops.find(name, who);
+    if ("kind" in berth) return berth;
+    const drain = berth.lease?.drain;
+    if (drain === undefined) return { kind: "cancelled" };
+    this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) cancelled its drain; its server goes on`);
+    this.#over(berth);
+    return { kind: "cancelled", drain: drainView(drain) };
+  }
+
+  /** Stops nothing any more. The records stay: the next broker goes on. */
+  close(): void {
+    for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
+  }
+
+  #make(berth: Berth, facts: DrainFacts, lease: Lease): Drain {
+    return new Drain(berth, lease, facts, {
+      ...this.#options,
+      connections: this.#connections,
+      limits: { ...DEFAULT_DRAIN_LIMITS, ...this.#options.limits },
+      onFailed: () => this.#over(berth),
+    });
+  }
+
+  /** The server goes on. */
+  #over(berth: Berth): void {
+    this.#forget(berth);
+    if (berth.lease !== undefined) berth.lease.drain = undefined;
+    this.#options.events.change("changed", berth);
+  }
+
+  #forget(berth: Berth): void {
+    this.#byBerth.get(berth)?.close();
+    this.#byBerth.delete(berth);
+  }
+
+  #log(berth: Berth, what: string): void {
+    this.#options.log("info", `berth ${berth.name}: ${what}`, { event: "drain", berth: berth.name });
+  }
+}
+
+function endOf(within: number | undefined): string {
+  return within === undefined
+    ? "it is stopped once nobody plays"
+    : `it is stopped once nobody plays, at the latest in ${within} s`;
+}

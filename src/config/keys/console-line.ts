@@ -1,0 +1,14 @@
+/** Reads a line that is typed on a server's console. */
+import { type Reader, refuse, text } from "../toml/reader.ts";
+
+/** The most bytes of a line that a terminal takes, with its end: MAX_CANON of Linux. */
+const LINE_MAX = 4095;
+
+export const consoleLine: Reader<string> = (value, reading) => {
+  const line = text(value, reading);
+  if (line === undefined) return undefined;
+  const isTypable = line !== "" && !/\p{Cc}/u.test(line) && Buffer.byteLength(line) < LINE_MAX;
+  return isTypable
+    ? line
+    : refuse(value, reading, "one line without control characters", 'write for example "say bye"');
+};
