@@ -11,6 +11,8 @@ export interface ForBerthsOptions<Result> {
   readonly describe: (result: Result, berth: string) => string;
   /** Prints one array of all results at the end. */
   readonly json: boolean;
+  /** Prints no results. */
+  readonly quiet?: boolean;
   /** Ends it: nothing more is begun or printed. */
   readonly signal: AbortSignal;
   /** How many are acted on at once. */
@@ -24,7 +26,7 @@ export interface ForBerthsOptions<Result> {
 export async function forBerths<Result extends object>(
   names: readonly string[],
   act: (name: string) => Promise<Result>,
-  { describe, json, signal, atOnce = AT_ONCE }: ForBerthsOptions<Result>,
+  { describe, json, quiet = false, signal, atOnce = AT_ONCE }: ForBerthsOptions<Result>,
 ): Promise<void> {
   const wanted = [...new Set(names)];
   const queue = [...wanted];
@@ -34,7 +36,7 @@ export async function forBerths<Result extends object>(
       try {
         const result = await act(name);
         records.set(name, { berth: name, ...result });
-        if (!json) print(`${printable(name)}: ${describe(result, name)}\n`);
+        if (!json && !quiet) print(`${printable(name)}: ${describe(result, name)}\n`);
       } catch (error) {
         if (signal.aborted) return;
         fail("berth", error);

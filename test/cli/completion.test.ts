@@ -64,6 +64,7 @@ describe("berth completion bash", () => {
         "reload",
         "start",
         "restart",
+        "drain",
         "stop",
         "logs",
         "console",

@@ -1,7 +1,7 @@
 /** `berth show NAME`: everything that the broker reports about one berth. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { outdatedOf, stateOf } from "../../berth-state.ts";
+import { drainOf, outdatedOf, stateOf } from "../../berth-state.ts";
 import { tenantUser, userName } from "../../client/tenant-user.ts";
 import { printable, printableJson } from "../../printable.ts";
 import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord, type WakeRecord } from "../berth-records.ts";
@@ -43,6 +43,7 @@ function describe(berth: BerthRecord, isColoured: boolean): string {
     if (remedy) facts.push(["remedy", printable(remedy)]);
   }
   if (wait) facts.push(["waiting", printable(wait.message)]);
+  if (berth.drain) facts.push(["draining", drainOf(berth, Date.now())]);
   if (lease) {
     facts.push(["tenant", tenantOf(lease)]);
     if (lease.since) facts.push(["since", timeOf(lease.since)]);

@@ -1,5 +1,6 @@
 /** `berth watch`: one line for everything that happens to the berths. */
 import type { Command } from "commander";
+import { drainOf } from "../../berth-state.ts";
 import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import type { VarlinkClient } from "../../varlink/client.ts";
@@ -77,7 +78,8 @@ function gone(cause?: BerthError): BerthError {
 
 function textLine({ event, berth }: EventRecord): string {
   const pid = berth.lease ? `  ${berth.lease.pid}` : "";
-  return `${new Date().toISOString()}  ${event.padEnd(8)}  ${printable(berth.name)}${pid}\n`;
+  const drain = berth.drain ? `  draining: ${drainOf(berth, Date.now())}` : "";
+  return `${new Date().toISOString()}  ${event.padEnd(8)}  ${printable(berth.name)}${pid}${drain}\n`;
 }
 
 function jsonLine({ event, berth }: EventRecord): string {

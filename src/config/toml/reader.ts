@@ -115,11 +115,16 @@ const durationUnits: ReadonlyMap<string, number> = new Map([
   ["h", 3600],
 ]);
 
+/** The seconds of "10s", "15min" or "1h"; 0 for any other text. */
+export function secondsOfDuration(text: string): number {
+  const match = /^(\d{1,9})(s|min|h)$/.exec(text);
+  return match === null ? 0 : Number(match[1]) * (durationUnits.get(match[2] ?? "") ?? 0);
+}
+
 /** A time in seconds, written as "10s", "15min" or "1h". */
 export function duration(max: number): Reader<number> {
   return (value, reading) => {
-    const match = /^(\d{1,9})(s|min|h)$/.exec(stringOf(value));
-    const seconds = match === null ? 0 : Number(match[1]) * (durationUnits.get(match[2] ?? "") ?? 0);
+    const seconds = secondsOfDuration(stringOf(value));
     if (seconds >= 1 && seconds <= max) return seconds;
     return refuse(value, reading, `a time from 1 to ${max} seconds`, 'write a string with s, min or h: "10s", "15min"');
   };
