@@ -63,6 +63,9 @@ describe("the word for a berth", () => {
     ["serving", { ...occupied, outdated: true }],
     ["problem", { ...occupied, problems: [problem] }],
     ["handover", { ...occupied, state: "handover" }],
+    ["draining", { ...occupied, drain: { began: now * 1000 } }],
+    ["handover", { ...occupied, state: "handover", drain: { began: now * 1000 } }],
+    ["problem", { ...occupied, problems: [problem], drain: { began: now * 1000 } }],
   ];
   it.each(words)("is %s", (word, record) => expect(known(record).found.state).toBe(word));
 
@@ -111,6 +114,18 @@ describe("the word for a berth", () => {
     expect([found.state, whyOf(found, now)?.text]).toEqual([word, text]);
   });
 
+  it("is draining until a deadline, or until nobody plays, with the command that cancels it", () => {
+    const drain = { began: now * 1000, deadline: (now + 60_000) * 1000 };
+    const { found } = known({ ...occupied, drain });
+    const place = { host: "h", address: null, users: new Users() };
+    expect(rowOf(found, place, now).drain).toEqual({ began: now, deadline: now + 60_000 });
+    expect(whyOf(found, now)).toMatchObject({ kind: "now", text: expect.stringMatching(/at the latest/) });
+    expect(whyOf(found, now)?.remedies.map(({ command }) => command)).toEqual(["berth drain --cancel arena"]);
+    const open = known({ ...occupied, drain: { began: now * 1000 } }).found;
+    expect(rowOf(open, place, now).drain).toEqual({ began: now, deadline: null });
+    expect(whyOf(open, now)?.text).toBe("Its server stops once nobody plays.");
+  });
+
   it("is problem while packets are lost, and five minutes after", () => {
     const { berths, found } = known(occupied);
     const at = (seconds: number) => now + seconds * 1000;
@@ -157,6 +172,21 @@ describe("the timeline", () => {
       detail: expect.stringMatching(/pid 9/),
     });
     expect(told("released", occupied, handover)).toMatchObject({ text: "Handover given up" });
+  });
+
+  it("tells a drain from another configuration", () => {
+    const drain = { began: now * 1000, deadline: (now + 600_000) * 1000 };
+    const draining: Berth = { ...occupied, drain };
+    expect(told("changed", occupied, occupied)).toMatchObject({ kind: "changed", text: "Configuration changed" });
+    expect(told("changed", draining, draining)).toMatchObject({ kind: "changed" });
+    expect(told("changed", draining, occupied)).toMatchObject({
+      kind: "drain",
+      text: "Drain begun",
+      detail: "its server stops once nobody plays, at the latest in 10 min",
+    });
+    const open: Berth = { ...occupied, drain: { began: drain.began } };
+    expect(told("changed", open, draining)).toMatchObject({ kind: "drain", text: "Drain has another deadline" });
+    expect(told("changed", occupied, draining)).toMatchObject({ kind: "drain", text: "Drain ended" });
   });
 
   it("says what woke a server", () => {

@@ -31,6 +31,7 @@ export function happeningOf(
     case "removed":
       return make("removed", "Removed from the configuration");
     case "changed":
+      if (!isSameDrain(before.record, berth)) return drained(before.record, berth, at, make);
       return make("changed", "Configuration changed", berth.outdated ? "its server still has the older one" : null);
     case "acquired":
       return lease ? make("lease", `Lease taken by pid ${lease.pid}`, tenant(lease, userOf)) : undefined;
@@ -49,6 +50,17 @@ export function happeningOf(
     case "stopping":
       return make("stopping", "Its server is stopping", berth.status ? clean(berth.status, 200) : null);
   }
+}
+
+function isSameDrain(before: BerthRecord | undefined, { drain }: BerthRecord): boolean {
+  return before === undefined || (before.drain?.began === drain?.began && before.drain?.deadline === drain?.deadline);
+}
+
+function drained(before: BerthRecord | undefined, { drain }: BerthRecord, at: number, make: Make): TimelineEvent {
+  if (!drain) return make("drain", "Drain ended", "its server goes on");
+  const latest = drain.deadline ? `, at the latest in ${duration(drain.deadline / 1000 - at)}` : "";
+  const what = before?.drain ? "Drain has another deadline" : "Drain begun";
+  return make("drain", what, `its server stops once nobody plays${latest}`);
 }
 
 function wakeOf({ wake }: BerthRecord): string {

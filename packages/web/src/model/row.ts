@@ -5,7 +5,7 @@ import { FRESH_MS, type Known } from "./known.ts";
 import { causeOf } from "./state.ts";
 import { clean } from "./text.ts";
 import type { Users } from "./users.ts";
-import { whyOf } from "./why.ts";
+import { timeOf, whyOf } from "./why.ts";
 
 /** What is the same for all berths of this host. */
 export interface Place {
@@ -29,7 +29,7 @@ export function rowOf(known: Known, { host, address, users }: Place, now: number
     since: known.since,
     cause: causeOf(known, now),
     outdated: outdatedOf(record),
-    drain: null,
+    drain: drainOf(record),
     game: query?.game ?? null,
     map: cleanOrNull(reported?.map ?? query?.map),
     players: reported?.count ?? query?.players ?? null,
@@ -51,6 +51,11 @@ function outdatedOf({ outdated, root }: Known["record"]): BerthRow["outdated"] {
   const newer = root?.newer?.at(-1);
   if (newer === undefined && !outdated) return null;
   return { image: newer === undefined ? null : clean(newer, 60), configuration: outdated === true };
+}
+
+/** Also where another state is shown, as a problem is. */
+function drainOf({ drain }: Known["record"]): BerthRow["drain"] {
+  return drain ? { began: timeOf(drain.began), deadline: timeOf(drain.deadline) } : null;
 }
 
 function cleanOrNull(text: string | null | undefined): string | null {

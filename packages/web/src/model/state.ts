@@ -15,6 +15,7 @@ export function stateOf(known: Facts, now: number): StateWord {
   if (record.state === "vacant") return vacantState(record);
   if (trouble(known, now) !== undefined) return "problem";
   if (record.state === "handover") return "handover";
+  if (record.drain) return "draining";
   return known.saysReady && record.ready === false ? "starting" : "serving";
 }
 

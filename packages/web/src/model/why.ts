@@ -18,7 +18,12 @@ export function whyOf(known: Known, now: number): Why | null {
     case "problem":
       return wrong(known, now);
     case "draining":
-      return null;
+      return now_(
+        record.drain?.deadline
+          ? "Its server stops once nobody plays, at the latest when this time is up."
+          : "Its server stops once nobody plays.",
+        [{ what: "Keep its server running", command: `berth drain --cancel ${name}` }],
+      );
     case "handover":
       return now_("A new server takes over. Both have the sockets. The old one goes on until the new one is ready.");
     case "starting":
