@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -130,6 +131,22 @@ void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned p
   measure_after(sleep_a_little, cycle, cycles, warmup);
 }
 
+// With $BENCH_GATE, a folder: makes a file "ready-PID" in it, and waits until somebody opens its FIFO "gate" for writing.
+// So several clients begin at once.
+static void wait_at_gate(void) {
+  const char *folder = getenv("BENCH_GATE");
+  if (folder == NULL) return;
+  char path[4096];
+  snprintf(path, sizeof path, "%s/ready-%d", folder, getpid());
+  int ready = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (ready < 0) die_errno("open %s", path);
+  close(ready);
+  snprintf(path, sizeof path, "%s/gate", folder);
+  int gate = open(path, O_RDONLY | O_CLOEXEC);
+  if (gate < 0) die_errno("open %s", path);
+  close(gate);
+}
+
 void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, size_t warmup) {
   uint64_t *samples = malloc(cycles * sizeof *samples);
   if (samples == NULL) die("there is no memory for %zu samples", cycles);
@@ -138,15 +155,17 @@ void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, siz
     before();
     cycle();
   }
+  wait_at_gate();
   uint64_t begin = now();
   for (size_t i = 0; i < cycles; i++) {
     before();
     samples[i] = time_of(cycle);
   }
-  double seconds = (double)(now() - begin) / 1e9;
+  uint64_t end = now();
+  double seconds = (double)(end - begin) / 1e9;
   qsort(samples, cycles, sizeof *samples, ascending);
-  printf("{\"cycles\":%zu,\"p50\":%llu,\"p99\":%llu,\"rate\":%.0f}\n", cycles,
+  printf("{\"cycles\":%zu,\"p50\":%llu,\"p99\":%llu,\"rate\":%.0f,\"end\":%llu}\n", cycles,
          (unsigned long long)percentile(samples, cycles, 50), (unsigned long long)percentile(samples, cycles, 99),
-         (double)cycles / seconds);
+         (double)cycles / seconds, (unsigned long long)end);
   free(samples);
 }

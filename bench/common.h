@@ -32,7 +32,8 @@ void close_all(const int *fds, size_t count);
 uint64_t time_of(void (*cycle)(void));
 
 // Runs `cycle` `warmup` times untimed, then `cycles` times with CLOCK_MONOTONIC around each, and prints one line of
-// JSON: cycles, p50 and p99 in nanoseconds (nearest rank), rate in cycles per second of the whole loop.
+// JSON: cycles, p50 and p99 in nanoseconds (nearest rank), rate in cycles per second of the whole loop, and when that
+// ended, in nanoseconds of CLOCK_MONOTONIC. With $BENCH_GATE, it waits there before the timed loop.
 void measure(void (*cycle)(void), size_t cycles, size_t warmup);
 
 // The same with `before` called untimed before each cycle.

@@ -8,11 +8,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 
-/** How many descriptors a berth has, and of which kind they are. */
-const kinds = new Map([
-  [1, ["tcp"]],
-  [4, ["tcp", "udp", "tcp", "udp"]],
-]);
+/** Of which kind the descriptors of a berth are that has so many. */
+const kindsOf = (count) => Array.from({ length: count }, (_, index) => (index % 2 === 0 ? "tcp" : "udp"));
 const names = ["game", "query", "admin", "map"];
 const PROBE_MS = 30_000;
 
@@ -29,37 +26,43 @@ export const cases = [
   { mode: "connect", count: 4 },
 ];
 
-/** Ports of 127.0.0.1 that nobody has at this moment, as `tcp:PORT` and `udp:PORT`, one set for each size of berth. */
-async function freeSockets() {
+/**
+ * Ports of 127.0.0.1 that nobody has at this moment, as `tcp:PORT` and `udp:PORT`: a set for each size of berth, and
+ * one of one port for each client that has a berth of its own.
+ */
+async function freeSockets({ sizes, clients }) {
   const open = [];
   const sets = new Map();
-  for (const [count, list] of kinds) {
+  const wanted = [...sizes.map((count) => [count, count]), ...clients.map((client) => [client, 1])];
+  for (const [key, count] of wanted) {
     const set = [];
-    for (const kind of list) {
+    for (const kind of kindsOf(count)) {
       const socket = kind === "tcp" ? createServer().listen(0, "127.0.0.1") : createSocket("udp4").bind(0, "127.0.0.1");
       open.push(socket);
       await once(socket, "listening");
       set.push(`${kind}:${socket.address().port}`);
     }
-    sets.set(count, set);
+    sets.set(key, set);
   }
   // Closed by the caller once every contender has its own, or two of them would be given the same port.
   return { sets, close: () => Promise.all(open.map((socket) => new Promise((done) => socket.close(done)))) };
 }
 
-async function distinctSockets(howMany) {
+async function distinctSockets(wanted) {
   const drawn = [];
-  for (let i = 0; i < howMany; i++) drawn.push(await freeSockets());
+  for (const one of wanted) drawn.push(await freeSockets(one));
   await Promise.all(drawn.map(({ close }) => close()));
   return drawn.map(({ sets }) => sets);
 }
 
 /**
  * Starts everything. Returns the contenders in the order in which they take turns, the floor first: `label`,
- * `takesPart(case)` and `command(case, cycles, warmup)`; and the length of the reply, in bytes, by berth size.
+ * `takesPart(case)` and `command(case, cycles, warmup)`; and the length of the reply, in bytes, by berth size. `sizes`
+ * are the numbers of descriptors, 1 among them. Each of `clients` gets a berth of its own: the `count` of its case is its name.
  */
-export async function startContenders(processes, programs, root, folder) {
-  const [berthd, floor, s6Directory, s6Cdb] = await distinctSockets(4);
+export async function startContenders(processes, programs, root, folder, { sizes = [1, 4], clients = [] } = {}) {
+  const others = { sizes, clients: [] };
+  const [berthd, floor, s6Directory, s6Cdb] = await distinctSockets([{ sizes, clients }, others, others, others]);
   const broker = await startBerthd(processes, programs.client, root, folder, berthd);
   const contenders = [await startFloor(processes, programs, folder, floor, broker.replies), broker.contender];
   if (programs.s6Client !== undefined) {
@@ -77,7 +80,9 @@ export async function startContenders(processes, programs, root, folder) {
       s6Contender("s6 getdump, cdb rules", cdb, "getdump", (one) => connecting(one) && one.count > 1),
     );
   }
-  const replyBytes = Object.fromEntries([...broker.replies].map(([n, reply]) => [n, Buffer.byteLength(reply) + 1]));
+  const replyBytes = Object.fromEntries(
+    [...broker.replies].filter(([n]) => sizes.includes(n)).map(([n, reply]) => [n, Buffer.byteLength(reply) + 1]),
+  );
   return { contenders, replyBytes };
 }
 
@@ -101,7 +106,7 @@ async function startBerthd(processes, client, root, folder, sets) {
   for (const [count, set] of sets) {
     const sections = set.map((text, index) => {
       const [scheme, port] = text.split(":");
-      return `[sockets.${names[index]}]\nlisten = ["${scheme}://127.0.0.1:${port}"]\n`;
+      return `[sockets.${names[index] ?? `more${index}`}]\nlisten = ["${scheme}://127.0.0.1:${port}"]\n`;
     });
     writeFileSync(join(config, `${berthOf(count)}.toml`), sections.join("\n"));
   }
@@ -143,7 +148,11 @@ async function startS6(processes, client, folder, rules, sets) {
   const socketOf = (count) => join(folder, `s6${rules[0]}${count}.sock`);
   for (const [count, set] of sets) {
     const socket = socketOf(count);
-    await processes.serve(["s6-fdholder-daemon", ...rules, socket], socket, join(folder, `s6${rules[0]}${count}.log`));
+    await processes.serve(
+      ["s6-fdholder-daemon", "-c", "64", ...rules, socket],
+      socket,
+      join(folder, `s6${rules[0]}${count}.log`),
+    );
     await processes.run([client, socket, "store", ...set], PROBE_MS);
   }
   return { client, socketOf, sets };

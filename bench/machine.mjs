@@ -1,11 +1,12 @@
 /** What the figures were measured on, and the one core for everything. */
 import { readFileSync } from "node:fs";
-import { cpus, loadavg, release } from "node:os";
+import { availableParallelism, cpus, loadavg, release } from "node:os";
 
 /** `load` is the one-minute average before anything of the benchmark ran: what else the machine was doing. */
 export function describeMachine() {
   const [load] = loadavg();
-  return { kernel: release(), cpu: cpus()[0].model.trim(), node: process.version, core: lastCore(), load };
+  const cores = availableParallelism();
+  return { kernel: release(), cpu: cpus()[0].model.trim(), cores, node: process.version, core: lastCore(), load };
 }
 
 /** The last CPU this process may run on: the first ones have most of a machine's interrupts. */

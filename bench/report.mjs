@@ -43,17 +43,26 @@ export function judge(rows) {
   return row && { limit: TARGET, ratio: row.ratio, met: row.ratio <= TARGET };
 }
 
-export function verdict({ limit, ratio, met }) {
+function verdict({ limit, ratio, met }) {
   const times = (number) => `${number.toFixed(2)} × the floor`;
   return `berthd is ${met ? "within" : "NOT within"} the target: ${times(ratio)} for acquire with 1 fd, at most ${times(limit)}`;
 }
 
-export function machineLine({ kernel, cpu, node, core }) {
-  return `Linux ${kernel}, ${cpu}, Node ${node}, everything pinned to core ${core}`;
+/** When and on what a result was measured, in one line. */
+export function machineLine({ machine: { kernel, cpu, cores, node, load }, date }) {
+  return `${date}: Linux ${kernel}, ${cpu}, ${cores} cores, Node ${node}, load ${load.toFixed(2)}`;
+}
+
+/** What `npm run bench` says of a result. */
+export function callsText({ machine, date, rounds, replyBytes, rows, target }) {
+  const replies = Object.entries(replyBytes).map(([count, bytes]) => `${bytes} bytes with ${count} fd`);
+  const about = `medians of ${rounds} rounds; replies of floor and berthd: ${replies.join(", ")}`;
+  const head = `${machineLine({ machine, date })}\neverything pinned to core ${machine.core}; ${about}`;
+  return [head, table(rows), ...(target === undefined ? [] : [verdict(target)])].join("\n\n");
 }
 
 /** The rows for people, a blank line between the cases. */
-export function table(rows) {
+function table(rows) {
   const header = ["operation", "fds", "contender", "p50 µs", "p99 µs", "rate/s", "ratio"];
   const lines = rows.map(({ operation, descriptors, contender, p50, p99, rate, ratio }) => [
     operation,
@@ -75,7 +84,8 @@ export function columns(header, lines, texts, keys) {
   const format = (line) =>
     line
       .map((cell, column) => (texts.includes(column) ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
-      .join("  ");
+      .join("  ")
+      .trimEnd();
   const body = lines.flatMap((line, index) => {
     const previous = lines[index - 1];
     const isNewCase = previous === undefined || previous.slice(0, keys).some((cell, column) => cell !== line[column]);

@@ -2,6 +2,7 @@
  * What stands around every benchmark: its command line, a folder and processes of its own that are gone when it ends,
  * however it ends, and its failure in a sentence. It measures nothing, and knows of no benchmark.
  */
+import { setMaxListeners } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -48,6 +49,7 @@ export async function runBench({ name, usage, options, read, main }) {
 /** Calls `measure` with the machine, an empty folder and what runs processes. A signal ends what it waits for there. */
 export async function inSession(measure) {
   const stopping = new AbortController();
+  setMaxListeners(0, stopping.signal); // one for each process that runs
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
   }

@@ -5,17 +5,18 @@
  * never leaves anything running.
  */
 import { startBindContenders } from "../bench/bind-contenders.mjs";
-import { bindTable, startsAsRounds, summariseBind } from "../bench/bind-report.mjs";
+import { startsAsRounds, summariseBind } from "../bench/bind-report.mjs";
 import { compileBind, findProgram, missing, socketProxy } from "../bench/build.mjs";
-import { machineLine } from "../bench/report.mjs";
+import { publish } from "../bench/results.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const usage = `Usage: npm run bench:bind -- [--quick] [--binds] [--rounds N] [--json]
+const usage = `Usage: npm run bench:bind -- [--quick] [--binds] [--rounds N] [--json] [--save]
 
   --quick      3 rounds of 10 starts, 100 binds, 20000 datagrams and 512 MB, instead of 5 of 40, 400, 100000 and 2048
   --binds      starts and binds only
   --rounds N   how often every contender has its turn
-  --json       print JSON instead of the table`;
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
 /** How much of each is done in a turn, and before it untimed; how long the turn may take in milliseconds. */
 function amounts(quick) {
@@ -27,8 +28,8 @@ function amounts(quick) {
   };
 }
 
-function read({ quick, binds, json, rounds = quick ? "3" : "5" }) {
-  return { json, binds, rounds: whole("rounds", rounds, 999), turns: amounts(quick) };
+function read({ quick, binds, json, save, rounds = quick ? "3" : "5" }) {
+  return { print: { json, save }, binds, rounds: whole("rounds", rounds, 999), turns: amounts(quick) };
 }
 
 /** Starts each server so often, by turns: a lease has ended when the next begins. One round of each contender. */
@@ -63,7 +64,7 @@ async function measure(processes, contenders, turns, rounds) {
   return [...startsAsRounds(started), ...others];
 }
 
-async function main({ json, binds, rounds, turns }) {
+async function main({ print, binds, rounds, turns }) {
   const launcher = findProgram(root, "berth-launch");
   const lacking = missing(root);
   if (launcher === undefined) lacking.push("berth-launch is missing, which installs the filter: npm run build");
@@ -76,12 +77,10 @@ async function main({ json, binds, rounds, turns }) {
     const all = await startBindContenders(processes, programs, { root, launcher, proxy, folder });
     const contenders = binds ? all.filter((one) => ["start", "bind"].includes(one.case)) : all;
     const rows = summariseBind(await measure(processes, contenders, turns, rounds));
-    if (json) return console.log(JSON.stringify({ machine, rounds, turns, rows }, null, 2));
-    console.log(`${machineLine(machine)}, load ${machine.load.toFixed(2)}\nmedians of ${rounds} rounds\n`);
-    console.log(bindTable(rows));
+    publish("bind", print, { machine, rounds, turns, rows });
   });
 }
 
 const flag = { type: "boolean", default: false };
-const options = { quick: flag, binds: flag, json: flag, rounds: { type: "string" } };
+const options = { quick: flag, binds: flag, json: flag, save: flag, rounds: { type: "string" } };
 await runBench({ name: "bench:bind", usage, options, read, main });

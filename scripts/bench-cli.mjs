@@ -7,19 +7,21 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { columns, median } from "../bench/report.mjs";
+import { summariseCommands } from "../bench/cli-report.mjs";
+import { publish } from "../bench/results.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const usage = `Usage: npm run bench:cli -- [--quick] [--rounds N] [--json]
+const usage = `Usage: npm run bench:cli -- [--quick] [--rounds N] [--json] [--save]
 
   --quick      20 rounds instead of 100
   --rounds N   how often every command has its turn
-  --json       print JSON instead of the table`;
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
 const FLOOR = "node -e 0";
 
-function read({ quick, json, rounds = quick ? "20" : "100" }) {
-  return { json, rounds: whole("rounds", rounds, 9999) };
+function read({ quick, json, save, rounds = quick ? "20" : "100" }) {
+  return { print: { json, save }, rounds: whole("rounds", rounds, 9999) };
 }
 
 /** What is run, by the words that people type. */
@@ -49,19 +51,7 @@ function measure(commands, rounds) {
   return times;
 }
 
-/** The middle and the shortest time of each command, and both as a ratio to the floor's. */
-function summarise(times) {
-  const least = (name) => Math.min(...times[name]);
-  return Object.keys(times).map((name) => ({
-    command: name,
-    p50: median(times[name]),
-    least: least(name),
-    ratio: median(times[name]) / median(times[FLOOR]),
-    leastRatio: least(name) / least(FLOOR),
-  }));
-}
-
-async function main({ json, rounds }) {
+async function main({ print, rounds }) {
   await inSession(async ({ machine, folder, processes }) => {
     const [config, socket] = ["config", "broker.sock"].map((name) => join(folder, name));
     mkdirSync(config);
@@ -70,19 +60,11 @@ async function main({ json, rounds }) {
     const program = join(root, "dist/cli/berthd.js");
     const command = [process.execPath, program, "--config", config, "--socket", socket];
     await processes.serve(command, socket, join(folder, "broker.log"));
-    const rows = summarise(measure(commandsOf(socket), rounds));
-    if (json) return console.log(JSON.stringify({ machine, rounds, rows }, null, 2));
-    const { kernel, cpu, node, load } = machine;
-    console.log(`Linux ${kernel}, ${cpu}, Node ${node}, load ${load.toFixed(2)}\n${rounds} rounds\n`);
-    const lines = rows.map(({ command: name, p50, least, ratio, leastRatio }) => [
-      name,
-      ...[p50, least].map((ms) => ms.toFixed(1)),
-      ...[ratio, leastRatio].map((times) => times.toFixed(2)),
-    ]);
-    console.log(columns(["command", "p50 ms", "least ms", "ratio", "least ratio"], lines, [0], 0));
+    const rows = summariseCommands(measure(commandsOf(socket), rounds), FLOOR);
+    publish("cli", print, { machine, rounds, rows });
   });
 }
 
 const flag = { type: "boolean", default: false };
-const options = { quick: flag, json: flag, rounds: { type: "string" } };
+const options = { quick: flag, json: flag, save: flag, rounds: { type: "string" } };
 await runBench({ name: "bench:cli", usage, options, read, main });

@@ -8,24 +8,25 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compileRoot, missing } from "../bench/build.mjs";
-import { machineLine } from "../bench/report.mjs";
-import { rootTable, summariseRoots } from "../bench/root-report.mjs";
+import { publish } from "../bench/results.mjs";
+import { summariseRoots } from "../bench/root-report.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const usage = `Usage: npm run bench:root -- [--quick] [--rounds N] [--json]
+const usage = `Usage: npm run bench:root -- [--quick] [--rounds N] [--json] [--save]
 
   --quick      images of 100 and 2000 files, 3 rounds of 100 leases, instead of 100, 10000 and 200000, 5 of 400
   --rounds N   how often every way has its turn
-  --json       print JSON instead of the table`;
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
 const BERTHS = 40;
 const PER_FOLDER = 100;
 const FILE = "0/0";
 const TIMEOUT = 300_000;
 
-function read({ quick, json, rounds = quick ? "3" : "5" }) {
+function read({ quick, json, save, rounds = quick ? "3" : "5" }) {
   const sizes = quick ? [100, 2000] : [100, 10_000, 200_000];
-  return { json, rounds: whole("rounds", rounds, 999), cycles: quick ? 100 : 400, sizes };
+  return { print: { json, save }, rounds: whole("rounds", rounds, 999), cycles: quick ? 100 : 400, sizes };
 }
 
 /** A tree of so many files of 256 bytes. */
@@ -111,7 +112,7 @@ async function measure(ways, rounds) {
   return ways.map(({ files, way, taken, rounds: done }) => ({ files, way, disk: taken, rounds: done }));
 }
 
-async function main({ json, rounds, cycles, sizes }) {
+async function main({ print, rounds, cycles, sizes }) {
   if (process.getuid() !== 0) throw new Error("it makes mounts and needs to be root: sudo npm run bench:root");
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
@@ -125,12 +126,10 @@ async function main({ json, rounds, cycles, sizes }) {
     const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
     await processes.serve(command, socket, join(folder, "broker.log"));
     const rows = summariseRoots(await measure(ways, rounds));
-    if (json) return console.log(JSON.stringify({ machine, rounds, cycles, rows }, null, 2));
-    console.log(`${machineLine(machine)}, load ${machine.load.toFixed(2)}\nmedians of ${rounds} rounds of ${cycles}\n`);
-    console.log(rootTable(rows));
+    publish("root", print, { machine, rounds, cycles, rows });
   });
 }
 
 const flag = { type: "boolean", default: false };
-const options = { quick: flag, json: flag, rounds: { type: "string" } };
+const options = { quick: flag, json: flag, save: flag, rounds: { type: "string" } };
 await runBench({ name: "bench:root", usage, options, read, main });

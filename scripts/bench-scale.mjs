@@ -6,22 +6,24 @@
  */
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { columns, median } from "../bench/report.mjs";
+import { median } from "../bench/report.mjs";
+import { publish } from "../bench/results.mjs";
 import { change, configure, nameOf, ways } from "../bench/scale-config.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 import { Caller } from "../bench/varlink-caller.mjs";
 
-const usage = `Usage: npm run bench:scale -- [--quick] [--reloads N] [--json]
+const usage = `Usage: npm run bench:scale -- [--quick] [--reloads N] [--json] [--save]
 
   --quick      100 and 1000 berths and 4 reloads, instead of 100, 1000, 3000 and 10000 berths and 10 reloads
   --reloads N  how often each broker reloads
-  --json       print JSON instead of the table`;
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
 const CHECK_MS = 60_000;
 
-function read({ quick, json, reloads = quick ? "4" : "10" }) {
+function read({ quick, json, save, reloads = quick ? "4" : "10" }) {
   return {
-    json,
+    print: { json, save },
     reloads: whole("reloads", reloads, 1000),
     sizes: quick ? [100, 1000] : [100, 1000, 3000, 10_000],
   };
@@ -71,25 +73,15 @@ async function measure({ way, count }, { folder: parent, processes, reloads }) {
   return { way, berths: count, start, check, memory, reload: median(times), stall: Math.max(...waits), after };
 }
 
-async function main({ json, reloads, sizes }) {
+async function main({ print, reloads, sizes }) {
   await inSession(async ({ machine, folder, processes }) => {
     const rows = [];
     for (const count of sizes)
       for (const way of Object.keys(ways)) rows.push(await measure({ way, count }, { folder, processes, reloads }));
-    if (json) return console.log(JSON.stringify({ machine, reloads, rows }, null, 2));
-    const { kernel, cpu, node, core, load } = machine;
-    console.log(`Linux ${kernel}, ${cpu}, Node ${node}, brokers pinned to core ${core}, load ${load.toFixed(2)}`);
-    console.log(`${reloads} reloads of each broker; one berth has changed at each\n`);
-    const header = ["berths", "on", "start ms", "check ms", "RSS MiB", "reload ms", "stall ms", "RSS after"];
-    const lines = rows.map(({ berths, way, start, check, memory, reload, stall, after }) => [
-      String(berths),
-      way,
-      ...[start, check, memory, reload, stall, after].map((number) => number.toFixed(0)),
-    ]);
-    console.log(columns(header, lines, [1], 1));
+    publish("scale", print, { machine, reloads, rows });
   });
 }
 
 const flag = { type: "boolean", default: false };
-const options = { quick: flag, json: flag, reloads: { type: "string" } };
+const options = { quick: flag, json: flag, save: flag, reloads: { type: "string" } };
 await runBench({ name: "bench:scale", usage, options, read, main });

@@ -1,24 +1,28 @@
 #!/usr/bin/env node
 /**
- * `npm run bench:shift`: shift-own beside `chown -R`, on one tree, taking turns, with all processors. As root. Makes
- * the tree in a temporary folder, and removes it.
+ * `npm run bench:shift`: shift-own beside `chown -R`, on trees of several sizes, taking turns, with all processors.
+ * As root. Makes each tree in a temporary folder, and removes it.
  */
 import { spawnSync } from "node:child_process";
 import { lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findProgram } from "../bench/build.mjs";
 import { describeMachine } from "../bench/machine.mjs";
-import { median } from "../bench/report.mjs";
+import { publish } from "../bench/results.mjs";
 import { root, runBench, whole } from "../bench/session.mjs";
+import { summariseShift } from "../bench/shift-report.mjs";
 
-const usage = `Usage: npm run bench:shift -- [--files N] [--rounds N]
+const usage = `Usage: npm run bench:shift -- [--files N] [--rounds N] [--json] [--save]
 
-  --files N    how large the tree is: 100000 if not given
-  --rounds N   how often every contender has its turn: 7 if not given`;
+  --files N    one tree of so many files, instead of 1000, 10000 and 100000
+  --rounds N   how often every contender has its turn: 7 if not given
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
-function read({ files, rounds }) {
-  return { files: whole("files", files, 10_000_000), rounds: whole("rounds", rounds, 999) };
+function read({ files, rounds, json, save }) {
+  const sizes = files === undefined ? [1000, 10_000, 100_000] : [whole("files", files, 10_000_000)];
+  return { sizes, rounds: whole("rounds", rounds, 999), print: { json, save } };
 }
 
 /** Directories of 40 files, as in a distribution's tree. */
@@ -41,11 +45,8 @@ function timed(command, args, sample, owner) {
   return seconds;
 }
 
-function main({ files, rounds }) {
-  const program = findProgram(root, "shift-own");
-  if (program === undefined) throw new Error("shift-own is missing: npm run build");
-  if (process.getuid() !== 0) throw new Error("only root can change owners: run it as root");
-  const { kernel, cpu, load } = describeMachine();
+/** Every contender's seconds for a tree of so many files, which is made and removed here. */
+function measure(program, files, rounds) {
   const folder = mkdtempSync(join(tmpdir(), "berthd-bench-"));
   try {
     const sample = makeTree(folder, files);
@@ -64,17 +65,22 @@ function main({ files, rounds }) {
         seconds.push(timed(command, args(id), sample, id));
       }
     }
-    console.log(`Linux ${kernel}, ${cpu}, ${availableParallelism()} processors, load ${load.toFixed(2)}`);
-    console.log(`${files} files, warm, medians of ${rounds} rounds\n`);
-    const first = median(contenders[0].seconds);
-    for (const { label, seconds } of contenders) {
-      const time = median(seconds);
-      console.log(`${label.padEnd(26)}${time.toFixed(2).padStart(6)} s   ${(time / first).toFixed(2)}`);
-    }
+    return contenders.map(({ label, seconds }) => ({ files, label, seconds }));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-const options = { files: { type: "string", default: "100000" }, rounds: { type: "string", default: "7" } };
+function main({ print, sizes, rounds }) {
+  const program = findProgram(root, "shift-own");
+  if (program === undefined) throw new Error("shift-own is missing: npm run build");
+  if (process.getuid() !== 0) throw new Error("only root can change owners: run it as root");
+  const machine = describeMachine();
+  const rows = summariseShift(sizes.flatMap((files) => measure(program, files, rounds)));
+  publish("shift", print, { machine, rounds, rows });
+}
+
+const flag = { type: "boolean", default: false };
+const text = { type: "string" };
+const options = { files: text, rounds: { ...text, default: "7" }, json: flag, save: flag };
 await runBench({ name: "bench:shift", usage, options, read, main });

@@ -7,27 +7,29 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { columns, median } from "../bench/report.mjs";
+import { publish } from "../bench/results.mjs";
 import { configure, nameOf } from "../bench/scale-config.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 import { Caller } from "../bench/varlink-caller.mjs";
+import { summariseTurns } from "../bench/web-report.mjs";
 
-const usage = `Usage: npm run bench:web -- [--quick] [--berths N] [--pages N] [--rounds N] [--json]
+const usage = `Usage: npm run bench:web -- [--quick] [--berths N] [--pages N] [--rounds N] [--json] [--save]
 
   --quick      3 rounds instead of 10
   --berths N   berths of the broker (default: 500)
   --pages N    open pages (default: 50)
   --rounds N   how often each of the two has its turn, of 5 seconds
-  --json       print JSON instead of the table`;
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
 const TURN_MS = 5000;
 /** Twenty times a second another berth is taken and given back: pages have something to show. */
 const CHANGE_MS = 50;
 const READY_MS = 15_000;
 
-function read({ quick, json, berths = "500", pages = "50", rounds = quick ? "3" : "10" }) {
+function read({ quick, json, save, berths = "500", pages = "50", rounds = quick ? "3" : "10" }) {
   return {
-    json,
+    print: { json, save },
     berths: whole("berths", berths, 10_000),
     pages: whole("pages", pages, 128), // as many as berth-web gives one address
     rounds: whole("rounds", rounds, 999),
@@ -76,13 +78,7 @@ async function turn(tenant, other) {
   return await tenant.during(change, "Acquire", { berth: nameOf(0) });
 }
 
-function summarise(rounds) {
-  const at = (share) =>
-    median(rounds.map((times) => times.toSorted((a, b) => a - b)[Math.floor(share * (times.length - 1))]));
-  return { p50: at(0.5), p99: at(0.99), calls: rounds.reduce((sum, times) => sum + times.length, 0) };
-}
-
-async function main({ json, berths, pages, rounds }) {
+async function main({ print, berths, pages, rounds }) {
   await inSession(async ({ machine, folder, processes }) => {
     const [config, state, socket, log] = ["config", "state", "broker.sock", "broker.log"].map((n) => join(folder, n));
     configure(config, "different ports", berths);
@@ -104,25 +100,14 @@ async function main({ json, berths, pages, rounds }) {
     tenant.close();
     other.close();
     const rows = [
-      { pages: 0, ...summarise(times.none) },
-      { pages, ...summarise(times.open), memory: Math.max(...memories) },
+      { pages: 0, ...summariseTurns(times.none) },
+      { pages, ...summariseTurns(times.open), memory: Math.max(...memories) },
     ].map((row, _, [{ p50, p99 }]) => ({ ...row, ratio: row.p50 / p50, p99Ratio: row.p99 / p99 }));
-    if (json) return console.log(JSON.stringify({ machine, berths, rounds, rows }, null, 2));
-    const { kernel, cpu, node, core, load } = machine;
-    console.log(`Linux ${kernel}, ${cpu}, Node ${node}, broker pinned to core ${core}, load ${load.toFixed(2)}`);
-    console.log(`${berths} berths, ${rounds} rounds\n`);
-    const header = ["open pages", "p50 µs", "p99 µs", "ratio", "p99 ratio", "berth-web RSS MiB"];
-    const lines = rows.map(({ pages: count, p50, p99, ratio, p99Ratio, memory }) => [
-      String(count),
-      ...[p50, p99].map((ms) => (1000 * ms).toFixed(0)),
-      ...[ratio, p99Ratio].map((number) => number.toFixed(2)),
-      memory === undefined ? "-" : memory.toFixed(0),
-    ]);
-    console.log(columns(header, lines, [], 0));
+    publish("web", print, { machine, berths, rounds, rows });
   });
 }
 
 const flag = { type: "boolean", default: false };
 const text = { type: "string" };
-const options = { quick: flag, json: flag, berths: text, pages: text, rounds: text };
+const options = { quick: flag, json: flag, save: flag, berths: text, pages: text, rounds: text };
 await runBench({ name: "bench:web", usage, options, read, main });

@@ -6,24 +6,27 @@
  */
 import { compile, missing, s6Missing } from "../bench/build.mjs";
 import { cases, startContenders } from "../bench/contenders.mjs";
-import { judge, machineLine, summarise, table, verdict } from "../bench/report.mjs";
+import { judge, summarise } from "../bench/report.mjs";
+import { publish } from "../bench/results.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
-const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--only OPERATION] [--json]
+const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--only OPERATION] [--json] [--save]
 
   --quick      3 rounds of 10000 cycles, instead of 5 of 100000
   --rounds N   how often every contender has its turn
   --cycles N   timed calls in a turn; the longer operations do a fifth of them
   --only OP    hold, lease or connect alone; npm run bench:lease is bench -- --only lease
-  --json       print JSON instead of the table`;
+  --json       print JSON instead of the table
+  --save       keep the result in bench/results, for npm run bench:report`;
 
 const WARMUP = { hold: 5000, lease: 2000, connect: 2000 };
 
-function read({ quick, json, only, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
+function read({ quick, json, save, only, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
   if (only !== undefined && WARMUP[only] === undefined)
     throw new Error(`--only is "${only}"; it takes one of ${Object.keys(WARMUP).join(", ")}`);
   return {
-    json,
+    print: { json, save },
+    name: only === "lease" ? only : "calls",
     chosen: cases.filter(({ mode }) => only === undefined || mode === only),
     rounds: whole("rounds", rounds, 999),
     cycles: whole("cycles", cycles, 99_999_999),
@@ -46,7 +49,7 @@ async function measure(processes, contenders, { chosen, rounds, cycles }) {
   return results.map(({ case: one, contender, rounds: done }) => ({ case: one, label: contender.label, rounds: done }));
 }
 
-async function main({ json, chosen, rounds, cycles }) {
+async function main({ print, name, chosen, rounds, cycles }) {
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const withoutS6 = s6Missing();
@@ -57,15 +60,7 @@ async function main({ json, chosen, rounds, cycles }) {
     const { contenders, replyBytes } = await startContenders(processes, programs, root, folder);
     const rows = summarise(await measure(processes, contenders, { chosen, rounds, cycles }));
     const target = judge(rows);
-    if (json) {
-      console.log(JSON.stringify({ machine, rounds, cycles, replyBytes, rows, target }, null, 2));
-      return;
-    }
-    const replies = Object.entries(replyBytes).map(([count, bytes]) => `${bytes} bytes with ${count} fd`);
-    console.log(machineLine(machine));
-    console.log(`medians of ${rounds} rounds; replies of floor and berthd: ${replies.join(", ")}\n`);
-    console.log(`${table(rows)}\n`);
-    if (target !== undefined) console.log(verdict(target));
+    publish(name, print, { machine, rounds, cycles, replyBytes, rows, target });
   });
 }
 
@@ -73,6 +68,7 @@ const flag = { type: "boolean", default: false };
 const options = {
   quick: flag,
   json: flag,
+  save: flag,
   only: { type: "string" },
   rounds: { type: "string" },
   cycles: { type: "string" },

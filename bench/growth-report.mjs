@@ -1,0 +1,33 @@
+/** What the rounds of `npm run bench:growth` come to. Pure: numbers in, text out. */
+import { columns, machineLine, median } from "./report.mjs";
+
+/** Rows of the medians of `keys` over each result's `rounds`, with the `ratio` of `key` to the floor's at the same `at`. */
+export function summariseGrowth(results, at, keys, ratioOf) {
+  const rows = results.map(({ rounds, ...row }) => ({
+    ...row,
+    ...Object.fromEntries(keys.map((key) => [key, median(rounds.map((round) => round[key]))])),
+  }));
+  return rows.map((row) => {
+    const floor = rows.find((other) => other.contender === "floor" && other[at] === row[at]);
+    return { ...row, ratio: ratioOf(row, floor) };
+  });
+}
+
+export function growthText({ machine, date, rounds, descriptors, clients }) {
+  const first = descriptors.map(({ descriptors: count, contender, p50, p99, ratio }) => [
+    String(count),
+    contender,
+    ...[p50, p99, ratio].map((number) => number.toFixed(2)),
+  ]);
+  const second = clients.map(({ clients: count, contender, rate, ratio }) => [
+    String(count),
+    contender,
+    rate.toFixed(0),
+    ratio.toFixed(2),
+  ]);
+  return [
+    `${machineLine({ machine, date })}\neverything pinned to core ${machine.core}; medians of ${rounds} rounds`,
+    columns(["descriptors", "contender", "p50 µs", "p99 µs", "ratio"], first, [1], 1),
+    columns(["clients", "contender", "calls/s", "ratio"], second, [1], 1),
+  ].join("\n\n");
+}

@@ -1,0 +1,21 @@
+/** The table of each benchmark, by its name: what it prints, and what docs/benchmarks.md shows. Pure: a result in, text out. */
+import { bindText } from "./bind-report.mjs";
+import { cliText } from "./cli-report.mjs";
+import { growthText } from "./growth-report.mjs";
+import { callsText } from "./report.mjs";
+import { rootText } from "./root-report.mjs";
+import { scaleText } from "./scale-report.mjs";
+import { shiftText } from "./shift-report.mjs";
+import { webText } from "./web-report.mjs";
+
+export const renderers = {
+  bind: bindText,
+  calls: callsText,
+  cli: cliText,
+  growth: growthText,
+  lease: callsText,
+  root: rootText,
+  scale: scaleText,
+  shift: shiftText,
+  web: webText,
+};
