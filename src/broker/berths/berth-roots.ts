@@ -10,6 +10,7 @@ import { Images } from "../../rootfs/images/images.ts";
 import { LatestImages } from "../../rootfs/images/latest-images.ts";
 import type { Pool, Range } from "../../rootfs/ranges/range.ts";
 import { Ranges } from "../../rootfs/ranges/ranges.ts";
+import { ReserveTogether } from "../../rootfs/ranges/reserve-together.ts";
 import type { Root, RootFacts } from "../../rootfs/roots/root.ts";
 import { RootlessRoots } from "../../rootfs/roots/rootless.ts";
 import { Roots } from "../../rootfs/roots/roots.ts";
@@ -21,6 +22,7 @@ interface State {
   readonly roots: Roots | RootlessRoots;
   /** Absent in a broker without root, which has only its user's id. */
   readonly ranges?: Ranges;
+  readonly reserving?: ReserveTogether;
   readonly images: LatestImages;
 }
 
@@ -89,10 +91,7 @@ export class BerthRoots {
   /** The range reserved for a berth. */
   rangeOf({ name, root }: BerthSpec): Range | undefined {
     if (root === undefined || root.shift === "none") return undefined;
-    const found = this.#open()
-      .ranges?.list()
-      .find(({ owner }) => owner === name);
-    return found === undefined ? undefined : { base: found.base, count: found.count };
+    return this.#open().ranges?.of(name);
   }
 
   /** Builds the berth's root if it needs one and has none. Undefined: nothing to wait for. */
@@ -141,6 +140,7 @@ export class BerthRoots {
 
   close(): void {
     this.#state?.roots.close();
+    this.#state?.reserving?.close();
     this.#state?.ranges?.close();
     this.#state = undefined;
   }
@@ -165,10 +165,11 @@ export class BerthRoots {
       sys: this.#sys,
       ...(this.#pool !== undefined && { pool: this.#pool }),
     });
+    const reserving = new ReserveTogether(ranges);
     const roots = new Roots({
       state: folder,
       images,
-      ranges,
+      ranges: reserving,
       onInUse: this.#onInUse,
       onFallback: (reason) => {
         const message = `this system cannot idmap images, so the broker shifts their owners (metacopy): ${reason}`;
@@ -176,7 +177,7 @@ export class BerthRoots {
       },
       sys: this.#sys,
     });
-    this.#state = { roots, ranges, images: new LatestImages(images) };
+    this.#state = { roots, ranges, reserving, images: new LatestImages(images) };
     return this.#state;
   }
 }

@@ -24,6 +24,12 @@ export interface RangesOptions {
   readonly host?: HostFolders;
 }
 
+/** What was read, and of which `version` of the file. */
+interface Known extends Reservations {
+  readonly version: string;
+  readonly byOwner: ReadonlyMap<string, Reservation>;
+}
+
 /** The reservations of one state folder. Several processes may use the folder at the same time. */
 export class Ranges implements Disposable {
   readonly #folder: string;
@@ -34,7 +40,7 @@ export class Ranges implements Disposable {
   readonly #locks = new Map<number, FdHandle>();
   /** The reservations for which locks were last taken. */
   #guarded: readonly Reservation[] | undefined;
-  #cache: { readonly version: string; readonly reservations: Reservations } | undefined;
+  #cache: Known | undefined;
 
   private constructor(folder: string, { pool = CONTAINER_POOL, sys = native, host = HOST }: RangesOptions) {
     this.#folder = folder;
@@ -62,8 +68,9 @@ export class Ranges implements Disposable {
    * STATE_BUSY and SYSTEM_ERROR too.
    */
   reserve(owner: string, wanted?: number): Range {
-    const known = this.#read().list.find((reservation) => reservation.owner === owner);
-    const range = known ?? this.#locked(() => this.#reserveNew(owner, wanted));
+    if (this.of(owner) === undefined) this.reserveAll(new Map([[owner, wanted]]));
+    const range = this.of(owner);
+    if (range === undefined) throw unavailable(`the range of ${owner} was forgotten at this moment`, "try again");
     if (wanted !== undefined && range.base !== wanted) {
       throw unavailable(
         `${owner} already has the range at ${range.base}, so it cannot have the one at ${wanted}`,
@@ -78,6 +85,20 @@ export class Ranges implements Disposable {
       );
     }
     return rangeAt(range.base);
+  }
+
+  /**
+   * Reserves a range for each owner that has none, as {@link reserve} does, with one write. If one of them cannot be
+   * had, it throws, and reserves none.
+   */
+  reserveAll(wanted: ReadonlyMap<string, number | undefined>): void {
+    this.#locked(() => this.#reserveNew(wanted));
+  }
+
+  /** The owner's range, if one is reserved. */
+  of(owner: string): Range | undefined {
+    const found = this.#read().byOwner.get(owner);
+    return found === undefined ? undefined : { base: found.base, count: found.count };
   }
 
   /** All reservations, by base. */
@@ -109,18 +130,24 @@ export class Ranges implements Disposable {
     this.close();
   }
 
-  #reserveNew(owner: string, wanted: number | undefined): Range {
-    const { next, list } = this.#readFile();
-    const known = list.find((reservation) => reservation.owner === owner);
-    if (known !== undefined) return known;
+  /** Reserves a range for each that has none. Throws before it writes anything if one of them cannot be had. */
+  #reserveNew(wanted: ReadonlyMap<string, number | undefined>): void {
+    const { next: start, list } = this.#readFile();
+    let next = start;
+    const known = new Set(list.map(({ owner }) => owner));
     const taken = [...list.map(takenBy), ...idsInUse(this.#host)];
-    const base = wanted === undefined ? this.#pick(next, taken) : this.#claim(wanted, taken);
-    const range = rangeAt(base);
-    const reservation = { owner, ...range, since: new Date().toISOString() };
-    const ordered = [...list, reservation].sort((a, b) => a.base - b.base);
-    // The search continues after the last range, so a forgotten range is not reused at once.
-    this.#write({ next: wanted === undefined ? base + RANGE_SIZE : next, list: ordered });
-    return range;
+    const since = new Date().toISOString();
+    const added: Reservation[] = [];
+    for (const [owner, base] of wanted) {
+      if (known.has(owner)) continue;
+      const range = rangeAt(base === undefined ? this.#pick(next, taken) : this.#claim(base, taken));
+      // The search continues after the last range, so a forgotten range is not reused at once.
+      if (base === undefined) next = range.base + RANGE_SIZE;
+      const reservation = { owner, ...range, since };
+      taken.push(takenBy(reservation));
+      added.push(reservation);
+    }
+    if (added.length > 0) this.#write({ next, list: [...list, ...added].sort((a, b) => a.base - b.base) });
   }
 
   #pick(next: number | undefined, taken: readonly UsedIds[]): number {
@@ -182,13 +209,15 @@ export class Ranges implements Disposable {
   }
 
   /** The reservations as they are now. Another process may have written the file: it is read again when it changed. */
-  #read(): Reservations {
+  #read(): Known {
     const stat = system(this.#file, () => statSync(this.#file, { bigint: true, throwIfNoEntry: false }));
     const version = stat === undefined ? "" : [stat.ino, stat.ctimeNs, stat.size].join();
     if (this.#cache === undefined || this.#cache.version !== version) {
-      this.#cache = { version, reservations: this.#readFile() };
+      const reservations = this.#readFile();
+      const byOwner = new Map(reservations.list.map((reservation) => [reservation.owner, reservation]));
+      this.#cache = { version, byOwner, ...reservations };
     }
-    return this.#cache.reservations;
+    return this.#cache;
   }
 
   /** Without a folder nothing was ever reserved. A folder without its file is damaged. */

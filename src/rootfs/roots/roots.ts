@@ -23,7 +23,7 @@ import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 export interface RootsOptions extends RootBuilderOptions {
   readonly images: ImageSource;
   /** Reserves a range permanently (ranges.ts). */
-  readonly ranges: { reserve(owner: string, wanted?: number): Range };
+  readonly ranges: { reserve(owner: string, wanted?: number): Range | Promise<undefined> };
   /** Half the time is over, and the root that the berth had is still in use. */
   readonly onInUse?: (berth: string) => void;
 }
@@ -66,7 +66,7 @@ export class Roots {
     if (before !== undefined) return { until: before };
     try {
       const plan = this.#plan(berth, request);
-      return "problem" in plan ? plan : this.#build(plan);
+      return "berth" in plan ? this.#build(plan) : plan;
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
       if (!isScarcity(error)) return { problem: error.message };
@@ -132,7 +132,7 @@ export class Roots {
     return root;
   }
 
-  #plan(berth: string, request: RootRequest): RootPlan | Unbuilt {
+  #plan(berth: string, request: RootRequest): RootPlan | NotYet | Unbuilt {
     const images: ImageTree[] = [];
     for (const reference of request.images) {
       const found = this.#options.images.resolve(reference);
@@ -140,6 +140,7 @@ export class Roots {
       images.push(found);
     }
     const range = request.shift === "none" ? undefined : this.#options.ranges.reserve(berth, request.range);
+    if (range instanceof Promise) return { until: range };
     const folder = join(this.#options.state, "roots", berth);
     return { berth, folder, request, images, trees: stateOf(images.map(({ tree }) => tree)), range, holds: [] };
   }
@@ -180,7 +181,7 @@ export class Roots {
     let root: Root | undefined;
     try {
       const plan = this.#plan(berth, request);
-      if ("problem" in plan) return;
+      if (!("berth" in plan)) return;
       const built = this.#build(plan);
       if (!(built instanceof Root)) {
         built.until.catch(() => undefined);

@@ -71,6 +71,38 @@ describe("a reservation", () => {
     ]);
   });
 
+  it("of several owners is one write: all of them have one afterwards, or nobody new has", () => {
+    const ranges = open({ pool: pool(3) });
+    ranges.reserve("a");
+    ranges.reserveAll(
+      new Map([
+        ["a", undefined],
+        ["b", undefined],
+        ["c", 100 * RANGE_SIZE],
+        ["d", undefined],
+      ]),
+    );
+    expect(["a", "b", "c", "d", "e"].map((owner) => ranges.of(owner)?.base)).toEqual([
+      FIRST,
+      FIRST + RANGE_SIZE,
+      100 * RANGE_SIZE,
+      FIRST + 2 * RANGE_SIZE,
+      undefined,
+    ]);
+    expect(new Set(ranges.list().map(({ since }) => since)).size).toBeLessThanOrEqual(2);
+    const written = readFileSync(file(), "utf8");
+    expect(() =>
+      ranges.reserveAll(
+        new Map([
+          ["e", 200 * RANGE_SIZE],
+          ["f", undefined],
+        ]),
+      ),
+    ).toThrow(expect.objectContaining({ code: "RANGE_UNAVAILABLE" }));
+    expect(readFileSync(file(), "utf8")).toBe(written);
+    expect(ranges.of("e")).toBeUndefined();
+  });
+
   it("can be of an explicit base, within the pool or not", () => {
     const ranges = open();
     expect(ranges.reserve("a", 100 * RANGE_SIZE).base).toBe(100 * RANGE_SIZE);

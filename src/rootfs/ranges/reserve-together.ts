@@ -1,0 +1,72 @@
+/**
+ * Reserves the ranges of all berths that ask at the same moment with one write. A reservation must be on disk before a
+ * lease begins, and that takes milliseconds. So those who ask wait a little, and share the write. It opens no file.
+ */
+import { BerthError } from "../../errors.ts";
+import type { Range } from "./range.ts";
+
+/** The reservations, as `Ranges` has them. */
+export interface Reserving {
+  of(owner: string): Range | undefined;
+  reserve(owner: string, wanted?: number): Range;
+  reserveAll(wanted: ReadonlyMap<string, number | undefined>): void;
+}
+
+/** So long the first one waits for others, at most. */
+const LONGEST_WAIT_MS = 20;
+
+export class ReserveTogether {
+  readonly #ranges: Reserving;
+  /** Who asked since the last write, with the base that each wants. */
+  readonly #asked = new Map<string, number | undefined>();
+  /** Who had a turn. Whoever has no range after it gets the reason from `reserve`. */
+  readonly #served = new Set<string>();
+  #until: Promise<undefined> | undefined;
+  #isClosed = false;
+
+  constructor(ranges: Reserving) {
+    this.#ranges = ranges;
+  }
+
+  /**
+   * The owner's range. If it has none yet, a promise: ask again when it resolves. Throws as `Ranges.reserve`.
+   */
+  reserve(owner: string, wanted?: number): Range | Promise<undefined> {
+    const isServed = this.#served.delete(owner);
+    if (isServed || this.#isClosed || this.#ranges.of(owner) !== undefined) return this.#ranges.reserve(owner, wanted);
+    this.#asked.set(owner, wanted);
+    this.#until ??= this.#write();
+    return this.#until;
+  }
+
+  /** Writes nothing any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  async #write(): Promise<undefined> {
+    await this.#untilAllHaveAsked();
+    this.#until = undefined;
+    const asked = new Map(this.#asked);
+    this.#asked.clear();
+    for (const owner of asked.keys()) this.#served.add(owner);
+    if (this.#isClosed) return undefined;
+    try {
+      this.#ranges.reserveAll(asked);
+    } catch (error) {
+      // Each asks again, alone, and gets its own error.
+      if (!(error instanceof BerthError)) throw error;
+    }
+    return undefined;
+  }
+
+  /** Until two turns of the event loop bring no other one: calls that have arrived are read one in a turn. */
+  async #untilAllHaveAsked(): Promise<void> {
+    const end = performance.now() + LONGEST_WAIT_MS;
+    for (let [size, same] = [0, 0]; same < 2 && performance.now() < end; ) {
+      await new Promise((resolve) => setImmediate(resolve));
+      same = this.#asked.size === size ? same + 1 : 0;
+      size = this.#asked.size;
+    }
+  }
+}
