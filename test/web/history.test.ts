@@ -17,7 +17,7 @@ import { endsWithTest } from "../support/wrap.ts";
 
 const HOUR = 3_600_000;
 const arena = { host: "fsn-1", name: "arena" };
-const scales = { slots: 32, memoryLimit: null };
+const scales = { slots: 32, memoryLimit: null, queueLimit: 212_992 };
 
 function sample(players: number | null, more: Partial<Sample> = {}): Sample {
   return { ...arena, players, cpu: 0.5, memory: 1_000_000, queue: 0, drops: 0, ...more };
@@ -70,7 +70,9 @@ describe("the history", () => {
     const history = await open(join(folder.path, "h.db"));
     const now = Math.floor(Date.now() / (4 * HOUR)) * 4 * HOUR + HOUR / 2;
     for (let at = now - 5 * HOUR; at < now; at += 5 * 60_000) {
-      await history.sampled(at, [sample(at < now - 2 * HOUR ? 4 : 10, { drops: at === now - HOUR ? 7 : 0 })]);
+      await history.sampled(at, [
+        sample(at < now - 2 * HOUR ? 4 : 10, { drops: at === now - HOUR ? 7 : 0, queue: at === now - HOUR ? 4096 : 0 }),
+      ]);
     }
     const day = await seriesOf(history, arena, "24h", now, scales);
     expect(day.players.mean.at(-2)).toBe(10);
@@ -78,11 +80,19 @@ describe("the history", () => {
     expect(day.players.limit).toBe(32);
     expect(day.players.mean[0]).toBe(null);
     expect(day.lost).toEqual([{ from: now - HOUR, to: now - HOUR + 600_000 }]);
+    expect(day.queue).toEqual({ mean: day.queue.high, high: day.queue.high, limit: 212_992 });
+    expect([day.queue.high[0], day.queue.high.at(-2), Math.max(...day.queue.high.map(Number))]).toEqual([
+      null,
+      0,
+      4096,
+    ]);
+    expect([day.drops[0], Math.max(...day.drops.map(Number))]).toEqual([null, 7]);
     expect(day.idle[0]?.from).toBe(day.start - day.step / 2);
     const month = await seriesOf(history, arena, "30d", now, scales);
     expect(month.players.mean.slice(0, 177).every((mean) => mean === null)).toBe(true);
     expect(month.players.mean[178]).toBeGreaterThan(3);
     expect(month.players.high[178]).toBe(10);
+    expect([month.queue.high[178], month.drops[178]]).toEqual([4096, 7]);
     expect(await monthOf(history, arena, now)).toHaveLength(180);
     expect((await hoursOf(history, "fsn-1", null)).length).toBeGreaterThan(3);
     expect((await readSparks(history, arena, now)).at(-1)?.mean).toBe(10);

@@ -43,6 +43,7 @@ const measured = (more: Partial<Measured>): Map<string, Measured> =>
         sockets: [],
         drops: null,
         queue: null,
+        queueLimit: null,
         queueFullness: 0,
         ...more,
       },

@@ -8,7 +8,7 @@ import { type Postgres, startPostgres } from "../support/web/postgres.ts";
 import { runWeb } from "../support/web/web-process.ts";
 
 const HOUR = 3_600_000;
-const scales = { slots: 32, memoryLimit: null };
+const scales = { slots: 32, memoryLimit: null, queueLimit: 212_992 };
 const sample = (host: string, players: number, drops = 0): Sample => {
   return { host, name: "arena", players, cpu: 0.5, memory: 5_000_000_000, queue: 0, drops };
 };

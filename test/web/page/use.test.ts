@@ -297,7 +297,9 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
       await expect.poll(() => page.locator(".area .cursor").count()).toBe(0);
       await page.focus(".plots");
       await page.keyboard.press("ArrowLeft");
-      await expect.poll(() => said(page)).toMatch(/^\d\d:\d\d: Players \d+, Packets received .*, CPU \d+ %, Memory /);
+      await expect
+        .poll(() => said(page))
+        .toMatch(/^\d\d:\d\d: Players \d+, Receive queue .*[KM]B, 241 lost, CPU \d+ %, Memory /);
       await page.click("text=30 d");
       await expect.poll(() => page.textContent(".key")).toContain("highest in 4 h");
       await page.locator(".plots").scrollIntoViewIfNeeded();

@@ -1,9 +1,10 @@
-/** Four plots, one below the other, with one time axis and one cursor. */
+/** Plots, one below the other, with one time axis and one cursor; and what was not measured, in words. */
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { Series } from "../../src/api/shapes.ts";
-import { axisTexts, cursorTime, type PlotLine, plotLines, timesOf } from "../model/drawing/plot-lines.ts";
+import { axisTexts, cursorTime, type PlotLine, plotLines, timesOf, unmeasured } from "../model/drawing/plot-lines.ts";
 import { highest } from "../model/drawing/spark-path.ts";
+import { count } from "../model/format.ts";
 import { say } from "../parts/say.ts";
 import { Canvas } from "./canvas.tsx";
 
@@ -13,6 +14,16 @@ export interface PlotsProps {
 
 export function Plots({ series }: PlotsProps): JSX.Element {
   const lines = useMemo(() => plotLines(series), [series]);
+  const missing = unmeasured(series);
+  return (
+    <>
+      {lines.length === 0 ? null : <Measured series={series} lines={lines} />}
+      {missing.length === 0 ? null : <Unmeasured range={series.range} texts={missing} isAll={lines.length === 0} />}
+    </>
+  );
+}
+
+function Measured({ series, lines }: PlotsProps & { readonly lines: readonly PlotLine[] }): JSX.Element {
   const times = useMemo(() => timesOf(series), [series]);
   const [at, setAt] = useState<number | null>(null);
   const last = times.length - 1;
@@ -73,12 +84,33 @@ export function Plots({ series }: PlotsProps): JSX.Element {
 
 function textAt(line: PlotLine, at: number): string {
   const value = line.mean[at] ?? null;
-  return value === null ? "–" : line.text(value);
+  if (value === null) return "–";
+  const lost = line.drops?.[at] ?? 0;
+  return lost === 0 ? line.text(value) : `${line.text(value)}, ${count(lost)} lost`;
 }
 
 function mostText(line: PlotLine): string {
   const most = highest(line.high ?? line.mean);
   return most === null ? "not known" : line.text(most);
+}
+
+function Unmeasured(props: {
+  readonly range: Series["range"];
+  readonly texts: readonly string[];
+  readonly isAll: boolean;
+}): JSX.Element {
+  const { range, texts, isAll } = props;
+  const time = range === "24h" ? "in the last 24 hours" : "in the last 30 days";
+  return (
+    <div class="unmeasured">
+      <p>{isAll ? `Nothing was measured ${time}. While a server runs there are:` : `Not measured ${time}:`}</p>
+      <ul>
+        {texts.map((text) => (
+          <li key={text}>{text}</li>
+        ))}
+      </ul>
+    </div>
+  );
 }
 
 /** What the marks mean; only those that are there. */

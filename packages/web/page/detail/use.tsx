@@ -1,4 +1,4 @@
-/** The plots of a berth: players, packets, CPU and memory of 24 h or 30 d. */
+/** The plots of a berth: players, receive queue, CPU and memory of 24 h or 30 d. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { Series } from "../../src/api/shapes.ts";

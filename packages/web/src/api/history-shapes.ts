@@ -9,8 +9,13 @@ export interface Series {
   /** Milliseconds from one value to the next: 10 minutes of 24 h, 4 hours of 30 days. */
   readonly step: number;
   readonly players: Plot;
-  /** Datagrams received per second. */
-  readonly packets: Plot;
+  /**
+   * Bytes in its fullest receive queue. Both lists have the highest of each step: a queue is empty most of the time.
+   * There is no count of packets: the kernel counts those that a UDP socket loses, and not those that it receives.
+   */
+  readonly queue: Plot;
+  /** Datagrams lost in each step. */
+  readonly drops: readonly (number | null)[];
   /** Processor time per second: 1 is one whole processor. */
   readonly cpu: Plot;
   readonly memory: Plot;
@@ -26,7 +31,7 @@ export interface Plot {
   readonly mean: readonly (number | null)[];
   /** The highest of each step. */
   readonly high: readonly (number | null)[];
-  /** The end of its scale, where there is a natural one: slots, or the memory allowed. */
+  /** The end of its scale, where there is a natural one: slots, the receive buffer, or the memory allowed. */
   readonly limit: number | null;
 }
 

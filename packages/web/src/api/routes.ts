@@ -98,7 +98,8 @@ export class ApiRoutes implements Routes {
     if (part === "series") {
       const range = query.get("range") ?? "24h";
       if (range !== "24h" && range !== "30d") return refusal(400, "bad-request", "range is 24h or 30d");
-      const scales = { slots: row?.slots ?? null, memoryLimit: row?.memory?.limit ?? null };
+      const queueLimit = known?.measured?.queueLimit ?? null;
+      const scales = { slots: row?.slots ?? null, memoryLimit: row?.memory?.limit ?? null, queueLimit };
       return jsonAnswer(jsonBody(await seriesOf(site.history, { host, name }, range, now, scales)));
     }
     if (part !== "timeline") return nothingHere();

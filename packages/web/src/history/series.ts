@@ -11,6 +11,8 @@ export const RANGES = { "24h": { step: 600, count: 144 }, "30d": { step: 4 * 360
 export interface Scales {
   readonly slots: number | null;
   readonly memoryLimit: number | null;
+  /** The receive buffer of its fullest socket, in bytes. */
+  readonly queueLimit: number | null;
 }
 
 /** Of 24 hours from samples, of 30 days from the hours. `now` in milliseconds. */
@@ -19,7 +21,7 @@ export async function seriesOf(
   berth: BerthId,
   range: Series["range"],
   now: number,
-  { slots, memoryLimit }: Scales,
+  { slots, memoryLimit, queueLimit }: Scales,
 ): Promise<Series> {
   const { step, count } = RANGES[range];
   const first = (Math.floor(now / 1000 / step) - count + 1) * step;
@@ -34,14 +36,15 @@ export async function seriesOf(
     high: steps.map((row) => rounded(numberOf(row?.[`${name}_high`]))),
     limit,
   });
-  const nothing: Plot = { mean: steps.map(() => null), high: steps.map(() => null), limit: null };
+  const queue = steps.map((row) => numberOf(row?.["queue_high"]));
   const timeOf = (index: number): number => (first + index * step) * 1000;
   return {
     range,
     start: timeOf(0) + (step * 1000) / 2,
     step: step * 1000,
     players: plot("players", slots),
-    packets: nothing, // no kernel counts them for each socket
+    queue: { mean: queue, high: queue, limit: queueLimit },
+    drops: steps.map((row) => numberOf(row?.["drops"])),
     cpu: plot("cpu", null),
     memory: plot("memory", memoryLimit),
     idle: spans(
@@ -68,9 +71,11 @@ async function readSteps(
   const columns =
     range === "24h"
       ? `${mean("players")}, max(players) AS players_high, ${mean("cpu")}, max(cpu) AS cpu_high,
-         ${mean("memory")}, max(memory) AS memory_high, sum(drops) AS drops FROM sample`
+         ${mean("memory")}, max(memory) AS memory_high, max(queue) AS queue_high,
+         sum(drops) AS drops FROM sample`
       : `${mean("players")}, max(players_high) AS players_high, ${mean("cpu")}, max(cpu_high) AS cpu_high,
-         ${mean("memory")}, max(memory_high) AS memory_high, sum(drops) AS drops FROM hourly`;
+         ${mean("memory")}, max(memory_high) AS memory_high, max(queue_high) AS queue_high,
+         sum(drops) AS drops FROM hourly`;
   const rows = await sql.all(
     `SELECT (at - ?) / ${step} AS step, ${columns} WHERE berth = ? AND at >= ? GROUP BY 1 ORDER BY 1`,
     [first, id, first],

@@ -13,6 +13,8 @@ export interface Measured {
   readonly drops: number | null;
   /** Of its fullest socket. */
   readonly queue: number | null;
+  /** Of its largest receive buffer. */
+  readonly queueLimit: number | null;
   /** How full that is, from 0 to 1. */
   readonly queueFullness: number;
 }
@@ -90,6 +92,7 @@ function measured({ memory, memoryLimit, cpuSeconds, restarts, sockets }: Number
     sockets: all.map(facts),
     drops: drops.length === 0 ? null : drops.reduce((sum, one) => sum + one, 0),
     queue: queues.length === 0 ? null : Math.max(...queues.map(({ queue = 0 }) => queue)),
+    queueLimit: queues.length === 0 ? null : Math.max(...queues.map(({ queueLimit = 0 }) => queueLimit)),
     queueFullness: Math.max(
       0,
       ...queues.map(({ queue = 0, queueLimit = 0 }) => (queueLimit > 0 ? queue / queueLimit : 0)),

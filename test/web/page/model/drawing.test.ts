@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { shadeOf, step } from "../../../../packages/web/page/model/drawing/heat.ts";
 import { busiestByDay } from "../../../../packages/web/page/model/drawing/month.ts";
-import { axisTexts, plotLines, timesOf } from "../../../../packages/web/page/model/drawing/plot-lines.ts";
+import { axisTexts, plotLines, timesOf, unmeasured } from "../../../../packages/web/page/model/drawing/plot-lines.ts";
 import { niceTop } from "../../../../packages/web/page/model/drawing/scale.ts";
 import { sparkPath } from "../../../../packages/web/page/model/drawing/spark-path.ts";
 import type { Series } from "../../../../packages/web/src/api/shapes.ts";
@@ -39,7 +39,7 @@ describe("plots", () => {
   it("say their scale, which begins at zero", () => {
     expect(lines.map((line) => line.scale.replaceAll("\u00a0", " "))).toEqual([
       "0 to 24 slots",
-      "0 to 1,000 / s",
+      "0 to 4 MB buffer",
       "0 to 80 %",
       "0 to 3 GB allowed",
     ]);
@@ -55,9 +55,16 @@ describe("plots", () => {
     expect(plotLines(crowded)[0]?.top).toBe(31);
   });
 
-  it("that have no values say that nothing was measured, and no scale", () => {
-    const unknown: Series = { ...series, cpu: { mean: [null, null], high: [null, null], limit: null } };
-    expect(plotLines(unknown)[2]?.scale).toBe("not measured");
+  it("are not drawn where nothing was measured: it is said what is measured when", () => {
+    const none = { mean: [null, null], high: [null, null], limit: null };
+    const some: Series = { ...series, players: none, cpu: none };
+    expect(plotLines(some).map(({ key }) => key)).toEqual(["queue", "memory"]);
+    expect(plotLines(some).map(({ crashes }) => crashes.length)).toEqual([1, 0]);
+    expect(unmeasured(some)).toEqual([
+      "Players: measured where the berth has a query and its server answers",
+      "CPU: measured where a unit of systemd runs the server",
+    ]);
+    expect(unmeasured(series)).toEqual([]);
   });
 
   it("share one axis that ends now", () => {

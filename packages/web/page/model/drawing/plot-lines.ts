@@ -1,20 +1,23 @@
-/** The four plots of a berth as names, scales and texts. Pure. */
+/** The plots of a berth as names, scales and texts. Only what was measured has a plot. Pure. */
 import type { Plot, Series, Span, Time } from "../../../src/api/shapes.ts";
 import { bytes, clockTime, count, dayAndMonth } from "../format.ts";
 import { niceTop } from "./scale.ts";
 import { highest } from "./spark-path.ts";
 
 export interface PlotLine {
-  readonly key: "players" | "packets" | "cpu" | "memory";
+  readonly key: "players" | "queue" | "cpu" | "memory";
   readonly title: string;
-  /** `0 to 32 slots`, or `not measured`. */
+  /** `0 to 32 slots`. */
   readonly scale: string;
   readonly top: number;
   readonly mean: readonly (number | null)[];
   /** Shown as a band, over 30 days. */
   readonly high: readonly (number | null)[] | null;
   readonly text: (value: number) => string;
+  /** Marks of crashes: on the first plot. */
   readonly crashes: readonly Time[];
+  /** Packets lost in each step, told beside the value. Null for other plots than that of the queue. */
+  readonly drops: readonly (number | null)[] | null;
   readonly lost: readonly Span[];
 }
 
@@ -24,6 +27,8 @@ interface Kind {
   readonly least: number;
   readonly text: (value: number) => string;
   readonly limitText: (limit: number) => string;
+  /** When it is measured. */
+  readonly condition: string;
 }
 
 const KINDS: readonly Kind[] = [
@@ -33,29 +38,63 @@ const KINDS: readonly Kind[] = [
     least: 1,
     text: (n) => String(Math.round(n)),
     limitText: (n) => `${count(n)} slots`,
+    condition: "where the berth has a query and its server answers",
   },
-  { key: "packets", title: "Packets received", least: 10, text: (n) => `${count(n)} / s`, limitText: () => "" },
-  { key: "cpu", title: "CPU", least: 0.25, text: (n) => `${Math.round(n * 100)} %`, limitText: () => "" },
-  { key: "memory", title: "Memory", least: 1024 ** 2, text: bytes, limitText: (n) => `${bytes(n)} allowed` },
+  {
+    key: "queue",
+    title: "Receive queue",
+    least: 1024,
+    text: bytes,
+    limitText: (n) => `${bytes(n)} buffer`,
+    condition: "for UDP sockets",
+  },
+  {
+    key: "cpu",
+    title: "CPU",
+    least: 0.25,
+    text: (n) => `${Math.round(n * 100)} %`,
+    limitText: () => "",
+    condition: "where a unit of systemd runs the server",
+  },
+  {
+    key: "memory",
+    title: "Memory",
+    least: 1024 ** 2,
+    text: bytes,
+    limitText: (n) => `${bytes(n)} allowed`,
+    condition: "where a unit of systemd runs the server",
+  },
 ];
 
+function isMeasured(plot: Plot): boolean {
+  return highest(plot.mean) !== null;
+}
+
+/** `CPU: measured where a unit of systemd runs the server`, for what has no plot. */
+export function unmeasured(series: Series): readonly string[] {
+  return KINDS.filter(({ key }) => !isMeasured(series[key])).map(
+    ({ title, condition }) => `${title}: measured ${condition}`,
+  );
+}
+
 export function plotLines(series: Series): readonly PlotLine[] {
-  return KINDS.map(({ key, title, least, text, limitText }): PlotLine => {
+  const measured = KINDS.filter(({ key }) => isMeasured(series[key]));
+  return measured.map(({ key, title, least, text, limitText }, at): PlotLine => {
     const plot: Plot = series[key];
-    const isMeasured = highest(plot.mean) !== null;
     const most = Math.max(highest(plot.mean) ?? 0, highest(plot.high) ?? 0, least);
     const limit = plot.limit === null || limitText(plot.limit) === "" ? null : plot.limit;
     const top = limit === null ? niceTop(most * 1.05) : Math.max(limit, most);
     return {
       key,
       title,
-      scale: isMeasured ? `0 to ${limit === null ? text(top) : limitText(limit)}` : "not measured",
+      scale: `0 to ${limit === null ? text(top) : limitText(limit)}`,
       top,
       mean: plot.mean,
       high: series.range === "30d" ? plot.high : null,
       text,
-      crashes: key === "players" ? series.crashes : [],
-      lost: key === "packets" ? series.lost : [],
+      crashes: at === 0 ? series.crashes : [],
+      drops: key === "queue" ? series.drops : null,
+      lost: key === "queue" ? series.lost : [],
     };
   });
 }
