@@ -15,6 +15,8 @@ export interface ForBerthsOptions<Result> {
   readonly quiet?: boolean;
   /** Ends it: nothing more is begun or printed. */
   readonly signal: AbortSignal;
+  /** After a failure, begins no other. Gets those that were not begun. */
+  readonly onLeft?: (names: readonly string[]) => void;
   /** How many are acted on at once. */
   readonly atOnce?: number;
 }
@@ -26,11 +28,12 @@ export interface ForBerthsOptions<Result> {
 export async function forBerths<Result extends object>(
   names: readonly string[],
   act: (name: string) => Promise<Result>,
-  { describe, json, quiet = false, signal, atOnce = AT_ONCE }: ForBerthsOptions<Result>,
+  { describe, json, quiet = false, signal, onLeft, atOnce = AT_ONCE }: ForBerthsOptions<Result>,
 ): Promise<void> {
   const wanted = [...new Set(names)];
   const queue = [...wanted];
   const records = new Map<string, object>();
+  const left: string[] = [];
   const work = async (): Promise<void> => {
     for (let name = queue.shift(); name !== undefined && !signal.aborted; name = queue.shift()) {
       try {
@@ -41,14 +44,16 @@ export async function forBerths<Result extends object>(
         if (signal.aborted) return;
         fail("berth", error);
         records.set(name, { berth: name, ...failure(error) });
+        if (onLeft !== undefined) left.push(...queue.splice(0));
       }
     }
   };
   await Promise.all(Array.from({ length: Math.min(atOnce, wanted.length) }, work));
+  if (left.length > 0 && !signal.aborted) onLeft?.(left);
   if (json && !signal.aborted)
     print(
       `${printableJson(
-        wanted.map((name) => records.get(name)),
+        wanted.flatMap((name) => records.get(name) ?? []),
         2,
       )}\n`,
     );

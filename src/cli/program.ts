@@ -29,6 +29,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   start: async (program) => (await import("./commands/start.ts")).addStart(program),
   restart: async (program) => (await import("./commands/restart.ts")).addRestart(program),
   drain: async (program) => (await import("./commands/drain.ts")).addDrain(program),
+  upgrade: async (program) => (await import("./commands/upgrade.ts")).addUpgrade(program),
   stop: async (program) => (await import("./commands/stop.ts")).addStop(program),
   logs: async (program) => (await import("./commands/logs.ts")).addLogs(program),
   console: async (program) => (await import("./commands/console.ts")).addConsole(program),

@@ -65,6 +65,7 @@ describe("berth completion bash", () => {
         "start",
         "restart",
         "drain",
+        "upgrade",
         "stop",
         "logs",
         "console",

@@ -1,13 +1,11 @@
 /** `berth start` and `berth restart` where systemd does not run. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { startHere } from "../../src/cli/own-start.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
-import { isRoot, needs, pathOf } from "../support/needs.ts";
-import { berth, cli, type Ended } from "./support.ts";
+import { isRoot, needs } from "../support/needs.ts";
+import { berth, withoutSystemd } from "./support.ts";
 
 const user = isRoot ? 'user = "nobody"\n' : "";
 const berthOf = (command: string): string =>
@@ -24,23 +22,6 @@ function isRunning(pid: string | undefined): boolean {
   } catch {
     return false;
   }
-}
-
-/** Runs `berth` where nothing is in /run/systemd. */
-async function withoutSystemd(args: readonly string[], env: NodeJS.ProcessEnv): Promise<Ended> {
-  const hide = '[ ! -d /run/systemd ] || mount -t tmpfs none /run/systemd; exec "$@"';
-  const words = ["--mount", "sh", "-c", hide, "sh", process.execPath, cli, ...args];
-  const { PATH, HOME } = process.env;
-  const child = spawn(pathOf("unshare"), words, { env: { PATH, HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] });
-  let [stdout, stderr] = ["", ""];
-  child.stdout.on("data", (part) => {
-    stdout += part;
-  });
-  child.stderr.on("data", (part) => {
-    stderr += part;
-  });
-  const [code] = (await once(child, "close")) as [number | null];
-  return { code, stdout, stderr };
 }
 
 test(

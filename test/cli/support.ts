@@ -1,5 +1,5 @@
 /** The built CLI (`npm run build:ts`) as a process of its own, and a broker that says whatever a test wants. */
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { createInterface, type Interface } from "node:readline";
 import type { Readable } from "node:stream";
 import { packageRoot } from "../../src/native.ts";
 import { type ConfigFiles, TestFolder } from "../support/broker.ts";
+import { pathOf } from "../support/needs.ts";
 
 export const cli: string = join(packageRoot, "dist/berth/berth.cjs");
 
@@ -47,6 +48,28 @@ async function text(stream: Readable): Promise<string> {
   let whole = "";
   for await (const chunk of stream.setEncoding("utf8")) whole += chunk;
   return whole;
+}
+
+/** Runs `berth` where nothing is in /run/systemd. */
+export async function withoutSystemd(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  onStart: (child: ChildProcess) => void = () => undefined,
+): Promise<Ended> {
+  const hide = '[ ! -d /run/systemd ] || mount -t tmpfs none /run/systemd; exec "$@"';
+  const words = ["--mount", "sh", "-c", hide, "sh", process.execPath, cli, ...args];
+  const { PATH, HOME } = process.env;
+  const child = spawn(pathOf("unshare"), words, { env: { PATH, HOME, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  onStart(child);
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (part) => {
+    stdout += part;
+  });
+  child.stderr.on("data", (part) => {
+    stderr += part;
+  });
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout, stderr };
 }
 
 /** Lines as they come. */

@@ -1,38 +1,20 @@
 /** `berth drain`: has the broker stop the servers of berths once nobody plays, or when the time is up. */
 import { type Command, Option } from "commander";
 import { drainOf } from "../../berth-state.ts";
-import { secondsOfDuration } from "../../config/toml/reader.ts";
-import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
-import { askBroker } from "../ask.ts";
 import { berthNames } from "../berth-names.ts";
-import {
-  type BerthRecord,
-  type CancelRecord,
-  type DrainRecord,
-  findBerth,
-  readCancel,
-  readDrain,
-} from "../berth-records.ts";
+import type { CancelRecord } from "../berth-records.ts";
+import { cancelDrain, type DrainChoice, type Drained, deadlineOption, drain, whenEmptyOption } from "../drain-calls.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
-import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
+import { jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { watchDrains } from "../watch-drains.ts";
 
-interface DrainOptions extends BrokerChoice {
-  /** Seconds. */
-  readonly deadline?: number;
-  readonly whenEmpty?: true;
+interface DrainOptions extends DrainChoice {
   readonly cancel?: true;
   readonly watch?: true;
   readonly json?: true;
 }
-
-const DEFAULT_DEADLINE = "30min";
-const LONGEST_SECONDS = 7 * 24 * 3600;
-
-/** What a drain has come to, with the players at that time. */
-type Drained = DrainRecord & Pick<BerthRecord, "players">;
 
 const help = `
 The server goes on until nobody plays, or until the deadline. Then the broker stops it, as berth stop does. The broker
@@ -54,13 +36,8 @@ export function addDrain(program: Command): void {
     .command("drain")
     .description("stop the servers of berths once nobody plays, or at a deadline")
     .argument("<berth...>", "the berths whose servers are to end")
-    .addOption(
-      new Option(
-        "--deadline <duration>",
-        `when each server is stopped at the latest, as 90s or 2h (default: ${DEFAULT_DEADLINE})`,
-      ).argParser(readDeadline),
-    )
-    .addOption(new Option("--when-empty", "without a deadline: only once nobody plays").conflicts("deadline"))
+    .addOption(deadlineOption("each server is stopped"))
+    .addOption(whenEmptyOption())
     .addOption(new Option("--cancel", "let the servers go on").conflicts(["deadline", "whenEmpty", "watch"]))
     .option("--watch", "show what is left, until the servers have ended")
     .addOption(socketOption())
@@ -73,7 +50,11 @@ export function addDrain(program: Command): void {
         const json = options.json === true;
         const names = await berthNames(words, options);
         if (options.cancel)
-          return await forBerths(names, (name) => cancel(name, options), { describe: describeCancel, signal, json });
+          return await forBerths(names, (name) => cancelDrain(name, options), {
+            describe: describeCancel,
+            signal,
+            json,
+          });
         const begun = new Map<string, Drained>();
         const act = async (name: string): Promise<Drained> => {
           const drained = await drain(name, options);
@@ -88,34 +69,9 @@ export function addDrain(program: Command): void {
     );
 }
 
-/** Drains one berth. Without a deadline and --when-empty, one that drains already keeps its own. */
-async function drain(berth: string, options: DrainOptions): Promise<Drained> {
-  const { deadline, whenEmpty } = options;
-  const { drain: known, lease, players } = await findBerth(berth, options);
-  if (known && lease && deadline === undefined && !whenEmpty) return { drain: known, lease, players };
-  const within = whenEmpty ? undefined : (deadline ?? secondsOfDuration(DEFAULT_DEADLINE));
-  return await askBroker(options, async ({ client, signal }) => {
-    using reply = await client.call("io.berthd.Broker.Drain", { berth, within }, { signal });
-    return { ...readDrain(reply.parameters), players };
-  });
-}
-
-async function cancel(berth: string, options: BrokerChoice): Promise<CancelRecord> {
-  return await askBroker(options, async ({ client, signal }) => {
-    using reply = await client.call("io.berthd.Broker.CancelDrain", { berth }, { signal });
-    return readCancel(reply.parameters);
-  });
-}
-
 /** The leases that end with the drains. */
 function leasesOf(begun: ReadonlyMap<string, Drained>): Map<string, string> {
   return new Map([...begun].flatMap(([name, { drain, lease }]) => (drain && lease ? [[name, lease.id]] : [])));
-}
-
-function readDeadline(text: string): number {
-  const seconds = secondsOfDuration(text);
-  if (seconds >= 1 && seconds <= LONGEST_SECONDS) return seconds;
-  throw new BerthError("USAGE", `--deadline ${text} is not a time from 1s to 168h; write for example --deadline 30min`);
 }
 
 function describe({ drain, unit, lease, players }: Drained): string {

@@ -1,0 +1,151 @@
+/**
+ * Upgrades the server of one berth: drains it, starts the new version, and waits until that serves. If it does not, the
+ * old version is started again.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { BerthError } from "../../errors.ts";
+import { type BerthRecord, findBerth } from "../berth-records.ts";
+import { start } from "../commands/start.ts";
+import { stop } from "../commands/stop.ts";
+import { cancelDrain, type DrainChoice, drain } from "../drain-calls.ts";
+import { hasSystemd } from "../own-start.ts";
+import { servicesFor, unitOf } from "../services.ts";
+import { mustBeSound, type Started } from "../started.ts";
+import { awaitEnd } from "./await-end.ts";
+import { brokersImages, type ImageVersion, olderVersions } from "./images.ts";
+
+export interface UpgradeChoice extends DrainChoice {
+  /** Do not wait for players. */
+  readonly now?: true;
+  /** Also a server that is of the present version. */
+  readonly force?: true;
+}
+
+/** What `--json` prints. */
+export interface Upgraded {
+  /** none: nobody has it. current: its server is of the present version. */
+  readonly kind: "upgraded" | "current" | "none";
+  readonly pid?: number;
+  readonly unit?: string | null;
+  readonly images?: readonly string[];
+}
+
+/** How long a server must have its berth that does not say when it is ready, and how often to look, in milliseconds. */
+const SETTLE_MS = 3000;
+const LOOK_MS = 200;
+
+/** Throws SYSTEM_ERROR or ABORTED if the new version does not serve; the message says what runs now. */
+export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: AbortSignal): Promise<Upgraded> {
+  const before = await findBerth(name, choice);
+  mustBeSound(before);
+  const { lease, root } = before;
+  if (!lease) return { kind: "none" };
+  if (!before.outdated && !root?.newer && !choice.force) return { kind: "current", pid: lease.pid };
+  await mustBeStartable(before);
+  await end(name, lease.id, choice, signal);
+  const older = olderVersions(before);
+  let upgraded: Upgraded;
+  try {
+    upgraded = await begin(name, choice, signal, before);
+  } catch (error) {
+    if (signal.aborted || !(error instanceof BerthError)) throw error;
+    throw await goBack(name, older, choice, signal, error);
+  }
+  const wanted = root?.newer;
+  if (!wanted || upgraded.images?.join() === wanted.join()) return upgraded;
+  const message = `berth ${name} was started with ${upgraded.images?.join(" + ")}, not with ${wanted.join(" + ")}: the current version has changed meanwhile`;
+  throw new BerthError("SYSTEM_ERROR", message);
+}
+
+/** Before its server is stopped: throws SYSTEM_ERROR if it would not be started again. */
+async function mustBeStartable({ name, lease }: BerthRecord): Promise<void> {
+  if (!hasSystemd() || !lease) return;
+  const unit = unitOf(name);
+  const services = await servicesFor(name);
+  if (lease.unit === unit || lease.pid === (await services.mainOf(unit))) return;
+  const message = `pid ${lease.pid} of berth ${name} is not ${unit}: berth drain --watch ${name}, then start it as before`;
+  throw new BerthError("SYSTEM_ERROR", message);
+}
+
+async function end(name: string, lease: string, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
+  if (choice.now) return void (await stop(name, longer(choice), signal));
+  const wasDraining = (await findBerth(name, choice)).drain !== undefined;
+  await drain(name, choice);
+  try {
+    await awaitEnd(name, lease, choice, signal);
+  } catch (error) {
+    // Nobody would start the server that the broker stops.
+    if (signal.aborted && !wasDraining) await cancelDrain(name, choice);
+    throw error;
+  }
+}
+
+/** Starts the server, and waits until it serves: until it says so, if the old one did; or for a while. */
+async function begin(
+  name: string,
+  choice: UpgradeChoice,
+  signal: AbortSignal,
+  before: Pick<BerthRecord, "ready">,
+): Promise<Upgraded> {
+  const started = await start(name, choice, signal);
+  const record = await awaitService(name, started, before.ready === true, choice, signal);
+  return { kind: "upgraded", pid: started.pid, unit: started.unit, images: record.root?.images ?? [] };
+}
+
+async function awaitService(
+  name: string,
+  { pid }: Started,
+  saysReady: boolean,
+  choice: UpgradeChoice,
+  signal: AbortSignal,
+): Promise<BerthRecord> {
+  const { timeout = DEFAULT_SECONDS } = choice;
+  const begun = performance.now();
+  for (; !signal.aborted; await sleep(LOOK_MS)) {
+    const record = await findBerth(name, choice);
+    const passed = performance.now() - begun;
+    if (record.lease?.pid !== pid)
+      throw new BerthError("SYSTEM_ERROR", `pid ${pid} of berth ${name} ended soon after it had started`);
+    if (saysReady ? record.ready : passed >= SETTLE_MS) return record;
+    if (saysReady && passed > timeout * 1000)
+      throw new BerthError("ABORTED", `pid ${pid} of berth ${name} has not said within ${timeout} s that it is ready`);
+  }
+  throw new BerthError("ABORTED", "interrupted");
+}
+
+/** As `berth start` waits for a server. */
+const DEFAULT_SECONDS = 10;
+
+/** Starts the old version again, and says what runs now. */
+async function goBack(
+  name: string,
+  older: readonly ImageVersion[],
+  choice: UpgradeChoice,
+  signal: AbortSignal,
+  why: BerthError,
+): Promise<BerthError> {
+  const failed = `the new version of berth ${name} does not serve: ${why.message}`;
+  if (older.length === 0) {
+    const message = `${failed}; its old configuration is gone: put that back, then: berth reload && berth restart ${name}`;
+    return new BerthError("SYSTEM_ERROR", message, { cause: why });
+  }
+  const versions = older.map(({ name: image, version }) => `${image}@${version}`).join(" + ");
+  try {
+    await stop(name, longer(choice), signal);
+    const images = await brokersImages(choice);
+    for (const { name: image, version } of older) images.use(image, version);
+    const { pid } = await start(name, choice, signal);
+    const message = `${failed}; ${versions} runs again, as pid ${pid}, and is the current version`;
+    return new BerthError("SYSTEM_ERROR", message, { cause: why });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return new BerthError("SYSTEM_ERROR", `${failed}; and ${versions} could not be started again: ${reason}`, {
+      cause: why,
+    });
+  }
+}
+
+/** A server may take long to end: without --timeout, as long as `berth stop` waits. */
+function longer({ socket }: UpgradeChoice): { readonly socket?: string } {
+  return socket === undefined ? {} : { socket };
+}
