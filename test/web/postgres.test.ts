@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { History, type Sample } from "../../packages/web/src/history/history.ts";
 import { isPostgres, numbered, PostgresDatabase } from "../../packages/web/src/history/postgres.ts";
 import { hoursOf, monthOf, readSparks, seriesOf, timelineOf } from "../../packages/web/src/history/series.ts";
+import type { Sql } from "../../packages/web/src/history/sql.ts";
 import { needs } from "../support/needs.ts";
 import { type Postgres, startPostgres } from "../support/web/postgres.ts";
 import { runWeb } from "../support/web/web-process.ts";
@@ -78,6 +79,55 @@ describe("in a real PostgreSQL", needs("root", "postgres", "initdb", "setpriv"),
     const again = await open();
     expect((await timelineOf(again, arena, undefined, 5)).events).toEqual([event]);
     await again.close();
+  });
+
+  describe("with an extension timescaledb, which a function of that name stands for", () => {
+    const calls = async (sql: Sql) => sql.all("SELECT call FROM stub.calls ORDER BY call");
+    let database: PostgresDatabase;
+    beforeAll(async () => {
+      database = await PostgresDatabase.open(postgres.address);
+      const statements = [
+        "CREATE SCHEMA stub",
+        "CREATE TABLE stub.calls (call text)",
+        // The parameters of TimescaleDB 2, in their order.
+        `CREATE FUNCTION stub.create_hypertable(relation regclass, time_column_name name,
+          partitioning_column name = NULL, number_partitions integer = NULL, associated_schema_name name = NULL,
+          associated_table_prefix name = NULL, chunk_time_interval anyelement = NULL::bigint,
+          create_default_indexes boolean = true, if_not_exists boolean = false, partitioning_func regproc = NULL,
+          migrate_data boolean = false)
+        RETURNS text LANGUAGE sql AS $$ INSERT INTO stub.calls
+          VALUES (concat_ws(' ', relation, time_column_name, chunk_time_interval, if_not_exists, migrate_data)) RETURNING call $$`,
+        "SET LOCAL allow_system_table_mods = on",
+        `INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+          SELECT 99999, 'timescaledb', 10, oid, false, '2' FROM pg_namespace WHERE nspname = 'stub'`,
+      ];
+      await database.run(statements.map((sql) => ({ sql, values: [] })));
+    });
+    afterAll(async () => {
+      const statements = ["SET LOCAL allow_system_table_mods = on", "DELETE FROM pg_extension WHERE oid = 99999"];
+      await database.run(statements.map((sql) => ({ sql, values: [] })));
+      await database.close();
+    });
+
+    it("asks it to make hypertables of the measurements, and keeps the history as before", async () => {
+      const history = await open();
+      expect(await calls(history.sql)).toEqual([{ call: "hourly at 604800 t t" }, { call: "sample at 21600 t t" }]);
+      const now = Date.now();
+      await history.sampled(now, [sample("ash-1", 3)]);
+      const series = await seriesOf(history, { host: "ash-1", name: "arena" }, "24h", now, scales);
+      expect([history.trouble, series.players.high.at(-1)]).toEqual([undefined, 3]);
+      await history.close();
+    });
+
+    it("says that it refuses, and keeps the history without", async () => {
+      await database.run([{ sql: "DROP TABLE stub.calls", values: [] }]);
+      told.length = 0;
+      const history = await open();
+      expect(told).toEqual([expect.stringMatching(/^the history has no hypertables of TimescaleDB, .*stub\.calls/)]);
+      await history.sampled(Date.now(), [sample("ash-1", 3)]);
+      expect(history.trouble).toBe(undefined);
+      await history.close();
+    });
   });
 
   it("goes on when the database is started again", { timeout: 60_000 }, async () => {

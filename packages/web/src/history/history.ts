@@ -43,6 +43,12 @@ export class History {
   static async open(sql: Sql, tell: (message: string) => void): Promise<History> {
     const history = new History(sql, tell);
     await sql.run(schema.map((one) => ({ sql: one, values: [] })));
+    try {
+      const extras = (await sql.extras?.()) ?? [];
+      if (extras.length > 0) await sql.run(extras);
+    } catch (error) {
+      tell(`the history has no hypertables of TimescaleDB, and is kept without: ${messageOf(error)}`);
+    }
     for (const row of await sql.all("SELECT id, host, name FROM berth")) {
       history.#ids.set(keyOf({ host: textOf(row["host"]), name: textOf(row["name"]) }), numberOf(row["id"]) ?? 0);
     }
@@ -144,7 +150,7 @@ export class History {
         if (this.#trouble !== undefined) this.#tell("the history is written again");
         this.#trouble = undefined;
       } catch (error) {
-        const trouble = error instanceof Error ? error.message : String(error);
+        const trouble = messageOf(error);
         if (this.#trouble === undefined) this.#tell(`the history cannot be written, and is tried again: ${trouble}`);
         this.#trouble = trouble;
         // The largest size is reached, if it is not the disk that is full: then this is refused too.
@@ -162,6 +168,10 @@ export class History {
     await this.#queue(() => this.#writeEvents());
     await this.sql.close();
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function whole(value: number | null): number | null {

@@ -4,6 +4,7 @@
  */
 import type { Pool } from "pg";
 import { Fault } from "../fault.ts";
+import { hypertables } from "./hypertables.ts";
 import type { Sql, SqlRow, SqlValue, Statement } from "./sql.ts";
 
 /** How long a connection and a statement may take. */
@@ -59,6 +60,10 @@ export class PostgresDatabase implements Sql {
       throw error;
     }
     client.release();
+  }
+
+  extras(): Promise<Statement[]> {
+    return hypertables(this);
   }
 
   async close(): Promise<void> {

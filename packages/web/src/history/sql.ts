@@ -11,6 +11,8 @@ export interface Sql {
   all(sql: string, values?: readonly SqlValue[]): Promise<SqlRow[]>;
   /** All of them in one transaction, or none. */
   run(statements: readonly Statement[]): Promise<void>;
+  /** What only this database can do with the tables, once they are there. They work without it. */
+  extras?(): Promise<Statement[]>;
   close(): Promise<void>;
 }
 
