@@ -161,8 +161,17 @@ describe("the timeline", () => {
       detail: "user root, berth@arena.service",
     });
     expect(told("ready", occupied)).toMatchObject({ kind: "ready", detail: "after 1 min" });
-    expect(told("released", vacant, occupied)).toMatchObject({ kind: "released", detail: "after 1 min" });
+    const demand: Berth = { ...vacant, start: { state: "running", failures: 0 } };
+    expect(told("released", demand, occupied)).toMatchObject({ kind: "released", detail: "after 1 min" });
     expect(told("present", vacant)).toBe(undefined);
+  });
+
+  it("says where it is known why a server ended that the broker did not start, or that it is not known", () => {
+    const bare: Berth = { ...occupied, lease: { ...lease, unit: null } };
+    expect(told("released", vacant, occupied)?.detail).toBe("after 1 min; why: systemctl status berth@arena.service");
+    expect(told("released", vacant, bare)?.detail).toBe(
+      "after 1 min; why is not known: the broker did not start this server",
+    );
   });
 
   it("tells a takeover that was completed from one that was given up", () => {

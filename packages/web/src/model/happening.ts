@@ -82,7 +82,13 @@ function released({ record }: Before, berth: BerthRecord, held: string | null, m
       ? make("released", "Handover given up", "the newcomer has ended; the old server goes on")
       : make("takeover", "Taken over", `by pid ${berth.lease.pid}; the sockets stayed open`);
   }
-  return make("released", "Lease ended", held === null ? null : `after ${held}`);
+  const details = [held === null ? null : `after ${held}`, berth.start ? null : whereWhy(record?.lease?.unit)];
+  return make("released", "Lease ended", details.filter((one) => one !== null).join("; ") || null);
+}
+
+/** The broker knows how a server ended only if it started it, without a unit of systemd. */
+function whereWhy(unit: string | null | undefined): string {
+  return unit ? `why: systemctl status ${clean(unit, 100)}` : "why is not known: the broker did not start this server";
 }
 
 function failed(start: BerthRecord["start"], make: Make): TimelineEvent {
