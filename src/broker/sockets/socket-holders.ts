@@ -15,9 +15,17 @@ export interface Holder {
   readonly fd: number;
 }
 
+/** Of a row of /proc/net: the columns `st` and `inode`. */
+interface Row {
+  readonly state: string;
+  readonly inode: string;
+}
+
 /** Reads each table of /proc/net once. */
 export class SocketTables {
   readonly #rows = new Map<string, readonly string[]>();
+  /** The rows of each table by the local address in them. */
+  readonly #byAddress = new Map<string, ReadonlyMap<string, readonly Row[]>>();
   /** The columns of each table's rows, by inode. */
   readonly #byInode = new Map<string, ReadonlyMap<string, string>>();
 
@@ -32,13 +40,26 @@ export class SocketTables {
       });
     }
     if (address.port === 0) return [];
-    const table = tableOf(kind, address.family);
-    const local = asListed(address);
-    return this.#table(table).flatMap((row) => {
-      const [, at, , state, , , , , , inode] = row.trim().split(/\s+/);
-      const isThere = at === local && (kind === "datagram" || state === TCP_LISTEN);
-      return isThere && inode !== undefined ? [BigInt(inode)] : [];
-    });
+    const rows = this.#addresses(tableOf(kind, address.family));
+    if (rows.size === 0) return [];
+    const bound = rows.get(asListed(address)) ?? [];
+    return bound.filter(({ state }) => kind === "datagram" || state === TCP_LISTEN).map(({ inode }) => BigInt(inode));
+  }
+
+  /** Ten thousand berths ask for theirs. */
+  #addresses(table: string): ReadonlyMap<string, readonly Row[]> {
+    const known = this.#byAddress.get(table);
+    if (known !== undefined) return known;
+    const rows = new Map<string, Row[]>();
+    for (const text of this.#table(table)) {
+      const [, local, , state, , , , , , inode] = text.trim().split(/\s+/);
+      if (local === undefined || state === undefined || inode === undefined) continue;
+      const there = rows.get(local);
+      if (there === undefined) rows.set(local, [{ state, inode }]);
+      else there.push({ state, inode });
+    }
+    this.#byAddress.set(table, rows);
+    return rows;
   }
 
   /**
