@@ -11,7 +11,7 @@ import { POLLIN } from "../../net/socket-constants.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";
 import type { Quota } from "../access/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
-import { socketInode } from "../sockets/passed-socket.ts";
+import { inodesOf } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
 import type { SocketSources } from "../sockets/socket-set.ts";
 import { type Berth, leaseView } from "./berth.ts";
@@ -74,10 +74,7 @@ export class Berths {
 
   /** The inodes of all sockets that the broker has for berths. */
   inodes(): bigint[] {
-    return this.all().flatMap(({ sockets, aside }) => [
-      ...sockets.map(({ socket }) => socket.identity.inode),
-      ...aside.map(({ handle }) => socketInode(handle.fd)),
-    ]);
+    return inodesOf(this.all());
   }
 
   /** After all leases of an earlier broker were restored. */

@@ -65,9 +65,13 @@ export class InterfaceFollower {
     }
     let isNeeded = false;
     for (const berth of berths.all()) {
-      const found = berth.sockets.flatMap(({ name, socket }) => (socket.open ? this.#follow(berth, name, socket) : []));
-      if (found.includes("due")) repairs.begin(berth);
-      isNeeded ||= found.some((each) => each !== "none");
+      let isDue = false;
+      for (const { name, socket } of berth.sockets) {
+        const found = socket.open ? this.#follow(berth, name, socket) : "none";
+        isDue ||= found === "due";
+        isNeeded ||= found !== "none";
+      }
+      if (isDue) repairs.begin(berth);
     }
     return isNeeded;
   }

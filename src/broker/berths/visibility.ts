@@ -24,9 +24,14 @@ export class Visibility {
   /** Sets the berths. Each peer is asked everything that any policy of theirs needs. */
   update(specs: readonly BerthSpec[]): void {
     this.#specs = specs;
-    const sections = [this.#observers, ...specs.flatMap(({ tenant, observer }) => [tenant, observer ?? nobody])];
-    this.#asksGroups = sections.some(({ gids }) => gids.length > 0);
-    this.#asksUnits = sections.some(({ units }) => units.length > 0);
+    // Most berths share a few of these.
+    const sections = new Set([this.#observers]);
+    for (const { tenant, observer } of specs) {
+      sections.add(tenant);
+      if (observer !== undefined) sections.add(observer);
+    }
+    this.#asksGroups = [...sections].some(({ gids }) => gids.length > 0);
+    this.#asksUnits = [...sections].some(({ units }) => units.length > 0);
   }
 
   /** Whether there is a berth that the peer may take. */

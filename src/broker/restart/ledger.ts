@@ -105,6 +105,7 @@ export class Ledger {
   /** Records what changed in the berth's leases, and clears those that ended. */
   keep(berth: Berth): void {
     if (!this.#begun) return;
+    if (berth.lease === undefined && berth.incoming === undefined && !this.#written.has(berth.name)) return;
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
     for (const lease of leases) this.#write(lease, berth);
     this.#clear(berth.name, leases);

@@ -70,6 +70,22 @@ export function socketInode(fd: number): bigint {
   return fstatSync(fd, { bigint: true }).ino;
 }
 
+/** What a berth has: its sockets, and those that were passed for it and are aside. */
+interface Having {
+  readonly sockets: readonly { readonly socket: { readonly identity: Pick<StoredSocket, "inode"> } }[];
+  readonly aside: readonly PassedSocket[];
+}
+
+/** The inodes of all sockets that these have. */
+export function inodesOf(owners: readonly Having[]): bigint[] {
+  const inodes: bigint[] = [];
+  for (const { sockets, aside } of owners) {
+    for (const { socket } of sockets) inodes.push(socket.identity.inode);
+    for (const { handle } of aside) inodes.push(socketInode(handle.fd));
+  }
+  return inodes;
+}
+
 /**
  * Whether the passed socket fits. One of ours must have the same key: everything that was fixed at bind(2). One of a
  * unit must be bound to the configured address; port 0 matches any port.
