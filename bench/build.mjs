@@ -11,7 +11,8 @@ const flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra"];
 const s6Programs = ["s6-fdholder-daemon", "s6-accessrules-cdb-from-fs"];
 const s6Headers = "#include <s6/fdholder.h>\n#include <skalibs/tai.h>\n";
 
-function onPath(program) {
+/** Whether a program of this name can be called. */
+export function onPath(program) {
   return (process.env.PATH ?? "").split(delimiter).some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);
@@ -80,6 +81,17 @@ export function compile(root, withS6) {
     client: build("client"),
     s6Client: withS6 ? build("s6-client", "-ls6", "-lskarnet") : undefined,
   };
+}
+
+/** Compiles the programs of `npm run bench:launch` and returns their paths. */
+export function compileLaunch(root) {
+  const build = compiler(root);
+  return { many: build("launch-many"), server: build("launch-server") };
+}
+
+/** Compiles the client of `npm run bench:endure` and returns its path. */
+export function compileClient(root) {
+  return compiler(root)("client");
 }
 
 /** Compiles the program of `npm run bench:root` and returns its path. */

@@ -1,7 +1,9 @@
 /** The table of each benchmark, by its name: what it prints, and what docs/benchmarks.md shows. Pure: a result in, text out. */
 import { bindText } from "./bind-report.mjs";
 import { cliText } from "./cli-report.mjs";
+import { endureText } from "./endure-report.mjs";
 import { growthText } from "./growth-report.mjs";
+import { launchText } from "./launch-report.mjs";
 import { callsText } from "./report.mjs";
 import { rootText } from "./root-report.mjs";
 import { scaleText } from "./scale-report.mjs";
@@ -12,7 +14,9 @@ export const renderers = {
   bind: bindText,
   calls: callsText,
   cli: cliText,
+  endure: endureText,
   growth: growthText,
+  launch: launchText,
   lease: callsText,
   root: rootText,
   scale: scaleText,

@@ -91,4 +91,37 @@ function growth({ descriptors, clients }) {
   ];
 }
 
-export const pictures = { growth, scale, root, shift };
+function launch({ rows }) {
+  return [
+    {
+      file: "launch-servers",
+      title: "Servers launched, until all of them serve",
+      x: { label: "servers" },
+      y: { label: "seconds" },
+      series: linesBy(rows, "contender", "servers", "seconds"),
+    },
+  ];
+}
+
+function endure({ rows }) {
+  const line = (name, key) => ({ name, points: rows.map((row) => [row.leases, row[key]]) });
+  const leases = { label: "leases since the start" };
+  return [
+    {
+      file: "endure-memory",
+      title: "Resident memory of a broker over many leases",
+      x: leases,
+      y: { label: "MiB" },
+      series: [line("RSS", "memory")],
+    },
+    {
+      file: "endure-times",
+      title: "An acquire and a release, over many leases",
+      x: leases,
+      y: { label: "microseconds", log: true },
+      series: [line("p50", "p50"), line("p99", "p99")],
+    },
+  ];
+}
+
+export const pictures = { endure, growth, launch, root, scale, shift };
