@@ -68,8 +68,12 @@ export class Ranges implements Disposable {
    * STATE_BUSY and SYSTEM_ERROR too.
    */
   reserve(owner: string, wanted?: number): Range {
-    if (this.of(owner) === undefined) this.reserveAll(new Map([[owner, wanted]]));
-    const range = this.of(owner);
+    let reservations = this.#read();
+    if (!reservations.byOwner.has(owner)) {
+      this.reserveAll(new Map([[owner, wanted]]));
+      reservations = this.#read();
+    }
+    const range = reservations.byOwner.get(owner);
     if (range === undefined) throw unavailable(`the range of ${owner} was forgotten at this moment`, "try again");
     if (wanted !== undefined && range.base !== wanted) {
       throw unavailable(
@@ -77,7 +81,7 @@ export class Ranges implements Disposable {
         `write root.range = ${range.base}; or change the owners of its files, then run \`berth range forget ${owner}\``,
       );
     }
-    this.#keepNspawnOff();
+    this.#keepNspawnOff(reservations);
     if (!this.#locks.has(range.base) && this.#lockNspawn(range.base) === "taken") {
       throw unavailable(
         `a container of systemd-nspawn runs on ${owner}'s ids, from ${range.base}`,
@@ -93,6 +97,11 @@ export class Ranges implements Disposable {
    */
   reserveAll(wanted: ReadonlyMap<string, number | undefined>): void {
     this.#locked(() => this.#reserveNew(wanted));
+  }
+
+  /** Whether the owner had a range when the file was read last. It reads nothing. */
+  knows(owner: string): boolean {
+    return this.#cache?.byOwner.has(owner) === true;
   }
 
   /** The owner's range, if one is reserved. */
@@ -184,8 +193,7 @@ export class Ranges implements Disposable {
   }
 
   /** Locks every reserved range, removed berths' too: a container on such a range could use the berth's files. */
-  #keepNspawnOff(): void {
-    const { list } = this.#read();
+  #keepNspawnOff({ list }: Reservations): void {
     if (list === this.#guarded) return;
     this.#guarded = list;
     const reserved = new Set(list.map(({ base }) => base));

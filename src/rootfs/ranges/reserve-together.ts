@@ -7,7 +7,7 @@ import type { Range } from "./range.ts";
 
 /** The reservations, as `Ranges` has them. */
 export interface Reserving {
-  of(owner: string): Range | undefined;
+  knows(owner: string): boolean;
   reserve(owner: string, wanted?: number): Range;
   reserveAll(wanted: ReadonlyMap<string, number | undefined>): void;
 }
@@ -33,7 +33,7 @@ export class ReserveTogether {
    */
   reserve(owner: string, wanted?: number): Range | Promise<undefined> {
     const isServed = this.#served.delete(owner);
-    if (isServed || this.#isClosed || this.#ranges.of(owner) !== undefined) return this.#ranges.reserve(owner, wanted);
+    if (isServed || this.#isClosed || this.#ranges.knows(owner)) return this.#ranges.reserve(owner, wanted);
     this.#asked.set(owner, wanted);
     this.#until ??= this.#write();
     return this.#until;

@@ -11,13 +11,13 @@ class Memory implements Reserving {
   readonly writes: string[][] = [];
   readonly #ranges = new Map<string, Range>();
 
-  of(owner: string): Range | undefined {
-    return this.#ranges.get(owner);
+  knows(owner: string): boolean {
+    return this.#ranges.has(owner);
   }
 
   reserve(owner: string, wanted?: number): Range {
-    if (this.of(owner) === undefined) this.reserveAll(new Map([[owner, wanted]]));
-    const range = this.of(owner);
+    if (!this.knows(owner)) this.reserveAll(new Map([[owner, wanted]]));
+    const range = this.#ranges.get(owner);
     if (range === undefined) throw new Error("it was not reserved");
     return range;
   }
