@@ -94,9 +94,10 @@ export function compileClient(root) {
   return compiler(root)("client");
 }
 
-/** Compiles the program of `npm run bench:root` and returns its path. */
+/** Compiles the programs of `npm run bench:root` and returns their paths. */
 export function compileRoot(root) {
-  return compiler(root)("root-client");
+  const build = compiler(root);
+  return { client: build("root-client"), floor: build("root-floor") };
 }
 
 /** Compiles the programs of `npm run bench:bind` and returns their paths. */

@@ -54,7 +54,8 @@ function configure(folder, name, count, section) {
 }
 
 /** What is measured of one image, in the order of the table. */
-function waysOf(files, { folder, config, state, client, socket, cycles, processes }) {
+function waysOf(files, { folder, config, state, programs, socket, cycles, processes }) {
+  const { client, floor } = programs;
   const image = join(folder, `image-${files}`);
   makeImage(image, files);
   const lease = async (name, berths, count, warmup) =>
@@ -72,10 +73,15 @@ function waysOf(files, { folder, config, state, client, socket, cycles, processe
   const volatileAsked = way("volatile-asked", BERTHS, `${memory}ready = false\n`);
   const metacopy = way("metacopy", 2, 'shift = "metacopy"\n');
   const copy = join(folder, "copy");
+  const layers = ["upper", "work"].map((name) => join(folder, `floor-${files}`, name));
+  for (const layer of layers) mkdirSync(layer, { recursive: true });
+  const floorOf = async () =>
+    JSON.parse(await processes.run([floor, image, ...layers, FILE, String(cycles), "40"], TIMEOUT));
   const often = (name) => () => lease(name, BERTHS, cycles, BERTHS);
   const diskOfBerth = (name) => () => diskOf(join(state, "roots", `${name}@0`));
   return [
     { way: "idmap", run: often(idmap), disk: diskOfBerth(idmap) },
+    { way: "C floor of idmap", run: floorOf, disk: () => 0 },
     { way: "idmap, built when asked", run: often(asked), disk: diskOfBerth(asked) },
     { way: "in memory", run: often(volatile), disk: diskOfBerth(volatile) },
     { way: "in memory, built when asked", run: often(volatileAsked), disk: diskOfBerth(volatileAsked) },
@@ -116,12 +122,14 @@ async function main({ print, rounds, cycles, sizes }) {
   if (process.getuid() !== 0) throw new Error("it makes mounts and needs to be root: sudo npm run bench:root");
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
-  const client = compileRoot(root);
+  const programs = compileRoot(root);
   await inSession(async ({ machine, folder, processes }) => {
     const [config, state, socket] = ["config", "state", "broker.sock"].map((name) => join(folder, name));
     mkdirSync(config);
     say("making the images");
-    const ways = sizes.flatMap((files) => waysOf(files, { folder, config, state, client, socket, cycles, processes }));
+    const ways = sizes.flatMap((files) =>
+      waysOf(files, { folder, config, state, programs, socket, cycles, processes }),
+    );
     const program = join(root, "dist/cli/berthd.js");
     const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
     await processes.serve(command, socket, join(folder, "broker.log"));
