@@ -82,7 +82,10 @@ it("berth history shows a berth of berth-web, as text, JSON and CSV", { timeout:
   await berth(["run", "arena"], broker.socket);
   const at = ["history", "arena", "--web", web.base];
   await vi.waitFor(
-    async () => expect((await berth(at)).stdout).toMatch(/^berth-web has measured nothing of arena since \d{4}-/),
+    async () =>
+      expect((await berth(at)).stdout).toMatch(
+        /^berth-web has no players, processor time or memory of arena since \d{4}-/,
+      ),
     30_000,
   );
   expect((await berth(at)).stdout).toMatch(/\nIt measures while a server runs: players if the berth has server.query/);

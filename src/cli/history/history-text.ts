@@ -14,8 +14,8 @@ const titles: Readonly<Record<Measure, string>> = { players: "players", cpu: "CP
 /** What to print where no step has a measurement. `since` in local time. */
 export function nothingText(berth: string, since: Date): string {
   const time = since.toLocaleString("sv-SE").slice(0, 16);
-  return `berth-web has measured nothing of ${printable(berth)} since ${time}.
-It measures while a server runs: players if the berth has server.query, processor and memory if a unit of systemd runs it.
+  return `berth-web has no players, processor time or memory of ${printable(berth)} since ${time}.
+It measures while a server runs: players if the berth has server.query, the others if a unit of systemd runs it.
 `;
 }
 
