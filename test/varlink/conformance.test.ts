@@ -93,6 +93,8 @@ it("replies match the interface: every method, and every error that one process 
   const [left, right] = socketPair();
   await call(client, "Stash", { lease, name: "state" }, [file]);
   await call(client, "Stash", { lease, name: "bad name" }, [file]);
+  await call(client, "Stash", { lease, name: "other" }, [file]);
+  await call(client, "Unstash", { lease, name: "other" });
   await call(client, "Stash", { lease, name: "none" });
   await call(client, "Intercept", { lease }, [file]);
   for (let at = 0; at < 300 && !seen.has(`${broker}.LimitReached`); at++) {

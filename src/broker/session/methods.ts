@@ -229,6 +229,7 @@ export function brokerMethods({
         refuseFd: ({ name }, why) =>
           refusal({ kind: "unsuitable", name, message: `${name} cannot be stashed: ${why}` }),
       },
+      Unstash: { handle: (session, { lease, name }) => done(berths.unstash(lease, name, session)) },
       Report: { handle: (session, report) => reportPlayers(berths, session, report) },
       Launch: { handle: timed(launch, counts.acquires) },
       Intercept: {

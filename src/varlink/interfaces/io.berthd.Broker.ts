@@ -57,6 +57,15 @@ method Stash(
   name: string
 ) -> ()
 
+# Closes a stashed descriptor of the berth, whoever left it. Without one of that name, nothing happens.
+# FDSTOREREMOVE=1 is the same for a server that berth-launch has started outside of systemd.
+method Unstash(
+  # Id of the lease.
+  lease: string,
+  # Its name.
+  name: string
+) -> ()
+
 # Says that the tenant's server is serving. This is what completes a takeover. READY=1 says the same
 # (sd_notify(3)) to a server that berth-launch has started outside of systemd.
 method Ready(

@@ -136,6 +136,13 @@ export interface BrokerMethods {
     };
     readonly reply: Readonly<Record<string, never>>;
   };
+  readonly Unstash: {
+    readonly parameters: {
+      readonly lease: string;
+      readonly name: string;
+    };
+    readonly reply: Readonly<Record<string, never>>;
+  };
   readonly Ready: {
     readonly parameters: {
       readonly lease: string;
