@@ -53,8 +53,11 @@ export type {
 } from "./client/directory/options.ts";
 export type { BeneathPath } from "./client/directory/path.ts";
 export { DirectoryHandle } from "./client/directory-handle.ts";
-export { Tenancy, type TenancyEvents, type TenancyOptions, type TenantDescriptor } from "./client/tenancy.ts";
+export type { StashConnectionsOptions, StashedConnections } from "./client/handover/give.ts";
+export type { TakeConnectionsOptions, TakenConnection, TakenConnections } from "./client/handover/take.ts";
+export { Tenancy, type TenancyEvents, type TenancyOptions } from "./client/tenancy.ts";
 export type { TenancyEvent } from "./client/tenancy-watch.ts";
+export type { TenantDescriptor } from "./client/tenant-descriptor.ts";
 export { tenantUser } from "./client/tenant-user.ts";
 export type { SocketOptions } from "./config/keys/socket-options.ts";
 export type {

@@ -1,9 +1,9 @@
 /** Taking a berth: `acquire("arena@bob")` gives its sockets, already bound, to this process. */
 import { BerthError, RefusedError } from "../errors.ts";
 import type { Reply, VarlinkClient } from "../varlink/client.ts";
-import { isObject } from "../varlink/json.ts";
 import { type ConnectOptions, connect } from "./connect.ts";
-import { Tenancy, type TenantDescriptor } from "./tenancy.ts";
+import { Tenancy } from "./tenancy.ts";
+import { readGranted } from "./tenant-descriptor.ts";
 
 export interface AcquireOptions extends ConnectOptions {
   /**
@@ -48,7 +48,7 @@ export async function acquire(name: string, options: AcquireOptions = {}): Promi
   try {
     const reply =
       options.wait === true ? await acquireWhenFree(client, name, options) : await call(client, name, options);
-    const { lease, descriptors } = readReply(reply);
+    const { lease, descriptors } = readGranted(reply);
     return new Tenancy({
       berth: name,
       lease,
@@ -106,35 +106,4 @@ async function callUnlessOccupied(
     if (error instanceof RefusedError && error.error === OCCUPIED) return undefined;
     throw error;
   }
-}
-
-/** Matches the descriptions of a reply with the fds that came with it. All of them are closed if it does not hold. */
-function readReply(reply: Reply): { lease: string; descriptors: TenantDescriptor[] } {
-  try {
-    const { lease, descriptors } = reply.parameters;
-    if (typeof lease !== "string") throw malformed("lease");
-    if (!Array.isArray(descriptors) || descriptors.length !== reply.fds.length) throw malformed("descriptors");
-    const read = descriptors.map((entry: unknown) => readDescriptor(entry, reply));
-    if (new Set(read.map(({ handle }) => handle)).size !== read.length) throw malformed("descriptors");
-    return { lease, descriptors: read };
-  } catch (error) {
-    reply[Symbol.dispose]();
-    throw error;
-  }
-}
-
-function readDescriptor(entry: unknown, reply: Reply): TenantDescriptor {
-  if (!isObject(entry)) throw malformed("descriptors");
-  const { name, kind, address, index } = entry;
-  const handle = typeof index === "number" ? reply.fds[index] : undefined;
-  if (typeof name !== "string" || !isKind(kind) || handle === undefined) throw malformed("descriptors");
-  return { name, kind, address: typeof address === "string" ? address : undefined, handle };
-}
-
-function isKind(kind: unknown): kind is TenantDescriptor["kind"] {
-  return kind === "stream" || kind === "datagram" || kind === "seqpacket" || kind === "root" || kind === "stash";
-}
-
-function malformed(what: string): BerthError {
-  return new BerthError("PROTOCOL_ERROR", `the broker's reply has no usable ${what}; is it a berthd of this version?`);
 }

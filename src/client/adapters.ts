@@ -27,11 +27,19 @@ export function netServer(handle: FdHandle, name: string, sys: Native, backlog: 
     );
   }
   const server = createServer();
-  const { fd } = handle;
+  listenOn(server, handle, name, sys, backlog);
+  return server;
+}
+
+/** A server that was closed accepts again, on a duplicate of the socket that it had. */
+export function serveAgain(server: Server, handle: FdHandle, sys: Native): void {
+  listenOn(server, handle, "its socket", sys, LARGE_BACKLOG);
+}
+
+function listenOn(server: Server, handle: FdHandle, name: string, sys: Native, backlog: number): void {
   listenHere(server, handle.dup().steal());
   // Node has just called listen(2) with its own backlog of 511, on a socket that everybody shares.
-  check("listen", sys.listen(fd, backlog), name);
-  return server;
+  check("listen", sys.listen(handle.fd, backlog), name);
 }
 
 /**

@@ -7,20 +7,30 @@ import { setTimeout } from "node:timers/promises";
 import { BerthError } from "../errors.ts";
 import type { VarlinkClient } from "../varlink/client.ts";
 import { isObject } from "../varlink/json.ts";
+import { descriptorNames, newcomerOf } from "./handover/note.ts";
 
 /**
  * replaced: another tenant has taken the berth over. removed: the berth is no longer configured, or the lease was ended
  * by somebody else. After these the lease has ended. outdated: the configuration of the berth has changed; acquire it
  * again to get its new sockets. draining: the server is to end, once nobody plays or at a deadline. drain-cancelled: it
- * is not to end any more.
+ * is not to end any more. handover: a newcomer takes the berth over, and asks for the connections. resumed: that
+ * newcomer has gone before it was ready.
  */
-export type TenancyEvent = "replaced" | "removed" | "outdated" | "draining" | "drain-cancelled";
+export type TenancyEvent =
+  | "replaced"
+  | "removed"
+  | "outdated"
+  | "draining"
+  | "drain-cancelled"
+  | "handover"
+  | "resumed";
 
 export interface Watched {
   readonly berth: string;
   readonly lease: string;
   readonly connect: (signal: AbortSignal) => Promise<VarlinkClient>;
-  readonly tell: (event: TenancyEvent, reason: BerthError) => void;
+  /** `newcomer`, of a handover: the lease that asks. */
+  readonly tell: (event: TenancyEvent, reason: BerthError, newcomer?: string) => void;
 }
 
 const RETRY_FIRST_MS = 100;
@@ -60,6 +70,10 @@ class Judge {
   #outdated = false;
   /** The drain that was told last. */
   #drain: string | undefined;
+  /** The lease of the newcomer that has asked. */
+  #newcomer: string | undefined;
+  /** Newcomers that had asked and were gone before they were ready: what they stashed outlives them. */
+  #gone: ReadonlySet<string> = new Set();
 
   constructor(watched: Watched) {
     this.#watched = watched;
@@ -78,7 +92,8 @@ class Judge {
     else this.#look(berth);
   }
 
-  #look({ lease, state, outdated, drain }: Readonly<Record<string, unknown>>): void {
+  #look(berth: Readonly<Record<string, unknown>>): void {
+    const { lease, state, outdated, drain } = berth;
     if (this.over) return;
     if (isObject(lease) && lease["id"] === this.#watched.lease) {
       this.#present = true;
@@ -86,6 +101,9 @@ class Judge {
         this.#tell("outdated", "its configuration has changed; acquire it again to get its new sockets");
       this.#outdated = outdated === true;
       this.#lookAtDrain(isObject(drain) ? drain : undefined);
+      const asking = newcomersOf(berth, this.#watched.lease);
+      if (state !== "handover") this.#gone = new Set(asking);
+      this.#lookForNewcomer(state === "handover" ? asking.filter((lease) => !this.#gone.has(lease)) : []);
       return;
     }
     // A newcomer's lease is not shown before it is ready.
@@ -105,13 +123,31 @@ class Judge {
     this.#tell("draining", `its server is stopped once nobody plays${latest}`);
   }
 
+  /** If several ask, the last one is the present one. */
+  #lookForNewcomer(asking: readonly string[]): void {
+    const newcomer = asking.at(-1);
+    if (newcomer === this.#newcomer) return;
+    if (this.#newcomer !== undefined) this.#tell("resumed", "the process that was to take it over is gone");
+    this.#newcomer = newcomer;
+    if (newcomer !== undefined)
+      this.#tell("handover", "another process takes it over, and asks for its connections", newcomer);
+  }
+
   #end(event: "replaced" | "removed", why: string): void {
     if (this.over) return;
     this.over = true;
     this.#tell(event, why);
   }
 
-  #tell(event: TenancyEvent, why: string): void {
-    this.#watched.tell(event, new BerthError("TENANCY_CHANGED", `berth ${this.#watched.berth}: ${why}`));
+  #tell(event: TenancyEvent, why: string, newcomer?: string): void {
+    this.#watched.tell(event, new BerthError("TENANCY_CHANGED", `berth ${this.#watched.berth}: ${why}`), newcomer);
   }
+}
+
+/** The leases other than its own that ask for the connections of a berth, the last one last. */
+function newcomersOf(berth: Readonly<Record<string, unknown>>, own: string): string[] {
+  return descriptorNames(berth)
+    .map(newcomerOf)
+    .filter((lease) => lease !== undefined)
+    .filter((lease) => lease !== own);
 }

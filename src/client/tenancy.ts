@@ -5,21 +5,15 @@ import type { Server } from "node:net";
 import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { native } from "../native.ts";
-import type { SocketKind } from "../net/transport.ts";
-import type { VarlinkClient } from "../varlink/client.ts";
+import type { Reply, VarlinkClient } from "../varlink/client.ts";
 import type { WaitOptions } from "../wait-options.ts";
-import { dgramSocket, netServer } from "./adapters.ts";
+import { dgramSocket, netServer, serveAgain } from "./adapters.ts";
 import { DirectoryHandle } from "./directory-handle.ts";
+import type { StashConnectionsOptions, StashedConnections } from "./handover/give.ts";
+import { Servers } from "./handover/servers.ts";
+import { type TakeConnectionsOptions, type TakenConnections, takeConnections } from "./handover/take.ts";
 import { type TenancyEvent, watchTenancy } from "./tenancy-watch.ts";
-
-/** One descriptor of the berth; the tenancy owns `handle`. */
-export interface TenantDescriptor {
-  readonly name: string;
-  readonly kind: SocketKind | "root" | "stash";
-  /** The address of a socket, as in the configuration: `udp://0.0.0.0:27960`. */
-  readonly address: string | undefined;
-  readonly handle: FdHandle;
-}
+import { readGranted, type TenantDescriptor } from "./tenant-descriptor.ts";
 
 export interface TenancyOptions {
   readonly berth: string;
@@ -34,9 +28,10 @@ export interface TenancyOptions {
 /** The listeners' arguments: why, as a {@link BerthError} with the code TENANCY_CHANGED. */
 export type TenancyEvents = Readonly<Record<TenancyEvent, [reason: BerthError]>>;
 
-const EVENTS: readonly TenancyEvent[] = ["replaced", "removed", "outdated", "draining", "drain-cancelled"];
-/** Those of a signal that names none. */
+/** Those of a signal that names none: its berth is another's, or another one. */
 const CHANGES: readonly TenancyEvent[] = ["replaced", "removed", "outdated"];
+const EVENTS: readonly TenancyEvent[] = [...CHANGES, "draining", "drain-cancelled", "handover", "resumed"];
+const ENDS_HANDOVER: ReadonlySet<TenancyEvent> = new Set(["resumed", "replaced", "removed"]);
 
 /**
  * A berth that this process holds. Disposing of it closes what was made from it and releases the berth. If the process
@@ -44,8 +39,9 @@ const CHANGES: readonly TenancyEvent[] = ["replaced", "removed", "outdated"];
  *
  * It emits "replaced" when another tenant has taken the berth over, "removed" when the berth is no longer configured or
  * somebody else has ended the lease, and "outdated" when the configuration of the berth has changed. "draining": the
- * broker stops this process once nobody plays or at a deadline, and "drain-cancelled": it does not after all. Listening
- * to them does not keep the process alive.
+ * broker stops this process once nobody plays or at a deadline, and "drain-cancelled": it does not after all.
+ * "handover": a newcomer asks for the connections, see {@link stashConnections}, and "resumed": it is gone, and was
+ * never ready. Listening to them does not keep the process alive.
  */
 export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposable {
   readonly berth: string;
@@ -55,12 +51,16 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
   readonly isLeased: boolean;
   readonly #options: TenancyOptions;
   readonly #made = new Set<Server | Socket>();
+  readonly #servers = new Servers();
   #root: DirectoryHandle | undefined;
   #client: VarlinkClient | undefined;
+  #connecting: Promise<VarlinkClient> | undefined;
   #released: Promise<void> | undefined;
 
   /** Ends the watch, once there is one. */
   #watch: AbortController | undefined;
+  /** The lease of the newcomer that asks for connections. */
+  #newcomer: string | undefined;
 
   constructor(options: TenancyOptions) {
     super();
@@ -125,7 +125,11 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
    * socket open. Throws DESCRIPTOR_MISMATCH unless it is a listening stream socket.
    */
   net(name: string, index = 0): Server {
-    const server = netServer(this.fd(name, index), name, native);
+    const handle = this.fd(name, index);
+    const server = netServer(handle, name, native);
+    this.#servers.add(server, () => {
+      if (this.#released === undefined) serveAgain(this.#keep(server), handle, native);
+    });
     return this.#keep(server);
   }
 
@@ -150,9 +154,44 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     return await this.#call("Stash", { lease: this.lease, name }, options, [handle]);
   }
 
+  /** Closes what was stashed under that name, by this tenant or another. Without any, nothing happens. */
+  async unstash(name: string, options: WaitOptions = {}): Promise<void> {
+    await this.#call("Unstash", { lease: this.lease, name }, options);
+  }
+
   /** Reports that this process serves now. This completes a handover, and drops what predecessors stashed. */
   async ready(options: WaitOptions = {}): Promise<void> {
     if (this.isLeased) await this.#call("Ready", { lease: this.lease }, options);
+  }
+
+  /**
+   * In a "handover": leaves the open connections of a server that {@link net} has made to the newcomer, which asks for
+   * them by {@link takeConnections}. They stop here, with what was received and not read; the server accepts no more.
+   * All go on here if the newcomer is gone ("resumed"), or if this throws. What cannot be handed over goes on here and
+   * is in `left`: TLS, connections with `setEncoding` or with an end that has closed, those of clients that do not
+   * read, and more than a berth holds (251 descriptors).
+   */
+  async stashConnections(server: Server, options: StashConnectionsOptions = {}): Promise<StashedConnections> {
+    if (this.#newcomer === undefined)
+      throw new BerthError("TENANCY_CHANGED", `berth ${this.berth}: no newcomer asks for its connections (any more)`);
+    return await this.#servers.handOver(server, this.#newcomer, this, options);
+  }
+
+  /**
+   * As the newcomer of a handover (`acquire` with `replace`), before {@link ready}: the connections that the present
+   * tenant leaves by {@link stashConnections}. None if there is no such tenant, or if it does not answer in time. Give
+   * each to its server by `server.emit("connection", socket)`, and call `socket.resume()`.
+   */
+  async takeConnections(options: TakeConnectionsOptions = {}): Promise<TakenConnections> {
+    if (!this.isLeased) return { connections: [], state: Buffer.alloc(0) };
+    const { berth, lease } = this;
+    const { reconnect: connect } = this.#options;
+    const again = async ({ signal }: WaitOptions): Promise<readonly TenantDescriptor[]> =>
+      readGranted(await this.#ask("Acquire", { berth }, { signal })).descriptors;
+    return await takeConnections(
+      { berth, lease, connect, again, stash: this.stash.bind(this), unstash: this.unstash.bind(this) },
+      options,
+    );
   }
 
   /**
@@ -170,6 +209,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
 
   async #release(options: WaitOptions): Promise<void> {
     this.#watch?.abort();
+    this.#servers.endWait();
     for (const made of this.#made) closeOnce(made);
     this.#made.clear();
     this.#root?.close();
@@ -192,7 +232,13 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     this.#watch = new AbortController();
     const { berth, lease } = this;
     const { reconnect } = this.#options;
-    const tell = (event: TenancyEvent, reason: BerthError): void => {
+    const tell = (event: TenancyEvent, reason: BerthError, newcomer?: string): void => {
+      if (event === "handover") this.#newcomer = newcomer;
+      else if (ENDS_HANDOVER.has(event)) {
+        this.#newcomer = undefined;
+        // After the listeners: what they begin keeps the process alive.
+        setImmediate(() => this.#servers.endWait());
+      }
       // What a listener throws is the program's to see, not the watch's.
       process.nextTick(() => this.emit(event, reason));
     };
@@ -208,13 +254,27 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
   async #call(
     method: string,
     parameters: Record<string, unknown>,
-    { signal }: WaitOptions,
+    options: WaitOptions,
     fds: readonly FdHandle[] = [],
   ): Promise<void> {
-    // Without a lease this throws why there is no broker.
-    const client = this.#client?.closed === false ? this.#client : await this.#options.reconnect(signal);
-    this.#client = client;
-    using _ = await client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
+    using _ = await this.#ask(method, parameters, options, fds);
+  }
+
+  async #ask(
+    method: string,
+    parameters: Record<string, unknown>,
+    { signal }: WaitOptions,
+    fds: readonly FdHandle[] = [],
+  ): Promise<Reply> {
+    if (this.#client?.closed !== false) {
+      // Without a lease this throws why there is no broker.
+      this.#connecting ??= this.#options.reconnect(signal).finally(() => {
+        this.#connecting = undefined;
+      });
+      this.#client = await this.#connecting;
+    }
+    const client = this.#client;
+    return await client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
   }
 }
 

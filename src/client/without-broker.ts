@@ -16,7 +16,7 @@ import { encodeSockaddr, familyNumber, formatListenAddress, type ListenAddress, 
 import { boundAddress } from "../net/socket-queries.ts";
 import { typeNumber } from "../net/transport.ts";
 import { connectUnix } from "../varlink/connect.ts";
-import type { TenantDescriptor } from "./tenancy.ts";
+import type { TenantDescriptor } from "./tenant-descriptor.ts";
 
 const { EADDRINUSE } = constants.errno;
 
