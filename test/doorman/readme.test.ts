@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { copyFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { GameDig } from "gamedig";
+import { GameDig, games } from "gamedig";
 import { expect, it } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { blocks, read } from "../docs/markdown.ts";
@@ -16,6 +16,8 @@ it("the program of the README answers a query, and ends when a player joins", { 
   const [code = ""] = blocks(read("packages/doorman/README.md"), "js");
   const port = await freePort();
   expect(code).toContain("bind(27960)");
+  const [, type = ""] = /gamedig --type (\S+) 127/.exec(read("packages/doorman/README.md")) ?? [];
+  expect(Object.keys(games)).toContain(type);
   using folder = new TestFolder({ "sleeping.mjs": code.replace("27960", `${port}, "127.0.0.1"`) });
   const installed = join(folder.path, "node_modules/berthd-doorman");
   mkdirSync(installed, { recursive: true });
@@ -29,7 +31,7 @@ it("the program of the README answers a query, and ends when a player joins", { 
     const ended = once(program, "exit");
     const said = text(program.stdout);
     const patience = { maxRetries: 60, socketTimeout: 1000, attemptTimeout: 2000 }; // until it has started
-    const options = { type: "protocol-quake3", host: "127.0.0.1", port, givenPortOnly: true, requestPlayers: false };
+    const options = { type, host: "127.0.0.1", port, givenPortOnly: true, requestPlayers: false };
     expect(await GameDig.query({ ...options, ...patience })).toMatchObject({ name: "Frozen Lake", map: "q3dm17" });
 
     const player = createSocket("udp4");
