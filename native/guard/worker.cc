@@ -47,7 +47,9 @@ void interruptibly(Work work) {
 
 // Closes the descriptors that came with the request.
 void closeAll(size_t count) {
-  if (count == 0) return;
+  bool isOpen = false;
+  for (size_t i = 0; i < count; i++) isOpen = isOpen || came[i].valid();
+  if (!isOpen) return;
   interruptibly([&] {
     for (size_t i = 0; i < count; i++) came[i].reset();
   });
