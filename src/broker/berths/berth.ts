@@ -131,15 +131,15 @@ export class Berth {
    * root.
    */
   borrow(root: FdHandle | undefined, before: readonly number[] = [], after: readonly number[] = []): Borrowed {
-    for (const { socket } of this.sockets) socket.share();
-    const fds = [
-      ...before,
-      ...this.sockets.map(({ socket }) => socket.fd),
-      ...(root === undefined ? [] : [root.fd]),
-      ...Array.from(this.stash.values(), ({ handle }) => handle.fd),
-      ...after,
-    ];
-    return { fds: Int32Array.from(fds), count: fds.length };
+    const fds = [...before];
+    for (const { socket } of this.sockets) {
+      socket.share();
+      fds.push(socket.fd);
+    }
+    if (root !== undefined) fds.push(root.fd);
+    for (const { handle } of this.stash.values()) fds.push(handle.fd);
+    fds.push(...after);
+    return { fds: new Int32Array(fds), count: fds.length };
   }
 
   /** Something has happened to it: notes since when it is in its state. */

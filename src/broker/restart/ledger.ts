@@ -10,7 +10,8 @@ import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import { decodeLeaseFacts, type LeaseFacts } from "../record/lease-facts.ts";
 import { SlotFile } from "../record/slot-file.ts";
-import { socketName } from "../record/stored-name.ts";
+import { type StoredSocket, socketName } from "../record/stored-name.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
 
 /** One lease in the record. */
 export interface LedgerEntry {
@@ -35,6 +36,20 @@ interface Written {
   readonly slot: number;
 }
 
+/** No field of the facts is left out, not even one that may be absent. */
+type Recorded = { readonly [Name in keyof Required<LeaseFacts>]: LeaseFacts[Name] } & Pick<
+  LedgerEntry,
+  "berth" | "lease" | "process"
+>;
+
+interface NamedOnce {
+  readonly berth: string;
+  readonly name: string;
+  readonly inode: bigint;
+  readonly path: StoredSocket["path"];
+  readonly text: string;
+}
+
 /** The most that randomInt() takes. */
 const MAX_MARK = 2 ** 48 - 1;
 
@@ -44,6 +59,8 @@ export class Ledger {
   readonly #options: LedgerOptions;
   /** By berth and lease. */
   readonly #written = new Map<string, Map<string, Written>>();
+  /** What a socket is called, as JSON, as long as it is the same. */
+  readonly #names = new WeakMap<HeldSocket, NamedOnce>();
   #serial = 0;
   #begun = false;
   #complained = false;
@@ -131,21 +148,36 @@ export class Ledger {
     this.#attempt(() => {
       const process = lease.processIdentity;
       if (process === undefined) return; // it has exited, and the lease is about to end
-      const facts: LeaseFacts = {
-        ...lease.tenant,
-        since: lease.since,
-        ready: lease.ready,
-        incoming: lease === incoming,
-        drain: lease.drain,
+      const { pid, uid, unit, network, cgroup } = lease.tenant;
+      const { id, since, ready, drain } = lease;
+      const isIncoming = lease === incoming;
+      // All fields in one literal, for it is written at each lease: to put one together of several takes microseconds.
+      // biome-ignore format: one line for the facts, one for what goes with them
+      const facts: Recorded = {
+        pid, uid, unit, network, cgroup, since, ready, incoming: isIncoming, drain,
+        berth, lease: id, process,
       };
-      const held = sockets.map(({ name, socket }) => socketName({ berth, socket: name, ...socket.identity }));
-      const names = [...held, ...aside.map(({ name }) => name)];
-      const text = JSON.stringify({ ...facts, berth, lease: lease.id, process, sockets: names }).slice(1);
+      const text = `${JSON.stringify(facts).slice(1, -1)},"sockets":[${this.#namesOf(berth, sockets, aside)}]}`;
       const known = this.#ofBerth(berth).get(lease.id);
       if (known?.text === text) return;
       this.#ofBerth(berth).set(lease.id, { text, slot: this.#file.write(whole(++this.#serial, text)) });
       if (known !== undefined) this.#file.clear(known.slot);
     });
+  }
+
+  /** The names of its sockets, as JSON. */
+  #namesOf(berth: string, sockets: Berth["sockets"], aside: Berth["aside"]): string {
+    const names = sockets.map(({ name, socket }) => {
+      const { inode, path } = socket.identity;
+      const known = this.#names.get(socket);
+      if (known?.inode === inode && known.path === path && known.name === name && known.berth === berth)
+        return known.text;
+      const text = JSON.stringify(socketName({ berth, socket: name, ...socket.identity }));
+      this.#names.set(socket, { berth, name, inode, path, text });
+      return text;
+    });
+    for (const { name } of aside) names.push(JSON.stringify(name));
+    return names.join();
   }
 
   #clear(berth: string, but: readonly Lease[]): void {
