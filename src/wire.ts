@@ -111,10 +111,13 @@ export class Wire {
     return outcome === "queued";
   }
 
-  /** Pauses or resumes reading. The wire notices that the peer has closed even while reading is paused. */
+  /**
+   * Pauses or resumes reading. The wire notices that the peer has closed even while reading is paused. Most pauses are
+   * over before anything comes, so the poll is asked about bytes until some do.
+   */
   setReading(reading: boolean): void {
     this.#reading = reading;
-    this.#watch();
+    if (reading) this.#watch();
   }
 
   /** Sends the queued messages, then closes. The receiver is told, as for any other end. */
@@ -159,7 +162,10 @@ export class Wire {
     // libuv reports EBADF for every socket error, for example when the peer closed without reading everything.
     if (status < 0) return this.#lose(new SysError("poll", -status));
     if ((events & WRITABLE) !== 0) this.#flush();
-    if ((events & READABLE) !== 0 && this.#reading) this.#readInTurn();
+    if ((events & READABLE) !== 0) {
+      if (this.#reading) this.#readInTurn();
+      else this.#watch();
+    }
     const isIdle = !this.#reading || this.#inbox.waiting;
     if ((events & DISCONNECT) !== 0 && !this.closed && isIdle) this.#onDisconnect();
   }
