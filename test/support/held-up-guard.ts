@@ -31,15 +31,18 @@ export class HeldUpGuard extends Guard {
     for (const free of this.#frees.splice(0)) free();
   }
 
-  override async run(
+  override ask(
     owner: Owner,
     fds: readonly number[],
     calls: readonly GuardCall[],
+    hear: (results: readonly GuardResult[] | NoReply) => void,
     onFreed?: () => void,
-  ): Promise<readonly GuardResult[] | NoReply> {
+  ): void {
     this.owners.push(owner);
-    const fate = await new Promise<Fate>((resolve) => this.#waiting.push(resolve));
-    if (fate === "stuck" && onFreed !== undefined) this.#frees.push(onFreed);
-    return fate === "done" ? await super.run(owner, fds, calls) : fate;
+    this.#waiting.push((fate) => {
+      if (fate === "stuck" && onFreed !== undefined) this.#frees.push(onFreed);
+      if (fate === "done") super.ask(owner, fds, calls, hear);
+      else hear(fate);
+    });
   }
 }

@@ -7,15 +7,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { isPrivileged } from "../access/policy.ts";
-import type { Owner } from "../guard/guard.ts";
-import { type PlanGuard, runAllGuarded } from "../plans/guarded-plan.ts";
+import { type Planned, type PlansGuard, type PlansOutcome, tendAll } from "../plans/guarded-plan.ts";
+import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
-import { socketInode } from "../sockets/passed-socket.ts";
 import type { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { WaitView } from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
+import { dueOf, isOver, ownerOf, type Repair, type Turn } from "./repair.ts";
 import { Rounds } from "./rounds.ts";
 import { StillOpen } from "./still-open.ts";
 import { tellRepairs } from "./tell-repairs.ts";
@@ -24,7 +23,7 @@ import { endTenant, type LastTenant, userTest } from "./tenant-end.ts";
 export interface RepairsOptions {
   readonly sys: Native;
   readonly log: Log;
-  readonly guard: PlanGuard;
+  readonly guard: PlansGuard;
   readonly events: BerthEvents;
 }
 
@@ -38,16 +37,6 @@ const KILL_MS = 250;
 
 /** Rounds at once of one user's sockets: more would fill the channel to its guard process. */
 const MOST_ROUNDS = 8;
-
-/** One berth whose sockets are set right. */
-interface Repair {
-  readonly stopped: AbortSignal;
-  readonly done: Promise<undefined>;
-  /** The tenant that may be to blame. */
-  last: LastTenant | undefined;
-  /** No process of its server lives, so none has the sockets. */
-  isOver: boolean;
-}
 
 export class Repairs {
   readonly #options: RepairsOptions;
@@ -77,38 +66,41 @@ export class Repairs {
     return this.#byBerth.get(berth)?.done ?? Promise.resolve(undefined);
   }
 
-  /** Its last lease is about to end: the tenant may have changed every socket. */
+  /** Its last lease is about to end: the tenant may have changed every socket. Takes the lease's pidfd. */
   afterLease(berth: Berth, lease: Lease): void {
     for (const { socket } of berth.sockets) socket.needsRepair();
-    this.begin(berth, lease);
+    this.#begin(berth, lease, () => ({ tenant: lease.tenant, pidfd: lease.giveUp() }));
   }
 
   /** Begins what is due for the berth's sockets, if it has not begun. */
-  begin(berth: Berth, lease: Lease | undefined = berth.lease): void {
+  begin(berth: Berth): void {
+    const { lease } = berth;
+    this.#begin(berth, lease, () => lease && this.#copyOf(lease));
+  }
+
+  #begin(berth: Berth, lease: Lease | undefined, lastOf: () => LastTenant | undefined): void {
     const stopped = this.#stop;
     if (stopped.aborted || dueOf(berth).length === 0) return;
     const known = this.#byBerth.get(berth);
     if (known !== undefined && !known.stopped.aborted) {
       if (lease === undefined) return;
-      known.last?.pidfd?.close();
-      known.last = this.#lastOf(lease);
       known.isOver = isOver(lease);
+      known.last?.pidfd?.close();
+      known.last = lastOf();
       return;
     }
     let settle: (value: undefined) => void = () => undefined;
     const done = new Promise<undefined>((resolve) => {
       settle = resolve;
     });
-    const repair: Repair = { stopped, done, last: lease && this.#lastOf(lease), isOver: isOver(lease) };
+    const repair: Repair = { stopped, done, isOver: isOver(lease), last: lastOf() };
     this.#byBerth.set(berth, repair);
     berth.wait = {
       view: { for: "repair", message: "its sockets are set right after its last tenant" },
       since: performance.now(),
     };
     // What the caller does comes first: a Release is answered, and everybody is told of it.
-    setImmediate(() => {
-      void this.#run(berth, repair).then(() => settle(undefined));
-    });
+    queueMicrotask(() => this.#first(berth, repair, settle));
   }
 
   /** Begins. The tenants of vacant berths may have exited while no broker was running. */
@@ -137,32 +129,59 @@ export class Repairs {
     this.#abort();
   }
 
-  async #run(berth: Berth, repair: Repair): Promise<void> {
+  /** The first try. Nearly always nothing was changed, so this makes no promise that it does not need. */
+  #first(berth: Berth, repair: Repair, settle: (value: undefined) => void): void {
+    const owner = ownerOf(berth, repair.last, "first");
+    const due = dueOf(berth);
+    const hear = (outcome?: Outcome): void => {
+      if (outcome === "done" && dueOf(berth).length === 0) {
+        this.#finish(berth, repair);
+        settle(undefined);
+      } else void this.#run(berth, repair, outcome).then(() => settle(undefined));
+    };
+    const mustLook = due.some(({ socket }) => socket.carrying.size > 0) || this.#mayBeOpen(due, repair);
+    if (repair.stopped.aborted || mustLook || !this.#rounds.enter(owner)) return hear();
+    let onFreed: () => void = () => undefined;
+    const freed = new Promise<void>((resolve) => {
+      onFreed = resolve;
+    });
+    const heard = (outcome: PlansOutcome): void => {
+      this.#rounds.leave(owner);
+      hear(outcome === "stuck" ? { freed } : outcome);
+    };
+    tendAll(this.#planned(berth, repair, NONE), this.#options.guard, owner, heard, onFreed);
+  }
+
+  /** `first` is what came of the first try, if there was one. */
+  async #run(berth: Berth, repair: Repair, first?: Outcome): Promise<void> {
     const { stopped } = repair;
+    let outcome = first;
     let turn: Turn = "first";
     for (let delay = FIRST_DELAY_MS; !stopped.aborted && dueOf(berth).length > 0; turn = "later") {
-      const outcome = await this.#round(berth, repair, turn);
+      outcome ??= await this.#round(berth, repair, turn);
       if (outcome === "done") delay = FIRST_DELAY_MS;
       else if (outcome === "unavailable") {
         if (delay === TOLD_DELAY_MS) this.#tellWaiting(berth, repair);
         await sleep(delay, undefined, { signal: stopped }).catch(ignoreAbort);
         delay = Math.min(2 * delay, LONGEST_DELAY_MS);
       } else await this.#unstick(berth, repair, outcome);
+      outcome = undefined;
     }
+    this.#finish(berth, repair);
+  }
+
+  #finish(berth: Berth, repair: Repair): void {
     repair.last?.pidfd?.close();
     if (this.#byBerth.get(berth) === repair) {
       this.#byBerth.delete(berth);
       this.#setWait(berth, undefined);
     }
-    if (!stopped.aborted) for (const hear of this.#observers) hear(berth);
+    if (!repair.stopped.aborted) for (const hear of this.#observers) hear(berth);
   }
 
   /** One try. If it got stuck, resolves with what resolves when the guard process has ended. */
-  async #round(
-    berth: Berth,
-    { stopped, last, isOver }: Repair,
-    turn: Turn,
-  ): Promise<"done" | "unavailable" | { freed: Promise<void> }> {
+  async #round(berth: Berth, repair: Repair, turn: Turn): Promise<Outcome> {
+    const { last } = repair;
     const { guard } = this.#options;
     const owner = ownerOf(berth, last, turn);
     let onFreed: () => void = () => undefined;
@@ -172,20 +191,34 @@ export class Repairs {
     // A bind that was being answered when the lease ended still changes the socket.
     const carrying = dueOf(berth).flatMap(({ socket }) => [...socket.carrying]);
     if (carrying.length > 0) await Promise.allSettled(carrying);
-    const repaired = isOver ? [] : dueOf(berth).filter(({ socket }) => socket.due === "repair");
+    const repaired = repair.isOver ? [] : dueOf(berth).filter(({ socket }) => socket.due === "repair");
     const kept = await this.#stillOpen.among(berth.name, repaired, userTest(berth, last?.tenant));
-    const outcome = await this.#rounds.run(owner, () => {
-      const planned = dueOf(berth).map(({ name, socket }) => ({
-        fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),
-        plan: socket.tend(
-          (sentences) => tellRepairs(berth, name, sentences, this.#options),
-          socket.due,
-          kept.has(socket),
+    const outcome = await this.#rounds.run(
+      owner,
+      () =>
+        new Promise<PlansOutcome>((resolve) =>
+          tendAll(this.#planned(berth, repair, kept), guard, owner, resolve, onFreed),
         ),
-      }));
-      return runAllGuarded(stopped.aborted ? [] : planned, guard, owner, onFreed);
-    });
+    );
     return outcome === "stuck" ? { freed } : outcome;
+  }
+
+  /** Whether a process of its last server may have one of these sockets: to find out takes a look at all processes. */
+  #mayBeOpen(due: readonly NamedSocket[], { isOver }: Repair): boolean {
+    return !isOver && due.some(({ socket }) => socket.due === "repair" && this.#stillOpen.isPossible(socket));
+  }
+
+  /** What is due, as plans. `kept` are sockets that another process still has. */
+  #planned(berth: Berth, { stopped }: Repair, kept: ReadonlySet<HeldSocket>): Planned[] {
+    if (stopped.aborted) return [];
+    return dueOf(berth).map(({ name, socket }) => ({
+      fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),
+      plan: socket.tend(
+        (sentences) => tellRepairs(berth, name, sentences, this.#options),
+        socket.due,
+        kept.has(socket),
+      ),
+    }));
   }
 
   /** Ends those who hold a lock, until the guard's process that waits for it has ended. */
@@ -212,7 +245,7 @@ export class Repairs {
     }
   }
 
-  #lastOf({ tenant, pidfd }: Lease): LastTenant {
+  #copyOf({ tenant, pidfd }: Lease): LastTenant {
     const copy = pidfd === undefined ? -1 : this.#options.sys.dup(pidfd);
     return { tenant, pidfd: copy < 0 ? undefined : FdHandle.adopt(copy, this.#options.sys) };
   }
@@ -254,26 +287,10 @@ export class Repairs {
   }
 }
 
-type Turn = "first" | "later";
+/** What came of one try; `freed` resolves when the guard process that got stuck has ended. */
+type Outcome = Exclude<PlansOutcome, "stuck"> | { readonly freed: Promise<void> };
 
-/**
- * Whose guard process does it: the tenant's. Root's and the broker's are shared by the servers that root starts, so one
- * that got stuck there holds up no other a second time.
- */
-function ownerOf({ sockets }: Berth, last: LastTenant | undefined, turn: Turn): Owner {
-  const uid = last?.tenant.uid;
-  if (uid !== undefined && (turn === "first" || !isPrivileged(uid, process.geteuid?.() ?? 0))) return uid;
-  const [first] = sockets;
-  return turn === "first" || first?.socket.open !== true ? "broker" : `socket ${socketInode(first.socket.fd)}`;
-}
-
-function isOver(lease: Lease | undefined): boolean {
-  return lease?.others?.() === "none" && !lease.hasMain;
-}
-
-function dueOf(berth: Berth): readonly NamedSocket[] {
-  return berth.sockets.filter(({ socket }) => socket.due !== undefined);
-}
+const NONE: ReadonlySet<HeldSocket> = new Set();
 
 function ignoreAbort(error: unknown): void {
   if (!(error instanceof Error) || error.name !== "AbortError") throw error;

@@ -22,6 +22,12 @@ export class StillOpen {
     this.#log = log;
   }
 
+  /** Whether another process may count on the socket's flags: it has some. */
+  isPossible(socket: HeldSocket): boolean {
+    const flags = socket.open ? this.#sys.getfl(socket.fd) : -1;
+    return flags >= 0 && (flags & ~FIXED_FLAGS) !== 0;
+  }
+
   /** `isTheirs`: whether a user is one that the berth's servers run as. */
   async among(
     berth: string,
@@ -30,8 +36,7 @@ export class StillOpen {
   ): Promise<ReadonlySet<HeldSocket>> {
     const open = new Set<HeldSocket>();
     for (const { name, socket } of sockets) {
-      const flags = socket.open ? this.#sys.getfl(socket.fd) : -1;
-      if (flags < 0 || (flags & ~FIXED_FLAGS) === 0) continue;
+      if (!this.isPossible(socket)) continue;
       if (!(await this.#search.has(socketInode(socket.fd), isTheirs))) continue;
       open.add(socket);
       const message = `berth ${berth}: another process still has socket ${name}, so the socket keeps O_NONBLOCK; end that process`;

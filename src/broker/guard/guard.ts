@@ -105,33 +105,36 @@ export class Guard implements Disposable {
   }
 
   /**
-   * Carries out calls on borrowed descriptors, in their order, in one round. "stuck": they took too long, and the
-   * worker was killed; `onFreed` is called when it has ended, and trying again makes sense. "unavailable": no worker
-   * did anything. When too many of this owner's wait already it is that with `onFreed`, and "stuck" without.
+   * Carries out calls on borrowed descriptors, in their order, in one round. Calls `hear` once, now or later. "stuck":
+   * they took too long, and the worker was killed; `onFreed` is called when it has ended, and trying again makes sense.
+   * "unavailable": no worker did anything, or too many of this owner's wait already. Without `onFreed` that is "stuck".
    */
-  run(
+  ask(
     owner: Owner,
     fds: readonly number[],
     calls: readonly GuardCall[],
+    hear: (results: readonly GuardResult[] | NoReply) => void,
     onFreed?: () => void,
-  ): Promise<readonly GuardResult[] | NoReply> {
+  ): void {
     const isExhausted = this.#stuck.isExhausted(keyOf(owner, true));
     const worker = isExhausted ? undefined : this.#worker(owner, true);
-    return new Promise((resolve) => {
-      if (worker === undefined) return resolve(isExhausted && onFreed === undefined ? "stuck" : "unavailable");
-      const id = worker.nextId();
-      const onReply = (reply: Buffer | NoReply): void => {
-        if (reply === "stuck") worker.onFreed = onFreed;
-        if (typeof reply === "string") return resolve(reply);
-        resolve(decodeResults(reply.subarray(8), calls.length) ?? "unavailable");
-      };
-      if (worker.request(id, encodeRun(id, calls), Int32Array.from(fds), onReply) < 0) resolve("unavailable");
-    });
+    if (worker === undefined) return hear(isExhausted && onFreed === undefined ? "stuck" : "unavailable");
+    const id = worker.nextId();
+    const onReply = (reply: Buffer | NoReply): void => {
+      if (reply === "stuck") worker.onFreed = onFreed;
+      hear(typeof reply === "string" ? reply : (decodeResults(reply.subarray(8), calls.length) ?? "unavailable"));
+    };
+    if (worker.request(id, encodeRun(id, calls), new Int32Array(fds), onReply) < 0) hear("unavailable");
+  }
+
+  /** As {@link ask}, for one who waits and does not try again. */
+  run(owner: Owner, fds: readonly number[], calls: readonly GuardCall[]): Promise<readonly GuardResult[] | NoReply> {
+    return new Promise((resolve) => this.ask(owner, fds, calls, resolve));
   }
 
   /**
    * Asks what `encode` makes, about borrowed descriptors and `spent` ones. Owns those, and has them closed.
-   * The reply, or why there is none, is as of {@link run}.
+   * The reply, or why there is none, is as of {@link ask}.
    */
   spend(
     owner: Owner,

@@ -4,7 +4,7 @@
  */
 import { constants } from "node:os";
 import { isScarcity } from "../../errors.ts";
-import { closeAll, type FdCalls, FdHandle } from "../../fd.ts";
+import { closeAll, type FdCalls, FdHandle, NO_FDS } from "../../fd.ts";
 import { type Native, type Poll, READABLE, RECEIVED_LENGTH } from "../../native.ts";
 import { SOL_SOCKET } from "../../net/socket-constants.ts";
 import { socketPair } from "../../net/socket-queries.ts";
@@ -221,11 +221,16 @@ export class GuardWorker {
       const size = this.#sys.recvmsg(this.#channel.fd, incoming, 0, received);
       if (size === -EAGAIN) return;
       if (size <= 0) return this.#fail();
-      const fds = Array.from(received.subarray(2, 2 + (received[0] ?? 0)), (fd) =>
-        FdHandle.adoptForeign(fd, this.#received),
-      );
+      const count = received[0] ?? 0;
+      const fds = count === 0 ? NO_FDS : this.#adopt(count);
       this.#deliver(incoming.subarray(0, size), fds);
+      // Nothing more is asked of it. Should it have ended, the poll tells.
+      if (this.#pending.size === 0) return;
     }
+  }
+
+  #adopt(count: number): readonly FdHandle[] {
+    return Array.from(received.subarray(2, 2 + count), (fd) => FdHandle.adoptForeign(fd, this.#received));
   }
 
   #deliver(reply: Buffer, fds: readonly FdHandle[]): void {

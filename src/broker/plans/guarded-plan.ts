@@ -2,14 +2,17 @@
  * Carries out plans on sockets that a tenant has or had. A tenant can have the kernel hold a socket's lock for ever, so
  * each batch of calls is one round of a guard process, never a call of this one.
  */
-import type { Guard, Owner } from "../guard/guard.ts";
+import type { Guard, GuardCall, GuardResult, Owner } from "../guard/guard.ts";
 import { guardCall, socketResult } from "./guard-calls.ts";
-import type { SocketPlan } from "./socket-call.ts";
+import type { PlannedCall, SocketPlan } from "./socket-call.ts";
 
 /** What a guard does for a plan. */
 export type PlanGuard = Pick<Guard, "run">;
 
-/** Why a plan did not come to its end: as {@link Guard.run}. */
+/** What it does for many. */
+export type PlansGuard = Pick<Guard, "ask">;
+
+/** Why a plan did not come to its end: as {@link Guard.ask}. */
 export type Unanswered = "stuck" | "unavailable";
 
 /** Carries out a plan on a borrowed socket, which must stay open until this resolves. */
@@ -43,51 +46,79 @@ export interface Planned {
 /** The calls that set everything of so many sockets back have room in one message. */
 const MOST_SOCKETS = 8;
 
+/** Why plans did not come to their end, or "done": each was carried out or dropped. */
+export type PlansOutcome = "done" | Unanswered;
+
 /**
- * Carries out plans of one owner's sockets in as few rounds as the longest has. "done": each was carried out or
- * dropped. Else some were not. `onFreed` is as {@link Guard.run} calls it.
+ * Carries out plans of one owner's sockets in as few rounds as the longest has, and calls `hear` once, now or later.
+ * If it is not "done", some were not carried out. `onFreed` is as {@link Guard.ask} calls it.
  */
-export async function runAllGuarded(
+export function tendAll(
   planned: readonly Planned[],
-  guard: PlanGuard,
+  guard: PlansGuard,
   owner: Owner,
+  hear: (outcome: PlansOutcome) => void,
   onFreed?: () => void,
-): Promise<"done" | Unanswered> {
-  for (let at = 0; at < planned.length; at += MOST_SOCKETS) {
-    const result = await runSome(planned.slice(at, at + MOST_SOCKETS), guard, owner, onFreed);
-    if (result !== "done") return result;
-  }
-  return "done";
+): void {
+  const round = (steps: readonly Step[], rest: readonly Planned[]): void => {
+    const open: OpenStep[] = [];
+    for (const step of steps) {
+      const number = step.fd();
+      if (number !== undefined) open.push({ ...step, number });
+    }
+    if (open.length === 0) return some(rest);
+    const calls: GuardCall[] = [];
+    open.forEach((step, index) => {
+      for (const call of step.calls) calls.push(guardCall(call, index));
+    });
+    const answered = (results: readonly GuardResult[] | Unanswered): void => {
+      if (typeof results === "string") hear(results);
+      else round(nextSteps(open, results), rest);
+    };
+    guard.ask(
+      owner,
+      open.map(({ number }) => number),
+      calls,
+      answered,
+      onFreed,
+    );
+  };
+  const some = (left: readonly Planned[]): void => {
+    if (left.length === 0) return hear("done");
+    round(left.slice(0, MOST_SOCKETS).flatMap(firstStep), left.slice(MOST_SOCKETS));
+  };
+  some(planned);
 }
 
-async function runSome(
-  planned: readonly Planned[],
-  guard: PlanGuard,
-  owner: Owner,
-  onFreed: (() => void) | undefined,
-): Promise<"done" | Unanswered> {
-  let steps = planned.flatMap(({ fd, plan }) => {
-    const step = plan.next();
-    return step.done === true ? [] : [{ fd, plan, calls: step.value }];
-  });
-  for (;;) {
-    const round = steps.flatMap((step) => {
-      const fd = step.fd();
-      return fd === undefined ? [] : [{ ...step, number: fd }];
-    });
-    if (round.length === 0) return "done";
-    const fds = round.map(({ number }) => number);
-    const calls = round.flatMap((step, index) => step.calls.map((call) => guardCall(call, index)));
-    const results = await guard.run(owner, fds, calls, onFreed);
-    if (typeof results === "string") return results;
-    let at = 0;
-    steps = round.flatMap(({ fd, plan, calls: asked }) => {
-      const answers = asked.map((call, index) => socketResult(call, results[at + index]));
-      at += asked.length;
-      // It was closed meanwhile: the rest of its plan is not carried out.
-      if (fd() === undefined) return [];
-      const step = plan.next(answers);
-      return step.done === true ? [] : [{ fd, plan, calls: step.value }];
-    });
+/** As {@link tendAll}, for one who waits. */
+export function runAllGuarded(planned: readonly Planned[], guard: PlansGuard, owner: Owner): Promise<PlansOutcome> {
+  return new Promise((resolve) => tendAll(planned, guard, owner, resolve));
+}
+
+/** What a plan wants to have called next. */
+interface Step extends Planned {
+  readonly calls: readonly PlannedCall[];
+}
+
+interface OpenStep extends Step {
+  readonly number: number;
+}
+
+function firstStep({ fd, plan }: Planned): Step[] {
+  const step = plan.next();
+  return step.done === true ? [] : [{ fd, plan, calls: step.value }];
+}
+
+function nextSteps(round: readonly OpenStep[], results: readonly GuardResult[]): Step[] {
+  const steps: Step[] = [];
+  let at = 0;
+  for (const { fd, plan, calls } of round) {
+    const start = at;
+    at += calls.length;
+    // It was closed meanwhile: the rest of its plan is not carried out.
+    if (fd() === undefined) continue;
+    const step = plan.next(calls.map((call, index) => socketResult(call, results[start + index])));
+    if (step.done !== true) steps.push({ fd, plan, calls: step.value });
   }
+  return steps;
 }

@@ -144,14 +144,22 @@ function examine(
   };
 }
 
+/** What getsockname gave of a socket that was bound there. The same bytes are the same address. */
+const namesSeen = new WeakMap<Address, Int32Array>();
+
 /** A UNIX socket cannot be bound a second time. */
 function isBoundTo(bound: Address, name: SocketResult | undefined): boolean {
   if (bound.family === "unix") return true;
   if (name === undefined || name.result < 0) return false;
-  const bytes = new Uint8Array(name.value.buffer, name.value.byteOffset, name.result);
-  const now = decodeSockaddr(bytes);
+  const { value } = name;
+  const seen = namesSeen.get(bound);
+  if (seen?.length === value.length && seen.every((word, at) => word === value[at])) return true;
+  const now = decodeSockaddr(new Uint8Array(value.buffer, value.byteOffset, name.result));
   // Of its scope only the name stays the same: that is SO_BINDTODEVICE.
-  return now !== undefined && now.family === bound.family && now.host === bound.host && now.port === bound.port;
+  const isThere =
+    now !== undefined && now.family === bound.family && now.host === bound.host && now.port === bound.port;
+  if (isThere) namesSeen.set(bound, value.slice());
+  return isThere;
 }
 
 function isFine({ isConnected, hasErrors, isSpoilt, changed, keepsMemory }: Findings): boolean {

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Address, decodeSockaddr, type ListenAddress } from "../../net/address.ts";
 import { IPPROTO_IPV6, IPV6_V6ONLY } from "../../net/socket-constants.ts";
 import type { Owner } from "../guard/guard.ts";
-import { type PlanGuard, runAllGuarded } from "../plans/guarded-plan.ts";
+import { type PlansGuard, runAllGuarded } from "../plans/guarded-plan.ts";
 import { type OptionState, readState, stateCalls } from "../plans/option-state.ts";
 import type { SocketCall, SocketPlan } from "../plans/socket-call.ts";
 import { type PassedSocket, socketInode } from "./passed-socket.ts";
@@ -24,7 +24,7 @@ interface Answer {
 /** The same sockets in the same order, each with what it told. It owns nothing. */
 export async function examineSockets(
   passed: readonly PassedSocket[],
-  guard: PlanGuard,
+  guard: PlansGuard,
 ): Promise<readonly PassedSocket[]> {
   const answers = new Map<PassedSocket, Answer>();
   const ask = async (some: readonly PassedSocket[], owner: Owner): Promise<void> => {

@@ -253,7 +253,10 @@ it("calls for a user that has eight stuck workers are given up at once, before t
   const [one, other] = socketPair("stream", native);
   opened.push(one, other, { close: () => test[Symbol.dispose]() });
   const type: GuardCall = { call: "getsockopt", index: 0, level: SOL_SOCKET, option: SO_TYPE, room: 4 };
-  const ask = (owner: number, onFreed?: () => void) => test.run(owner, [one.fd], [type], onFreed);
+  const ask = (owner: number, onFreed?: () => void) =>
+    new Promise<readonly GuardResult[] | "stuck" | "unavailable">((resolve) =>
+      test.ask(owner, [one.fd], [type], resolve, onFreed),
+    );
   const others = workers();
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
   const stopped: number[] = [];
