@@ -6,6 +6,7 @@
 //   client SOCKET BERTH hold    CYCLES WARMUP  tcp:PORT|udp:PORT…    times Acquire over one connection
 //   client SOCKET BERTH connect CYCLES WARMUP  tcp:PORT|udp:PORT…    times connect + Acquire + close
 //   client SOCKET BERTH lease   CYCLES WARMUP  tcp:PORT|udp:PORT…    times Acquire + Release over one connection
+//   client SOCKET BERTH crowd   CYCLES WARMUP  tcp:PORT|udp:PORT…    times CROWD connections with PIPELINED calls each
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -30,9 +31,13 @@ static void open_connection(void) {
   if (connect(connection, (struct sockaddr *)&server, sizeof server) < 0) die_errno("connect to %s", server.sun_path);
 }
 
-// Sends a message and receives the reply up to its NUL; returns how many descriptors came into `fds`.
-static size_t exchange_text(const char *text, size_t size, int fds[static MAX_SOCKETS]) {
+static void send_text(const char *text, size_t size) {
   if (send(connection, text, size, MSG_NOSIGNAL) != (ssize_t)size) die_errno("send");
+}
+
+// Receives a reply up to its NUL; returns how many descriptors came into `fds`. None is read together with the next one:
+// what has descriptors ends a read.
+static size_t receive_reply(int fds[static MAX_SOCKETS]) {
   size_t length = 0, count = 0;
   do {
     union {
@@ -58,15 +63,48 @@ static size_t exchange_text(const char *text, size_t size, int fds[static MAX_SO
   return count;
 }
 
+// Sends a message and receives the reply.
+static size_t exchange_text(const char *text, size_t size, int fds[static MAX_SOCKETS]) {
+  send_text(text, size);
+  return receive_reply(fds);
+}
+
 static size_t exchange(int fds[static MAX_SOCKETS]) {
   return exchange_text(request, request_size, fds);
 }
 
-static void acquire(void) {
-  int fds[MAX_SOCKETS];
-  size_t count = exchange(fds);
+static void take(size_t count, const int *fds) {
   if (count != wanted_count) die("%zu descriptors came instead of %zu with %s", count, wanted_count, reply);
   close_all(fds, count);
+}
+
+static void acquire(void) {
+  int fds[MAX_SOCKETS];
+  take(exchange(fds), fds);
+}
+
+static int crowd[CROWD];
+static char pipelined[PIPELINED * sizeof request];
+
+static void open_crowd(void) {
+  for (int i = 0; i < CROWD; i++) {
+    open_connection();
+    crowd[i] = connection;
+  }
+  for (int i = 0; i < PIPELINED; i++) memcpy(pipelined + (size_t)i * request_size, request, request_size);
+}
+
+// All that is asked is there before the first reply is read.
+static void acquire_in_crowd(void) {
+  for (int i = 0; i < CROWD; i++) {
+    connection = crowd[i];
+    send_text(pipelined, PIPELINED * request_size);
+  }
+  int fds[MAX_SOCKETS];
+  for (int i = 0; i < CROWD; i++) {
+    connection = crowd[i];
+    for (int j = 0; j < PIPELINED; j++) take(receive_reply(fds), fds);
+  }
 }
 
 static void connect_and_acquire(void) {
@@ -116,7 +154,7 @@ int main(int argc, char **argv) {
   bool timed = argc > 3 && strcmp(argv[3], "reply") != 0;
   int first = timed ? 6 : 4;
   if (argc <= first || argc - first > MAX_SOCKETS)
-    die("usage: client SOCKET BERTH reply|hold|lease|connect [CYCLES WARMUP] tcp:PORT|udp:PORT…");
+    die("usage: client SOCKET BERTH reply|hold|lease|connect|crowd [CYCLES WARMUP] tcp:PORT|udp:PORT…");
   wanted_count = (size_t)(argc - first);
   if (strlen(argv[1]) >= sizeof server.sun_path) die("the path %s is too long for a socket", argv[1]);
   strcpy(server.sun_path, argv[1]);
@@ -137,8 +175,11 @@ int main(int argc, char **argv) {
   } else if (strcmp(argv[3], "connect") == 0) {
     close(connection);
     measure(connect_and_acquire, parse_count(argv[4]), parse_count(argv[5]));
+  } else if (strcmp(argv[3], "crowd") == 0) {
+    open_crowd();
+    measure(acquire_in_crowd, parse_count(argv[4]), parse_count(argv[5]));
   } else {
-    die("\"%s\" is not reply, hold, lease or connect", argv[3]);
+    die("\"%s\" is not reply, hold, lease, connect or crowd", argv[3]);
   }
   return 0;
 }

@@ -9,6 +9,10 @@
 // The most descriptors any case passes in one message.
 #define MAX_SOCKETS 16
 
+// Of the operation "crowd": connections at once, and the calls that each sends before it reads a reply.
+#define CROWD 8
+#define PIPELINED 100
+
 // Prints one sentence on stderr and exits 1.
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // The same, with what errno says at the end.

@@ -15,7 +15,7 @@ const PROBE_MS = 30_000;
 
 /**
  * What is timed: one call over a connection that stays, of a tenant or for a new lease that is released again, or all
- * of connect, call and close.
+ * of connect, call and close. Or many calls at once: CROWD connections with PIPELINED calls each (bench/common.h).
  */
 export const cases = [
   { mode: "hold", count: 1 },
@@ -24,6 +24,7 @@ export const cases = [
   { mode: "lease", count: 4 },
   { mode: "connect", count: 1 },
   { mode: "connect", count: 4 },
+  { mode: "crowd", count: 1 },
 ];
 
 /**

@@ -3,7 +3,12 @@
 /** berthd's promise: a call over a connection that stays, one descriptor, at most this many times the floor's p50. */
 export const TARGET = 1.8;
 
-const operations = { hold: "acquire", lease: "acquire + release", connect: "connect + acquire + close" };
+const operations = {
+  hold: "acquire",
+  lease: "acquire + release",
+  connect: "connect + acquire + close",
+  crowd: "8 connections × 100 acquires pipelined",
+};
 
 /** The middle one, or the mean of the two in the middle. */
 export function median(numbers) {

@@ -3,6 +3,7 @@
 //
 //   s6-client SOCKET store                                       tcp:PORT|udp:PORT…    stores them, named as written
 //   s6-client SOCKET retrieve|getdump hold|connect CYCLES WARMUP tcp:PORT|udp:PORT…    times taking them
+//   s6-client SOCKET retrieve         crowd        CYCLES WARMUP tcp:PORT|udp:PORT     times taking one, CROWD × PIPELINED
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -12,6 +13,7 @@
 #include <s6/fdholder.h>
 #include <skalibs/genalloc.h>
 #include <skalibs/tai.h>
+#include <unistd.h>
 
 static const char *path;
 static s6_fdholder_t holder = S6_FDHOLDER_ZERO
@@ -55,6 +57,43 @@ static void connect_and_acquire(void) {
   s6_fdholder_end(&holder);
 }
 
+static s6_fdholder_t crowd[CROWD];
+
+static void open_crowd(void) {
+  for (int i = 0; i < CROWD; i++) {
+    if (!s6_fdholder_start_g(&crowd[i], path, &deadline)) die_errno("connect to s6-fdholderd at %s", path);
+  }
+}
+
+static int taken;
+
+// A handler gets each answer that has come, one after the other.
+static int close_taken(unixmessage const *message, void *unused) {
+  s6_fdholder_retrieve_result_t result = {.fd = -1};
+  (void)unused;
+  if (!s6_fdholder_retrieve_cb(message, &result) || result.err != 0 || result.fd < 0)
+    die("s6-fdholderd refused %s: error %d", names[0], result.err);
+  close(result.fd);
+  taken++;
+  return 1;
+}
+
+// As s6_fdholder_retrieve_g(), but all that is asked is there before the first answer is read.
+static void acquire_in_crowd(void) {
+  for (int i = 0; i < CROWD; i++) {
+    for (int j = 0; j < PIPELINED; j++) {
+      if (!s6_fdholder_retrieve_maybe_delete_async(&crowd[i], names[0], 0)) die_errno("ask s6-fdholderd");
+    }
+    if (!unixmessage_sender_timed_flush_g(&crowd[i].connection.out, &deadline)) die_errno("write to s6-fdholderd");
+  }
+  for (int i = 0; i < CROWD; i++) {
+    for (taken = 0; taken < PIPELINED;) {
+      if (unixmessage_timed_handle_g(&crowd[i].connection.in, &close_taken, NULL, &deadline) <= 0)
+        die_errno("read from s6-fdholderd");
+    }
+  }
+}
+
 static void store(void) {
   for (size_t i = 0; i < name_count; i++) {
     if (!s6_fdholder_store_g(&holder, open_socket(names[i]), names[i], &deadline, &deadline))
@@ -95,8 +134,12 @@ int main(int argc, char **argv) {
   } else if (strcmp(argv[3], "connect") == 0) {
     s6_fdholder_end(&holder);
     measure(connect_and_acquire, parse_count(argv[4]), parse_count(argv[5]));
+  } else if (strcmp(argv[3], "crowd") == 0) {
+    if (name_count != 1) die("a crowd takes one socket");
+    open_crowd();
+    measure(acquire_in_crowd, parse_count(argv[4]), parse_count(argv[5]));
   } else {
-    die("\"%s\" is not hold or connect", argv[3]);
+    die("\"%s\" is not hold, connect or crowd", argv[3]);
   }
   return 0;
 }

@@ -15,11 +15,13 @@ const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--on
   --quick      3 rounds of 10000 cycles, instead of 5 of 100000
   --rounds N   how often every contender has its turn
   --cycles N   timed calls in a turn; the longer operations do a fifth of them
-  --only OP    hold, lease or connect alone; npm run bench:lease is bench -- --only lease
+  --only OP    hold, lease, connect or crowd alone; npm run bench:lease is bench -- --only lease
   --json       print JSON instead of the table
   --save       keep the result in bench/results, for npm run bench:report`;
 
-const WARMUP = { hold: 5000, lease: 2000, connect: 2000 };
+/** Of each operation, calls before those that are timed, and how many times fewer cycles than `--cycles` it does. */
+const WARMUP = { hold: 5000, lease: 2000, connect: 2000, crowd: 20 };
+const FEWER = { hold: 1, lease: 5, connect: 5, crowd: 500 };
 
 function read({ quick, json, save, only, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
   if (only !== undefined && WARMUP[only] === undefined)
@@ -40,9 +42,9 @@ async function measure(processes, contenders, { chosen, rounds, cycles }) {
   for (let round = 1; round <= rounds; round++) {
     for (const { case: one, contender, rounds: done } of results) {
       say(`round ${round} of ${rounds}: ${one.mode}, ${one.count} fd, ${contender.label}`);
-      const count = one.mode === "hold" ? cycles : Math.ceil(cycles / 5);
+      const count = Math.ceil(cycles / FEWER[one.mode]);
       const warmup = WARMUP[one.mode];
-      const timeout = 30_000 + count + warmup; // a millisecond for each call is many times what the slowest takes
+      const timeout = 30_000 + cycles + warmup; // a millisecond for each call is many times what the slowest takes
       done.push(JSON.parse(await processes.run(contender.command(one, count, warmup), timeout)));
     }
   }
