@@ -133,7 +133,8 @@ describe("system calls", needs("root", "strace"), () => {
     ["connect and Acquire by the present tenant", anew, { broker: 18, guard: 0 }],
     ["Acquire and Release of a berth of one socket", fresh("one"), { broker: 22, guard: 105 }],
     ["Acquire and Release of a berth of four sockets", fresh("four"), { broker: 25, guard: 372 }],
-  ])("%s takes no more than these", async (_, operation, most) => {
+    // A busy machine may split an event in two. A call that was added is there each time.
+  ])("%s takes no more than these", { retry: 2 }, async (_, operation, most) => {
     const { broker, guard } = await callsOf(operation);
     expect(broker.length).toBeGreaterThan(1);
     expect(guard.length > 0).toBe(most.guard > 0);
