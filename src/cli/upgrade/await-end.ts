@@ -19,9 +19,7 @@ export async function awaitEnd(berth: string, lease: string, choice: BrokerChoic
       record = await findBerth(berth, choice);
       absences = 0;
     } catch (error) {
-      const isGone =
-        error instanceof BerthError && (error.code === "CONNECTION_CLOSED" || error.code === "BROKER_UNREACHABLE");
-      if (!isGone || ++absences > ABSENCES) throw error;
+      if (!isAbsence(error) || ++absences > ABSENCES) throw error;
       continue;
     }
     if (record.lease?.id !== lease) return;
@@ -31,4 +29,9 @@ export async function awaitEnd(berth: string, lease: string, choice: BrokerChoic
     }
   }
   throw new BerthError("ABORTED", "interrupted");
+}
+
+/** Whether the broker has gone away: the next one goes on. */
+export function isAbsence(error: unknown): boolean {
+  return error instanceof BerthError && (error.code === "CONNECTION_CLOSED" || error.code === "BROKER_UNREACHABLE");
 }

@@ -11,7 +11,7 @@ import { cancelDrain, type DrainChoice, drain } from "../drain-calls.ts";
 import { hasSystemd } from "../own-start.ts";
 import { servicesFor, unitOf } from "../services.ts";
 import { mustBeSound, type Started } from "../started.ts";
-import { awaitEnd } from "./await-end.ts";
+import { awaitEnd, isAbsence } from "./await-end.ts";
 import { brokersImages, type ImageVersion, olderVersions } from "./images.ts";
 
 export interface UpgradeChoice extends DrainChoice {
@@ -33,10 +33,14 @@ export interface Upgraded {
 /** How long a server must have its berth that does not say when it is ready, and how often to look, in milliseconds. */
 const SETTLE_MS = 3000;
 const LOOK_MS = 200;
+/** Longer than the broker believes what it knows of images. */
+const IMAGES_FRESH_MS = 1100;
+/** How often to ask again for a drain where the broker has ended meanwhile: for half a minute. */
+const DRAIN_TRIES = 150;
 
 /** Throws SYSTEM_ERROR or ABORTED if the new version does not serve; the message says what runs now. */
 export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: AbortSignal): Promise<Upgraded> {
-  const before = await findBerth(name, choice);
+  const before = await findForUpgrade(name, choice);
   mustBeSound(before);
   const { lease, root } = before;
   if (!lease) return { kind: "none" };
@@ -57,6 +61,15 @@ export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: 
   throw new BerthError("SYSTEM_ERROR", message);
 }
 
+/** The broker looks at most once a second what the current images are, so a second look may show a newer one. */
+async function findForUpgrade(name: string, choice: UpgradeChoice): Promise<BerthRecord> {
+  const first = await findBerth(name, choice);
+  const isPlain = first.outdated || !first.lease || !first.root || first.root.newer || choice.force;
+  if (isPlain) return first;
+  await sleep(IMAGES_FRESH_MS);
+  return await findBerth(name, choice);
+}
+
 /** Before its server is stopped: throws SYSTEM_ERROR if it would not be started again. */
 async function mustBeStartable({ name, lease }: BerthRecord): Promise<void> {
   if (!hasSystemd() || !lease) return;
@@ -70,13 +83,26 @@ async function mustBeStartable({ name, lease }: BerthRecord): Promise<void> {
 async function end(name: string, lease: string, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
   if (choice.now) return void (await stop(name, longer(choice), signal));
   const wasDraining = (await findBerth(name, choice)).drain !== undefined;
-  await drain(name, choice);
   try {
+    await drainSurely(name, choice, signal);
     await awaitEnd(name, lease, choice, signal);
   } catch (error) {
     // Nobody would start the server that the broker stops.
     if (signal.aborted && !wasDraining) await cancelDrain(name, choice);
     throw error;
+  }
+}
+
+/** A broker that ends before it answers may have begun the drain: the next one is asked, and goes on with it. */
+async function drainSurely(name: string, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await drain(name, choice);
+      return;
+    } catch (error) {
+      if (!isAbsence(error) || tries >= DRAIN_TRIES || signal.aborted) throw error;
+      await sleep(LOOK_MS);
+    }
   }
 }
 
