@@ -1,6 +1,6 @@
 /**
- * TimescaleDB's hypertables, where a database has that extension: a table in pieces by time, so that what is too old goes
- * without a search. The tables hold the same without it.
+ * TimescaleDB's hypertables, where a database has that extension: a table in pieces by time, so that what is too old
+ * goes without a search. The tables hold the same without it.
  */
 import { type Sql, type Statement, textOf } from "./sql.ts";
 
