@@ -9,13 +9,13 @@ namespace berthd {
 namespace {
 
 Napi::Value epollCreate(const Napi::CallbackInfo& info) {
-  uint32_t flags;
+  uint32_t flags = 0;
   if (!readArguments(info, &flags)) return info.Env().Undefined();
   return outcome(info, epoll_create1(static_cast<int>(flags | EPOLL_CLOEXEC)));
 }
 
 Napi::Value epollAdd(const Napi::CallbackInfo& info) {
-  int32_t epoll, fd, key;
+  int32_t epoll = 0, fd = 0, key = 0;
   if (!readArguments(info, &epoll, &fd, &key)) return info.Env().Undefined();
   epoll_event event = {};
   event.events = EPOLLIN | EPOLLONESHOT;
@@ -24,13 +24,13 @@ Napi::Value epollAdd(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value epollRemove(const Napi::CallbackInfo& info) {
-  int32_t epoll, fd;
+  int32_t epoll = 0, fd = 0;
   if (!readArguments(info, &epoll, &fd)) return info.Env().Undefined();
   return outcome(info, epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr));
 }
 
 Napi::Value epollTake(const Napi::CallbackInfo& info) {
-  int32_t epoll;
+  int32_t epoll = 0;
   Span<int32_t> keys;
   if (!readArguments(info, &epoll, &keys)) return info.Env().Undefined();
   constexpr size_t kMost = 64;
