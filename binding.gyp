@@ -13,7 +13,6 @@
         "native/addon/close-foreign.cc",
         "native/addon/descriptor.cc",
         "native/addon/directory.cc",
-        "native/addon/epoll.cc",
         "native/addon/inotify.cc",
         "native/addon/message.cc",
         "native/addon/mount.cc",

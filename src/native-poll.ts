@@ -1,4 +1,4 @@
-/** The parts of the addon that tell when a descriptor is ready. Types only. */
+/** The addon's object that tells when a descriptor is ready. Types only. */
 
 /** Readiness of one descriptor on the event loop, by libuv's uv_poll. Level-triggered. */
 export interface Poll {
@@ -15,14 +15,3 @@ export interface Poll {
 
 /** Called with 0 and the events that hold, or with -errno when polling itself failed. */
 export type PollCallback = (status: number, events: number) => void;
-
-/** Many descriptors watched as one (epoll.cc). Each returns its result, or -errno. */
-export interface EpollCalls {
-  /** epoll_create1(2) with EPOLL_CLOEXEC: a descriptor that is readable when one of those that it watches is. */
-  epollCreate(flags: number): number;
-  /** Watches `fd` until it is readable for the first time, or removed. `key` is what {@link epollTake} tells then. */
-  epollAdd(epoll: number, fd: number, key: number): number;
-  epollRemove(epoll: number, fd: number): number;
-  /** The keys of some that are readable, each once, at most 64: how many. Never waits. */
-  epollTake(epoll: number, keys: Int32Array): number;
-}

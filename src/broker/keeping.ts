@@ -1,4 +1,4 @@
-/** Starts the guard's processes, and begins to have copies of what tenants have kept in the keeper. */
+/** Begins to have copies of what tenants have kept in the keeper. */
 import { keepCopies } from "./berths/kept-copies.ts";
 import { noteHeld } from "./configuration.ts";
 import type { Settled } from "./parts.ts";
@@ -8,7 +8,6 @@ import { notedKeeper } from "./restart/last-keeper.ts";
 export function beginKeeping(parts: Settled): void {
   const { berths, events, guard } = parts;
   const { keeper } = guard;
-  guard.start();
   keeper.onBorn = (pid, pidfd) => {
     parts.locks.keeper = notedKeeper(pid, pidfd);
     noteHeld(parts);

@@ -186,10 +186,10 @@ async function takeOver(parts: Settled, predecessor: Predecessor): Promise<Settl
 function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, loaded: Drafts): BrokerParts {
   const { options, sys, guard, log, quota, events, repairs, berths, mirror, interceptions } = parts;
   const { ledger, notify, control } = parts;
+  guard.start();
   beginKeeping(parts);
   closeUnclaimed(unclaimed, parts);
   restoreBinds(binds, restoreContext(parts));
-  berths.leases.exits.start();
   repairs.start(berths.list());
   const own = ownSockets(parts);
   mirror?.keepOwn(control.named);

@@ -46,7 +46,7 @@ export class Berths {
   readonly #registry: Registry;
   readonly #options: BerthsOptions;
   /** The leases and stashes of all berths. */
-  readonly leases: Leases;
+  readonly leases: Leases = new Leases();
   readonly stashes: Stashes;
   readonly visibility: Visibility;
   readonly reports: Reports;
@@ -54,7 +54,6 @@ export class Berths {
 
   constructor(options: BerthsOptions) {
     this.#options = options;
-    this.leases = new Leases(options.sys);
     this.stashes = new Stashes(options.quota, options.sys);
     this.visibility = new Visibility(options.observers);
     this.reports = new Reports(options.events);
@@ -203,7 +202,6 @@ export class Berths {
       this.#options.roots.release(berth, { next: false });
     }
     this.#registry.clear();
-    this.leases.exits[Symbol.dispose]();
   }
 
   /** Restores a lease of an earlier broker, and owns the pidfd; undefined when there is no such berth. */
@@ -258,7 +256,8 @@ export class Berths {
 
   /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
   #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, former?: FormerLease): Lease {
-    const lease: Lease = new Lease(tenant, pidfd, this.leases.exits, () => this.mains.update(berth, lease), former);
+    const onExit = (): void => this.mains.update(berth, lease);
+    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, former);
     const { lease: span, deliver } = berth.spec.server;
     const mayHave = tenant.cgroup !== undefined || (former !== undefined && deliver.includes("bind"));
     if (span === "server" && mayHave) lease.others = () => "unknown";

@@ -6,14 +6,14 @@
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import type { ServerSpec } from "../../config/keys/spec.ts";
+import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
-import type { Native } from "../../native.ts";
+import { type Native, type Poll, READABLE } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
 import { processIdentity } from "../record/process-identity.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { ownGroup } from "../sockets/control-group.ts";
-import type { Exits, WatchedExit } from "./exits.ts";
 import { leaseId } from "./lease-id.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
@@ -86,25 +86,17 @@ export class Lease {
   readonly #onExit: () => void;
   #pidfd: FdHandle | undefined;
   #identity: string | undefined;
-  readonly #exits: Pick<Exits, "watch">;
-  #watched: WatchedExit | undefined;
+  #poll: Poll | undefined;
 
   /**
    * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `former` is given for a
    * lease of an earlier broker.
    */
-  constructor(
-    tenant: Tenant,
-    pidfd: FdHandle,
-    exits: Pick<Exits, "sys" | "watch">,
-    onExit: () => void,
-    former?: FormerLease,
-  ) {
+  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, former?: FormerLease) {
     this.id = former?.id ?? leaseId();
     this.since = former === undefined ? Date.now() * 1000 : former.since;
     this.#tenant = tenant;
-    this.#sys = exits.sys;
-    this.#exits = exits;
+    this.#sys = sys;
     this.#onExit = onExit;
     this.#pidfd = pidfd;
     this.#watch(pidfd);
@@ -117,14 +109,14 @@ export class Lease {
 
   /** Whether its main process is known to live. */
   get hasMain(): boolean {
-    return this.#watched !== undefined;
+    return this.#poll !== undefined;
   }
 
   /** Another process is the main one now. Owns its pidfd. The copy in a store is of the former one: it is dropped. */
   passTo(pid: number, pidfd: FdHandle): void {
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.#watched?.close();
+    this.#poll?.close();
     this.#pidfd?.close();
     this.#tenant = { ...this.#tenant, pid };
     this.#pidfd = pidfd;
@@ -164,32 +156,32 @@ export class Lease {
 
   /** Ignores the tenant's exit and its watchdog until {@link resume}. */
   pause(): void {
-    this.#watched?.pause();
+    this.#poll?.start(0);
     this.watchdog?.pause();
   }
 
   resume(): void {
-    this.#watched?.resume();
+    this.#poll?.start(READABLE);
     this.watchdog?.alive();
   }
 
   #watch(pidfd: FdHandle): void {
-    try {
-      this.#watched = this.#exits.watch(pidfd.fd, () => {
-        this.#watched = undefined;
-        this.#onExit();
-      });
-    } catch (error) {
-      this.end();
-      throw error;
-    }
+    const poll = new this.#sys.Poll(pidfd.fd, () => {
+      poll.close();
+      this.#poll = undefined;
+      this.#onExit();
+    });
+    this.#poll = poll;
+    const result = poll.start(READABLE);
+    if (result < 0) this.end();
+    check("poll pidfd", result);
   }
 
   /** Ends it but for its copy. The caller owns the tenant's pidfd, and calls {@link end} too. */
   giveUp(): FdHandle | undefined {
     const pidfd = this.#pidfd;
-    this.#watched?.close();
-    this.#watched = undefined;
+    this.#poll?.close();
+    this.#poll = undefined;
     this.#pidfd = undefined;
     return pidfd;
   }

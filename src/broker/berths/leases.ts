@@ -1,8 +1,6 @@
 /** All leases, by id and by tenant, and who may act on them. It neither grants nor ends leases by itself. */
 import type { FdHandle } from "../../fd.ts";
-import type { Native } from "../../native.ts";
 import type { Berth } from "./berth.ts";
-import { Exits } from "./exits.ts";
 import type { Lease } from "./lease.ts";
 import type { Refusal, Speaker } from "./request.ts";
 
@@ -15,11 +13,6 @@ export interface Tenancy {
 export class Leases {
   readonly #byId = new Map<string, Tenancy>();
   readonly #byPid = new Map<number, readonly Lease[]>();
-  readonly exits: Exits;
-
-  constructor(sys: Native) {
-    this.exits = new Exits(sys);
-  }
 
   add(berth: Berth, lease: Lease): void {
     this.#byId.set(lease.id, { berth, lease });

@@ -8,7 +8,6 @@ import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 
 class Clock {
   #now = 1_000_000;
@@ -41,7 +40,7 @@ class Clock {
 function lease(): Lease {
   const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
   const tenant = { pid: process.pid, uid: 0, unit: undefined };
-  return new Lease(tenant, pidfd, exitsByPoll(), () => undefined);
+  return new Lease(tenant, pidfd, native, () => undefined);
 }
 
 class World implements Disposable {

@@ -5,7 +5,6 @@ import { Lease } from "../../../src/broker/berths/lease.ts";
 import { TenantWatchdog } from "../../../src/broker/berths/tenant-watchdog.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { scripted } from "../../support/scripted-native.ts";
 
@@ -33,7 +32,7 @@ function watched(): { lease: Lease; signals: number[]; said: string[] } {
   const lease = new Lease(
     { pid, uid: 0, unit: undefined },
     FdHandle.adopt(native.pidfdOpen(pid)),
-    exitsByPoll(sys),
+    sys,
     () => undefined,
   );
   lease.watchdog = new TenantWatchdog("arena", lease, 1000, (_, message) => said.push(message));

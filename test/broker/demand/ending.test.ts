@@ -10,7 +10,6 @@ import { processOf } from "../../../src/broker/berths/server-processes.ts";
 import { Ending } from "../../../src/broker/demand/ending.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 
@@ -32,7 +31,7 @@ async function startScript(server: string): Promise<{ child: ChildProcess; pid: 
 
 function leaseOf({ pid = -1 }: ChildProcess): Lease {
   const pidfd = FdHandle.adopt(native.pidfdOpen(pid));
-  return new Lease({ pid, uid: 0, unit: undefined }, pidfd, exitsByPoll(), () => undefined);
+  return new Lease({ pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
 }
 
 function end(lease: Lease, timeout: number, onKill: () => void, pids: readonly number[] = []): Ending {

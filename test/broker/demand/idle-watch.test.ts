@@ -13,7 +13,6 @@ import { native } from "../../../src/native.ts";
 import type { Address } from "../../../src/net/address.ts";
 import { SO_TIMESTAMPNS, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { scripted } from "../../support/scripted-native.ts";
 import { memfd } from "../../support/sockets.ts";
@@ -93,7 +92,7 @@ class Scene implements Disposable {
 
   occupy(): void {
     const tenant = { pid: 1, uid: 0, unit: this.unit };
-    this.berth.lease = new Lease(tenant, memfd("pidfd"), exitsByPoll(scripted({})), () => undefined);
+    this.berth.lease = new Lease(tenant, memfd("pidfd"), scripted({}), () => undefined);
   }
 
   /** Its tenant is gone. */

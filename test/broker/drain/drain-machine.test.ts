@@ -12,7 +12,6 @@ import { check } from "../../../src/errors.ts";
 import { closeAll, FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { runs } from "../../support/property-runs.ts";
 import { socketPair } from "../../support/sockets.ts";
@@ -42,7 +41,7 @@ class World implements Disposable {
 
   constructor() {
     const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
-    this.lease = new Lease({ pid: process.pid, uid: 0, unit: undefined }, pidfd, exitsByPoll(), () => undefined);
+    this.lease = new Lease({ pid: process.pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
     this.berth.lease = this.lease;
     this.#who = { privileged: true, peer: Peer.of(this.#ends[0]?.fd ?? -1, native), holds: () => false };
     this.#broker = this.#start();

@@ -16,7 +16,6 @@ import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { POLLIN } from "../../../src/net/socket-constants.ts";
 import { SOCK_DGRAM } from "../../../src/net/transport.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { lastPoll, scripted } from "../../support/scripted-native.ts";
 
@@ -43,7 +42,7 @@ function heard(tenant: { readonly pid: number; readonly process: number }, chang
   if (berth === undefined) throw new Error("the berth is not configured");
   const sys = scripted(changes);
   const pidfd = FdHandle.adopt(native.pidfdOpen(tenant.process));
-  const lease = new Lease({ pid: tenant.pid, uid: 0, unit: undefined }, pidfd, exitsByPoll(sys), () => undefined);
+  const lease = new Lease({ pid: tenant.pid, uid: 0, unit: undefined }, pidfd, sys, () => undefined);
   const guard = new Guard({ sys, log: () => undefined });
   const path = join(folder.path, "notify");
   let messages = 0;

@@ -13,7 +13,6 @@ import { FdHandle } from "../../../src/fd.ts";
 import { type Native, native } from "../../../src/native.ts";
 import { POLLIN } from "../../../src/net/socket-constants.ts";
 import { TestFolder } from "../../support/broker.ts";
-import { exitsByPoll } from "../../support/exits.ts";
 import { leaksNothing } from "../../support/fds.ts";
 
 vi.mock(import("node:fs"), async (original) => ({ ...(await original()), statfsSync: () => ({ type: 0 }) as never }));
@@ -38,7 +37,7 @@ function occupied(sys: Native): { berth: Berth; lease: Lease } {
   if (berth === undefined) throw new Error("the berth is not configured");
   const { pid } = process;
   const pidfd = FdHandle.adopt(native.pidfdOpen(pid));
-  const lease = new Lease({ pid, uid: 0, unit: undefined }, pidfd, exitsByPoll(sys), () => undefined);
+  const lease = new Lease({ pid, uid: 0, unit: undefined }, pidfd, sys, () => undefined);
   berth.lease = lease;
   return { berth, lease };
 }
