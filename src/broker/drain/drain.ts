@@ -92,7 +92,8 @@ export class Drain {
     // What is shown is of the berth's present tenant: during a handover, this one.
     const { players, lease } = this.#berth;
     if (players === undefined || lease !== this.lease) return undefined;
-    return { count: players.count, isCurrent: lease.said !== undefined || players.at >= this.#facts.began };
+    // Of the same millisecond, a report may be older.
+    return { count: players.count, isCurrent: lease.said !== undefined || players.at > this.#facts.began };
   }
 
   async #stop(why: "empty" | "deadline"): Promise<void> {
