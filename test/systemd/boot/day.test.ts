@@ -74,7 +74,7 @@ describe("an operator's day", needs(...MACHINE, "socat"), () => {
       starts.push(stdout.trim().replaceAll("\n", " "));
       await says(`after step ${printed.length}`);
     }
-    const [looked, changed, typed, upgraded, kept, removed, ...more] = printed;
+    const [looked, changed, typed, upgraded, kept, drained, removed, ...more] = printed;
     expect(more).toEqual([]);
     expect(looked).toMatch(/^arena +occupied .*game=udp:\/\/127\.0\.0\.1:27960/m);
     expect(looked).toMatch(/ arena\[\d+\]: one$/m);
@@ -82,9 +82,18 @@ describe("an operator's day", needs(...MACHINE, "socat"), () => {
     expect(typed).toContain("did save-all");
     expect(upgraded).toMatch(/imported arena@2/);
     expect(kept).toMatch(/^arena: saved .*\narena: restored /);
+    expect(drained).toMatch(/^arena: .*nobody plays.*\narena: .*goes on/);
     expect(removed).toMatch(/^arena: stopped pid \d+ .*\narena: /);
     // Which version each start has seen. What the start between backup and restore had written is gone again.
-    expect(starts).toEqual(["one", "one one", "one one", "one one two one", "one one two one one", ""]);
+    expect(starts).toEqual([
+      "one",
+      "one one",
+      "one one",
+      "one one two one",
+      "one one two one one",
+      "one one two one one",
+      "",
+    ]);
     expect((await machine.show("berth@lobby", "MainPID"))["MainPID"]).toBe(lobby);
     player.kill("SIGKILL");
     await machine.sh("berth stop lobby && berth rm --yes lobby");
