@@ -23,6 +23,7 @@
         "native/addon/seccomp/describe.cc",
         "native/addon/seccomp/epoll-report.cc",
         "native/addon/seccomp/foreseen.cc",
+        "native/addon/seccomp/foresight.cc",
         "native/addon/seccomp/interceptor.cc",
         "native/addon/seccomp/listener.cc",
         "native/addon/seccomp/supervisor.cc",

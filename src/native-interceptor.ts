@@ -45,20 +45,17 @@ export interface EpollReport {
   readonly strays: Int32Array;
 }
 
-/** A server's own socket, no longer needed. Who gets it owns it: to close it may wait for an epoll that has it. */
-export interface SpentSocket {
-  readonly pid: number;
-  readonly spent: number;
-}
-
-/** Binds were answered as foreseen: {@link Interceptor.delivered} has them. */
-export interface DeliveredTold {
-  /** False: somebody holds up the held socket of the last one. Its bind failed with ETIMEDOUT. */
-  readonly isDelivered: boolean;
+/**
+ * Binds were answered some milliseconds ago: {@link Interceptor.delivered} has those that were foreseen, and
+ * {@link Interceptor.spent} the sockets that were replaced.
+ */
+export interface DoneTold {
+  /** Somebody holds up the held socket of the last foreseen one. Its bind failed with ETIMEDOUT. */
+  readonly isStuck: boolean;
 }
 
 /** What an interceptor tells. Null: no process has the filter any more. */
-export type Told = BindReport | EpollReport | SpentSocket | DeliveredTold | null;
+export type Told = BindReport | EpollReport | DoneTold | null;
 
 /** Answers the bind(2) calls of one server on a thread of its own (seccomp_unotify(2)). */
 export interface Interceptor {
@@ -86,6 +83,10 @@ export interface Interceptor {
    * The server's socket may give something else where `variations` say so, in four numbers for each: the call's place
    * in the batch, how it may vary (native/addon/seccomp/foreseen.h), and a level and an option. That is set on `held`.
    * Whether an option was set, a new socket of this domain and type tells.
+   *
+   * `againMs`: 0 if the server has not had `held`. Otherwise it gets it as it is, within so many milliseconds, unless
+   * the process that binds still has it. Then `held` may have O_NONBLOCK, if the server's own has it as well. All such
+   * binds are answered so many `times` together.
    */
   foresee(
     id: number,
@@ -96,6 +97,8 @@ export interface Interceptor {
     domain: number,
     type: number,
     variations: Int32Array,
+    againMs: number,
+    times: number,
   ): void;
   /**
    * From now on, these calls (see encodeCalls) are made on each socket of this domain and type whose bind is reported,
@@ -113,6 +116,11 @@ export interface Interceptor {
   delivered(): Int32Array;
   /** Whether the held socket of the last of them is being changed. */
   changing(): boolean;
+  /**
+   * The servers' own sockets that were replaced since the last time: a pid and a descriptor for each. The caller owns
+   * them: to close one may wait for an epoll that has it.
+   */
+  spent(): Int32Array;
   /** Answers no more. Idempotent. */
   close(): void;
 }

@@ -23,7 +23,7 @@ describe("an Interceptor", () => {
 
   it("foresees nothing of the wrong type, and nothing before it starts", () => {
     const interceptor = new native.Interceptor(-1, nothing, -1);
-    const good: readonly unknown[] = [1, 0, new Uint8Array(16), 0, new Uint8Array(4), 2, 2, new Int32Array(4)];
+    const good: readonly unknown[] = [1, 0, new Uint8Array(16), 0, new Uint8Array(4), 2, 2, new Int32Array(4), 0, 1];
     for (const at of good.keys()) {
       const bad = good.map((value, index) => (index === at ? "3" : value));
       expect(() => Reflect.apply(interceptor.foresee, interceptor, bad)).toThrow(TypeError);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +27,21 @@ constexpr size_t kMostEpolls = 256;
 std::string_view linkOf(int folder, const char* name, char (&room)[64]) {
   const ssize_t size = ::readlinkat(folder, name, room, sizeof room);
   return std::string_view(room, size < 0 ? 0 : static_cast<size_t>(size));
+}
+
+// Not by opendir(3), which allocates 32 KiB: each bind waits for this.
+template <typename Each>
+void forEachName(const char* folder, Each each) {
+  const UniqueFd directory(::open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  alignas(dirent64) char buffer[2048];
+  long size;
+  while ((size = ::syscall(SYS_getdents64, directory.get(), buffer, sizeof buffer)) > 0) {
+    for (long at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer + at);
+      if (entry->d_name[0] != '.') each(directory.get(), entry->d_name);
+      at += entry->d_reclen;
+    }
+  }
 }
 
 // What a link in /proc/PID/fd to this socket says.
@@ -56,19 +72,19 @@ bool hasSocket(const BindReport& report) {
   return linkOf(AT_FDCWD, path, room) == nameOf(report.socket.get(), wanted);
 }
 
-Numbers numbersOf(const BindReport& report) {
+Numbers numbersOf(const BindReport& report, int held) {
   Numbers numbers;
-  char folder[64], room[64], wantedRoom[64];
+  char folder[64], room[64], wantedRoom[64], heldRoom[64];
   std::snprintf(folder, sizeof folder, "/proc/%d/fd", report.thread);
   const std::string_view wanted = nameOf(report.socket.get(), wantedRoom);
-  DIR* directory = ::opendir(folder);
-  while (const dirent* entry = directory == nullptr ? nullptr : ::readdir(directory)) {
-    const std::string_view target = linkOf(::dirfd(directory), entry->d_name, room);
-    const int number = std::atoi(entry->d_name);
+  const std::string_view heldName = nameOf(held, heldRoom);
+  forEachName(folder, [&](int directory, const char* name) {
+    const std::string_view target = linkOf(directory, name, room);
+    const int number = std::atoi(name);
     if (target == wanted && number != report.number) numbers.own.push_back(number);
+    if (target == heldName) numbers.hasHeld = true;
     if (target == kEpoll && numbers.epolls.size() < kMostEpolls) numbers.epolls.push_back(number);
-  }
-  if (directory != nullptr) ::closedir(directory);
+  });
   numbers.own.push_back(report.number);
   return numbers;
 }

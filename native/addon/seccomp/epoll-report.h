@@ -16,6 +16,7 @@ constexpr size_t kEpollsAtOnce = 16;
 struct Numbers {
   std::vector<int> own;     // of the socket that it binds; the one it named comes last
   std::vector<int> epolls;  // at most kMostEpolls
+  bool hasHeld = false;     // whether it has the held socket
 };
 
 // Some of a server's epolls.
@@ -30,7 +31,8 @@ struct EpollReport {
 // Whether the number that the server named still is the socket that it meant.
 bool hasSocket(const BindReport& report);
 
-Numbers numbersOf(const BindReport& report);
+// `held`: the socket that it is to get.
+Numbers numbersOf(const BindReport& report, int held);
 
 // The epolls from the one at `first` on, kEpollsAtOnce at most.
 EpollReport takeEpolls(const BindReport& report, const Numbers& numbers, size_t first);

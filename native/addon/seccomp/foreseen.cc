@@ -83,13 +83,22 @@ std::vector<int32_t> BindLook::varied() const {
   return indices;
 }
 
-bool BindLook::carries() const {
+template <typename Test>
+bool BindLook::anyVaried(Test test) const {
   const auto bind = found();
   for (size_t i = 0; bind != nullptr && i < count_; i++) {
     for (const Variation& variation : bind->variations)
-      if (variation.index == varied_[i].index && variation.how != Variation::kTell) return true;
+      if (variation.index == varied_[i].index && test(static_cast<Variation::How>(variation.how))) return true;
   }
   return false;
+}
+
+bool BindLook::carries() const {
+  return anyVaried([](Variation::How how) { return how != Variation::kTell; });
+}
+
+bool BindLook::carriesNonblock() const {
+  return anyVaried([](Variation::How how) { return how == Variation::kNonblock; });
 }
 
 // Allocates nothing, and touches no share: the thread that has started it may let go of its own meanwhile.

@@ -1,5 +1,5 @@
 // Binds whose answer JavaScript has given ahead of time: a socket that is as these calls expect, to exactly this
-// address, gets this held socket. Each is answered once. JavaScript decides all other binds. It decides nothing itself.
+// address, gets this held socket. JavaScript decides all other binds. It decides nothing itself.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -35,6 +35,9 @@ struct ForeseenBind {
   int held = -1;         // borrowed, until it is forgotten
   std::string address;   // a struct sockaddr
   uint64_t network = 0;  // inode of the network namespace; 0: any
+  // The server has had the held socket before, and gets it as it is until then (CLOCK_MONOTONIC, milliseconds). 0: it
+  // has not had it.
+  int64_t againUntil = 0;
   std::string calls;     // of guard/protocol.h: one kBatch, which knows what to expect
   int domain = 0;        // of the socket
   int type = 0;
@@ -75,8 +78,9 @@ class BindLook {
   // If one was found: which of its calls gave something else than expected.
   std::vector<int32_t> varied() const;
 
-  // If one was found: whether something has to be set on its held socket.
+  // If one was found: whether something has to be set on its held socket, and whether O_NONBLOCK is among that.
   bool carries() const;
+  bool carriesNonblock() const;
 
  private:
   static constexpr size_t kMostVaried = 32;
@@ -91,6 +95,8 @@ class BindLook {
   UniqueFd take() const;
   void ask();
   bool isAsExpected(const ForeseenBind& bind);
+  template <typename Test>
+  bool anyVaried(Test test) const;
   bool mayVary(const ForeseenBind& bind, size_t written);
   bool mayVary(const ForeseenBind& bind, const Varied& varied, int fresh) const;
   void carry(const Variation& variation, const CallResult& value, int held) const;

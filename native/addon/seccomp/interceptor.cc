@@ -26,6 +26,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
                         InstanceMethod<&Interceptor::forget>("forget"),
                         InstanceMethod<&Interceptor::delivered>("delivered"),
                         InstanceMethod<&Interceptor::changing>("changing"),
+                        InstanceMethod<&Interceptor::spent>("spent"),
                         InstanceMethod<&Interceptor::close>("close"), InstanceMethod<&Interceptor::ended>("ended")});
   }
 
@@ -100,11 +101,12 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
 
   Napi::Value foresee(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
-    int32_t id, held, domain, type;
+    int32_t id = 0, held = -1, domain = 0, type = 0, againMs = 0, times = 0;
     Span<uint8_t> address, calls;
     Span<int32_t> variations;
-    int64_t network;
-    if (!readArguments(info, &id, &held, &address, &network, &calls, &domain, &type, &variations))
+    int64_t network = 0;
+    if (!readArguments(info, &id, &held, &address, &network, &calls, &domain, &type, &variations, &againMs,
+                       &times))
       return env.Undefined();
     Shared supervisor = running_.lock();
     if (supervisor == nullptr) return env.Undefined();
@@ -113,6 +115,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
     bind.held = held;
     bind.address.assign(reinterpret_cast<const char*>(address.data), address.length);
     bind.network = static_cast<uint64_t>(network);
+    bind.againUntil = againMs;
     bind.calls.assign(reinterpret_cast<const char*>(calls.data), calls.length);
     bind.domain = domain;
     bind.type = type;
@@ -120,7 +123,7 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
       const int32_t* const words = variations.data + at;
       bind.variations.push_back({words[0], words[1], words[2], words[3]});
     }
-    supervisor->foresee(std::move(bind));
+    supervisor->foresight().foresee(std::move(bind), times);
     return env.Undefined();
   }
 
@@ -134,14 +137,15 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
   }
 
   Napi::Value forget(const Napi::CallbackInfo& info) {
-    if (Shared supervisor = running_.lock()) supervisor->forget();
+    if (Shared supervisor = running_.lock()) supervisor->foresight().forget();
     return info.Env().Undefined();
   }
 
   Napi::Value delivered(const Napi::CallbackInfo& info) {
     Napi::Env env = info.Env();
     const Shared supervisor = running_.lock();
-    const auto binds = supervisor == nullptr ? std::vector<Supervisor::Delivered>() : supervisor->delivered();
+    const auto binds =
+        supervisor == nullptr ? std::vector<Foresight::Delivered>() : supervisor->foresight().delivered();
     std::vector<int32_t> all;
     for (const auto& bind : binds) {
       const auto count = static_cast<int32_t>(bind.varied.size());
@@ -155,7 +159,18 @@ class Interceptor : public Napi::ObjectWrap<Interceptor> {
 
   Napi::Value changing(const Napi::CallbackInfo& info) {
     const Shared supervisor = running_.lock();
-    return Napi::Boolean::New(info.Env(), supervisor != nullptr && supervisor->changing());
+    return Napi::Boolean::New(info.Env(), supervisor != nullptr && supervisor->foresight().changing());
+  }
+
+  Napi::Value spent(const Napi::CallbackInfo& info) {
+    const Shared supervisor = running_.lock();
+    auto sockets = supervisor == nullptr ? std::vector<Supervisor::Spent>() : supervisor->spent();
+    Napi::Int32Array numbers = Napi::Int32Array::New(info.Env(), 2 * sockets.size());
+    for (size_t i = 0; i < sockets.size(); i++) {
+      numbers[2 * i] = sockets[i].process;
+      numbers[2 * i + 1] = sockets[i].socket.release();
+    }
+    return numbers;
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,11 @@ namespace {
 
 // How long the process that reads stays for the next bind.
 constexpr int kIdleMs = 5000;
+
+// How long JavaScript is not told of what was done: the server goes on first. The kernel may take so much longer, and
+// then need not set a timer for it, which takes as long as all the rest of an answer takes it.
+constexpr int kUntoldMs = 1;
+constexpr unsigned long kSlackNs = 5000000;
 
 constexpr int kStopped = -2;  // we were stopped before the socket was placed
 
@@ -47,6 +53,7 @@ void Supervisor::work() {
 
 void Supervisor::run() {
   seccomp_notif notification = {};
+  ::prctl(PR_SET_TIMERSLACK, kSlackNs, 0, 0, 0);
   memory_.begin();
   bool going = !listener_.recall(&notification) || serve(notification, true);
   while (going && await()) {
@@ -55,16 +62,19 @@ void Supervisor::run() {
     going = error == 0 && serve(notification, false);
   }
   // No process has the filter any more, or we were stopped and no one waits for this.
-  std::lock_guard<std::mutex> lock(mutex_);
-  tell([](Napi::Env env, Napi::Function callback) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const bool told = tell([](Napi::Env env, Napi::Function callback) {
     if (env != nullptr) callback.Call({env.Null()});
   });
+  std::vector<Spent> left;
+  if (!told) left = std::exchange(spent_, {});
+  lock.unlock();  // to close what is left may wait
 }
 
 // Answers one call. Returns false when nobody is there any more to say how.
 bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
   // What an earlier broker received may have been carried out.
-  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_, recalled ? ForeseenBinds() : foreseen(),
+  auto report = std::make_shared<BindReport>(lookAtBind(notification, memory_, recalled ? ForeseenBinds() : foresight_.all(),
                                                         questions()));
   report->recalled = recalled;
   if (!listener_.isValid(report->id)) return true;
@@ -72,7 +82,8 @@ bool Supervisor::serve(const seccomp_notif& notification, bool recalled) {
   if (isForeseen(*report, &verdict)) {
     carryOver(*report, &verdict);
     carry(report, verdict);
-    tellDelivered(verdict.value != 0);
+    isUntold_ = true;
+    if (verdict.value != 0) tellDone(true);
     return true;
   }
   bool asked = ask(report, &verdict);
@@ -94,11 +105,6 @@ void Supervisor::answer(int value, int socket, bool forgets) {
   changed_.notify_one();
 }
 
-void Supervisor::foresee(ForeseenBind bind) {
-  std::lock_guard<std::mutex> lock(mutex_);
-  foreseen_.push_back(std::make_shared<const ForeseenBind>(std::move(bind)));
-}
-
 void Supervisor::inquire(StateQuestion question) {
   std::lock_guard<std::mutex> lock(mutex_);
   const auto isFormer = [&question](const auto& other) {
@@ -108,24 +114,9 @@ void Supervisor::inquire(StateQuestion question) {
   questions_.push_back(std::make_shared<const StateQuestion>(std::move(question)));
 }
 
-void Supervisor::forget() {
+std::vector<Supervisor::Spent> Supervisor::spent() {
   std::lock_guard<std::mutex> lock(mutex_);
-  foreseen_.clear();
-}
-
-std::vector<Supervisor::Delivered> Supervisor::delivered() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return std::exchange(delivered_, {});
-}
-
-ForeseenBinds Supervisor::foreseen() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return foreseen_;
-}
-
-bool Supervisor::changing() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return changing_;
+  return std::exchange(spent_, {});
 }
 
 StateQuestions Supervisor::questions() {
@@ -133,43 +124,38 @@ StateQuestions Supervisor::questions() {
   return questions_;
 }
 
-// Whether the answer is known, and still counts. What is delivered is noted at once: nobody forgets it in between.
+// Whether the answer is known, and still counts.
 bool Supervisor::isForeseen(const BindReport& report, Verdict* verdict) {
   if (report.foreseen == nullptr || report.error != 0) return false;
   const ForeseenBind& bind = *report.foreseen;
   if (bind.network != 0 && report.network != bind.network) return false;
-  const bool carries = report.look->carries();
-  if (carries && !memory_.mayGive()) return false;
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (stopping_ || std::find(foreseen_.begin(), foreseen_.end(), report.foreseen) == foreseen_.end()) return false;
-  // The held socket is as new, and so it waits.
-  const int flags = ::fcntl(bind.held, F_GETFL);
-  if (flags < 0 || (flags & O_NONBLOCK) != 0) return false;
-  verdict->socket.reset(::fcntl(bind.held, F_DUPFD_CLOEXEC, 3));
-  if (!verdict->socket.valid()) return false;
-  // Nor is that socket foreseen for another address: it is no longer as new.
-  const auto isSame = [&bind](const auto& other) { return other->held == bind.held; };
-  foreseen_.erase(std::remove_if(foreseen_.begin(), foreseen_.end(), isSame), foreseen_.end());
-  delivered_.push_back({bind.id, report.process, report.thread, report.number, report.look->varied()});
-  changing_ = carries;
-  return true;
+  if (report.look->carries() && !memory_.mayGive()) return false;
+  const bool isAgain = bind.againUntil != 0;
+  if (isAgain) {
+    verdict->numbers = numbersOf(report, bind.held);
+    if (verdict->numbers->hasHeld) return false;
+  }
+  verdict->forgets = isAgain;
+  verdict->socket = foresight_.deliver(report);
+  return verdict->socket.valid();
 }
 
 // Sets on the held socket what the server has set on its own. A process that had the held socket before may hold it up.
 void Supervisor::carryOver(const BindReport& report, Verdict* verdict) {
-  if (!changing()) return;
+  if (!report.look->carries()) return;
   const int error = memory_.give(verdict->socket.get(), BindLook::carryOver(report.look));
-  if (error != 0) *verdict = {ETIMEDOUT, UniqueFd(), false};
-  std::lock_guard<std::mutex> lock(mutex_);
-  changing_ = false;
+  if (error != 0) *verdict = {ETIMEDOUT, UniqueFd(), false, std::nullopt};
+  verdict->numbers.reset();  // that took some time
+  foresight_.changed();
 }
 
-void Supervisor::tellDelivered(bool isStuck) {
+void Supervisor::tellDone(bool isStuck) {
+  isUntold_ = false;
   std::lock_guard<std::mutex> lock(mutex_);
   tell([isStuck](Napi::Env env, Napi::Function callback) {
     if (env == nullptr) return;
     Napi::Object told = Napi::Object::New(env);
-    told.Set("isDelivered", Napi::Boolean::New(env, !isStuck));
+    told.Set("isStuck", Napi::Boolean::New(env, isStuck));
     callback.Call({told});
   });
 }
@@ -182,6 +168,7 @@ void Supervisor::stop(pthread_t thread) {
     stopping_ = true;
     tell_.Release();
   }
+  foresight_.forget();
   changed_.notify_one();
   uint64_t one = 1;
   [[maybe_unused]] ssize_t written = ::write(wake_.get(), &one, sizeof one);
@@ -191,9 +178,10 @@ void Supervisor::stop(pthread_t thread) {
 bool Supervisor::await() {
   pollfd watched[] = {{listener_.notify(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
   for (;;) {
-    int ready = ::poll(watched, 2, memory_.isThere() ? kIdleMs : -1);
+    int ready = ::poll(watched, 2, isUntold_ ? kUntoldMs : memory_.isThere() ? kIdleMs : -1);
     if (stopping() || (ready < 0 && errno != EINTR)) return false;
-    if (ready == 0) memory_.rest();
+    if (ready == 0 && isUntold_) tellDone(false);
+    else if (ready == 0) memory_.rest();
     if (ready <= 0) continue;
     if ((watched[0].revents & POLLIN) != 0) return true;
     if (watched[0].revents != 0) return false;  // POLLHUP: the last process with the filter is gone
@@ -212,6 +200,7 @@ bool Supervisor::ask(const Report& report, Verdict* verdict) {
     if (env != nullptr) callback.Call({describe(env, *report)});
   });
   if (!told) return false;
+  isUntold_ = false;
   changed_.wait(lock, [this] { return answered_ || stopping_; });
   if (!answered_) return false;
   *verdict = std::move(verdict_);
@@ -223,7 +212,8 @@ void Supervisor::carry(const Report& report, const Verdict& verdict) {
   if (value == 0 && verdict.socket.valid()) value = replace(report, verdict);
   if (value == kStopped && listener_.recorded()) return;  // the next reader finds the call in the record
   // A socket that the server keeps is closed here before it can be missed: the server may want to close it, too.
-  if (hasSocket(*report)) report->socket.reset();
+  const bool isReplaced = value == 0 && verdict.socket.valid();
+  if (!isReplaced && hasSocket(*report)) report->socket.reset();
   listener_.answer(report->id, value == kStopped ? EADDRNOTAVAIL : value);
   giveAway(report);
 }
@@ -231,7 +221,7 @@ void Supervisor::carry(const Report& report, const Verdict& verdict) {
 // Puts the held socket where the server's is, at every number that the server has for it and in its epolls.
 int Supervisor::replace(const Report& report, const Verdict& verdict) {
   const int held = verdict.socket.get();
-  const Numbers numbers = numbersOf(*report);
+  const Numbers numbers = verdict.numbers ? *verdict.numbers : numbersOf(*report, held);
   int value = verdict.forgets ? askOfEpolls(report, numbers, held, false) : 0;
   if (value == 0) value = place(*report, numbers, held);
   // What the server registers under its number before this is carried over, and after it is the held socket's already.
@@ -280,14 +270,9 @@ int Supervisor::askOfSome(const Report& report, std::shared_ptr<EpollReport> epo
 // To close the server's own socket for the last time may wait for ever: for the mutex of an epoll that has it.
 void Supervisor::giveAway(const Report& report) {
   if (!report->socket.valid()) return;
+  isUntold_ = true;
   std::lock_guard<std::mutex> lock(mutex_);
-  tell([report](Napi::Env env, Napi::Function callback) {
-    if (env == nullptr) return;
-    Napi::Object spent = Napi::Object::New(env);
-    spent.Set("pid", Napi::Number::New(env, report->process));
-    spent.Set("spent", Napi::Number::New(env, report->socket.release()));
-    callback.Call({spent});
-  });
+  spent_.push_back({report->process, std::move(report->socket)});
 }
 
 // Returns 0, errno, or kStopped: a signal means that we may have to stop.

@@ -10,11 +10,12 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "bind-report.h"
 #include "epoll-report.h"
-#include "foreseen.h"
+#include "foresight.h"
 #include "common/fd.h"
 #include "listener.h"
 
@@ -41,28 +42,19 @@ class Supervisor {
   // before, so tell of its epolls before the socket is placed as well. To epolls: 0 or an errno.
   void answer(int value, int socket, bool forgets);
 
-  // The event loop foresees a bind: it need not be asked. `bind.held` is borrowed until it is forgotten.
-  void foresee(ForeseenBind bind);
+  // The binds that the event loop foresees: it need not be asked. Their held sockets are borrowed until they are
+  // forgotten.
+  Foresight& foresight() { return foresight_; }
 
   // Asks this of the sockets of its domain and type from here on, and no longer what was asked of those before.
   void inquire(StateQuestion question);
 
-  // Forgets all of them: from here on the event loop is asked.
-  void forget();
-
-  // The binds that were answered as foreseen since the last time. Each is here before its held socket is changed, and
-  // before the server gets that.
-  struct Delivered {
-    int id;
+  // The servers' own sockets that were replaced since the last time.
+  struct Spent {
     pid_t process;
-    pid_t thread;
-    int number;
-    std::vector<int32_t> varied;  // the calls that gave something else than expected
+    UniqueFd socket;
   };
-  std::vector<Delivered> delivered();
-
-  // Whether the held socket of the last of them is being changed.
-  bool changing();
+  std::vector<Spent> spent();
 
   // On the JavaScript thread. Idempotent. From here on the thread does not touch `tell_`, which dies with the
   // environment.
@@ -73,6 +65,7 @@ class Supervisor {
     int value = 0;
     UniqueFd socket;
     bool forgets = false;
+    std::optional<Numbers> numbers;  // if they are known already
   };
 
   using Report = std::shared_ptr<BindReport>;
@@ -82,11 +75,10 @@ class Supervisor {
   bool await();
   bool stopping();
   bool ask(const Report& report, Verdict* verdict);
-  ForeseenBinds foreseen();
   StateQuestions questions();
   bool isForeseen(const BindReport& report, Verdict* verdict);
   void carryOver(const BindReport& report, Verdict* verdict);
-  void tellDelivered(bool isStuck);
+  void tellDone(bool isStuck);
   void carry(const Report& report, const Verdict& verdict);
   int replace(const Report& report, const Verdict& verdict);
   int place(const BindReport& report, const Numbers& numbers, int held);
@@ -110,10 +102,10 @@ class Supervisor {
   bool answered_ = false;
   bool stopping_ = false;
   Verdict verdict_;
-  ForeseenBinds foreseen_;
+  Foresight foresight_;
   StateQuestions questions_;
-  std::vector<Delivered> delivered_;
-  bool changing_ = false;
+  std::vector<Spent> spent_;
+  bool isUntold_ = false;  // whether JavaScript is still to be told of what was done. The thread's
   std::mutex ending_;  // a thread that has ended cannot be signalled
   bool ended_ = false;
 };

@@ -17,13 +17,11 @@ import type { OwnSettings } from "../plans/carry-over.ts";
 import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
-import type { NamedSocket } from "../sockets/named-socket.ts";
-import type { Bound } from "./bind-conflict.ts";
 import { reportFailures, unanswered } from "./bind-failures.ts";
 import type { BindRequest } from "./bind-match.ts";
 import type { Binder } from "./bind-reports.ts";
 import { boundBy, FurtherBinds } from "./further-binds.ts";
-import { type BindSource, type Offer, Offers } from "./offers.ts";
+import { type BindSource, type Given, type Offer, Offers } from "./offers.ts";
 import { askedBy, decideOtherBind, explainRefusal, kernelPorts, nameAsked } from "./other-binds.ts";
 import { addressOf } from "./server/asked-address.ts";
 import { areApart, describeElsewhere, isInOtherNetwork } from "./server/other-network.ts";
@@ -63,18 +61,12 @@ export interface BindAnswersOptions {
   /** As in {@link FurtherBinds}. */
   readonly onReopened: (socket: string, sentences: readonly string[]) => void;
   /** The server is about to get this socket, and {@link BindAnswers.isFirst} knows that. */
-  readonly onGiven: (socket: HeldSocket) => void;
+  readonly onGiven: (given: Given) => void;
   /** Whether the report still waits for its answer. So long its socket is open. */
   readonly awaits: (report: BindReport) => boolean;
 }
 
 const nothing: OwnSettings = { settings: [], flags: -1 };
-
-/** A socket that the server gets, and for what. */
-export interface Given extends NamedSocket {
-  readonly asked: Address;
-  readonly now: Bound | undefined;
-}
 
 /** The server's own socket. */
 type OwnSocket = SocketMake & SocketState;
@@ -211,14 +203,20 @@ export class BindAnswers {
       held.close();
       return this.#refuse(own, asked, "its lease has ended");
     }
-    this.given({ name, socket, asked, now }, report);
-    this.#options.onGiven(socket);
+    const given = { name, socket, asked, now };
+    this.given(given, report);
+    this.#options.onGiven(given);
     return { verdict: 0, held };
   }
 
   /** Whether the server has not had the socket since it was as new. */
   isFirst(socket: HeldSocket): boolean {
     return this.#further.isFirst(socket);
+  }
+
+  /** As in {@link FurtherBinds}. */
+  get unsearchedMs(): number {
+    return this.#further.unsearchedMs;
   }
 
   /** The server gets the socket. */

@@ -29,6 +29,9 @@ export interface ForeseenBind {
   readonly network: number;
   readonly calls: Uint8Array;
   readonly kind: { readonly domain: number; readonly type: number; readonly variations: Int32Array };
+  /** 0 for the first bind of the held socket, else how long it may be answered, and how often all such binds. */
+  readonly againMs: number;
+  readonly times: number;
 }
 
 /** What a server got by such a bind. */
@@ -87,10 +90,10 @@ export class BindReports {
   }
 
   /** Answers this bind without a report, once. */
-  foresee(id: number, { held, sockaddr, network, calls, kind }: ForeseenBind): void {
+  foresee(id: number, { held, sockaddr, network, calls, kind, againMs, times }: ForeseenBind): void {
     const { domain, type, variations } = kind;
     if (this.#paused === undefined)
-      this.#interceptor.foresee(id, held, sockaddr, network, calls, domain, type, variations);
+      this.#interceptor.foresee(id, held, sockaddr, network, calls, domain, type, variations, againMs, times);
   }
 
   /** See {@link Interceptor.inquire}. A thread that takes over is not told. */
@@ -101,7 +104,7 @@ export class BindReports {
   /** Foresees nothing any more. Those that were answered until now are told of first. */
   forget(): void {
     this.#interceptor.forget();
-    this.#tellDelivered(this.#interceptor);
+    this.#tellDone(this.#interceptor);
   }
 
   /** Reports nothing until {@link resume}. If that fails, it goes on and throws SYSTEM_ERROR. Idempotent. */
@@ -149,7 +152,10 @@ export class BindReports {
     this.#fds = [];
   }
 
-  #tellDelivered(interceptor: Interceptor): void {
+  /** Of what the thread has done by itself since the last time. */
+  #tellDone(interceptor: Interceptor): void {
+    const spent = interceptor.spent();
+    for (let at = 0; at < spent.length; at += 2) this.#options.onStray(spent[at] ?? 0, spent[at + 1] ?? -1);
     const numbers = interceptor.delivered();
     const changing = interceptor.changing() ? changed(interceptor) : undefined;
     for (let at = 0; at < numbers.length; ) {
@@ -176,9 +182,8 @@ export class BindReports {
   #hear(told: Told, from: Interceptor): void {
     const { onReport, onEpolls, onStray, onStuck } = this.#options;
     // First: what comes next may be the end, or a further bind of the same socket.
-    this.#tellDelivered(from);
-    if (told !== null && "isDelivered" in told) return told.isDelivered ? undefined : onStuck();
-    if (told !== null && "spent" in told) return onStray(told.pid, told.spent);
+    this.#tellDone(from);
+    if (told !== null && "isStuck" in told) return told.isStuck ? onStuck() : undefined;
     if (told !== null && "epolls" in told) {
       for (const stray of told.strays) onStray(told.pid, stray);
       return void onEpolls(told).then((value) => from.answer(value, NO_SOCKET, false));

@@ -1,8 +1,8 @@
 /**
- * Binds whose answer can be given before the server makes them: the first one of each held socket, by a socket that is
- * as new but for what can be carried over. The thread that the kernel reports them to compares bytes, carries that over
- * and answers, so such a server does not wait for the event loop. All others are decided when they come, by
- * bind-answers.ts, whose rules these are.
+ * Binds whose answer can be given before the server makes them: the first one of each held socket, and the same again
+ * while nothing is searched for; by a socket that is as new but for what can be carried over. The thread that the
+ * kernel reports them to compares bytes, carries that over and answers, so such a server does not wait for the event
+ * loop. All others are decided when they come, by bind-answers.ts, whose rules these are.
  */
 import type { Native } from "../../native.ts";
 import {
@@ -20,15 +20,17 @@ import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Bound } from "./bind-conflict.ts";
 import type { BindReports } from "./bind-reports.ts";
-import type { BindSource, Offers } from "./offers.ts";
+import type { BindSource, Given, Offers } from "./offers.ts";
 
 const ANY_NETWORK = 0;
+const FIRST = { againMs: 0, times: 1 };
 
 /** What a server gets for such a bind, and what it asked for. */
 export interface Foreseen extends NamedSocket {
   readonly asked: InetAddress;
   readonly now: Bound;
   readonly kind: AsNew;
+  readonly isAgain?: boolean;
 }
 
 export interface ForeseenBindsOptions {
@@ -77,15 +79,31 @@ export class ForeseenBinds {
 
   #foreseeAll(): void {
     this.#due = undefined;
+    if (this.#mayForesee) for (const bind of this.#answers()) this.#foresee(bind, FIRST);
+  }
+
+  /** After a restart, or where a server gets its sockets at its start as well, nobody knows what it has. */
+  get #mayForesee(): boolean {
     const { berth, lease, isRestored } = this.#options;
-    // After a restart, or where a server gets its sockets at its start as well, nobody knows what it has.
-    if (this.#isClosed || lease.ended || isRestored || berth.spec.server.deliver.includes("listen-fds")) return;
-    for (const bind of this.#answers()) this.#foresee(bind);
+    return !this.#isClosed && !lease.ended && !isRestored && !berth.spec.server.deliver.includes("listen-fds");
   }
 
   /** The server gets the socket for another bind. */
   withdraw(socket: HeldSocket): void {
-    if ([...this.#foreseen.values()].some((bind) => bind.socket === socket)) this.renew();
+    if ([...this.#foreseen.values()].some((bind) => bind.socket === socket && bind.isAgain !== true)) this.renew();
+  }
+
+  /** For so many milliseconds, the same bind gets the same socket as it is. All such binds are answered so often. */
+  again({ name, socket, asked, now }: Given, againMs: number, times: number): void {
+    if (!this.#mayForesee || !socket.open || now === undefined) return;
+    if (asked.family === "unix" || asked.scope !== undefined || asked.port === 0) return;
+    const kind = this.#kindsOf(socket.listen).find(({ v6only }) => v6only === now.v6only);
+    // Of several that fit, the server gets one that it does not have. A search would tell.
+    const { length } = this.#options.offers.fitting({ ...now, address: asked }, false);
+    if (kind === undefined || length !== 1) return;
+    for (const [id, bind] of this.#foreseen) if (bind.socket === socket) this.#foreseen.delete(id);
+    const fresh = { ...now, reusesPort: false, reusesAddress: false };
+    this.#foresee({ name, socket, asked, now: fresh, kind, isAgain: true }, { againMs, times });
   }
 
   /** What the server got by the bind of that number, and had set before: the calls at these places have varied. */
@@ -109,7 +127,7 @@ export class ForeseenBinds {
     this.#foreseen.clear();
   }
 
-  #foresee(bind: Foreseen): void {
+  #foresee(bind: Foreseen, how: { readonly againMs: number; readonly times: number }): void {
     const { berth, network, thread } = this.#options;
     const { kind } = bind;
     const { calls } = kind;
@@ -119,7 +137,7 @@ export class ForeseenBinds {
     this.#foreseen.set(id, bind);
     bind.socket.closing.add(this.#onClosing);
     const sockaddr = encodeSockaddr(bind.asked);
-    thread.foresee(id, { held: bind.socket.fd, sockaddr, network: where, calls, kind });
+    thread.foresee(id, { held: bind.socket.fd, sockaddr, network: where, calls, kind, ...how });
   }
 
   /** The addresses of its sockets, and all addresses with their ports. */

@@ -17,7 +17,7 @@ import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import { NOT_REOPENED } from "../plans/socket-care.ts";
-import { copiesOf } from "../sockets/copies.ts";
+import { type Copies, copiesOf, hasCopy } from "../sockets/copies.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
@@ -27,8 +27,8 @@ import { isWildcard } from "./bind-match.ts";
 const { EADDRINUSE } = constants.errno;
 
 /**
- * Searches for copies and lost paths in a second. A server that binds more often gets its socket as it is, or none if
- * its path is lost.
+ * Searches for copies and lost paths in a second. A server that binds more often gets its socket as it is, unless the
+ * process that binds has it; or none if its path is lost.
  */
 const SEARCHES_PER_SECOND = 20;
 /** Binds of one socket that are remembered. */
@@ -71,6 +71,13 @@ export class FurtherBinds {
     this.#options = options;
   }
 
+  /** For so many milliseconds nothing is searched, and a further bind gets the socket as it is. */
+  get unsearchedMs(): number {
+    const now = performance.now();
+    const isOver = this.#second !== Math.floor(now / 1000) || this.#searches < SEARCHES_PER_SECOND;
+    return isOver ? 0 : Math.floor(1000 - (now % 1000));
+  }
+
   /** Whether the server has not had the socket since it was as new. */
   isFirst(socket: HeldSocket): boolean {
     return !this.#before.has(socket);
@@ -88,8 +95,10 @@ export class FurtherBinds {
   async prepare(bind: FurtherBind): Promise<Outcome | "again" | undefined> {
     const { socket, report, asked, now } = bind;
     const before = this.#before.get(socket);
-    if ((before === undefined && !this.#options.isRestored) || !this.#maySearch()) return undefined;
-    const copies = await copiesOf(socketInode(socket.fd), report.thread);
+    if (before === undefined && !this.#options.isRestored) return undefined;
+    const inode = socketInode(socket.fd);
+    const isThere = (): Copies => (hasCopy(report.thread, inode) ? "some" : "unknown");
+    const copies = this.#maySearch() ? await copiesOf(inode, report.thread) : isThere();
     if (copies === "none") {
       const failed = await this.#clean(bind);
       if (failed === undefined) this.#before.delete(socket);

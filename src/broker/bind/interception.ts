@@ -14,6 +14,7 @@ import { BindAnswers, type BindAnswersOptions } from "./bind-answers.ts";
 import { BindReports, type DeliveredBind } from "./bind-reports.ts";
 import { EpollCarrier } from "./epoll-carrier.ts";
 import { ForeseenBinds } from "./foreseen-binds.ts";
+import type { Given } from "./offers.ts";
 import { userOf } from "./server/server-user.ts";
 import { StateQuestions } from "./state-questions.ts";
 
@@ -65,7 +66,10 @@ export class Interception {
     answers: BindAnswers = new BindAnswers({
       ...options,
       awaits: (call) => this.#awaits(call),
-      onGiven: (socket) => this.#foreseen.withdraw(socket),
+      onGiven: (given) => {
+        this.#foreseen.withdraw(given.socket);
+        this.#foreseeAgain(given);
+      },
     }),
     isFirstFilter = true,
   ) {
@@ -177,6 +181,14 @@ export class Interception {
     }
     this.#answers.given(bind, binder);
     if (bind.socket.open) this.#epolls.place(binder, bind.socket.fd);
+    if (bind.isAgain !== true) this.#foreseeAgain(bind);
+  }
+
+  /** Until there is something to search for again, or the server has made too many binds. */
+  #foreseeAgain(given: Given): void {
+    const { unsearchedMs } = this.#answers;
+    const times = BINDS_PER_SECOND - this.#binds;
+    if (unsearchedMs > 0 && times > 0) this.#foreseen.again(given, unsearchedMs, times);
   }
 
   #throttle(report: BindReport): void {
@@ -186,12 +198,8 @@ export class Interception {
       this.#binds = 0;
     }
     if (++this.#binds <= BINDS_PER_SECOND) return void this.#serve(report);
-    if (this.#binds === BINDS_PER_SECOND + 1)
-      this.#answers.note(
-        "warning",
-        "flood",
-        `its server makes more than ${BINDS_PER_SECOND} binds a second; the rest wait`,
-      );
+    const message = `its server makes more than ${BINDS_PER_SECOND} binds a second; the rest wait`;
+    this.#answers.note("warning", "flood", message);
     this.#delay = setTimeout(() => this.#serve(report), DELAY_MS).unref();
   }
 

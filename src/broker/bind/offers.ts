@@ -1,10 +1,12 @@
 /** The sockets of a berth as a server may get them, and which of them it has. It answers no bind. */
 import type { ServerSpec } from "../../config/keys/spec.ts";
+import type { Address } from "../../net/address.ts";
 import { BerthCounts } from "../counts/berth-counts.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import { knownSocketsOf } from "../sockets/process-sockets.ts";
+import type { Bound } from "./bind-conflict.ts";
 import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
 
 /** What the server may get: the sockets of a berth, or none if the berth is no longer configured. */
@@ -25,6 +27,13 @@ export const departed = (name: string): BindSource => ({
 
 /** A socket a server may get, in the form {@link matchBind} decides on. */
 export interface Offer extends Candidate, NamedSocket {}
+
+/** A socket that the server gets, and for what. */
+export interface Given extends NamedSocket {
+  readonly asked: Address;
+  /** Undefined for a UNIX socket. */
+  readonly now: Bound | undefined;
+}
 
 export class Offers {
   readonly #berth: BindSource;

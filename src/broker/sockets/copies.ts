@@ -34,6 +34,11 @@ export async function copiesOf(inode: bigint, binder: number): Promise<Copies> {
   return isUnknown ? "unknown" : "none";
 }
 
+/** Whether this process has one. */
+export function hasCopy(pid: number, inode: bigint): boolean {
+  return copiesIn(pid, inode, false) === "some";
+}
+
 /** A socket, and whose processes may have it besides those under a filter. */
 interface Question {
   readonly inode: bigint;

@@ -97,8 +97,8 @@ function launch(command: readonly string[], channel: FdHandle, cwd: string, user
 
 function intercept(notify: number, recorder: Recorder, onEnded: () => void, sys: Native): Interceptor {
   const tell = (told: Told): void => {
+    for (const [index, fd] of interceptor.spent().entries()) if (index % 2 === 1) sys.close(fd);
     if (told === null) onEnded();
-    else if ("spent" in told) sys.close(told.spent);
     else if ("sockaddr" in told) interceptor.answer(recorder.see(told), -1, false);
   };
   const interceptor = new sys.Interceptor(notify, tell, -1);
