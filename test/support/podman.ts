@@ -1,8 +1,9 @@
 /**
  * podman for tests: images, containers and settings in a folder of the test's own. Needs root and what {@link PODMAN}
- * names. It works on machines whose control groups are hybrid, and where root has no CAP_SYS_RESOURCE.
+ * names, also where it then runs as another user. It works on machines whose control groups are hybrid, and where root
+ * has no CAP_SYS_RESOURCE.
  */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -51,15 +52,20 @@ class File implements Disposable {
 
 export class Podman implements AsyncDisposable {
   readonly #folder: string;
+  readonly #user: number | undefined;
 
-  /** With the folder of a container's files, whose program is `/server`. */
-  constructor(folder: TestFolder, program: string) {
+  /** With the folder of a container's files, whose program is `/server`. `user`: who runs podman, if not root. */
+  constructor(folder: TestFolder, program: string, user?: number) {
     this.#folder = join(folder.path, "podman");
+    this.#user = user;
     for (const name of ["proc", "dev", "sys", "run", "tmp", "etc"])
       mkdirSync(join(this.rootfs, name), { recursive: true });
     copyFileSync(program, join(this.rootfs, "server"));
     chmodSync(join(this.rootfs, "server"), 0o755);
     writeFileSync(join(this.#folder, "containers.conf"), SETTINGS);
+    if (user === undefined) return;
+    mkdirSync(join(this.#folder, "runtime"), { mode: 0o700 });
+    execFileSync("chown", ["-R", `${user}:${user}`, this.#folder]);
   }
 
   /** The files of a container. */
@@ -69,14 +75,21 @@ export class Podman implements AsyncDisposable {
 
   /** What podman finds its settings by. */
   get environment(): NodeJS.ProcessEnv {
-    return { PATH: process.env["PATH"], HOME: this.#folder, CONTAINERS_CONF: join(this.#folder, "containers.conf") };
+    return {
+      PATH: process.env["PATH"],
+      HOME: this.#folder,
+      CONTAINERS_CONF: join(this.#folder, "containers.conf"),
+      ...(this.#user === undefined ? {} : { XDG_RUNTIME_DIR: join(this.#folder, "runtime") }),
+    };
   }
 
   /** podman, as the start of a command line. */
   get command(): readonly string[] {
     const folder = (name: string): string => join(this.#folder, name);
+    const user = this.#user;
     return [
       ...withOneCgroupVersion(),
+      ...(user === undefined ? [] : [pathOf("setpriv"), `--reuid=${user}`, `--regid=${user}`, "--clear-groups"]),
       pathOf("podman"),
       ...["--root", folder("root"), "--runroot", folder("run"), "--tmpdir", folder("tmp")],
       ...["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file"],
@@ -134,6 +147,8 @@ export class Podman implements AsyncDisposable {
    */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.remove("--all");
+    // It leaves a process that keeps its namespaces.
+    if (this.#user !== undefined) await this.ok("system", "migrate");
     await expect.poll(() => processesNaming(this.#folder), { timeout: 30_000 }).toEqual([]);
   }
 }
