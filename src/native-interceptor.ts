@@ -85,8 +85,8 @@ export interface Interceptor {
    * Whether an option was set, a new socket of this domain and type tells.
    *
    * `againMs`: 0 if the server has not had `held`. Otherwise it gets it as it is, within so many milliseconds, unless
-   * the process that binds still has it. Then `held` may have O_NONBLOCK, if the server's own has it as well. All such
-   * binds are answered so many `times` together.
+   * the process that binds still has it, or has an epoll. Then `held` may have O_NONBLOCK, if the server's own has it
+   * as well. All such binds are answered so many `times` together.
    */
   foresee(
     id: number,

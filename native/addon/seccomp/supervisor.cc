@@ -133,7 +133,8 @@ bool Supervisor::isForeseen(const BindReport& report, Verdict* verdict) {
   const bool isAgain = bind.againUntil != 0;
   if (isAgain) {
     verdict->numbers = numbersOf(report, bind.held);
-    if (verdict->numbers->hasHeld) return false;
+    // The event loop counts what epolls cost it.
+    if (verdict->numbers->hasHeld || !verdict->numbers->epolls.empty()) return false;
   }
   verdict->forgets = isAgain;
   verdict->socket = foresight_.deliver(report);
