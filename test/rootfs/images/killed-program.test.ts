@@ -63,7 +63,8 @@ async function begin(source: string): Promise<Import & { readonly program: numbe
   await vi.waitUntil(() => stateOf(pid) === "T", { timeout: 30_000 });
   // berth-launch runs it.
   const [program = 0] = childrenOf(childrenOf(pid)[0] ?? 0);
-  expect(halfDone()).toBeGreaterThan(0);
+  // It names a file before that is there.
+  await vi.waitUntil(() => halfDone() > 0, { timeout: 30_000 });
   expect(halfDone()).toBeLessThan(FILES);
   return { ...begun, program };
 }
