@@ -5,9 +5,10 @@ import type { Server } from "node:net";
 import { BerthError, RefusedError } from "../errors.ts";
 import { closeAll, FdHandle } from "../fd.ts";
 import { native } from "../native.ts";
-import type { Reply, VarlinkClient } from "../varlink/client.ts";
+import type { VarlinkClient } from "../varlink/client.ts";
 import type { WaitOptions } from "../wait-options.ts";
 import { dgramSocket, netServer, serveAgain } from "./adapters.ts";
+import { BrokerCalls } from "./broker-calls.ts";
 import { DirectoryHandle } from "./directory-handle.ts";
 import type { StashConnectionsOptions, StashedConnections } from "./handover/give.ts";
 import { Servers } from "./handover/servers.ts";
@@ -53,8 +54,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
   readonly #made = new Set<Server | Socket>();
   readonly #servers = new Servers();
   #root: DirectoryHandle | undefined;
-  #client: VarlinkClient | undefined;
-  #connecting: Promise<VarlinkClient> | undefined;
+  readonly #calls: BrokerCalls;
   #released: Promise<void> | undefined;
 
   /** Ends the watch, once there is one. */
@@ -68,7 +68,8 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     this.lease = options.lease;
     this.descriptors = options.descriptors;
     this.#options = options;
-    this.#client = options.client;
+    // Without a lease a call throws why there is no broker.
+    this.#calls = new BrokerCalls(options.client, options.reconnect);
     this.isLeased = options.client !== undefined;
     // The broker is asked for events only once the program listens for one.
     EventEmitter.prototype.on.call(this, "newListener", (event: unknown) => {
@@ -165,16 +166,21 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
   }
 
   /**
-   * In a "handover": leaves the open connections of a server that {@link net} has made to the newcomer, which asks for
-   * them by {@link takeConnections}. They stop here, with what was received and not read; the server accepts no more.
+   * In a "handover", once: leaves the open connections of servers that {@link net} has made to the newcomer, which asks
+   * for them by {@link takeConnections}. They stop here, with what was received and not read; the servers accept no
+   * more.
    * All go on here if the newcomer is gone ("resumed"), or if this throws. What cannot be handed over goes on here and
    * is in `left`: TLS, connections with `setEncoding` or with an end that has closed, those of clients that do not
    * read, and more than a berth holds (251 descriptors).
    */
-  async stashConnections(server: Server, options: StashConnectionsOptions = {}): Promise<StashedConnections> {
-    if (this.#newcomer === undefined)
+  async stashConnections(
+    servers: Server | readonly Server[],
+    options: StashConnectionsOptions = {},
+  ): Promise<StashedConnections> {
+    const newcomer = this.#newcomer;
+    if (newcomer === undefined)
       throw new BerthError("TENANCY_CHANGED", `berth ${this.berth}: no newcomer asks for its connections (any more)`);
-    return await this.#servers.handOver(server, this.#newcomer, this, options);
+    return await this.#servers.handOver(Array.isArray(servers) ? servers : [servers], newcomer, this, options);
   }
 
   /**
@@ -187,7 +193,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
     const { berth, lease } = this;
     const { reconnect: connect } = this.#options;
     const again = async ({ signal }: WaitOptions): Promise<readonly TenantDescriptor[]> =>
-      readGranted(await this.#ask("Acquire", { berth }, { signal })).descriptors;
+      readGranted(await this.#calls.ask("Acquire", { berth }, { signal })).descriptors;
     return await takeConnections(
       { berth, lease, connect, again, stash: this.stash.bind(this), unstash: this.unstash.bind(this) },
       options,
@@ -223,7 +229,7 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
       this.#released = undefined;
       throw error;
     } finally {
-      this.#client?.close();
+      this.#calls.close();
     }
   }
 
@@ -253,28 +259,11 @@ export class Tenancy extends EventEmitter<TenancyEvents> implements AsyncDisposa
 
   async #call(
     method: string,
-    parameters: Record<string, unknown>,
+    parameters: Readonly<Record<string, unknown>>,
     options: WaitOptions,
     fds: readonly FdHandle[] = [],
   ): Promise<void> {
-    using _ = await this.#ask(method, parameters, options, fds);
-  }
-
-  async #ask(
-    method: string,
-    parameters: Record<string, unknown>,
-    { signal }: WaitOptions,
-    fds: readonly FdHandle[] = [],
-  ): Promise<Reply> {
-    if (this.#client?.closed !== false) {
-      // Without a lease this throws why there is no broker.
-      this.#connecting ??= this.#options.reconnect(signal).finally(() => {
-        this.#connecting = undefined;
-      });
-      this.#client = await this.#connecting;
-    }
-    const client = this.#client;
-    return await client.call(`io.berthd.Broker.${method}`, parameters, { signal, fds });
+    using _ = await this.#calls.ask(method, parameters, options, fds);
   }
 }
 

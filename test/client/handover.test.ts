@@ -45,7 +45,7 @@ class ArenaServer implements AsyncDisposable {
   }
 }
 
-/** A process that takes the berth over, does something, says what came of it, and never gets ready. */
+/** A process that takes the berth, or takes it over, does something, says what came of it, and lives on. */
 class Newcomer implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #ended: Promise<unknown>;
@@ -53,7 +53,7 @@ class Newcomer implements AsyncDisposable {
   constructor(socket: string, what: string) {
     const code = `import { acquire } from "berthd";
       const tenancy = await acquire("arena", { replace: "try" });
-      const taken = ${what};
+      const taken = await (async () => { ${what} })();
       console.log(JSON.stringify({ connections: taken?.connections.length, state: taken?.state.toString() }));
       setInterval(() => undefined, 1000);`;
     this.#child = spawn(process.execPath, ["--input-type=module", "-e", code], {
@@ -62,6 +62,10 @@ class Newcomer implements AsyncDisposable {
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#ended = once(this.#child, "exit");
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   async said(): Promise<{ connections?: number; state?: string }> {
@@ -74,6 +78,19 @@ class Newcomer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGKILL");
     await this.#ended;
+  }
+}
+
+/** A player on TCP who only listens. */
+class Listener {
+  readonly socket: Socket;
+  heard = "";
+
+  constructor(port: number) {
+    this.socket = connect(port, "127.0.0.1").setEncoding("latin1");
+    this.socket.on("data", (text: string) => {
+      this.heard += text;
+    });
   }
 }
 
@@ -207,7 +224,7 @@ describe("a server that hands its connections over", { timeout: 180_000 }, () =>
     try {
       for (let round = 0; round < 3; round++) {
         await go([...talkers, shooter]);
-        await using newcomer = new Newcomer(broker.socket, "await tenancy.takeConnections()");
+        await using newcomer = new Newcomer(broker.socket, "return await tenancy.takeConnections()");
         expect((await newcomer.said()).connections).toBe(10);
       }
       await go([...talkers, shooter]);
@@ -232,7 +249,7 @@ describe("a server that hands its connections over", { timeout: 180_000 }, () =>
     const talker = new Talker(chat);
     try {
       await go([talker]);
-      await using newcomer = new Newcomer(broker.socket, "undefined");
+      await using newcomer = new Newcomer(broker.socket, "");
       expect(await newcomer.said()).toEqual({});
       await go([talker]);
       expect(broker.broker.berths[0]?.descriptors).toHaveLength(2);
@@ -263,13 +280,42 @@ describe("a server that hands its connections over", { timeout: 180_000 }, () =>
   });
 });
 
+describe("a newcomer", () => {
+  it("has the players of all servers that were named, and keeps them when the old process is killed", async () => {
+    const [one, two] = [await freePort(), await freePort()];
+    await using broker = await startBroker({
+      "arena.toml": `[sockets.one]\nlisten = ["tcp://127.0.0.1:${one}"]\n[sockets.two]\nlisten = ["tcp://127.0.0.1:${two}"]\n`,
+    });
+    const serve = `const servers = [tenancy.net("one"), tenancy.net("two")];
+      for (const server of servers) server.on("connection", (player) => player.write("old\\n"));
+      tenancy.on("handover", () => tenancy.stashConnections(servers));
+      await tenancy.ready()`;
+    await using old = new Newcomer(broker.socket, serve);
+    await old.said();
+    const players = [one, two].map((port) => new Listener(port));
+    try {
+      await expect.poll(() => players.map(({ heard }) => heard)).toEqual(["old\n", "old\n"]);
+      const take = `const taken = await tenancy.takeConnections();
+        process.kill(${old.pid}, "SIGKILL");
+        await tenancy.ready();
+        for (const { socket } of taken.connections) socket.resume().write(\`new \${socket.localPort}\\n\`);
+        return taken;`;
+      await using next = new Newcomer(broker.socket, take);
+      expect((await next.said()).connections).toBe(2);
+      await expect.poll(() => players.map(({ heard }) => heard)).toEqual([`old\nnew ${one}\n`, `old\nnew ${two}\n`]);
+    } finally {
+      for (const { socket } of players) socket.destroy();
+    }
+  });
+});
+
 describe("takeConnections", () => {
   it("gives none where nobody has the berth, and after a while where the tenant leaves none", async () => {
     const { broker } = await arena();
     await using _ = broker;
-    await using only = new Newcomer(broker.socket, "await tenancy.takeConnections()");
+    await using only = new Newcomer(broker.socket, "return await tenancy.takeConnections()");
     expect(await only.said()).toEqual({ connections: 0, state: "" });
-    await using newcomer = new Newcomer(broker.socket, "await tenancy.takeConnections({ waitMs: 50 })");
+    await using newcomer = new Newcomer(broker.socket, "return await tenancy.takeConnections({ waitMs: 50 })");
     expect(await newcomer.said()).toEqual({ connections: 0, state: "" });
     // It no longer asks.
     expect(broker.broker.berths[0]?.descriptors.map(({ name }) => name)).not.toContainEqual(
@@ -288,7 +334,7 @@ describe("stashConnections", () => {
     expect(server.listening).toBe(true);
     tenancy.on("resumed", () => undefined);
     const asked = once(tenancy, "handover");
-    await using newcomer = new Newcomer(broker.socket, "await tenancy.takeConnections()");
+    await using newcomer = new Newcomer(broker.socket, "return await tenancy.takeConnections()");
     await asked;
     await expect(tenancy.stashConnections(createServer())).rejects.toMatchObject({ code: "DESCRIPTOR_MISMATCH" });
     expect(await tenancy.stashConnections(server, { state: () => Buffer.from("arena1") })).toEqual({
@@ -296,6 +342,7 @@ describe("stashConnections", () => {
       left: [],
     });
     expect(await newcomer.said()).toEqual({ connections: 0, state: "arena1" });
+    await expect(tenancy.stashConnections(server)).rejects.toMatchObject({ code: "TENANCY_CHANGED" });
   });
 });
 

@@ -78,6 +78,7 @@ export class StoppedConnections {
     const connections = stashed.map(({ connection: { unread }, state, name }) => ({ name, unread, state }));
     using note = writeNote({ connections, state: whole });
     await this.#putOne(noteName(this.#newcomer), note, wait);
+    if (this.#isOver) return { stashed: [], left: [...this.#left] };
     const given = new Set(stashed.map(({ connection }) => connection));
     for (const one of this.#stopped) if (!given.has(one)) this.#leave(one);
     return { stashed: [...given].map(({ socket }) => socket), left: [...this.#left] };

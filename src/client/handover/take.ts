@@ -93,9 +93,15 @@ function takeFrom(descriptors: readonly TenantDescriptor[], note: string): Taken
   if (file === undefined) return NONE;
   const { connections, state } = readNote(file.fd);
   const taken: TakenConnection[] = [];
-  for (const one of connections) {
-    const handle = stash.get(one.name);
-    if (handle?.open === true) taken.push({ socket: connectionOn(handle, one.unread), state: Buffer.from(one.state) });
+  try {
+    for (const one of connections) {
+      const handle = stash.get(one.name);
+      if (handle?.open !== true) continue;
+      taken.push({ socket: connectionOn(handle, one.unread), state: Buffer.from(one.state) });
+    }
+  } catch (error) {
+    for (const { socket } of taken) socket.destroy();
+    throw error;
   }
   return { connections: taken, state: Buffer.from(state) };
 }
@@ -104,10 +110,11 @@ function takeFrom(descriptors: readonly TenantDescriptor[], note: string): Taken
 function connectionOn(handle: FdHandle, unread: Uint8Array): Socket {
   // Node's own servers make paused connections by `pauseOnCreate`.
   const options: SocketConstructorOpts & { readonly pauseOnCreate: true } = {
-    ...{ fd: handle.steal(), readable: true, writable: true },
+    ...{ fd: handle.fd, readable: true, writable: true },
     pauseOnCreate: true,
   };
   const socket = new Socket(options);
+  handle.steal(); // not before: it throws for what is no connection
   if (unread.length > 0) socket.unshift(unread);
   return socket;
 }
