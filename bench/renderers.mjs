@@ -17,7 +17,6 @@ export const renderers = {
   endure: endureText,
   growth: growthText,
   launch: launchText,
-  lease: callsText,
   root: rootText,
   scale: scaleText,
   shift: shiftText,

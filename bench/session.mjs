@@ -24,6 +24,14 @@ export function whole(name, text, most) {
 }
 
 /**
+ * Throws if `save` is given together with `option`, whose value `given` is: docs/benchmarks.md shows what is saved, and
+ * this option leaves rows of it out.
+ */
+export function refusePart(save, option, given) {
+  if (save && given) throw new Error(`--save keeps all rows of a benchmark: leave out --${option}`);
+}
+
+/**
  * Runs `main` with what `read` makes of the command line, which has the options given (parseArgs(), `--help` always).
  * Exit code 100 if `read` throws, 1 if `main` does.
  */

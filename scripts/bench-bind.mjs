@@ -8,7 +8,7 @@ import { startBindContenders } from "../bench/bind-contenders.mjs";
 import { startsAsRounds, summariseBind } from "../bench/bind-report.mjs";
 import { compileBind, findProgram, missing, socketProxy } from "../bench/build.mjs";
 import { publish } from "../bench/results.mjs";
-import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
+import { inSession, refusePart, root, runBench, say, whole } from "../bench/session.mjs";
 
 const usage = `Usage: npm run bench:bind -- [--quick] [--binds] [--rounds N] [--json] [--save]
 
@@ -29,6 +29,7 @@ function amounts(quick) {
 }
 
 function read({ quick, binds, json, save, rounds = quick ? "3" : "5" }) {
+  refusePart(save, "binds", binds);
   return { print: { json, save }, binds, rounds: whole("rounds", rounds, 999), turns: amounts(quick) };
 }
 

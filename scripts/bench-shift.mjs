@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { findProgram } from "../bench/build.mjs";
 import { describeMachine } from "../bench/machine.mjs";
 import { publish } from "../bench/results.mjs";
-import { root, runBench, whole } from "../bench/session.mjs";
+import { refusePart, root, runBench, whole } from "../bench/session.mjs";
 import { summariseShift } from "../bench/shift-report.mjs";
 
 const usage = `Usage: npm run bench:shift -- [--files N] [--rounds N] [--json] [--save]
@@ -21,6 +21,7 @@ const usage = `Usage: npm run bench:shift -- [--files N] [--rounds N] [--json] [
   --save       keep the result in bench/results, for npm run bench:report`;
 
 function read({ files, rounds, json, save }) {
+  refusePart(save, "files", files !== undefined);
   const sizes = files === undefined ? [1000, 10_000, 100_000] : [whole("files", files, 10_000_000)];
   return { sizes, rounds: whole("rounds", rounds, 999), print: { json, save } };
 }

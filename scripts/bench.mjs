@@ -8,7 +8,7 @@ import { compile, missing, s6Missing } from "../bench/build.mjs";
 import { cases, startContenders } from "../bench/contenders.mjs";
 import { judge, summarise } from "../bench/report.mjs";
 import { publish } from "../bench/results.mjs";
-import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
+import { inSession, refusePart, root, runBench, say, whole } from "../bench/session.mjs";
 
 const usage = `Usage: npm run bench -- [--quick] [--rounds N] [--cycles N] [--only OPERATION] [--json] [--save]
 
@@ -26,9 +26,9 @@ const FEWER = { hold: 1, lease: 5, connect: 5, crowd: 500 };
 function read({ quick, json, save, only, rounds = quick ? "3" : "5", cycles = quick ? "10000" : "100000" }) {
   if (only !== undefined && WARMUP[only] === undefined)
     throw new Error(`--only is "${only}"; it takes one of ${Object.keys(WARMUP).join(", ")}`);
+  refusePart(save, "only", only !== undefined);
   return {
     print: { json, save },
-    name: only === "lease" ? only : "calls",
     chosen: cases.filter(({ mode }) => only === undefined || mode === only),
     rounds: whole("rounds", rounds, 999),
     cycles: whole("cycles", cycles, 99_999_999),
@@ -51,7 +51,7 @@ async function measure(processes, contenders, { chosen, rounds, cycles }) {
   return results.map(({ case: one, contender, rounds: done }) => ({ case: one, label: contender.label, rounds: done }));
 }
 
-async function main({ print, name, chosen, rounds, cycles }) {
+async function main({ print, chosen, rounds, cycles }) {
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const withoutS6 = s6Missing();
@@ -62,7 +62,7 @@ async function main({ print, name, chosen, rounds, cycles }) {
     const { contenders, replyBytes } = await startContenders(processes, programs, root, folder);
     const rows = summarise(await measure(processes, contenders, { chosen, rounds, cycles }));
     const target = judge(rows);
-    publish(name, print, { machine, rounds, cycles, replyBytes, rows, target });
+    publish("calls", print, { machine, rounds, cycles, replyBytes, rows, target });
   });
 }
 

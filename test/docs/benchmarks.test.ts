@@ -54,6 +54,19 @@ describe("docs/benchmarks.md", () => {
   });
 });
 
+describe("--save", () => {
+  it.each([
+    ["bench.mjs", "--only", "lease"],
+    ["bench-bind.mjs", "--binds"],
+    ["bench-shift.mjs", "--files", "10"],
+  ])("is refused by %s with %s, which leaves rows out", (script, ...options) => {
+    const command = [join(packageRoot, "scripts", script), ...options, "--save"];
+    const { status, stderr } = spawnSync(process.execPath, command, { encoding: "utf8", timeout: 60_000 });
+    expect(stderr).toContain(`--save keeps all rows of a benchmark: leave out ${options[0]}\n`);
+    expect(status).toBe(100);
+  });
+});
+
 describe("each picture", () => {
   it.each(readdirSync(join(packageRoot, pictures)))(
     "%s is an SVG that names its axes and draws within itself",
