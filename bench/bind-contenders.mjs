@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { basename, join } from "node:path";
+import { brokerIn } from "./broker.mjs";
 
 const host = "127.0.0.1";
 const PROBE_MS = 100;
@@ -65,7 +66,7 @@ const readiness = { udp: (port) => () => echoes(port), tcp: (port) => () => swal
  * Starts everything. Returns the contenders of each case in the order in which they take turns, the plain one first:
  * `case` ("start", "bind", "udp" or "tcp"), `label` and `command(amount, warmup)`. `proxy` is systemd-socket-proxyd, if there.
  */
-export async function startBindContenders(processes, compiled, { root, launcher, proxy, folder }) {
+export async function startBindContenders(processes, compiled, { launcher, proxy, folder }) {
   const programs = openToAll(compiled, folder);
   const names = [
     "game",
@@ -91,7 +92,7 @@ export async function startBindContenders(processes, compiled, { root, launcher,
   const serve = (name, kind, port, command) =>
     processes.serve(command, readiness[kind](port), join(folder, `${name}.log`));
 
-  const broker = await startBroker(processes, root, folder, ports);
+  const broker = await startBroker(processes, folder, ports);
   const inBerth = (berth, command) => [launcher, "--socket", broker.socket, berth, "--", ...command];
   for (const kind of ["udp", "tcp"]) {
     const [plain, held] = kind === "udp" ? [ports.udp, ports.berthUdp] : [ports.tcp, ports.berthTcp];
@@ -153,13 +154,8 @@ function openToAll(compiled, folder) {
   return Object.fromEntries(copies);
 }
 
-async function startBroker(
-  processes,
-  root,
-  folder,
-  { berthGame, berthQuery, berthLoop, otherUdp, berthUdp, berthTcp },
-) {
-  const [config, state, socket] = ["config", "state", "berthd.sock"].map((name) => join(folder, name));
+async function startBroker(processes, folder, { berthGame, berthQuery, berthLoop, otherUdp, berthUdp, berthTcp }) {
+  const { config, state, socket, log, command } = brokerIn(folder);
   mkdirSync(config);
   mkdirSync(state);
   const [udp, tcp] = [`udp://${host}:`, `tcp://${host}:`];
@@ -178,9 +174,7 @@ async function startBroker(
     ];
     writeFileSync(join(config, `${berth}.toml`), `${sections.join("\n")}\n`);
   }
-  const options = ["--config", config, "--state", state, "--socket", socket];
-  const command = [process.execPath, join(root, "dist/cli/berthd.js"), ...options];
-  return { socket, pid: await processes.serve(command, socket, join(folder, "berthd.log")) };
+  return { socket, pid: await processes.serve(command, socket, log) };
 }
 
 /** Throws unless the server has a socket of the broker's: otherwise it is not this that is measured. */

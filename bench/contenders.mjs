@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { brokerIn } from "./broker.mjs";
 
 /** Of which kind the descriptors of a berth are that has so many. */
 const kindsOf = (count) => Array.from({ length: count }, (_, index) => (index % 2 === 0 ? "tcp" : "udp"));
@@ -61,10 +62,10 @@ async function distinctSockets(wanted) {
  * `takesPart(case)` and `command(case, cycles, warmup)`; and the length of the reply, in bytes, by berth size. `sizes`
  * are the numbers of descriptors, 1 among them. Each of `clients` gets a berth of its own: the `count` of its case is its name.
  */
-export async function startContenders(processes, programs, root, folder, { sizes = [1, 4], clients = [] } = {}) {
+export async function startContenders(processes, programs, folder, { sizes = [1, 4], clients = [] } = {}) {
   const others = { sizes, clients: [] };
   const [berthd, floor, s6Directory, s6Cdb] = await distinctSockets([{ sizes, clients }, others, others, others]);
-  const broker = await startBerthd(processes, programs.client, root, folder, berthd);
+  const broker = await startBerthd(processes, programs.client, folder, berthd);
   const contenders = [await startFloor(processes, programs, folder, floor, broker.replies), broker.contender];
   if (programs.s6Client !== undefined) {
     const rules = writeRules(folder);
@@ -100,8 +101,8 @@ function clientContender(label, client, socketOf, sets) {
   };
 }
 
-async function startBerthd(processes, client, root, folder, sets) {
-  const [config, state, socket] = ["config", "state", "berthd.sock"].map((name) => join(folder, name));
+async function startBerthd(processes, client, folder, sets) {
+  const { config, state, socket, log, command } = brokerIn(folder);
   mkdirSync(config);
   mkdirSync(state);
   for (const [count, set] of sets) {
@@ -111,9 +112,7 @@ async function startBerthd(processes, client, root, folder, sets) {
     });
     writeFileSync(join(config, `${berthOf(count)}.toml`), sections.join("\n"));
   }
-  const options = ["--config", config, "--state", state, "--socket", socket];
-  const command = [process.execPath, join(root, "dist/cli/berthd.js"), ...options];
-  await processes.serve(command, socket, join(folder, "berthd.log"));
+  await processes.serve(command, socket, log);
   const replies = new Map();
   for (const [count, set] of sets) {
     const printed = await processes.run([client, socket, berthOf(count), "reply", ...set], PROBE_MS);

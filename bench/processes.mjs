@@ -10,6 +10,12 @@ import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 
+/** MiB of memory that a process has now, or with VmHWM has had at most (proc_pid_status(5)). */
+export function memoryOf(pid, line = "VmRSS") {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  return Number(new RegExp(`^${line}:\\s*(\\d+) kB`, "m").exec(status)[1]) / 1024;
+}
+
 const START_MS = 15_000;
 const STOP_MS = 3_000;
 

@@ -75,7 +75,7 @@ async function main({ print, binds, rounds, turns }) {
   const programs = compileBind(root);
 
   await inSession(async ({ machine, folder, processes }) => {
-    const all = await startBindContenders(processes, programs, { root, launcher, proxy, folder });
+    const all = await startBindContenders(processes, programs, { launcher, proxy, folder });
     const contenders = binds ? all.filter((one) => ["start", "bind"].includes(one.case)) : all;
     const rows = summariseBind(await measure(processes, contenders, turns, rounds));
     publish("bind", print, { machine, rounds, turns, rows });

@@ -7,6 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { brokerIn } from "../bench/broker.mjs";
 import { summariseCommands } from "../bench/cli-report.mjs";
 import { publish } from "../bench/results.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
@@ -53,13 +54,11 @@ function measure(commands, rounds) {
 
 async function main({ print, rounds }) {
   await inSession(async ({ machine, folder, processes }) => {
-    const [config, socket] = ["config", "broker.sock"].map((name) => join(folder, name));
+    const { config, socket, log, command } = brokerIn(folder);
     mkdirSync(config);
     const server = process.getuid() === 0 ? '[server]\nuser = "nobody"\n' : "";
     writeFileSync(join(config, "lobby.toml"), `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${server}`);
-    const program = join(root, "dist/cli/berthd.js");
-    const command = [process.execPath, program, "--config", config, "--socket", socket];
-    await processes.serve(command, socket, join(folder, "broker.log"));
+    await processes.serve(command, socket, log);
     const rows = summariseCommands(measure(commandsOf(socket), rounds), FLOOR);
     publish("cli", print, { machine, rounds, rows });
   });

@@ -5,10 +5,12 @@
  * installs anything, never leaves anything running.
  */
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { brokerIn } from "../bench/broker.mjs";
 import { compileClient, missing } from "../bench/build.mjs";
+import { memoryOf } from "../bench/processes.mjs";
 import { publish } from "../bench/results.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
@@ -33,35 +35,30 @@ async function freePort() {
   return port;
 }
 
-/** MiB of memory that a process has now, and how many descriptors. */
-function sizeOf(pid) {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return {
-    memory: Number(/^VmRSS:\s*(\d+) kB/m.exec(status)[1]) / 1024,
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
-  };
-}
-
 async function main({ print, leases }) {
   const lacking = missing(root);
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const client = compileClient(root);
   await inSession(async ({ machine, folder, processes }) => {
-    const [config, state, socket] = ["config", "state", "broker.sock"].map((name) => join(folder, name));
+    const { config, socket, log, command: broker } = brokerIn(folder);
     mkdirSync(config);
     const port = await freePort();
     const server = process.getuid() === 0 ? '[server]\nuser = "nobody"\n' : "";
     writeFileSync(join(config, "lobby.toml"), `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n${server}`);
-    const program = join(root, "dist/cli/berthd.js");
-    const broker = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
-    const pid = await processes.serve(broker, socket, join(folder, "broker.log"));
+    const pid = await processes.serve(broker, socket, log);
     const each = Math.ceil(leases / PARTS);
     const rows = [];
     for (let part = 1; part <= PARTS; part++) {
       say(`part ${part} of ${PARTS}`);
       const command = [client, socket, "lobby", "lease", String(each), "100", `tcp:${port}`];
       const { p50, p99 } = JSON.parse(await processes.run(command, TIMEOUT));
-      rows.push({ leases: part * each, p50: p50 / 1000, p99: p99 / 1000, ...sizeOf(pid) });
+      rows.push({
+        leases: part * each,
+        p50: p50 / 1000,
+        p99: p99 / 1000,
+        memory: memoryOf(pid),
+        descriptors: readdirSync(`/proc/${pid}/fd`).length,
+      });
     }
     publish("endure", print, { machine, rows });
   });

@@ -74,7 +74,7 @@ async function main({ print, rounds, cycles }) {
   if (withoutS6 !== undefined) say(withoutS6);
   const programs = compile(root, withoutS6 === undefined);
   await inSession(async ({ machine, folder, processes }) => {
-    const { contenders } = await startContenders(processes, programs, root, folder, { sizes: SIZES, clients: names });
+    const { contenders } = await startContenders(processes, programs, folder, { sizes: SIZES, clients: names });
     const context = { processes, folder, rounds, cycles };
     const of = (count) => contenders.filter(({ takesPart }) => takesPart({ mode: "hold", count }));
     const sizes = { at: "descriptors", counts: SIZES, turn: turnOfSize };

@@ -7,6 +7,7 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { brokerIn } from "../bench/broker.mjs";
 import { compileLaunch, findProgram, missing, onPath } from "../bench/build.mjs";
 import { summariseLaunches } from "../bench/launch-report.mjs";
 import { publish } from "../bench/results.mjs";
@@ -77,14 +78,12 @@ async function main({ print, rounds, sizes }) {
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const programs = compileLaunch(root);
   await inSession(async ({ machine, folder, processes }) => {
-    const [config, state, socket] = ["config", "state", "broker.sock"].map((name) => join(folder, name));
+    const { config, socket, log, command: broker } = brokerIn(folder);
     const server = join(folder, basename(programs.server));
     copyFileSync(programs.server, server);
     chmodSync(folder, 0o711);
     configure(config, sizes.at(-1));
-    const program = join(root, "dist/cli/berthd.js");
-    const broker = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
-    await processes.serve(broker, socket, join(folder, "broker.log"));
+    await processes.serve(broker, socket, log);
     const contenders = contendersOf({ launcher, socket, server });
     const results = sizes.flatMap((servers) => contenders.map((one) => ({ servers, ...one, rounds: [] })));
     for (let round = 1; round <= rounds; round++) {

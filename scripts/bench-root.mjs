@@ -7,6 +7,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { brokerIn } from "../bench/broker.mjs";
 import { compileRoot, missing } from "../bench/build.mjs";
 import { publish } from "../bench/results.mjs";
 import { summariseRoots } from "../bench/root-report.mjs";
@@ -124,15 +125,13 @@ async function main({ print, rounds, cycles, sizes }) {
   if (lacking.length > 0) throw new Error(lacking.join("\n"));
   const programs = compileRoot(root);
   await inSession(async ({ machine, folder, processes }) => {
-    const [config, state, socket] = ["config", "state", "broker.sock"].map((name) => join(folder, name));
+    const { config, state, socket, log, command } = brokerIn(folder);
     mkdirSync(config);
     say("making the images");
     const ways = sizes.flatMap((files) =>
       waysOf(files, { folder, config, state, programs, socket, cycles, processes }),
     );
-    const program = join(root, "dist/cli/berthd.js");
-    const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
-    await processes.serve(command, socket, join(folder, "broker.log"));
+    await processes.serve(command, socket, log);
     const rows = summariseRoots(await measure(ways, rounds));
     publish("root", print, { machine, rounds, cycles, rows });
   });

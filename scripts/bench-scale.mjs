@@ -6,6 +6,8 @@
  */
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { brokerIn } from "../bench/broker.mjs";
+import { memoryOf } from "../bench/processes.mjs";
 import { median } from "../bench/report.mjs";
 import { publish } from "../bench/results.mjs";
 import { change, configure, nameOf, ways } from "../bench/scale-config.mjs";
@@ -29,11 +31,6 @@ function read({ quick, json, save, reloads = quick ? "4" : "10" }) {
   };
 }
 
-/** MiB of memory that a process has now. */
-function memoryOf(pid) {
-  return Number(/^VmRSS:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
-}
-
 /** When the broker said that it serves, in milliseconds since 1970; undefined if it has not yet. */
 function readyAt(log, count) {
   const line = /^(\S+) info +ready: (.*)$/m.exec(existsSync(log) ? readFileSync(log, "utf8") : "");
@@ -46,13 +43,11 @@ async function measure({ way, count }, { folder: parent, processes, reloads }) {
   say(`${count} berths on ${way}`);
   // A folder for each broker: beside its socket, the one before recorded the lease of this process.
   const folder = join(parent, `${count} ${way}`);
-  const [config, state, socket, log] = ["config", "state", "broker.sock", "broker.log"].map((n) => join(folder, n));
+  const { config, socket, log, command } = brokerIn(folder);
   configure(config, way, count);
   const begin = process.hrtime.bigint();
   await processes.run([process.execPath, join(root, "dist/berth/berth.cjs"), "check", config], CHECK_MS);
   const check = Number(process.hrtime.bigint() - begin) / 1e6;
-  const program = join(root, "dist/cli/berthd.js");
-  const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
   const started = Date.now();
   const pid = await processes.serve(command, () => readyAt(log, count) !== undefined, log);
   const start = readyAt(log, count) - started;

@@ -7,6 +7,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { brokerIn } from "../bench/broker.mjs";
+import { memoryOf } from "../bench/processes.mjs";
 import { publish } from "../bench/results.mjs";
 import { configure, nameOf } from "../bench/scale-config.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
@@ -36,11 +38,6 @@ function read({ quick, json, save, berths = "500", pages = "50", rounds = quick 
   };
 }
 
-/** MiB of memory that a process has had at most. */
-function mostMemoryOf(pid) {
-  return Number(/^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
-}
-
 /** berth-web on the other cores, with its pages. Resolves with what ends both, and says how much memory it took. */
 async function openPages({ folder, processes, socket, others }, count) {
   const log = join(folder, "web.log");
@@ -54,7 +51,7 @@ async function openPages({ folder, processes, socket, others }, count) {
   const pagesLog = join(folder, `pages-${pid}.log`);
   const pagesPid = await processes.serve(pages, () => readFileSync(pagesLog, "utf8").includes("open"), pagesLog);
   return async () => {
-    const memory = mostMemoryOf(pid);
+    const memory = memoryOf(pid, "VmHWM");
     for (const one of [pagesPid, pid]) {
       if (!existsSync(`/proc/${one}`)) throw new Error("berth-web or a page has ended");
       process.kill(one, "SIGTERM");
@@ -80,10 +77,8 @@ async function turn(tenant, other) {
 
 async function main({ print, berths, pages, rounds }) {
   await inSession(async ({ machine, folder, processes }) => {
-    const [config, state, socket, log] = ["config", "state", "broker.sock", "broker.log"].map((n) => join(folder, n));
+    const { config, socket, log, command } = brokerIn(folder);
     configure(config, "different ports", berths);
-    const program = join(root, "dist/cli/berthd.js");
-    const command = [process.execPath, program, "--config", config, "--state", state, "--socket", socket];
     await processes.serve(command, socket, log);
     const [tenant, other] = [await Caller.open(socket), await Caller.open(socket)];
     const others = machine.core === 0 ? "0" : `0-${machine.core - 1}`;

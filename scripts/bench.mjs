@@ -59,7 +59,7 @@ async function main({ print, chosen, rounds, cycles }) {
   const programs = compile(root, withoutS6 === undefined);
 
   await inSession(async ({ machine, folder, processes }) => {
-    const { contenders, replyBytes } = await startContenders(processes, programs, root, folder);
+    const { contenders, replyBytes } = await startContenders(processes, programs, folder);
     const rows = summarise(await measure(processes, contenders, { chosen, rounds, cycles }));
     const target = judge(rows);
     publish("calls", print, { machine, rounds, cycles, replyBytes, rows, target });
