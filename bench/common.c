@@ -97,7 +97,7 @@ void close_all(const int *fds, size_t count) {
   for (size_t i = 0; i < count; i++) close(fds[i]);
 }
 
-static uint64_t now(void) {
+uint64_t now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
@@ -114,7 +114,9 @@ static int ascending(const void *left, const void *right) {
   return (a > b) - (a < b);
 }
 
-static uint64_t percentile(const uint64_t *sorted, size_t count, size_t percent) {
+void sort_times(uint64_t *times, size_t count) { qsort(times, count, sizeof *times, ascending); }
+
+uint64_t percentile(const uint64_t *sorted, size_t count, size_t percent) {
   return sorted[(count * percent + 99) / 100 - 1];
 }
 
@@ -131,8 +133,8 @@ void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned p
   measure_after(sleep_a_little, cycle, cycles, warmup);
 }
 
-// With $BENCH_GATE, a folder: makes a file "ready-PID" in it, and waits until somebody opens its FIFO "gate" for writing.
-// So several clients begin at once.
+// With $BENCH_GATE, a folder: makes a file "ready-PID" in it, and waits until bench/gate.mjs opens the FIFO "gate" there
+// for writing. So several clients begin at once.
 static void wait_at_gate(void) {
   const char *folder = getenv("BENCH_GATE");
   if (folder == NULL) return;
@@ -163,7 +165,7 @@ void measure_after(void (*before)(void), void (*cycle)(void), size_t cycles, siz
   }
   uint64_t end = now();
   double seconds = (double)(end - begin) / 1e9;
-  qsort(samples, cycles, sizeof *samples, ascending);
+  sort_times(samples, cycles);
   printf("{\"cycles\":%zu,\"p50\":%llu,\"p99\":%llu,\"rate\":%.0f,\"end\":%llu}\n", cycles,
          (unsigned long long)percentile(samples, cycles, 50), (unsigned long long)percentile(samples, cycles, 99),
          (double)cycles / seconds, (unsigned long long)end);

@@ -35,6 +35,13 @@ void close_all(const int *fds, size_t count);
 // Nanoseconds of CLOCK_MONOTONIC that one cycle takes.
 uint64_t time_of(void (*cycle)(void));
 
+// CLOCK_MONOTONIC in nanoseconds.
+uint64_t now(void);
+
+// Sorts `times`, the shortest first. Then percentile() finds one in them, by nearest rank.
+void sort_times(uint64_t *times, size_t count);
+uint64_t percentile(const uint64_t *sorted, size_t count, size_t percent);
+
 // Runs `cycle` `warmup` times untimed, then `cycles` times with CLOCK_MONOTONIC around each, and prints one line of
 // JSON: cycles, p50 and p99 in nanoseconds (nearest rank), rate in cycles per second of the whole loop, and when that
 // ended, in nanoseconds of CLOCK_MONOTONIC. With $BENCH_GATE, it waits there before the timed loop.

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MAX_SERVERS = 4000, MAX_WORDS = 64, PATIENCE_MS = 30000 };
@@ -24,12 +23,6 @@ enum { MAX_SERVERS = 4000, MAX_WORDS = 64, PATIENCE_MS = 30000 };
 static pid_t pids[MAX_SERVERS];
 static uint64_t started[MAX_SERVERS], took[MAX_SERVERS];
 static size_t launched;
-
-static uint64_t now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 // Ends every server, and waits for each. Some are wrapped by a program that ends with them.
 static void end_all(void) {
@@ -69,11 +62,6 @@ static void launch(char *const *command, size_t index, size_t port, size_t repor
   pids[launched++] = pid;
 }
 
-static int ascending(const void *left, const void *right) {
-  uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-  return (a > b) - (a < b);
-}
-
 int main(int argc, char **argv) {
   if (argc < 5 || argc - 4 > MAX_WORDS) die("usage: launch-many COUNT PARALLEL PORT COMMAND…");
   size_t count = parse_count(argv[1]), parallel = parse_count(argv[2]), port = parse_count(argv[3]);
@@ -98,8 +86,8 @@ int main(int argc, char **argv) {
   }
   double seconds = (double)(now() - begin) / 1e9;
   end_all();
-  qsort(took, count, sizeof *took, ascending);
-  printf("{\"seconds\":%.4f,\"p50\":%llu,\"p99\":%llu}\n", seconds, (unsigned long long)took[(count * 50 + 99) / 100 - 1],
-         (unsigned long long)took[(count * 99 + 99) / 100 - 1]);
+  sort_times(took, count);
+  printf("{\"seconds\":%.4f,\"p50\":%llu,\"p99\":%llu}\n", seconds,
+         (unsigned long long)percentile(took, count, 50), (unsigned long long)percentile(took, count, 99));
   return 0;
 }
