@@ -49,10 +49,13 @@ async function turnOfClients({ processes, folder, cycles }, contender, count) {
     processes.run(["env", `BENCH_GATE=${gate.folder}`, ...hold(contender, berth(index), each, 100)], 60_000),
   );
   const all = Promise.all(runs);
-  const begin = await Promise.race([all, gate.open(count)]);
-  const ends = (await all).map((text) => JSON.parse(text).end);
-  gate.remove();
-  return { rate: (count * each) / ((Math.max(...ends) - begin) / 1e9) };
+  try {
+    const begin = await Promise.race([all, gate.open(count)]);
+    const ends = (await all).map((text) => JSON.parse(text).end);
+    return { rate: (count * each) / ((Math.max(...ends) - begin) / 1e9) };
+  } finally {
+    gate.remove();
+  }
 }
 
 /** A result for each number and contender: what `turn` found in each round. */
