@@ -3,7 +3,7 @@
  * `npm run bench:report`: makes the tables and pictures of docs/benchmarks.md from bench/results, which the benchmarks
  * fill with `--save`. With `--check` it writes nothing, and exits 1 if the documentation is not what it would write.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { makePage, PICTURES } from "../bench/docs/page.mjs";
@@ -13,11 +13,11 @@ const docs = join(import.meta.dirname, "../docs");
 const pictures = join(docs, PICTURES);
 const { check } = parseArgs({ options: { check: { type: "boolean", default: false } } }).values;
 
-mkdirSync(pictures, { recursive: true });
 const path = join(docs, "benchmarks.md");
 const before = readFileSync(path, "utf8");
 const { page, svgs } = makePage(before, load);
-const present = new Map(readdirSync(pictures).map((name) => [name, readFileSync(join(pictures, name), "utf8")]));
+const files = existsSync(pictures) ? readdirSync(pictures) : [];
+const present = new Map(files.map((name) => [name, readFileSync(join(pictures, name), "utf8")]));
 
 const outdated = [
   ...(page === before ? [] : ["benchmarks.md"]),
@@ -30,6 +30,7 @@ if (check) {
   for (const name of unused) console.error(`docs/${PICTURES}/${name} is shown by no page: npm run bench:report`);
   process.exitCode = outdated.length + unused.length > 0 ? 1 : 0;
 } else {
+  mkdirSync(pictures, { recursive: true });
   writeFileSync(path, page);
   for (const [name, svg] of svgs) writeFileSync(join(pictures, name), svg);
   for (const name of unused) rmSync(join(pictures, name));

@@ -23,10 +23,7 @@ export function makePage(text, load) {
       ({ file, title, x, y }) => `![${title}: ${y.label} over ${x.label}](${PICTURES}/${file}.svg)`,
     );
     const table = `\`\`\`text\n${renderers[name](result)}\n\`\`\``;
-    return [`<!-- bench ${name} -->`, table, ...images, "<!-- end -->"]
-      .join("\n\n")
-      .replace("-->\n\n", "-->\n")
-      .replace("\n\n<!-- end", "\n<!-- end");
+    return `<!-- bench ${name} -->\n${[table, ...images].join("\n\n")}\n<!-- end -->`;
   });
   return { page, svgs };
 }
