@@ -1,5 +1,5 @@
 /** What the rounds of `npm run bench:bind` come to. Pure: numbers in, text out. */
-import { columns, machineLine, median } from "./report.mjs";
+import { columns, median, pinnedHead } from "./report.mjs";
 
 const titles = {
   first: "first bind",
@@ -67,7 +67,7 @@ export function summariseBind(results) {
 }
 
 /** The rows for people, a blank line between the cases. */
-export function bindText({ machine, date, rounds, rows }) {
+export function bindText({ rows, ...result }) {
   const header = ["operation", "contender", "p50 µs", "p99 µs", "rate", "", "ratio", "to C"];
   const lines = rows.map(({ case: one, contender, p50, p99, rate, ratio, toFloor }) => [
     titles[one],
@@ -79,6 +79,5 @@ export function bindText({ machine, date, rounds, rows }) {
     ratio.toFixed(2),
     toFloor?.toFixed(2) ?? "",
   ]);
-  const about = `${machineLine({ machine, date })}\neverything pinned to core ${machine.core}; medians of ${rounds} rounds`;
-  return `${about}\n\n${columns(header, lines, [0, 1, 5], 1)}`;
+  return `${pinnedHead(result)}\n\n${columns(header, lines, [0, 1, 5], 1)}`;
 }

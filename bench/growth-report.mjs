@@ -1,5 +1,5 @@
 /** What the rounds of `npm run bench:growth` come to. Pure: numbers in, text out. */
-import { columns, machineLine, median } from "./report.mjs";
+import { columns, median, pinnedHead } from "./report.mjs";
 
 /** Rows of the medians of `keys` over each result's `rounds`, with the `ratio` of `key` to the floor's at the same `at`. */
 export function summariseGrowth(results, at, keys, ratioOf) {
@@ -13,7 +13,7 @@ export function summariseGrowth(results, at, keys, ratioOf) {
   });
 }
 
-export function growthText({ machine, date, rounds, descriptors, clients }) {
+export function growthText({ descriptors, clients, ...result }) {
   const first = descriptors.map(({ descriptors: count, contender, p50, p99, ratio }) => [
     String(count),
     contender,
@@ -26,7 +26,7 @@ export function growthText({ machine, date, rounds, descriptors, clients }) {
     ratio.toFixed(2),
   ]);
   return [
-    `${machineLine({ machine, date })}\neverything pinned to core ${machine.core}; medians of ${rounds} rounds`,
+    pinnedHead(result),
     columns(["descriptors", "contender", "p50 µs", "p99 µs", "ratio"], first, [1], 1),
     columns(["clients", "contender", "calls/s", "ratio"], second, [1], 1),
   ].join("\n\n");

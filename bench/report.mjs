@@ -58,11 +58,17 @@ export function machineLine({ machine: { kernel, cpu, cores, node, load }, date 
   return `${date}: Linux ${kernel}, ${cpu}, ${cores} cores, Node ${node}, load ${load.toFixed(2)}`;
 }
 
+/** The lines above a table: {@link machineLine}, and of how many rounds it is, where everything ran on one core. */
+export function pinnedHead(result, ...more) {
+  const { machine, rounds } = result;
+  const of = rounds === 1 ? "1 round" : `medians of ${rounds} rounds`;
+  return `${machineLine(result)}\n${[`everything pinned to core ${machine.core}`, of, ...more].join("; ")}`;
+}
+
 /** What `npm run bench` says of a result. */
-export function callsText({ machine, date, rounds, replyBytes, rows, target }) {
+export function callsText({ replyBytes, rows, target, ...result }) {
   const replies = Object.entries(replyBytes).map(([count, bytes]) => `${bytes} bytes with ${count} fd`);
-  const about = `medians of ${rounds} rounds; replies of floor and berthd: ${replies.join(", ")}`;
-  const head = `${machineLine({ machine, date })}\neverything pinned to core ${machine.core}; ${about}`;
+  const head = pinnedHead(result, `replies of floor and berthd: ${replies.join(", ")}`);
   return [head, table(rows), ...(target === undefined ? [] : [verdict(target)])].join("\n\n");
 }
 

@@ -1,5 +1,5 @@
 /** What the rounds of `npm run bench:root` come to. Pure: numbers in, text out. */
-import { columns, machineLine, median } from "./report.mjs";
+import { columns, median, pinnedHead } from "./report.mjs";
 
 /**
  * One row for each image and way, from `results`: { files, way, disk, rounds: [{ p50, p99 }] } with times in
@@ -24,7 +24,7 @@ export function summariseRoots(results) {
 }
 
 /** The rows for people, a blank line between the images. */
-export function rootText({ machine, date, rounds, cycles, rows }) {
+export function rootText({ cycles, rows, ...result }) {
   const header = ["files", "way", "p50 µs", "p99 µs", "disk KiB", "ratio", "growth"];
   const lines = rows.map(({ files, way, p50, p99, disk, ratio, growth }) => [
     String(files),
@@ -35,6 +35,5 @@ export function rootText({ machine, date, rounds, cycles, rows }) {
     ratio.toFixed(2),
     growth.toFixed(2),
   ]);
-  const about = `everything pinned to core ${machine.core}; medians of ${rounds} rounds of ${cycles}`;
-  return `${machineLine({ machine, date })}\n${about}\n\n${columns(header, lines, [1], 1)}`;
+  return `${pinnedHead(result, `up to ${cycles} leases in each`)}\n\n${columns(header, lines, [1], 1)}`;
 }
