@@ -64,7 +64,8 @@ const readiness = { udp: (port) => () => echoes(port), tcp: (port) => () => swal
 
 /**
  * Starts everything. Returns the contenders of each case in the order in which they take turns, the plain one first:
- * `case` ("start", "bind", "udp" or "tcp"), `label` and `command(amount, warmup)`. `proxy` is systemd-socket-proxyd, if there.
+ * `case` ("start", "bind", "udp" or "tcp"), `label` and `command(amount, warmup)`. `proxy` is systemd-socket-proxyd, or
+ * undefined without it.
  */
 export async function startBindContenders(processes, compiled, { launcher, proxy, folder }) {
   const programs = openToAll(compiled, folder);

@@ -1,4 +1,4 @@
-/** How every benchmark starts the broker: that of `dist/`, with its files in the benchmark's folder. It starts nothing. */
+/** The broker of `dist/` as every benchmark starts it, with its files in the benchmark's folder. It starts nothing. */
 import { join } from "node:path";
 import { root } from "./session.mjs";
 

@@ -1,7 +1,7 @@
 /** What the rounds of `npm run bench:cli` come to. Pure: numbers in, text out. */
 import { columns, machineLine, median } from "./report.mjs";
 
-/** Milliseconds of each command, by what people type: the middle and the shortest, and both as a ratio to the floor's. */
+/** The middle and the shortest of the milliseconds of each command, and both as a ratio to the floor's. */
 export function summariseCommands(times, floor) {
   const least = (name) => Math.min(...times[name]);
   return Object.keys(times).map((name) => ({

@@ -35,8 +35,8 @@ static void send_text(const char *text, size_t size) {
   if (send(connection, text, size, MSG_NOSIGNAL) != (ssize_t)size) die_errno("send");
 }
 
-// Receives a reply up to its NUL; returns how many descriptors came into `fds`. None is read together with the next one:
-// what has descriptors ends a read.
+// Receives a reply up to its NUL; returns how many descriptors came into `fds`. It never gets a part of the next reply:
+// the kernel ends a read after a message with descriptors (unix(7)).
 static size_t receive_reply(int fds[static MAX_SOCKETS]) {
   size_t length = 0, count = 0;
   do {
@@ -94,7 +94,7 @@ static void open_crowd(void) {
   for (int i = 0; i < PIPELINED; i++) memcpy(pipelined + (size_t)i * request_size, request, request_size);
 }
 
-// All that is asked is there before the first reply is read.
+// Every request is sent before the first reply is read.
 static void acquire_in_crowd(void) {
   for (int i = 0; i < CROWD; i++) {
     connection = crowd[i];

@@ -133,8 +133,8 @@ void measure_paced(void (*cycle)(void), size_t cycles, size_t warmup, unsigned p
   measure_after(sleep_a_little, cycle, cycles, warmup);
 }
 
-// With $BENCH_GATE, a folder: makes a file "ready-PID" in it, and waits until bench/gate.mjs opens the FIFO "gate" there
-// for writing. So several clients begin at once.
+// With $BENCH_GATE, a folder: makes a file "ready-PID" in it, and waits until bench/gate.mjs opens the FIFO "gate"
+// there for writing. So several clients begin at once.
 static void wait_at_gate(void) {
   const char *folder = getenv("BENCH_GATE");
   if (folder == NULL) return;

@@ -60,7 +60,8 @@ async function distinctSockets(wanted) {
 /**
  * Starts everything. Returns the contenders in the order in which they take turns, the floor first: `label`,
  * `takesPart(case)` and `command(case, cycles, warmup)`; and the length of the reply, in bytes, by berth size. `sizes`
- * are the numbers of descriptors, 1 among them. Each of `clients` gets a berth of its own: the `count` of its case is its name.
+ * are the numbers of descriptors, 1 among them. Each of `clients` gets a berth of its own. The `count` of its case is
+ * its name.
  */
 export async function startContenders(processes, programs, folder, { sizes = [1, 4], clients = [] } = {}) {
   const others = { sizes, clients: [] };

@@ -1,7 +1,7 @@
 /** What the rounds of `npm run bench:growth` come to. Pure: numbers in, text out. */
 import { columns, median, pinnedHead } from "./report.mjs";
 
-/** Rows of the medians of `keys` over each result's `rounds`, with the `ratio` of `key` to the floor's at the same `at`. */
+/** Rows of the medians of `keys` over each result's `rounds`, each with its `ratio` to the floor at the same `at`. */
 export function summariseGrowth(results, at, keys, ratioOf) {
   const rows = results.map(({ rounds, ...row }) => ({
     ...row,

@@ -1,4 +1,4 @@
-/** The table of each benchmark, by its name: what it prints, and what docs/benchmarks.md shows. Pure: a result in, text out. */
+/** What each benchmark prints, and what docs/benchmarks.md shows of it, by its name. Pure: a result in, text out. */
 import { bindText } from "./bind-report.mjs";
 import { cliText } from "./cli-report.mjs";
 import { endureText } from "./endure-report.mjs";

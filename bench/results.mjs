@@ -1,6 +1,6 @@
 /**
- * What a benchmark found: printed, and with `--save` kept as `bench/results/NAME.json`. `npm run bench:report` makes the
- * tables and pictures of docs/ from these files.
+ * What a benchmark found: printed, and with `--save` kept as `bench/results/NAME.json`. `npm run bench:report` makes
+ * the tables and pictures of docs/ from these files.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,8 +10,8 @@ const folder = join(import.meta.dirname, "results");
 const pathOf = (name) => join(folder, `${name}.json`);
 
 /**
- * Prints the result of a benchmark, which has the `machine` it was measured on: as a table, or with `json` as JSON. With
- * `save` it also replaces the file from which the documentation is made.
+ * Prints the result of a benchmark, which has the `machine` it was measured on: as a table, or with `json` as JSON.
+ * With `save` it also replaces the file from which the documentation is made.
  */
 export function publish(name, { json, save }, { machine, ...figures }) {
   const result = { bench: name, date: new Date().toISOString().slice(0, 10), machine, ...figures };

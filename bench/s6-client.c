@@ -1,9 +1,9 @@
 // The client of s6-fdholderd, on libs6's own synchronous calls. One cycle takes the sockets and closes them: with
 // `retrieve` by name, one round trip for each; with `getdump` all that the daemon holds, in one round trip.
 //
-//   s6-client SOCKET store                                       tcp:PORT|udp:PORT…    stores them, named as written
-//   s6-client SOCKET retrieve|getdump hold|connect CYCLES WARMUP tcp:PORT|udp:PORT…    times taking them
-//   s6-client SOCKET retrieve         crowd        CYCLES WARMUP tcp:PORT|udp:PORT     times taking one, CROWD × PIPELINED
+//   s6-client SOCKET store                                       tcp:PORT|udp:PORT…  stores them, named as written
+//   s6-client SOCKET retrieve|getdump hold|connect CYCLES WARMUP tcp:PORT|udp:PORT…  times taking them
+//   s6-client SOCKET retrieve         crowd        CYCLES WARMUP tcp:PORT|udp:PORT   times CROWD × PIPELINED of one
 #define _GNU_SOURCE
 #include "common.h"
 
@@ -17,7 +17,7 @@
 
 static const char *path;
 static s6_fdholder_t holder = S6_FDHOLDER_ZERO
-static tain deadline;  // never: whoever started this program ends it when it takes too long
+static tain deadline;  // never: the benchmark ends this program when it takes too long
 static char **names;
 static size_t name_count;
 static genalloc dump = GENALLOC_ZERO;
@@ -78,7 +78,7 @@ static int close_taken(unixmessage const *message, void *unused) {
   return 1;
 }
 
-// As s6_fdholder_retrieve_g(), but all that is asked is there before the first answer is read.
+// As s6_fdholder_retrieve_g(), but every request is sent before the first answer is read.
 static void acquire_in_crowd(void) {
   for (int i = 0; i < CROWD; i++) {
     for (int j = 0; j < PIPELINED; j++) {

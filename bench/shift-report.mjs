@@ -1,7 +1,7 @@
 /** What the rounds of `npm run bench:shift` come to. Pure: numbers in, text out. */
 import { columns, machineLine, median } from "./report.mjs";
 
-/** One row for each size of the tree and contender, with the median of its `seconds`; `ratio` is to the first contender. */
+/** One row for each size of the tree and contender: the median of its `seconds`, its `ratio` to the first contender. */
 export function summariseShift(results) {
   const rows = results.map(({ files, label, seconds }) => ({ files, way: label, time: median(seconds), seconds }));
   const first = (files) => rows.find((row) => row.files === files).time;

@@ -1,7 +1,8 @@
 /**
- * `node scripts/fuzz-wire.mjs [--seconds 60] [--seed N] [--skip KIND,…]`: sends a broker broken calls, with descriptors of every kind at
- * every byte, as a user that may take no berth and as a tenant. After each burst the broker has to answer, and to have
- * no more open, nor much more memory, than before. Needs root and gcc. The seed it prints repeats what it sent.
+ * `node scripts/fuzz-wire.mjs [--seconds 60] [--seed N] [--skip KIND,…]`: sends a broker broken calls, with descriptors
+ * of every kind at every byte, as a user that may take no berth and as a tenant. After each burst the broker has to
+ * answer, and to have no more open, nor much more memory, than before. Needs root and gcc. The seed it prints repeats
+ * what it sent.
  */
 import { execFileSync, spawn } from "node:child_process";
 import {

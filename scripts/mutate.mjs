@@ -116,7 +116,7 @@ async function runStryker(name, { incremental, jobs, file }) {
     concurrency: Number(jobs),
     incremental,
     incrementalFile: join(folder, `${name}.incremental.json`),
-    // A loaded machine is not an endless loop, and a test that waits for ever has failed before (vitest.mutate.config.ts).
+    // For a loaded machine. A test that waits for ever fails before, by its own limit (vitest.mutate.config.ts).
     timeoutMS: 20_000,
     reporters: ["json", "progress-append-only"],
     jsonReporter: { fileName: results },

@@ -1,4 +1,4 @@
-/** The table in docs/servers.md: every server of scripts/servers, and with what those outside the tests were last seen. */
+/** The table in docs/servers.md: every server of scripts/servers, and when it was last run if no test runs it. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./prepare.mjs";

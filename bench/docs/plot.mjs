@@ -38,7 +38,8 @@ function legendOf(series, top) {
     const width = LEGEND_GAP + name.length * CHARACTER;
     if (x > BOX.left && x + width > WIDTH - BOX.right) [x, row] = [BOX.left, row + 1];
     const y = top + row * 20;
-    const part = `<g class="c${index}"><line x1="${x}" x2="${x + 20}" y1="${y}" y2="${y}" stroke-width="2"/>${marks[index](x + 10, y)}</g><text x="${x + 26}" y="${y + 4}">${escaped(name)}</text>`;
+    const sample = `<line x1="${x}" x2="${x + 20}" y1="${y}" y2="${y}" stroke-width="2"/>${marks[index](x + 10, y)}`;
+    const part = `<g class="c${index}">${sample}</g><text x="${x + 26}" y="${y + 4}">${escaped(name)}</text>`;
     x += width + 10;
     return part;
   });
@@ -46,8 +47,8 @@ function legendOf(series, top) {
 }
 
 /**
- * `title` in words; `x` and `y` with a `label` that has the unit and, where values grow by powers, `log`; `series` of at
- * most five lines, each with a `name` and `points` of [x, y].
+ * `title` in words; `x` and `y` with a `label` that has the unit and, where values grow by powers, `log`; `series` of
+ * at most five lines, each with a `name` and `points` of [x, y].
  */
 export function plot({ title, x, y, series }) {
   if (series.length > marks.length) throw new Error(`a plot shows at most ${marks.length} lines`);
@@ -65,8 +66,10 @@ export function plot({ title, x, y, series }) {
     return `<g class="c${index}">${line}${shown.map((place) => marks[index](...place)).join("")}</g>`;
   });
   const words = series.map(({ name, points }) => `${name}: ${points.length} points`).join("; ");
+  const height = bottom + BOX.bottom;
+  const size = `viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`;
   return `${[
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${bottom + BOX.bottom}" width="${WIDTH}" height="${bottom + BOX.bottom}" role="img">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">`,
     `<title>${escaped(title)}</title>`,
     `<desc>${escaped(`${y.label} over ${x.label}. ${words}`)}</desc>`,
     `<style>${style}</style>`,
