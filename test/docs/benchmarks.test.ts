@@ -54,6 +54,19 @@ describe("docs/benchmarks.md", () => {
   });
 });
 
+describe("docs/performance.md", () => {
+  it("has the system calls that their test allows", () => {
+    const page = readFileSync(join(packageRoot, "docs/performance.md"), "utf8");
+    const [, section = ""] = page.split("### System calls of each operation\n");
+    const test = readFileSync(join(packageRoot, "test/broker/system-calls.test.ts"), "utf8");
+    const pairs = (text: string, pair: RegExp) =>
+      Array.from(text.matchAll(pair), ([, ...counts]) => counts.map(Number));
+    const allowed = pairs(test, /\{ broker: (\d+), guard: (\d+) \}/g);
+    expect(allowed.length).toBeGreaterThan(3);
+    expect(pairs(section.split("\n##")[0] ?? "", /\| (\d+) \| (\d+) \|$/gm)).toEqual(allowed);
+  });
+});
+
 describe("--save", () => {
   it.each([
     ["bench.mjs", "--only", "lease"],
