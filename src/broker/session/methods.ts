@@ -26,7 +26,7 @@ import type { Stops } from "../demand/stops.ts";
 import type { Drains } from "../drain/drains.ts";
 import type { NotifySockets } from "../notify/notify-sockets.ts";
 import type { ConsoleSockets } from "../sockets/console-sockets.ts";
-import { cancelDrain, drain } from "./drain.ts";
+import { cancelDrain, drain } from "./drain-methods.ts";
 import { makePlan } from "./launch.ts";
 import { launchReply, rangeOf } from "./launch-reply.ts";
 import { refusal } from "./refusals.ts";
