@@ -167,7 +167,7 @@ type Berth (
   wake: ?Wake,
   # How to ask its server who plays, where the configuration says it.
   query: ?Query,
-  # Who plays, where its server or somebody else has said it.
+  # Who plays, if the server says it or an observer has reported it.
   players: ?Players,
   # With a tenant: its server is to end. Watchers hear by 'changed' that a drain begins, changes or is cancelled.
   drain: ?Draining

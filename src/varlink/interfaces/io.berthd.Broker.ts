@@ -57,7 +57,8 @@ method Stash(
   name: string
 ) -> ()
 
-# Closes a stashed descriptor of the berth, whoever left it. Without one of that name, nothing happens.
+# Closes a stashed descriptor of the berth, also one that an earlier tenant left. Without one of that name, nothing
+# happens.
 # FDSTOREREMOVE=1 is the same for a server that berth-launch has started outside of systemd.
 method Unstash(
   # Id of the lease.
