@@ -38,6 +38,7 @@ export class Drain {
   #lastSeen: number;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
+  #isClosed = false;
 
   constructor(berth: Berth, lease: Lease, facts: DrainFacts, options: DrainOptions) {
     this.lease = lease;
@@ -85,6 +86,7 @@ export class Drain {
   /** Stops nothing any more. Idempotent. */
   close(): void {
     this.#isStopping = true;
+    this.#isClosed = true;
     clearTimeout(this.#timer);
   }
 
@@ -104,7 +106,8 @@ export class Drain {
     const clause = why === "empty" ? "it is drained, and nobody plays" : "the deadline of its drain has come";
     try {
       const done = await stops.end(this.#berth, [this.lease], { privileged, uid, why: clause });
-      if (done.kind === "stopped" || this.lease.ended) return;
+      // A closed drain says nothing about the lease: its record, or a later drain, goes on.
+      if (done.kind === "stopped" || this.lease.ended || this.#isClosed) return;
       const reason = "message" in done ? done.message : done.kind;
       log("warning", `berth ${name}: its server was not stopped, so its drain is over: ${reason}`, {
         event: "drain-failed",
@@ -113,6 +116,7 @@ export class Drain {
       onFailed();
     } catch (error) {
       if (!isScarcity(error)) throw error;
+      if (this.#isClosed) return;
       this.#isStopping = false;
       this.#timer = setTimeout(() => this.look(), RETRY_MS);
     }
