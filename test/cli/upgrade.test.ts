@@ -166,7 +166,7 @@ describe("berth upgrade", needs("root", "unshare"), () => {
     expect((await world.run("drain", "--cancel", "arena@a")).stdout).toBe("arena@a: was not draining\n");
   });
 
-  test("of a version that is not there, or that a berth would not get, changes nothing", async () => {
+  test("of a version or a berth that is not there, or of one that would not get it, changes nothing", async () => {
     await using world = await scene(["arena@a"]);
     const before = await world.served();
     expect(await world.run("upgrade", "--image", "arena@three", "--now", "arena@a")).toMatchObject({ code: 1 });
@@ -178,6 +178,7 @@ describe("berth upgrade", needs("root", "unshare"), () => {
       stdout: "",
       stderr: 'berth: berth arena@a does not get arena@two: its file must say image = "arena"; nothing has changed\n',
     });
+    expect(await world.run("upgrade", "--image", "arena@two", "--now", "nope")).toMatchObject({ code: 1, stdout: "" });
     expect((await world.served())["arena@a"]?.[0]).toBe(before["arena@a"]?.[0]);
     const images = JSON.parse((await world.run("image", "ls", "--json")).stdout);
     expect(images.find(({ current }: { readonly current: boolean }) => current).version).toBe("one");

@@ -64,33 +64,47 @@ export function addUpgrade(program: Command): void {
       interruptible(async (signal) => {
         const options = command.optsWithGlobals<UpgradeOptions>();
         const names = await berthNames(words, options);
-        if (options.image !== undefined) await useImage(options.image, names, options);
+        if (options.image !== undefined) await useImage(options.image, names, options, signal);
         await forBerths(names, (name) => upgradeBerth(name, options, signal), {
           describe,
           signal,
           json: options.json === true,
           atOnce: options.maxParallel,
           onLeft: (left) => {
-            const begun = `berth: ${left.map(printable).join(" ")} not begun; once that is solved, the same command goes on`;
-            process.stderr.write(`${begun}\n`);
+            const message = `berth: ${left.map(printable).join(" ")} not begun; once that is solved, the same command goes on`;
+            process.stderr.write(`${message}\n`);
           },
         });
       }),
     );
 }
 
-/** Throws IMAGE_ABSENT, and CONFIG_INVALID if a berth would not get this version. */
-async function useImage(image: ImageVersion, names: readonly string[], choice: UpgradeChoice): Promise<void> {
+/** Throws IMAGE_ABSENT, and CONFIG_INVALID if a berth would not get this version. The former one is current then. */
+async function useImage(
+  image: ImageVersion,
+  names: readonly string[],
+  choice: UpgradeChoice,
+  signal: AbortSignal,
+): Promise<void> {
   const images = await brokersImages(choice);
   const { name, version } = image;
   const former = images.list().find((one) => one.name === name && one.current);
   images.use(name, version);
-  for (const berth of names) {
-    if (await soonGets(berth, image, choice)) continue;
+  try {
+    for (const berth of names) await mustGet(berth, image, choice, signal);
+  } catch (error) {
     if (former !== undefined) images.use(name, former.version);
-    const message = `berth ${berth} does not get ${name}@${version}: its file must say image = "${name}"; nothing has changed`;
-    throw new BerthError("CONFIG_INVALID", message);
+    throw error;
   }
+}
+
+async function mustGet(berth: string, image: ImageVersion, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
+  const gets = await soonGets(berth, image, choice);
+  if (signal.aborted) throw new BerthError("ABORTED", "interrupted");
+  if (gets) return;
+  const { name, version } = image;
+  const message = `berth ${berth} does not get ${name}@${version}: its file must say image = "${name}"; nothing has changed`;
+  throw new BerthError("CONFIG_INVALID", message);
 }
 
 /** The broker looks once a second what the current versions are. */
