@@ -60,6 +60,11 @@ export async function connectUntil(
   throw new BerthError("BROKER_UNREACHABLE", reasons.join("\n"));
 }
 
+/** Whether the broker has ended or closed the connection. The next broker goes on with leases and drains. */
+export function isBrokerGone(error: unknown): boolean {
+  return error instanceof BerthError && (error.code === "CONNECTION_CLOSED" || error.code === "BROKER_UNREACHABLE");
+}
+
 /** There is a broker, and it has not answered before the deadline. */
 export class NoAnswerError extends BerthError {
   constructor(path: string, seconds: number) {

@@ -1,9 +1,8 @@
 /** Shows what is left of drains, until their servers have ended. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { drainOf } from "../berth-state.ts";
-import { BerthError } from "../errors.ts";
 import { printable, printableJson } from "../printable.ts";
-import { connectUntil, deadlineOf } from "./ask.ts";
+import { connectUntil, deadlineOf, isBrokerGone } from "./ask.ts";
 import { type BerthRecord, type EventRecord, listBerths, readEvent } from "./berth-records.ts";
 import { EXIT_REFUSED } from "./exit.ts";
 import type { BrokerChoice } from "./options.ts";
@@ -40,10 +39,8 @@ export async function watchDrains(
       if (leases.size > 0) await follow(view, options, signal);
     } catch (error) {
       if (signal.aborted) break;
-      const isGone =
-        error instanceof BerthError && (error.code === "CONNECTION_CLOSED" || error.code === "BROKER_UNREACHABLE");
       // The next broker goes on with the drains.
-      if (!isGone || ++tries > RETRIES) throw error;
+      if (!isBrokerGone(error) || ++tries > RETRIES) throw error;
       await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
     }
   }

@@ -1,6 +1,7 @@
-/** Waits until a drained server has ended. It goes on with the next broker. */
+/** Waits until a drained server has ended, also when another broker replaces this one meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "../../errors.ts";
+import { isBrokerGone } from "../ask.ts";
 import { type BerthRecord, findBerth } from "../berth-records.ts";
 import type { BrokerChoice } from "../options.ts";
 
@@ -19,7 +20,7 @@ export async function awaitEnd(berth: string, lease: string, choice: BrokerChoic
       record = await findBerth(berth, choice);
       absences = 0;
     } catch (error) {
-      if (!isAbsence(error) || ++absences > ABSENCES) throw error;
+      if (!isBrokerGone(error) || ++absences > ABSENCES) throw error;
       continue;
     }
     if (record.lease?.id !== lease) return;
@@ -29,9 +30,4 @@ export async function awaitEnd(berth: string, lease: string, choice: BrokerChoic
     }
   }
   throw new BerthError("ABORTED", "interrupted");
-}
-
-/** Whether the broker has gone away: the next one goes on. */
-export function isAbsence(error: unknown): boolean {
-  return error instanceof BerthError && (error.code === "CONNECTION_CLOSED" || error.code === "BROKER_UNREACHABLE");
 }

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "../../errors.ts";
+import { isBrokerGone, secondsOf } from "../ask.ts";
 import { type BerthRecord, findBerth } from "../berth-records.ts";
 import { start } from "../commands/start.ts";
 import { stop } from "../commands/stop.ts";
@@ -11,7 +12,7 @@ import { cancelDrain, type DrainChoice, drain } from "../drain-calls.ts";
 import { hasSystemd } from "../own-start.ts";
 import { servicesFor, unitOf } from "../services.ts";
 import { mustBeSound, type Started } from "../started.ts";
-import { awaitEnd, isAbsence } from "./await-end.ts";
+import { awaitEnd } from "./await-end.ts";
 import { brokersImages, type ImageVersion, olderVersions } from "./images.ts";
 
 export interface UpgradeChoice extends DrainChoice {
@@ -30,10 +31,10 @@ export interface Upgraded {
   readonly images?: readonly string[];
 }
 
-/** How long a server must have its berth that does not say when it is ready, and how often to look, in milliseconds. */
+/** How long a server that does not send READY=1 must keep its berth, and how often to look, in milliseconds. */
 const SETTLE_MS = 3000;
 const LOOK_MS = 200;
-/** Longer than the broker believes what it knows of images. */
+/** Longer than the broker keeps what it has read of the current images: a second. */
 const IMAGES_FRESH_MS = 1100;
 /** How often to ask again for a drain where the broker has ended meanwhile: for half a minute. */
 const DRAIN_TRIES = 150;
@@ -87,7 +88,7 @@ async function end(name: string, lease: string, choice: UpgradeChoice, signal: A
     await drainSurely(name, choice, signal);
     await awaitEnd(name, lease, choice, signal);
   } catch (error) {
-    // Nobody would start the server that the broker stops.
+    // The broker would stop the server, and this command does not start it again.
     if (signal.aborted && !wasDraining) await cancelDrain(name, choice);
     throw error;
   }
@@ -100,7 +101,7 @@ async function drainSurely(name: string, choice: UpgradeChoice, signal: AbortSig
       await drain(name, choice);
       return;
     } catch (error) {
-      if (!isAbsence(error) || tries >= DRAIN_TRIES || signal.aborted) throw error;
+      if (!isBrokerGone(error) || tries >= DRAIN_TRIES || signal.aborted) throw error;
       await sleep(LOOK_MS);
     }
   }
@@ -125,7 +126,7 @@ async function awaitService(
   choice: UpgradeChoice,
   signal: AbortSignal,
 ): Promise<BerthRecord> {
-  const { timeout = DEFAULT_SECONDS } = choice;
+  const timeout = secondsOf(choice);
   const begun = performance.now();
   for (; !signal.aborted; await sleep(LOOK_MS)) {
     const record = await findBerth(name, choice);
@@ -138,9 +139,6 @@ async function awaitService(
   }
   throw new BerthError("ABORTED", "interrupted");
 }
-
-/** As `berth start` waits for a server. */
-const DEFAULT_SECONDS = 10;
 
 /** Starts the old version again, and says what runs now. */
 async function goBack(
