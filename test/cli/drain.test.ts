@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, expect, test } from "vitest";
 import { launchBroker, spawnBroker } from "../support/broker.ts";
 import { RawPeer } from "../support/peer.ts";
-import { berth, berths, Lines, start } from "./support.ts";
+import { berth, berths, endServersWithTest, Lines, start } from "./support.ts";
 
 const LEFT = /^lobby: its server stops once nobody plays, at the latest in (\d+:)?\d+:\d\d \(\d{4}-.*Z\)$/;
 
@@ -11,6 +11,7 @@ const LEFT = /^lobby: its server stops once nobody plays, at the latest in (\d+:
 async function served(files = berths) {
   const broker = await spawnBroker(files);
   const env = { BERTHD_SOCKET: broker.socket };
+  endServersWithTest(broker.socket);
   const server = start(["run", "lobby", "--", "sh", "-c", "echo on; exec sleep 1000"], env);
   await new Lines(server.stdout).find((line) => line === "on");
   const ended = once(server, "exit");

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { startHere } from "../../src/cli/own-start.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { isRoot, needs } from "../support/needs.ts";
-import { berth, withoutSystemd } from "./support.ts";
+import { berth, endServersWithTest, withoutSystemd } from "./support.ts";
 
 const user = isRoot ? 'user = "nobody"\n' : "";
 const berthOf = (command: string): string =>
@@ -15,7 +15,7 @@ const files = {
   "broken.toml": berthOf("echo no map >&2; exit 3"),
 };
 
-/** A zombie has ended: whoever reaps orphans here may be slow. */
+/** A zombie has ended: the process that reaps orphans here may be slow. */
 function isRunning(pid: string | undefined): boolean {
   try {
     return !/\) Z/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
@@ -31,6 +31,7 @@ test(
     using state = new TestFolder();
     await using broker = await spawnBroker(files, ["--state", state.path]);
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const first = await withoutSystemd(["start", "arena"], env);
     const [, pid] = /^arena: started pid (\d+)\n$/.exec(first.stdout) ?? [];
     expect(first).toEqual({ code: 0, stdout: `arena: started pid ${pid}\n`, stderr: "" });

@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, berths, cli, Lines, start } from "./support.ts";
+import { berth, berths, cli, endServersWithTest, Lines, start } from "./support.ts";
 
 describe("berth rm", () => {
   test("removes the file, the drop-ins and the server, and leaves the other berths alone", async () => {
     const drop = { "lobby.toml.d/port.toml": '[server]\nstop-signal = "SIGINT"\n' };
     await using broker = await spawnBroker({ ...berths, ...drop });
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const config = join(broker.folder.path, "config");
     const server = start(["run", "lobby", "--", "sh", "-c", "echo on; exec sleep 1000"], env);
     await new Lines(server.stdout).find((line) => line === "on");
@@ -30,6 +31,7 @@ describe("berth rm", () => {
   test("puts the files back if the broker refuses to reload, and the server goes on", async () => {
     await using broker = await spawnBroker(berths);
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const config = join(broker.folder.path, "config");
     const server = start(["run", "lobby", "--", "sh", "-c", "echo on; exec sleep 1000"], env);
     await new Lines(server.stdout).find((line) => line === "on");
@@ -39,8 +41,6 @@ describe("berth rm", () => {
     expect(stderr).toContain("bad.toml:1: ");
     expect(readdirSync(config)).toContain("lobby.toml");
     expect((await berth(["show", "lobby"], env)).stdout).toContain(String(server.pid));
-    server.kill("SIGKILL");
-    await once(server, "exit");
   });
 
   test("says what a server wrote, and how to remove it", async () => {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { spawnBroker } from "../support/broker.ts";
 import { RawPeer } from "../support/peer.ts";
-import { berth, berths, fakeBroker, Lines, start } from "./support.ts";
+import { berth, berths, endServersWithTest, fakeBroker, Lines, start } from "./support.ts";
 
 const isGone = (pid: number | undefined): boolean => !existsSync(`/proc/${pid}`);
 
@@ -15,6 +15,7 @@ describe("berth stop", () => {
     const files = { "arena@alice.toml": berths["lobby.toml"] ?? "", "arena@bob.toml": "" };
     await using broker = await spawnBroker({ ...berths, ...files });
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const servers = ["arena@alice", "lobby"].map((name) =>
       start(["run", name, "--", "sh", "-c", "echo on; exec sleep 1000"], env),
     );
@@ -60,6 +61,7 @@ describe("berth stop", () => {
     const text = `${berths["lobby.toml"]}stop-timeout = "5s"\n`;
     await using broker = await spawnBroker({ "lobby.toml": text });
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const server = start(["run", "lobby", "--", ...stubborn], env);
     await new Lines(server.stdout).find((line) => line === "ready");
     const ended = once(server, "exit");
@@ -78,6 +80,7 @@ describe("berth stop", () => {
   test("ends at Ctrl-C as one that was interrupted, and the server is stopped all the same", async () => {
     await using broker = await spawnBroker({ "lobby.toml": `${berths["lobby.toml"]}stop-timeout = "1s"\n` });
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const server = start(["run", "lobby", "--", ...stubborn], env);
     await new Lines(server.stdout).find((line) => line === "ready");
     const ended = once(server, "exit");
@@ -116,6 +119,7 @@ describe("berth stop", () => {
   test("the lease is told, too: a client that watches hears of stopping and released", async () => {
     await using broker = await spawnBroker(berths);
     const env = { BERTHD_SOCKET: broker.socket };
+    endServersWithTest(broker.socket);
     const server = start(["run", "lobby"], env);
     const watch = start(["watch", "lobby"], env);
     const lines = new Lines(watch.stdout);

@@ -1,10 +1,13 @@
 /** The built CLI (`npm run build:ts`) as a process of its own, and a broker that says whatever a test wants. */
 import { type ChildProcess, type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import type { Readable } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
+import { onTestFinished } from "vitest";
 import { packageRoot } from "../../src/native.ts";
 import { type ConfigFiles, TestFolder } from "../support/broker.ts";
 import { pathOf } from "../support/needs.ts";
@@ -70,6 +73,38 @@ export async function withoutSystemd(
   });
   const [code] = (await once(child, "close")) as [number | null];
   return { code, stdout, stderr };
+}
+
+/** Kills each process with this BERTHD_SOCKET when the test ends, also when it fails: servers and writers of logs. */
+export function endServersWithTest(socket: string): void {
+  const mark = `BERTHD_SOCKET=${socket}`;
+  const isMarked = (pid: string): boolean => {
+    try {
+      return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(mark);
+    } catch {
+      // It has ended, or is another user's.
+      return false;
+    }
+  };
+  onTestFinished(async () => {
+    for (let looks = 0; looks < MOST_LOOKS; looks++) {
+      const left = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && isMarked(name));
+      if (left.length === 0) return;
+      for (const pid of left) killIfThere(Number(pid));
+      await pause(20);
+    }
+    throw new Error(`a process with ${mark} does not end`);
+  });
+}
+
+const MOST_LOOKS = 500;
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
 }
 
 /** Lines as they come. */

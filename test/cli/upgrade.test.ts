@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { type BrokerProcess, isReady, launchBroker, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, type Ended, withoutSystemd } from "./support.ts";
+import { berth, type Ended, endServersWithTest, withoutSystemd } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -44,6 +44,7 @@ async function scene(names: readonly string[] = ["arena@a", "arena@b", "arena@c"
   const files = Object.fromEntries(names.map((name) => [`${name}.toml`, ""]));
   const extra = ["--state", state, "--ranges", POOL];
   const broker = await spawnBroker({ "arena@.toml": instance, ...files }, extra);
+  endServersWithTest(broker.socket);
   const run: Scene["run"] = (...words) => withoutSystemd(words, { BERTHD_SOCKET: broker.socket });
   expect(await run("start", "arena@*")).toMatchObject({ code: 0, stderr: "" });
   const served: Scene["served"] = async () => {
@@ -53,7 +54,6 @@ async function scene(names: readonly string[] = ["arena@a", "arena@b", "arena@c"
     return Object.fromEntries(berths.map(({ name, lease, root }) => [name, [lease?.pid, root.images[0]] as const]));
   };
   const dispose = async (): Promise<void> => {
-    await run("stop", "arena@*");
     await broker[Symbol.asyncDispose]();
     folder[Symbol.dispose]();
   };
@@ -147,7 +147,6 @@ describe("berth upgrade", needs("root", "unshare"), () => {
     const after = await world.served();
     expect(after["arena@a"]?.[1]).toBe("arena@two");
     expect(after["arena@a"]?.[0]).not.toBe(before["arena@a"]?.[0]);
-    await world.run("stop", "arena@a");
   });
 
   test("at Ctrl-C cancels the drain that it has begun, and the old server goes on", async () => {
