@@ -1,7 +1,5 @@
 /** Drains of real servers: who may ask, when a server is stopped, what it is told, and what outlives the broker. */
-import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
@@ -11,9 +9,9 @@ import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { isRoot, needs } from "../../support/needs.ts";
+import { askServer, notifyServer } from "../../support/notify-server.ts";
 import { RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
-import { fixtures } from "../../support/puppet.ts";
 import { Watcher } from "../../support/watcher.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -21,7 +19,7 @@ leaksNothing("soon");
 
 const DENIED = "org.varlink.service.PermissionDenied";
 const user = isRoot ? `user = ${NOBODY}\n` : "";
-const programs = new TestFolder({ "server.py": readFileSync(join(fixtures, "notify-server.py"), "utf8") });
+const programs = new TestFolder({ "server.py": notifyServer });
 afterAll(() => programs[Symbol.dispose]());
 /** Prints each line that is typed, and each SIGUSR1. */
 const listener = `import os, signal, sys
@@ -63,23 +61,12 @@ async function scene(more = "", options: Partial<BrokerOptions> = {}): Promise<S
   const watcher = await Watcher.connect(broker.socket, 1);
   const server = await launch(broker.socket, ["/usr/bin/python3", "-S", join(programs.path, "server.py")]);
   await watcher.until(({ event }) => event === "acquired");
-  const ask = async (code: string): Promise<string> => {
-    const socket = createSocket("udp4");
-    try {
-      const answer = once(socket, "message", { signal: AbortSignal.timeout(20_000) });
-      socket.send(code, port, "127.0.0.1");
-      const [data] = (await answer) as [Buffer];
-      return data.toString();
-    } finally {
-      socket.close();
-    }
-  };
   const dispose = async (): Promise<void> => {
     await watcher[Symbol.asyncDispose]();
     await broker[Symbol.asyncDispose]();
     await server.kill();
   };
-  return { broker, watcher, server, do: ask, [Symbol.asyncDispose]: dispose };
+  return { broker, watcher, server, do: (code) => askServer(port, code), [Symbol.asyncDispose]: dispose };
 }
 
 const drained = (told: Scene): unknown => told.broker.broker.berths[0]?.drain;

@@ -14,13 +14,13 @@ import { SOCK_DGRAM } from "../../../src/net/transport.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
 import { isRoot, needs } from "../../support/needs.ts";
+import { askServer, notifyServer } from "../../support/notify-server.ts";
 import { freePort } from "../../support/ports.ts";
-import { fixtures } from "../../support/puppet.ts";
 import { Watcher } from "../../support/watcher.ts";
 
 leaksNothing("soon");
 
-const programs = new TestFolder({ "server.py": readFileSync(join(fixtures, "notify-server.py"), "utf8") });
+const programs = new TestFolder({ "server.py": notifyServer });
 afterAll(() => programs[Symbol.dispose]());
 const user = isRoot ? "user = 65534\n" : "";
 
@@ -71,18 +71,7 @@ async function scene(more = ""): Promise<Scene> {
     const socket = createSocket("udp4");
     socket.send(code, port, "127.0.0.1", () => socket.close());
   };
-  const ask = async (code: string): Promise<string> => {
-    const socket = createSocket("udp4");
-    try {
-      const answer = once(socket, "message", { signal: AbortSignal.timeout(20_000) });
-      socket.send(code, port, "127.0.0.1");
-      const [data] = (await answer) as [Buffer];
-      return data.toString();
-    } finally {
-      socket.close();
-    }
-  };
-  return { broker, watcher, launch, tell, do: ask, [Symbol.asyncDispose]: dispose };
+  return { broker, watcher, launch, tell, do: (code) => askServer(port, code), [Symbol.asyncDispose]: dispose };
 }
 
 const view = ({ broker }: Scene): TestBroker["broker"]["berths"][number] | undefined => broker.broker.berths[0];
