@@ -9,10 +9,9 @@ import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import { processesOf, type ServerProcess } from "../berths/server-processes.ts";
-import type { Connections } from "./connections.ts";
 import { Ending } from "./ending.ts";
 import type { Runner } from "./runner.ts";
-import { Traffic } from "./traffic.ts";
+import { Traffic, type TrafficOptions } from "./traffic.ts";
 
 /** Checks per period. */
 const CHECKS = 8;
@@ -22,11 +21,10 @@ const RETRY_MS = 1000;
 
 const { SIGTERM } = constants.signals;
 
-export interface IdleWatchOptions {
+export interface IdleWatchOptions extends TrafficOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly runner: Pick<Runner, "stop">;
-  readonly connections: Pick<Connections, "to">;
   /** Milliseconds from SIGTERM to SIGKILL, unless the berth says another time. */
   readonly stopTimeout: number;
   /** Called before the server is stopped. */
@@ -47,7 +45,7 @@ export class IdleWatch {
   constructor(berth: Berth, options: IdleWatchOptions) {
     this.#berth = berth;
     this.#options = options;
-    this.#traffic = new Traffic(options.sys, options.connections);
+    this.#traffic = new Traffic(options);
     this.update();
   }
 

@@ -9,12 +9,17 @@ import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { Connections } from "./connections.ts";
 
+export interface TrafficOptions {
+  readonly sys: ForeignCalls;
+  readonly connections: Pick<Connections, "to">;
+}
+
 export class Traffic {
   readonly #sys: ForeignCalls;
   readonly #connections: Pick<Connections, "to">;
   readonly #stamps = new Map<HeldSocket, string>();
 
-  constructor(sys: ForeignCalls, connections: Pick<Connections, "to">) {
+  constructor({ sys, connections }: TrafficOptions) {
     this.#sys = sys;
     this.#connections = connections;
   }

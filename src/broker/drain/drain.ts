@@ -4,12 +4,10 @@
  */
 import { isScarcity } from "../../errors.ts";
 import type { Log } from "../../log.ts";
-import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
-import type { Connections } from "../demand/connections.ts";
 import type { Stops } from "../demand/stops.ts";
-import { Traffic } from "../demand/traffic.ts";
+import { Traffic, type TrafficOptions } from "../demand/traffic.ts";
 import { bootTime } from "../record/boot-time.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
 import { type DrainLimits, drainStep, type KnownPlayers } from "./drain-step.ts";
@@ -17,11 +15,9 @@ import { type DrainLimits, drainStep, type KnownPlayers } from "./drain-step.ts"
 /** When to try again to stop a server while the broker is handed over, or has no descriptor left. */
 const RETRY_MS = 1000;
 
-export interface DrainOptions {
-  readonly sys: Native;
+export interface DrainOptions extends TrafficOptions {
   readonly log: Log;
   readonly stops: Pick<Stops, "end">;
-  readonly connections: Pick<Connections, "to">;
   readonly limits: DrainLimits;
   /** Whether this broker is being replaced: it stops nothing then. */
   readonly isPaused: () => boolean;
@@ -45,7 +41,7 @@ export class Drain {
     this.#berth = berth;
     this.#options = options;
     this.#facts = facts;
-    this.#traffic = new Traffic(options.sys, options.connections);
+    this.#traffic = new Traffic(options);
     this.#traffic.seen(berth.sockets);
     this.#lastSeen = bootTime();
     // Later: the caller must get its answer first.
