@@ -1,4 +1,4 @@
-/** Why it is not running or what is wrong: the cause, the last lines of its output, the next try, and commands. */
+/** Why it is not running or what is wrong: the cause, the next try, and commands to copy. */
 import type { JSX } from "preact";
 import type { StateWord, Time, Why } from "../../src/api/shapes.ts";
 import { STATES } from "../model/states.ts";
@@ -21,11 +21,6 @@ export function WhyBox(props: {
     <section class={isTrouble ? "box coloured" : "box"}>
       <h2>{why.kind === "now" ? STATES[state].word : TITLES[why.kind]}</h2>
       <p>{why.text}</p>
-      {why.words === null ? null : (
-        <pre class="last-words" aria-label="Its last words" role="region" tabIndex={0}>
-          {why.words}
-        </pre>
-      )}
       {why.next === null ? null : (
         <p class="next">
           <NextTry at={why.next} frozen={frozen} />

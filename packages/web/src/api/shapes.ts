@@ -162,8 +162,6 @@ export interface Why {
   readonly kind: "not-running" | "wrong" | "now";
   /** The cause, in a sentence or two. */
   readonly text: string;
-  /** What its server wrote last, at most 3 lines. */
-  readonly words: string | null;
   /** When it is tried again. */
   readonly next: Time | null;
   readonly remedies: readonly Remedy[];

@@ -57,7 +57,7 @@ export function whyOf(known: Known, now: number): Why | null {
 }
 
 function now_(text: string, remedies: readonly Remedy[] = []): Why {
-  return { kind: "now", text, words: null, next: null, remedies };
+  return { kind: "now", text, next: null, remedies };
 }
 
 function failed({ record }: Known): Why {
@@ -70,7 +70,7 @@ function failed({ record }: Known): Why {
   return {
     kind: "not-running",
     text: `Its server did not start${times}${reason}. The port stays open: packets and connections wait in the kernel.`,
-    words: null,
+   
     next: timeOf(start?.next),
     remedies: [
       { what: "Read what it wrote", command: `berth logs ${name}` },
@@ -93,7 +93,7 @@ function configuration({ file, line, message, remedy }: Problem, count: number):
   return {
     kind: "wrong",
     text: `${clean(`${file}:${line}: ${message}`, 500)}.${advice}${more}`,
-    words: null,
+   
     next: null,
     remedies: [
       { what: "See every problem with its remedy", command: "berth check" },

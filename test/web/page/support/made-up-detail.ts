@@ -42,7 +42,6 @@ function whyOf({ name, state }: BerthRow): Why | null {
   const why = (kind: Why["kind"], text: string, remedies: Why["remedies"], more: Partial<Why> = {}): Why => ({
     kind,
     text,
-    words: null,
     next: null,
     remedies,
     ...more,
@@ -57,8 +56,6 @@ function whyOf({ name, state }: BerthRow): Why | null {
           { what: "Start it now, not at the next try", command: `systemctl restart berth@${name}` },
         ],
         {
-          words:
-            "[14:02:31] [Server thread/INFO]: Preparing spawn area: 84%\n[14:02:33] java.lang.OutOfMemoryError: Java heap space",
           next: Date.now() + 164_000,
         },
       );
