@@ -18,65 +18,67 @@ export function whyOf(known: Known, now: number): Why | null {
     case "problem":
       return wrong(known, now);
     case "draining":
-      return now_(
+      return why(
+        "now",
         record.drain?.deadline
           ? "Its server stops once nobody plays, at the latest when this time is up."
           : "Its server stops once nobody plays.",
         [{ what: "Keep its server running", command: `berth drain --cancel ${name}` }],
       );
     case "handover":
-      return now_("A new server takes over. Both have the sockets. The old one goes on until the new one is ready.");
+      return why(
+        "now",
+        "A new server takes over. Both have the sockets. The old one goes on until the new one is ready.",
+      );
     case "starting":
-      if (record.wait) return now_(clean(record.wait.message, 300));
+      if (record.wait) return why("now", clean(record.wait.message, 300));
       return record.state === "vacant"
-        ? now_(
+        ? why(
+            "now",
             "A packet or connection arrived, so the broker starts the server. Players who join wait until it is ready.",
           )
-        : now_("Its server has taken the berth, and has not reported yet that it is ready.");
+        : why("now", "Its server has taken the berth, and has not reported yet that it is ready.");
     case "serving":
       return outdated(known);
     case "asleep":
-      return {
-        ...now_("Its port is open: the first packet or connection starts its server.", [
-          { what: "Wake it now", command: `berth start ${name}` },
-        ]),
-        kind: "not-running",
-      };
+      return why("not-running", "Its port is open: the first packet or connection starts its server.", [
+        { what: "Wake it now", command: `berth start ${name}` },
+      ]);
     case "vacant":
-      return {
-        ...now_("No server runs. The port is open: packets and connections wait in the kernel until one starts.", [
+      return why(
+        "not-running",
+        "No server runs. The port is open: packets and connections wait in the kernel until one starts.",
+        [
           { what: "Start it", command: `berth start ${name}` },
           {
             what: "Or let the first packet start it: add this to its file, then berth reload",
             command: '[server]\nstart = "on-demand"',
           },
-        ]),
-        kind: "not-running",
-      };
+        ],
+      );
   }
 }
 
-function now_(text: string, remedies: readonly Remedy[] = []): Why {
-  return { kind: "now", text, next: null, remedies };
+function why(kind: Why["kind"], text: string, remedies: readonly Remedy[] = [], next: Why["next"] = null): Why {
+  return { kind, text, next, remedies };
 }
 
 function failed({ record }: Known): Why {
   const { name, problems, wait, start } = record;
   const [problem] = problems ?? [];
-  if (problem !== undefined) return { ...configuration(problem, problems?.length ?? 1), kind: "not-running" };
-  if (wait) return { ...now_(clean(wait.message, 500)), kind: "not-running" };
+  if (problem !== undefined) return configuration("not-running", problem, problems?.length ?? 1);
+  if (wait) return why("not-running", clean(wait.message, 500));
   const times = start && start.failures > 1 ? ` ${start.failures} times in a row` : "";
   const reason = start?.reason ? `: ${clean(start.reason, 500)}` : "";
-  return {
-    kind: "not-running",
-    text: `Its server did not start${times}${reason}. The port stays open: packets and connections wait in the kernel.`,
-   
-    next: timeOf(start?.next),
-    remedies: [
+  return why(
+    "not-running",
+    `Its server did not start${times}${reason}. The port stays open: packets and connections wait in the kernel.`,
+    [
       { what: "Read what it wrote", command: `berth logs ${name}` },
       { what: "Start it now, not at the next try", command: `berth start ${name}` },
     ],
-  };
+    timeOf(start?.next),
+  );
 }
 
 interface Problem {
@@ -86,20 +88,14 @@ interface Problem {
   readonly remedy?: string | null | undefined;
 }
 
-function configuration({ file, line, message, remedy }: Problem, count: number): Why {
+function configuration(kind: Why["kind"], { file, line, message, remedy }: Problem, count: number): Why {
   const others = count - 1;
   const more = others === 0 ? "" : others === 1 ? " There is 1 more problem." : ` There are ${others} more problems.`;
   const advice = remedy ? ` ${sentence(clean(remedy, 300))}.` : "";
-  return {
-    kind: "wrong",
-    text: `${clean(`${file}:${line}: ${message}`, 500)}.${advice}${more}`,
-   
-    next: null,
-    remedies: [
-      { what: "See every problem with its remedy", command: "berth check" },
-      { what: "After you have corrected them", command: "berth reload" },
-    ],
-  };
+  return why(kind, `${clean(`${file}:${line}: ${message}`, 500)}.${advice}${more}`, [
+    { what: "See every problem with its remedy", command: "berth check" },
+    { what: "After you have corrected them", command: "berth reload" },
+  ]);
 }
 
 function sentence(text: string): string {
@@ -110,7 +106,6 @@ function wrong(known: Known, now: number): Why | null {
   const { record } = known;
   const { name, problems } = record;
   const found = trouble(known, now);
-  const make = (text: string, remedies: readonly Remedy[]): Why => ({ ...now_(text, remedies), kind: "wrong" });
   const larger: readonly Remedy[] = [
     {
       what: "Give the socket a larger receive buffer: add this to its file",
@@ -120,15 +115,17 @@ function wrong(known: Known, now: number): Why | null {
   ];
   switch (found?.kind) {
     case "loss":
-      return make(
+      return why(
+        "wrong",
         `Packets come faster than its server reads them. In ${duration(now - found.since)} the kernel has dropped ` +
           `${found.count.toLocaleString("en-US")} packets. Players notice that as lag.`,
         larger,
       );
     case "queue":
-      return make("Its receive queue is nearly full: packets come faster than its server reads them.", larger);
+      return why("wrong", "Its receive queue is nearly full: packets come faster than its server reads them.", larger);
     case "memory":
-      return make(
+      return why(
+        "wrong",
         `Its server uses ${size(found.used)} of the ${size(found.limit)} that it may use. ` +
           "The kernel kills it when it needs more.",
         [
@@ -141,7 +138,7 @@ function wrong(known: Known, now: number): Why | null {
       );
     case "configuration": {
       const [problem] = problems ?? [];
-      return problem === undefined ? null : configuration(problem, problems?.length ?? 1);
+      return problem === undefined ? null : configuration("wrong", problem, problems?.length ?? 1);
     }
     case undefined:
       return null;
@@ -164,7 +161,7 @@ function outdated({ record }: Known): Why | null {
   const what = older.length > 0 ? ` It still has ${older.map((one) => clean(one, 80)).join(", ")}.` : "";
   const configuration = record.outdated ? [`Its configuration has changed since its server started.${what}`] : [];
   const image = newer === undefined ? [] : [`The next server gets the image ${newer}.`];
-  return now_([...configuration, ...image].join(" "), [
+  return why("now", [...configuration, ...image].join(" "), [
     { what: "Restart it; players are disconnected", command: `berth restart ${record.name}` },
   ]);
 }
