@@ -1,4 +1,5 @@
 /** What is shown of one made-up berth when it is opened. */
+import type { BerthRecord } from "berthd";
 import type {
   BerthDetail,
   BerthRow,
@@ -9,6 +10,8 @@ import type {
   Timeline,
   Why,
 } from "../../../../packages/web/src/api/shapes.ts";
+import { PlayersOfADay } from "../../../../packages/web/src/model/known.ts";
+import { whyOf } from "../../../../packages/web/src/model/why.ts";
 import { DAY, HOUR, randomOf } from "./made-up.ts";
 import { loadAt } from "./made-up-games.ts";
 
@@ -19,7 +22,7 @@ export function madeUpDetail(row: BerthRow): BerthDetail {
   const bad = row.state === "problem";
   return {
     ...row,
-    why: whyOf(row),
+    why: madeUpWhy(row),
     tenant: runs ? { pid: 50_903, user: row.user ?? "nobody", unit: `berth@${row.name}.service` } : null,
     starts: row.state === "asleep" ? "on-demand" : row.state === "vacant" ? "hand" : "unit",
     status: null,
@@ -38,50 +41,31 @@ export function madeUpDetail(row: BerthRow): BerthDetail {
   };
 }
 
-function whyOf({ name, state }: BerthRow): Why | null {
-  const why = (kind: Why["kind"], text: string, remedies: Why["remedies"], more: Partial<Why> = {}): Why => ({
-    kind,
-    text,
-    next: null,
-    remedies,
-    ...more,
-  });
-  switch (state) {
-    case "failed":
-      return why(
-        "not-running",
-        "The kernel killed it five times because it needed more than the 4 GB that its unit allows (SIGKILL, exit status 137). Its port stays open: players who connect wait for the next server.",
-        [
-          { what: "Allow it more memory", command: `systemctl set-property berth@${name}.service MemoryMax=6G` },
-          { what: "Start it now, not at the next try", command: `systemctl restart berth@${name}` },
-        ],
-        {
-          next: Date.now() + 164_000,
-        },
-      );
-    case "problem":
-      return why(
-        "wrong",
-        "The server reads slower than packets come: its receive queue has been full for 5 minutes and the kernel has thrown away 1,204 packets. Players feel it as lag.",
-        [
-          {
-            what: "Give the socket a larger receive buffer: add this to its drop-in",
-            command: '[sockets.game]\nreceive-buffer = "4M"',
-          },
-          { what: "Then apply it; nobody is disconnected", command: "berth check && systemctl reload berthd" },
-        ],
-      );
-    case "draining":
-      return why("now", "New joins wait for the next server; it starts at 0:00, or when the last player leaves.", [
-        { what: "Keep it after all", command: `berth drain --cancel ${name}` },
-      ]);
-    case "asleep":
-      return why("not-running", "Nobody has played for 15 minutes, so it was stopped. The first packet starts it.", [
-        { what: "Wake it now", command: `systemctl start berth@${name}` },
-      ]);
-    default:
-      return null;
-  }
+/** What the server says of such a berth, so its sentences are never older than the server's own. */
+function madeUpWhy(row: BerthRow): Why | null {
+  const { name, state, since, drain, outdated } = row;
+  const now = Date.now();
+  const record: BerthRecord = {
+    name,
+    state: row.memory === null ? "vacant" : "occupied",
+    descriptors: [{ name: "game", kind: "datagram", address: "udp://0.0.0.0:27015" }],
+    start:
+      state === "failed"
+        ? { state: "failed", failures: 5, reason: "out of memory", next: micros(now + 164_000) }
+        : null,
+    drain:
+      drain === null ? null : { began: micros(drain.began ?? now), deadline: drain.deadline && micros(drain.deadline) },
+    outdated: outdated?.configuration,
+    root: outdated?.image ? { images: [`${row.image}`], state: "persistent", newer: [outdated.image] } : null,
+  };
+  const loss = state === "problem" ? { count: 1204, since: now - 5 * MINUTE, last: now } : undefined;
+  const nothing = { measured: undefined, cpu: null, query: undefined, saysReady: false, leasedAt: null };
+  return whyOf({ ...nothing, record, state, since, loss, players: new PlayersOfADay() }, now);
+}
+
+/** As the broker writes times. */
+function micros(ms: number): number {
+  return ms * 1000;
 }
 
 export function madeUpSeries(row: BerthRow, range: Series["range"]): Series {
@@ -116,13 +100,18 @@ export function madeUpTimeline(row: BerthRow): Timeline {
   return {
     more: true,
     events: [
-      { at: since, kind: "lease", text: "Lease taken by pid 50903", detail: `user ${row.user}, ready after 3.2 s` },
-      { at: since - 26 * HOUR, kind: "takeover", text: "Taken over in 2.1 s, nobody dropped", detail: "by a reload" },
+      {
+        at: since,
+        kind: "lease",
+        text: "Lease taken by pid 50903",
+        detail: `user ${row.user}, berth@${row.name}.service`,
+      },
+      { at: since - 26 * HOUR, kind: "takeover", text: "Taken over", detail: "by pid 50903; the sockets stayed open" },
       {
         at: since - 50 * HOUR,
         kind: "crash",
-        text: "Crashed: SIGSEGV, exit status 139",
-        detail: "restarted after 6 ms; 3 joins waited, none was refused",
+        text: "Crashed: SIGSEGV",
+        detail: "it was ended by SIGSEGV",
       },
     ],
   };
@@ -161,7 +150,7 @@ export function madeUpQuiet(row: BerthRow | undefined, days: number = 56): Quiet
         ? null
         : {
             what: "Restart it then",
-            command: `systemd-run --on-calendar="2026-12-01 05:00" systemctl restart berth@${row.name}`,
+            command: `systemd-run --on-calendar="2026-12-01 05:00" berth restart ${row.name}`,
           },
   };
 }
