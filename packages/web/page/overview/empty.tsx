@@ -11,7 +11,7 @@ const STEPS: readonly Remedy[] = [
   { what: "Check it: every problem at once, with its remedy", command: "berth check" },
   {
     what: "Load it, and start the server on its berth",
-    command: "systemctl reload berthd && systemctl enable --now berth@arena",
+    command: "berth reload && berth enable --now arena",
   },
 ];
 
