@@ -3,11 +3,10 @@ import type { BerthEventRecord, BerthRecord } from "berthd";
 import type { TimelineEvent } from "../api/history-shapes.ts";
 import type { Sample } from "../history/history.ts";
 import { happeningOf } from "./happening.ts";
-import { type Answered, FRESH_MS, type Known, PlayersOfADay } from "./known.ts";
+import { type Answered, FRESH_MS, type Known, PlayersOfADay, timeOf } from "./known.ts";
 import type { Measured } from "./measured.ts";
 import { stateOf } from "./state.ts";
 import { startOfProcess, type Users } from "./users.ts";
-import { timeOf } from "./why.ts";
 
 export class Berths {
   readonly #known = new Map<string, Known>();

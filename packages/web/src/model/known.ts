@@ -36,6 +36,11 @@ export interface Answered {
   readonly map: string | null;
 }
 
+/** Milliseconds since 1970, of the broker's microseconds. */
+export function timeOf(microseconds: number | null | undefined): number | null {
+  return microseconds === null || microseconds === undefined ? null : Math.floor(microseconds / 1000);
+}
+
 /** How long an answer, and a loss of packets, is news. Milliseconds. */
 export const FRESH_MS: number = 5 * 60_000;
 

@@ -1,11 +1,11 @@
 /** What the list, the detail and the public page show of a berth. Pure but for the names of users. */
 import type { BerthDetail, BerthRow, PublicBerth, QuietHour } from "../api/shapes.ts";
 import { playerAddress } from "./address.ts";
-import { FRESH_MS, type Known } from "./known.ts";
+import { FRESH_MS, type Known, timeOf } from "./known.ts";
 import { causeOf } from "./state.ts";
 import { clean } from "./text.ts";
 import type { Users } from "./users.ts";
-import { timeOf, whyOf } from "./why.ts";
+import { whyOf } from "./why.ts";
 
 /** What is the same for all berths of this host. */
 export interface Place {

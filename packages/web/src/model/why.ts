@@ -1,13 +1,8 @@
 /** Why a berth does not run, what is wrong with it, or what goes on, with commands to copy. Pure. */
 import type { Remedy, Why } from "../api/shapes.ts";
-import type { Known } from "./known.ts";
+import { type Known, timeOf } from "./known.ts";
 import { trouble } from "./state.ts";
 import { clean, duration, size } from "./text.ts";
-
-/** Milliseconds since 1970, of the broker's microseconds. */
-export function timeOf(microseconds: number | null | undefined): number | null {
-  return microseconds === null || microseconds === undefined ? null : Math.floor(microseconds / 1000);
-}
 
 export function whyOf(known: Known, now: number): Why | null {
   const { record, state } = known;
