@@ -343,6 +343,30 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
     await page.waitForSelector(".plots canvas");
   });
 
+  it("loads no part while its tab is hidden, and loads it at once when the tab is seen again", async () => {
+    await withPage(async (page, _server, seen) => {
+      let loads = 0;
+      await page.route("**/plots-*.js", (route) => {
+        loads++;
+        return route.abort();
+      });
+      await page.clock.install();
+      const failed = page.waitForEvent("requestfailed", (request) => request.url().includes("/plots-"));
+      await page.click(rowOf("cs2@mirage"));
+      await failed;
+      await hide(page, true);
+      for (let round = 0; round < 5; round++) {
+        await page.clock.fastForward(4000);
+        await page.evaluate("fetch('/healthz').catch(() => undefined)");
+      }
+      expect(loads).toBe(1);
+      await page.unroute("**/plots-*.js");
+      await hide(page, false);
+      await page.waitForSelector(".plots canvas");
+      expect(seen.errors.splice(0).filter((text) => !text.includes("Failed to load resource"))).toEqual([]);
+    });
+  });
+
   it("draws its plots in the theme's colours, and alike when they are drawn again", async () => {
     await withPage(async (page) => {
       await page.click(rowOf("cs2@mirage"));
