@@ -37,7 +37,6 @@ export interface Answer {
   readonly proven: boolean;
 }
 
-/** The names, as `server.asleep` in a berth's file will have them. */
 export type DatagramName = "a2s" | "quake3" | "bedrock" | "teeworlds";
 
 export interface DatagramProtocol {
