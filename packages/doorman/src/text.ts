@@ -17,6 +17,11 @@ export function utf8(text: string, most: number, reserved = ""): Buffer {
   return bytes.subarray(0, end);
 }
 
+/** As {@link utf8}, with the NUL that ends it. */
+export function endedUtf8(text: string, most: number): Buffer {
+  return Buffer.concat([utf8(text, most), Buffer.of(0)]);
+}
+
 /** Latin-1 of at most so many bytes; `?` for what it lacks. */
 export function latin1(text: string, most: number, reserved = ""): string {
   return [...plain(text, reserved)]

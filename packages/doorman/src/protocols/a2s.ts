@@ -4,7 +4,7 @@
  */
 import { CONNECTIONLESS, hasAt, hasTextAt, view } from "../bytes.ts";
 import type { Answer, Challenge, DatagramProtocol, Kind, SleepingServer } from "../protocol.ts";
-import { count, utf8 } from "../text.ts";
+import { count, endedUtf8 } from "../text.ts";
 
 const INFO = 0x54;
 const PLAYERS = 0x55;
@@ -93,7 +93,7 @@ function challenging({ value }: Challenge): Answer {
 
 /** S2A_INFO of a dedicated server on Linux, without a password, without VAC. */
 function info({ name, map, slots, game = "", version = "1.0.0.0", protocol = 17, port }: SleepingServer): Buffer {
-  const text = (value: string): Buffer => Buffer.concat([utf8(value, LONGEST_TEXT), Buffer.of(0)]);
+  const text = (value: string): Buffer => endedUtf8(value, LONGEST_TEXT);
   const appId = Buffer.of(0, 0);
   const flags = port === undefined ? Buffer.of(0) : Buffer.of(0x80, port & 0xff, (port >> 8) & 0xff);
   return Buffer.concat([

@@ -4,7 +4,7 @@
  */
 import { hasAt, uint32, view } from "../../bytes.ts";
 import type { Answer, Challenge, Kind, SleepingServer } from "../../protocol.ts";
-import { count, utf8 } from "../../text.ts";
+import { count, endedUtf8 } from "../../text.ts";
 import { infoPacket, tokenAt } from "./browse.ts";
 
 /** A control message, no acknowledgement, no chunk. A token of the receiver follows, then the kind. */
@@ -56,10 +56,9 @@ function questionToken(packet: Uint8Array): Buffer {
 }
 
 function info({ name, map, slots, game = "DM", version = "0.7.5" }: SleepingServer, token: Buffer): Buffer {
-  const text = (value: string): Buffer => Buffer.concat([utf8(value, LONGEST_TEXT), Buffer.of(0)]);
   const most = packed(count(slots, 1024));
   // Version, name, host name, map, mode; flags, skill level, players and their most, clients and their most.
-  const texts = [version, name, "", map, game].map(text);
+  const texts = [version, name, "", map, game].map((text) => endedUtf8(text, LONGEST_TEXT));
   const [none, normal] = [packed(0), packed(1)];
   return Buffer.concat([token, ...texts, none, normal, none, most, none, most]);
 }

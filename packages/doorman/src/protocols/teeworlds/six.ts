@@ -1,7 +1,7 @@
 /** Teeworlds 0.6 and DDNet (src/engine/shared/network.h of either). The query has no challenge. */
 import { hasAt, hasTextAt, isZeroFrom } from "../../bytes.ts";
 import type { Answer, Kind, SleepingServer } from "../../protocol.ts";
-import { count, utf8 } from "../../text.ts";
+import { count, endedUtf8 } from "../../text.ts";
 import { infoPacket, tokenAt } from "./browse.ts";
 
 const HEADER = Buffer.alloc(6, 0xff);
@@ -28,6 +28,6 @@ export function answerSix(packet: Uint8Array, server: SleepingServer): Answer | 
   const { name, map, slots, game = "DM", version = "0.6" } = server;
   const most = String(count(slots, 1024));
   const fields = [String(packet[at]), version, name, map, game, "0", "0", most, "0", most];
-  const body = fields.flatMap((field) => [utf8(field, LONGEST_TEXT), Buffer.of(0)]);
+  const body = fields.map((field) => endedUtf8(field, LONGEST_TEXT));
   return { bytes: infoPacket(HEADER, Buffer.concat(body)), proven: false };
 }
