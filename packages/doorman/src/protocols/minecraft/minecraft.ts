@@ -6,7 +6,7 @@ import type { Conversation, Kind, SleepingServer, StreamProtocol, Turn } from ".
 import { count, utf8 } from "../../text.ts";
 import { frame, readFrame, text } from "./frames.ts";
 import { legacyKick, legacyStatus } from "./legacy.ts";
-import { LONGEST_OPENING, readOpening } from "./read-opening.ts";
+import { readOpening } from "./read-opening.ts";
 
 export const minecraft: StreamProtocol = {
   name: "minecraft",
@@ -70,7 +70,7 @@ class MinecraftConversation implements Conversation {
     const kind = kindOf(opening.kind);
     switch (opening.kind) {
       case "short":
-        return this.#bytes.length > LONGEST_OPENING ? end("other") : { kind, reply: NOTHING, ends: false };
+        return { kind, reply: NOTHING, ends: false };
       case "status":
         this.#protocol = opening.protocol;
         this.#bytes = this.#bytes.subarray(opening.end);

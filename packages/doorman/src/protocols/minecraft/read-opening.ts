@@ -11,19 +11,27 @@ const LONGEST_HOST = 1024;
 const LONGEST_HANDSHAKE = LONGEST_HOST + 16;
 /** A name of 16 characters, and since 1.19 an id or a signature of its owner. */
 const LONGEST_LOGIN = 2048;
-/** The most of an opening that can still become one. */
-export const LONGEST_OPENING: number = LONGEST_HANDSHAKE + LONGEST_LOGIN + 8;
+/** Bytes. */
+const LONGEST_NAME = 64;
+/** The most bytes that can still become an opening. */
+const LONGEST_OPENING = LONGEST_HANDSHAKE + LONGEST_LOGIN + 8;
 
 const STATUS = 1;
 const LOGIN = 2;
 /** From another server, since 1.20.5. */
 const TRANSFER = 3;
 
+/** `short` only while more bytes can still become an opening: so a connection keeps a bounded number of them. */
 export function readOpening(bytes: Uint8Array): Opening {
+  const opening = read(bytes);
+  return opening.kind === "short" && bytes.length > LONGEST_OPENING ? OTHER : opening;
+}
+
+function read(bytes: Uint8Array): Opening {
   const legacy = readLegacy(bytes);
   if (legacy !== undefined) return legacy;
   const first = readFrame(bytes, 0, LONGEST_HANDSHAKE);
-  if (first === "short") return bytes.length > LONGEST_OPENING ? OTHER : SHORT;
+  if (first === "short") return SHORT;
   if (first === "bad" || first.id !== 0) return OTHER;
   const handshake = readHandshake(first.body);
   if (handshake === undefined) return OTHER;
@@ -46,6 +54,6 @@ function readLogin(bytes: Uint8Array, at: number): Opening {
   const login = readFrame(bytes, at, LONGEST_LOGIN);
   if (login === "short") return SHORT;
   if (login === "bad" || login.id !== 0) return OTHER;
-  const name = readText(login.body, 0, 64);
+  const name = readText(login.body, 0, LONGEST_NAME);
   return name !== undefined && isName(name.value) ? { kind: "join" } : OTHER;
 }
