@@ -3,10 +3,9 @@
  * Shodan's modules. And what a player's client sends first. All of it is written by hand; none is a recording.
  */
 import type { DatagramName } from "../../../packages/doorman/src/index.ts";
+import { hex, hexAndText, text } from "./bytes.ts";
 
-const hex = (text: string): Buffer => Buffer.from(text.replaceAll(" ", ""), "hex");
-const text = (value: string): Buffer => Buffer.from(value, "latin1");
-const outside = (value: string): Buffer => Buffer.concat([hex("ffffffff"), text(value)]);
+const outside = (value: string): Buffer => hexAndText("ffffffff", value);
 const padded = (bytes: Buffer, length: number): Buffer => Buffer.concat([bytes, Buffer.alloc(length - bytes.length)]);
 
 const MAGIC = "00ffff00fefefefefdfdfdfd12345678";
@@ -40,7 +39,7 @@ export const scans: Readonly<Record<string, Buffer>> = {
   "NAT-PMP": hex("0000"),
   "pcAnywhere status": text("ST"),
   "CoAP well-known": hex("4001 01ce bb2e77656c6c2d6b6e6f776e04636f7265"),
-  "memcached stats": Buffer.concat([hex("0001000000010000"), text("stats\r\n")]),
+  "memcached stats": hexAndText("0001000000010000", "stats\r\n"),
   "VxWorks debugger": padded(hex("1a09faba00000000000000025555555500000001"), 60),
   "Quake 1 server info, nmap": hex("8000000c025155414b450003"),
   "Quake 1 connection request": hex("8000000c015155414b450003"),
@@ -69,7 +68,7 @@ export const scans: Readonly<Record<string, Buffer>> = {
   "WS-Discovery": text('<?xml version="1.0"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"/>'),
   "L2TP control": hex("c802003c0000000000000000 8008000000000001"),
   "BACnet read property": hex("810a001101040005010c0c023fffff194b"),
-  "TFTP read": Buffer.concat([hex("0001"), text("/etc/passwd\0octet\0")]),
+  "TFTP read": hexAndText("0001", "/etc/passwd\0octet\0"),
   "WireGuard's initiation": padded(hex("01000000d2f1a0c3"), 148),
   "GameSpy's query, Minecraft's too": hex("fefd09 00000001"),
   "Unreal status": text("\\status\\"),
@@ -115,11 +114,11 @@ export const queries: Readonly<Record<string, { readonly of: DatagramName; reado
 
 /** The first packets of players. */
 export const joins: Readonly<Record<string, { readonly of: DatagramName; readonly bytes: Buffer }>> = {
-  "Source 2013": { of: "a2s", bytes: Buffer.concat([hex("ffffffff71 01020304"), text("0000000000\0")]) },
+  "Source 2013": { of: "a2s", bytes: hexAndText("ffffffff71 01020304", "0000000000\0") },
   "Source, later": { of: "a2s", bytes: outside("qconnect0x0A1B2C3D\0") },
   "Source, the second packet": {
     of: "a2s",
-    bytes: Buffer.concat([hex("ffffffff6b 18000000 03000000 01020304 05060708"), text("Player\0\0")]),
+    bytes: hexAndText("ffffffff6b 18000000 03000000 01020304 05060708", "Player\0\0"),
   },
   GoldSrc: { of: "a2s", bytes: outside("getchallenge steam\n") },
   "GoldSrc, the second packet": { of: "a2s", bytes: outside('connect 48 123456 "\\prot\\3"') },

@@ -1,6 +1,5 @@
 /** What comes by TCP to a port of Minecraft: scans, queries of server lists, and players. Written by hand. */
-const hex = (text: string): Buffer => Buffer.from(text.replaceAll(" ", ""), "hex");
-const text = (value: string): Buffer => Buffer.from(value, "latin1");
+import { hex, hexAndText, text } from "./bytes.ts";
 
 /** Written anew for the tests: the length of each part is below 128, so a byte. */
 const frame = (body: Buffer): Buffer => Buffer.concat([Buffer.of(body.length), body]);
@@ -30,11 +29,11 @@ export const streamScans: Readonly<Record<string, Buffer>> = {
   "TLS hello, zgrab": hex("160301007b010000770303aabbccdd"),
   "SSLv2 hello": hex("802e0100020015000000 10010080"),
   SSH: text("SSH-2.0-Go\r\n"),
-  "RDP with a cookie": Buffer.concat([hex("0300002b26e00000000000"), text("Cookie: mstshash=user\r\n")]),
+  "RDP with a cookie": hexAndText("0300002b26e00000000000", "Cookie: mstshash=user\r\n"),
   "S7 connect": hex("0300001611e00000000500c1020100c2020200c0010a"),
-  "SMB negotiate": Buffer.concat([hex("00000054ff534d4272000000001801c8"), text("\x02NT LM 0.12\0")]),
+  "SMB negotiate": hexAndText("00000054ff534d4272000000001801c8", "\x02NT LM 0.12\0"),
   "PostgreSQL asks for TLS": hex("0000000804d2162f"),
-  "MongoDB isMaster": Buffer.concat([hex("3f000000000000000000d40700000000"), text("admin.$cmd\0")]),
+  "MongoDB isMaster": hexAndText("3f000000000000000000d40700000000", "admin.$cmd\0"),
   Redis: text("*1\r\n$4\r\nINFO\r\n"),
   memcached: text("stats\r\n"),
   SMTP: text("EHLO scanner\r\n"),
@@ -51,7 +50,7 @@ export const streamScans: Readonly<Record<string, Buffer>> = {
   "Kerberos, nmap": hex("00000071 6a816e30816ba103020105"),
   "Oracle TNS": hex("0057000001000000013901 2c"),
   Modbus: hex("000000000005 002b0e0100"),
-  Bitcoin: Buffer.concat([hex("f9beb4d9"), text("version\0\0\0\0\0")]),
+  Bitcoin: hexAndText("f9beb4d9", "version\0\0\0\0\0"),
   "Source's rcon": hex("0a00000001000000030000000000"),
   "a handshake that wants to log in, and nothing after it": handshake(2),
   "a login without a name": Buffer.concat([handshake(2), login("")]),
