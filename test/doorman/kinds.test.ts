@@ -33,7 +33,7 @@ describe("datagrams", () => {
     expect(datagramProtocols[of].classify(bytes)).toBe("join");
   });
 
-  it.each(Object.entries(joins))("is no join when it is cut off after its header: %s", (_, { of, bytes }) => {
+  it.each(Object.entries(joins))("is no join when it is cut off within its header: %s", (_, { of, bytes }) => {
     expect(datagramProtocols[of].classify(bytes.subarray(0, 3))).toBe("other");
   });
 
