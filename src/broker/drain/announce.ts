@@ -18,7 +18,7 @@ export interface AnnounceOptions {
   readonly log: Log;
 }
 
-/** Whatever fails is logged: the drain goes on. */
+/** Logs why the server could not be told. The drain goes on then. */
 export function announce(berth: Berth, lease: Lease, drain: DrainFacts, { consoles, log }: AnnounceOptions): void {
   const { drainSignal, drainCommand } = berth.spec.server;
   const { pid } = lease.tenant;
@@ -41,7 +41,7 @@ function type(path: string, line: string, failed: (why: string) => void): void {
   const socket = createConnection({ path });
   socket.setTimeout(TYPE_TIMEOUT_MS, () => socket.destroy(new Error("its console does not answer")));
   socket.on("error", (error) => failed(error.message));
-  // What it shows is not for us. It must be read all the same, or the console ends the connection.
+  // Read and drop the console's output: the console closes a connection that does not read.
   socket.resume();
   socket.end(inputFrames(Buffer.from(line + ENTER)));
   socket.unref();

@@ -87,10 +87,10 @@ export class Drain {
   }
 
   get #players(): KnownPlayers | undefined {
-    // What is shown is of the berth's present tenant: during a handover, this one.
+    // A berth's players are those of its present tenant. During a handover, that is the old one.
     const { players, lease } = this.#berth;
     if (players === undefined || lease !== this.lease) return undefined;
-    // Of the same millisecond, a report may be older.
+    // A report of the same millisecond may be from before the drain began.
     return { count: players.count, isCurrent: lease.said !== undefined || players.at > this.#facts.began };
   }
 

@@ -1,6 +1,6 @@
 /**
- * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. It is in the
- * lease's record before anybody hears of it, so the next broker goes on with it (test/broker/drain/drains.test.ts).
+ * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. The broker
+ * records it before it tells anyone, so the next broker goes on with it (test/broker/drain/drains.test.ts).
  */
 import type { Berth } from "../berths/berth.ts";
 import { drainView, leaseView } from "../berths/berth.ts";

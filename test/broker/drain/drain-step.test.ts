@@ -34,7 +34,7 @@ describe("a drain", () => {
     expect(drainStep({ ...at, lastSeen: undefined }, limits)).toEqual({ kind: "wait", milliseconds: 5000 });
   });
 
-  it("stops at the deadline, whoever plays", () => {
+  it("stops at the deadline, although somebody plays", () => {
     const late = { ...at, deadline: 100_000, players: some };
     expect(drainStep(late, limits)).toEqual({ kind: "stop", why: "deadline" });
     expect(drainStep({ ...late, deadline: 100_400 }, limits)).toEqual({ kind: "wait", milliseconds: 400 });

@@ -150,7 +150,7 @@ describe("a drain", () => {
     await test.server.ended();
   });
 
-  it("stops at the deadline, whoever plays", async () => {
+  it("stops at the deadline, although somebody plays", async () => {
     await using test = await scene();
     await test.do('notify("X_BERTHD_PLAYERS=2")');
     await call(test.broker.socket, "Drain", { within: 1 });
