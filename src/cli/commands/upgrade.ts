@@ -28,8 +28,8 @@ waits until the new server serves. That is when it says so (READY=1), if the old
 seconds. If the new version does not serve, the version of the image that it had becomes the current one and is started
 again, and the error says why.
 --image makes this version of an image the current one first, as berth image use does.
-The berths are upgraded one after another, or so many at once as --max-parallel says. After a failure no other is begun.
-The same command goes on then: a server of the present version is left alone, unless you say --force.
+The berths are upgraded one after another, or --max-parallel of them at once. After a failure no other is begun.
+Run the same command again to go on: it leaves a server of the present version alone, unless you say --force.
 At Ctrl-C, a drain that the command has begun is cancelled.
 Exit status: 0 all are of the present version; 1 refused; 100 usage; 111 no broker, or a new version does not serve.
 
