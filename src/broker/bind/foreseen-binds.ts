@@ -56,6 +56,8 @@ export class ForeseenBinds {
   readonly #foreseen = new Map<number, Foreseen>();
   #lastId = 0;
   #isClosed = false;
+  /** Earlier answers are being noted. A bind foreseen meanwhile would stay with the thread, unknown here. */
+  #isForgetting = false;
   #due: NodeJS.Immediate | undefined;
   readonly #onClosing = (): void => this.renew();
 
@@ -85,7 +87,8 @@ export class ForeseenBinds {
   /** After a restart, or where a server gets its sockets at its start as well, nobody knows what it has. */
   get #mayForesee(): boolean {
     const { berth, lease, isRestored } = this.#options;
-    return !this.#isClosed && !lease.ended && !isRestored && !berth.spec.server.deliver.includes("listen-fds");
+    if (this.#isClosed || this.#isForgetting) return false;
+    return !lease.ended && !isRestored && !berth.spec.server.deliver.includes("listen-fds");
   }
 
   /** The server gets the socket for another bind. */
@@ -122,7 +125,9 @@ export class ForeseenBinds {
   }
 
   #forget(): void {
+    this.#isForgetting = true;
     this.#options.thread.forget();
+    this.#isForgetting = false;
     for (const { socket } of this.#foreseen.values()) socket.closing.delete(this.#onClosing);
     this.#foreseen.clear();
   }

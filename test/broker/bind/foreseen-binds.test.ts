@@ -1,7 +1,7 @@
 /** What it costs to foresee binds, and when. */
 import { setImmediate } from "node:timers/promises";
 import { afterEach, expect, it, vi } from "vitest";
-import { ForeseenBinds } from "../../../src/broker/bind/foreseen-binds.ts";
+import { ForeseenBinds, type ForeseenBindsOptions } from "../../../src/broker/bind/foreseen-binds.ts";
 import { Offers } from "../../../src/broker/bind/offers.ts";
 import { BerthCounts } from "../../../src/broker/counts/berth-counts.ts";
 import { Guard } from "../../../src/broker/guard/guard.ts";
@@ -13,16 +13,24 @@ import { freePort } from "../../support/ports.ts";
 leaksNothing("soon");
 afterEach(() => vi.restoreAllMocks());
 
-it("many changes at a time cost one look, and none at a process; what was foreseen is forgotten at once", async () => {
+interface Scene extends Disposable {
+  readonly first: HeldSocket;
+  readonly second: HeldSocket;
+  /** All that a ForeseenBinds needs but its thread, and which sockets the server has not had. */
+  readonly all: Omit<ForeseenBindsOptions, "isFirst" | "thread">;
+}
+
+/** A berth with two sockets, of which its server has the first. */
+async function setUp(): Promise<Scene> {
   const port = await freePort();
   const options = { backlog: 1, v6only: true, mode: 0o660 };
   const open = (host: string): HeldSocket => {
     const listen = { kind: "datagram", address: { family: "ipv4", host, port }, dualStack: false } as const;
     return HeldSocket.open(listen, options, native);
   };
-  using first = open("127.0.0.1");
-  using second = open("127.0.0.2");
-  using guard = new Guard({ sys: native, log: () => undefined });
+  const first = open("127.0.0.1");
+  const second = open("127.0.0.2");
+  const guard = new Guard({ sys: native, log: () => undefined });
   const sockets = [first, second].map((socket, at) => ({ name: `game${at}`, socket }));
   const berth = {
     ...{ name: "arena", sockets },
@@ -31,10 +39,22 @@ it("many changes at a time cost one look, and none at a process; what was forese
   } as const;
   const offers = new Offers(berth);
   offers.given(first, process.pid, first.fd);
+  return {
+    ...{ first, second },
+    all: { berth, lease: { ended: false }, network: undefined, isRestored: false, sys: native, guard, offers },
+    [Symbol.dispose]: () => {
+      for (const owner of [first, second, guard]) owner[Symbol.dispose]();
+    },
+  };
+}
+
+it("many changes at a time cost one look, and none at a process; what was foreseen is forgotten at once", async () => {
+  using scene = await setUp();
+  const { all, first } = scene;
   let known = 0;
   let looks = 0;
   const foreseen = new ForeseenBinds({
-    ...{ berth, lease: { ended: false }, network: undefined, isRestored: false, sys: native, guard, offers },
+    ...all,
     isFirst: (socket) => socket !== first && ++looks > 0,
     thread: {
       foresee: () => void known++,
@@ -56,4 +76,37 @@ it("many changes at a time cost one look, and none at a process; what was forese
   foreseen.close();
   await setImmediate();
   expect(known).toBe(0);
+});
+
+it("what is forgotten leaves no further bind with the thread: its socket may be closed next", async () => {
+  using scene = await setUp();
+  const { all, second } = scene;
+  const { address } = second;
+  if (address.family === "unix") throw new Error("not an Internet socket");
+  const now = { kind: "datagram", address, v6only: false, reusesPort: false, reusesAddress: false } as const;
+  const known: number[] = [];
+  // As Interception does when it hears of a bind that was answered just before.
+  const note = (): void => foreseen.again({ name: "game1", socket: second, asked: address, now }, 1000, 1);
+  let onForget = (): void => undefined;
+  const foreseen = new ForeseenBinds({
+    ...all,
+    isFirst: () => false,
+    thread: {
+      foresee: (id) => void known.push(id),
+      forget: () => {
+        known.length = 0;
+        onForget();
+      },
+    },
+  });
+  await foreseen.begin();
+  note();
+  expect(known).toHaveLength(1);
+  onForget = note;
+  foreseen.renew();
+  expect(known).toEqual([]);
+  onForget = () => undefined;
+  note();
+  expect(known).toHaveLength(1);
+  foreseen.close();
 });
