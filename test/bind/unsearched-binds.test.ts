@@ -12,20 +12,33 @@ const LONG_MS = 60_000;
 leaksNothing("soon");
 afterEach(() => vi.restoreAllMocks());
 
-/** The second within which so many searches are made ends only when the function that is returned is called. */
-function stopClock(): () => void {
-  const begin = Math.floor(performance.now() / 1000) * 1000 + 1;
-  const clock = vi.spyOn(performance, "now").mockReturnValue(begin);
-  return () => void clock.mockReturnValue(begin + 1000);
+interface Unsearched extends Served {
+  /** Until this is called, the second within which so many searches are made does not end. */
+  readonly endSecond: () => void;
 }
 
-/** The server binds and closes until nothing is searched for any more. */
-async function exhaust({ server, foreseeing, port, held }: Served, set = ""): Promise<void> {
-  for (let bind = 0; foreseeing.agains === 0 && bind <= SEARCHES_PER_SECOND + 1; bind++) {
-    expect(await server.answers(`udp 127.0.0.1 ${port} ${set}`)).toBe(held);
-    expect(await server.answers("close")).toBe("closed");
+/**
+ * A server for which nothing is searched any more: it has bound and closed often enough, with this set on its socket.
+ * `againMs` is as long as its further binds are foreseen.
+ */
+async function unsearched(againMs: number, set = ""): Promise<Unsearched> {
+  const served = await serve();
+  const { server, foreseeing, port, held } = served;
+  try {
+    await served.begins();
+    const begin = Math.floor(performance.now() / 1000) * 1000 + 1;
+    const clock = vi.spyOn(performance, "now").mockReturnValue(begin);
+    foreseeing.againMs = againMs;
+    for (let bind = 0; foreseeing.agains === 0 && bind <= SEARCHES_PER_SECOND + 1; bind++) {
+      expect(await server.answers(`udp 127.0.0.1 ${port} ${set}`)).toBe(held);
+      expect(await server.answers("close")).toBe("closed");
+    }
+    expect(foreseeing.agains).toBe(1);
+    return { ...served, endSecond: () => void clock.mockReturnValue(begin + 1000) };
+  } catch (error) {
+    await served[Symbol.asyncDispose]();
+    throw error;
   }
-  expect(foreseeing.agains).toBe(1);
 }
 
 const bounds = ({ broker }: Served): number => broker.log.filter(({ event }) => event === "bound").length;
@@ -35,12 +48,8 @@ describe("a server that binds an address more often than copies are searched for
   timeout: 60_000,
 }, () => {
   it("is answered while the broker's event loop does something else, and logged afterwards", async () => {
-    await using served = await serve();
+    await using served = await unsearched(LONG_MS);
     const { foreseeing, server, port, held } = served;
-    await served.begins();
-    stopClock();
-    foreseeing.againMs = LONG_MS;
-    await exhaust(served);
     const before = bounds(served);
     expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(held);
     expect(server.ask("close")).toBe("closed");
@@ -51,12 +60,8 @@ describe("a server that binds an address more often than copies are searched for
   });
 
   it("is answered so where the held socket has O_NONBLOCK of it, and the server's own has it, too", async () => {
-    await using served = await serve();
+    await using served = await unsearched(LONG_MS, "nonblock");
     const { foreseeing, server, port, held } = served;
-    await served.begins();
-    stopClock();
-    foreseeing.againMs = LONG_MS;
-    await exhaust(served, "nonblock");
     const { answers } = foreseeing;
     expect(server.ask(`udp 127.0.0.1 ${port} nonblock`)).toBe(held);
     expect(server.ask("see")).toContain("nonblock=1");
@@ -68,36 +73,24 @@ describe("a server that binds an address more often than copies are searched for
   });
 
   it("gets EADDRINUSE while it has the socket", async () => {
-    await using served = await serve();
-    const { foreseeing, server, port, held } = served;
-    await served.begins();
-    stopClock();
-    foreseeing.againMs = LONG_MS;
-    await exhaust(served);
+    await using served = await unsearched(LONG_MS);
+    const { server, port, held } = served;
     expect(server.ask(`udp 127.0.0.1 ${port}`)).toBe(held);
     expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe("EADDRINUSE");
     expect(await server.answers(`udp 0.0.0.0 ${port}`)).toBe("EADDRINUSE");
   });
 
   it("is asked about again when the time is over", async () => {
-    await using served = await serve();
+    await using served = await unsearched(-1);
     const { foreseeing, server, port, held } = served;
-    await served.begins();
-    stopClock();
-    foreseeing.againMs = -1;
-    await exhaust(served);
     const { answers } = foreseeing;
     expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe(held);
     expect(foreseeing.answers).toBe(answers + 1);
   });
 
   it("has the socket as new in the next second", async () => {
-    await using served = await serve();
-    const { foreseeing, server, port, held } = served;
-    await served.begins();
-    const endSecond = stopClock();
-    foreseeing.againMs = -1;
-    await exhaust(served);
+    await using served = await unsearched(-1);
+    const { server, port, held, endSecond } = served;
     expect(await server.answers(`udp 127.0.0.1 ${port} ttl=9`)).toBe(held);
     expect(await server.answers("close")).toBe("closed");
     expect(await server.answers(`udp 127.0.0.1 ${port}`)).toBe(held);
@@ -109,12 +102,8 @@ describe("a server that binds an address more often than copies are searched for
   });
 
   it("waits as any other after 200 binds in a second", async () => {
-    await using served = await serve();
+    await using served = await unsearched(LONG_MS);
     const { broker, foreseeing, server, port, held } = served;
-    await served.begins();
-    stopClock();
-    foreseeing.againMs = LONG_MS;
-    await exhaust(served);
     const { answers } = foreseeing;
     const flood = (): boolean => broker.log.some(({ message }) => message.includes("more than 200 binds a second"));
     for (let bind = SEARCHES_PER_SECOND; bind < BINDS_PER_SECOND + 5; bind++) {
