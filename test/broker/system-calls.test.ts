@@ -140,6 +140,5 @@ describe("system calls", needs("root", "strace"), () => {
     expect(guard.length > 0).toBe(most.guard > 0);
     expect(broker.length, listed(broker)).toBeLessThanOrEqual(most.broker);
     expect(guard.length, listed(guard)).toBeLessThanOrEqual(most.guard);
-    console.log(broker.length, guard.length, listed(broker).slice(0, 20));
   });
 });
