@@ -40,6 +40,24 @@ static int mount_overlay(char *const *folders) {
   return mount;
 }
 
+// A message with room for one descriptor.
+struct message {
+  union {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct iovec data;
+  struct msghdr header;
+};
+
+static void prepare(struct message *message, char *text, size_t size) {
+  message->data = (struct iovec){text, size};
+  message->header = (struct msghdr){.msg_iov = &message->data,
+                                    .msg_iovlen = 1,
+                                    .msg_control = &message->control,
+                                    .msg_controllen = sizeof message->control};
+}
+
 // Answers every request with a copy of the mount, until the client is gone.
 static void serve(int client, int mount) {
   static char request[512], reply[300] = "{\"parameters\":{}}";
@@ -52,17 +70,12 @@ static void serve(int client, int mount) {
     if (got <= 0) _exit(0);
     int copy = open_tree(mount, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
     if (copy < 0) die_errno("open_tree");
-    union {
-      struct cmsghdr header;
-      char bytes[CMSG_SPACE(sizeof copy)];
-    } control;
-    struct iovec data = {reply, sizeof reply};
-    struct msghdr message = {
-        .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    control.header =
+    struct message message;
+    prepare(&message, reply, sizeof reply);
+    message.control.header =
         (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof copy), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.header), &copy, sizeof copy);
-    if (sendmsg(client, &message, MSG_NOSIGNAL) < 0) die_errno("sendmsg");
+    memcpy(CMSG_DATA(&message.control.header), &copy, sizeof copy);
+    if (sendmsg(client, &message.header, MSG_NOSIGNAL) < 0) die_errno("sendmsg");
     close(copy);
   }
 }
@@ -78,15 +91,10 @@ static void acquire(void) {
   static const char request[] = "{\"method\":\"io.berthd.Broker.Acquire\",\"parameters\":{\"berth\":\"idmap@0\"}}";
   static char reply[512];
   if (send(connection, request, sizeof request, MSG_NOSIGNAL) != sizeof request) die_errno("send");
-  union {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(sizeof root)];
-  } control;
-  struct iovec data = {reply, sizeof reply};
-  struct msghdr message = {
-      .msg_iov = &data, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  if (recvmsg(connection, &message, MSG_CMSG_CLOEXEC) <= 0) die_errno("recvmsg");
-  struct cmsghdr *part = CMSG_FIRSTHDR(&message);
+  struct message message;
+  prepare(&message, reply, sizeof reply);
+  if (recvmsg(connection, &message.header, MSG_CMSG_CLOEXEC) <= 0) die_errno("recvmsg");
+  struct cmsghdr *part = CMSG_FIRSTHDR(&message.header);
   if (part == NULL) die("no descriptor came");
   memcpy(&root, CMSG_DATA(part), sizeof root);
   int opened = openat(root, file, O_RDONLY | O_CLOEXEC);
