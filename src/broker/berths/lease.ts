@@ -177,8 +177,8 @@ export class Lease {
     check("poll pidfd", result);
   }
 
-  /** Ends it but for its copy. The caller owns the tenant's pidfd, and calls {@link end} too. */
-  giveUp(): FdHandle | undefined {
+  /** Watches for the tenant's exit no more. The caller owns its pidfd from now on, and has to call {@link end}. */
+  stealPidfd(): FdHandle | undefined {
     const pidfd = this.#pidfd;
     this.#poll?.close();
     this.#poll = undefined;
@@ -191,6 +191,6 @@ export class Lease {
     this.watchdog?.close();
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.giveUp()?.close();
+    this.stealPidfd()?.close();
   }
 }

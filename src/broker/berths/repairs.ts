@@ -66,10 +66,10 @@ export class Repairs {
     return this.#byBerth.get(berth)?.done ?? Promise.resolve(undefined);
   }
 
-  /** Its last lease is about to end: the tenant may have changed every socket. Takes the lease's pidfd. */
+  /** Its last lease is about to end: the tenant may have changed every socket. A repair takes the lease's pidfd. */
   afterLease(berth: Berth, lease: Lease): void {
     for (const { socket } of berth.sockets) socket.needsRepair();
-    this.#begin(berth, lease, () => ({ tenant: lease.tenant, pidfd: lease.giveUp() }));
+    this.#begin(berth, lease, () => ({ tenant: lease.tenant, pidfd: lease.stealPidfd() }));
   }
 
   /** Begins what is due for the berth's sockets, if it has not begun. */
