@@ -1,6 +1,7 @@
 /**
  * Reserves the ranges of all berths that ask at the same moment with one write. A reservation must be on disk before a
- * lease begins, and that takes milliseconds. So those who ask wait a little, and share the write. It opens no file.
+ * lease begins, and that takes milliseconds. So all wait until no other berth asks, then share the write. It opens no
+ * file.
  */
 import { BerthError } from "../../errors.ts";
 import type { Range } from "./range.ts";
@@ -12,14 +13,17 @@ export interface Reserving {
   reserveAll(wanted: ReadonlyMap<string, number | undefined>): void;
 }
 
-/** So long the first one waits for others, at most. */
+/** The longest time that the first berth waits for others. */
 const LONGEST_WAIT_MS = 20;
 
 export class ReserveTogether {
   readonly #ranges: Reserving;
-  /** Who asked since the last write, with the base that each wants. */
+  /** The owners that asked since the last write, with the base that each wants. */
   readonly #asked = new Map<string, number | undefined>();
-  /** Who had a turn. Whoever has no range after it gets the reason from `reserve`. */
+  /**
+   * The owners of the last writes, until they ask again. Then `Ranges.reserve` gives the range, or throws the reason
+   * why there is none: they do not wait for another write.
+   */
   readonly #served = new Set<string>();
   #until: Promise<undefined> | undefined;
   #isClosed = false;
