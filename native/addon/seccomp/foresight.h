@@ -1,5 +1,5 @@
 // The binds of one server that JavaScript foresees, and those that were answered so. Shared by the supervisor's thread
-// and the JavaScript thread. What is delivered is noted before the server gets it: nobody forgets it in between.
+// and the JavaScript thread. An answer is noted before the server gets its socket, so JavaScript hears of each.
 #pragma once
 #include <stdint.h>
 #include <sys/types.h>
@@ -24,20 +24,22 @@ class Foresight {
     std::vector<int32_t> varied;  // the calls that gave something else than expected
   };
 
-  // JavaScript's part: as Supervisor has it. If the server has had the held socket before, `againUntil` counts from now,
-  // and all such binds together are answered so often.
+  // For the JavaScript thread. `againUntil` of the argument is in milliseconds from now, or 0. All binds with one are
+  // answered so many `times` together.
   void foresee(ForeseenBind bind, int32_t times);
   void forget();
+  // What was answered since the last time.
   std::vector<Delivered> delivered();
+  // Whether the held socket of the last answer is being changed.
   bool changing();
 
-  // The thread's part.
+  // For the supervisor's thread.
   ForeseenBinds all();
 
-  // Whether that answer still counts: then notes it, and gives a duplicate of its held socket.
+  // If the answer that was found still counts, notes it and returns a duplicate of its held socket. Else returns none.
   UniqueFd deliver(const BindReport& report);
 
-  // The held socket of the last one is as the server has set its own.
+  // The held socket of the last answer has what the server had set on its own.
   void changed();
 
  private:

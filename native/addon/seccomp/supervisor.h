@@ -105,7 +105,7 @@ class Supervisor {
   Foresight foresight_;
   StateQuestions questions_;
   std::vector<Spent> spent_;
-  bool isUntold_ = false;  // whether JavaScript is still to be told of what was done. The thread's
+  bool isUntold_ = false;  // JavaScript is still to be told of what was done; only the thread uses this
   std::mutex ending_;  // a thread that has ended cannot be signalled
   bool ended_ = false;
 };
