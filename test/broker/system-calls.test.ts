@@ -1,6 +1,6 @@
 /**
  * How many system calls an operation takes, in the broker and in the guard process that sets sockets right: what runs
- * for each client. Who adds a call to one of these paths changes a bound here, and says why.
+ * for each client. A change that adds a call to one of these paths changes a bound here, and says why.
  */
 import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";

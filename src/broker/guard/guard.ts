@@ -127,7 +127,7 @@ export class Guard implements Disposable {
     if (worker.request(id, encodeRun(id, calls), new Int32Array(fds), onReply) < 0) hear("unavailable");
   }
 
-  /** As {@link ask}, for one who waits and does not try again. */
+  /** As {@link ask}, as a promise, and without `onFreed`. */
   run(owner: Owner, fds: readonly number[], calls: readonly GuardCall[]): Promise<readonly GuardResult[] | NoReply> {
     return new Promise((resolve) => this.ask(owner, fds, calls, resolve));
   }

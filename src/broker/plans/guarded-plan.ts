@@ -90,7 +90,7 @@ export function tendAll(
   some(planned);
 }
 
-/** As {@link tendAll}, for one who waits. */
+/** As {@link tendAll}, as a promise, and without `onFreed`. */
 export function runAllGuarded(planned: readonly Planned[], guard: PlansGuard, owner: Owner): Promise<PlansOutcome> {
   return new Promise((resolve) => tendAll(planned, guard, owner, resolve));
 }

@@ -46,7 +46,7 @@ export class SocketTables {
     return bound.filter(({ state }) => kind === "datagram" || state === TCP_LISTEN).map(({ inode }) => BigInt(inode));
   }
 
-  /** Ten thousand berths ask for theirs. */
+  /** The rows of a table by local address, sorted once: ten thousand berths may look for theirs. */
   #addresses(table: string): ReadonlyMap<string, readonly Row[]> {
     const known = this.#byAddress.get(table);
     if (known !== undefined) return known;
