@@ -82,7 +82,7 @@ export interface Interceptor {
    *
    * The server's socket may give something else where `variations` say so, in four numbers for each: the call's place
    * in the batch, how it may vary (native/addon/seccomp/foreseen.h), and a level and an option. That is set on `held`.
-   * Whether an option was set, a new socket of this domain and type tells.
+   * Where a sysctl may have changed the default, a new socket of this domain and type tells whether it was set.
    *
    * `againMs`: 0 if the server has not had `held`. Otherwise it gets it as it is, within so many milliseconds, unless
    * the process that binds still has it, or has an epoll. Then `held` may have O_NONBLOCK, if the server's own has it

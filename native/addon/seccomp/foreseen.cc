@@ -44,8 +44,10 @@ bool isSame(const CallResult& a, const CallResult& b) {
          std::memcmp(a.bytes, b.bytes, static_cast<size_t>(a.length)) == 0;
 }
 
-// What a new socket gives for that option at this moment.
-bool isUsual(int fresh, const Variation& variation, const CallResult& usual) {
+// Whether a new socket gives that for the option at this moment. That is `opened`, if it is one already.
+bool isUsual(const ForeseenBind& bind, const Variation& variation, const CallResult& usual, UniqueFd* opened) {
+  if (!opened->valid()) opened->reset(::socket(bind.domain, bind.type | SOCK_CLOEXEC, 0));
+  const int fresh = opened->get();
   uint8_t value[64];
   socklen_t size = static_cast<socklen_t>(usual.length);
   if (size > sizeof value || ::getsockopt(fresh, variation.level, variation.option, value, &size) != 0) return false;
@@ -168,13 +170,12 @@ bool BindLook::mayVary(const ForeseenBind& bind, size_t written) {
     if (isLast) return count_ > 0;
     if (isSame(varied.was, varied.is)) continue;
     if (count_ == kMostVaried) return false;
-    if (!fresh.valid()) fresh.reset(::socket(bind.domain, bind.type | SOCK_CLOEXEC, 0));
-    if (!mayVary(bind, varied, fresh.get())) return false;
+    if (!mayVary(bind, varied, &fresh)) return false;
     varied_[count_++] = varied;
   }
 }
 
-bool BindLook::mayVary(const ForeseenBind& bind, const Varied& varied, int fresh) const {
+bool BindLook::mayVary(const ForeseenBind& bind, const Varied& varied, UniqueFd* fresh) const {
   const auto& [index, was, is] = varied;
   bool mayVary = false;
   for (const Variation& variation : bind.variations) {
@@ -187,7 +188,10 @@ bool BindLook::mayVary(const ForeseenBind& bind, const Varied& varied, int fresh
         break;
       case Variation::kSet:
       case Variation::kSetHalf:
-        if (was.value != 0 || is.value != 0 || !isUsual(fresh, variation, was)) return false;
+        if (was.value != 0 || is.value != 0 || !isUsual(bind, variation, was, fresh)) return false;
+        break;
+      case Variation::kSetSteady:
+        if (was.value != 0 || is.value != 0) return false;
         break;
       default:
         break;
@@ -209,6 +213,7 @@ void BindLook::carry(const Variation& variation, const CallResult& value, int he
   int32_t word = 0;
   switch (variation.how) {
     case Variation::kSet:
+    case Variation::kSetSteady:
       ::setsockopt(held, variation.level, variation.option, value.bytes, static_cast<socklen_t>(value.length));
       break;
     case Variation::kSetHalf:

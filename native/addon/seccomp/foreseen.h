@@ -23,6 +23,7 @@ struct Variation {
     kForceHalf = 2,  // half of it, by an option that cannot be read: SO_RCVBUFFORCE
     kNonblock = 3,   // F_GETFL with O_NONBLOCK: the held socket gets O_NONBLOCK
     kTell = 4,       // nothing is set: JavaScript is told, and decides
+    kSetSteady = 5,  // as kSet, where no sysctl changes what a new socket gives
   };
   int32_t index;  // of the call in the batch
   int32_t how;
@@ -98,7 +99,7 @@ class BindLook {
   template <typename Test>
   bool anyVaried(Test test) const;
   bool mayVary(const ForeseenBind& bind, size_t written);
-  bool mayVary(const ForeseenBind& bind, const Varied& varied, int fresh) const;
+  bool mayVary(const ForeseenBind& bind, const Varied& varied, UniqueFd* fresh) const;
   void carry(const Variation& variation, const CallResult& value, int held) const;
   void carryAll(int held) const;
 

@@ -3,6 +3,7 @@
  * can be carried over. This is the question as bytes, for the process that looks at a server's socket. A guard process
  * finds out what to expect.
  */
+import * as options from "../../config/keys/socket-options.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { AF_INET6 } from "../../net/address.ts";
@@ -15,7 +16,21 @@ import { type PlanGuard, runGuarded } from "./guarded-plan.ts";
 import type { SocketCall, SocketPlan } from "./socket-call.ts";
 
 /** How a call may give something else than expected: `Variation` in native/addon/seccomp/foreseen.h. */
-const [SET, SET_HALF, FORCE_HALF, NONBLOCK, TELL] = [0, 1, 2, 3, 4];
+const [SET, SET_HALF, FORCE_HALF, NONBLOCK, TELL, SET_STEADY] = [0, 1, 2, 3, 4, 5];
+
+/**
+ * What a new socket gives for these is the same at all times, so none is opened to compare: they are 0 in the kernel's
+ * source until a program sets them (socket(7), ip(7), ipv6(7), tcp(7)), and no sysctl has another default for them.
+ */
+const steady: ReadonlySet<options.KernelOption> = new Set([
+  options.SO_BROADCAST,
+  options.SO_KEEPALIVE,
+  options.IP_TOS,
+  options.IP_PKTINFO,
+  options.IPV6_RECVPKTINFO,
+  options.IPV6_TCLASS,
+  options.TCP_NODELAY,
+]);
 
 /** What is asked before the options, in this order. */
 const asked = ["V6ONLY", "DOMAIN", "TYPE", "PROTOCOL", "REUSEPORT", "REUSEADDR", "name", "flags"] as const;
@@ -55,9 +70,9 @@ export class AsNew {
 
   /** What it means that the calls at these places have varied. */
   setBefore(places: Int32Array): SetBefore {
-    const options = optionsOf(this.domain, this.type);
+    const all = optionsOf(this.domain, this.type);
     return {
-      names: Array.from(places).flatMap((place) => options[place - asked.length]?.name ?? []),
+      names: Array.from(places).flatMap((place) => all[place - asked.length]?.name ?? []),
       reusesPort: places.includes(REUSEPORT),
       reusesAddress: places.includes(REUSEADDR),
     };
@@ -98,10 +113,11 @@ function allCalls(domain: number, type: number): readonly SocketCall[] {
 
 /** As {@link carryOver} would set it. What is not named here must be as expected. */
 function variationsOf(domain: number, type: number): Int32Array {
-  const options = optionsOf(domain, type).flatMap(({ level, option, force }, index) => {
+  const settings = optionsOf(domain, type).flatMap((one, index) => {
+    const { level, option, force } = one;
     const place = asked.length + index;
-    if (force === undefined) return [place, SET, level, option];
+    if (force === undefined) return [place, steady.has(one) ? SET_STEADY : SET, level, option];
     return [place, SET_HALF, level, option, place, FORCE_HALF, level, force];
   });
-  return Int32Array.of(REUSEPORT, TELL, 0, 0, REUSEADDR, TELL, 0, 0, FLAGS, NONBLOCK, 0, 0, ...options);
+  return Int32Array.of(REUSEPORT, TELL, 0, 0, REUSEADDR, TELL, 0, 0, FLAGS, NONBLOCK, 0, 0, ...settings);
 }
