@@ -34,13 +34,16 @@ describe("in a network namespace of its own", { ...needs("root"), timeout: 30_00
       expect(privileged).toMatch(/^\d+$/);
       expect([early, other]).toEqual(["EACCES", "EACCES"]);
       expect(inodesAt("udp", port)).toEqual([held]);
-      expect(manager.log.filter(({ event }) => event === "bind-refused").map(({ message }) => message)).toEqual([
-        expect.stringMatching(
-          /^berth game: pid \d+ of its server bound udp:\/\/0\.0\.0\.0:\d+ in another network namespace than it was started in, .* set server\.any-namespace = true$/,
-        ),
-        expect.stringContaining(`may not bind udp://0.0.0.0:${port}`),
-        expect.stringContaining(`may not bind udp://0.0.0.0:${port + 1}`),
-      ]);
+      const refusals = () => manager.log.filter(({ event }) => event === "bind-refused").map(({ message }) => message);
+      await expect
+        .poll(refusals)
+        .toEqual([
+          expect.stringMatching(
+            /^berth game: pid \d+ of its server bound udp:\/\/0\.0\.0\.0:\d+ in another network namespace than it was started in, .* set server\.any-namespace = true$/,
+          ),
+          expect.stringContaining(`may not bind udp://0.0.0.0:${port}`),
+          expect.stringContaining(`may not bind udp://0.0.0.0:${port + 1}`),
+        ]);
     }));
 
   it("a process gets none of the next broker, either", () =>
