@@ -82,6 +82,16 @@ it("packages/doorman decides without doing: it imports no module that reaches a 
   expect(texts.filter((text) => /\b(?:Date\.|performance\.|setTimeout|setInterval|process\.)/.test(text))).toEqual([]);
 });
 
+it("placement of packages/fleet decides without doing: it imports no module, and takes no clock and no chance", () => {
+  const source = join(packageRoot, "packages/fleet/src");
+  const texts = readdirSync(source, { recursive: true, encoding: "utf8" })
+    .filter((file) => /^(model|placement)\/.*\.ts$/.test(file))
+    .map((file) => readFileSync(join(source, file), "utf8"));
+  expect(texts.length).toBeGreaterThan(10);
+  expect(texts.flatMap((text) => imports(text).filter((name) => !name.startsWith(".")))).toEqual([]);
+  expect(texts.filter((text) => /\b(?:Date\.|performance\.|setTimeout|process\.|Math\.random)/.test(text))).toEqual([]);
+});
+
 it("the broker loads no codec of a game: nothing in src/ names packages/doorman", () => {
   const source = join(packageRoot, "src");
   const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));

@@ -1,0 +1,13 @@
+/** What went wrong, as a sentence for the person at the command line. */
+
+export type FaultCode = "USAGE" | "INVALID_RECORD";
+
+/** Shown without a stack. `code` is for programs. */
+export class Fault extends Error {
+  readonly code: FaultCode;
+
+  constructor(code: FaultCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

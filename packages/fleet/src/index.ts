@@ -1,0 +1,34 @@
+/** What the package offers to programs: records of a fleet, and the decision which host gets a berth. */
+export { Fault, type FaultCode } from "./fault.ts";
+export {
+  type BerthSet,
+  berthSet,
+  type OnLost,
+  type Strategy,
+  type WantedImage,
+  writeBerthSet,
+} from "./model/berth-set.ts";
+export { fromJson, type Json, type JsonObject, type Reader } from "./model/fields.ts";
+export { type HostImage, type HostRecord, hostRecord } from "./model/host.ts";
+export { type Key, Keys } from "./model/keys.ts";
+export { berthOf } from "./model/names.ts";
+export {
+  type Allocation,
+  type Assignment,
+  allocation,
+  assignment,
+  type Booking,
+  type Bookings,
+  bookings,
+  NO_BOOKINGS,
+  type Placement,
+  placement,
+} from "./model/placement.ts";
+export { type PortRange, parsePortRange } from "./model/ports.ts";
+export { withPorts } from "./model/socket-ports.ts";
+export { type Decision, decide, type Verdict } from "./placement/decide.ts";
+export { type Explanation, explain } from "./placement/explain.ts";
+export type { Misfit } from "./placement/filter.ts";
+export { type HostView, type Need, needOf } from "./placement/need.ts";
+export { missing, type Planned, plan } from "./placement/plan.ts";
+export type { Criterion, Score } from "./placement/rank.ts";

@@ -1,0 +1,60 @@
+/** A host as its agent describes it. */
+import { Fields, integer, list, type Reader, table, text } from "./fields.ts";
+import { digest, hostName, imageName, labelName, labelValue, taintName } from "./names.ts";
+import { type PortRange, portRange } from "./ports.ts";
+
+export interface HostImage {
+  readonly name: string;
+  readonly digest: string;
+}
+
+export interface HostRecord {
+  readonly name: string;
+  /** What players connect to: addresses or names, the first one preferred. */
+  readonly addresses: readonly string[];
+  /** Ports that berths get when they leave the choice to the fleet. */
+  readonly pools: readonly PortRange[];
+  /** Ports on which other programs of the host listen. */
+  readonly busy: readonly number[];
+  readonly cores: number;
+  /** Bytes for all berths of the fleet together. */
+  readonly memory: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** A berth comes here only if its set tolerates each of them. */
+  readonly taints: readonly string[];
+  readonly images: readonly HostImage[];
+  /** Bytes for images that are not there yet. */
+  readonly imageRoom: number;
+  /** From /proc/sys/kernel/random/boot_id: another one means that the host was restarted. */
+  readonly bootId: string;
+  /** The version of its berthd. */
+  readonly version: string;
+}
+
+export const port: Reader<number> = integer(1, 65_535);
+export const bytes: Reader<number> = integer(0, Number.MAX_SAFE_INTEGER);
+const address = text(/^[A-Za-z0-9.:_-]{1,253}$/, "an address or a host's name");
+const word = text(/^[\x21-\x7e]{1,128}$/, "a word");
+
+export const hostRecord: Reader<HostRecord> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    name: fields.get("name", hostName),
+    addresses: fields.get("addresses", list(address)),
+    pools: fields.get("pools", list(portRange)),
+    busy: fields.or("busy", list(port), []),
+    cores: fields.get("cores", integer(1, 65_536)),
+    memory: fields.get("memory", bytes),
+    labels: fields.or("labels", table(labelName, labelValue), {}),
+    taints: fields.or("taints", list(taintName), []),
+    images: fields.or("images", list(hostImage), []),
+    imageRoom: fields.or("imageRoom", bytes, 0),
+    bootId: fields.get("bootId", word),
+    version: fields.get("version", word),
+  };
+};
+
+const hostImage: Reader<HostImage> = (value, at) => {
+  const fields = new Fields(value, at);
+  return { name: fields.get("name", imageName), digest: fields.get("digest", digest) };
+};

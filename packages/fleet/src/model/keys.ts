@@ -1,0 +1,73 @@
+/** Where in etcd each record is. Everything is beneath one prefix. */
+import { Fault } from "../fault.ts";
+
+/** What a key is about. The names come last, so that one range has all of a kind, or all of a host. */
+export type Key =
+  | { readonly kind: "host" | "bookings"; readonly host: string }
+  | { readonly kind: "set"; readonly set: string }
+  | { readonly kind: "placement" | "allocation"; readonly berth: string }
+  | { readonly kind: "assignment" | "state"; readonly host: string; readonly berth: string };
+
+const FOLDERS = {
+  host: "hosts",
+  bookings: "bookings",
+  set: "sets",
+  placement: "placements",
+  allocation: "allocations",
+  assignment: "assignments",
+  state: "states",
+} as const;
+
+/**
+ * - `hosts/HOST`: the host, for as long as its agent keeps its lease.
+ * - `bookings/HOST`: the ports and the memory that its berths take. A placement changes it, so it fences others.
+ * - `sets/SET`: what an operator wants.
+ * - `placements/BERTH`: which host has the berth.
+ * - `assignments/HOST/BERTH`: the same for the host, with the berth file. An agent watches only those of its host.
+ * - `states/HOST/BERTH`: what the host's broker says of it, under the host's lease.
+ * - `allocations/BERTH`: a match has it.
+ */
+export class Keys {
+  readonly prefix: string;
+
+  /** `prefix` as `/berthd/`. Throws USAGE. */
+  constructor(prefix = "/berthd/") {
+    if (!/^\/(?:[A-Za-z0-9_.-]+\/)+$/.test(prefix))
+      throw new Fault(
+        "USAGE",
+        `the prefix ${JSON.stringify(prefix)} does not begin and end with a slash: write /NAME/`,
+      );
+    this.prefix = prefix;
+  }
+
+  /** All keys of a kind; of one host where the kind has them. */
+  all(kind: Key["kind"]): string {
+    return `${this.prefix}${FOLDERS[kind]}/`;
+  }
+
+  allOf(kind: "assignment" | "state", host: string): string {
+    return `${this.all(kind)}${host}/`;
+  }
+
+  of(key: Key): string {
+    switch (key.kind) {
+      case "host":
+      case "bookings":
+        return `${this.all(key.kind)}${key.host}`;
+      case "set":
+        return `${this.all(key.kind)}${key.set}`;
+      case "placement":
+      case "allocation":
+        return `${this.all(key.kind)}${key.berth}`;
+      case "assignment":
+      case "state":
+        return `${this.allOf(key.kind, key.host)}${key.berth}`;
+    }
+    key satisfies never;
+  }
+
+  /** The name that a key ends with: the berth of a placement, the host of a host's record. */
+  nameIn(key: string): string {
+    return key.slice(key.lastIndexOf("/") + 1);
+  }
+}

@@ -1,0 +1,94 @@
+/** Which host has a berth, and what the berths of a host take. */
+import type { OnLost } from "./berth-set.ts";
+import { Fields, integer, type JsonObject, jsonObject, list, oneOf, type Reader, table } from "./fields.ts";
+import { bytes, port } from "./host.ts";
+import { berthName, hostName, setName, socketName } from "./names.ts";
+
+/** One berth, on one host. */
+export interface Placement {
+  readonly berth: string;
+  readonly set: string;
+  readonly host: string;
+  /** Grows with each placement of a berth of this name. A host with a lower one has lost the berth. */
+  readonly generation: number;
+  /** The ports that were drawn, by socket. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly onLost: OnLost;
+}
+
+/** What the agent of the host needs to serve the berth. */
+export interface Assignment {
+  readonly berth: string;
+  readonly generation: number;
+  /** The berth file, as a table, with all ports. */
+  readonly config: JsonObject;
+}
+
+export interface Booking {
+  readonly set: string;
+  /** Drawn and fixed. */
+  readonly ports: readonly number[];
+  readonly memory: number;
+}
+
+/** What the berths of one host take, by their names. */
+export interface Bookings {
+  readonly berths: Readonly<Record<string, Booking>>;
+}
+
+/** A berth that a match has for itself. */
+export interface Allocation {
+  readonly berth: string;
+  /** The allocation ends with the placement of this generation. */
+  readonly generation: number;
+  /** How many will play. */
+  readonly players?: number;
+}
+
+export const NO_BOOKINGS: Bookings = { berths: {} };
+
+const generation = integer(1, Number.MAX_SAFE_INTEGER);
+
+export const placement: Reader<Placement> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    berth: fields.get("berth", berthName),
+    set: fields.get("set", setName),
+    host: fields.get("host", hostName),
+    generation: fields.get("generation", generation),
+    ports: fields.get("ports", table(socketName, port)),
+    onLost: fields.get("onLost", oneOf("stay", "replace")),
+  };
+};
+
+export const assignment: Reader<Assignment> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    berth: fields.get("berth", berthName),
+    generation: fields.get("generation", generation),
+    config: fields.get("config", jsonObject),
+  };
+};
+
+const booking: Reader<Booking> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    set: fields.get("set", setName),
+    ports: fields.get("ports", list(port)),
+    memory: fields.get("memory", bytes),
+  };
+};
+
+export const bookings: Reader<Bookings> = (value, at) => ({
+  berths: new Fields(value, at).get("berths", table(berthName, booking)),
+});
+
+export const allocation: Reader<Allocation> = (value, at) => {
+  const fields = new Fields(value, at);
+  const players = fields.or("players", integer(0, 1_000_000), undefined);
+  return {
+    berth: fields.get("berth", berthName),
+    generation: fields.get("generation", generation),
+    ...(players !== undefined && { players }),
+  };
+};
