@@ -17,6 +17,7 @@ export type {
   PlayersView,
   QueryView,
   RootView,
+  SdkView,
   StartView,
   WaitView,
   WakeView,
@@ -34,6 +35,7 @@ export {
   type Metric,
   type MetricFamily,
   type PlayersReport,
+  type Speech,
 } from "./client/broker-client.ts";
 export { type ConnectOptions, connect } from "./client/connect.ts";
 export type { EntryType } from "./client/directory/entries.ts";
@@ -70,6 +72,8 @@ export type {
   QuerySpec,
   RootSpec,
   RootState,
+  SdkProtocol,
+  SdkSpec,
   ServerSpec,
   Shift,
   SocketSpec,
@@ -99,6 +103,7 @@ export type {
   Query as QueryRecord,
   Range as RangeRecord,
   Root as RootRecord,
+  Sdk as SdkRecord,
   Start as StartRecord,
   Wait as WaitRecord,
   Wake as WakeRecord,

@@ -43,6 +43,19 @@ export interface PlayersReport {
   readonly map?: string | undefined;
 }
 
+/** What a server says, for {@link BrokerClient.speak}. Absent: nothing about that. */
+export interface Speech {
+  /** It is serving. */
+  readonly ready?: true | undefined;
+  /** For people: at most 128 characters, none of them a control character. Empty: nothing any more. */
+  readonly status?: string | undefined;
+  /** How many play, and how many can. */
+  readonly players?: number | undefined;
+  readonly max?: number | undefined;
+  /** stop: it wants to be stopped. abort: it hangs, and gets SIGABRT. */
+  readonly end?: "stop" | "abort" | undefined;
+}
+
 /** For {@link BrokerClient.drain}. */
 export interface DrainOptions extends WaitOptions {
   /** In how many seconds the server is stopped at the latest. Without it: only when nobody plays. */
@@ -99,6 +112,15 @@ export class BrokerClient extends VarlinkClient {
    */
   async report(berth: string, players: PlayersReport = {}, { signal }: WaitOptions = {}): Promise<void> {
     (await this.call("io.berthd.Broker.Report", { berth, ...players }, { signal }))[Symbol.dispose]();
+  }
+
+  /**
+   * Speaks for the server of a berth, as the program that serves its SDK: `lease` is the id of its lease. It does not
+   * wait for an end. Throws RefusedError `org.varlink.service.PermissionDenied` if this user is not the berth's
+   * `server.sdk-user`, and `io.berthd.Broker.NoSuchLease` if that lease has ended.
+   */
+  async speak(berth: string, lease: string, speech: Speech, { signal }: WaitOptions = {}): Promise<void> {
+    (await this.call("io.berthd.Broker.Speak", { berth, lease, ...speech }, { signal }))[Symbol.dispose]();
   }
 
   /**

@@ -7,6 +7,7 @@ import { type Conflict, findConflicts, type HoldsAddress } from "./conflicts.ts"
 import { DraftReader, type Drafts, type LoadOptions, type TroubledBerth } from "./drafts.ts";
 import type { BerthSpec } from "./keys/spec.ts";
 import { findRangeConflicts, type HoldsRange } from "./range-conflicts.ts";
+import { findSdkConflicts } from "./sdk-conflicts.ts";
 import { toEnd } from "./steps.ts";
 import { type Problem, ProblemList } from "./toml/problem.ts";
 
@@ -52,6 +53,7 @@ export function settleConflicts(
   const conflicts = byBerth([
     ...findConflicts(drafts, holds.address, crowded),
     ...findRangeConflicts(drafts, holds.range),
+    ...findSdkConflicts(drafts),
   ]);
   const all = new ProblemList();
   for (const { file, line, message, remedy } of general) all.report({ file, line }, message, remedy);

@@ -104,6 +104,8 @@ it("replies match the interface: every method, and every error that one process 
   await call(client, "Acquire", { berth: "arena" });
   await call(client, "Report", { berth: "arena", players: 3, max: 16, name: "a", map: "b" });
   await call(client, "Report", { berth: "idle", players: 3 });
+  await call(client, "Speak", { berth: "arena", lease, players: 4, max: 16 });
+  await call(client, "Speak", { berth: "arena", lease: "none" });
   await call(client, "List");
   await call(client, "Reload");
   await call(client, "Drain", { berth: "arena", within: 600 });

@@ -1,5 +1,5 @@
 /** What clients see of a berth: the types of replies. The broker's own objects make them. Types only. */
-import type { RootState } from "../../config/keys/spec.ts";
+import type { RootState, SdkProtocol } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
@@ -87,6 +87,15 @@ export interface DrainView {
   readonly deadline?: number;
 }
 
+/** The SDK that a berth's server calls: as the type Sdk of the interface. */
+export interface SdkView {
+  readonly protocol: SdkProtocol;
+  readonly grpc: number;
+  readonly http: number;
+  readonly uid?: number;
+  readonly watchdog?: number;
+}
+
 /** A berth as List and Watch show it. */
 export interface BerthView {
   readonly name: string;
@@ -116,4 +125,5 @@ export interface BerthView {
   readonly query?: QueryView;
   readonly players?: PlayersView;
   readonly drain?: DrainView;
+  readonly sdk?: SdkView;
 }

@@ -3,7 +3,7 @@
  * about permissions.
  */
 
-import type { BerthSpec, QuerySpec } from "../../config/keys/spec.ts";
+import type { BerthSpec, QuerySpec, SdkSpec } from "../../config/keys/spec.ts";
 import type { Problem } from "../../config/toml/problem.ts";
 import type { Borrowed, FdHandle } from "../../fd.ts";
 import { formatListenAddress } from "../../net/address.ts";
@@ -25,6 +25,7 @@ import type {
   PlayersView,
   QueryView,
   RootView,
+  SdkView,
   StartView,
   WaitView,
   WakeView,
@@ -184,6 +185,7 @@ export class Berth {
       ...(this.spec.server.query !== undefined && { query: this.#query(this.spec.server.query) }),
       ...(this.players !== undefined && { players: this.players }),
       ...(this.lease?.drain !== undefined && { drain: drainView(this.lease.drain) }),
+      ...(this.spec.server.sdk !== undefined && { sdk: this.#sdk(this.spec.server.sdk) }),
     };
   }
 
@@ -211,6 +213,18 @@ export class Berth {
     const [own] = this.sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
     const asked = port ?? own;
     return { type, ...(host !== undefined && { host }), ...(asked !== undefined && { port: asked }) };
+  }
+
+  #sdk({ protocol, grpcPort: grpc, httpPort: http }: SdkSpec): SdkView {
+    const { user, rangeId, watchdog } = this.spec.server;
+    const uid = user?.uid ?? (this.range && rangeId !== undefined ? this.range.base + rangeId : undefined);
+    return {
+      protocol,
+      grpc,
+      http,
+      ...(uid !== undefined && { uid }),
+      ...(watchdog !== undefined && { watchdog: watchdog * 1_000_000 }),
+    };
   }
 
   #rootView(): RootView {

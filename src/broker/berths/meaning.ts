@@ -16,7 +16,7 @@ export function isSameMeaning(a: BerthSpec, b: BerthSpec): boolean {
   return a === b || meaning(a) === meaning(b);
 }
 
-/** Whether they are equal for a tenant: who observes it, and how, makes no difference. */
+/** Whether they are equal for a tenant: who observes it, how, and who speaks for it makes no difference. */
 export function isSameForTenant(a: BerthSpec, b: BerthSpec): boolean {
   return meaning(forTenant(a)) === meaning(forTenant(b));
 }
@@ -32,8 +32,8 @@ function isSettledSocket({ socket: { open, listen, options } }: NamedSocket): bo
   return open && listen.address.family !== "unix" && interfaceOf(listen, options) === undefined;
 }
 
-function forTenant({ observer: _, server: { query: __, ...server }, ...spec }: BerthSpec): object {
-  return { ...spec, server };
+function forTenant({ observer: _, server: { query: __, sdk, ...server }, ...spec }: BerthSpec): object {
+  return { ...spec, server, sdk: sdk && [sdk.protocol, sdk.grpcPort, sdk.httpPort] };
 }
 
 function meaning(spec: object): string {

@@ -58,6 +58,9 @@ export type ReportRefusal =
   | { readonly kind: "not-observer"; readonly berth: string }
   | { readonly kind: "no-tenant"; readonly berth: string };
 
+/** Why nothing was said for a server. */
+export type SpeakRefusal = Refusal | { readonly kind: "not-speaker"; readonly berth: string };
+
 /** Ask again once `until` has resolved. If it resolves to a text, asking again is pointless, and the text says why. */
 export interface Waiting {
   readonly kind: "waiting";

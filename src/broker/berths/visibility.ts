@@ -51,9 +51,16 @@ export class Visibility {
     return this.#isObserver(berth, peer);
   }
 
+  /** Whether the peer may speak for the berth's server: as the program that serves its SDK. */
+  speaksFor({ spec }: Berth, { uid }: Pick<Peer, "uid">): boolean {
+    return spec.server.sdk?.user === uid;
+  }
+
   /** Whether the requester may see the berth in lists and events. */
   sees(berth: Berth, { privileged, peer }: Pick<Requester, "privileged" | "peer">): boolean {
-    return privileged || isNamed(berth.spec.tenant, peer) || this.#isObserver(berth, peer);
+    return (
+      privileged || isNamed(berth.spec.tenant, peer) || this.#isObserver(berth, peer) || this.speaksFor(berth, peer)
+    );
   }
 
   #isObserver({ spec }: Berth, peer: Peer): boolean {

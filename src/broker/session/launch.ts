@@ -150,9 +150,16 @@ function environmentOf(berth: Berth, lease: string, request: LaunchRequest): Rec
     ...homeOf(berth.spec.server),
     BERTHD_BERTH: berth.name,
     BERTHD_LEASE: lease,
+    ...sdkVariables(berth.spec.server),
     ...environment,
     ...request.environment,
   };
+}
+
+/** Where the server finds its SDK (agones.dev, Client SDKs). */
+function sdkVariables({ sdk }: ServerSpec): Record<string, string> {
+  if (sdk === undefined) return {};
+  return { AGONES_SDK_GRPC_PORT: String(sdk.grpcPort), AGONES_SDK_HTTP_PORT: String(sdk.httpPort) };
 }
 
 function expansionsOf(berth: Berth): Expansions {

@@ -33,11 +33,12 @@ import { refusal } from "./refusals.ts";
 import { reportPlayers } from "./report-players.ts";
 import { guarded, retrying } from "./retry.ts";
 import type { Session } from "./session.ts";
+import { type SpeakContext, speak } from "./speak.ts";
 import { timed } from "./timed.ts";
 import { eventAnswer, type Watchers } from "./watchers.ts";
 
 /** The parts of the broker that the methods use. */
-export interface MethodsContext {
+export interface MethodsContext extends Pick<SpeakContext, "events" | "log"> {
   readonly berths: Berths;
   readonly sys: Native;
   readonly interceptions: Interceptions;
@@ -80,6 +81,8 @@ export function brokerMethods({
   state,
   reload,
   counts,
+  events,
+  log,
 }: MethodsContext): Implementation<Session> {
   const grant: HandlerOf<"Acquire"> = (session, { berth: name, replace }) =>
     retrying(session, takeover, () => {
@@ -230,6 +233,7 @@ export function brokerMethods({
           refusal({ kind: "unsuitable", name, message: `${name} cannot be stashed: ${why}` }),
       },
       Unstash: { handle: (session, { lease, name }) => done(berths.unstash(lease, name, session)) },
+      Speak: { handle: (session, said) => speak({ berths, stops, events, log, takeover }, session, said) },
       Report: { handle: (session, report) => reportPlayers(berths, session, report) },
       Launch: { handle: timed(launch, counts.acquires) },
       Intercept: {

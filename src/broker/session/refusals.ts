@@ -1,10 +1,10 @@
 /** Makes the Varlink error reply of a refusal, with a message for people. Pure. */
 import { describeProblems } from "../../config/toml/problem.ts";
 import { type Answer, refuse } from "../../varlink/service.ts";
-import type { ReportRefusal, StopRefusal } from "../berths/request.ts";
+import type { ReportRefusal, SpeakRefusal, StopRefusal } from "../berths/request.ts";
 
 /** The error reply of a refusal. */
-export function refusal(why: StopRefusal | ReportRefusal): Answer {
+export function refusal(why: StopRefusal | ReportRefusal | SpeakRefusal): Answer {
   switch (why.kind) {
     case "denied":
       return refuse("org.varlink.service.PermissionDenied", {
@@ -46,6 +46,10 @@ export function refusal(why: StopRefusal | ReportRefusal): Answer {
     case "not-observer":
       return refuse("org.varlink.service.PermissionDenied", {
         message: `you may not report the players of berth ${why.berth}: write your user into its [observer] users`,
+      });
+    case "not-speaker":
+      return refuse("org.varlink.service.PermissionDenied", {
+        message: `you may not speak for the server of berth ${why.berth}: write your user into its server.sdk-user`,
       });
     case "no-tenant":
       return refuse("io.berthd.Broker.BerthVacant", {

@@ -45,7 +45,7 @@ function observed(berths: Reported, name: string, who: Requester): Berth | Repor
 }
 
 /** The first parameter that cannot be used, and why. */
-function unfitOf(report: Report): [parameter: string, message: string] | undefined {
+export function unfitOf(report: Report): [parameter: string, message: string] | undefined {
   for (const key of ["players", "max"] as const) {
     const count = report[key] ?? 0;
     if (count < 0 || count > MOST_PLAYERS) return [key, `${key} must be a number from 0 to ${MOST_PLAYERS}`];

@@ -23,6 +23,7 @@ import { consoleLine } from "./console-line.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import { queryReader } from "./query.ts";
+import { readSdk, sdkKeys } from "./sdk.ts";
 import { signalName } from "./signal-name.ts";
 import type { Delivery, LeaseSpan, LimitSpec, OtherBinds, ServerSpec, SocketSpec, StartMode } from "./spec.ts";
 
@@ -141,6 +142,7 @@ const keys = {
   drainCommand: { name: "drain-command", type: "string", read: consoleLine, default: "none" },
   watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
   query: { name: "query", type: "table", read: queryReader(true), default: "none" },
+  ...sdkKeys,
 };
 
 /** The keys of `[server]`. */
@@ -192,6 +194,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
       drainCommand: section.optional(keys.drainCommand),
       watchdog: section.optional(keys.watchdog),
       query: section.optional({ ...keys.query, read: queryReader(hasPort(targets.sockets)) }),
+      sdk: readSdk(section, context),
     }),
   };
 }

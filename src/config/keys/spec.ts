@@ -48,6 +48,18 @@ export interface QuerySpec {
   readonly host?: string;
 }
 
+/** The SDKs that there are. */
+export type SdkProtocol = "agones";
+
+/** The SDK that a server calls, on ports of loopback. A program beside the broker serves it. */
+export interface SdkSpec {
+  readonly protocol: SdkProtocol;
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  /** The user whose programs may speak for the server, besides root and the broker's own user. */
+  readonly user?: number;
+}
+
 export interface ServerSpec {
   /** Program and arguments; a launch expands `{fd:game}` and other placeholders. Empty: the caller gives a command. */
   readonly command: readonly string[];
@@ -93,6 +105,8 @@ export interface ServerSpec {
   readonly watchdog?: number;
   /** How to ask it who plays. Absent: nobody asks. */
   readonly query?: QuerySpec;
+  /** Absent: it calls none. */
+  readonly sdk?: SdkSpec;
 }
 
 /** Whether what a tenant writes is kept for the next tenant, or is gone when the lease ends. */

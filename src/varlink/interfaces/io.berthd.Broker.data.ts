@@ -116,6 +116,20 @@ type Players (
   at: int
 )
 
+# The SDK that the server of a berth calls, at ports of loopback. A program beside the broker serves it, and speaks for
+# the server by Speak.
+type Sdk (
+  protocol: (agones),
+  # Ports of gRPC and of REST.
+  grpc: int,
+  http: int,
+  # User id of the server on the host. Absent: that of the lease.
+  uid: ?int,
+  # The berth's watchdog: within how many microseconds its server has to say again that it is healthy. Absent: it need
+  # not.
+  watchdog: ?int
+)
+
 # The server of a berth is to end: once nobody plays any more, and at the latest at the deadline.
 type Draining (
   # When it was asked for, in microseconds since 1970.
@@ -170,5 +184,7 @@ type Berth (
   # Who plays, if the server says it or an observer has reported it.
   players: ?Players,
   # With a tenant: its server is to end. Watchers hear by 'changed' that a drain begins, changes or is cancelled.
-  drain: ?Draining
+  drain: ?Draining,
+  # Which SDK its server calls, where the configuration says it.
+  sdk: ?Sdk
 )`;

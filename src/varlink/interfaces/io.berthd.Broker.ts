@@ -184,6 +184,25 @@ method Report(
   map: ?string
 ) -> ()
 
+# Says for the server of a berth what that could say by sd_notify(3), and asks for its end. For the program that serves
+# the server's SDK. Only for root, the broker's own user, and the user in the server.sdk-user of the berth.
+method Speak(
+  # Name of the berth.
+  berth: string,
+  # Id of its lease: what a server said is not said of the next one.
+  lease: string,
+  # It is serving, as Ready says it.
+  ready: ?bool,
+  # What it says of itself, for people: at most 128 characters, none of them a control character. Empty: nothing.
+  status: ?string,
+  # How many play, and how many can.
+  players: ?int,
+  max: ?int,
+  # stop: it wants to be stopped, as by Stop. abort: it hangs, and gets SIGABRT, as from its watchdog. The answer does
+  # not wait for its end.
+  end: ?(stop, abort)
+) -> ()
+
 # There is no such berth. Only root and the broker's own user are told; others get PermissionDenied.
 error NoSuchBerth (
   # The name that was asked for.

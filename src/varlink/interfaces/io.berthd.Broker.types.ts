@@ -71,6 +71,14 @@ export interface Players {
   readonly at: number;
 }
 
+export interface Sdk {
+  readonly protocol: "agones";
+  readonly grpc: number;
+  readonly http: number;
+  readonly uid?: number | null | undefined;
+  readonly watchdog?: number | null | undefined;
+}
+
 export interface Draining {
   readonly began: number;
   readonly deadline?: number | null | undefined;
@@ -97,6 +105,7 @@ export interface Berth {
   readonly query?: Query | null | undefined;
   readonly players?: Players | null | undefined;
   readonly drain?: Draining | null | undefined;
+  readonly sdk?: Sdk | null | undefined;
 }
 
 export interface BrokerMethods {
@@ -233,6 +242,18 @@ export interface BrokerMethods {
       readonly max?: number | null | undefined;
       readonly name?: string | null | undefined;
       readonly map?: string | null | undefined;
+    };
+    readonly reply: Readonly<Record<string, never>>;
+  };
+  readonly Speak: {
+    readonly parameters: {
+      readonly berth: string;
+      readonly lease: string;
+      readonly ready?: boolean | null | undefined;
+      readonly status?: string | null | undefined;
+      readonly players?: number | null | undefined;
+      readonly max?: number | null | undefined;
+      readonly end?: "stop" | "abort" | null | undefined;
     };
     readonly reply: Readonly<Record<string, never>>;
   };
