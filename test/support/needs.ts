@@ -31,6 +31,7 @@ const PACKAGES = {
   "dpkg-deb": "dpkg",
   dropbear: "dropbear-bin",
   erl: "erlang-base",
+  etcd: "etcd-server",
   fish: "fish",
   flock: "util-linux",
   getcap: "libcap2-bin",

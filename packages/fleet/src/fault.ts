@@ -1,6 +1,6 @@
 /** What went wrong, as a sentence for the person at the command line. */
 
-export type FaultCode = "USAGE" | "INVALID_RECORD";
+export type FaultCode = "USAGE" | "INVALID_RECORD" | "ETCD_UNREACHABLE" | "ETCD_REFUSED";
 
 /** Shown without a stack. `code` is for programs. */
 export class Fault extends Error {

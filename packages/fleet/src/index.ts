@@ -1,4 +1,8 @@
 /** What the package offers to programs: records of a fleet, and the decision which host gets a berth. */
+export type { TlsFiles } from "./etcd/channel.ts";
+export { type Committed, Compacted, type Etcd, EtcdClient, type Snapshot } from "./etcd/etcd.ts";
+export { type Followed, follow } from "./etcd/follow.ts";
+export type { Change, Condition, Entry, KeyEvent, Range } from "./etcd/messages.ts";
 export { Fault, type FaultCode } from "./fault.ts";
 export {
   type BerthSet,
