@@ -42,9 +42,9 @@ export interface Native extends AccountCalls {
   recvcred(socket: number, data: Uint8Array, offset: number, received: Int32Array, sender: Int32Array): number;
 
   /**
-   * Reads bytes, never descriptors. `mode`: {@link FRAME} reads as recvframe does, {@link LOOK} leaves the bytes where
-   * they are. For both, -ENOMSG means that descriptors come with them, and nothing is read. {@link TAKE} reads what
-   * there is, for a socket that no descriptor can reach: the kernel closes any that come.
+   * Reads bytes, never descriptors. `mode`: {@link FRAME} reads a frame or a part of one; -E2BIG if more follows its
+   * NUL. {@link LOOK} leaves the bytes where they are. For both, -ENOMSG means that descriptors come with them, and
+   * after an error nothing is read. {@link TAKE} reads what there is: the kernel closes descriptors that come with it.
    */
   recvbytes(socket: number, data: Uint8Array, mode: number): number;
   /**

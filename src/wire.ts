@@ -68,7 +68,14 @@ export class Wire {
     this.#receiver = receiver;
     this.#turn = turn;
     this.#gate = gate;
-    this.#inbox = new Inbox(handle, receiver, settings, finish, () => this.#watch());
+    this.#inbox = new Inbox(
+      handle,
+      receiver,
+      settings,
+      finish,
+      () => this.#watch(),
+      () => this.#mayGoOn(),
+    );
     this.#outbox = new Outbox(handle, settings, () => this.#flush(), finish);
     this.#poll = new sys.Poll(handle.fd, (status, events) => this.#onReady(status, events));
     this.#watch();
@@ -150,6 +157,7 @@ export class Wire {
 
   /** Descriptors in the socket's queue are closed with it, and that could wait. */
   #closeSocket(): void {
+    this.#inbox.settle();
     const gate = this.#gate;
     if (gate === undefined || !gate.isOpen || this.#inbox.ended) return this.#handle.close();
     // After this nothing more gets into the queue.
@@ -189,6 +197,11 @@ export class Wire {
     this.#awaitsLong = false;
     this.#watch();
   };
+
+  /** Whether the read that runs now may deliver another message. */
+  #mayGoOn(): boolean {
+    return this.#reading && !this.ending && (this.#turn === undefined || this.#turn.goesOn());
+  }
 
   /** The peer has closed its socket, or shut down half of it. Messages it sent before that are no longer useful. */
   #onDisconnect(): void {

@@ -165,7 +165,8 @@ Napi::Value receiveFrame(const Napi::CallbackInfo& info) {
 }
 
 // Never receives a descriptor: without a control buffer a peek leaves them where they are, and says that there are some
-// (MSG_CTRUNC, recvmsg(2)). `mode`: 0 a frame, 1 look only, 2 take what is there where no descriptor can come.
+// (MSG_CTRUNC, recvmsg(2)). `mode`: 0 a frame if nothing follows it, 1 look only, 2 take what is there where no
+// descriptor can come.
 Napi::Value receiveBytes(const Napi::CallbackInfo& info) {
   int32_t socket, mode;
   Span<uint8_t> data;
@@ -182,8 +183,8 @@ Napi::Value receiveBytes(const Napi::CallbackInfo& info) {
   if ((message.msg_flags & MSG_CTRUNC) != 0) return Napi::Number::New(info.Env(), -ENOMSG);
   if (size == 0 || mode == 1) return outcome(info, size);
   auto* end = static_cast<uint8_t*>(std::memchr(data.data, 0, static_cast<size_t>(size)));
-  const size_t length = end == nullptr ? static_cast<size_t>(size) : static_cast<size_t>(end - data.data) + 1;
-  return outcome(info, receiveNow(socket, data.data, length));
+  if (end != nullptr && end + 1 < data.data + size) return Napi::Number::New(info.Env(), -E2BIG);
+  return outcome(info, receiveNow(socket, data.data, static_cast<size_t>(size)));
 }
 
 // A control buffer that the credentials fill: there is no room for a descriptor.

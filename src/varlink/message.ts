@@ -56,7 +56,11 @@ export function encodeError(error: string, parameters: Parameters = none): Buffe
 
 /** Decodes the first `length` bytes as a JSON object, or says in a sentence why they are none. */
 export function decodeBytes(bytes: Buffer, length: number, limit?: JsonLimit): Parameters | string {
-  const text = bytes.toString(undefined, 0, length);
+  return decodeText(bytes.toString(undefined, 0, length), bytes, length, limit);
+}
+
+/** As {@link decodeBytes}, of bytes whose text has been made. */
+export function decodeText(text: string, bytes: Buffer, length: number, limit?: JsonLimit): Parameters | string {
   // A replacement character is the sign of bytes that were no UTF-8, or was itself sent.
   if (text.includes("\uFFFD") && !isUtf8(bytes.subarray(0, length))) return "the message is not UTF-8";
   return decodeObject(text, limit);

@@ -3,11 +3,11 @@
  * bytes and fds, and returns an answer. The context `C` tells a method who its caller is.
  */
 import { type Borrowed, closeAll, type FdHandle, NOTHING_BORROWED } from "../fd.ts";
+import { CallDecoder } from "./call-decoder.ts";
 import { type Interface, parseInterface } from "./idl.ts";
 import { serviceInterface } from "./interfaces/org.varlink.service.ts";
 import type { ServiceMethods } from "./interfaces/org.varlink.service.types.ts";
-import type { JsonLimit } from "./json.ts";
-import { type CallMessage, decodeBytes, encodeError, encodeReply, type Parameters, readCall } from "./message.ts";
+import { type CallMessage, encodeError, encodeReply, type Parameters } from "./message.ts";
 import { compileParameters, explainParameters, type Validator } from "./validate.ts";
 
 /** An answer: the bytes of a reply, and the descriptors that go with it. */
@@ -125,21 +125,19 @@ export class Service<C> {
   }
 
   /**
-   * Handles one message. Closes every fd that the handler did not keep. `refused` says why other descriptors of the
-   * message were not let through.
+   * Handles one message. Closes every fd that the handler did not keep. `decoder` is the connection's. `refused` says
+   * why other descriptors of the message were not let through.
    */
   dispatch(
     context: C,
     bytes: Buffer,
     length: number,
     fds: readonly FdHandle[],
-    limit?: JsonLimit,
+    decoder: CallDecoder = new CallDecoder(),
     refused: readonly string[] = NONE_REFUSED,
   ): Dispatched {
     try {
-      const object = decodeBytes(bytes, length, limit);
-      if (typeof object === "string") return { answer: invalidParameter("call", object), fatal: true };
-      const call = readCall(object);
+      const call = decoder.decode(bytes, length);
       if (typeof call === "string") return { answer: invalidParameter("call", call), fatal: true };
       const reply = this.#answer(context, call, fds, refused);
       if (!call.oneway) return { answer: reply, fatal: false };

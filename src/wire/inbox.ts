@@ -5,20 +5,23 @@
 import { constants } from "node:os";
 import { BerthError, SysError } from "../errors.ts";
 import { adoptReceived, closeAll, descriptorsTruncated, type FdHandle, NO_FDS } from "../fd.ts";
-import { FRAME, MSG_TRUNC, type Native, RECEIVED_LENGTH, TAKE } from "../native.ts";
+import { FRAME, LOOK, MSG_TRUNC, type Native, RECEIVED_LENGTH, TAKE } from "../native.ts";
+import { Pace } from "./pace.ts";
 import { PartialFrame } from "./partial-frame.ts";
 import type { DescriptorGate, GatedRead, Memory, Receiver, WireSettings } from "./receiver.ts";
 
-const { EAGAIN, EMSGSIZE, ENOMSG } = constants.errno;
+const { E2BIG, EAGAIN, EMSGSIZE, ENOMSG } = constants.errno;
 
-/** After this many frames of one length in a row, the inbox assumes that the peer waits for each reply. */
-const STEADY = 8;
+/** The most frames that one read handles. */
+const FRAMES_AT_ONCE = 32;
 
 const NONE_REFUSED: readonly string[] = Object.freeze([]);
 
 // Shared by every wire of this thread: a message is handled before the next one is read.
 const incoming = Buffer.allocUnsafeSlow(64 * 1024);
 const received = new Int32Array(RECEIVED_LENGTH);
+/** For bytes that are read a second time, to take them out of the socket. */
+const scrap = Buffer.allocUnsafeSlow(incoming.length);
 
 export class Inbox {
   readonly #socket: FdHandle;
@@ -32,23 +35,21 @@ export class Inbox {
   readonly #onOver: (cause: BerthError | undefined) => void;
   readonly #gate: DescriptorGate | undefined;
   readonly #onResumed: () => void;
+  readonly #mayGoOn: () => boolean;
   #closed = false;
   /** Set while the gate reads: nothing is read here meanwhile. */
   #waiting = false;
   /** The peer sends no more, and everything was read. */
   #ended = false;
-  /** Whether to find the end of a frame before reading it. If not, a read takes at most `#room` bytes. */
-  #peeking: boolean;
-  #room: Buffer = incoming;
-  /** The length of the last frame, and how many frames in a row had that length. */
-  #lastLength = 0;
-  #sameLength = 0;
+  /** So many bytes were handled, and are still in the socket. */
+  #handled = 0;
+  readonly #pace: Pace = new Pace();
   #partial: PartialFrame | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
   /**
    * Borrows the socket. `onOver`: no more messages arrive. Without a cause, the peer closed normally. `onResumed`:
-   * {@link waiting} is over.
+   * {@link waiting} is over. `mayGoOn`: whether another message may be delivered now.
    */
   constructor(
     socket: FdHandle,
@@ -56,11 +57,11 @@ export class Inbox {
     options: WireSettings,
     onOver: (cause: BerthError | undefined) => void,
     onResumed: () => void,
+    mayGoOn: () => boolean,
   ) {
     this.#socket = socket;
     this.#receiver = receiver;
     this.#framed = options.framing === "nul";
-    this.#peeking = this.#framed;
     this.#maxMessage = options.maxMessage;
     this.#maxFdsAhead = options.maxFdsAhead;
     this.#deadline = options.deadline;
@@ -69,6 +70,7 @@ export class Inbox {
     this.#onOver = onOver;
     this.#gate = options.gate;
     this.#onResumed = onResumed;
+    this.#mayGoOn = mayGoOn;
   }
 
   /** Whether part of a message has arrived. */
@@ -85,11 +87,11 @@ export class Inbox {
   }
 
   /**
-   * Reads one frame, or one message. Returns whether there may be more to read.
+   * Reads one frame, or one message. Returns whether there may be more to read. Behind a gate it reads several frames
+   * that came without descriptors.
    *
    * Finding a frame's end first (recvframe) costs one more system call. A peer that waits for each reply has only one
-   * frame in the buffer, so its frames need no such search. The inbox detects such a peer by frames of one length
-   * without fds. It then reads at most that length.
+   * frame in the buffer, so its frames need no such search (pace.ts). The inbox then reads at most one frame's length.
    */
   read(): boolean {
     if (this.#closed || this.#waiting) return false;
@@ -105,6 +107,7 @@ export class Inbox {
   #readBytes(gate: DescriptorGate): boolean {
     const size = this.#receiveBytes(gate);
     if (size > 0) this.#acceptFrame(incoming, size, NO_FDS);
+    else if (size === -E2BIG) this.#readFrames();
     else if (size === -EAGAIN) return false;
     else if (size === -ENOMSG) {
       this.#readGated(gate);
@@ -115,15 +118,42 @@ export class Inbox {
   }
 
   #receive(): number {
-    return this.#peeking
-      ? this.#sys.recvframe(this.#socket.fd, incoming, 0, received)
-      : this.#sys.recvmsg(this.#socket.fd, this.#room, 0, received);
+    const { steady } = this.#pace;
+    if (this.#framed && steady === 0) return this.#sys.recvframe(this.#socket.fd, incoming, 0, received);
+    return this.#sys.recvmsg(this.#socket.fd, steady > 0 ? incoming.subarray(0, steady) : incoming, 0, received);
   }
 
   #receiveBytes(gate: DescriptorGate): number {
-    if (this.#peeking) return this.#sys.recvbytes(this.#socket.fd, incoming, FRAME);
-    if (!gate.isOpen) return this.#sys.recvbytes(this.#socket.fd, this.#room, TAKE);
-    return this.#sys.recvbytes(this.#socket.fd, this.#room, FRAME);
+    const { steady } = this.#pace;
+    if (steady === 0 || gate.isOpen) return this.#sys.recvbytes(this.#socket.fd, incoming, FRAME);
+    return this.#sys.recvbytes(this.#socket.fd, incoming.subarray(0, steady), TAKE);
+  }
+
+  /**
+   * Handles frames while the wire may go on, then takes them out of the socket with one call. All others stay there, so
+   * a peer that pipelines many calls fills its own socket's queue, not our memory.
+   */
+  #readFrames(): void {
+    const size = this.#sys.recvbytes(this.#socket.fd, incoming, LOOK);
+    this.#pace.reset();
+    for (let frames = 0, start = 0; start < size; frames++) {
+      const end = incoming.indexOf(0, start) + 1;
+      if (end === 0 || end > size) break;
+      this.#handled = end;
+      this.#acceptPart(start === 0 ? incoming : incoming.subarray(start, end), end - start, NO_FDS);
+      start = end;
+      if (this.#closed || frames + 1 === FRAMES_AT_ONCE || !this.#mayGoOn()) break;
+    }
+    this.settle();
+  }
+
+  /**
+   * Takes out of the socket what was handled. The socket's owner calls it before closing: a peer whose messages nobody
+   * has read gets ECONNRESET.
+   */
+  settle(): void {
+    if (this.#handled > 0) this.#sys.recvbytes(this.#socket.fd, scrap.subarray(0, this.#handled), TAKE);
+    this.#handled = 0;
   }
 
   #readGated(gate: DescriptorGate): void {
@@ -144,8 +174,7 @@ export class Inbox {
     if (size === -EMSGSIZE) return this.#onOver(descriptorsTruncated());
     if (size < 0) return this.#onOver(new SysError("recvmsg", -size));
     if (size === 0) return this.#atEnd();
-    this.#peeking = true;
-    this.#sameLength = 0;
+    this.#pace.reset();
     this.#acceptFrame(bytes, size, fds, refused);
   }
 
@@ -172,25 +201,19 @@ export class Inbox {
   }
 
   #acceptFrame(source: Buffer, size: number, fds: readonly FdHandle[], refused?: readonly string[]): void {
+    if (this.#pace.steady > 0 && incoming.indexOf(0) !== size - 1) return this.#acceptUnexpected(size, fds);
+    if (this.#partial === undefined && source[size - 1] === 0) this.#pace.note(size, fds.length);
+    this.#acceptPart(source, size, fds, refused);
+  }
+
+  /** A frame, or a part of one. */
+  #acceptPart(source: Buffer, size: number, fds: readonly FdHandle[], refused?: readonly string[]): void {
     const partial = this.#partial;
     const length = partial === undefined ? size : partial.length + size;
     if (length > this.#maxMessage && length > this.#raiseLimit()) return this.#refuse(fds, tooLarge(this.#maxMessage));
-    if (!this.#peeking && incoming.indexOf(0) !== size - 1) return this.#acceptUnexpected(size, fds);
     if (partial !== undefined) return this.#acceptMore(partial, source.subarray(0, size), fds, refused);
     if (source[size - 1] !== 0) return this.#begin(source.subarray(0, size), fds, refused);
-    this.#learn(size, fds.length);
     this.#receiver.onMessage(source, size - 1, fds, refused);
-  }
-
-  /** Whether the peer's frames show that it waits for each reply. */
-  #learn(size: number, fds: number): void {
-    this.#sameLength = size === this.#lastLength && fds === 0 ? this.#sameLength + 1 : 0;
-    this.#lastLength = size;
-    if (this.#sameLength === 0) this.#peeking = true;
-    else if (this.#sameLength === STEADY) {
-      this.#peeking = false;
-      this.#room = incoming.subarray(0, size);
-    }
   }
 
   /**
@@ -199,9 +222,7 @@ export class Inbox {
    * fds ends a read. From now on the inbox finds the ends first again.
    */
   #acceptUnexpected(size: number, fds: readonly FdHandle[]): void {
-    this.#peeking = true;
-    this.#sameLength = 0;
-    this.#lastLength = 0;
+    this.#pace.reset();
     const bytes = Buffer.from(incoming.subarray(0, size));
     const last = bytes.lastIndexOf(0, size - 2) + 1;
     for (let start = 0; start < size; ) {

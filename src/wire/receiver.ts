@@ -23,6 +23,8 @@ export interface Receiver {
 export interface Turn {
   /** Runs `read` at once and returns true; or returns false, and runs it later. Until then it is not called again. */
   run(read: () => void): boolean;
+  /** Whether the read that runs now may handle another message before others get their turn. */
+  goesOn(): boolean;
   /** The wire has closed: a read that waits never happens. Idempotent. */
   leave(): void;
 }

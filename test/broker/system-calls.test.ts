@@ -14,6 +14,7 @@ import { needs } from "../support/needs.ts";
 const ROUNDS = 40;
 /** The first rounds open, fork and learn what later ones have. */
 const FIRST = 12;
+const PIPELINED = 16;
 
 const files = {
   "one.toml": '[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n',
@@ -33,7 +34,9 @@ class Client {
     this.#socket.on("data", (part: string) => {
       this.#text += part;
       if (!this.#text.endsWith("\0")) return;
-      const reply = JSON.parse(this.#text.slice(0, -1)) as { parameters: Record<string, unknown> };
+      const reply = JSON.parse(this.#text.slice(this.#text.lastIndexOf("\0", this.#text.length - 2) + 1, -1)) as {
+        parameters: Record<string, unknown>;
+      };
       this.#text = "";
       this.#hear(reply.parameters);
     });
@@ -44,6 +47,23 @@ class Client {
       this.#hear = resolve;
       this.#socket.write(`${JSON.stringify({ method: `io.berthd.Broker.${method}`, parameters })}\0`);
     });
+  }
+
+  /** Makes one call so many times at once, and waits for as many replies. */
+  async calls(times: number, method: string, parameters: Record<string, unknown>): Promise<void> {
+    let left = times;
+    const answered = new Promise<void>((resolve) => {
+      const hear = (part: string): void => {
+        left -= part.split("\0").length - 1;
+        if (left > 0) return;
+        this.#socket.off("data", hear);
+        resolve();
+      };
+      this.#socket.on("data", hear);
+    });
+    this.#hear = () => undefined;
+    this.#socket.write(`${JSON.stringify({ method: `io.berthd.Broker.${method}`, parameters })}\0`.repeat(times));
+    await answered;
   }
 
   async end(): Promise<void> {
@@ -59,6 +79,12 @@ const present: Operation = async ({ socket }) => {
   const client = new Client(socket);
   await client.call("Acquire", { berth: "one" });
   return async () => void (await client.call("Acquire", { berth: "one" }));
+};
+
+const pipelined: Operation = async ({ socket }) => {
+  const client = new Client(socket);
+  await client.call("Acquire", { berth: "one" });
+  return () => client.calls(PIPELINED, "Acquire", { berth: "one" });
 };
 
 const anew: Operation = async ({ socket }) => {
@@ -130,6 +156,8 @@ function listed(calls: readonly TracedCall[]): string {
 describe("system calls", needs("root", "strace"), () => {
   it.each([
     ["Acquire by the present tenant", present, { broker: 3, guard: 0 }],
+    // A reply each, and three to read them all.
+    ["16 Acquires at once by the present tenant", pipelined, { broker: 19, guard: 0 }],
     ["connect and Acquire by the present tenant", anew, { broker: 18, guard: 0 }],
     ["Acquire and Release of a berth of one socket", fresh("one"), { broker: 26, guard: 105 }],
     ["Acquire and Release of a berth of four sockets", fresh("four"), { broker: 29, guard: 372 }],

@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BerthError } from "../../src/errors.ts";
 import { adoptReceived, borrow, closeAll, type FdHandle } from "../../src/fd.ts";
-import { FRAME, type Native, native, RECEIVED_LENGTH, TAKE } from "../../src/native.ts";
+import { FRAME, LOOK, type Native, native, RECEIVED_LENGTH, TAKE } from "../../src/native.ts";
 import { Inbox } from "../../src/wire/inbox.ts";
 import type { DescriptorGate, GatedRead, Memory, WireSettings } from "../../src/wire/receiver.ts";
 import { leaksNothing } from "../support/fds.ts";
@@ -47,6 +47,7 @@ class Receiving {
   readonly over: (BerthError | undefined)[] = [];
   readonly inbox: Inbox;
   resumed = 0;
+  mayGoOn: () => boolean = () => true;
 
   constructor(options: Partial<WireSettings> = {}, raise?: () => number) {
     const settings: WireSettings = {
@@ -80,6 +81,7 @@ class Receiving {
       () => {
         this.resumed++;
       },
+      () => this.mayGoOn(),
     );
   }
 
@@ -221,7 +223,7 @@ describe("behind a gate", () => {
     receiving.inbox.read();
     expect(modes.slice(0, 9)).toEqual(Array(9).fill([FRAME, 65_536]));
     expect(modes.slice(9)).toEqual([
-      [FRAME, 7],
+      [FRAME, 65_536],
       [TAKE, 7],
     ]);
     expect(receiving.texts).toEqual(Array(11).fill("steady"));
@@ -243,12 +245,81 @@ describe("behind a gate", () => {
     receiving.inbox.read();
     gate.answer(readBehindGate());
     await turn();
+    gate.isOpen = false;
     lengths.length = 0;
     for (let frame = 0; frame < 9; frame++) {
       say("steady\0");
       receiving.inbox.read();
     }
     expect(lengths).toEqual([...Array(8).fill(65_536), 7]);
+  });
+});
+
+describe("several frames that came at once", () => {
+  function counting(): { receiving: Receiving; modes: number[] } {
+    const modes: number[] = [];
+    const recvbytes: Native["recvbytes"] = (socket, data, mode) => {
+      modes.push(mode);
+      return native.recvbytes(socket, data, mode);
+    };
+    return { receiving: new Receiving({ gate: new Gate(), sys: { ...native, recvbytes } }), modes };
+  }
+
+  it("are each delivered, and taken out of the socket with one call", () => {
+    const { receiving, modes } = counting();
+    say("begin");
+    expect([receiving.inbox.read(), receiving.inbox.receiving]).toEqual([true, true]);
+    say("ning\0bc\0\0d\0and a part");
+    expect([receiving.inbox.read(), receiving.texts]).toEqual([true, ["beginning", "bc", "", "d"]]);
+    expect(modes).toEqual([FRAME, FRAME, LOOK, TAKE]);
+    expect([receiving.inbox.read(), receiving.inbox.receiving]).toEqual([true, true]);
+    say(" of one\0");
+    expect([receiving.inbox.read(), receiving.texts.at(-1)]).toEqual([true, "and a part of one"]);
+    expect([receiving.inbox.read(), receiving.over]).toEqual([false, []]);
+  });
+
+  it("wait in the socket while the wire may not go on", () => {
+    const { receiving } = counting();
+    receiving.mayGoOn = () => receiving.texts.length < 3;
+    say("a\0b\0c\0d\0e\0");
+    expect([receiving.inbox.read(), receiving.texts]).toEqual([true, ["a", "b", "c"]]);
+    expect([receiving.inbox.read(), receiving.texts]).toEqual([true, ["a", "b", "c", "d"]]);
+    expect([receiving.inbox.read(), receiving.texts]).toEqual([true, ["a", "b", "c", "d", "e"]]);
+    expect(receiving.inbox.read()).toBe(false);
+  });
+
+  it("are 32 at most in one read", () => {
+    const { receiving } = counting();
+    say("a\0".repeat(70));
+    expect([receiving.inbox.read(), receiving.texts.length]).toEqual([true, 32]);
+    expect([receiving.inbox.read(), receiving.texts.length]).toEqual([true, 64]);
+    expect([receiving.inbox.read(), receiving.texts.length]).toEqual([true, 70]);
+  });
+
+  it("of which one exceeds the limit end the connection there", () => {
+    const { receiving } = counting();
+    say(`a\0${"b".repeat(20_001)}\0c\0`);
+    expect([receiving.inbox.read(), receiving.texts]).toEqual([false, ["a"]]);
+    expect(receiving.over).toEqual([expect.objectContaining({ code: "MESSAGE_TOO_LARGE" })]);
+  });
+
+  it("and are followed by one with a descriptor are read behind the gate", async () => {
+    const gate = new Gate();
+    const receiving = new Receiving({ gate });
+    say("a\0b\0");
+    say("c\0", [file]);
+    expect([receiving.inbox.read(), receiving.texts]).toEqual([false, []]);
+    for (let frames = 1; frames <= 3; frames++) {
+      gate.answer(readBehindGate());
+      await turn();
+      expect([receiving.got.length, receiving.inbox.waiting]).toEqual([frames, false]);
+      receiving.inbox.read();
+    }
+    expect(receiving.got.map(({ text, files }) => [text, files.length])).toEqual([
+      ["a", 0],
+      ["b", 0],
+      ["c", 1],
+    ]);
   });
 });
 

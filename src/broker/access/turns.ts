@@ -39,6 +39,9 @@ export class Turns {
   /** Milliseconds that reads of unprivileged users took at once in this round. */
   #spent = 0;
   #isScheduled = false;
+  /** Since when a read runs, and how many milliseconds it may take before it stops between two messages. */
+  #since = 0;
+  #granted = 0;
 
   constructor(loop: EventLoop = nodeLoop) {
     this.#loop = loop;
@@ -62,7 +65,7 @@ export class Turns {
       this.#wait(user, read);
       return false;
     }
-    const ms = this.#measure(user, read);
+    const ms = this.#measure(user, read, user.privileged ? QUANTUM_MS : SLICE_MS - this.#spent);
     if (!user.privileged) this.#spent += ms;
     return true;
   }
@@ -113,14 +116,22 @@ export class Turns {
       for (const read of user.waiting) {
         if (user.used >= QUANTUM_MS || spent >= SLICE_MS) break;
         user.waiting.delete(read);
-        spent += this.#measure(user, read);
+        spent += this.#measure(user, read, SLICE_MS - spent);
       }
       if (user.waiting.size > 0) next.add(user);
     }
   }
 
-  #measure(user: User, read: () => void): number {
+  /** As {@link Turn.goesOn}. */
+  goesOn(): boolean {
+    return this.#loop.now() - this.#since < this.#granted;
+  }
+
+  /** Runs `read`, which handles messages for `most` milliseconds or until the quantum is used. */
+  #measure(user: User, read: () => void, most: number): number {
     const start = this.#loop.now();
+    this.#since = start;
+    this.#granted = Math.min(QUANTUM_MS - user.used, most);
     read();
     const ms = this.#loop.now() - start;
     user.used += ms;
@@ -150,6 +161,10 @@ class Place implements Turn {
   run(read: () => void): boolean {
     this.#read = read;
     return this.#turns.run(this.#user, read);
+  }
+
+  goesOn(): boolean {
+    return this.#turns.goesOn();
   }
 
   leave(): void {

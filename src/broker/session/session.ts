@@ -7,7 +7,7 @@ import { BerthError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { JsonLimit } from "../../varlink/json.ts";
+import { CallDecoder } from "../../varlink/call-decoder.ts";
 import { type Answer, closeOwned, type Later, type Service } from "../../varlink/service.ts";
 import { Wire } from "../../wire.ts";
 import type { Budget } from "../access/budgets.ts";
@@ -69,7 +69,7 @@ export class Session implements Requester {
   lastActive: number = ++activity;
   readonly #wire: Wire;
   readonly #options: SessionOptions;
-  readonly #jsonLimit: JsonLimit = { values: SMALL_CALL.values, raise: () => this.#callLimits.values };
+  readonly #decoder: CallDecoder = new CallDecoder({ values: SMALL_CALL.values, raise: () => this.#callLimits.values });
   #knownLimits: CallLimits | undefined;
   /** Set while a call waits for its answer. Later messages stay in `#kept` until then. */
   #waiting = false;
@@ -147,7 +147,7 @@ export class Session implements Requester {
       return this.#drop(new BerthError("PROTOCOL_ERROR", "a connection that called Watch accepts no further call"));
     }
     this.lastActive = ++activity;
-    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds, this.#jsonLimit, refused);
+    const { answer, fatal } = this.#options.service.dispatch(this, bytes, length, fds, this.#decoder, refused);
     if (typeof answer === "function") this.#wait(answer);
     else if (answer !== undefined) this.send(answer);
     if (fatal) {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { QUANTUM_MS, SLICE_MS } from "../../../src/broker/access/limits.ts";
 import { Turns } from "../../../src/broker/access/turns.ts";
+import type { Turn } from "../../../src/wire.ts";
 
 /** An event loop whose rounds the test starts, and reads that take as long as it says. */
 function loop() {
@@ -80,6 +81,28 @@ describe("turns", () => {
     poll();
     expect(done.slice(before).filter((name) => name === "root").length).toBeLessThanOrEqual(2);
     expect(done.slice(before).filter((name) => name === "flood").length).toBeGreaterThan(0);
+  });
+
+  it("a read of several messages stops between two when the quantum or the slice is used", () => {
+    const { turns, done, read, poll } = loop();
+    /** A read of messages of a tenth of a quantum each. */
+    const many = (turn: Turn, name: string) => () => {
+      do read(name, QUANTUM_MS / 10)();
+      while (turn.goesOn());
+    };
+    const countOf = (name: string): number => done.filter((one) => one === name).length;
+    for (let user = 1; user <= 3; user++) {
+      const turn = turns.join(user, false);
+      turn.run(many(turn, `${user}`));
+    }
+    // The slice is for two.
+    expect([1, 2, 3].map((user) => Math.round(countOf(`${user}`) / 10))).toEqual([1, 1, 0]);
+    poll();
+    expect(Math.round(countOf("3") / 10)).toBe(1);
+    const root = turns.join(0, true);
+    root.run(read("small", QUANTUM_MS / 2));
+    root.run(many(root, "root"));
+    expect(Math.abs(countOf("root") - 5)).toBeLessThanOrEqual(1);
   });
 
   it("a connection that closes is not read any more, and forgets nothing of its user's other ones", () => {
