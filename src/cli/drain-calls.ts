@@ -1,5 +1,6 @@
 /** The calls of `berth drain` and `berth upgrade`, and their options. */
 import { Option } from "commander";
+import { LONGEST_DRAIN_SECONDS } from "../broker/drain/drain-step.ts";
 import { secondsOfDuration } from "../config/toml/reader.ts";
 import { BerthError } from "../errors.ts";
 import { askBroker } from "./ask.ts";
@@ -14,7 +15,6 @@ import {
 import type { BrokerChoice } from "./options.ts";
 
 const DEFAULT_DEADLINE = "30min";
-const LONGEST_SECONDS = 7 * 24 * 3600;
 
 export interface DrainChoice extends BrokerChoice {
   /** Seconds. */
@@ -56,6 +56,6 @@ export async function cancelDrain(berth: string, options: BrokerChoice): Promise
 
 function readDeadline(text: string): number {
   const seconds = secondsOfDuration(text);
-  if (seconds >= 1 && seconds <= LONGEST_SECONDS) return seconds;
+  if (seconds >= 1 && seconds <= LONGEST_DRAIN_SECONDS) return seconds;
   throw new BerthError("USAGE", `--deadline ${text} is not a time from 1s to 168h; write for example --deadline 30min`);
 }

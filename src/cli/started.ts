@@ -1,6 +1,7 @@
 /** Waits until a berth has the server that was started, or knows why not. It starts nothing. */
 import { setTimeout } from "node:timers/promises";
 import { BerthError } from "../errors.ts";
+import { acrossRestarts } from "./across-restarts.ts";
 import { deadlineOf, secondsOf } from "./ask.ts";
 import { type BerthRecord, findBerth } from "./berth-records.ts";
 import type { BrokerChoice } from "./options.ts";
@@ -32,16 +33,17 @@ export async function awaitServer(
 ): Promise<Started> {
   const unit = unitOf(berth);
   const late = deadlineOf(choice);
+  const end = AbortSignal.any([interrupt, late]);
   for (let [pid, since] = [0, 0]; !interrupt.aborted; await setTimeout(LOOK_MS)) {
-    const { lease } = await findBerth(berth, choice);
+    const { lease } = await acrossRestarts(() => findBerth(berth, choice), end);
     const now = performance.now();
     if (lease && lease.pid !== former) {
       if (lease.pid !== pid) [pid, since] = [lease.pid, now];
       if (now - since >= SETTLE_MS) return { pid, unit: lease.unit ?? null, already: false };
     } else {
-      const end = await endOf(unit);
-      if (end !== undefined) {
-        const message = `the server of berth ${berth} did not start: ${end.reason}; see: berth logs ${berth}`;
+      const ended = await endOf(unit);
+      if (ended !== undefined) {
+        const message = `the server of berth ${berth} did not start: ${ended.reason}; see: berth logs ${berth}`;
         throw new BerthError("SYSTEM_ERROR", message);
       }
     }

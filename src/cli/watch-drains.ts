@@ -1,6 +1,6 @@
 /** Shows what is left of drains, until their servers have ended. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { drainOf } from "../berth-state.ts";
+import { DRAIN_IS_OVER, drainOf } from "../berth-state.ts";
 import { printable, printableJson } from "../printable.ts";
 import { connectUntil, deadlineOf, isBrokerGone } from "./ask.ts";
 import { type BerthRecord, type EventRecord, listBerths, readEvent } from "./berth-records.ts";
@@ -13,7 +13,7 @@ export interface WatchDrainsOptions extends BrokerChoice {
   readonly json: boolean;
 }
 
-/** How often to look for the next broker, in milliseconds, and how many times. */
+/** How often to look for the next broker, in milliseconds, and how many times in a row. */
 const RETRY_MS = 500;
 const RETRIES = 60;
 const SECOND_MS = 1000;
@@ -31,6 +31,7 @@ export async function watchDrains(
     try {
       // A drain that has ended by now has no event.
       const berths = await listBerths(options);
+      tries = 0;
       for (const name of leases.keys()) {
         const berth = berths.find((one) => one.name === name);
         if (berth === undefined) view.lost(name);
@@ -89,7 +90,7 @@ class DrainsView implements Disposable {
     if (event === "removed") return this.#end(name, "it is no longer configured; the broker goes on with the drain");
     if (!berth.drain) {
       process.exitCode = EXIT_REFUSED;
-      return this.#end(name, "its drain was cancelled, or its server could not be stopped; its server goes on");
+      return this.#end(name, DRAIN_IS_OVER);
     }
     if (event === "stopping") this.#say(name, "its server is being stopped");
     else this.#tell(berth);

@@ -128,8 +128,7 @@ describe("berth upgrade", needs("root", "unshare"), () => {
     expect(await upgrade).toEqual({
       code: 111,
       stdout: "",
-      stderr:
-        "berth: the drain of berth arena@a was cancelled, or its server could not be stopped; its old server goes on\n",
+      stderr: "berth: berth arena@a: its drain was cancelled, or its server could not be stopped; its server goes on\n",
     });
     expect((await world.served())["arena@a"]?.[0]).toBe(before["arena@a"]?.[0]);
   });
@@ -146,6 +145,20 @@ describe("berth upgrade", needs("root", "unshare"), () => {
     expect(await upgrade).toMatchObject({ code: 0, stderr: "" });
     const after = await world.served();
     expect(after["arena@a"]?.[1]).toBe("arena@two");
+    expect(after["arena@a"]?.[0]).not.toBe(before["arena@a"]?.[0]);
+  });
+
+  test("goes on when the broker is killed after the new server has started, and before it counts as serving", async () => {
+    await using world = await scene(["arena@a"]);
+    const before = await world.served();
+    const upgrade = world.run("upgrade", "--image", "arena@two", "--now", "arena@a");
+    await expect.poll(async () => (await world.served())["arena@a"]?.[1], { timeout: 60_000 }).toBe("arena@two");
+    world.broker.child.kill("SIGKILL");
+    await world.broker.exited;
+    await using next = launchBroker(world.broker.folder, world.extra);
+    await next.logged(isReady);
+    expect(await upgrade).toMatchObject({ code: 0, stderr: "" });
+    const after = await world.served();
     expect(after["arena@a"]?.[0]).not.toBe(before["arena@a"]?.[0]);
   });
 

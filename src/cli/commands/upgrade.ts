@@ -99,7 +99,7 @@ async function useImage(
 }
 
 async function mustGet(berth: string, image: ImageVersion, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
-  const gets = await soonGets(berth, image, choice);
+  const gets = await soonGets(berth, image, choice, signal);
   if (signal.aborted) throw new BerthError("ABORTED", "interrupted");
   if (gets) return;
   const { name, version } = image;
@@ -108,10 +108,15 @@ async function mustGet(berth: string, image: ImageVersion, choice: UpgradeChoice
 }
 
 /** The broker looks once a second what the current versions are. */
-async function soonGets(berth: string, image: ImageVersion, choice: UpgradeChoice): Promise<boolean> {
-  for (let looks = 0; looks < LOOKS; looks++) {
+async function soonGets(
+  berth: string,
+  image: ImageVersion,
+  choice: UpgradeChoice,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (let looks = 0; looks < LOOKS && !signal.aborted; looks++) {
     if (getsVersion(await findBerth(berth, choice), image)) return true;
-    await sleep(LOOK_MS);
+    await sleep(LOOK_MS, undefined, { signal }).catch(() => undefined);
   }
   return false;
 }

@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "../../errors.ts";
-import { isBrokerGone, secondsOf } from "../ask.ts";
+import { acrossRestarts } from "../across-restarts.ts";
+import { secondsOf } from "../ask.ts";
 import { type BerthRecord, findBerth } from "../berth-records.ts";
 import { start } from "../commands/start.ts";
 import { stop } from "../commands/stop.ts";
@@ -36,8 +37,6 @@ const SETTLE_MS = 3000;
 const LOOK_MS = 200;
 /** Longer than the broker keeps what it has read of the current images: a second. */
 const IMAGES_FRESH_MS = 1100;
-/** How often to ask again for a drain where the broker has ended meanwhile: for half a minute. */
-const DRAIN_TRIES = 150;
 
 /** Throws SYSTEM_ERROR or ABORTED if the new version does not serve; the message says what runs now. */
 export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: AbortSignal): Promise<Upgraded> {
@@ -57,7 +56,10 @@ export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: 
     throw await goBack(name, older, choice, signal, error);
   }
   const wanted = root?.newer;
-  if (!wanted || upgraded.images?.join() === wanted.join()) return upgraded;
+  // A broker that was started meanwhile does not know which versions a server's root has: only the image's name.
+  const isWanted = (image: string, at: number): boolean =>
+    image === wanted?.[at] || wanted?.[at]?.startsWith(`${image}@`) === true;
+  if (!wanted || upgraded.images?.every(isWanted)) return upgraded;
   const message = `berth ${name} was started with ${upgraded.images?.join(" + ")}, not with ${wanted.join(" + ")}: the current version has changed meanwhile`;
   throw new BerthError("SYSTEM_ERROR", message);
 }
@@ -82,28 +84,16 @@ async function mustBeStartable({ name, lease }: BerthRecord): Promise<void> {
 }
 
 async function end(name: string, lease: string, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
-  if (choice.now) return void (await stop(name, longer(choice), signal));
+  if (choice.now) return void (await acrossRestarts(() => stop(name, longer(choice), signal), signal));
   const wasDraining = (await findBerth(name, choice)).drain !== undefined;
   try {
-    await drainSurely(name, choice, signal);
+    // A broker that ends before it answers may have begun the drain: the next one goes on with it.
+    await acrossRestarts(() => drain(name, choice), signal);
     await awaitEnd(name, lease, choice, signal);
   } catch (error) {
     // The broker would stop the server, and this command does not start it again.
     if (signal.aborted && !wasDraining) await cancelDrain(name, choice);
     throw error;
-  }
-}
-
-/** A broker that ends before it answers may have begun the drain: the next one is asked, and goes on with it. */
-async function drainSurely(name: string, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    try {
-      await drain(name, choice);
-      return;
-    } catch (error) {
-      if (!isBrokerGone(error) || tries >= DRAIN_TRIES || signal.aborted) throw error;
-      await sleep(LOOK_MS);
-    }
   }
 }
 
@@ -114,7 +104,8 @@ async function begin(
   signal: AbortSignal,
   before: Pick<BerthRecord, "ready">,
 ): Promise<Upgraded> {
-  const started = await start(name, choice, signal);
+  // Once more is no second server: one that has the berth by then is the one.
+  const started = await acrossRestarts(() => start(name, choice, signal), signal);
   const record = await awaitService(name, started, before.ready === true, choice, signal);
   return { kind: "upgraded", pid: started.pid, unit: started.unit, images: record.root?.images ?? [] };
 }
@@ -129,7 +120,7 @@ async function awaitService(
   const timeout = secondsOf(choice);
   const begun = performance.now();
   for (; !signal.aborted; await sleep(LOOK_MS)) {
-    const record = await findBerth(name, choice);
+    const record = await acrossRestarts(() => findBerth(name, choice), signal);
     const passed = performance.now() - begun;
     if (record.lease?.pid !== pid)
       throw new BerthError("SYSTEM_ERROR", `pid ${pid} of berth ${name} ended soon after it had started`);
@@ -155,10 +146,10 @@ async function goBack(
   }
   const versions = older.map(({ name: image, version }) => `${image}@${version}`).join(" + ");
   try {
-    await stop(name, longer(choice), signal);
+    await acrossRestarts(() => stop(name, longer(choice), signal), signal);
     const images = await brokersImages(choice);
     for (const { name: image, version } of older) images.use(image, version);
-    const { pid } = await start(name, choice, signal);
+    const { pid } = await acrossRestarts(() => start(name, choice, signal), signal);
     const message = `${failed}; ${versions} runs again, as pid ${pid}, and is the current version`;
     return new BerthError("SYSTEM_ERROR", message, { cause: why });
   } catch (error) {
