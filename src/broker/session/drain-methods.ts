@@ -2,11 +2,9 @@
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
 import type { Requester } from "../berths/request.ts";
+import { LONGEST_DRAIN_SECONDS } from "../drain/drain-step.ts";
 import type { Drains } from "../drain/drains.ts";
 import { refusal } from "./refusals.ts";
-
-/** Seconds. Nobody waits longer than a week for a restart. */
-const LONGEST = 7 * 24 * 3600;
 
 export async function drain(
   drains: Drains,
@@ -14,8 +12,8 @@ export async function drain(
   { berth, within }: BrokerMethods["Drain"]["parameters"],
 ): Promise<Answer> {
   const seconds = within ?? undefined;
-  if (seconds !== undefined && (seconds < 1 || seconds > LONGEST))
-    return invalidParameter("within", `within must be a number of seconds from 1 to ${LONGEST}`);
+  if (seconds !== undefined && (seconds < 1 || seconds > LONGEST_DRAIN_SECONDS))
+    return invalidParameter("within", `within must be a number of seconds from 1 to ${LONGEST_DRAIN_SECONDS}`);
   const done = await drains.begin(berth, who, seconds);
   if (done.kind !== "begun") return refusal(done);
   const { kind: _, ...begun } = done;
