@@ -79,6 +79,11 @@ export class Drain {
     else void this.#stop(step.why);
   }
 
+  /** Whether its server has been asked to end: nobody can take that back. */
+  get isStopping(): boolean {
+    return this.#isStopping;
+  }
+
   /** Stops nothing any more. Idempotent. */
   close(): void {
     this.#isStopping = true;

@@ -97,8 +97,11 @@ export class Drains {
   cancel(name: string, who: Requester): Cancelled | StopRefusal {
     const berth = this.#options.stops.find(name, who);
     if ("kind" in berth) return berth;
-    const drain = berth.lease?.drain;
-    if (drain === undefined) return { kind: "cancelled" };
+    const { lease } = berth;
+    const drain = lease?.drain;
+    if (lease === undefined || drain === undefined) return { kind: "cancelled" };
+    if (this.#byBerth.get(berth)?.isStopping === true)
+      return { kind: "stopping", berth: berth.name, lease: leaseView(lease) };
     this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) cancelled its drain; its server goes on`);
     this.#over(berth);
     return { kind: "cancelled", drain: drainView(drain) };

@@ -32,6 +32,12 @@ export function refusal(why: StopRefusal | ReportRefusal | SpeakRefusal): Answer
         ...(why.lease !== undefined && { lease: why.lease }),
         message: `berth ${why.berth}: ${why.message}`,
       });
+    case "stopping":
+      return refuse("io.berthd.Broker.ServerStopping", {
+        berth: why.berth,
+        lease: why.lease,
+        message: `the server of berth ${why.berth}, pid ${why.lease.pid}, is being stopped already; to start it again then: berth start ${why.berth}`,
+      });
     case "vacant":
       return refuse("io.berthd.Broker.BerthVacant", {
         berth: why.berth,

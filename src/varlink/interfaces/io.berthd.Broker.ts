@@ -247,6 +247,16 @@ error StopFailed (
   message: ?string
 )
 
+# The drain cannot be cancelled any more: the server is being stopped.
+error ServerStopping (
+  # Name of the berth.
+  berth: string,
+  # Who has it.
+  lease: Lease,
+  # Why, for people, and what to do.
+  message: ?string
+)
+
 # The berth's configuration has a mistake, or a socket of it could not be opened.
 error BerthHasProblems (
   # Name of the berth.

@@ -30,6 +30,12 @@ while True:
     if line == "": signal.pause()
     else: print("typed " + line.strip(), flush=True)`;
 
+/** Does not end when it is asked to. */
+const stubborn = `import signal
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+print("up", flush=True)
+while True: signal.pause()`;
+
 async function call(socket: string, method: string, parameters: object = {}, uid?: number) {
   using peer = await RawPeer.connect(socket, uid);
   return await peer.call(method, { berth: "game", ...parameters });
@@ -157,6 +163,25 @@ describe("a drain", () => {
     await test.watcher.until(({ event }) => event === "released");
     expect(test.broker.log.find(({ event }) => event === "stopping")?.message).toContain("the deadline of its drain");
     await test.server.ended();
+  });
+
+  it("cannot be cancelled any more once its server is being stopped", async () => {
+    await using test = await startBroker({ "game.toml": udp(await freePort(), 'stop-timeout = "60s"\n') });
+    await using watcher = await Watcher.connect(test.socket, 1);
+    await using server = await launch(test.socket, ["/usr/bin/python3", "-S", "-c", stubborn], 1);
+    await call(test.socket, "Drain", { within: 1 });
+    expect((await server.said(2))[1]).toBe("asked");
+    expect(await call(test.socket, "CancelDrain")).toEqual({
+      error: "io.berthd.Broker.ServerStopping",
+      parameters: {
+        berth: "game",
+        lease: expect.objectContaining({ pid: server.pid }),
+        message: `the server of berth game, pid ${server.pid}, is being stopped already; to start it again then: berth start game`,
+      },
+    });
+    expect(test.broker.berths[0]?.drain).toBeDefined();
+    await server.kill();
+    await watcher.until(({ event }) => event === "released");
   });
 
   it("is over when its server ends by itself, and the next tenant is not drained", async () => {
