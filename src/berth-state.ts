@@ -72,6 +72,9 @@ export function drainOf({ drain, players }: Pick<Berth, "drain" | "players">, no
 /** Of a server that has not ended, and drains no longer. */
 export const DRAIN_IS_OVER = "its drain was cancelled, or its server could not be stopped; its server goes on";
 
+/** Nobody waits longer than a week for a restart. */
+export const LONGEST_DRAIN_SECONDS: number = 7 * 24 * 3600;
+
 /** `1:02:03`, or `12:03` under an hour. `deadline`: microseconds since 1970. */
 export function leftUntil(deadline: number, now: number): string {
   const seconds = Math.max(0, Math.ceil((deadline / 1000 - now) / 1000));

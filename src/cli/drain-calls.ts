@@ -1,6 +1,6 @@
 /** The calls of `berth drain` and `berth upgrade`, and their options. */
 import { Option } from "commander";
-import { LONGEST_DRAIN_SECONDS } from "../broker/drain/drain-step.ts";
+import { LONGEST_DRAIN_SECONDS } from "../berth-state.ts";
 import { secondsOfDuration } from "../config/toml/reader.ts";
 import { BerthError } from "../errors.ts";
 import { askBroker } from "./ask.ts";

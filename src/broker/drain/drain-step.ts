@@ -1,8 +1,5 @@
 /** Decides what a drain does next: stop the server, or look again later. Pure. Times are milliseconds of one clock. */
 
-/** Nobody waits longer than a week for a restart. */
-export const LONGEST_DRAIN_SECONDS: number = 7 * 24 * 3600;
-
 export interface DrainLimits {
   /** Without other knowledge, nobody plays if there has been no traffic for so long. */
   readonly quiet: number;

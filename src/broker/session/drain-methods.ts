@@ -1,8 +1,9 @@
 /** The methods Drain and CancelDrain. */
+
+import { LONGEST_DRAIN_SECONDS } from "../../berth-state.ts";
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
 import type { Requester } from "../berths/request.ts";
-import { LONGEST_DRAIN_SECONDS } from "../drain/drain-step.ts";
 import type { Drains } from "../drain/drains.ts";
 import { refusal } from "./refusals.ts";
 
