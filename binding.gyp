@@ -13,6 +13,7 @@
         "native/addon/close-foreign.cc",
         "native/addon/descriptor.cc",
         "native/addon/directory.cc",
+        "native/addon/doorman.cc",
         "native/addon/inotify.cc",
         "native/addon/message.cc",
         "native/addon/mount.cc",
@@ -83,6 +84,13 @@
         "native/guard/sorter.cc",
         "native/guard/worker.cc"
       ],
+      "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
+      "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
+    },
+    {
+      "target_name": "berth-doorman",
+      "type": "executable",
+      "sources": ["native/doorman/main.cc"],
       "defines": ["BERTHD_VERSION=\"<!(node -p \"require('./package.json').version\")\""],
       "ldflags": ["-static-libgcc", "-Wl,--as-needed"]
     },

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Makes dist/berth/ out of src/cli/berth.ts: `berth` in a few CommonJS files instead of hundreds of modules. It starts
- * in two thirds of the time (docs/benchmarks.md, "Commands"). Run by `npm run build:ts`, after tsc.
+ * in two thirds of the time (docs/benchmarks.md, "Commands"). And dist/doorman/protocols.js out of packages/doorman, which
+ * only the doorman's process loads. Run by `npm run build:ts`, after tsc.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -33,3 +34,11 @@ await build({
 chmodSync(join(root, "dist/berth/berth.cjs"), 0o755);
 // One way to start it. The other files of dist/cli are berthd's.
 for (const name of ["berth.js", "berth.d.ts"]) rmSync(join(root, "dist/cli", name), { force: true });
+
+await build({
+  cwd: root,
+  input: { protocols: "packages/doorman/src/index.ts" },
+  platform: "node",
+  transform: { target: "node20.12" },
+  output: { dir: "dist/doorman", format: "esm" },
+});

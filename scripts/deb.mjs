@@ -150,7 +150,7 @@ async function binariesFor(arch) {
   }
   const folder = join(work, "native");
   mkdirSync(folder);
-  for (const name of ["berthd.node", "berth-guard", "berth-launch", "shift-mount", "shift-own"])
+  for (const name of ["berthd.node", "berth-doorman", "berth-guard", "berth-launch", "shift-mount", "shift-own"])
     await run("strip", ["--strip-all", "-o", join(folder, name), join(root, "build/Release", name)]);
   return folder;
 }

@@ -38,7 +38,17 @@ export async function prepare() {
   const stamp = at("node_modules/.berthd-compiled");
   if (
     !existsSync(at("dist/berth/berth.cjs")) ||
-    isOlder([stamp], [...filesOf("src"), at("tsconfig.json"), at("tsconfig.build.json"), at("scripts/bundle.mjs")])
+    !existsSync(at("dist/doorman/protocols.js")) ||
+    isOlder(
+      [stamp],
+      [
+        ...filesOf("src"),
+        ...filesOf("packages/doorman/src"),
+        at("tsconfig.json"),
+        at("tsconfig.build.json"),
+        at("scripts/bundle.mjs"),
+      ],
+    )
   ) {
     await step("compiling TypeScript", ["run", "build:ts"]);
     writeFileSync(stamp, "");

@@ -6,7 +6,7 @@ import { BerthError } from "./errors.ts";
 import { packageRoot } from "./native.ts";
 
 /** The native programs of the package. */
-export type ProgramName = "berth-guard" | "berth-launch" | "shift-mount" | "shift-own";
+export type ProgramName = "berth-doorman" | "berth-guard" | "berth-launch" | "shift-mount" | "shift-own";
 
 /** The launcher's path. Throws LAUNCHER_MISSING. */
 export function launcherPath(root: string = packageRoot): string {

@@ -8,13 +8,14 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AccountCalls } from "./accounts.ts";
 import { BerthError } from "./errors.ts";
+import type { DoormanCalls } from "./native-doorman.ts";
 import type { Interceptor, Told } from "./native-interceptor.ts";
 import type { Poll, PollCallback } from "./native-poll.ts";
 
 export type { Poll, PollCallback } from "./native-poll.ts";
 
 /** process.cc also has the calls of {@link AccountCalls}. */
-export interface Native extends AccountCalls {
+export interface Native extends AccountCalls, DoormanCalls {
   // message.cc ---------------------------------------------------------------------------------------------------
   /**
    * sendmsg(2) of `data` from `offset`, with the first `count` entries of `fds` as SCM_RIGHTS. MSG_NOSIGNAL and

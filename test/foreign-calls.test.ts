@@ -20,6 +20,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "guard/keeper-process.ts": ["recvmsg", "sendmsg", "setfl", "setsockopt", "shutdown"],
   "guard/zygote.ts": ["recvmsg", "sendmsg", "setfl"],
   "guard/guard.ts": ["close"], // a number that the guard has as well, or of a handle that nobody else has
+  "demand/doorman/doorman-process.ts": ["recvmsg", "sendmsg"],
   "bind/bind-fallback.ts": ["sendmsg"],
   // A kernel object that we made.
   "bind/bind-reports.ts": ["Interceptor", "memfd"],
@@ -82,11 +83,12 @@ const watched: Readonly<Record<string, string>> = {
   "agent/agent-socket.ts": "the broker's own socket; a predecessor watches it no more",
   "agent/state-connection.ts": "a connection, accepted here",
   "berths/lease.ts": "a pidfd of its own; a predecessor watches its copy no more",
+  "demand/doorman/doorman-process.ts": "a channel, made here",
   "guard/keeper-process.ts": "a channel, made here",
   "guard/worker.ts": "a channel and a pidfd, made here and by the guard",
   "guard/zygote.ts": "a channel, made here",
   "notify/notify-socket.ts": "the broker's own socket; a predecessor watches it no more",
-  "restart/last-keeper.ts": "a pidfd, made here",
+  "restart/last-processes.ts": "a pidfd, made here",
   "session/listener.ts": "the broker's own socket; a predecessor watches it no more",
   "sockets/interface-watch.ts": "a netlink socket, made here",
 };

@@ -19,9 +19,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   placeholder: [],
   "file-constants": [],
   accounts: ["errors"],
+  "native-doorman": [],
   "native-interceptor": [],
   "native-poll": [],
-  native: ["errors", "accounts", "native-interceptor", "native-poll"],
+  native: ["errors", "accounts", "native-doorman", "native-interceptor", "native-poll"],
   "launcher-path": ["errors", "native"],
   fd: ["native", "errors"],
   net: ["native", "fd", "errors"],
@@ -36,6 +37,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   "wait-options": [],
   rootfs: ["fd", "native", "errors", "launcher-path", "net", "accounts", "file-constants", "make-folders"],
   varlink: ["fd", "wire", "errors", "net", "native"],
+  doorman: ["fd", "native", "errors", "net"],
   systemd: ["fd", "launch", "native", "errors", "net"],
   client: [
     ...["varlink", "fd", "native", "errors", "net", "placeholder", "wait-options", "file-constants"],
@@ -110,6 +112,13 @@ it("of the rooms of the broker, the command line imports nothing but their front
     .filter(({ parts: [, room = "", name] }) => fronts[room] !== name)
     .map(({ file, target }) => `${file} -> ${target}`);
   expect(inside).toEqual([]);
+});
+
+it("of the doorman, the rest of the program imports only the form of its messages", () => {
+  const targets = files
+    .filter((file) => layerOf(file) !== "doorman")
+    .flatMap((file) => localImports(texts, file).filter((target) => layerOf(target) === "doorman"));
+  expect(new Set(targets)).toEqual(new Set(["doorman/messages.ts"]));
 });
 
 it("every local import names a file that exists, with its suffix", () => {

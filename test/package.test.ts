@@ -172,13 +172,27 @@ describe("the packed package, installed in an empty folder", { timeout: 240_000 
     );
   });
 
+  it("carries what a doorman needs: its program, its process and the codecs", () => {
+    const [folder = ""] = readdirSync(join(installed, "prebuilds"));
+    expect(readdirSync(join(installed, "prebuilds", folder))).toContain("berth-doorman");
+    expect(readdirSync(join(installed, "dist/doorman"))).toEqual(expect.arrayContaining(["main.js", "protocols.js"]));
+    expect(readFileSync(join(installed, "dist/doorman/protocols.js"), "utf8")).toContain("datagramProtocols");
+  });
+
   it("builds from source where no prebuilt binary fits", async () => {
     rmSync(join(installed, "prebuilds"), { recursive: true });
     // Without optimisation it takes half as long, and what is tested is that it builds.
     const env = { ...npm, JOBS: "max", CXXFLAGS: "-O0" };
     await run("npm", ["rebuild", "berthd", "--foreground-scripts"], { cwd: app, env });
     expect(readdirSync(join(installed, "build/Release"))).toEqual(
-      expect.arrayContaining(["berthd.node", "berth-guard", "berth-launch", "shift-mount", "shift-own"]),
+      expect.arrayContaining([
+        "berthd.node",
+        "berth-doorman",
+        "berth-guard",
+        "berth-launch",
+        "shift-mount",
+        "shift-own",
+      ]),
     );
     expect((await run(process.execPath, ["use.mjs"], { cwd: app })).stdout).toBe("hello\n");
     expect((await run(join(app, "node_modules/.bin/shift-own"), ["--version"])).stdout).toMatch(/^shift-own \d/);

@@ -13,6 +13,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   berthd::exportXattr(env, exports);
   berthd::exportPoll(env, exports);
   berthd::exportSeccomp(env, exports);
+  berthd::exportDoorman(env, exports);
   return exports;
 }
 

@@ -21,7 +21,7 @@ import { gzipSync } from "node:zlib";
 
 const LIB = "usr/lib/berthd";
 const DOC = "usr/share/doc/berthd";
-const NATIVE = ["berth-guard", "berth-launch", "shift-mount", "shift-own"];
+const NATIVE = ["berth-doorman", "berth-guard", "berth-launch", "shift-mount", "shift-own"];
 /** Packages that only compiling needs. */
 const HEADERS = new Set(["node-addon-api"]);
 

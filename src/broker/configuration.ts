@@ -75,7 +75,7 @@ export function applyConfiguration(
   { offered = [], absent = [] }: Inheritance = {},
 ): PassedSocket[] {
   const unclaimed: PassedSocket[] = [];
-  onDemand?.pause();
+  onDemand?.pauseNow();
   const problems = berths.apply(config, {
     passed: offered,
     onUnclaimed: (offer) => unclaimed.push(offer),
@@ -93,14 +93,14 @@ export function applyConfiguration(
   return unclaimed;
 }
 
-/** Notes which sockets this broker holds, and its keeper, for the next one. */
+/** Notes which sockets this broker holds, its keeper and its doormen, for the next one. */
 export function noteHeld({ berths, locks, log }: Pick<Foundation, "berths" | "locks" | "log">): void {
   const lock = locks.ofSocket;
   if (lock === undefined) return;
   try {
     const inodes = berths.inodes();
     if (inodes.length === 0) return; // a failed start holds nothing: the note of the last broker stays
-    writeHeldNote(lock.fd, inodes, locks.keeper);
+    writeHeldNote(lock.fd, inodes, locks.keeper, locks.doormen);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     log("warning", `cannot note the held sockets in the lock file: ${error.message}`, { event: "ledger" });

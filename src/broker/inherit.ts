@@ -9,7 +9,7 @@ import { closeAll, type FdHandle } from "../fd.ts";
 import type { Foundation } from "./parts.ts";
 import { findFormerTenants } from "./restart/former-tenants.ts";
 import { readHeldNote } from "./restart/held-note.ts";
-import { awaitLastKeeper } from "./restart/last-keeper.ts";
+import { awaitLastProcesses } from "./restart/last-processes.ts";
 import { Ledger } from "./restart/ledger.ts";
 import type { Locks } from "./restart/locks.ts";
 import { Patience } from "./restart/patience.ts";
@@ -51,7 +51,7 @@ export async function inherit(
     // What a predecessor wrote down it hands over itself.
     if (predecessor !== undefined) return { fds: await examined(fds, foundation), ledger: undefined };
     const { ofSocket } = foundation.locks;
-    if (ofSocket !== undefined) await awaitLastKeeper(readHeldNote(ofSocket.fd).keeper, sys);
+    if (ofSocket !== undefined) await awaitLastProcesses(readHeldNote(ofSocket.fd).processes, sys);
     const patience = new Patience();
     const opened = openLedger(foundation, fds, patience);
     fds = joinInherited(fds, opened?.reclaimed ?? noInheritedFds());

@@ -1,15 +1,15 @@
-/** Begins to have copies of what tenants have kept in the keeper. */
+/** The processes that have copies of sockets of berths: the keeper and the doormen. The next broker waits for them. */
 import { keepCopies } from "./berths/kept-copies.ts";
 import { noteHeld } from "./configuration.ts";
 import type { Settled } from "./parts.ts";
-import { notedKeeper } from "./restart/last-keeper.ts";
+import { notedProcess } from "./restart/last-processes.ts";
 
 /** From here on what tenants get has a copy in the keeper before they get it. */
 export function beginKeeping(parts: Settled): void {
   const { berths, events, guard } = parts;
   const { keeper } = guard;
   keeper.onBorn = (pid, pidfd) => {
-    parts.locks.keeper = notedKeeper(pid, pidfd);
+    parts.locks.keeper = notedProcess(pid, pidfd);
     noteHeld(parts);
   };
   for (const berth of berths.all()) keepCopies(berth, keeper);
@@ -19,4 +19,13 @@ export function beginKeeping(parts: Settled): void {
     keepCopies(berth, keeper);
     keeper.flush();
   });
+}
+
+/** Notes the doormen that there are now. The pidfds are borrowed. */
+export function noteDoormen(
+  parts: Settled,
+  doormen: readonly { readonly pid: number; readonly pidfd: number }[],
+): void {
+  parts.locks.doormen = doormen.flatMap(({ pid, pidfd }) => notedProcess(pid, pidfd) ?? []);
+  noteHeld(parts);
 }

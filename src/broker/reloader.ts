@@ -122,7 +122,13 @@ export function reloadParts(parts: BrokerParts): void {
 export async function reloadInSlices(parts: BrokerParts): Promise<void> {
   const apply = await parts.reloader.prepare(parts);
   await parts.takeover.over();
-  if (!parts.listener.isClosed) applyAs(parts, apply);
+  // An address that is opened again must be free.
+  await parts.onDemand.withdraw();
+  try {
+    if (!parts.listener.isClosed) applyAs(parts, apply);
+  } finally {
+    if (!parts.takeover.isUnderWay) parts.onDemand.readmit();
+  }
 }
 
 function applyAs({ options, takeover }: BrokerParts, apply: () => void): void {

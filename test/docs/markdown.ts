@@ -14,6 +14,7 @@ export const pages: readonly string[] = [
     "benchmarks",
     "bind-delivery",
     "configuration",
+    "doorman",
     "errors",
     "entering",
     "hazards",

@@ -13,6 +13,7 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["."], // broker.ts and what starts it
   ],
   "broker/bind": [["server"], ["."]], // the server that binds, and what it gets
+  "broker/demand": [["doorman"], ["."]], // the processes that answer, and who has them watch
   config: [["toml"], ["keys"], ["."]],
   rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
   varlink: [["interfaces"], ["."]],

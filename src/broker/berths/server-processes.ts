@@ -15,7 +15,7 @@ import { contentsOf } from "../access/small-file.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
 import { socketsOf } from "../sockets/process-sockets.ts";
-import { userProcesses } from "../sockets/user-processes.ts";
+import { isOfBroker, userProcesses } from "../sockets/user-processes.ts";
 import type { Berth } from "./berth.ts";
 import type { Lease } from "./lease.ts";
 
@@ -129,7 +129,7 @@ function descendants(among: readonly ServerProcess[], known: readonly ServerProc
 function userTest({ spec, range }: Berth, lease: Lease): (status: string) => "all" | "lease" | "none" {
   const own = process.geteuid?.() ?? 0;
   return (status) => {
-    if (!/^Seccomp:\t2$/m.test(status) || status.startsWith("Name:\tberth-guard")) return "none";
+    if (!/^Seccomp:\t2$/m.test(status) || isOfBroker(status)) return "none";
     const uid = Number(/^Uid:\t\d+\t(\d+)/m.exec(status)?.[1] ?? -1);
     if (isPrivileged(uid, own)) return "lease";
     const isOfRange = range !== undefined && uid >= range.base && uid < range.base + range.count;

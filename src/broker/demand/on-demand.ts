@@ -5,6 +5,7 @@ import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import { Connections } from "./connections.ts";
+import { Doormen, type DoormenOptions } from "./doorman/doormen.ts";
 import { IdleWatch } from "./idle-watch.ts";
 import type { Runner } from "./runner.ts";
 import { Starter, type StartLimits } from "./starter.ts";
@@ -15,6 +16,8 @@ export interface OnDemandOptions {
   readonly runner: Runner;
   readonly limits: StartLimits;
   readonly events: BerthEvents;
+  /** Called with the doormen's processes whenever others are there. */
+  readonly onDoormen: DoormenOptions["onProcesses"];
 }
 
 interface Attended {
@@ -33,21 +36,42 @@ export class OnDemand {
   readonly #starting = new Set<Starter>();
   readonly #queue = new Set<Starter>();
   readonly #connections = new Connections();
+  readonly #doormen: Doormen;
   #isPaused = false;
 
   constructor(options: OnDemandOptions) {
     this.#options = options;
+    this.#doormen = new Doormen({ sys: options.sys, log: options.log, onProcesses: options.onDoormen });
   }
 
-  /** Watches no socket and starts nothing until {@link resume}: sockets may be closed meanwhile. */
-  pause(): void {
-    this.#isPaused = true;
-    for (const { starter } of this.#byBerth.values()) starter.pause();
+  /**
+   * Watches no socket and starts nothing until {@link resume}: sockets may be closed meanwhile. Ends each doorman that
+   * still has copies, and waits for that; after {@link withdraw} none has.
+   */
+  pauseNow(): void {
+    this.#pause();
+    this.#doormen.dropNow();
+  }
+
+  /** As {@link pauseNow}, but resolves when no doorman has a copy of a socket. It pauses at once. */
+  async pause(): Promise<void> {
+    this.#pause();
+    await this.#doormen.withdraw();
+  }
+
+  /** Takes the sockets from the doormen until {@link readmit} or {@link resume}. Resolves when they have no copy. */
+  async withdraw(): Promise<void> {
+    await this.#doormen.withdraw();
+  }
+
+  readmit(): void {
+    this.#doormen.readmit();
   }
 
   /** Sets the berths, as configured now. */
   resume(berths: readonly Berth[]): void {
     this.#isPaused = false;
+    this.#doormen.readmit();
     if (this.#queue.size > 0) setImmediate(() => this.#startNext());
     const wanted = new Set(berths.filter(isOnDemand));
     for (const [berth, attended] of this.#byBerth) if (!wanted.has(berth)) this.#forget(berth, attended);
@@ -88,12 +112,19 @@ export class OnDemand {
   /** Starts and stops nothing any more. Servers keep running. */
   close(): void {
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);
+    this.#doormen.close();
+  }
+
+  #pause(): void {
+    this.#isPaused = true;
+    for (const { starter } of this.#byBerth.values()) starter.pause();
   }
 
   #attend(berth: Berth): Attended {
     const { limits, sys, log, runner, events } = this.#options;
     const starter = new Starter(berth, {
       ...this.#options,
+      doormen: this.#doormen,
       enqueue: (one) => {
         this.#queue.add(one);
         // Not inside the poll callback that triggered it: the event loop turns between two starts.

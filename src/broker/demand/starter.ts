@@ -11,8 +11,9 @@ import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
 import type { StartView } from "../berths/berth-view.ts";
-import { ArrivalWatch } from "./arrival-watch.ts";
+import type { Doormen } from "./doorman/doormen.ts";
 import type { Run, Runner, RunResult } from "./runner.ts";
+import { SleepWatch } from "./sleep-watch.ts";
 
 /** Times are milliseconds. */
 export interface StartLimits {
@@ -45,6 +46,8 @@ export interface StarterContext {
   readonly runner: Runner;
   readonly limits: StartLimits;
   readonly events: BerthEvents;
+  /** Undefined: the broker watches itself. */
+  readonly doormen?: Doormen;
   /** Calls {@link Starter.start} when few enough other servers are starting. */
   readonly enqueue: (starter: Starter) => void;
   /** Removes it from the queue and from those that are starting. */
@@ -67,7 +70,7 @@ interface Current {
 export class Starter {
   readonly berth: Berth;
   readonly #context: StarterContext;
-  readonly #arrivals: ArrivalWatch;
+  readonly #arrivals: SleepWatch;
   #phase: Phase = "waiting";
   #current: Current | undefined;
   /** The end of the current delay or timeout. */
@@ -85,7 +88,7 @@ export class Starter {
   constructor(berth: Berth, context: StarterContext) {
     this.berth = berth;
     this.#context = context;
-    this.#arrivals = new ArrivalWatch(context.sys, (fd) => this.#wake(fd));
+    this.#arrivals = new SleepWatch(context.sys, berth, context.doormen, (fd) => this.#wake(fd));
     if (berth.state === "vacant") this.#wait();
     else this.#occupied();
   }

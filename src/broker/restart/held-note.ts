@@ -1,7 +1,7 @@
 /**
- * The inodes of the sockets a broker holds, and its keeper, in the lock file of its control socket. So the next broker
- * knows the sockets again in the hands of a tenant even if the record of leases is lost, and waits until the keeper has
- * closed its copies. It replaces the text of that file and nothing else.
+ * The inodes of the sockets a broker holds, and its keeper and doormen, in the lock file of its control socket. So the
+ * next broker knows the sockets again in the hands of a tenant even if the record of leases is lost, and waits until
+ * those processes have closed their copies. It replaces the text of that file and nothing else.
  */
 import { fstatSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { bootId } from "../record/process-identity.ts";
@@ -17,10 +17,11 @@ export interface NotedProcess {
 
 export interface HeldNote {
   readonly inodes: ReadonlySet<bigint>;
-  readonly keeper: NotedProcess | undefined;
+  /** The keeper, and the doormen. */
+  readonly processes: readonly NotedProcess[];
 }
 
-const NOTHING: HeldNote = { inodes: new Set(), keeper: undefined };
+const NOTHING: HeldNote = { inodes: new Set(), processes: [] };
 
 /** What the last broker noted since the machine started. `lock` is the locked file. */
 export function readHeldNote(lock: number): HeldNote {
@@ -32,17 +33,27 @@ export function readHeldNote(lock: number): HeldNote {
     .trim()
     .split(/\s+/);
   if (boot !== bootId()) return NOTHING;
-  const [, pid, identity = ""] = /(?:^| )keeper:(\d{1,10}):(\S+)/.exec(words.join(" ")) ?? [];
+  const processes = words.flatMap((word) => {
+    const [, pid, identity = ""] = /^(?:keeper|doorman):(\d{1,10}):(\S+)$/.exec(word) ?? [];
+    return pid === undefined ? [] : [{ pid: Number(pid), identity: identity.replaceAll("_", " ") }];
+  });
   return {
     inodes: new Set(words.filter((text) => /^\d{1,20}$/.test(text)).map(BigInt)),
-    keeper: pid === undefined ? undefined : { pid: Number(pid), identity: identity.replaceAll("_", " ") },
+    processes,
   };
 }
 
 /** Throws when the disk is full. */
-export function writeHeldNote(lock: number, inodes: readonly bigint[], keeper?: NotedProcess): void {
-  const process = keeper && ` keeper:${keeper.pid}:${keeper.identity.replaceAll(" ", "_")}`;
-  const text = `${bootId()} ${inodes.join(" ")}${process ?? ""}\n`;
+export function writeHeldNote(
+  lock: number,
+  inodes: readonly bigint[],
+  keeper?: NotedProcess,
+  doormen: readonly NotedProcess[] = [],
+): void {
+  const word = (what: string, { pid, identity }: NotedProcess): string =>
+    ` ${what}:${pid}:${identity.replaceAll(" ", "_")}`;
+  const kept = keeper === undefined ? "" : word("keeper", keeper);
+  const text = `${bootId()} ${inodes.join(" ")}${kept}${doormen.map((one) => word("doorman", one)).join("")}\n`;
   ftruncateSync(lock, 0);
   writeSync(lock, text, 0, "latin1");
 }

@@ -16,8 +16,9 @@ export class Locks {
   readonly #sys: Native;
   /** The lock of the control socket, if it is one of them. */
   ofSocket: FdHandle | undefined;
-  /** The keeper that is noted in it. */
+  /** The keeper and the doormen that are noted in it. */
   keeper: NotedProcess | undefined;
+  doormen: readonly NotedProcess[] = [];
 
   constructor(sys: Native) {
     this.#sys = sys;

@@ -48,11 +48,11 @@ export class TakeoverSnapshot {
   async pause(successor: Session): Promise<void> {
     const { repairs, berths, interceptions, listener, notify, agent, onDemand } = this.#parts;
     listener.pause(successor);
-    onDemand.pause();
+    const isWatchOver = onDemand.pause();
     notify.pause();
     agent?.pause();
     berths.leases.pause();
-    await Promise.all([repairs.pause(), interceptions.pause()]);
+    await Promise.all([isWatchOver, repairs.pause(), interceptions.pause()]);
   }
 
   /** Stores a copy of everything. From now on it belongs to the successor as well. Throws SYSTEM_ERROR. */

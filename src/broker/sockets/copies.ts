@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { SysError } from "../../errors.ts";
 import { contentsOf } from "../access/small-file.ts";
 import { socketsOf } from "./process-sockets.ts";
-import { userProcesses } from "./user-processes.ts";
+import { isOfBroker, userProcesses } from "./user-processes.ts";
 
 /** "unknown": none is found, and a process of the server's may not be looked at. */
 export type Copies = "some" | "none" | "unknown";
@@ -76,7 +76,7 @@ async function pass(questions: readonly Question[]): Promise<void> {
     }
     if (pid === process.pid) continue;
     const status = contentsOf(`/proc/${pid}/status`);
-    if (status.startsWith("Name:\tberth-guard")) continue;
+    if (isOfBroker(status)) continue;
     const theirs = [...open].filter(({ isTheirs }) => isTheirs(userIn(status)));
     const meant = isUnderFilter(pid, status) ? [...open] : theirs;
     if (meant.length === 0) continue;
@@ -91,9 +91,9 @@ async function pass(questions: readonly Question[]): Promise<void> {
   for (const { answer } of open) answer(false);
 }
 
-/** Not the guard's own processes, which are under a filter as well. The broker itself has none. */
+/** Not the broker's own processes, which are under a filter as well. The broker itself has none. */
 function isUnderFilter(pid: number, status: string): boolean {
-  return /^Seccomp:\t2$/m.test(status) && !status.startsWith("Name:\tberth-guard") && pid !== process.pid;
+  return /^Seccomp:\t2$/m.test(status) && !isOfBroker(status) && pid !== process.pid;
 }
 
 function copiesIn(pid: number, inode: bigint, isServers: boolean): Copies {

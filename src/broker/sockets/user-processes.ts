@@ -15,6 +15,11 @@ export function userProcesses(): number[] {
   return others.size === 0 ? pids : pids.filter((pid) => !others.has(pid));
 }
 
+/** Whether it is a guard or a doorman of the broker, by the name in its /proc/PID/status. */
+export function isOfBroker(status: string): boolean {
+  return /^Name:\tberth-(?:guard|doorman)/.test(status);
+}
+
 function childrenOfKthreadd(): ReadonlySet<number> {
   // In a PID namespace another process may have its number.
   const stat = contentsOf(`/proc/${KTHREADD}/stat`);

@@ -10,7 +10,7 @@ const places: Readonly<Record<NativeProgram, readonly Completion["kind"][]>> = {
 };
 
 /** Those that people call. */
-export type NativeProgram = Exclude<ProgramName, "berth-guard">;
+export type NativeProgram = Exclude<ProgramName, "berth-doorman" | "berth-guard">;
 
 const kinds: Readonly<Record<string, Completion["kind"]>> = { PATH: "file", FILE: "file", DIR: "directory" };
 

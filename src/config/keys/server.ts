@@ -19,6 +19,7 @@ import {
 } from "../toml/reader.ts";
 import { type Context, type Key, openSection, present, type Section } from "../toml/section.ts";
 import { scalarOf, type Value } from "../toml/tree.ts";
+import { asleepKeys, readAsleep } from "./asleep.ts";
 import { consoleLine } from "./console-line.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
@@ -143,6 +144,7 @@ const keys = {
   watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
   query: { name: "query", type: "table", read: queryReader(true), default: "none" },
   ...sdkKeys,
+  ...asleepKeys,
 };
 
 /** The keys of `[server]`. */
@@ -193,6 +195,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
       drainSignal: section.optional(keys.drainSignal),
       drainCommand: section.optional(keys.drainCommand),
       watchdog: section.optional(keys.watchdog),
+      asleep: readAsleep(section, start, context),
       query: section.optional({ ...keys.query, read: queryReader(hasPort(targets.sockets)) }),
       sdk: readSdk(section, context),
     }),

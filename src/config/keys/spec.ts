@@ -1,4 +1,5 @@
 /** A berth's configuration after it was read, merged, expanded and validated. Plain data. */
+
 import type { PasswdEntry } from "../../accounts.ts";
 import type { ListenAddress } from "../../net/address.ts";
 import type { Origin } from "../toml/problem.ts";
@@ -103,10 +104,38 @@ export interface ServerSpec {
   readonly drainCommand?: string;
   /** Seconds within which the server must send WATCHDOG=1, again and again, once it is ready. Absent: it need not. */
   readonly watchdog?: number;
+  /** Who answers while it does not run; only with "on-demand". Absent: nobody, and any packet starts it. */
+  readonly asleep?: AsleepSpec;
   /** How to ask it who plays. Absent: nobody asks. */
   readonly query?: QuerySpec;
   /** Absent: it calls none. */
   readonly sdk?: SdkSpec;
+}
+
+/** The protocol of the status queries that are answered for a sleeping server. */
+export type AsleepProtocol = "a2s" | "quake3" | "minecraft" | "bedrock" | "teeworlds";
+
+/** What starts it: a join, one from a network that is known, or any packet that is no status query. */
+export type WakeMode = "join" | "known-address" | "any";
+
+/** What a sleeping server says about itself. Without a name it is the berth's. */
+export interface AsleepAs {
+  readonly name?: string;
+  readonly map?: string;
+  readonly slots?: number;
+  readonly game?: string;
+  readonly version?: string;
+  readonly protocol?: number;
+}
+
+export interface AsleepSpec {
+  readonly protocol: AsleepProtocol;
+  readonly wake: WakeMode;
+  /** Those that are known: ADDRESS/BITS. */
+  readonly networks: readonly string[];
+  readonly as: AsleepAs;
+  /** Seconds that a datagram may wait before it is too old to start the server. */
+  readonly discardAfter: number;
 }
 
 /** Whether what a tenant writes is kept for the next tenant, or is gone when the lease ends. */

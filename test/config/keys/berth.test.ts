@@ -97,6 +97,11 @@ drain-signal = "SIGUSR1"
 drain-command = "say bye"
 watchdog = "90s"
 query = { type = "quake3", port = 27960, host = "::1" }
+asleep = "quake3"
+asleep-as = { name = "Bob's", map = "q3dm17", game = "cpma", version = "1.32", slots = 16, protocol = 71 }
+wake = "known-address"
+known-networks = ["192.0.2.0/24", "2001:db8::/32"]
+discard-after = "1min"
 `,
     });
     expect(spec.sockets.map(({ name }) => name)).toEqual(["game", "1"]);
@@ -150,6 +155,13 @@ query = { type = "quake3", port = 27960, host = "::1" }
       drainCommand: "say bye",
       watchdog: 90,
       query: { type: "quake3", port: 27960, host: "::1" },
+      asleep: {
+        protocol: "quake3",
+        wake: "known-address",
+        networks: ["192.0.2.0/24", "2001:db8::/32"],
+        as: { name: "Bob's", map: "q3dm17", game: "cpma", version: "1.32", slots: 16, protocol: 71 },
+        discardAfter: 60,
+      },
     });
     expect(spec.observer).toEqual({ uids: [7], gids: [], units: [] });
   });
@@ -336,6 +348,7 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
   const tcp = '[sockets.game]\nlisten = ["tcp://127.0.0.1:1"]\n';
   const inGame = (line: string): string => socket + line;
   const inTcp = (line: string): string => tcp + line;
+  const asleep = 'command = ["x"]\nstart = "on-demand"\nasleep = "quake3"\n';
   const inServer = (line: string): string => `${socket}[server]\n${line}`;
   const inRoot = (line: string): string => `[root]\nimage = "arena"\n${line}`;
   const inBinds = (line: string): string => inRoot(`[server]\nenter = true\n[root.binds]\n${line}`);
@@ -616,6 +629,25 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       '[sockets.a]\nlisten = ["unix:///run/a"]\n[server]\nquery = { type = "a2s" }',
       /^4: .* no port, and the berth has/,
     ],
+    [inServer('asleep = "quake3"'), /^4: server\.asleep is for a server that starts on demand/],
+    [inServer('asleep = "doom"'), /^4: server\.asleep is "doom", which is not one of a2s, /],
+    [inServer('wake = "any"'), /^4: server\.wake does nothing without server\.asleep/],
+    [inServer("asleep-as = { slots = 1 }"), /^4: server\.asleep-as does nothing without server\.asleep/],
+    [inServer('discard-after = "5s"'), /^4: server\.discard-after does nothing without/],
+    [inServer(`${asleep}known-networks = ["::/0"]`), /^7: server\.known-networks does nothing without wake = "known-/],
+    [inServer(`${asleep}wake = "known-address"\nknown-networks = ["10.0.0.1"]`), /^8: .* which is not ADDRESS\/BITS/],
+    [inServer(`${asleep}wake = "known-address"\nknown-networks = ["10.0.0.0/33"]`), /^8: .* not ADDRESS\/BITS/],
+    [inServer(`${asleep}wake = "known-address"`), /^7: server\.wake = "known-address" without a network lets nobody/],
+    [inServer(`${asleep}wake = "known-address"\nknown-networks = []`), /^7: server\.wake = "known-address" without a/],
+    [
+      inServer(`${asleep}wake = "known-address"\nknown-networks = [${'"192.0.2.0/24", '.repeat(201)}]`),
+      /^8: server\.known-networks has more than 200 networks/,
+    ],
+    [inServer(`${asleep}asleep-as = { nam = "x" }`), /^7: server\.asleep-as has no key "nam" \| did you mean "name"/],
+    [inServer(`${asleep}asleep-as = { slots = -1 }`), /^7: server\.asleep-as\.slots is -1, which is not a whole/],
+    [inServer(`${asleep}asleep-as = { map = 5 }`), /^7: server\.asleep-as\.map is 5, which is not a string/],
+    [inServer(`${asleep}asleep-as = "x"`), /^7: server\.asleep-as is "x", which is not a table/],
+    [inServer(`${asleep}asleep-as = { name = "${"x".repeat(257)}" }`), /^7: .*\.name is longer than 256 characters/],
     [`${socket}[observer]\nuser = ["x"]`, /^4: \[observer\] has no key "user" \| did you mean "users"/],
   ];
 

@@ -1,0 +1,288 @@
+/**
+ * The doorman of one user's sleeping servers. When its process ends there is a new one, later each time; meanwhile the
+ * broker watches itself, and any packet starts a server.
+ */
+import { constants } from "node:os";
+import { MOST_DROPS, type Report } from "../../../doorman/messages.ts";
+import { BerthError } from "../../../errors.ts";
+import type { Log } from "../../../log.ts";
+import type { Native } from "../../../native.ts";
+import { DoormanProcess, type Identity } from "./doorman-process.ts";
+import type { Guest } from "./guest.ts";
+import type { DoormanLimits } from "./limits.ts";
+
+const { EAGAIN, ENOBUFS } = constants.errno;
+/** Too many descriptors are on their way to processes of this user (unix(7)). */
+const ETOOMANYREFS = 109;
+
+/** When to send again what its channel had no room for. */
+const RETRY_MS = 20;
+/** It is killed: how long to wait for its end at most. */
+const END_MS = 1000;
+
+interface Watched {
+  readonly guest: Guest;
+  /** `waiting`: the doorman gets it next. `alone`: the broker watches. */
+  state: "waiting" | "given" | "alone";
+}
+
+export interface UserDoormanOptions {
+  readonly sys: Native;
+  readonly log: Log;
+  /** Undefined: the broker's own user. */
+  readonly identity: Identity | undefined;
+  readonly limits: DoormanLimits;
+  /** Its {@link UserDoorman.processes} are others than before. */
+  readonly onProcesses: () => void;
+}
+
+export class UserDoorman {
+  readonly #options: UserDoormanOptions;
+  readonly #guests = new Map<number, Watched>();
+  #process: DoormanProcess | undefined;
+  /** Whether it is confined. Before that it gets no socket. */
+  #isReady = false;
+  /** Those that were killed, and have not ended yet. */
+  readonly #ending = new Set<DoormanProcess>();
+  /** Watches that the process has not been told to drop yet. */
+  readonly #toDrop: number[] = [];
+  /** Orders to drop that it has not carried out yet. */
+  readonly #dropping = new Set<number>();
+  #lastDrop = 0;
+  /** Resolves those who wait until no copy is left. */
+  readonly #waiting: (() => void)[] = [];
+  #isWithdrawn = false;
+  #failures = 0;
+  #startedAt = 0;
+  #again: NodeJS.Timeout | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  /** The end of its time to start, and to drop. */
+  #unready: NodeJS.Timeout | undefined;
+  #late: NodeJS.Timeout | undefined;
+
+  /** `isWithdrawn`: it gets no socket before {@link readmit}. */
+  constructor(options: UserDoormanOptions, isWithdrawn: boolean) {
+    this.#options = options;
+    this.#isWithdrawn = isWithdrawn;
+  }
+
+  /** Those that have copies, or may get some. The pidfds are borrowed. */
+  get processes(): { readonly pid: number; readonly pidfd: number }[] {
+    const all = this.#process === undefined ? [...this.#ending] : [...this.#ending, this.#process];
+    return all.flatMap(({ pid, pidfd }) => (pid === undefined || pidfd === undefined ? [] : [{ pid, pidfd }]));
+  }
+
+  get isIdle(): boolean {
+    return this.#guests.size === 0;
+  }
+
+  watch(id: number, guest: Guest): void {
+    const watched: Watched = { guest, state: "waiting" };
+    this.#guests.set(id, watched);
+    if (this.#process === undefined && this.#again === undefined) this.#start();
+    if (this.#process === undefined) this.#leaveAlone(id, watched);
+    else this.#flush();
+  }
+
+  leave(id: number): void {
+    const watched = this.#guests.get(id);
+    this.#guests.delete(id);
+    if (watched?.state !== "given") return;
+    this.#toDrop.push(id);
+    this.#flush();
+  }
+
+  /** Has it drop everything, until {@link readmit}. */
+  withdraw(): void {
+    this.#isWithdrawn = true;
+    for (const [id, watched] of this.#guests) {
+      if (watched.state !== "given") continue;
+      watched.state = "waiting";
+      this.#toDrop.push(id);
+    }
+    this.#flush();
+  }
+
+  readmit(): void {
+    this.#isWithdrawn = false;
+    this.#flush();
+  }
+
+  /** Resolves when it has no copy of a socket that it was to drop. One that is late is killed. */
+  async dropped(): Promise<void> {
+    if (this.#isClear) return;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Ends it if it still has a copy that it was to drop, and waits until that is closed. */
+  dropNow(): void {
+    if (this.#isClear) return;
+    if (this.#process !== undefined) {
+      this.#stop();
+      if (this.#guests.size > 0) this.#start();
+    }
+    this.#awaitEnding();
+  }
+
+  /** Ends it. */
+  end(): void {
+    this.#guests.clear();
+    clearTimeout(this.#again);
+    this.#stop();
+  }
+
+  /** Ends it, and waits until all of its copies are closed. */
+  close(): void {
+    this.end();
+    this.#awaitEnding();
+  }
+
+  get #isClear(): boolean {
+    return this.#toDrop.length === 0 && this.#dropping.size === 0 && this.#ending.size === 0;
+  }
+
+  #awaitEnding(): void {
+    const deadline = performance.now() + END_MS;
+    for (const process of this.#ending) process.awaitEnd(Math.max(0, Math.ceil(deadline - performance.now())));
+  }
+
+  #start(): void {
+    const { sys, identity, limits } = this.#options;
+    this.#again = undefined;
+    this.#startedAt = performance.now();
+    try {
+      const process: DoormanProcess = DoormanProcess.start({
+        sys,
+        identity,
+        onReport: (report) => this.#reported(report),
+        onEnd: (why) => this.#failed(why),
+        onGone: () => {
+          this.#ending.delete(process);
+          this.#options.onProcesses();
+          this.#tellClear();
+        },
+      });
+      this.#process = process;
+      this.#options.onProcesses();
+      this.#unready = setTimeout(() => this.#failed("it did not start in time"), limits.start).unref();
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      this.#failed(error.message);
+    }
+  }
+
+  /** Its process ends, and with it all that it has. */
+  #stop(): void {
+    clearTimeout(this.#unready);
+    clearTimeout(this.#retry);
+    clearTimeout(this.#late);
+    this.#retry = undefined;
+    this.#late = undefined;
+    this.#isReady = false;
+    this.#toDrop.length = 0;
+    this.#dropping.clear();
+    for (const watched of this.#guests.values()) if (watched.state === "given") watched.state = "waiting";
+    if (this.#process === undefined) return;
+    this.#process.kill();
+    this.#ending.add(this.#process);
+    this.#process = undefined;
+  }
+
+  #reported(report: Report): void {
+    if (report.report === "ready") {
+      clearTimeout(this.#unready);
+      this.#isReady = true;
+      this.#flush();
+    } else if (report.report === "wake") {
+      const watched = this.#guests.get(report.watch);
+      if (watched?.state === "given") watched.guest.onWake(report.index);
+    } else if (this.#dropping.delete(report.number) && this.#dropping.size === 0 && this.#toDrop.length === 0) {
+      clearTimeout(this.#late);
+      this.#late = undefined;
+      this.#tellClear();
+    }
+  }
+
+  #tellClear(): void {
+    if (!this.#isClear) return;
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Sends what is to be sent, in this order, and tries again if there is no room. */
+  #flush(): void {
+    if (this.#process === undefined || !this.#isReady || this.#retry !== undefined) return;
+    if (this.#sendDrops(this.#process) && this.#sendGuests(this.#process)) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.#flush();
+    }, RETRY_MS).unref();
+  }
+
+  /** Whether it took them all. */
+  #sendDrops(process: DoormanProcess): boolean {
+    if (this.#toDrop.length > 0) {
+      const { drop } = this.#options.limits;
+      this.#late ??= setTimeout(() => this.#failed("it did not leave a berth in time"), drop).unref();
+    }
+    while (this.#toDrop.length > 0) {
+      const batch = this.#toDrop.slice(0, MOST_DROPS);
+      const number = (this.#lastDrop + 1) & 0x7fffffff;
+      if (process.send({ drop: batch, number }) < 0) return false;
+      this.#lastDrop = number;
+      this.#toDrop.splice(0, batch.length);
+      this.#dropping.add(number);
+    }
+    return true;
+  }
+
+  /** As {@link #sendDrops}. */
+  #sendGuests(process: DoormanProcess): boolean {
+    if (this.#isWithdrawn) return true;
+    for (const [watch, watched] of this.#guests) {
+      if (watched.state !== "waiting") continue;
+      const sent = process.send({ watch, ...watched.guest.order }, watched.guest.fds);
+      if (sent === -EAGAIN || sent === -ENOBUFS || sent === -ETOOMANYREFS) return false;
+      if (sent < 0) this.#leaveAlone(watch, watched);
+      else watched.state = "given";
+    }
+    return true;
+  }
+
+  /** Not inside of the call that asked. */
+  #leaveAlone(id: number, watched: Watched): void {
+    watched.state = "alone";
+    setImmediate(() => {
+      if (this.#guests.get(id) === watched && watched.state === "alone") watched.guest.onAlone();
+    });
+  }
+
+  #failed(why: string): void {
+    const { log, limits, identity } = this.#options;
+    this.#stop();
+    const isSettled = performance.now() - this.#startedAt >= limits.settled;
+    this.#failures = isSettled ? 1 : this.#failures + 1;
+    const delay = Math.min(limits.firstDelay * 2 ** (this.#failures - 1), limits.longestDelay);
+    log("warning", `a doorman ended: ${why}; any packet starts its servers, for ${delay / 1000} s`, {
+      event: "doorman",
+      ...(identity !== undefined && { uid: identity.uid }),
+      reason: why,
+    });
+    for (const [id, watched] of this.#guests) this.#leaveAlone(id, watched);
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.#restart(), delay).unref();
+    this.#tellClear();
+  }
+
+  #restart(): void {
+    this.#again = undefined;
+    if (this.#guests.size === 0) return;
+    this.#start();
+    if (this.#process === undefined) return;
+    for (const watched of this.#guests.values()) {
+      if (watched.state !== "alone") continue;
+      watched.state = "waiting";
+      watched.guest.onAgain();
+    }
+    this.#flush();
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * Watches the sockets of a vacant berth: itself, or by a doorman where the berth's file names a protocol. Without a
+ * doorman any packet wakes the server.
+ */
+import type { Native } from "../../native.ts";
+import type { Berth } from "../berths/berth.ts";
+import { ArrivalWatch } from "./arrival-watch.ts";
+import type { Identity } from "./doorman/doorman-process.ts";
+import type { Doormen } from "./doorman/doormen.ts";
+
+/** What a player reads whose connection cannot wait. */
+const JOIN_AGAIN = "is starting; join again in a few seconds";
+/** nobody: of a server without a user. */
+const NOBODY = 65_534;
+
+export class SleepWatch {
+  readonly #berth: Berth;
+  readonly #doormen: Doormen | undefined;
+  readonly #arrivals: ArrivalWatch;
+  readonly #onWake: (fd: number) => void;
+  /** Ends what a doorman does for us. */
+  #leave: (() => void) | undefined;
+
+  constructor(sys: Native, berth: Berth, doormen: Doormen | undefined, onWake: (fd: number) => void) {
+    this.#berth = berth;
+    this.#doormen = doormen;
+    this.#onWake = onWake;
+    this.#arrivals = new ArrivalWatch(sys, (fd) => this.#wake(fd));
+  }
+
+  /** Watches these descriptors, which must stay open until {@link disarm}, instead of any before. */
+  arm(fds: readonly number[]): void {
+    this.disarm();
+    const { asleep } = this.#berth.spec.server;
+    if (asleep === undefined || this.#doormen === undefined) return this.#arrivals.arm(fds);
+    const { name, sockets } = this.#berth;
+    const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
+    const shown = asleep.as.name ?? name;
+    this.#leave = this.#doormen.watch(identityOf(this.#berth), {
+      fds,
+      order: {
+        asleep: asleep.protocol,
+        wake: asleep.wake,
+        networks: asleep.networks,
+        discardAfter: asleep.discardAfter * 1000,
+        refusal: `${shown} ${JOIN_AGAIN}`,
+        kinds: sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream")),
+        server: { map: "", slots: 0, ...(port !== undefined && { port }), ...asleep.as, name: shown },
+      },
+      onWake: (index) => {
+        const fd = fds[index];
+        if (fd !== undefined) this.#wake(fd);
+      },
+      onAlone: () => this.#arrivals.arm(fds),
+      onAgain: () => this.#arrivals.disarm(),
+    });
+  }
+
+  /** Whether it watches any. */
+  get armed(): boolean {
+    return this.#leave !== undefined || this.#arrivals.armed;
+  }
+
+  disarm(): void {
+    this.#arrivals.disarm();
+    this.#leave?.();
+    this.#leave = undefined;
+  }
+
+  /** Whether a datagram or connection waits for the server now. */
+  waits(fds: readonly number[]): boolean {
+    return this.#arrivals.waits(fds);
+  }
+
+  #wake(fd: number): void {
+    this.disarm();
+    this.#onWake(fd);
+  }
+}
+
+/** The server's user, but never root. Without root it is the broker's own. */
+function identityOf({ spec: { server }, range }: Berth): Identity | undefined {
+  if (process.geteuid?.() !== 0) return undefined;
+  if (server.user !== undefined && server.user.uid !== 0) return { uid: server.user.uid, gid: server.user.gid };
+  const id = range === undefined ? NOBODY : range.base + (server.rangeId ?? 0);
+  return { uid: id, gid: id };
+}

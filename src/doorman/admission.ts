@@ -1,0 +1,56 @@
+/** Who may wake a server: anybody, or those of some networks; and nobody again and again. */
+import { BlockList } from "node:net";
+import type { WakeOn } from "./messages.ts";
+import type { Sender } from "./sender.ts";
+
+/** A network may wake this user's servers so often within this time. */
+export const MOST_WAKES = 6;
+const WITHIN_MS = 60_000;
+/** How many networks are remembered. */
+const NETWORKS = 4096;
+
+/** The times of the last wakes of each network, for all servers of a user. */
+export class WakeLimit {
+  readonly #times = new Map<string, readonly number[]>();
+
+  /** Whether one of this network may wake now; if so, it counts. `now`: milliseconds of a clock that goes forward. */
+  allows(network: string, now: number): boolean {
+    const recent = (this.#times.get(network) ?? []).filter((time) => now - time < WITHIN_MS);
+    if (recent.length >= MOST_WAKES) return false;
+    this.#times.delete(network);
+    this.#times.set(network, [...recent, now]);
+    for (const oldest of this.#times.keys()) {
+      if (this.#times.size <= NETWORKS) break;
+      this.#times.delete(oldest);
+    }
+    return true;
+  }
+}
+
+export interface AdmissionContext {
+  readonly wake: WakeOn;
+  readonly networks: readonly string[];
+  readonly limit: WakeLimit;
+  readonly networkOf: (address: string) => string;
+}
+
+export class Admission {
+  readonly #context: AdmissionContext;
+  readonly #known = new BlockList();
+
+  constructor(context: AdmissionContext) {
+    this.#context = context;
+    for (const written of context.networks) {
+      const [host = "", bits = ""] = written.split("/");
+      this.#known.addSubnet(host, Number(bits), host.includes(":") ? "ipv6" : "ipv4");
+    }
+  }
+
+  /** Whether somebody who joins may wake the server now. Undefined: a client on this host, by a UNIX socket. */
+  admits(sender: Sender | undefined): boolean {
+    if (sender === undefined) return true;
+    const { wake, limit, networkOf } = this.#context;
+    if (wake === "known-address" && !this.#known.check(sender.host, sender.family)) return false;
+    return limit.allows(networkOf(sender.host), performance.now());
+  }
+}

@@ -1,0 +1,93 @@
+/** One datagram socket of a sleeping server: queries are read and answered, a join is left in the queue. */
+import { constants } from "node:os";
+import { check } from "../errors.ts";
+import { type Native, type Poll, READABLE } from "../native.ts";
+import { clearPendingError } from "../net/socket-queries.ts";
+import type { Admission } from "./admission.ts";
+import type { Codecs, DatagramCodec } from "./codecs.ts";
+import type { WatchOrder } from "./messages.ts";
+import { senderOf } from "./sender.ts";
+
+const { EAGAIN } = constants.errno;
+
+/** A datagram; what is longer is no packet of these protocols. */
+const LONGEST = 2048;
+/** How many are read before other sockets have their turn. */
+const IN_A_ROW = 64;
+/** sockaddr_in6, the longer one. */
+const SOCKADDR_BYTES = 28;
+
+export interface AskedContext {
+  readonly sys: Native;
+  readonly codecs: Codecs;
+  readonly codec: DatagramCodec;
+  readonly challenges: InstanceType<Codecs["Challenges"]>;
+  readonly budget: InstanceType<Codecs["AnswerBudget"]>;
+  readonly order: WatchOrder;
+  readonly admission: Admission;
+  /** Somebody wants to play. */
+  readonly onWake: () => void;
+}
+
+export class AskedSocket {
+  readonly #context: AskedContext;
+  readonly #fd: number;
+  readonly #poll: Poll;
+  readonly #packet: Buffer = Buffer.alloc(LONGEST);
+  readonly #sender: Buffer = Buffer.alloc(SOCKADDR_BYTES);
+
+  /** `fd` is borrowed. */
+  constructor(fd: number, context: AskedContext) {
+    this.#context = context;
+    this.#fd = fd;
+    this.#poll = new context.sys.Poll(fd, () => this.#look(), true);
+    // From the first such call on, the kernel notes when datagrams arrive (socket(7), SIOCGSTAMP).
+    context.sys.lastReceived(fd, new Int32Array(4));
+    check("poll", this.#poll.start(READABLE));
+  }
+
+  close(): void {
+    this.#poll.close();
+  }
+
+  #look(): void {
+    const { sys } = this.#context;
+    for (let read = 0; read < IN_A_ROW; read++) {
+      const length = this.#receive(1);
+      if (length === -EAGAIN) return;
+      // A pending error, as of an answer to a closed port, hides what is to be read.
+      if (length < 0) return clearPendingError(this.#fd, sys);
+      const packet = this.#packet.subarray(0, Math.min(length, LONGEST));
+      const kind = length > LONGEST ? "other" : this.#context.codec.classify(packet);
+      const isWanted = kind === "join" || (kind === "other" && this.#context.order.wake === "any");
+      if (isWanted && !this.#isOld() && this.#context.admission.admits(senderOf(this.#sender)))
+        return this.#context.onWake();
+      this.#receive(0);
+      if (kind === "status") this.#answer(packet);
+    }
+  }
+
+  #receive(peek: number): number {
+    this.#sender.fill(0);
+    return this.#context.sys.recvfrom(this.#fd, this.#packet, this.#sender, peek);
+  }
+
+  /** Whether the datagram that was looked at last has waited too long: who sent it has given up. */
+  #isOld(): boolean {
+    const stamp = new Int32Array(4);
+    if (this.#context.sys.lastReceived(this.#fd, stamp) < 0) return false;
+    const view = new DataView(stamp.buffer);
+    const milliseconds = Number(view.getBigInt64(0, true)) * 1000 + Number(view.getBigInt64(8, true)) / 1e6;
+    return Date.now() - milliseconds > this.#context.order.discardAfter;
+  }
+
+  #answer(packet: Uint8Array): void {
+    const { sys, codecs, codec, challenges, budget, order } = this.#context;
+    const from = senderOf(this.#sender);
+    if (from === undefined) return;
+    const now = performance.now();
+    const answer = codec.answer(packet, order.server, challenges.for(`${from.host} ${from.port}`, now));
+    if (answer === undefined || !budget.allows(codecs.networkOf(from.host), packet.length, answer, now)) return;
+    sys.sendto(this.#fd, answer.bytes, this.#sender.subarray(0, from.length));
+  }
+}

@@ -1,0 +1,61 @@
+/** The sockets of one sleeping server, until somebody wants to play. It reports that once. */
+import type { FdHandle } from "../fd.ts";
+import type { Native } from "../native.ts";
+import { Admission, type WakeLimit } from "./admission.ts";
+import { AnsweredSocket } from "./answered.ts";
+import { AskedSocket } from "./asked.ts";
+import type { Codecs } from "./codecs.ts";
+import type { WatchOrder } from "./messages.ts";
+
+export interface DoorContext {
+  readonly sys: Native;
+  readonly codecs: Codecs;
+  readonly challenges: InstanceType<Codecs["Challenges"]>;
+  readonly budget: InstanceType<Codecs["AnswerBudget"]>;
+  readonly limit: WakeLimit;
+  /** Somebody wants to play, at the socket with this index. */
+  readonly onWake: (index: number) => void;
+}
+
+export class Door implements Disposable {
+  readonly #fds: readonly FdHandle[];
+  readonly #sockets: (AskedSocket | AnsweredSocket)[];
+
+  /** Takes ownership of the descriptors. */
+  constructor(order: WatchOrder, fds: readonly FdHandle[], context: DoorContext) {
+    this.#fds = fds;
+    const { networkOf } = context.codecs;
+    const admission = new Admission({ ...order, limit: context.limit, networkOf });
+    this.#sockets = fds.map((handle, index) => {
+      const onWake = (): void => this.#wake(index, context.onWake);
+      if (order.kinds[index] === "datagram") {
+        // Players of Java and of Bedrock meet on one server, by TCP and by UDP.
+        const codec = context.codecs.datagramProtocols[order.asleep === "minecraft" ? "bedrock" : order.asleep];
+        return new AskedSocket(handle.fd, { ...context, codec, order, admission, onWake });
+      }
+      const isAnswered = order.asleep === "minecraft";
+      return new AnsweredSocket(handle.fd, {
+        ...context,
+        converse: isAnswered ? () => context.codecs.minecraft.converse(order.server, order.refusal) : undefined,
+        wakesAtOnce: order.wake === "any" && !isAnswered,
+        admission,
+        onWake,
+      });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#stop();
+    for (const handle of this.#fds) handle.close();
+  }
+
+  #wake(index: number, tell: (index: number) => void): void {
+    if (this.#sockets.length === 0) return;
+    this.#stop();
+    tell(index);
+  }
+
+  #stop(): void {
+    for (const socket of this.#sockets.splice(0)) socket.close();
+  }
+}

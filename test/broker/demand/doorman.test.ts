@@ -1,0 +1,154 @@
+/** A doorman answers for a sleeping server: scans and queries start nothing, and a join does. */
+import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
+import { describe, expect, it, vi } from "vitest";
+import {
+  ask,
+  asleep,
+  berth,
+  client,
+  doormen,
+  getstatus,
+  isAlive,
+  join3,
+  PATIENCE,
+  ping,
+  ready,
+  send,
+  sleeping,
+  status,
+  talk,
+} from "../../support/doorman/doors.ts";
+import { joins, queries, scans } from "../../support/doorman/scans.ts";
+import { handshake, login, PING, REQUEST } from "../../support/doorman/streams.ts";
+import { leaksNothing, openFds } from "../../support/fds.ts";
+import { isRoot } from "../../support/needs.ts";
+import { freePort } from "../../support/ports.ts";
+
+leaksNothing("soon");
+
+describe("a doorman", () => {
+  it("is there only while a berth asks for one, and ends with the broker", async () => {
+    const port = await freePort();
+    let pid = 0;
+    {
+      await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+      pid = await ready();
+      expect(broker.watcher.names()).toEqual([]);
+    }
+    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PATIENCE);
+    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], "") });
+    expect(broker.broker.berths[0]).toMatchObject({ start: { state: "waiting" } });
+    expect(doormen()).toEqual([]);
+  });
+
+  it("is one for many berths of a user, without any right, and takes no time while nothing comes", async () => {
+    const ports = await Promise.all(Array.from({ length: 5 }, () => freePort()));
+    const files = ports.map((port, at) => [`arena${at}.toml`, berth([`udp://127.0.0.1:${port}`], asleep)] as const);
+    await using broker = await sleeping(Object.fromEntries(files));
+    const pid = await ready();
+    expect(status(pid)).toMatch(/^CapPrm:\t0+$/m);
+    expect(status(pid)).toMatch(/^NoNewPrivs:\t1$/m);
+    if (isRoot) expect(openFds(pid).filter((fd) => fd.includes("io_uring"))).toEqual([]);
+    if (isRoot) expect(status(pid)).toMatch(/^Uid:\t65534\t65534\t65534\t65534$/m);
+    for (const port of ports) expect(await ask(port, getstatus)).toContain("\\sv_hostname\\Frozen Lake\\");
+    expect(broker.watcher.names()).toEqual([]);
+  });
+
+  it("answers queries; 10,000 scans start nothing, one join starts the server and is its first packet", async () => {
+    const port = await freePort();
+    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+    expect(await ask(port, getstatus)).toContain("\\mapname\\lake\\sv_maxclients\\12\\");
+    const udp = await client(port);
+    const noise = [...Object.values(scans), ...Object.values(queries).map(({ bytes }) => bytes)];
+    for (let sent = 0; sent < 10_000; sent++) await send(udp, noise[sent % noise.length] ?? new Uint8Array(0));
+    // It has read them all when it answers again.
+    expect(await ask(port, getstatus)).toContain("\\sv_hostname\\Frozen Lake\\");
+    const starts = (): number => broker.watcher.names().filter((name) => name === "starting").length;
+    const before = starts();
+    const echo = once(udp, "message");
+    await send(udp, join3);
+    await broker.watcher.count("acquired", 1);
+    for (let [text] = await echo; !String(text).startsWith("echo "); [text] = await once(udp, "message"));
+    console.log(`10,000 scans: ${before} starts; 1 join: ${starts() - before} start`);
+    expect([before, starts()]).toEqual([0, 1]);
+    udp.close();
+  });
+
+  it.each(["udp", "tcp"])("minecraft: a join by %s wakes a berth that has both", async (by) => {
+    const port = await freePort();
+    const listen = [`tcp://127.0.0.1:${port}`, `udp://127.0.0.1:${port}`];
+    const more = 'asleep = "minecraft"\nasleep-as = { name = "Frozen Lake", slots = 12 }\n';
+    await using broker = await sleeping({ "world.toml": berth(listen, more) });
+    expect(await ask(port, ping)).toContain(";Frozen Lake;");
+    const status = await talk(port, Buffer.concat([handshake(1), REQUEST, PING]));
+    expect(status).toContain('"max":12,"online":0');
+    expect(broker.watcher.names()).toEqual([]);
+    if (by === "udp") {
+      const udp = await client(port);
+      await send(udp, joins["Bedrock"]?.bytes ?? expect.unreachable());
+      await broker.watcher.count("starting", 1);
+      udp.close();
+    } else {
+      const said = await talk(port, Buffer.concat([handshake(2), login("Steve")]));
+      expect(said).toContain("Frozen Lake is starting; join again in a few seconds");
+      await broker.watcher.count("starting", 1);
+    }
+    await broker.watcher.count("acquired", 1);
+  });
+
+  it("that is killed is replaced, and meanwhile any packet starts the server", async () => {
+    const port = await freePort();
+    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+    const pid = await ready();
+    process.kill(pid, "SIGKILL");
+    await vi.waitFor(() => expect(broker.log.some(({ event }) => event === "doorman")).toBe(true), PATIENCE);
+    const next = await ready();
+    expect(next).not.toBe(pid);
+    expect(await ask(port, getstatus)).toContain("\\sv_hostname\\Frozen Lake\\");
+    expect(broker.watcher.names()).toEqual([]);
+    process.kill(next, "SIGKILL");
+    await vi.waitFor(() => expect(doormen()).toEqual([]), PATIENCE);
+    const udp = await client(port);
+    await send(udp, Buffer.from("anything"));
+    await broker.watcher.count("acquired", 1);
+    udp.close();
+  });
+
+  it("lets only known addresses wake a server, and drops the joins of others", async () => {
+    const port = await freePort();
+    const known = `${asleep}wake = "known-address"\nknown-networks = `;
+    await using broker = await sleeping({
+      "arena.toml": berth([`udp://127.0.0.1:${port}`], `${known}["192.0.2.0/24"]\n`),
+    });
+    await ready();
+    const udp = await client(port);
+    for (let n = 0; n < 100; n++) await send(udp, join3);
+    expect(await ask(port, getstatus)).toContain("Frozen Lake");
+    expect(broker.watcher.names()).toEqual([]);
+    broker.folder.write({ "config/arena.toml": berth([`udp://127.0.0.1:${port}`], `${known}["127.0.0.0/8"]\n`) });
+    await broker.broker.reload();
+    // Until the doorman has the new list, it drops the join by the old one. A client sends it again, too.
+    const again = setInterval(() => udp.send(join3), 200);
+    await broker.watcher.count("acquired", 1);
+    clearInterval(again);
+    udp.close();
+  });
+
+  it("drops a join that has waited too long, and does not start the server for it", async () => {
+    const port = await freePort();
+    await using broker = await sleeping({
+      "arena.toml": berth([`udp://127.0.0.1:${port}`], `${asleep}discard-after = "1s"\n`),
+    });
+    const pid = await ready();
+    expect(await ask(port, getstatus)).toContain("Frozen Lake");
+    process.kill(pid, "SIGSTOP");
+    const udp = await client(port);
+    await send(udp, join3);
+    await setTimeout(1500); // what is tested is that time passes
+    process.kill(pid, "SIGCONT");
+    expect(await ask(port, getstatus)).toContain("Frozen Lake");
+    expect(broker.watcher.names()).toEqual([]);
+    udp.close();
+  });
+});

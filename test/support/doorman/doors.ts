@@ -1,0 +1,126 @@
+/** Berths whose servers sleep behind a doorman, and clients of them. */
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
+import { afterAll, expect, vi } from "vitest";
+import { startBroker, type TestBroker, TestFolder } from "../broker.ts";
+import { isRoot } from "../needs.ts";
+import { fixtures } from "../puppet.ts";
+import { Watcher } from "../watcher.ts";
+import { joins, queries } from "./scans.ts";
+
+export const PATIENCE = { timeout: 60_000, interval: 20 };
+const user = isRoot ? "user = 65534\n" : "";
+const programs = new TestFolder({ "self-server.py": readFileSync(join(fixtures, "self-server.py"), "utf8") });
+const output = openSync("/dev/null", "w");
+afterAll(() => {
+  programs[Symbol.dispose]();
+  closeSync(output);
+});
+
+/** The lines of a server that answers as Quake III. */
+export const asleep = 'asleep = "quake3"\nasleep-as = { name = "Frozen Lake", map = "lake", slots = 12 }\n';
+const packet = (table: Readonly<Record<string, { readonly bytes: Buffer }>>, name: string): Buffer =>
+  table[name]?.bytes ?? expect.unreachable();
+export const getstatus: Buffer = packet(queries, "Quake III status of gamedig");
+export const ping: Buffer = packet(queries, "Bedrock's ping, Shodan");
+export const join3: Buffer = packet(joins, "ioquake3");
+
+/** A berth's file. Its server echoes datagrams. */
+export function berth(listen: readonly string[], more: string): string {
+  const sockets = listen.map((address, at) => `[sockets.game${at}]\nlisten = ["${address}"]\n`).join("");
+  const command = `command = ["/usr/bin/python3", "-S", "${programs.path}/self-server.py"]\n`;
+  return `${sockets}[server]\n${user}${command}start = "on-demand"\n${more}`;
+}
+
+export interface Sleeping extends TestBroker {
+  readonly watcher: Watcher;
+}
+
+export async function sleeping(files: Readonly<Record<string, string>>): Promise<Sleeping> {
+  const started = await startBroker(files, { serverOutput: output });
+  const watcher = await Watcher.connect(started.socket, Object.keys(files).length);
+  const dispose = async (): Promise<void> => {
+    const leases = started.broker.berths.flatMap(({ lease }) => lease ?? []);
+    await watcher[Symbol.asyncDispose]();
+    await started[Symbol.asyncDispose]();
+    for (const { pid } of leases) process.kill(pid, "SIGKILL");
+    for (const { pid } of leases) while (isAlive(pid)) await setImmediate();
+  };
+  return { ...started, watcher, [Symbol.asyncDispose]: dispose };
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** The doormen of a broker, by its pid. */
+export function doormen(broker: number = process.pid): number[] {
+  const children = readdirSync(`/proc/${broker}/task`).flatMap((task) =>
+    readFileSync(`/proc/${broker}/task/${task}/children`, "utf8").split(" ").filter(Boolean),
+  );
+  return children.map(Number).filter((pid) => /doorman\/main\.js/.test(contents(`/proc/${pid}/cmdline`)));
+}
+
+function contents(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+export const status = (pid: number): string => contents(`/proc/${pid}/status`);
+
+/** The only one, once it is confined. */
+export async function ready(broker: number = process.pid): Promise<number> {
+  return vi.waitFor(() => {
+    const [pid = 0, ...others] = doormen(broker);
+    expect(others).toEqual([]);
+    expect(status(pid)).toMatch(/^Seccomp_filters:\t2$/m);
+    return pid;
+  }, PATIENCE);
+}
+
+/** The answer to a query by UDP, which is asked again until there is one. */
+export async function ask(port: number, question: Uint8Array): Promise<string> {
+  const udp = await client(port);
+  try {
+    const answer = once(udp, "message", { signal: AbortSignal.timeout(60_000) });
+    // It is refused while nobody has the address.
+    udp.on("error", () => undefined);
+    const again = setInterval(() => udp.send(question), 200);
+    udp.send(question);
+    const [bytes] = await answer.finally(() => clearInterval(again));
+    return String(bytes);
+  } finally {
+    udp.close();
+  }
+}
+
+/** All that is said by TCP, to these bytes. */
+export async function talk(port: number, bytes: Uint8Array): Promise<string> {
+  const tcp = connect(port, "127.0.0.1");
+  tcp.setTimeout(60_000, () => tcp.destroy(new Error("there was no end")));
+  tcp.write(bytes);
+  let said = "";
+  for await (const part of tcp) said += String(part);
+  return said;
+}
+
+export async function client(port: number): Promise<Socket> {
+  const socket = createSocket("udp4");
+  socket.connect(port, "127.0.0.1");
+  await once(socket, "connect");
+  return socket;
+}
+
+export const send = (socket: Socket, bytes: Uint8Array): Promise<void> =>
+  new Promise((done, fail) => socket.send(bytes, (error) => (error ? fail(error) : done())));
