@@ -26,6 +26,8 @@ const OTHER_PORT = 14_000;
 const PARALLEL = 8;
 const NOBODY = "65534";
 const TIMEOUT = 120_000;
+/** The units of this benchmark. Who ends systemd-run leaves its unit running, so they are stopped by their slice. */
+const SLICE = `berthdbench${process.pid}.slice`;
 
 function read({ quick, json, save, rounds = quick ? "1" : "3" }) {
   return { print: { json, save }, rounds: whole("rounds", rounds, 99), sizes: quick ? [100] : [100, 300, 1000] };
@@ -38,12 +40,17 @@ function absent(program, works, why) {
 
 const succeeds = (command, ...args) => spawnSync(command, args, { timeout: 10_000, stdio: "ignore" }).status === 0;
 
-/** Who launches the server, in the order of the table: `label` and the words before the server's own. */
-function contendersOf({ launcher, socket, server }) {
+/**
+ * Who launches the server, in the order of the table: `label`, the command line of each, and `end`, the one that ends
+ * what outlives it.
+ */
+function contendersOf({ launcher, socket, server, core }) {
   const own = [server, "{report}", "{index}", "{port}"];
   const user = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--no-new-privs"];
   const wrap = ["--dev-bind", "/", "/", "--unshare-user", "--uid", NOBODY, "--gid", NOBODY, "--die-with-parent"];
-  const properties = ["User=nobody", "NoNewPrivileges=yes"].flatMap((property) => ["-p", property]);
+  // Where the others run. The last one is for a unit that a benchmark which was killed leaves behind.
+  const wanted = ["User=nobody", "NoNewPrivileges=yes", `CPUAffinity=${core}`, `RuntimeMaxSec=${TIMEOUT / 1000}`];
+  const properties = [`--slice=${SLICE}`, ...wanted.flatMap((property) => ["-p", property])];
   const all = [
     { label: "setpriv", command: ["setpriv", ...user, ...own] },
     { label: "berthd", command: [launcher, "--socket", socket, "s{index}", "--", ...own.slice(0, -1)] },
@@ -55,6 +62,7 @@ function contendersOf({ launcher, socket, server }) {
     {
       label: "systemd-run",
       command: ["systemd-run", "--quiet", "--wait", "--collect", ...properties, ...own],
+      end: ["systemctl", "stop", SLICE],
       why: absent("systemd-run", () => succeeds("systemd-run", "--quiet", "--wait", "true"), "systemd is not running"),
     },
   ];
@@ -84,16 +92,22 @@ async function main({ print, rounds, sizes }) {
     chmodSync(folder, 0o711);
     configure(config, sizes.at(-1));
     await processes.serve(broker, socket, log);
-    const contenders = contendersOf({ launcher, socket, server });
+    const contenders = contendersOf({ launcher, socket, server, core: machine.core });
     const results = sizes.flatMap((servers) => contenders.map((one) => ({ servers, ...one, rounds: [] })));
     for (let round = 1; round <= rounds; round++) {
-      for (const { servers, label, command, rounds: done } of results) {
+      for (const { servers, label, command, end, rounds: done } of results) {
         say(`round ${round} of ${rounds}: ${servers} servers, ${label}`);
         const many = [programs.many, servers, PARALLEL, OTHER_PORT].map(String);
-        done.push(JSON.parse(await processes.run([...many, ...command], TIMEOUT)));
+        try {
+          done.push(JSON.parse(await processes.run([...many, ...command], TIMEOUT)));
+        } finally {
+          if (end !== undefined) spawnSync(end[0], end.slice(1), { timeout: TIMEOUT, stdio: "ignore" });
+        }
       }
     }
-    const rows = summariseLaunches(results.map(({ label, ...one }) => ({ ...one, contender: label })));
+    const rows = summariseLaunches(
+      results.map(({ label, servers, rounds }) => ({ servers, contender: label, rounds })),
+    );
     publish("launch", print, { machine, rounds, parallel: PARALLEL, rows });
   });
 }
