@@ -57,6 +57,35 @@ describe("a reload", () => {
     }
   });
 
+  it("shows on each further connection of a tenant, and so does a new lease", async () => {
+    const [port, other] = [await freePort(), await freePort()];
+    await using test = await startBroker({ "a.toml": tcp(port) });
+    const ask = async () => {
+      using peer = await RawPeer.connect(test.socket);
+      const reply = await peer.call("Acquire", { berth: "a" });
+      return { ...reply?.parameters, inodes: peer.fds.map(({ fd }) => readlinkSync(`/proc/self/fd/${fd}`)) };
+    };
+    const first = await ask();
+    expect(first).toMatchObject({ descriptors: [{ name: "game", index: 0 }] });
+    expect(await ask()).toEqual(first);
+    rewrite(test, { "a.toml": tcp(port, `[sockets.query]\nlisten = ["udp://127.0.0.1:${other}"]\n`) });
+    const second = await ask();
+    expect(second).toMatchObject({
+      lease: Reflect.get(first, "lease"),
+      descriptors: [
+        { name: "game", index: 0, address: `tcp://127.0.0.1:${port}` },
+        { name: "query", index: 1, address: `udp://127.0.0.1:${other}` },
+      ],
+    });
+    expect(second.inodes).toEqual([...first.inodes, expect.stringMatching(/^socket:/)]);
+    expect(await ask()).toEqual(second);
+    using peer = await RawPeer.connect(test.socket);
+    await peer.call("Release", { lease: Reflect.get(first, "lease") });
+    const third = await ask();
+    expect(third).toMatchObject({ lease: expect.not.stringMatching(String(Reflect.get(first, "lease"))) });
+    expect(third.inodes).toEqual(second.inodes);
+  });
+
   it("keeps unchanged sockets with their queued connections, and opens, closes and changes the rest", async () => {
     const before = await settledFds();
     const [same, gone, fresh, moved] = [await freePort(), await freePort(), await freePort(), await freePort()];

@@ -117,14 +117,18 @@ export class Berth {
 
   /** Descriptions in the order of {@link borrow}; numbered from `first` if given. */
   descriptors(first?: number): DescriptorView[] {
-    const views: DescriptorView[] = this.sockets.map((one) => ({
-      name: one.name,
-      kind: one.socket.listen.kind,
-      address: addressText(one),
-    }));
-    if (this.hasRoot) views.push({ name: ROOT, kind: "root" });
-    for (const { name } of this.stash.values()) views.push({ name: shownName(name), kind: "stash" });
-    return first === undefined ? views : views.map((view, index) => ({ ...view, index: first + index }));
+    const views: DescriptorView[] = [];
+    // Without object spread for sockets: it costs a microsecond for each lease.
+    for (const one of this.sockets) {
+      const { name } = one;
+      const { kind } = one.socket.listen;
+      const address = addressText(one);
+      views.push(first === undefined ? { name, kind, address } : { name, kind, address, index: first + views.length });
+    }
+    const index = (): { index?: number } => (first === undefined ? {} : { index: first + views.length });
+    if (this.hasRoot) views.push({ name: ROOT, kind: "root", ...index() });
+    for (const { name } of this.stash.values()) views.push({ name: shownName(name), kind: "stash", ...index() });
+    return views;
   }
 
   /**

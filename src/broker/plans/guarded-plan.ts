@@ -64,7 +64,7 @@ export function tendAll(
     const open: OpenStep[] = [];
     for (const step of steps) {
       const number = step.fd();
-      if (number !== undefined) open.push({ ...step, number });
+      if (number !== undefined) open.push({ fd: step.fd, plan: step.plan, calls: step.calls, number });
     }
     if (open.length === 0) return some(rest);
     const calls: GuardCall[] = [];
@@ -85,7 +85,12 @@ export function tendAll(
   };
   const some = (left: readonly Planned[]): void => {
     if (left.length === 0) return hear("done");
-    round(left.slice(0, MOST_SOCKETS).flatMap(firstStep), left.slice(MOST_SOCKETS));
+    const steps: Step[] = [];
+    for (const { fd, plan } of left.slice(0, MOST_SOCKETS)) {
+      const step = plan.next();
+      if (step.done !== true) steps.push({ fd, plan, calls: step.value });
+    }
+    round(steps, left.slice(MOST_SOCKETS));
   };
   some(planned);
 }
@@ -102,11 +107,6 @@ interface Step extends Planned {
 
 interface OpenStep extends Step {
   readonly number: number;
-}
-
-function firstStep({ fd, plan }: Planned): Step[] {
-  const step = plan.next();
-  return step.done === true ? [] : [{ fd, plan, calls: step.value }];
 }
 
 function nextSteps(round: readonly OpenStep[], results: readonly GuardResult[]): Step[] {
