@@ -53,16 +53,18 @@ export async function prepare() {
     await step("compiling TypeScript", ["run", "build:ts"]);
     writeFileSync(stamp, "");
   }
-  const webStamp = at("node_modules/.berthd-web-compiled");
-  const webSources = filesOf("packages/web").filter((path) => !/\/packages\/web\/(dist|node_modules)\//.test(path));
-  if (
-    !existsSync(at("packages/web/dist/server")) ||
-    !existsSync(at("packages/web/dist/page/index.html")) ||
-    isOlder([webStamp], webSources)
-  ) {
-    await step("compiling the status page", ["run", "build:web"]);
-    writeFileSync(webStamp, "");
-  }
+  await compilePackage("web", "the status page", ["dist/server", "dist/page/index.html"]);
+  await compilePackage("fleet", "the agent of a fleet", ["dist/cli/main.js"]);
+}
+
+/** Compiles packages/NAME into `made`. */
+async function compilePackage(name, what, made) {
+  const folder = `packages/${name}`;
+  const stamp = at(`node_modules/.berthd-${name}-compiled`);
+  const sources = filesOf(folder).filter((path) => !/\/packages\/[a-z]+\/(dist|node_modules)\//.test(path));
+  if (made.every((path) => existsSync(at(folder, path))) && !isOlder([stamp], sources)) return;
+  await step(`compiling ${what}`, ["run", `build:${name}`]);
+  writeFileSync(stamp, "");
 }
 
 /** Runs the program of a script; a {@link Sentence} ends it as one line on stderr and exit code 1. */

@@ -17,6 +17,7 @@ export const pages: readonly string[] = [
     "doorman",
     "errors",
     "entering",
+    "fleet",
     "hazards",
     "images",
     "install",

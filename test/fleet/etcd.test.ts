@@ -44,7 +44,7 @@ class HeldWatches extends EtcdClient {
 function following(client: EtcdClient, prefix: string, seen: (one: Followed) => void = () => undefined) {
   const stop = new AbortController();
   const state = new Map<string, string>();
-  const counts = { lists: 0, lost: 0 };
+  const counts = { lists: 0, lost: 0, back: 0 };
   const run = async (): Promise<void> => {
     for await (const one of follow(client, { prefix }, stop.signal)) {
       if (one.kind === "all") {
@@ -56,7 +56,7 @@ function following(client: EtcdClient, prefix: string, seen: (one: Followed) => 
           if (event.kind === "put") state.set(event.entry.key, event.entry.value);
           else state.delete(event.key);
         }
-      } else counts.lost++;
+      } else counts[one.kind]++;
       seen(one);
     }
   };
@@ -171,7 +171,7 @@ describe("one etcd", { ...needs("etcd"), timeout: 90_000 }, () => {
     using other = new EtcdClient([etcd.endpoint]);
     await other.commit([], [{ put: "/follow/b", value: "2" }, { remove: { key: "/follow/a" } }]);
     await expect.poll(() => Object.fromEntries(seen.state), SOON).toEqual({ "/follow/b": "2" });
-    expect(seen.counts.lists).toBe(1);
+    expect(seen.counts).toMatchObject({ lists: 1, back: 1 });
   });
 
   it("reads all keys again where etcd has forgotten what happened while the connection was broken", async () => {

@@ -1,6 +1,13 @@
 /** What went wrong, as a sentence for the person at the command line. */
 
-export type FaultCode = "USAGE" | "INVALID_RECORD" | "ETCD_UNREACHABLE" | "ETCD_REFUSED";
+export type FaultCode =
+  | "USAGE"
+  | "INVALID_RECORD"
+  | "ETCD_UNREACHABLE"
+  | "ETCD_REFUSED"
+  | "NO_SUCH_SET"
+  | "CONTENDED"
+  | "FILE_UNREADABLE";
 
 /** Shown without a stack. `code` is for programs. */
 export class Fault extends Error {

@@ -7,7 +7,9 @@ export type Followed =
   | { readonly kind: "all"; readonly entries: readonly Entry[] }
   | { readonly kind: "changes"; readonly events: readonly KeyEvent[] }
   /** etcd does not answer. It is asked again. */
-  | { readonly kind: "lost"; readonly why: string };
+  | { readonly kind: "lost"; readonly why: string }
+  /** It answers again; no change was missed. */
+  | { readonly kind: "back" };
 
 const FIRST_PAUSE_MS = 100;
 const LAST_PAUSE_MS = 2_000;
@@ -17,15 +19,19 @@ export async function* follow(etcd: Etcd, range: Range, signal: AbortSignal): As
   /** The first revision that we have not seen; undefined: all is to be read. */
   let next: number | undefined;
   let pause = FIRST_PAUSE_MS;
+  let isLost = false;
   while (!signal.aborted) {
     try {
       if (next === undefined) {
         const { revision, lists } = await etcd.read(range);
-        yield { kind: "all", entries: lists[0] };
         next = revision + 1;
+        isLost = false;
+        yield { kind: "all", entries: lists[0] };
       }
       for await (const events of etcd.watch(range, next, signal)) {
         pause = FIRST_PAUSE_MS;
+        if (isLost) yield { kind: "back" };
+        isLost = false;
         if (events.length === 0) continue;
         yield { kind: "changes", events };
         next = Math.max(...events.map(revisionOf)) + 1;
@@ -36,6 +42,7 @@ export async function* follow(etcd: Etcd, range: Range, signal: AbortSignal): As
         continue;
       }
       if (!isUnreachable(error)) throw error;
+      isLost = true;
       yield { kind: "lost", why: error instanceof Error ? error.message : String(error) };
       await sleep(pause, signal);
       pause = Math.min(LAST_PAUSE_MS, pause * 2);

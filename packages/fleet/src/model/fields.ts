@@ -4,8 +4,8 @@ import { Fault } from "../fault.ts";
 /** Checks a value. `at` is its place, as `berth set arena: ports[2]`. */
 export type Reader<T> = (value: unknown, at: string) => T;
 
-/** What JSON can express. */
-export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
+/** What both JSON and TOML can express. */
+export type Json = boolean | number | string | readonly Json[] | JsonObject;
 export interface JsonObject {
   readonly [key: string]: Json;
 }
@@ -101,7 +101,7 @@ export function table<T>(key: Reader<string>, read: Reader<T>): Reader<Readonly<
   };
 }
 
-/** A table of anything that JSON can express. A TOML date is no such thing. */
+/** A table of anything that both JSON and TOML can express: no null, no date. */
 export const jsonObject: Reader<JsonObject> = (value, at) => objectIn(value, at, 0);
 
 function objectIn(value: unknown, at: string, depth: number): JsonObject {
@@ -111,7 +111,7 @@ function objectIn(value: unknown, at: string, depth: number): JsonObject {
 }
 
 function jsonIn(value: unknown, at: string, depth: number): Json {
-  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+  if (typeof value === "boolean" || typeof value === "string") return value;
   if (typeof value === "number" && Number.isFinite(value)) return value;
   if (!Array.isArray(value)) return objectIn(value, at, depth);
   if (depth > MAX_DEPTH) throw invalid(at, `has more than ${MAX_DEPTH} lists inside each other`);

@@ -48,5 +48,5 @@ export function withPorts(berth: JsonObject, ports: Readonly<Record<string, numb
 }
 
 function isTable(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && !Array.isArray(value);
 }

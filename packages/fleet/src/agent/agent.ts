@@ -1,0 +1,116 @@
+/** The agent of one host: it serves what etcd assigns to the host, and says what the host has. */
+import { berthAdvice, berthState } from "berthd";
+import type { Etcd } from "../etcd/etcd.ts";
+import { follow } from "../etcd/follow.ts";
+import { Fleet } from "../fleet/fleet.ts";
+import { readable } from "../fleet/view.ts";
+import type { BerthReport } from "../model/berth-report.ts";
+import type { HostRecord } from "../model/host.ts";
+import type { Keys } from "../model/keys.ts";
+import { type Assignment, assignment } from "../model/placement.ts";
+import { BerthFiles } from "./berth-files.ts";
+import { BrokerLink } from "./broker-link.ts";
+import { LostHosts } from "./lost-hosts.ts";
+import { Presence } from "./presence.ts";
+import { Reconciler } from "./reconciler.ts";
+import { Reporter } from "./reporter.ts";
+
+export interface AgentOptions {
+  readonly host: string;
+  /** Of the berth files; the broker reads it. */
+  readonly folder: string;
+  /** The broker's socket; undefined: the usual places. */
+  readonly socket: string | undefined;
+  /** Seconds after which a host without a sign of life is gone. */
+  readonly ttl: number;
+  /** Seconds after that until its berths are placed elsewhere. */
+  readonly margin: number;
+  /** The host as it is now. `own`: the berths that etcd assigns to it. */
+  readonly describe: (own: readonly Assignment[]) => HostRecord;
+  /** A line for the log. */
+  readonly say: (sentence: string) => void;
+}
+
+/** Runs until the signal. Servers go on then. */
+export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, signal: AbortSignal): Promise<void> {
+  const { host, say } = options;
+  const files = new BerthFiles(options.folder);
+  const broker = new BrokerLink(options.socket, () => {
+    reconciler.look();
+    reporter.look();
+  });
+  const presence: Presence = new Presence(
+    etcd,
+    keys,
+    host,
+    options.ttl,
+    () => options.describe([...reconciler.wanted.values()]),
+    {
+      taken: () => {
+        reporter.forget();
+        reconciler.look();
+      },
+      say,
+    },
+  );
+  const reconciler = new Reconciler(files, broker, () => presence.lease !== undefined, {
+    changed: () => reporter.look(),
+    say,
+  });
+  const reports = (): BerthReport[] => [...reconciler.wanted.values()].map((one) => reportOf(one, broker, reconciler));
+  const reporter = new Reporter(etcd, keys, host, reports, () => presence.lease);
+  const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);
+
+  const stop = new AbortController();
+  const until = AbortSignal.any([signal, stop.signal]);
+  const parts = [presence, broker, reconciler, reporter, lost].map((part) => part.run(until));
+  try {
+    await Promise.all([...parts, followAssignments(etcd, keys, host, reconciler, say, until)]);
+  } finally {
+    // A defect in one part ends them all.
+    stop.abort();
+    await Promise.allSettled(parts);
+  }
+}
+
+async function followAssignments(
+  etcd: Etcd,
+  keys: Keys,
+  host: string,
+  reconciler: Reconciler,
+  say: (sentence: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const wanted = new Map<string, Assignment>();
+  const put = (key: string, value: string): void => {
+    const read = readable(key, value, assignment, say);
+    if (read !== undefined) wanted.set(keys.nameIn(key), read);
+  };
+  for await (const one of follow(etcd, { prefix: keys.allOf("assignment", host) }, signal)) {
+    if (one.kind === "lost" || one.kind === "back") continue;
+    if (one.kind === "all") {
+      wanted.clear();
+      for (const { key, value } of one.entries) put(key, value);
+    } else {
+      for (const event of one.events) {
+        if (event.kind === "removed") wanted.delete(keys.nameIn(event.key));
+        else put(event.entry.key, event.entry.value);
+      }
+    }
+    reconciler.wanted = new Map(wanted);
+  }
+}
+
+function reportOf({ berth, generation }: Assignment, broker: BrokerLink, reconciler: Reconciler): BerthReport {
+  const refused = reconciler.why(berth, generation);
+  if (refused !== undefined) return { berth, generation, state: "refused", why: refused };
+  const record = broker.berths?.get(berth);
+  if (record === undefined) return { berth, generation, state: broker.berths === undefined ? "no broker" : "waiting" };
+  const why = berthAdvice(record) ?? (record.state === "vacant" ? reconciler.failureOf(berth) : undefined);
+  const players = record.players?.count;
+  return {
+    ...{ berth, generation, state: berthState(record) },
+    ...(why !== undefined && { why }),
+    ...(players !== undefined && { players }),
+  };
+}

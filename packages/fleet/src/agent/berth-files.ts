@@ -1,0 +1,39 @@
+/** The folder of berth files that the agent writes and the broker reads. The first line of each has its generation. */
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { stringify } from "smol-toml";
+import type { Assignment } from "../model/placement.ts";
+
+const HEAD = /^# Written by berth-fleet\. Generation (\d+)\.\n/;
+
+export class BerthFiles {
+  readonly folder: string;
+
+  /** Makes the folder if it is not there. */
+  constructor(folder: string) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    this.folder = folder;
+  }
+
+  /** The generation of each berth that has a file. Files of others are not ours. */
+  read(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const file of readdirSync(this.folder)) {
+      if (!file.endsWith(".toml")) continue;
+      const generation = HEAD.exec(readFileSync(join(this.folder, file), "utf8"))?.[1];
+      if (generation !== undefined) found.set(file.slice(0, -".toml".length), Number(generation));
+    }
+    return found;
+  }
+
+  write({ berth, generation, config }: Assignment): void {
+    const path = join(this.folder, `${berth}.toml`);
+    const text = `# Written by berth-fleet. Generation ${generation}.\n${stringify(config)}\n`;
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  }
+
+  remove(berth: string): void {
+    rmSync(join(this.folder, `${berth}.toml`), { force: true });
+  }
+}

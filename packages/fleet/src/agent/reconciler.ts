@@ -1,0 +1,210 @@
+/** Makes the broker's berths those that etcd assigns to this host. One round at a time; a failed round is repeated. */
+import { sleep } from "../etcd/follow.ts";
+import type { Assignment } from "../model/placement.ts";
+import type { BerthFiles } from "./berth-files.ts";
+import type { BrokerLink } from "./broker-link.ts";
+
+export interface ReconcilerEvents {
+  /** Something to report has changed. */
+  changed(): void;
+  /** For people. */
+  say(sentence: string): void;
+}
+
+/** Why a berth is not served, and of which generation that is true. */
+interface Refused {
+  readonly generation: number;
+  readonly why: string;
+}
+
+interface Start {
+  readonly failures: number;
+  /** By performance.now(). */
+  readonly next: number;
+  readonly why: string | undefined;
+}
+
+/** Servers that start at the same time. */
+const MOST_STARTS = 4;
+const FIRST_PAUSE_MS = 1_000;
+const LAST_PAUSE_MS = 60_000;
+
+export class Reconciler {
+  readonly #files: BerthFiles;
+  readonly #broker: BrokerLink;
+  readonly #mayBegin: () => boolean;
+  readonly #events: ReconcilerEvents;
+  readonly #refused = new Map<string, Refused>();
+  readonly #starts = new Map<string, Start>();
+  readonly #starting = new Set<string>();
+  #wanted: ReadonlyMap<string, Assignment> | undefined;
+  #wake: () => void = () => undefined;
+  #isDue = true;
+  #said = "";
+
+  /** `mayBegin`: whether the host has its lease. Without it a berth that is new here waits. */
+  constructor(files: BerthFiles, broker: BrokerLink, mayBegin: () => boolean, events: ReconcilerEvents) {
+    this.#files = files;
+    this.#broker = broker;
+    this.#mayBegin = mayBegin;
+    this.#events = events;
+  }
+
+  /** What etcd assigns to this host. */
+  set wanted(wanted: ReadonlyMap<string, Assignment>) {
+    this.#wanted = wanted;
+    for (const berth of this.#refused.keys()) if (!wanted.has(berth)) this.#refused.delete(berth);
+    this.look();
+  }
+
+  get wanted(): ReadonlyMap<string, Assignment> {
+    return this.#wanted ?? new Map();
+  }
+
+  /** Why a berth of this generation is not served; undefined: nothing is known against it. */
+  why(berth: string, generation: number): string | undefined {
+    const refused = this.#refused.get(berth);
+    return refused?.generation === generation ? refused.why : undefined;
+  }
+
+  /** Why its last start failed. */
+  failureOf(berth: string): string | undefined {
+    return this.#starts.get(berth)?.why;
+  }
+
+  /** Something has changed: there is a round soon. */
+  look(): void {
+    this.#isDue = true;
+    this.#wake();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (!this.#isDue) await this.#waitForWork(signal);
+      if (signal.aborted) return;
+      this.#isDue = false;
+      try {
+        await this.#round(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        const sentence = `${error instanceof Error ? error.message : String(error)}; trying again`;
+        if (sentence !== this.#said) this.#events.say(sentence);
+        this.#said = sentence;
+        this.#isDue = true;
+        await sleep(FIRST_PAUSE_MS, signal);
+      }
+    }
+  }
+
+  /** Until {@link look}, or until a start that has failed is due. */
+  async #waitForWork(signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    this.#wake = () => woken.abort();
+    const dues = [...this.#starts.values()].map(({ next }) => next - performance.now()).filter((ms) => ms > 0);
+    await sleep(Math.min(LAST_PAUSE_MS, ...dues), AbortSignal.any([signal, woken.signal]));
+  }
+
+  async #round(signal: AbortSignal): Promise<void> {
+    if (this.#broker.berths === undefined) return;
+    // Nothing is removed before etcd was read once.
+    if (this.#wanted !== undefined) {
+      if (await this.#removeOld(this.#wanted)) await this.#mustReload();
+      const added = await this.#addNew(this.#wanted, signal);
+      if (added.length > 0) await this.#reloadWith(added);
+    }
+    for (const berth of this.#files.read().keys()) {
+      if (this.#starting.size < MOST_STARTS && this.#isToStart(berth)) void this.#start(berth, signal);
+    }
+    this.#events.changed();
+  }
+
+  /** Ends the servers of berths that this host has no longer, or has anew, and removes their files. */
+  async #removeOld(wanted: ReadonlyMap<string, Assignment>): Promise<boolean> {
+    let isLess = false;
+    for (const [berth, generation] of this.#files.read()) {
+      const now = wanted.get(berth)?.generation;
+      if ((now !== undefined && now <= generation) || this.#starting.has(berth)) continue;
+      const lease = this.#broker.berths?.get(berth)?.lease;
+      const failed = lease ? await this.#broker.stop(berth) : undefined;
+      if (failed !== undefined) {
+        this.#events.say(`cannot stop ${berth}, which this host has lost: ${failed}`);
+        this.#isDue = true;
+        continue;
+      }
+      this.#files.remove(berth);
+      this.#starts.delete(berth);
+      this.#events.say(`${berth} of generation ${generation} is no longer here`);
+      isLess = true;
+    }
+    return isLess;
+  }
+
+  /** Writes the files of berths that are new here. */
+  async #addNew(wanted: ReadonlyMap<string, Assignment>, signal: AbortSignal): Promise<Assignment[]> {
+    const there = this.#files.read();
+    const fresh = [...wanted.values()].filter(
+      ({ berth, generation }) => !there.has(berth) && this.why(berth, generation) === undefined,
+    );
+    if (fresh.length === 0 || !this.#mayBegin()) return [];
+    const others = await this.#broker.names(signal);
+    const added: Assignment[] = [];
+    for (const one of fresh) {
+      if (others.has(one.berth)) {
+        this.#refuse(one, `this host has a berth ${one.berth} that is not the fleet's`);
+        continue;
+      }
+      this.#files.write(one);
+      added.push(one);
+    }
+    return added;
+  }
+
+  /** The broker takes all files or none: after a refusal each new one is tried alone. */
+  async #reloadWith(added: readonly Assignment[]): Promise<void> {
+    if ((await this.#broker.reload()) === undefined) {
+      for (const { berth, generation } of added) this.#events.say(`${berth} of generation ${generation} is here`);
+      return;
+    }
+    for (const { berth } of added) this.#files.remove(berth);
+    await this.#mustReload();
+    for (const one of added) {
+      this.#files.write(one);
+      const problem = await this.#broker.reload();
+      if (problem === undefined) continue;
+      this.#files.remove(one.berth);
+      this.#refuse(one, problem);
+    }
+  }
+
+  async #mustReload(): Promise<void> {
+    const problem = await this.#broker.reload();
+    if (problem !== undefined) throw new Error(`the broker refuses its configuration, so nothing changes: ${problem}`);
+  }
+
+  #refuse({ berth, generation }: Assignment, why: string): void {
+    this.#refused.set(berth, { generation, why });
+    this.#events.say(`${berth} is not served: ${why}`);
+  }
+
+  /** Whether somebody has to start its server: it is vacant and whole, and the broker does not start it. */
+  #isToStart(name: string): boolean {
+    const berth = this.#broker.berths?.get(name);
+    if (berth === undefined || this.#starting.has(name)) return false;
+    const { state, problems, start, wait } = berth;
+    if (state !== "vacant" || problems?.length || wait || start) return false;
+    return performance.now() >= (this.#starts.get(name)?.next ?? 0);
+  }
+
+  /** Beside the rounds: a server that starts slowly holds up no other berth. */
+  async #start(name: string, signal: AbortSignal): Promise<void> {
+    this.#starting.add(name);
+    const why = await this.#broker.start(name, signal);
+    this.#starting.delete(name);
+    const { failures = 0, why: before } = this.#starts.get(name) ?? {};
+    const pause = Math.min(LAST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** failures);
+    // Also after a success: a server that ends at once is not started in a loop.
+    this.#starts.set(name, { failures: why === undefined ? 0 : failures + 1, next: performance.now() + pause, why });
+    if (why !== undefined && why !== before && !signal.aborted) this.#events.say(`${name} does not start: ${why}`);
+    this.look();
+  }
+}

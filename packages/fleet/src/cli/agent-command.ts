@@ -1,0 +1,65 @@
+/** `berth-fleet agent`. */
+import { hostname, totalmem } from "node:os";
+import { runAgent } from "../agent/agent.ts";
+import { describeHost, type HostOptions } from "../agent/describe.ts";
+import { Fault } from "../fault.ts";
+import { integer } from "../model/fields.ts";
+import { hostRecord } from "../model/host.ts";
+import { parsePortRange } from "../model/ports.ts";
+import { commonFlags, openFleet, parse, parseBytes } from "./common.ts";
+import { agentUsage } from "./usage.ts";
+
+const flags = {
+  ...commonFlags,
+  folder: { type: "string" },
+  socket: { type: "string" },
+  name: { type: "string" },
+  address: { type: "string", multiple: true },
+  ports: { type: "string", multiple: true },
+  memory: { type: "string" },
+  label: { type: "string", multiple: true },
+  taint: { type: "string", multiple: true },
+  ttl: { type: "string" },
+  margin: { type: "string" },
+} as const;
+
+/** Runs until a signal. */
+export async function agentCommand(args: readonly string[]): Promise<string> {
+  const { values } = parse(args, flags, false);
+  if (values.help) return agentUsage;
+  if (values.folder === undefined) throw new Fault("USAGE", "--folder is missing: the broker's folder for the fleet");
+  const host: HostOptions = {
+    name: values.name ?? hostname().split(".")[0] ?? "",
+    addresses: values.address ?? [],
+    pools: (values.ports ?? []).map((range) => parsePortRange(range, "--ports")),
+    memory: values.memory === undefined ? totalmem() : parseBytes(values.memory, "--memory"),
+    labels: Object.fromEntries((values.label ?? []).map(parseLabel)),
+    taints: values.taint ?? [],
+  };
+  // What is wrong with an option is said now, and not by those who read the record.
+  const describe = (own: Parameters<typeof describeHost>[1]) => hostRecord(describeHost(host, own), "this host");
+  describe([]);
+  const ttl = seconds(values.ttl ?? "10", "--ttl", 2);
+  const margin = seconds(values.margin ?? "5", "--margin", 0);
+  const stop = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
+  const say = (sentence: string): void => {
+    if (values.json) console.error(JSON.stringify({ time: new Date().toISOString(), message: sentence }));
+    else console.error("berth-fleet: %s", sentence);
+  };
+  const { etcd, keys } = openFleet(values);
+  using _ = etcd;
+  const { folder, socket } = values;
+  await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, describe, say }, stop.signal);
+  return "";
+}
+
+function parseLabel(text: string): [string, string] {
+  const [name = "", value] = text.split(/=(.*)/s);
+  if (value === undefined) throw new Fault("USAGE", `--label ${text} has no value: write NAME=VALUE`);
+  return [name, value];
+}
+
+function seconds(text: string, option: string, least: number): number {
+  return integer(least, 3600)(/^\d+$/.test(text) ? Number(text) : text, option);
+}

@@ -1,0 +1,89 @@
+/** What every command of `berth-fleet` has in common: where etcd is, and how to print. */
+import { readFileSync } from "node:fs";
+import { type ParseArgsConfig, parseArgs } from "node:util";
+import type { TlsFiles } from "../etcd/channel.ts";
+import { EtcdClient } from "../etcd/etcd.ts";
+import { Fault } from "../fault.ts";
+import { Keys } from "../model/keys.ts";
+
+/** Options of all commands, for parseArgs. */
+export const commonFlags = {
+  etcd: { type: "string", multiple: true },
+  prefix: { type: "string" },
+  ca: { type: "string" },
+  cert: { type: "string" },
+  key: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean" },
+} as const;
+
+interface CommonValues {
+  readonly etcd?: string[] | undefined;
+  readonly prefix?: string | undefined;
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+type Flags = NonNullable<ParseArgsConfig["options"]>;
+type Parsed<T extends Flags> = ReturnType<
+  typeof parseArgs<{ args: string[]; options: T; strict: true; allowPositionals: boolean }>
+>;
+
+/** Throws USAGE. */
+export function parse<T extends Flags>(args: readonly string[], options: T, allowPositionals: boolean): Parsed<T> {
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals });
+  } catch (error) {
+    throw new Fault("USAGE", `${error instanceof Error ? error.message : error}; see berth-fleet --help`);
+  }
+}
+
+/** The client and the keys that the options name. Throws USAGE, FILE_UNREADABLE. */
+export function openFleet(values: CommonValues): { readonly etcd: EtcdClient; readonly keys: Keys } {
+  const fromEnvironment = process.env["BERTH_FLEET_ETCD"]?.split(",").filter((one) => one !== "");
+  const endpoints = values.etcd ?? fromEnvironment ?? ["http://127.0.0.1:2379"];
+  return { etcd: new EtcdClient(endpoints, tlsOf(values)), keys: new Keys(values.prefix) };
+}
+
+function tlsOf({ ca, cert, key }: CommonValues): TlsFiles | undefined {
+  if (ca === undefined && cert === undefined && key === undefined) return undefined;
+  if (ca === undefined || (cert === undefined) !== (key === undefined))
+    throw new Fault("USAGE", "--cert and --key go together, and need --ca");
+  if (cert === undefined || key === undefined) return { ca: readText(ca) };
+  return { ca: readText(ca), cert: readText(cert), key: readText(key) };
+}
+
+/** Throws FILE_UNREADABLE. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const why = error instanceof Error && "code" in error ? String(error.code) : String(error);
+    throw new Fault("FILE_UNREADABLE", `cannot read ${path}: ${why}`, { cause: error });
+  }
+}
+
+/** Rows under a head, in columns. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));
+  return all
+    .map(
+      (row) =>
+        `${row
+          .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+          .join("  ")
+          .trimEnd()}\n`,
+    )
+    .join("");
+}
+
+/** `512M`, `8G`, or bytes. Throws USAGE. */
+export function parseBytes(text: string, option: string): number {
+  const [, digits, unit = ""] = /^(\d{1,12})([KMGT]?)$/.exec(text) ?? [];
+  const bytes = Number(digits) * 1024 ** " KMGT".indexOf(unit || " ");
+  if (digits === undefined || !Number.isSafeInteger(bytes))
+    throw new Fault("USAGE", `${option} ${text} is no size: write bytes, or as 512M or 8G`);
+  return bytes;
+}

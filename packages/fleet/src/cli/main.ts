@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+/** `berth-fleet`, from its arguments to its exit code. */
+import { Fault } from "../fault.ts";
+import { agentCommand } from "./agent-command.ts";
+import { applyCommand, lsCommand, type Printed, placeCommand, rmCommand } from "./fleet-commands.ts";
+import { usage } from "./usage.ts";
+
+const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed | string>> = new Map([
+  ["agent", agentCommand],
+  ["apply", applyCommand],
+  ["place", placeCommand],
+  ["ls", lsCommand],
+  ["rm", rmCommand],
+] as const);
+
+async function main([name = "", ...args]: readonly string[]): Promise<number> {
+  try {
+    if (name === "--help") return print(usage);
+    const command = commands.get(name);
+    if (command === undefined) throw new Fault("USAGE", `there is no command ${JSON.stringify(name)}\n\n${usage}`);
+    const printed = await command(args);
+    if (typeof printed === "string") return print(printed);
+    print(printed.text);
+    return printed.refused ? 1 : 0;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    const { code, message } = error;
+    if (args.includes("--json")) console.error(JSON.stringify({ error: code, message }));
+    else console.error("berth-fleet: %s", message);
+    return exitCodeOf(error);
+  }
+}
+
+function exitCodeOf({ code }: Fault): number {
+  if (code === "USAGE" || code === "INVALID_RECORD") return 100;
+  return code === "NO_SUCH_SET" || code === "CONTENDED" ? 1 : 111;
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,86 @@
+/** The transactions that give a berth to a host, and take it away. They change nothing if what was read has changed. */
+import type { Etcd } from "../etcd/etcd.ts";
+import type { Change, Condition } from "../etcd/messages.ts";
+import type { BerthSet } from "../model/berth-set.ts";
+import type { Keys } from "../model/keys.ts";
+import type { Assignment, Bookings, Placement } from "../model/placement.ts";
+import { withPorts } from "../model/socket-ports.ts";
+import type { Decision } from "../placement/decide.ts";
+import { booked, bookingOf, type Need, unbooked } from "../placement/need.ts";
+import { bookingsOf, type FleetView, type Kept } from "./view.ts";
+
+interface Step {
+  readonly conditions: readonly Condition[];
+  readonly changes: readonly Change[];
+}
+
+/**
+ * Gives the berth to the host of the decision. False: somebody has changed the set, the host's bookings or the berth
+ * meanwhile, or the host is lost.
+ */
+export async function commitPlacement(
+  etcd: Etcd,
+  keys: Keys,
+  view: FleetView,
+  set: Kept<BerthSet>,
+  need: Need,
+  decision: Extract<Decision, { kind: "place" }>,
+): Promise<boolean> {
+  const { host, ports } = decision;
+  const { berth } = need;
+  // Above that of every earlier placement of this berth: those were committed at this revision or before.
+  const generation = view.revision + 1;
+  const placed: Placement = { berth, set: need.set, host, generation, ports, onLost: set.record.onLost };
+  const assigned: Assignment = { berth, generation, config: withPorts(set.record.berth, ports) };
+  const former = view.placements.get(berth);
+  const removal = former === undefined ? NOTHING : removalStep(keys, view, former);
+  const before = bookingsOf(view, host);
+  const after = booked(before.record, berth, bookingOf(need, ports));
+  const placement = keys.of({ kind: "placement", berth });
+  const { done } = await etcd.commit(
+    [
+      { key: placement, revision: former?.revision ?? 0 },
+      { key: keys.of({ kind: "set", set: need.set }), revision: set.revision },
+      { key: keys.of({ kind: "host", host }), present: true },
+      { key: keys.of({ kind: "bookings", host }), revision: before.revision },
+      ...removal.conditions,
+    ],
+    [
+      ...removal.changes,
+      { put: placement, value: JSON.stringify(placed) },
+      { put: keys.of({ kind: "assignment", host, berth }), value: JSON.stringify(assigned) },
+      { put: keys.of({ kind: "bookings", host }), value: JSON.stringify(after) },
+    ],
+  );
+  return done;
+}
+
+/** Takes the berth from its host. False: it was changed meanwhile. */
+export async function commitRemoval(
+  etcd: Etcd,
+  keys: Keys,
+  view: FleetView,
+  former: Kept<Placement>,
+): Promise<boolean> {
+  const placement = keys.of({ kind: "placement", berth: former.record.berth });
+  const { conditions, changes } = removalStep(keys, view, former);
+  const unchanged = { key: placement, revision: former.revision };
+  const { done } = await etcd.commit([unchanged, ...conditions], [{ remove: { key: placement } }, ...changes]);
+  return done;
+}
+
+const NOTHING: Step = { conditions: [], changes: [] };
+
+/** What the former host has of a berth. */
+function removalStep(keys: Keys, view: FleetView, { record: { berth, host } }: Kept<Placement>): Step {
+  const key = keys.of({ kind: "bookings", host });
+  const before = bookingsOf(view, host);
+  const after: Bookings = unbooked(before.record, berth);
+  return {
+    conditions: [{ key, revision: before.revision }],
+    changes: [
+      { remove: { key: keys.of({ kind: "assignment", host, berth }) } },
+      { put: key, value: JSON.stringify(after) },
+    ],
+  };
+}

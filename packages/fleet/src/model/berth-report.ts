@@ -1,0 +1,28 @@
+/** What a host's broker says of a berth of the fleet. */
+import { Fields, integer, type Reader, text } from "./fields.ts";
+import { berthName } from "./names.ts";
+
+export interface BerthReport {
+  readonly berth: string;
+  readonly generation: number;
+  /** As `berth ls` calls it; `refused`: the broker does not take its file; `waiting`: it has not yet; `no broker`. */
+  readonly state: string;
+  /** Why it does not run, where that is known. */
+  readonly why?: string;
+  readonly players?: number;
+}
+
+const line = text(/^[^\0]*$/, "a text");
+
+export const berthReport: Reader<BerthReport> = (value, at) => {
+  const fields = new Fields(value, at);
+  const why = fields.or("why", line, undefined);
+  const players = fields.or("players", integer(0, Number.MAX_SAFE_INTEGER), undefined);
+  return {
+    berth: fields.get("berth", berthName),
+    generation: fields.get("generation", integer(1, Number.MAX_SAFE_INTEGER)),
+    state: fields.get("state", line),
+    ...(why !== undefined && { why }),
+    ...(players !== undefined && { players }),
+  };
+};

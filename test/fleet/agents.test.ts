@@ -1,0 +1,198 @@
+/** Agents and brokers of several hosts on loopback, with a real etcd: placed, raced, killed, cut off. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
+import { TestFolder } from "../support/broker.ts";
+import { TestEtcd } from "../support/fleet/etcd.ts";
+import { runFleet, TestHost } from "../support/fleet/host.ts";
+import { needs } from "../support/needs.ts";
+import { freePort } from "../support/ports.ts";
+
+const SOON = { timeout: 40_000, interval: 100 };
+
+interface Row {
+  readonly berth: string;
+  readonly host: string;
+  readonly generation: number;
+  readonly ports: Readonly<Record<string, number>>;
+  readonly state: string | null;
+  readonly why: string | null;
+}
+
+/** A set of servers that do nothing, with one TCP port each. */
+const setOf = (name: string, more = ""): string => `name = "${name}"
+${more}
+[berth.sockets.game]
+listen = ["tcp://127.0.0.1:0"]
+[berth.server]
+command = ["sleep", "600"]
+user = "root"
+`;
+
+describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
+  const folder = new TestFolder();
+  const hosts = new Map<string, TestHost>();
+  let etcd: TestEtcd;
+  let client: EtcdClient;
+
+  beforeAll(async () => {
+    etcd = await TestEtcd.start();
+    client = new EtcdClient([etcd.endpoint]);
+    for (const name of ["h1", "h2", "h3"]) {
+      const ports = await Promise.all(Array.from({ length: 8 }, freePort));
+      const pools = ports.flatMap((port) => ["--ports", String(port)]);
+      const more = ["--memory", "1000M", "--label", `disk=${name === "h3" ? "hdd" : "ssd"}`];
+      hosts.set(name, await TestHost.start(name, etcd.endpoint, ...pools, ...more));
+    }
+  }, 120_000);
+
+  afterAll(async () => {
+    for (const host of hosts.values()) await host[Symbol.asyncDispose]();
+    client[Symbol.dispose]();
+    await etcd[Symbol.asyncDispose]();
+    folder[Symbol.dispose]();
+  }, 120_000);
+
+  const host = (name: string): TestHost => {
+    const found = hosts.get(name);
+    if (found === undefined) throw new Error(`there is no host ${name}`);
+    return found;
+  };
+  const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args);
+  const apply = async (name: string, more?: string) => {
+    folder.write({ [`${name}.toml`]: setOf(name, more) });
+    return await fleet("apply", `${folder.path}/${name}.toml`);
+  };
+  /** As `ls --json` has them, without a process for each look. */
+  const rows = async (): Promise<Row[]> => {
+    const keys = new Keys();
+    const { lists } = await client.read({ prefix: keys.all("placement") }, { prefix: keys.all("state") });
+    const reports: Row[] = lists[1].map(({ value }) => JSON.parse(value));
+    return lists[0].map(({ value }) => {
+      const placed: Row = JSON.parse(value);
+      const report = reports.find((one) => one.berth === placed.berth && one.generation === placed.generation);
+      return { ...placed, state: report?.state ?? null, why: report?.why ?? null };
+    });
+  };
+  /** The hosts of a set's berths, as far as they serve. */
+  const serving = async (set: string): Promise<string[]> =>
+    (await rows())
+      .filter(({ berth, state }) => berth.startsWith(`${set}-`) && state === "occupied")
+      .map((row) => row.host);
+
+  it("serves the berths of a set on all hosts, and no port twice; and removes them", async () => {
+    const applied = await apply("arena", "count = 6");
+    expect(applied).toMatchObject({ code: 0, err: "" });
+    expect(applied.out).toContain("arena-1: on h1\n");
+    expect(applied.out).toContain("  not h1: fits, but has 1 of the set's berths, and h2 has 0\n");
+    await expect.poll(() => serving("arena"), SOON).toEqual(["h1", "h2", "h3", "h1", "h2", "h3"]);
+    const ports = (await rows()).map(({ ports: { game } }) => game);
+    expect(new Set(ports).size).toBe(6);
+    for (const { berth, host: on, ports: drawn } of await rows()) {
+      const there = (await host(on).berths()).find(({ name }) => name === berth);
+      expect(there?.descriptors.map(({ address }) => address)).toEqual([`tcp://127.0.0.1:${drawn["game"]}`]);
+    }
+    expect(JSON.parse((await fleet("ls", "--json")).out)).toMatchObject(await rows());
+    expect((await fleet("ls")).out).toMatch(/^arena-1 +h1 +occupied +- +game=127\.0\.0\.1:\d+$/m);
+    expect((await fleet("ls", "hosts")).out).toMatch(/^h3 +present +2 +1000 MiB +disk=hdd$/m);
+
+    expect((await fleet("rm", "arena")).out).toContain("arena-6: removed from h3\n");
+    for (const one of hosts.values()) await expect.poll(() => one.berths(), SOON).toEqual([]);
+    await expect.poll(rows, SOON).toEqual([]);
+  });
+
+  it("gives no port twice and no more memory than there is to sets that are applied at the same time", async () => {
+    const names = ["r1", "r2", "r3", "r4"];
+    const applied = await Promise.all(
+      names.map((name) => apply(name, 'count = 5\nmemory = 314572800\nstrategy = "packed"')),
+    );
+    // Three hosts with room for three each.
+    expect(applied.map(({ code }) => code)).toContain(1);
+    expect(applied.map(({ out }) => out).join("")).toContain("are wanted");
+    const placed = await rows();
+    expect(placed).toHaveLength(9);
+    for (const name of hosts.keys()) expect(placed.filter((row) => row.host === name)).toHaveLength(3);
+    expect(new Set(placed.map(({ ports: { game } }) => game)).size).toBe(9);
+    expect(await fleet("rm", ...names)).toMatchObject({ code: 0 });
+  });
+
+  it("says why a broker takes no berth, and serves the others", async () => {
+    folder.write({ "bad.toml": setOf("bad").replace("[berth.server]", '[berth.server]\ndeliver = ["by-post"]') });
+    expect(await fleet("apply", `${folder.path}/bad.toml`)).toMatchObject({ code: 0 });
+    await apply("good", "count = 3");
+    await expect.poll(() => serving("good"), SOON).toHaveLength(3);
+    await expect.poll(async () => (await rows()).find(({ berth }) => berth === "bad-1")?.state, SOON).toBe("refused");
+    expect((await rows()).find(({ berth }) => berth === "bad-1")?.why).toContain("by-post");
+
+    // Removed and applied again at once: berths of the same names, with other servers.
+    const servers = async (): Promise<unknown[]> =>
+      (await Promise.all([...hosts.values()].map((one) => one.servers()))).flatMap((one) => [...one.values()]);
+    const before = await servers();
+    await fleet("rm", "good");
+    await apply("good", "count = 3");
+    await expect
+      .poll(async () => (await servers()).filter((pid) => pid && !before.includes(pid)), SOON)
+      .toHaveLength(3);
+    await expect.poll(() => serving("good"), SOON).toHaveLength(3);
+    await fleet("rm", "bad", "good");
+  });
+
+  it("replaces the berths of a killed agent that say so, leaves the others, and its host gives them up later", async () => {
+    await apply("moving", 'count = 3\non-lost = "replace"');
+    await apply("staying", "count = 3");
+    await expect.poll(() => serving("moving"), SOON).toEqual(["h1", "h2", "h3"]);
+    await expect.poll(() => serving("staying"), SOON).toEqual(["h1", "h2", "h3"]);
+    const before = await host("h2").servers();
+    await host("h2").killAgent();
+    await expect.poll(() => serving("moving"), SOON).toEqual(["h1", expect.stringMatching(/h[13]/), "h3"]);
+    const now = await rows();
+    expect(now.find(({ berth }) => berth === "staying-2")).toMatchObject({ host: "h2", state: null });
+    const moved = now.find(({ berth }) => berth === "moving-2");
+    const older = now.find(({ berth }) => berth === "moving-1");
+    expect(moved?.generation).toBeGreaterThan(older?.generation ?? Number.POSITIVE_INFINITY);
+    // Without its agent the host serves both.
+    expect(await host("h2").servers()).toEqual(before);
+
+    await host("h2").startAgent();
+    await expect.poll(async () => [...(await host("h2").servers()).keys()], SOON).toEqual(["staying-2"]);
+    expect((await host("h2").servers()).get("staying-2")).toBe(before.get("staying-2"));
+    await expect.poll(() => serving("staying"), SOON).toEqual(["h1", "h2", "h3"]);
+    await fleet("rm", "moving", "staying");
+  });
+
+  it("keeps what runs while etcd is down, refuses to place, and goes on afterwards", async () => {
+    await apply("lasting", "count = 3");
+    await expect.poll(() => serving("lasting"), SOON).toHaveLength(3);
+    const before = await host("h1").servers();
+    await etcd.kill();
+    const refused = await apply("late");
+    expect(refused).toMatchObject({ code: 111, out: "" });
+    expect(refused.err).toMatch(/^berth-fleet: etcd at \S+ does not answer: .*ECONNREFUSED/);
+    await expect.poll(() => host("h1").log, SOON).toContain("servers go on");
+    expect(await host("h1").servers()).toEqual(before);
+    await etcd.restart();
+    await expect.poll(async () => (await apply("late")).code, SOON).toBe(0);
+    await expect.poll(() => serving("late"), SOON).toHaveLength(1);
+    await expect.poll(() => serving("lasting"), SOON).toHaveLength(3);
+    expect((await host("h1").servers()).get("lasting-1")).toBe(before.get("lasting-1"));
+    await fleet("rm", "lasting", "late");
+  });
+
+  it("a record that nobody can read is named, and stands in nobody's way", async () => {
+    const key = new Keys().of({ kind: "host", host: "h0" });
+    await client.commit([], [{ put: key, value: "{}" }]);
+    expect(await apply("readable")).toMatchObject({ code: 0 });
+    expect((await fleet("ls", "hosts")).err).toBe("berth-fleet: /berthd/hosts/h0: name is missing\n");
+    await client.commit([], [{ remove: { key } }]);
+    await fleet("rm", "readable");
+  });
+
+  it("a set that is not there is said so", async () => {
+    for (const command of ["rm", "place"]) {
+      expect(await fleet(command, "nothing")).toMatchObject({
+        code: 1,
+        out: "",
+        err: expect.stringContaining("no set nothing"),
+      });
+    }
+  });
+});

@@ -1,0 +1,71 @@
+/** The command line of `berth-fleet`: help, wrong usage, and that the manual and the page are true. */
+import { parse } from "smol-toml";
+import { expect, it, test } from "vitest";
+import * as usages from "../../packages/fleet/src/cli/usage.ts";
+import { berthSet } from "../../packages/fleet/src/index.ts";
+import { read } from "../docs/markdown.ts";
+import { runFleet } from "../support/fleet/host.ts";
+import { freePort } from "../support/ports.ts";
+
+it.each([
+  [["fly"], 100, /there is no command "fly"/],
+  [["apply"], 100, /apply needs a file/],
+  [["apply", "/nowhere.toml"], 111, /cannot read \/nowhere\.toml: ENOENT/],
+  [["apply", "package.json"], 100, /package\.json: Invalid TOML/],
+  [["ls", "ports"], 100, /ls lists hosts, berths or sets/],
+  [["ls", "--cert", "/x"], 100, /--cert and --key go together, and need --ca/],
+  [["ls", "--everything"], 100, /Unknown option '--everything'.*see berth-fleet --help/],
+  [["ls", "--prefix", "berthd"], 100, /the prefix "berthd" does not begin and end with a slash/],
+  [["rm"], 100, /rm needs a set/],
+  [["place"], 100, /place needs a set/],
+  [["agent"], 100, /--folder is missing/],
+  [["agent", "--folder", "/x", "--ports", "9-3"], 100, /--ports: port 9 is above port 3/],
+  [["agent", "--folder", "/x", "--memory", "much"], 100, /--memory much is no size/],
+  [["agent", "--folder", "/x", "--label", "fast"], 100, /--label fast has no value: write NAME=VALUE/],
+  [["agent", "--folder", "/x", "--name", "a b"], 100, /this host: name: must be a host's name/],
+  [["agent", "--folder", "/x", "--ttl", "1"], 100, /--ttl: must be an integer from 2 to 3600, and is 1/],
+  [["ls"], 111, /etcd at http:\S+ does not answer: .*ECONNREFUSED/],
+])("%j ends with %i and a sentence", async (args, code, sentence) => {
+  const ended = await runFleet(`http://127.0.0.1:${await freePort()}`, ...args);
+  expect(ended).toMatchObject({ code, out: "" });
+  expect(ended.err).toMatch(sentence);
+});
+
+it("an error is JSON where --json is asked for", async () => {
+  const ended = await runFleet(`http://127.0.0.1:${await freePort()}`, "ls", "ports", "--json");
+  expect(JSON.parse(ended.err)).toEqual({ error: "USAGE", message: "ls lists hosts, berths or sets" });
+});
+
+it("each command prints its help", async () => {
+  expect((await runFleet("http://127.0.0.1:1", "--help")).out).toBe(usages.usage);
+  expect((await runFleet("http://127.0.0.1:1", "agent", "--help")).out).toBe(usages.agentUsage);
+});
+
+test("berth-fleet(1) has the commands and options of berth-fleet, and no other", () => {
+  const manual = read("packages/fleet/man/berth-fleet.1");
+  const listed = Array.from(manual.matchAll(/^\.It Fl -([a-z]+)/gm), ([, name]) => name);
+  const helps = [usages.agentUsage, usages.applyUsage, usages.placeUsage, usages.rmUsage, usages.lsUsage].join("");
+  const options = Array.from(helps.matchAll(/^ {2}--([a-z]+)/gm), ([, name]) => name);
+  expect(new Set(listed)).toEqual(new Set(options));
+  expect(listed).toHaveLength(new Set(listed).size);
+  const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
+  expect(new Set(commands)).toEqual(new Set(Array.from(usages.usage.matchAll(/^ {2}([a-z]+)/gm), ([, name]) => name)));
+});
+
+test("the package brings its manual", () => {
+  const manifest: { man: string; files: string[] } = JSON.parse(read("packages/fleet/package.json"));
+  expect(read(`packages/fleet/${manifest.man}`)).toContain(".Dt BERTH-FLEET 1");
+  expect(manifest.files).toContain("man");
+});
+
+test("the set in docs/fleet.md is one", () => {
+  const [, source = ""] = /^cat >arena\.toml <<'EOF'\n(.*?)^EOF$/ms.exec(read("docs/fleet.md")) ?? [];
+  expect(berthSet(parse(source), "arena.toml")).toMatchObject({ name: "arena", count: 4, onLost: "replace" });
+});
+
+test("the agent in docs/fleet.md has options that there are", () => {
+  const [used = ""] = /agent --folder.*/.exec(read("docs/fleet.md")) ?? [];
+  const options = Array.from(used.matchAll(/--([a-z]+)/g), ([, name = ""]) => name);
+  expect(options.length).toBeGreaterThan(5);
+  for (const name of options) expect(usages.agentUsage).toContain(`\n  --${name} `);
+});

@@ -1,0 +1,109 @@
+/** A host of a fleet for tests: a broker and the built `berth-fleet agent`, on loopback. Needs `needs("etcd", "root")`. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { type BerthRecord, connect } from "../../../src/index.ts";
+import { packageRoot } from "../../../src/native.ts";
+import { type BrokerProcess, spawnBroker, TestFolder } from "../broker.ts";
+import { endsWithTest } from "../wrap.ts";
+
+const program = join(packageRoot, "packages/fleet/dist/cli/main.js");
+
+/** Seconds: short, so that tests see what happens after. */
+export const TTL = 4;
+export const MARGIN = 1;
+
+export class TestHost implements AsyncDisposable {
+  readonly name: string;
+  readonly #etcd: string;
+  readonly #folder = new TestFolder();
+  readonly #options: readonly string[];
+  #broker: BrokerProcess | undefined;
+  #agent: ChildProcess | undefined;
+  #log = "";
+
+  private constructor(name: string, etcd: string, options: readonly string[]) {
+    this.name = name;
+    this.#etcd = etcd;
+    this.#options = options;
+  }
+
+  /** Ready when the agent has its lease. */
+  static async start(name: string, etcd: string, ...options: readonly string[]): Promise<TestHost> {
+    const host = new TestHost(name, etcd, options);
+    host.#folder.write({ "berths/.keep": "", "state/.keep": "" });
+    const { path } = host.#folder;
+    host.#broker = await spawnBroker({}, ["--config", join(path, "berths"), "--state", join(path, "state")]);
+    await host.startAgent();
+    return host;
+  }
+
+  async startAgent(): Promise<void> {
+    const [command = "", ...args] = [
+      ...[...endsWithTest, process.execPath, program, "agent", "--name", this.name, "--etcd", this.#etcd],
+      ...["--folder", join(this.#folder.path, "berths"), "--socket", this.socket, "--address", "127.0.0.1"],
+      ...["--ttl", String(TTL), "--margin", String(MARGIN), ...this.#options],
+    ];
+    const agent = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+    this.#agent = agent;
+    let log = "";
+    await new Promise<void>((resolve, reject) => {
+      agent.stderr.on("data", (chunk) => {
+        log += chunk;
+        this.#log += chunk;
+        if (log.includes("the lease is held")) resolve();
+      });
+      agent.once("close", () => reject(new Error(`the agent of ${this.name} has ended:\n${log}`)));
+    });
+  }
+
+  /** What its agents have written. */
+  get log(): string {
+    return this.#log;
+  }
+
+  get socket(): string {
+    return this.#broker?.socket ?? "";
+  }
+
+  /** By name: the process that serves, or undefined. */
+  async servers(): Promise<Map<string, number | undefined>> {
+    return new Map((await this.berths()).map(({ name, lease }) => [name, lease?.pid]));
+  }
+
+  async berths(): Promise<readonly BerthRecord[]> {
+    using client = await connect({ socket: this.socket });
+    return await client.berths();
+  }
+
+  async killAgent(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
+    const agent = this.#agent;
+    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+    const closed = once(agent, "close");
+    agent.kill(signal);
+    await closed;
+  }
+
+  /** Also of the servers, which would go on. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.killAgent();
+    if (this.#broker !== undefined) {
+      using client = await connect({ socket: this.socket });
+      for (const { name, lease } of await client.berths()) {
+        if (lease) (await client.call("io.berthd.Broker.Stop", { berth: name }))[Symbol.dispose]();
+      }
+      await this.#broker[Symbol.asyncDispose]();
+    }
+    this.#folder[Symbol.dispose]();
+  }
+}
+
+/** Runs `berth-fleet` to its end. */
+export async function runFleet(etcd: string, ...args: readonly string[]) {
+  const child = spawn(process.execPath, [program, ...args, "--etcd", etcd], { stdio: ["ignore", "pipe", "pipe"] });
+  const both = Promise.all([text(child.stdout), text(child.stderr)]);
+  await once(child, "close");
+  const [out, err] = await both;
+  return { code: child.exitCode, out, err };
+}
