@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -99,7 +100,7 @@ constexpr uint32_t kAllowed[] = {
     SYS_recvmsg, SYS_recvfrom, SYS_sendmsg, SYS_sendto, SYS_accept4, SYS_shutdown, SYS_close, SYS_read, SYS_write,
     SYS_writev, SYS_ppoll, SYS_epoll_pwait, SYS_epoll_ctl, SYS_getsockopt, SYS_getpeername,
     // memory and threads that are there
-    SYS_mmap, SYS_munmap, SYS_mprotect, SYS_madvise, SYS_mremap, SYS_brk, SYS_futex, SYS_sched_yield, SYS_membarrier,
+    SYS_munmap, SYS_madvise, SYS_mremap, SYS_brk, SYS_futex, SYS_sched_yield, SYS_membarrier,
     SYS_getpid, SYS_gettid, SYS_set_robust_list, SYS_rseq, SYS_sched_getaffinity, SYS_getrusage,
     // time, signals, the end
     SYS_timer_create, SYS_timer_settime, SYS_timer_delete, SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_rt_sigaction, SYS_rt_sigprocmask,
@@ -126,12 +127,15 @@ constexpr struct {
   uint32_t call, request;
 } kRequests[] = {{SYS_ioctl, SIOCGSTAMPNS_NEW}, {SYS_fcntl, F_GETFD}};
 
+// Memory for data: Node runs with --jitless, so no code is made any more. pkey_mprotect(2) is not allowed at all.
+constexpr uint32_t kMapping[] = {SYS_mmap, SYS_mprotect};
+
 // Of all threads: seccomp(2), SECCOMP_FILTER_FLAG_TSYNC.
 int installFilter() {
   constexpr size_t kCount = sizeof kAllowed / sizeof kAllowed[0];
   static_assert(kCount < 200, "a jump has 8 bits");
   constexpr uint32_t kLowHalf = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0;
-  sock_filter program[kCount + 16];
+  sock_filter program[kCount + 26];
   size_t at = 0;
   program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch));
   program[at++] = jump(kArch, 1, 0);
@@ -141,6 +145,13 @@ int installFilter() {
     program[at++] = jump(call, 0, 4);
     program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1]) + kLowHalf);
     program[at++] = jump(request, 1, 0);
+    program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
+    program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  }
+  for (const uint32_t call : kMapping) {
+    program[at++] = jump(call, 0, 4);
+    program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2]) + kLowHalf);
+    program[at++] = {BPF_JMP | BPF_JSET | BPF_K, 0, 1, PROT_EXEC};
     program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
     program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   }

@@ -36,21 +36,27 @@ export interface AdmissionContext {
 
 export class Admission {
   readonly #context: AdmissionContext;
-  readonly #known = new BlockList();
+  readonly #known: BlockList | undefined;
 
   constructor(context: AdmissionContext) {
     this.#context = context;
-    for (const written of context.networks) {
-      const [host = "", bits = ""] = written.split("/");
-      this.#known.addSubnet(host, Number(bits), host.includes(":") ? "ipv6" : "ipv4");
-    }
+    if (context.wake === "known-address") this.#known = listOf(context.networks);
   }
 
   /** Whether somebody who joins may wake the server now. Undefined: a client on this host, by a UNIX socket. */
   admits(sender: Sender | undefined): boolean {
     if (sender === undefined) return true;
-    const { wake, limit, networkOf } = this.#context;
-    if (wake === "known-address" && !this.#known.check(sender.host, sender.family)) return false;
+    const { limit, networkOf } = this.#context;
+    if (this.#known?.check(sender.host, sender.family) === false) return false;
     return limit.allows(networkOf(sender.host), performance.now());
   }
+}
+
+function listOf(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const written of networks) {
+    const [host = "", bits = ""] = written.split("/");
+    list.addSubnet(host, Number(bits), host.includes(":") ? "ipv6" : "ipv4");
+  }
+  return list;
 }

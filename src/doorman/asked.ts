@@ -17,6 +17,10 @@ const IN_A_ROW = 64;
 /** sockaddr_in6, the longer one. */
 const SOCKADDR_BYTES = 28;
 
+/** The datagram that is looked at now, and who sent it. All sockets share them, for there may be thousands. */
+const packetBuffer: Buffer = Buffer.alloc(LONGEST);
+const sender: Buffer = Buffer.alloc(SOCKADDR_BYTES);
+
 export interface AskedContext {
   readonly sys: Native;
   readonly codecs: Codecs;
@@ -33,8 +37,6 @@ export class AskedSocket {
   readonly #context: AskedContext;
   readonly #fd: number;
   readonly #poll: Poll;
-  readonly #packet: Buffer = Buffer.alloc(LONGEST);
-  readonly #sender: Buffer = Buffer.alloc(SOCKADDR_BYTES);
 
   /** `fd` is borrowed. */
   constructor(fd: number, context: AskedContext) {
@@ -57,19 +59,18 @@ export class AskedSocket {
       if (length === -EAGAIN) return;
       // A pending error, as of an answer to a closed port, hides what is to be read.
       if (length < 0) return clearPendingError(this.#fd, sys);
-      const packet = this.#packet.subarray(0, Math.min(length, LONGEST));
+      const packet = packetBuffer.subarray(0, Math.min(length, LONGEST));
       const kind = length > LONGEST ? "other" : this.#context.codec.classify(packet);
       const isWanted = kind === "join" || (kind === "other" && this.#context.order.wake === "any");
-      if (isWanted && !this.#isOld() && this.#context.admission.admits(senderOf(this.#sender)))
-        return this.#context.onWake();
+      if (isWanted && !this.#isOld() && this.#context.admission.admits(senderOf(sender))) return this.#context.onWake();
       this.#receive(0);
       if (kind === "status") this.#answer(packet);
     }
   }
 
   #receive(peek: number): number {
-    this.#sender.fill(0);
-    return this.#context.sys.recvfrom(this.#fd, this.#packet, this.#sender, peek);
+    sender.fill(0);
+    return this.#context.sys.recvfrom(this.#fd, packetBuffer, sender, peek);
   }
 
   /** Whether the datagram that was looked at last has waited too long: who sent it has given up. */
@@ -83,11 +84,11 @@ export class AskedSocket {
 
   #answer(packet: Uint8Array): void {
     const { sys, codecs, codec, challenges, budget, order } = this.#context;
-    const from = senderOf(this.#sender);
+    const from = senderOf(sender);
     if (from === undefined) return;
     const now = performance.now();
     const answer = codec.answer(packet, order.server, challenges.for(`${from.host} ${from.port}`, now));
     if (answer === undefined || !budget.allows(codecs.networkOf(from.host), packet.length, answer, now)) return;
-    sys.sendto(this.#fd, answer.bytes, this.#sender.subarray(0, from.length));
+    sys.sendto(this.#fd, answer.bytes, sender.subarray(0, from.length));
   }
 }

@@ -23,8 +23,11 @@ const NO_FDS = new Int32Array(0);
 /** Reports that are read before the event loop turns. */
 const IN_A_ROW = 64;
 
-/** Small heaps: it has little to remember, and there may be one for each user. */
-const NODE_OPTIONS = ["--max-old-space-size=32", "--max-semi-space-size=1", "--single-threaded-gc"];
+/**
+ * Small heaps: it has little to remember, and there may be one for each user. No code is made while it runs, so its
+ * filter forbids executable memory.
+ */
+const NODE_OPTIONS = ["--jitless", "--max-old-space-size=32", "--max-semi-space-size=1", "--single-threaded-gc"];
 
 /** Why berth-doorman did not execute Node (native/doorman/main.cc). */
 const REFUSED: Readonly<Record<number, string>> = {
