@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { expect, test } from "vitest";
+import { usage as sdkUsage } from "../../packages/fleet/src/sdk/options.ts";
 import { usage as webUsage } from "../../packages/web/src/options/options.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { configurationKeys } from "../../src/config/keys/berth.ts";
@@ -52,6 +53,27 @@ test("berth-web(1) has the options of berth-web in its synopsis and its list, an
   expect(new Set([...optionsOf(synopsis), "help", "version"])).toEqual(options);
   // --observer is one of berthd's.
   expect(optionsOf(manual)).toEqual(new Set([...options, "observer"]));
+});
+
+test("berth-sdk(1) has the options of berth-sdk in its synopsis and its list, and no other", () => {
+  const manual = read("packages/fleet/man/berth-sdk.1");
+  const synopsis = /^\.Sh SYNOPSIS\n([\s\S]*?)^\.Sh /m.exec(manual)?.[1] ?? "";
+  const options = optionsInHelp(sdkUsage);
+  expect(optionsOf(manual)).toEqual(options);
+  expect(new Set([...optionsOf(synopsis), "help", "version"])).toEqual(options);
+});
+
+test("the package of berth-sdk brings its manual and its program", () => {
+  const { man, files, bin } = JSON.parse(read("packages/fleet/package.json")) as {
+    man: string[];
+    files: string[];
+    bin: Record<string, string>;
+  };
+  const manuals = man.map((path) => read(join("packages/fleet", path)));
+  expect(manuals.some((text) => text.includes(".Dt BERTH-SDK 1"))).toBe(true);
+  expect(files).toEqual(["dist", "man"]);
+  expect(bin["berth-sdk"]).toBe("dist/sdk/main.js");
+  expect(read("packages/fleet/src/sdk/main.ts")).toMatch(/^#!\/usr\/bin\/env node\n/);
 });
 
 test("the package of berth-web brings its manual", () => {

@@ -10,6 +10,7 @@ export const pages: readonly string[] = [
   "CHANGELOG.md",
   "SECURITY.md",
   ...[
+    "agones",
     "backup",
     "benchmarks",
     "bind-delivery",

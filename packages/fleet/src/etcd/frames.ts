@@ -14,8 +14,14 @@ export function frame(message: Uint8Array): Buffer {
 
 /** The messages of a stream that comes in pieces. */
 export class Deframer {
+  readonly #most: number;
   #pieces: Buffer[] = [];
   #length = 0;
+
+  /** `most`: the bytes of the longest message. */
+  constructor(most: number = MAX_MESSAGE_BYTES) {
+    this.#most = most;
+  }
 
   /** The messages that are complete with this piece. Throws {@link MalformedFrame}. */
   push(piece: Buffer): Buffer[] {
@@ -33,7 +39,7 @@ export class Deframer {
     const head = this.#pieces[0] ?? Buffer.alloc(HEAD_BYTES);
     const length = head.readUInt32BE(1);
     if (head[0] !== 0) throw new MalformedFrame("is compressed, which was not asked for");
-    if (length > MAX_MESSAGE_BYTES) throw new MalformedFrame(`has ${length} bytes; ${MAX_MESSAGE_BYTES} is the most`);
+    if (length > this.#most) throw new MalformedFrame(`has ${length} bytes; ${this.#most} is the most`);
     if (this.#length < HEAD_BYTES + length) return undefined;
     const all = this.#pieces.length === 1 ? head : Buffer.concat(this.#pieces);
     const rest = all.subarray(HEAD_BYTES + length);

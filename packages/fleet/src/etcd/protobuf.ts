@@ -110,11 +110,20 @@ export class Message {
     return this.#last(field, isBytes)?.toString() ?? "";
   }
 
+  /** Each text of a repeated field. */
+  texts(field: number): string[] {
+    return this.#bytes(field).map(String);
+  }
+
   /** Each message of a repeated field, or the one of a field. */
   messages(field: number): Message[] {
+    return this.#bytes(field).map((bytes) => new Message(bytes));
+  }
+
+  #bytes(field: number): Buffer[] {
     return (this.#fields.get(field) ?? []).map((value) => {
       if (!isBytes(value)) throw new MalformedMessage(`has another kind of field ${field}`);
-      return new Message(value);
+      return value;
     });
   }
 }

@@ -1,0 +1,8 @@
+/** What a server may take of this process. It is another user's program. */
+
+/** Bytes of one request. */
+export const LONGEST_REQUEST: number = 64 * 1024;
+/** Bytes of a watch that wait for a client that does not read. */
+export const MOST_UNREAD: number = 2 ** 20;
+/** Connections of one berth, for gRPC and for REST each. */
+export const MOST_CONNECTIONS = 64;
