@@ -93,6 +93,17 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
     }
     expect(JSON.parse((await fleet("ls", "--json")).out)).toMatchObject(await rows());
     expect((await fleet("ls")).out).toMatch(/^arena-1 +h1 +occupied +- +game=127\.0\.0\.1:\d+$/m);
+
+    // A berth is one caller's until its server ends; then it has another server.
+    const [, berth = ""] =
+      /^(arena-[36]) game=127\.0\.0\.1:\d+\n$/.exec((await fleet("allocate", "arena", "--label", "disk=hdd")).out) ??
+      [];
+    const server = (await host("h3").servers()).get(berth);
+    expect((await fleet("ls")).out).toMatch(new RegExp(`^${berth} +h3 +allocated`, "m"));
+    if (server !== undefined) process.kill(server);
+    await expect.poll(async () => (await host("h3").servers()).get(berth) ?? server, SOON).not.toBe(server);
+    await expect.poll(async () => (await fleet("ls")).out, SOON).toMatch(new RegExp(`^${berth} +h3 +occupied`, "m"));
+
     expect((await fleet("ls", "hosts")).out).toMatch(/^h3 +present +2 +1000 MiB +disk=hdd$/m);
 
     expect((await fleet("rm", "arena")).out).toContain("arena-6: removed from h3\n");

@@ -18,6 +18,8 @@ it.each([
   [["ls", "--prefix", "berthd"], 100, /the prefix "berthd" does not begin and end with a slash/],
   [["rm"], 100, /rm needs a set/],
   [["place"], 100, /place needs a set/],
+  [["allocate"], 100, /allocate needs one set/],
+  [["release"], 100, /release needs a berth/],
   [["agent"], 100, /--folder is missing/],
   [["agent", "--folder", "/x", "--ports", "9-3"], 100, /--ports: port 9 is above port 3/],
   [["agent", "--folder", "/x", "--memory", "much"], 100, /--memory much is no size/],
@@ -44,10 +46,11 @@ it("each command prints its help", async () => {
 test("berth-fleet(1) has the commands and options of berth-fleet, and no other", () => {
   const manual = read("packages/fleet/man/berth-fleet.1");
   const listed = Array.from(manual.matchAll(/^\.It Fl -([a-z]+)/gm), ([, name]) => name);
-  const helps = [usages.agentUsage, usages.applyUsage, usages.placeUsage, usages.rmUsage, usages.lsUsage].join("");
+  const helps = Object.values(usages).join("");
   const options = Array.from(helps.matchAll(/^ {2}--([a-z]+)/gm), ([, name]) => name);
   expect(new Set(listed)).toEqual(new Set(options));
-  expect(listed).toHaveLength(new Set(listed).size);
+  // --label is one of agent, and one of allocate.
+  expect(listed).toHaveLength(new Set(listed).size + 1);
   const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
   expect(new Set(commands)).toEqual(new Set(Array.from(usages.usage.matchAll(/^ {2}([a-z]+)/gm), ([, name]) => name)));
 });

@@ -138,9 +138,8 @@ test("a host, a placement, an assignment, bookings and an allocation are read as
   expect(placement(placed, "p")).toEqual(placed);
   expect(bookings(booked, "b")).toEqual(booked);
   expect(assignment(assigned, "a")).toEqual(assigned);
-  expect(allocation({ berth: "a-1", generation: 7, players: 8 }, "a")).toEqual({
-    ...{ berth: "a-1", generation: 7, players: 8 },
-  });
+  const allocated = { berth: "a-1", generation: 7, server: "lease" };
+  expect(allocation(allocated, "a")).toEqual(allocated);
 });
 
 test("a record of a newer version may have more than this one knows", () => {

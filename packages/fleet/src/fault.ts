@@ -6,6 +6,8 @@ export type FaultCode =
   | "ETCD_UNREACHABLE"
   | "ETCD_REFUSED"
   | "NO_SUCH_SET"
+  | "NO_SUCH_ALLOCATION"
+  | "NONE_READY"
   | "CONTENDED"
   | "FILE_UNREADABLE";
 

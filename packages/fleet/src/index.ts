@@ -4,6 +4,9 @@ export { type Committed, Compacted, type Etcd, EtcdClient, type Snapshot } from 
 export { type Followed, follow } from "./etcd/follow.ts";
 export type { Change, Condition, Entry, KeyEvent, Range } from "./etcd/messages.ts";
 export { Fault, type FaultCode } from "./fault.ts";
+export { type Allocated, allocate, release } from "./fleet/allocate.ts";
+export { Fleet, type Outcome } from "./fleet/fleet.ts";
+export type { FleetView, Kept } from "./fleet/view.ts";
 export {
   type BerthSet,
   berthSet,

@@ -108,9 +108,11 @@ function reportOf({ berth, generation }: Assignment, broker: BrokerLink, reconci
   if (record === undefined) return { berth, generation, state: broker.berths === undefined ? "no broker" : "waiting" };
   const why = berthAdvice(record) ?? (record.state === "vacant" ? reconciler.failureOf(berth) : undefined);
   const players = record.players?.count;
+  const server = record.lease?.id;
   return {
     ...{ berth, generation, state: berthState(record) },
     ...(why !== undefined && { why }),
     ...(players !== undefined && { players }),
+    ...(server !== undefined && { server }),
   };
 }

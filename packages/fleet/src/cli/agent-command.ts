@@ -6,7 +6,7 @@ import { Fault } from "../fault.ts";
 import { integer } from "../model/fields.ts";
 import { hostRecord } from "../model/host.ts";
 import { parsePortRange } from "../model/ports.ts";
-import { commonFlags, openFleet, parse, parseBytes } from "./common.ts";
+import { commonFlags, openFleet, parse, parseBytes, parseLabel } from "./common.ts";
 import { agentUsage } from "./usage.ts";
 
 const flags = {
@@ -52,12 +52,6 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   const { folder, socket } = values;
   await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, describe, say }, stop.signal);
   return "";
-}
-
-function parseLabel(text: string): [string, string] {
-  const [name = "", value] = text.split(/=(.*)/s);
-  if (value === undefined) throw new Fault("USAGE", `--label ${text} has no value: write NAME=VALUE`);
-  return [name, value];
 }
 
 function seconds(text: string, option: string, least: number): number {

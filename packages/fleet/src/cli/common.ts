@@ -79,6 +79,14 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .join("");
 }
 
+/** `game=192.0.2.1:27000`, for each socket. */
+export function portsText(ports: Readonly<Record<string, number>>, address: string): string {
+  const host = address.includes(":") ? `[${address}]` : address;
+  return Object.entries(ports)
+    .map(([socket, port]) => `${socket}=${host}:${port}`)
+    .join(" ");
+}
+
 /** `512M`, `8G`, or bytes. Throws USAGE. */
 export function parseBytes(text: string, option: string): number {
   const [, digits, unit = ""] = /^(\d{1,12})([KMGT]?)$/.exec(text) ?? [];
@@ -86,4 +94,11 @@ export function parseBytes(text: string, option: string): number {
   if (digits === undefined || !Number.isSafeInteger(bytes))
     throw new Fault("USAGE", `${option} ${text} is no size: write bytes, or as 512M or 8G`);
   return bytes;
+}
+
+/** `NAME=VALUE`. Throws USAGE. */
+export function parseLabel(text: string): [string, string] {
+  const [name = "", value] = text.split(/=(.*)/s);
+  if (value === undefined) throw new Fault("USAGE", `--label ${text} has no value: write NAME=VALUE`);
+  return [name, value];
 }

@@ -1,12 +1,14 @@
 /** `berth-fleet apply`, `place`, `rm` and `ls`. Each returns what it prints. */
 import { parse as parseToml } from "smol-toml";
 import { Fault } from "../fault.ts";
+import { isOf } from "../fleet/allocate.ts";
 import { Fleet, type Outcome } from "../fleet/fleet.ts";
 import { bookingsOf, type FleetView, readable } from "../fleet/view.ts";
 import { type BerthReport, berthReport } from "../model/berth-report.ts";
 import { type BerthSet, berthSet } from "../model/berth-set.ts";
+import { allocation } from "../model/placement.ts";
 import { memoryLeft } from "../placement/need.ts";
-import { commonFlags, openFleet, parse, readText, table } from "./common.ts";
+import { commonFlags, openFleet, parse, portsText, readText, table } from "./common.ts";
 import { applyUsage, lsUsage, placeUsage, rmUsage } from "./usage.ts";
 
 /** What a command prints, and whether a berth has no host. */
@@ -59,11 +61,18 @@ export async function lsCommand(args: readonly string[]): Promise<string> {
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
   const view = await new Fleet(etcd, keys).view();
-  const { lists: found } = await etcd.read({ prefix: keys.all("state") });
+  const { lists: found } = await etcd.read({ prefix: keys.all("state") }, { prefix: keys.all("allocation") });
   const warn = (problem: string): void => console.error("berth-fleet: %s", problem);
   view.problems.forEach(warn);
   const reports = found[0].flatMap(({ key, value }) => readable(key, value, berthReport, warn) ?? []);
-  const { rows, head, cells } = list(view, new Map(reports.map((one) => [`${one.berth} ${one.generation}`, one])));
+  const allocations = found[1].flatMap(({ key, value }) => readable(key, value, allocation, warn) ?? []);
+  const seen = new Map(
+    reports.map((report) => [
+      `${report.berth} ${report.generation}`,
+      { report, isAllocated: allocations.some((one) => isOf(one, report)) },
+    ]),
+  );
+  const { rows, head, cells } = list(view, seen);
   return values.json ? json(rows) : table(head, cells);
 }
 
@@ -73,7 +82,10 @@ interface Listed {
   readonly cells: readonly (readonly string[])[];
 }
 
-type List = (view: FleetView, reports: ReadonlyMap<string, BerthReport>) => Listed;
+/** By berth and generation. */
+type Seen = ReadonlyMap<string, { readonly report: BerthReport; readonly isAllocated: boolean }>;
+
+type List = (view: FleetView, seen: Seen) => Listed;
 
 const lists: ReadonlyMap<string, List> = new Map([
   ["hosts", listHosts],
@@ -98,23 +110,16 @@ function listHosts(view: FleetView): Listed {
   return { rows, head: ["HOST", "STATE", "BERTHS", "MEMORY LEFT", "LABELS"], cells };
 }
 
-function listBerths(view: FleetView, reports: ReadonlyMap<string, BerthReport>): Listed {
+function listBerths(view: FleetView, seen: Seen): Listed {
   const rows = [...view.placements.values()].map(({ record }) => {
-    const report = reports.get(`${record.berth} ${record.generation}`);
+    const { report, isAllocated = false } = seen.get(`${record.berth} ${record.generation}`) ?? {};
     const addresses = view.hosts.get(record.host)?.addresses ?? [];
-    return {
-      ...record,
-      addresses,
-      state: report?.state ?? null,
-      why: report?.why ?? null,
-      players: report?.players ?? null,
-    };
+    const { state = null, why = null, players = null } = report ?? {};
+    return { ...record, addresses, state, why, players, allocated: isAllocated };
   });
-  const cells = rows.map(({ berth, host, addresses, ports, state, players, why }) => [
-    ...[berth, host, state ?? "unknown", players === null ? "-" : String(players)],
-    Object.entries(ports)
-      .map(([socket, port]) => `${socket}=${addresses[0] ?? host}:${port}`)
-      .join(" ") || "-",
+  const cells = rows.map(({ berth, host, addresses, ports, state, players, why, allocated }) => [
+    ...[berth, host, allocated ? "allocated" : (state ?? "unknown"), players === null ? "-" : String(players)],
+    portsText(ports, addresses[0] ?? host) || "-",
     (why ?? "").split("\n")[0] ?? "",
   ]);
   return { rows, head: ["BERTH", "HOST", "STATE", "PLAYERS", "PORTS", "WHY"], cells };

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /** `berth-fleet`, from its arguments to its exit code. */
-import { Fault } from "../fault.ts";
+import { Fault, type FaultCode } from "../fault.ts";
 import { agentCommand } from "./agent-command.ts";
+import { allocateCommand, releaseCommand } from "./allocate-commands.ts";
 import { applyCommand, lsCommand, type Printed, placeCommand, rmCommand } from "./fleet-commands.ts";
 import { usage } from "./usage.ts";
 
@@ -9,9 +10,13 @@ const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed
   ["agent", agentCommand],
   ["apply", applyCommand],
   ["place", placeCommand],
+  ["allocate", allocateCommand],
+  ["release", releaseCommand],
   ["ls", lsCommand],
   ["rm", rmCommand],
 ] as const);
+
+const REFUSALS: ReadonlySet<FaultCode> = new Set(["NO_SUCH_SET", "NO_SUCH_ALLOCATION", "NONE_READY", "CONTENDED"]);
 
 async function main([name = "", ...args]: readonly string[]): Promise<number> {
   try {
@@ -33,7 +38,7 @@ async function main([name = "", ...args]: readonly string[]): Promise<number> {
 
 function exitCodeOf({ code }: Fault): number {
   if (code === "USAGE" || code === "INVALID_RECORD") return 100;
-  return code === "NO_SUCH_SET" || code === "CONTENDED" ? 1 : 111;
+  return REFUSALS.has(code) ? 1 : 111;
 }
 
 function print(text: string): number {

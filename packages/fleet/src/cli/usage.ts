@@ -7,11 +7,15 @@ Berths on many hosts, with etcd as the one place to ask.
   agent          serve on this host what the fleet places here
   apply FILE...  store sets of berths, and place what is missing
   place SET...   place the berths of a set that are missing
+  allocate SET   get a berth of a set for oneself, as a match has its server
+  release BERTH...
+                 give an allocated berth back before its server ends
   ls             list hosts, berths or sets
   rm SET...      remove sets with all their berths
 
 Each command has --help.
-Exit codes: 0 done, 1 a berth has no host, 100 wrong usage, 111 etcd does not answer or a file cannot be read.
+Exit codes: 0 done, 1 a berth has no host or none is ready, 100 wrong usage, 111 etcd does not answer or a file cannot
+be read.
 `;
 
 const common = `
@@ -57,6 +61,20 @@ export const placeUsage: string = `Usage: berth-fleet place SET... [OPTION]...
 
 Places the berths of a set that are missing, and says why each goes to its host and to no other.
 Exit status 1: a berth has no host.
+${common}`;
+
+export const allocateUsage: string = `Usage: berth-fleet allocate SET [OPTION]...
+
+Prints a berth of the set whose server runs and which nobody else has, with its ports. No other allocate gets it until
+its server ends, or until berth-fleet release. Exit status 1: none is ready.
+
+  --label NAME=VALUE
+                 a label that its host must have; may be given several times
+${common.slice(1)}`;
+
+export const releaseUsage: string = `Usage: berth-fleet release BERTH... [OPTION]...
+
+Gives allocated berths back before their servers end.
 ${common}`;
 
 export const rmUsage: string = `Usage: berth-fleet rm SET... [OPTION]...

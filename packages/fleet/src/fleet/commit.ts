@@ -80,6 +80,7 @@ function removalStep(keys: Keys, view: FleetView, { record: { berth, host } }: K
     conditions: [{ key, revision: before.revision }],
     changes: [
       { remove: { key: keys.of({ kind: "assignment", host, berth }) } },
+      { remove: { key: keys.of({ kind: "allocation", berth }) } },
       { put: key, value: JSON.stringify(after) },
     ],
   };

@@ -1,6 +1,6 @@
 /** What a host's broker says of a berth of the fleet. */
 import { Fields, integer, type Reader, text } from "./fields.ts";
-import { berthName } from "./names.ts";
+import { berthName, serverId } from "./names.ts";
 
 export interface BerthReport {
   readonly berth: string;
@@ -10,6 +10,8 @@ export interface BerthReport {
   /** Why it does not run, where that is known. */
   readonly why?: string;
   readonly players?: number;
+  /** Which server it is, while it has one: the id of its lease at the broker. */
+  readonly server?: string;
 }
 
 const line = text(/^[^\0]*$/, "a text");
@@ -18,11 +20,13 @@ export const berthReport: Reader<BerthReport> = (value, at) => {
   const fields = new Fields(value, at);
   const why = fields.or("why", line, undefined);
   const players = fields.or("players", integer(0, Number.MAX_SAFE_INTEGER), undefined);
+  const server = fields.or("server", serverId, undefined);
   return {
     berth: fields.get("berth", berthName),
     generation: fields.get("generation", integer(1, Number.MAX_SAFE_INTEGER)),
     state: fields.get("state", line),
     ...(why !== undefined && { why }),
     ...(players !== undefined && { players }),
+    ...(server !== undefined && { server }),
   };
 };

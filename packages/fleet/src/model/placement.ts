@@ -2,7 +2,7 @@
 import type { OnLost } from "./berth-set.ts";
 import { Fields, integer, type JsonObject, jsonObject, list, oneOf, type Reader, table } from "./fields.ts";
 import { bytes, port } from "./host.ts";
-import { berthName, hostName, setName, socketName } from "./names.ts";
+import { berthName, hostName, serverId, setName, socketName } from "./names.ts";
 
 /** One berth, on one host. */
 export interface Placement {
@@ -36,13 +36,12 @@ export interface Bookings {
   readonly berths: Readonly<Record<string, Booking>>;
 }
 
-/** A berth that a match has for itself. */
+/** A berth that somebody has for themselves, as a match has its server. It ends with the server. */
 export interface Allocation {
   readonly berth: string;
-  /** The allocation ends with the placement of this generation. */
   readonly generation: number;
-  /** How many will play. */
-  readonly players?: number;
+  /** As the host reports it: `server` of its report. */
+  readonly server: string;
 }
 
 export const NO_BOOKINGS: Bookings = { berths: {} };
@@ -85,10 +84,9 @@ export const bookings: Reader<Bookings> = (value, at) => ({
 
 export const allocation: Reader<Allocation> = (value, at) => {
   const fields = new Fields(value, at);
-  const players = fields.or("players", integer(0, 1_000_000), undefined);
   return {
     berth: fields.get("berth", berthName),
     generation: fields.get("generation", generation),
-    ...(players !== undefined && { players }),
+    server: fields.get("server", serverId),
   };
 };

@@ -1,0 +1,146 @@
+/** Placing and allocating at the same time, with a real etcd and hosts that only exist there. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  type Allocated,
+  allocate,
+  berthSet,
+  EtcdClient,
+  Fault,
+  Fleet,
+  hostRecord,
+  Keys,
+  release,
+  writeBerthSet,
+} from "../../packages/fleet/src/index.ts";
+import { TestEtcd } from "../support/fleet/etcd.ts";
+import { needs } from "../support/needs.ts";
+
+describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => {
+  let etcd: TestEtcd;
+  let clients: readonly EtcdClient[];
+  beforeAll(async () => {
+    etcd = await TestEtcd.start();
+    clients = Array.from({ length: 8 }, () => new EtcdClient([etcd.endpoint]));
+  }, 60_000);
+  afterAll(async () => {
+    for (const one of clients ?? []) one[Symbol.dispose]();
+    await etcd[Symbol.asyncDispose]();
+  });
+
+  const client = (): EtcdClient => {
+    const [first] = clients;
+    if (first === undefined) throw new Error("there is no client");
+    return first;
+  };
+
+  async function addHost(keys: Keys, name: string, more: object): Promise<void> {
+    const usual = { name, addresses: [`${name}.example.org`], cores: 2, bootId: "boot", version: "0.1.0" };
+    const record = hostRecord({ ...usual, pools: [], memory: 0, ...more }, name);
+    await client().commit([], [{ put: keys.of({ kind: "host", host: name }), value: JSON.stringify(record) }]);
+  }
+
+  /** What an agent would write about each berth of the set. */
+  async function report(keys: Keys, set: string, more: object): Promise<void> {
+    const { placements } = await new Fleet(client(), keys).view();
+    for (const { record } of placements.values()) {
+      if (record.set !== set) continue;
+      const { berth, generation, host } = record;
+      const value = JSON.stringify({ berth, generation, state: "occupied", ...more });
+      await client().commit([], [{ put: keys.of({ kind: "state", host, berth }), value }]);
+    }
+  }
+
+  const setOf = (name: string, more: object = {}) =>
+    berthSet({ name, berth: { sockets: { game: { listen: ["udp://0.0.0.0:0"] } } }, ...more }, name);
+
+  it("place every berth once, give no port twice, and go on where one has lost", async () => {
+    const keys = new Keys("/placing/");
+    for (const name of ["h1", "h2"]) await addHost(keys, name, { pools: [{ first: 100, last: 111 }], memory: 1000 });
+    // All for the same set, which has two berths more than there are ports.
+    const value = writeBerthSet(setOf("a", { count: 26 }));
+    await client().commit([], [{ put: keys.of({ kind: "set", set: "a" }), value }]);
+    const outcomes = await Promise.all(clients.map((one) => new Fleet(one, keys).place("a")));
+    const placed = outcomes.flat().filter(({ explanation }) => explanation.host !== undefined);
+    expect(placed.map(({ berth }) => berth).sort()).toEqual([...new Set(placed.map(({ berth }) => berth))].sort());
+    expect(placed).toHaveLength(24);
+    const { placements, bookings } = await new Fleet(client(), keys).view();
+    const ports = [...placements.values()].map(({ record }) => `${record.host}:${record.ports["game"]}`);
+    expect(new Set(ports).size).toBe(24);
+    // What the hosts have booked is what was placed.
+    for (const [host, { record }] of bookings) {
+      const booked = Object.entries(record.berths).map(([berth, one]) => `${berth} ${one.ports}`);
+      const there = [...placements.values()].filter((one) => one.record.host === host);
+      expect(booked.sort()).toEqual(there.map((one) => `${one.record.berth} ${one.record.ports["game"]}`).sort());
+    }
+    const refused = outcomes.flat().find(({ explanation }) => explanation.host === undefined);
+    expect(refused?.explanation.others).toEqual(
+      ["h1", "h2"].map((host) => ({ host, why: "its pools have no free port" })),
+    );
+  });
+
+  it("get every berth that is ready, and none twice; then they are told why there is none", async () => {
+    const keys = new Keys("/allocating/");
+    await addHost(keys, "h1", { pools: [{ first: 1000, last: 1100 }] });
+    await new Fleet(client(), keys).apply(setOf("arena", { count: 30 }));
+    await report(keys, "arena", { server: "lease-1" });
+    const got: Allocated[] = [];
+    const why: string[] = [];
+    await Promise.all(
+      clients.map(async (one) => {
+        for (;;) {
+          try {
+            got.push(await allocate(one, keys, "arena"));
+          } catch (error) {
+            if (!(error instanceof Fault)) throw error;
+            why.push(error.message);
+            return;
+          }
+        }
+      }),
+    );
+    expect(got).toHaveLength(30);
+    expect(new Set(got.map(({ berth }) => berth)).size).toBe(30);
+    expect(got[0]).toMatchObject({ host: "h1", addresses: ["h1.example.org"], ports: { game: expect.any(Number) } });
+    expect(new Set(why)).toEqual(new Set(["no berth of arena is ready: 30 allocated, 0 without a server"]));
+  });
+
+  it("an allocation ends with its server, with its release, and with its placement", async () => {
+    const keys = new Keys("/ending/");
+    await addHost(keys, "h1", { pools: [{ first: 1000, last: 1100 }], labels: { region: "eu" } });
+    const fleet = new Fleet(client(), keys);
+    await fleet.apply(setOf("duel"));
+    const get = (labels?: Record<string, string>) =>
+      allocate(client(), keys, "duel", labels).then(
+        ({ berth }) => berth,
+        (error) => String(error.message),
+      );
+    const none = "no berth of duel is ready: 0 allocated, 1 without a server";
+    expect(await get()).toBe(none);
+    await report(keys, "duel", { state: "draining", server: "lease-1" });
+    expect(await get()).toBe(none);
+    await report(keys, "duel", { server: "lease-1" });
+    expect(await get({ region: "us" })).toBe(
+      "no berth of duel is ready: 0 allocated, 0 without a server, 1 on hosts without these labels",
+    );
+    expect(await get({ region: "eu" })).toBe("duel-1");
+    const taken = "no berth of duel is ready: 1 allocated, 0 without a server";
+    expect(await get()).toBe(taken);
+    await report(keys, "duel", { server: "lease-1", players: 3 });
+    expect(await get()).toBe(taken);
+
+    await report(keys, "duel", { server: "lease-2" });
+    expect(await get()).toBe("duel-1");
+    expect(await get()).toBe(taken);
+
+    await release(client(), keys, "duel-1");
+    expect(await get()).toBe("duel-1");
+
+    await fleet.remove("duel");
+    await expect(release(client(), keys, "duel-1")).rejects.toThrow("duel-1 is not allocated");
+    await fleet.apply(setOf("duel"));
+    // The report is of the former generation.
+    expect(await get()).toBe(none);
+    await report(keys, "duel", { server: "lease-2" });
+    expect(await get()).toBe("duel-1");
+  });
+});
