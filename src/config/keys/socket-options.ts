@@ -207,27 +207,34 @@ export const socketOptions: { readonly [K in keyof SocketOptions]-?: SocketOptio
 /** Set on every TCP listener: it can come back while connections of the last one linger. */
 export const listenerReuse: KernelOption = SO_REUSEADDR;
 
+const optionKeys = keysOf(socketOptions);
+
 /** What `options` set on a socket, in order, of those options that can be set at `when`. */
 export function settingsFor(
   when: SettableWhen,
   listen: ListenAddress,
   options: SocketOptions,
 ): { readonly kernel: KernelOption; readonly value: number | string }[] {
-  return keysOf(socketOptions).flatMap((key) => {
+  const settings: { readonly kernel: KernelOption; readonly value: number | string }[] = [];
+  for (const key of optionKeys) {
+    // Most sockets have none of them, and ten thousand sockets are opened at a start.
+    if (options[key] === undefined) continue;
     const { when: settable, fit, sets } = socketOptions[key];
     const value = key === "v6only" ? options.v6only && !listen.dualStack : options[key];
     // What is fixed at bind(2) is off on a new socket. A .socket unit may have reasons to set it.
     const isSet = settable === "bind" ? value !== undefined && value !== false : value !== undefined;
-    if (settable !== when || !isSet || fit?.test(listen) === false) return [];
-    return sets
-      .filter(({ on }) => on?.(listen, options) ?? true)
-      .map((setting) => ({ kernel: setting.kernel, value: typeof value === "string" ? value : Number(value) }));
-  });
+    if (settable !== when || !isSet || fit?.test(listen) === false) continue;
+    for (const { kernel, on } of sets) {
+      if (on?.(listen, options) ?? true)
+        settings.push({ kernel, value: typeof value === "string" ? value : Number(value) });
+    }
+  }
+  return settings;
 }
 
 /** `key=value` of each option that is set and fixed at bind(2), except those in `except`. */
 export function fixedAtBind(options: SocketOptions, except: readonly (keyof SocketOptions)[]): string[] {
-  return keysOf(socketOptions)
+  return optionKeys
     .filter((key) => ["unbound", "bind"].includes(socketOptions[key].when) && !except.includes(key))
     .flatMap((key) => (options[key] === undefined ? [] : [`${key}=${options[key]}`]));
 }
