@@ -1,5 +1,6 @@
 /**
- * Stops the server of one berth after the configured time without traffic. It checks eight times per period and adds no
+ * Stops the server of one berth after the configured time without traffic. While the server itself says that nobody
+ * plays, nothing is traffic: a monitor's questions do not keep it running. It checks eight times per period and adds no
  * cost per packet. A stop can come up to one eighth of the period late.
  */
 import { constants } from "node:os";
@@ -75,8 +76,9 @@ export class IdleWatch {
   #schedule(lease: Lease, stopAfter: number): void {
     this.#timer = setTimeout(() => {
       const now = performance.now();
+      const isUsed = this.#traffic.seen(this.#berth.sockets) && !saysEmpty(lease);
       // A handover has two tenants: stop neither.
-      if (this.#traffic.seen(this.#berth.sockets) || this.#berth.incoming !== undefined) this.#lastSeen = now;
+      if (isUsed || this.#berth.incoming !== undefined) this.#lastSeen = now;
       if (now - this.#lastSeen >= stopAfter) this.#stop(lease, stopAfter);
       else this.#schedule(lease, stopAfter);
     }, stopAfter / CHECKS);
@@ -86,7 +88,8 @@ export class IdleWatch {
     const { name } = this.#berth;
     const { log, runner, onStop } = this.#options;
     this.#isStopping = true;
-    log("info", `berth ${name}: no traffic for ${stopAfter / 1000} s; stopping pid ${lease.tenant.pid}`, {
+    const what = saysEmpty(lease) ? "nobody has played" : "no traffic";
+    log("info", `berth ${name}: ${what} for ${stopAfter / 1000} s; stopping pid ${lease.tenant.pid}`, {
       event: "stopping",
       berth: name,
       pid: lease.tenant.pid,
@@ -124,4 +127,9 @@ export class IdleWatch {
       this.#timer = setTimeout(() => this.#end(lease), RETRY_MS).unref();
     }
   }
+}
+
+/** A server that says nothing of its players may have some. */
+function saysEmpty({ said }: Lease): boolean {
+  return said?.count === 0;
 }

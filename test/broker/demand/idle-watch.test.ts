@@ -162,6 +162,41 @@ describe("a server with a UDP socket", () => {
     expect(scene.done[0]).toBe("3630: stopping");
   });
 
+  it("that says that nobody plays is stopped, although a monitor asks it every ten seconds", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    const say = (count: number | undefined): void => {
+      const { lease } = scene.berth;
+      if (lease !== undefined) lease.said = count === undefined ? undefined : { count, at: 0 };
+    };
+    const ask = (times: number): void => {
+      for (let time = 0; time < times; time++) {
+        scene.stamp = (scene.stamp ?? 0) + 1;
+        seconds(10);
+      }
+    };
+    say(3);
+    ask(30);
+    say(undefined);
+    ask(30);
+    expect(scene.done).toEqual([]);
+    say(0);
+    ask(4);
+    say(1); // somebody joins, and leaves again
+    ask(1);
+    say(0);
+    ask(7);
+    expect(scene.done).toEqual([]);
+    ask(1);
+    expect(scene.done[0]).toBe("730: stopping");
+  });
+
+  it("that says that somebody plays is stopped without traffic all the same", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    if (scene.berth.lease !== undefined) scene.berth.lease.said = { count: 3, at: 0 };
+    seconds(100);
+    expect(scene.done[0]).toBe("80: stopping");
+  });
+
   it("is never stopped where the kernel gives the times to the server instead", () => {
     using scene = new Scene("udp://127.0.0.1:0", "80s");
     expect(native.setsockopt(scene.socket.fd, SOL_SOCKET, SO_TIMESTAMPNS, 1)).toBe(0);
