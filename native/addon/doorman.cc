@@ -103,7 +103,8 @@ constexpr uint32_t kAllowed[] = {
     SYS_munmap, SYS_madvise, SYS_mremap, SYS_brk, SYS_futex, SYS_sched_yield, SYS_membarrier,
     SYS_getpid, SYS_gettid, SYS_set_robust_list, SYS_rseq, SYS_sched_getaffinity, SYS_getrusage,
     // time, signals, the end
-    SYS_timer_create, SYS_timer_settime, SYS_timer_delete, SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday, SYS_rt_sigaction, SYS_rt_sigprocmask,
+    SYS_timer_create, SYS_timer_settime, SYS_timer_delete, SYS_clock_gettime, SYS_clock_nanosleep, SYS_nanosleep,
+    SYS_gettimeofday, SYS_rt_sigaction, SYS_rt_sigprocmask,
     SYS_rt_sigreturn, SYS_sigaltstack, SYS_restart_syscall, SYS_exit, SYS_exit_group, SYS_getrandom,
 #ifdef SYS_poll
     SYS_poll,
