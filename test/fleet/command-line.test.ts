@@ -56,8 +56,9 @@ test("berth-fleet(1) has the commands and options of berth-fleet, and no other",
 });
 
 test("the package brings its manual", () => {
-  const manifest: { man: string; files: string[] } = JSON.parse(read("packages/fleet/package.json"));
-  expect(read(`packages/fleet/${manifest.man}`)).toContain(".Dt BERTH-FLEET 1");
+  const manifest: { man: string[]; files: string[] } = JSON.parse(read("packages/fleet/package.json"));
+  expect(manifest.man).toContain("./man/berth-fleet.1");
+  expect(read("packages/fleet/man/berth-fleet.1")).toContain(".Dt BERTH-FLEET 1");
   expect(manifest.files).toContain("man");
 });
 
