@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,6 +68,22 @@ int32_t runBatch(const uint8_t* bytes, size_t size, const UniqueFd& fd, uint8_t*
   return 0;
 }
 
+// This option's length counts instructions, not bytes (sk_get_filter in net/core/filter.c).
+int32_t getFilter(int fd, uint8_t* room, socklen_t space, socklen_t* length) {
+  socklen_t count = space / sizeof(sock_filter);
+  if (::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, room, &count) < 0) return -errno;
+  *length = static_cast<socklen_t>(count * sizeof(sock_filter));
+  return static_cast<int32_t>(count);
+}
+
+int32_t setFilter(int fd, const uint8_t* bytes, socklen_t size) {
+  if (size == 0 || size % sizeof(sock_filter) != 0 || size / sizeof(sock_filter) > BPF_MAXINSNS) return -EINVAL;
+  sock_fprog program = {};
+  program.len = static_cast<unsigned short>(size / sizeof(sock_filter));
+  program.filter = reinterpret_cast<sock_filter*>(const_cast<uint8_t*>(bytes));
+  return outcome(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
+}
+
 // `bytes` are the call's own; `room` is where its answer goes, and `length` what there is of it before and after.
 int32_t carryOut(const Head& head, const UniqueFd& owned, const uint8_t* bytes, uint8_t* room, socklen_t* length) {
   if (head.call == kBatch) return runBatch(bytes, static_cast<size_t>(head.length), owned, room, length);
@@ -121,6 +138,10 @@ int32_t carryOut(const Head& head, const UniqueFd& owned, const uint8_t* bytes, 
       return outcome(::fcntl(fd, F_SETFL, head.a));
     case kDrain:
       return drain(fd);
+    case kGetfilter:
+      return getFilter(fd, room, space, length);
+    case kSetfilter:
+      return setFilter(fd, bytes, given);
     default:
       return -ENOSYS;
   }

@@ -83,6 +83,9 @@ enum Call : int32_t {
   // bytes: [length], so many bytes of results that are expected, calls. Carries these out on the one descriptor, until
   // the end. Returns 1 and no bytes if the results are those, else 0 and the results. None of the calls is a kBatch.
   kBatch = 14,
+  // The filter of the socket (SO_GET_FILTER): its instructions, struct sock_filter. Returns how many.
+  kGetfilter = 15,
+  kSetfilter = 16,  // bytes: instructions (SO_ATTACH_FILTER)
 };
 
 }  // namespace berthd

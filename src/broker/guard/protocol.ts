@@ -43,7 +43,8 @@ export type GuardCall =
       readonly option: number;
       readonly value: Uint8Array;
     }
-  | { readonly call: "getsockname" | "getpeername" | "getfl" | "drain"; readonly index: number }
+  | { readonly call: "getsockname" | "getpeername" | "getfl" | "drain" | "getfilter"; readonly index: number }
+  | { readonly call: "setfilter"; readonly index: number; readonly program: Uint8Array }
   | { readonly call: "bind" | "connect"; readonly index: number; readonly address: Uint8Array }
   | { readonly call: "listen"; readonly index: number; readonly backlog: number }
   | { readonly call: "shutdown"; readonly index: number; readonly how: number }
@@ -100,6 +101,8 @@ const NUMBERS = {
   drain: 12,
   getword: 13,
   batch: 14,
+  getfilter: 15,
+  setfilter: 16,
 } as const satisfies Record<GuardCall["call"], number>;
 
 /** A request of integers only. */
@@ -232,6 +235,8 @@ function first(call: GuardCall): number {
     case "bind":
     case "connect":
     case "batch":
+    case "getfilter":
+    case "setfilter":
       return 0;
     default:
       return call satisfies never;
@@ -252,6 +257,7 @@ function roomOf(call: GuardCall): number | undefined {
 function bytesOf(call: GuardCall): Uint8Array {
   if (call.call === "setsockopt") return call.value;
   if (call.call === "batch") return call.batch;
+  if (call.call === "setfilter") return call.program;
   return call.call === "bind" || call.call === "connect" ? call.address : NO_BYTES;
 }
 

@@ -32,7 +32,13 @@ export interface BatchCall {
   readonly batch: { readonly bytes: Uint8Array };
 }
 
-export type PlannedCall = SocketCall | BatchCall;
+/**
+ * A socket's filter of classic BPF, as instructions: struct sock_filter. "getfilter" gives SO_GET_FILTER's, and how
+ * many they are; -EACCES for one of eBPF. Only the guard can carry these out.
+ */
+export type FilterCall = { readonly call: "getfilter" } | { readonly call: "setfilter"; readonly program: Uint8Array };
+
+export type PlannedCall = SocketCall | BatchCall | FilterCall;
 
 export interface SocketResult {
   /** As the system call's: -errno when it failed. Of getsockname the address's length. */
