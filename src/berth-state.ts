@@ -66,7 +66,9 @@ export function drainOf({ drain, players }: Pick<Berth, "drain" | "players">, no
   const deadline = drain?.deadline;
   const latest = deadline ? `, at the latest in ${leftUntil(deadline, now)} (${timeOf(deadline)})` : "";
   const count = players ? `; ${players.count === 1 ? "1 plays" : `${players.count} play`}` : "";
-  return `its server stops once nobody plays${latest}${count}`;
+  const joins = drain?.joins === "queue" ? "; new joins wait for the next server" : "";
+  const note = drain?.note ? `; ${printable(drain.note)}` : "";
+  return `its server stops once nobody plays${latest}${count}${joins}${note}`;
 }
 
 /** Of a server that has not ended, and drains no longer. */

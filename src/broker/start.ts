@@ -213,7 +213,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const onDemand = new OnDemand({ sys, log, events, runner, limits, onDoormen });
   const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });
   const isPaused = (): boolean => takeover.isUnderWay;
-  const drains = new Drains({ sys, log, events, stops, onDemand, consoles, isPaused, limits: options.drains });
+  const drains = new Drains({ sys, guard, log, events, stops, onDemand, consoles, isPaused, limits: options.drains });
   const maxFds = maxOpenFiles();
   const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));

@@ -81,8 +81,14 @@ export interface PlayersView {
   readonly at: number;
 }
 
+/** What becomes of new joins during a drain, and which ones go on although they should wait. */
+export interface JoinsView {
+  readonly joins: "queue" | "serve";
+  readonly note?: string;
+}
+
 /** Its server is to end: as the type Draining of the interface. */
-export interface DrainView {
+export interface DrainView extends Partial<JoinsView> {
   readonly began: number;
   readonly deadline?: number;
 }

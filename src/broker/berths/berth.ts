@@ -21,6 +21,7 @@ import type {
   BerthView,
   DescriptorView,
   DrainView,
+  JoinsView,
   LeaseView,
   PlayersView,
   QueryView,
@@ -188,7 +189,7 @@ export class Berth {
       ...(this.wake !== undefined && { wake: this.wake }),
       ...(this.spec.server.query !== undefined && { query: this.#query(this.spec.server.query) }),
       ...(this.players !== undefined && { players: this.players }),
-      ...(this.lease?.drain !== undefined && { drain: drainView(this.lease.drain) }),
+      ...(this.lease?.drain !== undefined && { drain: drainView(this.lease.drain, this.lease.joins) }),
       ...(this.spec.server.sdk !== undefined && { sdk: this.#sdk(this.spec.server.sdk) }),
     };
   }
@@ -252,8 +253,8 @@ function shownProblem({ file, line, message, remedy }: Problem): Problem {
 }
 
 /** A drain as clients see it. */
-export function drainView({ began, deadline }: DrainFacts): DrainView {
-  return { began, ...(deadline !== undefined && { deadline: wallTimeOf(deadline) }) };
+export function drainView({ began, deadline }: DrainFacts, joins: JoinsView | undefined): DrainView {
+  return { began, ...(deadline !== undefined && { deadline: wallTimeOf(deadline) }), ...joins };
 }
 
 /** A lease as clients see it. */

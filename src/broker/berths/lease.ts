@@ -14,6 +14,7 @@ import type { DrainFacts } from "../record/lease-facts.ts";
 import { processIdentity } from "../record/process-identity.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { ownGroup } from "../sockets/control-group.ts";
+import type { JoinsView } from "./berth-view.ts";
 import { leaseId } from "./lease-id.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
@@ -79,6 +80,8 @@ export class Lease {
   said: SaidPlayers | undefined;
   /** Set while its server is to end. */
   drain: DrainFacts | undefined;
+  /** With it: what becomes of new joins, unless they go on as ever. */
+  joins: JoinsView | undefined;
   /** Set while the tenant must send WATCHDOG=1. */
   watchdog: TenantWatchdog | undefined;
   /** Without it, the lease ends with the main process. */

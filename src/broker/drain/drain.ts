@@ -81,7 +81,7 @@ export class Drain {
 
   /** Whether its server has been asked to end: nobody can take that back. */
   get isStopping(): boolean {
-    return this.#isStopping;
+    return this.#isStopping && !this.#isClosed;
   }
 
   /** Stops nothing any more. Idempotent. */

@@ -16,8 +16,9 @@ import type { DrainFacts } from "../record/lease-facts.ts";
 import { type AnnounceOptions, announce } from "./announce.ts";
 import { Drain, type DrainOptions } from "./drain.ts";
 import { DEFAULT_DRAIN_LIMITS, type DrainLimits } from "./drain-step.ts";
+import { Joins, type JoinsOptions } from "./joins.ts";
 
-export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions {
+export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions, JoinsOptions {
   readonly limits: Partial<DrainLimits> | undefined;
   readonly events: BerthEvents;
   readonly stops: Pick<Stops, "end" | "find" | "stop">;
@@ -42,16 +43,23 @@ export class Drains {
   readonly #options: DrainsOptions;
   readonly #connections = new Connections();
   readonly #byBerth = new Map<Berth, Drain>();
+  readonly #joins: Joins;
+  /** What is being done to a drain: the next call waits for it. */
+  readonly #turns = new Map<Berth, Promise<void>>();
 
   constructor(options: DrainsOptions) {
     this.#options = options;
     const { events, onDemand } = options;
+    this.#joins = new Joins(options);
     // Before the end of the lease is seen as a failure: a server may end by itself once it is told.
     events.record((_, berth) => {
       const drain = this.#byBerth.get(berth);
       if (drain === undefined || !drain.lease.ended) return;
       this.#forget(berth);
-      if (berth.lease === undefined) onDemand.expectEnd(berth);
+      const { lease } = berth;
+      if (lease === undefined) onDemand.expectEnd(berth);
+      // Another tenant has taken the berth over. Without one, the repair lets joins in.
+      else if (drain.lease.drain?.queues === true) void this.#inTurn(berth, () => this.#joins.letIn(berth, lease));
     });
     events.observe((event, berth) => {
       if (event === "players") this.#byBerth.get(berth)?.look();
@@ -62,7 +70,9 @@ export class Drains {
   resume(berths: readonly Berth[]): void {
     for (const berth of berths) {
       const { lease } = berth;
-      if (lease?.drain !== undefined) this.#byBerth.set(berth, this.#make(berth, lease.drain, lease));
+      if (lease?.drain === undefined) continue;
+      this.#byBerth.set(berth, this.#make(berth, lease.drain, lease));
+      if (lease.drain.queues === true) void this.#inTurn(berth, () => this.#holdJoins(berth, lease));
     }
   }
 
@@ -77,12 +87,53 @@ export class Drains {
       if (done.kind !== "stopped") return done;
       return { kind: "begun", ...(done.unit !== undefined && { unit: done.unit }) };
     }
+    return await this.#inTurn(berth, () => this.#drain(berth, lease, who, within));
+  }
+
+  /**
+   * Resolves when new joins come in again. The record of the drain ends after that. So a broker that is killed between
+   * the two leaves no filter without a drain.
+   */
+  async cancel(name: string, who: Requester): Promise<Cancelled | StopRefusal> {
+    const berth = this.#options.stops.find(name, who);
+    if ("kind" in berth) return berth;
+    return await this.#inTurn(berth, async () => {
+      const { lease } = berth;
+      if (lease?.drain === undefined) return { kind: "cancelled" };
+      if (this.#byBerth.get(berth)?.isStopping === true)
+        return { kind: "stopping", berth: berth.name, lease: leaseView(lease) };
+      const drain = drainView(lease.drain, lease.joins);
+      this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) cancelled its drain; its server goes on`);
+      await this.#over(berth, lease);
+      return { kind: "cancelled", drain };
+    });
+  }
+
+  /** Stops nothing any more. The records stay: the next broker goes on. */
+  close(): void {
+    for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
+    this.#joins.close();
+  }
+
+  #make(berth: Berth, facts: DrainFacts, lease: Lease): Drain {
+    return new Drain(berth, lease, facts, {
+      ...this.#options,
+      connections: this.#connections,
+      limits: { ...DEFAULT_DRAIN_LIMITS, ...this.#options.limits },
+      onFailed: () => void this.#inTurn(berth, () => this.#failed(berth, lease)),
+    });
+  }
+
+  async #drain(berth: Berth, lease: Lease, who: Requester, within: number | undefined): Promise<Begun> {
+    if (lease.ended) return { kind: "begun" };
     const known = lease.drain;
+    const queues = known === undefined ? berth.spec.server.drain === "queue" : known.queues === true;
     const facts: DrainFacts = {
       began: known?.began ?? Date.now() * 1000,
       deadline: within === undefined ? undefined : bootTime() + within * 1000,
       uid: who.peer.uid,
       privileged: who.privileged,
+      ...(queues && { queues }),
     };
     lease.drain = facts;
     this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) asked to drain it; ${endOf(within)}`);
@@ -91,41 +142,41 @@ export class Drains {
     const drain = this.#byBerth.get(berth);
     if (drain === undefined) this.#byBerth.set(berth, this.#make(berth, facts, lease));
     else drain.change(facts);
-    return { kind: "begun", drain: drainView(facts), lease: leaseView(lease) };
+    if (queues && known === undefined) await this.#holdJoins(berth, lease);
+    return { kind: "begun", drain: drainView(facts, lease.joins), lease: leaseView(lease) };
   }
 
-  cancel(name: string, who: Requester): Cancelled | StopRefusal {
-    const berth = this.#options.stops.find(name, who);
-    if ("kind" in berth) return berth;
-    const { lease } = berth;
-    const drain = lease?.drain;
-    if (lease === undefined || drain === undefined) return { kind: "cancelled" };
-    if (this.#byBerth.get(berth)?.isStopping === true)
-      return { kind: "stopping", berth: berth.name, lease: leaseView(lease) };
-    this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) cancelled its drain; its server goes on`);
-    this.#over(berth);
-    return { kind: "cancelled", drain: drainView(drain) };
+  async #holdJoins(berth: Berth, lease: Lease): Promise<void> {
+    if (lease.ended || lease.drain === undefined) return;
+    lease.joins = await this.#joins.hold(berth, lease);
+    if (!lease.ended) this.#options.events.tell("changed", berth);
   }
 
-  /** Stops nothing any more. The records stay: the next broker goes on. */
-  close(): void {
-    for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
-  }
-
-  #make(berth: Berth, facts: DrainFacts, lease: Lease): Drain {
-    return new Drain(berth, lease, facts, {
-      ...this.#options,
-      connections: this.#connections,
-      limits: { ...DEFAULT_DRAIN_LIMITS, ...this.#options.limits },
-      onFailed: () => this.#over(berth),
-    });
+  /** Its server cannot be stopped. */
+  async #failed(berth: Berth, lease: Lease): Promise<void> {
+    if (this.#byBerth.get(berth)?.lease === lease) await this.#over(berth, lease);
   }
 
   /** The server goes on. */
-  #over(berth: Berth): void {
+  async #over(berth: Berth, lease: Lease): Promise<void> {
     this.#forget(berth);
-    if (berth.lease !== undefined) berth.lease.drain = undefined;
-    this.#options.events.change("changed", berth);
+    if (lease.drain?.queues === true) await this.#joins.letIn(berth, lease);
+    lease.drain = undefined;
+    lease.joins = undefined;
+    if (!lease.ended) this.#options.events.change("changed", berth);
+  }
+
+  /** One after another for each berth. */
+  async #inTurn<T>(berth: Berth, act: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(berth) ?? Promise.resolve();
+    const done = before.then(act);
+    const turn = done.then(ignore, ignore);
+    this.#turns.set(berth, turn);
+    try {
+      return await done;
+    } finally {
+      if (this.#turns.get(berth) === turn) this.#turns.delete(berth);
+    }
   }
 
   #forget(berth: Berth): void {
@@ -137,6 +188,8 @@ export class Drains {
     this.#options.log("info", `berth ${berth.name}: ${what}`, { event: "drain", berth: berth.name });
   }
 }
+
+function ignore(): void {}
 
 function endOf(within: number | undefined): string {
   return within === undefined

@@ -16,6 +16,8 @@ export interface DrainFacts {
   /** Who asked for it: the server is ended with that user's rights. */
   readonly uid: number;
   readonly privileged: boolean;
+  /** New joins wait for the next server. */
+  readonly queues?: true;
 }
 
 export interface LeaseFacts {
@@ -69,8 +71,8 @@ export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
 /** Without what cannot be read: then the server is not to end. */
 function drainOf(value: unknown): { readonly drain?: DrainFacts } {
   if (typeof value !== "object" || value === null) return {};
-  const { began, deadline, uid, privileged } = value as Record<string, unknown>;
+  const { began, deadline, uid, privileged, queues } = value as Record<string, unknown>;
   if (typeof began !== "number" || typeof uid !== "number" || typeof privileged !== "boolean") return {};
   if (deadline !== undefined && typeof deadline !== "number") return {};
-  return { drain: { began, deadline, uid, privileged } };
+  return { drain: { began, deadline, uid, privileged, ...(queues === true && { queues }) } };
 }

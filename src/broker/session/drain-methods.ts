@@ -21,8 +21,8 @@ export async function drain(
   return answer(begun satisfies BrokerMethods["Drain"]["reply"]);
 }
 
-export function cancelDrain(drains: Drains, who: Requester, berth: string): Answer {
-  const done = drains.cancel(berth, who);
+export async function cancelDrain(drains: Drains, who: Requester, berth: string): Promise<Answer> {
+  const done = await drains.cancel(berth, who);
   if (done.kind !== "cancelled") return refusal(done);
   const { kind: _, ...cancelled } = done;
   return answer(cancelled satisfies BrokerMethods["CancelDrain"]["reply"]);

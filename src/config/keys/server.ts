@@ -20,7 +20,7 @@ import {
 import { type Context, type Key, openSection, present, type Section } from "../toml/section.ts";
 import { scalarOf, type Value } from "../toml/tree.ts";
 import { asleepKeys, readAsleep } from "./asleep.ts";
-import { consoleLine } from "./console-line.ts";
+import { drainKeys, readDrain } from "./drain.ts";
 import { capability, readLimit } from "./limit.ts";
 import { checkPlaceholders, type PlaceholderTargets } from "./placeholder.ts";
 import { queryReader } from "./query.ts";
@@ -139,8 +139,7 @@ const keys = {
   stopSignal: { name: "stop-signal", type: "signal name", read: signalName, default: '"SIGTERM"' },
   stopTimeout: { name: "stop-timeout", type: "duration", read: duration(DAY), default: '"10s"' },
   stopAfter: { name: "stop-after", type: "duration", read: duration(WEEK), default: "never" },
-  drainSignal: { name: "drain-signal", type: "signal name", read: signalName, default: "none" },
-  drainCommand: { name: "drain-command", type: "string", read: consoleLine, default: "none" },
+  ...drainKeys,
   watchdog: { name: "watchdog", type: "duration", read: duration(WEEK), default: "none" },
   query: { name: "query", type: "table", read: queryReader(true), default: "none" },
   ...sdkKeys,
@@ -164,9 +163,12 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
   const group = section.optional(keys.group);
   checkGroup(section, user, context);
   const limits = section.value(keys.limits);
-  checkDrainCommand(section, context);
+  const query = section.optional({ ...keys.query, read: queryReader(hasPort(targets.sockets)) });
+  const console = section.value(keys.console);
   const start = section.value(keys.start);
   checkStart(section, start, command.length > 0, targets.sockets, context);
+  const asleep = readAsleep(section, start, context);
+  const drained = { console, sockets: targets.sockets, protocols: [query?.type, asleep?.protocol] };
   return {
     command: command.length === 0 ? noCommand : command.map(({ value }) => value),
     deliver,
@@ -182,9 +184,10 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
     limits: limits === defaultLimits ? onlyDefaultLimits : [...new Map([...defaultLimits, ...limits]).values()],
     capabilities: section.value(keys.capabilities),
     noNamespaces: section.value(keys.noNamespaces),
-    console: section.value(keys.console),
+    console,
     lease: section.value(keys.lease),
     start,
+    ...readDrain(section, drained, context),
     ...present({
       user: user === undefined || "rangeId" in user ? undefined : withGroup(user, group),
       rangeId: user !== undefined && "rangeId" in user ? user.rangeId : enter ? 0 : undefined,
@@ -192,11 +195,9 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
       stopAfter: section.optional(keys.stopAfter),
       stopSignal: section.optional(keys.stopSignal),
       stopTimeout: section.optional(keys.stopTimeout),
-      drainSignal: section.optional(keys.drainSignal),
-      drainCommand: section.optional(keys.drainCommand),
       watchdog: section.optional(keys.watchdog),
-      asleep: readAsleep(section, start, context),
-      query: section.optional({ ...keys.query, read: queryReader(hasPort(targets.sockets)) }),
+      asleep,
+      query,
       sdk: readSdk(section, context),
     }),
   };
@@ -204,14 +205,6 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
 
 function hasPort(sockets: readonly SocketSpec[]): boolean {
   return sockets.some(({ listen }) => listen.some(({ address }) => address.family !== "unix"));
-}
-
-/** A command is typed on the console. */
-function checkDrainCommand(section: Section, { report }: Context): void {
-  const written = section.table.entries.get(keys.drainCommand.name);
-  if (written === undefined || section.value(keys.console)) return;
-  const remedy = "add console = true, or remove drain-command";
-  report(written.origin, "server.drain-command is typed on the server's console, and it has none", remedy);
 }
 
 /** A start on demand needs a command, and only a server that starts on demand may be stopped for lack of traffic. */

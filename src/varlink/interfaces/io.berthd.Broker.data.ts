@@ -135,7 +135,11 @@ type Draining (
   # When it was asked for, in microseconds since 1970.
   began: int,
   # When the server is stopped at the latest, in microseconds since 1970. Absent: only when nobody plays any more.
-  deadline: ?int
+  deadline: ?int,
+  # With server.drain = "queue": new joins wait for the next server, or go on as 'note' says. Absent: they go on.
+  joins: ?(queue, serve),
+  # Which joins go on although they should wait, and why, for people.
+  note: ?string
 )
 
 # One server's place on this host.

@@ -82,6 +82,8 @@ export interface Sdk {
 export interface Draining {
   readonly began: number;
   readonly deadline?: number | null | undefined;
+  readonly joins?: "queue" | "serve" | null | undefined;
+  readonly note?: string | null | undefined;
 }
 
 export interface Berth {

@@ -94,6 +94,7 @@ class World implements Disposable {
     const drains = new Drains({
       events,
       sys: native,
+      guard: { ask: () => expect.unreachable("no join waits") },
       log: () => undefined,
       isPaused: () => false,
       limits: { look: LOOK_MS },

@@ -40,6 +40,7 @@ describe("a berth", () => {
       console: false,
       lease: "server",
       start: "manual",
+      drain: "serve",
     });
   });
 
@@ -93,6 +94,7 @@ start = "on-demand"
 stop-after = "15min"
 stop-signal = "SIGINT"
 stop-timeout = "20s"
+drain = "queue"
 drain-signal = "SIGUSR1"
 drain-command = "say bye"
 watchdog = "90s"
@@ -151,6 +153,7 @@ discard-after = "1min"
       stopAfter: 900,
       stopSignal: 2,
       stopTimeout: 20,
+      drain: "queue",
       drainSignal: 10,
       drainCommand: "say bye",
       watchdog: 90,
@@ -509,6 +512,16 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     ],
     [inServer('console = true\ndrain-command = ""'), /^5: .*not one line without control characters/],
     [inServer('console = true\ndrain-command = "say\\tbye"'), /^5: .*not one line without control characters/],
+    [
+      inServer('drain = "queue"'),
+      /^4: server.drain = "queue" can hold no joins back: berthd does not know how a client/,
+    ],
+    [inServer('drain = "queue"\nquery = { type = "valheim" }'), /^4: server.drain = "queue" can hold no joins back/],
+    [
+      inServer('drain = "refuse"'),
+      /^4: server.drain is "refuse", which is not available: berthd cannot turn new joins away/,
+    ],
+    [inServer('drain = "wait"'), /^4: server.drain is "wait", which is not one of serve, queue/],
     [inServer('drain-signal = "KILL"'), /^4: .*not the name of a signal that a server can handle/],
     [
       inServer('group = "players"'),
