@@ -54,6 +54,7 @@ export class Message {
   constructor(bytes: Buffer) {
     let at = 0;
     const take = (length: number): Buffer => {
+      if (length < 0) throw new MalformedMessage("has a field of negative length");
       if (at + length > bytes.length) throw new MalformedMessage(`ends ${at + length - bytes.length} bytes too early`);
       at += length;
       return bytes.subarray(at - length, at);

@@ -15,6 +15,13 @@ const CODES = {
 
 export type RefusalCode = keyof typeof CODES;
 
+/** What a client is told. A defect ends only the call: other servers use this process, too. */
+export function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  console.error("berth-sdk: a defect, please report it: %s", error instanceof Error ? error.stack : error);
+  return new Refusal("INTERNAL", "berth-sdk has a defect; its log says more");
+}
+
 export class Refusal extends Error {
   readonly code: RefusalCode;
 

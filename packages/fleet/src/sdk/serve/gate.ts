@@ -60,6 +60,8 @@ export class Gate {
     try {
       await once(server, "listening");
       this.#servers.push(server);
+      // accept(2) failed, for want of descriptors.
+      server.on("error", (error) => this.#options.log(`no connection: ${error.message}`));
     } catch (error) {
       const isAbsent =
         error instanceof Error && "code" in error && /^E(?:ADDRNOTAVAIL|AFNOSUPPORT)$/.test(String(error.code));

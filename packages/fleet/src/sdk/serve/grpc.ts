@@ -9,7 +9,7 @@ import {
 import type { Socket } from "node:net";
 import { Deframer, frame, MalformedFrame } from "../../etcd/frames.ts";
 import { type Answer, type Call, calls, gameServerOf } from "../calls.ts";
-import { Refusal } from "../refusal.ts";
+import { Refusal, refusalOf } from "../refusal.ts";
 import type { Session } from "../session.ts";
 import { toBytes } from "../wire/sink.ts";
 import { fromBytes } from "../wire/source.ts";
@@ -111,9 +111,4 @@ function refuse(stream: ServerHttp2Stream, refusal: Refusal): void {
 function statusOf(refusal: Refusal | undefined): Record<string, string> {
   if (refusal === undefined) return { "grpc-status": "0" };
   return { "grpc-status": String(refusal.grpc), "grpc-message": encodeURIComponent(refusal.message) };
-}
-
-function refusalOf(error: unknown): Refusal {
-  if (error instanceof Refusal) return error;
-  throw error;
 }

@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { type Call, calls, gameServerOf } from "../calls.ts";
-import { Refusal } from "../refusal.ts";
+import { Refusal, refusalOf } from "../refusal.ts";
 import type { Session } from "../session.ts";
 import { toJson } from "../wire/sink.ts";
 import { fromJson } from "../wire/source.ts";
@@ -34,8 +34,9 @@ export class RestServer {
       const server = this.#servers.get(request.socket);
       if (server === undefined) return response.destroy();
       answer(request, response, server).catch((error: unknown) => {
-        if (!(error instanceof Refusal)) throw error;
-        refuse(response, error);
+        // The client has gone, maybe in the middle of its request.
+        if (request.errored || response.destroyed) response.destroy();
+        else refuse(response, refusalOf(error));
       });
     });
     this.#server.on("clientError", (_, socket) => socket.destroy());
@@ -79,7 +80,8 @@ function decoded(groups: Readonly<Record<string, string>>): Record<string, strin
 async function textOf(request: IncomingMessage): Promise<string> {
   const pieces: Buffer[] = [];
   let length = 0;
-  for await (const piece of request) {
+  // A request that is too long gets an answer, so its stream is not destroyed.
+  for await (const piece of request.iterator({ destroyOnReturn: false })) {
     if (!Buffer.isBuffer(piece)) continue;
     length += piece.length;
     if (length > LONGEST_REQUEST) throw new Refusal("INVALID_ARGUMENT", `a body has at most ${LONGEST_REQUEST} bytes`);
