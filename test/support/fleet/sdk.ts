@@ -96,7 +96,7 @@ interface Line {
 }
 
 /** Starts it by berth-launch, as the user of this process. */
-export async function launchServer({ test, watcher }: SdkScene): Promise<AgonesServer> {
+export async function launchServer({ test, watcher }: Pick<SdkScene, "test" | "watcher">): Promise<AgonesServer> {
   const from = watcher.events.length;
   const program = join(packageRoot, "test/fixtures/agones/server.cjs");
   const child = spawn(launcherPath(), ["--socket", test.socket, "arena", "--", process.execPath, program], {
