@@ -26,10 +26,12 @@ export function socketUser({ spec: { server, tenant }, range, lease }: Owned, br
   return holder ?? only ?? brokerUid;
 }
 
+/** Whether this process is root, which it stays. To ask at each lease would be two system calls. */
+const isRoot = process.geteuid?.() === 0;
+
 /** Gives the sockets to that user. Only root can. */
 export function giveSockets(berth: Berth): void {
-  const brokerUid = process.geteuid?.();
-  if (brokerUid !== 0) return;
-  const uid = socketUser(berth, brokerUid);
+  if (!isRoot) return;
+  const uid = socketUser(berth, 0);
   for (const { socket } of berth.sockets) socket.giveTo(uid);
 }
