@@ -41,9 +41,12 @@ describe("docs/systemd.md", needs(...MACHINE), () => {
       ["green", 5155],
       ["blue", 5156],
     ] as const) {
-      expect(printed).toMatch(
-        new RegExp(`^arena@${team} +occupied +\\d+ +arena-${team} +game=tcp://0.0.0.0:${port}$`, "m"),
-      );
+      const row = (user: string): RegExp =>
+        new RegExp(`^arena@${team} +occupied +\\d+ +${user} +game=tcp://0.0.0.0:${port}$`, "m");
+      expect(printed).toMatch(row("\\S+"));
+      // The launcher takes the berth as root, and becomes the server's user soon after.
+      const isItself = async (): Promise<boolean> => row(`arena-${team}`).test(await machine.ok(["berth", "ls"]));
+      await machine.waitFor("its user", isItself);
       expect(await answers(port)).toBe("BZFS");
     }
     const mega = 1024 * 1024;

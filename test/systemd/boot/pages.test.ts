@@ -65,9 +65,11 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
   test("install.md: the first server answers, and nothing is wrong", async () => {
     let printed = "";
     for (const step of steps("install")) printed = await machine.sh(step);
-    expect(printed).toMatch(
-      /^tanks +occupied +\d+ +games +game=tcp:\/\/0\.0\.0\.0:5154 game=udp:\/\/0\.0\.0\.0:5154$/m,
-    );
+    const row = (user: string): RegExp =>
+      new RegExp(`^tanks +occupied +\\d+ +${user} +game=tcp://0.0.0.0:5154 game=udp://0.0.0.0:5154$`, "m");
+    expect(printed).toMatch(row("\\S+"));
+    // The launcher takes the berth as root, and becomes the server's user soon after.
+    await machine.waitFor("its user", async () => row("games").test(await machine.ok(["berth", "ls"])));
     expect(await answers()).toBe("BZFS");
     expect(await machine.ok(["berth", "doctor"])).toMatch(/nothing is wrong\n$/);
   }, 60_000);
