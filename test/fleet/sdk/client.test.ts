@@ -109,6 +109,19 @@ describe("the official client", { ...needsClient(), timeout: 60_000 }, () => {
     expect(scene.log.join("\n")).toContain("has not called Health for 1 s");
   });
 
+  it("stays allocated when the SDK is started again, and can call it again", async () => {
+    await using scene = await startSdk(user);
+    await using server = await launchServer(scene);
+    await server.call("allocate");
+    await scene.restartSdk();
+    // The client connects again by itself; calls fail until then.
+    const ask = (): Promise<unknown> => server.call("getGameServer").catch(() => undefined);
+    await expect.poll(ask, { timeout: 30_000 }).toMatchObject({ status: { state: "Allocated" } });
+    await server.call("ready");
+    expect(await ask()).toMatchObject({ status: { state: "Ready" } });
+    expect(scene.test.broker.berths[0]?.status).toBeUndefined();
+  });
+
   it("goes on when the SDK ends, although it has called Health", async () => {
     await using scene = await startSdk(`${user}watchdog = "1s"\n`);
     await using server = await launchServer(scene);

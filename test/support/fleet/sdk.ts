@@ -34,6 +34,8 @@ export interface SdkScene extends AsyncDisposable {
   logged(line: RegExp): Promise<void>;
   /** Ends the SDK. */
   endSdk(): Promise<void>;
+  /** Ends it and starts another one. */
+  restartSdk(): Promise<void>;
 }
 
 /** The SDK in this process. `server` is more of the `[server]` section. */
@@ -50,15 +52,19 @@ ${server}`,
   });
   const log: string[] = [];
   const waiting = new Set<() => void>();
-  const sdk = new Sdk({
-    socket: test.socket,
-    address: "game.example.org",
-    log: (line) => {
-      log.push(line);
-      for (const look of waiting) look();
-    },
-  });
-  sdk.start();
+  const begin = (): Sdk => {
+    const started = new Sdk({
+      socket: test.socket,
+      address: "game.example.org",
+      log: (line) => {
+        log.push(line);
+        for (const look of waiting) look();
+      },
+    });
+    started.start();
+    return started;
+  };
+  let sdk = begin();
   const logged = (line: RegExp): Promise<void> =>
     new Promise((resolve) => {
       const look = (): void => {
@@ -70,13 +76,29 @@ ${server}`,
       look();
     });
   await logged(/serves gRPC/);
+  const restartSdk = async (): Promise<void> => {
+    await sdk.close();
+    log.length = 0;
+    sdk = begin();
+    await logged(/serves gRPC/);
+  };
   const watcher = await Watcher.connect(test.socket, 1);
   const dispose = async (): Promise<void> => {
     await watcher[Symbol.asyncDispose]();
     await sdk.close();
     await test[Symbol.asyncDispose]();
   };
-  return { test, watcher, grpc, http, log, logged, endSdk: () => sdk.close(), [Symbol.asyncDispose]: dispose };
+  return {
+    test,
+    watcher,
+    grpc,
+    http,
+    log,
+    logged,
+    endSdk: () => sdk.close(),
+    restartSdk,
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 export interface AgonesServer extends AsyncDisposable {

@@ -50,7 +50,8 @@ export class Session {
   constructor(berth: BerthRecord, options: SessionOptions) {
     this.#berth = berth;
     this.#options = options;
-    this.#state = berth.ready === true ? "Ready" : "Scheduled";
+    // An earlier berth-sdk may have told the broker.
+    this.#state = berth.ready !== true ? "Scheduled" : berth.status === "Allocated" ? "Allocated" : "Ready";
   }
 
   get lease(): LeaseRecord {
