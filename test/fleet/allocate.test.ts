@@ -78,6 +78,37 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
     );
   });
 
+  it("a berth gets the room that others make while the berths before it are placed", async () => {
+    const keys = new Keys("/room/");
+    await addHost(keys, "h1", { memory: 20 });
+    const fleet = new Fleet(client(), keys);
+    await fleet.apply(setOf("old", { memory: 10, berth: {} }));
+    // After the first berth of the new set is placed, the old set goes; the view from before shows no room.
+    const meddling = new EtcdClient([etcd.endpoint]);
+    const commit = meddling.commit.bind(meddling);
+    let commits = 0;
+    meddling.commit = async (...args) => {
+      const done = await commit(...args);
+      if (++commits === 1) await fleet.remove("old");
+      return done;
+    };
+    using _ = meddling;
+    await client().commit(
+      [],
+      [
+        {
+          put: keys.of({ kind: "set", set: "new" }),
+          value: writeBerthSet(setOf("new", { count: 2, memory: 10, berth: {} })),
+        },
+      ],
+    );
+    const outcomes = await new Fleet(meddling, keys).place("new");
+    expect(outcomes.map(({ berth, explanation }) => [berth, explanation.host])).toEqual([
+      ["new-1", "h1"],
+      ["new-2", "h1"],
+    ]);
+  });
+
   it("get every berth that is ready, and none twice; then they are told why there is none", async () => {
     const keys = new Keys("/allocating/");
     await addHost(keys, "h1", { pools: [{ first: 1000, last: 1100 }] });

@@ -12,11 +12,13 @@ import { bookingsOf, type FleetView, type Kept } from "./view.ts";
 interface Step {
   readonly conditions: readonly Condition[];
   readonly changes: readonly Change[];
+  /** What hosts have booked afterwards. */
+  readonly bookings: readonly (readonly [string, Bookings])[];
 }
 
 /**
- * Gives the berth to the host of the decision. False: somebody has changed the set, the host's bookings or the berth
- * meanwhile, or the host is lost.
+ * Gives the berth to the host of the decision. Resolves with the view as it is then. Undefined: somebody has changed
+ * the set, the host's bookings or the berth meanwhile, or the host is lost.
  */
 export async function commitPlacement(
   etcd: Etcd,
@@ -25,10 +27,11 @@ export async function commitPlacement(
   set: Kept<BerthSet>,
   need: Need,
   decision: Extract<Decision, { kind: "place" }>,
-): Promise<boolean> {
+): Promise<FleetView | undefined> {
   const { host, ports } = decision;
   const { berth } = need;
-  // Above that of every earlier placement of this berth: those were committed at this revision or before.
+  // Above that of every earlier placement of this berth: whoever removes one, removes or changes its set as well, and
+  // then this transaction fails.
   const generation = view.revision + 1;
   const placed: Placement = { berth, set: need.set, host, generation, ports, onLost: set.record.onLost };
   const assigned: Assignment = { berth, generation, config: withPorts(set.record.berth, ports) };
@@ -37,7 +40,7 @@ export async function commitPlacement(
   const before = bookingsOf(view, host);
   const after = booked(before.record, berth, bookingOf(need, ports));
   const placement = keys.of({ kind: "placement", berth });
-  const { done } = await etcd.commit(
+  const { done, revision } = await etcd.commit(
     [
       { key: placement, revision: former?.revision ?? 0 },
       { key: keys.of({ kind: "set", set: need.set }), revision: set.revision },
@@ -52,30 +55,42 @@ export async function commitPlacement(
       { put: keys.of({ kind: "bookings", host }), value: JSON.stringify(after) },
     ],
   );
-  return done;
+  if (!done) return undefined;
+  return {
+    ...view,
+    placements: new Map(view.placements).set(berth, { record: placed, revision }),
+    bookings: withBookings(view, [...removal.bookings, [host, after]], revision),
+  };
 }
 
-/** Takes the berth from its host. False: it was changed meanwhile. */
+/** Takes the berth from its host. Resolves with the view as it is then. Undefined: it was changed meanwhile. */
 export async function commitRemoval(
   etcd: Etcd,
   keys: Keys,
   view: FleetView,
   former: Kept<Placement>,
-): Promise<boolean> {
-  const placement = keys.of({ kind: "placement", berth: former.record.berth });
-  const { conditions, changes } = removalStep(keys, view, former);
+): Promise<FleetView | undefined> {
+  const { berth } = former.record;
+  const placement = keys.of({ kind: "placement", berth });
+  const step = removalStep(keys, view, former);
   const unchanged = { key: placement, revision: former.revision };
-  const { done } = await etcd.commit([unchanged, ...conditions], [{ remove: { key: placement } }, ...changes]);
-  return done;
+  const { done, revision } = await etcd.commit(
+    [unchanged, ...step.conditions],
+    [{ remove: { key: placement } }, ...step.changes],
+  );
+  if (!done) return undefined;
+  const placements = new Map(view.placements);
+  placements.delete(berth);
+  return { ...view, placements, bookings: withBookings(view, step.bookings, revision) };
 }
 
-const NOTHING: Step = { conditions: [], changes: [] };
+const NOTHING: Step = { conditions: [], changes: [], bookings: [] };
 
 /** What the former host has of a berth. */
 function removalStep(keys: Keys, view: FleetView, { record: { berth, host } }: Kept<Placement>): Step {
   const key = keys.of({ kind: "bookings", host });
   const before = bookingsOf(view, host);
-  const after: Bookings = unbooked(before.record, berth);
+  const after = unbooked(before.record, berth);
   return {
     conditions: [{ key, revision: before.revision }],
     changes: [
@@ -83,5 +98,16 @@ function removalStep(keys: Keys, view: FleetView, { record: { berth, host } }: K
       { remove: { key: keys.of({ kind: "allocation", berth }) } },
       { put: key, value: JSON.stringify(after) },
     ],
+    bookings: [[host, after]],
   };
+}
+
+function withBookings(
+  view: FleetView,
+  changed: readonly (readonly [string, Bookings])[],
+  revision: number,
+): ReadonlyMap<string, Kept<Bookings>> {
+  const bookings = new Map(view.bookings);
+  for (const [host, record] of changed) bookings.set(host, { record, revision });
+  return bookings;
 }

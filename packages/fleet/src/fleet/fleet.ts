@@ -45,22 +45,12 @@ export class Fleet {
 
   /** Places the berths of a set that are missing. Throws NO_SUCH_SET. */
   async place(name: string): Promise<Outcome[]> {
-    const outcomes: Outcome[] = [];
-    const refused = new Set<string>();
-    await this.#untilDone(async () => {
-      const view = await this.view();
+    return await this.#placeAll((view, refused) => {
       const set = view.sets.get(name);
-      if (set === undefined) throw new Fault("NO_SUCH_SET", `there is no set ${name}; to see all: berth-fleet ls`);
-      const placed = new Set([...view.placements.keys(), ...refused]);
-      const [need] = missing(set.record, placed);
-      if (need === undefined) return "done";
-      const outcome = await this.#placeOne(view, set, need);
-      if (outcome === undefined) return "lost";
-      if (outcome.explanation.host === undefined) refused.add(need.berth);
-      outcomes.push(outcome);
-      return "again";
+      if (set === undefined) throw noSuchSet(name);
+      const [need] = missing(set.record, new Set([...view.placements.keys(), ...refused]));
+      return need && { set, need };
     });
-    return outcomes;
   }
 
   /** Removes a set and its berths; resolves with those that were placed. Throws NO_SUCH_SET. */
@@ -68,65 +58,88 @@ export class Fleet {
     const key = this.#keys.of({ kind: "set", set: name });
     const { done } = await this.#etcd.commit([{ key, present: true }], [{ remove: { key } }]);
     const removed = await this.#removeAll((view) => placedOf(view, name));
-    if (!done && removed.length === 0)
-      throw new Fault("NO_SUCH_SET", `there is no set ${name}; to see all: berth-fleet ls`);
+    if (!done && removed.length === 0) throw noSuchSet(name);
     return removed;
   }
 
   /** Places berths of lost hosts elsewhere, those whose set says `replace`. `isLost` decides of which hosts. */
   async replaceLost(isLost: (host: string) => boolean): Promise<Outcome[]> {
+    return await this.#placeAll((view, refused) => {
+      for (const { record } of view.placements.values()) {
+        const { berth, host, onLost } = record;
+        if (onLost !== "replace" || refused.has(berth) || view.hosts.has(host)) continue;
+        const set = view.sets.get(record.set);
+        if (set !== undefined && isLost(host)) return { set, need: needOf(set.record, numberOf(record)) };
+      }
+      return undefined;
+    });
+  }
+
+  /** Places one need after the other, as long as there is one. `refused`: berths that no host can have. */
+  async #placeAll(next: (view: FleetView, refused: ReadonlySet<string>) => Wanted | undefined): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     const refused = new Set<string>();
-    await this.#untilDone(async () => {
-      const view = await this.view();
-      const lost = [...view.placements.values()].find(
-        ({ record: { berth, host, onLost } }) =>
-          onLost === "replace" && !refused.has(berth) && !view.hosts.has(host) && isLost(host),
-      );
-      const set = lost && view.sets.get(lost.record.set);
-      if (lost === undefined) return "done";
-      const { berth } = lost.record;
-      if (set === undefined) {
+    await this.#untilDone(async (view, isFresh) => {
+      const wanted = next(view, refused);
+      if (wanted === undefined) return "done";
+      const { set, need } = wanted;
+      const { berth } = need;
+      const decision = decide(need, hostViews(view));
+      const outcome = { berth, explanation: explain(decision) };
+      if (decision.kind === "refuse") {
+        // Others may have made room since the fleet was read.
+        if (!isFresh) return undefined;
         refused.add(berth);
-        return "again";
+        outcomes.push(outcome);
+        return view;
       }
-      const outcome = await this.#placeOne(view, set, needOf(set.record, numberOf(lost.record)));
-      if (outcome === undefined) return "lost";
-      if (outcome.explanation.host === undefined) refused.add(berth);
-      outcomes.push(outcome);
-      return "again";
+      const after = await commitPlacement(this.#etcd, this.#keys, view, set, need, decision);
+      if (after !== undefined) outcomes.push(outcome);
+      return after;
     });
     return outcomes;
   }
 
-  /** Undefined: the transaction was lost. */
-  async #placeOne(view: FleetView, set: Kept<BerthSet>, need: Need): Promise<Outcome | undefined> {
-    const decision = decide(need, hostViews(view));
-    const outcome = { berth: need.berth, explanation: explain(decision) };
-    if (decision.kind === "refuse") return outcome;
-    const done = await commitPlacement(this.#etcd, this.#keys, view, set, need, decision);
-    return done ? outcome : undefined;
-  }
-
   async #removeAll(which: (view: FleetView) => readonly Kept<Placement>[]): Promise<Placement[]> {
     const removed: Placement[] = [];
-    await this.#untilDone(async () => {
-      const view = await this.view();
+    await this.#untilDone(async (view) => {
       const [first] = which(view);
       if (first === undefined) return "done";
-      if (!(await commitRemoval(this.#etcd, this.#keys, view, first))) return "lost";
-      removed.push(first.record);
-      return "again";
+      const after = await commitRemoval(this.#etcd, this.#keys, view, first);
+      if (after !== undefined) removed.push(first.record);
+      return after;
     });
     return removed;
   }
 
-  async #untilDone(step: () => Promise<"done" | "again" | "lost">): Promise<void> {
+  /**
+   * Each step has the view that the one before it has left, so that the fleet is not read for each berth. A step
+   * without a result has lost its transaction, or needs a newer view: then the fleet is read again.
+   */
+  async #untilDone(
+    step: (view: FleetView, isFresh: boolean) => Promise<FleetView | "done" | undefined>,
+  ): Promise<void> {
+    let read: FleetView | undefined;
+    let view: FleetView | undefined;
     for (let losses = 0; losses < MAX_LOSSES; ) {
-      const result = await step();
-      if (result === "done") return;
-      losses = result === "lost" ? losses + 1 : 0;
+      if (view === undefined) {
+        read = await this.view();
+        view = read;
+      }
+      const after = await step(view, view === read);
+      if (after === "done") return;
+      losses = after === undefined ? losses + 1 : 0;
+      view = after;
     }
     throw new Fault("CONTENDED", `others changed the fleet ${MAX_LOSSES} times meanwhile; try again`);
   }
+}
+
+interface Wanted {
+  readonly set: Kept<BerthSet>;
+  readonly need: Need;
+}
+
+function noSuchSet(name: string): Fault {
+  return new Fault("NO_SUCH_SET", `there is no set ${name}; to see all: berth-fleet ls`);
 }
