@@ -4,7 +4,7 @@ import { duration, integer, listOf, type Reader, refuse, text, word } from "../t
 import type { Context, DefaultedKey, Section } from "../toml/section.ts";
 import { suggest } from "../toml/suggest.ts";
 import type { Value } from "../toml/tree.ts";
-import type { AsleepAs, AsleepProtocol, AsleepSpec, StartMode, WakeMode } from "./spec.ts";
+import type { AsleepAs, AsleepProtocol, AsleepSpec, SocketSpec, StartMode, WakeMode } from "./spec.ts";
 
 const EXAMPLE = 'write { name = "My server", map = "q3dm17", slots = 16 }';
 /** Signed 32 bits, as the clients have it. */
@@ -77,14 +77,37 @@ export const asleepKeys: {
 
 const isEmpty = (value: Value): boolean => value.kind === "list" && value.items.length === 0;
 
+/** Minecraft's Java edition joins by TCP, and all others by UDP only. */
+const byTcp: readonly string[] = ["minecraft"];
+
+/** Whether a player can join by one of the sockets. */
+function hasDoor(protocol: AsleepProtocol, sockets: readonly SocketSpec[]): boolean {
+  return sockets.some(({ listen }) =>
+    listen.some(
+      ({ kind, address: { family } }) => family !== "unix" && (kind === "datagram" || byTcp.includes(protocol)),
+    ),
+  );
+}
+
 /** A doorman answers only for a server that starts on demand, and only one with a protocol. */
-export function readAsleep(section: Section, start: StartMode, { report }: Context): AsleepSpec | undefined {
+export function readAsleep(
+  section: Section,
+  { start, sockets }: { readonly start: StartMode; readonly sockets: readonly SocketSpec[] },
+  { report }: Context,
+): AsleepSpec | undefined {
   const { table } = section;
   const protocol = section.value(asleepKeys.asleep);
   const written = table.entries.get(asleepKeys.asleep.name);
   if (written !== undefined && protocol !== "none" && start !== "on-demand") {
     const remedy = 'add start = "on-demand", or remove asleep';
     report(written.origin, "server.asleep is for a server that starts on demand, and this one does not", remedy);
+  } else if (written !== undefined && protocol !== "none" && sockets.length > 0 && !hasDoor(protocol, sockets)) {
+    const [kind, remedy] = byTcp.includes(protocol) ? ["tcp or udp", "a tcp:// address"] : ["udp", "a udp:// address"];
+    report(
+      written.origin,
+      `server.asleep = "${protocol}" needs a ${kind} socket, and the berth has none: no player could start the server`,
+      `add ${remedy} to listen, or remove asleep`,
+    );
   }
   for (const { name } of Object.values(asleepKeys)) {
     const entry = table.entries.get(name);

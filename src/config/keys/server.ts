@@ -167,7 +167,7 @@ export function readServer(value: Value, targets: Omit<PlaceholderTargets, "ente
   const console = section.value(keys.console);
   const start = section.value(keys.start);
   checkStart(section, start, command.length > 0, targets.sockets, context);
-  const asleep = readAsleep(section, start, context);
+  const asleep = readAsleep(section, { start, sockets: targets.sockets }, context);
   const drained = { console, sockets: targets.sockets, protocols: [query?.type, asleep?.protocol] };
   return {
     command: command.length === 0 ? noCommand : command.map(({ value }) => value),

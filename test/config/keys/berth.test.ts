@@ -643,6 +643,14 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       /^4: .* no port, and the berth has/,
     ],
     [inServer('asleep = "quake3"'), /^4: server\.asleep is for a server that starts on demand/],
+    [
+      `[sockets.a]\nlisten = ["tcp://127.0.0.1:5154"]\n[server]\n${asleep}`,
+      /^6: server\.asleep = "quake3" needs a udp socket, and the berth has none/,
+    ],
+    [
+      `[sockets.a]\nlisten = ["unix:///run/a"]\n[server]\n${asleep.replace("quake3", "minecraft")}`,
+      /^6: server\.asleep = "minecraft" needs a tcp or udp socket/,
+    ],
     [inServer('asleep = "doom"'), /^4: server\.asleep is "doom", which is not one of a2s, /],
     [inServer('wake = "any"'), /^4: server\.wake does nothing without server\.asleep/],
     [inServer("asleep-as = { slots = 1 }"), /^4: server\.asleep-as does nothing without server\.asleep/],
