@@ -13,6 +13,7 @@ export type {
   BerthView,
   DescriptorView,
   DrainView,
+  JoinsView,
   LeaseView,
   PlayersView,
   QueryView,
@@ -63,9 +64,13 @@ export type { TenantDescriptor } from "./client/tenant-descriptor.ts";
 export { tenantUser } from "./client/tenant-user.ts";
 export type { SocketOptions } from "./config/keys/socket-options.ts";
 export type {
+  AsleepAs,
+  AsleepProtocol,
+  AsleepSpec,
   BerthSpec,
   BindSpec,
   Delivery,
+  DrainMode,
   LeaseSpan,
   LimitSpec,
   OtherBinds,
@@ -79,6 +84,7 @@ export type {
   SocketSpec,
   StartMode,
   TenantSpec,
+  WakeMode,
 } from "./config/keys/spec.ts";
 export type { Origin, Problem } from "./config/toml/problem.ts";
 export { BerthError, type ErrorCode, RefusedError, SysError } from "./errors.ts";
