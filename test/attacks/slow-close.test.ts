@@ -32,6 +32,20 @@ describe.each([
     await siege.nothingIsLeft();
   });
 
+  it.each([LIST, undefined])("sends a lingering socket with a byte out of band, and then %s", async (after) => {
+    await using siege = await Siege.begin();
+    {
+      await using attacker = await siege.attacker(uid);
+      await attacker.do("make l lingering");
+      await attacker.try("urgent c l"); // a stranger may get EPERM
+      await attacker.do("close l");
+      if (after !== undefined) await attacker.try(`send c - ${after}`);
+      await siege.nobodyNoticed();
+    }
+    await siege.nobodyNoticed();
+    await siege.nothingIsLeft();
+  });
+
   it("sends more sockets that linger than the broker has threads, then as many descriptors as it takes", async () => {
     await using siege = await Siege.begin();
     {

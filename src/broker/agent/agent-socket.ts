@@ -8,6 +8,7 @@ import { isScarcity } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
+import { showOutOfBand } from "../../net/out-of-band.ts";
 import { Arrivals } from "../access/arrivals.ts";
 import { Complaints } from "../access/complaints.ts";
 import { firstReservedFd } from "../access/limits.ts";
@@ -130,6 +131,7 @@ export class AgentSocket {
 
   #admit(fd: number, options: AgentSocketOptions): void {
     const { sys, guard, quota, owners, brokerUid, deadline, onMessage } = options;
+    showOutOfBand(fd, sys);
     let peer: Peer;
     try {
       peer = Peer.of(fd, sys);

@@ -8,6 +8,7 @@ import { isScarcity, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
+import { showOutOfBand } from "../../net/out-of-band.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { Service } from "../../varlink/service.ts";
 import { Arrivals } from "../access/arrivals.ts";
@@ -174,7 +175,7 @@ export class Listener {
     try {
       peer = Peer.of(handle.fd, sys);
     } catch (error) {
-      handle.close();
+      this.#drop(handle);
       log("warning", `closed a connection: the kernel does not say who the peer is: ${error}`, { event: "refused" });
       return;
     }
@@ -182,7 +183,7 @@ export class Listener {
     const account = privileged ? peer.uid : this.#options.owners.accountOf(peer.uid, now);
     if (!privileged && !this.#arrivals.admit(account, now)) {
       this.#options.counts.refusedConnections.arrivals++;
-      handle.close();
+      this.#drop(handle);
       this.#sayTooOften(peer, now);
       return;
     }
@@ -204,9 +205,17 @@ export class Listener {
     if (!roomForUser || !roomForAll) this.#turnAway(session, roomForUser ? "descriptors" : "connections");
   }
 
+  /** Closes a connection that nobody has read. Where descriptors may wait in it, a guard process does. */
+  #drop(handle: FdHandle): void {
+    const { keepsDescriptorsOut, guard } = this.#options;
+    if (keepsDescriptorsOut) handle.close();
+    else guard.close("stranger", handle.steal());
+  }
+
   #open(handle: FdHandle, peer: Peer, { account, privileged }: Newcomer): Session {
     const { service, sys, deadline, berths, guard, keepsDescriptorsOut, counts } = this.#options;
     const { log } = this.#complaints;
+    showOutOfBand(handle.fd, sys);
     const budget = this.#budgets.of(account, privileged);
     const callLimits = this.#callLimits;
     const gate = new PeerGate({ guard, uid: peer.uid, keptOut: keepsDescriptorsOut, sys });
