@@ -23,6 +23,7 @@ import { createRunner } from "./demand/runner.ts";
 import { DEFAULT_START_LIMITS } from "./demand/starter.ts";
 import { Stops } from "./demand/stops.ts";
 import { Drains } from "./drain/drains.ts";
+import { Typist } from "./drain/typist.ts";
 import { layFoundation } from "./foundation.ts";
 import { type Inherited, inherit, openLedger } from "./inherit.ts";
 import { beginKeeping, noteDoormen } from "./keeping.ts";
@@ -213,7 +214,9 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const onDemand = new OnDemand({ sys, log, events, runner, limits, onDoormen });
   const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });
   const isPaused = (): boolean => takeover.isUnderWay;
-  const drains = new Drains({ sys, guard, log, events, stops, onDemand, consoles, isPaused, limits: options.drains });
+  const typist = new Typist({ sys, guard });
+  const told = { consoles, typist, log };
+  const drains = new Drains({ ...told, sys, guard, events, stops, onDemand, isPaused, limits: options.drains });
   const maxFds = maxOpenFiles();
   const watchers = new Watchers(maxWatchers(maxFds));
   events.observe((_, berth) => onDemand.observe(berth));

@@ -17,8 +17,10 @@ import { type AnnounceOptions, announce } from "./announce.ts";
 import { Drain, type DrainOptions } from "./drain.ts";
 import { DEFAULT_DRAIN_LIMITS, type DrainLimits } from "./drain-step.ts";
 import { Joins, type JoinsOptions } from "./joins.ts";
+import type { Typist } from "./typist.ts";
 
 export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions, JoinsOptions {
+  readonly typist: Pick<Typist, "type" | "close">;
   readonly limits: Partial<DrainLimits> | undefined;
   readonly events: BerthEvents;
   readonly stops: Pick<Stops, "end" | "find" | "stop">;
@@ -113,6 +115,7 @@ export class Drains {
   close(): void {
     for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
     this.#joins.close();
+    this.#options.typist.close();
   }
 
   #make(berth: Berth, facts: DrainFacts, lease: Lease): Drain {

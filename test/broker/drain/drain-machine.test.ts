@@ -99,6 +99,7 @@ class World implements Disposable {
       isPaused: () => false,
       limits: { look: LOOK_MS },
       consoles: { pathOf: () => undefined },
+      typist: { type: () => expect.unreachable("no line is typed"), close: () => undefined },
       onDemand: { expectEnd: () => undefined },
       stops: { find: () => berth, end, stop: end },
     });
