@@ -11,6 +11,7 @@ import type { Lease } from "../berths/lease.ts";
 import { type PlansGuard, runAllGuarded } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
+import { socketInode } from "../sockets/passed-socket.ts";
 import type { Joins as Held } from "./join-filter.ts";
 import { holdJoins, letJoinsIn } from "./join-plan.ts";
 
@@ -86,7 +87,9 @@ export class Joins {
       why = yield* plan;
     };
     const fd = (): number | undefined => (lease.ended || !socket.open ? undefined : socket.fd);
-    const work = runAllGuarded([{ fd, plan: planned() }], this.#options.guard, lease.tenant.uid);
+    // A process of its own for each socket: one that waits for a server's lock holds up no other server's joins.
+    const owner = socket.open ? (`socket ${socketInode(socket.fd)}` as const) : lease.tenant.uid;
+    const work = runAllGuarded([{ fd, plan: planned() }], this.#options.guard, owner);
     socket.carrying.add(work);
     const outcome = await work.finally(() => socket.carrying.delete(work));
     if (outcome === "done") return { why, isTransient: false };
