@@ -2,6 +2,7 @@
  * The method Speak: what the program that serves a server's SDK says for that server. It may say what the server could
  * say itself by sd_notify(3), and end it. It says it of one lease, so that no later server of the berth is meant.
  */
+import { isScarcity } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
@@ -13,6 +14,9 @@ import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
 import type { Stops } from "../demand/stops.ts";
 import { refusal } from "./refusals.ts";
 import { unfitOf } from "./report-players.ts";
+
+/** How long to wait where descriptors or memory have run out, in milliseconds. */
+const RETRY_MS = 1000;
 
 export interface SpeakContext {
   readonly berths: Pick<Berths, "get" | "leases" | "ready" | "reports" | "visibility">;
@@ -71,14 +75,22 @@ function abort({ log }: SpeakContext, { berth, lease }: Tenancy, { peer }: Reque
 }
 
 /** With the broker's rights: the berth's file names who may say this. */
-async function stop({ stops, log, takeover }: SpeakContext, { berth, lease }: Tenancy, who: Requester): Promise<void> {
+async function stop(context: SpeakContext, { berth, lease }: Tenancy, who: Requester): Promise<void> {
+  const { stops, log, takeover } = context;
   const { pid, uid } = who.peer;
   await takeover.over();
   if (lease.ended) return;
   const why = `its server asked for its end, as pid ${pid} (uid ${uid}) says, which serves its SDK`;
-  const done = await stops.end(berth, [lease], { privileged: true, uid, why });
-  if (done.kind !== "not-stopped") return;
-  log("warning", `berth ${berth.name}: ${done.message}`, { event: "stop-failed", berth: berth.name });
+  const failed = (message: string): void =>
+    log("warning", `berth ${berth.name}: ${message}`, { event: "stop-failed", berth: berth.name });
+  try {
+    const done = await stops.end(berth, [lease], { privileged: true, uid, why });
+    if (done.kind === "not-stopped") failed(done.message);
+  } catch (error) {
+    if (!isScarcity(error)) throw error;
+    failed(`its server asked for its end, and is stopped later: ${error.message}`);
+    setTimeout(() => void stop(context, { berth, lease }, who), RETRY_MS).unref();
+  }
 }
 
 function unfitStatus(status: string): [parameter: string, message: string] | undefined {

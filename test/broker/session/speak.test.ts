@@ -1,9 +1,13 @@
 /** The method Speak of a real broker: who may, what is shown of it, how it ends a server, and what is refused. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { describe, expect, it } from "vitest";
+import { constants } from "node:os";
+import { describe, expect, it, vi } from "vitest";
+import type { Requester } from "../../../src/broker/berths/request.ts";
+import { type SpeakContext, speak } from "../../../src/broker/session/speak.ts";
 import { acquire } from "../../../src/client/acquire.ts";
 import { connect } from "../../../src/client/connect.ts";
+import { SysError } from "../../../src/errors.ts";
 import { launcherPath } from "../../../src/launcher-path.ts";
 import { startBroker, type TestBroker } from "../../support/broker.ts";
 import { isRoot, needs } from "../../support/needs.ts";
@@ -186,4 +190,29 @@ describe("who may speak (needs root, to be several users)", needs("root"), () =>
     }
     expect(test.broker.berths[0]?.ready).toBe(false);
   });
+});
+
+it("stops a server later that cannot be stopped now, for want of descriptors", async () => {
+  vi.useFakeTimers();
+  try {
+    const [berth, lease] = [{ name: "arena" }, { id: "1", ended: false, ready: true }];
+    const stops = { end: vi.fn(async () => ({ kind: "stopped" as const, killed: false, again: false })) };
+    stops.end.mockRejectedValueOnce(new SysError("dup", constants.errno.EMFILE));
+    const log = vi.fn();
+    const context = {
+      berths: { get: () => berth, leases: { tenancyOf: () => ({ berth, lease }) } },
+      ...{ stops, log, events: { tell: () => undefined }, takeover: { over: async () => undefined } },
+    } as unknown as SpeakContext;
+    const who = { privileged: true, peer: { pid: 1, uid: 0 } } as unknown as Requester;
+    speak(context, who, { berth: "arena", lease: "1", end: "stop" });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(stops.end).toHaveBeenCalledTimes(1);
+    expect(log.mock.calls.map(([level, message]) => `${level}: ${message}`)).toEqual([
+      expect.stringMatching(/^warning: berth arena: its server asked for its end, and is stopped later: dup: EMFILE/),
+    ]);
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(stops.end).toHaveBeenCalledTimes(2);
+  } finally {
+    vi.useRealTimers();
+  }
 });
