@@ -136,8 +136,8 @@ export class DoormanProcess {
   }
 
   /**
-   * Waits until it is gone, for so long at most, and the event loop with it. It was killed: no system call that its
-   * filter allows can hold that up, so this takes milliseconds.
+   * Waits until it is gone, for so long at most, and the event loop with it. It was killed, so this takes milliseconds,
+   * unless a server holds the lock of a socket that it accepts from.
    */
   awaitEnd(milliseconds: number): void {
     if (this.#pidfd !== undefined) this.#options.sys.pollFor(this.#pidfd.fd, POLLIN, milliseconds);

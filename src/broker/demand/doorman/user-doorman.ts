@@ -8,6 +8,7 @@ import { BerthError } from "../../../errors.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import { DoormanProcess, type Identity } from "./doorman-process.ts";
+import { END_MS, EndingDoormen } from "./ending-doormen.ts";
 import type { Guest } from "./guest.ts";
 import type { DoormanLimits } from "./limits.ts";
 
@@ -17,8 +18,6 @@ const ETOOMANYREFS = 109;
 
 /** When to send again what its channel had no room for. */
 const RETRY_MS = 20;
-/** It is killed: how long to wait for its end at most. */
-const END_MS = 1000;
 
 interface Watched {
   readonly guest: Guest;
@@ -42,8 +41,7 @@ export class UserDoorman {
   #process: DoormanProcess | undefined;
   /** Whether it is confined. Before that it gets no socket. */
   #isReady = false;
-  /** Those that were killed, and have not ended yet. */
-  readonly #ending = new Set<DoormanProcess>();
+  readonly #ending = new EndingDoormen();
   /** Watches that the process has not been told to drop yet. */
   readonly #toDrop: number[] = [];
   /** Orders to drop that it has not carried out yet. */
@@ -68,7 +66,7 @@ export class UserDoorman {
 
   /** Those that have copies, or may get some. The pidfds are borrowed. */
   get processes(): { readonly pid: number; readonly pidfd: number }[] {
-    const all = this.#process === undefined ? [...this.#ending] : [...this.#ending, this.#process];
+    const all = this.#process === undefined ? this.#ending.all : [...this.#ending.all, this.#process];
     return all.flatMap(({ pid, pidfd }) => (pid === undefined || pidfd === undefined ? [] : [{ pid, pidfd }]));
   }
 
@@ -108,10 +106,26 @@ export class UserDoorman {
     this.#flush();
   }
 
-  /** Resolves when it has no copy of a socket that it was to drop. One that is late is killed. */
+  /**
+   * Resolves when it has no copy of a socket that it was to drop. One that is late is killed, and one that does not end
+   * then keeps its copies: an address of theirs may be in use.
+   */
   async dropped(): Promise<void> {
     if (this.#isClear) return;
-    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const { limits, log } = this.#options;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#ending.giveUp();
+        log("warning", "a doorman that was killed does not end: it keeps sockets of sleeping servers", {
+          event: "doorman",
+        });
+        this.#tellClear();
+      }, limits.drop + END_MS);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   /** Ends it if it still has a copy that it was to drop, and waits until that is closed. */
@@ -121,7 +135,7 @@ export class UserDoorman {
       this.#stop();
       if (this.#guests.size > 0) this.#start();
     }
-    this.#awaitEnding();
+    this.#ending.await();
   }
 
   /** Ends it. */
@@ -134,16 +148,11 @@ export class UserDoorman {
   /** Ends it, and waits until all of its copies are closed. */
   close(): void {
     this.end();
-    this.#awaitEnding();
+    this.#ending.await();
   }
 
   get #isClear(): boolean {
-    return this.#toDrop.length === 0 && this.#dropping.size === 0 && this.#ending.size === 0;
-  }
-
-  #awaitEnding(): void {
-    const deadline = performance.now() + END_MS;
-    for (const process of this.#ending) process.awaitEnd(Math.max(0, Math.ceil(deadline - performance.now())));
+    return this.#toDrop.length === 0 && this.#dropping.size === 0 && this.#ending.isClear;
   }
 
   #start(): void {
@@ -157,7 +166,7 @@ export class UserDoorman {
         onReport: (report) => this.#reported(report),
         onEnd: (why) => this.#failed(why),
         onGone: () => {
-          this.#ending.delete(process);
+          this.#ending.ended(process);
           this.#options.onProcesses();
           this.#tellClear();
         },
