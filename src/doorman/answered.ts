@@ -12,8 +12,9 @@ import { type Sender, senderOf } from "./sender.ts";
 
 /** sockaddr_in6, the longer one. */
 const SOCKADDR_BYTES = 28;
-/** Connections at a time, and how long one may last. */
+/** Connections at a time, of all and of one network; and how long one may last. */
 const MOST = 64;
+const MOST_OF_NETWORK = 8;
 const LONGEST_MS = 10_000;
 const IN_A_ROW = 16;
 /** How long to wait for a connection that is there. */
@@ -28,14 +29,21 @@ export interface AnsweredContext {
   /** Any connection wakes the server, and waits for it. */
   readonly wakesAtOnce: boolean;
   readonly admission: Admission;
+  readonly networkOf: (address: string) => string;
   readonly onWake: () => void;
+}
+
+interface Open {
+  readonly network: string;
+  readonly end: () => void;
 }
 
 export class AnsweredSocket {
   readonly #context: AnsweredContext;
   readonly #fd: number;
   readonly #poll: Poll;
-  readonly #open = new Set<() => void>();
+  /** The oldest first. */
+  readonly #open = new Set<Open>();
 
   /** `fd` is borrowed. */
   constructor(fd: number, context: AnsweredContext) {
@@ -47,7 +55,18 @@ export class AnsweredSocket {
 
   close(): void {
     this.#poll.close();
-    for (const end of this.#open) end();
+    for (const { end } of [...this.#open]) end();
+  }
+
+  /** Ends the oldest connection of a network that has its share, or where none is left, of the one that has most. */
+  #makeRoom(network: string): void {
+    const byNetwork = new Map<string, Open[]>();
+    for (const one of this.#open) byNetwork.set(one.network, [...(byNetwork.get(one.network) ?? []), one]);
+    const own = byNetwork.get(network) ?? [];
+    if (own.length >= MOST_OF_NETWORK) return own[0]?.end();
+    if (this.#open.size < MOST) return;
+    const [most] = [...byNetwork.values()].sort((one, other) => other.length - one.length);
+    most?.[0]?.end();
   }
 
   #accept(): void {
@@ -65,7 +84,10 @@ export class AnsweredSocket {
 
   #talk(connection: FdHandle): void {
     const { sys, converse, admission, onWake } = this.#context;
-    if (converse === undefined || this.#open.size >= MOST) return connection.close();
+    if (converse === undefined) return connection.close();
+    const sender = peerOf(connection.fd, sys);
+    const network = sender === undefined ? "" : this.#context.networkOf(sender.host);
+    this.#makeRoom(network);
     const conversation = converse();
     const bytes = Buffer.alloc(READ_BYTES);
     const poll = new sys.Poll(
@@ -76,7 +98,7 @@ export class AnsweredSocket {
         const { kind, reply, ends } = conversation.feed(bytes.subarray(0, length));
         // It fits into the empty buffer of a new connection.
         if (reply.length > 0) sys.sendmsg(connection.fd, reply, 0, NO_FDS, 0);
-        const isAdmitted = kind === "join" && admission.admits(peerOf(connection.fd, sys));
+        const isAdmitted = kind === "join" && admission.admits(sender);
         if (ends) end();
         if (isAdmitted) onWake();
       },
@@ -84,12 +106,13 @@ export class AnsweredSocket {
     );
     const timer = setTimeout(() => end(), LONGEST_MS);
     const end = (): void => {
-      if (!this.#open.delete(end)) return;
+      if (!this.#open.delete(open)) return;
       clearTimeout(timer);
       poll.close();
       connection.close();
     };
-    this.#open.add(end);
+    const open: Open = { network, end };
+    this.#open.add(open);
     if (poll.start(READABLE) < 0) end();
   }
 }

@@ -39,6 +39,7 @@ export class Door implements Disposable {
         converse: isAnswered ? () => context.codecs.minecraft.converse(order.server, order.refusal) : undefined,
         wakesAtOnce: order.wake === "any" && !isAnswered,
         admission,
+        networkOf,
         onWake,
       });
     });

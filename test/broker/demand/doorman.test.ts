@@ -1,4 +1,6 @@
 /** A doorman answers for a sleeping server: scans and queries start nothing, and a join does. */
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import {
@@ -74,6 +76,25 @@ describe("a doorman", () => {
       await broker.watcher.count("starting", 1);
     }
     await broker.watcher.count("acquired", 1);
+  });
+
+  it("minecraft: connections that say nothing keep nobody out", async () => {
+    const port = await freePort();
+    await using broker = await sleeping({ "world.toml": berth([`tcp://127.0.0.1:${port}`], 'asleep = "minecraft"\n') });
+    const silent: Socket[] = [];
+    try {
+      for (let n = 0; n < 100; n++) {
+        const socket = connect(port, "127.0.0.1").on("error", () => undefined);
+        silent.push(socket);
+        await once(socket, "connect");
+      }
+      expect(await talk(port, Buffer.concat([handshake(1), REQUEST, PING]))).toContain('"online":0');
+      // Those of one network that are older than the last eight were ended.
+      await vi.waitFor(() => expect(silent.filter(({ closed }) => !closed).length).toBeLessThanOrEqual(8), PATIENCE);
+      expect(broker.watcher.names()).toEqual([]);
+    } finally {
+      for (const socket of silent) socket.destroy();
+    }
   });
 
   it("that is killed is replaced, and meanwhile any packet starts the server", async () => {
