@@ -32,6 +32,8 @@ export interface ListUpdate extends List {
 const MOST_VALUES = 1000;
 const MOST_NAMES = 64;
 const LONGEST = 256;
+/** Bytes of all values of all lists: each watch of the server is told all of them. */
+const MOST_BYTES = 256 * 1024;
 const UNUSED_COUNTER: Counter = { count: 0, capacity: MOST_VALUES };
 const UNUSED_LIST: List = { capacity: MOST_VALUES, values: [] };
 
@@ -69,7 +71,7 @@ export class Tallies {
       throw new Refusal("OUT_OF_RANGE", `capacity must be from 0 to ${MOST_VALUES}`);
     for (const value of values) short(value);
     // As in Agones: what is beyond the capacity is cut off.
-    return put(this.lists, name, { capacity, values: values.slice(0, capacity) });
+    return this.#put(name, { capacity, values: values.slice(0, capacity) });
   }
 
   addValue(name: string, value: string): List {
@@ -77,14 +79,25 @@ export class Tallies {
     if (values.includes(short(value))) throw new Refusal("ALREADY_EXISTS", `list ${name} has this value already`);
     if (values.length >= capacity)
       throw new Refusal("OUT_OF_RANGE", `list ${name} has its capacity of ${capacity} values`);
-    return put(this.lists, name, { capacity, values: [...values, value] });
+    return this.#put(name, { capacity, values: [...values, value] });
   }
 
   removeValue(name: string, value: string): List {
     const { capacity, values } = this.list(name);
     if (!values.includes(value)) throw new Refusal("NOT_FOUND", `list ${name} has no such value`);
-    return put(this.lists, name, { capacity, values: values.filter((one) => one !== value) });
+    return this.#put(name, { capacity, values: values.filter((one) => one !== value) });
   }
+
+  #put(name: string, list: List): List {
+    const others = [...this.lists].flatMap(([other, { values }]) => (other === name ? [] : values));
+    if (bytesOf(others) + bytesOf(list.values) > MOST_BYTES)
+      throw new Refusal("RESOURCE_EXHAUSTED", `the lists of a server have ${MOST_BYTES / 1024} KiB at most`);
+    return put(this.lists, name, list);
+  }
+}
+
+function bytesOf(values: readonly string[]): number {
+  return values.reduce((sum, value) => sum + Buffer.byteLength(value), 0);
 }
 
 function put<T>(all: Map<string, T>, name: string, value: T): T {

@@ -5,7 +5,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Session } from "../session.ts";
-import { MOST_CONNECTIONS } from "./limits.ts";
+import { MOST_ACCEPTED, MOST_CONNECTIONS } from "./limits.ts";
 import type { Peers } from "./peer.ts";
 
 export interface GateOptions {
@@ -22,6 +22,8 @@ const HOSTS = ["127.0.0.1", "::1"];
 export class Gate {
   readonly #options: GateOptions;
   readonly #sockets = new Set<Socket>();
+  /** Those of them that are the server's. */
+  readonly #admitted = new Set<Socket>();
   #servers: Server[] = [];
 
   private constructor(options: GateOptions) {
@@ -49,13 +51,16 @@ export class Gate {
     const server = createServer({ pauseOnConnect: true }, (socket) => {
       this.#sockets.add(socket);
       socket.on("error", () => undefined); // it closes
-      socket.once("close", () => this.#sockets.delete(socket));
+      socket.once("close", () => {
+        this.#sockets.delete(socket);
+        this.#admitted.delete(socket);
+      });
       this.#admit(socket).catch((error: unknown) => {
         this.#options.log(`a connection is refused: ${error instanceof Error ? error.message : error}`);
         socket.resetAndDestroy();
       });
     });
-    server.maxConnections = MOST_CONNECTIONS;
+    server.maxConnections = MOST_ACCEPTED;
     server.listen({ host, port: this.#options.port, ipv6Only: true });
     try {
       await once(server, "listening");
@@ -88,6 +93,11 @@ export class Gate {
     }
     const { session } = known;
     if (socket.destroyed || session.isEnded) return void socket.destroy();
+    if (this.#admitted.size >= MOST_CONNECTIONS) {
+      log(`a connection is refused: the server has ${MOST_CONNECTIONS} already`);
+      return void socket.resetAndDestroy();
+    }
+    this.#admitted.add(socket);
     const forget = session.onEnd(() => socket.destroy());
     socket.once("close", forget);
     serve(socket, session);
