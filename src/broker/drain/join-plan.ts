@@ -5,9 +5,10 @@ import { SO_DETACH_FILTER, SOL_SOCKET } from "../../net/socket-constants.ts";
 import type { SocketPlan, SocketResult } from "../plans/socket-call.ts";
 import { type Joins, joinFilter, ownFilter } from "./join-filter.ts";
 
-const { EACCES } = constants.errno;
+const { EACCES, EPERM } = constants.errno;
 const SO_LOCK_FILTER = 44;
 const LOCKED = "its server has locked the socket's filter";
+const PRIVILEGED = "the kernel lets only those with CAP_NET_ADMIN filter TCP (EPERM)";
 const NOTHING = new Uint8Array(0);
 
 /** Holds joins back. A sentence's end, if it cannot: why. */
@@ -22,6 +23,8 @@ export function* holdJoins(joins: Joins): SocketPlan<string | undefined> {
   const program = joinFilter(joins, ownFilter(present) ?? present);
   if (program === undefined) return "its server has a filter that leaves no room for more";
   const [set] = yield [{ call: "setfilter", program }];
+  // EPERM also where the server has locked the filter meanwhile.
+  if (set?.result === -EPERM && joins === "connections") return PRIVILEGED;
   return problemOf("SO_ATTACH_FILTER", set);
 }
 
@@ -37,7 +40,7 @@ export function* letJoinsIn(): SocketPlan<string | undefined> {
       ? { call: "setfilter", program: own }
       : { call: "setsockopt", level: SOL_SOCKET, option: SO_DETACH_FILTER, value: 0 },
   ];
-  return (set?.result ?? 0) === -constants.errno.EPERM ? LOCKED : problemOf("SO_DETACH_FILTER", set);
+  return (set?.result ?? 0) === -EPERM ? LOCKED : problemOf("SO_DETACH_FILTER", set);
 }
 
 function filterOf(found: SocketResult | undefined): Uint8Array | string {

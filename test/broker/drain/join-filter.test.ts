@@ -198,6 +198,11 @@ describe("a socket whose filter cannot be changed", () => {
     expect(ends(letJoinsIn(), [result(-13)])).toBeUndefined();
   });
 
+  it("has its connections go on where the kernel lets only privileged users filter TCP", () => {
+    const why = ends(holdJoins("connections"), [result(0), result(0)], [result(-1)]);
+    expect(why).toBe("the kernel lets only those with CAP_NET_ADMIN filter TCP (EPERM)");
+  });
+
   it("has its joins go on where the kernel has no memory for the filter", () => {
     expect(ends(holdJoins(held), [result(0), result(0)], [result(-12)])).toContain("SO_ATTACH_FILTER: ENOMEM");
   });
