@@ -1,7 +1,7 @@
 /**
- * Types lines on the consoles of servers. Whoever serves a console's socket may be the tenant itself. So nothing is
- * read from it, and a guard process closes the connection: what comes on it may hold descriptors whose close waits
- * (hazard 40).
+ * Types lines on the consoles of servers. A tenant may serve its console's socket itself. So the broker reads nothing
+ * from it, and a guard process closes the connection: the tenant may have sent descriptors whose close waits (hazard
+ * 40).
  */
 import { constants } from "node:os";
 import { SysError } from "../../errors.ts";
@@ -26,17 +26,19 @@ export interface TypistOptions {
   readonly guard: Pick<Guard, "close">;
 }
 
+type Tenanted = Pick<Lease, "tenant">;
+
 export class Typist {
   readonly #options: TypistOptions;
   /** One connection at a time for each lease, so a tenant costs the broker one descriptor at most. The calls end it. */
-  readonly #open = new Map<Lease, () => void>();
+  readonly #open = new Map<Tenanted, () => void>();
 
   constructor(options: TypistOptions) {
     this.#options = options;
   }
 
   /** Types a line on the console whose socket is at the path. Returns why it could not. */
-  type(lease: Lease, path: string, line: string): string | undefined {
+  type(lease: Tenanted, path: string, line: string): string | undefined {
     if (this.#open.has(lease)) return `another line was typed on its console less than ${READ_MS / 1000} s ago`;
     const { sys, guard } = this.#options;
     const number = sys.socket(AF_UNIX, SOCK_STREAM, 0);
@@ -44,14 +46,19 @@ export class Typist {
     const socket = FdHandle.adopt(number, sys);
     sys.setsockopt(number, SOL_SOCKET, SO_PASSRIGHTS, 0);
     const why = this.#send(number, path, Buffer.from(line + ENTER));
-    const timer = setTimeout(() => end(), why === undefined ? READ_MS : 0).unref();
+    const close = (): void => guard.close(lease.tenant.uid, socket.steal());
+    if (why !== undefined) {
+      close();
+      return why;
+    }
+    const timer = setTimeout(() => end(), READ_MS).unref();
     const end = (): void => {
       clearTimeout(timer);
       this.#open.delete(lease);
-      guard.close(lease.tenant.uid, socket.steal());
+      close();
     };
     this.#open.set(lease, end);
-    return why;
+    return undefined;
   }
 
   /** Closes all connections. */

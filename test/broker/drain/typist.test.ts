@@ -10,7 +10,7 @@ import { TestFolder } from "../../support/broker.ts";
 
 afterEach(() => vi.useRealTimers());
 
-const lease = (): Lease => ({ tenant: { uid: 1234 } }) as unknown as Lease;
+const lease = (): Pick<Lease, "tenant"> => ({ tenant: { pid: 1, uid: 1234, unit: undefined } });
 
 it("types one line at a time on a tenant's console, reads nothing, and has a guard close it", async () => {
   using folder = new TestFolder();
@@ -48,6 +48,5 @@ it("says why a line cannot be typed, and keeps no connection", async () => {
   const closed: number[] = [];
   const typist = new Typist({ sys: native, guard: { close: (_, fd) => void closed.push(native.close(fd)) } });
   expect(typist.type(lease(), join(folder.path, "none"), "x")).toMatch(/^connect .*: ENOENT/);
-  typist.close();
   expect(closed).toEqual([0]);
 });
