@@ -2,13 +2,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
-import { describe, expect, it, vi } from "vitest";
-import type { Requester } from "../../../src/broker/berths/request.ts";
-import { type SpeakContext, speak } from "../../../src/broker/session/speak.ts";
+import { describe, expect, it } from "vitest";
 import { acquire } from "../../../src/client/acquire.ts";
 import { connect } from "../../../src/client/connect.ts";
-import { SysError } from "../../../src/errors.ts";
 import { launcherPath } from "../../../src/launcher-path.ts";
+import { type Native, native } from "../../../src/native.ts";
 import { startBroker, type TestBroker } from "../../support/broker.ts";
 import { isRoot, needs } from "../../support/needs.ts";
 import { RawPeer } from "../../support/peer.ts";
@@ -192,27 +190,21 @@ describe("who may speak (needs root, to be several users)", needs("root"), () =>
   });
 });
 
-it("stops a server later that cannot be stopped now, for want of descriptors", async () => {
-  vi.useFakeTimers();
-  try {
-    const [berth, lease] = [{ name: "arena" }, { id: "1", ended: false, ready: true }];
-    const stops = { end: vi.fn(async () => ({ kind: "stopped" as const, killed: false, again: false })) };
-    stops.end.mockRejectedValueOnce(new SysError("dup", constants.errno.EMFILE));
-    const log = vi.fn();
-    const context = {
-      berths: { get: () => berth, leases: { tenancyOf: () => ({ berth, lease }) } },
-      ...{ stops, log, events: { tell: () => undefined }, takeover: { over: async () => undefined } },
-    } as unknown as SpeakContext;
-    const who = { privileged: true, peer: { pid: 1, uid: 0 } } as unknown as Requester;
-    speak(context, who, { berth: "arena", lease: "1", end: "stop" });
-    await vi.advanceTimersByTimeAsync(500);
-    expect(stops.end).toHaveBeenCalledTimes(1);
-    expect(log.mock.calls.map(([level, message]) => `${level}: ${message}`)).toEqual([
-      expect.stringMatching(/^warning: berth arena: its server asked for its end, and is stopped later: dup: EMFILE/),
-    ]);
-    await vi.advanceTimersByTimeAsync(1000);
-    expect(stops.end).toHaveBeenCalledTimes(2);
-  } finally {
-    vi.useRealTimers();
-  }
+it("stops a server later that cannot be stopped now, because no descriptor is left", async () => {
+  let isOut = false;
+  const sys: Native = { ...native, dup: (fd) => (isOut ? -constants.errno.EMFILE : native.dup(fd)) };
+  await using test = await startBroker({ "arena.toml": game(user) }, { sys });
+  await using watcher = await Watcher.connect(test.socket, 1);
+  await using server = await launch(test, watcher);
+  const ended = once(server, "exit");
+  using client = await connect({ socket: test.socket });
+  isOut = true;
+  await client.speak("arena", leaseOf(test), { end: "stop" });
+  await expect
+    .poll(() => test.log.filter(({ event }) => event === "stop-failed").map(({ message }) => message))
+    .toEqual([expect.stringMatching(/^berth arena: its server asked for its end, and is stopped later: .*EMFILE/)]);
+  expect(server.exitCode ?? server.signalCode).toBeNull();
+  isOut = false;
+  await ended;
+  await watcher.until(({ event }) => event === "released");
 });
