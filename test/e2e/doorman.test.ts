@@ -1,10 +1,11 @@
 /** A doorman, and the ends of brokers in processes of their own. */
 import { describe, expect, it, vi } from "vitest";
 import { isReady } from "../support/broker.ts";
-import { ask, asleep, berth, doormen, getstatus, isAlive, PATIENCE, ready } from "../support/doorman/doors.ts";
+import { ask, asleep, berth, doormen, getstatus, PATIENCE, ready } from "../support/doorman/doors.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { freePort } from "../support/ports.ts";
+import { isThere } from "../support/starting-broker.ts";
 import { list } from "../support/succession.ts";
 
 leaksNothing("soon");
@@ -25,7 +26,7 @@ describe("a doorman", { timeout: 120_000 }, () => {
       // Also in the middle of its start: then the end of the channel tells it.
       process.kill(broker.pid, "SIGKILL");
       await broker.exited;
-      await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PATIENCE);
+      await vi.waitFor(() => expect(isThere(pid)).toBe(false), PATIENCE);
     }
   });
 
@@ -42,7 +43,7 @@ describe("a doorman", { timeout: 120_000 }, () => {
     }, PATIENCE);
     process.kill(broker.pid, "SIGKILL");
     await broker.exited;
-    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PATIENCE);
+    await vi.waitFor(() => expect(isThere(pid)).toBe(false), PATIENCE);
   });
 
   it("is another one after a takeover, which ends the first before it ends the broker", async () => {
@@ -53,7 +54,7 @@ describe("a doorman", { timeout: 120_000 }, () => {
     for (let round = 0; round < 3; round++) {
       expect(await ask(port, getstatus)).toContain("Frozen Lake");
       const heir = await dynasty.replace();
-      await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PATIENCE);
+      await vi.waitFor(() => expect(isThere(pid)).toBe(false), PATIENCE);
       pid = await ready(heir.pid);
       expect(await problems(heir.socket)).toEqual([]);
       expect(heir.log.filter(({ event }) => event === "doorman")).toEqual([]);

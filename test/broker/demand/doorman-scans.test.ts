@@ -3,24 +3,12 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { GameDig } from "gamedig";
 import { beforeAll, describe, expect, it } from "vitest";
-import {
-  ask,
-  asleep,
-  berth,
-  client,
-  getstatus,
-  join3,
-  ping,
-  ready,
-  type Sleeping,
-  send,
-  sleeping,
-  talk,
-} from "../../support/doorman/doors.ts";
+import { ask, asleep, berth, client, getstatus, join3, ping, ready, send, talk } from "../../support/doorman/doors.ts";
 import { joins, queries, scans } from "../../support/doorman/scans.ts";
 import { handshake, login, streamQueries, streamScans } from "../../support/doorman/streams.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { freePort } from "../../support/ports.ts";
+import { type StartingBroker, startingBroker } from "../../support/starting-broker.ts";
 
 leaksNothing("soon");
 
@@ -41,7 +29,7 @@ const PATIENCE = { maxRetries: 5, socketTimeout: 5000, attemptTimeout: 30_000, r
 const like = (protocol: string): string =>
   `asleep = "${protocol}"\nasleep-as = { name = "Frozen Lake", map = "lake", slots = 12 }\n`;
 
-const starts = ({ watcher }: Sleeping): number => watcher.names().filter((name) => name === "starting").length;
+const starts = ({ watcher }: StartingBroker): number => watcher.names().filter((name) => name === "starting").length;
 
 async function scanDatagrams(port: number, count: number): Promise<void> {
   const udp = await client(port);
@@ -78,7 +66,7 @@ describe("a server that sleeps", { timeout: 120_000 }, () => {
     { protocol: "teeworlds", seenBy: undefined, join: "Teeworlds 0.6" },
   ])("$protocol: 10,000 scans start nothing, and one join starts it", async ({ protocol, seenBy, join }) => {
     const port = await freePort();
-    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], like(protocol)) });
+    await using broker = await startingBroker({ "arena.toml": berth([`udp://127.0.0.1:${port}`], like(protocol)) });
     await ready();
     if (seenBy !== undefined) {
       const state = await GameDig.query({ type: seenBy, host: "127.0.0.1", port, givenPortOnly: true, ...PATIENCE });
@@ -100,7 +88,7 @@ describe("a server that sleeps", { timeout: 120_000 }, () => {
   it("minecraft: 10,000 scans by TCP and UDP start nothing, and one join starts it", async () => {
     const port = await freePort();
     const listen = [`tcp://127.0.0.1:${port}`, `udp://127.0.0.1:${port}`];
-    await using broker = await sleeping({ "world.toml": berth(listen, like("minecraft")) });
+    await using broker = await startingBroker({ "world.toml": berth(listen, like("minecraft")) });
     await ready();
     const java = { type: "protocol-minecraftvanilla", host: "127.0.0.1", port, givenPortOnly: true, ...PATIENCE };
     expect(await GameDig.query(java)).toMatchObject({ numplayers: 0, maxplayers: 12 });
@@ -117,7 +105,7 @@ describe("a server that sleeps", { timeout: 120_000 }, () => {
 
   it("gets the packet that woke it first, and none of the scans before", async () => {
     const port = await freePort();
-    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+    await using broker = await startingBroker({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
     await ready();
     await scanDatagrams(port, 500);
     expect(await ask(port, getstatus)).toContain("Frozen Lake");

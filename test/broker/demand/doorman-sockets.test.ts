@@ -12,17 +12,16 @@ import {
   berth,
   client,
   getstatus,
-  isAlive,
   join3,
   PATIENCE,
   ready,
   send,
-  sleeping,
   status,
 } from "../../support/doorman/doors.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
 import { isRoot } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
+import { isThere, startingBroker } from "../../support/starting-broker.ts";
 import { list } from "../../support/succession.ts";
 
 leaksNothing("soon");
@@ -30,7 +29,7 @@ leaksNothing("soon");
 const AF_INET = 2;
 const SOCK_STREAM = 1;
 
-const problems = ({ broker }: Awaited<ReturnType<typeof sleeping>>): unknown[] =>
+const problems = ({ broker }: Awaited<ReturnType<typeof startingBroker>>): unknown[] =>
   broker.berths.flatMap((one) => one.problems ?? []);
 
 /** The same two addresses, one each way, so that each is closed and opened again. */
@@ -42,7 +41,7 @@ const files = (first: number, second: number): Record<string, string> => ({
 describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
   it.each(["in slices", "at once"])("are free for other berths in a reload %s", async (how) => {
     const [one, other] = [await freePort(), await freePort()];
-    await using broker = await sleeping({
+    await using broker = await startingBroker({
       "arena.toml": berth([`udp://127.0.0.1:${one}`], asleep),
       "lake.toml": berth([`udp://127.0.0.1:${other}`], asleep),
     });
@@ -66,7 +65,7 @@ describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
   it("are free for the next broker once this one is closed", async () => {
     const port = await freePort();
     for (let round = 0; round < 5; round++) {
-      await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+      await using broker = await startingBroker({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
       expect(problems(broker)).toEqual([]);
       expect(await ask(port, getstatus)).toContain("Frozen Lake");
     }
@@ -74,7 +73,7 @@ describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
 
   it("are free after a while if it hangs; it is killed then, and others are served meanwhile", async () => {
     const [one, other] = [await freePort(), await freePort()];
-    await using broker = await sleeping({
+    await using broker = await startingBroker({
       "arena.toml": berth([`udp://127.0.0.1:${one}`], asleep),
       "lake.toml": berth([`udp://127.0.0.1:${other}`], asleep),
     });
@@ -91,7 +90,7 @@ describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
     expect(isOver).toBe(false);
     await reloaded;
     expect(problems(broker)).toEqual([]);
-    expect(isAlive(pid)).toBe(false);
+    expect(isThere(pid)).toBe(false);
     expect(broker.log.filter(({ event }) => event === "doorman")).toMatchObject([
       { reason: "it did not leave a berth in time" },
     ]);
@@ -102,7 +101,7 @@ describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
 
   it("are the server's alone soon after it has started, and the doorman's again when it sleeps", async () => {
     const [one, other] = [await freePort(), await freePort()];
-    await using broker = await sleeping({
+    await using broker = await startingBroker({
       "arena.toml": berth([`udp://127.0.0.1:${one}`], asleep),
       "lake.toml": berth([`udp://127.0.0.1:${other}`], asleep),
     });

@@ -10,13 +10,11 @@ import {
   client,
   doormen,
   getstatus,
-  isAlive,
   join3,
   PATIENCE,
   ping,
   ready,
   send,
-  sleeping,
   status,
   talk,
 } from "../../support/doorman/doors.ts";
@@ -25,6 +23,7 @@ import { handshake, login, PING, REQUEST } from "../../support/doorman/streams.t
 import { leaksNothing, openFds } from "../../support/fds.ts";
 import { isRoot } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
+import { isThere, startingBroker } from "../../support/starting-broker.ts";
 
 leaksNothing("soon");
 
@@ -33,12 +32,12 @@ describe("a doorman", () => {
     const port = await freePort();
     let pid = 0;
     {
-      await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+      await using broker = await startingBroker({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
       pid = await ready();
       expect(broker.watcher.names()).toEqual([]);
     }
-    await vi.waitFor(() => expect(isAlive(pid)).toBe(false), PATIENCE);
-    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], "") });
+    await vi.waitFor(() => expect(isThere(pid)).toBe(false), PATIENCE);
+    await using broker = await startingBroker({ "arena.toml": berth([`udp://127.0.0.1:${port}`], "") });
     expect(broker.broker.berths[0]).toMatchObject({ start: { state: "waiting" } });
     expect(doormen()).toEqual([]);
   });
@@ -46,7 +45,7 @@ describe("a doorman", () => {
   it("is one for many berths of a user, without any right, and takes no time while nothing comes", async () => {
     const ports = await Promise.all(Array.from({ length: 5 }, () => freePort()));
     const files = ports.map((port, at) => [`arena${at}.toml`, berth([`udp://127.0.0.1:${port}`], asleep)] as const);
-    await using broker = await sleeping(Object.fromEntries(files));
+    await using broker = await startingBroker(Object.fromEntries(files));
     const pid = await ready();
     expect(status(pid)).toMatch(/^CapPrm:\t0+$/m);
     expect(status(pid)).toMatch(/^NoNewPrivs:\t1$/m);
@@ -60,7 +59,7 @@ describe("a doorman", () => {
     const port = await freePort();
     const listen = [`tcp://127.0.0.1:${port}`, `udp://127.0.0.1:${port}`];
     const more = 'asleep = "minecraft"\nasleep-as = { name = "Frozen Lake", slots = 12 }\n';
-    await using broker = await sleeping({ "world.toml": berth(listen, more) });
+    await using broker = await startingBroker({ "world.toml": berth(listen, more) });
     expect(await ask(port, ping)).toContain(";Frozen Lake;");
     const status = await talk(port, Buffer.concat([handshake(1), REQUEST, PING]));
     expect(status).toContain('"max":12,"online":0');
@@ -80,7 +79,9 @@ describe("a doorman", () => {
 
   it("minecraft: connections that say nothing keep nobody out", async () => {
     const port = await freePort();
-    await using broker = await sleeping({ "world.toml": berth([`tcp://127.0.0.1:${port}`], 'asleep = "minecraft"\n') });
+    await using broker = await startingBroker({
+      "world.toml": berth([`tcp://127.0.0.1:${port}`], 'asleep = "minecraft"\n'),
+    });
     const silent: Socket[] = [];
     try {
       for (let n = 0; n < 100; n++) {
@@ -99,7 +100,7 @@ describe("a doorman", () => {
 
   it("that is killed is replaced, and meanwhile any packet starts the server", async () => {
     const port = await freePort();
-    await using broker = await sleeping({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
+    await using broker = await startingBroker({ "arena.toml": berth([`udp://127.0.0.1:${port}`], asleep) });
     const pid = await ready();
     process.kill(pid, "SIGKILL");
     await vi.waitFor(() => expect(broker.log.some(({ event }) => event === "doorman")).toBe(true), PATIENCE);
@@ -118,7 +119,7 @@ describe("a doorman", () => {
   it("lets only known addresses wake a server, and drops the joins of others", async () => {
     const port = await freePort();
     const known = `${asleep}wake = "known-address"\nknown-networks = `;
-    await using broker = await sleeping({
+    await using broker = await startingBroker({
       "arena.toml": berth([`udp://127.0.0.1:${port}`], `${known}["192.0.2.0/24"]\n`),
     });
     await ready();
@@ -137,7 +138,7 @@ describe("a doorman", () => {
 
   it("drops a join that has waited too long, and does not start the server for it", async () => {
     const port = await freePort();
-    await using broker = await sleeping({
+    await using broker = await startingBroker({
       "arena.toml": berth([`udp://127.0.0.1:${port}`], `${asleep}discard-after = "1s"\n`),
     });
     const pid = await ready();

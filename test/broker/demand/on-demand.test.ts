@@ -1,36 +1,20 @@
 /** Servers that the broker starts by itself, at the first packet or connection, through the real launcher. */
 import { createSocket } from "node:dgram";
 import events from "node:events";
-import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
-import { afterAll, describe, expect, it } from "vitest";
-import type { StartLimits } from "../../../src/broker/demand/starter.ts";
+import { describe, expect, it } from "vitest";
 import { native } from "../../../src/native.ts";
 import { O_NONBLOCK } from "../../../src/net/socket-constants.ts";
-import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing } from "../../support/fds.ts";
-import { isRoot } from "../../support/needs.ts";
 import { RawPeer } from "../../support/peer.ts";
 import { freePort } from "../../support/ports.ts";
-import { fixtures } from "../../support/puppet.ts";
-import { Watcher } from "../../support/watcher.ts";
+import { programs, selfServer, startingBroker, user } from "../../support/starting-broker.ts";
 
 leaksNothing("soon");
 
-const user = isRoot ? "user = 65534\n" : "";
-/** Programs for every user to read. */
-const programs = new TestFolder({ "self-server.py": readFileSync(join(fixtures, "self-server.py"), "utf8") });
-const output = openSync("/dev/null", "w");
-afterAll(() => {
-  programs[Symbol.dispose]();
-  closeSync(output);
-});
-/** A UDP echo; on TCP it tells its pid. */
-const echo = `command = ["/usr/bin/python3", "-S", "${programs.path}/self-server.py"]\n`;
-
-/** The same, or `otherwise` as long as there is no such file. */
+/** That server, or `otherwise` as long as there is no such file. */
 const onceThereIs = (file: string, otherwise: string): string =>
   `command = ["/bin/sh", "-c", "test -e ${file} || ${otherwise}; exec /usr/bin/python3 -S ${programs.path}/self-server.py"]\n`;
 
@@ -38,39 +22,10 @@ function berth(listen: string, command: string, more = ""): string {
   return `[sockets.game]\nlisten = ["${listen}"]\n[server]\n${user}${command}start = "on-demand"\n${more}`;
 }
 
-interface OnDemandBroker extends TestBroker {
-  readonly watcher: Watcher;
-}
-
-/** A broker in this process; the servers it started are killed with it. */
-async function onDemand(
-  files: Readonly<Record<string, string>>,
-  starts: Partial<StartLimits> = {},
-): Promise<OnDemandBroker> {
-  const started = await startBroker(files, { starts, serverOutput: output });
-  const watcher = await Watcher.connect(started.socket, Object.keys(files).length);
-  const dispose = async (): Promise<void> => {
-    const leases = started.broker.berths.flatMap(({ lease }) => lease ?? []);
-    await watcher[Symbol.asyncDispose]();
-    await started[Symbol.asyncDispose]();
-    for (const { pid } of leases) process.kill(pid, "SIGKILL");
-    for (const { pid } of leases) while (isAlive(pid)) await setImmediate();
-  };
-  return { ...started, watcher, [Symbol.asyncDispose]: dispose };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
-
 describe("the first that comes starts the server, and is served", () => {
   it("a datagram", async () => {
     const port = await freePort();
-    await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo) });
+    await using broker = await startingBroker({ "arena.toml": berth(`udp://127.0.0.1:${port}`, selfServer) });
     expect(broker.broker.berths[0]).toMatchObject({ state: "vacant", start: { state: "waiting", failures: 0 } });
     expect(await once(port, "hello")).toBe("echo hello");
     expect(broker.watcher.names()).toEqual(["starting", "acquired"]);
@@ -84,7 +39,7 @@ describe("the first that comes starts the server, and is served", () => {
     const port = await freePort();
     const path = `/tmp/berthd-on-demand-${process.pid}.sock`;
     const listen = kind === "tcp" ? `tcp://127.0.0.1:${port}` : `unix://${path}`;
-    await using broker = await onDemand({ "arena.toml": berth(listen, echo) });
+    await using broker = await startingBroker({ "arena.toml": berth(listen, selfServer) });
     const client = kind === "tcp" ? connect(port, "127.0.0.1") : connect(path);
     let text = "";
     for await (const part of client) text += String(part);
@@ -94,7 +49,10 @@ describe("the first that comes starts the server, and is served", () => {
 
   it("and the next one does, when the server has ended", async () => {
     const port = await freePort();
-    await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo) }, { settle: 0 });
+    await using broker = await startingBroker(
+      { "arena.toml": berth(`udp://127.0.0.1:${port}`, selfServer) },
+      { settle: 0 },
+    );
     for (let round = 0; round < 2; round++) {
       expect(await once(port, "hello")).toBe("echo hello");
       const [{ lease } = {}] = broker.broker.berths;
@@ -123,7 +81,7 @@ describe("a server that does not start", () => {
   it("is tried again ever later, says why, and still gets the datagram that woke it", async () => {
     const port = await freePort();
     const command = onceThereIs(join(programs.path, "fixed"), "exit 3");
-    await using broker = await onDemand(
+    await using broker = await startingBroker(
       { "arena.toml": berth(`udp://127.0.0.1:${port}`, command) },
       { firstDelay: 20, longestDelay: 50, settle: 3000 },
     );
@@ -154,7 +112,7 @@ describe("a server that does not start", () => {
   ])("because it %s", async (_, otherwise, start) => {
     const port = await freePort();
     const command = onceThereIs("/nowhere", otherwise);
-    await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, command) });
+    await using broker = await startingBroker({ "arena.toml": berth(`udp://127.0.0.1:${port}`, command) });
     const answer = new AbortController();
     once(port, "x", answer.signal).catch(() => undefined);
     const { berth: failed } = await broker.watcher.until(({ event }) => event === "failed");
@@ -164,7 +122,7 @@ describe("a server that does not start", () => {
 
   it("because there is nothing to run", async () => {
     const port = await freePort();
-    await using broker = await onDemand({
+    await using broker = await startingBroker({
       "arena.toml": berth(`udp://127.0.0.1:${port}`, 'command = ["/nowhere/server"]\n'),
     });
     const answer = new AbortController();
@@ -178,7 +136,9 @@ describe("a server that does not start", () => {
 it.each(["udp", "tcp"])(
   "waiting for the first packet leaves a %s socket blocking, as its server expects it",
   async (kind) => {
-    await using started = await onDemand({ "a.toml": berth(`${kind}://127.0.0.1:${await freePort()}`, echo) });
+    await using started = await startingBroker({
+      "a.toml": berth(`${kind}://127.0.0.1:${await freePort()}`, selfServer),
+    });
     using peer = await RawPeer.connect(started.socket);
     const { parameters } = (await peer.call("Acquire", { berth: "a" })) ?? {};
     const flags = peer.fds.map(({ fd }) => native.getfl(fd) & O_NONBLOCK);
@@ -194,7 +154,7 @@ it("a server that has served, and left nothing unread, may end at once", async (
       "import socket\ns = socket.socket(fileno=3)\ns.setblocking(True)\nd, a = s.recvfrom(99)\ns.sendto(b'one ' + d, a)\n",
   });
   const command = `command = ["/usr/bin/python3", "-S", "${programs.path}/one.py"]\n`;
-  await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, command) });
+  await using broker = await startingBroker({ "arena.toml": berth(`udp://127.0.0.1:${port}`, command) });
   for (let round = 1; round <= 3; round++) {
     expect(await once(port, String(round))).toBe(`one ${round}`);
     await broker.watcher.count("changed", round);
@@ -211,7 +171,7 @@ it("fifty that are woken at once start a few at a time", async () => {
   });
   const command = `command = ["/usr/bin/python3", "-S", "${program}"]\n`;
   const files = names.map((name, at) => [`${name}.toml`, berth(`udp://127.0.0.1:${ports[at]}`, command)]);
-  await using broker = await onDemand(Object.fromEntries(files), { concurrent: 3 });
+  await using broker = await startingBroker(Object.fromEntries(files), { concurrent: 3 });
   const player = createSocket("udp4");
   for (const port of ports) player.send("x", port, "127.0.0.1");
   await broker.watcher.count("acquired", 50);
@@ -230,8 +190,8 @@ it("fifty that are woken at once start a few at a time", async () => {
 describe("a reload", () => {
   it("has a berth start on demand, or not, and leaves its server alone", async () => {
     const port = await freePort();
-    const configuration = berth(`udp://127.0.0.1:${port}`, echo);
-    await using broker = await onDemand({ "arena.toml": configuration.replace('start = "on-demand"\n', "") });
+    const configuration = berth(`udp://127.0.0.1:${port}`, selfServer);
+    await using broker = await startingBroker({ "arena.toml": configuration.replace('start = "on-demand"\n', "") });
     const { watcher, folder } = broker;
     const answer = once(port, "early");
     expect(broker.broker.berths[0]?.start).toBeUndefined();
@@ -253,11 +213,11 @@ describe("a reload", () => {
 
   it("that moves a socket, or cannot, keeps waiting on those there are", async () => {
     const [port, other] = [await freePort(), await freePort()];
-    await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo) });
+    await using broker = await startingBroker({ "arena.toml": berth(`udp://127.0.0.1:${port}`, selfServer) });
     const { folder } = broker;
-    folder.write({ "config/arena.toml": berth("udp://192.0.2.1:9", echo) });
+    folder.write({ "config/arena.toml": berth("udp://192.0.2.1:9", selfServer) });
     expect(() => broker.broker.reload()).toThrow("192.0.2.1");
-    folder.write({ "config/arena.toml": berth(`udp://127.0.0.1:${other}`, echo) });
+    folder.write({ "config/arena.toml": berth(`udp://127.0.0.1:${other}`, selfServer) });
     broker.broker.reload();
     expect(await once(other, "moved")).toBe("echo moved");
     expect(broker.watcher.names().filter((event) => event === "starting")).toHaveLength(1);
@@ -265,9 +225,9 @@ describe("a reload", () => {
 
   it("that removes a berth while its server runs leaves no start behind", async () => {
     const [port, other] = [await freePort(), await freePort()];
-    await using broker = await onDemand({
-      "arena.toml": berth(`udp://127.0.0.1:${port}`, echo),
-      "other.toml": berth(`udp://127.0.0.1:${other}`, echo),
+    await using broker = await startingBroker({
+      "arena.toml": berth(`udp://127.0.0.1:${port}`, selfServer),
+      "other.toml": berth(`udp://127.0.0.1:${other}`, selfServer),
     });
     await once(port, "x");
     const pid = broker.broker.berths[0]?.lease?.pid ?? 0;
@@ -281,7 +241,9 @@ describe("a reload", () => {
 
 it("stopped for want of traffic, it starts again at the next packet", async () => {
   const port = await freePort();
-  await using broker = await onDemand({ "arena.toml": berth(`udp://127.0.0.1:${port}`, echo, 'stop-after = "3s"\n') });
+  await using broker = await startingBroker({
+    "arena.toml": berth(`udp://127.0.0.1:${port}`, selfServer, 'stop-after = "3s"\n'),
+  });
   const pids: (number | undefined)[] = [];
   for (let round = 1; round <= 2; round++) {
     expect(await once(port, "hello")).toBe("echo hello");

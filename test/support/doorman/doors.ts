@@ -1,25 +1,13 @@
 /** Berths whose servers sleep behind a doorman, and clients of them. */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
-import { afterAll, expect, vi } from "vitest";
-import { startBroker, type TestBroker, TestFolder } from "../broker.ts";
-import { isRoot } from "../needs.ts";
-import { fixtures } from "../puppet.ts";
-import { Watcher } from "../watcher.ts";
+import { expect, vi } from "vitest";
+import { selfServer, user } from "../starting-broker.ts";
 import { joins, queries } from "./scans.ts";
 
 export const PATIENCE = { timeout: 60_000, interval: 20 };
-const user = isRoot ? "user = 65534\n" : "";
-const programs = new TestFolder({ "self-server.py": readFileSync(join(fixtures, "self-server.py"), "utf8") });
-const output = openSync("/dev/null", "w");
-afterAll(() => {
-  programs[Symbol.dispose]();
-  closeSync(output);
-});
 
 /** The lines of a server that answers as Quake III. */
 export const asleep = 'asleep = "quake3"\nasleep-as = { name = "Frozen Lake", map = "lake", slots = 12 }\n';
@@ -32,33 +20,7 @@ export const join3: Buffer = packet(joins, "ioquake3");
 /** A berth's file. Its server echoes datagrams. */
 export function berth(listen: readonly string[], more: string): string {
   const sockets = listen.map((address, at) => `[sockets.game${at}]\nlisten = ["${address}"]\n`).join("");
-  const command = `command = ["/usr/bin/python3", "-S", "${programs.path}/self-server.py"]\n`;
-  return `${sockets}[server]\n${user}${command}start = "on-demand"\n${more}`;
-}
-
-export interface Sleeping extends TestBroker {
-  readonly watcher: Watcher;
-}
-
-export async function sleeping(files: Readonly<Record<string, string>>): Promise<Sleeping> {
-  const started = await startBroker(files, { serverOutput: output });
-  const watcher = await Watcher.connect(started.socket, Object.keys(files).length);
-  const dispose = async (): Promise<void> => {
-    const leases = started.broker.berths.flatMap(({ lease }) => lease ?? []);
-    await watcher[Symbol.asyncDispose]();
-    await started[Symbol.asyncDispose]();
-    for (const { pid } of leases) process.kill(pid, "SIGKILL");
-    for (const { pid } of leases) while (isAlive(pid)) await setImmediate();
-  };
-  return { ...started, watcher, [Symbol.asyncDispose]: dispose };
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
+  return `${sockets}[server]\n${user}${selfServer}start = "on-demand"\n${more}`;
 }
 
 /** The doormen of a broker, by its pid. */
