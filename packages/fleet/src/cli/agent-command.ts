@@ -36,7 +36,7 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
     labels: Object.fromEntries((values.label ?? []).map(parseLabel)),
     taints: values.taint ?? [],
   };
-  // What is wrong with an option is said now, and not by those who read the record.
+  // The agent refuses a wrong option at its start; otherwise the readers of its record would.
   const describe = (own: Parameters<typeof describeHost>[1]) => hostRecord(describeHost(host, own), "this host");
   describe([]);
   const ttl = seconds(values.ttl ?? "10", "--ttl", 2);

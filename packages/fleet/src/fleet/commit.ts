@@ -30,8 +30,8 @@ export async function commitPlacement(
 ): Promise<FleetView | undefined> {
   const { host, ports } = decision;
   const { berth } = need;
-  // Above that of every earlier placement of this berth: whoever removes one, removes or changes its set as well, and
-  // then this transaction fails.
+  // Above that of every earlier placement of this berth: a removal of one changes or removes its set as well, and then
+  // this transaction fails.
   const generation = view.revision + 1;
   const placed: Placement = { berth, set: need.set, host, generation, ports, onLost: set.record.onLost };
   const assigned: Assignment = { berth, generation, config: withPorts(set.record.berth, ports) };

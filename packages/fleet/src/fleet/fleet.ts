@@ -1,4 +1,4 @@
-/** What operators and agents do to a fleet. Whoever loses a transaction reads again and decides anew. */
+/** What operators and agents do to a fleet. A caller whose transaction fails reads again, and decides anew. */
 import type { Etcd } from "../etcd/etcd.ts";
 import { Fault } from "../fault.ts";
 import { type BerthSet, writeBerthSet } from "../model/berth-set.ts";

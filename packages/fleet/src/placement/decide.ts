@@ -3,7 +3,7 @@ import { type Fit, fit } from "./filter.ts";
 import type { HostView, Need } from "./need.ts";
 import { difference, rank, type Score } from "./rank.ts";
 
-/** What is said of one host. */
+/** Whether one host can have the berth, and why not or how well. */
 export type Verdict = { readonly host: string } & (
   | { readonly fits: true; readonly ranks: readonly Score[] }
   | Extract<Fit, { fits: false }>

@@ -65,7 +65,7 @@ export class Gate {
     try {
       await once(server, "listening");
       this.#servers.push(server);
-      // accept(2) failed, for want of descriptors.
+      // accept(2) failed: no descriptor was left.
       server.on("error", (error) => this.#options.log(`no connection: ${error.message}`));
     } catch (error) {
       const isAbsent =
