@@ -1,4 +1,4 @@
-/** A host of a fleet for tests: a broker and the built `berth-fleet agent`, on loopback. Needs `needs("etcd", "root")`. */
+/** A host of a fleet: a broker and the built `berth-fleet agent`, on loopback. Its tests need etcd and root. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";

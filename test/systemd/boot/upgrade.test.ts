@@ -1,4 +1,4 @@
-/** `berth upgrade` on a booted systemd: units that get a new image, one whose server fails, and a server without a unit. */
+/** `berth upgrade` on a booted systemd: units that get a new image, one whose server fails, a server without a unit. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { needs } from "../../support/needs.ts";
