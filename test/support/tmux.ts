@@ -63,8 +63,8 @@ export class Tmux implements Disposable {
     const socket = join(this.#folder, "s");
     return execFileSync(pathOf("tmux"), ["-S", socket, ...args], {
       encoding: "utf8",
-      // A user's own shell may be nologin(8): then the terminal would end at once.
-      env: { ...env, LC_ALL: "C.UTF-8", SHELL: "/bin/sh" },
+      // Not the own one of a user: that may be nologin(8), which ends at once. dash would end with the command at Ctrl-C.
+      env: { ...env, LC_ALL: "C.UTF-8", SHELL: "/bin/bash" },
     });
   }
 
