@@ -73,7 +73,9 @@ export function madeUpSeries(row: BerthRow, range: Series["range"]): Series {
   const start = Date.now() - (count - 0.5) * step;
   const random = randomOf(row.name + range);
   const slots = row.slots ?? 16;
-  const full = Array.from({ length: count }, (_, at) => loadAt(start + at * step, 0) * (0.8 + random() * 0.2));
+  // Never empty: a test reads the values of this moment, and at five in the morning nobody would play.
+  const loads = Array.from({ length: count }, (_, at) => Math.max(0.05, loadAt(start + at * step, 0)));
+  const full = loads.map((load) => load * (0.8 + random() * 0.2));
   const plot = (top: number, limit: number | null): Series["players"] => ({
     mean: full.map((part) => Math.round(part * top * 100) / 100),
     high: full.map((part) => Math.min(top, Math.round(part * top * 120) / 100)),
