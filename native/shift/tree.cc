@@ -96,14 +96,19 @@ void Tree::release(Folder* folder) {
 }
 
 int Tree::open(int folder, const char* name, int flags) {
-  for (;;) {
+  const auto attempt = [&] {
     const int fd = openat(folder, name, flags);
-    if (fd >= 0) return fd;
-    const int error = errno;
-    if (error == EINTR) continue;
-    if (error != EMFILE) return -error;
-    std::lock_guard hold(lock_);
-    if (!closeOne()) return -error;
+    return fd < 0 ? -errno : fd;
+  };
+  for (;;) {
+    int fd = attempt();
+    if (fd == -EMFILE) {
+      std::lock_guard hold(lock_);
+      if (closeOne()) continue;
+      // Another thread may have closed all that could be closed since the attempt: the lock stops it from opening more.
+      fd = attempt();
+    }
+    if (fd != -EINTR) return fd;
   }
 }
 
