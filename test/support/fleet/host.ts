@@ -22,6 +22,8 @@ export class TestHost implements AsyncDisposable {
   #broker: BrokerProcess | undefined;
   #agent: ChildProcess | undefined;
   #log = "";
+  #frozen: readonly number[] = [];
+  #frozenServers: readonly number[] = [];
 
   private constructor(name: string, etcd: string, options: readonly string[]) {
     this.name = name;
@@ -85,8 +87,33 @@ export class TestHost implements AsyncDisposable {
     await closed;
   }
 
+  /** A file below the state folder of its broker. */
+  stateFile(...parts: readonly string[]): string {
+    return join(this.#folder.path, "state", ...parts);
+  }
+
+  /** SIGSTOP to its agent, its broker and its servers, which are then still; as a host that is paused. */
+  async freeze(): Promise<void> {
+    const servers = [...(await this.servers()).values()];
+    this.#frozen = [this.#agent?.pid, this.#broker?.pid, ...servers].filter((pid) => pid !== undefined);
+    for (const pid of this.#frozen) process.kill(pid, "SIGSTOP");
+    this.#frozenServers = servers.filter((pid) => pid !== undefined);
+  }
+
+  /** SIGCONT to the servers, as where they are the first that the kernel lets run. */
+  thawServers(): void {
+    for (const pid of this.#frozenServers) process.kill(pid, "SIGCONT");
+  }
+
+  /** SIGCONT to its agent and its broker. */
+  thaw(): void {
+    for (const pid of this.#frozen) if (!this.#frozenServers.includes(pid)) process.kill(pid, "SIGCONT");
+    this.#frozen = [];
+  }
+
   /** Also of the servers, which would go on. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.thaw();
     await this.killAgent();
     if (this.#broker !== undefined) {
       using client = await connect({ socket: this.socket });

@@ -2,9 +2,13 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "smol-toml";
+import { isTable, type JsonObject } from "../model/fields.ts";
 import type { Assignment } from "../model/placement.ts";
 
 const HEAD = /^# Written by berth-fleet\. Generation (\d+)\.\n/;
+
+/** The variable in the environment of servers. */
+const GENERATION = "BERTH_GENERATION";
 
 export class BerthFiles {
   readonly folder: string;
@@ -28,7 +32,7 @@ export class BerthFiles {
 
   write({ berth, generation, config }: Assignment): void {
     const path = join(this.folder, `${berth}.toml`);
-    const text = `# Written by berth-fleet. Generation ${generation}.\n${stringify(config)}\n`;
+    const text = `# Written by berth-fleet. Generation ${generation}.\n${stringify(withGeneration(config, generation))}\n`;
     writeFileSync(`${path}.new`, text, { mode: 0o600 });
     renameSync(`${path}.new`, path);
   }
@@ -36,4 +40,16 @@ export class BerthFiles {
   remove(berth: string): void {
     rmSync(join(this.folder, `${berth}.toml`), { force: true });
   }
+}
+
+/**
+ * The server learns its generation, for a store that several hosts share: the store refuses a writer with a lower one
+ * than it has seen (test/fleet/fencing.test.ts). A berth file without a server, or that is wrong there, stays as it is.
+ */
+function withGeneration(config: JsonObject, generation: number): JsonObject {
+  const { server } = config;
+  if (!isTable(server)) return config;
+  const { environment = {} } = server;
+  if (!isTable(environment)) return config;
+  return { ...config, server: { ...server, environment: { ...environment, [GENERATION]: String(generation) } } };
 }

@@ -104,6 +104,10 @@ export function table<T>(key: Reader<string>, read: Reader<T>): Reader<Readonly<
 /** A table of anything that both JSON and TOML can express: no null, no date. */
 export const jsonObject: Reader<JsonObject> = (value, at) => objectIn(value, at, 0);
 
+export function isTable(value: Json | undefined): value is JsonObject {
+  return typeof value === "object" && !Array.isArray(value);
+}
+
 function objectIn(value: unknown, at: string, depth: number): JsonObject {
   if (!isObject(value)) throw invalid(at, `must be a table, and is ${nameOf(value)}`);
   if (depth > MAX_DEPTH) throw invalid(at, `has more than ${MAX_DEPTH} tables inside each other`);

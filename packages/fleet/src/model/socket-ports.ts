@@ -1,5 +1,15 @@
 /** The ports in a berth's addresses: which the berth names, and which it leaves to the fleet. */
-import { Fields, invalid, type Json, type JsonObject, jsonObject, list, type Reader, table } from "./fields.ts";
+import {
+  Fields,
+  invalid,
+  isTable,
+  type Json,
+  type JsonObject,
+  jsonObject,
+  list,
+  type Reader,
+  table,
+} from "./fields.ts";
 import { port } from "./host.ts";
 import { socketName } from "./names.ts";
 
@@ -45,8 +55,4 @@ export function withPorts(berth: JsonObject, ports: Readonly<Record<string, numb
     return [name, { ...socket, listen }];
   });
   return { ...berth, sockets: Object.fromEntries(filled) };
-}
-
-function isTable(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && !Array.isArray(value);
 }
