@@ -33,3 +33,9 @@ export function uint32(value: number): Buffer {
   bytes.writeUInt32BE(value >>> 0);
   return bytes;
 }
+
+/** Where the bytes after a text begin, which a NUL ends. Undefined if it has no end. */
+export function endOfText(bytes: Uint8Array, at: number): number | undefined {
+  const end = bytes.indexOf(0, at);
+  return end < 0 ? undefined : end + 1;
+}

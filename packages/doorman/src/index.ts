@@ -7,6 +7,7 @@ import { teeworlds } from "./protocols/teeworlds/teeworlds.ts";
 
 export { AnswerBudget, type BudgetLimits, DEFAULT_BUDGET, networkOf } from "./budget.ts";
 export { Challenges } from "./challenge.ts";
+export type { Inquiry } from "./inquiry.ts";
 export type {
   Answer,
   Challenge,

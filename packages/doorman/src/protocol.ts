@@ -1,4 +1,5 @@
 /** What every protocol offers. A protocol reads and writes bytes: it has no socket, no clock, no state of the host. */
+import type { Inquiry } from "./inquiry.ts";
 
 /**
  * What the sender of a packet wants. `status`: to know how the server is, as server lists and monitors do. `join`: to
@@ -50,6 +51,8 @@ export interface DatagramProtocol {
   classify(packet: Uint8Array): Kind;
   /** The answer to a packet of the kind `status`, or undefined if there is none. Never throws. */
   answer(packet: Uint8Array, server: SleepingServer, challenge: Challenge): Answer | undefined;
+  /** Asks a server that runs. `nonce`: 32 bits that others cannot guess, neither 0 nor 0xffffffff. */
+  inquire(nonce: number): Inquiry;
 }
 
 /** What follows from the bytes that a client has sent last. */
@@ -74,4 +77,6 @@ export interface StreamProtocol {
   classify(opening: Uint8Array): Kind;
   /** `refusal` is what a player reads who joins while the server sleeps. */
   converse(server: SleepingServer, refusal: string): Conversation;
+  /** Asks a server that runs. `port`: where it is connected. */
+  inquire(port: number): Inquiry;
 }

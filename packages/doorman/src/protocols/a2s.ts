@@ -5,6 +5,7 @@
 import { CONNECTIONLESS, hasAt, hasTextAt, view } from "../bytes.ts";
 import type { Answer, Challenge, DatagramProtocol, Kind, SleepingServer } from "../protocol.ts";
 import { count, endedUtf8 } from "../text.ts";
+import { A2sInquiry } from "./a2s-inquiry.ts";
 
 const INFO = 0x54;
 const PLAYERS = 0x55;
@@ -22,7 +23,13 @@ const LONGEST_TEXT = 63;
 /** Source's connect: versions of the protocol and of the proof of identity, and two challenges. Then texts. */
 const CONNECT_LENGTH = 21;
 
-export const a2s: DatagramProtocol = { name: "a2s", isChallenged: true, classify, answer };
+export const a2s: DatagramProtocol = {
+  name: "a2s",
+  isChallenged: true,
+  classify,
+  answer,
+  inquire: () => new A2sInquiry(),
+};
 
 function classify(packet: Uint8Array): Kind {
   if (!hasAt(packet, 0, CONNECTIONLESS)) return "other";

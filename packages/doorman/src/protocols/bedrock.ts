@@ -5,6 +5,8 @@
 import { hasAt, uint16, view } from "../bytes.ts";
 import type { Answer, DatagramProtocol, Kind, SleepingServer } from "../protocol.ts";
 import { count, utf8 } from "../text.ts";
+import { BedrockInquiry } from "./bedrock-inquiry.ts";
+import { MAGIC } from "./bedrock-magic.ts";
 
 const PING = 0x01;
 const PING_OPEN = 0x02;
@@ -12,8 +14,6 @@ const PONG = 0x1c;
 const REQUEST_1 = 0x05;
 const REQUEST_2 = 0x07;
 
-/** RakNet's offline message id. */
-const MAGIC = Buffer.from("00ffff00fefefefefdfdfdfd12345678", "hex");
 /** The kind, a time of 8 bytes, and the magic. The client's GUID follows, but not from every tool. */
 const PING_LENGTH = 25;
 /** The first request is padded to the size of packet that it tests; clients begin with 1492 and give up below 576. */
@@ -25,7 +25,13 @@ const LONGEST_TEXT = 64;
 /** `;` separates the fields. */
 const RESERVED = ";\\";
 
-export const bedrock: DatagramProtocol = { name: "bedrock", isChallenged: false, classify, answer };
+export const bedrock: DatagramProtocol = {
+  name: "bedrock",
+  isChallenged: false,
+  classify,
+  answer,
+  inquire: (nonce) => new BedrockInquiry(nonce),
+};
 
 function classify(packet: Uint8Array): Kind {
   switch (packet[0]) {

@@ -5,13 +5,20 @@
 import { CONNECTIONLESS, hasAt, view } from "../bytes.ts";
 import type { Answer, DatagramProtocol, Kind, SleepingServer } from "../protocol.ts";
 import { count, latin1 } from "../text.ts";
+import { Quake3Inquiry } from "./quake3-inquiry.ts";
 
 const LONGEST_TEXT = 64;
 const LONGEST_CHALLENGE = 32;
 /** They end a key, a value or a text. */
 const RESERVED = '\\";%';
 
-export const quake3: DatagramProtocol = { name: "quake3", isChallenged: false, classify, answer };
+export const quake3: DatagramProtocol = {
+  name: "quake3",
+  isChallenged: false,
+  classify,
+  answer,
+  inquire: (nonce) => new Quake3Inquiry(nonce),
+};
 
 interface Command {
   readonly word: string;

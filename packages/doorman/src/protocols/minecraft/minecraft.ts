@@ -5,6 +5,7 @@
 import type { Conversation, Kind, SleepingServer, StreamProtocol, Turn } from "../../protocol.ts";
 import { count, utf8 } from "../../text.ts";
 import { frame, readFrame, text } from "./frames.ts";
+import { MinecraftInquiry } from "./inquiry.ts";
 import { legacyKick, legacyStatus } from "./legacy.ts";
 import { readOpening } from "./read-opening.ts";
 
@@ -12,6 +13,7 @@ export const minecraft: StreamProtocol = {
   name: "minecraft",
   classify: (opening) => kindOf(readOpening(opening).kind) ?? "other",
   converse: (server, refusal) => new MinecraftConversation(server, refusal),
+  inquire: (port) => new MinecraftInquiry(port),
 };
 
 const REQUEST = 0;

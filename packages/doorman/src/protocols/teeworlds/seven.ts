@@ -6,14 +6,9 @@ import { hasAt, uint32, view } from "../../bytes.ts";
 import type { Answer, Challenge, Kind, SleepingServer } from "../../protocol.ts";
 import { count, endedUtf8 } from "../../text.ts";
 import { infoPacket, tokenAt } from "./browse.ts";
+import { CONTROL, NO_TOKEN, OUTSIDE, TOKEN } from "./seven-packets.ts";
 
-/** A control message, no acknowledgement, no chunk. A token of the receiver follows, then the kind. */
-const CONTROL = Buffer.of(0x04, 0, 0);
-/** A packet outside a connection, of version 1. The receiver's token follows, and the sender's. */
-const OUTSIDE = 0x21;
-const NO_TOKEN = Buffer.alloc(4, 0xff);
 const CONNECT = 1;
-const TOKEN = 5;
 const KIND_AT = 7;
 const OUTSIDE_HEADER = 9;
 /** A request for a token is padded, so that no answer is longer (NET_TOKENREQUEST_DATASIZE). */
