@@ -61,8 +61,9 @@ export class DraftReader {
   readonly #files = new FileCache();
   readonly #templates = new TemplateCache();
   #known: ReadonlyMap<string, Read> = new Map();
-  /** By what they say, during a reading. */
+  /** By what they say, during a reading; and the one of the last berth. */
   readonly #servers = new Map<string, ServerSpec>();
+  #lastServer: ServerSpec | undefined;
 
   constructor({ directories, accounts }: LoadOptions) {
     this.#directories = directories;
@@ -89,6 +90,7 @@ export class DraftReader {
     }
     this.#known = known;
     this.#servers.clear();
+    this.#lastServer = undefined;
     const { directories } = files;
     return {
       ...share(berths, composed, ofFiles, this.#directories),
@@ -110,16 +112,27 @@ export class DraftReader {
     const found = problems.sorted();
     const shared = { ...draft, server: this.#shared(draft.server) };
     const berth = { name: name.full, origin, problems: found.length === 0 ? noProblems : found, draft: shared };
-    return { parts, lookups, berth, isWhole: merged !== undefined && found.length === 0 };
+    // Copied to its exact length: it is kept.
+    return { parts, lookups: [...lookups], berth, isWhole: merged !== undefined && found.length === 0 };
   }
 
   /** One object for all servers that are alike. */
   #shared(server: ServerSpec): ServerSpec {
+    // Most are like the one before. To write it as JSON takes ten times as long as to compare the two.
+    if (this.#lastServer !== undefined && hasSameValues(server, this.#lastServer)) return this.#lastServer;
     const text = JSON.stringify(server);
     const known = this.#servers.get(text) ?? server;
     this.#servers.set(text, known);
+    this.#lastServer = known;
     return known;
   }
+}
+
+/** Whether both have the same keys, with the same values or objects. */
+function hasSameValues(a: object, b: object): boolean {
+  const keys = Object.keys(a);
+  const hasSame = (key: string): boolean => Object.hasOwn(b, key) && Reflect.get(a, key) === Reflect.get(b, key);
+  return keys.length === Object.keys(b).length && keys.every(hasSame);
 }
 
 /** What berths of these names would be without a file: they have nothing. A name that no berth can have is left out. */

@@ -35,6 +35,10 @@ import type { Lease } from "./lease.ts";
 import { isSameForTenant, isSameMeaning } from "./meaning.ts";
 import { type Stashed, shownName } from "./stash.ts";
 
+const NO_STASH: ReadonlyMap<string, Stashed> = new Map();
+const NO_PROBLEMS: readonly Problem[] = [];
+const NOTHING_ASIDE: readonly PassedSocket[] = [];
+
 /** An ordinary repair takes milliseconds: nobody needs to hear of it. */
 const SHORT_REPAIR_MS = 1000;
 
@@ -42,9 +46,9 @@ export class Berth {
   spec: BerthSpec;
   sockets: readonly NamedSocket[];
   /** Why nobody can take it; mostly none. */
-  problems: readonly Problem[] = [];
+  problems: readonly Problem[] = NO_PROBLEMS;
   /** Its sockets of an earlier broker that have no place while its configuration cannot be read or is missing. */
-  aside: readonly PassedSocket[] = [];
+  aside: readonly PassedSocket[] = NOTHING_ASIDE;
   /** The present tenant's lease. */
   lease: Lease | undefined;
   /** The newcomer's lease during a handover. */
@@ -67,7 +71,8 @@ export class Berth {
   wait: { readonly view: WaitView; readonly since: number } | undefined;
   /** The ids reserved for it. */
   range: Range | undefined;
-  readonly stash: Map<string, Stashed> = new Map();
+  /** Made for the first: most berths have none. */
+  #stash: Map<string, Stashed> | undefined;
   /** Descriptors stored for its servers with bind delivery: two for each. */
   keptBinds = 0;
   readonly counts: BerthCounts = new BerthCounts();
@@ -99,6 +104,20 @@ export class Berth {
     this.sockets = sockets;
     this.generation++;
     return { moved, changed, outdates };
+  }
+
+  get stash(): ReadonlyMap<string, Stashed> {
+    return this.#stash ?? NO_STASH;
+  }
+
+  putStashed(stashed: Stashed): void {
+    this.#stash ??= new Map();
+    this.#stash.set(stashed.name, stashed);
+  }
+
+  /** Forgets it, and closes nothing. */
+  forgetStashed(name: string): void {
+    this.#stash?.delete(name);
   }
 
   get state(): BerthState {
@@ -152,7 +171,9 @@ export class Berth {
   noteState(): void {
     const key = this.#stateKey;
     if (key === this.#notedKey) return;
-    this.#notedKey = key;
+    // Ten thousand berths share a few texts.
+    this.#notedKey = stateKeys.get(key) ?? key;
+    stateKeys.set(key, this.#notedKey);
     this.#since = Date.now() * 1000;
   }
 
@@ -242,6 +263,9 @@ export class Berth {
     return { images, state: readOnly ? "readonly" : state };
   }
 }
+
+/** The few that there are. */
+const stateKeys = new Map<string, string>();
 
 /** Where a socket is bound, as the configuration writes it. */
 export function addressText({ socket }: NamedSocket): string {

@@ -10,6 +10,7 @@ export function keepCopies(berth: Berth, keeper: Keeper): void {
     socket.keep(keeper, whose);
   }
   for (const stashed of berth.stash.values()) stashed.kept ??= keeper.keep(whose, () => fdOf(stashed));
+  if (berth.aside.length === 0) return;
   berth.aside = berth.aside.map((one) => ({ ...one, kept: one.kept ?? keeper.keep(whose, () => fdOf(one)) }));
 }
 
@@ -19,6 +20,7 @@ function fdOf({ handle }: Pick<Berth["aside"][number], "handle">): number | unde
 
 /** Closes the descriptors of sockets that a berth has aside: others have taken over their copies in the store. */
 export function leaveAside(berth: Pick<Berth, "aside">): void {
+  if (berth.aside.length === 0) return;
   for (const { handle, kept } of berth.aside) {
     handle.close();
     kept?.drop();

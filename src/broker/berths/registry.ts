@@ -223,9 +223,9 @@ export class Registry {
   }
 
   #setFailures(berth: Berth, failures: readonly SocketFailure[]): void {
-    berth.problems = failures.map(({ problem }) => problem);
     if (failures.length > 0) this.#failures.set(berth, failures);
-    else this.#failures.delete(berth);
+    else if (!this.#failures.delete(berth) && berth.problems.length === 0) return;
+    berth.problems = failures.map(({ problem }) => problem);
   }
 
   /** Logs what is wrong with a berth, once. */

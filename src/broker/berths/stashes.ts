@@ -39,7 +39,7 @@ export class Stashes {
     }
     if (known?.account === account) dispose(known);
     else this.drop(berth, name);
-    berth.stash.set(name, { name, handle: handle.move(), lease: lease.id, uid, account });
+    berth.putStashed({ name, handle: handle.move(), lease: lease.id, uid, account });
     return undefined;
   }
 
@@ -53,7 +53,7 @@ export class Stashes {
     const account = this.#quota.accountOf(uid);
     if (!this.#quota.charge("stash", account)) return undefined;
     const stashed: Stashed = { name, handle, lease, uid, account };
-    berth.stash.set(name, stashed);
+    berth.putStashed(stashed);
     berth.generation++;
     return stashed;
   }
@@ -62,7 +62,7 @@ export class Stashes {
   drop(berth: Berth, name: string): void {
     const stashed = berth.stash.get(name);
     if (stashed === undefined) return;
-    berth.stash.delete(name);
+    berth.forgetStashed(name);
     dispose(stashed);
     this.#quota.refund("stash", stashed.account);
     berth.generation++;

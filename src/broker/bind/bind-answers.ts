@@ -21,7 +21,7 @@ import { reportFailures, unanswered } from "./bind-failures.ts";
 import type { BindRequest } from "./bind-match.ts";
 import type { Binder } from "./bind-reports.ts";
 import { boundBy, FurtherBinds } from "./further-binds.ts";
-import { type BindSource, type Given, type Offer, Offers } from "./offers.ts";
+import { type BindSource, type Given, isDualStack, type Offer, Offers } from "./offers.ts";
 import { askedBy, decideOtherBind, explainRefusal, kernelPorts, nameAsked } from "./other-binds.ts";
 import { addressOf } from "./server/asked-address.ts";
 import { areApart, describeElsewhere, isInOtherNetwork } from "./server/other-network.ts";
@@ -136,10 +136,10 @@ export class BindAnswers {
     if (outcome === "here") return this.#bindHere(report);
     const now = boundBy(report.socket, own, address, this.#sys);
     if (now !== undefined && (await this.#further.isTaken(now, report.thread))) return { verdict: EADDRINUSE };
-    const held = this.#options.berth.sockets.map(({ socket: { listen, address, dualStack } }) => ({
-      ...listen,
-      address,
-      dualStack,
+    const held = this.#options.berth.sockets.map(({ socket }) => ({
+      ...socket.listen,
+      address: socket.address,
+      dualStack: isDualStack(socket),
     }));
     const why = explainRefusal(askedBy(own, address), held, otherBinds);
     return this.#refuse(own, address, why, outcome === "busy" ? EADDRINUSE : EACCES);

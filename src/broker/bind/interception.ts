@@ -173,9 +173,9 @@ export class Interception {
     const bind = this.#foreseen.delivered(id, varied);
     if (bind === undefined) return;
     this.#binds++;
-    const { carried, carrying } = bind.socket;
-    for (const name of bind.before.names) carried.add(name);
+    bind.socket.carry(bind.before.names);
     if (changing !== undefined) {
+      const { carrying } = bind.socket;
       carrying.add(changing);
       void changing.then(() => carrying.delete(changing));
     }

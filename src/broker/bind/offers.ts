@@ -63,7 +63,7 @@ export class Offers {
       const chosenByKernel = listen.address.family !== "unix" && listen.address.port === 0;
       if (ephemeral && !chosenByKernel) return [];
       const address = ephemeral ? listen.address : socket.address;
-      return [{ name, socket, kind: listen.kind, address, dualStack: socket.dualStack }];
+      return [{ name, socket, kind: listen.kind, address, dualStack: isDualStack(socket) }];
     });
     return matchBind(request, offers);
   }
@@ -73,4 +73,12 @@ export class Offers {
     const place = this.#given.get(socket);
     return place !== undefined && knownSocketsOf(place.pid).get(place.fd) === socketInode(socket.fd);
   }
+}
+
+/** Whether it is bound to [::] and accepts IPv4 too. */
+export function isDualStack({
+  listen: { address, dualStack },
+  options,
+}: Pick<HeldSocket, "listen" | "options">): boolean {
+  return address.family === "ipv6" && (dualStack || !options.v6only);
 }

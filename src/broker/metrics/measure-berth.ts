@@ -65,7 +65,7 @@ function measureSocket(
   if (!socket.open) return; // it could not be opened again
   const fields = { socket: name, address: addressText(one) };
   if (socket.listen.kind !== "datagram") {
-    const queue = acceptQueues.get(Number(socket.identity.inode));
+    const queue = acceptQueues.get(Number(socket.inode));
     if (queue === undefined) return; // its tenant has shut it down
     add("AcceptQueue", queue.length, fields);
     add("AcceptQueueLimit", queue.limit, fields);

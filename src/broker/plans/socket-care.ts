@@ -23,8 +23,6 @@ export interface CaredFor {
   readonly address: Address;
   /** Whether clients can still reach it. */
   readonly reachable: boolean;
-  /** Names of options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
-  readonly carried: Set<string>;
 }
 
 /** In the sentence of a socket that could not be opened again: it is bound to nothing. */
@@ -48,6 +46,8 @@ export class SocketCare {
   #opens = 0;
   /** Its options are not set as they are configured. */
   #isUnset = false;
+  /** Options that the broker itself changed since the last lease ended: to set them back takes no sentence. */
+  #carried: Set<string> | undefined;
   /** The index of its interface, which has come back with another one. */
   #moved: number | undefined;
   /** Of a .socket unit: whether its options are still those of the unit, and which these were, if that is known. */
@@ -105,13 +105,19 @@ export class SocketCare {
     const { listen } = this.#socket;
     const kept = new Set(settingsFor("any", listen, options).map(({ kernel }) => kernel.name));
     for (const { kernel } of settingsFor("any", listen, this.#socket.options))
-      if (!kept.has(kernel.name)) this.#socket.carried.add(kernel.name);
+      if (!kept.has(kernel.name)) this.carry(kernel.name);
+  }
+
+  /** The broker changes the option of this name for the present tenant. */
+  carry(name: string): void {
+    this.#carried ??= new Set();
+    this.#carried.add(name);
   }
 
   /** Its interface went and came back, and has this index. Without a tenant, a new socket is as good. */
   needsInterface(index: number, isVacant: boolean): void {
     this.#moved = index;
-    this.#socket.carried.add("SO_BINDTODEVICE");
+    this.carry("SO_BINDTODEVICE");
     this.#due = isVacant ? "repair" : (this.#due ?? "settings");
     this.#dues++;
   }
@@ -145,7 +151,7 @@ export class SocketCare {
     let beyondRepair = due === "repair" && stays !== undefined ? "cannot follow its interface" : undefined;
     if (due === "repair" && beyondRepair === undefined) {
       const compared = this.#compared();
-      const carried = new Set(this.#socket.carried);
+      const carried = new Set(this.#carried);
       const { configured } = compared;
       const repair = yield* repairPlan({ listen, options, bound: address, carried, configured, keepsFlags });
       sentences.push(...repair.sentences, ...compared.problems());
@@ -158,7 +164,7 @@ export class SocketCare {
     // What was found out is about another socket.
     if (opens !== this.#opens) return;
     if (dues === this.#dues) {
-      if (due === "repair") this.#socket.carried.clear();
+      if (due === "repair") this.#carried = undefined;
       this.#due = undefined;
       this.#isUnset = false;
       this.#moved = undefined;

@@ -9,8 +9,7 @@ import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
-import { SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
-import { boundAddress, socketOption } from "../../net/socket-queries.ts";
+import { boundAddress } from "../../net/socket-queries.ts";
 import type { Keeper } from "../guard/keeper.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
 import { applyOptions, checkOptions, openSocket } from "../plans/open-socket.ts";
@@ -23,21 +22,17 @@ import { KeptHandle } from "./kept-handle.ts";
 import { boundAt, type PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
-import { inodeAt, isInode, prepareUnixPath, removeUnixPath, setPathAccess } from "./unix-path.ts";
+import { inodeAt, isReachable, prepareUnixPath, removePathOf, setPathAccess } from "./unix-path.ts";
 
 export class HeldSocket implements Disposable, CaredFor {
   readonly key: string;
-  readonly #hash: string;
+  #hash: string | undefined;
   readonly listen: ListenAddress;
   readonly #sys: Native;
   #options: SocketOptions;
   readonly #handle: KeptHandle;
-  /** Called before its descriptor is closed, and before another berth gets it. */
-  readonly closing: Set<() => void>;
   readonly #care: SocketCare;
-  /** The work of those who carry out a plan of {@link carryOver}, until it settles. */
-  readonly carrying: Set<Promise<unknown>> = new Set();
-  readonly carried: Set<string> = new Set();
+  #carrying: Set<Promise<unknown>> | undefined;
   readonly #interface: BoundInterface;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
@@ -51,11 +46,9 @@ export class HeldSocket implements Disposable, CaredFor {
 
   private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
     this.key = socketKey(listen, options);
-    this.#hash = keyHash(this.key);
     this.listen = listen;
     this.#options = options;
     this.#handle = new KeptHandle(handle, sys);
-    this.closing = this.#handle.closing;
     this.#bound = listen.address;
     this.#sys = sys;
     this.#care = new SocketCare(this, sys);
@@ -108,7 +101,17 @@ export class HeldSocket implements Disposable, CaredFor {
     }
   }
 
-  /** Whether it is not closed. */
+  /** Called before its descriptor is closed, and before another berth gets it. */
+  get closing(): Set<() => void> {
+    return this.#handle.closing;
+  }
+
+  /** The work of those who carry out a plan of {@link carryOver}, until it settles. */
+  get carrying(): Set<Promise<unknown>> {
+    this.#carrying ??= new Set();
+    return this.#carrying;
+  }
+
   get open(): boolean {
     return this.#handle.open;
   }
@@ -117,22 +120,26 @@ export class HeldSocket implements Disposable, CaredFor {
     return this.#handle.fd;
   }
 
+  get inode(): bigint {
+    return this.#handle.inode;
+  }
+
   /** Identifies its copy in the store. */
   get identity(): Omit<StoredSocket, "berth" | "socket"> {
     const path = this.#foreign ? "foreign" : this.#inode;
-    return { hash: this.#hash, inode: this.#handle.inode, ...(path !== undefined && { path }) };
-  }
-
-  /** Whether it is bound to [::] and accepts IPv4 too. */
-  get dualStack(): boolean {
-    const { address, dualStack } = this.listen;
-    return address.family === "ipv6" && (dualStack || !this.#options.v6only);
+    this.#hash ??= keyHash(this.key);
+    return { hash: this.#hash, inode: this.inode, ...(path !== undefined && { path }) };
   }
 
   /** The plan that sets on it what a server has set on its own socket. It stays until the lease ends. */
   carryOver(own: OwnSettings): SocketPlan<void> {
-    for (const { option } of own.settings) this.carried.add(option.name);
+    this.carry(own.settings.map(({ option }) => option.name));
     return carryOver(own, this.#sys.getfl(this.fd));
+  }
+
+  /** The broker changes these options for the present tenant. */
+  carry(names: Iterable<string>): void {
+    for (const name of names) this.#care.carry(name);
   }
 
   /** Where it is bound. For port 0, the port that the kernel chose. */
@@ -142,8 +149,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
   get reachable(): boolean {
-    const path = pathOf(this.listen.address);
-    return path === undefined || isInode(path, this.#inode);
+    return isReachable(this.listen.address, this.#inode);
   }
 
   get options(): SocketOptions {
@@ -199,7 +205,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Opens it again after {@link close}, to undo a failed reload. */
   reopen(): void {
-    this.#handle.replace(openSocket(this.listen, this.#options, this.#sys), () => false);
+    this.#handle.replace(openSocket(this.listen, this.#options, this.#sys), this.listen, false);
     this.#uid.renew(this.fd);
     this.#bind();
   }
@@ -214,7 +220,7 @@ export class HeldSocket implements Disposable, CaredFor {
     if (!this.#handle.open) return;
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.#handle.close(() => this.#mayLinger());
+    this.#handle.close(this.listen, this.#care.isShared);
     this.#removePath();
   }
 
@@ -247,15 +253,8 @@ export class HeldSocket implements Disposable, CaredFor {
     if (path !== undefined) setPathAccess(path, options, this.#inode);
   }
 
-  /** A tenant's own connection may linger (SO_LINGER, socket(7)). A listener never does. */
-  #mayLinger(): boolean {
-    const isTcp = this.listen.kind === "stream" && this.listen.address.family !== "unix";
-    return isTcp && this.#care.isShared && socketOption(this.fd, SOL_SOCKET, SO_ACCEPTCONN, this.#sys) !== 1;
-  }
-
   #removePath(): void {
-    const path = pathOf(this.listen.address);
-    if (path !== undefined && !this.#foreign) removeUnixPath(path, this.#inode);
+    if (!this.#foreign) removePathOf(this.listen.address, this.#inode);
   }
 
   /** Binds. A socket that was bound before gets the same port. */
@@ -269,7 +268,8 @@ export class HeldSocket implements Disposable, CaredFor {
     check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), formatListenAddress(this.listen));
     if (pathname !== undefined) this.#inode = setPathAccess(pathname, this.#options);
     const is = boundAddress(this.fd, this.#sys);
-    if (address.family !== "unix" && is?.family === address.family) this.#bound = { ...address, port: is.port };
+    if (address.family !== "unix" && is?.family === address.family && is.port !== address.port)
+      this.#bound = { ...address, port: is.port };
     this.#startListening(this.#options);
     this.#interface.note(this.fd, this.#sys);
     this.#care.begin();
@@ -287,7 +287,7 @@ export class HeldSocket implements Disposable, CaredFor {
       this.#removePath();
       this.storedCopy?.dropNow();
       this.storedCopy = undefined;
-      this.#handle.replace(fresh, () => this.#mayLinger());
+      this.#handle.replace(fresh, this.listen, this.#care.isShared);
       this.#uid.renew(this.fd);
       this.#foreign = false;
       this.#bind();

@@ -2,21 +2,31 @@
  * The broker's descriptor of a held socket, and the copy of it in the keeper. Once that is there, closing this one is
  * not the last time, and cannot wait.
  */
-import type { FdCalls, FdHandle } from "../../fd.ts";
+import type { FdHandle } from "../../fd.ts";
+import type { Native } from "../../native.ts";
+import type { ListenAddress } from "../../net/address.ts";
+import { SO_ACCEPTCONN, SOL_SOCKET } from "../../net/socket-constants.ts";
+import { socketOption } from "../../net/socket-queries.ts";
 import type { Keeper, Kept } from "../guard/keeper.ts";
 import { socketInode } from "./passed-socket.ts";
 
 export class KeptHandle {
-  readonly #sys: FdCalls;
+  readonly #sys: Native;
   #handle: FdHandle;
   #kept: Kept | undefined;
   #inode: bigint | undefined;
-  /** Called before the descriptor is closed: by those who have lent it to a thread. */
-  readonly closing: Set<() => void> = new Set();
+  /** Made for the first: most sockets have none. */
+  #closing: Set<() => void> | undefined;
 
-  constructor(handle: FdHandle, sys: FdCalls) {
+  constructor(handle: FdHandle, sys: Native) {
     this.#handle = handle;
     this.#sys = sys;
+  }
+
+  /** Called before the descriptor is closed: by those who have lent it to a thread. */
+  get closing(): Set<() => void> {
+    this.#closing ??= new Set();
+    return this.#closing;
   }
 
   get open(): boolean {
@@ -39,16 +49,16 @@ export class KeptHandle {
     this.#kept ??= keeper.keep(whose, () => (handle.open ? handle.fd : undefined));
   }
 
-  /** Closes it for good. `isForeign`: if there is no copy, the guard closes it, for that may wait. */
-  close(isForeign: () => boolean): void {
-    this.#close(isForeign);
+  /** Closes it for good. What tenants had may wait to close: then the guard closes it, if there is no copy. */
+  close(listen: ListenAddress, isShared: boolean): void {
+    this.#close(listen, isShared);
     this.#kept?.drop();
     this.#kept = undefined;
   }
 
   /** As {@link close}, and the other one takes its place. Its address is free then, unless a tenant holds that up. */
-  replace(fresh: FdHandle, isForeign: () => boolean): void {
-    this.#close(isForeign);
+  replace(fresh: FdHandle, listen: ListenAddress, isShared: boolean): void {
+    this.#close(listen, isShared);
     this.#handle = fresh;
     this.#inode = undefined;
     this.#kept?.dropNow();
@@ -63,14 +73,21 @@ export class KeptHandle {
     this.#kept = undefined;
   }
 
-  #close(isForeign: () => boolean): void {
+  #close(listen: ListenAddress, isShared: boolean): void {
     if (!this.#handle.open) return;
     this.#tellClosing();
-    if (this.#kept?.isThere !== true && isForeign()) this.#sys.closeForeign(this.#handle.steal());
+    if (this.#kept?.isThere !== true && isShared && this.#mayLinger(listen))
+      this.#sys.closeForeign(this.#handle.steal());
     else this.#handle.close();
   }
 
+  /** A tenant's own connection may linger (SO_LINGER, socket(7)). A listener never does. */
+  #mayLinger({ kind, address }: ListenAddress): boolean {
+    const isTcp = kind === "stream" && address.family !== "unix";
+    return isTcp && socketOption(this.fd, SOL_SOCKET, SO_ACCEPTCONN, this.#sys) !== 1;
+  }
+
   #tellClosing(): void {
-    for (const tell of [...this.closing]) tell();
+    for (const tell of [...(this.#closing ?? [])]) tell();
   }
 }

@@ -72,7 +72,7 @@ export function socketInode(fd: number): bigint {
 
 /** What a berth has: its sockets, and those that were passed for it and are aside. */
 interface Having {
-  readonly sockets: readonly { readonly socket: { readonly identity: Pick<StoredSocket, "inode"> } }[];
+  readonly sockets: readonly { readonly socket: Pick<StoredSocket, "inode"> }[];
   readonly aside: readonly PassedSocket[];
 }
 
@@ -80,7 +80,7 @@ interface Having {
 export function inodesOf(owners: readonly Having[]): bigint[] {
   const inodes: bigint[] = [];
   for (const { sockets, aside } of owners) {
-    for (const { socket } of sockets) inodes.push(socket.identity.inode);
+    for (const { socket } of sockets) inodes.push(socket.inode);
     for (const { handle } of aside) inodes.push(socketInode(handle.fd));
   }
   return inodes;

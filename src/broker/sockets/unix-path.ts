@@ -20,7 +20,7 @@ import { BerthError, check, SysError } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import { makeFolders } from "../../make-folders.ts";
 import type { Native } from "../../native.ts";
-import { AF_UNIX, encodeSockaddr, formatAddress } from "../../net/address.ts";
+import { type Address, AF_UNIX, encodeSockaddr, formatAddress, pathOf } from "../../net/address.ts";
 import { O_PATH } from "../../net/socket-constants.ts";
 import { type SocketKind, typeNumber } from "../../net/transport.ts";
 
@@ -84,9 +84,21 @@ export function isInode(path: string, inode: bigint | undefined): boolean {
   }
 }
 
+/** Whether clients can still reach the socket of that inode: an address without a path can always be reached. */
+export function isReachable(address: Address, inode: bigint | undefined): boolean {
+  const path = pathOf(address);
+  return path === undefined || isInode(path, inode);
+}
+
 /** The inode of whatever has that name. */
 export function inodeAt(path: string): bigint | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
+}
+
+/** As {@link removeUnixPath}, if the address has a path. */
+export function removePathOf(address: Address, inode: bigint | undefined): void {
+  const path = pathOf(address);
+  if (path !== undefined) removeUnixPath(path, inode);
 }
 
 /** Removes the path if it is still the socket of that inode. */

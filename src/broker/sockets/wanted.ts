@@ -38,9 +38,10 @@ export function group(wanted: readonly Wanted[]): Map<string, NamedSocket[]> {
   const byBerth = new Map<string, NamedSocket[]>();
   for (const { berth, spec, held } of wanted) {
     if (held === undefined) continue;
-    const list = byBerth.get(berth) ?? [];
-    list.push({ name: spec.name, socket: held });
-    byBerth.set(berth, list);
+    const one = { name: spec.name, socket: held };
+    const list = byBerth.get(berth);
+    if (list === undefined) byBerth.set(berth, [one]);
+    else list.push(one);
   }
   return byBerth;
 }

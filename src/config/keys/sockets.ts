@@ -17,7 +17,14 @@ const listenAddress: Reader<PlacedAddress> = (value, reading) => {
   const written = text(value, reading);
   if (written === undefined) return undefined;
   const address = parseListenAddress(written);
-  if (typeof address !== "string") return { ...address, origin: value.origin };
+  // Without object spread: that makes a hidden class for each.
+  if (typeof address !== "string")
+    return {
+      kind: address.kind,
+      address: address.address,
+      dualStack: address.dualStack,
+      origin: value.origin,
+    };
   const remedy = 'write "udp://0.0.0.0:27960", "tcp://[::]:80", "tcp://*:80", "unix:///run/a.sock" or "unix://@name"';
   reading.report(value.origin, `${reading.label}: ${address}`, remedy);
   return undefined;
@@ -51,7 +58,7 @@ export function readSockets(value: Value, context: Context): SocketSpec[] {
     const message = `this berth listens on ${descriptors} addresses, and a berth can have at most ${MAX_DESCRIPTORS}`;
     context.report(table.origin, message, "move some of them to another berth");
   }
-  return sockets;
+  return [...sockets]; // of its exact length: one that grew has room for 16 more
 }
 
 function readSocket(name: string, value: Value, context: Context): SocketSpec {

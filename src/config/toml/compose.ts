@@ -82,7 +82,8 @@ export function composeBerths(files: ConfigFiles, report: Report, templates: Tem
         if (layer === "absent") reportNoTemplate(name, origin, report);
         return typeof layer === "object" ? layer : undefined;
       };
-      berths.push({ name, origin, parts: [below, ...own], table });
+      const none: (ConfigFile | Layer)[] = [below];
+      berths.push({ name, origin, parts: none.concat(own), table });
     }
   }
   done();

@@ -163,11 +163,17 @@ function asArray(value: Value, label: string): string {
   return `${key} = [${words.map((word) => JSON.stringify(word)).join(", ")}]`;
 }
 
+function isWhole<T>(items: readonly (T | undefined)[]): items is readonly T[] {
+  return !items.includes(undefined);
+}
+
 /** An array. Elements that cannot be read are reported and left out. */
 export function listOf<T>(reader: Reader<T>): Reader<readonly T[]> {
   return (value, reading) => {
     if (value.kind !== "list") return refuse(value, reading, "an array", `write ${asArray(value, reading.label)}`);
-    return value.items.map((item) => reader(item, reading)).filter((item) => item !== undefined);
+    const items = value.items.map((item) => reader(item, reading));
+    // The list itself has its exact length; what filter() makes has room for 16 more, in each of ten thousand berths.
+    return isWhole(items) ? items : items.filter((item) => item !== undefined);
   };
 }
 

@@ -66,9 +66,18 @@ function reportUnknown(
   keys: Readonly<Record<string, Key<unknown>>>,
   { report }: Context,
 ): void {
-  const known = Object.values(keys).map((key) => key.name);
+  const known = namesOf(keys);
   for (const [name, { origin }] of entries)
-    if (!known.includes(name)) report(origin, `[${label}] has no key "${name}"`, suggest(name, known));
+    if (!known.has(name)) report(origin, `[${label}] has no key "${name}"`, suggest(name, [...known]));
+}
+
+/** By the table of keys: ten thousand berths have the same few. */
+const names = new WeakMap<object, ReadonlySet<string>>();
+
+function namesOf(keys: Readonly<Record<string, Key<unknown>>>): ReadonlySet<string> {
+  const known = names.get(keys) ?? new Set(Object.values(keys).map((key) => key.name));
+  names.set(keys, known);
+  return known;
 }
 
 /** The table itself. Anything else is reported, and read as an empty table. */
