@@ -18,13 +18,13 @@ interface Served extends Disposable {
   readonly streams: Streams;
 }
 
-async function serve(pingMs: number = limits.pingMs): Promise<Served> {
+async function serve(pingMs: number = limits.pingMs, first = "{}"): Promise<Served> {
   const streams = new Streams({ ...limits, pingMs });
   const routes: Routes = {
     isPublic: () => true,
     answer: async (path) => jsonAnswer(path === "/large" ? large : small),
     stream: (path, response, address) =>
-      path === "/events" && streams.add(response, address, () => streams.event("state", "{}")),
+      path === "/events" && streams.add(response, address, () => streams.event("state", first)),
   };
   const server: Server = httpServer({ hostNames: [], token: undefined, limits }, routes, undefined);
   await once(server.listen(0, "127.0.0.1"), "listening");
@@ -111,4 +111,30 @@ it("a stream on which nothing happens has pings, which a page can hear", async (
   await expect.poll(() => text.match(/^event: ping$/gm)?.length ?? 0, { timeout: 15_000 }).toBeGreaterThan(1);
   expect(text).toMatch(/event: state\n[\s\S]*event: ping\ndata: \{"at":\d{13}\}\n/);
   socket.destroy();
+});
+
+/** More than may wait for a stream, and than the buffers of a connection take. */
+const longFirst = "x".repeat(16 * 1024 * 1024);
+
+it("a stream whose first event is long is not closed while its client reads that", async () => {
+  using served = await serve(20, longFirst);
+  const socket = await open(served.port);
+  let read = 0;
+  socket.on("data", (chunk) => {
+    read += chunk.length;
+    socket.pause();
+    setTimeout(() => socket.resume(), 1);
+  });
+  socket.write(get("/events"));
+  await expect.poll(() => read, { timeout: 30_000 }).toBeGreaterThan(longFirst.length);
+  expect(served.streams.count).toBe(1);
+});
+
+it("a stream whose first event nobody reads is closed", async () => {
+  using served = await serve(limits.pingMs, longFirst);
+  const socket = await open(served.port);
+  socket.pause();
+  socket.write(get("/events"));
+  await expect.poll(() => served.streams.count).toBe(1);
+  await expect.poll(() => served.streams.count, { timeout: 10_000 }).toBe(0);
 });

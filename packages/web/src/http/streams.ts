@@ -5,15 +5,18 @@ import type { Limits } from "./limits.ts";
 import { Tally } from "./tally.ts";
 
 export class Streams {
-  readonly #open = new Set<ServerResponse>();
+  /** With how many bytes may wait for each: at first also the bytes of its first event, which may be more. */
+  readonly #open = new Map<ServerResponse, number>();
   readonly #tally: Tally;
   readonly #unreadBytes: number;
+  readonly #answerMs: number;
   readonly #ping: NodeJS.Timeout;
   #id = Date.now();
 
   constructor(limits: Limits) {
     this.#tally = new Tally({ perAddress: limits.streamsPerAddress, total: limits.streams });
     this.#unreadBytes = limits.unreadBytes;
+    this.#answerMs = limits.answerMs;
     // An event and not a comment: EventSource shows no comment to a page.
     this.#ping = setInterval(() => this.send("ping", JSON.stringify({ at: Date.now() })), limits.pingMs);
     this.#ping.unref();
@@ -36,9 +39,21 @@ export class Streams {
     // A silent stream stays open: its client has nothing to send. Pings that nobody reads end it.
     response.socket?.setTimeout(0);
     response.writeHead(200, { ...headersOf("text/event-stream"), "X-Accel-Buffering": "no" });
-    response.write(first());
-    this.#open.add(response);
+    const bytes = first();
+    const isTaken = response.write(bytes);
+    this.#open.set(response, isTaken ? this.#unreadBytes : this.#unreadBytes + bytes.length);
+    if (!isTaken) this.#firstIsRead(response);
     return true;
+  }
+
+  /** Until then more may wait for the client, but not for long. */
+  #firstIsRead(response: ServerResponse): void {
+    const late = setTimeout(() => response.destroy(), this.#answerMs);
+    response.once("close", () => clearTimeout(late));
+    response.once("drain", () => {
+      clearTimeout(late);
+      if (this.#open.has(response)) this.#open.set(response, this.#unreadBytes);
+    });
   }
 
   /** The bytes of an event. */
@@ -52,14 +67,14 @@ export class Streams {
   }
 
   #write(bytes: Buffer): void {
-    for (const response of this.#open) {
-      if (response.writableLength > this.#unreadBytes) response.destroy();
+    for (const [response, unreadBytes] of this.#open) {
+      if (response.writableLength > unreadBytes) response.destroy();
       else response.write(bytes);
     }
   }
 
   close(): void {
     clearInterval(this.#ping);
-    for (const response of this.#open) response.destroy();
+    for (const response of this.#open.keys()) response.destroy();
   }
 }
