@@ -21,9 +21,18 @@ function undeclared(sources: Sources, dependencies: readonly string[]): string[]
   return [...sources].flatMap(([file, text]) =>
     imports(text)
       .filter((name) => !name.startsWith(".") && !name.startsWith("node:"))
-      .filter((name) => !dependencies.includes(name))
+      .filter((name) => !dependencies.includes(packageOf(name)))
       .map((name) => `${file} -> ${name}`),
   );
+}
+
+/** `ajv` for `ajv/dist/2020.js`. A file inside of berthd is no part of what that offers, so it stays as it is. */
+function packageOf(name: string): string {
+  if (name.startsWith("berthd/")) return name;
+  return name
+    .split("/")
+    .slice(0, name.startsWith("@") ? 2 : 1)
+    .join("/");
 }
 
 /** Local imports that name no file of the same tree. */

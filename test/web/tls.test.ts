@@ -4,17 +4,19 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type RequestOptions, request } from "node:https";
 import { connect as connectTcp, type Socket } from "node:net";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { connect as connectTls } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { Host, Overview } from "../../packages/web/src/api/shapes.ts";
 import { jsonAnswer, jsonBody } from "../../packages/web/src/http/answer.ts";
 import { limits } from "../../packages/web/src/http/limits.ts";
 import { httpServer, type Routes } from "../../packages/web/src/http/server.ts";
 import { Streams } from "../../packages/web/src/http/streams.ts";
 import { TestFolder } from "../support/broker.ts";
 import { needs, pathOf } from "../support/needs.ts";
-import { runWeb, startWeb, type WebProcess } from "../support/web/web-process.ts";
+import { askJson, runWeb, startWeb, type WebProcess } from "../support/web/web-process.ts";
 
 /** Resolves when the server has closed it. */
 async function closedBy(socket: Socket): Promise<void> {
@@ -82,6 +84,27 @@ describe("berth-web with --client-ca", needs("openssl"), () => {
   it("refuses a client without one, or with one that it made itself", async () => {
     await expect(ask({})).rejects.toThrow(/alert|ECONNRESET|socket hang up|EPIPE/i);
     await expect(ask(as("stranger"))).rejects.toThrow(/alert|ECONNRESET|socket hang up|EPIPE/i);
+  });
+
+  it("shows a peer that asks for a certificate, if both are of the authority", { timeout: 60_000 }, async () => {
+    const hostOf = async (ca: string, own: string): Promise<[Host | undefined, string]> => {
+      const peer = ["--peer", `h2=https://localhost:${web.port}`, "--peer-ca", at(`${ca}.pem`)];
+      const proof = ["--peer-cert", at(`${own}.pem`), "--peer-key", at(`${own}.key`)];
+      await using page = await startWeb(at("no-broker.sock"), [...peer, ...proof]);
+      const overview = (): Promise<Overview> => askJson(page, "/api/v1/overview");
+      await vi.waitFor(async () => {
+        const known = (await overview()).hosts[1]?.name !== "localhost";
+        expect(known || page.log().includes("peer h2 at")).toBe(true);
+      }, 30_000);
+      return [(await overview()).hosts[1], page.log()];
+    };
+    expect(await hostOf("authority", "reader")).toEqual([
+      expect.objectContaining({ id: "h2", name: hostname() }),
+      expect.not.stringContaining("peer h2"),
+    ]);
+    const away = expect.objectContaining({ id: "h2", name: "localhost" });
+    expect(await hostOf("stranger", "reader")).toEqual([away, expect.stringMatching(/peer h2 at .*certificate/)]);
+    expect(await hostOf("authority", "stranger")).toEqual([away, expect.stringMatching(/peer h2 at .* not answer/)]);
   });
 
   /** The server itself, with short limits. */

@@ -17,6 +17,9 @@ import { measuredOf } from "./model/measured.ts";
 import { patchOf } from "./model/patch.ts";
 import { type Place, rowOf } from "./model/row.ts";
 import { Users } from "./model/users.ts";
+import type { PeerPlace } from "./peers/peer.ts";
+import type { PeerCredentials } from "./peers/peer-client.ts";
+import { Peers } from "./peers/peers.ts";
 import { PlayersOfBerths } from "./players/players-of-berths.ts";
 import { TimelineFeed } from "./timeline-feed.ts";
 
@@ -25,8 +28,10 @@ export interface SiteOptions {
   readonly socket: string | undefined;
   readonly address: string | undefined;
   readonly publicBerths: ReadonlyMap<string, string>;
+  readonly peers: readonly PeerPlace[];
 }
 
+const NO_CREDENTIALS: PeerCredentials = { token: undefined, ca: undefined, cert: undefined, key: undefined };
 /** Milliseconds between two looks at what changes by itself, and at least between two patches. */
 const TICK_MS = 1_000;
 /** Milliseconds until a patch that follows an event: several come together. */
@@ -44,6 +49,7 @@ export class Site {
   readonly place: Place;
   readonly publicBerths: ReadonlyMap<string, string>;
   readonly history: History | undefined;
+  readonly peers: Peers;
   readonly #streams: Streams;
   readonly #link: BrokerLink;
   readonly #players: PlayersOfBerths;
@@ -58,7 +64,12 @@ export class Site {
   #sampling = false;
   #metrics: { readonly at: number; readonly answer: Promise<readonly Metric[]> } | undefined;
 
-  constructor(options: SiteOptions, streams: Streams, history: History | undefined) {
+  constructor(
+    options: SiteOptions,
+    streams: Streams,
+    history: History | undefined,
+    credentials: PeerCredentials = NO_CREDENTIALS,
+  ) {
     const users = new Users();
     this.berths = new Berths(users);
     this.facts = new HostFacts(options.host);
@@ -77,9 +88,14 @@ export class Site {
       keep: async (happened) => history?.happened(happened),
       show: (happened) => streams.send("timeline", JSON.stringify(happened)),
     });
+    this.peers = new Peers(options.peers, credentials, {
+      timeline: (happened) => streams.send("timeline", JSON.stringify(happened)),
+      say: (message) => console.error("berth-web: %s", message),
+    });
     this.#shown = this.#overview(Date.now());
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#link.start();
+    this.peers.start();
   }
 
   static async openHistory(sql: Sql | undefined): Promise<History | undefined> {
@@ -103,8 +119,14 @@ export class Site {
     return this.#firstEvent;
   }
 
+  /** Of a berth of this host. */
   rowOf(name: string): BerthRow | undefined {
-    return this.#shown.berths.find((row) => row.name === name);
+    return this.#shown.berths.find((row) => row.host === this.place.host && row.name === name);
+  }
+
+  /** The berths of this host. */
+  get ownRows(): readonly BerthRow[] {
+    return this.#shown.berths.filter(({ host }) => host === this.place.host);
   }
 
   /** The broker's measurements, not older than a second. Throws where it does not answer. */
@@ -209,13 +231,15 @@ export class Site {
 
   #overview(now: number): Overview {
     const berths = this.berths.all().map((known) => rowOf(known, this.place, now));
-    return { at: now, hosts: [this.facts.view(berths)], berths };
+    const hosts = [this.facts.view(berths), ...this.peers.hosts];
+    return { at: now, hosts, berths: [...berths, ...this.peers.rows] };
   }
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
     clearTimeout(this.#soon);
     this.#players.close();
+    await this.peers.close();
     await this.#link.close();
     await this.#feed.close();
     await this.history?.close();

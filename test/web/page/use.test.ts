@@ -274,12 +274,15 @@ describe("the status page", { timeout: 30_000, ...needs("chromium") }, () => {
         await page.click('.row[data-key="hel-1/ddnet@east"]');
         await page.waitForSelector(".detail");
         expect(await page.locator(".card").count()).toBe(4);
+        const labels = await page.locator(".detail .command-label").allTextContents();
+        expect(labels.length).toBeGreaterThan(0);
+        expect(labels.filter((label) => !label.endsWith(", on hel-1"))).toEqual([]);
         await page.click(".detail .close");
         await page.waitForSelector(".detail", { state: "detached" });
         expect(new URL(page.url()).hash).toBe("#/fleet");
         await page.click(".card >> text=ash-1");
         await page.waitForSelector(".note");
-        expect(await page.textContent(".note h2")).toBe("The broker on ash-1 does not answer");
+        expect(await page.textContent(".note h2")).toBe("ash-1 does not answer");
       },
       madeUpFleet(),
       "/#/fleet",

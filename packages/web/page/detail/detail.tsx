@@ -61,7 +61,7 @@ export function Detail({ berth, frozen, back }: DetailProps): JSX.Element {
                 </span>
               </span>
             </p>
-            {detail?.why ? <WhyBox why={detail.why} state={berth.state} frozen={frozen} /> : null}
+            {detail?.why ? <WhyBox why={detail.why} state={berth.state} host={berth.host} frozen={frozen} /> : null}
           </>
         )}
         <Facts berth={berth} detail={detail} />

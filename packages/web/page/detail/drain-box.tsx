@@ -37,7 +37,7 @@ export function DrainBox(props: {
       </div>
       {deadline === null || began === null ? null : <Bar began={began} deadline={deadline} frozen={frozen} />}
       {why?.remedies.map((remedy) => (
-        <Command key={remedy.command} {...remedy} />
+        <Command key={remedy.command} {...remedy} host={berth.host} />
       ))}
     </section>
   );

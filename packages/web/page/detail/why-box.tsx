@@ -13,9 +13,10 @@ const TITLES: Readonly<Record<Exclude<Why["kind"], "now">, string>> = {
 export function WhyBox(props: {
   readonly why: Why;
   readonly state: StateWord;
+  readonly host: string;
   readonly frozen: Time | null;
 }): JSX.Element {
-  const { why, state, frozen } = props;
+  const { why, state, host, frozen } = props;
   const isTrouble = STATES[state].group === "trouble";
   return (
     <section class={isTrouble ? "box coloured" : "box"}>
@@ -27,7 +28,7 @@ export function WhyBox(props: {
         </p>
       )}
       {why.remedies.map((remedy) => (
-        <Command key={remedy.command} {...remedy} />
+        <Command key={remedy.command} {...remedy} host={host} />
       ))}
     </section>
   );

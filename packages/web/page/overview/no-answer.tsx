@@ -10,8 +10,28 @@ import { Icon } from "../parts/icon.tsx";
 import { say } from "../parts/say.ts";
 import { For, NextTry } from "../parts/ticking.tsx";
 
-/** The broker of a host. */
-export function BrokerNoAnswer({ host, since }: { readonly host: Host; readonly since: Time }): JSX.Element {
+/** The broker of this page's host; or a peer, where it may be anything between this page and that broker. */
+export function HostNoAnswer(props: {
+  readonly host: Host;
+  readonly isPeer: boolean;
+  readonly since: Time;
+}): JSX.Element {
+  const { host, isPeer, since } = props;
+  if (isPeer) {
+    return (
+      <Note title={`${host.id} does not answer`}>
+        <p>
+          Since {asOf(since, now())}, for <For since={since} />. It may be the host, the network, its berth-web or its
+          broker; servers run on without the last two. What you see is how it was then.{" "}
+          {host.nextTry === null ? null : <NextTry at={host.nextTry} />}
+        </p>
+        <Command
+          what="See why, on the host"
+          command="systemctl status berth@web berthd; journalctl -u berth@web -u berthd -n 30"
+        />
+      </Note>
+    );
+  }
   return (
     <Note title={`The broker on ${host.id} does not answer`}>
       <p>

@@ -14,7 +14,7 @@ import { totalsOf } from "../model/totals.ts";
 import { Empty } from "./empty.tsx";
 import { HostHead } from "./host-head.tsx";
 import { Loading } from "./loading.tsx";
-import { BrokerNoAnswer, Denied, PageNoAnswer } from "./no-answer.tsx";
+import { Denied, HostNoAnswer, PageNoAnswer } from "./no-answer.tsx";
 
 export function Overview(props: { readonly scope: Scope | undefined; readonly openKey: string | null }): JSX.Element {
   const { scope, openKey } = props;
@@ -24,6 +24,7 @@ export function Overview(props: { readonly scope: Scope | undefined; readonly op
   const host = hostOf(scope, world);
   if (link.kind === "connecting" && host === undefined) return <Loading />;
   const isFleet = scope?.kind === "fleet";
+  const isPeer = host !== world.hosts.values().next().value;
   const berths = berthsOf(scope, world);
   const isUnreachable: IsUnreachable = (id) => isFleet && world.hosts.get(id)?.unreachableSince !== null;
   const down = isFleet ? null : (host?.unreachableSince ?? null);
@@ -33,7 +34,9 @@ export function Overview(props: { readonly scope: Scope | undefined; readonly op
     <main id="main" class={asOf === null ? "" : "stale"}>
       {link.kind === "lost" ? <PageNoAnswer lost={link} /> : null}
       {link.kind === "denied" ? <Denied message={link.message} /> : null}
-      {link.kind === "live" && down !== null && host !== undefined ? <BrokerNoAnswer host={host} since={down} /> : null}
+      {link.kind === "live" && down !== null && host !== undefined ? (
+        <HostNoAnswer host={host} isPeer={isPeer} since={down} />
+      ) : null}
       {isFleet ? (
         <>
           <div class="head">

@@ -82,7 +82,7 @@ function Found({ quiet }: { readonly quiet: Quiet }): JSX.Element {
       )}
       {enough && remedy !== null ? (
         <div class="then">
-          <Command {...remedy} />
+          <Command {...remedy} host={quiet.host} />
         </div>
       ) : null}
       <HeatMap quiet={quiet} />

@@ -28,7 +28,7 @@ const MONTH_KEEP_MS = 60_000;
 /** What the answers are made of. */
 type ShownSite = Pick<
   Site,
-  "berths" | "facts" | "history" | "place" | "publicBerths" | "rowOf" | "shown" | "shownBody" | "shownEvent"
+  "berths" | "facts" | "history" | "peers" | "place" | "publicBerths" | "rowOf" | "shown" | "shownBody" | "shownEvent"
 >;
 
 export interface RouteParts {
@@ -83,6 +83,10 @@ export class ApiRoutes implements Routes {
 
   async #berth(host: string, name: string, part: string | undefined, query: URLSearchParams): Promise<Answer> {
     const { site } = this.#parts;
+    if (site.peers.has(host)) {
+      if (part !== undefined && part !== "series" && part !== "timeline") return nothingHere();
+      return site.peers.berth(host, name, part, query);
+    }
     const row = host === site.place.host ? site.rowOf(name) : undefined;
     const known = site.berths.get(name);
     // The history also answers for a berth that has been removed.
@@ -121,20 +125,22 @@ export class ApiRoutes implements Routes {
 
   /** Of one berth, of all of one host, or of all of this host. A history in PostgreSQL also has other hosts. */
   async #quietAnswer(query: URLSearchParams): Promise<Answer> {
-    const { site } = this.#parts;
-    const { history, place } = site;
-    if (history === undefined) return noHistory();
+    const { history, peers, place } = this.#parts.site;
     const berth = query.get("berth");
-    if (berth === null) {
-      const host = query.get("host") ?? place.host;
-      if (host !== place.host && history.idsOf(host).length === 0) return noHost();
-      return jsonAnswer(jsonBody(await this.#quietOf(host, null)));
-    }
-    const [host = "", name = "", ...rest] = berth.split("/");
-    if (rest.length > 0) return refusal(400, "bad-request", "berth is HOST/NAME");
-    const isHere = host === place.host && site.rowOf(name) !== undefined;
-    if (!isHere && history.idOf({ host, name }) === undefined) return noBerth();
+    const [host = "", name = null, ...rest] = berth?.split("/") ?? [query.get("host") ?? place.host];
+    if (rest.length > 0 || (berth !== null && name === null)) return refusal(400, "bad-request", "berth is HOST/NAME");
+    if (peers.has(host)) return peers.quiet(host, name);
+    if (history === undefined) return noHistory();
+    if (host !== place.host && history.idsOf(host).length === 0) return name === null ? noHost() : noBerth();
+    if (name !== null && !this.#isKnown(host, name)) return noBerth();
     return jsonAnswer(jsonBody(await this.#quietOf(host, name)));
+  }
+
+  /** Also of a berth that has been removed, by the history. */
+  #isKnown(host: string, name: string): boolean {
+    const { site } = this.#parts;
+    const isHere = host === site.place.host && site.rowOf(name) !== undefined;
+    return isHere || site.history?.idOf({ host, name }) !== undefined;
   }
 
   /** `name` is null for all berths of the host. Computed at most every ten minutes: the hours change slowly. */

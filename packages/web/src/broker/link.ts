@@ -10,6 +10,7 @@ import {
   type PlayersReport,
   RefusedError,
 } from "berthd";
+import { sleep } from "../sleep.ts";
 
 export interface LinkEvents {
   /** What happens, in order. After each new connection it begins with `present` for every berth. */
@@ -115,16 +116,4 @@ export class BrokerLink {
     this.#measuring?.close();
     await this.#running;
   }
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    }
-    signal.addEventListener("abort", done);
-  });
 }

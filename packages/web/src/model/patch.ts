@@ -23,6 +23,7 @@ export function patchOf(before: Shown, after: Shown, at: number): Patch | undefi
 }
 
 function changesOf(before: BerthRow, after: BerthRow): BerthPatch | undefined {
+  if (before === after) return undefined;
   const old: Readonly<Record<string, unknown>> = { ...before };
   const changed = Object.entries(after).filter(([field, value]) => !isSame(old[field], value));
   if (changed.length === 0) return undefined;

@@ -2,7 +2,9 @@
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { Fault } from "../fault.ts";
+import type { PeerPlace } from "../peers/peer.ts";
 import { type ListenPlace, parseListen } from "./listen.ts";
+import { checkPeers, type PeerFiles, parsePeer } from "./peers.ts";
 
 export interface WebOptions {
   /** Empty: the sockets come from the launcher. */
@@ -21,6 +23,9 @@ export interface WebOptions {
   readonly publicBerths: ReadonlyMap<string, string>;
   /** The name of this host in addresses of the page. */
   readonly host: string;
+  /** Other hosts that the page shows as well. */
+  readonly peers: readonly PeerPlace[];
+  readonly peerFiles: PeerFiles;
   readonly json: boolean;
 }
 
@@ -46,6 +51,9 @@ Without --listen it takes its sockets from the launcher: berth run web.
   --tls-cert FILE --tls-key FILE
                         serve HTTPS
   --client-ca FILE      with --tls-cert: ask for a client certificate of this authority
+  --peer NAME=URL       also show the host whose berth-web answers there; may be given several times
+  --peer-token-file FILE, --peer-ca FILE, --peer-cert FILE --peer-key FILE
+                        the token for the peers; the authority of their certificates; this one's own for them
   --json                print errors as JSON
   --help                print this
   --version             print the version
@@ -65,6 +73,11 @@ const flags = {
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
   "client-ca": { type: "string" },
+  peer: { type: "string", multiple: true },
+  "peer-token-file": { type: "string" },
+  "peer-ca": { type: "string" },
+  "peer-cert": { type: "string" },
+  "peer-key": { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean" },
   version: { type: "boolean" },
@@ -76,6 +89,15 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): W
   if (values.help) return "help";
   if (values.version) return "version";
   const folder = env["STATE_DIRECTORY"]?.split(":")[0];
+  const host = hostname().split(".")[0] || "localhost";
+  const peers = (values.peer ?? []).map(parsePeer);
+  const peerFiles = {
+    token: values["peer-token-file"],
+    ca: values["peer-ca"],
+    cert: values["peer-cert"],
+    key: values["peer-key"],
+  };
+  checkPeers(peers, host, peerFiles);
   return {
     listen: (values.listen ?? []).map(parseListen),
     socket: values.socket,
@@ -85,7 +107,9 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): W
     history: values.history ?? (folder ? `${folder}/history.db` : undefined),
     address: values.address,
     publicBerths: new Map((values.public ?? []).map(publicBerth)),
-    host: hostname().split(".")[0] || "localhost",
+    host,
+    peers,
+    peerFiles,
     json: values.json ?? false,
   };
 }

@@ -1,0 +1,173 @@
+/**
+ * One other host: what its berth-web streams, under the name that the operator gave it. Only the host that runs that
+ * berth-web is taken from it, not the peers that it shows itself. What it says is checked, and stays when it is away.
+ */
+import type { EventSourceMessage } from "eventsource-parser";
+import type { BerthPatch, BerthRow, Host, Patch, StreamTimeline } from "../api/shapes.ts";
+import { SPARK_POINTS } from "../model/known.ts";
+import { sleep } from "../sleep.ts";
+import { checked, NotUnderstood, parsed } from "./checks.ts";
+import { type PeerAnswer, PeerClient, type PeerCredentials } from "./peer-client.ts";
+
+export interface PeerPlace {
+  /** How this page calls the host. */
+  readonly name: string;
+  /** Of its berth-web; its path ends with a slash. */
+  readonly url: URL;
+}
+
+export interface PeerEvents {
+  /** What happened to a berth there, with the host's name here. */
+  timeline(happened: StreamTimeline): void;
+  /** A sentence for the log. */
+  say(message: string): void;
+}
+
+const FIRST_PAUSE_MS = 250;
+const LAST_PAUSE_MS = 15_000;
+/** Events that are handled in one second. A peer sends about one; a hostile one waits. */
+const EVENTS_PER_SECOND = 100;
+
+export class Peer {
+  readonly place: PeerPlace;
+  readonly #client: PeerClient;
+  readonly #events: PeerEvents;
+  readonly #stop = new AbortController();
+  readonly #rows = new Map<string, BerthRow>();
+  /** How it calls itself, in its addresses and rows. */
+  #ownName: string | undefined;
+  #host: Host;
+  #shownRows: readonly BerthRow[] | undefined;
+  #running: Promise<void> | undefined;
+  #pause = FIRST_PAUSE_MS;
+  #second = 0;
+  #handled = 0;
+
+  constructor(place: PeerPlace, credentials: PeerCredentials, events: PeerEvents) {
+    this.place = place;
+    this.#client = new PeerClient(place.url, credentials);
+    this.#events = events;
+    this.#host = neverSeen(place, Date.now());
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  get host(): Host {
+    return this.#host;
+  }
+
+  /** The same array until something changes. */
+  get rows(): readonly BerthRow[] {
+    this.#shownRows ??= [...this.#rows.values()];
+    return this.#shownRows;
+  }
+
+  /** How the peer calls itself; undefined before it has answered. */
+  get ownName(): string | undefined {
+    return this.#ownName;
+  }
+
+  /** A question to its API. `path` is below /api/v1 and has the peer's own name of its host. */
+  get(path: string): Promise<PeerAnswer> {
+    return this.#client.get(path, this.#stop.signal);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let told: string | undefined;
+    while (!signal.aborted) {
+      let why = "it has ended the stream";
+      try {
+        for await (const event of this.#client.events(signal)) {
+          this.#take(event);
+          if (told !== undefined) this.#events.say(`peer ${this.place.name} answers`);
+          told = undefined;
+          await this.#pace(signal);
+        }
+      } catch (error) {
+        why = error instanceof NotUnderstood ? `it is not understood: ${error.message}` : messageOf(error);
+      }
+      if (signal.aborted) return;
+      if (told !== why) this.#events.say(`peer ${this.place.name} at ${this.place.url.href} does not answer: ${why}`);
+      told = why;
+      const now = Date.now();
+      const unreachableSince = this.#host.unreachableSince ?? now;
+      this.#host = { ...this.#host, unreachableSince, nextTry: now + this.#pause };
+      await sleep(this.#pause, signal);
+      this.#pause = Math.min(LAST_PAUSE_MS, this.#pause * 2);
+    }
+  }
+
+  #take({ event, data }: EventSourceMessage): void {
+    if (event === "state") {
+      const { hosts, berths } = checked("Overview", parsed(data));
+      const own = hosts[0];
+      if (own === undefined) throw new NotUnderstood("it names no host");
+      this.#ownName = own.id;
+      this.#rows.clear();
+      for (const row of berths) if (row.host === own.id) this.#rows.set(row.name, this.#named(row));
+      this.#host = this.#asHost(own);
+      this.#pause = FIRST_PAUSE_MS;
+      this.#shownRows = undefined;
+    } else if (event === "patch") {
+      this.#change(checked("Patch", parsed(data)));
+    } else if (event === "timeline") {
+      const happened = checked("StreamTimeline", parsed(data));
+      if (happened.host === this.#ownName) this.#events.timeline({ ...happened, host: this.place.name });
+    }
+  }
+
+  #change({ hosts, berths, removed }: Patch): void {
+    for (const host of hosts) if (host.id === this.#ownName) this.#host = this.#asHost(host);
+    for (const { host, name } of removed) if (host === this.#ownName) this.#rows.delete(name);
+    for (const change of berths) if (change.host === this.#ownName) this.#rows.set(change.name, this.#merged(change));
+    if (berths.length + removed.length > 0) this.#shownRows = undefined;
+  }
+
+  #merged(change: BerthPatch): BerthRow {
+    return this.#named(checked("BerthRow", { ...this.#rows.get(change.name), ...change }));
+  }
+
+  #named(row: BerthRow): BerthRow {
+    return { ...row, host: this.place.name, spark: row.spark.slice(0, SPARK_POINTS) };
+  }
+
+  #asHost(host: Host): Host {
+    return { ...host, id: this.place.name, spark: host.spark.slice(0, SPARK_POINTS) };
+  }
+
+  async #pace(signal: AbortSignal): Promise<void> {
+    const now = performance.now();
+    if (now - this.#second >= 1000) {
+      this.#second = now;
+      this.#handled = 0;
+    }
+    if (++this.#handled > EVENTS_PER_SECOND) await sleep(this.#second + 1000 - now, signal);
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    this.#client.close();
+  }
+}
+
+function neverSeen({ name, url }: PeerPlace, now: number): Host {
+  return {
+    id: name,
+    name: url.hostname,
+    version: null,
+    up: null,
+    memory: null,
+    zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    unreachableSince: now,
+    nextTry: now,
+    spark: Array.from({ length: SPARK_POINTS }, () => null),
+  };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
