@@ -184,6 +184,12 @@ test("keys of a kind, and of one host, have a common beginning; names come last"
   );
   expect(keys.of({ kind: "state", host: "h1", berth: "arena-1" })).toBe("/berthd/states/h1/arena-1");
   expect(keys.nameIn("/berthd/states/h1/arena-1")).toBe("arena-1");
+  expect(keys.of({ kind: "cordon", host: "h1" })).toBe("/berthd/cordons/h1");
+  // An agent learns its berths and its holds by one watch, and tells one from the other.
+  const held = keys.of({ kind: "hold", host: "h1", berth: "arena-1" });
+  expect(held.startsWith(keys.allOf("assignment", "h1"))).toBe(true);
+  expect(keys.heldBy(held)).toBe("arena-1");
+  expect(keys.heldBy(keys.of({ kind: "assignment", host: "h1", berth: "hold" }))).toBe(undefined);
   // The keys of h1 are no beginning of those of h10.
   expect(keys.of({ kind: "state", host: "h10", berth: "a-1" }).startsWith(keys.allOf("state", "h1"))).toBe(false);
   expect(refusal(() => new Keys("berthd"))).toBe(

@@ -7,6 +7,10 @@ export type FaultCode =
   | "ETCD_REFUSED"
   | "NO_SUCH_SET"
   | "NO_SUCH_ALLOCATION"
+  | "NO_SUCH_BERTH"
+  | "NO_SUCH_HOST"
+  | "NO_FIT"
+  | "NOT_MOVED"
   | "NONE_READY"
   | "CONTENDED"
   | "FILE_UNREADABLE";

@@ -6,6 +6,9 @@ export type { Change, Condition, Entry, KeyEvent, Range } from "./etcd/messages.
 export { Fault, type FaultCode } from "./fault.ts";
 export { type Allocated, allocate, release } from "./fleet/allocate.ts";
 export { Fleet, type Outcome } from "./fleet/fleet.ts";
+export { cordonHost, uncordonHost } from "./fleet/moves/cordon.ts";
+export { type Drained, type DrainOptions, drainHost } from "./fleet/moves/drain.ts";
+export { type Moved, type MoveOptions, moveBerth } from "./fleet/moves/move.ts";
 export type { FleetView, Kept } from "./fleet/view.ts";
 export {
   type BerthSet,

@@ -1,6 +1,7 @@
 /** A host of a fleet: a broker and the built `berth-fleet agent`, on loopback. Its tests need etcd and root. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { type BerthRecord, connect } from "../../../src/index.ts";
@@ -8,7 +9,7 @@ import { packageRoot } from "../../../src/native.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../broker.ts";
 import { endsWithTest } from "../wrap.ts";
 
-const program = join(packageRoot, "packages/fleet/dist/cli/main.js");
+export const fleetProgram: string = join(packageRoot, "packages/fleet/dist/cli/main.js");
 
 /** Seconds: short, so that tests see what happens after. */
 export const TTL = 4;
@@ -43,7 +44,7 @@ export class TestHost implements AsyncDisposable {
 
   async startAgent(): Promise<void> {
     const [command = "", ...args] = [
-      ...[...endsWithTest, process.execPath, program, "agent", "--name", this.name, "--etcd", this.#etcd],
+      ...[...endsWithTest, process.execPath, fleetProgram, "agent", "--name", this.name, "--etcd", this.#etcd],
       ...["--folder", join(this.#folder.path, "berths"), "--socket", this.socket, "--address", "127.0.0.1"],
       ...["--ttl", String(TTL), "--margin", String(MARGIN), ...this.#options],
     ];
@@ -77,6 +78,22 @@ export class TestHost implements AsyncDisposable {
   async berths(): Promise<readonly BerthRecord[]> {
     using client = await connect({ socket: this.socket });
     return await client.berths();
+  }
+
+  /** A berth file that is not the fleet's. */
+  async addBerth(name: string, toml: string): Promise<void> {
+    this.#folder.write({ [`berths/${name}.toml`]: toml });
+    await this.#reload();
+  }
+
+  async removeBerth(name: string): Promise<void> {
+    rmSync(join(this.#folder.path, "berths", `${name}.toml`));
+    await this.#reload();
+  }
+
+  async #reload(): Promise<void> {
+    using client = await connect({ socket: this.socket });
+    (await client.call("io.berthd.Broker.Reload", {}))[Symbol.dispose]();
   }
 
   async killAgent(signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
@@ -128,7 +145,7 @@ export class TestHost implements AsyncDisposable {
 
 /** Runs `berth-fleet` to its end. */
 export async function runFleet(etcd: string, ...args: readonly string[]) {
-  const child = spawn(process.execPath, [program, ...args, "--etcd", etcd], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [fleetProgram, ...args, "--etcd", etcd], { stdio: ["ignore", "pipe", "pipe"] });
   const both = Promise.all([text(child.stdout), text(child.stderr)]);
   await once(child, "close");
   const [out, err] = await both;

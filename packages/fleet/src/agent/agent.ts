@@ -1,16 +1,15 @@
 /** The agent of one host: it serves what etcd assigns to the host, and says what the host has. */
 import { berthAdvice, berthState } from "berthd";
 import type { Etcd } from "../etcd/etcd.ts";
-import { follow } from "../etcd/follow.ts";
 import { Fleet } from "../fleet/fleet.ts";
-import { readable } from "../fleet/view.ts";
 import type { BerthReport } from "../model/berth-report.ts";
 import type { HostRecord } from "../model/host.ts";
 import type { Keys } from "../model/keys.ts";
-import { type Assignment, assignment } from "../model/placement.ts";
+import type { Assignment } from "../model/placement.ts";
 import { BerthFiles } from "./berth-files.ts";
 import { BrokerLink } from "./broker-link.ts";
 import { LostHosts } from "./lost-hosts.ts";
+import { followOrders } from "./orders.ts";
 import { Presence } from "./presence.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Reporter } from "./reporter.ts";
@@ -65,7 +64,8 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   const until = AbortSignal.any([signal, stop.signal]);
   const parts = [presence, broker, reconciler, reporter, lost].map((part) => part.run(until));
   try {
-    await Promise.all([...parts, followAssignments(etcd, keys, host, reconciler, say, until)]);
+    const orders = followOrders(etcd, keys, host, (now) => reconciler.order(now), say, until);
+    await Promise.all([...parts, orders]);
   } finally {
     // A defect in one part ends them all.
     stop.abort();
@@ -73,35 +73,8 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   }
 }
 
-async function followAssignments(
-  etcd: Etcd,
-  keys: Keys,
-  host: string,
-  reconciler: Reconciler,
-  say: (sentence: string) => void,
-  signal: AbortSignal,
-): Promise<void> {
-  const wanted = new Map<string, Assignment>();
-  const put = (key: string, value: string): void => {
-    const read = readable(key, value, assignment, say);
-    if (read !== undefined) wanted.set(keys.nameIn(key), read);
-  };
-  for await (const one of follow(etcd, { prefix: keys.allOf("assignment", host) }, signal)) {
-    if (one.kind === "lost" || one.kind === "back") continue;
-    if (one.kind === "all") {
-      wanted.clear();
-      for (const { key, value } of one.entries) put(key, value);
-    } else {
-      for (const event of one.events) {
-        if (event.kind === "removed") wanted.delete(keys.nameIn(event.key));
-        else put(event.entry.key, event.entry.value);
-      }
-    }
-    reconciler.wanted = new Map(wanted);
-  }
-}
-
 function reportOf({ berth, generation }: Assignment, broker: BrokerLink, reconciler: Reconciler): BerthReport {
+  if (reconciler.isHeld(berth, generation)) return { berth, generation, state: "held" };
   const refused = reconciler.why(berth, generation);
   if (refused !== undefined) return { berth, generation, state: "refused", why: refused };
   const record = broker.berths?.get(berth);

@@ -78,7 +78,16 @@ export class BrokerLink {
     return await this.#ask("io.berthd.Broker.Stop", { berth });
   }
 
-  async #ask(method: string, parameters: Readonly<Record<string, string>>): Promise<string | undefined> {
+  /** Has the berth's server ended once nobody plays, at the latest after `within` seconds. As {@link stop}. */
+  async drain(berth: string, within: number | undefined): Promise<string | undefined> {
+    return await this.#ask("io.berthd.Broker.Drain", { berth, ...(within !== undefined && { within }) });
+  }
+
+  async cancelDrain(berth: string): Promise<string | undefined> {
+    return await this.#ask("io.berthd.Broker.CancelDrain", { berth });
+  }
+
+  async #ask(method: string, parameters: Readonly<Record<string, string | number>>): Promise<string | undefined> {
     const signal = AbortSignal.timeout(ASK_MS);
     using client = await this.#connect(signal);
     try {

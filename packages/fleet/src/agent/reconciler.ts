@@ -3,6 +3,8 @@ import { sleep } from "../etcd/follow.ts";
 import type { Assignment } from "../model/placement.ts";
 import type { BerthFiles } from "./berth-files.ts";
 import type { BrokerLink } from "./broker-link.ts";
+import { Holds } from "./holds.ts";
+import type { Orders } from "./orders.ts";
 
 export interface ReconcilerEvents {
   /** Something to report has changed. */
@@ -37,9 +39,14 @@ export class Reconciler {
   readonly #refused = new Map<string, Refused>();
   readonly #starts = new Map<string, Start>();
   readonly #starting = new Set<string>();
+  readonly #holds: Holds;
+  /** Berths that are off, with their generations. */
+  #held: ReadonlyMap<string, number> = new Map();
   #wanted: ReadonlyMap<string, Assignment> | undefined;
   #wake: () => void = () => undefined;
   #isDue = true;
+  /** Files are gone that the broker has not heard of. */
+  #mustReload = false;
   #said = "";
 
   /** `mayBegin`: whether the host has its lease. Without it a berth that is new here waits. */
@@ -48,13 +55,20 @@ export class Reconciler {
     this.#broker = broker;
     this.#mayBegin = mayBegin;
     this.#events = events;
+    this.#holds = new Holds(broker, events.say);
   }
 
-  /** What etcd assigns to this host. */
-  set wanted(wanted: ReadonlyMap<string, Assignment>) {
-    this.#wanted = wanted;
-    for (const berth of this.#refused.keys()) if (!wanted.has(berth)) this.#refused.delete(berth);
+  /** What etcd has for this host. */
+  order({ assignments, holds }: Orders): void {
+    this.#wanted = assignments;
+    this.#holds.wanted = holds;
+    for (const berth of this.#refused.keys()) if (!assignments.has(berth)) this.#refused.delete(berth);
     this.look();
+  }
+
+  /** Whether the berth is off: it has no server, and gets none before the hold ends. */
+  isHeld(berth: string, generation: number): boolean {
+    return this.#held.get(berth) === generation;
   }
 
   get wanted(): ReadonlyMap<string, Assignment> {
@@ -108,7 +122,10 @@ export class Reconciler {
     if (this.#broker.berths === undefined) return;
     // Nothing is removed before etcd was read once.
     if (this.#wanted !== undefined) {
-      if (await this.#removeOld(this.#wanted)) await this.#mustReload();
+      await this.#holds.cancelEnded();
+      await this.#removeOld(this.#wanted);
+      if (this.#mustReload) await this.#reload();
+      this.#held = this.#heldOf(this.#wanted);
       const added = await this.#addNew(this.#wanted, signal);
       if (added.length > 0) await this.#reloadWith(added);
     }
@@ -118,32 +135,44 @@ export class Reconciler {
     this.#events.changed();
   }
 
-  /** Ends the servers of berths that this host has no longer, or has anew, and removes their files. */
-  async #removeOld(wanted: ReadonlyMap<string, Assignment>): Promise<boolean> {
-    let isLess = false;
+  /** Ends the servers of berths that this host has no longer, has anew, or holds, and removes their files. */
+  async #removeOld(wanted: ReadonlyMap<string, Assignment>): Promise<void> {
     for (const [berth, generation] of this.#files.read()) {
       const now = wanted.get(berth)?.generation;
-      if ((now !== undefined && now <= generation) || this.#starting.has(berth)) continue;
+      if (this.#starting.has(berth)) continue;
+      const isOurs = now !== undefined && now <= generation;
+      if (isOurs && !(await this.#holds.isDrained(berth, generation))) continue;
       const lease = this.#broker.berths?.get(berth)?.lease;
       const failed = lease ? await this.#broker.stop(berth) : undefined;
       if (failed !== undefined) {
-        this.#events.say(`cannot stop ${berth}, which this host has lost: ${failed}`);
+        this.#events.say(`cannot stop ${berth}, which this host shall not serve: ${failed}`);
         this.#isDue = true;
         continue;
       }
       this.#files.remove(berth);
       this.#starts.delete(berth);
-      this.#events.say(`${berth} of generation ${generation} is no longer here`);
-      isLess = true;
+      this.#events.say(`${berth} of generation ${generation} is ${isOurs ? "held" : "no longer here"}`);
+      this.#mustReload = true;
     }
-    return isLess;
+  }
+
+  /** Also the broker has forgotten them, so nothing can start their servers. */
+  #heldOf(wanted: ReadonlyMap<string, Assignment>): Map<string, number> {
+    const files = this.#files.read();
+    const isOff = ({ berth, generation }: Assignment): boolean =>
+      this.#holds.has(berth, generation) &&
+      !(files.has(berth) || this.#starting.has(berth) || (this.#broker.berths?.has(berth) ?? true));
+    return new Map([...wanted.values()].filter(isOff).map(({ berth, generation }) => [berth, generation]));
   }
 
   /** Writes the files of berths that are new here. */
   async #addNew(wanted: ReadonlyMap<string, Assignment>, signal: AbortSignal): Promise<Assignment[]> {
     const there = this.#files.read();
     const fresh = [...wanted.values()].filter(
-      ({ berth, generation }) => !there.has(berth) && this.why(berth, generation) === undefined,
+      ({ berth, generation }) =>
+        !there.has(berth) &&
+        this.why(berth, generation) === undefined &&
+        !(this.#held.has(berth) || this.#holds.has(berth, generation)),
     );
     if (fresh.length === 0 || !this.#mayBegin()) return [];
     const others = await this.#broker.names(signal);
@@ -166,7 +195,7 @@ export class Reconciler {
       return;
     }
     for (const { berth } of added) this.#files.remove(berth);
-    await this.#mustReload();
+    await this.#reload();
     for (const one of added) {
       this.#files.write(one);
       const problem = await this.#broker.reload();
@@ -176,9 +205,10 @@ export class Reconciler {
     }
   }
 
-  async #mustReload(): Promise<void> {
+  async #reload(): Promise<void> {
     const problem = await this.#broker.reload();
     if (problem !== undefined) throw new Error(`the broker refuses its configuration, so nothing changes: ${problem}`);
+    this.#mustReload = false;
   }
 
   #refuse({ berth, generation }: Assignment, why: string): void {
@@ -190,6 +220,7 @@ export class Reconciler {
   #isToStart(name: string): boolean {
     const berth = this.#broker.berths?.get(name);
     if (berth === undefined || this.#starting.has(name)) return false;
+    if (this.#holds.has(name, this.wanted.get(name)?.generation ?? 0)) return false;
     const { state, problems, start, wait } = berth;
     if (state !== "vacant" || problems?.length || wait || start) return false;
     return performance.now() >= (this.#starts.get(name)?.next ?? 0);

@@ -4,7 +4,14 @@ import { type ParseArgsConfig, parseArgs } from "node:util";
 import type { TlsFiles } from "../etcd/channel.ts";
 import { EtcdClient } from "../etcd/etcd.ts";
 import { Fault } from "../fault.ts";
+import { LONGEST_DRAIN_SECONDS } from "../model/hold.ts";
 import { Keys } from "../model/keys.ts";
+
+/** What a command prints, and whether something was refused. */
+export interface Printed {
+  readonly text: string;
+  readonly refused: boolean;
+}
 
 /** Options of all commands, for parseArgs. */
 export const commonFlags = {
@@ -94,6 +101,29 @@ export function parseBytes(text: string, option: string): number {
   if (digits === undefined || !Number.isSafeInteger(bytes))
     throw new Fault("USAGE", `${option} ${text} is no size: write bytes, or as 512M or 8G`);
   return bytes;
+}
+
+/** `90s`, `30min` or `2h` in seconds; 0: at once. Throws USAGE. */
+export function parseDeadline(text: string, option: string): number {
+  const [, digits, unit = ""] = /^(\d{1,6})(s|min|m|h)$|^0$/.exec(text) ?? [];
+  const seconds = text === "0" ? 0 : Number(digits) * (SECONDS[unit] ?? 1);
+  if (seconds >= 0 && seconds <= LONGEST_DRAIN_SECONDS) return seconds;
+  throw new Fault("USAGE", `${option} ${text} is no time of at most 168h: write 90s, 30min, 2h, or 0 for at once`);
+}
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3600 };
+
+/** Aborted by Ctrl-C and SIGTERM, once: the second one ends the program. */
+export function untilSignal(): Disposable & { readonly signal: AbortSignal } {
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, abort);
+  return {
+    signal: stop.signal,
+    [Symbol.dispose]: () => {
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.off(name, abort);
+    },
+  };
 }
 
 /** `NAME=VALUE`. Throws USAGE. */

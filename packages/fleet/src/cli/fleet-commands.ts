@@ -8,14 +8,8 @@ import { type BerthReport, berthReport } from "../model/berth-report.ts";
 import { type BerthSet, berthSet } from "../model/berth-set.ts";
 import { allocation } from "../model/placement.ts";
 import { memoryLeft } from "../placement/need.ts";
-import { commonFlags, openFleet, parse, portsText, readText, table } from "./common.ts";
+import { commonFlags, openFleet, type Printed, parse, portsText, readText, table } from "./common.ts";
 import { applyUsage, lsUsage, placeUsage, rmUsage } from "./usage.ts";
-
-/** What a command prints, and whether a berth has no host. */
-export interface Printed {
-  readonly text: string;
-  readonly refused: boolean;
-}
 
 export async function applyCommand(args: readonly string[]): Promise<Printed | string> {
   const { values, positionals } = parse(args, commonFlags, true);
@@ -99,10 +93,23 @@ function listHosts(view: FleetView): Listed {
     const bookings = bookingsOf(view, name).record;
     const host = view.hosts.get(name) ?? null;
     const memory = host && memoryLeft({ host, bookings });
-    return { name, present: host !== null, berths: Object.keys(bookings.berths).length, memoryLeft: memory, host };
+    const cordoned = view.cordons.has(name);
+    return {
+      name,
+      present: host !== null,
+      cordoned,
+      berths: Object.keys(bookings.berths).length,
+      memoryLeft: memory,
+      host,
+    };
   });
-  const cells = rows.map(({ name, present, berths, memoryLeft: left, host }) => [
-    ...[name, present ? "present" : "gone", String(berths), left === null ? "-" : `${Math.floor(left / 2 ** 20)} MiB`],
+  const cells = rows.map(({ name, present, cordoned, berths, memoryLeft: left, host }) => [
+    ...[
+      name,
+      `${present ? "present" : "gone"}${cordoned ? ", closed" : ""}`,
+      String(berths),
+      left === null ? "-" : `${Math.floor(left / 2 ** 20)} MiB`,
+    ],
     Object.entries(host?.labels ?? {})
       .map(([label, value]) => `${label}=${value}`)
       .join(" "),

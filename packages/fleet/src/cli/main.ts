@@ -3,7 +3,9 @@
 import { Fault, type FaultCode } from "../fault.ts";
 import { agentCommand } from "./agent-command.ts";
 import { allocateCommand, releaseCommand } from "./allocate-commands.ts";
-import { applyCommand, lsCommand, type Printed, placeCommand, rmCommand } from "./fleet-commands.ts";
+import type { Printed } from "./common.ts";
+import { applyCommand, lsCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
+import { cordonCommand, drainCommand, moveCommand, uncordonCommand } from "./move-commands.ts";
 import { usage } from "./usage.ts";
 
 const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed | string>> = new Map([
@@ -12,11 +14,18 @@ const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed
   ["place", placeCommand],
   ["allocate", allocateCommand],
   ["release", releaseCommand],
+  ["move", moveCommand],
+  ["drain", drainCommand],
+  ["cordon", cordonCommand],
+  ["uncordon", uncordonCommand],
   ["ls", lsCommand],
   ["rm", rmCommand],
 ] as const);
 
-const REFUSALS: ReadonlySet<FaultCode> = new Set(["NO_SUCH_SET", "NO_SUCH_ALLOCATION", "NONE_READY", "CONTENDED"]);
+const REFUSALS: ReadonlySet<FaultCode> = new Set([
+  ...(["NO_SUCH_SET", "NO_SUCH_ALLOCATION", "NO_SUCH_BERTH", "NO_SUCH_HOST"] as const),
+  ...(["NONE_READY", "NO_FIT", "NOT_MOVED", "CONTENDED"] as const),
+]);
 
 async function main([name = "", ...args]: readonly string[]): Promise<number> {
   try {

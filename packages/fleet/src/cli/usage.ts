@@ -10,12 +10,17 @@ Berths on many hosts, with etcd as the one place to ask.
   allocate SET   get a berth of a set for oneself, as a match has its server
   release BERTH...
                  give an allocated berth back before its server ends
+  move BERTH     move a berth to another host
+  drain HOST     close a host to new berths, and move its berths away
+  cordon HOST... close hosts to new berths
+  uncordon HOST...
+                 open hosts again
   ls             list hosts, berths or sets
   rm SET...      remove sets with all their berths
 
 Each command has --help.
-Exit codes: 0 done, 1 a berth has no host or none is ready, 100 wrong usage, 111 etcd does not answer or a file cannot
-be read.
+Exit codes: 0 done, 1 refused: a berth has no host, none is ready, one could not move; 100 wrong usage; 111 etcd
+does not answer or a file cannot be read.
 `;
 
 const common = `
@@ -75,6 +80,41 @@ ${common.slice(1)}`;
 export const releaseUsage: string = `Usage: berth-fleet release BERTH... [OPTION]...
 
 Gives allocated berths back before their servers end.
+${common}`;
+
+const moving = `
+  --deadline TIME
+                 when a server is stopped at the latest, as 90s or 2h; 0: at once (default: 30min)
+  --when-empty   without a deadline: only once nobody plays
+  --without-files
+                 also berths with a root that is not volatile: its files stay where they are`;
+
+export const moveUsage: string = `Usage: berth-fleet move BERTH [--to HOST] [OPTION]...
+
+Has the berth's server end once nobody plays, and starts it on another host. If it does not start there, it starts again
+where it was. So it does if you end this command before the berth has moved. Addresses and ports change: players connect
+anew. Exit status 1: it was not moved.
+
+  --to HOST      where to (default: the best other host)${moving}
+${common.slice(1)}`;
+
+export const drainUsage: string = `Usage: berth-fleet drain HOST [OPTION]...
+
+Closes a host to new berths, and moves those that are there to other hosts, as berth-fleet move does. Exit status 1:
+a berth stays. The host stays closed until berth-fleet uncordon, also if you end this command.
+
+  --stop         berths that no other host can have are stopped until berth-fleet uncordon
+  --cancel       as berth-fleet uncordon${moving}
+${common.slice(1)}`;
+
+export const cordonUsage: string = `Usage: berth-fleet cordon HOST... [OPTION]...
+
+Closes hosts to new berths. Those that are there stay.
+${common}`;
+
+export const uncordonUsage: string = `Usage: berth-fleet uncordon HOST... [OPTION]...
+
+Opens hosts to new berths again, and starts what berth-fleet drain --stop has stopped.
 ${common}`;
 
 export const rmUsage: string = `Usage: berth-fleet rm SET... [OPTION]...

@@ -9,6 +9,13 @@ import type { Decision } from "../placement/decide.ts";
 import { booked, bookingOf, type Need, unbooked } from "../placement/need.ts";
 import { bookingsOf, type FleetView, type Kept } from "./view.ts";
 
+/** What else a placement depends on. */
+export interface Terms {
+  readonly conditions?: readonly Condition[];
+  /** The host gets it even if it is closed to new berths. */
+  readonly evenIfCordoned?: boolean;
+}
+
 interface Step {
   readonly conditions: readonly Condition[];
   readonly changes: readonly Change[];
@@ -18,7 +25,7 @@ interface Step {
 
 /**
  * Gives the berth to the host of the decision. Resolves with the view as it is then. Undefined: somebody has changed
- * the set, the host's bookings or the berth meanwhile, or the host is lost.
+ * the set, the host's bookings or the berth meanwhile, or the host is lost or closed.
  */
 export async function commitPlacement(
   etcd: Etcd,
@@ -27,6 +34,7 @@ export async function commitPlacement(
   set: Kept<BerthSet>,
   need: Need,
   decision: Extract<Decision, { kind: "place" }>,
+  { conditions = [], evenIfCordoned = false }: Terms = {},
 ): Promise<FleetView | undefined> {
   const { host, ports } = decision;
   const { berth } = need;
@@ -45,8 +53,10 @@ export async function commitPlacement(
       { key: placement, revision: former?.revision ?? 0 },
       { key: keys.of({ kind: "set", set: need.set }), revision: set.revision },
       { key: keys.of({ kind: "host", host }), present: true },
+      ...(evenIfCordoned ? [] : [{ key: keys.of({ kind: "cordon", host }), revision: 0 }]),
       { key: keys.of({ kind: "bookings", host }), revision: before.revision },
       ...removal.conditions,
+      ...conditions,
     ],
     [
       ...removal.changes,
@@ -95,6 +105,7 @@ function removalStep(keys: Keys, view: FleetView, { record: { berth, host } }: K
     conditions: [{ key, revision: before.revision }],
     changes: [
       { remove: { key: keys.of({ kind: "assignment", host, berth }) } },
+      { remove: { key: keys.of({ kind: "hold", host, berth }) } },
       { remove: { key: keys.of({ kind: "allocation", berth }) } },
       { put: key, value: JSON.stringify(after) },
     ],

@@ -21,6 +21,8 @@ export interface FleetView {
   readonly hosts: ReadonlyMap<string, HostRecord>;
   /** Also of hosts that are lost. */
   readonly bookings: ReadonlyMap<string, Kept<Bookings>>;
+  /** Hosts that are closed to new berths. */
+  readonly cordons: ReadonlySet<string>;
   readonly sets: ReadonlyMap<string, Kept<BerthSet>>;
   readonly placements: ReadonlyMap<string, Kept<Placement>>;
   /** Records that cannot be read, as sentences. What they are about is left alone. */
@@ -33,6 +35,7 @@ export async function readFleet(etcd: Etcd, keys: Keys): Promise<FleetView> {
     { prefix: keys.all("bookings") },
     { prefix: keys.all("set") },
     { prefix: keys.all("placement") },
+    { prefix: keys.all("cordon") },
   );
   const problems: string[] = [];
   const kept = <T>(entries: readonly Entry[], read: Reader<T>): Map<string, Kept<T>> => {
@@ -51,6 +54,7 @@ export async function readFleet(etcd: Etcd, keys: Keys): Promise<FleetView> {
     revision,
     hosts: new Map(hosts.map(([name, { record }]) => [name, record])),
     bookings: booked,
+    cordons: new Set(lists[4].map(({ key }) => keys.nameIn(key))),
     sets: kept(lists[2], berthSet),
     placements: kept(lists[3], placement),
     problems,
@@ -80,7 +84,10 @@ export function bookingsOf(view: FleetView, host: string): Kept<Bookings> {
 
 /** The hosts as placement takes them. */
 export function hostViews(view: FleetView): HostView[] {
-  return [...view.hosts.values()].map((host) => ({ host, bookings: bookingsOf(view, host.name).record }));
+  return [...view.hosts.values()].map((host) => {
+    const cordoned = view.cordons.has(host.name);
+    return { host, bookings: bookingsOf(view, host.name).record, ...(cordoned && { cordoned }) };
+  });
 }
 
 /** The number in a berth's name. */

@@ -5,7 +5,10 @@ import { berthName, serverId } from "./names.ts";
 export interface BerthReport {
   readonly berth: string;
   readonly generation: number;
-  /** As `berth ls` calls it; `refused`: the broker does not take its file; `waiting`: it has not yet; `no broker`. */
+  /**
+   * As `berth ls` calls it; `refused`: the broker does not take its file; `waiting`: it has not yet; `held`: its server
+   * has ended, and it is off until the hold ends; `no broker`.
+   */
   readonly state: string;
   /** Why it does not run, where that is known. */
   readonly why?: string;

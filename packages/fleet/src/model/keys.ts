@@ -3,27 +3,34 @@ import { Fault } from "../fault.ts";
 
 /** What a key is about. The names come last, so that one range has all of a kind, or all of a host. */
 export type Key =
-  | { readonly kind: "host" | "bookings"; readonly host: string }
+  | { readonly kind: "host" | "bookings" | "cordon"; readonly host: string }
   | { readonly kind: "set"; readonly set: string }
   | { readonly kind: "placement" | "allocation"; readonly berth: string }
-  | { readonly kind: "assignment" | "state"; readonly host: string; readonly berth: string };
+  | { readonly kind: "assignment" | "hold" | "state"; readonly host: string; readonly berth: string };
 
 const FOLDERS = {
   host: "hosts",
   bookings: "bookings",
+  cordon: "cordons",
   set: "sets",
   placement: "placements",
   allocation: "allocations",
   assignment: "assignments",
+  hold: "assignments",
   state: "states",
 } as const;
+
+const HOLD = "hold";
 
 /**
  * - `hosts/HOST`: the host, for as long as its agent keeps its lease.
  * - `bookings/HOST`: the ports and the memory that its berths take. A placement changes it, so it fences others.
+ * - `cordons/HOST`: an operator wants no new berths there.
  * - `sets/SET`: what an operator wants.
  * - `placements/BERTH`: which host has the berth.
  * - `assignments/HOST/BERTH`: the same for the host, with the berth file. An agent watches only those of its host.
+ * - `assignments/HOST/BERTH/hold`: the host shall end the berth's server and leave it off. An agent learns both by one
+ *   watch, so it never sees the end of a hold without what else the same transaction has changed.
  * - `states/HOST/BERTH`: what the host's broker says of it, under the host's lease.
  * - `allocations/BERTH`: a match has it.
  */
@@ -53,6 +60,7 @@ export class Keys {
     switch (key.kind) {
       case "host":
       case "bookings":
+      case "cordon":
         return `${this.all(key.kind)}${key.host}`;
       case "set":
         return `${this.all(key.kind)}${key.set}`;
@@ -62,8 +70,16 @@ export class Keys {
       case "assignment":
       case "state":
         return `${this.allOf(key.kind, key.host)}${key.berth}`;
+      case "hold":
+        return `${this.allOf("assignment", key.host)}${key.berth}/${HOLD}`;
     }
     key satisfies never;
+  }
+
+  /** The berth that the key of a hold is about; undefined: it is no such key. */
+  heldBy(key: string): string | undefined {
+    const [, berth, last] = key.slice(this.all("hold").length).split("/");
+    return last === HOLD ? berth : undefined;
   }
 
   /** The name that a key ends with: the berth of a placement, the host of a host's record. */

@@ -39,6 +39,8 @@ export function misfitText(misfit: Misfit): string {
   switch (misfit.kind) {
     case "has-berth":
       return "has this berth already";
+    case "cordoned":
+      return "is closed to new berths; berth-fleet uncordon opens it";
     case "label":
       return misfit.has === undefined
         ? `has no label ${misfit.label}; ${misfit.wanted} is wanted`

@@ -5,6 +5,7 @@ import { type HostView, memoryLeft, type Need } from "./need.ts";
 /** Why a host cannot have a berth. */
 export type Misfit =
   | { readonly kind: "has-berth" }
+  | { readonly kind: "cordoned" }
   | { readonly kind: "label"; readonly label: string; readonly wanted: string; readonly has: string | undefined }
   | { readonly kind: "taint"; readonly taint: string }
   | { readonly kind: "memory"; readonly wanted: number; readonly left: number }
@@ -23,6 +24,7 @@ export function fit(need: Need, view: HostView): Fit {
   const { host, bookings } = view;
   const misfits: Misfit[] = [];
   if (Object.hasOwn(bookings.berths, need.berth)) misfits.push({ kind: "has-berth" });
+  if (view.cordoned) misfits.push({ kind: "cordoned" });
   for (const [label, wanted] of sorted(need.labels)) {
     const has = Object.hasOwn(host.labels, label) ? host.labels[label] : undefined;
     if (has !== wanted) misfits.push({ kind: "label", label, wanted, has });

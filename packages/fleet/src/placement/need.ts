@@ -22,6 +22,8 @@ export interface Need {
 export interface HostView {
   readonly host: HostRecord;
   readonly bookings: Bookings;
+  /** An operator wants no new berths there. */
+  readonly cordoned?: boolean;
 }
 
 /** What the berth with this number, from 1 on, needs. */

@@ -30,5 +30,5 @@ export function plan(needs: readonly Need[], hosts: readonly HostView[]): Planne
 }
 
 function afterwards(view: HostView, need: Need, ports: Readonly<Record<string, number>>): HostView {
-  return { host: view.host, bookings: booked(view.bookings, need.berth, bookingOf(need, ports)) };
+  return { ...view, bookings: booked(view.bookings, need.berth, bookingOf(need, ports)) };
 }

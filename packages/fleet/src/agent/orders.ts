@@ -1,0 +1,55 @@
+/** What etcd has for one host: its berths, and which of them it shall hold. Both come from one watch. */
+import type { Etcd } from "../etcd/etcd.ts";
+import { follow } from "../etcd/follow.ts";
+import { readable } from "../fleet/view.ts";
+import { type Hold, hold } from "../model/hold.ts";
+import type { Keys } from "../model/keys.ts";
+import { type Assignment, assignment } from "../model/placement.ts";
+
+/** By the berths' names. */
+export interface Orders {
+  readonly assignments: ReadonlyMap<string, Assignment>;
+  readonly holds: ReadonlyMap<string, Hold>;
+}
+
+/** Calls `changed` with all orders at first and after every change. Runs until the signal. */
+export async function followOrders(
+  etcd: Etcd,
+  keys: Keys,
+  host: string,
+  changed: (orders: Orders) => void,
+  say: (sentence: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const assignments = new Map<string, Assignment>();
+  const holds = new Map<string, Hold>();
+  const put = (key: string, value: string): void => {
+    const held = keys.heldBy(key);
+    if (held !== undefined) set(holds, held, readable(key, value, hold, say));
+    else set(assignments, keys.nameIn(key), readable(key, value, assignment, say));
+  };
+  const remove = (key: string): void => {
+    const held = keys.heldBy(key);
+    if (held !== undefined) holds.delete(held);
+    else assignments.delete(keys.nameIn(key));
+  };
+  for await (const one of follow(etcd, { prefix: keys.allOf("assignment", host) }, signal)) {
+    if (one.kind === "lost" || one.kind === "back") continue;
+    if (one.kind === "all") {
+      assignments.clear();
+      holds.clear();
+      for (const { key, value } of one.entries) put(key, value);
+    } else {
+      for (const event of one.events) {
+        if (event.kind === "removed") remove(event.key);
+        else put(event.entry.key, event.entry.value);
+      }
+    }
+    changed({ assignments: new Map(assignments), holds: new Map(holds) });
+  }
+}
+
+/** A record that cannot be read changes nothing. */
+function set<T>(all: Map<string, T>, name: string, value: T | undefined): void {
+  if (value !== undefined) all.set(name, value);
+}

@@ -1,0 +1,107 @@
+/**
+ * Moves a berth to another host. Its host ends the server and says so; then one transaction gives the berth to the
+ * other host, with a higher generation; that host starts a server. If it cannot, the berth goes back.
+ */
+import type { Etcd } from "../../etcd/etcd.ts";
+import { Fault } from "../../fault.ts";
+import { startsOnDemand } from "../../model/berth-file.ts";
+import type { Keys } from "../../model/keys.ts";
+import type { Placement } from "../../model/placement.ts";
+import { decide } from "../../placement/decide.ts";
+import { explain } from "../../placement/explain.ts";
+import { needOf } from "../../placement/need.ts";
+import { commitPlacement, type Terms } from "../commit.ts";
+import { hostViews, numberOf, readFleet } from "../view.ts";
+import { HeldBerth } from "./held-berth.ts";
+import { placedIn, refuseFiles, targetIn } from "./target.ts";
+import { failureOn, untilHeld } from "./waits.ts";
+
+export interface MoveOptions {
+  /** Undefined: the best one. */
+  readonly to?: string | undefined;
+  /** Seconds until its server is stopped at the latest; 0: at once. Undefined: only when nobody plays. */
+  readonly within: number | undefined;
+  /** Its files on the host stay there, and the berth begins without them. */
+  readonly withoutFiles?: boolean | undefined;
+  /** For how long the other host may take to start it. */
+  readonly startMs?: number | undefined;
+  /** Ends the move. Before the berth is given away its host goes on with it. */
+  readonly signal: AbortSignal;
+  /** What happens, for people. */
+  readonly say: (sentence: string) => void;
+}
+
+export interface Moved {
+  readonly from: string;
+  readonly placement: Placement;
+}
+
+const MOST_TRIES = 100;
+
+/** Throws NO_SUCH_BERTH, NO_FIT if no other host can have it, and NOT_MOVED if it is on its host again. */
+export async function moveBerth(etcd: Etcd, keys: Keys, berth: string, options: MoveOptions): Promise<Moved> {
+  const { say, signal, within } = options;
+  const view = await readFleet(etcd, keys);
+  const former = placedIn(view, berth);
+  const { host: from } = former.record;
+  if (!options.withoutFiles) refuseFiles(view, former.record);
+  const { set } = targetIn(view, former.record, options.to);
+  await using held = await HeldBerth.take(etcd, keys, former, within);
+  const reported = await untilHeld(etcd, keys, former.record, held.lost, options);
+  const unchanged = { key: keys.of({ kind: "state", host: from, berth }), revision: reported };
+  const terms: Terms = { conditions: [held.condition, unchanged] };
+  const placement = await give(etcd, keys, former.record, options, terms);
+  const { host: to } = placement;
+  say(`${berth}: has ended on ${from}; ${to} has it now, and starts it`);
+  const isOnDemand = startsOnDemand(set.record.berth);
+  const failed = await failureOn(etcd, keys, placement, { ...options, isOnDemand });
+  if (failed === undefined) return { from, placement };
+  if (signal.aborted)
+    throw new Fault("NOT_MOVED", `${berth} is with ${to}, which starts it; nobody waits for that now`);
+  throw new Fault("NOT_MOVED", await giveBack(etcd, keys, placement, from, failed));
+}
+
+/** Gives the berth to another host. Decides anew for as long as others change what it depends on. */
+async function give(etcd: Etcd, keys: Keys, former: Placement, options: MoveOptions, terms: Terms): Promise<Placement> {
+  const { berth, host, generation } = former;
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const view = await readFleet(etcd, keys);
+    if (view.placements.get(berth)?.record.generation !== generation)
+      throw new Fault("NOT_MOVED", `${berth} was removed from ${host} meanwhile`);
+    const { lists } = await etcd.read(...(terms.conditions ?? []).map(({ key }) => ({ key })));
+    if (lists.some((list) => list.length === 0))
+      throw new Fault("NOT_MOVED", `${berth} stays on ${host}, which has lost its lease meanwhile`);
+    const { set, need, decision } = targetIn(view, former, options.to);
+    const after = await commitPlacement(etcd, keys, view, set, need, decision, terms);
+    const placed = after?.placements.get(berth);
+    if (placed !== undefined) return placed.record;
+  }
+  throw new Fault("CONTENDED", `others changed the fleet ${MOST_TRIES} times meanwhile; ${berth} stays on ${host}`);
+}
+
+/** Gives the berth back. Resolves with what became of it, as a sentence. */
+async function giveBack(etcd: Etcd, keys: Keys, placed: Placement, from: string, why: string): Promise<string> {
+  const { berth, host } = placed;
+  const failed = `${berth} did not start on ${host}: ${why}`;
+  for (let tries = 0; tries < MOST_TRIES; tries++) {
+    const view = await readFleet(etcd, keys);
+    const set = view.sets.get(placed.set);
+    const former = view.placements.get(berth);
+    if (set === undefined || former?.record.generation !== placed.generation)
+      return `${failed}; and it was changed meanwhile`;
+    const need = needOf(set.record, numberOf(placed));
+    // It may be closed to new berths: this one is none.
+    const source = hostViews(view).filter((one) => one.host.name === from);
+    const decision = decide(
+      need,
+      source.map((one) => ({ ...one, cordoned: false })),
+    );
+    if (decision.kind === "refuse") {
+      const [other] = explain(decision).others;
+      return `${failed}; and it cannot go back: ${from} ${other?.why ?? "is silent"}`;
+    }
+    if (await commitPlacement(etcd, keys, view, set, need, decision, { evenIfCordoned: true }))
+      return `${failed}; ${from} has it again, and starts it`;
+  }
+  return `${failed}; and it could not go back, as others changed the fleet all the time`;
+}
