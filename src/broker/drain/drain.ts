@@ -10,6 +10,7 @@ import type { Stops } from "../demand/stops.ts";
 import { Traffic, type TrafficOptions } from "../demand/traffic.ts";
 import { bootTime } from "../record/boot-time.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
+import { nextMark } from "./countdown.ts";
 import { type DrainLimits, drainStep, type KnownPlayers } from "./drain-step.ts";
 
 /** When to try again to stop a server while the broker is handed over, or has no descriptor left. */
@@ -23,6 +24,8 @@ export interface DrainOptions extends TrafficOptions {
   readonly isPaused: () => boolean;
   /** The server cannot be stopped, so the drain is over. */
   readonly onFailed: () => void;
+  /** The server is to be told again how much time is left. */
+  readonly onMark: (facts: DrainFacts) => void;
 }
 
 export class Drain {
@@ -33,6 +36,7 @@ export class Drain {
   #facts: DrainFacts;
   #lastSeen: number;
   #timer: NodeJS.Timeout | undefined;
+  #countdown: NodeJS.Timeout | undefined;
   #isStopping = false;
   #isClosed = false;
 
@@ -46,6 +50,7 @@ export class Drain {
     this.#lastSeen = bootTime();
     // Later: the caller must get its answer first.
     this.#timer = setTimeout(() => this.look(), 0);
+    this.#count();
   }
 
   /** Sets another deadline. */
@@ -54,6 +59,7 @@ export class Drain {
     if (this.#isStopping) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.look(), 0);
+    this.#count();
   }
 
   /** Looks whether the server is to be stopped now. Call it also when other players are known. */
@@ -89,6 +95,20 @@ export class Drain {
     this.#isStopping = true;
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#countdown);
+  }
+
+  /** Has the server told at the next mark. */
+  #count(): void {
+    clearTimeout(this.#countdown);
+    const { deadline } = this.#facts;
+    const left = deadline === undefined ? 0 : deadline - bootTime();
+    const mark = nextMark(left);
+    if (mark === undefined) return;
+    this.#countdown = setTimeout(() => {
+      this.#options.onMark(this.#facts);
+      this.#count();
+    }, left - mark);
   }
 
   get #players(): KnownPlayers | undefined {
@@ -101,6 +121,7 @@ export class Drain {
 
   async #stop(why: "empty" | "deadline"): Promise<void> {
     this.#isStopping = true;
+    clearTimeout(this.#countdown);
     const { stops, log, onFailed } = this.#options;
     const { name } = this.#berth;
     const { privileged, uid } = this.#facts;
@@ -120,6 +141,7 @@ export class Drain {
       if (this.#isClosed) return;
       this.#isStopping = false;
       this.#timer = setTimeout(() => this.look(), RETRY_MS);
+      this.#count();
     }
   }
 }

@@ -13,7 +13,7 @@ import type { OnDemand } from "../demand/on-demand.ts";
 import type { Stops } from "../demand/stops.ts";
 import { bootTime } from "../record/boot-time.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
-import { type AnnounceOptions, announce } from "./announce.ts";
+import { type AnnounceOptions, announce, announceAgain } from "./announce.ts";
 import { Drain, type DrainOptions } from "./drain.ts";
 import { DEFAULT_DRAIN_LIMITS, type DrainLimits } from "./drain-step.ts";
 import { Joins, type JoinsOptions } from "./joins.ts";
@@ -124,6 +124,7 @@ export class Drains {
       connections: this.#connections,
       limits: { ...DEFAULT_DRAIN_LIMITS, ...this.#options.limits },
       onFailed: () => void this.#inTurn(berth, () => this.#failed(berth, lease)),
+      onMark: (now) => announceAgain(berth, lease, now, this.#options),
     });
   }
 

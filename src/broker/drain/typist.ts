@@ -28,10 +28,16 @@ export interface TypistOptions {
 
 type Tenanted = Pick<Lease, "tenant">;
 
+interface Connection {
+  readonly socket: FdHandle;
+  /** Ends the connection. */
+  readonly timer: NodeJS.Timeout;
+}
+
 export class Typist {
   readonly #options: TypistOptions;
-  /** One connection at a time for each lease, so a tenant costs the broker one descriptor at most. The calls end it. */
-  readonly #open = new Map<Tenanted, () => void>();
+  /** One connection for each lease, so a tenant costs the broker one descriptor at most. */
+  readonly #open = new Map<Tenanted, Connection>();
 
   constructor(options: TypistOptions) {
     this.#options = options;
@@ -39,38 +45,47 @@ export class Typist {
 
   /** Types a line on the console whose socket is at the path. Returns why it could not. */
   type(lease: Tenanted, path: string, line: string): string | undefined {
-    if (this.#open.has(lease)) return `another line was typed on its console less than ${READ_MS / 1000} s ago`;
+    const connection = this.#open.get(lease) ?? this.#connect(lease, path);
+    if (typeof connection === "string") return connection;
+    const why = this.#send(connection.socket.fd, path, Buffer.from(line + ENTER));
+    // After a part of a line nothing else can be typed.
+    if (why !== undefined) this.#end(lease);
+    else connection.timer.refresh();
+    return why;
+  }
+
+  /** Closes all connections. */
+  close(): void {
+    for (const lease of [...this.#open.keys()]) this.#end(lease);
+  }
+
+  /** A connection that ends when nothing was typed for a while; or why there is none. */
+  #connect(lease: Tenanted, path: string): Connection | string {
     const { sys, guard } = this.#options;
     const number = sys.socket(AF_UNIX, SOCK_STREAM, 0);
     if (number < 0) return new SysError("socket", -number).message;
     const socket = FdHandle.adopt(number, sys);
     sys.setsockopt(number, SOL_SOCKET, SO_PASSRIGHTS, 0);
-    const why = this.#send(number, path, Buffer.from(line + ENTER));
-    const close = (): void => guard.close(lease.tenant.uid, socket.steal());
-    if (why !== undefined) {
-      close();
-      return why;
+    const connected = sys.connect(number, encodeSockaddr({ family: "unix", path, abstract: false }));
+    if (connected < 0) {
+      guard.close(lease.tenant.uid, socket.steal());
+      return connected === -EAGAIN ? "its console does not answer" : new SysError("connect", -connected, path).message;
     }
-    const timer = setTimeout(() => end(), READ_MS).unref();
-    const end = (): void => {
-      clearTimeout(timer);
-      this.#open.delete(lease);
-      close();
-    };
-    this.#open.set(lease, end);
-    return undefined;
+    const connection = { socket, timer: setTimeout(() => this.#end(lease), READ_MS).unref() };
+    this.#open.set(lease, connection);
+    return connection;
   }
 
-  /** Closes all connections. */
-  close(): void {
-    for (const end of [...this.#open.values()]) end();
+  #end(lease: Tenanted): void {
+    const connection = this.#open.get(lease);
+    if (connection === undefined) return;
+    this.#open.delete(lease);
+    clearTimeout(connection.timer);
+    this.#options.guard.close(lease.tenant.uid, connection.socket.steal());
   }
 
   #send(socket: number, path: string, line: Buffer): string | undefined {
     const { sys } = this.#options;
-    const connected = sys.connect(socket, encodeSockaddr({ family: "unix", path, abstract: false }));
-    if (connected === -EAGAIN) return "its console does not answer";
-    if (connected < 0) return new SysError("connect", -connected, path).message;
     const frames = inputFrames(line);
     const sent = sys.sendmsg(socket, frames, 0, NO_FDS, 0);
     if (sent < 0) return new SysError("sendmsg", -sent, path).message;

@@ -39,6 +39,7 @@ async function stopping(onFailed: () => void) {
     limits: DEFAULT_DRAIN_LIMITS,
     isPaused: () => false,
     onFailed,
+    onMark: () => undefined,
   });
   await vi.advanceTimersByTimeAsync(1);
   const [answer] = ends;
