@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { stripVTControlCharacters } from "node:util";
 
 /**
- * `{ name, outcome, why }` of every test; `why` also says what a skipped one needs (test/support/needs.ts). A file that
+ * `{ name, outcome, why, counts }` of every test. `why` also says what a skipped one needs (test/support/needs.ts);
+ * `counts` is what it has counted, if it says so (test/support/counts.ts). A file that
  * failed though none of its tests did counts as one more that failed: it could not be run, or a hook failed, and then
  * vitest calls the tests behind it skipped.
  */
@@ -15,6 +16,7 @@ export function readResults(file) {
         name: [name, ...test.ancestorTitles, test.title].join(" > "),
         outcome: test.status === "passed" || test.status === "failed" ? test.status : "skipped",
         why: test.meta?.needs ?? beginningOf(test.failureMessages?.[0]),
+        counts: test.meta?.counts,
       }));
       if (status === "failed" && !tests.some((test) => test.status === "failed"))
         results.push({
@@ -27,8 +29,9 @@ export function readResults(file) {
   );
 }
 
-/** Prints what was skipped or failed, then the line that counts. Returns the counts. */
+/** Prints what tests have counted, what was skipped or failed, then the line that counts. Returns the counts. */
 export function tell(tests) {
+  for (const { name, counts } of tests) if (counts !== undefined) console.log(`counted: ${name}\n    ${counts}`);
   for (const { name, why } of of(tests, "skipped")) console.log(`skipped: ${name}${why && `\n    ${why}`}`);
   for (const { name, why } of of(tests, "failed")) console.log(`failed: ${name}\n    ${why}`);
   console.log(countOf(tests));

@@ -75,8 +75,13 @@ export async function withoutSystemd(
   return { code, stdout, stderr };
 }
 
-/** Kills each process with this BERTHD_SOCKET when the test ends, also when it fails: servers and writers of logs. */
+/** As {@link endServers}, when the test ends, also when it fails. */
 export function endServersWithTest(socket: string): void {
+  onTestFinished(() => endServers(socket));
+}
+
+/** Kills each process with this BERTHD_SOCKET: servers, and writers of logs. */
+export async function endServers(socket: string): Promise<void> {
   const mark = `BERTHD_SOCKET=${socket}`;
   const isMarked = (pid: string): boolean => {
     try {
@@ -86,15 +91,13 @@ export function endServersWithTest(socket: string): void {
       return false;
     }
   };
-  onTestFinished(async () => {
-    for (let looks = 0; looks < MOST_LOOKS; looks++) {
-      const left = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && isMarked(name));
-      if (left.length === 0) return;
-      for (const pid of left) killIfThere(Number(pid));
-      await pause(20);
-    }
-    throw new Error(`a process with ${mark} does not end`);
-  });
+  for (let looks = 0; looks < MOST_LOOKS; looks++) {
+    const left = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && isMarked(name));
+    if (left.length === 0) return;
+    for (const pid of left) killIfThere(Number(pid));
+    await pause(20);
+  }
+  throw new Error(`a process with ${mark} does not end`);
 }
 
 const MOST_LOOKS = 500;
