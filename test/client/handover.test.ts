@@ -11,8 +11,11 @@ import { emptyFile, readNote, writeNote } from "../../src/client/handover/note.t
 import { StoppedConnection } from "../../src/client/handover/stopped-connection.ts";
 import { packageRoot } from "../../src/native.ts";
 import { startBroker } from "../support/broker.ts";
+import { tell } from "../support/counts.ts";
 import { freePort } from "../support/ports.ts";
 
+/** `npm run prove:upgrades` makes 20. */
+const UPGRADES = Number(process.env["BERTHD_TEST_UPGRADES"] ?? 5);
 const program = join(packageRoot, "examples/arena-server.mjs");
 
 /** A process of the example, which serves. */
@@ -94,9 +97,29 @@ class Listener {
   }
 }
 
+/** What has gone wrong with players: 0 of each, if nobody notices an upgrade. */
+interface Losses {
+  refused: number;
+  /** Connections that were reset or ended. */
+  resets: number;
+  /** Numbers that were never answered, or counted in another place. */
+  lost: number;
+  /** Numbers that were answered or counted more than once. */
+  doubled: number;
+}
+
+const noLosses = (): Losses => ({ refused: 0, resets: 0, lost: 0, doubled: 0 });
+
+/** What an answer says of number `due`: its player says each number once, so the server's count must be the same. */
+function noteAnswer(losses: Losses, due: number, number: number, count: number): void {
+  if (number < due || count > number) losses.doubled++;
+  else if (number !== due || count !== number) losses.lost++;
+}
+
 /** A player on TCP: says a number, and the next when it has heard it back with the count of its lines. */
 class Talker {
   readonly socket: Socket;
+  readonly losses: Losses = noLosses();
   heard = 0;
   failure: string | undefined;
   #text = "";
@@ -104,8 +127,14 @@ class Talker {
   constructor(port: number) {
     this.socket = connect(port, "127.0.0.1");
     this.socket.setEncoding("latin1").on("data", (text: string) => this.#hear(text));
-    this.socket.on("error", (error) => this.#fail(error.message));
-    this.socket.on("end", () => this.#fail("end"));
+    this.socket.on("error", (error) => {
+      this.losses[error.message.includes("ECONNREFUSED") ? "refused" : "resets"]++;
+      this.#fail(error.message);
+    });
+    this.socket.on("end", () => {
+      this.losses.resets++;
+      this.#fail("end");
+    });
     this.say();
   }
 
@@ -123,6 +152,8 @@ class Talker {
     const line = this.#text.slice(0, at);
     this.#text = this.#text.slice(at + 1);
     this.heard++;
+    const [number = 0, count = 0] = line.split(" ").map(Number);
+    noteAnswer(this.losses, this.heard, number, count);
     if (line !== `${this.heard} ${this.heard}`) this.#fail(`heard ${line} as number ${this.heard}`);
     setTimeout(() => this.say(), 20);
   }
@@ -137,6 +168,7 @@ class Shooter {
   readonly socket: Datagrams = createSocket("udp4");
   readonly #port: number;
   readonly #name: string;
+  readonly losses: Losses = noLosses();
   heard = 0;
   failure: string | undefined;
   #isOver = false;
@@ -160,6 +192,8 @@ class Shooter {
   #hear(said: string): void {
     this.heard++;
     const due = `${this.#name} ${this.heard} ${this.heard}`;
+    const [, number = 0, count = 0] = said.split(" ").map(Number);
+    noteAnswer(this.losses, this.heard, number, count);
     if (said !== due) this.failure ??= `heard ${said} instead of ${due}`;
     setTimeout(() => this.#say(), 20);
   }
@@ -177,6 +211,26 @@ async function arena() {
   return { broker, chat, game };
 }
 
+/** A sum over all players, and how many numbers they have heard. */
+function countOf(players: readonly (Talker | Shooter)[]): Losses & { readonly numbers: number } {
+  const sum = noLosses();
+  for (const { losses } of players)
+    for (const what of ["refused", "resets", "lost", "doubled"] as const) sum[what] += losses[what];
+  return { numbers: players.reduce((all, { heard }) => all + heard, 0), ...sum };
+}
+
+/** Clients that connect at all times, and leave once they have heard the first number. Ends with the signal. */
+async function come(port: number, end: AbortSignal): Promise<readonly Talker[]> {
+  const all: Talker[] = [];
+  while (!end.aborted) {
+    const one = new Talker(port);
+    all.push(one);
+    await expect.poll(() => one.heard > 0 || one.failure !== undefined, { timeout: 30_000 }).toBe(true);
+    one.socket.destroy();
+  }
+  return all;
+}
+
 const failures = (players: readonly (Talker | Shooter)[]): string[] =>
   players.flatMap(({ failure }) => (failure === undefined ? [] : [failure]));
 
@@ -191,24 +245,45 @@ async function go(players: readonly (Talker | Shooter)[]): Promise<void> {
 }
 
 describe("a server that hands its connections over", { timeout: 180_000 }, () => {
-  it("is upgraded twenty times with 200 players on TCP and 200 on UDP: none is lost, and no number is", async () => {
+  it("is upgraded again and again with 200 players on TCP and 200 on UDP: none is lost, and no number is", async ({
+    task,
+  }) => {
     const { broker, chat, game } = await arena();
     await using _ = broker;
     let server = await ArenaServer.start(broker.socket);
     const talkers = Array.from({ length: 200 }, () => new Talker(chat));
     const shooters = Array.from({ length: 200 }, (_, index) => new Shooter(game, `p${index}`));
+    const stop = new AbortController();
+    const coming = Array.from({ length: 2 }, () => come(chat, stop.signal));
     try {
-      for (let upgrade = 0; upgrade < 20; upgrade++) {
+      for (let upgrade = 0; upgrade < UPGRADES; upgrade++) {
         await go([...talkers, ...shooters]);
         const next = await ArenaServer.start(broker.socket);
-        expect(next.players).toBe(200);
+        // And perhaps some who have just come.
+        expect(next.players).toBeGreaterThanOrEqual(200);
         await server.ended;
         expect(server.child.exitCode).toBe(0);
         server = next;
       }
       await go([...talkers, ...shooters]);
-      expect(failures([...talkers, ...shooters])).toEqual([]);
+      stop.abort();
+      const guests = (await Promise.all(coming)).flat();
+      const tcp = countOf([...talkers, ...guests]);
+      const udp = countOf(shooters);
+      tell(task, {
+        upgrades: UPGRADES,
+        "connections on TCP": talkers.length + guests.length,
+        "numbers on TCP": tcp.numbers,
+        refused: tcp.refused,
+        reset: tcp.resets,
+        "numbers on UDP": udp.numbers,
+        "numbers lost": tcp.lost + udp.lost,
+        "numbers doubled": tcp.doubled + udp.doubled,
+      });
+      expect(failures([...talkers, ...shooters, ...guests])).toEqual([]);
+      expect([tcp, udp]).toMatchObject([noLosses(), noLosses()]);
     } finally {
+      stop.abort();
       for (const { socket } of talkers) socket.destroy();
       for (const shooter of shooters) shooter.end();
       await server[Symbol.asyncDispose]();
