@@ -163,6 +163,12 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
     // Without its agent the host serves both.
     expect(await host("h2").servers()).toEqual(before);
 
+    await expect.poll(async () => (await fleet("events", "--host", "h2")).out, SOON).toMatch(/silent +host h2$/m);
+    const told = (await fleet("events", "--host", "h2")).out;
+    expect(told.match(/ silent +host h2$/gm)).toHaveLength(1);
+    expect(told).toMatch(/ joined +host h2$/m);
+    expect(told).toMatch(/ replaced +moving-2 on h[13], before on h2: not h[13]/);
+
     await host("h2").startAgent();
     await expect.poll(async () => [...(await host("h2").servers()).keys()], SOON).toEqual(["staying-2"]);
     expect((await host("h2").servers()).get("staying-2")).toBe(before.get("staying-2"));

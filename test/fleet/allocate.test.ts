@@ -3,16 +3,15 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type Allocated,
   allocate,
-  berthSet,
   EtcdClient,
   Fault,
   Fleet,
-  hostRecord,
   Keys,
   release,
   writeBerthSet,
 } from "../../packages/fleet/src/index.ts";
 import { TestEtcd } from "../support/fleet/etcd.ts";
+import { addHost, report, setOf } from "../support/fleet/made-up.ts";
 import { needs } from "../support/needs.ts";
 
 describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => {
@@ -33,29 +32,10 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
     return first;
   };
 
-  async function addHost(keys: Keys, name: string, more: object): Promise<void> {
-    const usual = { name, addresses: [`${name}.example.org`], cores: 2, bootId: "boot", version: "0.1.0" };
-    const record = hostRecord({ ...usual, pools: [], memory: 0, ...more }, name);
-    await client().commit([], [{ put: keys.of({ kind: "host", host: name }), value: JSON.stringify(record) }]);
-  }
-
-  /** What an agent would write about each berth of the set. */
-  async function report(keys: Keys, set: string, more: object): Promise<void> {
-    const { placements } = await new Fleet(client(), keys).view();
-    for (const { record } of placements.values()) {
-      if (record.set !== set) continue;
-      const { berth, generation, host } = record;
-      const value = JSON.stringify({ berth, generation, state: "occupied", ...more });
-      await client().commit([], [{ put: keys.of({ kind: "state", host, berth }), value }]);
-    }
-  }
-
-  const setOf = (name: string, more: object = {}) =>
-    berthSet({ name, berth: { sockets: { game: { listen: ["udp://0.0.0.0:0"] } } }, ...more }, name);
-
   it("place every berth once, give no port twice, and go on where one has lost", async () => {
     const keys = new Keys("/placing/");
-    for (const name of ["h1", "h2"]) await addHost(keys, name, { pools: [{ first: 100, last: 111 }], memory: 1000 });
+    for (const name of ["h1", "h2"])
+      await addHost(client(), keys, name, { pools: [{ first: 100, last: 111 }], memory: 1000 });
     // All for the same set, which has two berths more than there are ports.
     const value = writeBerthSet(setOf("a", { count: 26 }));
     await client().commit([], [{ put: keys.of({ kind: "set", set: "a" }), value }]);
@@ -80,7 +60,7 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
 
   it("a berth gets the room that others make while the berths before it are placed", async () => {
     const keys = new Keys("/room/");
-    await addHost(keys, "h1", { memory: 20 });
+    await addHost(client(), keys, "h1", { memory: 20 });
     const fleet = new Fleet(client(), keys);
     await fleet.apply(setOf("old", { memory: 10, berth: {} }));
     // After the first berth of the new set is placed, the old set goes; the view from before shows no room.
@@ -111,9 +91,9 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
 
   it("get every berth that is ready, and none twice; then they are told why there is none", async () => {
     const keys = new Keys("/allocating/");
-    await addHost(keys, "h1", { pools: [{ first: 1000, last: 1100 }] });
+    await addHost(client(), keys, "h1", { pools: [{ first: 1000, last: 1100 }] });
     await new Fleet(client(), keys).apply(setOf("arena", { count: 30 }));
-    await report(keys, "arena", { server: "lease-1" });
+    await report(client(), keys, "arena", { server: "lease-1" });
     const got: Allocated[] = [];
     const why: string[] = [];
     await Promise.all(
@@ -137,7 +117,7 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
 
   it("an allocation ends with its server, with its release, and with its placement", async () => {
     const keys = new Keys("/ending/");
-    await addHost(keys, "h1", { pools: [{ first: 1000, last: 1100 }], labels: { region: "eu" } });
+    await addHost(client(), keys, "h1", { pools: [{ first: 1000, last: 1100 }], labels: { region: "eu" } });
     const fleet = new Fleet(client(), keys);
     await fleet.apply(setOf("duel"));
     const get = (labels?: Record<string, string>) =>
@@ -147,19 +127,19 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
       );
     const none = "no berth of duel is ready: 0 allocated, 1 without a server";
     expect(await get()).toBe(none);
-    await report(keys, "duel", { state: "draining", server: "lease-1" });
+    await report(client(), keys, "duel", { state: "draining", server: "lease-1" });
     expect(await get()).toBe(none);
-    await report(keys, "duel", { server: "lease-1" });
+    await report(client(), keys, "duel", { server: "lease-1" });
     expect(await get({ region: "us" })).toBe(
       "no berth of duel is ready: 0 allocated, 0 without a server, 1 on hosts without these labels",
     );
     expect(await get({ region: "eu" })).toBe("duel-1");
     const taken = "no berth of duel is ready: 1 allocated, 0 without a server";
     expect(await get()).toBe(taken);
-    await report(keys, "duel", { server: "lease-1", players: 3 });
+    await report(client(), keys, "duel", { server: "lease-1", players: 3 });
     expect(await get()).toBe(taken);
 
-    await report(keys, "duel", { server: "lease-2" });
+    await report(client(), keys, "duel", { server: "lease-2" });
     expect(await get()).toBe("duel-1");
     expect(await get()).toBe(taken);
 
@@ -171,7 +151,7 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
     await fleet.apply(setOf("duel"));
     // The report is of the former generation.
     expect(await get()).toBe(none);
-    await report(keys, "duel", { server: "lease-2" });
+    await report(client(), keys, "duel", { server: "lease-2" });
     expect(await get()).toBe("duel-1");
   });
 });

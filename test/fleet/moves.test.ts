@@ -107,6 +107,10 @@ describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => 
     );
     await expect.poll(states, SOON).toEqual(["duel-1 h1 occupied"]);
     await host("h2").removeBerth("duel-1");
+    const told = (await fleet("events", "--berth", "duel-1")).out;
+    expect(told).toMatch(
+      /placed +duel-1 on h1: .*\n.*moved +duel-1 on h2, before on h1\n.*returned +duel-1 on h1, before/,
+    );
     await fleet("rm", "duel");
   });
 

@@ -9,6 +9,7 @@ import {
   Fault,
   fromJson,
   hostRecord,
+  type Key,
   Keys,
   missing,
   parsePortRange,
@@ -170,6 +171,23 @@ test("a range of ports is FIRST-LAST, or one port", () => {
     '--ports: "27000-" is no range of ports: write FIRST-LAST',
   );
   expect(refusal(() => parsePortRange("9-3", "--ports"))).toBe("--ports: port 9 is above port 3");
+});
+
+test.each<Key>([
+  { kind: "host", host: "h1" },
+  { kind: "bookings", host: "h1" },
+  { kind: "cordon", host: "h1" },
+  { kind: "set", set: "arena" },
+  { kind: "event", event: "silent-h1-12" },
+  { kind: "placement", berth: "arena-1" },
+  { kind: "allocation", berth: "arena-1" },
+  { kind: "assignment", host: "h1", berth: "arena-1" },
+  { kind: "hold", host: "h1", berth: "arena-1" },
+  { kind: "state", host: "h1", berth: "arena-1" },
+])("the key of %j says what it is about", (about) => {
+  const keys = new Keys("/a/b/");
+  expect(keys.read(keys.of(about))).toEqual(about);
+  expect(new Keys("/a/").read(keys.of(about))).toBe(undefined);
 });
 
 test("keys of a kind, and of one host, have a common beginning; names come last", () => {

@@ -5,11 +5,15 @@ export { type Followed, follow } from "./etcd/follow.ts";
 export type { Change, Condition, Entry, KeyEvent, Range } from "./etcd/messages.ts";
 export { Fault, type FaultCode } from "./fault.ts";
 export { type Allocated, allocate, release } from "./fleet/allocate.ts";
+export { MOST_EVENTS, readEvents } from "./fleet/events.ts";
+export { type BerthExplanation, explainBerth } from "./fleet/explain-berth.ts";
 export { Fleet, type Outcome } from "./fleet/fleet.ts";
 export { cordonHost, uncordonHost } from "./fleet/moves/cordon.ts";
 export { type Drained, type DrainOptions, drainHost } from "./fleet/moves/drain.ts";
 export { type Moved, type MoveOptions, moveBerth } from "./fleet/moves/move.ts";
+export type { BerthRow, HostRow } from "./fleet/rows.ts";
 export type { FleetView, Kept } from "./fleet/view.ts";
+export { type FleetChange, watchFleet } from "./fleet/watch.ts";
 export {
   type BerthSet,
   berthSet,
@@ -18,6 +22,7 @@ export {
   type WantedImage,
   writeBerthSet,
 } from "./model/berth-set.ts";
+export type { EventKind, FleetEvent } from "./model/event.ts";
 export { fromJson, type Json, type JsonObject, type Reader } from "./model/fields.ts";
 export { type HostImage, type HostRecord, hostRecord } from "./model/host.ts";
 export { type Key, Keys } from "./model/keys.ts";

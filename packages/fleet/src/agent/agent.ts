@@ -8,6 +8,7 @@ import type { Keys } from "../model/keys.ts";
 import type { Assignment } from "../model/placement.ts";
 import { BerthFiles } from "./berth-files.ts";
 import { BrokerLink } from "./broker-link.ts";
+import { HostEvents } from "./host-events.ts";
 import { LostHosts } from "./lost-hosts.ts";
 import { followOrders } from "./orders.ts";
 import { Presence } from "./presence.ts";
@@ -38,6 +39,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
     reconciler.look();
     reporter.look();
   });
+  const events = new HostEvents(etcd, keys, host);
   const presence: Presence = new Presence(
     etcd,
     keys,
@@ -46,6 +48,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
     () => options.describe([...reconciler.wanted.values()]),
     {
       taken: () => {
+        events.joined();
         reporter.forget();
         reconciler.look();
       },
@@ -62,7 +65,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
 
   const stop = new AbortController();
   const until = AbortSignal.any([signal, stop.signal]);
-  const parts = [presence, broker, reconciler, reporter, lost].map((part) => part.run(until));
+  const parts = [presence, broker, reconciler, reporter, lost, events].map((part) => part.run(until));
   try {
     const orders = followOrders(etcd, keys, host, (now) => reconciler.order(now), say, until);
     await Promise.all([...parts, orders]);

@@ -113,17 +113,29 @@ export function parseDeadline(text: string, option: string): number {
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, min: 60, h: 3600 };
 
+export interface Stop extends Disposable {
+  readonly signal: AbortSignal;
+  readonly abort: () => void;
+}
+
 /** Aborted by Ctrl-C and SIGTERM, once: the second one ends the program. */
-export function untilSignal(): Disposable & { readonly signal: AbortSignal } {
+export function untilSignal(): Stop {
   const stop = new AbortController();
   const abort = (): void => stop.abort();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, abort);
   return {
     signal: stop.signal,
+    abort,
     [Symbol.dispose]: () => {
       for (const name of ["SIGTERM", "SIGINT"] as const) process.off(name, abort);
     },
   };
+}
+
+/** A line of a stream. Nobody reads it any more, as after `head`: then it ends. */
+export function printLine(line: string, stop: Stop): void {
+  if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", () => stop.abort());
+  process.stdout.write(`${line}\n`);
 }
 
 /** `NAME=VALUE`. Throws USAGE. */

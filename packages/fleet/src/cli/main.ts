@@ -4,7 +4,9 @@ import { Fault, type FaultCode } from "../fault.ts";
 import { agentCommand } from "./agent-command.ts";
 import { allocateCommand, releaseCommand } from "./allocate-commands.ts";
 import type { Printed } from "./common.ts";
-import { applyCommand, lsCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
+import { applyCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
+import { eventsCommand, explainCommand, watchCommand } from "./look-commands.ts";
+import { lsCommand } from "./ls-command.ts";
 import { cordonCommand, drainCommand, moveCommand, uncordonCommand } from "./move-commands.ts";
 import { usage } from "./usage.ts";
 
@@ -19,6 +21,9 @@ const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed
   ["cordon", cordonCommand],
   ["uncordon", uncordonCommand],
   ["ls", lsCommand],
+  ["watch", watchCommand],
+  ["events", eventsCommand],
+  ["explain", explainCommand],
   ["rm", rmCommand],
 ] as const);
 

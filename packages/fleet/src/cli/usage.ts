@@ -16,6 +16,9 @@ Berths on many hosts, with etcd as the one place to ask.
   uncordon HOST...
                  open hosts again
   ls             list hosts, berths or sets
+  watch          print what changes, as it changes
+  events         print what happened
+  explain BERTH  say why a berth is where it is, and why on no other host
   rm SET...      remove sets with all their berths
 
 Each command has --help.
@@ -120,6 +123,28 @@ ${common}`;
 export const rmUsage: string = `Usage: berth-fleet rm SET... [OPTION]...
 
 Removes sets with all their berths: their hosts stop the servers.
+${common}`;
+
+export const watchUsage: string = `Usage: berth-fleet watch [NAME]... [OPTION]...
+
+Prints what is there, then a line for each berth and host that changes, until Ctrl-C. NAME is a berth, a set or a host:
+only these. With --json each line has the whole row.
+${common}`;
+
+export const eventsUsage: string = `Usage: berth-fleet events [OPTION]...
+
+Prints what happened to the fleet, the oldest first, a line each: placed refused removed moved returned replaced
+allocated released joined silent closed opened. etcd keeps about the last 1,000.
+
+  --berth BERTH  only of this berth
+  --host HOST    only of this host
+  --follow       go on with what happens, until Ctrl-C
+${common.slice(1)}`;
+
+export const explainUsage: string = `Usage: berth-fleet explain BERTH [OPTION]...
+
+Says where a berth is, which host is the best for it now, why not each other one, and what happened to it. The berth
+need not be placed.
 ${common}`;
 
 export const lsUsage: string = `Usage: berth-fleet ls [hosts|berths|sets] [OPTION]...

@@ -5,6 +5,7 @@ import { type BerthReport, berthReport } from "../model/berth-report.ts";
 import { hostRecord } from "../model/host.ts";
 import type { Keys } from "../model/keys.ts";
 import { type Allocation, allocation, type Placement, placement } from "../model/placement.ts";
+import { eventChange, pruneSometimes } from "./events.ts";
 import { readable } from "./view.ts";
 
 export interface Allocated extends Placement {
@@ -46,9 +47,11 @@ export async function allocate(
           { key: keys.of({ kind: "state", host, berth }), revision: ofReport },
           { key, revision: ofAllocation },
         ],
-        [{ put: key, value: JSON.stringify(value) }],
+        [{ put: key, value: JSON.stringify(value) }, eventChange(keys, "allocated", { set, berth, generation, host })],
       );
-      if (done) return allocated;
+      if (!done) continue;
+      await pruneSometimes(etcd, keys);
+      return allocated;
     }
   }
   throw new Fault("CONTENDED", `others got every berth of ${set} that was ready, ${MOST_READS} times; try again`);
@@ -57,7 +60,10 @@ export async function allocate(
 /** Ends an allocation before its server ends. Throws NO_SUCH_ALLOCATION. */
 export async function release(etcd: Etcd, keys: Keys, berth: string): Promise<void> {
   const key = keys.of({ kind: "allocation", berth });
-  const { done } = await etcd.commit([{ key, present: true }], [{ remove: { key } }]);
+  const { done } = await etcd.commit(
+    [{ key, present: true }],
+    [{ remove: { key } }, eventChange(keys, "released", { berth })],
+  );
   if (!done) throw new Fault("NO_SUCH_ALLOCATION", `${berth} is not allocated; to see all: berth-fleet ls`);
 }
 

@@ -7,6 +7,7 @@ import type { Assignment, Bookings, Placement } from "../model/placement.ts";
 import { withPorts } from "../model/socket-ports.ts";
 import type { Decision } from "../placement/decide.ts";
 import { booked, bookingOf, type Need, unbooked } from "../placement/need.ts";
+import { eventChange, pruneSometimes } from "./events.ts";
 import { bookingsOf, type FleetView, type Kept } from "./view.ts";
 
 /** What else a placement depends on. */
@@ -14,6 +15,10 @@ export interface Terms {
   readonly conditions?: readonly Condition[];
   /** The host gets it even if it is closed to new berths. */
   readonly evenIfCordoned?: boolean;
+  /** For the history. Without it: `placed`. */
+  readonly event?: "placed" | "moved" | "returned" | "replaced";
+  /** Why it was placed, or why there. */
+  readonly why?: string;
 }
 
 interface Step {
@@ -34,7 +39,7 @@ export async function commitPlacement(
   set: Kept<BerthSet>,
   need: Need,
   decision: Extract<Decision, { kind: "place" }>,
-  { conditions = [], evenIfCordoned = false }: Terms = {},
+  { conditions = [], evenIfCordoned = false, event = "placed", why }: Terms = {},
 ): Promise<FleetView | undefined> {
   const { host, ports } = decision;
   const { berth } = need;
@@ -48,6 +53,8 @@ export async function commitPlacement(
   const before = bookingsOf(view, host);
   const after = booked(before.record, berth, bookingOf(need, ports));
   const placement = keys.of({ kind: "placement", berth });
+  const from = former?.record.host;
+  const about = { set: need.set, berth, generation, host, ...(from && { from }), ...(why !== undefined && { why }) };
   const { done, revision } = await etcd.commit(
     [
       { key: placement, revision: former?.revision ?? 0 },
@@ -63,9 +70,11 @@ export async function commitPlacement(
       { put: placement, value: JSON.stringify(placed) },
       { put: keys.of({ kind: "assignment", host, berth }), value: JSON.stringify(assigned) },
       { put: keys.of({ kind: "bookings", host }), value: JSON.stringify(after) },
+      eventChange(keys, event, about),
     ],
   );
   if (!done) return undefined;
+  await pruneSometimes(etcd, keys);
   return {
     ...view,
     placements: new Map(view.placements).set(berth, { record: placed, revision }),
@@ -80,15 +89,16 @@ export async function commitRemoval(
   view: FleetView,
   former: Kept<Placement>,
 ): Promise<FleetView | undefined> {
-  const { berth } = former.record;
+  const { berth, set, generation, host } = former.record;
   const placement = keys.of({ kind: "placement", berth });
   const step = removalStep(keys, view, former);
   const unchanged = { key: placement, revision: former.revision };
   const { done, revision } = await etcd.commit(
     [unchanged, ...step.conditions],
-    [{ remove: { key: placement } }, ...step.changes],
+    [{ remove: { key: placement } }, ...step.changes, eventChange(keys, "removed", { set, berth, generation, host })],
   );
   if (!done) return undefined;
+  await pruneSometimes(etcd, keys);
   const placements = new Map(view.placements);
   placements.delete(berth);
   return { ...view, placements, bookings: withBookings(view, step.bookings, revision) };

@@ -8,7 +8,8 @@ import { decide } from "../placement/decide.ts";
 import { type Explanation, explain } from "../placement/explain.ts";
 import { type Need, needOf } from "../placement/need.ts";
 import { missing } from "../placement/plan.ts";
-import { commitPlacement, commitRemoval } from "./commit.ts";
+import { commitPlacement, commitRemoval, type Terms } from "./commit.ts";
+import { eventChange } from "./events.ts";
 import { type FleetView, hostViews, type Kept, numberOf, placedOf, readFleet } from "./view.ts";
 
 /** What became of one berth. */
@@ -45,12 +46,20 @@ export class Fleet {
 
   /** Places the berths of a set that are missing. Throws NO_SUCH_SET. */
   async place(name: string): Promise<Outcome[]> {
-    return await this.#placeAll((view, refused) => {
+    const outcomes = await this.#placeAll((view, refused) => {
       const set = view.sets.get(name);
       if (set === undefined) throw noSuchSet(name);
       const [need] = missing(set.record, new Set([...view.placements.keys(), ...refused]));
       return need && { set, need };
     });
+    const refused = outcomes.filter(({ explanation }) => explanation.host === undefined);
+    const [first] = refused;
+    if (first !== undefined) {
+      const more = refused.length > 1 ? `, and ${refused.length - 1} more berths` : "";
+      const why = `${whyNot(first.explanation) || "there is no host"}${more}`;
+      await this.#etcd.commit([], [eventChange(this.#keys, "refused", { set: name, berth: first.berth, why })]);
+    }
+    return outcomes;
   }
 
   /** Removes a set and its berths; resolves with those that were placed. Throws NO_SUCH_SET. */
@@ -72,11 +81,14 @@ export class Fleet {
         if (set !== undefined && isLost(host)) return { set, need: needOf(set.record, numberOf(record)) };
       }
       return undefined;
-    });
+    }, "replaced");
   }
 
   /** Places one need after the other, as long as there is one. `refused`: berths that no host can have. */
-  async #placeAll(next: (view: FleetView, refused: ReadonlySet<string>) => Wanted | undefined): Promise<Outcome[]> {
+  async #placeAll(
+    next: (view: FleetView, refused: ReadonlySet<string>) => Wanted | undefined,
+    event?: "replaced",
+  ): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
     const refused = new Set<string>();
     await this.#untilDone(async (view, isFresh) => {
@@ -93,7 +105,9 @@ export class Fleet {
         outcomes.push(outcome);
         return view;
       }
-      const after = await commitPlacement(this.#etcd, this.#keys, view, set, need, decision);
+      const why = whyNot(outcome.explanation);
+      const terms: Terms = { ...(event && { event }), ...(why && { why }) };
+      const after = await commitPlacement(this.#etcd, this.#keys, view, set, need, decision, terms);
       if (after !== undefined) outcomes.push(outcome);
       return after;
     });
@@ -138,6 +152,16 @@ export class Fleet {
 interface Wanted {
   readonly set: Kept<BerthSet>;
   readonly need: Need;
+}
+
+const MOST_REASONS = 5;
+
+/** Why no other host, for the history. */
+function whyNot({ others }: Explanation): string {
+  return others
+    .slice(0, MOST_REASONS)
+    .map(({ host, why }) => `not ${host}: ${why}`)
+    .join("; ");
 }
 
 function noSuchSet(name: string): Fault {

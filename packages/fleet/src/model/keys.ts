@@ -5,6 +5,7 @@ import { Fault } from "../fault.ts";
 export type Key =
   | { readonly kind: "host" | "bookings" | "cordon"; readonly host: string }
   | { readonly kind: "set"; readonly set: string }
+  | { readonly kind: "event"; readonly event: string }
   | { readonly kind: "placement" | "allocation"; readonly berth: string }
   | { readonly kind: "assignment" | "hold" | "state"; readonly host: string; readonly berth: string };
 
@@ -13,6 +14,7 @@ const FOLDERS = {
   bookings: "bookings",
   cordon: "cordons",
   set: "sets",
+  event: "events",
   placement: "placements",
   allocation: "allocations",
   assignment: "assignments",
@@ -33,6 +35,7 @@ const HOLD = "hold";
  *   watch, so it never sees the end of a hold without what else the same transaction has changed.
  * - `states/HOST/BERTH`: what the host's broker says of it, under the host's lease.
  * - `allocations/BERTH`: a match has it.
+ * - `events/ID`: what happened; the newest are kept.
  */
 export class Keys {
   readonly prefix: string;
@@ -64,6 +67,8 @@ export class Keys {
         return `${this.all(key.kind)}${key.host}`;
       case "set":
         return `${this.all(key.kind)}${key.set}`;
+      case "event":
+        return `${this.all(key.kind)}${key.event}`;
       case "placement":
       case "allocation":
         return `${this.all(key.kind)}${key.berth}`;
@@ -74,6 +79,35 @@ export class Keys {
         return `${this.allOf("assignment", key.host)}${key.berth}/${HOLD}`;
     }
     key satisfies never;
+  }
+
+  /** What a key is about; undefined: it is none of ours. The inverse of {@link of}. */
+  read(key: string): Key | undefined {
+    if (!key.startsWith(this.prefix)) return undefined;
+    const [folder, first = "", second = "", last] = key.slice(this.prefix.length).split("/");
+    if (first === "") return undefined;
+    switch (folder) {
+      case FOLDERS.host:
+        return { kind: "host", host: first };
+      case FOLDERS.bookings:
+        return { kind: "bookings", host: first };
+      case FOLDERS.cordon:
+        return { kind: "cordon", host: first };
+      case FOLDERS.set:
+        return { kind: "set", set: first };
+      case FOLDERS.event:
+        return { kind: "event", event: first };
+      case FOLDERS.placement:
+        return { kind: "placement", berth: first };
+      case FOLDERS.allocation:
+        return { kind: "allocation", berth: first };
+      case FOLDERS.state:
+        return { kind: "state", host: first, berth: second };
+      case FOLDERS.assignment:
+        return { kind: last === HOLD ? "hold" : "assignment", host: first, berth: second };
+      default:
+        return undefined;
+    }
   }
 
   /** The berth that the key of a hold is about; undefined: it is no such key. */

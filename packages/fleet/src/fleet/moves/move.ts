@@ -49,7 +49,7 @@ export async function moveBerth(etcd: Etcd, keys: Keys, berth: string, options: 
   await using held = await HeldBerth.take(etcd, keys, former, within);
   const reported = await untilHeld(etcd, keys, former.record, held.lost, options);
   const unchanged = { key: keys.of({ kind: "state", host: from, berth }), revision: reported };
-  const terms: Terms = { conditions: [held.condition, unchanged] };
+  const terms: Terms = { conditions: [held.condition, unchanged], event: "moved" };
   const placement = await give(etcd, keys, former.record, options, terms);
   const { host: to } = placement;
   say(`${berth}: has ended on ${from}; ${to} has it now, and starts it`);
@@ -100,7 +100,7 @@ async function giveBack(etcd: Etcd, keys: Keys, placed: Placement, from: string,
       const [other] = explain(decision).others;
       return `${failed}; and it cannot go back: ${from} ${other?.why ?? "is silent"}`;
     }
-    if (await commitPlacement(etcd, keys, view, set, need, decision, { evenIfCordoned: true }))
+    if (await commitPlacement(etcd, keys, view, set, need, decision, { evenIfCordoned: true, event: "returned", why }))
       return `${failed}; ${from} has it again, and starts it`;
   }
   return `${failed}; and it could not go back, as others changed the fleet all the time`;
