@@ -75,12 +75,11 @@ export class DraftReader {
     const ofFiles = new ProblemList();
     const warnings = new ProblemList();
     const files = yield* readConfigFiles(this.#directories, this.#files, ofFiles.report, warnings.report);
-    const composed = composeBerths(files, ofFiles.report, this.#templates);
     this.#accounts.begin();
     const known = new Map<string, Read>();
     const berths: TroubledBerth[] = [];
     const crowds = new Crowds();
-    for (const one of composed) {
+    for (const one of composeBerths(files, ofFiles.report, this.#templates)) {
       yield;
       const before = this.#known.get(one.name.full);
       const read = before !== undefined && isSame(before, one) ? before : this.#draft(one);
@@ -93,7 +92,7 @@ export class DraftReader {
     this.#lastServer = undefined;
     const { directories } = files;
     return {
-      ...share(berths, composed, ofFiles, this.#directories),
+      ...share(berths, ofFiles, this.#directories),
       warnings: warnings.sorted(),
       directories,
       crowded: crowds.found,
@@ -154,16 +153,13 @@ function isSame({ parts, lookups }: Read, now: ComposedBerth): boolean {
 /** Adds the problems of files to those of the berths that they concern; the others are general. */
 function share(
   berths: readonly TroubledBerth[],
-  composed: readonly ComposedBerth[],
   ofFiles: ProblemList,
   directories: readonly string[],
 ): Pick<Drafts, "berths" | "general"> {
   const found = ofFiles.sorted();
   if (found.length === 0) return { berths, general: noProblems };
-  const concerned = concerns(
-    directories,
-    composed.map(({ name }) => name),
-  );
+  const names = berths.map(({ name }) => parseBerthName(name)).filter((name) => name !== undefined);
+  const concerned = concerns(directories, names);
   const general: Problem[] = [];
   const byBerth = new Map<string, ProblemList>();
   const add = (name: string, problem: Problem): void => {

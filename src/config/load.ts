@@ -30,6 +30,7 @@ export interface Holdings {
   readonly range: HoldsRange;
 }
 
+const NO_CONFLICTS: ReadonlyMap<string, readonly Problem[]> = new Map();
 const nothing: Holdings = { address: () => false, range: () => false };
 
 /** Reads the configuration. Its problems are in the result, never thrown. */
@@ -47,26 +48,44 @@ export function settleConflicts(
   { berths, general, warnings, crowded }: Drafts,
   holds: Holdings = nothing,
 ): LoadedConfig {
-  // Of all drafts, so that another mistake in a file does not hide its conflicts. Those without a mistake come first.
-  const isFaulty = ({ problems }: TroubledBerth): boolean => problems.length > 0;
-  const drafts = [...berths.filter((berth) => !isFaulty(berth)), ...berths.filter(isFaulty)].map(({ draft }) => draft);
-  const conflicts = byBerth([
-    ...findConflicts(drafts, holds.address, crowded),
-    ...findRangeConflicts(drafts, holds.range),
-    ...findSdkConflicts(drafts),
-  ]);
+  const conflicts = canConflict(berths, crowded) ? conflictsOf(berths, crowded, holds) : NO_CONFLICTS;
   const all = new ProblemList();
   for (const { file, line, message, remedy } of general) all.report({ file, line }, message, remedy);
   const specs: BerthSpec[] = [];
   const troubled: TroubledBerth[] = [];
   for (const berth of berths) {
-    const { draft } = berth;
-    const problems = [...berth.problems, ...(conflicts.get(berth.name) ?? [])];
-    if (problems.length === 0) specs.push(draft);
-    else troubled.push({ ...berth, problems });
+    const found = conflicts.get(berth.name);
+    if (berth.problems.length === 0 && found === undefined) {
+      specs.push(berth.draft);
+      continue;
+    }
+    const problems = [...berth.problems, ...(found ?? [])];
+    troubled.push({ ...berth, problems });
     for (const { file, line, message, remedy } of problems) all.report({ file, line }, message, remedy);
   }
   return { specs, troubled, general, warnings, problems: all.sorted() };
+}
+
+/** Whether there is anything to compare: of ten thousand berths, mostly not. */
+function canConflict(berths: Drafts["berths"], crowded: Drafts["crowded"]): boolean {
+  if (crowded === undefined || crowded.size > 0) return true;
+  for (const { draft } of berths) if (draft.root?.range !== undefined || draft.server.sdk !== undefined) return true;
+  return false;
+}
+
+function conflictsOf(
+  berths: Drafts["berths"],
+  crowded: Drafts["crowded"],
+  holds: Holdings,
+): ReadonlyMap<string, readonly Problem[]> {
+  // Of all drafts, so that another mistake in a file does not hide its conflicts. Those without a mistake come first.
+  const isFaulty = ({ problems }: TroubledBerth): boolean => problems.length > 0;
+  const drafts = [...berths.filter((berth) => !isFaulty(berth)), ...berths.filter(isFaulty)].map(({ draft }) => draft);
+  return byBerth([
+    ...findConflicts(drafts, holds.address, crowded),
+    ...findRangeConflicts(drafts, holds.range),
+    ...findSdkConflicts(drafts),
+  ]);
 }
 
 function byBerth(conflicts: readonly Conflict[]): Map<string, Problem[]> {

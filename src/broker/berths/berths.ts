@@ -90,7 +90,6 @@ export class Berths {
   apply(arrangement: Arrangement, options: ApplyOptions = {}): Problem[] {
     const problems = this.#registry.apply(arrangement, options);
     if (problems.length > 0) return problems;
-    for (const berth of this.list()) this.#options.repairs.begin(berth);
     this.visibility.update(this.list().map(({ spec }) => spec));
     return [];
   }

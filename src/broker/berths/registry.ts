@@ -16,9 +16,10 @@ import type { BerthEvents } from "./berth-events.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { leaveAside } from "./kept-copies.ts";
 import type { Leases } from "./leases.ts";
-import { isSettled } from "./meaning.ts";
+import type { Repairs } from "./repairs.ts";
 import { giveSockets } from "./socket-user.ts";
 import type { Stashes } from "./stashes.ts";
+import { changedOf, groupBy, inOrder, touchedBy } from "./touched.ts";
 
 /** The berths of a configuration, with and without problems. */
 export type Arrangement = Pick<LoadedConfig, "specs" | "troubled">;
@@ -30,6 +31,8 @@ export interface RegistryOptions extends Pick<SocketSources, "awaitClosed"> {
   readonly events: BerthEvents;
   readonly leases: Leases;
   readonly stashes: Stashes;
+  /** Begins what new options make due. */
+  readonly repairs: Pick<Repairs, "begin">;
 }
 
 export interface ApplyOptions {
@@ -97,14 +100,14 @@ export class Registry {
   ): Problem[] {
     const { sys, log, awaitClosed } = this.#options;
     const names = new Set(troubled.map(({ name }) => name));
-    // Of ten thousand berths a reload changes a few: the others are as they are.
-    const same = this.#unchanged(passed.length === 0 ? specs : []);
-    const present = this.all().filter((berth) => !names.has(berth.name) && !same.has(berth));
+    // Of ten thousand berths a reload changes a few: the others are as they are, and cost one comparison each.
+    const others = passed.length === 0 ? changedOf(specs, this.#byName) : specs;
+    const touched = [...touchedBy({ specs, others, troubled }, this.#byName), ...this.#departed.values()];
+    const present = touched.filter((berth) => !names.has(berth.name));
     const aside = passed.filter(({ stored }) => stored?.berth !== undefined && names.has(stored.berth));
     const returned = present.flatMap((berth) => berth.aside.map(duplicate));
     const offered = [...passed.filter((one) => !aside.includes(one)), ...returned];
     const owners = [...present, ...absent.map(({ name }) => ({ name, sockets: [], lease: {} }))];
-    const others = specs.filter(({ name }) => !same.has(this.#byName.get(name)));
     const set = openSockets(others, { present: owners, passed: offered, sys, awaitClosed, tolerates });
     if (Array.isArray(set)) {
       // Some sockets may have been reopened under another descriptor number, so earlier answers are invalid.
@@ -113,7 +116,7 @@ export class Registry {
       return set;
     }
     for (const berth of present) leaveAside(berth);
-    this.#replace(set, { specs, troubled }, aside, same);
+    this.#replace(set, { specs: others, troubled }, aside, touched);
     for (const spec of absent) this.#departed.set(spec.name, new Berth(spec, []));
     for (const socket of set.unclaimed) {
       const departed = this.#departed.get(socket.stored?.berth ?? "");
@@ -170,25 +173,20 @@ export class Registry {
       else this.#sayRemoved(berth);
   }
 
-  /** Those that have all that their configuration says, and whose configuration is the same. */
-  #unchanged(specs: readonly BerthSpec[]): Set<Berth | undefined> {
-    const known = specs.map(({ name }) => this.#byName.get(name));
-    return new Set(known.filter((berth, at) => berth !== undefined && berth.spec === specs[at] && isSettled(berth)));
-  }
-
+  /** `specs` without those of berths that are as they were. */
   #replace(
     set: SocketSet,
     { specs, troubled }: Arrangement,
     aside: readonly PassedSocket[],
-    same: ReadonlySet<Berth | undefined>,
+    touched: readonly Berth[],
   ): void {
-    const before = new Map(this.all().map((berth) => [berth.name, berth]));
+    const before = new Map(touched.map((berth) => [berth.name, berth]));
     const returning = new Set(this.#departed.keys());
     const failed = groupBy(set.failures, ({ berth }) => berth);
     const offered = groupBy(aside, ({ stored }) => stored?.berth ?? "");
-    this.#byName.clear();
     this.#departed.clear();
     this.#failures.clear();
+    const sorted = this.#byName.size;
     const all = [
       ...specs.map((spec) => ({ name: spec.name, spec, problems: [], isFit: true })),
       ...troubled.map(({ name, draft, problems }) => ({ name, spec: draft, problems, isFit: false })),
@@ -196,10 +194,6 @@ export class Registry {
     for (const { name, spec, problems, isFit } of all) {
       const known = before.get(name);
       before.delete(name);
-      if (known !== undefined && same.has(known)) {
-        this.#byName.set(name, known);
-        continue;
-      }
       const sockets = isFit ? (set.byBerth.get(name) ?? []) : (known?.sockets ?? []);
       const berth = known ?? new Berth(spec, sockets);
       this.#byName.set(name, berth);
@@ -216,10 +210,18 @@ export class Registry {
         this.#options.events.change("added", berth);
       } else this.#change(berth, isFit ? spec : known.spec, sockets, textOf(had) !== textOf(berth.problems));
     }
-    for (const berth of this.#byName.values()) if (!same.has(berth)) giveSockets(berth);
+    if (this.#byName.size > sorted) inOrder(this.#byName);
+    for (const { name } of all) this.#settle(this.#byName.get(name));
     for (const berth of before.values()) this.#remove(berth, set.unwanted, returning.has(berth.name));
     const kept = new Set([...this.#departed.values()].flatMap(({ sockets }) => sockets.map(({ socket }) => socket)));
     for (const socket of set.unwanted) if (!kept.has(socket)) socket.close();
+  }
+
+  /** Its sockets get their user, and what their options make due begins. */
+  #settle(berth: Berth | undefined): void {
+    if (berth === undefined) return;
+    giveSockets(berth);
+    this.#options.repairs.begin(berth);
   }
 
   #setFailures(berth: Berth, failures: readonly SocketFailure[]): void {
@@ -264,6 +266,7 @@ export class Registry {
   #remove(berth: Berth, unwanted: SocketSet["unwanted"], isKnown: boolean): void {
     const { events, roots, stashes } = this.#options;
     const { name, lease } = berth;
+    this.#byName.delete(name);
     const left = new Set(unwanted);
     const had = berth.sockets.length;
     berth.sockets = berth.sockets.filter(({ socket }) => left.has(socket));
@@ -283,16 +286,6 @@ export class Registry {
     const why = lease === undefined ? "" : `; its sockets stay open while pid ${lease.tenant.pid} has them`;
     this.#options.log("info", `berth ${name}: no longer configured${why}`, { event: "removed", berth: name });
   }
-}
-
-function groupBy<T>(all: readonly T[], nameOf: (one: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const one of all) {
-    const group = groups.get(nameOf(one));
-    if (group === undefined) groups.set(nameOf(one), [one]);
-    else group.push(one);
-  }
-  return groups;
 }
 
 function textOf(problems: readonly (Problem | SocketFailure)[]): string {

@@ -13,7 +13,8 @@ const nobody: TenantSpec = { uids: [], gids: [], units: [] };
 export class Visibility {
   /** Who may see every berth. */
   readonly #observers: TenantSpec;
-  #specs: readonly BerthSpec[] = [];
+  /** Of all berths. Most share a few. */
+  #tenants: ReadonlySet<TenantSpec> = new Set();
   #asksGroups = false;
   #asksUnits = false;
 
@@ -22,21 +23,23 @@ export class Visibility {
   }
 
   /** Sets the berths. Each peer is asked everything that any policy of theirs needs. */
-  update(specs: readonly BerthSpec[]): void {
-    this.#specs = specs;
-    // Most berths share a few of these.
-    const sections = new Set([this.#observers]);
+  update(specs: Iterable<Pick<BerthSpec, "tenant" | "observer">>): void {
+    const tenants = new Set<TenantSpec>();
+    const observers = new Set([this.#observers]);
     for (const { tenant, observer } of specs) {
-      sections.add(tenant);
-      if (observer !== undefined) sections.add(observer);
+      tenants.add(tenant);
+      if (observer !== undefined) observers.add(observer);
     }
-    this.#asksGroups = [...sections].some(({ gids }) => gids.length > 0);
-    this.#asksUnits = [...sections].some(({ units }) => units.length > 0);
+    this.#tenants = tenants;
+    const sections = [...tenants, ...observers];
+    this.#asksGroups = sections.some(({ gids }) => gids.length > 0);
+    this.#asksUnits = sections.some(({ units }) => units.length > 0);
   }
 
   /** Whether there is a berth that the peer may take. */
   mayTakeAny(peer: Peer): boolean {
-    return this.#specs.some(({ tenant }) => isNamed(tenant, peer));
+    for (const tenant of this.#tenants) if (isNamed(tenant, peer)) return true;
+    return false;
   }
 
   mayTake(berth: Berth | undefined, peer: Peer): berth is Berth {

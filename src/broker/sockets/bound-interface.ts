@@ -11,25 +11,30 @@ import { socketOption } from "../../net/socket-queries.ts";
 import { interfaceIndex, interfaceOf } from "../plans/socket-care.ts";
 
 export class BoundInterface {
-  readonly #name: string | undefined;
+  readonly #name: string;
   /** What the socket was bound to when it was opened or passed, or since; 0: to none. */
   #index = 0;
   /** What it was to be bound to last: that is asked for once. */
   #wanted = 0;
 
-  constructor(listen: ListenAddress, options: SocketOptions) {
+  private constructor(name: string) {
+    this.#name = name;
+  }
+
+  /** Undefined if the socket is bound to none, or to an index: that stays the same. */
+  static of(listen: ListenAddress, options: SocketOptions): BoundInterface | undefined {
     const name = interfaceOf(listen, options);
-    this.#name = name !== undefined && /^\d+$/.test(name) ? undefined : name;
+    return name === undefined || /^\d+$/.test(name) ? undefined : new BoundInterface(name);
   }
 
   /** Whatever the socket is bound to now. */
   note(fd: number, sys: Native): void {
-    if (this.#name !== undefined) this.#index = Math.max(0, socketOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, sys));
+    this.#index = Math.max(0, socketOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, sys));
   }
 
-  /** The index that the socket must be bound to; "none": it has no interface with a name; "gone": there is none now. */
+  /** The index that the socket must be bound to; "none": it was bound to none; "gone": there is none now. */
   compare(fd: number, sys: Native): "none" | "bound" | "gone" | number {
-    if (this.#name === undefined || this.#index === 0) return "none";
+    if (this.#index === 0) return "none";
     const is = interfaceIndex(this.#name, sys);
     if (is === 0) return "gone";
     const has = socketOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, sys);

@@ -33,7 +33,7 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly #handle: KeptHandle;
   readonly #care: SocketCare;
   #carrying: Set<Promise<unknown>> | undefined;
-  readonly #interface: BoundInterface;
+  readonly #interface: BoundInterface | undefined;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
   /** Inode of a UNIX socket's path, so that only our own path is removed. */
@@ -52,7 +52,7 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#bound = listen.address;
     this.#sys = sys;
     this.#care = new SocketCare(this, sys);
-    this.#interface = new BoundInterface(listen, options);
+    this.#interface = BoundInterface.of(listen, options);
   }
 
   /**
@@ -91,7 +91,7 @@ export class HeldSocket implements Disposable, CaredFor {
       // A stored socket's inode is recorded; a unit's is trusted.
       const path = pathOf(listen.address);
       if (path !== undefined) socket.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(path);
-      socket.#interface.note(socket.fd, sys);
+      socket.#interface?.note(socket.fd, sys);
       if (whose === "berth") socket.#care.adopt(stored === undefined, given);
       socket.reapply();
       return socket;
@@ -193,7 +193,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Whether its interface is there. If that went and came back, it becomes {@link due} to bind to it again. */
   follow(isVacant: boolean): "none" | "bound" | "gone" | "due" {
-    const index = this.#interface.compare(this.fd, this.#sys);
+    const index = this.#interface?.compare(this.fd, this.#sys) ?? "none";
     if (typeof index !== "string") this.#care.needsInterface(index, isVacant);
     return typeof index === "string" ? index : "due";
   }
@@ -271,7 +271,7 @@ export class HeldSocket implements Disposable, CaredFor {
     if (address.family !== "unix" && is?.family === address.family && is.port !== address.port)
       this.#bound = { ...address, port: is.port };
     this.#startListening(this.#options);
-    this.#interface.note(this.fd, this.#sys);
+    this.#interface?.note(this.fd, this.#sys);
     this.#care.begin();
   }
 

@@ -63,13 +63,20 @@ interface TemplateLayer {
   readonly layer: Layer;
 }
 
-/** The berths of these files, by name. A berth whose files could not be read is reported, and has no table. */
-export function composeBerths(files: ConfigFiles, report: Report, templates: TemplateCache): ComposedBerth[] {
+/**
+ * The berths of these files, by name, one at a time: what is made of one is gone before the next. A berth whose files
+ * could not be read is reported, and has no table.
+ */
+export function* composeBerths(
+  files: ConfigFiles,
+  report: Report,
+  templates: TemplateCache,
+): Generator<ComposedBerth, void, undefined> {
   const { layer: template, done } = templates.begin(files, report);
-  const berths: ComposedBerth[] = [];
-  for (const [stem, file] of [...files.berths].sort(([a], [b]) => compareText(a, b))) {
+  for (const stem of [...files.berths.keys()].sort(compareText)) {
     const name = parseBerthName(stem);
-    if (name === undefined) continue;
+    const file = files.berths.get(stem);
+    if (name === undefined || file === undefined) continue;
     if (name.kind === "template") {
       // Reports its syntax errors, even if it has no instance.
       template(name.template);
@@ -83,12 +90,11 @@ export function composeBerths(files: ConfigFiles, report: Report, templates: Tem
         return typeof layer === "object" ? layer : undefined;
       };
       const none: (ConfigFile | Layer)[] = [below];
-      berths.push({ name, origin, parts: none.concat(own), table });
+      yield { name, origin, parts: none.concat(own), table };
     }
   }
   done();
   reportOrphans(files, report);
-  return berths;
 }
 
 /** Whether both have the same objects. */

@@ -1,5 +1,5 @@
 /** Reads configuration directories. It never writes and never parses. */
-import { type Dirent, readdirSync } from "node:fs";
+import { lstatSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { ConfigFile, FileCache } from "./file-cache.ts";
 import { BERTH_NAME_RULE, parseBerthName } from "./name.ts";
@@ -12,6 +12,9 @@ export interface DropIns {
   readonly files: readonly ConfigFile[];
 }
 
+/** Names of files that are looked at without a break. */
+const MANY = 256;
+
 /** Everything found, each under its name without `.toml` or `.toml.d`. */
 export interface ConfigFiles {
   /** The directories that exist. */
@@ -23,7 +26,7 @@ export interface ConfigFiles {
 /**
  * Reads `directories`, given in rising precedence: a file replaces the one of the same name in an earlier directory,
  * and so does a drop-in. A directory that does not exist is skipped. `warn` hears of what is likely a mistake. It stops
- * after each file, so that the caller can do something else.
+ * after each file, and after some names, so that the caller can do something else.
  */
 export function* readConfigFiles(
   directories: readonly string[],
@@ -38,12 +41,13 @@ export function* readConfigFiles(
     const entries = list(directory, report);
     if (entries === undefined) continue;
     found.push(directory);
-    for (const entry of entries) {
-      const path = join(directory, entry.name);
-      const [stem = "", suffix] = entry.name.split(/(\.toml(?:\.d)?)$/);
-      if (entry.name.startsWith(".")) continue;
+    for (const [at, entry] of entries.entries()) {
+      if (at % MANY === 0) yield;
+      if (entry.startsWith(".")) continue;
+      const path = join(directory, entry);
+      const suffix = [".toml", ".toml.d"].find((end) => entry.endsWith(end));
       if (suffix === undefined) {
-        if (isMisspelt(entry.name))
+        if (isMisspelt(entry))
           warn(
             { file: path, line: 1 },
             "this file is not read: its name does not end in .toml",
@@ -51,7 +55,8 @@ export function* readConfigFiles(
           );
         continue;
       }
-      if (suffix === ".toml.d" && entry.isFile()) continue;
+      const stem = entry.slice(0, -suffix.length);
+      if (suffix === ".toml.d" && isFile(path)) continue;
       if (parseBerthName(stem) === undefined) {
         report({ file: path, line: 1 }, `"${stem}" cannot name a berth`, `rename it: ${BERTH_NAME_RULE}`);
       } else if (suffix === ".toml") {
@@ -59,7 +64,7 @@ export function* readConfigFiles(
       } else {
         const files = dropIns.get(stem) ?? new Map<string, string>();
         dropIns.set(stem, files);
-        for (const { name } of list(path, report) ?? []) {
+        for (const name of list(path, report) ?? []) {
           if (name.endsWith(".toml") && !name.startsWith(".")) files.set(name, join(path, name));
         }
       }
@@ -83,16 +88,20 @@ export function* readConfigFiles(
   return { directories: found, berths: files, dropIns: sets };
 }
 
+function isFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
 /** Whether a name likely should end in `.toml`: arena.tml, arena.TOML. Copies of editors and packages do not count. */
 function isMisspelt(name: string): boolean {
   const extension = /\.([A-Za-z]+)$/.exec(name)?.[1]?.toLowerCase();
   return extension !== undefined && editDistance(extension, "toml") <= 1;
 }
 
-/** The entries; undefined if there is no such directory, or it cannot be read: then that is reported. */
-function list(directory: string, report: Report): Dirent[] | undefined {
+/** The names of the entries; undefined if there is no such directory, or it cannot be read: then that is reported. */
+function list(directory: string, report: Report): string[] | undefined {
   try {
-    return readdirSync(directory, { withFileTypes: true });
+    return readdirSync(directory);
   } catch (error) {
     if (codeOf(error) !== "ENOENT") {
       report(
