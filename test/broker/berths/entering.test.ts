@@ -93,6 +93,10 @@ ${server}`;
     return new Server(launcherPath(), ["--socket", broker.socket, name], user);
   }
 
+  /** What the server answers; rejects with what it said if it ends instead. */
+  const ask = (server: Server, port: number, line: string): Promise<string | void> =>
+    Promise.race([askTcp(port, line), server.until(() => false)]);
+
   test.each([
     ["a user without privilege", asUser],
     ["root", {}],
@@ -101,7 +105,7 @@ ${server}`;
     let entered: HeldNamespaces | undefined;
     {
       await using server = serve("one", user);
-      const said = await askTcp(ports.fds, "who\n");
+      const said = await ask(server, ports.fds, "who\n");
       expect(said).toMatch(
         new RegExp(`^pid ${server.pid} uid 1000 in bin boot dev etc home lib lib64 media mnt opt proc`),
       );
@@ -112,20 +116,20 @@ ${server}`;
       );
       expect(Object.keys(links)).toEqual(["0", "1", "2", "3"]);
       expect(links["3"]).toMatch(/^socket:/);
-      expect(await askTcp(ports.fds, `read ${folder.path}/maps/dm1\n`)).toBe("No such file or directory");
-      expect(await askTcp(ports.fds, "read /srv/maps/dm1\n")).toBe("a map\n");
-      expect(await askTcp(ports.fds, "write /srv/maps/dm2\n")).toBe("Read-only file system");
-      expect(await askTcp(ports.fds, "write /etc/mine\n")).toBe("Permission denied");
-      expect(await askTcp(ports.fds, "write /srv/data/mine\n")).toBe("");
+      expect(await ask(server, ports.fds, `read ${folder.path}/maps/dm1\n`)).toBe("No such file or directory");
+      expect(await ask(server, ports.fds, "read /srv/maps/dm1\n")).toBe("a map\n");
+      expect(await ask(server, ports.fds, "write /srv/maps/dm2\n")).toBe("Read-only file system");
+      expect(await ask(server, ports.fds, "write /etc/mine\n")).toBe("Permission denied");
+      expect(await ask(server, ports.fds, "write /srv/data/mine\n")).toBe("");
       expect(lstatSync(join(folder.path, "data/mine")).uid).toBe(BASE + 1000);
-      await askTcp(ports.fds, "write /var/tmp/mine\n");
+      await ask(server, ports.fds, "write /var/tmp/mine\n");
       const upper = join(folder.path, "state/roots/one/upper");
       expect(lstatSync(join(upper, "var/tmp/mine")).uid).toBe(BASE + 1000);
       expect(existsSync(join(image, "var/tmp/mine"))).toBe(false);
       await using other = serve("two", user);
-      expect(await askTcp(ports.other, "who\n")).toMatch(new RegExp(`^pid ${other.pid} uid 0 in `));
-      expect(await askTcp(ports.other, "read /var/tmp/mine\n")).toBe("No such file or directory");
-      expect(await askTcp(ports.other, "write /etc/mine\n")).toBe("");
+      expect(await ask(other, ports.other, "who\n")).toMatch(new RegExp(`^pid ${other.pid} uid 0 in `));
+      expect(await ask(other, ports.other, "read /var/tmp/mine\n")).toBe("No such file or directory");
+      expect(await ask(other, ports.other, "write /etc/mine\n")).toBe("");
       expect(lstatSync(join(folder.path, "state/roots/two/upper/etc/mine")).uid).toBe(BASE + 65_536);
     }
     const left = namespaces();
