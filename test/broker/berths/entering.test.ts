@@ -94,8 +94,8 @@ ${server}`;
   }
 
   /** What the server answers; rejects with what it said if it ends instead. */
-  const ask = (server: Server, port: number, line: string): Promise<string | void> =>
-    Promise.race([askTcp(port, line), server.until(() => false)]);
+  const ask = async (server: Server, port: number, line: string): Promise<string> =>
+    (await Promise.race([askTcp(port, line), server.until(() => false)])) ?? "";
 
   test.each([
     ["a user without privilege", asUser],
