@@ -211,7 +211,7 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
   const runner = createRunner({ socket: control.path, output, logs });
   const limits = { ...DEFAULT_START_LIMITS, ...options.starts };
   const onDoormen: OnDemandOptions["onDoormen"] = (doormen) => noteDoormen(parts, doormen);
-  const onDemand = new OnDemand({ sys, log, events, runner, limits, onDoormen });
+  const onDemand = new OnDemand({ sys, log, events, runner, limits, onDoormen, reports: berths.reports });
   const stops = new Stops({ berths, sys, log, events, runner, onDemand, stopTimeout: limits.patience });
   const isPaused = (): boolean => takeover.isUnderWay;
   const typist = new Typist({ sys, guard });

@@ -16,9 +16,17 @@ export interface Answer {
   readonly proven: boolean;
 }
 
+export interface Inquiry {
+  readonly asks: readonly Uint8Array[];
+  readonly players: number | undefined;
+  readonly isOver: boolean;
+  feed(bytes: Uint8Array): boolean;
+}
+
 export interface DatagramCodec {
   classify(packet: Uint8Array): Kind;
   answer(packet: Uint8Array, server: AsleepServer, challenge: Challenge): Answer | undefined;
+  inquire(nonce: number): Inquiry;
 }
 
 export interface Turn {
@@ -33,7 +41,10 @@ export interface Conversation {
 
 export interface Codecs {
   readonly datagramProtocols: Readonly<Record<"a2s" | "quake3" | "bedrock" | "teeworlds", DatagramCodec>>;
-  readonly minecraft: { converse(server: AsleepServer, refusal: string): Conversation };
+  readonly minecraft: {
+    converse(server: AsleepServer, refusal: string): Conversation;
+    inquire(port: number): Inquiry;
+  };
   readonly AnswerBudget: new () => { allows(network: string, asked: number, answer: Answer, now: number): boolean };
   readonly Challenges: new (secret: Uint8Array) => { for(asker: string, now: number): Challenge };
   networkOf(address: string): string;

@@ -1,6 +1,7 @@
 /**
- * The doorman: a process of the broker's that reads what arrives for sleeping servers, as their user, with no way to
- * open anything. Arguments: the uid and gid to become, if any. The broker is on descriptor 3; the doorman ends with it.
+ * The doorman: a process of the broker's that reads what arrives for sleeping servers, and asks those that run who
+ * plays: as their user, with no way to open anything. Arguments: the uid and gid to become, if any. The broker is on
+ * descriptor 3; the doorman ends with it.
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:os";
@@ -11,7 +12,8 @@ import { POLLOUT } from "../net/socket-constants.ts";
 import { WakeLimit } from "./admission.ts";
 import type { Codecs } from "./codecs.ts";
 import { Door } from "./door.ts";
-import { decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./messages.ts";
+import { startInquiry } from "./inquirer.ts";
+import { type AskOrder, decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./messages.ts";
 
 const CHANNEL = 3;
 const { EAGAIN } = constants.errno;
@@ -63,10 +65,22 @@ function read(): void {
       say({ report: "dropped", number: order.number });
       continue;
     }
+    if ("ask" in order) {
+      inquire(order, fds);
+      continue;
+    }
     const { watch } = order;
     const onWake = (index: number): void => say({ report: "wake", watch, index });
     doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, onWake }));
   }
+}
+
+/** Nobody knows the secret of the challenges, so nobody can guess a nonce. */
+function inquire(order: AskOrder, fds: readonly FdHandle[]): void {
+  const { ask } = order;
+  const nonce = challenges.for(`inquiry ${ask}`, performance.now()).value;
+  const onAnswer = (players: number | undefined): void => say({ report: "players", ask, players });
+  startInquiry(order, fds, { sys, codecs, nonce, onAnswer });
 }
 
 function drop(watch: number): void {

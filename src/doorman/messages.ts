@@ -41,7 +41,16 @@ export interface DropOrder {
   readonly number: number;
 }
 
-export type Order = WatchOrder | DropOrder;
+/** Ask a server that runs how many play, on these sockets, which are connected to it, and report `players`. */
+export interface AskOrder {
+  readonly ask: number;
+  readonly asleep: Exclude<Asleep, "none">;
+  readonly kinds: readonly ("datagram" | "stream")[];
+  /** Where a stream is connected. */
+  readonly port: number;
+}
+
+export type Order = WatchOrder | DropOrder | AskOrder;
 
 /** The longest message to a doorman. */
 export const ORDER_BYTES = 32_768;
@@ -59,14 +68,18 @@ export function decodeOrder(bytes: Uint8Array): Order {
 
 /**
  * `ready`: confined. `wake`: somebody wants to play at the socket with this index. `dropped`: its copies of the sockets
- * of this order are closed.
+ * of this order are closed. `players`: how many play on the server that was asked; undefined if it does not answer.
  */
 export type Report =
   | { readonly report: "ready" }
   | { readonly report: "wake"; readonly watch: number; readonly index: number }
-  | { readonly report: "dropped"; readonly number: number };
+  | { readonly report: "dropped"; readonly number: number }
+  | { readonly report: "players"; readonly ask: number; readonly players: number | undefined };
 
-const [READY, WAKE, DROPPED] = [1, 2, 3];
+const [READY, WAKE, DROPPED, PLAYERS] = [1, 2, 3, 4];
+/** More than any server has. */
+const MOST_PLAYERS = 1_000_000;
+const UNKNOWN = -1;
 
 export const REPORT_BYTES = 12;
 
@@ -78,6 +91,8 @@ export function encodeReport(report: Report): Uint8Array {
       return words(WAKE, report.watch, report.index);
     case "dropped":
       return words(DROPPED, report.number, 0);
+    case "players":
+      return words(PLAYERS, report.ask, report.players ?? UNKNOWN);
     default:
       return report satisfies never;
   }
@@ -90,7 +105,9 @@ export function decodeReport(bytes: Uint8Array): Report | undefined {
   const [kind, first, second] = [view.readInt32LE(0), view.readInt32LE(4), view.readInt32LE(8)];
   if (kind === READY) return { report: "ready" };
   if (kind === WAKE) return { report: "wake", watch: first, index: second };
-  return kind === DROPPED ? { report: "dropped", number: first } : undefined;
+  if (kind === DROPPED) return { report: "dropped", number: first };
+  if (kind !== PLAYERS || second < UNKNOWN || second > MOST_PLAYERS) return undefined;
+  return { report: "players", ask: first, players: second === UNKNOWN ? undefined : second };
 }
 
 function words(...values: readonly (number | undefined)[]): Uint8Array {

@@ -28,6 +28,11 @@ describe("messages", () => {
       fc.constant({ report: "ready" as const }),
       fc.record({ report: fc.constant("wake" as const), watch: number, index: number }),
       fc.record({ report: fc.constant("dropped" as const), number }),
+      fc.record({
+        report: fc.constant("players" as const),
+        ask: number,
+        players: fc.option(fc.nat(1_000_000), { nil: undefined }),
+      }),
     );
     fc.assert(
       fc.property(reports, (report) => {

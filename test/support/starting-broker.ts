@@ -14,9 +14,12 @@ export const user: string = isRoot ? "user = 65534\n" : "";
 /** Programs for every user to read. */
 export const programs: TestFolder = new TestFolder({
   "self-server.py": readFileSync(join(fixtures, "self-server.py"), "utf8"),
+  "status-server.py": readFileSync(join(fixtures, "status-server.py"), "utf8"),
 });
 /** The line with a server that echoes datagrams, and tells its pid by TCP. */
 export const selfServer: string = `command = ["/usr/bin/python3", "-S", "${programs.path}/self-server.py"]\n`;
+/** The line with a server that answers status queries of Quake III and Minecraft Java. */
+export const statusServer: string = `command = ["/usr/bin/python3", "-S", "${programs.path}/status-server.py"]\n`;
 const output = openSync("/dev/null", "w");
 afterAll(() => {
   programs[Symbol.dispose]();

@@ -1,7 +1,7 @@
 /**
- * Who plays on berths, as observers report and as the servers themselves say. It is kept in memory: a report until a
- * minute has passed without a new one, and both until the lease has ended. What the server says itself comes first.
- * Watchers hear of a change, at most once a second for each berth.
+ * Who plays on berths, as observers report, as servers answer their doorman, and as they say themselves. It is kept in
+ * memory: a report until a minute has passed without a new one, and all until the lease has ended. What the server says
+ * itself comes first, then what it has answered. Watchers hear of a change, at most once a second for each berth.
  */
 import type { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
@@ -35,6 +35,7 @@ const systemClock: ReportClock = {
 interface Reported {
   readonly lease: Lease;
   report: PlayersView | undefined;
+  answer: PlayersView | undefined;
   reportedAt: number;
   toldAt: number;
   /** Cancels the next event, and the end of the report. */
@@ -54,7 +55,8 @@ export class Reports {
     events.record((_, berth) => {
       const known = this.#byBerth.get(berth);
       if (known !== undefined && known.lease !== berth.lease) this.#forget(berth);
-      if (berth.players === undefined && berth.lease?.said !== undefined) berth.players = playersOf(berth, undefined);
+      if (berth.players === undefined && berth.lease?.said !== undefined)
+        berth.players = playersOf(berth, undefined, undefined);
     });
   }
 
@@ -81,6 +83,15 @@ export class Reports {
     return undefined;
   }
 
+  /** The server of a berth has answered its doorman how many play; undefined if it does not answer. */
+  answered(berth: Berth, players: number | undefined): void {
+    const { lease } = berth;
+    if (lease === undefined) return;
+    const reported = this.#of(berth, lease);
+    reported.answer = players === undefined ? undefined : { count: players, at: this.#clock.now() * 1000 };
+    this.#show(berth, reported);
+  }
+
   /** The server of a berth has said who plays. */
   update(berth: Berth): void {
     const { lease } = berth;
@@ -98,6 +109,7 @@ export class Reports {
     const reported: Reported = {
       lease,
       report: undefined,
+      answer: undefined,
       reportedAt: Number.NEGATIVE_INFINITY,
       toldAt: Number.NEGATIVE_INFINITY,
       cancelEvent: undefined,
@@ -109,7 +121,7 @@ export class Reports {
 
   #show(berth: Berth, reported: Reported): void {
     const before = berth.players;
-    berth.players = playersOf(berth, reported.report);
+    berth.players = playersOf(berth, reported.report, reported.answer);
     if (!isSame(before, berth.players)) this.#tell(berth, reported, this.#clock.now());
   }
 
@@ -134,9 +146,14 @@ export class Reports {
   }
 }
 
-/** What the server says, with what only an observer knows: its name and map. */
-function playersOf({ lease }: Berth, report: PlayersView | undefined): PlayersView | undefined {
-  return lease?.said === undefined ? report : { ...report, ...lease.said };
+/** What the server says or answers, with what only an observer knows: its name and map. */
+function playersOf(
+  { lease }: Berth,
+  report: PlayersView | undefined,
+  answer: PlayersView | undefined,
+): PlayersView | undefined {
+  const own = lease?.said ?? answer;
+  return own === undefined ? report : { ...report, ...own };
 }
 
 function isSame(one: PlayersView | undefined, other: PlayersView | undefined): boolean {

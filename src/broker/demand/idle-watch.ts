@@ -1,7 +1,8 @@
 /**
- * Stops the server of one berth after the configured time without traffic. While the server itself says that nobody
- * plays, nothing is traffic: a monitor's questions do not keep it running. It checks eight times per period and adds no
- * cost per packet. A stop can come up to one eighth of the period late.
+ * Stops the server of one berth after the configured time without players. The server itself says who plays, or answers
+ * its doorman; otherwise traffic tells. While it is known that nobody plays, nothing is traffic: a monitor's questions
+ * do not keep it running. It checks eight times per period and adds no cost per packet. A stop can come up to one
+ * eighth of the period late.
  */
 import { constants } from "node:os";
 import { isScarcity } from "../../errors.ts";
@@ -10,12 +11,17 @@ import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
 import { processesOf, type ServerProcess } from "../berths/server-processes.ts";
+import { LINGER_MS } from "./doorman/doormen.ts";
 import { Ending } from "./ending.ts";
+import type { Inquiries } from "./inquiries.ts";
 import type { Runner } from "./runner.ts";
 import { Traffic, type TrafficOptions } from "./traffic.ts";
 
 /** Checks per period. */
 const CHECKS = 8;
+
+/** A server that can be asked is checked at least so often: its doorman stays there for the next question. */
+const MOST_BETWEEN_ASKS_MS = LINGER_MS - 10_000;
 
 /** When to try again to stop a server where the broker has no descriptor left for that. */
 const RETRY_MS = 1000;
@@ -26,11 +32,15 @@ export interface IdleWatchOptions extends TrafficOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly runner: Pick<Runner, "stop">;
+  readonly inquiries: Pick<Inquiries, "ask" | "knows" | "mayBeOurs">;
   /** Milliseconds from SIGTERM to SIGKILL, unless the berth says another time. */
   readonly stopTimeout: number;
   /** Called before the server is stopped. */
   readonly onStop: () => void;
 }
+
+/** `empty`: it is known that nobody plays. */
+type Use = "used" | "unused" | "empty";
 
 export class IdleWatch {
   readonly #berth: Berth;
@@ -40,6 +50,8 @@ export class IdleWatch {
   #stopAfter: number | undefined;
   #lastSeen = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** Another one makes an answer void that is under way. */
+  #turn = 0;
   #isStopping = false;
   #ending: Ending | undefined;
 
@@ -62,6 +74,7 @@ export class IdleWatch {
     this.#lease = lease;
     this.#stopAfter = stopAfter;
     if (this.#isStopping) return;
+    this.#turn++;
     clearTimeout(this.#timer);
     if (lease === undefined || stopAfter === undefined) return;
     this.#traffic.seen(sockets);
@@ -69,26 +82,49 @@ export class IdleWatch {
   }
 
   close(): void {
+    this.#turn++;
     clearTimeout(this.#timer);
     this.#ending?.close();
   }
 
   #schedule(lease: Lease, stopAfter: number): void {
-    this.#timer = setTimeout(() => {
-      const now = performance.now();
-      const isUsed = this.#traffic.seen(this.#berth.sockets) && !saysEmpty(lease);
-      // A handover has two tenants: stop neither.
-      if (isUsed || this.#berth.incoming !== undefined) this.#lastSeen = now;
-      if (now - this.#lastSeen >= stopAfter) this.#stop(lease, stopAfter);
-      else this.#schedule(lease, stopAfter);
-    }, stopAfter / CHECKS);
+    const interval = stopAfter / CHECKS;
+    const canAsk = this.#options.inquiries.knows(this.#berth);
+    this.#timer = setTimeout(
+      () => this.#look(lease, stopAfter),
+      canAsk ? Math.min(interval, MOST_BETWEEN_ASKS_MS) : interval,
+    );
   }
 
-  #stop(lease: Lease, stopAfter: number): void {
+  #look(lease: Lease, stopAfter: number): void {
+    const { inquiries } = this.#options;
+    const now = performance.now();
+    const isUsed = this.#traffic.seen(this.#berth.sockets, (time) => inquiries.mayBeOurs(lease, time));
+    if (lease.said !== undefined || !inquiries.knows(this.#berth)) {
+      // A server that says that it has players may have lost them.
+      return this.#decide(lease, stopAfter, lease.said?.count === 0 ? "empty" : isUsed ? "used" : "unused", now);
+    }
+    const turn = this.#turn;
+    inquiries.ask(this.#berth, lease, (players) => {
+      if (turn !== this.#turn) return;
+      const isPlayed = players === undefined ? isUsed : players > 0;
+      this.#decide(lease, stopAfter, isPlayed ? "used" : players === 0 ? "empty" : "unused", now);
+    });
+  }
+
+  /** `now`: when it was looked at. */
+  #decide(lease: Lease, stopAfter: number, use: Use, now: number): void {
+    // A handover has two tenants: stop neither.
+    if (use === "used" || this.#berth.incoming !== undefined) this.#lastSeen = now;
+    if (now - this.#lastSeen >= stopAfter) this.#stop(lease, stopAfter, use);
+    else this.#schedule(lease, stopAfter);
+  }
+
+  #stop(lease: Lease, stopAfter: number, use: Use): void {
     const { name } = this.#berth;
     const { log, runner, onStop } = this.#options;
     this.#isStopping = true;
-    const what = saysEmpty(lease) ? "nobody has played" : "no traffic";
+    const what = use === "empty" ? "nobody has played" : "no traffic";
     log("info", `berth ${name}: ${what} for ${stopAfter / 1000} s; stopping pid ${lease.tenant.pid}`, {
       event: "stopping",
       berth: name,
@@ -127,9 +163,4 @@ export class IdleWatch {
       this.#timer = setTimeout(() => this.#end(lease), RETRY_MS).unref();
     }
   }
-}
-
-/** A server that says nothing of its players may have some. */
-function saysEmpty({ said }: Lease): boolean {
-  return said?.count === 0;
 }

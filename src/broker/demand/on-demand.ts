@@ -7,6 +7,7 @@ import type { BerthEvents } from "../berths/berth-events.ts";
 import { Connections } from "./connections.ts";
 import { Doormen, type DoormenOptions } from "./doorman/doormen.ts";
 import { IdleWatch } from "./idle-watch.ts";
+import { Inquiries, type InquiriesOptions } from "./inquiries.ts";
 import type { Runner } from "./runner.ts";
 import { Starter, type StartLimits } from "./starter.ts";
 
@@ -16,6 +17,7 @@ export interface OnDemandOptions {
   readonly runner: Runner;
   readonly limits: StartLimits;
   readonly events: BerthEvents;
+  readonly reports: InquiriesOptions["reports"];
   /** Called with the doormen's processes whenever others are there. */
   readonly onDoormen: DoormenOptions["onProcesses"];
 }
@@ -37,11 +39,14 @@ export class OnDemand {
   readonly #queue = new Set<Starter>();
   readonly #connections = new Connections();
   readonly #doormen: Doormen;
+  /** Who plays on the servers that run. */
+  readonly inquiries: Inquiries;
   #isPaused = false;
 
   constructor(options: OnDemandOptions) {
     this.#options = options;
     this.#doormen = new Doormen({ sys: options.sys, log: options.log, onProcesses: options.onDoormen });
+    this.inquiries = new Inquiries({ ...options, doormen: this.#doormen });
   }
 
   /**
@@ -112,6 +117,7 @@ export class OnDemand {
   /** Starts and stops nothing any more. Servers keep running. */
   close(): void {
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);
+    this.inquiries.close();
     this.#doormen.close();
   }
 
@@ -140,6 +146,7 @@ export class OnDemand {
       log,
       runner,
       connections: this.#connections,
+      inquiries: this.inquiries,
       stopTimeout: limits.patience,
       onStop: () => {
         starter.expectEnd();

@@ -5,13 +5,11 @@
 import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
-import type { Identity } from "./doorman/doorman-process.ts";
 import type { Doormen } from "./doorman/doormen.ts";
+import { identityOf } from "./identity.ts";
 
 /** What a player reads whose connection cannot wait. */
 const JOIN_AGAIN = "is starting; join again in a few seconds";
-/** nobody: of a server without a user. */
-const NOBODY = 65_534;
 
 export class SleepWatch {
   readonly #berth: Berth;
@@ -76,12 +74,4 @@ export class SleepWatch {
     this.disarm();
     this.#onWake(fd);
   }
-}
-
-/** The server's user, but never root. Without root it is the broker's own. */
-function identityOf({ spec: { server }, range }: Berth): Identity | undefined {
-  if (process.geteuid?.() !== 0) return undefined;
-  if (server.user !== undefined && server.user.uid !== 0) return { uid: server.user.uid, gid: server.user.gid };
-  const id = range === undefined ? NOBODY : range.base + (server.rangeId ?? 0);
-  return { uid: id, gid: id };
 }

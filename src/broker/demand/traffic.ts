@@ -24,10 +24,13 @@ export class Traffic {
     this.#connections = connections;
   }
 
-  /** Whether any of them has been used since the last call, or is in use now. */
-  seen(sockets: readonly NamedSocket[]): boolean {
+  /**
+   * Whether any of them has been used since the last call, or is in use now. `isOurs`: whether a datagram that came at
+   * this time, in milliseconds since 1970, is a question of the broker's own.
+   */
+  seen(sockets: readonly NamedSocket[], isOurs: (time: number) => boolean = () => false): boolean {
     // Ask all of them: each remembers its own last time.
-    return sockets.map(({ socket }) => this.#used(socket)).includes(true);
+    return sockets.map(({ socket }) => this.#used(socket, isOurs)).includes(true);
   }
 
   /** Whether the server itself asks for timestamps. Then they do not change for us, so the socket may be in use. */
@@ -37,15 +40,21 @@ export class Traffic {
     );
   }
 
-  #used(socket: HeldSocket): boolean {
+  #used(socket: HeldSocket, isOurs: (time: number) => boolean): boolean {
     if (socket.listen.kind !== "datagram") return this.#connections.to(socket.address);
     if (!isUdp(socket)) return false;
     const stamp = new Int32Array(4);
     const now = this.#sys.lastReceived(socket.fd, stamp) < 0 ? "" : stamp.join();
     const before = this.#stamps.get(socket);
     this.#stamps.set(socket, now);
-    return now !== before || this.#isBlind(socket);
+    return (now !== before && !isOurs(millisecondsOf(stamp))) || this.#isBlind(socket);
   }
+}
+
+/** Of a timespec: two words of 64 bits. */
+function millisecondsOf(stamp: Int32Array): number {
+  const view = new BigInt64Array(stamp.buffer);
+  return Number(view[0] ?? 0n) * 1000 + Number(view[1] ?? 0n) / 1e6;
 }
 
 function isUdp({ listen }: HeldSocket): boolean {

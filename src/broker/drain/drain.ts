@@ -1,11 +1,13 @@
 /**
  * The drain of one lease: it looks from time to time whether anybody plays, and then has the server stopped, at the
- * latest at the deadline. It never looks at packets: the kernel tells when the last one came.
+ * latest at the deadline. It never looks at packets: the kernel tells when the last one came, and a doorman asks the
+ * server who plays.
  */
 import { isScarcity } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { Berth } from "../berths/berth.ts";
 import type { Lease } from "../berths/lease.ts";
+import type { Inquiries } from "../demand/inquiries.ts";
 import type { Stops } from "../demand/stops.ts";
 import { Traffic, type TrafficOptions } from "../demand/traffic.ts";
 import { bootTime } from "../record/boot-time.ts";
@@ -19,6 +21,7 @@ const RETRY_MS = 1000;
 export interface DrainOptions extends TrafficOptions {
   readonly log: Log;
   readonly stops: Pick<Stops, "end">;
+  readonly inquiries: Pick<Inquiries, "ask" | "knows" | "mayBeOurs">;
   readonly limits: DrainLimits;
   /** Whether this broker is being replaced: it stops nothing then. */
   readonly isPaused: () => boolean;
@@ -38,6 +41,7 @@ export class Drain {
   #timer: NodeJS.Timeout | undefined;
   #countdown: NodeJS.Timeout | undefined;
   #isStopping = false;
+  #isAsking = false;
   #isClosed = false;
 
   constructor(berth: Berth, lease: Lease, facts: DrainFacts, options: DrainOptions) {
@@ -65,11 +69,26 @@ export class Drain {
   /** Looks whether the server is to be stopped now. Call it also when other players are known. */
   look(): void {
     if (this.#isStopping) return;
+    const { inquiries } = this.#options;
+    const { sockets, lease } = this.#berth;
+    if (this.#traffic.seen(sockets, (time) => inquiries.mayBeOurs(this.lease, time))) this.#lastSeen = bootTime();
+    this.#step();
+    const isKnown = lease !== this.lease || this.lease.said !== undefined || !inquiries.knows(this.#berth);
+    if (isKnown || this.#isStopping || this.#isAsking) return;
+    this.#isAsking = true;
+    inquiries.ask(this.#berth, this.lease, () => {
+      this.#isAsking = false;
+      this.#step();
+    });
+  }
+
+  /** Decides by what is known now. */
+  #step(): void {
+    if (this.#isStopping) return;
     clearTimeout(this.#timer);
     const { limits, isPaused } = this.#options;
     const { sockets } = this.#berth;
     const now = bootTime();
-    if (this.#traffic.seen(sockets)) this.#lastSeen = now;
     const canSee = sockets.some(({ socket: { listen } }) => !(listen.kind === "datagram" && isUnix(listen)));
     const step = drainStep(
       {

@@ -24,7 +24,7 @@ export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPau
   readonly limits: Partial<DrainLimits> | undefined;
   readonly events: BerthEvents;
   readonly stops: Pick<Stops, "end" | "find" | "stop">;
-  readonly onDemand: Pick<OnDemand, "expectEnd">;
+  readonly onDemand: Pick<OnDemand, "expectEnd"> & Pick<DrainOptions, "inquiries">;
 }
 
 /** What was begun. Without a drain nobody had the berth. */
@@ -122,6 +122,7 @@ export class Drains {
     return new Drain(berth, lease, facts, {
       ...this.#options,
       connections: this.#connections,
+      inquiries: this.#options.onDemand.inquiries,
       limits: { ...DEFAULT_DRAIN_LIMITS, ...this.#options.limits },
       onFailed: () => void this.#inTurn(berth, () => this.#failed(berth, lease)),
       onMark: (now) => announceAgain(berth, lease, now, this.#options),

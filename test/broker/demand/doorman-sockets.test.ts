@@ -7,6 +7,7 @@ import { FdHandle } from "../../../src/fd.ts";
 import { native as sys } from "../../../src/native.ts";
 import { encodeSockaddr } from "../../../src/net/address.ts";
 import {
+  allRead,
   ask,
   asleep,
   berth,
@@ -79,6 +80,8 @@ describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
     });
     expect(await ask(one, getstatus)).toContain("Frozen Lake");
     const pid = await ready();
+    // What it leaves unread wakes a server once it is killed.
+    await allRead(one);
     process.kill(pid, "SIGSTOP");
     broker.folder.write(files(other, one));
     let isOver = false;

@@ -53,6 +53,10 @@ class Scene implements Disposable {
   isRefused = false;
   /** The broker has no descriptor left. */
   isShort = false;
+  /** What the server answers its doorman; "unasked" if it has none. */
+  answer: number | undefined | "unasked" = "unasked";
+  /** Seconds of stamps of the doorman's own questions. */
+  readonly ours: number[] = [];
 
   constructor(listen: string, stopAfter: string | undefined, unit?: string, more = "") {
     this.unit = unit;
@@ -85,6 +89,14 @@ class Scene implements Disposable {
         },
       },
       connections: { to: (address) => this.connected.includes(address) },
+      inquiries: {
+        knows: () => this.answer !== "unasked",
+        ask: (_, lease, answered) => {
+          expect(lease).toBe(this.berth.lease);
+          answered(this.answer === "unasked" ? undefined : this.answer);
+        },
+        mayBeOurs: (_, time) => this.ours.includes(time / 1000),
+      },
       stopTimeout: 10_000,
       onStop: () => this.#note("stopping"),
     });
@@ -188,6 +200,71 @@ describe("a server with a UDP socket", () => {
     expect(scene.done).toEqual([]);
     ask(1);
     expect(scene.done[0]).toBe("730: stopping");
+  });
+
+  it("that answers its doorman that nobody plays is stopped, although a monitor asks it every ten seconds", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    const ask = (times: number): void => {
+      for (let time = 0; time < times; time++) {
+        scene.stamp = (scene.stamp ?? 0) + 1;
+        seconds(10);
+      }
+    };
+    scene.answer = 1;
+    ask(30);
+    scene.answer = undefined;
+    ask(30);
+    expect(scene.done).toEqual([]);
+    scene.answer = 0;
+    ask(7);
+    expect(scene.done).toEqual([]);
+    ask(1);
+    expect(scene.done[0]).toBe("680: stopping");
+  });
+
+  it("that answers that somebody plays stays, although no packet is seen", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    scene.answer = 1;
+    seconds(3600);
+    expect(scene.done).toEqual([]);
+  });
+
+  it("that does not answer is counted by traffic, of which its doorman's questions are none", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    scene.answer = undefined;
+    for (let time = 1; time <= 8; time++) {
+      scene.stamp = time;
+      seconds(10);
+    }
+    expect(scene.done).toEqual([]);
+    for (let time = 100; time <= 108; time++) {
+      scene.stamp = time;
+      scene.ours.push(time);
+      seconds(10);
+    }
+    expect(scene.done[0]).toBe("160: stopping");
+  });
+
+  it("says itself who plays, and then its doorman's answer does not count", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "80s");
+    if (scene.berth.lease !== undefined) scene.berth.lease.said = { count: 0, at: 0 };
+    scene.answer = 5;
+    seconds(100);
+    expect(scene.done[0]).toBe("80: stopping");
+  });
+
+  it("is asked at least every 50 s, so that its doorman stays", () => {
+    using scene = new Scene("udp://127.0.0.1:0", "8h");
+    scene.answer = 1;
+    scene.vacate();
+    scene.occupy();
+    scene.watch.update();
+    seconds(51);
+    scene.answer = 0;
+    seconds(8 * 3600 - 2);
+    expect(scene.done).toEqual([]);
+    seconds(2);
+    expect(scene.done[0]).toBe("28850: stopping");
   });
 
   it("that says that somebody plays is stopped without traffic all the same", () => {

@@ -11,6 +11,7 @@ import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
+import { noDoorman } from "../../support/doorman/no-doorman.ts";
 import { leaksNothing } from "../../support/fds.ts";
 
 leaksNothing();
@@ -88,6 +89,7 @@ function drainIn(left: number | undefined, command: string): Scene {
     ...told,
     stops: { end: () => new Promise(() => undefined) },
     connections: { to: () => true },
+    inquiries: noDoorman,
     limits: DEFAULT_DRAIN_LIMITS,
     isPaused: () => false,
     onFailed: () => undefined,

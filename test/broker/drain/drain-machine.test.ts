@@ -12,6 +12,7 @@ import { check } from "../../../src/errors.ts";
 import { closeAll, FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
+import { noDoorman } from "../../support/doorman/no-doorman.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { runs } from "../../support/property-runs.ts";
 import { socketPair } from "../../support/sockets.ts";
@@ -100,7 +101,7 @@ class World implements Disposable {
       limits: { look: LOOK_MS },
       consoles: { pathOf: () => undefined },
       typist: { type: () => expect.unreachable("no line is typed"), close: () => undefined },
-      onDemand: { expectEnd: () => undefined },
+      onDemand: { expectEnd: () => undefined, inquiries: noDoorman },
       stops: { find: () => berth, end, stop: end },
     });
     return { events, drains };

@@ -10,6 +10,7 @@ import { check, SysError } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
+import { noDoorman } from "../../support/doorman/no-doorman.ts";
 import { leaksNothing } from "../../support/fds.ts";
 
 leaksNothing();
@@ -36,6 +37,7 @@ async function stopping(onFailed: () => void) {
     log: () => undefined,
     stops: { end },
     connections: { to: () => false },
+    inquiries: noDoorman,
     limits: DEFAULT_DRAIN_LIMITS,
     isPaused: () => false,
     onFailed,

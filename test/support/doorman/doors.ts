@@ -17,10 +17,10 @@ export const getstatus: Buffer = packet(queries, "Quake III status of gamedig");
 export const ping: Buffer = packet(queries, "Bedrock's ping, Shodan");
 export const join3: Buffer = packet(joins, "ioquake3");
 
-/** A berth's file. Its server echoes datagrams. */
-export function berth(listen: readonly string[], more: string): string {
+/** A berth's file. Its server echoes datagrams, unless it is another one. */
+export function berth(listen: readonly string[], more: string, server: string = selfServer): string {
   const sockets = listen.map((address, at) => `[sockets.game${at}]\nlisten = ["${address}"]\n`).join("");
-  return `${sockets}[server]\n${user}${selfServer}start = "on-demand"\n${more}`;
+  return `${sockets}[server]\n${user}${server}start = "on-demand"\n${more}`;
 }
 
 /** The doormen of a broker, by its pid. */
@@ -65,6 +65,18 @@ export async function ask(port: number, question: Uint8Array): Promise<string> {
   } finally {
     udp.close();
   }
+}
+
+/** Waits until the socket on this UDP port has nothing unread (proc_net(5)): {@link ask} may have asked more than once. */
+export async function allRead(port: number): Promise<void> {
+  const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  await vi.waitFor(() => {
+    const rows = readFileSync("/proc/net/udp", "utf8")
+      .split("\n")
+      .map((row) => row.trim().split(/\s+/));
+    const queues = rows.filter(([, local]) => local?.endsWith(suffix) === true).map((row) => row[4]);
+    expect(queues).toEqual(["00000000:00000000"]);
+  }, PATIENCE);
 }
 
 /** All that is said by TCP, to these bytes. */

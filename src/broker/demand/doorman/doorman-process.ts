@@ -17,7 +17,9 @@ import { type Native, type Poll, packageRoot, READABLE, RECEIVED_LENGTH } from "
 import { POLLIN } from "../../../net/socket-constants.ts";
 import { socketPair } from "../../../net/socket-queries.ts";
 
-const { EAGAIN, EMSGSIZE, EPIPE } = constants.errno;
+const { EAGAIN, EMSGSIZE, ENOBUFS, EPIPE } = constants.errno;
+/** Too many descriptors are on their way to processes of this user (unix(7)). */
+const ETOOMANYREFS = 109;
 const { SIGKILL } = constants.signals;
 const NO_FDS = new Int32Array(0);
 /** Reports that are read before the event loop turns. */
@@ -38,6 +40,11 @@ const REFUSED: Readonly<Record<number, string>> = {
 export interface Identity {
   readonly uid: number;
   readonly gid: number;
+}
+
+/** Whether an order that could not be sent can be sent later. */
+export function isFull(sent: number): boolean {
+  return sent === -EAGAIN || sent === -ENOBUFS || sent === -ETOOMANYREFS;
 }
 
 export interface DoormanProcessOptions {

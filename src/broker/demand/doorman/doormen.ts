@@ -1,17 +1,18 @@
-/** The doormen: one process for all sleeping servers of a user, while there are any. */
+/** The doormen: one process for all servers of a user that sleep or are asked who plays, while there are any. */
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
+import type { Question } from "./asks.ts";
 import type { Identity } from "./doorman-process.ts";
 import type { Guest } from "./guest.ts";
 import { DEFAULT_DOORMAN_LIMITS, type DoormanLimits } from "./limits.ts";
 import { UserDoorman } from "./user-doorman.ts";
 
-/** How long one stays that has nothing to watch. */
-const LINGER_MS = 60_000;
+/** How long one stays that has nothing to do. */
+export const LINGER_MS = 60_000;
 
 interface Post {
   readonly doorman: UserDoorman;
-  /** Set while it has nothing to watch. */
+  /** Set while it has nothing to do. */
   leaving: NodeJS.Timeout | undefined;
 }
 
@@ -45,11 +46,20 @@ export class Doormen {
     post.doorman.watch(id, guest);
     return () => {
       post.doorman.leave(id);
-      if (!post.doorman.isIdle) return;
-      // It remembers who has woken its servers, and is there when the next one sleeps.
-      clearTimeout(post.leaving);
-      post.leaving = setTimeout(() => this.#dismiss(uid, post), LINGER_MS).unref();
+      this.#linger(uid, post);
     };
+  }
+
+  /** Has a doorman ask a server that runs. */
+  ask(identity: Identity | undefined, question: Question): void {
+    const uid = identity?.uid ?? -1;
+    const post = this.#posts.get(uid) ?? this.#hire(uid, identity);
+    clearTimeout(post.leaving);
+    const onAnswer = (players: number | undefined): void => {
+      this.#linger(uid, post);
+      question.onAnswer(players);
+    };
+    post.doorman.ask({ ...question, onAnswer });
   }
 
   /**
@@ -91,6 +101,13 @@ export class Doormen {
     };
     this.#posts.set(uid, post);
     return post;
+  }
+
+  /** It remembers who has woken its servers, and is there when the next one sleeps. */
+  #linger(uid: number, post: Post): void {
+    if (!post.doorman.isIdle) return;
+    clearTimeout(post.leaving);
+    post.leaving = setTimeout(() => this.#dismiss(uid, post), LINGER_MS).unref();
   }
 
   #tellProcesses(): void {

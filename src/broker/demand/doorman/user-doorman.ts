@@ -2,19 +2,16 @@
  * The doorman of one user's sleeping servers. When its process ends there is a new one, later each time; meanwhile the
  * broker watches itself, and any packet starts a server.
  */
-import { constants } from "node:os";
-import { MOST_DROPS, type Report } from "../../../doorman/messages.ts";
+import type { Report } from "../../../doorman/messages.ts";
 import { BerthError } from "../../../errors.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
-import { DoormanProcess, type Identity } from "./doorman-process.ts";
+import { Asks, type Question } from "./asks.ts";
+import { DoormanProcess, type Identity, isFull } from "./doorman-process.ts";
+import { Drops } from "./drops.ts";
 import { END_MS, EndingDoormen } from "./ending-doormen.ts";
 import type { Guest } from "./guest.ts";
 import type { DoormanLimits } from "./limits.ts";
-
-const { EAGAIN, ENOBUFS } = constants.errno;
-/** Too many descriptors are on their way to processes of this user (unix(7)). */
-const ETOOMANYREFS = 109;
 
 /** When to send again what its channel had no room for. */
 const RETRY_MS = 20;
@@ -42,11 +39,8 @@ export class UserDoorman {
   /** Whether it is confined. Before that it gets no socket. */
   #isReady = false;
   readonly #ending = new EndingDoormen();
-  /** Watches that the process has not been told to drop yet. */
-  readonly #toDrop: number[] = [];
-  /** Orders to drop that it has not carried out yet. */
-  readonly #dropping = new Set<number>();
-  #lastDrop = 0;
+  readonly #drops = new Drops();
+  readonly #asks = new Asks();
   /** Resolves those who wait until no copy is left. */
   readonly #waiting: (() => void)[] = [];
   #isWithdrawn = false;
@@ -71,7 +65,7 @@ export class UserDoorman {
   }
 
   get isIdle(): boolean {
-    return this.#guests.size === 0;
+    return this.#guests.size === 0 && this.#asks.isEmpty;
   }
 
   watch(id: number, guest: Guest): void {
@@ -82,11 +76,19 @@ export class UserDoorman {
     else this.#flush();
   }
 
+  /** Has it ask a server that runs. */
+  ask(question: Question): void {
+    this.#asks.add(question);
+    if (this.#process === undefined && this.#again === undefined) this.#start();
+    if (this.#process === undefined) this.#asks.giveUp();
+    else this.#flush();
+  }
+
   leave(id: number): void {
     const watched = this.#guests.get(id);
     this.#guests.delete(id);
     if (watched?.state !== "given") return;
-    this.#toDrop.push(id);
+    this.#drops.add(id);
     this.#flush();
   }
 
@@ -96,7 +98,7 @@ export class UserDoorman {
     for (const [id, watched] of this.#guests) {
       if (watched.state !== "given") continue;
       watched.state = "waiting";
-      this.#toDrop.push(id);
+      this.#drops.add(id);
     }
     this.#flush();
   }
@@ -133,7 +135,7 @@ export class UserDoorman {
     if (this.#isClear) return;
     if (this.#process !== undefined) {
       this.#stop();
-      if (this.#guests.size > 0) this.#start();
+      if (!this.isIdle) this.#start();
     }
     this.#ending.await();
   }
@@ -141,6 +143,7 @@ export class UserDoorman {
   /** Ends it. */
   end(): void {
     this.#guests.clear();
+    this.#asks.close();
     clearTimeout(this.#again);
     this.#stop();
   }
@@ -152,7 +155,7 @@ export class UserDoorman {
   }
 
   get #isClear(): boolean {
-    return this.#toDrop.length === 0 && this.#dropping.size === 0 && this.#ending.isClear;
+    return this.#drops.isClear && this.#ending.isClear;
   }
 
   #start(): void {
@@ -188,8 +191,8 @@ export class UserDoorman {
     this.#retry = undefined;
     this.#late = undefined;
     this.#isReady = false;
-    this.#toDrop.length = 0;
-    this.#dropping.clear();
+    this.#drops.clear();
+    this.#asks.giveUp();
     for (const watched of this.#guests.values()) if (watched.state === "given") watched.state = "waiting";
     if (this.#process === undefined) return;
     this.#process.kill();
@@ -205,7 +208,10 @@ export class UserDoorman {
     } else if (report.report === "wake") {
       const watched = this.#guests.get(report.watch);
       if (watched?.state === "given") watched.guest.onWake(report.index);
-    } else if (this.#dropping.delete(report.number) && this.#dropping.size === 0 && this.#toDrop.length === 0) {
+    } else if (report.report === "players") {
+      this.#asks.answered(report.ask, report.players);
+      this.#flush();
+    } else if (this.#drops.done(report.number) && this.#drops.isClear) {
       clearTimeout(this.#late);
       this.#late = undefined;
       this.#tellClear();
@@ -220,6 +226,7 @@ export class UserDoorman {
   /** Sends what is to be sent, in this order, and tries again if there is no room. */
   #flush(): void {
     if (this.#process === undefined || !this.#isReady || this.#retry !== undefined) return;
+    this.#asks.flush(this.#process);
     if (this.#sendDrops(this.#process) && this.#sendGuests(this.#process)) return;
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
@@ -229,19 +236,11 @@ export class UserDoorman {
 
   /** Whether it took them all. */
   #sendDrops(process: DoormanProcess): boolean {
-    if (this.#toDrop.length > 0) {
+    if (this.#drops.isDue) {
       const { drop } = this.#options.limits;
       this.#late ??= setTimeout(() => this.#failed("it did not leave a berth in time"), drop).unref();
     }
-    while (this.#toDrop.length > 0) {
-      const batch = this.#toDrop.slice(0, MOST_DROPS);
-      const number = (this.#lastDrop + 1) & 0x7fffffff;
-      if (process.send({ drop: batch, number }) < 0) return false;
-      this.#lastDrop = number;
-      this.#toDrop.splice(0, batch.length);
-      this.#dropping.add(number);
-    }
-    return true;
+    return this.#drops.flush(process);
   }
 
   /** As {@link #sendDrops}. */
@@ -250,7 +249,7 @@ export class UserDoorman {
     for (const [watch, watched] of this.#guests) {
       if (watched.state !== "waiting") continue;
       const sent = process.send({ watch, ...watched.guest.order }, watched.guest.fds);
-      if (sent === -EAGAIN || sent === -ENOBUFS || sent === -ETOOMANYREFS) return false;
+      if (isFull(sent)) return false;
       if (sent < 0) this.#leaveAlone(watch, watched);
       else watched.state = "given";
     }

@@ -1,0 +1,128 @@
+/**
+ * Who plays on servers that run, as they answer to their doormen. A server is asked only while somebody needs to know,
+ * one question at a time. Questions are no traffic: what arrives while a server is asked does not keep it awake.
+ */
+import type { Native } from "../../native.ts";
+import type { Berth } from "../berths/berth.ts";
+import type { Lease } from "../berths/lease.ts";
+import type { Reports } from "../berths/reports.ts";
+import type { Doormen } from "./doorman/doormen.ts";
+import { connectLines } from "./doorman/lines.ts";
+import { identityOf } from "./identity.ts";
+
+/** An answer is not older. */
+const FRESH_MS = 2000;
+/** After each question without an answer, twice as many are left out, up to so many. */
+const MOST_LEFT_OUT = 31;
+/** The times of the last questions: a server may read late. */
+const TIMES = 8;
+
+export interface InquiriesOptions {
+  readonly sys: Native;
+  readonly doormen: Pick<Doormen, "ask">;
+  readonly reports: Pick<Reports, "answered">;
+}
+
+type Answered = (players: number | undefined) => void;
+
+/** What is known of one lease. Milliseconds: `at` of a clock that only goes forward, the other times since 1970. */
+interface Known {
+  players: number | undefined;
+  at: number;
+  waiting: Answered[];
+  readonly times: { readonly from: number; readonly to: number }[];
+  /** When the question was sent that has no answer yet. */
+  sent: number | undefined;
+  silences: number;
+  leftOut: number;
+}
+
+export class Inquiries {
+  readonly #options: InquiriesOptions;
+  readonly #byLease = new WeakMap<Lease, Known>();
+  #isClosed = false;
+
+  constructor(options: InquiriesOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the server of a berth can be asked. */
+  knows({ spec }: Berth): boolean {
+    return spec.server.asleep !== undefined;
+  }
+
+  /** Asks the server of a berth who plays; undefined if nobody knows. Calls back later, unless this is closed first. */
+  ask(berth: Berth, lease: Lease, answered: Answered): void {
+    const known = this.#of(lease);
+    known.waiting.push(answered);
+    if (known.waiting.length > 1) return;
+    const isFresh = performance.now() - known.at < FRESH_MS;
+    if (this.#isClosed || !this.knows(berth) || isFresh || known.leftOut > 0) {
+      if (!isFresh && known.leftOut > 0) known.leftOut--;
+      setImmediate(() => this.#tell(known));
+      return;
+    }
+    this.#send(berth, lease, known);
+  }
+
+  /** Whether a datagram that a server got at this time may be a question of ours. */
+  mayBeOurs(lease: Lease, time: number): boolean {
+    const known = this.#byLease.get(lease);
+    if (known === undefined) return false;
+    if (known.sent !== undefined && time >= known.sent) return true;
+    return known.times.some(({ from, to }) => time >= from && time <= to);
+  }
+
+  /** Nobody is told anything any more. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  #send(berth: Berth, lease: Lease, known: Known): void {
+    const { sys, doormen, reports } = this.#options;
+    const { asleep } = berth.spec.server;
+    doormen.ask(identityOf(berth), {
+      open: () => {
+        const protocol = asleep?.protocol ?? "quake3";
+        const isThere = berth.lease === lease && asleep !== undefined;
+        const open = isThere ? berth.sockets.filter(({ socket }) => socket.open) : [];
+        const sockets = open.map(({ socket }) => ({ address: socket.address, kind: socket.listen.kind }));
+        const { fds, ...lines } = connectLines(sockets, protocol === "minecraft", sys);
+        return { order: { asleep: protocol, ...lines }, fds };
+      },
+      onSent: () => {
+        known.sent = Date.now();
+      },
+      onAnswer: (players) => {
+        if (known.sent !== undefined) {
+          // Stamps of the kernel are finer.
+          known.times.push({ from: known.sent, to: Date.now() + 1 });
+          if (known.times.length > TIMES) known.times.shift();
+        }
+        known.sent = undefined;
+        known.silences = players === undefined ? known.silences + 1 : 0;
+        known.leftOut = players === undefined ? Math.min(2 ** known.silences - 1, MOST_LEFT_OUT) : 0;
+        known.players = players;
+        known.at = performance.now();
+        if (!this.#isClosed && berth.lease === lease) reports.answered(berth, players);
+        this.#tell(known);
+      },
+    });
+  }
+
+  #tell(known: Known): void {
+    if (this.#isClosed) return;
+    for (const answered of known.waiting.splice(0)) answered(known.players);
+  }
+
+  #of(lease: Lease): Known {
+    const known = this.#byLease.get(lease);
+    if (known !== undefined) return known;
+    const fresh: Known = {
+      ...{ players: undefined, at: Number.NEGATIVE_INFINITY, waiting: [], times: [] },
+      ...{ sent: undefined, silences: 0, leftOut: 0 },
+    };
+    this.#byLease.set(lease, fresh);
+    return fresh;
+  }
+}
