@@ -115,13 +115,56 @@ describe("many at the same time", { ...needs("etcd"), timeout: 120_000 }, () => 
     expect(new Set(why)).toEqual(new Set(["no berth of arena is ready: 30 allocated, 0 without a server"]));
   });
 
+  it("share berths for as long as there are free places, and never give a place twice", async () => {
+    const keys = new Keys("/sharing/");
+    await addHost(client(), keys, "h1", { pools: [{ first: 1000, last: 1100 }] });
+    await new Fleet(client(), keys).apply(setOf("lobby", { count: 3 }));
+    const get = (players: number, from: "any" | "ready" | "shared" = "any") =>
+      allocate(client(), keys, "lobby", { players, from }).then(
+        ({ berth, free }) => ({ berth, free }),
+        (error) => String(error.message),
+      );
+    await report(client(), keys, "lobby", { server: "lease-1", players: 0 });
+    const unknown = "3 without 3 free places or whose servers do not report any";
+    expect(await get(3)).toBe(`no berth of lobby is ready: 0 allocated, 0 without a server, ${unknown}`);
+    await report(client(), keys, "lobby", { server: "lease-1", players: 1, max: 11 });
+    expect(await get(3, "shared")).toContain("no berth of lobby is ready");
+
+    const got: Allocated[] = [];
+    await Promise.all(
+      clients.map(async (one) => {
+        for (;;) {
+          try {
+            got.push(await allocate(one, keys, "lobby", { players: 3 }));
+          } catch (error) {
+            if (!(error instanceof Fault)) throw error;
+            expect(error.code).toBe("NONE_READY");
+            return;
+          }
+        }
+      }),
+    );
+    // 10 places are free on each: three times three.
+    const freeOn = (berth: string) => got.filter((one) => one.berth === berth).map(({ free }) => free);
+    for (const berth of ["lobby-1", "lobby-2", "lobby-3"]) expect(freeOn(berth).sort()).toEqual([1, 4, 7]);
+    // One player more has room. Who wants a berth alone gets none of these, also after a new report.
+    expect(await get(1, "ready")).toContain("no berth of lobby is ready");
+    expect(await get(1)).toMatchObject({ free: 0 });
+    await expect(allocate(client(), keys, "lobby")).rejects.toThrow("3 allocated");
+    // The next server of a berth has all its places, and may be somebody's alone.
+    await report(client(), keys, "lobby", { server: "lease-2", players: 0, max: 10 });
+    expect(await get(8)).toMatchObject({ free: 2 });
+    const { berth } = await allocate(client(), keys, "lobby");
+    expect(await get(8)).not.toMatchObject({ berth });
+  });
+
   it("an allocation ends with its server, with its release, and with its placement", async () => {
     const keys = new Keys("/ending/");
     await addHost(client(), keys, "h1", { pools: [{ first: 1000, last: 1100 }], labels: { region: "eu" } });
     const fleet = new Fleet(client(), keys);
     await fleet.apply(setOf("duel"));
-    const get = (labels?: Record<string, string>) =>
-      allocate(client(), keys, "duel", labels).then(
+    const get = (labels: Record<string, string> = {}) =>
+      allocate(client(), keys, "duel", { labels }).then(
         ({ berth }) => berth,
         (error) => String(error.message),
       );

@@ -4,7 +4,7 @@ export { type Committed, Compacted, type Etcd, EtcdClient, type Snapshot } from 
 export { type Followed, follow } from "./etcd/follow.ts";
 export type { Change, Condition, Entry, KeyEvent, Range } from "./etcd/messages.ts";
 export { Fault, type FaultCode } from "./fault.ts";
-export { type Allocated, allocate, release } from "./fleet/allocate.ts";
+export { type Allocated, type AllocateOptions, allocate, release } from "./fleet/allocation/allocate.ts";
 export { MOST_EVENTS, readEvents } from "./fleet/events.ts";
 export { type BerthExplanation, explainBerth } from "./fleet/explain-berth.ts";
 export { Fleet, type Outcome } from "./fleet/fleet.ts";

@@ -84,11 +84,13 @@ function reportOf({ berth, generation }: Assignment, broker: BrokerLink, reconci
   if (record === undefined) return { berth, generation, state: broker.berths === undefined ? "no broker" : "waiting" };
   const why = berthAdvice(record) ?? (record.state === "vacant" ? reconciler.failureOf(berth) : undefined);
   const players = record.players?.count;
+  const max = record.players?.max ?? undefined;
   const server = record.lease?.id;
   return {
     ...{ berth, generation, state: berthState(record) },
     ...(why !== undefined && { why }),
     ...(players !== undefined && { players }),
+    ...(max !== undefined && { max }),
     ...(server !== undefined && { server }),
   };
 }

@@ -8,6 +8,7 @@ import { applyCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
 import { eventsCommand, explainCommand, watchCommand } from "./look-commands.ts";
 import { lsCommand } from "./ls-command.ts";
 import { cordonCommand, drainCommand, moveCommand, uncordonCommand } from "./move-commands.ts";
+import { serveCommand } from "./serve-command.ts";
 import { usage } from "./usage.ts";
 
 const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed | string>> = new Map([
@@ -20,6 +21,7 @@ const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed
   ["drain", drainCommand],
   ["cordon", cordonCommand],
   ["uncordon", uncordonCommand],
+  ["serve", serveCommand],
   ["ls", lsCommand],
   ["watch", watchCommand],
   ["events", eventsCommand],

@@ -10,6 +10,7 @@ Berths on many hosts, with etcd as the one place to ask.
   allocate SET   get a berth of a set for oneself, as a match has its server
   release BERTH...
                  give an allocated berth back before its server ends
+  serve          allocate by HTTP, as Agones does
   move BERTH     move a berth to another host
   drain HOST     close a host to new berths, and move its berths away
   cordon HOST... close hosts to new berths
@@ -76,14 +77,29 @@ export const allocateUsage: string = `Usage: berth-fleet allocate SET [OPTION]..
 Prints a berth of the set whose server runs and which nobody else has, with its ports. No other allocate gets it until
 its server ends, or until berth-fleet release. Exit status 1: none is ready.
 
+With --players others may get the same berth, while it has free places. The places are kept for a minute, until the
+players are there. Its server must report how many can play.
+
   --label NAME=VALUE
                  a label that its host must have; may be given several times
+  --players N    a berth with so many free places
 ${common.slice(1)}`;
 
 export const releaseUsage: string = `Usage: berth-fleet release BERTH... [OPTION]...
 
 Gives allocated berths back before their servers end.
 ${common}`;
+
+export const serveUsage: string = `Usage: berth-fleet serve [OPTION]...
+
+Allocates by HTTP, with the requests of Agones: GameServerAllocation, and those of its allocator service. Who reaches it
+can allocate, and nothing else. Ends with SIGTERM.
+
+  --listen ADDRESS:PORT|PATH
+                 where, or the path of a UNIX socket (default: 127.0.0.1:9116)
+  --token-file FILE
+                 what callers must show as Authorization: Bearer; needed for an address that is not of loopback
+${common.slice(1)}`;
 
 const moving = `
   --deadline TIME

@@ -2,7 +2,7 @@
 import type { BerthReport } from "../model/berth-report.ts";
 import type { HostRecord } from "../model/host.ts";
 import type { Allocation, Placement } from "../model/placement.ts";
-import { isOf } from "./allocate.ts";
+import { isOf } from "./allocation/candidates.ts";
 
 export interface BerthRow extends Placement {
   /** What players connect to; empty while its host is silent. */
@@ -11,6 +11,8 @@ export interface BerthRow extends Placement {
   readonly state: string | null;
   readonly why: string | null;
   readonly players: number | null;
+  /** How many can play. */
+  readonly max: number | null;
   readonly allocated: boolean;
 }
 
@@ -31,9 +33,9 @@ export function berthRow(
   allocation: Allocation | undefined,
 ): BerthRow {
   const now = report?.generation === placed.generation ? report : undefined;
-  const { state = null, why = null, players = null } = now ?? {};
+  const { state = null, why = null, players = null, max = null } = now ?? {};
   const allocated = now !== undefined && allocation !== undefined && isOf(allocation, now);
-  return { ...placed, addresses: host?.addresses ?? [], state, why, players, allocated };
+  return { ...placed, addresses: host?.addresses ?? [], state, why, players, max, allocated };
 }
 
 export function hostRow(name: string, host: HostRecord | undefined, cordoned: boolean): HostRow {

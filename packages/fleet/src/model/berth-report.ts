@@ -13,6 +13,8 @@ export interface BerthReport {
   /** Why it does not run, where that is known. */
   readonly why?: string;
   readonly players?: number;
+  /** How many can play. */
+  readonly max?: number;
   /** Which server it is, while it has one: the id of its lease at the broker. */
   readonly server?: string;
 }
@@ -23,6 +25,7 @@ export const berthReport: Reader<BerthReport> = (value, at) => {
   const fields = new Fields(value, at);
   const why = fields.or("why", line, undefined);
   const players = fields.or("players", integer(0, Number.MAX_SAFE_INTEGER), undefined);
+  const max = fields.or("max", integer(0, Number.MAX_SAFE_INTEGER), undefined);
   const server = fields.or("server", serverId, undefined);
   return {
     berth: fields.get("berth", berthName),
@@ -30,6 +33,7 @@ export const berthReport: Reader<BerthReport> = (value, at) => {
     state: fields.get("state", line),
     ...(why !== undefined && { why }),
     ...(players !== undefined && { players }),
+    ...(max !== undefined && { max }),
     ...(server !== undefined && { server }),
   };
 };

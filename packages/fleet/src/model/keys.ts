@@ -7,6 +7,7 @@ export type Key =
   | { readonly kind: "set"; readonly set: string }
   | { readonly kind: "event"; readonly event: string }
   | { readonly kind: "placement" | "allocation"; readonly berth: string }
+  | { readonly kind: "places"; readonly berth: string; readonly id: string }
   | { readonly kind: "assignment" | "hold" | "state"; readonly host: string; readonly berth: string };
 
 const FOLDERS = {
@@ -17,6 +18,7 @@ const FOLDERS = {
   event: "events",
   placement: "placements",
   allocation: "allocations",
+  places: "places",
   assignment: "assignments",
   hold: "assignments",
   state: "states",
@@ -35,6 +37,7 @@ const HOLD = "hold";
  *   watch, so it never sees the end of a hold without what else the same transaction has changed.
  * - `states/HOST/BERTH`: what the host's broker says of it, under the host's lease.
  * - `allocations/BERTH`: a match has it.
+ * - `places/BERTH/ID`: players who are on their way to a shared berth.
  * - `events/ID`: what happened; the newest are kept.
  */
 export class Keys {
@@ -72,6 +75,8 @@ export class Keys {
       case "placement":
       case "allocation":
         return `${this.all(key.kind)}${key.berth}`;
+      case "places":
+        return `${this.all(key.kind)}${key.berth}/${key.id}`;
       case "assignment":
       case "state":
         return `${this.allOf(key.kind, key.host)}${key.berth}`;
@@ -101,6 +106,8 @@ export class Keys {
         return { kind: "placement", berth: first };
       case FOLDERS.allocation:
         return { kind: "allocation", berth: first };
+      case FOLDERS.places:
+        return { kind: "places", berth: first, id: second };
       case FOLDERS.state:
         return { kind: "state", host: first, berth: second };
       case FOLDERS.assignment:

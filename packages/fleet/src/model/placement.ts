@@ -1,6 +1,6 @@
 /** Which host has a berth, and what the berths of a host take. */
 import type { OnLost } from "./berth-set.ts";
-import { Fields, integer, type JsonObject, jsonObject, list, oneOf, type Reader, table } from "./fields.ts";
+import { Fields, integer, invalid, type JsonObject, jsonObject, list, oneOf, type Reader, table } from "./fields.ts";
 import { bytes, port } from "./host.ts";
 import { berthName, hostName, serverId, setName, socketName } from "./names.ts";
 
@@ -42,7 +42,18 @@ export interface Allocation {
   readonly generation: number;
   /** As the host reports it: `server` of its report. */
   readonly server: string;
+  /** Others may join it while it has free places. */
+  readonly shared?: true;
 }
+
+/** Places of a shared berth for players who are on their way. The key goes after a minute: then they play, or not. */
+export interface Places {
+  readonly berth: string;
+  readonly server: string;
+  readonly players: number;
+}
+
+export const MOST_PLAYERS = 1_000_000;
 
 export const NO_BOOKINGS: Bookings = { berths: {} };
 
@@ -88,5 +99,20 @@ export const allocation: Reader<Allocation> = (value, at) => {
     berth: fields.get("berth", berthName),
     generation: fields.get("generation", generation),
     server: fields.get("server", serverId),
+    ...(fields.or("shared", isTrue, false) && { shared: true }),
+  };
+};
+
+const isTrue: Reader<boolean> = (value, at) => {
+  if (typeof value !== "boolean") throw invalid(at, "must be true or false");
+  return value;
+};
+
+export const places: Reader<Places> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    berth: fields.get("berth", berthName),
+    server: fields.get("server", serverId),
+    players: fields.get("players", integer(1, MOST_PLAYERS)),
   };
 };
