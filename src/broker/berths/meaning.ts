@@ -1,5 +1,5 @@
 /** What a new configuration changes of a berth. Pure. */
-import type { BerthSpec } from "../../config/keys/spec.ts";
+import type { BerthSpec, ServerSpec } from "../../config/keys/spec.ts";
 import { interfaceOf } from "../plans/socket-care.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 
@@ -16,7 +16,10 @@ export function isSameMeaning(a: BerthSpec, b: BerthSpec): boolean {
   return a === b || meaning(a) === meaning(b);
 }
 
-/** Whether they are equal for a tenant: who observes it, how, and who speaks for it makes no difference. */
+/**
+ * Whether they are equal for a tenant. What the broker alone goes by makes no difference: who starts, stops, drains and
+ * observes the server and how, who answers while it does not run, and who speaks for it.
+ */
 export function isSameForTenant(a: BerthSpec, b: BerthSpec): boolean {
   return meaning(forTenant(a)) === meaning(forTenant(b));
 }
@@ -32,8 +35,15 @@ function isSettledSocket({ socket: { open, listen, options } }: NamedSocket): bo
   return open && listen.address.family !== "unix" && interfaceOf(listen, options) === undefined;
 }
 
-function forTenant({ observer: _, server: { query: __, sdk, ...server }, ...spec }: BerthSpec): object {
-  return { ...spec, server, sdk: sdk && [sdk.protocol, sdk.grpcPort, sdk.httpPort] };
+/** Keys of a server that are in force at once, also for one that runs. */
+const BROKERS_OWN: ReadonlySet<string> = new Set<keyof ServerSpec>([
+  ...(["start", "stopAfter", "stopSignal", "stopTimeout", "drain", "drainSignal", "drainCommand"] as const),
+  ...(["asleep", "query"] as const),
+]);
+
+function forTenant({ observer: _, server: { sdk, ...server }, ...spec }: BerthSpec): object {
+  const gets = Object.entries(server).filter(([key]) => !BROKERS_OWN.has(key));
+  return { ...spec, server: gets, sdk: sdk && [sdk.protocol, sdk.grpcPort, sdk.httpPort] };
 }
 
 function meaning(spec: object): string {
