@@ -68,11 +68,18 @@ export class Drains {
     });
   }
 
-  /** Goes on with the drains of an earlier broker. */
+  /**
+   * Goes on with the drains of an earlier broker. That one may have been killed while it let joins in again, with no
+   * drain on record any more.
+   */
   resume(berths: readonly Berth[]): void {
     for (const berth of berths) {
       const { lease } = berth;
-      if (lease?.drain === undefined) continue;
+      if (lease === undefined) continue;
+      if (lease.drain === undefined) {
+        if (berth.spec.server.drain !== "serve") void this.#inTurn(berth, () => this.#letIn(berth, lease));
+        continue;
+      }
       this.#byBerth.set(berth, this.#make(berth, lease.drain, lease));
       if (lease.drain.queues === true) void this.#inTurn(berth, () => this.#holdJoins(berth, lease));
     }
@@ -155,6 +162,11 @@ export class Drains {
     if (lease.ended || lease.drain === undefined) return;
     lease.joins = await this.#joins.hold(berth, lease);
     if (!lease.ended) this.#options.events.tell("changed", berth);
+  }
+
+  /** Unless another drain has begun. */
+  async #letIn(berth: Berth, lease: Lease): Promise<void> {
+    if (!lease.ended && lease.drain === undefined) await this.#joins.letIn(berth, lease);
   }
 
   /** Its server cannot be stopped. */

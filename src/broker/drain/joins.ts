@@ -1,7 +1,8 @@
 /**
  * What becomes of new joins while a berth drains whose `server.drain` is "queue": a filter on the listening sockets
  * drops them, and clients try again until the next server takes them. Those who play go on. The filter is in the
- * kernel alone: the next broker finds it there, and the repair after a lease removes it in any case.
+ * kernel alone: the next broker finds it there, and goes on with the drain or removes it. The repair after a lease
+ * removes it in any case.
  */
 import type { Log } from "../../log.ts";
 import { joinShapes } from "../../net/join-shapes.ts";

@@ -6,7 +6,9 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { drainOf } from "../../../src/berth-state.ts";
+import { joinFilter } from "../../../src/broker/drain/join-filter.ts";
 import { launcherPath } from "../../../src/launcher-path.ts";
+import { joinShapes } from "../../../src/net/join-shapes.ts";
 import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
@@ -293,6 +295,24 @@ describe("joins by datagram, while a berth drains", () => {
     expect(await player.do("result = 2")).toBe("2");
     expect(player.answers.length).toBe(3);
     await call(test.socket, "CancelDrain");
+    expect(await player.do(JOIN)).toContain("UnicodeDecodeError");
+  });
+
+  it("come in again where a broker was killed that had not removed its filter, and no drain is on record", async () => {
+    const port = await freePort();
+    await using broker = await spawnBroker({ "game.toml": udp(port) });
+    await using _ = await launch(broker.socket, "udp.py", 0);
+    using player = new Player(port);
+    const left = joinFilter(joinShapes("quake3") ?? [], Buffer.of()) ?? Buffer.of();
+    const bytes = `bytes.fromhex('${Buffer.from(left).toString("hex")}')`;
+    await player.do(`import struct,ctypes; b=ctypes.create_string_buffer(${bytes},${left.length})`);
+    await player.do(`game.setsockopt(1,26,struct.pack('HxxxxxxP',${left.length / 8},ctypes.addressof(b)))`);
+    expect(await player.do(READ)).toMatch(new RegExp(`^\\(${left.length / 8}, `));
+    broker.child.kill("SIGKILL");
+    await broker.exited;
+    await using next = launchBroker(broker.folder);
+    await next.logged(isReady);
+    await expect.poll(async () => await player.do(READ), { timeout: 30_000 }).toMatch(/^\(0, /);
     expect(await player.do(JOIN)).toContain("UnicodeDecodeError");
   });
 
