@@ -39,6 +39,9 @@ it.each([
   [["serve", "--token-file", ".nvmrc"], 100, /--token-file \.nvmrc must have one word of at least 16 characters/],
   [["release"], 100, /release needs a berth/],
   [["agent"], 100, /--folder is missing/],
+  [["agent", "--folder", "/x"], 100, /--etcd http:\S+ is not encrypted.*use https:\/\/ with --ca, or --insecure/],
+  [["ls", "--ca", "package.json"], 100, /http:\S+ uses no certificates, and some were given/],
+  [["agent", "--folder", "/x", "--insecure", "--ca", "package.json"], 100, /http:\S+ uses no certificates/],
   [["agent", "--folder", "/x", "--ports", "9-3"], 100, /--ports: port 9 is above port 3/],
   [["agent", "--folder", "/x", "--memory", "much"], 100, /--memory much is no size/],
   [["agent", "--folder", "/x", "--label", "fast"], 100, /--label fast has no value: write NAME=VALUE/],
@@ -50,6 +53,15 @@ it.each([
   expect(ended).toMatchObject({ code, out: "" });
   expect(ended.err).toMatch(sentence);
 });
+
+it.each([[["agent", "--folder", "/x"]], [["agent", "--folder", "/x", "--insecure"]], [["ls"]]])(
+  "%j needs etcd's address: no port is a default, since any local user could listen on it",
+  async (args) => {
+    const ended = await runFleet(undefined, ...args);
+    expect(ended).toMatchObject({ code: 100, out: "" });
+    expect(ended.err).toMatch("--etcd is missing");
+  },
+);
 
 it("an error is JSON where --json is asked for", async () => {
   const ended = await runFleet(`http://127.0.0.1:${await freePort()}`, "ls", "ports", "--json");

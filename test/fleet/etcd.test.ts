@@ -217,8 +217,10 @@ describe("one etcd", { ...needs("etcd"), timeout: 90_000 }, () => {
 });
 
 it("an address that is none is refused", () => {
-  expect(() => new EtcdClient(["localhost"])).toThrow('"localhost" is no address of etcd: write http://HOST:PORT');
+  expect(() => new EtcdClient(["localhost"])).toThrow('"localhost" is no address of etcd: write https://HOST:PORT');
   expect(() => new EtcdClient([])).toThrow("is no address of etcd");
+  const endpoints = ["https://127.0.0.1:2379", "http://127.0.0.1:2379"];
+  expect(() => new EtcdClient(endpoints, { ca: "" })).toThrow("http://127.0.0.1:2379 uses no certificates");
 });
 
 describe("etcd that asks for certificates", { ...needs("etcd", "openssl"), timeout: 90_000 }, () => {

@@ -44,7 +44,8 @@ export class TestHost implements AsyncDisposable {
 
   async startAgent(): Promise<void> {
     const [command = "", ...args] = [
-      ...[...endsWithTest, process.execPath, fleetProgram, "agent", "--name", this.name, "--etcd", this.#etcd],
+      ...[...endsWithTest, process.execPath, fleetProgram, "agent", "--name", this.name],
+      ...["--etcd", this.#etcd, "--insecure"],
       ...["--folder", join(this.#folder.path, "berths"), "--socket", this.socket, "--address", "127.0.0.1"],
       ...["--ttl", String(TTL), "--margin", String(MARGIN), ...this.#options],
     ];
@@ -143,9 +144,11 @@ export class TestHost implements AsyncDisposable {
   }
 }
 
-/** Runs `berth-fleet` to its end. */
-export async function runFleet(etcd: string, ...args: readonly string[]) {
-  const child = spawn(process.execPath, [fleetProgram, ...args, "--etcd", etcd], { stdio: ["ignore", "pipe", "pipe"] });
+/** Runs `berth-fleet` to its end. `etcd` undefined: nothing names an address of etcd. */
+export async function runFleet(etcd: string | undefined, ...args: readonly string[]) {
+  const where = etcd === undefined ? [] : ["--etcd", etcd];
+  const { BERTH_FLEET_ETCD: _, ...env } = process.env;
+  const child = spawn(process.execPath, [fleetProgram, ...args, ...where], { env, stdio: ["ignore", "pipe", "pipe"] });
   const both = Promise.all([text(child.stdout), text(child.stderr)]);
   await once(child, "close");
   const [out, err] = await both;

@@ -6,7 +6,7 @@ import { Fault } from "../fault.ts";
 import { integer } from "../model/fields.ts";
 import { hostRecord } from "../model/host.ts";
 import { parsePortRange } from "../model/ports.ts";
-import { commonFlags, openFleet, parse, parseBytes, parseLabel } from "./common.ts";
+import { commonFlags, endpointsOf, openFleet, parse, parseBytes, parseLabel } from "./common.ts";
 import { agentUsage } from "./usage.ts";
 
 const flags = {
@@ -21,6 +21,7 @@ const flags = {
   taint: { type: "string", multiple: true },
   ttl: { type: "string" },
   margin: { type: "string" },
+  insecure: { type: "boolean" },
 } as const;
 
 /** Runs until a signal. */
@@ -41,6 +42,7 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   describe([]);
   const ttl = seconds(values.ttl ?? "10", "--ttl", 2);
   const margin = seconds(values.margin ?? "5", "--margin", 0);
+  if (!values.insecure) refusePlain(endpointsOf(values));
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   const say = (sentence: string): void => {
@@ -52,6 +54,20 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   const { folder, socket } = values;
   await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, describe, say }, stop.signal);
   return "";
+}
+
+/**
+ * What answers there decides what root runs on this host. Without TLS that may be a program of any local user
+ * (test/fleet/command-line.test.ts). Throws USAGE.
+ */
+function refusePlain(endpoints: readonly string[]): void {
+  const plain = endpoints.find((one) => !one.startsWith("https:"));
+  if (plain === undefined) return;
+  throw new Fault(
+    "USAGE",
+    `--etcd ${plain} is not encrypted: a program that listens there can run commands as root on this host; ` +
+      "use https:// with --ca, or --insecure for a test",
+  );
 }
 
 function seconds(text: string, option: string, least: number): number {

@@ -46,11 +46,19 @@ export function parse<T extends Flags>(args: readonly string[], options: T, allo
   }
 }
 
-/** The client and the keys that the options name. Throws USAGE, FILE_UNREADABLE. */
+/**
+ * The client and the keys that the options name. No endpoint is a default: etcd's port is above 1023, so any local user
+ * can listen on it while etcd does not run. Throws USAGE, FILE_UNREADABLE.
+ */
 export function openFleet(values: CommonValues): { readonly etcd: EtcdClient; readonly keys: Keys } {
-  const fromEnvironment = process.env["BERTH_FLEET_ETCD"]?.split(",").filter((one) => one !== "");
-  const endpoints = values.etcd ?? fromEnvironment ?? ["http://127.0.0.1:2379"];
-  return { etcd: new EtcdClient(endpoints, tlsOf(values)), keys: new Keys(values.prefix) };
+  return { etcd: new EtcdClient(endpointsOf(values), tlsOf(values)), keys: new Keys(values.prefix) };
+}
+
+/** The members of etcd. Throws USAGE if there are none. */
+export function endpointsOf({ etcd }: CommonValues): readonly string[] {
+  const endpoints = etcd ?? process.env["BERTH_FLEET_ETCD"]?.split(",").filter((one) => one !== "") ?? [];
+  if (endpoints.length > 0) return endpoints;
+  throw new Fault("USAGE", "--etcd is missing: the address of a member of etcd, as https://192.0.2.1:2379");
 }
 
 function tlsOf({ ca, cert, key }: CommonValues): TlsFiles | undefined {

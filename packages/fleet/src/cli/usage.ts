@@ -28,8 +28,8 @@ does not answer or a file cannot be read.
 `;
 
 const common = `
-  --etcd URL     a member of etcd, as http://127.0.0.1:2379; may be given several times
-                 (default: $BERTH_FLEET_ETCD, with commas between, else http://127.0.0.1:2379)
+  --etcd URL     a member of etcd, as https://192.0.2.1:2379; may be given several times
+                 (default: $BERTH_FLEET_ETCD, with commas between)
   --prefix /NAME/
                  where the fleet is in etcd (default: /berthd/)
   --ca FILE      who signs the certificates of etcd's members (PEM)
@@ -58,6 +58,8 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
   --ttl SECONDS  the host is gone when it is silent for so long (default: 10)
   --margin SECONDS
                  berths of another host that is gone are placed elsewhere after so long (default: 5)
+  --insecure     allow --etcd http://…: any program that listens there, or between here and there, can run commands
+                 as root on this host. Only for a test in a network namespace of its own
 ${common.slice(1)}`;
 
 export const applyUsage: string = `Usage: berth-fleet apply FILE... [OPTION]...

@@ -64,11 +64,14 @@ export class EtcdClient implements Etcd, Disposable {
   #channel: Promise<Channel> | undefined;
   #closed = false;
 
-  /** `endpoints` as `http://127.0.0.1:2379`. Throws USAGE. */
+  /** `endpoints` as `https://192.0.2.1:2379`. With `tls` all are https. Throws USAGE. */
   constructor(endpoints: readonly string[], tls?: TlsFiles) {
     const wrong = endpoints.find((one) => !/^https?:\/\/[^/]+:\d+$/.test(one));
     if (wrong !== undefined || endpoints.length === 0)
-      throw new Fault("USAGE", `${JSON.stringify(wrong ?? "")} is no address of etcd: write http://HOST:PORT`);
+      throw new Fault("USAGE", `${JSON.stringify(wrong ?? "")} is no address of etcd: write https://HOST:PORT`);
+    const plain = tls === undefined ? undefined : endpoints.find((one) => one.startsWith("http:"));
+    if (plain !== undefined)
+      throw new Fault("USAGE", `${plain} uses no certificates, and some were given: write https://HOST:PORT`);
     this.#endpoints = endpoints;
     this.#tls = tls;
   }
