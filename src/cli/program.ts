@@ -47,6 +47,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   image: async (program) => (await import("./commands/image.ts")).addImage(program),
   range: async (program) => (await import("./commands/range.ts")).addRange(program),
   oci: async (program) => (await import("./commands/oci.ts")).addOci(program),
+  fleet: async (program) => (await import("./commands/fleet.ts")).addFleet(program),
   units: async (program) => (await import("./commands/units.ts")).addUnits(program),
   completion: async (program) => (await import("./commands/completion.ts")).addCompletion(program),
 };

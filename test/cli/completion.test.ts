@@ -83,6 +83,7 @@ describe("berth completion bash", () => {
         "image",
         "range",
         "oci",
+        "fleet",
         "units",
         "completion",
       ],
@@ -205,6 +206,7 @@ test.each(["zsh", "fish"])("berth completion %s knows every command and where be
     "image",
     "range",
     "oci",
+    "fleet",
     "units",
     "completion",
   ])
