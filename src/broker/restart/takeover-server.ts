@@ -76,44 +76,40 @@ export class TakeoverServer {
   }
 
   #takeOver(session: Session): Answer | Later {
-    const { obstacle, log } = this.#options;
+    const { obstacle, log, confirmTimeout } = this.#options;
     if (!session.privileged) return denied;
     const why = this.isUnderWay ? "another broker is already taking over" : obstacle;
     if (why !== undefined) return unavailable(why);
     this.#successor = session;
     session.onceClosed(() => {
-      // While the snapshot is made, #handOver checks this itself.
-      if (session === this.#successor && this.#hasAll) this.#giveUp(session);
+      if (session === this.#successor) this.#giveUp(session);
     });
     const { pid, uid } = session.peer;
+    // From here on: to pause may take long, too.
+    this.#deadline = setTimeout(() => {
+      const what = this.#hasAll ? "confirm the takeover" : "get everything";
+      log("warning", `pid ${pid} did not ${what} within ${confirmTimeout / 1000} s`, { event: "succession" });
+      session.close();
+    }, confirmTimeout);
     log("notice", `pid ${pid} takes over`, { event: "succession", pid, uid });
     return (reply) => void this.#handOver(session).then(reply);
   }
 
   async #handOver(session: Session): Promise<Answer | undefined> {
-    const { snapshot, sys, log, confirmTimeout } = this.#options;
+    const { snapshot, sys } = this.#options;
     const store = new TakeoverStore(sys);
     try {
       await snapshot.pause(session);
-      if (this.#successor !== session) return undefined; // the broker was closed
-      if (!session.closed) snapshot.collect(store);
+      if (this.#successor !== session) return undefined; // given up, or the broker was closed
+      snapshot.collect(store);
     } catch (error) {
       store.close();
       if (!(error instanceof Error)) throw error;
+      if (this.#successor !== session) return undefined;
       this.#giveUp(session, error.message);
       return unavailable(`not everything could be handed over: ${error.message}`);
     }
     this.#hasAll = true;
-    if (session.closed) {
-      this.#giveUp(session);
-      return undefined;
-    }
-    this.#deadline = setTimeout(() => {
-      log("warning", `pid ${session.peer.pid} did not confirm the takeover within ${confirmTimeout / 1000} s`, {
-        event: "succession",
-      });
-      session.close();
-    }, confirmTimeout);
     return send(session, store);
   }
 

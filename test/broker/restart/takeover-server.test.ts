@@ -23,14 +23,19 @@ const sessions: Session[] = [];
 let guard: Guard;
 let service: Service<Session>;
 let takeover: TakeoverServer;
+/** What a pause waits for. */
+let paused: Promise<void>;
+const CONFIRM_TIMEOUT_MS = 500;
 
 beforeEach(() => {
   events.length = 0;
+  paused = Promise.resolve();
   guard = new Guard({ sys: native, log: () => undefined });
   service = new Service<Session>(serviceInfo());
   const snapshot = {
-    pause: () => Promise.resolve(),
+    pause: () => paused,
     collect: (store: { add(name: string, fds: readonly number[]): void }) => {
+      events.push("collected");
       using file = memfd();
       store.add("lock.broker/file", [file.fd]);
     },
@@ -40,7 +45,8 @@ beforeEach(() => {
     events.push("ended");
   };
   const log = (): void => undefined;
-  takeover = new TakeoverServer({ snapshot, obstacle: undefined, end, sys: native, log, confirmTimeout: 60_000 });
+  const options = { snapshot, obstacle: undefined, end, sys: native, log };
+  takeover = new TakeoverServer({ ...options, confirmTimeout: 60_000 });
   service.add(takeover.implementation);
 });
 
@@ -49,6 +55,16 @@ afterEach(() => {
   for (const session of sessions.splice(0)) session.close();
   guard[Symbol.dispose]();
 });
+
+/** A broker that never pauses. */
+function lateOptions() {
+  const snapshot = {
+    pause: () => paused,
+    collect: () => undefined,
+    resume: () => events.push("resumed"),
+  };
+  return { snapshot, obstacle: undefined, end: () => undefined, sys: native, log: () => undefined };
+}
 
 /** A connection of root to the broker. */
 function connection(): VarlinkClient {
@@ -86,9 +102,42 @@ it("Confirm from another connection than the one that was given everything is re
     error: "io.berthd.Succession.Unavailable",
     message: expect.stringContaining("nothing was handed over on this connection"),
   });
-  expect([events, takeover.hasGiven]).toEqual([[], true]);
+  expect([events, takeover.hasGiven]).toEqual([["collected"], true]);
   (await successor.call(CONFIRM))[Symbol.dispose]();
-  expect([events, takeover.isUnderWay]).toEqual([["ended"], false]);
+  expect([events, takeover.isUnderWay]).toEqual([["collected", "ended"], false]);
   other.close();
+  successor.close();
+});
+
+it("goes on when the successor closes while everything is still being paused, and another one can take over", async () => {
+  let isPaused = (): void => undefined;
+  paused = new Promise((resolve) => {
+    isPaused = resolve;
+  });
+  const first = connection();
+  const asked = takeAll(first).catch(() => undefined);
+  await expect.poll(() => takeover.isUnderWay).toBe(true);
+  first.close();
+  await asked;
+  await expect.poll(() => events).toEqual(["resumed"]);
+  const next = connection();
+  const taking = takeAll(next);
+  await expect.poll(() => takeover.isUnderWay).toBe(true);
+  isPaused();
+  await taking;
+  (await next.call(CONFIRM))[Symbol.dispose]();
+  // Nothing was collected for the first one.
+  expect(events).toEqual(["resumed", "collected", "ended"]);
+  next.close();
+});
+
+it("goes on when everything is not paused in time", async () => {
+  paused = new Promise(() => undefined);
+  const late = new TakeoverServer({ ...lateOptions(), confirmTimeout: CONFIRM_TIMEOUT_MS });
+  service = new Service<Session>(serviceInfo());
+  service.add(late.implementation);
+  const successor = connection();
+  await expect(takeAll(successor)).rejects.toMatchObject({ code: "CONNECTION_CLOSED" });
+  await expect.poll(() => [events, late.isUnderWay]).toEqual([["resumed"], false]);
   successor.close();
 });
