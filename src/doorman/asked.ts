@@ -6,6 +6,7 @@ import { clearPendingError } from "../net/socket-queries.ts";
 import type { Admission } from "./admission.ts";
 import type { Codecs, DatagramCodec } from "./codecs.ts";
 import type { WatchOrder } from "./messages.ts";
+import type { QueryLimit } from "./query-limit.ts";
 import { senderOf } from "./sender.ts";
 
 const { EAGAIN } = constants.errno;
@@ -27,6 +28,7 @@ export interface AskedContext {
   readonly codec: DatagramCodec;
   readonly challenges: InstanceType<Codecs["Challenges"]>;
   readonly budget: InstanceType<Codecs["AnswerBudget"]>;
+  readonly queries: QueryLimit;
   readonly order: WatchOrder;
   readonly admission: Admission;
   /** Somebody wants to play. */
@@ -53,7 +55,8 @@ export class AskedSocket {
   }
 
   #look(): void {
-    const { sys } = this.#context;
+    const { sys, queries } = this.#context;
+    const now = performance.now();
     for (let read = 0; read < IN_A_ROW; read++) {
       const length = this.#receive(1);
       if (length === -EAGAIN) return;
@@ -64,7 +67,7 @@ export class AskedSocket {
       const isWanted = kind === "join" || (kind === "other" && this.#context.order.wake === "any");
       if (isWanted && !this.#isOld() && this.#context.admission.admits(senderOf(sender))) return this.#context.onWake();
       this.#receive(0);
-      if (kind === "status") this.#answer(packet);
+      if (kind === "status" && queries.allows(this.#fd, sender, now)) this.#answer(packet, now);
     }
   }
 
@@ -82,11 +85,10 @@ export class AskedSocket {
     return Date.now() - milliseconds > this.#context.order.discardAfter;
   }
 
-  #answer(packet: Uint8Array): void {
+  #answer(packet: Uint8Array, now: number): void {
     const { sys, codecs, codec, challenges, budget, order } = this.#context;
     const from = senderOf(sender);
     if (from === undefined) return;
-    const now = performance.now();
     const answer = codec.answer(packet, order.server, challenges.for(`${from.host} ${from.port}`, now));
     if (answer === undefined || !budget.allows(codecs.networkOf(from.host), packet.length, answer, now)) return;
     sys.sendto(this.#fd, answer.bytes, sender.subarray(0, from.length));

@@ -6,6 +6,7 @@ import { AnsweredSocket } from "./answered.ts";
 import { AskedSocket } from "./asked.ts";
 import type { Codecs } from "./codecs.ts";
 import type { WatchOrder } from "./messages.ts";
+import type { QueryLimit } from "./query-limit.ts";
 
 export interface DoorContext {
   readonly sys: Native;
@@ -13,6 +14,7 @@ export interface DoorContext {
   readonly challenges: InstanceType<Codecs["Challenges"]>;
   readonly budget: InstanceType<Codecs["AnswerBudget"]>;
   readonly limit: WakeLimit;
+  readonly queries: QueryLimit;
   /** Somebody wants to play, at the socket with this index. */
   readonly onWake: (index: number) => void;
 }

@@ -14,6 +14,7 @@ import type { Codecs } from "./codecs.ts";
 import { Door } from "./door.ts";
 import { startInquiry } from "./inquirer.ts";
 import { type AskOrder, decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./messages.ts";
+import { QueryLimit } from "./query-limit.ts";
 
 const CHANNEL = 3;
 const { EAGAIN } = constants.errno;
@@ -27,6 +28,7 @@ const codecs: Codecs = await import(new URL("protocols.js", import.meta.url).hre
 const challenges = new codecs.Challenges(randomBytes(32));
 const budget = new codecs.AnswerBudget();
 const limit = new WakeLimit();
+const queries = new QueryLimit();
 const doors = new Map<number, Door>();
 const buffer = Buffer.alloc(ORDER_BYTES);
 const received = new Int32Array(RECEIVED_LENGTH);
@@ -71,7 +73,7 @@ function read(): void {
     }
     const { watch } = order;
     const onWake = (index: number): void => say({ report: "wake", watch, index });
-    doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, onWake }));
+    doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, queries, onWake }));
   }
 }
 

@@ -12,6 +12,7 @@ import {
   type Order,
   type Report,
 } from "../../src/doorman/messages.ts";
+import { MOST_IN_ALL, MOST_OF_NETWORK as MOST_QUERIES, QueryLimit } from "../../src/doorman/query-limit.ts";
 import { type Sender, senderOf } from "../../src/doorman/sender.ts";
 import { encodeSockaddr } from "../../src/net/address.ts";
 
@@ -19,6 +20,41 @@ it("the package berthd-doorman is what the process expects", () => {
   const seen: Codecs = codecs;
   expectTypeOf(codecs).toExtend<Codecs>();
   expect(Object.keys(seen.datagramProtocols).sort()).toEqual(["a2s", "bedrock", "quake3", "teeworlds"]);
+});
+
+describe("the limit of queries", () => {
+  const from = (host: string, port: number): Uint8Array => {
+    const bytes = Buffer.alloc(28);
+    encodeSockaddr({ family: host.includes(":") ? "ipv6" : "ipv4", host, port }).copy(bytes);
+    return bytes;
+  };
+
+  it("is one of a network on a socket, for a second, whatever its ports and addresses", () => {
+    const limit = new QueryLimit();
+    const ask = (host: string, socket: number, now: number): number =>
+      Array.from({ length: 200 }, (_, n) => limit.allows(socket, from(host, n), now)).filter(Boolean).length;
+    expect(ask("192.0.2.1", 5, 10_000)).toBe(MOST_QUERIES);
+    expect(ask("192.0.2.200", 5, 10_000)).toBe(0);
+    expect(ask("::ffff:192.0.2.3", 5, 10_000)).toBe(0);
+    expect(ask("192.0.3.1", 5, 10_000)).toBe(MOST_QUERIES);
+    expect(ask("2001:db8::1", 5, 10_000)).toBe(MOST_QUERIES);
+    expect(ask("2001:db8::ffff:1", 5, 10_000)).toBe(0);
+    expect(ask("2001:db8:0:1::1", 5, 10_000)).toBe(MOST_QUERIES);
+    expect(ask("192.0.2.1", 6, 10_000)).toBe(MOST_QUERIES);
+    expect(ask("192.0.2.1", 5, 10_999)).toBe(0);
+    expect(ask("192.0.2.1", 5, 11_000)).toBe(MOST_QUERIES);
+  });
+
+  it("is one of all networks together, so that forged addresses cost no more, nor any memory", () => {
+    const limit = new QueryLimit();
+    let answered = 0;
+    for (let n = 0; n < 20_000; n++) {
+      const host = `10.${n >> 8}.${n & 255}.1`;
+      if (limit.allows(5, from(host, 1), 10_000)) answered++;
+    }
+    expect(answered).toBe(MOST_IN_ALL);
+    expect(limit.allows(5, from("192.0.2.1", 1), 11_000)).toBe(true);
+  });
 });
 
 describe("messages", () => {
