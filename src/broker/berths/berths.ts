@@ -208,7 +208,7 @@ export class Berths {
     const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
     const { ready, incoming: _, since, drain, ...tenant } = facts;
-    const lease = this.#begin(berth, tenant, pidfd, { id, since });
+    const lease = this.#begin(berth, tenant, pidfd, { former: { id, since } });
     lease.ready = ready;
     lease.drain = drain;
     berth.generation++;
@@ -245,7 +245,7 @@ export class Berths {
     }
     const { pid, uid, unit } = tenant;
     const event = berth.lease === undefined ? "acquired" : "handover";
-    const lease = this.#begin(berth, tenant, pidfd);
+    const lease = this.#begin(berth, tenant, pidfd, who.tenant === undefined ? { who: who.peer } : {});
     const how = event === "acquired" ? "taken" : "to be taken over";
     const message = `berth ${berth.name}: ${how} by pid ${pid} (uid ${uid})`;
     log("info", message, { event, berth: berth.name, lease: lease.id, pid, uid, unit });
@@ -254,11 +254,16 @@ export class Berths {
   }
 
   /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
-  #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, former?: FormerLease): Lease {
+  #begin(
+    berth: Berth,
+    tenant: Tenant,
+    pidfd: FdHandle,
+    origin: { readonly former?: FormerLease; readonly who?: object },
+  ): Lease {
     const onExit = (): void => this.mains.update(berth, lease);
-    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, former);
+    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, origin);
     const { lease: span, deliver } = berth.spec.server;
-    const mayHave = tenant.cgroup !== undefined || (former !== undefined && deliver.includes("bind"));
+    const mayHave = tenant.cgroup !== undefined || (origin.former !== undefined && deliver.includes("bind"));
     if (span === "server" && mayHave) lease.others = () => "unknown";
     if (berth.lease === undefined) {
       berth.lease = lease;

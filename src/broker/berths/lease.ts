@@ -11,7 +11,7 @@ import type { FdHandle } from "../../fd.ts";
 import { type Native, type Poll, READABLE } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
-import { processIdentity } from "../record/process-identity.ts";
+import { KnownIdentities, processIdentity } from "../record/process-identity.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { ownGroup } from "../sockets/control-group.ts";
 import type { JoinsView } from "./berth-view.ts";
@@ -19,6 +19,9 @@ import { leaseId } from "./lease-id.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
+
+/** A peer that takes a berth again and again is asked for once. */
+const identities = new KnownIdentities();
 
 /** The holder, as the kernel reported it at connect. */
 export interface Tenant {
@@ -87,21 +90,30 @@ export class Lease {
   /** Without it, the lease ends with the main process. */
   others: (() => Others) | undefined;
   readonly #onExit: () => void;
+  /** Who asked for it. */
+  #who: object | undefined;
   #pidfd: FdHandle | undefined;
   #identity: string | undefined;
   #poll: Poll | undefined;
 
   /**
    * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `former` is given for a
-   * lease of an earlier broker.
+   * lease of an earlier broker; `who`, a peer, where the pidfd is its own.
    */
-  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, former?: FormerLease) {
+  constructor(
+    tenant: Tenant,
+    pidfd: FdHandle,
+    sys: Native,
+    onExit: () => void,
+    { former, who }: { readonly former?: FormerLease | undefined; readonly who?: object | undefined } = {},
+  ) {
     this.id = former?.id ?? leaseId();
     this.since = former === undefined ? Date.now() * 1000 : former.since;
     this.#tenant = tenant;
     this.#sys = sys;
     this.#onExit = onExit;
     this.#pidfd = pidfd;
+    this.#who = who;
     this.#watch(pidfd);
   }
 
@@ -124,17 +136,21 @@ export class Lease {
     this.#tenant = { ...this.#tenant, pid };
     this.#pidfd = pidfd;
     this.#identity = undefined;
+    this.#who = undefined;
     this.#watch(pidfd);
   }
 
   /** Identifies the main process in a record; undefined when the lease has ended, or that process has. */
   get processIdentity(): string | undefined {
     if (this.#pidfd === undefined) return undefined;
-    if (this.#identity === undefined) {
-      const found = processIdentity(this.#tenant.pid, this.#pidfd.fd);
-      // If it lives after its number was looked at, the number was its own.
-      if (this.#sys.pollNow(this.#pidfd.fd, POLLIN) === 0) this.#identity = found;
-    }
+    if (this.#identity !== undefined) return this.#identity;
+    if (this.#who !== undefined) this.#identity = identities.get(this.#who);
+    if (this.#identity !== undefined) return this.#identity;
+    const { fd } = this.#pidfd;
+    const found = processIdentity(this.#tenant.pid, fd);
+    // If it lives after its number was looked at, the number was its own.
+    if (this.#sys.pollNow(fd, POLLIN) === 0) this.#identity = found;
+    if (this.#who !== undefined && this.#identity !== undefined) identities.note(this.#who, this.#identity, fd);
     return this.#identity;
   }
 

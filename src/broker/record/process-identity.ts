@@ -30,6 +30,23 @@ function hasPidfs(pidfd: number): boolean {
   return pidfs;
 }
 
+/**
+ * Identities by who asked: an object that is always of one process, and from which the kernel gives that process's
+ * pidfd. It remembers none where that could be another process's by now.
+ */
+export class KnownIdentities {
+  readonly #known = new WeakMap<object, string>();
+
+  get(who: object): string | undefined {
+    return this.#known.get(who);
+  }
+
+  /** `pidfd` is the process's, and it lives. */
+  note(who: object, identity: string, pidfd: number): void {
+    if (hasPidfs(pidfd)) this.#known.set(who, identity);
+  }
+}
+
 /** One for each start of the machine. */
 export function bootId(): string {
   boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
