@@ -85,6 +85,8 @@ export class Lease {
   drain: DrainFacts | undefined;
   /** With it: what becomes of new joins, unless they go on as ever. */
   joins: JoinsView | undefined;
+  /** Speak has asked for the end of its server, and that has not failed. */
+  endAsked = false;
   /** Set while the tenant must send WATCHDOG=1. */
   watchdog: TenantWatchdog | undefined;
   /** Without it, the lease ends with the main process. */

@@ -48,7 +48,11 @@ export function speak(context: SpeakContext, who: Requester, spoken: Spoken): An
   const server: Speaker = { privileged: false, holds: (other) => other === lease };
   if (spoken.ready === true && !lease.ready) berths.ready(lease.id, server, "keep");
   if (spoken.end === "abort") abort(context, tenancy, who);
-  else if (spoken.end === "stop") void stop(context, tenancy, who);
+  else if (spoken.end === "stop" && !lease.endAsked) {
+    // The call is answered at once: however often it comes, one stop is under way.
+    lease.endAsked = true;
+    void stop(context, tenancy, who);
+  }
   return answer({});
 }
 
@@ -85,7 +89,9 @@ async function stop(context: SpeakContext, { berth, lease }: Tenancy, who: Reque
     log("warning", `berth ${berth.name}: ${message}`, { event: "stop-failed", berth: berth.name });
   try {
     const done = await stops.end(berth, [lease], { privileged: true, uid, why });
-    if (done.kind === "not-stopped") failed(done.message);
+    if (done.kind !== "not-stopped") return;
+    lease.endAsked = false;
+    failed(done.message);
   } catch (error) {
     if (!isScarcity(error)) throw error;
     failed(`its server asked for its end, and is stopped later: ${error.message}`);
