@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "console.h"
+#include "launch/output/console.h"
 #include "plan.h"
 
 namespace berthd {

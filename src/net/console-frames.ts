@@ -1,4 +1,4 @@
-/** What a reader of a console and its keeper send each other: native/launch/console.h documents it. Pure. */
+/** What a reader of a console and its keeper send each other: native/launch/output/console.h documents it. Pure. */
 
 const HEADER_LENGTH = 3;
 /** The most bytes of input in a frame; kInputMax. */

@@ -28,7 +28,7 @@ export interface ServerProcess {
   readonly group: number;
   /** When it started, in ticks since the machine has (proc_pid_stat(5)). */
   readonly since: number;
-  /** It says that it keeps the console (native/launch/console-keeper.cc): it ends with the server by itself. */
+  /** It says that it keeps the console (native/launch/output/console-keeper.cc): it ends with the server by itself. */
   readonly isConsole: boolean;
 }
 

@@ -1,7 +1,7 @@
 /**
  * The sockets of consoles: for each lease whose server has one, `LEASE` in a folder beside the control socket. The
- * launcher gets the listening socket, and the keeper of the console answers there (native/launch/console.h). The broker
- * keeps only the path: so a console needs no broker, and ends with its server.
+ * launcher gets the listening socket, and the keeper of the console answers there (native/launch/output/console.h). The
+ * broker keeps only the path: so a console needs no broker, and ends with its server.
  *
  * The kernel checks who may connect, by the owner of the path: who has the lease, who may also end the server
  * (test/cli/console.test.ts).

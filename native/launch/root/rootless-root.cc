@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 
 #include "common/mount-abi.h"
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 namespace {

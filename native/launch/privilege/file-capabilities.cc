@@ -7,7 +7,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "plan.h"
+#include "launch/plan.h"
 
 namespace berthd {
 namespace {

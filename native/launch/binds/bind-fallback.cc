@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "common/bind-call.h"
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 namespace {

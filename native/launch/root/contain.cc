@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "common/mount-abi.h"
-#include "plan.h"
+#include "launch/plan.h"
 
 namespace berthd {
 namespace {

@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <stddef.h>
 
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 
 #include "common/mount-abi.h"
-#include "plan.h"
+#include "launch/plan.h"
 
 namespace berthd {
 namespace {

@@ -4,7 +4,7 @@
 #include <linux/keyctl.h>
 #include <sys/syscall.h>
 
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 

@@ -6,7 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#include "plan.h"
+#include "launch/plan.h"
 
 namespace berthd {
 namespace {

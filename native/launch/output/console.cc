@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 
-#include "plan.h"
+#include "launch/plan.h"
 
 namespace berthd {
 namespace {

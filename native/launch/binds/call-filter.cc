@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 namespace {

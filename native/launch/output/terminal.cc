@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "launch.h"
+#include "launch/launch.h"
 
 namespace berthd {
 

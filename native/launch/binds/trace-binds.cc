@@ -5,8 +5,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "launch.h"
-#include "plan.h"
+#include "launch/launch.h"
+#include "launch/plan.h"
 
 namespace berthd {
 namespace {
