@@ -56,7 +56,8 @@ describe("a flood of queries", { timeout: 120_000 }, () => {
     await broker.broker.reloadInSlices();
     expect(broker.log.filter(({ event }) => event === "doorman")).toEqual([]);
     expect(await ready()).toBe(pid);
-    expect(broker.watcher.names()).toEqual([]);
+    // What was reloaded is an event.
+    expect(broker.watcher.names().filter((name) => name !== "changed")).toEqual([]);
     const udp = await client(port);
     const again = setInterval(() => udp.send(knock), 100);
     const asked = performance.now();
