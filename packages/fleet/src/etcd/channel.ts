@@ -38,13 +38,15 @@ const PING_ANSWER_MS = 5_000;
 export class Channel implements Disposable {
   readonly #session: ClientHttp2Session;
   readonly #pings: NodeJS.Timeout;
+  /** Until when the last ping has to be answered. */
+  #late: NodeJS.Timeout | undefined;
 
   private constructor(session: ClientHttp2Session) {
     this.#session = session;
     session.on("error", () => undefined); // Its calls have it, too.
     session.on("goaway", () => session.close());
     this.#pings = setInterval(() => this.#ping(), PING_EVERY_MS);
-    session.once("close", () => clearInterval(this.#pings));
+    session.once("close", () => this.#stopPings());
   }
 
   /** Throws {@link CallFailed}. */
@@ -126,13 +128,19 @@ export class Channel implements Disposable {
 
   /** Without an answer the other end is gone, though nothing closed the connection. */
   #ping(): void {
+    clearTimeout(this.#late);
     const late = setTimeout(() => this.#session.destroy(new Error("it answers no ping")), PING_ANSWER_MS);
-    this.#session.once("close", () => clearTimeout(late));
+    this.#late = late;
     if (!this.#session.ping(() => clearTimeout(late))) clearTimeout(late);
   }
 
-  [Symbol.dispose](): void {
+  #stopPings(): void {
     clearInterval(this.#pings);
+    clearTimeout(this.#late);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopPings();
     this.#session.destroy();
   }
 }
