@@ -52,6 +52,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
         reporter.forget();
         reconciler.look();
       },
+      heldAgain: () => reconciler.look(),
       say,
     },
   );

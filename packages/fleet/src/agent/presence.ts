@@ -9,6 +9,8 @@ import type { Keys } from "../model/keys.ts";
 export interface PresenceEvents {
   /** There is a new lease: keys under the former one are gone. */
   taken(): void;
+  /** The lease is held again, after a time in which it might have ended: what had to wait can begin. */
+  heldAgain(): void;
   /** For people: a change, once. */
   say(sentence: string): void;
 }
@@ -64,7 +66,9 @@ export class Presence {
         this.#say("the lease has ended; servers go on, and a new lease is taken");
       }
       if (this.#lease === undefined) return await this.#take();
+      const wasHeld = this.lease !== undefined;
       this.#heldUntil = asked + this.#seconds * 1000;
+      if (!wasHeld) this.#events.heldAgain();
       await this.#publish(this.#lease);
       this.#say("the lease is held");
       return undefined;
