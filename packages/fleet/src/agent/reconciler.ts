@@ -124,7 +124,11 @@ export class Reconciler {
     if (this.#wanted !== undefined) {
       await this.#holds.cancelEnded();
       await this.#removeOld(this.#wanted);
-      if (this.#mustReload) await this.#reload();
+      if (this.#mustReload) {
+        await this.#reload();
+        // What was in the way may be gone: a port that a removed berth had.
+        this.#refused.clear();
+      }
       this.#held = this.#heldOf(this.#wanted);
       const added = await this.#addNew(this.#wanted, signal);
       if (added.length > 0) await this.#reloadWith(added);
