@@ -42,6 +42,9 @@ it.each([
   [["agent", "--folder", "/x"], 100, /--etcd http:\S+ is not encrypted.*use https:\/\/ with --ca, or --insecure/],
   [["ls", "--ca", "package.json"], 100, /http:\S+ uses no certificates, and some were given/],
   [["agent", "--folder", "/x", "--insecure", "--ca", "package.json"], 100, /http:\S+ uses no certificates/],
+  [["roles"], 100, /roles needs a host.s name/],
+  [["roles", "a;b"], 100, /roles: must be a host.s name/],
+  [["replace", "--margin", "x"], 100, /--margin: must be an integer from 0 to 3600/],
   [["agent", "--folder", "/x", "--ports", "9-3"], 100, /--ports: port 9 is above port 3/],
   [["agent", "--folder", "/x", "--memory", "much"], 100, /--memory much is no size/],
   [["agent", "--folder", "/x", "--label", "fast"], 100, /--label fast has no value: write NAME=VALUE/],
@@ -79,8 +82,8 @@ test("berth-fleet(1) has the commands and options of berth-fleet, and no other",
   const helps = Object.values(usages).join("");
   const options = Array.from(helps.matchAll(/^ {2}--([a-z]+)/gm), ([, name]) => name);
   expect(new Set(listed)).toEqual(new Set(options));
-  // --label is one of agent, and one of allocate.
-  expect(listed).toHaveLength(new Set(listed).size + 1);
+  // --label is one of agent, and one of allocate; --margin is one of agent, and one of replace.
+  expect(listed).toHaveLength(new Set(listed).size + 2);
   const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
   expect(new Set(commands)).toEqual(new Set(Array.from(usages.usage.matchAll(/^ {2}([a-z]+)/gm), ([, name]) => name)));
 });

@@ -1,10 +1,7 @@
 /** The client of etcd with a real etcd: transactions, leases, watches, and what breaks them. */
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Compacted, EtcdClient, Fault, type Followed, follow, type Range } from "../../packages/fleet/src/index.ts";
-import { TestFolder } from "../support/broker.ts";
+import { Certificates } from "../support/fleet/certificates.ts";
 import { TestEtcd } from "../support/fleet/etcd.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
@@ -225,26 +222,13 @@ it("an address that is none is refused", () => {
 
 describe("etcd that asks for certificates", { ...needs("etcd", "openssl"), timeout: 90_000 }, () => {
   it("serves a client with one, and no other", async () => {
-    using folder = new TestFolder();
-    const at = (name: string): string => join(folder.path, name);
-    const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder.path, stdio: "pipe" });
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    openssl("req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=ca");
-    folder.write({ "names.ext": "subjectAltName=IP:127.0.0.1\n" });
-    for (const name of ["server", "host"]) {
-      openssl("req", ...key, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
-      const sign = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names.ext"];
-      openssl("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.pem`, ...sign);
-    }
-    const files = ["--cert-file", at("server.pem"), "--key-file", at("server.key"), "--trusted-ca-file", at("ca.pem")];
-    await using etcd = await TestEtcd.start({ scheme: "https", args: [...files, "--client-cert-auth"] });
-    const read = (name: string): string => readFileSync(at(name), "utf8");
+    using certificates = new Certificates("server", "host");
+    await using etcd = await TestEtcd.start({ scheme: "https", args: certificates.ofServer("server") });
+    const tls = certificates.tls("host");
 
-    using client = new EtcdClient([etcd.endpoint], {
-      ...{ ca: read("ca.pem"), cert: read("host.pem"), key: read("host.key") },
-    });
+    using client = new EtcdClient([etcd.endpoint], tls);
     expect(await client.commit([], [{ put: "/a", value: "1" }])).toMatchObject({ done: true });
-    using nameless = new EtcdClient([etcd.endpoint], { ca: read("ca.pem") });
+    using nameless = new EtcdClient([etcd.endpoint], { ca: tls.ca });
     expect(await codeOf(nameless.read({ key: "/a" }))).toBe("ETCD_UNREACHABLE");
     using distrustful = new EtcdClient([etcd.endpoint]);
     await expect(distrustful.read({ key: "/a" })).rejects.toThrow(/certificate/);

@@ -32,6 +32,7 @@ const PACKAGES = {
   dropbear: "dropbear-bin",
   erl: "erlang-base",
   etcd: "etcd-server",
+  etcdctl: "etcd-client",
   fish: "fish",
   flock: "util-linux",
   getcap: "libcap2-bin",

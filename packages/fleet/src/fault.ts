@@ -5,6 +5,7 @@ export type FaultCode =
   | "INVALID_RECORD"
   | "ETCD_UNREACHABLE"
   | "ETCD_REFUSED"
+  | "ETCD_DENIED"
   | "NO_SUCH_SET"
   | "NO_SUCH_ALLOCATION"
   | "NO_SUCH_BERTH"

@@ -4,6 +4,7 @@ import { follow } from "../etcd/follow.ts";
 import { Fault } from "../fault.ts";
 import { eventChange, pruneSometimes } from "../fleet/events.ts";
 import type { Keys } from "../model/keys.ts";
+import { unlessDenied } from "./denied.ts";
 
 export class HostEvents {
   readonly #etcd: Etcd;
@@ -23,6 +24,10 @@ export class HostEvents {
 
   /** Each host looks after the one before it, so one host writes of each that is silent. */
   async run(signal: AbortSignal): Promise<void> {
+    await unlessDenied(this.#follow(signal), () => undefined);
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
     const present = new Set<string>();
     for await (const one of follow(this.#etcd, { prefix: this.#keys.all("host") }, signal)) {
       if (one.kind === "all") {

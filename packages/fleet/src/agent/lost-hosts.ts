@@ -4,6 +4,7 @@ import { follow, sleep } from "../etcd/follow.ts";
 import { Fault } from "../fault.ts";
 import type { Fleet } from "../fleet/fleet.ts";
 import type { Keys } from "../model/keys.ts";
+import { unlessDenied } from "./denied.ts";
 
 const PAUSE_MS = 500;
 /** Until berths that no host could take are tried again. */
@@ -29,8 +30,15 @@ export class LostHosts {
     this.#say = say;
   }
 
+  /** Until the signal, or until etcd denies it: an agent may have no right to change what other hosts have. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#follow(signal), this.#replace(signal)]);
+    const denied = new AbortController();
+    const until = AbortSignal.any([signal, denied.signal]);
+    const told = ({ message }: Fault): void => {
+      if (!denied.signal.aborted) this.#say(`berths of lost hosts are placed by others: ${message}`);
+      denied.abort();
+    };
+    await Promise.all([unlessDenied(this.#follow(until), told), unlessDenied(this.#replace(until), told)]);
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
@@ -55,7 +63,7 @@ export class LostHosts {
       try {
         await this.#look();
       } catch (error) {
-        if (!(error instanceof Fault)) throw error;
+        if (!(error instanceof Fault) || error.code === "ETCD_DENIED") throw error;
         if (!isUnreachable(error)) this.#say(error.message);
         this.#lookAgainIn(AFTER_REFUSAL_MS);
       }

@@ -3,10 +3,9 @@ import { hostname, totalmem } from "node:os";
 import { runAgent } from "../agent/agent.ts";
 import { describeHost, type HostOptions } from "../agent/describe.ts";
 import { Fault } from "../fault.ts";
-import { integer } from "../model/fields.ts";
 import { hostRecord } from "../model/host.ts";
 import { parsePortRange } from "../model/ports.ts";
-import { commonFlags, endpointsOf, openFleet, parse, parseBytes, parseLabel } from "./common.ts";
+import { commonFlags, endpointsOf, openFleet, parse, parseBytes, parseLabel, parseSeconds, sayer } from "./common.ts";
 import { agentUsage } from "./usage.ts";
 
 const flags = {
@@ -40,15 +39,12 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   // The agent refuses a wrong option at its start; otherwise the readers of its record would.
   const describe = (own: Parameters<typeof describeHost>[1]) => hostRecord(describeHost(host, own), "this host");
   describe([]);
-  const ttl = seconds(values.ttl ?? "10", "--ttl", 2);
-  const margin = seconds(values.margin ?? "5", "--margin", 0);
+  const ttl = parseSeconds(values.ttl ?? "10", "--ttl", 2);
+  const margin = parseSeconds(values.margin ?? "5", "--margin", 0);
   if (!values.insecure) refusePlain(endpointsOf(values));
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  const say = (sentence: string): void => {
-    if (values.json) console.error(JSON.stringify({ time: new Date().toISOString(), message: sentence }));
-    else console.error("berth-fleet: %s", sentence);
-  };
+  const say = sayer(values);
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
   const { folder, socket } = values;
@@ -68,8 +64,4 @@ function refusePlain(endpoints: readonly string[]): void {
     `--etcd ${plain} is not encrypted: a program that listens there can run commands as root on this host; ` +
       "use https:// with --ca, or --insecure for a test",
   );
-}
-
-function seconds(text: string, option: string, least: number): number {
-  return integer(least, 3600)(/^\d+$/.test(text) ? Number(text) : text, option);
 }

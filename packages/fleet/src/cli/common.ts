@@ -4,6 +4,7 @@ import { type ParseArgsConfig, parseArgs } from "node:util";
 import type { TlsFiles } from "../etcd/channel.ts";
 import { EtcdClient } from "../etcd/etcd.ts";
 import { Fault } from "../fault.ts";
+import { integer } from "../model/fields.ts";
 import { LONGEST_DRAIN_SECONDS } from "../model/hold.ts";
 import { Keys } from "../model/keys.ts";
 
@@ -144,6 +145,19 @@ export function untilSignal(): Stop {
 export function printLine(line: string, stop: Stop): void {
   if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", () => stop.abort());
   process.stdout.write(`${line}\n`);
+}
+
+/** A number of seconds, at most an hour. Throws INVALID_RECORD. */
+export function parseSeconds(text: string, option: string, least: number): number {
+  return integer(least, 3600)(/^\d+$/.test(text) ? Number(text) : text, option);
+}
+
+/** Writes a line to the log of a command that runs until it is ended. */
+export function sayer({ json }: { readonly json?: boolean | undefined }): (sentence: string) => void {
+  return (sentence) => {
+    if (json) console.error(JSON.stringify({ time: new Date().toISOString(), message: sentence }));
+    else console.error("berth-fleet: %s", sentence);
+  };
 }
 
 /** `NAME=VALUE`. Throws USAGE. */

@@ -8,6 +8,8 @@ import { applyCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
 import { eventsCommand, explainCommand, watchCommand } from "./look-commands.ts";
 import { lsCommand } from "./ls-command.ts";
 import { cordonCommand, drainCommand, moveCommand, uncordonCommand } from "./move-commands.ts";
+import { replaceCommand } from "./replace-command.ts";
+import { rolesCommand } from "./roles-command.ts";
 import { serveCommand } from "./serve-command.ts";
 import { usage } from "./usage.ts";
 
@@ -27,6 +29,8 @@ const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed
   ["events", eventsCommand],
   ["explain", explainCommand],
   ["rm", rmCommand],
+  ["replace", replaceCommand],
+  ["roles", rolesCommand],
 ] as const);
 
 const REFUSALS: ReadonlySet<FaultCode> = new Set([

@@ -21,6 +21,8 @@ Berths on many hosts, with etcd as the one place to ask.
   events         print what happened
   explain BERTH  say why a berth is where it is, and why on no other host
   rm SET...      remove sets with all their berths
+  replace        place the berths of lost hosts elsewhere, where agents have no right to
+  roles HOST...  print the commands that give hosts their rights in etcd
 
 Each command has --help.
 Exit codes: 0 done, 1 refused: a berth has no host, none is ready, one could not move; 100 wrong usage; 111 etcd
@@ -168,4 +170,20 @@ ${common}`;
 export const lsUsage: string = `Usage: berth-fleet ls [hosts|berths|sets] [OPTION]...
 
 Lists the hosts, the berths (by default) or the sets of the fleet.
+${common}`;
+
+export const replaceUsage: string = `Usage: berth-fleet replace [OPTION]...
+
+Places the berths of lost hosts elsewhere, those whose set says on-lost = "replace", until SIGTERM. Agents do it, too,
+unless each has rights in etcd for its own host only: then run this with an operator's certificate. It may run several
+times.
+
+  --margin SECONDS
+                 a host is lost so long after its lease has ended (default: 5)
+${common.slice(1)}`;
+
+export const rolesUsage: string = `Usage: berth-fleet roles HOST... [OPTION]...
+
+Prints the etcdctl commands that give each host a role and a user of etcd: it reads what is placed on it, and writes its
+own record and reports. The user is the host's name; the CN of its certificate has to be the same. Changes nothing.
 ${common}`;

@@ -29,6 +29,7 @@ export class CallFailed extends Error {
 
 export const UNAVAILABLE = 14;
 export const DEADLINE_EXCEEDED = 4;
+export const PERMISSION_DENIED = 7;
 
 const CONNECT_MS = 3_000;
 /** etcd closes connections that ping more often than every 5 seconds (--grpc-keepalive-min-time). */

@@ -1,6 +1,6 @@
 /** etcd, as the fleet uses it: read, commit, lease, watch. Nothing else of this package knows of gRPC. */
 import { Fault } from "../fault.ts";
-import { CallFailed, Channel, DEADLINE_EXCEEDED, type TlsFiles, UNAVAILABLE } from "./channel.ts";
+import { CallFailed, Channel, DEADLINE_EXCEEDED, PERMISSION_DENIED, type TlsFiles, UNAVAILABLE } from "./channel.ts";
 import {
   type Change,
   type Condition,
@@ -156,6 +156,8 @@ export class EtcdClient implements Etcd, Disposable {
   /** The error as the callers know it. A member that cannot serve is left: the next call goes to another one. */
   #faultOf(error: unknown, channel: Channel | undefined): unknown {
     if (!(error instanceof CallFailed)) return error;
+    if (error.status === PERMISSION_DENIED)
+      return new Fault("ETCD_DENIED", `our user of etcd has not the right: ${error.message}`, { cause: error });
     if (error.status !== UNAVAILABLE && error.status !== DEADLINE_EXCEEDED)
       return new Fault("ETCD_REFUSED", `etcd refused: ${error.message}`, { cause: error });
     if (channel !== undefined && !channel.closed) this.#at++;
