@@ -1,7 +1,7 @@
 /** What etcd has for one host: its berths, and which of them it shall hold. Both come from one watch. */
 import type { Etcd } from "../etcd/etcd.ts";
 import { follow } from "../etcd/follow.ts";
-import { readable } from "../fleet/view.ts";
+import { named, readable } from "../fleet/view.ts";
 import { type Hold, hold } from "../model/hold.ts";
 import type { Keys } from "../model/keys.ts";
 import { type Assignment, assignment } from "../model/placement.ts";
@@ -25,8 +25,9 @@ export async function followOrders(
   const holds = new Map<string, Hold>();
   const put = (key: string, value: string): void => {
     const held = keys.heldBy(key);
-    if (held !== undefined) set(holds, held, readable(key, value, hold, say));
-    else set(assignments, keys.nameIn(key), readable(key, value, assignment, say));
+    const name = held ?? keys.nameIn(key);
+    if (held !== undefined) set(holds, name, readable(key, value, named(hold, berthIn, name), say));
+    else set(assignments, name, readable(key, value, named(assignment, berthIn, name), say));
   };
   const remove = (key: string): void => {
     const held = keys.heldBy(key);
@@ -48,6 +49,8 @@ export async function followOrders(
     changed({ assignments: new Map(assignments), holds: new Map(holds) });
   }
 }
+
+const berthIn = ({ berth }: Assignment | Hold): string => berth;
 
 /** A record that cannot be read changes nothing. */
 function set<T>(all: Map<string, T>, name: string, value: T | undefined): void {

@@ -46,10 +46,10 @@ export class Fleet {
 
   /** Places the berths of a set that are missing. Throws NO_SUCH_SET. */
   async place(name: string): Promise<Outcome[]> {
-    const outcomes = await this.#placeAll((view, refused) => {
+    const outcomes = await this.#placeAll((view, tried) => {
       const set = view.sets.get(name);
       if (set === undefined) throw noSuchSet(name);
-      const [need] = missing(set.record, new Set([...view.placements.keys(), ...refused]));
+      const [need] = missing(set.record, new Set([...view.placements.keys(), ...tried]));
       return need && { set, need };
     });
     const refused = outcomes.filter(({ explanation }) => explanation.host === undefined);
@@ -73,10 +73,10 @@ export class Fleet {
 
   /** Places berths of lost hosts elsewhere, those whose set says `replace`. `isLost` decides of which hosts. */
   async replaceLost(isLost: (host: string) => boolean): Promise<Outcome[]> {
-    return await this.#placeAll((view, refused) => {
+    return await this.#placeAll((view, tried) => {
       for (const { record } of view.placements.values()) {
         const { berth, host, onLost } = record;
-        if (onLost !== "replace" || refused.has(berth) || view.hosts.has(host)) continue;
+        if (onLost !== "replace" || tried.has(berth) || view.hosts.has(host)) continue;
         const set = view.sets.get(record.set);
         if (set !== undefined && isLost(host)) return { set, need: needOf(set.record, numberOf(record)) };
       }
@@ -84,16 +84,19 @@ export class Fleet {
     }, "replaced");
   }
 
-  /** Places one need after the other, as long as there is one. `refused`: berths that no host can have. */
+  /**
+   * Places one need after the other, as long as there is one, and each berth at most once: so it ends, whatever etcd
+   * contains. `tried`: berths that were placed, or that no host can have.
+   */
   async #placeAll(
-    next: (view: FleetView, refused: ReadonlySet<string>) => Wanted | undefined,
+    next: (view: FleetView, tried: ReadonlySet<string>) => Wanted | undefined,
     event?: "replaced",
   ): Promise<Outcome[]> {
     const outcomes: Outcome[] = [];
-    const refused = new Set<string>();
+    const tried = new Set<string>();
     await this.#untilDone(async (view, isFresh) => {
-      const wanted = next(view, refused);
-      if (wanted === undefined) return "done";
+      const wanted = next(view, tried);
+      if (wanted === undefined || tried.has(wanted.need.berth)) return "done";
       const { set, need } = wanted;
       const { berth } = need;
       const decision = decide(need, hostViews(view));
@@ -101,14 +104,16 @@ export class Fleet {
       if (decision.kind === "refuse") {
         // Others may have made room since the fleet was read.
         if (!isFresh) return undefined;
-        refused.add(berth);
+        tried.add(berth);
         outcomes.push(outcome);
         return view;
       }
       const why = whyNot(outcome.explanation);
       const terms: Terms = { ...(event && { event }), ...(why && { why }) };
       const after = await commitPlacement(this.#etcd, this.#keys, view, set, need, decision, terms);
-      if (after !== undefined) outcomes.push(outcome);
+      if (after === undefined) return undefined;
+      tried.add(berth);
+      outcomes.push(outcome);
       return after;
     });
     return outcomes;

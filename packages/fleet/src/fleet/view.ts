@@ -3,7 +3,7 @@ import type { Etcd } from "../etcd/etcd.ts";
 import type { Entry } from "../etcd/messages.ts";
 import { Fault } from "../fault.ts";
 import { type BerthSet, berthSet } from "../model/berth-set.ts";
-import { fromJson, type Reader } from "../model/fields.ts";
+import { fromJson, invalid, type Reader } from "../model/fields.ts";
 import { type HostRecord, hostRecord } from "../model/host.ts";
 import type { Keys } from "../model/keys.ts";
 import { type Bookings, bookings, NO_BOOKINGS, type Placement, placement } from "../model/placement.ts";
@@ -38,25 +38,31 @@ export async function readFleet(etcd: Etcd, keys: Keys): Promise<FleetView> {
     { prefix: keys.all("cordon") },
   );
   const problems: string[] = [];
-  const kept = <T>(entries: readonly Entry[], read: Reader<T>): Map<string, Kept<T>> => {
+  const kept = <T>(
+    entries: readonly Entry[],
+    read: Reader<T>,
+    nameOf?: (record: T) => string,
+  ): Map<string, Kept<T>> => {
     const found = new Map<string, Kept<T>>();
     for (const { key, value, revision: of } of entries) {
-      const record = readable(key, value, read, (problem) => problems.push(problem));
-      if (record !== undefined) found.set(keys.nameIn(key), { record, revision: of });
+      const name = keys.nameIn(key);
+      const reader = nameOf === undefined ? read : named(read, nameOf, name);
+      const record = readable(key, value, reader, (problem) => problems.push(problem));
+      if (record !== undefined) found.set(name, { record, revision: of });
     }
     return found;
   };
   const booked = kept(lists[1], bookings);
   // Without its bookings nobody knows which ports a host has left.
   const isSound = (host: string): boolean => booked.has(host) || lists[1].every(({ key }) => keys.nameIn(key) !== host);
-  const hosts = [...kept(lists[0], hostRecord)].filter(([name]) => isSound(name));
+  const hosts = [...kept(lists[0], hostRecord, ({ name }) => name)].filter(([name]) => isSound(name));
   return {
     revision,
     hosts: new Map(hosts.map(([name, { record }]) => [name, record])),
     bookings: booked,
     cordons: new Set(lists[4].map(({ key }) => keys.nameIn(key))),
-    sets: kept(lists[2], berthSet),
-    placements: kept(lists[3], placement),
+    sets: kept(lists[2], berthSet, ({ name }) => name),
+    placements: kept(lists[3], placement, ({ berth }) => berth),
     problems,
   };
 }
@@ -75,6 +81,15 @@ export function readable<T>(
     say(error.message);
     return undefined;
   }
+}
+
+/** Refuses a record that is about something else than its key: who changes it by its name would change another key. */
+export function named<T>(read: Reader<T>, nameOf: (record: T) => string, name: string): Reader<T> {
+  return (value, at) => {
+    const record = read(value, at);
+    if (nameOf(record) !== name) throw invalid(at, `is about ${nameOf(record)}, and its key about ${name}`);
+    return record;
+  };
 }
 
 /** The bookings of a host. Revision 0: it has none yet. */

@@ -61,9 +61,12 @@ const generation = integer(1, Number.MAX_SAFE_INTEGER);
 
 export const placement: Reader<Placement> = (value, at) => {
   const fields = new Fields(value, at);
+  const berth = fields.get("berth", berthName);
+  const set = fields.get("set", setName);
+  if (!(berth.startsWith(set) && /^-[1-9]\d{0,4}$/.test(berth.slice(set.length))))
+    throw invalid(at, `${berth} is no berth of the set ${set}`);
   return {
-    berth: fields.get("berth", berthName),
-    set: fields.get("set", setName),
+    ...{ berth, set },
     host: fields.get("host", hostName),
     generation: fields.get("generation", generation),
     ports: fields.get("ports", table(socketName, port)),
