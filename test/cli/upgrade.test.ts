@@ -173,7 +173,7 @@ describe("berth upgrade", needs("root", "unshare"), () => {
     });
     await world.broker.logged(({ event }) => event === "drain");
     child?.kill("SIGINT");
-    expect(await upgrade).toEqual({ code: null, stdout: "", stderr: "" });
+    expect(await upgrade).toEqual({ code: null, stdout: "", stderr: "berth: interrupted; the same command goes on\n" });
     expect((await world.served())["arena@a"]?.[0]).toBe(before["arena@a"]?.[0]);
     expect((await world.run("drain", "--cancel", "arena@a")).stdout).toBe("arena@a: was not draining\n");
   });

@@ -6,6 +6,7 @@ import { printable } from "../../printable.ts";
 import { berthNames } from "../berth-names.ts";
 import { findBerth } from "../berth-records.ts";
 import { deadlineOption, whenEmptyOption } from "../drain-calls.ts";
+import { fail } from "../exit.ts";
 import { forBerths } from "../for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { jsonOption, socketOption, timeoutOption } from "../options.ts";
@@ -30,7 +31,7 @@ again, and the error says why.
 --image makes this version of an image the current one first, as berth image use does.
 The berths are upgraded one after another, or --max-parallel of them at once. After a failure no other is begun.
 Run the same command again to go on: it leaves a server of the present version alone, unless you say --force.
-At Ctrl-C, a drain that the command has begun is cancelled.
+At Ctrl-C, a drain that the command has begun is cancelled. A berth whose server has ended gets its new one first.
 Exit status: 0 all are of the present version; 1 refused; 100 usage; 111 no broker, or a new version does not serve.
 
 Examples:
@@ -65,7 +66,16 @@ export function addUpgrade(program: Command): void {
         const options = command.optsWithGlobals<UpgradeOptions>();
         const names = await berthNames(words, options);
         if (options.image !== undefined) await useImage(options.image, names, options, signal);
-        await forBerths(names, (name) => upgradeBerth(name, options, signal), {
+        const act = async (name: string): Promise<Upgraded> => {
+          try {
+            return await upgradeBerth(name, options, signal);
+          } catch (error) {
+            // Of what was finished after an interruption, too.
+            if (signal.aborted && error instanceof BerthError && error.code === "SYSTEM_ERROR") fail("berth", error);
+            throw error;
+          }
+        };
+        await forBerths(names, act, {
           describe,
           signal,
           json: options.json === true,
@@ -75,6 +85,7 @@ export function addUpgrade(program: Command): void {
             process.stderr.write(`${message}\n`);
           },
         });
+        if (signal.aborted) process.stderr.write("berth: interrupted; the same command goes on\n");
       }),
     );
 }

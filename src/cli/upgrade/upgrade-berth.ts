@@ -3,7 +3,7 @@
  * old version is started again.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { BerthError } from "../../errors.ts";
+import { BerthError, RefusedError } from "../../errors.ts";
 import { acrossRestarts } from "../across-restarts.ts";
 import { secondsOf } from "../ask.ts";
 import { type BerthRecord, findBerth } from "../berth-records.ts";
@@ -35,10 +35,15 @@ export interface Upgraded {
 /** How long a server that does not send READY=1 must keep its berth, and how often to look, in milliseconds. */
 const SETTLE_MS = 3000;
 const LOOK_MS = 200;
+/** What is begun after the old server's end is finished, also when somebody interrupts: the berth has a server then. */
+const NEVER: AbortSignal = new AbortController().signal;
 /** Longer than the broker keeps what it has read of the current images: a second. */
 const IMAGES_FRESH_MS = 1100;
 
-/** Throws SYSTEM_ERROR or ABORTED if the new version does not serve; the message says what runs now. */
+/**
+ * Throws SYSTEM_ERROR or ABORTED if the new version does not serve; the message says what runs now. `signal` ends it
+ * as long as the old server can go on. After that it is finished.
+ */
 export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: AbortSignal): Promise<Upgraded> {
   const before = await findForUpgrade(name, choice);
   mustBeSound(before);
@@ -50,10 +55,10 @@ export async function upgradeBerth(name: string, choice: UpgradeChoice, signal: 
   const older = olderVersions(before);
   let upgraded: Upgraded;
   try {
-    upgraded = await begin(name, choice, signal, before);
+    upgraded = await begin(name, choice, before);
   } catch (error) {
-    if (signal.aborted || !(error instanceof BerthError)) throw error;
-    throw await goBack(name, older, choice, signal, error);
+    if (!(error instanceof BerthError)) throw error;
+    throw await goBack(name, older, choice, error);
   }
   const wanted = root?.newer;
   // A broker that was started meanwhile does not know which versions a server's root has: only the image's name.
@@ -83,30 +88,40 @@ async function mustBeStartable({ name, lease }: BerthRecord): Promise<void> {
   throw new BerthError("SYSTEM_ERROR", message);
 }
 
+/** Resolves when the old server has ended. Throws ABORTED while it goes on. */
 async function end(name: string, lease: string, choice: UpgradeChoice, signal: AbortSignal): Promise<void> {
-  if (choice.now) return void (await acrossRestarts(() => stop(name, longer(choice), signal), signal));
+  if (choice.now) {
+    if (signal.aborted) throw new BerthError("ABORTED", "interrupted");
+    return void (await acrossRestarts(() => stop(name, longer(choice), NEVER), NEVER));
+  }
   const wasDraining = (await findBerth(name, choice)).drain !== undefined;
   try {
     // A broker that ends before it answers may have begun the drain: the next one goes on with it.
     await acrossRestarts(() => drain(name, choice), signal);
     await awaitEnd(name, lease, choice, signal);
   } catch (error) {
-    // The broker would stop the server, and this command does not start it again.
-    if (signal.aborted && !wasDraining) await cancelDrain(name, choice);
+    if (!signal.aborted || wasDraining) throw error;
+    // The broker would stop the server, and this command would not start it again.
+    if (await hasCancelled(name, choice)) throw error;
+    await awaitEnd(name, lease, choice, NEVER);
+  }
+}
+
+/** False if the server is being stopped, or has ended: then nobody can take the drain back. */
+async function hasCancelled(name: string, choice: UpgradeChoice): Promise<boolean> {
+  try {
+    return Boolean((await acrossRestarts(() => cancelDrain(name, choice), NEVER)).drain);
+  } catch (error) {
+    if (error instanceof RefusedError && error.error === "io.berthd.Broker.ServerStopping") return false;
     throw error;
   }
 }
 
 /** Starts the server, and waits until it serves: until it says so, if the old one did; or for a while. */
-async function begin(
-  name: string,
-  choice: UpgradeChoice,
-  signal: AbortSignal,
-  before: Pick<BerthRecord, "ready">,
-): Promise<Upgraded> {
+async function begin(name: string, choice: UpgradeChoice, before: Pick<BerthRecord, "ready">): Promise<Upgraded> {
   // Once more is no second server: one that has the berth by then is the one.
-  const started = await acrossRestarts(() => start(name, choice, signal), signal);
-  const record = await awaitService(name, started, before.ready === true, choice, signal);
+  const started = await acrossRestarts(() => start(name, choice, NEVER), NEVER);
+  const record = await awaitService(name, started, before.ready === true, choice);
   return { kind: "upgraded", pid: started.pid, unit: started.unit, images: record.root?.images ?? [] };
 }
 
@@ -115,20 +130,19 @@ async function awaitService(
   { pid }: Started,
   saysReady: boolean,
   choice: UpgradeChoice,
-  signal: AbortSignal,
 ): Promise<BerthRecord> {
   const timeout = secondsOf(choice);
   const begun = performance.now();
-  for (; !signal.aborted; await sleep(LOOK_MS)) {
-    const record = await acrossRestarts(() => findBerth(name, choice), signal);
+  for (;;) {
+    const record = await acrossRestarts(() => findBerth(name, choice), NEVER);
     const passed = performance.now() - begun;
     if (record.lease?.pid !== pid)
       throw new BerthError("SYSTEM_ERROR", `pid ${pid} of berth ${name} ended soon after it had started`);
     if (saysReady ? record.ready : passed >= SETTLE_MS) return record;
     if (saysReady && passed > timeout * 1000)
       throw new BerthError("ABORTED", `pid ${pid} of berth ${name} has not said within ${timeout} s that it is ready`);
+    await sleep(LOOK_MS);
   }
-  throw new BerthError("ABORTED", "interrupted");
 }
 
 /** Starts the old version again, and says what runs now. */
@@ -136,7 +150,6 @@ async function goBack(
   name: string,
   older: readonly ImageVersion[],
   choice: UpgradeChoice,
-  signal: AbortSignal,
   why: BerthError,
 ): Promise<BerthError> {
   const failed = `the new version of berth ${name} does not serve: ${why.message}`;
@@ -146,10 +159,10 @@ async function goBack(
   }
   const versions = older.map(({ name: image, version }) => `${image}@${version}`).join(" + ");
   try {
-    await acrossRestarts(() => stop(name, longer(choice), signal), signal);
+    await acrossRestarts(() => stop(name, longer(choice), NEVER), NEVER);
     const images = await brokersImages(choice);
     for (const { name: image, version } of older) images.use(image, version);
-    const { pid } = await acrossRestarts(() => start(name, choice, signal), signal);
+    const { pid } = await acrossRestarts(() => start(name, choice, NEVER), NEVER);
     const message = `${failed}; ${versions} runs again, as pid ${pid}, and is the current version`;
     return new BerthError("SYSTEM_ERROR", message, { cause: why });
   } catch (error) {
