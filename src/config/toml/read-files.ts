@@ -88,8 +88,13 @@ export function* readConfigFiles(
   return { directories: found, berths: files, dropIns: sets };
 }
 
+/** What cannot be looked at is reported when it is read. */
 function isFile(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  try {
+    return lstatSync(path).isFile();
+  } catch {
+    return false;
+  }
 }
 
 /** Whether a name likely should end in `.toml`: arena.tml, arena.TOML. Copies of editors and packages do not count. */
