@@ -35,6 +35,9 @@ export const UNREAD_BYTES: MemoryLimits = { user: 16 * 1024 * 1024, all: 64 * 10
 /** Connections of one user: so many at once after a pause, and so many each second. Root is exempt. */
 export const ARRIVALS = { burst: 512, perSecond: 256 } as const;
 
+/** Changes of one berth's drain by a user: so many at once, and so many each second. Root is exempt. */
+export const DRAIN_CHANGES = { burst: 16, perSecond: 1 } as const;
+
 /** Descriptors that no client can use up: the broker needs them for pidfds, plans, duplicates and a reload. */
 const BROKER_FDS = 16;
 /** Descriptors that only root and the broker's own user can use besides: at most this many, and this share of all. */

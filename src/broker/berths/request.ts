@@ -50,6 +50,7 @@ export type Refusal =
 export type StopRefusal =
   | Refusal
   | { readonly kind: "not-yours"; readonly berth: string; readonly lease: LeaseView }
+  | { readonly kind: "drained-by"; readonly berth: string; readonly uid: number }
   | { readonly kind: "stopping"; readonly berth: string; readonly lease: LeaseView }
   | { readonly kind: "not-stopped"; readonly berth: string; readonly lease?: LeaseView; readonly message: string };
 

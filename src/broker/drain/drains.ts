@@ -2,6 +2,8 @@
  * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. The broker
  * records it before it tells anyone, so the next broker goes on with it (test/broker/drain/drains.test.ts).
  */
+import { DRAIN_CHANGES } from "../access/limits.ts";
+import { TokenBucket } from "../access/token-bucket.ts";
 import type { Berth } from "../berths/berth.ts";
 import { drainView, leaseView } from "../berths/berth.ts";
 import type { BerthEvents } from "../berths/berth-events.ts";
@@ -48,6 +50,8 @@ export class Drains {
   readonly #joins: Joins;
   /** What is being done to a drain: the next call waits for it. */
   readonly #turns = new Map<Berth, Promise<void>>();
+  /** Each change is logged, recorded and told to all who watch. */
+  readonly #changes = new WeakMap<Lease, TokenBucket>();
 
   constructor(options: DrainsOptions) {
     this.#options = options;
@@ -85,7 +89,10 @@ export class Drains {
     }
   }
 
-  /** `within`: seconds. A berth that drains gets the new deadline, and its server is not told again. */
+  /**
+   * `within`: seconds. A berth that drains gets the new deadline, and its server is not told again. A user may bring
+   * the deadline of root's drain forward, and not put it off.
+   */
   async begin(name: string, who: Requester, within: number | undefined): Promise<Begun | StopRefusal> {
     const { stops } = this.#options;
     const berth = stops.find(name, who);
@@ -96,7 +103,7 @@ export class Drains {
       if (done.kind !== "stopped") return done;
       return { kind: "begun", ...(done.unit !== undefined && { unit: done.unit }) };
     }
-    return await this.#inTurn(berth, () => this.#drain(berth, lease, who, within));
+    return this.#tooOften(berth, who) ?? (await this.#inTurn(berth, () => this.#drain(berth, lease, who, within)));
   }
 
   /**
@@ -106,9 +113,12 @@ export class Drains {
   async cancel(name: string, who: Requester): Promise<Cancelled | StopRefusal> {
     const berth = this.#options.stops.find(name, who);
     if ("kind" in berth) return berth;
+    const refused = this.#tooOften(berth, who);
+    if (refused !== undefined) return refused;
     return await this.#inTurn(berth, async () => {
       const { lease } = berth;
       if (lease?.drain === undefined) return { kind: "cancelled" };
+      if (isAbove(lease.drain, who)) return { kind: "drained-by", berth: berth.name, uid: lease.drain.uid };
       if (this.#byBerth.get(berth)?.isStopping === true)
         return { kind: "stopping", berth: berth.name, lease: leaseView(lease) };
       const drain = drainView(lease.drain, lease.joins);
@@ -136,15 +146,24 @@ export class Drains {
     });
   }
 
-  async #drain(berth: Berth, lease: Lease, who: Requester, within: number | undefined): Promise<Begun> {
+  async #drain(
+    berth: Berth,
+    lease: Lease,
+    who: Requester,
+    within: number | undefined,
+  ): Promise<Begun | Extract<StopRefusal, { kind: "drained-by" }>> {
     if (lease.ended) return { kind: "begun" };
     const known = lease.drain;
+    const deadline = within === undefined ? undefined : bootTime() + within * 1000;
+    const keeps = known !== undefined && isAbove(known, who);
+    if (keeps && (deadline ?? Number.POSITIVE_INFINITY) > (known.deadline ?? Number.POSITIVE_INFINITY))
+      return { kind: "drained-by", berth: berth.name, uid: known.uid };
     const queues = known === undefined ? berth.spec.server.drain === "queue" : known.queues === true;
     const facts: DrainFacts = {
       began: known?.began ?? Date.now() * 1000,
-      deadline: within === undefined ? undefined : bootTime() + within * 1000,
-      uid: who.peer.uid,
-      privileged: who.privileged,
+      deadline,
+      uid: keeps ? known.uid : who.peer.uid,
+      privileged: keeps || who.privileged,
       ...(queues && { queues }),
     };
     lease.drain = facts;
@@ -183,6 +202,17 @@ export class Drains {
     if (!lease.ended) this.#options.events.change("changed", berth);
   }
 
+  /** Why this user must wait before the drain changes again. */
+  #tooOften({ name, lease }: Berth, { privileged }: Requester): Extract<StopRefusal, { kind: "limit" }> | undefined {
+    if (privileged || lease === undefined) return undefined;
+    const now = performance.now();
+    const bucket = this.#changes.get(lease) ?? new TokenBucket(DRAIN_CHANGES, now);
+    this.#changes.set(lease, bucket);
+    if (bucket.take(now)) return undefined;
+    const message = `the drain of berth ${name} changes too often; one change a second is plenty`;
+    return { kind: "limit", limit: "drains", message };
+  }
+
   /** One after another for each berth. */
   async #inTurn<T>(berth: Berth, act: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(berth) ?? Promise.resolve();
@@ -207,6 +237,11 @@ export class Drains {
 }
 
 function ignore(): void {}
+
+/** Whether root or the broker's own user asked for the drain, and the caller is neither. */
+function isAbove(drain: DrainFacts, who: Requester): boolean {
+  return drain.privileged && !who.privileged;
+}
 
 function endOf(within: number | undefined): string {
   return within === undefined

@@ -26,6 +26,10 @@ export function refusal(why: StopRefusal | ReportRefusal | SpeakRefusal): Answer
       return refuse("org.varlink.service.PermissionDenied", {
         message: `berth ${why.berth} is taken by pid ${why.lease.pid} (uid ${why.lease.uid}): only that user, root and the broker's own user may stop its server`,
       });
+    case "drained-by":
+      return refuse("org.varlink.service.PermissionDenied", {
+        message: `uid ${why.uid} asked to drain berth ${why.berth}: only root and the broker's own user may cancel that or give it a later deadline`,
+      });
     case "not-stopped":
       return refuse("io.berthd.Broker.StopFailed", {
         berth: why.berth,

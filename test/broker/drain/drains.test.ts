@@ -218,6 +218,15 @@ describe("a drain", () => {
   });
 });
 
+/** A server of another user. */
+async function tenanted(): Promise<{ test: TestBroker; server: Server }> {
+  const tenant = `[tenant]\nusers = [${NOBODY}]\n`;
+  const test = await startBroker({ "game.toml": udp(await freePort()).replace("[server]", `${tenant}[server]`) });
+  const server = await launch(test.socket, ["sleep", "1000"], 0, NOBODY);
+  await expect.poll(() => test.broker.berths[0]?.lease?.pid).toBe(server.pid);
+  return { test, server };
+}
+
 describe("a drain that a user asks for", needs("root"), () => {
   it("is for who has the lease, and for no other user", async () => {
     const tenant = `[tenant]\nusers = [${NOBODY}, 1234]\n`;
@@ -236,6 +245,51 @@ describe("a drain that a user asks for", needs("root"), () => {
     await call(test.socket, "Drain", { within: 1 }, NOBODY);
     await server.ended();
     expect(server.child.signalCode).toBe("SIGTERM");
+  });
+
+  it("cannot put off or cancel what root has asked for, and may bring it forward", async () => {
+    const { test, server } = await tenanted();
+    await using _test = test;
+    await using _server = server;
+    const began = (await call(test.socket, "Drain", { within: 600 }))?.parameters["drain"] as Drained;
+    const message = expect.stringContaining("uid 0 asked to drain berth game: only root");
+    const refused = { error: DENIED, parameters: { message } };
+    for (const within of [{ within: 604_800 }, { within: 601 }, {}])
+      expect(await call(test.socket, "Drain", within, NOBODY)).toEqual(refused);
+    expect(await call(test.socket, "CancelDrain", {}, NOBODY)).toEqual(refused);
+    expect(test.broker.berths[0]?.drain).toEqual(began);
+    const earlier = (await call(test.socket, "Drain", { within: 300 }, NOBODY))?.parameters["drain"] as Drained;
+    expect(earlier.began).toBe(began.began);
+    expect(earlier.deadline).toBeLessThan(began.deadline ?? 0);
+    // It is root's all the same.
+    expect(await call(test.socket, "CancelDrain", {}, NOBODY)).toEqual(refused);
+    expect(await call(test.socket, "Drain", { within: 400 }, NOBODY)).toEqual(refused);
+    expect((await call(test.socket, "Drain"))?.parameters["drain"]).toEqual({ began: began.began });
+    expect((await call(test.socket, "CancelDrain"))?.parameters["drain"]).toBeDefined();
+    // Its own is the user's, until root asks too.
+    await call(test.socket, "Drain", { within: 600 }, NOBODY);
+    expect((await call(test.socket, "CancelDrain", {}, NOBODY))?.parameters["drain"]).toBeDefined();
+    await call(test.socket, "Drain", { within: 600 }, NOBODY);
+    await call(test.socket, "Drain", { within: 600 });
+    expect(await call(test.socket, "CancelDrain", {}, NOBODY)).toEqual(refused);
+  });
+
+  it("is changed in a loop: the log and those who watch get few lines, and root is not held up", async () => {
+    const { test, server } = await tenanted();
+    await using _test = test;
+    await using _server = server;
+    await using watcher = await Watcher.connect(test.socket, 1);
+    using peer = await RawPeer.connect(test.socket, NOBODY);
+    const answers: unknown[] = [];
+    for (let n = 0; n < 200; n++) {
+      const method = n % 2 === 0 ? "Drain" : "CancelDrain";
+      answers.push((await peer.call(method, { berth: "game", within: 600 + n }))?.error);
+    }
+    expect(answers.filter((error) => error === "io.berthd.Broker.LimitReached").length).toBeGreaterThan(0);
+    await call(test.socket, "Drain", { within: 777 });
+    await watcher.until(({ berth }) => (berth.drain?.deadline ?? 0) - (berth.drain?.began ?? 0) > 770e6);
+    expect(test.log.filter(({ event }) => event === "drain").length).toBeLessThan(100);
+    expect(watcher.events.filter(({ event }) => event === "changed").length).toBeLessThan(100);
   });
 
   it("types drain-command on the server's console", async () => {
