@@ -279,7 +279,6 @@ function begin(parts: Settled, { controlFd, unclaimed, binds }: Settlement, load
       state: () => parts.roots.folder && resolve(parts.roots.folder),
       reload: () => reloadInSlices(all),
       counts: parts.counts,
-      events,
       log,
     }),
   );

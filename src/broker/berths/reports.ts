@@ -7,7 +7,9 @@ import type { Berth } from "./berth.ts";
 import type { BerthEvents } from "./berth-events.ts";
 import type { PlayersView } from "./berth-view.ts";
 import type { Lease } from "./lease.ts";
+import { type ReportClock, systemClock } from "./report-clock.ts";
 import type { ReportRefusal } from "./request.ts";
+import { Statuses } from "./statuses.ts";
 
 /** Milliseconds for which a report is true without a new one. */
 const FRESH_MS = 60_000;
@@ -15,21 +17,6 @@ const FRESH_MS = 60_000;
 const REPORT_INTERVAL_MS = 100;
 /** Milliseconds between two events of a berth. */
 const EVENT_INTERVAL_MS = 1000;
-
-/** Time and timers. Tests pass their own. */
-export interface ReportClock {
-  /** Milliseconds since 1970. */
-  now(): number;
-  after(milliseconds: number, run: () => void): () => void;
-}
-
-const systemClock: ReportClock = {
-  now: Date.now,
-  after: (milliseconds, run) => {
-    const timer = setTimeout(run, milliseconds).unref();
-    return () => clearTimeout(timer);
-  },
-};
 
 /** What is known of one berth. */
 interface Reported {
@@ -44,11 +31,13 @@ interface Reported {
 }
 
 export class Reports {
+  readonly statuses: Statuses;
   readonly #events: BerthEvents;
   readonly #clock: ReportClock;
   readonly #byBerth = new Map<Berth, Reported>();
 
   constructor(events: BerthEvents, clock: ReportClock = systemClock) {
+    this.statuses = new Statuses(events, clock);
     this.#events = events;
     this.#clock = clock;
     // Before anybody is told that the lease has ended.
@@ -100,6 +89,7 @@ export class Reports {
 
   /** Forgets everything. */
   close(): void {
+    this.statuses.close();
     for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
   }
 

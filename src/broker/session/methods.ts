@@ -39,7 +39,7 @@ import { timed } from "./timed.ts";
 import { eventAnswer, type Watchers } from "./watchers.ts";
 
 /** The parts of the broker that the methods use. */
-export interface MethodsContext extends Pick<SpeakContext, "events" | "log"> {
+export interface MethodsContext extends Pick<SpeakContext, "log"> {
   readonly berths: Berths;
   readonly sys: Native;
   readonly interceptions: Interceptions;
@@ -82,7 +82,6 @@ export function brokerMethods({
   state,
   reload,
   counts,
-  events,
   log,
 }: MethodsContext): Implementation<Session> {
   /** The latest answer about each lease, for further connections of its tenant. */
@@ -246,7 +245,7 @@ export function brokerMethods({
           refusal({ kind: "unsuitable", name, message: `${name} cannot be stashed: ${why}` }),
       },
       Unstash: { handle: (session, { lease, name }) => done(berths.unstash(lease, name, session)) },
-      Speak: { handle: (session, said) => speak({ berths, stops, events, log, takeover }, session, said) },
+      Speak: { handle: (session, said) => speak({ berths, stops, log, takeover }, session, said) },
       Report: { handle: (session, report) => reportPlayers(berths, session, report) },
       Launch: { handle: timed(launch, counts.acquires) },
       Intercept: {

@@ -6,7 +6,6 @@ import { isScarcity } from "../../errors.ts";
 import type { Log } from "../../log.ts";
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { Tenancy } from "../berths/leases.ts";
 import type { Requester, Speaker, SpeakRefusal } from "../berths/request.ts";
@@ -21,7 +20,6 @@ const RETRY_MS = 1000;
 export interface SpeakContext {
   readonly berths: Pick<Berths, "get" | "leases" | "ready" | "reports" | "visibility">;
   readonly stops: Pick<Stops, "end">;
-  readonly events: BerthEvents;
   readonly log: Log;
   /** As for all methods: nothing is stopped while a takeover is under way. */
   readonly takeover: { over(): Promise<void> };
@@ -35,12 +33,9 @@ export function speak(context: SpeakContext, who: Requester, spoken: Spoken): An
   const { players, max, status } = spoken;
   const unfit = unfitOf({ berth: spoken.berth, players, max }) ?? unfitStatus(status ?? "");
   if (unfit !== undefined) return invalidParameter(...unfit);
-  const { berths, events } = context;
+  const { berths } = context;
   const { berth, lease } = tenancy;
-  if (typeof status === "string" && status !== (lease.status ?? "")) {
-    lease.status = status === "" ? undefined : status;
-    events.tell("status", berth);
-  }
+  if (typeof status === "string") berths.reports.statuses.put(berth, lease, status);
   if (typeof players === "number") {
     lease.said = { count: players, ...(typeof max === "number" && { max }), at: Date.now() * 1000 };
     berths.reports.update(berth);

@@ -160,7 +160,7 @@ method Watch() -> (
   # the broker has put it right. starting: something came for the server, and the broker starts it.
   # failed: such a start came to nothing. stopping: there was no traffic or somebody
   # called Stop, and the broker stops the server; or the server says that it stops. status: it says
-  # something else of itself. players: other players are known, at most once a second.
+  # something else of itself. players: other players are known. Both at most once a second.
   event: (
     present, added, changed, removed, acquired, ready, handover, released, repaired, starting,
     failed, stopping, status, players

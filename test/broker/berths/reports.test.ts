@@ -2,46 +2,10 @@
 import { expect, it } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth.ts";
 import { BerthEvents } from "../../../src/broker/berths/berth-events.ts";
-import { Lease } from "../../../src/broker/berths/lease.ts";
 import { Reports } from "../../../src/broker/berths/reports.ts";
-import { check } from "../../../src/errors.ts";
-import { FdHandle } from "../../../src/fd.ts";
-import { native } from "../../../src/native.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
-
-class Clock {
-  #now = 1_000_000;
-  readonly #timers = new Map<() => void, number>();
-
-  now = (): number => this.#now;
-
-  after = (milliseconds: number, run: () => void): (() => void) => {
-    this.#timers.set(run, this.#now + milliseconds);
-    return () => this.#timers.delete(run);
-  };
-
-  get timers(): number {
-    return this.#timers.size;
-  }
-
-  pass(milliseconds: number): void {
-    const end = this.#now + milliseconds;
-    for (;;) {
-      const due = [...this.#timers].filter(([, at]) => at <= end).sort(([, one], [, other]) => one - other)[0];
-      if (due === undefined) break;
-      this.#timers.delete(due[0]);
-      this.#now = due[1];
-      due[0]();
-    }
-    this.#now = end;
-  }
-}
-
-function lease(): Lease {
-  const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
-  const tenant = { pid: process.pid, uid: 0, unit: undefined };
-  return new Lease(tenant, pidfd, native, () => undefined);
-}
+import { Clock } from "../../support/clock.ts";
+import { ownLease } from "../../support/own-lease.ts";
 
 class World implements Disposable {
   readonly clock: Clock = new Clock();
@@ -52,7 +16,7 @@ class World implements Disposable {
 
   constructor() {
     this.events.observe((event, { players }) => event === "players" && this.told.push(players?.count));
-    this.berth.lease = lease();
+    this.berth.lease = ownLease();
   }
 
   [Symbol.dispose](): void {

@@ -75,6 +75,16 @@ it("is about one lease: an ended one, another berth's and none at all are NoSuch
   await expect(client.speak("nope", "none", {})).rejects.toMatchObject({ error: "io.berthd.Broker.NoSuchBerth" });
 });
 
+it("a status that changes all the time is told once a second, and the last one is told", async () => {
+  await using test = await startBroker({ "arena.toml": game("") });
+  await using watcher = await Watcher.connect(test.socket, 1);
+  using client = await connect({ socket: test.socket });
+  await using _tenancy = await acquire("arena", { socket: test.socket });
+  for (let n = 0; n < 300; n++) await client.speak("arena", leaseOf(test), { status: `map ${n}` });
+  await watcher.until(({ berth }) => berth.status === "map 299");
+  expect(watcher.events.filter(({ event }) => event === "status").length).toBeLessThan(100);
+});
+
 it.each([
   ["players", { players: -1 }],
   ["max", { players: 1, max: 1_000_001 }],
