@@ -34,7 +34,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "restart/store-mirror.ts": ["memfd"],
   "session/launch.ts": ["addSeals", "memfd"],
   "sockets/interface-watch.ts": ["bind", "recvbytes", "socket"],
-  "metrics/accept-queues.ts": ["recvbytes", "sendmsg", "socket"], // netlink; the dump takes no socket's lock
+  "sockets/sock-diag.ts": ["recvbytes", "sendmsg", "socket"], // netlink; the dump takes no socket's lock
   "sockets/unix-path.ts": ["connect", "socket"], // non-blocking, to see whether somebody listens
   // The broker's own sockets: the control socket, the notify socket, accepted connections.
   "notify/notify-socket.ts": ["peeksender", "recvcred", "setsockopt"],

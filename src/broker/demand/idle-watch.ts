@@ -99,7 +99,18 @@ export class IdleWatch {
   #look(lease: Lease, stopAfter: number): void {
     const { inquiries } = this.#options;
     const now = performance.now();
-    const isUsed = this.#traffic.seen(this.#berth.sockets, (time) => inquiries.mayBeOurs(lease, time));
+    const turn = this.#turn;
+    this.#traffic.look(
+      this.#berth.sockets,
+      (time) => inquiries.mayBeOurs(lease, time),
+      (isUsed) => {
+        if (turn === this.#turn) this.#ask(lease, stopAfter, isUsed, now);
+      },
+    );
+  }
+
+  #ask(lease: Lease, stopAfter: number, isUsed: boolean, now: number): void {
+    const { inquiries } = this.#options;
     if (lease.said !== undefined || !inquiries.knows(this.#berth)) {
       // A server that says that it has players may have lost them.
       return this.#decide(lease, stopAfter, lease.said?.count === 0 ? "empty" : isUsed ? "used" : "unused", now);

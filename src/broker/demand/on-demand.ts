@@ -37,7 +37,7 @@ export class OnDemand {
   readonly #byBerth = new Map<Berth, Attended>();
   readonly #starting = new Set<Starter>();
   readonly #queue = new Set<Starter>();
-  readonly #connections = new Connections();
+  readonly #connections: Connections;
   readonly #doormen: Doormen;
   /** Who plays on the servers that run. */
   readonly inquiries: Inquiries;
@@ -45,6 +45,7 @@ export class OnDemand {
 
   constructor(options: OnDemandOptions) {
     this.#options = options;
+    this.#connections = new Connections(options.sys);
     this.#doormen = new Doormen({ sys: options.sys, log: options.log, onProcesses: options.onDoormen });
     this.inquiries = new Inquiries({ ...options, doormen: this.#doormen });
   }

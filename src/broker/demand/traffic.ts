@@ -11,17 +11,23 @@ import type { Connections } from "./connections.ts";
 
 export interface TrafficOptions {
   readonly sys: ForeignCalls;
-  readonly connections: Pick<Connections, "to">;
+  readonly connections: Pick<Connections, "refresh" | "to">;
 }
 
 export class Traffic {
   readonly #sys: ForeignCalls;
-  readonly #connections: Pick<Connections, "to">;
+  readonly #connections: Pick<Connections, "refresh" | "to">;
   readonly #stamps = new Map<HeldSocket, string>();
 
   constructor({ sys, connections }: TrafficOptions) {
     this.#sys = sys;
     this.#connections = connections;
+  }
+
+  /** Calls `then` with what {@link seen} returns, once it is known who is connected: now, or in a later turn. */
+  look(sockets: readonly NamedSocket[], isOurs: (time: number) => boolean, then: (isUsed: boolean) => void): void {
+    if (sockets.every(({ socket }) => socket.listen.kind === "datagram")) then(this.seen(sockets, isOurs));
+    else this.#connections.refresh(() => then(this.seen(sockets, isOurs)));
   }
 
   /**
@@ -41,7 +47,7 @@ export class Traffic {
   }
 
   #used(socket: HeldSocket, isOurs: (time: number) => boolean): boolean {
-    if (socket.listen.kind !== "datagram") return this.#connections.to(socket.address);
+    if (socket.listen.kind !== "datagram") return this.#connections.to(socket);
     if (!isUdp(socket)) return false;
     const stamp = new Int32Array(4);
     const now = this.#sys.lastReceived(socket.fd, stamp) < 0 ? "" : stamp.join();

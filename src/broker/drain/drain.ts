@@ -41,6 +41,7 @@ export class Drain {
   #timer: NodeJS.Timeout | undefined;
   #countdown: NodeJS.Timeout | undefined;
   #isStopping = false;
+  #isLooking = false;
   #isAsking = false;
   #isClosed = false;
 
@@ -68,10 +69,23 @@ export class Drain {
 
   /** Looks whether the server is to be stopped now. Call it also when other players are known. */
   look(): void {
-    if (this.#isStopping) return;
+    if (this.#isStopping || this.#isLooking) return;
     const { inquiries } = this.#options;
-    const { sockets, lease } = this.#berth;
-    if (this.#traffic.seen(sockets, (time) => inquiries.mayBeOurs(this.lease, time))) this.#lastSeen = bootTime();
+    this.#isLooking = true;
+    this.#traffic.look(
+      this.#berth.sockets,
+      (time) => inquiries.mayBeOurs(this.lease, time),
+      (isUsed) => {
+        this.#isLooking = false;
+        if (isUsed) this.#lastSeen = bootTime();
+        this.#decide();
+      },
+    );
+  }
+
+  #decide(): void {
+    const { inquiries } = this.#options;
+    const { lease } = this.#berth;
     this.#step();
     const isKnown = lease !== this.lease || this.lease.said !== undefined || !inquiries.knows(this.#berth);
     if (isKnown || this.#isStopping || this.#isAsking) return;

@@ -2,6 +2,8 @@
  * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. The broker
  * records it before it tells anyone, so the next broker goes on with it (test/broker/drain/drains.test.ts).
  */
+
+import type { Native } from "../../native.ts";
 import { DRAIN_CHANGES } from "../access/limits.ts";
 import { TokenBucket } from "../access/token-bucket.ts";
 import type { Berth } from "../berths/berth.ts";
@@ -22,6 +24,7 @@ import { Joins, type JoinsOptions } from "./joins.ts";
 import type { Typist } from "./typist.ts";
 
 export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions, JoinsOptions {
+  readonly sys: Native;
   readonly typist: Pick<Typist, "type" | "close">;
   readonly limits: Partial<DrainLimits> | undefined;
   readonly events: BerthEvents;
@@ -45,7 +48,7 @@ export interface Cancelled {
 
 export class Drains {
   readonly #options: DrainsOptions;
-  readonly #connections = new Connections();
+  readonly #connections: Connections;
   readonly #byBerth = new Map<Berth, Drain>();
   readonly #joins: Joins;
   /** What is being done to a drain: the next call waits for it. */
@@ -55,6 +58,7 @@ export class Drains {
 
   constructor(options: DrainsOptions) {
     this.#options = options;
+    this.#connections = new Connections(options.sys);
     const { events, onDemand } = options;
     this.#joins = new Joins(options);
     // Before the end of the lease is seen as a failure: a server may end by itself once it is told.

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth.ts";
 import { Lease } from "../../../src/broker/berths/lease.ts";
-import { localAddresses, unixPaths } from "../../../src/broker/demand/connections.ts";
 import { IdleWatch } from "../../../src/broker/demand/idle-watch.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import type { BerthSpec } from "../../../src/config/keys/spec.ts";
@@ -88,7 +87,7 @@ class Scene implements Disposable {
           return true;
         },
       },
-      connections: { to: (address) => this.connected.includes(address) },
+      connections: { refresh: (then) => then(), to: ({ address }) => this.connected.includes(address) },
       inquiries: {
         knows: () => this.answer !== "unasked",
         ask: (_, lease, answered) => {
@@ -337,24 +336,5 @@ describe("the configuration changes while it runs", () => {
     using scene = new Scene("udp://127.0.0.1:0", undefined);
     seconds(3600);
     expect(scene.done).toEqual([]);
-  });
-});
-
-describe("the kernel's listings", () => {
-  it("tell connections from listeners", () => {
-    const listing = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0000000000000000 100 0 0 10 0
-   1: 0100007F:1F91 0100007F:D0B4 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0000000000000000 20 4 30 10 -1
-   2: 0100007F:1F92 0100007F:D0B5 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0000000000000000
-`;
-    expect([...localAddresses(listing)]).toEqual(["0100007F:1F91", "1F91"]);
-    const unix = `Num       RefCount Protocol Flags    Type St Inode Path
-0000000000000000: 00000002 00000000 00010000 0001 01 11 /run/listening.sock
-0000000000000000: 00000003 00000000 00000000 0001 03 12 /run/a b.sock
-0000000000000000: 00000003 00000000 00000000 0001 03 13
-0000000000000000: 00000002 00000000 00000000 0005 02 0 @waiting
-0000000000000000: 00000002 00000000 00000000 0002 01 14 /run/datagram.sock
-`;
-    expect([...unixPaths(unix)]).toEqual(["/run/a b.sock", "@waiting"]);
   });
 });

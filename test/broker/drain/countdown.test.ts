@@ -88,7 +88,7 @@ function drainIn(left: number | undefined, command: string): Scene {
     sys: native,
     ...told,
     stops: { end: () => new Promise(() => undefined) },
-    connections: { to: () => true },
+    connections: { refresh: (then) => then(), to: () => true },
     inquiries: noDoorman,
     limits: DEFAULT_DRAIN_LIMITS,
     isPaused: () => false,

@@ -36,7 +36,7 @@ async function stopping(onFailed: () => void) {
     sys: native,
     log: () => undefined,
     stops: { end },
-    connections: { to: () => false },
+    connections: { refresh: (then) => then(), to: () => false },
     inquiries: noDoorman,
     limits: DEFAULT_DRAIN_LIMITS,
     isPaused: () => false,
