@@ -17,7 +17,7 @@ const RATE = 20_000;
 
 /** `seconds` of it have passed once this resolves. */
 async function flood(port: number, packet: Buffer, seconds: number) {
-  const program = ["-S", join(fixtures, "flood.py"), String(port), String(RATE), packet.toString("hex")];
+  const program = ["-S", join(fixtures, "datagram-flood.py"), String(port), String(RATE), packet.toString("hex")];
   const child = spawn("/usr/bin/python3", program, { stdio: ["ignore", "pipe", "inherit"] });
   const rates: number[] = [];
   const lines = createInterface(child.stdout);
