@@ -12,10 +12,12 @@ const usage = `Usage: npm run fleet:rounds -- [OPTION]...
 Five hosts and an etcd of three members in network namespaces. In each round something fails while operators change the
 fleet. Then all that happened is checked. Exit status 1: something was wrong. Needs root.
 
-  --rounds N   how many rounds (default: 30)
-  --seed N     of the first round; the next one has the next seed (default: 1)
-  --ttl N      seconds of a host's lease (default: 4)
-  --keep FILE  write all that happened to this file, for scripts/fleet/check.mjs`;
+  --rounds N       how many rounds (default: 30)
+  --seed N         of the first round; the next one has the next seed (default: 1)
+  --ttl N          seconds of a host's lease (default: 4)
+  --berths N       first, clients race to place so many berths (default: 200)
+  --allocations N  and to allocate one so often (default: 10000)
+  --keep FILE      write all that happened to this file, for scripts/fleet/check.mjs`;
 
 await main(async () => {
   const options = read();
@@ -39,7 +41,7 @@ await main(async () => {
 
 function read() {
   const option = (name) => ({ [name]: { type: "string" } });
-  const names = ["rounds", "seed", "ttl", "keep"].map(option);
+  const names = ["rounds", "seed", "ttl", "berths", "allocations", "keep"].map(option);
   try {
     const { values } = parseArgs({ options: Object.assign({ help: { type: "boolean" } }, ...names) });
     if (values.help) return undefined;
@@ -47,8 +49,9 @@ function read() {
       if (!/^[1-9]\d{0,5}$/.test(text)) throw new Error(`${text} is no whole number above 0`);
       return Number(text);
     };
-    const { rounds = "30", seed = "1", ttl = "4", keep } = values;
-    return { rounds: whole(rounds), seed: whole(seed), ttl: whole(ttl), keep };
+    const { rounds = "30", seed = "1", ttl = "4", berths = "200", allocations = "10000", keep } = values;
+    const numbers = { rounds, seed, ttl, berths, allocations };
+    return { ...Object.fromEntries(Object.entries(numbers).map(([name, text]) => [name, whole(text)])), keep };
   } catch (error) {
     throw new Sentence(`${error.message}\n\n${usage}`);
   }

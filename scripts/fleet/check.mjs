@@ -57,7 +57,8 @@ function checkChanges(changes, wrong, counts) {
       if (key.startsWith("allocations/") && now !== undefined) {
         counts.allocations++;
         const { berth, generation, server } = now;
-        if (former?.generation === generation && former.server === server) say(`${berth} was allocated twice`);
+        const isSame = former?.generation === generation && former.server === server;
+        if (isSame && !(former.shared && now.shared)) say(`${berth} was allocated twice`);
         const placed = state.get(`placements/${berth}`);
         if (placed?.generation !== generation) say(`${berth} was allocated with the old generation ${generation}`);
         const report = placed && state.get(`states/${placed.host}/${berth}`);

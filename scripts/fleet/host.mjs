@@ -6,7 +6,7 @@ import { root } from "../prepare.mjs";
 import { Service } from "./world.mjs";
 
 const berthd = join(root, "dist/cli/berthd.js");
-const berthFleet = join(root, "packages/fleet/dist/cli/main.js");
+export const berthFleet = join(root, "packages/fleet/dist/cli/main.js");
 
 export class Host {
   #options;

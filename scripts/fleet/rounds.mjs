@@ -6,6 +6,7 @@ import { check } from "./check.mjs";
 import { faults, randomOf } from "./faults.mjs";
 import { History } from "./history.mjs";
 import { Host } from "./host.mjs";
+import { raceForMany } from "./many.mjs";
 import { startMembers } from "./member.mjs";
 import { makeSwitch, Node } from "./network.mjs";
 import { operate, rest, setsFor } from "./operators.mjs";
@@ -15,7 +16,7 @@ const MARGIN_S = 1;
 const OPERATORS = 3;
 
 /** Resolves with the exit status: 1 if something was wrong. */
-export async function runRounds({ rounds, seed, ttl, keep }) {
+export async function runRounds({ rounds, seed, ttl, berths, allocations, keep }) {
   makeSwitch();
   const nodes = (letter, count, first) =>
     Promise.all(Array.from({ length: count }, (_, at) => new Node(`${letter}${at + 1}`, first + at).open()));
@@ -34,6 +35,7 @@ export async function runRounds({ rounds, seed, ttl, keep }) {
   await Promise.all(hosts.map((host) => host.start()));
   const world = { members, hosts, client, keys, history, endpoints, sets: setsFor(history), ttl };
   await rest(world);
+  const raced = await raceForMany({ endpoints, berths, allocations });
   await loseHost(world);
   const total = { done: 0, refused: 0 };
   for (let round = seed; round < seed + rounds; round++) await runRound(world, round, total);
@@ -41,7 +43,8 @@ export async function runRounds({ rounds, seed, ttl, keep }) {
   await following;
   const events = await history.read();
   if (keep !== undefined) writeFileSync(keep, events.map((one) => `${JSON.stringify(one)}\n`).join(""));
-  const { wrong, counts } = check(events);
+  const { wrong: found, counts } = check(events);
+  const wrong = [...raced, ...found];
   for (const sentence of wrong) console.log(`wrong: ${sentence}`);
   console.log(
     `${rounds} rounds: ${counts.placements} placements, ${counts.allocations} allocations, ${counts.starts} starts, ` +

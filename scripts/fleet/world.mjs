@@ -14,6 +14,8 @@ const INSIDE = "BERTHD_FLEET_WORLD";
 /** The folder of the world; undefined outside of one. */
 export const worldFolder = process.env[INSIDE];
 
+const END_EVERY_MS = 200;
+
 /** Runs a script again in a new world, and removes its folder afterwards. Resolves with its exit status. */
 export async function runInWorld(script, args) {
   if (process.getuid() !== 0) throw new Sentence("a fleet in namespaces needs root: sudo npm run …");
@@ -22,17 +24,26 @@ export async function runInWorld(script, args) {
       throw new Sentence(`there is no ${program}: apt-get install etcd-server util-linux iproute2`);
   }
   const folder = mkdtempSync(join(tmpdir(), "berthd-fleet-"));
-  // The world ends by itself after Ctrl-C, which its first process gets as well.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => world?.kill("SIGTERM"));
   const namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   const node = [process.execPath, script, ...args];
   // Also where this process is killed.
   const world = spawn("setpriv", ["--pdeathsig", "KILL", "--", "unshare", ...namespaces, "--", ...node], {
+    detached: true,
     env: { ...process.env, [INSIDE]: folder },
-    stdio: "inherit",
+    stdio: ["ignore", "inherit", "inherit"],
   });
+  // To its group: unshare ignores it. Again and again: a first process ignores it until it has a handler.
+  const end = () => {
+    if (world.exitCode === null && world.signalCode === null) process.kill(-world.pid, "SIGTERM");
+  };
+  let ending;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
+    process.on(signal, () => {
+      ending ??= setInterval(end, END_EVERY_MS);
+    });
   const [code] = await once(world, "close");
-  rmSync(folder, { recursive: true, force: true });
+  clearInterval(ending);
+  rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
   return code ?? 1;
 }
 

@@ -56,6 +56,12 @@ it("finds nothing wrong with a berth that moves from a lost host", () => {
   expect(check(right)).toEqual({ status: 0, said: [] });
 });
 
+it("lets callers share a server that they have places on", () => {
+  const shared = (revision: number): Event =>
+    put(revision, "allocations/a-1", { generation: 4, server: "s1", berth: "a-1", shared: true });
+  expect(check([...hosts, ...place(4, "h1", "a-1", 4), report, shared(6), shared(7)])).toEqual({ status: 0, said: [] });
+});
+
 it.each<readonly [string, readonly Event[], string]>([
   [
     "a generation that comes twice",

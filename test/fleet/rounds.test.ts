@@ -25,7 +25,8 @@ it("a host killed, etcd's leader killed and the network cut: no port, berth or a
   ...needs("etcd", "ip", "nsenter", "root", "setpriv", "unshare"),
   timeout: 600_000,
 }, async () => {
-  const out = await rounds("--rounds", "2", "--ttl", "2");
+  const out = await rounds("--rounds", "2", "--ttl", "2", "--berths", "40", "--allocations", "100");
+  expect(out).toMatch(/^40 berths placed by 8 clients in .*, and 100 allocations in .*: 0 wrong$/m);
   expect(out).toMatch(/^a host killed: 2 berths serve elsewhere after [\d.]+ s \(lease 2 s, margin 1 s\), 1 stay$/m);
   expect(out).toMatch(/^round 1: the leader of etcd is killed; /m);
   expect(out).toMatch(/^round 2: the network is cut, the leader and two hosts on the smaller side; /m);
