@@ -2,6 +2,7 @@
 import { bindText } from "./bind-report.mjs";
 import { cliText } from "./cli-report.mjs";
 import { endureText } from "./endure-report.mjs";
+import { fleetText } from "./fleet-report.mjs";
 import { growthText } from "./growth-report.mjs";
 import { launchText } from "./launch-report.mjs";
 import { callsText } from "./report.mjs";
@@ -15,6 +16,7 @@ export const renderers = {
   calls: callsText,
   cli: cliText,
   endure: endureText,
+  fleet: fleetText,
   growth: growthText,
   launch: launchText,
   root: rootText,
