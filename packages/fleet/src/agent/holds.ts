@@ -2,18 +2,11 @@
 import type { Hold } from "../model/hold.ts";
 import type { BrokerLink } from "./broker-link.ts";
 
-/** A drain that a hold goes by. */
-interface Drain {
-  /** The id of the server's lease. */
-  readonly lease: string;
-  /** False: somebody else had begun it, so it is not ours to cancel. */
-  readonly isOurs: boolean;
-}
-
 export class Holds {
   readonly #broker: BrokerLink;
   readonly #say: (sentence: string) => void;
-  readonly #drains = new Map<string, Drain>();
+  /** The lease of the server that drains, by berth. */
+  readonly #drains = new Map<string, string>();
   #wanted: ReadonlyMap<string, Hold> = new Map();
 
   constructor(broker: BrokerLink, say: (sentence: string) => void) {
@@ -30,13 +23,13 @@ export class Holds {
     return this.#wanted.get(berth)?.generation === generation;
   }
 
-  /** The drains of holds that have ended are cancelled. */
+  /** The drains of holds that have ended are cancelled. Who began them, an agent that was restarted does not know. */
   async cancelEnded(): Promise<void> {
-    for (const [berth, { lease, isOurs }] of this.#drains) {
+    for (const [berth, lease] of this.#drains) {
       if (this.#wanted.has(berth)) continue;
       this.#drains.delete(berth);
       const record = this.#broker.berths?.get(berth);
-      if (!isOurs || record?.lease?.id !== lease) continue;
+      if (record?.lease?.id !== lease) continue;
       const failed = await this.#broker.cancelDrain(berth);
       if (failed !== undefined) this.#say(`cannot cancel the drain of ${berth}: ${failed}`);
     }
@@ -51,11 +44,10 @@ export class Holds {
     if (lease === undefined || hold.within === 0) return true;
     const drain = this.#drains.get(berth);
     // Another server: the drained one has ended, and something has started the next.
-    if (drain !== undefined) return drain.lease !== lease;
-    const isOurs = !record?.drain;
-    const failed = isOurs ? await this.#broker.drain(berth, hold.within) : undefined;
+    if (drain !== undefined) return drain !== lease;
+    const failed = record?.drain ? undefined : await this.#broker.drain(berth, hold.within);
     if (failed !== undefined) this.#say(`cannot drain ${berth}: ${failed}`);
-    else this.#drains.set(berth, { lease, isOurs });
+    else this.#drains.set(berth, lease);
     return false;
   }
 }
