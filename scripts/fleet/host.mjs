@@ -34,7 +34,17 @@ export class Host {
   }
 
   async startAgent() {
-    const own = ["--insecure", "--name", this.name, "--folder", this.berthsFolder, "--socket", this.socket];
+    const own = [
+      "--insecure",
+      "--allow-user",
+      "root",
+      "--name",
+      this.name,
+      "--folder",
+      this.berthsFolder,
+      "--socket",
+      this.socket,
+    ];
     const options = [...own, "--address", this.node.address, ...this.#options];
     this.agent = new Service([...this.node.wrap, process.execPath, berthFleet, "agent", ...options], this.#env);
     await this.agent.says("the lease is held");

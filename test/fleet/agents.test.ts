@@ -129,8 +129,25 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
   it("says why a broker takes no berth, and serves the others", async () => {
     folder.write({ "bad.toml": setOf("bad").replace("[berth.server]", '[berth.server]\ndeliver = ["by-post"]') });
     expect(await fleet("apply", `${folder.path}/bad.toml`)).toMatchObject({ code: 0 });
+    const greedy = setOf("greedy").replace("[berth.server]", '[berth.server]\ncapabilities = ["sys_admin"]');
+    folder.write({ "greedy.toml": greedy });
+    expect(await fleet("apply", `${folder.path}/greedy.toml`)).toMatchObject({ code: 0 });
+    // Only who writes to etcd by other means can place such a record.
+    const malformed = { berth: "malformed-1", generation: 1, config: { sockets: { game: { listen: "none" } } } };
+    const key = new Keys().of({ kind: "assignment", host: "h1", berth: "malformed-1" });
+    await client.commit([], [{ put: key, value: JSON.stringify(malformed) }]);
     await apply("good", "count = 3");
     await expect.poll(() => serving("good"), SOON).toHaveLength(3);
+    await expect
+      .poll(async () => (await rows()).find(({ berth }) => berth === "greedy-1")?.state, SOON)
+      .toBe("refused");
+    expect((await rows()).find(({ berth }) => berth === "greedy-1")?.why).toContain("--allow-key server.capabilities");
+    const malformedState = new Keys().of({ kind: "state", host: "h1", berth: "malformed-1" });
+    const said = async (): Promise<string> => (await client.read({ key: malformedState })).lists[0][0]?.value ?? "";
+    await expect
+      .poll(said, SOON)
+      .toContain('"state":"refused","why":"malformed-1: sockets.game: listen: must be a list');
+    await client.commit([], [{ remove: { key } }]);
     await expect.poll(async () => (await rows()).find(({ berth }) => berth === "bad-1")?.state, SOON).toBe("refused");
     expect((await rows()).find(({ berth }) => berth === "bad-1")?.why).toContain("by-post");
 
@@ -144,7 +161,7 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
       .poll(async () => (await servers()).filter((pid) => pid && !before.includes(pid)), SOON)
       .toHaveLength(3);
     await expect.poll(() => serving("good"), SOON).toHaveLength(3);
-    await fleet("rm", "bad", "good");
+    await fleet("rm", "bad", "good", "greedy");
   });
 
   it("replaces the berths of a killed agent that say so, leaves the others, and its host gives them up later", async () => {

@@ -45,6 +45,7 @@ it.each([
   [["roles"], 100, /roles needs a host.s name/],
   [["roles", "a;b"], 100, /roles: must be a host.s name/],
   [["replace", "--margin", "x"], 100, /--margin: must be an integer from 0 to 3600/],
+  [["agent", "--folder", "/x", "--allow-command", "srv"], 100, /--allow-command srv is no absolute path/],
   [["agent", "--folder", "/x", "--ports", "9-3"], 100, /--ports: port 9 is above port 3/],
   [["agent", "--folder", "/x", "--memory", "much"], 100, /--memory much is no size/],
   [["agent", "--folder", "/x", "--label", "fast"], 100, /--label fast has no value: write NAME=VALUE/],
@@ -78,9 +79,9 @@ it("each command prints its help", async () => {
 
 test("berth-fleet(1) has the commands and options of berth-fleet, and no other", () => {
   const manual = read("packages/fleet/man/berth-fleet.1");
-  const listed = Array.from(manual.matchAll(/^\.It Fl -([a-z]+)/gm), ([, name]) => name);
+  const listed = Array.from(manual.matchAll(/^\.It Fl -([a-z-]+)/gm), ([, name]) => name);
   const helps = Object.values(usages).join("");
-  const options = Array.from(helps.matchAll(/^ {2}--([a-z]+)/gm), ([, name]) => name);
+  const options = Array.from(helps.matchAll(/^ {2}--([a-z-]+)/gm), ([, name]) => name);
   expect(new Set(listed)).toEqual(new Set(options));
   // --label is one of agent, and one of allocate; --margin is one of agent, and one of replace.
   expect(listed).toHaveLength(new Set(listed).size + 2);
@@ -102,7 +103,7 @@ test("the set in docs/fleet.md is one", () => {
 
 test("the agent in docs/fleet.md has options that there are", () => {
   const [used = ""] = /agent --folder.*/.exec(read("docs/fleet.md")) ?? [];
-  const options = Array.from(used.matchAll(/--([a-z]+)/g), ([, name = ""]) => name);
+  const options = Array.from(used.matchAll(/--([a-z-]+)/g), ([, name = ""]) => name);
   expect(options.length).toBeGreaterThan(5);
   for (const name of options) expect(usages.agentUsage).toContain(`\n  --${name} `);
 });

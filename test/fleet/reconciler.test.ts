@@ -3,7 +3,10 @@ import { readdirSync } from "node:fs";
 import { expect, it } from "vitest";
 import { BerthFiles } from "../../packages/fleet/src/agent/berth-files.ts";
 import { BrokerLink } from "../../packages/fleet/src/agent/broker-link.ts";
+import { describeHost } from "../../packages/fleet/src/agent/describe.ts";
 import { Reconciler } from "../../packages/fleet/src/agent/reconciler.ts";
+import { problemOf } from "../../packages/fleet/src/agent/rules.ts";
+import type { Assignment } from "../../packages/fleet/src/index.ts";
 import type { BerthRecord } from "../../src/index.ts";
 import { TestFolder } from "../support/broker.ts";
 
@@ -49,10 +52,14 @@ it("tries a refused berth again once the one in its way is removed", { timeout: 
   const said: string[] = [];
   const heard = async (sentence: string): Promise<void> =>
     await expect.poll(() => said.some((one) => one.includes(sentence)), { timeout: 20_000 }).toBe(true);
-  const reconciler = new Reconciler(files, broker, () => true, {
-    changed: () => undefined,
-    say: (sentence) => said.push(sentence),
-  });
+  const events = { changed: () => undefined, say: (sentence: string) => void said.push(sentence) };
+  const reconciler = new Reconciler(
+    files,
+    broker,
+    () => true,
+    events,
+    () => undefined,
+  );
   const order = (berth: string, generation: number): void =>
     reconciler.order({ assignments: new Map([[berth, { berth, generation, config: {} }]]), holds: new Map() });
   const running = reconciler.run(stop.signal);
@@ -69,4 +76,38 @@ it("tries a refused berth again once the one in its way is removed", { timeout: 
   stop.abort();
   broker.letGo();
   await running;
+});
+
+it("serves no berth that this host forbids, ends it where it is served, and serves the others", async () => {
+  using folder = new TestFolder();
+  const files = new BerthFiles(folder.path);
+  const broker = new NarrowBroker(folder.path);
+  const config = { sockets: { game: { listen: "no list" } } };
+  const bad = { berth: "bad-1", generation: 1, config };
+  const good = { berth: "good-1", generation: 2, config: { sockets: { game: { listen: ["udp://127.0.0.1:99"] } } } };
+  files.write(bad); // an agent without these rules has done it
+  await broker.reload();
+  const stop = new AbortController();
+  const said: string[] = [];
+  const served = new Promise<void>((resolve) => {
+    const say = (sentence: string): void => {
+      said.push(sentence);
+      if (sentence.startsWith("good-1 of generation 2 is here")) resolve();
+    };
+    const problem = (one: Assignment): string | undefined => problemOf(one, { users: [], commands: [], keys: [] });
+    const reconciler = new Reconciler(files, broker, () => true, { changed: () => undefined, say }, problem);
+    reconciler.order({ assignments: new Map([bad, good].map((one) => [one.berth, one])), holds: new Map() });
+    expect(reconciler.why("bad-1", 1)).toMatch("listen: must be a list");
+    expect(reconciler.wanted.size).toBe(2);
+    // What the host says of itself, and so its lease, does not depend on a record that is wrong.
+    const options = { name: "h1", addresses: [], pools: [], memory: 1, labels: {}, taints: [] };
+    expect(reconciler.allowed).toEqual([good]);
+    expect(describeHost(options, reconciler.allowed).name).toBe("h1");
+    void reconciler.run(stop.signal);
+  });
+  await served;
+  expect(said[0]).toBe("bad-1 is not served: bad-1: sockets.game: listen: must be a list, and is a string");
+  expect([...files.read()]).toEqual([["good-1", 2]]);
+  stop.abort();
+  broker.letGo();
 });

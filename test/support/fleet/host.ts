@@ -45,7 +45,7 @@ export class TestHost implements AsyncDisposable {
   async startAgent(): Promise<void> {
     const [command = "", ...args] = [
       ...[...endsWithTest, process.execPath, fleetProgram, "agent", "--name", this.name],
-      ...["--etcd", this.#etcd, "--insecure"],
+      ...["--etcd", this.#etcd, "--insecure", "--allow-user", "root", "--allow-key", "root.image"],
       ...["--folder", join(this.#folder.path, "berths"), "--socket", this.socket, "--address", "127.0.0.1"],
       ...["--ttl", String(TTL), "--margin", String(MARGIN), ...this.#options],
     ];

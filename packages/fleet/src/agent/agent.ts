@@ -14,6 +14,7 @@ import { followOrders } from "./orders.ts";
 import { Presence } from "./presence.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Reporter } from "./reporter.ts";
+import { problemOf, type Rules } from "./rules.ts";
 
 export interface AgentOptions {
   readonly host: string;
@@ -25,7 +26,9 @@ export interface AgentOptions {
   readonly ttl: number;
   /** Seconds after that until its berths are placed elsewhere. */
   readonly margin: number;
-  /** The host as it is now. `own`: the berths that etcd assigns to it. */
+  /** What etcd may decide for this host. */
+  readonly rules: Rules;
+  /** The host as it is now. `own`: the berths that etcd assigns to it, and that it may serve. */
   readonly describe: (own: readonly Assignment[]) => HostRecord;
   /** A line for the log. */
   readonly say: (sentence: string) => void;
@@ -40,26 +43,22 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
     reporter.look();
   });
   const events = new HostEvents(etcd, keys, host);
-  const presence: Presence = new Presence(
-    etcd,
-    keys,
-    host,
-    options.ttl,
-    () => options.describe([...reconciler.wanted.values()]),
-    {
-      taken: () => {
-        events.joined();
-        reporter.forget();
-        reconciler.look();
-      },
-      heldAgain: () => reconciler.look(),
-      say,
+  const presence: Presence = new Presence(etcd, keys, host, options.ttl, () => options.describe(reconciler.allowed), {
+    taken: () => {
+      events.joined();
+      reporter.forget();
+      reconciler.look();
     },
-  );
-  const reconciler = new Reconciler(files, broker, () => presence.lease !== undefined, {
-    changed: () => reporter.look(),
+    heldAgain: () => reconciler.look(),
     say,
   });
+  const reconciler = new Reconciler(
+    files,
+    broker,
+    () => presence.lease !== undefined,
+    { changed: () => reporter.look(), say },
+    (one) => problemOf(one, options.rules),
+  );
   const reports = (): BerthReport[] => [...reconciler.wanted.values()].map((one) => reportOf(one, broker, reconciler));
   const reporter = new Reporter(etcd, keys, host, reports, () => presence.lease);
   const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);

@@ -36,6 +36,7 @@ export class Reconciler {
   readonly #broker: BrokerLink;
   readonly #mayBegin: () => boolean;
   readonly #events: ReconcilerEvents;
+  readonly #problemOf: (one: Assignment) => string | undefined;
   readonly #refused = new Map<string, Refused>();
   readonly #starts = new Map<string, Start>();
   readonly #starting = new Set<string>();
@@ -43,14 +44,28 @@ export class Reconciler {
   /** Berths that are off, with their generations. */
   #held: ReadonlyMap<string, number> = new Map();
   #wanted: ReadonlyMap<string, Assignment> | undefined;
+  /** Those of them that this host may serve. */
+  #allowed: ReadonlyMap<string, Assignment> = new Map();
+  /** The others. */
+  #forbidden: ReadonlyMap<string, Refused> = new Map();
   #wake: () => void = () => undefined;
   #isDue = true;
   /** Files are gone that the broker has not heard of. */
   #mustReload = false;
   #said = "";
 
-  /** `mayBegin`: whether the host has its lease. Without it a berth that is new here waits. */
-  constructor(files: BerthFiles, broker: BrokerLink, mayBegin: () => boolean, events: ReconcilerEvents) {
+  /**
+   * `mayBegin`: whether the host has its lease. Without it a berth that is new here waits. `problemOf`: why this host
+   * may not serve a berth; then it does not, also if it did before.
+   */
+  constructor(
+    files: BerthFiles,
+    broker: BrokerLink,
+    mayBegin: () => boolean,
+    events: ReconcilerEvents,
+    problemOf: (one: Assignment) => string | undefined,
+  ) {
+    this.#problemOf = problemOf;
     this.#files = files;
     this.#broker = broker;
     this.#mayBegin = mayBegin;
@@ -61,6 +76,16 @@ export class Reconciler {
   /** What etcd has for this host. */
   order({ assignments, holds }: Orders): void {
     this.#wanted = assignments;
+    const former = this.#forbidden;
+    this.#forbidden = new Map(
+      [...assignments.values()].flatMap((one): [string, Refused][] => {
+        const why = this.#problemOf(one);
+        return why === undefined ? [] : [[one.berth, { generation: one.generation, why }]];
+      }),
+    );
+    this.#allowed = new Map([...assignments].filter(([berth]) => !this.#forbidden.has(berth)));
+    for (const [berth, { why }] of this.#forbidden)
+      if (former.get(berth)?.why !== why) this.#events.say(`${berth} is not served: ${why}`);
     this.#holds.wanted = holds;
     for (const berth of this.#refused.keys()) if (!assignments.has(berth)) this.#refused.delete(berth);
     this.look();
@@ -75,9 +100,14 @@ export class Reconciler {
     return this.#wanted ?? new Map();
   }
 
+  /** The berths that etcd assigns to this host and that it may serve. */
+  get allowed(): readonly Assignment[] {
+    return [...this.#allowed.values()];
+  }
+
   /** Why a berth of this generation is not served; undefined: nothing is known against it. */
   why(berth: string, generation: number): string | undefined {
-    const refused = this.#refused.get(berth);
+    const refused = this.#forbidden.get(berth) ?? this.#refused.get(berth);
     return refused?.generation === generation ? refused.why : undefined;
   }
 
@@ -123,14 +153,14 @@ export class Reconciler {
     // Nothing is removed before etcd was read once.
     if (this.#wanted !== undefined) {
       await this.#holds.cancelEnded();
-      await this.#removeOld(this.#wanted);
+      await this.#removeOld(this.#allowed);
       if (this.#mustReload) {
         await this.#reload();
         // What was in the way may be gone: a port that a removed berth had.
         this.#refused.clear();
       }
-      this.#held = this.#heldOf(this.#wanted);
-      const added = await this.#addNew(this.#wanted, signal);
+      this.#held = this.#heldOf(this.#allowed);
+      const added = await this.#addNew(this.#allowed, signal);
       if (added.length > 0) await this.#reloadWith(added);
     }
     for (const berth of this.#files.read().keys()) {
@@ -223,7 +253,7 @@ export class Reconciler {
   /** Whether somebody has to start its server: it is vacant and whole, and the broker does not start it. */
   #isToStart(name: string): boolean {
     const berth = this.#broker.berths?.get(name);
-    if (berth === undefined || this.#starting.has(name)) return false;
+    if (berth === undefined || this.#starting.has(name) || this.#forbidden.has(name)) return false;
     if (this.#holds.has(name, this.wanted.get(name)?.generation ?? 0)) return false;
     const { state, problems, start, wait } = berth;
     if (state !== "vacant" || problems?.length || wait || start) return false;

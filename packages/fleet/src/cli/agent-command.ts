@@ -20,6 +20,9 @@ const flags = {
   taint: { type: "string", multiple: true },
   ttl: { type: "string" },
   margin: { type: "string" },
+  "allow-user": { type: "string", multiple: true },
+  "allow-command": { type: "string", multiple: true },
+  "allow-key": { type: "string", multiple: true },
   insecure: { type: "boolean" },
 } as const;
 
@@ -41,6 +44,8 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   describe([]);
   const ttl = parseSeconds(values.ttl ?? "10", "--ttl", 2);
   const margin = parseSeconds(values.margin ?? "5", "--margin", 0);
+  const relative = values["allow-command"]?.find((path) => !path.startsWith("/"));
+  if (relative !== undefined) throw new Fault("USAGE", `--allow-command ${relative} is no absolute path`);
   if (!values.insecure) refusePlain(endpointsOf(values));
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
@@ -48,7 +53,12 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
   const { folder, socket } = values;
-  await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, describe, say }, stop.signal);
+  const rules = {
+    users: values["allow-user"] ?? [],
+    commands: values["allow-command"] ?? [],
+    keys: values["allow-key"] ?? [],
+  };
+  await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, rules, describe, say }, stop.signal);
   return "";
 }
 

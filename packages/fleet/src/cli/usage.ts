@@ -60,6 +60,15 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
   --ttl SECONDS  the host is gone when it is silent for so long (default: 10)
   --margin SECONDS
                  berths of another host that is gone are placed elsewhere after so long (default: 5)
+  --allow-user USER
+                 a user whom berths of the fleet may run as, by name or id; may be given several times. root only
+                 if it is named (default: every user but root; "range" always)
+  --allow-command PATH
+                 a program or a folder of programs that berths of the fleet may run; may be given several times
+                 (default: every program)
+  --allow-key SECTION.KEY
+                 a key of berth files that could give a server the rights of root, such as server.capabilities or
+                 root.binds; may be given several times
   --insecure     allow --etcd http://…: any program that listens there, or between here and there, can run commands
                  as root on this host. Only for a test in a network namespace of its own
 ${common.slice(1)}`;

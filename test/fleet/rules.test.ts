@@ -1,0 +1,75 @@
+/** What a host runs for the fleet: who can write to etcd does not become its root. */
+import { describe, expect, it } from "vitest";
+import { problemOf, type Rules } from "../../packages/fleet/src/agent/rules.ts";
+import type { JsonObject } from "../../packages/fleet/src/index.ts";
+
+const passwd =
+  "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\ngames:x:5:60::/:/bin/sh\netcd:x:105:1::/:/bin/sh\n";
+const none: Rules = { users: [], commands: [], keys: [] };
+const problem = (config: JsonObject, rules: Partial<Rules> = {}): string | undefined =>
+  problemOf({ berth: "a-1", config }, { ...none, ...rules }, () => passwd);
+const runsAs = (user: string | number): JsonObject => ({ server: { command: ["/srv/a"], user } });
+
+describe("a user", () => {
+  it.each(["games", "5", 5, "range", "range:1000", 4711])("%j runs servers", (user) => {
+    expect(problem(runsAs(user))).toBe(undefined);
+  });
+  it.each(["root", "toor", 0, "0", "00", "root%i", "%n", "nobody-knows"])("%j runs none unless it is named", (user) => {
+    expect(problem(runsAs(user))).toBe(
+      `this host runs no server as user ${JSON.stringify(user)} for the fleet; --allow-user of its agent allows it`,
+    );
+    expect(problem(runsAs(user), { users: [String(user)] })).toBe(undefined);
+  });
+  it("that is not named runs none where others are", () => {
+    expect(problem(runsAs("etcd"), { users: ["games"] })).toMatch('as user "etcd"');
+    expect(problem(runsAs("root"), { users: ["games"] })).toMatch('as user "root"');
+    expect(problem(runsAs(5), { users: ["games"] })).toBe(undefined);
+    expect(problem(runsAs("range"), { users: ["games"] })).toBe(undefined);
+  });
+});
+
+it.each([
+  ["/srv/arena/server", true],
+  ["/srv/tool", true],
+  ["/srv/arena-2/server", false],
+  ["/srv/arena/../../bin/sh", false],
+  ["/srv/tool/x", true],
+  ["/srv/arena/%n", false],
+  ["/srv/arena/{root}", false],
+  ["server", false],
+  ["/bin/sh", false],
+])("the command %s: %s", (program, isAllowed) => {
+  const found = problem({ server: { command: [program] } }, { commands: ["/srv/arena", "/srv/tool"] });
+  if (isAllowed) expect(found).toBe(undefined);
+  else expect(found).toBe(`this host does not run "${program}" for the fleet; --allow-command of its agent allows it`);
+  expect(problem({ server: { command: [program] } })).toBe(undefined);
+});
+
+it("without a command nothing is run where commands are named", () => {
+  expect(problem({ server: {} }, { commands: ["/srv"] })).toMatch("does not run null");
+});
+
+it.each([
+  ["server.capabilities", { server: { capabilities: ["sys_admin"] } }],
+  ["server.group", { server: { group: "shadow" } }],
+  ["root.binds", { root: { image: "a", binds: { "/x": "/etc" } } }],
+  ["root.shift", { root: { image: "a", shift: "none" } }],
+  ["root.nosuid", { root: { image: "a", nosuid: false } }],
+  ["root.image", { root: { image: ["a", "/etc"] } }],
+  ["root.image", { root: { image: "/" } }],
+  ["sockets.owner", { sockets: { a: { listen: ["unix:///run/a"], owner: "root" } } }],
+])("%s is refused unless it is allowed", (key, config) => {
+  expect(problem(config)).toMatch(`--allow-key ${key} of its agent allows it`);
+  expect(problem(config, { keys: [key] })).toBe(undefined);
+});
+
+it("a section that no berth of the fleet has is refused", () => {
+  expect(problem({ constructor: {} })).toBe("a berth of the fleet has no section constructor");
+});
+
+it("a file that is none is refused with the place", () => {
+  expect(problem({ sockets: { game: { listen: "udp://0.0.0.0:1" } } })).toBe(
+    "a-1: sockets.game: listen: must be a list, and is a string",
+  );
+  expect(problem({ server: [] })).toBe("server must be a table");
+});
