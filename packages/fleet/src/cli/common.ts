@@ -7,6 +7,7 @@ import { Fault } from "../fault.ts";
 import { integer } from "../model/fields.ts";
 import { LONGEST_DRAIN_SECONDS } from "../model/hold.ts";
 import { Keys } from "../model/keys.ts";
+import { printable } from "./printable.ts";
 
 /** What a command prints, and whether something was refused. */
 export interface Printed {
@@ -82,7 +83,7 @@ export function readText(path: string): string {
 
 /** Rows under a head, in columns. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
+  const all = [head, ...rows].map((row) => row.map(printable));
   const widths = head.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));
   return all
     .map(
@@ -144,7 +145,7 @@ export function untilSignal(): Stop {
 /** A line of a stream. Nobody reads it any more, as after `head`: then it ends. */
 export function printLine(line: string, stop: Stop): void {
   if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", () => stop.abort());
-  process.stdout.write(`${line}\n`);
+  process.stdout.write(`${printable(line)}\n`);
 }
 
 /** A number of seconds, at most an hour. Throws INVALID_RECORD. */
@@ -156,7 +157,7 @@ export function parseSeconds(text: string, option: string, least: number): numbe
 export function sayer({ json }: { readonly json?: boolean | undefined }): (sentence: string) => void {
   return (sentence) => {
     if (json) console.error(JSON.stringify({ time: new Date().toISOString(), message: sentence }));
-    else console.error("berth-fleet: %s", sentence);
+    else console.error("berth-fleet: %s", printable(sentence));
   };
 }
 

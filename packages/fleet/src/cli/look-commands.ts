@@ -8,6 +8,7 @@ import { stateWord } from "../fleet/rows.ts";
 import { type FleetChange, watchFleet } from "../fleet/watch.ts";
 import type { FleetEvent } from "../model/event.ts";
 import { commonFlags, openFleet, parse, portsText, printLine, untilSignal } from "./common.ts";
+import { printable } from "./printable.ts";
 import { eventsUsage, explainUsage, watchUsage } from "./usage.ts";
 
 export async function watchCommand(args: readonly string[]): Promise<string> {
@@ -120,7 +121,7 @@ export async function explainCommand(args: readonly string[]): Promise<string> {
       : []),
     ...events.map(eventText),
   ];
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(printable).join("\n")}\n`;
 }
 
 /** `2026-01-31T12:00:00Z`. */

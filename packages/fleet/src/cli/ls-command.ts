@@ -7,6 +7,7 @@ import { type BerthReport, berthReport } from "../model/berth-report.ts";
 import { type Allocation, allocation } from "../model/placement.ts";
 import { memoryLeft } from "../placement/need.ts";
 import { commonFlags, openFleet, parse, portsText, table } from "./common.ts";
+import { printable } from "./printable.ts";
 import { lsUsage } from "./usage.ts";
 
 export async function lsCommand(args: readonly string[]): Promise<string> {
@@ -19,7 +20,7 @@ export async function lsCommand(args: readonly string[]): Promise<string> {
   using _ = etcd;
   const view = await new Fleet(etcd, keys).view();
   const { lists: found } = await etcd.read({ prefix: keys.all("state") }, { prefix: keys.all("allocation") });
-  const warn = (problem: string): void => console.error("berth-fleet: %s", problem);
+  const warn = (problem: string): void => console.error("berth-fleet: %s", printable(problem));
   view.problems.forEach(warn);
   const reports = found[0].flatMap(({ key, value }) => readable(key, value, berthReport, warn) ?? []);
   const allocations = found[1].flatMap(({ key, value }) => readable(key, value, allocation, warn) ?? []);
