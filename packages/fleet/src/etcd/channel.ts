@@ -1,4 +1,5 @@
 /** One HTTP/2 connection to one member of etcd, and gRPC calls on it. It is not opened again after it has closed. */
+import { once } from "node:events";
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -6,6 +7,8 @@ import {
   constants,
   type IncomingHttpHeaders,
 } from "node:http2";
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { Deframer, frame } from "./frames.ts";
 
 /** Files' contents in PEM. */
@@ -52,7 +55,8 @@ export class Channel implements Disposable {
 
   /** Throws {@link CallFailed}. */
   static async open(endpoint: string, tls?: TlsFiles): Promise<Channel> {
-    const session = connect(endpoint, tls);
+    const socket = await connectedSocket(endpoint, tls);
+    const session = connect(endpoint, { createConnection: () => socket });
     await new Promise<void>((resolve, reject) => {
       const fail = (why: string) => {
         clearTimeout(timer);
@@ -143,6 +147,28 @@ export class Channel implements Disposable {
   [Symbol.dispose](): void {
     this.#stopPings();
     this.#session.destroy();
+  }
+}
+
+/**
+ * A socket that is connected. A session that connects by itself must not be destroyed before it has: Node 20 then uses
+ * memory that it has freed (ConnectionWrap::AfterConnect), as where packets are lost for a while. Throws
+ * {@link CallFailed}.
+ */
+async function connectedSocket(endpoint: string, tls: TlsFiles | undefined): Promise<Socket> {
+  const { protocol, hostname, port } = new URL(endpoint);
+  const to = { host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port) };
+  const secure = protocol === "https:";
+  const name = isIP(to.host) === 0 ? { servername: to.host } : {};
+  const socket = secure ? connectTls({ ...to, ...name, ...tls, ALPNProtocols: ["h2"] }) : connectTcp(to);
+  try {
+    await once(socket, secure ? "secureConnect" : "connect", { signal: AbortSignal.timeout(CONNECT_MS) });
+    return socket;
+  } catch (error) {
+    socket.on("error", () => undefined).destroy();
+    const isLate = error instanceof Error && error.name === "AbortError";
+    const why = isLate ? `no answer in ${CONNECT_MS / 1000} seconds` : reasonOf(error);
+    throw new CallFailed(UNAVAILABLE, `${endpoint}: ${why}`, { cause: error });
   }
 }
 
