@@ -3,10 +3,13 @@ import { Refusal } from "../refusal.ts";
 
 const MOST = 10_000;
 const LONGEST_ID = 256;
+/** Bytes of all ids: each watch of the server is told all of them. */
+const MOST_BYTES = 256 * 1024;
 
 export class Players {
   readonly #ids = new Set<string>();
   #capacity = 0;
+  #bytes = 0;
 
   get ids(): string[] {
     return [...this.#ids];
@@ -41,12 +44,18 @@ export class Players {
     if (this.#ids.has(id)) return false;
     if (this.#ids.size >= this.#capacity)
       throw new Refusal("OUT_OF_RANGE", `${this.#ids.size} players are connected, which is the capacity`);
+    const bytes = Buffer.byteLength(id);
+    if (this.#bytes + bytes > MOST_BYTES)
+      throw new Refusal("RESOURCE_EXHAUSTED", `the ids of all players have ${MOST_BYTES / 1024} KiB at most`);
+    this.#bytes += bytes;
     this.#ids.add(id);
     return true;
   }
 
   /** False: it was not there. */
   disconnect(id: string): boolean {
-    return this.#ids.delete(id);
+    if (!this.#ids.delete(id)) return false;
+    this.#bytes -= Buffer.byteLength(id);
+    return true;
   }
 }
