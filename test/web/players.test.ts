@@ -207,7 +207,7 @@ it("a site that is closed ends the process that asks", { timeout: 60_000 }, asyn
     (await client.call("io.berthd.Broker.Acquire", { berth: "arena" }))[Symbol.dispose]();
     const streams = new Streams(limits);
     const publicBerths = new Map<string, string>();
-    const options = { host: "vm", socket: broker.socket, address: undefined, publicBerths, peers: [] };
+    const options = { host: "vm", socket: broker.socket, address: undefined, publicBerths };
     const site = new Site(options, streams, undefined);
     await vi.waitFor(() => expect(site.rowOf("arena")).toMatchObject({ players: 2 }), 30_000);
     expect(askingProcesses()).toHaveLength(1);

@@ -12,7 +12,7 @@ import { Streams } from "../../packages/web/src/http/streams.ts";
 import { Berths } from "../../packages/web/src/model/berths.ts";
 import { HostFacts } from "../../packages/web/src/model/host.ts";
 import { Users } from "../../packages/web/src/model/users.ts";
-import { Peers } from "../../packages/web/src/peers/peers.ts";
+import { PeersThread } from "../../packages/web/src/peers/peers-thread.ts";
 import { TestFolder } from "../support/broker.ts";
 import { madeUpBerth } from "./page/support/made-up.ts";
 
@@ -45,7 +45,7 @@ async function siteWith(history: string | undefined): Promise<TestSite & AsyncDi
     berths: new Berths(users),
     facts: new HostFacts("vm"),
     history: file,
-    peers: new Peers([], { token: undefined, ca: undefined, cert: undefined, key: undefined }, silent),
+    peers: new PeersThread({ places: [], tls: { ca: undefined, cert: undefined, key: undefined } }, silent),
     place: { host: "vm", address: null, users },
     publicBerths: new Map([["arena", "The Arena"]]),
     rowOf: (name) => (name === row.name ? row : undefined),

@@ -17,9 +17,8 @@ import { measuredOf } from "./model/measured.ts";
 import { patchOf } from "./model/patch.ts";
 import { type Place, rowOf } from "./model/row.ts";
 import { Users } from "./model/users.ts";
-import type { PeerPlace } from "./peers/peer.ts";
-import type { PeerCredentials } from "./peers/peer-client.ts";
-import { Peers } from "./peers/peers.ts";
+import { PeersThread } from "./peers/peers-thread.ts";
+import type { ThreadStart } from "./peers/thread-messages.ts";
 import { PlayersOfBerths } from "./players/players-of-berths.ts";
 import { TimelineFeed } from "./timeline-feed.ts";
 
@@ -28,10 +27,11 @@ export interface SiteOptions {
   readonly socket: string | undefined;
   readonly address: string | undefined;
   readonly publicBerths: ReadonlyMap<string, string>;
-  readonly peers: readonly PeerPlace[];
+  /** Other hosts that the page shows as well. */
+  readonly peers?: ThreadStart;
 }
 
-const NO_CREDENTIALS: PeerCredentials = { token: undefined, ca: undefined, cert: undefined, key: undefined };
+const NO_PEERS: ThreadStart = { places: [], tls: { ca: undefined, cert: undefined, key: undefined } };
 /** Milliseconds between two looks at what changes by itself, and at least between two patches. */
 const TICK_MS = 1_000;
 /** Milliseconds until a patch that follows an event: several come together. */
@@ -49,7 +49,7 @@ export class Site {
   readonly place: Place;
   readonly publicBerths: ReadonlyMap<string, string>;
   readonly history: History | undefined;
-  readonly peers: Peers;
+  readonly peers: PeersThread;
   readonly #streams: Streams;
   readonly #link: BrokerLink;
   readonly #players: PlayersOfBerths;
@@ -64,12 +64,7 @@ export class Site {
   #sampling = false;
   #metrics: { readonly at: number; readonly answer: Promise<readonly Metric[]> } | undefined;
 
-  constructor(
-    options: SiteOptions,
-    streams: Streams,
-    history: History | undefined,
-    credentials: PeerCredentials = NO_CREDENTIALS,
-  ) {
+  constructor(options: SiteOptions, streams: Streams, history: History | undefined) {
     const users = new Users();
     this.berths = new Berths(users);
     this.facts = new HostFacts(options.host);
@@ -88,7 +83,7 @@ export class Site {
       keep: async (happened) => history?.happened(happened),
       show: (happened) => streams.send("timeline", JSON.stringify(happened)),
     });
-    this.peers = new Peers(options.peers, credentials, {
+    this.peers = new PeersThread(options.peers ?? NO_PEERS, {
       timeline: (happened) => streams.send("timeline", JSON.stringify(happened)),
       say: (message) => console.error("berth-web: %s", message),
     });

@@ -14,7 +14,7 @@ import { listenFault } from "./listen-fault.ts";
 import { readNamed, readToken } from "./options/files.ts";
 import { isLocal, type ListenPlace } from "./options/listen.ts";
 import type { WebOptions } from "./options/options.ts";
-import { readCredentials } from "./options/peers.ts";
+import { readPeers } from "./options/peers.ts";
 import { CachedExposition, exposition } from "./prometheus/exposition.ts";
 import { Site } from "./site.ts";
 
@@ -33,13 +33,13 @@ export class WebServer {
   static async start(options: WebOptions, env: NodeJS.ProcessEnv): Promise<WebServer> {
     const token = options.tokenFile === undefined ? undefined : readToken(options.tokenFile);
     const tls = tlsOf(options);
-    const credentials = readCredentials(options.peerFiles);
+    const peers = readPeers(options.peers);
     const isGuarded = token !== undefined || tls?.ca !== undefined;
     for (const place of options.listen) if (!isGuarded && !isLocal(place)) throw unsafe(place);
     const passed = options.listen.length > 0 ? [] : socketsOf(env);
     const history = await Site.openHistory(await databaseOf(options));
     const streams = new Streams(limits);
-    const site = new Site(options, streams, history, credentials);
+    const site = new Site({ ...options, peers }, streams, history);
     const cached = new CachedExposition(() => metricsText(site, streams));
     const files = readPageFiles();
     const routes = new ApiRoutes({ site, streams, files, metricsText: () => cached.text() });

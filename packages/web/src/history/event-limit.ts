@@ -25,10 +25,13 @@ interface Minute {
 export class EventLimit {
   readonly #minutes = new Map<string, Minute>();
 
-  /** What to tell of it: the event, nothing, or before it the event that counts those left out. */
-  admit(one: Happened): Happened[] {
+  /**
+   * What to tell of it: the event, nothing, or before it the event that counts those left out. `now` in milliseconds:
+   * the time of the event, unless that is another host's word.
+   */
+  admit(one: Happened, now: number = one.event.at): Happened[] {
     const key = keyOf(one);
-    const number = Math.floor(one.event.at / MINUTE_MS);
+    const number = Math.floor(now / MINUTE_MS);
     const minute = this.#minutes.get(key);
     if (minute === undefined || minute.number !== number) {
       this.#minutes.set(key, { number, kept: 1, left: 0, last: one });

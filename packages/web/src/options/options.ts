@@ -2,9 +2,8 @@
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 import { Fault } from "../fault.ts";
-import type { PeerPlace } from "../peers/peer.ts";
 import { type ListenPlace, parseListen } from "./listen.ts";
-import { checkPeers, type PeerFiles, parsePeer } from "./peers.ts";
+import { type PeerOptions, peerOptions } from "./peers.ts";
 
 export interface WebOptions {
   /** Empty: the sockets come from the launcher. */
@@ -24,8 +23,7 @@ export interface WebOptions {
   /** The name of this host in addresses of the page. */
   readonly host: string;
   /** Other hosts that the page shows as well. */
-  readonly peers: readonly PeerPlace[];
-  readonly peerFiles: PeerFiles;
+  readonly peers: PeerOptions;
   readonly json: boolean;
 }
 
@@ -51,9 +49,13 @@ Without --listen it takes its sockets from the launcher: berth run web.
   --tls-cert FILE --tls-key FILE
                         serve HTTPS
   --client-ca FILE      with --tls-cert: ask for a client certificate of this authority
-  --peer NAME=URL       also show the host whose berth-web answers there; may be given several times
-  --peer-token-file FILE, --peer-ca FILE, --peer-cert FILE --peer-key FILE
-                        the token for the peers; the authority of their certificates; this one's own for them
+  --peer NAME=ADDRESS   also show the host whose berth-web answers at https://…, http://… or unix:PATH; may be
+                        given several times
+  --peer-token-file NAME=FILE
+                        the token that this peer asks for
+  --peer-ca FILE        believe peers whose certificates are of this authority
+  --peer-cert FILE --peer-key FILE
+                        the certificate for peers that ask for one
   --json                print errors as JSON
   --help                print this
   --version             print the version
@@ -74,7 +76,7 @@ const flags = {
   "tls-key": { type: "string" },
   "client-ca": { type: "string" },
   peer: { type: "string", multiple: true },
-  "peer-token-file": { type: "string" },
+  "peer-token-file": { type: "string", multiple: true },
   "peer-ca": { type: "string" },
   "peer-cert": { type: "string" },
   "peer-key": { type: "string" },
@@ -90,14 +92,8 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): W
   if (values.version) return "version";
   const folder = env["STATE_DIRECTORY"]?.split(":")[0];
   const host = hostname().split(".")[0] || "localhost";
-  const peers = (values.peer ?? []).map(parsePeer);
-  const peerFiles = {
-    token: values["peer-token-file"],
-    ca: values["peer-ca"],
-    cert: values["peer-cert"],
-    key: values["peer-key"],
-  };
-  checkPeers(peers, host, peerFiles);
+  const peerTexts = { peers: values.peer ?? [], tokenFiles: values["peer-token-file"] ?? [] };
+  const peerTls = { ca: values["peer-ca"], cert: values["peer-cert"], key: values["peer-key"] };
   return {
     listen: (values.listen ?? []).map(parseListen),
     socket: values.socket,
@@ -108,8 +104,7 @@ export function parseOptions(args: readonly string[], env: NodeJS.ProcessEnv): W
     address: values.address,
     publicBerths: new Map((values.public ?? []).map(publicBerth)),
     host,
-    peers,
-    peerFiles,
+    peers: peerOptions(host, peerTexts, peerTls),
     json: values.json ?? false,
   };
 }

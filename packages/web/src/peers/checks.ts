@@ -62,7 +62,7 @@ const EVENTS: Partial<Record<ShapeName, object>> = {
   },
 };
 
-const ajv = new Ajv2020({ strict: false, removeAdditional: true });
+const ajv = new Ajv2020({ strict: false, strictNumbers: true, removeAdditional: true });
 ajv.addSchema(JSON.parse(readFileSync(join(packageFolder, "openapi.json"), "utf8")), "openapi.json");
 const validators = new Map<ShapeName, ReturnType<typeof ajv.compile>>();
 
@@ -84,13 +84,19 @@ function isShape<T>(validate: (value: unknown) => unknown, value: unknown): valu
 /** Characters that neither a page nor a terminal should get: this berth-web has removed them from its own texts. */
 const UNSHOWABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
 
+/** Entries of a list. The longest has the berths of a host. */
+export const MOST_ENTRIES = 10_000;
+/** What a Date takes, in milliseconds: more is no time, and no size or count either. */
+const LARGEST = 8.64e15;
 /** UTF-16 units of a text. This berth-web cuts its own texts before they are as long. */
 const LONGEST = 4096;
 
-/** JSON whose strings can be shown. Throws {@link NotUnderstood}. */
+/** JSON whose strings can be shown, and whose numbers and lists can be drawn. Throws {@link NotUnderstood}. */
 export function parsed(text: string): unknown {
   try {
     return JSON.parse(text, (key, value: unknown) => {
+      if (typeof value === "number" && !(Math.abs(value) <= LARGEST)) throw new NotUnderstood(`${key} is too large`);
+      if (Array.isArray(value) && value.length > MOST_ENTRIES) throw new NotUnderstood(`${key} has too many entries`);
       if (typeof value !== "string") return value;
       if (value.length > LONGEST) throw new NotUnderstood(`a text is longer than ${LONGEST} characters`);
       // Lines of a configuration are shown as they are, and copied as one.

@@ -3,13 +3,23 @@ import { once } from "node:events";
 import { type AgentOptions, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
+import { sleep } from "../sleep.ts";
+import { NotUnderstood } from "./checks.ts";
 
-/** How this process proves to a peer who it is, and whom it believes. PEM. */
-export interface PeerCredentials {
+/** Where a peer is, and what it asks for. Plain values, which can be sent to a thread. */
+export interface PeerPlace {
+  /** How this page calls the host. */
+  readonly name: string;
+  /** Of its berth-web: a URL whose path ends with a slash, or `unix:` and the path of its socket. */
+  readonly address: string;
   readonly token: string | undefined;
-  readonly ca: Buffer | undefined;
-  readonly cert: Buffer | undefined;
-  readonly key: Buffer | undefined;
+}
+
+/** How this process proves to all peers who it is, and whom it believes. PEM. */
+export interface PeerTls {
+  readonly ca: string | undefined;
+  readonly cert: string | undefined;
+  readonly key: string | undefined;
 }
 
 export interface PeerAnswer {
@@ -22,18 +32,23 @@ const ANSWER_MS = 10_000;
 /** Milliseconds without a byte of a stream: a ping comes every 10 s. */
 const SILENCE_MS = 25_000;
 /** The largest answer, and the largest event. An overview has about 1 KiB for each berth. */
-export const MAX_BYTES: number = 4 * 2 ** 20;
+export const MAX_BYTES: number = 8 * 2 ** 20;
+/** Of the time of this thread, a peer gets one part in so many: it may send what takes long to read. */
+const TIME_SHARE = 10;
 /** Connections for single questions. More questions wait for one. */
 const CONNECTIONS = 4;
 
 export class PeerClient {
   readonly #base: URL;
+  readonly #socketPath: string | undefined;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #asking: HttpAgent;
   /** A stream would keep one of the few connections. */
   readonly #streaming: HttpAgent;
 
-  constructor(base: URL, { token, ca, cert, key }: PeerCredentials) {
+  constructor({ address, token }: PeerPlace, { ca, cert, key }: PeerTls) {
+    this.#socketPath = address.startsWith("unix:") ? address.slice("unix:".length) : undefined;
+    const base = new URL(this.#socketPath === undefined ? address : "http://localhost/");
     this.#base = base;
     this.#headers = {
       accept: "application/json",
@@ -60,7 +75,10 @@ export class PeerClient {
     return { status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") };
   }
 
-  /** The events of the stream, until it ends. Throws as `get` does, and where the peer is silent. */
+  /**
+   * The events of the stream, until it ends. Throws as `get` does, and where the peer is silent. What takes long here
+   * or in the caller is followed by a longer pause, in which the kernel lets the peer wait.
+   */
   async *events(stop: AbortSignal): AsyncGenerator<EventSourceMessage, void> {
     const late = new AbortController();
     let timer = setTimeout(() => late.abort(new Error(SILENT)), ANSWER_MS);
@@ -78,10 +96,15 @@ export class PeerClient {
       for await (const chunk of response.setEncoding("utf8")) {
         clearTimeout(timer);
         timer = setTimeout(() => late.abort(new Error(SILENT)), SILENCE_MS);
+        const began = performance.now();
+        // The parser looks for the far one at each line before it. Our streams have none.
+        if (chunk.includes("\r")) throw new NotUnderstood("its stream has carriage returns");
         unread += chunk.length;
         parser.feed(chunk);
         if (unread > MAX_BYTES) throw tooLarge();
         yield* events.splice(0);
+        const spent = performance.now() - began;
+        if (spent >= 1) await sleep(spent * (TIME_SHARE - 1), stop);
       }
     } finally {
       clearTimeout(timer);
@@ -92,7 +115,8 @@ export class PeerClient {
   async #send(path: string, agent: HttpAgent, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted();
     const url = new URL(`api/v1/${path}`, this.#base);
-    const options = { headers: this.#headers, agent, signal };
+    const place = this.#socketPath === undefined ? {} : { socketPath: this.#socketPath };
+    const options = { headers: this.#headers, agent, signal, ...place };
     const sent = url.protocol === "https:" ? httpsRequest(url, options) : httpRequest(url, options);
     sent.end();
     try {

@@ -3,18 +3,11 @@
  * berth-web is taken from it, not the peers that it shows itself. What it says is checked, and stays when it is away.
  */
 import type { EventSourceMessage } from "eventsource-parser";
-import type { BerthPatch, BerthRow, Host, Patch, StreamTimeline } from "../api/shapes.ts";
+import type { BerthRow, Host, Patch, StreamTimeline } from "../api/shapes.ts";
 import { SPARK_POINTS } from "../model/known.ts";
 import { sleep } from "../sleep.ts";
-import { checked, NotUnderstood, parsed } from "./checks.ts";
-import { type PeerAnswer, PeerClient, type PeerCredentials } from "./peer-client.ts";
-
-export interface PeerPlace {
-  /** How this page calls the host. */
-  readonly name: string;
-  /** Of its berth-web; its path ends with a slash. */
-  readonly url: URL;
-}
+import { checked, MOST_ENTRIES, NotUnderstood, parsed } from "./checks.ts";
+import { type PeerAnswer, PeerClient, type PeerPlace, type PeerTls } from "./peer-client.ts";
 
 export interface PeerEvents {
   /** What happened to a berth there, with the host's name here. */
@@ -26,7 +19,9 @@ export interface PeerEvents {
 const FIRST_PAUSE_MS = 250;
 const LAST_PAUSE_MS = 15_000;
 /** Events that are handled in one second. A peer sends about one; a hostile one waits. */
-const EVENTS_PER_SECOND = 100;
+const EVENTS_PER_SECOND = 20;
+/** UTF-16 units of all texts of its berths. */
+const MOST_TEXT: number = 4 * 2 ** 20;
 
 export class Peer {
   readonly place: PeerPlace;
@@ -40,12 +35,14 @@ export class Peer {
   #shownRows: readonly BerthRow[] | undefined;
   #running: Promise<void> | undefined;
   #pause = FIRST_PAUSE_MS;
+  /** Of all rows, but for their host's name. */
+  #text = 0;
   #second = 0;
   #handled = 0;
 
-  constructor(place: PeerPlace, credentials: PeerCredentials, events: PeerEvents) {
+  constructor(place: PeerPlace, tls: PeerTls, events: PeerEvents) {
     this.place = place;
-    this.#client = new PeerClient(place.url, credentials);
+    this.#client = new PeerClient(place, tls);
     this.#events = events;
     this.#host = neverSeen(place, Date.now());
   }
@@ -90,7 +87,7 @@ export class Peer {
         why = error instanceof NotUnderstood ? `it is not understood: ${error.message}` : messageOf(error);
       }
       if (signal.aborted) return;
-      if (told !== why) this.#events.say(`peer ${this.place.name} at ${this.place.url.href} does not answer: ${why}`);
+      if (told !== why) this.#events.say(`peer ${this.place.name} at ${this.place.address} does not answer: ${why}`);
       told = why;
       const now = Date.now();
       const unreachableSince = this.#host.unreachableSince ?? now;
@@ -107,27 +104,43 @@ export class Peer {
       if (own === undefined) throw new NotUnderstood("it names no host");
       this.#ownName = own.id;
       this.#rows.clear();
-      for (const row of berths) if (row.host === own.id) this.#rows.set(row.name, this.#named(row));
+      this.#text = 0;
+      this.#shownRows = undefined;
+      for (const row of berths) if (row.host === own.id) this.#set(row);
       this.#host = this.#asHost(own);
       this.#pause = FIRST_PAUSE_MS;
-      this.#shownRows = undefined;
     } else if (event === "patch") {
       this.#change(checked("Patch", parsed(data)));
     } else if (event === "timeline") {
       const happened = checked("StreamTimeline", parsed(data));
-      if (happened.host === this.#ownName) this.#events.timeline({ ...happened, host: this.place.name });
+      if (happened.host === this.#ownName && this.#rows.has(happened.name))
+        this.#events.timeline({ ...happened, host: this.place.name });
     }
   }
 
   #change({ hosts, berths, removed }: Patch): void {
     for (const host of hosts) if (host.id === this.#ownName) this.#host = this.#asHost(host);
-    for (const { host, name } of removed) if (host === this.#ownName) this.#rows.delete(name);
-    for (const change of berths) if (change.host === this.#ownName) this.#rows.set(change.name, this.#merged(change));
+    for (const { host, name } of removed) if (host === this.#ownName) this.#remove(name);
+    for (const change of berths) {
+      if (change.host !== this.#ownName) continue;
+      this.#set(checked("BerthRow", { ...this.#rows.get(change.name), ...change }));
+    }
     if (berths.length + removed.length > 0) this.#shownRows = undefined;
   }
 
-  #merged(change: BerthPatch): BerthRow {
-    return this.#named(checked("BerthRow", { ...this.#rows.get(change.name), ...change }));
+  #set(row: BerthRow): void {
+    this.#remove(row.name);
+    this.#text += textOf(row);
+    this.#rows.set(row.name, this.#named(row));
+    if (this.#rows.size > MOST_ENTRIES) throw new NotUnderstood(`it has more than ${MOST_ENTRIES} berths`);
+    if (this.#text > MOST_TEXT) throw new NotUnderstood("its berths have too much text");
+  }
+
+  #remove(name: string): void {
+    const row = this.#rows.get(name);
+    if (row === undefined) return;
+    this.#text -= textOf(row);
+    this.#rows.delete(name);
   }
 
   #named(row: BerthRow): BerthRow {
@@ -154,10 +167,15 @@ export class Peer {
   }
 }
 
-function neverSeen({ name, url }: PeerPlace, now: number): Host {
+function textOf({ host: _, ...row }: BerthRow): number {
+  return Object.values(row).reduce<number>((sum, value) => sum + (typeof value === "string" ? value.length : 0), 0);
+}
+
+/** A host that has not answered. */
+export function neverSeen({ name, address }: PeerPlace, now: number): Host {
   return {
     id: name,
-    name: url.hostname,
+    name: address.startsWith("unix:") ? name : new URL(address).hostname,
     version: null,
     up: null,
     memory: null,

@@ -1,34 +1,29 @@
-/** The other hosts of the page, and the answers of the API about their berths: the berth-web of each host has them. */
-import type { ApiError, BerthDetail, BerthRow, Host, Quiet } from "../api/shapes.ts";
+/**
+ * The other hosts of the page, in their thread, and the answers of the API about their berths: the berth-web of each
+ * host has them.
+ */
+import type { ApiError, BerthDetail, Quiet } from "../api/shapes.ts";
 import { type Answer, jsonAnswer, jsonBody, refusal } from "../http/answer.ts";
 import { checked, NotUnderstood, parsed, type ShapeName } from "./checks.ts";
-import { Peer, type PeerEvents, type PeerPlace } from "./peer.ts";
-import type { PeerCredentials } from "./peer-client.ts";
+import { Peer, type PeerEvents } from "./peer.ts";
+import type { PeerPlace, PeerTls } from "./peer-client.ts";
 
 /** What is asked of a berth. */
-type Part = "series" | "timeline" | undefined;
+export type Part = "series" | "timeline" | undefined;
 
 export class Peers {
   readonly #peers: ReadonlyMap<string, Peer>;
 
-  constructor(places: readonly PeerPlace[], credentials: PeerCredentials, events: PeerEvents) {
-    this.#peers = new Map(places.map((place) => [place.name, new Peer(place, credentials, events)]));
+  constructor(places: readonly PeerPlace[], tls: PeerTls, events: PeerEvents) {
+    this.#peers = new Map(places.map((place) => [place.name, new Peer(place, tls, events)]));
   }
 
   start(): void {
     for (const peer of this.#peers.values()) peer.start();
   }
 
-  get hosts(): readonly Host[] {
-    return [...this.#peers.values()].map(({ host }) => host);
-  }
-
-  get rows(): readonly BerthRow[] {
-    return [...this.#peers.values()].flatMap(({ rows }) => rows);
-  }
-
-  has(host: string): boolean {
-    return this.#peers.has(host);
+  get all(): readonly Peer[] {
+    return [...this.#peers.values()];
   }
 
   /** What /api/v1/berths/HOST/NAME and the addresses below it answer. */
@@ -77,11 +72,11 @@ export class Peers {
   }
 }
 
-/** Its public page is at the peer's address. */
+/** Its public page is at the peer's address, if a browser can go there. */
 function named(detail: BerthDetail, { place }: Peer): BerthDetail {
   const page = detail.publicPage;
-  const isPath = page !== null && /^\/p\/[A-Za-z0-9._@-]+$/.test(page);
-  return { ...detail, host: place.name, publicPage: isPath ? new URL(page.slice(1), place.url).href : null };
+  const isPage = page !== null && /^\/p\/[A-Za-z0-9._@-]+$/.test(page) && !place.address.startsWith("unix:");
+  return { ...detail, host: place.name, publicPage: isPage ? new URL(page.slice(1), place.address).href : null };
 }
 
 /** Only a refusal of the question itself: that this process may not ask is no refusal of its reader. */
@@ -90,7 +85,7 @@ function refused(host: string, status: number, { error }: ApiError): Answer {
   return passes ? refusal(status < 400 ? 502 : status, error.code, error.message) : away(host, error.message);
 }
 
-function away(host: string, why: string): Answer {
+export function away(host: string, why: string): Answer {
   return refusal(502, "fault", `host ${host} gives no answer: ${why}`);
 }
 
