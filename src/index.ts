@@ -22,7 +22,7 @@ export type {
   StartView,
   WaitView,
   WakeView,
-} from "./broker/berths/berth-view.ts";
+} from "./broker/berths/berth/berth-view.ts";
 export { Broker } from "./broker/broker.ts";
 export type { BrokerOptions } from "./broker/broker-options.ts";
 export type { StartLimits } from "./broker/demand/starter.ts";

@@ -33,7 +33,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "restart/reclaim.ts": ["memfd"],
   "restart/store-mirror.ts": ["memfd"],
   "session/launch.ts": ["addSeals", "memfd"],
-  "sockets/interface-watch.ts": ["bind", "recvbytes", "socket"],
+  "sockets/interfaces/interface-watch.ts": ["bind", "recvbytes", "socket"],
   "sockets/sock-diag.ts": ["recvbytes", "sendmsg", "socket"], // netlink; the dump takes no socket's lock
   "sockets/unix-path.ts": ["connect", "socket"], // non-blocking, to see whether somebody listens
   // The broker's own sockets: the control socket, the notify socket, accepted connections.
@@ -41,9 +41,9 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "session/listener.ts": ["accept"],
   "agent/agent-socket.ts": ["accept"],
   "session/peer-gate.ts": ["setsockopt"],
-  "sockets/control-socket.ts": ["boundAddress", "setsockopt"],
+  "sockets/control/control-socket.ts": ["boundAddress", "setsockopt"],
   // A held socket before anybody else gets it.
-  "sockets/console-sockets.ts": ["bind", "listen", "socket"],
+  "sockets/control/console-sockets.ts": ["bind", "listen", "socket"],
   "plans/as-new.ts": ["setfl", "setsockopt", "socket"],
   "plans/carry-over.ts": ["runPlan", "socket"],
   "sockets/held-socket.ts": ["bind", "boundAddress", "listen"],
@@ -55,7 +55,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
     "shutdown",
   ],
   // Of UNIX sockets only, whose names have a lock of their own (unix_getname, net/unix/af_unix.c).
-  "berths/stash.ts": ["isConnected"],
+  "berths/berth/stash.ts": ["isConnected"],
   "sockets/passed-socket.ts": ["boundAddressIfKnown"],
 };
 
@@ -85,7 +85,7 @@ it("the broker makes no call that may wait on what somebody else has or had", ()
 const watched: Readonly<Record<string, string>> = {
   "agent/agent-socket.ts": "the broker's own socket; a predecessor watches it no more",
   "agent/state-connection.ts": "a connection, accepted here",
-  "berths/lease.ts": "a pidfd of its own; a predecessor watches its copy no more",
+  "berths/berth/lease.ts": "a pidfd of its own; a predecessor watches its copy no more",
   "demand/doorman/doorman-process.ts": "a channel, made here",
   "guard/keeper-process.ts": "a channel, made here",
   "guard/worker.ts": "a channel and a pidfd, made here and by the guard",
@@ -93,7 +93,7 @@ const watched: Readonly<Record<string, string>> = {
   "notify/notify-socket.ts": "the broker's own socket; a predecessor watches it no more",
   "restart/last-processes.ts": "a pidfd, made here",
   "session/listener.ts": "the broker's own socket; a predecessor watches it no more",
-  "sockets/interface-watch.ts": "a netlink socket, made here",
+  "sockets/interfaces/interface-watch.ts": "a netlink socket, made here",
 };
 
 it("the event loop's epoll has nothing that somebody else may have in an epoll", () => {

@@ -81,12 +81,12 @@ it("no room imports from one above it or beside it", () => {
 });
 
 it("an import upward is noticed, of types and out of a sub-folder too", () => {
-  const berth = "broker/berths/berth.ts";
+  const berth = "broker/berths/berth/berth.ts";
   const feed = (file: string, text: string): string[] => upward(new Map(texts).set(file, text), floors);
-  expect(feed(berth, 'import type { Session } from "../session/session.ts";')).toEqual([
+  expect(feed(berth, 'import type { Session } from "../../session/session.ts";')).toEqual([
     `${berth} -> broker/session/session.ts`,
   ]);
-  expect(feed(berth, 'export { Broker } from "../broker.ts";')).toEqual([`${berth} -> broker/broker.ts`]);
+  expect(feed(berth, 'export { Broker } from "../../broker.ts";')).toEqual([`${berth} -> broker/broker.ts`]);
   expect(feed("broker/bind/deep/er.ts", 'import { Starter } from "../../demand/starter.ts";')).toEqual([
     "broker/bind/deep/er.ts -> broker/demand/starter.ts",
   ]);
@@ -96,7 +96,7 @@ it("an import upward is noticed, of types and out of a sub-folder too", () => {
   expect(feed("broker/bind/server/own-socket.ts", 'import { Offers } from "../offers.ts";')).toEqual([
     "broker/bind/server/own-socket.ts -> broker/bind/offers.ts",
   ]);
-  expect(feed(berth, 'import { HeldSocket } from "../sockets/held-socket.ts";')).toEqual([]);
+  expect(feed(berth, 'import { HeldSocket } from "../../sockets/held-socket.ts";')).toEqual([]);
 });
 
 /** The one file of a room that the command line may use. */
@@ -164,9 +164,9 @@ it("only native.ts loads the addon, and only systemd/notify.ts unix-dgram", () =
   expect(naming(/["']node-gyp-build["']/)).toEqual(["native.ts"]);
   expect(naming(/["'][^"']*\.node["']/)).toEqual([]);
   expect(naming(/\(["']unix-dgram["']\)/)).toEqual(["systemd/notify.ts"]);
-  // cli/table.ts requires node:util alone, and says why.
-  expect(naming(/\bcreateRequire\(/).sort()).toEqual(["cli/table.ts", "native.ts", "systemd/notify.ts"]);
-  expect(naming(/\bcreateRequire\(import\.meta\.url\)\("node:util"\)/)).toEqual(["cli/table.ts"]);
+  // cli/print/table.ts requires node:util alone, and says why.
+  expect(naming(/\bcreateRequire\(/).sort()).toEqual(["cli/print/table.ts", "native.ts", "systemd/notify.ts"]);
+  expect(naming(/\bcreateRequire\(import\.meta\.url\)\("node:util"\)/)).toEqual(["cli/print/table.ts"]);
   expect(naming(/process\.dlopen/)).toEqual([]);
 });
 

@@ -3,7 +3,7 @@
  * parts. The rooms, from the bottom up: access and record, sockets, berths, bind with demand and notify, session,
  * restart.
  */
-import type { BerthView } from "./berths/berth-view.ts";
+import type { BerthView } from "./berths/berth/berth-view.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { type BrokerParts, closeParts } from "./parts.ts";
 import { reloadInSlices, reloadParts } from "./reloader.ts";

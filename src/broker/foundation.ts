@@ -5,11 +5,11 @@ import { native } from "../native.ts";
 import { Owners } from "./access/owners.ts";
 import { isPrivileged } from "./access/policy.ts";
 import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
-import { BerthEvents } from "./berths/berth-events.ts";
+import { BerthEvents } from "./berths/berth/berth-events.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
-import { emptyQueues } from "./berths/empty-queues.ts";
-import { Repairs } from "./berths/repairs.ts";
+import { emptyQueues } from "./berths/repairs/empty-queues.ts";
+import { Repairs } from "./berths/repairs/repairs.ts";
 import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { BrokerCounts } from "./counts/broker-counts.ts";
@@ -17,7 +17,7 @@ import { Guard } from "./guard/guard.ts";
 import type { Foundation } from "./parts.ts";
 import { Locks } from "./restart/locks.ts";
 import { awaitRemovals, StoreMirror } from "./restart/store-mirror.ts";
-import { ControlSocket } from "./sockets/control-socket.ts";
+import { ControlSocket } from "./sockets/control/control-socket.ts";
 
 /** What needs nothing but the options. It opens nothing. */
 export function layFoundation(options: BrokerOptions): Foundation {

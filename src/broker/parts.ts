@@ -6,12 +6,12 @@ import type { Native } from "../native.ts";
 import type { Owners } from "./access/owners.ts";
 import type { Quota } from "./access/quota.ts";
 import type { AgentSocket } from "./agent/agent-socket.ts";
-import type { BerthEvents } from "./berths/berth-events.ts";
+import type { BerthEvents } from "./berths/berth/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";
 import type { Berths } from "./berths/berths.ts";
 import type { InterfaceFollower } from "./berths/interface-follower.ts";
 import type { Recovery } from "./berths/recovery.ts";
-import type { Repairs } from "./berths/repairs.ts";
+import type { Repairs } from "./berths/repairs/repairs.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import type { BrokerCounts } from "./counts/broker-counts.ts";
@@ -27,7 +27,7 @@ import type { TakeoverServer } from "./restart/takeover-server.ts";
 import type { TakeoverSnapshot } from "./restart/takeover-snapshot.ts";
 import type { Listener } from "./session/listener.ts";
 import type { Session } from "./session/session.ts";
-import type { ControlSocket } from "./sockets/control-socket.ts";
+import type { ControlSocket } from "./sockets/control/control-socket.ts";
 import type { NamedSocket } from "./sockets/named-socket.ts";
 
 /** The parts that exist before anything is opened. */

@@ -50,7 +50,7 @@ import { brokerMethods } from "./session/methods.ts";
 import { serviceInfo } from "./session/service-info.ts";
 import type { Session } from "./session/session.ts";
 import { Watchers } from "./session/watchers.ts";
-import { ConsoleSockets } from "./sockets/console-sockets.ts";
+import { ConsoleSockets } from "./sockets/control/console-sockets.ts";
 import { type PassedSocket, withoutCopy } from "./sockets/passed-socket.ts";
 
 /** A broker that holds its berths, and what of its inheritance has no place yet. */

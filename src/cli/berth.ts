@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** `berth`: what people and scripts ask a broker. It only starts the program; the commands are in commands/. */
 import { CommanderError } from "commander";
-import { EXIT_USAGE, fail } from "./exit.ts";
+import { EXIT_USAGE, fail } from "./print/exit.ts";
 
 async function run(): Promise<void> {
   try {

@@ -23,8 +23,8 @@ import { createNotify, type Notify } from "../systemd/notify.ts";
 import { StatusLine } from "../systemd/status-line.ts";
 import { startWatchdog, watchdogInterval } from "../systemd/watchdog.ts";
 import { type BerthdOptions, berthdCommand, type Replace } from "./berthd-options.ts";
-import { EXIT_USAGE, fail } from "./exit.ts";
 import { observersOf } from "./observers.ts";
+import { EXIT_USAGE, fail } from "./print/exit.ts";
 
 /** Milliseconds to wait at exit until the service manager has received the last message. */
 const BARRIER_TIMEOUT_MS = 5000;

@@ -5,7 +5,7 @@ import { Command } from "commander";
 import { packageRoot } from "../native.ts";
 import { printable } from "../printable.ts";
 import { socketOption } from "./options.ts";
-import { print } from "./stdout.ts";
+import { print } from "./print/stdout.ts";
 
 const help = `
 Examples:

@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { BerthError } from "../errors.ts";
 import { acrossRestarts } from "./across-restarts.ts";
 import { deadlineOf, secondsOf } from "./ask.ts";
-import { type BerthRecord, findBerth } from "./berth-records.ts";
+import { type BerthRecord, findBerth } from "./berths/berth-records.ts";
 import type { BrokerChoice } from "./options.ts";
 import { type Services, unitOf } from "./services.ts";
 

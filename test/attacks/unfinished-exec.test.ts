@@ -5,7 +5,7 @@
  */
 import { rmSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
-import { CopySearch } from "../../src/broker/sockets/copies.ts";
+import { CopySearch } from "../../src/broker/sockets/holders/copies.ts";
 import { Attacker } from "../support/attacks/attacker.ts";
 import { Siege, STRANGER, TENANT } from "../support/attacks/siege.ts";
 import { StuckFuse } from "../support/attacks/stuck-fuse.ts";

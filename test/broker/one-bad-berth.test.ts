@@ -5,7 +5,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
-import type { BerthView } from "../../src/broker/berths/berth-view.ts";
+import type { BerthView } from "../../src/broker/berths/berth/berth-view.ts";
 import { ConfigError } from "../../src/config/toml/problem.ts";
 import { spawnBroker, startBroker, type TestBroker } from "../support/broker.ts";
 import { expectFdsAgain, settledFds } from "../support/fds.ts";

@@ -1,9 +1,9 @@
 /** What people read in `berth ls`: the state of each berth, what to do about it, and lines that fit a terminal. */
 import { describe, expect, test } from "vitest";
 import { adviceOf, commandOf, stateOf } from "../../src/berth-state.ts";
-import type { BerthRecord } from "../../src/cli/berth-records.ts";
-import { berthTable, TABLE_WIDTH } from "../../src/cli/berth-table.ts";
-import { renderTable, wrap } from "../../src/cli/table.ts";
+import type { BerthRecord } from "../../src/cli/berths/berth-records.ts";
+import { berthTable, TABLE_WIDTH } from "../../src/cli/berths/berth-table.ts";
+import { renderTable, wrap } from "../../src/cli/print/table.ts";
 
 const vacant: BerthRecord = { name: "arena", state: "vacant", descriptors: [] };
 const lease = { id: "1", pid: 4_194_304, uid: 4_000_000_000 };

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { EXIT_REFUSED, EXIT_SYSTEM, EXIT_USAGE } from "../../src/cli/exit.ts";
+import { EXIT_REFUSED, EXIT_SYSTEM, EXIT_USAGE } from "../../src/cli/print/exit.ts";
 import { parseInterface } from "../../src/varlink/idl.ts";
 import { brokerInterface } from "../../src/varlink/interfaces/io.berthd.Broker.ts";
 import { successionInterface } from "../../src/varlink/interfaces/io.berthd.Succession.ts";

@@ -1,7 +1,7 @@
 /** The tables of `berth ls` in the documentation look as the program prints them where there is no terminal. */
 import { expect, it } from "vitest";
-import { TABLE_WIDTH } from "../../src/cli/berth-table.ts";
-import { renderTable } from "../../src/cli/table.ts";
+import { TABLE_WIDTH } from "../../src/cli/berths/berth-table.ts";
+import { renderTable } from "../../src/cli/print/table.ts";
 import { pages, read } from "./markdown.ts";
 
 /** Each table of a page: its lines from the titles on. */

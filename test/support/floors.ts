@@ -12,8 +12,10 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["restart"],
     ["."], // broker.ts and what starts it
   ],
+  "broker/berths": [["berth"], ["repairs"], ["."]], // one berth; what mends its sockets; all of them
   "broker/bind": [["server"], ["."]], // the server that binds, and what it gets
   "broker/demand": [["doorman"], ["."]], // the processes that answer, and who has them watch
+  "broker/sockets": [["holders", "interfaces"], ["."], ["control"]],
   config: [["toml"], ["keys"], ["."]],
   rootfs: [["disk"], ["ranges"], ["images", "mount"], ["roots"]],
   varlink: [["interfaces"], ["."]],

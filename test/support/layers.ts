@@ -19,7 +19,7 @@ export function localImports(sources: Sources, file: string): string[] {
     .map((name) => posix.join(posix.dirname(file), name));
 }
 
-/** `broker` for broker/berths/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
+/** `broker` for broker/berths/berth/lease.ts, `wire` for wire.ts and wire/inbox.ts. */
 export function layerOf(file: string): string {
   return file.split("/")[0]?.replace(/\.ts$/, "") ?? "";
 }

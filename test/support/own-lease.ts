@@ -1,5 +1,5 @@
 /** A lease of this process, without a broker. */
-import { Lease } from "../../src/broker/berths/lease.ts";
+import { Lease } from "../../src/broker/berths/berth/lease.ts";
 import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";

@@ -1,5 +1,5 @@
 /** What a broker tells of its berths, kept in order, for tests that wait for it. */
-import { type EventRecord, readEvent } from "../../src/cli/berth-records.ts";
+import { type EventRecord, readEvent } from "../../src/cli/berths/berth-records.ts";
 import { VarlinkClient } from "../../src/varlink/client.ts";
 
 export class Watcher implements AsyncDisposable {

@@ -18,7 +18,7 @@ import { isPrivileged } from "../access/policy.ts";
 import type { Quota } from "../access/quota.ts";
 import type { Visibility } from "../berths/visibility.ts";
 import type { Guard } from "../guard/guard.ts";
-import { openBrokerSocket } from "../sockets/broker-socket.ts";
+import { openBrokerSocket } from "../sockets/control/broker-socket.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
 import { StateConnection, type StateMessage } from "./state-connection.ts";

@@ -17,9 +17,9 @@ import { type ContainerState, readContainerState } from "../../oci/container-sta
 import { firstReservedFd } from "../access/limits.ts";
 import { networkOf } from "../access/network.ts";
 import type { Owners } from "../access/owners.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Lease } from "../berths/lease.ts";
 import type { Applicant, Refusal, Requester } from "../berths/request.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";

@@ -14,7 +14,7 @@ import { ReserveTogether } from "../../rootfs/ranges/reserve-together.ts";
 import type { Root, RootFacts } from "../../rootfs/roots/root.ts";
 import { RootlessRoots } from "../../rootfs/roots/rootless.ts";
 import { Roots } from "../../rootfs/roots/roots.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth } from "./berth/berth.ts";
 import type { Refusal, Waiting } from "./request.ts";
 
 /** The contents of the state folder, opened when the first berth has a root. */

@@ -5,8 +5,8 @@
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
-import { InterfaceWatch } from "../sockets/interface-watch.ts";
-import type { Berth } from "./berth.ts";
+import { InterfaceWatch } from "../sockets/interfaces/interface-watch.ts";
+import type { Berth } from "./berth/berth.ts";
 
 /** How often it looks where the kernel does not tell, and when again after another broker was taking over. */
 const BLIND_DELAY_MS = 5000;

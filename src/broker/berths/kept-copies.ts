@@ -1,6 +1,6 @@
 /** Has the keeper keep a copy of each descriptor that a berth shares with tenants. It closes nothing. */
 import type { Keeper } from "../guard/keeper.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth } from "./berth/berth.ts";
 
 /** Keeps what is not kept yet. The caller flushes the keeper. */
 export function keepCopies(berth: Berth, keeper: Keeper): void {

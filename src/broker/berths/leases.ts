@@ -1,7 +1,7 @@
 /** All leases, by id and by tenant, and who may act on them. It neither grants nor ends leases by itself. */
 import type { FdHandle } from "../../fd.ts";
-import type { Berth } from "./berth.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { Lease } from "./berth/lease.ts";
 import type { Refusal, Speaker } from "./request.ts";
 
 /** A lease and its berth. */

@@ -7,9 +7,9 @@ import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
-import type { Berth } from "./berth.ts";
-import type { BerthEvents } from "./berth-events.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { BerthEvents } from "./berth/berth-events.ts";
+import type { Lease } from "./berth/lease.ts";
 import type { Leases } from "./leases.ts";
 import { processesOf, processOf } from "./server-processes.ts";
 

@@ -3,9 +3,9 @@
  * failure. For what the network lacks, it also tries when the kernel says that addresses or interfaces have changed.
  */
 import type { Native } from "../../native.ts";
-import { InterfaceWatch } from "../sockets/interface-watch.ts";
+import { InterfaceWatch } from "../sockets/interfaces/interface-watch.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth } from "./berth/berth.ts";
 import type { Berths } from "./berths.ts";
 
 /** Milliseconds until the first try, and the longest delay. */

@@ -3,10 +3,10 @@
  * memory: a report until a minute has passed without a new one, and all until the lease has ended. What the server says
  * itself comes first, then what it has answered. Watchers hear of a change, at most once a second for each berth.
  */
-import type { Berth } from "./berth.ts";
-import type { BerthEvents } from "./berth-events.ts";
-import type { PlayersView } from "./berth-view.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { BerthEvents } from "./berth/berth-events.ts";
+import type { PlayersView } from "./berth/berth-view.ts";
+import type { Lease } from "./berth/lease.ts";
 import { type ReportClock, systemClock } from "./report-clock.ts";
 import type { ReportRefusal } from "./request.ts";
 import { Statuses } from "./statuses.ts";

@@ -2,9 +2,9 @@
 
 import type { Problem } from "../../config/toml/problem.ts";
 import type { Peer } from "../access/peer.ts";
-import type { Berth } from "./berth.ts";
-import type { LeaseView } from "./berth-view.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { LeaseView } from "./berth/berth-view.ts";
+import type { Lease } from "./berth/lease.ts";
 
 /** Somebody who acts on a lease. */
 export interface Speaker {

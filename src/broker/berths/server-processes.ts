@@ -13,11 +13,11 @@ import { isPrivileged } from "../access/policy.ts";
 import { environmentOf } from "../access/process-environment.ts";
 import { contentsOf } from "../access/small-file.ts";
 import { membersOfGroup } from "../sockets/control-group.ts";
+import { socketsOf } from "../sockets/holders/process-sockets.ts";
+import { isOfBroker, userProcesses } from "../sockets/holders/user-processes.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
-import { socketsOf } from "../sockets/process-sockets.ts";
-import { isOfBroker, userProcesses } from "../sockets/user-processes.ts";
-import type { Berth } from "./berth.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { Lease } from "./berth/lease.ts";
 
 const { ESRCH } = constants.errno;
 

@@ -4,7 +4,7 @@
  * calls.
  */
 import { isPrivileged } from "../access/policy.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth } from "./berth/berth.ts";
 
 /** What decides whose the sockets are. */
 type Owned = Pick<Berth, "range"> & {

@@ -6,10 +6,10 @@ import type { FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
 import { describeUser, type Quota } from "../access/quota.ts";
 import type { StoredStash } from "../record/stored-name.ts";
-import type { Berth } from "./berth.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { Lease } from "./berth/lease.ts";
+import { type Stashed, unkeepable, unsuitable } from "./berth/stash.ts";
 import type { Refusal } from "./request.ts";
-import { type Stashed, unkeepable, unsuitable } from "./stash.ts";
 
 // The most descriptors of a berth: one message carries all of them, a plan and a root (hazard 1).
 const MAX_DESCRIPTORS = MAX_FDS - 2;

@@ -2,9 +2,9 @@
  * What servers say of themselves (STATUS= of sd_notify(3), and Speak). Watchers hear of a change, at most once a second
  * for each berth: a server may say something else at every packet.
  */
-import type { Berth } from "./berth.ts";
-import type { BerthEvents } from "./berth-events.ts";
-import type { Lease } from "./lease.ts";
+import type { Berth } from "./berth/berth.ts";
+import type { BerthEvents } from "./berth/berth-events.ts";
+import type { Lease } from "./berth/lease.ts";
 import type { ReportClock } from "./report-clock.ts";
 
 /** Milliseconds between two events of a berth. */

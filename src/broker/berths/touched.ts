@@ -1,8 +1,8 @@
 /** Which of many berths another configuration touches. It looks at each once, and changes none of them. */
 import type { BerthSpec } from "../../config/keys/spec.ts";
 import { compareText } from "../../config/toml/problem.ts";
-import type { Berth } from "./berth.ts";
-import { isSettled } from "./meaning.ts";
+import type { Berth } from "./berth/berth.ts";
+import { isSettled } from "./berth/meaning.ts";
 
 interface Named {
   readonly name: string;

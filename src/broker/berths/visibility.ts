@@ -5,7 +5,7 @@
 import type { BerthSpec, TenantSpec } from "../../config/keys/spec.ts";
 import type { Peer } from "../access/peer.ts";
 import { isNamed } from "../access/policy.ts";
-import type { Berth } from "./berth.ts";
+import type { Berth } from "./berth/berth.ts";
 import type { Requester } from "./request.ts";
 
 const nobody: TenantSpec = { uids: [], gids: [], units: [] };

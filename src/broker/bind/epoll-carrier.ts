@@ -10,7 +10,7 @@ import type { EpollReport } from "../../native-interceptor.ts";
 import { decodeCarried, encodeCarry, encodeForget } from "../guard/epoll-requests.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { NoReply } from "../guard/worker.ts";
-import { knownSocketsOf } from "../sockets/process-sockets.ts";
+import { knownSocketsOf } from "../sockets/holders/process-sockets.ts";
 import type { Binder } from "./bind-reports.ts";
 import { userOf } from "./server/server-user.ts";
 

@@ -3,9 +3,9 @@ import type { ServerSpec } from "../../config/keys/spec.ts";
 import type { Address } from "../../net/address.ts";
 import { BerthCounts } from "../counts/berth-counts.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
+import { knownSocketsOf } from "../sockets/holders/process-sockets.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
-import { knownSocketsOf } from "../sockets/process-sockets.ts";
 import type { Bound } from "./bind-conflict.ts";
 import { type BindRequest, type Candidate, matchBind } from "./bind-match.ts";
 

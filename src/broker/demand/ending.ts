@@ -8,7 +8,7 @@ import { constants } from "node:os";
 import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import { processesOfGroup, processOf, type ServerProcess, signalProcess } from "../berths/server-processes.ts";
 
 const { SIGKILL } = constants.signals;

@@ -1,5 +1,5 @@
 /** As whom a doorman of a berth's server runs. */
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
 import type { Identity } from "./doorman/doorman-process.ts";
 
 /** nobody: of a server without a user. */

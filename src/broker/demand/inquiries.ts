@@ -3,8 +3,8 @@
  * one question at a time. Questions are no traffic: what arrives while a server is asked does not keep it awake.
  */
 import type { Native } from "../../native.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import type { Reports } from "../berths/reports.ts";
 import type { Doormen } from "./doorman/doormen.ts";
 import { connectLines } from "./doorman/lines.ts";

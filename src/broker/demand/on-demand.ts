@@ -2,8 +2,8 @@
 
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
 import { Connections } from "./connections.ts";
 import { Doormen, type DoormenOptions } from "./doorman/doormen.ts";
 import { IdleWatch } from "./idle-watch.ts";

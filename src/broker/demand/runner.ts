@@ -18,7 +18,7 @@ import {
 } from "../../systemd/manager.ts";
 import { userUnitOfCgroup } from "../access/peer.ts";
 import { contentsOf } from "../access/small-file.ts";
-import type { Tenant } from "../berths/lease.ts";
+import type { Tenant } from "../berths/berth/lease.ts";
 
 /** How a start ended, as far as it is known. */
 export interface RunResult {

@@ -3,7 +3,7 @@
  * doorman any packet wakes the server.
  */
 import type { Native } from "../../native.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Doormen } from "./doorman/doormen.ts";
 import { identityOf } from "./identity.ts";

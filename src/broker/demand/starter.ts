@@ -8,9 +8,9 @@
 
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
-import type { StartView } from "../berths/berth-view.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
+import type { StartView } from "../berths/berth/berth-view.ts";
 import type { Doormen } from "./doorman/doormen.ts";
 import type { Run, Runner, RunResult } from "./runner.ts";
 import { SleepWatch } from "./sleep-watch.ts";

@@ -5,11 +5,11 @@
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { type Berth, leaseView } from "../berths/berth.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
-import type { LeaseView } from "../berths/berth-view.ts";
+import { type Berth, leaseView } from "../berths/berth/berth.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
+import type { LeaseView } from "../berths/berth/berth-view.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Lease } from "../berths/lease.ts";
 import type { Requester, StopRefusal } from "../berths/request.ts";
 import { maySignal, processesOf } from "../berths/server-processes.ts";
 import { Ending, type EndingOptions, type EndingResult } from "./ending.ts";

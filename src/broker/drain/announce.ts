@@ -1,11 +1,11 @@
 /** Tells a server that its berth is drained, as its configuration says: by a signal, by a line typed on its console. */
 import type { Log } from "../../log.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import { maySignal } from "../berths/server-processes.ts";
 import { bootTime } from "../record/boot-time.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
-import type { ConsoleSockets } from "../sockets/console-sockets.ts";
+import type { ConsoleSockets } from "../sockets/control/console-sockets.ts";
 import { lineOf, WHEN } from "./countdown.ts";
 import type { Typist } from "./typist.ts";
 

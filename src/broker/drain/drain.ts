@@ -5,8 +5,8 @@
  */
 import { isScarcity } from "../../errors.ts";
 import type { Log } from "../../log.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import type { Inquiries } from "../demand/inquiries.ts";
 import type { Stops } from "../demand/stops.ts";
 import { Traffic, type TrafficOptions } from "../demand/traffic.ts";

@@ -6,11 +6,11 @@
 import type { Native } from "../../native.ts";
 import { DRAIN_CHANGES } from "../access/limits.ts";
 import { TokenBucket } from "../access/token-bucket.ts";
-import type { Berth } from "../berths/berth.ts";
-import { drainView, leaseView } from "../berths/berth.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
-import type { DrainView, LeaseView } from "../berths/berth-view.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import { drainView, leaseView } from "../berths/berth/berth.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
+import type { DrainView, LeaseView } from "../berths/berth/berth-view.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import type { Requester, StopRefusal } from "../berths/request.ts";
 import { Connections } from "../demand/connections.ts";
 import type { OnDemand } from "../demand/on-demand.ts";

@@ -6,9 +6,9 @@
  */
 import type { Log } from "../../log.ts";
 import { joinShapes } from "../../net/join-shapes.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { JoinsView } from "../berths/berth-view.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { JoinsView } from "../berths/berth/berth-view.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import { type PlansGuard, runAllGuarded } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";

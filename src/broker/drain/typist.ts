@@ -11,7 +11,7 @@ import { AF_UNIX, encodeSockaddr } from "../../net/address.ts";
 import { inputFrames } from "../../net/console-frames.ts";
 import { SO_PASSRIGHTS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import { SOCK_STREAM } from "../../net/transport.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import type { Guard } from "../guard/guard.ts";
 
 const { EAGAIN } = constants.errno;

@@ -1,6 +1,6 @@
 /** Counts what happens to berths. Only integers grow: nothing is sent or logged. */
-import type { Berth } from "../berths/berth.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
 
 /** `tenanted`: the berths that have tenants of an earlier broker. The next lease of one of these is a restart. */
 export function countEvents(events: Pick<BerthEvents, "observe">, tenanted: Iterable<Berth>): void {

@@ -3,7 +3,7 @@ import type { ShownState } from "../../berth-state.ts";
 import type { Native } from "../../native.ts";
 import { SOL_SOCKET } from "../../net/socket-constants.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
-import { addressText, type Berth } from "../berths/berth.ts";
+import { addressText, type Berth } from "../berths/berth/berth.ts";
 import type { NamedSocket } from "../sockets/named-socket.ts";
 import type { AcceptQueue } from "./accept-queues.ts";
 import type { FamilyName, Measured } from "./families.ts";

@@ -4,7 +4,7 @@ import type { Native } from "../../native.ts";
 import { metricsInterface } from "../../varlink/interfaces/io.systemd.Metrics.ts";
 import type { MetricsMethods } from "../../varlink/interfaces/io.systemd.Metrics.types.ts";
 import { type Implementation, type Later, type Methods, refuse } from "../../varlink/service.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { BrokerCounts } from "../counts/broker-counts.ts";
 import type { Session } from "../session/session.ts";

@@ -15,7 +15,7 @@ import { readTenantMessage, type TenantMessage } from "../../systemd/tenant-mess
 import type { Tenancy } from "../berths/leases.ts";
 import type { Guard } from "../guard/guard.ts";
 import { refusedOf } from "../guard/protocol.ts";
-import { openBrokerSocket } from "../sockets/broker-socket.ts";
+import { openBrokerSocket } from "../sockets/control/broker-socket.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import type { PassedSocket } from "../sockets/passed-socket.ts";
 

@@ -3,13 +3,13 @@ import type { FdHandle } from "../../fd.ts";
 import type { Level, Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { TenantMessage } from "../../systemd/tenant-message.ts";
-import type { BerthEvents } from "../berths/berth-events.ts";
+import type { BerthEvents } from "../berths/berth/berth-events.ts";
+import type { Lease } from "../berths/berth/lease.ts";
+import { isSameOpenFile, isStashName, numberedName, shownName } from "../berths/berth/stash.ts";
+import { TenantWatchdog } from "../berths/berth/tenant-watchdog.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Lease } from "../berths/lease.ts";
 import type { Tenancy } from "../berths/leases.ts";
 import type { Refusal, Speaker } from "../berths/request.ts";
-import { isSameOpenFile, isStashName, numberedName, shownName } from "../berths/stash.ts";
-import { TenantWatchdog } from "../berths/tenant-watchdog.ts";
 
 /** The name of descriptors without FDNAME (sd_pid_notify_with_fds(3)). */
 const UNNAMED = "stored";

@@ -6,8 +6,8 @@
 import { randomInt } from "node:crypto";
 import { lstatSync, renameSync } from "node:fs";
 import type { Log } from "../../log.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { Lease } from "../berths/lease.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { Lease } from "../berths/berth/lease.ts";
 import { decodeLeaseFacts, type LeaseFacts } from "../record/lease-facts.ts";
 import { SlotFile } from "../record/slot-file.ts";
 import { type StoredSocket, socketName } from "../record/stored-name.ts";

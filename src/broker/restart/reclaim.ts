@@ -15,8 +15,8 @@ import type { PassedFd } from "../../systemd/activation.ts";
 import { encodeLeaseFacts } from "../record/lease-facts.ts";
 import { processIdentity } from "../record/process-identity.ts";
 import { leaseName, parseStoredName } from "../record/stored-name.ts";
+import { socketsOf } from "../sockets/holders/process-sockets.ts";
 import { socketInode } from "../sockets/passed-socket.ts";
-import { socketsOf } from "../sockets/process-sockets.ts";
 import type { LedgerEntry } from "./ledger.ts";
 import type { Patience } from "./patience.ts";
 

@@ -18,8 +18,8 @@ import { decodeRootFacts } from "../record/root-facts.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { parseStoredName, type StoredLease, type StoredName } from "../record/stored-name.ts";
 import { unwrapFd } from "../record/wrapped-fd.ts";
+import { SocketTables } from "../sockets/holders/socket-holders.ts";
 import { type PassedSocket, passedSocket, socketInode } from "../sockets/passed-socket.ts";
-import { SocketTables } from "../sockets/socket-holders.ts";
 import type { StoreMirror } from "./store-mirror.ts";
 
 /** An inherited descriptor, with its name in the store. */

@@ -3,7 +3,7 @@
  * can make the broker lose a lease by what it stashes. It only counts.
  */
 import { type DescriptorStore, MAX_NAMES_BYTES } from "../../systemd/fd-store.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
 import type { Berths } from "../berths/berths.ts";
 
 /** Bytes that the names of all stored stashes may have together. The other half is for all other names. */

@@ -11,7 +11,7 @@ import type { SuccessionMethods } from "../../varlink/interfaces/io.berthd.Succe
 import { encodeReply } from "../../varlink/message.ts";
 import { type Answer, answer, type Implementation, type Later, type Methods, refuse } from "../../varlink/service.ts";
 import type { Session } from "../session/session.ts";
-import type { ControlSocket } from "../sockets/control-socket.ts";
+import type { ControlSocket } from "../sockets/control/control-socket.ts";
 import type { StoreMirror } from "./store-mirror.ts";
 import type { TakeoverSnapshot } from "./takeover-snapshot.ts";
 import { TakeoverStore } from "./takeover-store.ts";

@@ -8,7 +8,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import type { AgentSocket } from "../agent/agent-socket.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Repairs } from "../berths/repairs.ts";
+import type { Repairs } from "../berths/repairs/repairs.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { OnDemand } from "../demand/on-demand.ts";
 import type { NotifySockets } from "../notify/notify-sockets.ts";

@@ -6,9 +6,9 @@ import type { Range } from "../../rootfs/ranges/range.ts";
 import { makeRootEntry, type RootEntry } from "../../rootfs/roots/root-entry.ts";
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
 import type { Granted, Refusal } from "../berths/request.ts";
-import type { ConsoleSockets } from "../sockets/console-sockets.ts";
+import type { ConsoleSockets } from "../sockets/control/console-sockets.ts";
 import { type LaunchRequest, makePlan, PLAN_INDEX, sealPlan } from "./launch.ts";
 
 /** What else a launch is made of. */

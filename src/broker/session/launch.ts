@@ -9,8 +9,8 @@ import type { Native } from "../../native.ts";
 import { formatAddress } from "../../net/address.ts";
 import { type Expansion, type Expansions, expandPlaceholders, placesDescriptors, ROOT } from "../../placeholder.ts";
 import type { RootEntry } from "../../rootfs/roots/root-entry.ts";
-import type { Berth } from "../berths/berth.ts";
-import { shownName } from "../berths/stash.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import { shownName } from "../berths/berth/stash.ts";
 
 /** What a Launch call may request, besides the berth. */
 export interface LaunchRequest {

@@ -15,18 +15,18 @@ import {
   refuse,
 } from "../../varlink/service.ts";
 import { firstReservedFd } from "../access/limits.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { Lease } from "../berths/berth/lease.ts";
+import { isStashName } from "../berths/berth/stash.ts";
 import type { Berths } from "../berths/berths.ts";
-import type { Lease } from "../berths/lease.ts";
 import type { Refusal } from "../berths/request.ts";
-import { isStashName } from "../berths/stash.ts";
 import { NO_LISTENER } from "../bind/interception.ts";
 import type { Interceptions } from "../bind/interceptions.ts";
 import type { BrokerCounts } from "../counts/broker-counts.ts";
 import type { Stops } from "../demand/stops.ts";
 import type { Drains } from "../drain/drains.ts";
 import type { NotifySockets } from "../notify/notify-sockets.ts";
-import type { ConsoleSockets } from "../sockets/console-sockets.ts";
+import type { ConsoleSockets } from "../sockets/control/console-sockets.ts";
 import { cancelDrain, drain } from "./drain-methods.ts";
 import { makePlan } from "./launch.ts";
 import { launchReply, rangeOf } from "./launch-reply.ts";

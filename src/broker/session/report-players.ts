@@ -2,7 +2,7 @@
 import { printable } from "../../printable.ts";
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { type Answer, answer, invalidParameter } from "../../varlink/service.ts";
-import type { Berth } from "../berths/berth.ts";
+import type { Berth } from "../berths/berth/berth.ts";
 import type { Berths } from "../berths/berths.ts";
 import type { ReportRefusal, Requester } from "../berths/request.ts";
 import { refusal } from "./refusals.ts";

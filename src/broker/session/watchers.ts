@@ -3,8 +3,8 @@ import { NOTHING_BORROWED } from "../../fd.ts";
 import type { BrokerMethods } from "../../varlink/interfaces/io.berthd.Broker.types.ts";
 import { encodeReply } from "../../varlink/message.ts";
 import type { Answer } from "../../varlink/service.ts";
-import type { Berth } from "../berths/berth.ts";
-import type { BerthEvent } from "../berths/berth-view.ts";
+import type { Berth } from "../berths/berth/berth.ts";
+import type { BerthEvent } from "../berths/berth/berth-view.ts";
 import type { Refusal } from "../berths/request.ts";
 import type { Session } from "./session.ts";
 

@@ -17,7 +17,7 @@ import type { SocketPlan } from "../plans/socket-call.ts";
 import { type CaredFor, type Due, interfaceIndex, NOT_REOPENED, PATH_LOST, SocketCare } from "../plans/socket-care.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import { BoundInterface, withIndex } from "./bound-interface.ts";
+import { BoundInterface, withIndex } from "./interfaces/bound-interface.ts";
 import { KeptHandle } from "./kept-handle.ts";
 import { boundAt, type PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";

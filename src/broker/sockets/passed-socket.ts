@@ -23,7 +23,7 @@ import type { Kept } from "../guard/keeper.ts";
 import type { OptionState } from "../plans/option-state.ts";
 import type { StoredCopy } from "../record/stored-copy.ts";
 import { keyHash, type StoredSocket } from "../record/stored-name.ts";
-import { SocketTables } from "./socket-holders.ts";
+import { SocketTables } from "./holders/socket-holders.ts";
 import { isInode, removeUnixPath } from "./unix-path.ts";
 
 /** A passed socket. The holder of this object owns its descriptor. */

@@ -3,7 +3,7 @@ import type { Problem } from "../../config/toml/problem.ts";
 import { formatOrigin } from "../../config/toml/problem.ts";
 import { SysError } from "../../errors.ts";
 import type { ListenAddress } from "../../net/address.ts";
-import { describeHolders } from "./socket-holders.ts";
+import { describeHolders } from "./holders/socket-holders.ts";
 import type { Wanted } from "./wanted.ts";
 
 /** A socket that could not be opened. */

@@ -6,7 +6,7 @@ import { BerthError, RefusedError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import type { VarlinkClient } from "../../varlink/client.ts";
 import { connectUntil, deadlineOf } from "../ask.ts";
-import { type BerthRecord, listBerths } from "../berth-records.ts";
+import { type BerthRecord, listBerths } from "../berths/berth-records.ts";
 import { stopOn } from "../commands/stop.ts";
 import type { BrokerChoice } from "../options.ts";
 import { servicesFor, unitOf } from "../services.ts";

@@ -1,6 +1,6 @@
 /** How much of an archive there is: a line on a terminal, and nothing elsewhere. Writes to standard error. */
 import { printable } from "../../printable.ts";
-import { sizeOf } from "../size.ts";
+import { sizeOf } from "../print/size.ts";
 
 export class Meter implements Disposable {
   readonly #what: string;

@@ -19,9 +19,9 @@ import { holdBerth, knownBerth } from "../backup/held-berth.ts";
 import { Meter } from "../backup/meter.ts";
 import { Scratch } from "../backup/scratch.ts";
 import { takeSnapshot } from "../backup/snapshot.ts";
-import { berthNames, mustBeBerth } from "../berth-names.ts";
-import type { BerthRecord } from "../berth-records.ts";
-import { forBerths } from "../for-berths.ts";
+import { berthNames, mustBeBerth } from "../berths/berth-names.ts";
+import type { BerthRecord } from "../berths/berth-records.ts";
+import { forBerths } from "../berths/for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import {
   type BrokerChoice,
@@ -31,7 +31,7 @@ import {
   stateOption,
   timeoutOption,
 } from "../options.ts";
-import { sizeOf } from "../size.ts";
+import { sizeOf } from "../print/size.ts";
 import { stateFolder } from "../state-folder.ts";
 
 interface BackupOptions extends BrokerChoice, StateChoice {

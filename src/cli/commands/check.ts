@@ -8,9 +8,9 @@ import { formatProblem } from "../../config/toml/problem.ts";
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { EXIT_REFUSED } from "../exit.ts";
 import { jsonOption } from "../options.ts";
-import { print } from "../stdout.ts";
+import { EXIT_REFUSED } from "../print/exit.ts";
+import { print } from "../print/stdout.ts";
 
 interface CheckOptions {
   readonly json?: true;

@@ -8,7 +8,7 @@ import { fishScript } from "../completion/fish.ts";
 import { type NativeProgram, shapeOfHelp } from "../completion/native-shape.ts";
 import { type CommandShape, shapeOf } from "../completion/shape.ts";
 import { zshScript } from "../completion/zsh.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 
 const scripts = { bash: bashScript, zsh: zshScript, fish: fishScript };
 type Shell = keyof typeof scripts;

@@ -4,10 +4,10 @@ import { printable, printableJson } from "../../printable.ts";
 import { diagnose } from "../doctor/diagnosis.ts";
 import type { Finding } from "../doctor/finding.ts";
 import { readFacts } from "../doctor/read-facts.ts";
-import { EXIT_REFUSED } from "../exit.ts";
 import { type ConfigChoice, configOption, jsonOption, type SocketChoice, socketOption } from "../options.ts";
-import { hasColours, print } from "../stdout.ts";
-import { type Cell, renderTable, type Style } from "../table.ts";
+import { EXIT_REFUSED } from "../print/exit.ts";
+import { hasColours, print } from "../print/stdout.ts";
+import { type Cell, renderTable, type Style } from "../print/table.ts";
 
 interface DoctorOptions extends SocketChoice, ConfigChoice {
   readonly json?: true;

@@ -2,13 +2,20 @@
 import { type Command, Option } from "commander";
 import { drainOf } from "../../berth-state.ts";
 import { printable } from "../../printable.ts";
-import { berthNames } from "../berth-names.ts";
-import type { CancelRecord } from "../berth-records.ts";
-import { cancelDrain, type DrainChoice, type Drained, deadlineOption, drain, whenEmptyOption } from "../drain-calls.ts";
-import { forBerths } from "../for-berths.ts";
+import { berthNames } from "../berths/berth-names.ts";
+import type { CancelRecord } from "../berths/berth-records.ts";
+import {
+  cancelDrain,
+  type DrainChoice,
+  type Drained,
+  deadlineOption,
+  drain,
+  whenEmptyOption,
+} from "../berths/drain-calls.ts";
+import { forBerths } from "../berths/for-berths.ts";
+import { watchDrains } from "../berths/watch-drains.ts";
 import { interruptible } from "../interruptible.ts";
 import { jsonOption, socketOption, timeoutOption } from "../options.ts";
-import { watchDrains } from "../watch-drains.ts";
 
 interface DrainOptions extends DrainChoice {
   readonly cancel?: true;

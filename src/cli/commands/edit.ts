@@ -6,10 +6,9 @@ import { defaultConfigDirectories } from "../../config/directories.ts";
 import { formatProblem, type Problem } from "../../config/toml/problem.ts";
 import { native } from "../../native.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { mustBeBerth } from "../berth-names.ts";
+import { mustBeBerth } from "../berths/berth-names.ts";
 import { EditedFile } from "../edit/edited-file.ts";
 import { editorCommand, runEditor } from "../edit/editor.ts";
-import { EXIT_REFUSED } from "../exit.ts";
 import { problemsOf } from "../new/berth-file.ts";
 import { shellWord } from "../new/next-steps.ts";
 import { asking, canAsk } from "../new/questions.ts";
@@ -21,7 +20,8 @@ import {
   socketOption,
   timeoutOption,
 } from "../options.ts";
-import { print } from "../stdout.ts";
+import { EXIT_REFUSED } from "../print/exit.ts";
+import { print } from "../print/stdout.ts";
 import { askToReload, describeReloaded, type Reloaded } from "./reload.ts";
 
 interface EditOptions extends BrokerChoice, ConfigChoice {

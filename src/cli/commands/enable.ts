@@ -1,8 +1,8 @@
 /** `berth enable` and `berth disable`: whether systemd starts the servers of berths when the machine starts. */
 import { type Command, Option } from "commander";
-import { berthNames, mustBeBerth } from "../berth-names.ts";
-import { findBerth } from "../berth-records.ts";
-import { forBerths } from "../for-berths.ts";
+import { berthNames, mustBeBerth } from "../berths/berth-names.ts";
+import { findBerth } from "../berths/berth-records.ts";
+import { forBerths } from "../berths/for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { servicesFor, unitOf } from "../services.ts";

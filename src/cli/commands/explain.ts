@@ -5,11 +5,11 @@ import { BerthError, errnoName } from "../../errors.ts";
 import { formatListenAddress } from "../../net/address.ts";
 import { protocolName } from "../../net/transport.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
 import { explainServer, sayWhyNothing } from "../explain/explained.ts";
 import type { SeenBind } from "../explain/recorder.ts";
 import { jsonOption } from "../options.ts";
-import { print } from "../stdout.ts";
+import { EXIT_REFUSED, EXIT_SYSTEM } from "../print/exit.ts";
+import { print } from "../print/stdout.ts";
 
 interface ExplainOptions {
   readonly user?: string;

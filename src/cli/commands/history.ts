@@ -7,7 +7,7 @@ import { type BestHour, bestHourOf, measures, notUnderstood, type Step, stepsOf 
 import { askWeb, DEFAULT_WEB, isObject, type WebChoice } from "../history/web-client.ts";
 import { readSince } from "../logs/since.ts";
 import { DEFAULT_TIMEOUT_SECONDS, jsonOption, timeoutOption } from "../options.ts";
-import { hasColours, print } from "../stdout.ts";
+import { hasColours, print } from "../print/stdout.ts";
 
 interface HistoryOptions extends Partial<WebChoice> {
   readonly since: Date;

@@ -6,9 +6,8 @@ import { printable, printableJson } from "../../printable.ts";
 import { IMAGE_RULE, parseReference } from "../../rootfs/images/image-name.ts";
 import { type ImageRecord, Images } from "../../rootfs/images/images.ts";
 import { importImage } from "../../rootfs/images/import.ts";
+import { berthsOf, berthsOn } from "../berths/image-holders.ts";
 import { berthsNaming } from "../configured.ts";
-import { berthsOf, berthsOn } from "../image-holders.ts";
-import { importProgress } from "../import-progress.ts";
 import { interruptible } from "../interruptible.ts";
 import {
   type BrokerChoice,
@@ -21,10 +20,11 @@ import {
   stateOption,
   timeoutOption,
 } from "../options.ts";
-import { sizeOf } from "../size.ts";
+import { importProgress } from "../print/import-progress.ts";
+import { sizeOf } from "../print/size.ts";
+import { hasColours, print } from "../print/stdout.ts";
+import { type Cell, renderTable } from "../print/table.ts";
 import { stateFolder } from "../state-folder.ts";
-import { hasColours, print } from "../stdout.ts";
-import { type Cell, renderTable } from "../table.ts";
 
 interface ImportChoice extends StateChoice {
   readonly version?: string;

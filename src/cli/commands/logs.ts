@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
-import { mustBeBerth } from "../berth-names.ts";
+import { mustBeBerth } from "../berths/berth-names.ts";
 import { interruptible } from "../interruptible.ts";
 import { becomeJournalctl, type JournalChoice, printJournal } from "../logs/journal.ts";
 import { FolderWatch, LogReader, logName } from "../logs/log-files.ts";
@@ -17,9 +17,9 @@ import {
   stateOption,
   timeoutOption,
 } from "../options.ts";
+import { print } from "../print/stdout.ts";
 import { servicesFor, unitOf } from "../services.ts";
 import { stateFolder } from "../state-folder.ts";
-import { print } from "../stdout.ts";
 
 interface LogsOptions extends BrokerChoice, StateChoice {
   readonly follow?: true;

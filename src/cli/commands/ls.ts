@@ -1,10 +1,10 @@
 /** `berth ls`: the berths that the caller may take. */
 import type { Command } from "commander";
 import { printable, printableJson } from "../../printable.ts";
-import { listBerths } from "../berth-records.ts";
-import { berthTable } from "../berth-table.ts";
+import { listBerths } from "../berths/berth-records.ts";
+import { berthTable } from "../berths/berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
-import { hasColours, print, terminalWidth } from "../stdout.ts";
+import { hasColours, print, terminalWidth } from "../print/stdout.ts";
 
 interface LsOptions extends BrokerChoice {
   readonly json?: true;

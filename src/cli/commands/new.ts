@@ -10,7 +10,6 @@ import { formatProblem } from "../../config/toml/problem.ts";
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { EXIT_REFUSED, EXIT_SYSTEM } from "../exit.ts";
 import { explainServer, sayWhyNothing } from "../explain/explained.ts";
 import { isThere, problemsOf, writeBerth } from "../new/berth-file.ts";
 import {
@@ -35,7 +34,8 @@ import {
   type SocketChoice,
   socketOption,
 } from "../options.ts";
-import { print } from "../stdout.ts";
+import { EXIT_REFUSED, EXIT_SYSTEM } from "../print/exit.ts";
+import { print } from "../print/stdout.ts";
 
 interface NewOptions extends ConfigChoice, SocketChoice {
   readonly from?: string;

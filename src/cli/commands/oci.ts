@@ -7,9 +7,9 @@ import { agentPath, ownSocketPath } from "../../net/socket-path.ts";
 import { configForBerth } from "../../oci/config.ts";
 import { isRecord, type Json, MINIMAL_PROFILE, profileWithAgent } from "../../oci/profile.ts";
 import { printableJson } from "../../printable.ts";
-import { findBerth } from "../berth-records.ts";
+import { findBerth } from "../berths/berth-records.ts";
 import { type SocketChoice, socketOption } from "../options.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 
 interface ProfileOptions extends SocketChoice {
   readonly base?: string;

@@ -18,9 +18,9 @@ import {
   stateOption,
   timeoutOption,
 } from "../options.ts";
+import { hasColours, print } from "../print/stdout.ts";
+import { type Cell, renderTable } from "../print/table.ts";
 import { stateFolder } from "../state-folder.ts";
-import { hasColours, print } from "../stdout.ts";
-import { type Cell, renderTable } from "../table.ts";
 
 interface ListChoice extends StateChoice, ConfigChoice {
   readonly json?: true;

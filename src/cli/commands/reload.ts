@@ -9,7 +9,7 @@ import type { Parameters } from "../../varlink/message.ts";
 import { compileReply } from "../../varlink/validate.ts";
 import { askBroker } from "../ask.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 
 interface ReloadOptions extends BrokerChoice {
   readonly json?: true;

@@ -2,9 +2,9 @@
 import type { Command } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
-import { berthNames } from "../berth-names.ts";
-import { findBerth } from "../berth-records.ts";
-import { forBerths } from "../for-berths.ts";
+import { berthNames } from "../berths/berth-names.ts";
+import { findBerth } from "../berths/berth-records.ts";
+import { forBerths } from "../berths/for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 import { hasSystemd, startHere } from "../own-start.ts";

@@ -13,8 +13,8 @@ import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import { extractArchive, readAbout, UPPER } from "../backup/archive.ts";
 import { holdBerth, knownBerth } from "../backup/held-berth.ts";
 import { Scratch } from "../backup/scratch.ts";
-import { mustBeBerth } from "../berth-names.ts";
-import { forBerths } from "../for-berths.ts";
+import { mustBeBerth } from "../berths/berth-names.ts";
+import { forBerths } from "../berths/for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import {
   type BrokerChoice,

@@ -4,11 +4,17 @@ import type { Command } from "commander";
 import { drainOf, outdatedOf, stateOf } from "../../berth-state.ts";
 import { tenantUser, userName } from "../../client/tenant-user.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { type BerthRecord, findBerth, type LeaseRecord, type StartRecord, type WakeRecord } from "../berth-records.ts";
-import { playersOf } from "../berth-table.ts";
+import {
+  type BerthRecord,
+  findBerth,
+  type LeaseRecord,
+  type StartRecord,
+  type WakeRecord,
+} from "../berths/berth-records.ts";
+import { playersOf } from "../berths/berth-table.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
-import { hasColours, print } from "../stdout.ts";
-import { type Cell, renderTable } from "../table.ts";
+import { hasColours, print } from "../print/stdout.ts";
+import { type Cell, renderTable } from "../print/table.ts";
 
 interface ShowOptions extends BrokerChoice {
   readonly json?: true;

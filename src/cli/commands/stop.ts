@@ -4,9 +4,9 @@ import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import type { VarlinkClient } from "../../varlink/client.ts";
 import { connectUntil, deadlineOf, secondsOf } from "../ask.ts";
-import { berthNames } from "../berth-names.ts";
-import { readStopped, type StoppedRecord } from "../berth-records.ts";
-import { forBerths } from "../for-berths.ts";
+import { berthNames } from "../berths/berth-names.ts";
+import { readStopped, type StoppedRecord } from "../berths/berth-records.ts";
+import { forBerths } from "../berths/for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
 

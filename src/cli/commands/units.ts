@@ -10,9 +10,9 @@ import { BerthError } from "../../errors.ts";
 import { makeFolders } from "../../make-folders.ts";
 import { printable } from "../../printable.ts";
 import { type Programs, renderUnit, UNIT_MARK, type Unit, type UnitManager, unitNames } from "../../systemd/units.ts";
-import { EXIT_REFUSED } from "../exit.ts";
 import { ownPrograms, systemdVersion } from "../installation.ts";
-import { print } from "../stdout.ts";
+import { EXIT_REFUSED } from "../print/exit.ts";
+import { print } from "../print/stdout.ts";
 
 interface ManagerOptions {
   readonly user?: true;

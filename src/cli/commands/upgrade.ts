@@ -3,13 +3,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
-import { berthNames } from "../berth-names.ts";
-import { findBerth } from "../berth-records.ts";
-import { deadlineOption, whenEmptyOption } from "../drain-calls.ts";
-import { fail } from "../exit.ts";
-import { forBerths } from "../for-berths.ts";
+import { berthNames } from "../berths/berth-names.ts";
+import { findBerth } from "../berths/berth-records.ts";
+import { deadlineOption, whenEmptyOption } from "../berths/drain-calls.ts";
+import { forBerths } from "../berths/for-berths.ts";
 import { interruptible } from "../interruptible.ts";
 import { jsonOption, socketOption, timeoutOption } from "../options.ts";
+import { fail } from "../print/exit.ts";
 import { brokersImages, getsVersion, type ImageVersion, readVersion } from "../upgrade/images.ts";
 import { type UpgradeChoice, type Upgraded, upgradeBerth } from "../upgrade/upgrade-berth.ts";
 

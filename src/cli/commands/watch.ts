@@ -5,9 +5,9 @@ import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import type { VarlinkClient } from "../../varlink/client.ts";
 import { connectUntil, deadlineOf, NoAnswerError, secondsOf } from "../ask.ts";
-import { type EventRecord, readEvent } from "../berth-records.ts";
+import { type EventRecord, readEvent } from "../berths/berth-records.ts";
 import { type BrokerChoice, jsonOption, socketOption, timeoutOption } from "../options.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 
 interface WatchOptions extends BrokerChoice {
   readonly json?: true;

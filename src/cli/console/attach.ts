@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { RefusedError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import type { BrokerChoice } from "../options.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 import { ConsoleConnection, type ConsoleServer, endError, findConsole } from "./connection.ts";
 import { KEYS, Keys } from "./keys.ts";
 import { OutputFilter, RESTORED } from "./output-filter.ts";

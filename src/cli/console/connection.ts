@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { BerthError, RefusedError } from "../../errors.ts";
 import { type ConsoleEnd, FrameReader, inputFrames, sizeFrame } from "../../net/console-frames.ts";
 import { consoleFolder } from "../../net/socket-path.ts";
-import { locateBerth } from "../berth-records.ts";
+import { locateBerth } from "../berths/berth-records.ts";
 import type { BrokerChoice } from "../options.ts";
 
 /** A server that has a console. */

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BerthError } from "../../errors.ts";
 import { printable, printableJson } from "../../printable.ts";
 import type { BrokerChoice } from "../options.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 import { ConsoleConnection, endError, findConsole } from "./connection.ts";
 import { OutputFilter, RESTORED } from "./output-filter.ts";
 

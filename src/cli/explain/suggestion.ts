@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import { formatListenAddress } from "../../net/address.ts";
 import { escapePlaceholders } from "../../placeholder.ts";
 import { printable } from "../../printable.ts";
-import { tomlString } from "../toml-string.ts";
+import { tomlString } from "../print/toml-string.ts";
 import { isMapped, judge, title } from "./judgement.ts";
 import type { SeenBind } from "./recorder.ts";
 

@@ -1,7 +1,7 @@
 /** The past of a berth as a table with sparklines, and as CSV. Pure. */
 import { printable } from "../../printable.ts";
-import { sizeOf } from "../size.ts";
-import { type Cell, renderTable } from "../table.ts";
+import { sizeOf } from "../print/size.ts";
+import { type Cell, renderTable } from "../print/table.ts";
 import { type BestHour, type Measure, measures, type Step } from "./past.ts";
 
 const bars = "▁▂▃▄▅▆▇█";

@@ -6,7 +6,7 @@ import { BerthError, SysError } from "../../errors.ts";
 import { isExecutable } from "../../launcher-path.ts";
 import { native } from "../../native.ts";
 import { programPath } from "../explain/program-path.ts";
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 import { JOURNAL_FIELDS, jsonLine, parseJournalRecord } from "./log-line.ts";
 
 export interface JournalChoice {

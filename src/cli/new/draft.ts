@@ -2,7 +2,7 @@
 import { BerthError } from "../../errors.ts";
 import { parseListenAddress } from "../../net/address.ts";
 import { printable } from "../../printable.ts";
-import { tomlString } from "../toml-string.ts";
+import { tomlString } from "../print/toml-string.ts";
 
 /** What the operator says of a server, whatever the text is made from. */
 export interface Place {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { type ShownState, stateOf } from "../../berth-state.ts";
 import type { ListenAddress } from "../../net/address.ts";
 import { parseListenAddress } from "../../net/address.ts";
-import type { BerthRecord } from "../berth-records.ts";
+import type { BerthRecord } from "../berths/berth-records.ts";
 import { countSockets, readTables, type SocketCounts } from "./socket-counts.ts";
 import { readProcesses, type Use, useOf } from "./usage.ts";
 

@@ -2,7 +2,7 @@
  * A terminal that shows one text after another, until somebody presses q or Ctrl-C. What was on it before is there
  * again afterwards, however it ends.
  */
-import { print } from "../stdout.ts";
+import { print } from "../print/stdout.ts";
 
 const ALTERNATE = "\u001b[?1049h\u001b[?25l";
 const BACK = "\u001b[?25h\u001b[?1049l";

@@ -1,7 +1,7 @@
 /** The table of `berth top`. Pure. */
 import { printable } from "../../printable.ts";
-import { stateStyles } from "../berth-table.ts";
-import { type Cell, renderTable } from "../table.ts";
+import { stateStyles } from "../berths/berth-table.ts";
+import { type Cell, renderTable } from "../print/table.ts";
 import type { Row } from "./sample.ts";
 
 const titles = ["NAME", "STATE", "PID", "CPU%", "MEM", "CONNS", "BACKLOG", "QUEUE", "DROPS"];

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DRAIN_IS_OVER } from "../../berth-state.ts";
 import { BerthError } from "../../errors.ts";
 import { acrossRestarts } from "../across-restarts.ts";
-import { findBerth } from "../berth-records.ts";
+import { findBerth } from "../berths/berth-records.ts";
 import type { BrokerChoice } from "../options.ts";
 
 const LOOK_MS = 300;

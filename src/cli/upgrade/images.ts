@@ -4,7 +4,7 @@ import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import { IMAGE_RULE, parseReference } from "../../rootfs/images/image-name.ts";
 import { Images } from "../../rootfs/images/images.ts";
-import type { BerthRecord } from "../berth-records.ts";
+import type { BerthRecord } from "../berths/berth-records.ts";
 import type { BrokerChoice } from "../options.ts";
 import { stateFolder } from "../state-folder.ts";
 

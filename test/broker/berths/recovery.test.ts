@@ -1,8 +1,8 @@
 import { constants } from "node:os";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Recovery } from "../../../src/broker/berths/recovery.ts";
-import { InterfaceWatch } from "../../../src/broker/sockets/interface-watch.ts";
+import { InterfaceWatch } from "../../../src/broker/sockets/interfaces/interface-watch.ts";
 import type { SocketFailure } from "../../../src/broker/sockets/socket-failure.ts";
 import { native } from "../../../src/native.ts";
 import { berth as configured, socket } from "../../config/fixture.ts";

@@ -1,7 +1,7 @@
 /** Reports of players, with a clock of the test's own. */
 import { expect, it } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { BerthEvents } from "../../../src/broker/berths/berth-events.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
 import { Reports } from "../../../src/broker/berths/reports.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
 import { Clock } from "../../support/clock.ts";

@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { isSameOpenFile, unkeepable, unsuitable } from "../../../src/broker/berths/stash.ts";
-import { parseMounts, whyNotKept } from "../../../src/broker/berths/stash-file.ts";
+import { isSameOpenFile, unkeepable, unsuitable } from "../../../src/broker/berths/berth/stash.ts";
+import { parseMounts, whyNotKept } from "../../../src/broker/berths/berth/stash-file.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";

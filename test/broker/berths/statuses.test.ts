@@ -1,7 +1,7 @@
 /** What servers say of themselves, with a clock of the test's own. */
 import { expect, it } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { BerthEvents } from "../../../src/broker/berths/berth-events.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
 import { Statuses } from "../../../src/broker/berths/statuses.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
 import { Clock } from "../../support/clock.ts";

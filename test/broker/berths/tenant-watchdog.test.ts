@@ -1,8 +1,8 @@
 /** A tenant's watchdog while nobody reads the tenant's messages: another broker takes over. */
 import { constants } from "node:os";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Lease } from "../../../src/broker/berths/lease.ts";
-import { TenantWatchdog } from "../../../src/broker/berths/tenant-watchdog.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantWatchdog } from "../../../src/broker/berths/berth/tenant-watchdog.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { leaksNothing } from "../../support/fds.ts";

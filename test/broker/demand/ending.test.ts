@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import { createInterface } from "node:readline";
 import { expect, it, vi } from "vitest";
-import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { processOf } from "../../../src/broker/berths/server-processes.ts";
 import { Ending } from "../../../src/broker/demand/ending.ts";
 import { FdHandle } from "../../../src/fd.ts";

@@ -2,8 +2,8 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { IdleWatch } from "../../../src/broker/demand/idle-watch.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import type { BerthSpec } from "../../../src/config/keys/spec.ts";

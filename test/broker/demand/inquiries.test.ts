@@ -1,7 +1,7 @@
 /** Who is asked, when and how often: with a doorman that answers as the test says. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import type { Question } from "../../../src/broker/demand/doorman/asks.ts";
 import { Inquiries } from "../../../src/broker/demand/inquiries.ts";
 import { native } from "../../../src/native.ts";

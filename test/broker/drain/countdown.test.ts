@@ -1,7 +1,7 @@
 /** The countdown of a drain: when a server is told again, and in which words. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { announce, announceAgain } from "../../../src/broker/drain/announce.ts";
 import { lineOf, nextMark } from "../../../src/broker/drain/countdown.ts";
 import { Drain } from "../../../src/broker/drain/drain.ts";

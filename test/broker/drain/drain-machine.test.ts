@@ -2,9 +2,9 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Peer } from "../../../src/broker/access/peer.ts";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { BerthEvents } from "../../../src/broker/berths/berth-events.ts";
-import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import type { Requester } from "../../../src/broker/berths/request.ts";
 import { Drains } from "../../../src/broker/drain/drains.ts";
 import { decodeLeaseFacts, encodeLeaseFacts } from "../../../src/broker/record/lease-facts.ts";

@@ -1,8 +1,8 @@
 /** A drain that is closed while its server is being stopped: the broker hands over, or the drain was cancelled. */
 import { constants } from "node:os";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Berth } from "../../../src/broker/berths/berth.ts";
-import { Lease } from "../../../src/broker/berths/lease.ts";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { Drain, type DrainOptions } from "../../../src/broker/drain/drain.ts";
 import { DEFAULT_DRAIN_LIMITS } from "../../../src/broker/drain/drain-step.ts";
 import { bootTime } from "../../../src/broker/record/boot-time.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, it, vi } from "vitest";
-import type { Lease } from "../../../src/broker/berths/lease.ts";
+import type { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { Typist } from "../../../src/broker/drain/typist.ts";
 import { native } from "../../../src/native.ts";
 import { TestFolder } from "../../support/broker.ts";

@@ -335,7 +335,7 @@ it("a guard that cannot be started is not tried at every message, and closing wo
 it("passes files of the file systems that the broker keeps: both have the same list", () => {
   const words = (text: string | undefined): string[] => (text?.match(/\w+/g) ?? []).sort();
   const ofGuard = /kLocal\[\] = \{(.*?)\}/s.exec(readFileSync("native/guard/sorter.cc", "utf8"))?.[1];
-  const ofBroker = /LOCAL: .*?"(.*?)"/s.exec(readFileSync("src/broker/berths/stash-file.ts", "utf8"))?.[1];
+  const ofBroker = /LOCAL: .*?"(.*?)"/s.exec(readFileSync("src/broker/berths/berth/stash-file.ts", "utf8"))?.[1];
   expect(words(ofGuard)).toContain("ext4");
   expect(words(ofGuard)).toEqual(words(ofBroker));
 });

@@ -2,7 +2,7 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { ConsoleSockets } from "../../../src/broker/sockets/console-sockets.ts";
+import { ConsoleSockets } from "../../../src/broker/sockets/control/console-sockets.ts";
 import { native } from "../../../src/native.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { needs } from "../../support/needs.ts";

@@ -1,7 +1,7 @@
 /** All processes that may have a descriptor are found, and threads of the kernel are left out. */
 import { existsSync, readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { userProcesses } from "../../../src/broker/sockets/user-processes.ts";
+import { userProcesses } from "../../../src/broker/sockets/holders/user-processes.ts";
 
 /** A kernel without CONFIG_PROC_CHILDREN does not tell which are its threads; in a PID namespace there are none. */
 const isTold = existsSync("/proc/2/task/2/children") || !isOfKernel(2);

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { BerthRecord } from "../../../src/cli/berth-records.ts";
+import type { BerthRecord } from "../../../src/cli/berths/berth-records.ts";
 import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { needs } from "../../support/needs.ts";
 import { fixtures } from "../../support/puppet.ts";

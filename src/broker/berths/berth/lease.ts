@@ -1,0 +1,217 @@
+/**
+ * A tenant's hold on a berth. It ends when the tenant releases it, or with its server. The server's main process is the
+ * one that took the berth, until that exits: then its pidfd is readable (pidfd_open(2)), and the lease may pass to
+ * another process of the server (main-process.ts).
+ */
+import { fstatSync } from "node:fs";
+import { constants } from "node:os";
+import type { ServerSpec } from "../../../config/keys/spec.ts";
+import { check } from "../../../errors.ts";
+import type { FdHandle } from "../../../fd.ts";
+import { type Native, type Poll, READABLE } from "../../../native.ts";
+import { POLLIN } from "../../../net/socket-constants.ts";
+import type { DrainFacts } from "../../record/lease-facts.ts";
+import { KnownIdentities, processIdentity } from "../../record/process-identity.ts";
+import type { StoredCopy } from "../../record/stored-copy.ts";
+import { ownGroup } from "../../sockets/control-group.ts";
+import type { JoinsView } from "./berth-view.ts";
+import { leaseId } from "./lease-id.ts";
+import type { TenantWatchdog } from "./tenant-watchdog.ts";
+
+const { ESRCH } = constants.errno;
+
+/** A peer that takes a berth again and again is asked for once. */
+const identities = new KnownIdentities();
+
+/** The holder, as the kernel reported it at connect. */
+export interface Tenant {
+  readonly pid: number;
+  readonly uid: number;
+  readonly unit: string | undefined;
+  /** Its network namespace when it took the berth. */
+  readonly network?: number | undefined;
+  /** Its control group, if it had that for itself when it took the berth. */
+  readonly cgroup?: string | undefined;
+}
+
+/** How many play, as the server says. `at`: microseconds since 1970. */
+export interface SaidPlayers {
+  readonly count: number;
+  readonly max?: number;
+  readonly at: number;
+}
+
+/** A lease that an earlier broker granted. */
+export interface FormerLease {
+  readonly id: string;
+  readonly since?: number | undefined;
+}
+
+/** What there is to know of a process that asks for the berth of such a server. */
+export function tenantOf(
+  who: Omit<Tenant, "cgroup"> & { readonly controlGroups?: string },
+  { lease, deliver }: Pick<ServerSpec, "lease" | "deliver">,
+): Tenant {
+  const { pid, uid, unit } = who;
+  const cgroup = lease === "server" ? ownGroup(pid, who.controlGroups) : undefined;
+  // Only binds of servers depend on it.
+  const network = deliver.includes("bind") ? who.network : undefined;
+  return { pid, uid, unit, network, cgroup };
+}
+
+/** Whether processes of a server live, besides its main process; "unknown" where only a look at all processes tells. */
+export type Others = "some" | "none" | "unknown";
+
+export class Lease {
+  /** Random and unique, but no secret: it gives no rights. */
+  readonly id: string;
+  #tenant: Tenant;
+  /** When it was granted, in microseconds since 1970. Undefined if an earlier broker did that and did not note it. */
+  readonly since: number | undefined;
+  /** The tenant has reported READY. */
+  ready = false;
+  /** The configuration has changed since the tenant took the berth. */
+  outdated = false;
+  /** With it: addresses that the tenant has and the berth has no longer. */
+  older: readonly string[] = [];
+  /** Its copy in a store. */
+  storedCopy: StoredCopy | undefined;
+  readonly #sys: Native;
+  /** The tenant's status text, sd_notify(3). */
+  status: string | undefined;
+  /** Who plays, in the server's own words: X_BERTHD_PLAYERS of sd_notify(3). */
+  said: SaidPlayers | undefined;
+  /** Set while its server is to end. */
+  drain: DrainFacts | undefined;
+  /** With it: what becomes of new joins, unless they go on as ever. */
+  joins: JoinsView | undefined;
+  /** Speak has asked for the end of its server, and that has not failed. */
+  endAsked = false;
+  /** Set while the tenant must send WATCHDOG=1. */
+  watchdog: TenantWatchdog | undefined;
+  /** Without it, the lease ends with the main process. */
+  others: (() => Others) | undefined;
+  readonly #onExit: () => void;
+  /** Who asked for it. */
+  #who: object | undefined;
+  #pidfd: FdHandle | undefined;
+  #identity: string | undefined;
+  #poll: Poll | undefined;
+
+  /**
+   * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `former` is given for a
+   * lease of an earlier broker; `who`, a peer, where the pidfd is its own.
+   */
+  constructor(
+    tenant: Tenant,
+    pidfd: FdHandle,
+    sys: Native,
+    onExit: () => void,
+    { former, who }: { readonly former?: FormerLease | undefined; readonly who?: object | undefined } = {},
+  ) {
+    this.id = former?.id ?? leaseId();
+    this.since = former === undefined ? Date.now() * 1000 : former.since;
+    this.#tenant = tenant;
+    this.#sys = sys;
+    this.#onExit = onExit;
+    this.#pidfd = pidfd;
+    this.#who = who;
+    this.#watch(pidfd);
+  }
+
+  /** The main process, and who took the berth. */
+  get tenant(): Tenant {
+    return this.#tenant;
+  }
+
+  /** Whether its main process is known to live. */
+  get hasMain(): boolean {
+    return this.#poll !== undefined;
+  }
+
+  /** Another process is the main one now. Owns its pidfd. The copy in a store is of the former one: it is dropped. */
+  passTo(pid: number, pidfd: FdHandle): void {
+    this.storedCopy?.drop();
+    this.storedCopy = undefined;
+    this.#poll?.close();
+    this.#pidfd?.close();
+    this.#tenant = { ...this.#tenant, pid };
+    this.#pidfd = pidfd;
+    this.#identity = undefined;
+    this.#who = undefined;
+    this.#watch(pidfd);
+  }
+
+  /** Identifies the main process in a record; undefined when the lease has ended, or that process has. */
+  get processIdentity(): string | undefined {
+    if (this.#pidfd === undefined) return undefined;
+    if (this.#identity !== undefined) return this.#identity;
+    if (this.#who !== undefined) this.#identity = identities.get(this.#who);
+    if (this.#identity !== undefined) return this.#identity;
+    const { fd } = this.#pidfd;
+    const found = processIdentity(this.#tenant.pid, fd);
+    // If it lives after its number was looked at, the number was its own.
+    if (this.#sys.pollNow(fd, POLLIN) === 0) this.#identity = found;
+    if (this.#who !== undefined && this.#identity !== undefined) identities.note(this.#who, this.#identity, fd);
+    return this.#identity;
+  }
+
+  get ended(): boolean {
+    return this.#pidfd === undefined;
+  }
+
+  /** Sends a signal to the tenant, never to a later process with its pid. Returns 0 or -errno. */
+  signal(number: number): number {
+    return this.#pidfd === undefined ? -ESRCH : this.#sys.pidfdSignal(this.#pidfd.fd, number);
+  }
+
+  /** Whether a pidfd is the tenant's. Before Linux 6.9 pidfds have no inodes of their own: then any matches. */
+  isOf(pidfd: number): boolean {
+    return this.#pidfd !== undefined && fstatSync(this.#pidfd.fd).ino === fstatSync(pidfd).ino;
+  }
+
+  /** The tenant's pidfd, borrowed; undefined when the lease has ended. */
+  get pidfd(): number | undefined {
+    return this.#pidfd?.fd;
+  }
+
+  /** Ignores the tenant's exit and its watchdog until {@link resume}. */
+  pause(): void {
+    this.#poll?.start(0);
+    this.watchdog?.pause();
+  }
+
+  resume(): void {
+    this.#poll?.start(READABLE);
+    this.watchdog?.alive();
+  }
+
+  #watch(pidfd: FdHandle): void {
+    const poll = new this.#sys.Poll(pidfd.fd, () => {
+      poll.close();
+      this.#poll = undefined;
+      this.#onExit();
+    });
+    this.#poll = poll;
+    const result = poll.start(READABLE);
+    if (result < 0) this.end();
+    check("poll pidfd", result);
+  }
+
+  /** Watches for the tenant's exit no more. The caller owns its pidfd from now on, and has to call {@link end}. */
+  stealPidfd(): FdHandle | undefined {
+    const pidfd = this.#pidfd;
+    this.#poll?.close();
+    this.#poll = undefined;
+    this.#pidfd = undefined;
+    return pidfd;
+  }
+
+  /** Closes the pidfd and drops the copy. Idempotent. */
+  end(): void {
+    this.watchdog?.close();
+    this.storedCopy?.drop();
+    this.storedCopy = undefined;
+    this.stealPidfd()?.close();
+  }
+}
