@@ -5,7 +5,7 @@ import { BerthFiles } from "../../packages/fleet/src/agent/berth-files.ts";
 import { BrokerLink } from "../../packages/fleet/src/agent/broker-link.ts";
 import { describeHost } from "../../packages/fleet/src/agent/describe.ts";
 import { Reconciler } from "../../packages/fleet/src/agent/reconciler.ts";
-import { problemOf } from "../../packages/fleet/src/agent/rules.ts";
+import { problemOf } from "../../packages/fleet/src/agent/rules/rules.ts";
 import type { Assignment } from "../../packages/fleet/src/index.ts";
 import type { BerthRecord } from "../../src/index.ts";
 import { TestFolder } from "../support/broker.ts";
@@ -84,7 +84,7 @@ it("serves no berth that this host forbids, ends it where it is served, and serv
   const broker = new NarrowBroker(folder.path);
   const config = { sockets: { game: { listen: "no list" } } };
   const bad = { berth: "bad-1", generation: 1, config };
-  const good = { berth: "good-1", generation: 2, config: { sockets: { game: { listen: ["udp://127.0.0.1:99"] } } } };
+  const good = { berth: "good-1", generation: 2, config: { sockets: { game: { listen: ["udp://127.0.0.1:1099"] } } } };
   files.write(bad); // an agent without these rules has done it
   await broker.reload();
   const stop = new AbortController();
@@ -94,7 +94,8 @@ it("serves no berth that this host forbids, ends it where it is served, and serv
       said.push(sentence);
       if (sentence.startsWith("good-1 of generation 2 is here")) resolve();
     };
-    const problem = (one: Assignment): string | undefined => problemOf(one, { users: [], commands: [], keys: [] });
+    const problem = (one: Assignment): string | undefined =>
+      problemOf(one, { users: [], commands: [], keys: [], sockets: [], ports: [] });
     const reconciler = new Reconciler(files, broker, () => true, { changed: () => undefined, say }, problem);
     reconciler.order({ assignments: new Map([bad, good].map((one) => [one.berth, one])), holds: new Map() });
     expect(reconciler.why("bad-1", 1)).toMatch("listen: must be a list");

@@ -1,11 +1,11 @@
 /** What a host runs for the fleet: who can write to etcd does not become its root. */
 import { describe, expect, it } from "vitest";
-import { problemOf, type Rules } from "../../packages/fleet/src/agent/rules.ts";
+import { problemOf, type Rules } from "../../packages/fleet/src/agent/rules/rules.ts";
 import type { JsonObject } from "../../packages/fleet/src/index.ts";
 
 const passwd =
   "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\ngames:x:5:60::/:/bin/sh\netcd:x:105:1::/:/bin/sh\n";
-const none: Rules = { users: [], commands: [], keys: [] };
+const none: Rules = { users: [], commands: [], keys: [], sockets: ["/run/arena"], ports: [{ first: 80, last: 81 }] };
 const problem = (config: JsonObject, rules: Partial<Rules> = {}): string | undefined =>
   problemOf({ berth: "a-1", config }, { ...none, ...rules }, () => passwd);
 const runsAs = (user: string | number): JsonObject => ({ server: { command: ["/srv/a"], user } });
@@ -57,10 +57,43 @@ it.each([
   ["root.nosuid", { root: { image: "a", nosuid: false } }],
   ["root.image", { root: { image: ["a", "/etc"] } }],
   ["root.image", { root: { image: "/" } }],
-  ["sockets.owner", { sockets: { a: { listen: ["unix:///run/a"], owner: "root" } } }],
+  ["sockets.owner", { sockets: { a: { listen: ["unix:///run/arena/a"], owner: "root" } } }],
 ])("%s is refused unless it is allowed", (key, config) => {
   expect(problem(config)).toMatch(`--allow-key ${key} of its agent allows it`);
   expect(problem(config, { keys: [key] })).toBe(undefined);
+});
+
+describe("an address", () => {
+  const listen = (address: string): string | undefined => problem({ sockets: { game: { listen: [address] } } });
+  it.each([
+    ...[
+      "udp://0.0.0.0:1024",
+      "tcp://[::]:27960",
+      "udp://*:0",
+      "tcp://[fe80::1%%eth0]:5000",
+      "tcp://*:80",
+      "tcp://*:0081",
+    ],
+    ...["unix://@arena", "unix-seqpacket://@arena-%n", "unix:///run/arena/a", "unix-dgram:///run/arena/%n/log"],
+  ])("%s is taken", (address) => expect(listen(address)).toBe(undefined));
+  it.each([
+    ...["unix:///var/run/nscd/socket", "unix-dgram:///dev/log", "unix-seqpacket:///run/udev/control"],
+    ...["unix:///run/arena", "unix:///run/arena/", "unix:///run/arena-2/a", "unix:///run/arena/../nscd/socket"],
+    ...["unix:///run/arena//a", "unix:///run/arena/./a", "unix:////run/arena/a", "unix:///run/%n"],
+  ])("%s is refused: root would bind it", (address) => {
+    expect(listen(address)).toMatch(/^this host takes no socket ".*" from the fleet; --allow-socket /);
+  });
+  it.each(["udp://0.0.0.0:53", "tcp://[::]:22", "tcp://*:1023", "tcp://*:0079", "tcp://*:82"])(
+    "%s is refused: its port is below 1024",
+    (address) => expect(listen(address)).toMatch(/^this host takes no port \d+ from the fleet; --allow-port \d+ of/),
+  );
+  it.each([
+    ...["", "/var/run/nscd/socket", "unix:/run/nscd/socket", "UNIX:///run/nscd/socket", " unix://@a", "unix://a"],
+    ...["unix://\0/run/arena/a", "tcp://*:%n", "udp://0.0.0.0:2%%2", "tcp://*:22 ", "tcp://localhost:2000", "fd://3"],
+    ...["unix:///run/arena/a\0b", "tcp://*:000022"],
+  ])("%j is none that can be judged, and is refused", (address) => {
+    expect(listen(address)).toBe(`${JSON.stringify(address)} is no address that a berth of the fleet can have`);
+  });
 });
 
 it("a section that no berth of the fleet has is refused", () => {

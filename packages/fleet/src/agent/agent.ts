@@ -14,7 +14,7 @@ import { followOrders } from "./orders.ts";
 import { Presence } from "./presence.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Reporter } from "./reporter.ts";
-import { problemOf, type Rules } from "./rules.ts";
+import { problemOf, type Rules } from "./rules/rules.ts";
 
 export interface AgentOptions {
   readonly host: string;

@@ -1,7 +1,9 @@
 /** `berth-fleet agent`. */
 import { hostname, totalmem } from "node:os";
+import { posix } from "node:path";
 import { runAgent } from "../agent/agent.ts";
 import { describeHost, type HostOptions } from "../agent/describe.ts";
+import type { Rules } from "../agent/rules/rules.ts";
 import { Fault } from "../fault.ts";
 import { hostRecord } from "../model/host.ts";
 import { parsePortRange } from "../model/ports.ts";
@@ -23,6 +25,8 @@ const flags = {
   "allow-user": { type: "string", multiple: true },
   "allow-command": { type: "string", multiple: true },
   "allow-key": { type: "string", multiple: true },
+  "allow-socket": { type: "string", multiple: true },
+  "allow-port": { type: "string", multiple: true },
   insecure: { type: "boolean" },
 } as const;
 
@@ -44,8 +48,13 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   describe([]);
   const ttl = parseSeconds(values.ttl ?? "10", "--ttl", 2);
   const margin = parseSeconds(values.margin ?? "5", "--margin", 0);
-  const relative = values["allow-command"]?.find((path) => !path.startsWith("/"));
-  if (relative !== undefined) throw new Fault("USAGE", `--allow-command ${relative} is no absolute path`);
+  const rules: Rules = {
+    users: values["allow-user"] ?? [],
+    commands: absolute(values["allow-command"] ?? [], "--allow-command"),
+    keys: values["allow-key"] ?? [],
+    sockets: absolute(values["allow-socket"] ?? [], "--allow-socket").map((path) => posix.resolve(path)),
+    ports: [...host.pools, ...(values["allow-port"] ?? []).map((range) => parsePortRange(range, "--allow-port"))],
+  };
   if (!values.insecure) refusePlain(endpointsOf(values));
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
@@ -53,13 +62,15 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
   const { folder, socket } = values;
-  const rules = {
-    users: values["allow-user"] ?? [],
-    commands: values["allow-command"] ?? [],
-    keys: values["allow-key"] ?? [],
-  };
   await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, rules, describe, say }, stop.signal);
   return "";
+}
+
+/** Throws USAGE if one of the paths is not absolute. */
+function absolute(paths: readonly string[], option: string): readonly string[] {
+  const relative = paths.find((path) => !path.startsWith("/"));
+  if (relative !== undefined) throw new Fault("USAGE", `${option} ${relative} is no absolute path`);
+  return paths;
 }
 
 /**

@@ -69,6 +69,11 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
   --allow-key SECTION.KEY
                  a key of berth files that could give a server the rights of root, such as server.capabilities or
                  root.binds; may be given several times
+  --allow-socket DIR
+                 a folder below which berths of the fleet may have UNIX sockets; may be given several times (default:
+                 none, only abstract names)
+  --allow-port N[-M]
+                 ports below 1024 that berths of the fleet may have, beside those of --ports; may be given several times
   --insecure     allow --etcd http://…: any program that listens there, or between here and there, can run commands
                  as root on this host. Only for a test in a network namespace of its own
 ${common.slice(1)}`;

@@ -28,6 +28,13 @@ const address: Reader<string> = (value, at) => {
   throw invalid(at, 'must be an address, as "udp://0.0.0.0:0"');
 };
 
+/** The addresses of all sockets, as they are written. Throws INVALID_RECORD if `sockets` is none of a berth file's. */
+export function addressesIn(berth: JsonObject, at: string): readonly string[] {
+  socketPorts(berth, at);
+  const sockets = new Fields(berth, at).or("sockets", table(socketName, jsonObject), {});
+  return Object.entries(sockets).flatMap(([name, socket]) => new Fields(socket, name).get("listen", list(address)));
+}
+
 /** Throws INVALID_RECORD if `sockets` is none of a berth file's. */
 export function socketPorts(berth: JsonObject, at: string): SocketPorts {
   const sockets = new Fields(berth, at).or("sockets", table(socketName, jsonObject), {});

@@ -3,13 +3,13 @@
  * contain what gives a server no rights of root, unless this host's operator allows it. The broker checks the rest.
  */
 import { readFileSync } from "node:fs";
-import { Fault } from "../fault.ts";
-import { isTable, type Json, type JsonObject } from "../model/fields.ts";
-import type { Assignment } from "../model/placement.ts";
-import { socketPorts } from "../model/socket-ports.ts";
+import { Fault } from "../../fault.ts";
+import { isTable, type Json, type JsonObject } from "../../model/fields.ts";
+import type { Assignment } from "../../model/placement.ts";
+import { type SocketRules, socketProblem } from "./sockets.ts";
 
 /** What the operator of this host allows. */
-export interface Rules {
+export interface Rules extends SocketRules {
   /** Names or ids. Empty: every user of the host but those with id 0. */
   readonly users: readonly string[];
   /** Folders or programs. Empty: every program. */
@@ -41,13 +41,14 @@ export function problemOf(
   rules: Rules,
   passwd: () => string = () => readFileSync("/etc/passwd", "utf8"),
 ): string | undefined {
+  const { server = {} } = config;
   try {
-    socketPorts(config, berth);
+    const unfit = socketProblem(config, berth, rules);
+    if (unfit !== undefined) return unfit;
   } catch (error) {
     if (error instanceof Fault) return error.message;
     throw error;
   }
-  const { server = {} } = config;
   if (!isTable(server)) return "server must be a table";
   return keyProblem(config, rules) ?? userProblem(server, rules, passwd) ?? commandProblem(server, rules);
 }
