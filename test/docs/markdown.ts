@@ -16,6 +16,7 @@ export const pages: readonly string[] = [
     "bind-delivery",
     "configuration",
     "doorman",
+    "drain",
     "errors",
     "entering",
     "fleet",
