@@ -25,7 +25,8 @@ interface DrainOptions extends DrainChoice {
 
 const help = `
 The server goes on until nobody plays, or until the deadline. Then the broker stops it, as berth stop does. The broker
-knows who plays from the server (X_BERTHD_PLAYERS), from an observer, or from the traffic: one minute without any.
+knows who plays from the server (X_BERTHD_PLAYERS, or its SDK), with server.asleep from its answer to the doorman, from
+an observer, or from the traffic: one minute without any.
 With server.drain-signal or server.drain-command the server is told, and can tell its players.
 A berth that drains already keeps its deadline, unless you give another. The broker goes on at Ctrl-C, and so does the
 next broker after a restart.
