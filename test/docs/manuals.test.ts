@@ -24,6 +24,11 @@ function optionsInHelp(help: string): Set<string> {
   return new Set(lines.flatMap((line) => Array.from(line.matchAll(/--([a-z][a-z-]+)/g), ([, name = ""]) => name)));
 }
 
+/** A command and all below it. */
+function andBelow(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(andBelow)];
+}
+
 function run(program: string, ...args: string[]): string {
   return execFileSync(program, args, { encoding: "utf8" });
 }
@@ -86,10 +91,18 @@ test("berth(1) has the commands and options of berth, and no other", async () =>
   const manual = read("man/berth.1");
   const program = await createProgram();
   const longs = ({ options }: Command): string[] => options.map(({ long }) => (long ?? "").slice(2));
-  const andBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(andBelow)];
   expect(optionsOf(manual)).toEqual(new Set(["help", ...andBelow(program).flatMap(longs)]));
   const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
   expect(new Set(commands)).toEqual(new Set(["help", ...program.commands.map((command) => command.name())]));
+});
+
+test("the help of no command says the default of an option twice", async () => {
+  const optionLines = andBelow(await createProgram()).flatMap((command) => {
+    const help = command.createHelp();
+    return command.options.map((option) => `${option.flags}: ${help.optionDescription(option)}`);
+  });
+  expect(optionLines).toContain("--interval <seconds>: how often to look (default: 1)");
+  expect(optionLines.filter((line) => /\(default:.*\(default:/.test(line))).toEqual([]);
 });
 
 test("the synopsis of berth(1) has every command, with its options", async () => {

@@ -37,7 +37,7 @@ export function addTop(program: Command): void {
     .argument("[berth...]", "only these")
     .addOption(socketOption())
     .addOption(timeoutOption())
-    .addOption(new Option("--interval <seconds>", "how often to look (default: 1)").default(1).argParser(readInterval))
+    .addOption(new Option("--interval <seconds>", "how often to look").default(1).argParser(readInterval))
     .option("--once", "print one table, after one interval")
     .addOption(jsonOption("each look on a line of its own"))
     .addHelpText("after", help)
