@@ -38,6 +38,9 @@ export const ARRIVALS = { burst: 512, perSecond: 256 } as const;
 /** Changes of one berth's drain by a user: so many at once, and so many each second. Root is exempt. */
 export const DRAIN_CHANGES = { burst: 16, perSecond: 1 } as const;
 
+/** Calls that may wait for the end of one berth's server, but for root's: who has gone away still counts as one. */
+export const STOP_CALLS = 64;
+
 /** Descriptors that no client can use up: the broker needs them for pidfds, plans, duplicates and a reload. */
 const BROKER_FDS = 16;
 /** Descriptors that only root and the broker's own user can use besides: at most this many, and this share of all. */

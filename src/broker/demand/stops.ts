@@ -5,6 +5,7 @@
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import { STOP_CALLS } from "../access/limits.ts";
 import { type Berth, leaseView } from "../berths/berth/berth.ts";
 import type { BerthEvents } from "../berths/berth/berth-events.ts";
 import type { LeaseView } from "../berths/berth/berth-view.ts";
@@ -54,6 +55,8 @@ export class Stops {
   /** Stops that are under way: a second call waits for the first one's end. */
   readonly #underWay = new Map<Lease, Promise<OneStop>>();
   readonly #endings = new Set<Ending>();
+  /** How many calls wait for the end of a berth's server. Each keeps what it has of its caller. */
+  readonly #waiting = new Map<Berth, number>();
 
   constructor(options: StopsOptions) {
     this.#options = options;
@@ -63,10 +66,26 @@ export class Stops {
   async stop(name: string, who: Requester): Promise<Stopped | StopRefusal> {
     const berth = this.find(name, who);
     if ("kind" in berth) return berth;
+    const waiting = this.#waiting.get(berth) ?? 0;
+    if (!who.privileged && waiting >= STOP_CALLS) {
+      const message = `${waiting} calls already wait until the server of berth ${name} has ended; wait for one of them`;
+      return { kind: "limit", limit: "stops", message };
+    }
     const leases = [berth.lease, berth.incoming].filter((lease) => lease !== undefined);
     const { pid, uid } = who.peer;
     const why = `pid ${pid} (uid ${uid}) asked to stop it`;
-    return await this.end(berth, leases, { privileged: who.privileged, uid, why });
+    this.#waiting.set(berth, waiting + 1);
+    try {
+      return await this.end(berth, leases, { privileged: who.privileged, uid, why });
+    } finally {
+      this.#answered(berth);
+    }
+  }
+
+  #answered(berth: Berth): void {
+    const left = (this.#waiting.get(berth) ?? 1) - 1;
+    if (left === 0) this.#waiting.delete(berth);
+    else this.#waiting.set(berth, left);
   }
 
   /** Ends these leases of a berth with their servers. Without any it ends a unit that is to take the berth. */

@@ -123,6 +123,31 @@ signal.pause()`;
     expect(await server.ended()).toContain("asked");
   });
 
+  it("keeps 64 callers of a tenant that wait or have gone, refuses more, and does what root asks", async () => {
+    await using test = await startBroker({ "game.toml": `${plain()}[tenant]\nusers = [${NOBODY}]\n` });
+    const code = `${told}import sys
+signal.signal(signal.SIGTERM, lambda *_: (sys.stdin.readline(), sys.exit(0)))
+print("set")
+while True: signal.pause()`;
+    const { server } = await python(test, code, 2, NOBODY);
+    for (let count = 0; count < 64; count++) {
+      using peer = await RawPeer.connect(test.socket, NOBODY);
+      await peer.send(frame("Stop", { berth: "game" }));
+      // The broker takes the calls of a user in turn: after this answer it has read the one before.
+      using other = await RawPeer.connect(test.socket, NOBODY);
+      await other.call("List");
+    }
+    await expect
+      .poll(() => stop(test, "game", NOBODY))
+      .toMatchObject({ error: `${BROKER}.LimitReached`, parameters: { limit: "stops" } });
+    const byRoot = stop(test);
+    server.child.stdin?.write("\n");
+    expect(await byRoot).toMatchObject({ parameters: { lease: { pid: server.pid }, killed: false } });
+    await server.ended();
+    // Whether a stranger to it may ask is another matter: what counts is that the calls count no more.
+    expect(await stop(test, "game", NOBODY)).not.toMatchObject({ parameters: { limit: "stops" } });
+  });
+
   it("waits for one that takes its time, also for a second caller, and goes on when the first is gone", async () => {
     await using test = await startBroker({ "game.toml": plain(user) });
     const code = `${told}import sys
