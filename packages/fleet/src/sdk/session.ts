@@ -20,6 +20,9 @@ export interface SessionOptions {
 /** Calls of one server that wait for the broker. */
 const MOST_WAITING = 64;
 const MOST_WATCHERS = 32;
+/** What a watch gets of a server that changes all the time: so many states at once, and one in so many milliseconds. */
+const STATES_AT_ONCE = 8;
+const STATES_APART_MS = 100;
 const SHUTDOWN_MS = 200;
 /** A server is seen as silent after so many looks. While this process is stopped, nothing is counted. */
 const LOOKS = 8;
@@ -44,6 +47,9 @@ export class Session {
   #stop: NodeJS.Timeout | undefined;
   #looks: NodeJS.Timeout | undefined;
   #silent = 0;
+  #mayShow = STATES_AT_ONCE;
+  #mayShowAt = 0;
+  #show: NodeJS.Timeout | undefined;
   #told = "";
   #isTelling = false;
 
@@ -129,7 +135,7 @@ export class Session {
     return result;
   }
 
-  /** Calls back at each change. Returns what ends that. */
+  /** Calls back after a change; once for several that come together. Returns what ends that. */
   watch(onChange: () => void): () => void {
     this.#assertLives();
     if (this.#watchers.size >= MOST_WATCHERS)
@@ -146,6 +152,7 @@ export class Session {
 
   /** Its lease has ended. */
   end(): void {
+    if (this.#show !== undefined) this.#tellWatchers();
     this.#isEnded = true;
     clearTimeout(this.#reserved);
     clearTimeout(this.#stop);
@@ -201,6 +208,18 @@ export class Session {
 
   #changed(): void {
     this.#version++;
+    if (this.#show !== undefined) return;
+    const now = performance.now();
+    this.#mayShow = Math.min(STATES_AT_ONCE, this.#mayShow + (now - this.#mayShowAt) / STATES_APART_MS);
+    this.#mayShowAt = now;
+    if (this.#mayShow >= 1) this.#tellWatchers();
+    else this.#show = setTimeout(() => this.#tellWatchers(), STATES_APART_MS);
+  }
+
+  #tellWatchers(): void {
+    clearTimeout(this.#show);
+    this.#show = undefined;
+    this.#mayShow = Math.max(0, this.#mayShow - 1);
     for (const watcher of [...this.#watchers]) watcher();
   }
 

@@ -73,12 +73,24 @@ function finish(stream: ServerHttp2Stream, answer: Answer): void {
   stream.end(frame(toBytes(answer)));
 }
 
+/** The last message of each server: all its watches get the same. */
+const messages = new WeakMap<Session, { readonly version: number; readonly message: Buffer }>();
+
+function messageOf(server: Session): Buffer {
+  const { version } = server.gameServer;
+  const known = messages.get(server);
+  if (known?.version === version) return known.message;
+  const message = frame(toBytes(gameServerOf(server)));
+  messages.set(server, { version, message });
+  return message;
+}
+
 /** Each state of it, until the client or the lease ends. A client that does not read is disconnected. */
 function watch(stream: ServerHttp2Stream, server: Session): void {
   begin(stream);
   const tell = (): void => {
     if (stream.writableLength > MOST_UNREAD) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    else stream.write(frame(toBytes(gameServerOf(server))));
+    else stream.write(messageOf(server));
   };
   try {
     const forget = server.watch(tell);

@@ -90,11 +90,23 @@ async function textOf(request: IncomingMessage): Promise<string> {
   return Buffer.concat(pieces).toString();
 }
 
+/** The last line of each server: all its watches get the same. */
+const lines = new WeakMap<Session, { readonly version: number; readonly line: string }>();
+
+function lineOf(server: Session): string {
+  const { version } = server.gameServer;
+  const known = lines.get(server);
+  if (known?.version === version) return known.line;
+  const line = `${JSON.stringify({ result: toJson(gameServerOf(server)) })}\n`;
+  lines.set(server, { version, line });
+  return line;
+}
+
 /** A line for each state. */
 function watch(response: ServerResponse, server: Session): void {
   const tell = (): void => {
     if (response.writableLength > MOST_UNREAD) response.destroy();
-    else response.write(`${JSON.stringify({ result: toJson(gameServerOf(server)) })}\n`);
+    else response.write(lineOf(server));
   };
   const forget = server.watch(tell);
   response.once("close", forget);
