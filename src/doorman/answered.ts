@@ -2,6 +2,7 @@
  * One listening socket of a sleeping server. Connections are accepted and answered; one that was accepted cannot be put
  * back, so a player is told to join again.
  */
+import { constants } from "node:os";
 import { check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import { type Native, type Poll, READABLE, TAKE } from "../native.ts";
@@ -10,6 +11,7 @@ import type { Admission } from "./admission.ts";
 import type { Conversation } from "./codecs.ts";
 import { type Sender, senderOf } from "./sender.ts";
 
+const { EAGAIN } = constants.errno;
 /** sockaddr_in6, the longer one. */
 const SOCKADDR_BYTES = 28;
 /** Connections at a time, of all and of one network; and how long one may last. */
@@ -94,6 +96,8 @@ export class AnsweredSocket {
       connection.fd,
       () => {
         const length = sys.recvbytes(connection.fd, bytes, TAKE);
+        // Readiness may be told once more after all has been read.
+        if (length === -EAGAIN) return;
         if (length <= 0) return end();
         const { kind, reply, ends } = conversation.feed(bytes.subarray(0, length));
         // It fits into the empty buffer of a new connection.

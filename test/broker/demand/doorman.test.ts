@@ -77,6 +77,29 @@ describe("a doorman", () => {
     await broker.watcher.count("acquired", 1);
   });
 
+  it("minecraft: what a client says may come byte by byte", async () => {
+    const port = await freePort();
+    const more = 'asleep = "minecraft"\nasleep-as = { name = "Frozen Lake", slots = 12 }\n';
+    await using broker = await startingBroker({ "world.toml": berth([`tcp://127.0.0.1:${port}`], more) });
+    const slowly = async (bytes: Buffer): Promise<string> => {
+      const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+      let said = "";
+      socket.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+      const closed = once(socket, "close");
+      for (const byte of bytes) {
+        socket.write(Buffer.of(byte));
+        await setTimeout(5);
+      }
+      await closed;
+      return said;
+    };
+    expect(await slowly(Buffer.concat([handshake(1), REQUEST, PING]))).toContain('"max":12,"online":0');
+    expect(await slowly(Buffer.concat([handshake(2), login("Steve")]))).toContain("Frozen Lake is starting");
+    await broker.watcher.count("acquired", 1);
+  });
+
   it("minecraft: connections that say nothing keep nobody out", async () => {
     const port = await freePort();
     await using broker = await startingBroker({
