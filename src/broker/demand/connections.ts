@@ -97,7 +97,8 @@ export class Connections {
     this.#readAt = performance.now();
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
-    for (const then of waiting) then();
+    // Each in a turn of its own: there may be one for each berth, and one that fails keeps no other from being told.
+    for (const then of waiting) setImmediate(then);
   }
 }
 

@@ -100,13 +100,11 @@ export class IdleWatch {
     const { inquiries } = this.#options;
     const now = performance.now();
     const turn = this.#turn;
-    this.#traffic.look(
-      this.#berth.sockets,
-      (time) => inquiries.mayBeOurs(lease, time),
-      (isUsed) => {
-        if (turn === this.#turn) this.#ask(lease, stopAfter, isUsed, now);
-      },
-    );
+    this.#traffic.ready(this.#berth.sockets, () => {
+      if (turn !== this.#turn) return;
+      const isUsed = this.#traffic.seen(this.#berth.sockets, (time) => inquiries.mayBeOurs(lease, time));
+      this.#ask(lease, stopAfter, isUsed, now);
+    });
   }
 
   #ask(lease: Lease, stopAfter: number, isUsed: boolean, now: number): void {

@@ -24,10 +24,10 @@ export class Traffic {
     this.#connections = connections;
   }
 
-  /** Calls `then` with what {@link seen} returns, once it is known who is connected: now, or in a later turn. */
-  look(sockets: readonly NamedSocket[], isOurs: (time: number) => boolean, then: (isUsed: boolean) => void): void {
-    if (sockets.every(({ socket }) => socket.listen.kind === "datagram")) then(this.seen(sockets, isOurs));
-    else this.#connections.refresh(() => then(this.seen(sockets, isOurs)));
+  /** Calls `then` once it is known who is connected, so that {@link seen} can tell: now, or in a later turn. */
+  ready(sockets: readonly NamedSocket[], then: () => void): void {
+    if (sockets.every(({ socket }) => socket.listen.kind === "datagram")) then();
+    else this.#connections.refresh(then);
   }
 
   /**
@@ -47,6 +47,8 @@ export class Traffic {
   }
 
   #used(socket: HeldSocket, isOurs: (time: number) => boolean): boolean {
+    // Its berth is no longer configured, or has another one.
+    if (!socket.open) return false;
     if (socket.listen.kind !== "datagram") return this.#connections.to(socket);
     if (!isUdp(socket)) return false;
     const stamp = new Int32Array(4);

@@ -72,15 +72,13 @@ export class Drain {
     if (this.#isStopping || this.#isLooking) return;
     const { inquiries } = this.#options;
     this.#isLooking = true;
-    this.#traffic.look(
-      this.#berth.sockets,
-      (time) => inquiries.mayBeOurs(this.lease, time),
-      (isUsed) => {
-        this.#isLooking = false;
-        if (isUsed) this.#lastSeen = bootTime();
-        this.#decide();
-      },
-    );
+    this.#traffic.ready(this.#berth.sockets, () => {
+      this.#isLooking = false;
+      if (this.#isClosed || this.#isStopping) return;
+      const isUsed = this.#traffic.seen(this.#berth.sockets, (time) => inquiries.mayBeOurs(this.lease, time));
+      if (isUsed) this.#lastSeen = bootTime();
+      this.#decide();
+    });
   }
 
   #decide(): void {

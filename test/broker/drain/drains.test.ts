@@ -389,6 +389,18 @@ it("counts an open connection as somebody who plays", async () => {
   await server.ended();
 });
 
+it("looks at no socket of a broker that has ended while the kernel told who is connected", async () => {
+  const file = `[sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n[sockets.query]\nlisten = ["udp://127.0.0.1:0"]\n`;
+  for (let turns = 0; turns < 30; turns++) {
+    await using test = await startBroker({ "game.toml": file }, { drains: { quiet: 300, look: 10 } });
+    using peer = await RawPeer.connect(test.socket);
+    await peer.call("Acquire", { berth: "game" });
+    await peer.call("Drain", { berth: "game" });
+    for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await test.broker.close();
+  }
+});
+
 /** Whether it drains on for so long. */
 async function stillDrains(test: TestBroker, milliseconds: number): Promise<boolean> {
   const end = performance.now() + milliseconds;
