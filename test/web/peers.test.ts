@@ -252,6 +252,19 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
     expect(peer.rows.length).toBeLessThanOrEqual(10_001);
   });
 
+  it("has berths with long names of images, and is stopped at as much text as all may have", async () => {
+    const outdated = { image: "x".repeat(4_000), configuration: false };
+    const { peer, said } = await peerThat((_, response) => {
+      events(response, ["state", { ...state, berths: [] }]);
+      for (let part = 0; part < 5; part++) {
+        const berths = Array.from({ length: 1_000 }, (_, at) => ({ ...berth, outdated, name: `b${part}.${at}` }));
+        response.write(`event: patch\ndata: ${JSON.stringify({ at: 2, hosts: [], berths, removed: [] })}\n\n`);
+      }
+    });
+    await vi.waitFor(() => expect(said[0]).toContain("too much text"), 40_000);
+    expect(peer.rows.length).toBeLessThan(5_000);
+  });
+
   it("an event without an end is cut off", async () => {
     const { said } = await peerThat((_, response) => {
       events(response);
