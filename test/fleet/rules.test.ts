@@ -11,21 +11,30 @@ const problem = (config: JsonObject, rules: Partial<Rules> = {}): string | undef
 const runsAs = (user: string | number): JsonObject => ({ server: { command: ["/srv/a"], user } });
 
 describe("a user", () => {
-  it.each(["games", "5", 5, "range", "range:1000", 4711])("%j runs servers", (user) => {
-    expect(problem(runsAs(user))).toBe(undefined);
-  });
-  it.each(["root", "toor", 0, "0", "00", "root%i", "%n", "nobody-knows"])("%j runs none unless it is named", (user) => {
-    expect(problem(runsAs(user))).toBe(
-      `this host runs no server as user ${JSON.stringify(user)} for the fleet; --allow-user of its agent allows it`,
-    );
-    expect(problem(runsAs(user), { users: [String(user)] })).toBe(undefined);
-  });
-  it("that is not named runs none where others are", () => {
-    expect(problem(runsAs("etcd"), { users: ["games"] })).toMatch('as user "etcd"');
-    expect(problem(runsAs("root"), { users: ["games"] })).toMatch('as user "root"');
+  it.each(["games", "5", 5, 4711, "etcd", "root", "toor", 0, "0", "00", "nobody-knows"])(
+    "%j runs servers only if it is named",
+    (user) => {
+      expect(problem(runsAs(user))).toBe(
+        `this host runs no server as user ${JSON.stringify(user)} for the fleet; --allow-user of its agent allows it`,
+      );
+      expect(problem(runsAs(user), { users: ["sys", String(user)] })).toBe(undefined);
+      expect(problem(runsAs(user), { users: ["sys"] })).toMatch(`as user ${JSON.stringify(user)}`);
+    },
+  );
+  it.each(["range", "range:1000"])("%j needs no name", (user) => expect(problem(runsAs(user))).toBe(undefined));
+  it("is the same by name and by id", () => {
     expect(problem(runsAs(5), { users: ["games"] })).toBe(undefined);
-    expect(problem(runsAs("range"), { users: ["games"] })).toBe(undefined);
+    expect(problem(runsAs("games"), { users: ["5"] })).toBe(undefined);
+    expect(problem(runsAs("toor"), { users: ["root"] })).toBe(undefined);
+    expect(problem(runsAs("etcd"), { users: ["games", "5"] })).toMatch('as user "etcd"');
   });
+  it.each([-1, 1.5, 2 ** 32, 2 ** 32 - 1, "4294967296", "root%i", "%n", "", " root", "a:b", "a\nb", true, [5], {}])(
+    "%j is none",
+    (user) => {
+      const users = [String(user)];
+      expect(problem({ server: { user } }, { users })).toMatch('must be "range", a user\'s name, or an id from 1 to');
+    },
+  );
 });
 
 it.each([
@@ -49,7 +58,32 @@ it("without a command nothing is run where commands are named", () => {
   expect(problem({ server: {} }, { commands: ["/srv"] })).toMatch("does not run null");
 });
 
+const arena = { command: ["/srv/arena"] };
 it.each([
+  ["server.enter", { enter: true }],
+  ["server.environment.LD_PRELOAD", { environment: { A: "", LD_PRELOAD: "/tmp/a.so" } }],
+  ...["LD_AUDIT", "GCONV_PATH", "BASH_ENV", "ENV", "SHELLOPTS", "PS4", "JAVA_TOOL_OPTIONS", "NODE_OPTIONS"].map(named),
+  ...["PERL5OPT", "PYTHONPATH", "PYTHONSTARTUP", "_JAVA_OPTIONS", "RUBYOPT", "LUA_INIT"].map(named),
+])("%s is refused unless it is allowed where commands are named", (key, more) => {
+  const config = { server: { ...arena, ...more } };
+  expect(problem(config, { commands: ["/srv"] })).toMatch(`--allow-key ${key} of its agent allows it`);
+  expect(problem(config, { commands: ["/srv"], keys: [key] })).toBe(undefined);
+  expect(problem(config)).toBe(undefined);
+});
+
+function named(variable: string): [string, JsonObject] {
+  return [`server.environment.${variable}`, { environment: { [variable]: "x" } }];
+}
+
+it.each([{ enter: false }, { environment: { PORT: "1", BUILD: "2", OPTIONS: "-v" } }])(
+  "%j is the server's own where commands are named",
+  (more) => expect(problem({ server: { ...arena, ...more } }, { commands: ["/srv"] })).toBe(undefined),
+);
+
+it.each([
+  ["server.limits.rtprio", { server: { limits: { nofile: 1, rtprio: 99 } } }],
+  ["server.limits.nice", { server: { limits: { nice: 40 } } }],
+  ["server.limits.memlock", { server: { limits: { memlock: "unlimited" } } }],
   ["server.capabilities", { server: { capabilities: ["sys_admin"] } }],
   ["server.group", { server: { group: "shadow" } }],
   ["root.binds", { root: { image: "a", binds: { "/x": "/etc" } } }],
@@ -104,5 +138,8 @@ it("a file that is none is refused with the place", () => {
   expect(problem({ sockets: { game: { listen: "udp://0.0.0.0:1" } } })).toBe(
     "a-1: sockets.game: listen: must be a list, and is a string",
   );
-  expect(problem({ server: [] })).toBe("server must be a table");
+  for (const section of ["server", "root", "tenant", "operator"])
+    for (const value of [[], "x", 1, true, [{ user: "root" }]])
+      expect(problem({ [section]: value })).toBe(`${section} must be a table`);
+  expect(problem({ sockets: [] })).toBe("a-1: sockets: must be a table, and is a list");
 });

@@ -61,8 +61,8 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
   --margin SECONDS
                  berths of another host that is gone are placed elsewhere after so long (default: 5)
   --allow-user USER
-                 a user whom berths of the fleet may run as, by name or id; may be given several times. root only
-                 if it is named (default: every user but root; "range" always)
+                 a user whom berths of the fleet may run as, by name or id; may be given several times (default: none;
+                 only "range", the ids of a berth's own)
   --allow-command PATH
                  a program or a folder of programs that berths of the fleet may run; may be given several times
                  (default: every program)
