@@ -36,7 +36,7 @@ function table(servers) {
   const tested = ({ name, ci }) => {
     if (ci) return "yes";
     const last = seen[name];
-    return last === undefined ? "no" : `no: seen ${last.date} with ${last.version}`;
+    return last === undefined ? "no" : `no: last served ${last.date}, in ${last.version}`;
   };
   return [
     ...HEAD,
