@@ -28,24 +28,39 @@ const accounts: Accounts = {
   group: (group) => ({ name: String(group), gid: 1000 }),
 };
 
+function fileOf(block: string): string {
+  return /^# (\S+\.toml)\n/.exec(block)?.[1] ?? "";
+}
+
 /** The files of a page: a block's first line is a comment with its name. */
 function examples(text: string): Record<string, string> {
-  const files = blocks(text, "toml").map((block) => [/^# (\S+\.toml)\n/.exec(block)?.[1] ?? "", block] as const);
+  const files = blocks(text, "toml").map((block) => [fileOf(block), block] as const);
   const instances = files
     .filter(([name]) => name.endsWith("@.toml"))
     .map(([name]) => [name.replace("@.toml", "@bob.toml"), ""] as const);
   return Object.fromEntries([...instances, ...files]);
 }
 
+/** All files of a page, once for each text of a file that the page has in several: the last text first. */
+function variants(text: string): Record<string, string>[] {
+  const last = examples(text);
+  const others = blocks(text, "toml").flatMap((block) => {
+    const name = fileOf(block);
+    return last[name] === block ? [] : [{ ...last, [name]: block }];
+  });
+  return [last, ...others];
+}
+
 test.each(pages.filter((path) => blocks(read(path), "toml").length > 0))(
   "%s: its configuration loads without a problem, all of it together",
   (path) => {
-    const files = examples(read(path));
-    expect(Object.keys(files)).not.toContain("");
-    using folder = new TestFolder(files);
-    const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
-    expect(problems.map(formatProblem)).toEqual([]);
-    expect(specs.length).toBe(Object.keys(files).filter((name) => !name.endsWith("@.toml")).length);
+    for (const files of variants(read(path))) {
+      expect(Object.keys(files)).not.toContain("");
+      using folder = new TestFolder(files);
+      const { specs, problems } = loadConfig({ directories: [folder.path], accounts });
+      expect(problems.map(formatProblem)).toEqual([]);
+      expect(specs.length).toBe(Object.keys(files).filter((name) => !name.endsWith("@.toml")).length);
+    }
   },
 );
 

@@ -1,5 +1,5 @@
 /** The documentation as tests read it: files, fenced blocks, headings, tables. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packageRoot } from "../../src/native.ts";
 
@@ -9,39 +9,9 @@ export const pages: readonly string[] = [
   "CONTRIBUTING.md",
   "CHANGELOG.md",
   "SECURITY.md",
-  ...[
-    "agones",
-    "backup",
-    "benchmarks",
-    "bind-delivery",
-    "configuration",
-    "doorman",
-    "drain",
-    "errors",
-    "entering",
-    "fleet",
-    "hazards",
-    "images",
-    "install",
-    "library",
-    "metrics",
-    "migrating",
-    "notify",
-    "on-demand",
-    "performance",
-    "protocol",
-    "recipes",
-    "releasing",
-    "removal",
-    "restart",
-    "rootless",
-    "roots",
-    "security",
-    "shift",
-    "systemd",
-    "troubleshooting",
-    "upgrade",
-  ].map((name) => `docs/${name}.md`),
+  ...readdirSync(join(packageRoot, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
 ];
 
 export function read(path: string): string {
