@@ -66,7 +66,7 @@ async function prove(demo) {
 
 /** The live table: redrawn in place on a terminal, printed again at each change elsewhere. */
 async function show(demo, signal) {
-  const { berthTable } = await import("../dist/cli/berth-table.js");
+  const { berthTable } = await import("../dist/cli/berths/berth-table.js");
   keepServing(demo, signal);
   const berths = new Map();
   const isTerminal = process.stdout.isTTY === true;
