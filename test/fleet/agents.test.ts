@@ -1,11 +1,15 @@
 /** Agents and brokers of several hosts on loopback, with a real etcd: placed, raced, killed, cut off. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
+import { cli } from "../cli/support.ts";
 import { TestFolder } from "../support/broker.ts";
 import { TestEtcd } from "../support/fleet/etcd.ts";
 import { runFleet, TestHost } from "../support/fleet/host.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
+import { endsWithTest } from "../support/wrap.ts";
 
 const SOON = { timeout: 40_000, interval: 100 };
 
@@ -162,6 +166,31 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
       .toHaveLength(3);
     await expect.poll(() => serving("good"), SOON).toHaveLength(3);
     await fleet("rm", "bad", "good", "greedy");
+  });
+
+  it("leaves a berth of the host alone that was removed while its server runs", async () => {
+    const h3 = host("h3");
+    await h3.addBerth(
+      "left-1",
+      '[sockets.a]\nlisten = ["tcp://127.0.0.1:0"]\n[server]\ncommand = ["sleep", "600"]\nuser = "root"\n',
+    );
+    const [command = "", ...args] = [...endsWithTest, process.execPath, cli, "run", "--socket", h3.socket, "left-1"];
+    const server = spawn(command, args, { stdio: "ignore" });
+    const ended = once(server, "close");
+    await expect.poll(async () => (await h3.servers()).get("left-1"), SOON).toBeGreaterThan(0);
+    const pid = (await h3.servers()).get("left-1") ?? 0;
+    await h3.removeBerth("left-1");
+    expect(await h3.servers()).toEqual(new Map());
+    expect(await apply("left", 'labels = { disk = "hdd" }')).toMatchObject({ code: 0 });
+    await expect
+      .poll(async () => (await rows())[0]?.why, SOON)
+      .toBe("a server of a berth left-1 that is not the fleet's still runs on this host");
+    await expect.poll(() => h3.berths(), SOON).toEqual([]);
+    await fleet("rm", "left");
+    await expect.poll(() => rows(), SOON).toEqual([]);
+    expect(process.kill(pid, 0)).toBe(true);
+    process.kill(pid);
+    await ended;
   });
 
   it("replaces the berths of a killed agent that say so, leaves the others, and its host gives them up later", async () => {

@@ -1,5 +1,6 @@
 /** The rounds of an agent with a broker that is made up: what is in the way of a new berth, and goes. */
-import { readdirSync } from "node:fs";
+import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { BerthFiles } from "../../packages/fleet/src/agent/berth-files.ts";
 import { BrokerLink } from "../../packages/fleet/src/agent/broker-link.ts";
@@ -14,6 +15,8 @@ import { TestFolder } from "../support/broker.ts";
 class NarrowBroker extends BrokerLink {
   readonly #folder: string;
   #records = new Map<string, BerthRecord>();
+  #left: BerthRecord | undefined;
+  readonly stopped: string[] = [];
   letGo: () => void = () => undefined;
 
   constructor(folder: string) {
@@ -25,14 +28,27 @@ class NarrowBroker extends BrokerLink {
     return this.#records;
   }
 
-  override async names(): Promise<ReadonlySet<string>> {
-    return new Set(this.#records.keys());
+  override async present(): Promise<ReadonlyMap<string, BerthRecord>> {
+    return this.#records;
   }
 
   override async reload(): Promise<string | undefined> {
-    const names = readdirSync(this.#folder).map((file) => file.replace(".toml", ""));
+    const names = readdirSync(this.#folder)
+      .filter((file) => !file.startsWith("."))
+      .map((file) => file.replace(".toml", ""));
     if (names.length > 1) return `${names.join(" and ")} have the same port`;
     this.#records = new Map(names.map((name) => [name, { name, state: "vacant", descriptors: [], since: 0 }]));
+    for (const name of names) if (name === this.#left?.name) this.#records.set(name, this.#left);
+    return undefined;
+  }
+
+  /** A berth that was removed, with its server: it comes back with its file, and so does its lease. */
+  leave(name: string, since: number): void {
+    this.#left = { name, state: "occupied", descriptors: [], since, lease: { id: "1", pid: 1, uid: 0, since } };
+  }
+
+  override async stop(berth: string): Promise<string | undefined> {
+    this.stopped.push(berth);
     return undefined;
   }
 
@@ -76,6 +92,44 @@ it("tries a refused berth again once the one in its way is removed", { timeout: 
   stop.abort();
   broker.letGo();
   await running;
+});
+
+it.each([
+  ["NAME.toml", (other: string) => writeFileSync(join(other, "web-1.toml"), "")],
+  ["a mask", (other: string) => symlinkSync("/dev/null", join(other, "web-1.toml"))],
+  ["drop-ins", (other: string) => mkdirSync(join(other, "web-1.toml.d"))],
+  ["a server that was left", (_: string, broker: NarrowBroker) => broker.leave("web-1", (Date.now() - 1000) * 1000)],
+])("does not touch a berth of the host of which there is %s", async (_, prepare) => {
+  using folder = new TestFolder({ "own/.keep": "", "other/.keep": "" });
+  const files = new BerthFiles(join(folder.path, "own"), [join(folder.path, "other")]);
+  const broker = new NarrowBroker(files.folder);
+  prepare(join(folder.path, "other"), broker);
+  const stop = new AbortController();
+  const said: string[] = [];
+  const refused = new Promise<void>((resolve) => {
+    const say = (sentence: string): void => {
+      said.push(sentence);
+      if (sentence.startsWith("web-1 is not served: ")) resolve();
+    };
+    const reconciler = new Reconciler(
+      files,
+      broker,
+      () => true,
+      { changed: () => undefined, say },
+      () => undefined,
+    );
+    reconciler.order({
+      assignments: new Map([["web-1", { berth: "web-1", generation: 1, config: {} }]]),
+      holds: new Map(),
+    });
+    void reconciler.run(stop.signal);
+  });
+  await refused;
+  expect(said.at(-1)).toMatch(/this host has \S*\/other\/web-1\.toml(?:\.d)? that is not|of a berth web-1 that is not/);
+  await expect.poll(() => broker.berths.size).toBe(0);
+  expect([...files.read()]).toEqual([]);
+  expect(broker.stopped).toEqual([]);
+  stop.abort();
 });
 
 it("serves no berth that this host forbids, ends it where it is served, and serves the others", async () => {

@@ -130,6 +130,12 @@ describe("an address", () => {
   });
 });
 
+it.each(["arena", "arena-0", "arena-01", "arena-", "web@1", "arena-123456"])("%s is no berth of a set", (berth) => {
+  expect(problemOf({ berth, config: {} }, none)).toBe(
+    "a berth of the fleet has the name of a set and a number, as arena-1",
+  );
+});
+
 it("a section that no berth of the fleet has is refused", () => {
   expect(problem({ constructor: {} })).toBe("a berth of the fleet has no section constructor");
 });

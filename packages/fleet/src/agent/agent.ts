@@ -20,6 +20,8 @@ export interface AgentOptions {
   readonly host: string;
   /** Of the berth files; the broker reads it. */
   readonly folder: string;
+  /** The broker's other folders of berth files. */
+  readonly config: readonly string[];
   /** The broker's socket; undefined: the usual places. */
   readonly socket: string | undefined;
   /** Seconds after which a host without a sign of life is gone. */
@@ -37,7 +39,7 @@ export interface AgentOptions {
 /** Runs until the signal. Servers go on then. */
 export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { host, say } = options;
-  const files = new BerthFiles(options.folder);
+  const files = new BerthFiles(options.folder, options.config);
   const broker = new BrokerLink(options.socket, () => {
     reconciler.look();
     reporter.look();

@@ -1,6 +1,7 @@
 /** The folder of berth files that the agent writes and the broker reads. The first line of each has its generation. */
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { stringify } from "smol-toml";
 import { isTable, type JsonObject } from "../model/fields.ts";
 import type { Assignment } from "../model/placement.ts";
@@ -12,11 +13,23 @@ const GENERATION = "BERTH_GENERATION";
 
 export class BerthFiles {
   readonly folder: string;
+  readonly #others: readonly string[];
 
-  /** Makes the folder if it is not there. */
-  constructor(folder: string) {
+  /** Makes the folder if it is not there. `others`: the other folders that the broker reads. */
+  constructor(folder: string, others: readonly string[] = []) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.folder = folder;
+    this.#others = others.filter((one) => resolve(one) !== resolve(folder));
+  }
+
+  /**
+   * A file of this name that is not the fleet's: a berth, a mask, or drop-ins that the fleet's berth would get. Only
+   * for a berth without a file of ours. Throws what lstat(2) fails with.
+   */
+  inTheWayOf(berth: string): string | undefined {
+    const paths = this.#others.flatMap((one) => [join(one, `${berth}.toml`), join(one, `${berth}.toml.d`)]);
+    // Also a link that leads nowhere, or to /dev/null.
+    return [join(this.folder, `${berth}.toml`), ...paths].find((path) => lstatSync(path, { throwIfNoEntry: false }));
   }
 
   /** The generation of each berth that has a file. Files of others are not ours. */
@@ -40,6 +53,16 @@ export class BerthFiles {
   remove(berth: string): void {
     rmSync(join(this.folder, `${berth}.toml`), { force: true });
   }
+}
+
+/** As berthd reads them without --config (test/fleet/berth-files.test.ts). */
+export function defaultConfigFolders(
+  env: NodeJS.ProcessEnv = process.env,
+  uid: number = process.geteuid?.() ?? 0,
+): string[] {
+  if (uid === 0) return ["/usr/lib/berthd", "/etc/berthd"];
+  const configured = env["XDG_CONFIG_HOME"];
+  return [join(configured?.startsWith("/") ? configured : join(env["HOME"] || homedir(), ".config"), "berthd")];
 }
 
 /**

@@ -62,10 +62,10 @@ export class BrokerLink {
     return connect({ ...(this.#socket !== undefined && { socket: this.#socket }), signal });
   }
 
-  /** The names of its berths, asked now. */
-  async names(signal: AbortSignal): Promise<ReadonlySet<string>> {
+  /** Its berths by name, asked now. */
+  async present(signal: AbortSignal): Promise<ReadonlyMap<string, BerthRecord>> {
     using client = await this.#connect(signal);
-    return new Set((await client.berths({ signal })).map(({ name }) => name));
+    return new Map((await client.berths({ signal })).map((berth) => [berth.name, berth]));
   }
 
   /** Has the broker read its configuration. Resolves with why it does not take it; undefined: it has. */

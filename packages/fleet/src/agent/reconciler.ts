@@ -160,8 +160,10 @@ export class Reconciler {
         this.#refused.clear();
       }
       this.#held = this.#heldOf(this.#allowed);
+      const begun = Date.now() * 1000;
       const added = await this.#addNew(this.#allowed, signal);
       if (added.length > 0) await this.#reloadWith(added);
+      if (added.length > 0) await this.#refuseTaken(added, begun, signal);
     }
     for (const berth of this.#files.read().keys()) {
       if (this.#starting.size < MOST_STARTS && this.#isToStart(berth)) void this.#start(berth, signal);
@@ -209,11 +211,12 @@ export class Reconciler {
         !(this.#held.has(berth) || this.#holds.has(berth, generation)),
     );
     if (fresh.length === 0 || !this.#mayBegin()) return [];
-    const others = await this.#broker.names(signal);
+    const others = await this.#broker.present(signal);
     const added: Assignment[] = [];
     for (const one of fresh) {
-      if (others.has(one.berth)) {
-        this.#refuse(one, `this host has a berth ${one.berth} that is not the fleet's`);
+      const other = others.has(one.berth) ? `a berth ${one.berth}` : this.#files.inTheWayOf(one.berth);
+      if (other !== undefined) {
+        this.#refuse(one, `this host has ${other} that is not the fleet's`);
         continue;
       }
       this.#files.write(one);
@@ -237,6 +240,24 @@ export class Reconciler {
       this.#files.remove(one.berth);
       this.#refuse(one, problem);
     }
+  }
+
+  /**
+   * The broker keeps the server of a berth that was removed, and does not list it: then the berth came back with our
+   * file. We take the file away, and do not stop the server. `begun`: when our file was written, in µs since 1970.
+   */
+  async #refuseTaken(added: readonly Assignment[], begun: number, signal: AbortSignal): Promise<void> {
+    const now = await this.#broker.present(signal).catch((error: unknown) => {
+      for (const { berth } of added) this.#files.remove(berth);
+      this.#mustReload = true;
+      throw error;
+    });
+    const taken = added.filter(({ berth }) => (now.get(berth)?.lease?.since ?? begun) < begun);
+    for (const one of taken) {
+      this.#files.remove(one.berth);
+      this.#refuse(one, `a server of a berth ${one.berth} that is not the fleet's still runs on this host`);
+    }
+    if (taken.length > 0) await this.#reload();
   }
 
   async #reload(): Promise<void> {

@@ -2,6 +2,7 @@
 import { hostname, totalmem } from "node:os";
 import { posix } from "node:path";
 import { runAgent } from "../agent/agent.ts";
+import { defaultConfigFolders } from "../agent/berth-files.ts";
 import { describeHost, type HostOptions } from "../agent/describe.ts";
 import type { Rules } from "../agent/rules/rules.ts";
 import { Fault } from "../fault.ts";
@@ -14,6 +15,7 @@ const flags = {
   ...commonFlags,
   folder: { type: "string" },
   socket: { type: "string" },
+  config: { type: "string", multiple: true },
   name: { type: "string" },
   address: { type: "string", multiple: true },
   ports: { type: "string", multiple: true },
@@ -61,8 +63,13 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   const say = sayer(values);
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
-  const { folder, socket } = values;
-  await runAgent(etcd, keys, { host: host.name, folder, socket, ttl, margin, rules, describe, say }, stop.signal);
+  const { folder, socket, config = defaultConfigFolders() } = values;
+  await runAgent(
+    etcd,
+    keys,
+    { host: host.name, folder, socket, config, ttl, margin, rules, describe, say },
+    stop.signal,
+  );
   return "";
 }
 

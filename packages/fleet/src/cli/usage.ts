@@ -48,6 +48,8 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
 
   --folder DIR   the folder of the berth files that it writes
   --socket PATH  the broker's socket (default: $BERTHD_SOCKET, else the usual places)
+  --config DIR   another folder that the broker reads; may be given several times (default: /usr/lib/berthd and
+                 /etc/berthd). A berth that has a file or drop-ins there is never the fleet's
   --name NAME    the host's name in the fleet (default: the hostname, up to the first dot)
   --address ADDRESS
                  what players connect to; may be given several times

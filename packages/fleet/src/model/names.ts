@@ -35,6 +35,11 @@ export const imageName: Reader<string> = text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$
 /** The broker's id of a lease: a server that is started again has another one. */
 export const serverId: Reader<string> = text(/^[\x21-\x7e]{1,128}$/, "the id of a lease");
 
+/** Whether a set can have a berth of this name: as {@link berthOf} makes it. */
+export function isBerthOfSet(berth: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9_.-]{0,50}-[1-9]\d{0,4}$/.test(berth);
+}
+
 /** The berth with this number, from 1 on, of a set. */
 export function berthOf(set: string, number: number): string {
   return `${set}-${number}`;

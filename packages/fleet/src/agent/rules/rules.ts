@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import { Fault } from "../../fault.ts";
 import { isTable } from "../../model/fields.ts";
+import { isBerthOfSet } from "../../model/names.ts";
 import type { Assignment } from "../../model/placement.ts";
 import { type CommandRules, commandProblem } from "./command.ts";
 import { keyProblem } from "./keys.ts";
@@ -21,6 +22,7 @@ export function problemOf(
   passwd: () => string = () => readFileSync("/etc/passwd", "utf8"),
 ): string | undefined {
   const { server = {} } = config;
+  if (!isBerthOfSet(berth)) return "a berth of the fleet has the name of a set and a number, as arena-1";
   try {
     const problem = socketProblem(config, berth, rules) ?? keyProblem(config, rules);
     if (problem !== undefined || !isTable(server)) return problem;
