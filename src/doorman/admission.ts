@@ -43,11 +43,16 @@ export class Admission {
     if (context.wake === "known-address") this.#known = listOf(context.networks);
   }
 
+  /** Whether players of this address may wake the server at all. Undefined: as in {@link admits}. */
+  knows(sender: Sender | undefined): boolean {
+    return sender === undefined || this.#known?.check(sender.host, sender.family) !== false;
+  }
+
   /** Whether somebody who joins may wake the server now. Undefined: a client on this host, by a UNIX socket. */
   admits(sender: Sender | undefined): boolean {
     if (sender === undefined) return true;
     const { limit, networkOf } = this.#context;
-    if (this.#known?.check(sender.host, sender.family) === false) return false;
+    if (!this.knows(sender)) return false;
     return limit.allows(networkOf(sender.host), performance.now());
   }
 }

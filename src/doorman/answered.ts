@@ -26,8 +26,8 @@ const NO_FDS = new Int32Array(0);
 
 export interface AnsweredContext {
   readonly sys: Native;
-  /** Undefined: connections are closed at once. */
-  readonly converse: (() => Conversation) | undefined;
+  /** Undefined: connections are closed at once. `isKnown`: whether this client may wake the server. */
+  readonly converse: ((isKnown: boolean) => Conversation) | undefined;
   /** Any connection wakes the server, and waits for it. */
   readonly wakesAtOnce: boolean;
   readonly admission: Admission;
@@ -90,7 +90,7 @@ export class AnsweredSocket {
     const sender = peerOf(connection.fd, sys);
     const network = sender === undefined ? "" : this.#context.networkOf(sender.host);
     this.#makeRoom(network);
-    const conversation = converse();
+    const conversation = converse(admission.knows(sender));
     const bytes = Buffer.alloc(READ_BYTES);
     const poll = new sys.Poll(
       connection.fd,

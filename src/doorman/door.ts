@@ -8,6 +8,9 @@ import type { Codecs } from "./codecs.ts";
 import type { WatchOrder } from "./messages.ts";
 import type { QueryLimit } from "./query-limit.ts";
 
+/** What a player is told who may not wake the server. */
+const STRANGERS = "This server is asleep, and only players that it knows wake it";
+
 export interface DoorContext {
   readonly sys: Native;
   readonly codecs: Codecs;
@@ -26,7 +29,7 @@ export class Door implements Disposable {
   /** Takes ownership of the descriptors. */
   constructor(order: WatchOrder, fds: readonly FdHandle[], context: DoorContext) {
     this.#fds = fds;
-    const { networkOf } = context.codecs;
+    const { minecraft, networkOf } = context.codecs;
     const admission = new Admission({ ...order, limit: context.limit, networkOf });
     this.#sockets = fds.map((handle, index) => {
       const onWake = (): void => this.#wake(index, context.onWake);
@@ -38,7 +41,9 @@ export class Door implements Disposable {
       const isAnswered = order.asleep === "minecraft";
       return new AnsweredSocket(handle.fd, {
         ...context,
-        converse: isAnswered ? () => context.codecs.minecraft.converse(order.server, order.refusal) : undefined,
+        converse: isAnswered
+          ? (isKnown) => minecraft.converse(order.server, isKnown ? order.refusal : STRANGERS)
+          : undefined,
         wakesAtOnce: order.wake === "any" && !isAnswered,
         admission,
         networkOf,

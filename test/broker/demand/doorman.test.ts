@@ -100,6 +100,16 @@ describe("a doorman", () => {
     await broker.watcher.count("acquired", 1);
   });
 
+  it("minecraft: a player from elsewhere is told that only known ones wake the server, and wakes nothing", async () => {
+    const port = await freePort();
+    const more = 'asleep = "minecraft"\nwake = "known-address"\nknown-networks = ["192.0.2.0/24"]\n';
+    await using broker = await startingBroker({ "world.toml": berth([`tcp://127.0.0.1:${port}`], more) });
+    const said = await talk(port, Buffer.concat([handshake(2), login("Steve")]));
+    expect(said).toContain("only players that it knows wake it");
+    expect(await talk(port, Buffer.concat([handshake(1), REQUEST, PING]))).toContain('"online":0');
+    expect(broker.watcher.names()).toEqual([]);
+  });
+
   it("minecraft: connections that say nothing keep nobody out", async () => {
     const port = await freePort();
     await using broker = await startingBroker({
