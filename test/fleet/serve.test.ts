@@ -179,8 +179,8 @@ describe("berth-fleet serve", { ...needs("etcd"), timeout: 60_000 }, () => {
     expect(await health()).toBe(200);
     await etcd.kill();
     const asked = { gameServerSelectors: [selector("arena")] };
-    expect(await ask(SERVICE, asked)).toMatchObject({ code: 503, body: { code: 14 } });
-    expect(await health()).toBe(503);
+    expect(await ask(SERVICE, asked)).toMatchObject({ code: 503, body: { code: 14, message: "etcd does not answer" } });
+    await expect.poll(health, { timeout: 30_000 }).toBe(503);
     await etcd.restart();
     await expect.poll(health, { timeout: 30_000 }).toBe(200);
     expect(await ask(SERVICE, asked)).toMatchObject({ code: 429 });

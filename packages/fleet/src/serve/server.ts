@@ -1,12 +1,15 @@
 /** HTTP for matchmakers: allocates berths. It knows no other call, and needs no privilege but etcd's certificate. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Etcd } from "../etcd/etcd.ts";
 import { Fault } from "../fault.ts";
 import { type Allocated, allocate } from "../fleet/allocation/allocate.ts";
 import { fromJson } from "../model/fields.ts";
 import type { Keys } from "../model/keys.ts";
 import { allocationIn, allocationOf, type Selector, selectorsOf, serverOf, statusOf } from "./agones.ts";
+import { Health } from "./health.ts";
+import { Turns } from "./turns.ts";
 
 export interface ServeOptions {
   readonly etcd: Etcd;
@@ -20,6 +23,9 @@ export interface ServeOptions {
 const MOST_CONNECTIONS = 256;
 /** Bytes of one request. */
 const LONGEST_REQUEST = 64 * 1024;
+/** Allocations at the same time, each of which reads the fleet, and those that wait. */
+const MOST_ALLOCATIONS = 32;
+const MOST_WAITING = MOST_CONNECTIONS;
 const HEADERS_MS = 5_000;
 const REQUEST_MS = 15_000;
 
@@ -33,35 +39,50 @@ class Refused extends Error {
   }
 }
 
+/** What all requests share. */
+interface Desk extends ServeOptions {
+  readonly health: Health;
+  readonly turns: Turns;
+}
+
 export function allocationServer(options: ServeOptions): Server {
+  const { etcd, keys, say } = options;
+  const health = new Health(() => etcd.read({ key: keys.prefix }));
+  const desk = { ...options, health, turns: new Turns(MOST_ALLOCATIONS, MOST_WAITING) };
+  const answering = new WeakMap<Socket, ServerResponse>();
   const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, maxHeaderSize: 8192 });
   server.maxConnections = MOST_CONNECTIONS;
   server.on("clientError", (_, socket) => socket.destroy());
   server.on("request", (request, response) => {
-    answer(request, response, options).catch((error: unknown) => refuse(request, response, error, options.say));
+    const { socket } = request;
+    // A client waits for its answer. Node would read ahead thousands of requests (test/fleet/serve-limits.test.ts).
+    if (answering.get(socket)?.writableEnded === false) return void socket.destroy();
+    answering.set(socket, response);
+    answer(request, response, desk).catch((error: unknown) => refuse(request, response, error, say));
   });
   return server;
 }
 
+const NO_ETCD = "etcd does not answer";
 const KUBERNETES = /^\/apis\/allocation\.agones\.dev\/v1\/namespaces\/([A-Za-z0-9.-]{1,63})\/gameserverallocations$/;
 
-async function answer(request: IncomingMessage, response: ServerResponse, options: ServeOptions): Promise<void> {
+async function answer(request: IncomingMessage, response: ServerResponse, desk: Desk): Promise<void> {
   const [path = ""] = (request.url ?? "").split("?");
   if (request.method === "GET" && path === "/healthz") {
-    await options.etcd.read({ key: options.keys.prefix });
+    if (!(await desk.health.isWell())) throw new Refused(503, NO_ETCD);
     return void response.writeHead(200, { "content-type": "text/plain" }).end("ok\n");
   }
   const namespace = KUBERNETES.exec(path)?.[1];
   if (namespace === undefined && path !== "/gameserverallocation") throw new Refused(404, "there is no such path");
   if (request.method !== "POST") throw new Refused(405, "POST a request for a game server");
-  authorize(request, options.token);
+  authorize(request, desk.token);
   const text = await textOf(request);
   if (namespace === undefined) {
     const selectors = fromJson(text, selectorsOf, "AllocationRequest");
-    return reply(response, 200, serverOf(await first(selectors, options)));
+    return reply(response, 200, serverOf(await first(selectors, response, desk)));
   }
   const { selectors, spec } = fromJson(text, allocationIn, "GameServerAllocation");
-  const became = await first(selectors, options).catch((error: unknown) => {
+  const became = await first(selectors, response, desk).catch((error: unknown) => {
     if (error instanceof Fault && error.code === "NONE_READY") return "UnAllocated" as const;
     if (error instanceof Fault && error.code === "CONTENDED") return "Contention" as const;
     throw error;
@@ -83,8 +104,18 @@ function hash(text: string): Buffer {
   return createHash("sha256").update(text).digest();
 }
 
+/** As {@link firstOf}, when it is its turn. A caller that has gone away meanwhile gets no berth. */
+async function first(selectors: readonly Selector[], caller: ServerResponse, desk: Desk): Promise<Allocated> {
+  const found = await desk.turns.take(async () => {
+    if (caller.destroyed) throw new Refused(503, "the caller has gone");
+    return await firstOf(selectors, desk);
+  });
+  if (found === undefined) throw new Refused(503, "too many allocations at the same time; try again");
+  return found.result;
+}
+
 /** The first selector for which there is a berth. Throws the fault of the last one. */
-async function first(selectors: readonly Selector[], { etcd, keys }: ServeOptions): Promise<Allocated> {
+async function firstOf(selectors: readonly Selector[], { etcd, keys }: ServeOptions): Promise<Allocated> {
   let none: unknown;
   for (const { set, ...wish } of selectors) {
     try {
@@ -122,9 +153,11 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
     throw error;
   }
   const { http, grpc } = error instanceof Fault ? statusOf(error) : { http: error.http, grpc: GRPC[error.http] ?? 3 };
-  if (http === 503) say(error.message);
+  // What etcd says is for the log alone, and what anybody may send adds no line to it.
+  const isEtcd = http === 503 && error instanceof Fault;
+  if (isEtcd) say(error.message);
   response.setHeader("connection", "close");
-  reply(response, http, { code: grpc, message: error.message, details: [] });
+  reply(response, http, { code: grpc, message: isEtcd ? NO_ETCD : error.message, details: [] });
 }
 
-const GRPC: Readonly<Record<number, number>> = { 401: 16, 403: 7, 404: 5, 405: 12 };
+const GRPC: Readonly<Record<number, number>> = { 401: 16, 403: 7, 404: 5, 405: 12, 503: 14 };
