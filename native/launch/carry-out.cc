@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "common/notify.h"
 #include "launch/output/console.h"
 #include "plan.h"
 
@@ -181,6 +182,9 @@ void carryOut(const Plan& plan, Reply& reply, Inherited& inherited, Conversation
   placeDescriptors(plan, reply, inherited, broker, console);
   // Before the root is entered: in its user namespace no limit can be raised.
   setLimits(plan);
+  // Before the root is entered, where the manager cannot be reached: a unit with Type=notify must not wait for messages
+  // that go to the broker.
+  if (serversManager(plan) == nullptr) notifyManager("READY=1", MSG_DONTWAIT);
   const bool hasKeyring = leaveKeyring();
   if (plan.hasRoot) enterRoot(plan, reply);
   if (keepPrivilege) {

@@ -46,6 +46,9 @@ bool isNotify(const char* entry) {
   return false;
 }
 
+// In the launcher's environment: whom the server's messages are for.
+constexpr char kReportsTo[] = "BERTHD_NOTIFY";
+
 // Owns the text of variables in the environment.
 struct Variables {
   Text listenFds, listenPid, listenNames, listenPidfdId, notify, watchdog, watchdogPid;
@@ -89,13 +92,13 @@ void setNotify(const Plan& plan, Variables& variables, List<const char*>& enviro
   environment.push(variables.watchdogPid.string());
 }
 
-// The plan's variables override the launcher's. If a service manager started the launcher, the server keeps its
-// NOTIFY_SOCKET, even if the plan drops all other variables. Otherwise it gets the plan's.
+// The plan's variables override the launcher's. If the server reports to the service manager that started the launcher,
+// it keeps its NOTIFY_SOCKET, even if the plan drops all other variables. Otherwise it gets the plan's.
 void buildEnvironment(const Plan& plan, Inherited& inherited, Variables& variables, List<const char*>& environment) {
-  const char* const manager = getenv("NOTIFY_SOCKET");
-  const bool isManaged = manager != nullptr && *manager != '\0';
+  const bool isManaged = serversManager(plan) != nullptr;
   for (char** inherited = environ; *inherited != nullptr; inherited++) {
     bool wanted = isNotify(*inherited) ? isManaged : plan.inheritEnvironment && !isActivation(*inherited);
+    wanted = wanted && !isNamed(*inherited, kReportsTo, sizeof kReportsTo - 1);
     for (const char* entry : plan.environment) wanted = wanted && !isNamed(*inherited, entry, nameLength(entry));
     if (wanted) environment.push(*inherited);
   }
@@ -165,6 +168,14 @@ const char* searchPath(const Plan& plan) {
 }
 
 }  // namespace
+
+const char* serversManager(const Plan& plan) {
+  const char* const manager = getenv("NOTIFY_SOCKET");
+  if (manager == nullptr || *manager == '\0') return nullptr;
+  const char* const to = getenv(kReportsTo);
+  const bool isBrokers = to != nullptr && strcmp(to, "broker") == 0;
+  return isBrokers && plan.notify != nullptr && getenv("WATCHDOG_USEC") == nullptr ? nullptr : manager;
+}
 
 uint64_t fileCapabilities(const Plan& plan) {
   const char* const program = plan.argv[0];

@@ -223,6 +223,10 @@ UniqueFd reportBinds(uint32_t tracer);
 // over `channel`; or ends the process.
 [[noreturn]] void makeRoot(int channel, const char* const* words);
 
+// The service manager's socket if the server's messages of sd_notify(3) go there. nullptr if there is none, or if the
+// unit says that they go to the broker (BERTHD_NOTIFY=broker) and the manager needs none of them for a watchdog.
+const char* serversManager(const Plan& plan);
+
 // Execs the plan's program in the plan's environment, or ends the process.
 [[noreturn]] void execServer(const Plan& plan, Inherited& inherited);
 

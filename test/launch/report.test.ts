@@ -7,6 +7,30 @@ import { TestFolder } from "../support/broker.ts";
 import { boundSocket } from "../support/sockets.ts";
 import { encode, FakeBroker, launcher, planOf, run } from "./fake-broker.ts";
 
+describe("the messages of the server", () => {
+  const brokers = { notify: { address: "/run/broker.notify", watchdog: 0 } };
+  test.each<[string, Record<string, string>, string | undefined, string]>([
+    ["go to the broker without a service manager", {}, undefined, ""],
+    ["go to the manager that started the launcher", {}, "manager", ""],
+    ["go to the broker where the manager's unit says so", { BERTHD_NOTIFY: "broker" }, undefined, "READY=1"],
+    ["go to the manager that waits for its watchdog", { BERTHD_NOTIFY: "broker", WATCHDOG_USEC: "9" }, "manager", ""],
+    ["go to the manager where the unit says that", { BERTHD_NOTIFY: "systemd" }, "manager", ""],
+  ])("%s", async (title, variables, to, told) => {
+    using folder = new TestFolder();
+    using broker = new FakeBroker();
+    const address = join(folder.path, "notify");
+    using manager = boundSocket(`unix-dgram://${address}`);
+    broker.offer(encode(planOf(["env"], brokers)));
+    const env = { ...variables, ...(!title.includes("without a") && { NOTIFY_SOCKET: address }) };
+    const { stdout } = await run([launcher, "--socket", broker.path, "arena"], { env });
+    expect(/^NOTIFY_SOCKET=(.*)$/m.exec(stdout)?.[1]).toBe(to === "manager" ? address : brokers.notify.address);
+    expect(stdout).not.toContain("BERTHD_NOTIFY");
+    const data = Buffer.alloc(4096);
+    const size = native.recvmsg(manager.fd, data, 0, new Int32Array(RECEIVED_LENGTH));
+    expect(data.toString("utf8", 0, Math.max(0, size))).toBe(told);
+  });
+});
+
 describe("the reason of a failure", () => {
   /** Starts the launcher with this file as its descriptor 7, for the report. */
   const launch = (report: string, broker: FakeBroker): ReturnType<typeof run> => {

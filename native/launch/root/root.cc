@@ -104,8 +104,8 @@ int takeBind(const PlanBind& bind) {
 // The path of the server's sd_notify(3) socket: the service manager's, or else the plan's (setNotify in exec.cc).
 // nullptr if it has none, or an abstract one.
 const char* notifySocket(const Plan& plan) {
-  const char* const manager = getenv("NOTIFY_SOCKET");
-  const char* const address = manager != nullptr && *manager != '\0' ? manager : plan.notify;
+  const char* const manager = serversManager(plan);
+  const char* const address = manager != nullptr ? manager : plan.notify;
   return address != nullptr && address[0] == '/' ? address : nullptr;
 }
 

@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { BerthRecord } from "../../../src/cli/berths/berth-records.ts";
+import { read } from "../../docs/markdown.ts";
 import { bootMachine, MACHINE, type Machine } from "../../support/machine.ts";
 import { needs } from "../../support/needs.ts";
 import { fixtures } from "../../support/puppet.ts";
@@ -34,7 +35,7 @@ stop-after = "6s"
   "/etc/berthd/told.toml": onDemand(8306, ["/usr/bin/python3", "-S", "/srv/told.py"], "inherit-environment = false\n"),
   "/srv/told.py": `import os, socket, time
 manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-manager.sendto(b"READY=1\\nSTATUS=map dm6", os.environ["NOTIFY_SOCKET"])
+manager.sendto(b"READY=1\\nSTATUS=map dm6\\nX_BERTHD_PLAYERS=3", os.environ["NOTIFY_SOCKET"])
 time.sleep(1000)
 `,
   "/srv/late.py": `import socket, time
@@ -112,17 +113,33 @@ describe("on a booted systemd", needs(...MACHINE), () => {
     expect((await show("bad@one-1")).lease?.unit).toBe("berth@bad@one-1.service");
   }, 60_000);
 
-  test("what a server says of itself goes to systemd, where systemd started it", async () => {
+  test("what a server says of itself goes to the broker, or to systemd where a drop-in says so", async () => {
     await send("x", 8306);
-    await machine.waitFor("its status", async () => {
-      const { StatusText } = await machine.show("berth@told.service", "StatusText");
-      return StatusText === "map dm6";
+    await machine.waitFor("its status", async () => (await show("told")).status === "map dm6");
+    expect(await show("told")).toMatchObject({
+      lease: { unit: "berth@told.service" },
+      ready: true,
+      players: { count: 3 },
     });
-    const { lease, ready, status } = await show("told");
-    expect({ unit: lease?.unit, ready, status }).toEqual({
-      unit: "berth@told.service",
-      ready: false,
-      status: undefined,
+    const [, dropIn = ""] = /```ini\n +# .*\n([\s\S]*?) +```/.exec(read("docs/notify.md")) ?? [];
+    const text = dropIn.replace(/^ +/gm, "");
+    expect(text).toContain("Type=notify");
+    const set = async (lines: string): Promise<void> => {
+      machine.write({ "/etc/systemd/system/berth@told.service.d/notify.conf": lines });
+      await machine.sh("systemctl daemon-reload; systemctl stop berth@told; systemctl start berth@told");
+    };
+    await set(text);
+    expect(await machine.show("berth@told", "StatusText", "ActiveState")).toEqual({
+      StatusText: "map dm6",
+      ActiveState: "active",
+    });
+    expect(await show("told")).toMatchObject({ ready: false });
+    // It does not wait for what systemd will never hear.
+    await set("[Service]\nType=notify\n");
+    await machine.waitFor("its status again", async () => (await show("told")).status === "map dm6");
+    expect(await machine.show("berth@told", "ActiveState", "NRestarts")).toEqual({
+      ActiveState: "active",
+      NRestarts: "0",
     });
   }, 60_000);
 
