@@ -79,6 +79,11 @@ it("each command prints its help", async () => {
   expect((await runFleet("http://127.0.0.1:1", "agent", "--help")).out).toBe(usages.agentUsage);
 });
 
+it("--version prints that of the package", async () => {
+  const { version }: { version: string } = JSON.parse(read("packages/fleet/package.json"));
+  expect(await runFleet(undefined, "--version")).toEqual({ code: 0, out: `${version}\n`, err: "" });
+});
+
 test("berth-fleet(1) has the commands and options of berth-fleet, and no other", () => {
   const manual = read("packages/fleet/man/berth-fleet.1");
   const listed = Array.from(manual.matchAll(/^\.It Fl -([a-z-]+)/gm), ([, name]) => name);

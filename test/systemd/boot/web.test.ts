@@ -32,7 +32,7 @@ describe("examples/web.toml under systemd", { ...needs(...MACHINE), timeout: 90_
         "berth units install && systemctl daemon-reload && systemctl start berthd.socket",
         "mkdir -p /etc/systemd/system/berthd.service.d",
         "start=$(systemctl cat berthd | grep '^ExecStart=.' | tail -n 1)",
-        `printf '[Service]\\nExecStart=\\n%s --observer berth-web\\n' "$start" >/etc/systemd/system/berthd.service.d/observer.conf`,
+        `printf '[Service]\\nExecStart=\\n%s --observer berth-web\\n' "$start" >/etc/systemd/system/berthd.service.d/options.conf`,
         "systemctl daemon-reload && systemctl restart berthd",
         "berth enable --now web",
         "berth start arena",

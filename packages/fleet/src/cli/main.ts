@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** `berth-fleet`, from its arguments to its exit code. */
+import { readFileSync } from "node:fs";
 import { Fault, type FaultCode } from "../fault.ts";
 import { agentCommand } from "./agent-command.ts";
 import { allocateCommand, releaseCommand } from "./allocate-commands.ts";
@@ -41,6 +42,7 @@ const REFUSALS: ReadonlySet<FaultCode> = new Set([
 async function main([name = "", ...args]: readonly string[]): Promise<number> {
   try {
     if (name === "--help") return print(usage);
+    if (name === "--version") return print(`${version()}\n`);
     const command = commands.get(name);
     if (command === undefined) throw new Fault("USAGE", `there is no command ${JSON.stringify(name)}\n\n${usage}`);
     const printed = await command(args);
@@ -59,6 +61,14 @@ async function main([name = "", ...args]: readonly string[]): Promise<number> {
 function exitCodeOf({ code }: Fault): number {
   if (code === "USAGE" || code === "INVALID_RECORD") return 100;
   return REFUSALS.has(code) ? 1 : 111;
+}
+
+/** Of this package: src/cli and dist/cli are equally deep. */
+function version(): string {
+  const { version }: { version: string } = JSON.parse(
+    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+  );
+  return version;
 }
 
 function print(text: string): number {

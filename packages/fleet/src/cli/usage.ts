@@ -25,6 +25,9 @@ Berths on many hosts, with etcd as the one place to ask.
   roles HOST...  print the commands that give hosts their rights in etcd
 
 Each command has --help.
+
+  --version      print the version
+
 Exit codes: 0 done, 1 refused: a berth has no host, none is ready, one could not move; 100 wrong usage; 111 etcd
 does not answer or a file cannot be read.
 `;
