@@ -135,7 +135,8 @@ function endsIn(path: string): number {
 }
 
 test("the last words of a server that is killed are there", async () => {
-  const server = serve("echo whole; printf half; read");
+  // In one write: it must not be killed between two.
+  const server = serve("printf 'whole\\nhalf'; read");
   await expect.poll(text).toContain("whole");
   server.kill("SIGKILL");
   await finished(server);
