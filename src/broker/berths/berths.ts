@@ -17,7 +17,7 @@ import type { SocketSources } from "../sockets/socket-set.ts";
 import { type Berth, leaseView } from "./berth/berth.ts";
 import type { BerthEvents } from "./berth/berth-events.ts";
 import type { BerthEvent } from "./berth/berth-view.ts";
-import { type FormerLease, Lease, type Tenant, tenantOf } from "./berth/lease.ts";
+import { Lease, type LeaseOrigin, type Tenant, tenantOf } from "./berth/lease.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { Leases } from "./leases.ts";
 import { MainProcesses } from "./main-process.ts";
@@ -254,12 +254,7 @@ export class Berths {
   }
 
   /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
-  #begin(
-    berth: Berth,
-    tenant: Tenant,
-    pidfd: FdHandle,
-    origin: { readonly former?: FormerLease; readonly who?: object },
-  ): Lease {
+  #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, origin: LeaseOrigin): Lease {
     const onExit = (): void => this.mains.update(berth, lease);
     const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, origin);
     const { lease: span, deliver } = berth.spec.server;

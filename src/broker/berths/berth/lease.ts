@@ -47,6 +47,14 @@ export interface FormerLease {
   readonly since?: number | undefined;
 }
 
+/** Where a lease comes from. */
+export interface LeaseOrigin {
+  /** It was an earlier broker's. */
+  readonly former?: FormerLease;
+  /** The peer that asked for it, if the pidfd is its own. */
+  readonly who?: object;
+}
+
 /** What there is to know of a process that asks for the berth of such a server. */
 export function tenantOf(
   who: Omit<Tenant, "cgroup"> & { readonly controlGroups?: string },
@@ -98,17 +106,8 @@ export class Lease {
   #identity: string | undefined;
   #poll: Poll | undefined;
 
-  /**
-   * Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. `former` is given for a
-   * lease of an earlier broker; `who`, a peer, where the pidfd is its own.
-   */
-  constructor(
-    tenant: Tenant,
-    pidfd: FdHandle,
-    sys: Native,
-    onExit: () => void,
-    { former, who }: { readonly former?: FormerLease | undefined; readonly who?: object | undefined } = {},
-  ) {
+  /** Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. */
+  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, { former, who }: LeaseOrigin = {}) {
     this.id = former?.id ?? leaseId();
     this.since = former === undefined ? Date.now() * 1000 : former.since;
     this.#tenant = tenant;
