@@ -23,7 +23,8 @@ import { Leases } from "./leases.ts";
 import { MainProcesses } from "./main-process.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
 import type { Repairs } from "./repairs/repairs.ts";
-import { Reports } from "./reports.ts";
+import { Reports } from "./reports/reports.ts";
+import { Statuses } from "./reports/statuses.ts";
 import type { Granted, Refusal, Replace, Requester, Speaker, Waiting } from "./request.ts";
 import { giveSockets } from "./socket-user.ts";
 import { Stashes } from "./stashes.ts";
@@ -50,6 +51,7 @@ export class Berths {
   readonly stashes: Stashes;
   readonly visibility: Visibility;
   readonly reports: Reports;
+  readonly statuses: Statuses;
   readonly mains: MainProcesses;
 
   constructor(options: BerthsOptions) {
@@ -57,6 +59,7 @@ export class Berths {
     this.stashes = new Stashes(options.quota, options.sys);
     this.visibility = new Visibility(options.observers);
     this.reports = new Reports(options.events);
+    this.statuses = new Statuses(options.events);
     const { leases, stashes } = this;
     this.#registry = new Registry({ ...options, leases, stashes });
     this.mains = new MainProcesses({ ...options, leases, end: (berth, lease, why) => this.#end(berth, lease, why) });
@@ -192,6 +195,7 @@ export class Berths {
   /** Closes everything. Tenants keep what they have. */
   close(left: (berth: Berth) => boolean = () => false): void {
     this.reports.close();
+    this.statuses.close();
     for (const berth of this.#registry.all()) {
       // Keep the path of a socket that a tenant still serves on: without it, nobody can connect.
       for (const { socket } of berth.sockets) left(berth) ? socket.leave() : socket.retire();

@@ -5,6 +5,7 @@ import type { Peer } from "../access/peer.ts";
 import type { Berth } from "./berth/berth.ts";
 import type { LeaseView } from "./berth/berth-view.ts";
 import type { Lease } from "./berth/lease.ts";
+import type { NotKept } from "./reports/reports.ts";
 
 /** Somebody who acts on a lease. */
 export interface Speaker {
@@ -55,10 +56,7 @@ export type StopRefusal =
   | { readonly kind: "not-stopped"; readonly berth: string; readonly lease?: LeaseView; readonly message: string };
 
 /** Why a report was not taken. */
-export type ReportRefusal =
-  | Refusal
-  | { readonly kind: "not-observer"; readonly berth: string }
-  | { readonly kind: "no-tenant"; readonly berth: string };
+export type ReportRefusal = Refusal | NotKept | { readonly kind: "not-observer"; readonly berth: string };
 
 /** Why nothing was said for a server. */
 export type SpeakRefusal = Refusal | { readonly kind: "not-speaker"; readonly berth: string };

@@ -5,7 +5,7 @@
 import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
-import type { Reports } from "../berths/reports.ts";
+import type { Reports } from "../berths/reports/reports.ts";
 import type { Doormen } from "./doorman/doormen.ts";
 import { connectLines } from "./doorman/lines.ts";
 import { identityOf } from "./identity.ts";

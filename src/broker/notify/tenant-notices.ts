@@ -48,7 +48,7 @@ export class TenantNotices {
     } else if (!message.barrier && fds.length + refused.length > 0) {
       this.#complain(tenancy, "it came without FDSTORE=1");
     }
-    if (message.status !== undefined) berths.reports.statuses.put(berth, lease, message.status);
+    if (message.status !== undefined) berths.statuses.put(berth, lease, message.status);
     if (message.players !== undefined) {
       lease.said = message.players === "unknown" ? undefined : { ...message.players, at: Date.now() * 1000 };
       berths.reports.update(berth);

@@ -18,7 +18,7 @@ import { unfitOf } from "./report-players.ts";
 const RETRY_MS = 1000;
 
 export interface SpeakContext {
-  readonly berths: Pick<Berths, "get" | "leases" | "ready" | "reports" | "visibility">;
+  readonly berths: Pick<Berths, "get" | "leases" | "ready" | "reports" | "statuses" | "visibility">;
   readonly stops: Pick<Stops, "end">;
   readonly log: Log;
   /** As for all methods: nothing is stopped while a takeover is under way. */
@@ -35,7 +35,7 @@ export function speak(context: SpeakContext, who: Requester, spoken: Spoken): An
   if (unfit !== undefined) return invalidParameter(...unfit);
   const { berths } = context;
   const { berth, lease } = tenancy;
-  if (typeof status === "string") berths.reports.statuses.put(berth, lease, status);
+  if (typeof status === "string") berths.statuses.put(berth, lease, status);
   if (typeof players === "number") {
     lease.said = { count: players, ...(typeof max === "number" && { max }), at: Date.now() * 1000 };
     berths.reports.update(berth);

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
-import { Reports } from "../../../src/broker/berths/reports.ts";
+import { Reports } from "../../../src/broker/berths/reports/reports.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
 import { Clock } from "../../support/clock.ts";
 import { ownLease } from "../../support/own-lease.ts";

@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
-import { Statuses } from "../../../src/broker/berths/statuses.ts";
+import { Statuses } from "../../../src/broker/berths/reports/statuses.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
 import { Clock } from "../../support/clock.ts";
 import { leaksNothing } from "../../support/fds.ts";

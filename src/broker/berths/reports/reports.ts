@@ -1,22 +1,24 @@
 /**
  * Who plays on berths, as observers report, as servers answer their doorman, and as they say themselves. It is kept in
  * memory: a report until a minute has passed without a new one, and all until the lease has ended. What the server says
- * itself comes first, then what it has answered. Watchers hear of a change, at most once a second for each berth.
+ * itself comes first, then what it has answered.
  */
-import type { Berth } from "./berth/berth.ts";
-import type { BerthEvents } from "./berth/berth-events.ts";
-import type { PlayersView } from "./berth/berth-view.ts";
-import type { Lease } from "./berth/lease.ts";
+import type { Berth } from "../berth/berth.ts";
+import type { BerthEvents } from "../berth/berth-events.ts";
+import type { PlayersView } from "../berth/berth-view.ts";
+import type { Lease } from "../berth/lease.ts";
+import { PacedEvents } from "./paced-events.ts";
 import { type ReportClock, systemClock } from "./report-clock.ts";
-import type { ReportRefusal } from "./request.ts";
-import { Statuses } from "./statuses.ts";
 
 /** Milliseconds for which a report is true without a new one. */
 const FRESH_MS = 60_000;
 /** Milliseconds between two reports of a berth: an earlier one is refused. */
 const REPORT_INTERVAL_MS = 100;
-/** Milliseconds between two events of a berth. */
-const EVENT_INTERVAL_MS = 1000;
+
+/** Why a report was not kept. */
+export type NotKept =
+  | { readonly kind: "no-tenant"; readonly berth: string }
+  | { readonly kind: "limit"; readonly limit: string; readonly message: string };
 
 /** What is known of one berth. */
 interface Reported {
@@ -24,21 +26,17 @@ interface Reported {
   report: PlayersView | undefined;
   answer: PlayersView | undefined;
   reportedAt: number;
-  toldAt: number;
-  /** Cancels the next event, and the end of the report. */
-  cancelEvent: (() => void) | undefined;
+  /** Cancels the end of the report. */
   cancelEnd: () => void;
 }
 
 export class Reports {
-  readonly statuses: Statuses;
-  readonly #events: BerthEvents;
+  readonly #changes: PacedEvents;
   readonly #clock: ReportClock;
   readonly #byBerth = new Map<Berth, Reported>();
 
   constructor(events: BerthEvents, clock: ReportClock = systemClock) {
-    this.statuses = new Statuses(events, clock);
-    this.#events = events;
+    this.#changes = new PacedEvents("players", events, clock);
     this.#clock = clock;
     // Before anybody is told that the lease has ended.
     events.record((_, berth) => {
@@ -50,7 +48,7 @@ export class Reports {
   }
 
   /** Keeps a report of a berth's players; undefined says that nobody knows them any more. */
-  put(berth: Berth, players: Omit<PlayersView, "at"> | undefined): ReportRefusal | undefined {
+  put(berth: Berth, players: Omit<PlayersView, "at"> | undefined): NotKept | undefined {
     const { lease, name } = berth;
     if (lease === undefined) return { kind: "no-tenant", berth: name };
     const now = this.#clock.now();
@@ -89,7 +87,6 @@ export class Reports {
 
   /** Forgets everything. */
   close(): void {
-    this.statuses.close();
     for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
   }
 
@@ -101,8 +98,6 @@ export class Reports {
       report: undefined,
       answer: undefined,
       reportedAt: Number.NEGATIVE_INFINITY,
-      toldAt: Number.NEGATIVE_INFINITY,
-      cancelEvent: undefined,
       cancelEnd: () => undefined,
     };
     this.#byBerth.set(berth, reported);
@@ -112,25 +107,12 @@ export class Reports {
   #show(berth: Berth, reported: Reported): void {
     const before = berth.players;
     berth.players = playersOf(berth, reported.report, reported.answer);
-    if (!isSame(before, berth.players)) this.#tell(berth, reported, this.#clock.now());
-  }
-
-  #tell(berth: Berth, reported: Reported, now: number): void {
-    if (reported.cancelEvent !== undefined) return;
-    const tell = (at: number): void => {
-      reported.cancelEvent = undefined;
-      reported.toldAt = at;
-      this.#events.tell("players", berth);
-    };
-    const wait = reported.toldAt + EVENT_INTERVAL_MS - now;
-    if (wait <= 0) tell(now);
-    else reported.cancelEvent = this.#clock.after(Math.min(wait, EVENT_INTERVAL_MS), () => tell(this.#clock.now()));
+    if (!isSame(before, berth.players)) this.#changes.tell(berth);
   }
 
   #forget(berth: Berth): void {
-    const known = this.#byBerth.get(berth);
-    known?.cancelEnd();
-    known?.cancelEvent?.();
+    this.#byBerth.get(berth)?.cancelEnd();
+    this.#changes.forget(berth);
     this.#byBerth.delete(berth);
     berth.players = undefined;
   }
