@@ -9,6 +9,7 @@ import { applyCommand, placeCommand, rmCommand } from "./fleet-commands.ts";
 import { eventsCommand, explainCommand, watchCommand } from "./look-commands.ts";
 import { lsCommand } from "./ls-command.ts";
 import { cordonCommand, drainCommand, moveCommand, uncordonCommand } from "./move-commands.ts";
+import { printable } from "./printable.ts";
 import { replaceCommand } from "./replace-command.ts";
 import { rolesCommand } from "./roles-command.ts";
 import { serveCommand } from "./serve-command.ts";
@@ -34,6 +35,8 @@ const commands: ReadonlyMap<string, (args: readonly string[]) => Promise<Printed
   ["roles", rolesCommand],
 ] as const);
 
+const WRONG_USAGE = 100;
+
 const REFUSALS: ReadonlySet<FaultCode> = new Set([
   ...(["NO_SUCH_SET", "NO_SUCH_ALLOCATION", "NO_SUCH_BERTH", "NO_SUCH_HOST"] as const),
   ...(["NONE_READY", "NO_FIT", "NOT_MOVED", "CONTENDED"] as const),
@@ -52,14 +55,17 @@ async function main([name = "", ...args]: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     const { code, message } = error;
-    if (args.includes("--json")) console.error(JSON.stringify({ error: code, message }));
-    else console.error("berth-fleet: %s", message);
-    return exitCodeOf(error);
+    const exitCode = exitCodeOf(error);
+    // Wrong usage is about what the operator has written, and has lines. Other messages may quote etcd.
+    const shown = exitCode === WRONG_USAGE ? message : printable(message);
+    if (args.includes("--json")) console.error(printable(JSON.stringify({ error: code, message })));
+    else console.error("berth-fleet: %s", shown);
+    return exitCode;
   }
 }
 
 function exitCodeOf({ code }: Fault): number {
-  if (code === "USAGE" || code === "INVALID_RECORD") return 100;
+  if (code === "USAGE" || code === "INVALID_RECORD") return WRONG_USAGE;
   return REFUSALS.has(code) ? 1 : 111;
 }
 

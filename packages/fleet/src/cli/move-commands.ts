@@ -7,6 +7,7 @@ import { moveBerth } from "../fleet/moves/move.ts";
 import { readFleet } from "../fleet/view.ts";
 import type { Keys } from "../model/keys.ts";
 import { commonFlags, openFleet, type Printed, parse, parseDeadline, portsText, untilSignal } from "./common.ts";
+import { printable } from "./printable.ts";
 import { cordonUsage, drainUsage, moveUsage, uncordonUsage } from "./usage.ts";
 
 const moveFlags = {
@@ -105,7 +106,7 @@ function moveOptions(values: MoveValues) {
   const deadline =
     values.deadline === undefined ? DEFAULT_DEADLINE_SECONDS : parseDeadline(values.deadline, "--deadline");
   const say = (sentence: string): void => {
-    if (!values.json) console.error("berth-fleet: %s", sentence);
+    if (!values.json) console.error("berth-fleet: %s", printable(sentence));
   };
   return { within: values["when-empty"] ? undefined : deadline, withoutFiles: values["without-files"], say };
 }

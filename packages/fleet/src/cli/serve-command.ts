@@ -5,7 +5,7 @@ import type { Server } from "node:http";
 import { connect, isIP } from "node:net";
 import { Fault } from "../fault.ts";
 import { allocationServer } from "../serve/server.ts";
-import { commonFlags, openFleet, parse, readText, untilSignal } from "./common.ts";
+import { commonFlags, openFleet, parse, readText, sayer, untilSignal } from "./common.ts";
 import { serveUsage } from "./usage.ts";
 
 const flags = { ...commonFlags, listen: { type: "string" }, "token-file": { type: "string" } } as const;
@@ -27,10 +27,7 @@ export async function serveCommand(args: readonly string[]): Promise<string> {
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
   using stop = untilSignal();
-  const say = (sentence: string): void => {
-    if (values.json) console.error(JSON.stringify({ time: new Date().toISOString(), message: sentence }));
-    else console.error("berth-fleet: %s", sentence);
-  };
+  const say = sayer(values);
   const server = allocationServer({ etcd, keys, token, say });
   await listenOn(server, place, listen);
   say(`allocates on ${"path" in place ? place.path : `http://${listen}`}`);
