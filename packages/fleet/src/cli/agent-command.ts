@@ -8,7 +8,17 @@ import type { Rules } from "../agent/rules/rules.ts";
 import { Fault } from "../fault.ts";
 import { hostRecord } from "../model/host.ts";
 import { parsePortRange } from "../model/ports.ts";
-import { commonFlags, endpointsOf, openFleet, parse, parseBytes, parseLabel, parseSeconds, sayer } from "./common.ts";
+import {
+  commonFlags,
+  endpointsOf,
+  openFleet,
+  parse,
+  parseBytes,
+  parseLabel,
+  parseSeconds,
+  sayer,
+  untilSignal,
+} from "./common.ts";
 import { agentUsage } from "./usage.ts";
 
 const flags = {
@@ -58,11 +68,10 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
     ports: [...host.pools, ...(values["allow-port"] ?? []).map((range) => parsePortRange(range, "--allow-port"))],
   };
   if (!values.insecure) refusePlain(endpointsOf(values));
-  const stop = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   const say = sayer(values);
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
+  using stop = untilSignal();
   const { folder, socket, config = defaultConfigFolders() } = values;
   await runAgent(
     etcd,

@@ -2,7 +2,7 @@
 import { LostHosts } from "../agent/lost-hosts.ts";
 import { Fault } from "../fault.ts";
 import { Fleet } from "../fleet/fleet.ts";
-import { commonFlags, openFleet, parse, parseSeconds, sayer } from "./common.ts";
+import { commonFlags, openFleet, parse, parseSeconds, sayer, untilSignal } from "./common.ts";
 import { replaceUsage } from "./usage.ts";
 
 const flags = { ...commonFlags, margin: { type: "string" } } as const;
@@ -14,8 +14,7 @@ export async function replaceCommand(args: readonly string[]): Promise<string> {
   const margin = parseSeconds(values.margin ?? "5", "--margin", 0);
   const { etcd, keys } = openFleet(values);
   using _ = etcd;
-  const stop = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
+  using stop = untilSignal();
   await new LostHosts(etcd, keys, new Fleet(etcd, keys), margin * 1000, sayer(values)).run(stop.signal);
   if (!stop.signal.aborted) throw new Fault("ETCD_DENIED", "our user of etcd may not place berths");
   return "";
