@@ -181,6 +181,7 @@ test.each<Key>([
   { kind: "event", event: "silent-h1-12" },
   { kind: "placement", berth: "arena-1" },
   { kind: "allocation", berth: "arena-1" },
+  { kind: "places", berth: "arena-1", id: "0123456789abcdef" },
   { kind: "assignment", host: "h1", berth: "arena-1" },
   { kind: "hold", host: "h1", berth: "arena-1" },
   { kind: "state", host: "h1", berth: "arena-1" },

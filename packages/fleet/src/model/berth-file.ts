@@ -1,5 +1,5 @@
 /** What the fleet knows of a berth file beside its ports. The broker reads the rest. */
-import type { Json, JsonObject } from "./fields.ts";
+import { isTable, type JsonObject } from "./fields.ts";
 
 /** Whether its server writes to files that stay on the host: a root that is not volatile. */
 export function keepsFiles({ root }: JsonObject): boolean {
@@ -9,8 +9,4 @@ export function keepsFiles({ root }: JsonObject): boolean {
 /** Whether the broker starts its server when players come. */
 export function startsOnDemand({ server }: JsonObject): boolean {
   return isTable(server) && server["start"] === "on-demand";
-}
-
-function isTable(value: Json | undefined): value is JsonObject {
-  return typeof value === "object" && !Array.isArray(value);
 }

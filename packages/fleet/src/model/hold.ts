@@ -1,6 +1,6 @@
 /** What a host is told about one of its berths: to end its server and leave it off, and where no new berths come. */
 import { Fields, integer, oneOf, type Reader } from "./fields.ts";
-import { berthName, hostName } from "./names.ts";
+import { berthName } from "./names.ts";
 
 /** A berth's server ends as `berth drain` ends it. It starts again when the hold is gone and the berth still there. */
 export interface Hold {
@@ -30,5 +30,3 @@ export const hold: Reader<Hold> = (value, at) => {
     by: fields.get("by", oneOf("move", "drain")),
   };
 };
-
-export const cordon: Reader<Cordon> = (value, at) => ({ host: new Fields(value, at).get("host", hostName) });

@@ -1,7 +1,7 @@
 /** A host as its agent describes it. */
 import { Fields, integer, list, type Reader, table, text } from "./fields.ts";
 import { digest, hostName, imageName, labelName, labelValue, taintName } from "./names.ts";
-import { type PortRange, portRange } from "./ports.ts";
+import { type PortRange, port, portRange } from "./ports.ts";
 
 export interface HostImage {
   readonly name: string;
@@ -31,7 +31,6 @@ export interface HostRecord {
   readonly version: string;
 }
 
-export const port: Reader<number> = integer(1, 65_535);
 export const bytes: Reader<number> = integer(0, Number.MAX_SAFE_INTEGER);
 const address = text(/^[A-Za-z0-9.:_-]{1,253}$/, "an address or a host's name");
 const word = text(/^[\x21-\x7e]{1,128}$/, "a word");

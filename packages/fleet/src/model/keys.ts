@@ -119,8 +119,8 @@ export class Keys {
 
   /** The berth that the key of a hold is about; undefined: it is no such key. */
   heldBy(key: string): string | undefined {
-    const [, berth, last] = key.slice(this.all("hold").length).split("/");
-    return last === HOLD ? berth : undefined;
+    const about = this.read(key);
+    return about?.kind === "hold" ? about.berth : undefined;
   }
 
   /** The name that a key ends with: the berth of a placement, the host of a host's record. */

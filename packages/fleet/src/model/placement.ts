@@ -1,8 +1,9 @@
 /** Which host has a berth, and what the berths of a host take. */
 import type { OnLost } from "./berth-set.ts";
 import { Fields, integer, invalid, type JsonObject, jsonObject, list, oneOf, type Reader, table } from "./fields.ts";
-import { bytes, port } from "./host.ts";
+import { bytes } from "./host.ts";
 import { berthName, hostName, serverId, setName, socketName } from "./names.ts";
+import { port } from "./ports.ts";
 
 /** One berth, on one host. */
 export interface Placement {

@@ -7,7 +7,7 @@ export interface PortRange {
   readonly last: number;
 }
 
-const port = integer(1, 65_535);
+export const port: Reader<number> = integer(1, 65_535);
 
 export const portRange: Reader<PortRange> = (value, at) => {
   const fields = new Fields(value, at);

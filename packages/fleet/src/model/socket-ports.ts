@@ -10,8 +10,8 @@ import {
   type Reader,
   table,
 } from "./fields.ts";
-import { port } from "./host.ts";
 import { socketName } from "./names.ts";
+import { port } from "./ports.ts";
 
 export interface SocketPorts {
   /** Sockets with an address of port 0, sorted: each gets one port of the host's pools. */
