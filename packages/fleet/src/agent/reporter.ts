@@ -1,5 +1,5 @@
 /** Writes what the broker says of this host's berths to etcd: what changed, at most once a second. */
-import { type Etcd, isUnreachable } from "../etcd/etcd.ts";
+import { commitInParts, type Etcd, isUnreachable } from "../etcd/etcd.ts";
 import { sleep } from "../etcd/follow.ts";
 import type { Change } from "../etcd/messages.ts";
 import { Fault } from "../fault.ts";
@@ -7,8 +7,6 @@ import type { BerthReport } from "../model/berth-report.ts";
 import type { Keys } from "../model/keys.ts";
 
 const PAUSE_MS = 1_000;
-/** etcd takes at most 128 changes at once (--max-txn-ops). */
-const MOST_CHANGES = 100;
 
 export class Reporter {
   readonly #etcd: Etcd;
@@ -73,8 +71,7 @@ export class Reporter {
       ...puts.map(([put, value]) => ({ put, value, lease })),
       ...gone.map((key) => ({ remove: { key } })),
     ];
-    for (let at = 0; at < changes.length; at += MOST_CHANGES)
-      await this.#etcd.commit([], changes.slice(at, at + MOST_CHANGES));
+    await commitInParts(this.#etcd, changes);
     // Unless the lease has become another one meanwhile.
     if (this.#written === written) this.#written = now;
   }

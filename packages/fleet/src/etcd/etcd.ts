@@ -53,6 +53,9 @@ export interface Etcd {
   watch(range: Range, from: number, signal: AbortSignal): AsyncGenerator<readonly KeyEvent[], void, void>;
 }
 
+/** etcd takes at most 128 changes at once (--max-txn-ops). */
+const MOST_CHANGES = 100;
+
 /** How long a call may take. A put on a loaded disk takes some hundred milliseconds. */
 const CALL_MS = 5_000;
 
@@ -180,6 +183,11 @@ function hasLengthOf<T extends readonly Range[]>(
   lists: readonly (readonly Entry[])[],
 ): lists is { readonly [At in keyof T]: readonly Entry[] } {
   return ranges.length === lists.length;
+}
+
+/** Makes changes without conditions, in as many transactions as it takes. */
+export async function commitInParts(etcd: Etcd, changes: readonly Change[]): Promise<void> {
+  for (let at = 0; at < changes.length; at += MOST_CHANGES) await etcd.commit([], changes.slice(at, at + MOST_CHANGES));
 }
 
 export function isUnreachable(error: unknown): boolean {

@@ -1,6 +1,6 @@
 /** The history of a fleet: events in etcd, each written by the transaction that it tells of. The oldest are removed. */
 import { randomBytes } from "node:crypto";
-import type { Etcd } from "../etcd/etcd.ts";
+import { commitInParts, type Etcd } from "../etcd/etcd.ts";
 import type { Change, Entry } from "../etcd/messages.ts";
 import { Fault } from "../fault.ts";
 import { type EventKind, type FleetEvent, fleetEvent, shortened } from "../model/event.ts";
@@ -11,8 +11,6 @@ import { readable } from "./view.ts";
 export const MOST_EVENTS = 1_000;
 /** One in so many writers looks for events that are too many. */
 const PRUNE_ONE_IN = 50;
-/** etcd takes at most 128 changes at once (--max-txn-ops). */
-const MOST_CHANGES = 100;
 
 /** What writes an event, as a part of the transaction that it tells of. */
 export function eventChange(
@@ -42,10 +40,8 @@ export async function pruneSometimes(etcd: Etcd, keys: Keys, chance: number = Ma
   if (chance * PRUNE_ONE_IN >= 1) return;
   try {
     const old = (await eventEntries(etcd, keys)).slice(0, -MOST_EVENTS);
-    for (let at = 0; at < old.length; at += MOST_CHANGES) {
-      const removals = old.slice(at, at + MOST_CHANGES).map(({ key }) => ({ remove: { key } }));
-      await etcd.commit([], removals);
-    }
+    const removals = old.map(({ key }) => ({ remove: { key } }));
+    await commitInParts(etcd, removals);
   } catch (error) {
     // The next one does it. What the event tells of has happened.
     if (!(error instanceof Fault)) throw error;
