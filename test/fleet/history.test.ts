@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { eventChange, MOST_EVENTS, pruneSometimes, readEvents } from "../../packages/fleet/src/fleet/events.ts";
 import {
   allocate,
@@ -35,6 +35,13 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
 
   const run = (keys: Keys, ...args: string[]) => runFleet(etcd.endpoint, ...args, "--prefix", keys.prefix);
   const usual = { pools: [{ first: 1000, last: 1003 }] };
+  /** Events of the hosts h0, h1, …: 50 in a transaction. */
+  const addEvents = async (keys: Keys, count: number): Promise<void> => {
+    for (let at = 0; at < count; at += 50) {
+      const changes = Array.from({ length: 50 }, (_, one) => eventChange(keys, "joined", { host: `h${at + one}` }));
+      await client.commit([], changes);
+    }
+  };
 
   it("has what was done, in that order, with the reason", async () => {
     const keys = new Keys("/history/");
@@ -85,10 +92,7 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
 
   it("keeps the newest, and removes the others", async () => {
     const keys = new Keys("/many/");
-    for (let at = 0; at < MOST_EVENTS + 150; at += 50) {
-      const changes = Array.from({ length: 50 }, (_, one) => eventChange(keys, "joined", { host: `h${at + one}` }));
-      await client.commit([], changes);
-    }
+    await addEvents(keys, MOST_EVENTS + 150);
     await pruneSometimes(client, keys, 0.5);
     expect(await readEvents(client, keys)).toHaveLength(MOST_EVENTS + 150);
     await pruneSometimes(client, keys, 0);
@@ -96,6 +100,27 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
     expect(kept).toHaveLength(MOST_EVENTS);
     expect(kept.at(-1)?.host).toMatch(/^h11\d\d$/);
     expect(kept.map(({ host }) => host)).not.toContain("h0");
+  });
+
+  it("a refused placement, a release, and a host that is closed or opened remove the oldest, too", async () => {
+    const keys = new Keys("/oldest/");
+    const fleet = new Fleet(client, keys);
+    await addHost(client, keys, "h1", { pools: [] });
+    await client.commit([], [{ put: keys.of({ kind: "allocation", berth: "duel-1" }), value: "{}" }]);
+    await addEvents(keys, MOST_EVENTS);
+    const random = vi.spyOn(Math, "random").mockReturnValue(0);
+    for (const act of [
+      () => fleet.apply(setOf("duel")),
+      () => release(client, keys, "duel-1"),
+      () => cordonHost(client, keys, "h1"),
+      () => uncordonHost(client, keys, "h1"),
+    ]) {
+      await act();
+      expect(await readEvents(client, keys)).toHaveLength(MOST_EVENTS);
+    }
+    random.mockRestore();
+    const newest = (await readEvents(client, keys)).slice(-4).map(({ kind }) => kind);
+    expect(newest).toEqual(["refused", "released", "closed", "opened"]);
   });
 
   it("a watch has what is there, and then each change of a row", async () => {

@@ -9,7 +9,7 @@ import { type Explanation, explain } from "../placement/explain.ts";
 import { type Need, needOf } from "../placement/need.ts";
 import { missing } from "../placement/plan.ts";
 import { commitPlacement, commitRemoval, type Terms } from "./commit.ts";
-import { eventChange } from "./events.ts";
+import { eventChange, pruneSometimes } from "./events.ts";
 import { type FleetView, hostViews, type Kept, numberOf, placedOf, readFleet } from "./view.ts";
 
 /** What became of one berth. */
@@ -58,6 +58,7 @@ export class Fleet {
       const more = refused.length > 1 ? `, and ${refused.length - 1} more berths` : "";
       const why = `${whyNot(first.explanation) || "there is no host"}${more}`;
       await this.#etcd.commit([], [eventChange(this.#keys, "refused", { set: name, berth: first.berth, why })]);
+      await pruneSometimes(this.#etcd, this.#keys);
     }
     return outcomes;
   }

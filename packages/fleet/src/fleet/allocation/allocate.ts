@@ -64,6 +64,7 @@ export async function release(etcd: Etcd, keys: Keys, berth: string): Promise<vo
     [{ remove: { key } }, eventChange(keys, "released", { berth })],
   );
   if (!done) throw new Fault("NO_SUCH_ALLOCATION", `${berth} is not allocated; to see all: berth-fleet ls`);
+  await pruneSometimes(etcd, keys);
 }
 
 /** False: somebody else was first. An allocation that is written again has another revision: so places fence, too. */

@@ -3,7 +3,7 @@ import type { Etcd } from "../../etcd/etcd.ts";
 import { Fault } from "../../fault.ts";
 import { type Cordon, hold } from "../../model/hold.ts";
 import type { Keys } from "../../model/keys.ts";
-import { eventChange } from "../events.ts";
+import { eventChange, pruneSometimes } from "../events.ts";
 import { readable, readFleet } from "../view.ts";
 
 /** Berths that are there stay. Throws NO_SUCH_HOST for one that has neither an agent nor a berth. */
@@ -15,6 +15,7 @@ export async function cordonHost(etcd: Etcd, keys: Keys, host: string): Promise<
   const key = keys.of({ kind: "cordon", host });
   const put = { put: key, value: JSON.stringify(record) };
   await etcd.commit([{ key, revision: 0 }], [put, eventChange(keys, "closed", { host })]);
+  await pruneSometimes(etcd, keys);
 }
 
 /**
@@ -32,5 +33,6 @@ export async function uncordonHost(etcd: Etcd, keys: Keys, host: string): Promis
   );
   if (!done && stopped.length === 0) throw new Fault("NO_SUCH_HOST", `host ${host} is not closed to new berths`);
   for (const { key: of, revision } of stopped) await etcd.commit([{ key: of, revision }], [{ remove: { key: of } }]);
+  await pruneSometimes(etcd, keys);
   return stopped.map((entry) => keys.heldBy(entry.key) ?? "");
 }
