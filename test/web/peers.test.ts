@@ -16,7 +16,7 @@ import type {
   StreamTimeline,
   Timeline,
 } from "../../packages/web/src/api/shapes.ts";
-import { MAX_BYTES } from "../../packages/web/src/peers/peer-client.ts";
+import { MAX_BYTES, PeerClient } from "../../packages/web/src/peers/peer-client.ts";
 import { Peers } from "../../packages/web/src/peers/peers.ts";
 import { PeersThread } from "../../packages/web/src/peers/peers-thread.ts";
 import { packageRoot } from "../../src/native.ts";
@@ -229,6 +229,34 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
     expect(peer.rows[0]).toEqual({ ...berth, host: "h2", players: 7 });
   });
 
+  it("whose list takes long to read is not taken for silent in the pause that follows", async () => {
+    let streams = 0;
+    const berths = Array.from({ length: 2_000 }, (_, at) => ({ ...berth, name: `b${at}` }));
+    const http = createServer((_, response) => {
+      streams++;
+      events(response, ["state", { ...state, berths }]);
+      // While the reader waits.
+      setTimeout(() => response.write(`event: ping\ndata: {"at":1}\n\n`), 300);
+    });
+    await once(http.listen(0, "127.0.0.1"), "listening");
+    const address = `http://127.0.0.1:${(http.address() as AddressInfo).port}/`;
+    const client = new PeerClient({ name: "h2", address, token: undefined }, tls, 500);
+    const stop = new AbortController();
+    const seen: string[] = [];
+    for await (const { event = "", data } of client.events(stop.signal)) {
+      seen.push(event);
+      if (event === "ping") break;
+      // As long as it would take to check them on a slow machine: ten times as long is waited after it.
+      const until = performance.now() + 200;
+      while (performance.now() < until) JSON.parse(data);
+    }
+    expect(seen).toEqual(["state", "ping"]);
+    expect(streams).toBe(1);
+    client.close();
+    http.close();
+    http.closeAllConnections();
+  });
+
   it.each([
     ["a number that JSON cannot write again", `{"at":1e999,"hosts":[],"berths":[]}`, "at is too large"],
     ["carriage returns, which take the parser long", "1\r", "carriage returns"],
@@ -418,7 +446,7 @@ describe("the options for peers", () => {
     [["--peer", "h2=https://me:secret@h2.example"], "--peer-token-file"],
     [["--peer", "h2=http://a", "--peer", "h2=http://b"], "names two hosts"],
     [["--peer", `${hostname().split(".")[0]}=http://a`], "this host's own name"],
-    [["--peer", "h2=http://localhost:9115", "--peer-token-file", "h2=x"], "whoever listens there"],
+    [["--peer", "h2=http://localhost:9115", "--peer-token-file", "h2=x"], "any program that listens there"],
     [["--peer", "h2=https://a", "--peer-token-file", "x"], "names no peer"],
     [["--peer", "h2=https://a", "--peer-token-file", "h3=x"], "needs --peer h3=…"],
     [["--peer", "h2=https://a", "--peer-cert", "x"], "go together"],

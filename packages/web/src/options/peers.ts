@@ -37,7 +37,7 @@ export function peerOptions(
     if (tokenFiles.delete(name) && address.startsWith("http:")) {
       throw new Fault(
         "USAGE",
-        `--peer ${name}=${address} would send the token to whoever listens there; use https:// or unix:PATH`,
+        `--peer ${name}=${address} would send the token to any program that listens there; use https:// or unix:PATH`,
       );
     }
   }

@@ -46,7 +46,10 @@ export class PeerClient {
   /** A stream would keep one of the few connections. */
   readonly #streaming: HttpAgent;
 
-  constructor({ address, token }: PeerPlace, { ca, cert, key }: PeerTls) {
+  readonly #silenceMs: number;
+
+  constructor({ address, token }: PeerPlace, { ca, cert, key }: PeerTls, silenceMs: number = SILENCE_MS) {
+    this.#silenceMs = silenceMs;
     this.#socketPath = address.startsWith("unix:") ? address.slice("unix:".length) : undefined;
     const base = new URL(this.#socketPath === undefined ? address : "http://localhost/");
     this.#base = base;
@@ -77,7 +80,7 @@ export class PeerClient {
 
   /**
    * The events of the stream, until it ends. Throws as `get` does, and where the peer is silent. What takes long here
-   * or in the caller is followed by a longer pause, in which the kernel lets the peer wait.
+   * or in the caller is followed by a longer pause, in which the kernel lets the peer wait. The pause is no silence.
    */
   async *events(stop: AbortSignal): AsyncGenerator<EventSourceMessage, void> {
     const late = new AbortController();
@@ -95,7 +98,6 @@ export class PeerClient {
       });
       for await (const chunk of response.setEncoding("utf8")) {
         clearTimeout(timer);
-        timer = setTimeout(() => late.abort(new Error(SILENT)), SILENCE_MS);
         const began = performance.now();
         // The parser looks for the far one at each line before it. Our streams have none.
         if (chunk.includes("\r")) throw new NotUnderstood("its stream has carriage returns");
@@ -105,6 +107,7 @@ export class PeerClient {
         yield* events.splice(0);
         const spent = performance.now() - began;
         if (spent >= 1) await sleep(spent * (TIME_SHARE - 1), stop);
+        timer = setTimeout(() => late.abort(new Error(SILENT)), this.#silenceMs);
       }
     } finally {
       clearTimeout(timer);
