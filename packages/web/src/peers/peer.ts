@@ -4,8 +4,8 @@
  */
 import type { EventSourceMessage } from "eventsource-parser";
 import type { BerthRow, Host, Patch, StreamTimeline } from "../api/shapes.ts";
-import { SPARK_POINTS } from "../model/known.ts";
 import { sleep } from "../sleep.ts";
+import { neverSeen } from "./away.ts";
 import { checked, MOST_ENTRIES, NotUnderstood, parsed } from "./checks.ts";
 import { type PeerAnswer, PeerClient, type PeerPlace, type PeerTls } from "./peer-client.ts";
 
@@ -109,7 +109,7 @@ export class Peer {
       this.#text = 0;
       this.#shownRows = undefined;
       for (const row of berths) if (row.host === own.id) this.#set(row);
-      this.#host = this.#asHost(own);
+      this.#host = { ...own, id: this.place.name };
       this.#pause = FIRST_PAUSE_MS;
     } else if (event === "patch") {
       this.#change(checked("Patch", parsed(data)));
@@ -121,7 +121,7 @@ export class Peer {
   }
 
   #change({ hosts, berths, removed }: Patch): void {
-    for (const host of hosts) if (host.id === this.#ownName) this.#host = this.#asHost(host);
+    for (const host of hosts) if (host.id === this.#ownName) this.#host = { ...host, id: this.place.name };
     for (const { host, name } of removed) if (host === this.#ownName) this.#remove(name);
     for (const change of berths) {
       if (change.host !== this.#ownName) continue;
@@ -135,7 +135,7 @@ export class Peer {
     const { length } = JSON.stringify(row);
     this.#text += length;
     this.#lengths.set(row.name, length);
-    this.#rows.set(row.name, this.#named(row));
+    this.#rows.set(row.name, { ...row, host: this.place.name });
     if (this.#rows.size > MOST_ENTRIES) throw new NotUnderstood(`it has more than ${MOST_ENTRIES} berths`);
     if (this.#text > MOST_TEXT) throw new NotUnderstood("its berths have too much text");
   }
@@ -144,14 +144,6 @@ export class Peer {
     this.#text -= this.#lengths.get(name) ?? 0;
     this.#lengths.delete(name);
     this.#rows.delete(name);
-  }
-
-  #named(row: BerthRow): BerthRow {
-    return { ...row, host: this.place.name, spark: row.spark.slice(0, SPARK_POINTS) };
-  }
-
-  #asHost(host: Host): Host {
-    return { ...host, id: this.place.name, spark: host.spark.slice(0, SPARK_POINTS) };
   }
 
   async #pace(signal: AbortSignal): Promise<void> {
@@ -168,21 +160,6 @@ export class Peer {
     await this.#running;
     this.#client.close();
   }
-}
-
-/** A host that has not answered. */
-export function neverSeen({ name, address }: PeerPlace, now: number): Host {
-  return {
-    id: name,
-    name: address.startsWith("unix:") ? name : new URL(address).hostname,
-    version: null,
-    up: null,
-    memory: null,
-    zone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-    unreachableSince: now,
-    nextTry: now,
-    spark: Array.from({ length: SPARK_POINTS }, () => null),
-  };
 }
 
 function messageOf(error: unknown): string {

@@ -8,8 +8,8 @@ import type { BerthRow, Host, StreamTimeline } from "../api/shapes.ts";
 import { type Answer, Body } from "../http/answer.ts";
 import { headersOf } from "../http/headers.ts";
 import { packageFolder } from "../package-folder.ts";
-import { neverSeen } from "./peer.ts";
-import { away, type Part } from "./peers.ts";
+import { away, neverSeen } from "./away.ts";
+import type { Part } from "./peers.ts";
 import type { AskThread, Question, ThreadSays, ThreadStart } from "./thread-messages.ts";
 
 export interface PeersEvents {
@@ -144,9 +144,7 @@ export class PeersThread {
 
   #ended(): void {
     this.#worker = undefined;
-    for (const { host, resolve } of this.#waiting.values())
-      resolve(away(host, "the thread that reads peers has ended"));
-    this.#waiting.clear();
+    this.#refuseAll("the thread that reads peers has ended");
     const now = Date.now();
     for (const known of this.#known.values()) {
       const unreachableSince = known.host.unreachableSince ?? now;
@@ -155,13 +153,17 @@ export class PeersThread {
     this.#again = setTimeout(() => this.start(), AGAIN_MS);
   }
 
+  #refuseAll(why: string): void {
+    for (const { host, resolve } of this.#waiting.values()) resolve(away(host, why));
+    this.#waiting.clear();
+  }
+
   async close(): Promise<void> {
     const worker = this.#worker;
     worker?.removeAllListeners("exit");
     clearTimeout(this.#again);
     await worker?.terminate();
     this.#worker = undefined;
-    for (const { host, resolve } of this.#waiting.values()) resolve(away(host, "this server ends"));
-    this.#waiting.clear();
+    this.#refuseAll("this server ends");
   }
 }

@@ -4,6 +4,7 @@
  */
 import type { ApiError, BerthDetail, Quiet } from "../api/shapes.ts";
 import { type Answer, jsonAnswer, jsonBody, refusal } from "../http/answer.ts";
+import { away } from "./away.ts";
 import { checked, NotUnderstood, parsed, type ShapeName } from "./checks.ts";
 import { Peer, type PeerEvents } from "./peer.ts";
 import type { PeerPlace, PeerTls } from "./peer-client.ts";
@@ -83,10 +84,6 @@ function named(detail: BerthDetail, { place }: Peer): BerthDetail {
 function refused(host: string, status: number, { error }: ApiError): Answer {
   const passes = error.code === "not-found" || error.code === "no-history" || error.code === "bad-request";
   return passes ? refusal(status < 400 ? 502 : status, error.code, error.message) : away(host, error.message);
-}
-
-export function away(host: string, why: string): Answer {
-  return refusal(502, "fault", `host ${host} gives no answer: ${why}`);
 }
 
 function messageOf(error: unknown): string {
