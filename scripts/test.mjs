@@ -22,7 +22,7 @@ await main(async () => {
       `--outputFile.json=${file}`,
       ...process.argv.slice(2),
     ]);
-    // Whoever adds up several runs wants each one's results.
+    // A caller that adds up several runs wants the results of each.
     const keep = process.env.BERTHD_TEST_RESULTS;
     if (keep !== undefined && existsSync(file)) {
       copyFileSync(file, join(keep, `${process.version}-${basename(folder)}.json`));

@@ -58,7 +58,7 @@ export interface Plan {
   readonly limits: readonly Rlimit[];
   readonly umask: number;
   readonly directory?: string;
-  /** The notify socket for the server, used if the launcher's environment has no NOTIFY_SOCKET. */
+  /** The notify socket for the server, unless its messages go to the service manager that started the launcher. */
   readonly notify?: PlanNotify;
   /**
    * The descriptor of a listening UNIX socket: the server gets a terminal of its own, and readers of it connect there.

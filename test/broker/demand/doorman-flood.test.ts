@@ -1,4 +1,4 @@
-/** A flood of queries from one address: it starts nothing, its doorman is not late, and a join amid it starts the server. */
+/** A flood of queries from one address starts nothing, makes no doorman late, and keeps no player who joins out. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";

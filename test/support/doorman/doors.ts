@@ -67,7 +67,7 @@ export async function ask(port: number, question: Uint8Array): Promise<string> {
   }
 }
 
-/** Waits until the socket on this UDP port has nothing unread (proc_net(5)): {@link ask} may have asked more than once. */
+/** Waits until the socket on this UDP port has nothing unread (proc_net(5)): {@link ask} may ask more than once. */
 export async function allRead(port: number): Promise<void> {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   await vi.waitFor(() => {
