@@ -155,3 +155,13 @@ export async function fakeBroker(replies: readonly unknown[], thenCloses = false
   };
   return { socket, [Symbol.asyncDispose]: dispose };
 }
+
+/** The file of a template: each instance runs what the image `arena` has as /run. */
+export const imageTemplate: string = `[sockets.game]
+listen = ["udp://127.0.0.1:0"]
+[root]
+image = "arena"
+[server]
+user = "nobody"
+command = ["sh", "{root}/run"]
+`;

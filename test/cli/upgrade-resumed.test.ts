@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, type Ended, endServers, withoutSystemd } from "./support.ts";
+import { berth, type Ended, endServers, imageTemplate, withoutSystemd } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
@@ -18,14 +18,6 @@ address = os.environ["NOTIFY_SOCKET"]
 notify.sendto(b"READY=1", "\\0" + address[1:] if address.startswith("@") else address)
 while True: signal.pause()
 '
-`;
-const template = `[sockets.game]
-listen = ["udp://127.0.0.1:0"]
-[root]
-image = "arena"
-[server]
-user = "nobody"
-command = ["sh", "{root}/run"]
 `;
 const NAMES = ["arena@a", "arena@b", "arena@c"];
 
@@ -53,7 +45,7 @@ describe("berth upgrade of three berths, two at once", needs("root", "unshare"),
     for (const version of ["two", "one"])
       await berth(["image", "import", "arena", join(folder.path, version), "--version", version, "--state", state]);
     const files = Object.fromEntries(NAMES.map((name) => [`${name}.toml`, ""]));
-    broker = await spawnBroker({ "arena@.toml": template, ...files }, ["--state", state, "--ranges", POOL]);
+    broker = await spawnBroker({ "arena@.toml": imageTemplate, ...files }, ["--state", state, "--ranges", POOL]);
     expect(await run(["image", "use", "arena@one"])).toMatchObject({ code: 0 });
     expect(await run(["start", "arena@*"])).toMatchObject({ code: 0, stderr: "" });
     // Then every upgrade waits until its new server says so, too.

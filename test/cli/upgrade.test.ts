@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { type BrokerProcess, isReady, launchBroker, spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
-import { berth, type Ended, endServersWithTest, withoutSystemd } from "./support.ts";
+import { berth, type Ended, endServersWithTest, imageTemplate, withoutSystemd } from "./support.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
@@ -15,14 +15,6 @@ const versions = {
   "two/run": "exec sleep 1001\n",
   "bad/run": "exit 3\n",
 };
-const instance = `[sockets.game]
-listen = ["udp://127.0.0.1:0"]
-[root]
-image = "arena"
-[server]
-user = "nobody"
-command = ["sh", "{root}/run"]
-`;
 
 interface Scene extends AsyncDisposable {
   readonly broker: BrokerProcess;
@@ -43,7 +35,7 @@ async function scene(names: readonly string[] = ["arena@a", "arena@b", "arena@c"
   await berth(["image", "use", "arena@one", "--state", state]);
   const files = Object.fromEntries(names.map((name) => [`${name}.toml`, ""]));
   const extra = ["--state", state, "--ranges", POOL];
-  const broker = await spawnBroker({ "arena@.toml": instance, ...files }, extra);
+  const broker = await spawnBroker({ "arena@.toml": imageTemplate, ...files }, extra);
   endServersWithTest(broker.socket);
   const run: Scene["run"] = (...words) => withoutSystemd(words, { BERTHD_SOCKET: broker.socket });
   expect(await run("start", "arena@*")).toMatchObject({ code: 0, stderr: "" });
