@@ -37,15 +37,16 @@ export class OnDemand {
   readonly #byBerth = new Map<Berth, Attended>();
   readonly #starting = new Set<Starter>();
   readonly #queue = new Set<Starter>();
-  readonly #connections: Connections;
   readonly #doormen: Doormen;
+  /** One list for all who look whether anybody is connected. */
+  readonly connections: Connections;
   /** Who plays on the servers that run. */
   readonly inquiries: Inquiries;
   #isPaused = false;
 
   constructor(options: OnDemandOptions) {
     this.#options = options;
-    this.#connections = new Connections(options.sys);
+    this.connections = new Connections(options.sys);
     this.#doormen = new Doormen({ sys: options.sys, log: options.log, onProcesses: options.onDoormen });
     this.inquiries = new Inquiries({ ...options, doormen: this.#doormen });
   }
@@ -146,7 +147,7 @@ export class OnDemand {
       sys,
       log,
       runner,
-      connections: this.#connections,
+      connections: this.connections,
       inquiries: this.inquiries,
       stopTimeout: limits.patience,
       onStop: () => {

@@ -2,8 +2,6 @@
  * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. The broker
  * records it before it tells anyone, so the next broker goes on with it (test/broker/drain/drains.test.ts).
  */
-
-import type { Native } from "../../native.ts";
 import { DRAIN_CHANGES } from "../access/limits.ts";
 import { TokenBucket } from "../access/token-bucket.ts";
 import type { Berth } from "../berths/berth/berth.ts";
@@ -12,7 +10,6 @@ import type { BerthEvents } from "../berths/berth/berth-events.ts";
 import type { DrainView, LeaseView } from "../berths/berth/berth-view.ts";
 import type { Lease } from "../berths/berth/lease.ts";
 import type { Requester, StopRefusal } from "../berths/request.ts";
-import { Connections } from "../demand/connections.ts";
 import type { OnDemand } from "../demand/on-demand.ts";
 import type { Stops } from "../demand/stops.ts";
 import { bootTime } from "../record/boot-time.ts";
@@ -24,12 +21,11 @@ import { Joins, type JoinsOptions } from "./joins.ts";
 import type { Typist } from "./typist.ts";
 
 export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions, JoinsOptions {
-  readonly sys: Native;
   readonly typist: Pick<Typist, "type" | "close">;
   readonly limits: Partial<DrainLimits> | undefined;
   readonly events: BerthEvents;
   readonly stops: Pick<Stops, "end" | "find" | "stop">;
-  readonly onDemand: Pick<OnDemand, "expectEnd"> & Pick<DrainOptions, "inquiries">;
+  readonly onDemand: Pick<OnDemand, "expectEnd"> & Pick<DrainOptions, "connections" | "inquiries">;
 }
 
 /** What was begun. Without a drain nobody had the berth. */
@@ -48,7 +44,6 @@ export interface Cancelled {
 
 export class Drains {
   readonly #options: DrainsOptions;
-  readonly #connections: Connections;
   readonly #byBerth = new Map<Berth, Drain>();
   readonly #joins: Joins;
   /** What is being done to a drain: the next call waits for it. */
@@ -58,7 +53,6 @@ export class Drains {
 
   constructor(options: DrainsOptions) {
     this.#options = options;
-    this.#connections = new Connections(options.sys);
     const { events, onDemand } = options;
     this.#joins = new Joins(options);
     // Before the end of the lease is seen as a failure: a server may end by itself once it is told.
@@ -140,10 +134,11 @@ export class Drains {
   }
 
   #make(berth: Berth, facts: DrainFacts, lease: Lease): Drain {
+    const { onDemand } = this.#options;
     return new Drain(berth, lease, facts, {
       ...this.#options,
-      connections: this.#connections,
-      inquiries: this.#options.onDemand.inquiries,
+      connections: onDemand.connections,
+      inquiries: onDemand.inquiries,
       limits: { ...DEFAULT_DRAIN_LIMITS, ...this.#options.limits },
       onFailed: () => void this.#inTurn(berth, () => this.#failed(berth, lease)),
       onMark: (now) => announceAgain(berth, lease, now, this.#options),

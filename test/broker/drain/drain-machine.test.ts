@@ -6,6 +6,7 @@ import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import type { Requester } from "../../../src/broker/berths/request.ts";
+import { Connections } from "../../../src/broker/demand/connections.ts";
 import { Drains } from "../../../src/broker/drain/drains.ts";
 import { decodeLeaseFacts, encodeLeaseFacts } from "../../../src/broker/record/lease-facts.ts";
 import { check } from "../../../src/errors.ts";
@@ -101,7 +102,7 @@ class World implements Disposable {
       limits: { look: LOOK_MS },
       consoles: { pathOf: () => undefined },
       typist: { type: () => expect.unreachable("no line is typed"), close: () => undefined },
-      onDemand: { expectEnd: () => undefined, inquiries: noDoorman },
+      onDemand: { expectEnd: () => undefined, connections: new Connections(native), inquiries: noDoorman },
       stops: { find: () => berth, end, stop: end },
     });
     return { events, drains };
