@@ -88,8 +88,8 @@ export class Drains {
   }
 
   /**
-   * `within`: seconds. A berth that drains gets the new deadline, and its server is not told again. A user may bring
-   * the deadline of root's drain forward, and not put it off.
+   * `within`: seconds. A berth that drains gets the new deadline, and its server is told of it at the next mark of the
+   * countdown. A user may bring the deadline of root's drain forward, and not put it off.
    */
   async begin(name: string, who: Requester, within: number | undefined): Promise<Begun | StopRefusal> {
     const { stops } = this.#options;
