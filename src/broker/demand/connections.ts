@@ -4,7 +4,7 @@
  * socket so (hazard 93).
  */
 import type { Native } from "../../native.ts";
-import { type Address, AF_INET, AF_INET6, AF_UNIX, encodeSockaddr } from "../../net/address.ts";
+import { type Address, AF_INET, AF_INET6, AF_UNIX, encodeSockaddr, familyNumber } from "../../net/address.ts";
 import {
   type AnswerEnd,
   askKernel,
@@ -83,7 +83,7 @@ export class Connections {
     const bytes = Buffer.from(encodeSockaddr(address));
     const host = address.family === "ipv4" ? bytes.subarray(4, 8) : bytes.subarray(8, 24);
     const isAny = host.every((byte) => byte === 0);
-    return connected.has(tcpKey(familyOf(address), bytes.subarray(2, 4), isAny ? NO_HOST : host));
+    return connected.has(tcpKey(familyNumber(address), bytes.subarray(2, 4), isAny ? NO_HOST : host));
   }
 
   async #read(): Promise<void> {
@@ -104,10 +104,6 @@ export class Connections {
 
 const NOTHING_TOLD: Listing = { connected: new Set(), listeners: new Map(), knowsTcp: false, knowsUnix: false };
 const NO_HOST = Buffer.alloc(0);
-
-function familyOf({ family }: Address): number {
-  return family === "ipv4" ? AF_INET : AF_INET6;
-}
 
 /** Bytes in the order of the network. Without a host: any of them. */
 function tcpKey(family: number, port: Buffer, host: Buffer): string {
