@@ -17,7 +17,7 @@ export interface TrafficOptions {
 export class Traffic {
   readonly #sys: ForeignCalls;
   readonly #connections: Pick<Connections, "refresh" | "to">;
-  readonly #stamps = new Map<HeldSocket, string>();
+  readonly #stamps = new WeakMap<HeldSocket, string>();
 
   constructor({ sys, connections }: TrafficOptions) {
     this.#sys = sys;
@@ -47,7 +47,7 @@ export class Traffic {
   }
 
   #used(socket: HeldSocket, isOurs: (time: number) => boolean): boolean {
-    // Its berth is no longer configured, or has another one.
+    // A reload has closed it, or the broker ends.
     if (!socket.open) return false;
     if (socket.listen.kind !== "datagram") return this.#connections.to(socket);
     if (!isUdp(socket)) return false;
