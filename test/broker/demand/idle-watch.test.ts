@@ -47,6 +47,8 @@ class Scene implements Disposable {
   /** When the last datagram came that was read. */
   stamp: number | undefined;
   connected: Address[] = [];
+  /** Who waits for the kernel to tell who is connected; undefined if it tells at once. */
+  held: (() => void)[] | undefined;
   unit: string | undefined;
   /** systemd does not stop it. */
   isRefused = false;
@@ -87,7 +89,10 @@ class Scene implements Disposable {
           return true;
         },
       },
-      connections: { refresh: (then) => then(), to: ({ address }) => this.connected.includes(address) },
+      connections: {
+        refresh: (then) => (this.held === undefined ? then() : this.held.push(then)),
+        to: ({ address }) => this.connected.includes(address),
+      },
       inquiries: {
         knows: () => this.answer !== "unasked",
         ask: (_, lease, answered) => {
@@ -315,6 +320,18 @@ it("a server with a listener stays while somebody is connected", () => {
   scene.connected.pop();
   seconds(100);
   expect(scene.done[0]).toBe("3680: stopping");
+});
+
+it("a server that ends while the kernel tells who is connected is not stopped later", () => {
+  using scene = new Scene("tcp://127.0.0.1:0", "80s");
+  scene.held = [];
+  seconds(10);
+  expect(scene.held).toHaveLength(1);
+  scene.vacate();
+  for (const then of scene.held.splice(0)) then();
+  seconds(3600);
+  expect(scene.done).toEqual([]);
+  expect(scene.held).toEqual([]);
 });
 
 describe("the configuration changes while it runs", () => {
