@@ -7,8 +7,8 @@ import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
 import type { Reports } from "../berths/reports/reports.ts";
 import type { Doormen } from "./doorman/doormen.ts";
+import { identityOf } from "./doorman/identity.ts";
 import { connectLines } from "./doorman/lines.ts";
-import { identityOf } from "./identity.ts";
 
 /** An answer is not older. */
 const FRESH_MS = 2000;

@@ -6,7 +6,7 @@ import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Doormen } from "./doorman/doormen.ts";
-import { identityOf } from "./identity.ts";
+import { identityOf } from "./doorman/identity.ts";
 
 /** What a player reads whose connection cannot wait. */
 const JOIN_AGAIN = "is starting; join again in a few seconds";

@@ -1,6 +1,6 @@
 /** As whom a doorman of a berth's server runs. */
-import type { Berth } from "../berths/berth/berth.ts";
-import type { Identity } from "./doorman/doorman-process.ts";
+import type { Berth } from "../../berths/berth/berth.ts";
+import type { Identity } from "./doorman-process.ts";
 
 /** nobody: of a server without a user. */
 const NOBODY = 65_534;
