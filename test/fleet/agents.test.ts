@@ -2,13 +2,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
+import { type EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
 import { cli } from "../cli/support.ts";
 import { TestFolder } from "../support/broker.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
-import { runFleet, TestHost } from "../support/fleet/host.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
+import { freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
 import { needs } from "../support/needs.ts";
-import { freePort } from "../support/ports.ts";
 import { endsWithTest } from "../support/wrap.ts";
 
 const SOON = { timeout: 40_000, interval: 100 };
@@ -22,37 +21,30 @@ interface Row {
   readonly why: string | null;
 }
 
-/** A set of servers that do nothing, with one TCP port each. */
-const setOf = (name: string, more = ""): string => `name = "${name}"
-${more}
-[berth.sockets.game]
-listen = ["tcp://127.0.0.1:0"]
-[berth.server]
-command = ["sleep", "600"]
-user = "root"
-`;
-
 describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
   const folder = new TestFolder();
   const hosts = new Map<string, TestHost>();
   let etcd: TestEtcd;
   let client: EtcdClient;
 
+  shareEtcd((...both) => {
+    [etcd, client] = both;
+  });
   beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
     for (const name of ["h1", "h2", "h3"]) {
-      const ports = await Promise.all(Array.from({ length: 8 }, freePort));
-      const pools = ports.flatMap((port) => ["--ports", String(port)]);
-      const more = ["--memory", "1000M", "--label", `disk=${name === "h3" ? "hdd" : "ssd"}`];
-      hosts.set(name, await TestHost.start(name, etcd.endpoint, ...pools, ...more));
+      const options = [
+        ...(await freePools(8)),
+        "--memory",
+        "1000M",
+        "--label",
+        `disk=${name === "h3" ? "hdd" : "ssd"}`,
+      ];
+      hosts.set(name, await TestHost.start(name, etcd.endpoint, ...options));
     }
   }, 120_000);
 
   afterAll(async () => {
     for (const host of hosts.values()) await host[Symbol.asyncDispose]();
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
     folder[Symbol.dispose]();
   }, 120_000);
 
@@ -63,7 +55,7 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
   };
   const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args);
   const apply = async (name: string, more?: string) => {
-    folder.write({ [`${name}.toml`]: setOf(name, more) });
+    folder.write({ [`${name}.toml`]: sleepers(name, more) });
     return await fleet("apply", `${folder.path}/${name}.toml`);
   };
   /** As `ls --json` has them, without a process for each look. */
@@ -131,12 +123,12 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
   });
 
   it("says why a broker takes no berth, and serves the others", async () => {
-    folder.write({ "bad.toml": setOf("bad").replace("[berth.server]", '[berth.server]\ndeliver = ["by-post"]') });
+    folder.write({ "bad.toml": sleepers("bad").replace("[berth.server]", '[berth.server]\ndeliver = ["by-post"]') });
     expect(await fleet("apply", `${folder.path}/bad.toml`)).toMatchObject({ code: 0 });
-    const greedy = setOf("greedy").replace("[berth.server]", '[berth.server]\ncapabilities = ["sys_admin"]');
+    const greedy = sleepers("greedy").replace("[berth.server]", '[berth.server]\ncapabilities = ["sys_admin"]');
     folder.write({ "greedy.toml": greedy });
     expect(await fleet("apply", `${folder.path}/greedy.toml`)).toMatchObject({ code: 0 });
-    // Only who writes to etcd by other means can place such a record.
+    // berth-fleet places no such record; a program that writes to etcd can.
     const malformed = { berth: "malformed-1", generation: 1, config: { sockets: { game: { listen: "none" } } } };
     const key = new Keys().of({ kind: "assignment", host: "h1", berth: "malformed-1" });
     await client.commit([], [{ put: key, value: JSON.stringify(malformed) }]);
@@ -249,7 +241,7 @@ describe("a fleet", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
     await fleet("rm", "readable");
   });
 
-  it("a set that is not there is said so", async () => {
+  it("rm and place name a set that does not exist", async () => {
     for (const command of ["rm", "place"]) {
       expect(await fleet(command, "nothing")).toMatchObject({
         code: 1,

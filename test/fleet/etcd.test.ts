@@ -1,8 +1,8 @@
 /** The client of etcd with a real etcd: transactions, leases, watches, and what breaks them. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { Compacted, EtcdClient, Fault, type Followed, follow, type Range } from "../../packages/fleet/src/index.ts";
 import { Certificates } from "../support/fleet/certificates.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
+import { shareEtcd, TestEtcd } from "../support/fleet/etcd.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
 
@@ -68,13 +68,8 @@ function following(client: EtcdClient, prefix: string, seen: (one: Followed) => 
 describe("one etcd", { ...needs("etcd"), timeout: 90_000 }, () => {
   let etcd: TestEtcd;
   let client: EtcdClient;
-  beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
-  }, 60_000);
-  afterAll(async () => {
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
+  shareEtcd((...both) => {
+    [etcd, client] = both;
   });
 
   const put = (key: string, value: string) => client.commit([], [{ put: key, value }]);

@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
+import { type EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
 import { read } from "../docs/markdown.ts";
 import { TestFolder } from "../support/broker.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
 import { runFleet, TestHost } from "../support/fleet/host.ts";
 import { FencedStore } from "../support/fleet/store.ts";
 import { needs } from "../support/needs.ts";
@@ -19,9 +19,10 @@ describe("a host that wakes up after its lease", { ...needs("etcd", "root"), tim
   let client: EtcdClient;
   let store: FencedStore;
 
+  shareEtcd((...both) => {
+    [etcd, client] = both;
+  });
   beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
     store = await FencedStore.open();
     for (const name of ["h1", "h2"]) hosts.set(name, await TestHost.start(name, etcd.endpoint));
   }, 120_000);
@@ -29,8 +30,6 @@ describe("a host that wakes up after its lease", { ...needs("etcd", "root"), tim
   afterAll(async () => {
     for (const host of hosts.values()) await host[Symbol.asyncDispose]();
     await store[Symbol.asyncDispose]();
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
     folder[Symbol.dispose]();
   }, 120_000);
 

@@ -2,12 +2,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { eventChange, MOST_EVENTS, pruneSometimes, readEvents } from "../../packages/fleet/src/fleet/events.ts";
 import {
   allocate,
   cordonHost,
-  EtcdClient,
+  type EtcdClient,
   Fleet,
   type FleetChange,
   Keys,
@@ -15,22 +15,16 @@ import {
   uncordonHost,
   watchFleet,
 } from "../../packages/fleet/src/index.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
-import { fleetProgram, runFleet } from "../support/fleet/host.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
+import { fleetCommand, runFleet } from "../support/fleet/host.ts";
 import { addHost, report, setOf } from "../support/fleet/made-up.ts";
 import { needs } from "../support/needs.ts";
-import { endsWithTest } from "../support/wrap.ts";
 
 describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => {
   let etcd: TestEtcd;
   let client: EtcdClient;
-  beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
-  }, 60_000);
-  afterAll(async () => {
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
+  shareEtcd((...both) => {
+    [etcd, client] = both;
   });
 
   const run = (keys: Keys, ...args: string[]) => runFleet(etcd.endpoint, ...args, "--prefix", keys.prefix);
@@ -164,11 +158,9 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
     const keys = new Keys("/lines/");
     await addHost(client, keys, "h1", usual);
     await new Fleet(client, keys).apply(setOf("duel"));
-    const [command = "", ...args] = [...endsWithTest, process.execPath, fleetProgram, "watch", "duel"];
+    const options = ["--etcd", etcd.endpoint, "--prefix", keys.prefix];
     const start = (...more: string[]) =>
-      spawn(command, [...args, "--etcd", etcd.endpoint, "--prefix", keys.prefix, ...more], {
-        stdio: ["ignore", "pipe", "inherit"],
-      });
+      spawn(...fleetCommand("watch", "duel", ...options, ...more), { stdio: ["ignore", "pipe", "inherit"] });
     const watching = start("--json");
     const lines = createInterface(watching.stdout)[Symbol.asyncIterator]();
     const { value } = await lines.next();

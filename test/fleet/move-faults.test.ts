@@ -2,14 +2,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EtcdClient, Keys, moveBerth } from "../../packages/fleet/src/index.ts";
+import { type EtcdClient, Keys, moveBerth } from "../../packages/fleet/src/index.ts";
 import { TestFolder } from "../support/broker.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
-import { fleetProgram, runFleet, TestHost } from "../support/fleet/host.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
+import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
 import { addHost } from "../support/fleet/made-up.ts";
 import { needs } from "../support/needs.ts";
-import { freePort } from "../support/ports.ts";
-import { endsWithTest } from "../support/wrap.ts";
 
 const SOON = { timeout: 60_000, interval: 100 };
 
@@ -20,26 +18,22 @@ describe("a move whose parts die", { ...needs("etcd", "root"), timeout: 120_000 
   let etcd: TestEtcd;
   let client: EtcdClient;
 
+  shareEtcd((...both) => {
+    [etcd, client] = both;
+  });
   beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
-    const ports = await Promise.all([freePort(), freePort()]);
-    const pools = ports.flatMap((port) => ["--ports", String(port)]);
+    const pools = await freePools(2);
     host = await TestHost.start("h1", etcd.endpoint, ...pools, "--label", "real=yes");
   }, 120_000);
 
   afterAll(async () => {
     await host[Symbol.asyncDispose]();
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
     folder[Symbol.dispose]();
   }, 120_000);
 
   const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args);
   const apply = async (name: string, more = "") => {
-    const berth =
-      '[berth.server]\ncommand = ["sleep", "600"]\nuser = "root"\n[berth.sockets.game]\nlisten = ["tcp://127.0.0.1:0"]\n';
-    folder.write({ [`${name}.toml`]: `name = "${name}"\n${more}\n${berth}` });
+    folder.write({ [`${name}.toml`]: sleepers(name, more) });
     expect(await fleet("apply", `${folder.path}/${name}.toml`)).toMatchObject({ code: 0 });
   };
   const stateOf = async (berth: string): Promise<string | undefined> => {
@@ -55,13 +49,13 @@ describe("a move whose parts die", { ...needs("etcd", "root"), timeout: 120_000 
     for (const berth of ["moving-1", "stopped-1"]) await expect.poll(() => stateOf(berth), SOON).toBe("occupied");
     await addHost(client, keys, "h2", { pools: [{ first: 1000, last: 1003 }] });
     const before = await serverOf("moving-1");
-    const [command = "", ...args] = [...endsWithTest, process.execPath, fleetProgram, "move", "moving-1"];
-    const mover = spawn(command, [...args, "--when-empty", "--etcd", etcd.endpoint], { stdio: "ignore" });
+    const command = fleetCommand("move", "moving-1", "--when-empty", "--etcd", etcd.endpoint);
+    const mover = spawn(...command, { stdio: "ignore" });
     await expect.poll(() => stateOf("moving-1"), SOON).toBe("draining");
     mover.kill("SIGKILL");
     await once(mover, "close");
 
-    // Meanwhile, until the mover's lease ends: what is stopped stays so, whatever becomes of the agent.
+    // Meanwhile, until the mover's lease ends: a stopped berth stays stopped, also when the agent is killed.
     const drained = await fleet("drain", "h1", "--stop", "--deadline", "0", "--json");
     expect(JSON.parse(drained.out)).toMatchObject([
       { berth: "moving-1", done: "stays", why: expect.stringContaining("is being moved already") },

@@ -1,25 +1,15 @@
 /** Berths move between real agents and brokers on loopback: by themselves, with their host, and back where it fails. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
+import { type EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
 import { TestFolder } from "../support/broker.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
-import { fleetProgram, runFleet, TestHost } from "../support/fleet/host.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
+import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
 import { needs } from "../support/needs.ts";
-import { freePort } from "../support/ports.ts";
 
 const SOON = { timeout: 40_000, interval: 100 };
-
-const setOf = (name: string, more = ""): string => `name = "${name}"
-${more}
-[berth.sockets.game]
-listen = ["tcp://127.0.0.1:0"]
-[berth.server]
-command = ["sleep", "600"]
-user = "root"
-`;
 
 describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => {
   const folder = new TestFolder();
@@ -28,20 +18,18 @@ describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => 
   let etcd: TestEtcd;
   let client: EtcdClient;
 
+  shareEtcd((...both) => {
+    [etcd, client] = both;
+  });
   beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
     for (const name of ["h1", "h2"]) {
-      const ports = await Promise.all(Array.from({ length: 4 }, freePort));
-      const pools = ports.flatMap((port) => ["--ports", String(port)]);
+      const pools = await freePools(4);
       hosts.push(await TestHost.start(name, etcd.endpoint, ...pools, "--label", `name=${name}`));
     }
   }, 120_000);
 
   afterAll(async () => {
     for (const host of hosts) await host[Symbol.asyncDispose]();
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
     folder[Symbol.dispose]();
   }, 120_000);
 
@@ -52,7 +40,7 @@ describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => 
   };
   const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args);
   const apply = async (name: string, more?: string) => {
-    folder.write({ [`${name}.toml`]: setOf(name, more) });
+    folder.write({ [`${name}.toml`]: sleepers(name, more) });
     return await fleet("apply", `${folder.path}/${name}.toml`);
   };
   /** `arena-1 h1 occupied`, for each berth. */
@@ -119,8 +107,10 @@ describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => 
     await expect.poll(states, SOON).toEqual(["long-1 h1 occupied"]);
     await apply("long");
     const before = await serverOf("long-1", "h1");
-    const moving = spawnFleet("move", "long-1", "--when-empty", "--etcd", etcd.endpoint);
-    const err = text(moving.stderr ?? process.stdin);
+    const moving = spawn(...fleetCommand("move", "long-1", "--when-empty", "--etcd", etcd.endpoint), {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    const err = text(moving.stderr);
     await expect.poll(states, SOON).toEqual(["long-1 h1 draining"]);
     const second = await fleet("move", "long-1");
     expect(second).toMatchObject({ code: 1, err: expect.stringContaining("long-1 is being moved already") });
@@ -168,7 +158,3 @@ describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => 
     await fleet("rm", "kept");
   });
 });
-
-function spawnFleet(...args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [fleetProgram, ...args], { stdio: ["ignore", "ignore", "pipe"] });
-}

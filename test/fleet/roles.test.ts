@@ -1,16 +1,13 @@
-/** What a host may do in etcd with the rights of `berth-fleet roles`, and so whoever has stolen it. */
+/** What a host may do in etcd with the rights of `berth-fleet roles`: so much can an attacker do who has stolen it. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EtcdClient, Fault, hostRecord, Keys } from "../../packages/fleet/src/index.ts";
-import { packageRoot } from "../../src/native.ts";
 import { TestFolder } from "../support/broker.ts";
 import { Certificates } from "../support/fleet/certificates.ts";
 import { TestEtcd } from "../support/fleet/etcd.ts";
-import { runFleet, TestHost } from "../support/fleet/host.ts";
+import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
 import { needs } from "../support/needs.ts";
-import { freePort } from "../support/ports.ts";
-import { endsWithTest } from "../support/wrap.ts";
 
 const SOON = { timeout: 60_000, interval: 100 };
 
@@ -141,32 +138,19 @@ describe("an etcd with roles", { ...needs("etcd", "etcdctl", "openssl", "root"),
 
   it("agents with these rights serve; `replace` places the berths of a lost host elsewhere", async () => {
     const start = async (name: string): Promise<TestHost> => {
-      const ports = [await freePort(), await freePort()].flatMap((port) => ["--ports", String(port)]);
-      return await TestHost.start(name, etcd.endpoint, ...certificates.options(name), ...ports);
+      return await TestHost.start(name, etcd.endpoint, ...certificates.options(name), ...(await freePools(2)));
     };
     await using h1 = await start("h1");
     await using h2 = await start("h2");
     await expect.poll(() => h1.log, SOON).toContain("berths of lost hosts are placed by others: our user of etcd has");
-    folder.write({
-      "b.toml": `name = "b"
-count = 2
-on-lost = "replace"
-[berth.sockets.game]
-listen = ["udp://127.0.0.1:0"]
-[berth.server]
-command = ["sleep", "600"]
-user = "root"
-`,
-    });
+    folder.write({ "b.toml": sleepers("b", 'count = 2\non-lost = "replace"') });
     const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args, ...certificates.options("root"));
     expect(await fleet("apply", `${folder.path}/b.toml`)).toMatchObject({ code: 0, err: "" });
     const list = async () => (await fleet("ls")).out;
     await expect.poll(list, SOON).toMatch(/^b-1 +h1 +occupied.*\nb-2 +h2 +occupied/m);
     await h2.killAgent();
-    const program = `${packageRoot}/packages/fleet/dist/cli/main.js`;
-    const [command = "", ...args] = [...endsWithTest, process.execPath, program, "replace", "--margin", "1"];
-    const options = ["--etcd", etcd.endpoint, ...certificates.options("root")];
-    const replacing = spawn(command, [...args, ...options], { stdio: "ignore" });
+    const options = ["--margin", "1", "--etcd", etcd.endpoint, ...certificates.options("root")];
+    const replacing = spawn(...fleetCommand("replace", ...options), { stdio: "ignore" });
     await expect.poll(list, SOON).toMatch(/^b-1 +h1 +occupied.*\nb-2 +h1 +occupied/m);
     replacing.kill("SIGTERM");
     expect(await once(replacing, "close")).toEqual([0, null]);

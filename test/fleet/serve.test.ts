@@ -6,14 +6,13 @@ import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EtcdClient, Fleet, Keys } from "../../packages/fleet/src/index.ts";
+import { type EtcdClient, Fleet, Keys } from "../../packages/fleet/src/index.ts";
 import { TestFolder } from "../support/broker.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
-import { fleetProgram, runFleet } from "../support/fleet/host.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
+import { fleetCommand, runFleet } from "../support/fleet/host.ts";
 import { addHost, report, setOf } from "../support/fleet/made-up.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { endsWithTest } from "../support/wrap.ts";
 
 const KUBERNETES = "/apis/allocation.agones.dev/v1/namespaces/default/gameserverallocations";
 const SERVICE = "/gameserverallocation";
@@ -30,8 +29,7 @@ class Served implements AsyncDisposable {
   }
 
   static async start(...options: readonly string[]): Promise<Served> {
-    const [command = "", ...args] = [...endsWithTest, process.execPath, fleetProgram, "serve", ...options];
-    const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(...fleetCommand("serve", ...options), { stdio: ["ignore", "ignore", "pipe"] });
     let log = "";
     await new Promise<void>((resolve, reject) => {
       child.stderr.on("data", (chunk) => {
@@ -60,17 +58,16 @@ describe("berth-fleet serve", { ...needs("etcd"), timeout: 60_000 }, () => {
   let client: EtcdClient;
   let served: Served;
   let port = 0;
+  shareEtcd((...both) => {
+    [etcd, client] = both;
+  });
   beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
     port = await freePort();
     served = await Served.start("--etcd", etcd.endpoint, "--prefix", keys.prefix, "--listen", `127.0.0.1:${port}`);
     await addHost(client, keys, "h1", { pools: [{ first: 1000, last: 1100 }], labels: { region: "eu" } });
   }, 60_000);
   afterAll(async () => {
     await served[Symbol.asyncDispose]();
-    client[Symbol.dispose]();
-    await etcd[Symbol.asyncDispose]();
   });
 
   const usual = { method: "POST", headers: { "content-type": "application/json" } };

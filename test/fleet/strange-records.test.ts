@@ -1,21 +1,16 @@
 /** Records that do not fit each other, or are no berth files: they are left alone, and all others are served. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { followOrders, type Orders } from "../../packages/fleet/src/agent/orders.ts";
 import { EtcdClient, Fleet, Keys } from "../../packages/fleet/src/index.ts";
-import { TestEtcd } from "../support/fleet/etcd.ts";
+import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
 import { addHost, setOf } from "../support/fleet/made-up.ts";
 import { needs } from "../support/needs.ts";
 
 describe("records that are about something else than their keys", { ...needs("etcd"), timeout: 60_000 }, () => {
   let etcd: TestEtcd;
   let client: EtcdClient;
-  beforeAll(async () => {
-    etcd = await TestEtcd.start();
-    client = new EtcdClient([etcd.endpoint]);
-  }, 60_000);
-  afterAll(async () => {
-    client?.[Symbol.dispose]();
-    await etcd?.[Symbol.asyncDispose]();
+  shareEtcd((...both) => {
+    [etcd, client] = both;
   });
 
   const put = async (key: string, value: object): Promise<void> => {

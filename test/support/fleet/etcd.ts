@@ -4,10 +4,27 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { afterAll, beforeAll } from "vitest";
+import { EtcdClient } from "../../../packages/fleet/src/index.ts";
 import { TestFolder } from "../broker.ts";
 import { pathOf } from "../needs.ts";
 import { freePort } from "../ports.ts";
 import { endsWithTest } from "../wrap.ts";
+
+/** One etcd for all tests of a `describe`, and a client of it: `started` gets both before the first test. */
+export function shareEtcd(started: (etcd: TestEtcd, client: EtcdClient) => void): void {
+  let etcd: TestEtcd | undefined;
+  let client: EtcdClient | undefined;
+  beforeAll(async () => {
+    etcd = await TestEtcd.start();
+    client = new EtcdClient([etcd.endpoint]);
+    started(etcd, client);
+  }, 60_000);
+  afterAll(async () => {
+    client?.[Symbol.dispose]();
+    await etcd?.[Symbol.asyncDispose]();
+  }, 60_000);
+}
 
 export class TestEtcd implements AsyncDisposable {
   readonly #folder = new TestFolder();

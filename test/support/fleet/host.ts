@@ -7,9 +7,32 @@ import { text } from "node:stream/consumers";
 import { type BerthRecord, connect } from "../../../src/index.ts";
 import { packageRoot } from "../../../src/native.ts";
 import { type BrokerProcess, spawnBroker, TestFolder } from "../broker.ts";
+import { freePort } from "../ports.ts";
 import { endsWithTest } from "../wrap.ts";
 
-export const fleetProgram: string = join(packageRoot, "packages/fleet/dist/cli/main.js");
+const fleetProgram: string = join(packageRoot, "packages/fleet/dist/cli/main.js");
+
+/** The command line of `berth-fleet`, which is killed when the test's process ends. For spawn. */
+export function fleetCommand(...args: readonly string[]): [command: string, args: string[]] {
+  const [command = "", ...rest] = [...endsWithTest, process.execPath, fleetProgram, ...args];
+  return [command, rest];
+}
+
+/** Options of an agent: so many ports that are free, for berths that leave the choice to the fleet. */
+export async function freePools(count: number): Promise<string[]> {
+  const ports = await Promise.all(Array.from({ length: count }, freePort));
+  return ports.flatMap((port) => ["--ports", String(port)]);
+}
+
+/** The file of a set whose servers do nothing, with one TCP port each. `more`: keys of the set. */
+export const sleepers = (name: string, more = ""): string => `name = "${name}"
+${more}
+[berth.sockets.game]
+listen = ["tcp://127.0.0.1:0"]
+[berth.server]
+command = ["sleep", "600"]
+user = "root"
+`;
 
 /** Seconds: short, so that tests see what happens after. */
 export const TTL = 4;
@@ -43,12 +66,12 @@ export class TestHost implements AsyncDisposable {
   }
 
   async startAgent(): Promise<void> {
-    const [command = "", ...args] = [
-      ...[...endsWithTest, process.execPath, fleetProgram, "agent", "--name", this.name],
+    const [command, args] = fleetCommand(
+      ...["agent", "--name", this.name],
       ...["--etcd", this.#etcd, "--insecure", "--allow-user", "root", "--allow-key", "root.image"],
       ...["--folder", join(this.#folder.path, "berths"), "--socket", this.socket, "--address", "127.0.0.1"],
       ...["--ttl", String(TTL), "--margin", String(MARGIN), ...this.#options],
-    ];
+    );
     const agent = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
     this.#agent = agent;
     let log = "";
