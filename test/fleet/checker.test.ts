@@ -98,6 +98,26 @@ it.each<readonly [string, readonly Event[], string]>([
     "revision 6: a-1 was allocated with the old generation 3",
   ],
   [
+    "an allocation of a server that its host does not report",
+    [...hosts, ...place(4, "h1", "a-1", 4), report, allocated(6, 4, "s2")],
+    "revision 6: a-1 was allocated without its server s2",
+  ],
+  [
+    "a port that is not booked",
+    [...hosts, ...place(4, "h1", "a-1", 4), put(5, "bookings/h1", { berths: {} })],
+    "revision 5: port 27000 of h1 is not booked for a-1",
+  ],
+  [
+    "a booking of a berth that is elsewhere",
+    [...hosts, ...place(4, "h1", "a-1", 4), ...place(5, "h2", "a-1", 5)],
+    "revision 5: h1 has booked a-1, which is not placed there",
+  ],
+  [
+    "an assignment of another generation than the placement",
+    [...hosts, ...place(4, "h1", "a-1", 4), put(5, "assignments/h1/a-1", { berth: "a-1", generation: 3 })],
+    "revision 5: h1 is not assigned a-1 of generation 4",
+  ],
+  [
     "an allocation that etcd does not have",
     [...right, { kind: "allocated", berth: "a-1", generation: 4 }],
     "a-1 of generation 4 was given to more callers than etcd has",
