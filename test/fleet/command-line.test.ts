@@ -7,6 +7,9 @@ import { read } from "../docs/markdown.ts";
 import { runFleet } from "../support/fleet/host.ts";
 import { freePort } from "../support/ports.ts";
 
+/** As `berth-fleet --help` lists them. */
+const commands = Array.from(usages.usage.matchAll(/^ {2}([a-z]+)/gm), ([, name = ""]) => name);
+
 it.each([
   [["fly"], 100, /there is no command "fly"/],
   [["apply"], 100, /apply needs a file/],
@@ -74,9 +77,12 @@ it("an error is JSON where --json is asked for", async () => {
   expect(JSON.parse(ended.err)).toEqual({ error: "USAGE", message: "ls lists hosts, berths or sets" });
 });
 
-it("each command prints its help", async () => {
-  expect((await runFleet("http://127.0.0.1:1", "--help")).out).toBe(usages.usage);
-  expect((await runFleet("http://127.0.0.1:1", "agent", "--help")).out).toBe(usages.agentUsage);
+it("--help prints the commands, and each command prints its own help", async () => {
+  expect(await runFleet(undefined, "--help")).toEqual({ code: 0, out: usages.usage, err: "" });
+  const { usage: _, ...ofCommands } = usages;
+  expect(new Set(Object.keys(ofCommands))).toEqual(new Set(commands.map((name) => `${name}Usage`)));
+  for (const [key, out] of Object.entries(ofCommands))
+    expect(await runFleet(undefined, key.replace("Usage", ""), "--help")).toEqual({ code: 0, out, err: "" });
 });
 
 it("--version prints that of the package", async () => {
@@ -92,8 +98,8 @@ test("berth-fleet(1) has the commands and options of berth-fleet, and no other",
   expect(new Set(listed)).toEqual(new Set(options));
   // --label is one of agent, and one of allocate; --margin is one of agent, and one of replace.
   expect(listed).toHaveLength(new Set(listed).size + 2);
-  const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
-  expect(new Set(commands)).toEqual(new Set(Array.from(usages.usage.matchAll(/^ {2}([a-z]+)/gm), ([, name]) => name)));
+  const described = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
+  expect(new Set(described)).toEqual(new Set(commands));
 });
 
 test("the package brings its manual", () => {

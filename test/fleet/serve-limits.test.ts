@@ -6,6 +6,7 @@ import { afterEach, expect, it } from "vitest";
 import { Fault } from "../../packages/fleet/src/fault.ts";
 import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
 import { allocationServer } from "../../packages/fleet/src/serve/server.ts";
+import { Turns } from "../../packages/fleet/src/serve/turns.ts";
 
 /** Answers no read before it is let go. */
 class SlowEtcd extends EtcdClient {
@@ -51,6 +52,12 @@ async function serve(): Promise<{ etcd: SlowEtcd; port: number; said: string[] }
   return { etcd, port: address.port, said };
 }
 
+/** How many connections the server has. */
+const open = (): Promise<number> =>
+  new Promise((resolve, reject) =>
+    server?.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
+  );
+
 async function client(port: number, sent: string): Promise<{ socket: Socket; answer: Promise<string> }> {
   const socket = connect(port, "127.0.0.1");
   let got = "";
@@ -89,6 +96,15 @@ it("200 callers who ask at once whether it is well cost etcd one read, and get o
   expect(said).toEqual([]);
 });
 
+it("of 257 connections the last one is closed, and the others get an answer", async () => {
+  const { etcd, port } = await serve();
+  const all = await Promise.all(Array.from({ length: 256 }, () => client(port, health)));
+  await expect.poll(open).toBe(256);
+  expect(await (await client(port, health)).answer).toBe("");
+  etcd.letGo();
+  for (const { answer } of all) expect(await answer).toContain(" 503 ");
+});
+
 it("of 200 callers who allocate at once, 32 have etcd work at the same time, and each gets an answer", async () => {
   const { etcd, port } = await serve();
   const all = await Promise.all(Array.from({ length: 200 }, () => client(port, post)));
@@ -107,12 +123,31 @@ it("a caller who has gone before its turn costs etcd nothing", async () => {
   await expect.poll(() => etcd.reads).toBe(33);
   gone.socket.destroy();
   await gone.answer;
-  const open = async (): Promise<number> =>
-    await new Promise((resolve, reject) =>
-      server?.getConnections((error, count) => (error === null ? resolve(count) : reject(error))),
-    );
   await expect.poll(open).toBe(33);
   etcd.letGo();
   for (const { answer } of [...first, last]) expect(await answer).toContain(" 503 ");
   expect(etcd.reads).toBe(33);
+});
+
+it("a call beyond those that may wait is refused, and there is room again once one has ended", async () => {
+  const turns = new Turns(1, 2);
+  const ends: (() => void)[] = [];
+  const begun: string[] = [];
+  const call = (name: string) =>
+    turns.take(async () => {
+      begun.push(name);
+      await new Promise<void>((resolve) => ends.push(resolve));
+      return name;
+    });
+  const taken = [call("a"), call("b"), call("c")];
+  expect(await call("d")).toBe(undefined);
+  ends.shift()?.();
+  expect(await taken[0]).toEqual({ result: "a" });
+  taken.push(call("e"));
+  expect(await call("f")).toBe(undefined);
+  for (const name of ["b", "c", "e"]) {
+    await expect.poll(() => begun.at(-1)).toBe(name);
+    ends.shift()?.();
+  }
+  expect(await Promise.all(taken)).toEqual(["a", "b", "c", "e"].map((result) => ({ result })));
 });
