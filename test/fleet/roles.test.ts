@@ -142,7 +142,9 @@ describe("an etcd with roles", { ...needs("etcd", "etcdctl", "openssl", "root"),
     };
     await using h1 = await start("h1");
     await using h2 = await start("h2");
-    await expect.poll(() => h1.log, SOON).toContain("berths of lost hosts are placed by others: our user of etcd has");
+    await expect
+      .poll(() => h1.log, SOON)
+      .toContain("berths of lost hosts are placed by others: our user of etcd does not");
     folder.write({ "b.toml": sleepers("b", 'count = 2\non-lost = "replace"') });
     const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args, ...certificates.options("root"));
     expect(await fleet("apply", `${folder.path}/b.toml`)).toMatchObject({ code: 0, err: "" });

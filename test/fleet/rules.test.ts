@@ -1,4 +1,4 @@
-/** What a host runs for the fleet: who can write to etcd does not become its root. */
+/** What a host runs for the fleet: a program that can write to etcd does not become root on the host. */
 import { describe, expect, it } from "vitest";
 import { problemOf, type Rules } from "../../packages/fleet/src/agent/rules/rules.ts";
 import type { JsonObject } from "../../packages/fleet/src/index.ts";

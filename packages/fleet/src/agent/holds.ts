@@ -23,7 +23,10 @@ export class Holds {
     return this.#wanted.get(berth)?.generation === generation;
   }
 
-  /** The drains of holds that have ended are cancelled. Who began them, an agent that was restarted does not know. */
+  /**
+   * Cancels the drains whose holds have ended, also those that `berth drain` had begun. After a restart the agent knows
+   * only the drains of holds that it finds.
+   */
   async cancelEnded(): Promise<void> {
     for (const [berth, lease] of this.#drains) {
       if (this.#wanted.has(berth)) continue;

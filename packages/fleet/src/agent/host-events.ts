@@ -39,7 +39,7 @@ export class HostEvents {
         else {
           const host = this.#keys.nameIn(event.key);
           present.delete(host);
-          // Of a revision there is one event, whoever writes it.
+          // The id has the revision: if two hosts write the event, there is still one.
           if (nextOf(host, present) === this.#host)
             await this.#write("silent", host, `silent-${host}-${event.revision}`);
         }

@@ -5,7 +5,7 @@ import { hostName } from "../model/names.ts";
 import { commonFlags, parse } from "./common.ts";
 import { rolesUsage } from "./usage.ts";
 
-/** Prints them only: who may change users of etcd has another certificate than we do. */
+/** Only prints them: to change users of etcd takes another certificate than ours. */
 export async function rolesCommand(args: readonly string[]): Promise<string> {
   const { values, positionals } = parse(args, commonFlags, true);
   if (values.help) return rolesUsage;

@@ -52,7 +52,8 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
   --folder DIR   the folder of the berth files that it writes
   --socket PATH  the broker's socket (default: $BERTHD_SOCKET, else the usual places)
   --config DIR   another folder that the broker reads; may be given several times (default: /usr/lib/berthd and
-                 /etc/berthd). A berth that has a file or drop-ins there is never the fleet's
+                 /etc/berthd; for a user other than root ~/.config/berthd). A berth that has a file or drop-ins there
+                 is never the fleet's
   --name NAME    the host's name in the fleet (default: the hostname, up to the first dot)
   --address ADDRESS
                  what players connect to; may be given several times
@@ -115,8 +116,8 @@ ${common}`;
 
 export const serveUsage: string = `Usage: berth-fleet serve [OPTION]...
 
-Allocates by HTTP, with the requests of Agones: GameServerAllocation, and those of its allocator service. Who reaches it
-can allocate, and nothing else. Ends with SIGTERM.
+Allocates by HTTP, with the requests of Agones: GameServerAllocation, and those of its allocator service. A program
+that can connect can allocate, and can do nothing else. Ends with SIGTERM.
 
   --listen ADDRESS:PORT|PATH
                  where, or the path of a UNIX socket (default: 127.0.0.1:9116)

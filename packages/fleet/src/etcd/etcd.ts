@@ -160,7 +160,7 @@ export class EtcdClient implements Etcd, Disposable {
   #faultOf(error: unknown, channel: Channel | undefined): unknown {
     if (!(error instanceof CallFailed)) return error;
     if (error.status === PERMISSION_DENIED)
-      return new Fault("ETCD_DENIED", `our user of etcd has not the right: ${error.message}`, { cause: error });
+      return new Fault("ETCD_DENIED", `our user of etcd does not have the right: ${error.message}`, { cause: error });
     if (error.status !== UNAVAILABLE && error.status !== DEADLINE_EXCEEDED)
       return new Fault("ETCD_REFUSED", `etcd refused: ${error.message}`, { cause: error });
     if (channel !== undefined && !channel.closed) this.#at++;

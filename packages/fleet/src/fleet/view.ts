@@ -83,7 +83,7 @@ export function readable<T>(
   }
 }
 
-/** Refuses a record that is about something else than its key: who changes it by its name would change another key. */
+/** Refuses a record with another name than its key: a caller that changes it by its name would change another key. */
 export function named<T>(read: Reader<T>, nameOf: (record: T) => string, name: string): Reader<T> {
   return (value, at) => {
     const record = read(value, at);

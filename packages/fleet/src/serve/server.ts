@@ -14,7 +14,7 @@ import { Turns } from "./turns.ts";
 export interface ServeOptions {
   readonly etcd: Etcd;
   readonly keys: Keys;
-  /** What a caller must show. Undefined: whoever reaches the server may allocate. */
+  /** What a caller must show. Undefined: every program that can connect may allocate. */
   readonly token: string | undefined;
   /** A line for the log. */
   readonly say: (sentence: string) => void;

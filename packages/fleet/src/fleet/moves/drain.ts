@@ -65,6 +65,7 @@ async function drainBerth(etcd: Etcd, keys: Keys, former: Kept<Placement>, optio
   }
 }
 
+/** These end the move of one berth; the others still move. */
 const ABOUT_ONE: ReadonlySet<string> = new Set(["NO_FIT", "NOT_MOVED", "NO_SUCH_BERTH", "CONTENDED"]);
 
 /** Has its host hold it until the host is opened again. */
