@@ -19,7 +19,7 @@ const LEAST_PERCENT = 90;
 const rooms = {
   "bind-match": { mutate: ["src/broker/bind/bind-match.ts"], tests: ["test/broker/bind/bind-match.test.ts"] },
   policy: {
-    mutate: ["policy", "quota"].map((name) => `src/broker/access/${name}.ts`),
+    mutate: ["policy", "limits/quota"].map((name) => `src/broker/access/${name}.ts`),
     tests: ["policy", "quota"].map((name) => `test/broker/access/${name}.test.ts`),
   },
   launch: { mutate: ["src/launch/*.ts"], tests: ["test/launch/{listen-fds,plan-encode}.test.ts"] },

@@ -7,7 +7,7 @@ export {
   type ShownState as BerthStateWord,
   stateOf as berthState,
 } from "./berth-state.ts";
-export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/quota.ts";
+export type { QuotaLimits, Resource as QuotaResource } from "./broker/access/limits/quota.ts";
 export type {
   BerthState,
   BerthView,

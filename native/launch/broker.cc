@@ -18,7 +18,7 @@ constexpr char kSystemSocket[] = "/run/berthd/io.berthd.Broker";
 constexpr char kUserFolder[] = "/run/user/";
 constexpr char kUserSocket[] = "berthd/io.berthd.Broker";
 constexpr size_t kReplyMax = 1 << 20;
-constexpr size_t kCallMax = 1 << 20;  // LARGE_CALL in src/broker/access/limits.ts
+constexpr size_t kCallMax = 1 << 20;  // LARGE_CALL in src/broker/access/limits/limits.ts
 
 int64_t nowMs() {
   timespec now;

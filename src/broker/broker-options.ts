@@ -6,7 +6,7 @@ import type { Native } from "../native.ts";
 import type { Pool } from "../rootfs/ranges/range.ts";
 import type { PassedFd } from "../systemd/activation.ts";
 import type { DescriptorStore } from "../systemd/fd-store.ts";
-import type { QuotaLimits } from "./access/quota.ts";
+import type { QuotaLimits } from "./access/limits/quota.ts";
 import type { StartLimits } from "./demand/starter.ts";
 import type { DrainLimits } from "./drain/drain-step.ts";
 import type { Guard } from "./guard/guard.ts";

@@ -1,6 +1,6 @@
 /** The seccomp agent for container runtimes: opens its socket beside the control socket, and lets it serve. */
 import { agentPath } from "../net/socket-path.ts";
-import { DEFAULT_DEADLINE_MS } from "./access/limits.ts";
+import { DEFAULT_DEADLINE_MS } from "./access/limits/limits.ts";
 import { AgentSocket } from "./agent/agent-socket.ts";
 import { Containers } from "./agent/containers.ts";
 import type { Foundation, Settled } from "./parts.ts";

@@ -2,9 +2,9 @@
 import { systemAccounts } from "../accounts.ts";
 import { DraftReader } from "../config/drafts.ts";
 import { native } from "../native.ts";
+import { DEFAULT_QUOTA, Quota } from "./access/limits/quota.ts";
 import { Owners } from "./access/owners.ts";
 import { isPrivileged } from "./access/policy.ts";
-import { DEFAULT_QUOTA, Quota } from "./access/quota.ts";
 import { BerthEvents } from "./berths/berth/berth-events.ts";
 import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";

@@ -3,8 +3,8 @@
 import type { DraftReader } from "../config/drafts.ts";
 import type { Log } from "../log.ts";
 import type { Native } from "../native.ts";
+import type { Quota } from "./access/limits/quota.ts";
 import type { Owners } from "./access/owners.ts";
-import type { Quota } from "./access/quota.ts";
 import type { AgentSocket } from "./agent/agent-socket.ts";
 import type { BerthEvents } from "./berths/berth/berth-events.ts";
 import type { BerthRoots } from "./berths/berth-roots.ts";

@@ -6,7 +6,7 @@ import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SUBID_NAME } from "../../rootfs/ranges/ids-in-use.ts";
 import type { Range } from "../../rootfs/ranges/range.ts";
-import { OWNERS_AGE_MS } from "./limits.ts";
+import { OWNERS_AGE_MS } from "./limits/limits.ts";
 
 /** Ids from `first` to `last` count as `account`. */
 interface Owned {

@@ -14,7 +14,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import { type ContainerState, readContainerState } from "../../oci/container-state.ts";
-import { firstReservedFd } from "../access/limits.ts";
+import { firstReservedFd } from "../access/limits/limits.ts";
 import { networkOf } from "../access/network.ts";
 import type { Owners } from "../access/owners.ts";
 import type { Berth } from "../berths/berth/berth.ts";

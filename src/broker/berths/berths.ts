@@ -9,7 +9,7 @@ import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";
-import type { Quota } from "../access/quota.ts";
+import type { Quota } from "../access/limits/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
 import { inodesOf } from "../sockets/passed-socket.ts";
 import type { SocketFailure } from "../sockets/socket-failure.ts";

@@ -4,7 +4,7 @@
  */
 import type { FdHandle } from "../../fd.ts";
 import { MAX_FDS, type Native } from "../../native.ts";
-import { describeUser, type Quota } from "../access/quota.ts";
+import { describeUser, type Quota } from "../access/limits/quota.ts";
 import type { StoredStash } from "../record/stored-name.ts";
 import type { Berth } from "./berth/berth.ts";
 import type { Lease } from "./berth/lease.ts";

@@ -5,7 +5,7 @@
 import { constants } from "node:os";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { STOP_CALLS } from "../access/limits.ts";
+import { STOP_CALLS } from "../access/limits/limits.ts";
 import { type Berth, leaseView } from "../berths/berth/berth.ts";
 import type { BerthEvents } from "../berths/berth/berth-events.ts";
 import type { LeaseView } from "../berths/berth/berth-view.ts";

@@ -2,8 +2,8 @@
  * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. The broker
  * records it before it tells anyone, so the next broker goes on with it (test/broker/drain/drains.test.ts).
  */
-import { DRAIN_CHANGES } from "../access/limits.ts";
-import { TokenBucket } from "../access/token-bucket.ts";
+import { DRAIN_CHANGES } from "../access/limits/limits.ts";
+import { TokenBucket } from "../access/limits/token-bucket.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import { drainView, leaseView } from "../berths/berth/berth.ts";
 import type { BerthEvents } from "../berths/berth/berth-events.ts";

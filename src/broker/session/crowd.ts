@@ -1,6 +1,6 @@
 /** The connections that are open, and which of them to close when there is no room for another. */
 import type { Log } from "../../log.ts";
-import type { Quota } from "../access/quota.ts";
+import type { Quota } from "../access/limits/quota.ts";
 import type { Session } from "./session.ts";
 
 /** Who wants a connection. */

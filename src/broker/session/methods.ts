@@ -14,7 +14,7 @@ import {
   type Methods,
   refuse,
 } from "../../varlink/service.ts";
-import { firstReservedFd } from "../access/limits.ts";
+import { firstReservedFd } from "../access/limits/limits.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
 import { isStashName } from "../berths/berth/stash.ts";

@@ -1,7 +1,7 @@
 /** How often each user may connect. */
 import { expect, it } from "vitest";
-import { Arrivals } from "../../../src/broker/access/arrivals.ts";
-import { ARRIVALS } from "../../../src/broker/access/limits.ts";
+import { Arrivals } from "../../../src/broker/access/limits/arrivals.ts";
+import { ARRIVALS } from "../../../src/broker/access/limits/limits.ts";
 
 const { burst, perSecond } = ARRIVALS;
 

@@ -1,7 +1,7 @@
 /** What the connections of each user may hold, together with all others. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { MemoryPool } from "../../../src/broker/access/memory-pool.ts";
+import { MemoryPool } from "../../../src/broker/access/limits/memory-pool.ts";
 
 it("all connections of one user share its limit, and get back what they give", () => {
   const pool = new MemoryPool({ user: 100, all: 1000 });

@@ -2,7 +2,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { OWNERS_AGE_MS } from "../../../src/broker/access/limits.ts";
+import { OWNERS_AGE_MS } from "../../../src/broker/access/limits/limits.ts";
 import { Owners, type OwnersOptions } from "../../../src/broker/access/owners.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { openFds } from "../../support/fds.ts";

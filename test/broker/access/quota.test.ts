@@ -1,6 +1,6 @@
 /** What users are charged for, and how a message names them. */
 import { expect, it } from "vitest";
-import { DEFAULT_QUOTA, describeUser, Quota } from "../../../src/broker/access/quota.ts";
+import { DEFAULT_QUOTA, describeUser, Quota } from "../../../src/broker/access/limits/quota.ts";
 
 it("an account is charged up to its limit, each resource and each account on its own", () => {
   const quota = new Quota({ connections: 2, stash: 1, interceptions: 0 });

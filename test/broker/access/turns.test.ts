@@ -1,7 +1,7 @@
 /** Whose message is read next, with a clock and an event loop of the test's own. */
 import { describe, expect, it } from "vitest";
-import { QUANTUM_MS, SLICE_MS } from "../../../src/broker/access/limits.ts";
-import { Turns } from "../../../src/broker/access/turns.ts";
+import { QUANTUM_MS, SLICE_MS } from "../../../src/broker/access/limits/limits.ts";
+import { Turns } from "../../../src/broker/access/limits/turns.ts";
 import type { Turn } from "../../../src/wire.ts";
 
 /** An event loop whose rounds the test starts, and reads that take as long as it says. */

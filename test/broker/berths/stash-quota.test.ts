@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { systemAccounts } from "../../../src/accounts.ts";
+import { DEFAULT_QUOTA, Quota } from "../../../src/broker/access/limits/quota.ts";
 import { Owners } from "../../../src/broker/access/owners.ts";
-import { DEFAULT_QUOTA, Quota } from "../../../src/broker/access/quota.ts";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import type { Refusal } from "../../../src/broker/berths/request.ts";
 import { Stashes } from "../../../src/broker/berths/stashes.ts";

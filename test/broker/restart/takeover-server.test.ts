@@ -1,7 +1,7 @@
 /** The old broker's side of a takeover, with two connections of root that are both heard. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { Budgets } from "../../../src/broker/access/budgets.ts";
-import { LARGE_CALL } from "../../../src/broker/access/limits.ts";
+import { Budgets } from "../../../src/broker/access/limits/budgets.ts";
+import { LARGE_CALL } from "../../../src/broker/access/limits/limits.ts";
 import { Peer } from "../../../src/broker/access/peer.ts";
 import { BrokerCounts } from "../../../src/broker/counts/broker-counts.ts";
 import { Guard } from "../../../src/broker/guard/guard.ts";

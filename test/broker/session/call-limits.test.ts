@@ -1,6 +1,6 @@
 /** How large a call may be: small for somebody who may take no berth. Needs root, to be several users. */
 import { describe, expect, it } from "vitest";
-import { LARGE_CALL, SMALL_CALL } from "../../../src/broker/access/limits.ts";
+import { LARGE_CALL, SMALL_CALL } from "../../../src/broker/access/limits/limits.ts";
 import { type BrokerProcess, spawnBroker } from "../../support/broker.ts";
 import { needs } from "../../support/needs.ts";
 import { frame, RawPeer } from "../../support/peer.ts";

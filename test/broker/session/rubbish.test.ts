@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { Complaints } from "../../../src/broker/access/complaints.ts";
+import { Complaints } from "../../../src/broker/access/limits/complaints.ts";
 import { startBroker } from "../../support/broker.ts";
 import { RawPeer } from "../../support/peer.ts";
 

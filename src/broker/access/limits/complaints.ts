@@ -2,7 +2,7 @@
  * Log lines about connections that any local user can cause. The first few are logged. Those that follow within some
  * seconds are counted and summed up in one line, so that nobody can fill the log (test/broker/session/rubbish.test.ts).
  */
-import type { Log } from "../../log.ts";
+import type { Log } from "../../../log.ts";
 
 /** Lines that are logged within {@link INTERVAL_MS} milliseconds of the first. */
 const BURST = 5;

@@ -6,7 +6,7 @@
  * their slice, reads wait until the event loop has looked for new messages. Then users who have used little come first.
  * Privileged users have a share of their own.
  */
-import type { Turn } from "../../wire.ts";
+import type { Turn } from "../../../wire.ts";
 import { QUANTUM_MS, SLICE_MS } from "./limits.ts";
 
 /** Time, and what to do when the event loop has looked for new messages. Tests pass their own. */

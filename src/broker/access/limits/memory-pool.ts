@@ -2,7 +2,7 @@
  * How much memory the connections of each user may hold, all together and of all users. Pure: it only counts.
  * When all users together hold too much, those below an equal share still get some.
  */
-import type { Memory } from "../../wire.ts";
+import type { Memory } from "../../../wire.ts";
 import type { MemoryLimits } from "./limits.ts";
 
 /** For peers without a limit. */

@@ -1,6 +1,6 @@
 /** How many files this process may open. */
 import { readFileSync } from "node:fs";
-import { check } from "../../errors.ts";
+import { check } from "../../../errors.ts";
 
 /** Soft RLIMIT_NOFILE; Node has no getrlimit(2). */
 export function maxOpenFiles(): number {

@@ -1,5 +1,5 @@
 /** What each user may use of the broker's time and memory. Root and the broker's own user have a share of their own. */
-import type { Memory, Turn } from "../../wire.ts";
+import type { Memory, Turn } from "../../../wire.ts";
 import { INCOMPLETE_BYTES, UNREAD_BYTES } from "./limits.ts";
 import { MemoryPool, UNLIMITED } from "./memory-pool.ts";
 import { Turns } from "./turns.ts";
