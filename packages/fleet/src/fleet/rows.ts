@@ -2,7 +2,7 @@
 import type { BerthReport } from "../model/berth-report.ts";
 import type { HostRecord } from "../model/host.ts";
 import type { Allocation, Placement } from "../model/placement.ts";
-import { isOf } from "./allocation/candidates.ts";
+import { isOfServer } from "./allocation/candidates.ts";
 
 export interface BerthRow extends Placement {
   /** What players connect to; empty while its host is silent. */
@@ -34,7 +34,7 @@ export function berthRow(
 ): BerthRow {
   const now = report?.generation === placed.generation ? report : undefined;
   const { state = null, why = null, players = null, max = null } = now ?? {};
-  const allocated = now !== undefined && allocation !== undefined && isOf(allocation, now);
+  const allocated = now !== undefined && allocation !== undefined && isOfServer(allocation, now);
   return { ...placed, addresses: host?.addresses ?? [], state, why, players, max, allocated };
 }
 

@@ -32,7 +32,7 @@ export interface Candidate {
 }
 
 /** Whether the allocation is of the server that the report is about. */
-export function isOf(one: Allocation, report: BerthReport): boolean {
+export function isOfServer(one: Allocation, report: BerthReport): boolean {
   return one.berth === report.berth && one.generation === report.generation && one.server === report.server;
 }
 
@@ -61,7 +61,7 @@ export async function readCandidates(etcd: Etcd, keys: Keys, wish: Wish): Promis
     const record = read(hostOf.get(host), hostRecord);
     const former = allocationOf.get(berth);
     const has = read(former, allocation);
-    const isTaken = has !== undefined && report !== undefined && isOf(has, report);
+    const isTaken = has !== undefined && report !== undefined && isOfServer(has, report);
     if (record === undefined || report?.server === undefined || report.state !== "occupied") counts.idle++;
     else if (report.generation !== generation) counts.idle++;
     else if (Object.entries(wish.labels).some(([name, value]) => record.labels[name] !== value)) counts.elsewhere++;
