@@ -3,11 +3,19 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { describe, expect, it, vi } from "vitest";
-import { eventChange, MOST_EVENTS, pruneSometimes, readEvents } from "../../packages/fleet/src/fleet/events.ts";
+import {
+  eventChange,
+  followEvents,
+  MOST_EVENTS,
+  pruneSometimes,
+  readEvents,
+} from "../../packages/fleet/src/fleet/events.ts";
 import {
   allocate,
+  Compacted,
   cordonHost,
-  type EtcdClient,
+  type Entry,
+  EtcdClient,
   Fleet,
   type FleetChange,
   Keys,
@@ -117,6 +125,23 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
     expect(newest).toEqual(["refused", "released", "closed", "opened"]);
   });
 
+  it("events --follow prints what happened, and then each event, until Ctrl-C", async () => {
+    const keys = new Keys("/following/");
+    await addHost(client, keys, "h1", usual);
+    await cordonHost(client, keys, "h1");
+    const options = ["--json", "--etcd", etcd.endpoint, "--prefix", keys.prefix];
+    const following = spawn(...fleetCommand("events", "--follow", ...options), {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const lines = createInterface(following.stdout)[Symbol.asyncIterator]();
+    expect(JSON.parse((await lines.next()).value ?? "")).toMatchObject({ kind: "closed", host: "h1" });
+    await uncordonHost(client, keys, "h1");
+    expect(JSON.parse((await lines.next()).value ?? "")).toMatchObject({ kind: "opened", host: "h1" });
+    const closed = once(following, "close");
+    following.kill("SIGINT");
+    expect(await closed).toEqual([0, null]);
+  });
+
   it("a watch has what is there, and then each change of a row", async () => {
     const keys = new Keys("/watching/");
     await addHost(client, keys, "h1", usual);
@@ -205,4 +230,32 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
     ] as const)
       expect(await run(keys, "explain", berth)).toMatchObject({ code: 1, err: expect.stringContaining(why) });
   });
+});
+
+it("no event comes twice where etcd has forgotten what happened and is read again", async () => {
+  const keys = new Keys();
+  const entry = (revision: number): Entry => ({
+    ...{ key: keys.of({ kind: "event", event: String(revision) }), revision },
+    value: JSON.stringify({ time: "2026-01-31T12:00:00.000Z", kind: "joined", host: `h${revision}` }),
+  });
+  const etcd = new EtcdClient(["http://127.0.0.1:1"]);
+  const lists = [
+    [entry(3), entry(2)],
+    [entry(5), entry(2), entry(3), entry(4)],
+  ];
+  etcd.read = async (...ranges) => ({ revision: 5, lists: Object.assign(ranges.map(() => lists.shift())) });
+  etcd.watch = async function* () {
+    if (lists.length === 0) yield [{ kind: "put", entry: entry(6) }];
+    else {
+      yield [{ kind: "put", entry: entry(4) }];
+      throw new Compacted("etcd has no such events");
+    }
+  };
+  const stop = new AbortController();
+  const hosts: (string | undefined)[] = [];
+  for await (const { host } of followEvents(etcd, keys, stop.signal)) {
+    hosts.push(host);
+    if (host === "h6") stop.abort();
+  }
+  expect(hosts).toEqual(["h2", "h3", "h4", "h5", "h6"]);
 });

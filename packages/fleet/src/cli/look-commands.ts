@@ -1,7 +1,6 @@
 /** `berth-fleet watch`, `events` and `explain`: what happens, what happened, and why. */
-import { follow } from "../etcd/follow.ts";
 import { Fault } from "../fault.ts";
-import { eventIn, readEvents } from "../fleet/events.ts";
+import { followEvents, readEvents } from "../fleet/events.ts";
 import { explainBerth } from "../fleet/explain-berth.ts";
 import { Fleet } from "../fleet/fleet.ts";
 import { stateWord } from "../fleet/rows.ts";
@@ -77,15 +76,7 @@ export async function eventsCommand(args: readonly string[]): Promise<string> {
     return "";
   }
   await etcd.read({ key: keys.prefix });
-  for await (const one of follow(etcd, { prefix: keys.all("event") }, stop.signal)) {
-    if (one.kind === "all")
-      [...one.entries]
-        .sort((a, b) => a.revision - b.revision)
-        .flatMap(eventIn)
-        .forEach(show);
-    else if (one.kind === "changes")
-      one.events.flatMap((event) => (event.kind === "put" ? eventIn(event.entry) : [])).forEach(show);
-  }
+  for await (const event of followEvents(etcd, keys, stop.signal)) show(event);
   return "";
 }
 

@@ -1,6 +1,7 @@
 /** The history of a fleet: events in etcd, each written by the transaction that it tells of. The oldest are removed. */
 import { randomBytes } from "node:crypto";
 import { commitInParts, type Etcd } from "../etcd/etcd.ts";
+import { follow } from "../etcd/follow.ts";
 import type { Change, Entry } from "../etcd/messages.ts";
 import { Fault } from "../fault.ts";
 import { type EventKind, type FleetEvent, fleetEvent, shortened } from "../model/event.ts";
@@ -29,8 +30,25 @@ export async function readEvents(etcd: Etcd, keys: Keys): Promise<FleetEvent[]> 
   return (await eventEntries(etcd, keys)).flatMap(eventIn);
 }
 
+/** All events, the oldest first, and then each as it is written. None comes twice, also after a compaction. */
+export async function* followEvents(
+  etcd: Etcd,
+  keys: Keys,
+  signal: AbortSignal,
+): AsyncGenerator<FleetEvent, void, void> {
+  let last = 0;
+  for await (const one of follow(etcd, { prefix: keys.all("event") }, signal)) {
+    if (one.kind === "lost" || one.kind === "back") continue;
+    const written =
+      one.kind === "all" ? one.entries : one.events.flatMap((event) => (event.kind === "put" ? event.entry : []));
+    const fresh = inOrder(written.filter(({ revision }) => revision > last));
+    last = fresh.at(-1)?.revision ?? last;
+    yield* fresh.flatMap(eventIn);
+  }
+}
+
 /** The event of a key; none if nobody can read it. */
-export function eventIn({ key, value }: Entry): FleetEvent[] {
+function eventIn({ key, value }: Entry): FleetEvent[] {
   const event = readable(key, value, fleetEvent, () => undefined);
   return event === undefined ? [] : [event];
 }
@@ -48,8 +66,13 @@ export async function pruneSometimes(etcd: Etcd, keys: Keys, chance: number = Ma
   }
 }
 
-/** In the order of writing. */
+/** The oldest first. */
 async function eventEntries(etcd: Etcd, keys: Keys): Promise<Entry[]> {
   const { lists } = await etcd.read({ prefix: keys.all("event") });
-  return [...lists[0]].sort((one, other) => one.revision - other.revision);
+  return inOrder(lists[0]);
+}
+
+/** In the order of writing. */
+function inOrder(entries: readonly Entry[]): Entry[] {
+  return [...entries].sort((one, other) => one.revision - other.revision);
 }
