@@ -1,6 +1,7 @@
 /** What a host's broker says of a berth of the fleet. */
 import { Fields, integer, type Reader, text } from "./fields.ts";
 import { berthName, serverId } from "./names.ts";
+import { generation } from "./placement.ts";
 
 export interface BerthReport {
   readonly berth: string;
@@ -29,7 +30,7 @@ export const berthReport: Reader<BerthReport> = (value, at) => {
   const server = fields.or("server", serverId, undefined);
   return {
     berth: fields.get("berth", berthName),
-    generation: fields.get("generation", integer(1, Number.MAX_SAFE_INTEGER)),
+    generation: fields.get("generation", generation),
     state: fields.get("state", line),
     ...(why !== undefined && { why }),
     ...(players !== undefined && { players }),

@@ -1,6 +1,7 @@
 /** Something that happened to a fleet, for its history. */
-import { Fields, integer, type Reader, text } from "./fields.ts";
+import { Fields, type Reader, text } from "./fields.ts";
 import { berthName, hostName, setName } from "./names.ts";
+import { generation } from "./placement.ts";
 
 export type EventKind =
   | "placed"
@@ -36,7 +37,6 @@ export interface FleetEvent {
 /** Characters of `why`. */
 const LONGEST_WHY = 400;
 const line = text(/^[^\0\n]*$/, "a line");
-const generation = integer(1, Number.MAX_SAFE_INTEGER);
 
 export const fleetEvent: Reader<FleetEvent> = (value, at) => {
   const fields = new Fields(value, at);

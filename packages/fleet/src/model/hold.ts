@@ -1,6 +1,7 @@
 /** What a host is told about one of its berths: to end its server and leave it off, and where no new berths come. */
 import { Fields, integer, oneOf, type Reader } from "./fields.ts";
 import { berthName } from "./names.ts";
+import { generation } from "./placement.ts";
 
 /** A berth's server ends as `berth drain` ends it. It starts again when the hold is gone and the berth still there. */
 export interface Hold {
@@ -25,7 +26,7 @@ export const hold: Reader<Hold> = (value, at) => {
   const within = fields.or("within", integer(0, LONGEST_DRAIN_SECONDS), undefined);
   return {
     berth: fields.get("berth", berthName),
-    generation: fields.get("generation", integer(1, Number.MAX_SAFE_INTEGER)),
+    generation: fields.get("generation", generation),
     ...(within !== undefined && { within }),
     by: fields.get("by", oneOf("move", "drain")),
   };

@@ -58,7 +58,7 @@ export const MOST_PLAYERS = 1_000_000;
 
 export const NO_BOOKINGS: Bookings = { berths: {} };
 
-const generation = integer(1, Number.MAX_SAFE_INTEGER);
+export const generation: Reader<number> = integer(1, Number.MAX_SAFE_INTEGER);
 
 export const placement: Reader<Placement> = (value, at) => {
   const fields = new Fields(value, at);
