@@ -13,7 +13,7 @@ export const floors: Readonly<Record<string, readonly (readonly string[])[]>> = 
     ["."], // broker.ts and what starts it
   ],
   "broker/access": [["limits"], ["."]], // what a user may use; who a peer is, and what it may do
-  "broker/berths": [["berth"], ["repairs", "reports"], ["."]], // one berth; what mends its sockets, and what is said of it; all of them
+  "broker/berths": [["berth"], ["repairs", "reports"], ["."]], // one berth; its repairs and reports; all of them
   "broker/bind": [["server"], ["."]], // the server that binds, and what it gets
   "broker/demand": [["doorman"], ["."]], // the processes that answer, and who has them watch
   "broker/sockets": [["holders", "interfaces"], ["."], ["control"]],

@@ -32,7 +32,7 @@ export interface IdleWatchOptions extends TrafficOptions {
   readonly sys: Native;
   readonly log: Log;
   readonly runner: Pick<Runner, "stop">;
-  readonly inquiries: Pick<Inquiries, "ask" | "knows" | "mayBeOurs">;
+  readonly inquiries: Pick<Inquiries, "ask" | "canAsk" | "mayBeOurs">;
   /** Milliseconds from SIGTERM to SIGKILL, unless the berth says another time. */
   readonly stopTimeout: number;
   /** Called before the server is stopped. */
@@ -89,7 +89,7 @@ export class IdleWatch {
 
   #schedule(lease: Lease, stopAfter: number): void {
     const interval = stopAfter / CHECKS;
-    const canAsk = this.#options.inquiries.knows(this.#berth);
+    const canAsk = this.#options.inquiries.canAsk(this.#berth);
     this.#timer = setTimeout(
       () => this.#look(lease, stopAfter),
       canAsk ? Math.min(interval, MOST_BETWEEN_ASKS_MS) : interval,
@@ -109,7 +109,7 @@ export class IdleWatch {
 
   #ask(lease: Lease, stopAfter: number, isUsed: boolean, now: number): void {
     const { inquiries } = this.#options;
-    if (lease.said !== undefined || !inquiries.knows(this.#berth)) {
+    if (lease.said !== undefined || !inquiries.canAsk(this.#berth)) {
       // A server that says that it has players may have lost them.
       return this.#decide(lease, stopAfter, lease.said?.count === 0 ? "empty" : isUsed ? "used" : "unused", now);
     }

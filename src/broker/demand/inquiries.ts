@@ -47,7 +47,7 @@ export class Inquiries {
   }
 
   /** Whether the server of a berth can be asked. */
-  knows({ spec }: Berth): boolean {
+  canAsk({ spec }: Berth): boolean {
     return spec.server.asleep !== undefined;
   }
 
@@ -57,7 +57,7 @@ export class Inquiries {
     known.waiting.push(answered);
     if (known.waiting.length > 1) return;
     const isFresh = performance.now() - known.at < FRESH_MS;
-    if (this.#isClosed || !this.knows(berth) || isFresh || known.leftOut > 0) {
+    if (this.#isClosed || !this.canAsk(berth) || isFresh || known.leftOut > 0) {
       if (!isFresh && known.leftOut > 0) known.leftOut--;
       setImmediate(() => this.#tell(known));
       return;

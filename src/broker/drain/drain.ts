@@ -21,7 +21,7 @@ const RETRY_MS = 1000;
 export interface DrainOptions extends TrafficOptions {
   readonly log: Log;
   readonly stops: Pick<Stops, "end">;
-  readonly inquiries: Pick<Inquiries, "ask" | "knows" | "mayBeOurs">;
+  readonly inquiries: Pick<Inquiries, "ask" | "canAsk" | "mayBeOurs">;
   readonly limits: DrainLimits;
   /** Whether this broker is being replaced: it stops nothing then. */
   readonly isPaused: () => boolean;
@@ -81,12 +81,13 @@ export class Drain {
     });
   }
 
+  /** Decides by what is known now, and again once the server has answered, if only it can say who plays. */
   #decide(): void {
     const { inquiries } = this.#options;
     const { lease } = this.#berth;
     this.#step();
-    const isKnown = lease !== this.lease || this.lease.said !== undefined || !inquiries.knows(this.#berth);
-    if (isKnown || this.#isStopping || this.#isAsking) return;
+    const mustAsk = lease === this.lease && lease.said === undefined && inquiries.canAsk(this.#berth);
+    if (!mustAsk || this.#isStopping || this.#isAsking) return;
     this.#isAsking = true;
     inquiries.ask(this.#berth, this.lease, () => {
       this.#isAsking = false;

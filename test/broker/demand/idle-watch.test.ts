@@ -94,7 +94,7 @@ class Scene implements Disposable {
         to: ({ address }) => this.connected.includes(address),
       },
       inquiries: {
-        knows: () => this.answer !== "unasked",
+        canAsk: () => this.answer !== "unasked",
         ask: (_, lease, answered) => {
           expect(lease).toBe(this.berth.lease);
           answered(this.answer === "unasked" ? undefined : this.answer);

@@ -100,7 +100,7 @@ it("asks a server that does not answer less and less often, and one that answers
 
 it("cannot ask a server without a doorman", async () => {
   using scene = new Scene("");
-  expect(scene.inquiries.knows(scene.berth)).toBe(false);
+  expect(scene.inquiries.canAsk(scene.berth)).toBe(false);
   scene.ask();
   await pass(0);
   expect([scene.questions, scene.heard]).toEqual([[], [undefined]]);

@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import type { DrainOptions } from "../../../src/broker/drain/drain.ts";
 
 export const noDoorman: DrainOptions["inquiries"] = {
-  knows: () => false,
+  canAsk: () => false,
   ask: () => expect.unreachable("nobody can ask"),
   mayBeOurs: () => false,
 };
