@@ -25,10 +25,10 @@ export default defineConfig({
   test: {
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
-    // How long to wait for what must come is no part of a test: its usual second ends while a loaded machine forks.
-    expect: { poll: { timeout: 10_000, interval: 20 } },
+    // A limit ends what hangs. It is no part of a test how long what must come takes: a loaded machine needs 20 s for it.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000, interval: 20 } },
     projects: [
       {
         extends: true,

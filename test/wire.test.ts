@@ -155,7 +155,7 @@ describe("receiving frames", () => {
     const listening = new Listening();
     const file = memfd();
     say("begin", [file]);
-    await vi.waitUntil(() => listening.wire.receiving, { timeout: 10_000 });
+    await vi.waitUntil(() => listening.wire.receiving, { timeout: 30_000 });
     say("end\0", [file]);
     await listening.until(() => listening.closed.length > 0);
     expect(listening.got).toEqual([]);

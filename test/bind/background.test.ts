@@ -32,7 +32,7 @@ async function look({ socket }: { readonly socket: string }): Promise<Listed> {
 
 /** Resolves when the berth is as wanted. */
 async function seen(broker: { readonly socket: string }, wanted: unknown): Promise<void> {
-  await expect.poll(() => look(broker), { timeout: 20_000 }).toMatchObject(wanted as Listed);
+  await expect.poll(() => look(broker), { timeout: 30_000 }).toMatchObject(wanted as Listed);
 }
 
 const vacant = { state: "vacant" };

@@ -234,7 +234,7 @@ describe("berth console on a terminal", needs("tmux"), () => {
       await terminal.shows("got hello");
       expect(terminal.wraps).toBe(false);
       if (args === "") terminal.press("C-]", "d");
-      await expect.poll(() => terminal.wraps, { timeout: 10_000 }).toBe(true);
+      await expect.poll(() => terminal.wraps, { timeout: 30_000 }).toBe(true);
     } finally {
       await end(server);
     }

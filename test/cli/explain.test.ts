@@ -1,5 +1,5 @@
 /** `berth explain`, built, with real servers: it is the server's own behaviour that has to come out. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
@@ -15,7 +15,7 @@ import { askUdp, inodesAt, Server, socketsOf } from "../bind/harness.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs, pathOf } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { berth, cli, Lines, start } from "./support.ts";
+import { berth, cli, type Ended, Lines, start } from "./support.ts";
 
 interface Explained {
   readonly exit: { readonly code: number | null; readonly signal: string | null };
@@ -35,6 +35,22 @@ interface Explained {
 async function explain(seconds: number, ...command: string[]): Promise<Explained> {
   const { stdout } = await berth(["explain", "--for", String(seconds), "--json", "arena", "--", ...command]);
   return JSON.parse(stdout) as Explained;
+}
+
+/** Runs `berth explain` until the server prints a line "bound", then ends it as Ctrl-C does. */
+async function explainUntilBound(command: readonly string[], cwd = "/"): Promise<Ended> {
+  const [program = "", ...args] = command;
+  const child = spawn(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (part) => {
+    stdout += part;
+  });
+  child.stderr.setEncoding("utf8").on("data", (part) => {
+    stderr += part;
+    if (/^bound$/m.test(stderr)) child.kill("SIGINT");
+  });
+  const [code] = (await once(child, "close")) as [number | null];
+  return { code, stdout, stderr };
 }
 
 /** The addresses of each socket, by its name; the configuration must be in order. */
@@ -91,7 +107,7 @@ test("a Node server's TCP, UDP and IPv6 sockets become a section for each port",
     let left = all.length;
     for (const one of all) one.on("listening", () => --left === 0 && process.exit());
   `;
-  const { toml, exit } = await explain(10, process.execPath, "-e", script);
+  const { toml, exit } = await explain(60, process.execPath, "-e", script);
   expect(exit).toEqual({ code: 0, signal: null });
   const { game = [], ...others } = sockets(toml);
   expect(game.toSorted()).toEqual([`tcp://*:${port}`, `udp://0.0.0.0:${port}`, `udp://[::]:${port}`]);
@@ -102,7 +118,7 @@ test("a Node server's TCP, UDP and IPv6 sockets become a section for each port",
 test("options that a server set before bind are reported, with the program and the number of calls", async () => {
   const port = await freePort();
   const { binds, exit } = await explain(
-    10,
+    60,
     ...python(
       "def bind(buffer):",
       "  u = s.socket(s.AF_INET, s.SOCK_DGRAM)",
@@ -129,7 +145,7 @@ test("options that a server set before bind are reported, with the program and t
 test("options that bind delivery does not carry over are named, and UDP-Lite is not called udp", async () => {
   const port = await freePort();
   const { binds, toml } = await explain(
-    10,
+    60,
     ...python(
       "u = s.socket(s.AF_INET, s.SOCK_DGRAM)",
       "u.setsockopt(s.SOL_SOCKET, 44, 1)", // SO_LOCK_FILTER
@@ -152,12 +168,14 @@ test("options that bind delivery does not carry over are named, and UDP-Lite is 
 });
 
 /** Starts the built explain as nobody, whose ports below 1024 are not. */
-function explainAsNobody(...args: string[]): { code: number | null; stdout: string; stderr: string } {
-  const child = spawnSync(
-    pathOf("setpriv"),
-    ["--reuid=nobody", "--regid=nogroup", "--clear-groups", process.execPath, cli, "explain", ...args],
-    { encoding: "utf8", cwd: "/" },
-  );
+function asNobody(...args: string[]): string[] {
+  const ids = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"];
+  return [pathOf("setpriv"), ...ids, process.execPath, cli, "explain", ...args];
+}
+
+function explainAsNobody(...args: string[]): Ended {
+  const [program = "", ...words] = asNobody(...args);
+  const child = spawnSync(program, words, { encoding: "utf8", cwd: "/" });
   return { code: child.status, stdout: child.stdout, stderr: child.stderr };
 }
 
@@ -228,9 +246,10 @@ test("a server that has several sockets of one address at once gets as many", ne
     "workers = [bind(kind, 606) for kind in (s.SOCK_DGRAM, s.SOCK_STREAM) for _ in range(3)]",
     "bind(s.SOCK_DGRAM, 607).close()",
     "again = bind(s.SOCK_DGRAM, 607)",
+    'print("bound", flush=True)',
     "signal.pause()",
   );
-  const { stdout } = explainAsNobody("--for", "2", "arena", "--", ...script);
+  const { stdout } = await explainUntilBound(asNobody("arena", "--", ...script));
   expect(sockets(stdout)).toEqual({
     game: [...Array(3).fill("udp://127.0.0.1:606"), ...Array(3).fill("tcp://127.0.0.1:606")],
     "game-2": ["udp://127.0.0.1:607"],
@@ -295,6 +314,7 @@ test(
         "import socket, sys",
         "u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
         'u.bind(("127.0.0.1", int(open("port").read())))',
+        'print("bound", flush=True)',
         "while True:",
         "  _, player = u.recvfrom(9)",
         '  u.sendto(" ".join(sys.argv[1:]).encode(), player)',
@@ -308,11 +328,8 @@ test(
       ["--user", "nobody"],
       ["--user", "65534"],
     ]) {
-      const { stdout } = spawnSync(
-        process.execPath,
-        [cli, "explain", "--for", "2", ...explained, "arena", "--", "./server.py", ...words],
-        { encoding: "utf8", cwd },
-      );
+      const command = [process.execPath, cli, "explain", ...explained, "arena", "--", "./server.py", ...words];
+      const { stdout } = await explainUntilBound(command, cwd);
       await using broker = await spawnBroker({ "arena.toml": stdout });
       expect(broker.log.filter(({ level }) => level === "error")).toEqual([]);
       await using server = new Server(launcherPath(), ["--socket", broker.socket, "arena"], { cwd: "/" });
@@ -339,7 +356,7 @@ test("a bind that fails also fails for the server, and is reported with its errn
     `try: u.bind(("127.0.0.1", ${port}))`,
     "except OSError as e: sys.exit(e.errno)",
   );
-  const { binds, exit, toml } = await explain(10, ...script);
+  const { binds, exit, toml } = await explain(60, ...script);
   busy.close();
   expect(exit.code).toBe(98);
   expect(binds.map(({ error }) => error)).toEqual(["EADDRINUSE"]);
@@ -378,11 +395,12 @@ test("a UDP port that the server closes again is no port of its berth", async ()
     `kept = bind(${game})`,
     // The command shows no port: so neither is taken for one that an operator wrote.
     `bind(int("${String(source).split("").join('""')}")).close()`,
+    'print("bound", flush=True)',
     "signal.pause()",
   );
-  const { toml } = await explain(3, ...script);
-  expect(sockets(toml)).toEqual({ game: [`udp://0.0.0.0:${game}`] });
-  expect(toml).toContain('other-binds = "ephemeral"');
+  const { stdout } = await explainUntilBound([process.execPath, cli, "explain", "arena", "--", ...script]);
+  expect(sockets(stdout)).toEqual({ game: [`udp://0.0.0.0:${game}`] });
+  expect(stdout).toContain('other-binds = "ephemeral"');
 });
 
 test("a server that ignores SIGTERM is killed after the grace", async () => {
@@ -451,7 +469,7 @@ test("ioq3ded's port is found out, and stays its own when it is busy", needs("io
   const busy = createSocket("udp4").bind(await freePort(), "0.0.0.0");
   await once(busy, "listening");
   const { port } = busy.address();
-  const { binds, toml } = await explain(15, ...quake(folder, port));
+  const { binds, toml } = await explain(60, ...quake(folder, port));
   busy.close();
   expect(binds.map(({ address, error }) => [address, error]).slice(0, 2)).toEqual([
     [`udp://0.0.0.0:${port}`, "EADDRINUSE"],

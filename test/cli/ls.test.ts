@@ -19,7 +19,7 @@ describe("a broker with three berths, one taken", () => {
     tenant = start(["run", "lobby"], env);
     await broker.logged(({ event }) => event === "acquired");
     // It has the berth before it is nobody's, and before it is its command.
-    await vi.waitUntil(() => readFileSync(`/proc/${tenant.pid}/comm`, "utf8") === "sleep\n", { timeout: 10_000 });
+    await vi.waitUntil(() => readFileSync(`/proc/${tenant.pid}/comm`, "utf8") === "sleep\n", { timeout: 30_000 });
   });
   afterAll(async () => {
     tenant.kill("SIGKILL");

@@ -60,8 +60,8 @@ describe("berth new", () => {
   test("--explain runs the server, and the file has the addresses that it binds", async () => {
     using folder = new TestFolder();
     const port = await freePort();
-    const server = `require("node:dgram").createSocket("udp4").bind(${port}, "127.0.0.1")`;
-    const args = ["--explain", "--for", "2", ...asUser, "--", process.execPath, "--eval", server];
+    const server = `require("node:dgram").createSocket("udp4").bind(${port}, "127.0.0.1", () => process.exit())`;
+    const args = ["--explain", "--for", "60", ...asUser, "--", process.execPath, "--eval", server];
     const { code, stdout } = await create(folder, "arena", ...args);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^wrote {3}\S+arena\.toml\nnext:/);

@@ -39,7 +39,7 @@ describe("a broker with images (mounts need root)", needs("root"), () => {
       using client = await VarlinkClient.connect(broker.socket);
       const listed = async () => (await client.call("io.berthd.Broker.List")).parameters["berths"];
       await expect
-        .poll(listed, { timeout: 10_000 })
+        .poll(listed, { timeout: 30_000 })
         .toMatchObject([{ root: { images: ["arena@one"], newer: ["arena@two"] } }]);
       expect((await berth(["ls", "--socket", broker.socket])).stdout.replace(/\s+/g, " ")).toContain(
         "arena: has arena@one; its image is arena@two now; restart it: berth restart arena",

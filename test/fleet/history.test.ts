@@ -158,7 +158,7 @@ describe("the history of a fleet", { ...needs("etcd"), timeout: 60_000 }, () => 
     const watching = (async () => {
       for await (const change of watchFleet(client, keys, stop.signal)) seen.push(text(change));
     })();
-    const reached = (line: string) => expect.poll(() => seen, { timeout: 20_000 }).toContain(line);
+    const reached = (line: string) => expect.poll(() => seen, { timeout: 30_000 }).toContain(line);
     await reached("present duel-1 null null false");
     expect(seen).toEqual(["present h1 false", "present duel-1 null null false"]);
     await report(client, keys, "duel", { server: "lease-1", players: 2 });

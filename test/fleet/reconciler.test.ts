@@ -67,7 +67,7 @@ it("tries a refused berth again once the one in its way is removed", { timeout: 
   const stop = new AbortController();
   const said: string[] = [];
   const heard = async (sentence: string): Promise<void> =>
-    await expect.poll(() => said.some((one) => one.includes(sentence)), { timeout: 20_000 }).toBe(true);
+    await expect.poll(() => said.some((one) => one.includes(sentence)), { timeout: 30_000 }).toBe(true);
   const events = { changed: () => undefined, say: (sentence: string) => void said.push(sentence) };
   const reconciler = new Reconciler(
     files,

@@ -11,7 +11,7 @@ import { leaksNothing, openFds } from "../support/fds.ts";
 import { memfd, socketPair } from "../support/sockets.ts";
 import { launcher } from "./fake-broker.ts";
 
-const patiently = { timeout: 10_000 };
+const patiently = { timeout: 30_000 };
 const FIRST_OF_MEMFDS = 4; // above the standard ones and the channel
 
 leaksNothing("soon");

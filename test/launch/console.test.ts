@@ -40,7 +40,7 @@ class Server implements AsyncDisposable {
   }
 
   async says(text: string): Promise<void> {
-    await expect.poll(() => this.output, { timeout: 10_000 }).toContain(text);
+    await expect.poll(() => this.output, { timeout: 30_000 }).toContain(text);
   }
 
   /** The keeper's process: the only one of that name with the console's listening socket. Only root sees its sockets. */
@@ -106,7 +106,7 @@ class Reader implements Disposable {
   }
 
   async says(text: string): Promise<void> {
-    await expect.poll(() => this.old + this.output, { timeout: 10_000 }).toContain(text);
+    await expect.poll(() => this.old + this.output, { timeout: 30_000 }).toContain(text);
   }
 
   [Symbol.dispose](): void {
@@ -215,9 +215,9 @@ describe("a server with a console", () => {
     other.type("go\r");
     await server.says("done");
     slow.socket.resume();
-    await expect.poll(() => slow.end, { timeout: 10_000 }).toBe("slow");
+    await expect.poll(() => slow.end, { timeout: 30_000 }).toBe("slow");
     other.type("stop\r");
-    await expect.poll(() => other.end, { timeout: 10_000 }).toBe("ended");
+    await expect.poll(() => other.end, { timeout: 30_000 }).toBe("ended");
   });
 
   test("refuses the 17th reader with a word", async () => {

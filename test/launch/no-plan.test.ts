@@ -59,9 +59,9 @@ describe("a broker that does not hand the berth over", () => {
       using broker = new FakeBroker();
       broker.answer = { ...problems("the port is busy"), fds: [broker.memfd("plan")] };
       const started = launch(broker, ["--wait", "arena", "--", "sh", "-c", "ls /proc/self/fd | wc -l"]);
-      await expect.poll(() => broker.calls.length, { timeout: 10_000 }).toBe(2);
+      await expect.poll(() => broker.calls.length, { timeout: 30_000 }).toBe(2);
       broker.answer = problems("a typo");
-      await expect.poll(() => broker.calls.length, { timeout: 10_000 }).toBe(3);
+      await expect.poll(() => broker.calls.length, { timeout: 30_000 }).toBe(3);
       broker.offer(encode(planOf(["sh", "-c", "ls /proc/self/fd | wc -l"])));
       expect(await started).toMatchObject({
         code: 0,

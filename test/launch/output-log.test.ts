@@ -52,7 +52,7 @@ function serveAs(berth: string, script: string, ...words: string[]): ChildProces
 /** Its process, once the copier has written the last line. */
 async function finished(server: ChildProcess): Promise<void> {
   await once(server, "exit");
-  await expect.poll(() => text(), { timeout: 20_000 }).toContain(`berthd: the output of pid ${server.pid} has ended\n`);
+  await expect.poll(() => text(), { timeout: 30_000 }).toContain(`berthd: the output of pid ${server.pid} has ended\n`);
 }
 
 function text(): string {
@@ -121,7 +121,7 @@ test("two servers that write at once lose no line of each other, over rotations"
   const servers = [serveAs("one", script, "a"), serveAs("two", script, "b")];
   await Promise.all(servers.map((server) => once(server, "exit")));
   const ends = (): number => readdirSync(folder).reduce((sum, name) => sum + endsIn(join(folder, name)), 0);
-  await expect.poll(ends, { timeout: 20_000 }).toBe(2);
+  await expect.poll(ends, { timeout: 30_000 }).toBe(2);
   const said = messages();
   expect(readdirSync(folder).length).toBeGreaterThan(2);
   for (const who of ["a", "b"]) {
@@ -187,10 +187,10 @@ describe("as root", needs("root"), () => {
       const lines = `seq -f '%.0f ${"x".repeat(90)}' 50000`;
       const server = serve(`${lines}; echo all >"$1"; read; echo after`, written);
       // More than a pipe holds: most of it was taken from there, and lost.
-      await expect.poll(() => readFileSync(written, "utf8"), { timeout: 20_000 }).toBe("all\n");
+      await expect.poll(() => readFileSync(written, "utf8"), { timeout: 30_000 }).toBe("all\n");
       execFileSync("mount", ["-o", "remount,size=4m", folder]);
       const noted = /^\S+Z berthd: (\d+) lines were not written: No space left on device$/gm;
-      await expect.poll(() => text().match(noted)?.length ?? 0, { timeout: 20_000 }).toBeGreaterThan(0);
+      await expect.poll(() => text().match(noted)?.length ?? 0, { timeout: 30_000 }).toBeGreaterThan(0);
       server.stdin?.end();
       await finished(server);
       const lost = Array.from(text().matchAll(noted), ([, count]) => Number(count));

@@ -26,6 +26,6 @@ it("closeForeign waits elsewhere, for 32 descriptors at a time, and leaves one m
     for (const one of all) one[Symbol.dispose]();
   }
   // The peers are gone, so nobody waits any more: there is room again.
-  await expect.poll(() => native.closeForeign(last?.fd ?? -1), { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => native.closeForeign(last?.fd ?? -1), { timeout: 30_000 }).toBe(0);
   await expectFdsAgain(before);
 });

@@ -36,6 +36,6 @@ function stalePidfds(pid: number): string[] {
 export async function guardsEnded(pid: number): Promise<void> {
   const workers = (): number[] =>
     childrenOf(pid, "berth-guard").flatMap((zygote) => childrenOf(zygote, "berth-guard-w"));
-  await expect.poll(workers, { timeout: 15_000, interval: 20 }).toEqual([]);
-  await expect.poll(() => stalePidfds(pid), { timeout: 15_000, interval: 20 }).toEqual([]);
+  await expect.poll(workers, { timeout: 30_000, interval: 20 }).toEqual([]);
+  await expect.poll(() => stalePidfds(pid), { timeout: 30_000, interval: 20 }).toEqual([]);
 }

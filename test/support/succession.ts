@@ -9,7 +9,7 @@ export interface View {
 }
 
 /** For a poll: whoever is waited for may have to wait for the processor. */
-export const patiently = { timeout: 15_000 } as const;
+export const patiently = { timeout: 30_000 } as const;
 
 /** Without what begins anew with a broker: since when a berth is vacant, and how often it was given out again. */
 export function lasting<T extends object>(berths: readonly T[]): T[] {

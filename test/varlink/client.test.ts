@@ -297,7 +297,7 @@ describe("stream", () => {
     await service.until(() => service.calls.length === 1);
     const open = openFds().length;
     for (let at = 0; at < 5; at++) service.reply({ parameters: { at }, continues: true }, [file]);
-    await vi.waitUntil(() => openFds().length === open + 5, { interval: 1, timeout: 10_000 });
+    await vi.waitUntil(() => openFds().length === open + 5, { interval: 1, timeout: 30_000 });
     (await first).value?.[Symbol.dispose]();
     await stream.return();
     await service.until(() => service.closed);
@@ -337,7 +337,7 @@ describe("stream", () => {
     reply(0);
     (await first).value?.[Symbol.dispose]();
     for (let at = 1; at < total; at++) reply(at);
-    await vi.waitUntil(() => openFds().length - before >= 64, { interval: 1, timeout: 10_000 });
+    await vi.waitUntil(() => openFds().length - before >= 64, { interval: 1, timeout: 30_000 });
     expect(await held()).toBe(64);
     for (let at = 1; at < total; at++) {
       const { value } = await stream.next();

@@ -124,7 +124,7 @@ describe("two hosts on one page", { timeout: 60_000 }, () => {
     // A program that is killed leaves its path.
     rmSync(secondPath);
     await expect
-      .poll(async () => (await overview()).hosts[1], { timeout: 20_000 })
+      .poll(async () => (await overview()).hosts[1], { timeout: 30_000 })
       .toMatchObject({
         id: "h2",
         unreachableSince: expect.any(Number),

@@ -64,7 +64,7 @@ it.each([1, 2, 3])("a client that does not read answer %i of its connection is c
         socket.write(get("/small"));
         return socket.destroyed || socket.closed || socket.errored !== null;
       },
-      { timeout: 10_000, interval: 100 },
+      { timeout: 30_000, interval: 100 },
     )
     .toBe(true);
 });
@@ -94,7 +94,7 @@ it("a stream that nobody reads is dropped", async () => {
         served.streams.send("patch", "x".repeat(1024 * 1024));
         return served.streams.count;
       },
-      { timeout: 10_000, interval: 10 },
+      { timeout: 30_000, interval: 10 },
     )
     .toBe(0);
   socket.destroy();
@@ -108,7 +108,7 @@ it("a stream on which nothing happens has pings, which a page can hear", async (
     text += chunk;
   });
   socket.write(get("/events"));
-  await expect.poll(() => text.match(/^event: ping$/gm)?.length ?? 0, { timeout: 15_000 }).toBeGreaterThan(1);
+  await expect.poll(() => text.match(/^event: ping$/gm)?.length ?? 0, { timeout: 30_000 }).toBeGreaterThan(1);
   expect(text).toMatch(/event: state\n[\s\S]*event: ping\ndata: \{"at":\d{13}\}\n/);
   socket.destroy();
 });
@@ -136,5 +136,5 @@ it("a stream whose first event nobody reads is closed", async () => {
   socket.pause();
   socket.write(get("/events"));
   await expect.poll(() => served.streams.count).toBe(1);
-  await expect.poll(() => served.streams.count, { timeout: 10_000 }).toBe(0);
+  await expect.poll(() => served.streams.count, { timeout: 30_000 }).toBe(0);
 });

@@ -138,7 +138,7 @@ describe("berth-web with --client-ca", needs("openssl"), () => {
     for (let count = 0; count < 3; count++) await closedBy(connectTls(served.port, { rejectUnauthorized: false }));
     expect([served.streams.count, stream.closed]).toEqual([1, false]);
     stream.destroy();
-    await vi.waitFor(() => expect(served.streams.count).toBe(0));
+    await vi.waitFor(() => expect(served.streams.count).toBe(0), 30_000);
   });
 
   it("closes a connection that makes no handshake, and one that asks nothing after it", async () => {

@@ -278,7 +278,7 @@ os.execv(sys.argv[1], sys.argv[1:])`;
     try {
       player.send("nobody reads it", port, "127.0.0.1");
       for (let round = 0; round < 5; round++) {
-        await expect.poll(hasServer, { timeout: 20_000 }).toBe(true);
+        await expect.poll(hasServer, { timeout: 30_000 }).toBe(true);
         using peer = await RawPeer.connect(test.socket);
         await peer.send(frame("Stop", { berth: "game" }) + frame("Acquire", { berth: "game" }));
         expect(await peer.receive()).toMatchObject({ parameters: { again: true } });

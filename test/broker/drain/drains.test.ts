@@ -384,7 +384,7 @@ it("counts an open connection as somebody who plays", async () => {
   await once(player, "connect");
   await call(test.socket, "Drain");
   // Longer than the time without traffic, and than the list of connections is believed.
-  await expect.poll(async () => await stillDrains(test, 2000), { timeout: 20_000 }).toBe(true);
+  await expect.poll(async () => await stillDrains(test, 2000), { timeout: 30_000 }).toBe(true);
   player.destroy();
   await server.ended();
 });

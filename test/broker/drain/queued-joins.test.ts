@@ -114,7 +114,7 @@ async function mustWait(port: number, count: number): Promise<void> {
         const [, , to, state] = line.trim().split(/ +/);
         return to === remote && state === SYN_SENT;
       }).length;
-  await expect.poll(waiting, { timeout: 20_000 }).toBe(count);
+  await expect.poll(waiting, { timeout: 30_000 }).toBe(count);
 }
 const SYN_SENT = "02";
 

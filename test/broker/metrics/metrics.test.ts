@@ -280,7 +280,7 @@ describe("a client that does not read", () => {
     await using test = await startBroker(many, { deadline: 200 });
     using lazy = await RawPeer.connect(test.socket);
     await lazy.send(listCall);
-    await expect.poll(() => test.log.map(({ event }) => event), { timeout: 20_000 }).toContain("dropped");
+    await expect.poll(() => test.log.map(({ event }) => event), { timeout: 30_000 }).toContain("dropped");
     expect(test.broker.connections).toBe(0);
   });
 });

@@ -254,7 +254,7 @@ describe("a peer that does worse, to a broker of each test's own", () => {
       expect((await client.call("Release", { lease }))?.error).toBeUndefined();
     }
     const dropped = () => broker.log.filter(({ message }) => message.includes("has not read for 3000 ms"));
-    await expect.poll(() => dropped().length, { timeout: 15_000 }).toBe(2);
+    await expect.poll(() => dropped().length, { timeout: 30_000 }).toBe(2);
   });
 
   it("a watcher that calls again is disconnected", async () => {

@@ -102,7 +102,7 @@ describe("the official client", { ...needsClient(), timeout: 60_000 }, () => {
     await using server = await launchServer(scene);
     await server.call("ready");
     const end = performance.now() + 2500;
-    await expect.poll(() => performance.now() > end, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => performance.now() > end, { timeout: 30_000 }).toBe(true);
     expect(server.child.signalCode).toBeNull();
     await server.call("health");
     expect(await server.ended).toEqual([null, "SIGABRT"]);
@@ -130,7 +130,7 @@ describe("the official client", { ...needsClient(), timeout: 60_000 }, () => {
     await server.call("setLabel", "after", "health"); // it has come, too
     await scene.endSdk();
     const end = performance.now() + 2500;
-    await expect.poll(() => performance.now() > end, { timeout: 10_000 }).toBe(true);
+    await expect.poll(() => performance.now() > end, { timeout: 30_000 }).toBe(true);
     expect(server.child.exitCode ?? server.child.signalCode).toBeNull();
     expect(scene.test.broker.berths[0]).toMatchObject({ state: "occupied", ready: true });
   });
