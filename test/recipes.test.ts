@@ -157,7 +157,7 @@ test("those that say that tests run them are the ones below", () => {
 });
 
 describe.each(Object.entries(trials))("%s", (name, { program, hosts, command, prepare, ask, expected }) => {
-  test("runs from its recipe and answers", { ...needs("root", program), timeout: 30_000 }, async () => {
+  test("runs from its recipe and answers", needs("root", program), async () => {
     const { server } = contentOf(name);
     const port = await freePort();
     using home = new TestFolder();

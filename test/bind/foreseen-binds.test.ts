@@ -46,7 +46,7 @@ function linkOf(fd: string): string {
   }
 }
 
-describe("the first bind of a held socket", { ...needs("root"), timeout: 30_000 }, () => {
+describe("the first bind of a held socket", needs("root"), () => {
   it("is answered while the broker's event loop does something else, and logged afterwards", async () => {
     const foreseeing = new Foreseeing();
     const port = await freePort();

@@ -149,9 +149,9 @@ export async function settledFootprint(pid: number): Promise<{ threads: number; 
   return footprint(pid);
 }
 
-/** Waits, for ten seconds at most, until `value` gives what is wanted; returns what it gave last. */
+/** Waits, for 30 s at most, until `value` gives what is wanted; returns what it gave last. */
 export async function eventually<T>(value: () => T, wanted: T): Promise<T> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 30_000;
   let now = value();
   while (JSON.stringify(now) !== JSON.stringify(wanted) && performance.now() < deadline) {
     await pause(1);
@@ -173,14 +173,14 @@ export class Player implements Disposable {
     this.#socket.on("error", () => undefined); // ECONNREFUSED: nobody has the port (yet)
   }
 
-  /** The first answer that satisfies `test`. Rejects after ten seconds. */
+  /** The first answer that satisfies `test`. Rejects after 30 s. */
   async ask(question: Uint8Array | string, test: (answer: Buffer) => boolean = () => true): Promise<Buffer> {
     const ask = (): void => this.#socket.send(question, this.#port, this.#host);
     const again = setInterval(ask, 50);
     try {
       return await new Promise<Buffer>((resolve, reject) => {
         const late = (): void => reject(new Error(`nobody answered on UDP ${this.#host} ${this.#port}`));
-        setTimeout(late, 10_000).unref();
+        setTimeout(late, 30_000).unref();
         this.#socket.on("message", (message) => test(message) && resolve(message));
         ask();
       });

@@ -25,7 +25,7 @@ async function serving(settings: string, test: (world: World) => Promise<void>):
   await test({ manager, server, held, port });
 }
 
-describe("in a network namespace of its own", { ...needs("root"), timeout: 30_000 }, () => {
+describe("in a network namespace of its own", needs("root"), () => {
   it("a process gets no socket of the berth, and binds there as without a berth", () =>
     serving("", async ({ manager, server, held, port }) => {
       const [, own, privileged, early, other] = await server.said(5);

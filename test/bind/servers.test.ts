@@ -142,10 +142,7 @@ test(
   },
 );
 
-test("an Erlang server, whose UDP is in an epoll before bind", {
-  ...needs("root", "erl"),
-  timeout: 30_000,
-}, async () => {
+test("an Erlang server, whose UDP is in an epoll before bind", needs("root", "erl"), async () => {
   const echo = `{ok, S} = gen_udp:open(639, [binary, {active, true}, {ip, {127, 0, 0, 1}}]),
     Loop = fun Again() -> receive {udp, S, Host, Port, Data} -> gen_udp:send(S, Host, Port, Data), Again() end end,
     io:format("open~n"), Loop().`;

@@ -281,7 +281,7 @@ describe("a berth whose file is missing or empty for one reload", () => {
     expect((await tenant.call("Release", { lease }))?.error).toBeUndefined();
     for (const fd of tenant.fds) fd.close();
     // The keeper closes the broker's last copy, a moment later.
-    await vi.waitFor(async () => closed(await occupied(port)), 10_000);
+    await vi.waitFor(async () => closed(await occupied(port)), 30_000);
     expect((await tenant.call("Release", { lease }))?.error).toBe("io.berthd.Broker.NoSuchLease");
   });
 });

@@ -126,7 +126,7 @@ describe("a reload", () => {
       const lease = test.broker.berths.find(({ name }) => name === "same")?.lease?.id;
       await own.call("Release", { lease });
       await tenant.acquire("same");
-      await tenant.do("s = held(b.fds[0]); s.settimeout(2); c, a = s.accept(); c.sendall(b'hi')");
+      await tenant.do("s = held(b.fds[0]); s.settimeout(30); c, a = s.accept(); c.sendall(b'hi')");
       expect(String((await once(waiting, "data"))[0])).toBe("hi");
       waiting.destroy();
     }

@@ -33,11 +33,11 @@ player.on("error", (error) => { throw error; });`,
 function registry(): object {
   // npm's own cache may know the package while the registry is away.
   using cache = new TestFolder();
-  const quick = [`--cache=${cache.path}`, "--fetch-retries=0", "--fetch-timeout=10000"];
+  const quick = [`--cache=${cache.path}`, "--fetch-retries=2", "--fetch-retry-mintimeout=500", "--fetch-timeout=20000"];
   const { status } = spawnSync("npm", ["view", "ws@8", "name", ...quick], {
     stdio: "ignore",
     env: npmEnv,
-    timeout: 30_000,
+    timeout: 60_000,
   });
   return status === 0 ? {} : { skip: true, meta: { needs: "needs npm's registry, which cannot be reached" } };
 }
@@ -87,7 +87,7 @@ describe("a recipe", registry(), () => {
     try {
       // The connection waits in the socket's queue until the server is there.
       const client = [join(folder.path, "client.mjs"), port];
-      expect(execFileSync(process.execPath, client, { encoding: "utf8", timeout: 15_000 })).toBe("hello\n");
+      expect(execFileSync(process.execPath, client, { encoding: "utf8", timeout: 60_000 })).toBe("hello\n");
       expect((await arena())?.state).toBe("occupied");
     } finally {
       server.kill("SIGKILL");

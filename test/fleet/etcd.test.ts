@@ -148,7 +148,7 @@ describe("one etcd", { ...needs("etcd"), timeout: 90_000 }, () => {
     }
     expect(values).toEqual(["2", "3"]);
     await etcd.compact(last.revision);
-    const late = client.watch({ prefix: "/watch/" }, first.revision, AbortSignal.timeout(15_000));
+    const late = client.watch({ prefix: "/watch/" }, first.revision, AbortSignal.timeout(30_000));
     await expect(late.next().then(() => late.next())).rejects.toThrow(Compacted);
   });
 

@@ -60,7 +60,7 @@ class NarrowBroker extends BrokerLink {
   }
 }
 
-it("tries a refused berth again once the one in its way is removed", { timeout: 30_000 }, async () => {
+it("tries a refused berth again once the one in its way is removed", async () => {
   using folder = new TestFolder();
   const files = new BerthFiles(folder.path);
   const broker = new NarrowBroker(folder.path);

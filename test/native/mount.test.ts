@@ -143,7 +143,7 @@ while True:
       const script = `const sys = require("node-gyp-build")(process.cwd());
         for (let i = 0; i < 60; i++) sys.userns(${BASE}, ${COUNT}, ${owner});`;
       const { status, signal } = spawnSync(process.execPath, ["-e", script], {
-        timeout: 30_000,
+        timeout: 60_000,
         killSignal: "SIGKILL",
       });
       expect({ status, signal }).toEqual({ status: 0, signal: null });

@@ -151,7 +151,7 @@ describe("shift-own (needs root)", needs("root"), () => {
     await once(child.stdout, "data");
     child.stdout.pause();
     child.kill(signal);
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 30_000;
     while (isPending(child.pid) && performance.now() < deadline) await setImmediate();
     child.stdout.resume();
     expect(await ended).toEqual([code, null]);

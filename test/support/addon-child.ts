@@ -35,7 +35,7 @@ export async function runWithAddon(script: string, options: ChildOptions = {}): 
   ];
   const child = spawn(command, args, {
     stdio: [options.stdin ?? "ignore", "pipe", "pipe", ...(options.fds ?? [])],
-    timeout: 15_000,
+    timeout: 60_000,
     killSignal: "SIGKILL",
   });
   const { stdout, stderr } = child;

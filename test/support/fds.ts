@@ -30,9 +30,9 @@ export async function settledFds(pid: number | "self" = "self"): Promise<string[
   return fds;
 }
 
-/** Waits, for ten seconds at most, until exactly `before` is open again, and returns what is open then. */
+/** Waits, for 30 s at most, until exactly `before` is open again, and returns what is open then. */
 async function fdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<string[]> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 30_000;
   let now = openFds(pid);
   while (now.join() !== before.join() && performance.now() < deadline) {
     await setTimeout(1); // not at once: whoever has still to close them wants the processor too
@@ -41,7 +41,7 @@ async function fdsAgain(before: readonly string[], pid: number | "self" = "self"
   return now;
 }
 
-/** Fails, saying what it is, when within ten seconds anything else than `before` stays open. */
+/** Fails, saying what it is, when within 30 s anything else than `before` stays open. */
 export async function expectFdsAgain(before: readonly string[], pid: number | "self" = "self"): Promise<void> {
   const now = await fdsAgain(before, pid);
   const closed = before.filter((fd) => !now.includes(fd));
@@ -50,7 +50,7 @@ export async function expectFdsAgain(before: readonly string[], pid: number | "s
 }
 
 /**
- * Has each test of a file leave exactly what was open before it: at once when it is over, or within ten seconds. To be
+ * Has each test of a file leave exactly what was open before it: at once when it is over, or within 30 s. To be
  * called before the file's own hooks: it looks before the first of them, and after the last.
  */
 export function leaksNothing(when: "at once" | "soon" = "at once"): void {

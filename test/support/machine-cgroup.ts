@@ -36,7 +36,7 @@ export function makeCgroup(name: string): string {
 /** Kills what is left in it, and removes it. */
 export async function endCgroup(cgroup: string): Promise<void> {
   writeFileSync(join(cgroup, "cgroup.kill"), "1");
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 30_000;
   while (!removeTree(cgroup)) {
     if (performance.now() > deadline) throw new Error(`processes in ${cgroup} do not end, not even by SIGKILL`);
     await setTimeout(10);

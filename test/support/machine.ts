@@ -226,7 +226,7 @@ export class Machine implements AsyncDisposable {
   async waitFor<T>(
     what: string,
     holds: () => Promise<T> | T,
-    timeout = 20_000,
+    timeout = 60_000,
   ): Promise<Exclude<T, false | undefined>> {
     const deadline = performance.now() + timeout;
     for (let pause = 10; ; pause = Math.min(pause * 2, 100)) {

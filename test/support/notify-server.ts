@@ -12,7 +12,7 @@ export const notifyServer: string = readFileSync(join(fixtures, "notify-server.p
 export async function askServer(port: number, code: string): Promise<string> {
   const socket = createSocket("udp4");
   try {
-    const answer = once(socket, "message", { signal: AbortSignal.timeout(20_000) });
+    const answer = once(socket, "message", { signal: AbortSignal.timeout(30_000) });
     socket.send(code, port, "127.0.0.1");
     const [data] = (await answer) as [Buffer];
     return data.toString();

@@ -56,11 +56,11 @@ export async function connected(port: number): Promise<Socket> {
   return socket;
 }
 
-/** Sends a datagram and gives the answer; rejects after ten seconds without one. */
+/** Sends a datagram and gives the answer; rejects after 30 s without one. */
 export async function datagram(port: number, text: string): Promise<string> {
   const socket = createSocket("udp4");
   try {
-    const answer = once(socket, "message", { signal: AbortSignal.timeout(10_000) });
+    const answer = once(socket, "message", { signal: AbortSignal.timeout(30_000) });
     socket.send(text, port, "127.0.0.1");
     const [data] = (await answer) as [Buffer];
     return data.toString();

@@ -6,7 +6,7 @@ import { setTimeout } from "node:timers/promises";
 import { temporaryFolder } from "./folders.ts";
 import { pathOf } from "./needs.ts";
 
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 const LOOK_MS = 50;
 
 export class Tmux implements Disposable {

@@ -59,20 +59,20 @@ describe("a start", () => {
 });
 
 describe("a stop that is waited for", () => {
-  const stop = async (script: string): Promise<StopResult> => {
+  const stop = async (script: string, timeout: number): Promise<StopResult> => {
     using folder = new TestFolder({ systemctl: `#!/bin/sh\n${script}\n` });
     const program = join(folder.path, "systemctl");
     chmodSync(program, 0o755);
-    const manager = createManager(program, { before: ["--user"], timeout: 5000 });
+    const manager = createManager(program, { before: ["--user"], timeout });
     return await new Promise((resolve) => manager.end("berth@arena.service", resolve));
   };
 
-  it.each<[string, StopResult]>([
-    ['test "$*" = "--user stop --no-ask-password -- berth@arena.service"', { kind: "stopped" }],
-    ["echo Access denied. >&2; exit 4", { kind: "refused", reason: "Access denied." }],
-    ["exec sleep 1000", { kind: "late" }],
-  ])("%s", async (script, expected) => {
-    expect(await stop(script)).toEqual(expected);
+  it.each<[string, StopResult, number]>([
+    ['test "$*" = "--user stop --no-ask-password -- berth@arena.service"', { kind: "stopped" }, 60_000],
+    ["echo Access denied. >&2; exit 4", { kind: "refused", reason: "Access denied." }, 60_000],
+    ["exec sleep 1000", { kind: "late" }, 200],
+  ])("%s", async (script, expected, timeout) => {
+    expect(await stop(script, timeout)).toEqual(expected);
   });
 });
 

@@ -136,7 +136,7 @@ it("berth-web serves on the socket of its berth, as examples/web.toml has it", n
   try {
     await vi.waitFor(async () => {
       expect((await ask({ port }, "/api/v1/overview")).body).toContain('"name":"web","state":"serving"');
-    }, 15_000);
+    }, 30_000);
     child.kill("SIGTERM");
     expect(await ended).toEqual([0, null]);
   } finally {

@@ -175,7 +175,7 @@ describe("berth-web beside a broker", { timeout: 60_000 }, () => {
       (await client.call("io.berthd.Broker.Release", { lease: String(reply.parameters["lease"]) }))[Symbol.dispose]();
     };
     for (let count = 0; count < 100; count++) await cycle("lazy");
-    await vi.waitFor(() => cycle("arena"), 10_000);
+    await vi.waitFor(() => cycle("arena"), 30_000);
     client.close();
     const told = (berth: string) => (event: StreamEvent) =>
       event.name === "timeline" && (event.data as StreamTimeline).name === berth;

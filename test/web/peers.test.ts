@@ -195,7 +195,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
     ["a number", 5],
   ])("%s is not taken, and the log says why", async (_, data) => {
     const { peer, said } = await peerThat((_, response) => events(response, ["state", data]));
-    await vi.waitFor(() => expect(said[0]).toMatch(/^peer h2 at \S+ does not answer: it is not understood: /), 10_000);
+    await vi.waitFor(() => expect(said[0]).toMatch(/^peer h2 at \S+ does not answer: it is not understood: /), 30_000);
     expect(peer.rows).toEqual([]);
     expect(peer.host).toMatchObject({ id: "h2", unreachableSince: expect.any(Number) });
   });
@@ -211,7 +211,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
         ["timeline", { host: "theirs", name: "arena", event: { at: 1, kind: "crash", text: "y", detail: null } }],
       ),
     );
-    await vi.waitFor(() => expect(told).toHaveLength(1), 10_000);
+    await vi.waitFor(() => expect(told).toHaveLength(1), 30_000);
     expect(told[0]).toMatchObject({ host: "h2", name: "arena" });
     expect(peer.rows.map(({ host: of, name }) => [of, name])).toEqual([["h2", "arena"]]);
     expect(peer.host.id).toBe("h2");
@@ -225,7 +225,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
         ["patch", { at: 2, hosts: [], berths: [{ host: "theirs", name: "arena", players: 7 }], removed: [] }],
       ),
     );
-    await vi.waitFor(() => expect(peer.rows[0]?.players).toBe(7), 10_000);
+    await vi.waitFor(() => expect(peer.rows[0]?.players).toBe(7), 30_000);
     expect(peer.rows[0]).toEqual({ ...berth, host: "h2", players: 7 });
   });
 
@@ -265,7 +265,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
     const { said } = await peerThat((_, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" }).write(`event: state\ndata: ${data}\n\n`);
     });
-    await vi.waitFor(() => expect(said[0]).toContain(why), 10_000);
+    await vi.waitFor(() => expect(said[0]).toContain(why), 30_000);
   });
 
   it("adds berths for ever, and is stopped at as many as a host may have", async () => {
@@ -315,7 +315,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
         response.write(`event: patch\ndata: ${JSON.stringify(patch)}\n\n`);
       }
     });
-    await vi.waitFor(() => expect(peer.rows[0]?.players ?? 0).toBeGreaterThan(10), 10_000);
+    await vi.waitFor(() => expect(peer.rows[0]?.players ?? 0).toBeGreaterThan(10), 30_000);
     const before = peer.rows[0]?.players ?? 0;
     await new Promise((resolve) => setTimeout(resolve, 300));
     // Of 5,000, which take no 100 ms.
@@ -328,7 +328,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
       if (request.url === "/api/v1/events") return events(response, ["state", state]);
       response.writeHead(answer[0], { location: "http://127.0.0.1:1/" }).end(answer[1]);
     });
-    await vi.waitFor(() => expect(peer.rows).toHaveLength(1), 10_000);
+    await vi.waitFor(() => expect(peer.rows).toHaveLength(1), 30_000);
     const detail = () => peers.berth("h2", "arena", undefined, new URLSearchParams());
     for (const [status, text] of [
       [200, "{}"],
@@ -427,14 +427,14 @@ parentPort.on("message", () => { throw new Error("out of memory"); });
     const peers = new PeersThread(start, { say: (message) => said.push(message), timeline: () => undefined }, program);
     peers.start();
     onTestFinished(() => peers.close());
-    await vi.waitFor(() => expect(peers.rows).toHaveLength(1), 20_000);
+    await vi.waitFor(() => expect(peers.rows).toHaveLength(1), 30_000);
     const answer = await peers.berth("h2", "arena", undefined, new URLSearchParams());
     expect([answer.status, String(answer.body.bytes)]).toEqual([502, expect.stringContaining("has ended")]);
     expect(said).toEqual(["the thread that reads peers has ended: out of memory"]);
     expect(peers.hosts[0]).toMatchObject({ version: host.version, unreachableSince: expect.any(Number) });
     expect(peers.rows).toHaveLength(1);
     expect((await peers.quiet("h2", null)).status).toBe(502);
-    await vi.waitFor(() => expect(peers.hosts[0]).toMatchObject({ version: "2", unreachableSince: null }), 20_000);
+    await vi.waitFor(() => expect(peers.hosts[0]).toMatchObject({ version: "2", unreachableSince: null }), 30_000);
   });
 });
 

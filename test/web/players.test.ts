@@ -213,7 +213,7 @@ it("a site that is closed ends the process that asks", { timeout: 60_000 }, asyn
     expect(askingProcesses()).toHaveLength(1);
     await site.close();
     streams.close();
-    await vi.waitFor(() => expect(askingProcesses()).toEqual([]), 10_000);
+    await vi.waitFor(() => expect(askingProcesses()).toEqual([]), 30_000);
     client.close();
   } finally {
     server.close();
@@ -231,7 +231,7 @@ it("no berth is blamed for a question that the end of berth-web has cut off", as
     const players = new PlayersOfBerths(berths, { report: () => Promise.reject(new Error("refused")) });
     players.tick(Date.now());
     players.close();
-    await vi.waitFor(() => expect(askingProcesses()).toEqual([]), 10_000);
+    await vi.waitFor(() => expect(askingProcesses()).toEqual([]), 30_000);
     expect(told.mock.calls).toEqual([]);
   } finally {
     told.mockRestore();

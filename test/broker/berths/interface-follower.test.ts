@@ -1,12 +1,10 @@
 /** Interfaces that go and come back, in network namespaces of the test's own: players are at the other end of a cable. */
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type BrokerProcess, type Logged, spawnBroker } from "../../support/broker.ts";
 import { FakeManager } from "../../support/fake-manager.ts";
 import { needs, pathOf } from "../../support/needs.ts";
 import { NetNamespace } from "../../support/net-namespace.ts";
 import { Puppet } from "../../support/puppet.ts";
-
-vi.setConfig({ testTimeout: 30_000 });
 
 const PORT = 7000;
 const FOLLOWS = "follows its interface, which went and came back";
@@ -33,14 +31,14 @@ function berth(listen: string, more = ""): Record<string, string> {
 function greet(players: NetNamespace, kind: "udp" | "tcp", address: string): void {
   const code =
     "import socket, sys; f, t, _, _, a = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), type=int(sys.argv[3]))[0];" +
-    "s = socket.socket(f, t); s.settimeout(5); s.connect(a); s.send(b'hello')";
+    "s = socket.socket(f, t); s.settimeout(30); s.connect(a); s.send(b'hello')";
   players.run("python3", "-c", code, address, String(PORT), kind === "udp" ? "2" : "1");
 }
 
 /** What the tenant hears of that. */
 async function hears(tenant: Puppet, kind: "udp" | "tcp"): Promise<unknown> {
   const receive = kind === "udp" ? "s.recv(9)" : "s.accept()[0].recv(9)";
-  return await tenant.do(`s = held(b.fds[-1]); s.settimeout(5); result = ${receive}.decode()`);
+  return await tenant.do(`s = held(b.fds[-1]); s.settimeout(30); result = ${receive}.decode()`);
 }
 
 const told = ({ event, message }: Logged): boolean => event === "repaired" && message.includes(FOLLOWS);

@@ -262,7 +262,7 @@ class Player implements Disposable {
   async do(code: string): Promise<string> {
     const before = this.answers.length;
     this.send(code);
-    while (this.answers.length === before) await once(this.#socket, "message", { signal: AbortSignal.timeout(20_000) });
+    while (this.answers.length === before) await once(this.#socket, "message", { signal: AbortSignal.timeout(30_000) });
     return this.answers.at(-1) ?? "";
   }
 

@@ -133,7 +133,7 @@ describe("every lease begins with a socket in its configured state", () => {
     await using test = await startBroker({ "arena.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]` });
     await using attacker = await Puppet.connect(test.socket);
     await using player = await Puppet.connect(test.socket);
-    await player.do("s = socket.socket(2, 2); s.bind(('127.0.0.1', 0)); s.settimeout(2)");
+    await player.do("s = socket.socket(2, 2); s.bind(('127.0.0.1', 0)); s.settimeout(30)");
     const peer = JSON.stringify(await player.do("result = s.getsockname()"))
       .replace("[", "(")
       .replace("]", ")");

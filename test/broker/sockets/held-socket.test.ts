@@ -91,8 +91,8 @@ describe("changes of a tenant to a shared socket are repaired when its lease end
     expect(await next.do("s = held(b.fds[0]); result = str(s.getsockname())")).toBe(before);
     const several = "[socket.socket(s.family) for _ in range(3)]";
     const target = "s.getsockname() if s.family == socket.AF_UNIX else ('127.0.0.1', s.getsockname()[1])";
-    await next.do(`c = ${several}; [(x.setblocking(True), x.settimeout(2), x.connect(${target})) for x in c]`);
-    expect(await next.do("s.settimeout(2); result = [s.accept() is not None for _ in c]")).toEqual([true, true, true]);
+    await next.do(`c = ${several}; [(x.setblocking(True), x.settimeout(30), x.connect(${target})) for x in c]`);
+    expect(await next.do("s.settimeout(30); result = [s.accept() is not None for _ in c]")).toEqual([true, true, true]);
   });
 
   it.each([
@@ -153,7 +153,7 @@ def deaf(lock):
       await using next = await Puppet.connect(test.socket);
       await next.acquire("arena");
       expect(await next.do("s = held(b.fds[0]); result = str(s.getsockname())")).toBe(before);
-      await next.do("c = socket.socket(s.family, socket.SOCK_DGRAM); s.settimeout(2)");
+      await next.do("c = socket.socket(s.family, socket.SOCK_DGRAM); s.settimeout(30)");
       const target = "s.getsockname() if s.family == socket.AF_UNIX else ('127.0.0.1', s.getsockname()[1])";
       expect(await next.do(`c.sendto(b'hello', ${target}); result = s.recv(9).decode()`)).toBe("hello");
     },
@@ -173,7 +173,7 @@ def deaf(lock):
     expect(repairs).toEqual(words.map((pattern) => expect.stringMatching(pattern)));
     await using next = await Puppet.connect(test.socket);
     await next.acquire("arena");
-    await next.do("c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s = held(b.fds[0]); s.settimeout(2)");
+    await next.do("c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s = held(b.fds[0]); s.settimeout(30)");
     await next.do("c.sendto(b'hello', s.getsockname())");
     expect(await next.do("result = s.recvfrom(9)[0].decode()")).toBe("hello");
   });
@@ -182,7 +182,7 @@ def deaf(lock):
     await using test = await startBroker(berth(`udp://127.0.0.1:${await freePort()}`));
     await using puppet = await Puppet.connect(test.socket);
     await puppet.acquire("arena");
-    await puppet.do("s = held(b.fds[0]); s.setsockopt(0, 11, 1); s.sendto(b'x', ('127.0.0.1', 9)); s.settimeout(2)");
+    await puppet.do("s = held(b.fds[0]); s.setsockopt(0, 11, 1); s.sendto(b'x', ('127.0.0.1', 9)); s.settimeout(30)");
     await expect(puppet.do("s.recvfrom(9)")).rejects.toThrow("Connection refused");
   });
 

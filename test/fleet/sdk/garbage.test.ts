@@ -142,7 +142,7 @@ describe("by REST", { timeout: 60_000 }, () => {
     // Their places are free again.
     await expect
       .poll(() => fetch(`http://127.0.0.1:${scene.http}/watch/gameserver`).then(({ status }) => status), {
-        timeout: 20_000,
+        timeout: 30_000,
       })
       .toBe(200);
   });

@@ -26,7 +26,7 @@ function smallTree(): TestFolder {
 function picked(tree: string, wanted: number): number {
   chownSync(tree, wanted, wanted);
   const args = ["--register=no", "--keep-unit", "--private-users=pick", "--directory", tree, "/bin/true"];
-  const { stderr } = spawnSync("systemd-nspawn", args, { encoding: "utf8", timeout: 15_000 });
+  const { stderr } = spawnSync("systemd-nspawn", args, { encoding: "utf8", timeout: 60_000 });
   return Number(/Selected user namespace base (\d+)/.exec(stderr)?.[1]);
 }
 

@@ -132,7 +132,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     expect(await traces()).toEqual(before);
     expect(await inodesAt(machine, 7100)).toEqual(sockets);
     expect(await machine.ok(["berth", "ls"])).toMatch(/^demo +vacant/m);
-  }, 60_000);
+  }, 120_000);
 
   test("leaves nothing when it is killed, and finds its files when it is restarted", async () => {
     await running();
@@ -144,7 +144,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     expect(await inside()).not.toBe(before);
     expect(machine.read(`/proc/${await inside()}/root/srv/written`)).toBe("by the server\n");
     await machine.ok(["systemctl", "stop", "container@demo.service"]);
-  }, 60_000);
+  }, 120_000);
 
   test("a program gets SIGTERM when its container is stopped, and ends in its own time", async () => {
     await running();
@@ -156,7 +156,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     });
     await running();
     expect(machine.read(`/proc/${await inside()}/root/srv/saved`)).toBe("by SIGTERM\n");
-  }, 60_000);
+  }, 120_000);
 
   test("a container that ends by itself takes its network and its link with it", async () => {
     await hello();
@@ -167,7 +167,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
       const { stdout } = await machine.run(["systemctl", "is-active", "container@demo", "container-veth@demo"]);
       return stdout === "inactive\ninactive\n";
     });
-  }, 60_000);
+  }, 120_000);
 
   test("a program that ignores SIGTERM is killed after a while, and its container has not failed", async () => {
     await machine.ok(["systemctl", "start", "container@deaf.service"]);
@@ -183,7 +183,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
       ActiveState: "inactive",
     });
     expect((await machine.run(["test", "-e", `/proc/${pid}`])).code).toBe(1);
-  }, 60_000);
+  }, 120_000);
 
   test("boots an image that has a systemd, which takes the socket for its own socket unit", async () => {
     const sockets = await inodesAt(machine, 7103);
@@ -192,7 +192,7 @@ describe("container@demo.service", needs(...MACHINE, ...DEBIAN), () => {
     expect(await inodesAt(machine, 7103)).toEqual(sockets);
     await machine.ok(["systemctl", "stop", "container@booted.service"]);
     expect(await machine.show("container@booted.service", "Result")).toEqual({ Result: "success" });
-  }, 60_000);
+  }, 120_000);
 
   test("a berth without a root is refused in a sentence", async () => {
     expect((await machine.run(["systemctl", "start", "container@bare.service"])).code).toBe(0);

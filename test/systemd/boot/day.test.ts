@@ -36,7 +36,7 @@ describe("an operator's day", needs(...MACHINE, "socat"), () => {
         "/srv/day/arena-2/version": "two\n",
       },
     });
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });

@@ -114,7 +114,7 @@ describe("the Debian package", needs(...MACHINE, ...DEBIAN), () => {
 
   test("is the same, byte for byte, when a user without privilege builds it", async () => {
     expect((await build(1, { uid: NOBODY })).sha256).toBe(first.sha256);
-  }, 60_000);
+  }, 120_000);
 
   test("installs a broker that listens, and nothing is wrong", async () => {
     expect(await follow("install")).toMatch(/nothing is wrong\n$/);
@@ -142,14 +142,14 @@ describe("the Debian package", needs(...MACHINE, ...DEBIAN), () => {
     expect(await machine.sh("zcat /usr/share/doc/berthd/changelog.Debian.gz")).toContain(`berthd (${VERSION}-1)`);
     // Not one file that dpkg would miss.
     expect(await machine.ok(["dpkg", "--verify", "berthd"])).toBe("");
-  }, 60_000);
+  }, 120_000);
 
   test("serves a berth through systemd", async () => {
     machine.write({ "/etc/berthd/tanks.toml": BERTH, "/etc/berthd/spare.toml": SPARE });
     await machine.sh("berth check && berth reload && berth enable --now tanks");
     const { MainPID } = await machine.show("berth@tanks", "MainPID");
     expect(await machine.ok(["node", "-e", `${PLAYER} s.once("data", () => s.end());`])).toBe(`${MainPID}\n`);
-  }, 60_000);
+  }, 120_000);
 
   test("an upgrade keeps the server, its player, and the ports of berths with and without a server", async () => {
     const sockets = async (): Promise<string[][]> => [await inodesAt(machine, 7300), await inodesAt(machine, 7301)];
@@ -183,7 +183,7 @@ describe("the Debian package", needs(...MACHINE, ...DEBIAN), () => {
     expect(await machine.ok(["berth", "ls"])).toMatch(
       new RegExp(`^spare +vacant(?:.*\\n)+tanks +occupied +${server} `, "m"),
     );
-  }, 60_000);
+  }, 120_000);
 
   test("removal stops servers and broker, and leaves configuration and data", async () => {
     machine.write({ "/var/lib/berthd/roots/arena/upper/world": "a year of play\n" });
@@ -194,13 +194,13 @@ describe("the Debian package", needs(...MACHINE, ...DEBIAN), () => {
     expect(await machine.ok(["ss", "-Hlntu", "sport >= :7300 and sport <= :7301"])).toBe("");
     expect(await machine.sh("find /run /sys/fs/cgroup -iname '*berth*'")).toBe("");
     expect(await machine.sh("ls /usr/lib/berthd 2>&1 || true")).toContain("No such file");
-  }, 60_000);
+  }, 120_000);
 
   test("installed again, it has the berths of before", async () => {
     await follow("upgrade");
     await machine.ok(["berth", "start", "tanks"]);
     expect(await machine.ok(["berth", "ls"])).toMatch(/^spare +vacant(?:.*\n)+tanks +occupied /m);
-  }, 60_000);
+  }, 120_000);
 
   test("a purge keeps what servers have written, unless the operator agrees", async () => {
     expect(await follow("removal", 1)).toContain("stay in /var/lib/berthd; to delete them: rm -r /var/lib/berthd");
@@ -212,5 +212,5 @@ describe("the Debian package", needs(...MACHINE, ...DEBIAN), () => {
     await machine.ok(["debconf-set-selections"], { input: "berthd berthd/purge-data boolean true\n" });
     await follow("removal", 1);
     expect(await everything()).toBe(before);
-  }, 60_000);
+  }, 120_000);
 });

@@ -9,7 +9,7 @@ describe("berth doctor on a booted systemd", needs(...MACHINE), () => {
   beforeAll(async () => {
     const berth = '[sockets.game]\nlisten = ["udp://127.0.0.1:154"]\n[server]\nuser = "nobody"\n';
     machine = await bootMachine({ files: { "/etc/berthd/arena.toml": berth } });
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });

@@ -10,7 +10,7 @@ describe("a booted machine", needs(...MACHINE), () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({ files: { "/etc/berthd/a.toml": "# here\n" } });
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });

@@ -84,7 +84,7 @@ describe("on a booted systemd", needs(...MACHINE), () => {
           const { ActiveState } = await machine.show("berth@tee.service", "ActiveState");
           return ActiveState === "inactive" && (await show("tee")).start?.state === "waiting";
         },
-        40_000,
+        90_000,
       );
     }
     expect(new Set(pids).size).toBe(2);
@@ -95,7 +95,7 @@ describe("on a booted systemd", needs(...MACHINE), () => {
     expect(await play()).toBe("berthd-test\n");
     await machine.ok(["systemctl", "stop", "berth@tee.service"]);
     expect(await play()).toBe("berthd-test\n");
-  }, 60_000);
+  }, 120_000);
 
   test("a server that does not start is tried again ever later, and the broker says why", async () => {
     await send("x", 8304);
@@ -111,7 +111,7 @@ describe("on a booted systemd", needs(...MACHINE), () => {
     await machine.ok(["touch", "/srv/good"]);
     await machine.waitFor("it to run", async () => (await show("bad@one-1")).state === "occupied");
     expect((await show("bad@one-1")).lease?.unit).toBe("berth@bad@one-1.service");
-  }, 60_000);
+  }, 120_000);
 
   test("what a server says of itself goes to the broker, or to systemd where a drop-in says so", async () => {
     await send("x", 8306);
@@ -141,7 +141,7 @@ describe("on a booted systemd", needs(...MACHINE), () => {
       ActiveState: "active",
       NRestarts: "0",
     });
-  }, 60_000);
+  }, 120_000);
 
   test("a broker that is restarted loses neither the packet that waits nor the server that runs", async () => {
     await send("waited", 8305);

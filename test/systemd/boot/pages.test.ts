@@ -27,7 +27,7 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     machine = await bootMachine({
       files: { "/srv/trees/arena/version": "one\n", "/srv/trees/arena/map": "dm6\n" },
     });
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });
@@ -60,7 +60,7 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     expect(await answers()).toBe("BZFS");
     await machine.sh("systemctl disable --now berth@tanks berths.target berthd.socket berthd.service");
     await machine.sh("rm /etc/berthd/tanks.toml && berth units remove && systemctl daemon-reload");
-  }, 60_000);
+  }, 120_000);
 
   test("install.md: the first server answers, and nothing is wrong", async () => {
     let printed = "";
@@ -72,7 +72,7 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     await machine.waitFor("its user", async () => row("games").test(await machine.ok(["berth", "ls"])));
     expect(await answers()).toBe("BZFS");
     expect(await machine.ok(["berth", "doctor"])).toMatch(/nothing is wrong\n$/);
-  }, 60_000);
+  }, 120_000);
 
   test("upgrade.md: the broker is another one, the first server the same, and images go forth and back", async () => {
     machine.write({ "/etc/berthd/arena.toml": ARENA });
@@ -95,7 +95,7 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     await machine.sh(back);
     expect(await starts(3), await journal()).toEqual(["one", "two", "one"]);
     expect(await answers()).toBe("BZFS");
-  }, 60_000);
+  }, 120_000);
 
   test("backup.md: what the server had written at the backup is there again", async () => {
     const [backup = "", restore = "", ...more] = steps("backup");
@@ -110,7 +110,7 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     // Three of the backup, and the start after the restore.
     expect((await starts(4)).slice(0, 3)).toEqual(saved);
     expect(await machine.ok(["stat", "-c", "%u", `${UPPER}/starts`])).toBe(owner);
-  }, 60_000);
+  }, 120_000);
 
   test("a snapshot freezes the server for a moment, and needs a file system that clones", async () => {
     const main = async (): Promise<string | undefined> => (await machine.show("berth@arena", "MainPID"))["MainPID"];
@@ -143,7 +143,7 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     await machine.sh(`systemctl stop berth@arena
       for try in {1..100}; do ! umount /var/lib/berthd/roots/arena || break; sleep 0.1; done
       ! mountpoint --quiet /var/lib/berthd/roots/arena && umount --lazy /mnt`);
-  }, 60_000);
+  }, 120_000);
 
   test("rootless.md: an ordinary user's server answers, and nothing of it stays", async () => {
     await machine.sh("berth stop tanks && rm /etc/berthd/tanks.toml && berth reload");
@@ -158,12 +158,12 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     expect(await answers()).toBe("BZFS");
     await as(all.at(-1) ?? "");
     expect(await as("ls -A ~/.config/systemd/user ~/.config/berthd | grep -v : || true")).toBe("\n");
-  }, 60_000);
+  }, 120_000);
 
   test("removal.md: nothing of berthd runs or is left", async () => {
     for (const step of steps("removal")) await machine.sh(step);
     expect(await machine.sh("ls -A /etc/systemd/system /var/lib/berthd | grep -i berth: || true")).toBe("");
     expect(await machine.sh("ls -d /etc/berthd 2>&1 || true")).toContain("No such file");
     expect((await machine.run(["pgrep", "-a", "-f", "berthd.js|berth-launch|bzfs"])).stdout).toBe("");
-  }, 60_000);
+  }, 120_000);
 });

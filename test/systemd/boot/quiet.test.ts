@@ -91,7 +91,7 @@ describe.each([
         await machine.waitFor(
           "the port",
           async () => /^busy +vacant /m.test(await machine.ok(["berth", "ls"])),
-          70_000,
+          60_000,
         );
         expect((await lines("berthd")).length).toBe(settled + 1);
       },

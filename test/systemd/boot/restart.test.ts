@@ -78,7 +78,7 @@ describe("a broker under systemd", needs(...MACHINE), () => {
       },
     });
     await machine.sh("berth units install >&2; systemctl daemon-reload; systemctl start berthd.socket owned.socket");
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });
@@ -144,7 +144,7 @@ describe("a broker under systemd", needs(...MACHINE), () => {
     }
     await machine.waitFor("the lease to end", async () => (await list()).every(({ lease }) => lease === undefined));
     await machine.waitFor("the store to follow", async () => (await stored()) === 6);
-  }, 60_000);
+  }, 120_000);
 
   test("is restarted by systemctl, and killed, while attacks last", async () => {
     const begin = async (uid: number, lines: readonly string[]): Promise<Attacker> => {
@@ -163,11 +163,11 @@ describe("a broker under systemd", needs(...MACHINE), () => {
     }
     for (const command of [["restart"], ["kill", "-s", "KILL"], ["restart"]]) {
       const { MainPID = "" } = await machine.show("berthd.service", "MainPID");
-      await machine.ok(["systemctl", ...command, "berthd"], { timeout: 15_000 });
+      await machine.ok(["systemctl", ...command, "berthd"], { timeout: 60_000 });
       await restarted(MainPID);
       expect((await list()).map(({ name }) => name)).toEqual(["game", "owned", "prey", "spare"]);
     }
-  }, 90_000);
+  }, 120_000);
 
   test("with a store that is too small says how large it must be, and serves", async () => {
     machine.write({ "/etc/systemd/system/berthd.service.d/store.conf": "[Service]\nFileDescriptorStoreMax=3\n" });
@@ -180,5 +180,5 @@ describe("a broker under systemd", needs(...MACHINE), () => {
     expect(await machine.journal("berthd.service")).toMatch(
       /keeps 3 descriptors and no more.*set FileDescriptorStoreMax=64/,
     );
-  }, 60_000);
+  }, 120_000);
 });

@@ -28,7 +28,7 @@ describe("berth upgrade on a booted systemd", needs(...MACHINE), () => {
     for (const version of ["two", "bad", "one"])
       await machine.sh(`berth image import tower /srv/tower/${version} --version ${version}`);
     await machine.sh("berth image use tower@one && berth start tower");
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });
@@ -49,7 +49,7 @@ describe("berth upgrade on a booted systemd", needs(...MACHINE), () => {
     expect(pid).not.toBe(before);
     expect(await served()).toEqual({ pid, unit: UNIT, images: ["tower@two"], runs: "sleep 1001" });
     expect(await machine.ok(["berth", "upgrade", "tower"])).toBe(`tower: pid ${pid} is of the present version\n`);
-  }, 60_000);
+  }, 120_000);
 
   test("the unit of a version that fails runs the old one again, and systemd restarts nothing else", async () => {
     const { code, stdout, stderr } = await machine.run([
@@ -61,7 +61,7 @@ describe("berth upgrade on a booted systemd", needs(...MACHINE), () => {
     expect(stderr).toContain(`; tower@two runs again, as pid ${pid}, and is the current version\n`);
     expect(await served()).toEqual({ pid, unit: UNIT, images: ["tower@two"], runs: "sleep 1001" });
     expect(await machine.show(UNIT, "ActiveState", "SubState")).toEqual({ ActiveState: "active", SubState: "running" });
-  }, 60_000);
+  }, 120_000);
 
   test("a server that systemd did not start goes on, since nothing would start it again", async () => {
     await machine.sh("berth stop tower && setsid -f berth run tower </dev/null >/dev/null 2>&1");
@@ -75,5 +75,5 @@ describe("berth upgrade on a booted systemd", needs(...MACHINE), () => {
     });
     expect(await served()).toMatchObject({ pid, runs: "sleep 1001" });
     await machine.ok(["berth", "stop", "tower"]);
-  }, 60_000);
+  }, 120_000);
 });

@@ -24,7 +24,7 @@ describe("the verbs on a booted systemd", needs(...MACHINE), () => {
     await machine.ok(["berth", "units", "install"]);
     await machine.ok(["systemctl", "daemon-reload"]);
     await machine.ok(["systemctl", "start", "berthd.socket"]);
-  }, 90_000);
+  }, 120_000);
   afterAll(async () => {
     await machine?.[Symbol.asyncDispose]();
   });

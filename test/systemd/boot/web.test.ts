@@ -14,7 +14,7 @@ user = "nobody"
 command = ["sleep", "1000"]
 `;
 
-describe("examples/web.toml under systemd", { ...needs(...MACHINE), timeout: 90_000 }, () => {
+describe("examples/web.toml under systemd", { ...needs(...MACHINE), timeout: 120_000 }, () => {
   let machine: Machine;
   beforeAll(async () => {
     machine = await bootMachine({
