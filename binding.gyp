@@ -10,6 +10,7 @@
       "target_name": "berthd",
       "sources": [
         "native/addon/addon.cc",
+        "native/addon/bpf.cc",
         "native/addon/close-foreign.cc",
         "native/addon/descriptor.cc",
         "native/addon/directory.cc",

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AccountCalls } from "./accounts.ts";
 import { BerthError } from "./errors.ts";
+import type { BpfCalls } from "./native-bpf.ts";
 import type { DoormanCalls } from "./native-doorman.ts";
 import type { Interceptor, Told } from "./native-interceptor.ts";
 import type { Poll, PollCallback } from "./native-poll.ts";
@@ -15,7 +16,7 @@ import type { Poll, PollCallback } from "./native-poll.ts";
 export type { Poll, PollCallback } from "./native-poll.ts";
 
 /** process.cc also has the calls of {@link AccountCalls}. */
-export interface Native extends AccountCalls, DoormanCalls {
+export interface Native extends AccountCalls, BpfCalls, DoormanCalls {
   // message.cc ---------------------------------------------------------------------------------------------------
   /**
    * sendmsg(2) of `data` from `offset`, with the first `count` entries of `fds` as SCM_RIGHTS. MSG_NOSIGNAL and
@@ -245,7 +246,6 @@ export interface Native extends AccountCalls, DoormanCalls {
 export const READABLE = 1;
 export const WRITABLE = 2;
 export const DISCONNECT = 4;
-
 /** Modes of recvbytes. */
 export const FRAME = 0;
 export const LOOK = 1;

@@ -14,6 +14,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   berthd::exportPoll(env, exports);
   berthd::exportSeccomp(env, exports);
   berthd::exportDoorman(env, exports);
+  berthd::exportBpf(env, exports);
   return exports;
 }
 

@@ -16,6 +16,7 @@ void exportUserns(Napi::Env env, Napi::Object exports);
 void exportXattr(Napi::Env env, Napi::Object exports);
 void exportSeccomp(Napi::Env env, Napi::Object exports);
 void exportDoorman(Napi::Env env, Napi::Object exports);
+void exportBpf(Napi::Env env, Napi::Object exports);
 
 template <Napi::Value (*Call)(const Napi::CallbackInfo&)>
 void exportFunction(Napi::Env env, Napi::Object exports, const char* name) {

@@ -22,6 +22,9 @@ export const SO_MARK = 36;
 export const SO_TIMESTAMPING = 37;
 export const SO_PROTOCOL = 38;
 export const SO_DOMAIN = 39;
+/** Linux 3.19. */
+export const SO_ATTACH_BPF = 50;
+export const SO_COOKIE = 57;
 export const SO_BINDTOIFINDEX = 62;
 /** Linux 6.5. */
 export const SO_PASSPIDFD = 76;
