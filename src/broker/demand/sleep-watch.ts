@@ -5,7 +5,7 @@
 import type { Native } from "../../native.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
-import type { Doormen } from "./doorman/doormen.ts";
+import type { Doormen, Watched } from "./doorman/doormen.ts";
 import { identityOf } from "./doorman/identity.ts";
 
 /** What a player reads whose connection cannot wait. */
@@ -16,14 +16,16 @@ export class SleepWatch {
   readonly #doormen: Doormen | undefined;
   readonly #arrivals: ArrivalWatch;
   readonly #onWake: (fd: number) => void;
-  /** Ends what a doorman does for us. */
-  #leave: (() => void) | undefined;
+  /** What a doorman does for us. */
+  #watched: Watched | undefined;
+  /** A packet is for the doorman, who is only then there. */
+  #isQuiet = false;
 
   constructor(sys: Native, berth: Berth, doormen: Doormen | undefined, onWake: (fd: number) => void) {
     this.#berth = berth;
     this.#doormen = doormen;
     this.#onWake = onWake;
-    this.#arrivals = new ArrivalWatch(sys, (fd) => this.#wake(fd));
+    this.#arrivals = new ArrivalWatch(sys, (fd) => this.#arrived(fd));
   }
 
   /** Watches these descriptors, which must stay open until {@link disarm}, instead of any before. */
@@ -34,7 +36,7 @@ export class SleepWatch {
     const { name, sockets } = this.#berth;
     const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
     const shown = asleep.as.name ?? name;
-    this.#leave = this.#doormen.watch(identityOf(this.#berth), {
+    this.#watched = this.#doormen.watch(identityOf(this.#berth), {
       fds,
       order: {
         asleep: asleep.protocol,
@@ -49,25 +51,40 @@ export class SleepWatch {
         const fd = fds[index];
         if (fd !== undefined) this.#wake(fd);
       },
-      onAlone: () => this.#arrivals.arm(fds),
+      onAlone: () => {
+        this.#isQuiet = false;
+        this.#arrivals.arm(fds);
+      },
+      onQuiet: () => {
+        this.#isQuiet = true;
+        this.#arrivals.arm(fds);
+      },
       onAgain: () => this.#arrivals.disarm(),
     });
   }
 
   /** Whether it watches any. */
   get armed(): boolean {
-    return this.#leave !== undefined || this.#arrivals.armed;
+    return this.#watched !== undefined || this.#arrivals.armed;
   }
 
   disarm(): void {
     this.#arrivals.disarm();
-    this.#leave?.();
-    this.#leave = undefined;
+    this.#watched?.leave();
+    this.#watched = undefined;
+    this.#isQuiet = false;
   }
 
   /** Whether a datagram or connection waits for the server now. */
   waits(fds: readonly number[]): boolean {
     return this.#arrivals.waits(fds);
+  }
+
+  #arrived(fd: number): void {
+    if (!this.#isQuiet) return this.#wake(fd);
+    this.#isQuiet = false;
+    this.#arrivals.disarm();
+    this.#watched?.arrived();
   }
 
   #wake(fd: number): void {

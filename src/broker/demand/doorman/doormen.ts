@@ -1,4 +1,8 @@
-/** The doormen: one process for all servers of a user that sleep or are asked who plays, while there are any. */
+/**
+ * The doormen: one process for all servers of a user that sleep or are asked who plays, while there are any. The first
+ * few users have theirs from the beginning. Those of more users begin when something comes for their servers, and there
+ * are never too many: then the one that has been there longest goes.
+ */
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import type { Question } from "./asks.ts";
@@ -10,10 +14,33 @@ import { UserDoorman } from "./user-doorman.ts";
 /** How long one stays that has nothing to do. */
 export const LINGER_MS = 60_000;
 
+/** How often to look whether there is room for a doorman that is needed. */
+const LOOK_MS = 200;
+
 interface Post {
   readonly doorman: UserDoorman;
+  readonly visits: Set<Visit>;
   /** Set while it has nothing to do. */
   leaving: NodeJS.Timeout | undefined;
+  /** It makes room for another one, and gets nothing more to do. */
+  isRetiring: boolean;
+}
+
+/** One guest. `quiet`: the broker waits for the first packet. `waiting`: that has come; there is no room yet. */
+interface Visit {
+  readonly identity: Identity | undefined;
+  readonly guest: Guest;
+  state: "quiet" | "waiting" | "guarded" | "over";
+  /** Its number for its doorman, while it is guarded. */
+  id: number;
+}
+
+/** What a berth has of the doormen. */
+export interface Watched {
+  /** Ends it. */
+  leave(): void;
+  /** Something has come, after {@link Guest.onQuiet}. */
+  arrived(): void;
 }
 
 export interface DoormenOptions {
@@ -26,37 +53,37 @@ export interface DoormenOptions {
 
 export class Doormen {
   readonly #options: DoormenOptions;
-  /** By uid; -1 is the broker's own. */
+  readonly #limits: DoormanLimits;
+  /** By uid, in the order in which they came. */
   readonly #posts = new Map<number, Post>();
+  readonly #waiting = new Set<Visit>();
+  #look: NodeJS.Timeout | undefined;
   #isWithdrawn = false;
   #isClosed = false;
   #lastId = 0;
 
   constructor(options: DoormenOptions) {
     this.#options = options;
+    this.#limits = options.limits ?? DEFAULT_DOORMAN_LIMITS;
   }
 
-  /** Has a doorman watch. Returns what ends that. Calls `onAlone` later if there is no doorman. */
-  watch(identity: Identity | undefined, guest: Guest): () => void {
-    const uid = identity?.uid ?? -1;
-    const post = this.#posts.get(uid) ?? this.#hire(uid, identity);
-    clearTimeout(post.leaving);
-    this.#lastId = (this.#lastId + 1) & 0x7fffffff;
-    const id = this.#lastId;
-    post.doorman.watch(id, guest);
-    return () => {
-      post.doorman.leave(id);
-      this.#linger(uid, post);
-    };
+  /** Has a doorman watch, now or from the first packet on. Calls `onAlone` later if there is no doorman. */
+  watch(identity: Identity | undefined, guest: Guest): Watched {
+    const visit: Visit = { identity, guest, state: "waiting", id: 0 };
+    if (this.#postOf(identity) !== undefined || this.#posts.size < this.#limits.eager) this.#guard(visit);
+    else this.#quiet(visit);
+    return { leave: () => this.#over(visit), arrived: () => this.#arrived(visit) };
   }
 
-  /** Has a doorman ask a server that runs. */
+  /** Has a doorman ask a server that runs. There is no answer if there are too many doormen. */
   ask(identity: Identity | undefined, question: Question): void {
-    const uid = identity?.uid ?? -1;
-    const post = this.#posts.get(uid) ?? this.#hire(uid, identity);
+    const known = this.#posts.get(uidOf(identity));
+    if (known === undefined ? this.#posts.size >= this.#limits.most : known.isRetiring)
+      return void setImmediate(() => question.onAnswer(undefined));
+    const post = known ?? this.#hire(identity);
     clearTimeout(post.leaving);
     const onAnswer = (players: number | undefined): void => {
-      this.#linger(uid, post);
+      this.#linger(identity, post);
       question.onAnswer(players);
     };
     post.doorman.ask({ ...question, onAnswer });
@@ -75,7 +102,7 @@ export class Doormen {
 
   readmit(): void {
     this.#isWithdrawn = false;
-    for (const { doorman } of this.#posts.values()) doorman.readmit();
+    for (const { doorman, isRetiring } of this.#posts.values()) if (!isRetiring) doorman.readmit();
   }
 
   /** As waiting for {@link withdraw}, of sockets that they watch no longer: those who still have any are ended. */
@@ -85,6 +112,7 @@ export class Doormen {
 
   close(): void {
     this.#isClosed = true;
+    clearTimeout(this.#look);
     for (const { doorman, leaving } of this.#posts.values()) {
       clearTimeout(leaving);
       doorman.close();
@@ -92,22 +120,108 @@ export class Doormen {
     this.#posts.clear();
   }
 
-  #hire(uid: number, identity: Identity | undefined): Post {
-    const { sys, log, limits = DEFAULT_DOORMAN_LIMITS } = this.#options;
+  /** One that takes guests. */
+  #postOf(identity: Identity | undefined): Post | undefined {
+    const post = this.#posts.get(uidOf(identity));
+    return post?.isRetiring ? undefined : post;
+  }
+
+  #hire(identity: Identity | undefined): Post {
+    const { sys, log } = this.#options;
     const onProcesses = (): void => this.#tellProcesses();
     const post: Post = {
-      doorman: new UserDoorman({ sys, log, identity, limits, onProcesses }, this.#isWithdrawn),
+      doorman: new UserDoorman({ sys, log, identity, limits: this.#limits, onProcesses }, this.#isWithdrawn),
+      visits: new Set(),
       leaving: undefined,
+      isRetiring: false,
     };
-    this.#posts.set(uid, post);
+    this.#posts.set(uidOf(identity), post);
     return post;
   }
 
-  /** It remembers who has woken its servers, and is there when the next one sleeps. */
-  #linger(uid: number, post: Post): void {
-    if (!post.doorman.isIdle) return;
+  #guard(visit: Visit): void {
+    const post = this.#postOf(visit.identity) ?? this.#hire(visit.identity);
     clearTimeout(post.leaving);
-    post.leaving = setTimeout(() => this.#dismiss(uid, post), LINGER_MS).unref();
+    this.#lastId = (this.#lastId + 1) & 0x7fffffff;
+    visit.id = this.#lastId;
+    visit.state = "guarded";
+    post.visits.add(visit);
+    post.doorman.watch(visit.id, visit.guest);
+  }
+
+  /** Not inside of the call that asked. */
+  #quiet(visit: Visit): void {
+    visit.state = "quiet";
+    setImmediate(() => {
+      if (visit.state === "quiet") visit.guest.onQuiet();
+    });
+  }
+
+  #over(visit: Visit): void {
+    const { state } = visit;
+    visit.state = "over";
+    this.#waiting.delete(visit);
+    const post = this.#posts.get(uidOf(visit.identity));
+    if (state !== "guarded" || post === undefined || !post.visits.delete(visit)) return;
+    post.doorman.leave(visit.id);
+    this.#linger(visit.identity, post);
+  }
+
+  #arrived(visit: Visit): void {
+    if (visit.state !== "quiet") return;
+    visit.state = "waiting";
+    this.#waiting.add(visit);
+    this.#admit();
+  }
+
+  /** Has doormen for those who wait, in the order in which they came. What waits for their servers is in no danger. */
+  #admit(): void {
+    clearTimeout(this.#look);
+    const { most, startingAtOnce } = this.#limits;
+    let starting = [...this.#posts.values()].filter(({ doorman }) => doorman.isStarting).length;
+    for (const visit of this.#waiting) {
+      if (this.#postOf(visit.identity) === undefined) {
+        // Also while the former one of this user goes.
+        if (this.#posts.size >= most || starting >= startingAtOnce || this.#posts.has(uidOf(visit.identity))) continue;
+        starting++;
+      }
+      this.#waiting.delete(visit);
+      this.#guard(visit);
+    }
+    if (this.#waiting.size === 0 || this.#isClosed) return;
+    if (this.#posts.size >= most) this.#makeRoom();
+    this.#look = setTimeout(() => this.#admit(), LOOK_MS).unref();
+  }
+
+  /** Those that have nothing to do go, and then those that have been there longest, as many as are needed. */
+  #makeRoom(): void {
+    const needed = Math.min(this.#waiting.size, this.#limits.startingAtOnce);
+    const mayGo = ({ isRetiring, doorman: { isIdle, readyFor } }: Post): boolean =>
+      !isRetiring && (isIdle || readyFor >= this.#limits.stay);
+    const going = [...this.#posts.values()].filter(({ isRetiring }) => isRetiring).length;
+    const may = [...this.#posts].filter(([, post]) => mayGo(post));
+    may.sort(([, one], [, other]) => Number(other.doorman.isIdle) - Number(one.doorman.isIdle));
+    for (const [uid, post] of may.slice(0, Math.max(0, needed - going))) void this.#retire(uid, post);
+  }
+
+  /** It closes its copies first: so it loses no packet that it has read. */
+  async #retire(uid: number, post: Post): Promise<void> {
+    post.isRetiring = true;
+    clearTimeout(post.leaving);
+    post.doorman.withdraw();
+    await post.doorman.dropped();
+    if (this.#isClosed) return;
+    post.doorman.end();
+    this.#posts.delete(uid);
+    for (const visit of post.visits) this.#quiet(visit);
+    this.#admit();
+  }
+
+  /** It remembers who has woken its servers, and is there when the next one sleeps. */
+  #linger(identity: Identity | undefined, post: Post): void {
+    if (!post.doorman.isIdle || post.isRetiring) return;
+    clearTimeout(post.leaving);
+    post.leaving = setTimeout(() => this.#dismiss(uidOf(identity), post), LINGER_MS).unref();
   }
 
   #tellProcesses(): void {
@@ -116,8 +230,13 @@ export class Doormen {
   }
 
   #dismiss(uid: number, post: Post): void {
-    if (!post.doorman.isIdle || this.#posts.get(uid) !== post) return;
+    if (!post.doorman.isIdle || post.isRetiring || this.#posts.get(uid) !== post) return;
     post.doorman.end();
     this.#posts.delete(uid);
   }
+}
+
+/** -1 is the broker's own. */
+function uidOf(identity: Identity | undefined): number {
+  return identity?.uid ?? -1;
 }

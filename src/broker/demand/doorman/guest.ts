@@ -9,6 +9,14 @@ export interface Guest {
   readonly onWake: (index: number) => void;
   /** There is no doorman now: the broker has to watch. */
   readonly onAlone: () => void;
+  /** There is none as long as nothing comes: the broker has to watch, and to tell of the first packet. */
+  readonly onQuiet: () => void;
   /** There is one again, after onAlone. */
   readonly onAgain: () => void;
+}
+
+/** A guest of one doorman. `waiting`: its process gets it next. `alone`: the broker watches. */
+export interface Housed {
+  readonly guest: Guest;
+  state: "waiting" | "given" | "alone";
 }

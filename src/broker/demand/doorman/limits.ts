@@ -1,4 +1,4 @@
-/** How long a doorman may take, and when there is a new one after its end. In milliseconds. */
+/** How many doormen there are, how long one may take, and when there is a new one after its end. */
 
 export interface DoormanLimits {
   /** Milliseconds until there is a new process, after the first end and after many. */
@@ -6,10 +6,18 @@ export interface DoormanLimits {
   readonly longestDelay: number;
   /** One that lasts this long did not fail at its start. */
   readonly settled: number;
-  /** How long its start may take. */
+  /** Milliseconds in which it must start. */
   readonly start: number;
-  /** How long it may take to close its copies of sockets. */
+  /** Milliseconds in which it must close its copies of sockets. */
   readonly drop: number;
+  /** So many users have theirs before anything comes. */
+  readonly eager: number;
+  /** There are never more: each takes about 8 MB. */
+  readonly most: number;
+  /** So many start at the same time: each takes 0.15 s of a processor. */
+  readonly startingAtOnce: number;
+  /** Milliseconds of work, after which one may have to make room. More than 0, or none gets any work done. */
+  readonly stay: number;
 }
 
 export const DEFAULT_DOORMAN_LIMITS: DoormanLimits = {
@@ -18,4 +26,8 @@ export const DEFAULT_DOORMAN_LIMITS: DoormanLimits = {
   settled: 60_000,
   start: 20_000,
   drop: 2000,
+  eager: 16,
+  most: 100,
+  startingAtOnce: 4,
+  stay: 5000,
 };

@@ -10,17 +10,11 @@ import { Asks, type Question } from "./asks.ts";
 import { DoormanProcess, type Identity, isFull } from "./doorman-process.ts";
 import { Drops } from "./drops.ts";
 import { END_MS, EndingDoormen } from "./ending-doormen.ts";
-import type { Guest } from "./guest.ts";
+import type { Guest, Housed } from "./guest.ts";
 import type { DoormanLimits } from "./limits.ts";
 
 /** When to send again what its channel had no room for. */
 const RETRY_MS = 20;
-
-interface Watched {
-  readonly guest: Guest;
-  /** `waiting`: the doorman gets it next. `alone`: the broker watches. */
-  state: "waiting" | "given" | "alone";
-}
 
 export interface UserDoormanOptions {
   readonly sys: Native;
@@ -34,10 +28,10 @@ export interface UserDoormanOptions {
 
 export class UserDoorman {
   readonly #options: UserDoormanOptions;
-  readonly #guests = new Map<number, Watched>();
+  readonly #guests = new Map<number, Housed>();
   #process: DoormanProcess | undefined;
-  /** Whether it is confined. Before that it gets no socket. */
-  #isReady = false;
+  /** Since when it is confined, by performance.now(). Before that it gets no socket. */
+  #readyAt: number | undefined;
   readonly #ending = new EndingDoormen();
   readonly #drops = new Drops();
   readonly #asks = new Asks();
@@ -64,12 +58,21 @@ export class UserDoorman {
     return all.flatMap(({ pid, pidfd }) => (pid === undefined || pidfd === undefined ? [] : [{ pid, pidfd }]));
   }
 
+  get isStarting(): boolean {
+    return this.#process !== undefined && this.#readyAt === undefined;
+  }
+
+  /** Milliseconds; 0 if its process does not do its work yet. */
+  get readyFor(): number {
+    return this.#readyAt === undefined ? 0 : performance.now() - this.#readyAt;
+  }
+
   get isIdle(): boolean {
     return this.#guests.size === 0 && this.#asks.isEmpty;
   }
 
   watch(id: number, guest: Guest): void {
-    const watched: Watched = { guest, state: "waiting" };
+    const watched: Housed = { guest, state: "waiting" };
     this.#guests.set(id, watched);
     if (this.#process === undefined && this.#again === undefined) this.#start();
     if (this.#process === undefined) this.#leaveAlone(id, watched);
@@ -190,7 +193,7 @@ export class UserDoorman {
     clearTimeout(this.#late);
     this.#retry = undefined;
     this.#late = undefined;
-    this.#isReady = false;
+    this.#readyAt = undefined;
     this.#drops.clear();
     this.#asks.giveUp();
     for (const watched of this.#guests.values()) if (watched.state === "given") watched.state = "waiting";
@@ -203,7 +206,7 @@ export class UserDoorman {
   #reported(report: Report): void {
     if (report.report === "ready") {
       clearTimeout(this.#unready);
-      this.#isReady = true;
+      this.#readyAt = performance.now();
       this.#flush();
     } else if (report.report === "wake") {
       const watched = this.#guests.get(report.watch);
@@ -225,7 +228,7 @@ export class UserDoorman {
 
   /** Sends what is to be sent, in this order, and tries again if there is no room. */
   #flush(): void {
-    if (this.#process === undefined || !this.#isReady || this.#retry !== undefined) return;
+    if (this.#process === undefined || this.#readyAt === undefined || this.#retry !== undefined) return;
     this.#asks.flush(this.#process);
     if (this.#sendDrops(this.#process) && this.#sendGuests(this.#process)) return;
     this.#retry = setTimeout(() => {
@@ -257,7 +260,7 @@ export class UserDoorman {
   }
 
   /** Not inside of the call that asked. */
-  #leaveAlone(id: number, watched: Watched): void {
+  #leaveAlone(id: number, watched: Housed): void {
     watched.state = "alone";
     setImmediate(() => {
       if (this.#guests.get(id) === watched && watched.state === "alone") watched.guest.onAlone();
