@@ -1,10 +1,11 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import {
   chmodSync,
   chownSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -17,6 +18,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { giveName } from "../../src/cli/backup/archive.ts";
+import { problemOfExtracted } from "../../src/cli/backup/extracted.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
@@ -89,6 +91,32 @@ describe("berth backup and restore, without a broker", () => {
     expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toHaveLength(40_000);
   });
 
+  // strace counts each call for itself, and one thread of Node makes them, in one order.
+  test.each([
+    ["rename", ["old"]],
+    ["renameat2", ["old"]],
+    ["fsync", ["old", "new", "new"]],
+  ])(
+    "a restore that is killed at any %s leaves all files of before, or all new ones",
+    needs("strace"),
+    (call, left) => {
+      using state = new TestFolder({ "roots/lobby/upper/save": "old" });
+      using other = new TestFolder({ "upper/save": "new" });
+      const [file, save] = [join(state.path, "a.tar"), join(state.path, "roots/lobby/upper/save")];
+      tar("-C", other.path, "-cf", file, "upper");
+      const found: string[] = [];
+      for (let time = 1; ; time++) {
+        writeFileSync(save, "old");
+        const words = ["-f", "-o", "/dev/null", "-e", `trace=${call}`, "-e", `inject=${call}:signal=KILL:when=${time}`];
+        const command = [process.execPath, cli, "restore", "--state", state.path, "lobby", file];
+        const { status } = spawnSync("strace", [...words, ...command], { env: { ...process.env, ...nowhere } });
+        if (status === 0) break;
+        found.push(readFileSync(save, "utf8"));
+      }
+      expect(found).toEqual(left);
+    },
+  );
+
   test("Ctrl-C leaves no part of an archive, and no process", async () => {
     using state = new TestFolder();
     mkdirSync(join(state.path, "roots/lobby/upper"), { recursive: true });
@@ -134,6 +162,30 @@ describe("berth backup and restore, without a broker", () => {
     expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
     expect(readdirSync(join(state.path, "away"))).toEqual(["x"]);
     expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+  });
+
+  test("an archive with a name of a file outside of its folder is refused, and leaves what there is", async () => {
+    using state = new TestFolder({ "roots/lobby/upper/save": "one", "evil/upper/x": "", "evil/outside": "" });
+    linkSync(join(state.path, "evil/outside"), join(state.path, "evil/upper/shared"));
+    const file = join(state.path, "evil.tar");
+    tar("-C", join(state.path, "evil"), "-cf", file, "outside", "upper");
+    // berth restore extracts no other member than the folder, so that tar cannot make the link.
+    const { code, stderr } = await berth(["restore", "--state", state.path, "lobby", file], nowhere);
+    expect({ code, stderr }).toEqual({ code: 111, stderr: expect.stringMatching(/^berth: tar failed .*outside/) });
+    expect(readdirSync(join(state.path, "roots/lobby"))).toEqual(["upper"]);
+    expect(readFileSync(join(state.path, "roots/lobby/upper/save"), "utf8")).toBe("one");
+  });
+
+  test("a tree that shares a file with the outside is no berth's", async () => {
+    using folder = new TestFolder({ "upper/a": "", "upper/d/own": "", outside: "" });
+    const at = (name: string): string => join(folder.path, name);
+    linkSync(at("upper/d/own"), at("upper/again"));
+    const { signal } = new AbortController();
+    expect(await problemOfExtracted(folder.path, signal)).toBeUndefined();
+    linkSync(at("outside"), at("upper/d/shared"));
+    expect(await problemOfExtracted(folder.path, signal)).toBe(
+      "d/shared in it is the same file as one outside of upper",
+    );
   });
 
   test("an archive with a device is refused, and leaves what there is", needs("root"), async () => {

@@ -5,18 +5,13 @@
 import { existsSync, linkSync, lstatSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BerthError } from "../../errors.ts";
-import { native } from "../../native.ts";
 import { printable } from "../../printable.ts";
 import { syncFolder, system } from "../../rootfs/disk/durable.ts";
-import { openTree } from "../../rootfs/disk/open-tree.ts";
-import { pauseFor } from "../../rootfs/disk/pause.ts";
-import { findDevices } from "../../rootfs/images/devices.ts";
 import { runCommand } from "../../rootfs/images/run-command.ts";
+import { problemOfExtracted, UPPER } from "./extracted.ts";
 
 /** The first member of an archive. */
 const ABOUT = "berth-backup.json";
-/** The folder of a berth's state that has what its servers wrote. */
-export const UPPER = "upper";
 
 /** How the files were kept still: the server was stopped, it was frozen while they were cloned, or not at all. */
 export type Taken = "stopped" | "snapshot" | "live";
@@ -136,14 +131,8 @@ export async function readAbout(path: string, signal: AbortSignal): Promise<Abou
 export async function extractArchive(path: string, folder: string, signal: AbortSignal): Promise<void> {
   const extract = ["tar", "--extract", ...KEEP, "--same-permissions", "--same-owner", "--file", path] as const;
   await runCommand([...extract, "--directory", folder, UPPER], { signal, failure: "SYSTEM_ERROR" });
-  const upper = join(folder, UPPER);
-  // Archives come from anywhere: a later member may have put a link there.
-  if (!lstatSync(upper, { throwIfNoEntry: false })?.isDirectory()) throw unusable(path, `${UPPER} in it is no folder`);
-  using tree = openTree(upper, native);
-  const [device] = await findDevices(tree, native, pauseFor(signal));
-  // A server could open it, also where its root is mounted with nodev: rootfs/images/devices.ts.
-  if (device !== undefined)
-    throw unusable(path, `it has a device node, ${device.kind} ${device.number} ${device.path}`);
+  const problem = await problemOfExtracted(folder, signal);
+  if (problem !== undefined) throw unusable(path, problem);
   await runCommand(["sync", "--file-system", dirname(folder)], { signal, failure: "SYSTEM_ERROR" });
 }
 

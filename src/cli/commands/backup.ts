@@ -5,18 +5,18 @@ import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { makeFolders } from "../../make-folders.ts";
 import { printable } from "../../printable.ts";
-import { Ranges } from "../../rootfs/ranges/ranges.ts";
 import {
   type About,
   archiveName,
   COMPRESSIONS,
   type Compression,
   type Taken,
-  UPPER,
   writeArchive,
 } from "../backup/archive.ts";
+import { UPPER } from "../backup/extracted.ts";
 import { holdBerth, knownBerth } from "../backup/held-berth.ts";
 import { Meter } from "../backup/meter.ts";
+import { rangeOf } from "../backup/replace.ts";
 import { Scratch } from "../backup/scratch.ts";
 import { takeSnapshot } from "../backup/snapshot.ts";
 import { berthNames, mustBeBerth } from "../berths/berth-names.ts";
@@ -109,8 +109,7 @@ async function backUp(name: string, options: BackupOptions, signal: AbortSignal)
   const to = resolve(options.to ?? ".");
   makeFolders(to, 0o700);
   const taken: Taken = options.live ? "live" : options.snapshot && known?.lease ? "snapshot" : "stopped";
-  using ranges = Ranges.open(join(state, "ranges"));
-  const range = ranges.list().find(({ owner }) => owner === name);
+  const range = rangeOf(state, name);
   const about: About = {
     berth: name,
     time: new Date().toISOString(),

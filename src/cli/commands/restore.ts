@@ -3,15 +3,12 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
-import { programPath } from "../../launcher-path.ts";
 import { makeFolders } from "../../make-folders.ts";
 import { printable } from "../../printable.ts";
-import { moveDurably } from "../../rootfs/disk/durable.ts";
-import { runCommand } from "../../rootfs/images/run-command.ts";
-import type { Range } from "../../rootfs/ranges/range.ts";
-import { Ranges } from "../../rootfs/ranges/ranges.ts";
-import { extractArchive, readAbout, UPPER } from "../backup/archive.ts";
+import { extractArchive, readAbout } from "../backup/archive.ts";
+import { UPPER } from "../backup/extracted.ts";
 import { holdBerth, knownBerth } from "../backup/held-berth.ts";
+import { exchange, giveTo, rangeOf } from "../backup/replace.ts";
 import { Scratch } from "../backup/scratch.ts";
 import { mustBeBerth } from "../berths/berth-names.ts";
 import { forBerths } from "../berths/for-berths.ts";
@@ -110,34 +107,6 @@ async function restore(name: string, file: string, options: RestoreOptions, sign
     throw error;
   }
   return { file, time: about?.time ?? null, before, pid: await held.release() };
-}
-
-function rangeOf(state: string, name: string): Range | undefined {
-  using ranges = Ranges.open(join(state, "ranges"));
-  return ranges.list().find(({ owner }) => owner === name);
-}
-
-/** Moves all owners into the range: whatever is in the archive, no file of it is another berth's or the host's. */
-async function giveTo({ base, count }: Range, upper: string, signal: AbortSignal): Promise<void> {
-  const shift = [programPath("shift-own"), "--shift", String(base), "--range", String(count), upper] as const;
-  await runCommand(shift, { signal, failure: "SYSTEM_ERROR" });
-}
-
-/** Puts `next` where `upper` is. Gives where the old folder is kept; null if it goes with the scratch folder. */
-function exchange(upper: string, next: string, scratch: string, keep: boolean): string | null {
-  if (!existsSync(upper)) {
-    moveDurably(next, upper);
-    return null;
-  }
-  const old = keep ? `${upper}.${new Date().toISOString().replace(/[-:]|\.\d+/g, "")}` : join(scratch, "before");
-  moveDurably(upper, old);
-  try {
-    moveDurably(next, upper);
-  } catch (error) {
-    moveDurably(old, upper);
-    throw error;
-  }
-  return keep ? old : null;
 }
 
 function describe({ file, time, before, pid }: Restored): string {
