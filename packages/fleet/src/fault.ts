@@ -12,6 +12,11 @@ export type FaultCode =
   | "NO_SUCH_HOST"
   | "NO_FIT"
   | "NOT_MOVED"
+  | "NO_CASYNC"
+  | "BAD_ARCHIVE"
+  | "STORE_FULL"
+  | "STORE_UNREACHABLE"
+  | "STATE_REFUSED"
   | "NONE_READY"
   | "CONTENDED"
   | "FILE_UNREADABLE";

@@ -1,0 +1,137 @@
+/** Fetches an archive from the store of another agent: its index, and only chunks that this host does not have. */
+import { X509Certificate } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { Agent, get } from "node:https";
+import type { TlsFiles } from "../etcd/channel.ts";
+import { Fault } from "../fault.ts";
+import type { Archive, ChunkStore } from "./store.ts";
+
+/** The agent that has an archive. */
+export interface Source {
+  /** Its name in the fleet, and the CN of its certificate. */
+  readonly host: string;
+  /** ADDRESS:PORT of its store. */
+  readonly store: string;
+}
+
+export interface Fetched {
+  /** That came from the other host, without what HTTP and TLS add. */
+  readonly bytes: number;
+  /** Chunks that were missing here. */
+  readonly chunks: number;
+}
+
+export interface FetchOptions {
+  readonly signal: AbortSignal;
+  readonly progress: (bytes: number) => void;
+}
+
+const AT_ONCE = 8;
+const TRIES = 3;
+const IDLE_MS = 30_000;
+/** casync's chunks have at most 256 KiB, and somewhat more if they cannot be compressed. */
+const LONGEST_CHUNK = 1024 * 1024;
+const LONGEST_INDEX = 256 * 1024 * 1024;
+
+/** Throws STORE_UNREACHABLE, BAD_ARCHIVE, STORE_FULL. */
+export async function fetchArchive(
+  archive: Archive,
+  source: Source,
+  store: ChunkStore,
+  tls: Required<TlsFiles>,
+  { signal, progress }: FetchOptions,
+): Promise<Fetched> {
+  const agent = agentFor(source, tls);
+  let bytes = 0;
+  const file = async (path: string, longest: number, until: AbortSignal): Promise<Buffer> => {
+    const content = await again(() => read(agent, source, path, longest, until), until);
+    bytes += content.length;
+    progress(bytes);
+    return content;
+  };
+  try {
+    const index = await file(`/indexes/${archive.name}`, LONGEST_INDEX, signal);
+    const chunks = await store.take(archive, index, async (missing, put) => {
+      const failed = new AbortController();
+      const until = AbortSignal.any([signal, failed.signal]);
+      const waiting = missing.values();
+      const work = async (): Promise<void> => {
+        for (const chunk of waiting) await put(chunk, await file(`/chunks/${chunk}`, LONGEST_CHUNK, until));
+      };
+      const works = Array.from({ length: AT_ONCE }, async () => {
+        try {
+          await work();
+        } catch (error) {
+          failed.abort();
+          throw error;
+        }
+      });
+      const ended = await Promise.allSettled(works);
+      for (const one of ended) if (one.status === "rejected") throw one.reason;
+      return missing.length;
+    });
+    return { bytes, chunks };
+  } finally {
+    agent.destroy();
+  }
+}
+
+/** Certificates of the fleet name hosts by their CN. Where all hosts share one certificate, the other has ours. */
+function agentFor({ host }: Source, tls: Required<TlsFiles>): Agent {
+  const own = new X509Certificate(tls.cert).raw;
+  return new Agent({
+    ...{ ...tls, keepAlive: true, maxSockets: AT_ONCE, minVersion: "TLSv1.3" },
+    checkServerIdentity: (_, { subject, raw }) => {
+      if (subject.CN === host || own.equals(raw)) return undefined;
+      return new Error(`its certificate is that of ${JSON.stringify(subject.CN)}, not of ${host}`);
+    },
+  });
+}
+
+async function again<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (tries === TRIES || !(error instanceof Fault) || error.code !== "STORE_UNREACHABLE") throw error;
+    }
+  }
+}
+
+function read(agent: Agent, from: Source, path: string, longest: number, signal: AbortSignal): Promise<Buffer> {
+  const fault = (why: string, cause?: unknown): Fault =>
+    new Fault("STORE_UNREACHABLE", `cannot fetch from the store of ${from.host}, ${from.store}: ${why}`, { cause });
+  return new Promise((resolve, reject) => {
+    const request = get(`https://${from.store}${path}`, { agent, signal, timeout: IDLE_MS });
+    request.on("timeout", () => request.destroy(new Error(`it did not answer for ${IDLE_MS / 1000} s`)));
+    request.on("error", (error) => reject(signal.aborted ? signal.reason : fault(error.message, error)));
+    request.on("response", (response) => {
+      if (response.statusCode === 200) {
+        content(response, longest).then(resolve, (error: unknown) => reject(fault(messageOf(error), error)));
+        return;
+      }
+      response.resume();
+      const gone = "it does not have the archive any more; move the berth again";
+      const why = response.statusCode === 404 ? gone : `it answers with ${response.statusCode}`;
+      reject(new Fault("BAD_ARCHIVE", fault(why).message));
+    });
+  });
+}
+
+async function content(response: IncomingMessage, longest: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let length = 0;
+  for await (const piece of response) {
+    if (!Buffer.isBuffer(piece)) continue;
+    length += piece.length;
+    if (length > longest) throw new Error(`a file has more than ${longest} bytes`);
+    pieces.push(piece);
+  }
+  if (length !== Number(response.headers["content-length"])) throw new Error("the answer has ended too early");
+  return Buffer.concat(pieces);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

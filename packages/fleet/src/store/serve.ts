@@ -1,0 +1,83 @@
+/**
+ * Shows a store to the other agents: HTTPS, read only, and only for clients with a certificate of the fleet's
+ * authority. It lists nothing: a client knows the name of an index, and the index has the names of chunks.
+ */
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer, type Server } from "node:https";
+import type { Socket } from "node:net";
+import { pipeline } from "node:stream/promises";
+import type { TlsFiles } from "../etcd/channel.ts";
+import { type ChunkStore, isArchiveName, isChunkName } from "./store.ts";
+
+const MOST_CONNECTIONS = 128;
+/** Of one address. An agent opens eight for each berth that it fetches, of which there are at most four. */
+const MOST_OF_ONE = 40;
+const HANDSHAKE_MS = 10_000;
+const REQUEST_MS = 15_000;
+/** A client that takes nothing for so long is cut off. */
+const IDLE_MS = 30_000;
+
+export function storeServer(store: ChunkStore, { ca, cert, key }: Required<TlsFiles>): Server {
+  const server = createServer({
+    ...{ ca, cert, key, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
+    ...{ handshakeTimeout: HANDSHAKE_MS, headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS },
+    ...{ maxHeaderSize: 4096, keepAliveTimeout: IDLE_MS },
+  });
+  server.maxConnections = MOST_CONNECTIONS;
+  server.setTimeout(IDLE_MS);
+  limitEach(server);
+  const answering = new WeakMap<Socket, ServerResponse>();
+  server.on("tlsClientError", (_, socket) => socket.destroy());
+  server.on("clientError", (_, socket) => socket.destroy());
+  server.on("request", (request, response) => {
+    const { socket } = request;
+    // As of the server for matchmakers: Node would read ahead thousands of requests.
+    if (answering.get(socket)?.writableEnded === false) return void socket.destroy();
+    answering.set(socket, response);
+    answer(store, request, response).catch(() => socket.destroy());
+  });
+  return server;
+}
+
+function limitEach(server: Server): void {
+  const counts = new Map<string, number>();
+  server.on("connection", (socket: Socket) => {
+    const { remoteAddress: address = "" } = socket;
+    const count = counts.get(address) ?? 0;
+    if (count >= MOST_OF_ONE) return void socket.destroy();
+    counts.set(address, count + 1);
+    socket.once("close", () => {
+      const left = (counts.get(address) ?? 1) - 1;
+      if (left > 0) counts.set(address, left);
+      else counts.delete(address);
+    });
+  });
+}
+
+async function answer(store: ChunkStore, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  request.resume();
+  const refuse = (status: number): void => void response.writeHead(status, { connection: "close" }).end();
+  if (request.method !== "GET") return refuse(405);
+  const path = pathOf(store, request.url ?? "");
+  if (path === undefined) return refuse(404);
+  let file: FileHandle;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch {
+    return refuse(404);
+  }
+  const { size } = await file.stat();
+  response.writeHead(200, { "content-type": "application/octet-stream", "content-length": size });
+  await pipeline(file.createReadStream(), response);
+}
+
+/** Only the two kinds of names, so no other file can be reached. */
+function pathOf(store: ChunkStore, url: string): string | undefined {
+  const [, room, name = "", ...others] = url.split("/");
+  if (others.length > 0) return undefined;
+  if (room === "chunks" && isChunkName(name)) return store.chunkPath(name);
+  if (room === "indexes" && isArchiveName(name)) return store.indexPath(name);
+  return undefined;
+}

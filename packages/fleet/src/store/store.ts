@@ -1,0 +1,248 @@
+/**
+ * A folder of archives in chunks. An archive is what a berth has written, or an image. What two archives have in
+ * common is there once. `FOLDER/chunks` is as casync(1) has it.
+ *
+ * No other program may write to the folder.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { createReadStream, createWriteStream, mkdirSync, rmSync } from "node:fs";
+import { access, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join as path } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { Fault } from "../fault.ts";
+import { cut, join } from "./casync.ts";
+import { type ArchiveIndex, readIndex } from "./index-file.ts";
+
+/** An archive, as another host finds it. Nobody can guess the name. */
+export interface Archive {
+  /** SUBJECT.RANDOM */
+  readonly name: string;
+  /** Of the index, which has the digests of all chunks. */
+  readonly sha256: string;
+  /** Of the archive. */
+  readonly bytes: number;
+}
+
+const NAME = /^([A-Za-z0-9][A-Za-z0-9_.@-]{0,199})\.[0-9a-f]{32}$/;
+const CHUNK = /^[0-9a-f]{64}$/;
+/** Archives of one subject that are kept: the next one has most of its chunks. */
+const KEPT = 2;
+
+export function isArchiveName(name: string): boolean {
+  return NAME.test(name);
+}
+
+export function isChunkName(name: string): boolean {
+  return CHUNK.test(name);
+}
+
+export class ChunkStore {
+  readonly #folder: string;
+  readonly #mostBytes: number;
+  /** Transfers that add chunks which no index has yet. */
+  #adding = 0;
+  #pruning: Promise<void> = Promise.resolve();
+
+  /** Makes the folder if it is not there. `mostBytes`: of all chunks together. */
+  constructor(folder: string, mostBytes: number) {
+    this.#folder = folder;
+    this.#mostBytes = mostBytes;
+    // What a killed agent has left.
+    rmSync(path(folder, "work"), { recursive: true, force: true });
+    for (const room of ["", "chunks", "indexes", "work"])
+      mkdirSync(path(folder, room), { recursive: true, mode: 0o700 });
+  }
+
+  chunkPath(chunk: string): string {
+    return path(this.#folder, "chunks", chunk.slice(0, 4), `${chunk}.cacnk`);
+  }
+
+  indexPath(name: string): string {
+    return path(this.#folder, "indexes", `${name}.caibx`);
+  }
+
+  /** Stores a stream as an archive of the subject. Throws BAD_ARCHIVE, NO_CASYNC, STORE_FULL and the stream's error. */
+  async add(subject: string, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<Archive> {
+    return await this.#whileAdding(async () => {
+      const name = `${subject}.${randomBytes(16).toString("hex")}`;
+      const work = this.#work(`${name}.caibx`);
+      const whole = this.#work(name);
+      try {
+        // casync reads no pipe.
+        await pipeline(this.#bounded(content), createWriteStream(whole, { mode: 0o600 }), { signal });
+        await cut(whole, path(this.#folder, "chunks"), work, signal);
+        const index = await readFile(work);
+        await rename(work, this.indexPath(name));
+        return { name, sha256: sha256Of(index), bytes: readIndex(index, name).bytes };
+      } finally {
+        await rm(whole, { force: true });
+        await rm(work, { force: true });
+      }
+    });
+  }
+
+  /** Takes an archive of another store: `fill` gets the chunks that are missing. Throws BAD_ARCHIVE, STORE_FULL. */
+  async take<T>(
+    archive: Archive,
+    index: Buffer,
+    fill: (missing: readonly string[], put: (chunk: string, file: Buffer) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
+    return await this.#whileAdding(async () => {
+      const { name } = archive;
+      if (sha256Of(index) !== archive.sha256)
+        throw new Fault("BAD_ARCHIVE", `the index of ${name} is not the one that its host has announced`);
+      const { bytes, chunks } = readIndex(index, name);
+      if (bytes > this.#mostBytes) throw this.#full();
+      const filled = await fill(await this.#missing(chunks), (chunk, file) => this.#put(chunk, file));
+      const work = this.#work(`${name}.caibx`);
+      await writeFile(work, index, { mode: 0o600 });
+      await rename(work, this.indexPath(name));
+      return filled;
+    });
+  }
+
+  /**
+   * The content of an archive. Throws BAD_ARCHIVE if a chunk is missing or wrong; then the chunks of the archive are
+   * removed, so that another attempt fetches them again.
+   */
+  async read(name: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    const work = this.#work(`${name}.${randomBytes(4).toString("hex")}`);
+    try {
+      await join(this.indexPath(name), path(this.#folder, "chunks"), work, signal);
+      const file = await open(work);
+      const { size } = await file.stat();
+      if (size === 0) {
+        await file.close();
+        return NOTHING;
+      }
+      return createReadStream("", { fd: file, highWaterMark: 256 * 1024 });
+    } catch (error) {
+      if (error instanceof Fault && error.code === "BAD_ARCHIVE") {
+        const { chunks } = await this.index(name);
+        for (const chunk of chunks) await rm(this.chunkPath(chunk), { force: true });
+      }
+      throw error;
+    } finally {
+      // The stream has it open.
+      await rm(work, { force: true });
+    }
+  }
+
+  async index(name: string): Promise<ArchiveIndex> {
+    return readIndex(await readFile(this.indexPath(name)), name);
+  }
+
+  /** Removes what is not needed: older archives of a subject, and the oldest ones of all, until the rest has room. */
+  async prune(): Promise<void> {
+    if (this.#adding > 0) return;
+    this.#pruning = this.#pruning.then(() => this.#prune());
+    await this.#pruning;
+  }
+
+  async #prune(): Promise<void> {
+    const kept = new Map<string, number>();
+    const perSubject = new Map<string, number>();
+    for (const name of await this.#names()) {
+      const subject = NAME.exec(name)?.[1] ?? "";
+      const count = perSubject.get(subject) ?? 0;
+      const own = count < KEPT ? await this.#sizes(name, kept) : undefined;
+      const bytes = own === undefined ? 0 : sum(own.values()) + sum(kept.values());
+      if (own === undefined || bytes > this.#mostBytes) {
+        await rm(this.indexPath(name), { force: true });
+        continue;
+      }
+      perSubject.set(subject, count + 1);
+      for (const [chunk, size] of own) kept.set(chunk, size);
+    }
+    await this.#removeChunksBut(kept);
+  }
+
+  /** The newest first. */
+  async #names(): Promise<string[]> {
+    const files = (await readdir(path(this.#folder, "indexes"))).filter((file) => file.endsWith(".caibx"));
+    const names = files.map((file) => file.slice(0, -".caibx".length));
+    const times = await Promise.all(names.map(async (name) => (await stat(this.indexPath(name))).mtimeMs));
+    return names
+      .map((name, at) => ({ name, time: times[at] ?? 0 }))
+      .sort((one, other) => other.time - one.time)
+      .map(({ name }) => name);
+  }
+
+  /** The chunks of an archive that are not in `others`, with their bytes on the disk. Undefined: one is missing. */
+  async #sizes(name: string, others: ReadonlyMap<string, number>): Promise<Map<string, number> | undefined> {
+    try {
+      const sizes = new Map<string, number>();
+      for (const chunk of (await this.index(name)).chunks)
+        if (!others.has(chunk)) sizes.set(chunk, (await stat(this.chunkPath(chunk))).size);
+      return sizes;
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #removeChunksBut(kept: ReadonlyMap<string, number>): Promise<void> {
+    const folder = path(this.#folder, "chunks");
+    for (const room of await readdir(folder))
+      for (const file of await readdir(path(folder, room)))
+        if (!kept.has(file.replace(/\.cacnk$/, ""))) await rm(path(folder, room, file), { force: true });
+  }
+
+  async #missing(chunks: ReadonlySet<string>): Promise<string[]> {
+    const missing: string[] = [];
+    for (const chunk of chunks) {
+      try {
+        await access(this.chunkPath(chunk));
+      } catch {
+        missing.push(chunk);
+      }
+    }
+    return missing;
+  }
+
+  async #put(chunk: string, file: Buffer): Promise<void> {
+    const work = this.#work(chunk);
+    const target = this.chunkPath(chunk);
+    await writeFile(work, file, { mode: 0o600 });
+    mkdirSync(path(target, ".."), { recursive: true, mode: 0o700 });
+    await rename(work, target);
+  }
+
+  async *#bounded(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
+    let bytes = 0;
+    for await (const piece of content) {
+      bytes += piece.length;
+      if (bytes > this.#mostBytes) throw this.#full();
+      yield piece;
+    }
+  }
+
+  #full(): Fault {
+    return new Fault("STORE_FULL", `the archive is larger than this agent's --store-size, ${this.#mostBytes} bytes`);
+  }
+
+  #work(name: string): string {
+    return path(this.#folder, "work", name);
+  }
+
+  async #whileAdding<T>(add: () => Promise<T>): Promise<T> {
+    this.#adding++;
+    try {
+      await this.#pruning;
+      return await add();
+    } finally {
+      this.#adding--;
+    }
+  }
+}
+
+const NOTHING: AsyncIterable<Buffer> = { async *[Symbol.asyncIterator]() {} };
+
+function sha256Of(file: Buffer): string {
+  return createHash("sha256").update(file).digest("hex");
+}
+
+function sum(numbers: Iterable<number>): number {
+  let all = 0;
+  for (const one of numbers) all += one;
+  return all;
+}

@@ -1,0 +1,227 @@
+/** Archives in chunks between the stores of two agents: what is sent, who gets it, and what a wrong store can do. */
+import { once } from "node:events";
+import { copyFileSync, readdirSync, writeFileSync } from "node:fs";
+import type { Server } from "node:https";
+import { request } from "node:https";
+import { type AddressInfo, connect } from "node:net";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Archive, ChunkStore, fetchArchive, storeServer } from "../../packages/fleet/src/store/index.ts";
+import { TestFolder } from "../support/broker.ts";
+import { Certificates } from "../support/fleet/certificates.ts";
+import { pieces, randomBytes } from "../support/fleet/world.ts";
+import { needs } from "../support/needs.ts";
+
+const MIB = 1024 * 1024;
+const never = new AbortController().signal;
+
+describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 }, () => {
+  let certificates: Certificates;
+  let strange: Certificates;
+  let folder: TestFolder;
+  let here: ChunkStore;
+  let there: ChunkStore;
+  let server: Server;
+  let address: string;
+
+  beforeAll(() => {
+    certificates = new Certificates("h1", "h2", "h3");
+    strange = new Certificates("h1", "h2");
+  });
+  afterAll(() => {
+    certificates[Symbol.dispose]();
+    strange[Symbol.dispose]();
+  });
+  beforeEach(async () => {
+    folder = new TestFolder();
+    here = new ChunkStore(join(folder.path, "here"), 64 * MIB);
+    there = new ChunkStore(join(folder.path, "there"), 64 * MIB);
+    server = storeServer(there, certificates.tls("h1"));
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    address = `127.0.0.1:${portOf(server)}`;
+  });
+  afterEach(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+    folder[Symbol.dispose]();
+  });
+
+  const fetched = (archive: Archive, host = "h1", tls = certificates.tls("h2")) =>
+    fetchArchive(archive, { host, store: address }, here, tls, { signal: never, progress: () => undefined });
+  const contentOf = async (store: ChunkStore, { name }: Archive): Promise<Buffer> => {
+    const found: Buffer[] = [];
+    for await (const piece of await store.read(name, never)) found.push(piece);
+    return Buffer.concat(found);
+  };
+  const chunksOf = (store: string): string[] =>
+    readdirSync(join(folder.path, store, "chunks"), { recursive: true, encoding: "utf8" }).filter((file) =>
+      file.endsWith(".cacnk"),
+    );
+
+  it("of an archive that has changed in one place only the changed chunks are sent, also where bytes were added", async () => {
+    const world = randomBytes(1, 16 * MIB);
+    const first = await there.add("berth-a-1", pieces(world), never);
+    const all = await fetched(first);
+    expect(all.bytes).toBeGreaterThan(16 * MIB);
+    expect((await contentOf(here, first)).equals(world)).toBe(true);
+
+    const changed = Buffer.concat([world.subarray(0, 5 * MIB), randomBytes(2, 123_457), world.subarray(5 * MIB)]);
+    const second = await there.add("berth-a-1", pieces(changed), never);
+    const some = await fetched(second);
+    expect(some.bytes).toBeGreaterThan(123_457);
+    expect(some.bytes).toBeLessThan(MIB);
+    expect((await contentOf(here, second)).equals(changed)).toBe(true);
+    // Nothing is sent twice but the index.
+    expect(await fetched(second)).toEqual({ bytes: expect.any(Number), chunks: 0 });
+  });
+
+  it("an empty archive is one, too", async () => {
+    const archive = await there.add("berth-a-1", pieces(Buffer.alloc(0)), never);
+    expect(archive.bytes).toBe(0);
+    await fetched(archive);
+    expect((await contentOf(here, archive)).equals(Buffer.alloc(0))).toBe(true);
+  });
+
+  it("only agents of the fleet read a store, and only from the host that they mean", async () => {
+    const archive = await there.add("berth-a-1", pieces(randomBytes(3, MIB)), never);
+    const code = (found: Promise<unknown>) =>
+      found.then(
+        () => "fetched",
+        (error) => `${error.code}: ${error.message}`,
+      );
+    expect(await code(fetched(archive, "h1", { ...strange.tls("h2"), ca: certificates.tls("h2").ca }))).toContain(
+      "STORE_UNREACHABLE",
+    );
+    expect(await code(fetched(archive, "h1", strange.tls("h2")))).toContain("STORE_UNREACHABLE");
+    expect(await code(fetched(archive, "h3"))).toContain('its certificate is that of "h1", not of h3');
+    expect(chunksOf("here")).toEqual([]);
+    // All hosts share a certificate: then it is that of the other one as well.
+    expect(await code(fetched(archive, "h3", certificates.tls("h1")))).toBe("fetched");
+  });
+
+  it("a store gives its chunks and indexes, and no other file; it takes nothing", async () => {
+    const archive = await there.add("berth-a-1", pieces(randomBytes(4, MIB)), never);
+    writeFileSync(join(folder.path, "there", "secret"), "secret");
+    const status = async (path: string, method = "GET"): Promise<number | undefined> => {
+      const asked = request(`https://${address}`, {
+        ...certificates.tls("h2"),
+        ...{ path, method, agent: false, checkServerIdentity: () => undefined },
+      });
+      asked.end();
+      const [response] = await once(asked, "response");
+      response.resume();
+      return response.statusCode;
+    };
+    const [chunk = ""] = (await there.index(archive.name)).chunks;
+    expect(await status(`/indexes/${archive.name}`)).toBe(200);
+    expect(await status(`/chunks/${chunk}`)).toBe(200);
+    for (const path of [
+      ...["/", "/secret", "/../secret", "/chunks/../secret", "/chunks/..%2fsecret", "/indexes/../../secret"],
+      ...["/indexes", "/indexes/", "/chunks", `/chunks/${chunk.slice(1)}`, `/chunks/${"0".repeat(64)}`],
+      ...[`/indexes/${archive.name}/x`, "/indexes/berth-a-1", `/work/${archive.name}`],
+    ])
+      expect([path, await status(path)]).toEqual([path, 404]);
+    expect(await status(`/chunks/${chunk}`, "PUT")).toBe(405);
+    expect(await status(`/chunks/${chunk}`, "DELETE")).toBe(405);
+  });
+
+  it("one address has at most 40 connections, and the others are closed", async () => {
+    const open = Array.from({ length: 60 }, () => connect(portOf(server), "127.0.0.1"));
+    for (const socket of open) socket.on("error", () => undefined);
+    await expect.poll(() => open.filter((socket) => socket.closed || socket.destroyed).length).toBe(20);
+    for (const socket of open) socket.destroy();
+    // They have gone, so an agent gets in again.
+    const archive = await there.add("berth-a-1", pieces(randomBytes(5, MIB)), never);
+    await expect
+      .poll(() =>
+        fetched(archive).then(
+          ({ chunks }) => chunks > 0,
+          () => false,
+        ),
+      )
+      .toBe(true);
+  });
+
+  it("a client that sends requests without reading the answers is cut off", async () => {
+    const socket = connectTls({
+      ...certificates.tls("h2"),
+      port: portOf(server),
+      checkServerIdentity: () => undefined,
+    });
+    socket.on("error", () => undefined);
+    await once(socket, "secureConnect");
+    const closed = once(socket, "close");
+    const archive = await there.add("berth-a-1", pieces(randomBytes(6, MIB)), never);
+    socket.write(`GET /indexes/${archive.name} HTTP/1.1\r\nhost: x\r\n\r\n`.repeat(50));
+    await closed;
+  });
+
+  it("a chunk that is not what its name says is noticed, and another fetch gets it anew", async () => {
+    const world = randomBytes(7, 2 * MIB);
+    const archive = await there.add("berth-a-1", pieces(world), never);
+    const [chunk = ""] = (await there.index(archive.name)).chunks;
+    await fetched(archive);
+    const other = chunksOf("here").find((file) => !file.includes(chunk)) ?? "";
+    copyFileSync(join(folder.path, "here/chunks", other), here.chunkPath(chunk));
+    await expect(contentOf(here, archive)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    expect(chunksOf("here")).toEqual([]);
+    await fetched(archive);
+    expect((await contentOf(here, archive)).equals(world)).toBe(true);
+  });
+
+  it("an index that is not the announced one, or is none, is refused", async () => {
+    const archive = await there.add("berth-a-1", pieces(randomBytes(8, MIB)), never);
+    const other = await there.add("berth-a-1", pieces(randomBytes(9, MIB)), never);
+    await expect(fetched({ ...archive, sha256: other.sha256 })).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    writeFileSync(there.indexPath(archive.name), "no index");
+    await expect(there.index(archive.name)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    await expect(fetched(archive)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    expect(chunksOf("here")).toEqual([]);
+  });
+
+  it("an archive that is larger than a store, or a stream that breaks, leaves no archive", async () => {
+    const small = new ChunkStore(join(folder.path, "small"), MIB);
+    const archive = await there.add("berth-a-1", pieces(randomBytes(10, 2 * MIB)), never);
+    await expect(small.add("berth-a-1", pieces(randomBytes(10, 2 * MIB)), never)).rejects.toMatchObject({
+      code: "STORE_FULL",
+    });
+    const into = { signal: never, progress: () => undefined };
+    const source = { host: "h1", store: address };
+    await expect(fetchArchive(archive, source, small, certificates.tls("h2"), into)).rejects.toMatchObject({
+      code: "STORE_FULL",
+    });
+    async function* broken(): AsyncGenerator<Buffer, void, void> {
+      yield randomBytes(11, MIB / 2);
+      throw new Error("the stream has broken");
+    }
+    await expect(small.add("berth-a-1", broken(), never)).rejects.toThrow("the stream has broken");
+    await small.prune();
+    expect(readdirSync(join(folder.path, "small", "indexes"))).toEqual([]);
+    expect(chunksOf("small")).toEqual([]);
+  });
+
+  it("keeps two archives of a berth, and the newest of all that have room", async () => {
+    const store = new ChunkStore(join(folder.path, "there"), 5.5 * MIB);
+    for (const seed of [1, 2, 3]) await store.add("berth-a-1", pieces(randomBytes(seed, MIB)), never);
+    await store.prune();
+    const names = () => readdirSync(join(folder.path, "there", "indexes")).map((file) => file.split(".")[0]);
+    expect(names()).toEqual(["berth-a-1", "berth-a-1"]);
+    const last = await store.add("berth-b-1", pieces(randomBytes(4, 4 * MIB)), never);
+    await store.prune();
+    expect(names().sort()).toEqual(["berth-a-1", "berth-b-1"]);
+    expect((await contentOf(store, last)).equals(randomBytes(4, 4 * MIB))).toBe(true);
+    // A chunk of no archive, as a transfer that was ended leaves it, goes.
+    const before = chunksOf("there").length;
+    writeFileSync(`${join(folder.path, "there", "chunks", chunksOf("there")[0] ?? "")}.tmp`, "half");
+    await store.prune();
+    expect(chunksOf("there").length).toBe(before);
+  });
+});
+
+function portOf(server: Server): number {
+  const address: AddressInfo | string | null = server.address();
+  return typeof address === "object" ? (address?.port ?? 0) : 0;
+}
