@@ -85,7 +85,7 @@ it("the broker makes no call that may wait on what somebody else has or had", ()
 const watched: Readonly<Record<string, string>> = {
   "agent/agent-socket.ts": "the broker's own socket; a predecessor watches it no more",
   "agent/state-connection.ts": "a connection, accepted here",
-  "berths/berth/lease.ts": "a pidfd of its own; a predecessor watches its copy no more",
+  "berths/berth/tenant-process.ts": "a pidfd of its own; a predecessor watches its copy no more",
   "demand/doorman/doorman-process.ts": "a channel, made here",
   "guard/keeper-process.ts": "a channel, made here",
   "guard/worker.ts": "a channel and a pidfd, made here and by the guard",

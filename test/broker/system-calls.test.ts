@@ -159,8 +159,8 @@ describe("system calls", needs("root", "strace"), () => {
     // A reply each, and three to read them all.
     ["16 Acquires at once by the present tenant", pipelined, { broker: 19, guard: 0 }],
     ["connect and Acquire by the present tenant", anew, { broker: 19, guard: 0 }],
-    ["Acquire and Release of a berth of one socket", fresh("one"), { broker: 22, guard: 105 }],
-    ["Acquire and Release of a berth of four sockets", fresh("four"), { broker: 25, guard: 372 }],
+    ["Acquire and Release of a berth of one socket", fresh("one"), { broker: 14, guard: 105 }],
+    ["Acquire and Release of a berth of four sockets", fresh("four"), { broker: 17, guard: 372 }],
     // A busy machine may split an event in two. A call that was added is there each time.
   ])("%s takes no more than these", { retry: 2 }, async (_, operation, most) => {
     const { broker, guard } = await callsOf(operation);

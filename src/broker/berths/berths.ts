@@ -7,7 +7,6 @@ import type { Problem } from "../../config/toml/problem.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
-import { POLLIN } from "../../net/socket-constants.ts";
 import type { RootFacts } from "../../rootfs/roots/root.ts";
 import type { Quota } from "../access/limits/quota.ts";
 import type { LeaseFacts } from "../record/lease-facts.ts";
@@ -18,9 +17,11 @@ import { type Berth, leaseView } from "./berth/berth.ts";
 import type { BerthEvents } from "./berth/berth-events.ts";
 import type { BerthEvent } from "./berth/berth-view.ts";
 import { Lease, type LeaseOrigin, type Tenant, tenantOf } from "./berth/lease.ts";
+import { TenantProcess } from "./berth/tenant-process.ts";
 import type { BerthRoots } from "./berth-roots.ts";
 import { Leases } from "./leases.ts";
 import { MainProcesses } from "./main-process.ts";
+import { PeerProcesses } from "./peer-processes.ts";
 import { type ApplyOptions, type Arrangement, Registry } from "./registry.ts";
 import type { Repairs } from "./repairs/repairs.ts";
 import { Reports } from "./reports/reports.ts";
@@ -53,10 +54,12 @@ export class Berths {
   readonly reports: Reports;
   readonly statuses: Statuses;
   readonly mains: MainProcesses;
+  readonly processes: PeerProcesses;
 
   constructor(options: BerthsOptions) {
     this.#options = options;
     this.stashes = new Stashes(options.quota, options.sys);
+    this.processes = new PeerProcesses(options.sys);
     this.visibility = new Visibility(options.observers);
     this.reports = new Reports(options.events);
     this.statuses = new Statuses(options.events);
@@ -212,7 +215,7 @@ export class Berths {
     const berth = this.#registry.known(name);
     if (berth === undefined || berth.incoming !== undefined) return undefined;
     const { ready, incoming: _, since, drain, ...tenant } = facts;
-    const lease = this.#begin(berth, tenant, pidfd, { former: { id, since } });
+    const lease = this.#begin(berth, tenant, TenantProcess.watch(pidfd, this.#options.sys), { former: { id, since } });
     lease.ready = ready;
     lease.drain = drain;
     berth.generation++;
@@ -238,29 +241,27 @@ export class Berths {
   }
 
   #grant(berth: Berth, who: Requester): Granted | Refusal {
-    const { sys, log } = this.#options;
-    const applicant = who.tenant ?? who.peer;
-    const pidfd = applicant.pidfd();
-    const tenant = tenantOf(applicant, berth.spec.server);
-    if (pidfd === undefined || sys.pollNow(pidfd.fd, POLLIN) !== 0) {
+    const process = this.processes.of(who);
+    const tenant = tenantOf(who.tenant ?? who.peer, berth.spec.server);
+    if (process?.lives !== true) {
       // The process has exited, or is in a PID namespace where the broker could not see it exit.
-      pidfd?.close();
+      process?.close();
       return { kind: "denied", berth: berth.name };
     }
-    const { pid, uid, unit } = tenant;
     const event = berth.lease === undefined ? "acquired" : "handover";
-    const lease = this.#begin(berth, tenant, pidfd, who.tenant === undefined ? { who: who.peer } : {});
+    const lease = this.#begin(berth, tenant, process, who.tenant === undefined ? { who: who.peer } : {});
     const how = event === "acquired" ? "taken" : "to be taken over";
+    const { pid, uid, unit } = tenant;
     const message = `berth ${berth.name}: ${how} by pid ${pid} (uid ${uid})`;
-    log("info", message, { event, berth: berth.name, lease: lease.id, pid, uid, unit });
+    this.#options.log("info", message, { event, berth: berth.name, lease: lease.id, pid, uid, unit });
     this.#emit(event, berth);
     return { kind: "granted", berth, lease };
   }
 
-  /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns the pidfd. */
-  #begin(berth: Berth, tenant: Tenant, pidfd: FdHandle, origin: LeaseOrigin): Lease {
+  /** Begins a lease: the present one if the berth has none, else the incoming one of a handover. Owns `process`. */
+  #begin(berth: Berth, tenant: Tenant, process: TenantProcess, origin: LeaseOrigin): Lease {
     const onExit = (): void => this.mains.update(berth, lease);
-    const lease = new Lease(tenant, pidfd, this.#options.sys, onExit, origin);
+    const lease = new Lease(tenant, process, onExit, origin);
     const { lease: span, deliver } = berth.spec.server;
     const mayHave = tenant.cgroup !== undefined || (origin.former !== undefined && deliver.includes("bind"));
     if (span === "server" && mayHave) lease.others = () => "unknown";

@@ -1,7 +1,7 @@
 /** All leases, by id and by tenant, and who may act on them. It neither grants nor ends leases by itself. */
-import type { FdHandle } from "../../fd.ts";
 import type { Berth } from "./berth/berth.ts";
 import type { Lease } from "./berth/lease.ts";
+import type { TenantProcess } from "./berth/tenant-process.ts";
 import type { Refusal, Speaker } from "./request.ts";
 
 /** A lease and its berth. */
@@ -19,10 +19,10 @@ export class Leases {
     this.#file(lease);
   }
 
-  /** Another process is the main one of its server now. Owns the pidfd. */
-  pass(lease: Lease, pid: number, pidfd: FdHandle): void {
+  /** Another process is the main one of its server now. Owns `process`. */
+  pass(lease: Lease, pid: number, process: TenantProcess): void {
     this.#unfile(lease);
-    lease.passTo(pid, pidfd);
+    lease.passTo(pid, process);
     this.#file(lease);
   }
 

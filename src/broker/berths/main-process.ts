@@ -10,6 +10,7 @@ import { POLLIN } from "../../net/socket-constants.ts";
 import type { Berth } from "./berth/berth.ts";
 import type { BerthEvents } from "./berth/berth-events.ts";
 import type { Lease } from "./berth/lease.ts";
+import { TenantProcess } from "./berth/tenant-process.ts";
 import type { Leases } from "./leases.ts";
 import { processesOf, processOf } from "./server-processes.ts";
 
@@ -84,9 +85,9 @@ export class MainProcesses {
   }
 
   #hand(berth: Berth, lease: Lease, pid: number, pidfd: FdHandle, why: string): void {
-    const { log, events, leases } = this.#options;
+    const { sys, log, events, leases } = this.#options;
     const former = lease.tenant.pid;
-    leases.pass(lease, pid, pidfd);
+    leases.pass(lease, pid, TenantProcess.watch(pidfd, sys));
     const message = `berth ${berth.name}: ${why}: pid ${pid} has the berth`;
     log("info", message, { event: "passed", berth: berth.name, lease: lease.id, pid, former });
     berth.generation++;

@@ -34,7 +34,7 @@ export interface ListenerOptions {
   readonly service: Service<Session>;
   readonly quota: Quota;
   readonly owners: Owners;
-  readonly berths: Pick<Berths, "leases" | "visibility">;
+  readonly berths: Pick<Berths, "leases" | "visibility" | "processes">;
   readonly sys: Native;
   readonly log: Log;
   readonly brokerUid: number;
@@ -200,6 +200,7 @@ export class Listener {
     });
     session.onceClosed(() => {
       this.sessions.delete(session);
+      this.#options.berths.processes.forget(session.peer);
       if (roomForUser) quota.refund("connections", account);
     });
     if (!roomForUser || !roomForAll) this.#turnAway(session, roomForUser ? "descriptors" : "connections");

@@ -2,6 +2,7 @@
 import { constants } from "node:os";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { TenantWatchdog } from "../../../src/broker/berths/berth/tenant-watchdog.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
@@ -31,8 +32,7 @@ function watched(): { lease: Lease; signals: number[]; said: string[] } {
   });
   const lease = new Lease(
     { pid, uid: 0, unit: undefined },
-    FdHandle.adopt(native.pidfdOpen(pid)),
-    sys,
+    TenantProcess.watch(FdHandle.adopt(native.pidfdOpen(pid)), sys),
     () => undefined,
   );
   lease.watchdog = new TenantWatchdog("arena", lease, 1000, (_, message) => said.push(message));

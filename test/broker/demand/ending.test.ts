@@ -6,6 +6,7 @@ import { constants } from "node:os";
 import { createInterface } from "node:readline";
 import { expect, it, vi } from "vitest";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { processOf } from "../../../src/broker/berths/server-processes.ts";
 import { Ending } from "../../../src/broker/demand/ending.ts";
 import { FdHandle } from "../../../src/fd.ts";
@@ -31,7 +32,7 @@ async function startScript(server: string): Promise<{ child: ChildProcess; pid: 
 
 function leaseOf({ pid = -1 }: ChildProcess): Lease {
   const pidfd = FdHandle.adopt(native.pidfdOpen(pid));
-  return new Lease({ pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
+  return new Lease({ pid, uid: 0, unit: undefined }, TenantProcess.watch(pidfd, native), () => undefined);
 }
 
 function end(lease: Lease, timeout: number, onKill: () => void, pids: readonly number[] = []): Ending {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { IdleWatch } from "../../../src/broker/demand/idle-watch.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import type { BerthSpec } from "../../../src/config/keys/spec.ts";
@@ -108,7 +109,7 @@ class Scene implements Disposable {
 
   occupy(): void {
     const tenant = { pid: 1, uid: 0, unit: this.unit };
-    this.berth.lease = new Lease(tenant, memfd("pidfd"), scripted({}), () => undefined);
+    this.berth.lease = new Lease(tenant, TenantProcess.watch(memfd("pidfd"), scripted({})), () => undefined);
   }
 
   /** Its tenant is gone. */

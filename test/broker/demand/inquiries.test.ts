@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import type { Question } from "../../../src/broker/demand/doorman/asks.ts";
 import { Inquiries } from "../../../src/broker/demand/inquiries.ts";
 import { native } from "../../../src/native.ts";
@@ -31,7 +32,11 @@ class Scene implements Disposable {
   constructor(more = 'asleep = "quake3"\n') {
     const server = `[server]\ncommand = ["x"]\nstart = "on-demand"\n${more}`;
     this.berth = new Berth(specOf({ "etc/a.toml": `[sockets.game]\nlisten = ["udp://127.0.0.1:9"]\n${server}` }), []);
-    this.lease = new Lease({ pid: 1, uid: 0, unit: undefined }, memfd("pidfd"), scripted({}), () => undefined);
+    this.lease = new Lease(
+      { pid: 1, uid: 0, unit: undefined },
+      TenantProcess.watch(memfd("pidfd"), scripted({})),
+      () => undefined,
+    );
     this.berth.lease = this.lease;
     this.inquiries = new Inquiries({
       sys: native,

@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { announce, announceAgain } from "../../../src/broker/drain/announce.ts";
 import { lineOf, nextMark } from "../../../src/broker/drain/countdown.ts";
 import { Drain } from "../../../src/broker/drain/drain.ts";
@@ -71,7 +72,11 @@ interface Scene extends Disposable {
 function drainIn(left: number | undefined, command: string): Scene {
   const spec = specOf({ "etc/a.toml": `${socket}\n[server]\n${server(command)}` });
   const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
-  const lease = new Lease({ pid: process.pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
+  const lease = new Lease(
+    { pid: process.pid, uid: 0, unit: undefined },
+    TenantProcess.watch(pidfd, native),
+    () => undefined,
+  );
   const berth = new Berth(spec, []);
   const typed: string[] = [];
   const told = {

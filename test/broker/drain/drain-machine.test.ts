@@ -5,6 +5,7 @@ import { Peer } from "../../../src/broker/access/peer.ts";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { BerthEvents } from "../../../src/broker/berths/berth/berth-events.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import type { Requester } from "../../../src/broker/berths/request.ts";
 import { Connections } from "../../../src/broker/demand/connections.ts";
 import { Drains } from "../../../src/broker/drain/drains.ts";
@@ -43,7 +44,11 @@ class World implements Disposable {
 
   constructor() {
     const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
-    this.lease = new Lease({ pid: process.pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
+    this.lease = new Lease(
+      { pid: process.pid, uid: 0, unit: undefined },
+      TenantProcess.watch(pidfd, native),
+      () => undefined,
+    );
     this.berth.lease = this.lease;
     this.#who = { privileged: true, peer: Peer.of(this.#ends[0]?.fd ?? -1, native), holds: () => false };
     this.#broker = this.#start();

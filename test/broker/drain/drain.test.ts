@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { Drain, type DrainOptions } from "../../../src/broker/drain/drain.ts";
 import { DEFAULT_DRAIN_LIMITS } from "../../../src/broker/drain/drain-step.ts";
 import { bootTime } from "../../../src/broker/record/boot-time.ts";
@@ -27,7 +28,11 @@ type End = Awaited<ReturnType<DrainOptions["stops"]["end"]>>;
 /** A drain whose deadline has come: `answer` says how the stop that it has begun ends. */
 async function stopping(onFailed: () => void) {
   const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
-  const lease = new Lease({ pid: process.pid, uid: 0, unit: undefined }, pidfd, native, () => undefined);
+  const lease = new Lease(
+    { pid: process.pid, uid: 0, unit: undefined },
+    TenantProcess.watch(pidfd, native),
+    () => undefined,
+  );
   const berth = new Berth(specOf({ "etc/a.toml": socket }), []);
   const end = vi.fn((): Promise<End> => new Promise((resolve, reject) => ends.push({ resolve, reject })));
   const ends: { resolve(end: End): void; reject(error: unknown): void }[] = [];

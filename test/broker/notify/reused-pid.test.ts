@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { systemAccounts } from "../../../src/accounts.ts";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { Guard } from "../../../src/broker/guard/guard.ts";
 import { NotifySocket } from "../../../src/broker/notify/notify-socket.ts";
 import { loadConfig } from "../../../src/config/load.ts";
@@ -42,7 +43,11 @@ function heard(tenant: { readonly pid: number; readonly process: number }, chang
   if (berth === undefined) throw new Error("the berth is not configured");
   const sys = scripted(changes);
   const pidfd = FdHandle.adopt(native.pidfdOpen(tenant.process));
-  const lease = new Lease({ pid: tenant.pid, uid: 0, unit: undefined }, pidfd, sys, () => undefined);
+  const lease = new Lease(
+    { pid: tenant.pid, uid: 0, unit: undefined },
+    TenantProcess.watch(pidfd, sys),
+    () => undefined,
+  );
   const guard = new Guard({ sys, log: () => undefined });
   const path = join(folder.path, "notify");
   let messages = 0;

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { systemAccounts } from "../../../src/accounts.ts";
 import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { Ledger } from "../../../src/broker/restart/ledger.ts";
 import { Patience } from "../../../src/broker/restart/patience.ts";
 import { reclaimAll } from "../../../src/broker/restart/reclaim.ts";
@@ -37,7 +38,7 @@ function occupied(sys: Native): { berth: Berth; lease: Lease } {
   if (berth === undefined) throw new Error("the berth is not configured");
   const { pid } = process;
   const pidfd = FdHandle.adopt(native.pidfdOpen(pid));
-  const lease = new Lease({ pid, uid: 0, unit: undefined }, pidfd, sys, () => undefined);
+  const lease = new Lease({ pid, uid: 0, unit: undefined }, TenantProcess.watch(pidfd, sys), () => undefined);
   berth.lease = lease;
   return { berth, lease };
 }

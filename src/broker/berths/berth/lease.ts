@@ -6,16 +6,13 @@
 import { fstatSync } from "node:fs";
 import { constants } from "node:os";
 import type { ServerSpec } from "../../../config/keys/spec.ts";
-import { check } from "../../../errors.ts";
-import type { FdHandle } from "../../../fd.ts";
-import { type Native, type Poll, READABLE } from "../../../native.ts";
-import { POLLIN } from "../../../net/socket-constants.ts";
 import type { DrainFacts } from "../../record/lease-facts.ts";
 import { KnownIdentities, processIdentity } from "../../record/process-identity.ts";
 import type { StoredCopy } from "../../record/stored-copy.ts";
 import { ownGroup } from "../../sockets/control-group.ts";
 import type { JoinsView } from "./berth-view.ts";
 import { leaseId } from "./lease-id.ts";
+import type { TenantProcess } from "./tenant-process.ts";
 import type { TenantWatchdog } from "./tenant-watchdog.ts";
 
 const { ESRCH } = constants.errno;
@@ -84,7 +81,6 @@ export class Lease {
   older: readonly string[] = [];
   /** Its copy in a store. */
   storedCopy: StoredCopy | undefined;
-  readonly #sys: Native;
   /** The tenant's status text, sd_notify(3). */
   status: string | undefined;
   /** Who plays, in the server's own words: X_BERTHD_PLAYERS of sd_notify(3). */
@@ -102,20 +98,19 @@ export class Lease {
   readonly #onExit: () => void;
   /** Who asked for it. */
   #who: object | undefined;
-  #pidfd: FdHandle | undefined;
+  /** The main process. Undefined once the lease has ended. */
+  #process: TenantProcess | undefined;
   #identity: string | undefined;
-  #poll: Poll | undefined;
 
-  /** Owns the pidfd. `onExit` is called when a main process exits before the lease has ended. */
-  constructor(tenant: Tenant, pidfd: FdHandle, sys: Native, onExit: () => void, { former, who }: LeaseOrigin = {}) {
+  /** Owns `process`. `onExit` is called when a main process exits before the lease has ended. */
+  constructor(tenant: Tenant, process: TenantProcess, onExit: () => void, { former, who }: LeaseOrigin = {}) {
     this.id = former?.id ?? leaseId();
     this.since = former === undefined ? Date.now() * 1000 : former.since;
     this.#tenant = tenant;
-    this.#sys = sys;
     this.#onExit = onExit;
-    this.#pidfd = pidfd;
+    this.#process = process;
     this.#who = who;
-    this.#watch(pidfd);
+    process.onExit = onExit;
   }
 
   /** The main process, and who took the berth. */
@@ -125,85 +120,76 @@ export class Lease {
 
   /** Whether its main process is known to live. */
   get hasMain(): boolean {
-    return this.#poll !== undefined;
+    return this.#process?.isWatched === true;
   }
 
-  /** Another process is the main one now. Owns its pidfd. The copy in a store is of the former one: it is dropped. */
-  passTo(pid: number, pidfd: FdHandle): void {
+  /** Another process is the main one now. Owns it. The copy in a store is of the former one: it is dropped. */
+  passTo(pid: number, process: TenantProcess): void {
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.#poll?.close();
-    this.#pidfd?.close();
+    this.#process?.close();
     this.#tenant = { ...this.#tenant, pid };
-    this.#pidfd = pidfd;
+    this.#process = process;
     this.#identity = undefined;
     this.#who = undefined;
-    this.#watch(pidfd);
+    process.onExit = this.#onExit;
   }
 
   /** Identifies the main process in a record; undefined when the lease has ended, or that process has. */
   get processIdentity(): string | undefined {
-    if (this.#pidfd === undefined) return undefined;
+    const { pidfd } = this;
+    if (pidfd === undefined) return undefined;
     if (this.#identity !== undefined) return this.#identity;
     if (this.#who !== undefined) this.#identity = identities.get(this.#who);
     if (this.#identity !== undefined) return this.#identity;
-    const { fd } = this.#pidfd;
-    const found = processIdentity(this.#tenant.pid, fd);
+    const found = processIdentity(this.#tenant.pid, pidfd);
     // If it lives after its number was looked at, the number was its own.
-    if (this.#sys.pollNow(fd, POLLIN) === 0) this.#identity = found;
-    if (this.#who !== undefined && this.#identity !== undefined) identities.note(this.#who, this.#identity, fd);
+    if (this.#process?.lives === true) this.#identity = found;
+    if (this.#who !== undefined && this.#identity !== undefined) identities.note(this.#who, this.#identity, pidfd);
     return this.#identity;
   }
 
   get ended(): boolean {
-    return this.#pidfd === undefined;
+    return this.#process === undefined;
   }
 
   /** Sends a signal to the tenant, never to a later process with its pid. Returns 0 or -errno. */
   signal(number: number): number {
-    return this.#pidfd === undefined ? -ESRCH : this.#sys.pidfdSignal(this.#pidfd.fd, number);
+    return this.#process?.signal(number) ?? -ESRCH;
   }
 
   /** Whether a pidfd is the tenant's. Before Linux 6.9 pidfds have no inodes of their own: then any matches. */
   isOf(pidfd: number): boolean {
-    return this.#pidfd !== undefined && fstatSync(this.#pidfd.fd).ino === fstatSync(pidfd).ino;
+    return this.pidfd !== undefined && fstatSync(this.pidfd).ino === fstatSync(pidfd).ino;
   }
 
   /** The tenant's pidfd, borrowed; undefined when the lease has ended. */
   get pidfd(): number | undefined {
-    return this.#pidfd?.fd;
+    return this.#process?.pidfd;
+  }
+
+  /** Its main process, for another holder, who closes it; undefined when the lease has ended. */
+  shareProcess(): TenantProcess | undefined {
+    return this.#process?.share();
   }
 
   /** Ignores the tenant's exit and its watchdog until {@link resume}. */
   pause(): void {
-    this.#poll?.start(0);
+    this.#process?.pause();
     this.watchdog?.pause();
   }
 
   resume(): void {
-    this.#poll?.start(READABLE);
+    this.#process?.resume();
     this.watchdog?.alive();
   }
 
-  #watch(pidfd: FdHandle): void {
-    const poll = new this.#sys.Poll(pidfd.fd, () => {
-      poll.close();
-      this.#poll = undefined;
-      this.#onExit();
-    });
-    this.#poll = poll;
-    const result = poll.start(READABLE);
-    if (result < 0) this.end();
-    check("poll pidfd", result);
-  }
-
-  /** Watches for the tenant's exit no more. The caller owns its pidfd from now on, and has to call {@link end}. */
-  stealPidfd(): FdHandle | undefined {
-    const pidfd = this.#pidfd;
-    this.#poll?.close();
-    this.#poll = undefined;
-    this.#pidfd = undefined;
-    return pidfd;
+  /** Watches for the tenant's exit no more. The caller owns its process from now on, and has to call {@link end}. */
+  stealProcess(): TenantProcess | undefined {
+    const process = this.#process;
+    this.#process = undefined;
+    if (process !== undefined) process.onExit = undefined;
+    return process;
   }
 
   /** Closes the pidfd and drops the copy. Idempotent. */
@@ -211,6 +197,6 @@ export class Lease {
     this.watchdog?.close();
     this.storedCopy?.drop();
     this.storedCopy = undefined;
-    this.stealPidfd()?.close();
+    this.stealProcess()?.close();
   }
 }

@@ -4,7 +4,6 @@
  * others never notice.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { FdHandle } from "../../../fd.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import { type Planned, type PlansGuard, type PlansOutcome, tendAll } from "../../plans/guarded-plan.ts";
@@ -66,16 +65,16 @@ export class Repairs {
     return this.#byBerth.get(berth)?.done ?? Promise.resolve(undefined);
   }
 
-  /** Its last lease is about to end: the tenant may have changed every socket. A repair takes the lease's pidfd. */
+  /** Its last lease is about to end: the tenant may have changed every socket. A repair takes the lease's process. */
   afterLease(berth: Berth, lease: Lease): void {
     for (const { socket } of berth.sockets) socket.needsRepair();
-    this.#begin(berth, lease, () => ({ tenant: lease.tenant, pidfd: lease.stealPidfd() }));
+    this.#begin(berth, lease, () => ({ tenant: lease.tenant, process: lease.stealProcess() }));
   }
 
   /** Begins what is due for the berth's sockets, if it has not begun. */
   begin(berth: Berth): void {
     const { lease } = berth;
-    this.#begin(berth, lease, () => lease && this.#copyOf(lease));
+    this.#begin(berth, lease, () => lease && { tenant: lease.tenant, process: lease.shareProcess() });
   }
 
   #begin(berth: Berth, lease: Lease | undefined, lastOf: () => LastTenant | undefined): void {
@@ -85,7 +84,7 @@ export class Repairs {
     if (known !== undefined && !known.stopped.aborted) {
       if (lease === undefined) return;
       known.isOver = isOver(lease);
-      known.last?.pidfd?.close();
+      known.last?.process?.close();
       known.last = lastOf();
       return;
     }
@@ -171,7 +170,7 @@ export class Repairs {
   }
 
   #finish(berth: Berth, repair: Repair): void {
-    repair.last?.pidfd?.close();
+    repair.last?.process?.close();
     if (this.#byBerth.get(berth) === repair) {
       this.#byBerth.delete(berth);
       this.#setWait(berth, undefined);
@@ -243,11 +242,6 @@ export class Repairs {
       if (ended.length > 0 || delay === FIRST_DELAY_MS) this.#tellStuck(berth, repair, ended);
       await wait(delay);
     }
-  }
-
-  #copyOf({ tenant, pidfd }: Lease): LastTenant {
-    const copy = pidfd === undefined ? -1 : this.#options.sys.dup(pidfd);
-    return { tenant, pidfd: copy < 0 ? undefined : FdHandle.adopt(copy, this.#options.sys) };
   }
 
   /** Watchers hear of a wait that is not short, and of its end. */

@@ -7,30 +7,30 @@ import { readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { FdHandle } from "../../../fd.ts";
 import type { Native } from "../../../native.ts";
-import { POLLIN } from "../../../net/socket-constants.ts";
 import { isPrivileged } from "../../access/policy.ts";
 import { hasSocket, holdersAmong } from "../../sockets/holders/socket-holders.ts";
 import { socketInode } from "../../sockets/passed-socket.ts";
 import type { Berth } from "../berth/berth.ts";
 import type { Tenant } from "../berth/lease.ts";
+import type { TenantProcess } from "../berth/tenant-process.ts";
 
 const { SIGKILL } = constants.signals;
 
 /** Who had the berth last, or has it. */
 export interface LastTenant {
   readonly tenant: Tenant;
-  /** A duplicate of the lease's; undefined when there was no descriptor left for it. */
-  readonly pidfd: FdHandle | undefined;
+  /** A share of its own. Undefined if the lease had ended. */
+  readonly process: TenantProcess | undefined;
 }
 
 /** Sends SIGKILL to them. Resolves with their numbers. */
 export async function endTenant(berth: Berth, last: LastTenant | undefined, sys: Native): Promise<number[]> {
   const ended = new Set<number>();
-  if (last?.pidfd?.open === true && sys.pollNow(last.pidfd.fd, POLLIN) === 0) {
+  if (last?.process?.lives === true) {
     const { pid, unit } = last.tenant;
     // It still lives after its cgroup was read, so that is its own.
     const members = unit === `berth@${berth.name}.service` ? membersOfCgroup(pid) : [];
-    if (sys.pidfdSignal(last.pidfd.fd, SIGKILL) >= 0) for (const one of [pid, ...members]) ended.add(one);
+    if ((last.process.signal(SIGKILL) ?? -1) >= 0) for (const one of [pid, ...members]) ended.add(one);
     for (const member of members) if (member !== pid) endProcess(member, () => true, sys);
   }
   const inodes = berth.sockets.filter(({ socket }) => socket.open).map(({ socket }) => socketInode(socket.fd));
