@@ -107,6 +107,7 @@ class MemoryReader {
       return EIO;
     }
     job_->size = 0;
+    job_->isRead = false;
     const Outcome outcome = carryOut(next);
     conclude(outcome);
     return outcome == Outcome::kDone ? 0 : outcome == Outcome::kLate ? ETIMEDOUT : EIO;
@@ -181,7 +182,8 @@ class MemoryReader {
     return time.tv_sec * int64_t{1000} + time.tv_nsec / 1000000;
   }
 
-  // What it does after the read gets less time: the caller has what it came for.
+  // What it does after the read gets less time: the caller has what it came for. What it does with a descriptor has
+  // the whole: a loaded machine may give it no processor for a tenth of a second.
   static Outcome await(const Job* job) {
     const int64_t begin = now();
     constexpr timespec kTurn = {0, kNextTimeoutMs * 1000000};
@@ -189,7 +191,7 @@ class MemoryReader {
       job->wait(ReaderJob::kBusy, &kTurn);
       if (__atomic_load_n(&job->phase, __ATOMIC_ACQUIRE) == ReaderJob::kReady) return Outcome::kDone;
       const int64_t age = now() - begin;
-      const bool isNext = job->size == 0 || __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE);
+      const bool isNext = __atomic_load_n(&job->isRead, __ATOMIC_ACQUIRE);
       if (age >= (isNext ? kNextTimeoutMs : kTimeoutMs)) return Outcome::kLate;
       if (reap(job->reader, WNOHANG | WNOWAIT)) return Outcome::kDied;
     }

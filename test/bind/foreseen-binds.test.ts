@@ -10,9 +10,10 @@ import { socketOption } from "../../src/net/socket-queries.ts";
 import { SOCK_DGRAM } from "../../src/net/transport.ts";
 import { startBroker, type TestBroker } from "../support/broker.ts";
 import { leaksNothing } from "../support/fds.ts";
+import { inject } from "../support/inject.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { berth, inodesAt } from "./harness.ts";
+import { berth, inodesAt, readersOf } from "./harness.ts";
 import { Foreseeing, serve, Told } from "./told-server.ts";
 
 const SO_BROADCAST = 6;
@@ -93,6 +94,17 @@ describe("the first bind of a held socket", needs("root"), () => {
       `broadcast=0 nonblock=0 receive=${defaultReceive()} ttl=64`,
     ]);
     expect(broker.log.filter(({ message }) => message.includes("changed by the server"))).toEqual([]);
+  });
+
+  it("fails no bind where the process that carries over gets no processor for a while", needs("strace"), async () => {
+    await using served = await serve();
+    const { server, port, held } = served;
+    await served.begins();
+    const [reader = 0] = readersOf(process.pid);
+    const end = await inject(reader, "setsockopt", "delay_enter=400000:when=1");
+    expect(await server.answers(`udp 127.0.0.1 ${port} broadcast`)).toBe(held);
+    await end();
+    expect(await server.answers("see")).toContain("broadcast=1");
   });
 
   it("counts nothing as set that only a sysctl has changed since", async () => {

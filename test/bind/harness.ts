@@ -138,6 +138,23 @@ export function inodesAt(protocol: "udp" | "tcp" | "udp6" | "tcp6", port: number
   return here.map((row) => row[9] ?? "").filter((inode) => inode !== "0");
 }
 
+/** The processes that read for a broker what its servers ask for. */
+export function readersOf(broker: number): number[] {
+  return readdirSync("/proc")
+    .map(Number)
+    .filter(
+      (pid) => pid > 0 && /^Name:\tberth-reader$[\s\S]*^PPid:\t(\d+)$/m.exec(statusOf(pid))?.[1] === String(broker),
+    );
+}
+
+export function statusOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/status`, "latin1");
+  } catch {
+    return ""; // it has ended
+  }
+}
+
 /** Threads of a process, and its descriptors without what they are. */
 export function footprint(pid: number): { threads: number; fds: number } {
   return { threads: readdirSync(`/proc/${pid}/task`).length, fds: readdirSync(`/proc/${pid}/fd`).length };

@@ -1,29 +1,13 @@
 /** The process that reads what a server asks for: how long it is there, and what it has. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { spawnBroker } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { berth, copyFixture, run } from "./harness.ts";
+import { berth, copyFixture, readersOf, run, statusOf } from "./harness.ts";
 
 /** Longer than it stays without a bind. */
-const IDLE_MS = 20_000;
-
-function readersOf(broker: number): number[] {
-  return readdirSync("/proc")
-    .map(Number)
-    .filter(
-      (pid) => pid > 0 && /^Name:\tberth-reader$[\s\S]*^PPid:\t(\d+)$/m.exec(statusOf(pid))?.[1] === String(broker),
-    );
-}
-
-function statusOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/status`, "latin1");
-  } catch {
-    return ""; // it has ended
-  }
-}
+const IDLE_MS = 30_000;
 
 function descriptorsOf(pid: number): string[] {
   return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`).replace(/\d+/, ""));

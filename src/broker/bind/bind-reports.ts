@@ -11,7 +11,7 @@ import type { BindReport, EpollReport, Interceptor, Told } from "../../native-in
 const NO_RECORD = -1;
 const NO_SOCKET = -1;
 
-/** When to look again. To change a socket takes microseconds, or a tenth of a second if somebody holds it up. */
+/** When to look again. To change a socket takes microseconds, or two seconds if somebody holds it up. */
 const CHANGED_MS = 2;
 
 /** The seccomp listener, and the memfd that records the call being answered, if there is one. */
