@@ -177,9 +177,11 @@ describe("a doorman", () => {
     const pid = await ready();
     expect(await ask(port, getstatus)).toContain("Frozen Lake");
     process.kill(pid, "SIGSTOP");
+    await vi.waitFor(() => expect(status(pid)).toMatch(/^State:\tT/m), PATIENCE); // a signal takes its time
     const udp = await client(port);
     await send(udp, join3);
-    await setTimeout(1500); // what is tested is that time passes
+    const sent = Date.now();
+    await expect.poll(() => Date.now() - sent).toBeGreaterThan(1000);
     process.kill(pid, "SIGCONT");
     expect(await ask(port, getstatus)).toContain("Frozen Lake");
     expect(broker.watcher.names()).toEqual([]);
