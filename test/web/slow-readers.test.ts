@@ -8,7 +8,7 @@ import { limits as usual } from "../../packages/web/src/http/limits.ts";
 import { httpServer, type Routes } from "../../packages/web/src/http/server.ts";
 import { Streams } from "../../packages/web/src/http/streams.ts";
 
-const limits = { ...usual, idleMs: 300, answerMs: 600, unreadBytes: 64 * 1024 };
+const limits = { ...usual, idleMs: 3000, answerMs: 600, unreadBytes: 64 * 1024 };
 /** More than the buffers of a connection on loopback take. */
 const large = new Body(Buffer.alloc(32 * 1024 * 1024, "x"));
 const small = new Body(Buffer.from('"small"'));
@@ -18,8 +18,8 @@ interface Served extends Disposable {
   readonly streams: Streams;
 }
 
-async function serve(pingMs: number = limits.pingMs, first = "{}"): Promise<Served> {
-  const streams = new Streams({ ...limits, pingMs });
+async function serve(pingMs: number = limits.pingMs, first = "{}", answerMs = limits.answerMs): Promise<Served> {
+  const streams = new Streams({ ...limits, pingMs, answerMs });
   const routes: Routes = {
     isPublic: () => true,
     answer: async (path) => jsonAnswer(path === "/large" ? large : small),
@@ -117,7 +117,7 @@ it("a stream on which nothing happens has pings, which a page can hear", async (
 const longFirst = "x".repeat(16 * 1024 * 1024);
 
 it("a stream whose first event is long is not closed while its client reads that", async () => {
-  using served = await serve(20, longFirst);
+  using served = await serve(20, longFirst, usual.answerMs);
   const socket = await open(served.port);
   let read = 0;
   socket.on("data", (chunk) => {
