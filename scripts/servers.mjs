@@ -33,12 +33,12 @@ import { writeSeen, writeTable } from "./servers-table.mjs";
 const NOBODY = 65534;
 const FIRST_PORT = 651;
 const AGAIN_MS = 1200;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 const SETTLED_MS = 3000;
-const END_MS = 10_000;
+const END_MS = 30_000;
 const AT_ONCE = 3;
 /** As nobody no port below 1024 can be asked, so explain watches for this long; for longer, if it saw nothing. */
-const WATCH_SECONDS = ["3", "15"];
+const WATCH_SECONDS = ["3", "30"];
 const OPTIONS = ["--json", "--ci", "--list", "--record", "--table", "--help"];
 const PLACES = `${process.env.PATH}:/usr/sbin:/sbin:/usr/games`;
 
@@ -373,8 +373,9 @@ async function ask({ port, ask: { protocol, say = "", hex = "" } }, { expect }) 
   const question = Buffer.concat([Buffer.from(say, "latin1"), Buffer.from(hex, "hex")]);
   const once_ = protocol === "udp" ? askUdp : askTcp;
   const end = Date.now() + PATIENCE_MS;
-  for (let answer = ""; ; ) {
-    answer = await once_(port, question, expect);
+  // A loaded machine needs longer for an answer than it takes to ask again.
+  for (let tries = 1; ; tries++) {
+    const answer = await once_(port, question, expect, Math.min(300 * tries, 3000));
     if (answer !== "" && answer.includes(expect)) return;
     if (Date.now() > end)
       throw new Error(
@@ -384,7 +385,7 @@ async function ask({ port, ask: { protocol, say = "", hex = "" } }, { expect }) 
   }
 }
 
-function askUdp(port, question) {
+function askUdp(port, question, _expect, milliseconds) {
   const socket = createSocket("udp4");
   return new Promise((resolve) => {
     const finish = (text) => {
@@ -392,7 +393,7 @@ function askUdp(port, question) {
       socket.close();
       resolve(text);
     };
-    const timer = setTimeout(() => finish(""), 300);
+    const timer = setTimeout(() => finish(""), milliseconds);
     socket.on("error", () => finish(""));
     socket.on("message", (message) => finish(message.toString("latin1")));
     socket.send(question, port, "127.0.0.1"); // not connected: TFTP answers from another port
