@@ -239,9 +239,22 @@ export class Machine implements AsyncDisposable {
     }
   }
 
-  /** The journal as people read it: all of it, or that of one unit. */
-  journal(unit?: string): Promise<string> {
-    return this.ok(["journalctl", "--no-pager", "--quiet", "-o", "short-monotonic", ...(unit ? ["-u", unit] : [])]);
+  /** The journal as people read it: all of it, or that of one unit, with what was written until now. */
+  async journal(unit?: string): Promise<string> {
+    await this.journalIsWhole();
+    return await this.ok([
+      "journalctl",
+      "--no-pager",
+      "--quiet",
+      "-o",
+      "short-monotonic",
+      ...(unit ? ["-u", unit] : []),
+    ]);
+  }
+
+  /** Resolves when journald has stored what was written until now: it reads what services print later than they print. */
+  async journalIsWhole(): Promise<void> {
+    await this.ok(["journalctl", "--sync"]);
   }
 
   /** Properties of a unit, as `systemctl show` names them. */

@@ -89,7 +89,8 @@ describe("a machine's life by the pages", needs(...MACHINE, "bzfs", "mkfs.btrfs"
     expect(after[0]).not.toBe(before[0]);
     expect(after[1]).toBe(before[1]);
     // What the broker and systemd did, if it is not what the page says.
-    const journal = (): Promise<string> => machine.sh("journalctl --no-pager -u berthd -u berth@arena | tail -n 60");
+    const journal = (): Promise<string> =>
+      machine.sh("journalctl --sync; journalctl --no-pager -u berthd -u berth@arena | tail -n 60");
     await machine.sh(forth);
     expect(await starts(2), await journal()).toEqual(["one", "two"]);
     await machine.sh(back);

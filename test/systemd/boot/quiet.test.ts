@@ -42,6 +42,7 @@ describe.each([
     });
 
     const lines = async (unit: string): Promise<string[]> => {
+      await machine.journalIsWhole();
       const text = await machine.ok(["journalctl", "--no-pager", "--quiet", "-o", "cat", "-u", unit]);
       return text.split("\n").slice(0, -1);
     };
