@@ -26,8 +26,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     // A limit ends what hangs. It is no part of a test how long what must come takes: a loaded machine needs 20 s for it.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     expect: { poll: { timeout: 30_000, interval: 20 } },
     projects: [
       {

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { spawnBroker, startBroker, TestFolder } from "../support/broker.ts";
 import { Dynasty } from "../support/dynasty.ts";
 import { leaksNothing } from "../support/fds.ts";
@@ -11,7 +11,6 @@ import { needs } from "../support/needs.ts";
 import { RawPeer } from "../support/peer.ts";
 import { berth, copyFixture, linesOf, NOBODY, run, type Server, socketsOf } from "./harness.ts";
 
-vi.setConfig({ testTimeout: 60_000 });
 leaksNothing("soon");
 
 /** A path in a folder where the server may remove it. */

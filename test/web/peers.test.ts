@@ -31,7 +31,7 @@ const isRoot = process.getuid?.() === 0;
 const server = `[server]\ncommand = ["sleep", "600"]\n${isRoot ? 'user = "nobody"' : ""}\n`;
 const arena = `[sockets.game]\nlisten = ["udp://127.0.0.1:0"]\n${server}`;
 
-describe("two hosts on one page", { timeout: 60_000 }, () => {
+describe("two hosts on one page", () => {
   let brokers: BrokerProcess[];
   let first: WebProcess;
   let second: WebProcess;
@@ -179,7 +179,7 @@ function events(response: ServerResponse, ...list: readonly (readonly [string, u
 
 const berth = state.berths[0];
 
-describe("a hostile peer", { timeout: 60_000 }, () => {
+describe("a hostile peer", () => {
   it.each<[string, unknown]>([
     ["a state without berths", { ...state, berths: undefined }],
     ["a berth of an unknown state", { ...state, berths: [{ ...berth, state: "dancing" }] }],
@@ -352,7 +352,7 @@ describe("a hostile peer", { timeout: 60_000 }, () => {
   });
 });
 
-describe("the thread of the peers", { timeout: 60_000 }, () => {
+describe("the thread of the peers", () => {
   /** A peer whose stream goes on as told, on a page of its own. */
   async function pageOf(stream: (response: ServerResponse) => void): Promise<WebProcess> {
     const http = createServer((_, response) => stream(response));

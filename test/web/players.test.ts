@@ -162,7 +162,7 @@ async function quakeServer(): Promise<Socket> {
   return socket;
 }
 
-it("players of a real question are on the page and in List, without their names", { timeout: 60_000 }, async () => {
+it("players of a real question are on the page and in List, without their names", async () => {
   const server = await quakeServer();
   try {
     const query = `query = { type = "quake3", host = "127.0.0.1", port = ${server.address().port} }`;
@@ -196,7 +196,7 @@ function children(pid: number | undefined): string[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
 }
 
-it("a site that is closed ends the process that asks", { timeout: 60_000 }, async () => {
+it("a site that is closed ends the process that asks", async () => {
   const server = await quakeServer();
   try {
     const query = `query = { type = "quake3", host = "127.0.0.1", port = ${server.address().port} }`;
@@ -255,7 +255,7 @@ function commandOf(pid: string): string {
   }
 }
 
-it("a refused report is told of once for each berth", { timeout: 60_000 }, async () => {
+it("a refused report is told of once for each berth", async () => {
   const server = await quakeServer();
   const told = vi.spyOn(console, "error").mockReturnValue(undefined);
   try {
@@ -308,7 +308,7 @@ describe("the process that asks", () => {
     }
   });
 
-  it("is ended also by an answer that holds up the others for a few seconds", { timeout: 60_000 }, async () => {
+  it("is ended also by an answer that holds up the others for a few seconds", async () => {
     const root = { description: "<".repeat(250_000), channels: [], users: [] };
     const mumble = listen((socket) => {
       socket.on("error", () => undefined);
@@ -325,7 +325,7 @@ describe("the process that asks", () => {
     }
   });
 
-  it("has none of the page's sockets, and of its environment only PATH", { timeout: 60_000 }, async () => {
+  it("has none of the page's sockets, and of its environment only PATH", async () => {
     const server = await quakeServer();
     const sockets = (pid: number | "self"): string[] =>
       readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
@@ -345,7 +345,7 @@ describe("the process that asks", () => {
     }
   });
 
-  it("follows no redirection, and asks for nothing compressed", { timeout: 60_000 }, async () => {
+  it("follows no redirection, and asks for nothing compressed", async () => {
     const seen: unknown[] = [];
     const server = createServer(({ url, headers }, response) => {
       seen.push([url, headers["accept-encoding"]]);
@@ -369,7 +369,7 @@ describe("the process that asks", () => {
     ["nobody", "there is no game and no protocol of this name"],
     ["minecraft-vanilla", "nothing listens there"],
     ["quake3", "it did not answer in time"],
-  ])("says in words why %s gives no answer: %s", { timeout: 60_000 }, async (type, why) => {
+  ])("says in words why %s gives no answer: %s", async (type, why) => {
     const port = await freePort();
     await expect(new AskingProcesses().ask(at(type, port), false)).rejects.toThrow(
       `no answer to ${type} from 127.0.0.1:${port}: ${why}; see server.query in its file`,

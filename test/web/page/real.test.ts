@@ -28,7 +28,7 @@ async function take(broker: BrokerProcess, name: string): Promise<ChildProcess> 
   return child;
 }
 
-describe("the page of a real broker", { timeout: 60_000, ...needs("chromium") }, () => {
+describe("the page of a real broker", needs("chromium"), () => {
   let broker: BrokerProcess;
   let web: WebProcess;
   let browser: Browser;

@@ -71,7 +71,7 @@ const views: readonly View[] = [
   },
 ];
 
-describe("the status page", { timeout: 60_000, ...needs("chromium") }, () => {
+describe("the status page", { timeout: 240_000, ...needs("chromium") }, () => {
   let browser: Browser;
   beforeAll(async () => {
     browser = await launchBrowser();
