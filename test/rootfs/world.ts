@@ -1,9 +1,10 @@
 /** For the tests of this folder: a state folder with images, their roots, and tenants that inspect a root. */
 import { spawnSync } from "node:child_process";
-import { existsSync, lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { lstatSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { FdHandle } from "../../src/fd.ts";
 import { type Native, native } from "../../src/native.ts";
+import { folderState } from "../../src/rootfs/disk/folder-state.ts";
 import type { ImageSource } from "../../src/rootfs/images/image-source.ts";
 import { rangeAt } from "../../src/rootfs/ranges/range.ts";
 import { Root } from "../../src/rootfs/roots/root.ts";
@@ -29,10 +30,11 @@ export const request: RootRequest = {
 function imagesIn(folder: string): ImageSource {
   return {
     resolve: (name) => {
-      if (name.startsWith("/")) return { name, tree: name };
+      if (name.startsWith("/")) return { name, tree: name, state: folderState(name) ?? "" };
       const tree = join(folder, name);
-      return existsSync(tree)
-        ? { name, version: "1", tree }
+      const state = folderState(tree);
+      return state !== undefined
+        ? { name, version: "1", tree, state }
         : { problem: `there is no image ${name}`, remedy: "import it" };
     },
     hold: ({ tree }) => FdHandle.adopt(openSync(tree, "r")),

@@ -12,12 +12,17 @@ import { system } from "./durable.ts";
 
 /**
  * Takes the lock without waiting. Undefined when another process has a lock that excludes this one. Any number of
- * shared locks can exist together, but none beside an exclusive lock.
+ * shared locks can exist together, but none beside an exclusive lock. `flags` are more flags of open(2).
  */
-export function tryLock(path: string, mode: "shared" | "exclusive", sys: Native): FdHandle | undefined {
+export function tryLock(
+  path: string,
+  mode: "shared" | "exclusive",
+  sys: Native,
+  flags: number = 0,
+): FdHandle | undefined {
   // flock(2) refuses O_PATH descriptors. O_RDONLY is enough for both modes.
   const handle = FdHandle.adopt(
-    system(path, () => openSync(path, constants.O_RDONLY)),
+    system(path, () => openSync(path, constants.O_RDONLY | flags)),
     sys,
   );
   const result = sys.flock(handle.fd, mode === "shared" ? LOCK_SH : LOCK_EX);

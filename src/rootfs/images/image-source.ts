@@ -10,9 +10,15 @@ export interface ImageTree {
   readonly tree: string;
 }
 
+/** A tree that was looked at. */
+export interface FoundTree extends ImageTree {
+  /** A text that changes when the tree is replaced, or when its owner, mode or entries change. */
+  readonly state: string;
+}
+
 export interface ImageSource {
   /** Finds the tree that `NAME`, `NAME@VERSION` or an absolute path means now. */
-  resolve(reference: string): ImageTree | { readonly problem: string; readonly remedy: string };
+  resolve(reference: string): FoundTree | { readonly problem: string; readonly remedy: string };
   /** Protects a tree from `berth image rm` until the handle is closed. */
   hold(image: ImageTree): FdHandle;
 }

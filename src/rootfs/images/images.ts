@@ -3,6 +3,7 @@
  * A version is always complete: one rename(2) moves it in from {@link Staging}, or out to it. It never changes a tree.
  */
 import {
+  constants,
   fstatSync,
   mkdirSync,
   readdirSync,
@@ -14,11 +15,12 @@ import {
   symlinkSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { BerthError } from "../../errors.ts";
+import { BerthError, SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { makeFolders } from "../../make-folders.ts";
 import { type Native, native } from "../../native.ts";
 import { moveDurably, syncFolder, system } from "../disk/durable.ts";
+import { folderState } from "../disk/folder-state.ts";
 import { lockHolders } from "../disk/holders.ts";
 import { lockBriefly, tryLock } from "../disk/lock.ts";
 import { CURRENT, IMAGE_RULE, parseReference } from "./image-name.ts";
@@ -33,6 +35,12 @@ export interface ImageVersion {
   readonly version?: string;
   /** Absolute path of the tree. */
   readonly tree: string;
+}
+
+/** A version that was looked at. */
+export interface FoundVersion extends ImageVersion {
+  /** {@link folderState} of the tree. */
+  readonly state: string;
 }
 
 /** Why a reference means no tree, and what to do. */
@@ -59,7 +67,7 @@ export class Images {
   }
 
   /** Finds the tree of a reference: `NAME` is the current version, `NAME@VERSION` that version, a path that folder. */
-  resolve(reference: string): ImageVersion | ImageProblem {
+  resolve(reference: string): FoundVersion | ImageProblem {
     const parsed = parseReference(reference);
     if (parsed === undefined)
       return {
@@ -67,9 +75,11 @@ export class Images {
         remedy: `write NAME, NAME@VERSION or an absolute path; ${IMAGE_RULE}`,
       };
     if (parsed.kind === "path") {
-      if (isFolder(parsed.path)) return { name: parsed.path, tree: parsed.path };
+      const { path } = parsed;
+      const state = folderState(path);
+      if (state !== undefined) return { name: path, tree: path, state };
       return {
-        problem: `there is no folder ${parsed.path}`,
+        problem: `there is no folder ${path}`,
         remedy: "correct the path, or name an image (`berth image ls`)",
       };
     }
@@ -80,7 +90,8 @@ export class Images {
         remedy: `import it: \`berth image import ${parsed.name} FOLDER\``,
       };
     const tree = join(this.folder, parsed.name, version, "tree");
-    if (isFolder(tree)) return { name: parsed.name, version, tree };
+    const state = folderState(tree);
+    if (state !== undefined) return { name: parsed.name, version, tree, state };
     return {
       problem: `the image ${parsed.name} has no version ${version}`,
       remedy: "list the versions with `berth image ls`",
@@ -93,7 +104,7 @@ export class Images {
    */
   hold({ tree, version }: ImageVersion): FdHandle {
     const folder = version === undefined ? tree : dirname(tree);
-    const lock = isFolder(folder) ? tryLock(folder, "shared", this.#sys) : undefined;
+    const lock = lockFolder(folder, this.#sys);
     // A removal locks the folder, then renames it. It may do both between our open(2) and our flock(2).
     if (lock !== undefined && sameFile(lock, folder)) return lock;
     lock?.close();
@@ -257,6 +268,16 @@ function folders(path: string): string[] {
 
 function isFolder(path: string): boolean {
   return system(path, () => statSync(path, { throwIfNoEntry: false }))?.isDirectory() === true;
+}
+
+/** A shared lock on a folder; undefined if no folder has this path, or somebody removes it now. */
+function lockFolder(path: string, sys: Native): FdHandle | undefined {
+  try {
+    return tryLock(path, "shared", sys, constants.O_DIRECTORY);
+  } catch (error) {
+    if (error instanceof SysError && ["ENOENT", "ENOTDIR"].includes(error.errnoName)) return undefined;
+    throw error;
+  }
 }
 
 function sameFile(lock: FdHandle, path: string): boolean {

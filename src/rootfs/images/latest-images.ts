@@ -2,17 +2,22 @@
  * What the references of roots mean now: whether a root is of older versions. A version is looked up once a second at
  * most, because a list of many berths asks for each of them.
  */
-import { type ImageSource, labelOf } from "./image-source.ts";
+import { type ImageTree, labelOf } from "./image-source.ts";
 
 const FRESH_MS = 1000;
 
+/** As ImageSource finds them. */
+interface Finder {
+  resolve(reference: string): ImageTree | { readonly problem: string };
+}
+
 export class LatestImages {
-  readonly #images: Pick<ImageSource, "resolve">;
+  readonly #images: Finder;
   readonly #now: () => number;
   #labels = new Map<string, string>();
   #readAt = Number.NEGATIVE_INFINITY;
 
-  constructor(images: Pick<ImageSource, "resolve">, now: () => number = () => performance.now()) {
+  constructor(images: Finder, now: () => number = () => performance.now()) {
     this.#images = images;
     this.#now = now;
   }

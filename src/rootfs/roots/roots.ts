@@ -9,7 +9,7 @@ import { setTimeout } from "node:timers/promises";
 import { BerthError, isScarcity } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { type ImageSource, type ImageTree, labelOf } from "../images/image-source.ts";
+import { type FoundTree, type ImageSource, labelOf } from "../images/image-source.ts";
 import { closeUpper, openFolder, type Upper } from "../mount/overlay.ts";
 import { UnmountWatch } from "../mount/unmount-watch.ts";
 import { ownerOf, persistentUpper, volatileUpper } from "../mount/upper.ts";
@@ -17,7 +17,7 @@ import { isUpperInUse } from "../mount/upper-in-use.ts";
 import type { Range } from "../ranges/range.ts";
 import { Root, type RootFacts, type Strategy } from "./root.ts";
 import { RootBuilder, type RootBuilderOptions } from "./root-builder.ts";
-import { identityOf, type RootPlan, stateOf } from "./root-plan.ts";
+import { identityOf, type RootPlan } from "./root-plan.ts";
 import type { NotYet, RootRequest, Unbuilt } from "./root-request.ts";
 
 export interface RootsOptions extends RootBuilderOptions {
@@ -133,7 +133,7 @@ export class Roots {
   }
 
   #plan(berth: string, request: RootRequest): RootPlan | NotYet | Unbuilt {
-    const images: ImageTree[] = [];
+    const images: FoundTree[] = [];
     for (const reference of request.images) {
       const found = this.#options.images.resolve(reference);
       if ("problem" in found) return { problem: `${found.problem}; ${found.remedy}` };
@@ -142,7 +142,7 @@ export class Roots {
     const range = request.shift === "none" ? undefined : this.#options.ranges.reserve(berth, request.range);
     if (range instanceof Promise) return { until: range };
     const folder = join(this.#options.state, "roots", berth);
-    return { berth, folder, request, images, trees: stateOf(images.map(({ tree }) => tree)), range, holds: [] };
+    return { berth, folder, request, images, range, holds: [] };
   }
 
   #build(plan: RootPlan): Root | NotYet {

@@ -1,9 +1,19 @@
 /** Images of a state folder: references, the processes that hold a version, and removal. */
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Native, native } from "../../../src/native.ts";
-import { Images, type ImageVersion } from "../../../src/rootfs/images/images.ts";
+import { folderState } from "../../../src/rootfs/disk/folder-state.ts";
+import { type FoundVersion, Images } from "../../../src/rootfs/images/images.ts";
 import { encodeManifest } from "../../../src/rootfs/images/manifest.ts";
 import { Staging } from "../../../src/rootfs/images/staging.ts";
 import { TestFolder } from "../../support/broker.ts";
@@ -48,7 +58,7 @@ async function publish(name: string, version: string, current = true): Promise<v
   }
 }
 
-function resolved(reference: string): ImageVersion {
+function resolved(reference: string): FoundVersion {
   const found = images.resolve(reference);
   if ("problem" in found) throw new Error(found.problem);
   return found;
@@ -64,9 +74,25 @@ describe("a reference", () => {
     await publish("arena", "1");
     await publish("arena", "2");
     await publish("arena", "3", false);
-    expect(resolved("arena")).toEqual({ name: "arena", version: "2", tree: `${images.folder}/arena/2/tree` });
+    const tree = `${images.folder}/arena/2/tree`;
+    expect(resolved("arena")).toEqual({ name: "arena", version: "2", tree, state: folderState(tree) });
     expect([text("arena"), text("arena@1"), text("arena@3")]).toEqual(["2", "1", "3"]);
-    expect(resolved(folder.path)).toEqual({ name: folder.path, tree: folder.path });
+    const { path } = folder;
+    const { state, ...found } = resolved(path);
+    expect(found).toEqual({ name: path, tree: path });
+    chmodSync(path, 0o755);
+    expect(resolved(path).state).not.toBe(state);
+  });
+
+  it("that is no folder any more cannot be held", async () => {
+    await publish("arena", "1");
+    const version = resolved("arena");
+    const moved = join(images.folder, "arena", "elsewhere");
+    const place = dirname(version.tree);
+    renameSync(place, moved);
+    expect(() => images.hold(version)).toThrow(absent);
+    writeFileSync(place, "");
+    expect(() => images.hold(version)).toThrow(absent);
   });
 
   it.each([
