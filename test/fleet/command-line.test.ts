@@ -50,6 +50,7 @@ it.each([
   [["replace", "--margin", "x"], 100, /--margin: must be an integer from 0 to 3600/],
   [["agent", "--folder", "/x", "--allow-command", "srv"], 100, /--allow-command srv is no absolute path/],
   [["agent", "--folder", "/x", "--allow-socket", "run"], 100, /--allow-socket run is no absolute path/],
+  [["agent", "--folder", "/x", "--store", "/y"], 100, /--state-socket, --store and --store-listen go together/],
   [["agent", "--folder", "/x", "--allow-port", "x"], 100, /--allow-port: "x" is no range of ports/],
   [["agent", "--folder", "/x", "--ports", "9-3"], 100, /--ports: port 9 is above port 3/],
   [["agent", "--folder", "/x", "--memory", "much"], 100, /--memory much is no size/],

@@ -154,7 +154,9 @@ describe("moving berths", { ...needs("etcd", "root"), timeout: 120_000 }, () => 
     await apply("kept", '[berth.root]\nimage = "nothing"');
     const refused = await fleet("move", "kept-1");
     expect(refused).toMatchObject({ code: 1 });
-    expect(refused.err).toMatch(/kept-1 has files on h[12], which a move leaves there; to do so: --without-files/);
+    expect(refused.err).toMatch(
+      /no other host can have kept-1: h[12] cannot take its files: start its agent with --state-socket, --store and --store-listen, or use --without-files/,
+    );
     await fleet("rm", "kept");
   });
 });

@@ -209,6 +209,12 @@ test("keys of a kind, and of one host, have a common beginning; names come last"
   expect(held.startsWith(keys.allOf("assignment", "h1"))).toBe(true);
   expect(keys.heldBy(held)).toBe("arena-1");
   expect(keys.heldBy(keys.of({ kind: "assignment", host: "h1", berth: "hold" }))).toBe(undefined);
+  // So with the orders about files, and what a host says of them.
+  const [copy, copied] = (["copy", "copied"] as const).map((kind) => keys.of({ kind, host: "h1", berth: "arena-1" }));
+  expect([copy, copied]).toEqual([`${keys.allOf("assignment", "h1")}arena-1/copy`, "/berthd/states/h1/arena-1/copy"]);
+  expect(keys.read(copy ?? "")).toEqual({ kind: "copy", host: "h1", berth: "arena-1" });
+  expect(keys.read(copied ?? "")).toEqual({ kind: "copied", host: "h1", berth: "arena-1" });
+  expect(keys.heldBy(copy ?? "")).toBe(undefined);
   // The keys of h1 are no beginning of those of h10.
   expect(keys.of({ kind: "state", host: "h10", berth: "a-1" }).startsWith(keys.allOf("state", "h1"))).toBe(false);
   expect(refusal(() => new Keys("berthd"))).toBe(

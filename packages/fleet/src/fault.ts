@@ -17,6 +17,7 @@ export type FaultCode =
   | "STORE_FULL"
   | "STORE_UNREACHABLE"
   | "STATE_REFUSED"
+  | "COPY_FAILED"
   | "NONE_READY"
   | "CONTENDED"
   | "FILE_UNREADABLE";

@@ -1,16 +1,24 @@
 /** The agent of one host: it serves what etcd assigns to the host, and says what the host has. */
+import { once } from "node:events";
 import { berthAdvice, berthState } from "berthd";
+import type { TlsFiles } from "../etcd/channel.ts";
 import type { Etcd } from "../etcd/etcd.ts";
+import { Fault } from "../fault.ts";
 import { Fleet } from "../fleet/fleet.ts";
 import type { BerthReport } from "../model/berth-report.ts";
+import { isTable, type JsonObject } from "../model/fields.ts";
 import type { HostRecord } from "../model/host.ts";
 import type { Keys } from "../model/keys.ts";
 import type { Assignment } from "../model/placement.ts";
+import { ChunkStore, storeServer } from "../store/index.ts";
 import { BerthFiles } from "./berth-files.ts";
 import { BrokerLink } from "./broker-link.ts";
+import { Copies } from "./copies/copies.ts";
+import { Staging } from "./copies/staging.ts";
+import { StateSocket } from "./copies/state-socket.ts";
 import { HostEvents } from "./host-events.ts";
 import { LostHosts } from "./lost-hosts.ts";
-import { followOrders } from "./orders.ts";
+import { followOrders, type Orders } from "./orders.ts";
 import { Presence } from "./presence.ts";
 import { Reconciler } from "./reconciler.ts";
 import { Reporter } from "./reporter.ts";
@@ -30,10 +38,24 @@ export interface AgentOptions {
   readonly margin: number;
   /** What etcd may decide for this host. */
   readonly rules: Rules;
+  /** Undefined: berths that have files do not move to this host or from it. */
+  readonly files?: FilesOptions | undefined;
   /** The host as it is now. `own`: the berths that etcd assigns to it, and that it may serve. */
   readonly describe: (own: readonly Assignment[]) => HostRecord;
   /** A line for the log. */
   readonly say: (sentence: string) => void;
+}
+
+/** What an agent needs to move the files of berths. */
+export interface FilesOptions {
+  /** The UNIX socket of the program that reads and replaces them. */
+  readonly stateSocket: string;
+  /** Where archives are kept in chunks, and how many bytes of them. */
+  readonly folder: string;
+  readonly mostBytes: number;
+  /** Where other agents fetch them. */
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly tls: Required<TlsFiles>;
 }
 
 /** Runs until the signal. Servers go on then. */
@@ -63,19 +85,58 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   );
   const reports = (): BerthReport[] => [...reconciler.wanted.values()].map((one) => reportOf(one, broker, reconciler));
   const reporter = new Reporter(etcd, keys, host, reports, () => presence.lease);
+  const store = options.files && new ChunkStore(options.files.folder, options.files.mostBytes);
+  const tools = options.files &&
+    store && {
+      ...{ store, tls: options.files.tls, state: new StateSocket(options.files.stateSocket) },
+      staging: new Staging(files, broker, () => reconciler.look()),
+      heldRoot: (berth: string, generation: number) => rootOf(reconciler, berth, generation),
+      problemOf: (berth: string, root: JsonObject) => problemOf({ berth, config: { root } }, options.rules),
+    };
+  const copies = new Copies(etcd, keys, host, tools, () => presence.lease, say);
   const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);
 
   const stop = new AbortController();
   const until = AbortSignal.any([signal, stop.signal]);
-  const parts = [presence, broker, reconciler, reporter, lost, events].map((part) => part.run(until));
+  using _ = store && options.files && (await served(store, options.files));
+  const parts = [presence, broker, reconciler, reporter, lost, events, copies].map((part) => part.run(until));
   try {
-    const orders = followOrders(etcd, keys, host, (now) => reconciler.order(now), say, until);
+    const ordered = (now: Orders): void => {
+      // First: a berth that comes here waits for its files.
+      copies.wanted = now.copies;
+      reconciler.order(now);
+    };
+    const orders = followOrders(etcd, keys, host, ordered, say, until);
     await Promise.all([...parts, orders]);
   } finally {
     // A defect in one part ends them all.
     stop.abort();
     await Promise.allSettled(parts);
   }
+}
+
+async function served(store: ChunkStore, { listen, tls }: FilesOptions): Promise<Disposable> {
+  const server = storeServer(store, tls);
+  server.listen(listen);
+  try {
+    await once(server, "listening");
+  } catch (error) {
+    const where = `${listen.host} port ${listen.port}`;
+    throw new Fault("USAGE", `cannot listen on ${where}, of --store-listen: ${error}`, { cause: error });
+  }
+  return {
+    [Symbol.dispose]: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+/** The root of a berth that this host holds; undefined: it may still have a server. */
+function rootOf(reconciler: Reconciler, berth: string, generation: number): JsonObject | undefined {
+  if (!reconciler.isHeld(berth, generation)) return undefined;
+  const root = reconciler.wanted.get(berth)?.config["root"];
+  return isTable(root) ? root : undefined;
 }
 
 function reportOf({ berth, generation }: Assignment, broker: BrokerLink, reconciler: Reconciler): BerthReport {

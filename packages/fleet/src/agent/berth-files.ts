@@ -6,6 +6,8 @@ import { stringify } from "smol-toml";
 import { isTable, type JsonObject } from "../model/fields.ts";
 import type { Assignment } from "../model/placement.ts";
 
+/** Of a berth that is at the broker only for its files. */
+const STAGED = "# Written by berth-fleet, to copy files.\n";
 const HEAD = /^# Written by berth-fleet\. Generation (\d+)\.\n/;
 
 /** The variable in the environment of servers. */
@@ -14,12 +16,15 @@ const GENERATION = "BERTH_GENERATION";
 export class BerthFiles {
   readonly folder: string;
   readonly #others: readonly string[];
+  /** Those whose file is there to copy files, or was until the broker has read that it is not. */
+  readonly #staged = new Set<string>();
 
   /** Makes the folder if it is not there. `others`: the other folders that the broker reads. */
   constructor(folder: string, others: readonly string[] = []) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.folder = folder;
     this.#others = others.filter((one) => resolve(one) !== resolve(folder));
+    for (const [berth, text] of this.#texts()) if (text.startsWith(STAGED)) this.#staged.add(berth);
   }
 
   /**
@@ -35,17 +40,45 @@ export class BerthFiles {
   /** The generation of each berth that has a file. Files of others are not ours. */
   read(): Map<string, number> {
     const found = new Map<string, number>();
-    for (const file of readdirSync(this.folder)) {
-      if (!file.endsWith(".toml")) continue;
-      const generation = HEAD.exec(readFileSync(join(this.folder, file), "utf8"))?.[1];
-      if (generation !== undefined) found.set(file.slice(0, -".toml".length), Number(generation));
+    for (const [berth, text] of this.#texts()) {
+      const generation = HEAD.exec(text)?.[1];
+      if (generation !== undefined) found.set(berth, Number(generation));
     }
     return found;
   }
 
+  *#texts(): Generator<[berth: string, text: string], void, void> {
+    for (const file of readdirSync(this.folder))
+      if (file.endsWith(".toml")) yield [file.slice(0, -".toml".length), readFileSync(join(this.folder, file), "utf8")];
+  }
+
   write({ berth, generation, config }: Assignment): void {
-    const path = join(this.folder, `${berth}.toml`);
     const text = `# Written by berth-fleet. Generation ${generation}.\n${stringify(withGeneration(config, generation))}\n`;
+    this.#write(berth, text);
+  }
+
+  /** Only its root: such a berth has no sockets, and nothing starts a server of it. */
+  stage(berth: string, root: JsonObject): void {
+    this.#staged.add(berth);
+    this.#write(berth, `${STAGED}${stringify({ root })}\n`);
+  }
+
+  /** Until {@link unstage}. Also one whose file a killed agent has left. */
+  isStaged(berth: string): boolean {
+    return this.#staged.has(berth);
+  }
+
+  staged(): string[] {
+    return [...this.#staged];
+  }
+
+  /** The broker has read that it has no file. */
+  unstage(berth: string): void {
+    this.#staged.delete(berth);
+  }
+
+  #write(berth: string, text: string): void {
+    const path = join(this.folder, `${berth}.toml`);
     writeFileSync(`${path}.new`, text, { mode: 0o600 });
     renameSync(`${path}.new`, path);
   }

@@ -16,10 +16,11 @@ export interface HostOptions {
   readonly memory: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: readonly string[];
+  readonly store?: string | undefined;
 }
 
 /** Ports of the host's own berths are not busy: the bookings have them. */
-export function describeHost(options: HostOptions, own: readonly Assignment[]): HostRecord {
+export function describeHost({ store, ...options }: HostOptions, own: readonly Assignment[]): HostRecord {
   const ours = new Set(own.flatMap(({ berth, config }) => socketPorts(config, berth).fixed));
   return {
     ...options,
@@ -27,6 +28,7 @@ export function describeHost(options: HostOptions, own: readonly Assignment[]): 
     cores: availableParallelism(),
     images: [],
     imageRoom: 0,
+    ...(store !== undefined && { store }),
     bootId: readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(),
     version: berthdVersion(),
   };

@@ -1,15 +1,18 @@
-/** What etcd has for one host: its berths, and which of them it shall hold. Both come from one watch. */
+/** What etcd has for one host: its berths, which of them it shall hold, and which files it shall copy. By one watch. */
 import type { Etcd } from "../etcd/etcd.ts";
 import { follow } from "../etcd/follow.ts";
 import { named, readable } from "../fleet/view.ts";
+import { type CopyOrder, copyOrder } from "../model/copy.ts";
 import { type Hold, hold } from "../model/hold.ts";
-import type { Keys } from "../model/keys.ts";
+import type { Key, Keys } from "../model/keys.ts";
 import { type Assignment, assignment } from "../model/placement.ts";
 
 /** By the berths' names. */
 export interface Orders {
   readonly assignments: ReadonlyMap<string, Assignment>;
   readonly holds: ReadonlyMap<string, Hold>;
+  /** Also of berths that another host has. */
+  readonly copies: ReadonlyMap<string, CopyOrder>;
 }
 
 /** Calls `changed` with all orders at first and after every change. Runs until the signal. */
@@ -23,22 +26,25 @@ export async function followOrders(
 ): Promise<void> {
   const assignments = new Map<string, Assignment>();
   const holds = new Map<string, Hold>();
+  const copies = new Map<string, CopyOrder>();
   const put = (key: string, value: string): void => {
-    const held = keys.heldBy(key);
-    const name = held ?? keys.nameIn(key);
-    if (held !== undefined) set(holds, name, readable(key, value, named(hold, berthIn, name), say));
+    const about = keys.read(key);
+    const name = berthOf(about);
+    if (about?.kind === "hold") set(holds, name, readable(key, value, named(hold, berthIn, name), say));
+    else if (about?.kind === "copy") set(copies, name, readable(key, value, named(copyOrder, berthIn, name), say));
     else set(assignments, name, readable(key, value, named(assignment, berthIn, name), say));
   };
   const remove = (key: string): void => {
-    const held = keys.heldBy(key);
-    if (held !== undefined) holds.delete(held);
-    else assignments.delete(keys.nameIn(key));
+    const about = keys.read(key);
+    const from = about?.kind === "hold" ? holds : about?.kind === "copy" ? copies : assignments;
+    from.delete(berthOf(about));
   };
   for await (const one of follow(etcd, { prefix: keys.allOf("assignment", host) }, signal)) {
     if (one.kind === "lost" || one.kind === "back") continue;
     if (one.kind === "all") {
       assignments.clear();
       holds.clear();
+      copies.clear();
       for (const { key, value } of one.entries) put(key, value);
     } else {
       for (const event of one.events) {
@@ -46,11 +52,12 @@ export async function followOrders(
         else put(event.entry.key, event.entry.value);
       }
     }
-    changed({ assignments: new Map(assignments), holds: new Map(holds) });
+    changed({ assignments: new Map(assignments), holds: new Map(holds), copies: new Map(copies) });
   }
 }
 
-const berthIn = ({ berth }: Assignment | Hold): string => berth;
+const berthIn = ({ berth }: Assignment | Hold | CopyOrder): string => berth;
+const berthOf = (about: Key | undefined): string => (about !== undefined && "berth" in about ? about.berth : "");
 
 /** A record that cannot be read changes nothing. */
 function set<T>(all: Map<string, T>, name: string, value: T | undefined): void {

@@ -74,7 +74,7 @@ export class Reconciler {
   }
 
   /** What etcd has for this host. */
-  order({ assignments, holds }: Orders): void {
+  order({ assignments, holds }: Pick<Orders, "assignments" | "holds">): void {
     this.#wanted = assignments;
     const former = this.#forbidden;
     this.#forbidden = new Map(
@@ -197,7 +197,8 @@ export class Reconciler {
     const files = this.#files.read();
     const isOff = ({ berth, generation }: Assignment): boolean =>
       this.#holds.has(berth, generation) &&
-      !(files.has(berth) || this.#starting.has(berth) || (this.#broker.berths?.has(berth) ?? true));
+      !(files.has(berth) || this.#starting.has(berth)) &&
+      (this.#files.isStaged(berth) || this.#broker.berths?.has(berth) === false);
     return new Map([...wanted.values()].filter(isOff).map(({ berth, generation }) => [berth, generation]));
   }
 
@@ -206,7 +207,7 @@ export class Reconciler {
     const there = this.#files.read();
     const fresh = [...wanted.values()].filter(
       ({ berth, generation }) =>
-        !there.has(berth) &&
+        !(there.has(berth) || this.#files.isStaged(berth)) &&
         this.why(berth, generation) === undefined &&
         !(this.#held.has(berth) || this.#holds.has(berth, generation)),
     );

@@ -1,14 +1,15 @@
 /** `berth-fleet agent`. */
 import { hostname, totalmem } from "node:os";
 import { posix } from "node:path";
-import { runAgent } from "../agent/agent.ts";
+import { type FilesOptions, runAgent } from "../agent/agent.ts";
 import { defaultConfigFolders } from "../agent/berth-files.ts";
 import { describeHost, type HostOptions } from "../agent/describe.ts";
 import type { Rules } from "../agent/rules/rules.ts";
 import { Fault } from "../fault.ts";
-import { hostRecord } from "../model/host.ts";
+import { hostRecord, storeAddress } from "../model/host.ts";
 import { parsePortRange } from "../model/ports.ts";
 import {
+  type CommonValues,
   commonFlags,
   endpointsOf,
   openFleet,
@@ -17,6 +18,7 @@ import {
   parseLabel,
   parseSeconds,
   sayer,
+  tlsOf,
   untilSignal,
 } from "./common.ts";
 import { agentUsage } from "./usage.ts";
@@ -39,6 +41,10 @@ const flags = {
   "allow-key": { type: "string", multiple: true },
   "allow-socket": { type: "string", multiple: true },
   "allow-port": { type: "string", multiple: true },
+  "state-socket": { type: "string" },
+  store: { type: "string" },
+  "store-size": { type: "string" },
+  "store-listen": { type: "string" },
   insecure: { type: "boolean" },
 } as const;
 
@@ -47,6 +53,7 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   const { values } = parse(args, flags, false);
   if (values.help) return agentUsage;
   if (values.folder === undefined) throw new Fault("USAGE", "--folder is missing: the broker's folder for the fleet");
+  const files = filesOf(values);
   const host: HostOptions = {
     name: values.name ?? hostname().split(".")[0] ?? "",
     addresses: values.address ?? [],
@@ -54,6 +61,7 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
     memory: values.memory === undefined ? totalmem() : parseBytes(values.memory, "--memory"),
     labels: Object.fromEntries((values.label ?? []).map(parseLabel)),
     taints: values.taint ?? [],
+    store: files && values["store-listen"],
   };
   // The agent refuses a wrong option at its start; otherwise the readers of its record would.
   const describe = (own: Parameters<typeof describeHost>[1]) => hostRecord(describeHost(host, own), "this host");
@@ -76,11 +84,39 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
   await runAgent(
     etcd,
     keys,
-    { host: host.name, folder, socket, config, ttl, margin, rules, describe, say },
+    { host: host.name, folder, socket, config, ttl, margin, rules, files, describe, say },
     stop.signal,
   );
   return "";
 }
+
+interface FilesValues extends CommonValues {
+  readonly "state-socket"?: string | undefined;
+  readonly store?: string | undefined;
+  readonly "store-size"?: string | undefined;
+  readonly "store-listen"?: string | undefined;
+}
+
+/** What the agent needs to move files; undefined: it moves none. Throws USAGE if a part of it is missing. */
+function filesOf(values: FilesValues): FilesOptions | undefined {
+  const { "state-socket": stateSocket, store: folder, "store-listen": listen, "store-size": size = "16G" } = values;
+  if (stateSocket === undefined && folder === undefined && listen === undefined) return undefined;
+  const tls = tlsOf(values);
+  if (stateSocket === undefined || folder === undefined || listen === undefined || !tls?.cert || !tls.key)
+    throw new Fault("USAGE", "--state-socket, --store and --store-listen go together, and need --ca, --cert and --key");
+  absolute([stateSocket], "--state-socket");
+  absolute([folder], "--store");
+  const { hostname, port } = new URL(`https://${storeAddress(listen, "--store-listen")}`);
+  if (ANYWHERE.has(hostname))
+    throw new Fault("USAGE", `--store-listen ${listen} is no address that other hosts can connect to`);
+  return {
+    ...{ stateSocket, folder, mostBytes: parseBytes(size, "--store-size") },
+    listen: { host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || 443) },
+    tls: { ca: tls.ca, cert: tls.cert, key: tls.key },
+  };
+}
+
+const ANYWHERE: ReadonlySet<string> = new Set(["0.0.0.0", "[::]"]);
 
 /** Throws USAGE if one of the paths is not absolute. */
 function absolute(paths: readonly string[], option: string): readonly string[] {

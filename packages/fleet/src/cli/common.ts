@@ -26,7 +26,7 @@ export const commonFlags = {
   help: { type: "boolean" },
 } as const;
 
-interface CommonValues {
+export interface CommonValues {
   readonly etcd?: string[] | undefined;
   readonly prefix?: string | undefined;
   readonly ca?: string | undefined;
@@ -63,7 +63,8 @@ export function endpointsOf({ etcd }: CommonValues): readonly string[] {
   throw new Fault("USAGE", "--etcd is missing: the address of a member of etcd, as https://192.0.2.1:2379");
 }
 
-function tlsOf({ ca, cert, key }: CommonValues): TlsFiles | undefined {
+/** Throws USAGE, FILE_UNREADABLE. */
+export function tlsOf({ ca, cert, key }: CommonValues): TlsFiles | undefined {
   if (ca === undefined && cert === undefined && key === undefined) return undefined;
   if (ca === undefined || (cert === undefined) !== (key === undefined))
     throw new Fault("USAGE", "--cert and --key go together, and need --ca");

@@ -22,7 +22,8 @@ export async function lsCommand(args: readonly string[]): Promise<string> {
   const { lists: found } = await etcd.read({ prefix: keys.all("state") }, { prefix: keys.all("allocation") });
   const warn = (problem: string): void => console.error("berth-fleet: %s", printable(problem));
   view.problems.forEach(warn);
-  const reports = found[0].flatMap(({ key, value }) => readable(key, value, berthReport, warn) ?? []);
+  const states = found[0].filter(({ key }) => keys.read(key)?.kind === "state");
+  const reports = states.flatMap(({ key, value }) => readable(key, value, berthReport, warn) ?? []);
   const allocations = found[1].flatMap(({ key, value }) => readable(key, value, allocation, warn) ?? []);
   const seen: Seen = {
     reports: new Map(reports.map((one) => [`${one.berth} ${one.generation}`, one])),

@@ -1,6 +1,7 @@
 /** `berth-fleet move`, `drain`, `cordon` and `uncordon`. Each returns what it prints. */
 import type { EtcdClient } from "../etcd/etcd.ts";
 import { Fault } from "../fault.ts";
+import { sentText } from "../fleet/moves/copied-text.ts";
 import { cordonHost, uncordonHost } from "../fleet/moves/cordon.ts";
 import { type Drained, drainHost } from "../fleet/moves/drain.ts";
 import { moveBerth } from "../fleet/moves/move.ts";
@@ -40,11 +41,12 @@ export async function moveCommand(args: readonly string[]): Promise<string> {
   using _ = etcd;
   using stop = untilSignal();
   const { to } = values;
-  const { from, placement } = await moveBerth(etcd, keys, berth, { ...options, to, signal: stop.signal });
+  const { from, placement, sent, downMs } = await moveBerth(etcd, keys, berth, { ...options, to, signal: stop.signal });
   const addresses = (await readFleet(etcd, keys)).hosts.get(placement.host)?.addresses ?? [];
-  if (values.json) return `${JSON.stringify({ ...placement, from, addresses })}\n`;
+  if (values.json) return `${JSON.stringify({ ...placement, from, addresses, sent: sent ?? null, downMs })}\n`;
   const ports = portsText(placement.ports, addresses[0] ?? placement.host);
-  return `${berth}: moved from ${from} to ${placement.host} ${ports}`.trimEnd().concat("\n");
+  const took = sent === undefined ? "" : `${sentText(sent)}\nwithout a server for ${(downMs / 1000).toFixed(1)} s\n`;
+  return `${berth}: moved from ${from} to ${placement.host} ${ports}`.trimEnd().concat("\n", took);
 }
 
 export async function drainCommand(args: readonly string[]): Promise<Printed | string> {

@@ -80,6 +80,14 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
                  none, only abstract names)
   --allow-port N[-M]
                  ports below 1024 that berths of the fleet may have, beside those of --ports; may be given several times
+  --state-socket PATH
+                 the UNIX socket of the program that reads and replaces the files of berths, and makes images. With
+                 --store and --store-listen: berths take their files along when they move to this host or from it
+  --store DIR    a folder of the agent, for archives in chunks
+  --store-size SIZE
+                 how much all archives in it may take (default: 16G)
+  --store-listen ADDRESS:PORT
+                 where the other agents fetch chunks, with certificates that --ca has signed
   --insecure     allow --etcd http://…: any program that listens there, or between here and there, can run commands
                  as root on this host. Only for a test in a network namespace of its own
 ${common.slice(1)}`;
@@ -130,13 +138,13 @@ const moving = `
                  when a server is stopped at the latest, as 90s or 2h; 0: at once (default: 30min)
   --when-empty   without a deadline: only once nobody plays
   --without-files
-                 also berths with a root that is not volatile: its files stay where they are`;
+                 the berth's files stay where they are, and it begins without them`;
 
 export const moveUsage: string = `Usage: berth-fleet move BERTH [--to HOST] [OPTION]...
 
 Has the berth's server end once nobody plays, and starts it on another host. If it does not start there, it starts again
 where it was. So it does if you end this command before the berth has moved. Addresses and ports change: players connect
-anew. Exit status 1: it was not moved.
+anew. Its files go along, if the agents of both hosts have --state-socket. Exit status 1: it was not moved.
 
   --to HOST      where to (default: the best other host)${moving}
 ${common.slice(1)}`;

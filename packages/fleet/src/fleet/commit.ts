@@ -13,6 +13,8 @@ import { bookingsOf, type FleetView, type Kept } from "./view.ts";
 /** What else a placement depends on. */
 export interface Terms {
   readonly conditions?: readonly Condition[];
+  /** What changes with it. */
+  readonly changes?: readonly Change[];
   /** The host gets it even if it is closed to new berths. */
   readonly evenIfCordoned?: boolean;
   /** For the history. Without it: `placed`. */
@@ -39,7 +41,7 @@ export async function commitPlacement(
   set: Kept<BerthSet>,
   need: Need,
   decision: Extract<Decision, { kind: "place" }>,
-  { conditions = [], evenIfCordoned = false, event = "placed", why }: Terms = {},
+  { conditions = [], changes = [], evenIfCordoned = false, event = "placed", why }: Terms = {},
 ): Promise<FleetView | undefined> {
   const { host, ports } = decision;
   const { berth } = need;
@@ -71,6 +73,7 @@ export async function commitPlacement(
       { put: keys.of({ kind: "assignment", host, berth }), value: JSON.stringify(assigned) },
       { put: keys.of({ kind: "bookings", host }), value: JSON.stringify(after) },
       eventChange(keys, event, about),
+      ...changes,
     ],
   );
   if (!done) return undefined;

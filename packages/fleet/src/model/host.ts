@@ -25,6 +25,8 @@ export interface HostRecord {
   readonly images: readonly HostImage[];
   /** Bytes for images that are not there yet. */
   readonly imageRoom: number;
+  /** ADDRESS:PORT of the store of its agent. Absent: berths do not take their files here, or away from here. */
+  readonly store?: string;
   /** From /proc/sys/kernel/random/boot_id: another one means that the host was restarted. */
   readonly bootId: string;
   /** The version of its berthd. */
@@ -33,10 +35,15 @@ export interface HostRecord {
 
 export const bytes: Reader<number> = integer(0, Number.MAX_SAFE_INTEGER);
 const address = text(/^[A-Za-z0-9.:_-]{1,253}$/, "an address or a host's name");
+export const storeAddress: Reader<string> = text(
+  /^(?:[A-Za-z0-9._-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[1-9]\d{0,4}$/,
+  "ADDRESS:PORT",
+);
 const word = text(/^[\x21-\x7e]{1,128}$/, "a word");
 
 export const hostRecord: Reader<HostRecord> = (value, at) => {
   const fields = new Fields(value, at);
+  const store = fields.or("store", storeAddress, undefined);
   return {
     name: fields.get("name", hostName),
     addresses: fields.get("addresses", list(address)),
@@ -48,6 +55,7 @@ export const hostRecord: Reader<HostRecord> = (value, at) => {
     taints: fields.or("taints", list(taintName), []),
     images: fields.or("images", list(hostImage), []),
     imageRoom: fields.or("imageRoom", bytes, 0),
+    ...(store !== undefined && { store }),
     bootId: fields.get("bootId", word),
     version: fields.get("version", word),
   };

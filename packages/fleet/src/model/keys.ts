@@ -8,7 +8,11 @@ export type Key =
   | { readonly kind: "event"; readonly event: string }
   | { readonly kind: "placement" | "allocation"; readonly berth: string }
   | { readonly kind: "places"; readonly berth: string; readonly id: string }
-  | { readonly kind: "assignment" | "hold" | "state"; readonly host: string; readonly berth: string };
+  | {
+      readonly kind: "assignment" | "hold" | "copy" | "state" | "copied";
+      readonly host: string;
+      readonly berth: string;
+    };
 
 const FOLDERS = {
   host: "hosts",
@@ -21,10 +25,14 @@ const FOLDERS = {
   places: "places",
   assignment: "assignments",
   hold: "assignments",
+  copy: "assignments",
   state: "states",
+  copied: "states",
 } as const;
 
 const HOLD = "hold";
+const COPY = "copy";
+const ORDERS: Readonly<Record<string, "hold" | "copy">> = { [HOLD]: "hold", [COPY]: "copy" };
 
 /**
  * - `hosts/HOST`: the host, for as long as its agent keeps its lease.
@@ -35,7 +43,9 @@ const HOLD = "hold";
  * - `assignments/HOST/BERTH`: the same for the host, with the berth file. An agent watches only those of its host.
  * - `assignments/HOST/BERTH/hold`: the host shall end the berth's server and leave it off. An agent learns both by one
  *   watch, so it never sees the end of a hold without what else the same transaction has changed.
+ * - `assignments/HOST/BERTH/copy`: what the host shall do with the berth's files, while it moves from or to this host.
  * - `states/HOST/BERTH`: what the host's broker says of it, under the host's lease.
+ * - `states/HOST/BERTH/copy`: what the host says of its order about files.
  * - `allocations/BERTH`: a match has it.
  * - `places/BERTH/ID`: players who are on their way to a shared berth.
  * - `events/ID`: what happened; the newest are kept.
@@ -82,6 +92,10 @@ export class Keys {
         return `${this.allOf(key.kind, key.host)}${key.berth}`;
       case "hold":
         return `${this.allOf("assignment", key.host)}${key.berth}/${HOLD}`;
+      case "copy":
+        return `${this.allOf("assignment", key.host)}${key.berth}/${COPY}`;
+      case "copied":
+        return `${this.allOf("state", key.host)}${key.berth}/${COPY}`;
     }
     key satisfies never;
   }
@@ -109,9 +123,9 @@ export class Keys {
       case FOLDERS.places:
         return { kind: "places", berth: first, id: second };
       case FOLDERS.state:
-        return { kind: "state", host: first, berth: second };
+        return { kind: last === COPY ? "copied" : "state", host: first, berth: second };
       case FOLDERS.assignment:
-        return { kind: last === HOLD ? "hold" : "assignment", host: first, berth: second };
+        return { kind: ORDERS[last ?? ""] ?? "assignment", host: first, berth: second };
       default:
         return undefined;
     }

@@ -1,8 +1,10 @@
 /**
  * Moves a berth to another host. Its host ends the server and says so; then one transaction gives the berth to the
- * other host, with a higher generation; that host starts a server. If it cannot, the berth goes back.
+ * other host, with a higher generation; that host starts a server. If it cannot, the berth goes back. Its files go
+ * before the transaction, so a host never starts a server without them.
  */
 import type { Etcd } from "../../etcd/etcd.ts";
+import type { Condition } from "../../etcd/messages.ts";
 import { Fault } from "../../fault.ts";
 import { startsOnDemand } from "../../model/berth-file.ts";
 import type { Keys } from "../../model/keys.ts";
@@ -12,8 +14,10 @@ import { explain } from "../../placement/explain.ts";
 import { needOf } from "../../placement/need.ts";
 import { commitPlacement, type Terms } from "../commit.ts";
 import { hostViews, numberOf, readFleet } from "../view.ts";
+import { type Sent, sentText } from "./copied-text.ts";
+import { FileCopy } from "./file-copy.ts";
 import { HeldBerth } from "./held-berth.ts";
-import { placedIn, refuseFiles, targetIn } from "./target.ts";
+import { placedIn, rootIn, sourceIn, targetEnd, targetIn } from "./target.ts";
 import { failureOn, untilHeld } from "./waits.ts";
 
 export interface MoveOptions {
@@ -34,6 +38,10 @@ export interface MoveOptions {
 export interface Moved {
   readonly from: string;
   readonly placement: Placement;
+  /** Of a berth that took its files along. */
+  readonly sent?: Sent;
+  /** From when the first host said that its server had ended, until the other one said that it runs. */
+  readonly downMs: number;
 }
 
 const MOST_TRIES = 100;
@@ -44,20 +52,33 @@ export async function moveBerth(etcd: Etcd, keys: Keys, berth: string, options: 
   const view = await readFleet(etcd, keys);
   const former = placedIn(view, berth);
   const { host: from } = former.record;
-  if (!options.withoutFiles) refuseFiles(view, former.record);
-  const { set } = targetIn(view, former.record, options.to);
+  const root = options.withoutFiles ? undefined : rootIn(view, former.record);
+  const { set, decision } = targetIn(view, former.record, options.to, root !== undefined);
+  const ends = root && { from: sourceIn(view, former.record), to: targetEnd(view, decision.host) };
+  // Its files go to one host, also if another one becomes better meanwhile.
+  await using files =
+    root && ends && (await FileCopy.begin(etcd, keys, former, ends.from, ends.to, { root, signal, say }));
   await using held = await HeldBerth.take(etcd, keys, former, within);
-  const reported = await untilHeld(etcd, keys, former.record, held.lost, options);
+  const lost = AbortSignal.any([held.lost, ...(files === undefined ? [] : [files.lost])]);
+  const reported = await untilHeld(etcd, keys, former.record, lost, options);
+  const ended = performance.now();
+  await files?.finish();
   const unchanged = { key: keys.of({ kind: "state", host: from, berth }), revision: reported };
-  const terms: Terms = { conditions: [held.condition, unchanged], event: "moved" };
-  const placement = await give(etcd, keys, former.record, options, terms);
-  const { host: to } = placement;
-  say(`${berth}: has ended on ${from}; ${to} has it now, and starts it`);
+  const terms: Terms = {
+    conditions: [held.condition, unchanged, ...(files?.conditions ?? [])],
+    ...(files && { changes: files.changes, why: sentText(files.sent) }),
+    event: "moved",
+  };
+  const to = files === undefined ? options.to : decision.host;
+  const placement = await give(etcd, keys, former.record, { ...options, to }, terms);
+  const { host } = placement;
+  say(`${berth}: has ended on ${from}; ${host} has it now, and starts it`);
   const isOnDemand = startsOnDemand(set.record.berth);
   const failed = await failureOn(etcd, keys, placement, { ...options, isOnDemand });
-  if (failed === undefined) return { from, placement };
+  const downMs = Math.round(performance.now() - ended);
+  if (failed === undefined) return { from, placement, downMs, ...(files && { sent: files.sent }) };
   if (signal.aborted)
-    throw new Fault("NOT_MOVED", `${berth} is with ${to}, which starts it; nobody waits for that now`);
+    throw new Fault("NOT_MOVED", `${berth} is with ${host}, which starts it; nobody waits for that now`);
   throw new Fault("NOT_MOVED", await giveBack(etcd, keys, placement, from, failed));
 }
 
@@ -68,10 +89,14 @@ async function give(etcd: Etcd, keys: Keys, former: Placement, options: MoveOpti
     const view = await readFleet(etcd, keys);
     if (view.placements.get(berth)?.record.generation !== generation)
       throw new Fault("NOT_MOVED", `${berth} was removed from ${host} meanwhile`);
-    const { lists } = await etcd.read(...(terms.conditions ?? []).map(({ key }) => ({ key })));
+    const { conditions = [] } = terms;
+    const { lists } = await etcd.read(...conditions.map(({ key }) => ({ key })));
+    const isOther = (one: Condition, at: number): boolean =>
+      "revision" in one && lists[at]?.[0] !== undefined && lists[at][0].revision !== one.revision;
+    if (conditions.some(isOther)) throw new Fault("NOT_MOVED", `${berth} stays on ${host}: a host has begun anew`);
     if (lists.some((list) => list.length === 0))
       throw new Fault("NOT_MOVED", `${berth} stays on ${host}, which has lost its lease meanwhile`);
-    const { set, need, decision } = targetIn(view, former, options.to);
+    const { set, need, decision } = targetIn(view, former, options.to, false);
     const after = await commitPlacement(etcd, keys, view, set, need, decision, terms);
     const placed = after?.placements.get(berth);
     if (placed !== undefined) return placed.record;
