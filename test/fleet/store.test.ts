@@ -53,7 +53,8 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     fetchArchive(archive, { host, store: address }, here, tls, { signal: never, progress: () => undefined });
   const contentOf = async (store: ChunkStore, { name }: Archive): Promise<Buffer> => {
     const found: Buffer[] = [];
-    for await (const piece of await store.read(name, never)) found.push(piece);
+    await using content = await store.read(name, never);
+    for await (const piece of content) found.push(piece);
     return Buffer.concat(found);
   };
   const chunksOf = (store: string): string[] =>

@@ -68,9 +68,14 @@ async function answer(store: ChunkStore, request: IncomingMessage, response: Ser
   } catch {
     return refuse(404);
   }
-  const { size } = await file.stat();
-  response.writeHead(200, { "content-type": "application/octet-stream", "content-length": size });
-  await pipeline(file.createReadStream(), response);
+  try {
+    const { size } = await file.stat();
+    response.writeHead(200, { "content-type": "application/octet-stream", "content-length": size });
+    await pipeline(file.createReadStream({ autoClose: false }), response);
+  } finally {
+    // Also where the client has gone before the first byte: then nobody else closes it.
+    await file.close();
+  }
 }
 
 /** Only the two kinds of names, so no other file can be reached. */

@@ -5,8 +5,8 @@
  * No other program may write to the folder.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, createWriteStream, mkdirSync, rmSync } from "node:fs";
-import { access, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createWriteStream, mkdirSync, rmSync } from "node:fs";
+import { access, type FileHandle, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Fault } from "../fault.ts";
@@ -27,6 +27,7 @@ const NAME = /^([A-Za-z0-9][A-Za-z0-9_.@-]{0,199})\.[0-9a-f]{32}$/;
 const CHUNK = /^[0-9a-f]{64}$/;
 /** Archives of one subject that are kept: the next one has most of its chunks. */
 const KEPT = 2;
+const PIECE_BYTES = 256 * 1024;
 
 export function isArchiveName(name: string): boolean {
   return NAME.test(name);
@@ -34,6 +35,28 @@ export function isArchiveName(name: string): boolean {
 
 export function isChunkName(name: string): boolean {
   return CHUNK.test(name);
+}
+
+/** What an archive has. It is gone when it is disposed of. */
+export class Content implements AsyncIterable<Buffer>, AsyncDisposable {
+  readonly #file: FileHandle;
+
+  /** Takes over the file. */
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, void> {
+    for (;;) {
+      const { buffer, bytesRead } = await this.#file.read(Buffer.allocUnsafe(PIECE_BYTES));
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file.close();
+  }
 }
 
 export class ChunkStore {
@@ -105,17 +128,11 @@ export class ChunkStore {
    * The content of an archive. Throws BAD_ARCHIVE if a chunk is missing or wrong; then the chunks of the archive are
    * removed, so that another attempt fetches them again.
    */
-  async read(name: string, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
+  async read(name: string, signal: AbortSignal): Promise<Content> {
     const work = this.#work(`${name}.${randomBytes(4).toString("hex")}`);
     try {
       await join(this.indexPath(name), path(this.#folder, "chunks"), work, signal);
-      const file = await open(work);
-      const { size } = await file.stat();
-      if (size === 0) {
-        await file.close();
-        return NOTHING;
-      }
-      return createReadStream("", { fd: file, highWaterMark: 256 * 1024 });
+      return new Content(await open(work));
     } catch (error) {
       if (error instanceof Fault && error.code === "BAD_ARCHIVE") {
         const { chunks } = await this.index(name);
@@ -123,7 +140,7 @@ export class ChunkStore {
       }
       throw error;
     } finally {
-      // The stream has it open.
+      // The content has it open.
       await rm(work, { force: true });
     }
   }
@@ -234,8 +251,6 @@ export class ChunkStore {
     }
   }
 }
-
-const NOTHING: AsyncIterable<Buffer> = { async *[Symbol.asyncIterator]() {} };
 
 function sha256Of(file: Buffer): string {
   return createHash("sha256").update(file).digest("hex");

@@ -65,14 +65,14 @@ export async function doOrder(
     case "import": {
       await fetch(task.offer);
       const { name, version } = task.image;
-      const content = await store.read(task.offer.name, signal);
+      await using content = await store.read(task.offer.name, signal);
       await state.upload({ method: "ImportImage", image: name, version }, content, signal);
       return {};
     }
     case "restore": {
       refuse(tools.problemOf(berth, task.root));
       await fetch(task.offer);
-      const content = await store.read(task.offer.name, signal);
+      await using content = await store.read(task.offer.name, signal);
       const restore = () => state.upload({ method: "Restore", berth }, content, signal);
       await staging.with(berth, task.root, restore, signal);
       return {};
