@@ -58,18 +58,18 @@ describe("berth stop", () => {
   });
 
   test("after --timeout it says that the broker goes on, and exits with 111", async () => {
-    const text = `${berths["lobby.toml"]}stop-timeout = "5s"\n`;
+    const text = `${berths["lobby.toml"]}stop-timeout = "8s"\n`;
     await using broker = await spawnBroker({ "lobby.toml": text });
     const env = { BERTHD_SOCKET: broker.socket };
     endServersWithTest(broker.socket);
     const server = start(["run", "lobby", "--", ...stubborn], env);
     await new Lines(server.stdout).find((line) => line === "ready");
     const ended = once(server, "exit");
-    expect(await berth(["stop", "--timeout", "1", "lobby"], env)).toEqual({
+    expect(await berth(["stop", "--timeout", "0.5", "lobby"], env)).toEqual({
       code: 111,
       stdout: "",
       stderr:
-        "berth: berth lobby has not stopped within 1 s, and the broker goes on; to wait again: berth stop lobby\n",
+        "berth: berth lobby has not stopped within 0.5 s, and the broker goes on; to wait again: berth stop lobby\n",
     });
     expect((await berth(["stop", "lobby"], env)).stdout).toBe(
       `lobby: stopped pid ${server.pid}; it did not end in time and got SIGKILL\n`,
@@ -78,7 +78,7 @@ describe("berth stop", () => {
   });
 
   test("ends at Ctrl-C as one that was interrupted, and the server is stopped all the same", async () => {
-    await using broker = await spawnBroker({ "lobby.toml": `${berths["lobby.toml"]}stop-timeout = "1s"\n` });
+    await using broker = await spawnBroker({ "lobby.toml": `${berths["lobby.toml"]}stop-timeout = "3s"\n` });
     const env = { BERTHD_SOCKET: broker.socket };
     endServersWithTest(broker.socket);
     const server = start(["run", "lobby", "--", ...stubborn], env);

@@ -8,7 +8,7 @@ import { packageRoot } from "../../src/native.ts";
 import { sleepByDatagrams, sleepByStreams } from "../support/doorman/sleeping.ts";
 
 /** How much waiting a loaded machine may need. */
-const PATIENCE = { maxRetries: 3, socketTimeout: 5000, attemptTimeout: 15_000 };
+const PATIENCE = { maxRetries: 5, socketTimeout: 10_000, attemptTimeout: 30_000 };
 
 const ask = (type: string, port: number, requestPlayers = false): Promise<unknown> =>
   GameDig.query({ type, host: "127.0.0.1", port, givenPortOnly: true, requestPlayers, ...PATIENCE });

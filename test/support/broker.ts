@@ -34,7 +34,8 @@ export class TestFolder implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
+    // A process that a test has just killed may still make a file.
+    rmSync(this.path, { recursive: true, force: true, maxRetries: 10 });
   }
 }
 

@@ -148,7 +148,7 @@ describe("a drain", () => {
   });
 
   it("stops after a time without traffic where nothing says who plays", async () => {
-    await using test = await scene("", { drains: { quiet: 300, look: 10 } });
+    await using test = await scene("", { drains: { quiet: 1500, look: 10 } });
     await call(test.broker.socket, "Drain");
     // Each packet is traffic: it goes on.
     for (let n = 0; n < 30; n++) await test.do("1");

@@ -53,7 +53,7 @@ describe("with at most 64 descriptors", () => {
       await served(broker);
     }
     expect(await tenant.receive()).toBeUndefined();
-    expect(broker.log.some(({ event }) => event === "evicted")).toBe(true);
+    await broker.logged(({ event }) => event === "evicted");
     using again = await RawPeer.connect(broker.socket);
     expect((await again.call("Acquire", { berth: "a" }))?.parameters["lease"]).toBe(lease);
     expect(again.fds).toHaveLength(1);

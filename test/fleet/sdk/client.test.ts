@@ -123,13 +123,13 @@ describe("the official client", { ...needsClient(), timeout: 60_000 }, () => {
   });
 
   it("goes on when the SDK ends, although it has called Health", async () => {
-    await using scene = await startSdk(`${user}watchdog = "1s"\n`);
+    await using scene = await startSdk(`${user}watchdog = "3s"\n`);
     await using server = await launchServer(scene);
     await server.call("ready");
     await server.call("health");
     await server.call("setLabel", "after", "health"); // it has come, too
     await scene.endSdk();
-    const end = performance.now() + 2500;
+    const end = performance.now() + 4500;
     await expect.poll(() => performance.now() > end, { timeout: 30_000 }).toBe(true);
     expect(server.child.exitCode ?? server.child.signalCode).toBeNull();
     expect(scene.test.broker.berths[0]).toMatchObject({ state: "occupied", ready: true });
