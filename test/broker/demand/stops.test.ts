@@ -140,9 +140,12 @@ while True: signal.pause()`;
     await expect
       .poll(() => stop(test, "game", NOBODY))
       .toMatchObject({ error: `${BROKER}.LimitReached`, parameters: { limit: "stops" } });
-    const byRoot = stop(test);
+    using root = await RawPeer.connect(test.socket);
+    await root.send(frame("Stop", { berth: "game" }));
+    using after = await RawPeer.connect(test.socket);
+    await after.call("List");
     server.child.stdin?.write("\n");
-    expect(await byRoot).toMatchObject({ parameters: { lease: { pid: server.pid }, killed: false } });
+    expect(await root.receive()).toMatchObject({ parameters: { lease: { pid: server.pid }, killed: false } });
     await server.ended();
     // Whether a stranger to it may ask is another matter: what counts is that the calls count no more.
     expect(await stop(test, "game", NOBODY)).not.toMatchObject({ parameters: { limit: "stops" } });

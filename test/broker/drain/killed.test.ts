@@ -18,16 +18,14 @@ import { freePort } from "../../support/ports.ts";
 vi.setConfig({ testTimeout: 120_000 });
 leaksNothing("soon");
 
-/** Answers each client with its pid, and goes on for a moment after it was asked to end. */
-const program = `import os, signal, socket
-def end(*_):
-    print("asked", flush=True)
-    signal.setitimer(signal.ITIMER_REAL, 0.4)
-signal.signal(signal.SIGTERM, end)
+/** Answers each client with its pid. Once it was asked to end, it goes on until it has a line on standard input. */
+const program = `import os, select, signal, socket, sys
+signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
 listener = socket.socket(fileno=3)
 listener.setblocking(True)
 print("up", flush=True)
 while True:
+    if sys.stdin in select.select([listener, sys.stdin], [], [])[0]: sys.exit()
     client, _ = listener.accept()
     client.sendall(str(os.getpid()).encode() + b"\\n")
     client.close()
@@ -120,8 +118,9 @@ async function upgrade(limit: number, victim?: Victim, step?: Step): Promise<num
     await peer.call("Drain", { berth: "game", within: 1 });
   }
   await at("while it drains", old);
-  if (old.child.exitCode === null && old.child.signalCode === null) await old.said(2);
+  if (isRunning(old)) await old.said(2);
   await at("at the stop", old);
+  if (isRunning(old)) old.child.stdin?.write("\n");
   await old.ended();
   await expect.poll(async () => (await berth(broker))?.state, { timeout: 30_000 }).toBe("vacant");
   let next = start();
@@ -138,7 +137,7 @@ async function upgrade(limit: number, victim?: Victim, step?: Step): Promise<num
   for (const pid of await Promise.all(clients)) expect(pids).toContain(pid);
   expect(clients.length).toBe(victim === undefined ? 0 : 1);
   expect(await berth(broker)).toMatchObject({ state: "occupied", lease: { pid: next.pid } });
-  expect(servers.filter(({ child }) => child.exitCode === null && child.signalCode === null)).toEqual([next]);
+  expect(servers.filter(isRunning)).toEqual([next]);
   await next.kill();
   await expect.poll(async () => (await berth(broker))?.state, { timeout: 30_000 }).toBe("vacant");
   await expect.poll(() => countOf(broker), { timeout: 30_000 }).toBeLessThanOrEqual(limit);
@@ -152,7 +151,11 @@ async function isUp(server: Server): Promise<boolean> {
   } catch {
     return false;
   }
-  return server.child.exitCode === null && server.child.signalCode === null;
+  return isRunning(server);
+}
+
+function isRunning({ child }: Server): boolean {
+  return child.exitCode === null && child.signalCode === null;
 }
 
 it.each(CASES)("of the %s %s", async (victim, step) => {
