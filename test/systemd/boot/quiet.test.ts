@@ -17,7 +17,7 @@ const LONGEST_WAIT_MS = 30_000;
 const tcp = (port: number, more = ""): string =>
   `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n${more}[server]\nuser = "nobody"\ncommand = ["sleep", "1000"]\n`;
 
-describe.each([
+describe.concurrent.each([
   ["252 or what this machine has", MACHINE, undefined],
   ["257", [...MACHINE, ...DEBIAN], BOOTABLE],
 ] as const)("systemd %s", (_, programs, tree) => {
