@@ -17,8 +17,14 @@ const alone = [
 // does not reach projects.
 const unsanitized = process.env["BERTHD_SANITIZED"] === "1" ? ["test/launch/step-fails.test.ts"] : [];
 
-// They bring a Node of their own: one run of the suite is enough (.ci/run).
-const ownNode = ["test/arm64.test.ts", "test/systemd/boot/deb.test.ts"];
+// They bring a Node of their own, or show what no Node is part of: the page in a browser, the shift programs. One run
+// of the suite is enough (.ci/run).
+const ownNode = [
+  "test/arm64.test.ts",
+  "test/shift/*.test.ts",
+  "test/systemd/boot/deb.test.ts",
+  "test/web/page/views.test.ts",
+];
 const excluded = [...unsanitized, ...(process.env["BERTHD_OTHER_NODE"] === "1" ? ownNode : [])];
 
 export default defineConfig({
