@@ -30,7 +30,7 @@ const HOST = "127.0.0.1";
 /** As in examples/web.toml. */
 const WEB_PORT = 9115;
 /** Milliseconds that starting, answering or ending may take. */
-export const PATIENCE = 10_000;
+export const PATIENCE = 60_000;
 
 export class Demo {
   /** The user the server runs as. */

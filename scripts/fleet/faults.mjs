@@ -71,7 +71,7 @@ function cut(nodes) {
 }
 
 async function leaderOf(members) {
-  for (let tries = 0; tries < 100; tries++) {
+  for (let tries = 0; tries < 600; tries++) {
     for (const member of members) if (await member.leads()) return member;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
