@@ -9,6 +9,7 @@ import { check } from "../../errors.ts";
 import { FdHandle } from "../../fd.ts";
 import type { Log } from "../../log.ts";
 import type { Native } from "../../native.ts";
+import { POLLIN } from "../../net/socket-constants.ts";
 import type { DescriptorStore, NotStored } from "../../systemd/fd-store.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
@@ -196,11 +197,23 @@ export class StoreMirror implements BindStore {
     const page = encodeLeaseFacts({ ...tenant, since, ready, incoming: lease === berth.incoming, drain });
     const known = this.#records.get(lease);
     if (known !== undefined) return writePage(known, page);
+    using own = this.#anotherOf(pidfd, tenant.pid);
     const record = FdHandle.adopt(check("memfd_create", this.#options.sys.memfd("berth-lease")), this.#options.sys);
     writePage(record, page);
     const name = leaseName("lease", { berth: berth.name, lease: lease.id });
-    if (!this.#store(name, [pidfd, record.fd])) return record.close();
+    if (!this.#store(name, [own.fd, record.fd])) return record.close();
     this.recallLease(lease, name, record);
+  }
+
+  /** Another pidfd of the process. Leases can share one, and systemd keeps one descriptor of an open file. */
+  #anotherOf(pidfd: number, pid: number): FdHandle {
+    const { sys } = this.#options;
+    const opened = sys.pidfdOpen(pid);
+    const another = opened < 0 ? undefined : FdHandle.adopt(opened, sys);
+    // The number is its own if it lives after that.
+    if (another !== undefined && sys.pollNow(pidfd, POLLIN) === 0) return another;
+    another?.close();
+    return FdHandle.adopt(check("fcntl F_DUPFD_CLOEXEC", sys.dup(pidfd)), sys);
   }
 
   #leaseCopy(lease: Lease, name: string): StoredCopy {
