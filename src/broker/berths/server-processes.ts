@@ -33,7 +33,7 @@ export interface ServerProcess {
 }
 
 /** How long a search goes on before others get their turn, in milliseconds. */
-const SLICE_MS = 5;
+const SLICE_MS = 1;
 /** How long to wait for a process whose environment is read. */
 const LOOK_MS = 100;
 
