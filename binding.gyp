@@ -15,6 +15,7 @@
         "native/addon/descriptor.cc",
         "native/addon/directory.cc",
         "native/addon/doorman.cc",
+        "native/addon/epoll.cc",
         "native/addon/inotify.cc",
         "native/addon/message.cc",
         "native/addon/mount.cc",

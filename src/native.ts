@@ -11,12 +11,12 @@ import { BerthError } from "./errors.ts";
 import type { BpfCalls } from "./native-bpf.ts";
 import type { DoormanCalls } from "./native-doorman.ts";
 import type { Interceptor, Told } from "./native-interceptor.ts";
-import type { Poll, PollCallback } from "./native-poll.ts";
+import type { EpollCalls, Poll, PollCallback } from "./native-poll.ts";
 
 export type { Poll, PollCallback } from "./native-poll.ts";
 
 /** process.cc also has the calls of {@link AccountCalls}. */
-export interface Native extends AccountCalls, BpfCalls, DoormanCalls {
+export interface Native extends AccountCalls, BpfCalls, DoormanCalls, EpollCalls {
   // message.cc ---------------------------------------------------------------------------------------------------
   /**
    * sendmsg(2) of `data` from `offset`, with the first `count` entries of `fds` as SCM_RIGHTS. MSG_NOSIGNAL and

@@ -11,6 +11,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   berthd::exportUserns(env, exports);
   berthd::exportInotify(env, exports);
   berthd::exportXattr(env, exports);
+  berthd::exportEpoll(env, exports);
   berthd::exportPoll(env, exports);
   berthd::exportSeccomp(env, exports);
   berthd::exportDoorman(env, exports);

@@ -9,6 +9,7 @@ void exportSocket(Napi::Env env, Napi::Object exports);
 void exportDescriptor(Napi::Env env, Napi::Object exports);
 void exportDirectory(Napi::Env env, Napi::Object exports);
 void exportProcess(Napi::Env env, Napi::Object exports);
+void exportEpoll(Napi::Env env, Napi::Object exports);
 void exportPoll(Napi::Env env, Napi::Object exports);
 void exportMount(Napi::Env env, Napi::Object exports);
 void exportInotify(Napi::Env env, Napi::Object exports);

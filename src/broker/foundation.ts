@@ -10,6 +10,7 @@ import { BerthRoots } from "./berths/berth-roots.ts";
 import { Berths } from "./berths/berths.ts";
 import { emptyQueues } from "./berths/repairs/empty-queues.ts";
 import { Repairs } from "./berths/repairs/repairs.ts";
+import { Shutdowns } from "./berths/repairs/shutdowns.ts";
 import { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import { BrokerCounts } from "./counts/broker-counts.ts";
@@ -63,6 +64,7 @@ export function layFoundation(options: BrokerOptions): Foundation {
     events,
     roots,
     repairs,
+    shutdowns: new Shutdowns({ berths, repairs, sys, log, events }),
     berths,
     mirror,
     interceptions,

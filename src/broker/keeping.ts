@@ -4,19 +4,19 @@ import { noteHeld } from "./configuration.ts";
 import type { Settled } from "./parts.ts";
 import { notedProcess } from "./restart/last-processes.ts";
 
-/** From here on what tenants get has a copy in the keeper before they get it. */
+/** From here on what tenants get has a copy in the keeper before they get it, and is watched. */
 export function beginKeeping(parts: Settled): void {
-  const { berths, events, guard } = parts;
+  const { berths, events, guard, shutdowns } = parts;
   const { keeper } = guard;
   keeper.onBorn = (pid, pidfd) => {
     parts.locks.keeper = notedProcess(pid, pidfd);
     noteHeld(parts);
   };
-  for (const berth of berths.all()) keepCopies(berth, keeper);
+  for (const berth of berths.all()) keepCopies(berth, keeper, shutdowns);
   keeper.start();
   keeper.flush();
   events.record((_, berth) => {
-    keepCopies(berth, keeper);
+    keepCopies(berth, keeper, shutdowns);
     keeper.flush();
   });
 }

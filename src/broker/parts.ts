@@ -12,6 +12,7 @@ import type { Berths } from "./berths/berths.ts";
 import type { InterfaceFollower } from "./berths/interface-follower.ts";
 import type { Recovery } from "./berths/recovery.ts";
 import type { Repairs } from "./berths/repairs/repairs.ts";
+import type { Shutdowns } from "./berths/repairs/shutdowns.ts";
 import type { Interceptions } from "./bind/interceptions.ts";
 import type { BrokerOptions } from "./broker-options.ts";
 import type { BrokerCounts } from "./counts/broker-counts.ts";
@@ -44,6 +45,7 @@ export interface Foundation {
   readonly events: BerthEvents;
   readonly roots: BerthRoots;
   readonly repairs: Repairs;
+  readonly shutdowns: Shutdowns;
   readonly berths: Berths;
   /** Absent where no service manager stores descriptors. */
   readonly mirror: StoreMirror | undefined;
@@ -115,6 +117,7 @@ export function closeParts(parts: Foundation & Partial<BrokerParts>, { isGiven =
   parts.recovery?.close();
   parts.interfaces?.close();
   parts.interceptions.close(isGiven);
+  parts.shutdowns.close();
   parts.repairs.close();
   parts.berths.close((berth) => ledger?.has(berth) === true);
   ledger?.close();

@@ -18,6 +18,8 @@ type Name =
   | "lastReceived"
   | "pollNow"
   | "Poll"
+  | "epollControl"
+  | "epollReady"
   | "peercred"
   | "peergroups"
   | "pidfdGetfd"
@@ -39,6 +41,8 @@ export const foreignCalls: Readonly<Record<Name, string>> = {
   lastReceived: "reads a time stamp of a socket (SIOCGSTAMP)",
   pollNow: "of a socket, a pipe, a pidfd or a seccomp listener; a file of FUSE is never asked",
   Poll: "a thread asks as pollNow does: the third argument is true",
+  epollControl: "of an epoll that is in no other one: only that has a lock which others can hold",
+  epollReady: "does not wait",
   peercred: "reads who has connected (SO_PEERCRED)",
   peergroups: "reads who has connected (SO_PEERGROUPS)",
   pidfdGetfd: "a thread waits for the process, for a limited time",

@@ -1,13 +1,14 @@
 /** Has the keeper keep a copy of each descriptor that a berth shares with tenants. It closes nothing. */
 import type { Keeper } from "../guard/keeper.ts";
 import type { Berth } from "./berth/berth.ts";
+import type { Shutdowns } from "./repairs/shutdowns.ts";
 
-/** Keeps what is not kept yet. The caller flushes the keeper. */
-export function keepCopies(berth: Berth, keeper: Keeper): void {
+/** Keeps what is not kept yet, and has its listeners watched. The caller flushes the keeper. */
+export function keepCopies(berth: Berth, keeper: Keeper, shutdowns: Shutdowns): void {
   const whose = `berth ${berth.name}`;
   for (const { socket } of berth.sockets) {
     if (berth.lease !== undefined) socket.share();
-    socket.keep(keeper, whose);
+    if (socket.keep(keeper, whose)) shutdowns.watch(socket);
   }
   for (const stashed of berth.stash.values()) stashed.kept ??= keeper.keep(whose, () => fdOf(stashed));
   if (berth.aside.length === 0) return;

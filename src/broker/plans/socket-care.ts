@@ -39,6 +39,8 @@ export class SocketCare {
   readonly #sys: Native;
   /** Somebody else has or had it. */
   isShared = false;
+  /** A repair has found that only a new socket helps, and shuts this one down. */
+  isGivenUp = false;
   #due: Due | undefined;
   /** Changes with each thing that becomes due: what was begun before is then out of date. */
   #dues = 0;
@@ -74,6 +76,7 @@ export class SocketCare {
   /** It is a new socket, which nobody has seen. */
   begin(): void {
     this.isShared = false;
+    this.isGivenUp = false;
     this.#due = undefined;
     this.#opens++;
     this.#isUnset = false;
@@ -159,6 +162,7 @@ export class SocketCare {
       const unreachable = this.#socket.reachable ? undefined : PATH_LOST;
       beyondRepair = repair.beyondRepair ?? unreachable;
       // Where the former tenant still has it: a TCP socket that does not listen leaves its address to others.
+      this.isGivenUp = beyondRepair !== undefined;
       if (beyondRepair !== undefined) yield [{ call: "shutdown", how: SHUT_RDWR }];
     }
     // What was found out is about another socket.

@@ -3,12 +3,11 @@
  * changed on the shared description (hazard 16; test/broker/sockets/held-socket.test.ts). Once anybody else has or had
  * it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
  */
-import { fchmodSync } from "node:fs";
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
 import { check } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
-import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress, pathOf } from "../../net/address.ts";
+import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress } from "../../net/address.ts";
 import { boundAddress } from "../../net/socket-queries.ts";
 import type { Keeper } from "../guard/keeper.ts";
 import { carryOver, type OwnSettings } from "../plans/carry-over.ts";
@@ -22,7 +21,7 @@ import { KeptHandle } from "./kept-handle.ts";
 import { boundAt, type PassedSocket } from "./passed-socket.ts";
 import { socketKey } from "./socket-key.ts";
 import { SocketUid, uidOfSocket } from "./socket-uid.ts";
-import { inodeAt, isReachable, prepareUnixPath, removePathOf, setPathAccess } from "./unix-path.ts";
+import { OwnPath } from "./unix-path.ts";
 
 export class HeldSocket implements Disposable, CaredFor {
   readonly key: string;
@@ -36,10 +35,7 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly #interface: BoundInterface | undefined;
   /** Where it is bound. Remembered, because a tenant that connects the socket changes the kernel's answer. */
   #bound: Address;
-  /** Inode of a UNIX socket's path, so that only our own path is removed. */
-  #inode: bigint | undefined;
-  /** True if a .socket unit bound it: then the path belongs to the unit. */
-  #foreign = false;
+  readonly #path: OwnPath;
   readonly #uid = new SocketUid();
   /** Its copy in a store. The copy keeps the address in use. */
   storedCopy: StoredCopy | undefined;
@@ -50,6 +46,7 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#options = options;
     this.#handle = new KeptHandle(handle, sys);
     this.#bound = listen.address;
+    this.#path = new OwnPath(listen.address);
     this.#sys = sys;
     this.#care = new SocketCare(this, sys);
     this.#interface = BoundInterface.of(listen, options);
@@ -87,10 +84,7 @@ export class HeldSocket implements Disposable, CaredFor {
     socket.storedCopy = passed.storedCopy;
     try {
       socket.#bound = boundAt(passed, listen.address);
-      socket.#foreign = stored === undefined || stored.path === "foreign";
-      // A stored socket's inode is recorded; a unit's is trusted.
-      const path = pathOf(listen.address);
-      if (path !== undefined) socket.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(path);
+      socket.#path.adopt(stored);
       socket.#interface?.note(socket.fd, sys);
       if (whose === "berth") socket.#care.adopt(stored === undefined, given);
       socket.reapply();
@@ -126,7 +120,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Identifies its copy in the store. */
   get identity(): Omit<StoredSocket, "berth" | "socket"> {
-    const path = this.#foreign ? "foreign" : this.#inode;
+    const path = this.#path.stored;
     this.#hash ??= keyHash(this.key);
     return { hash: this.#hash, inode: this.inode, ...(path !== undefined && { path }) };
   }
@@ -149,7 +143,7 @@ export class HeldSocket implements Disposable, CaredFor {
 
   /** Whether clients can still reach it: the path of a UNIX socket may have been removed or replaced. */
   get reachable(): boolean {
-    return isReachable(this.listen.address, this.#inode);
+    return this.#path.isReachable;
   }
 
   get options(): SocketOptions {
@@ -161,9 +155,10 @@ export class HeldSocket implements Disposable, CaredFor {
     this.#care.isShared = true;
   }
 
-  /** Has the keeper keep a copy of it, for somebody else has or had it. */
-  keep(keeper: Keeper, whose: string): void {
+  /** Has the keeper keep a copy of it, if somebody else has or had it. Returns whether somebody has. */
+  keep(keeper: Keeper, whose: string): boolean {
     if (this.#care.isShared && this.#handle.open) this.#handle.keep(keeper, whose);
+    return this.#care.isShared;
   }
 
   /** Makes it that user's, where the broker may, for rules by uid. */
@@ -203,10 +198,11 @@ export class HeldSocket implements Disposable, CaredFor {
     return this.#care.plan(tell, (why) => this.#reopen(why), now ?? this.due, keepsFlags);
   }
 
-  /** Opens it again after {@link close}, to undo a failed reload. */
+  /** Opens a new socket on the same address. Closes ours first, for two cannot be bound. Throws. */
   reopen(): void {
-    this.#handle.replace(openSocket(this.listen, this.#options, this.#sys), this.listen, false);
-    this.#uid.renew(this.fd);
+    const fresh = openSocket(this.listen, this.#options, this.#sys);
+    this.#path.remove();
+    this.#take(fresh, this.#care.isShared);
     this.#bind();
   }
 
@@ -215,13 +211,24 @@ export class HeldSocket implements Disposable, CaredFor {
     return this.reachable ? undefined : this.#reopen(PATH_LOST);
   }
 
+  /** Takes a new listener at its address, unless a repair is about to. If that cannot be, throws and keeps this one. */
+  renewListener(): boolean {
+    const { isShared, isGivenUp } = this.#care;
+    if (isGivenUp) return false;
+    using fresh = openSocket(this.listen, this.#options, this.#sys);
+    this.#path.remove();
+    this.#bind(fresh.fd);
+    this.#take(fresh.move(), isShared);
+    return true;
+  }
+
   /** Closes our descriptor and its stored copy, and removes the path of a UNIX socket if it is still ours. */
   close(): void {
     if (!this.#handle.open) return;
     this.storedCopy?.drop();
     this.storedCopy = undefined;
     this.#handle.close(this.listen, this.#care.isShared);
-    this.#removePath();
+    this.#path.remove();
   }
 
   /** Closes our descriptor only: its copy is for another broker. */
@@ -249,48 +256,41 @@ export class HeldSocket implements Disposable, CaredFor {
       this.#startListening(options);
     }
     this.#options = options;
-    const path = this.#foreign ? undefined : pathOf(listen.address); // a .socket unit says who may use its own
-    if (path !== undefined) setPathAccess(path, options, this.#inode);
-  }
-
-  #removePath(): void {
-    if (!this.#foreign) removePathOf(this.listen.address, this.#inode);
+    this.#path.setAccess(options);
   }
 
   /** Binds. A socket that was bound before gets the same port. */
-  #bind(): void {
+  #bind(fd: number = this.fd): void {
     const address = this.#bound;
-    const pathname = pathOf(address);
-    if (pathname !== undefined) prepareUnixPath(pathname, this.listen.kind, this.#sys);
+    this.#uid.renew(fd);
+    this.#path.prepare(fd, this.listen.kind, this.#sys);
     const scope = address.family === "ipv6" ? interfaceIndex(address.scope, this.#sys) : 0;
-    // The path inherits the socket's permission bits. Nobody else may connect before its owner is set.
-    if (pathname !== undefined) fchmodSync(this.fd, 0o600);
-    check("bind", this.#sys.bind(this.fd, encodeSockaddr(address, scope)), formatListenAddress(this.listen));
-    if (pathname !== undefined) this.#inode = setPathAccess(pathname, this.#options);
-    const is = boundAddress(this.fd, this.#sys);
+    check("bind", this.#sys.bind(fd, encodeSockaddr(address, scope)), formatListenAddress(this.listen));
+    this.#path.bound(this.#options);
+    const is = boundAddress(fd, this.#sys);
     if (address.family !== "unix" && is?.family === address.family && is.port !== address.port)
       this.#bound = { ...address, port: is.port };
-    this.#startListening(this.#options);
-    this.#interface?.note(this.fd, this.#sys);
+    this.#startListening(this.#options, fd);
+    this.#interface?.note(fd, this.#sys);
     this.#care.begin();
   }
 
-  #startListening({ backlog }: SocketOptions): void {
+  #startListening({ backlog }: SocketOptions, fd: number = this.fd): void {
     if (this.listen.kind !== "datagram")
-      check("listen", this.#sys.listen(this.fd, backlog), formatListenAddress(this.listen));
+      check("listen", this.#sys.listen(fd, backlog), formatListenAddress(this.listen));
   }
 
-  /** Opens a new socket on the same address, and describes that. Closes ours first: two cannot be bound. */
+  #take(fresh: FdHandle, wasShared: boolean): void {
+    this.storedCopy?.dropNow();
+    this.storedCopy = undefined;
+    this.#handle.replace(fresh, this.listen, wasShared);
+    this.#path.renew();
+  }
+
+  /** Opens a new socket on the same address, and describes that. */
   #reopen(reason: string): string {
     try {
-      const fresh = openSocket(this.listen, this.#options, this.#sys);
-      this.#removePath();
-      this.storedCopy?.dropNow();
-      this.storedCopy = undefined;
-      this.#handle.replace(fresh, this.listen, this.#care.isShared);
-      this.#uid.renew(this.fd);
-      this.#foreign = false;
-      this.#bind();
+      this.reopen();
       return `${reason}; it was opened again`;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);

@@ -7,6 +7,7 @@ import {
   chmodSync,
   chownSync,
   closeSync,
+  fchmodSync,
   constants as files,
   fstatSync,
   lstatSync,
@@ -23,6 +24,7 @@ import type { Native } from "../../native.ts";
 import { type Address, AF_UNIX, encodeSockaddr, formatAddress, pathOf } from "../../net/address.ts";
 import { O_PATH } from "../../net/socket-constants.ts";
 import { type SocketKind, typeNumber } from "../../net/transport.ts";
+import type { StoredSocket } from "../record/stored-name.ts";
 
 const { EADDRINUSE, ECONNREFUSED } = constants.errno;
 
@@ -84,21 +86,9 @@ export function isInode(path: string, inode: bigint | undefined): boolean {
   }
 }
 
-/** Whether clients can still reach the socket of that inode: an address without a path can always be reached. */
-export function isReachable(address: Address, inode: bigint | undefined): boolean {
-  const path = pathOf(address);
-  return path === undefined || isInode(path, inode);
-}
-
 /** The inode of whatever has that name. */
-export function inodeAt(path: string): bigint | undefined {
+function inodeAt(path: string): bigint | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })?.ino;
-}
-
-/** As {@link removeUnixPath}, if the address has a path. */
-export function removePathOf(address: Address, inode: bigint | undefined): void {
-  const path = pathOf(address);
-  if (path !== undefined) removeUnixPath(path, inode);
 }
 
 /** Removes the path if it is still the socket of that inode. */
@@ -108,5 +98,64 @@ export function removeUnixPath(path: string, inode: bigint | undefined): void {
     unlinkSync(path);
   } catch {
     // It was removed just now, or we may not change the folder. A stale socket does no harm.
+  }
+}
+
+type StoredPath = StoredSocket["path"];
+
+/** The path of one held UNIX socket. For an address without a path it does nothing. */
+export class OwnPath {
+  readonly #path: string | undefined;
+  /** So that only our own path is removed. */
+  #inode: bigint | undefined;
+  /** A .socket unit bound it: then the path belongs to the unit, which says who may use it. */
+  #isForeign = false;
+
+  constructor(address: Address) {
+    this.#path = pathOf(address);
+  }
+
+  /** What a store records of it. */
+  get stored(): StoredPath {
+    return this.#isForeign ? "foreign" : this.#inode;
+  }
+
+  /** The socket was passed. A stored one's inode is recorded; a unit's is trusted. */
+  adopt(stored: Pick<StoredSocket, "path"> | undefined): void {
+    this.#isForeign = stored === undefined || stored.path === "foreign";
+    if (this.#path !== undefined) this.#inode = typeof stored?.path === "bigint" ? stored.path : inodeAt(this.#path);
+  }
+
+  /** Whether clients can still reach the socket. */
+  get isReachable(): boolean {
+    return this.#path === undefined || isInode(this.#path, this.#inode);
+  }
+
+  /** Before bind(2). Throws as {@link prepareUnixPath}. */
+  prepare(fd: number, kind: SocketKind, sys: Native): void {
+    if (this.#path === undefined) return;
+    prepareUnixPath(this.#path, kind, sys);
+    // The path inherits the socket's permission bits. Nobody else may connect before its owner is set.
+    fchmodSync(fd, 0o600);
+  }
+
+  /** Our own user has just bound it. Throws as {@link setPathAccess}. */
+  bound(options: SocketOptions): void {
+    if (this.#path !== undefined) this.#inode = setPathAccess(this.#path, options);
+  }
+
+  /** Throws as {@link setPathAccess}. */
+  setAccess(options: SocketOptions): void {
+    if (this.#path !== undefined && !this.#isForeign) setPathAccess(this.#path, options, this.#inode);
+  }
+
+  /** Removes it, if it is still the socket's. */
+  remove(): void {
+    if (this.#path !== undefined && !this.#isForeign) removeUnixPath(this.#path, this.#inode);
+  }
+
+  /** Another socket of ours takes the place of the one that may have been a unit's. */
+  renew(): void {
+    this.#isForeign = false;
   }
 }

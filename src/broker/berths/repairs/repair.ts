@@ -1,6 +1,7 @@
 /** One berth whose sockets are set right: what is due, and in whose guard process. It calls nothing. */
 import { isPrivileged } from "../../access/policy.ts";
 import type { Owner } from "../../guard/guard.ts";
+import type { PlansOutcome } from "../../plans/guarded-plan.ts";
 import type { NamedSocket } from "../../sockets/named-socket.ts";
 import { socketInode } from "../../sockets/passed-socket.ts";
 import type { Berth } from "../berth/berth.ts";
@@ -15,6 +16,9 @@ export interface Repair {
   /** No process of its server lives, so none has the sockets. */
   isOver: boolean;
 }
+
+/** What came of one try; `freed` resolves when the guard process that got stuck has ended. */
+export type Outcome = Exclude<PlansOutcome, "stuck"> | { readonly freed: Promise<void> };
 
 export type Turn = "first" | "later";
 

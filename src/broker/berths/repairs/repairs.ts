@@ -13,7 +13,7 @@ import type { Berth } from "../berth/berth.ts";
 import type { BerthEvents } from "../berth/berth-events.ts";
 import type { WaitView } from "../berth/berth-view.ts";
 import type { Lease } from "../berth/lease.ts";
-import { dueOf, isOver, ownerOf, type Repair, type Turn } from "./repair.ts";
+import { dueOf, isOver, type Outcome, ownerOf, type Repair, type Turn } from "./repair.ts";
 import { Rounds } from "./rounds.ts";
 import { StillOpen } from "./still-open.ts";
 import { tellRepairs } from "./tell-repairs.ts";
@@ -113,6 +113,10 @@ export class Repairs {
   async pause(): Promise<void> {
     this.#abort();
     await this.#rounds.over();
+  }
+
+  get isPaused(): boolean {
+    return this.#stop.aborted;
   }
 
   /** Begins what is due for these berths. */
@@ -280,9 +284,6 @@ export class Repairs {
     this.#options.log("warning", `${message}; trying again`, { event: "guard", berth: name });
   }
 }
-
-/** What came of one try; `freed` resolves when the guard process that got stuck has ended. */
-type Outcome = Exclude<PlansOutcome, "stuck"> | { readonly freed: Promise<void> };
 
 const NONE: ReadonlySet<HeldSocket> = new Set();
 
