@@ -93,6 +93,22 @@ describe("the client of a state socket", () => {
     await expect(client.upload(restore, content(), never)).rejects.toThrow("the disk is full");
   });
 
+  it("sends an upload of any length to a slow reader, and waits for its answer", async () => {
+    const warnings: Error[] = [];
+    const warned = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", warned);
+    let length = 0;
+    serve = (socket) =>
+      void socket.on("data", (piece) => {
+        length += piece.length;
+        if (piece.subarray(-4).equals(Buffer.alloc(4))) socket.end(OK);
+      });
+    await client.upload(restore, content(), never);
+    process.off("warning", warned);
+    expect(length).toBe(64 * (1024 * 1024 + 4) + 4 + JSON.stringify(restore).length + 1);
+    expect(warnings).toEqual([]);
+  });
+
   it("ends an upload whose content breaks without its last frame", async () => {
     const received: Buffer[] = [];
     serve = (socket) => void socket.on("data", (piece) => received.push(piece));

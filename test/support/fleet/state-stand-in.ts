@@ -142,7 +142,10 @@ async function send(socket: Socket, content: AsyncIterable<Buffer>): Promise<voi
   let bytes = 0;
   const write = async (piece: Buffer): Promise<void> => {
     if (socket.destroyed) throw new Error("the caller has gone");
-    if (!socket.write(piece)) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+    if (socket.write(piece)) return;
+    const over = new AbortController();
+    const events = ["drain", "close"].map((event) => once(socket, event, { signal: over.signal }));
+    await Promise.race(events).finally(() => over.abort());
   };
   for await (const piece of content) {
     const length = Buffer.alloc(4);

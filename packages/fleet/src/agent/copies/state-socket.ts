@@ -166,8 +166,11 @@ class Connection implements Disposable {
     });
     const write = async (bytes: Buffer): Promise<void> => {
       if (this.#socket.destroyed) throw Object.assign(new Error("the connection is closed"), { code: "EPIPE" });
-      if (!this.#socket.write(bytes))
-        await Promise.race([once(this.#socket, "drain"), once(this.#socket, "close"), stopped]);
+      if (this.#socket.write(bytes)) return;
+      const over = new AbortController();
+      const { signal } = over;
+      const events = ["drain", "close"].map((event) => once(this.#socket, event, { signal }));
+      await Promise.race([...events, stopped]).finally(() => over.abort());
     };
     for await (const piece of content) {
       if (isStopped) return;
