@@ -7,7 +7,14 @@ import type { Etcd } from "../../etcd/etcd.ts";
 import { follow } from "../../etcd/follow.ts";
 import type { Change, Condition } from "../../etcd/messages.ts";
 import { Fault } from "../../fault.ts";
-import { type CopyOrder, type CopyReport, type CopyTask, copyReport, type Offer } from "../../model/copy.ts";
+import {
+  type CopyOrder,
+  type CopyReport,
+  type CopyTask,
+  copyReport,
+  type ImageVersion,
+  type Offer,
+} from "../../model/copy.ts";
 import type { JsonObject } from "../../model/fields.ts";
 import type { Keys } from "../../model/keys.ts";
 import type { Placement } from "../../model/placement.ts";
@@ -42,6 +49,7 @@ export class FileCopy implements AsyncDisposable {
   readonly #lease: KeptLease;
   readonly #id: string;
   #step = 1;
+  #mayFail = false;
   #sent: Sent = { archive: 0, before: 0, after: 0, images: 0 };
   /** Of the report that the files are in place. */
   #restored = 0;
@@ -128,19 +136,24 @@ export class FileCopy implements AsyncDisposable {
     const { say } = this.#options;
     const { berth } = this.#placed;
     const [saved, lacking] = await Promise.all([this.#wait(this.#from), this.#wait(this.#to)]);
-    for (const image of lacking.record.images ?? []) {
-      const named = `${image.name}@${image.version}`;
-      say(`${berth}: ${this.#to.host} gets the image ${named} of ${this.#from.host}`);
-      const { record } = await this.#order(this.#from, { do: "export", image });
-      const offer = this.#offer(record);
-      const { fetched } = (await this.#order(this.#to, { do: "import", offer, image }, offer)).record;
-      this.#sent = { ...this.#sent, images: this.#sent.images + fetched };
-    }
+    for (const image of lacking.record.images ?? []) await this.#sendImage(image);
     const offer = this.#offer(saved.record);
     say(`${berth}: sending ${bytesText(offer.bytes)} to ${this.#to.host}, while the server runs`);
     const { fetched } = (await this.#order(this.#to, { do: "fetch", offer }, offer)).record;
     this.#sent = { ...this.#sent, before: fetched };
     say(`${berth}: ${bytesText(fetched)} were missing on ${this.#to.host}, and are there`);
+  }
+
+  async #sendImage(image: ImageVersion): Promise<void> {
+    const { say } = this.#options;
+    const about = `${this.#placed.berth}: the image ${image.name}@${image.version}`;
+    const exported = await this.#try(this.#from, { do: "export", image });
+    // The other host may have it nevertheless. If not, the files do not get their place there.
+    if (exported.state === "failed") return say(`${about} was not sent: ${this.#from.host}: ${exported.why}`);
+    const offer = this.#offer(exported);
+    say(`${about} goes to ${this.#to.host}: ${bytesText(offer.bytes)}`);
+    const { fetched } = (await this.#order(this.#to, { do: "import", offer, image }, offer)).record;
+    this.#sent = { ...this.#sent, images: this.#sent.images + fetched };
   }
 
   /** Once the first host holds the berth: sends what has changed, and puts the files in place. Throws NOT_MOVED. */
@@ -176,6 +189,16 @@ export class FileCopy implements AsyncDisposable {
     return await this.#wait(end, progress);
   }
 
+  /** As {@link #order}, where the host may fail. */
+  async #try(end: End, task: CopyTask): Promise<CopyReport> {
+    this.#mayFail = true;
+    try {
+      return (await this.#order(end, task)).record;
+    } finally {
+      this.#mayFail = false;
+    }
+  }
+
   /** Until the host has done the newest order. Throws NOT_MOVED. */
   async #wait({ host }: End, progress?: Archive): Promise<Kept<CopyReport>> {
     const { signal, say } = this.#options;
@@ -196,6 +219,7 @@ export class FileCopy implements AsyncDisposable {
           const report = readable(key, entry.value, copyReport, () => undefined);
           if (report?.id !== this.#id || report.step !== step) continue;
           if (report.state === "done") return { record: report, revision: entry.revision };
+          if (report.state === "failed" && this.#mayFail) return { record: report, revision: entry.revision };
           if (report.state === "failed") throw this.#fault(`${host}: ${report.why ?? "it has failed"}`);
           const now = progress === undefined ? 0 : Math.floor((report.fetched * 10) / (progress.bytes + 1));
           if (now > tenths)
