@@ -48,6 +48,7 @@ const commands: Readonly<Record<string, (program: Command) => Promise<void>>> = 
   range: async (program) => (await import("./commands/range.ts")).addRange(program),
   oci: async (program) => (await import("./commands/oci.ts")).addOci(program),
   fleet: async (program) => (await import("./commands/fleet.ts")).addFleet(program),
+  "serve-state": async (program) => (await import("./commands/serve-state.ts")).addServeState(program),
   units: async (program) => (await import("./commands/units.ts")).addUnits(program),
   completion: async (program) => (await import("./commands/completion.ts")).addCompletion(program),
 };

@@ -38,10 +38,10 @@ const PLACES: Readonly<Record<UnitManager, Readonly<Record<string, string>>>> = 
   user: { run: "%t", state: "%h/.local/state/berthd", target: "default.target" },
 };
 
-/** The names of all unit files, sorted. A user's manager has no containers: those need root. */
+/** The names of all unit files, sorted. A user's manager has neither containers nor berthd-state: those need root. */
 export function unitNames(manager: UnitManager = "system"): string[] {
   return readdirSync(folder)
-    .filter((name) => manager === "system" || !name.startsWith("container"))
+    .filter((name) => manager === "system" || !/^(container|berthd-state)/.test(name))
     .sort();
 }
 

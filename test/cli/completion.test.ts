@@ -84,6 +84,7 @@ describe("berth completion bash", () => {
         "range",
         "oci",
         "fleet",
+        "serve-state",
         "units",
         "completion",
       ],

@@ -9,7 +9,8 @@ import { TestFolder } from "../support/broker.ts";
 import { berth } from "./support.ts";
 
 const units = [
-  ...["berth@.service", "berthd.service", "berthd.socket", "berths.slice", "berths.target"],
+  ...["berth@.service", "berthd-state.socket", "berthd-state@.service", "berthd.service", "berthd.socket"],
+  ...["berths.slice", "berths.target"],
   ...["container-veth@.service", "container@.service"],
 ];
 
@@ -97,7 +98,7 @@ test("install --user writes units for a user's own manager, which has no privile
   const { code, stdout } = await berth(["units", "install", "--user", "--root", folder.path], env);
   expect(code).toBe(0);
   const place = join(folder.path, "home/a/.config/systemd/user");
-  expect(readdirSync(place).sort()).toEqual(units.filter((name) => !name.startsWith("container")));
+  expect(readdirSync(place).sort()).toEqual(units.filter((name) => !/^(container|berthd-state)/.test(name)));
   expect(stdout.match(/^wrote /gm)).toHaveLength(5);
   const text = (name: string): string => readFileSync(join(place, name), "utf8");
   expect(text("berthd.service")).toContain(" --state %h/.local/state/berthd\n");
@@ -133,7 +134,7 @@ test("remove takes what install wrote, of earlier versions too, and leaves every
 test("every service has a name in the log of its own, not that of the program that runs it", async () => {
   const { stdout } = await berth(["units", "print"]);
   const names = Array.from(stdout.matchAll(/^SyslogIdentifier=(.*)$/gm), ([, name]) => name);
-  expect(names).toEqual(["%i", "berthd", "%N", "%i"]);
+  expect(names).toEqual(["%i", "berthd-state", "berthd", "%N", "%i"]);
 });
 
 test("systemctl reload waits until the broker has reloaded, and fails with its problems", () => {

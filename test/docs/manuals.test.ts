@@ -92,7 +92,7 @@ test("berth(1) has the commands and options of berth, and no other", async () =>
   const program = await createProgram();
   const longs = ({ options }: Command): string[] => options.map(({ long }) => (long ?? "").slice(2));
   expect(optionsOf(manual)).toEqual(new Set(["help", ...andBelow(program).flatMap(longs)]));
-  const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z]+)/gm), ([, name]) => name);
+  const commands = Array.from(manual.matchAll(/^\.It Cm ([a-z-]+)/gm), ([, name]) => name);
   expect(new Set(commands)).toEqual(new Set(["help", ...program.commands.map((command) => command.name())]));
 });
 
@@ -108,7 +108,7 @@ test("the help of no command says the default of an option twice", async () => {
 test("the synopsis of berth(1) has every command, with its options", async () => {
   const synopsis = /^\.Sh SYNOPSIS\n([\s\S]*?)^\.Sh /m.exec(read("man/berth.1"))?.[1] ?? "";
   const shown = synopsis.split(/^\.Nm$/m).flatMap((usage) => {
-    const name = /^\.Cm ([a-z ]+)$/m.exec(usage)?.[1];
+    const name = /^\.Cm ([a-z -]+)$/m.exec(usage)?.[1];
     return name === undefined
       ? []
       : [[name, new Set(Array.from(usage.matchAll(/ -([a-z][a-z-]+)/g), ([, option]) => option))] as const];

@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import { syncFolder, system } from "../../rootfs/disk/durable.ts";
-import { runCommand } from "../../rootfs/images/run-command.ts";
+import { type CommandOptions, runCommand } from "../../rootfs/images/run-command.ts";
 import { problemOfExtracted, UPPER } from "./extracted.ts";
 
 /** The first member of an archive. */
@@ -38,6 +38,8 @@ const KEEP = [
   "--xattrs-include=*",
   "--xattrs-exclude=trusted.berthd.*",
 ] as const;
+/** The same files give the same bytes: tar(1) writes neither its pid nor when a file was read or its inode changed. */
+const SAME = ["--sort=name", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"] as const;
 /** tar(1): some files changed while they were read. */
 const CHANGED = 1;
 
@@ -70,12 +72,8 @@ export async function writeArchive(
   const look = setInterval(() => onBytes?.(sizeOfFile(partial)), LOOK_MS);
   try {
     writeFileSync(partial, "", { mode: 0o600, flag: "wx" });
-    writeFileSync(join(folder, ABOUT), `${JSON.stringify(about, undefined, 2)}\n`);
-    const create = ["tar", "--create", ...KEEP, "--sparse", "--file", partial] as const;
     const packed = compression === "none" ? [] : [`--${compression}`];
-    const mostStatus = about.taken === "live" ? CHANGED : 0;
-    const members = ["--directory", folder, ABOUT, "--directory", parent, "--", UPPER];
-    await runCommand([...create, ...packed, ...members], { signal, mostStatus, failure: "SYSTEM_ERROR" });
+    await create(partial, folder, parent, about, packed, { signal });
     await runCommand(["sync", partial], { signal, failure: "SYSTEM_ERROR" });
     system(path, () => giveName(partial, path));
     syncFolder(dirname(path));
@@ -84,6 +82,35 @@ export async function writeArchive(
     clearInterval(look);
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/**
+ * As {@link writeArchive}, but passes the archive on part by part. It writes only the first member, in the folder
+ * `scratch`. Archives of the same files differ only in that member.
+ */
+export async function streamArchive(
+  parent: string,
+  scratch: string,
+  about: About,
+  onOutput: (bytes: Buffer) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  await create("-", scratch, parent, about, [], { signal, onOutput });
+}
+
+async function create(
+  file: string,
+  scratch: string,
+  parent: string,
+  about: About,
+  packed: readonly string[],
+  options: CommandOptions,
+): Promise<void> {
+  writeFileSync(join(scratch, ABOUT), `${JSON.stringify(about, undefined, 2)}\n`);
+  const how = ["tar", "--create", ...KEEP, ...SAME, "--sparse", "--file", file] as const;
+  const members = ["--directory", scratch, ABOUT, "--directory", parent, "--", UPPER];
+  const mostStatus = about.taken === "live" ? CHANGED : 0;
+  await runCommand([...how, ...packed, ...members], { ...options, mostStatus, failure: "SYSTEM_ERROR" });
 }
 
 const LOOK_MS = 100;
@@ -129,11 +156,26 @@ export async function readAbout(path: string, signal: AbortSignal): Promise<Abou
  * Extracts an archive's folder `upper` into `folder`, which must be new and be for nobody else. Throws SYSTEM_ERROR.
  */
 export async function extractArchive(path: string, folder: string, signal: AbortSignal): Promise<void> {
-  const extract = ["tar", "--extract", ...KEEP, "--same-permissions", "--same-owner", "--file", path] as const;
-  await runCommand([...extract, "--directory", folder, UPPER], { signal, failure: "SYSTEM_ERROR" });
-  const problem = await problemOfExtracted(folder, signal);
-  if (problem !== undefined) throw unusable(path, problem);
-  await runCommand(["sync", "--file-system", dirname(folder)], { signal, failure: "SYSTEM_ERROR" });
+  await extract(path, folder, [UPPER], path, { signal });
+}
+
+/** As {@link extractArchive}, of an archive that comes part by part, is not packed, and says whose it is. */
+export async function extractStream(input: AsyncIterable<Buffer>, folder: string, signal: AbortSignal): Promise<void> {
+  await extract("-", folder, [ABOUT, UPPER], "the archive", { signal, input });
+}
+
+async function extract(
+  file: string,
+  folder: string,
+  members: readonly string[],
+  name: string,
+  options: CommandOptions & { readonly signal: AbortSignal },
+): Promise<void> {
+  const how = ["tar", "--extract", ...KEEP, "--same-permissions", "--same-owner", "--file", file] as const;
+  await runCommand([...how, "--directory", folder, "--", ...members], { ...options, failure: "SYSTEM_ERROR" });
+  const problem = await problemOfExtracted(folder, options.signal);
+  if (problem !== undefined) throw unusable(name, problem);
+  await runCommand(["sync", "--file-system", dirname(folder)], { signal: options.signal, failure: "SYSTEM_ERROR" });
 }
 
 function unusable(path: string, why: string): BerthError {

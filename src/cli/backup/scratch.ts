@@ -8,11 +8,11 @@ import { system } from "../../rootfs/disk/durable.ts";
 export class Scratch implements Disposable {
   readonly path: string;
 
-  constructor(parent: string, what: "snapshot" | "restoring") {
+  constructor(parent: string, what: "snapshot" | "saving" | "restoring") {
     this.path = join(parent, `${what}-${process.pid}`);
     system(parent, () => {
       for (const name of readdirSync(parent)) {
-        const pid = /^(?:snapshot|restoring)-(\d+)$/.exec(name)?.[1];
+        const pid = /^(?:snapshot|saving|restoring)-(\d+)$/.exec(name)?.[1];
         if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`)))
           remove(join(parent, name));
       }
