@@ -8,6 +8,7 @@ import { BerthError } from "../../errors.ts";
 import { printable } from "../../printable.ts";
 import { syncFolder, system } from "../../rootfs/disk/durable.ts";
 import { type CommandOptions, runCommand } from "../../rootfs/images/run-command.ts";
+import { KEEP, SAME } from "../../rootfs/images/tar-options.ts";
 import { problemOfExtracted, UPPER } from "./extracted.ts";
 
 /** The first member of an archive. */
@@ -31,15 +32,6 @@ export const COMPRESSIONS = ["none", "gzip", "zstd", "xz"] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
 const SUFFIX: Readonly<Record<Compression, string>> = { none: "", gzip: ".gz", zstd: ".zst", xz: ".xz" };
-const KEEP = [
-  "--numeric-owner",
-  "--acls",
-  "--xattrs",
-  "--xattrs-include=*",
-  "--xattrs-exclude=trusted.berthd.*",
-] as const;
-/** The same files give the same bytes: tar(1) writes neither its pid nor when a file was read or its inode changed. */
-const SAME = ["--sort=name", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"] as const;
 /** tar(1): some files changed while they were read. */
 const CHANGED = 1;
 
@@ -107,7 +99,7 @@ async function create(
   options: CommandOptions,
 ): Promise<void> {
   writeFileSync(join(scratch, ABOUT), `${JSON.stringify(about, undefined, 2)}\n`);
-  const how = ["tar", "--create", ...KEEP, ...SAME, "--sparse", "--file", file] as const;
+  const how = ["tar", "--create", ...KEEP, ...SAME, "--file", file] as const;
   const members = ["--directory", scratch, ABOUT, "--directory", parent, "--", UPPER];
   const mostStatus = about.taken === "live" ? CHANGED : 0;
   await runCommand([...how, ...packed, ...members], { ...options, mostStatus, failure: "SYSTEM_ERROR" });

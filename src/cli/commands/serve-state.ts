@@ -28,9 +28,9 @@ interface ServeStateOptions extends BrokerChoice, StateChoice, ConfigChoice {
 
 const help = `
 Serves one request of the agent of a fleet, on the UNIX connection that is standard input: sends what a berth's servers
-wrote, or restores it. systemd starts it by berthd-state.socket, as root; you do not run it. It serves only --user, and
-only berths whose files are in --folder and whose names the host's own folders, --config, do not have. It starts and
-stops no server.
+wrote, or restores it; sends a version of an image, or imports it. systemd starts it by berthd-state.socket, as root; you
+do not run it. It serves only --user, and only berths whose files are in --folder and whose names the host's own folders,
+--config, do not have. It starts and stops no server.
 Exit status: 0 answered, also with a refusal; 100 usage; 111 a defect.
 
 Examples:
@@ -40,7 +40,7 @@ Examples:
 export function addServeState(program: Command): void {
   program
     .command("serve-state")
-    .description("serve the agent of a fleet, as root: files of its berths")
+    .description("serve the agent of a fleet, as root: files of its berths, and images")
     .requiredOption("--folder <directory>", "the folder of berth files that the agent writes")
     .addOption(new Option("--user <user>", "the agent's user (default: the one who runs this)"))
     .addOption(new Option("--max-bytes <size>", "the most that a request may send or get").default("64G"))

@@ -2,6 +2,7 @@
 import { parseBerthName } from "../../config/toml/name.ts";
 import { BerthError } from "../../errors.ts";
 import { printableJson } from "../../printable.ts";
+import { parseReference } from "../../rootfs/images/image-name.ts";
 
 /** The tar of what a berth's servers wrote, to the agent. With `live` a server may be running. */
 export interface SaveRequest {
@@ -16,7 +17,14 @@ export interface RestoreRequest {
   readonly berth: string;
 }
 
-export type Request = SaveRequest | RestoreRequest;
+/** A version of an image, to the agent or from it. */
+export interface ImageRequest {
+  readonly method: "ExportImage" | "ImportImage";
+  readonly image: string;
+  readonly version: string;
+}
+
+export type Request = SaveRequest | RestoreRequest | ImageRequest;
 
 /** Throws PROTOCOL_ERROR. */
 export function parseRequest(line: string): Request {
@@ -34,6 +42,9 @@ export function parseRequest(line: string): Request {
       return { method, berth: berthOf(fields), live: booleanOf(fields, "live") };
     case "Restore":
       return { method, berth: berthOf(fields) };
+    case "ExportImage":
+    case "ImportImage":
+      return { method, ...versionOf(fields) };
     default:
       throw new BerthError("PROTOCOL_ERROR", `there is no method ${printableJson(method ?? null)}`);
   }
@@ -50,4 +61,17 @@ function booleanOf(fields: ReadonlyMap<string, unknown>, name: string): boolean 
   const value = fields.get(name) ?? false;
   if (typeof value === "boolean") return value;
   throw new BerthError("PROTOCOL_ERROR", `${name} is ${printableJson(value)}, and not true or false`);
+}
+
+/** Both names become parts of a path. */
+function versionOf(fields: ReadonlyMap<string, unknown>): Pick<ImageRequest, "image" | "version"> {
+  const [image, version] = [fields.get("image"), fields.get("version")];
+  if (typeof image === "string" && typeof version === "string") {
+    const found = parseReference(`${image}@${version}`);
+    if (found?.kind === "image" && found.name === image && found.version === version) return { image, version };
+  }
+  throw new BerthError(
+    "PROTOCOL_ERROR",
+    `${printableJson([image ?? null, version ?? null])} is no version of an image`,
+  );
 }

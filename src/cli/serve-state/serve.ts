@@ -6,6 +6,7 @@ import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { printable } from "../../printable.ts";
 import { sizeOf } from "../print/size.ts";
+import { exportImage, importImage } from "./images.ts";
 import { type Limits, PeerConnection } from "./peer-connection.ts";
 import { parseRequest, type Request } from "./request.ts";
 import { restore } from "./restore.ts";
@@ -34,7 +35,7 @@ export async function serveState({ uid, limits, ...rest }: ServeOptions): Promis
     const [pid, user] = peer;
     if (user !== uid) throw new BerthError("REFUSED", `pid ${pid} is of user ${user}; only user ${uid} is served`);
     const request = parseRequest(await connection.line());
-    what = `${request.method} ${request.berth}`;
+    what = `${request.method} ${"berth" in request ? request.berth : `${request.image}@${request.version}`}`;
     const bytes = await act(request, { ...rest, connection });
     await connection.answer({ ok: true, bytes });
     say(`${what}: ${sizeOf(bytes)}`);
@@ -50,6 +51,10 @@ function act(request: Request, work: Work): Promise<number> {
       return save(request, work);
     case "Restore":
       return restore(request, work);
+    case "ExportImage":
+      return exportImage(request, work);
+    case "ImportImage":
+      return importImage(request, work);
   }
 }
 
