@@ -89,6 +89,21 @@ describe("berth serve-state", needs("root"), () => {
     expect(await service.last.ended).toEqual({ code: 0, stderr: expect.stringMatching(/^Restore lobby: \S+ KiB\n$/) });
   });
 
+  test("a berth that no server has had yet gets files, with ids of its range", async () => {
+    await run("lobby", "echo moved >{root}/save");
+    const { bytes } = await save();
+    // As an agent writes it while it moves files: no server can start.
+    fleet.write({ "new.toml": '[root]\nimage = "arena"\n' });
+    expect((await berth(["reload"], env)).code).toBe(0);
+    expect((await ask(service.path, { method: "Restore", berth: "new" }, [bytes])).lines).toEqual([done]);
+    const [here, there] = [lstatSync(join(folder("new"), "upper")), lstatSync(join(folder(), "upper"))];
+    expect(here.uid).not.toBe(there.uid);
+    fleet.write({ "new.toml": lobby });
+    expect((await berth(["reload"], env)).code).toBe(0);
+    expect(await run("new", "cat {root}/save; echo more >>{root}/save")).toBe("moved\n");
+    expect((await ask(service.path, { method: "Save", berth: "new" })).lines.at(-1)).toMatchObject(done);
+  });
+
   test("two archives of the same files differ only in their first member", async () => {
     const [one, other] = [(await save()).bytes, (await save()).bytes];
     expect(one.length).toBe(other.length);
