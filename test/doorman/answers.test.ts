@@ -231,6 +231,20 @@ describe("minecraft", () => {
     expect(JSON.parse(textOf(reply).text)).toEqual({ text: 'starting, join again in "10 s"' });
   });
 
+  it("lets nobody in: says no number of players, and the text to a player, in the list and out of it", () => {
+    const turnAway = (bytes: Uint8Array) => minecraft.turnAway(sleeper, 'back\nin "10 s"').feed(bytes);
+    const listed = turnAway(Buffer.concat([handshake(1), REQUEST]));
+    expect([listed.kind, listed.ends]).toEqual(["status", false]);
+    expect(JSON.parse(textOf(listed.reply).text)).toEqual({
+      version: { name: "1.20.4", protocol: 765 },
+      description: { text: 'Frozen “Lake”\nbackin "10 s"' },
+    });
+    const joined = turnAway(Buffer.concat([handshake(2), login("Steve")]));
+    expect([joined.kind, joined.ends]).toEqual(["join", true]);
+    expect(JSON.parse(textOf(joined.reply).text)).toEqual({ text: 'backin "10 s"' });
+    expect(turnAway(Buffer.of(0xfe, 1))).toEqual({ kind: "status", reply: Buffer.alloc(0), ends: true });
+  });
+
   /** The text of the disconnection that old clients read. */
   function kickOf(reply: Uint8Array): string {
     const bytes = Buffer.from(reply);

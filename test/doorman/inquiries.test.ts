@@ -98,6 +98,13 @@ describe("minecraft", () => {
     );
   });
 
+  it.each(servers)("hears nothing from a server that lets nobody in", (server) => {
+    const inquiry = minecraft.inquire(25565);
+    const conversation = minecraft.turnAway(server, "later");
+    for (const question of inquiry.asks) inquiry.feed(conversation.feed(question).reply);
+    expect([inquiry.players, inquiry.isOver]).toEqual([undefined, true]);
+  });
+
   it("hears who plays, in whatever pieces the answer comes", () => {
     fc.assert(
       fc.property(fc.nat(1_000_000), fc.integer({ min: 1, max: 5000 }), (count, length) => {

@@ -97,8 +97,13 @@ describe("minecraft", () => {
   const streams = packets([streamScans, streamQueries, streamJoins].flatMap((shapes) => Object.values(shapes)));
 
   /** What it says to these bytes, in pieces of these lengths, until it ends. */
-  function converse(bytes: Uint8Array, server: SleepingServer, lengths: readonly number[]): Turn & { reply: Buffer } {
-    const conversation = minecraft.converse(server, "starting");
+  function converse(
+    bytes: Uint8Array,
+    server: SleepingServer,
+    lengths: readonly number[],
+    how: "converse" | "turnAway" = "converse",
+  ): Turn & { reply: Buffer } {
+    const conversation = minecraft[how](server, "starting");
     const replies: Uint8Array[] = [];
     let turn = conversation.feed(new Uint8Array(0));
     for (let at = 0, piece = 0; at < bytes.length && !turn.ends; piece++) {
@@ -116,8 +121,9 @@ describe("minecraft", () => {
         streams,
         servers,
         fc.array(fc.integer({ min: 1, max: 600 }), { minLength: 1 }),
-        (bytes, server, by) => {
-          const { kind, reply, ends } = converse(bytes, server, by);
+        fc.constantFrom("converse", "turnAway"),
+        (bytes, server, by, how) => {
+          const { kind, reply, ends } = converse(bytes, server, by, how);
           expect(["status", "join", "other", undefined]).toContain(kind);
           expect(reply.length).toBeLessThan(8192);
           if (kind === "join" || kind === "other") expect(ends).toBe(true);

@@ -77,6 +77,11 @@ export interface StreamProtocol {
   classify(opening: Uint8Array): Kind;
   /** `refusal` is what a player reads who joins while the server sleeps. */
   converse(server: SleepingServer, refusal: string): Conversation;
+  /**
+   * As `converse`, of a server that runs and lets nobody in. It tells the list no number of players, for it knows none,
+   * and clients before 1.7 nothing, who need one. `refusal` is also what the list shows.
+   */
+  turnAway(server: SleepingServer, refusal: string): Conversation;
   /** Asks a server that runs. `port`: where it is connected. */
   inquire(port: number): Inquiry;
 }

@@ -1,6 +1,6 @@
 /**
- * Minecraft Java as a sleeping server: it answers the server list, and tells a player to come again. A connection that
- * was accepted cannot be put back, so the player joins a second time.
+ * Minecraft Java as a sleeping server, or as one that lets nobody in: it answers the server list, and tells a player to
+ * come again. A connection that was accepted cannot be put back, so the player joins a second time.
  */
 import type { Conversation, Kind, SleepingServer, StreamProtocol, Turn } from "../../protocol.ts";
 import { count, utf8 } from "../../text.ts";
@@ -12,7 +12,8 @@ import { readOpening } from "./read-opening.ts";
 export const minecraft: StreamProtocol = {
   name: "minecraft",
   classify: (opening) => kindOf(readOpening(opening).kind) ?? "other",
-  converse: (server, refusal) => new MinecraftConversation(server, refusal),
+  converse: (server, refusal) => new MinecraftConversation(server, refusal, "sleeps"),
+  turnAway: (server, refusal) => new MinecraftConversation(server, refusal, "lets nobody in"),
   inquire: (port) => new MinecraftInquiry(port),
 };
 
@@ -42,8 +43,11 @@ function kindOf(kind: ReturnType<typeof readOpening>["kind"]): Kind | undefined 
   }
 }
 
+type State = "sleeps" | "lets nobody in";
+
 class MinecraftConversation implements Conversation {
   readonly #server: SleepingServer;
+  readonly #state: State;
   readonly #refusal: string;
   #bytes: Buffer = NOTHING;
   /** The client's version, once it wants the status. */
@@ -51,8 +55,9 @@ class MinecraftConversation implements Conversation {
   #isAnswered = false;
   #hasEnded = false;
 
-  constructor(server: SleepingServer, refusal: string) {
+  constructor(server: SleepingServer, refusal: string, state: State) {
     this.#server = server;
+    this.#state = state;
     this.#refusal = utf8(refusal, LONGEST_TEXT).toString("utf8");
   }
 
@@ -78,6 +83,8 @@ class MinecraftConversation implements Conversation {
         this.#bytes = this.#bytes.subarray(opening.end);
         return this.#answer(opening.protocol);
       case "legacy-status":
+        // It has a number of players.
+        if (this.#state === "lets nobody in") return end(kind);
         return { kind, reply: legacyStatus(this.#server, opening.isOldest), ends: true };
       case "join":
         return { kind, reply: frame(0, text(JSON.stringify({ text: this.#refusal }))), ends: true };
@@ -101,25 +108,26 @@ class MinecraftConversation implements Conversation {
       this.#bytes = this.#bytes.subarray(next);
       if (id === REQUEST && body.length === 0 && !this.#isAnswered) {
         this.#isAnswered = true;
-        replies.push(frame(REQUEST, text(JSON.stringify(status(this.#server, protocol)))));
+        replies.push(frame(REQUEST, text(JSON.stringify(this.#status(protocol)))));
         continue;
       }
       if (id === PING && body.length === PING_LENGTH) replies.push(frame(PING, body));
       return { kind: "status", reply: Buffer.concat(replies), ends: true };
     }
   }
+
+  /** Without a version of its own it has the client's: the list calls another one outdated. */
+  #status(asked: number): unknown {
+    const { name, slots, version = "", protocol } = this.#server;
+    const shown = (value: string): string => utf8(value, LONGEST_TEXT).toString("utf8");
+    const about = { version: { name: shown(version), protocol: protocol ?? asked | 0 } };
+    if (this.#state === "lets nobody in")
+      return { ...about, description: { text: `${shown(name)}\n${this.#refusal}` } };
+    const players = { max: count(slots, 0x7fffffff), online: 0, sample: [] };
+    return { ...about, players, description: { text: shown(name) } };
+  }
 }
 
 function end(kind: Kind | undefined): Turn {
   return { kind, reply: NOTHING, ends: true };
-}
-
-/** Without a version of its own it has the client's: the list calls another one outdated. */
-function status({ name, slots, version = "", protocol }: SleepingServer, asked: number): unknown {
-  const shown = (value: string): string => utf8(value, LONGEST_TEXT).toString("utf8");
-  return {
-    version: { name: shown(version), protocol: protocol ?? asked | 0 },
-    players: { max: count(slots, 0x7fffffff), online: 0, sample: [] },
-    description: { text: shown(name) },
-  };
 }
