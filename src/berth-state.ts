@@ -61,12 +61,18 @@ export function outdatedOf({ name, older, outdated, root }: Berth): string {
   return `${has}${now}; restart it: berth restart ${printable(name)}`;
 }
 
+const JOINS = {
+  queue: "; new joins wait for the next server",
+  refuse: "; new players are turned away",
+  serve: "",
+} as const;
+
 /** When the server of a berth that drains is stopped: `stops once nobody plays, at the latest in 12:03 (…); 7 play`. */
 export function drainOf({ drain, players }: Pick<Berth, "drain" | "players">, now: number): string {
   const deadline = drain?.deadline;
   const latest = deadline ? `, at the latest in ${leftUntil(deadline, now)} (${timeOf(deadline)})` : "";
   const count = players ? `; ${players.count === 1 ? "1 plays" : `${players.count} play`}` : "";
-  const joins = drain?.joins === "queue" ? "; new joins wait for the next server" : "";
+  const joins = drain?.joins ? JOINS[drain.joins] : "";
   const note = drain?.note ? `; ${printable(drain.note)}` : "";
   return `its server stops once nobody plays${latest}${count}${joins}${note}`;
 }

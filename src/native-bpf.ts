@@ -14,6 +14,15 @@ export interface BpfCalls {
    * are those of src/net/bpf-program.ts. `log` gets the verifier's words; empty: none.
    */
   bpfSocketFilter(instructions: Uint8Array, log: Uint8Array): number;
+  /**
+   * As {@link bpfSocketFilter}, of BPF_PROG_TYPE_SK_LOOKUP: it chooses the socket of a new connection (Linux 5.9).
+   */
+  bpfLookup(instructions: Uint8Array, log: Uint8Array): number;
+  /**
+   * BPF_LINK_CREATE of such a program to a network namespace. It runs until the descriptor that this returns is closed.
+   * Or -errno: -EPERM without CAP_NET_ADMIN there.
+   */
+  bpfLinkLookup(program: number, network: number): number;
   /** Maps a ring of so many bytes into memory. It needs no privilege and not the descriptor, once it is there. */
   BpfRing: new (
     map: number,

@@ -35,10 +35,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   log: ["printable"],
   printable: [],
   "make-folders": [],
+  "time-left": [],
   "wait-options": [],
   rootfs: ["fd", "native", "errors", "launcher-path", "net", "accounts", "file-constants", "make-folders"],
   varlink: ["fd", "wire", "errors", "net", "native"],
-  doorman: ["fd", "native", "errors", "net"],
+  doorman: ["fd", "native", "errors", "net", "time-left"],
   systemd: ["fd", "launch", "native", "errors", "net"],
   client: [
     ...["varlink", "fd", "native", "errors", "net", "placeholder", "wait-options", "file-constants"],

@@ -20,7 +20,7 @@ int callBpf(int command, bpf_attr* attributes) {
 uint64_t addressOf(const void* data) { return reinterpret_cast<uintptr_t>(data); }
 
 Napi::Value bpfMap(const Napi::CallbackInfo& info) {
-  uint32_t type, keyBytes, valueBytes, entries;
+  uint32_t type = 0, keyBytes = 0, valueBytes = 0, entries = 0;
   if (!readArguments(info, &type, &keyBytes, &valueBytes, &entries)) return info.Env().Undefined();
   bpf_attr attributes = {};
   attributes.map_type = type;
@@ -44,12 +44,17 @@ Napi::Value useElement(const Napi::CallbackInfo& info) {
   return outcome(info, callBpf(Command, &attributes));
 }
 
-Napi::Value bpfSocketFilter(const Napi::CallbackInfo& info) {
+// A socket filter has none: the field is zero.
+constexpr bpf_attach_type kNoAttachType = BPF_CGROUP_INET_INGRESS;
+
+template <bpf_prog_type Type, bpf_attach_type Attach>
+Napi::Value loadProgram(const Napi::CallbackInfo& info) {
   Span<uint8_t> instructions, log;
   if (!readArguments(info, &instructions, &log)) return info.Env().Undefined();
   static const char kLicense[] = "MIT";
   bpf_attr attributes = {};
-  attributes.prog_type = BPF_PROG_TYPE_SOCKET_FILTER;
+  attributes.prog_type = Type;
+  attributes.expected_attach_type = Attach;
   attributes.insns = addressOf(instructions.data);
   attributes.insn_cnt = static_cast<uint32_t>(instructions.length / sizeof(bpf_insn));
   attributes.license = addressOf(kLicense);
@@ -59,6 +64,16 @@ Napi::Value bpfSocketFilter(const Napi::CallbackInfo& info) {
     attributes.log_level = 1;
   }
   return outcome(info, callBpf(BPF_PROG_LOAD, &attributes));
+}
+
+Napi::Value linkLookup(const Napi::CallbackInfo& info) {
+  int32_t program = -1, network = -1;
+  if (!readArguments(info, &program, &network)) return info.Env().Undefined();
+  bpf_attr attributes = {};
+  attributes.link_create.prog_fd = static_cast<uint32_t>(program);
+  attributes.link_create.target_fd = static_cast<uint32_t>(network);
+  attributes.link_create.attach_type = BPF_SK_LOOKUP;
+  return outcome(info, callBpf(BPF_LINK_CREATE, &attributes));  // close-on-exec always
 }
 
 // The pages of a map of type BPF_MAP_TYPE_RINGBUF: the reader's position, which is ours to write, the position of the
@@ -146,7 +161,9 @@ void exportBpf(Napi::Env env, Napi::Object exports) {
   exportFunction<useElement<BPF_MAP_UPDATE_ELEM, true>>(env, exports, "bpfSet");
   exportFunction<useElement<BPF_MAP_LOOKUP_ELEM, true>>(env, exports, "bpfGet");
   exportFunction<useElement<BPF_MAP_DELETE_ELEM, false>>(env, exports, "bpfDelete");
-  exportFunction<bpfSocketFilter>(env, exports, "bpfSocketFilter");
+  exportFunction<loadProgram<BPF_PROG_TYPE_SOCKET_FILTER, kNoAttachType>>(env, exports, "bpfSocketFilter");
+  exportFunction<loadProgram<BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP>>(env, exports, "bpfLookup");
+  exportFunction<linkLookup>(env, exports, "bpfLinkLookup");
   exports.Set("BpfRing", BpfRing::define(env));
 }
 

@@ -1,6 +1,6 @@
 /**
- * One listening socket of a sleeping server. Connections are accepted and answered; one that was accepted cannot be put
- * back, so a player is told to join again.
+ * One listening socket of a sleeping server, or of one that lets nobody in. Connections are accepted and answered; one
+ * that was accepted cannot be put back, so a player is told to join again.
  */
 import { constants } from "node:os";
 import { check } from "../errors.ts";
@@ -30,7 +30,7 @@ export interface AnsweredContext {
   readonly converse: ((isKnown: boolean) => Conversation) | undefined;
   /** Any connection wakes the server, and waits for it. */
   readonly wakesAtOnce: boolean;
-  readonly admission: Admission;
+  readonly admission: Pick<Admission, "knows" | "admits">;
   readonly networkOf: (address: string) => string;
   readonly onWake: () => void;
 }

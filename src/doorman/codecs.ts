@@ -43,6 +43,7 @@ export interface Codecs {
   readonly datagramProtocols: Readonly<Record<"a2s" | "quake3" | "bedrock" | "teeworlds", DatagramCodec>>;
   readonly minecraft: {
     converse(server: AsleepServer, refusal: string): Conversation;
+    turnAway(server: AsleepServer, refusal: string): Conversation;
     inquire(port: number): Inquiry;
   };
   readonly AnswerBudget: new () => { allows(network: string, asked: number, answer: Answer, now: number): boolean };

@@ -1,7 +1,7 @@
 /**
- * The doorman: a process of the broker's that reads what arrives for sleeping servers, and asks those that run who
- * plays: as their user, with no way to open anything. Arguments: the uid and gid to become, if any. The broker is on
- * descriptor 3; the doorman ends with it.
+ * The doorman: a process of the broker's that reads what arrives for sleeping servers, turns players away from servers
+ * that drain, and asks those that run who plays: as their user, with no way to open anything. Arguments: the uid and
+ * gid to become, if any. The broker is on descriptor 3; the doorman ends with it.
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:os";
@@ -15,6 +15,7 @@ import { Door } from "./door.ts";
 import { startInquiry } from "./inquirer.ts";
 import { type AskOrder, decodeOrder, encodeReport, ORDER_BYTES, type Report } from "./messages.ts";
 import { QueryLimit } from "./query-limit.ts";
+import { Refusal } from "./refusal.ts";
 
 const CHANNEL = 3;
 const { EAGAIN } = constants.errno;
@@ -29,7 +30,7 @@ const challenges = new codecs.Challenges(randomBytes(32));
 const budget = new codecs.AnswerBudget();
 const limit = new WakeLimit();
 const queries = new QueryLimit();
-const doors = new Map<number, Door>();
+const doors = new Map<number, Disposable>();
 const buffer = Buffer.alloc(ORDER_BYTES);
 const received = new Int32Array(RECEIVED_LENGTH);
 
@@ -72,6 +73,10 @@ function read(): void {
       continue;
     }
     const { watch } = order;
+    if ("refuse" in order) {
+      doors.set(watch, new Refusal(order, fds, { sys, codecs }));
+      continue;
+    }
     const onWake = (index: number): void => say({ report: "wake", watch, index });
     doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, queries, onWake }));
   }

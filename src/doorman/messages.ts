@@ -2,6 +2,7 @@
  * The messages between the broker and a doorman, on a socketpair of type seqpacket. To the doorman: JSON, with
  * descriptors. From it: three 32-bit words, so that the broker parses nothing of what strangers sent. Pure.
  */
+import type { Refusing } from "../net/join-shapes.ts";
 
 /** `none`: the broker watches, as without a doorman. */
 export type Asleep = "none" | "a2s" | "quake3" | "minecraft" | "bedrock" | "teeworlds";
@@ -35,6 +36,20 @@ export interface WatchOrder {
   readonly kinds: readonly ("datagram" | "stream")[];
 }
 
+/**
+ * Turn players away at these listening sockets, which come with the message. They get only those who join while their
+ * server drains.
+ */
+export interface RefuseOrder {
+  readonly watch: number;
+  readonly refuse: Refusing;
+  readonly server: AsleepServer;
+  /** What they read. `{when}` stands for the time that is left. */
+  readonly text: string;
+  /** When the server is stopped at the latest, in milliseconds of the clock CLOCK_MONOTONIC. */
+  readonly deadline?: number;
+}
+
 /** Watch the sockets of these orders no longer, close them, and report `dropped` with the number of this order. */
 export interface DropOrder {
   readonly drop: readonly number[];
@@ -50,7 +65,7 @@ export interface AskOrder {
   readonly port: number;
 }
 
-export type Order = WatchOrder | DropOrder | AskOrder;
+export type Order = WatchOrder | RefuseOrder | DropOrder | AskOrder;
 
 /** The longest message to a doorman. */
 export const ORDER_BYTES = 32_768;

@@ -24,6 +24,8 @@ export const HELPERS = {
   loadBytes: 26,
   socketCookie: 46,
   loadBytesRelative: 68,
+  releaseSocket: 86,
+  assignSocket: 124,
   ringOutput: 130,
   ringReserve: 131,
   ringSubmit: 132,
@@ -31,7 +33,7 @@ export const HELPERS = {
 } as const;
 
 /** Types of maps (bpf_map_type in linux/bpf.h). */
-export const MAP_TYPES = { hash: 1, array: 2, lruHash: 9, ring: 27 } as const;
+export const MAP_TYPES = { hash: 1, array: 2, lruHash: 9, sockets: 18, ring: 27 } as const;
 
 /** Where fields of struct __sk_buff are. */
 export const PACKET = { length: 0, protocol: 16 } as const;

@@ -75,3 +75,14 @@ export function isJoin(payload: Uint8Array, shapes: readonly JoinShape[]): boole
   };
   return shapes.some((shape) => shape.every(has));
 }
+
+/** The protocols of TCP that can tell a player why nobody gets in. */
+export type Refusing = "minecraft";
+
+/** The name of `server.query` and `server.asleep` for each. */
+export const REFUSING_PROTOCOLS: readonly Refusing[] = ["minecraft"];
+
+/** That of the first name that is one. */
+export function refusingProtocol(...protocols: readonly (string | undefined)[]): Refusing | undefined {
+  return REFUSING_PROTOCOLS.find((one) => protocols.includes(one));
+}

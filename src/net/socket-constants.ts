@@ -39,6 +39,7 @@ export const IPPROTO_IP = 0;
 export const IP_TOS = 1;
 export const IP_PKTINFO = 8;
 export const IP_FREEBIND = 15;
+export const IP_BIND_ADDRESS_NO_PORT = 24;
 
 export const IPPROTO_UDP = 17;
 /** A server that speaks it speaks TCP too; Go asks for it by default. */

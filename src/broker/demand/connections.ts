@@ -11,6 +11,7 @@ import {
   ESTABLISHED,
   isLittle,
   LISTENING,
+  readAttributes,
   readMessages,
   readUnixAttributes,
   tcpQuestion,
@@ -30,6 +31,9 @@ const INET = { port: 4, host: 8, length: 72 } as const;
 /** struct unix_diag_msg: where the state and the inode are. */
 const UNIX = { state: 2, inode: 4, length: 16 } as const;
 const TCP_LISTEN = 10;
+/** struct inet_diag_sockopt (linux/inet_diag.h): the second byte of its bits. Linux 5.10. */
+const INET_DIAG_SOCKOPT = 22;
+const BIND_ADDRESS_NO_PORT = 0x01;
 
 /** A listening socket. */
 export interface Listener {
@@ -115,7 +119,7 @@ function readConnections(answer: Buffer, sockets: Sockets): AnswerEnd {
   return readMessages(answer, (view, at, end) => {
     const family = view.getUint8(at);
     if (family === AF_UNIX) readUnix(answer, view, at, end, sockets);
-    else if (end - at >= INET.length) {
+    else if (end - at >= INET.length && !isTurnedAway(view, at, end)) {
       const { connected } = sockets;
       const port = answer.subarray(at + INET.port, at + INET.port + 2);
       connected.add(tcpKey(family, port, NO_HOST));
@@ -123,6 +127,15 @@ function readConnections(answer: Buffer, sockets: Sockets): AnswerEnd {
       connected.add(tcpKey(family, port, answer.subarray(host, host + (family === AF_INET ? 4 : 16))));
     }
   });
+}
+
+/** Whether it is that of a player who is turned away (drain/refusal/listener.ts). */
+function isTurnedAway(view: DataView, start: number, stop: number): boolean {
+  let is = false;
+  readAttributes(view, start + INET.length, stop, (type, at, end) => {
+    if (type === INET_DIAG_SOCKOPT && end - at >= 2) is = (view.getUint8(at + 1) & BIND_ADDRESS_NO_PORT) !== 0;
+  });
+  return is;
 }
 
 /**

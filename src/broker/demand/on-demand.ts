@@ -37,9 +37,10 @@ export class OnDemand {
   readonly #byBerth = new Map<Berth, Attended>();
   readonly #starting = new Set<Starter>();
   readonly #queue = new Set<Starter>();
-  readonly #doormen: Doormen;
   /** One list for all who look whether anybody is connected. */
   readonly connections: Connections;
+  /** Those who answer for servers. */
+  readonly doormen: Doormen;
   /** Who plays on the servers that run. */
   readonly inquiries: Inquiries;
   #isPaused = false;
@@ -47,8 +48,8 @@ export class OnDemand {
   constructor(options: OnDemandOptions) {
     this.#options = options;
     this.connections = new Connections(options.sys);
-    this.#doormen = new Doormen({ sys: options.sys, log: options.log, onProcesses: options.onDoormen });
-    this.inquiries = new Inquiries({ ...options, doormen: this.#doormen });
+    this.doormen = new Doormen({ sys: options.sys, log: options.log, onProcesses: options.onDoormen });
+    this.inquiries = new Inquiries({ ...options, doormen: this.doormen });
   }
 
   /**
@@ -57,28 +58,28 @@ export class OnDemand {
    */
   pauseNow(): void {
     this.#pause();
-    this.#doormen.dropNow();
+    this.doormen.dropNow();
   }
 
   /** As {@link pauseNow}, but resolves when no doorman has a copy of a socket. It pauses at once. */
   async pause(): Promise<void> {
     this.#pause();
-    await this.#doormen.withdraw();
+    await this.doormen.withdraw();
   }
 
   /** Takes the sockets from the doormen until {@link readmit} or {@link resume}. Resolves when they have no copy. */
   async withdraw(): Promise<void> {
-    await this.#doormen.withdraw();
+    await this.doormen.withdraw();
   }
 
   readmit(): void {
-    this.#doormen.readmit();
+    this.doormen.readmit();
   }
 
   /** Sets the berths, as configured now. */
   resume(berths: readonly Berth[]): void {
     this.#isPaused = false;
-    this.#doormen.readmit();
+    this.doormen.readmit();
     if (this.#queue.size > 0) setImmediate(() => this.#startNext());
     const wanted = new Set(berths.filter(isOnDemand));
     for (const [berth, attended] of this.#byBerth) if (!wanted.has(berth)) this.#forget(berth, attended);
@@ -120,7 +121,7 @@ export class OnDemand {
   close(): void {
     for (const [berth, attended] of this.#byBerth) this.#forget(berth, attended);
     this.inquiries.close();
-    this.#doormen.close();
+    this.doormen.close();
   }
 
   #pause(): void {
@@ -132,7 +133,7 @@ export class OnDemand {
     const { limits, sys, log, runner, events } = this.#options;
     const starter = new Starter(berth, {
       ...this.#options,
-      doormen: this.#doormen,
+      doormen: this.doormen,
       enqueue: (one) => {
         this.#queue.add(one);
         // Not inside the poll callback that triggered it: the event loop turns between two starts.

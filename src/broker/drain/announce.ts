@@ -1,12 +1,12 @@
 /** Tells a server that its berth is drained, as its configuration says: by a signal, by a line typed on its console. */
 import type { Log } from "../../log.ts";
+import { WHEN, withTime } from "../../time-left.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { Lease } from "../berths/berth/lease.ts";
 import { maySignal } from "../berths/server-processes.ts";
 import { bootTime } from "../record/boot-time.ts";
 import type { DrainFacts } from "../record/lease-facts.ts";
 import type { ConsoleSockets } from "../sockets/control/console-sockets.ts";
-import { lineOf, WHEN } from "./countdown.ts";
 import type { Typist } from "./typist.ts";
 
 export interface AnnounceOptions {
@@ -37,7 +37,7 @@ function typeCommand(berth: Berth, lease: Lease, { deadline }: DrainFacts, optio
   const { consoles, typist } = options;
   const path = consoles.pathOf(lease.id);
   const left = deadline === undefined ? undefined : deadline - bootTime();
-  const why = path === undefined ? "it has no console" : typist.type(lease, path, lineOf(drainCommand, left));
+  const why = path === undefined ? "it has no console" : typist.type(lease, path, withTime(drainCommand, left));
   if (why !== undefined) sayWhy(berth, lease, why, options);
 }
 

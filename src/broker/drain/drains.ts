@@ -2,6 +2,7 @@
  * The drains of all berths: who may ask for one, and what is recorded of it. A drain belongs to a lease. The broker
  * records it before it tells anyone, so the next broker goes on with it (test/broker/drain/drains.test.ts).
  */
+import type { Native } from "../../native.ts";
 import { DRAIN_CHANGES } from "../access/limits/limits.ts";
 import { TokenBucket } from "../access/limits/token-bucket.ts";
 import type { Berth } from "../berths/berth/berth.ts";
@@ -18,14 +19,18 @@ import { type AnnounceOptions, announce, announceAgain } from "./announce.ts";
 import { Drain, type DrainOptions } from "./drain.ts";
 import { DEFAULT_DRAIN_LIMITS, type DrainLimits } from "./drain-step.ts";
 import { Joins, type JoinsOptions } from "./joins.ts";
+import { Refusals, type RefusalsOptions } from "./refusal/refusals.ts";
 import type { Typist } from "./typist.ts";
 
-export interface DrainsOptions extends Pick<DrainOptions, "sys" | "log" | "isPaused">, AnnounceOptions, JoinsOptions {
+export interface DrainsOptions extends Pick<DrainOptions, "log" | "isPaused">, AnnounceOptions, JoinsOptions {
+  readonly sys: Native;
   readonly typist: Pick<Typist, "type" | "close">;
   readonly limits: Partial<DrainLimits> | undefined;
   readonly events: BerthEvents;
   readonly stops: Pick<Stops, "end" | "find" | "stop">;
-  readonly onDemand: Pick<OnDemand, "expectEnd"> & Pick<DrainOptions, "connections" | "inquiries">;
+  readonly onDemand: Pick<OnDemand, "expectEnd"> &
+    Pick<DrainOptions, "connections" | "inquiries"> &
+    Pick<RefusalsOptions, "doormen">;
 }
 
 /** What was begun. Without a drain nobody had the berth. */
@@ -46,6 +51,7 @@ export class Drains {
   readonly #options: DrainsOptions;
   readonly #byBerth = new Map<Berth, Drain>();
   readonly #joins: Joins;
+  readonly #refusals: Refusals;
   /** What is being done to a drain: the next call waits for it. */
   readonly #turns = new Map<Berth, Promise<void>>();
   /** Each change is logged, recorded and told to all who watch. */
@@ -55,6 +61,7 @@ export class Drains {
     this.#options = options;
     const { events, onDemand } = options;
     this.#joins = new Joins(options);
+    this.#refusals = new Refusals({ sys: options.sys, doormen: onDemand.doormen });
     // Before the end of the lease is seen as a failure: a server may end by itself once it is told.
     events.record((_, berth) => {
       const drain = this.#byBerth.get(berth);
@@ -130,6 +137,7 @@ export class Drains {
   close(): void {
     for (const berth of [...this.#byBerth.keys()]) this.#forget(berth);
     this.#joins.close();
+    this.#refusals.close();
     this.#options.typist.close();
   }
 
@@ -157,13 +165,16 @@ export class Drains {
     const keeps = known !== undefined && isAbove(known, who);
     if (keeps && (deadline ?? Number.POSITIVE_INFINITY) > (known.deadline ?? Number.POSITIVE_INFINITY))
       return { kind: "drained-by", berth: berth.name, uid: known.uid };
-    const queues = known === undefined ? berth.spec.server.drain === "queue" : known.queues === true;
+    const { drain: mode } = berth.spec.server;
+    const queues = known === undefined ? mode !== "serve" : known.queues === true;
+    const refuses = known === undefined ? mode === "refuse" : known.refuses === true;
     const facts: DrainFacts = {
       began: known?.began ?? Date.now() * 1000,
       deadline,
       uid: keeps ? known.uid : who.peer.uid,
       privileged: keeps || who.privileged,
       ...(queues && { queues }),
+      ...(refuses && { refuses }),
     };
     lease.drain = facts;
     this.#log(berth, `pid ${who.peer.pid} (uid ${who.peer.uid}) asked to drain it; ${endOf(within)}`);
@@ -172,13 +183,15 @@ export class Drains {
     const drain = this.#byBerth.get(berth);
     if (drain === undefined) this.#byBerth.set(berth, this.#make(berth, facts, lease));
     else drain.change(facts);
+    this.#refusals.change(lease);
     if (queues && known === undefined) await this.#holdJoins(berth, lease);
     return { kind: "begun", drain: drainView(facts, lease.joins), lease: leaseView(lease) };
   }
 
   async #holdJoins(berth: Berth, lease: Lease): Promise<void> {
     if (lease.ended || lease.drain === undefined) return;
-    lease.joins = await this.#joins.hold(berth, lease);
+    const unrefused = lease.drain.refuses === true ? this.#refusals.begin(berth, lease) : undefined;
+    lease.joins = await this.#joins.hold(berth, lease, unrefused);
     if (!lease.ended) this.#options.events.tell("changed", berth);
   }
 
@@ -226,7 +239,10 @@ export class Drains {
   }
 
   #forget(berth: Berth): void {
-    this.#byBerth.get(berth)?.close();
+    const drain = this.#byBerth.get(berth);
+    if (drain === undefined) return;
+    drain.close();
+    this.#refusals.end(drain.lease);
     this.#byBerth.delete(berth);
   }
 

@@ -39,21 +39,31 @@ export class Joins {
     this.#options = options;
   }
 
-  /** Holds them back on all sockets where that is possible. */
-  async hold(berth: Berth, lease: Lease): Promise<JoinsView> {
+  /**
+   * Holds them back on all sockets where that is possible. `unrefused`: with "refuse", the sockets at which nobody is
+   * turned away, and why; at all others it is no matter whether joins could wait.
+   */
+  async hold(berth: Berth, lease: Lease, unrefused?: ReadonlyMap<HeldSocket, string>): Promise<JoinsView> {
     const { query, asleep } = berth.spec.server;
     const shapes = joinShapes(query?.type, asleep?.protocol);
     const notes: string[] = [];
-    let count = 0;
+    let refused = 0;
+    let queued = 0;
     for (const { name, socket } of berth.sockets) {
       const held = heldOf(socket, shapes);
       const { why } = "why" in held ? held : await this.#try(socket, lease, holdJoins(held.joins));
       if (lease.ended) break;
-      if (why === undefined) count++;
-      else notes.push(`new joins of socket ${name} go on: ${why}`);
+      const isRefused = unrefused?.has(socket) === false;
+      if (isRefused) refused++;
+      else if (why === undefined) queued++;
+      if (isRefused) continue;
+      const unanswered = unrefused?.get(socket);
+      if (why !== undefined) notes.push(`new joins of socket ${name} go on: ${why}`);
+      if (unanswered !== undefined) notes.push(`nobody is turned away at socket ${name}: ${unanswered}`);
     }
     for (const note of notes) this.#warn(berth, note);
-    return { joins: count > 0 ? "queue" : "serve", ...(notes.length > 0 && { note: notes.join("; ") }) };
+    const joins = refused > 0 ? "refuse" : queued > 0 ? "queue" : "serve";
+    return { joins, ...(notes.length > 0 && { note: notes.join("; ") }) };
   }
 
   /** Lets them in again. Where that fails, it is tried again, and the log says why. */

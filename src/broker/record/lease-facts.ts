@@ -18,6 +18,8 @@ export interface DrainFacts {
   readonly privileged: boolean;
   /** New joins wait for the next server. */
   readonly queues?: true;
+  /** And those who can be told are told so instead. */
+  readonly refuses?: true;
 }
 
 export interface LeaseFacts {
@@ -71,8 +73,9 @@ export function decodeLeaseFacts(page: Uint8Array): LeaseFacts | undefined {
 /** Without what cannot be read: then the server is not to end. */
 function drainOf(value: unknown): { readonly drain?: DrainFacts } {
   if (typeof value !== "object" || value === null) return {};
-  const { began, deadline, uid, privileged, queues } = value as Record<string, unknown>;
+  const { began, deadline, uid, privileged, queues, refuses } = value as Record<string, unknown>;
   if (typeof began !== "number" || typeof uid !== "number" || typeof privileged !== "boolean") return {};
   if (deadline !== undefined && typeof deadline !== "number") return {};
-  return { drain: { began, deadline, uid, privileged, ...(queues === true && { queues }) } };
+  const facts: DrainFacts = { began, deadline, uid, privileged };
+  return { drain: { ...facts, ...(queues === true && { queues }), ...(refuses === true && { refuses }) } };
 }

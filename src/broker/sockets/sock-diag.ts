@@ -108,14 +108,24 @@ export function readMessages(bytes: Uint8Array, read: (view: DataView, at: numbe
   return "more";
 }
 
-/** Reads the attributes (struct nlattr) of a struct unix_diag_msg: their contents are from `at` to `end`. */
+/** As {@link readAttributes}, behind a struct unix_diag_msg. */
 export function readUnixAttributes(
   view: DataView,
   start: number,
   stop: number,
   read: (type: number, at: number, end: number) => void,
 ): void {
-  for (let at = start + UNIX_MESSAGE; at + 4 <= stop; ) {
+  readAttributes(view, start + UNIX_MESSAGE, stop, read);
+}
+
+/** Reads attributes (struct nlattr): their contents are from `at` to `end`. */
+export function readAttributes(
+  view: DataView,
+  start: number,
+  stop: number,
+  read: (type: number, at: number, end: number) => void,
+): void {
+  for (let at = start; at + 4 <= stop; ) {
     const length = view.getUint16(at, isLittle);
     if (length < 4 || at + length > stop) return;
     read(view.getUint16(at + 2, isLittle), at + 4, at + length);

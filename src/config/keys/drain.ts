@@ -1,29 +1,45 @@
 /** `server.drain` and its kin: what becomes of new joins while a berth drains, and what its server is told. Pure. */
 import type { ListenAddress } from "../../net/address.ts";
-import { JOIN_PROTOCOLS, joinShapes } from "../../net/join-shapes.ts";
-import { type Reader, refuse, word } from "../toml/reader.ts";
+import { JOIN_PROTOCOLS, joinShapes, REFUSING_PROTOCOLS, refusingProtocol } from "../../net/join-shapes.ts";
+import { type Reader, refuse, text, word } from "../toml/reader.ts";
 import { type Context, type DefaultedKey, type Key, present, type Section } from "../toml/section.ts";
-import { scalarOf } from "../toml/tree.ts";
 import { consoleLine } from "./console-line.ts";
 import { signalName } from "./signal-name.ts";
 import type { DrainMode, ServerSpec, SocketSpec } from "./spec.ts";
 
-const known = word<DrainMode>("serve", "queue");
+/** Bytes: what a protocol shows of it. With the time it is longer. */
+const LONGEST_TEXT = 200;
 
-const mode: Reader<DrainMode> = (value, reading) => {
-  if (scalarOf(value) !== "refuse") return known(value, reading);
-  const remedy = 'write drain = "queue": clients try again until the next server takes them';
-  return refuse(value, reading, "available: berthd cannot turn new joins away while others play on", remedy);
+const playerText: Reader<string> = (value, reading) => {
+  const written = text(value, reading);
+  if (written === undefined) return undefined;
+  const isShowable = written.trim() !== "" && !/\p{Cc}/u.test(written) && Buffer.byteLength(written) <= LONGEST_TEXT;
+  const expected = `one line of at most ${LONGEST_TEXT} bytes without control characters`;
+  return isShowable ? written : refuse(value, reading, expected, 'write for example "Back {when}"');
 };
 
 interface DrainKeys {
   readonly drain: DefaultedKey<DrainMode>;
+  readonly drainText: DefaultedKey<string>;
   readonly drainSignal: Key<number>;
   readonly drainCommand: Key<string>;
 }
 
 export const drainKeys: DrainKeys = {
-  drain: { name: "drain", type: '"serve" or "queue"', read: mode, fallback: "serve", default: '"serve"' },
+  drain: {
+    name: "drain",
+    type: '"serve", "queue" or "refuse"',
+    read: word<DrainMode>("serve", "queue", "refuse"),
+    fallback: "serve",
+    default: '"serve"',
+  },
+  drainText: {
+    name: "drain-text",
+    type: "string",
+    read: playerText,
+    fallback: "This server restarts {when}",
+    default: '"This server restarts {when}"',
+  },
   drainSignal: { name: "drain-signal", type: "signal name", read: signalName, default: "none" },
   drainCommand: { name: "drain-command", type: "string", read: consoleLine, default: "none" },
 };
@@ -41,12 +57,14 @@ export function readDrain(
   section: Section,
   server: DrainedServer,
   context: Context,
-): Pick<ServerSpec, "drain" | "drainSignal" | "drainCommand"> {
+): Pick<ServerSpec, "drain" | "drainText" | "drainSignal" | "drainCommand"> {
   const drain = section.value(drainKeys.drain);
   checkJoins(section, drain, server, context);
+  checkText(section, drain, context);
   checkCommand(section, server, context);
   return {
     drain,
+    drainText: section.value(drainKeys.drainText),
     ...present({
       drainSignal: section.optional(drainKeys.drainSignal),
       drainCommand: section.optional(drainKeys.drainCommand),
@@ -62,7 +80,13 @@ function checkJoins(
   { report }: Context,
 ): void {
   const written = table.entries.get(drainKeys.drain.name);
-  if (written === undefined || drain !== "queue" || sockets.length === 0) return;
+  if (written === undefined || drain === "serve" || sockets.length === 0) return;
+  if (drain === "refuse" && !sockets.some(({ listen }) => listen.some((one) => canRefuse(one, protocols)))) {
+    const message = 'server.drain = "refuse" can turn nobody away: only players of Minecraft Java, by TCP, can be told';
+    const named = REFUSING_PROTOCOLS.map((one) => `asleep = "${one}" or query = { type = "${one}" }`).join(", ");
+    report(written.origin, message, `add ${named} where that is its protocol, or write drain = "queue"`);
+  }
+  if (drain !== "queue") return;
   if (sockets.some(({ listen }) => listen.some((one) => canQueue(one, protocols)))) return;
   const message = 'server.drain = "queue" can hold no joins back: berthd does not know how a client joins this server';
   const remedy = `add query = { type = "…" }, or asleep, with one of ${JOIN_PROTOCOLS.join(", ")}, or remove drain`;
@@ -72,6 +96,19 @@ function checkJoins(
 /** Whether joins of a socket can be told from other packets. */
 function canQueue({ kind, address }: ListenAddress, protocols: DrainedServer["protocols"]): boolean {
   return address.family !== "unix" && (kind !== "datagram" || joinShapes(...protocols) !== undefined);
+}
+
+/** Whether those who join at a socket can be told why they do not get in. */
+function canRefuse({ kind, address }: ListenAddress, protocols: DrainedServer["protocols"]): boolean {
+  return kind === "stream" && address.family !== "unix" && refusingProtocol(...protocols) !== undefined;
+}
+
+/** Players read it who are turned away. */
+function checkText({ table }: Section, drain: DrainMode, { report }: Context): void {
+  const written = table.entries.get(drainKeys.drainText.name);
+  if (written === undefined || drain === "refuse") return;
+  const message = "server.drain-text is what players read who are turned away, and nobody is";
+  report(written.origin, message, 'add drain = "refuse", or remove drain-text');
 }
 
 /** A command is typed on the console. */

@@ -36,8 +36,8 @@ export type OtherBinds = "refuse" | "allow" | "loopback" | "ephemeral";
 /** A lease lasts until the last process of the server has exited, or until the process that took the berth has. */
 export type LeaseSpan = "server" | "process";
 
-/** New joins while a berth drains: they go on, or wait for the next server. */
-export type DrainMode = "serve" | "queue";
+/** New joins while a berth drains: they go on, wait for the next server, or are turned away. */
+export type DrainMode = "serve" | "queue" | "refuse";
 
 /** Who starts the server: an operator or unit, or the broker at the first packet or connection. */
 export type StartMode = "manual" | "on-demand";
@@ -103,6 +103,8 @@ export interface ServerSpec {
   readonly stopTimeout?: number;
   /** What becomes of new joins while the berth drains. */
   readonly drain: DrainMode;
+  /** What those read who are turned away. `{when}` stands for the time that is left. */
+  readonly drainText: string;
   /** The signal that tells the server that its berth is drained. Absent: none. */
   readonly drainSignal?: number;
   /** The line that is typed on the server's console when its berth is drained. Absent: none. */

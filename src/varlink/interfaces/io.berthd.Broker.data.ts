@@ -136,9 +136,10 @@ type Draining (
   began: int,
   # When the server is stopped at the latest, in microseconds since 1970. Absent: only when nobody plays any more.
   deadline: ?int,
-  # With server.drain = "queue": new joins wait for the next server, or go on as 'note' says. Absent: they go on.
-  joins: ?(queue, serve),
-  # Which joins go on although they should wait, and why, for people.
+  # With server.drain = "queue": new joins wait for the next server, or go on as 'note' says. With "refuse": also, they
+  # are turned away. Absent: they go on.
+  joins: ?(queue, refuse, serve),
+  # Which joins go on although they should wait, or wait although they should be turned away, and why, for people.
   note: ?string
 )
 

@@ -82,7 +82,7 @@ export interface Sdk {
 export interface Draining {
   readonly began: number;
   readonly deadline?: number | null | undefined;
-  readonly joins?: "queue" | "serve" | null | undefined;
+  readonly joins?: "queue" | "refuse" | "serve" | null | undefined;
   readonly note?: string | null | undefined;
 }
 

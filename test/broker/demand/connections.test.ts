@@ -2,6 +2,7 @@
 import { fstatSync, rmSync } from "node:fs";
 import { afterEach, expect, it, vi } from "vitest";
 import { Connections, type Listener } from "../../../src/broker/demand/connections.ts";
+import { openListener } from "../../../src/broker/drain/refusal/listener.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { type Native, native } from "../../../src/native.ts";
@@ -128,4 +129,16 @@ it("others are served while the kernel tells of 3,000 connections", async () => 
   for (const end of ends) end.close();
   expect(isUsed).toBe(true);
   expect(turns).toBeGreaterThan(5);
+});
+
+it("does not count those who are turned away", async () => {
+  const socket = openListener("ipv4", native);
+  if (typeof socket === "string") throw new Error(socket);
+  using server = socket;
+  const listener = listenerOf(server);
+  using _ = connectTo(listener.address);
+  expect(await isInUse(listener)).toBe(false);
+  using accepted = FdHandle.adopt(check("accept", native.accept(server.fd)));
+  expect(await isInUse(listener)).toBe(false);
+  accepted.close();
 });

@@ -4,13 +4,14 @@ import { Berth } from "../../../src/broker/berths/berth/berth.ts";
 import { Lease } from "../../../src/broker/berths/berth/lease.ts";
 import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
 import { announce, announceAgain } from "../../../src/broker/drain/announce.ts";
-import { lineOf, nextMark } from "../../../src/broker/drain/countdown.ts";
+import { nextMark } from "../../../src/broker/drain/countdown.ts";
 import { Drain } from "../../../src/broker/drain/drain.ts";
 import { DEFAULT_DRAIN_LIMITS } from "../../../src/broker/drain/drain-step.ts";
 import { bootTime } from "../../../src/broker/record/boot-time.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
+import { withTime } from "../../../src/time-left.ts";
 import { socket, berth as specOf } from "../../config/fixture.ts";
 import { noDoorman } from "../../support/doorman/no-doorman.ts";
 import { leaksNothing } from "../../support/fds.ts";
@@ -49,8 +50,8 @@ describe("the line", () => {
     [90 * MINUTE, "in 90 minutes"],
     [168 * 60 * MINUTE, "in 168 hours"],
   ])("with %j ms left says %s", (left, words) => {
-    expect(lineOf("say Restart {when}, {when}!", left)).toBe(`say Restart ${words}, ${words}!`);
-    expect(lineOf("say $& soon", left)).toBe("say $& soon");
+    expect(withTime("say Restart {when}, {when}!", left)).toBe(`say Restart ${words}, ${words}!`);
+    expect(withTime("say $& soon", left)).toBe("say $& soon");
   });
 });
 

@@ -107,7 +107,12 @@ class World implements Disposable {
       limits: { look: LOOK_MS },
       consoles: { pathOf: () => undefined },
       typist: { type: () => expect.unreachable("no line is typed"), close: () => undefined },
-      onDemand: { expectEnd: () => undefined, connections: new Connections(native), inquiries: noDoorman },
+      onDemand: {
+        expectEnd: () => undefined,
+        connections: new Connections(native),
+        inquiries: noDoorman,
+        doormen: { watch: () => expect.unreachable("nobody is turned away") },
+      },
       stops: { find: () => berth, end, stop: end },
     });
     return { events, drains };

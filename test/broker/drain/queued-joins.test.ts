@@ -1,8 +1,6 @@
 /** `server.drain = "queue"`: new joins wait while a berth drains, those who play go on, and no later server is deaf. */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
 import { drainOf } from "../../../src/berth-state.ts";
@@ -12,6 +10,7 @@ import { joinShapes } from "../../../src/net/join-shapes.ts";
 import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, TestFolder } from "../../support/broker.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
+import { LineClient, lineServer, mustWait } from "../../support/line-server.ts";
 import { isRoot, needs } from "../../support/needs.ts";
 import { notifyServer } from "../../support/notify-server.ts";
 import { RawPeer } from "../../support/peer.ts";
@@ -21,26 +20,7 @@ vi.setConfig({ testTimeout: 60_000 });
 leaksNothing("soon");
 
 const user = isRoot ? `user = ${NOBODY}\n` : "";
-/** Answers each line of each client with its pid and the line; its first line on stdout says that it accepts. */
-const tcpServer = `import os, selectors, socket
-listener = socket.socket(fileno=3)
-listener.setblocking(False)
-watch = selectors.DefaultSelector()
-watch.register(listener, selectors.EVENT_READ)
-print("up", flush=True)
-while True:
-    for key, _ in watch.select():
-        if key.fileobj is listener:
-            client, _ = listener.accept()
-            watch.register(client, selectors.EVENT_READ)
-            continue
-        data = key.fileobj.recv(4096)
-        if data: key.fileobj.sendall(str(os.getpid()).encode() + b" " + data)
-        else:
-            watch.unregister(key.fileobj)
-            key.fileobj.close()
-`;
-const programs = new TestFolder({ "tcp.py": tcpServer, "udp.py": notifyServer });
+const programs = new TestFolder({ "tcp.py": lineServer, "udp.py": notifyServer });
 afterAll(() => programs[Symbol.dispose]());
 
 /** Linux 6.18 lets only those with CAP_NET_ADMIN filter TCP: the tests of its joins need root. */
@@ -78,64 +58,24 @@ async function launch(socket: string, program: string, lines: number): Promise<S
   return server;
 }
 
-/** One player's connection, and what became of it. */
-class Client {
-  readonly socket: Socket;
-  readonly connected: Promise<unknown>;
-  problem: Error | undefined;
-
-  constructor(port: number) {
-    this.socket = connect(port, "127.0.0.1");
-    this.connected = once(this.socket, "connect");
-    this.connected.catch(() => undefined);
-    this.socket.on("error", (error) => {
-      this.problem = error;
-    });
-  }
-
-  /** The pid of the server that answers. */
-  async ask(): Promise<number> {
-    const answer = once(this.socket, "data", { signal: AbortSignal.timeout(30_000) });
-    this.socket.write("hello\n");
-    const [data] = (await answer) as [Buffer];
-    const [pid, text] = data.toString().split(" ");
-    expect(text).toBe("hello\n");
-    return Number(pid);
-  }
-}
-
-/** Resolves when so many connections to the port have sent their SYN and got no answer. One that got it never counts. */
-async function mustWait(port: number, count: number): Promise<void> {
-  const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
-  const waiting = (): number =>
-    readFileSync("/proc/net/tcp", "utf8")
-      .split("\n")
-      .filter((line) => {
-        const [, , to, state] = line.trim().split(/ +/);
-        return to === remote && state === SYN_SENT;
-      }).length;
-  await expect.poll(waiting, { timeout: 30_000 }).toBe(count);
-}
-const SYN_SENT = "02";
-
 describe("new connections, while a berth drains", needs("root"), () => {
   it("wait for the next server, and none is refused or reset; a player goes on until the end", async () => {
     const port = await freePort();
     await using test = await startBroker({ "game.toml": tcp(port) });
     await using old = await launch(test.socket, "tcp.py", 1);
-    const player = new Client(port);
+    const player = new LineClient(port);
     await player.connected;
     expect(await player.ask()).toBe(old.pid);
     expect(await drain(test.socket)).toMatchObject({ joins: "queue" });
     expect(await shown(test.socket)).toMatchObject({ joins: "queue" });
-    const joining = Array.from({ length: 20 }, () => new Client(port));
+    const joining = Array.from({ length: 20 }, () => new LineClient(port));
     await mustWait(port, joining.length);
     expect(await player.ask()).toBe(old.pid);
     await call(test.socket, "Drain", { within: 1 });
     await old.ended();
     await expect.poll(() => test.broker.berths[0]?.lease).toBeUndefined();
     await using next = await launch(test.socket, "tcp.py", 1);
-    const asked = async (client: Client): Promise<number> => {
+    const asked = async (client: LineClient): Promise<number> => {
       await client.connected;
       return await client.ask();
     };
@@ -150,7 +90,7 @@ describe("new connections, while a berth drains", needs("root"), () => {
     await using server = await launch(test.socket, "tcp.py", 1);
     for (let times = 0; times < 2; times++) {
       expect(await drain(test.socket)).toMatchObject({ joins: "queue" });
-      const client = new Client(port);
+      const client = new LineClient(port);
       await mustWait(port, 1);
       expect(await call(test.socket, "CancelDrain")).toMatchObject({ parameters: { drain: { joins: "queue" } } });
       await client.connected;
@@ -164,7 +104,7 @@ describe("new connections, while a berth drains", needs("root"), () => {
     await using test = await startBroker({ "game.toml": tcp(port) });
     await using _ = await launch(test.socket, "tcp.py", 1);
     await drain(test.socket);
-    const client = new Client(port);
+    const client = new LineClient(port);
     await mustWait(port, 1);
     using newcomer = await RawPeer.connect(test.socket);
     const taken = await newcomer.call("Acquire", { replace: "must", berth: "game" });
@@ -181,7 +121,7 @@ describe("new connections, while a berth drains", needs("root"), () => {
     await old.kill();
     await expect.poll(() => test.broker.berths[0]?.lease).toBeUndefined();
     await using next = await launch(test.socket, "tcp.py", 1);
-    const client = new Client(port);
+    const client = new LineClient(port);
     await client.connected;
     expect(await client.ask()).toBe(next.pid);
     client.socket.destroy();
@@ -194,12 +134,12 @@ describe("new connections, while a berth drains", needs("root"), () => {
     await drain(broker.socket);
     broker.child.kill("SIGKILL");
     await broker.exited;
-    const early = new Client(port);
+    const early = new LineClient(port);
     await mustWait(port, 1);
     await using next = launchBroker(broker.folder);
     await next.logged(isReady);
     await expect.poll(async () => await shown(next.socket)).toMatchObject({ joins: "queue" });
-    const late = new Client(port);
+    const late = new LineClient(port);
     await mustWait(port, 2);
     await call(next.socket, "CancelDrain");
     for (const client of [early, late]) {
@@ -219,7 +159,7 @@ describe("new connections, while a berth drains", needs("root"), () => {
     await broker.exited;
     await using next = launchBroker(broker.folder);
     await next.logged(isReady);
-    const client = new Client(port);
+    const client = new LineClient(port);
     await client.connected;
     expect(await client.ask()).toBe(server.pid);
     client.socket.destroy();
@@ -236,7 +176,7 @@ describe("new connections, while a berth drains", needs("root"), () => {
     await using next = launchBroker(broker.folder);
     await next.logged(isReady);
     await using server = await launch(next.socket, "tcp.py", 1);
-    const client = new Client(port);
+    const client = new LineClient(port);
     await client.connected;
     expect(await client.ask()).toBe(server.pid);
     client.socket.destroy();
@@ -368,7 +308,7 @@ describe("joins by datagram, while a berth drains", () => {
         "new joins of socket game go on: berthd does not know how a client joins; server.query or server.asleep says the protocol";
       expect(await drain(test.socket)).toMatchObject({ joins: "queue", note });
       expect(await player.do(JOIN)).toContain("UnicodeDecodeError");
-      const client = new Client(port);
+      const client = new LineClient(port);
       await mustWait(port, 1);
       await call(test.socket, "CancelDrain");
       await client.connected;

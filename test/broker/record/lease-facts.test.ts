@@ -1,7 +1,12 @@
 import { expect, it } from "vitest";
-import { decodeLeaseFacts, encodeLeaseFacts, RECORD_SIZE } from "../../../src/broker/record/lease-facts.ts";
+import {
+  decodeLeaseFacts,
+  encodeLeaseFacts,
+  type LeaseFacts,
+  RECORD_SIZE,
+} from "../../../src/broker/record/lease-facts.ts";
 
-it.each([
+it.each<LeaseFacts>([
   { pid: 7, uid: 1000, unit: undefined, ready: false, incoming: false },
   {
     pid: 8,
@@ -27,7 +32,11 @@ it.each([
     unit: undefined,
     ready: true,
     incoming: false,
-    drain: { began: 1, deadline: undefined, uid: 0, privileged: true },
+    drain: { began: 1, deadline: undefined, uid: 0, privileged: true, queues: true },
+  },
+  {
+    ...{ pid: 11, uid: 0, unit: undefined, ready: true, incoming: false },
+    drain: { began: 1, deadline: undefined, uid: 0, privileged: true, queues: true, refuses: true },
   },
 ])("what is written is read back: $pid", (facts) => {
   const page = encodeLeaseFacts(facts);

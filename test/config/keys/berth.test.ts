@@ -41,6 +41,7 @@ describe("a berth", () => {
       lease: "server",
       start: "manual",
       drain: "serve",
+      drainText: "This server restarts {when}",
     });
   });
 
@@ -94,11 +95,12 @@ start = "on-demand"
 stop-after = "15min"
 stop-signal = "SIGINT"
 stop-timeout = "20s"
-drain = "queue"
+drain = "refuse"
+drain-text = "Back {when}"
 drain-signal = "SIGUSR1"
 drain-command = "say bye"
 watchdog = "90s"
-query = { type = "quake3", port = 27960, host = "::1" }
+query = { type = "minecraft", port = 27960, host = "::1" }
 asleep = "quake3"
 asleep-as = { name = "Bob's", map = "q3dm17", game = "cpma", version = "1.32", slots = 16, protocol = 71 }
 wake = "known-address"
@@ -153,11 +155,12 @@ discard-after = "1min"
       stopAfter: 900,
       stopSignal: 2,
       stopTimeout: 20,
-      drain: "queue",
+      drain: "refuse",
+      drainText: "Back {when}",
       drainSignal: 10,
       drainCommand: "say bye",
       watchdog: 90,
-      query: { type: "quake3", port: 27960, host: "::1" },
+      query: { type: "minecraft", port: 27960, host: "::1" },
       asleep: {
         protocol: "quake3",
         wake: "known-address",
@@ -518,10 +521,22 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     ],
     [inServer('drain = "queue"\nquery = { type = "valheim" }'), /^4: server.drain = "queue" can hold no joins back/],
     [
-      inServer('drain = "refuse"'),
-      /^4: server.drain is "refuse", which is not available: berthd cannot turn new joins away/,
+      inServer('drain = "refuse"\nquery = { type = "minecraft" }'),
+      /^4: server.drain = "refuse" can turn nobody away: only players of Minecraft Java, by TCP, can be told/,
     ],
-    [inServer('drain = "wait"'), /^4: server.drain is "wait", which is not one of serve, queue/],
+    [
+      inServer('drain = "refuse"\nquery = { type = "quake3" }').replace("udp:", "tcp:"),
+      /^4: server.drain = "refuse" can turn nobody away/,
+    ],
+    [
+      inServer('drain = "serve"\ndrain-text = "Back {when}"'),
+      /^5: server.drain-text is what players read who are turned away, and nobody is/,
+    ],
+    ...[" ", "a\\tb", "é".repeat(101)].map((text): [string, RegExp] => [
+      inServer(`drain = "refuse"\nquery = { type = "minecraft" }\ndrain-text = "${text}"`).replace("udp:", "tcp:"),
+      /^6: server.drain-text is .* not one line of at most 200 bytes without control characters/,
+    ]),
+    [inServer('drain = "wait"'), /^4: server.drain is "wait", which is not one of serve, queue, refuse/],
     [inServer('drain-signal = "KILL"'), /^4: .*not the name of a signal that a server can handle/],
     [
       inServer('group = "players"'),

@@ -81,9 +81,9 @@ export interface PlayersView {
   readonly at: number;
 }
 
-/** What becomes of new joins during a drain, and which ones go on although they should wait. */
+/** What becomes of new joins during a drain, and of which ones it is something else than it should be. */
 export interface JoinsView {
-  readonly joins: "queue" | "serve";
+  readonly joins: "queue" | "refuse" | "serve";
   readonly note?: string;
 }
 

@@ -37,7 +37,16 @@ function isSettledSocket({ socket: { open, listen, options } }: NamedSocket): bo
 
 /** Keys of a server that are in force at once, also for one that runs. */
 const BROKERS_OWN: ReadonlySet<string> = new Set<keyof ServerSpec>([
-  ...(["start", "stopAfter", "stopSignal", "stopTimeout", "drain", "drainSignal", "drainCommand"] as const),
+  ...([
+    "start",
+    "stopAfter",
+    "stopSignal",
+    "stopTimeout",
+    "drain",
+    "drainText",
+    "drainSignal",
+    "drainCommand",
+  ] as const),
   ...(["asleep", "query"] as const),
 ]);
 

@@ -1,8 +1,8 @@
-/** A sleeping server that a doorman watches. */
-import type { WatchOrder } from "../../../doorman/messages.ts";
+/** A sleeping server that a doorman watches, or one that drains whose players it turns away. */
+import type { RefuseOrder, WatchOrder } from "../../../doorman/messages.ts";
 
 export interface Guest {
-  readonly order: Omit<WatchOrder, "watch">;
+  readonly order: Omit<WatchOrder, "watch"> | Omit<RefuseOrder, "watch">;
   /** Borrowed until the doorman is to watch no longer. */
   readonly fds: readonly number[];
   /** Somebody wants to play, at the descriptor with this index. */

@@ -1,0 +1,205 @@
+/**
+ * Turns players away while their berth drains: new connections go to a socket of a doorman's, who tells them when the
+ * server is stopped. Open connections and the server's own socket are left alone. Without a doorman they go where they
+ * went before: to the filter that has them wait.
+ */
+import type { RefuseOrder } from "../../../doorman/messages.ts";
+import type { FdHandle } from "../../../fd.ts";
+import type { Native } from "../../../native.ts";
+import { type InetAddress, mappedIPv4 } from "../../../net/address.ts";
+import { type Refusing, refusingProtocol } from "../../../net/join-shapes.ts";
+import { SO_BINDTOIFINDEX, SO_REUSEPORT, SOL_SOCKET } from "../../../net/socket-constants.ts";
+import { networkCookie, socketOption } from "../../../net/socket-queries.ts";
+import type { ForeignCalls } from "../../access/foreign-calls.ts";
+import type { Berth } from "../../berths/berth/berth.ts";
+import type { Lease } from "../../berths/berth/lease.ts";
+import { ArrivalWatch } from "../../demand/arrival-watch.ts";
+import type { Doormen, Watched } from "../../demand/doorman/doormen.ts";
+import { identityOf } from "../../demand/doorman/identity.ts";
+import type { HeldSocket } from "../../sockets/held-socket.ts";
+import { openListener } from "./listener.ts";
+import { Steering } from "./steering.ts";
+
+/** One doorman's share: as many as one message of it carries, with room. */
+const MOST_SOCKETS = 64;
+
+export interface RefusalsOptions {
+  readonly sys: Native;
+  readonly doormen: Pick<Doormen, "watch">;
+}
+
+/** Where new connections come from, and the socket that they go to. */
+interface Steered {
+  readonly address: InetAddress;
+  readonly listener: FdHandle;
+}
+
+interface Refusal {
+  readonly berth: Berth;
+  readonly protocol: Refusing;
+  readonly steered: readonly Steered[];
+  /** At which players are turned away. */
+  readonly sockets: readonly HeldSocket[];
+  /** One of them is closed, or another berth gets it. */
+  readonly onClosing: () => void;
+  /** Tells that something has come, where the doorman begins with that. */
+  readonly arrivals: ArrivalWatch;
+  /** What a doorman does. */
+  watched: Watched | undefined;
+}
+
+export class Refusals {
+  readonly #options: RefusalsOptions;
+  readonly #steering: Steering;
+  readonly #byLease = new Map<Lease, Refusal>();
+
+  constructor(options: RefusalsOptions) {
+    this.#options = options;
+    this.#steering = new Steering(options.sys);
+  }
+
+  /** Turns players away wherever that is possible. Of each other socket: a sentence's end that says why not. */
+  begin(berth: Berth, lease: Lease): ReadonlyMap<HeldSocket, string> {
+    this.end(lease);
+    const { query, asleep } = berth.spec.server;
+    const protocol = refusingProtocol(query?.type, asleep?.protocol);
+    const problems = new Map<HeldSocket, string>();
+    const steered: Steered[] = [];
+    for (const { socket } of berth.sockets) {
+      const problem = protocol === undefined ? UNKNOWN : this.#steer(socket, steered);
+      if (problem !== undefined) problems.set(socket, problem);
+    }
+    if (steered.length === 0 || protocol === undefined) return problems;
+    const arrivals = new ArrivalWatch(this.#options.sys, () => refusal.watched?.arrived());
+    const sockets = berth.sockets.flatMap(({ socket }) => (problems.has(socket) ? [] : [socket]));
+    const onClosing = (): void => this.end(lease);
+    for (const socket of sockets) socket.closing.add(onClosing);
+    const refusal: Refusal = { berth, protocol, steered, sockets, onClosing, arrivals, watched: undefined };
+    this.#byLease.set(lease, refusal);
+    refusal.watched = this.#hire(refusal, lease);
+    return problems;
+  }
+
+  /** The drain has another deadline. */
+  change(lease: Lease): void {
+    const refusal = this.#byLease.get(lease);
+    if (refusal === undefined) return;
+    this.#dismiss(refusal);
+    this.#steerAgain(refusal);
+    refusal.watched = this.#hire(refusal, lease);
+  }
+
+  /** New connections go where they went before. Idempotent. */
+  end(lease: Lease): void {
+    const refusal = this.#byLease.get(lease);
+    if (refusal === undefined) return;
+    this.#byLease.delete(lease);
+    for (const socket of refusal.sockets) socket.closing.delete(refusal.onClosing);
+    this.#pass(refusal);
+    this.#dismiss(refusal);
+    for (const { listener } of refusal.steered) listener.close();
+  }
+
+  close(): void {
+    for (const lease of [...this.#byLease.keys()]) this.end(lease);
+    this.#steering.close();
+  }
+
+  /** All addresses of a socket, or none. */
+  #steer(socket: HeldSocket, steered: Steered[]): string | undefined {
+    const { sys } = this.#options;
+    const addresses = addressesOf(socket);
+    const obstacle = addresses.length === 0 ? NO_TCP : obstacleOf(socket, sys);
+    if (obstacle !== undefined) return obstacle;
+    if (steered.length + addresses.length > MOST_SOCKETS) return "it has too many sockets";
+    const own: Steered[] = [];
+    for (const address of addresses) {
+      const listener = openListener(address.family, sys);
+      const problem = typeof listener === "string" ? listener : this.#steerTo(address, listener, socket);
+      if (typeof listener !== "string" && problem === undefined) own.push({ address, listener });
+      if (problem === undefined) continue;
+      for (const one of own) this.#drop(one);
+      return problem;
+    }
+    steered.push(...own);
+    return undefined;
+  }
+
+  #steerTo(address: InetAddress, listener: FdHandle, { fd }: HeldSocket): string | undefined {
+    const { sys } = this.#options;
+    const isHere = networkCookie(fd, sys) === networkCookie(listener.fd, sys);
+    const problem = isHere ? this.#steering.steer(address, listener.fd) : "it is in another network namespace";
+    if (problem !== undefined) listener.close();
+    return problem;
+  }
+
+  #drop({ address, listener }: Steered): void {
+    this.#steering.leave(address);
+    listener.close();
+  }
+
+  #pass({ steered }: Refusal): void {
+    for (const { address } of steered) this.#steering.leave(address);
+  }
+
+  #steerAgain({ steered }: Refusal): void {
+    for (const { address, listener } of steered) this.#steering.steer(address, listener.fd);
+  }
+
+  #dismiss({ arrivals, watched }: Refusal): void {
+    arrivals.disarm();
+    watched?.leave();
+  }
+
+  #hire(refusal: Refusal, lease: Lease): Watched {
+    const { berth, protocol, steered, arrivals } = refusal;
+    const fds = steered.map(({ listener }) => listener.fd);
+    return this.#options.doormen.watch(identityOf(berth), {
+      // A reload may have changed the text, and a doorman gets its orders again after it.
+      get order() {
+        return orderOf(berth, lease, protocol);
+      },
+      fds,
+      onWake: () => undefined,
+      onAlone: () => this.#pass(refusal),
+      onQuiet: () => {
+        this.#steerAgain(refusal);
+        arrivals.arm(fds);
+      },
+      onAgain: () => this.#steerAgain(refusal),
+    });
+  }
+}
+
+const UNKNOWN = "berthd cannot tell its players anything: server.query or server.asleep says the protocol";
+const NO_TCP = "only players who join by TCP can be turned away";
+
+function orderOf({ name, spec, sockets }: Berth, lease: Lease, refuse: Refusing): Omit<RefuseOrder, "watch"> {
+  const { asleep, drainText } = spec.server;
+  const deadline = lease.drain?.deadline;
+  const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
+  return {
+    refuse,
+    text: drainText,
+    server: { map: "", slots: 0, ...(port !== undefined && { port }), ...asleep?.as, name: asleep?.as.name ?? name },
+    ...(deadline !== undefined && { deadline }),
+  };
+}
+
+/** Where connections to a socket go. */
+function addressesOf({ address, listen, options }: HeldSocket): InetAddress[] {
+  if (listen.kind !== "stream" || address.family === "unix") return [];
+  const ipv4 = mappedIPv4(address.host);
+  if (ipv4 !== undefined) return [{ family: "ipv4", host: ipv4, port: address.port }];
+  const isDual = address.host === "::" && (listen.dualStack || !options.v6only);
+  return isDual ? [address, { family: "ipv4", host: "0.0.0.0", port: address.port }] : [address];
+}
+
+/** Another socket may have the same address: its players must not be turned away. */
+function obstacleOf({ fd, address }: HeldSocket, sys: ForeignCalls): string | undefined {
+  const isScoped = address.family === "ipv6" && address.scope !== undefined;
+  if (isScoped || socketOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, sys) > 0) return "it is bound to an interface";
+  return socketOption(fd, SOL_SOCKET, SO_REUSEPORT, sys) > 0
+    ? "others may share its address (SO_REUSEPORT)"
+    : undefined;
+}

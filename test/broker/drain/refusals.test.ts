@@ -1,0 +1,113 @@
+/** Whom a doorman turns away, and when it is asked to: with doormen that a test plays. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { expect, it, vi } from "vitest";
+import { Berth } from "../../../src/broker/berths/berth/berth.ts";
+import { Lease } from "../../../src/broker/berths/berth/lease.ts";
+import { TenantProcess } from "../../../src/broker/berths/berth/tenant-process.ts";
+import type { Guest } from "../../../src/broker/demand/doorman/guest.ts";
+import { Refusals } from "../../../src/broker/drain/refusal/refusals.ts";
+import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
+import { check } from "../../../src/errors.ts";
+import { FdHandle } from "../../../src/fd.ts";
+import { native } from "../../../src/native.ts";
+import { POLLIN } from "../../../src/net/socket-constants.ts";
+import { berth as specOf } from "../../config/fixture.ts";
+import { leaksNothing } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
+import { freePort } from "../../support/ports.ts";
+
+leaksNothing("soon");
+
+interface Scene extends Disposable {
+  readonly port: number;
+  readonly held: HeldSocket;
+  readonly refusals: Refusals;
+  readonly berth: Berth;
+  readonly lease: Lease;
+  /** What its doorman was asked last. */
+  readonly guest: () => Guest;
+  readonly arrived: ReturnType<typeof vi.fn>;
+  readonly left: ReturnType<typeof vi.fn>;
+}
+
+async function scene(): Promise<Scene> {
+  const port = await freePort();
+  const text = `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n[server]\nuser = "games"\n`;
+  const spec = specOf({ "etc/a.toml": `${text}drain = "refuse"\nquery = { type = "minecraft" }\n` });
+  const [socket] = spec.sockets;
+  const [listen] = socket?.listen ?? [];
+  if (socket === undefined || listen === undefined) return expect.unreachable();
+  const held = HeldSocket.open(listen, socket.options, native);
+  const pidfd = FdHandle.adopt(check("pidfd_open", native.pidfdOpen(process.pid)));
+  const tenant = { pid: process.pid, uid: 0, unit: undefined };
+  const lease = new Lease(tenant, TenantProcess.watch(pidfd, native), () => undefined);
+  const guests: Guest[] = [];
+  const [arrived, left] = [vi.fn(), vi.fn()];
+  const doormen = {
+    watch: (_: unknown, guest: Guest) => {
+      guests.push(guest);
+      return { leave: left, arrived };
+    },
+  };
+  const refusals = new Refusals({ sys: native, doormen });
+  const berth = new Berth(spec, [{ name: "game", socket: held }]);
+  return {
+    ...{ port, held, refusals, berth, lease, arrived, left },
+    guest: () => guests.at(-1) ?? expect.unreachable(),
+    [Symbol.dispose]: () => {
+      refusals.close();
+      lease.end();
+      held.close();
+    },
+  };
+}
+
+/** Whether a new connection comes to this socket. */
+async function comesTo(fd: number, port: number): Promise<boolean> {
+  const client = connect(port, "127.0.0.1");
+  await once(client, "connect");
+  const is = (check("poll", native.pollFor(fd, POLLIN, 2000)) & POLLIN) !== 0;
+  if (is) native.close(check("accept", native.accept(fd)));
+  client.destroy();
+  return is;
+}
+
+it("goes to the doorman, to the server while there is none, and to the next doorman", needs("root"), async () => {
+  using test = await scene();
+  expect(test.refusals.begin(test.berth, test.lease)).toEqual(new Map());
+  const [fd = -1] = test.guest().fds;
+  expect(await comesTo(fd, test.port)).toBe(true);
+  test.guest().onAlone();
+  expect(await comesTo(test.held.fd, test.port)).toBe(true);
+  test.guest().onAgain();
+  expect(await comesTo(fd, test.port)).toBe(true);
+  test.refusals.change(test.lease);
+  expect(test.left).toHaveBeenCalledTimes(1);
+  expect(await comesTo(fd, test.port)).toBe(true);
+  test.refusals.end(test.lease);
+  expect(test.left).toHaveBeenCalledTimes(2);
+  expect(await comesTo(test.held.fd, test.port)).toBe(true);
+});
+
+it("leaves the address to others once the berth's socket is closed", needs("root"), async () => {
+  using test = await scene();
+  test.refusals.begin(test.berth, test.lease);
+  test.held.close();
+  expect(test.left).toHaveBeenCalledTimes(1);
+  const client = connect(test.port, "127.0.0.1");
+  await expect(once(client, "connect")).rejects.toThrow("ECONNREFUSED");
+  test.refusals.end(test.lease);
+  expect(test.left).toHaveBeenCalledTimes(1);
+});
+
+it("has a doorman come with the first connection where there are too many doormen", needs("root"), async () => {
+  using test = await scene();
+  test.refusals.begin(test.berth, test.lease);
+  test.guest().onAlone();
+  test.guest().onQuiet();
+  const client = connect(test.port, "127.0.0.1");
+  await once(client, "connect");
+  await expect.poll(() => test.arrived.mock.calls.length, { timeout: 30_000 }).toBe(1);
+  client.destroy();
+});
