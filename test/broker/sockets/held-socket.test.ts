@@ -220,7 +220,7 @@ def deaf(lock):
     await using test = await startBroker(berth(`unix://${path}`));
     await using puppet = await Puppet.connect(test.socket);
     await puppet.acquire("arena");
-    await puppet.do(`held(b.fds[0]).shutdown(2); os.unlink(${JSON.stringify(path)})`);
+    await puppet.do(`os.unlink(${JSON.stringify(path)}); held(b.fds[0]).shutdown(2)`);
     expect(await repairsAfter(puppet, test)).toEqual([expect.stringContaining("it was opened again")]);
     expect(lstatSync(path).isSocket()).toBe(true);
   });
