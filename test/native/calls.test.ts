@@ -535,6 +535,11 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   fsconfigFd: [bad, "x", bad],
   fsconfigCreate: [bad],
   fsmount: [bad, 0],
+  bpfMap: [0x7fffffff, 4, 4, 1],
+  bpfSet: [bad, new Uint8Array(4), new Uint8Array(4)],
+  bpfGet: [bad, new Uint8Array(4), new Uint8Array(4)],
+  bpfDelete: [bad, new Uint8Array(4)],
+  bpfSocketFilter: [new Uint8Array(8), new Uint8Array(0)],
   epollCreate: [0x7fffffff],
   epollControl: [bad, 1, bad, 1, 0],
   epollReady: [bad, new Uint32Array(1)],
@@ -551,8 +556,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
 
 /** Those that do not return. */
 const final: readonly string[] = ["exec", "exitNow"];
-/** Classes, in poll.test.ts and interceptor.test.ts; and a call without arguments, in test/doorman/process.test.ts. */
-const elsewhere: readonly string[] = ["Poll", "Interceptor", "confineDoorman"];
+/** Classes, in poll, interceptor and bpf.test.ts; and a call without arguments, in test/doorman/process.test.ts. */
+const elsewhere: readonly string[] = ["Poll", "Interceptor", "BpfRing", "confineDoorman"];
 
 function call(name: string, args: readonly unknown[]): unknown {
   return Reflect.apply(Reflect.get(native, name), native, args);
