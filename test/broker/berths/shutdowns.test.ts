@@ -10,6 +10,8 @@ import { connected, freePort } from "../../support/ports.ts";
 import { Puppet } from "../../support/puppet.ts";
 
 const { EMFILE } = constants.errno;
+/** After a lease, its repair or the watch may come first. */
+const AGAIN = /^berth arena: socket game was shut down by the server; it (listens|was opened) again$/;
 const RENEWED = "berth arena: socket game was shut down by the server; it was opened again";
 
 const berth = (listen: string): Record<string, string> => ({
@@ -165,9 +167,8 @@ while time.monotonic() < end:
     await server.do("s.setsockopt(1, 2, 0); s.shutdown(2)");
     await expect.poll(() => said(test, "shut-down").length, { timeout: 20_000 }).toBe(1);
     await server.kill();
-    await expect
-      .poll(() => said(test, "repaired"), { timeout: 20_000 })
-      .toContain("berth arena: socket game was shut down by the server; it listens again");
+    const renewal = expect.arrayContaining([expect.stringMatching(AGAIN)]);
+    await expect.poll(() => said(test, "repaired"), { timeout: 20_000 }).toEqual(renewal);
     (await connected(port)).destroy();
     expect(said(test, "shut-down").length).toBe(1);
   });
@@ -179,9 +180,7 @@ while time.monotonic() < end:
     await using _server = server;
     await server.call("Release", { lease: test.broker.berths[0]?.lease?.id });
     await server.do("s.shutdown(2)");
-    await expect
-      .poll(() => said(test, "repaired"), { timeout: 20_000 })
-      .toEqual(["berth arena: socket game was shut down by the server; it listens again"]);
+    await expect.poll(() => said(test, "repaired"), { timeout: 20_000 }).toEqual([expect.stringMatching(AGAIN)]);
     (await connected(port)).destroy();
   });
 
