@@ -31,12 +31,12 @@ async function serve(listen: string, sys: Native = native): Promise<{ test: Test
   const server = await Puppet.connect(test.socket);
   await server.acquire("arena");
   await server.do(`s = held(b.fds[0]); to = ${target}`);
-  await server.do("def dial():\n    c = socket.socket(s.family, s.type); c.settimeout(9); c.connect(to); return c");
+  await server.do("def dial():\n    c = socket.socket(s.family, s.type); c.settimeout(30); c.connect(to); return c");
   return { test, server };
 }
 
 const renewed = (test: TestBroker, times = 1) =>
-  expect.poll(() => said(test, "repaired"), { timeout: 20_000 }).toEqual(Array(times).fill(RENEWED));
+  expect.poll(() => said(test, "repaired"), { timeout: 30_000 }).toEqual(Array(times).fill(RENEWED));
 
 describe("a listener that its server has shut down is opened again while the server has the berth", () => {
   it.each([
@@ -76,7 +76,7 @@ thread = threading.Thread(target=wait, daemon=True); thread.start()`);
       await using next = await Puppet.connect(test.socket);
       await next.acquire("arena", "must");
       expect(
-        await next.do("s = held(b.fds[0]); s.settimeout(9); result = [s.accept() is not None for _ in range(3)]"),
+        await next.do("s = held(b.fds[0]); s.settimeout(30); result = [s.accept() is not None for _ in range(3)]"),
       ).toEqual([true, true, true]);
       expect(said(test, "shut-down")).toEqual([]);
     },
@@ -143,10 +143,10 @@ while time.monotonic() < end:
     await using _server = server;
     // SO_REUSEADDR off: no other socket can be bound beside it, so the broker cannot be the first.
     await server.do("s.setsockopt(1, 2, 0); s.shutdown(2)");
-    await expect.poll(() => said(test, "shut-down").length, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => said(test, "shut-down").length, { timeout: 30_000 }).toBe(1);
     expect(said(test, "shut-down")[0]).toMatch(/connects are refused until the lease ends: .*EADDRINUSE/);
     await server.do("s.setsockopt(1, 2, 1); s.listen(9)");
-    await server.do("one = dial(); s.settimeout(9); s.accept()[0].close()");
+    await server.do("one = dial(); s.settimeout(30); s.accept()[0].close()");
     // From then on it is watched again.
     await expect
       .poll(
@@ -154,7 +154,7 @@ while time.monotonic() < end:
           await server.do("try: s.shutdown(2)\nexcept OSError: pass");
           return said(test, "repaired");
         },
-        { timeout: 20_000 },
+        { timeout: 30_000 },
       )
       .toEqual([RENEWED]);
     expect(said(test, "shut-down").length).toBe(1);
@@ -165,10 +165,10 @@ while time.monotonic() < end:
     const { test, server } = await serve(`tcp://127.0.0.1:${port}`);
     await using _test = test;
     await server.do("s.setsockopt(1, 2, 0); s.shutdown(2)");
-    await expect.poll(() => said(test, "shut-down").length, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => said(test, "shut-down").length, { timeout: 30_000 }).toBe(1);
     await server.kill();
     const renewal = expect.arrayContaining([expect.stringMatching(AGAIN)]);
-    await expect.poll(() => said(test, "repaired"), { timeout: 20_000 }).toEqual(renewal);
+    await expect.poll(() => said(test, "repaired"), { timeout: 30_000 }).toEqual(renewal);
     (await connected(port)).destroy();
     expect(said(test, "shut-down").length).toBe(1);
   });
@@ -180,7 +180,7 @@ while time.monotonic() < end:
     await using _server = server;
     await server.call("Release", { lease: test.broker.berths[0]?.lease?.id });
     await server.do("s.shutdown(2)");
-    await expect.poll(() => said(test, "repaired"), { timeout: 20_000 }).toEqual([expect.stringMatching(AGAIN)]);
+    await expect.poll(() => said(test, "repaired"), { timeout: 30_000 }).toEqual([expect.stringMatching(AGAIN)]);
     (await connected(port)).destroy();
   });
 
@@ -193,7 +193,7 @@ while time.monotonic() < end:
     await server.do("held(b.fds[0]).shutdown(2)");
     await server.kill();
     await expect
-      .poll(() => said(test, "repaired"), { timeout: 20_000 })
+      .poll(() => said(test, "repaired"), { timeout: 30_000 })
       .toEqual(["berth arena: socket game was shut down by the server; it listens again"]);
     (await connected(port)).destroy();
   });
