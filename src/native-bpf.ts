@@ -1,4 +1,7 @@
-/** The addon's calls for eBPF (native/addon/bpf.cc; bpf(2)). They need CAP_BPF, but for the ring. Types only. */
+/**
+ * The addon's calls for eBPF (native/addon/bpf.cc; bpf(2)). They need CAP_BPF, but for the ring and filterLength. Types
+ * only.
+ */
 
 export interface BpfCalls {
   /** BPF_MAP_CREATE, close-on-exec: a descriptor, or -errno. A ring has keys and values of 0 bytes. */
@@ -23,6 +26,11 @@ export interface BpfCalls {
    * Or -errno: -EPERM without CAP_NET_ADMIN there.
    */
   bpfLinkLookup(program: number, network: number): number;
+  /**
+   * SO_GET_FILTER: how many instructions of classic BPF the filter of a socket has, 0 without a filter, -EACCES for one
+   * of eBPF (sk_get_filter in net/core/filter.c).
+   */
+  filterLength(fd: number): number;
   /** Maps a ring of so many bytes into memory. It needs no privilege and not the descriptor, once it is there. */
   BpfRing: new (
     map: number,

@@ -21,6 +21,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "guard/zygote.ts": ["recvmsg", "sendmsg", "setfl"],
   "guard/guard.ts": ["close"], // a number that the guard has as well, or of a handle that nobody else has
   "demand/doorman/doorman-process.ts": ["recvmsg", "sendmsg"],
+  "demand/doorman/taps.ts": ["bpfMap", "bpfSocketFilter"],
   "demand/doorman/lines.ts": ["connect", "setsockopt", "socket"], // non-blocking, and nothing is read
   // Non-blocking, to a tenant's console. Nothing is read, and a guard process closes it.
   "drain/typist.ts": ["connect", "sendmsg", "setsockopt", "socket"],

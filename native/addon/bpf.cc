@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,6 +75,15 @@ Napi::Value linkLookup(const Napi::CallbackInfo& info) {
   attributes.link_create.target_fd = static_cast<uint32_t>(network);
   attributes.link_create.attach_type = BPF_SK_LOOKUP;
   return outcome(info, callBpf(BPF_LINK_CREATE, &attributes));  // close-on-exec always
+}
+
+// With no room for them, the kernel only counts the instructions.
+Napi::Value filterLength(const Napi::CallbackInfo& info) {
+  int32_t fd = -1;
+  if (!readArguments(info, &fd)) return info.Env().Undefined();
+  socklen_t count = 0;
+  const int result = ::getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, nullptr, &count);
+  return outcome(info, result < 0 ? result : static_cast<int>(count));
 }
 
 // The pages of a map of type BPF_MAP_TYPE_RINGBUF: the reader's position, which is ours to write, the position of the
@@ -164,6 +174,7 @@ void exportBpf(Napi::Env env, Napi::Object exports) {
   exportFunction<loadProgram<BPF_PROG_TYPE_SOCKET_FILTER, kNoAttachType>>(env, exports, "bpfSocketFilter");
   exportFunction<loadProgram<BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP>>(env, exports, "bpfLookup");
   exportFunction<linkLookup>(env, exports, "bpfLinkLookup");
+  exportFunction<filterLength>(env, exports, "filterLength");
   exports.Set("BpfRing", BpfRing::define(env));
 }
 

@@ -128,6 +128,9 @@ constexpr struct {
   uint32_t call, request;
 } kRequests[] = {{SYS_ioctl, SIOCGSTAMPNS_NEW}, {SYS_fcntl, F_GETFD}};
 
+// setsockopt(2): a filter of eBPF that the broker gave, and none (held.ts).
+constexpr uint32_t kOptions[] = {SO_ATTACH_BPF, SO_DETACH_FILTER};
+
 // Memory for data: Node runs with --jitless, so no code is made any more. pkey_mprotect(2) is not allowed at all.
 constexpr uint32_t kMapping[] = {SYS_mmap, SYS_mprotect};
 
@@ -136,7 +139,7 @@ int installFilter() {
   constexpr size_t kCount = sizeof kAllowed / sizeof kAllowed[0];
   static_assert(kCount < 200, "a jump has 8 bits");
   constexpr uint32_t kLowHalf = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? 4 : 0;
-  sock_filter program[kCount + 26];
+  sock_filter program[kCount + 34];
   size_t at = 0;
   program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch));
   program[at++] = jump(kArch, 1, 0);
@@ -149,6 +152,14 @@ int installFilter() {
     program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
     program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
   }
+  program[at++] = jump(SYS_setsockopt, 0, 7);
+  program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1]) + kLowHalf);
+  program[at++] = jump(SOL_SOCKET, 0, 4);
+  program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2]) + kLowHalf);
+  program[at++] = jump(kOptions[0], 1, 0);
+  program[at++] = jump(kOptions[1], 0, 1);
+  program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+  program[at++] = statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
   for (const uint32_t call : kMapping) {
     program[at++] = jump(call, 0, 4);
     program[at++] = statement(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2]) + kLowHalf);

@@ -1,10 +1,14 @@
-/** The sockets of one sleeping server, until somebody wants to play. It reports that once. */
+/**
+ * The sockets of one sleeping server, until somebody wants to play. It reports that once. Those at which logins are
+ * held are then watched until the server accepts.
+ */
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { Admission, type WakeLimit } from "./admission.ts";
 import { AnsweredSocket } from "./answered.ts";
 import { AskedSocket } from "./asked.ts";
-import type { Codecs } from "./codecs.ts";
+import type { Codecs, Conversation } from "./codecs.ts";
+import { HeldSocket } from "./held.ts";
 import type { WatchOrder } from "./messages.ts";
 import type { QueryLimit } from "./query-limit.ts";
 
@@ -20,18 +24,24 @@ export interface DoorContext {
   readonly queries: QueryLimit;
   /** Somebody wants to play, at the socket with this index. */
   readonly onWake: (index: number) => void;
+  /** After that: the server accepts connections. */
+  readonly onServed: () => void;
 }
+
+type Watched = AskedSocket | AnsweredSocket | HeldSocket;
 
 export class Door implements Disposable {
   readonly #fds: readonly FdHandle[];
-  readonly #sockets: (AskedSocket | AnsweredSocket)[];
+  #sockets: readonly Watched[];
+  #isAwake = false;
 
   /** Takes ownership of the descriptors. */
   constructor(order: WatchOrder, fds: readonly FdHandle[], context: DoorContext) {
     this.#fds = fds;
     const { minecraft, networkOf } = context.codecs;
     const admission = new Admission({ ...order, limit: context.limit, networkOf });
-    this.#sockets = fds.map((handle, index) => {
+    const streams = order.kinds.flatMap((kind, index) => (kind === "stream" ? [index] : []));
+    this.#sockets = fds.slice(0, order.kinds.length).map((handle, index) => {
       const onWake = (): void => this.#wake(index, context.onWake);
       if (order.kinds[index] === "datagram") {
         // Players of Java and of Bedrock meet on one server, by TCP and by UDP.
@@ -39,15 +49,21 @@ export class Door implements Disposable {
         return new AskedSocket(handle.fd, { ...context, codec, order, admission, onWake });
       }
       const isAnswered = order.asleep === "minecraft";
+      const converse = (isKnown: boolean): Conversation =>
+        minecraft.converse(order.server, isKnown ? order.refusal : STRANGERS);
+      const common = { ...context, admission, networkOf, onWake };
+      const at = order.kinds.length + 2 * streams.indexOf(index);
+      const [ring, program] = [fds[at], fds[at + 1]];
+      if (order.hold !== undefined && ring !== undefined && program !== undefined) {
+        const onServed = (): void => this.#served(context.onServed);
+        const held = { ...common, converse, hold: order.hold, onServed };
+        const socket = HeldSocket.attach(handle.fd, [ring.fd, program.fd], held);
+        if (socket !== undefined) return socket;
+      }
       return new AnsweredSocket(handle.fd, {
-        ...context,
-        converse: isAnswered
-          ? (isKnown) => minecraft.converse(order.server, isKnown ? order.refusal : STRANGERS)
-          : undefined,
+        ...common,
+        converse: isAnswered ? converse : undefined,
         wakesAtOnce: order.wake === "any" && !isAnswered,
-        admission,
-        networkOf,
-        onWake,
       });
     });
   }
@@ -58,12 +74,24 @@ export class Door implements Disposable {
   }
 
   #wake(index: number, tell: (index: number) => void): void {
-    if (this.#sockets.length === 0) return;
-    this.#stop();
+    if (this.#isAwake) return;
+    this.#isAwake = true;
+    this.#sockets = this.#sockets.flatMap((socket) => {
+      if (socket instanceof HeldSocket) socket.wake();
+      else socket.close();
+      return socket instanceof HeldSocket ? [socket] : [];
+    });
     tell(index);
   }
 
+  #served(tell: () => void): void {
+    this.#stop();
+    tell();
+  }
+
   #stop(): void {
-    for (const socket of this.#sockets.splice(0)) socket.close();
+    const sockets = this.#sockets;
+    this.#sockets = [];
+    for (const socket of sockets) socket.close();
   }
 }

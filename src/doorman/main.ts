@@ -78,7 +78,8 @@ function read(): void {
       continue;
     }
     const onWake = (index: number): void => say({ report: "wake", watch, index });
-    doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, queries, onWake }));
+    const onServed = (): void => say({ report: "served", watch });
+    doors.set(watch, new Door(order, fds, { sys, codecs, challenges, budget, limit, queries, onWake, onServed }));
   }
 }
 

@@ -34,6 +34,12 @@ export interface WatchOrder {
   /** Datagrams that have waited longer are dropped, in milliseconds. */
   readonly discardAfter: number;
   readonly kinds: readonly ("datagram" | "stream")[];
+  /**
+   * How long a login waits in the queue of a stream for the server, in milliseconds. Undefined: none waits. Otherwise
+   * two descriptors for each stream come after the sockets: a ring, and the program that fills it
+   * (net/arrival-program.ts).
+   */
+  readonly hold?: number;
 }
 
 /**
@@ -83,15 +89,17 @@ export function decodeOrder(bytes: Uint8Array): Order {
 
 /**
  * `ready`: confined. `wake`: somebody wants to play at the socket with this index. `dropped`: its copies of the sockets
- * of this order are closed. `players`: how many play on the server that was asked; undefined if it does not answer.
+ * of this order are closed. `served`: the server accepts, so no login of this watch waits any more. `players`: how many
+ * play on the server that was asked; undefined if it does not answer.
  */
 export type Report =
   | { readonly report: "ready" }
   | { readonly report: "wake"; readonly watch: number; readonly index: number }
   | { readonly report: "dropped"; readonly number: number }
+  | { readonly report: "served"; readonly watch: number }
   | { readonly report: "players"; readonly ask: number; readonly players: number | undefined };
 
-const [READY, WAKE, DROPPED, PLAYERS] = [1, 2, 3, 4];
+const [READY, WAKE, DROPPED, PLAYERS, SERVED] = [1, 2, 3, 4, 5];
 /** More than any server has. */
 const MOST_PLAYERS = 1_000_000;
 const UNKNOWN = -1;
@@ -106,6 +114,8 @@ export function encodeReport(report: Report): Uint8Array {
       return words(WAKE, report.watch, report.index);
     case "dropped":
       return words(DROPPED, report.number, 0);
+    case "served":
+      return words(SERVED, report.watch, 0);
     case "players":
       return words(PLAYERS, report.ask, report.players ?? UNKNOWN);
     default:
@@ -121,6 +131,7 @@ export function decodeReport(bytes: Uint8Array): Report | undefined {
   if (kind === READY) return { report: "ready" };
   if (kind === WAKE) return { report: "wake", watch: first, index: second };
   if (kind === DROPPED) return { report: "dropped", number: first };
+  if (kind === SERVED) return { report: "served", watch: first };
   if (kind !== PLAYERS || second < UNKNOWN || second > MOST_PLAYERS) return undefined;
   return { report: "players", ask: first, players: second === UNKNOWN ? undefined : second };
 }

@@ -39,6 +39,7 @@ const all = {
   exec: attempt(() => sys.exec("/bin/true", ["true"], [], 0)),
   flags: attempt(() => sys.setfl(pair[0], 0)),
   options: attempt(() => sys.setsockopt(pair[0], 1, 2, 1)),
+  tcpOptions: attempt(() => sys.setsockopt(pair[0], 6, 27, 1)),
   signal: attempt(() => process.kill(process.ppid, 0)),
   become: attempt(() => process.setuid(0)),
   chdir: attempt(() => process.chdir("/")),

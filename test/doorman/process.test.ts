@@ -64,6 +64,7 @@ describe("messages", () => {
       fc.constant({ report: "ready" as const }),
       fc.record({ report: fc.constant("wake" as const), watch: number, index: number }),
       fc.record({ report: fc.constant("dropped" as const), number }),
+      fc.record({ report: fc.constant("served" as const), watch: number }),
       fc.record({
         report: fc.constant("players" as const),
         ask: number,

@@ -12,7 +12,7 @@ import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
 import { boundSocket } from "../support/sockets.ts";
 
-const { EAGAIN, EBADF, EINVAL, EPERM, ENOENT } = constants.errno;
+const { EACCES, EAGAIN, EBADF, EINVAL, EPERM, ENOENT } = constants.errno;
 const UDP_HEADER = 8;
 const PASS = -1;
 const NOTHING = new Uint8Array(0);
@@ -131,7 +131,9 @@ describe("a socket filter", needsBpf(), () => {
         .set(0, PASS)
         .exit(),
     );
+    expect(native.filterLength(to)).toBe(0);
     check("setsockopt", native.setsockopt(to, SOL_SOCKET, SO_ATTACH_BPF, program));
+    expect(native.filterLength(to)).toBe(-EACCES);
     send(from, Buffer.from("one"));
     expect(native.bpfSet(closed, Buffer.alloc(4), Buffer.from([1, 0, 0, 0]))).toBe(0);
     send(from, Buffer.from("two"));
@@ -145,6 +147,7 @@ describe("a socket filter", needsBpf(), () => {
     expect(native.bpfSocketFilter(new Program().load(8, 0, 1, 5000).exit().encode(), log)).toBeLessThan(0);
     expect(log.toString("latin1")).toContain("invalid bpf_context access");
     expect(native.bpfSocketFilter(NOTHING, NOTHING)).toBeLessThan(0);
+    expect(native.filterLength(-1)).toBe(-EBADF);
   });
 
   it("reads fields, compares and computes as the kernel does", async () => {

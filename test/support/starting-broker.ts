@@ -13,6 +13,7 @@ import { Watcher } from "./watcher.ts";
 export const user: string = isRoot ? "user = 65534\n" : "";
 /** Programs for every user to read. */
 export const programs: TestFolder = new TestFolder({
+  "late-server.py": readFileSync(join(fixtures, "late-server.py"), "utf8"),
   "self-server.py": readFileSync(join(fixtures, "self-server.py"), "utf8"),
   "status-server.py": readFileSync(join(fixtures, "status-server.py"), "utf8"),
 });
@@ -20,6 +21,8 @@ export const programs: TestFolder = new TestFolder({
 export const selfServer: string = `command = ["/usr/bin/python3", "-S", "${programs.path}/self-server.py"]\n`;
 /** The line with a server that answers status queries of Quake III and Minecraft Java. */
 export const statusServer: string = `command = ["/usr/bin/python3", "-S", "${programs.path}/status-server.py"]\n`;
+/** The line with a server by TCP that accepts nobody before it gets SIGUSR1. */
+export const lateServer: string = `command = ["/usr/bin/python3", "-S", "${programs.path}/late-server.py"]\n`;
 const output = openSync("/dev/null", "w");
 afterAll(() => {
   programs[Symbol.dispose]();

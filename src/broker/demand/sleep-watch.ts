@@ -2,14 +2,18 @@
  * Watches the sockets of a vacant berth: itself, or by a doorman where the berth's file names a protocol. Without a
  * doorman any packet wakes the server.
  */
-import type { Native } from "../../native.ts";
+import { MAX_FDS, type Native } from "../../native.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Doormen, Watched } from "./doorman/doormen.ts";
 import { identityOf } from "./doorman/identity.ts";
+import type { Taps } from "./doorman/taps.ts";
 
 /** What a player reads whose connection cannot wait. */
 const JOIN_AGAIN = "is starting; join again in a few seconds";
+
+/** How long a doorman may hold logins after it has woken a server, whatever it sees. */
+const LONGEST_HOLD_MS = 600_000;
 
 export class SleepWatch {
   readonly #berth: Berth;
@@ -18,6 +22,9 @@ export class SleepWatch {
   readonly #onWake: (fd: number) => void;
   /** What a doorman does for us. */
   #watched: Watched | undefined;
+  /** The same, where it holds logins while the server starts. */
+  #held: Watched | undefined;
+  #heldTooLong: NodeJS.Timeout | undefined;
   /** A packet is for the doorman, who is only then there. */
   #isQuiet = false;
 
@@ -28,39 +35,49 @@ export class SleepWatch {
     this.#arrivals = new ArrivalWatch(sys, (fd) => this.#arrived(fd));
   }
 
-  /** Watches these descriptors, which must stay open until {@link disarm}, instead of any before. */
+  /** Watches these descriptors, which must stay open until {@link end}, instead of any before. */
   arm(fds: readonly number[]): void {
-    this.disarm();
+    this.end();
     const { asleep } = this.#berth.spec.server;
     if (asleep === undefined || this.#doormen === undefined) return this.#arrivals.arm(fds);
     const { name, sockets } = this.#berth;
     const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
     const shown = asleep.as.name ?? name;
-    this.#watched = this.#doormen.watch(identityOf(this.#berth), {
-      fds,
+    const kinds = sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
+    const taps = asleep.holdLogin === undefined ? undefined : this.#tapsFor(kinds, this.#doormen);
+    const watched = this.#doormen.watch(identityOf(this.#berth), {
+      fds: [...fds, ...(taps?.fds ?? [])],
       order: {
         asleep: asleep.protocol,
         wake: asleep.wake,
         networks: asleep.networks,
         discardAfter: asleep.discardAfter * 1000,
         refusal: `${shown} ${JOIN_AGAIN}`,
-        kinds: sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream")),
+        kinds,
+        ...(taps !== undefined && asleep.holdLogin !== undefined && { hold: asleep.holdLogin * 1000 }),
         server: { map: "", slots: 0, ...(port !== undefined && { port }), ...asleep.as, name: shown },
       },
       onWake: (index) => {
         const fd = fds[index];
-        if (fd !== undefined) this.#wake(fd);
+        if (fd === undefined) return;
+        if (taps !== undefined) {
+          [this.#held, this.#watched] = [this.#watched, undefined];
+          this.#heldTooLong = setTimeout(() => this.end(), LONGEST_HOLD_MS).unref();
+        }
+        this.#wake(fd);
       },
-      onAlone: () => {
-        this.#isQuiet = false;
-        this.#arrivals.arm(fds);
-      },
-      onQuiet: () => {
-        this.#isQuiet = true;
-        this.#arrivals.arm(fds);
-      },
+      onServed: () => this.end(),
+      onAlone: () => this.#watch(fds, false),
+      onQuiet: () => this.#watch(fds, true),
       onAgain: () => this.#arrivals.disarm(),
     });
+    this.#watched = {
+      arrived: () => watched.arrived(),
+      leave: () => {
+        watched.leave();
+        taps?.[Symbol.dispose]();
+      },
+    };
   }
 
   /** Whether it watches any. */
@@ -68,6 +85,7 @@ export class SleepWatch {
     return this.#watched !== undefined || this.#arrivals.armed;
   }
 
+  /** Watches no longer. Logins that are held stay so until the server accepts. */
   disarm(): void {
     this.#arrivals.disarm();
     this.#watched?.leave();
@@ -75,9 +93,30 @@ export class SleepWatch {
     this.#isQuiet = false;
   }
 
+  /** As {@link disarm}, and holds no login: the sockets may be closed. */
+  end(): void {
+    this.disarm();
+    clearTimeout(this.#heldTooLong);
+    this.#held?.leave();
+    this.#held = undefined;
+  }
+
   /** Whether a datagram or connection waits for the server now. */
   waits(fds: readonly number[]): boolean {
     return this.#arrivals.waits(fds);
+  }
+
+  /** There is no doorman. A login that it has held is the server's. */
+  #watch(fds: readonly number[], isQuiet: boolean): void {
+    if (this.#held !== undefined) return this.end();
+    this.#isQuiet = isQuiet;
+    this.#arrivals.arm(fds);
+  }
+
+  /** One message has all descriptors, so not of very many sockets. */
+  #tapsFor(kinds: readonly ("datagram" | "stream")[], doormen: Doormen): Taps | undefined {
+    const streams = kinds.filter((kind) => kind === "stream").length;
+    return streams > 0 && kinds.length + 2 * streams <= MAX_FDS ? doormen.taps(streams) : undefined;
   }
 
   #arrived(fd: number): void {

@@ -101,7 +101,7 @@ export class Starter {
   /** Starts nothing until {@link release}: the client that stops the server may want to take the berth afterwards. */
   hold(): void {
     this.#holds++;
-    this.#arrivals.disarm();
+    this.#arrivals.end();
   }
 
   release(): void {
@@ -112,7 +112,7 @@ export class Starter {
   /** Watches no socket until {@link resume}: sockets may be closed meanwhile. */
   pause(): void {
     this.#isPaused = true;
-    this.#arrivals.disarm();
+    this.#arrivals.end();
   }
 
   resume(): void {
@@ -149,7 +149,7 @@ export class Starter {
 
   /** Starts nothing any more. A running server keeps running. */
   close(): void {
-    this.#arrivals.disarm();
+    this.#arrivals.end();
     clearTimeout(this.#timer);
     this.#current = undefined;
     this.#context.dequeue(this);

@@ -1,7 +1,7 @@
 /** `server.asleep` and its kin: who answers for a server on demand while it does not run, and what starts it. Pure. */
 import { isIP } from "node:net";
 import { duration, integer, listOf, type Reader, refuse, text, word } from "../toml/reader.ts";
-import type { Context, DefaultedKey, Section } from "../toml/section.ts";
+import type { Context, DefaultedKey, Key, Section } from "../toml/section.ts";
 import { suggest } from "../toml/suggest.ts";
 import type { Value } from "../toml/tree.ts";
 import type { AsleepAs, AsleepProtocol, AsleepSpec, SocketSpec, StartMode, WakeMode } from "./spec.ts";
@@ -16,6 +16,8 @@ const LONGEST = 256;
 /** One message to the doorman has them all. */
 const MOST_NETWORKS = 200;
 const DAY = 24 * 3600;
+/** A client of Minecraft Java gives up after 30 seconds. */
+const LONGEST_HOLD = 28;
 
 const asleepAs: Reader<AsleepAs> = (value, reading) => {
   if (value.kind !== "table") return refuse(value, reading, "a table", EXAMPLE);
@@ -49,6 +51,7 @@ export const asleepKeys: {
   readonly wake: DefaultedKey<WakeMode>;
   readonly knownNetworks: DefaultedKey<readonly string[]>;
   readonly discardAfter: DefaultedKey<number>;
+  readonly holdLogin: Key<number>;
 } = {
   asleep: {
     name: "asleep",
@@ -73,6 +76,7 @@ export const asleepKeys: {
     default: "[]",
   },
   discardAfter: { name: "discard-after", type: "duration", read: duration(DAY), fallback: 30, default: '"30s"' },
+  holdLogin: { name: "hold-login", type: "duration", read: duration(LONGEST_HOLD), default: "none" },
 };
 
 const isEmpty = (value: Value): boolean => value.kind === "list" && value.items.length === 0;
@@ -115,7 +119,7 @@ export function readAsleep(
     report(
       entry.origin,
       `server.${name} does nothing without server.asleep`,
-      `add asleep = "quake3", or remove ${name}`,
+      `add asleep = "${name === asleepKeys.holdLogin.name ? "minecraft" : "quake3"}", or remove ${name}`,
     );
   }
   const wake = section.value(asleepKeys.wake);
@@ -134,6 +138,12 @@ export function readAsleep(
     const remedy = 'add wake = "known-address", or remove known-networks';
     report(known.origin, 'server.known-networks does nothing without wake = "known-address"', remedy);
   }
+  const hold = table.entries.get(asleepKeys.holdLogin.name);
+  const isByTcp = sockets.some(({ listen }) => listen.some(({ kind }) => kind === "stream"));
+  if (hold !== undefined && written !== undefined && !(byTcp.includes(protocol) && isByTcp)) {
+    const remedy = `remove ${asleepKeys.holdLogin.name}`;
+    report(hold.origin, "server.hold-login is for Minecraft Java, whose players join by TCP", remedy);
+  }
   if (protocol === "none") return undefined;
   return {
     protocol,
@@ -141,5 +151,6 @@ export function readAsleep(
     networks,
     as: section.value(asleepKeys.asleepAs),
     discardAfter: section.value(asleepKeys.discardAfter),
+    holdLogin: section.optional(asleepKeys.holdLogin),
   };
 }

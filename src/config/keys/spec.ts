@@ -143,6 +143,8 @@ export interface AsleepSpec {
   readonly as: AsleepAs;
   /** Seconds that a datagram may wait before it is too old to start the server. */
   readonly discardAfter: number;
+  /** Seconds that a login of Minecraft Java waits for the server. Undefined: none waits. */
+  readonly holdLogin: number | undefined;
 }
 
 /** Whether what a tenant writes is kept for the next tenant, or is gone when the lease ends. */

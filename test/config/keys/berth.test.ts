@@ -167,6 +167,7 @@ discard-after = "1min"
         networks: ["192.0.2.0/24", "2001:db8::/32"],
         as: { name: "Bob's", map: "q3dm17", game: "cpma", version: "1.32", slots: 16, protocol: 71 },
         discardAfter: 60,
+        holdLogin: undefined,
       },
     });
     expect(spec.observer).toEqual({ uids: [7], gids: [], units: [] });
@@ -670,6 +671,16 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('wake = "any"'), /^4: server\.wake does nothing without server\.asleep/],
     [inServer("asleep-as = { slots = 1 }"), /^4: server\.asleep-as does nothing without server\.asleep/],
     [inServer('discard-after = "5s"'), /^4: server\.discard-after does nothing without/],
+    [inServer('hold-login = "5s"'), /^4: server\.hold-login does nothing without/],
+    [inServer(`${asleep}hold-login = "5s"`), /^7: server\.hold-login is for Minecraft Java, whose players join by TCP/],
+    [
+      inServer(`${asleep.replace("quake3", "minecraft")}hold-login = "5s"`),
+      /^7: server\.hold-login is for Minecraft Java, whose players join by TCP/,
+    ],
+    [
+      `[sockets.a]\nlisten = ["tcp://127.0.0.1:5154"]\n[server]\n${asleep.replace("quake3", "minecraft")}hold-login = "29s"`,
+      /^7: server\.hold-login is "29s", .* from 1 to 28 seconds/,
+    ],
     [inServer(`${asleep}known-networks = ["::/0"]`), /^7: server\.known-networks does nothing without wake = "known-/],
     [inServer(`${asleep}wake = "known-address"\nknown-networks = ["10.0.0.1"]`), /^8: .* which is not ADDRESS\/BITS/],
     [inServer(`${asleep}wake = "known-address"\nknown-networks = ["10.0.0.0/33"]`), /^8: .* not ADDRESS\/BITS/],

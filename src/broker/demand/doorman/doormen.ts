@@ -3,12 +3,14 @@
  * few users have theirs from the beginning. Those of more users begin when something comes for their servers, and there
  * are never too many: then the one that has been there longest goes.
  */
+import { BerthError } from "../../../errors.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import type { Question } from "./asks.ts";
 import type { Identity } from "./doorman-process.ts";
 import type { Guest } from "./guest.ts";
 import { DEFAULT_DOORMAN_LIMITS, type DoormanLimits } from "./limits.ts";
+import { Taps } from "./taps.ts";
 import { UserDoorman } from "./user-doorman.ts";
 
 /** How long one stays that has nothing to do. */
@@ -60,6 +62,7 @@ export class Doormen {
   #look: NodeJS.Timeout | undefined;
   #isWithdrawn = false;
   #isClosed = false;
+  #hasToldOfTaps = false;
   #lastId = 0;
 
   constructor(options: DoormenOptions) {
@@ -73,6 +76,23 @@ export class Doormen {
     if (this.#postOf(identity) !== undefined || this.#posts.size < this.#limits.eager) this.#guard(visit);
     else this.#quiet(visit);
     return { leave: () => this.#over(visit), arrived: () => this.#arrived(visit) };
+  }
+
+  /** For so many listening sockets. Undefined if the kernel lets this process make none: it is logged once. */
+  taps(count: number): Taps | undefined {
+    const { sys, log } = this.#options;
+    try {
+      return Taps.open(count, sys);
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      if (this.#hasToldOfTaps) return undefined;
+      this.#hasToldOfTaps = true;
+      log("warning", `logins are not held, so players are told to join again: ${error.message}; it needs CAP_BPF`, {
+        event: "doorman",
+        reason: error.message,
+      });
+      return undefined;
+    }
   }
 
   /** Has a doorman ask a server that runs. There is no answer if there are too many doormen. */

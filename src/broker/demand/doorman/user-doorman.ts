@@ -10,7 +10,7 @@ import { Asks, type Question } from "./asks.ts";
 import { DoormanProcess, type Identity, isFull } from "./doorman-process.ts";
 import { Drops } from "./drops.ts";
 import { END_MS, EndingDoormen } from "./ending-doormen.ts";
-import type { Guest, Housed } from "./guest.ts";
+import { type Guest, Housed } from "./guest.ts";
 import type { DoormanLimits } from "./limits.ts";
 
 /** When to send again what its channel had no room for. */
@@ -72,7 +72,7 @@ export class UserDoorman {
   }
 
   watch(id: number, guest: Guest): void {
-    const watched: Housed = { guest, state: "waiting" };
+    const watched = new Housed(guest);
     this.#guests.set(id, watched);
     if (this.#process === undefined && this.#again === undefined) this.#start();
     if (this.#process === undefined) this.#leaveAlone(id, watched);
@@ -90,7 +90,7 @@ export class UserDoorman {
   leave(id: number): void {
     const watched = this.#guests.get(id);
     this.#guests.delete(id);
-    if (watched?.state !== "given") return;
+    if (watched?.takeAway() !== true) return;
     this.#drops.add(id);
     this.#flush();
   }
@@ -98,11 +98,7 @@ export class UserDoorman {
   /** Has it drop everything, until {@link readmit}. */
   withdraw(): void {
     this.#isWithdrawn = true;
-    for (const [id, watched] of this.#guests) {
-      if (watched.state !== "given") continue;
-      watched.state = "waiting";
-      this.#drops.add(id);
-    }
+    for (const [id, watched] of this.#guests) if (watched.takeAway()) this.#drops.add(id);
     this.#flush();
   }
 
@@ -196,7 +192,7 @@ export class UserDoorman {
     this.#readyAt = undefined;
     this.#drops.clear();
     this.#asks.giveUp();
-    for (const watched of this.#guests.values()) if (watched.state === "given") watched.state = "waiting";
+    for (const watched of this.#guests.values()) watched.takeAway();
     if (this.#process === undefined) return;
     this.#process.kill();
     this.#ending.add(this.#process);
@@ -210,7 +206,9 @@ export class UserDoorman {
       this.#flush();
     } else if (report.report === "wake") {
       const watched = this.#guests.get(report.watch);
-      if (watched?.state === "given") watched.guest.onWake(report.index);
+      if (watched?.wake() === true) watched.guest.onWake(report.index);
+    } else if (report.report === "served") {
+      this.#guests.get(report.watch)?.guest.onServed?.();
     } else if (report.report === "players") {
       this.#asks.answered(report.ask, report.players);
       this.#flush();

@@ -20,7 +20,7 @@ const KEYS: Readonly<Record<string, ReadonlySet<string>>> = {
     ...["command", "user", "enter", "deliver", "other-binds", "any-namespace", "environment", "inherit-environment"],
     ...["directory", "umask", "limits", "no-namespaces", "console", "lease", "start", "stop-signal", "stop-timeout"],
     ...["stop-after", "drain", "drain-signal", "drain-command", "watchdog", "query", "sdk", "sdk-grpc-port"],
-    ...["sdk-http-port", "asleep", "asleep-as", "wake", "known-networks", "discard-after"],
+    ...["sdk-http-port", "asleep", "asleep-as", "wake", "known-networks", "discard-after", "hold-login"],
   ]),
 };
 

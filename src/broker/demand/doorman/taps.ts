@@ -1,0 +1,45 @@
+/**
+ * What a doorman needs to see the logins that wait at a listening socket: a ring, and a program that copies into it.
+ * The kernel lets only those with CAP_BPF make them. The doorman attaches the program, which any process may.
+ */
+
+import { check } from "../../../errors.ts";
+import { FdHandle } from "../../../fd.ts";
+import type { Native } from "../../../native.ts";
+import { arrivalProgram, RING_BYTES } from "../../../net/arrival-program.ts";
+import { MAP_TYPES } from "../../../net/bpf-program.ts";
+
+const NO_LOG = new Uint8Array(0);
+
+export class Taps implements Disposable {
+  readonly #handles: FdHandle[] = [];
+
+  /** For so many sockets. Throws SYSTEM_ERROR. */
+  static open(count: number, sys: Native): Taps {
+    const taps = new Taps();
+    try {
+      for (let made = 0; made < count; made++) taps.#open(sys);
+      return taps;
+    } catch (error) {
+      taps[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** For each socket the ring and the program. Borrowed. */
+  get fds(): number[] {
+    return this.#handles.map(({ fd }) => fd);
+  }
+
+  /** Idempotent. */
+  [Symbol.dispose](): void {
+    for (const handle of this.#handles.splice(0)) handle.close();
+  }
+
+  #open(sys: Native): void {
+    const ring = FdHandle.adopt(check("bpf", sys.bpfMap(MAP_TYPES.ring, 0, 0, RING_BYTES)), sys);
+    this.#handles.push(ring);
+    const program = check("bpf", sys.bpfSocketFilter(arrivalProgram(ring.fd), NO_LOG));
+    this.#handles.push(FdHandle.adopt(program, sys));
+  }
+}
