@@ -1,11 +1,11 @@
 /**
- * A berth moves with its files between real agents and brokers on loopback. A stand-in takes the part of the root
- * program that reads and replaces them.
+ * A berth moves with its files between real agents and brokers on loopback: once with the root program that reads and
+ * replaces them, and where it has to fail or wait with a stand-in for it.
  */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
@@ -14,6 +14,7 @@ import { TestFolder } from "../support/broker.ts";
 import { Certificates } from "../support/fleet/certificates.ts";
 import { TestEtcd } from "../support/fleet/etcd.ts";
 import { freePools, runFleet, TestHost } from "../support/fleet/host.ts";
+import { StateService } from "../support/fleet/state-service.ts";
 import { StateStandIn } from "../support/fleet/state-stand-in.ts";
 import { randomBytes } from "../support/fleet/world.ts";
 import { needs } from "../support/needs.ts";
@@ -30,25 +31,36 @@ describe("moving berths with their files", { ...needs("casync", "etcd", "openssl
   const keys = new Keys();
   const hosts = new Map<string, TestHost>();
   const states = new Map<string, StateStandIn>();
+  const services: StateService[] = [];
   let certificates: Certificates;
   let etcd: TestEtcd;
   let client: EtcdClient;
 
   beforeAll(async () => {
-    certificates = new Certificates("server", "root", "h1", "h2");
+    certificates = new Certificates("server", "root", "h1", "h2", "real-1", "real-2");
     etcd = await TestEtcd.start({ scheme: "https", args: certificates.ofServer("server") });
     client = new EtcdClient([etcd.endpoint], certificates.tls("root"));
     for (const name of ["h1", "h2"]) {
       const state = await StateStandIn.start(() => host(name));
       states.set(name, state);
-      const store = ["--store", join(folder.path, name), "--store-listen", `127.0.0.1:${await freePort()}`];
-      const files = ["--state-socket", state.socket, ...store, ...certificates.options(name)];
-      hosts.set(name, await TestHost.start(name, etcd.endpoint, ...(await freePools(2)), ...files));
+      await addHost(name, state.socket);
+    }
+    for (const name of ["real-1", "real-2"]) {
+      const socket = join(folder.path, `${name}.sock`);
+      await addHost(name, socket);
+      const folders = ["--folder", host(name).stateFile("..", "berths"), "--state", host(name).stateFile()];
+      const none = ["--config", join(folder.path, "none")];
+      services.push(await StateService.start(socket, [...folders, ...none, "--socket", host(name).socket]));
     }
   }, 120_000);
+  async function addHost(name: string, stateSocket: string): Promise<void> {
+    const store = ["--store", join(folder.path, name), "--store-listen", `127.0.0.1:${await freePort()}`];
+    const files = ["--state-socket", stateSocket, ...store, ...certificates.options(name)];
+    hosts.set(name, await TestHost.start(name, etcd.endpoint, ...(await freePools(2)), ...files));
+  }
   afterAll(async () => {
     for (const one of hosts.values()) await one[Symbol.asyncDispose]();
-    for (const one of states.values()) await one[Symbol.asyncDispose]();
+    for (const one of [...states.values(), ...services]) await one[Symbol.asyncDispose]();
     client[Symbol.dispose]();
     await etcd[Symbol.asyncDispose]();
     certificates[Symbol.dispose]();
@@ -66,8 +78,8 @@ describe("moving berths with their files", { ...needs("casync", "etcd", "openssl
     return found;
   }
   const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args, ...certificates.options("root"));
-  /** Applies a set of one berth on h1, whose server has a world, and waits until it has been written. */
-  async function start(name: string, megabytes: number, image = `${folder.path}/image`): Promise<string> {
+  /** Applies a set of one berth on a host, whose server has a world, and waits until it has been written. */
+  async function start(name: string, megabytes: number, image = `${folder.path}/image`, on = "h1"): Promise<string> {
     folder.write({
       "world.py": readFileSync(join(packageRoot, "test/fixtures/fleet/world.py"), "utf8"),
       [`${name}.toml`]: `name = "${name}"
@@ -78,11 +90,12 @@ command = ["python3", "${folder.path}/world.py", "{root}", "${megabytes}"]
 user = "range"
 `,
     });
-    await fleet("cordon", "h2");
+    const others = [...hosts.keys()].filter((one) => one !== on);
+    for (const other of others) await fleet("cordon", other);
     expect(await fleet("apply", `${folder.path}/${name}.toml`)).toMatchObject({ code: 0, err: "" });
-    await fleet("uncordon", "h2");
+    for (const other of others) await fleet("uncordon", other);
     const berth = `${name}-1`;
-    await expect.poll(() => existsSync(upper("h1", berth, "servers")), SOON).toBe(true);
+    await expect.poll(() => existsSync(upper(on, berth, "servers")), SOON).toBe(true);
     return berth;
   }
   const upper = (on: string, berth: string, file: string) => host(on).stateFile("roots", berth, "upper", file);
@@ -105,6 +118,12 @@ user = "range"
     for (const [name, one] of hosts) if ((await one.servers()).get(berth) !== undefined) found.push(name);
     return found;
   };
+
+  function importImage(on: string): void {
+    const image = [join(packageRoot, "dist/berth/berth.cjs"), "image", "import", "--version", "1"];
+    const state = ["--state", host(on).stateFile(), "tree", `${folder.path}/image`];
+    execFileSync(process.execPath, [...image, ...state], { stdio: "pipe" });
+  }
 
   it("sends a world while its server runs, and what changes after it has ended; the way back sends little", async () => {
     const berth = await start("world", MEGABYTES);
@@ -145,7 +164,7 @@ user = "range"
     stateOf("h2").before = async (call) => {
       if (call.startsWith("Restore")) throw new Error("the disk is full");
     };
-    const failed = await fleet("move", berth, "--deadline", "0");
+    const failed = await fleet("move", berth, "--to", "h2", "--deadline", "0");
     stateOf("h2").before = async () => undefined;
     expect(failed).toMatchObject({ code: 1, out: "" });
     expect(failed.err).toContain("stay-1 stays on h1: h2: the disk is full");
@@ -172,7 +191,7 @@ user = "range"
         calls.emit("begun");
         await goesOn;
       };
-      const moving = fleet("move", berth, "--deadline", "0");
+      const moving = fleet("move", berth, "--to", "h2", "--deadline", "0");
       await begun;
       await host(victim).killAgent();
       expect((await runningOn(berth)).length).toBeLessThan(2);
@@ -191,16 +210,27 @@ user = "range"
       await fleet("rm", berth.replace(/-1$/, ""));
     });
 
+  it("by the root program itself: the server finds its files on a host that had neither them nor the image", async () => {
+    importImage("real-1");
+    const berth = await start("real", 2, "tree@1", "real-1");
+    const owner = statSync(upper("real-1", berth, "world")).uid;
+    const moved = await fleet("move", berth, "--to", "real-2", "--deadline", "0");
+    expect(moved).toMatchObject({ code: 0 });
+    expect(moved.err).toMatch(/real-1: the image tree@1 goes to real-2: [\d.]+ kB/);
+    await expect.poll(() => serversIn("real-2", berth).length, SOON).toBe(2);
+    expect(serversIn("real-2", berth)[1]?.[1]).toBe(worldIn("real-1", berth));
+    // Ids are of the range that the berth has there.
+    expect(statSync(upper("real-2", berth, "world")).uid % 65_536).toBe(owner % 65_536);
+    expect(await runningOn(berth)).toEqual(["real-2"]);
+    await fleet("rm", "real");
+  });
+
   it("an image that names its version goes first to a host that does not have it", async () => {
-    for (const name of hosts.keys()) {
-      const image = [join(packageRoot, "dist/berth/berth.cjs"), "image", "import", "--version", "1"];
-      const state = ["--state", host(name).stateFile(), "tree", `${folder.path}/image`];
-      execFileSync(process.execPath, [...image, ...state], { stdio: "pipe" });
-    }
+    for (const name of states.keys()) importImage(name);
     const content = randomBytes(9, 3 * 1024 * 1024);
     writeFileSync(stateOf("h1").imageFile("tree", "1"), content);
     const berth = await start("imaged", 1, "tree@1");
-    const moved = await fleet("move", berth, "--deadline", "0");
+    const moved = await fleet("move", berth, "--to", "h2", "--deadline", "0");
     expect(moved).toMatchObject({ code: 0 });
     expect(moved.err).toContain("imaged-1: the image tree@1 goes to h2: 3.1 MB");
     expect(readFileSync(stateOf("h2").imageFile("tree", "1")).equals(content)).toBe(true);
@@ -210,7 +240,7 @@ user = "range"
       one.before = async (call) => {
         if (call.startsWith("ExportImage")) throw new Error("there is no method ExportImage");
       };
-    const back = await fleet("move", berth, "--deadline", "0");
+    const back = await fleet("move", berth, "--to", "h1", "--deadline", "0");
     for (const one of states.values()) one.before = async () => undefined;
     expect(back).toMatchObject({ code: 0 });
     expect(back.err).toContain("imaged-1: the image tree@1 was not sent: h2: there is no method ExportImage");
