@@ -12,6 +12,7 @@ export function beginKeeping(parts: Settled): void {
     parts.locks.keeper = notedProcess(pid, pidfd);
     noteHeld(parts);
   };
+  shutdowns.begin();
   for (const berth of berths.all()) keepCopies(berth, keeper, shutdowns);
   keeper.start();
   keeper.flush();

@@ -254,7 +254,7 @@ type Wake (at: int, cause: (datagram, connection), socket: ?string)
 type Query (type: string, host: ?string, port: ?int)
 type Players (count: int, max: ?int, name: ?string, map: ?string, at: int)
 type Sdk (protocol: (agones), grpc: int, http: int, uid: ?int, watchdog: ?int)
-type Draining (began: int, deadline: ?int, joins: ?(queue, serve), note: ?string)
+type Draining (began: int, deadline: ?int, joins: ?(queue, refuse, serve), note: ?string)
 type Berth (name: string, state: (vacant, occupied, handover), descriptors: []Descriptor, range: ?Range, root: ?Root, lease: ?Lease, ready: ?bool, status: ?string, outdated: ?bool, older: ?[]string, start: ?Start, kept: ?int, problems: ?[]Problem, wait: ?Wait, since: ?int, restarts: ?int, wake: ?Wake, query: ?Query, players: ?Players, drain: ?Draining, sdk: ?Sdk)
 method List() -> (berths: []Berth)
 

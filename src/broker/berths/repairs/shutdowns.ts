@@ -55,6 +55,11 @@ export class Shutdowns {
     this.#options = options;
   }
 
+  /** From the beginning, so that a first lease leaves no descriptor. Where there is none yet, the first lease tries. */
+  begin(): void {
+    this.#open();
+  }
+
   /** Watches a socket that somebody else has, until it is closed. Where that cannot be, the end of a lease repairs. */
   watch(socket: HeldSocket): void {
     if (this.#bySocket.has(socket) || !socket.open || !canBeRenewed(socket)) return;
