@@ -22,7 +22,7 @@ import { problemOfExtracted } from "../../src/cli/backup/extracted.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { berth, cli, Lines, start } from "./support.ts";
+import { berth, cli, endServersWithTest, Lines, start } from "./support.ts";
 
 /** No broker is there, so the commands work on the folder. */
 const nowhere = { BERTHD_SOCKET: "/nowhere/broker" };
@@ -320,6 +320,7 @@ describe("berth backup and restore, with a broker", needs("root"), () => {
   test("a server on demand is stopped, and the next packet starts it", async () => {
     using state = new TestFolder();
     await using served = await broker(state);
+    endServersWithTest(served.socket);
     const env = { BERTHD_SOCKET: served.socket };
     const port = await freePort();
     const server = `command = ["/bin/sh", "-c", "echo x >>{root}/starts; exec sleep 1000"]\nstart = "on-demand"\n`;
