@@ -16,13 +16,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { giveName } from "../../src/cli/backup/archive.ts";
 import { problemOfExtracted } from "../../src/cli/backup/extracted.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
-import { berth, cli, endServersWithTest, Lines, start } from "./support.ts";
+import { berth, cli, Lines, start } from "./support.ts";
 
 /** No broker is there, so the commands work on the folder. */
 const nowhere = { BERTHD_SOCKET: "/nowhere/broker" };
@@ -320,7 +320,6 @@ describe("berth backup and restore, with a broker", needs("root"), () => {
   test("a server on demand is stopped, and the next packet starts it", async () => {
     using state = new TestFolder();
     await using served = await broker(state);
-    endServersWithTest(served.socket);
     const env = { BERTHD_SOCKET: served.socket };
     const port = await freePort();
     const server = `command = ["/bin/sh", "-c", "echo x >>{root}/starts; exec sleep 1000"]\nstart = "on-demand"\n`;
@@ -337,6 +336,9 @@ describe("berth backup and restore, with a broker", needs("root"), () => {
     expect(stdout).toMatch(/^game: saved \S+ \(\S+ KiB\); its server was stopped, and the next packet starts it\n$/);
     // It never read that packet, so this is the next one, too.
     await expect.poll(() => readFileSync(saves, "utf8")).toBe("x\nx\n");
+    const { lease } = JSON.parse((await berth(["show", "--json", "game"], env)).stdout) as { lease: { pid: number } };
+    // It outlives its broker.
+    onTestFinished(() => void process.kill(lease.pid, "SIGKILL"));
   });
 
   test("a berth without a root is told what to do instead", async () => {
