@@ -11,17 +11,30 @@ export class Scratch implements Disposable {
   constructor(parent: string, what: "snapshot" | "saving" | "restoring") {
     this.path = join(parent, `${what}-${process.pid}`);
     system(parent, () => {
-      for (const name of readdirSync(parent)) {
-        const pid = /^(?:snapshot|saving|restoring)-(\d+)$/.exec(name)?.[1];
-        if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`)))
-          remove(join(parent, name));
-      }
+      removeAbandoned(parent);
       mkdirSync(this.path, { mode: 0o700 });
     });
   }
 
   [Symbol.dispose](): void {
     remove(this.path);
+  }
+}
+
+/** Removes what killed commands have left of any berth. It may be as large as the berth's files. */
+export function removeAllAbandoned(state: string): void {
+  const roots = join(state, "roots");
+  system(roots, () => {
+    if (!existsSync(roots)) return;
+    for (const one of readdirSync(roots, { withFileTypes: true }))
+      if (one.isDirectory()) removeAbandoned(join(roots, one.name));
+  });
+}
+
+function removeAbandoned(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const pid = /^(?:snapshot|saving|restoring)-(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && (Number(pid) === process.pid || !existsSync(`/proc/${pid}`))) remove(join(parent, name));
   }
 }
 

@@ -28,7 +28,10 @@ export async function restore({ berth: name }: RestoreRequest, work: Work): Prom
   mustBeOfFleet(name, folders);
   // The first lease has reserved it.
   const range = rangeOf(state, name);
-  if (range !== undefined && range.base !== early?.base) await giveTo(range, upper, signal);
+  // Of an archive of another host no file may keep its owner.
+  if (range === undefined)
+    throw new BerthError("STATE_ABSENT", `berth ${name} has no range of ids, so its files cannot be restored`);
+  if (range.base !== early?.base) await giveTo(range, upper, signal);
   if (signal.aborted) throw abortError(signal);
   if (connection.isGone) throw new BerthError("CONNECTION_CLOSED", "the agent has closed the connection");
   exchange(join(folder, UPPER), upper, scratch.path, false);

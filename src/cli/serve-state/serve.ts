@@ -5,6 +5,7 @@
 import { BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
 import { printable } from "../../printable.ts";
+import { removeAllAbandoned } from "../backup/scratch.ts";
 import { sizeOf } from "../print/size.ts";
 import { exportImage, importImage } from "./images.ts";
 import { type Limits, PeerConnection } from "./peer-connection.ts";
@@ -35,6 +36,7 @@ export async function serveState({ uid, limits, ...rest }: ServeOptions): Promis
     const [pid, user] = peer;
     if (user !== uid) throw new BerthError("REFUSED", `pid ${pid} is of user ${user}; only user ${uid} is served`);
     const request = parseRequest(await connection.line());
+    removeAllAbandoned(rest.state);
     what = `${request.method} ${"berth" in request ? request.berth : `${request.image}@${request.version}`}`;
     const bytes = await act(request, { ...rest, connection });
     await connection.answer({ ok: true, bytes });

@@ -80,7 +80,8 @@ export async function importVersion(
     images.publish(finished, manifest, false);
     return manifest;
   } finally {
-    await staging.clear();
+    // The next import removes what is left then.
+    await staging.clear().catch(() => undefined);
   }
 }
 

@@ -104,6 +104,22 @@ describe("berth serve-state", needs("root"), () => {
     expect((await ask(service.path, { method: "Save", berth: "new" })).lines.at(-1)).toMatchObject(done);
   });
 
+  test("a berth without a range of ids gets no files: they would keep the owners of another host", async () => {
+    const { bytes } = await save();
+    fleet.write({ "plain.toml": '[root]\nimage = "arena"\nshift = "none"\n' });
+    expect((await berth(["reload"], env)).code).toBe(0);
+    const { lines } = await ask(service.path, { method: "Restore", berth: "plain" }, [bytes]);
+    expect(lines).toEqual([refusal(/berth plain has no range of ids/, "STATE_ABSENT")]);
+    expect(readdirSync(folder("plain")).filter((one) => one.startsWith("restoring"))).toEqual([]);
+  });
+
+  test("what a killed request of another berth has left is removed", async () => {
+    const left = join(folder("other"), "restoring-4194304"); // no process has this number (proc(5), pid_max)
+    mkdirSync(left, { recursive: true });
+    expect((await save()).lines.at(-1)).toMatchObject(done);
+    expect(existsSync(left)).toBe(false);
+  });
+
   test("two archives of the same files differ only in their first member", async () => {
     const [one, other] = [(await save()).bytes, (await save()).bytes];
     expect(one.length).toBe(other.length);
