@@ -202,7 +202,7 @@ export class HeldSocket implements Disposable, CaredFor {
   reopen(): void {
     const fresh = openSocket(this.listen, this.#options, this.#sys);
     this.#path.remove();
-    this.#take(fresh, this.#care.isShared);
+    this.#take(fresh, this.#care.isShared, "dropNow");
     this.#bind();
   }
 
@@ -211,14 +211,14 @@ export class HeldSocket implements Disposable, CaredFor {
     return this.reachable ? undefined : this.#reopen(PATH_LOST);
   }
 
-  /** Takes a new listener at its address, unless a repair is about to. If that cannot be, throws and keeps this one. */
+  /** Takes a new listener at its address, and waits for nobody. False: a repair is about to. Throws, and keeps this. */
   renewListener(): boolean {
     const { isShared, isGivenUp } = this.#care;
     if (isGivenUp) return false;
     using fresh = openSocket(this.listen, this.#options, this.#sys);
     this.#path.remove();
     this.#bind(fresh.fd);
-    this.#take(fresh.move(), isShared);
+    this.#take(fresh.move(), isShared, "drop");
     return true;
   }
 
@@ -280,10 +280,10 @@ export class HeldSocket implements Disposable, CaredFor {
       check("listen", this.#sys.listen(fd, backlog), formatListenAddress(this.listen));
   }
 
-  #take(fresh: FdHandle, wasShared: boolean): void {
-    this.storedCopy?.dropNow();
+  #take(fresh: FdHandle, wasShared: boolean, drop: keyof StoredCopy): void {
+    this.storedCopy?.[drop]();
     this.storedCopy = undefined;
-    this.#handle.replace(fresh, this.listen, wasShared);
+    this.#handle.replace(fresh, this.listen, wasShared, drop);
     this.#path.renew();
   }
 

@@ -56,12 +56,15 @@ export class KeptHandle {
     this.#kept = undefined;
   }
 
-  /** As {@link close}, and the other one takes its place. Its address is free then, unless a tenant holds that up. */
-  replace(fresh: FdHandle, listen: ListenAddress, isShared: boolean): void {
+  /**
+   * As {@link close}, and the other one takes its place. With `dropNow` its address is free then, unless a tenant holds
+   * that up; with `drop` nobody waits.
+   */
+  replace(fresh: FdHandle, listen: ListenAddress, isShared: boolean, drop: "drop" | "dropNow"): void {
     this.#close(listen, isShared);
     this.#handle = fresh;
     this.#inode = undefined;
-    this.#kept?.dropNow();
+    this.#kept?.[drop]();
     this.#kept = undefined;
   }
 

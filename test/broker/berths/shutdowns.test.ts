@@ -1,15 +1,19 @@
 /** A server that shuts down its listener and still has the berth: a new one is opened at the address at once. */
 import { constants } from "node:os";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { SHUTDOWN_INTERVAL_MS } from "../../../src/broker/berths/repairs/shutdowns.ts";
+import { Keeper } from "../../../src/broker/guard/keeper.ts";
+import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { type Native, native } from "../../../src/native.ts";
 import { EPOLL_CTL_ADD, EPOLLONESHOT, EPOLLRDHUP } from "../../../src/native-poll.ts";
+import type { ListenAddress } from "../../../src/net/address.ts";
 import { startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
 import { expectFdsAgain, settledFds } from "../../support/fds.ts";
 import { connected, freePort } from "../../support/ports.ts";
 import { Puppet } from "../../support/puppet.ts";
 
 const { EMFILE } = constants.errno;
+const SHUT_RDWR = 2;
 /** After a lease, its repair or the watch may come first. */
 const AGAIN = /^berth arena: socket game was shut down by the server; it (listens|was opened) again$/;
 const RENEWED = "berth arena: socket game was shut down by the server; it was opened again";
@@ -199,6 +203,32 @@ while time.monotonic() < end:
   });
 });
 
+it("nobody waits until the copies of a listener that is opened again at once are closed", () => {
+  const keeper = new Keeper({ sys: native, log: () => undefined, zygote: () => undefined });
+  const settle = vi.spyOn(keeper, "settle");
+  const listen: ListenAddress = {
+    kind: "stream",
+    address: { family: "ipv4", host: "127.0.0.1", port: 0 },
+    dualStack: false,
+  };
+  const storedCopy = { drop: vi.fn(), dropNow: vi.fn() };
+  using socket = HeldSocket.open(listen, { backlog: 9, v6only: false, mode: 0o600 }, native);
+  const isKept = (): boolean => {
+    socket.share();
+    socket.storedCopy = storedCopy;
+    return socket.keep(keeper, "berth arena");
+  };
+  expect(isKept()).toBe(true);
+  expect(native.shutdown(socket.fd, SHUT_RDWR)).toBe(0);
+  expect(socket.renewListener()).toBe(true);
+  expect([storedCopy.drop, storedCopy.dropNow, settle].map(({ mock }) => mock.calls.length)).toEqual([1, 0, 0]);
+  // Where the bind comes after, the address must be free.
+  expect(isKept()).toBe(true);
+  socket.reopen();
+  expect([storedCopy.drop, storedCopy.dropNow, settle].map(({ mock }) => mock.calls.length)).toEqual([1, 1, 1]);
+  keeper.retire();
+});
+
 it("connections make no epoll ready that waits for a hang-up alone", async () => {
   const epoll = native.epollCreate(0);
   const ids = new Uint32Array(2);
@@ -211,7 +241,7 @@ it("connections make no epoll ready that waits for a hang-up alone", async () =>
     expect(native.getsockname(listener, name)).toBe(16);
     (await connected(new DataView(name.buffer).getUint16(2))).destroy();
     expect(native.epollReady(epoll, ids)).toBe(0);
-    expect(native.shutdown(listener, 2)).toBe(0);
+    expect(native.shutdown(listener, SHUT_RDWR)).toBe(0);
     expect([native.epollReady(epoll, ids), ids[0]]).toEqual([1, 812]);
     expect(native.epollReady(epoll, ids)).toBe(0);
   } finally {
