@@ -157,6 +157,8 @@ export class SocketCare {
       const carried = new Set(this.#carried);
       const { configured } = compared;
       const repair = yield* repairPlan({ listen, options, bound: address, carried, configured, keepsFlags });
+      // What was found out is about another socket, and the present one must not be shut down.
+      if (opens !== this.#opens) return;
       sentences.push(...repair.sentences, ...compared.problems());
       // Many servers remove the path of their socket before they exit.
       const unreachable = this.#socket.reachable ? undefined : PATH_LOST;
@@ -165,7 +167,6 @@ export class SocketCare {
       this.isGivenUp = beyondRepair !== undefined;
       if (beyondRepair !== undefined) yield [{ call: "shutdown", how: SHUT_RDWR }];
     }
-    // What was found out is about another socket.
     if (opens !== this.#opens) return;
     if (dues === this.#dues) {
       if (due === "repair") this.#carried = undefined;

@@ -2,6 +2,7 @@
 import { constants } from "node:os";
 import { describe, expect, it, vi } from "vitest";
 import { SHUTDOWN_INTERVAL_MS } from "../../../src/broker/berths/repairs/shutdowns.ts";
+import { Guard } from "../../../src/broker/guard/guard.ts";
 import { Keeper } from "../../../src/broker/guard/keeper.ts";
 import { HeldSocket } from "../../../src/broker/sockets/held-socket.ts";
 import { type Native, native } from "../../../src/native.ts";
@@ -17,6 +18,25 @@ const SHUT_RDWR = 2;
 /** After a lease, its repair or the watch may come first. */
 const AGAIN = /^berth arena: socket game was shut down by the server; it (listens|was opened) again$/;
 const RENEWED = "berth arena: socket game was shut down by the server; it was opened again";
+
+/** Carries out what it is asked at once. The test lets the answers through. */
+class LateGuard extends Guard {
+  readonly late: (() => void)[] = [];
+  asked = 0;
+
+  constructor() {
+    super({ sys: native, log: () => undefined });
+  }
+
+  answer(): void {
+    for (const hear of this.late.splice(0)) hear();
+  }
+
+  override ask(...[owner, fds, calls, hear, onFreed]: Parameters<Guard["ask"]>): void {
+    this.asked++;
+    super.ask(owner, fds, calls, (results) => this.late.push(() => hear(results)), onFreed);
+  }
+}
 
 const berth = (listen: string): Record<string, string> => ({
   "arena.toml": `[sockets.game]\nlisten = ["${listen}"]\n`,
@@ -186,6 +206,31 @@ while time.monotonic() < end:
     await server.do("s.shutdown(2)");
     await expect.poll(() => said(test, "repaired"), { timeout: 30_000 }).toEqual([expect.stringMatching(AGAIN)]);
     (await connected(port)).destroy();
+  });
+
+  it.each([1, 2])("a repair whose round %i is under way does nothing to the new one", async (rounds) => {
+    const guard = new LateGuard();
+    const port = await freePort();
+    await using test = await startBroker(berth(`tcp://127.0.0.1:${port}`), { guard });
+    await using server = await Puppet.connect(test.socket);
+    await server.acquire("arena");
+    // SO_LOCK_FILTER (socket(7)): only a new socket helps, so the repair shuts this one down.
+    await server.do("s = held(b.fds[0]); s.setsockopt(socket.SOL_SOCKET, 44, 1)");
+    await server.call("Release", { lease: test.broker.berths[0]?.lease?.id });
+    for (let round = 1; round < rounds; round++) {
+      await expect.poll(() => guard.late.length, { timeout: 30_000 }).toBe(1);
+      guard.answer();
+    }
+    await expect.poll(() => guard.late.length, { timeout: 30_000 }).toBe(1);
+    await server.do("s.shutdown(2)");
+    await renewed(test);
+    guard.answer();
+    expect(guard.asked).toBe(rounds);
+    (await connected(port)).destroy();
+    await using next = await Puppet.connect(test.socket);
+    await next.acquire("arena");
+    await next.do("s = held(b.fds[0]); s.settimeout(30); s.accept()");
+    expect(said(test, "repaired")).toEqual([RENEWED]);
   });
 
   it("without an epoll, the end of the lease repairs it, as ever", async () => {

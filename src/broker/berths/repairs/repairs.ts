@@ -214,14 +214,16 @@ export class Repairs {
   /** What is due, as plans. `kept` are sockets that another process still has. */
   #planned(berth: Berth, { stopped }: Repair, kept: ReadonlySet<HeldSocket>): Planned[] {
     if (stopped.aborted) return [];
-    return dueOf(berth).map(({ name, socket }) => ({
-      fd: () => (stopped.aborted || !socket.open ? undefined : socket.fd),
-      plan: socket.tend(
-        (sentences) => tellRepairs(berth, name, sentences, this.#options),
-        socket.due,
-        kept.has(socket),
-      ),
-    }));
+    return dueOf(berth).map(({ name, socket }) => {
+      const { inode } = socket;
+      // Another listener may have taken its place: that one needs none of it.
+      const isMeant = (): boolean => !stopped.aborted && socket.open && socket.inode === inode;
+      const tell = (sentences: readonly string[]): void => tellRepairs(berth, name, sentences, this.#options);
+      return {
+        fd: () => (isMeant() ? socket.fd : undefined),
+        plan: socket.tend(tell, socket.due, kept.has(socket)),
+      };
+    });
   }
 
   /** Ends those who hold a lock, until the guard's process that waits for it has ended. */
