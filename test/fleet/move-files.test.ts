@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
@@ -174,6 +174,22 @@ user = "range"
     const [first, second] = serversIn("h1", berth);
     expect(first?.[0]).toBe(second?.[0]);
     await fleet("rm", "stay");
+  });
+
+  it("a host whose broker refuses its configuration is found before anything is drained", async () => {
+    const berth = await start("typo", 1);
+    stateOf("h1").calls.length = 0;
+    const typo = host("h2").stateFile("..", "berths", "typo-of-the-admin.toml");
+    writeFileSync(typo, "[root\n");
+    const failed = await fleet("move", berth, "--to", "h2", "--deadline", "0");
+    rmSync(typo);
+    expect(failed).toMatchObject({ code: 1, out: "" });
+    expect(failed.err).toMatch(/typo-1 stays on h1: h2: the broker refuses .*typo-of-the-admin/);
+    expect(stateOf("h1").calls).not.toContain(`Save last ${berth}`);
+    expect(serversIn("h1", berth).length).toBe(1);
+    // The host is as it was: the berth can move there now.
+    expect(await fleet("move", berth, "--to", "h2", "--deadline", "0")).toMatchObject({ code: 0 });
+    await fleet("rm", "typo");
   });
 
   for (const [victim, call] of [

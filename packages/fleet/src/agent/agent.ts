@@ -61,6 +61,8 @@ export interface FilesOptions {
 /** Runs until the signal. Servers go on then. */
 export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, signal: AbortSignal): Promise<void> {
   const { host, say } = options;
+  const stop = new AbortController();
+  const until = AbortSignal.any([signal, stop.signal]);
   const files = new BerthFiles(options.folder, options.config);
   const broker = new BrokerLink(options.socket, () => {
     reconciler.look();
@@ -89,15 +91,13 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   const tools = options.files &&
     store && {
       ...{ store, tls: options.files.tls, state: new StateSocket(options.files.stateSocket) },
-      staging: new Staging(files, broker, () => reconciler.look()),
+      staging: new Staging(files, broker, () => reconciler.look(), until),
       heldRoot: (berth: string, generation: number) => rootOf(reconciler, berth, generation),
       problemOf: (berth: string, root: JsonObject) => problemOf({ berth, config: { root } }, options.rules),
     };
   const copies = new Copies(etcd, keys, host, tools, () => presence.lease, say);
   const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);
 
-  const stop = new AbortController();
-  const until = AbortSignal.any([signal, stop.signal]);
   using _ = store && options.files && (await served(store, options.files));
   const parts = [presence, broker, reconciler, reporter, lost, events, copies].map((part) => part.run(until));
   try {

@@ -59,8 +59,8 @@ export class BerthFiles {
 
   /** Only its root: such a berth has no sockets, and nothing starts a server of it. */
   stage(berth: string, root: JsonObject): void {
-    this.#staged.add(berth);
     this.#write(berth, `${STAGED}${stringify({ root })}\n`);
+    this.#staged.add(berth);
   }
 
   /** Until {@link unstage}. Also one whose file a killed agent has left. */

@@ -50,7 +50,7 @@ export class Copies {
 
   /** Until the signal; then also what it had begun has ended. */
   async run(signal: AbortSignal): Promise<void> {
-    await this.#tools?.staging.endLeft(signal);
+    await this.#tools?.staging.endLeft();
     await this.#tools?.store.prune();
     this.#isReady = true;
     this.#begin();
@@ -58,6 +58,7 @@ export class Copies {
     this.#isReady = false;
     for (const { stop } of this.#tasks.values()) stop.abort();
     await Promise.all([...this.#tasks.values()].map(({ ended }) => ended));
+    await this.#tools?.staging.ended();
   }
 
   #begin(): void {

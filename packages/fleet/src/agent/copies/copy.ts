@@ -52,7 +52,8 @@ export async function doOrder(
     }
     case "prepare": {
       refuse(tools.problemOf(berth, task.root));
-      await staging.check(berth, signal);
+      // Before anything is drained: a broker that refuses its configuration is found now.
+      await staging.with(berth, task.root, async () => undefined, signal);
       const images: ImageVersion[] = [];
       for (const one of task.images)
         if (!(await state.has({ method: "ExportImage", image: one.name, version: one.version }, signal)))
