@@ -1,10 +1,11 @@
 /** Archives in chunks between the stores of two agents: what is sent, who gets it, and what a wrong store can do. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import type { Server } from "node:https";
 import { request } from "node:https";
 import { type AddressInfo, connect } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Archive, ChunkStore, fetchArchive, storeServer } from "../../packages/fleet/src/store/index.ts";
@@ -204,6 +205,34 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     expect(chunksOf("small")).toEqual([]);
   });
 
+  it("a host whose index does not say how large its chunks are cannot fill the disk of another one", async () => {
+    const small = new ChunkStore(join(folder.path, "small"), MIB);
+    const archive = madeUp("berth-a-1", 4, 16 * 1024);
+    writeFileSync(there.indexPath(archive.name), archive.index);
+    for (const chunk of archive.chunks) {
+      mkdirSync(dirname(there.chunkPath(chunk)), { recursive: true });
+      writeFileSync(there.chunkPath(chunk), Buffer.alloc(MIB / 2));
+    }
+    const into = { signal: never, progress: () => undefined };
+    const source = { host: "h1", store: address };
+    await expect(fetchArchive(archive, source, small, certificates.tls("h2"), into)).rejects.toMatchObject({
+      code: "STORE_FULL",
+    });
+    expect(chunksOf("small").length).toBeLessThan(3);
+  });
+
+  it("an index with more or other bytes than its host has announced, or tiny chunks, is refused", async () => {
+    const take = (archive: ReturnType<typeof madeUp>, bytes = archive.bytes) =>
+      here.take({ ...archive, bytes }, archive.index, async (missing) => missing.length);
+    expect(await take(madeUp("berth-a-1", 4, 16 * 1024))).toBe(4);
+    await expect(take(madeUp("berth-a-1", 4, 16 * 1024), 1024)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    await expect(take(madeUp("berth-a-1", 1000, 1))).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    // Nor is such an index read to its end.
+    const long = madeUp("berth-a-1", 1000, 1);
+    writeFileSync(there.indexPath(long.name), long.index);
+    await expect(fetched(long)).rejects.toThrow("a file has more than 144 bytes");
+  });
+
   it("keeps two archives of a berth, and the newest of all that have room", async () => {
     const store = new ChunkStore(join(folder.path, "there"), 5.5 * MIB);
     for (const seed of [1, 2, 3]) await store.add("berth-a-1", pieces(randomBytes(seed, MIB)), never);
@@ -221,6 +250,22 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     expect(chunksOf("there").length).toBe(before);
   });
 });
+
+/** An archive that casync has not made: so many chunks of so many bytes each. */
+function madeUp(subject: string, count: number, length: number): Archive & { index: Buffer; chunks: string[] } {
+  const chunks = Array.from({ length: count }, (_, at) => createHash("sha256").update(`${at}`).digest("hex"));
+  const index = Buffer.alloc(64 + 40 * (count + 1));
+  index.writeBigUInt64LE(48n, 0);
+  index.writeBigUInt64LE(0x96824d9c7b129ff9n, 8);
+  index.writeBigUInt64LE(0xe75b9e112f17417dn, 56);
+  for (const [at, chunk] of chunks.entries()) {
+    index.writeBigUInt64LE(BigInt((at + 1) * length), 64 + 40 * at);
+    index.write(chunk, 64 + 40 * at + 8, "hex");
+  }
+  index.writeBigUInt64LE(0x4b4f050e5549ecd1n, index.length - 8);
+  const sha256 = createHash("sha256").update(index).digest("hex");
+  return { name: `${subject}.${"0".repeat(32)}`, sha256, bytes: count * length, index, chunks };
+}
 
 function portOf(server: Server): number {
   const address: AddressInfo | string | null = server.address();

@@ -31,7 +31,6 @@ const TRIES = 3;
 const IDLE_MS = 30_000;
 /** casync's chunks have at most 256 KiB, and somewhat more if they cannot be compressed. */
 const LONGEST_CHUNK = 1024 * 1024;
-const LONGEST_INDEX = 256 * 1024 * 1024;
 
 /** Throws STORE_UNREACHABLE, BAD_ARCHIVE, STORE_FULL. */
 export async function fetchArchive(
@@ -50,7 +49,7 @@ export async function fetchArchive(
     return content;
   };
   try {
-    const index = await file(`/indexes/${archive.name}`, LONGEST_INDEX, signal);
+    const index = await file(`/indexes/${archive.name}`, store.longestIndexOf(archive), signal);
     const chunks = await store.take(archive, index, async (missing, put) => {
       const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);

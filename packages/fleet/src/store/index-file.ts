@@ -10,12 +10,24 @@ const TAIL = 0x4b4f050e5549ecd1n;
 const HEAD_BYTES = 48;
 const TABLE_AT = 64;
 const ITEM_BYTES = 40;
+/** Of a chunk of casync, but for the last one of an archive. */
+const LEAST_CHUNK = 16 * 1024;
 
 export interface ArchiveIndex {
   /** Bytes of the archive. */
   readonly bytes: number;
   /** The digests that name the chunks, each once, in hexadecimal. */
   readonly chunks: ReadonlySet<string>;
+}
+
+/** Chunks that an archive of so many bytes has at most. */
+function mostChunks(bytes: number): number {
+  return Math.floor(bytes / LEAST_CHUNK) + 1;
+}
+
+/** Bytes that the index of an archive of so many bytes has at most. */
+export function longestIndex(bytes: number): number {
+  return TABLE_AT + (mostChunks(bytes) + 1) * ITEM_BYTES;
 }
 
 /** Throws BAD_ARCHIVE. `name` is for the message. */
@@ -40,5 +52,6 @@ export function readIndex(file: Buffer, name: string): ArchiveIndex {
   }
   const bytes = Number(end);
   if (!Number.isSafeInteger(bytes)) throw new Fault("BAD_ARCHIVE", `${name} is larger than a file can be`);
+  if (items > mostChunks(bytes)) throw new Fault("BAD_ARCHIVE", `${name} has more chunks than casync makes`);
   return { bytes, chunks };
 }

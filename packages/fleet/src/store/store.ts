@@ -11,7 +11,7 @@ import { join as path } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Fault } from "../fault.ts";
 import { cut, join } from "./casync.ts";
-import { type ArchiveIndex, readIndex } from "./index-file.ts";
+import { type ArchiveIndex, longestIndex, readIndex } from "./index-file.ts";
 
 /** An archive, as another host finds it. Nobody can guess the name. */
 export interface Archive {
@@ -104,6 +104,12 @@ export class ChunkStore {
     });
   }
 
+  /** Bytes that the index of the archive has at most. Throws STORE_FULL if the archive has no room. */
+  longestIndexOf({ bytes }: Archive): number {
+    if (bytes > this.#mostBytes) throw this.#full();
+    return longestIndex(bytes);
+  }
+
   /** Takes an archive of another store: `fill` gets the chunks that are missing. Throws BAD_ARCHIVE, STORE_FULL. */
   async take<T>(
     archive: Archive,
@@ -115,8 +121,16 @@ export class ChunkStore {
       if (sha256Of(index) !== archive.sha256)
         throw new Fault("BAD_ARCHIVE", `the index of ${name} is not the one that its host has announced`);
       const { bytes, chunks } = readIndex(index, name);
+      if (bytes !== archive.bytes)
+        throw new Fault("BAD_ARCHIVE", `${name} has ${bytes} bytes; its host has announced ${archive.bytes}`);
       if (bytes > this.#mostBytes) throw this.#full();
-      const filled = await fill(await this.#missing(chunks), (chunk, file) => this.#put(chunk, file));
+      let stored = 0;
+      const filled = await fill(await this.#missing(chunks), async (chunk, file) => {
+        // What a chunk has on the disk is not what its index says of it.
+        stored += file.length;
+        if (stored > this.#mostBytes) throw this.#full();
+        await this.#put(chunk, file);
+      });
       const work = this.#work(`${name}.caibx`);
       await writeFile(work, index, { mode: 0o600 });
       await rename(work, this.indexPath(name));
