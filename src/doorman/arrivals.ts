@@ -45,32 +45,23 @@ export function readSegment(record: Uint8Array): Segment | undefined {
 }
 
 export interface Arrival {
-  /** The socket's, or the listening one's as long as no other is known. */
-  cookie: bigint;
+  readonly cookie: bigint;
   readonly segments: Segment[];
   /** What the client wants, once its bytes say so. */
   want?: "answer" | "login";
 }
 
 export class Arrivals {
-  readonly #listener: bigint;
   /** The oldest first. */
   readonly #byKey = new Map<string, Arrival>();
   readonly #done = new Set<bigint>();
-
-  /** The cookie of the listening socket. */
-  constructor(listener: bigint) {
-    this.#listener = listener;
-  }
 
   /** The connection that it belongs to, with it. Undefined where one that was accepted goes on. */
   add(segment: Segment): Arrival | undefined {
     if (this.#done.has(segment.cookie)) return undefined;
     const key = keyOf(segment.sender);
     const known = this.#byKey.get(key);
-    const arrival =
-      known !== undefined && this.#isSame(known, segment) ? known : { cookie: segment.cookie, segments: [] };
-    if (segment.cookie !== this.#listener) arrival.cookie = segment.cookie;
+    const arrival: Arrival = known?.cookie === segment.cookie ? known : { cookie: segment.cookie, segments: [] };
     if (arrival.segments.length < MOST_SEGMENTS) arrival.segments.push(segment);
     if (arrival === known) return arrival;
     this.#byKey.delete(key);
@@ -93,10 +84,6 @@ export class Arrivals {
 
   clear(): void {
     this.#byKey.clear();
-  }
-
-  #isSame({ cookie }: Arrival, segment: Segment): boolean {
-    return cookie === segment.cookie || cookie === this.#listener || segment.cookie === this.#listener;
   }
 }
 

@@ -10,7 +10,8 @@ import { constants } from "node:os";
 import { check } from "../errors.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
 import { MOST_DATA, RECORD, RING_BYTES } from "../net/arrival-program.ts";
-import { IPPROTO_TCP, SO_ATTACH_BPF, SO_COOKIE, SO_DETACH_FILTER, SOL_SOCKET } from "../net/socket-constants.ts";
+import { IPPROTO_TCP, SO_ATTACH_BPF, SO_DETACH_FILTER, SOL_SOCKET } from "../net/socket-constants.ts";
+import { socketCookie } from "../net/socket-queries.ts";
 import { type Arrival, Arrivals, bytesOf, readSegment } from "./arrivals.ts";
 import { Conversations, type ConversationsContext } from "./conversations.ts";
 import { HeldLogins } from "./held-logins.ts";
@@ -61,7 +62,7 @@ export class HeldSocket {
     this.#context = context;
     this.#fd = fd;
     this.#ring = new sys.BpfRing(ring, RING_BYTES);
-    this.#arrivals = new Arrivals(cookieOf(fd, sys));
+    this.#arrivals = new Arrivals();
     this.#conversations = new Conversations(context);
     this.#logins = new HeldLogins(context.hold);
     this.#told = new sys.Poll(ring, () => this.#read(), true);
@@ -123,6 +124,8 @@ export class HeldSocket {
   /** What a connection wants, once its bytes say so. */
   #judge(arrival: Arrival, sender: Sender): void {
     if (arrival.want !== undefined) return;
+    // It was accepted by a server that somebody started by hand.
+    if (!this.#isWoken && this.#waiting === 0) return;
     const { admission, converse } = this.#context;
     const { kind } = converse(true).feed(bytesOf(arrival));
     // A server that starts already is woken by nobody.
@@ -174,7 +177,7 @@ export class HeldSocket {
     const { sys } = this.#context;
     return this.#conversations.accept(this.#fd, (sender, fd) => {
       this.#taken++;
-      if (sender !== undefined) this.#arrivals.accepted(sender, cookieOf(fd, sys));
+      if (sender !== undefined) this.#arrivals.accepted(sender, socketCookie(fd, sys));
     });
   }
 
@@ -198,9 +201,4 @@ export class HeldSocket {
     const info = new Int32Array(INFO_WORDS);
     return this.#context.sys.getsockopt(this.#fd, IPPROTO_TCP, TCP_INFO, info) < 0 ? 0 : (info[WAITING] ?? 0);
   }
-}
-
-function cookieOf(fd: number, sys: Native): bigint {
-  const words = new BigUint64Array(1);
-  return sys.getsockopt(fd, SOL_SOCKET, SO_COOKIE, new Int32Array(words.buffer)) < 0 ? 0n : (words[0] ?? 0n);
 }

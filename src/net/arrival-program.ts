@@ -2,6 +2,10 @@
  * The program of eBPF that copies the first bytes of connections which nobody has accepted yet. The kernel runs it for
  * each segment of a listening socket, and of connections that it gave the program to; it lets every segment pass. Only
  * segments with data are copied, and only while the ring has room. Pure.
+ *
+ * The kernel also runs it for a forged segment of no connection, which it looks up to the listening socket (tcp_v4_rcv
+ * in net/ipv4/tcp_ipv4.c). So nothing is copied that is not a connection's yet: also not the data of a segment that
+ * completes the handshake, which nothing here tells from a forged one.
  */
 import { AF_INET, AF_INET6 } from "./address.ts";
 import { FROM_NETWORK_HEADER, HELPERS, PACKET, Program } from "./bpf-program.ts";
@@ -12,7 +16,7 @@ export const RECORD = {
   length: 0,
   /** 4 bytes, of the header. */
   sequence: 4,
-  /** 8 bytes: the socket's, which is the listening one's until the connection is made (SO_COOKIE). */
+  /** 8 bytes: the connection's (SO_COOKIE). */
   cookie: 8,
   /** 28 bytes: who sent it, as a struct sockaddr_in or sockaddr_in6 (ip(7), ipv6(7)). */
   sender: 16,
@@ -37,10 +41,11 @@ const SYN = 0x02;
 /** ETH_P_IP, in the order of the network. */
 const IPV4 = 0x0008;
 
-/** `ring`: the map's descriptor. */
-export function arrivalProgram(ring: number): Uint8Array {
+/** `ring`: the map's descriptor. `listener`: the listening socket's cookie (SO_COOKIE in socket(7)). */
+export function arrivalProgram(ring: number, listener: bigint): Uint8Array {
   const program = new Program();
   readHeader(program);
+  program.copy(1, SEGMENT).call(HELPERS.socketCookie).setLong(1, listener).jumpIfBy(0, "equal", 1, "pass");
   program.jumpIf(DATA_LENGTH, "above", USUAL_DATA, "long").label("usual");
   copySegment(program, ring, "usual", USUAL_DATA, undefined);
   program.label("long").jumpIf(DATA_LENGTH, "above", MOST_DATA, "too long");

@@ -4,7 +4,7 @@ import { BerthError, check } from "../errors.ts";
 import { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { type Address, AF_UNIX, decodeSockaddr } from "./address.ts";
-import { SO_ERROR, SO_NETNS_COOKIE, SOL_SOCKET } from "./socket-constants.ts";
+import { SO_COOKIE, SO_ERROR, SO_NETNS_COOKIE, SOL_SOCKET } from "./socket-constants.ts";
 import { type SocketKind, typeNumber } from "./transport.ts";
 
 /** struct sockaddr_storage: room for an address of any family. */
@@ -24,6 +24,12 @@ export function socketOption(fd: number, level: number, option: number, sys: Pic
   const value = new Int32Array(1);
   const result = sys.getsockopt(fd, level, option, value);
   return result < 0 ? result : (value[0] ?? 0);
+}
+
+/** The number of a socket that no other one of this kernel has (SO_COOKIE in socket(7)). 0 if it has none. */
+export function socketCookie(fd: number, sys: Pick<Native, "getsockopt">): bigint {
+  const words = new BigUint64Array(1);
+  return sys.getsockopt(fd, SOL_SOCKET, SO_COOKIE, new Int32Array(words.buffer)) < 0 ? 0n : (words[0] ?? 0n);
 }
 
 /**

@@ -10,6 +10,7 @@ import { native, TAKE } from "../../src/native.ts";
 import { MOST_DATA, RECORD, RING_BYTES } from "../../src/net/arrival-program.ts";
 import { SO_ATTACH_BPF, SO_COOKIE, SOL_SOCKET } from "../../src/net/socket-constants.ts";
 import { needsBpf } from "../support/bpf.ts";
+import { forgeSegment } from "../support/doorman/forged-segment.ts";
 import { leaksNothing } from "../support/fds.ts";
 import { freePort } from "../support/ports.ts";
 import { boundSocket } from "../support/sockets.ts";
@@ -34,7 +35,7 @@ interface Tapped {
 async function tapped(host: string): Promise<Tapped> {
   const port = await freePort();
   const listener = boundSocket(`tcp://${host}:${port}`, 64);
-  const taps = Taps.open(1, native);
+  const taps = Taps.open([listener.fd], native);
   const [map = -1, program = -1] = taps.fds;
   const ring = new native.BpfRing(map, RING_BYTES);
   open.push(listener, taps, { [Symbol.dispose]: () => ring.close() });
@@ -80,7 +81,7 @@ async function accepted(listener: FdHandle, most: number): Promise<Buffer> {
 }
 
 function putTogether(segments: readonly Segment[]): Buffer {
-  const arrivals = new Arrivals(0n);
+  const arrivals = new Arrivals();
   const last: Arrival | undefined = segments.map((one) => arrivals.add(one)).at(-1);
   return Buffer.from(bytesOf(last ?? expect.unreachable()));
 }
@@ -114,6 +115,14 @@ describe("what comes before a connection is accepted", needsBpf(), () => {
       expect(Buffer.from(found?.data ?? []).equals(text.subarray(0, MOST_DATA))).toBe(true);
       expect(found?.isCut).toBe(length > MOST_DATA);
     }
+  });
+
+  it("is not copied if a forged segment says it, which is of no connection", async () => {
+    const { port, segments } = await tapped("127.0.0.1");
+    forgeSegment("127.0.0.9", port, Buffer.from("forged"));
+    const socket = await client(port);
+    await write(socket, Buffer.from("real"));
+    expect((await segments(1)).map(({ data }) => Buffer.from(data).toString())).toEqual(["real"]);
   });
 
   it("comes to the server all the same, while nobody reads the ring and after it is closed", async () => {

@@ -44,7 +44,7 @@ export class SleepWatch {
     const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
     const shown = asleep.as.name ?? name;
     const kinds = sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
-    const taps = asleep.holdLogin === undefined ? undefined : this.#tapsFor(kinds, this.#doormen);
+    const taps = asleep.holdLogin === undefined ? undefined : this.#tapsFor(fds, kinds, this.#doormen);
     const watched = this.#doormen.watch(identityOf(this.#berth), {
       fds: [...fds, ...(taps?.fds ?? [])],
       order: {
@@ -114,9 +114,9 @@ export class SleepWatch {
   }
 
   /** One message has all descriptors, so not of very many sockets. */
-  #tapsFor(kinds: readonly ("datagram" | "stream")[], doormen: Doormen): Taps | undefined {
-    const streams = kinds.filter((kind) => kind === "stream").length;
-    return streams > 0 && kinds.length + 2 * streams <= MAX_FDS ? doormen.taps(streams) : undefined;
+  #tapsFor(fds: readonly number[], kinds: readonly ("datagram" | "stream")[], doormen: Doormen): Taps | undefined {
+    const streams = fds.filter((_, index) => kinds[index] === "stream");
+    return streams.length > 0 && fds.length + 2 * streams.length <= MAX_FDS ? doormen.taps(streams) : undefined;
   }
 
   #arrived(fd: number): void {

@@ -18,10 +18,12 @@ import {
   status,
   talk,
 } from "../../support/doorman/doors.ts";
+import { forgeSegment } from "../../support/doorman/forged-segment.ts";
 import { joins } from "../../support/doorman/scans.ts";
 import { handshake, login, PING, REQUEST, streamScans } from "../../support/doorman/streams.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { freePort } from "../../support/ports.ts";
+import { boundSocket } from "../../support/sockets.ts";
 import { lateServer, type StartingBroker, startingBroker } from "../../support/starting-broker.ts";
 
 leaksNothing("soon");
@@ -188,10 +190,20 @@ it("scans start nothing where logins are held", needsBpf(), async () => {
   for (const socket of scans) socket.destroy();
 });
 
+it("a forged segment of no connection wakes nothing", needsBpf(), async () => {
+  const port = await freePort();
+  await using broker = await world(port, "28s");
+  for (const bytes of [LOGIN, STATUS]) forgeSegment("127.0.0.9", port, bytes);
+  // The doorman has read what came before when this is answered.
+  expect(await talk(port, STATUS)).toContain('"max":12,"online":0');
+  expect(broker.watcher.names()).toEqual([]);
+});
+
 it("a kernel that lets the broker make no program is logged once", () => {
+  using socket = boundSocket("tcp://127.0.0.1:0", 1);
   const log = vi.fn();
   const doormen = new Doormen({ sys: { ...native, bpfMap: () => -EPERM }, log, onProcesses: () => undefined });
-  expect([doormen.taps(1), doormen.taps(1)]).toEqual([undefined, undefined]);
+  expect([doormen.taps([socket.fd]), doormen.taps([socket.fd])]).toEqual([undefined, undefined]);
   expect(log.mock.calls.map(([level]) => level)).toEqual(["warning"]);
   expect(String(log.mock.calls[0]?.[1])).toMatch(/logins are not held.*EPERM.*CAP_BPF/);
   doormen.close();

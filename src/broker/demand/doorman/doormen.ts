@@ -78,11 +78,11 @@ export class Doormen {
     return { leave: () => this.#over(visit), arrived: () => this.#arrived(visit) };
   }
 
-  /** For so many listening sockets. Undefined if the kernel lets this process make none: it is logged once. */
-  taps(count: number): Taps | undefined {
+  /** For these listening sockets. Undefined if the kernel lets this process make none: it is logged once. */
+  taps(listeners: readonly number[]): Taps | undefined {
     const { sys, log } = this.#options;
     try {
-      return Taps.open(count, sys);
+      return Taps.open(listeners, sys);
     } catch (error) {
       if (!(error instanceof BerthError)) throw error;
       if (this.#hasToldOfTaps) return undefined;

@@ -8,17 +8,18 @@ import { FdHandle } from "../../../fd.ts";
 import type { Native } from "../../../native.ts";
 import { arrivalProgram, RING_BYTES } from "../../../net/arrival-program.ts";
 import { MAP_TYPES } from "../../../net/bpf-program.ts";
+import { socketCookie } from "../../../net/socket-queries.ts";
 
 const NO_LOG = new Uint8Array(0);
 
 export class Taps implements Disposable {
   readonly #handles: FdHandle[] = [];
 
-  /** For so many sockets. Throws SYSTEM_ERROR. */
-  static open(count: number, sys: Native): Taps {
+  /** For these listening sockets, which are borrowed. Throws SYSTEM_ERROR. */
+  static open(listeners: readonly number[], sys: Native): Taps {
     const taps = new Taps();
     try {
-      for (let made = 0; made < count; made++) taps.#open(sys);
+      for (const listener of listeners) taps.#open(listener, sys);
       return taps;
     } catch (error) {
       taps[Symbol.dispose]();
@@ -36,10 +37,10 @@ export class Taps implements Disposable {
     for (const handle of this.#handles.splice(0)) handle.close();
   }
 
-  #open(sys: Native): void {
+  #open(listener: number, sys: Native): void {
     const ring = FdHandle.adopt(check("bpf", sys.bpfMap(MAP_TYPES.ring, 0, 0, RING_BYTES)), sys);
     this.#handles.push(ring);
-    const program = check("bpf", sys.bpfSocketFilter(arrivalProgram(ring.fd), NO_LOG));
+    const program = check("bpf", sys.bpfSocketFilter(arrivalProgram(ring.fd, socketCookie(listener, sys)), NO_LOG));
     this.#handles.push(FdHandle.adopt(program, sys));
   }
 }
