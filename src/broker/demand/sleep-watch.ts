@@ -7,7 +7,6 @@ import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Doormen, Watched } from "./doorman/doormen.ts";
 import { identityOf } from "./doorman/identity.ts";
-import type { Taps } from "./doorman/taps.ts";
 
 /** What a player reads whose connection cannot wait. */
 const JOIN_AGAIN = "is starting; join again in a few seconds";
@@ -44,9 +43,9 @@ export class SleepWatch {
     const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
     const shown = asleep.as.name ?? name;
     const kinds = sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
-    const taps = asleep.holdLogin === undefined ? undefined : this.#tapsFor(fds, kinds, this.#doormen);
-    const watched = this.#doormen.watch(identityOf(this.#berth), {
-      fds: [...fds, ...(taps?.fds ?? [])],
+    const hold = mayHold(kinds) ? asleep.holdLogin : undefined;
+    this.#watched = this.#doormen.watch(identityOf(this.#berth), {
+      fds,
       order: {
         asleep: asleep.protocol,
         wake: asleep.wake,
@@ -54,13 +53,13 @@ export class SleepWatch {
         discardAfter: asleep.discardAfter * 1000,
         refusal: `${shown} ${JOIN_AGAIN}`,
         kinds,
-        ...(taps !== undefined && asleep.holdLogin !== undefined && { hold: asleep.holdLogin * 1000 }),
+        ...(hold !== undefined && { hold: hold * 1000 }),
         server: { map: "", slots: 0, ...(port !== undefined && { port }), ...asleep.as, name: shown },
       },
-      onWake: (index) => {
+      onWake: (index, isHeld) => {
         const fd = fds[index];
         if (fd === undefined) return;
-        if (taps !== undefined) {
+        if (isHeld) {
           [this.#held, this.#watched] = [this.#watched, undefined];
           this.#heldTooLong = setTimeout(() => this.end(), LONGEST_HOLD_MS).unref();
         }
@@ -71,13 +70,6 @@ export class SleepWatch {
       onQuiet: () => this.#watch(fds, true),
       onAgain: () => this.#arrivals.disarm(),
     });
-    this.#watched = {
-      arrived: () => watched.arrived(),
-      leave: () => {
-        watched.leave();
-        taps?.[Symbol.dispose]();
-      },
-    };
   }
 
   /** Whether it watches any. */
@@ -113,12 +105,6 @@ export class SleepWatch {
     this.#arrivals.arm(fds);
   }
 
-  /** One message has all descriptors, so not of very many sockets. */
-  #tapsFor(fds: readonly number[], kinds: readonly ("datagram" | "stream")[], doormen: Doormen): Taps | undefined {
-    const streams = fds.filter((_, index) => kinds[index] === "stream");
-    return streams.length > 0 && fds.length + 2 * streams.length <= MAX_FDS ? doormen.taps(streams) : undefined;
-  }
-
   #arrived(fd: number): void {
     if (!this.#isQuiet) return this.#wake(fd);
     this.#isQuiet = false;
@@ -130,4 +116,10 @@ export class SleepWatch {
     this.disarm();
     this.#onWake(fd);
   }
+}
+
+/** One message has all descriptors, two more for each stream, so not of very many sockets. */
+function mayHold(kinds: readonly ("datagram" | "stream")[]): boolean {
+  const streams = kinds.filter((kind) => kind === "stream").length;
+  return streams > 0 && kinds.length + 2 * streams <= MAX_FDS;
 }

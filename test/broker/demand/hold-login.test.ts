@@ -4,7 +4,6 @@ import { readdirSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { constants } from "node:os";
 import { describe, expect, it, vi } from "vitest";
-import { Doormen } from "../../../src/broker/demand/doorman/doormen.ts";
 import { native } from "../../../src/native.ts";
 import { SO_ACCEPTCONN, SOL_SOCKET } from "../../../src/net/socket-constants.ts";
 import { needsBpf } from "../../support/bpf.ts";
@@ -23,12 +22,11 @@ import { joins } from "../../support/doorman/scans.ts";
 import { handshake, login, PING, REQUEST, streamScans } from "../../support/doorman/streams.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { freePort } from "../../support/ports.ts";
-import { boundSocket } from "../../support/sockets.ts";
 import { lateServer, type StartingBroker, startingBroker } from "../../support/starting-broker.ts";
 
 leaksNothing("soon");
 
-const { EACCES, EPERM } = constants.errno;
+const { EACCES } = constants.errno;
 const asleep = 'asleep = "minecraft"\nasleep-as = { name = "Frozen Lake", slots = 12 }\n';
 const many = 'limits = { nofile = "8192:8192" }\n';
 const LOGIN = Buffer.concat([handshake(2), login("Steve")]);
@@ -197,14 +195,4 @@ it("a forged segment of no connection wakes nothing", needsBpf(), async () => {
   // The doorman has read what came before when this is answered.
   expect(await talk(port, STATUS)).toContain('"max":12,"online":0');
   expect(broker.watcher.names()).toEqual([]);
-});
-
-it("a kernel that lets the broker make no program is logged once", () => {
-  using socket = boundSocket("tcp://127.0.0.1:0", 1);
-  const log = vi.fn();
-  const doormen = new Doormen({ sys: { ...native, bpfMap: () => -EPERM }, log, onProcesses: () => undefined });
-  expect([doormen.taps([socket.fd]), doormen.taps([socket.fd])]).toEqual([undefined, undefined]);
-  expect(log.mock.calls.map(([level]) => level)).toEqual(["warning"]);
-  expect(String(log.mock.calls[0]?.[1])).toMatch(/logins are not held.*EPERM.*CAP_BPF/);
-  doormen.close();
 });

@@ -3,14 +3,13 @@
  * few users have theirs from the beginning. Those of more users begin when something comes for their servers, and there
  * are never too many: then the one that has been there longest goes.
  */
-import { BerthError } from "../../../errors.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import type { Question } from "./asks.ts";
 import type { Identity } from "./doorman-process.ts";
 import type { Guest } from "./guest.ts";
 import { DEFAULT_DOORMAN_LIMITS, type DoormanLimits } from "./limits.ts";
-import { Taps } from "./taps.ts";
+import { type TapMaker, tapMaker } from "./taps.ts";
 import { UserDoorman } from "./user-doorman.ts";
 
 /** How long one stays that has nothing to do. */
@@ -56,18 +55,19 @@ export interface DoormenOptions {
 export class Doormen {
   readonly #options: DoormenOptions;
   readonly #limits: DoormanLimits;
+  readonly #taps: TapMaker;
   /** By uid, in the order in which they came. */
   readonly #posts = new Map<number, Post>();
   readonly #waiting = new Set<Visit>();
   #look: NodeJS.Timeout | undefined;
   #isWithdrawn = false;
   #isClosed = false;
-  #hasToldOfTaps = false;
   #lastId = 0;
 
   constructor(options: DoormenOptions) {
     this.#options = options;
     this.#limits = options.limits ?? DEFAULT_DOORMAN_LIMITS;
+    this.#taps = tapMaker(options.sys, options.log);
   }
 
   /** Has a doorman watch, now or from the first packet on. Calls `onAlone` later if there is no doorman. */
@@ -76,23 +76,6 @@ export class Doormen {
     if (this.#postOf(identity) !== undefined || this.#posts.size < this.#limits.eager) this.#guard(visit);
     else this.#quiet(visit);
     return { leave: () => this.#over(visit), arrived: () => this.#arrived(visit) };
-  }
-
-  /** For these listening sockets. Undefined if the kernel lets this process make none: it is logged once. */
-  taps(listeners: readonly number[]): Taps | undefined {
-    const { sys, log } = this.#options;
-    try {
-      return Taps.open(listeners, sys);
-    } catch (error) {
-      if (!(error instanceof BerthError)) throw error;
-      if (this.#hasToldOfTaps) return undefined;
-      this.#hasToldOfTaps = true;
-      log("warning", `logins are not held, so players are told to join again: ${error.message}; it needs CAP_BPF`, {
-        event: "doorman",
-        reason: error.message,
-      });
-      return undefined;
-    }
   }
 
   /** Has a doorman ask a server that runs. There is no answer if there are too many doormen. */
@@ -150,7 +133,10 @@ export class Doormen {
     const { sys, log } = this.#options;
     const onProcesses = (): void => this.#tellProcesses();
     const post: Post = {
-      doorman: new UserDoorman({ sys, log, identity, limits: this.#limits, onProcesses }, this.#isWithdrawn),
+      doorman: new UserDoorman(
+        { sys, log, identity, limits: this.#limits, taps: this.#taps, onProcesses },
+        this.#isWithdrawn,
+      ),
       visits: new Set(),
       leaving: undefined,
       isRetiring: false,

@@ -3,8 +3,9 @@
  * The kernel lets only those with CAP_BPF make them. The doorman attaches the program, which any process may.
  */
 
-import { check } from "../../../errors.ts";
+import { BerthError, check, SysError } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
+import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import { arrivalProgram, RING_BYTES } from "../../../net/arrival-program.ts";
 import { MAP_TYPES } from "../../../net/bpf-program.ts";
@@ -43,4 +44,26 @@ export class Taps implements Disposable {
     const program = check("bpf", sys.bpfSocketFilter(arrivalProgram(ring.fd, socketCookie(listener, sys)), NO_LOG));
     this.#handles.push(FdHandle.adopt(program, sys));
   }
+}
+
+export interface TapMaker {
+  /** For these listening sockets. Undefined if there can be none: each reason is logged once. */
+  readonly open: (listeners: readonly number[]) => Taps | undefined;
+}
+
+export function tapMaker(sys: Native, log: Log): TapMaker {
+  const told = new Set<string>();
+  const open = (listeners: readonly number[]): Taps | undefined => {
+    try {
+      return Taps.open(listeners, sys);
+    } catch (error) {
+      if (!(error instanceof BerthError)) throw error;
+      const remedy = error instanceof SysError && error.errnoName === "EPERM" ? "; it needs CAP_BPF" : "";
+      const message = `logins are not held, so players are told to join again: ${error.message}${remedy}`;
+      if (!told.has(message)) log("warning", message, { event: "doorman", reason: error.message });
+      told.add(message);
+      return undefined;
+    }
+  };
+  return { open };
 }

@@ -12,6 +12,7 @@ import { Drops } from "./drops.ts";
 import { END_MS, EndingDoormen } from "./ending-doormen.ts";
 import { type Guest, Housed } from "./guest.ts";
 import type { DoormanLimits } from "./limits.ts";
+import type { TapMaker } from "./taps.ts";
 
 /** When to send again what its channel had no room for. */
 const RETRY_MS = 20;
@@ -22,6 +23,7 @@ export interface UserDoormanOptions {
   /** Undefined: the broker's own user. */
   readonly identity: Identity | undefined;
   readonly limits: DoormanLimits;
+  readonly taps: TapMaker;
   /** Its {@link UserDoorman.processes} are others than before. */
   readonly onProcesses: () => void;
 }
@@ -206,7 +208,7 @@ export class UserDoorman {
       this.#flush();
     } else if (report.report === "wake") {
       const watched = this.#guests.get(report.watch);
-      if (watched?.wake() === true) watched.guest.onWake(report.index);
+      if (watched?.wake() === true) watched.guest.onWake(report.index, watched.state === "woken");
     } else if (report.report === "served") {
       this.#guests.get(report.watch)?.guest.onServed?.();
     } else if (report.report === "players") {
@@ -249,10 +251,9 @@ export class UserDoorman {
     if (this.#isWithdrawn) return true;
     for (const [watch, watched] of this.#guests) {
       if (watched.state !== "waiting") continue;
-      const sent = process.send({ watch, ...watched.guest.order }, watched.guest.fds);
+      const sent = watched.give(watch, process, this.#options.taps);
       if (isFull(sent)) return false;
       if (sent < 0) this.#leaveAlone(watch, watched);
-      else watched.state = "given";
     }
     return true;
   }
