@@ -1,7 +1,7 @@
 /** Archives in chunks between the stores of two agents: what is sent, who gets it, and what a wrong store can do. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import type { Server } from "node:https";
 import { request } from "node:https";
 import { type AddressInfo, connect } from "node:net";
@@ -59,7 +59,7 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     return Buffer.concat(found);
   };
   const chunksOf = (store: string): string[] =>
-    readdirSync(join(folder.path, store, "chunks"), { recursive: true, encoding: "utf8" }).filter((file) =>
+    readdirSync(join(folder.path, store), { recursive: true, encoding: "utf8" }).filter((file) =>
       file.endsWith(".cacnk"),
     );
 
@@ -167,11 +167,29 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     const [chunk = ""] = (await there.index(archive.name)).chunks;
     await fetched(archive);
     const other = chunksOf("here").find((file) => !file.includes(chunk)) ?? "";
-    copyFileSync(join(folder.path, "here/chunks", other), here.chunkPath(chunk));
+    copyFileSync(join(folder.path, "here", other), here.fetchedPath(chunk));
     await expect(contentOf(here, archive)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
     expect(chunksOf("here")).toEqual([]);
     await fetched(archive);
     expect((await contentOf(here, archive)).equals(world)).toBe(true);
+  });
+
+  it("a chunk that another host has sent is in no archive that is made here, and no third host gets it", async () => {
+    const world = randomBytes(12, MIB);
+    const archive = await there.add("berth-a-1", pieces(world), never);
+    const { chunks } = await there.index(archive.name);
+    const [chunk = ""] = chunks;
+    writeFileSync(there.chunkPath(chunk), "poison");
+    await fetched(archive);
+    // This host gets a berth with the same bytes, and archives it.
+    const own = await here.add("berth-b-1", pieces(world), never);
+    expect((await here.index(own.name)).chunks).toEqual(chunks);
+    expect((await contentOf(here, own)).equals(world)).toBe(true);
+    expect(existsSync(here.chunkPath(chunk))).toBe(true);
+    // What is there twice goes, and what was made here stays.
+    await here.prune();
+    expect(chunksOf("here").length).toBe(chunks.size);
+    expect((await contentOf(here, own)).equals(world)).toBe(true);
   });
 
   it("an index that is not the announced one, or is none, is refused", async () => {
@@ -245,7 +263,7 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     expect((await contentOf(store, last)).equals(randomBytes(4, 4 * MIB))).toBe(true);
     // A chunk of no archive, as a transfer that was ended leaves it, goes.
     const before = chunksOf("there").length;
-    writeFileSync(`${join(folder.path, "there", "chunks", chunksOf("there")[0] ?? "")}.tmp`, "half");
+    writeFileSync(`${join(folder.path, "there", chunksOf("there")[0] ?? "")}.tmp`, "half");
     await store.prune();
     expect(chunksOf("there").length).toBe(before);
   });

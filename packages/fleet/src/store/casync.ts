@@ -11,9 +11,14 @@ export async function cut(file: string, store: string, index: string, signal: Ab
   await casync(["make", "--compression=zstd", `--store=${store}`, index, file], signal);
 }
 
-/** Writes the archive to the file `target`. Throws NO_CASYNC, BAD_ARCHIVE. */
-export async function join(index: string, store: string, target: string, signal: AbortSignal): Promise<void> {
-  await casync(["extract", "--seed-output=no", `--store=${store}`, index, target], signal);
+/** Writes the archive to the file `target`, of chunks in either store. Throws NO_CASYNC, BAD_ARCHIVE. */
+export async function join(
+  index: string,
+  [store, other]: readonly [string, string],
+  target: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await casync(["extract", "--seed-output=no", `--store=${store}`, `--extra-store=${other}`, index, target], signal);
 }
 
 async function casync(args: readonly string[], signal: AbortSignal): Promise<void> {

@@ -1,6 +1,8 @@
 /**
  * A folder of archives in chunks. An archive is what a berth has written, or an image. What two archives have in
- * common is there once. `FOLDER/chunks` is as casync(1) has it.
+ * common is there once. `FOLDER/chunks` is as casync(1) has it, and so is `FOLDER/fetched`, with the chunks that other
+ * hosts have sent: nothing has compared those with their names yet. casync does when it makes a file of them, but not
+ * when it cuts one. So what is cut here, and what other hosts get, consists of own chunks only.
  *
  * No other program may write to the folder.
  */
@@ -28,6 +30,8 @@ const CHUNK = /^[0-9a-f]{64}$/;
 /** Archives of one subject that are kept: the next one has most of its chunks. */
 const KEPT = 2;
 const PIECE_BYTES = 256 * 1024;
+const ROOMS = ["chunks", "fetched"] as const;
+type Room = (typeof ROOMS)[number];
 
 export function isArchiveName(name: string): boolean {
   return NAME.test(name);
@@ -72,12 +76,22 @@ export class ChunkStore {
     this.#mostBytes = mostBytes;
     // What a killed agent has left.
     rmSync(path(folder, "work"), { recursive: true, force: true });
-    for (const room of ["", "chunks", "indexes", "work"])
+    for (const room of ["", "chunks", "fetched", "indexes", "work"])
       mkdirSync(path(folder, room), { recursive: true, mode: 0o700 });
   }
 
+  /** Of a chunk that was made here. */
   chunkPath(chunk: string): string {
-    return path(this.#folder, "chunks", chunk.slice(0, 4), `${chunk}.cacnk`);
+    return this.#pathIn("chunks", chunk);
+  }
+
+  /** Of a chunk that another host has sent. */
+  fetchedPath(chunk: string): string {
+    return this.#pathIn("fetched", chunk);
+  }
+
+  #pathIn(room: Room, chunk: string): string {
+    return path(this.#folder, room, chunk.slice(0, 4), `${chunk}.cacnk`);
   }
 
   indexPath(name: string): string {
@@ -145,12 +159,13 @@ export class ChunkStore {
   async read(name: string, signal: AbortSignal): Promise<Content> {
     const work = this.#work(`${name}.${randomBytes(4).toString("hex")}`);
     try {
-      await join(this.indexPath(name), path(this.#folder, "chunks"), work, signal);
+      const rooms = [path(this.#folder, "chunks"), path(this.#folder, "fetched")] as const;
+      await join(this.indexPath(name), rooms, work, signal);
       return new Content(await open(work));
     } catch (error) {
       if (error instanceof Fault && error.code === "BAD_ARCHIVE") {
         const { chunks } = await this.index(name);
-        for (const chunk of chunks) await rm(this.chunkPath(chunk), { force: true });
+        for (const chunk of chunks) for (const room of ROOMS) await rm(this.#pathIn(room, chunk), { force: true });
       }
       throw error;
     } finally {
@@ -183,7 +198,7 @@ export class ChunkStore {
         continue;
       }
       perSubject.set(subject, count + 1);
-      for (const [chunk, size] of own) kept.set(chunk, size);
+      for (const [file, size] of own) kept.set(file, size);
     }
     await this.#removeChunksBut(kept);
   }
@@ -199,12 +214,15 @@ export class ChunkStore {
       .map(({ name }) => name);
   }
 
-  /** The chunks of an archive that are not in `others`, with their bytes on the disk. Undefined: one is missing. */
+  /** The files of an archive's chunks that are not in `others`, with their bytes. Undefined: one is missing. */
   async #sizes(name: string, others: ReadonlyMap<string, number>): Promise<Map<string, number> | undefined> {
     try {
       const sizes = new Map<string, number>();
-      for (const chunk of (await this.index(name)).chunks)
-        if (!others.has(chunk)) sizes.set(chunk, (await stat(this.chunkPath(chunk))).size);
+      for (const chunk of (await this.index(name)).chunks) {
+        const own = this.chunkPath(chunk);
+        const file = (await exists(own)) ? own : this.fetchedPath(chunk);
+        if (!others.has(file)) sizes.set(file, (await stat(file)).size);
+      }
       return sizes;
     } catch {
       return undefined;
@@ -212,27 +230,24 @@ export class ChunkStore {
   }
 
   async #removeChunksBut(kept: ReadonlyMap<string, number>): Promise<void> {
-    const folder = path(this.#folder, "chunks");
-    for (const room of await readdir(folder))
-      for (const file of await readdir(path(folder, room)))
-        if (!kept.has(file.replace(/\.cacnk$/, ""))) await rm(path(folder, room, file), { force: true });
+    for (const room of ROOMS)
+      for (const prefix of await readdir(path(this.#folder, room)))
+        for (const name of await readdir(path(this.#folder, room, prefix))) {
+          const file = path(this.#folder, room, prefix, name);
+          if (!kept.has(file)) await rm(file, { force: true });
+        }
   }
 
   async #missing(chunks: ReadonlySet<string>): Promise<string[]> {
     const missing: string[] = [];
-    for (const chunk of chunks) {
-      try {
-        await access(this.chunkPath(chunk));
-      } catch {
-        missing.push(chunk);
-      }
-    }
+    for (const chunk of chunks)
+      if (!((await exists(this.chunkPath(chunk))) || (await exists(this.fetchedPath(chunk))))) missing.push(chunk);
     return missing;
   }
 
   async #put(chunk: string, file: Buffer): Promise<void> {
     const work = this.#work(chunk);
-    const target = this.chunkPath(chunk);
+    const target = this.fetchedPath(chunk);
     await writeFile(work, file, { mode: 0o600 });
     mkdirSync(path(target, ".."), { recursive: true, mode: 0o700 });
     await rename(work, target);
@@ -264,6 +279,13 @@ export class ChunkStore {
       this.#adding--;
     }
   }
+}
+
+async function exists(file: string): Promise<boolean> {
+  return await access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 function sha256Of(file: Buffer): string {

@@ -4,7 +4,7 @@ import { Fault } from "../../fault.ts";
 import type { CopyOrder, CopyReport, ImageVersion, Offer } from "../../model/copy.ts";
 import type { JsonObject } from "../../model/fields.ts";
 import { fetchArchive } from "../../store/fetch.ts";
-import type { ChunkStore } from "../../store/store.ts";
+import type { ChunkStore, Content } from "../../store/store.ts";
 import type { Staging } from "./staging.ts";
 import type { StateSocket } from "./state-socket.ts";
 
@@ -33,6 +33,17 @@ export async function doOrder(
   const subject = `berth-${berth}`;
   const fetch = async (offer: Offer): Promise<void> => {
     await fetchArchive(offer, offer, store, tls, { signal, progress: fetched });
+  };
+  /** Fetches it once more if chunks that some host has sent before are not what their names say. */
+  const contentOf = async (offer: Offer): Promise<Content> => {
+    await fetch(offer);
+    try {
+      return await store.read(offer.name, signal);
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "BAD_ARCHIVE") throw error;
+    }
+    await fetch(offer);
+    return await store.read(offer.name, signal);
   };
   switch (task.do) {
     case "save":
@@ -64,16 +75,14 @@ export async function doOrder(
       await fetch(task.offer);
       return {};
     case "import": {
-      await fetch(task.offer);
       const { name, version } = task.image;
-      await using content = await store.read(task.offer.name, signal);
+      await using content = await contentOf(task.offer);
       await state.upload({ method: "ImportImage", image: name, version }, content, signal);
       return {};
     }
     case "restore": {
       refuse(tools.problemOf(berth, task.root));
-      await fetch(task.offer);
-      await using content = await store.read(task.offer.name, signal);
+      await using content = await contentOf(task.offer);
       const restore = () => state.upload({ method: "Restore", berth }, content, signal);
       await staging.with(berth, task.root, restore, signal);
       return {};
