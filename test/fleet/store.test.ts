@@ -1,7 +1,7 @@
 /** Archives in chunks between the stores of two agents: what is sent, who gets it, and what a wrong store can do. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import type { Server } from "node:https";
 import { request } from "node:https";
 import { type AddressInfo, connect } from "node:net";
@@ -190,6 +190,31 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     await here.prune();
     expect(chunksOf("here").length).toBe(chunks.size);
     expect((await contentOf(here, own)).equals(world)).toBe(true);
+  });
+
+  it("a disk that has failed once breaks nothing", async () => {
+    const world = randomBytes(13, MIB);
+    const stray = join(folder.path, "there/chunks/stray");
+    writeFileSync(stray, "no folder");
+    await expect(there.prune()).rejects.toMatchObject({ code: "ENOTDIR" });
+    const archive = await there.add("berth-a-1", pieces(world), never);
+    expect((await contentOf(there, archive)).equals(world)).toBe(true);
+    rmSync(stray);
+    await there.prune();
+    expect((await contentOf(there, archive)).equals(world)).toBe(true);
+  });
+
+  it("an archive that is being read is not removed, and one that is gone says so", async () => {
+    const world = randomBytes(14, 4 * MIB);
+    const archive = await there.add("berth-a-1", pieces(world), never);
+    // Two newer ones of the berth, so that the next time it goes.
+    for (const seed of [15, 16]) await there.add("berth-a-1", pieces(randomBytes(seed, MIB)), never);
+    const reading = contentOf(there, archive);
+    await there.prune();
+    expect(existsSync(there.indexPath(archive.name))).toBe(true);
+    expect((await reading).equals(world)).toBe(true);
+    await there.prune();
+    await expect(contentOf(there, archive)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
   });
 
   it("an index that is not the announced one, or is none, is refused", async () => {

@@ -8,11 +8,12 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createWriteStream, mkdirSync, rmSync } from "node:fs";
-import { access, type FileHandle, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Fault } from "../fault.ts";
 import { cut, join } from "./casync.ts";
+import { Content } from "./content.ts";
 import { type ArchiveIndex, longestIndex, readIndex } from "./index-file.ts";
 
 /** An archive, as another host finds it. Nobody can guess the name. */
@@ -29,7 +30,6 @@ const NAME = /^([A-Za-z0-9][A-Za-z0-9_.@-]{0,199})\.[0-9a-f]{32}$/;
 const CHUNK = /^[0-9a-f]{64}$/;
 /** Archives of one subject that are kept: the next one has most of its chunks. */
 const KEPT = 2;
-const PIECE_BYTES = 256 * 1024;
 const ROOMS = ["chunks", "fetched"] as const;
 type Room = (typeof ROOMS)[number];
 
@@ -41,33 +41,11 @@ export function isChunkName(name: string): boolean {
   return CHUNK.test(name);
 }
 
-/** What an archive has. It is gone when it is disposed of. */
-export class Content implements AsyncIterable<Buffer>, AsyncDisposable {
-  readonly #file: FileHandle;
-
-  /** Takes over the file. */
-  constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer, void, void> {
-    for (;;) {
-      const { buffer, bytesRead } = await this.#file.read(Buffer.allocUnsafe(PIECE_BYTES));
-      if (bytesRead === 0) return;
-      yield buffer.subarray(0, bytesRead);
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
-  }
-}
-
 export class ChunkStore {
   readonly #folder: string;
   readonly #mostBytes: number;
-  /** Transfers that add chunks which no index has yet. */
-  #adding = 0;
+  /** Transfers that add chunks which no index has yet, and readers. */
+  #users = 0;
   #pruning: Promise<void> = Promise.resolve();
 
   /** Makes the folder if it is not there. `mostBytes`: of all chunks together. */
@@ -100,7 +78,7 @@ export class ChunkStore {
 
   /** Stores a stream as an archive of the subject. Throws BAD_ARCHIVE, NO_CASYNC, STORE_FULL and the stream's error. */
   async add(subject: string, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<Archive> {
-    return await this.#whileAdding(async () => {
+    return await this.#whileUsed(async () => {
       const name = `${subject}.${randomBytes(16).toString("hex")}`;
       const work = this.#work(`${name}.caibx`);
       const whole = this.#work(name);
@@ -130,7 +108,7 @@ export class ChunkStore {
     index: Buffer,
     fill: (missing: readonly string[], put: (chunk: string, file: Buffer) => Promise<void>) => Promise<T>,
   ): Promise<T> {
-    return await this.#whileAdding(async () => {
+    return await this.#whileUsed(async () => {
       const { name } = archive;
       if (sha256Of(index) !== archive.sha256)
         throw new Fault("BAD_ARCHIVE", `the index of ${name} is not the one that its host has announced`);
@@ -157,6 +135,10 @@ export class ChunkStore {
    * removed, so that another attempt fetches them again.
    */
   async read(name: string, signal: AbortSignal): Promise<Content> {
+    return await this.#whileUsed(() => this.#read(name, signal));
+  }
+
+  async #read(name: string, signal: AbortSignal): Promise<Content> {
     const work = this.#work(`${name}.${randomBytes(4).toString("hex")}`);
     try {
       const rooms = [path(this.#folder, "chunks"), path(this.#folder, "fetched")] as const;
@@ -164,8 +146,9 @@ export class ChunkStore {
       return new Content(await open(work));
     } catch (error) {
       if (error instanceof Fault && error.code === "BAD_ARCHIVE") {
-        const { chunks } = await this.index(name);
-        for (const chunk of chunks) for (const room of ROOMS) await rm(this.#pathIn(room, chunk), { force: true });
+        const index = await this.index(name).catch(noop); // It may be gone as well.
+        for (const chunk of index?.chunks ?? [])
+          for (const room of ROOMS) await rm(this.#pathIn(room, chunk), { force: true });
       }
       throw error;
     } finally {
@@ -178,11 +161,15 @@ export class ChunkStore {
     return readIndex(await readFile(this.indexPath(name)), name);
   }
 
-  /** Removes what is not needed: older archives of a subject, and the oldest ones of all, until the rest has room. */
+  /**
+   * Removes what is not needed: older archives of a subject, and the oldest ones of all, until the rest has room. Does
+   * nothing while the store is used. Throws what the disk fails with; another attempt goes on.
+   */
   async prune(): Promise<void> {
-    if (this.#adding > 0) return;
-    this.#pruning = this.#pruning.then(() => this.#prune());
-    await this.#pruning;
+    if (this.#users > 0) return;
+    const pruned = this.#pruning.then(() => this.#prune());
+    this.#pruning = pruned.catch(noop);
+    await pruned;
   }
 
   async #prune(): Promise<void> {
@@ -270,16 +257,18 @@ export class ChunkStore {
     return path(this.#folder, "work", name);
   }
 
-  async #whileAdding<T>(add: () => Promise<T>): Promise<T> {
-    this.#adding++;
+  async #whileUsed<T>(use: () => Promise<T>): Promise<T> {
+    this.#users++;
     try {
       await this.#pruning;
-      return await add();
+      return await use();
     } finally {
-      this.#adding--;
+      this.#users--;
     }
   }
 }
+
+const noop = (): undefined => undefined;
 
 async function exists(file: string): Promise<boolean> {
   return await access(file).then(

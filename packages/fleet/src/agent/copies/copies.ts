@@ -51,7 +51,7 @@ export class Copies {
   /** Until the signal; then also what it had begun has ended. */
   async run(signal: AbortSignal): Promise<void> {
     await this.#tools?.staging.endLeft();
-    await this.#tools?.store.prune();
+    await this.#prune();
     this.#isReady = true;
     this.#begin();
     await aborted(signal);
@@ -66,8 +66,25 @@ export class Copies {
     for (const [berth, order] of this.#wanted) {
       if (this.#tasks.has(berth)) continue; // The next begins when this one has ended.
       const stop = new AbortController();
-      this.#tasks.set(berth, { order, stop, ended: this.#do(order, stop.signal) });
+      this.#tasks.set(berth, { order, stop, ended: this.#run(order, stop.signal) });
     }
+  }
+
+  /** Until the order has gone: what is done stays done until then, and so does what has failed. */
+  async #run(order: CopyOrder, signal: AbortSignal): Promise<void> {
+    const { berth } = order;
+    const say = (error: unknown): void => this.#say(`${berth}: ${error}`);
+    await this.#do(order, signal).catch(say);
+    await aborted(signal);
+    await this.#forget(berth).catch(say);
+    this.#tasks.delete(berth);
+    await this.#prune();
+    if (this.#isReady) this.#begin();
+  }
+
+  /** A disk that fails ends no agent. The next order tries it again. */
+  async #prune(): Promise<void> {
+    await this.#tools?.store.prune().catch((error: unknown) => this.#say(`cannot remove old archives: ${error}`));
   }
 
   async #do(order: CopyOrder, signal: AbortSignal): Promise<void> {
@@ -80,6 +97,7 @@ export class Copies {
     };
     const over = new AbortController();
     const beats = this.#beat(() => report("working"), AbortSignal.any([signal, over.signal]));
+    beats.catch(() => undefined); // It is awaited below.
     const tell = (bytes: number): void => {
       fetched = bytes;
     };
@@ -98,12 +116,6 @@ export class Copies {
       this.#say(`${order.berth}: ${order.task.do} ${state}${why === undefined ? "" : `: ${why}`}`);
       await report(...ended);
     }
-    // What is done stays done until the order has gone.
-    await aborted(signal);
-    await this.#forget(order.berth);
-    this.#tasks.delete(order.berth);
-    await this.#tools?.store.prune();
-    if (this.#isReady) this.#begin();
   }
 
   async #beat(report: () => Promise<void>, signal: AbortSignal): Promise<void> {

@@ -3,8 +3,9 @@ import type { TlsFiles } from "../../etcd/channel.ts";
 import { Fault } from "../../fault.ts";
 import type { CopyOrder, CopyReport, ImageVersion, Offer } from "../../model/copy.ts";
 import type { JsonObject } from "../../model/fields.ts";
+import type { Content } from "../../store/content.ts";
 import { fetchArchive } from "../../store/fetch.ts";
-import type { ChunkStore, Content } from "../../store/store.ts";
+import type { ChunkStore } from "../../store/store.ts";
 import type { Staging } from "./staging.ts";
 import type { StateSocket } from "./state-socket.ts";
 
