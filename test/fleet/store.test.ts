@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Archive, ChunkStore, fetchArchive, storeServer } from "../../packages/fleet/src/store/index.ts";
+import { networkOf } from "../../packages/fleet/src/store/network.ts";
 import { TestFolder } from "../support/broker.ts";
 import { Certificates } from "../support/fleet/certificates.ts";
 import { pieces, randomBytes } from "../support/fleet/world.ts";
@@ -16,6 +17,20 @@ import { needs } from "../support/needs.ts";
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;
+
+it.each([
+  ["192.0.2.1", "192.0.2.1"],
+  ["::ffff:192.0.2.1", "192.0.2.1"],
+  ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2"],
+  ["2001:db8:1:2::6", "2001:db8:1:2"],
+  ["2001:db8::6", "2001:db8:0:0"],
+  ["2001:db8::3:4:5:6", "2001:db8:0:0"],
+  ["fe80::1%lo", "fe80:0:0:0"],
+  ["::1", "0:0:0:0"],
+  ["", ""],
+])("a store counts the connections of %s as those of %s", (address, network) => {
+  expect(networkOf(address)).toBe(network);
+});
 
 describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 }, () => {
   let certificates: Certificates;

@@ -9,10 +9,11 @@ import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { TlsFiles } from "../etcd/channel.ts";
+import { networkOf } from "./network.ts";
 import { type ChunkStore, isArchiveName, isChunkName } from "./store.ts";
 
 const MOST_CONNECTIONS = 128;
-/** Of one address. An agent opens eight for each berth that it fetches, of which there are at most four. */
+/** Of one address, or one /64 of IPv6. An agent opens eight for each berth that it fetches, at most four. */
 const MOST_OF_ONE = 40;
 const HANDSHAKE_MS = 10_000;
 const REQUEST_MS = 15_000;
@@ -44,14 +45,14 @@ export function storeServer(store: ChunkStore, { ca, cert, key }: Required<TlsFi
 function limitEach(server: Server): void {
   const counts = new Map<string, number>();
   server.on("connection", (socket: Socket) => {
-    const { remoteAddress: address = "" } = socket;
-    const count = counts.get(address) ?? 0;
+    const network = networkOf(socket.remoteAddress ?? "");
+    const count = counts.get(network) ?? 0;
     if (count >= MOST_OF_ONE) return void socket.destroy();
-    counts.set(address, count + 1);
+    counts.set(network, count + 1);
     socket.once("close", () => {
-      const left = (counts.get(address) ?? 1) - 1;
-      if (left > 0) counts.set(address, left);
-      else counts.delete(address);
+      const left = (counts.get(network) ?? 1) - 1;
+      if (left > 0) counts.set(network, left);
+      else counts.delete(network);
     });
   });
 }
