@@ -84,6 +84,19 @@ describe("the client of a state socket", () => {
       });
     });
 
+  it("takes an image for missing only if the program says so, and one that is there for imported", async () => {
+    answering('{"ok":false,"error":"there is no image tree@1","code":"IMAGE_ABSENT"}\n');
+    expect(await client.hasImage("tree", "1", never)).toBe(false);
+    answering(OK);
+    expect(await client.hasImage("tree", "1", never)).toBe(true);
+    answering('{"ok":false,"error":"the disk is broken","code":"REFUSED"}\n');
+    await expect(client.hasImage("tree", "1", never)).rejects.toThrow("the disk is broken");
+    answering('{"ok":false,"error":"tree@1 exists","code":"IMAGE_IN_USE"}\n');
+    const image = { method: "ImportImage", image: "tree", version: "1" } as const;
+    await client.upload(image, content(), never);
+    await expect(client.upload(restore, content(), never)).rejects.toThrow("tree@1 exists");
+  });
+
   it("says why an upload was refused, also before all of it was sent", async () => {
     serve = (socket) => void socket.once("data", () => socket.end('{"ok":false,"error":"a server runs"}\n'));
     await expect(client.upload(restore, content(), never)).rejects.toThrow("a server runs");
@@ -130,6 +143,6 @@ describe("the client of a state socket", () => {
 
   it("names a socket that nobody listens on", async () => {
     const other = new StateSocket(join(folder.path, "none.sock"));
-    await expect(other.has(save, never)).rejects.toThrow(/cannot connect to .*none\.sock: ENOENT/);
+    await expect(other.hasImage("tree", "1", never)).rejects.toThrow(/cannot connect to .*none\.sock: ENOENT/);
   });
 });

@@ -9,7 +9,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
-import { acquire } from "../../../src/index.ts";
+import { acquire, BerthError } from "../../../src/index.ts";
 import { TestFolder } from "../broker.ts";
 import type { TestHost } from "./host.ts";
 
@@ -48,7 +48,9 @@ export class StateStandIn implements AsyncDisposable {
       this.#sockets.add(socket);
       socket.on("error", () => undefined).once("close", () => this.#sockets.delete(socket));
       this.#serve(socket).catch((error: unknown) => {
-        socket.end(`${JSON.stringify({ ok: false, error: error instanceof Error ? error.message : String(error) })}\n`);
+        const code = error instanceof BerthError ? error.code : "REFUSED";
+        const why = error instanceof Error ? error.message : String(error);
+        socket.end(`${JSON.stringify({ ok: false, error: why, code })}\n`);
       });
     });
   }
@@ -79,7 +81,8 @@ export class StateStandIn implements AsyncDisposable {
     if (method === "Save") return await this.#save(socket, berth);
     const work = join(this.#folder.path, "work", `${Date.now()}-${this.calls.length}`);
     if (method === "ExportImage") {
-      if (!existsSync(this.imageFile(image, version))) throw new Error(`there is no image ${image}@${version}`);
+      if (!existsSync(this.imageFile(image, version)))
+        throw new BerthError("IMAGE_ABSENT", `there is no image ${image}@${version}`);
       return await send(socket, createReadStream(this.imageFile(image, version)));
     }
     try {

@@ -67,9 +67,7 @@ export async function doOrder(
       // Before anything is drained: a broker that refuses its configuration is found now.
       await staging.with(berth, task.root, async () => undefined, signal);
       const images: ImageVersion[] = [];
-      for (const one of task.images)
-        if (!(await state.has({ method: "ExportImage", image: one.name, version: one.version }, signal)))
-          images.push(one);
+      for (const one of task.images) if (!(await state.hasImage(one.name, one.version, signal))) images.push(one);
       return { images };
     }
     case "fetch":

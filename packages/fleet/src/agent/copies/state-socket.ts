@@ -41,14 +41,19 @@ export class StateSocket {
     await connection.end();
   }
 
-  /** Whether a download would begin. Nothing of it is read. */
-  async has(request: StateRequest, signal: AbortSignal): Promise<boolean> {
-    using connection = await Connection.open(this.#path, request, signal);
+  /** Whether the host has the version of an image. Throws STATE_REFUSED if that cannot be known. */
+  async hasImage(image: string, version: string, signal: AbortSignal): Promise<boolean> {
+    using connection = await Connection.open(this.#path, { method: "ExportImage", image, version }, signal);
     const answer = await connection.line();
-    return answer.ok;
+    if (answer.code === "IMAGE_ABSENT") return false;
+    accept(answer);
+    return true;
   }
 
-  /** Throws STATE_REFUSED, and what the content throws: then nothing has changed. */
+  /**
+   * Throws STATE_REFUSED, and what the content throws: then nothing has changed. An image that is there already is no
+   * failure.
+   */
   async upload(request: StateRequest, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
     using connection = await Connection.open(this.#path, request, signal);
     const answered = connection.line();
@@ -63,7 +68,10 @@ export class StateSocket {
       await answered.catch(noop);
       throw failed.error;
     }
-    accept(await answered);
+    const answer = await answered;
+    // Another move has brought the version meanwhile, and nobody replaces one.
+    if (request.method === "ImportImage" && answer.code === "IMAGE_IN_USE") return;
+    accept(answer);
     if (failed !== undefined) throw failed.error;
     await connection.end();
   }
@@ -72,6 +80,8 @@ export class StateSocket {
 interface Answer {
   readonly ok: boolean;
   readonly error: string;
+  /** Of berthd. Empty: it has none. */
+  readonly code: string;
 }
 
 function accept({ ok, error }: Answer): void {
@@ -210,9 +220,9 @@ function answerIn(text: string): Answer {
     value = undefined;
   }
   if (typeof value === "object" && value !== null && "ok" in value) {
-    if (value.ok === true) return { ok: true, error: "" };
+    if (value.ok === true) return { ok: true, error: "", code: "" };
     if (value.ok === false && "error" in value && typeof value.error === "string")
-      return { ok: false, error: value.error };
+      return { ok: false, error: value.error, code: "code" in value ? String(value.code) : "" };
   }
   throw new Fault("STATE_REFUSED", `its answer is none: ${text.slice(0, 100)}`);
 }
