@@ -4,7 +4,7 @@
  */
 import { check } from "../errors.ts";
 import { type Poll, READABLE } from "../native.ts";
-import { Conversations, type ConversationsContext } from "./conversations.ts";
+import { Conversations, type ConversationsContext, isShutDown } from "./conversations.ts";
 
 const IN_A_ROW = 16;
 
@@ -35,6 +35,12 @@ export class AnsweredSocket {
 
   #accept(): void {
     if (this.#context.wakesAtOnce) return this.#context.onWake();
-    for (let accepted = 0; accepted < IN_A_ROW; accepted++) if (!this.#conversations.accept(this.#fd)) return;
+    for (let accepted = 0; accepted < IN_A_ROW; accepted++)
+      if (!this.#conversations.accept(this.#fd)) return this.#rest();
+  }
+
+  /** The broker gives a listener that was shut down anew, once it is set right. */
+  #rest(): void {
+    if (isShutDown(this.#fd, this.#context.sys)) this.#poll.close();
   }
 }

@@ -13,7 +13,7 @@ import { MOST_DATA, RECORD, RING_BYTES } from "../net/arrival-program.ts";
 import { IPPROTO_TCP, SO_ATTACH_BPF, SO_DETACH_FILTER, SOL_SOCKET } from "../net/socket-constants.ts";
 import { socketCookie } from "../net/socket-queries.ts";
 import { type Arrival, Arrivals, bytesOf, readSegment } from "./arrivals.ts";
-import { Conversations, type ConversationsContext } from "./conversations.ts";
+import { Conversations, type ConversationsContext, isShutDown } from "./conversations.ts";
 import { HeldLogins } from "./held-logins.ts";
 import type { Sender } from "./sender.ts";
 
@@ -158,7 +158,9 @@ export class HeldSocket {
     this.#batch = undefined;
     this.#arrivals.clear();
     clearTimeout(this.#timer);
-    this.#came.start(READABLE);
+    // The broker gives a listener that was shut down anew, once it is set right.
+    if (isShutDown(this.#fd, this.#context.sys)) this.#came.close();
+    else this.#came.start(READABLE);
   }
 
   /** Accepts until so many have been. */

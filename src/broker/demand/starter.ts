@@ -120,12 +120,12 @@ export class Starter {
     if (this.#phase === "waiting") this.#arm();
   }
 
-  /** Call it when the berth may have been acquired or become vacant, or its sockets are right again. */
+  /** Call it when the berth may have been acquired or become vacant, or its sockets are to be or were set right. */
   update(): void {
     const isVacant = this.berth.state === "vacant";
     if (!isVacant && this.#phase !== "running") this.#occupied();
     if (isVacant && this.#phase === "running") this.#vacated();
-    else if (this.#phase === "waiting" && !this.#arrivals.armed) this.#arm();
+    else if (this.#phase === "waiting") this.#watch();
   }
 
   /** Starts the server: it is first in the queue. */
@@ -180,10 +180,19 @@ export class Starter {
     this.#arm();
   }
 
+  /** A process of an earlier server may shut a socket down while it is watched: then it is set right, too. */
+  #watch(): void {
+    if (!this.#isReady) this.#arrivals.end();
+    else if (!this.#arrivals.armed) this.#arm();
+  }
+
   #arm(): void {
-    // A socket that is set right may be opened again, and nobody gets the berth before. Then there is an update.
-    const isReady = this.berth.sockets.every(({ socket }) => socket.due === undefined);
-    if (!this.#isPaused && this.#holds === 0 && isReady) this.#arrivals.arm(this.#fds);
+    if (!this.#isPaused && this.#holds === 0 && this.#isReady) this.#arrivals.arm(this.#fds);
+  }
+
+  /** A socket that is set right may be opened again, and nobody gets the berth before. Then there is an update. */
+  get #isReady(): boolean {
+    return this.berth.sockets.every(({ socket }) => socket.due === undefined);
   }
 
   get #fds(): number[] {

@@ -18,10 +18,13 @@ import {
   ready,
   send,
   status,
+  talk,
 } from "../../support/doorman/doors.ts";
+import { handshake, PING, REQUEST } from "../../support/doorman/streams.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
 import { isRoot } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
+import { Puppet } from "../../support/puppet.ts";
 import { isThere, startingBroker } from "../../support/starting-broker.ts";
 import { list } from "../../support/succession.ts";
 
@@ -127,6 +130,26 @@ describe("the addresses that a doorman watches", { timeout: 120_000 }, () => {
     if (isRoot) await vi.waitFor(() => expect(copies()).toBe(3), PATIENCE);
     expect(await ready()).toBe(pid);
   });
+});
+
+it("a doorman answers at the new listener where a process of an earlier server has spoilt the old one", async () => {
+  const port = await freePort();
+  const more = 'asleep = "minecraft"\nasleep-as = { name = "Frozen Lake", slots = 12 }\n';
+  await using broker = await startingBroker({ "arena.toml": berth([`tcp://127.0.0.1:${port}`], more) });
+  const query = Buffer.concat([handshake(1), REQUEST, PING]);
+  await using server = await Puppet.connect(broker.socket);
+  const lease = await server.acquire("arena");
+  await server.do("s = held(b.fds[0])");
+  await server.call("Release", { lease });
+  expect(await talk(port, query)).toContain("Frozen Lake");
+  const repairs = (): string =>
+    broker.log.flatMap(({ event, message }) => (event === "repaired" ? message : [])).join();
+  expect(repairs()).toBe("");
+  // SO_LOCK_FILTER (socket(7)): only a new socket helps.
+  await server.do("s.setsockopt(socket.SOL_SOCKET, 44, 1); s.shutdown(2)");
+  await vi.waitFor(() => expect(repairs()).toMatch(/it was opened again$/), PATIENCE);
+  expect(await talk(port, query)).toContain("Frozen Lake");
+  expect(broker.watcher.names()).not.toContain("starting");
 });
 
 it("a connection that somebody else has accepted first does not make a doorman wait", async () => {

@@ -53,7 +53,7 @@ export class Repairs {
     this.#stillOpen = new StillOpen(options.sys, options.log);
   }
 
-  /** Calls `hear` for each berth whose sockets are right again. */
+  /** Calls `hear` for each berth whose sockets are to be set right, maybe more than once, and when they are right. */
   observe(hear: (berth: Berth) => void): void {
     this.#observers.push(hear);
   }
@@ -80,6 +80,7 @@ export class Repairs {
   #begin(berth: Berth, lease: Lease | undefined, lastOf: () => LastTenant | undefined): void {
     const stopped = this.#stop;
     if (stopped.aborted || dueOf(berth).length === 0) return;
+    for (const hear of this.#observers) hear(berth);
     const known = this.#byBerth.get(berth);
     if (known !== undefined && !known.stopped.aborted) {
       if (lease === undefined) return;
