@@ -14,7 +14,7 @@ import type { BindReport } from "../../native-interceptor.ts";
 import { type Address, formatAddress, formatListenAddress } from "../../net/address.ts";
 import type { Guard } from "../guard/guard.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
-import { runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
+import { type Borrowed, runGuarded, type Unanswered } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
 import { reportFailures, unanswered } from "./bind-failures.ts";
@@ -249,7 +249,7 @@ export class BindAnswers {
    * Carries out a plan in a guard process of the server's user. Its descriptor stays open as long as the report is
    * awaited.
    */
-  async #run<T>(report: BindReport, make: () => { readonly plan: SocketPlan<T>; readonly fd: number }) {
+  async #run<T>(report: BindReport, make: () => { readonly plan: SocketPlan<T>; readonly fd: Borrowed }) {
     const { guard, awaits } = this.#options;
     for (let tries = 0; ; tries++) {
       if (!awaits(report)) return "gone";

@@ -15,6 +15,7 @@ import { socketOption } from "../../net/socket-queries.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
+import type { Borrowed } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import { NOT_REOPENED } from "../plans/socket-care.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
@@ -52,7 +53,7 @@ export interface FurtherBindsOptions {
   /** Carries out a plan on the held socket, or with a number on that descriptor. */
   readonly run: <T>(
     report: BindReport,
-    make: () => { readonly plan: SocketPlan<T>; readonly fd: number },
+    make: () => { readonly plan: SocketPlan<T>; readonly fd: Borrowed },
   ) => Promise<{ readonly value: T } | Exclude<Outcome, number>>;
   readonly bind: (report: BindReport, sockaddr: Uint8Array) => Promise<Outcome>;
   readonly note: (key: string, message: string) => void;
@@ -154,7 +155,12 @@ export class FurtherBinds {
     const inode = socketInode(socket.fd);
     const said: string[] = [];
     const plan = (): SocketPlan<void> => socket.tend((sentences) => said.push(...sentences), "repair");
-    const done = await this.#options.run(report, () => ({ plan: plan(), fd: socket.fd }));
+    const done = await this.#options.run(report, () => {
+      const planned = socketInode(socket.fd);
+      // Its server may shut a listener down meanwhile: then there is a new one, and the number may be another file's.
+      const fd = (): number | undefined => (socket.open && socketInode(socket.fd) === planned ? socket.fd : undefined);
+      return { plan: plan(), fd };
+    });
     const failed = socketInode(socket.fd) === inode ? undefined : this.#reopened(name, socket, said);
     return failed ?? (typeof done === "string" ? done : undefined);
   }

@@ -15,19 +15,27 @@ export type PlansGuard = Pick<Guard, "ask">;
 /** Why a plan did not come to its end: as {@link Guard.ask}. */
 export type Unanswered = "stuck" | "unavailable";
 
-/** Carries out a plan on a borrowed socket, which must stay open until this resolves. */
+/**
+ * A borrowed socket: a number that stays open until its plan has ended, or what gives it for each round; undefined when
+ * it is another socket's by then.
+ */
+export type Borrowed = number | (() => number | undefined);
+
+/** Carries out a plan on a borrowed socket. "unavailable" also if that is gone: then the rest is not carried out. */
 export async function runGuarded<T>(
   plan: SocketPlan<T>,
-  fd: number,
+  fd: Borrowed,
   guard: PlanGuard,
   owner: Owner,
 ): Promise<{ readonly value: T } | Unanswered> {
   let step = plan.next();
   while (step.done !== true) {
     const calls = step.value;
+    const number = typeof fd === "number" ? fd : fd();
+    if (number === undefined) return "unavailable";
     const results = await guard.run(
       owner,
-      [fd],
+      [number],
       calls.map((call) => guardCall(call, 0)),
     );
     if (typeof results === "string") return results;
