@@ -12,6 +12,7 @@ leaksNothing("soon");
 const BERTHS = 1000;
 const FIRST_PORT = 20_000;
 const IDLE_MS = 5000;
+const IDLE_WINDOWS = 6;
 /** Milliseconds of the processor's time in one tick of /proc/PID/stat (proc_pid_stat(5)). */
 const TICK_MS = 10;
 
@@ -36,9 +37,14 @@ describe("the doorman of a thousand berths", { timeout: 120_000 }, () => {
     const some = [0, 1, 255, 256, 500, 998, 999].map((at) => ports[at] ?? expect.unreachable());
     for (const port of some) expect(await ask(port, getstatus)).toContain("Frozen Lake");
     await vi.waitFor(() => expect(megabytes(pid, "VmRSS")).toBeLessThan(60), PATIENCE);
-    const before = used(pid);
-    await setTimeout(IDLE_MS); // what is measured is that time passes
-    const idle = used(pid) - before;
+    // V8 collects what the start left some seconds after the last work (8 s on Node 20: 30 ms), so the first window may
+    // have that in it. A doorman that did something each second would have no window without.
+    let idle = Number.POSITIVE_INFINITY;
+    for (let window = 0; window < IDLE_WINDOWS && idle > 2 * TICK_MS; window++) {
+      const before = used(pid);
+      await setTimeout(IDLE_MS); // what is measured is that time passes
+      idle = used(pid) - before;
+    }
     console.log(
       `doorman of ${BERTHS} berths: RSS ${megabytes(pid, "VmRSS").toFixed(1)} MB, ` +
         `of that its own ${megabytes(pid, "RssAnon").toFixed(1)} MB; ${idle} ms of the processor in ${IDLE_MS / 1000} s`,
