@@ -115,7 +115,7 @@ signal.pause()`;
 
   it("sends stop-signal, and SIGKILL after stop-timeout to one that ignores it", async () => {
     await using test = await startBroker({ "game.toml": plain(`${user}stop-signal = "SIGINT"\nstop-timeout = "1s"`) });
-    const code = `${told}signal.signal(signal.SIGINT, lambda *_: print("asked"))\nprint("set")\nwhile True: signal.pause()`;
+    const code = `${told}signal.signal(signal.SIGINT, lambda *_: os.write(1, b"asked\\n"))\nprint("set")\nwhile True: signal.pause()`;
     const { server } = await python(test, code, 2);
     const ended = once(server.child, "exit");
     expect(await stop(test)).toMatchObject({ parameters: { killed: true } });
@@ -197,7 +197,7 @@ while True: signal.pause()`;
     const code = `import os, signal, sys
 os.setsid()
 if os.fork() == 0:
-    signal.signal(signal.SIGUSR1, lambda *_: print("alive", flush=True))
+    signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"alive\\n"))
     print(os.getpid(), flush=True)
     while True: signal.pause()
 os.setgroups([])

@@ -23,7 +23,7 @@ const programs = new TestFolder({ "server.py": notifyServer });
 afterAll(() => programs[Symbol.dispose]());
 /** Prints each line that is typed, and each SIGUSR1. */
 const listener = `import os, signal, sys
-signal.signal(signal.SIGUSR1, lambda *_: print("signal", flush=True))
+signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"signal\\n"))
 print("up", flush=True)
 while True:
     line = sys.stdin.readline()
@@ -31,8 +31,8 @@ while True:
     else: print("typed " + line.strip(), flush=True)`;
 
 /** Does not end when it is asked to. */
-const stubborn = `import signal
-signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
+const stubborn = `import os, signal
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"asked\\n"))
 print("up", flush=True)
 while True: signal.pause()`;
 
