@@ -194,6 +194,7 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     const archive = await there.add("berth-a-1", pieces(world), never);
     const { chunks } = await there.index(archive.name);
     const [chunk = ""] = chunks;
+    rmSync(there.chunkPath(chunk)); // casync makes chunks read-only
     writeFileSync(there.chunkPath(chunk), "poison");
     await fetched(archive);
     // This host gets a berth with the same bytes, and archives it.
