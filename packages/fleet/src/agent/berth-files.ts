@@ -88,7 +88,7 @@ export class BerthFiles {
   }
 }
 
-/** As berthd reads them without --config (test/fleet/berth-files.test.ts). */
+/** As berthd reads them without --config (test/fleet/agent/berth-files.test.ts). */
 export function defaultConfigFolders(
   env: NodeJS.ProcessEnv = process.env,
   uid: number = process.geteuid?.() ?? 0,

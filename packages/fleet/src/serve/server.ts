@@ -55,7 +55,8 @@ export function allocationServer(options: ServeOptions): Server {
   server.on("clientError", (_, socket) => socket.destroy());
   server.on("request", (request, response) => {
     const { socket } = request;
-    // A client waits for its answer. Node would read ahead thousands of requests (test/fleet/serve-limits.test.ts).
+    // A client waits for its answer. Node would read ahead thousands of requests
+    // (test/fleet/serve/serve-limits.test.ts).
     if (answering.get(socket)?.writableEnded === false) return void socket.destroy();
     answering.set(socket, response);
     answer(request, response, desk).catch((error: unknown) => refuse(request, response, error, say));

@@ -1,10 +1,10 @@
 /** Records that do not fit each other, or are no berth files: they are left alone, and all others are served. */
 import { describe, expect, it } from "vitest";
-import { followOrders, type Orders } from "../../packages/fleet/src/agent/orders.ts";
-import { EtcdClient, Fleet, Keys } from "../../packages/fleet/src/index.ts";
-import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
-import { addHost, setOf } from "../support/fleet/made-up.ts";
-import { needs } from "../support/needs.ts";
+import { followOrders, type Orders } from "../../../packages/fleet/src/agent/orders.ts";
+import { EtcdClient, Fleet, Keys } from "../../../packages/fleet/src/index.ts";
+import { shareEtcd, type TestEtcd } from "../../support/fleet/etcd.ts";
+import { addHost, setOf } from "../../support/fleet/made-up.ts";
+import { needs } from "../../support/needs.ts";
 
 describe("records that are about something else than their keys", { ...needs("etcd"), timeout: 60_000 }, () => {
   let etcd: TestEtcd;

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { StateSocket } from "../../packages/fleet/src/agent/copies/state-socket.ts";
-import { TestFolder } from "../support/broker.ts";
-import { randomBytes } from "../support/fleet/world.ts";
+import { StateSocket } from "../../../packages/fleet/src/agent/copies/state-socket.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { randomBytes } from "../../support/fleet/world.ts";
 
 describe("the client of a state socket", () => {
   let folder: TestFolder;

@@ -1,7 +1,7 @@
 /** The lease of a host whose etcd does not answer for a while, with an etcd that is made up. */
 import { expect, it } from "vitest";
-import { Presence } from "../../packages/fleet/src/agent/presence.ts";
-import { type Etcd, Fault, hostRecord, Keys } from "../../packages/fleet/src/index.ts";
+import { Presence } from "../../../packages/fleet/src/agent/presence.ts";
+import { type Etcd, Fault, hostRecord, Keys } from "../../../packages/fleet/src/index.ts";
 
 const record = hostRecord(
   { name: "h1", addresses: [], pools: [], cores: 1, memory: 0, bootId: "boot", version: "0.1.0" },

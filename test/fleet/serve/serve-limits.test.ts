@@ -3,10 +3,10 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { afterEach, expect, it } from "vitest";
-import { Fault } from "../../packages/fleet/src/fault.ts";
-import { EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
-import { allocationServer } from "../../packages/fleet/src/serve/server.ts";
-import { Turns } from "../../packages/fleet/src/serve/turns.ts";
+import { Fault } from "../../../packages/fleet/src/fault.ts";
+import { EtcdClient, Keys } from "../../../packages/fleet/src/index.ts";
+import { allocationServer } from "../../../packages/fleet/src/serve/server.ts";
+import { Turns } from "../../../packages/fleet/src/serve/turns.ts";
 
 /** Answers no read before it is let go. */
 class SlowEtcd extends EtcdClient {

@@ -1,9 +1,9 @@
 /** Protocol Buffers and gRPC's frames, as bytes. What they mean to etcd is in etcd.test.ts. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { Deframer, frame, MAX_MESSAGE_BYTES, MalformedFrame } from "../../packages/fleet/src/etcd/frames.ts";
-import { readTxn, readWatch } from "../../packages/fleet/src/etcd/messages.ts";
-import { MalformedMessage, Message, MessageWriter } from "../../packages/fleet/src/etcd/protobuf.ts";
+import { Deframer, frame, MAX_MESSAGE_BYTES, MalformedFrame } from "../../../packages/fleet/src/etcd/frames.ts";
+import { readTxn, readWatch } from "../../../packages/fleet/src/etcd/messages.ts";
+import { MalformedMessage, Message, MessageWriter } from "../../../packages/fleet/src/etcd/protobuf.ts";
 
 it("numbers, texts and messages are read as they were written", () => {
   const int64 = fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n });

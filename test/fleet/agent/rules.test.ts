@@ -1,7 +1,7 @@
 /** What a host runs for the fleet: a program that can write to etcd does not become root on the host. */
 import { describe, expect, it } from "vitest";
-import { problemOf, type Rules } from "../../packages/fleet/src/agent/rules/rules.ts";
-import type { JsonObject } from "../../packages/fleet/src/index.ts";
+import { problemOf, type Rules } from "../../../packages/fleet/src/agent/rules/rules.ts";
+import type { JsonObject } from "../../../packages/fleet/src/index.ts";
 
 const passwd =
   "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/root:/bin/sh\ngames:x:5:60::/:/bin/sh\netcd:x:105:1::/:/bin/sh\n";

@@ -2,9 +2,9 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { BerthFiles, defaultConfigFolders } from "../../packages/fleet/src/agent/berth-files.ts";
-import { defaultConfigDirectories } from "../../src/config/directories.ts";
-import { TestFolder } from "../support/broker.ts";
+import { BerthFiles, defaultConfigFolders } from "../../../packages/fleet/src/agent/berth-files.ts";
+import { defaultConfigDirectories } from "../../../src/config/directories.ts";
+import { TestFolder } from "../../support/broker.ts";
 
 it.each([
   ["other/a-1.toml", (path: string) => writeFileSync(path, "")],

@@ -2,13 +2,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
-import { cli } from "../cli/support.ts";
-import { TestFolder } from "../support/broker.ts";
-import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
-import { freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
-import { needs } from "../support/needs.ts";
-import { endsWithTest } from "../support/wrap.ts";
+import { type EtcdClient, Keys } from "../../../packages/fleet/src/index.ts";
+import { cli } from "../../cli/support.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { shareEtcd, type TestEtcd } from "../../support/fleet/etcd.ts";
+import { freePools, runFleet, sleepers, TestHost } from "../../support/fleet/host.ts";
+import { needs } from "../../support/needs.ts";
+import { endsWithTest } from "../../support/wrap.ts";
 
 const SOON = { timeout: 40_000, interval: 100 };
 

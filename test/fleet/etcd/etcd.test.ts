@@ -1,10 +1,10 @@
 /** The client of etcd with a real etcd: transactions, leases, watches, and what breaks them. */
 import { describe, expect, it } from "vitest";
-import { Compacted, EtcdClient, Fault, type Followed, follow, type Range } from "../../packages/fleet/src/index.ts";
-import { Certificates } from "../support/fleet/certificates.ts";
-import { shareEtcd, TestEtcd } from "../support/fleet/etcd.ts";
-import { needs } from "../support/needs.ts";
-import { freePort } from "../support/ports.ts";
+import { Compacted, EtcdClient, Fault, type Followed, follow, type Range } from "../../../packages/fleet/src/index.ts";
+import { Certificates } from "../../support/fleet/certificates.ts";
+import { shareEtcd, TestEtcd } from "../../support/fleet/etcd.ts";
+import { needs } from "../../support/needs.ts";
+import { freePort } from "../../support/ports.ts";
 
 const SOON = { timeout: 30_000 };
 

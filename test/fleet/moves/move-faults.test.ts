@@ -2,12 +2,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EtcdClient, Keys, moveBerth } from "../../packages/fleet/src/index.ts";
-import { TestFolder } from "../support/broker.ts";
-import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
-import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
-import { addHost } from "../support/fleet/made-up.ts";
-import { needs } from "../support/needs.ts";
+import { type EtcdClient, Keys, moveBerth } from "../../../packages/fleet/src/index.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { shareEtcd, type TestEtcd } from "../../support/fleet/etcd.ts";
+import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../../support/fleet/host.ts";
+import { addHost } from "../../support/fleet/made-up.ts";
+import { needs } from "../../support/needs.ts";
 
 const SOON = { timeout: 60_000, interval: 100 };
 

@@ -3,11 +3,11 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EtcdClient, Keys } from "../../packages/fleet/src/index.ts";
-import { TestFolder } from "../support/broker.ts";
-import { shareEtcd, type TestEtcd } from "../support/fleet/etcd.ts";
-import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../support/fleet/host.ts";
-import { needs } from "../support/needs.ts";
+import { type EtcdClient, Keys } from "../../../packages/fleet/src/index.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { shareEtcd, type TestEtcd } from "../../support/fleet/etcd.ts";
+import { fleetCommand, freePools, runFleet, sleepers, TestHost } from "../../support/fleet/host.ts";
+import { needs } from "../../support/needs.ts";
 
 const SOON = { timeout: 40_000, interval: 100 };
 

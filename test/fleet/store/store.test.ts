@@ -8,12 +8,12 @@ import { type AddressInfo, connect } from "node:net";
 import { dirname, join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Archive, ChunkStore, fetchArchive, storeServer } from "../../packages/fleet/src/store/index.ts";
-import { networkOf } from "../../packages/fleet/src/store/network.ts";
-import { TestFolder } from "../support/broker.ts";
-import { Certificates } from "../support/fleet/certificates.ts";
-import { pieces, randomBytes } from "../support/fleet/world.ts";
-import { needs } from "../support/needs.ts";
+import { type Archive, ChunkStore, fetchArchive, storeServer } from "../../../packages/fleet/src/store/index.ts";
+import { networkOf } from "../../../packages/fleet/src/store/network.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { Certificates } from "../../support/fleet/certificates.ts";
+import { pieces, randomBytes } from "../../support/fleet/world.ts";
+import { needs } from "../../support/needs.ts";
 
 const MIB = 1024 * 1024;
 const never = new AbortController().signal;

@@ -2,9 +2,9 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { BerthFiles } from "../../packages/fleet/src/agent/berth-files.ts";
-import { Staging } from "../../packages/fleet/src/agent/copies/staging.ts";
-import { TestFolder } from "../support/broker.ts";
+import { BerthFiles } from "../../../packages/fleet/src/agent/berth-files.ts";
+import { Staging } from "../../../packages/fleet/src/agent/copies/staging.ts";
+import { TestFolder } from "../../support/broker.ts";
 
 const ROOT = { image: "/srv/image" };
 const TYPO = "other.toml: line 3 is no TOML";

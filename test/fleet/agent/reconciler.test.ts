@@ -2,14 +2,14 @@
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { BerthFiles } from "../../packages/fleet/src/agent/berth-files.ts";
-import { BrokerLink } from "../../packages/fleet/src/agent/broker-link.ts";
-import { describeHost } from "../../packages/fleet/src/agent/describe.ts";
-import { Reconciler } from "../../packages/fleet/src/agent/reconciler.ts";
-import { problemOf } from "../../packages/fleet/src/agent/rules/rules.ts";
-import type { Assignment } from "../../packages/fleet/src/index.ts";
-import type { BerthRecord } from "../../src/index.ts";
-import { TestFolder } from "../support/broker.ts";
+import { BerthFiles } from "../../../packages/fleet/src/agent/berth-files.ts";
+import { BrokerLink } from "../../../packages/fleet/src/agent/broker-link.ts";
+import { describeHost } from "../../../packages/fleet/src/agent/describe.ts";
+import { Reconciler } from "../../../packages/fleet/src/agent/reconciler.ts";
+import { problemOf } from "../../../packages/fleet/src/agent/rules/rules.ts";
+import type { Assignment } from "../../../packages/fleet/src/index.ts";
+import type { BerthRecord } from "../../../src/index.ts";
+import { TestFolder } from "../../support/broker.ts";
 
 /** Takes one berth file, as where all have the same port. Starts end when they are let go. */
 class NarrowBroker extends BrokerLink {
