@@ -48,6 +48,8 @@ export class FileCopy implements AsyncDisposable {
   readonly #options: CopyOptions;
   readonly #lease: KeptLease;
   readonly #id: string;
+  /** Nobody waits for a host any more. */
+  readonly #over = new AbortController();
   #step = 1;
   #mayFail = false;
   #sent: Sent = { archive: 0, before: 0, after: 0, images: 0 };
@@ -207,7 +209,7 @@ export class FileCopy implements AsyncDisposable {
     const step = this.#step;
     const silent = new AbortController();
     const timer = setTimeout(() => silent.abort(), SILENT_MS);
-    const until = AbortSignal.any([signal, this.lost, silent.signal]);
+    const until = AbortSignal.any([signal, this.lost, silent.signal, this.#over.signal]);
     let tenths = 0;
     try {
       for await (const one of follow(this.#etcd, { key }, until)) {
@@ -242,6 +244,7 @@ export class FileCopy implements AsyncDisposable {
 
   /** Both hosts end what they do. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort();
     await this.#lease[Symbol.asyncDispose]();
   }
 }
