@@ -114,6 +114,14 @@ it("of 200 callers who allocate at once, 32 have etcd work at the same time, and
   expect([etcd.busiest, etcd.reads]).toEqual([32, 200]);
 });
 
+it("an accept that fails does not end the program, and is told", async () => {
+  const { etcd, port, said } = await serve();
+  server?.emit("error", new Error("accept ENOMEM"));
+  expect(said).toEqual(["no connection: accept ENOMEM"]);
+  etcd.letGo();
+  expect(await (await client(port, health)).answer).toContain(" 503 ");
+});
+
 it("a caller who has gone before its turn costs etcd nothing", async () => {
   const { etcd, port } = await serve();
   const first = await Promise.all(Array.from({ length: 32 }, () => client(port, post)));

@@ -40,6 +40,7 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
   let there: ChunkStore;
   let server: Server;
   let address: string;
+  let said: string[];
 
   beforeAll(() => {
     certificates = new Certificates("h1", "h2", "h3");
@@ -53,7 +54,8 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     folder = new TestFolder();
     here = new ChunkStore(join(folder.path, "here"), 64 * MIB);
     there = new ChunkStore(join(folder.path, "there"), 64 * MIB);
-    server = storeServer(there, certificates.tls("h1"));
+    said = [];
+    server = storeServer(there, certificates.tls("h1"), (sentence) => said.push(sentence));
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
     address = `127.0.0.1:${portOf(server)}`;
@@ -160,6 +162,13 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
         ),
       )
       .toBe(true);
+  });
+
+  it("an accept that fails ends no agent, and is told", async () => {
+    server.emit("error", new Error("accept ENOMEM"));
+    expect(said).toEqual(["the store has no connection: accept ENOMEM"]);
+    const archive = await there.add("berth-a-1", pieces(randomBytes(5, MIB)), never);
+    expect((await fetched(archive)).chunks).toBeGreaterThan(0);
   });
 
   it("a client that sends requests without reading the answers is cut off", async () => {

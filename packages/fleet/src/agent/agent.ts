@@ -98,7 +98,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   const copies = new Copies(etcd, keys, host, tools, () => presence.lease, say);
   const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);
 
-  using _ = store && options.files && (await served(store, options.files));
+  using _ = store && options.files && (await served(store, options.files, say));
   const parts = [presence, broker, reconciler, reporter, lost, events, copies].map((part) => part.run(until));
   try {
     const ordered = (now: Orders): void => {
@@ -115,8 +115,12 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   }
 }
 
-async function served(store: ChunkStore, { listen, tls }: FilesOptions): Promise<Disposable> {
-  const server = storeServer(store, tls);
+async function served(
+  store: ChunkStore,
+  { listen, tls }: FilesOptions,
+  say: (sentence: string) => void,
+): Promise<Disposable> {
+  const server = storeServer(store, tls, say);
   server.listen(listen);
   try {
     await once(server, "listening");

@@ -52,6 +52,8 @@ export function allocationServer(options: ServeOptions): Server {
   const answering = new WeakMap<Socket, ServerResponse>();
   const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, maxHeaderSize: 8192 });
   server.maxConnections = MOST_CONNECTIONS;
+  // Without a listener an accept(2) that fails, as without memory, would end the program. The next one may succeed.
+  server.on("error", ({ message }) => say(`no connection: ${message}`));
   server.on("clientError", (_, socket) => socket.destroy());
   server.on("request", (request, response) => {
     const { socket } = request;

@@ -20,7 +20,12 @@ const REQUEST_MS = 15_000;
 /** A client that takes nothing for so long is cut off. */
 const IDLE_MS = 30_000;
 
-export function storeServer(store: ChunkStore, { ca, cert, key }: Required<TlsFiles>): Server {
+/** `say`: for people. */
+export function storeServer(
+  store: ChunkStore,
+  { ca, cert, key }: Required<TlsFiles>,
+  say: (sentence: string) => void,
+): Server {
   const server = createServer({
     ...{ ca, cert, key, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
     ...{ handshakeTimeout: HANDSHAKE_MS, headersTimeout: REQUEST_MS, requestTimeout: REQUEST_MS },
@@ -30,6 +35,8 @@ export function storeServer(store: ChunkStore, { ca, cert, key }: Required<TlsFi
   server.setTimeout(IDLE_MS);
   limitEach(server);
   const answering = new WeakMap<Socket, ServerResponse>();
+  // Without a listener an accept(2) that fails, as without memory, would end the agent. The next one may succeed.
+  server.on("error", ({ message }) => say(`the store has no connection: ${message}`));
   server.on("tlsClientError", (_, socket) => socket.destroy());
   server.on("clientError", (_, socket) => socket.destroy());
   server.on("request", (request, response) => {
