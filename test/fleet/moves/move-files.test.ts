@@ -141,7 +141,7 @@ user = "range"
     expect(await runningOn(berth)).toEqual(["h2"]);
     expect(await host("h1").berths()).toEqual([]);
     expect(stateOf("h1").calls).toEqual([`Save live ${berth}`, `Save last ${berth}`]);
-    expect(stateOf("h2").calls).toEqual([`Restore ${berth}`]);
+    expect(stateOf("h2").calls).toEqual(["ExportImage none", `Restore ${berth}`]);
     expect((await fleet("events", "--berth", berth)).out).toMatch(
       /moved +world-1 on h2, before on h1: its files, \d+\.\d MB/,
     );

@@ -64,7 +64,8 @@ export async function doOrder(
     }
     case "prepare": {
       refuse(tools.problemOf(berth, task.root));
-      // Before anything is drained: a broker that refuses its configuration is found now.
+      // Before anything is drained: a program that does not run, and a broker that refuses its configuration.
+      await state.check(signal);
       await staging.with(berth, task.root, async () => undefined, signal);
       const images: ImageVersion[] = [];
       for (const one of task.images) if (!(await state.hasImage(one.name, one.version, signal))) images.push(one);

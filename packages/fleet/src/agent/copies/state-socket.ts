@@ -50,6 +50,11 @@ export class StateSocket {
     return true;
   }
 
+  /** Throws STATE_REFUSED if the program does not serve this agent. It gets a question that changes nothing. */
+  async check(signal: AbortSignal): Promise<void> {
+    await this.hasImage("none", "0", signal);
+  }
+
   /**
    * Throws STATE_REFUSED, and what the content throws: then nothing has changed. An image that is there already is no
    * failure.
