@@ -125,7 +125,7 @@ export class Copies {
     }
   }
 
-  /** A report that stays, as etcd does not answer, is one of another order for whoever reads it. */
+  /** Where etcd does not answer the report stays. Movers ignore it, since it names another order. */
   async #forget(berth: string): Promise<void> {
     try {
       await this.#etcd.commit([], [{ remove: { key: this.#keys.of({ kind: "copied", host: this.#host, berth }) } }]);
