@@ -81,6 +81,18 @@ it("a connection that is closed, and the end of another lease, leave a lease wat
   one.close();
 });
 
+it("a lease that another one's end has ended is not told of the exit", async () => {
+  const peer = connection();
+  const [one, other, last] = [shareOf(peer), shareOf(peer), shareOf(peer)];
+  one.onExit = () => other.close();
+  other.onExit = () => expect.unreachable("its lease has ended");
+  const exit = exitOf(last);
+  await end();
+  await exit;
+  for (const share of [one, last]) share.close();
+  processes.forget(peer);
+});
+
 it("the next lease of a connection after the last one has ended opens no pidfd", () => {
   const peer = connection();
   for (let n = 0; n < 5; n++) {

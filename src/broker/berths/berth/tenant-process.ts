@@ -21,7 +21,7 @@ class Watched {
     const poll = new sys.Poll(pidfd.fd, () => {
       poll.close();
       this.poll = undefined;
-      for (const holder of [...this.holders]) holder.onExit?.();
+      for (const holder of [...this.holders]) if (this.holders.has(holder)) holder.onExit?.();
     });
     this.poll = poll;
     const result = poll.start(READABLE);
