@@ -8,7 +8,7 @@ import type { Native } from "../../native.ts";
 import { TenantProcess } from "./berth/tenant-process.ts";
 import type { Applicant } from "./request.ts";
 
-/** So many descriptors, at most, are open for peers that have no lease now. */
+/** The most processes that are kept. Each costs a descriptor, also while the peer has no lease. */
 const MOST_KEPT = 8;
 
 /** Gives a pidfd of always the same process, or none if that cannot be seen. Throws when no descriptor is left. */
@@ -31,13 +31,17 @@ export class PeerProcesses {
   }
 
   #ofPeer(peer: Process): TenantProcess | undefined {
-    const known = this.#kept.get(peer);
-    if (known?.isWatched === true) return known.share();
-    this.forget(peer);
-    const process = this.#watch(peer);
+    let process = this.#kept.get(peer);
+    if (process?.isWatched !== true) {
+      this.forget(peer);
+      process = this.#watch(peer);
+    }
     if (process === undefined) return undefined;
-    for (const [oldest] of this.#kept) if (this.#kept.size >= MOST_KEPT) this.forget(oldest);
+    // It becomes the latest one.
+    this.#kept.delete(peer);
     this.#kept.set(peer, process);
+    const [earliest] = this.#kept.keys();
+    if (earliest !== undefined && this.#kept.size > MOST_KEPT) this.forget(earliest);
     return process.share();
   }
 
