@@ -6,6 +6,7 @@
 import { Socket } from "node:net";
 import { abortError, BerthError } from "../../errors.ts";
 import { native } from "../../native.ts";
+import { POLLHUP } from "../../net/socket-constants.ts";
 
 export interface Limits {
   /** Bytes in all frames of a request, in either direction. */
@@ -18,8 +19,6 @@ const MAX_LINE_BYTES = 4096;
 const HEAD_BYTES = 4;
 const NEWLINE = 10;
 const EMPTY: Buffer = Buffer.alloc(0);
-/** poll(2): the peer has closed its end. */
-const POLLHUP = 0x10;
 
 export class PeerConnection implements Disposable {
   readonly #fd: number;
@@ -35,7 +34,7 @@ export class PeerConnection implements Disposable {
   constructor(fd: number, limits: Limits, signal: AbortSignal) {
     this.#fd = fd;
     this.#socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
-    // Whoever reads or writes next learns of it.
+    // The next read or write finds the socket destroyed, and throws.
     this.#socket.on("error", () => undefined);
     this.#limits = limits;
     this.#signal = signal;
@@ -91,7 +90,7 @@ export class PeerConnection implements Disposable {
     }
   }
 
-  /** Sends bytes as a frame. The answer that frames follow goes before the first one. Throws as {@link frames}. */
+  /** Sends bytes as a frame; before the first one, the line that says that frames follow. Throws as {@link frames}. */
   async send(bytes: Buffer): Promise<void> {
     if (bytes.length === 0) return;
     this.#sent += bytes.length;
@@ -107,7 +106,7 @@ export class PeerConnection implements Disposable {
     await written;
   }
 
-  /** Sends the line that says how the request has ended. After frames, their end goes before it. */
+  /** Sends the line that says how the request has ended. If frames were sent, it ends them first. */
   async answer(result: Readonly<Record<string, unknown>>): Promise<void> {
     if (this.#isSending) await this.#write(Buffer.alloc(HEAD_BYTES));
     this.#isSending = false;
