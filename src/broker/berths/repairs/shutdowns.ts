@@ -37,8 +37,14 @@ interface Watched {
   readonly id: number;
   readonly onClosing: () => void;
   timer: NodeJS.Timeout | undefined;
-  /** It was said that no new one can be opened. */
+  /** The log says that no new one can be opened. */
   isTold: boolean;
+}
+
+/** Where a socket is now: a reload may give it another name, or another berth. */
+interface Place {
+  readonly berth: Berth;
+  readonly name: string;
 }
 
 export class Shutdowns {
@@ -55,12 +61,12 @@ export class Shutdowns {
     this.#options = options;
   }
 
-  /** From the beginning, so that a first lease leaves no descriptor. Where there is none yet, the first lease tries. */
+  /** Opens the epoll, so that no lease has to. If it cannot, the first lease tries again. */
   begin(): void {
     this.#open();
   }
 
-  /** Watches a socket that somebody else has, until it is closed. Where that cannot be, the end of a lease repairs. */
+  /** Watches a socket that somebody else has, until it is closed. If it cannot, a repair comes after the lease. */
   watch(socket: HeldSocket): void {
     if (this.#bySocket.has(socket) || !socket.open || !canBeRenewed(socket)) return;
     const epoll = this.#open();
@@ -118,28 +124,36 @@ export class Shutdowns {
   }
 
   #look(watched: Watched): void {
-    const { berths, repairs } = this.#options;
+    const { repairs } = this.#options;
     const { socket } = watched;
-    const berth = berths.all().find(({ sockets }) => sockets.some((one) => one.socket === socket));
-    if (berth === undefined || !socket.open || repairs.isPaused) return this.#lookLater(watched);
+    const place = this.#placeOf(socket);
+    if (place === undefined || !socket.open || repairs.isPaused) return this.#lookLater(watched);
     this.#looks.set(socket, performance.now());
     if (this.#listens(socket)) return this.#watchAgain(watched);
-    // A server may shut it down and exit. Its repair may have to look at all processes first.
-    if (berth.lease !== undefined || socket.due === "repair") return this.#renew(watched, berth);
-    // A process of an earlier server still has it. What waits for clients now must hear of the repair.
+    const { berth } = place;
+    // Also after the lease: before the repair does anything, it may have to look at all processes.
+    if (berth.lease !== undefined || socket.due === "repair") return this.#renew(watched, place);
+    // A process of an earlier server still has it. A repair tells the starter, which watches it for clients.
     socket.needsRepair();
     repairs.begin(berth);
     this.#lookLater(watched);
+  }
+
+  #placeOf(socket: HeldSocket): Place | undefined {
+    for (const berth of this.#options.berths.all()) {
+      const named = berth.sockets.find((one) => one.socket === socket);
+      if (named !== undefined) return { berth, name: named.name };
+    }
+    return undefined;
   }
 
   #watchAgain({ socket, id }: Watched): void {
     this.#options.sys.epollControl(this.#epoll?.fd ?? -1, EPOLL_CTL_MOD, socket.fd, EVENTS, id);
   }
 
-  /** What the server has now is no longer the held socket, so the new one is watched from its own event on. */
-  #renew(watched: Watched, berth: Berth): void {
+  /** The server keeps the old one. The new one is watched as all others are: kept-copies.ts. */
+  #renew(watched: Watched, { berth, name }: Place): void {
     const { socket } = watched;
-    const name = berth.sockets.find((one) => one.socket === socket)?.name ?? "";
     try {
       if (!socket.renewListener()) return this.#lookLater(watched);
     } catch (error) {
