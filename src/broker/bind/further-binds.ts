@@ -15,7 +15,7 @@ import { socketOption } from "../../net/socket-queries.ts";
 import type { SocketKind } from "../../net/transport.ts";
 import type { ForeignCalls } from "../access/foreign-calls.ts";
 import type { OwnSettings } from "../plans/carry-over.ts";
-import type { Borrowed } from "../plans/guarded-plan.ts";
+import { type Borrowed, lend } from "../plans/guarded-plan.ts";
 import type { SocketPlan } from "../plans/socket-call.ts";
 import { NOT_REOPENED } from "../plans/socket-care.ts";
 import type { HeldSocket } from "../sockets/held-socket.ts";
@@ -155,12 +155,8 @@ export class FurtherBinds {
     const inode = socketInode(socket.fd);
     const said: string[] = [];
     const plan = (): SocketPlan<void> => socket.tend((sentences) => said.push(...sentences), "repair");
-    const done = await this.#options.run(report, () => {
-      const planned = socketInode(socket.fd);
-      // Its server may shut a listener down meanwhile: then there is a new one, and the number may be another file's.
-      const fd = (): number | undefined => (socket.open && socketInode(socket.fd) === planned ? socket.fd : undefined);
-      return { plan: plan(), fd };
-    });
+    // Its server may shut a listener down meanwhile: then there is a new one.
+    const done = await this.#options.run(report, () => ({ plan: plan(), fd: lend(socket) }));
     const failed = socketInode(socket.fd) === inode ? undefined : this.#reopened(name, socket, said);
     return failed ?? (typeof done === "string" ? done : undefined);
   }

@@ -19,7 +19,14 @@ export type Unanswered = "stuck" | "unavailable";
  * A borrowed socket: a number that stays open until its plan has ended, or what gives it for each round; undefined when
  * it is another socket's by then.
  */
-export type Borrowed = number | (() => number | undefined);
+export type Borrowed = number | Lent;
+type Lent = () => number | undefined;
+
+/** Lends a socket that may be closed or opened again before the plan has ended. */
+export function lend(socket: { readonly open: boolean; readonly inode: bigint; readonly fd: number }): Lent {
+  const { inode } = socket;
+  return () => (socket.open && socket.inode === inode ? socket.fd : undefined);
+}
 
 /** Carries out a plan on a borrowed socket. "unavailable" also if that is gone: then the rest is not carried out. */
 export async function runGuarded<T>(
@@ -47,7 +54,7 @@ export async function runGuarded<T>(
 /** A socket of several and what is planned for it. */
 export interface Planned {
   /** Its descriptor at this moment; undefined when it was closed: then the plan is dropped. */
-  readonly fd: () => number | undefined;
+  readonly fd: Lent;
   readonly plan: SocketPlan<void>;
 }
 

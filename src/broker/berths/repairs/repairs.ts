@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
-import { type Planned, type PlansGuard, type PlansOutcome, tendAll } from "../../plans/guarded-plan.ts";
+import { lend, type Planned, type PlansGuard, type PlansOutcome, tendAll } from "../../plans/guarded-plan.ts";
 import type { HeldSocket } from "../../sockets/held-socket.ts";
 import type { NamedSocket } from "../../sockets/named-socket.ts";
 import type { Berth } from "../berth/berth.ts";
@@ -216,12 +216,11 @@ export class Repairs {
   #planned(berth: Berth, { stopped }: Repair, kept: ReadonlySet<HeldSocket>): Planned[] {
     if (stopped.aborted) return [];
     return dueOf(berth).map(({ name, socket }) => {
-      const { inode } = socket;
-      // Another listener may have taken its place: that one needs none of it.
-      const isMeant = (): boolean => !stopped.aborted && socket.open && socket.inode === inode;
+      // Another listener may take its place: that one needs none of it.
+      const lent = lend(socket);
       const tell = (sentences: readonly string[]): void => tellRepairs(berth, name, sentences, this.#options);
       return {
-        fd: () => (isMeant() ? socket.fd : undefined),
+        fd: () => (stopped.aborted ? undefined : lent()),
         plan: socket.tend(tell, socket.due, kept.has(socket)),
       };
     });
