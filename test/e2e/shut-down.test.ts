@@ -3,48 +3,17 @@
  * all the while.
  */
 import { chmodSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { endServers, withoutSystemd } from "../cli/support.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
+import { bzflagBerth, knock, type Tally } from "../support/bzflag.ts";
 import { tell } from "../support/counts.ts";
-import { needs, pathOf } from "../support/needs.ts";
+import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
 
 const ROUNDS = 4;
 const CROWD = 4;
-const PAUSE_MS = 5;
-
-interface Tally {
-  answered: number;
-  refused: number;
-  /** In the queue of the old listener when that was shut down, or accepted and not answered before the end. */
-  cut: number;
-}
-
-/** Connects, until the signal is aborted, and waits for the server's answer, or for the next server's. */
-async function knock(port: number, tally: Tally, end: AbortSignal): Promise<void> {
-  for (; !end.aborted; await pause(PAUSE_MS)) {
-    const socket = connect(port, "127.0.0.1");
-    socket.write("BZFLAG\r\n\r\n");
-    let answer = "";
-    let isRefused = false;
-    try {
-      for await (const part of socket.setEncoding("latin1")) {
-        answer += part;
-        if (answer.length >= 9) break;
-      }
-    } catch (error) {
-      isRefused = error instanceof Error && "code" in error && error.code === "ECONNREFUSED";
-    }
-    socket.destroy();
-    if (isRefused) tally.refused++;
-    else if (/^BZFS\d{4}/.test(answer)) tally.answered++;
-    else tally.cut++;
-  }
-}
 
 test("bzfs may be ended by SIGTERM: its clients wait for the next server", {
   ...needs("root", "unshare", "bzfs"),
@@ -53,23 +22,13 @@ test("bzfs may be ended by SIGTERM: its clients wait for the next server", {
   const port = await freePort();
   using folder = new TestFolder();
   chmodSync(folder.path, 0o777);
-  await using broker = await spawnBroker(
-    {
-      "tanks.toml": `[sockets.game]
-        listen = ["tcp://127.0.0.1:${port}", "udp://127.0.0.1:${port}"]
-        [server]
-        command = ["${pathOf("bzfs")}", "-i", "127.0.0.1", "-p", "{port:game}"]
-        deliver = ["bind"]
-        directory = "${folder.path}"
-        environment = { HOME = "${folder.path}" }
-        user = "nobody"
-        `,
-    },
-    ["--state", join(folder.path, "state")],
-  );
+  await using broker = await spawnBroker({ "tanks.toml": bzflagBerth(port, folder.path) }, [
+    "--state",
+    join(folder.path, "state"),
+  ]);
   const run = (...words: readonly string[]) => withoutSystemd(words, { BERTHD_SOCKET: broker.socket });
   const repairs = () => broker.log.filter(({ event }) => event === "repaired").map(({ message }) => message);
-  const tally: Tally = { answered: 0, refused: 0, cut: 0 };
+  const tally: Tally = { connects: 0, refused: 0, answered: 0, cut: 0 };
   const end = new AbortController();
   const crowd: Promise<void>[] = [];
   try {

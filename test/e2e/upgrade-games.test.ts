@@ -4,12 +4,12 @@
  */
 import { createSocket } from "node:dgram";
 import { chmodSync } from "node:fs";
-import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { endServers, withoutSystemd } from "../cli/support.ts";
 import { spawnBroker, TestFolder } from "../support/broker.ts";
+import { bzflagBerth, knock, type Tally } from "../support/bzflag.ts";
 import { tell } from "../support/counts.ts";
 import { needs, pathOf } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
@@ -18,35 +18,6 @@ import { Tee } from "../support/teeworlds.ts";
 /** Clients that connect one after another, or ask one question after another, of each server. */
 const CROWD = 4;
 const PAUSE_MS = 5;
-
-interface Tally {
-  connects: number;
-  /** ECONNREFUSED: nobody had the port. */
-  refused: number;
-  answered: number;
-  /** Connections that the old server had accepted and did not answer before its end. */
-  cut: number;
-}
-
-/** Connects to BZFlag, until the signal is aborted, and reads its answer. */
-async function knock(port: number, tally: Tally, end: AbortSignal): Promise<void> {
-  for (; !end.aborted; await pause(PAUSE_MS)) {
-    const socket = connect(port, "127.0.0.1", () => tally.connects++);
-    socket.write("BZFLAG\r\n\r\n");
-    let answer = "";
-    try {
-      for await (const part of socket.setEncoding("latin1")) {
-        answer += part;
-        if (answer.length >= 9) break;
-      }
-    } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ECONNREFUSED") tally.refused++;
-    }
-    socket.destroy();
-    if (/^BZFS\d{4}/.test(answer)) tally.answered++;
-    else tally.cut++;
-  }
-}
 
 /** Asks Teeworlds for a token, as every client does before it joins. */
 async function hail(port: number, tally: Tally, end: AbortSignal): Promise<void> {
@@ -87,14 +58,8 @@ test("players of BZFlag and Teeworlds are never refused through upgrades, and ar
   const home = `directory = "${folder.path}"\nenvironment = { HOME = "${folder.path}" }\nuser = "nobody"\n`;
   await using broker = await spawnBroker(
     {
-      "tanks.toml": `[sockets.game]
-        listen = ["tcp://127.0.0.1:${tanks}", "udp://127.0.0.1:${tanks}"]
-        [server]
-        command = ["${pathOf("bzfs")}", "-i", "127.0.0.1", "-p", "{port:game}"]
-        deliver = ["bind"]
-        # At SIGTERM it would shut its listening socket down (docs/drain.md). SIGHUP just ends it.
-        stop-signal = "SIGHUP"
-        ${home}`,
+      // At SIGTERM it would shut its listening socket down (docs/drain.md). SIGHUP just ends it.
+      "tanks.toml": bzflagBerth(tanks, folder.path, 'stop-signal = "SIGHUP"'),
       "tees.toml": `[sockets.game]
         listen = ["udp://127.0.0.1:${tees}"]
         [sockets.econ]
