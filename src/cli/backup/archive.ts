@@ -9,24 +9,8 @@ import { printable } from "../../printable.ts";
 import { syncFolder, system } from "../../rootfs/disk/durable.ts";
 import { type CommandOptions, runCommand } from "../../rootfs/images/run-command.ts";
 import { KEEP, SAME } from "../../rootfs/images/tar-options.ts";
+import { ABOUT, type About, parseAbout } from "./about.ts";
 import { problemOfExtracted, UPPER } from "./extracted.ts";
-
-/** The first member of an archive. */
-const ABOUT = "berth-backup.json";
-
-/** How the files were kept still: the server was stopped, it was frozen while they were cloned, or not at all. */
-export type Taken = "stopped" | "snapshot" | "live";
-
-/** What an archive says of itself. */
-export interface About {
-  readonly berth: string;
-  /** ISO 8601, UTC. */
-  readonly time: string;
-  readonly taken: Taken;
-  /** The ids that the files belong to; null if the berth has none of its own. */
-  readonly range: { readonly base: number; readonly count: number } | null;
-  readonly images: readonly string[];
-}
 
 export const COMPRESSIONS = ["none", "gzip", "zstd", "xz"] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
@@ -172,18 +156,6 @@ async function extract(
 
 function unusable(path: string, why: string): BerthError {
   return new BerthError("SYSTEM_ERROR", `${printable(path)} cannot be restored: ${printable(why)}`);
-}
-
-function parseAbout(path: string, text: string): About {
-  try {
-    const found = JSON.parse(text) as Partial<About> | null;
-    const range = found?.range;
-    const isRange = range === null || (Number.isSafeInteger(range?.base) && Number.isSafeInteger(range?.count));
-    if (typeof found?.berth === "string" && isRange) return found as About;
-  } catch {
-    // As below.
-  }
-  throw new BerthError("SYSTEM_ERROR", `${ABOUT} in ${printable(path)} is damaged, so the archive may be, too`);
 }
 
 function sizeOfFile(path: string): number {

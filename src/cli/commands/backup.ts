@@ -5,14 +5,8 @@ import { type Command, Option } from "commander";
 import { BerthError } from "../../errors.ts";
 import { makeFolders } from "../../make-folders.ts";
 import { printable } from "../../printable.ts";
-import {
-  type About,
-  archiveName,
-  COMPRESSIONS,
-  type Compression,
-  type Taken,
-  writeArchive,
-} from "../backup/archive.ts";
+import { aboutNow, type Taken } from "../backup/about.ts";
+import { archiveName, COMPRESSIONS, type Compression, writeArchive } from "../backup/archive.ts";
 import { UPPER } from "../backup/extracted.ts";
 import { holdBerth, knownBerth } from "../backup/held-berth.ts";
 import { Meter } from "../backup/meter.ts";
@@ -109,14 +103,7 @@ async function backUp(name: string, options: BackupOptions, signal: AbortSignal)
   const to = resolve(options.to ?? ".");
   makeFolders(to, 0o700);
   const taken: Taken = options.live ? "live" : options.snapshot && known?.lease ? "snapshot" : "stopped";
-  const range = rangeOf(state, name);
-  const about: About = {
-    berth: name,
-    time: new Date().toISOString(),
-    taken,
-    range: range === undefined ? null : { base: range.base, count: range.count },
-    images: known?.root?.images ?? [],
-  };
+  const about = aboutNow(name, taken, rangeOf(state, name), known?.root?.images);
   const file = join(to, archiveName(about, options.compress));
   const write = async (parent: string): Promise<number> => {
     using meter = new Meter(name);

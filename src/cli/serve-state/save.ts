@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { BerthError } from "../../errors.ts";
+import { aboutNow } from "../backup/about.ts";
 import { streamArchive } from "../backup/archive.ts";
 import { UPPER } from "../backup/extracted.ts";
 import { rangeOf } from "../backup/replace.ts";
@@ -21,15 +22,8 @@ export async function save({ berth: name, live }: SaveRequest, work: Work): Prom
   await using _held = live ? undefined : await holdVacant(name, choice, signal);
   // The folders may have changed until the berth was held.
   mustBeOfFleet(name, folders);
-  const range = rangeOf(state, name);
   using scratch = new Scratch(folder, "saving");
-  const about = {
-    berth: name,
-    time: new Date().toISOString(),
-    taken: live ? "live" : "stopped",
-    range: range === undefined ? null : { base: range.base, count: range.count },
-    images: berth.root?.images ?? [],
-  } as const;
+  const about = aboutNow(name, live ? "live" : "stopped", rangeOf(state, name), berth.root?.images);
   await streamArchive(folder, scratch.path, about, (bytes) => connection.send(bytes), signal);
   return connection.sent;
 }
