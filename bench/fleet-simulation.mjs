@@ -1,4 +1,6 @@
-/** Hosts that exist only in etcd, with the records that agents and placements would write; and what is measured there. */
+/**
+ * Hosts that exist only in etcd, with the records that agents and placements would write; and what is measured there.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { berthSet, Fleet, hostRecord, writeBerthSet } from "../packages/fleet/dist/index.js";
 import { percentile } from "./fleet-report.mjs";

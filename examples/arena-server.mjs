@@ -5,11 +5,11 @@
 //   [sockets.game]
 //   listen = ["udp://*:27960"]
 //   receive-buffer = "4M"
-// Start it by `node examples/arena-server.mjs arena`. To upgrade it, start it once more: the new process goes on with the
-// players, and the first one ends.
+// Start it by `node examples/arena-server.mjs arena`. To upgrade it, start it once more: the new process goes on with
+// the players, and the first one ends.
 //
-// A player on TCP says a line, and hears it with the number of lines so far. A datagram "NAME …" on UDP is answered with
-// the number of datagrams of that NAME.
+// A player on TCP says a line, and hears it with the number of lines so far. A datagram "NAME …" on UDP is answered
+// with the number of datagrams of that NAME.
 import { acquire } from "berthd";
 
 const tenancy = await acquire(process.argv[2] ?? "arena", { replace: "try" });

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * `npm run bench:fleet`: what a fleet of many hosts takes, with a real etcd of one member and hosts that exist only there:
- * keys and bytes, placements a second, how late a watch is, keep-alives a second, and the memory of one real agent.
- * docs/benchmarks.md says what the figures mean. Never installs anything, never leaves anything running.
+ * `npm run bench:fleet`: what a fleet of many hosts takes, with a real etcd of one member and hosts that exist only
+ * there: keys and bytes, placements a second, how late a watch is, keep-alives a second, and the memory of one real
+ * agent. docs/benchmarks.md says what the figures mean. Never installs anything, never leaves anything running.
  */
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

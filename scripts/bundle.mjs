@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * Makes dist/berth/ out of src/cli/berth.ts: `berth` in a few CommonJS files instead of hundreds of modules. It starts
- * in two thirds of the time (docs/benchmarks.md, "Commands"). And dist/doorman/protocols.js out of packages/doorman, which
- * only the doorman's process loads. Run by `npm run build:ts`, after tsc.
+ * in two thirds of the time (docs/benchmarks.md, "Commands"). And dist/doorman/protocols.js out of packages/doorman,
+ * which only the doorman's process loads. Run by `npm run build:ts`, after tsc.
  */
 import { chmodSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * `npm run fleet:rounds`: a fleet of five hosts and an etcd of three members, each in a network namespace. In each round
- * something fails while operators change the fleet. Afterwards scripts/fleet/check.mjs looks at all that happened.
+ * `npm run fleet:rounds`: a fleet of five hosts and an etcd of three members, each in a network namespace. In each
+ * round something fails while operators change the fleet. Afterwards scripts/fleet/check.mjs looks at all that
+ * happened.
  */
 import { parseArgs } from "node:util";
 import { runInWorld, worldFolder } from "./fleet/world.mjs";

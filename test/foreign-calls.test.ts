@@ -1,6 +1,6 @@
 /**
- * Nobody holds the broker up: which system calls it makes, where, and on what. A call on an open file that somebody else
- * has or had is one of `foreignCalls`; every other call is on something of the broker's own, and is listed here.
+ * Nobody holds the broker up: which system calls it makes, where, and on what. A call on an open file that somebody
+ * else has or had is one of `foreignCalls`; every other call is on something of the broker's own, and is listed here.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

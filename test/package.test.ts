@@ -24,8 +24,8 @@ const run = promisify(execFile);
 const withoutCompiler = { ...npm, CC: "/bin/false", CXX: "/bin/false", npm_config_nodedir: "/nonexistent" };
 
 /**
- * The path of the tarball. Packing compiles everything, and one package serves every Node: $BERTHD_TEST_PACKAGE names the
- * file that the first run leaves and later runs take.
+ * The path of the tarball. Packing compiles everything, and one package serves every Node: $BERTHD_TEST_PACKAGE names
+ * the file that the first run leaves and later runs take.
  */
 async function packed(folder: TestFolder): Promise<string> {
   const kept = process.env["BERTHD_TEST_PACKAGE"];

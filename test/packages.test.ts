@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../src/native.ts";
-import { circles, imports, localImports, type Sources } from "./support/layers.ts";
+import { circles, imports, localImports, type Sources, wideComments } from "./support/layers.ts";
 
 interface Manifest {
   readonly name: string;
@@ -71,12 +71,7 @@ describe.each(packages)("packages/%s", (name) => {
   it("has short files, and short lines in their comments", () => {
     const long = [...texts].filter(([, text]) => text.split("\n").length > 301).map(([file]) => file);
     expect(long).toEqual([]);
-    const wide = [...texts].flatMap(([file, text]) =>
-      text
-        .split("\n")
-        .flatMap((line, at) => (/^\s*(\/\/|\/?\*)/.test(line) && line.length > 120 ? [`${file}:${at + 1}`] : [])),
-    );
-    expect(wide).toEqual([]);
+    expect(wideComments(texts)).toEqual([]);
   });
 });
 

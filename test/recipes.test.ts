@@ -1,4 +1,6 @@
-/** examples/recipes: all of them are valid, docs/recipes.md lists them, and those of Debian's servers run as they are. */
+/**
+ * examples/recipes: all of them are valid, docs/recipes.md lists them, and those of Debian's servers run as they are.
+ */
 import { chmodSync, cpSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parse } from "smol-toml";

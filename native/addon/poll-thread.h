@@ -1,5 +1,5 @@
-// Readiness of open files that others share, by poll(2) in a thread. epoll_ctl(2) is no call for the event loop there: to
-// add a file that is in another epoll takes a lock of the whole system, which any process can hold for ever
+// Readiness of open files that others share, by poll(2) in a thread. epoll_ctl(2) is no call for the event loop there:
+// to add a file that is in another epoll takes a lock of the whole system, which any process can hold for ever
 // (epnested_mutex, fs/eventpoll.c). poll(2) takes none, and leaves the file's flags as they are.
 #pragma once
 #include <napi.h>

@@ -1,5 +1,5 @@
-// Readiness of a descriptor on Node's event loop. The descriptor stays its owner's. It is watched by libuv's uv_poll, or,
-// with a third argument true, as an open file that others share: see poll-thread.h.
+// Readiness of a descriptor on Node's event loop. The descriptor stays its owner's. It is watched by libuv's uv_poll,
+// or, with a third argument true, as an open file that others share: see poll-thread.h.
 #include <uv.h>
 
 #include <optional>

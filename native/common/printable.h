@@ -30,8 +30,8 @@ inline bool isPrintable(uint32_t point) {
   return true;
 }
 
-// Calls `put` with pieces of the text, with what a terminal would obey written as \x1b or \u{202e}, and so the bytes that
-// are not UTF-8.
+// Calls `put` with pieces of the text, with what a terminal would obey written as \x1b or \u{202e}, and so the bytes
+// that are not UTF-8.
 template <typename Put>
 void escapeText(const char* text, size_t length, Put put) {
   for (size_t at = 0; at < length;) {

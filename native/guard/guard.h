@@ -57,8 +57,9 @@ void serveWorker(int channel, bool keepNetAdmin);
 // Keeps what the broker gives it until the broker takes it back, or ends.
 void serveKeeper(int channel);
 
-// Owns the descriptors, and closes them for the last time. None holds up another: what waits does so in a process of its
-// own. Calls `onSlow` if that takes long; its result is whether to wait further. Returns whether all are closed.
+// Owns the descriptors, and closes them for the last time. None holds up another: a close that waits does so in a
+// process of its own. Calls `onSlow` if that takes long; its result is whether to wait further. Returns whether all are
+// closed.
 bool closeApart(const int* fds, size_t count, bool (*onSlow)(void*), void* argument);
 
 }  // namespace berthd

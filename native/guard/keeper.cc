@@ -1,6 +1,6 @@
-// The keeper: has a copy of each descriptor that the broker shares with tenants, so that the broker never closes one for
-// the last time. Who does may wait for ever. So the keeper gives what is to be closed to a process of its own, the leaf,
-// before it closes its copy. When the broker has ended, it closes everything, and ends.
+// The keeper: has a copy of each descriptor that the broker shares with tenants, so that the broker never closes one
+// for the last time: close(2) may wait for ever then. So the keeper gives what is to be closed to a process of its own,
+// the leaf, before it closes its copy. When the broker has ended, it closes everything, and ends.
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>

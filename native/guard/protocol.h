@@ -1,6 +1,6 @@
 // What the broker and its guard say to each other, on UNIX seqpacket sockets: one message, one request or reply. All
-// integers are int32_t in the machine's own order, for both ends run on one machine. src/broker/guard/protocol.ts is the
-// other end.
+// integers are int32_t in the machine's own order, for both ends run on one machine. src/broker/guard/protocol.ts is
+// the other end.
 #pragma once
 #include <stdint.h>
 

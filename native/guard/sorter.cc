@@ -110,8 +110,8 @@ bool Sorter::isSeccompListener(int fd) const {
   return size == static_cast<ssize_t>(sizeof kListener - 1) && memcmp(link, kListener, sizeof kListener - 1) == 0;
 }
 
-// By its mount, for each subvolume of Btrfs has a device of its own; else by its device. One that is mounted nowhere here
-// is a disk of another mount namespace, or an anonymous device, which may be anything.
+// By its mount, for each subvolume of Btrfs has a device of its own; else by its device. One that is mounted nowhere
+// here is a disk of another mount namespace, or an anonymous device, which may be anything.
 bool Sorter::isLocal(uint64_t mount, unsigned major, unsigned minor) const {
   static char buffer[64 * 1024];
   size_t kept = 0;

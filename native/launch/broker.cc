@@ -83,7 +83,8 @@ void connectBroker(Conversation& broker, const char* socket) {
   fail(kSystem, "cannot connect to the broker at %s: %s; %s", broker.path.string(), strerror(error), remedy);
 }
 
-// Root obeys only root, and every other user only root and itself. Another user could make the launcher run any program.
+// Root obeys only root, and every other user only root and itself. Another user could make the launcher run any
+// program.
 void requireUser(Conversation& broker, const char* does, uid_t uid) {
   const uid_t own = geteuid();
   if (uid == 0 || uid == own) return;

@@ -1,6 +1,7 @@
-// --end-with: runs a program that ends when the process that started it ends, even by SIGKILL, with every process that it
-// has started itself. Without a broker and a plan. `berth image import` runs casync(1) so, whose own casync-http would
-// otherwise wait for its server for ever. The launcher stays beside the program, as nobody else could end all of them.
+// --end-with: runs a program that ends when the process that started it ends, even by SIGKILL, with every process that
+// it has started itself. Without a broker and a plan. `berth image import` runs casync(1) so, whose own casync-http
+// would otherwise wait for its server for ever. The launcher stays beside the program, as nobody else could end all of
+// them.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

@@ -30,8 +30,8 @@
 //   14  Bind         *  u32 flags, text source, text target: a folder or file of the launcher's own tree, with all
 //                       mounts below it, mounted in the root as by Mount. Bit 0: read-only
 //   15  Notify       ?  u64 microseconds, text address: NOTIFY_SOCKET is set to the address, unless the
-//                       server reports to the service manager (serversManager). Unless the microseconds are 0, WATCHDOG_USEC is set to them,
-//                       and WATCHDOG_PID to this process
+//                       server reports to the service manager (serversManager). Unless the microseconds are 0,
+//                       WATCHDOG_USEC is set to them, and WATCHDOG_PID to this process
 //   16  Console      ?  u32 index of a listening UNIX socket: the server gets a terminal of its own as standard
 //                       streams, and its keeper answers there (console.h)
 //

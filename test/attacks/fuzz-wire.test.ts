@@ -1,4 +1,6 @@
-/** Broken calls with descriptors of every kind at every byte: scripts/fuzz-wire.mjs, for as long as the gate has time. */
+/**
+ * Broken calls with descriptors of every kind at every byte: scripts/fuzz-wire.mjs, for as long as the gate has time.
+ */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { promisify } from "node:util";

@@ -17,7 +17,9 @@ export class Foreseeing {
   #count = 0;
   /** How often it forgot all of that. */
   forgets = 0;
-  /** How often it foresaw a further bind, and how many milliseconds it then has in the place of what the broker says. */
+  /**
+   * How often it foresaw a further bind, and how many milliseconds it then has in the place of what the broker says.
+   */
   agains = 0;
   againMs: number | undefined;
   /** How many binds the event loop has answered. */

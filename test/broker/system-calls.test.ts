@@ -106,7 +106,9 @@ const fresh =
     };
   };
 
-/** Calls of the broker's main thread in one round in the middle, and of a guard worker for one request in the middle. */
+/**
+ * Calls of the broker's main thread in one round in the middle, and of a guard worker for one request in the middle.
+ */
 async function callsOf(begin: Operation): Promise<{ broker: readonly TracedCall[]; guard: readonly TracedCall[] }> {
   await using broker = await spawnBroker(files);
   const round = await begin(broker);

@@ -1,6 +1,6 @@
 /**
- * The recipes of docs/recipes.md for packages that berthd does not depend on: installed from npm's registry, run as they
- * stand, and asked. The others are run by library.test.ts.
+ * The recipes of docs/recipes.md for packages that berthd does not depend on: installed from npm's registry, run as
+ * they stand, and asked. The others are run by library.test.ts.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

@@ -43,7 +43,9 @@ class Server implements AsyncDisposable {
     await expect.poll(() => this.output, { timeout: 30_000 }).toContain(text);
   }
 
-  /** The keeper's process: the only one of that name with the console's listening socket. Only root sees its sockets. */
+  /**
+   * The keeper's process: the only one of that name with the console's listening socket. Only root sees its sockets.
+   */
   keeper(inode: string): number[] {
     return readdirSync("/proc")
       .map(Number)

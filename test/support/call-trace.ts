@@ -11,7 +11,9 @@ export interface TracedCall {
   readonly name: string;
 }
 
-/** Calls that depend on the moment: memory and threads of Node, how often it looks for events, what a signal repeats. */
+/**
+ * Calls that depend on the moment: memory and threads of Node, how often it looks for events, what a signal repeats.
+ */
 const NOISE = new Set([
   ...["brk", "madvise", "mmap", "mprotect", "mremap", "munmap", "futex", "sched_yield", "getrusage"],
   ...["clock_gettime", "epoll_pwait", "epoll_wait", "restart_syscall", "rt_sigreturn"],

@@ -27,7 +27,9 @@ export interface DebianOptions {
   readonly packages?: readonly string[];
 }
 
-/** A newer Debian that boots, with its own Node, and in which this Node runs: from 26 on it is linked with libatomic. */
+/**
+ * A newer Debian that boots, with its own Node, and in which this Node runs: from 26 on it is linked with libatomic.
+ */
 export const BOOTABLE: DebianOptions = {
   suite: "trixie",
   packages: ["systemd", "systemd-sysv", "dbus", "iproute2", "procps", "libatomic1", "nodejs"],

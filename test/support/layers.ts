@@ -65,3 +65,12 @@ export function circles(sources: Sources): string[] {
   for (const file of sources.keys()) visit(file, []);
   return found;
 }
+
+/** The lines of comments above 120 columns, as FILE:LINE. */
+export function wideComments(sources: Sources): string[] {
+  return [...sources].flatMap(([file, text]) =>
+    text
+      .split("\n")
+      .flatMap((line, at) => (/^\s*(\/\/|\/?\*)/.test(line) && line.length > 120 ? [`${file}:${at + 1}`] : [])),
+  );
+}

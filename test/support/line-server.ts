@@ -4,7 +4,10 @@ import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { expect } from "vitest";
 
-/** Answers each line of each client with its pid and the line; its first line on stdout says that it accepts, and each other one that it has. */
+/**
+ * Answers each line of each client with its pid and the line. On stdout it prints `up` once it accepts connections, and
+ * `accepted` for each connection.
+ */
 export const lineServer: string = `import os, selectors, socket
 listener = socket.socket(fileno=3)
 listener.setblocking(False)
@@ -51,7 +54,9 @@ export class LineClient {
   }
 }
 
-/** Resolves when so many connections to the port have sent their SYN and got no answer. One that got it never counts. */
+/**
+ * Resolves when so many connections to the port have sent their SYN and got no answer. One that got it never counts.
+ */
 export async function mustWait(port: number, count: number): Promise<void> {
   const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const waiting = (): number =>

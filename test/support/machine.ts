@@ -252,7 +252,9 @@ export class Machine implements AsyncDisposable {
     ]);
   }
 
-  /** Resolves when journald has stored what was written until now: it reads what services print later than they print. */
+  /**
+   * Resolves when journald has stored what was written until now: it reads what services print later than they print.
+   */
   async journalIsWhole(): Promise<void> {
     await this.ok(["journalctl", "--sync"]);
   }
@@ -313,8 +315,8 @@ function childrenOf(pid: number): number[] {
 
 /**
  * Run as `sh -euc SETUP sh FILES CGROUP TREE "MOUNTS" "PROGRAMS" nspawn…` in a mount namespace of its own: a layer in
- * memory over the TREE, or over the host's files and each of the MOUNTS that they consist of, of the host's cgroups only
- * version 2, and an empty /run, which holds all that and nspawn's own.
+ * memory over the TREE, or over the host's files and each of the MOUNTS that they consist of, of the host's cgroups
+ * only version 2, and an empty /run, which holds all that and nspawn's own.
  */
 const SETUP = `
 files=$1 cgroup=$2 tree=$3 mounts=$4 programs=$5; shift 5

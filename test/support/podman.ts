@@ -142,8 +142,8 @@ export class Podman implements AsyncDisposable {
   }
 
   /**
-   * Removes all containers, and waits until no process uses the folder. A monitor starts `podman container cleanup` when
-   * its container has ended; that writes into the folder, also after the container was removed.
+   * Removes all containers, and waits until no process uses the folder. A monitor starts `podman container cleanup`
+   * when its container has ended; that writes into the folder, also after the container was removed.
    */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.remove("--all");

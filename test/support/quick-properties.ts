@@ -1,6 +1,6 @@
 /**
- * For `npm run mutate`, which runs properties thousands of times: fewer examples, the same ones each time, and no search
- * for a smaller one.
+ * For `npm run mutate`, which runs properties thousands of times: fewer examples, the same ones each time, and no
+ * search for a smaller one.
  */
 import fc from "fast-check";
 

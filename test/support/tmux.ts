@@ -63,7 +63,8 @@ export class Tmux implements Disposable {
     const socket = join(this.#folder, "s");
     return execFileSync(pathOf("tmux"), ["-S", socket, ...args], {
       encoding: "utf8",
-      // Not the own one of a user: that may be nologin(8), which ends at once. dash would end with the command at Ctrl-C.
+      // Not the own one of a user: that may be nologin(8), which ends at once. dash would end with the command at
+      // Ctrl-C.
       env: { ...env, LC_ALL: "C.UTF-8", SHELL: "/bin/bash" },
     });
   }

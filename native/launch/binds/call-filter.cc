@@ -1,6 +1,6 @@
 // The call filter: a seccomp filter that refuses system calls no server needs, for this process and its descendants.
-// TIOCSTI and TIOCLINUX type into a terminal: a server could run commands in the shell that launched it. Namespaces give
-// a server without privilege capabilities in them, and so a way to more of the kernel's code.
+// TIOCSTI and TIOCLINUX type into a terminal: a server could run commands in the shell that launched it. Namespaces
+// give a server without privilege capabilities in them, and so a way to more of the kernel's code.
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -115,8 +115,8 @@ void refuseFlags(Program& program, uint32_t call, size_t index, uint32_t flags) 
   program.end(block);
 }
 
-// As systemd's RestrictNamespaces=yes. A filter cannot see the flags of clone3, which are in memory. Where it is unknown,
-// libc calls clone.
+// As systemd's RestrictNamespaces=yes. A filter cannot see the flags of clone3, which are in memory. Where it is
+// unknown, libc calls clone.
 void refuseNamespaces(Program& program, const Abi& abi) {
   program.decideIfEqual(abi.setns, kForbid);
   program.decideIfEqual(kClone3, kUnknown);

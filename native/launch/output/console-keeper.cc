@@ -1,5 +1,6 @@
 // The keeper of a console: copies what the server writes to the launcher's standard output and to readers, and what
-// they type to the server. It waits for the log, as the server itself would, but for no reader. It ends with the server.
+// they type to the server. It waits for the log, as the server itself would, but for no reader. It ends with the
+// server.
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

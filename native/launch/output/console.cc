@@ -53,8 +53,9 @@ void controlTerminal(int slave) {
        leads ? strerror(errno) : "the launcher is in a pipeline with others; start it without one");
 }
 
-// The server has the same user: it must not look into the keeper. No signal but SIGKILL ends it: a service manager sends
-// its signals to all processes of a unit, and the server's last words are still to come. False with errno if it fails.
+// The server has the same user: it must not look into the keeper. No signal but SIGKILL ends it: a service manager
+// sends its signals to all processes of a unit, and the server's last words are still to come. False with errno if it
+// fails.
 bool standApart() {
   sigset_t all;
   sigfillset(&all);

@@ -19,8 +19,8 @@ class LogFile {
   // Opens or creates the file. Returns false with errno.
   bool open();
 
-  // Appends whole lines, at most kFileMax bytes. Returns how many bytes: what it could not write as a whole line is not in
-  // the file. errno says why there are fewer.
+  // Appends whole lines, at most kFileMax bytes. Returns how many bytes: what it could not write as a whole line is not
+  // in the file. errno says why there are fewer.
   size_t append(const char* lines, size_t size);
 
   int folder() const { return folder_.get(); }

@@ -109,7 +109,8 @@ const char* notifySocket(const Plan& plan) {
   return address != nullptr && address[0] == '/' ? address : nullptr;
 }
 
-// Copies the socket at `path`, nothing else: the path may come from the user's environment, and name a folder or a link.
+// Copies the socket at `path`, nothing else: the path may come from the user's environment, and name a folder or a
+// link.
 int takeNotifySocket(const char* path) {
   static const char remedy[] = "start berth-launch without NOTIFY_SOCKET, or as a user who may reach it";
   UniqueFd socket(open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC));

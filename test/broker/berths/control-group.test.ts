@@ -14,7 +14,9 @@ import { needs } from "../../support/needs.ts";
 leaksNothing("soon");
 
 const launcher = join(packageRoot, "build/Release/berth-launch");
-/** Makes its socket non-blocking, leaves it to a child, which says its number, and ends with a line on standard input. */
+/**
+ * Makes its socket non-blocking, leaves it to a child, which says its number, and ends with a line on standard input.
+ */
 const code = `import os, sys
 os.set_blocking(3, False)
 if os.fork() == 0:

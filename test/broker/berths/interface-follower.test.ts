@@ -1,4 +1,6 @@
-/** Interfaces that go and come back, in network namespaces of the test's own: players are at the other end of a cable. */
+/**
+ * Interfaces that go and come back, in network namespaces of the test's own: players are at the other end of a cable.
+ */
 import { describe, expect, it } from "vitest";
 import { type BrokerProcess, type Logged, spawnBroker } from "../../support/broker.ts";
 import { FakeManager } from "../../support/fake-manager.ts";

@@ -78,7 +78,9 @@ function* setPlan(program: Uint8Array): SocketPlan<number> {
   return done?.result ?? 0;
 }
 
-/** Keeps the first 10 bytes, the header's 8 included, of a datagram whose first byte is above 0x80; drops the others. */
+/**
+ * Keeps the first 10 bytes, the header's 8 included, of a datagram whose first byte is above 0x80; drops the others.
+ */
 const own = Buffer.from([
   ...[0x30, 0, 0, 0, 8, 0, 0, 0],
   ...[0x35, 0, 0, 1, 0x80, 0, 0, 0],

@@ -223,7 +223,8 @@ describe("a worker", () => {
     const status = workers().map((pid) => readFileSync(`/proc/${pid}/status`, "utf8"));
     const field = (name: string): (string | undefined)[] =>
       status.map((text) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(text)?.[1]).sort();
-    // CAP_NET_ADMIN is 12, CAP_NET_RAW 13: the one that makes calls needs them (SO_RCVBUFFORCE), and has what the broker has.
+    // CAP_NET_ADMIN is 12, CAP_NET_RAW 13: the one that makes calls needs them (SO_RCVBUFFORCE), and has what the
+    // broker has.
     const forCalls = process.geteuid?.() === 0 ? "0000000000003000" : "0000000000000000";
     expect(field("CapEff")).toEqual(["0000000000000000", forCalls]);
     expect(field("CapPrm")).toEqual(field("CapEff"));

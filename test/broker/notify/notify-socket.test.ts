@@ -27,7 +27,9 @@ const user = isRoot ? "user = 65534\n" : "";
 interface Scene extends AsyncDisposable {
   readonly broker: TestBroker;
   readonly watcher: Watcher;
-  /** Starts a server through the launcher, with these variables, and waits for its lease. `before` runs the launcher. */
+  /**
+   * Starts a server through the launcher, with these variables, and waits for its lease. `before` runs the launcher.
+   */
   launch(
     env?: Readonly<Record<string, string>>,
     args?: readonly string[],

@@ -1,4 +1,6 @@
-/** Every view, at each width and in both themes: nothing for axe-core to find, no error, no request to anywhere else. */
+/**
+ * Every view, at each width and in both themes: nothing for axe-core to find, no error, no request to anywhere else.
+ */
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { needs } from "../../support/needs.ts";

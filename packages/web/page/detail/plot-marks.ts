@@ -1,4 +1,6 @@
-/** Marks on a plot: when no server ran, when it crashed, when packets were lost. And the page's colours for a canvas. */
+/**
+ * Marks on a plot: when no server ran, when it crashed, when packets were lost. And the page's colours for a canvas.
+ */
 import type uPlot from "uplot";
 import type { Span, Time } from "../../src/api/shapes.ts";
 

@@ -25,7 +25,9 @@ function contains(box: HTMLElement, target: EventTarget | null): boolean {
   return target instanceof Node && box.contains(target);
 }
 
-/** The value as it was when holding began; the present one when not held, or when the reader `asked` for something else. */
+/**
+ * The value as it was when holding began; the present one when not held, or when the reader `asked` for something else.
+ */
 export function useHeld<T>(value: T, held: boolean, asked: string): T {
   const kept = useRef({ value, asked });
   if (!held || kept.current.asked !== asked) kept.current = { value, asked };

@@ -69,7 +69,9 @@ export class Seen implements AsyncDisposable {
     await this.page.screenshot({ path: join(SHOTS, `${name}.png`), fullPage: full });
   }
 
-  /** Resolves when the page has been drawn as it is after a change of its size or colours: it hears of that in a frame. */
+  /**
+   * Resolves when the page has been drawn as it is after a change of its size or colours: it hears of that in a frame.
+   */
   async drawn(): Promise<void> {
     await this.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))");
   }

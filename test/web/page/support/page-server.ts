@@ -25,7 +25,9 @@ const TYPES: Readonly<Record<string, string>> = {
 
 export class PageServer implements AsyncDisposable {
   readonly url: string;
-  /** What the API tells. Put another one here before a page is opened; {@link patch} changes it for those that are open. */
+  /**
+   * What the API tells. Put another one here before a page is opened; {@link patch} changes it for those that are open.
+   */
   overview: Overview;
   /** Instead of what is made up. */
   quiet: Quiet | undefined;
