@@ -125,12 +125,12 @@ describe("units on a booted systemd", needs(...MACHINE), () => {
     await machine.sh("rm -r /run/systemd/system/berthd.service.d && systemctl daemon-reload");
   }, 120_000);
 
-  test("one target stops all servers and leaves the sockets", async () => {
+  test("one target stops all servers, and the broker has their ports open", async () => {
     const before = await inodesAt(machine, 154);
     await machine.ok(["systemctl", "start", "berths.target"]);
     await machine.ok(["systemctl", "stop", "berths.target"]);
     await expect.poll(() => machine.ok(["berth", "ls"])).not.toContain("occupied");
-    // bzfs shuts its listener down at its end, so the broker has opened another one; that of UDP is the same.
+    // bzfs shuts its listener down at its end, so the broker has opened a new one; the UDP socket is the same.
     const kept = async (): Promise<boolean[]> => (await inodesAt(machine, 154)).map((one) => before.includes(one));
     await expect.poll(async () => (await kept()).toSorted()).toEqual([false, true]);
   });
@@ -147,7 +147,7 @@ describe("units on a booted systemd", needs(...MACHINE), () => {
     expect(await as("berth ls")).toMatch(/^mine +occupied/m);
     expect((await ask(machine, "tcp", 7900, "BZFLAG\r\n\r\n", 9)).toString("latin1")).toMatch(/^BZFS0\d{3}/);
     await as("systemctl --user stop berth@mine");
-    // Once the broker has opened a listener for the one that bzfs has shut down at its end.
+    // bzfs has shut its listener down. This gets the berth once the broker has opened a new one.
     await as("berth run mine -- true");
     const before = await inodesAt(machine, 7900);
     expect(before).toHaveLength(2);
