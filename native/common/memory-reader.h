@@ -182,8 +182,8 @@ class MemoryReader {
     return time.tv_sec * int64_t{1000} + time.tv_nsec / 1000000;
   }
 
-  // What it does after the read gets less time: the caller has what it came for. What it does with a descriptor has
-  // the whole: a loaded machine may give it no processor for a tenth of a second.
+  // What it does after the read gets less time: the caller has what it came for. Work on a descriptor gets all the
+  // time: on a loaded machine it may get no processor for a tenth of a second.
   static Outcome await(const Job* job) {
     const int64_t begin = now();
     constexpr timespec kTurn = {0, kNextTimeoutMs * 1000000};

@@ -90,7 +90,7 @@ ssize_t Owners::listAttributes(const File& file) {
     errno = ENOSYS;
     // By its name, for speed. A user who replaces the name now harms only files that are his anyway.
     if (file.folder >= 0) length = syscall(kListxattrat, file.folder, file.name, AT_SYMLINK_NOFOLLOW, list_.data(), size);
-    // EPERM: a filter of system calls that is older than this one, as that of systemd 252 (boot/state.test.ts).
+    // EPERM is of a seccomp filter that is older than listxattrat(2), as that of systemd 252 (boot/state.test.ts).
     if (length < 0 && (errno == ENOSYS || errno == EPERM)) {
       if (file.fd >= 0) {
         length = listxattr(SelfPath(file.fd).text, list_.data(), size);
