@@ -1,4 +1,4 @@
-/** What an agent says of its orders about files, to etcd and in its log, where they or etcd fail. With a made-up etcd. */
+/** What an agent says of its orders about files, to etcd and in its log, where they or etcd fail. etcd is made up. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Copies } from "../../../packages/fleet/src/agent/copies/copies.ts";
 import type { Change } from "../../../packages/fleet/src/etcd/messages.ts";
