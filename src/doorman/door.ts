@@ -24,7 +24,7 @@ export interface DoorContext {
   readonly queries: QueryLimit;
   /** Somebody wants to play, at the socket with this index. */
   readonly onWake: (index: number) => void;
-  /** After that: the server accepts connections. */
+  /** After that, where logins are to be held: the server accepts connections, or no login can be held. */
   readonly onServed: () => void;
 }
 
@@ -32,17 +32,22 @@ type Watched = AskedSocket | AnsweredSocket | HeldSocket;
 
 export class Door implements Disposable {
   readonly #fds: readonly FdHandle[];
+  readonly #context: DoorContext;
+  /** The broker keeps the sockets here after the wake, until it is told that the server accepts. */
+  readonly #isKept: boolean;
   #sockets: readonly Watched[];
   #isAwake = false;
 
   /** Takes ownership of the descriptors. */
   constructor(order: WatchOrder, fds: readonly FdHandle[], context: DoorContext) {
     this.#fds = fds;
+    this.#context = context;
+    this.#isKept = order.hold !== undefined;
     const { minecraft, networkOf } = context.codecs;
     const admission = new Admission({ ...order, limit: context.limit, networkOf });
     const streams = order.kinds.flatMap((kind, index) => (kind === "stream" ? [index] : []));
     this.#sockets = fds.slice(0, order.kinds.length).map((handle, index) => {
-      const onWake = (): void => this.#wake(index, context.onWake);
+      const onWake = (): void => this.#wake(index);
       if (order.kinds[index] === "datagram") {
         // Players of Java and of Bedrock meet on one server, by TCP and by UDP.
         const codec = context.codecs.datagramProtocols[order.asleep === "minecraft" ? "bedrock" : order.asleep];
@@ -55,8 +60,7 @@ export class Door implements Disposable {
       const at = order.kinds.length + 2 * streams.indexOf(index);
       const [ring, program] = [fds[at], fds[at + 1]];
       if (order.hold !== undefined && ring !== undefined && program !== undefined) {
-        const onServed = (): void => this.#served(context.onServed);
-        const held = { ...common, converse, hold: order.hold, onServed };
+        const held = { ...common, converse, hold: order.hold, onServed: () => this.#served() };
         const socket = HeldSocket.attach(handle.fd, [ring.fd, program.fd], held);
         if (socket !== undefined) return socket;
       }
@@ -73,7 +77,7 @@ export class Door implements Disposable {
     for (const handle of this.#fds) handle.close();
   }
 
-  #wake(index: number, tell: (index: number) => void): void {
+  #wake(index: number): void {
     if (this.#isAwake) return;
     this.#isAwake = true;
     this.#sockets = this.#sockets.flatMap((socket) => {
@@ -81,12 +85,14 @@ export class Door implements Disposable {
       else socket.close();
       return socket instanceof HeldSocket ? [socket] : [];
     });
-    tell(index);
+    this.#context.onWake(index);
+    // No socket here could hold a login.
+    if (this.#isKept && this.#sockets.length === 0) this.#served();
   }
 
-  #served(tell: () => void): void {
+  #served(): void {
     this.#stop();
-    tell();
+    this.#context.onServed();
   }
 
   #stop(): void {
