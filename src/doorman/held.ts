@@ -69,8 +69,12 @@ export class HeldSocket {
     this.#came = new sys.Poll(fd, () => this.#decide(), true);
   }
 
-  /** Undefined if the socket takes no filter. All descriptors are borrowed, the ring's until {@link close}. */
+  /**
+   * Undefined if the socket takes no filter, or is not one of TCP. All descriptors are borrowed, the ring's until
+   * {@link close}.
+   */
   static attach(fd: number, [ring, program]: readonly [number, number], context: HeldContext): HeldSocket | undefined {
+    if (waitingAt(fd, context.sys) < 0) return undefined;
     const held = new HeldSocket(fd, ring, context);
     if (held.#ring.status < 0 || context.sys.setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, program) < 0) {
       held.close();
@@ -198,9 +202,14 @@ export class HeldSocket {
     this.#timer = setTimeout(() => this.#look(), this.#taken < due ? 0 : LOOK_MS);
   }
 
-  /** How many connections wait to be accepted. */
   get #waiting(): number {
-    const info = new Int32Array(INFO_WORDS);
-    return this.#context.sys.getsockopt(this.#fd, IPPROTO_TCP, TCP_INFO, info) < 0 ? 0 : (info[WAITING] ?? 0);
+    return Math.max(0, waitingAt(this.#fd, this.#context.sys));
   }
+}
+
+/** How many connections wait to be accepted, or -errno: only TCP tells. */
+function waitingAt(listener: number, sys: Native): number {
+  const info = new Int32Array(INFO_WORDS);
+  const result = sys.getsockopt(listener, IPPROTO_TCP, TCP_INFO, info);
+  return result < 0 ? result : (info[WAITING] ?? 0);
 }

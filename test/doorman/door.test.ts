@@ -1,5 +1,6 @@
 /** The sockets of a sleeping server where no login can be held, although its berth asks for that. In this process. */
 import { createConnection } from "node:net";
+import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import * as codecs from "../../packages/doorman/src/index.ts";
 import { Taps } from "../../src/broker/demand/doorman/taps.ts";
@@ -11,6 +12,7 @@ import { FdHandle } from "../../src/fd.ts";
 import { native } from "../../src/native.ts";
 import { SOL_SOCKET } from "../../src/net/socket-constants.ts";
 import { needsBpf } from "../support/bpf.ts";
+import { TestFolder } from "../support/broker.ts";
 import { PATIENCE } from "../support/doorman/doors.ts";
 import { handshake, login, PING, REQUEST } from "../support/doorman/streams.ts";
 import { leaksNothing } from "../support/fds.ts";
@@ -45,7 +47,7 @@ function doorOf(listener: FdHandle, told: string[]): Door {
 }
 
 /** All that comes back for these bytes until the other end closes. */
-async function said(where: { readonly port: number }, bytes: Buffer): Promise<string> {
+async function said(where: { readonly port: number } | { readonly path: string }, bytes: Buffer): Promise<string> {
   const socket = createConnection(where);
   socket.setTimeout(60_000, () => socket.destroy(new Error("there was no end")));
   socket.write(bytes);
@@ -64,6 +66,17 @@ describe("where no login can be held,", needsBpf(), () => {
     expect(await said({ port }, STATUS)).toContain('"max":12,"online":0');
     expect(told).toEqual([]);
     expect(await said({ port }, LOGIN)).toContain(JOIN_AGAIN);
+    await vi.waitFor(() => expect(told).toEqual(["wake 0", "served"]), PATIENCE);
+  });
+
+  it("as it is a UNIX socket, a player is told to join again, and nothing is left to watch", async () => {
+    using folder = new TestFolder({});
+    const path = join(folder.path, "game");
+    const told: string[] = [];
+    using _ = doorOf(boundSocket(`unix://${path}`, 9), told);
+    expect(await said({ path }, STATUS)).toContain('"max":12,"online":0');
+    expect(told).toEqual([]);
+    expect(await said({ path }, LOGIN)).toContain(JOIN_AGAIN);
     await vi.waitFor(() => expect(told).toEqual(["wake 0", "served"]), PATIENCE);
   });
 });
