@@ -8,7 +8,14 @@ import { check } from "../../src/errors.ts";
 import { FdHandle } from "../../src/fd.ts";
 import { native, TAKE } from "../../src/native.ts";
 import { MOST_DATA, RECORD, RING_BYTES } from "../../src/net/arrival-program.ts";
-import { SO_ATTACH_BPF, SO_COOKIE, SOL_SOCKET } from "../../src/net/socket-constants.ts";
+import {
+  IPPROTO_TCP,
+  POLLIN,
+  SO_ATTACH_BPF,
+  SO_COOKIE,
+  SOL_SOCKET,
+  TCP_DEFER_ACCEPT,
+} from "../../src/net/socket-constants.ts";
 import { needsBpf } from "../support/bpf.ts";
 import { forgeSegment } from "../support/doorman/forged-segment.ts";
 import { leaksNothing } from "../support/fds.ts";
@@ -123,6 +130,17 @@ describe("what comes before a connection is accepted", needsBpf(), () => {
     const socket = await client(port);
     await write(socket, Buffer.from("real"));
     expect((await segments(1)).map(({ data }) => Buffer.from(data).toString())).toEqual(["real"]);
+  });
+
+  it("is not copied of the packet that completes the handshake: with defer-accept, what the client says first", async () => {
+    const { port, listener, segments } = await tapped("127.0.0.1");
+    check("setsockopt", native.setsockopt(listener.fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 60));
+    const socket = await client(port);
+    await write(socket, Buffer.from("first"));
+    expect(check("poll", native.pollFor(listener.fd, POLLIN, 60_000)) & POLLIN).not.toBe(0);
+    await write(socket, Buffer.from("second"));
+    expect((await segments(1)).map(({ data }) => Buffer.from(data).toString())).toEqual(["second"]);
+    expect(String(await accepted(listener, 11))).toBe("firstsecond");
   });
 
   it("comes to the server all the same, while nobody reads the ring and after it is closed", async () => {

@@ -93,6 +93,24 @@ function hasDoor(protocol: AsleepProtocol, sockets: readonly SocketSpec[]): bool
   );
 }
 
+/**
+ * Why no login can be held, and the remedy. With `defer-accept` a login comes in the packet that completes the
+ * handshake, and nothing tells that one from a forged one (net/arrival-program.ts).
+ */
+function holdProblem(
+  protocol: AsleepProtocol | "none",
+  sockets: readonly SocketSpec[],
+): readonly [message: string, remedy: string] | undefined {
+  const byTheKey = `remove ${asleepKeys.holdLogin.name}`;
+  const tcp = sockets.filter(({ listen }) =>
+    listen.some(({ kind, address: { family } }) => kind === "stream" && family !== "unix"),
+  );
+  if (!byTcp.includes(protocol) || tcp.length === 0)
+    return ["server.hold-login is for Minecraft Java, whose players join by TCP", byTheKey];
+  if (tcp.some(({ options }) => options.deferAccept === undefined)) return undefined;
+  return ["server.hold-login holds no login at a socket with defer-accept", `${byTheKey}, or defer-accept`];
+}
+
 /** A doorman answers only for a server that starts on demand, and only one with a protocol. */
 export function readAsleep(
   section: Section,
@@ -139,10 +157,9 @@ export function readAsleep(
     report(known.origin, 'server.known-networks does nothing without wake = "known-address"', remedy);
   }
   const hold = table.entries.get(asleepKeys.holdLogin.name);
-  const isByTcp = sockets.some(({ listen }) => listen.some(({ kind }) => kind === "stream"));
-  if (hold !== undefined && written !== undefined && !(byTcp.includes(protocol) && isByTcp)) {
-    const remedy = `remove ${asleepKeys.holdLogin.name}`;
-    report(hold.origin, "server.hold-login is for Minecraft Java, whose players join by TCP", remedy);
+  if (hold !== undefined && written !== undefined) {
+    const problem = holdProblem(protocol, sockets);
+    if (problem !== undefined) report(hold.origin, ...problem);
   }
   if (protocol === "none") return undefined;
   return {

@@ -678,6 +678,14 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
       /^7: server\.hold-login is for Minecraft Java, whose players join by TCP/,
     ],
     [
+      `${socket}[sockets.b]\nlisten = ["unix:///run/b"]\n[server]\n${asleep.replace("quake3", "minecraft")}hold-login = "5s"`,
+      /^9: server\.hold-login is for Minecraft Java, whose players join by TCP/,
+    ],
+    [
+      `${tcp}defer-accept = "5s"\n[server]\n${asleep.replace("quake3", "minecraft")}hold-login = "5s"`,
+      /^8: server\.hold-login holds no login at a socket with defer-accept \| remove hold-login, or defer-accept$/,
+    ],
+    [
       `[sockets.a]\nlisten = ["tcp://127.0.0.1:5154"]\n[server]\n${asleep.replace("quake3", "minecraft")}hold-login = "29s"`,
       /^7: server\.hold-login is "29s", .* from 1 to 28 seconds/,
     ],
