@@ -82,9 +82,10 @@ function checkJoins(
   const written = table.entries.get(drainKeys.drain.name);
   if (written === undefined || drain === "serve" || sockets.length === 0) return;
   if (drain === "refuse" && !sockets.some(({ listen }) => listen.some((one) => canRefuse(one, protocols)))) {
-    const message = 'server.drain = "refuse" can turn nobody away: only players of Minecraft Java, by TCP, can be told';
-    const named = REFUSING_PROTOCOLS.map((one) => `asleep = "${one}" or query = { type = "${one}" }`).join(", ");
-    report(written.origin, message, `add ${named} where that is its protocol, or write drain = "queue"`);
+    const message = 'server.drain = "refuse" is for Minecraft Java, whose players join by TCP';
+    const remedy = REFUSING_PROTOCOLS.map((one) => `asleep = "${one}" or query = { type = "${one}" }`).join(", ");
+    const missing = refusingProtocol(...protocols) === undefined ? remedy : "a tcp:// address to listen";
+    report(written.origin, message, `add ${missing}, or write drain = "queue"`);
   }
   if (drain !== "queue") return;
   if (sockets.some(({ listen }) => listen.some((one) => canQueue(one, protocols)))) return;
@@ -98,17 +99,17 @@ function canQueue({ kind, address }: ListenAddress, protocols: DrainedServer["pr
   return address.family !== "unix" && (kind !== "datagram" || joinShapes(...protocols) !== undefined);
 }
 
-/** Whether those who join at a socket can be told why they do not get in. */
+/** Whether players who join at a socket can be told why they do not get in. */
 function canRefuse({ kind, address }: ListenAddress, protocols: DrainedServer["protocols"]): boolean {
   return kind === "stream" && address.family !== "unix" && refusingProtocol(...protocols) !== undefined;
 }
 
-/** Players read it who are turned away. */
+/** Players read the text where they are turned away. */
 function checkText({ table }: Section, drain: DrainMode, { report }: Context): void {
   const written = table.entries.get(drainKeys.drainText.name);
   if (written === undefined || drain === "refuse") return;
-  const message = "server.drain-text is what players read who are turned away, and nobody is";
-  report(written.origin, message, 'add drain = "refuse", or remove drain-text');
+  const remedy = 'add drain = "refuse", or remove drain-text';
+  report(written.origin, 'server.drain-text does nothing without drain = "refuse"', remedy);
 }
 
 /** A command is typed on the console. */

@@ -523,15 +523,15 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('drain = "queue"\nquery = { type = "valheim" }'), /^4: server.drain = "queue" can hold no joins back/],
     [
       inServer('drain = "refuse"\nquery = { type = "minecraft" }'),
-      /^4: server.drain = "refuse" can turn nobody away: only players of Minecraft Java, by TCP, can be told/,
+      /^4: server.drain = "refuse" is for Minecraft Java, whose .* by TCP \| add a tcp:\/\/ address to listen, or write/,
     ],
     [
       inServer('drain = "refuse"\nquery = { type = "quake3" }').replace("udp:", "tcp:"),
-      /^4: server.drain = "refuse" can turn nobody away/,
+      /^4: server.drain = "refuse" is for Minecraft Java, whose .* by TCP \| add asleep = "minecraft" or query = /,
     ],
     [
       inServer('drain = "serve"\ndrain-text = "Back {when}"'),
-      /^5: server.drain-text is what players read who are turned away, and nobody is/,
+      /^5: server.drain-text does nothing without drain = "refuse"/,
     ],
     ...[" ", "a\\tb", "é".repeat(101)].map((text): [string, RegExp] => [
       inServer(`drain = "refuse"\nquery = { type = "minecraft" }\ndrain-text = "${text}"`).replace("udp:", "tcp:"),
