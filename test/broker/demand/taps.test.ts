@@ -20,7 +20,7 @@ import { boundSocket } from "../../support/sockets.ts";
 
 leaksNothing("soon");
 
-const { EMFILE, EPERM } = constants.errno;
+const { EAGAIN, EMFILE, EPERM } = constants.errno;
 const UID = 61_000;
 const accounts: Accounts = {
   passwd: (user) => ({ name: String(user), uid: UID, gid: UID, home: "/", shell: "/bin/false", groups: [UID] }),
@@ -72,6 +72,15 @@ describe("what holds the logins of a sleeping server", needsBpf(), () => {
     held.close();
     await vi.waitFor(() => expect(processes()).toEqual([]), PATIENCE);
   });
+});
+
+it("a signal that comes while a program is loaded does not keep logins from being held", needsBpf(), () => {
+  using socket = boundSocket("tcp://127.0.0.1:0", 1);
+  const bpfSocketFilter = vi.fn(native.bpfSocketFilter).mockReturnValueOnce(-EAGAIN);
+  const log = vi.fn();
+  using taps = tapMaker({ ...native, bpfSocketFilter }, log).open([socket.fd]);
+  expect(taps?.fds).toHaveLength(2);
+  expect(log).not.toHaveBeenCalled();
 });
 
 it("each reason why logins cannot be held is logged once, and the remedy with its own reason only", () => {

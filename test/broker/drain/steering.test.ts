@@ -1,24 +1,24 @@
 /** New connections that are steered to another socket: the kernel's own answers, and what is left after a failure. */
 import { constants } from "node:os";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { openListener } from "../../../src/broker/drain/refusal/listener.ts";
 import { Steering } from "../../../src/broker/drain/refusal/steering.ts";
 import { check } from "../../../src/errors.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { type Native, native } from "../../../src/native.ts";
-import { decodeSockaddr, encodeSockaddr, type InetAddress } from "../../../src/net/address.ts";
+import { encodeSockaddr, type InetAddress } from "../../../src/net/address.ts";
 import { POLLIN } from "../../../src/net/socket-constants.ts";
+import { boundAddress } from "../../../src/net/socket-queries.ts";
 import { SOCK_STREAM } from "../../../src/net/transport.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { boundSocket } from "../../support/sockets.ts";
 
-const { EACCES, EMFILE, ENOENT, EPERM } = constants.errno;
+const { EACCES, EAGAIN, EMFILE, ENOENT, EPERM } = constants.errno;
 leaksNothing();
 
 function addressOf({ fd }: FdHandle): InetAddress {
-  const bytes = new Uint8Array(128);
-  const address = decodeSockaddr(bytes.subarray(0, check("getsockname", native.getsockname(fd, bytes))));
+  const address = boundAddress(fd, native);
   if (address === undefined || address.family === "unix") throw new Error("not bound");
   return address;
 }
@@ -109,6 +109,14 @@ it.each([
   using other = listener("ipv4");
   const steering = new Steering(sys);
   expect(steering.steer({ family: "ipv4", host: "127.0.0.1", port: 1 }, other.fd)).toBe(why);
+});
+
+it("a signal that comes while the program is loaded keeps nobody from being steered", needs("root"), () => {
+  const bpfLookup = vi.fn(native.bpfLookup).mockReturnValueOnce(-EAGAIN);
+  using other = listener("ipv4");
+  const steering = new Steering({ ...native, bpfLookup });
+  expect(steering.steer({ family: "ipv4", host: "127.0.0.1", port: 1 }, other.fd)).toBeUndefined();
+  steering.close();
 });
 
 it.each(["bind", "listen"] as const)("a listening socket that %s refuses is closed", (call) => {

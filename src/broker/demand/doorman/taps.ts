@@ -2,12 +2,12 @@
  * What a doorman needs to see the logins that wait at a listening socket: a ring, and a program that copies into it.
  * The kernel lets only those with CAP_BPF make them. The doorman attaches the program, which any process may.
  */
-
 import { BerthError, check, SysError } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
 import type { Log } from "../../../log.ts";
 import type { Native } from "../../../native.ts";
 import { arrivalProgram, RING_BYTES } from "../../../net/arrival-program.ts";
+import { loadProgram } from "../../../net/bpf-load.ts";
 import { MAP_TYPES } from "../../../net/bpf-program.ts";
 import { socketCookie } from "../../../net/socket-queries.ts";
 
@@ -41,8 +41,9 @@ export class Taps implements Disposable {
   #open(listener: number, sys: Native): void {
     const ring = FdHandle.adopt(check("bpf", sys.bpfMap(MAP_TYPES.ring, 0, 0, RING_BYTES)), sys);
     this.#handles.push(ring);
-    const program = check("bpf", sys.bpfSocketFilter(arrivalProgram(ring.fd, socketCookie(listener, sys)), NO_LOG));
-    this.#handles.push(FdHandle.adopt(program, sys));
+    const instructions = arrivalProgram(ring.fd, socketCookie(listener, sys));
+    const program = loadProgram(() => sys.bpfSocketFilter(instructions, NO_LOG));
+    this.#handles.push(FdHandle.adopt(check("bpf", program), sys));
   }
 }
 

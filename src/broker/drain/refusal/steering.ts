@@ -8,6 +8,7 @@ import { SysError } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
 import { AT_FDCWD, type Native } from "../../../native.ts";
 import type { InetAddress } from "../../../net/address.ts";
+import { loadProgram } from "../../../net/bpf-load.ts";
 import { MAP_TYPES } from "../../../net/bpf-program.ts";
 import { KEY_BYTES, keyOf, lookupProgram } from "./lookup-program.ts";
 
@@ -82,7 +83,8 @@ export class Steering {
 
   /** The link keeps the program, and the program the map. */
   #link(map: number): number {
-    const number = this.#sys.bpfLookup(lookupProgram(map), NO_LOG);
+    const instructions = lookupProgram(map);
+    const number = loadProgram(() => this.#sys.bpfLookup(instructions, NO_LOG));
     if (number < 0) return number;
     using program = FdHandle.adopt(number, this.#sys);
     const place = this.#sys.openat2(AT_FDCWD, NETWORK, constants.O_RDONLY, 0, 0);
