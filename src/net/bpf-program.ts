@@ -18,9 +18,6 @@ export type Operation = "add" | "subtract" | "and" | "or" | "shift left" | "shif
 /** Numbers of bpf-helpers(7). */
 export const HELPERS = {
   mapLookup: 1,
-  mapUpdate: 2,
-  mapDelete: 3,
-  time: 5,
   loadBytes: 26,
   socketCookie: 46,
   loadBytesRelative: 68,
@@ -33,7 +30,7 @@ export const HELPERS = {
 } as const;
 
 /** Types of maps (bpf_map_type in linux/bpf.h). */
-export const MAP_TYPES = { hash: 1, array: 2, lruHash: 9, sockets: 18, ring: 27 } as const;
+export const MAP_TYPES = { hash: 1, array: 2, sockets: 18, ring: 27 } as const;
 
 /** Where fields of struct __sk_buff are. */
 export const PACKET = { length: 0, protocol: 16 } as const;

@@ -6,6 +6,7 @@
 import { AF_INET, encodeSockaddr, familyNumber, type InetAddress } from "../../../net/address.ts";
 import { HELPERS, Program, type Register } from "../../../net/bpf-program.ts";
 import { IPPROTO_TCP } from "../../../net/socket-constants.ts";
+
 /** The map's key: the address in 16 bytes, of IPv4 in the first four; the port and the family in 32 bits each. */
 export const KEY_BYTES = 24;
 const KEY = { host: 0, port: 16, family: 20 } as const;
