@@ -7,6 +7,7 @@ import type { Berth } from "../berths/berth/berth.ts";
 import { ArrivalWatch } from "./arrival-watch.ts";
 import type { Doormen, Watched } from "./doorman/doormen.ts";
 import { identityOf } from "./doorman/identity.ts";
+import { shownServer } from "./doorman/shown-server.ts";
 
 /** What a player reads whose connection cannot wait. */
 const JOIN_AGAIN = "is starting; join again in a few seconds";
@@ -39,10 +40,8 @@ export class SleepWatch {
     this.end();
     const { asleep } = this.#berth.spec.server;
     if (asleep === undefined || this.#doormen === undefined) return this.#arrivals.arm(fds);
-    const { name, sockets } = this.#berth;
-    const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
-    const shown = asleep.as.name ?? name;
-    const kinds = sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
+    const server = shownServer(this.#berth);
+    const kinds = this.#berth.sockets.map(({ socket }) => (socket.listen.kind === "datagram" ? "datagram" : "stream"));
     const hold = mayHold(kinds) ? asleep.holdLogin : undefined;
     this.#watched = this.#doormen.watch(identityOf(this.#berth), {
       fds,
@@ -51,10 +50,10 @@ export class SleepWatch {
         wake: asleep.wake,
         networks: asleep.networks,
         discardAfter: asleep.discardAfter * 1000,
-        refusal: `${shown} ${JOIN_AGAIN}`,
+        refusal: `${server.name} ${JOIN_AGAIN}`,
         kinds,
         ...(hold !== undefined && { hold: hold * 1000 }),
-        server: { map: "", slots: 0, ...(port !== undefined && { port }), ...asleep.as, name: shown },
+        server,
       },
       onWake: (index, isHeld) => {
         const fd = fds[index];

@@ -16,6 +16,7 @@ import type { Lease } from "../../berths/berth/lease.ts";
 import { ArrivalWatch } from "../../demand/arrival-watch.ts";
 import type { Doormen, Watched } from "../../demand/doorman/doormen.ts";
 import { identityOf } from "../../demand/doorman/identity.ts";
+import { shownServer } from "../../demand/doorman/shown-server.ts";
 import type { HeldSocket } from "../../sockets/held-socket.ts";
 import { openListener } from "./listener.ts";
 import { Steering } from "./steering.ts";
@@ -174,14 +175,12 @@ export class Refusals {
 const UNKNOWN = "berthd cannot tell its players anything: server.query or server.asleep says the protocol";
 const NO_TCP = "only players who join by TCP can be turned away";
 
-function orderOf({ name, spec, sockets }: Berth, lease: Lease, refuse: Refusing): Omit<RefuseOrder, "watch"> {
-  const { asleep, drainText } = spec.server;
+function orderOf(berth: Berth, lease: Lease, refuse: Refusing): Omit<RefuseOrder, "watch"> {
   const deadline = lease.drain?.deadline;
-  const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
   return {
     refuse,
-    text: drainText,
-    server: { map: "", slots: 0, ...(port !== undefined && { port }), ...asleep?.as, name: asleep?.as.name ?? name },
+    text: berth.spec.server.drainText,
+    server: shownServer(berth),
     ...(deadline !== undefined && { deadline }),
   };
 }

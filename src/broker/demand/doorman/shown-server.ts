@@ -1,0 +1,10 @@
+/** What a doorman says about a berth's server that does not answer itself. */
+import type { AsleepServer } from "../../../doorman/messages.ts";
+import type { Berth } from "../../berths/berth/berth.ts";
+
+/** As `server.asleep-as` says, under the berth's name without that, and at the port of its first socket that has one. */
+export function shownServer({ name, spec, sockets }: Berth): AsleepServer {
+  const as = spec.server.asleep?.as;
+  const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
+  return { map: "", slots: 0, ...(port !== undefined && { port }), ...as, name: as?.name ?? name };
+}
