@@ -7,6 +7,7 @@ import type { BrokerOptions } from "../../../src/broker/broker-options.ts";
 import { launcherPath } from "../../../src/launcher-path.ts";
 import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, type TestBroker, TestFolder } from "../../support/broker.ts";
+import { call } from "../../support/drain-calls.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { isRoot, needs } from "../../support/needs.ts";
 import { askServer, notifyServer } from "../../support/notify-server.ts";
@@ -35,11 +36,6 @@ const stubborn = `import os, signal
 signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"asked\\n"))
 print("up", flush=True)
 while True: signal.pause()`;
-
-async function call(socket: string, method: string, parameters: object = {}, uid?: number) {
-  using peer = await RawPeer.connect(socket, uid);
-  return await peer.call(method, { berth: "game", ...parameters });
-}
 
 const udp = (port: number, server = ""): string =>
   `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[server]\n${user}${server}`;

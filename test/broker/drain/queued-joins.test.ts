@@ -9,6 +9,7 @@ import { launcherPath } from "../../../src/launcher-path.ts";
 import { joinShapes } from "../../../src/net/join-shapes.ts";
 import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, TestFolder } from "../../support/broker.ts";
+import { call, type Drain, drain } from "../../support/drain-calls.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
 import { LineClient, lineServer, mustWait } from "../../support/line-server.ts";
 import { isRoot, needs } from "../../support/needs.ts";
@@ -28,22 +29,6 @@ const tcp = (port: number): string =>
   `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n[server]\n${user}drain = "queue"\n`;
 const udp = (port: number, query = 'query = { type = "quake3" }\n'): string =>
   `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[server]\n${user}drain = "queue"\n${query}`;
-
-interface Drain {
-  readonly joins?: string;
-  readonly note?: string;
-}
-
-async function call(socket: string, method: string, parameters: object = {}) {
-  using peer = await RawPeer.connect(socket);
-  return await peer.call(method, { berth: "game", ...parameters });
-}
-
-async function drain(socket: string, within?: number): Promise<Drain> {
-  const done = await call(socket, "Drain", within === undefined ? {} : { within });
-  expect(done?.error).toBeUndefined();
-  return done?.parameters["drain"] as Drain;
-}
 
 async function shown(socket: string): Promise<Drain | undefined> {
   using peer = await RawPeer.connect(socket);

@@ -14,6 +14,7 @@ import { NOBODY, Server } from "../../bind/harness.ts";
 import { isReady, launchBroker, spawnBroker, startBroker, TestFolder } from "../../support/broker.ts";
 import { doormen, PATIENCE, ready } from "../../support/doorman/doors.ts";
 import { handshake, login } from "../../support/doorman/streams.ts";
+import { call, drain } from "../../support/drain-calls.ts";
 import { leaksNothing, openFds } from "../../support/fds.ts";
 import { LineClient, lineServer, mustWait } from "../../support/line-server.ts";
 import { needs } from "../../support/needs.ts";
@@ -29,22 +30,6 @@ afterAll(() => programs[Symbol.dispose]());
 const file = (listen: string, more = ""): string =>
   `[sockets.game]\nlisten = [${listen}]\n${more}[server]\nuser = ${NOBODY}\ndrain = "refuse"\nquery = { type = "minecraft" }\n`;
 const at = (port: number): string => file(`"tcp://127.0.0.1:${port}"`);
-
-interface Drain {
-  readonly joins?: string;
-  readonly note?: string;
-}
-
-async function call(socket: string, method: string, parameters: object = {}) {
-  using peer = await RawPeer.connect(socket);
-  return await peer.call(method, { berth: "game", ...parameters });
-}
-
-async function drain(socket: string, within?: number): Promise<Drain> {
-  const done = await call(socket, "Drain", within === undefined ? {} : { within });
-  expect(done?.error).toBeUndefined();
-  return done?.parameters["drain"] as Drain;
-}
 
 async function launch(socket: string): Promise<Server> {
   const words = ["--socket", socket, "game", "--", "/usr/bin/python3", "-S", join(programs.path, "server.py")];
