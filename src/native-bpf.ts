@@ -13,9 +13,9 @@ export interface BpfCalls {
   /** BPF_MAP_DELETE_ELEM. Returns 0, or -ENOENT. */
   bpfDelete(map: number, key: Uint8Array): number;
   /**
-   * BPF_PROG_LOAD of BPF_PROG_TYPE_SOCKET_FILTER: a descriptor for SO_ATTACH_BPF (socket(7)), or -errno. `instructions`
-   * are those of src/net/bpf-program.ts. `log` gets the verifier's words; empty: none. -EAGAIN if a signal came meanwhile
-   * (src/net/bpf-load.ts).
+   * BPF_PROG_LOAD of BPF_PROG_TYPE_SOCKET_FILTER: a descriptor for SO_ATTACH_BPF (socket(7)), or -errno.
+   * `instructions` are those of src/net/bpf-program.ts. `log` gets the verifier's words; empty: none.
+   * -EAGAIN if a signal came meanwhile (src/net/bpf-load.ts).
    */
   bpfSocketFilter(instructions: Uint8Array, log: Uint8Array): number;
   /**

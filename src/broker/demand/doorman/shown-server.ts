@@ -2,7 +2,7 @@
 import type { AsleepServer } from "../../../doorman/messages.ts";
 import type { Berth } from "../../berths/berth/berth.ts";
 
-/** As `server.asleep-as` says, under the berth's name without that, and at the port of its first socket that has one. */
+/** As `server.asleep-as` says. Without a name there it has the berth's, and the port is its first socket's. */
 export function shownServer({ name, spec, sockets }: Berth): AsleepServer {
   const as = spec.server.asleep?.as;
   const [port] = sockets.flatMap(({ socket: { address } }) => (address.family === "unix" ? [] : [address.port]));
