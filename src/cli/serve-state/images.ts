@@ -1,5 +1,7 @@
-/** Sends the agent a version of an image, and imports one that it sends. The tree is checked by its digest. */
+/** Lists images, sends the agent a version, and imports one that it sends. The tree is checked by its digest. */
+import { existsSync, statfsSync } from "node:fs";
 import { join } from "node:path";
+import { system } from "../../rootfs/disk/durable.ts";
 import { Images } from "../../rootfs/images/images.ts";
 import { exportVersion, importVersion } from "../../rootfs/images/transfer.ts";
 import type { ImageRequest } from "./request.ts";
@@ -13,9 +15,23 @@ export async function exportImage({ image: name, version }: ImageRequest, work: 
   return connection.sent;
 }
 
-/** The bytes that came. Throws IMAGE_IN_USE if the version is there, IMPORT_FAILED. Then nothing has changed. */
-export async function importImage({ image: name, version }: ImageRequest, work: Work): Promise<number> {
+/** JSON: the folder of images, the bytes that are free there, and every version. Throws STATE_DAMAGED. */
+export async function listImages({ connection, state }: Work): Promise<number> {
+  const all = new Images(join(state, "images"));
+  const { folder } = all;
+  const place = existsSync(folder) ? folder : state;
+  const { bavail, bsize } = system(place, () => statfsSync(place));
+  const images = all.list().map(({ name, version, digest, bytes }) => ({ name, version, digest, bytes }));
+  await connection.send(Buffer.from(JSON.stringify({ folder, room: bavail * bsize, images })));
+  return connection.sent;
+}
+
+/**
+ * The bytes that came. Throws IMAGE_IN_USE if the version is there, IMPORT_FAILED also if the tree is another one than
+ * the agent wants. Then nothing has changed.
+ */
+export async function importImage({ image: name, version, digest }: ImageRequest, work: Work): Promise<number> {
   const { connection, state, signal } = work;
-  await importVersion(new Images(join(state, "images")), { name, version }, connection.frames(), signal);
+  await importVersion(new Images(join(state, "images")), { name, version, digest }, connection.frames(), signal);
   return connection.received;
 }

@@ -22,9 +22,18 @@ export interface ImageRequest {
   readonly method: "ExportImage" | "ImportImage";
   readonly image: string;
   readonly version: string;
+  /** `ImportImage`: the tree must have this digest. */
+  readonly digest?: string;
 }
 
-export type Request = SaveRequest | RestoreRequest | ImageRequest;
+/** The versions of images that the host has, to the agent. */
+export interface ListRequest {
+  readonly method: "ListImages";
+}
+
+export type Request = SaveRequest | RestoreRequest | ImageRequest | ListRequest;
+
+const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /** Throws PROTOCOL_ERROR. */
 export function parseRequest(line: string): Request {
@@ -43,8 +52,11 @@ export function parseRequest(line: string): Request {
     case "Restore":
       return { method, berth: berthOf(fields) };
     case "ExportImage":
-    case "ImportImage":
       return { method, ...versionOf(fields) };
+    case "ImportImage":
+      return { method, ...versionOf(fields), ...digestOf(fields) };
+    case "ListImages":
+      return { method };
     default:
       throw new BerthError("PROTOCOL_ERROR", `there is no method ${printableJson(method ?? null)}`);
   }
@@ -61,6 +73,13 @@ function booleanOf(fields: ReadonlyMap<string, unknown>, name: string): boolean 
   const value = fields.get(name) ?? false;
   if (typeof value === "boolean") return value;
   throw new BerthError("PROTOCOL_ERROR", `${name} is ${printableJson(value)}, and not true or false`);
+}
+
+function digestOf(fields: ReadonlyMap<string, unknown>): Pick<ImageRequest, "digest"> {
+  const digest = fields.get("digest");
+  if (digest === undefined) return {};
+  if (typeof digest === "string" && DIGEST.test(digest)) return { digest };
+  throw new BerthError("PROTOCOL_ERROR", `${printableJson(digest)} is no digest of a tree: sha256: and 64 digits`);
 }
 
 /** Both names become parts of a path. */

@@ -7,7 +7,7 @@ import { native } from "../../native.ts";
 import { printable } from "../../printable.ts";
 import { removeAllAbandoned } from "../backup/scratch.ts";
 import { sizeOf } from "../print/size.ts";
-import { exportImage, importImage } from "./images.ts";
+import { exportImage, importImage, listImages } from "./images.ts";
 import { type Limits, PeerConnection } from "./peer-connection.ts";
 import { parseRequest, type Request } from "./request.ts";
 import { restore } from "./restore.ts";
@@ -37,14 +37,20 @@ export async function serveState({ uid, limits, ...rest }: ServeOptions): Promis
     if (user !== uid) throw new BerthError("REFUSED", `pid ${pid} is of user ${user}; only user ${uid} is served`);
     const request = parseRequest(await connection.line());
     removeAllAbandoned(rest.state);
-    what = `${request.method} ${"berth" in request ? request.berth : `${request.image}@${request.version}`}`;
+    what = textOf(request);
     const bytes = await act(request, { ...rest, connection });
     await connection.answer({ ok: true, bytes });
-    say(`${what}: ${sizeOf(bytes)}`);
+    // An agent lists images often.
+    if (request.method !== "ListImages") say(`${what}: ${sizeOf(bytes)}`);
   } catch (error) {
     await refuse(connection, what, error);
   }
   await connection.finish();
+}
+
+function textOf(request: Request): string {
+  if ("berth" in request) return `${request.method} ${request.berth}`;
+  return request.method === "ListImages" ? request.method : `${request.method} ${request.image}@${request.version}`;
 }
 
 function act(request: Request, work: Work): Promise<number> {
@@ -57,6 +63,8 @@ function act(request: Request, work: Work): Promise<number> {
       return exportImage(request, work);
     case "ImportImage":
       return importImage(request, work);
+    case "ListImages":
+      return listImages(work);
   }
 }
 

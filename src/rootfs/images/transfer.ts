@@ -42,6 +42,11 @@ export async function exportVersion(
   await runCommand([...how, "--directory", dirname(found.tree), "--", ...MEMBERS], options);
 }
 
+/** A version, and the digest that its tree must have. Undefined: any. */
+export interface WantedVersion extends VersionName {
+  readonly digest?: string | undefined;
+}
+
 /**
  * Imports such an archive. The version becomes the current one only if the image has no other: an agent of a fleet must
  * not change what other berths get. Throws IMAGE_IN_USE if it is there, IMPORT_FAILED, or what `input` throws. Then
@@ -49,7 +54,7 @@ export async function exportVersion(
  */
 export async function importVersion(
   images: Images,
-  { name, version }: VersionName,
+  { name, version, digest }: WantedVersion,
   input: AsyncIterable<Buffer>,
   signal: AbortSignal,
   sys: Native = native,
@@ -64,6 +69,8 @@ export async function importVersion(
     const how = ["tar", "--extract", ...KEEP, "--same-permissions", "--same-owner", "--file", "-"] as const;
     await runCommand([...how, "--directory", finished, "--", ...MEMBERS], { ...command, input });
     const told = manifestIn(finished);
+    if (digest !== undefined && told.digest !== digest)
+      throw unusable(`its manifest has the digest ${told.digest}; ${digest} is wanted`);
     const tree = join(finished, "tree");
     if (!lstatSync(tree).isDirectory()) throw unusable("tree in it is no folder");
     using opened = openTree(tree, sys);

@@ -81,6 +81,39 @@ describe("images by berth serve-state", needs("root", "setcap"), () => {
     isTidy(to);
   });
 
+  test("the versions of a host are listed, with their digests", async () => {
+    const { lines, bytes } = await ask(pathOf(sender), { method: "ListImages" });
+    expect(lines).toEqual([{ ok: true }, { ok: true, bytes: bytes.length }]);
+    const { digest, bytes: size } = manifestOf(from, "2.1");
+    expect(JSON.parse(bytes.toString())).toEqual({
+      folder: join(from.path, "images"),
+      room: expect.any(Number),
+      images: [{ name: "arena", version: "2.1", digest, bytes: size }],
+    });
+    using empty = new TestFolder();
+    await using service = await StateService.start(join(empty.path, "service"), [
+      ...["--folder", "/nowhere", "--state", empty.path],
+    ]);
+    const none = await ask(service.path, { method: "ListImages" });
+    expect(JSON.parse(none.bytes.toString())).toMatchObject({ images: [] });
+    expect(JSON.parse(none.bytes.toString()).room).toBeGreaterThan(0);
+  });
+
+  test("an archive of another tree than the one that is wanted is refused", async () => {
+    const { digest } = manifestOf(from, "2.1");
+    const wanting = async (wanted: unknown) =>
+      (await ask(pathOf(receiver), { method: "ImportImage", image: "arena", version: "6", digest: wanted }, [archive]))
+        .lines;
+    const other = `sha256:${"0".repeat(64)}`;
+    expect(await wanting(other)).toMatchObject([
+      { ok: false, code: "IMPORT_FAILED", error: expect.stringContaining(`the digest ${digest}; ${other} is wanted`) },
+    ]);
+    expect(await wanting("latest")).toMatchObject([{ ok: false, code: "PROTOCOL_ERROR" }]);
+    expect(await images(to)).not.toContain("arena@6\n");
+    isTidy(to);
+    expect(await wanting(digest)).toEqual([done]);
+  });
+
   test("another version is not the current one: berths of the administrator keep theirs", async () => {
     using other = new TestFolder({ map: "x" });
     await import_(to, "mine", other.path);
