@@ -18,6 +18,7 @@ import {
 import { runs } from "../support/property-runs.ts";
 
 const DIGESTS = ["sha256:00000001", "sha256:00000002"] as const;
+const GIB = 2 ** 30;
 const label = fc.constantFrom("eu", "us");
 
 const anyHost = fc.record({
@@ -34,7 +35,9 @@ const anyHost = fc.record({
     label.map((region) => ({ region })),
   ),
   taints: fc.subarray(["gpu", "old"]),
-  images: fc.subarray(DIGESTS.map((digest) => ({ name: "arena", digest }))),
+  images: fc.subarray(DIGESTS.map((digest, at) => ({ name: "arena", version: String(at), digest, bytes: 50 }))),
+  listsImages: fc.constantFrom(undefined, true),
+  store: fc.constantFrom(undefined, "192.0.2.1:443"),
   imageRoom: fc.integer({ min: 0, max: 100 }),
 });
 
@@ -57,6 +60,7 @@ const anySet = fc.record({
     { name: "arena", digest: DIGESTS[1] },
     { name: "arena", size: 50 },
   ),
+  rootImage: fc.constantFrom("arena", "arena@1", ["/srv/base", "arena@0"], "other"),
   berth: fc.constantFrom(
     berthWith("tcp://127.0.0.1:0"),
     berthWith("tcp://127.0.0.1:0", "udp://[::]:0"),
@@ -68,7 +72,11 @@ const anySet = fc.record({
 
 const anySets: fc.Arbitrary<BerthSet[]> = fc
   .array(anySet, { maxLength: 4 })
-  .map((all) => all.map((one, at) => set(`s${at}`, one)));
+  .map((all) =>
+    all.map(({ rootImage, berth, ...one }, at) =>
+      set(`s${at}`, { ...one, berth: { ...berth, root: { image: rootImage } } }),
+    ),
+  );
 
 /** One socket for each address. */
 function berthWith(...addresses: readonly string[]) {
@@ -77,7 +85,8 @@ function berthWith(...addresses: readonly string[]) {
 
 function host(name: string, more: object = {}): HostRecord {
   const usual = { name, addresses: [], pools: [], cores: 1, memory: 0, bootId: "boot", version: "0.1.0" };
-  return hostRecord({ ...usual, ...more }, "host");
+  const given = Object.entries({ ...usual, ...more }).filter(([, value]) => value !== undefined);
+  return hostRecord(Object.fromEntries(given), "host");
 }
 
 interface SetKeys {
@@ -110,7 +119,7 @@ function byHost(planned: readonly Planned[]): Map<string, Placed[]> {
 }
 
 /** The rules again, in the shortest words: whether the host, with what was placed there, can have one more. */
-function canHave(record: HostRecord, there: readonly Placed[], need: Need): boolean {
+function canHave(record: HostRecord, there: readonly Placed[], need: Need, all: readonly HostRecord[]): boolean {
   const taken = new Set([...record.busy, ...there.flatMap(({ ports }) => ports)]);
   const open = Array.from({ length: 200 }, (_, port) => port).filter(
     (port) =>
@@ -118,15 +127,26 @@ function canHave(record: HostRecord, there: readonly Placed[], need: Need): bool
       !taken.has(port) &&
       !need.fixed.includes(port),
   );
-  const { image } = need;
-  const has = record.images.some(({ digest }) => image?.digest === undefined || digest === image.digest);
+  const canHaveImage = ({ name, version, digest, isSure }: Need["images"][number]): boolean => {
+    if (!isSure && !record.listsImages) return true;
+    const same = record.images.filter((one) => one.name === name && (version === undefined || one.version === version));
+    if (same.some((one) => digest === undefined || one.digest === digest)) return true;
+    if (same.length > 0 || version === undefined || digest === undefined) return false;
+    if (!record.listsImages || record.store === undefined || record.imageRoom < 50) return false;
+    return all.some(
+      (one) =>
+        one.name !== record.name &&
+        one.store !== undefined &&
+        one.images.some((image) => image.name === name && image.version === version && image.digest === digest),
+    );
+  };
   return (
     Object.entries(need.labels).every(([name, value]) => record.labels[name] === value) &&
     record.taints.every((taint) => need.tolerates.includes(taint)) &&
     there.reduce((sum, one) => sum + one.need.memory, need.memory) <= record.memory &&
     need.fixed.every((port) => !taken.has(port)) &&
     open.length >= need.drawn.length &&
-    (image === undefined || has || (image.size !== undefined && image.size <= record.imageRoom))
+    need.images.every(canHaveImage)
   );
 }
 
@@ -179,7 +199,7 @@ describe("for every fleet and all its sets", () => {
         for (const verdict of decision.verdicts) {
           const record = hosts.find(({ name }) => name === verdict.host) ?? host("none");
           expect(verdict.fits, JSON.stringify({ need, verdict })).toBe(
-            canHave(record, before.get(verdict.host) ?? [], need),
+            canHave(record, before.get(verdict.host) ?? [], need, hosts),
           );
         }
         expect(decision.verdicts.map((one) => one.host)).toEqual(hosts.map(({ name }) => name).sort());
@@ -214,7 +234,8 @@ describe("for every fleet and all its sets", () => {
   it("the explanation names the host of the decision, and a reason against each other host", () => {
     check((_, __, planned) => {
       for (const { decision } of planned) {
-        const { host: named, others } = explain(decision);
+        const { host: named, fetches = [], others } = explain(decision);
+        expect(fetches.length).toBe(decision.kind === "place" ? decision.fetches.length : 0);
         expect(named).toBe(decision.kind === "place" ? decision.host : undefined);
         expect([...others.map((one) => one.host), ...(named === undefined ? [] : [named])].sort()).toEqual(
           decision.verdicts.map((one) => one.host),
@@ -232,6 +253,8 @@ describe("for every fleet and all its sets", () => {
       const [first] = planned;
       if (first?.decision.kind !== "place") return;
       const { need, decision } = first;
+      // Without a host that has the image, there is less to choose from.
+      if (decision.verdicts.some((one) => one.fits && one.fetches.length > 0)) return;
       for (const { host: other } of explain(decision).others) {
         const rest = hosts.filter(({ name }) => name !== other).map(empty);
         expect(decide(need, rest)).toMatchObject({ kind: "place", host: decision.host, ports: decision.ports });
@@ -257,13 +280,11 @@ test("spread puts the berths of a set on different hosts, and packed on one", ()
 });
 
 test("a host that has the image comes before one that would have to get it", () => {
-  const image = { name: "arena", size: 10 };
-  const hosts = [
-    host("a", { imageRoom: 100 }),
-    host("b", { imageRoom: 100, images: [{ name: "arena", digest: DIGESTS[0] }] }),
-  ];
+  const image = { name: "arena", digest: DIGESTS[0] };
+  const hosts = [withImage("b", DIGESTS[0]), fetching("a")];
+  const berth = { root: { image: "arena@2.1" } };
   for (const strategy of ["packed", "spread"]) {
-    const decision = decide(needOf(set("s", { strategy, image }), 1), hosts.map(empty));
+    const decision = decide(needOf(set("s", { strategy, image, berth }), 1), hosts.map(empty));
     expect(explain(decision)).toEqual({
       host: "b",
       others: [{ host: "a", why: "fits, but does not have the image yet, and b has it" }],
@@ -271,18 +292,105 @@ test("a host that has the image comes before one that would have to get it", () 
   }
 });
 
+/** A host that can get images from others. */
+function fetching(name: string, more: object = {}): HostRecord {
+  return host(name, { store: "192.0.2.1:443", listsImages: true, imageRoom: 4 * GIB, ...more });
+}
+function withImage(name: string, digest: string, more: object = {}): HostRecord {
+  return fetching(name, { images: [{ name: "arena", version: "2.1", digest, bytes: 1.25 * GIB }], ...more });
+}
+
+describe("an image that only other hosts have", () => {
+  const place = (record: HostRecord, sources: readonly HostRecord[], image: string | string[], digest?: string) => {
+    const pin = digest === undefined ? {} : { image: { name: "arena", digest } };
+    const need = needOf(set("s", { ...pin, berth: { root: { image } } }), 1);
+    return decide(need, [empty(record)], [record, ...sources].map(empty));
+  };
+
+  it("is fetched if the set has its digest, from hosts with that digest and a store", () => {
+    const sources = [
+      withImage("h4", DIGESTS[1]),
+      withImage("h3", DIGESTS[0]),
+      withImage("h2", DIGESTS[0]),
+      withImage("no-store", DIGESTS[0], { store: undefined }),
+    ];
+    const decision = place(fetching("h1"), sources, ["/srv/base", "arena@2.1"], DIGESTS[0]);
+    expect(decision).toMatchObject({
+      fetches: [{ name: "arena", version: "2.1", digest: DIGESTS[0], bytes: 1.25 * GIB }],
+    });
+    expect(decision.kind === "place" && decision.fetches[0]?.sources).toEqual(
+      ["h2", "h3"].map((name) => ({ host: name, store: "192.0.2.1:443" })),
+    );
+    expect(explain(decision)).toEqual({
+      host: "h1",
+      fetches: ["image arena@2.1 is not there, h2 and h3 have it: 1.2 GiB are fetched"],
+      others: [],
+    });
+  });
+
+  const has = withImage("h2", DIGESTS[0]);
+  it.each([
+    [
+      "arena",
+      DIGESTS[0],
+      fetching("h1"),
+      'does not have image arena; to have it fetched, name its version in the set, as "arena@1", and its digest',
+    ],
+    [
+      "arena@2.1",
+      undefined,
+      fetching("h1"),
+      `does not have image arena@2.1; to have it fetched, add to the set: image = { name = "arena", digest = "${DIGESTS[0]}" } (h2 has that)`,
+    ],
+    ["arena@9", undefined, fetching("h1"), "does not have image arena@9, and no other host offers it"],
+    [
+      "arena@2.1",
+      DIGESTS[1],
+      fetching("h1"),
+      "does not have image arena@2.1, and no other host offers one with that digest",
+    ],
+    [
+      "arena@2.1",
+      DIGESTS[0],
+      withImage("h1", DIGESTS[1]),
+      `does not have image arena@2.1 with that digest: its own one is ${DIGESTS[1]}`,
+    ],
+    [
+      "arena@2.1",
+      DIGESTS[0],
+      fetching("h1", { store: undefined }),
+      "does not have image arena@2.1, and cannot fetch it: its agent needs --state-socket, --store and --store-listen",
+    ],
+    [
+      "arena@2.1",
+      DIGESTS[0],
+      fetching("h1", { imageRoom: GIB }),
+      "does not have image arena@2.1, and has 1 GiB for images; it needs 1.2 GiB",
+    ],
+  ])("%s with the digest %s is refused, and why", (image, digest, record, why) => {
+    expect(explain(place(record, [has], image, digest)).others).toEqual([{ host: "h1", why }]);
+  });
+
+  it("does not matter on a host that does not say which images it has, unless the set has the digest", () => {
+    expect(place(host("h1"), [has], "arena@2.1").kind).toBe("place");
+    expect(place(host("h1"), [has], "arena@2.1", DIGESTS[0]).kind).toBe("refuse");
+    expect(place(host("h1", { images: has.images }), [], "arena@2.1", DIGESTS[0]).kind).toBe("place");
+  });
+});
+
 test("an explanation gives every reason against a host, with names and numbers", () => {
   const wanted = set("s", {
     labels: { region: "eu" },
     memory: 3 * 2 ** 20,
-    image: { name: "arena", size: 2048 },
+    image: { name: "arena" },
     berth: berthWith("udp://0.0.0.0:0", "tcp://0.0.0.0:27960", "tcp://0.0.0.0:80"),
   });
   const full: HostView = {
-    host: host("full", { memory: 2 * 2 ** 20, labels: { region: "us" }, taints: ["old"], busy: [80], imageRoom: 1024 }),
+    host: host("full", { memory: 2 * 2 ** 20, labels: { region: "us" }, taints: ["old"], busy: [80] }),
     bookings: { berths: { "other-1": { set: "other", ports: [27960], memory: 2 ** 20 } } },
   };
-  const good = empty(host("good", { memory: 2 ** 30, labels: { region: "eu" }, pools, imageRoom: 4096 }));
+  const images = [{ name: "arena", digest: DIGESTS[0] }];
+  const good = empty(host("good", { memory: 2 ** 30, labels: { region: "eu" }, pools, images }));
   expect(explain(decide(needOf(wanted, 1), [full, good]))).toEqual({
     host: "good",
     others: [
@@ -292,7 +400,7 @@ test("an explanation gives every reason against a host, with names and numbers",
           "its label region is us; eu is wanted",
           "has the taint old, which the set does not tolerate",
           "has 1 MiB left; 3 MiB are wanted",
-          "does not have image arena, and has 1 KiB for images; it needs 2 KiB",
+          'does not have image arena; to have it fetched, name its version in the set, as "arena@1", and its digest',
           "port 80 is taken by another program",
           "port 27960 is taken by other-1",
           "its pools have no free port",

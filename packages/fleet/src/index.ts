@@ -25,6 +25,7 @@ export {
 export type { EventKind, FleetEvent } from "./model/event.ts";
 export { fromJson, type Json, type JsonObject, type Reader } from "./model/fields.ts";
 export { type HostImage, type HostRecord, hostRecord } from "./model/host.ts";
+export type { ImageFetch, ImageSource } from "./model/image-fetch.ts";
 export { type Key, Keys } from "./model/keys.ts";
 export { berthOf } from "./model/names.ts";
 export {
@@ -44,6 +45,7 @@ export { withPorts } from "./model/socket-ports.ts";
 export { type Decision, decide, type Verdict } from "./placement/decide.ts";
 export { type Explanation, explain } from "./placement/explain.ts";
 export type { Misfit } from "./placement/filter.ts";
-export { type HostView, type Need, needOf } from "./placement/need.ts";
+export type { ImageLack } from "./placement/images.ts";
+export { type HostView, type Need, type NeededImage, needOf } from "./placement/need.ts";
 export { missing, type Planned, plan } from "./placement/plan.ts";
 export type { Criterion, Score } from "./placement/rank.ts";

@@ -157,7 +157,7 @@ it("serves no berth that this host forbids, ends it where it is served, and serv
     // What the host says of itself, and so its lease, does not depend on a record that is wrong.
     const options = { name: "h1", addresses: [], pools: [], memory: 1, labels: {}, taints: [] };
     expect(reconciler.allowed).toEqual([good]);
-    expect(describeHost(options, reconciler.allowed).name).toBe("h1");
+    expect(describeHost(options, reconciler.allowed, undefined).name).toBe("h1");
     void reconciler.run(stop.signal);
   });
   await served;

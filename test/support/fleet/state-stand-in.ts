@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { createReadStream, createWriteStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
 import { acquire, BerthError } from "../../../src/index.ts";
@@ -39,6 +40,8 @@ export class StateStandIn implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   /** As `Save live a-1`. */
   readonly calls: string[] = [];
+  /** What it answers to ListImages. Undefined: as a program that does not know that. */
+  listed: readonly { name: string; version: string; digest: string; bytes: number }[] | undefined;
   /** Resolves when a call may go on; rejects with why it is refused. */
   before: (call: string) => Promise<void> = async () => undefined;
 
@@ -75,6 +78,7 @@ export class StateStandIn implements AsyncDisposable {
     const reader = new Frames(socket);
     const call: Call = JSON.parse(await reader.line());
     const { method, berth = "", live, image = "", version = "" } = call;
+    if (method === "ListImages") return await this.#list(socket);
     const name = `${method}${live === undefined ? "" : live ? " live" : " last"} ${berth}${image}`;
     this.calls.push(name);
     await this.before(name);
@@ -93,6 +97,12 @@ export class StateStandIn implements AsyncDisposable {
       rmSync(work, { force: true });
     }
     socket.end(`${JSON.stringify({ ok: true })}\n`);
+  }
+
+  async #list(socket: Socket): Promise<void> {
+    if (this.listed === undefined) throw new Error("there is no method ListImages");
+    const list = { folder: join(this.#folder.path, "images"), room: 2 ** 40, images: this.listed };
+    await send(socket, Readable.from([Buffer.from(JSON.stringify(list))]));
   }
 
   async #save(socket: Socket, berth: string): Promise<void> {

@@ -10,13 +10,16 @@ import { isTable, type JsonObject } from "../model/fields.ts";
 import type { HostRecord } from "../model/host.ts";
 import type { Keys } from "../model/keys.ts";
 import type { Assignment } from "../model/placement.ts";
-import { ChunkStore, storeServer } from "../store/index.ts";
+import { ChunkStore, type ImageShelf, storeServer } from "../store/index.ts";
 import { BerthFiles } from "./berth-files.ts";
 import { BrokerLink } from "./broker-link.ts";
 import { Copies } from "./copies/copies.ts";
 import { Staging } from "./copies/staging.ts";
 import { StateSocket } from "./copies/state-socket.ts";
 import { HostEvents } from "./host-events.ts";
+import { ImageFetches } from "./images/fetches.ts";
+import { HostImages, type ImageStock } from "./images/host-images.ts";
+import { ImageOffers } from "./images/offers.ts";
 import { LostHosts } from "./lost-hosts.ts";
 import { followOrders, type Orders } from "./orders.ts";
 import { Presence } from "./presence.ts";
@@ -40,8 +43,8 @@ export interface AgentOptions {
   readonly rules: Rules;
   /** Undefined: berths that have files do not move to this host or from it. */
   readonly files?: FilesOptions | undefined;
-  /** The host as it is now. `own`: the berths that etcd assigns to it, and that it may serve. */
-  readonly describe: (own: readonly Assignment[]) => HostRecord;
+  /** The host as it is now. `own`: the berths that etcd assigns to it, and that it may serve. `stock`: its images. */
+  readonly describe: (own: readonly Assignment[], stock: ImageStock | undefined) => HostRecord;
   /** A line for the log. */
   readonly say: (sentence: string) => void;
 }
@@ -69,28 +72,40 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
     reporter.look();
   });
   const events = new HostEvents(etcd, keys, host);
-  const presence: Presence = new Presence(etcd, keys, host, options.ttl, () => options.describe(reconciler.allowed), {
-    taken: () => {
-      events.joined();
-      reporter.forget();
-      reconciler.look();
+  const presence: Presence = new Presence(
+    etcd,
+    keys,
+    host,
+    options.ttl,
+    () => options.describe(reconciler.allowed, images?.stock),
+    {
+      taken: () => {
+        events.joined();
+        reporter.forget();
+        reconciler.look();
+      },
+      heldAgain: () => reconciler.look(),
+      say,
     },
-    heldAgain: () => reconciler.look(),
-    say,
-  });
+  );
   const reconciler = new Reconciler(
     files,
     broker,
     () => presence.lease !== undefined,
     { changed: () => reporter.look(), say },
     (one) => problemOf(one, options.rules),
+    (one) => fetches.isReady(one),
   );
-  const reports = (): BerthReport[] => [...reconciler.wanted.values()].map((one) => reportOf(one, broker, reconciler));
+  const reports = (): BerthReport[] =>
+    [...reconciler.wanted.values()].map((one) => reportOf(one, broker, reconciler, fetches));
   const reporter = new Reporter(etcd, keys, host, reports, () => presence.lease);
   const store = options.files && new ChunkStore(options.files.folder, options.files.mostBytes);
+  const state = options.files && new StateSocket(options.files.stateSocket);
+  const images = options.files && state && new HostImages(state, options.files, () => presence.look(), say);
   const tools = options.files &&
-    store && {
-      ...{ store, tls: options.files.tls, state: new StateSocket(options.files.stateSocket) },
+    store &&
+    state && {
+      ...{ store, tls: options.files.tls, state },
       staging: new Staging(files, broker, () => reconciler.look(), until),
       heldRoot: (berth: string, generation: number) => rootOf(reconciler, berth, generation),
       problemOf: (berth: string, root: JsonObject) => problemOf({ berth, config: { root } }, options.rules),
@@ -98,13 +113,26 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   const copies = new Copies(etcd, keys, host, tools, () => presence.lease, say);
   const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);
 
-  using _ = store && options.files && (await served(store, options.files, say));
-  const parts = [presence, broker, reconciler, reporter, lost, events, copies].map((part) => part.run(until));
+  const fetches: ImageFetches = new ImageFetches(
+    tools && images && { ...tools, images },
+    () => {
+      reconciler.look();
+      reporter.look();
+    },
+    say,
+  );
+  const offers = tools && images && new ImageOffers(tools.state, tools.store, images, say, until);
+
+  using _ = store && options.files && (await served(store, options.files, say, offers));
+  await images?.first(until);
+  const all = [presence, broker, reconciler, reporter, lost, events, copies, fetches, ...(images ? [images] : [])];
+  const parts = all.map((part) => part.run(until));
   try {
     const ordered = (now: Orders): void => {
       // First: a berth that comes here waits for its files.
       copies.wanted = now.copies;
       reconciler.order(now);
+      fetches.wanted = reconciler.allowed;
     };
     const orders = followOrders(etcd, keys, host, ordered, say, until);
     await Promise.all([...parts, orders]);
@@ -112,6 +140,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
     // A defect in one part ends them all.
     stop.abort();
     await Promise.allSettled(parts);
+    await offers?.ended();
   }
 }
 
@@ -119,8 +148,9 @@ async function served(
   store: ChunkStore,
   { listen, tls }: FilesOptions,
   say: (sentence: string) => void,
+  images: ImageShelf | undefined,
 ): Promise<Disposable> {
-  const server = storeServer(store, tls, say);
+  const server = storeServer(store, tls, say, images);
   server.listen(listen);
   try {
     await once(server, "listening");
@@ -143,11 +173,19 @@ function rootOf(reconciler: Reconciler, berth: string, generation: number): Json
   return isTable(root) ? root : undefined;
 }
 
-function reportOf({ berth, generation }: Assignment, broker: BrokerLink, reconciler: Reconciler): BerthReport {
+function reportOf(
+  assigned: Assignment,
+  broker: BrokerLink,
+  reconciler: Reconciler,
+  fetches: ImageFetches,
+): BerthReport {
+  const { berth, generation } = assigned;
   if (reconciler.isHeld(berth, generation)) return { berth, generation, state: "held" };
   const refused = reconciler.why(berth, generation);
   if (refused !== undefined) return { berth, generation, state: "refused", why: refused };
   const record = broker.berths?.get(berth);
+  const fetching = record === undefined ? fetches.reportOf(assigned) : undefined;
+  if (fetching !== undefined) return { berth, generation, ...fetching };
   if (record === undefined) return { berth, generation, state: broker.berths === undefined ? "no broker" : "waiting" };
   const why = berthAdvice(record) ?? (record.state === "vacant" ? reconciler.failureOf(berth) : undefined);
   const players = record.players?.count;

@@ -6,6 +6,7 @@ import type { HostRecord } from "../model/host.ts";
 import type { Assignment } from "../model/placement.ts";
 import type { PortRange } from "../model/ports.ts";
 import { socketPorts } from "../model/socket-ports.ts";
+import type { ImageStock } from "./images/host-images.ts";
 import { busyPorts } from "./listeners.ts";
 
 /** What only the operator knows. */
@@ -19,15 +20,20 @@ export interface HostOptions {
   readonly store?: string | undefined;
 }
 
-/** Ports of the host's own berths are not busy: the bookings have them. */
-export function describeHost({ store, ...options }: HostOptions, own: readonly Assignment[]): HostRecord {
+/** Ports of the host's own berths are not busy: the bookings have them. `stock` undefined: its images are not known. */
+export function describeHost(
+  { store, ...options }: HostOptions,
+  own: readonly Assignment[],
+  stock: ImageStock | undefined,
+): HostRecord {
   const ours = new Set(own.flatMap(({ berth, config }) => socketPorts(config, berth).fixed));
   return {
     ...options,
     busy: busyPorts(options.pools).filter((port) => !ours.has(port)),
     cores: availableParallelism(),
-    images: [],
-    imageRoom: 0,
+    images: stock?.images ?? [],
+    ...(stock !== undefined && { listsImages: true }),
+    imageRoom: stock?.room ?? 0,
     ...(store !== undefined && { store }),
     bootId: readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(),
     version: berthdVersion(),

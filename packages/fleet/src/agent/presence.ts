@@ -27,6 +27,7 @@ export class Presence {
   /** By performance.now(), which no step of the clock moves. */
   #heldUntil = 0;
   #published = "";
+  #wake: () => void = () => undefined;
   #said = "";
 
   constructor(
@@ -49,11 +50,22 @@ export class Presence {
     return performance.now() < this.#heldUntil ? this.#lease : undefined;
   }
 
+  /** The host has changed: its record is written soon. */
+  look(): void {
+    this.#wake();
+  }
+
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      const woken = new AbortController();
+      this.#wake = () => woken.abort();
       const failed = await this.#step();
       if (failed !== undefined) this.#say(failed);
-      await sleep(failed === undefined ? (this.#seconds * 1000) / 3 : AFTER_FAILURE_MS, signal);
+      const [pause, until] =
+        failed === undefined
+          ? [(this.#seconds * 1000) / 3, AbortSignal.any([signal, woken.signal])]
+          : [AFTER_FAILURE_MS, signal];
+      await sleep(pause, until);
     }
   }
 

@@ -37,6 +37,7 @@ export class Reconciler {
   readonly #mayBegin: () => boolean;
   readonly #events: ReconcilerEvents;
   readonly #problemOf: (one: Assignment) => string | undefined;
+  readonly #isReady: (one: Assignment) => boolean;
   readonly #refused = new Map<string, Refused>();
   readonly #starts = new Map<string, Start>();
   readonly #starting = new Set<string>();
@@ -56,7 +57,8 @@ export class Reconciler {
 
   /**
    * `mayBegin`: whether the host has its lease. Without it a berth that is new here waits. `problemOf`: why this host
-   * may not serve a berth; then it does not, also if it did before.
+   * may not serve a berth; then it does not, also if it did before. `isReady`: whether what a new berth needs is here;
+   * {@link look} tells that it is.
    */
   constructor(
     files: BerthFiles,
@@ -64,8 +66,10 @@ export class Reconciler {
     mayBegin: () => boolean,
     events: ReconcilerEvents,
     problemOf: (one: Assignment) => string | undefined,
+    isReady: (one: Assignment) => boolean = () => true,
   ) {
     this.#problemOf = problemOf;
+    this.#isReady = isReady;
     this.#files = files;
     this.#broker = broker;
     this.#mayBegin = mayBegin;
@@ -205,12 +209,11 @@ export class Reconciler {
   /** Writes the files of berths that are new here. */
   async #addNew(wanted: ReadonlyMap<string, Assignment>, signal: AbortSignal): Promise<Assignment[]> {
     const there = this.#files.read();
-    const fresh = [...wanted.values()].filter(
-      ({ berth, generation }) =>
-        !(there.has(berth) || this.#files.isStaged(berth)) &&
-        this.why(berth, generation) === undefined &&
-        !(this.#held.has(berth) || this.#holds.has(berth, generation)),
-    );
+    const isFresh = ({ berth, generation }: Assignment): boolean =>
+      !(there.has(berth) || this.#files.isStaged(berth)) &&
+      this.why(berth, generation) === undefined &&
+      !(this.#held.has(berth) || this.#holds.has(berth, generation));
+    const fresh = [...wanted.values()].filter((one) => isFresh(one) && this.#isReady(one));
     if (fresh.length === 0 || !this.#mayBegin()) return [];
     const others = await this.#broker.present(signal);
     const added: Assignment[] = [];

@@ -1,7 +1,7 @@
 /** `berth-fleet agent`. */
 import { hostname, totalmem } from "node:os";
 import { posix } from "node:path";
-import { type FilesOptions, runAgent } from "../agent/agent.ts";
+import { type AgentOptions, type FilesOptions, runAgent } from "../agent/agent.ts";
 import { defaultConfigFolders } from "../agent/berth-files.ts";
 import { describeHost, type HostOptions } from "../agent/describe.ts";
 import type { Rules } from "../agent/rules/rules.ts";
@@ -64,8 +64,8 @@ export async function agentCommand(args: readonly string[]): Promise<string> {
     store: files && values["store-listen"],
   };
   // The agent refuses a wrong option at its start; otherwise the readers of its record would.
-  const describe = (own: Parameters<typeof describeHost>[1]) => hostRecord(describeHost(host, own), "this host");
-  describe([]);
+  const describe: AgentOptions["describe"] = (own, stock) => hostRecord(describeHost(host, own, stock), "this host");
+  describe([], undefined);
   const ttl = parseSeconds(values.ttl ?? "10", "--ttl", 2);
   const margin = parseSeconds(values.margin ?? "5", "--margin", 0);
   const rules: Rules = {

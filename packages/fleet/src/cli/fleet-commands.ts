@@ -44,11 +44,12 @@ export async function rmCommand(args: readonly string[]): Promise<string> {
 function printOutcomes(outcomes: readonly Outcome[], asJson: boolean | undefined): Printed {
   const refused = outcomes.some(({ explanation }) => explanation.host === undefined);
   if (asJson) return { text: json(outcomes.map(({ berth, explanation }) => ({ berth, ...explanation }))), refused };
-  const text = outcomes.map(({ berth, explanation: { host, others } }) => {
+  const text = outcomes.map(({ berth, explanation: { host, fetches = [], others } }) => {
     const head = host === undefined ? `${berth}: no host can have it\n` : `${berth}: on ${host}\n`;
     const none =
       host === undefined && others.length === 0 ? "  there is no host: start berth-fleet agent on one\n" : "";
-    return head + none + others.map((other) => `  not ${other.host}: ${other.why}\n`).join("");
+    const lines = [...fetches, ...others.map((other) => `not ${other.host}: ${other.why}`)];
+    return head + none + lines.map((line) => `  ${line}\n`).join("");
   });
   return { text: text.join(""), refused };
 }

@@ -104,6 +104,7 @@ export async function explainCommand(args: readonly string[]): Promise<string> {
   const would = now.host === undefined ? "no host can have it" : `${now.host} is the best for it`;
   const lines = [
     `${berth}: ${is}; now ${would}`,
+    ...(now.fetches ?? []).map((fetched) => `  ${fetched}`),
     ...now.others.map((other) => `  ${other.host === host ? "not better" : "not"} ${other.host}: ${other.why}`),
     ...(view.hosts.size === 0 ? ["  there is no host: start berth-fleet agent on one"] : []),
     ...(now.host !== undefined && host === null ? [`  to place it: berth-fleet place ${about.set}`] : []),

@@ -82,7 +82,8 @@ with --config DIR as well. Ends with SIGTERM; servers go on then.
                  ports below 1024 that berths of the fleet may have, beside those of --ports; may be given several times
   --state-socket PATH
                  the UNIX socket of the program that reads and replaces the files of berths, and makes images. With
-                 --store and --store-listen: berths take their files along when they move to this host or from it
+                 --store and --store-listen: berths take their files along when they move to this host or from it, and
+                 this host gets images from others and sends its own
   --store DIR    a folder of the agent, for archives in chunks
   --store-size SIZE
                  how much all archives in it may take (default: 16G)

@@ -43,13 +43,18 @@ export async function commitPlacement(
   decision: Extract<Decision, { kind: "place" }>,
   { conditions = [], changes = [], evenIfCordoned = false, event = "placed", why }: Terms = {},
 ): Promise<FleetView | undefined> {
-  const { host, ports } = decision;
+  const { host, ports, fetches } = decision;
   const { berth } = need;
   // Above that of every earlier placement of this berth: a removal of one changes or removes its set as well, and then
   // this transaction fails.
   const generation = view.revision + 1;
   const placed: Placement = { berth, set: need.set, host, generation, ports, onLost: set.record.onLost };
-  const assigned: Assignment = { berth, generation, config: withPorts(set.record.berth, ports) };
+  const assigned: Assignment = {
+    berth,
+    generation,
+    config: withPorts(set.record.berth, ports),
+    ...(fetches.length > 0 && { images: fetches }),
+  };
   const former = view.placements.get(berth);
   const removal = former === undefined ? NOTHING : removalStep(keys, view, former);
   const before = bookingsOf(view, host);

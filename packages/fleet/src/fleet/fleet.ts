@@ -162,12 +162,10 @@ interface Wanted {
 
 const MOST_REASONS = 5;
 
-/** Why no other host, for the history. */
-function whyNot({ others }: Explanation): string {
-  return others
-    .slice(0, MOST_REASONS)
-    .map(({ host, why }) => `not ${host}: ${why}`)
-    .join("; ");
+/** What it gets first, and why no other host, for the history. */
+function whyNot({ fetches = [], others }: Explanation): string {
+  const reasons = others.slice(0, MOST_REASONS).map(({ host, why }) => `not ${host}: ${why}`);
+  return [...fetches, ...reasons].join("; ");
 }
 
 function noSuchSet(name: string): Fault {

@@ -8,7 +8,7 @@ export interface BerthReport {
   readonly generation: number;
   /**
    * As `berth ls` calls it; `refused`: the broker does not take its file; `waiting`: it has not yet; `held`: its server
-   * has ended, and it is off until the hold ends; `no broker`.
+   * has ended, and it is off until the hold ends; `fetching`: it waits for an image; `no broker`.
    */
   readonly state: string;
   /** Why it does not run, where that is known. */

@@ -12,9 +12,9 @@ export type OnLost = "stay" | "replace";
 
 export interface WantedImage {
   readonly name: string;
-  /** Absent: any version. */
+  /** Of its tree. Absent: any version, and only hosts that have the image are possible. */
   readonly digest?: string;
-  /** Bytes. Absent: only hosts that have the image are possible. */
+  /** Bytes, where the hosts that have it do not say. */
   readonly size?: number;
 }
 

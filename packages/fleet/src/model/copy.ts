@@ -2,7 +2,7 @@
 import { type Archive, isArchiveName } from "../store/store.ts";
 import { Fields, integer, invalid, type JsonObject, jsonObject, list, oneOf, type Reader, text } from "./fields.ts";
 import { bytes, storeAddress } from "./host.ts";
-import { berthName, hostName, imageName } from "./names.ts";
+import { berthName, hostName, imageName, imageVersionName } from "./names.ts";
 import { generation } from "./placement.ts";
 
 /** A version of an image. */
@@ -65,14 +65,13 @@ export interface CopyReport {
 const id = text(/^[0-9a-f]{16}$/, "the id of a move");
 const sha256 = text(/^[0-9a-f]{64}$/, "a SHA-256");
 const line = text(/^[^\0]{0,2000}$/, "a text");
-export const imageVersionName: Reader<string> = text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, "a version of an image");
 
 const archiveName: Reader<string> = (value, at) => {
   if (typeof value === "string" && isArchiveName(value)) return value;
   throw invalid(at, "must be the name of an archive");
 };
 
-const archive: Reader<Archive> = (value, at) => {
+export const archive: Reader<Archive> = (value, at) => {
   const fields = new Fields(value, at);
   return {
     name: fields.get("name", archiveName),

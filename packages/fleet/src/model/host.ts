@@ -1,11 +1,14 @@
 /** A host as its agent describes it. */
-import { Fields, integer, list, type Reader, table, text } from "./fields.ts";
-import { digest, hostName, imageName, labelName, labelValue, taintName } from "./names.ts";
+import { Fields, integer, invalid, list, type Reader, table, text } from "./fields.ts";
+import { digest, hostName, imageName, imageVersionName, labelName, labelValue, taintName } from "./names.ts";
 import { type PortRange, port, portRange } from "./ports.ts";
 
 export interface HostImage {
   readonly name: string;
+  readonly version?: string;
   readonly digest: string;
+  /** Of its files. */
+  readonly bytes?: number;
 }
 
 export interface HostRecord {
@@ -23,6 +26,8 @@ export interface HostRecord {
   /** A berth comes here only if its set tolerates each of them. */
   readonly taints: readonly string[];
   readonly images: readonly HostImage[];
+  /** `images` is complete. Absent: the agent does not know which images its host has. */
+  readonly listsImages?: true;
   /** Bytes for images that are not there yet. */
   readonly imageRoom: number;
   /** ADDRESS:PORT of the store of its agent. Absent: berths do not take their files here, or away from here. */
@@ -44,6 +49,7 @@ const word = text(/^[\x21-\x7e]{1,128}$/, "a word");
 export const hostRecord: Reader<HostRecord> = (value, at) => {
   const fields = new Fields(value, at);
   const store = fields.or("store", storeAddress, undefined);
+  const listsImages = fields.or("listsImages", isTrue, false);
   return {
     name: fields.get("name", hostName),
     addresses: fields.get("addresses", list(address)),
@@ -54,6 +60,7 @@ export const hostRecord: Reader<HostRecord> = (value, at) => {
     labels: fields.or("labels", table(labelName, labelValue), {}),
     taints: fields.or("taints", list(taintName), []),
     images: fields.or("images", list(hostImage), []),
+    ...(listsImages && { listsImages }),
     imageRoom: fields.or("imageRoom", bytes, 0),
     ...(store !== undefined && { store }),
     bootId: fields.get("bootId", word),
@@ -61,7 +68,19 @@ export const hostRecord: Reader<HostRecord> = (value, at) => {
   };
 };
 
+const isTrue: Reader<true> = (value, at) => {
+  if (value !== true) throw invalid(at, "must be true or absent");
+  return value;
+};
+
 const hostImage: Reader<HostImage> = (value, at) => {
   const fields = new Fields(value, at);
-  return { name: fields.get("name", imageName), digest: fields.get("digest", digest) };
+  const version = fields.or("version", imageVersionName, undefined);
+  const size = fields.or("bytes", bytes, undefined);
+  return {
+    name: fields.get("name", imageName),
+    ...(version !== undefined && { version }),
+    digest: fields.get("digest", digest),
+    ...(size !== undefined && { bytes: size }),
+  };
 };

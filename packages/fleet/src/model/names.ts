@@ -32,6 +32,8 @@ export const digest: Reader<string> = text(/^[a-z0-9]+:[0-9a-f]{8,128}$/, "a dig
 
 export const imageName: Reader<string> = text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, "an image's name");
 
+export const imageVersionName: Reader<string> = text(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, "a version of an image");
+
 /** The broker's id of a lease: a server that is started again has another one. */
 export const serverId: Reader<string> = text(/^[\x21-\x7e]{1,128}$/, "the id of a lease");
 

@@ -2,6 +2,7 @@
 import type { OnLost } from "./berth-set.ts";
 import { Fields, integer, invalid, type JsonObject, jsonObject, list, oneOf, type Reader, table } from "./fields.ts";
 import { bytes } from "./host.ts";
+import { type ImageFetch, imageFetch } from "./image-fetch.ts";
 import { berthName, hostName, serverId, setName, socketName } from "./names.ts";
 import { port } from "./ports.ts";
 
@@ -23,6 +24,8 @@ export interface Assignment {
   readonly generation: number;
   /** The berth file, as a table, with all ports. */
   readonly config: JsonObject;
+  /** Images that the host gets first. */
+  readonly images?: readonly ImageFetch[];
 }
 
 export interface Booking {
@@ -77,10 +80,12 @@ export const placement: Reader<Placement> = (value, at) => {
 
 export const assignment: Reader<Assignment> = (value, at) => {
   const fields = new Fields(value, at);
+  const images = fields.or("images", list(imageFetch), undefined);
   return {
     berth: fields.get("berth", berthName),
     generation: fields.get("generation", generation),
     config: fields.get("config", jsonObject),
+    ...(images !== undefined && { images }),
   };
 };
 

@@ -1,5 +1,7 @@
 /** Whether a host can have a berth. Every reason against it is given, not only the first. */
+import type { ImageFetch } from "../model/image-fetch.ts";
 import { freePorts } from "../model/ports.ts";
+import { type ImageLack, imageOn, imageText } from "./images.ts";
 import { type HostView, memoryLeft, type Need } from "./need.ts";
 
 /** Why a host cannot have a berth. */
@@ -12,15 +14,20 @@ export type Misfit =
   /** `by` is a berth. Undefined: a program of the host. */
   | { readonly kind: "port-taken"; readonly port: number; readonly by: string | undefined }
   | { readonly kind: "pool-empty"; readonly wanted: number; readonly left: number }
-  /** The image is not there, and there is no room for it. */
-  | { readonly kind: "image"; readonly image: string; readonly size: number | undefined; readonly room: number };
+  /** The image is not there, and cannot be fetched. */
+  | { readonly kind: "image"; readonly image: string; readonly lack: ImageLack };
 
 export type Fit =
-  | { readonly fits: true; readonly ports: Readonly<Record<string, number>> }
+  | {
+      readonly fits: true;
+      readonly ports: Readonly<Record<string, number>>;
+      /** Images that it gets from other hosts first. */
+      readonly fetches: readonly ImageFetch[];
+    }
   | { readonly fits: false; readonly misfits: readonly [Misfit, ...Misfit[]] };
 
-/** Whether the host fits, and the ports it would give. */
-export function fit(need: Need, view: HostView): Fit {
+/** Whether the host fits, and the ports it would give. `fleet`: the hosts that may have images. */
+export function fit(need: Need, view: HostView, fleet: readonly HostView[]): Fit {
   const { host, bookings } = view;
   const misfits: Misfit[] = [];
   if (Object.hasOwn(bookings.berths, need.berth)) misfits.push({ kind: "has-berth" });
@@ -34,10 +41,11 @@ export function fit(need: Need, view: HostView): Fit {
   }
   const left = memoryLeft(view);
   if (need.memory > left) misfits.push({ kind: "memory", wanted: need.memory, left });
-  if (!hasImage(need, view)) {
-    const { name = "", size } = need.image ?? {};
-    if (size === undefined || size > host.imageRoom)
-      misfits.push({ kind: "image", image: name, size, room: host.imageRoom });
+  const fetches: ImageFetch[] = [];
+  for (const image of need.images) {
+    const state = imageOn(image, view, fleet);
+    if (state.is === "lacking") misfits.push({ kind: "image", image: imageText(image), lack: state.lack });
+    if (state.is === "fetched") fetches.push(state.fetch);
   }
   const taken = takenPorts(view);
   for (const port of need.fixed) {
@@ -50,14 +58,7 @@ export function fit(need: Need, view: HostView): Fit {
   const [first, ...others] = misfits;
   if (first !== undefined) return { fits: false, misfits: [first, ...others] };
   const sockets = [...need.drawn].sort();
-  return { fits: true, ports: Object.fromEntries(free.map((port, at) => [sockets[at] ?? "", port])) };
-}
-
-export function hasImage({ image }: Need, { host }: HostView): boolean {
-  if (image === undefined) return true;
-  return host.images.some(
-    ({ name, digest }) => name === image.name && (image.digest === undefined || digest === image.digest),
-  );
+  return { fits: true, ports: Object.fromEntries(free.map((port, at) => [sockets[at] ?? "", port])), fetches };
 }
 
 /** By port: the berth that has it, or undefined for another program of the host. */

@@ -1,5 +1,7 @@
 /** What one berth of a set needs of a host, and what hosts have. */
+import { imagesOfRoot } from "../model/berth-file.ts";
 import type { BerthSet, Strategy, WantedImage } from "../model/berth-set.ts";
+import { isTable } from "../model/fields.ts";
 import type { HostRecord } from "../model/host.ts";
 import { berthOf } from "../model/names.ts";
 import type { Booking, Bookings } from "../model/placement.ts";
@@ -12,11 +14,19 @@ export interface Need {
   readonly labels: Readonly<Record<string, string>>;
   readonly tolerates: readonly string[];
   readonly memory: number;
-  readonly image: WantedImage | undefined;
+  readonly images: readonly NeededImage[];
   /** Sockets that get a port of the host's pools. */
   readonly drawn: readonly string[];
   /** Ports that the berth names. */
   readonly fixed: readonly number[];
+}
+
+/** An image that the berth's root is made of, or that its set names. */
+export interface NeededImage extends WantedImage {
+  /** Absent: the one that is current on the host. */
+  readonly version?: string;
+  /** The set names it. Then a host that does not say which images it has cannot have the berth. */
+  readonly isSure: boolean;
 }
 
 export interface HostView {
@@ -28,13 +38,22 @@ export interface HostView {
 
 /** What the berth with this number, from 1 on, needs. */
 export function needOf(set: BerthSet, number: number): Need {
-  const { strategy, labels, tolerates, memory, image } = set;
+  const { strategy, labels, tolerates, memory } = set;
   const { drawn, fixed } = socketPorts(set.berth, `set ${set.name}: berth`);
   return {
     berth: berthOf(set.name, number),
     set: set.name,
-    ...{ strategy, labels, tolerates, memory, image, drawn, fixed },
+    ...{ strategy, labels, tolerates, memory, images: imagesOf(set), drawn, fixed },
   };
+}
+
+function imagesOf({ image, berth: { root } }: BerthSet): NeededImage[] {
+  const named = isTable(root) ? imagesOfRoot(root) : [];
+  const ofRoot = named.map((one) =>
+    one.name === image?.name ? { ...image, ...one, isSure: true } : { ...one, isSure: false },
+  );
+  if (image === undefined || named.some(({ name }) => name === image.name)) return ofRoot;
+  return [...ofRoot, { ...image, isSure: true }];
 }
 
 /** What a berth takes of the host that gets it. */

@@ -1,5 +1,4 @@
 /** Which of the hosts that fit is the best. */
-import { hasImage } from "./filter.ts";
 import { type HostView, memoryLeft, type Need } from "./need.ts";
 
 export type Criterion = "berths-of-set" | "image-absent" | "berths" | "fewer-berths" | "memory-left" | "memory-used";
@@ -10,12 +9,12 @@ export interface Score {
   readonly value: number;
 }
 
-/** What counts, the most important first. Hosts for one need have the same criteria. */
-export function rank(need: Need, view: HostView): readonly Score[] {
+/** What counts, the most important first. Hosts for one need have the same criteria. `absent`: images to fetch. */
+export function rank(need: Need, view: HostView, absent: number): readonly Score[] {
   const all = Object.values(view.bookings.berths);
   const ofSet = all.filter(({ set }) => set === need.set).length;
   const left = memoryLeft(view);
-  const image: Score = { criterion: "image-absent", value: hasImage(need, view) ? 0 : 1 };
+  const image: Score = { criterion: "image-absent", value: absent };
   if (need.strategy === "spread") {
     return [
       { criterion: "berths-of-set", value: ofSet },

@@ -3,7 +3,11 @@ import { X509Certificate } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Agent, get } from "node:https";
 import type { TlsFiles } from "../etcd/channel.ts";
+import { sleep } from "../etcd/follow.ts";
 import { Fault } from "../fault.ts";
+import { archive as archiveReader } from "../model/copy.ts";
+import { fromJson } from "../model/fields.ts";
+import { type ImageName, imagePath } from "./image-path.ts";
 import type { Archive, ChunkStore } from "./store.ts";
 
 /** The agent that has an archive. */
@@ -23,7 +27,8 @@ export interface Fetched {
 
 export interface FetchOptions {
   readonly signal: AbortSignal;
-  readonly progress: (bytes: number) => void;
+  /** `share`: of the missing chunks, from 0 to 1. */
+  readonly progress: (bytes: number, share: number) => void;
 }
 
 const AT_ONCE = 8;
@@ -31,6 +36,9 @@ const TRIES = 3;
 const IDLE_MS = 30_000;
 /** casync's chunks have at most 256 KiB, and somewhat more if they cannot be compressed. */
 const LONGEST_CHUNK = 1024 * 1024;
+const LONGEST_ANSWER = 4096;
+const ASK_AGAIN_MS = 1_000;
+const LONGEST_MAKING_MS = 60 * 60_000;
 
 /** Throws STORE_UNREACHABLE, BAD_ARCHIVE, STORE_FULL. */
 export async function fetchArchive(
@@ -42,20 +50,25 @@ export async function fetchArchive(
 ): Promise<Fetched> {
   const agent = agentFor(source, tls);
   let bytes = 0;
+  let [done, all] = [0, 1];
   const file = async (path: string, longest: number, until: AbortSignal): Promise<Buffer> => {
     const content = await again(() => read(agent, source, path, longest, until), until);
     bytes += content.length;
-    progress(bytes);
+    progress(bytes, done / all);
     return content;
   };
   try {
     const index = await file(`/indexes/${archive.name}`, store.longestIndexOf(archive), signal);
     const chunks = await store.take(archive, index, async (missing, put) => {
+      all = Math.max(1, missing.length);
       const failed = new AbortController();
       const until = AbortSignal.any([signal, failed.signal]);
       const waiting = missing.values();
       const work = async (): Promise<void> => {
-        for (const chunk of waiting) await put(chunk, await file(`/chunks/${chunk}`, LONGEST_CHUNK, until));
+        for (const chunk of waiting) {
+          await put(chunk, await file(`/chunks/${chunk}`, LONGEST_CHUNK, until));
+          progress(bytes, ++done / all);
+        }
       };
       const works = Array.from({ length: AT_ONCE }, async () => {
         try {
@@ -70,6 +83,30 @@ export async function fetchArchive(
       return missing.length;
     });
     return { bytes, chunks };
+  } finally {
+    agent.destroy();
+  }
+}
+
+/**
+ * Has another agent make an archive of an image that it has, and waits for that. Throws STORE_UNREACHABLE, BAD_ARCHIVE
+ * if it has no such image or cannot send it.
+ */
+export async function askForImage(
+  image: ImageName,
+  source: Source,
+  tls: Required<TlsFiles>,
+  signal: AbortSignal,
+): Promise<Archive> {
+  const agent = agentFor(source, tls);
+  const path = imagePath(image);
+  try {
+    for (const end = performance.now() + LONGEST_MAKING_MS; ; await sleep(ASK_AGAIN_MS, signal)) {
+      const answer = await again(() => read(agent, source, path, LONGEST_ANSWER, signal), signal);
+      if (answer.length > 0) return fromJson(answer.toString(), archiveReader, `the answer of ${source.host}`);
+      if (performance.now() > end)
+        throw new Fault("STORE_UNREACHABLE", `${source.host} has made no archive of the image in time`);
+    }
   } finally {
     agent.destroy();
   }
@@ -106,13 +143,17 @@ function read(agent: Agent, from: Source, path: string, longest: number, signal:
     request.on("timeout", () => request.destroy(new Error(`it did not answer for ${IDLE_MS / 1000} s`)));
     request.on("error", (error) => reject(signal.aborted ? signal.reason : fault(error.message, error)));
     request.on("response", (response) => {
-      if (response.statusCode === 200) {
+      // 202: it has nothing yet.
+      if (response.statusCode === 200 || response.statusCode === 202) {
         content(response, longest).then(resolve, (error: unknown) => reject(fault(messageOf(error), error)));
         return;
       }
       response.resume();
-      const gone = "it does not have the archive any more; move the berth again";
-      const why = response.statusCode === 404 ? gone : `it answers with ${response.statusCode}`;
+      const what = path.startsWith("/images/") ? "that image" : "the archive";
+      const why =
+        response.statusCode === 404
+          ? `it does not have ${what} any more; try again`
+          : `it answers with ${response.statusCode}`;
       reject(new Fault("BAD_ARCHIVE", fault(why).message));
     });
   });

@@ -1,4 +1,4 @@
 /** Archives in chunks, and how they get from one agent to another. */
-export { type Fetched, fetchArchive, type Source } from "./fetch.ts";
-export { storeServer } from "./serve.ts";
+export { askForImage, type Fetched, fetchArchive, type Source } from "./fetch.ts";
+export { type ImageShelf, storeServer } from "./serve.ts";
 export { type Archive, ChunkStore } from "./store.ts";

@@ -1,6 +1,7 @@
 /**
  * Shows a store to the other agents: HTTPS, read only, and only for clients with a certificate of the fleet's
- * authority. It lists nothing: a client knows the name of an index, and the index has the names of chunks.
+ * authority. It lists nothing: a client knows the name of an index, and the index has the names of chunks; or it knows
+ * the digest of an image.
  */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
@@ -9,8 +10,9 @@ import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { TlsFiles } from "../etcd/channel.ts";
+import { type ImageName, imageAt } from "./image-path.ts";
 import { networkOf } from "./network.ts";
-import { type ChunkStore, isArchiveName, isChunkName } from "./store.ts";
+import { type Archive, type ChunkStore, isArchiveName, isChunkName } from "./store.ts";
 
 const MOST_CONNECTIONS = 128;
 /** Of one address, or one /64 of IPv6. An agent opens eight for each berth that it fetches, at most four. */
@@ -20,11 +22,18 @@ const REQUEST_MS = 15_000;
 /** A client that takes nothing for so long is cut off. */
 const IDLE_MS = 30_000;
 
-/** `say`: for people. */
+/** The images that other agents may ask for. */
+export interface ImageShelf {
+  /** `making`: its archive is not ready yet. `failed`: it cannot be made now. Undefined: there is no such image. */
+  archiveOf(image: ImageName): Promise<Archive | "making" | "failed" | undefined>;
+}
+
+/** `say`: for people. `images` absent: other agents get no images. */
 export function storeServer(
   store: ChunkStore,
   { ca, cert, key }: Required<TlsFiles>,
   say: (sentence: string) => void,
+  images?: ImageShelf,
 ): Server {
   const server = createServer({
     ...{ ca, cert, key, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" },
@@ -44,7 +53,7 @@ export function storeServer(
     // As of the server for matchmakers: Node would read ahead thousands of requests.
     if (answering.get(socket)?.writableEnded === false) return void socket.destroy();
     answering.set(socket, response);
-    answer(store, request, response).catch(() => socket.destroy());
+    answer(store, images, request, response).catch(() => socket.destroy());
   });
   return server;
 }
@@ -64,10 +73,17 @@ function limitEach(server: Server): void {
   });
 }
 
-async function answer(store: ChunkStore, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function answer(
+  store: ChunkStore,
+  images: ImageShelf | undefined,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   request.resume();
   const refuse = (status: number): void => void response.writeHead(status, { connection: "close" }).end();
   if (request.method !== "GET") return refuse(405);
+  const image = imageAt(request.url ?? "");
+  if (image !== undefined) return await answerImage(images, image, response);
   const path = pathOf(store, request.url ?? "");
   if (path === undefined) return refuse(404);
   let file: FileHandle;
@@ -84,6 +100,16 @@ async function answer(store: ChunkStore, request: IncomingMessage, response: Ser
     // Also where the client has gone before the first byte: then nobody else closes it.
     await file.close();
   }
+}
+
+async function answerImage(images: ImageShelf | undefined, image: ImageName, response: ServerResponse): Promise<void> {
+  const found = await images?.archiveOf(image);
+  const reply = (status: number, body: string): void =>
+    void response.writeHead(status, { "content-length": Buffer.byteLength(body) }).end(body);
+  if (found === undefined) reply(404, "");
+  else if (found === "making") reply(202, "");
+  else if (found === "failed") reply(503, "");
+  else reply(200, JSON.stringify(found));
 }
 
 /** Only the two kinds of names, so no other file can be reached. */

@@ -76,6 +76,11 @@ export class ChunkStore {
     return path(this.#folder, "indexes", `${name}.caibx`);
   }
 
+  /** Whether the archive was not removed since. */
+  async has(name: string): Promise<boolean> {
+    return await exists(this.indexPath(name));
+  }
+
   /** Stores a stream as an archive of the subject. Throws BAD_ARCHIVE, NO_CASYNC, STORE_FULL and the stream's error. */
   async add(subject: string, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<Archive> {
     return await this.#whileUsed(async () => {

@@ -6,13 +6,29 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { Fault } from "../../fault.ts";
+import { Fields, fromJson, list, type Reader, text } from "../../model/fields.ts";
+import { bytes, type HostImage } from "../../model/host.ts";
+import { digest, imageName, imageVersionName } from "../../model/names.ts";
 
 export type StateRequest =
   | { readonly method: "Save"; readonly berth: string; readonly live: boolean }
   | { readonly method: "Restore"; readonly berth: string }
-  | { readonly method: "ExportImage" | "ImportImage"; readonly image: string; readonly version: string };
+  | { readonly method: "ExportImage"; readonly image: string; readonly version: string }
+  /** `digest`: of the tree that is wanted. Absent: any. */
+  | { readonly method: "ImportImage"; readonly image: string; readonly version: string; readonly digest?: string }
+  | { readonly method: "ListImages" };
+
+/** What a host has of images. */
+export interface ImageList {
+  /** Where they are. */
+  readonly folder: string;
+  /** Bytes that are free there. */
+  readonly room: number;
+  readonly images: readonly Required<HostImage>[];
+}
 
 const LONGEST_LINE = 64 * 1024;
+const LONGEST_LIST = 4 * 1024 * 1024;
 const LONGEST_FRAME = 64 * 1024 * 1024;
 /** To give many files to other owners takes minutes in which nothing is sent. */
 const IDLE_MS = 15 * 60_000;
@@ -50,6 +66,18 @@ export class StateSocket {
     return true;
   }
 
+  /** Throws STATE_REFUSED, also by a program that is older than we are. */
+  async images(signal: AbortSignal): Promise<ImageList> {
+    const pieces: Buffer[] = [];
+    let length = 0;
+    for await (const piece of this.download({ method: "ListImages" }, signal)) {
+      length += piece.length;
+      if (length > LONGEST_LIST) throw new Fault("STATE_REFUSED", "its list of images is too long");
+      pieces.push(piece);
+    }
+    return fromJson(Buffer.concat(pieces).toString(), imageList, "the list of images");
+  }
+
   /** Throws STATE_REFUSED if the program does not serve this agent. It gets a question that changes nothing. */
   async check(signal: AbortSignal): Promise<void> {
     await this.hasImage("none", "0", signal);
@@ -81,6 +109,25 @@ export class StateSocket {
     await connection.end();
   }
 }
+
+const image: Reader<Required<HostImage>> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    name: fields.get("name", imageName),
+    version: fields.get("version", imageVersionName),
+    digest: fields.get("digest", digest),
+    bytes: fields.get("bytes", bytes),
+  };
+};
+
+const imageList: Reader<ImageList> = (value, at) => {
+  const fields = new Fields(value, at);
+  return {
+    folder: fields.get("folder", text(/^\//, "an absolute path")),
+    room: fields.get("room", bytes),
+    images: fields.get("images", list(image)),
+  };
+};
 
 interface Answer {
   readonly ok: boolean;

@@ -1,4 +1,5 @@
 /** What a copy is about, for people. Pure. */
+import { imagesOfRoot } from "../../model/berth-file.ts";
 import type { ImageVersion } from "../../model/copy.ts";
 import type { JsonObject } from "../../model/fields.ts";
 
@@ -15,15 +16,9 @@ export interface Sent {
 }
 
 /** The images of a root that name a version. Which version the others mean is up to each host. */
-export function imagesOf({ image }: JsonObject): ImageVersion[] {
-  const names = Array.isArray(image) ? image : [image];
-  return names.flatMap((one) => {
-    const [, name, version] = typeof one === "string" ? (NAMED.exec(one) ?? []) : [];
-    return name === undefined || version === undefined ? [] : [{ name, version }];
-  });
+export function imagesOf(root: JsonObject): ImageVersion[] {
+  return imagesOfRoot(root).flatMap(({ name, version }) => (version === undefined ? [] : [{ name, version }]));
 }
-
-const NAMED = /^([A-Za-z0-9][A-Za-z0-9_.-]{0,62})@([A-Za-z0-9][A-Za-z0-9_.-]{0,62})$/;
 
 /** `1.3 MB`: in powers of 1,000, as networks are measured. */
 export function bytesText(bytes: number): string {

@@ -53,7 +53,10 @@ export async function moveBerth(etcd: Etcd, keys: Keys, berth: string, options: 
   const former = placedIn(view, berth);
   const { host: from } = former.record;
   const root = options.withoutFiles ? undefined : rootIn(view, former.record);
-  const { set, decision } = targetIn(view, former.record, options.to, root !== undefined);
+  const { set, decision } = targetIn(view, former.record, options.to, {
+    withFiles: root !== undefined,
+    withImages: root !== undefined,
+  });
   const ends = root && { from: sourceIn(view, former.record), to: targetEnd(view, decision.host) };
   // Its files go to one host, also if another one becomes better meanwhile.
   await using files =
@@ -70,7 +73,7 @@ export async function moveBerth(etcd: Etcd, keys: Keys, berth: string, options: 
     event: "moved",
   };
   const to = files === undefined ? options.to : decision.host;
-  const placement = await give(etcd, keys, former.record, { ...options, to }, terms);
+  const placement = await give(etcd, keys, former.record, { to, withImages: files !== undefined }, terms);
   const { host } = placement;
   say(`${berth}: has ended on ${from}; ${host} has it now, and starts it`);
   const isOnDemand = startsOnDemand(set.record.berth);
@@ -82,8 +85,14 @@ export async function moveBerth(etcd: Etcd, keys: Keys, berth: string, options: 
   throw new Fault("NOT_MOVED", await giveBack(etcd, keys, placement, from, failed));
 }
 
+interface Goal {
+  readonly to: string | undefined;
+  /** They are there. */
+  readonly withImages: boolean;
+}
+
 /** Gives the berth to another host. Decides anew for as long as others change what it depends on. */
-async function give(etcd: Etcd, keys: Keys, former: Placement, options: MoveOptions, terms: Terms): Promise<Placement> {
+async function give(etcd: Etcd, keys: Keys, former: Placement, goal: Goal, terms: Terms): Promise<Placement> {
   const { berth, host, generation } = former;
   for (let tries = 0; tries < MOST_TRIES; tries++) {
     const view = await readFleet(etcd, keys);
@@ -96,7 +105,7 @@ async function give(etcd: Etcd, keys: Keys, former: Placement, options: MoveOpti
     if (conditions.some(isOther)) throw new Fault("NOT_MOVED", `${berth} stays on ${host}: a host has begun anew`);
     if (lists.some((list) => list.length === 0))
       throw new Fault("NOT_MOVED", `${berth} stays on ${host}, which has lost its lease meanwhile`);
-    const { set, need, decision } = targetIn(view, former, options.to, false);
+    const { set, need, decision } = targetIn(view, former, goal.to, { withFiles: false, withImages: goal.withImages });
     const after = await commitPlacement(etcd, keys, view, set, need, decision, terms);
     const placed = after?.placements.get(berth);
     if (placed !== undefined) return placed.record;
@@ -116,11 +125,11 @@ async function giveBack(etcd: Etcd, keys: Keys, placed: Placement, from: string,
       return `${failed}; and it was changed meanwhile`;
     const need = needOf(set.record, numberOf(placed));
     // It may be closed to new berths: this one is none.
-    const source = hostViews(view).filter((one) => one.host.name === from);
-    const decision = decide(
-      need,
-      source.map((one) => ({ ...one, cordoned: false })),
-    );
+    const fleet = hostViews(view);
+    const source = fleet.filter((one) => one.host.name === from).map((one) => ({ ...one, cordoned: false }));
+    const asPlaced = decide(need, source, fleet);
+    // It had its images. They may be named otherwise in the set by now.
+    const decision = asPlaced.kind === "place" ? asPlaced : decide({ ...need, images: [] }, source);
     if (decision.kind === "refuse") {
       const [other] = explain(decision).others;
       return `${failed}; and it cannot go back: ${from} ${other?.why ?? "is silent"}`;

@@ -51,10 +51,15 @@ export function sourceIn(view: FleetView, { berth, host }: Placement): End {
 }
 
 /**
- * Where it goes. Without `to`: the best other host. `withFiles`: only to hosts that can take them. Throws NO_FIT, with
- * the reason for each host.
+ * Where it goes. Without `to`: the best other host. `withFiles`: only to hosts that can take them. `withImages`: its
+ * images go with it. Throws NO_FIT, with the reason for each host.
  */
-export function targetIn(view: FleetView, placed: Placement, to: string | undefined, withFiles: boolean): Target {
+export function targetIn(
+  view: FleetView,
+  placed: Placement,
+  to: string | undefined,
+  { withFiles, withImages }: { readonly withFiles: boolean; readonly withImages: boolean },
+): Target {
   const { berth, set: name, host } = placed;
   const set = view.sets.get(name);
   if (set === undefined)
@@ -63,11 +68,17 @@ export function targetIn(view: FleetView, placed: Placement, to: string | undefi
   if (to !== undefined && !view.hosts.has(to))
     throw new Fault("NO_SUCH_HOST", `there is no host ${to}, or it is silent; to see all: berth-fleet ls hosts`);
   const need = needOf(set.record, numberOf(placed));
-  const others = hostViews(view).filter((one) => (to === undefined ? one.host.name !== host : one.host.name === to));
+  const fleet = hostViews(view);
+  const others = fleet.filter((one) => (to === undefined ? one.host.name !== host : one.host.name === to));
   const able = others.filter((one) => !withFiles || one.host.store !== undefined);
-  const decision = decide(need, able);
+  const decision = decide(withImages ? withoutVersions(need) : need, able, fleet);
   if (decision.kind === "place") return { set, need, decision };
   const reasons = explain(decision).others.map((one) => `${one.host} ${one.why}`);
   for (const one of others) if (!able.includes(one)) reasons.push(`${one.host.name} ${CANNOT_TAKE}`);
   throw new Fault("NO_FIT", `no other host can have ${berth}: ${reasons.join("; ") || "there is none"}`);
+}
+
+/** Images that name a version go from host to host with the files. */
+function withoutVersions(need: Need): Need {
+  return { ...need, images: need.images.filter(({ version }) => version === undefined) };
 }

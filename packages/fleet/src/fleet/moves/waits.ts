@@ -72,10 +72,11 @@ export async function failureOn(
   { isOnDemand, signal, startMs = START_MS }: StartOptions,
 ): Promise<string | undefined> {
   const { host } = placed;
-  const late = AbortSignal.timeout(startMs);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), startMs);
   let failed: string | undefined = `${host} did not start it in time`;
   await watchReports(etcd, keys, placed, {
-    signal: AbortSignal.any([signal, late]),
+    signal: AbortSignal.any([signal, late.signal]),
     until: async (report) => {
       if (report === undefined) {
         const { lists } = await etcd.read({ key: keys.of({ kind: "host", host }) });
@@ -84,12 +85,14 @@ export async function failureOn(
         return true;
       }
       const { state, why } = report.record;
+      // The server starts after that. Each report says that more of the image is there.
+      if (state === "fetching") timer.refresh();
       if (SERVES.has(state) || (isOnDemand && state === "vacant" && why === undefined)) failed = undefined;
       else if (FAILS.has(state) || (state === "vacant" && why !== undefined)) failed = why ?? `it is ${state}`;
       else return false;
       return true;
     },
-  });
+  }).finally(() => clearTimeout(timer));
   return failed;
 }
 

@@ -1,0 +1,193 @@
+/**
+ * Images that this host gets from other hosts before it starts berths. Each image is fetched once, however many berths
+ * want it. What fails is tried again, from the next host that had it.
+ */
+import type { TlsFiles } from "../../etcd/channel.ts";
+import { sleep } from "../../etcd/follow.ts";
+import { Fault } from "../../fault.ts";
+import type { ImageFetch } from "../../model/image-fetch.ts";
+import type { Assignment } from "../../model/placement.ts";
+import { askForImage, type ChunkStore, fetchArchive } from "../../store/index.ts";
+import type { StateSocket } from "../copies/state-socket.ts";
+import type { HostImages } from "./host-images.ts";
+
+export interface FetchTools {
+  readonly store: ChunkStore;
+  readonly tls: Required<TlsFiles>;
+  readonly state: Pick<StateSocket, "upload">;
+  readonly images: Pick<HostImages, "look">;
+}
+
+/** What a berth that waits for its images says. */
+export interface FetchReport {
+  /** `problem`: no host that had the image could send it. It is tried again. */
+  readonly state: "fetching" | "problem";
+  readonly why: string;
+}
+
+interface Task {
+  image: ImageFetch;
+  readonly stop: AbortController;
+  isThere: boolean;
+  /** In percent. */
+  done: number;
+  failures: number;
+  why: string | undefined;
+}
+
+/** Another one waits. A source lets one address have 40 connections, and each fetch opens 8. */
+const AT_ONCE = 2;
+const FIRST_PAUSE_MS = 1_000;
+const LAST_PAUSE_MS = 60_000;
+
+export class ImageFetches {
+  readonly #tools: FetchTools | undefined;
+  readonly #changed: () => void;
+  readonly #say: (sentence: string) => void;
+  readonly #tasks = new Map<string, Task>();
+  /** Also of tasks that nobody wants any more. */
+  readonly #running = new Set<Promise<void>>();
+  #wanted: readonly ImageFetch[] = [];
+  #isRunning = false;
+  #free = AT_ONCE;
+  readonly #queue: (() => void)[] = [];
+
+  /** `changed` is called when there is something to report, or a berth can go on. */
+  constructor(tools: FetchTools | undefined, changed: () => void, say: (sentence: string) => void) {
+    this.#tools = tools;
+    this.#changed = changed;
+    this.#say = say;
+  }
+
+  /** The berths that this host shall have. */
+  set wanted(all: readonly Assignment[]) {
+    this.#wanted = all.flatMap(({ images = [] }) => images);
+    if (this.#isRunning) this.#begin();
+  }
+
+  /** Whether the berth has its images, as far as they were to be fetched. */
+  isReady({ images = [] }: Assignment): boolean {
+    return images.every((image) => this.#tasks.get(keyOf(image))?.isThere);
+  }
+
+  /** Undefined: it does not wait for an image. */
+  reportOf({ images = [] }: Assignment): FetchReport | undefined {
+    const image = images.find((one) => !this.#tasks.get(keyOf(one))?.isThere);
+    if (image === undefined) return undefined;
+    const { why, failures = 0, done = 0 } = this.#tasks.get(keyOf(image)) ?? {};
+    const text = `image ${image.name}@${image.version}`;
+    if (why === undefined) return { state: "fetching", why: `${text}, ${done} %` };
+    const sentence = `${text} cannot be fetched: ${why}; trying again`;
+    return { state: failures < image.sources.length ? "fetching" : "problem", why: sentence };
+  }
+
+  /** Until the signal; then also what it had begun has ended. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#isRunning = true;
+    this.#begin();
+    await new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => resolve(), { once: true });
+      if (signal.aborted) resolve();
+    });
+    this.#isRunning = false;
+    for (const { stop } of this.#tasks.values()) stop.abort();
+    await Promise.all(this.#running);
+  }
+
+  #begin(): void {
+    const wanted = new Map(this.#wanted.map((image) => [keyOf(image), image]));
+    for (const [key, task] of this.#tasks) {
+      const image = wanted.get(key);
+      // A later placement knows the hosts of now.
+      if (image !== undefined) task.image = image;
+      else {
+        task.stop.abort();
+        this.#tasks.delete(key);
+      }
+    }
+    for (const [key, image] of wanted) {
+      if (this.#tasks.has(key)) continue;
+      const stop = new AbortController();
+      const task: Task = { image, stop, isThere: false, done: 0, failures: 0, why: undefined };
+      this.#tasks.set(key, task);
+      const running = this.#run(task, stop.signal).finally(() => this.#running.delete(running));
+      this.#running.add(running);
+    }
+  }
+
+  async #run(task: Task, signal: AbortSignal): Promise<void> {
+    const at = Math.floor(Math.random() * task.image.sources.length);
+    for (let pause = FIRST_PAUSE_MS; !signal.aborted; pause = Math.min(LAST_PAUSE_MS, pause * 2)) {
+      try {
+        await this.#inTurn(() => this.#fetch(task, at + task.failures, signal), signal);
+        task.isThere = true;
+        this.#changed();
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        task.failures++;
+        const why = error instanceof Fault ? error.message : String(error);
+        if (why !== task.why) this.#say(`image ${task.image.name}@${task.image.version} cannot be fetched: ${why}`);
+        task.why = why;
+        task.done = 0;
+        this.#changed();
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  /** So many at a time. The others wait in the order in which they came. */
+  async #inTurn(action: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#queue.push(resolve));
+    try {
+      signal.throwIfAborted();
+      await action();
+    } finally {
+      const next = this.#queue.shift();
+      if (next === undefined) this.#free++;
+      else next();
+    }
+  }
+
+  async #fetch(task: Task, at: number, signal: AbortSignal): Promise<void> {
+    const { image } = task;
+    const { name, version, digest, sources } = image;
+    if (this.#tools === undefined)
+      throw new Fault("COPY_FAILED", "this host's agent has no --state-socket and no --store");
+    const { store, tls, state, images } = this.#tools;
+    const isThere = async (): Promise<boolean> => {
+      const all = await images.look(signal);
+      if (all === undefined) throw new Fault("STATE_REFUSED", "the program behind --state-socket lists no images");
+      const found = all.find((one) => one.name === name && one.version === version);
+      if (found === undefined || found.digest === digest) return found !== undefined;
+      throw new Fault(
+        "COPY_FAILED",
+        `this host has another one, ${found.digest}; remove that first: berth image rm ${name}@${version}`,
+      );
+    };
+    if (await isThere()) return;
+    const source = sources[at % sources.length];
+    if (source === undefined) throw new Fault("COPY_FAILED", "no host is named that has it");
+    const archive = await askForImage(image, source, tls, signal);
+    const progress = (_: number, share: number): void => {
+      const done = Math.floor(share * 100);
+      const isNew = done !== task.done || task.why !== undefined;
+      [task.done, task.why] = [done, undefined];
+      if (isNew) this.#changed();
+    };
+    const { bytes } = await fetchArchive(archive, source, store, tls, { signal, progress });
+    {
+      await using content = await store.read(archive.name, signal);
+      await state.upload({ method: "ImportImage", image: name, version, digest }, content, signal);
+    }
+    // Somebody else may have imported another one meanwhile.
+    if (!(await isThere())) throw new Fault("COPY_FAILED", "it was removed again");
+    this.#say(`image ${name}@${version} is here, from ${source.host}: ${bytes} bytes were fetched`);
+    await store.prune().catch((error: unknown) => this.#say(`cannot remove old archives: ${error}`));
+  }
+}
+
+function keyOf({ name, version, digest }: ImageFetch): string {
+  return `${name}@${version} ${digest}`;
+}

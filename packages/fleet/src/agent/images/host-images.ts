@@ -1,0 +1,131 @@
+/** Which images this host has, and how much room for others. Asked of the program behind --state-socket. */
+import { readdirSync, statfsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { sleep } from "../../etcd/follow.ts";
+import { Fault } from "../../fault.ts";
+import type { HostImage } from "../../model/host.ts";
+import type { ImageName } from "../../store/image-path.ts";
+import type { ImageList, StateSocket } from "../copies/state-socket.ts";
+
+/** What the host's record says of images. */
+export interface ImageStock {
+  readonly images: readonly Required<HostImage>[];
+  /** Bytes of an image that has room here. */
+  readonly room: number;
+}
+
+const LOOK_MS = 1_000;
+/** Where nothing tells that there may be another image. It is asked more often as long as it has never answered. */
+const ASK_MS = 5 * 60_000;
+const FIRST_MS = 10_000;
+/** A record of etcd is not for more. */
+const MOST_IMAGES = 256;
+/** The archive in chunks, the archive as one file, and the image. They may be on one disk. */
+const COPIES = 3;
+
+export class HostImages {
+  readonly #state: Pick<StateSocket, "images">;
+  readonly #store: { readonly folder: string; readonly mostBytes: number };
+  readonly #changed: () => void;
+  readonly #say: (sentence: string) => void;
+  #list: ImageList | undefined;
+  #signature = "";
+  /** When to ask again in any case, by performance.now(). */
+  #next = 0;
+  #pause = LOOK_MS;
+  #said = "";
+
+  /** `store`: where archives are. `changed` is called when the host has other images. */
+  constructor(
+    state: Pick<StateSocket, "images">,
+    store: { readonly folder: string; readonly mostBytes: number },
+    changed: () => void,
+    say: (sentence: string) => void,
+  ) {
+    this.#state = state;
+    this.#store = store;
+    this.#changed = changed;
+    this.#say = say;
+  }
+
+  /** Undefined: nobody has said. */
+  get stock(): ImageStock | undefined {
+    if (this.#list === undefined) return undefined;
+    const { folder, room, images } = this.#list;
+    const free = Math.min(freeIn(folder) ?? room, freeIn(this.#store.folder) ?? 0);
+    return { images: images.slice(0, MOST_IMAGES), room: rounded(Math.min(free / COPIES, this.#store.mostBytes)) };
+  }
+
+  has({ name, version, digest }: ImageName): boolean {
+    const images = this.#list?.images ?? [];
+    return images.some((one) => one.name === name && one.version === version && one.digest === digest);
+  }
+
+  /** Before the host says anything of itself. */
+  async first(signal: AbortSignal): Promise<void> {
+    await this.look(AbortSignal.any([signal, AbortSignal.timeout(FIRST_MS)]));
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    for (; !signal.aborted; await sleep(LOOK_MS, signal)) if (this.#isDue()) await this.look(signal);
+  }
+
+  #isDue(): boolean {
+    if (performance.now() >= this.#next) return true;
+    return this.#list !== undefined && signatureOf(this.#list.folder) !== this.#signature;
+  }
+
+  /** Asks now. Resolves with all images; undefined: nobody says. */
+  async look(signal: AbortSignal): Promise<readonly Required<HostImage>[] | undefined> {
+    // What changes from here on is seen by the next look.
+    const signature = this.#list && signatureOf(this.#list.folder);
+    let list: ImageList | undefined;
+    try {
+      list = await this.#state.images(signal);
+    } catch (error) {
+      // The agent ends, or its program does not answer.
+      if (!(error instanceof Fault) && !signal.aborted) throw error;
+      const why = `it is not known which images this host has: ${error instanceof Error ? error.message : error}`;
+      if (why !== this.#said) this.#say(why);
+      this.#said = why;
+    }
+    this.#pause = list === undefined ? Math.min(ASK_MS, this.#pause * 2) : ASK_MS;
+    this.#next = performance.now() + this.#pause;
+    const before = JSON.stringify(this.#list?.images);
+    this.#signature = signature ?? (list === undefined ? "" : signatureOf(list.folder));
+    this.#list = list;
+    if (JSON.stringify(list?.images) !== before) this.#changed();
+    return list?.images;
+  }
+}
+
+/** Another text when an image was imported or removed. Empty where we may not look. */
+function signatureOf(folder: string): string {
+  try {
+    const names = readdirSync(folder, { withFileTypes: true }).filter(
+      (one) => one.isDirectory() && one.name[0] !== ".",
+    );
+    return names
+      .map(({ name }) => `${name} ${statSync(join(folder, name)).mtimeMs}`)
+      .sort()
+      .join("\n");
+  } catch {
+    return "";
+  }
+}
+
+function freeIn(folder: string): number | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Down to a whole eighth of a power of two: the host's record does not change with every file. */
+function rounded(bytes: number): number {
+  if (bytes < 8) return 0;
+  const step = 2 ** Math.floor(Math.log2(bytes)) / 8;
+  return Math.floor(bytes / step) * step;
+}

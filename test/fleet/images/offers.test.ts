@@ -1,0 +1,131 @@
+/** Images that one agent asks of another: who gets them, and how often an archive is made. Between two real stores. */
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import type { Server } from "node:https";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { StateRequest } from "../../../packages/fleet/src/agent/copies/state-socket.ts";
+import { ImageFetches } from "../../../packages/fleet/src/agent/images/fetches.ts";
+import { ImageOffers } from "../../../packages/fleet/src/agent/images/offers.ts";
+import type { ImageFetch } from "../../../packages/fleet/src/model/image-fetch.ts";
+import { askForImage, ChunkStore, storeServer } from "../../../packages/fleet/src/store/index.ts";
+import { TestFolder } from "../../support/broker.ts";
+import { Certificates } from "../../support/fleet/certificates.ts";
+import { pieces, randomBytes } from "../../support/fleet/world.ts";
+import { needs } from "../../support/needs.ts";
+import { freePort } from "../../support/ports.ts";
+
+const MIB = 1024 * 1024;
+const SOON = { timeout: 60_000, interval: 20 };
+const never = new AbortController().signal;
+const arena = { name: "arena", version: "2.1", digest: `sha256:${"a".repeat(64)}` };
+
+describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60_000 }, () => {
+  let certificates: Certificates;
+  let folder: TestFolder;
+  let there: ChunkStore;
+  let server: Server;
+  let store: string;
+  let said: string[];
+  let exports: number;
+  /** What the program of the host sends. */
+  let content: () => AsyncIterable<Buffer>;
+
+  beforeEach(async () => {
+    certificates = new Certificates("h1", "h2");
+    folder = new TestFolder();
+    there = new ChunkStore(join(folder.path, "there"), 64 * MIB);
+    [said, exports] = [[], 0];
+    content = () => pieces(randomBytes(1, 4 * MIB));
+    const state = {
+      async *download({ method }: StateRequest): AsyncGenerator<Buffer, void, void> {
+        expect(method).toBe("ExportImage");
+        exports++;
+        yield* content();
+      },
+    };
+    const has = ({ digest }: { digest: string }) => digest === arena.digest;
+    const offers = new ImageOffers(state, there, { has }, (sentence) => void said.push(sentence), never);
+    server = storeServer(there, certificates.tls("h1"), (sentence) => void said.push(sentence), offers);
+    const port = await freePort();
+    store = `127.0.0.1:${port}`;
+    server.listen(port, "127.0.0.1");
+    await once(server, "listening");
+  });
+  afterEach(async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+    folder[Symbol.dispose]();
+    certificates[Symbol.dispose]();
+  });
+
+  const asked = (image = arena, host = "h1") => askForImage(image, { host, store }, certificates.tls("h2"), never);
+
+  it("have one archive, however many ask for them, and another one when it was removed", async () => {
+    const [one, other] = await Promise.all([asked(), asked()]);
+    expect(one).toEqual(other);
+    expect(one.name).toMatch(/^image-arena@2\.1\./);
+    expect(await asked()).toEqual(one);
+    expect(exports).toBe(1);
+    rmSync(there.indexPath(one.name));
+    expect((await asked()).name).not.toBe(one.name);
+    expect(exports).toBe(2);
+  });
+
+  it("are got only by an agent that knows their digest, from the host that it means", async () => {
+    const other = { ...arena, digest: `sha256:${"b".repeat(64)}` };
+    await expect(asked(other)).rejects.toThrow(/it does not have that image any more/);
+    await expect(asked({ ...arena, digest: "" })).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    await expect(asked(arena, "h3")).rejects.toThrow(/its certificate is that of "h1", not of h3/);
+    expect(exports).toBe(0);
+  });
+
+  it("that cannot be sent say so, and are not tried again and again", async () => {
+    content = async function* (): AsyncGenerator<Buffer, void, void> {
+      yield* pieces(randomBytes(1, 10));
+      throw new Error("the disk has failed");
+    };
+    await expect(asked()).rejects.toThrow(/it answers with 503/);
+    await expect(asked()).rejects.toThrow(/it answers with 503/);
+    expect(exports).toBe(1);
+    expect(said).toEqual(["image arena@2.1 cannot be sent to other hosts: Error: the disk has failed"]);
+  });
+
+  it("that do not come whole are got from the next host, with what is there already", async () => {
+    let imported = 0;
+    const here = new ChunkStore(join(folder.path, "here"), 64 * MIB);
+    const images = { look: async () => (imported > 1 ? [{ ...arena, bytes: 1 }] : []) };
+    const fetches = new ImageFetches(
+      {
+        ...{ store: here, tls: certificates.tls("h2"), images },
+        state: {
+          upload: async (request, all) => {
+            expect(request).toEqual({ method: "ImportImage", image: "arena", version: "2.1", digest: arena.digest });
+            for await (const piece of all) expect(piece.length).toBeGreaterThan(0);
+            imported++;
+            if (imported === 1) throw new Error("it has broken");
+          },
+        },
+      },
+      () => undefined,
+      (sentence) => void said.push(sentence),
+    );
+    const dead = { host: "h1", store: `127.0.0.1:${await freePort()}` };
+    const image: ImageFetch = { ...arena, bytes: 4 * MIB, sources: [{ host: "h1", store }, dead] };
+    const berth = { berth: "a-1", generation: 1, config: {}, images: [image] };
+    fetches.wanted = [berth];
+    expect(fetches.isReady(berth)).toBe(false);
+    expect(fetches.reportOf(berth)).toEqual({ state: "fetching", why: "image arena@2.1, 0 %" });
+    const stop = new AbortController();
+    const running = fetches.run(stop.signal);
+    await expect.poll(() => fetches.isReady(berth), SOON).toBe(true);
+    expect(fetches.reportOf(berth)).toBeUndefined();
+    // The index came again, and no chunk.
+    const last = /from h1: (\d+) bytes/.exec(said.at(-1) ?? "");
+    expect(Number(last?.[1])).toBeLessThan(64 * 1024);
+    expect(said.join("\n")).toContain("image arena@2.1 cannot be fetched: Error: it has broken");
+    stop.abort();
+    await running;
+  });
+});
