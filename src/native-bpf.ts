@@ -28,6 +28,17 @@ export interface BpfCalls {
    */
   bpfLinkLookup(program: number, network: number): number;
   /**
+   * As {@link bpfSocketFilter}, of BPF_PROG_TYPE_CGROUP_SKB: it sees what comes for the sockets of a control group,
+   * from the header of the network layer on. 0 drops a packet, 1 lets it pass.
+   */
+  bpfGroupFilter(instructions: Uint8Array, log: Uint8Array): number;
+  /**
+   * BPF_LINK_CREATE of such a program to a control group of version 2 and those below it, beside other programs. It
+   * runs until the descriptor that this returns is closed. Or -errno: -EBADF for another folder, -E2BIG for more than
+   * 64 programs.
+   */
+  bpfLinkGroup(program: number, group: number): number;
+  /**
    * SO_GET_FILTER: how many instructions of classic BPF the filter of a socket has, 0 without a filter, -EACCES for one
    * of eBPF (sk_get_filter in net/core/filter.c).
    */

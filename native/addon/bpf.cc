@@ -67,13 +67,14 @@ Napi::Value loadProgram(const Napi::CallbackInfo& info) {
   return outcome(info, callBpf(BPF_PROG_LOAD, &attributes));
 }
 
-Napi::Value linkLookup(const Napi::CallbackInfo& info) {
-  int32_t program = -1, network = -1;
-  if (!readArguments(info, &program, &network)) return info.Env().Undefined();
+template <bpf_attach_type Attach>
+Napi::Value linkProgram(const Napi::CallbackInfo& info) {
+  int32_t program = -1, place = -1;
+  if (!readArguments(info, &program, &place)) return info.Env().Undefined();
   bpf_attr attributes = {};
   attributes.link_create.prog_fd = static_cast<uint32_t>(program);
-  attributes.link_create.target_fd = static_cast<uint32_t>(network);
-  attributes.link_create.attach_type = BPF_SK_LOOKUP;
+  attributes.link_create.target_fd = static_cast<uint32_t>(place);
+  attributes.link_create.attach_type = Attach;
   return outcome(info, callBpf(BPF_LINK_CREATE, &attributes));  // close-on-exec always
 }
 
@@ -173,7 +174,9 @@ void exportBpf(Napi::Env env, Napi::Object exports) {
   exportFunction<useElement<BPF_MAP_DELETE_ELEM, false>>(env, exports, "bpfDelete");
   exportFunction<loadProgram<BPF_PROG_TYPE_SOCKET_FILTER, kNoAttachType>>(env, exports, "bpfSocketFilter");
   exportFunction<loadProgram<BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP>>(env, exports, "bpfLookup");
-  exportFunction<linkLookup>(env, exports, "bpfLinkLookup");
+  exportFunction<linkProgram<BPF_SK_LOOKUP>>(env, exports, "bpfLinkLookup");
+  exportFunction<loadProgram<BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS>>(env, exports, "bpfGroupFilter");
+  exportFunction<linkProgram<BPF_CGROUP_INET_INGRESS>>(env, exports, "bpfLinkGroup");
   exportFunction<filterLength>(env, exports, "filterLength");
   exports.Set("BpfRing", BpfRing::define(env));
 }

@@ -542,6 +542,8 @@ const signatures: Readonly<Record<string, readonly unknown[]>> = {
   bpfSocketFilter: [new Uint8Array(8), new Uint8Array(0)],
   bpfLookup: [new Uint8Array(8), new Uint8Array(0)],
   bpfLinkLookup: [bad, bad],
+  bpfGroupFilter: [new Uint8Array(8), new Uint8Array(0)],
+  bpfLinkGroup: [bad, bad],
   filterLength: [bad],
   epollCreate: [0x7fffffff],
   epollControl: [bad, 1, bad, 1, 0],
