@@ -27,6 +27,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "drain/typist.ts": ["connect", "sendmsg", "setsockopt", "socket"],
   // A new socket of the broker's own, and a program of its own network namespace.
   "drain/refusal/listener.ts": ["bind", "listen", "setsockopt", "socket"],
+  "drain/refusal/join-copies.ts": ["bpfGroupFilter", "bpfLinkGroup", "bpfMap", "openat2"],
   "drain/refusal/steering.ts": ["bpfDelete", "bpfLinkLookup", "bpfLookup", "bpfMap", "bpfSet", "openat2"],
   "bind/bind-fallback.ts": ["sendmsg"],
   // A kernel object that we made.

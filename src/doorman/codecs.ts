@@ -26,6 +26,7 @@ export interface Inquiry {
 export interface DatagramCodec {
   classify(packet: Uint8Array): Kind;
   answer(packet: Uint8Array, server: AsleepServer, challenge: Challenge): Answer | undefined;
+  refuse(beginning: Uint8Array, length: number, text: string): Uint8Array | undefined;
   inquire(nonce: number): Inquiry;
 }
 

@@ -74,7 +74,7 @@ function read(): void {
     }
     const { watch } = order;
     if ("refuse" in order) {
-      doors.set(watch, new Refusal(order, fds, { sys, codecs }));
+      doors.set(watch, new Refusal(order, fds, { sys, codecs, queries }));
       continue;
     }
     const onWake = (index: number): void => say({ report: "wake", watch, index });

@@ -43,8 +43,8 @@ export interface WatchOrder {
 }
 
 /**
- * Turn players away at these listening sockets, which come with the message. They get only those who join while their
- * server drains.
+ * Turn players away who join a server that drains. With "minecraft", listening sockets come with the message, which get
+ * only those. Otherwise a ring with copies of their joins comes (net/join-program.ts), and then the server's sockets.
  */
 export interface RefuseOrder {
   readonly watch: number;

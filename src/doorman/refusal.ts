@@ -2,42 +2,54 @@
 import type { FdHandle } from "../fd.ts";
 import type { Native } from "../native.ts";
 import { withTime } from "../time-left.ts";
-import { AnsweredSocket } from "./answered.ts";
+import { type AnsweredContext, AnsweredSocket } from "./answered.ts";
 import type { Codecs } from "./codecs.ts";
 import type { RefuseOrder } from "./messages.ts";
+import type { QueryLimit } from "./query-limit.ts";
+import { RefusedJoins } from "./refused-joins.ts";
 
 /** Nobody who joins wakes a server: it runs. */
 const NOBODY_WAKES = { knows: () => true, admits: () => false } as const;
 
 export interface RefusalContext {
   readonly sys: Native;
-  readonly codecs: Pick<Codecs, "minecraft" | "networkOf">;
+  readonly codecs: Pick<Codecs, "datagramProtocols" | "minecraft" | "networkOf">;
+  readonly queries: QueryLimit;
 }
 
 export class Refusal implements Disposable {
   readonly #fds: readonly FdHandle[];
-  readonly #sockets: readonly AnsweredSocket[];
+  readonly #sockets: readonly { close(): void }[];
 
   /** Takes ownership of the descriptors. */
-  constructor(order: RefuseOrder, fds: readonly FdHandle[], { sys, codecs }: RefusalContext) {
+  constructor(order: RefuseOrder, fds: readonly FdHandle[], context: RefusalContext) {
     this.#fds = fds;
-    this.#sockets = fds.map(
-      ({ fd }) =>
-        new AnsweredSocket(fd, {
-          sys,
-          converse: () => codecs[order.refuse].turnAway(order.server, textOf(order)),
-          wakesAtOnce: false,
-          admission: NOBODY_WAKES,
-          networkOf: codecs.networkOf,
-          onWake: () => undefined,
-        }),
-    );
+    const numbers = fds.map(({ fd }) => fd);
+    const { refuse } = order;
+    if (refuse === "minecraft") {
+      this.#sockets = numbers.map((fd) => new AnsweredSocket(fd, answering(order, context)));
+      return;
+    }
+    const [ring = -1, ...sockets] = numbers;
+    const codec = context.codecs.datagramProtocols[refuse];
+    this.#sockets = [new RefusedJoins(ring, sockets, { ...context, codec, text: () => textOf(order) })];
   }
 
   [Symbol.dispose](): void {
     for (const socket of this.#sockets) socket.close();
     for (const handle of this.#fds) handle.close();
   }
+}
+
+function answering(order: RefuseOrder, { sys, codecs: { minecraft, networkOf } }: RefusalContext): AnsweredContext {
+  return {
+    sys,
+    converse: () => minecraft.turnAway(order.server, textOf(order)),
+    wakesAtOnce: false,
+    admission: NOBODY_WAKES,
+    networkOf,
+    onWake: () => undefined,
+  };
 }
 
 function textOf({ text, deadline }: RefuseOrder): string {

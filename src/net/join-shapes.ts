@@ -39,11 +39,11 @@ const raknet: readonly JoinShape[] = [0x05, 0x07].map((id) => [byte(0, id), word
  * Control messages without a chunk: of 0.6 the connect, of 0.7 the connect and the request for a token before it. Of
  * 0.7, a server list asks for a token in the same way, and the next server would not know one of this server's.
  */
-const teeworlds: readonly JoinShape[] = [
+const teeworldsConnects: readonly JoinShape[] = [
   [byte(0, 0x10, 0xf0), byte(2, 0), byte(3, 1)],
   [byte(0, 0x04, 0xfc), byte(2, 0), byte(7, 1)],
-  [byte(0, 0x04, 0xfc), byte(2, 0), byte(7, 5)],
 ];
+const teeworlds: readonly JoinShape[] = [...teeworldsConnects, [byte(0, 0x04, 0xfc), byte(2, 0), byte(7, 5)]];
 
 /** By the names of `server.query` and `server.asleep`. */
 const byProtocol: ReadonlyMap<string, readonly JoinShape[]> = new Map([
@@ -76,13 +76,43 @@ export function isJoin(payload: Uint8Array, shapes: readonly JoinShape[]): boole
   return shapes.some((shape) => shape.every(has));
 }
 
-/** The protocols of TCP that can tell a player why nobody gets in. */
-export type Refusing = "minecraft";
+/** The protocols that can tell a player why nobody gets in: Minecraft Java by TCP, the others by UDP. */
+export type Refusing = "minecraft" | RefusingByDatagram;
+export type RefusingByDatagram = "quake3" | "a2s" | "teeworlds";
 
-/** The name of `server.query` and `server.asleep` for each. */
-export const REFUSING_PROTOCOLS: readonly Refusing[] = ["minecraft"];
+/** By the names of `server.query` and `server.asleep`. RakNet, so Bedrock, has no refusal with a text. */
+const refusing: ReadonlyMap<string, Refusing> = new Map([
+  ["minecraft", "minecraft"],
+  ["quake3", "quake3"],
+  ["a2s", "a2s"],
+  ["valve", "a2s"],
+  ["goldsrc", "a2s"],
+  ["teeworlds", "teeworlds"],
+]);
 
-/** That of the first name that is one. */
-export function refusingProtocol(...protocols: readonly (string | undefined)[]): Refusing | undefined {
-  return REFUSING_PROTOCOLS.find((one) => protocols.includes(one));
+/** The names of the protocols that can tell players. */
+export const REFUSING_NAMES: readonly string[] = [...refusing.keys()];
+
+/** That of the first name that has one. */
+export function refusingProtocol(...names: readonly (string | undefined)[]): Refusing | undefined {
+  const found = names.find((one) => one !== undefined && refusing.has(one));
+  return found === undefined ? undefined : refusing.get(found);
+}
+
+/**
+ * The last packets of joins, long enough for an answer with a text. What comes before them, a question for a challenge
+ * or a token, is the server's to answer: the answer would be longer.
+ */
+const lastShapes: Readonly<Record<RefusingByDatagram, readonly JoinShape[]>> = {
+  quake3: [[outside, text(4, "conn")]],
+  a2s: [
+    [outside, byte(4, 0x6b)],
+    [outside, text(4, "conn")],
+  ],
+  teeworlds: teeworldsConnects,
+};
+
+/** Those that are dropped where players are told why. Undefined where the protocol has no such datagrams. */
+export function lastJoinShapes(protocol: Refusing | undefined): readonly JoinShape[] | undefined {
+  return protocol === undefined || protocol === "minecraft" ? undefined : lastShapes[protocol];
 }

@@ -30,8 +30,8 @@ function numbersIn(text: string): number[] {
     .map(Number);
 }
 
-test("the page has the hazards 1 to 98, in order, in rows of four cells", () => {
-  expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: 98 }, (_, index) => index + 1));
+test("the page has the hazards 1 to 99, in order, in rows of four cells", () => {
+  expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: 99 }, (_, index) => index + 1));
   expect(rows.filter(({ cells }) => cells !== 0)).toEqual([]);
 });
 

@@ -1,4 +1,5 @@
 /** eBPF in tests. */
+import { readFileSync } from "node:fs";
 import { native } from "../../src/native.ts";
 import { MAP_TYPES, type Program } from "../../src/net/bpf-program.ts";
 import { isRoot, type Needs } from "./needs.ts";
@@ -13,6 +14,17 @@ export function needsBpf(): Needs {
   if (map < 0) return { skip: true, meta: { needs: "needs bpf(2): Linux 5.8 and CAP_BPF" } };
   native.close(map);
   return {};
+}
+
+/** As {@link needsBpf}, for programs of a control group. */
+export function needsGroups(): Needs {
+  const needs = needsBpf();
+  if (
+    needs.skip === true ||
+    /^\S+ \/sys\/fs\/cgroup(?:\/unified)? cgroup2 /m.test(readFileSync("/proc/mounts", "latin1"))
+  )
+    return needs;
+  return { skip: true, meta: { needs: "needs control groups of version 2" } };
 }
 
 /** Loads it. Throws Error with what the kernel's verifier says. */

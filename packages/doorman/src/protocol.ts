@@ -51,6 +51,12 @@ export interface DatagramProtocol {
   classify(packet: Uint8Array): Kind;
   /** The answer to a packet of the kind `status`, or undefined if there is none. Never throws. */
   answer(packet: Uint8Array, server: SleepingServer, challenge: Challenge): Answer | undefined;
+  /**
+   * Tells a player why a server lets nobody in. `beginning`: the first 64 bytes of the player's packet; `length`: how
+   * many it has. The answer is never longer than that, so the text may be cut. Undefined if the protocol cannot tell a
+   * player at this packet. Never throws.
+   */
+  refuse(beginning: Uint8Array, length: number, text: string): Uint8Array | undefined;
   /** Asks a server that runs. `nonce`: 32 bits that others cannot guess, neither 0 nor 0xffffffff. */
   inquire(nonce: number): Inquiry;
 }

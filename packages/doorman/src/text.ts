@@ -22,6 +22,13 @@ export function endedUtf8(text: string, most: number): Buffer {
   return Buffer.concat([utf8(text, most), Buffer.of(0)]);
 }
 
+/** A head and a text that a NUL ends, of at most so many bytes together. Undefined without room for a text. */
+export function endedBy(text: string, head: Uint8Array, most: number, reserved = ""): Buffer | undefined {
+  const room = most - head.length - 1;
+  const shown = room < 1 ? Buffer.alloc(0) : utf8(text, room, reserved);
+  return shown.length === 0 ? undefined : Buffer.concat([head, shown, Buffer.of(0)]);
+}
+
 /** Latin-1 of at most so many bytes; `?` for what it lacks. */
 export function latin1(text: string, most: number, reserved = ""): string {
   return [...plain(text, reserved)]

@@ -5,7 +5,7 @@
  * removes it in any case.
  */
 import type { Log } from "../../log.ts";
-import { joinShapes } from "../../net/join-shapes.ts";
+import { joinShapes, lastJoinShapes, refusingProtocol } from "../../net/join-shapes.ts";
 import type { Berth } from "../berths/berth/berth.ts";
 import type { JoinsView } from "../berths/berth/berth-view.ts";
 import type { Lease } from "../berths/berth/lease.ts";
@@ -45,15 +45,17 @@ export class Joins {
    */
   async hold(berth: Berth, lease: Lease, unrefused?: ReadonlyMap<HeldSocket, string>): Promise<JoinsView> {
     const { query, asleep } = berth.spec.server;
-    const shapes = joinShapes(query?.type, asleep?.protocol);
+    const protocols = [query?.type, asleep?.protocol];
+    const shapes = joinShapes(...protocols);
+    const lastShapes = lastJoinShapes(refusingProtocol(...protocols));
     const notes: string[] = [];
     let refused = 0;
     let queued = 0;
     for (const { name, socket } of berth.sockets) {
-      const held = heldOf(socket, shapes);
+      const isRefused = unrefused?.has(socket) === false;
+      const held = heldOf(socket, isRefused ? lastShapes : shapes);
       const { why } = "why" in held ? held : await this.#try(socket, lease, holdJoins(held.joins));
       if (lease.ended) break;
-      const isRefused = unrefused?.has(socket) === false;
       if (isRefused) refused++;
       else if (why === undefined) queued++;
       if (isRefused) continue;

@@ -1,6 +1,6 @@
 /** `server.drain` and its kin: what becomes of new joins while a berth drains, and what its server is told. Pure. */
 import type { ListenAddress } from "../../net/address.ts";
-import { JOIN_PROTOCOLS, joinShapes, REFUSING_PROTOCOLS, refusingProtocol } from "../../net/join-shapes.ts";
+import { JOIN_PROTOCOLS, joinShapes, REFUSING_NAMES, refusingProtocol } from "../../net/join-shapes.ts";
 import { type Reader, refuse, text, word } from "../toml/reader.ts";
 import { type Context, type DefaultedKey, type Key, present, type Section } from "../toml/section.ts";
 import { consoleLine } from "./console-line.ts";
@@ -82,10 +82,11 @@ function checkJoins(
   const written = table.entries.get(drainKeys.drain.name);
   if (written === undefined || drain === "serve" || sockets.length === 0) return;
   if (drain === "refuse" && !sockets.some(({ listen }) => listen.some((one) => canRefuse(one, protocols)))) {
-    const message = 'server.drain = "refuse" is for Minecraft Java, whose players join by TCP';
-    const remedy = REFUSING_PROTOCOLS.map((one) => `asleep = "${one}" or query = { type = "${one}" }`).join(", ");
-    const missing = refusingProtocol(...protocols) === undefined ? remedy : "a tcp:// address to listen";
-    report(written.origin, message, `add ${missing}, or write drain = "queue"`);
+    const message = 'server.drain = "refuse" can tell players of this server nothing';
+    const protocol = refusingProtocol(...protocols);
+    const remedy = `query = { type = "…" }, or asleep, with one of ${REFUSING_NAMES.join(", ")}`;
+    const address = `a ${protocol === "minecraft" ? "tcp" : "udp"}:// address to listen`;
+    report(written.origin, message, `add ${protocol === undefined ? remedy : address}, or write drain = "queue"`);
   }
   if (drain !== "queue") return;
   if (sockets.some(({ listen }) => listen.some((one) => canQueue(one, protocols)))) return;
@@ -101,7 +102,9 @@ function canQueue({ kind, address }: ListenAddress, protocols: DrainedServer["pr
 
 /** Whether players who join at a socket can be told why they do not get in. */
 function canRefuse({ kind, address }: ListenAddress, protocols: DrainedServer["protocols"]): boolean {
-  return kind === "stream" && address.family !== "unix" && refusingProtocol(...protocols) !== undefined;
+  const protocol = refusingProtocol(...protocols);
+  if (protocol === undefined || address.family === "unix") return false;
+  return kind === (protocol === "minecraft" ? "stream" : "datagram");
 }
 
 /** Players read the text where they are turned away. */

@@ -1,4 +1,5 @@
 /** Whom a doorman turns away, and when it is asked to: with doormen that a test plays. */
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { expect, it, vi } from "vitest";
@@ -13,6 +14,8 @@ import { FdHandle } from "../../../src/fd.ts";
 import { native } from "../../../src/native.ts";
 import { POLLIN } from "../../../src/net/socket-constants.ts";
 import { berth as specOf } from "../../config/fixture.ts";
+import { needsGroups } from "../../support/bpf.ts";
+import { lastJoins } from "../../support/doorman/last-joins.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { needs } from "../../support/needs.ts";
 import { freePort } from "../../support/ports.ts";
@@ -31,10 +34,10 @@ interface Scene extends Disposable {
   readonly left: ReturnType<typeof vi.fn>;
 }
 
-async function scene(): Promise<Scene> {
+async function scene(transport = "tcp", type = "minecraft"): Promise<Scene> {
   const port = await freePort();
-  const text = `[sockets.game]\nlisten = ["tcp://127.0.0.1:${port}"]\n[server]\nuser = "games"\n`;
-  const spec = specOf({ "etc/a.toml": `${text}drain = "refuse"\nquery = { type = "minecraft" }\n` });
+  const text = `[sockets.game]\nlisten = ["${transport}://127.0.0.1:${port}"]\n[server]\nuser = "games"\n`;
+  const spec = specOf({ "etc/a.toml": `${text}drain = "refuse"\nquery = { type = "${type}" }\n` });
   const [socket] = spec.sockets;
   const [listen] = socket?.listen ?? [];
   if (socket === undefined || listen === undefined) return expect.unreachable();
@@ -99,6 +102,39 @@ it("leaves the address to others once the berth's socket is closed", needs("root
   await expect(once(client, "connect")).rejects.toThrow("ECONNREFUSED");
   test.refusals.end(test.lease);
   expect(test.left).toHaveBeenCalledTimes(1);
+});
+
+it(
+  "gives a doorman of UDP a ring and the socket, and leaves all joins alone once that is closed",
+  needsGroups(),
+  async () => {
+    using test = await scene("udp", "quake3");
+    expect(test.refusals.begin(test.berth, test.lease)).toEqual(new Map());
+    expect(test.guest()).toMatchObject({ order: { refuse: "quake3" }, fds: [expect.any(Number), test.held.fd] });
+    const [ring] = test.guest().fds;
+    test.guest().onAlone();
+    test.guest().onAgain();
+    test.refusals.change(test.lease);
+    expect(test.left).toHaveBeenCalledTimes(1);
+    expect(test.guest().fds).toEqual([ring, test.held.fd]);
+    test.held.close();
+    expect(test.left).toHaveBeenCalledTimes(2);
+    test.refusals.end(test.lease);
+    expect(test.left).toHaveBeenCalledTimes(2);
+  },
+);
+
+it("has a doorman come with the first join by UDP where there are too many doormen", needsGroups(), async () => {
+  using test = await scene("udp", "quake3");
+  test.refusals.begin(test.berth, test.lease);
+  test.guest().onQuiet();
+  const client = createSocket("udp4");
+  client.send(Buffer.from("\xff\xff\xff\xffgetstatus", "latin1"), test.port, "127.0.0.1");
+  await expect.poll(() => native.pollNow(test.held.fd, POLLIN), { timeout: 30_000 }).toBe(POLLIN);
+  expect(test.arrived).not.toHaveBeenCalled();
+  client.send(lastJoins["Quake III"]?.bytes ?? Buffer.of(), test.port, "127.0.0.1");
+  await expect.poll(() => test.arrived.mock.calls.length, { timeout: 30_000 }).toBe(1);
+  client.close();
 });
 
 it("has a doorman come with the first connection where there are too many doormen", needs("root"), async () => {

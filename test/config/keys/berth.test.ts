@@ -523,11 +523,15 @@ describe("every mistake is reported at once, with file, line and remedy", () => 
     [inServer('drain = "queue"\nquery = { type = "valheim" }'), /^4: server.drain = "queue" can hold no joins back/],
     [
       inServer('drain = "refuse"\nquery = { type = "minecraft" }'),
-      /^4: server.drain = "refuse" is for Minecraft Java, whose .* by TCP \| add a tcp:\/\/ address to listen, or write/,
+      /^4: server.drain = "refuse" can tell players of this server nothing \| add a tcp:\/\/ address to listen, or write/,
     ],
     [
       inServer('drain = "refuse"\nquery = { type = "quake3" }').replace("udp:", "tcp:"),
-      /^4: server.drain = "refuse" is for Minecraft Java, whose .* by TCP \| add asleep = "minecraft" or query = /,
+      /^4: server.drain = "refuse" can tell players of this server nothing \| add a udp:\/\/ address to listen, or write/,
+    ],
+    [
+      inServer('drain = "refuse"\nquery = { type = "bedrock" }'),
+      /^4: server.drain = "refuse" can tell .* \| add query = .* one of minecraft, quake3, a2s, valve, goldsrc, teeworlds,/,
     ],
     [
       inServer('drain = "serve"\ndrain-text = "Back {when}"'),

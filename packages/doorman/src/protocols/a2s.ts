@@ -4,7 +4,7 @@
  */
 import { CONNECTIONLESS, hasAt, hasTextAt, view } from "../bytes.ts";
 import type { Answer, Challenge, DatagramProtocol, Kind, SleepingServer } from "../protocol.ts";
-import { count, endedUtf8 } from "../text.ts";
+import { count, endedBy, endedUtf8 } from "../text.ts";
 import { A2sInquiry } from "./a2s-inquiry.ts";
 
 const INFO = 0x54;
@@ -22,12 +22,20 @@ const LONGEST_TEXT = 63;
 
 /** Source's connect: versions of the protocol and of the proof of identity, and two challenges. Then texts. */
 const CONNECT_LENGTH = 21;
+/** Where the second one is: the client's own, which a rejection has to repeat. */
+const OWN_CHALLENGE = 17;
+/** Versions from here on are of CS:GO, whose connect has no challenge of the client's. */
+const FIRST_OF_CSGO = 10_000;
+const REJECT = Buffer.concat([CONNECTIONLESS, Buffer.from("9", "latin1")]);
+/** GoldSrc takes the text for a format of printf(3). */
+const RESERVED = "%";
 
 export const a2s: DatagramProtocol = {
   name: "a2s",
   isChallenged: true,
   classify,
   answer,
+  refuse,
   inquire: () => new A2sInquiry(),
 };
 
@@ -63,10 +71,24 @@ function connects(packet: Uint8Array): boolean {
   return version > 0 && version < 0x10000 && (identity === 2 || identity === 3);
 }
 
+/** S2C_CONNREJECT, to a connect. A getchallenge is too short for a text. */
+function refuse(beginning: Uint8Array, length: number, text: string): Uint8Array | undefined {
+  if (!hasAt(beginning, 0, CONNECTIONLESS)) return undefined;
+  const bytes = view(beginning);
+  if (isGoldSourceConnect(bytes.toString("latin1", 4))) return endedBy(text, REJECT, length, RESERVED);
+  if (bytes[4] !== CONNECT || !connects(bytes) || bytes.readUInt32LE(5) >= FIRST_OF_CSGO) return undefined;
+  const head = Buffer.concat([REJECT, bytes.subarray(OWN_CHALLENGE, CONNECT_LENGTH)]);
+  return endedBy(text, head, length, RESERVED);
+}
+
+function isGoldSourceConnect(text: string): boolean {
+  return /^connect \d+ /.test(text);
+}
+
 /** GoldSrc. */
 function classifyText(text: string): Kind {
   if (/^getchallenge(?:[ \n\0]|$)/.test(text)) return "join";
-  if (/^connect \d+ /.test(text)) return "join";
+  if (isGoldSourceConnect(text)) return "join";
   return /^(?:details|info|ping|players|rules)[\n\0]?$/.test(text) ? "status" : "other";
 }
 

@@ -30,6 +30,8 @@ export const bedrock: DatagramProtocol = {
   isChallenged: false,
   classify,
   answer,
+  // What RakNet says to a client that it does not let in has no text.
+  refuse: () => undefined,
   inquire: (nonce) => new BedrockInquiry(nonce),
 };
 

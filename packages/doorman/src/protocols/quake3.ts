@@ -17,6 +17,7 @@ export const quake3: DatagramProtocol = {
   isChallenged: false,
   classify,
   answer,
+  refuse,
   inquire: (nonce) => new Quake3Inquiry(nonce),
 };
 
@@ -58,6 +59,14 @@ function answer(packet: Uint8Array, server: SleepingServer): Answer | undefined 
     return said(`infoResponse\n${keys({ ...repeated(command), ...about(server, "hostname"), clients: "0" })}`);
   }
   return undefined;
+}
+
+/** As a full server answers a connect (SV_DirectConnect): clients show the text while they connect. */
+function refuse(beginning: Uint8Array, length: number, text: string): Uint8Array | undefined {
+  if (commandOf(beginning)?.word !== "connect") return undefined;
+  const room = length - CONNECTIONLESS.length - "print\n\n".length;
+  const shown = room < 1 ? "" : latin1(text, room, RESERVED);
+  return shown === "" ? undefined : said(`print\n${shown}\n`).bytes;
 }
 
 function repeated({ argument }: Command): Record<string, string> {

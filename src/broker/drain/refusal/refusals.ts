@@ -1,13 +1,13 @@
 /**
- * Turns players away while their berth drains: new connections go to a socket of a doorman's, who tells them when the
- * server is stopped. Open connections and the server's own socket are left alone. Without a doorman they go where they
- * went before: to the filter that has them wait.
+ * Turns players away while their berth drains: a doorman tells them when the server is stopped. New connections go to a
+ * socket of the doorman's; joins by UDP are dropped, and it gets copies. The server's own sockets are left alone.
+ * Without a doorman connections go where they went before, to the filter that has them wait; joins by UDP are dropped.
  */
 import type { RefuseOrder } from "../../../doorman/messages.ts";
 import type { FdHandle } from "../../../fd.ts";
 import type { Native } from "../../../native.ts";
 import { type InetAddress, mappedIPv4 } from "../../../net/address.ts";
-import { type Refusing, refusingProtocol } from "../../../net/join-shapes.ts";
+import { lastJoinShapes, type Refusing, refusingProtocol } from "../../../net/join-shapes.ts";
 import { SO_BINDTOIFINDEX, SO_REUSEPORT, SOL_SOCKET } from "../../../net/socket-constants.ts";
 import { networkCookie, socketOption } from "../../../net/socket-queries.ts";
 import type { ForeignCalls } from "../../access/foreign-calls.ts";
@@ -18,6 +18,7 @@ import type { Doormen, Watched } from "../../demand/doorman/doormen.ts";
 import { identityOf } from "../../demand/doorman/identity.ts";
 import { shownServer } from "../../demand/doorman/shown-server.ts";
 import type { HeldSocket } from "../../sockets/held-socket.ts";
+import { JoinCopies } from "./join-copies.ts";
 import { openListener } from "./listener.ts";
 import { Steering } from "./steering.ts";
 
@@ -39,6 +40,8 @@ interface Refusal {
   readonly berth: Berth;
   readonly protocol: Refusing;
   readonly steered: readonly Steered[];
+  /** Of joins by UDP. */
+  readonly copies: JoinCopies | undefined;
   /** At which players are turned away. */
   readonly sockets: readonly HeldSocket[];
   /** One of them is closed, or another berth gets it. */
@@ -66,16 +69,19 @@ export class Refusals {
     const protocol = refusingProtocol(query?.type, asleep?.protocol);
     const problems = new Map<HeldSocket, string>();
     const steered: Steered[] = [];
-    for (const { socket } of berth.sockets) {
-      const problem = protocol === undefined ? UNKNOWN : this.#steer(socket, steered);
-      if (problem !== undefined) problems.set(socket, problem);
-    }
-    if (steered.length === 0 || protocol === undefined) return problems;
+    let copies: JoinCopies | undefined;
+    if (protocol === "minecraft") {
+      for (const { socket } of berth.sockets) {
+        const problem = this.#steer(socket, steered);
+        if (problem !== undefined) problems.set(socket, problem);
+      }
+    } else copies = this.#copy(berth, protocol, problems);
+    if ((steered.length === 0 && copies === undefined) || protocol === undefined) return problems;
     const arrivals = new ArrivalWatch(this.#options.sys, () => refusal.watched?.arrived());
     const sockets = berth.sockets.flatMap(({ socket }) => (problems.has(socket) ? [] : [socket]));
     const onClosing = (): void => this.end(lease);
     for (const socket of sockets) socket.closing.add(onClosing);
-    const refusal: Refusal = { berth, protocol, steered, sockets, onClosing, arrivals, watched: undefined };
+    const refusal: Refusal = { berth, protocol, steered, copies, sockets, onClosing, arrivals, watched: undefined };
     this.#byLease.set(lease, refusal);
     refusal.watched = this.#hire(refusal, lease);
     return problems;
@@ -98,6 +104,7 @@ export class Refusals {
     for (const socket of refusal.sockets) socket.closing.delete(refusal.onClosing);
     this.#pass(refusal);
     this.#dismiss(refusal);
+    refusal.copies?.[Symbol.dispose]();
     for (const { listener } of refusal.steered) listener.close();
   }
 
@@ -106,13 +113,29 @@ export class Refusals {
     this.#steering.close();
   }
 
+  /** Has joins copied at all sockets of UDP, or at none. */
+  #copy(berth: Berth, protocol: Refusing | undefined, problems: Map<HeldSocket, string>): JoinCopies | undefined {
+    const shapes = lastJoinShapes(protocol);
+    const all = berth.sockets.map(({ socket }) => socket);
+    const taken = shapes === undefined ? [] : all.filter(isUdp).slice(0, MOST_SOCKETS);
+    for (const socket of all)
+      if (!taken.includes(socket))
+        problems.set(socket, shapes === undefined ? UNKNOWN : isUdp(socket) ? TOO_MANY : NO_UDP);
+    if (shapes === undefined || taken.length === 0) return undefined;
+    const fds = taken.map(({ fd }) => fd);
+    const copies = JoinCopies.open(fds, shapes, this.#options.sys);
+    if (typeof copies !== "string") return copies;
+    for (const socket of taken) problems.set(socket, copies);
+    return undefined;
+  }
+
   /** All addresses of a socket, or none. */
   #steer(socket: HeldSocket, steered: Steered[]): string | undefined {
     const { sys } = this.#options;
     const addresses = addressesOf(socket);
     const obstacle = addresses.length === 0 ? NO_TCP : obstacleOf(socket, sys);
     if (obstacle !== undefined) return obstacle;
-    if (steered.length + addresses.length > MOST_SOCKETS) return "it has too many sockets";
+    if (steered.length + addresses.length > MOST_SOCKETS) return TOO_MANY;
     const own: Steered[] = [];
     for (const address of addresses) {
       const listener = openListener(address.family, sys);
@@ -153,8 +176,9 @@ export class Refusals {
   }
 
   #hire(refusal: Refusal, lease: Lease): Watched {
-    const { berth, protocol, steered, arrivals } = refusal;
-    const fds = steered.map(({ listener }) => listener.fd);
+    const { berth, protocol, steered, copies, sockets, arrivals } = refusal;
+    const told = copies === undefined ? steered.map(({ listener }) => listener.fd) : [copies.ring];
+    const fds = copies === undefined ? told : [...told, ...sockets.map(({ fd }) => fd)];
     return this.#options.doormen.watch(identityOf(berth), {
       // A reload may have changed the text, and a doorman gets its orders again after it.
       get order() {
@@ -165,7 +189,7 @@ export class Refusals {
       onAlone: () => this.#pass(refusal),
       onQuiet: () => {
         this.#steerAgain(refusal);
-        arrivals.arm(fds);
+        arrivals.arm(told);
       },
       onAgain: () => this.#steerAgain(refusal),
     });
@@ -174,6 +198,12 @@ export class Refusals {
 
 const UNKNOWN = "berthd cannot tell its players anything: server.query or server.asleep says the protocol";
 const NO_TCP = "only players who join by TCP can be turned away";
+const NO_UDP = "only players who join by UDP can be turned away";
+const TOO_MANY = "it has too many sockets";
+
+function isUdp({ listen }: HeldSocket): boolean {
+  return listen.kind === "datagram" && listen.address.family !== "unix";
+}
 
 function orderOf(berth: Berth, lease: Lease, refuse: Refusing): Omit<RefuseOrder, "watch"> {
   const deadline = lease.drain?.deadline;

@@ -4,12 +4,15 @@
  */
 import { hasAt, uint32, view } from "../../bytes.ts";
 import type { Answer, Challenge, Kind, SleepingServer } from "../../protocol.ts";
-import { count, endedUtf8 } from "../../text.ts";
+import { count, endedBy, endedUtf8 } from "../../text.ts";
 import { infoPacket, tokenAt } from "./browse.ts";
 import { CONTROL, NO_TOKEN, OUTSIDE, TOKEN } from "./seven-packets.ts";
 
 const CONNECT = 1;
+const CLOSE = 4;
 const KIND_AT = 7;
+/** A client shows no reason that is longer (CNetConnection::Feed). */
+const LONGEST_REASON = 250;
 const OUTSIDE_HEADER = 9;
 /** A request for a token is padded, so that no answer is longer (NET_TOKENREQUEST_DATASIZE). */
 const LEAST_TOKEN_REQUEST = 512;
@@ -21,6 +24,14 @@ export function classifySeven(packet: Uint8Array): Kind {
   const hasToken = !hasAt(packet, CONTROL.length, NO_TOKEN);
   if (packet[KIND_AT] === TOKEN && packet.length >= LEAST_TOKEN_REQUEST) return "status";
   return packet[KIND_AT] === CONNECT && hasToken ? "join" : "other";
+}
+
+/** Closes the connection with a reason, as a full server does. The token is the client's: it shows who is meant. */
+export function refuseSeven(beginning: Uint8Array, length: number, text: string): Uint8Array | undefined {
+  if (!hasAt(beginning, 0, CONTROL) || beginning[KIND_AT] !== CONNECT) return undefined;
+  const token = beginning.subarray(KIND_AT + 1, KIND_AT + 5);
+  const head = Buffer.concat([CONTROL, token, Buffer.of(CLOSE)]);
+  return token.length < 4 ? undefined : endedBy(text, head, Math.min(length, head.length + LONGEST_REASON));
 }
 
 function infoTokenAt(packet: Uint8Array): number | undefined {

@@ -1,7 +1,7 @@
 /** Teeworlds: its version 0.7, and 0.6 with DDNet. One port serves one of them, so both are understood. */
 import type { Answer, Challenge, DatagramProtocol, Kind, SleepingServer } from "../../protocol.ts";
 import { TeeworldsInquiry } from "./inquiry.ts";
-import { answerSeven, classifySeven } from "./seven.ts";
+import { answerSeven, classifySeven, refuseSeven } from "./seven.ts";
 import { answerSix, classifySix } from "./six.ts";
 
 /** The query of 0.6 has no challenge; that of 0.7 has one. */
@@ -10,6 +10,8 @@ export const teeworlds: DatagramProtocol = {
   isChallenged: false,
   classify,
   answer,
+  // The connect of 0.6 has 4 bytes, or 12: no text is that short.
+  refuse: refuseSeven,
   inquire: (nonce) => new TeeworldsInquiry(nonce),
 };
 

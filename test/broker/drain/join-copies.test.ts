@@ -1,0 +1,198 @@
+/** The kernel drops joins at UDP sockets and copies their beginning, with who sent them; all else comes as ever. */
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { constants } from "node:os";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { JoinCopies } from "../../../src/broker/drain/refusal/join-copies.ts";
+import { type DroppedJoin, readJoin } from "../../../src/doorman/refused-joins.ts";
+import { senderOf } from "../../../src/doorman/sender.ts";
+import type { FdHandle } from "../../../src/fd.ts";
+import { type Native, native } from "../../../src/native.ts";
+import { JOIN_BYTES, JOIN_RECORD, JOIN_RING_BYTES } from "../../../src/net/join-program.ts";
+import { isJoin, type JoinShape, lastJoinShapes } from "../../../src/net/join-shapes.ts";
+import { socketCookie } from "../../../src/net/socket-queries.ts";
+import { needsGroups } from "../../support/bpf.ts";
+import { lastJoins } from "../../support/doorman/last-joins.ts";
+import { joins, queries, scans } from "../../support/doorman/scans.ts";
+import { leaksNothing } from "../../support/fds.ts";
+import { freePort } from "../../support/ports.ts";
+import { boundSocket } from "../../support/sockets.ts";
+
+const { EAGAIN, EACCES, E2BIG, EBADF, EMFILE, ENOENT, EPERM } = constants.errno;
+const PATIENCE = { timeout: 60_000, interval: 5 };
+leaksNothing("soon");
+const open: Disposable[] = [];
+
+afterEach(() => {
+  for (const one of open.splice(0).reverse()) one[Symbol.dispose]();
+});
+
+const shapes = (protocol: "quake3" | "a2s" | "teeworlds"): readonly JoinShape[] =>
+  lastJoinShapes(protocol) ?? expect.unreachable();
+
+function copied(sockets: readonly number[], protocol: Parameters<typeof shapes>[0]): JoinCopies {
+  const copies = JoinCopies.open(sockets, shapes(protocol), native);
+  if (typeof copies === "string") throw new Error(copies);
+  return copies;
+}
+
+interface Scene {
+  readonly port: number;
+  readonly server: FdHandle;
+  readonly copies: JoinCopies;
+  /** All copies so far, once there are so many. */
+  readonly seen: (count: number) => Promise<readonly DroppedJoin[]>;
+}
+
+async function scene(host: string, protocol: Parameters<typeof shapes>[0]): Promise<Scene> {
+  const port = await freePort();
+  const server = boundSocket(`udp://${host}:${port}`);
+  const copies = copied([server.fd], protocol);
+  const ring = new native.BpfRing(copies.ring, JOIN_RING_BYTES);
+  open.push(server, copies, { [Symbol.dispose]: () => ring.close() });
+  const record = Buffer.alloc(JOIN_RECORD.data + JOIN_BYTES);
+  const all: DroppedJoin[] = [];
+  const seen = async (count: number): Promise<readonly DroppedJoin[]> => {
+    await vi.waitFor(() => {
+      while (ring.read(record) > 0) all.push(readJoin(Buffer.from(record)) ?? expect.unreachable());
+      expect(all.length).toBeGreaterThanOrEqual(count);
+    }, PATIENCE);
+    return all;
+  };
+  return { port, server, copies, seen };
+}
+
+async function client(port: number, host: string): Promise<Socket> {
+  const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
+  socket.connect(port, host);
+  await once(socket, "connect");
+  open.push({ [Symbol.dispose]: () => socket.close() });
+  return socket;
+}
+
+const send = (socket: Socket, bytes: Uint8Array): Promise<void> =>
+  new Promise((done, fail) => socket.send(bytes, (error) => (error ? fail(error) : done())));
+
+/** What the socket has got, once it has this last one. Datagrams of loopback come in their order. */
+async function until({ fd }: FdHandle, last: Buffer): Promise<Buffer[]> {
+  const all: Buffer[] = [];
+  await vi.waitFor(() => {
+    for (;;) {
+      const bytes = Buffer.alloc(2048);
+      const length = native.recvfrom(fd, bytes, Buffer.alloc(28), 0);
+      if (length === -EAGAIN) break;
+      all.push(bytes.subarray(0, length));
+    }
+    expect(all.at(-1)?.equals(last)).toBe(true);
+  }, PATIENCE);
+  return all.slice(0, -1);
+}
+
+const bytesOf = ({ bytes }: { readonly bytes: Buffer }): Buffer => bytes;
+const LAST = Buffer.from("the last one");
+
+describe("joins", needsGroups(), () => {
+  it.each([
+    ["127.0.0.1", "127.0.0.1", "127.0.0.1"],
+    ["0.0.0.0", "127.0.0.1", "127.0.0.1"],
+    ["[::1]", "::1", "::1"],
+    ["*", "127.0.0.1", "127.0.0.1"],
+    ["*", "::1", "::1"],
+  ])("are dropped and copied, with who sent them: a socket at %s, from %s", async (host, to, from) => {
+    const { port, server, seen } = await scene(host, "quake3");
+    const player = await client(port, to);
+    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+    await send(player, bytes);
+    await send(player, LAST);
+    expect(await until(server, LAST)).toEqual([]);
+    const [join, ...others] = await seen(1);
+    expect(others).toEqual([]);
+    expect(join).toMatchObject({ cookie: socketCookie(server.fd, native), length: bytes.length });
+    expect(Buffer.from(join?.beginning ?? []).equals(bytes.subarray(0, JOIN_BYTES))).toBe(true);
+    expect(senderOf(join?.sockaddr ?? Buffer.of())).toMatchObject({ host: from, port: player.address().port });
+  });
+
+  it.each(["quake3", "a2s", "teeworlds"] as const)("of %s alone are dropped, and only the last ones", async (of) => {
+    const { port, server, seen } = await scene("127.0.0.1", of);
+    const player = await client(port, "127.0.0.1");
+    const all = [...Object.values(scans), ...Object.values({ ...queries, ...joins, ...lastJoins }).map(bytesOf)];
+    const sent = all.filter(({ length }) => length > 0);
+    let dropped = 0;
+    // As many at a time as have room.
+    for (let from = 0; from < sent.length; from += 20) {
+      const some = sent.slice(from, from + 20);
+      for (const bytes of [...some, LAST]) await send(player, bytes);
+      const passing = some.filter((bytes) => !isJoin(bytes, shapes(of)));
+      expect((await until(server, LAST)).map((bytes) => bytes.toString("hex"))).toEqual(
+        passing.map((bytes) => bytes.toString("hex")),
+      );
+      dropped += some.length - passing.length;
+      expect((await seen(dropped)).length).toBe(dropped);
+    }
+    expect(dropped).toBeGreaterThan(1);
+  });
+
+  it.each([1, 7, 8, 11, 12, 63, 64, 65, 1400])(
+    "of %i bytes are copied up to a limit, if they are some",
+    async (length) => {
+      const { port, server, seen } = await scene("127.0.0.1", "quake3");
+      const player = await client(port, "127.0.0.1");
+      const join = Buffer.concat([Buffer.from("\xff\xff\xff\xffconnect ", "latin1"), Buffer.alloc(1400, 7)]);
+      const bytes = join.subarray(0, length);
+      await send(player, bytes);
+      await send(player, LAST);
+      const came = await until(server, LAST);
+      expect(came.map((one) => one.length)).toEqual(length < 8 ? [length] : []);
+      const all = await seen(length < 8 ? 0 : 1);
+      const beginning = bytes.subarray(0, JOIN_BYTES).toString("hex");
+      const expected = length < 8 ? [] : [[length, beginning]];
+      expect(all.map((one) => [one.length, Buffer.from(one.beginning).toString("hex")])).toEqual(expected);
+    },
+  );
+
+  it("of another socket come in, and of this one again afterwards", async () => {
+    const { port, server, copies, seen } = await scene("127.0.0.1", "quake3");
+    const otherPort = await freePort();
+    const other = boundSocket(`udp://127.0.0.1:${otherPort}`);
+    open.push(other);
+    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+    const [player, stranger] = [await client(port, "127.0.0.1"), await client(otherPort, "127.0.0.1")];
+    for (const socket of [player, stranger]) {
+      await send(socket, bytes);
+      await send(socket, LAST);
+    }
+    expect((await until(other, LAST)).length).toBe(1);
+    expect((await until(server, LAST)).length).toBe(0);
+    expect((await seen(1)).length).toBe(1);
+    copies[Symbol.dispose]();
+    await send(player, bytes);
+    await send(player, LAST);
+    expect((await until(server, LAST)).length).toBe(1);
+  });
+
+  it("are dropped where the ring is full, and players go on", async () => {
+    const { port, server, seen } = await scene("127.0.0.1", "quake3");
+    const player = await client(port, "127.0.0.1");
+    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+    for (let times = 0; times < 1000; times++) await send(player, bytes);
+    await send(player, LAST);
+    expect(await until(server, LAST)).toEqual([]);
+    const { length } = await seen(100);
+    expect(length).toBeLessThan(200);
+    await send(player, bytes);
+    expect((await seen(length + 1)).length).toBe(length + 1);
+  });
+
+  it.each([
+    ["bpfMap", EPERM, "the kernel lets only those with CAP_BPF and CAP_NET_ADMIN look at datagrams (EPERM)"],
+    ["bpfGroupFilter", EACCES, "bpf: EACCES"],
+    ["openat2", EMFILE, "bpf: EMFILE"],
+    ["openat2", ENOENT, "control groups of version 2 are not mounted"],
+    ["bpfLinkGroup", EBADF, "control groups of version 2 are not mounted"],
+    ["bpfLinkGroup", E2BIG, "too many berths do so at once"],
+  ] as const)("come in after a failure of %s (%i), which leaves nothing behind and says why", (call, errno, why) => {
+    using server = boundSocket("udp://127.0.0.1:0");
+    const sys: Native = { ...native, [call]: () => -errno };
+    expect(JoinCopies.open([server.fd], shapes("quake3"), sys)).toBe(why);
+  });
+});
