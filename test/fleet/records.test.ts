@@ -177,6 +177,7 @@ test.each<Key>([
   { kind: "host", host: "h1" },
   { kind: "bookings", host: "h1" },
   { kind: "cordon", host: "h1" },
+  { kind: "claim" },
   { kind: "set", set: "arena" },
   { kind: "event", event: "silent-h1-12" },
   { kind: "placement", berth: "arena-1" },

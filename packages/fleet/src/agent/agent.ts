@@ -111,7 +111,11 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
       problemOf: (berth: string, root: JsonObject) => problemOf({ berth, config: { root } }, options.rules),
     };
   const copies = new Copies(etcd, keys, host, tools, () => presence.lease, say);
-  const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), options.margin * 1000, say);
+  const lost = new LostHosts(etcd, keys, new Fleet(etcd, keys), {
+    marginMs: options.margin * 1000,
+    lease: () => presence.lease,
+    say,
+  });
 
   const fetches: ImageFetches = new ImageFetches(
     tools && images && { ...tools, images },

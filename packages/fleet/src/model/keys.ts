@@ -4,6 +4,7 @@ import { Fault } from "../fault.ts";
 /** What a key is about. The names come last, so that one range has all of a kind, or all of a host. */
 export type Key =
   | { readonly kind: "host" | "bookings" | "cordon"; readonly host: string }
+  | { readonly kind: "claim" }
   | { readonly kind: "set"; readonly set: string }
   | { readonly kind: "event"; readonly event: string }
   | { readonly kind: "placement" | "allocation"; readonly berth: string }
@@ -18,6 +19,7 @@ const FOLDERS = {
   host: "hosts",
   bookings: "bookings",
   cordon: "cordons",
+  claim: "claims",
   set: "sets",
   event: "events",
   placement: "placements",
@@ -30,6 +32,7 @@ const FOLDERS = {
   copied: "states",
 } as const;
 
+const LOST_HOSTS = "lost-hosts";
 const HOLD = "hold";
 const COPY = "copy";
 const ORDERS: Readonly<Record<string, "hold" | "copy">> = { [HOLD]: "hold", [COPY]: "copy" };
@@ -38,6 +41,7 @@ const ORDERS: Readonly<Record<string, "hold" | "copy">> = { [HOLD]: "hold", [COP
  * - `hosts/HOST`: the host, for as long as its agent keeps its lease.
  * - `bookings/HOST`: the ports and the memory that its berths take. A placement changes it, so it fences others.
  * - `cordons/HOST`: an operator wants no new berths there.
+ * - `claims/lost-hosts`: who looks after lost hosts, for as long as they keep their lease.
  * - `sets/SET`: what an operator wants.
  * - `placements/BERTH`: which host has the berth.
  * - `assignments/HOST/BERTH`: the same for the host, with the berth file. An agent watches only those of its host.
@@ -78,6 +82,8 @@ export class Keys {
       case "bookings":
       case "cordon":
         return `${this.all(key.kind)}${key.host}`;
+      case "claim":
+        return `${this.all(key.kind)}${LOST_HOSTS}`;
       case "set":
         return `${this.all(key.kind)}${key.set}`;
       case "event":
@@ -112,6 +118,8 @@ export class Keys {
         return { kind: "bookings", host: first };
       case FOLDERS.cordon:
         return { kind: "cordon", host: first };
+      case FOLDERS.claim:
+        return first === LOST_HOSTS ? { kind: "claim" } : undefined;
       case FOLDERS.set:
         return { kind: "set", set: first };
       case FOLDERS.event:
