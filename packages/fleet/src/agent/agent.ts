@@ -128,7 +128,7 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   const offers = tools && images && new ImageOffers(tools.state, tools.store, images, say, until);
 
   using _ = store && options.files && (await served(store, options.files, say, offers));
-  await images?.first(until);
+  await images?.first((options.ttl * 1000) / 3, until);
   const all = [presence, broker, reconciler, reporter, lost, events, copies, fetches, ...(images ? [images] : [])];
   const parts = all.map((part) => part.run(until));
   try {

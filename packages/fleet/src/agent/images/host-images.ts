@@ -15,9 +15,8 @@ export interface ImageStock {
 }
 
 const LOOK_MS = 1_000;
-/** Where nothing tells that there may be another image. It is asked more often as long as it has never answered. */
+/** Where nothing tells that there may be another image. It is asked more often as long as it does not answer. */
 const ASK_MS = 5 * 60_000;
-const FIRST_MS = 10_000;
 /** A record of etcd is not for more. */
 const MOST_IMAGES = 256;
 /** The archive in chunks, the archive as one file, and the image. They may be on one disk. */
@@ -33,6 +32,7 @@ export class HostImages {
   /** When to ask again in any case, by performance.now(). */
   #next = 0;
   #pause = LOOK_MS;
+  /** Why the last answer is missing. Empty: it is not. */
   #said = "";
 
   /** `store`: where archives are. `changed` is called when the host has other images. */
@@ -48,7 +48,7 @@ export class HostImages {
     this.#say = say;
   }
 
-  /** Undefined: nobody has said. */
+  /** As it was last told. Undefined: nobody has said. */
   get stock(): ImageStock | undefined {
     if (this.#list === undefined) return undefined;
     const { folder, room, images } = this.#list;
@@ -61,9 +61,11 @@ export class HostImages {
     return images.some((one) => one.name === name && one.version === version && one.digest === digest);
   }
 
-  /** Before the host says anything of itself. */
-  async first(signal: AbortSignal): Promise<void> {
-    await this.look(AbortSignal.any([signal, AbortSignal.timeout(FIRST_MS)]));
+  /** Before the host says anything of itself. Waits so many milliseconds at most: the host's lease must be kept. */
+  async first(mostMs: number, signal: AbortSignal): Promise<void> {
+    const late = AbortSignal.timeout(mostMs);
+    await this.look(AbortSignal.any([signal, late]));
+    if (late.aborted) this.#tell("the program behind --state-socket does not answer");
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -72,30 +74,42 @@ export class HostImages {
 
   #isDue(): boolean {
     if (performance.now() >= this.#next) return true;
-    return this.#list !== undefined && signatureOf(this.#list.folder) !== this.#signature;
+    return this.#said === "" && this.#list !== undefined && signatureOf(this.#list.folder) !== this.#signature;
   }
 
-  /** Asks now. Resolves with all images; undefined: nobody says. */
+  /**
+   * Asks now. Resolves with all images; undefined: nobody says, or the signal has ended it. Then the former list stays:
+   * a program that does not answer removes no image.
+   */
   async look(signal: AbortSignal): Promise<readonly Required<HostImage>[] | undefined> {
     // What changes from here on is seen by the next look.
     const signature = this.#list && signatureOf(this.#list.folder);
-    let list: ImageList | undefined;
+    let list: ImageList;
     try {
       list = await this.#state.images(signal);
     } catch (error) {
-      // The agent ends, or its program does not answer.
-      if (!(error instanceof Fault) && !signal.aborted) throw error;
-      const why = `it is not known which images this host has: ${error instanceof Error ? error.message : error}`;
-      if (why !== this.#said) this.#say(why);
-      this.#said = why;
+      // The agent ends, or the berth that asked is gone: that says nothing of the program.
+      if (signal.aborted) return undefined;
+      if (!(error instanceof Fault)) throw error;
+      this.#pause = Math.min(ASK_MS, this.#pause * 2);
+      this.#next = performance.now() + this.#pause;
+      this.#tell(error.message);
+      return undefined;
     }
-    this.#pause = list === undefined ? Math.min(ASK_MS, this.#pause * 2) : ASK_MS;
-    this.#next = performance.now() + this.#pause;
+    this.#pause = LOOK_MS;
+    this.#next = performance.now() + ASK_MS;
+    this.#said = "";
     const before = JSON.stringify(this.#list?.images);
-    this.#signature = signature ?? (list === undefined ? "" : signatureOf(list.folder));
+    this.#signature = signature ?? signatureOf(list.folder);
     this.#list = list;
-    if (JSON.stringify(list?.images) !== before) this.#changed();
-    return list?.images;
+    if (JSON.stringify(list.images) !== before) this.#changed();
+    return list.images;
+  }
+
+  #tell(problem: string): void {
+    const why = `it is not known which images this host has: ${problem}`;
+    if (why !== this.#said) this.#say(why);
+    this.#said = why;
   }
 }
 
