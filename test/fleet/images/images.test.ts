@@ -7,6 +7,7 @@ import { EventEmitter, once } from "node:events";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EtcdClient, Keys } from "../../../packages/fleet/src/index.ts";
 import { packageRoot } from "../../../src/native.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { Certificates } from "../../support/fleet/certificates.ts";
@@ -34,6 +35,8 @@ describe("images at placement", { ...needs("casync", "etcd", "etcdctl", "openssl
   const services = new Map<string, StateService>();
   let certificates: Certificates;
   let etcd: TestEtcd;
+  const keys = new Keys();
+  let operator: EtcdClient;
   let digest: string;
 
   beforeAll(async () => {
@@ -45,6 +48,7 @@ describe("images at placement", { ...needs("casync", "etcd", "etcdctl", "openssl
     const { out } = await runFleet("http://127.0.0.1:1", "roles", ...sources, ...targets);
     const root = "etcdctl user add root --no-password\netcdctl user grant-role root root\n";
     etcdctl(`etcdctl role add root\n${root}${out}etcdctl auth enable\n`);
+    operator = new EtcdClient([etcd.endpoint], certificates.tls("root"));
     for (const name of sources) {
       const state = await StateStandIn.start(() => hostOf(name));
       const listed = ["arena@2.1", "held@1", "evil@1"].map((one) => {
@@ -67,6 +71,7 @@ describe("images at placement", { ...needs("casync", "etcd", "etcdctl", "openssl
   afterAll(async () => {
     for (const one of hosts.values()) await one[Symbol.asyncDispose]();
     for (const one of [...states.values(), ...services.values()]) await one[Symbol.asyncDispose]();
+    operator[Symbol.dispose]();
     await etcd[Symbol.asyncDispose]();
     certificates[Symbol.dispose]();
     folder[Symbol.dispose]();
@@ -115,7 +120,16 @@ describe("images at placement", { ...needs("casync", "etcd", "etcdctl", "openssl
     execFileSync("sh", ["-ec", lines], { env: { ...env, ...files }, stdio: "pipe" });
   }
   const fleet = (...args: string[]) => runFleet(etcd.endpoint, ...args, ...certificates.options("root"));
-  const list = async () => (await fleet("ls")).out;
+  /** What the hosts say of their berths: a line each, as `arena-1 t1 occupied`. */
+  async function list(): Promise<string> {
+    const { lists } = await operator.read({ prefix: keys.all("state") });
+    const lines = lists[0].map(({ key, value }) => {
+      const { berth, state, why = "" } = JSON.parse(value);
+      const about = keys.read(key);
+      return `${berth} ${about?.kind === "state" ? about.host : ""} ${state} ${why}`.trim();
+    });
+    return lines.sort().join("\n");
+  }
   /** Applies a set whose berths have this image. */
   async function apply(name: string, image: string, more: string) {
     folder.write({
@@ -140,16 +154,16 @@ user = "range"
       .map((one) => join(one.parentPath, one.name));
 
   it("two hosts that want one image get it at the same time, each chunk once; its hosts make one archive", async () => {
-    const known = async () => JSON.parse((await fleet("ls", "hosts", "--json")).out);
+    const known = async () => (await operator.read({ prefix: keys.all("host") })).lists[0];
     await expect
-      .poll(async () => (await known()).map(({ host }: { host: object }) => "listsImages" in host), SOON)
+      .poll(async () => (await known()).map(({ value }) => "listsImages" in JSON.parse(value)), SOON)
       .toEqual([true, true, true, true]);
     const applied = await apply("arena", "arena@2.1", `count = 2\n${pinned("arena")}`);
     expect(applied).toMatchObject({ code: 0, err: "" });
     expect(applied.out).toMatch(
       /arena-1: on t1\n {2}image arena@2\.1 is not there, s1 and s2 have it: 4 MiB are fetched\n/,
     );
-    await expect.poll(list, SOON).toMatch(/^arena-1 +t1 +occupied.*\narena-2 +t2 +occupied/m);
+    await expect.poll(list, SOON).toMatch(/^arena-1 t1 occupied.*\narena-2 t2 occupied/m);
     for (const name of targets) {
       const [, bytes] = /image arena@2\.1 is here, from s[12]: (\d+) bytes/.exec(hostOf(name).log) ?? [];
       const parts = [...filesIn(storeOf(name), "fetched"), ...filesIn(storeOf(name), "indexes")];
@@ -179,15 +193,16 @@ user = "range"
       };
     expect(await apply("held", "held@1", pinned("held"))).toMatchObject({ code: 0 });
     const [asked] = await begun;
-    await expect.poll(list, SOON).toMatch(/^held-1 +t1 +fetching .* image held@1, 0 %$/m);
+    await expect.poll(list, SOON).toMatch(/^held-1 t1 fetching image held@1, 0 %$/m);
+    expect((await fleet("ls")).out).toMatch(/^held-1 +t1 +fetching .* image held@1, 0 %$/m);
     expect(await apply("quick", "arena@2.1", "")).toMatchObject({ code: 0 });
-    await expect.poll(list, SOON).toMatch(/^held-1 +t1 +fetching.*\nquick-1 +t1 +occupied/m);
+    await expect.poll(list, SOON).toMatch(/^held-1 t1 fetching.*\nquick-1 t1 occupied/m);
     await hostOf(asked).killAgent();
     await expect
       .poll(list, SOON)
       .toMatch(/^held-1 .* image held@1 cannot be fetched: cannot fetch from the store of s/m);
     calls.emit("goes on");
-    await expect.poll(list, SOON).toMatch(/^held-1 +t1 +occupied/m);
+    await expect.poll(list, SOON).toMatch(/^held-1 t1 occupied/m);
     const other = asked === "s1" ? "s2" : "s1";
     expect(hostOf("t1").log).toContain(`image held@1 is here, from ${other}`);
     for (const name of sources) stateOf(name).before = async () => undefined;
@@ -200,7 +215,7 @@ user = "range"
     expect(await apply("evil", "evil@1", pinned("evil"))).toMatchObject({ code: 0 });
     await expect
       .poll(list, SOON)
-      .toMatch(/^evil-1 +t1 +problem .* its manifest has the digest sha256:\w+; sha256:\w+ is wanted; trying again$/m);
+      .toMatch(/^evil-1 t1 problem .* its manifest has the digest sha256:\w+; sha256:\w+ is wanted; trying again$/m);
     const images = ["image", "ls", "--names", "--state", hostOf("t1").stateFile()];
     expect(execFileSync(process.execPath, [berthProgram, ...images], { encoding: "utf8" })).not.toContain("evil");
     await fleet("rm", "evil");

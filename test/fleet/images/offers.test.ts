@@ -60,7 +60,8 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
     certificates[Symbol.dispose]();
   });
 
-  const asked = (image = arena, host = "h1") => askForImage(image, { host, store }, certificates.tls("h2"), never);
+  const asked = (image = arena, host = "h1", longestMs = 60_000) =>
+    askForImage(image, { host, store }, certificates.tls("h2"), longestMs, never);
 
   it("have one archive, however many ask for them, and another one when it was removed", async () => {
     const [one, other] = await Promise.all([asked(), asked()]);
@@ -79,6 +80,21 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
     await expect(asked({ ...arena, digest: "" })).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
     await expect(asked(arena, "h3")).rejects.toThrow(/its certificate is that of "h1", not of h3/);
     expect(exports).toBe(0);
+  });
+
+  it("are waited for so long, and are there for the next caller", async () => {
+    let goOn: () => void = () => undefined;
+    const goesOn = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    content = async function* (): AsyncGenerator<Buffer, void, void> {
+      await goesOn;
+      yield Buffer.alloc(10);
+    };
+    await expect(asked(arena, "h1", 0)).rejects.toThrow("h1 makes no archive of the image in 0 s");
+    goOn();
+    expect(await asked()).toMatchObject({ bytes: 10 });
+    expect(exports).toBe(1);
   });
 
   it("that cannot be sent say so, and are not tried again and again", async () => {

@@ -37,8 +37,8 @@ const IDLE_MS = 30_000;
 /** casync's chunks have at most 256 KiB, and somewhat more if they cannot be compressed. */
 const LONGEST_CHUNK = 1024 * 1024;
 const LONGEST_ANSWER = 4096;
-const ASK_AGAIN_MS = 1_000;
-const LONGEST_MAKING_MS = 60 * 60_000;
+const FIRST_PAUSE_MS = 100;
+const LAST_PAUSE_MS = 1_000;
 
 /** Throws STORE_UNREACHABLE, BAD_ARCHIVE, STORE_FULL. */
 export async function fetchArchive(
@@ -89,23 +89,29 @@ export async function fetchArchive(
 }
 
 /**
- * Has another agent make an archive of an image that it has, and waits for that. Throws STORE_UNREACHABLE, BAD_ARCHIVE
- * if it has no such image or cannot send it.
+ * Has another agent make an archive of an image that it has, and waits so long for that. Throws STORE_UNREACHABLE,
+ * BAD_ARCHIVE if it has no such image or cannot send it.
  */
 export async function askForImage(
   image: ImageName,
   source: Source,
   tls: Required<TlsFiles>,
+  longestMs: number,
   signal: AbortSignal,
 ): Promise<Archive> {
   const agent = agentFor(source, tls);
   const path = imagePath(image);
   try {
-    for (const end = performance.now() + LONGEST_MAKING_MS; ; await sleep(ASK_AGAIN_MS, signal)) {
+    const end = performance.now() + longestMs;
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LAST_PAUSE_MS, pause * 2)) {
       const answer = await again(() => read(agent, source, path, LONGEST_ANSWER, signal), signal);
       if (answer.length > 0) return fromJson(answer.toString(), archiveReader, `the answer of ${source.host}`);
       if (performance.now() > end)
-        throw new Fault("STORE_UNREACHABLE", `${source.host} has made no archive of the image in time`);
+        throw new Fault(
+          "STORE_UNREACHABLE",
+          `${source.host} makes no archive of the image in ${Math.round(longestMs / 1000)} s`,
+        );
+      await sleep(pause, signal);
     }
   } finally {
     agent.destroy();

@@ -5,9 +5,9 @@
 import type { TlsFiles } from "../../etcd/channel.ts";
 import { sleep } from "../../etcd/follow.ts";
 import { Fault } from "../../fault.ts";
-import type { ImageFetch } from "../../model/image-fetch.ts";
+import type { ImageFetch, ImageSource } from "../../model/image-fetch.ts";
 import type { Assignment } from "../../model/placement.ts";
-import { askForImage, type ChunkStore, fetchArchive } from "../../store/index.ts";
+import { type Archive, askForImage, type ChunkStore, fetchArchive } from "../../store/index.ts";
 import type { StateSocket } from "../copies/state-socket.ts";
 import type { HostImages } from "./host-images.ts";
 
@@ -37,6 +37,11 @@ interface Task {
 
 /** Another one waits. A source lets one address have 40 connections, and each fetch opens 8. */
 const AT_ONCE = 2;
+/** What a host may take to make an archive. It reads and compresses faster. */
+const SLOWEST_BYTES_PER_MS = 5_000;
+const LEAST_MAKING_MS = 60_000;
+/** Without one more chunk. A host that is stolen would keep others waiting. */
+const LONGEST_STALL_MS = 120_000;
 const FIRST_PAUSE_MS = 1_000;
 const LAST_PAUSE_MS = 60_000;
 
@@ -119,7 +124,7 @@ export class ImageFetches {
     const at = Math.floor(Math.random() * task.image.sources.length);
     for (let pause = FIRST_PAUSE_MS; !signal.aborted; pause = Math.min(LAST_PAUSE_MS, pause * 2)) {
       try {
-        await this.#inTurn(() => this.#fetch(task, at + task.failures, signal), signal);
+        await this.#fetch(task, at + task.failures, signal);
         task.isThere = true;
         this.#changed();
         return;
@@ -137,12 +142,12 @@ export class ImageFetches {
   }
 
   /** So many at a time. The others wait in the order in which they came. */
-  async #inTurn(action: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  async #inTurn<T>(action: () => Promise<T>, signal: AbortSignal): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#queue.push(resolve));
     try {
       signal.throwIfAborted();
-      await action();
+      return await action();
     } finally {
       const next = this.#queue.shift();
       if (next === undefined) this.#free++;
@@ -153,9 +158,9 @@ export class ImageFetches {
   async #fetch(task: Task, at: number, signal: AbortSignal): Promise<void> {
     const { image } = task;
     const { name, version, digest, sources } = image;
-    if (this.#tools === undefined)
-      throw new Fault("COPY_FAILED", "this host's agent has no --state-socket and no --store");
-    const { store, tls, state, images } = this.#tools;
+    const tools = this.#tools;
+    if (tools === undefined) throw new Fault("COPY_FAILED", "this host's agent has no --state-socket and no --store");
+    const { store, tls, images } = tools;
     const isThere = async (): Promise<boolean> => {
       const all = await images.look(signal);
       if (all === undefined) throw new Fault("STATE_REFUSED", "the program behind --state-socket lists no images");
@@ -169,22 +174,41 @@ export class ImageFetches {
     if (await isThere()) return;
     const source = sources[at % sources.length];
     if (source === undefined) throw new Fault("COPY_FAILED", "no host is named that has it");
-    const archive = await askForImage(image, source, tls, signal);
+    const longestMs = LEAST_MAKING_MS + image.bytes / SLOWEST_BYTES_PER_MS;
+    const archive = await askForImage(image, source, tls, longestMs, signal);
+    const bytes = await this.#inTurn(() => this.#get(task, archive, source, tools, signal), signal);
+    // Somebody else may have imported another one meanwhile.
+    if (!(await isThere())) throw new Fault("COPY_FAILED", "it was removed again");
+    this.#say(`image ${name}@${version} is here, from ${source.host}: ${bytes} bytes were fetched`);
+    await store.prune().catch((error: unknown) => this.#say(`cannot remove old archives: ${error}`));
+  }
+
+  /** Makes an image of an archive that another host has. Resolves with the bytes that came from there. */
+  async #get(
+    task: Task,
+    archive: Archive,
+    source: ImageSource,
+    { store, tls, state }: FetchTools,
+    signal: AbortSignal,
+  ): Promise<number> {
+    const stalled = new AbortController();
+    const why = new Fault("STORE_UNREACHABLE", `${source.host} has sent nothing for ${LONGEST_STALL_MS / 1000} s`);
+    const timer = setTimeout(() => stalled.abort(why), LONGEST_STALL_MS);
     const progress = (_: number, share: number): void => {
+      timer.refresh();
       const done = Math.floor(share * 100);
       const isNew = done !== task.done || task.why !== undefined;
       [task.done, task.why] = [done, undefined];
       if (isNew) this.#changed();
     };
-    const { bytes } = await fetchArchive(archive, source, store, tls, { signal, progress });
-    {
-      await using content = await store.read(archive.name, signal);
-      await state.upload({ method: "ImportImage", image: name, version, digest }, content, signal);
-    }
-    // Somebody else may have imported another one meanwhile.
-    if (!(await isThere())) throw new Fault("COPY_FAILED", "it was removed again");
-    this.#say(`image ${name}@${version} is here, from ${source.host}: ${bytes} bytes were fetched`);
-    await store.prune().catch((error: unknown) => this.#say(`cannot remove old archives: ${error}`));
+    const until = AbortSignal.any([signal, stalled.signal]);
+    const { bytes } = await fetchArchive(archive, source, store, tls, { signal: until, progress }).finally(() =>
+      clearTimeout(timer),
+    );
+    const { name, version, digest } = task.image;
+    await using content = await store.read(archive.name, signal);
+    await state.upload({ method: "ImportImage", image: name, version, digest }, content, signal);
+    return bytes;
   }
 }
 
