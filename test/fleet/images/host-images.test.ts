@@ -61,7 +61,7 @@ it("a question that fails, or that nobody wants any more, removes no image, and 
 it("a program that does not answer holds up no agent that begins", { timeout: 60_000 }, async () => {
   const { said, program, images } = world();
   program.answer = untilAborted;
-  await images.first(20, never);
+  await images.first(61 / 3, never);
   expect(images.stock).toBeUndefined();
   expect(said).toEqual([
     "it is not known which images this host has: the program behind --state-socket does not answer",

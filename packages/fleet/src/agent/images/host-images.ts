@@ -63,7 +63,7 @@ export class HostImages {
 
   /** Before the host says anything of itself. Waits so many milliseconds at most: the host's lease must be kept. */
   async first(mostMs: number, signal: AbortSignal): Promise<void> {
-    const late = AbortSignal.timeout(mostMs);
+    const late = AbortSignal.timeout(Math.ceil(mostMs));
     await this.look(AbortSignal.any([signal, late]));
     if (late.aborted) this.#tell("the program behind --state-socket does not answer");
   }
