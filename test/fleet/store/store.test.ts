@@ -1,7 +1,7 @@
 /** Archives in chunks between the stores of two agents: what is sent, who gets it, and what a wrong store can do. */
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import type { Server } from "node:https";
 import { request } from "node:https";
 import { type AddressInfo, connect } from "node:net";
@@ -242,6 +242,66 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     await expect(contentOf(there, archive)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
   });
 
+  it("a host cannot replace another archive, or leave one that looks whole", async () => {
+    const own = await here.add("berth-b-1", pieces(randomBytes(21, MIB)), never);
+    const kept = await here.add("berth-c-1", pieces(randomBytes(22, MIB)), never);
+    const strange = madeUp("berth-a-1", 4, 16 * 1024);
+    const all = async (missing: readonly string[]) => missing.length;
+    await expect(here.take({ ...strange, name: own.name }, strange.index, all)).rejects.toThrow(
+      `there is another archive ${own.name}`,
+    );
+    expect((await contentOf(here, own)).equals(randomBytes(21, MIB))).toBe(true);
+    // One that consists of chunks of our own archive, and of one that is wrong.
+    const index = readFileSync(here.indexPath(own.name));
+    index[index.length - 41] = (index[index.length - 41] ?? 0) ^ 1; // the last digest
+    const mixed = { ...own, name: strange.name, sha256: createHash("sha256").update(index).digest("hex") };
+    const put = here.take(mixed, index, async (missing, take) => {
+      for (const chunk of missing) await take(chunk, Buffer.from("poison"));
+    });
+    await put;
+    await expect(contentOf(here, mixed)).rejects.toMatchObject({ code: "BAD_ARCHIVE" });
+    expect(await here.has(mixed.name)).toBe(false);
+    // Its chunks may be wrong: so it is made again, and not offered without them.
+    expect(await here.has(own.name)).toBe(false);
+    expect((await contentOf(here, kept)).equals(randomBytes(22, MIB))).toBe(true);
+  });
+
+  it("transfers that fail again and again leave no more than a store may have", async () => {
+    const small = new ChunkStore(join(folder.path, "small"), MIB);
+    const attempt = async (seed: number): Promise<void> => {
+      const archive = madeUp("berth-a-1", 6, 16 * 1024, seed);
+      await small.take(archive, archive.index, async (missing, put) => {
+        for (const chunk of missing) await put(chunk, Buffer.alloc(100_000));
+        throw new Error("it has gone");
+      });
+    };
+    for (let times = 0; times < 5; times++) {
+      await expect(attempt(times)).rejects.toThrow("it has gone");
+      expect(chunksOf("small").length).toBeGreaterThan(5);
+    }
+    expect(chunksOf("small").length).toBeLessThan(12);
+    await small.prune();
+    expect(chunksOf("small")).toEqual([]);
+    const full = Object.assign(new Error("no space"), { code: "ENOSPC" });
+    const archive = madeUp("berth-a-1", 2, 16 * 1024);
+    const filling = small.take(archive, archive.index, async ([first = ""], put) => {
+      await put(first, Buffer.alloc(10));
+      throw full;
+    });
+    await expect(filling).rejects.toBe(full);
+    expect(chunksOf("small")).toEqual([]);
+    expect(readdirSync(join(folder.path, "small", "work"))).toEqual([]);
+  });
+
+  it("two transfers may bring the same chunk at the same time", async () => {
+    const world = randomBytes(23, 2 * MIB);
+    const one = await there.add("image-a@1", pieces(world), never);
+    const other = await there.add("image-a@2", pieces(world), never);
+    await Promise.all([fetched(one), fetched(other), fetched(one)]);
+    for (const archive of [one, other]) expect((await contentOf(here, archive)).equals(world)).toBe(true);
+    expect(readdirSync(join(folder.path, "here", "work"))).toEqual([]);
+  });
+
   it("an index that is not the announced one, or is none, is refused", async () => {
     const archive = await there.add("berth-a-1", pieces(randomBytes(8, MIB)), never);
     const other = await there.add("berth-a-1", pieces(randomBytes(9, MIB)), never);
@@ -320,8 +380,13 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
 });
 
 /** An archive that casync has not made: so many chunks of so many bytes each. */
-function madeUp(subject: string, count: number, length: number): Archive & { index: Buffer; chunks: string[] } {
-  const chunks = Array.from({ length: count }, (_, at) => createHash("sha256").update(`${at}`).digest("hex"));
+function madeUp(
+  subject: string,
+  count: number,
+  length: number,
+  seed = 0,
+): Archive & { index: Buffer; chunks: string[] } {
+  const chunks = Array.from({ length: count }, (_, at) => createHash("sha256").update(`${seed} ${at}`).digest("hex"));
   const index = Buffer.alloc(64 + 40 * (count + 1));
   index.writeBigUInt64LE(48n, 0);
   index.writeBigUInt64LE(0x96824d9c7b129ff9n, 8);

@@ -1,5 +1,6 @@
 /** The files of a berth on their way to another host: what each of the two hosts shall do, and what it says of it. */
-import { type Archive, isArchiveName } from "../store/store.ts";
+import { isArchiveName } from "../store/names.ts";
+import type { Archive } from "../store/store.ts";
 import { Fields, integer, invalid, type JsonObject, jsonObject, list, oneOf, type Reader, text } from "./fields.ts";
 import { bytes, storeAddress } from "./host.ts";
 import { berthName, hostName, imageName, imageVersionName } from "./names.ts";

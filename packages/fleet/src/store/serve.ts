@@ -11,8 +11,9 @@ import type { Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import type { TlsFiles } from "../etcd/channel.ts";
 import { type ImageName, imageAt } from "./image-path.ts";
+import { isArchiveName, isChunkName } from "./names.ts";
 import { networkOf } from "./network.ts";
-import { type Archive, type ChunkStore, isArchiveName, isChunkName } from "./store.ts";
+import type { Archive, ChunkStore } from "./store.ts";
 
 const MOST_CONNECTIONS = 128;
 /** Of one address, or one /64 of IPv6. An agent opens eight for each berth that it fetches, at most four. */

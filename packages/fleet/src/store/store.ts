@@ -9,13 +9,14 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createWriteStream, mkdirSync, rmSync } from "node:fs";
-import { access, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Fault } from "../fault.ts";
 import { cut, join } from "./casync.ts";
 import { Content } from "./content.ts";
 import { type ArchiveIndex, longestIndex, readIndex } from "./index-file.ts";
+import { archiveNames, exists, pruneStore, ROOMS, type Room } from "./prune.ts";
 
 /** An archive, as another host finds it. Nobody can guess the name. */
 export interface Archive {
@@ -27,31 +28,18 @@ export interface Archive {
   readonly bytes: number;
 }
 
-const NAME = /^([A-Za-z0-9][A-Za-z0-9_.@-]{0,199})\.[0-9a-f]{32}$/;
-const CHUNK = /^[0-9a-f]{64}$/;
-/** Archives of one subject that are kept: the next one has most of its chunks. */
-const KEPT = 2;
-const ROOMS = ["chunks", "fetched"] as const;
-type Room = (typeof ROOMS)[number];
-
-export function isArchiveName(name: string): boolean {
-  return NAME.test(name);
-}
-
-export function isChunkName(name: string): boolean {
-  return CHUNK.test(name);
-}
-
 export class ChunkStore {
-  readonly #folder: string;
+  readonly folder: string;
   readonly #mostBytes: number;
   /** Transfers that add chunks which no index has yet, and readers. */
   #users = 0;
   #pruning: Promise<void> = Promise.resolve();
+  /** Bytes of chunks that no index names: of transfers that have failed. The next one has them already. */
+  #unnamed = 0;
 
   /** Makes the folder if it is not there. `mostBytes`: of all chunks together. */
   constructor(folder: string, mostBytes: number) {
-    this.#folder = folder;
+    this.folder = folder;
     this.#mostBytes = mostBytes;
     // What a killed agent has left.
     rmSync(path(folder, "work"), { recursive: true, force: true });
@@ -70,11 +58,11 @@ export class ChunkStore {
   }
 
   #pathIn(room: Room, chunk: string): string {
-    return path(this.#folder, room, chunk.slice(0, 4), `${chunk}.cacnk`);
+    return path(this.folder, room, chunk.slice(0, 4), `${chunk}.cacnk`);
   }
 
   indexPath(name: string): string {
-    return path(this.#folder, "indexes", `${name}.caibx`);
+    return path(this.folder, "indexes", `${name}.caibx`);
   }
 
   /** Whether the archive was not removed since. */
@@ -91,7 +79,7 @@ export class ChunkStore {
       try {
         // casync reads no pipe.
         await pipeline(this.#bounded(content), createWriteStream(whole, { mode: 0o600 }), { signal });
-        await cut(whole, path(this.#folder, "chunks"), work, signal);
+        await cut(whole, path(this.folder, "chunks"), work, signal);
         const index = await readFile(work);
         await rename(work, this.indexPath(name));
         return { name, sha256: sha256Of(index), bytes: readIndex(index, name).bytes };
@@ -108,7 +96,11 @@ export class ChunkStore {
     return longestIndex(bytes);
   }
 
-  /** Takes an archive of another store: `fill` gets the chunks that are missing. Throws BAD_ARCHIVE, STORE_FULL. */
+  /**
+   * Takes an archive of another store: `fill` gets the chunks that are missing. Throws BAD_ARCHIVE, also if there is
+   * another archive of this name, STORE_FULL, and what `fill` throws. Then chunks that came stay for the next attempt,
+   * but never more than the store may have.
+   */
   async take<T>(
     archive: Archive,
     index: Buffer,
@@ -122,39 +114,74 @@ export class ChunkStore {
       if (bytes !== archive.bytes)
         throw new Fault("BAD_ARCHIVE", `${name} has ${bytes} bytes; its host has announced ${archive.bytes}`);
       if (bytes > this.#mostBytes) throw this.#full();
+      await this.#mustNotReplace(name, index);
+      const came = new Map<string, number>();
       let stored = 0;
-      const filled = await fill(await this.#missing(chunks), async (chunk, file) => {
-        // What a chunk has on the disk is not what its index says of it.
-        stored += file.length;
-        if (stored > this.#mostBytes) throw this.#full();
-        await this.#put(chunk, file);
-      });
-      const work = this.#work(`${name}.caibx`);
-      await writeFile(work, index, { mode: 0o600 });
-      await rename(work, this.indexPath(name));
-      return filled;
+      try {
+        const filled = await fill(await this.#missing(chunks), async (chunk, file) => {
+          // What a chunk has on the disk is not what its index says of it.
+          stored += file.length;
+          if (stored > this.#mostBytes) throw this.#full();
+          await this.#put(chunk, file);
+          came.set(chunk, file.length);
+        });
+        await this.#write(this.indexPath(name), index);
+        return filled;
+      } catch (error) {
+        await this.#keepSome(came, isDiskFull(error));
+        throw error;
+      }
     });
   }
 
+  /** A host gives its archives their names. It must not name one as an archive that is here. */
+  async #mustNotReplace(name: string, index: Buffer): Promise<void> {
+    const there = await readFile(this.indexPath(name)).catch(noop);
+    if (there === undefined || there.equals(index)) return;
+    throw new Fault("BAD_ARCHIVE", `there is another archive ${name}`);
+  }
+
+  async #keepSome(came: ReadonlyMap<string, number>, isFull: boolean): Promise<void> {
+    for (const [chunk, bytes] of came)
+      if (isFull || this.#unnamed + bytes > this.#mostBytes) await rm(this.fetchedPath(chunk), { force: true });
+      else this.#unnamed += bytes;
+  }
+
   /**
-   * The content of an archive. Throws BAD_ARCHIVE if a chunk is missing or wrong; then the chunks of the archive are
-   * removed, so that another attempt fetches them again.
+   * The content of an archive. Throws BAD_ARCHIVE if a chunk is missing or wrong; then the archive is removed with its
+   * chunks, so that another attempt fetches them again.
    */
   async read(name: string, signal: AbortSignal): Promise<Content> {
     return await this.#whileUsed(() => this.#read(name, signal));
   }
 
+  /** Removes an archive that another host has sent, with the chunks that have come from hosts. They may be wrong. */
+  async drop(name: string): Promise<void> {
+    const index = await this.index(name).catch(noop); // It may be gone already.
+    await rm(this.indexPath(name), { force: true });
+    for (const chunk of index?.chunks ?? []) await rm(this.fetchedPath(chunk), { force: true });
+  }
+
+  /** Also what was made here: the disk may have failed. Archives without one of the chunks would only look whole. */
+  async #dropAll(chunks: ReadonlySet<string>): Promise<void> {
+    for (const name of await archiveNames(this)) {
+      const index = await this.index(name).catch(noop);
+      if (index === undefined || [...index.chunks].some((one) => chunks.has(one)))
+        await rm(this.indexPath(name), { force: true });
+    }
+    for (const chunk of chunks) for (const room of ROOMS) await rm(this.#pathIn(room, chunk), { force: true });
+  }
+
   async #read(name: string, signal: AbortSignal): Promise<Content> {
     const work = this.#work(`${name}.${randomBytes(4).toString("hex")}`);
     try {
-      const rooms = [path(this.#folder, "chunks"), path(this.#folder, "fetched")] as const;
+      const rooms = [path(this.folder, "chunks"), path(this.folder, "fetched")] as const;
       await join(this.indexPath(name), rooms, work, signal);
       return new Content(await open(work));
     } catch (error) {
       if (error instanceof Fault && error.code === "BAD_ARCHIVE") {
         const index = await this.index(name).catch(noop); // It may be gone as well.
-        for (const chunk of index?.chunks ?? [])
-          for (const room of ROOMS) await rm(this.#pathIn(room, chunk), { force: true });
+        if (index !== undefined) await this.#dropAll(index.chunks);
       }
       throw error;
     } finally {
@@ -173,62 +200,12 @@ export class ChunkStore {
    */
   async prune(): Promise<void> {
     if (this.#users > 0) return;
-    const pruned = this.#pruning.then(() => this.#prune());
+    const pruned = this.#pruning.then(async () => {
+      await pruneStore(this, this.#mostBytes);
+      this.#unnamed = 0;
+    });
     this.#pruning = pruned.catch(noop);
     await pruned;
-  }
-
-  async #prune(): Promise<void> {
-    const kept = new Map<string, number>();
-    const perSubject = new Map<string, number>();
-    for (const name of await this.#names()) {
-      const subject = NAME.exec(name)?.[1] ?? "";
-      const count = perSubject.get(subject) ?? 0;
-      const own = count < KEPT ? await this.#sizes(name, kept) : undefined;
-      const bytes = own === undefined ? 0 : sum(own.values()) + sum(kept.values());
-      if (own === undefined || bytes > this.#mostBytes) {
-        await rm(this.indexPath(name), { force: true });
-        continue;
-      }
-      perSubject.set(subject, count + 1);
-      for (const [file, size] of own) kept.set(file, size);
-    }
-    await this.#removeChunksBut(kept);
-  }
-
-  /** The newest first. */
-  async #names(): Promise<string[]> {
-    const files = (await readdir(path(this.#folder, "indexes"))).filter((file) => file.endsWith(".caibx"));
-    const names = files.map((file) => file.slice(0, -".caibx".length));
-    const times = await Promise.all(names.map(async (name) => (await stat(this.indexPath(name))).mtimeMs));
-    return names
-      .map((name, at) => ({ name, time: times[at] ?? 0 }))
-      .sort((one, other) => other.time - one.time)
-      .map(({ name }) => name);
-  }
-
-  /** The files of an archive's chunks that are not in `others`, with their bytes. Undefined: one is missing. */
-  async #sizes(name: string, others: ReadonlyMap<string, number>): Promise<Map<string, number> | undefined> {
-    try {
-      const sizes = new Map<string, number>();
-      for (const chunk of (await this.index(name)).chunks) {
-        const own = this.chunkPath(chunk);
-        const file = (await exists(own)) ? own : this.fetchedPath(chunk);
-        if (!others.has(file)) sizes.set(file, (await stat(file)).size);
-      }
-      return sizes;
-    } catch {
-      return undefined;
-    }
-  }
-
-  async #removeChunksBut(kept: ReadonlyMap<string, number>): Promise<void> {
-    for (const room of ROOMS)
-      for (const prefix of await readdir(path(this.#folder, room)))
-        for (const name of await readdir(path(this.#folder, room, prefix))) {
-          const file = path(this.#folder, room, prefix, name);
-          if (!kept.has(file)) await rm(file, { force: true });
-        }
   }
 
   async #missing(chunks: ReadonlySet<string>): Promise<string[]> {
@@ -239,11 +216,21 @@ export class ChunkStore {
   }
 
   async #put(chunk: string, file: Buffer): Promise<void> {
-    const work = this.#work(chunk);
     const target = this.fetchedPath(chunk);
-    await writeFile(work, file, { mode: 0o600 });
     mkdirSync(path(target, ".."), { recursive: true, mode: 0o700 });
-    await rename(work, target);
+    await this.#write(target, file);
+  }
+
+  /** In one step. Two transfers may write the same file. */
+  async #write(target: string, content: Buffer): Promise<void> {
+    const work = this.#work(randomBytes(16).toString("hex"));
+    try {
+      await writeFile(work, content, { mode: 0o600 });
+      await rename(work, target);
+    } catch (error) {
+      await rm(work, { force: true });
+      throw error;
+    }
   }
 
   async *#bounded(content: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, void> {
@@ -260,7 +247,7 @@ export class ChunkStore {
   }
 
   #work(name: string): string {
-    return path(this.#folder, "work", name);
+    return path(this.folder, "work", name);
   }
 
   async #whileUsed<T>(use: () => Promise<T>): Promise<T> {
@@ -276,19 +263,10 @@ export class ChunkStore {
 
 const noop = (): undefined => undefined;
 
-async function exists(file: string): Promise<boolean> {
-  return await access(file).then(
-    () => true,
-    () => false,
-  );
-}
-
 function sha256Of(file: Buffer): string {
   return createHash("sha256").update(file).digest("hex");
 }
 
-function sum(numbers: Iterable<number>): number {
-  let all = 0;
-  for (const one of numbers) all += one;
-  return all;
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT");
 }
