@@ -1,5 +1,5 @@
 /** eBPF in tests. */
-import { readFileSync } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { native } from "../../src/native.ts";
 import { MAP_TYPES, type Program } from "../../src/net/bpf-program.ts";
 import { isRoot, type Needs } from "./needs.ts";
@@ -16,15 +16,28 @@ export function needsBpf(): Needs {
   return {};
 }
 
+/** Where control groups of version 2 are mounted, at one of the places where the broker looks. */
+export function groupsRoot(): string | undefined {
+  return /^\S+ (\/sys\/fs\/cgroup(?:\/unified)?) cgroup2 /m.exec(readFileSync("/proc/mounts", "latin1"))?.[1];
+}
+
 /** As {@link needsBpf}, for programs of a control group. */
 export function needsGroups(): Needs {
   const needs = needsBpf();
-  if (
-    needs.skip === true ||
-    /^\S+ \/sys\/fs\/cgroup(?:\/unified)? cgroup2 /m.test(readFileSync("/proc/mounts", "latin1"))
-  )
-    return needs;
+  if (needs.skip === true || groupsRoot() !== undefined) return needs;
   return { skip: true, meta: { needs: "needs control groups of version 2" } };
+}
+
+/** As {@link needsGroups}, for a test that makes a control group. */
+export function needsNewGroups(): Needs {
+  const needs = needsGroups();
+  if (needs.skip === true) return needs;
+  try {
+    accessSync(groupsRoot() ?? "", constants.W_OK);
+    return {};
+  } catch {
+    return { skip: true, meta: { needs: "needs control groups that root may change" } };
+  }
 }
 
 /** Loads it. Throws Error with what the kernel's verifier says. */

@@ -1,22 +1,26 @@
 /** The kernel drops joins at UDP sockets and copies their beginning, with who sent them; all else comes as ever. */
+import { execFileSync, spawnSync } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { mkdirSync, rmdirSync } from "node:fs";
 import { constants } from "node:os";
+import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { JoinCopies } from "../../../src/broker/drain/refusal/join-copies.ts";
 import { type DroppedJoin, readJoin } from "../../../src/doorman/refused-joins.ts";
 import { senderOf } from "../../../src/doorman/sender.ts";
-import type { FdHandle } from "../../../src/fd.ts";
-import { type Native, native } from "../../../src/native.ts";
+import { FdHandle } from "../../../src/fd.ts";
+import { type Native, native, RECEIVED_LENGTH } from "../../../src/native.ts";
 import { JOIN_BYTES, JOIN_RECORD, JOIN_RING_BYTES } from "../../../src/net/join-program.ts";
 import { isJoin, type JoinShape, lastJoinShapes } from "../../../src/net/join-shapes.ts";
 import { socketCookie } from "../../../src/net/socket-queries.ts";
-import { needsGroups } from "../../support/bpf.ts";
+import { groupsRoot, needsGroups, needsNewGroups } from "../../support/bpf.ts";
 import { lastJoins } from "../../support/doorman/last-joins.ts";
 import { joins, queries, scans } from "../../support/doorman/scans.ts";
 import { leaksNothing } from "../../support/fds.ts";
 import { freePort } from "../../support/ports.ts";
-import { boundSocket } from "../../support/sockets.ts";
+import { fixtures } from "../../support/puppet.ts";
+import { boundSocket, socketPair } from "../../support/sockets.ts";
 
 const { EAGAIN, EACCES, E2BIG, EBADF, EMFILE, ENOENT, EPERM } = constants.errno;
 const PATIENCE = { timeout: 60_000, interval: 5 };
@@ -46,7 +50,10 @@ interface Scene {
 
 async function scene(host: string, protocol: Parameters<typeof shapes>[0]): Promise<Scene> {
   const port = await freePort();
-  const server = boundSocket(`udp://${host}:${port}`);
+  return sceneOf(boundSocket(`udp://${host}:${port}`), port, protocol);
+}
+
+function sceneOf(server: FdHandle, port: number, protocol: Parameters<typeof shapes>[0]): Scene {
   const copies = copied([server.fd], protocol);
   const ring = new native.BpfRing(copies.ring, JOIN_RING_BYTES);
   open.push(server, copies, { [Symbol.dispose]: () => ring.close() });
@@ -72,6 +79,30 @@ async function client(port: number, host: string): Promise<Socket> {
 
 const send = (socket: Socket, bytes: Uint8Array): Promise<void> =>
   new Promise((done, fail) => socket.send(bytes, (error) => (error ? fail(error) : done())));
+
+/** Opened by a process in this control group, which has ended. */
+function openedIn(group: string, port: number): FdHandle {
+  const [own, channel] = socketPair();
+  using ours = own;
+  using theirs = channel;
+  const code = [
+    "import socket, sys",
+    "open(sys.argv[1] + '/cgroup.procs', 'w').write('0')",
+    "server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+    "server.bind(('127.0.0.1', int(sys.argv[2])))",
+    "socket.send_fds(socket.socket(fileno=3), [b'.'], [server.fileno()])",
+  ].join("\n");
+  const stdio = ["ignore", "ignore", "inherit", theirs.fd] as const;
+  expect(spawnSync("python3", ["-S", "-c", code, group, String(port)], { stdio: [...stdio] }).status).toBe(0);
+  const received = new Int32Array(RECEIVED_LENGTH);
+  expect(native.recvmsg(ours.fd, Buffer.alloc(1), 0, received)).toBe(1);
+  return FdHandle.adopt(received[2] ?? -1);
+}
+
+/** Sends one datagram in an unusual way, from port 1001: test/fixtures/forged-datagram.py. */
+function forge(how: string, port: number, data: Buffer): void {
+  execFileSync("python3", ["-S", join(fixtures, "forged-datagram.py"), how, String(port), data.toString("hex")]);
+}
 
 /** What the socket has got, once it has this last one. Datagrams of loopback come in their order. */
 async function until({ fd }: FdHandle, last: Buffer): Promise<Buffer[]> {
@@ -147,6 +178,60 @@ describe("joins", needsGroups(), () => {
       const beginning = bytes.subarray(0, JOIN_BYTES).toString("hex");
       const expected = length < 8 ? [] : [[length, beginning]];
       expect(all.map((one) => [one.length, Buffer.from(one.beginning).toString("hex")])).toEqual(expected);
+    },
+  );
+
+  // The header of UDP has 8 bytes: cut after that, the data begins in the second fragment.
+  it.each([
+    ["IPv4, options", "127.0.0.1"],
+    ["IPv4, cut after 8", "127.0.0.1"],
+    ["IPv4, cut after 48", "127.0.0.1"],
+    ["IPv6, cut after 8", "::1"],
+    ["IPv6, cut after 48", "::1"],
+  ])("are dropped and copied as a whole, however they come: %s", async (how, from) => {
+    const { port, server, seen } = await scene("*", "quake3");
+    const player = await client(port, from);
+    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+    forge(how, port, bytes);
+    await send(player, LAST);
+    expect(await until(server, LAST)).toEqual([]);
+    const [join] = await seen(1);
+    expect(join?.length).toBe(bytes.length);
+    expect(Buffer.from(join?.beginning ?? []).equals(bytes.subarray(0, JOIN_BYTES))).toBe(true);
+    expect(senderOf(join?.sockaddr ?? Buffer.of())).toMatchObject({ host: from, port: 1001 });
+  });
+
+  it("of IPv6 with an extension header are left to the filter of the socket", async () => {
+    const { port, server, seen } = await scene("[::1]", "quake3");
+    const player = await client(port, "::1");
+    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+    forge("IPv6, extension header", port, bytes);
+    await send(player, LAST);
+    expect((await until(server, LAST)).map((one) => one.equals(bytes))).toEqual([true]);
+    expect(await seen(0)).toEqual([]);
+  });
+
+  // As of a socket that a broker opened whose service was started again.
+  it(
+    "are dropped and copied where the control group is gone in which the socket was opened",
+    needsNewGroups(),
+    async () => {
+      const group = join(groupsRoot() ?? "", `berthd-test-${process.pid}-joins`);
+      const port = await freePort();
+      mkdirSync(group);
+      let opened: FdHandle | undefined;
+      try {
+        opened = openedIn(group, port);
+      } finally {
+        await vi.waitFor(() => rmdirSync(group), PATIENCE);
+      }
+      const { server, seen } = sceneOf(opened, port, "quake3");
+      const player = await client(port, "127.0.0.1");
+      const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+      await send(player, bytes);
+      await send(player, LAST);
+      expect(await until(server, LAST)).toEqual([]);
+      expect((await seen(1)).map(({ length }) => length)).toEqual([bytes.length]);
     },
   );
 
