@@ -33,7 +33,7 @@ export const HELPERS = {
 export const MAP_TYPES = { hash: 1, array: 2, sockets: 18, ring: 27 } as const;
 
 /** Where fields of struct __sk_buff are. */
-export const PACKET = { length: 0, protocol: 16, interface: 40 } as const;
+export const PACKET = { length: 0, type: 4, protocol: 16, interface: 40 } as const;
 
 /** loadBytesRelative: from the header of the network layer. */
 export const FROM_NETWORK_HEADER = 1;

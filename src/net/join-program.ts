@@ -1,8 +1,8 @@
 /**
  * The program of eBPF that drops the joins of some UDP sockets, and copies the beginning of each into a ring. The
  * kernel runs it for what comes for sockets, after the firewall and before their own filters, from the header of the
- * network layer on. What is no join of these sockets passes. Where the ring is full, a join is dropped without a copy.
- * Pure.
+ * network layer on. What is no join of these sockets passes. A join is dropped without a copy where the ring is full,
+ * and where it was sent to many hosts: each of them would answer. Pure.
  */
 import { AF_INET, AF_INET6 } from "./address.ts";
 import { HELPERS, PACKET, Program } from "./bpf-program.ts";
@@ -36,6 +36,8 @@ const COOKIE = -16;
 const IPV6_BYTES = 40;
 const UDP_BYTES = 8;
 const UDP = 17;
+/** PACKET_HOST (packet(7)): neither by broadcast nor by multicast. */
+const TO_THIS_HOST = 0;
 /** ETH_P_IP, in the order of the network. */
 const IPV4 = 0x0008;
 
@@ -50,6 +52,7 @@ export function joinProgram(ring: number, cookies: readonly bigint[], shapes: re
     program.jump("join").label(`after ${index}`);
   });
   program.jump("pass").label("join");
+  program.load(4, 1, DATAGRAM, PACKET.type).jumpIf(1, "unequal", TO_THIS_HOST, "drop");
   copyJoin(program, ring);
   program.label("drop").set(0, DROP).exit();
   return program.label("pass").set(0, PASS).exit().encode();

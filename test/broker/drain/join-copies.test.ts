@@ -18,6 +18,8 @@ import { groupsRoot, needsGroups, needsNewGroups } from "../../support/bpf.ts";
 import { lastJoins } from "../../support/doorman/last-joins.ts";
 import { joins, queries, scans } from "../../support/doorman/scans.ts";
 import { leaksNothing } from "../../support/fds.ts";
+import { needs } from "../../support/needs.ts";
+import { NetNamespace } from "../../support/net-namespace.ts";
 import { freePort } from "../../support/ports.ts";
 import { fixtures } from "../../support/puppet.ts";
 import { boundSocket, socketPair } from "../../support/sockets.ts";
@@ -80,20 +82,20 @@ async function client(port: number, host: string): Promise<Socket> {
 const send = (socket: Socket, bytes: Uint8Array): Promise<void> =>
   new Promise((done, fail) => socket.send(bytes, (error) => (error ? fail(error) : done())));
 
-/** Opened by a process in this control group, which has ended. */
-function openedIn(group: string, port: number): FdHandle {
+/** Opened by a process that has ended. It was started by `wrap`, and ran this Python before. */
+function openedElsewhere(host: string, port: number, { wrap = [] as readonly string[], before = "" }): FdHandle {
   const [own, channel] = socketPair();
   using ours = own;
   using theirs = channel;
   const code = [
     "import socket, sys",
-    "open(sys.argv[1] + '/cgroup.procs', 'w').write('0')",
+    before,
     "server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
-    "server.bind(('127.0.0.1', int(sys.argv[2])))",
+    "server.bind((sys.argv[1], int(sys.argv[2])))",
     "socket.send_fds(socket.socket(fileno=3), [b'.'], [server.fileno()])",
   ].join("\n");
-  const stdio = ["ignore", "ignore", "inherit", theirs.fd] as const;
-  expect(spawnSync("python3", ["-S", "-c", code, group, String(port)], { stdio: [...stdio] }).status).toBe(0);
+  const [program = "", ...words] = [...wrap, "python3", "-S", "-c", code, host, String(port)];
+  expect(spawnSync(program, words, { stdio: ["ignore", "ignore", "inherit", theirs.fd] }).status).toBe(0);
   const received = new Int32Array(RECEIVED_LENGTH);
   expect(native.recvmsg(ours.fd, Buffer.alloc(1), 0, received)).toBe(1);
   return FdHandle.adopt(received[2] ?? -1);
@@ -121,6 +123,7 @@ async function until({ fd }: FdHandle, last: Buffer): Promise<Buffer[]> {
 
 const bytesOf = ({ bytes }: { readonly bytes: Buffer }): Buffer => bytes;
 const LAST = Buffer.from("the last one");
+const QUESTION = Buffer.from("\xff\xff\xff\xffgetchallenge 1", "latin1");
 
 describe("joins", needsGroups(), () => {
   it.each([
@@ -211,6 +214,33 @@ describe("joins", needsGroups(), () => {
     expect(await seen(0)).toEqual([]);
   });
 
+  // Each host of the network gets such a packet, and would answer it.
+  it("by broadcast are dropped, and not copied", needs("unshare", "nsenter", "ip"), async () => {
+    await using host = await NetNamespace.make();
+    await using other = await NetNamespace.make();
+    host.plug("cable", other);
+    const port = await freePort();
+    const { server, seen } = sceneOf(openedElsewhere("0.0.0.0", port, { wrap: host.wrap }), port, "quake3");
+    const { bytes } = lastJoins["Quake III"] ?? expect.unreachable();
+    const sent = [
+      ["10.9.0.255", QUESTION],
+      ["10.9.0.255", bytes],
+      ["10.9.0.1", bytes],
+      ["10.9.0.1", LAST],
+    ] as const;
+    const code = [
+      "import os, socket, sys",
+      // One processor, so that they come in this order.
+      "os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])",
+      "player = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)",
+      "player.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)",
+      ...sent.map(([to, data]) => `player.sendto(bytes.fromhex("${data.toString("hex")}"), ("${to}", ${port}))`),
+    ].join("\n");
+    other.run("python3", "-S", "-c", code);
+    expect((await until(server, LAST)).map((one) => one.equals(QUESTION))).toEqual([true]);
+    expect((await seen(1)).map(({ sockaddr }) => senderOf(sockaddr)?.host)).toEqual(["10.9.0.2"]);
+  });
+
   // As of a socket that a broker opened whose service was started again.
   it(
     "are dropped and copied where the control group is gone in which the socket was opened",
@@ -221,7 +251,7 @@ describe("joins", needsGroups(), () => {
       mkdirSync(group);
       let opened: FdHandle | undefined;
       try {
-        opened = openedIn(group, port);
+        opened = openedElsewhere("127.0.0.1", port, { before: `open("${group}/cgroup.procs", "w").write("0")` });
       } finally {
         await vi.waitFor(() => rmdirSync(group), PATIENCE);
       }
