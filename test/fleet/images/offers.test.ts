@@ -97,6 +97,23 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
     expect(exports).toBe(1);
   });
 
+  it("have the name of archives of the image, so that they take the place of no others", async () => {
+    const named = { name: `berth-a-1.${"0".repeat(32)}`, sha256: "a".repeat(64), bytes: 1 };
+    const strange = storeServer(there, certificates.tls("h1"), () => undefined, { archiveOf: async () => named });
+    strange.listen(0, "127.0.0.1");
+    await once(strange, "listening");
+    const address = strange.address();
+    const source = { host: "h1", store: `127.0.0.1:${typeof address === "object" ? address?.port : ""}` };
+    try {
+      await expect(askForImage(arena, source, certificates.tls("h2"), 60_000, never)).rejects.toMatchObject({
+        code: "BAD_ARCHIVE",
+        message: `h1 calls its archive of the image ${named.name}`,
+      });
+    } finally {
+      strange.close();
+    }
+  });
+
   it("that cannot be sent say so, and are not tried again and again", async () => {
     content = async function* (): AsyncGenerator<Buffer, void, void> {
       yield* pieces(randomBytes(1, 10));

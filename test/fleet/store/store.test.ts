@@ -2,8 +2,7 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import type { Server } from "node:https";
-import { request } from "node:https";
+import { createServer, request, type Server } from "node:https";
 import { type AddressInfo, connect } from "node:net";
 import { dirname, join } from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -264,6 +263,27 @@ describe("stores of agents", { ...needs("casync", "openssl"), timeout: 60_000 },
     // Its chunks may be wrong: so it is made again, and not offered without them.
     expect(await here.has(own.name)).toBe(false);
     expect((await contentOf(here, kept)).equals(randomBytes(22, MIB))).toBe(true);
+  });
+
+  it("a host that sends a byte now and then keeps nobody waiting", async () => {
+    const archive = await there.add("berth-a-1", pieces(randomBytes(24, MIB)), never);
+    const slow = createServer({ ...certificates.tls("h1"), requestCert: true }, (_, response) => {
+      response.writeHead(200, { "content-length": 64 });
+      const timer = setInterval(() => response.write("x"), 20);
+      response.once("close", () => clearInterval(timer));
+    });
+    slow.listen(0, "127.0.0.1");
+    await once(slow, "listening");
+    const source = { host: "h1", store: `127.0.0.1:${portOf(slow)}` };
+    const options = { signal: never, progress: () => undefined, pace: { idleMs: 200, bytesPerSecond: 1024 * 1024 } };
+    try {
+      await expect(fetchArchive(archive, source, here, certificates.tls("h2"), options)).rejects.toThrow(
+        `cannot fetch from the store of h1, ${source.store}: it is too slow`,
+      );
+    } finally {
+      slow.closeAllConnections();
+      slow.close();
+    }
   });
 
   it("transfers that fail again and again leave no more than a store may have", async () => {

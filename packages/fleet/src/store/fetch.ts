@@ -7,7 +7,8 @@ import { sleep } from "../etcd/follow.ts";
 import { Fault } from "../fault.ts";
 import { archive as archiveReader } from "../model/copy.ts";
 import { fromJson } from "../model/fields.ts";
-import { type ImageName, imagePath } from "./image-path.ts";
+import { type ImageName, imagePath, imageSubject } from "./image-path.ts";
+import { subjectOf } from "./names.ts";
 import type { Archive, ChunkStore } from "./store.ts";
 
 /** The agent that has an archive. */
@@ -29,11 +30,21 @@ export interface FetchOptions {
   readonly signal: AbortSignal;
   /** `share`: of the missing chunks, from 0 to 1. */
   readonly progress: (bytes: number, share: number) => void;
+  readonly pace?: Pace;
+}
+
+/** When a source is given up. */
+export interface Pace {
+  /** It has sent nothing for so long. */
+  readonly idleMs: number;
+  /** One file comes more slowly than this, after the first `idleMs`. */
+  readonly bytesPerSecond: number;
 }
 
 const AT_ONCE = 8;
 const TRIES = 3;
-const IDLE_MS = 30_000;
+/** Eight files come at once, so this is a line of 1 Mbit/s. */
+const PACE: Pace = { idleMs: 30_000, bytesPerSecond: 16 * 1024 };
 /** casync's chunks have at most 256 KiB, and somewhat more if they cannot be compressed. */
 const LONGEST_CHUNK = 1024 * 1024;
 const LONGEST_ANSWER = 4096;
@@ -46,13 +57,13 @@ export async function fetchArchive(
   source: Source,
   store: ChunkStore,
   tls: Required<TlsFiles>,
-  { signal, progress }: FetchOptions,
+  { signal, progress, pace = PACE }: FetchOptions,
 ): Promise<Fetched> {
   const agent = agentFor(source, tls);
   let bytes = 0;
   let [done, all] = [0, 1];
   const file = async (path: string, longest: number, until: AbortSignal): Promise<Buffer> => {
-    const content = await again(() => read(agent, source, path, longest, until), until);
+    const content = await again(() => read(agent, source, path, longest, pace, until), until);
     bytes += content.length;
     progress(bytes, done / all);
     return content;
@@ -104,8 +115,8 @@ export async function askForImage(
   try {
     const end = performance.now() + longestMs;
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(LAST_PAUSE_MS, pause * 2)) {
-      const answer = await again(() => read(agent, source, path, LONGEST_ANSWER, signal), signal);
-      if (answer.length > 0) return fromJson(answer.toString(), archiveReader, `the answer of ${source.host}`);
+      const answer = await again(() => read(agent, source, path, LONGEST_ANSWER, PACE, signal), signal);
+      if (answer.length > 0) return archiveIn(answer, image, source);
       if (performance.now() > end)
         throw new Fault(
           "STORE_UNREACHABLE",
@@ -116,6 +127,13 @@ export async function askForImage(
   } finally {
     agent.destroy();
   }
+}
+
+/** Throws INVALID_RECORD, and BAD_ARCHIVE for a name of other archives: the store keeps few of each subject. */
+function archiveIn(answer: Buffer, { name, version }: ImageName, { host }: Source): Archive {
+  const archive = fromJson(answer.toString(), archiveReader, `the answer of ${host}`);
+  if (subjectOf(archive.name) === imageSubject({ name, version })) return archive;
+  throw new Fault("BAD_ARCHIVE", `${host} calls its archive of the image ${archive.name}`);
 }
 
 /** Certificates of the fleet name hosts by their CN. Where all hosts share one certificate, the other has ours. */
@@ -141,12 +159,26 @@ async function again<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise
   }
 }
 
-function read(agent: Agent, from: Source, path: string, longest: number, signal: AbortSignal): Promise<Buffer> {
+function read(
+  agent: Agent,
+  from: Source,
+  path: string,
+  longest: number,
+  { idleMs, bytesPerSecond }: Pace,
+  signal: AbortSignal,
+): Promise<Buffer> {
   const fault = (why: string, cause?: unknown): Fault =>
     new Fault("STORE_UNREACHABLE", `cannot fetch from the store of ${from.host}, ${from.store}: ${why}`, { cause });
-  return new Promise((resolve, reject) => {
-    const request = get(`https://${from.store}${path}`, { agent, signal, timeout: IDLE_MS });
-    request.on("timeout", () => request.destroy(new Error(`it did not answer for ${IDLE_MS / 1000} s`)));
+  return new Promise<Buffer>((resolve, reject) => {
+    const request = get(`https://${from.store}${path}`, { agent, signal, timeout: idleMs });
+    const giveUp = (why: string): void => {
+      reject(fault(why));
+      request.destroy();
+    };
+    // A byte now and then is no silence.
+    const late = setTimeout(() => giveUp("it is too slow"), idleMs + (longest / bytesPerSecond) * 1000);
+    request.on("close", () => clearTimeout(late));
+    request.on("timeout", () => giveUp(`it did not answer for ${idleMs / 1000} s`));
     request.on("error", (error) => reject(signal.aborted ? signal.reason : fault(error.message, error)));
     request.on("response", (response) => {
       // 202: it has nothing yet.

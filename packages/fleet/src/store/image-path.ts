@@ -22,3 +22,8 @@ export function imageAt(path: string): ImageName | undefined {
   if (room !== "images" || others.length > 0 || name === undefined || version === undefined) return undefined;
   return DIGEST.test(digest) ? { name, version, digest } : undefined;
 }
+
+/** What the archives of an image's version are called. */
+export function imageSubject({ name, version }: Pick<ImageName, "name" | "version">): string {
+  return `image-${name}@${version}`;
+}

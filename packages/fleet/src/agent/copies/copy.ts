@@ -5,6 +5,7 @@ import type { CopyOrder, CopyReport, ImageVersion, Offer } from "../../model/cop
 import type { JsonObject } from "../../model/fields.ts";
 import type { Content } from "../../store/content.ts";
 import { fetchArchive } from "../../store/fetch.ts";
+import { imageSubject } from "../../store/image-path.ts";
 import type { ChunkStore } from "../../store/store.ts";
 import type { Staging } from "./staging.ts";
 import type { StateSocket } from "./state-socket.ts";
@@ -60,7 +61,7 @@ export async function doOrder(
     case "export": {
       const { name, version } = task.image;
       const content = state.download({ method: "ExportImage", image: name, version }, signal);
-      return { archive: await store.add(`image-${name}@${version}`, content, signal) };
+      return { archive: await store.add(imageSubject(task.image), content, signal) };
     }
     case "prepare": {
       refuse(tools.problemOf(berth, task.root));

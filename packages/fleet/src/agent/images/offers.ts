@@ -1,6 +1,6 @@
 /** Makes archives of this host's images for other agents: one at a time, and each once while the store keeps it. */
 import { Fault } from "../../fault.ts";
-import type { ImageName } from "../../store/image-path.ts";
+import { type ImageName, imageSubject } from "../../store/image-path.ts";
 import type { ImageShelf } from "../../store/serve.ts";
 import type { Archive, ChunkStore } from "../../store/store.ts";
 import type { StateSocket } from "../copies/state-socket.ts";
@@ -58,7 +58,7 @@ export class ImageOffers implements ImageShelf {
   async #make({ name, version }: ImageName, key: string): Promise<void> {
     try {
       const content = this.#state.download({ method: "ExportImage", image: name, version }, this.#signal);
-      this.#made.set(key, await this.#store.add(`image-${name}@${version}`, content, this.#signal));
+      this.#made.set(key, await this.#store.add(imageSubject({ name, version }), content, this.#signal));
       this.#failed.delete(key);
     } catch (error) {
       if (this.#signal.aborted) return;
