@@ -1,10 +1,14 @@
 /** A tenant has the kernel hold the lock of its berth's socket: it attaches a filter whose text never comes. */
+import { createSocket } from "node:dgram";
 import { readdirSync, readlinkSync } from "node:fs";
 import { describe, expect, it, vi } from "vitest";
 import { inodesAt } from "../bind/harness.ts";
 import { Attacker, call } from "../support/attacks/attacker.ts";
 import { Siege, TENANT } from "../support/attacks/siege.ts";
 import { StuckFuse } from "../support/attacks/stuck-fuse.ts";
+import { needsGroups } from "../support/bpf.ts";
+import { lastJoins } from "../support/doorman/last-joins.ts";
+import { call as callGame, drain } from "../support/drain-calls.ts";
 import { needs } from "../support/needs.ts";
 import { freePort } from "../support/ports.ts";
 
@@ -42,6 +46,49 @@ describe.each(["uffd", "page"])("a tenant holds the lock of its berth's socket (
     await using attacker = await siege.attacker(TENANT);
     await using fuse = await StuckFuse.mount(["READ"]);
     await hold(attacker, fuse);
+    await siege.canBeKilledAndStarted();
+  });
+});
+
+describe("a tenant holds the lock of its socket while its berth turns players away", needsGroups(), () => {
+  const { bytes, told } = lastJoins["Quake III"] ?? expect.unreachable();
+
+  /** Sends a join again and again, and keeps the answers. */
+  class Newcomer implements Disposable {
+    readonly answers: string[] = [];
+    readonly #socket = createSocket("udp4");
+    readonly #again: NodeJS.Timeout;
+
+    constructor(port: number) {
+      this.#socket.on("message", (answer) => this.answers.push(told(answer)));
+      this.#again = setInterval(() => this.#socket.send(bytes, port, "127.0.0.1"), 100);
+    }
+
+    [Symbol.dispose](): void {
+      clearInterval(this.#again);
+      this.#socket.close();
+    }
+  }
+
+  it.each(["held", "held, with a datagram that is put together"])("%s", async (how) => {
+    const port = await freePort();
+    const server = `[server]\nuser = "nobody"\ndrain = "refuse"\nquery = { type = "quake3" }`;
+    const game = `[sockets.game]\nlisten = ["udp://127.0.0.1:${port}"]\n[tenant]\nusers = [${TENANT}]\n${server}`;
+    await using siege = await Siege.begin({ "game.toml": game });
+    await using attacker = await siege.attacker(TENANT);
+    await using fuse = await StuckFuse.mount(["READ"]);
+    expect(await attacker.call("c", "Acquire", { berth: "game" })).toContain('"lease":');
+    if (how !== "held") await attacker.do(`cork received ${await freePort()}`);
+    await attacker.do(`hold received page ${fuse.file}`);
+    await fuse.stuck("READ");
+    using newcomer = new Newcomer(port);
+    expect(await drain(siege.socket)).toMatchObject({ joins: "refuse" });
+    const text = "This server restarts once nobody plays";
+    // Otherwise the doorman waits for the lock, and with it this user's other servers.
+    if (how === "held") await expect.poll(() => newcomer.answers[0], { timeout: 30_000 }).toBe(text);
+    await callGame(siege.socket, "CancelDrain");
+    expect(await drain(siege.socket)).toMatchObject({ joins: "refuse" });
+    await siege.nobodyNoticed();
     await siege.canBeKilledAndStarted();
   });
 });

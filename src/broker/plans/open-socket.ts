@@ -19,6 +19,7 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
     sys.socket(familyNumber(listen.address), typeNumber(listen.kind), 0),
     formatListenAddress(listen),
   );
+  const isUdp = listen.kind === "datagram" && listen.address.family !== "unix";
   // What strangers have sent to a UNIX socket is closed with it, and that could wait. An abstract name must be free at
   // once, for it is bound again.
   const mayWait = pathOf(listen.address) !== undefined;
@@ -27,6 +28,8 @@ export function openSocket(listen: ListenAddress, options: SocketOptions, sys: N
     makeBlocking(fd, sys);
     applyBindOptions(sys, fd, listen, options);
     applyOptions(sys, fd, listen, options);
+    // Later this takes the socket's lock, which a tenant can hold (test/attacks/held-lock.test.ts).
+    if (isUdp) sys.lastReceived(fd, new Int32Array(4));
     return handle;
   } catch (error) {
     handle.close();
