@@ -231,10 +231,12 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await newcomer.call("Ready", { lease: taken?.parameters["lease"] });
     // What comes now waits for the newcomer, who reads nothing.
     await next.kill();
-    const late = new Player(port);
-    late.send(quake.bytes);
-    await expect.poll(() => unreadAt(port), PATIENCE).toBeGreaterThan(0);
-    late[Symbol.dispose]();
+    using late = new Player(port);
+    const unread = (): number => {
+      late.send(quake.bytes);
+      return unreadAt(port);
+    };
+    await expect.poll(unread, PATIENCE).toBeGreaterThan(0);
   });
 
   it("waits while there is no doorman, and is told by the next one", async () => {
