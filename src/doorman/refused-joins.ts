@@ -5,7 +5,7 @@
 import { endianness } from "node:os";
 import { check } from "../errors.ts";
 import { type Native, type Poll, READABLE } from "../native.ts";
-import { AF_INET6, encodeSockaddr } from "../net/address.ts";
+import { AF_INET, AF_INET6, encodeSockaddr } from "../net/address.ts";
 import { JOIN_BYTES, JOIN_RECORD, JOIN_RING_BYTES } from "../net/join-program.ts";
 import { SO_DOMAIN, SOL_SOCKET } from "../net/socket-constants.ts";
 import { socketCookie, socketOption } from "../net/socket-queries.ts";
@@ -16,6 +16,11 @@ import { senderOf } from "./sender.ts";
 /** How many are read before others have their turn. */
 const IN_A_ROW = 64;
 const isLittle = endianness() === "LE";
+/** By the family: sockaddr_in and sockaddr_in6. */
+const SOCKADDR_BYTES: ReadonlyMap<number, number> = new Map([
+  [AF_INET, 16],
+  [AF_INET6, 28],
+]);
 
 /** A join that the kernel has dropped. */
 export interface DroppedJoin {
@@ -27,19 +32,18 @@ export interface DroppedJoin {
   readonly sockaddr: Uint8Array;
 }
 
-/** Reads a record of the program's. Undefined if it is none. */
+/** Reads a record of the program's. Undefined if it is none. It makes no text of the address: a flood has many. */
 export function readJoin(record: Uint8Array): DroppedJoin | undefined {
   if (record.length < JOIN_RECORD.data + JOIN_BYTES) return undefined;
   const view = new DataView(record.buffer, record.byteOffset, record.byteLength);
   const length = view.getUint32(JOIN_RECORD.length, isLittle);
-  const written = record.subarray(JOIN_RECORD.sender, JOIN_RECORD.data);
-  const sender = senderOf(written);
-  if (sender === undefined) return undefined;
+  const bytesOfSender = SOCKADDR_BYTES.get(view.getUint16(JOIN_RECORD.sender, isLittle));
+  if (bytesOfSender === undefined) return undefined;
   return {
     cookie: view.getBigUint64(JOIN_RECORD.cookie, isLittle),
     length,
     beginning: record.subarray(JOIN_RECORD.data, JOIN_RECORD.data + Math.min(length, JOIN_BYTES)),
-    sockaddr: written.subarray(0, sender.length),
+    sockaddr: record.subarray(JOIN_RECORD.sender, JOIN_RECORD.sender + bytesOfSender),
   };
 }
 

@@ -11,6 +11,7 @@ import { type DroppedJoin, readJoin } from "../../../src/doorman/refused-joins.t
 import { senderOf } from "../../../src/doorman/sender.ts";
 import { FdHandle } from "../../../src/fd.ts";
 import { type Native, native, RECEIVED_LENGTH } from "../../../src/native.ts";
+import { AF_UNIX, encodeSockaddr } from "../../../src/net/address.ts";
 import { JOIN_BYTES, JOIN_RECORD, JOIN_RING_BYTES } from "../../../src/net/join-program.ts";
 import { isJoin, type JoinShape, lastJoinShapes } from "../../../src/net/join-shapes.ts";
 import { socketCookie } from "../../../src/net/socket-queries.ts";
@@ -310,4 +311,13 @@ describe("joins", needsGroups(), () => {
     const sys: Native = { ...native, [call]: () => -errno };
     expect(JoinCopies.open([server.fd], shapes("quake3"), sys)).toBe(why);
   });
+});
+
+it("a record that is too short, or without a sender, is none", () => {
+  const record = Buffer.alloc(JOIN_RECORD.data + JOIN_BYTES);
+  encodeSockaddr({ family: "ipv4", host: "192.0.2.7", port: 1001 }).copy(record, JOIN_RECORD.sender);
+  expect(senderOf(readJoin(record)?.sockaddr ?? Buffer.of())).toMatchObject({ host: "192.0.2.7", port: 1001 });
+  expect(readJoin(record.subarray(0, -1))).toBeUndefined();
+  record.writeUInt16LE(AF_UNIX, JOIN_RECORD.sender);
+  expect(readJoin(record)).toBeUndefined();
 });
