@@ -25,9 +25,10 @@ const own: Readonly<Record<string, readonly string[]>> = {
   "demand/doorman/lines.ts": ["connect", "setsockopt", "socket"], // non-blocking, and nothing is read
   // Non-blocking, to a tenant's console. Nothing is read, and a guard process closes it.
   "drain/typist.ts": ["connect", "sendmsg", "setsockopt", "socket"],
+  // The root of the control groups: a folder of the kernel's.
+  "drain/refusal/join-copies.ts": ["bpfGroupFilter", "bpfLinkGroup", "bpfMap", "openat2"],
   // A new socket of the broker's own, and a program of its own network namespace.
   "drain/refusal/listener.ts": ["bind", "listen", "setsockopt", "socket"],
-  "drain/refusal/join-copies.ts": ["bpfGroupFilter", "bpfLinkGroup", "bpfMap", "openat2"],
   "drain/refusal/steering.ts": ["bpfDelete", "bpfLinkLookup", "bpfLookup", "bpfMap", "bpfSet", "openat2"],
   "bind/bind-fallback.ts": ["sendmsg"],
   // A kernel object that we made.

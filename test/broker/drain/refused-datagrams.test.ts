@@ -323,6 +323,22 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await comesIn(port);
     expect(await player.play("count += 1; result = count")).toBe("2");
   });
+
+  it("comes in after SIGKILL of the broker where the server has locked its filter, until the next one", async () => {
+    const port = await freePort();
+    await using broker = await spawnBroker({ "game.toml": at(port) });
+    await using _ = await launch(broker.socket, port);
+    using player = new Player(port);
+    await player.play("game.setsockopt(1,44,1)");
+    await drain(broker.socket);
+    expect(await told(port)).toBe(TEXT);
+    broker.child.kill("SIGKILL");
+    await broker.exited;
+    await comesIn(port);
+    await using next = launchBroker(broker.folder, []);
+    await next.logged(isReady);
+    expect(await told(port)).toBe(TEXT);
+  });
 });
 
 it("a hundred drains leave no descriptor behind", needsGroups(), async () => {
