@@ -128,7 +128,8 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
   it("that do not come whole are got from the next host, with what is there already", async () => {
     let imported = 0;
     const here = new ChunkStore(join(folder.path, "here"), 64 * MIB);
-    const images = { look: async () => (imported > 1 ? [{ ...arena, bytes: 1 }] : []) };
+    const has = () => imported > 1;
+    const images = { look: async () => (has() ? [{ ...arena, bytes: 1 }] : []), has };
     const fetches = new ImageFetches(
       {
         ...{ store: here, tls: certificates.tls("h2"), images },

@@ -101,7 +101,11 @@ export async function runAgent(etcd: Etcd, keys: Keys, options: AgentOptions, si
   const reporter = new Reporter(etcd, keys, host, reports, () => presence.lease);
   const store = options.files && new ChunkStore(options.files.folder, options.files.mostBytes);
   const state = options.files && new StateSocket(options.files.stateSocket);
-  const images = options.files && state && new HostImages(state, options.files, () => presence.look(), say);
+  const imagesChanged = (): void => {
+    presence.look();
+    fetches.look();
+  };
+  const images = options.files && state && new HostImages(state, options.files, imagesChanged, say);
   const tools = options.files &&
     store &&
     state && {

@@ -84,8 +84,8 @@ export class StateSocket {
   }
 
   /**
-   * Throws STATE_REFUSED, and what the content throws: then nothing has changed. An image that is there already is no
-   * failure.
+   * Throws STATE_REFUSED, BAD_ARCHIVE if it is not the image that is wanted, and what the content throws: then nothing
+   * has changed. An image that is there already is no failure.
    */
   async upload(request: StateRequest, content: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
     using connection = await Connection.open(this.#path, request, signal);
@@ -104,6 +104,7 @@ export class StateSocket {
     const answer = await answered;
     // Another move has brought the version meanwhile, and nobody replaces one.
     if (request.method === "ImportImage" && answer.code === "IMAGE_IN_USE") return;
+    if (answer.code === "IMPORT_FAILED") throw new Fault("BAD_ARCHIVE", answer.error);
     accept(answer);
     if (failed !== undefined) throw failed.error;
     await connection.end();

@@ -10,13 +10,19 @@ import type { Assignment } from "../../model/placement.ts";
 import { type Archive, askForImage, type ChunkStore, fetchArchive } from "../../store/index.ts";
 import type { StateSocket } from "../copies/state-socket.ts";
 import type { HostImages } from "./host-images.ts";
+import { Slots } from "./slots.ts";
 
 export interface FetchTools {
   readonly store: ChunkStore;
   readonly tls: Required<TlsFiles>;
   readonly state: Pick<StateSocket, "upload">;
-  readonly images: Pick<HostImages, "look">;
+  readonly images: Pick<HostImages, "look" | "has">;
+  /** How long one host may take, where another one has the image, too. */
+  readonly longestMs?: number;
 }
+
+/** No failure: the host sends, but it takes long. */
+class Slow extends Fault {}
 
 /** What a berth that waits for its images says. */
 export interface FetchReport {
@@ -31,12 +37,18 @@ interface Task {
   isThere: boolean;
   /** In percent. */
   done: number;
+  /** How often it was tried. */
+  tries: number;
   failures: number;
   why: string | undefined;
 }
 
-/** Another one waits. A source lets one address have 40 connections, and each fetch opens 8. */
-const AT_ONCE = 2;
+/** From one host, which lets one address have 40 connections: each fetch opens 8. One that is slow delays no other. */
+const AT_ONCE_OF_HOST = 2;
+/** Images that are made of what came. */
+const AT_ONCE_HERE = 2;
+/** Then the next host that has the image is asked. What has come is kept. */
+const LONGEST_OF_HOST_MS = 10 * 60_000;
 /** What a host may take to make an archive. It reads and compresses faster. */
 const SLOWEST_BYTES_PER_MS = 5_000;
 const LEAST_MAKING_MS = 60_000;
@@ -54,8 +66,9 @@ export class ImageFetches {
   readonly #running = new Set<Promise<void>>();
   #wanted: readonly ImageFetch[] = [];
   #isRunning = false;
-  #free = AT_ONCE;
-  readonly #queue: (() => void)[] = [];
+  readonly #here = new Slots(AT_ONCE_HERE);
+  /** By host. */
+  readonly #from = new Map<string, Slots>();
 
   /** `changed` is called when there is something to report, or a berth can go on. */
   constructor(tools: FetchTools | undefined, changed: () => void, say: (sentence: string) => void) {
@@ -67,6 +80,13 @@ export class ImageFetches {
   /** The berths that this host shall have. */
   set wanted(all: readonly Assignment[]) {
     this.#wanted = all.flatMap(({ images = [] }) => images);
+    if (this.#isRunning) this.#begin();
+  }
+
+  /** The host has other images than before: one that was removed is fetched again. */
+  look(): void {
+    for (const [key, { image, isThere }] of this.#tasks)
+      if (isThere && !this.#tools?.images.has(image)) this.#tasks.delete(key);
     if (this.#isRunning) this.#begin();
   }
 
@@ -113,7 +133,7 @@ export class ImageFetches {
     for (const [key, image] of wanted) {
       if (this.#tasks.has(key)) continue;
       const stop = new AbortController();
-      const task: Task = { image, stop, isThere: false, done: 0, failures: 0, why: undefined };
+      const task: Task = { image, stop, isThere: false, done: 0, tries: 0, failures: 0, why: undefined };
       this.#tasks.set(key, task);
       const running = this.#run(task, stop.signal).finally(() => this.#running.delete(running));
       this.#running.add(running);
@@ -124,13 +144,13 @@ export class ImageFetches {
     const at = Math.floor(Math.random() * task.image.sources.length);
     for (let pause = FIRST_PAUSE_MS; !signal.aborted; pause = Math.min(LAST_PAUSE_MS, pause * 2)) {
       try {
-        await this.#fetch(task, at + task.failures, signal);
+        await this.#fetch(task, at + task.tries++, signal);
         task.isThere = true;
         this.#changed();
         return;
       } catch (error) {
-        if (signal.aborted) return;
-        task.failures++;
+        if (signal.aborted) break;
+        if (!(error instanceof Slow)) task.failures++;
         const why = error instanceof Fault ? error.message : String(error);
         if (why !== task.why) this.#say(`image ${task.image.name}@${task.image.version} cannot be fetched: ${why}`);
         task.why = why;
@@ -139,20 +159,8 @@ export class ImageFetches {
       }
       await sleep(pause, signal);
     }
-  }
-
-  /** So many at a time. The others wait in the order in which they came. */
-  async #inTurn<T>(action: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#queue.push(resolve));
-    try {
-      signal.throwIfAborted();
-      return await action();
-    } finally {
-      const next = this.#queue.shift();
-      if (next === undefined) this.#free++;
-      else next();
-    }
+    // Nobody wants what has come. The next agent prunes, too.
+    if (this.#isRunning) await this.#prune();
   }
 
   async #fetch(task: Task, at: number, signal: AbortSignal): Promise<void> {
@@ -160,7 +168,7 @@ export class ImageFetches {
     const { name, version, digest, sources } = image;
     const tools = this.#tools;
     if (tools === undefined) throw new Fault("COPY_FAILED", "this host's agent has no --state-socket and no --store");
-    const { store, tls, images } = tools;
+    const { tls, images } = tools;
     const isThere = async (): Promise<boolean> => {
       const all = await images.look(signal);
       if (all === undefined) throw new Fault("STATE_REFUSED", "the program behind --state-socket lists no images");
@@ -176,39 +184,73 @@ export class ImageFetches {
     if (source === undefined) throw new Fault("COPY_FAILED", "no host is named that has it");
     const longestMs = LEAST_MAKING_MS + image.bytes / SLOWEST_BYTES_PER_MS;
     const archive = await askForImage(image, source, tls, longestMs, signal);
-    const bytes = await this.#inTurn(() => this.#get(task, archive, source, tools, signal), signal);
+    const bytes = await this.#slotsOf(source).inTurn(() => this.#get(task, archive, source, tools, signal), signal);
+    await this.#here.inTurn(() => make(image, archive, tools, signal), signal);
     // Somebody else may have imported another one meanwhile.
     if (!(await isThere())) throw new Fault("COPY_FAILED", "it was removed again");
     this.#say(`image ${name}@${version} is here, from ${source.host}: ${bytes} bytes were fetched`);
-    await store.prune().catch((error: unknown) => this.#say(`cannot remove old archives: ${error}`));
+    await this.#prune();
   }
 
-  /** Makes an image of an archive that another host has. Resolves with the bytes that came from there. */
+  #slotsOf({ host }: ImageSource): Slots {
+    const slots = this.#from.get(host) ?? new Slots(AT_ONCE_OF_HOST);
+    this.#from.set(host, slots);
+    return slots;
+  }
+
+  async #prune(): Promise<void> {
+    await this.#tools?.store.prune().catch((error: unknown) => this.#say(`cannot remove old archives: ${error}`));
+  }
+
+  /** Gets an archive that another host has. Resolves with the bytes that came from there. */
   async #get(
     task: Task,
     archive: Archive,
     source: ImageSource,
-    { store, tls, state }: FetchTools,
+    { store, tls, longestMs = LONGEST_OF_HOST_MS }: FetchTools,
     signal: AbortSignal,
   ): Promise<number> {
-    const stalled = new AbortController();
-    const why = new Fault("STORE_UNREACHABLE", `${source.host} has sent nothing for ${LONGEST_STALL_MS / 1000} s`);
-    const timer = setTimeout(() => stalled.abort(why), LONGEST_STALL_MS);
+    const ended = new AbortController();
+    const end = (ms: number, why: Fault): NodeJS.Timeout => setTimeout(() => ended.abort(why), ms);
+    const { host } = source;
+    const stalled = end(
+      LONGEST_STALL_MS,
+      new Fault("STORE_UNREACHABLE", `${host} has sent nothing for ${LONGEST_STALL_MS / 1000} s`),
+    );
+    const isOnly = task.image.sources.every((one) => one.host === host && one.store === source.store);
+    const late = isOnly
+      ? undefined
+      : end(longestMs, new Slow("STORE_UNREACHABLE", `${host} has not sent all in ${longestMs / 1000} s`));
     const progress = (_: number, share: number): void => {
-      timer.refresh();
+      stalled.refresh();
       const done = Math.floor(share * 100);
       const isNew = done !== task.done || task.why !== undefined;
       [task.done, task.why] = [done, undefined];
       if (isNew) this.#changed();
     };
-    const until = AbortSignal.any([signal, stalled.signal]);
-    const { bytes } = await fetchArchive(archive, source, store, tls, { signal: until, progress }).finally(() =>
-      clearTimeout(timer),
-    );
-    const { name, version, digest } = task.image;
-    await using content = await store.read(archive.name, signal);
+    try {
+      const until = AbortSignal.any([signal, ended.signal]);
+      return (await fetchArchive(archive, source, store, tls, { signal: until, progress })).bytes;
+    } finally {
+      clearTimeout(stalled);
+      clearTimeout(late);
+    }
+  }
+}
+
+/** Makes an image of an archive that came. One that is refused goes: the next one may be another one as well. */
+async function make(
+  { name, version, digest }: ImageFetch,
+  archive: Archive,
+  { store, state }: FetchTools,
+  signal: AbortSignal,
+): Promise<void> {
+  await using content = await store.read(archive.name, signal);
+  try {
     await state.upload({ method: "ImportImage", image: name, version, digest }, content, signal);
-    return bytes;
+  } catch (error) {
+    if (error instanceof Fault && error.code === "BAD_ARCHIVE") await store.drop(archive.name);
+    throw error;
   }
 }
 
