@@ -50,7 +50,7 @@ async function scene(transport = "tcp", type = "minecraft"): Promise<Scene> {
   const doormen = {
     watch: (_: unknown, guest: Guest) => {
       guests.push(guest);
-      return { leave: left, arrived };
+      return { leave: left, left: () => Promise.resolve(), arrived };
     },
   };
   const refusals = new Refusals({ sys: native, doormen });

@@ -339,6 +339,26 @@ describe("who joins by UDP while a berth drains", needsGroups(), () => {
     await next.logged(isReady);
     expect(await told(port)).toBe(TEXT);
   });
+
+  it("comes in to the next server where the socket is opened again, though the doorman is slow to leave it", async () => {
+    const port = await freePort();
+    await using test = await startBroker({ "game.toml": at(port) });
+    await using old = await launch(test.socket, port);
+    using player = new Player(port);
+    // Nobody can remove a filter that is locked.
+    const own = "import struct,ctypes; b=ctypes.create_string_buffer(struct.pack('HBBI',6,0,0,0xfffffff0),8)";
+    await player.play(`${own}; game.setsockopt(1,26,struct.pack('HxxxxxxP',1,ctypes.addressof(b)))`);
+    await player.play("game.setsockopt(1,44,1)");
+    await drain(test.socket);
+    expect(await told(port)).toBe(TEXT);
+    process.kill(await ready(), "SIGSTOP");
+    await old.kill();
+    const repairs = (): string[] =>
+      test.log.map(({ message }) => message).filter((text) => text.includes("opened again"));
+    await expect.poll(repairs, PATIENCE).toEqual([expect.stringContaining("it was opened again")]);
+    await using _ = await launch(test.socket, port);
+    await comesIn(port);
+  });
 });
 
 it("a hundred drains leave no descriptor behind", needsGroups(), async () => {

@@ -40,6 +40,8 @@ interface Visit {
 export interface Watched {
   /** Ends it. */
   leave(): void;
+  /** After that: resolves when no doorman has its descriptors any more, or one that was killed does not end. */
+  left(): Promise<void>;
   /** Something has come, after {@link Guest.onQuiet}. */
   arrived(): void;
 }
@@ -75,7 +77,11 @@ export class Doormen {
     const visit: Visit = { identity, guest, state: "waiting", id: 0 };
     if (this.#postOf(identity) !== undefined || this.#posts.size < this.#limits.eager) this.#guard(visit);
     else this.#quiet(visit);
-    return { leave: () => this.#over(visit), arrived: () => this.#arrived(visit) };
+    return {
+      leave: () => this.#over(visit),
+      left: async () => await this.#posts.get(uidOf(identity))?.doorman.dropped(),
+      arrived: () => this.#arrived(visit),
+    };
   }
 
   /** Has a doorman ask a server that runs. There is no answer if there are too many doormen. */

@@ -104,6 +104,7 @@ export class Refusals {
     for (const socket of refusal.sockets) socket.closing.delete(refusal.onClosing);
     this.#pass(refusal);
     this.#dismiss(refusal);
+    if (lease.ended && refusal.copies !== undefined) this.#delayRepair(refusal);
     refusal.copies?.[Symbol.dispose]();
     for (const { listener } of refusal.steered) listener.close();
   }
@@ -173,6 +174,15 @@ export class Refusals {
   #dismiss({ arrivals, watched }: Refusal): void {
     arrivals.disarm();
     watched?.leave();
+  }
+
+  /** It may have to open the sockets again: until the doorman has closed its copies, their addresses are in use. */
+  #delayRepair({ sockets, watched }: Refusal): void {
+    const left = watched?.left() ?? Promise.resolve();
+    for (const { carrying } of sockets) {
+      carrying.add(left);
+      void left.then(() => carrying.delete(left));
+    }
   }
 
   #hire(refusal: Refusal, lease: Lease): Watched {
