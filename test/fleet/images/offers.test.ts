@@ -1,6 +1,7 @@
 /** Images that one agent asks of another: who gets them, and how often an archive is made. Between two real stores. */
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import type { Server } from "node:https";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -8,6 +9,7 @@ import type { StateRequest } from "../../../packages/fleet/src/agent/copies/stat
 import { ImageFetches } from "../../../packages/fleet/src/agent/images/fetches.ts";
 import { ImageOffers } from "../../../packages/fleet/src/agent/images/offers.ts";
 import type { ImageFetch } from "../../../packages/fleet/src/model/image-fetch.ts";
+import type { Assignment } from "../../../packages/fleet/src/model/placement.ts";
 import { askForImage, ChunkStore, storeServer } from "../../../packages/fleet/src/store/index.ts";
 import { TestFolder } from "../../support/broker.ts";
 import { Certificates } from "../../support/fleet/certificates.ts";
@@ -24,6 +26,7 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
   let certificates: Certificates;
   let folder: TestFolder;
   let there: ChunkStore;
+  let offers: ImageOffers;
   let server: Server;
   let store: string;
   let said: string[];
@@ -45,20 +48,51 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
       },
     };
     const has = ({ digest }: { digest: string }) => digest === arena.digest;
-    const offers = new ImageOffers(state, there, { has }, (sentence) => void said.push(sentence), never);
-    server = storeServer(there, certificates.tls("h1"), (sentence) => void said.push(sentence), offers);
-    const port = await freePort();
-    store = `127.0.0.1:${port}`;
-    server.listen(port, "127.0.0.1");
-    await once(server, "listening");
+    offers = new ImageOffers(state, there, { has }, (sentence) => void said.push(sentence), never);
+    [server, store] = await serve();
   });
   afterEach(async () => {
-    server.closeAllConnections();
-    server.close();
-    await once(server, "close");
+    await close(server);
     folder[Symbol.dispose]();
     certificates[Symbol.dispose]();
   });
+
+  async function serve(): Promise<[Server, address: string]> {
+    const one = storeServer(there, certificates.tls("h1"), (sentence) => void said.push(sentence), offers);
+    const port = await freePort();
+    one.listen(port, "127.0.0.1");
+    await once(one, "listening");
+    return [one, `127.0.0.1:${port}`];
+  }
+  async function close(one: Server): Promise<void> {
+    one.closeAllConnections();
+    one.close();
+    await once(one, "close");
+  }
+  /** Of the host that gets images. `upload`: what its program does with one, which is there afterwards. */
+  function fetchesInto(here: ChunkStore, upload: () => void): ImageFetches {
+    let isThere = false;
+    return new ImageFetches(
+      {
+        ...{ store: here, tls: certificates.tls("h2") },
+        images: { look: async () => (isThere ? [{ ...arena, bytes: 1 }] : []), has: () => isThere },
+        state: {
+          upload: async (request, all) => {
+            expect(request).toEqual({ method: "ImportImage", image: "arena", version: "2.1", digest: arena.digest });
+            for await (const piece of all) expect(piece.length).toBeGreaterThan(0);
+            upload();
+            isThere = true;
+          },
+        },
+      },
+      () => undefined,
+      (sentence) => void said.push(sentence),
+    );
+  }
+  const berthFrom = (...stores: string[]): Assignment => {
+    const image: ImageFetch = { ...arena, bytes: 4 * MIB, sources: stores.map((one) => ({ host: "h1", store: one })) };
+    return { berth: "a-1", generation: 1, config: {}, images: [image] };
+  };
 
   const asked = (image = arena, host = "h1", longestMs = 60_000) =>
     askForImage(image, { host, store }, certificates.tls("h2"), longestMs, never);
@@ -126,28 +160,11 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
   });
 
   it("that do not come whole are got from the next host, with what is there already", async () => {
-    let imported = 0;
-    const here = new ChunkStore(join(folder.path, "here"), 64 * MIB);
-    const has = () => imported > 1;
-    const images = { look: async () => (has() ? [{ ...arena, bytes: 1 }] : []), has };
-    const fetches = new ImageFetches(
-      {
-        ...{ store: here, tls: certificates.tls("h2"), images },
-        state: {
-          upload: async (request, all) => {
-            expect(request).toEqual({ method: "ImportImage", image: "arena", version: "2.1", digest: arena.digest });
-            for await (const piece of all) expect(piece.length).toBeGreaterThan(0);
-            imported++;
-            if (imported === 1) throw new Error("it has broken");
-          },
-        },
-      },
-      () => undefined,
-      (sentence) => void said.push(sentence),
-    );
-    const dead = { host: "h1", store: `127.0.0.1:${await freePort()}` };
-    const image: ImageFetch = { ...arena, bytes: 4 * MIB, sources: [{ host: "h1", store }, dead] };
-    const berth = { berth: "a-1", generation: 1, config: {}, images: [image] };
+    let uploads = 0;
+    const fetches = fetchesInto(new ChunkStore(join(folder.path, "here"), 64 * MIB), () => {
+      if (++uploads === 1) throw new Error("it has broken");
+    });
+    const berth = berthFrom(store, `127.0.0.1:${await freePort()}`);
     fetches.wanted = [berth];
     expect(fetches.isReady(berth)).toBe(false);
     expect(fetches.reportOf(berth)).toEqual({ state: "fetching", why: "image arena@2.1, 0 %" });
@@ -161,5 +178,33 @@ describe("images of another agent", { ...needs("casync", "openssl"), timeout: 60
     expect(said.join("\n")).toContain("image arena@2.1 cannot be fetched: Error: it has broken");
     stop.abort();
     await running;
+  });
+
+  it("whose host dies in the middle come from another one, and no chunk that is there comes again", async () => {
+    const [second, address] = await serve();
+    const chunks: string[] = [];
+    for (const one of [server, second])
+      one.prependListener("request", ({ url = "" }: IncomingMessage) => {
+        if (!url.startsWith("/chunks/") || chunks.push(url) !== 20) return;
+        one.removeAllListeners("request").on("request", ({ socket }: IncomingMessage) => void socket.destroy());
+        one.closeAllConnections();
+      });
+    const here = new ChunkStore(join(folder.path, "here"), 64 * MIB);
+    const fetches = fetchesInto(here, () => undefined);
+    const berth = berthFrom(store, address);
+    fetches.wanted = [berth];
+    const stop = new AbortController();
+    const running = fetches.run(stop.signal);
+    await expect.poll(() => fetches.isReady(berth), SOON).toBe(true);
+    expect(said[0]).toMatch(/^image arena@2\.1 cannot be fetched: cannot fetch from the store of h1/);
+    const [name = ""] = readdirSync(join(folder.path, "here/indexes"));
+    const { chunks: all } = await here.index(name.replace(/\.caibx$/, ""));
+    expect(all.size).toBeGreaterThan(20);
+    expect(new Set(chunks).size).toBe(all.size);
+    // Eight were on their way when the host died.
+    expect(chunks.length).toBeLessThanOrEqual(all.size + 8);
+    stop.abort();
+    await running;
+    await close(second);
   });
 });

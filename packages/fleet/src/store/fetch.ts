@@ -85,12 +85,12 @@ export async function fetchArchive(
         try {
           await work();
         } catch (error) {
-          failed.abort();
-          throw error;
+          failed.abort(error);
         }
       });
-      const ended = await Promise.allSettled(works);
-      for (const one of ended) if (one.status === "rejected") throw one.reason;
+      await Promise.all(works);
+      // The first one: it has ended the others.
+      failed.signal.throwIfAborted();
       return missing.length;
     });
     return { bytes, chunks };
