@@ -43,7 +43,9 @@ export function addServeState(program: Command): void {
     .description("serve the agent of a fleet, as root: files of its berths, and images")
     .requiredOption("--folder <directory>", "the folder of berth files that the agent writes")
     .addOption(new Option("--user <user>", "the agent's user (default: the one who runs this)"))
-    .addOption(new Option("--max-bytes <size>", "the most that a request may send or get").default("64G"))
+    .addOption(
+      new Option("--max-bytes <size>", "the most that a request may send or get, or an image have").default("64G"),
+    )
     .addOption(new Option("--stall <seconds>", "how long the agent may neither send nor read").default("60"))
     .addOption(configOption())
     .addOption(socketOption())

@@ -28,10 +28,14 @@ export async function listImages({ connection, state }: Work): Promise<number> {
 
 /**
  * The bytes that came. Throws IMAGE_IN_USE if the version is there, IMPORT_FAILED also if the tree is another one than
- * the agent wants. Then nothing has changed.
+ * the agent wants, or larger, and CONNECTION_CLOSED if the agent goes. Then nothing has changed.
  */
 export async function importImage({ image: name, version, digest }: ImageRequest, work: Work): Promise<number> {
-  const { connection, state, signal } = work;
-  await importVersion(new Images(join(state, "images")), { name, version, digest }, connection.frames(), signal);
+  const { connection, state, maxBytes } = work;
+  const wanted = { name, version, digest, maxBytes };
+  // To compute the digest takes long, and reads nothing from the agent.
+  await connection.whileThere((signal) =>
+    importVersion(new Images(join(state, "images")), wanted, connection.frames(), signal),
+  );
   return connection.received;
 }

@@ -18,6 +18,7 @@ export interface Limits {
 const MAX_LINE_BYTES = 4096;
 const HEAD_BYTES = 4;
 const NEWLINE = 10;
+const LOOK_MS = 1_000;
 const EMPTY: Buffer = Buffer.alloc(0);
 
 export class PeerConnection implements Disposable {
@@ -53,6 +54,19 @@ export class PeerConnection implements Disposable {
   /** Whether the peer has closed the connection, so that it cannot read an answer. */
   get isGone(): boolean {
     return this.#socket.destroyed || (native.pollNow(this.#fd, 0) & POLLHUP) !== 0;
+  }
+
+  /** Does something; the signal is aborted soon after the peer has closed the connection: CONNECTION_CLOSED. */
+  async whileThere<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const closed = new AbortController();
+    const timer = setInterval(() => {
+      if (this.isGone) closed.abort(gone());
+    }, LOOK_MS);
+    try {
+      return await action(AbortSignal.any([this.#signal, closed.signal]));
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   /** The next line. Throws PROTOCOL_ERROR if it is too long, CONNECTION_CLOSED, or ABORTED if the peer is too slow. */

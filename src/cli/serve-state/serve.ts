@@ -16,7 +16,7 @@ import type { Work } from "./work.ts";
 
 const STDIN = 0;
 
-export interface ServeOptions extends Omit<Work, "connection"> {
+export interface ServeOptions extends Omit<Work, "connection" | "maxBytes"> {
   /** The only user who is served. */
   readonly uid: number;
   readonly limits: Limits;
@@ -38,7 +38,7 @@ export async function serveState({ uid, limits, ...rest }: ServeOptions): Promis
     const request = parseRequest(await connection.line());
     removeAllAbandoned(rest.state);
     what = textOf(request);
-    const bytes = await act(request, { ...rest, connection });
+    const bytes = await act(request, { ...rest, connection, maxBytes: limits.maxBytes });
     await connection.answer({ ok: true, bytes });
     // An agent lists images often.
     if (request.method !== "ListImages") say(`${what}: ${sizeOf(bytes)}`);

@@ -5,6 +5,8 @@ import type { PeerConnection } from "./peer-connection.ts";
 
 export interface Work {
   readonly connection: PeerConnection;
+  /** Bytes that the files of an image may have. */
+  readonly maxBytes: number;
   /** The broker's state folder. */
   readonly state: string;
   readonly folders: BerthFolders;

@@ -2,13 +2,13 @@
  * Moves a version of an image between hosts as a tar archive: its manifest, then its tree. The same tree gives the same
  * bytes on any host, but for the manifest. An import takes nothing on trust: it computes the digest of the tree anew.
  */
-import { lstatSync, mkdirSync, readFileSync } from "node:fs";
+import { constants, lstatSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BerthError } from "../../errors.ts";
 import { type Native, native } from "../../native.ts";
 import { system, writeDurably } from "../disk/durable.ts";
-import { openTree } from "../disk/open-tree.ts";
-import { pauseFor } from "../disk/pause.ts";
+import { filesOf, kindOf, type OpenTree, openTree } from "../disk/open-tree.ts";
+import { type Pause, pauseFor } from "../disk/pause.ts";
 import { sharedFile } from "../disk/shared-file.ts";
 import { digestTree } from "../disk/tree-digest.ts";
 import { findDevices, hasDevices } from "./devices.ts";
@@ -42,9 +42,11 @@ export async function exportVersion(
   await runCommand([...how, "--directory", dirname(found.tree), "--", ...MEMBERS], options);
 }
 
-/** A version, and the digest that its tree must have. Undefined: any. */
+/** A version, and what its tree must be. Undefined: anything. */
 export interface WantedVersion extends VersionName {
   readonly digest?: string | undefined;
+  /** Bytes in regular files, at most. Holes count: they take no room in the archive, and time to be read. */
+  readonly maxBytes?: number | undefined;
 }
 
 /**
@@ -54,7 +56,7 @@ export interface WantedVersion extends VersionName {
  */
 export async function importVersion(
   images: Images,
-  { name, version, digest }: WantedVersion,
+  { name, version, digest, maxBytes }: WantedVersion,
   input: AsyncIterable<Buffer>,
   signal: AbortSignal,
   sys: Native = native,
@@ -79,6 +81,8 @@ export async function importVersion(
     if (devices.length > 0) throw hasDevices(`${name}@${version}`, devices);
     const shared = await sharedFile(opened, sys, pause);
     if (shared !== undefined) throw unusable(`${shared} in it is the same file as one outside of tree`);
+    if (maxBytes !== undefined && (await hasMore(opened, BigInt(maxBytes), sys, pause)))
+      throw unusable(`its files have more than ${maxBytes} bytes`);
     const summary = await digestTree(opened, sys, pause, () => undefined);
     if (summary.digest !== told.digest) throw unusable(`its tree has the digest ${summary.digest}, not ${told.digest}`);
     await runCommand(["sync", "--file-system", tree], command);
@@ -90,6 +94,19 @@ export async function importVersion(
     // The next import removes what is left then.
     await staging.clear().catch(() => undefined);
   }
+}
+
+/** Whether the regular files have more bytes than that. A file with several names counts once. */
+async function hasMore(tree: OpenTree, bytes: bigint, sys: Native, pause: Pause): Promise<boolean> {
+  const counted = new Set<bigint>();
+  let left = bytes;
+  for await (const { stat } of filesOf(tree, sys, pause)) {
+    if (kindOf(stat) !== constants.S_IFREG || counted.has(stat.ino)) continue;
+    if (stat.nlink > 1n) counted.add(stat.ino);
+    left -= stat.size;
+    if (left < 0n) return true;
+  }
+  return false;
 }
 
 function manifestIn(folder: string): Manifest {

@@ -161,6 +161,41 @@ describe("images by berth serve-state", needs("root", "setcap"), () => {
     isTidy(to);
   });
 
+  /** An archive with a file of holes: it is short, and takes a minute to be read. */
+  function holes(size: string): Buffer {
+    using folder = new TestFolder();
+    writeFileSync(join(folder.path, "a.tar"), archive);
+    const all = `tar --extract --file a.tar; truncate -s ${size} tree/empty; tar --sparse --create manifest.json tree`;
+    const { stdout, status } = spawnSync("sh", ["-ec", all], { cwd: folder.path, maxBuffer: 1 << 26 });
+    expect(status).toBe(0);
+    return stdout;
+  }
+
+  test("an archive whose files have more bytes than a request may have is refused, though it is short", async () => {
+    expect(await upload(holes("65G"), "7")).toMatchObject([
+      {
+        ok: false,
+        code: "IMPORT_FAILED",
+        error: expect.stringContaining("its files have more than 68719476736 bytes"),
+      },
+    ]);
+    isTidy(to);
+  });
+
+  test("an agent that goes away ends the import also when it has sent all", { timeout: 60_000 }, async () => {
+    const socket = connect(pathOf(receiver));
+    socket.write(request({ method: "ImportImage", image: "arena", version: "8" }, [holes("60G")]));
+    const work = join(to.path, "images/.work");
+    const isRead = (): boolean =>
+      existsSync(work) &&
+      readdirSync(work, { recursive: true, encoding: "utf8" }).some((one) => one.endsWith("/empty"));
+    await expect.poll(isRead, { timeout: 30_000 }).toBe(true);
+    socket.destroy();
+    expect((await receiver?.last.ended)?.stderr).toMatch(/^ImportImage arena@8: the agent has closed the connection/);
+    expect(await images(to)).not.toContain("arena@8\n");
+    isTidy(to);
+  });
+
   test("whether a host has a version is known at once", async () => {
     expect((await ask(pathOf(sender), { method: "ExportImage", image: "arena", version: "9" })).lines).toEqual([
       { ok: false, code: "IMAGE_ABSENT", error: "the image arena has no version 9" },
