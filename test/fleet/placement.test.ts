@@ -371,6 +371,15 @@ describe("an image that only other hosts have", () => {
     expect(explain(place(record, [has], image, digest)).others).toEqual([{ host: "h1", why }]);
   });
 
+  it("is not recommended by the digest of one host if another one has another tree", () => {
+    const sources = [withImage("evil", DIGESTS[1]), withImage("h2", DIGESTS[0])];
+    const [refused] = explain(place(fetching("h1"), sources, "arena@2.1")).others;
+    expect(refused?.why).toBe(
+      "does not have image arena@2.1; to have it fetched, add its digest to the set. evil and h2 have different trees " +
+        "of that name: take the digest that berth image import has printed",
+    );
+  });
+
   it("does not matter on a host that does not say which images it has, unless the set has the digest", () => {
     expect(place(host("h1"), [has], "arena@2.1").kind).toBe("place");
     expect(place(host("h1"), [has], "arena@2.1", DIGESTS[0]).kind).toBe("refuse");

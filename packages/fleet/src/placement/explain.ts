@@ -90,6 +90,11 @@ function lackText(image: string, lack: ImageLack): string {
         ? ", and no other host offers it"
         : `; to have it fetched, add to the set: image = { name = "${name}", digest = "${lack.offered.digest}" } ` +
             `(${lack.offered.host} has that)`;
+    case "digests-differ":
+      return (
+        `; to have it fetched, add its digest to the set. ${lack.hosts.join(" and ")} have different trees of that ` +
+        "name: take the digest that berth image import has printed"
+      );
     case "other-digest":
       return ` with that digest: its own one is ${lack.digest}`;
     case "no-store":

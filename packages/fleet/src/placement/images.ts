@@ -9,6 +9,8 @@ export type ImageLack =
   | { readonly why: "no-version" }
   /** The set does not say which tree it is, so nobody can check what another host sends. */
   | { readonly why: "no-digest"; readonly offered: { readonly host: string; readonly digest: string } | undefined }
+  /** Nor do the hosts that have it agree. One of them may be stolen, so nobody should take the digest of the first. */
+  | { readonly why: "digests-differ"; readonly hosts: readonly [string, string] }
   /** It has another tree of this name and version. */
   | { readonly why: "other-digest"; readonly digest: string }
   | { readonly why: "no-store" }
@@ -36,6 +38,9 @@ export function imageOn(needed: NeededImage, { host }: HostView, fleet: readonly
   const offers = offersOf(needed, host.name, fleet);
   if (digest === undefined) {
     const [first] = offers;
+    const other = offers.find(({ image }) => image.digest !== first?.image.digest);
+    if (first !== undefined && other !== undefined)
+      return lacking({ why: "digests-differ", hosts: [first.source.host, other.source.host] });
     return lacking({ why: "no-digest", offered: first && { host: first.source.host, digest: first.image.digest } });
   }
   if (host.store === undefined || !host.listsImages) return lacking({ why: "no-store" });
