@@ -99,6 +99,11 @@ export function isScarcity(error: unknown): error is SysError {
   return error instanceof SysError && SCARCITY.has(error.errnoName);
 }
 
+/** What a person is told of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Passes a non-negative result of a native call on, and turns a negative one (`-errno`) into a {@link SysError}. */
 export function check(syscall: string, result: number, path?: string): number {
   if (result < 0) throw new SysError(syscall, -result, path);

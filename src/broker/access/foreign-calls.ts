@@ -38,7 +38,8 @@ export const foreignCalls: Readonly<Record<Name, string>> = {
   statNow: "asks no file system (AT_STATX_DONT_SYNC)",
   unixFile: "takes a reference to the path of a UNIX socket (SIOCUNIXFILE)",
   getsockopt: "of level SOL_SOCKET alone, which takes no lock (sk_getsockopt, net/core/sock.c)",
-  lastReceived: "takes the lock of a socket only once (SIOCGSTAMP): before anybody else has it (open-socket.ts)",
+  lastReceived:
+    "takes the lock of a socket only once (SIOCGSTAMP): before anybody else has it (open-socket.ts), or in a guard (examine-sockets.ts)",
   pollNow: "of a socket, a pipe, a pidfd or a seccomp listener; a file of FUSE is never asked",
   Poll: "a thread asks as pollNow does: the third argument is true",
   epollControl: "of an epoll that is in no other one: only that has a lock which others can hold",

@@ -51,6 +51,7 @@ export class Traffic {
     if (!socket.open) return false;
     if (socket.listen.kind !== "datagram") return this.#connections.to(socket);
     if (!isUdp(socket)) return false;
+    if (!socket.tellsTimes) return true;
     const stamp = new Int32Array(4);
     const now = this.#sys.lastReceived(socket.fd, stamp) < 0 ? "" : stamp.join();
     const before = this.#stamps.get(socket);

@@ -3,7 +3,7 @@
  * before unless the new broker confirms. The old broker's side is takeover-server.ts.
  */
 import { constants } from "node:os";
-import { BerthError, RefusedError, SysError } from "../../errors.ts";
+import { BerthError, messageOf, RefusedError, SysError } from "../../errors.ts";
 import { closeAll, type FdHandle } from "../../fd.ts";
 import { native } from "../../native.ts";
 import { POLLIN } from "../../net/socket-constants.ts";
@@ -123,5 +123,5 @@ export class Predecessor implements Disposable {
 function reason(error: unknown): string {
   if (error instanceof RefusedError && error.error === "org.varlink.service.InterfaceNotFound")
     return "its version cannot hand over; stop it, then start this one";
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

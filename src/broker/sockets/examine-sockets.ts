@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Address, decodeSockaddr, type ListenAddress } from "../../net/address.ts";
-import { IPPROTO_IPV6, IPV6_V6ONLY } from "../../net/socket-constants.ts";
+import { IPPROTO_IPV6, IPV6_V6ONLY, SO_TIMESTAMP, SO_TIMESTAMPNS, SOL_SOCKET } from "../../net/socket-constants.ts";
 import type { Owner } from "../guard/guard.ts";
 import { type PlansGuard, runAllGuarded } from "../plans/guarded-plan.ts";
 import { type OptionState, readState, stateCalls } from "../plans/option-state.ts";
@@ -62,12 +62,27 @@ function hasToTell({ is, stored }: PassedSocket): boolean {
 function* asking(is: ListenAddress, tell: (answer: Answer) => void): SocketPlan<void> {
   const v6only: SocketCall = { call: "getsockopt", level: IPPROTO_IPV6, option: IPV6_V6ONLY, words: 1 };
   const [name, only, ...state] = yield [{ call: "getsockname" }, v6only, ...stateCalls(is)];
+  if (is.kind === "datagram" && is.address.family !== "unix") yield* stamping();
   const bytes = name === undefined || name.result < 0 ? undefined : new Uint8Array(name.value.buffer, 0, name.result);
   tell({
     address: bytes && decodeSockaddr(bytes),
     dualStack: is.address.family === "ipv6" && only?.value[0] === 0,
     given: readState(state),
   });
+}
+
+/**
+ * Has the kernel note when datagrams come, as it does for sockets that berthd opened (open-socket.ts). Otherwise the
+ * first look at the time would take the lock, on the broker's own thread. The option stays as it is: the kernel goes on
+ * noting the time once it has been set (sock_set_timestamp, net/core/sock.c).
+ */
+function* stamping(): SocketPlan<void> {
+  const read = [SO_TIMESTAMP, SO_TIMESTAMPNS].map(
+    (option): SocketCall => ({ call: "getsockopt", level: SOL_SOCKET, option, words: 1 }),
+  );
+  const set = (value: number): SocketCall => ({ call: "setsockopt", level: SOL_SOCKET, option: SO_TIMESTAMP, value });
+  const seen = yield read;
+  if (seen.every(({ value }) => value[0] === 0)) yield [set(1), set(0)];
 }
 
 function told(one: PassedSocket, { address, dualStack, given }: Answer): PassedSocket {

@@ -1,10 +1,9 @@
 /**
  * One bound socket that the broker holds, with the configured options. At the end of a lease, repairs what a tenant
- * changed on the shared description (hazard 16; test/broker/sockets/held-socket.test.ts). Once anybody else has or had
- * it, it makes no call that takes the socket's lock: such calls are planned, for the guard.
+ * changed on it (hazard 16). Once anybody else has or had it, calls that take its lock are planned, for the guard.
  */
 import type { SocketOptions } from "../../config/keys/socket-options.ts";
-import { check } from "../../errors.ts";
+import { check, messageOf } from "../../errors.ts";
 import type { FdHandle } from "../../fd.ts";
 import type { Native } from "../../native.ts";
 import { type Address, encodeSockaddr, formatListenAddress, type ListenAddress } from "../../net/address.ts";
@@ -39,6 +38,8 @@ export class HeldSocket implements Disposable, CaredFor {
   readonly #uid = new SocketUid();
   /** Its copy in a store. The copy keeps the address in use. */
   storedCopy: StoredCopy | undefined;
+  /** Of a UDP socket: to ask when a datagram came last (SIOCGSTAMP) takes no lock of it. */
+  tellsTimes = true;
 
   private constructor(listen: ListenAddress, options: SocketOptions, handle: FdHandle, sys: Native) {
     this.key = socketKey(listen, options);
@@ -79,14 +80,14 @@ export class HeldSocket implements Disposable, CaredFor {
     sys: Native,
     whose: "berth" | "broker" = "berth",
   ): HeldSocket {
-    const { handle, stored, given } = passed;
-    const socket = new HeldSocket(listen, options, handle, sys);
+    const socket = new HeldSocket(listen, options, passed.handle, sys);
     socket.storedCopy = passed.storedCopy;
+    socket.tellsTimes = passed.isMute !== true;
     try {
       socket.#bound = boundAt(passed, listen.address);
-      socket.#path.adopt(stored);
+      socket.#path.adopt(passed.stored);
       socket.#interface?.note(socket.fd, sys);
-      if (whose === "berth") socket.#care.adopt(stored === undefined, given);
+      if (whose === "berth") socket.#care.adopt(passed.stored === undefined, passed.given);
       socket.reapply();
       return socket;
     } catch (error) {
@@ -246,13 +247,12 @@ export class HeldSocket implements Disposable, CaredFor {
   }
 
   #apply(options: SocketOptions): void {
-    const { listen } = this;
     if (this.#care.isShared) {
-      checkOptions(listen, options, this.#care.place, this.#sys);
+      checkOptions(this.listen, options, this.#care.place, this.#sys);
       this.#care.needsSettings(options);
     } else {
       this.#care.keep(options);
-      applyOptions(this.#sys, this.fd, listen, options);
+      applyOptions(this.#sys, this.fd, this.listen, options);
       this.#startListening(options);
     }
     this.#options = options;
@@ -276,14 +276,15 @@ export class HeldSocket implements Disposable, CaredFor {
   }
 
   #startListening({ backlog }: SocketOptions, fd: number = this.fd): void {
-    if (this.listen.kind !== "datagram")
-      check("listen", this.#sys.listen(fd, backlog), formatListenAddress(this.listen));
+    const { listen } = this;
+    if (listen.kind !== "datagram") check("listen", this.#sys.listen(fd, backlog), formatListenAddress(listen));
   }
 
   #take(fresh: FdHandle, wasShared: boolean, drop: keyof StoredCopy): void {
     this.storedCopy?.[drop]();
     this.storedCopy = undefined;
     this.#handle.replace(fresh, this.listen, wasShared, drop);
+    this.tellsTimes = true;
     this.#path.renew();
   }
 
@@ -293,8 +294,7 @@ export class HeldSocket implements Disposable, CaredFor {
       this.reopen();
       return `${reason}; it was opened again`;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      return `${reason} and ${NOT_REOPENED}: ${why}; berthd tries again when the next lease ends`;
+      return `${reason} and ${NOT_REOPENED}: ${messageOf(error)}; berthd tries again when the next lease ends`;
     }
   }
 }

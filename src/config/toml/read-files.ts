@@ -1,6 +1,7 @@
 /** Reads configuration directories. It never writes and never parses. */
 import { lstatSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { messageOf } from "../../errors.ts";
 import type { ConfigFile, FileCache } from "./file-cache.ts";
 import { BERTH_NAME_RULE, parseBerthName } from "./name.ts";
 import { compareText, type Report } from "./problem.ts";
@@ -111,7 +112,7 @@ function list(directory: string, report: Report): string[] | undefined {
     if (codeOf(error) !== "ENOENT") {
       report(
         { file: directory, line: 1 },
-        `cannot read this directory: ${reasonOf(error)}`,
+        `cannot read this directory: ${messageOf(error)}`,
         "let the broker's user read it (chmod, chown), or remove it",
       );
     }
@@ -125,7 +126,7 @@ function readConfigFile(path: string, read: (path: string) => ConfigFile, report
   } catch (error) {
     report(
       { file: path, line: 1 },
-      `cannot read this file: ${reasonOf(error)}`,
+      `cannot read this file: ${messageOf(error)}`,
       remedies.get(codeOf(error)) ?? "make it a text file that the broker may read",
     );
     return { path, content: { kind: "unreadable" } };
@@ -140,8 +141,4 @@ const remedies: ReadonlyMap<string, string> = new Map([
 
 function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -8,7 +8,7 @@
  */
 import { lstatSync, readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { BerthError, check } from "../../../errors.ts";
+import { BerthError, check, messageOf } from "../../../errors.ts";
 import { FdHandle } from "../../../fd.ts";
 import { makeFolders } from "../../../make-folders.ts";
 import type { Native } from "../../../native.ts";
@@ -100,6 +100,6 @@ function problemOf(folder: string): string | undefined {
     if (stat.uid !== process.geteuid?.()) return `it is uid ${stat.uid}'s`;
     return (stat.mode & 0o022) === 0 ? undefined : "others may write to it";
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }
