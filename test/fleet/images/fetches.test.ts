@@ -133,6 +133,26 @@ describe("an image that another host has", { ...needs("casync", "openssl"), time
     await expect.poll(left, SOON).toEqual([]);
   });
 
+  it("is asked for after others of that host: it makes one archive at a time", async () => {
+    const asked = new Set<string>();
+    const shelf = {
+      archiveOf: async ({ name }: { readonly name: string }) => {
+        asked.add(name);
+        return "making" as const;
+      },
+    };
+    const store = await listening(storeServer(there, certificates.tls("h1"), () => undefined, shelf));
+    const all = Array.from({ length: 50 }, (_, at) => {
+      const [image] = berthFrom(["h1", store]).images ?? [];
+      return { ...berthFrom(), berth: `a-${at + 1}`, images: image ? [{ ...image, name: `arena${at}` }] : [] };
+    });
+    fetches.wanted = all;
+    await expect.poll(() => asked.size, SOON).toBe(2);
+    fetches.wanted = all.slice(2);
+    await expect.poll(() => asked.size, SOON).toBe(4);
+    expect([...asked].sort()).toEqual(["arena0", "arena1", "arena2", "arena3"]);
+  });
+
   it("is got again if it was removed before the berth begins", async () => {
     const berth = berthFrom(["h1", await good()]);
     fetches.wanted = [berth];

@@ -45,6 +45,8 @@ interface Task {
 
 /** From one host, which lets one address have 40 connections: each fetch opens 8. One that is slow delays no other. */
 const AT_ONCE_OF_HOST = 2;
+/** A host makes one archive at a time: who asks for more of them only waits, with a connection for each. */
+const ASKED_AT_ONCE = 2;
 /** Images that are made of what came. */
 const AT_ONCE_HERE = 2;
 /** Then the next host that has the image is asked. What has come is kept. */
@@ -68,7 +70,7 @@ export class ImageFetches {
   #isRunning = false;
   readonly #here = new Slots(AT_ONCE_HERE);
   /** By host. */
-  readonly #from = new Map<string, Slots>();
+  readonly #from = new Map<string, { readonly ask: Slots; readonly get: Slots }>();
 
   /** `changed` is called when there is something to report, or a berth can go on. */
   constructor(tools: FetchTools | undefined, changed: () => void, say: (sentence: string) => void) {
@@ -183,8 +185,9 @@ export class ImageFetches {
     const source = sources[at % sources.length];
     if (source === undefined) throw new Fault("COPY_FAILED", "no host is named that has it");
     const longestMs = LEAST_MAKING_MS + image.bytes / SLOWEST_BYTES_PER_MS;
-    const archive = await askForImage(image, source, tls, longestMs, signal);
-    const bytes = await this.#slotsOf(source).inTurn(() => this.#get(task, archive, source, tools, signal), signal);
+    const { ask, get } = this.#slotsOf(source);
+    const archive = await ask.inTurn(() => askForImage(image, source, tls, longestMs, signal), signal);
+    const bytes = await get.inTurn(() => this.#get(task, archive, source, tools, signal), signal);
     await this.#here.inTurn(() => make(image, archive, tools, signal), signal);
     // Somebody else may have imported another one meanwhile.
     if (!(await isThere())) throw new Fault("COPY_FAILED", "it was removed again");
@@ -192,8 +195,8 @@ export class ImageFetches {
     await this.#prune();
   }
 
-  #slotsOf({ host }: ImageSource): Slots {
-    const slots = this.#from.get(host) ?? new Slots(AT_ONCE_OF_HOST);
+  #slotsOf({ host }: ImageSource): { readonly ask: Slots; readonly get: Slots } {
+    const slots = this.#from.get(host) ?? { ask: new Slots(ASKED_AT_ONCE), get: new Slots(AT_ONCE_OF_HOST) };
     this.#from.set(host, slots);
     return slots;
   }
