@@ -23,8 +23,14 @@ export function summariseRoots(results) {
   }));
 }
 
+/** Milliseconds: how long all first leases together took, and one of them, from rounds in nanoseconds. */
+export function summariseRush({ berths, connections, rounds }) {
+  const middle = (key) => median(rounds.map((round) => round[key])) / 1e6;
+  return { berths, connections, time: middle("time"), p50: middle("p50"), p99: middle("p99"), rounds };
+}
+
 /** The rows for people, a blank line between the images. */
-export function rootText({ cycles, rows, ...result }) {
+export function rootText({ cycles, rows, rush, ...result }) {
   const header = ["files", "way", "p50 µs", "p99 µs", "disk KiB", "ratio", "growth"];
   const lines = rows.map(({ files, way, p50, p99, disk, ratio, growth }) => [
     String(files),
@@ -35,5 +41,11 @@ export function rootText({ cycles, rows, ...result }) {
     ratio.toFixed(2),
     growth.toFixed(2),
   ]);
-  return `${pinnedHead(result, `up to ${cycles} leases in each`)}\n\n${columns(header, lines, [1], 1)}`;
+  const table = columns(header, lines, [1], 1);
+  return `${pinnedHead(result, `up to ${cycles} leases in each`)}\n\n${table}\n\n${rushText(rush)}`;
+}
+
+function rushText({ berths, connections, time, p50, p99 }) {
+  const each = `one waits ${p50.toFixed(0)} ms (p50) and ${p99.toFixed(0)} ms (p99)`;
+  return `${berths} first leases at once, over ${connections} connections: all take ${time.toFixed(0)} ms, ${each}`;
 }

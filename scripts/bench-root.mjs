@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { brokerIn } from "../bench/broker.mjs";
 import { compileRoot, missing } from "../bench/build.mjs";
 import { publish } from "../bench/results.mjs";
-import { summariseRoots } from "../bench/root-report.mjs";
+import { summariseRoots, summariseRush } from "../bench/root-report.mjs";
 import { inSession, root, runBench, say, whole } from "../bench/session.mjs";
 
 const usage = `Usage: npm run bench:root -- [--quick] [--rounds N] [--json] [--save]
@@ -23,6 +23,8 @@ const usage = `Usage: npm run bench:root -- [--quick] [--rounds N] [--json] [--s
 const BERTHS = 40;
 const PER_FOLDER = 100;
 const FILE = "0/0";
+/** First leases at once: of so many berths, over so many connections. */
+const RUSH = { berths: 500, connections: 100 };
 const TIMEOUT = 300_000;
 
 function read({ quick, json, save, rounds = quick ? "3" : "5" }) {
@@ -104,6 +106,21 @@ function waysOf(files, { folder, config, state, programs, socket, cycles, proces
   ].map((one) => ({ ...one, files, rounds: [] }));
 }
 
+/** As many first leases at once in each round, of berths that nobody had before. */
+function rushOf(image, rounds, { config, programs, socket, processes }) {
+  const names = Array.from({ length: rounds }, (_, round) => `rush-${round}`);
+  for (const name of names) configure(config, name, RUSH.berths, `[root]\nimage = "${image}"\nshift = "idmap"\n`);
+  return async () => {
+    const results = [];
+    for (const [round, name] of names.entries()) {
+      say(`round ${round + 1} of ${rounds}: ${RUSH.berths} first leases at once`);
+      const command = [programs.client, socket, `${name}@`, String(RUSH.berths), "rush", String(RUSH.connections)];
+      results.push(JSON.parse(await processes.run(command, TIMEOUT)));
+    }
+    return { ...RUSH, rounds: results };
+  };
+}
+
 /** First what can be done only once, then everything else in turns. */
 async function measure(ways, rounds) {
   const turn = async (one, label) => {
@@ -131,9 +148,12 @@ async function main({ print, rounds, cycles, sizes }) {
     const ways = sizes.flatMap((files) =>
       waysOf(files, { folder, config, state, programs, socket, cycles, processes }),
     );
+    const image = join(folder, `image-${sizes[0]}`);
+    const measureRush = rushOf(image, rounds, { config, programs, socket, processes });
     await processes.serve(command, socket, log);
+    const rush = summariseRush(await measureRush());
     const rows = summariseRoots(await measure(ways, rounds));
-    publish("root", print, { machine, rounds, cycles, rows });
+    publish("root", print, { machine, rounds, cycles, rows, rush });
   });
 }
 
