@@ -272,7 +272,8 @@ export class UserDoorman {
     const isSettled = performance.now() - this.#startedAt >= limits.settled;
     this.#failures = isSettled ? 1 : this.#failures + 1;
     const delay = Math.min(limits.firstDelay * 2 ** (this.#failures - 1), limits.longestDelay);
-    log("warning", `a doorman ended: ${why}; any packet starts its servers, for ${delay / 1000} s`, {
+    const meanwhile = "any packet starts its sleeping servers, and joins of draining ones wait";
+    log("warning", `a doorman ended: ${why}; for ${delay / 1000} s ${meanwhile}`, {
       event: "doorman",
       ...(identity !== undefined && { uid: identity.uid }),
       reason: why,
