@@ -380,6 +380,24 @@ describe("an image that only other hosts have", () => {
     );
   });
 
+  it("is searched on each host once as itself and once as a source, however many hosts lack it", () => {
+    let reads = 0;
+    const counted = (record: HostRecord): HostView =>
+      empty({
+        ...record,
+        get images() {
+          reads++;
+          return record.images;
+        },
+      });
+    const lacking = Array.from({ length: 50 }, (_, at) => fetching(`lacking-${at}`));
+    const image = { name: "arena", digest: DIGESTS[0] };
+    const need = needOf(set("s", { image, berth: { root: { image: "arena@2.1" } } }), 1);
+    const decision = decide(need, [has, ...lacking].map(counted));
+    expect(decision.verdicts.filter((one) => one.fits && one.fetches.length === 1)).toHaveLength(50);
+    expect(reads).toBe(2 * 51);
+  });
+
   it("does not matter on a host that does not say which images it has, unless the set has the digest", () => {
     expect(place(host("h1"), [has], "arena@2.1").kind).toBe("place");
     expect(place(host("h1"), [has], "arena@2.1", DIGESTS[0]).kind).toBe("refuse");

@@ -1,6 +1,7 @@
 /** Which host gets a berth. The same need and the same hosts, in whatever order, give the same decision. */
 import type { ImageFetch } from "../model/image-fetch.ts";
 import { type Fit, fit } from "./filter.ts";
+import { Offers } from "./images.ts";
 import type { HostView, Need } from "./need.ts";
 import { difference, rank, type Score } from "./rank.ts";
 
@@ -30,11 +31,12 @@ type Placed = Omit<Extract<Decision, { kind: "place" }>, "kind" | "verdicts">;
  * that may have images, where not all of them may have the berth.
  */
 export function decide(need: Need, hosts: readonly HostView[], fleet: readonly HostView[] = hosts): Decision {
+  const offers = new Offers(fleet);
   const verdicts: Verdict[] = [];
   let best: (Placed & { readonly ranks: readonly Score[] }) | undefined;
   for (const view of [...hosts].sort((one, other) => (one.host.name < other.host.name ? -1 : 1))) {
     const host = view.host.name;
-    const fitting = fit(need, view, fleet);
+    const fitting = fit(need, view, offers);
     if (!fitting.fits) {
       verdicts.push({ host, ...fitting });
       continue;

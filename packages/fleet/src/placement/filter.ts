@@ -1,7 +1,7 @@
 /** Whether a host can have a berth. Every reason against it is given, not only the first. */
 import type { ImageFetch } from "../model/image-fetch.ts";
 import { freePorts } from "../model/ports.ts";
-import { type ImageLack, imageOn, imageText } from "./images.ts";
+import { type ImageLack, imageOn, imageText, type Offers } from "./images.ts";
 import { type HostView, memoryLeft, type Need } from "./need.ts";
 
 /** Why a host cannot have a berth. */
@@ -26,8 +26,8 @@ export type Fit =
     }
   | { readonly fits: false; readonly misfits: readonly [Misfit, ...Misfit[]] };
 
-/** Whether the host fits, and the ports it would give. `fleet`: the hosts that may have images. */
-export function fit(need: Need, view: HostView, fleet: readonly HostView[]): Fit {
+/** Whether the host fits, and the ports it would give. `offers`: of the hosts that may have images. */
+export function fit(need: Need, view: HostView, offers: Offers): Fit {
   const { host, bookings } = view;
   const misfits: Misfit[] = [];
   if (Object.hasOwn(bookings.berths, need.berth)) misfits.push({ kind: "has-berth" });
@@ -43,7 +43,7 @@ export function fit(need: Need, view: HostView, fleet: readonly HostView[]): Fit
   if (need.memory > left) misfits.push({ kind: "memory", wanted: need.memory, left });
   const fetches: ImageFetch[] = [];
   for (const image of need.images) {
-    const state = imageOn(image, view, fleet);
+    const state = imageOn(image, view, offers);
     if (state.is === "lacking") misfits.push({ kind: "image", image: imageText(image), lack: state.lack });
     if (state.is === "fetched") fetches.push(state.fetch);
   }

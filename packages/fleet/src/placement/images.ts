@@ -25,8 +25,8 @@ export type ImageState =
 /** Further ones would only make the record longer. */
 const MOST_SOURCES = 5;
 
-/** `fleet`: the hosts that may have the image. */
-export function imageOn(needed: NeededImage, { host }: HostView, fleet: readonly HostView[]): ImageState {
+/** `offers`: of the hosts that may have the image. */
+export function imageOn(needed: NeededImage, { host }: HostView, offers: Offers): ImageState {
   const { name, version, digest } = needed;
   if (!needed.isSure && !host.listsImages) return { is: "there" };
   const same = host.images.filter((one) => isNamed(one, needed));
@@ -35,16 +35,16 @@ export function imageOn(needed: NeededImage, { host }: HostView, fleet: readonly
   if (version === undefined) return lacking({ why: "no-version" });
   const [other] = same;
   if (other !== undefined) return lacking({ why: "other-digest", digest: other.digest });
-  const offers = offersOf(needed, host.name, fleet);
+  const offered = offers.of(needed);
   if (digest === undefined) {
-    const [first] = offers;
-    const other = offers.find(({ image }) => image.digest !== first?.image.digest);
+    const [first] = offered;
+    const other = offered.find(({ image }) => image.digest !== first?.image.digest);
     if (first !== undefined && other !== undefined)
       return lacking({ why: "digests-differ", hosts: [first.source.host, other.source.host] });
     return lacking({ why: "no-digest", offered: first && { host: first.source.host, digest: first.image.digest } });
   }
   if (host.store === undefined || !host.listsImages) return lacking({ why: "no-store" });
-  const right = offers.filter(({ image }) => image.digest === digest).slice(0, MOST_SOURCES);
+  const right = offered.filter(({ image }) => image.digest === digest).slice(0, MOST_SOURCES);
   if (right.length === 0) return lacking({ why: "no-source" });
   // Equal trees have equal sizes. A host that says too much keeps nobody from fetching.
   const bytes = Math.min(...right.map(({ image }) => image.bytes ?? needed.size ?? 0));
@@ -57,14 +57,30 @@ interface Offer {
   readonly image: HostImage;
 }
 
-/** In the order of the hosts' names. */
-function offersOf(needed: NeededImage, target: string, fleet: readonly HostView[]): Offer[] {
-  return fleet
-    .flatMap(({ host: { name: host, store, images } }) => {
-      const image = images.find((one) => one.version !== undefined && isNamed(one, needed));
-      return host === target || store === undefined || image === undefined ? [] : [{ source: { host, store }, image }];
-    })
-    .sort((one, other) => (one.source.host < other.source.host ? -1 : 1));
+/** The hosts of a fleet that can send an image. The fleet is searched once for each image, not for each host. */
+export class Offers {
+  readonly #fleet: readonly HostView[];
+  readonly #found = new Map<NeededImage, readonly Offer[]>();
+
+  constructor(fleet: readonly HostView[]) {
+    this.#fleet = fleet;
+  }
+
+  /** In the order of the hosts' names. */
+  of(needed: NeededImage): readonly Offer[] {
+    const found = this.#found.get(needed) ?? this.#find(needed);
+    this.#found.set(needed, found);
+    return found;
+  }
+
+  #find(needed: NeededImage): Offer[] {
+    return this.#fleet
+      .flatMap(({ host: { name: host, store, images } }) => {
+        const image = images.find((one) => one.version !== undefined && isNamed(one, needed));
+        return store === undefined || image === undefined ? [] : [{ source: { host, store }, image }];
+      })
+      .sort((one, other) => (one.source.host < other.source.host ? -1 : 1));
+  }
 }
 
 function isNamed(one: HostImage, { name, version }: NeededImage): boolean {
